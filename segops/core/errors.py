@@ -1,0 +1,59 @@
+"""What can go wrong, by whose fault it is.
+
+::
+
+    SegopsError
+    ├── UserError            the person who wrote the file, option or setting can mend it
+    │   └── DefinitionError  a segment file, with every issue found in it
+    ├── RejectedEvent        the data is at fault: it goes to the dead letters
+    └── StateError           stored state cannot be read
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class SegopsError(Exception):
+    """Base of every error that segops raises on purpose."""
+
+
+class UserError(SegopsError):
+    """A mistake in something a person wrote; the message names the place and the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """One thing wrong with a definition.
+
+    >>> str(Issue("shop.yaml", "segments[0].when.within", "a window of 0 holds nothing"))
+    'shop.yaml: segments[0].when.within: a window of 0 holds nothing'
+    """
+
+    source: str
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.path}: {self.reason}"
+
+
+class DefinitionError(UserError):
+    """Segment definitions were refused; ``issues`` has every reason, none was saved."""
+
+    def __init__(self, issues: list[Issue]) -> None:
+        super().__init__("\n".join(map(str, issues)))
+        self.issues = issues
+
+
+class RejectedEvent(SegopsError):
+    """An input record that is no event. ``reason`` is a metric label, ``detail`` is for people."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class StateError(SegopsError):
+    """A stored value has a format that this version does not read."""

@@ -1,0 +1,58 @@
+"""What comes in and what goes out: an event, and a membership change."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import msgspec
+
+
+class Event(msgspec.Struct, gc=False):
+    """One event of a profile, decoded, its time corrected (RULES section 3).
+
+    ``name`` is what ``did`` matches. ``traits`` are to be merged into the profile
+    (a value of None removes the trait).
+    """
+
+    name: str
+    time_ms: int
+    message_id: str
+    properties: dict[str, Any]
+    traits: dict[str, Any] | None = None
+    user_id: str | None = None
+    anonymous_id: str | None = None
+    email: str | None = None
+
+
+class Change(msgspec.Struct, gc=False):
+    """A membership change, in the field order of the published record (RULES section 6).
+
+    ``evaluated_at`` is the wall clock of whoever publishes it; the core leaves it at 0.
+    """
+
+    profile_id: str
+    segment_key: str
+    segment_version: int
+    action: str
+    member: bool
+    reason: str
+    occurred_at: int
+    evaluated_at: int
+    sequence: int
+    change_id: str
+    event_id: str | None
+    flips_at: int | None
+    user_id: str | None
+    anonymous_id: str | None
+    email: str | None
+    traits_json: str
+
+
+def change_id(profile_id: str, segment_key: str, sequence: int) -> str:
+    """The deterministic identity of a change: a replay emits the same one.
+
+    >>> change_id("user_id:u1", "high-intent", 7)[:12]
+    'eee18e462e97'
+    """
+    return hashlib.sha256(f"{profile_id}|{segment_key}|{sequence}".encode()).hexdigest()
