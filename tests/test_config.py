@@ -1,0 +1,127 @@
+"""Settings: read from variables, refused with the variable's name, never showing a secret."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from segops import config
+from segops.core.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, _, _ in config.variables():
+        monkeypatch.delenv(name, raising=False)
+
+
+def refusal(**overrides: dict[str, object]) -> str:
+    with pytest.raises(UserError) as caught:
+        config.load(**overrides)
+    return str(caught.value)
+
+
+def test_the_defaults_are_valid_and_safe() -> None:
+    settings = config.load()
+    assert settings.engine.clock == "wall"
+    assert (settings.engine.grace_ms, settings.engine.max_event_ahead_ms) == (1_000, 300_000)
+    assert settings.engine.max_event_bytes == 32_768
+    assert settings.checkpoint.interval_ms == 250
+    assert settings.topics.partitions == 8
+    assert settings.worker.web_host == "127.0.0.1"
+    assert settings.worker.changelog == "segops-profiles-changelog"
+    assert not settings.kafka.chosen
+
+
+def test_variables_are_read_with_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEGOPS_KAFKA_BOOTSTRAP_SERVERS", "a:9092, b:9093")
+    monkeypatch.setenv("SEGOPS_GRACE", "500ms")
+    monkeypatch.setenv("SEGOPS_RETENTION", "2w")
+    monkeypatch.setenv("SEGOPS_BLOCK_CACHE_BYTES", "64MiB")
+    monkeypatch.setenv("SEGOPS_TOPIC_PREFIX", "shop.")
+    settings = config.load()
+    assert settings.kafka.bootstrap_servers == "a:9092,b:9093"
+    assert settings.kafka.chosen
+    assert settings.engine.grace_ms == 500
+    assert settings.topics.retention_ms == 14 * 86_400_000
+    assert settings.state.block_cache_bytes == 64 * 1024 * 1024
+    assert settings.topics.membership_changes == "shop.membership.changes"
+
+
+def test_an_override_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEGOPS_GRACE", "5s")
+    monkeypatch.setenv("SEGOPS_CLOCK", "event")
+    engine = config.load(engine={"grace_ms": 7}).engine
+    assert (engine.grace_ms, engine.clock) == (7, "event")
+
+
+def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEGOPS_INSTANCE_ID", "")
+    assert config.load().worker.instance_id is None
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "reason"),
+    [
+        ("SEGOPS_GRACE", "soon", "no duration"),
+        ("SEGOPS_GRACE", "1.5s", "no duration"),
+        ("SEGOPS_GRACE", "-1s", "no duration"),
+        ("SEGOPS_RETENTION", "0", "greater than 0"),
+        ("SEGOPS_PARTITIONS", "0", "greater than or equal to 1"),
+        ("SEGOPS_PARTITIONS", "eight", "valid integer"),
+        ("SEGOPS_CLOCK", "sundial", "'wall' or 'event'"),
+        ("SEGOPS_KAFKA_BOOTSTRAP_SERVERS", "kafka", "host:port"),
+        ("SEGOPS_KAFKA_BOOTSTRAP_SERVERS", "http://kafka:9092", "host:port"),
+        ("SEGOPS_TOPIC_PREFIX", "a b", "pattern"),
+        ("SEGOPS_APP_ID", "my app", "letters"),
+        ("SEGOPS_CHECKPOINT_INTERVAL", "1ms", "greater than or equal to 10"),
+        ("SEGOPS_PROCESSING_GUARANTEE", "exactly_once", "not available yet"),
+        ("SEGOPS_PROCESSING_GUARANTEE", "at_most_once", "'at_least_once'"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, reason: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    message = refusal()
+    assert message.startswith(f"{variable}: ")
+    assert reason in message
+
+
+def test_every_mistake_is_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEGOPS_GRACE", "soon")
+    monkeypatch.setenv("SEGOPS_WEB_PORT", "99999")
+    assert [line.split(":")[0] for line in refusal().splitlines()] == ["SEGOPS_GRACE", "SEGOPS_WEB_PORT"]
+
+
+def test_a_misspelt_override_is_refused() -> None:
+    assert "graec_ms" in refusal(engine={"graec_ms": 1})
+
+
+def test_a_login_must_be_complete_and_stays_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEGOPS_KAFKA_SECURITY_PROTOCOL", "SASL_SSL")
+    monkeypatch.setenv("SEGOPS_KAFKA_SASL_PASSWORD", "hunter2")
+    message = refusal()
+    assert "SEGOPS_KAFKA_SASL_USERNAME is needed by SASL_SSL" in message
+    assert "hunter2" not in message
+    monkeypatch.setenv("SEGOPS_KAFKA_SASL_USERNAME", "segops")
+    settings = config.load()
+    assert settings.kafka.sasl_password is not None
+    assert settings.kafka.sasl_password.get_secret_value() == "hunter2"
+    assert "hunter2" not in repr(settings)
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError):
+        config.load().engine.grace_ms = 3  # type: ignore[misc]
+
+
+def test_a_misspelt_variable_is_pointed_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEGOPS_GARCE", "1s")
+    assert "SEGOPS_GARCE is no setting; did you mean SEGOPS_GRACE?" in list(config.unknown_variables())
+
+
+def test_every_variable_has_a_description_and_a_name_of_its_own() -> None:
+    rows = list(config.variables())
+    assert all(description.endswith(".") for _, _, description in rows)
+    assert len({name for name, _, _ in rows}) == len(rows)
