@@ -1,0 +1,161 @@
+"""Every metric: name, labels, help. ``segops_*``, base units, labels that cannot grow without bound."""
+
+from __future__ import annotations
+
+import contextlib
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+
+_CHECKPOINT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_LATENESS_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 1.5, 2, 3, 5, 10, 30, 60, 300)
+_END_TO_END_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+_RECORDS_BUCKETS = (1, 10, 50, 100, 500, 1_000, 5_000, 10_000, 20_000, 50_000, 100_000)
+
+#: Segments with a label value of their own; those met later share the value ``other``.
+MAX_SEGMENTS = 1_000
+
+
+class Metrics:
+    """The metrics of one process, on a registry of the caller's.
+
+    No label ever holds a profile's id. Segment keys are bounded: use :meth:`segment` for the value.
+    """
+
+    def __init__(self, registry: CollectorRegistry, *, max_segments: int = MAX_SEGMENTS) -> None:
+        self.registry = registry
+        self._max_segments = max_segments
+        self._segments: set[str] = set()
+        self._input(registry)
+        self._membership(registry)
+        self._time(registry)
+        self._durability(registry)
+        self._state(registry)
+        self.build = Info("segops_build", "The running version.", registry=registry)
+
+    def _input(self, registry: CollectorRegistry) -> None:
+        self.events_consumed = Counter(
+            "segops_events_consumed_total",
+            "Records taken from the topic that a step reads (resolve, segment).",
+            ["step"],
+            registry=registry,
+        )
+        self.events_rejected = Counter(
+            "segops_events_rejected_total", "Input that is no event.", ["reason"], registry=registry
+        )
+        self.dead_letters = Counter(
+            "segops_dead_letters_total", "Records written to the dead letters.", ["reason"], registry=registry
+        )
+        self.duplicates = Counter(
+            "segops_events_duplicate_total", "Events whose messageId had been applied.", registry=registry
+        )
+        self.late_events = Counter(
+            "segops_events_late_total", "Events older than their partition's clock.", registry=registry
+        )
+        self.clamped_events = Counter(
+            "segops_events_clamped_total", "Events too far ahead, moved to the wall clock.", registry=registry
+        )
+        self.values_skipped = Counter(
+            "segops_values_skipped_total", "Values that an aggregate could not read.", registry=registry
+        )
+
+    def _membership(self, registry: CollectorRegistry) -> None:
+        self.rule_failures = Counter(
+            "segops_rule_failures_total",
+            "Evaluations that failed; the membership was kept.",
+            ["segment"],
+            registry=registry,
+        )
+        self.membership_changes = Counter(
+            "segops_membership_changes_total",
+            "Membership changes published.",
+            ["segment", "action", "reason"],
+            registry=registry,
+        )
+        self.segment_members = Gauge(
+            "segops_segment_members", "Members in this worker's partitions.", ["segment"], registry=registry
+        )
+        self.definitions_active = Gauge(
+            "segops_definitions_active", "Segment definitions in force.", registry=registry
+        )
+        self.definitions_version = Info(
+            "segops_definitions_version", "Identity of the definitions in force.", registry=registry
+        )
+
+    def _time(self, registry: CollectorRegistry) -> None:
+        self.timers_fired = Counter(
+            "segops_timers_fired_total", "Profiles judged because time passed.", registry=registry
+        )
+        self.timer_lateness = Histogram(
+            "segops_timer_lateness_seconds",
+            "From the instant a timer was due to when it was worked off.",
+            buckets=_LATENESS_BUCKETS,
+            registry=registry,
+        )
+        self.end_to_end = Histogram(
+            "segops_end_to_end_seconds",
+            "From an event's arrival on Kafka to its membership change published.",
+            buckets=_END_TO_END_BUCKETS,
+            registry=registry,
+        )
+        self.partition_clock = Gauge(
+            "segops_partition_clock_seconds",
+            "Time that a partition has reached, as seconds since 1970.",
+            ["partition"],
+            registry=registry,
+        )
+
+    def _durability(self, registry: CollectorRegistry) -> None:
+        self.checkpoint_seconds = Histogram(
+            "segops_checkpoint_seconds",
+            "Duration of a checkpoint.",
+            buckets=_CHECKPOINT_BUCKETS,
+            registry=registry,
+        )
+        self.checkpoint_records = Histogram(
+            "segops_checkpoint_records",
+            "Input records made durable by a checkpoint.",
+            buckets=_RECORDS_BUCKETS,
+            registry=registry,
+        )
+        self.consumer_lag = Gauge(
+            "segops_consumer_lag_records",
+            "Records not yet processed.",
+            ["topic", "partition"],
+            registry=registry,
+        )
+
+    def _state(self, registry: CollectorRegistry) -> None:
+        self.recovery_records = Counter(
+            "segops_recovery_records_total", "Changelog records restored into the store.", registry=registry
+        )
+        self.partitions_recovering = Gauge(
+            "segops_partitions_recovering", "Partitions being restored.", registry=registry
+        )
+        self.profiles_cached = Gauge(
+            "segops_profiles_cached", "Decoded profiles kept in memory.", registry=registry
+        )
+
+    def segment(self, key: str) -> str:
+        """The label value of a segment: its key, or ``other`` past the bound.
+
+        >>> metrics = Metrics(CollectorRegistry(), max_segments=1)
+        >>> metrics.segment("first"), metrics.segment("second"), metrics.segment("first")
+        ('first', 'other', 'first')
+        """
+        if key in self._segments:
+            return key
+        if len(self._segments) >= self._max_segments:
+            return "other"
+        self._segments.add(key)
+        return key
+
+    def forget_partition(self, partition: int, *topics: str) -> None:
+        """Drop the gauges of a partition that this process no longer owns."""
+        _remove(self.partition_clock, str(partition))
+        for topic in topics:
+            _remove(self.consumer_lag, topic, str(partition))
+
+
+def _remove(gauge: Gauge, *labels: str) -> None:
+    with contextlib.suppress(KeyError):  # never set
+        gauge.remove(*labels)

@@ -1,0 +1,67 @@
+"""Metrics: named by the rules, bounded, and no side effect of an import."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics import MetricWrapperBase
+
+from segops.metrics import Metrics
+
+LABELS = {"step", "reason", "segment", "action", "topic", "partition"}
+
+
+def families() -> dict[str, MetricWrapperBase]:
+    metrics = Metrics(CollectorRegistry())
+    return {name: value for name, value in vars(metrics).items() if isinstance(value, MetricWrapperBase)}
+
+
+def test_names_labels_and_help_follow_the_rules() -> None:
+    for metric in families().values():
+        assert metric._name.startswith("segops_")
+        assert metric._documentation.endswith(".")
+        assert set(metric._labelnames) <= LABELS
+
+
+def test_no_two_metrics_share_a_name_and_all_are_exported() -> None:
+    metrics = Metrics(CollectorRegistry())
+    metrics.build.info({"version": "1"})
+    metrics.definitions_version.info({"version": "abc"})
+    text = generate_latest(metrics.registry).decode()
+    for metric in families().values():
+        assert f"# HELP {metric._name}" in text
+    assert 'segops_build_info{version="1"} 1.0' in text
+    assert 'segops_definitions_version_info{version="abc"} 1.0' in text
+
+
+def test_two_processes_worth_of_metrics_live_side_by_side() -> None:
+    first, second = Metrics(CollectorRegistry()), Metrics(CollectorRegistry())
+    first.duplicates.inc()
+    assert first.registry.get_sample_value("segops_events_duplicate_total") == 1
+    assert second.registry.get_sample_value("segops_events_duplicate_total") == 0
+
+
+def test_a_thousand_segments_have_labels_and_the_next_share_one() -> None:
+    metrics = Metrics(CollectorRegistry())
+    assert {metrics.segment(f"s{n}") for n in range(1_500)} == {f"s{n}" for n in range(1_000)} | {"other"}
+
+
+def test_a_partition_given_up_leaves_no_gauge_behind() -> None:
+    metrics = Metrics(CollectorRegistry())
+    for partition in ("3", "4"):
+        metrics.partition_clock.labels(partition).set(1)
+        metrics.consumer_lag.labels("events", partition).set(1)
+    metrics.forget_partition(3, "events", "never-seen")
+    text = generate_latest(metrics.registry).decode()
+    assert 'partition="3"' not in text
+    assert text.count('partition="4"') == 2
+
+
+def test_importing_registers_nothing() -> None:
+    code = (
+        "import prometheus_client as p; before = set(p.REGISTRY._names_to_collectors);"
+        "import segops.metrics; assert set(p.REGISTRY._names_to_collectors) == before"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
