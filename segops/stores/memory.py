@@ -1,0 +1,96 @@
+"""A profile store in memory, for tests and replays. Its factory is the disk: it outlives ``close``."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterable, Mapping, Sequence
+
+from segops.core.errors import StateError
+from segops.stores.base import ProfileStore, Write
+
+
+class _Disk:
+    def __init__(self) -> None:
+        self.states: dict[str, bytes] = {}
+        self.due: list[tuple[int, str]] = []
+        self.meta: dict[str, bytes] = {}
+        self.is_open = False
+
+
+class MemoryStore:
+    """One partition's profiles in a dict and a sorted list."""
+
+    def __init__(self, name: str, disk: _Disk) -> None:
+        if disk.is_open:
+            raise StateError(f"{name} is in use")
+        disk.is_open = True
+        self._name = name
+        self._kept: _Disk | None = disk
+
+    @property
+    def _disk(self) -> _Disk:
+        if self._kept is None:
+            raise StateError(f"{self._name} is closed")
+        return self._kept
+
+    def get_many(self, profile_ids: Sequence[str]) -> list[bytes | None]:
+        states = self._disk.states
+        return [states.get(profile_id) for profile_id in profile_ids]
+
+    def write(self, writes: Iterable[Write], meta: Mapping[str, bytes]) -> None:
+        disk = self._disk
+        for write in list(writes):  # an iterable that fails has then changed nothing
+            if write.state is None:
+                disk.states.pop(write.profile_id, None)
+            else:
+                disk.states[write.profile_id] = write.state
+            _move_due(disk.due, write)
+        disk.meta.update(meta)
+
+    def due(self, until_ms: int, limit: int) -> list[tuple[int, str]]:
+        due = self._disk.due
+        return due[: min(limit, bisect_left(due, (until_ms + 1, "")))]
+
+    def profile_ids(self, after: str | None, limit: int) -> list[str]:
+        ids = sorted(self._disk.states)
+        start = 0 if after is None else bisect_right(ids, after)
+        return ids[start : start + limit]
+
+    def meta(self, name: str) -> bytes | None:
+        return self._disk.meta.get(name)
+
+    def close(self) -> None:
+        if self._kept is not None:
+            self._kept.is_open = False
+        self._kept = None
+
+    def destroy(self) -> None:
+        if self._kept is not None:
+            self._kept.states.clear()
+            self._kept.due.clear()
+            self._kept.meta.clear()
+        self.close()
+
+
+def _move_due(due: list[tuple[int, str]], write: Write) -> None:
+    if write.old_due_ms is not None:
+        old = (write.old_due_ms, write.profile_id)
+        at = bisect_left(due, old)
+        if at < len(due) and due[at] == old:
+            del due[at]
+    if write.new_due_ms is not None:
+        new = (write.new_due_ms, write.profile_id)
+        at = bisect_left(due, new)
+        if at == len(due) or due[at] != new:
+            insort(due, new)
+
+
+class MemoryStores:
+    """Memory stores by partition; what one held is there when it is opened again."""
+
+    def __init__(self) -> None:
+        self._disks: dict[int, _Disk] = {}
+
+    def open(self, partition: int) -> ProfileStore:
+        disk = self._disks.setdefault(partition, _Disk())
+        return MemoryStore(f"profile store {partition} in memory", disk)

@@ -1,0 +1,206 @@
+"""The profile store on RocksDB: one database per partition, memory shared by all of them.
+
+==========================================  ======================
+``p`` + profile id                          encoded state
+``d`` + due time (8 bytes) + profile id     nothing: the due index
+``m`` + name                                a named value
+``v``                                       version of this layout
+==========================================  ======================
+
+The log is written but not synced: a killed process loses nothing, a power cut may lose the tail,
+and since the changelog offset is part of the same batch, recovery then starts from the right place.
+"""
+
+from __future__ import annotations
+
+import shutil
+import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import cast
+
+from rocksdict import (
+    BlockBasedOptions,
+    Cache,
+    DbClosedError,
+    DBCompressionType,
+    Options,
+    Rdict,
+    ReadOptions,
+    WriteBatch,
+    WriteBufferManager,
+    WriteOptions,
+)
+
+from segops.core.errors import StateError
+from segops.stores.base import ProfileStore, Write
+
+_LAYOUT = b"1"
+_TOP_BIT = 1 << 63
+_INT64_MIN = -(1 << 63)
+_INT64_MAX = (1 << 63) - 1
+_PROFILE = ord("p")
+_DUE_HEAD = 9  # the letter and the due time
+_OPEN_FILES = 128  # per partition: far below the usual limit of a process with tens of partitions
+
+
+def _due_key(due_ms: int, profile_id: str) -> bytes:
+    """Sorts like (due_ms, profile_id): flipping the top bit puts times before 1970 first."""
+    return b"d" + struct.pack(">Q", (due_ms & (2 * _TOP_BIT - 1)) ^ _TOP_BIT) + profile_id.encode()
+
+
+def _due_of(key: bytes) -> tuple[int, str]:
+    (flipped,) = struct.unpack_from(">Q", key, 1)
+    return flipped - _TOP_BIT, key[_DUE_HEAD:].decode()
+
+
+class RocksDBStore:
+    """One partition's profiles in one RocksDB database."""
+
+    def __init__(self, path: Path, options: Options) -> None:
+        self._path = path
+        self._options = options
+        self._write_options = WriteOptions()
+        self._write_options.sync = False
+        # No entry of the due index is earlier than this. Asking for what is due then starts there,
+        # not at the tombstones of all the timers that ever fired, and mostly needs no look at all.
+        self._due_floor_ms = _INT64_MIN
+        with _as_state_error(path, "cannot be opened"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = Rdict(str(path), options)
+        self._check_layout()
+
+    def _check_layout(self) -> None:
+        found = self._get(b"v")
+        if found is None:
+            self._db.put(b"v", _LAYOUT)
+        elif found != _LAYOUT:
+            self.close()
+            raise StateError(f"{self._path}: has layout {found!r}, this version reads {_LAYOUT!r}")
+
+    def get_many(self, profile_ids: Sequence[str]) -> list[bytes | None]:
+        if not profile_ids:
+            return []
+        with _as_state_error(self._path, "cannot be read"):
+            states = self._db.get([b"p" + profile_id.encode() for profile_id in profile_ids])
+        return cast("list[bytes | None]", states)
+
+    def write(self, writes: Iterable[Write], meta: Mapping[str, bytes]) -> None:
+        batch = WriteBatch(raw_mode=True)
+        floor_ms = self._due_floor_ms
+        for write in writes:
+            _add(batch, write)
+            if write.new_due_ms is not None and write.new_due_ms < floor_ms:
+                floor_ms = write.new_due_ms
+        for name, value in meta.items():
+            batch.put(b"m" + name.encode(), value)
+        with _as_state_error(self._path, "cannot be written"):
+            self._db.write(batch, self._write_options)
+        self._due_floor_ms = floor_ms
+
+    def due(self, until_ms: int, limit: int) -> list[tuple[int, str]]:
+        until_ms = min(until_ms, _INT64_MAX - 1)
+        if until_ms < self._due_floor_ms or limit <= 0:
+            return []
+        keys = self._keys(_due_key(self._due_floor_ms, ""), _due_key(until_ms + 1, ""), limit)
+        found = [_due_of(key) for key in keys]
+        self._due_floor_ms = found[0][0] if found else until_ms + 1
+        return found
+
+    def profile_ids(self, after: str | None, limit: int) -> list[str]:
+        start = b"p" if after is None else b"p" + after.encode() + b"\0"
+        return [key[1:].decode() for key in self._keys(start, bytes([_PROFILE + 1]), limit)]
+
+    def meta(self, name: str) -> bytes | None:
+        return self._get(b"m" + name.encode())
+
+    def close(self) -> None:
+        with _as_state_error(self._path, "cannot be closed"), suppress(DbClosedError):
+            self._db.close()
+
+    def destroy(self) -> None:
+        self.close()
+        with _as_state_error(self._path, "cannot be removed"):
+            Rdict.destroy(str(self._path), self._options)
+            shutil.rmtree(self._path, ignore_errors=True)
+
+    def _get(self, key: bytes) -> bytes | None:
+        with _as_state_error(self._path, "cannot be read"):
+            value: bytes | None = self._db.get(key)
+        return value
+
+    def _keys(self, start: bytes, end: bytes, limit: int) -> list[bytes]:
+        bounds = ReadOptions()
+        bounds.set_iterate_upper_bound(end)
+        keys: list[bytes] = []
+        with _as_state_error(self._path, "cannot be read"):
+            rows = self._db.iter(bounds)
+            rows.seek(start)
+            while len(keys) < limit and rows.valid():
+                keys.append(rows.key())
+                rows.next()
+            rows.status()
+        return keys
+
+
+def _add(batch: WriteBatch, write: Write) -> None:
+    key = b"p" + write.profile_id.encode()
+    if write.state is None:
+        batch.delete(key)
+    else:
+        batch.put(key, write.state)
+    if write.old_due_ms == write.new_due_ms:
+        return
+    if write.old_due_ms is not None:
+        batch.delete(_due_key(write.old_due_ms, write.profile_id))
+    if write.new_due_ms is not None:
+        batch.put(_due_key(write.new_due_ms, write.profile_id), b"")
+
+
+class RocksDBStores:
+    """RocksDB stores by partition under one folder, with one read cache and one write buffer bound."""
+
+    def __init__(self, directory: Path, *, block_cache_bytes: int, write_buffer_bytes: int) -> None:
+        self._directory = directory
+        self._cache = Cache(block_cache_bytes)
+        self._write_buffers = WriteBufferManager(write_buffer_bytes, False)
+        self._options = self._build_options()
+
+    def open(self, partition: int) -> ProfileStore:
+        return RocksDBStore(self._directory / str(partition), self._options)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory held by the read cache and the write buffers now."""
+        return self._cache.get_usage() + self._write_buffers.get_usage()
+
+    def _build_options(self) -> Options:
+        options = Options(raw_mode=True)
+        options.create_if_missing(True)
+        options.set_block_based_table_factory(self._table_options())
+        options.set_write_buffer_manager(self._write_buffers)
+        options.set_compression_type(DBCompressionType.lz4())
+        options.set_max_open_files(_OPEN_FILES)
+        options.set_max_background_jobs(2)
+        options.set_keep_log_file_num(2)
+        options.set_max_log_file_size(1 << 20)
+        return options
+
+    def _table_options(self) -> BlockBasedOptions:
+        table = BlockBasedOptions()
+        table.set_block_cache(self._cache)
+        table.set_bloom_filter(10, False)
+        # Inside the bounded cache, or indexes and filters would be memory that nobody counts.
+        table.set_cache_index_and_filter_blocks(True)
+        table.set_pin_l0_filter_and_index_blocks_in_cache(True)
+        return table
+
+
+@contextmanager
+def _as_state_error(path: Path, what: str) -> Iterator[None]:
+    """RocksDB raises bare exceptions; ours say which store, so that it can be looked at or removed."""
+    try:
+        yield
+    except Exception as error:
+        raise StateError(f"profile store {path} {what}: {error}") from error

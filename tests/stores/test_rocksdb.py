@@ -1,0 +1,135 @@
+"""What only a store on disk can get wrong: crashes, locks, damage, memory."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from segops.core.errors import StateError
+from segops.stores.base import Write
+from segops.stores.rocksdb import RocksDBStores
+
+
+def rocksdb_stores(directory: Path) -> RocksDBStores:
+    return RocksDBStores(directory, block_cache_bytes=8 << 20, write_buffer_bytes=8 << 20)
+
+
+#: Writes batch after batch, each with its number in the meta and in every state, and says so.
+WRITER = """
+import sys
+from pathlib import Path
+from segops.stores.base import Write
+from segops.stores.rocksdb import RocksDBStores
+
+stores = RocksDBStores(Path(sys.argv[1]), block_cache_bytes=1 << 20, write_buffer_bytes=1 << 20)
+store = stores.open(0)
+n = 0
+while True:
+    n += 1
+    writes = [Write(f"p{k}", b"%d" % n * 50, n - 1 if n > 1 else None, n) for k in range(200)]
+    store.write(writes, {"batch": b"%d" % n})
+    print(n, flush=True)
+"""
+
+
+def killed_writer(folder: Path, batches: int) -> int:
+    """Run the writer, kill it once it has said ``batches``; returns the last number it said."""
+    process = subprocess.Popen([sys.executable, "-c", WRITER, str(folder)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    said = 0
+    for line in process.stdout:
+        said = int(line)
+        if said == batches:
+            os.kill(process.pid, signal.SIGKILL)
+    assert process.wait(30) == -signal.SIGKILL
+    process.stdout.close()
+    return said
+
+
+@pytest.mark.parametrize("batches", [1, 7, 60])
+def test_a_killed_process_loses_no_batch_and_tears_none(tmp_path: Path, batches: int) -> None:
+    said = killed_writer(tmp_path, batches)
+    store = rocksdb_stores(tmp_path).open(0)
+    kept = int(store.meta("batch") or b"0")
+    assert kept in (said, said + 1)
+    assert set(store.get_many([f"p{k}" for k in range(200)])) == {b"%d" % kept * 50}
+    assert store.due(10**9, 1_000) == sorted((kept, f"p{k}") for k in range(200))
+    store.close()
+
+
+def test_two_processes_cannot_share_a_store(tmp_path: Path) -> None:
+    store = rocksdb_stores(tmp_path).open(0)
+    code = (
+        "import sys; from pathlib import Path; from segops.stores.rocksdb import RocksDBStores;"
+        "RocksDBStores(Path(sys.argv[1]), block_cache_bytes=1 << 20, write_buffer_bytes=1 << 20).open(0)"
+    )
+    other = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True)
+    store.close()
+    assert other.returncode == 1
+    assert "StateError" in other.stderr
+    assert str(tmp_path / "0") in other.stderr
+
+
+@pytest.mark.parametrize("damage", ["CURRENT", "MANIFEST", "*.sst"])
+def test_a_damaged_store_is_refused_by_name(tmp_path: Path, damage: str) -> None:
+    store = rocksdb_stores(tmp_path).open(0)
+    store.write([Write(f"p{n}", os.urandom(100)) for n in range(1_000)], {})
+    store.close()
+    victims = [
+        file for file in (tmp_path / "0").iterdir() if file.match(damage) or file.name.startswith(damage)
+    ]
+    assert victims
+    for file in victims:
+        file.write_bytes(b"not what was written here")
+    with pytest.raises(StateError, match=str(tmp_path / "0")):
+        broken = rocksdb_stores(tmp_path).open(0)
+        broken.get_many(["p1"])
+    # The way out that an operator (or recovery) takes: remove it and start again.
+    fresh = tmp_path / "0"
+    for file in fresh.iterdir():
+        file.unlink()
+    rocksdb_stores(tmp_path).open(0).close()
+
+
+def test_a_layout_of_another_version_is_refused(tmp_path: Path) -> None:
+    stores = rocksdb_stores(tmp_path)
+    store = stores.open(0)
+    store._db.put(b"v", b"99")
+    store.close()
+    with pytest.raises(StateError, match="layout"):
+        stores.open(0)
+    with pytest.raises(StateError, match="layout"):  # and the lock was not left behind
+        stores.open(0)
+
+
+def test_a_folder_that_cannot_be_made_is_a_state_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StateError, match="cannot be opened"):
+        rocksdb_stores(tmp_path / "file").open(0)
+
+
+def test_destroy_removes_the_files(tmp_path: Path) -> None:
+    store = rocksdb_stores(tmp_path).open(0)
+    store.write([Write("a", b"1")], {})
+    store.destroy()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_memory_is_bounded_over_all_partitions(tmp_path: Path) -> None:
+    stores = RocksDBStores(tmp_path, block_cache_bytes=4 << 20, write_buffer_bytes=4 << 20)
+    opened = [stores.open(partition) for partition in range(8)]
+    for batch in range(20):
+        for store in opened:
+            ids = range(batch * 500, batch * 500 + 500)
+            store.write([Write(f"p{n}", os.urandom(400), None, n) for n in ids], {})
+    for store in opened:
+        store.get_many([f"p{n}" for n in range(10_000)])
+    # 32 MiB were written and read; held are 4 + 4, and a block of 1 MiB for each partition.
+    assert stores.memory_bytes < 17 << 20
+    for store in opened:
+        store.close()
