@@ -1,41 +1,266 @@
-"""The conductor: an event or a timer in, a transition out. (Skeleton: signatures are final.)"""
+"""The conductor: an event, a timer or new definitions in, a transition out.
+
+Time (RULES section 5): an event of time t is judged at now = the greatest of t, the partition's clock and
+the profile's latest event time. Before it is applied, every instant due up to the greater of t and the
+clock is judged on its own. A profile's ``due_ms`` is the earliest instant at which one of its memberships
+changes if nothing more happens, found by evaluating whole rules, so a timer never fires for nothing.
+"""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
+
 import msgspec
 
-from segops.core.events import Change, Event
-from segops.core.profile import Profile
+from segops.core.events import Change, Event, change_id
+from segops.core.features.states import Entry
+from segops.core.profile import Member, Profile
+from segops.core.segments import Kept, Segment, SegmentSet
+from segops.core.values import distinct_key, kind, lookup
+
+#: A message is remembered at least this many messages and this long (RULES section 3).
+REMEMBERED = 1_000
+REMEMBERED_MS = 86_400_000
 
 
 class Transition(msgspec.Struct, gc=False):
     """What one step did: the changes in the order decided, and what the shell should count."""
 
     changes: list[Change] = []
-    moved: bool = True          # False: the profile is as it was and need not be written
-    duplicate: bool = False     # the message had been applied before
-    skipped_values: int = 0     # values that an aggregate could not read
-    failures: list[str] = []    # segments whose rule failed (their membership was kept)
+    moved: bool = True  #: False: the profile is as it was and need not be written
+    duplicate: bool = False  #: the message had been applied before
+    skipped_values: int = 0  #: values that an aggregate could not read
+    failures: list[str] = []  #: segments whose rule failed: their membership was kept
+
+
+class _Step:
+    """One step on one profile: what is judged now, and what came of it."""
+
+    __slots__ = ("changes", "event_id", "failures", "now_ms", "profile", "reason", "skipped")
+
+    def __init__(self, profile: Profile, reason: str, now_ms: int, event_id: str | None = None) -> None:
+        self.profile = profile
+        self.reason = reason
+        self.now_ms = now_ms
+        self.event_id = event_id
+        self.changes: list[Change] = []
+        self.failures: list[str] = []
+        self.skipped = 0
+
+    def transition(self) -> Transition:
+        return Transition(self.changes, skipped_values=self.skipped, failures=self.failures)
 
 
 class Engine:
     """Judges profiles against one set of segments. Profiles are changed in place."""
 
-    version: str = "0"          # identity of the segment set (stored in profile.judged_by)
+    def __init__(self, segments: SegmentSet) -> None:
+        self.segments = segments
+        self.version = segments.version
 
     def new_profile(self, profile_id: str) -> Profile:
-        """A profile before its first event."""
-        return Profile(id=profile_id)
+        """A profile before its first event: it exists, and is judged, from that event on."""
+        return Profile(profile_id, judged_by=self.version)
 
     def on_event(self, profile: Profile, event: Event, *, clock_ms: int) -> Transition:
-        """Fire what is due before the event, apply it, judge. ``clock_ms``: the partition's clock."""
-        profile.sequence += 0
-        return Transition()
+        """Fire what is due before the event, apply the event, and judge what it can have changed."""
+        message = message_hash(event.message_id)
+        if message in profile.seen:
+            return Transition(moved=False, duplicate=True)
+        step = _Step(profile, "event", max(event.time_ms, clock_ms, profile.latest_ms), event.message_id)
+        self._pass_time(step, max(event.time_ms, clock_ms))
+        _remember(profile, message, step.now_ms)
+        touched = self._apply(step, event)
+        if touched:
+            self._judge(step, sorted(touched))
+            _set_due(profile)
+        return step.transition()
 
     def on_timer(self, profile: Profile, *, clock_ms: int) -> Transition:
-        """Judge every instant due up to ``clock_ms``, each on its own."""
-        return Transition()
+        """Judge every instant due up to ``clock_ms``, each on its own, in order."""
+        step = _Step(profile, "time", clock_ms)
+        self._pass_time(step, clock_ms)
+        return step.transition()
 
     def on_definitions(self, profile: Profile, *, clock_ms: int) -> Transition:
-        """Judge a profile whose ``judged_by`` is not this engine's ``version``; reason: definition."""
-        return Transition()
+        """Judge a profile by these segments that was last judged by others."""
+        step = _Step(profile, "definition", max(clock_ms, profile.latest_ms))
+        known = self.segments.feature_ids
+        profile.features = {key: state for key, state in profile.features.items() if key in known}
+        self._close_removed(step)
+        self._judge(step, range(len(self.segments.segments)))
+        profile.judged_by = self.version
+        _set_due(profile)
+        return step.transition()
+
+    def _close_removed(self, step: _Step) -> None:
+        by_key = self.segments.by_key
+        profile = step.profile
+        profile.flips = {key: at for key, at in profile.flips.items() if key in by_key}
+        for key in sorted(profile.members.keys() - by_key.keys()):
+            version = profile.members.pop(key).version
+            step.changes.append(_change(step, key, version, member=False, flips_at=None))
+
+    def _pass_time(self, step: _Step, until_ms: int) -> None:
+        profile = step.profile
+        if profile.due_ms is None or profile.due_ms > until_ms:
+            return
+        of_event = step.reason, step.now_ms, step.event_id
+        step.reason, step.event_id = "time", None
+        while profile.due_ms is not None and profile.due_ms <= until_ms:
+            step.now_ms = profile.due_ms
+            due = (self.segments.by_key[key].index for key, at in profile.flips.items() if at == step.now_ms)
+            self._judge(step, sorted(due))
+            _set_due(profile)
+        step.reason, step.now_ms, step.event_id = of_event
+
+    def _apply(self, step: _Step, event: Event) -> set[int]:
+        """Apply an event to the profile; the indexes of the segments that it can have changed."""
+        touched = self._date(step.profile, event.time_ms)
+        _identify(step.profile, event)
+        if event.traits:
+            touched |= self._merge_traits(step.profile, event)
+        watch = self.segments.watches.get(event.name)
+        if watch is not None:
+            for kept in watch.concerned(event.properties):
+                self._feed(step, kept, event, touched)
+        return touched
+
+    def _date(self, profile: Profile, time_ms: int) -> set[int]:
+        """Note when the profile was seen; the first event also concerns what holds of an empty profile."""
+        touched: set[int] = set()
+        if profile.first_ms is None:
+            touched |= self.segments.blank_members
+        if profile.first_ms is None or time_ms < profile.first_ms:
+            profile.first_ms = time_ms
+            touched |= self.segments.reads_first
+        profile.latest_ms = max(time_ms, profile.latest_ms)
+        return touched
+
+    @staticmethod
+    def _feed(step: _Step, kept: Kept, event: Event, touched: set[int]) -> None:
+        if kept.where and not kept.selects(event.properties, step.now_ms):
+            return
+        entry = _entry(step, kept, event)
+        if entry is None:
+            return
+        features = step.profile.features
+        state = kept.reducer.add(features.get(kept.id), entry, step.now_ms)
+        if state is not None:
+            features[kept.id] = state
+            touched |= kept.segments
+
+    def _merge_traits(self, profile: Profile, event: Event) -> set[int]:
+        touched: set[int] = set()
+        for name, value in (event.traits or {}).items():
+            if event.time_ms < profile.trait_times.get(name, event.time_ms):
+                continue
+            profile.trait_times[name] = event.time_ms
+            if value is None:
+                profile.traits.pop(name, None)
+            else:
+                profile.traits[name] = value
+            touched |= self.segments.by_trait.get(name, _NONE)
+        return touched
+
+    def _judge(self, step: _Step, indexes: Iterable[int]) -> None:
+        """Judge segments in the order of judging, and find when each flips next."""
+        profile, now_ms = step.profile, step.now_ms
+        for index in indexes:
+            segment = self.segments.segments[index]
+            was = segment.key in profile.members
+            try:
+                member = segment.rule.holds(profile, now_ms)
+                flips_at = segment.rule.next_flip(profile, now_ms, member)
+            except Exception:  # a rule that fails keeps the membership that it had, and is counted
+                step.failures.append(segment.key)
+                profile.flips.pop(segment.key, None)
+                continue
+            if flips_at is None:
+                profile.flips.pop(segment.key, None)
+            else:
+                profile.flips[segment.key] = flips_at
+            if member is not was:
+                self._flip(step, segment, member=member, flips_at=flips_at)
+
+    @staticmethod
+    def _flip(step: _Step, segment: Segment, *, member: bool, flips_at: int | None) -> None:
+        members = step.profile.members
+        if member:
+            members[segment.key] = Member(step.now_ms, segment.version, step.event_id)
+        else:
+            del members[segment.key]
+        step.changes.append(_change(step, segment.key, segment.version, member=member, flips_at=flips_at))
+
+
+_NONE: frozenset[int] = frozenset()
+
+
+def _entry(step: _Step, kept: Kept, event: Event) -> Entry | None:
+    feature = kept.feature
+    value = None
+    if feature.path is not None:
+        value = lookup(event.properties, feature.path)
+        if value is None:
+            return None
+        if feature.kind in _NUMERIC and kind(value) != "number":
+            step.skipped += 1
+            return None
+        if feature.kind == "distinct":
+            value = distinct_key(value)
+    return Entry(event.time_ms, value, tuple(lookup(event.properties, path) for path in kept.timed))
+
+
+_NUMERIC = frozenset(("sum", "min", "max"))
+
+
+def message_hash(message_id: str) -> int:
+    """64 bits by which a message is remembered."""
+    return int.from_bytes(hashlib.blake2b(message_id.encode(), digest_size=8).digest(), "big")
+
+
+def _remember(profile: Profile, message: int, now_ms: int) -> None:
+    seen = profile.seen
+    seen[message] = now_ms
+    while len(seen) > REMEMBERED:
+        oldest = next(iter(seen))
+        if seen[oldest] > now_ms - REMEMBERED_MS:
+            return
+        del seen[oldest]
+
+
+def _identify(profile: Profile, event: Event) -> None:
+    if event.user_id is not None:
+        profile.user_id = event.user_id
+    if event.anonymous_id is not None:
+        profile.anonymous_id = event.anonymous_id
+    if event.email is not None:
+        profile.email = event.email
+
+
+def _set_due(profile: Profile) -> None:
+    profile.due_ms = min(profile.flips.values(), default=None)
+
+
+def _change(step: _Step, key: str, version: int, *, member: bool, flips_at: int | None) -> Change:
+    profile = step.profile
+    profile.sequence += 1
+    return Change(
+        profile_id=profile.id,
+        segment_key=key,
+        segment_version=version,
+        action="entered" if member else "exited",
+        member=member,
+        reason=step.reason,
+        occurred_at=step.now_ms,
+        evaluated_at=0,
+        sequence=profile.sequence,
+        change_id=change_id(profile.id, key, profile.sequence),
+        event_id=step.event_id,
+        flips_at=flips_at,
+        user_id=profile.user_id,
+        anonymous_id=profile.anonymous_id,
+        email=profile.email,
+        traits_json=msgspec.json.encode(profile.traits, order="sorted").decode(),
+    )

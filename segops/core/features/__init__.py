@@ -1,0 +1,15 @@
+"""Features: what a profile keeps of its events so that a leaf of a rule can be read at any instant.
+
+A feature is a selection of events, a window and an aggregate. It keeps what its leaves need and
+no more, yet reads exactly as if every event had been kept. Three families, by window:
+
+- ``running``: windows that forget nothing, or everything at once (all time, fixed, calendar);
+- ``sliding``: ``within``, where the oldest event leaves first;
+- ``scanning``: ``between``, and conditions on an event that change with time.
+"""
+
+from segops.core.features.families import reducer_of
+from segops.core.features.feature import CAPACITIES, MAX_ENTRIES, Feature, Reducer
+from segops.core.features.states import State
+
+__all__ = ["CAPACITIES", "MAX_ENTRIES", "Feature", "Reducer", "State", "reducer_of"]

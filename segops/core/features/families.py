@@ -1,0 +1,41 @@
+"""Which family keeps a feature."""
+
+from __future__ import annotations
+
+from segops.core.features.feature import Feature, Reducer
+from segops.core.features.running import RunningCount, RunningDistinct, RunningHeld, RunningSum
+from segops.core.features.scanning import Scanning
+from segops.core.features.sliding import SlidingCount, SlidingSum, SlidingValue
+from segops.core.windows import Between, Within
+
+
+def reducer_of(feature: Feature) -> Reducer:
+    """What keeps and reads ``feature``.
+
+    >>> from segops.core.features.states import Entry
+    >>> reducer = reducer_of(Feature("count", ("Product Viewed",), (), Within(10), capacity=4))
+    >>> state = reducer.add(None, Entry(100, None, ()), 100)
+    >>> reducer.read(state, 109), reducer.next_edge(state, 109), reducer.read(state, 110)
+    (1, 110, 0)
+    """
+    window = feature.window
+    if isinstance(window, Between) or feature.timed_where:
+        return Scanning(window, feature.kind, tuple(test for _, test in feature.timed_where))
+    if isinstance(window, Within):
+        return _sliding(feature, window.length_ms)
+    match feature.kind:
+        case "count":
+            return RunningCount(window)
+        case "sum":
+            return RunningSum(window)
+        case "distinct":
+            return RunningDistinct(window, feature.capacity)
+    return RunningHeld(window, feature.kind)
+
+
+def _sliding(feature: Feature, length_ms: int) -> Reducer:
+    if feature.kind == "count" and feature.capacity is not None:
+        return SlidingCount(length_ms, feature.capacity)
+    if feature.kind in ("count", "sum"):
+        return SlidingSum(length_ms)
+    return SlidingValue(length_ms, feature.kind, feature.capacity)

@@ -1,0 +1,73 @@
+"""What a feature is, and what every family of them can do."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Protocol
+
+import msgspec
+
+from segops.core.operators import Test
+from segops.core.windows import Window
+
+Path = tuple[str, ...]
+
+#: How many of the latest events a counting feature may be asked to keep. Counts are shared between
+#: rules whose thresholds need the same class, so that a new threshold seldom starts from nothing.
+CAPACITIES = (1, 4, 16, 64, 257)
+#: Above this many entries the older half of a ``within`` feature is folded into panes of length/64.
+MAX_ENTRIES = 4_096
+PANES = 64
+
+
+class Feature(msgspec.Struct, frozen=True):
+    """A selection of events, a window and an aggregate.
+
+    ``kind`` is count, sum (with the number of values, so that avg reads it too), min, max, distinct,
+    latest, earliest, first or last. ``capacity`` bounds what count and distinct keep; None keeps all.
+    """
+
+    kind: str
+    names: tuple[str, ...]
+    where: tuple[tuple[Path, Test], ...]
+    window: Window
+    path: Path | None = None
+    capacity: int | None = None
+
+    @property
+    def id(self) -> int:
+        """The identity by which rules share it and profiles store it: 63 bits of a hash.
+
+        >>> from segops.core.windows import Within
+        >>> a = Feature("count", ("Product Viewed",), (), Within(1000), capacity=4)
+        >>> a.id == Feature("count", ("Product Viewed",), (), Within(1000), capacity=4).id
+        True
+        """
+        form = msgspec.json.encode(msgspec.to_builtins(self), order="sorted")
+        return int.from_bytes(hashlib.sha256(form).digest()[:8], "big") >> 1
+
+    @property
+    def timed_where(self) -> tuple[tuple[Path, Test], ...]:
+        """The conditions on an event that change with time, read anew at every instant."""
+        return tuple((path, test) for path, test in self.where if test.timed)
+
+    @property
+    def static_where(self) -> tuple[tuple[Path, Test], ...]:
+        """The conditions on an event that are settled when it arrives."""
+        return tuple((path, test) for path, test in self.where if not test.timed)
+
+
+class Reducer(Protocol):
+    """How one feature is kept and read. States are of the family's own kind; None is no event yet."""
+
+    def add(self, state: Any, entry: Any, now_ms: int) -> Any:
+        """The state with an event in it (changed in place); None if the event changes nothing.
+
+        The event is not in the future: ``entry.time_ms <= now_ms``.
+        """
+
+    def read(self, state: Any, now_ms: int) -> Any:
+        """The aggregate at ``now_ms``, which may lie ahead; the state is not touched."""
+
+    def next_edge(self, state: Any, now_ms: int) -> int | None:
+        """The earliest instant after ``now_ms`` at which ``read`` could differ if nothing more happens."""

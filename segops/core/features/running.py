@@ -1,0 +1,132 @@
+"""Windows that forget nothing, or everything at once: all time, fixed dates, the current calendar period."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, Generic, TypeVar
+
+from segops.core.features.states import Entry, Held, Keys, Tally, Total
+from segops.core.values import add_exact, exact
+from segops.core.windows import ALWAYS, Calendar, Fixed, period, span
+
+S = TypeVar("S", Tally, Total, Held, Keys)
+ZERO = Decimal(0)
+
+
+class _Running(Generic[S]):
+    """One accumulator, begun anew with every calendar period."""
+
+    def __init__(self, window: Fixed | Calendar, capacity: int | None = None) -> None:
+        self.window = window
+        self.capacity = capacity
+
+    def _begin(self, since_ms: int, entry: Entry) -> S:
+        raise NotImplementedError
+
+    def _step(self, state: S, entry: Entry) -> bool:
+        raise NotImplementedError
+
+    def _value(self, state: S | None) -> Any:
+        raise NotImplementedError
+
+    def _since(self, now_ms: int) -> int:
+        return period(self.window, now_ms)[0] if isinstance(self.window, Calendar) else 0
+
+    def add(self, state: S | None, entry: Entry, now_ms: int) -> S | None:
+        if self.window is not ALWAYS:
+            after, upto = span(self.window, now_ms)
+            if not after < entry.time_ms <= upto:
+                return None
+        since = self._since(now_ms)
+        if state is None or state.since_ms != since:
+            return self._begin(since, entry)
+        return state if self._step(state, entry) else None
+
+    def read(self, state: S | None, now_ms: int) -> Any:
+        return self._value(state if state is not None and state.since_ms == self._since(now_ms) else None)
+
+    def next_edge(self, state: S | None, now_ms: int) -> int | None:
+        if state is None or not isinstance(self.window, Calendar):
+            return None
+        since, until = period(self.window, now_ms)
+        return until if state.since_ms == since else None
+
+
+class RunningCount(_Running[Tally]):
+    """The number of events."""
+
+    def _begin(self, since_ms: int, entry: Entry) -> Tally:
+        return Tally(since_ms, 1)
+
+    def _step(self, state: Tally, entry: Entry) -> bool:
+        state.count += 1
+        return True
+
+    def _value(self, state: Tally | None) -> int:
+        return 0 if state is None else state.count
+
+
+class RunningSum(_Running[Total]):
+    """The number of values and their exact sum."""
+
+    def _begin(self, since_ms: int, entry: Entry) -> Total:
+        return Total(since_ms, 1, exact(entry.value))
+
+    def _step(self, state: Total, entry: Entry) -> bool:
+        state.count += 1
+        state.total = add_exact(state.total, exact(entry.value))
+        return True
+
+    def _value(self, state: Total | None) -> tuple[int, Decimal]:
+        return (0, ZERO) if state is None else (state.count, state.total)
+
+
+class RunningDistinct(_Running[Keys]):
+    """The number of different values, exact up to the capacity."""
+
+    def _begin(self, since_ms: int, entry: Entry) -> Keys:
+        return Keys(since_ms, {entry.value})
+
+    def _step(self, state: Keys, entry: Entry) -> bool:
+        if entry.value in state.keys or len(state.keys) == self.capacity:
+            return False
+        state.keys.add(entry.value)
+        return True
+
+    def _value(self, state: Keys | None) -> int:
+        return 0 if state is None else len(state.keys)
+
+
+#: Kind -> whether a newer entry replaces the held one.
+_REPLACES: dict[str, Callable[[Held, Entry], bool]] = {
+    "min": lambda held, entry: bool(entry.value < held.value),
+    "max": lambda held, entry: bool(entry.value > held.value),
+    "latest": lambda held, entry: entry.time_ms >= held.time_ms,
+    "earliest": lambda held, entry: entry.time_ms < held.time_ms,
+    "first": lambda held, entry: entry.time_ms < held.time_ms,
+    "last": lambda held, entry: entry.time_ms > held.time_ms,
+}
+
+
+class RunningHeld(_Running[Held]):
+    """The one value that matters, or for first and last its time; None if there is none."""
+
+    def __init__(self, window: Fixed | Calendar, kind: str) -> None:
+        super().__init__(window)
+        self._replaces = _REPLACES[kind]
+        self._reads_time = kind in ("first", "last")
+
+    def _begin(self, since_ms: int, entry: Entry) -> Held:
+        return Held(since_ms, entry.time_ms, entry.value)
+
+    def _step(self, state: Held, entry: Entry) -> bool:
+        if not self._replaces(state, entry):
+            return False
+        state.time_ms, state.value = entry.time_ms, entry.value
+        return True
+
+    def _value(self, state: Held | None) -> Any:
+        if state is None:
+            return None
+        return state.time_ms if self._reads_time else state.value

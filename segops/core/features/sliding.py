@@ -1,0 +1,232 @@
+"""``within``: the oldest event leaves first, at its time plus the window's length exactly."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from segops.core.features.feature import MAX_ENTRIES, PANES
+from segops.core.features.running import ZERO
+from segops.core.features.states import Entry, Sums, Times, Values
+from segops.core.values import add_exact, exact, subtract_exact
+
+
+class SlidingCount:
+    """The number of events, exact up to ``capacity``: only that many of the latest are kept."""
+
+    def __init__(self, length_ms: int, capacity: int) -> None:
+        self.length_ms = length_ms
+        self.capacity = capacity
+
+    def add(self, state: Times | None, entry: Entry, now_ms: int) -> Times | None:
+        gone = now_ms - self.length_ms
+        time_ms = entry.time_ms
+        if time_ms <= gone:
+            return None
+        if state is None:
+            return Times([time_ms])
+        times = state.times
+        if times[0] <= gone:
+            del times[: bisect_right(times, gone)]
+        at = bisect_right(times, time_ms)
+        if at == 0 and len(times) == self.capacity:
+            return None
+        times.insert(at, time_ms)
+        if len(times) > self.capacity:
+            del times[0]
+        return state
+
+    def read(self, state: Times | None, now_ms: int) -> int:
+        return 0 if state is None else len(state.times) - bisect_right(state.times, now_ms - self.length_ms)
+
+    def next_edge(self, state: Times | None, now_ms: int) -> int | None:
+        return None if state is None else _first_expiry(state.times, self.length_ms, now_ms)
+
+    def next_crossing(self, state: Times | None, boundaries: tuple[int, ...], now_ms: int) -> int | None:
+        """When the count next falls below one of ``boundaries`` (rising), if nothing more happens."""
+        count = self.read(state, now_ms)
+        if state is None or count == 0:
+            return None
+        at = bisect_right(boundaries, count)
+        return state.times[-boundaries[at - 1]] + self.length_ms if at else None
+
+
+def _first_expiry(times: list[int], length_ms: int, now_ms: int) -> int | None:
+    at = bisect_right(times, now_ms - length_ms)
+    return times[at] + length_ms if at < len(times) else None
+
+
+class SlidingSum:
+    """The number of values and their exact sum."""
+
+    def __init__(self, length_ms: int) -> None:
+        self.length_ms = length_ms
+
+    def add(self, state: Sums | None, entry: Entry, now_ms: int) -> Sums | None:
+        if entry.time_ms <= now_ms - self.length_ms:
+            return None
+        if state is None:
+            state = Sums([], [], [], 0, ZERO)
+        self._expire(state, now_ms)
+        self._insert(state, entry.time_ms, ZERO if entry.value is None else exact(entry.value))
+        if len(state.times) > MAX_ENTRIES:
+            _fold(state, max(1, self.length_ms // PANES))
+        return state
+
+    def _expire(self, state: Sums, now_ms: int) -> None:
+        gone = bisect_right(state.times, now_ms - self.length_ms)
+        if gone:
+            state.base_count, state.base_total = state.counts[gone - 1], state.totals[gone - 1]
+            del state.times[:gone], state.counts[:gone], state.totals[:gone]
+
+    def _insert(self, state: Sums, time_ms: int, value: Decimal) -> None:
+        at = bisect_right(state.times, time_ms)
+        count, total = self._upto(state, at)
+        state.times.insert(at, time_ms)
+        state.counts.insert(at, count + 1)
+        state.totals.insert(at, add_exact(total, value))
+        for i in range(at + 1, len(state.times)):
+            state.counts[i] += 1
+            state.totals[i] = add_exact(state.totals[i], value)
+
+    @staticmethod
+    def _upto(state: Sums, at: int) -> tuple[int, Decimal]:
+        return (state.counts[at - 1], state.totals[at - 1]) if at else (state.base_count, state.base_total)
+
+    def read(self, state: Sums | None, now_ms: int) -> tuple[int, Decimal]:
+        if state is None or not state.times:
+            return 0, ZERO
+        count, total = self._upto(state, bisect_right(state.times, now_ms - self.length_ms))
+        return state.counts[-1] - count, subtract_exact(state.totals[-1], total)
+
+    def next_edge(self, state: Sums | None, now_ms: int) -> int | None:
+        return None if state is None else _first_expiry(state.times, self.length_ms, now_ms)
+
+
+def _fold(state: Sums, pane_ms: int) -> None:
+    """Keep of the older half only the last entry of each pane: the pane leaves when its last event does."""
+    half = len(state.times) // 2
+    keep = [i for i in range(half) if state.times[i] // pane_ms != state.times[i + 1] // pane_ms]
+    keep += range(half, len(state.times))
+    state.times = [state.times[i] for i in keep]
+    state.counts = [state.counts[i] for i in keep]
+    state.totals = [state.totals[i] for i in keep]
+
+
+Insert = Callable[[Values, Entry, "SlidingValue"], bool]
+
+
+class SlidingValue:
+    """min, max, earliest and latest (None if there is none), and the number of distinct values."""
+
+    def __init__(self, length_ms: int, kind: str, capacity: int | None) -> None:
+        self.length_ms = length_ms
+        self.capacity = capacity
+        self._insert = _INSERTS[kind]
+        self._read = _READS[kind]
+
+    def add(self, state: Values | None, entry: Entry, now_ms: int) -> Values | None:
+        gone = now_ms - self.length_ms
+        if entry.time_ms <= gone:
+            return None
+        if state is None:
+            return Values([entry.time_ms], [entry.value])
+        if state.times and state.times[0] <= gone:
+            expired = bisect_right(state.times, gone)
+            del state.times[:expired], state.values[:expired]
+        return state if self._insert(state, entry, self) else None
+
+    def read(self, state: Values | None, now_ms: int) -> Any:
+        if state is None:
+            return self._read([], 0)
+        return self._read(state.values, bisect_right(state.times, now_ms - self.length_ms))
+
+    def next_edge(self, state: Values | None, now_ms: int) -> int | None:
+        return None if state is None else _first_expiry(state.times, self.length_ms, now_ms)
+
+
+def _insert_extreme(beats: Callable[[Any, Any], bool]) -> Insert:
+    """Keep only values that no later event beats: the oldest one kept is the extreme of the window."""
+
+    def insert(state: Values, entry: Entry, _spec: SlidingValue) -> bool:
+        at = bisect_right(state.times, entry.time_ms)
+        if at < len(state.times) and not beats(entry.value, state.values[at]):
+            return False
+        begin = at
+        while begin and not beats(state.values[begin - 1], entry.value):
+            begin -= 1
+        state.times[begin:at], state.values[begin:at] = [entry.time_ms], [entry.value]
+        return True
+
+    return insert
+
+
+def _insert_latest(state: Values, entry: Entry, _spec: SlidingValue) -> bool:
+    if state.times and entry.time_ms < state.times[-1]:
+        return False
+    state.times[:], state.values[:] = [entry.time_ms], [entry.value]
+    return True
+
+
+def _insert_earliest(state: Values, entry: Entry, spec: SlidingValue) -> bool:
+    at = bisect_right(state.times, entry.time_ms)
+    state.times.insert(at, entry.time_ms)
+    state.values.insert(at, entry.value)
+    if len(state.times) > MAX_ENTRIES:
+        _thin(state, max(1, spec.length_ms // PANES))
+    return True
+
+
+def _thin(state: Values, pane_ms: int) -> None:
+    half = len(state.times) // 2
+    keep = [i for i in range(half) if i == 0 or state.times[i] // pane_ms != state.times[i - 1] // pane_ms]
+    keep += range(half, len(state.times))
+    state.times, state.values = [state.times[i] for i in keep], [state.values[i] for i in keep]
+
+
+def _insert_distinct(state: Values, entry: Entry, spec: SlidingValue) -> bool:
+    if entry.value in state.values:
+        known = state.values.index(entry.value)
+        if state.times[known] >= entry.time_ms:
+            return False
+        del state.times[known], state.values[known]
+    at = bisect_right(state.times, entry.time_ms)
+    if at == 0 and len(state.times) == spec.capacity:
+        return False
+    state.times.insert(at, entry.time_ms)
+    state.values.insert(at, entry.value)
+    if spec.capacity is not None and len(state.times) > spec.capacity:
+        del state.times[0], state.values[0]
+    return True
+
+
+_INSERTS: dict[str, Insert] = {
+    "min": _insert_extreme(lambda a, b: bool(a < b)),
+    "max": _insert_extreme(lambda a, b: bool(a > b)),
+    "latest": _insert_latest,
+    "earliest": _insert_earliest,
+    "distinct": _insert_distinct,
+}
+
+
+def _oldest(values: list[Any], begin: int) -> Any:
+    return values[begin] if begin < len(values) else None
+
+
+def _newest(values: list[Any], begin: int) -> Any:
+    return values[-1] if begin < len(values) else None
+
+
+def _how_many(values: list[Any], begin: int) -> int:
+    return len(values) - begin
+
+
+_READS: dict[str, Callable[[list[Any], int], Any]] = {
+    "min": _oldest,
+    "max": _oldest,
+    "earliest": _oldest,
+    "latest": _newest,
+    "distinct": _how_many,
+}

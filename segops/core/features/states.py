@@ -1,0 +1,81 @@
+"""The stored form of features. A tag tells them apart in the state codec; tags are never reused."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+
+class Tally(msgspec.Struct, array_like=True, tag=0):
+    """How many events, in the calendar period that began at ``since_ms`` (0: no period)."""
+
+    since_ms: int
+    count: int
+
+
+class Total(msgspec.Struct, array_like=True, tag=1):
+    """How many numbers and their exact sum, in the period that began at ``since_ms``."""
+
+    since_ms: int
+    count: int
+    total: Decimal
+
+
+class Held(msgspec.Struct, array_like=True, tag=2):
+    """The one value that matters and its event's time, in the period that began at ``since_ms``."""
+
+    since_ms: int
+    time_ms: int
+    value: Any
+
+
+class Keys(msgspec.Struct, array_like=True, tag=3):
+    """The different values seen, in the period that began at ``since_ms``."""
+
+    since_ms: int
+    keys: set[str]
+
+
+class Times(msgspec.Struct, array_like=True, tag=4):
+    """Event times, oldest first."""
+
+    times: list[int]
+
+
+class Sums(msgspec.Struct, array_like=True, tag=5):
+    """Event times, oldest first, each with the count and the sum of all up to it.
+
+    ``base_count`` and ``base_total`` are what had been summed before the oldest time kept.
+    """
+
+    times: list[int]
+    counts: list[int]
+    totals: list[Decimal]
+    base_count: int
+    base_total: Decimal
+
+
+class Values(msgspec.Struct, array_like=True, tag=6):
+    """Event times, oldest first, each with its value."""
+
+    times: list[int]
+    values: list[Any]
+
+
+class Entry(msgspec.Struct, array_like=True):
+    """One event: its time, its value, and the values that conditions on it read anew at every instant."""
+
+    time_ms: int
+    value: Any
+    timed: tuple[Any, ...]
+
+
+class Entries(msgspec.Struct, array_like=True, tag=7):
+    """Events, oldest first."""
+
+    entries: list[Entry]
+
+
+State = Tally | Total | Held | Keys | Times | Sums | Values | Entries

@@ -1,0 +1,266 @@
+"""The operators of a TEST (RULES section 2): what each means, and when its verdict changes.
+
+A value that is missing (absent, or null: ``None`` here) fails every operator but
+``exists: false``. That is decided in ``Test.holds`` and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+import re2
+
+from segops.core.values import datetime_ms, equal, kind, parse_instant
+
+Operand = Any
+Edges = Callable[[str, Operand, int], Iterable[int]]
+
+
+class Anniversary(msgspec.Struct, frozen=True):
+    """The operand of ``anniversary_in_next``: how far ahead, and on whose calendar."""
+
+    length_ms: int
+    zone: str = "UTC"
+
+
+class Test(msgspec.Struct, frozen=True):
+    """Operators that must all hold, in alphabetical order of their names.
+
+    >>> Test((("gte", 3), ("lt", 5))).holds(4, now_ms=0)
+    True
+    >>> Test((("ne", 3),)).holds(None, now_ms=0), Test((("exists", False),)).holds(None, now_ms=0)
+    (False, True)
+    """
+
+    ops: tuple[tuple[str, Operand], ...]
+
+    def holds(self, value: Any, now_ms: int) -> bool:
+        """Whether ``value`` satisfies every operator at ``now_ms``."""
+        if value is None:
+            return all(name == "exists" and not operand for name, operand in self.ops)
+        return all(OPERATORS[name](value, operand, now_ms) for name, operand in self.ops)
+
+    @property
+    def timed(self) -> bool:
+        """Whether the verdict on one value can change with time alone."""
+        return any(name in EDGES for name, _ in self.ops)
+
+    def next_edge(self, value: Any, now_ms: int) -> int | None:
+        """The earliest instant after ``now_ms`` at which the verdict on ``value`` could change."""
+        if value.__class__ is not str:
+            return None
+        return min(
+            (
+                edge
+                for name, operand in self.ops
+                if name in EDGES
+                for edge in EDGES[name](value, operand, now_ms)
+                if edge > now_ms
+            ),
+            default=None,
+        )
+
+
+def _comparable(value: Any, operand: Operand) -> bool:
+    return kind(value) == kind(operand) and kind(value) in ("number", "string")
+
+
+def _eq(value: Any, operand: Operand, _now_ms: int) -> bool:
+    return equal(value, operand)
+
+
+def _ne(value: Any, operand: Operand, _now_ms: int) -> bool:
+    return kind(value) == kind(operand) and value != operand
+
+
+def _in(value: Any, operand: Operand, _now_ms: int) -> bool:
+    return any(equal(value, item) for item in operand)
+
+
+def _not_in(value: Any, operand: Operand, _now_ms: int) -> bool:
+    return any(kind(value) == kind(item) for item in operand) and not _in(value, operand, 0)
+
+
+def _lt(value: Any, operand: Operand, _now_ms: int) -> bool:
+    return _comparable(value, operand) and bool(value < operand)
+
+
+def _lte(value: Any, operand: Operand, _now_ms: int) -> bool:
+    return _comparable(value, operand) and bool(value <= operand)
+
+
+def _gt(value: Any, operand: Operand, _now_ms: int) -> bool:
+    return _comparable(value, operand) and bool(value > operand)
+
+
+def _gte(value: Any, operand: Operand, _now_ms: int) -> bool:
+    return _comparable(value, operand) and bool(value >= operand)
+
+
+def _between(value: Any, operand: Operand, _now_ms: int) -> bool:
+    return _gte(value, operand[0], 0) and _lte(value, operand[1], 0)
+
+
+def _contains(value: Any, operand: Operand, _now_ms: int) -> bool:
+    return value.__class__ is str and operand in value
+
+
+def _starts_with(value: Any, operand: Operand, _now_ms: int) -> bool:
+    return value.__class__ is str and value.startswith(operand)
+
+
+def _ends_with(value: Any, operand: Operand, _now_ms: int) -> bool:
+    return value.__class__ is str and value.endswith(operand)
+
+
+def _matches(value: Any, operand: Operand, _now_ms: int) -> bool:
+    return value.__class__ is str and pattern(operand).search(value) is not None
+
+
+def _includes(value: Any, operand: Operand, _now_ms: int) -> bool:
+    return value.__class__ is list and any(equal(item, operand) for item in value)
+
+
+def _exists(_value: Any, operand: Operand, _now_ms: int) -> bool:
+    return bool(operand)
+
+
+def _before(value: Any, operand: Operand, _now_ms: int) -> bool:
+    date = _date(value)
+    return date is not None and date < operand
+
+
+def _after(value: Any, operand: Operand, _now_ms: int) -> bool:
+    date = _date(value)
+    return date is not None and date > operand
+
+
+def _in_last(value: Any, operand: Operand, now_ms: int) -> bool:
+    date = _date(value)
+    return date is not None and now_ms - operand < date <= now_ms
+
+
+def _in_next(value: Any, operand: Operand, now_ms: int) -> bool:
+    date = _date(value)
+    return date is not None and now_ms < date <= now_ms + operand
+
+
+def _older_than(value: Any, operand: Operand, now_ms: int) -> bool:
+    date = _date(value)
+    return date is not None and now_ms - date >= operand
+
+
+def _newer_than(value: Any, operand: Operand, now_ms: int) -> bool:
+    date = _date(value)
+    return date is not None and now_ms - date < operand and date <= now_ms
+
+
+def _anniversary_in_next(value: Any, operand: Operand, now_ms: int) -> bool:
+    coming = next_anniversary(value, operand.zone, now_ms) if value.__class__ is str else None
+    return coming is not None and coming - now_ms <= operand.length_ms
+
+
+def _date(value: Any) -> int | None:
+    return parse_instant(value) if value.__class__ is str else None
+
+
+def next_anniversary(date: str, zone: str, now_ms: int) -> int | None:
+    """The first anniversary of an ISO date after ``now_ms``, in milliseconds; None if it is no date.
+
+    A date alone is that day of the zone's calendar; 29 February falls on 1 March in other years.
+
+    >>> next_anniversary("2024-02-29", "UTC", parse_instant("2026-01-01"))
+    1772323200000
+    """
+    if parse_instant(date) is None:
+        return None
+    place = ZoneInfo(zone)
+    born = datetime.fromisoformat(date)
+    if len(date) > 10:
+        born = (born if born.tzinfo else born.replace(tzinfo=UTC)).astimezone(place)
+    year = datetime.fromtimestamp(now_ms // 1_000, place).year
+    return next(
+        moment
+        for y in (year, year + 1, year + 2)
+        if (moment := datetime_ms(_in_year(born, y, place))) > now_ms
+    )
+
+
+def _in_year(born: datetime, year: int, place: ZoneInfo) -> datetime:
+    try:
+        return born.replace(year=year, tzinfo=place)
+    except ValueError:
+        return born.replace(year=year, month=3, day=1, tzinfo=place)
+
+
+def pattern(text: str) -> Any:
+    """A compiled regular expression that runs in time linear in its input (RE2).
+
+    Raises ValueError for one that it cannot promise that of: back-references, look-around, huge repeats.
+    """
+    if (known := _PATTERNS.get(text)) is not None:
+        return known
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        return _PATTERNS.setdefault(text, re2.compile(text, options))
+    except re2.error as error:
+        reason = error.args[0].decode() if isinstance(error.args[0], bytes) else str(error)
+        raise ValueError(f"{text!r} is no safe regular expression: {reason}") from error
+
+
+_PATTERNS: dict[str, Any] = {}
+
+OPERATORS: dict[str, Callable[[Any, Operand, int], bool]] = {
+    "eq": _eq,
+    "ne": _ne,
+    "in": _in,
+    "not_in": _not_in,
+    "lt": _lt,
+    "lte": _lte,
+    "gt": _gt,
+    "gte": _gte,
+    "between": _between,
+    "contains": _contains,
+    "starts_with": _starts_with,
+    "ends_with": _ends_with,
+    "matches": _matches,
+    "includes": _includes,
+    "exists": _exists,
+    "before": _before,
+    "after": _after,
+    "in_last": _in_last,
+    "in_next": _in_next,
+    "older_than": _older_than,
+    "newer_than": _newer_than,
+    "anniversary_in_next": _anniversary_in_next,
+}
+
+
+def _edges_of_age(value: str, operand: Operand, _now_ms: int) -> Iterable[int]:
+    date = parse_instant(value)
+    return () if date is None else (date, date + operand)
+
+
+def _edges_of_coming(value: str, operand: Operand, _now_ms: int) -> Iterable[int]:
+    date = parse_instant(value)
+    return () if date is None else (date - operand, date)
+
+
+def _edges_of_anniversary(value: str, operand: Operand, now_ms: int) -> Iterable[int]:
+    coming = next_anniversary(value, operand.zone, now_ms)
+    return () if coming is None else (coming - operand.length_ms, coming)
+
+
+#: Operators whose verdict moves with time -> the instants at which it may.
+EDGES: dict[str, Edges] = {
+    "in_last": _edges_of_age,
+    "newer_than": _edges_of_age,
+    "older_than": _edges_of_age,
+    "in_next": _edges_of_coming,
+    "anniversary_in_next": _edges_of_anniversary,
+}

@@ -1,0 +1,258 @@
+"""From the written form of a rule to its checked tree, with every mistake and its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any as Raw
+
+from segops.core.errors import Issue
+from segops.core.operators import Test
+from segops.core.rules import model
+from segops.core.rules.conditions import COUNT_OPERATORS, Refused, check_test, threshold_verdict
+from segops.core.rules.windows import WINDOW_KEYS, check_window
+from segops.core.values import parse_duration
+
+AGGREGATES = ("sum", "avg", "min", "max", "distinct", "latest", "earliest")
+_DID_ONCE = Test((("gte", 1),))
+_DID_NOT = Test((("eq", 0),))
+_MAX_DEPTH = 50
+
+Form = Mapping[str, Raw]
+
+
+class Checker:
+    """Checks one rule. ``issues`` refuse it, ``warnings`` do not."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.issues: list[Issue] = []
+        self.warnings: list[Issue] = []
+
+    def check(self, raw: Raw, path: str) -> model.Node | None:
+        """The checked tree of a rule; None, with ``issues``, if it has a mistake anywhere.
+
+        >>> checker = Checker("shop.yaml")
+        >>> checker.check({"did": "Order Completed", "within": "0h"}, "when") is None
+        True
+        >>> print(checker.issues[0])
+        shop.yaml: when.within: a window of 0 holds nothing
+        """
+        node = self._node(raw, path)
+        return None if self.issues else node
+
+    def refuse(self, path: str, reason: str) -> None:
+        """Note a mistake."""
+        self.issues.append(Issue(self.source, path, reason))
+
+    def _node(self, raw: Raw, path: str) -> model.Node | None:
+        if not isinstance(raw, dict):
+            self.refuse(path, f"a node is a map with one of {', '.join(HEADS)}, not {raw!r}")
+            return None
+        heads = [key for key in raw if key in HEADS]
+        if len(heads) != 1:
+            self.refuse(path, _about_heads(raw, heads))
+            return None
+        if path.count(".") > _MAX_DEPTH:
+            self.refuse(path, f"nested deeper than {_MAX_DEPTH} nodes")
+            return None
+        return HEADS[heads[0]](self, raw, path)
+
+    def keys(self, raw: Form, path: str, *allowed: str) -> None:
+        """Refuse every key that the node does not know."""
+        for key in raw:
+            if key not in allowed:
+                self.refuse(f"{path}.{key}", f"unknown key; here: {', '.join(allowed)}")
+
+    def attempt(self, path: str, check: Callable[..., Raw], *args: Raw) -> Raw:
+        """``check(*args)``, or None with its refusal noted."""
+        try:
+            return check(*args)
+        except Refused as refused:
+            self.refuse(f"{path}{refused.where}", refused.reason)
+        except ValueError as error:
+            self.refuse(path, str(error))
+        return None
+
+    def children(self, raw: Raw, path: str) -> tuple[model.Node, ...]:
+        """The nodes of a list that may not be empty."""
+        if not isinstance(raw, list) or not raw:
+            self.refuse(path, "a list of at least one node is wanted")
+            return ()
+        nodes = [self._node(child, f"{path}[{i}]") for i, child in enumerate(raw)]
+        return tuple(node for node in nodes if node is not None)
+
+    def child(self, raw: Raw, path: str) -> model.Node | None:
+        """A node below this one."""
+        return self._node(raw, path)
+
+    def select(self, raw: Form, head: str, path: str) -> model.Selection:
+        """The events that a leaf reads."""
+        names = self.attempt(f"{path}.{head}", _names, raw.get(head))
+        where = raw.get("where", {})
+        if not isinstance(where, dict) or ("where" in raw and not where):
+            self.refuse(f"{path}.where", "a map of at least one property to a test is wanted")
+            where = {}
+        tests = [
+            (name, self.attempt(f"{path}.where", _where, name, test))
+            for name, test in sorted(where.items(), key=str)
+        ]
+        return model.Selection(
+            names or ("",),
+            tuple((tuple(str(name).split(".")), test) for name, test in tests if test is not None),
+        )
+
+    def counted(self, raw: Raw, path: str) -> Test:
+        """A test over whole numbers that can both hold and fail."""
+        test: Test | None = self.attempt(path, check_test, raw, COUNT_OPERATORS)
+        if test is None:
+            return _DID_ONCE
+        verdict = threshold_verdict(test)
+        if verdict == "always" and test.ops == (("gte", 0),):
+            self.warnings.append(Issue(self.source, path, "always holds: a count is never below 0"))
+        elif verdict:
+            self.refuse(path, f"{verdict} holds: a count is a whole number from 0 up")
+        return test
+
+
+def _about_heads(raw: Form, heads: list[str]) -> str:
+    if heads:
+        return f"a node has exactly one of {', '.join(HEADS)}; here: {' and '.join(heads)}"
+    unknown = ", ".join(map(str, raw)) or "an empty map"
+    return f"no node: {unknown}; a node has exactly one of {', '.join(HEADS)}"
+
+
+def _names(raw: Raw) -> tuple[str, ...]:
+    names = raw if isinstance(raw, list) else [raw]
+    if not names or not all(isinstance(name, str) and name for name in names):
+        raise ValueError("the name of an event, or a list of at least one, is wanted")
+    return tuple(sorted(set(names)))
+
+
+def _property(raw: Raw) -> model.Path:
+    if not isinstance(raw, str) or not all(raw.split(".")):
+        raise ValueError("the path of a property is wanted, as in cart.total")
+    return tuple(raw.split("."))
+
+
+def _where(name: Raw, raw: Raw) -> Test:
+    try:
+        _property(name)
+        return check_test(raw if isinstance(raw, dict) else {"eq": raw})
+    except Refused as refused:
+        raise Refused(f".{name}{refused.where}", refused.reason) from None
+    except ValueError as error:
+        raise Refused(f".{name}", str(error)) from None
+
+
+def _all(checker: Checker, raw: Form, path: str) -> model.Node:
+    checker.keys(raw, path, "all")
+    return model.All(checker.children(raw["all"], f"{path}.all"))
+
+
+def _any(checker: Checker, raw: Form, path: str) -> model.Node:
+    checker.keys(raw, path, "any")
+    return model.Any(checker.children(raw["any"], f"{path}.any"))
+
+
+def _not(checker: Checker, raw: Form, path: str) -> model.Node | None:
+    checker.keys(raw, path, "not")
+    child = checker.child(raw["not"], f"{path}.not")
+    return None if child is None else model.Not(child)
+
+
+def _at_least(checker: Checker, raw: Form, path: str) -> model.Node | None:
+    checker.keys(raw, path, "at_least")
+    form, path = raw["at_least"], f"{path}.at_least"
+    if not isinstance(form, dict) or "k" not in form or "of" not in form:
+        checker.refuse(path, "a map of k and of is wanted, as in {k: 2, of: [...]}")
+        return None
+    checker.keys(form, path, "k", "of")
+    nodes, k = checker.children(form["of"], f"{path}.of"), form["k"]
+    if type(k) is not int or not 1 <= k <= max(1, len(form["of"]) if isinstance(form["of"], list) else 1):
+        checker.refuse(f"{path}.k", f"a whole number from 1 to the number of nodes is wanted, not {k!r}")
+        return None
+    return model.AtLeast(k, nodes)
+
+
+def _did(checker: Checker, raw: Form, path: str) -> model.Node:
+    checker.keys(raw, path, "did", "where", "count", *WINDOW_KEYS)
+    count = checker.counted(raw["count"], f"{path}.count") if "count" in raw else _DID_ONCE
+    return model.Did(checker.select(raw, "did", path), _window(checker, raw, path), count)
+
+
+def _did_not(checker: Checker, raw: Form, path: str) -> model.Node:
+    checker.keys(raw, path, "did_not", "where", *WINDOW_KEYS)
+    return model.Did(checker.select(raw, "did_not", path), _window(checker, raw, path), _DID_NOT)
+
+
+def _window(checker: Checker, raw: Form, path: str) -> Raw:
+    return checker.attempt(path, check_window, raw)
+
+
+def _aggregate(function: str) -> Callable[[Checker, Form, str], model.Node | None]:
+    def check(checker: Checker, raw: Form, path: str) -> model.Node | None:
+        checker.keys(raw, path, function, "of", "where", "is", *WINDOW_KEYS)
+        prop = checker.attempt(f"{path}.{function}", _property, raw[function])
+        if function == "distinct":
+            test: Test | None = checker.counted(raw.get("is"), f"{path}.is")
+        else:
+            test = checker.attempt(f"{path}.is", check_test, raw.get("is"))
+        select, window = checker.select(raw, "of", path), _window(checker, raw, path)
+        if test is None or prop is None:
+            return None
+        return model.Aggregate(function, prop, select, window, test)
+
+    return check
+
+
+def _occurrence(which: str) -> Callable[[Checker, Form, str], model.Node | None]:
+    def check(checker: Checker, raw: Form, path: str) -> model.Node | None:
+        checker.keys(raw, path, which, "where", "is")
+        select, form = checker.select(raw, which, path), raw.get("is")
+        if not isinstance(form, dict) or not form or set(form) - {"older_than", "newer_than"}:
+            checker.refuse(f"{path}.is", "older_than or newer_than is wanted, as in {older_than: 60d}")
+            return None
+        ages = {
+            key: checker.attempt(f"{path}.is.{key}", parse_duration, value) for key, value in form.items()
+        }
+        return model.Occurrence(which, select, ages.get("older_than"), ages.get("newer_than"))
+
+    return check
+
+
+def _trait(checker: Checker, raw: Form, path: str) -> model.Node | None:
+    checker.keys(raw, path, "trait", "is")
+    name = checker.attempt(f"{path}.trait", _property, raw["trait"])
+    test = checker.attempt(f"{path}.is", check_test, raw.get("is"))
+    return None if name is None or test is None else model.Trait(name, test)
+
+
+def _known_for(checker: Checker, raw: Form, path: str) -> model.Node | None:
+    checker.keys(raw, path, "known_for")
+    length_ms = checker.attempt(f"{path}.known_for", parse_duration, raw["known_for"])
+    return None if length_ms is None else model.KnownFor(length_ms)
+
+
+def _in_segment(checker: Checker, raw: Form, path: str) -> model.Node | None:
+    checker.keys(raw, path, "in_segment")
+    if not isinstance(raw["in_segment"], str):
+        checker.refuse(f"{path}.in_segment", "the key of a segment is wanted")
+        return None
+    return model.InSegment(raw["in_segment"])
+
+
+#: Head key -> what checks the node. Exactly one of these makes a node.
+HEADS: dict[str, Callable[[Checker, Form, str], model.Node | None]] = {
+    "all": _all,
+    "any": _any,
+    "not": _not,
+    "at_least": _at_least,
+    "did": _did,
+    "did_not": _did_not,
+    **{function: _aggregate(function) for function in AGGREGATES},
+    "first": _occurrence("first"),
+    "last": _occurrence("last"),
+    "trait": _trait,
+    "known_for": _known_for,
+    "in_segment": _in_segment,
+}

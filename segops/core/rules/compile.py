@@ -1,0 +1,187 @@
+"""From the tree of a rule to one code object, built from ``ast`` nodes, never from source text."""
+
+from __future__ import annotations
+
+import ast
+import linecache
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from segops.core.features import Feature
+from segops.core.profile import Profile
+from segops.core.rules import leaves, model
+from segops.core.rules.leaves import Edge, Holds, Leaf
+
+#: A search for the next flip gives up after this many edges once it is ten years ahead: only
+#: anniversaries have edges without end, and what they do in ten years they do for ever.
+MAX_STEPS = 64
+_TEN_YEARS_MS = 3_653 * 86_400_000
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """A compiled rule: its verdict on a profile at an instant, and what that depends on."""
+
+    holds: Holds
+    edges: tuple[Edge, ...]
+    features: tuple[Feature, ...]
+    traits: frozenset[str]
+    reads_first: bool
+
+    def next_edge(self, profile: Profile, now_ms: int) -> int | None:
+        """The earliest instant after ``now_ms`` at which a leaf's verdict could change by time alone."""
+        first = None
+        for edge in self.edges:
+            at = edge(profile, now_ms)
+            if at is not None and (first is None or at < first):
+                first = at
+        return first
+
+    def next_flip(self, profile: Profile, now_ms: int, member: bool) -> int | None:
+        """The earliest instant after ``now_ms`` at which the verdict stops being ``member``, or None."""
+        at = self.next_edge(profile, now_ms)
+        steps = 0
+        while at is not None and self.holds(profile, at) == member:
+            steps += 1
+            if steps > MAX_STEPS and at - now_ms > _TEN_YEARS_MS:
+                return None
+            at = self.next_edge(profile, at)
+        return at
+
+
+def compile_rule(key: str, node: model.Node, others: Mapping[str, Rule]) -> Rule:
+    """Compile the rule of segment ``key``; ``others`` are the rules that it may refer to.
+
+    >>> rule = compile_rule("new", model.Not(model.KnownFor(10)), {})
+    >>> profile = Profile("user_id:u1", first_ms=100)
+    >>> rule.holds(profile, 109), rule.next_flip(profile, 109, True)
+    (True, 110)
+    """
+    emitter = _Emitter(others)
+    body = emitter.expression(node)
+    holds = _function(key, body, emitter.namespace)
+    found = emitter.leaves
+    features = {feature.id: feature for leaf in found for feature in leaf.features}
+    referred = [others[leaf.segment] for leaf in found if leaf.segment is not None]
+    for rule in referred:
+        features.update({feature.id: feature for feature in rule.features})
+    return Rule(
+        holds,
+        tuple(leaf.edge for leaf in found if leaf.edge is not leaves.never),
+        tuple(features.values()),
+        frozenset(name for leaf in found for name in leaf.traits).union(*(rule.traits for rule in referred)),
+        any(leaf.reads_first for leaf in found) or any(rule.reads_first for rule in referred),
+    )
+
+
+def _function(key: str, body: ast.expr, namespace: dict[str, Any]) -> Holds:
+    arguments = ast.arguments(
+        posonlyargs=[],
+        args=[ast.arg("profile"), ast.arg("now_ms")],
+        kwonlyargs=[],
+        kw_defaults=[],
+        defaults=[],
+    )
+    name = "rule_" + key.replace("-", "_")
+    module = ast.Module([ast.FunctionDef(name, arguments, [ast.Return(body)], [], None)], [])
+    ast.fix_missing_locations(module)
+    source = ast.unparse(module)
+    # A traceback through a rule shows the expression that failed.
+    linecache.cache[f"<segment {key}>"] = (
+        len(source),
+        None,
+        source.splitlines(keepends=True),
+        f"<segment {key}>",
+    )
+    # The tree holds names of our own and constants only; nothing of the user's text is parsed as code.
+    exec(compile(module, f"<segment {key}>", "exec"), namespace)  # noqa: S102
+    holds: Holds = namespace[name]
+    return holds
+
+
+class _Emitter:
+    """Turns nodes into expressions over ``profile`` and ``now_ms``, and collects the leaves."""
+
+    def __init__(self, others: Mapping[str, Rule]) -> None:
+        self.others = others
+        self.leaves: list[Leaf] = []
+        self.namespace: dict[str, Any] = {"__builtins__": {"sum": sum}}
+
+    def expression(self, node: model.Node) -> ast.expr:
+        """The expression that is true when the node is."""
+        return _EMITTERS[type(node)](self, node)
+
+    def leaf(self, leaf: Leaf) -> ast.expr:
+        """A call of the leaf's verdict, or a comparison in place for a plain count."""
+        number = len(self.leaves)
+        self.leaves.append(leaf)
+        if leaf.count is not None and len(leaf.comparison) == 1 and leaf.comparison[0][0] in _COMPARISONS:
+            return self._comparison(leaf, number)
+        self.namespace[f"leaf_{number}"] = leaf.holds
+        return _call(f"leaf_{number}", ast.Name("profile", ast.Load()))
+
+    def _comparison(self, leaf: Leaf, number: int) -> ast.expr:
+        self.namespace[f"count_{number}"] = leaf.count
+        features = ast.Attribute(ast.Name("profile", ast.Load()), "features", ast.Load())
+        state = ast.Call(ast.Attribute(features, "get", ast.Load()), [ast.Constant(leaf.features[0].id)], [])
+        name, operand = leaf.comparison[0]
+        return ast.Compare(_call(f"count_{number}", state), [_COMPARISONS[name]()], [ast.Constant(operand)])
+
+
+def _call(name: str, argument: ast.expr) -> ast.expr:
+    return ast.Call(ast.Name(name, ast.Load()), [argument, ast.Name("now_ms", ast.Load())], [])
+
+
+_COMPARISONS: dict[str, Callable[[], ast.cmpop]] = {
+    "eq": ast.Eq,
+    "ne": ast.NotEq,
+    "lt": ast.Lt,
+    "lte": ast.LtE,
+    "gt": ast.Gt,
+    "gte": ast.GtE,
+}
+
+
+def _joined(operator: Callable[[], ast.boolop]) -> Callable[[_Emitter, Any], ast.expr]:
+    def emit(emitter: _Emitter, node: model.All | model.Any) -> ast.expr:
+        values = [emitter.expression(child) for child in node.of]
+        return values[0] if len(values) == 1 else ast.BoolOp(operator(), values)
+
+    return emit
+
+
+def _not(emitter: _Emitter, node: model.Not) -> ast.expr:
+    return ast.UnaryOp(ast.Not(), emitter.expression(node.of))
+
+
+def _at_least(emitter: _Emitter, node: model.AtLeast) -> ast.expr:
+    verdicts = ast.Tuple([emitter.expression(child) for child in node.of], ast.Load())
+    total = ast.Call(ast.Name("sum", ast.Load()), [verdicts], [])
+    return ast.Compare(total, [ast.GtE()], [ast.Constant(node.k)])
+
+
+def _in_segment(emitter: _Emitter, node: model.InSegment) -> ast.expr:
+    other = emitter.others[node.key]
+    return emitter.leaf(Leaf(other.holds, other.next_edge, segment=node.key))
+
+
+def _leaf(make: Callable[[Any], Leaf]) -> Callable[[_Emitter, Any], ast.expr]:
+    def emit(emitter: _Emitter, node: Any) -> ast.expr:
+        return emitter.leaf(make(node))
+
+    return emit
+
+
+_EMITTERS: dict[type, Callable[[_Emitter, Any], ast.expr]] = {
+    model.All: _joined(ast.And),
+    model.Any: _joined(ast.Or),
+    model.Not: _not,
+    model.AtLeast: _at_least,
+    model.InSegment: _in_segment,
+    model.Did: _leaf(leaves.did),
+    model.Aggregate: _leaf(leaves.aggregate),
+    model.Occurrence: _leaf(leaves.occurrence),
+    model.Trait: _leaf(leaves.trait),
+    model.KnownFor: _leaf(leaves.known_for),
+}

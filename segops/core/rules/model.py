@@ -1,0 +1,129 @@
+"""The tree of a rule, as checked values. What each node means: RULES section 2."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from segops.core.operators import Test
+from segops.core.windows import Window
+
+Path = tuple[str, ...]
+
+
+class Selection(msgspec.Struct, frozen=True):
+    """Which events a leaf reads: any of ``names`` whose properties satisfy every ``where``."""
+
+    names: tuple[str, ...]
+    where: tuple[tuple[Path, Test], ...] = ()
+
+
+class All(msgspec.Struct, frozen=True, tag="all"):
+    """Every child is true."""
+
+    of: tuple[Node, ...]
+
+
+class Any(msgspec.Struct, frozen=True, tag="any"):
+    """At least one child is true."""
+
+    of: tuple[Node, ...]
+
+
+class Not(msgspec.Struct, frozen=True, tag="not"):
+    """The child is false."""
+
+    of: Node
+
+
+class AtLeast(msgspec.Struct, frozen=True, tag="at_least"):
+    """``k`` or more children are true."""
+
+    k: int
+    of: tuple[Node, ...]
+
+
+class Did(msgspec.Struct, frozen=True, tag="did"):
+    """The number of selected events in the window satisfies ``count`` (``did_not``: it is 0)."""
+
+    select: Selection
+    window: Window
+    count: Test
+
+
+class Aggregate(msgspec.Struct, frozen=True, tag="aggregate"):
+    """``function`` of the property at ``path`` over the selected events in the window satisfies ``test``."""
+
+    function: str
+    path: Path
+    select: Selection
+    window: Window
+    test: Test
+
+
+class Occurrence(msgspec.Struct, frozen=True, tag="occurrence"):
+    """The age of the first or last selected event: ``older_than`` and ``newer_than`` in milliseconds."""
+
+    which: str
+    select: Selection
+    older_than_ms: int | None
+    newer_than_ms: int | None
+
+
+class Trait(msgspec.Struct, frozen=True, tag="trait"):
+    """The trait at ``path`` satisfies ``test``."""
+
+    path: Path
+    test: Test
+
+
+class KnownFor(msgspec.Struct, frozen=True, tag="known_for"):
+    """The profile's earliest event is at least ``length_ms`` old."""
+
+    length_ms: int
+
+
+class InSegment(msgspec.Struct, frozen=True, tag="in_segment"):
+    """The profile is a member of ``key`` now."""
+
+    key: str
+
+
+Node = All | Any | Not | AtLeast | Did | Aggregate | Occurrence | Trait | KnownFor | InSegment
+
+
+def children(node: Node) -> tuple[Node, ...]:
+    """The nodes directly below a node."""
+    match node:
+        case All(of=of) | Any(of=of) | AtLeast(of=of):
+            return of
+        case Not(of=child):
+            return (child,)
+    return ()
+
+
+def identity(node: Node) -> str:
+    """The hash of a rule's canonical form: equal for rules that differ only in layout.
+
+    The order of the children of ``all``, ``any`` and ``at_least`` does not count.
+
+    >>> a, b = KnownFor(5), InSegment("vip")
+    >>> identity(All((a, b))) == identity(All((b, a))), identity(All((a, b))) == identity(Any((a, b)))
+    (True, False)
+    """
+    return hashlib.sha256(canonical(node)).hexdigest()
+
+
+def canonical(node: Node) -> bytes:
+    """The canonical JSON of a rule."""
+    return msgspec.json.encode(_sorted(msgspec.to_builtins(node)), order="sorted")
+
+
+def _sorted(form: dict[str, object]) -> dict[str, object]:
+    below = form.get("of")
+    if isinstance(below, dict):
+        return {**form, "of": _sorted(below)}
+    if isinstance(below, (list, tuple)):
+        return {**form, "of": sorted((_sorted(child) for child in below), key=msgspec.json.encode)}
+    return form

@@ -1,0 +1,249 @@
+"""The slow and obvious evaluator: it keeps every event and reads each node straight from RULES section 2.
+
+It is the oracle that the compiled rules and the small state are held to. It shares with them the tree,
+the operators of a TEST and the calendar, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+from segops.core.events import Event
+from segops.core.operators import Anniversary, Test, next_anniversary
+from segops.core.rules import model
+from segops.core.rules.leaves import exact_test
+from segops.core.values import distinct_key, exact, kind, lookup, parse_instant
+from segops.core.windows import Between, Calendar, Fixed, Window, Within, period
+
+
+class History:
+    """Every event of one profile, in the order of arrival, without duplicates."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def add(self, event: Event) -> bool:
+        """Keep an event; False if its message is known."""
+        if any(event.message_id == known.message_id for known in self.events):
+            return False
+        self.events.append(event)
+        return True
+
+    def in_order(self) -> list[Event]:
+        """By (event time, arrival)."""
+        return sorted(self.events, key=lambda event: event.time_ms)
+
+    def traits(self) -> dict[str, Any]:
+        """Per trait the value of the latest event time, at equal times the one that arrived last."""
+        merged: dict[str, Any] = {}
+        for event in self.in_order():
+            merged.update(event.traits or {})
+        return {name: value for name, value in merged.items() if value is not None}
+
+    def select(self, select: model.Selection, now_ms: int) -> list[Event]:
+        """The selected events so far, by (event time, arrival)."""
+        return [
+            event
+            for event in self.in_order()
+            if event.name in select.names
+            and all(test.holds(lookup(event.properties, path), now_ms) for path, test in select.where)
+        ]
+
+
+def counts(window: Window, time_ms: int, now_ms: int) -> bool:
+    """Whether an event of ``time_ms`` counts at ``now_ms``."""
+    match window:
+        case Within(length_ms=length):
+            return now_ms - length < time_ms <= now_ms
+        case Between(from_ms=from_ms, to_ms=to_ms):
+            return now_ms - from_ms < time_ms <= now_ms - to_ms
+        case Fixed(since_ms=since, until_ms=until):
+            return (since is None or since <= time_ms) and (until is None or time_ms < until)
+        case Calendar():
+            start, end = period(window, now_ms)
+            return start <= time_ms < end and time_ms <= now_ms
+
+
+Member = Callable[[str], bool]
+
+
+def holds(node: model.Node, history: History, now_ms: int, member: Member) -> bool:
+    """Whether the rule is true at ``now_ms``; ``member`` says who is in the segments it refers to."""
+    return _NODES[type(node)](node, history, now_ms, member)
+
+
+def _all(node: model.All, history: History, now_ms: int, member: Member) -> bool:
+    return all([holds(child, history, now_ms, member) for child in node.of])
+
+
+def _any(node: model.Any, history: History, now_ms: int, member: Member) -> bool:
+    return any([holds(child, history, now_ms, member) for child in node.of])
+
+
+def _not(node: model.Not, history: History, now_ms: int, member: Member) -> bool:
+    return not holds(node.of, history, now_ms, member)
+
+
+def _at_least(node: model.AtLeast, history: History, now_ms: int, member: Member) -> bool:
+    return sum(holds(child, history, now_ms, member) for child in node.of) >= node.k
+
+
+def _in_segment(node: model.InSegment, _history: History, _now_ms: int, member: Member) -> bool:
+    return member(node.key)
+
+
+def _known_for(node: model.KnownFor, history: History, now_ms: int, _member: Member) -> bool:
+    times = [event.time_ms for event in history.events]
+    return bool(times) and now_ms - min(times) >= node.length_ms
+
+
+def _trait(node: model.Trait, history: History, now_ms: int, _member: Member) -> bool:
+    return node.test.holds(lookup(history.traits(), node.path), now_ms)
+
+
+def _did(node: model.Did, history: History, now_ms: int, _member: Member) -> bool:
+    return node.count.holds(len(_in_window(node.select, node.window, history, now_ms)), now_ms)
+
+
+def _in_window(select: model.Selection, window: Window, history: History, now_ms: int) -> list[Event]:
+    return [event for event in history.select(select, now_ms) if counts(window, event.time_ms, now_ms)]
+
+
+def _aggregate(node: model.Aggregate, history: History, now_ms: int, _member: Member) -> bool:
+    found = [
+        lookup(event.properties, node.path) for event in _in_window(node.select, node.window, history, now_ms)
+    ]
+    values = [value for value in found if value is not None]
+    numbers = [value for value in values if kind(value) == "number"]
+    results: dict[str, Callable[[], Any]] = {
+        "sum": lambda: sum((exact(number) for number in numbers), Decimal(0)),
+        "avg": lambda: sum(Fraction(exact(n)) for n in numbers) / Fraction(len(numbers)) if numbers else None,
+        "min": lambda: min(numbers, default=None),
+        "max": lambda: max(numbers, default=None),
+        "distinct": lambda: len({distinct_key(value) for value in values}),
+        "latest": lambda: values[-1] if values else None,
+        "earliest": lambda: values[0] if values else None,
+    }
+    return exact_test(node.function, node.test).holds(results[node.function](), now_ms)
+
+
+def _occurrence(node: model.Occurrence, history: History, now_ms: int, _member: Member) -> bool:
+    times = [event.time_ms for event in history.select(node.select, now_ms)]
+    if not times:
+        return False
+    age_ms = now_ms - (min(times) if node.which == "first" else max(times))
+    older = node.older_than_ms is None or age_ms >= node.older_than_ms
+    return older and (node.newer_than_ms is None or age_ms < node.newer_than_ms)
+
+
+#: Node -> what it means.
+_NODES: dict[type, Callable[[Any, History, int, Member], bool]] = {
+    model.All: _all,
+    model.Any: _any,
+    model.Not: _not,
+    model.AtLeast: _at_least,
+    model.InSegment: _in_segment,
+    model.KnownFor: _known_for,
+    model.Trait: _trait,
+    model.Did: _did,
+    model.Aggregate: _aggregate,
+    model.Occurrence: _occurrence,
+}
+
+
+def edges(nodes: Iterable[model.Node], history: History, now_ms: int, until_ms: int) -> list[int]:
+    """Every instant in ``(now_ms, until_ms]`` at which anything could change by time alone, and more.
+
+    Each time and each date that the profile knows, shifted by each duration that a rule names; and
+    the ends of calendar periods.
+    """
+    everything = [below for node in nodes for below in _walk(node)]
+    found = {
+        time_ms + shift
+        for time_ms in _known_times(history)
+        for length in (0, *_durations(everything))
+        for shift in (length, -length)
+    }
+    for calendar in _calendars(everything):
+        at = now_ms
+        while at <= until_ms and len(found) < 100_000:
+            at = period(calendar, at)[1]
+            found.add(at)
+    found.update(_anniversaries(everything, history, now_ms, until_ms))
+    return sorted(at for at in found if now_ms < at <= until_ms)
+
+
+def _walk(node: model.Node) -> Iterable[model.Node]:
+    yield node
+    for child in model.children(node):
+        yield from _walk(child)
+
+
+def _known_times(history: History) -> set[int]:
+    texts = [text for event in history.events for text in _texts((event.properties, event.traits))]
+    dates = {parse_instant(text) for text in texts} - {None}
+    return {event.time_ms for event in history.events} | {date for date in dates if date is not None}
+
+
+def _texts(value: Any) -> Iterable[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from _texts(list(value.values()))
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _texts(item)
+
+
+def _tests(node: model.Node) -> Iterable[Test]:
+    match node:
+        case model.Did(select=select) | model.Occurrence(select=select):
+            yield from (test for _, test in select.where)
+        case model.Aggregate(select=select, test=test):
+            yield from (test for _, test in select.where)
+            yield test
+        case model.Trait(test=test):
+            yield test
+
+
+def _durations(nodes: Iterable[model.Node]) -> set[int]:
+    found: set[int | None] = set()
+    for node in nodes:
+        for test in _tests(node):
+            found.update(operand for _, operand in test.ops if type(operand) is int)
+        match node:
+            case model.KnownFor(length_ms=length):
+                found.add(length)
+            case model.Occurrence(older_than_ms=older, newer_than_ms=newer):
+                found.update((older, newer))
+            case (
+                model.Did(window=Within(length_ms=length)) | model.Aggregate(window=Within(length_ms=length))
+            ):
+                found.add(length)
+            case model.Did(window=Between(a, b)) | model.Aggregate(window=Between(a, b)):
+                found.update((a, b))
+    return {length for length in found if length is not None}
+
+
+def _calendars(nodes: Iterable[model.Node]) -> set[Calendar]:
+    windows = {node.window for node in nodes if isinstance(node, (model.Did, model.Aggregate))}
+    return {window for window in windows if isinstance(window, Calendar)}
+
+
+def _anniversaries(
+    nodes: Iterable[model.Node], history: History, now_ms: int, until_ms: int
+) -> Iterable[int]:
+    operands = [
+        o for node in nodes for test in _tests(node) for _, o in test.ops if isinstance(o, Anniversary)
+    ]
+    texts = set(_texts([(event.properties, event.traits) for event in history.events])) if operands else ()
+    for operand in operands:
+        for text in texts:
+            at: int | None = now_ms - operand.length_ms - 1
+            while at is not None and at <= until_ms + operand.length_ms:
+                at = next_anniversary(text, operand.zone, at)
+                if at is not None:
+                    yield from (at, at - operand.length_ms)

@@ -1,0 +1,112 @@
+"""Windows: which event times count at an instant (RULES section 2).
+
+Times are whole milliseconds, so every form is a span ``after < t <= upto``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from segops.core.values import MAX_MS, datetime_ms
+
+CALENDAR_UNITS = ("day", "week", "month", "year")
+
+
+class Within(msgspec.Struct, frozen=True, tag="within"):
+    """``now - length < t <= now``."""
+
+    length_ms: int
+
+
+class Between(msgspec.Struct, frozen=True, tag="between"):
+    """``now - from < t <= now - to``."""
+
+    from_ms: int
+    to_ms: int
+
+
+class Fixed(msgspec.Struct, frozen=True, tag="fixed"):
+    """``since <= t < until``; without both, every event so far."""
+
+    since_ms: int | None = None
+    until_ms: int | None = None
+
+
+class Calendar(msgspec.Struct, frozen=True, tag="calendar"):
+    """The current day, week (from Monday), month or year of a time zone."""
+
+    this: str
+    zone: str
+
+
+Window = Within | Between | Fixed | Calendar
+ALWAYS = Fixed()
+
+
+def span(window: Window, now_ms: int) -> tuple[int, int]:
+    """The times that count at ``now_ms``, as ``(after, upto)``: ``after < t <= upto``.
+
+    >>> span(Within(10), 100), span(Between(30, 10), 100), span(Fixed(since_ms=5), 100)
+    ((90, 100), (70, 90), (4, 100))
+    """
+    match window:
+        case Within(length_ms=length):
+            return now_ms - length, now_ms
+        case Between(from_ms=from_ms, to_ms=to_ms):
+            return now_ms - from_ms, now_ms - to_ms
+        case Calendar():
+            return period(window, now_ms)[0] - 1, now_ms
+        case Fixed(since_ms=since, until_ms=until):
+            upto = now_ms if until is None else min(now_ms, until - 1)
+            return (-MAX_MS if since is None else since - 1), upto
+
+
+def _day(midnight: datetime) -> tuple[datetime, datetime]:
+    return midnight, midnight + timedelta(days=1)
+
+
+def _week(midnight: datetime) -> tuple[datetime, datetime]:
+    monday = midnight - timedelta(days=midnight.weekday())
+    return monday, monday + timedelta(days=7)
+
+
+def _month(midnight: datetime) -> tuple[datetime, datetime]:
+    first = midnight.replace(day=1)
+    return first, (first + timedelta(days=32)).replace(day=1)
+
+
+def _year(midnight: datetime) -> tuple[datetime, datetime]:
+    first = midnight.replace(month=1, day=1)
+    return first, first.replace(year=first.year + 1)
+
+
+_PERIODS: dict[str, Callable[[datetime], tuple[datetime, datetime]]] = dict(
+    zip(CALENDAR_UNITS, (_day, _week, _month, _year), strict=True)
+)
+
+
+@lru_cache(maxsize=4_096)
+def _period_of_quarter(window: Calendar, quarter_hour: int) -> tuple[int, int]:
+    zone = ZoneInfo(window.zone)
+    local = datetime.fromtimestamp(quarter_hour * 900, zone)
+    midnight = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
+    start, end = _PERIODS[window.this](midnight)
+    return datetime_ms(start), datetime_ms(end)
+
+
+def period(window: Calendar, now_ms: int) -> tuple[int, int]:
+    """The calendar period that holds ``now_ms``: its start, and the start of the next one.
+
+    Days follow the zone's own clock, so the day on which summer time begins has 23 hours.
+
+    >>> start, end = period(Calendar("day", "Europe/Paris"), 1_774_746_000_000)
+    >>> (end - start) // 3_600_000
+    23
+    """
+    # Since 1972 every zone is at a whole quarter of an hour from UTC, so one answer serves a quarter.
+    return _period_of_quarter(window, now_ms // 900_000)

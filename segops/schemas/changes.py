@@ -1,0 +1,21 @@
+"""The published form of a membership change: flat JSON, the fields of RULES section 6 in their order."""
+
+from __future__ import annotations
+
+import msgspec
+
+from segops.core.events import Change
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Change)
+
+
+def encode_change(change: Change, evaluated_at_ms: int) -> bytes:
+    """The record of a change, stamped with the wall clock of its publisher."""
+    change.evaluated_at = evaluated_at_ms
+    return _encoder.encode(change)
+
+
+def decode_change(data: bytes) -> Change:
+    """The change of a published record. Raises msgspec.DecodeError for anything else."""
+    return _decoder.decode(data)

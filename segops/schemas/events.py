@@ -1,0 +1,256 @@
+"""The border: Segment-spec and RudderStack events as bytes, in; an ``Event``, or a reason, out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from segops.core.errors import RejectedEvent
+from segops.core.events import Event
+from segops.core.values import parse_instant
+
+#: Values of the label ``reason`` of rejected events, and of the header of their dead letters.
+REJECT_REASONS = (
+    "empty",
+    "too_large",
+    "bad_utf8",
+    "too_deep",
+    "invalid_json",
+    "wrong_type",
+    "unknown_type",
+    "no_name",
+    "bad_time",
+    "no_time",
+    "no_identifier",
+    "blocked_identifier",
+    "internal",
+)
+
+MAX_BYTES = 32_768
+MAX_AHEAD_MS = 300_000
+BLOCKED = re.compile(r"[0-]*|-1|null|anonymous|undefined|none|nan", re.IGNORECASE)
+
+
+class IdentityLimits(msgspec.Struct, frozen=True):
+    """What is taken for an event and an identifier, and what is not."""
+
+    max_bytes: int = MAX_BYTES
+    max_ahead_ms: int = MAX_AHEAD_MS
+
+
+DEFAULT = IdentityLimits()
+
+
+class Routed(msgspec.Struct, frozen=True, gc=False):
+    """Where an event belongs and when it happened."""
+
+    profile_id: str
+    time_ms: int
+    clamped: bool = False
+
+
+class _Mail(msgspec.Struct, gc=False):
+    email: Any = None
+
+
+class _Context(msgspec.Struct, gc=False):
+    traits: _Mail | None = None
+
+
+class _Envelope(msgspec.Struct, gc=False):
+    """What routing reads of an event; everything else is skipped unread."""
+
+    type: str
+    event: str | None = None
+    userId: str | int | None = None
+    anonymousId: str | int | None = None
+    traits: _Mail | None = None
+    context: _Context | None = None
+    properties: _Mail | None = None
+    timestamp: str | None = None
+    originalTimestamp: str | None = None
+    sentAt: str | None = None
+    receivedAt: str | None = None
+
+
+class _FullContext(msgspec.Struct, gc=False):
+    traits: dict[str, Any] | None = None
+
+
+class _Full(msgspec.Struct, gc=False):
+    """What applying reads of an event."""
+
+    type: str
+    event: str | None = None
+    messageId: str | int | None = None
+    userId: str | int | None = None
+    anonymousId: str | int | None = None
+    previousId: str | int | None = None
+    groupId: str | int | None = None
+    name: str | None = None
+    category: str | None = None
+    traits: dict[str, Any] | None = None
+    context: _FullContext | None = None
+    properties: dict[str, Any] | None = None
+
+
+_envelope = msgspec.json.Decoder(_Envelope)
+_full = msgspec.json.Decoder(_Full)
+
+
+def route(
+    value: bytes | None, *, now_ms: int, default_time_ms: int | None, limits: IdentityLimits = DEFAULT
+) -> Routed:
+    """The profile and the time of an event.
+
+    The time is corrected by the spec's skew rule where its fields exist, and an event more than
+    ``limits.max_ahead_ms`` ahead of the wall clock ``now_ms`` is clamped to it. ``default_time_ms`` serves an
+    event that names no time. The profile is ``user_id:…``, else ``email:…``, else ``anonymous_id:…``.
+
+    >>> route(b'{"type":"track","event":"A","userId":"u1","timestamp":"1970-01-02"}', now_ms=10**12,
+    ...       default_time_ms=None)
+    Routed(profile_id='user_id:u1', time_ms=86400000, clamped=False)
+
+    Raises RejectedEvent.
+    """
+    envelope = _decoded(_envelope, value, limits.max_bytes)
+    if envelope.type == "track":
+        if not envelope.event:
+            raise RejectedEvent("no_name", "a track call names no event")
+    elif envelope.type not in _TYPES:
+        raise RejectedEvent("unknown_type", f"type is {envelope.type[:40]!r}")
+    profile_id = _profile_id(envelope)
+    time_ms = _time_ms(envelope, default_time_ms)
+    if time_ms > now_ms + limits.max_ahead_ms:
+        return Routed(profile_id, now_ms, clamped=True)
+    return Routed(profile_id, time_ms)
+
+
+def decode(value: bytes, *, time_ms: int, default_id: str) -> Event:
+    """The whole event of bytes that ``route`` has accepted; ``default_id`` serves one without a messageId.
+
+    Raises RejectedEvent.
+    """
+    full = _decoded(_full, value, len(value or b""))
+    name = full.event if full.type == "track" else full.type
+    if not name:
+        raise RejectedEvent("no_name", "a track call names no event")
+    return Event(
+        name,
+        time_ms,
+        str(full.messageId) if full.messageId else default_id,
+        _properties(full),
+        _traits(full),
+        _identifier(full.userId),
+        _identifier(full.anonymousId),
+        _identifier(_email(full)),
+    )
+
+
+_TYPES = frozenset(("track", "identify", "page", "screen", "group", "alias"))
+
+
+def _decoded(decoder: msgspec.json.Decoder[Any], value: bytes | None, max_bytes: int) -> Any:
+    if not value:
+        raise RejectedEvent("empty", "the record has no value")
+    if len(value) > max_bytes:
+        raise RejectedEvent("too_large", f"{len(value)} bytes, {max_bytes} are allowed")
+    try:
+        return decoder.decode(value)
+    except msgspec.ValidationError as error:
+        raise RejectedEvent("wrong_type", str(error)) from None
+    except msgspec.DecodeError as error:
+        raise RejectedEvent(_about_json(value), str(error)) from None
+    except UnicodeDecodeError as error:
+        raise RejectedEvent("bad_utf8", str(error)) from None
+    except RecursionError:
+        raise RejectedEvent("too_deep", "nested too deeply") from None
+
+
+def _about_json(value: bytes) -> str:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return "bad_utf8"
+    return "invalid_json"
+
+
+def _profile_id(envelope: _Envelope) -> str:
+    user_id = _identifier(envelope.userId)
+    if user_id is not None:
+        return f"user_id:{user_id}"
+    email = _identifier(_email(envelope))
+    if email is not None:
+        return f"email:{email}"
+    anonymous_id = _identifier(envelope.anonymousId)
+    if anonymous_id is not None:
+        return f"anonymous_id:{anonymous_id}"
+    if envelope.userId or envelope.anonymousId or _email(envelope):
+        raise RejectedEvent("blocked_identifier", "every identifier has a value that names nobody")
+    raise RejectedEvent("no_identifier", "neither userId nor anonymousId nor an email")
+
+
+def _identifier(raw: object) -> str | None:
+    """An identifier as text, or None for a value that names nobody."""
+    if raw is None or isinstance(raw, bool) or not isinstance(raw, (str, int)):
+        return None
+    text = str(raw).strip()
+    return None if BLOCKED.fullmatch(text) else text
+
+
+def _email(event: Any) -> object:
+    """The first of traits.email, context.traits.email and properties.email."""
+    context = event.context.traits if event.context is not None else None
+    for part in (event.traits, context, event.properties):
+        email = part.get("email") if isinstance(part, dict) else getattr(part, "email", None)
+        if isinstance(email, str) and email:
+            return email.strip().lower()
+    return None
+
+
+def _time_ms(envelope: _Envelope, default_ms: int | None) -> int:
+    received, sent, original = envelope.receivedAt, envelope.sentAt, envelope.originalTimestamp
+    if received is not None and sent is not None and original is not None:
+        return _instant(received) - (_instant(sent) - _instant(original))
+    for written in (envelope.timestamp, original, received, sent):
+        if written is not None:
+            return _instant(written)
+    if default_ms is None:
+        raise RejectedEvent("no_time", "the event names no time")
+    return default_ms
+
+
+def _instant(written: str) -> int:
+    ms = parse_instant(written)
+    if ms is None:
+        raise RejectedEvent("bad_time", f"{written[:40]!r} is no ISO-8601 time")
+    return ms
+
+
+def _properties(full: _Full) -> dict[str, Any]:
+    """What ``where`` reads: the properties, with a page's name and category, and the traits of identify and group."""
+    properties = dict(full.properties or {})
+    if full.type in ("identify", "group"):
+        properties = {**(full.traits or {}), **properties}
+    extras: Iterable[tuple[str, Any]] = (
+        ("name", full.name),
+        ("category", full.category),
+        ("groupId", full.groupId),
+        ("previousId", full.previousId),
+    )
+    if full.type != "track":
+        for key, value in extras:
+            if value is not None:
+                properties.setdefault(key, value)
+    return properties
+
+
+def _traits(full: _Full) -> dict[str, Any] | None:
+    """The traits to merge: context.traits of any call, and those of identify itself."""
+    merged = dict(full.context.traits) if full.context is not None and full.context.traits else {}
+    if full.type == "identify" and full.traits:
+        merged.update(full.traits)
+    return merged or None
