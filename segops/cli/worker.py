@@ -1,0 +1,52 @@
+"""``segops worker``: run the engine."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from segops.config import Settings, load
+
+_EPILOG = """
+\b
+Examples:
+  segops worker
+  segops worker --processes 4 --data-dir /var/lib/segops
+  segops worker --clock event --web-port 7000
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.option(
+    "--processes", type=click.IntRange(1, 256), default=1, show_default=True, help="One per core is best."
+)
+@click.option("--clock", type=click.Choice(["wall", "event"]), help="What moves time. [SEGOPS_CLOCK]")
+@click.option(
+    "--web-port", type=click.IntRange(0, 65_535), help="Of the first process; the next takes the next."
+)
+@click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path), help="[SEGOPS_DATA_DIR]")
+def command(processes: int, clock: str | None, web_port: int | None, data_dir: Path | None) -> None:
+    """Turn events into membership changes until Ctrl-C.
+
+    A process that fails says why and is started again, up to five times in a row; then all stop with
+    status 1. State is in the data folder and on Kafka: losing the folder costs time, nothing else.
+    """
+    from segops import worker
+
+    settings = _settings(clock, web_port, data_dir)
+    if processes == 1:
+        sys.exit(worker.run(worker.process_settings(settings, 0)))
+    sys.exit(worker.supervise(settings, processes))
+
+
+def _settings(clock: str | None, web_port: int | None, data_dir: Path | None) -> Settings:
+    given: dict[str, dict[str, object]] = {}
+    if clock is not None:
+        given["engine"] = {"clock": clock}
+    if web_port is not None:
+        given["worker"] = {"web_port": web_port}
+    if data_dir is not None:
+        given["state"] = {"data_dir": data_dir}
+    return load(**given)

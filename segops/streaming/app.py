@@ -1,0 +1,195 @@
+"""The Faust app: two agents, one table, and the tasks around them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final
+
+import faust
+from faust.types import StreamT
+from faust.web.drivers.aiohttp import Web
+from mode import CrashingSupervisor
+
+from segops.api.health import Health
+from segops.config import Settings
+from segops.core.engine import Engine
+from segops.core.errors import SegopsError
+from segops.core.segments import Definition, SegmentSet
+from segops.streaming.connections import (
+    REBALANCE_TIMEOUT_MS,
+    REQUEST_TIMEOUT_MS,
+    SESSION_TIMEOUT_MS,
+    Connections,
+)
+from segops.streaming.pipeline import Parts, Pipeline
+from segops.streaming.tables import BatchTableManager, ProfilesTable
+from segops.streaming.transport import Batch, BatchConsumer, BatchTransport
+from segops.streaming.web import OwnPages, add_pages
+
+log = logging.getLogger(__name__)
+
+_WALL_TICK_S: Final = 0.5
+_SOURCE_TICK_S: Final = 0.1
+
+
+class BatchSchema(faust.Schema):  # type: ignore[type-arg]
+    """Batches pass as they are: decoding is the lane's business."""
+
+    def compile(self, app: Any, **kwargs: Any) -> Callable[..., Awaitable[Any]]:
+        """The function that makes a Faust event of a message."""
+        create_event = app.create_event
+
+        async def decode(message: Any, *, propagate: bool = False) -> Any:
+            return create_event(None, message.value, None, message)
+
+        return decode
+
+
+class SegopsApp(faust.App):
+    """Our Faust app. ``failure`` is set to the reason when the process must stop."""
+
+    def __init__(self, settings: Settings, parts: Parts, connections: Connections, engine: Engine) -> None:
+        self.connections = connections
+        self.pipeline = Pipeline(settings, engine, parts)
+        self.failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        super().__init__(settings.worker.app_id, **_faust_settings(settings))
+        self.settings_of_segops = settings
+        self._declare(settings)
+
+    def _declare(self, settings: Settings) -> None:
+        topics = settings.topics
+        schema = BatchSchema(key_type=bytes, value_type=bytes)
+        self.profiles = self.Table("profiles", partitions=topics.partitions, key_type=bytes, value_type=bytes)
+        events = self.topic(topics.events, schema=schema)
+        profile_events = self.topic(topics.profile_events, schema=schema)
+        self.agent(events, name="resolve")(self._resolve)
+        self.agent(profile_events, name="segment")(self._segment)
+        for task in (self._pump, self._timers, self._ticks):
+            self.task(task)
+
+    # -- agents --------------------------------------------------------------------------------
+
+    async def _resolve(self, stream: StreamT[Any]) -> None:
+        async for batch in self._batches(stream):
+            self.pipeline.resolve(batch.partition, batch.records)
+
+    async def _segment(self, stream: StreamT[Any]) -> None:
+        async for batch in self._batches(stream):
+            self.pipeline.segment(batch.partition, batch.records)
+
+    async def _batches(self, stream: StreamT[Any]) -> AsyncIterator[Batch]:
+        consumer = self.batch_consumer
+        async for batch in stream:
+            if batch.epoch == consumer.epoch:
+                await self.pipeline.breathe()
+            if batch.epoch == consumer.epoch:
+                yield batch
+                consumer.finished(batch)
+
+    @property
+    def batch_consumer(self) -> BatchConsumer:
+        """The group's consumer."""
+        consumer: Any = self.consumer
+        assert isinstance(consumer, BatchConsumer)  # noqa: S101 - the transport makes no other
+        return consumer
+
+    async def _on_agent_error(self, agent: Any, exc: BaseException) -> None:
+        await self.fail(exc)
+
+    # -- tasks ---------------------------------------------------------------------------------
+
+    async def _pump(self) -> None:
+        await self._or_fail(self.pipeline.outputs.pump())
+
+    async def _timers(self) -> None:
+        await self._or_fail(self.pipeline.work_timers())
+
+    async def _ticks(self) -> None:
+        await self._or_fail(self._tick_sources() if self.pipeline.event_clock else self._tick_wall())
+
+    async def _tick_wall(self) -> None:
+        while True:
+            self.pipeline.tick_wall()
+            await asyncio.sleep(_WALL_TICK_S)
+
+    async def _tick_sources(self) -> None:
+        while True:
+            await self.pipeline.tick_sources(self.batch_consumer)
+            await asyncio.sleep(_SOURCE_TICK_S)
+
+    async def _or_fail(self, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except Exception as error:
+            await self.fail(error)
+
+    # -- life ----------------------------------------------------------------------------------
+
+    async def open_lanes(self) -> None:
+        """Called by the table manager on every assignment, before anything is consumed."""
+        consumer = self.batch_consumer
+        await self.pipeline.open([(tp.topic, tp.partition) for tp in consumer.assignment()], consumer)
+
+    async def follow(self, definitions: AsyncIterator[list[Definition]]) -> None:
+        """Judge by each set of definitions that comes; one that cannot be used is passed over."""
+        async for found in definitions:
+            try:
+                await self.pipeline.use(Engine(SegmentSet(found)))
+            except SegopsError as error:
+                log.error("new definitions are not used, the former stay in force: %s", error)  # noqa: TRY400
+
+    async def fail(self, error: BaseException) -> None:
+        """Stop the process without committing anything more."""
+        self.pipeline.running = False
+        if not self.failure.done():
+            self.failure.set_result(error)
+
+    async def crash(self, reason: BaseException) -> None:
+        """Whatever crashes in Faust stops the process too."""
+        await self.fail(reason)
+
+    @property
+    def ready(self) -> bool:
+        """Whether this worker has its partitions, restored, and processes."""
+        return self.pipeline.running and not self.rebalancing
+
+    def _create_directories(self) -> None:
+        """Faust keeps no files here: the stores make their own folders."""
+
+    def _new_transport(self) -> Any:
+        return BatchTransport(self.conf.broker_consumer, self)
+
+    def _new_producer_transport(self) -> Any:
+        return BatchTransport(self.conf.broker_producer, self)
+
+    def _new_web(self) -> Web:
+        web = OwnPages(self)
+        add_pages(web, Health(lambda: self.ready, lambda: self.failure.done()), self.pipeline)
+        return web
+
+
+def _faust_settings(settings: Settings) -> dict[str, Any]:
+    worker, kafka = settings.worker, settings.kafka
+    return {
+        "broker": [f"segops://{address}" for address in kafka.bootstrap_servers.split(",")],
+        "datadir": str(settings.state.data_dir),
+        "store": "memory://",
+        "Table": ProfilesTable,
+        "TableManager": BatchTableManager,
+        "agent_supervisor": CrashingSupervisor,
+        "table_standby_replicas": 0,
+        "topic_disable_leader": True,
+        "topic_partitions": settings.topics.partitions,
+        "consumer_group_instance_id": worker.instance_id,
+        "broker_session_timeout": SESSION_TIMEOUT_MS / 1000,
+        "broker_rebalance_timeout": REBALANCE_TIMEOUT_MS / 1000,
+        "broker_request_timeout": REQUEST_TIMEOUT_MS / 1000,
+        "broker_commit_interval": settings.checkpoint.interval_ms / 1000,
+        "stream_wait_empty": True,
+        "stream_recovery_delay": 0.0,
+        "web_bind": worker.web_host,
+        "web_host": worker.web_host,
+        "web_port": worker.web_port,
+    }

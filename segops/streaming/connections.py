@@ -1,0 +1,78 @@
+"""The Kafka clients of a worker, made from the settings."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+
+from segops.config import Settings
+from segops.streaming.client import client_options
+
+SESSION_TIMEOUT_MS: Final = 45_000
+REBALANCE_TIMEOUT_MS: Final = 60_000
+REQUEST_TIMEOUT_MS: Final = 60_000
+_POLL_INTERVAL_MS: Final = 300_000
+_FETCH_BYTES: Final = 4 << 20
+_FETCH_WAIT_MS: Final = 100
+_BATCH_BYTES: Final = 512 << 10
+
+
+class Connections:
+    """Makes clients; whoever asks for one starts and stops it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._options = client_options(settings.kafka)
+
+    def group_consumer(self, assignor: Any) -> AIOKafkaConsumer:
+        """The member of the group. Its offsets are committed by checkpoints only."""
+        worker = self._settings.worker
+        options = {**self._options, "request_timeout_ms": REQUEST_TIMEOUT_MS}
+        return AIOKafkaConsumer(
+            **options,
+            client_id=f"segops-{worker.app_id}",
+            group_id=worker.app_id,
+            group_instance_id=worker.instance_id,
+            partition_assignment_strategy=[assignor],
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            session_timeout_ms=SESSION_TIMEOUT_MS,
+            rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
+            heartbeat_interval_ms=SESSION_TIMEOUT_MS // 15,
+            max_poll_interval_ms=_POLL_INTERVAL_MS,
+            max_partition_fetch_bytes=_FETCH_BYTES,
+            fetch_max_wait_ms=_FETCH_WAIT_MS,
+            isolation_level="read_committed",
+        )
+
+    def changelog_consumer(self) -> AIOKafkaConsumer:
+        """A consumer outside the group, for recovery."""
+        return AIOKafkaConsumer(
+            **self._options,
+            client_id=f"segops-{self._settings.worker.app_id}-recovery",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            max_partition_fetch_bytes=_FETCH_BYTES,
+            fetch_max_wait_ms=_FETCH_WAIT_MS,
+        )
+
+    def producer(self) -> AIOKafkaProducer:
+        """The idempotent producer: acknowledged by all replicas, in order per partition."""
+        return AIOKafkaProducer(
+            **self._options,
+            client_id=f"segops-{self._settings.worker.app_id}",
+            acks="all",
+            enable_idempotence=True,
+            compression_type="lz4",
+            max_batch_size=_BATCH_BYTES,
+        )
+
+
+async def every(seconds: float, act: Callable[[], None]) -> None:
+    """Call ``act`` again and again, for ever."""
+    while True:
+        await asyncio.sleep(seconds)
+        act()

@@ -1,0 +1,28 @@
+"""Named points at which a test may let the process die, as a kill -9 would."""
+
+from __future__ import annotations
+
+import os
+
+EXIT_CODE = 137
+
+
+class CrashPoints:
+    """``name:n`` kills the process the n-th time that point ``name`` is passed; None never does.
+
+    Points: cp1 after a batch was processed, cp2 after outputs were acknowledged, cp3 after the
+    changelog was, cp4 after the store was written, cp5 after the commit, cp6 in the middle of a
+    recovery.
+    """
+
+    def __init__(self, setting: str | None = None) -> None:
+        name, _, count = (setting or "").partition(":")
+        self._name = name
+        self._left = int(count or "1") if name else 0
+
+    def passed(self, name: str) -> None:
+        """Tell that the process is at this point."""
+        if name == self._name:
+            self._left -= 1
+            if self._left <= 0:
+                os._exit(EXIT_CODE)

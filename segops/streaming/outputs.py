@@ -1,0 +1,189 @@
+"""What leaves the process: record batches per partition, sent in order, every delivery awaited."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, Protocol
+
+from segops.core.events import Change
+from segops.schemas.changes import encode_change
+from segops.streaming.records import Headers, Record
+
+_Place = tuple[str, int]
+
+
+class Producer(Protocol):
+    """The part of an aiokafka producer that is used."""
+
+    def create_batch(self) -> Any: ...
+    async def send_batch(self, batch: Any, topic: str, *, partition: int) -> asyncio.Future[Any]: ...
+
+
+class Sent(NamedTuple):
+    """A batch on its way."""
+
+    place: _Place
+    records: int
+    delivery: asyncio.Future[Any]
+
+
+class Outputs:
+    """Batches to Kafka, in order per partition.
+
+    ``append`` is synchronous and never loses order; ``flush`` hands over what is there; ``settle``
+    returns once everything appended before it is acknowledged, and raises the first error there was.
+    """
+
+    def __init__(self, producer: Callable[[], Producer], *, heavy_bytes: int = 16 << 20) -> None:
+        self._producer = producer
+        self._heavy_bytes = heavy_bytes
+        self._open: dict[_Place, Any] = {}
+        self._closed: deque[tuple[_Place, Any]] = deque()
+        self._on_their_way: set[asyncio.Future[Any]] = set()
+        self._bytes = 0
+        self._error: BaseException | None = None
+        self._lock = asyncio.Lock()
+        self.work = asyncio.Event()
+        self.acknowledged: dict[_Place, int] = {}
+
+    @property
+    def heavy(self) -> bool:
+        """Whether so much waits for acknowledgement that the inputs should pause."""
+        return self._bytes > self._heavy_bytes
+
+    def append(
+        self,
+        place: _Place,
+        *,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers = (),
+        timestamp: int | None = None,
+    ) -> None:
+        """Add a record to (topic, partition). ``timestamp``: Kafka's, in ms; now when None."""
+        builder = self._open.get(place)
+        if builder is None:
+            builder = self._open[place] = self._producer().create_batch()
+        if builder.append(timestamp=timestamp, key=key, value=value, headers=headers) is None:
+            self._closed.append((place, builder))
+            builder = self._open[place] = self._producer().create_batch()
+            builder.append(timestamp=timestamp, key=key, value=value, headers=headers)
+
+    async def flush(self) -> None:
+        """Hand over to the producer what was appended. Raises what a delivery failed with."""
+        async with self._lock:
+            self._raise_error()
+            batches, self._closed = self._closed, deque()
+            batches.extend(self._open.items())
+            self._open = {}
+            for place, builder in batches:
+                await self._send(place, builder)
+
+    async def _send(self, place: _Place, builder: Any) -> None:
+        size, records = builder.size(), builder.record_count()
+        builder.close()
+        self._bytes += size
+        delivery = await self._producer().send_batch(builder, place[0], partition=place[1])
+        self._on_their_way.add(delivery)
+        delivery.add_done_callback(lambda done: self._delivered(done, place, records, size))
+
+    def _delivered(self, delivery: asyncio.Future[Any], place: _Place, records: int, size: int) -> None:
+        self._on_their_way.discard(delivery)
+        self._bytes -= size
+        error = asyncio.CancelledError() if delivery.cancelled() else delivery.exception()
+        if error is not None:
+            self._error = self._error or error
+            return
+        last = delivery.result().offset + records - 1
+        self.acknowledged[place] = max(self.acknowledged.get(place, -1), last)
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    async def settle(self) -> None:
+        """Wait until everything appended so far is acknowledged. Raises the first delivery error."""
+        await self.flush()
+        waiting = list(self._on_their_way)
+        if waiting:
+            await asyncio.wait(waiting)
+            await asyncio.sleep(0)  # the callbacks that take note of the outcome run first
+        self._raise_error()
+
+    async def pump(self) -> None:
+        """Send what comes, for ever: while one request is out, the next batch fills."""
+        while True:
+            await self.work.wait()
+            self.work.clear()
+            await self.flush()
+
+
+class ChangePublisher:
+    """Membership changes as records of the two membership topics (RULES section 6)."""
+
+    def __init__(self, outputs: Outputs, *, changes_topic: str, state_topic: str, app_id: str) -> None:
+        self._outputs = outputs
+        self._topics = (changes_topic, state_topic)
+        source = f"segops/{app_id}".encode()
+        self._common = [
+            ("ce_specversion", b"1.0"),
+            ("ce_source", source),
+            ("content-type", b"application/json"),
+        ]
+
+    def publish(self, partition: int, changes: Sequence[Change], *, now_ms: int) -> None:
+        """Append each change to both topics. ``now_ms``: when it was evaluated."""
+        changes_topic, state_topic = self._topics
+        for change in changes:
+            value = encode_change(change, now_ms)
+            headers = self._headers(change)
+            key = change.profile_id
+            append = self._outputs.append
+            append((changes_topic, partition), key=key.encode(), value=value, headers=headers)
+            state_key = f"{key}|{change.segment_key}".encode()
+            append((state_topic, partition), key=state_key, value=value, headers=headers)
+
+    def _headers(self, change: Change) -> Headers:
+        return [
+            *self._common,
+            ("ce_id", change.change_id.encode()),
+            ("ce_type", b"segops.membership." + change.action.encode()),
+            ("ce_time", rfc3339(change.occurred_at)),
+            ("segops_version", str(change.sequence).encode()),
+        ]
+
+
+def rfc3339(time_ms: int) -> bytes:
+    """An instant as RFC 3339 in UTC with milliseconds.
+
+    >>> rfc3339(1_760_000_000_012)
+    b'2025-10-09T08:53:20.012Z'
+    """
+    moment = datetime.fromtimestamp(time_ms // 1000, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{time_ms % 1000:03d}Z".encode()
+
+
+class DeadLetters:
+    """Records put aside, with why and from where, in their original bytes."""
+
+    def __init__(self, outputs: Outputs, *, topic: str, partitions: int) -> None:
+        self._outputs = outputs
+        self._topic = topic
+        self._partitions = partitions
+
+    def put(self, record: Record, reason: str, detail: str) -> None:
+        """Append ``record`` to the dead letters."""
+        origin = f"{record.topic}:{record.partition}:{record.offset}".encode()
+        self._outputs.append(
+            (self._topic, record.partition % self._partitions),
+            key=record.key,
+            value=record.value,
+            headers=[
+                ("segops-reason", reason.encode()),
+                ("segops-detail", detail[:1_000].encode(errors="replace")),
+                ("segops-origin", origin),
+            ],
+        )

@@ -1,0 +1,330 @@
+"""The lanes of a worker and their life: opened on assignment, sealed before they are given away.
+
+Nothing here knows Faust. ``app`` calls it when the group gave or takes partitions and when a batch of
+records is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, Protocol
+
+from aiokafka import AIOKafkaConsumer
+
+from segops.config import Settings
+from segops.core.engine import Engine
+from segops.metrics import Metrics
+from segops.schemas.events import IdentityLimits, route
+from segops.stores.base import ProfileStore
+from segops.streaming.checkpoint import Checkpointer, Owned, Position, Positions, Topics, Ways
+from segops.streaming.clock import PartitionClock, wall_ms
+from segops.streaming.crash import CrashPoints
+from segops.streaming.lane import SegmentLane, Start
+from segops.streaming.outlet import Gauges, KafkaOutlet, export_counts
+from segops.streaming.outputs import ChangePublisher, DeadLetters, Outputs, Producer
+from segops.streaming.records import Record
+from segops.streaming.recovery import Disk, Recovery
+from segops.streaming.resolve import Forwarding, SourceLane, read_watermark
+from segops.streaming.ticks import TICK_HEADERS, wall_tick
+
+log = logging.getLogger(__name__)
+
+SLICE: Final = 200
+_IDLE_S: Final = 0.05
+_SEAL_TIMEOUT_S: Final = 25.0
+
+Place = tuple[str, int]
+
+
+class Group(Protocol):
+    """What the pipeline asks of the group's consumer."""
+
+    async def committed(self, places: Iterable[Place]) -> dict[Place, Position]: ...
+    async def commit_positions(self, positions: Positions) -> None: ...
+    async def beginnings(self, places: Iterable[Place]) -> dict[Place, int]: ...
+    async def at_end(self, place: Place) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a pipeline is made of."""
+
+    metrics: Metrics
+    disk: Disk
+    changelog_consumer: Callable[[], AIOKafkaConsumer]
+    producer: Callable[[], Producer]
+    crash: CrashPoints
+
+
+class Pipeline:
+    """All lanes of a worker. ``running`` while they may process."""
+
+    def __init__(self, settings: Settings, engine: Engine, parts: Parts) -> None:
+        self.settings = settings
+        self.metrics = parts.metrics
+        self.engine = engine
+        self.lanes: dict[int, SegmentLane] = {}
+        self.sources: dict[int, SourceLane] = {}
+        self.running = False
+        self.outputs = Outputs(parts.producer)
+        self._parts = parts
+        self._outlets: list[KafkaOutlet] = []
+        self._gauges = Gauges(parts.metrics)
+        self._changelog = Outputs(parts.producer)
+        self._checkpointer: Checkpointer | None = None
+        self._recovering = asyncio.Lock()
+        self._wanted = asyncio.Event()
+        self._woken = asyncio.Event()
+        self._eased = asyncio.Event()
+        self._forwarding, self._publisher, self._dead_letters = self._ways_out()
+
+    def _ways_out(self) -> tuple[Forwarding, ChangePublisher, DeadLetters]:
+        topics, engine = self.settings.topics, self.settings.engine
+        dead_letters = DeadLetters(self.outputs, topic=topics.dead_letters, partitions=topics.partitions)
+        limits = IdentityLimits(max_bytes=engine.max_event_bytes, max_ahead_ms=engine.max_event_ahead_ms)
+        forwarding = Forwarding(
+            route=partial(route, limits=limits),
+            outputs=self.outputs,
+            dead_letters=dead_letters,
+            places=[(topics.profile_events, number) for number in range(topics.partitions)],
+            event_clock=self.event_clock,
+        )
+        publisher = ChangePublisher(
+            self.outputs,
+            changes_topic=topics.membership_changes,
+            state_topic=topics.membership_state,
+            app_id=self.settings.worker.app_id,
+        )
+        return forwarding, publisher, dead_letters
+
+    @property
+    def event_clock(self) -> bool:
+        """Whether time moves by events instead of the wall clock."""
+        return self.settings.engine.clock == "event"
+
+    # -- opening and sealing -------------------------------------------------------------------
+
+    async def open(self, assigned: Iterable[Place], group: Group) -> None:
+        """Restore the stores of these partitions and make their lanes, at what is committed."""
+        async with self._recovering:
+            self._close()
+            topics = self.settings.topics
+            places = [place for place in assigned if place[0] in (topics.events, topics.profile_events)]
+            committed = await self._starts(places, group)
+            partitions = sorted(number for topic, number in places if topic == topics.profile_events)
+            stores = await self._restore(partitions)
+            bound = self.settings.state.cache_profiles // max(1, len(partitions))
+            for number in partitions:
+                start = committed[topics.profile_events, number]
+                self.lanes[number] = self._new_lane(number, stores[number], start, bound)
+            for topic, number in places:
+                if topic == topics.events:
+                    self._add_source(number, committed[topic, number])
+            self._checkpointer = self._new_checkpointer(group, committed)
+            self.running = True
+            self._woken.set()
+
+    async def _starts(self, places: list[Place], group: Group) -> dict[Place, Position]:
+        committed = await group.committed(places)
+        beginnings = await group.beginnings(places)
+        for place, position in committed.items():
+            if position.offset < beginnings[place]:
+                log.warning(
+                    "%s:%d: records %d to %d were deleted before they were read",
+                    *place, position.offset, beginnings[place] - 1,
+                )  # fmt: skip
+                committed[place] = Position(beginnings[place], position.metadata)
+        return {place: committed.get(place, Position(beginnings[place], "")) for place in places}
+
+    async def _restore(self, partitions: list[int]) -> dict[int, ProfileStore]:
+        parts, gauge = self._parts, self.metrics.partitions_recovering
+        recovery = Recovery(
+            self.settings.worker.changelog,
+            parts.disk,
+            parts.changelog_consumer,
+            crash=parts.crash,
+            restored=self.metrics.recovery_records.inc,
+        )
+        gauge.set(len(partitions))
+        try:
+            return await recovery.run(partitions)
+        finally:
+            gauge.set(0)
+
+    def _new_lane(self, number: int, store: ProfileStore, start: Position, bound: int) -> SegmentLane:
+        clock = PartitionClock(sources=self.settings.topics.partitions, by_events=self.event_clock)
+        if not clock.load(start.metadata) and start.metadata:
+            log.warning("partition %d: its clock was lost and starts anew", number)
+        outlet = KafkaOutlet(number, self._publisher, self._dead_letters, self.metrics)
+        self._outlets.append(outlet)
+        return SegmentLane(store, self.engine, start=Start(start.offset, clock), outlet=outlet, bound=bound)
+
+    def _add_source(self, number: int, start: Position) -> None:
+        watermark_ms = read_watermark(start.metadata)
+        self.sources[number] = SourceLane(
+            number, self._forwarding, offset=start.offset, watermark_ms=watermark_ms
+        )
+
+    def _new_checkpointer(self, group: Group, committed: Positions) -> Checkpointer:
+        topics = self.settings.topics
+        names = Topics(topics.events, topics.profile_events, self.settings.worker.changelog)
+        ways = Ways(self.outputs, self._changelog, group.commit_positions)
+        checkpointer = Checkpointer(names, Owned(self.lanes, self.sources), ways, self._parts.crash)
+        checkpointer.committed(committed)
+        return checkpointer
+
+    def start_offsets(self) -> Mapping[Place, int]:
+        """Where each owned partition goes on."""
+        topics = self.settings.topics
+        lanes = {(topics.profile_events, number): lane.offset for number, lane in self.lanes.items()}
+        return lanes | {(topics.events, number): lane.offset for number, lane in self.sources.items()}
+
+    async def seal(self) -> None:
+        """Stop processing, make everything durable, let go of the stores.
+
+        Raises TimeoutError when that takes too long: what is uncommitted is then processed again.
+        """
+        if not self.running or self._checkpointer is None:
+            return
+        self.running = False
+        async with asyncio.timeout(_SEAL_TIMEOUT_S):
+            await self._checkpointer.run()
+        self.export()
+        self._close()
+
+    def _close(self) -> None:
+        self.running = False
+        topics = self.settings.topics
+        for number, lane in self.lanes.items():
+            lane.close()
+            self.metrics.forget_partition(number, topics.events, topics.profile_events)
+        self.lanes, self.sources, self._outlets = {}, {}, []
+        self._checkpointer = None
+
+    # -- records -------------------------------------------------------------------------------
+
+    def resolve(self, number: int, records: list[Record]) -> None:
+        """A batch of raw events."""
+        source = self.sources.get(number)
+        if source is not None and self.running:
+            source.process(records, now_ms=wall_ms())
+            self.outputs.work.set()
+
+    def segment(self, number: int, records: list[Record]) -> None:
+        """A batch of profile events."""
+        lane = self.lanes.get(number)
+        if lane is not None and self.running:
+            lane.process(records)
+            self._parts.crash.passed("cp1")
+            self.outputs.work.set()
+            self._woken.set()
+            if self._pending() >= self.settings.checkpoint.max_records:
+                self._wanted.set()
+
+    def _pending(self) -> int:
+        return sum(lane.pending for lane in self.lanes.values())
+
+    async def breathe(self) -> None:
+        """Come back when there is room for more: what is not durable is bounded."""
+        bound = 2 * self.settings.checkpoint.max_records
+        while self.running and (self.outputs.heavy or self._pending() > bound):
+            self._wanted.set()
+            self._eased.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_IDLE_S):
+                    await self._eased.wait()
+
+    # -- time ----------------------------------------------------------------------------------
+
+    async def work_timers(self) -> None:
+        """Work off what is due, and scans, in slices between the batches; for ever."""
+        while True:
+            busy = False
+            for number in list(self.lanes):
+                busy |= self._work_slice(number)
+                await asyncio.sleep(0)
+            await self.breathe()
+            if not busy:
+                await self._nap()
+
+    def _work_slice(self, number: int) -> bool:
+        lane = self.lanes.get(number)
+        if lane is None or not self.running:
+            return False
+        fired, judged = lane.fire_due(SLICE), lane.rejudge(SLICE)
+        if fired or judged:
+            self.outputs.work.set()
+        return fired == SLICE or judged > 0
+
+    async def _nap(self) -> None:
+        self._woken.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_IDLE_S):
+                await self._woken.wait()
+
+    def tick_wall(self) -> None:
+        """Tell every owned partition what time it is."""
+        if not self.running or self.event_clock:
+            return
+        value = wall_tick(wall_ms() - self.settings.engine.grace_ms)
+        for number in self.lanes:
+            place = (self.settings.topics.profile_events, number)
+            self.outputs.append(place, key=None, value=value, headers=TICK_HEADERS)
+        self.outputs.work.set()
+
+    async def tick_sources(self, group: Group) -> None:
+        """Tell every partition how far our sources are."""
+        idle_after_ms = self.settings.engine.idle_source_ms
+        for number, source in list(self.sources.items()):
+            at_end = await group.at_end((self.settings.topics.events, number))
+            if not self.running:
+                return
+            source.tick(now_ms=wall_ms(), at_end=at_end, idle_after_ms=idle_after_ms)
+        self.outputs.work.set()
+
+    # -- durability ----------------------------------------------------------------------------
+
+    async def checkpoint_due(self) -> None:
+        """Come back when it is time for a checkpoint, or earlier when there is much to make durable."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.settings.checkpoint.interval_ms / 1000):
+                await self._wanted.wait()
+        self._wanted.clear()
+
+    async def checkpoint(self) -> bool:
+        """Take a checkpoint; False when there is nothing open."""
+        if not self.running or self._checkpointer is None:
+            return False
+        durable = await self._checkpointer.run()
+        self._eased.set()
+        self.metrics.checkpoint_seconds.observe(durable.seconds)
+        self.metrics.checkpoint_records.observe(durable.records)
+        self._count()
+        return True
+
+    async def use(self, engine: Engine) -> None:
+        """Judge by ``engine`` from now on.
+
+        First what was judged by the former one becomes durable, so that a crash repeats nothing of it
+        under other definitions.
+        """
+        await self.checkpoint()
+        self.engine = engine
+        for lane in self.lanes.values():
+            lane.use(engine)
+        self._woken.set()
+
+    def _count(self) -> None:
+        export_counts(self.lanes.values(), self.sources.values(), self.metrics)
+        for outlet in self._outlets:
+            outlet.export()
+
+    def export(self) -> None:
+        """Bring the metrics up to date."""
+        self._count()
+        self._gauges.export(self.lanes)

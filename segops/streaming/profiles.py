@@ -1,0 +1,182 @@
+"""A write-back cache of decoded profiles over the store of one partition.
+
+Between two checkpoints a changed profile lives here only. It is never dropped before the store has it:
+not while it is *dirty* (changed since the last ``collect``), and not while it is *in flight*
+(collected, but the checkpoint that writes it has not come to its end).
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
+
+from segops.core.profile import Profile
+from segops.schemas.state import decode_profile, encode_profile
+from segops.stores.base import ProfileStore, Write
+
+_DUE_READ = 2_000  # ids of due profiles taken from the store at once
+
+
+class Entry:
+    """A profile in memory, and what the store believes about it. ``is_new``: nothing happened to it yet."""
+
+    __slots__ = ("dirty", "is_new", "overlay_due_ms", "profile", "stored_due_ms", "used")
+
+    def __init__(self, profile: Profile, *, is_new: bool) -> None:
+        self.profile = profile
+        self.is_new = is_new
+        self.dirty = False
+        self.used = True
+        self.stored_due_ms = None if is_new else profile.due_ms
+        self.overlay_due_ms: int | None = None
+
+
+class Profiles:
+    """The profiles of one partition. ``bound``: how many clean ones may stay in memory."""
+
+    def __init__(self, store: ProfileStore, new_profile: Callable[[str], Profile], *, bound: int) -> None:
+        self._store = store
+        self._bound = bound
+        self.new_profile = new_profile
+        self._entries: dict[str, Entry] = {}
+        self._dirty: list[Entry] = []
+        self._in_flight: list[Entry] = []
+        self._overlay: list[tuple[int, str]] = []
+        self._due_ids: deque[str] = deque()
+        self._due_read_until: int | None = None
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def dirty(self) -> int:
+        """How many profiles changed since the last ``collect``."""
+        return len(self._dirty)
+
+    def cached_ids(self) -> list[str]:
+        """The ids in memory."""
+        return list(self._entries)
+
+    def get(self, profile_id: str) -> Entry:
+        """The profile, made new when there is none. After ``load`` of its id this reads no store."""
+        entry = self._entries.get(profile_id)
+        if entry is None:
+            self.load((profile_id,))
+            entry = self._entries.get(profile_id) or self._insert_new(profile_id)
+        entry.used = True
+        return entry
+
+    def known(self, profile_ids: Iterable[str]) -> list[Entry]:
+        """Those of these profiles that exist, loaded by one read, without marking them as used."""
+        ids = list(profile_ids)
+        self.load(ids, used=False)
+        return [entry for entry in map(self._entries.get, ids) if entry is not None]
+
+    def load(self, profile_ids: Iterable[str], *, used: bool = True) -> None:
+        """Bring what is stored of these into memory by one read; what is not stored stays unknown."""
+        entries = self._entries
+        missing = list({profile_id for profile_id in profile_ids if profile_id not in entries})
+        if not missing:
+            return
+        for profile_id, state in zip(missing, self._store.get_many(missing), strict=True):
+            if state is not None:
+                entry = entries[profile_id] = Entry(decode_profile(state), is_new=False)
+                entry.used = used
+
+    def load_batch(self, profile_ids: Iterable[str]) -> None:
+        """As ``load``, and make the unknown ones, so that ``get`` only looks into memory."""
+        ids = set(profile_ids)
+        ids.difference_update(self._entries)
+        self.load(ids)
+        for profile_id in ids:
+            if profile_id not in self._entries:
+                self._insert_new(profile_id)
+
+    def _insert_new(self, profile_id: str) -> Entry:
+        entry = self._entries[profile_id] = Entry(self.new_profile(profile_id), is_new=True)
+        return entry
+
+    def touch(self, entry: Entry) -> None:
+        """This profile changed: write it at the next checkpoint, and mind its new due time."""
+        entry.is_new = False
+        if not entry.dirty:
+            entry.dirty = True
+            self._dirty.append(entry)
+        due = entry.profile.due_ms
+        if due is not None and due != entry.overlay_due_ms:
+            entry.overlay_due_ms = due
+            heapq.heappush(self._overlay, (due, entry.profile.id))
+
+    def due_ids(self, until_ms: int, limit: int) -> list[str]:
+        """At most ``limit`` ids that may be due by ``until_ms``; look at the profile to know."""
+        ids: list[str] = []
+        overlay = self._overlay
+        while len(ids) < limit and overlay and overlay[0][0] <= until_ms:
+            ids.append(heapq.heappop(overlay)[1])
+        if len(ids) < limit and self._may_hold_due(until_ms):
+            ids.extend(self._take_stored(until_ms, limit - len(ids)))
+        return ids
+
+    def _may_hold_due(self, until_ms: int) -> bool:
+        if self._due_ids:
+            return True
+        return self._due_read_until is None or until_ms > self._due_read_until
+
+    def _take_stored(self, until_ms: int, limit: int) -> list[str]:
+        if not self._due_ids:
+            # The index is behind for what changed since the last checkpoint: reading that many more
+            # makes sure that stale rows at its head cannot hide a true one.
+            room = _DUE_READ + len(self._dirty) + len(self._in_flight)
+            rows = self._store.due(until_ms, room)
+            self._due_ids.extend(profile_id for _, profile_id in rows)
+            self._due_read_until = until_ms if len(rows) < room else None
+        return [self._due_ids.popleft() for _ in range(min(limit, len(self._due_ids)))]
+
+    def collect(self) -> list[Write]:
+        """The store writes for everything dirty, fixed as of now; ``written`` must follow.
+
+        Only one collection may be in flight at a time.
+        """
+        self._in_flight, self._dirty = self._dirty, []
+        return [self._collect(entry) for entry in self._in_flight]
+
+    def _collect(self, entry: Entry) -> Write:
+        profile = entry.profile
+        entry.dirty = False
+        old, entry.stored_due_ms = entry.stored_due_ms, profile.due_ms
+        return Write(profile.id, encode_profile(profile), old, profile.due_ms)
+
+    def written(self) -> None:
+        """The store has what was collected: drop what is over the bound, refresh the due overlay."""
+        for entry in self._in_flight:
+            entry.overlay_due_ms = None
+        self._in_flight = []
+        self._refresh_overlay()
+        self._due_read_until = None
+        if len(self._entries) > self._bound:
+            self._evict()
+
+    def _refresh_overlay(self) -> None:
+        self._overlay = []
+        for entry in self._dirty:
+            entry.overlay_due_ms = entry.profile.due_ms
+            if entry.overlay_due_ms is not None:
+                self._overlay.append((entry.overlay_due_ms, entry.profile.id))
+        heapq.heapify(self._overlay)
+
+    def _evict(self) -> None:
+        """Second chance: what was not used since the last round goes first."""
+        entries, over = self._entries, len(self._entries) - self._bound
+        clean = [entry for entry in entries.values() if not entry.dirty]
+        idle = (entry for entry in clean if not entry.used)
+        busy = (entry for entry in clean if entry.used)
+        for entry, _ in zip(chain(idle, busy), range(over), strict=False):
+            del entries[entry.profile.id]
+        for entry in entries.values():
+            entry.used = False
+
+    def stored_ids(self, after: str | None, limit: int) -> Sequence[str]:
+        """Ids in the store beyond ``after``, in key order."""
+        return self._store.profile_ids(after, limit)

@@ -1,0 +1,54 @@
+"""What the streaming layer says about records, whoever reads or writes them."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+SOURCE_HEADER: Final = "segops-source"
+TIME_HEADER: Final = "segops-time"
+
+Headers = Sequence[tuple[str, bytes]]
+
+
+class Record(Protocol):
+    """The part of a Kafka record that is read here."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Headers: ...
+
+
+def partition_of(profile_id: bytes, partitions: int) -> int:
+    """The partition of a profile, the same for every client that uses CRC-32 ("consistent").
+
+    >>> partition_of(b"user_id:u1", 8)
+    2
+    """
+    return zlib.crc32(profile_id) % partitions
+
+
+def origin_of(headers: Headers) -> tuple[bytes, int]:
+    """Where a forwarded record came from (``<partition>:<offset>``) and its event time in ms.
+
+    Raises ValueError when a header is missing or unreadable.
+    """
+    if len(headers) == 2 and headers[0][0] == SOURCE_HEADER and headers[1][0] == TIME_HEADER:
+        return headers[0][1], int(headers[1][1])
+    found = dict(headers)
+    try:
+        return found[SOURCE_HEADER], int(found[TIME_HEADER])
+    except KeyError as error:
+        raise ValueError(f"header {error} is missing") from None

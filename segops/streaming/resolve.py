@@ -1,0 +1,166 @@
+"""The resolve step of one partition of raw events: whose event is it, and where does it go."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from segops.core.errors import RejectedEvent
+from segops.streaming.outputs import DeadLetters, Outputs
+from segops.streaming.records import SOURCE_HEADER, TIME_HEADER, Record, partition_of
+from segops.streaming.ticks import TICK_HEADERS, decode_tick, is_tick, source_tick
+
+MALFORMED_TICK: Final = "internal"
+
+
+class Routed(Protocol):
+    """Where an event belongs."""
+
+    @property
+    def profile_id(self) -> str: ...
+    @property
+    def time_ms(self) -> int: ...
+    @property
+    def clamped(self) -> bool: ...
+
+
+class Route(Protocol):
+    """Finds the profile and the time of an event. Raises RejectedEvent."""
+
+    def __call__(self, value: bytes | None, *, now_ms: int, default_time_ms: int) -> Routed: ...
+
+
+@dataclass
+class ResolveCounts:
+    """What happened since the counts were taken last."""
+
+    records: int = 0
+    clamped: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class Forwarding:
+    """How resolve works, the same for all its partitions.
+
+    ``places``: the partitions of profile events. With ``event_clock`` each of them is told how far
+    every source is.
+    """
+
+    route: Route
+    outputs: Outputs
+    dead_letters: DeadLetters
+    places: Sequence[tuple[str, int]]
+    event_clock: bool
+
+
+class SourceLane:
+    """One owned partition of raw events.
+
+    Its ticks follow the records which they cover, in every partition of profile events.
+    """
+
+    def __init__(
+        self, source: int, forwarding: Forwarding, *, offset: int = 0, watermark_ms: int = 0
+    ) -> None:
+        self.source = source
+        self.offset = offset
+        self.watermark_ms = watermark_ms
+        self.counts = ResolveCounts()
+        self._route = forwarding.route
+        self._outputs = forwarding.outputs
+        self._dead_letters = forwarding.dead_letters
+        self._places = forwarding.places
+        self._event_clock = forwarding.event_clock
+        self._told: tuple[int, bool] | None = None
+        self._quiet_since_ms: int | None = None
+
+    def process(self, records: Sequence[Record], *, now_ms: int) -> None:
+        """Forward records in the order of the log; what is no event goes to the dead letters.
+
+        ``now_ms`` is the wall clock: an event too far ahead of it is clamped.
+        """
+        for record in records:
+            if record.offset < self.offset:
+                continue
+            if record.headers and is_tick(record.headers):
+                self._control(record)
+            else:
+                self._event(record, now_ms)
+            self.offset = record.offset + 1
+        self.counts.records += len(records)
+        self._quiet_since_ms = None
+
+    def _event(self, record: Record, now_ms: int) -> None:
+        try:
+            routed = self._route(record.value, now_ms=now_ms, default_time_ms=record.timestamp)
+        except RejectedEvent as rejection:
+            self.counts.rejected[rejection.reason] += 1
+            self._dead_letters.put(record, rejection.reason, rejection.detail)
+            return
+        if routed.clamped:
+            self.counts.clamped += 1
+        self._forward(record, routed.profile_id.encode(), routed.time_ms)
+
+    def _forward(self, record: Record, key: bytes, time_ms: int) -> None:
+        if time_ms > self.watermark_ms:
+            self.watermark_ms = time_ms
+        self._outputs.append(
+            self._places[partition_of(key, len(self._places))],
+            key=key,
+            value=record.value,
+            headers=[
+                (SOURCE_HEADER, b"%d:%d" % (self.source, record.offset)),
+                (TIME_HEADER, b"%d" % time_ms),
+            ],
+            timestamp=record.timestamp,
+        )
+
+    def _control(self, record: Record) -> None:
+        try:
+            watermark_ms = decode_tick(record.value).watermark_ms
+            if watermark_ms is None:
+                raise ValueError("a control record without watermark_ms")
+        except ValueError as error:
+            self.counts.rejected[MALFORMED_TICK] += 1
+            self._dead_letters.put(record, MALFORMED_TICK, str(error))
+            return
+        self.watermark_ms = max(self.watermark_ms, watermark_ms)
+        self._tell(idle=False)
+
+    def tick(self, *, now_ms: int, at_end: bool, idle_after_ms: int) -> None:
+        """With the event clock: tell how far this source is, where that is news.
+
+        ``at_end``: everything that the partition holds has been forwarded. Quiet there for
+        ``idle_after_ms`` of the wall clock (0: never) the source is idle.
+        """
+        if not self._event_clock:
+            return
+        if not at_end or self._quiet_since_ms is None:
+            self._quiet_since_ms = now_ms
+        idle = at_end and 0 < idle_after_ms <= now_ms - self._quiet_since_ms
+        heard = self.watermark_ms > 0
+        if (heard or idle) and self._told != (self.watermark_ms, idle):
+            self._tell(idle=idle)
+
+    def _tell(self, *, idle: bool) -> None:
+        self._told = (self.watermark_ms, idle)
+        value = source_tick(self.source, self.watermark_ms, idle=idle)
+        for place in self._places:
+            self._outputs.append(place, key=None, value=value, headers=TICK_HEADERS)
+
+    @property
+    def metadata(self) -> str:
+        """What to keep with the committed offset, so that the watermark survives."""
+        return str(self.watermark_ms)
+
+
+def read_watermark(metadata: str) -> int:
+    """The watermark kept with a committed offset; 0 when there is none.
+
+    >>> read_watermark("1760000000000"), read_watermark("")
+    (1760000000000, 0)
+    """
+    return int(metadata) if metadata.isascii() and metadata.isdigit() else 0

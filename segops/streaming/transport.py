@@ -1,0 +1,345 @@
+"""Faust's transport for batches: one Faust event carries many records of one partition.
+
+Faust's own path costs about 100 µs per event (tasks, queues, acks); paid once per batch of hundreds of
+records it does not matter. What differs from Faust's aiokafka driver:
+
+- the aiokafka consumer lives in the main loop, not in a thread of its own: no hop per fetch, and a
+  process that cannot serve its loop cannot pretend to be alive either;
+- back-pressure is a number of batches per topic that may be under way;
+- a commit, whoever asks for it, is a checkpoint (see ``checkpoint``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
+from typing import Any, ClassVar, Final, NoReturn, cast
+
+import aiokafka
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.abc import ConsumerRebalanceListener
+from aiokafka.errors import ConsumerStoppedError
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+from faust.transport.consumer import Consumer
+from faust.transport.drivers.aiokafka import Producer, Transport
+from faust.types import TP, ConsumerMessage
+from mode import Service
+
+from segops.streaming.checkpoint import Position, Positions
+from segops.streaming.records import Record
+
+BATCH_RECORDS: Final = 1_000
+BATCHES_UNDER_WAY: Final = 2
+
+_POLL_S = 0.2
+_CROWDED_POLL_S = 0.02
+
+
+class Batch:
+    """Records of one partition in the order of the log; the value of a Faust event."""
+
+    __slots__ = ("epoch", "partition", "records", "topic")
+
+    def __init__(self, topic: str, partition: int, records: list[Record], epoch: int) -> None:
+        self.topic = topic
+        self.partition = partition
+        self.records = records
+        self.epoch = epoch
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
+    def __init__(self, consumer: BatchConsumer) -> None:
+        self._consumer = consumer
+
+    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> Awaitable[None]:
+        self._consumer.app.on_rebalance_start()  # at once, before anything is awaited
+        return self._consumer.on_partitions_revoked({TP(tp.topic, tp.partition) for tp in revoked})
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        await self._consumer.on_assigned({TP(tp.topic, tp.partition) for tp in assigned})
+
+
+class BatchConsumer(Consumer):
+    """The group's consumer: fetches batches, hands them to agents, commits by checkpoint."""
+
+    consumer_stopped_errors: ClassVar[tuple[type[BaseException], ...]] = (ConsumerStoppedError,)
+    app: Any
+    _client: AIOKafkaConsumer | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.epoch = 0
+        self._under_way: Counter[str] = Counter()
+        self._room = asyncio.Event()
+        self._listener = _Listener(self)
+
+    async def on_start(self) -> None:
+        """Connect."""
+        self._client = self.app.connections.group_consumer(self.app.assignor)
+        await self._client.start()
+
+    async def on_shutdown(self) -> None:
+        """Disconnect, after the last checkpoint."""
+        if self._client is not None:
+            await self._client.stop()
+
+    @property
+    def client(self) -> AIOKafkaConsumer:
+        """The aiokafka consumer. ConsumerStoppedError before the start."""
+        if self._client is None:
+            raise ConsumerStoppedError
+        return self._client
+
+    # -- fetching ------------------------------------------------------------------------------
+
+    async def _drain_messages(self, fetcher: Service) -> None:
+        try:
+            while not (self.should_stop or fetcher.should_stop):
+                if not self.flow_active:
+                    await self.wait(cast("Any", self.can_resume_flow))
+                    continue
+                await self._deliver(*await self._fetch())
+        except ConsumerStoppedError:
+            if not self.app.should_stop:
+                raise
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            await self.app.crash(error)
+
+    async def _fetch(self) -> tuple[int, Mapping[TopicPartition, list[Record]]]:
+        epoch, room = self.epoch, self._with_room()
+        if not room:
+            await self._wait_for_room()
+            return epoch, {}
+        crowded = any(self._under_way.values())
+        records: Mapping[TopicPartition, list[Record]] = await self.client.getmany(
+            *room,
+            timeout_ms=int(1000 * (_CROWDED_POLL_S if crowded else _POLL_S)),
+            max_records=BATCH_RECORDS,
+        )
+        return epoch, records
+
+    async def _wait_for_room(self) -> None:
+        self._room.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_POLL_S):
+                await self._room.wait()
+
+    def _with_room(self) -> list[TopicPartition]:
+        full, under_way = BATCHES_UNDER_WAY, self._under_way
+        return [TopicPartition(*tp) for tp in self._active_partitions if under_way[tp.topic] < full]
+
+    async def _deliver(self, epoch: int, batches: Mapping[TopicPartition, list[Record]]) -> None:
+        for place, records in batches.items():
+            if not self.flow_active or epoch != self.epoch:
+                return  # revoked meanwhile: who owns the partition next reads from the commit
+            if records:
+                self._under_way[place.topic] += 1
+                batch = Batch(place.topic, place.partition, records, epoch)
+                await self.callback(self._message(batch))
+
+    def _message(self, batch: Batch) -> ConsumerMessage:
+        last = batch.records[-1]
+        tp = TP(batch.topic, batch.partition)
+        return ConsumerMessage(
+            batch.topic,
+            batch.partition,
+            last.offset,
+            last.timestamp / 1000,
+            0,
+            None,
+            None,
+            cast("Any", batch),
+            None,
+            0,
+            0,
+            tp,
+            generation_id=self.app.consumer_generation_id,
+        )
+
+    def finished(self, batch: Batch) -> None:
+        """An agent is through with ``batch``: there is room for another."""
+        if batch.epoch == self.epoch:
+            self._under_way[batch.topic] -= 1
+            self._room.set()
+
+    def under_way(self, topic: str) -> int:
+        """How many batches of this topic agents have not finished."""
+        return self._under_way[topic]
+
+    # -- assignment ----------------------------------------------------------------------------
+
+    async def on_assigned(self, assigned: set[TP]) -> None:
+        """The group gave us these partitions."""
+        generation = self.client._coordinator.generation  # noqa: SLF001 - as Faust's driver does
+        self.app.consumer_generation_id = generation
+        self._new_epoch()
+        # Read by the recovery's own consumer: unpaused, a response per partition would sit in memory.
+        self.client.pause(*(TopicPartition(*tp) for tp in assigned if self._is_changelog_tp(tp)))
+        await self.on_partitions_assigned(assigned, generation)
+
+    def _new_epoch(self) -> None:
+        self.epoch += 1
+        self._under_way.clear()
+
+    async def subscribe(self, topics: Iterable[str]) -> None:
+        """Join the group for these topics."""
+        self.client.subscribe(topics=set(topics), listener=self._listener)
+
+    async def committed(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], Position]:
+        """What the group has committed of these partitions, with its metadata."""
+        wanted = [TopicPartition(*place) for place in places]
+        found = await self.client._coordinator.fetch_committed_offsets(wanted)  # noqa: SLF001
+        return {(tp.topic, tp.partition): Position(*committed) for tp, committed in found.items()}
+
+    async def perform_seek(self) -> None:
+        """Go to where the lanes go on."""
+        for place, offset in self.app.pipeline.start_offsets().items():
+            self.client.seek(TopicPartition(*place), offset)
+
+    async def beginnings(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        """The first offset that each partition still has."""
+        found = await self.client.beginning_offsets([TopicPartition(*place) for place in places])
+        return {(tp.topic, tp.partition): offset for tp, offset in found.items()}
+
+    async def at_end(self, place: tuple[str, int]) -> bool:
+        """Whether everything that the partition holds has been through an agent."""
+        end = self.client.highwater(TopicPartition(*place))
+        if end is None or self._under_way[place[0]]:
+            return False
+        return cast("int", await self.client.position(TopicPartition(*place))) >= end
+
+    # -- committing ----------------------------------------------------------------------------
+
+    async def commit_positions(self, positions: Positions) -> None:
+        """Commit offsets with their metadata. Raises CommitFailedError when we are no longer owner."""
+        await self.client.commit(
+            {TopicPartition(*place): OffsetAndMetadata(*position) for place, position in positions.items()}
+        )
+
+    async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
+        """A checkpoint: all of Faust's ways to commit come through here."""
+        self._forget_acks()
+        return cast("bool", await self.app.pipeline.checkpoint())
+
+    async def wait_empty(self) -> None:
+        """Before partitions go: stop the lanes, take a last checkpoint within the deadline."""
+        await self.app.pipeline.seal()
+        self._forget_acks()
+        self._new_epoch()
+
+    async def on_task_error(self, exc: BaseException) -> None:
+        """After an error nothing is committed any more."""
+
+    def _forget_acks(self) -> None:
+        # Faust counts batches acknowledged by agents; the offset committed is the lane's own.
+        self._acked.clear()
+        self._acked_index.clear()
+        self._unacked_messages.clear()
+
+    @Service.task
+    async def _commit_handler(self) -> None:
+        while not self.should_stop:
+            await self.app.pipeline.checkpoint_due()
+            if self.app.pipeline.running and not self.app.rebalancing:
+                await self.commit()
+
+    @Service.task
+    async def _commit_livelock_detector(self) -> None:
+        """The worker's own watchdog looks at progress."""
+
+    # -- what Faust asks a consumer ------------------------------------------------------------
+
+    def assignment(self) -> set[TP]:
+        """Partitions that the group gave us."""
+        return {TP(tp.topic, tp.partition) for tp in self.client.assignment()}
+
+    def highwater(self, tp: TP) -> int:
+        """The end of the log as last seen."""
+        return self.client.highwater(TopicPartition(*tp)) or 0
+
+    async def position(self, tp: TP) -> int | None:
+        """The next offset to be fetched."""
+        return cast("int", await self.client.position(TopicPartition(*tp)))
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Seek to the commits."""
+        return cast("Mapping[TP, int]", await self.client.seek_to_committed())
+
+    async def _seek(self, partition: TP, offset: int) -> None:
+        self.client.seek(TopicPartition(*partition), offset)
+
+    async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
+        """Seek these partitions."""
+        for tp, offset in partitions.items():
+            self.client.seek(TopicPartition(*tp), offset)
+
+    async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, int]:
+        """Where the logs begin."""
+        return await self.client.beginning_offsets([TopicPartition(*tp) for tp in partitions])
+
+    async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
+        """Where the logs end."""
+        return await self.client.end_offsets([TopicPartition(*tp) for tp in partitions])
+
+    def topic_partitions(self, topic: str) -> int | None:
+        """How many partitions the topic has, as far as is known."""
+        found = self.client._client.cluster.partitions_for_topic(topic)  # noqa: SLF001
+        return len(found) if found else None
+
+    def key_partition(self, topic: str, key: bytes | None, partition: int | None = None) -> int | None:
+        """Partitions are chosen by ``records.partition_of``, never here."""
+        return partition
+
+    async def create_topic(self, topic: str, partitions: int, replication: int, **kwargs: Any) -> None:
+        """Topics are made by ``segops.streaming.topics`` before the app starts."""
+
+    def close(self) -> None:
+        """Nothing to do before the shutdown."""
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        return _unused()
+
+    async def _getmany(self, active_partitions: Any, timeout: float) -> Any:  # noqa: ASYNC109
+        return _unused()
+
+    async def getmany(self, timeout: float) -> AsyncIterator[Any]:  # type: ignore[override] # noqa: ASYNC109
+        """Not used: see ``_drain_messages``."""
+        _unused()
+        yield  # pragma: no cover
+
+    def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
+        return _unused()
+
+    def _new_topicpartition(self, topic: str, partition: int) -> TP:
+        return TP(topic, partition)
+
+
+def _unused() -> NoReturn:
+    raise NotImplementedError("the batch lane does not come this way")
+
+
+class BatchProducer(Producer):
+    """Faust's producer around an idempotent aiokafka producer with our settings."""
+
+    def _new_producer(self, transactional_id: str | None = None) -> AIOKafkaProducer:
+        return self.app.connections.producer()  # type: ignore[attr-defined]
+
+    @property
+    def client(self) -> AIOKafkaProducer:
+        """The aiokafka producer. NotReady before the start."""
+        return self._ensure_producer()
+
+    async def create_topic(self, topic: str, partitions: int, replication: int, **kwargs: Any) -> None:
+        """Topics are made by ``segops.streaming.topics`` before the app starts."""
+
+
+class BatchTransport(Transport):
+    """The driver behind ``segops://host:port`` (entry point ``faust.transports``)."""
+
+    Consumer: ClassVar[Any] = BatchConsumer
+    Producer: ClassVar[Any] = BatchProducer
+    driver_version = f"aiokafka={aiokafka.__version__}"

@@ -1,0 +1,241 @@
+"""The composition root: makes the parts of a worker process, runs them, and supervises several.
+
+A process that fails says why in one line and exits with 1, without committing what is not safe; its
+replacement goes on from the last checkpoint. ``supervise`` starts a failed process again, after a pause
+that doubles, and gives up (exit 1, the others stopped in good order) when one keeps failing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import multiprocessing
+import os
+import shutil
+import signal
+import socket
+import sys
+import time
+import zlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from functools import partial
+from multiprocessing.process import BaseProcess
+from types import FrameType
+from typing import Final
+
+import uvloop
+from prometheus_client import CollectorRegistry
+
+from segops.config import Settings
+from segops.core.engine import Engine
+from segops.core.errors import SegopsError, UserError
+from segops.core.segments import Definition, SegmentSet
+from segops.metrics import Metrics
+from segops.stores.rocksdb import RocksDBStores
+from segops.streaming import topics
+from segops.streaming.app import SegopsApp
+from segops.streaming.connections import Connections
+from segops.streaming.crash import CrashPoints
+from segops.streaming.definitions import follow
+from segops.streaming.pipeline import Parts
+from segops.streaming.recovery import Disk
+
+log = logging.getLogger(__name__)
+
+EXIT_FAILED: Final = 1
+EXIT_USER: Final = 2
+STOP_TIMEOUT_S: Final = 30.0
+_RESTARTS: Final = 5
+_HEALTHY_S: Final = 300.0
+_LOOK_S: Final = 0.2
+
+
+def process_settings(settings: Settings, index: int) -> Settings:
+    """The settings of process ``index``: its own folder, port and name in the group.
+
+    The name follows from the machine and the folder, so that a restart is the same member again.
+    """
+    data_dir = (settings.state.data_dir / f"worker-{index}").absolute()
+    worker = settings.worker
+    name = worker.instance_id or f"{socket.gethostname()}-{zlib.crc32(str(data_dir).encode()):08x}"
+    if worker.instance_id and index:
+        name = f"{worker.instance_id}-{index}"
+    port = worker.web_port + index if worker.web_port else 0
+    return settings.model_copy(
+        update={
+            "state": settings.state.model_copy(update={"data_dir": data_dir}),
+            "worker": worker.model_copy(update={"instance_id": name, "web_port": port}),
+        }
+    )
+
+
+def run(settings: Settings) -> int:
+    """Run one worker process until SIGTERM or SIGINT; its exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for name in ("faust", "mode", "aiokafka"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> int:
+    await topics.create(settings)
+    async with aclosing(follow(settings)) as definitions:
+        app = _build(settings, await anext(definitions))
+        return await _run_app(app, definitions)
+
+
+def _build(settings: Settings, definitions: Sequence[Definition]) -> SegopsApp:
+    connections = Connections(settings)
+    profiles = settings.state.data_dir / "profiles"
+    stores = RocksDBStores(
+        profiles,
+        block_cache_bytes=settings.state.block_cache_bytes,
+        write_buffer_bytes=settings.state.write_buffer_bytes,
+    )
+    parts = Parts(
+        metrics=Metrics(CollectorRegistry()),
+        disk=Disk(stores, discard=lambda number: shutil.rmtree(profiles / str(number))),
+        changelog_consumer=connections.changelog_consumer,
+        producer=lambda: app.producer.client,  # type: ignore[attr-defined]
+        crash=CrashPoints(settings.worker.crash_at),
+    )
+    app = SegopsApp(settings, parts, connections, Engine(SegmentSet(definitions)))
+    return app
+
+
+async def _run_app(app: SegopsApp, definitions: AsyncIterator[list[Definition]]) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    following = asyncio.ensure_future(app.follow(definitions))
+    following.add_done_callback(partial(_followed, app))
+    try:
+        await app.start()
+    except Exception as error:
+        await app.fail(error)
+    _settle_memory()
+    stopping = asyncio.ensure_future(stop.wait())
+    await asyncio.wait((stopping, app.failure), return_when=asyncio.FIRST_COMPLETED)
+    if app.failure.done():
+        _die(app.failure.result())
+    return await _stop(app, following)
+
+
+def _followed(app: SegopsApp, following: asyncio.Future[None]) -> None:
+    if not following.cancelled() and not app.failure.done():
+        app.failure.set_result(following.exception() or SegopsError("the definitions ended"))
+
+
+def _settle_memory() -> None:
+    gc.collect()
+    gc.freeze()  # what is there now stays: the collector need not look at it again
+    gc.set_threshold(50_000, 20, 50)
+
+
+async def _stop(app: SegopsApp, following: asyncio.Future[None]) -> int:
+    following.cancel()
+    try:
+        async with asyncio.timeout(STOP_TIMEOUT_S):
+            await app.stop()
+    except TimeoutError:
+        _die(SegopsError(f"it could not stop in good order within {STOP_TIMEOUT_S:.0f} s"))
+    if app.failure.done():
+        _die(app.failure.result())
+    return 0
+
+
+def _die(error: BaseException) -> None:
+    """Leave at once: an orderly end would try to commit."""
+    status = EXIT_USER if isinstance(error, UserError) else EXIT_FAILED
+    reason = str(error) if isinstance(error, SegopsError) else f"{type(error).__name__}: {error}"
+    log.critical("segops worker stops: %s", reason, exc_info=not isinstance(error, SegopsError) and error)
+    logging.shutdown()
+    os._exit(status)
+
+
+def supervise(settings: Settings, processes: int) -> int:
+    """Run ``processes`` worker processes until SIGTERM or SIGINT; the exit status of all."""
+    return Supervisor(
+        [partial(_child, process_settings(settings, index)) for index in range(processes)]
+    ).run()
+
+
+def _child(settings: Settings) -> None:
+    try:
+        sys.exit(run(settings))
+    except UserError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(EXIT_USER)
+    except SegopsError as error:
+        sys.stderr.write(f"segops failed: {error}\n")
+        sys.exit(EXIT_FAILED)
+
+
+class Supervisor:
+    """Keeps processes running: one that fails is started again, at most five times in a row."""
+
+    def __init__(self, targets: Sequence[Callable[[], None]]) -> None:
+        self._context = multiprocessing.get_context("spawn")
+        self._targets = targets
+        self._children: list[BaseProcess] = []
+        self._failures = [0] * len(targets)
+        self._started = [0.0] * len(targets)
+        self._stopping = False
+
+    def run(self) -> int:
+        """Start all, and come back when all have ended."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        self._children = [self._start(index) for index in range(len(self._targets))]
+        status = self._watch()
+        for child in self._children:
+            child.terminate()
+        for child in self._children:
+            child.join(STOP_TIMEOUT_S + 5)
+            if child.exitcode is None:
+                child.kill()
+                status = status or EXIT_FAILED
+        return status
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._stopping = True
+
+    def _start(self, index: int) -> BaseProcess:
+        child = self._context.Process(target=self._targets[index], name=f"segops-worker-{index}")
+        child.start()
+        self._started[index] = time.monotonic()
+        return child
+
+    def _watch(self) -> int:
+        while not self._stopping:
+            for index, child in enumerate(self._children):
+                if child.exitcode is not None:
+                    status = self._ended(index, child.exitcode)
+                    if status is not None:
+                        return status
+            time.sleep(_LOOK_S)
+        return 0
+
+    def _ended(self, index: int, exitcode: int) -> int | None:
+        if exitcode in (0, EXIT_USER):
+            return exitcode
+        if time.monotonic() - self._started[index] > _HEALTHY_S:
+            self._failures[index] = 0
+        self._failures[index] += 1
+        if self._failures[index] > _RESTARTS:
+            log.critical("worker process %d keeps failing (status %d)", index, exitcode)
+            return EXIT_FAILED
+        log.error("worker process %d failed (status %d) and is started again", index, exitcode)
+        self._pause(2.0 ** (self._failures[index] - 1))
+        if not self._stopping:
+            self._children[index] = self._start(index)
+        return None
+
+    def _pause(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not self._stopping:
+            time.sleep(_LOOK_S)
