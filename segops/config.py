@@ -27,25 +27,15 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from segops.core.errors import UserError
+from segops.core.values import parse_duration
 
 PREFIX = "SEGOPS_"
 
-_UNIT_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
-_DURATION = re.compile(r"(\d{1,12})(ms|s|m|h|d|w)")
 
-
-def parse_duration(text: object) -> object:
-    """``<whole number><unit>`` as milliseconds; whole numbers pass as the milliseconds they are.
-
-    >>> parse_duration("250ms"), parse_duration("5m"), parse_duration("0"), parse_duration(40)
-    (250, 300000, 0, 40)
-    """
-    if not isinstance(text, str) or text.strip() == "0":
-        return int(text) if isinstance(text, str) else text
-    match = _DURATION.fullmatch(text.strip())
-    if match is None:
-        raise ValueError("is no duration: write a whole number and a unit, such as 500ms, 1s or 5m")
-    return int(match[1]) * _UNIT_MS[match[2]]
+def _duration_ms(text: object) -> object:
+    if text == "0":
+        return 0
+    return parse_duration(text) if isinstance(text, str) else text
 
 
 def _kafka_name(text: str) -> str:
@@ -61,8 +51,8 @@ def _addresses(text: str) -> str:
     return ",".join(addresses)
 
 
-DurationMs = Annotated[int, BeforeValidator(parse_duration), Field(ge=0)]
-PositiveDurationMs = Annotated[int, BeforeValidator(parse_duration), Field(gt=0)]
+DurationMs = Annotated[int, BeforeValidator(_duration_ms), Field(ge=0)]
+PositiveDurationMs = Annotated[int, BeforeValidator(_duration_ms), Field(gt=0)]
 KafkaName = Annotated[str, AfterValidator(_kafka_name)]
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
@@ -200,7 +190,7 @@ class EngineSettings(_Part):
 class CheckpointSettings(_Part):
     """When work becomes durable."""
 
-    interval_ms: Annotated[int, BeforeValidator(parse_duration), Field(ge=10, le=60_000)] = _setting(
+    interval_ms: Annotated[int, BeforeValidator(_duration_ms), Field(ge=10, le=60_000)] = _setting(
         "CHECKPOINT_INTERVAL", "250ms", "Time between two checkpoints, 10ms to 1m."
     )
     max_records: int = _setting(
@@ -247,6 +237,12 @@ class WorkerSettings(_Part):
     )
     processing_guarantee: Annotated[Literal["at_least_once"], BeforeValidator(_guarantee)] = _setting(
         "PROCESSING_GUARANTEE", "at_least_once", "What a crash may repeat: at_least_once."
+    )
+
+    crash_at: Annotated[str, Field(pattern=r"^cp[1-6](:[1-9][0-9]*)?$")] | None = _setting(
+        "CRASH_AT",
+        None,
+        "For tests of recovery: die at this point of a checkpoint, as name:n for the n-th time.",
     )
 
     @property

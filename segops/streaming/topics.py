@@ -126,6 +126,18 @@ async def describe(settings: Settings) -> list[TopicState]:
     ]
 
 
+async def partition_counts(kafka: KafkaSettings, names: Sequence[str]) -> dict[str, int]:
+    """How many partitions each of these topics has. UserError names those that do not exist."""
+    async with running_admin(kafka) as admin:
+        counts = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
+    missing = [name for name in names if not counts.get(name)]
+    if missing:
+        raise UserError(
+            f"no such topic: {', '.join(missing)}; `segops topics create` makes those of the application"
+        )
+    return {name: counts[name] for name in names}
+
+
 def _refuse(states: Iterable[TopicState]) -> None:
     problems = [problem for state in states for problem in state.problems()]
     if problems:

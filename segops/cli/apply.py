@@ -1,0 +1,49 @@
+"""``segops apply``: publish segment definitions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from segops.cli._kafka import run
+from segops.schemas import segments
+from segops.streaming import definitions
+from segops.streaming.definitions import Step
+
+_EPILOG = """
+\b
+Examples:
+  segops apply segments/ --dry-run
+  segops apply segments/ --prune
+"""
+_MARKS = {"added": "+", "changed": "~", "described": "~", "unchanged": "=", "retired": "-"}
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--prune", is_flag=True, help="Retire the segments that are not in PATHS; their keys stay taken."
+)
+@click.option("--dry-run", is_flag=True, help="Say what would happen and change nothing.")
+def command(paths: Sequence[Path], prune: bool, dry_run: bool) -> None:
+    """Publish the segment definitions in PATHS (files or folders).
+
+    All are checked first, and all or none of them are published. A definition's version rises by one when
+    its rule changes meaning; running workers take the new ones over within seconds.
+    """
+    loaded = segments.load_checked(paths)
+    for warning in loaded.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    steps = run(
+        lambda settings: definitions.publish(settings, loaded.definitions, prune=prune, dry_run=dry_run)
+    )
+    for step in steps:
+        click.echo(f"{_MARKS[step.action]} {step.key}  version {step.version}  {step.action}")
+    click.echo(_summary(steps) + ("; nothing was written (dry run)" if dry_run else ""))
+
+
+def _summary(steps: Sequence[Step]) -> str:
+    counts = {action: sum(step.action == action for step in steps) for action in _MARKS}
+    return ", ".join(f"{count} {action}" for action, count in counts.items() if count) or "no segments"

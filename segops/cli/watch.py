@@ -1,0 +1,100 @@
+"""``segops watch``: who enters and leaves which segment, and how large the segments are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import aclosing, suppress
+
+import click
+import msgspec
+from rich.table import Table
+from rich.text import Text
+
+from segops.cli._kafka import print_table, run
+from segops.config import Settings
+from segops.core.errors import UserError
+from segops.core.events import Change
+from segops.core.values import format_instant
+from segops.streaming import definitions
+from segops.streaming.memberships import Memberships, memberships
+
+_EPILOG = """
+\b
+Examples:
+  segops watch --once
+  segops watch --segment high-intent --format jsonl
+"""
+
+
+class _View(msgspec.Struct, frozen=True):
+    segment: str | None
+    format: str
+    once: bool
+    limit: int | None
+
+    def shows(self, key: str) -> bool:
+        return self.segment in (None, key)
+
+
+@click.command(epilog=_EPILOG)
+@click.option("--segment", metavar="KEY", help="Show this segment only.")
+@click.option(
+    "--format", "format_", type=click.Choice(["table", "jsonl"]), default="table", show_default=True
+)
+@click.option("--once", is_flag=True, help="Show the sizes as they are now, and end.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="End after N changes.")
+def command(segment: str | None, format_: str, once: bool, limit: int | None) -> None:
+    """Follow membership changes and segment sizes until Ctrl-C.
+
+    Sizes are counted from the compacted topic of memberships. Of each change it shows the reason, and until
+    when it holds if nothing more happens.
+    """
+    view = _View(segment, format_, once, limit)
+    with suppress(KeyboardInterrupt):
+        run(lambda settings: _watch(settings, view))
+
+
+async def _watch(settings: Settings, view: _View) -> None:
+    names = {key: d.name for key, d in (await definitions.read(settings)).live.items()}
+    async with memberships(settings) as found:
+        await found.catch_up()
+        counts = {**dict.fromkeys(names, 0), **found.sizes.counts()}
+        if view.segment is not None and view.segment not in counts:
+            raise UserError(f"there is no segment {view.segment!r}; `segops watch --once` lists them")
+        if view.once or view.format == "table":
+            _print_sizes(counts, names, view)
+        if not view.once:
+            await _follow(found, view)
+
+
+async def _follow(found: Memberships, view: _View) -> None:
+    left = view.limit
+    async with aclosing(found.changes()) as changes:
+        async for change, record, size in changes:
+            if view.shows(change.segment_key):
+                click.echo(record if view.format == "jsonl" else _line(change, size))
+                left = None if left is None else left - 1
+            if left == 0:
+                return
+
+
+def _print_sizes(counts: Mapping[str, int], names: Mapping[str, str], view: _View) -> None:
+    rows = [(key, count, names.get(key, "")) for key, count in sorted(counts.items()) if view.shows(key)]
+    if view.format == "jsonl":
+        for key, count, name in rows:
+            click.echo(msgspec.json.encode({"segment_key": key, "name": name, "members": count}))
+        return
+    table = Table(box=None, pad_edge=False)
+    table.add_column("segment", no_wrap=True)
+    table.add_column("members", justify="right", no_wrap=True)
+    table.add_column("name", overflow="fold")
+    for key, count, name in rows:
+        table.add_row(key, f"{count:,}", Text(name))
+    print_table(table)
+
+
+def _line(change: Change, size: int) -> str:
+    sign = click.style("+ entered", fg="green") if change.member else click.style("- exited ", fg="red")
+    until = "" if change.flips_at is None else f"  until {format_instant(change.flips_at)}"
+    who = f"{change.segment_key}  {change.profile_id}  {change.reason}"
+    return f"{format_instant(change.occurred_at)}  {sign}  {who}{until}  ({size:,} members)"
