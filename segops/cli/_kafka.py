@@ -25,7 +25,8 @@ def run(work: Callable[[Settings], Awaitable[_T]]) -> _T:
     """
     settings = load()
     # The client reports on its own retries; what matters to a person comes as an error.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    for name in ("aiokafka", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
     async def main() -> _T:
         return await work(settings)

@@ -8,6 +8,7 @@ publishers at the same time the first one fails: it has decided by versions that
 
 from __future__ import annotations
 
+import asyncio
 import graphlib
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
@@ -245,16 +246,23 @@ async def publish(
 async def _write(producer: AIOKafkaProducer, topic: str, steps: Sequence[Step]) -> None:
     try:
         async with producer.transaction():
-            written = [
-                await producer.send(topic, step.record, key=step.key.encode(), partition=0)
-                for step in steps
-                if step.record is not None
-            ]
-            for delivery in written:
-                await delivery
+            await _send(producer, topic, steps)
     except (ProducerFenced, InvalidProducerEpoch):
         raise UserError(
             "somebody else published definitions at the same moment: nothing was written, try again"
         ) from None
     except KafkaError as error:
         raise SegopsError(f"the definitions were not published: {error}") from error
+
+
+async def _send(producer: AIOKafkaProducer, topic: str, steps: Sequence[Step]) -> None:
+    sent = []
+    try:
+        for step in steps:
+            if step.record is not None:
+                sent.append(await producer.send(topic, step.record, key=step.key.encode(), partition=0))
+    finally:
+        outcomes = await asyncio.gather(*sent, return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
