@@ -231,7 +231,7 @@ def _instant(written: str) -> int:
 
 
 def _properties(full: _Full) -> dict[str, Any]:
-    """What ``where`` reads: the properties, with a page's name and category, and the traits of identify and group."""
+    """What ``where`` reads: the properties, a page's name and category, the traits of identify and group."""
     properties = dict(full.properties or {})
     if full.type in ("identify", "group"):
         properties = {**(full.traits or {}), **properties}

@@ -68,7 +68,8 @@ class Checker:
         try:
             return check(*args)
         except Refused as refused:
-            self.refuse(f"{path}{refused.where}", refused.reason)
+            for where, reason in refused.parts:
+                self.refuse(f"{path}{where}", reason)
         except ValueError as error:
             self.refuse(path, str(error))
         return None
@@ -139,7 +140,8 @@ def _where(name: Raw, raw: Raw) -> Test:
         _property(name)
         return check_test(raw if isinstance(raw, dict) else {"eq": raw})
     except Refused as refused:
-        raise Refused(f".{name}{refused.where}", refused.reason) from None
+        first, *more = ((f".{name}{where}", reason) for where, reason in refused.parts)
+        raise Refused(*first, *more) from None
     except ValueError as error:
         raise Refused(f".{name}", str(error)) from None
 

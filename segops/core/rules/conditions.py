@@ -13,12 +13,11 @@ COUNT_OPERATORS = ("eq", "ne", "lt", "lte", "gt", "gte", "between", "in", "not_i
 
 
 class Refused(ValueError):
-    """A part of a rule is refused; ``where`` is its place below the part that was checked."""
+    """A part of a rule is refused: each place below the part that was checked, with the reason."""
 
-    def __init__(self, where: str, reason: str) -> None:
+    def __init__(self, where: str, reason: str, *more: tuple[str, str]) -> None:
         super().__init__(reason)
-        self.where = where
-        self.reason = reason
+        self.parts = ((where, reason), *more)
 
 
 def check_test(raw: Any, allowed: Collection[str] = tuple(OPERATORS)) -> Test:
@@ -37,9 +36,16 @@ def check_test(raw: Any, allowed: Collection[str] = tuple(OPERATORS)) -> Test:
     if not operators:
         raise Refused("", "a test has at least one operator")
     place = raw.get("zone", "UTC")
-    return Test(
-        tuple((name, _operand(name, operators[name], allowed, place)) for name in sorted(operators, key=str))
-    )
+    checked: list[tuple[str, Any]] = []
+    refused: list[tuple[str, str]] = []
+    for name in sorted(operators, key=str):
+        try:
+            checked.append((name, _operand(name, operators[name], allowed, place)))
+        except Refused as error:
+            refused += error.parts
+    if refused:
+        raise Refused(*refused[0], *refused[1:])
+    return Test(tuple(checked))
 
 
 def _operand(name: str, raw: Any, allowed: Collection[str], place: Any) -> Any:

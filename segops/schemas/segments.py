@@ -1,0 +1,191 @@
+"""Segment files and records: written form in, checked definitions out, with every mistake in one go."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from segops.core.errors import DefinitionError, Issue, UserError
+from segops.core.rules.check import Checker
+from segops.core.segments import Definition, SegmentSet
+
+SUFFIXES = (".yaml", ".yml", ".json")
+KEY_PATTERN = r"^[a-z0-9][a-z0-9-]{0,63}$"
+
+
+class SegmentForm(BaseModel):
+    """One segment as written."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    key: str = Field(pattern=KEY_PATTERN)
+    name: str = Field(default="", max_length=200)
+    description: str = Field(default="", max_length=2_000)
+    when: dict[Any, Any]
+
+
+class FileForm(BaseModel):
+    """A segment file as written."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    version: Literal[1]
+    segments: list[dict[Any, Any]] = Field(min_length=1)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML whose dates stay text and whose maps have no key twice."""
+
+
+def _map(loader: _Loader, node: yaml.MappingNode) -> dict[Hashable, Any]:
+    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise yaml.MarkedYAMLError(problem=f"the key {key!r} stands twice", problem_mark=node.start_mark)
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _map)
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", lambda _loader, node: node.value)
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """The definitions of some files, and what is odd about them without being wrong."""
+
+    definitions: list[Definition]
+    warnings: list[Issue]
+
+
+def load(paths: Sequence[Path]) -> list[Definition]:
+    """The definitions of files and folders. Raises DefinitionError with every mistake in all of them."""
+    return load_checked(paths).definitions
+
+
+def load_checked(paths: Sequence[Path]) -> Loaded:
+    """Like ``load``, with the warnings."""
+    issues: list[Issue] = []
+    warnings: list[Issue] = []
+    definitions: list[Definition] = []
+    for file in _files(paths):
+        definitions += _file(file, issues, warnings)
+    try:
+        SegmentSet(definitions)
+    except DefinitionError as error:
+        issues += [issue for issue in error.issues if not (issues and "there is no segment" in issue.reason)]
+    if issues:
+        raise DefinitionError(issues)
+    return Loaded(definitions, warnings)
+
+
+def _files(paths: Sequence[Path]) -> Iterator[Path]:
+    for path in paths:
+        if path.is_dir():
+            found = sorted(file for file in path.rglob("*") if file.suffix in SUFFIXES and file.is_file())
+            if not found:
+                raise UserError(f"{path}: no segment files ({', '.join(SUFFIXES)}) in this folder")
+            yield from found
+        elif path.is_file():
+            yield path
+        else:
+            raise UserError(f"{path}: no such file or folder")
+
+
+def _file(file: Path, issues: list[Issue], warnings: list[Issue]) -> Iterable[Definition]:
+    try:
+        # The loader is a SafeLoader: it builds plain values only.
+        raw = yaml.load(file.read_text("utf-8"), _Loader)  # noqa: S506
+        form = FileForm.model_validate(raw)
+    except yaml.YAMLError as error:
+        issues.append(Issue(str(file), _yaml_place(error), getattr(error, "problem", None) or str(error)))
+        return []
+    except (OSError, UnicodeDecodeError) as error:
+        issues.append(Issue(str(file), "-", f"cannot be read: {error}"))
+        return []
+    except ValidationError as error:
+        issues += _form_issues(str(file), "", error)
+        return []
+    checked = [
+        _segment(raw, str(file), f"segments[{i}]", issues, warnings) for i, raw in enumerate(form.segments)
+    ]
+    return [definition for definition in checked if definition is not None]
+
+
+def _yaml_place(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    return "-" if mark is None else f"line {mark.line + 1}, column {mark.column + 1}"
+
+
+def _form_issues(source: str, path: str, error: ValidationError) -> list[Issue]:
+    return [
+        Issue(source, _place(path, detail["loc"]), _REASONS.get(detail["type"], detail["msg"]))
+        for detail in error.errors()
+    ]
+
+
+_REASONS = {
+    "extra_forbidden": "unknown key",
+    "missing": "is missing",
+    "string_pattern_mismatch": "a key is lower-case letters, digits and hyphens (64 at most), as in vip-2",
+}
+
+
+def _place(path: str, loc: tuple[int | str, ...]) -> str:
+    for part in loc:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return path.lstrip(".") or "-"
+
+
+def _segment(
+    raw: Any, source: str, path: str, issues: list[Issue], warnings: list[Issue]
+) -> Definition | None:
+    try:
+        form = SegmentForm.model_validate(raw)
+    except ValidationError as error:
+        issues += _form_issues(source, path, error)
+        return None
+    checker = Checker(source)
+    node = checker.check(form.when, f"{path}.when")
+    issues += checker.issues
+    warnings += checker.warnings
+    if node is None:
+        return None
+    return Definition(form.key, form.name or form.key, node, form.description, 1, form.when, source)
+
+
+def definition_to_record(definition: Definition) -> bytes:
+    """The record that publishes a definition: JSON with the rule as written."""
+    return msgspec.json.encode(
+        {
+            "key": definition.key,
+            "version": definition.version,
+            "name": definition.name,
+            "description": definition.description,
+            "when": definition.written,
+        }
+    )
+
+
+def definition_from_record(value: bytes) -> Definition | None:
+    """The definition of a published record; None if it retires its key.
+
+    Raises DefinitionError for a record that is no definition.
+    """
+    try:
+        raw = msgspec.json.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DefinitionError([Issue("segments topic", "-", f"no JSON: {error}")]) from None
+    if isinstance(raw, dict) and raw.get("retired") is True:
+        return None
+    version = raw.pop("version", None) if isinstance(raw, dict) else None
+    issues: list[Issue] = []
+    definition = _segment(raw, "segments topic", str(raw.get("key")) if version else "-", issues, [])
+    if definition is None or type(version) is not int or version < 1:
+        raise DefinitionError(
+            issues or [Issue("segments topic", "version", "a whole number from 1 up is wanted")]
+        )
+    return msgspec.structs.replace(definition, version=version)

@@ -1,0 +1,159 @@
+"""Random rules, as an author would write them, and random streams of events for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from segops.core.events import Event
+from segops.core.values import format_instant
+
+NAMES = ("A", "B", "C")
+#: All times lie in a few minutes after this, so that windows of seconds open and close often.
+BASE_MS = 1_760_000_000_000
+SPAN_MS = 60_000
+
+names = st.one_of(st.sampled_from(NAMES), st.lists(st.sampled_from(NAMES), min_size=1, max_size=2, unique=True))
+durations = st.integers(1, 40).map(lambda n: f"{n * 500}ms")
+numbers = st.sampled_from([-1, 0, 0.1, 0.2, 0.3, 1, 2, 2.5, 20, 20.0])
+words = st.sampled_from(["x", "y", "xy", ""])
+scalars = st.one_of(numbers, words, st.booleans())
+dates = st.integers(-20, 140).map(lambda n: format_instant(BASE_MS + n * 500))
+
+
+def _window(draw: Any) -> dict[str, Any]:
+    form = draw(st.sampled_from(["none", "within", "within", "within", "between", "fixed", "calendar"]))
+    if form == "within":
+        return {"within": draw(durations)}
+    if form == "between":
+        low = draw(st.integers(0, 20))
+        return {"between": {"from": f"{(low + draw(st.integers(1, 20))) * 500}ms", "to": f"{low * 500}ms"}}
+    if form == "fixed":
+        begin = draw(st.integers(0, 60))
+        keys = draw(st.sampled_from([("since",), ("until",), ("since", "until")]))
+        ends = {"since": begin, "until": begin + draw(st.integers(1, 60))}
+        return {key: format_instant(BASE_MS + ends[key] * 1_000) for key in keys}
+    if form == "calendar":
+        return {"calendar": {"this": draw(st.sampled_from(["day", "week"])), "zone": "Europe/Paris"}}
+    return {}
+
+
+windows = st.composite(_window)()
+
+timed_tests = st.one_of(
+    st.sampled_from(["in_last", "in_next", "older_than", "newer_than"]).flatmap(
+        lambda op: durations.map(lambda d: {op: d})
+    ),
+    st.sampled_from(["before", "after"]).flatmap(lambda op: dates.map(lambda d: {op: d})),
+)
+value_tests = st.one_of(
+    st.sampled_from(["eq", "ne"]).flatmap(lambda op: scalars.map(lambda v: {op: v})),
+    st.sampled_from(["lt", "lte", "gt", "gte"]).flatmap(lambda op: st.one_of(numbers, words).map(lambda v: {op: v})),
+    st.sampled_from(["in", "not_in"]).flatmap(
+        lambda op: st.lists(scalars, min_size=1, max_size=3).map(lambda v: {op: v})
+    ),
+    st.tuples(numbers, numbers).map(lambda ab: {"between": [min(ab), max(ab)]}),
+    st.booleans().map(lambda b: {"exists": b}),
+    st.sampled_from(["contains", "starts_with", "ends_with"]).flatmap(lambda op: words.map(lambda v: {op: v})),
+    scalars.map(lambda v: {"includes": v}),
+    st.just({"matches": "^x"}),
+    st.tuples(numbers, numbers).map(lambda ab: {"gte": min(ab), "lt": max(ab) + 1}),
+)
+tests = st.one_of(value_tests, value_tests, timed_tests)
+where = st.one_of(
+    st.just({}),
+    st.dictionaries(st.sampled_from(["p", "q", "o.r"]), st.one_of(scalars, tests), min_size=1, max_size=2).map(
+        lambda w: {"where": w}
+    ),
+)
+
+
+@st.composite
+def count_tests(draw: Any) -> dict[str, Any]:
+    """Tests over counts that can both hold and fail."""
+    k = draw(st.integers(1, 4))
+    return draw(
+        st.sampled_from(
+            [
+                {"gte": k},
+                {"gt": k},
+                {"lt": k},
+                {"lte": k},
+                {"eq": k},
+                {"ne": k},
+                {"eq": 0},
+                {"between": [k, k + 1]},
+                {"in": [k, k + 2]},
+                {"not_in": [0, k]},
+                {"gte": k, "lt": k + 2},
+            ]
+        )
+    )
+
+
+@st.composite
+def leaves(draw: Any, keys: tuple[str, ...]) -> dict[str, Any]:
+    """One leaf; ``keys`` are the segments it may refer to."""
+    kinds = ["did", "did", "did_not", "sum", "avg", "min", "max", "distinct", "latest", "earliest"]
+    kind = draw(st.sampled_from([*kinds, "first", "last", "trait", "known_for", *(["in_segment"] if keys else [])]))
+    if kind == "did":
+        return {"did": draw(names), "count": draw(count_tests()), **draw(where), **draw(windows)}
+    if kind == "did_not":
+        return {"did_not": draw(names), **draw(where), **draw(windows)}
+    if kind in ("first", "last"):
+        return {kind: draw(names), "is": {draw(st.sampled_from(["older_than", "newer_than"])): draw(durations)}}
+    if kind == "trait":
+        return {"trait": draw(st.sampled_from(["p", "q", "o.r"])), "is": draw(tests)}
+    if kind == "known_for":
+        return {"known_for": draw(durations)}
+    if kind == "in_segment":
+        return {"in_segment": draw(st.sampled_from(keys))}
+    test = draw({"distinct": count_tests(), "latest": tests, "earliest": tests}.get(kind, value_tests))
+    prop = draw(st.sampled_from(["p", "q"]))
+    return {kind: prop, "of": draw(names), "is": test, **draw(where), **draw(windows)}
+
+
+def rules(keys: tuple[str, ...] = ()) -> st.SearchStrategy[dict[str, Any]]:
+    """A rule, nested to depth 5 at most."""
+
+    def grow(inner: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
+        several = st.lists(inner, min_size=1, max_size=3)
+        return st.one_of(
+            several.map(lambda of: {"all": of}),
+            several.map(lambda of: {"any": of}),
+            inner.map(lambda node: {"not": node}),
+            several.map(lambda of: {"at_least": {"k": max(1, len(of) - 1), "of": of}}),
+        )
+
+    return st.recursive(leaves(keys), grow, max_leaves=5)
+
+
+@st.composite
+def properties(draw: Any) -> dict[str, Any]:
+    """Properties or traits: some missing, some null, some dates, some nested."""
+    values = st.one_of(scalars, dates, st.none(), st.lists(scalars, max_size=2))
+    found = draw(st.dictionaries(st.sampled_from(["p", "q"]), values, max_size=2))
+    if draw(st.booleans()):
+        found["o"] = {"r": draw(values)}
+    return found
+
+
+@st.composite
+def streams(draw: Any) -> list[tuple[str, Any]]:
+    """Steps for one profile: events (in order, late, equal, duplicate, ahead) and advances of the clock."""
+    steps: list[tuple[str, Any]] = []
+    at = BASE_MS
+    for number in range(draw(st.integers(1, 10))):
+        if draw(st.integers(0, 4)) == 0:
+            at += draw(st.integers(0, 30_000))
+            steps.append(("clock", at))
+            continue
+        at += draw(st.sampled_from([0, 0, 1, 499, 500, 501, 2_000, 9_999]))
+        time_ms = max(BASE_MS - 20_000, at + draw(st.sampled_from([0, 0, 0, 0, -1, -500, -3_000, -15_000, 700])))
+        repeat = number and draw(st.integers(0, 9)) == 0
+        message = f"m{draw(st.integers(0, number - 1))}" if repeat else f"m{number}"
+        traits = draw(st.one_of(st.none(), properties()))
+        steps.append(("event", Event(draw(st.sampled_from(NAMES)), time_ms, message, draw(properties()), traits)))
+    steps.append(("clock", at + draw(st.sampled_from([0, 5_000, 100_000]))))
+    return steps

@@ -1,0 +1,66 @@
+"""The compiled rules over small state decide as the reference does over all events: changes and flips_at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given, note
+from hypothesis import strategies as st
+
+from segops.core.engine import Engine
+from segops.core.events import Change
+from segops.core.profile import Profile
+from segops.core.rules.check import Checker
+from segops.core.segments import Definition, SegmentSet
+from segops.schemas.state import decode_profile, encode_profile
+
+from .oracle import FAR_MS, Oracle, Seen
+from .strategies import rules, streams
+
+
+@st.composite
+def segment_sets(draw: Any) -> SegmentSet:
+    forms = {"s0": draw(rules())}
+    for number in range(1, draw(st.integers(1, 3))):
+        forms[f"s{number}"] = draw(rules(tuple(forms)))
+    return SegmentSet([_definition(key, form) for key, form in forms.items()])
+
+
+def _definition(key: str, form: dict[str, Any]) -> Definition:
+    checker = Checker("fuzz")
+    node = checker.check(form, key)
+    assert node is not None, checker.issues
+    return Definition(key, key, node, written=form)
+
+
+def _seen(change: Change, now_ms: int) -> Seen:
+    flips_at = change.flips_at if change.flips_at is None or change.flips_at <= now_ms + FAR_MS else None
+    return Seen(
+        change.segment_key, change.action, change.reason, change.occurred_at, flips_at, change.event_id
+    )
+
+
+def _engine_step(engine: Engine, profile: Profile, kind: str, arg: Any, clock_ms: int) -> list[Change]:
+    if kind == "clock":
+        return engine.on_timer(profile, clock_ms=clock_ms).changes
+    transition = engine.on_event(profile, arg, clock_ms=clock_ms)
+    assert not transition.failures
+    return transition.changes
+
+
+@given(segment_sets(), streams(), st.booleans())
+def test_compiled_equals_reference(segments: SegmentSet, steps: list[tuple[str, Any]], watermark: bool) -> None:
+    note({d.key: d.written for d in segments.definitions})
+    engine, oracle = Engine(segments), Oracle(segments.definitions)
+    profile = engine.new_profile("user_id:u1")
+    clock_ms = -(10**15)
+    for kind, arg in steps:
+        if kind == "clock" or watermark:
+            clock_ms = max(clock_ms, arg if kind == "clock" else arg.time_ms)
+        changes = _engine_step(engine, profile, kind, arg, clock_ms)
+        expected = oracle.on_clock(arg) if kind == "clock" else oracle.on_event(arg, clock_ms)
+        assert [_seen(c, c.occurred_at) for c in changes] == expected, (kind, arg)
+        assert set(profile.members) == oracle.members
+        # What is stored between two steps is all that the next one has.
+        profile = decode_profile(encode_profile(profile))
+    assert profile.due_ms == min(profile.flips.values(), default=None)
