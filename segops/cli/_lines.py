@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, Final, cast
+from typing import BinaryIO, Final, Self, cast
 
 from segops.core.errors import UserError
 
@@ -32,6 +32,13 @@ class LineSource:
         self._raw = _open(path)
         self.size = None if path == STDIN else path.stat().st_size
         self._file = gzip.GzipFile(fileobj=self._raw) if path.suffix == ".gz" else self._raw
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._file.close()
+        self._raw.close()
 
     @property
     def position(self) -> int:
@@ -70,7 +77,7 @@ class LineSource:
     def _read(self) -> bytes | Exception:
         try:
             return self._file.read(_CHUNK)
-        except (OSError, EOFError, zlib.error) as error:
+        except (OSError, EOFError, ValueError, zlib.error) as error:  # ValueError: closed in the meantime
             return error
 
 

@@ -54,12 +54,11 @@ def command(file: Path, rate: float | None, final_tick: int | None, topic: str |
     the reason. The record key is the userId, else the anonymousId. Exit status 1 when the broker did not
     take every record.
     """
-    source = LineSource(file)
     started = monotonic()
 
     async def work(settings: Settings) -> tuple[str, Deliveries]:
         load = Load(topic or settings.topics.events, rate, final_tick)
-        with _reporting(source) as report:
+        with LineSource(file) as source, _reporting(source) as report:
             return load.topic, await send_all(settings, load, source.slices(), on_progress=report)
 
     name, deliveries = run(work)

@@ -1,0 +1,76 @@
+"""Run a command as its user does, in this process or in one of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from segops import config
+from segops.brokers import LocalBroker
+from segops.cli import main
+
+
+@dataclass
+class Result:
+    status: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def segops(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run ``segops ...`` in this process."""
+
+    def run(*arguments: object) -> Result:
+        monkeypatch.setattr(sys, "argv", ["segops", *map(str, arguments)])
+        capfd.readouterr()
+        status = 0
+        try:
+            main()
+        except SystemExit as exit_:
+            status = int(exit_.code or 0)
+        out, err = capfd.readouterr()
+        assert "Traceback" not in err
+        return Result(status, out, err)
+
+    return run
+
+
+@pytest.fixture
+def settings(broker: LocalBroker, topic_prefix: str, monkeypatch: pytest.MonkeyPatch) -> config.Settings:
+    """An environment with a broker and a prefix of the test's own; no topics yet."""
+    for name, _, _ in config.variables():
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SEGOPS_KAFKA_BOOTSTRAP_SERVERS", broker.bootstrap_servers)
+    monkeypatch.setenv("SEGOPS_TOPIC_PREFIX", topic_prefix)
+    monkeypatch.setenv("SEGOPS_APP_ID", f"{topic_prefix}app")
+    monkeypatch.setenv("SEGOPS_PARTITIONS", "3")
+    return config.load()
+
+
+@pytest.fixture
+def process(settings: config.Settings) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Start ``segops ...`` in a process of its own; what still runs is killed at the end."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*arguments: object) -> subprocess.Popen[bytes]:
+        code = "from segops.cli import main; main()"
+        pipe = subprocess.PIPE
+        command = [sys.executable, "-c", code, *map(str, arguments)]
+        started.append(subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.kill()
+        each.wait()
+        for pipe in (each.stdin, each.stdout, each.stderr):
+            if pipe is not None:
+                pipe.close()

@@ -1,0 +1,162 @@
+"""``segops produce``: every line arrives as it is, and every failure is told."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+
+from segops import config
+from segops.streaming.client import running_consumer
+
+pytestmark = pytest.mark.broker
+
+Run = Callable[..., Any]
+
+
+async def _records(settings: config.Settings, count: int) -> list[Any]:
+    parts = [TopicPartition(settings.topics.events, number) for number in range(settings.topics.partitions)]
+    found: list[Any] = []
+    async with running_consumer(settings.kafka) as consumer, asyncio.timeout(60):
+        consumer.assign(parts)
+        await consumer.seek_to_beginning(*parts)
+        ends = await consumer.end_offsets(parts)
+        while len(found) < count or any([await consumer.position(part) < ends[part] for part in parts]):
+            for batch in (await consumer.getmany(timeout_ms=200)).values():
+                found += batch
+    return found
+
+
+def records(settings: config.Settings, count: int) -> list[Any]:
+    """All records of the events topic: ``count`` at least."""
+    return asyncio.run(_records(settings, count))
+
+
+LINES = [
+    b'{"type": "track", "userId": "u1", "anonymousId": "a1", "event": "Order Completed"}',
+    b'{"type": "track", "anonymousId": "a1"}',
+    b'{"type": "track", "userId": "", "anonymousId": 42}',
+    b'{"userId": {"no": "id"}, "anonymousId": true}',
+    b"not json \xff\xfe",
+    b"   ",
+    b'{"userId": "caf\xc3\xa9"}',
+]
+KEYS = [b"u1", b"a1", b"42", None, None, None, "caf\u00e9".encode()]
+
+
+@pytest.mark.parametrize("form", ["plain", "gz", "crlf", "unfinished"])
+def test_lines_arrive_as_they_are_with_their_key(
+    segops: Run, settings: config.Settings, tmp_path: Path, form: str
+) -> None:
+    segops("topics", "create")
+    end = b"\r\n" if form == "crlf" else b"\n"
+    content = end.join(LINES) + (b"" if form == "unfinished" else end + end)
+    file = tmp_path / ("events.jsonl.gz" if form == "gz" else "events.jsonl")
+    file.write_bytes(gzip.compress(content) if form == "gz" else content)
+    result = segops("produce", file)
+    assert result.status == 0, result.err
+    assert result.out.startswith(f"7 records delivered to {settings.topics.events} in ")
+    found = records(settings, 7)
+    assert sorted((r.value, r.key) for r in found) == sorted(zip(LINES, KEYS, strict=True))
+
+
+def test_order_per_key_and_the_final_tick_last_in_every_partition(
+    segops: Run, settings: config.Settings, tmp_path: Path
+) -> None:
+    segops("topics", "create")
+    events = [json.dumps({"userId": f"u{n % 17}", "n": n}) for n in range(5_000)]
+    (tmp_path / "history.jsonl").write_text("\n".join(events))
+    result = segops("produce", tmp_path / "history.jsonl", "--final-tick", "2026-01-31")
+    assert result.status == 0, result.err
+    assert "and the final tick to 3 partitions" in result.out
+    found = records(settings, 5_003)
+    by_key: dict[bytes, list[int]] = {}
+    last: dict[int, Any] = {}
+    for record in found:
+        last[record.partition] = record
+        if record.key is not None:
+            by_key.setdefault(record.key, []).append(json.loads(record.value)["n"])
+    assert len(by_key) == 17
+    assert all(numbers == sorted(numbers) for numbers in by_key.values())
+    assert sum(map(len, by_key.values())) == 5_000
+    for record in last.values():
+        assert dict(record.headers) == {"segops-type": b"tick"}
+        assert json.loads(record.value) == {"watermark_ms": 1_769_817_600_000, "end": True}
+    assert set(last) == {0, 1, 2}
+
+
+def test_a_refused_record_is_counted_and_fails_the_command(
+    segops: Run, settings: config.Settings, tmp_path: Path
+) -> None:
+    segops("topics", "create")
+    large = json.dumps({"userId": "u", "note": "x" * 2_000_000})
+    (tmp_path / "events.jsonl").write_text(f'{{"userId": "u1"}}\n{large}\n{{"userId": "u2"}}\n')
+    result = segops("produce", tmp_path / "events.jsonl", "--final-tick", "2026-01-31")
+    assert result.status == 1
+    assert result.out.startswith("2 records delivered")
+    assert "1 records were not delivered" in result.err
+    assert {record.key for record in records(settings, 2)} == {b"u1", b"u2"}, "no final tick after a failure"
+
+
+def test_the_standard_input_is_sent_as_it_comes(process: Run, segops: Run, settings: config.Settings) -> None:
+    segops("topics", "create")
+    sender = process("produce", "-")
+    sender.stdin.write(b'{"userId": "now"}\n')
+    sender.stdin.flush()
+    assert [record.key for record in records(settings, 1)] == [b"now"], "before the input ends"
+    sender.stdin.write(b'{"userId": "later"}')
+    sender.stdin.close()
+    assert sender.wait(30) == 0
+    assert sender.stdout.read().startswith(b"2 records delivered")
+
+
+def test_an_interrupt_ends_it_at_once(process: Run, segops: Run, settings: config.Settings) -> None:
+    segops("topics", "create")
+    sender = process("produce", "-")
+    sender.stdin.write(b'{"userId": "now"}\n')
+    sender.stdin.flush()
+    records(settings, 1)
+    sender.send_signal(signal.SIGINT)
+    assert sender.wait(10) == 130
+    assert b"Traceback" not in sender.stderr.read()
+
+
+def test_rate_bounds_the_events_a_second(segops: Run, settings: config.Settings, tmp_path: Path) -> None:
+    segops("topics", "create")
+    (tmp_path / "events.jsonl").write_text('{"userId": "u"}\n' * 100)
+    result = segops("produce", tmp_path / "events.jsonl", "--rate", "200")
+    seconds = float(result.out.split(" in ")[1].split()[0])
+    assert 0.4 <= seconds < 5
+
+
+def test_a_cut_file_is_a_mistake_that_is_told(segops: Run, settings: config.Settings, tmp_path: Path) -> None:
+    segops("topics", "create")
+    file = tmp_path / "events.jsonl.gz"
+    file.write_bytes(gzip.compress(b'{"userId": "u"}\n' * 100_000)[:-20])
+    result = segops("produce", file)
+    assert result.status == 2
+    assert f"{file}: cannot be read to its end" in result.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nowhere.jsonl"],
+        [__file__, "--final-tick", "soon"],
+        [__file__, "--rate", "0"],
+        [__file__, "--topic", "no"],
+    ],
+)
+def test_a_mistake_in_the_arguments_is_status_2(
+    segops: Run, settings: config.Settings, arguments: list[str]
+) -> None:
+    result = segops("produce", *arguments)
+    assert result.status == 2
+    assert result.err

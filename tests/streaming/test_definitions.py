@@ -1,0 +1,249 @@
+"""Definitions over a real broker: whole, atomic, versioned, and not to be broken by a bad record."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+from segops import config
+from segops.brokers import LocalBroker
+from segops.core.errors import DefinitionError, UserError
+from segops.core.segments import Definition
+from segops.schemas.segments import definition_from_record
+from segops.streaming import topics
+from segops.streaming.client import running_producer
+from segops.streaming.definitions import DefinitionLog, follow, plan, publish, read
+
+
+def definition(
+    key: str, *, event: str = "Order Completed", name: str | None = None, when: Any = None
+) -> Definition:
+    record = {"key": key, "version": 1, "name": name or key, "when": when or {"did": event}}
+    found = definition_from_record(json.dumps(record).encode())
+    assert found is not None
+    return found
+
+
+def record_of(found: Definition, **changes: Any) -> bytes:
+    fields = {"key": found.key, "version": found.version, "name": found.name, "when": found.written}
+    return json.dumps({**fields, **changes}).encode()
+
+
+@pytest.fixture
+def settings(broker: LocalBroker, topic_prefix: str) -> config.Settings:
+    settings = config.load(
+        kafka={"bootstrap_servers": broker.bootstrap_servers},
+        topics={"prefix": topic_prefix, "partitions": 2},
+        worker={"app_id": f"{topic_prefix}app"},
+    )
+    asyncio.run(topics.create(settings))
+    return settings
+
+
+async def put(settings: config.Settings, *records: tuple[bytes | None, bytes | None]) -> None:
+    async with running_producer(settings.kafka) as producer:
+        for key, value in records:
+            await producer.send_and_wait(settings.topics.segments, value, key=key, partition=0)
+
+
+def outcome(steps: Sequence[Any]) -> list[tuple[str, str, int]]:
+    return [(step.key, step.action, step.version) for step in steps]
+
+
+async def next_list(lists: AsyncGenerator[list[Definition], None]) -> list[tuple[str, int]]:
+    async with asyncio.timeout(30):
+        return [(each.key, each.version) for each in await anext(lists)]
+
+
+class TestLog:
+    """The fold, without Kafka."""
+
+    def test_the_latest_record_of_a_key_holds(self) -> None:
+        log = DefinitionLog()
+        first, second = definition("a"), definition("a", event="Product Viewed")
+        assert log.apply(b"a", record_of(first))
+        assert log.apply(b"a", record_of(second, version=2))
+        assert not log.apply(b"a", record_of(second, version=2))
+        assert [(d.key, d.version, d.identity) for d in log.definitions()] == [("a", 2, second.identity)]
+
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [
+            (b"a", b"not json"),
+            (b"a", b"\xff\xfe"),
+            (b"a", b"[]"),
+            (b"a", b"3"),
+            (b"a", b'{"key": "a", "version": 2, "name": "a", "when": {"no_such_node": 1}}'),
+            (b"a", b'{"key": "a", "version": "2", "name": "a", "when": {"did": "x"}}'),
+            (b"a", b'{"key": "b", "version": 2, "name": "b", "when": {"did": "x"}}'),
+            (b"a", b'{"key": "a", "retired": true}'),
+            (b"a", b"[" * 100_000),
+            (b"\xff", b'{"key": "a", "version": 2, "name": "a", "when": {"did": "x"}}'),
+            (None, b'{"key": "a", "version": 2, "name": "a", "when": {"did": "x"}}'),
+        ],
+    )
+    def test_a_bad_record_is_reported_and_the_former_definition_kept(
+        self, key: bytes | None, value: bytes
+    ) -> None:
+        reports: list[str] = []
+        log = DefinitionLog(reports.append)
+        former = definition("a")
+        log.apply(b"a", record_of(former))
+        assert not log.apply(key, value, offset=17)
+        assert [d.identity for d in log.definitions()] == [former.identity]
+        (report,) = reports
+        assert "record 17" in report
+
+    def test_retired_and_removed_segments_are_no_longer_in_force(self) -> None:
+        log = DefinitionLog()
+        for key in ("a", "b", "c"):
+            log.apply(key.encode(), record_of(definition(key)))
+        assert log.apply(b"a", b'{"key": "a", "version": 1, "retired": true}')
+        assert log.apply(b"b", None)
+        assert [d.key for d in log.definitions()] == ["c"]
+        assert log.retired == {"a": 1}
+
+    def test_what_does_not_fit_together_is_left_out_and_the_rest_used(self) -> None:
+        reports: list[str] = []
+        log = DefinitionLog(reports.append)
+        uses = {"a": "gone", "b": "a", "x": "y", "y": "x", "z": "ok"}
+        for key, used in uses.items():
+            log.apply(key.encode(), record_of(definition(key, when={"in_segment": used})))
+        log.apply(b"ok", record_of(definition("ok")))
+        assert [d.key for d in log.definitions()] == ["ok", "z"]
+        assert len(reports) == 4
+        assert any("cycle" in report for report in reports)
+
+    def test_the_plan_says_what_becomes_of_each_segment(self) -> None:
+        log = DefinitionLog()
+        for key in ("same", "renamed", "moved", "gone"):
+            log.apply(key.encode(), record_of(definition(key), version=3))
+        wanted = [
+            definition("same"),
+            definition("renamed", name="Other"),
+            definition("moved", event="Product Viewed"),
+            definition("new"),
+        ]
+        steps = plan(log, wanted, prune=True)
+        assert outcome(steps) == [
+            ("same", "unchanged", 3),
+            ("renamed", "described", 3),
+            ("moved", "changed", 4),
+            ("new", "added", 1),
+            ("gone", "retired", 3),
+        ]
+        assert outcome(plan(log, wanted, prune=False)) == outcome(steps)[:-1]
+
+    def test_a_plan_that_would_leave_a_reference_to_nothing_is_refused(self) -> None:
+        log = DefinitionLog()
+        log.apply(b"base", record_of(definition("base")))
+        user = definition("user", when={"in_segment": "base"})
+        assert outcome(plan(log, [user], prune=False)) == [("user", "added", 1)]
+        with pytest.raises(DefinitionError, match="no segment base"):
+            plan(log, [user], prune=True)
+
+
+@pytest.mark.broker
+def test_an_empty_topic_has_no_definitions(settings: config.Settings) -> None:
+    async def first() -> list[tuple[str, int]]:
+        async with aclosing(follow(settings)) as lists:
+            return await next_list(lists)
+
+    assert asyncio.run(first()) == []
+    assert asyncio.run(read(settings)).live == {}
+
+
+@pytest.mark.broker
+def test_the_versions_of_a_segment_over_its_life(settings: config.Settings) -> None:
+    def apply(*definitions: Definition, **options: Any) -> list[tuple[str, str, int]]:
+        return outcome(asyncio.run(publish(settings, definitions, **options)))
+
+    a, b = definition("a"), definition("b")
+    moved = definition("a", event="Product Viewed")
+    assert apply(a, b) == [("a", "added", 1), ("b", "added", 1)]
+    end = asyncio.run(topics.describe(settings))[2].records
+    assert apply(a, b) == [("a", "unchanged", 1), ("b", "unchanged", 1)]
+    assert asyncio.run(topics.describe(settings))[2].records == end, "unchanged ones are not written again"
+    assert apply(moved, dry_run=True) == [("a", "changed", 2)]
+    assert apply(a) == [("a", "unchanged", 1)]
+    assert apply(moved) == [("a", "changed", 2)]
+    assert apply(a) == [("a", "changed", 3)]
+    assert apply(a, prune=True) == [("a", "unchanged", 3), ("b", "retired", 1)]
+    with pytest.raises(DefinitionError, match="'b' was retired at version 1"):
+        apply(moved, b)
+    assert {key: d.version for key, d in asyncio.run(read(settings)).live.items()} == {"a": 3}
+
+
+@pytest.mark.broker
+def test_a_follower_sees_each_publication_whole(settings: config.Settings) -> None:
+    many = [definition(f"s{n:03d}", event=f"Event {n}") for n in range(300)]
+    changed = [definition(each.key, event="Other") for each in many]
+
+    async def scenario() -> list[list[tuple[str, int]]]:
+        async with aclosing(follow(settings)) as lists:
+            seen = [await next_list(lists)]
+            await publish(settings, many)
+            seen.append(await next_list(lists))
+            await publish(settings, many)  # nothing to tell
+            await publish(settings, changed)
+            seen.append(await next_list(lists))
+            await publish(settings, changed[:1], prune=True)
+            seen.append(await next_list(lists))
+        return seen
+
+    keys = [each.key for each in many]
+    empty, first, second, last = asyncio.run(scenario())
+    assert empty == []
+    assert first == [(key, 1) for key in keys]
+    assert second == [(key, 2) for key in keys]
+    assert last == [(keys[0], 2)]
+
+
+@pytest.mark.broker
+def test_a_bad_record_on_the_topic_is_reported_and_the_rest_followed(settings: config.Settings) -> None:
+    reports: list[str] = []
+
+    async def scenario() -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
+        await put(settings, (b"a", record_of(definition("a"))), (b"a", b"not json"), (b"\xff", b"x"))
+        async with aclosing(follow(settings, on_bad=reports.append)) as lists:
+            first = await next_list(lists)
+            await put(settings, (b"a", b"still not"), (b"b", record_of(definition("b"))))
+            return first, await next_list(lists)
+
+    assert asyncio.run(scenario()) == ([("a", 1)], [("a", 1), ("b", 1)])
+    assert len(reports) == 3
+
+
+@pytest.mark.broker
+def test_of_two_publishers_at_once_one_wins_whole_or_both_in_turn(settings: config.Settings) -> None:
+    ours = [definition(f"s{n}", event="Ours") for n in range(50)]
+    theirs = [definition(f"s{n}", event="Theirs") for n in range(50)]
+
+    async def race() -> list[Any]:
+        return await asyncio.gather(
+            publish(settings, ours), publish(settings, theirs), return_exceptions=True
+        )
+
+    results = asyncio.run(race())
+    failures = [result for result in results if isinstance(result, BaseException)]
+    assert all(isinstance(failure, UserError) for failure in failures)
+    assert len(failures) < 2
+    live = asyncio.run(read(settings)).live
+    # Nobody's decision was made on versions that somebody else replaced, and no half is left.
+    assert {d.version for d in live.values()} == {2 - len(failures)}
+    assert len({d.identity for d in live.values()}) == 1
+    assert len(live) == 50
+
+
+@pytest.mark.broker
+def test_following_needs_the_topic(broker: LocalBroker, topic_prefix: str) -> None:
+    settings = config.load(
+        kafka={"bootstrap_servers": broker.bootstrap_servers}, topics={"prefix": topic_prefix}
+    )
+    with pytest.raises(UserError, match=f"no such topic: {topic_prefix}segments"):
+        asyncio.run(read(settings))
