@@ -13,9 +13,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from segops.cli._kafka import run
 from segops.cli._lines import LineSource
+from segops.cli._params import INSTANT
 from segops.config import Settings
 from segops.core.errors import SegopsError
-from segops.core.values import parse_instant
 from segops.streaming.load import Deliveries, Load, send_all
 
 _EPILOG = """
@@ -28,22 +28,12 @@ Examples:
 _REPORT_EVERY_S = 5.0
 
 
-class _Instant(click.ParamType):
-    name = "ISO"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        found = parse_instant(value)
-        if found is None:
-            self.fail(f"{value!r} is no ISO-8601 instant, such as 2026-01-31T00:00:00Z", param, ctx)
-        return found
-
-
 @click.command(epilog=_EPILOG)
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Events a second at most.")
 @click.option(
     "--final-tick",
-    type=_Instant(),
+    type=INSTANT,
     help="Afterwards move the event clock of every partition to this instant: the input has ended.",
 )
 @click.option("--topic", help="Topic to send to instead of the events topic.")

@@ -68,7 +68,8 @@ class Engine:
         message = message_hash(event.message_id)
         if message in profile.seen:
             return Transition(moved=False, duplicate=True)
-        step = _Step(profile, "event", max(event.time_ms, clock_ms, profile.latest_ms), event.message_id)
+        event_id = event.message_id if event.named else None
+        step = _Step(profile, "event", max(event.time_ms, clock_ms, profile.latest_ms), event_id)
         self._pass_time(step, max(event.time_ms, clock_ms))
         _remember(profile, message, step.now_ms)
         touched = self._apply(step, event)

@@ -11,7 +11,8 @@ import msgspec
 class Event(msgspec.Struct, gc=False):
     """One event of a profile, decoded, its time corrected (RULES section 3).
 
-    ``name`` is what ``did`` matches. ``traits`` are to be merged into the profile
+    ``name`` is what ``did`` matches. ``message_id`` tells a repetition; ``named`` is False where the
+    producer gave none and the record's place serves for it. ``traits`` are to be merged into the profile
     (a value of None removes the trait).
     """
 
@@ -23,6 +24,7 @@ class Event(msgspec.Struct, gc=False):
     user_id: str | None = None
     anonymous_id: str | None = None
     email: str | None = None
+    named: bool = True
 
 
 class Change(msgspec.Struct, gc=False):

@@ -147,6 +147,7 @@ def decode(value: bytes, *, time_ms: int, default_id: str) -> Event:
         _identifier(full.userId),
         _identifier(full.anonymousId),
         _identifier(_email(full)),
+        named=bool(full.messageId),
     )
 
 
