@@ -1,0 +1,70 @@
+# segops: everything is done in .venv; `make` alone lists what there is.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+# Data files for the demo: these two packages carry real purchase and click histories. Nothing of theirs is
+# ever imported, so what they would pull in (pandas and more) stays out.
+DEMO_DATA := Lifetimes==0.11.3 retentioneering==5.2.4
+
+# Tests: which broker (auto, jvm, docker, embedded), and which part of the suite.
+BROKER ?= $(or $(SEGOPS_TEST_BROKER),auto)
+TESTS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check lint format types imports bench kafka clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## Create .venv and install segops with everything its development needs
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "segops needs Python 3.11 or newer; '$(PYTHON)' is not one. Name another: make install PYTHON=python3.12" >&2; \
+	  exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "'$(PYTHON)' cannot make virtual environments: on Debian and Ubuntu install the package python3-venv" >&2; \
+	  exit 1; }
+	test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps $(DEMO_DATA)
+	@touch $@
+
+demo: $(STAMP) ## Run the whole system on real purchase history and verify it (KEEP=1 leaves it running)
+	$(BIN)/segops demo $(if $(KEEP),--keep)
+
+test: $(STAMP) ## Run every test (BROKER=auto|jvm|docker|embedded, TESTS="path or options")
+	SEGOPS_TEST_BROKER=$(BROKER) $(BIN)/pytest $(TESTS)
+
+check: format-check lint types imports ## Check format, style, types and layers; run the tests that need no broker
+	$(BIN)/pytest -q -m "not broker"
+
+.PHONY: format-check
+format-check: $(STAMP)
+	$(BIN)/ruff format --check .
+
+lint: $(STAMP) ## Check the style
+	$(BIN)/ruff check .
+
+format: $(STAMP) ## Format the code and mend what can be mended
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+types: $(STAMP) ## Check the types
+	$(BIN)/mypy
+
+imports: $(STAMP) ## Check that each layer imports lower ones only
+	$(BIN)/lint-imports
+
+bench: $(STAMP) ## Measure throughput, memory and recovery
+	$(BIN)/python -m tests.bench
+
+kafka: $(STAMP) ## Run Apache Kafka on 127.0.0.1:9092 without Docker, until Ctrl-C
+	$(BIN)/segops broker --kind jvm --data-dir .segops/kafka
+
+clean: ## Remove .venv, local data and caches
+	rm -rf $(VENV) .segops .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist
+	find segops tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,93 @@
+"""Which broker: the first kind, in order of trust, which this machine can run."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from segops.brokers.base import BrokerFailed, BrokerUnavailable, Kind, LocalBroker, PassedOver, Request
+from segops.brokers.docker import Docker
+from segops.brokers.embedded import Embedded
+from segops.brokers.jvm import Jvm
+from segops.brokers.own import Own
+
+logger = logging.getLogger(__name__)
+
+#: In order of choice.
+KINDS: tuple[Kind, ...] = (Own(), Docker(), Jvm(), Embedded())
+AUTO = "auto"
+CLUSTER_SIZES = (1, 3)
+
+
+def choose(
+    data_dir: Path | None = None,
+    *,
+    prefer: str | None = None,
+    brokers: int = 1,
+    port: int | None = None,
+    bootstrap_servers: str | None = None,
+) -> LocalBroker:
+    """Start, or name, a broker. Use it in a ``with`` block; its ``passed_over`` explains the choice.
+
+    ``data_dir`` keeps data and logs (``None``: a temporary folder, removed at the end). ``prefer`` is a kind
+    which must be had, ``None`` or "auto" the first that works. ``bootstrap_servers`` is the user's own
+    broker, which is never stopped. Raises BrokerUnavailable, with every reason, when there is none, and
+    BrokerFailed when the preferred kind does not start.
+    """
+    if brokers not in CLUSTER_SIZES:
+        raise BrokerUnavailable(f"a cluster of {brokers} is not offered: 1 or 3 brokers")
+    candidates = _candidates(prefer)
+    folder = data_dir or Path(tempfile.mkdtemp(prefix="segops-broker-"))
+    try:
+        chosen = _first(candidates, Request(folder, brokers, port, bootstrap_servers))
+    except BaseException:
+        _remove(folder, temporary=data_dir is None)
+        raise
+    chosen.on_stop.append(lambda: _remove(folder, temporary=data_dir is None))
+    return chosen
+
+
+def obstacle(kind: str, *, brokers: int = 1, bootstrap_servers: str | None = None) -> str | None:
+    """Why this kind of broker cannot be had on this machine, or ``None``. Quick; starts nothing."""
+    (found,) = _candidates(kind)
+    return found.obstacle(Request(Path(), brokers, bootstrap_servers=bootstrap_servers))
+
+
+def _candidates(prefer: str | None) -> Sequence[Kind]:
+    if prefer in (None, AUTO):
+        return KINDS
+    found = [kind for kind in KINDS if kind.name == prefer]
+    if not found:
+        raise BrokerUnavailable(f"no broker is called {prefer!r}: auto, {', '.join(k.name for k in KINDS)}")
+    return found
+
+
+def _first(candidates: Sequence[Kind], request: Request) -> LocalBroker:
+    passed: list[PassedOver] = []
+    for kind in candidates:
+        reason = kind.obstacle(request)
+        if reason is None:
+            try:
+                return _announce(kind.start(request), passed)
+            except BrokerFailed as error:
+                if len(candidates) == 1:
+                    raise
+                reason = str(error)
+        passed.append(PassedOver(kind.name, reason))
+    raise BrokerUnavailable("no broker can be had:\n" + "\n".join(f"  {each}" for each in passed))
+
+
+def _announce(broker: LocalBroker, passed: Sequence[PassedOver]) -> LocalBroker:
+    broker.passed_over = tuple(passed)
+    for each in passed:
+        logger.info("broker passed over: %s", each)
+    logger.info("broker: %s at %s", broker.name, broker.bootstrap_servers)
+    return broker
+
+
+def _remove(folder: Path, *, temporary: bool) -> None:
+    if temporary:
+        shutil.rmtree(folder, ignore_errors=True)

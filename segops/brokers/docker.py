@@ -1,0 +1,114 @@
+"""Apache Kafka's own image, where a Docker engine answers. Its data lives and dies with the container."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module, util
+from typing import Any
+
+from segops.brokers.base import KAFKA_VERSION, BrokerFailed, LocalBroker, Request
+from segops.brokers.network import LOOPBACK, listener_ports, serving_nodes, wait_for
+
+IMAGE = f"apache/kafka:{KAFKA_VERSION}"
+_PING_S = 2
+_START_S = 60.0
+
+
+@dataclass
+class ContainerNode:
+    """A broker in a container; ``container`` is the Docker client's object."""
+
+    container: Any
+    port: int
+
+    @property
+    def address(self) -> str:
+        return f"{LOOPBACK}:{self.port}"
+
+    @property
+    def alive(self) -> bool:
+        self.container.reload()
+        return self.container.status in ("running", "paused")
+
+    def start(self) -> None:
+        self.container.start()
+        self.wait_ready()
+
+    def wait_ready(self) -> None:
+        """Return once it answers. Raises BrokerFailed."""
+        if not wait_for(lambda: bool(serving_nodes(self.port)), within_s=_START_S):
+            tail = self.container.logs(tail=15).decode(errors="replace")
+            raise BrokerFailed(f"{IMAGE} did not start; its log ends:\n{tail}")
+
+    def stop(self) -> None:
+        self.container.stop()
+
+    def kill(self) -> None:
+        self.container.kill()
+
+    def pause(self) -> None:
+        self.container.pause()
+
+    def resume(self) -> None:
+        self.container.unpause()
+
+
+class Docker:
+    """One broker, in a container which testcontainers removes even when this process is killed."""
+
+    name = "docker"
+
+    def obstacle(self, request: Request) -> str | None:
+        if request.brokers != 1:
+            return "a cluster is not offered in Docker"
+        if util.find_spec("testcontainers") is None or util.find_spec("docker") is None:
+            return "the testcontainers package is not installed (the extra 'test' brings it)"
+        return None if _engine_answers() else "no Docker engine answers"
+
+    def start(self, request: Request) -> LocalBroker:
+        from testcontainers.core.container import DockerContainer  # a second to import, seldom needed
+
+        (port,) = listener_ports(1, request.port)
+        holder: Any = DockerContainer(IMAGE).with_envs(**_settings(port))
+        holder.ports[f"{port}/tcp"] = (LOOPBACK, port)  # its own method can only bind all addresses
+        try:
+            node = ContainerNode(holder.start().get_wrapped_container(), port)
+            node.wait_ready()
+        except BaseException as error:
+            holder.stop()
+            if isinstance(error, Exception) and not isinstance(error, BrokerFailed):
+                raise BrokerFailed(f"{IMAGE} could not be run: {error}") from error
+            raise
+        name = f"apache-kafka {KAFKA_VERSION} (docker)"
+        return LocalBroker(self.name, name, node.address, nodes=(node,), on_stop=[holder.stop])
+
+
+def _engine_answers() -> bool:
+    try:
+        # A version of its own choice would make the client ask, and leak its socket when nobody answers.
+        client = import_module("docker").from_env(version="1.41", timeout=_PING_S)
+        try:
+            return bool(client.ping())
+        finally:
+            client.close()
+    except Exception:  # whatever is wrong with the engine, the answer is no
+        return False
+
+
+def _settings(port: int) -> Mapping[str, str]:
+    return {
+        "KAFKA_PROCESS_ROLES": "broker,controller",
+        "KAFKA_NODE_ID": "1",
+        "KAFKA_CONTROLLER_QUORUM_VOTERS": "1@localhost:9093",
+        "KAFKA_CONTROLLER_LISTENER_NAMES": "CONTROLLER",
+        "KAFKA_LISTENERS": f"PLAINTEXT://0.0.0.0:{port},CONTROLLER://localhost:9093",
+        "KAFKA_ADVERTISED_LISTENERS": f"PLAINTEXT://{LOOPBACK}:{port}",
+        "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "KAFKA_INTER_BROKER_LISTENER_NAME": "PLAINTEXT",
+        "KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR": "1",
+        "KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR": "1",
+        "KAFKA_TRANSACTION_STATE_LOG_MIN_ISR": "1",
+        "KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
+        "KAFKA_AUTO_CREATE_TOPICS_ENABLE": "false",
+    }

