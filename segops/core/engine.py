@@ -8,16 +8,15 @@ changes if nothing more happens, found by evaluating whole rules, so a timer nev
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 
 import msgspec
+from xxhash import xxh3_64_intdigest
 
 from segops.core.events import Change, Event, change_id
-from segops.core.features.states import Entry
+from segops.core.features import UNREADABLE
 from segops.core.profile import Member, Profile
 from segops.core.segments import Kept, Segment, SegmentSet
-from segops.core.values import distinct_key, kind, lookup
 
 #: A message is remembered at least this many messages and this long (RULES section 3).
 REMEMBERED = 1_000
@@ -143,11 +142,14 @@ class Engine:
     def _feed(step: _Step, kept: Kept, event: Event, touched: set[int]) -> None:
         if kept.where and not kept.selects(event.properties, step.now_ms):
             return
-        entry = _entry(step, kept, event)
-        if entry is None:
-            return
+        value = None
+        if kept.extract is not None:
+            value = kept.extract(event.properties)
+            if value is None or value is UNREADABLE:
+                step.skipped += value is UNREADABLE
+                return
         features = step.profile.features
-        state = kept.reducer.add(features.get(kept.id), entry, step.now_ms)
+        state = kept.add(features.get(kept.id), event.time_ms, value, step.now_ms)
         if state is not None:
             features[kept.id] = state
             touched |= kept.segments
@@ -198,27 +200,9 @@ class Engine:
 _NONE: frozenset[int] = frozenset()
 
 
-def _entry(step: _Step, kept: Kept, event: Event) -> Entry | None:
-    feature = kept.feature
-    value = None
-    if feature.path is not None:
-        value = lookup(event.properties, feature.path)
-        if value is None:
-            return None
-        if feature.kind in _NUMERIC and kind(value) != "number":
-            step.skipped += 1
-            return None
-        if feature.kind == "distinct":
-            value = distinct_key(value)
-    return Entry(event.time_ms, value, tuple(lookup(event.properties, path) for path in kept.timed))
-
-
-_NUMERIC = frozenset(("sum", "min", "max"))
-
-
 def message_hash(message_id: str) -> int:
     """64 bits by which a message is remembered."""
-    return int.from_bytes(hashlib.blake2b(message_id.encode(), digest_size=8).digest(), "big")
+    return xxh3_64_intdigest(message_id.encode())
 
 
 def _remember(profile: Profile, message: int, now_ms: int) -> None:

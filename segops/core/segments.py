@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
 
 from segops.core.errors import DefinitionError, Issue
-from segops.core.features import Feature, Reducer, reducer_of
+from segops.core.features import Extract, Feature, extractor, reducer_of
+from segops.core.operators import Test
 from segops.core.profile import Profile
 from segops.core.rules.compile import Rule, compile_rule
-from segops.core.rules.model import InSegment, Node, children, identity
+from segops.core.rules.model import InSegment, Node, Path, children, identity
 from segops.core.values import lookup
 
 
@@ -46,11 +47,11 @@ class Kept(msgspec.Struct, frozen=True, gc=False):
     """A feature made ready: how it is kept, and the segments that it can move."""
 
     id: int
-    feature: Feature
-    reducer: Reducer
+    names: tuple[str, ...]
+    add: Callable[[Any, int, Any, int], Any]
+    extract: Extract | None
     segments: frozenset[int]
-    where: tuple[tuple[tuple[str, ...], Any], ...]
-    timed: tuple[tuple[str, ...], ...]
+    where: tuple[tuple[Path, Test], ...]
 
     def selects(self, properties: Mapping[str, Any], now_ms: int) -> bool:
         """Whether an event with these properties is one of the feature's."""
@@ -61,7 +62,7 @@ class Watch(msgspec.Struct, frozen=True):
     """The features that an event name concerns: for every such event, and for one value of a property."""
 
     always: tuple[Kept, ...]
-    by_value: tuple[tuple[tuple[str, ...], dict[str, tuple[Kept, ...]]], ...]
+    by_value: tuple[tuple[Path, dict[str, tuple[Kept, ...]]], ...]
 
     def concerned(self, properties: Mapping[str, Any]) -> Iterable[Kept]:
         """The features that an event with these properties may belong to."""
@@ -176,11 +177,11 @@ def _kept(segments: Iterable[Segment]) -> list[Kept]:
     return [
         Kept(
             key,
-            feature,
-            reducer_of(feature),
+            feature.names,
+            reducer_of(feature).add,
+            extractor(feature),
             frozenset(concerned[key]),
             feature.static_where,
-            tuple(path for path, _ in feature.timed_where),
         )
         for key, feature in features.items()
     ]
@@ -189,30 +190,34 @@ def _kept(segments: Iterable[Segment]) -> list[Kept]:
 def _watches(kept: Iterable[Kept]) -> dict[str, Watch]:
     by_name: dict[str, list[Kept]] = {}
     for feature in kept:
-        for name in feature.feature.names:
+        for name in feature.names:
             by_name.setdefault(name, []).append(feature)
     return {name: _watch(features) for name, features in by_name.items()}
 
 
 def _watch(features: Iterable[Kept]) -> Watch:
     always: list[Kept] = []
-    by_value: dict[tuple[str, ...], dict[str, list[Kept]]] = {}
+    by_value: dict[Path, dict[str, list[Kept]]] = {}
     for feature in features:
         found = _equality(feature)
         if found is None:
             always.append(feature)
         else:
-            by_value.setdefault(found[0], {}).setdefault(found[1], []).append(feature)
+            path, test = found
+            rest = tuple(condition for condition in feature.where if condition != found)
+            by_value.setdefault(path, {}).setdefault(test.ops[0][1], []).append(
+                msgspec.structs.replace(feature, where=rest)
+            )
     tables = ((path, {v: tuple(fs) for v, fs in table.items()}) for path, table in by_value.items())
     return Watch(tuple(always), tuple(tables))
 
 
-def _equality(kept: Kept) -> tuple[tuple[str, ...], str] | None:
-    """A property that must equal a text for the feature to be concerned: the index looks it up."""
+def _equality(kept: Kept) -> tuple[Path, Test] | None:
+    """The condition that a property equals a text, which the index answers; None if there is none."""
     for path, test in kept.where:
-        for name, operand in test.ops:
-            if name == "eq" and isinstance(operand, str):
-                return path, operand
+        name, operand = test.ops[0]
+        if len(test.ops) == 1 and name == "eq" and isinstance(operand, str):
+            return path, test
     return None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -31,7 +30,9 @@ REJECT_REASONS = (
 
 MAX_BYTES = 32_768
 MAX_AHEAD_MS = 300_000
-BLOCKED = re.compile(r"[0-]*|-1|null|anonymous|undefined|none|nan", re.IGNORECASE)
+#: Values that name nobody, in any case; so do those made of zeros and hyphens only.
+BLOCKED = frozenset(("-1", "null", "anonymous", "undefined", "none", "nan"))
+_LONGEST_BLOCKED = max(map(len, BLOCKED))
 
 
 class IdentityLimits(msgspec.Struct, frozen=True):
@@ -196,10 +197,15 @@ def _profile_id(envelope: _Envelope) -> str:
 
 def _identifier(raw: object) -> str | None:
     """An identifier as text, or None for a value that names nobody."""
-    if raw is None or isinstance(raw, bool) or not isinstance(raw, (str, int)):
+    if raw.__class__ is int:
+        raw = str(raw)
+    if raw.__class__ is not str:
         return None
-    text = str(raw).strip()
-    return None if BLOCKED.fullmatch(text) else text
+    text = raw.strip()
+    # Nobody's values are short words, or made of zeros and hyphens only.
+    if not text.strip("0-") or (len(text) <= _LONGEST_BLOCKED and text.lower() in BLOCKED):
+        return None
+    return str(text)
 
 
 def _email(event: Any) -> object:

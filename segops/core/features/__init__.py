@@ -8,8 +8,19 @@ no more, yet reads exactly as if every event had been kept. Three families, by w
 - ``scanning``: ``between``, and conditions on an event that change with time.
 """
 
+from segops.core.features.extract import UNREADABLE, Extract, extractor
 from segops.core.features.families import reducer_of
 from segops.core.features.feature import CAPACITIES, MAX_ENTRIES, Feature, Reducer
 from segops.core.features.states import State
 
-__all__ = ["CAPACITIES", "MAX_ENTRIES", "Feature", "Reducer", "State", "reducer_of"]
+__all__ = [
+    "CAPACITIES",
+    "MAX_ENTRIES",
+    "UNREADABLE",
+    "Extract",
+    "Feature",
+    "Reducer",
+    "State",
+    "extractor",
+    "reducer_of",
+]

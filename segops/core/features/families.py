@@ -12,9 +12,8 @@ from segops.core.windows import Between, Within
 def reducer_of(feature: Feature) -> Reducer:
     """What keeps and reads ``feature``.
 
-    >>> from segops.core.features.states import Entry
     >>> reducer = reducer_of(Feature("count", ("Product Viewed",), (), Within(10), capacity=4))
-    >>> state = reducer.add(None, Entry(100, None, ()), 100)
+    >>> state = reducer.add(None, 100, None, 100)
     >>> reducer.read(state, 109), reducer.next_edge(state, 109), reducer.read(state, 110)
     (1, 110, 0)
     """

@@ -60,10 +60,10 @@ class Feature(msgspec.Struct, frozen=True):
 class Reducer(Protocol):
     """How one feature is kept and read. States are of the family's own kind; None is no event yet."""
 
-    def add(self, state: Any, entry: Any, now_ms: int) -> Any:
+    def add(self, state: Any, time_ms: int, value: Any, now_ms: int) -> Any:
         """The state with an event in it (changed in place); None if the event changes nothing.
 
-        The event is not in the future: ``entry.time_ms <= now_ms``.
+        The event is not in the future: ``time_ms <= now_ms``.
         """
 
     def read(self, state: Any, now_ms: int) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
-from segops.core.features.states import Entry, Held, Keys, Tally, Total
+from segops.core.features.states import Held, Keys, Tally, Total
 from segops.core.values import add_exact, exact
 from segops.core.windows import ALWAYS, Calendar, Fixed, period, span
 
@@ -21,10 +21,10 @@ class _Running(Generic[S]):
         self.window = window
         self.capacity = capacity
 
-    def _begin(self, since_ms: int, entry: Entry) -> S:
+    def _begin(self, since_ms: int, time_ms: int, value: Any) -> S:
         raise NotImplementedError
 
-    def _step(self, state: S, entry: Entry) -> bool:
+    def _step(self, state: S, time_ms: int, value: Any) -> bool:
         raise NotImplementedError
 
     def _value(self, state: S | None) -> Any:
@@ -33,15 +33,15 @@ class _Running(Generic[S]):
     def _since(self, now_ms: int) -> int:
         return period(self.window, now_ms)[0] if isinstance(self.window, Calendar) else 0
 
-    def add(self, state: S | None, entry: Entry, now_ms: int) -> S | None:
+    def add(self, state: S | None, time_ms: int, value: Any, now_ms: int) -> S | None:
         if self.window is not ALWAYS:
             after, upto = span(self.window, now_ms)
-            if not after < entry.time_ms <= upto:
+            if not after < time_ms <= upto:
                 return None
         since = self._since(now_ms)
         if state is None or state.since_ms != since:
-            return self._begin(since, entry)
-        return state if self._step(state, entry) else None
+            return self._begin(since, time_ms, value)
+        return state if self._step(state, time_ms, value) else None
 
     def read(self, state: S | None, now_ms: int) -> Any:
         return self._value(state if state is not None and state.since_ms == self._since(now_ms) else None)
@@ -56,10 +56,10 @@ class _Running(Generic[S]):
 class RunningCount(_Running[Tally]):
     """The number of events."""
 
-    def _begin(self, since_ms: int, entry: Entry) -> Tally:
+    def _begin(self, since_ms: int, time_ms: int, value: Any) -> Tally:
         return Tally(since_ms, 1)
 
-    def _step(self, state: Tally, entry: Entry) -> bool:
+    def _step(self, state: Tally, time_ms: int, value: Any) -> bool:
         state.count += 1
         return True
 
@@ -70,12 +70,12 @@ class RunningCount(_Running[Tally]):
 class RunningSum(_Running[Total]):
     """The number of values and their exact sum."""
 
-    def _begin(self, since_ms: int, entry: Entry) -> Total:
-        return Total(since_ms, 1, exact(entry.value))
+    def _begin(self, since_ms: int, time_ms: int, value: Any) -> Total:
+        return Total(since_ms, 1, exact(value))
 
-    def _step(self, state: Total, entry: Entry) -> bool:
+    def _step(self, state: Total, time_ms: int, value: Any) -> bool:
         state.count += 1
-        state.total = add_exact(state.total, exact(entry.value))
+        state.total = add_exact(state.total, exact(value))
         return True
 
     def _value(self, state: Total | None) -> tuple[int, Decimal]:
@@ -85,27 +85,27 @@ class RunningSum(_Running[Total]):
 class RunningDistinct(_Running[Keys]):
     """The number of different values, exact up to the capacity."""
 
-    def _begin(self, since_ms: int, entry: Entry) -> Keys:
-        return Keys(since_ms, {entry.value})
+    def _begin(self, since_ms: int, time_ms: int, value: Any) -> Keys:
+        return Keys(since_ms, {value})
 
-    def _step(self, state: Keys, entry: Entry) -> bool:
-        if entry.value in state.keys or len(state.keys) == self.capacity:
+    def _step(self, state: Keys, time_ms: int, value: Any) -> bool:
+        if value in state.keys or len(state.keys) == self.capacity:
             return False
-        state.keys.add(entry.value)
+        state.keys.add(value)
         return True
 
     def _value(self, state: Keys | None) -> int:
         return 0 if state is None else len(state.keys)
 
 
-#: Kind -> whether a newer entry replaces the held one.
-_REPLACES: dict[str, Callable[[Held, Entry], bool]] = {
-    "min": lambda held, entry: bool(entry.value < held.value),
-    "max": lambda held, entry: bool(entry.value > held.value),
-    "latest": lambda held, entry: entry.time_ms >= held.time_ms,
-    "earliest": lambda held, entry: entry.time_ms < held.time_ms,
-    "first": lambda held, entry: entry.time_ms < held.time_ms,
-    "last": lambda held, entry: entry.time_ms > held.time_ms,
+#: Kind -> whether an event of this time and value replaces the held one.
+_REPLACES: dict[str, Callable[[Held, int, Any], bool]] = {
+    "min": lambda held, _, value: bool(value < held.value),
+    "max": lambda held, _, value: bool(value > held.value),
+    "latest": lambda held, time_ms, _: time_ms >= held.time_ms,
+    "earliest": lambda held, time_ms, _: time_ms < held.time_ms,
+    "first": lambda held, time_ms, _: time_ms < held.time_ms,
+    "last": lambda held, time_ms, _: time_ms > held.time_ms,
 }
 
 
@@ -117,13 +117,13 @@ class RunningHeld(_Running[Held]):
         self._replaces = _REPLACES[kind]
         self._reads_time = kind in ("first", "last")
 
-    def _begin(self, since_ms: int, entry: Entry) -> Held:
-        return Held(since_ms, entry.time_ms, entry.value)
+    def _begin(self, since_ms: int, time_ms: int, value: Any) -> Held:
+        return Held(since_ms, time_ms, value)
 
-    def _step(self, state: Held, entry: Entry) -> bool:
-        if not self._replaces(state, entry):
+    def _step(self, state: Held, time_ms: int, value: Any) -> bool:
+        if not self._replaces(state, time_ms, value):
             return False
-        state.time_ms, state.value = entry.time_ms, entry.value
+        state.time_ms, state.value = time_ms, value
         return True
 
     def _value(self, state: Held | None) -> Any:

@@ -16,27 +16,30 @@ from segops.core.windows import Between, Calendar, Window, Within, period, span
 
 
 class Scanning:
-    """Any aggregate, read by going through the events."""
+    """Any aggregate, read by going through the events.
+
+    The value of an event is a pair: the property's, and those that its timed conditions read.
+    """
 
     def __init__(self, window: Window, kind: str, tests: tuple[Test, ...]) -> None:
         self.window = window
         self.tests = tests
         self._summary = _SUMMARIES[kind]
 
-    def add(self, state: Entries | None, entry: Entry, now_ms: int) -> Entries | None:
+    def add(self, state: Entries | None, time_ms: int, value: Any, now_ms: int) -> Entries | None:
         after, _ = span(self.window, now_ms)
-        if entry.time_ms <= after or not self._may_count(entry):
+        if time_ms <= after or not self._may_count(time_ms):
             return None
+        entry = Entry(time_ms, *value)
         if state is None:
             return Entries([entry])
         state.entries = [kept for kept in state.entries if kept.time_ms > after]
-        at = bisect_right(state.entries, entry.time_ms, key=lambda kept: kept.time_ms)
+        at = bisect_right(state.entries, time_ms, key=lambda kept: kept.time_ms)
         state.entries.insert(at, entry)
         return state
 
-    def _may_count(self, entry: Entry) -> bool:
-        upto = span(self.window, entry.time_ms)[1]
-        return isinstance(self.window, Between) or entry.time_ms <= upto
+    def _may_count(self, time_ms: int) -> bool:
+        return isinstance(self.window, Between) or time_ms <= span(self.window, time_ms)[1]
 
     def read(self, state: Entries | None, now_ms: int) -> Any:
         after, upto = span(self.window, now_ms)

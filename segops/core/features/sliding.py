@@ -9,7 +9,7 @@ from typing import Any
 
 from segops.core.features.feature import MAX_ENTRIES, PANES
 from segops.core.features.running import ZERO
-from segops.core.features.states import Entry, Sums, Times, Values
+from segops.core.features.states import Sums, Times, Values
 from segops.core.values import add_exact, exact, subtract_exact
 
 
@@ -20,9 +20,8 @@ class SlidingCount:
         self.length_ms = length_ms
         self.capacity = capacity
 
-    def add(self, state: Times | None, entry: Entry, now_ms: int) -> Times | None:
+    def add(self, state: Times | None, time_ms: int, value: Any, now_ms: int) -> Times | None:
         gone = now_ms - self.length_ms
-        time_ms = entry.time_ms
         if time_ms <= gone:
             return None
         if state is None:
@@ -44,13 +43,21 @@ class SlidingCount:
     def next_edge(self, state: Times | None, now_ms: int) -> int | None:
         return None if state is None else _first_expiry(state.times, self.length_ms, now_ms)
 
-    def next_crossing(self, state: Times | None, boundaries: tuple[int, ...], now_ms: int) -> int | None:
-        """When the count next falls below one of ``boundaries`` (rising), if nothing more happens."""
-        count = self.read(state, now_ms)
-        if state is None or count == 0:
+    def next_crossing(self, state: Times | None, falling: tuple[int, ...], now_ms: int) -> int | None:
+        """When the count next falls below one of ``falling`` (greatest first), if nothing more happens.
+
+        The count is below k from the instant on at which the k-th latest event leaves.
+        """
+        if state is None:
             return None
-        at = bisect_right(boundaries, count)
-        return state.times[-boundaries[at - 1]] + self.length_ms if at else None
+        times = state.times
+        kept = len(times)
+        for threshold in falling:
+            if threshold <= kept:
+                at = times[-threshold] + self.length_ms
+                if at > now_ms:
+                    return at
+        return None
 
 
 def _first_expiry(times: list[int], length_ms: int, now_ms: int) -> int | None:
@@ -64,13 +71,13 @@ class SlidingSum:
     def __init__(self, length_ms: int) -> None:
         self.length_ms = length_ms
 
-    def add(self, state: Sums | None, entry: Entry, now_ms: int) -> Sums | None:
-        if entry.time_ms <= now_ms - self.length_ms:
+    def add(self, state: Sums | None, time_ms: int, value: Any, now_ms: int) -> Sums | None:
+        if time_ms <= now_ms - self.length_ms:
             return None
         if state is None:
             state = Sums([], [], [], 0, ZERO)
         self._expire(state, now_ms)
-        self._insert(state, entry.time_ms, ZERO if entry.value is None else exact(entry.value))
+        self._insert(state, time_ms, ZERO if value is None else exact(value))
         if len(state.times) > MAX_ENTRIES:
             _fold(state, max(1, self.length_ms // PANES))
         return state
@@ -115,7 +122,7 @@ def _fold(state: Sums, pane_ms: int) -> None:
     state.totals = [state.totals[i] for i in keep]
 
 
-Insert = Callable[[Values, Entry, "SlidingValue"], bool]
+Insert = Callable[[Values, int, Any, "SlidingValue"], bool]
 
 
 class SlidingValue:
@@ -127,16 +134,16 @@ class SlidingValue:
         self._insert = _INSERTS[kind]
         self._read = _READS[kind]
 
-    def add(self, state: Values | None, entry: Entry, now_ms: int) -> Values | None:
+    def add(self, state: Values | None, time_ms: int, value: Any, now_ms: int) -> Values | None:
         gone = now_ms - self.length_ms
-        if entry.time_ms <= gone:
+        if time_ms <= gone:
             return None
         if state is None:
-            return Values([entry.time_ms], [entry.value])
+            return Values([time_ms], [value])
         if state.times and state.times[0] <= gone:
             expired = bisect_right(state.times, gone)
             del state.times[:expired], state.values[:expired]
-        return state if self._insert(state, entry, self) else None
+        return state if self._insert(state, time_ms, value, self) else None
 
     def read(self, state: Values | None, now_ms: int) -> Any:
         if state is None:
@@ -150,30 +157,30 @@ class SlidingValue:
 def _insert_extreme(beats: Callable[[Any, Any], bool]) -> Insert:
     """Keep only values that no later event beats: the oldest one kept is the extreme of the window."""
 
-    def insert(state: Values, entry: Entry, _spec: SlidingValue) -> bool:
-        at = bisect_right(state.times, entry.time_ms)
-        if at < len(state.times) and not beats(entry.value, state.values[at]):
+    def insert(state: Values, time_ms: int, value: Any, _spec: SlidingValue) -> bool:
+        at = bisect_right(state.times, time_ms)
+        if at < len(state.times) and not beats(value, state.values[at]):
             return False
         begin = at
-        while begin and not beats(state.values[begin - 1], entry.value):
+        while begin and not beats(state.values[begin - 1], value):
             begin -= 1
-        state.times[begin:at], state.values[begin:at] = [entry.time_ms], [entry.value]
+        state.times[begin:at], state.values[begin:at] = [time_ms], [value]
         return True
 
     return insert
 
 
-def _insert_latest(state: Values, entry: Entry, _spec: SlidingValue) -> bool:
-    if state.times and entry.time_ms < state.times[-1]:
+def _insert_latest(state: Values, time_ms: int, value: Any, _spec: SlidingValue) -> bool:
+    if state.times and time_ms < state.times[-1]:
         return False
-    state.times[:], state.values[:] = [entry.time_ms], [entry.value]
+    state.times[:], state.values[:] = [time_ms], [value]
     return True
 
 
-def _insert_earliest(state: Values, entry: Entry, spec: SlidingValue) -> bool:
-    at = bisect_right(state.times, entry.time_ms)
-    state.times.insert(at, entry.time_ms)
-    state.values.insert(at, entry.value)
+def _insert_earliest(state: Values, time_ms: int, value: Any, spec: SlidingValue) -> bool:
+    at = bisect_right(state.times, time_ms)
+    state.times.insert(at, time_ms)
+    state.values.insert(at, value)
     if len(state.times) > MAX_ENTRIES:
         _thin(state, max(1, spec.length_ms // PANES))
     return True
@@ -186,17 +193,17 @@ def _thin(state: Values, pane_ms: int) -> None:
     state.times, state.values = [state.times[i] for i in keep], [state.values[i] for i in keep]
 
 
-def _insert_distinct(state: Values, entry: Entry, spec: SlidingValue) -> bool:
-    if entry.value in state.values:
-        known = state.values.index(entry.value)
-        if state.times[known] >= entry.time_ms:
+def _insert_distinct(state: Values, time_ms: int, value: Any, spec: SlidingValue) -> bool:
+    if value in state.values:
+        known = state.values.index(value)
+        if state.times[known] >= time_ms:
             return False
         del state.times[known], state.values[known]
-    at = bisect_right(state.times, entry.time_ms)
+    at = bisect_right(state.times, time_ms)
     if at == 0 and len(state.times) == spec.capacity:
         return False
-    state.times.insert(at, entry.time_ms)
-    state.values.insert(at, entry.value)
+    state.times.insert(at, time_ms)
+    state.values.insert(at, value)
     if spec.capacity is not None and len(state.times) > spec.capacity:
         del state.times[0], state.values[0]
     return True

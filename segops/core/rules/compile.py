@@ -106,41 +106,74 @@ class _Emitter:
     def __init__(self, others: Mapping[str, Rule]) -> None:
         self.others = others
         self.leaves: list[Leaf] = []
-        self.namespace: dict[str, Any] = {"__builtins__": {"sum": sum}}
+        self.namespace: dict[str, Any] = {"__builtins__": {"sum": sum, "len": len}}
 
     def expression(self, node: model.Node) -> ast.expr:
         """The expression that is true when the node is."""
         return _EMITTERS[type(node)](self, node)
 
     def leaf(self, leaf: Leaf) -> ast.expr:
-        """A call of the leaf's verdict, or a comparison in place for a plain count."""
+        """A call of the leaf's verdict, or the comparison in place for a count within a length."""
         number = len(self.leaves)
         self.leaves.append(leaf)
-        if leaf.count is not None and len(leaf.comparison) == 1 and leaf.comparison[0][0] in _COMPARISONS:
-            return self._comparison(leaf, number)
+        if leaf.within_ms is not None and len(leaf.comparison) == 1:
+            (name, operand), *_ = leaf.comparison
+            if name in _IN_PLACE:
+                return _IN_PLACE[name](
+                    _Count(leaf.features[0].id, leaf.within_ms, f"state_{number}"), operand
+                )
         self.namespace[f"leaf_{number}"] = leaf.holds
-        return _call(f"leaf_{number}", ast.Name("profile", ast.Load()))
+        return _call(f"leaf_{number}", _name("profile"))
 
-    def _comparison(self, leaf: Leaf, number: int) -> ast.expr:
-        self.namespace[f"count_{number}"] = leaf.count
-        features = ast.Attribute(ast.Name("profile", ast.Load()), "features", ast.Load())
-        state = ast.Call(ast.Attribute(features, "get", ast.Load()), [ast.Constant(leaf.features[0].id)], [])
-        name, operand = leaf.comparison[0]
-        return ast.Compare(_call(f"count_{number}", state), [_COMPARISONS[name]()], [ast.Constant(operand)])
+
+def _name(name: str) -> ast.expr:
+    return ast.Name(name, ast.Load())
+
+
+class _Count(msgspec.Struct, frozen=True):
+    """A count of the events within a length, as expressions: k are there if the k-th latest is."""
+
+    feature_id: int
+    length_ms: int
+    variable: str
+
+    def reached(self, k: int) -> ast.expr:
+        """``(state := features.get(ID)) and len(state.times) >= k and state.times[-k] > now_ms - LENGTH``."""
+        if k <= 0:
+            return ast.Constant(True)
+        get = ast.Attribute(ast.Attribute(_name("profile"), "features", ast.Load()), "get", ast.Load())
+        state = ast.NamedExpr(
+            ast.Name(self.variable, ast.Store()), ast.Call(get, [ast.Constant(self.feature_id)], [])
+        )
+        times = ast.Attribute(_name(self.variable), "times", ast.Load())
+        kth = ast.Subscript(times, ast.UnaryOp(ast.USub(), ast.Constant(k)), ast.Load())
+        alive = ast.BinOp(_name("now_ms"), ast.Sub(), ast.Constant(self.length_ms))
+        return ast.BoolOp(
+            ast.And(),
+            [
+                ast.Compare(state, [ast.IsNot()], [ast.Constant(None)]),
+                ast.Compare(ast.Call(_name("len"), [times], []), [ast.GtE()], [ast.Constant(k)]),
+                ast.Compare(kth, [ast.Gt()], [alive]),
+            ],
+        )
+
+    def below(self, k: int) -> ast.expr:
+        """The opposite of ``reached``."""
+        return ast.UnaryOp(ast.Not(), self.reached(k))
+
+
+#: Operator of a count -> its expression.
+_IN_PLACE: dict[str, Callable[[_Count, int], ast.expr]] = {
+    "gte": lambda count, k: count.reached(k),
+    "gt": lambda count, k: count.reached(k + 1),
+    "lt": lambda count, k: count.below(k),
+    "lte": lambda count, k: count.below(k + 1),
+    "eq": lambda count, k: ast.BoolOp(ast.And(), [count.reached(k), count.below(k + 1)]),
+}
 
 
 def _call(name: str, argument: ast.expr) -> ast.expr:
-    return ast.Call(ast.Name(name, ast.Load()), [argument, ast.Name("now_ms", ast.Load())], [])
-
-
-_COMPARISONS: dict[str, Callable[[], ast.cmpop]] = {
-    "eq": ast.Eq,
-    "ne": ast.NotEq,
-    "lt": ast.Lt,
-    "lte": ast.LtE,
-    "gt": ast.Gt,
-    "gte": ast.GtE,
-}
+    return ast.Call(_name(name), [argument, _name("now_ms")], [])
 
 
 def _joined(operator: Callable[[], ast.boolop]) -> Callable[[_Emitter, Any], ast.expr]:
@@ -157,7 +190,7 @@ def _not(emitter: _Emitter, node: model.Not) -> ast.expr:
 
 def _at_least(emitter: _Emitter, node: model.AtLeast) -> ast.expr:
     verdicts = ast.Tuple([emitter.expression(child) for child in node.of], ast.Load())
-    total = ast.Call(ast.Name("sum", ast.Load()), [verdicts], [])
+    total = ast.Call(_name("sum"), [verdicts], [])
     return ast.Compare(total, [ast.GtE()], [ast.Constant(node.k)])
 
 

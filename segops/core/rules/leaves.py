@@ -31,8 +31,8 @@ class Leaf(msgspec.Struct, frozen=True):
     traits: tuple[str, ...] = ()
     reads_first: bool = False
     segment: str | None = None
-    #: For a count that is never missing: how it is read, so that the compiler can compare in place.
-    count: Callable[[Any, int], int] | None = None
+    #: For a count within a length: that length and the test, which the compiler writes out in place.
+    within_ms: int | None = None
     comparison: tuple[tuple[str, Any], ...] = ()
 
 
@@ -62,8 +62,10 @@ def did(node: Did) -> Leaf:
     def holds(profile: Profile, now_ms: int) -> bool:
         return test.holds(read(profile.features.get(key), now_ms), now_ms)
 
-    edge = _crossing(reducer, key, crossings) if isinstance(reducer, SlidingCount) else _edge(reducer, key)
-    return Leaf(holds, edge, (feature,), count=read, comparison=test.ops)
+    if isinstance(reducer, SlidingCount):
+        edge = _crossing(reducer, key, crossings[::-1])
+        return Leaf(holds, edge, (feature,), within_ms=reducer.length_ms, comparison=test.ops)
+    return Leaf(holds, _edge(reducer, key), (feature,))
 
 
 def _counting(reducer: Reducer, *, pairs: bool) -> Callable[[Any, int], int]:
@@ -84,10 +86,12 @@ def _edge(reducer: Reducer, key: int) -> Edge:
     return edge
 
 
-def _crossing(reducer: SlidingCount, key: int, crossings: tuple[int, ...]) -> Edge:
+def _crossing(reducer: SlidingCount, key: int, falling: tuple[int, ...]) -> Edge:
+    next_crossing = reducer.next_crossing
+
     def edge(profile: Profile, now_ms: int) -> int | None:
         state: Any = profile.features.get(key)
-        return reducer.next_crossing(state, crossings, now_ms)
+        return next_crossing(state, falling, now_ms)
 
     return edge
 

@@ -1,0 +1,76 @@
+"""What a feature takes from the properties of an event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from segops.core.features.feature import Feature, Path
+from segops.core.values import distinct_key, kind, lookup
+from segops.core.windows import Between
+
+Extract = Callable[[Mapping[str, Any]], Any]
+
+#: A value that the aggregate cannot read: the event is passed over, and counted.
+UNREADABLE: Final = object()
+_NUMERIC = frozenset(("sum", "min", "max"))
+
+
+def extractor(feature: Feature) -> Extract | None:
+    """How to take a feature's value from properties; None for a feature that needs none.
+
+    It returns None where the property is missing, and UNREADABLE where its type is of no use.
+
+    >>> from segops.core.windows import ALWAYS
+    >>> take = extractor(Feature("sum", ("Order Completed",), (), ALWAYS, path=("revenue",)))
+    >>> take({"revenue": 5}), take({}), take({"revenue": "5"}) is UNREADABLE
+    (5, None, True)
+    """
+    take = _value(feature)
+    if isinstance(feature.window, Between) or feature.timed_where:
+        return _with_timed(take, tuple(path for path, _ in feature.timed_where))
+    return take
+
+
+def _value(feature: Feature) -> Extract | None:
+    if feature.path is None:
+        return None
+    get = _getter(feature.path)
+    if feature.kind in _NUMERIC:
+        return _number(get)
+    if feature.kind == "distinct":
+        return _distinct(get)
+    return get
+
+
+def _getter(path: Path) -> Extract:
+    if len(path) == 1:
+        name = path[0]
+        return lambda properties: properties.get(name)
+    return lambda properties: lookup(properties, path)
+
+
+def _number(get: Extract) -> Extract:
+    def take(properties: Mapping[str, Any]) -> Any:
+        value = get(properties)
+        return value if value is None or kind(value) == "number" else UNREADABLE
+
+    return take
+
+
+def _distinct(get: Extract) -> Extract:
+    def take(properties: Mapping[str, Any]) -> Any:
+        value = get(properties)
+        return None if value is None else distinct_key(value)
+
+    return take
+
+
+def _with_timed(take: Extract | None, paths: tuple[Path, ...]) -> Extract:
+    def both(properties: Mapping[str, Any]) -> Any:
+        value = None if take is None else take(properties)
+        if value is UNREADABLE or (take is not None and value is None):
+            return value
+        return value, tuple(lookup(properties, path) for path in paths)
+
+    return both

@@ -1,0 +1,121 @@
+"""The job that is timed: a shop's events of realistic size, skewed over many profiles, and ten segments."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+from segops.core.rules.check import Checker
+from segops.core.segments import Definition, SegmentSet
+from segops.core.values import format_instant
+
+START_MS = 1_760_000_000_000
+#: Time between two events: half a million cover about six days.
+STEP_MS = 1_000
+
+_MIX = (
+    ("page", 30),
+    ("Product Viewed", 35),
+    ("Product List Viewed", 10),
+    ("Product Added", 10),
+    ("Cart Viewed", 5),
+    ("Checkout Started", 4),
+    ("Order Completed", 4),
+    ("identify", 2),
+)
+
+SEGMENTS: dict[str, dict[str, Any]] = {
+    "high-intent": {
+        "all": [
+            {"did": "Product Viewed", "count": {"gte": 3}, "within": "48h"},
+            {"did_not": "Order Completed", "within": "48h"},
+        ]
+    },
+    "at-risk": {"last": "Order Completed", "is": {"older_than": "3d"}},
+    "big-spender": {"sum": "revenue", "of": "Order Completed", "within": "30d", "is": {"gte": 500}},
+    "window-shopper": {
+        "all": [
+            {"did": "Product Viewed", "count": {"gte": 10}, "within": "7d"},
+            {"did_not": "Order Completed"},
+        ]
+    },
+    "cart-abandoned": {
+        "all": [
+            {"did": "Product Added", "within": "1d"},
+            {"did_not": "Order Completed", "within": "1d"},
+            {"did_not": "Product Added", "within": "10m"},
+        ]
+    },
+    "brand-fan": {"did": "Product Viewed", "where": {"brand": "Acme"}, "count": {"gte": 2}, "within": "7d"},
+    "premium": {"trait": "plan", "is": {"in": ["gold", "platinum"]}},
+    "broad-taste": {"distinct": "category", "of": "Product Viewed", "within": "7d", "is": {"gte": 4}},
+    "slowing": {
+        "all": [{"did": "Product Viewed", "count": {"lte": 2}, "within": "2d"}, {"known_for": "3d"}]
+    },
+    "checkout-no-order": {
+        "all": [{"did": "Checkout Started", "within": "6h"}, {"did_not": "Order Completed", "within": "6h"}]
+    },
+}
+
+
+def segments() -> SegmentSet:
+    """The ten segments."""
+    definitions = []
+    for key, form in SEGMENTS.items():
+        checker = Checker("bench")
+        node = checker.check(form, key)
+        assert node is not None, checker.issues
+        definitions.append(Definition(key, key, node, written=form))
+    return SegmentSet(definitions)
+
+
+def events(count: int, profiles: int, seed: int = 7) -> list[tuple[str, bytes]]:
+    """``(user id, event as JSON of 600 to 1,000 bytes)`` in order of time, a few profiles very busy."""
+    rng = random.Random(seed)  # noqa: S311
+    names = [name for name, weight in _MIX for _ in range(weight)]
+    made = []
+    for number in range(count):
+        user = f"u{int(profiles * rng.random() ** 2)}"
+        made.append((user, json.dumps(_event(rng, rng.choice(names), user, number)).encode()))
+    return made
+
+
+def _event(rng: random.Random, name: str, user: str, number: int) -> dict[str, Any]:
+    at = format_instant(START_MS + number * STEP_MS)
+    event: dict[str, Any] = {
+        "type": name if name in ("page", "identify") else "track",
+        "messageId": f"ajs-next-{number:016x}-{rng.getrandbits(64):016x}",
+        "userId": user,
+        "anonymousId": f"{rng.getrandbits(64):016x}-a",
+        "timestamp": at,
+        "sentAt": at,
+        "context": {
+            "library": {"name": "analytics.js", "version": "2.1.0"},
+            "locale": "en-US",
+            "timezone": "Europe/Paris",
+            "ip": "203.0.113.7",
+            "userAgent": "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 Safari/605.1.15",
+            "page": {"path": f"/p/{rng.randrange(5000)}", "title": "A fine product", "url": "https://shop.example/p"},
+            "campaign": {"name": "spring", "source": "newsletter", "medium": "email"},
+        },
+    }
+    if name == "identify":
+        event["traits"] = {"plan": rng.choice(["free", "silver", "gold", "platinum"]), "city": "Oslo"}
+    elif name == "page":
+        event["properties"] = {"path": "/", "referrer": "https://search.example/", "title": "Home"}
+    else:
+        event["event"] = name
+        event["properties"] = {
+            "product_id": f"p{rng.randrange(5000)}",
+            "sku": f"SKU-{rng.randrange(5000)}",
+            "category": f"c{rng.randrange(12)}",
+            "brand": rng.choice(["Acme", "Globex", "Initech", "Umbrella"]),
+            "price": rng.randrange(100, 20_000) / 100,
+            "quantity": rng.randrange(1, 4),
+            "currency": "USD",
+        }
+    if name == "Order Completed":
+        event["properties"]["order_id"] = f"o{number}"
+        event["properties"]["revenue"] = rng.randrange(1000, 30_000) / 100
+    return event
