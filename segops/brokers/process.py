@@ -12,7 +12,8 @@ from pathlib import Path
 from segops.brokers.base import BrokerFailed
 from segops.brokers.network import LOOPBACK, serving_nodes, wait_for
 
-START_S = 60.0
+#: Generous: three Java programs may share two busy cores.
+START_S = 120.0
 STOP_S = 15.0
 _TAIL_BYTES = 1_500
 

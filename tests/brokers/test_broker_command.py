@@ -1,0 +1,43 @@
+"""``segops broker`` as a person runs it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from segops.brokers import obstacle
+from segops.brokers.network import free_ports, is_free, serving_nodes
+
+SEGOPS = [sys.executable, "-c", "from segops.cli import main; main()", "broker"]
+
+
+def test_help_tells_the_kinds_apart():
+    said = subprocess.run([*SEGOPS, "--help"], capture_output=True, text=True, check=True).stdout
+    assert all(word in said for word in ("docker", "jvm", "embedded", "Examples:"))
+
+
+def test_a_kind_that_cannot_be_had_is_the_users_mistake():
+    done = subprocess.run([*SEGOPS, "--kind", "embedded", "--brokers", "3"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "embedded: it has one broker only" in done.stderr
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("kind", ["jvm", "embedded"])
+def test_it_serves_until_it_is_told_to_stop(kind, number, tmp_path: Path):
+    if reason := obstacle(kind):
+        pytest.skip(f"{kind}: {reason}")
+    (port,) = free_ports(1)
+    command = [*SEGOPS, "--kind", kind, "--port", str(port), "--data-dir", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"SEGOPS_KAFKA_BOOTSTRAP_SERVERS=127.0.0.1:{port}\n"
+        assert serving_nodes(port)
+        process.send_signal(number)
+        assert process.wait(timeout=60) == 0
+    assert is_free(port)

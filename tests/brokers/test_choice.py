@@ -1,0 +1,114 @@
+"""What is decided about brokers without starting one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from segops.brokers import KINDS, BrokerFailed, BrokerUnavailable, LocalBroker, PassedOver, Request, choose
+from segops.brokers.base import KAFKA_VERSION
+from segops.brokers.choice import _first
+from segops.brokers.java import POM
+from segops.brokers.jvm import Placement, server_properties
+from segops.brokers.network import free_ports, is_free, serving_nodes
+
+ROOT = POM.parents[2]
+
+
+class Scripted:
+    """A kind of broker which does what the test says."""
+
+    def __init__(self, name: str, *, obstacle: str | None = None, failure: str | None = None) -> None:
+        self.name, self._obstacle, self._failure = name, obstacle, failure
+
+    def obstacle(self, request: Request) -> str | None:
+        return self._obstacle
+
+    def start(self, request: Request) -> LocalBroker:
+        if self._failure:
+            raise BrokerFailed(self._failure)
+        return LocalBroker(self.name, f"the {self.name} one", "127.0.0.1:1")
+
+
+def first(*kinds: Scripted) -> LocalBroker:
+    return _first(kinds, Request(Path()))
+
+
+def test_the_first_kind_that_works_is_taken_and_the_others_explained():
+    chosen = first(
+        Scripted("a", obstacle="not here"), Scripted("b", failure="it broke"), Scripted("c"), Scripted("d")
+    )
+    assert chosen.kind == "c"
+    assert chosen.passed_over == (PassedOver("a", "not here"), PassedOver("b", "it broke"))
+
+
+def test_without_any_broker_every_reason_is_given():
+    with pytest.raises(BrokerUnavailable) as error:
+        first(Scripted("a", obstacle="not here"), Scripted("b", failure="it broke"))
+    assert "a: not here" in str(error.value)
+    assert "b: it broke" in str(error.value)
+
+
+def test_a_preferred_kind_that_breaks_says_so_itself():
+    with pytest.raises(BrokerFailed, match="it broke"):
+        first(Scripted("only", failure="it broke"))
+
+
+def test_the_order_of_trust():
+    assert [kind.name for kind in KINDS] == ["own", "docker", "jvm", "embedded"]
+
+
+def test_a_users_own_broker_comes_first_and_is_left_alone():
+    with choose(bootstrap_servers="kafka.example:9092") as broker:
+        assert (broker.kind, broker.bootstrap_servers) == ("own", "kafka.example:9092")
+        assert (broker.nodes, broker.passed_over) == ((), ())
+
+
+@pytest.mark.parametrize(("wish", "said"), [({"prefer": "rabbit"}, "rabbit"), ({"brokers": 2}, "1 or 3")])
+def test_wishes_that_nothing_can_fulfil_are_refused(wish, said):
+    with pytest.raises(BrokerUnavailable, match=said):
+        choose(**wish)
+
+
+def test_no_obstacle_is_ever_raised():
+    for kind in KINDS:
+        for brokers in (1, 3):
+            assert kind.obstacle(Request(Path("/nowhere"), brokers)) != ""
+
+
+def test_a_cluster_replicates_what_it_keeps_and_listens_on_loopback():
+    places = [Placement(i, 9000 + i, 9100 + i, Path(f"node-{i}")) for i in (1, 2, 3)]
+    settings = server_properties(places[1], places)
+    assert settings["controller.quorum.voters"] == "1@127.0.0.1:9101,2@127.0.0.1:9102,3@127.0.0.1:9103"
+    assert settings["listeners"] == "PLAINTEXT://127.0.0.1:9002,CONTROLLER://127.0.0.1:9102"
+    assert settings["offsets.topic.replication.factor"] == "3"
+    assert settings["transaction.state.log.min.isr"] == "2"
+
+
+def test_a_single_broker_asks_for_no_replicas():
+    place = Placement(1, 9001, 9101, Path("node-1"))
+    settings = server_properties(place, [place])
+    assert {v for k, v in settings.items() if k.endswith(("replication.factor", "min.isr"))} == {"1"}
+
+
+def test_free_ports_are_different_and_free_and_nothing_serves_there():
+    ports = free_ports(5)
+    assert len({*ports}) == 5
+    assert all(is_free(port) for port in ports)
+    assert serving_nodes(ports[0]) == frozenset()
+
+
+def test_one_version_of_kafka_everywhere():
+    compose = yaml.safe_load((ROOT / "docker-compose.kafka.yml").read_text())
+    (pom_version,) = re.findall(r"<kafka\.version>(.*)</kafka\.version>", POM.read_text())
+    assert compose["services"]["kafka"]["image"] == f"apache/kafka:{KAFKA_VERSION}"
+    assert pom_version == KAFKA_VERSION
+
+
+def test_the_compose_file_publishes_on_loopback_only():
+    compose = yaml.safe_load((ROOT / "docker-compose.kafka.yml").read_text())
+    assert all(port.startswith("127.0.0.1:") for port in compose["services"]["kafka"]["ports"])
+    assert compose["services"]["kafka"]["healthcheck"]["test"][0] == "CMD"
