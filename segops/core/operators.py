@@ -180,6 +180,8 @@ def next_anniversary(date: str, zone: str, now_ms: int) -> int | None:
         return None
     place = ZoneInfo(zone)
     born = datetime.fromisoformat(date)
+    if not 400 < born.year < 9_600:  # its year does not matter, but near the ends no zone can be applied
+        born = born.replace(year=2_000 + born.year % 400)
     if len(date) > 10:
         born = (born if born.tzinfo else born.replace(tzinfo=UTC)).astimezone(place)
     year = datetime.fromtimestamp(now_ms // 1_000, place).year
