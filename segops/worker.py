@@ -18,12 +18,12 @@ import socket
 import sys
 import time
 import zlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from functools import partial
 from multiprocessing.process import BaseProcess
 from types import FrameType
-from typing import Final
+from typing import Final, NoReturn
 
 import uvloop
 from prometheus_client import CollectorRegistry
@@ -39,7 +39,7 @@ from segops.streaming.app import SegopsApp
 from segops.streaming.connections import Connections
 from segops.streaming.crash import CrashPoints
 from segops.streaming.definitions import follow
-from segops.streaming.pipeline import Parts
+from segops.streaming.opening import Parts
 from segops.streaming.recovery import Disk
 
 log = logging.getLogger(__name__)
@@ -82,9 +82,14 @@ def run(settings: Settings) -> int:
 
 async def _serve(settings: Settings) -> int:
     await topics.create(settings)
-    async with aclosing(follow(settings)) as definitions:
+    async with aclosing(_follow(settings)) as definitions:
         app = _build(settings, await anext(definitions))
         return await _run_app(app, definitions)
+
+
+async def _follow(settings: Settings) -> AsyncGenerator[list[Definition]]:
+    async for definitions in follow(settings):
+        yield definitions
 
 
 def _build(settings: Settings, definitions: Sequence[Definition]) -> SegopsApp:
@@ -138,17 +143,20 @@ def _settle_memory() -> None:
 
 async def _stop(app: SegopsApp, following: asyncio.Future[None]) -> int:
     following.cancel()
+    await asyncio.wait([following])
     try:
         async with asyncio.timeout(STOP_TIMEOUT_S):
             await app.stop()
     except TimeoutError:
         _die(SegopsError(f"it could not stop in good order within {STOP_TIMEOUT_S:.0f} s"))
+    except Exception as error:
+        _die(error)
     if app.failure.done():
         _die(app.failure.result())
     return 0
 
 
-def _die(error: BaseException) -> None:
+def _die(error: BaseException) -> NoReturn:
     """Leave at once: an orderly end would try to commit."""
     status = EXIT_USER if isinstance(error, UserError) else EXIT_FAILED
     reason = str(error) if isinstance(error, SegopsError) else f"{type(error).__name__}: {error}"

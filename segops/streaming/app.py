@@ -23,7 +23,8 @@ from segops.streaming.connections import (
     SESSION_TIMEOUT_MS,
     Connections,
 )
-from segops.streaming.pipeline import Parts, Pipeline
+from segops.streaming.opening import Parts
+from segops.streaming.pipeline import Pipeline
 from segops.streaming.tables import BatchTableManager, ProfilesTable
 from segops.streaming.transport import Batch, BatchConsumer, BatchTransport
 from segops.streaming.web import OwnPages, add_pages
@@ -138,17 +139,20 @@ class SegopsApp(faust.App):
             try:
                 await self.pipeline.use(Engine(SegmentSet(found)))
             except SegopsError as error:
-                log.error("new definitions are not used, the former stay in force: %s", error)  # noqa: TRY400
+                log.error("new definitions are not used, the former stay in force: %s", error)
 
     async def fail(self, error: BaseException) -> None:
         """Stop the process without committing anything more."""
-        self.pipeline.running = False
-        if not self.failure.done():
-            self.failure.set_result(error)
+        self._crash(error)
 
     async def crash(self, reason: BaseException) -> None:
         """Whatever crashes in Faust stops the process too."""
-        await self.fail(reason)
+        self._crash(reason)
+
+    def _crash(self, reason: BaseException) -> None:
+        self.pipeline.running = False
+        if not self.failure.done():
+            self.failure.set_result(reason)
 
     @property
     def ready(self) -> bool:

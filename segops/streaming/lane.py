@@ -6,7 +6,7 @@ that a checkpoint never sees half a batch.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -19,7 +19,7 @@ from segops.core.profile import Profile
 from segops.schemas.events import decode
 from segops.stores.base import ProfileStore, Write
 from segops.streaming.clock import PartitionClock
-from segops.streaming.profiles import Entry, Profiles
+from segops.streaming.profiles import Entry, Profiles, Scan
 from segops.streaming.records import Record, origin_of
 from segops.streaming.ticks import decode_tick, is_tick
 
@@ -103,7 +103,7 @@ class SegmentLane:
         self._engine = engine
         self._profiles = Profiles(store, self._new_profile, bound=bound)
         self._since_collect = 0
-        self._scan = _Scan(self._profiles) if store.meta(JUDGED_META) != engine.version.encode() else None
+        self._scan = Scan(self._profiles) if store.meta(JUDGED_META) != engine.version.encode() else None
         self._judged_meta_due = False
 
     def _new_profile(self, profile_id: str) -> Profile:
@@ -129,7 +129,7 @@ class SegmentLane:
         if engine.version == self._engine.version:
             return
         self._engine = engine
-        self._scan = _Scan(self._profiles)
+        self._scan = Scan(self._profiles)
 
     def process(self, records: Sequence[Record]) -> None:
         """Apply records in the order of the log. Records before ``offset`` are passed over."""
@@ -270,27 +270,6 @@ class SegmentLane:
     def close(self) -> None:
         """Let go of the store; what was not collected and written is gone."""
         self._store.close()
-
-
-class _Scan:
-    """All profiles once: those in memory as of now, then the store in slices.
-
-    What is in memory now and not yet stored would be missed by a walk through the store alone, if the
-    checkpoint wrote it behind the walker's back.
-    """
-
-    def __init__(self, profiles: Profiles) -> None:
-        self._profiles = profiles
-        self._cached = deque(profiles.cached_ids())
-        self._after: str | None = None
-
-    def take(self, limit: int) -> Sequence[str]:
-        if self._cached:
-            return [self._cached.popleft() for _ in range(min(limit, len(self._cached)))]
-        ids = self._profiles.stored_ids(self._after, limit)
-        if ids:
-            self._after = ids[-1]
-        return ids
 
 
 def _profile_ids(records: Iterable[Record], start: int) -> list[str]:

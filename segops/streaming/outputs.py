@@ -60,17 +60,17 @@ class Outputs:
         *,
         key: bytes | None,
         value: bytes | None,
-        headers: Headers = (),
+        headers: Headers | None = None,
         timestamp: int | None = None,
     ) -> None:
         """Add a record to (topic, partition). ``timestamp``: Kafka's, in ms; now when None."""
         builder = self._open.get(place)
         if builder is None:
             builder = self._open[place] = self._producer().create_batch()
-        if builder.append(timestamp=timestamp, key=key, value=value, headers=headers) is None:
+        if builder.append(timestamp=timestamp, key=key, value=value, headers=headers or []) is None:
             self._closed.append((place, builder))
             builder = self._open[place] = self._producer().create_batch()
-            builder.append(timestamp=timestamp, key=key, value=value, headers=headers)
+            builder.append(timestamp=timestamp, key=key, value=value, headers=headers or [])
 
     async def flush(self) -> None:
         """Hand over to the producer what was appended. Raises what a delivery failed with."""

@@ -8,57 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from functools import partial
-from typing import Final, Protocol
-
-from aiokafka import AIOKafkaConsumer
+from collections.abc import Iterable, Mapping
+from typing import Final
 
 from segops.config import Settings
 from segops.core.engine import Engine
-from segops.metrics import Metrics
-from segops.schemas.events import IdentityLimits, route
-from segops.stores.base import ProfileStore
-from segops.streaming.checkpoint import Checkpointer, Owned, Position, Positions, Topics, Ways
-from segops.streaming.clock import PartitionClock, wall_ms
-from segops.streaming.crash import CrashPoints
-from segops.streaming.lane import SegmentLane, Start
+from segops.streaming.checkpoint import Checkpointer
+from segops.streaming.clock import wall_ms
+from segops.streaming.lane import SegmentLane
+from segops.streaming.opening import Group, Opener, Parts, Place
 from segops.streaming.outlet import Gauges, KafkaOutlet, export_counts
-from segops.streaming.outputs import ChangePublisher, DeadLetters, Outputs, Producer
+from segops.streaming.outputs import Outputs
 from segops.streaming.records import Record
-from segops.streaming.recovery import Disk, Recovery
-from segops.streaming.resolve import Forwarding, SourceLane, read_watermark
+from segops.streaming.resolve import SourceLane
 from segops.streaming.ticks import TICK_HEADERS, wall_tick
-
-log = logging.getLogger(__name__)
 
 SLICE: Final = 200
 _IDLE_S: Final = 0.05
 _SEAL_TIMEOUT_S: Final = 25.0
-
-Place = tuple[str, int]
-
-
-class Group(Protocol):
-    """What the pipeline asks of the group's consumer."""
-
-    async def committed(self, places: Iterable[Place]) -> dict[Place, Position]: ...
-    async def commit_positions(self, positions: Positions) -> None: ...
-    async def beginnings(self, places: Iterable[Place]) -> dict[Place, int]: ...
-    async def at_end(self, place: Place) -> bool: ...
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What a pipeline is made of."""
-
-    metrics: Metrics
-    disk: Disk
-    changelog_consumer: Callable[[], AIOKafkaConsumer]
-    producer: Callable[[], Producer]
-    crash: CrashPoints
 
 
 class Pipeline:
@@ -71,36 +38,16 @@ class Pipeline:
         self.lanes: dict[int, SegmentLane] = {}
         self.sources: dict[int, SourceLane] = {}
         self.running = False
-        self.outputs = Outputs(parts.producer)
         self._parts = parts
+        self._opener = Opener(settings, parts, Outputs(parts.producer))
+        self.outputs = self._opener.outputs
         self._outlets: list[KafkaOutlet] = []
         self._gauges = Gauges(parts.metrics)
-        self._changelog = Outputs(parts.producer)
         self._checkpointer: Checkpointer | None = None
         self._recovering = asyncio.Lock()
         self._wanted = asyncio.Event()
         self._woken = asyncio.Event()
         self._eased = asyncio.Event()
-        self._forwarding, self._publisher, self._dead_letters = self._ways_out()
-
-    def _ways_out(self) -> tuple[Forwarding, ChangePublisher, DeadLetters]:
-        topics, engine = self.settings.topics, self.settings.engine
-        dead_letters = DeadLetters(self.outputs, topic=topics.dead_letters, partitions=topics.partitions)
-        limits = IdentityLimits(max_bytes=engine.max_event_bytes, max_ahead_ms=engine.max_event_ahead_ms)
-        forwarding = Forwarding(
-            route=partial(route, limits=limits),
-            outputs=self.outputs,
-            dead_letters=dead_letters,
-            places=[(topics.profile_events, number) for number in range(topics.partitions)],
-            event_clock=self.event_clock,
-        )
-        publisher = ChangePublisher(
-            self.outputs,
-            changes_topic=topics.membership_changes,
-            state_topic=topics.membership_state,
-            app_id=self.settings.worker.app_id,
-        )
-        return forwarding, publisher, dead_letters
 
     @property
     def event_clock(self) -> bool:
@@ -113,70 +60,11 @@ class Pipeline:
         """Restore the stores of these partitions and make their lanes, at what is committed."""
         async with self._recovering:
             self._close()
-            topics = self.settings.topics
-            places = [place for place in assigned if place[0] in (topics.events, topics.profile_events)]
-            committed = await self._starts(places, group)
-            partitions = sorted(number for topic, number in places if topic == topics.profile_events)
-            stores = await self._restore(partitions)
-            bound = self.settings.state.cache_profiles // max(1, len(partitions))
-            for number in partitions:
-                start = committed[topics.profile_events, number]
-                self.lanes[number] = self._new_lane(number, stores[number], start, bound)
-            for topic, number in places:
-                if topic == topics.events:
-                    self._add_source(number, committed[topic, number])
-            self._checkpointer = self._new_checkpointer(group, committed)
+            opened = await self._opener.open(assigned, group, self.engine)
+            self.lanes, self.sources, self._outlets = opened.lanes, opened.sources, opened.outlets
+            self._checkpointer = opened.checkpointer
             self.running = True
             self._woken.set()
-
-    async def _starts(self, places: list[Place], group: Group) -> dict[Place, Position]:
-        committed = await group.committed(places)
-        beginnings = await group.beginnings(places)
-        for place, position in committed.items():
-            if position.offset < beginnings[place]:
-                log.warning(
-                    "%s:%d: records %d to %d were deleted before they were read",
-                    *place, position.offset, beginnings[place] - 1,
-                )  # fmt: skip
-                committed[place] = Position(beginnings[place], position.metadata)
-        return {place: committed.get(place, Position(beginnings[place], "")) for place in places}
-
-    async def _restore(self, partitions: list[int]) -> dict[int, ProfileStore]:
-        parts, gauge = self._parts, self.metrics.partitions_recovering
-        recovery = Recovery(
-            self.settings.worker.changelog,
-            parts.disk,
-            parts.changelog_consumer,
-            crash=parts.crash,
-            restored=self.metrics.recovery_records.inc,
-        )
-        gauge.set(len(partitions))
-        try:
-            return await recovery.run(partitions)
-        finally:
-            gauge.set(0)
-
-    def _new_lane(self, number: int, store: ProfileStore, start: Position, bound: int) -> SegmentLane:
-        clock = PartitionClock(sources=self.settings.topics.partitions, by_events=self.event_clock)
-        if not clock.load(start.metadata) and start.metadata:
-            log.warning("partition %d: its clock was lost and starts anew", number)
-        outlet = KafkaOutlet(number, self._publisher, self._dead_letters, self.metrics)
-        self._outlets.append(outlet)
-        return SegmentLane(store, self.engine, start=Start(start.offset, clock), outlet=outlet, bound=bound)
-
-    def _add_source(self, number: int, start: Position) -> None:
-        watermark_ms = read_watermark(start.metadata)
-        self.sources[number] = SourceLane(
-            number, self._forwarding, offset=start.offset, watermark_ms=watermark_ms
-        )
-
-    def _new_checkpointer(self, group: Group, committed: Positions) -> Checkpointer:
-        topics = self.settings.topics
-        names = Topics(topics.events, topics.profile_events, self.settings.worker.changelog)
-        ways = Ways(self.outputs, self._changelog, group.commit_positions)
-        checkpointer = Checkpointer(names, Owned(self.lanes, self.sources), ways, self._parts.crash)
-        checkpointer.committed(committed)
-        return checkpointer
 
     def start_offsets(self) -> Mapping[Place, int]:
         """Where each owned partition goes on."""

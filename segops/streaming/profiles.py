@@ -180,3 +180,25 @@ class Profiles:
     def stored_ids(self, after: str | None, limit: int) -> Sequence[str]:
         """Ids in the store beyond ``after``, in key order."""
         return self._store.profile_ids(after, limit)
+
+
+class Scan:
+    """All profiles once: those in memory as of now, then the store in slices.
+
+    What is in memory now and not yet stored would be missed by a walk through the store alone, if the
+    checkpoint wrote it behind the walker's back.
+    """
+
+    def __init__(self, profiles: Profiles) -> None:
+        self._profiles = profiles
+        self._cached = deque(profiles.cached_ids())
+        self._after: str | None = None
+
+    def take(self, limit: int) -> Sequence[str]:
+        """The next ids, at most ``limit``; none when all were taken."""
+        if self._cached:
+            return [self._cached.popleft() for _ in range(min(limit, len(self._cached)))]
+        ids = self._profiles.stored_ids(self._after, limit)
+        if ids:
+            self._after = ids[-1]
+        return ids

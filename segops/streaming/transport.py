@@ -3,8 +3,7 @@
 Faust's own path costs about 100 µs per event (tasks, queues, acks); paid once per batch of hundreds of
 records it does not matter. What differs from Faust's aiokafka driver:
 
-- the aiokafka consumer lives in the main loop, not in a thread of its own: no hop per fetch, and a
-  process that cannot serve its loop cannot pretend to be alive either;
+- the aiokafka consumer lives in the main loop, not in a thread of its own (``loop_consumer``);
 - back-pressure is a number of batches per topic that may be under way;
 - a commit, whoever asks for it, is a checkpoint (see ``checkpoint``).
 """
@@ -14,23 +13,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
-from typing import Any, ClassVar, Final, NoReturn, cast
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, Final, cast
 
 import aiokafka
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.abc import ConsumerRebalanceListener
+from aiokafka import AIOKafkaProducer
 from aiokafka.errors import ConsumerStoppedError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
-from faust.transport.consumer import Consumer
 from faust.transport.drivers.aiokafka import Producer, Transport
 from faust.types import TP, ConsumerMessage
-from mode import Service
+from mode import Service, ServiceT
 
 from segops.streaming.checkpoint import Position, Positions
+from segops.streaming.loop_consumer import LoopConsumer
 from segops.streaming.records import Record
 
-BATCH_RECORDS: Final = 1_000
+BATCH_RECORDS: Final = 250
 BATCHES_UNDER_WAY: Final = 2
 
 _POLL_S = 0.2
@@ -49,52 +47,18 @@ class Batch:
         self.epoch = epoch
 
 
-class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
-    def __init__(self, consumer: BatchConsumer) -> None:
-        self._consumer = consumer
-
-    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> Awaitable[None]:
-        self._consumer.app.on_rebalance_start()  # at once, before anything is awaited
-        return self._consumer.on_partitions_revoked({TP(tp.topic, tp.partition) for tp in revoked})
-
-    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        await self._consumer.on_assigned({TP(tp.topic, tp.partition) for tp in assigned})
-
-
-class BatchConsumer(Consumer):
+class BatchConsumer(LoopConsumer):
     """The group's consumer: fetches batches, hands them to agents, commits by checkpoint."""
-
-    consumer_stopped_errors: ClassVar[tuple[type[BaseException], ...]] = (ConsumerStoppedError,)
-    app: Any
-    _client: AIOKafkaConsumer | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.epoch = 0
         self._under_way: Counter[str] = Counter()
         self._room = asyncio.Event()
-        self._listener = _Listener(self)
-
-    async def on_start(self) -> None:
-        """Connect."""
-        self._client = self.app.connections.group_consumer(self.app.assignor)
-        await self._client.start()
-
-    async def on_shutdown(self) -> None:
-        """Disconnect, after the last checkpoint."""
-        if self._client is not None:
-            await self._client.stop()
-
-    @property
-    def client(self) -> AIOKafkaConsumer:
-        """The aiokafka consumer. ConsumerStoppedError before the start."""
-        if self._client is None:
-            raise ConsumerStoppedError
-        return self._client
 
     # -- fetching ------------------------------------------------------------------------------
 
-    async def _drain_messages(self, fetcher: Service) -> None:
+    async def _drain_messages(self, fetcher: ServiceT) -> None:
         try:
             while not (self.should_stop or fetcher.should_stop):
                 if not self.flow_active:
@@ -185,10 +149,6 @@ class BatchConsumer(Consumer):
         self.epoch += 1
         self._under_way.clear()
 
-    async def subscribe(self, topics: Iterable[str]) -> None:
-        """Join the group for these topics."""
-        self.client.subscribe(topics=set(topics), listener=self._listener)
-
     async def committed(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], Position]:
         """What the group has committed of these partitions, with its metadata."""
         wanted = [TopicPartition(*place) for place in places]
@@ -223,7 +183,12 @@ class BatchConsumer(Consumer):
     async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
         """A checkpoint: all of Faust's ways to commit come through here."""
         self._forget_acks()
-        return cast("bool", await self.app.pipeline.checkpoint())
+        try:
+            taken = bool(await self.app.pipeline.checkpoint())
+        except Exception as error:
+            await self.app.fail(error)
+            raise
+        return bool(taken)
 
     async def wait_empty(self) -> None:
         """Before partitions go: stop the lanes, take a last checkpoint within the deadline."""
@@ -250,76 +215,6 @@ class BatchConsumer(Consumer):
     @Service.task
     async def _commit_livelock_detector(self) -> None:
         """The worker's own watchdog looks at progress."""
-
-    # -- what Faust asks a consumer ------------------------------------------------------------
-
-    def assignment(self) -> set[TP]:
-        """Partitions that the group gave us."""
-        return {TP(tp.topic, tp.partition) for tp in self.client.assignment()}
-
-    def highwater(self, tp: TP) -> int:
-        """The end of the log as last seen."""
-        return self.client.highwater(TopicPartition(*tp)) or 0
-
-    async def position(self, tp: TP) -> int | None:
-        """The next offset to be fetched."""
-        return cast("int", await self.client.position(TopicPartition(*tp)))
-
-    async def seek_to_committed(self) -> Mapping[TP, int]:
-        """Seek to the commits."""
-        return cast("Mapping[TP, int]", await self.client.seek_to_committed())
-
-    async def _seek(self, partition: TP, offset: int) -> None:
-        self.client.seek(TopicPartition(*partition), offset)
-
-    async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
-        """Seek these partitions."""
-        for tp, offset in partitions.items():
-            self.client.seek(TopicPartition(*tp), offset)
-
-    async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, int]:
-        """Where the logs begin."""
-        return await self.client.beginning_offsets([TopicPartition(*tp) for tp in partitions])
-
-    async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
-        """Where the logs end."""
-        return await self.client.end_offsets([TopicPartition(*tp) for tp in partitions])
-
-    def topic_partitions(self, topic: str) -> int | None:
-        """How many partitions the topic has, as far as is known."""
-        found = self.client._client.cluster.partitions_for_topic(topic)  # noqa: SLF001
-        return len(found) if found else None
-
-    def key_partition(self, topic: str, key: bytes | None, partition: int | None = None) -> int | None:
-        """Partitions are chosen by ``records.partition_of``, never here."""
-        return partition
-
-    async def create_topic(self, topic: str, partitions: int, replication: int, **kwargs: Any) -> None:
-        """Topics are made by ``segops.streaming.topics`` before the app starts."""
-
-    def close(self) -> None:
-        """Nothing to do before the shutdown."""
-
-    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        return _unused()
-
-    async def _getmany(self, active_partitions: Any, timeout: float) -> Any:  # noqa: ASYNC109
-        return _unused()
-
-    async def getmany(self, timeout: float) -> AsyncIterator[Any]:  # type: ignore[override] # noqa: ASYNC109
-        """Not used: see ``_drain_messages``."""
-        _unused()
-        yield  # pragma: no cover
-
-    def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
-        return _unused()
-
-    def _new_topicpartition(self, topic: str, partition: int) -> TP:
-        return TP(topic, partition)
-
-
-def _unused() -> NoReturn:
-    raise NotImplementedError("the batch lane does not come this way")
 
 
 class BatchProducer(Producer):

@@ -1,0 +1,268 @@
+"""A worker as a process of its own against a real broker, and what it should have said."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from segops.config import Settings, load
+from segops.core.engine import Engine
+from segops.core.profile import Profile
+from segops.core.segments import Definition, SegmentSet
+from segops.schemas.changes import encode_change
+from segops.schemas.events import decode, route
+from segops.schemas.segments import load as load_segments
+from segops.streaming import definitions, topics
+from segops.streaming.ticks import TICK_HEADERS
+
+START_MS = 1_760_000_000_000
+DAY_MS = 86_400_000
+DEADLINE_S = 60.0
+
+SEGMENTS = """
+version: 1
+segments:
+  - key: high-intent
+    name: High intent
+    when:
+      all:
+        - did: Product Viewed
+          count: {gte: 2}
+          within: 1h
+        - did_not: Order Completed
+          within: 1h
+  - key: buyers
+    name: Buyers
+    when:
+      did: Order Completed
+      within: 6h
+  - key: spenders
+    name: Spenders
+    when:
+      sum: total
+      of: Order Completed
+      within: 12h
+      is: {gte: 300}
+"""
+
+
+@dataclass
+class Sent:
+    """An event as it was sent."""
+
+    partition: int
+    value: bytes
+
+
+def shop(count: int, *, users: int, partitions: int, seed: int = 1, start_ms: int = START_MS) -> list[Sent]:
+    """A stream of events over a day, in order, each user's in one partition."""
+    dice = random.Random(seed)
+    step = DAY_MS // count
+    sent = []
+    for number in range(count):
+        user = dice.randrange(users)
+        moment = datetime.fromtimestamp((start_ms + number * step) / 1000, UTC)
+        event = {
+            "type": "track",
+            "event": dice.choice(["Product Viewed", "Product Viewed", "Page Seen", "Order Completed"]),
+            "userId": f"u{user}",
+            "messageId": f"m{seed}-{number}",
+            "timestamp": moment.isoformat(timespec="milliseconds"),
+            "properties": {"total": dice.randrange(200)},
+        }
+        sent.append(Sent(user % partitions, json.dumps(event).encode()))
+    return sent
+
+
+def oracle(sent: Iterable[Sent], wanted: list[Definition], final_ms: int) -> dict[str, dict[str, Any]]:
+    """The changes that these events must cause, by change id, from the engine alone."""
+    engine = Engine(SegmentSet(wanted))
+    profiles: dict[str, Profile] = {}
+    changes = []
+    for event in sent:
+        routed = route(event.value, now_ms=int(time.time() * 1000), default_time_ms=0)
+        profile = profiles.setdefault(routed.profile_id, engine.new_profile(routed.profile_id))
+        decoded = decode(event.value, time_ms=routed.time_ms, default_id="")
+        changes += engine.on_event(profile, decoded, clock_ms=0).changes
+    for profile in profiles.values():
+        changes += engine.on_timer(profile, clock_ms=final_ms).changes
+    return {change.change_id: comparable(encode_change(change, 0)) for change in changes}
+
+
+def comparable(value: bytes) -> dict[str, Any]:
+    """A published change without the wall clock in it."""
+    change: dict[str, Any] = json.loads(value)
+    del change["evaluated_at"]
+    return change
+
+
+@dataclass
+class Stack:
+    """One application on a broker: its settings, its workers, what it reads and writes."""
+
+    bootstrap_servers: str
+    name: str
+    folder: Path
+    partitions: int = 3
+    environment: dict[str, str] = field(default_factory=dict)
+    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.definitions: list[Definition] = []
+
+    @property
+    def settings(self) -> Settings:
+        """As the workers have them."""
+        return load(
+            kafka={"bootstrap_servers": self.bootstrap_servers},
+            topics={"prefix": self.name, "partitions": self.partitions},
+            worker={"app_id": self.name.rstrip(".")},
+        )
+
+    def publish(self, text: str = SEGMENTS) -> None:
+        """Make these segments the ones in force."""
+        file = self.folder / "segments.yaml"
+        file.write_text(text)
+        self.definitions = load_segments([file])
+        asyncio.run(self._publish())
+
+    async def _publish(self) -> None:
+        await topics.create(self.settings)
+        await definitions.publish(self.settings, self.definitions)
+
+    def start(self, *, number: int = 0, crash_at: str = "", processes: int = 1) -> subprocess.Popen[bytes]:
+        """Start a worker with its own folder and web port."""
+        environment = {
+            **{key: value for key, value in os.environ.items() if not key.startswith("SEGOPS_")},
+            "SEGOPS_KAFKA_BOOTSTRAP_SERVERS": self.bootstrap_servers,
+            "SEGOPS_TOPIC_PREFIX": self.name,
+            "SEGOPS_PARTITIONS": str(self.partitions),
+            "SEGOPS_APP_ID": self.name.rstrip("."),
+            "SEGOPS_DATA_DIR": str(self.data_dir(number)),
+            "SEGOPS_WEB_PORT": str(self.port(number)),
+            "SEGOPS_CLOCK": "event",
+            "SEGOPS_CHECKPOINT_MAX_RECORDS": "500",
+            "SEGOPS_CRASH_AT": crash_at,
+            **self.environment,
+        }
+        command = [sys.executable, "-c", "from segops.cli import main; main()", "worker"]
+        with (self.folder / f"worker-{number}.log").open("ab") as log:
+            worker = subprocess.Popen(
+                [*command, "--processes", str(processes)], env=environment, stdout=log, stderr=log
+            )
+        self.workers.append(worker)
+        return worker
+
+    def data_dir(self, number: int = 0) -> Path:
+        """Where worker ``number`` keeps its files."""
+        return self.folder / f"data-{number}"
+
+    def port(self, number: int = 0) -> int:
+        """The web port of worker ``number``."""
+        ports = self.__dict__.setdefault("_ports", {})
+        if number not in ports:
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                ports[number] = free.getsockname()[1]
+        return int(ports[number])
+
+    def stop(self) -> None:
+        """End all workers that still run."""
+        for worker in self.workers:
+            if worker.poll() is None:
+                worker.send_signal(signal.SIGTERM)
+        for worker in self.workers:
+            try:
+                worker.wait(40)
+            except subprocess.TimeoutExpired:
+                worker.kill()
+                worker.wait()
+        self.workers.clear()
+
+    def get(self, path: str, number: int = 0) -> tuple[int, str]:
+        """Status and body of a page; status 0 when nobody answers."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port(number)}{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+    def send(self, sent: Iterable[Sent], *, final_ms: int | None = None) -> None:
+        """Write raw events, then the tick that moves everyone on."""
+        asyncio.run(self._send(list(sent), final_ms))
+
+    async def _send(self, sent: list[Sent], final_ms: int | None) -> None:
+        producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap_servers, linger_ms=20)
+        await producer.start()
+        topic = self.settings.topics.events
+        deliveries = [await producer.send(topic, one.value, partition=one.partition) for one in sent]
+        await asyncio.gather(*deliveries)
+        if final_ms is not None:
+            tick = json.dumps({"watermark_ms": final_ms, "end": True}).encode()
+            for partition in range(self.partitions):
+                await producer.send_and_wait(topic, tick, partition=partition, headers=TICK_HEADERS)
+        await producer.stop()
+
+    def read(self, topic: str) -> list[Any]:
+        """Everything that a topic holds now."""
+        return asyncio.run(self._read(topic))
+
+    async def _read(self, topic: str) -> list[Any]:
+        consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap_servers, auto_offset_reset="earliest")
+        await consumer.start()
+        places = [TopicPartition(topic, number) for number in range(self.partitions)]
+        consumer.assign(places)
+        ends = await consumer.end_offsets(places)
+        records: list[Any] = []
+        while any([await consumer.position(place) < end for place, end in ends.items()]):
+            for found in (await consumer.getmany(timeout_ms=200)).values():
+                records += found
+        await consumer.stop()
+        return records
+
+    def changes(self) -> dict[str, dict[str, Any]]:
+        """The published changes, each change id once. A change id with two meanings fails."""
+        found: dict[str, dict[str, Any]] = {}
+        for record in self.read(self.settings.topics.membership_changes):
+            change = comparable(record.value)
+            assert found.setdefault(change["change_id"], change) == change
+        return found
+
+    def wait_for_changes(self, expected: dict[str, dict[str, Any]]) -> None:
+        """Until all expected changes are there; then they are all there is."""
+        wait_until(lambda: set(self.changes()) >= set(expected), f"{len(expected)} changes", self.diagnosis)
+        assert self.changes() == expected
+
+    def diagnosis(self) -> str:
+        """What to look at when something did not happen."""
+        logs = [path.read_text()[-2_000:] for path in sorted(self.folder.glob("*.log"))]
+        return "\n".join([f"changes so far: {len(self.changes())}", *logs])
+
+
+def wait_until(
+    fact: Callable[[], object], what: str, diagnosis: Callable[[], str] = str, deadline_s: float = DEADLINE_S
+) -> None:
+    """Look until ``fact`` holds."""
+    until = time.monotonic() + deadline_s
+    while not fact():
+        if time.monotonic() > until:
+            raise AssertionError(f"{what}: not within {deadline_s} s\n{diagnosis()}")
+        time.sleep(0.1)

@@ -1,0 +1,151 @@
+"""The worker end to end: a process against a real broker, held against the engine alone."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+
+import pytest
+
+from .kit import DAY_MS, START_MS, Sent, Stack, oracle, shop, wait_until
+
+pytestmark = pytest.mark.broker
+
+FINAL_MS = START_MS + 2 * DAY_MS
+
+
+def test_changes_are_what_the_engine_alone_says(stack: Stack) -> None:
+    stack.publish()
+    sent = shop(3_000, users=60, partitions=3)
+    stack.start()
+    stack.send(sent, final_ms=FINAL_MS)
+    expected = oracle(sent, stack.definitions, FINAL_MS)
+    assert len(expected) > 300
+    stack.wait_for_changes(expected)
+
+
+def test_state_topic_holds_the_latest_change_in_the_profile_s_partition(stack: Stack) -> None:
+    stack.publish()
+    sent = shop(600, users=20, partitions=3)
+    stack.start()
+    stack.send(sent, final_ms=FINAL_MS)
+    expected = oracle(sent, stack.definitions, FINAL_MS)
+    stack.wait_for_changes(expected)
+    changes = stack.read(stack.settings.topics.membership_changes)
+    partitions = {record.key: record.partition for record in changes}
+    states = stack.read(stack.settings.topics.membership_state)
+    assert len(states) == len(changes)
+    for record in states:
+        change = json.loads(record.value)
+        assert record.key == f"{change['profile_id']}|{change['segment_key']}".encode()
+        assert record.partition == partitions[change["profile_id"].encode()]
+        headers = dict(record.headers)
+        assert headers["ce_id"].decode() == change["change_id"]
+        assert headers["segops_version"].decode() == str(change["sequence"])
+        assert headers["ce_type"].decode() == f"segops.membership.{change['action']}"
+
+
+def test_a_restart_goes_on_where_the_worker_stopped(stack: Stack) -> None:
+    stack.publish()
+    sent = shop(2_000, users=40, partitions=3)
+    middle_ms = START_MS + DAY_MS // 2
+    stack.start()
+    stack.send(sent[:1_000], final_ms=middle_ms)
+    stack.wait_for_changes(oracle(sent[:1_000], stack.definitions, middle_ms))
+    stack.stop()
+    stack.send(sent[1_000:], final_ms=FINAL_MS)
+    stack.start()
+    stack.wait_for_changes(oracle(sent, stack.definitions, FINAL_MS))
+    assert len(stack.read(stack.settings.topics.membership_changes)) == len(stack.changes())
+
+
+@pytest.mark.parametrize("point", ["cp1:3", "cp2:2", "cp3:2", "cp4:2", "cp5:2"])
+def test_a_kill_at_any_point_changes_nothing(stack: Stack, point: str) -> None:
+    stack.publish()
+    sent = shop(3_000, users=60, partitions=3)
+    stack.send(sent, final_ms=FINAL_MS)
+    assert stack.start(crash_at=point).wait(60) == 137
+    stack.start()
+    stack.wait_for_changes(oracle(sent, stack.definitions, FINAL_MS))
+
+
+def test_a_lost_store_is_rebuilt_even_when_killed_on_the_way(stack: Stack) -> None:
+    stack.publish()
+    sent = shop(2_000, users=40, partitions=3)
+    middle_ms = START_MS + DAY_MS // 2
+    stack.start()
+    stack.send(sent[:1_000], final_ms=middle_ms)
+    stack.wait_for_changes(oracle(sent[:1_000], stack.definitions, middle_ms))
+    stack.stop()
+    shutil.rmtree(stack.data_dir())
+    assert stack.start(crash_at="cp6:2").wait(60) == 137
+    stack.send(sent[1_000:], final_ms=FINAL_MS)
+    stack.start()
+    stack.wait_for_changes(oracle(sent, stack.definitions, FINAL_MS))
+    restored = re.search(r"^segops_recovery_records_total (\S+)", stack.get("/metrics")[1], re.MULTILINE)
+    assert restored is not None and float(restored[1]) > 0
+
+
+def test_bad_input_is_put_aside_with_the_reason_and_stops_nothing(stack: Stack) -> None:
+    stack.publish()
+    good = shop(300, users=10, partitions=3)
+    bad = [b"", b"{", b"\xff\xfe", b"[]", b'{"type":"track"}', b"null"]
+    stack.start()
+    stack.send([*good[:150], *(Sent(1, value) for value in bad), *good[150:]], final_ms=FINAL_MS)
+    stack.wait_for_changes(oracle(good, stack.definitions, FINAL_MS))
+    letters = stack.read(stack.settings.topics.dead_letters)
+    assert sorted(letter.value or b"" for letter in letters) == sorted(bad)
+    for letter in letters:
+        headers = dict(letter.headers)
+        assert headers["segops-reason"] and headers["segops-detail"]
+        assert headers["segops-origin"].startswith(f"{stack.settings.topics.events}:1:".encode())
+
+
+def test_a_worker_is_ready_once_it_has_its_partitions(stack: Stack) -> None:
+    stack.publish()
+    stack.start()
+    wait_until(lambda: stack.get("/readyz")[0] == 200, "ready", stack.diagnosis)
+    assert stack.get("/healthz")[0] == 200
+    assert "segops_partition_clock_seconds" in stack.get("/metrics")[1]
+    assert stack.get("/")[0] == 404
+
+
+def test_two_workers_share_the_partitions(stack: Stack) -> None:
+    stack.publish()
+    sent = shop(2_000, users=40, partitions=3)
+    stack.start(number=0)
+    wait_until(lambda: stack.get("/readyz", 0)[0] == 200, "first ready", stack.diagnosis)
+    stack.send(sent[:1_000])
+    stack.start(number=1)
+    wait_until(lambda: len(_owned(stack, 0)) + len(_owned(stack, 1)) == 3 and _owned(stack, 1), "shared")
+    stack.send(sent[1_000:], final_ms=FINAL_MS)
+    stack.wait_for_changes(oracle(sent, stack.definitions, FINAL_MS))
+    assert _owned(stack, 0) | _owned(stack, 1) == {"0", "1", "2"}
+
+
+def _owned(stack: Stack, number: int) -> set[str]:
+    if stack.get("/readyz", number)[0] != 200:
+        return set()
+    return set(
+        re.findall(r'segops_partition_clock_seconds\{partition="(\d+)"\}', stack.get("/metrics", number)[1])
+    )
+
+
+def test_new_definitions_reach_every_profile(stack: Stack) -> None:
+    stack.publish()
+    sent = shop(600, users=30, partitions=3)
+    middle_ms = START_MS + DAY_MS
+    stack.start()
+    stack.send(sent, final_ms=middle_ms)
+    stack.wait_for_changes(oracle(sent, stack.definitions, middle_ms))
+    more = "  - key: everyone\n    name: Everyone\n    when:\n      known_for: 1ms\n"
+    before = set(stack.changes())
+    from .kit import SEGMENTS
+
+    stack.publish(SEGMENTS.rstrip() + "\n" + more)
+    wait_until(lambda: len(set(stack.changes()) - before) == 30, "30 new members", stack.diagnosis)
+    fresh = [change for key, change in stack.changes().items() if key not in before]
+    assert {change["segment_key"] for change in fresh} == {"everyone"}
+    assert {change["reason"] for change in fresh} == {"definition"}
+    wait_until(lambda: 'segops_segment_members{segment="everyone"} 30.0' in stack.get("/metrics")[1], "sizes")
