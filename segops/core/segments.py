@@ -77,7 +77,10 @@ class Watch(msgspec.Struct, frozen=True):
 
 
 class SegmentSet:
-    """Segments in the order of judging: those that others refer to first, else as given.
+    """Segments in the order of judging: those that others refer to first, else by key.
+
+    The order does not depend on how they are given: it decides the sequence of the changes of one instant,
+    and whoever judges by the same segments must number them alike.
 
     Raises DefinitionError for a reference to no segment, a cycle (with its path) and a key given twice.
 
@@ -136,7 +139,7 @@ def _ordered(definitions: list[Definition]) -> list[Definition]:
     if issues:
         raise DefinitionError(issues)
     done: dict[str, Definition] = {}
-    for definition in definitions:
+    for definition in sorted(definitions, key=lambda definition: definition.key):
         _visit(definition, by_key, done, [])
     return list(done.values())
 
@@ -162,7 +165,7 @@ def _visit(
         raise DefinitionError(
             [Issue(definition.source, f"{definition.key}.when", f"in_segment is a cycle: {cycle}")]
         )
-    for key in references(definition.when):
+    for key in sorted(references(definition.when)):
         _visit(by_key[key], by_key, done, [*path, definition.key])
     done[definition.key] = definition
 
