@@ -1,0 +1,98 @@
+"""What a subscriber sees: every membership change, and the compacted state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from segops.config import Settings
+from segops.core.events import Change
+from segops.schemas.changes import decode_change
+from segops.streaming.client import running_consumer
+
+_POLL_MS: Final = 200
+_MAX_RECORDS: Final = 2_000
+
+
+class Audience:
+    """Reads ``membership.changes`` from its beginning, and keeps each change once, by its ``change_id``.
+
+    ``duplicates`` counts those that came again, ``conflicts`` those that came again and were different.
+    """
+
+    def __init__(
+        self, settings: Settings, consumer: AIOKafkaConsumer, on_change: Callable[[Change], None]
+    ) -> None:
+        self.changes: dict[str, Change] = {}
+        self.duplicates = 0
+        self.conflicts: list[tuple[Change, Change]] = []
+        self._consumer = consumer
+        self._on_change = on_change
+        topics = settings.topics
+        self._places = _places(topics.membership_changes, topics.partitions)
+
+    async def listen(self) -> None:
+        """Take in changes as they come, without end."""
+        self._consumer.assign(self._places)
+        await self._consumer.seek_to_beginning(*self._places)
+        while True:
+            await self._take()
+
+    async def _take(self) -> None:
+        found = await self._consumer.getmany(timeout_ms=_POLL_MS, max_records=_MAX_RECORDS)
+        for records in found.values():
+            for record in records:
+                self.note(decode_change(record.value))
+
+    def note(self, change: Change) -> None:
+        """Take in one change."""
+        former = self.changes.setdefault(change.change_id, change)
+        if former is change:
+            self._on_change(change)
+            return
+        self.duplicates += 1
+        if not same(former, change):
+            self.conflicts.append((former, change))
+
+    async def catch_up(self) -> None:
+        """Read on to the topic's end of now. ``listen`` must have stopped."""
+        ends: Mapping[TopicPartition, int] = await self._consumer.end_offsets(self._places)
+        while [place for place in self._places if await self._consumer.position(place) < ends[place]]:
+            await self._take()
+
+
+async def read_state(settings: Settings) -> dict[bytes, Change]:
+    """``membership.state`` as it is now: the latest row of each ``profile|segment``."""
+    places = _places(settings.topics.membership_state, settings.topics.partitions)
+    rows: dict[bytes, Change] = {}
+    async with running_consumer(settings.kafka, isolation_level="read_committed") as consumer:
+        consumer.assign(places)
+        await consumer.seek_to_beginning(*places)
+        ends: Mapping[TopicPartition, int] = await consumer.end_offsets(places)
+        while [place for place in places if await consumer.position(place) < ends[place]]:
+            found = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_MAX_RECORDS)
+            for record in (record for records in found.values() for record in records):
+                if record.value is None:
+                    rows.pop(record.key, None)
+                else:
+                    rows[record.key] = decode_change(record.value)
+    return rows
+
+
+def same(one: Change, other: Change) -> bool:
+    """Whether two changes agree in everything but when they were worked off."""
+    return not differing(one, other)
+
+
+def differing(one: Change, other: Change) -> list[str]:
+    """The fields in which two changes differ, ``evaluated_at`` left out."""
+    fields = Change.__struct_fields__
+    return [
+        field for field in fields if field != "evaluated_at" and getattr(one, field) != getattr(other, field)
+    ]
+
+
+def _places(topic: str, count: int) -> list[TopicPartition]:
+    return [TopicPartition(topic, number) for number in range(count)]

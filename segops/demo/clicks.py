@@ -1,0 +1,97 @@
+"""A shop's clickstream as calls of the Segment spec, moved into the time of the purchase history.
+
+Visitors are anonymous. What they look at becomes the names that Segment's e-commerce spec gives it; before
+a visitor's first step stands an ``identify`` with where he came from, which becomes his traits.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from segops.core.errors import UserError
+from segops.core.values import datetime_ms
+from segops.demo.moments import Moment, moment
+from segops.demo.wheels import data_file
+
+#: The log's first day, Thursday 2024-01-04, becomes Thursday 1997-09-04: whole weeks keep the weekdays.
+SHIFT_MS: Final = 9_618 * 86_400_000
+
+#: Step in the log -> the type of call and its name.
+CALLS: Final[Mapping[str, tuple[str, str]]] = {
+    "home": ("page", "Home"),
+    "account_page": ("page", "Account"),
+    "review_page": ("page", "Reviews"),
+    "error_page": ("page", "Error"),
+    "promo_page": ("track", "Promotion Viewed"),
+    "catalog": ("track", "Product List Viewed"),
+    "search": ("track", "Products Searched"),
+    "filter_results": ("track", "Product List Filtered"),
+    "product_view": ("track", "Product Viewed"),
+    "compare": ("track", "Products Compared"),
+    "wishlist_add": ("track", "Product Added to Wishlist"),
+    "add_to_cart": ("track", "Product Added"),
+    "cart": ("track", "Cart Viewed"),
+    "shipping_details": ("track", "Checkout Started"),
+    "payment_details": ("track", "Payment Info Entered"),
+    "payment_error": ("track", "Payment Failed"),
+    "checkout_bug": ("track", "Checkout Failed"),
+    "purchase": ("track", "Order Completed"),
+    "support_chat": ("track", "Support Chat Started"),
+}
+
+
+def clicks_file() -> Path:
+    """Where the clickstream lies. Raises UserError when it is not installed."""
+    return data_file("retentioneering", "ecom.csv.gz")
+
+
+def read_clicks(path: Path) -> Iterator[Moment]:
+    """Every step in the log, in its order. Raises UserError for a row that is none."""
+    with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
+        yield from clicks(csv.DictReader(file))
+
+
+def clicks(rows: Iterable[Mapping[str, str]]) -> Iterator[Moment]:
+    """The steps in rows of the log, each visitor's first one preceded by an ``identify``.
+
+    Raises UserError for a row that is none.
+    """
+    known: set[str] = set()
+    for number, row in enumerate(rows, 1):
+        try:
+            time_ms = _instant_ms(row["timestamp"]) - SHIFT_MS
+            if row["user_id"] not in known:
+                known.add(row["user_id"])
+                yield _identify(time_ms - 1, row)
+            yield _step(number, time_ms, row)
+        except (KeyError, ValueError) as error:
+            raise UserError(f"row {number} of the clickstream is none: {error!r}") from None
+
+
+def _identify(time_ms: int, row: Mapping[str, str]) -> Moment:
+    visitor = row["user_id"]
+    traits = {"acquisition_channel": row["acquisition_channel"], "cohort": row["user_cohort"]}
+    call = {"type": "identify", "anonymousId": visitor, "traits": traits}
+    return moment(time_ms, f"shop-{visitor}", visitor, call)
+
+
+def _step(number: int, time_ms: int, row: Mapping[str, str]) -> Moment:
+    kind, name = CALLS[row["event"]]
+    visitor = row["user_id"]
+    properties = {
+        "session_id": row["session_id"],
+        "platform": row["platform"],
+        "lifecycle": row["user_lifecycle"],
+    }
+    call: dict[str, Any] = {"type": kind, "event" if kind == "track" else "name": name}
+    call |= {"anonymousId": visitor, "properties": properties}
+    return moment(time_ms, f"shop-{number:05d}", visitor, call)
+
+
+def _instant_ms(written: str) -> int:
+    return datetime_ms(datetime.fromisoformat(written).replace(tzinfo=UTC))

@@ -1,0 +1,78 @@
+"""Sends the history to the events topic, and lets time pass afterwards; every delivery is checked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+from segops.config import Settings
+from segops.core.errors import SegopsError
+from segops.demo.history import History
+from segops.streaming.client import running_producer
+from segops.streaming.load import Loader
+from segops.streaming.topics import partition_counts
+
+_PRODUCER: Final = {"linger_ms": 5, "max_batch_size": 256 * 1024, "compression_type": "lz4"}
+_SLICES_PER_SECOND: Final = 20
+_UNPACED_SLICE: Final = 1_000
+_STEPS: Final = 40
+_STEP_S: Final = 0.15
+
+
+class Feeder:
+    """``sent`` counts the events handed over; ``rate`` is how many a second at most, 0: no bound."""
+
+    def __init__(self, loader: Loader, history: History, *, rate: float) -> None:
+        self.sent = 0
+        self._loader = loader
+        self._history = history
+        self._rate = rate
+
+    async def events(self) -> None:
+        """Send all events. Raises SegopsError when the broker did not take every one."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        for lines in self._slices():
+            await self._loader.send(lines)
+            self.sent += len(lines)
+            ahead_s = started + self.sent / self._rate - loop.time() if self._rate else 0.0
+            await asyncio.sleep(max(0.0, ahead_s))
+        await self._loader.settle()
+        self._refuse_losses()
+
+    def _slices(self) -> Iterator[Sequence[bytes]]:
+        size = max(1, int(self._rate / _SLICES_PER_SECOND)) if self._rate else _UNPACED_SLICE
+        moments = self._history.moments
+        for at in range(0, len(moments), size):
+            yield [moment.line for moment in moments[at : at + size]]
+
+    async def time(self) -> None:
+        """Say that the events are over, and move time on to the end of the history.
+
+        One step would do; many can be watched. Raises SegopsError like ``events``.
+        """
+        for instant_ms in self._instants():
+            await self._loader.final_tick(instant_ms)
+            self._refuse_losses()
+            await asyncio.sleep(_STEP_S if self._rate else 0)
+
+    def _instants(self) -> Iterator[int]:
+        last_ms, final_ms = self._history.last_ms, self._history.final_ms
+        for step in range(1, _STEPS + 1):
+            yield last_ms + (final_ms - last_ms) * step // _STEPS
+
+    def _refuse_losses(self) -> None:
+        deliveries = self._loader.deliveries
+        if deliveries.failed:
+            raise SegopsError(f"{deliveries.failed:,} records were not delivered: {deliveries.first_error}")
+
+
+@asynccontextmanager
+async def feeder(settings: Settings, history: History, *, rate: float) -> AsyncIterator[Feeder]:
+    """A feeder of the events topic. UserError when no broker can be reached."""
+    topic = settings.topics.events
+    (partitions,) = (await partition_counts(settings.kafka, [topic])).values()
+    async with running_producer(settings.kafka, **_PRODUCER) as producer:
+        yield Feeder(Loader(producer, topic, partitions), history, rate=rate)

@@ -1,0 +1,68 @@
+"""The demo's whole input: purchases and clicks, in the order in which they happened."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from itertools import accumulate, chain
+from typing import Final
+from zlib import crc32
+
+import msgspec
+
+from segops.core.errors import UserError
+from segops.demo.clicks import clicks_file, read_clicks
+from segops.demo.moments import Moment
+from segops.demo.purchases import purchases_file, read_purchases
+
+#: How far time goes on after the last event, so that it can be seen how people leave because of it.
+AFTERWARDS_MS: Final = 120 * 86_400_000
+
+
+class History(msgspec.Struct, frozen=True):
+    """Events in the order of time; ``final_ms`` is where time stops."""
+
+    moments: list[Moment]
+    people: int
+
+    @property
+    def first_ms(self) -> int:
+        """When the first event happened."""
+        return self.moments[0].time_ms
+
+    @property
+    def last_ms(self) -> int:
+        """When the last event happened."""
+        return self.moments[-1].time_ms
+
+    @property
+    def final_ms(self) -> int:
+        """Where time stops."""
+        return self.last_ms + AFTERWARDS_MS
+
+
+def read_history(limit: int | None = None) -> History:
+    """All there is, or ``limit`` events of it: those of whole customers, over the whole time.
+
+    Raises UserError when the data is not installed.
+    """
+    both = chain(read_purchases(purchases_file()), read_clicks(clicks_file()))
+    return arrange(both, limit)
+
+
+def arrange(found: Iterable[Moment], limit: int | None = None) -> History:
+    """Order moments by time. Customers are chosen by a hash; only the last one's events may be cut short."""
+    moments = sorted(found)
+    if limit is not None:
+        moments = _some(moments, limit)
+    if not moments:
+        raise UserError("no events at all: nothing can be shown")
+    return History(moments, len({moment.person for moment in moments}))
+
+
+def _some(moments: list[Moment], limit: int) -> list[Moment]:
+    counts = Counter(moment.person for moment in moments)
+    people = sorted(counts, key=lambda person: (crc32(person.encode()), person))
+    before = accumulate((counts[person] for person in people), initial=0)
+    chosen = {person for person, already in zip(people, before, strict=False) if already < limit}
+    return [moment for moment in moments if moment.person in chosen][:limit]

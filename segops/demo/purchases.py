@@ -1,0 +1,78 @@
+"""CDNOW's purchase history as ``Order Completed`` events.
+
+A line of the file is a customer, a day, a number of CDs and an amount in dollars. It has no time of day, so
+each customer's day gets one between 08:00 and 20:00 UTC that follows from customer and day alone, and
+several purchases of one day follow each other by seven minutes, in the order of the file.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+from zlib import crc32
+
+from segops.core.errors import UserError
+from segops.core.values import datetime_ms
+from segops.demo.moments import Moment, moment
+from segops.demo.wheels import data_file
+
+_OPENS_MS: Final = 8 * 3_600_000
+_OPEN_FOR_MS: Final = 12 * 3_600_000
+_APART_MS: Final = 7 * 60_000
+
+
+def purchases_file() -> Path:
+    """Where the history lies. Raises UserError when it is not installed."""
+    return data_file("lifetimes", "CDNOW_master.txt")
+
+
+def read_purchases(path: Path) -> Iterator[Moment]:
+    """Every purchase in the file, in its order. Raises UserError for a line that is none."""
+    with path.open(encoding="ascii") as file:
+        next(file, None)  # the names of the columns
+        yield from purchases(file)
+
+
+def purchases(lines: Iterable[str]) -> Iterator[Moment]:
+    """The purchases in lines without the heading.
+
+    >>> [order] = purchases(["00001 19970101  1   11.77"])
+    >>> order.message_id, order.person
+    ('cdnow-00001', 'c00001')
+
+    Raises UserError for a line that is none.
+    """
+    that_day: Counter[tuple[str, str]] = Counter()
+    for number, line in enumerate(lines, 1):
+        try:
+            customer, day, quantity, amount = line.split()
+            time_ms = _day_ms(day) + _time_of_day_ms(customer, day, that_day[customer, day])
+            yield _order(number, time_ms, customer, int(quantity), float(amount))
+        except ValueError as error:
+            raise UserError(f"purchase {number}: {line.strip()!r} is none: {error}") from None
+        that_day[customer, day] += 1
+
+
+def _order(number: int, time_ms: int, customer: str, quantity: int, amount: float) -> Moment:
+    properties = {
+        "order_id": f"order-{number:05d}",
+        "revenue": amount,
+        "currency": "USD",
+        "quantity": quantity,
+    }
+    person = f"c{customer}"
+    call = {"type": "track", "event": "Order Completed", "userId": person, "properties": properties}
+    return moment(time_ms, f"cdnow-{number:05d}", person, call)
+
+
+@lru_cache(maxsize=1_000)
+def _day_ms(day: str) -> int:
+    return datetime_ms(datetime.strptime(day, "%Y%m%d").replace(tzinfo=UTC))
+
+
+def _time_of_day_ms(customer: str, day: str, earlier: int) -> int:
+    return _OPENS_MS + crc32(f"{customer}|{day}".encode()) % _OPEN_FOR_MS + earlier * _APART_MS

@@ -1,0 +1,183 @@
+"""The demo from an empty folder to an exit status: starts everything, plays, reports, clears up."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from time import sleep
+from types import FrameType
+from typing import Final
+
+from rich.console import Console
+
+from segops.brokers import LocalBroker, choose
+from segops.brokers.network import free_ports, is_free
+from segops.core.errors import UserError
+from segops.core.values import format_instant
+from segops.demo.children import Child
+from segops.demo.history import History, read_history
+from segops.demo.options import Options
+from segops.demo.play import Cast, Outcome, Play
+from segops.demo.report import how_to_look, summary
+from segops.demo.scene import Scene
+from segops.demo.screen import screen
+from segops.demo.stage import SEGMENTS, Stage, set_stage
+from segops.streaming import topics
+from segops.streaming.client import running_admin
+from segops.streaming.definitions import publish
+
+_KEEP_LOOK_S: Final = 0.5
+#: What an earlier run may have left in a folder.
+_PARTS: Final = ("broker", "worker", "events.jsonl", "expected.jsonl", "worker.log", "replay.log")
+
+
+def run(options: Options, console: Console) -> int:
+    """Run the demo; its exit status: 0 when everything was as it must be, 1 when not.
+
+    Raises UserError when the data or the broker cannot be had, SegopsError when a part of it fails, and
+    KeyboardInterrupt for SIGINT and SIGTERM. Whatever was started has ended then.
+    """
+    history = read_history(options.limit)
+    with _interruptible(), ExitStack() as things:
+        folder = things.enter_context(_folder(options.folder))
+        console.print(_welcome(history), soft_wrap=True, highlight=False)
+        broker = things.enter_context(_broker(options, folder))
+        console.print(f"broker: {broker.name} at {broker.bootstrap_servers}", soft_wrap=True, highlight=False)
+        stage, cast = _set_up(options, history, folder, broker, things)
+        outcome, scene = _play(stage, history, cast, console, rate=options.rate)
+        console.print(summary(outcome, scene, history), soft_wrap=True, highlight=False, markup=False)
+        if options.keep:
+            console.print(how_to_look(stage, cast), soft_wrap=True, highlight=False, markup=False)
+            _stay(cast.worker)
+    return 1 if outcome.differences else 0
+
+
+def _welcome(history: History) -> str:
+    first, last = (format_instant(ms)[:10] for ms in (history.first_ms, history.last_ms))
+    return (
+        f"{len(history.moments):,} events of {history.people:,} customers, {first} to {last}: "
+        "the purchases of CDNOW and the clicks of a shop"
+    )
+
+
+@contextmanager
+def _folder(wanted: Path | None) -> Iterator[Path]:
+    """The folder asked for, emptied of an earlier run and kept, or a temporary one, removed."""
+    if wanted is None:
+        with tempfile.TemporaryDirectory(prefix="segops-demo-", ignore_cleanup_errors=True) as name:
+            yield Path(name)
+        return
+    for part in _PARTS:
+        _remove(wanted / part)
+    wanted.mkdir(parents=True, exist_ok=True)
+    yield wanted.resolve()
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _broker(options: Options, folder: Path) -> LocalBroker:
+    return choose(folder / "broker", prefer=options.broker, bootstrap_servers=options.bootstrap_servers)
+
+
+def _set_up(
+    options: Options, history: History, folder: Path, broker: LocalBroker, things: ExitStack
+) -> tuple[Stage, Cast]:
+    ports = _ports(options.processes)
+    stage = set_stage(options, folder, broker, web_port=ports[0])
+    _write(stage.events_file, history)
+    asyncio.run(_prepare(stage))
+    if broker.kind == "own":
+        things.callback(lambda: asyncio.run(_remove_topics(stage)))
+    worker = things.enter_context(_worker(stage, options.processes))
+    oracle = things.enter_context(_oracle(stage, history))
+    return stage, Cast(worker, oracle, ports)
+
+
+def _ports(count: int) -> Sequence[int]:
+    for first in free_ports(20):
+        if all(is_free(first + index) for index in range(count)):
+            return range(first, first + count)
+    raise UserError(f"no {count} free ports in a row")
+
+
+def _write(path: Path, history: History) -> None:
+    try:
+        path.write_bytes(b"".join(moment.line + b"\n" for moment in history.moments))
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from error
+
+
+async def _prepare(stage: Stage) -> None:
+    await topics.create(stage.settings)
+    await publish(stage.settings, stage.definitions)
+
+
+async def _remove_topics(stage: Stage) -> None:
+    async with running_admin(stage.settings.kafka) as admin:
+        await admin.delete_topics([spec.name for spec in topics.topic_specs(stage.settings)])
+
+
+def _worker(stage: Stage, processes: int) -> Child:
+    arguments = ("worker", "--clock", "event", "--processes", str(processes))
+    return Child(*arguments, environment=stage.environment, log=stage.folder / "worker.log")
+
+
+def _oracle(stage: Stage, history: History) -> Child:
+    """``segops replay`` over the same input, which needs no Kafka: what must come out."""
+    until = format_instant(history.final_ms)
+    arguments = (
+        "--segments",
+        str(SEGMENTS),
+        "--events",
+        str(stage.events_file),
+        "--until",
+        until,
+        "--strict",
+    )
+    log = stage.folder / "replay.log"
+    return Child("replay", *arguments, environment={}, log=log, out=stage.expected_file)
+
+
+def _play(
+    stage: Stage, history: History, cast: Cast, console: Console, *, rate: float
+) -> tuple[Outcome, Scene]:
+    with screen(console) as view:
+        play = Play(stage, history, cast, view)
+        return asyncio.run(play.run(rate=rate)), play.scene
+
+
+def _stay(worker: Child) -> None:
+    try:
+        while not worker.ended():
+            sleep(_KEEP_LOOK_S)
+    except KeyboardInterrupt:
+        return
+    worker.check()
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM ends us as Ctrl-C does, and Ctrl-C also where a shell has started us in the background."""
+    former = {
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, _interrupt),
+    }
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    signal.raise_signal(signal.SIGINT)

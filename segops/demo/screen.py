@@ -1,0 +1,169 @@
+"""The live view: drawn over itself on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from time import monotonic
+from typing import Final, Protocol
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from segops.core.events import Change
+from segops.core.values import format_instant
+from segops.demo.scene import Scene, Segment
+
+_BLOCKS: Final = "▁▂▃▄▅▆▇█"
+_CURVE_WIDTH: Final = 24
+_PLAIN_EVERY_S: Final = 2.0
+_FRAMES_PER_SECOND: Final = 8
+#: Lines of the view other than segments and changes.
+_FIXED_LINES: Final = 8
+
+
+class Screen(Protocol):
+    """Shows scenes."""
+
+    def show(self, scene: Scene) -> None:
+        """Show the scene as it is now."""
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+
+
+@contextmanager
+def screen(console: Console) -> Iterator[Screen]:
+    """What suits the console: a live view on a terminal, plain lines elsewhere."""
+    if not console.is_terminal:
+        yield PlainScreen(console)
+        return
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        yield LiveScreen(live)
+
+
+class PlainScreen:
+    """A line every two seconds."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._next_at = 0.0
+
+    def show(self, scene: Scene) -> None:
+        """Print a line if it is time for one."""
+        if monotonic() >= self._next_at:
+            self._next_at = monotonic() + _PLAIN_EVERY_S
+            self._console.print(plain_line(scene), soft_wrap=True, highlight=False)
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        self._console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+
+class LiveScreen:
+    """Eight frames a second."""
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+        self._next_at = 0.0
+
+    def show(self, scene: Scene) -> None:
+        """Draw a frame if it is time for one."""
+        if monotonic() >= self._next_at:
+            self._next_at = monotonic() + 1 / _FRAMES_PER_SECOND
+            self._live.update(frame(scene, height=self._live.console.height), refresh=True)
+
+    def say(self, text: str) -> None:
+        """Print a line above the view."""
+        self._live.console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+
+def plain_line(scene: Scene) -> str:
+    """The scene in one line: figures first, then the segments that have members."""
+    sizes = ", ".join(f"{each.key} {each.size:,}" for each in scene.segments.values() if each.size)
+    return f"{date(scene.clock_ms)}  {_figures(scene)}  {sizes or 'no members yet'}"
+
+
+def frame(scene: Scene, *, height: int) -> RenderableType:
+    """The whole view, for a terminal of this many lines."""
+    room = max(0, height - _FIXED_LINES - len(scene.segments))
+    latest = list(scene.latest)[-room:] if room else []
+    return Group(_head(scene), Text(), _segments(scene.segments.values()), Text(), _latest(scene, latest))
+
+
+def _head(scene: Scene) -> RenderableType:
+    bar = Table.grid(padding=(0, 1), expand=True)
+    bar.add_column(no_wrap=True)
+    bar.add_column(ratio=1)
+    bar.add_column(no_wrap=True, justify="right")
+    clock = Text(date(scene.clock_ms), style="bold cyan")
+    bar.add_row(clock, ProgressBar(total=scene.total, completed=scene.done), f"{scene.elapsed_s:.0f} s")
+    figures = Text(f"{scene.phase}: {_figures(scene)}", no_wrap=True, overflow="ellipsis")
+    return Group(bar, figures)
+
+
+def _figures(scene: Scene) -> str:
+    timed = scene.changes["time"]
+    return (
+        f"{scene.done:,} of {scene.total:,} events  {scene.events_per_second:,.0f}/s  lag {scene.lag:,}  "
+        f"{scene.changes.total():,} changes ({timed:,} by time)"
+    )
+
+
+def _segments(segments: Iterable[Segment]) -> RenderableType:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("segment", no_wrap=True)
+    table.add_column("members", justify="right", no_wrap=True, min_width=7)
+    table.add_column("in", justify="right", no_wrap=True, min_width=7)
+    table.add_column("out", justify="right", no_wrap=True, min_width=7)
+    table.add_column("week by week", no_wrap=True)
+    for each in segments:
+        table.add_row(
+            each.name,
+            Text(f"{each.size:,}", style="bold"),
+            Text(f"+{each.entered:,}", style="green"),
+            Text(f"-{each.exited:,}", style="red"),
+            Text(curve(each.curve, each.peak), style="cyan"),
+        )
+    return table
+
+
+def curve(sizes: list[int], peak: int) -> str:
+    """The latest sizes as a row of blocks, the highest for ``peak``.
+
+    >>> curve([0, 4, 8], 8)
+    '▁▄█'
+    """
+    last = len(_BLOCKS) - 1
+    return "".join(_BLOCKS[min(last, size * last // max(peak, 1))] for size in sizes[-_CURVE_WIDTH:])
+
+
+def _latest(scene: Scene, changes: Iterable[Change]) -> RenderableType:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    headings = ("latest changes", "", "segment", "profile", "because of", "until, if nothing happens")
+    for heading in headings:
+        table.add_column(heading, no_wrap=True)
+    for change in changes:
+        table.add_row(*_row(scene, change))
+    return table
+
+
+def _row(scene: Scene, change: Change) -> tuple[RenderableType, ...]:
+    sign = Text("+", style="green") if change.member else Text("-", style="red")
+    until = "for good" if change.flips_at is None else format_instant(change.flips_at)[:16].replace("T", " ")
+    segment = scene.segments.get(change.segment_key)
+    name = change.segment_key if segment is None else segment.name
+    moment = format_instant(change.occurred_at)[:16].replace("T", " ")
+    return moment, sign, name, change.profile_id.partition(":")[2], change.reason, until
+
+
+def date(ms: int) -> str:
+    """The day of an instant, for people.
+
+    >>> date(852_105_903_844)
+    '1997-01-01'
+    """
+    return format_instant(ms)[:10] if ms else "no clock yet"
