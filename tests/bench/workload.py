@@ -50,9 +50,7 @@ SEGMENTS: dict[str, dict[str, Any]] = {
     "brand-fan": {"did": "Product Viewed", "where": {"brand": "Acme"}, "count": {"gte": 2}, "within": "7d"},
     "premium": {"trait": "plan", "is": {"in": ["gold", "platinum"]}},
     "broad-taste": {"distinct": "category", "of": "Product Viewed", "within": "7d", "is": {"gte": 4}},
-    "slowing": {
-        "all": [{"did": "Product Viewed", "count": {"lte": 2}, "within": "2d"}, {"known_for": "3d"}]
-    },
+    "slowing": {"all": [{"did": "Product Viewed", "count": {"lte": 2}, "within": "2d"}, {"known_for": "3d"}]},
     "checkout-no-order": {
         "all": [{"did": "Checkout Started", "within": "6h"}, {"did_not": "Order Completed", "within": "6h"}]
     },
@@ -72,7 +70,7 @@ def segments() -> SegmentSet:
 
 def events(count: int, profiles: int, seed: int = 7) -> list[tuple[str, bytes]]:
     """``(user id, event as JSON of 600 to 1,000 bytes)`` in order of time, a few profiles very busy."""
-    rng = random.Random(seed)  # noqa: S311
+    rng = random.Random(seed)
     names = [name for name, weight in _MIX for _ in range(weight)]
     made = []
     for number in range(count):
@@ -95,8 +93,12 @@ def _event(rng: random.Random, name: str, user: str, number: int) -> dict[str, A
             "locale": "en-US",
             "timezone": "Europe/Paris",
             "ip": "203.0.113.7",
-            "userAgent": "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 Safari/605.1.15",
-            "page": {"path": f"/p/{rng.randrange(5000)}", "title": "A fine product", "url": "https://shop.example/p"},
+            "userAgent": "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1 Safari/605.1",
+            "page": {
+                "path": f"/p/{rng.randrange(5000)}",
+                "title": "A fine product",
+                "url": "https://shop.example/p",
+            },
             "campaign": {"name": "spring", "source": "newsletter", "medium": "email"},
         },
     }

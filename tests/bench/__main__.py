@@ -1,0 +1,63 @@
+"""``make bench``: what an event costs in the core, and end to end through a broker, against the ceiling.
+
+The machine is named with the figures; compare ratios of one run, not figures of two.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import tempfile
+from pathlib import Path
+
+from segops.brokers import choose
+
+from . import core, kafka
+from .workload import events
+
+
+def main() -> None:
+    """Run and print."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--events", type=int, default=300_000)
+    parser.add_argument("--profiles", type=int, default=30_000)
+    parser.add_argument("--broker", default=os.environ.get("SEGOPS_TEST_BROKER", "auto"))
+    parser.add_argument("--core-only", action="store_true")
+    options = parser.parse_args()
+    made = events(options.events, options.profiles)
+    size = sum(len(value) for _, value in made) / len(made)
+    print(
+        f"{_machine()}\n"
+        f"{options.events} events of {size:.0f} bytes, {options.profiles} profiles, 10 segments\n"
+    )
+    _show(core.measure(made))
+    if options.core_only:
+        return
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        choose(Path(folder) / "broker", prefer=options.broker) as broker,
+    ):
+        print(f"\nbroker: {broker.name}")
+        _show(kafka.measure(broker, made, Path(folder)))
+
+
+def _machine() -> str:
+    cpu = next(
+        (line.partition(":")[2].strip() for line in _cpuinfo() if line.startswith("model name")), "unknown"
+    )
+    return f"{cpu}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
+
+
+def _cpuinfo() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def _show(figures: dict[str, float]) -> None:
+    for name, figure in figures.items():
+        print(f"  {name:<62} {figure:>12,.2f}" if figure < 100 else f"  {name:<62} {figure:>12,.0f}")
+
+
+if __name__ == "__main__":
+    main()

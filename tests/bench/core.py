@@ -1,0 +1,69 @@
+"""The core alone: decode, apply, judge, in one process and without Kafka."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable
+
+from segops.core.engine import Engine
+from segops.core.profile import Profile
+from segops.schemas.events import decode, route
+from segops.schemas.state import decode_profile, encode_profile
+
+from .workload import segments
+
+WALL_MS = 2_000_000_000_000
+
+
+def measure(events: list[tuple[str, bytes]]) -> dict[str, float]:
+    """Events per CPU second of each part, bytes per profile, and changes per event."""
+    values = [value for _, value in events]
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        return _measure(values)
+    finally:
+        gc.enable()
+        gc.unfreeze()
+
+
+def _measure(values: list[bytes]) -> dict[str, float]:
+    count = len(values)
+    engine = Engine(segments())
+    profiles: dict[str, Profile] = {}
+    routing = _cpu_seconds(lambda: [route(v, now_ms=WALL_MS, default_time_ms=0) for v in values])
+    decoding = _cpu_seconds(lambda: [decode(v, time_ms=0, default_id="-") for v in values])
+    changes = 0
+
+    def run() -> None:
+        nonlocal changes
+        for value in values:
+            routed = route(value, now_ms=WALL_MS, default_time_ms=0)
+            profile = profiles.get(routed.profile_id)
+            if profile is None:
+                profile = profiles[routed.profile_id] = engine.new_profile(routed.profile_id)
+            event = decode(value, time_ms=routed.time_ms, default_id="-")
+            changes += len(engine.on_event(profile, event, clock_ms=0).changes)
+
+    whole = _cpu_seconds(run)
+    stored: list[bytes] = []
+    encoding = _cpu_seconds(lambda: stored.extend(map(encode_profile, profiles.values())))
+    reading = _cpu_seconds(lambda: [decode_profile(data) for data in stored])
+    return {
+        "core: route, events per CPU second": count / routing,
+        "core: decode, events per CPU second": count / decoding,
+        "core: route + decode + judge, events per CPU second": count / whole,
+        "core: judge alone, events per CPU second": count / max(whole - routing - decoding, 1e-9),
+        "core: changes per event": changes / count,
+        "state: bytes per profile": sum(map(len, stored)) / len(stored),
+        "state: encode, profiles per CPU second": len(stored) / encoding,
+        "state: decode, profiles per CPU second": len(stored) / reading,
+    }
+
+
+def _cpu_seconds(work: Callable[[], object]) -> float:
+    begin = time.process_time()
+    work()
+    return time.process_time() - begin

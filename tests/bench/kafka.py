@@ -1,0 +1,122 @@
+"""End to end through a broker, against the ceiling: consuming and decoding the same records."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from uuid import uuid4
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from segops.brokers import LocalBroker
+from segops.brokers.network import free_ports
+from segops.config import Settings, load
+from segops.streaming import definitions, topics
+from segops.streaming.load import Load, send_all
+
+from .workload import segments
+
+PARTITIONS = 8
+_CONSUMED = re.compile(r'segops_events_consumed_total\{step="segment"\} ([0-9.e+]+)')
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def measure(broker: LocalBroker, events: list[tuple[str, bytes]], folder: Path) -> dict[str, float]:
+    """Events per CPU second of the ceiling and of one whole worker, on topics of their own."""
+    environment = {
+        "SEGOPS_KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap_servers,
+        "SEGOPS_TOPIC_PREFIX": f"bench{uuid4().hex[:8]}.",
+        "SEGOPS_PARTITIONS": str(PARTITIONS),
+        "SEGOPS_CLOCK": "event",
+        "SEGOPS_APP_ID": f"bench{uuid4().hex[:8]}",
+        "SEGOPS_DATA_DIR": str(folder),
+        "SEGOPS_WEB_PORT": str(free_ports(1)[0]),
+    }
+    os.environ.update(environment)
+    settings = load()
+    asyncio.run(_prepare(settings, events))
+    ceiling = asyncio.run(_ceiling(settings, len(events)))
+    end_to_end, wall = _worker(settings, len(events), folder)
+    return {
+        "kafka: ceiling (consume + decode), events per CPU second": ceiling,
+        "kafka: end to end, events per CPU second of the worker": end_to_end,
+        "kafka: end to end, events per second of wall": wall,
+        "kafka: end to end against the ceiling": end_to_end / ceiling,
+    }
+
+
+async def _prepare(settings: Settings, events: list[tuple[str, bytes]]) -> None:
+    await topics.create(settings)
+    await definitions.publish(settings, list(segments().definitions), prune=False)
+
+    async def slices() -> AsyncIterator[Sequence[bytes]]:
+        for begin in range(0, len(events), 1_000):
+            yield [value for _, value in events[begin : begin + 1_000]]
+
+    await send_all(settings, Load(settings.topics.events), slices())
+
+
+async def _ceiling(settings: Settings, count: int) -> float:
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=settings.kafka.bootstrap_servers, auto_offset_reset="earliest"
+    )
+    await consumer.start()
+    try:
+        consumer.assign([TopicPartition(settings.topics.events, p) for p in range(PARTITIONS)])
+        decode = msgspec.json.Decoder().decode
+        begin, seen = time.process_time(), 0
+        while seen < count:
+            for records in (await consumer.getmany(timeout_ms=1_000)).values():
+                for record in records:
+                    decode(record.value)
+                seen += len(records)
+        return count / (time.process_time() - begin)
+    finally:
+        await consumer.stop()
+
+
+def _worker(settings: Settings, count: int, folder: Path) -> tuple[float, float]:
+    """CPU and wall rates between the first and the last twentieth of the events."""
+    log = (folder / "worker.log").open("wb")
+    worker = subprocess.Popen(
+        [str(Path(sys.executable).with_name("segops")), "worker"], stdout=log, stderr=subprocess.STDOUT
+    )
+    try:
+        samples = _samples(worker, settings.worker.web_port, count)
+    finally:
+        worker.terminate()
+        worker.wait(60)
+        log.close()
+    first = next(s for s in samples if s[0] >= count // 20)
+    last = next(s for s in samples if s[0] >= count * 19 // 20)
+    done = last[0] - first[0]
+    return done / (last[1] - first[1]), done / (last[2] - first[2])
+
+
+def _samples(worker: subprocess.Popen[bytes], port: int, count: int) -> list[tuple[float, float, float]]:
+    samples: list[tuple[float, float, float]] = []
+    deadline = time.monotonic() + 600
+    while not samples or samples[-1][0] < count:
+        if worker.poll() is not None or time.monotonic() > deadline:
+            raise SystemExit(f"the worker ended or stalled: {samples[-1:]}; see its log")
+        time.sleep(0.1)
+        try:
+            text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read().decode()
+        except OSError:
+            continue
+        found = _CONSUMED.search(text)
+        samples.append((float(found[1]) if found else 0.0, _cpu_seconds(worker.pid), time.monotonic()))
+    return samples
+
+
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS

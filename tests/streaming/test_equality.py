@@ -1,0 +1,100 @@
+"""Several partitions and two workers decide, record for record, as replay does in one process."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, note, settings
+from hypothesis import strategies as st
+
+from segops.brokers import LocalBroker
+from segops.core.segments import SegmentSet
+from segops.core.values import format_instant
+from segops.replay import Replay
+from segops.schemas.changes import encode_change
+
+from ..core.strategies import BASE_MS, rules, streams
+from .kit import Sent, Stack, comparable, wait_until
+
+UNTIL_MS = BASE_MS + 600_000
+WALL_MS = 2_000_000_000_000
+PARTITIONS = 4
+
+
+def _segment_file(forms: list[dict[str, Any]]) -> str:
+    segments = [{"key": f"s{number}", "when": form} for number, form in enumerate(forms)]
+    return json.dumps({"version": 1, "segments": segments})
+
+
+def _sent(people: list[list[tuple[str, Any]]]) -> list[Sent]:
+    """All people's events in order of time: some known, some by email, some anonymous, some sent twice."""
+    made = []
+    for number, steps in enumerate(people):
+        for event in (arg for kind, arg in steps if kind == "event"):
+            form = {
+                "type": "track",
+                "event": event.name,
+                "messageId": f"{number}-{event.message_id}",
+                "timestamp": format_instant(event.time_ms),
+                "properties": event.properties,
+                **_who(number, event.properties),
+            }
+            if event.traits:
+                form["context"] = {"traits": event.traits}
+            made.append((event.time_ms, Sent(number % PARTITIONS, json.dumps(form).encode())))
+    return [sent for _, sent in sorted(made, key=lambda pair: pair[0])]
+
+
+def _who(number: int, properties: dict[str, Any]) -> dict[str, Any]:
+    known: list[dict[str, Any]] = [
+        {"userId": f"u{number}"},
+        {"anonymousId": f"a{number}"},
+        {"properties": {**properties, "email": f"p{number}@shop.example"}},
+    ]
+    return known[number % len(known)]
+
+
+def _replayed(segments: SegmentSet, sent: list[Sent]) -> dict[str, dict[str, Any]]:
+    replay = Replay(segments, wall_ms=WALL_MS)
+    changes = [change for event in sent for change in replay.feed(event.value, default_id="")]
+    changes += replay.advance(UNTIL_MS)
+    return {change.change_id: comparable(encode_change(change, 0)) for change in changes}
+
+
+@pytest.mark.broker
+@settings(
+    max_examples=4,
+    deadline=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+    print_blob=True,
+)
+@given(
+    forms=st.lists(rules(), min_size=4, max_size=8),
+    people=st.lists(streams(), min_size=6, max_size=12),
+)
+def test_two_workers_publish_what_replay_computes(
+    broker: LocalBroker,
+    tmp_path_factory: pytest.TempPathFactory,
+    forms: list[dict[str, Any]],
+    people: list[list[tuple[str, Any]]],
+) -> None:
+    note(_segment_file(forms))
+    name = f"t{uuid4().hex[:10]}."
+    stack = Stack(broker.bootstrap_servers, name, tmp_path_factory.mktemp("equality"), partitions=PARTITIONS)
+    try:
+        stack.publish(_segment_file(forms))
+        for worker in (0, 1):
+            stack.start(number=worker)
+        sent = _sent(people)
+        stack.send(sent, final_ms=UNTIL_MS)
+        for worker in (0, 1):
+            wait_until(lambda worker=worker: stack.get("/readyz", worker)[0] == 200, "ready", stack.diagnosis)
+        stack.wait_for_changes(_replayed(SegmentSet(stack.definitions), sent))
+    finally:
+        stack.stop()
+    # Nothing was still on its way: a worker that ends has published what it had decided.
+    assert stack.changes() == _replayed(SegmentSet(stack.definitions), sent)
