@@ -96,7 +96,7 @@ class Customer:
 
 
 def holds_at(rule: dict[str, Any], now_ms: int, *events: tuple[Any, ...]) -> bool:
-    """Whether a rule is true at ``now_ms`` after events ``(name, time, {property: value})``, as they arrived."""
+    """Whether a rule is true at ``now_ms``. Events: ``(name, time, {property: value})``, as they arrived."""
     customer = Customer(rule=rule)
     for name, time_ms, *properties in events:
         customer.send(name, time_ms, **(properties[0] if properties else {}))

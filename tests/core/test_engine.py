@@ -1,0 +1,494 @@
+"""The conductor: what is judged, when, in which order, and what a change says (RULES sections 3, 5 and 6)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import pytest
+
+from segops.core.engine import REMEMBERED, REMEMBERED_MS, Engine
+from segops.core.events import Event
+from segops.core.operators import OPERATORS
+from segops.core.segments import SegmentSet
+
+from .kit import LONG_AGO, Customer, D, Edge, H, S, edges, segments
+from .kit import MONDAY as T
+
+HIGH_INTENT = {
+    "all": [
+        {"did": "Product Viewed", "count": {"gte": 3}, "within": "48h"},
+        {"did_not": "Order Completed", "within": "48h"},
+    ]
+}
+
+
+# -- at which instant ---------------------------------------------------------------------------
+
+
+def test_an_event_in_order_is_judged_at_its_own_time() -> None:
+    customer = Customer(LONG_AGO, a={"did": "A"})
+    assert customer.did("A", T) == [Edge("entered", "a", T)]
+
+
+def test_a_late_event_is_judged_at_the_clock() -> None:
+    customer = Customer(T + 10 * S, a={"did": "A"})
+    assert customer.did("A", T) == [Edge("entered", "a", T + 10 * S)]
+
+
+def test_an_event_behind_its_own_profile_is_judged_at_the_latest_event() -> None:
+    customer = Customer(T, a={"did": "A"})
+    customer.did("B", T + 10 * S)
+    assert customer.did("A", T + 5 * S) == [Edge("entered", "a", T + 10 * S)]
+
+
+def test_an_event_ahead_of_the_clock_is_judged_at_its_own_time() -> None:
+    customer = Customer(T, a={"did": "A"})
+    assert customer.did("A", T + 10 * S) == [Edge("entered", "a", T + 10 * S)]
+
+
+def test_a_late_event_counts_where_it_belongs() -> None:
+    customer = Customer(two={"did": "A", "count": {"gte": 2}, "within": "10s"})
+    customer.did("A", T + 9 * S)
+    assert customer.did("A", T) == [Edge("entered", "two", T + 9 * S)]
+    assert customer.wait(T + D) == [Edge("exited", "two", T + 10 * S)]
+
+
+def test_a_late_event_rewrites_no_change_that_was_published() -> None:
+    customer = Customer(none={"did_not": "A", "within": "10s"})
+    assert customer.did("Seen", T) == [Edge("entered", "none", T)]
+    assert customer.did("B", T + 8 * S) == []
+    assert customer.did("A", T + S) == [Edge("exited", "none", T + 8 * S)]
+    assert customer.wait(T + D) == [Edge("entered", "none", T + 11 * S)]
+
+
+def test_a_timer_that_is_due_fires_before_an_event_of_that_instant() -> None:
+    customer = Customer(a={"did": "A", "within": "10s"})
+    customer.did("A", T)
+    assert customer.did("A", T + 10 * S) == [
+        Edge("exited", "a", T + 10 * S),
+        Edge("entered", "a", T + 10 * S),
+    ]
+
+
+def test_an_event_just_before_a_timer_keeps_the_membership() -> None:
+    customer = Customer(a={"did": "A", "within": "10s"})
+    customer.did("A", T)
+    assert customer.did("A", T + 10 * S - 1) == []
+    assert customer.profile.due_ms == T + 20 * S - 1
+
+
+def test_what_time_did_before_an_event_says_time_and_names_no_event() -> None:
+    customer = Customer(a={"did": "A", "within": "10s"}, b={"did": "B"})
+    customer.did("A", T)
+    passed, caused = customer.send("B", T + 60 * S, id="m-b").changes
+    assert (passed.segment_key, passed.reason, passed.event_id) == ("a", "time", None)
+    assert passed.occurred_at == T + 10 * S
+    assert (caused.segment_key, caused.reason, caused.event_id) == ("b", "event", "m-b")
+    assert caused.occurred_at == T + 60 * S
+
+
+def test_a_change_occurs_at_its_own_instant_however_late_it_is_worked_off() -> None:
+    customer = Customer(a={"did": "A", "within": "10s"})
+    customer.did("A", T)
+    assert customer.wait(T + 1_000 * D) == [Edge("exited", "a", T + 10 * S)]
+
+
+def test_nothing_happens_a_millisecond_early() -> None:
+    customer = Customer(a={"did": "A", "within": "10s"})
+    customer.did("A", T)
+    assert customer.wait(T + 10 * S - 1) == []
+    assert customer.wait(T + 10 * S) == [Edge("exited", "a", T + 10 * S)]
+
+
+def test_a_jump_of_the_clock_judges_every_edge_in_order() -> None:
+    customer = Customer(
+        one={"did": "A", "count": {"eq": 1}, "within": "10s"},
+        two={"did": "A", "count": {"gte": 2}, "within": "10s"},
+        few={"did": "A", "count": {"lte": 2}, "within": "10s"},
+    )
+    for offset in range(3):
+        customer.did("A", T + offset * S)
+    assert customer.member_of == {"two"}
+    assert customer.wait(T + D) == [
+        Edge("entered", "few", T + 10 * S),
+        Edge("entered", "one", T + 11 * S),
+        Edge("exited", "two", T + 11 * S),
+        Edge("exited", "one", T + 12 * S),
+    ]
+
+
+def test_a_membership_that_opened_and_closed_between_two_looks_is_published_as_both() -> None:
+    customer = Customer(rule={"did": "A", "between": {"from": "20s", "to": "10s"}})
+    assert customer.did("A", T) == []
+    assert customer.wait(T + D) == [
+        Edge("entered", "rule", T + 10 * S),
+        Edge("exited", "rule", T + 20 * S),
+    ]
+
+
+def test_time_passing_can_make_a_rule_true() -> None:
+    customer = Customer(calm={"did": "A", "count": {"lte": 1}, "within": "10s"})
+    assert customer.did("A", T) == [Edge("entered", "calm", T)]
+    assert customer.did("A", T + S) == [Edge("exited", "calm", T + S)]
+    assert customer.wait(T + D) == [Edge("entered", "calm", T + 10 * S)]
+
+
+def test_a_clock_that_stands_still_does_nothing_twice() -> None:
+    customer = Customer(a={"did": "A", "within": "10s"})
+    customer.did("A", T)
+    assert len(customer.wait(T + 10 * S)) == 1
+    assert customer.wait(T + 10 * S) == []
+
+
+def test_a_profile_is_judged_from_its_first_event_on() -> None:
+    customer = Customer(T, never={"did_not": "A"}, known={"known_for": "10s"})
+    assert customer.wait(T + D) == []
+    assert customer.did("B", T + 2 * D) == [Edge("entered", "never", T + 2 * D)]
+
+
+# -- flips_at and due -----------------------------------------------------------------------------
+
+
+def flips(customer: Customer, name: str, time_ms: int, **properties: Any) -> dict[str, int | None]:
+    return {c.segment_key: c.flips_at for c in customer.send(name, time_ms, **properties).changes}
+
+
+def test_flips_at_is_when_the_whole_rule_changes_not_its_first_leaf() -> None:
+    customer = Customer(
+        either={"any": [{"did": "A", "within": "10s"}, {"did": "A", "within": "30s"}]},
+        both={"all": [{"did": "A", "within": "10s"}, {"did": "A", "within": "30s"}]},
+        odd={"not": {"all": [{"did": "A", "within": "10s"}, {"did": "B"}]}},
+        ever={"any": [{"did": "A", "within": "10s"}, {"did": "A"}]},
+    )
+    assert flips(customer, "A", T) == {
+        "either": T + 30 * S,
+        "both": T + 10 * S,
+        "odd": None,
+        "ever": None,
+    }
+
+
+def test_flips_at_looks_past_edges_that_cancel_out() -> None:
+    # At 10 s one leaf ends while another begins; the rule holds on until 20 s.
+    handover = {"any": [{"did": "A", "within": "10s"}, {"did": "A", "between": {"from": "20s", "to": "10s"}}]}
+    customer = Customer(rule=handover)
+    assert flips(customer, "A", T) == {"rule": T + 20 * S}
+    assert customer.wait(T + D) == [Edge("exited", "rule", T + 20 * S)]
+
+
+def test_a_rule_that_time_cannot_change_has_no_flip_and_no_timer() -> None:
+    customer = Customer(rule={"did": "A"})
+    assert flips(customer, "A", T) == {"rule": None}
+    assert customer.profile.due_ms is None
+
+
+def test_an_exit_says_when_the_customer_comes_back() -> None:
+    customer = Customer(calm={"did_not": "A", "within": "10s"})
+    customer.did("Seen", T)
+    assert flips(customer, "A", T + S) == {"calm": T + 11 * S}
+
+
+def test_due_is_the_earliest_flip_of_all_segments() -> None:
+    customer = Customer(long={"did": "A", "within": "1h"}, short={"did": "A", "within": "1m"})
+    customer.did("A", T)
+    assert customer.profile.due_ms == T + 60 * S
+    customer.wait(T + 60 * S)
+    assert customer.profile.due_ms == T + H
+
+
+# -- known_for, traits ------------------------------------------------------------------------------
+
+
+def test_known_for_begins_at_the_earliest_event_even_one_that_comes_late() -> None:
+    customer = Customer(known={"known_for": "10s"})
+    assert customer.did("A", T) == []
+    assert customer.profile.due_ms == T + 10 * S
+    customer.did("A", T - 4 * S)
+    assert customer.profile.due_ms == T + 6 * S
+    assert customer.did("A", T - 60 * S) == [Edge("entered", "known", T)]
+    assert customer.wait(T + D) == []
+
+
+def test_of_two_values_of_a_trait_the_later_event_s_wins() -> None:
+    customer = Customer(gold={"trait": "tier", "is": {"eq": "gold"}})
+    assert customer.did("identify", T, traits={"tier": "gold"}) == [Edge("entered", "gold", T)]
+    assert customer.did("identify", T - 1, traits={"tier": "tin"}) == []
+    assert customer.did("identify", T, traits={"tier": "tin"}) == [Edge("exited", "gold", T)]
+
+
+def test_null_removes_a_trait_and_a_late_value_does_not_bring_it_back() -> None:
+    customer = Customer(
+        gone={"trait": "tier", "is": {"exists": False}}, other={"trait": "tier", "is": {"ne": "gold"}}
+    )
+    assert customer.did("identify", T, traits={"tier": "tin"}) == [Edge("entered", "other", T)]
+    assert customer.did("identify", T + 1, traits={"tier": None}) == [
+        Edge("entered", "gone", T + 1),
+        Edge("exited", "other", T + 1),
+    ]
+    assert customer.did("identify", T, traits={"tier": "tin"}) == []
+    assert customer.profile.traits == {}
+
+
+def test_each_trait_has_a_time_of_its_own() -> None:
+    customer = Customer(a={"trait": "a", "is": {"eq": 1}}, b={"trait": "b", "is": {"eq": 1}})
+    customer.did("identify", T, traits={"a": 1})
+    assert customer.did("identify", T - 1, traits={"a": 2, "b": 1}) == [Edge("entered", "b", T)]
+    assert customer.member_of == {"a", "b"}
+
+
+def test_not_of_a_test_is_true_on_a_missing_trait() -> None:
+    customer = Customer(
+        not_gold={"not": {"trait": "tier", "is": {"eq": "gold"}}},
+        ne_gold={"trait": "tier", "is": {"ne": "gold"}},
+    )
+    customer.did("A", T)
+    assert customer.member_of == {"not-gold"}
+
+
+def test_a_trait_inside_an_object_is_reached_by_its_path() -> None:
+    customer = Customer(oslo={"trait": "address.city", "is": {"eq": "Oslo"}})
+    assert customer.did("A", T, traits={"address": {"city": "Oslo"}}) == [Edge("entered", "oslo", T)]
+    assert customer.did("A", T + 1, traits={"address": "Oslo"}) == [Edge("exited", "oslo", T + 1)]
+
+
+def test_a_date_in_a_trait_moves_its_segment_at_the_millisecond() -> None:
+    customer = Customer(renew={"trait": "ends", "is": {"in_next": "10s"}})
+    assert customer.did("identify", T, traits={"ends": "2025-10-13T00:01:00Z"}) == []
+    assert customer.wait(T + D) == [Edge("entered", "renew", T + 50 * S), Edge("exited", "renew", T + 60 * S)]
+
+
+# -- several segments ---------------------------------------------------------------------------------
+
+
+def test_segments_that_refer_to_others_are_judged_after_them_three_deep() -> None:
+    rules = {
+        "third": {"all": [{"in_segment": "second"}, {"did": "C"}]},
+        "second": {"all": [{"in_segment": "first"}, {"did": "B"}]},
+        "first": {"did": "A", "within": "10s"},
+    }
+    customer = Customer(**rules)
+    customer.did("C", T)
+    customer.did("B", T)
+    assert customer.did("A", T) == [
+        Edge("entered", "first", T),
+        Edge("entered", "second", T),
+        Edge("entered", "third", T),
+    ]
+    assert customer.wait(T + D) == [
+        Edge("exited", "first", T + 10 * S),
+        Edge("exited", "second", T + 10 * S),
+        Edge("exited", "third", T + 10 * S),
+    ]
+
+
+def test_not_in_a_segment_enters_when_the_other_exits() -> None:
+    customer = Customer(idle={"not": {"in_segment": "busy"}}, busy={"did": "A", "within": "10s"})
+    assert customer.did("A", T) == [Edge("entered", "busy", T)]
+    assert customer.wait(T + D) == [Edge("exited", "busy", T + 10 * S), Edge("entered", "idle", T + 10 * S)]
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_at_least_counts_its_children(k: int) -> None:
+    children = [{"did": "A"}, {"did": "B"}, {"did_not": "C"}]
+    customer = Customer(rule={"at_least": {"k": k, "of": children}})
+    customer.did("Seen", T)
+    assert (customer.member_of == {"rule"}) is (k <= 1)
+    customer.did("A", T)
+    assert (customer.member_of == {"rule"}) is (k <= 2)
+    customer.did("B", T)
+    assert customer.member_of == {"rule"}
+    customer.did("C", T)
+    assert (customer.member_of == {"rule"}) is (k <= 2)
+
+
+# -- what a change says ---------------------------------------------------------------------------------
+
+
+def test_a_change_says_all_that_the_contract_lists() -> None:
+    engine = Engine(segments(a={"did": "A", "within": "10s"}))
+    profile = engine.new_profile("user_id:u1")
+    event = Event("A", T, "m-1", {}, {"b": 1, "a": [None]}, "u1", "a1", "u1@example.com")
+    (change,) = engine.on_event(profile, event, clock_ms=T).changes
+    assert change.change_id == hashlib.sha256(b"user_id:u1|a|1").hexdigest()
+    assert json.loads(change.traits_json) == {"a": [None], "b": 1}
+    assert (change.user_id, change.anonymous_id, change.email) == ("u1", "a1", "u1@example.com")
+    assert (change.profile_id, change.segment_key, change.segment_version) == ("user_id:u1", "a", 1)
+    assert (change.action, change.member, change.reason) == ("entered", True, "event")
+    assert (change.occurred_at, change.flips_at, change.event_id) == (T, T + 10 * S, "m-1")
+
+
+def test_an_event_without_a_message_id_is_told_by_its_place_but_not_named() -> None:
+    customer = Customer(a={"did": "A"})
+    event = Event("A", T, "0:17", {}, named=False)
+    (change,) = customer.engine.on_event(customer.profile, event, clock_ms=T).changes
+    assert change.event_id is None
+    assert customer.engine.on_event(customer.profile, event, clock_ms=T).duplicate
+
+
+def test_changes_alternate_and_are_numbered_without_gaps() -> None:
+    customer = Customer(
+        recent={"did": "A", "within": "7s"},
+        calm={"did": "A", "count": {"lt": 2}, "within": "20s"},
+        not_calm={"not": {"in_segment": "calm"}},
+    )
+    changes = []
+    for number in range(60):
+        offset = number * (1 + number % 9) % 97
+        changes += customer.send("A", T + number * 3 * S - (number % 5) * S, id=f"m{offset}-{number}").changes
+    changes += customer.engine.on_timer(customer.profile, clock_ms=T + D).changes
+    assert [change.sequence for change in changes] == list(range(1, len(changes) + 1))
+    assert len({change.change_id for change in changes}) == len(changes) > 20
+    for key in ("recent", "calm", "not-calm"):
+        members = [change.member for change in changes if change.segment_key == key]
+        assert members == [number % 2 == 0 for number in range(len(members))]
+    times = [change.occurred_at for change in changes]
+    assert times == sorted(times)
+
+
+# -- duplicates -------------------------------------------------------------------------------------
+
+
+def test_a_known_message_changes_nothing() -> None:
+    customer = Customer(two={"did": "A", "count": {"gte": 2}})
+    customer.send("A", T, id="one")
+    again = customer.send("A", T + 1, id="one", traits={"x": 1})
+    assert (again.duplicate, again.moved, again.changes) == (True, False, [])
+    assert customer.profile.traits == {}
+    assert customer.profile.latest_ms == T
+
+
+def test_the_last_thousand_messages_are_remembered_however_old() -> None:
+    customer = Customer()
+    for number in range(REMEMBERED):
+        customer.send("A", T + number * D, id=f"m{number}")
+    assert customer.send("A", T + REMEMBERED * D, id="m0").duplicate
+    customer.send("A", T + REMEMBERED * D, id="new")
+    assert not customer.send("A", T + REMEMBERED * D, id="m0").duplicate
+    assert customer.send("A", T + REMEMBERED * D, id="m2").duplicate
+
+
+def test_messages_of_the_last_day_are_remembered_however_many() -> None:
+    customer = Customer()
+    for number in range(REMEMBERED * 2):
+        customer.send("A", T, id=f"m{number}")
+    customer.send("A", T + REMEMBERED_MS - 1, id="next day")
+    assert customer.send("A", T + REMEMBERED_MS - 1, id="m0").duplicate
+    customer.send("A", T + REMEMBERED_MS, id="a day later")
+    assert not customer.send("A", T + REMEMBERED_MS, id="m0").duplicate
+    assert len(customer.profile.seen) <= REMEMBERED + 1
+
+
+# -- failures ------------------------------------------------------------------------------------------
+
+
+def test_a_rule_that_fails_keeps_its_membership_and_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    customer = Customer(a={"did": "A", "within": "10s"}, trait={"trait": "x", "is": {"matches": "y"}})
+    customer.did("A", T, traits={"x": "y"})
+    assert customer.member_of == {"a", "trait"}
+
+    def broken(_value: Any, _operand: Any, _now_ms: int) -> bool:
+        raise ZeroDivisionError
+
+    monkeypatch.setitem(OPERATORS, "matches", broken)
+    transition = customer.send("A", T + S, traits={"x": "n"})
+    assert transition.failures == ["trait"]
+    assert transition.changes == []
+    assert customer.member_of == {"a", "trait"}
+    monkeypatch.undo()
+    assert edges(customer.send("A", T + 2 * S, traits={"x": "n"})) == [Edge("exited", "trait", T + 2 * S)]
+
+
+def test_a_rule_that_refers_to_one_that_fails_is_kept_and_counted_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    customer = Customer(
+        base={"trait": "x", "is": {"matches": "y"}},
+        user={"all": [{"in_segment": "base"}, {"trait": "x", "is": {"exists": True}}]},
+    )
+    customer.did("A", T, traits={"x": "y"})
+    assert customer.member_of == {"base", "user"}
+    monkeypatch.setitem(OPERATORS, "matches", lambda *_: 1 / 0)
+    assert customer.send("A", T + S, traits={"x": "n"}).failures == ["base", "user"]
+    assert customer.member_of == {"base", "user"}
+
+
+# -- definitions ---------------------------------------------------------------------------------------
+
+
+def test_a_segment_that_is_added_is_filled_from_what_is_known() -> None:
+    customer = Customer(a={"did": "A"})
+    customer.did("A", T, traits={"tier": "gold"})
+    (change,) = customer.adopt(a={"did": "A"}, gold={"trait": "tier", "is": {"eq": "gold"}}).changes
+    assert (change.segment_key, change.action, change.reason) == ("gold", "entered", "definition")
+    assert (change.occurred_at, change.event_id) == (T, None)
+
+
+def test_a_segment_that_is_removed_loses_its_members() -> None:
+    customer = Customer(a={"did": "A"}, b={"did": "A"})
+    customer.did("A", T)
+    (change,) = customer.adopt(b={"did": "A"}).changes
+    assert (change.segment_key, change.action, change.reason) == ("a", "exited", "definition")
+    assert (change.sequence, change.flips_at) == (3, None)
+    assert customer.member_of == {"b"}
+
+
+def test_a_segment_that_changed_is_judged_anew_and_its_timer_with_it() -> None:
+    customer = Customer(a={"did": "A", "within": "1h"})
+    customer.did("A", T)
+    customer.clock_ms = T + 10 * S
+    (change,) = customer.adopt(a={"did": "A", "count": {"gte": 2}, "within": "1h"}).changes
+    assert (change.action, change.occurred_at) == ("exited", T + 10 * S)
+    assert customer.profile.due_ms is None
+
+
+def test_a_change_of_the_window_alone_moves_the_timer() -> None:
+    customer = Customer(a={"known_for": "1h"})
+    customer.did("A", T)
+    assert customer.adopt(a={"known_for": "2h"}).changes == []
+    assert customer.profile.due_ms == T + 2 * H
+
+
+def test_what_no_rule_reads_any_more_is_forgotten() -> None:
+    customer = Customer(a={"did": "A"}, b={"did": "B"})
+    customer.did("A", T)
+    customer.did("B", T)
+    customer.adopt(b={"did": "B"})
+    assert len(customer.profile.features) == 1
+    assert customer.member_of == {"b"}
+
+
+def test_the_version_of_a_set_follows_from_its_definitions_in_any_order() -> None:
+    one, two = segments(a={"did": "A"}, b={"did": "B"}), segments(b={"did": "B"}, a={"did": "A"})
+    assert one.version == two.version != segments(a={"did": "A"}, b={"did": "C"}).version
+    assert Engine(one).new_profile("user_id:u1").judged_by == one.version
+
+
+def test_without_segments_profiles_are_kept_and_nothing_changes() -> None:
+    engine = Engine(SegmentSet.EMPTY)
+    profile = engine.new_profile("user_id:u1")
+    assert engine.on_event(profile, Event("A", T, "m", {}), clock_ms=T).changes == []
+    assert (profile.first_ms, profile.latest_ms, profile.due_ms) == (T, T, None)
+
+
+# -- the example of the contract --------------------------------------------------------------------------
+
+
+def test_high_intent_enters_with_the_third_view_and_leaves_48_hours_after_the_first() -> None:
+    customer = Customer(high_intent=HIGH_INTENT)
+    assert customer.did("Product Viewed", T) == []
+    assert customer.did("Product Viewed", T + H) == []
+    assert customer.did("Product Viewed", T + 2 * H) == [Edge("entered", "high-intent", T + 2 * H)]
+    assert customer.wait(T + 48 * H - 1) == []
+    assert customer.wait(T + 48 * H) == [Edge("exited", "high-intent", T + 48 * H)]
+
+
+def test_high_intent_ends_with_a_purchase_and_returns_when_the_purchase_is_old_enough() -> None:
+    customer = Customer(high_intent=HIGH_INTENT)
+    customer.did("Order Completed", T)
+    for offset in (40, 41, 42):
+        assert customer.did("Product Viewed", T + offset * H) == []
+    assert customer.wait(T + 60 * H) == [Edge("entered", "high-intent", T + 48 * H)]
+    assert customer.did("Order Completed", T + 60 * H) == [Edge("exited", "high-intent", T + 60 * H)]
+    assert customer.wait(T + 300 * H) == []
