@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -54,6 +56,25 @@ _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _map)
 _Loader.add_constructor("tag:yaml.org,2002:timestamp", lambda _loader, node: node.value)
 
 
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    for key, times in Counter(key for key, _ in pairs).items():
+        if times > 1:
+            raise ValueError(f"the key {key!r} stands twice")
+    return dict(pairs)
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _parse(file: Path) -> Any:
+    text = file.read_text("utf-8-sig")
+    if file.suffix == ".json":  # YAML 1.1 would take 1e3 for a text, and no tab between two keys
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_number)
+    # The loader is a SafeLoader: it builds plain values only.
+    return yaml.load(text, _Loader)  # noqa: S506
+
+
 class Loaded(msgspec.Struct, frozen=True):
     """The definitions of some files, and what is odd about them without being wrong."""
 
@@ -97,17 +118,12 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
 
 def _file(file: Path, issues: list[Issue], warnings: list[Issue]) -> Iterable[Definition]:
     try:
-        # The loader is a SafeLoader: it builds plain values only.
-        raw = yaml.load(file.read_text("utf-8"), _Loader)  # noqa: S506
-        form = FileForm.model_validate(raw)
-    except yaml.YAMLError as error:
-        issues.append(Issue(str(file), _yaml_place(error), getattr(error, "problem", None) or str(error)))
-        return []
-    except (OSError, UnicodeDecodeError) as error:
-        issues.append(Issue(str(file), "-", f"cannot be read: {error}"))
-        return []
+        form = FileForm.model_validate(_parse(file))
     except ValidationError as error:
         issues += _form_issues(str(file), "", error)
+        return []
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        issues.append(_unreadable(file, error))
         return []
     checked = [
         _segment(raw, str(file), f"segments[{i}]", issues, warnings) for i, raw in enumerate(form.segments)
@@ -115,9 +131,17 @@ def _file(file: Path, issues: list[Issue], warnings: list[Issue]) -> Iterable[De
     return [definition for definition in checked if definition is not None]
 
 
-def _yaml_place(error: yaml.YAMLError) -> str:
-    mark = getattr(error, "problem_mark", None)
-    return "-" if mark is None else f"line {mark.line + 1}, column {mark.column + 1}"
+def _unreadable(file: Path, error: Exception) -> Issue:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return Issue(str(file), _line(mark.line + 1, mark.column + 1), error.problem or str(error))
+    if isinstance(error, json.JSONDecodeError):
+        return Issue(str(file), _line(error.lineno, error.colno), error.msg)
+    return Issue(str(file), "-", f"cannot be read: {error}")
+
+
+def _line(line: int, column: int) -> str:
+    return f"line {line}, column {column}"
 
 
 def _form_issues(source: str, path: str, error: ValidationError) -> list[Issue]:

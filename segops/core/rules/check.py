@@ -214,10 +214,13 @@ def _occurrence(which: str) -> Callable[[Checker, Form, str], model.Node | None]
         if not isinstance(form, dict) or not form or set(form) - {"older_than", "newer_than"}:
             checker.refuse(f"{path}.is", "older_than or newer_than is wanted, as in {older_than: 60d}")
             return None
-        ages = {
-            key: checker.attempt(f"{path}.is.{key}", parse_duration, value) for key, value in form.items()
-        }
-        return model.Occurrence(which, select, ages.get("older_than"), ages.get("newer_than"))
+        test = checker.attempt(f"{path}.is", check_test, form, ("older_than", "newer_than"))
+        ages: dict[str, int] = {} if test is None else dict(test.ops)
+        older, newer = ages.get("older_than"), ages.get("newer_than")
+        if older is not None and newer is not None and older >= newer:
+            checker.refuse(f"{path}.is", "never holds: nothing is both this old and this new")
+            return None
+        return model.Occurrence(which, select, older, newer)
 
     return check
 

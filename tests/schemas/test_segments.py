@@ -1,0 +1,323 @@
+"""Segment files: every refusal with its place and reason, all of them in one run; the traps of YAML."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+from hypothesis import given
+
+from segops.core.errors import DefinitionError, UserError
+from segops.schemas.segments import definition_from_record, definition_to_record, load, load_checked
+from tests.core.strategies import rules
+
+
+def write(folder: Path, text: str, name: str = "s.yaml") -> Path:
+    path = folder / name
+    path.write_text(text, "utf-8")
+    return path
+
+
+def one(when: Any, **more: Any) -> str:
+    return yaml.safe_dump({"version": 1, "segments": [{"key": "s", "when": when, **more}]}, sort_keys=False)
+
+
+def refused(path: Path) -> list[str]:
+    with pytest.raises(DefinitionError) as caught:
+        load([path])
+    return [str(issue).removeprefix(f"{path}: ") for issue in caught.value.issues]
+
+
+WHEN = "segments[0].when"
+
+
+@pytest.mark.parametrize(
+    ("when", "message"),
+    [
+        # an unknown key or operator
+        ({"dit": "A"}, f"{WHEN}: no node: dit; a node has exactly one of"),
+        ({"did": "A", "whithin": "1d"}, f"{WHEN}.whithin: unknown key; here: did, where, count, within"),
+        ({"did": "A", "did_not": "B"}, f"{WHEN}: a node has exactly one of"),
+        ({"did_not": "A", "count": {"gte": 1}}, f"{WHEN}.count: unknown key"),
+        ({"trait": "a", "is": {"equals": 1}}, f"{WHEN}.is.equals: unknown operator; here: eq, ne"),
+        ({"did": "A", "count": {"contains": 1}}, f"{WHEN}.count.contains: unknown operator; here: eq, ne"),
+        ({"did": "A", "where": {"p": {"gte": 1, "gtt": 2}}}, f"{WHEN}.where.p.gtt: unknown operator"),
+        ({"at_least": {"k": 1, "of": [{"did": "A"}], "x": 1}}, f"{WHEN}.at_least.x: unknown key"),
+        # an empty list
+        ({"all": []}, f"{WHEN}.all: a list of at least one node is wanted"),
+        ({"any": []}, f"{WHEN}.any: a list of at least one node is wanted"),
+        ({"at_least": {"k": 1, "of": []}}, f"{WHEN}.at_least.of: a list of at least one node is wanted"),
+        ({"did": []}, f"{WHEN}.did: the name of an event, or a list of at least one, is wanted"),
+        ({"trait": "a", "is": {"in": []}}, f"{WHEN}.is.in: a list of at least one value is wanted"),
+        ({"did": "A", "where": {}}, f"{WHEN}.where: a map of at least one property to a test is wanted"),
+        ({"did": "A", "where": {"p": {}}}, f"{WHEN}.where.p: a test has at least one operator"),
+        # a wrong type
+        ({"all": {"did": "A"}}, f"{WHEN}.all: a list of at least one node is wanted"),
+        ({"not": "A"}, f"{WHEN}.not: a node is a map"),
+        ({"did": 5}, f"{WHEN}.did: the name of an event"),
+        ({"did": "A", "count": 3}, f"{WHEN}.count: a map of operators is wanted, as in {{gte: 3}}, not 3"),
+        ({"did": "A", "count": {"gte": 1.5}}, f"{WHEN}.count.gte: a count is a whole number, not 1.5"),
+        ({"did": "A", "count": {"gte": "3"}}, f"{WHEN}.count.gte: a count is a whole number, not '3'"),
+        ({"did": "A", "within": 48}, f"{WHEN}.within: 48 is no duration"),
+        ({"did": "A", "within": "2 days"}, f"{WHEN}.within: '2 days' is no duration"),
+        ({"did": "A", "within": "-1d"}, f"{WHEN}.within: '-1d' is no duration"),
+        ({"sum": "p", "of": "A"}, f"{WHEN}.is: a map of operators is wanted"),
+        ({"sum": "p", "is": {"gte": 1}}, f"{WHEN}.of: the name of an event"),
+        ({"sum": "", "of": "A", "is": {"gte": 1}}, f"{WHEN}.sum: the path of a property is wanted"),
+        ({"trait": "a..b", "is": {"eq": 1}}, f"{WHEN}.trait: the path of a property is wanted"),
+        ({"trait": "a", "is": {"lt": True}}, f"{WHEN}.is.lt: true and false have no order"),
+        ({"first": "A", "is": {"gte": 1}}, f"{WHEN}.is: older_than or newer_than is wanted"),
+        ({"in_segment": 5}, f"{WHEN}.in_segment: the key of a segment is wanted"),
+        ({"known_for": "long"}, f"{WHEN}.known_for: 'long' is no duration"),
+        ({"at_least": {"k": 3, "of": [{"did": "A"}]}}, f"{WHEN}.at_least.k: a whole number from 1 to"),
+        ({"at_least": {"k": 0, "of": [{"did": "A"}]}}, f"{WHEN}.at_least.k: a whole number from 1 to"),
+        ({"at_least": [{"did": "A"}]}, f"{WHEN}.at_least: a map of k and of is wanted"),
+        # windows
+        ({"did": "A", "within": "0d"}, f"{WHEN}.within: a window of 0 holds nothing"),
+        (
+            {"did": "A", "within": "1d", "since": "2025-01-01"},
+            f"{WHEN}: at most one window; here: since",
+        ),
+        (
+            {"did": "A", "between": {"from": "30d", "to": "90d"}},
+            f"{WHEN}.between: from is further back",
+        ),
+        ({"did": "A", "between": {"from": "30d"}}, f"{WHEN}.between: a map of from and to is wanted"),
+        (
+            {"did": "A", "since": "2025-02-01", "until": "2025-01-01"},
+            f"{WHEN}.until: until is not after",
+        ),
+        ({"did": "A", "since": "soon"}, f"{WHEN}.since: 'soon' is no ISO-8601 date or time"),
+        ({"did": "A", "calendar": {"this": "hour"}}, f"{WHEN}.calendar.this: one of day, week, month, year"),
+        (
+            {"did": "A", "calendar": {"this": "day", "zone": "Mars"}},
+            f"{WHEN}.calendar.zone: 'Mars' is no",
+        ),
+        # an unknown segment, an unsafe expression, what can never or always hold
+        ({"in_segment": "nobody"}, "s.when: in_segment: there is no segment nobody"),
+        ({"trait": "a", "is": {"matches": r"(a)\1"}}, f"{WHEN}.is.matches: '(a)\\\\1' is no safe regular"),
+        ({"did": "A", "count": {"lt": 0}}, f"{WHEN}.count: never holds: a count is a whole number from 0 up"),
+        ({"did": "A", "count": {"gt": 5, "lt": 3}}, f"{WHEN}.count: never holds"),
+        ({"did": "A", "count": {"gt": 2, "lt": 3}}, f"{WHEN}.count: never holds"),
+        ({"did": "A", "count": {"lte": 0, "gte": 1}}, f"{WHEN}.count: never holds"),
+        ({"did": "A", "count": {"ne": -1}}, f"{WHEN}.count: always holds"),
+        ({"distinct": "p", "of": "A", "is": {"gte": 0, "ne": -3}}, f"{WHEN}.is: always holds"),
+        ({"sum": "p", "of": "A", "is": {"between": [5, 1]}}, f"{WHEN}.is.between: never holds"),
+        ({"last": "A", "is": {"newer_than": "0d"}}, f"{WHEN}.is.newer_than: a duration of 0 holds nothing"),
+        (
+            {"last": "A", "is": {"older_than": "9d", "newer_than": "9d"}},
+            f"{WHEN}.is: never holds: nothing is both",
+        ),
+    ],
+)
+def test_a_mistake_is_refused_with_its_place_and_reason(tmp_path: Path, when: Any, message: str) -> None:
+    issues = refused(write(tmp_path, one(when)))
+    assert issues[0].startswith(message), issues
+    assert len(issues) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "-: "),
+        ("[]", "-: "),
+        ("segments: []", "version: is missing"),
+        ("version: 2\nsegments: [{key: a, when: {did: A}}]", "version: Input should be 1"),
+        ("version: 1\nsegments: []", "segments: List should have at least 1 item"),
+        ("version: 1\nsegmets: []", "segments: is missing"),
+        ("version: 1\nsegments: [{key: a, when: {did: A}, owner: me}]", "segments[0].owner: unknown"),
+        (
+            "version: 1\nsegments: [{key: A_b, when: {did: A}}]",
+            "segments[0].key: a key is lower-case",
+        ),
+        ("version: 1\nsegments: [{key: -a, when: {did: A}}]", "segments[0].key: a key is lower-case"),
+        ("version: 1\nsegments: [{when: {did: A}}]", "segments[0].key: is missing"),
+        ("version: 1\nsegments: [{key: a}]", "segments[0].when: is missing"),
+        ("version: 1\nsegments: [{key: a, when: [1]}]", "segments[0].when: "),
+        ("version: 1\nsegments: [nonsense]", "segments[0]: "),
+        ("version: 1\nsegments: [{key: a, when: {did: A", "line 2"),
+        (
+            "version: 1\nversion: 1\nsegments: [{key: a, when: {did: A}}]",
+            "line 1, column 1: the key",
+        ),
+        (
+            "version: 1\nsegments: [{key: a, when: {did: A, did: B}}]",
+            "line 2, column 27: the key 'did'",
+        ),
+        ("version: 1\nsegments: [{key: a, when: !!python/object:os.system {}}]", "line 2"),
+    ],
+)
+def test_a_file_of_the_wrong_form_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    assert refused(write(tmp_path, text))[0].startswith(message)
+
+
+def test_a_key_has_64_characters_at_most(tmp_path: Path) -> None:
+    assert load([write(tmp_path, one({"did": "A"}).replace("key: s", f"key: {'k' * 64}"))])
+    assert refused(write(tmp_path, one({"did": "A"}).replace("key: s", f"key: {'k' * 65}")))
+
+
+def test_a_key_used_twice_is_refused_across_files(tmp_path: Path) -> None:
+    write(tmp_path, one({"did": "A"}), "a.yaml")
+    write(tmp_path, one({"did": "B"}), "b.yaml")
+    with pytest.raises(DefinitionError, match="the key s is used twice"):
+        load([tmp_path])
+
+
+def test_a_cycle_is_refused_with_its_path(tmp_path: Path) -> None:
+    keys = {"a": "b", "b": "c", "c": "a"}
+    text = {
+        "version": 1,
+        "segments": [{"key": k, "when": {"not": {"in_segment": v}}} for k, v in keys.items()],
+    }
+    (issue,) = refused(write(tmp_path, json.dumps(text), "c.json"))
+    assert issue == "a.when: in_segment is a cycle: a -> b -> c -> a"
+
+
+def test_a_segment_may_not_refer_to_itself(tmp_path: Path) -> None:
+    assert refused(write(tmp_path, one({"in_segment": "s"}))) == ["s.when: in_segment is a cycle: s -> s"]
+
+
+def test_every_mistake_of_a_folder_is_reported_in_one_run(tmp_path: Path) -> None:
+    write(tmp_path, one({"all": [{"did": "A", "within": "0d"}, {"did": []}, {"dit": "B"}]}), "a.yaml")
+    (tmp_path / "deep").mkdir()
+    write(tmp_path / "deep", one({"trait": "x", "is": {"in": [], "lt": True}}), "b.yml")
+    write(tmp_path, "version: 1\nsegments: [", "broken.yaml")
+    write(tmp_path, one({"did": "A"}).replace("key: s", "key: fine"), "fine.yaml")
+    write(tmp_path, "not ours", "notes.txt")
+    with pytest.raises(DefinitionError) as caught:
+        load([tmp_path])
+    places = [(Path(issue.source).name, issue.path.removeprefix(WHEN)) for issue in caught.value.issues]
+    assert [place for place in places if place[0] != "broken.yaml"] == [
+        ("a.yaml", ".all[0].within"),
+        ("a.yaml", ".all[1].did"),
+        ("a.yaml", ".all[2]"),
+        ("b.yml", ".is.in"),
+        ("b.yml", ".is.lt"),
+    ]
+    assert [name for name, _ in places].count("broken.yaml") == 1
+
+
+def test_a_reference_to_a_segment_that_has_a_mistake_is_not_reported_as_a_second_one(tmp_path: Path) -> None:
+    forms = [{"key": "a", "when": {"did": []}}, {"key": "b", "when": {"in_segment": "a"}}]
+    issues = refused(write(tmp_path, json.dumps({"version": 1, "segments": forms}), "s.json"))
+    assert [issue.split(":")[0] for issue in issues] == ["segments[0].when.did"]
+
+
+def test_a_count_from_0_up_is_a_warning_only(tmp_path: Path) -> None:
+    loaded = load_checked([write(tmp_path, one({"did": "A", "count": {"gte": 0}}))])
+    assert [d.key for d in loaded.definitions] == ["s"]
+    assert [(w.path, w.reason) for w in loaded.warnings] == [
+        (f"{WHEN}.count", "always holds: a count is never below 0")
+    ]
+
+
+def test_a_rule_nested_beyond_measure_is_refused(tmp_path: Path) -> None:
+    rule: Any = {"did": "A"}
+    for _ in range(60):
+        rule = {"not": rule}
+    (issue,) = refused(
+        write(tmp_path, json.dumps({"version": 1, "segments": [{"key": "s", "when": rule}]}), "s.json")
+    )
+    assert "nested deeper than 50 nodes" in issue
+
+
+@pytest.mark.parametrize("name", ["nothing.yaml", "empty"])
+def test_a_path_without_segment_files_is_the_user_s_mistake(tmp_path: Path, name: str) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=name):
+        load([tmp_path / name])
+
+
+# -- the traps of YAML and JSON ----------------------------------------------------------------------
+
+
+def test_dates_stay_text(tmp_path: Path) -> None:
+    when = "{all: [{did: A, since: 2025-01-01}, {trait: day, is: {eq: 2025-01-01}}]}"
+    text = f"version: 1\nsegments:\n- key: s\n  when: {when}"
+    (found,) = load([write(tmp_path, text)])
+    assert found.written == {
+        "all": [{"did": "A", "since": "2025-01-01"}, {"trait": "day", "is": {"eq": "2025-01-01"}}]
+    }
+
+
+def test_json_is_read_as_json(tmp_path: Path) -> None:
+    when = '{"sum": "p",\n\t"of": "\\ud83d\\ude00", "is": {"gte": 1e3}}'
+    text = f'{{"version": 1,\n\t"segments": [{{"key": "s", "when": {when}}}]}}'
+    (found,) = load([write(tmp_path, text, "s.json")])
+    assert found.written == {"sum": "p", "of": "😀", "is": {"gte": 1000.0}}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"version": 1, "version": 1, "segments": []}', "the key 'version' stands twice"),
+        ('{"version": 1, "segments": [', "line 1"),
+        ('{"version": 1, "segments": [{"key": "s", "when": {"trait": "a", "is": {"eq": NaN}}}]}', "NaN"),
+    ],
+)
+def test_json_with_a_mistake_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    (issue,) = refused(write(tmp_path, text, "s.json"))
+    assert message in issue
+
+
+# -- identity, versions, records -----------------------------------------------------------------------
+
+
+def test_the_same_rule_written_otherwise_has_the_same_identity(tmp_path: Path) -> None:
+    ways = [
+        {"all": [{"did": ["A", "B"], "within": "48h"}, {"did": "C", "where": {"p": 1}}]},
+        {"all": [{"did": "C", "where": {"p": {"eq": 1}}}, {"did": ["B", "A", "A"], "within": "2d"}]},
+        {
+            "all": [
+                {"did": "C", "count": {"gte": 1}, "where": {"p": 1}},
+                {"within": "172800s", "did": ["A", "B"]},
+            ]
+        },
+    ]
+    found = {load([write(tmp_path, one(when))])[0].identity for when in ways}
+    assert len(found) == 1
+    assert load([write(tmp_path, one({"did": ["A", "B"], "within": "48h"}))])[0].identity not in found
+
+
+@given(rules())
+def test_a_definition_survives_its_record(rule: dict[str, Any]) -> None:
+    text = {"key": "s", "name": "N", "description": "D", "version": 3, "when": rule}
+    definition = definition_from_record(msgspec.json.encode(text))
+    assert definition is not None
+    again = definition_from_record(definition_to_record(definition))
+    assert again is not None
+    assert again == definition
+    assert (again.identity, again.version, again.name, again.description) == (
+        definition.identity,
+        3,
+        "N",
+        "D",
+    )
+
+
+def test_a_retired_key_is_no_definition() -> None:
+    assert definition_from_record(b'{"key":"s","version":2,"retired":true}') is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"[]",
+        b"5",
+        b"\xff",
+        b"{}",
+        b'{"key":"s","when":{"did":"A"}}',
+        b'{"key":"s","version":0,"when":{"did":"A"}}',
+        b'{"key":"s","version":"1","when":{"did":"A"}}',
+        b'{"key":"s","version":1,"when":{"dit":"A"}}',
+        b'{"key":"s","version":1,"when":{"did":"A"},"extra":1}',
+    ],
+)
+def test_a_record_that_is_no_definition_is_refused(value: bytes) -> None:
+    with pytest.raises(DefinitionError):
+        definition_from_record(value)
