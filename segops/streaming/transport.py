@@ -170,7 +170,8 @@ class BatchConsumer(LoopConsumer):
         end = self.client.highwater(TopicPartition(*place))
         if end is None or self._under_way[place[0]]:
             return False
-        return cast("int", await self.client.position(TopicPartition(*place))) >= end
+        position: int = await self.client.position(TopicPartition(*place))
+        return position >= int(end)
 
     # -- committing ----------------------------------------------------------------------------
 

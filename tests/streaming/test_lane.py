@@ -1,0 +1,248 @@
+"""The lane without Kafka: against the engine alone, in any batching, with crashes in between."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from segops.core.engine import Engine
+from segops.core.segments import Definition, SegmentSet
+from segops.schemas.changes import encode_change
+from segops.schemas.events import route
+from segops.schemas.segments import load
+from segops.stores.memory import MemoryStores
+from segops.streaming.clock import PartitionClock
+from segops.streaming.lane import Outlet, SegmentLane, Start
+from segops.streaming.ticks import TICK_HEADERS, source_tick, wall_tick
+
+from .kit import DAY_MS, SEGMENTS, START_MS, comparable, oracle, shop
+
+FINAL_MS = START_MS + 2 * DAY_MS
+
+
+class Rec(msgspec.Struct):
+    """A record as a consumer gives it."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes]]
+    topic: str = "profile-events"
+    partition: int = 0
+    timestamp: int = START_MS
+
+
+@pytest.fixture
+def wanted(tmp_path: Path) -> list[Definition]:
+    file = tmp_path / "segments.yaml"
+    file.write_text(SEGMENTS)
+    return load([file])
+
+
+def forwarded(value: bytes, offset: int) -> Rec:
+    routed = route(value, now_ms=FINAL_MS, default_time_ms=0)
+    headers = [("segops-source", b"0:%d" % offset), ("segops-time", b"%d" % routed.time_ms)]
+    return Rec(offset, routed.profile_id.encode(), value, headers)
+
+
+def tick(offset: int, watermark_ms: int) -> Rec:
+    return Rec(offset, None, source_tick(0, watermark_ms, idle=False), TICK_HEADERS)
+
+
+def clock(*, by_events: bool = True) -> PartitionClock:
+    return PartitionClock(sources=1, by_events=by_events)
+
+
+def found(outlet: Outlet) -> dict[str, dict[str, Any]]:
+    return {change.change_id: comparable(encode_change(change, 0)) for change in outlet.changes}
+
+
+def work_off(lane: SegmentLane) -> None:
+    while lane.fire_due(7):
+        pass
+
+
+def batches(records: list[Rec], dice: random.Random) -> Iterator[list[Rec]]:
+    rest = iter(records)
+    while batch := list(itertools.islice(rest, dice.randrange(1, 60))):
+        yield batch
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_any_batching_and_any_crash_gives_what_the_engine_alone_gives(
+    wanted: list[Definition], seed: int
+) -> None:
+    dice = random.Random(seed)
+    sent = shop(800, users=25, partitions=1, seed=seed)
+    records = [forwarded(one.value, offset) for offset, one in enumerate(sent)]
+    records.append(tick(len(records), FINAL_MS))
+    stores, engine, outlet = MemoryStores(), Engine(SegmentSet(wanted)), Outlet()
+    committed = Start(0, clock())
+    while committed.offset < len(records):
+        lane = SegmentLane(stores.open(0), engine, start=committed, outlet=outlet, bound=5)
+        offset, metadata = committed.offset, committed.clock.dump()
+        for batch in batches(records[offset:], dice):
+            lane.process(batch)
+            lane.fire_due(dice.randrange(5))
+            if dice.random() < 0.3:
+                collected = lane.collect()
+                if dice.random() < 0.5:  # the lane goes on while acknowledgements are awaited
+                    lane.fire_due(3)
+                lane.write(collected, None)
+                if dice.random() < 0.2:
+                    break  # killed between the store and the commit
+                offset, metadata = collected.offset, collected.metadata
+            if dice.random() < 0.05:
+                break  # killed
+        else:
+            work_off(lane)
+            lane.write(lane.collect(), None)
+            offset = lane.offset
+        lane.close()
+        restored = clock()
+        assert restored.load(metadata)
+        committed = Start(offset, restored)
+    assert found(outlet) == oracle(sent, wanted, FINAL_MS)
+
+
+def test_the_clock_comes_back_exactly(wanted: list[Definition]) -> None:
+    clocks = PartitionClock(sources=3, by_events=True)
+    clocks.observe(0, START_MS + 10)
+    clocks.mark(1, START_MS + 7, idle=False)
+    assert clocks.now_ms == 0  # the third was never heard of
+    clocks.mark(2, 0, idle=True)
+    assert clocks.now_ms == START_MS + 7
+    restored = PartitionClock(sources=3, by_events=True)
+    assert restored.load(clocks.dump())
+    for each in (clocks, restored):
+        each.observe(1, START_MS + 30)
+        assert each.now_ms == START_MS + 10
+        each.observe(2, START_MS + 5)  # it woke, and is behind: time stands still, it never goes back
+        each.observe(0, START_MS + 40)
+        assert each.now_ms == START_MS + 10
+    assert clocks.dump() == restored.dump()
+
+
+@pytest.mark.parametrize("text", ["", "2;5;", "1;x;", "1;5", "nonsense"])
+def test_a_lost_clock_is_no_clock(text: str) -> None:
+    assert not clock().load(text)
+
+
+def test_a_profile_is_stored_from_its_first_event_on(wanted: list[Definition]) -> None:
+    stores = MemoryStores()
+    lane = SegmentLane(stores.open(0), Engine(SegmentSet(wanted)), start=Start(0, clock()), outlet=Outlet())
+    value = json.dumps({"type": "track", "event": "Unheard Of", "userId": "u1"}).encode()
+    lane.process([forwarded(value, 0)])
+    collected = lane.collect()
+    assert [write.profile_id for write in collected.writes] == ["user_id:u1"]
+
+
+def test_time_moves_by_wall_ticks_alone_with_the_wall_clock(wanted: list[Definition]) -> None:
+    lane = SegmentLane(
+        MemoryStores().open(0),
+        Engine(SegmentSet(wanted)),
+        start=Start(0, clock(by_events=False)),
+        outlet=(outlet := Outlet()),
+    )
+    order = {"type": "track", "event": "Order Completed", "userId": "u1", "properties": {"total": 1}}
+    order["timestamp"] = "2025-10-09T08:53:20Z"
+    lane.process([forwarded(json.dumps(order).encode(), 0)])
+    assert lane.clock.now_ms == 0
+    at = outlet.changes[0].occurred_at
+    lane.process([Rec(1, None, wall_tick(at + 6 * 3_600_000 - 1), TICK_HEADERS)])
+    assert lane.fire_due(10) == 0
+    lane.process([Rec(2, None, wall_tick(at + 6 * 3_600_000 + 5_000), TICK_HEADERS)])
+    assert lane.fire_due(10) == 1
+    assert [(c.action, c.occurred_at) for c in outlet.changes] == [
+        ("entered", at),
+        ("exited", at + 6 * 3_600_000),
+    ]
+
+
+def test_a_record_that_breaks_the_engine_is_put_aside_and_the_rest_goes_on(wanted: list[Definition]) -> None:
+    outlet = Outlet()
+    lane = SegmentLane(
+        MemoryStores().open(0), Engine(SegmentSet(wanted)), start=Start(0, clock()), outlet=outlet
+    )
+    good = [forwarded(one.value, offset) for offset, one in enumerate(shop(4, users=1, partitions=1))]
+    broken = [
+        Rec(4, b"user_id:u1", b"{", good[0].headers),
+        Rec(5, b"\xff", b"{}", good[0].headers),
+        Rec(6, b"user_id:u1", good[0].value, []),
+        Rec(7, None, b"no tick", []),
+        Rec(8, None, source_tick(99, 1, idle=False), TICK_HEADERS),
+    ]
+    lane.process([*good, *broken, tick(9, FINAL_MS)])
+    assert [record.offset for record, _, _ in outlet.rejected] == [4, 5, 6, 7, 8]
+    assert {reason for _, reason, _ in outlet.rejected} == {"internal"}
+    assert lane.offset == 10 and lane.clock.now_ms == FINAL_MS
+
+
+def test_what_was_not_written_stays_in_memory_and_the_rest_is_bounded(wanted: list[Definition]) -> None:
+    lane = SegmentLane(
+        MemoryStores().open(0), Engine(SegmentSet(wanted)), start=Start(0, clock()), outlet=Outlet(), bound=10
+    )
+    sent = shop(500, users=100, partitions=1)
+    lane.process([forwarded(one.value, offset) for offset, one in enumerate(sent)])
+    dirty = lane.cached
+    assert dirty > 90
+    collected = lane.collect()
+    assert lane.cached == dirty
+    lane.write(collected, None)
+    assert lane.cached == 10
+
+
+def test_many_due_at_once_are_worked_off_in_slices(wanted: list[Definition]) -> None:
+    outlet = Outlet()
+    lane = SegmentLane(
+        MemoryStores().open(0), Engine(SegmentSet(wanted)), start=Start(0, clock()), outlet=outlet, bound=10
+    )
+    sent = shop(2_000, users=500, partitions=1)
+    lane.process([forwarded(one.value, offset) for offset, one in enumerate(sent)])
+    lane.write(lane.collect(), None)
+    lane.process([tick(len(sent), FINAL_MS)])
+    looked = []
+    while slice_ := lane.fire_due(50):
+        looked.append(slice_)
+    assert max(looked) <= 50 and sum(looked) > 200
+    assert found(outlet) == oracle(sent, wanted, FINAL_MS)
+
+
+def test_new_definitions_reach_profiles_in_memory_and_in_the_store(
+    wanted: list[Definition], tmp_path: Path
+) -> None:
+    stores, outlet = MemoryStores(), Outlet()
+    engine = Engine(SegmentSet(wanted))
+    lane = SegmentLane(stores.open(0), engine, start=Start(0, clock()), outlet=outlet, bound=10)
+    sent = shop(400, users=80, partitions=1)
+    records = [forwarded(one.value, offset) for offset, one in enumerate(sent)]
+    lane.process(records[:200])
+    lane.write(lane.collect(), None)
+    lane.process(records[200:])  # some of these are only in memory when the definitions change
+    file = tmp_path / "more.yaml"
+    file.write_text(SEGMENTS.rstrip() + "\n  - key: everyone\n    name: E\n    when:\n      known_for: 1ms\n")
+    lane.process([tick(400, START_MS + DAY_MS)])
+    work_off(lane)
+    before = len(outlet.changes)
+    newer = Engine(SegmentSet(load([file])))
+    lane.use(newer)
+    while lane.rejudge(7):
+        pass
+    assert not lane.scanning
+    fresh = outlet.changes[before:]
+    users = {one.value.split(b'"userId": "')[1].split(b'"')[0].decode() for one in sent}
+    assert sorted(change.profile_id for change in fresh) == sorted(f"user_id:{user}" for user in users)
+    assert {(change.segment_key, change.reason) for change in fresh} == {("everyone", "definition")}
+    assert lane.sizes["everyone"] == len(users)
+    lane.write(lane.collect(), None)
+    lane.close()
+    again = SegmentLane(stores.open(0), newer, start=Start(401, clock()), outlet=outlet)
+    assert not again.scanning
+    assert again.sizes["everyone"] == len(users)
