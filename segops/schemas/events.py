@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -30,6 +31,8 @@ REJECT_REASONS = (
 
 MAX_BYTES = 32_768
 MAX_AHEAD_MS = 300_000
+#: What is nested deeper could be read, but perhaps not stored.
+MAX_DEPTH = 256
 #: Values that name nobody, in any case; so do those made of zeros and hyphens only.
 BLOCKED = frozenset(("-1", "null", "anonymous", "undefined", "none", "nan"))
 _LONGEST_BLOCKED = max(map(len, BLOCKED))
@@ -86,13 +89,14 @@ class _Full(msgspec.Struct, gc=False):
 
     type: str
     event: str | None = None
-    messageId: str | int | None = None
+    # What routing has not looked at is taken as it comes: an odd value of it spoils no event.
+    messageId: Any = None
     userId: str | int | None = None
     anonymousId: str | int | None = None
-    previousId: str | int | None = None
-    groupId: str | int | None = None
-    name: str | None = None
-    category: str | None = None
+    previousId: Any = None
+    groupId: Any = None
+    name: Any = None
+    category: Any = None
     traits: dict[str, Any] | None = None
     context: _FullContext | None = None
     properties: dict[str, Any] | None = None
@@ -118,6 +122,8 @@ def route(
     Raises RejectedEvent.
     """
     envelope = _decoded(_envelope, value, limits.max_bytes)
+    if value.count(b"[") + value.count(b"{") > MAX_DEPTH:  # type: ignore[union-attr]
+        _refuse_deep(value)  # type: ignore[arg-type]
     if envelope.type == "track":
         if not envelope.event:
             raise RejectedEvent("no_name", "a track call names no event")
@@ -139,16 +145,17 @@ def decode(value: bytes, *, time_ms: int, default_id: str) -> Event:
     name = full.event if full.type == "track" else full.type
     if not name:
         raise RejectedEvent("no_name", "a track call names no event")
+    message_id = _message_id(full.messageId)
     return Event(
         name,
         time_ms,
-        str(full.messageId) if full.messageId else default_id,
+        message_id or default_id,
         _properties(full),
         _traits(full),
         _identifier(full.userId),
         _identifier(full.anonymousId),
         _identifier(_email(full)),
-        named=bool(full.messageId),
+        named=message_id is not None,
     )
 
 
@@ -170,6 +177,18 @@ def _decoded(decoder: msgspec.json.Decoder[Any], value: bytes | None, max_bytes:
         raise RejectedEvent("bad_utf8", str(error)) from None
     except RecursionError:
         raise RejectedEvent("too_deep", "nested too deeply") from None
+
+
+def _refuse_deep(value: bytes) -> None:
+    depth = 0
+    for bracket in _BRACKETS.findall(_STRINGS.sub(b"", value)):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > MAX_DEPTH:
+            raise RejectedEvent("too_deep", f"nested deeper than {MAX_DEPTH}")
+
+
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_BRACKETS = re.compile(rb"[\[\]{}]")
 
 
 def _about_json(value: bytes) -> str:
@@ -206,6 +225,10 @@ def _identifier(raw: object) -> str | None:
     if not text.strip("0-") or (len(text) <= _LONGEST_BLOCKED and text.lower() in BLOCKED):
         return None
     return str(text)
+
+
+def _message_id(raw: object) -> str | None:
+    return str(raw) if raw and raw.__class__ in (str, int) else None
 
 
 def _email(event: Any) -> object:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from segops.core.errors import StateError
@@ -16,8 +18,25 @@ _decoder = msgspec.msgpack.Decoder(Profile)
 
 
 def encode_profile(profile: Profile) -> bytes:
-    """The stored bytes of a profile."""
-    return _VERSION + _encoder.encode(profile)
+    """The stored bytes of a profile. An integer of more than 64 bits is kept as the nearest float."""
+    try:
+        return _VERSION + _encoder.encode(profile)
+    except OverflowError:
+        return _VERSION + _encoder.encode(_fitted(msgspec.to_builtins(profile)))
+
+
+def _fitted(value: Any) -> Any:
+    match value:
+        case int() if not -(1 << 63) <= value < 1 << 64:
+            return float(value) if abs(value) < _LARGEST else _LARGEST if value > 0 else -_LARGEST
+        case dict():
+            return {key: _fitted(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_fitted(item) for item in value]
+    return value
+
+
+_LARGEST = 1.7e308
 
 
 def decode_profile(data: bytes) -> Profile:
@@ -33,5 +52,5 @@ def decode_profile(data: bytes) -> Profile:
         raise StateError(f"a stored profile has format {found}, this version of segops reads {FORMAT}")
     try:
         return _decoder.decode(memoryview(data)[1:])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise StateError(f"a stored profile is damaged: {error}") from error

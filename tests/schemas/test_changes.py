@@ -1,0 +1,38 @@
+"""The published form of a change: flat, in the order of the contract, primitives or null only."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import msgspec
+import pytest
+
+from segops.core.events import Change, change_id
+from segops.schemas.changes import decode_change, encode_change
+
+CHANGE = Change(
+    "user_id:u1", "vip", 2, "entered", True, "event", 1_000, 0, 7, change_id("user_id:u1", "vip", 7), "m1",
+    2_000, "u1", None, "u1@example.com", '{"a":{"b":1}}',
+)  # fmt: skip
+FIELDS = tuple(
+    "profile_id segment_key segment_version action member reason occurred_at evaluated_at sequence change_id "  # noqa: SIM905
+    "event_id flips_at user_id anonymous_id email traits_json".split()
+)
+
+
+def test_a_change_is_flat_json_in_the_order_of_the_contract() -> None:
+    fields = json.loads(encode_change(CHANGE, 1_012))
+    assert tuple(fields) == FIELDS
+    assert all(value is None or isinstance(value, (str, int, bool)) for value in fields.values())
+    assert (fields["evaluated_at"], fields["anonymous_id"]) == (1_012, None)
+    assert fields["change_id"] == hashlib.sha256(b"user_id:u1|vip|7").hexdigest()
+
+
+def test_a_change_comes_back_as_it_was() -> None:
+    assert decode_change(encode_change(CHANGE, 1_012)) == CHANGE
+
+
+def test_what_is_no_change_is_refused() -> None:
+    with pytest.raises(msgspec.DecodeError):
+        decode_change(b'{"profile_id":"user_id:u1"}')

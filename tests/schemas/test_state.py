@@ -1,0 +1,84 @@
+"""The stored form of a profile: nothing is lost, and what cannot be read is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from segops.core.engine import Engine
+from segops.core.errors import StateError
+from segops.core.profile import Profile
+from segops.core.segments import SegmentSet
+from segops.schemas.state import FORMAT, decode_profile, encode_profile
+from tests.core.kit import definition
+from tests.core.strategies import rules, streams
+
+
+def lived(rule: dict[str, Any], steps: list[tuple[str, Any]]) -> Profile:
+    engine = Engine(SegmentSet([definition("s", rule)]))
+    profile = engine.new_profile("user_id:ü|1")
+    for kind, step in steps:
+        if kind == "event":
+            engine.on_event(profile, step, clock_ms=step.time_ms)
+    return profile
+
+
+@settings(max_examples=50)
+@given(rules(), streams())
+def test_a_profile_comes_back_as_it_was(rule: dict[str, Any], steps: list[tuple[str, Any]]) -> None:
+    profile = lived(rule, steps)
+    again = decode_profile(encode_profile(profile))
+    assert again == profile
+    assert list(again.seen) == list(profile.seen)
+
+
+def test_the_first_byte_is_the_format() -> None:
+    assert encode_profile(Profile("user_id:u1"))[0] == FORMAT == 1
+
+
+@pytest.mark.parametrize("first", [0, FORMAT + 1, 255])
+def test_a_format_that_is_not_ours_is_refused_by_its_number(first: int) -> None:
+    data = bytes([first]) + encode_profile(Profile("user_id:u1"))[1:]
+    with pytest.raises(StateError, match=f"has format {first}, this version of segops reads {FORMAT}"):
+        decode_profile(data)
+
+
+def test_nothing_is_no_profile() -> None:
+    with pytest.raises(StateError, match="format nothing"):
+        decode_profile(b"")
+
+
+def test_a_profile_stored_before_fields_were_added_is_read_with_their_defaults() -> None:
+    # A format byte, then an array of one: the id alone.
+    assert decode_profile(bytes([FORMAT, 0x91, 0xA1]) + b"x") == Profile("x")
+
+
+@settings(max_examples=50)
+@given(rules(), streams(), st.data())
+def test_damaged_bytes_are_refused_or_read_but_never_crash(
+    rule: dict[str, Any], steps: list[tuple[str, Any]], data: st.DataObject
+) -> None:
+    stored = bytearray(encode_profile(lived(rule, steps)))
+    at = data.draw(st.integers(1, len(stored) - 1))
+    if data.draw(st.booleans()):
+        del stored[at:]
+    else:
+        stored[at] = data.draw(st.integers(0, 255))
+    try:
+        assert isinstance(decode_profile(bytes(stored)), Profile)
+    except StateError as error:
+        assert "damaged" in str(error)
+
+
+def test_a_truncated_profile_is_damaged() -> None:
+    with pytest.raises(StateError, match="damaged"):
+        decode_profile(encode_profile(Profile("user_id:u1"))[:-1])
+
+
+def test_integers_beyond_64_bits_are_stored_as_the_nearest_float() -> None:
+    profile = Profile("x", traits={"big": [10**25, {"low": -(10**25)}], "huge": 10**400, "top": 2**64 - 1})
+    traits = decode_profile(encode_profile(profile)).traits
+    assert traits == {"big": [1e25, {"low": -1e25}], "huge": 1.7e308, "top": 2**64 - 1}
