@@ -1,0 +1,52 @@
+"""``segops check`` as a person runs it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+GOOD = "version: 1\nsegments:\n- {key: a, when: {did: A}}\n- {key: b, when: {in_segment: a}}\n"
+
+
+def check(*paths: Path | str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from segops.cli import main; main()", "check", *map(str, paths)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_files_without_mistakes_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(GOOD)
+    done = check(tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "2 segments, 1 features: no mistakes\n"
+
+
+def test_every_mistake_is_told_with_file_place_and_reason_and_status_2(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("version: 1\nsegments:\n- {key: a, when: {did: A, within: 0d}}\n")
+    (tmp_path / "b.yaml").write_text("version: 1\nsegments:\n- {key: b, when: {all: []}}\n")
+    done = check(tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines() == [
+        f"{tmp_path}/a.yaml: segments[0].when.within: a window of 0 holds nothing",
+        f"{tmp_path}/b.yaml: segments[0].when.all: a list of at least one node is wanted",
+    ]
+
+
+def test_a_warning_does_not_refuse(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("version: 1\nsegments:\n- {key: a, when: {did: A, count: {gte: 0}}}\n")
+    done = check(path)
+    assert done.returncode == 0
+    assert done.stderr == f"warning: {path}: segments[0].when.count: always holds: a count is never below 0\n"
+
+
+def test_a_path_that_is_not_there_is_a_mistake_without_a_traceback(tmp_path: Path) -> None:
+    done = check(tmp_path / "nowhere.yaml")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"{tmp_path}/nowhere.yaml: no such file or folder\n"
+
+
+def test_no_path_at_all_is_a_mistake() -> None:
+    done = check()
+    assert done.returncode == 2
+    assert "Missing argument 'PATH...'" in done.stderr

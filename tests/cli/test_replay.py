@@ -1,0 +1,157 @@
+"""``segops replay`` as a person runs it: files, the standard input, formats, exit statuses."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from segops.core.values import format_instant
+from tests.core.kit import MONDAY as T
+from tests.core.kit import H
+
+SEGMENTS = """
+version: 1
+segments:
+  - key: high-intent
+    name: High intent, no purchase
+    description: Viewed a product 3+ times in 48 hours and has not bought
+    when:
+      all:
+        - did: Product Viewed
+          count: {gte: 3}
+          within: 48h
+        - did_not: Order Completed
+          within: 48h
+"""
+
+
+def view(time_ms: int, name: str = "Product Viewed") -> str:
+    event = {"type": "track", "event": name, "userId": "u1", "timestamp": format_instant(time_ms)}
+    return json.dumps({**event, "messageId": f"{name} {time_ms}"})
+
+
+VIEWS = "".join(view(T + n * H) + "\n" for n in range(3))
+
+
+@pytest.fixture
+def segments(tmp_path: Path) -> Path:
+    path = tmp_path / "segments.yaml"
+    path.write_text(SEGMENTS)
+    return path
+
+
+def replay(*args: object, text: str | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from segops.cli import main; main()", "replay", *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, input=text, check=False, timeout=60)
+
+
+def changes(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_the_example_of_the_contract_enters_and_exits_at_the_millisecond(segments: Path) -> None:
+    until = format_instant(T + 48 * H)
+    done = replay("--segments", segments, "--events", "-", "--until", until, text=VIEWS)
+    entered, exited = changes(done)
+    assert (entered["action"], entered["reason"], entered["occurred_at"]) == ("entered", "event", T + 2 * H)
+    assert (entered["event_id"], entered["flips_at"]) == (f"Product Viewed {T + 2 * H}", T + 48 * H)
+    assert (exited["action"], exited["reason"], exited["occurred_at"]) == ("exited", "time", T + 48 * H)
+    assert (exited["event_id"], exited["flips_at"], exited["sequence"]) == (None, None, 2)
+
+
+def test_until_one_millisecond_earlier_nothing_has_exited(segments: Path) -> None:
+    until = format_instant(T + 48 * H - 1)
+    done = replay("--segments", segments, "--events", "-", "--until", until, text=VIEWS)
+    assert [change["action"] for change in changes(done)] == ["entered"]
+
+
+def test_without_until_time_ends_with_the_last_event(segments: Path) -> None:
+    done = replay("--segments", segments, "--events", "-", text=VIEWS)
+    assert [change["action"] for change in changes(done)] == ["entered"]
+
+
+def test_a_purchase_ends_it(segments: Path) -> None:
+    text = VIEWS + view(T + 3 * H, "Order Completed")
+    found = changes(replay("--segments", segments, "--events", "-", text=text))
+    assert [(c["action"], c["occurred_at"]) for c in found] == [("entered", T + 2 * H), ("exited", T + 3 * H)]
+
+
+def test_a_packed_file_gives_what_a_plain_one_gives(segments: Path, tmp_path: Path) -> None:
+    plain, packed = tmp_path / "e.jsonl", tmp_path / "e.jsonl.gz"
+    plain.write_text(VIEWS)
+    packed.write_bytes(gzip.compress(VIEWS.encode()))
+    outputs = {replay("--segments", segments, "--events", path).stdout for path in (plain, packed)}
+    assert len(outputs) == 1
+    assert outputs.pop().count("\n") == 1
+
+
+@pytest.mark.parametrize(("strict", "status"), [((), 0), (("--strict",), 1)])
+def test_a_line_that_is_no_event_is_told_by_its_number(
+    segments: Path, strict: tuple[str, ...], status: int
+) -> None:
+    text = "\n".join([VIEWS.splitlines()[0], "", "{oops", *VIEWS.splitlines()[1:], '{"type":"track"}'])
+    done = replay("--segments", segments, "--events", "-", *strict, text=text)
+    assert done.returncode == status
+    assert len(done.stdout.splitlines()) == 1
+    first, second, total = done.stderr.splitlines()
+    assert first.startswith("-: line 3: invalid_json: ")
+    assert second.startswith("-: line 6: no_name: ")
+    assert total == "2 lines were no events"
+
+
+def test_strict_is_satisfied_by_good_lines(segments: Path) -> None:
+    assert replay("--segments", segments, "--events", "-", "--strict", text=VIEWS).returncode == 0
+
+
+def test_a_table_is_for_people(segments: Path) -> None:
+    heading, row = replay(
+        "--segments", segments, "--events", "-", "--format", "table", text=VIEWS
+    ).stdout.splitlines()
+    assert heading.split() == ["occurred", "at", "action", "segment", "reason", "flips", "at", "profile"]
+    assert row.split()[:3] == ["2025-10-13T02:00:00.000Z", "entered", "high-intent"]
+    assert row.split()[3:] == ["event", "2025-10-15T00:00:00.000Z", "user_id:u1"]
+
+
+def test_a_truncated_file_is_told_and_what_came_before_was_printed(segments: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "e.jsonl.gz"
+    packed.write_bytes(gzip.compress(VIEWS.encode())[:-8])
+    done = replay("--segments", segments, "--events", packed)
+    assert done.returncode == 2
+    assert "cannot be read to its end" in done.stderr
+    assert '"action":"entered"' in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("--events", "-"), "Missing option '--segments'"),
+        (("--segments", "nowhere.yaml", "--events", "-"), "nowhere.yaml: no such file or folder"),
+        (("--events", "nowhere.jsonl"), "nowhere.jsonl: No such file or directory"),
+        (("--events", "-", "--until", "soon"), "'soon' is no ISO-8601 instant"),
+        (("--events", "-", "--format", "xml"), "'xml' is not one of"),
+    ],
+)
+def test_a_mistake_of_the_user_s_is_status_2_without_a_traceback(
+    segments: Path, args: tuple[str, ...], message: str
+) -> None:
+    given = args if "--segments" in args or message.startswith("Missing") else ("--segments", segments, *args)
+    done = replay(*given, text="")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_several_folders_of_segments_are_one_set(segments: Path, tmp_path: Path) -> None:
+    more = tmp_path / "more"
+    more.mkdir()
+    (more / "b.json").write_text('{"version":1,"segments":[{"key":"b","when":{"in_segment":"high-intent"}}]}')
+    done = replay("--segments", segments, "--segments", more, "--events", "-", text=VIEWS)
+    assert [change["segment_key"] for change in changes(done)] == ["high-intent", "b"]

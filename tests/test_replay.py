@@ -1,0 +1,91 @@
+"""Replay: the engine's own answer, in order of time over all profiles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from segops.core.errors import RejectedEvent
+from segops.core.events import Change
+from segops.core.values import format_instant
+from segops.replay import Replay
+from tests.core.kit import MONDAY as T
+from tests.core.kit import D, S, segments
+
+RULES = {"a": {"did": "A", "within": "10s"}, "calm": {"did_not": "A", "within": "5s"}}
+
+
+def line(user: str, name: str, time_ms: int, **fields: Any) -> bytes:
+    event = {"type": "track", "event": name, "userId": user, "timestamp": format_instant(time_ms), **fields}
+    return msgspec.json.encode(event)
+
+
+def told(changes: list[Change]) -> list[tuple[str, str, str, int]]:
+    return [(c.profile_id[8:], c.segment_key, c.action, c.occurred_at) for c in changes]
+
+
+def run(replay: Replay, *lines: bytes) -> list[Change]:
+    return [change for n, text in enumerate(lines, 1) for change in replay.feed(text, default_id=f"line:{n}")]
+
+
+def test_changes_of_all_profiles_come_in_order_of_time() -> None:
+    replay = Replay(segments(**RULES), wall_ms=T + D)
+    changes = run(replay, line("u1", "A", T), line("u2", "A", T + S), line("u3", "B", T + 60 * S))
+    assert told(changes) == [
+        ("u1", "a", "entered", T),
+        ("u2", "a", "entered", T + S),
+        ("u1", "calm", "entered", T + 5 * S),
+        ("u2", "calm", "entered", T + 6 * S),
+        ("u1", "a", "exited", T + 10 * S),
+        ("u2", "a", "exited", T + 11 * S),
+        ("u3", "calm", "entered", T + 60 * S),
+    ]
+    assert replay.sizes == {"a": 0, "calm": 3}
+
+
+def test_a_late_event_is_judged_at_the_greatest_event_time_so_far() -> None:
+    replay = Replay(segments(**RULES), wall_ms=T + D)
+    changes = run(replay, line("u1", "B", T + 9 * S), line("u2", "A", T))
+    assert told(changes)[-1] == ("u2", "calm", "entered", T + 9 * S)
+    assert told(changes)[-2] == ("u2", "a", "entered", T + 9 * S)
+    assert told(list(replay.advance(T + D))) == [("u2", "a", "exited", T + 10 * S)]
+
+
+def test_the_clock_never_goes_back() -> None:
+    replay = Replay(segments(**RULES), wall_ms=T + D)
+    run(replay, line("u1", "A", T))
+    assert len(list(replay.advance(T + 7 * S))) == 1
+    assert list(replay.advance(T)) == []
+    assert replay.clock_ms == T + 7 * S
+
+
+def test_a_duplicate_is_counted_and_changes_nothing() -> None:
+    replay = Replay(segments(two={"did": "A", "count": {"gte": 2}}), wall_ms=T + D)
+    again = line("u1", "A", T, messageId="m1")
+    assert run(replay, again, again) == []
+    assert (replay.events, replay.duplicates) == (2, 1)
+
+
+def test_lines_without_a_message_id_are_events_of_their_own() -> None:
+    replay = Replay(segments(two={"did": "A", "count": {"gte": 2}}), wall_ms=T + D)
+    (change,) = run(replay, line("u1", "A", T), line("u1", "A", T))
+    assert change.event_id is None
+
+
+def test_what_is_no_event_changes_nothing_at_all() -> None:
+    replay = Replay(segments(**RULES), wall_ms=T + D)
+    run(replay, line("u1", "A", T))
+    with pytest.raises(RejectedEvent):
+        run(replay, line("null", "A", T + D))
+    with pytest.raises(RejectedEvent):
+        run(replay, b"{}")
+    assert (replay.clock_ms, replay.events, list(replay.profiles)) == (T, 1, ["user_id:u1"])
+
+
+def test_a_change_is_stamped_with_its_own_instant_so_that_two_runs_are_equal() -> None:
+    lines = [line("u1", "A", T), line("u2", "A", T + S), line("u1", "B", T + 60 * S)]
+    first, second = (run(Replay(segments(**RULES), wall_ms=wall), *lines) for wall in (T + D, T + 9 * D))
+    assert first == second
+    assert all(change.evaluated_at == change.occurred_at for change in first)
