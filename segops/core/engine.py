@@ -15,8 +15,9 @@ from xxhash import xxh3_64_intdigest
 
 from segops.core.events import Change, Event, change_id
 from segops.core.features import UNREADABLE
+from segops.core.index import Kept
 from segops.core.profile import Member, Profile
-from segops.core.segments import Kept, Segment, SegmentSet
+from segops.core.segments import Segment, SegmentSet
 
 #: A message is remembered at least this many messages and this long (RULES section 3).
 REMEMBERED = 1_000
@@ -152,7 +153,8 @@ class Engine:
         state = kept.add(features.get(kept.id), event.time_ms, value, step.now_ms)
         if state is not None:
             features[kept.id] = state
-            touched |= kept.segments
+            by_size = kept.by_size
+            touched |= kept.segments if by_size is None else by_size[len(state.times)]
 
     def _merge_traits(self, profile: Profile, event: Event) -> set[int]:
         touched: set[int] = set()

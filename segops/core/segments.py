@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
 from segops.core.errors import DefinitionError, Issue
-from segops.core.features import Extract, Feature, extractor, reducer_of
-from segops.core.operators import Test
+from segops.core.index import prepare, watches
 from segops.core.profile import Profile
 from segops.core.rules.compile import Rule, compile_rule
-from segops.core.rules.model import InSegment, Node, Path, children, identity
-from segops.core.values import lookup
+from segops.core.rules.model import InSegment, Node, children, identity
 
 
 class Definition(msgspec.Struct, frozen=True):
@@ -41,39 +39,6 @@ class Segment(msgspec.Struct, frozen=True):
     version: int
     index: int
     rule: Rule
-
-
-class Kept(msgspec.Struct, frozen=True, gc=False):
-    """A feature made ready: how it is kept, and the segments that it can move."""
-
-    id: int
-    names: tuple[str, ...]
-    add: Callable[[Any, int, Any, int], Any]
-    extract: Extract | None
-    segments: frozenset[int]
-    where: tuple[tuple[Path, Test], ...]
-
-    def selects(self, properties: Mapping[str, Any], now_ms: int) -> bool:
-        """Whether an event with these properties is one of the feature's."""
-        return all(test.holds(lookup(properties, path), now_ms) for path, test in self.where)
-
-
-class Watch(msgspec.Struct, frozen=True):
-    """The features that an event name concerns: for every such event, and for one value of a property."""
-
-    always: tuple[Kept, ...]
-    by_value: tuple[tuple[Path, dict[str, tuple[Kept, ...]]], ...]
-
-    def concerned(self, properties: Mapping[str, Any]) -> Iterable[Kept]:
-        """The features that an event with these properties may belong to."""
-        if not self.by_value:
-            return self.always
-        found = list(self.always)
-        for path, table in self.by_value:
-            value = lookup(properties, path)
-            if value.__class__ is str:
-                found += table.get(value, ())
-        return found
 
 
 class SegmentSet:
@@ -103,9 +68,9 @@ class SegmentSet:
         )
         self.version = _version(self.definitions)
         self.by_key = {segment.key: segment for segment in self.segments}
-        kept = _kept(self.segments)
+        kept = prepare((segment.index, segment.rule) for segment in self.segments)
         self.feature_ids = frozenset(feature.id for feature in kept)
-        self.watches = _watches(kept)
+        self.watches = watches(kept)
         self.by_trait = _by_trait(self.segments)
         self.reads_first = frozenset(s.index for s in self.segments if s.rule.reads_first)
         # A profile of which nothing is known yet: who is a member does not depend on the instant.
@@ -168,60 +133,6 @@ def _visit(
     for key in sorted(references(definition.when)):
         _visit(by_key[key], by_key, done, [*path, definition.key])
     done[definition.key] = definition
-
-
-def _kept(segments: Iterable[Segment]) -> list[Kept]:
-    features: dict[int, Feature] = {}
-    concerned: dict[int, set[int]] = {}
-    for segment in segments:
-        for feature in segment.rule.features:
-            features[feature.id] = feature
-            concerned.setdefault(feature.id, set()).add(segment.index)
-    return [
-        Kept(
-            key,
-            feature.names,
-            reducer_of(feature).add,
-            extractor(feature),
-            frozenset(concerned[key]),
-            feature.static_where,
-        )
-        for key, feature in features.items()
-    ]
-
-
-def _watches(kept: Iterable[Kept]) -> dict[str, Watch]:
-    by_name: dict[str, list[Kept]] = {}
-    for feature in kept:
-        for name in feature.names:
-            by_name.setdefault(name, []).append(feature)
-    return {name: _watch(features) for name, features in by_name.items()}
-
-
-def _watch(features: Iterable[Kept]) -> Watch:
-    always: list[Kept] = []
-    by_value: dict[Path, dict[str, list[Kept]]] = {}
-    for feature in features:
-        found = _equality(feature)
-        if found is None:
-            always.append(feature)
-        else:
-            path, test = found
-            rest = tuple(condition for condition in feature.where if condition != found)
-            by_value.setdefault(path, {}).setdefault(test.ops[0][1], []).append(
-                msgspec.structs.replace(feature, where=rest)
-            )
-    tables = ((path, {v: tuple(fs) for v, fs in table.items()}) for path, table in by_value.items())
-    return Watch(tuple(always), tuple(tables))
-
-
-def _equality(kept: Kept) -> tuple[Path, Test] | None:
-    """The condition that a property equals a text, which the index answers; None if there is none."""
-    for path, test in kept.where:
-        name, operand = test.ops[0]
-        if len(test.ops) == 1 and name == "eq" and isinstance(operand, str):
-            return path, test
-    return None
 
 
 def _by_trait(segments: Iterable[Segment]) -> dict[str, frozenset[int]]:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import msgspec
 
 from segops.core.operators import Test
-from segops.core.windows import Window
+from segops.core.windows import Window, Within
 
 Path = tuple[str, ...]
 
@@ -45,6 +45,11 @@ class Feature(msgspec.Struct, frozen=True):
         """
         form = msgspec.json.encode(msgspec.to_builtins(self), order="sorted")
         return int.from_bytes(hashlib.sha256(form).digest()[:8], "big") >> 1
+
+    @property
+    def counts_entries(self) -> bool:
+        """Whether its value is the number of the entries that it keeps, at most ``capacity``."""
+        return self.capacity is not None and isinstance(self.window, Within) and not self.timed_where
 
     @property
     def timed_where(self) -> tuple[tuple[Path, Test], ...]:

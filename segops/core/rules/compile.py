@@ -20,12 +20,19 @@ MAX_STEPS = 64
 _TEN_YEARS_MS = 3_653 * 86_400_000
 
 
+class Use(msgspec.Struct, frozen=True):
+    """A feature that a rule reads; while it keeps fewer than ``least`` entries, none matters to the rule."""
+
+    feature: Feature
+    least: int
+
+
 class Rule(msgspec.Struct, frozen=True):
     """A compiled rule: its verdict on a profile at an instant, and what that depends on."""
 
     holds: Holds
     edges: tuple[Edge, ...]
-    features: tuple[Feature, ...]
+    features: tuple[Use, ...]
     traits: frozenset[str]
     reads_first: bool
 
@@ -62,14 +69,13 @@ def compile_rule(key: str, node: model.Node, others: Mapping[str, Rule]) -> Rule
     body = emitter.expression(node)
     holds = _function(key, body, emitter.namespace)
     found = emitter.leaves
-    features = {feature.id: feature for leaf in found for feature in leaf.features}
     referred = [others[leaf.segment] for leaf in found if leaf.segment is not None]
-    for rule in referred:
-        features.update({feature.id: feature for feature in rule.features})
+    uses = [Use(leaf.feature, leaf.least) for leaf in found if leaf.feature is not None]
+    uses += [use for rule in referred for use in rule.features]
     return Rule(
         holds,
         tuple(leaf.edge for leaf in found if leaf.edge is not leaves.never),
-        tuple(features.values()),
+        tuple(uses),
         frozenset(name for leaf in found for name in leaf.traits).union(*(rule.traits for rule in referred)),
         any(leaf.reads_first for leaf in found) or any(rule.reads_first for rule in referred),
     )
@@ -116,12 +122,10 @@ class _Emitter:
         """A call of the leaf's verdict, or the comparison in place for a count within a length."""
         number = len(self.leaves)
         self.leaves.append(leaf)
-        if leaf.within_ms is not None and len(leaf.comparison) == 1:
+        if leaf.feature is not None and leaf.within_ms is not None and len(leaf.comparison) == 1:
             (name, operand), *_ = leaf.comparison
             if name in _IN_PLACE:
-                return _IN_PLACE[name](
-                    _Count(leaf.features[0].id, leaf.within_ms, f"state_{number}"), operand
-                )
+                return _IN_PLACE[name](_Count(leaf.feature.id, leaf.within_ms, f"state_{number}"), operand)
         self.namespace[f"leaf_{number}"] = leaf.holds
         return _call(f"leaf_{number}", _name("profile"))
 

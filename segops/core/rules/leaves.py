@@ -27,7 +27,9 @@ class Leaf(msgspec.Struct, frozen=True):
 
     holds: Holds
     edge: Edge
-    features: tuple[Feature, ...] = ()
+    feature: Feature | None = None
+    #: How many entries of a counting feature there must be before one more can matter to the leaf.
+    least: int = 0
     traits: tuple[str, ...] = ()
     reads_first: bool = False
     segment: str | None = None
@@ -64,8 +66,9 @@ def did(node: Did) -> Leaf:
 
     if isinstance(reducer, SlidingCount):
         edge = _crossing(reducer, key, crossings[::-1])
-        return Leaf(holds, edge, (feature,), within_ms=reducer.length_ms, comparison=test.ops)
-    return Leaf(holds, _edge(reducer, key), (feature,))
+        least = min(crossings, default=0)
+        return Leaf(holds, edge, feature, least, within_ms=reducer.length_ms, comparison=test.ops)
+    return Leaf(holds, _edge(reducer, key), feature)
 
 
 def _counting(reducer: Reducer, *, pairs: bool) -> Callable[[Any, int], int]:
@@ -122,7 +125,8 @@ def aggregate(node: Aggregate) -> Leaf:
         edges = (reducer.next_edge(state, now_ms), test.next_edge(view(reducer.read(state, now_ms)), now_ms))
         return min((e for e in edges if e is not None), default=None)
 
-    return Leaf(holds, edge if test.timed else _edge(reducer, key), (feature,))
+    least = min(boundaries(node.test), default=0) if node.function == "distinct" else 0
+    return Leaf(holds, edge if test.timed else _edge(reducer, key), feature, least)
 
 
 def _itself(value: Any) -> Any:
@@ -187,7 +191,7 @@ def occurrence(node: Occurrence) -> Leaf:
             default=None,
         )
 
-    return Leaf(holds, edge, (feature,))
+    return Leaf(holds, edge, feature)
 
 
 def trait(node: Trait) -> Leaf:

@@ -1,0 +1,115 @@
+"""From an event to the features that it concerns, and from a feature to the segments that it can move."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from segops.core.features import Extract, Feature, extractor, reducer_of
+from segops.core.operators import Test
+from segops.core.rules.compile import Rule
+from segops.core.rules.model import Path
+from segops.core.values import lookup
+
+
+class Kept(msgspec.Struct, frozen=True, gc=False):
+    """A feature made ready: how it is kept, and the segments that it can move."""
+
+    id: int
+    names: tuple[str, ...]
+    add: Callable[[Any, int, Any, int], Any]
+    extract: Extract | None
+    segments: frozenset[int]
+    #: For a counting feature: number of entries kept -> the segments to which a change then matters.
+    by_size: tuple[frozenset[int], ...] | None
+    where: tuple[tuple[Path, Test], ...]
+
+    def selects(self, properties: Mapping[str, Any], now_ms: int) -> bool:
+        """Whether an event with these properties is one of the feature's."""
+        return all(test.holds(lookup(properties, path), now_ms) for path, test in self.where)
+
+
+class Watch(msgspec.Struct, frozen=True):
+    """The features that an event name concerns: for every such event, and for one value of a property."""
+
+    always: tuple[Kept, ...]
+    by_value: tuple[tuple[Path, dict[str, tuple[Kept, ...]]], ...]
+
+    def concerned(self, properties: Mapping[str, Any]) -> Iterable[Kept]:
+        """The features that an event with these properties may belong to."""
+        if not self.by_value:
+            return self.always
+        found = list(self.always)
+        for path, table in self.by_value:
+            value = lookup(properties, path)
+            if value.__class__ is str:
+                found += table.get(value, ())
+        return found
+
+
+def prepare(rules: Iterable[tuple[int, Rule]]) -> list[Kept]:
+    """Every feature of these rules once; a rule comes with the index of its segment."""
+    features: dict[int, Feature] = {}
+    concerned: dict[int, dict[int, int]] = {}
+    for index, rule in rules:
+        for use in rule.features:
+            key = use.feature.id
+            features[key] = use.feature
+            least = concerned.setdefault(key, {})
+            least[index] = min(use.least, least.get(index, use.least))
+    return [_kept(key, feature, concerned[key]) for key, feature in features.items()]
+
+
+def _kept(key: int, feature: Feature, least: Mapping[int, int]) -> Kept:
+    by_size = None
+    if feature.counts_entries:
+        sizes = range((feature.capacity or 0) + 1)
+        by_size = tuple(
+            frozenset(index for index, needed in least.items() if needed <= size) for size in sizes
+        )
+    return Kept(
+        id=key,
+        names=feature.names,
+        add=reducer_of(feature).add,
+        extract=extractor(feature),
+        segments=frozenset(least),
+        by_size=by_size,
+        where=feature.static_where,
+    )
+
+
+def watches(kept: Iterable[Kept]) -> dict[str, Watch]:
+    """Event name -> the features that it concerns."""
+    by_name: dict[str, list[Kept]] = {}
+    for feature in kept:
+        for name in feature.names:
+            by_name.setdefault(name, []).append(feature)
+    return {name: _watch(features) for name, features in by_name.items()}
+
+
+def _watch(features: Iterable[Kept]) -> Watch:
+    always: list[Kept] = []
+    by_value: dict[Path, dict[str, list[Kept]]] = {}
+    for feature in features:
+        found = _equality(feature)
+        if found is None:
+            always.append(feature)
+        else:
+            path, test = found
+            rest = tuple(condition for condition in feature.where if condition != found)
+            by_value.setdefault(path, {}).setdefault(test.ops[0][1], []).append(
+                msgspec.structs.replace(feature, where=rest)
+            )
+    tables = ((path, {v: tuple(fs) for v, fs in table.items()}) for path, table in by_value.items())
+    return Watch(tuple(always), tuple(tables))
+
+
+def _equality(kept: Kept) -> tuple[Path, Test] | None:
+    """The condition that a property equals a text, which the index answers; None if there is none."""
+    for path, test in kept.where:
+        name, operand = test.ops[0]
+        if len(test.ops) == 1 and name == "eq" and isinstance(operand, str):
+            return path, test
+    return None
