@@ -17,15 +17,21 @@ from segops.streaming.topics import partition_counts
 _PRODUCER: Final = {"linger_ms": 5, "max_batch_size": 256 * 1024, "compression_type": "lz4"}
 _SLICES_PER_SECOND: Final = 20
 _UNPACED_SLICE: Final = 1_000
+_AHEAD: Final = 4_000
+_LOOK_S: Final = 0.05
 _STEPS: Final = 40
 _STEP_S: Final = 0.15
 
 
 class Feeder:
-    """``sent`` counts the events handed over; ``rate`` is how many a second at most, 0: no bound."""
+    """``sent`` counts the events handed over, ``done`` how many of them somebody has seen processed.
+
+    ``rate`` is how many are sent a second at most; then it also never runs far ahead of ``done``, so that
+    there is no backlog to look at instead of the present. 0: as fast as the broker takes them.
+    """
 
     def __init__(self, loader: Loader, history: History, *, rate: float) -> None:
-        self.sent = 0
+        self.sent = self.done = 0
         self._loader = loader
         self._history = history
         self._rate = rate
@@ -37,10 +43,15 @@ class Feeder:
         for lines in self._slices():
             await self._loader.send(lines)
             self.sent += len(lines)
-            ahead_s = started + self.sent / self._rate - loop.time() if self._rate else 0.0
-            await asyncio.sleep(max(0.0, ahead_s))
+            if self._rate:
+                await self._pause(started + self.sent / self._rate - loop.time())
         await self._loader.settle()
         self._refuse_losses()
+
+    async def _pause(self, ahead_s: float) -> None:
+        await asyncio.sleep(max(0.0, ahead_s))
+        while self.sent - self.done > _AHEAD:
+            await asyncio.sleep(_LOOK_S)
 
     def _slices(self) -> Iterator[Sequence[bytes]]:
         size = max(1, int(self._rate / _SLICES_PER_SECOND)) if self._rate else _UNPACED_SLICE

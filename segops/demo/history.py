@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from itertools import accumulate, chain
+from itertools import chain
 from typing import Final
 from zlib import crc32
 
@@ -62,7 +62,13 @@ def arrange(found: Iterable[Moment], limit: int | None = None) -> History:
 
 def _some(moments: list[Moment], limit: int) -> list[Moment]:
     counts = Counter(moment.person for moment in moments)
-    people = sorted(counts, key=lambda person: (crc32(person.encode()), person))
-    before = accumulate((counts[person] for person in people), initial=0)
-    chosen = {person for person, already in zip(people, before, strict=False) if already < limit}
-    return [moment for moment in moments if moment.person in chosen][:limit]
+    left: dict[str, int] = {}
+    for person in sorted(counts, key=lambda person: (crc32(person.encode()), person)):
+        left[person] = min(counts[person], limit)
+        limit -= left[person]
+    return [moment for moment in moments if _taken(left, moment.person)]
+
+
+def _taken(left: dict[str, int], person: str) -> bool:
+    left[person] -= 1
+    return left[person] >= 0

@@ -24,7 +24,7 @@ def moment(time_ms: int, message_id: str, person: str, call: dict[str, Any]) -> 
     """A moment from a call of the Segment spec, to which message id and timestamp are added.
 
     >>> moment(0, "m1", "u1", {"type": "track", "event": "A", "userId": "u1"}).line
-    b'{"type":"track","event":"A","userId":"u1","messageId":"m1","timestamp":"1970-01-01T00:00:00Z"}'
+    b'{"type":"track","event":"A","userId":"u1","messageId":"m1","timestamp":"1970-01-01T00:00:00.000Z"}'
     """
     stamped = {**call, "messageId": message_id, "timestamp": format_instant(time_ms)}
     return Moment(time_ms, message_id, person, _encode(stamped))

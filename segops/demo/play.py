@@ -93,6 +93,7 @@ class Play:
                 await attend("time goes on", instruments.feeder.time(), lambda: progress.all_judged(final_ms))
             attend.listening = None
             await instruments.audience.catch_up()
+            self.scene.close(instruments.audience.changes.values())
             await attend("checking against the replay", self._until_replayed(), patient=True)
             return await self._check(instruments.audience)
 
@@ -185,6 +186,7 @@ class _Attendance:
         if self.listening is not None and self.listening.done():
             self.listening.result()
         await here.progress.look()
+        here.feeder.done = here.progress.events
         self._play.look(here)
         mark = here.progress.position, here.feeder.sent, len(here.audience.changes)
         if mark != self._mark or patient:

@@ -79,11 +79,13 @@ class Progress:
         if not self._consumer.assignment():
             self._consumer.assign(self._changelog)
             await self._consumer.seek_to_beginning(*self._changelog)
+        self._consumer.resume(*self._changelog)
         ends: Offsets = await self._consumer.end_offsets(self._changelog)
         states: dict[bytes, bytes | None] = {}
         while [place for place in ends if await self._consumer.position(place) < ends[place]]:
             for records in (await self._consumer.getmany(timeout_ms=_POLL_MS)).values():
                 states |= {record.key: record.value for record in records}
+        self._consumer.pause(*self._changelog)
         self._due |= {profile: _due_ms(state) for profile, state in states.items()}
         return all(due_ms is None or due_ms > until_ms for due_ms in self._due.values())
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from heapq import heappop, heappush
+from itertools import count
 from time import monotonic
 from typing import Final
 
@@ -47,7 +49,6 @@ class Scene:
     def __init__(self, history: History, definitions: Sequence[Definition]) -> None:
         self.phase = "starting"
         self.total = len(history.moments)
-        self.first_ms, self.last_ms = history.first_ms, history.final_ms
         self.sent = self.done = self.lag = 0
         self.clock_ms = 0
         self.changes: Counter[str] = Counter()
@@ -57,33 +58,60 @@ class Scene:
         self.applied_s = self.ready_s = 0.0
         self._started = monotonic()
         self._speeds: deque[tuple[float, int]] = deque()
-        self._sampled_ms = 0
+        self._next_sample_ms = history.first_ms + _SAMPLE_MS
+        self._coming: list[tuple[int, int, Change]] = []
+        self._numbers = count()
 
     def note(self, change: Change) -> None:
         """Take in one membership change."""
         self.changes[change.reason] += 1
-        self.latest.append(change)
-        segment = self.segments.get(change.segment_key)
-        if segment is not None:
-            segment.note(change)
+        heappush(self._coming, (change.occurred_at, next(self._numbers), change))
+
+    def _play_to(self, clock_ms: int) -> None:
+        """Show the changes up to an instant that all partitions have reached.
+
+        One partition may be days ahead of another; in the order of time the sizes are true at every date.
+        """
+        while self._coming and self._coming[0][0] <= clock_ms:
+            occurred_ms, _, change = heappop(self._coming)
+            self._sample(occurred_ms)
+            self.latest.append(change)
+            segment = self.segments.get(change.segment_key)
+            if segment is not None:
+                segment.note(change)
+        self._sample(clock_ms)
+
+    def _sample(self, until_ms: int) -> None:
+        while self._next_sample_ms <= until_ms:
+            self._next_sample_ms += _SAMPLE_MS
+            for segment in self.segments.values():
+                segment.curve.append(segment.size)
 
     def look(self, progress: Progress, sent: int) -> None:
         """Take over how far the feeder and the pipeline are."""
         now, before = monotonic(), self.done
-        self.sent, self.done, self.lag, self.clock_ms = sent, progress.events, progress.lag, progress.clock_ms
+        self.sent, self.lag, self.clock_ms = sent, progress.lag, progress.clock_ms
+        self.done = min(self.total, progress.events)  # the records that only carry time come on top
+        self._play_to(self.clock_ms)
         if self.done > before:
             self.applied_s = self.elapsed_s - self.ready_s
         self._speeds.append((now, self.done))
         while self._speeds[0][0] < now - _RATE_OVER_S:
             self._speeds.popleft()
-        if self.clock_ms >= self._sampled_ms + _SAMPLE_MS:
-            self._sampled_ms = self.clock_ms
-            for segment in self.segments.values():
-                segment.curve.append(segment.size)
 
     def begin(self) -> None:
         """The worker is ready, and events are about to be sent."""
         self.ready_s = self.elapsed_s
+
+    def close(self, changes: Iterable[Change]) -> None:
+        """Count once more over all changes in the order of time, so that the final figures are exact.
+
+        Of one instant the exits count first.
+        """
+        for segment in self.segments.values():
+            segment.size = segment.peak = segment.entered = segment.exited = 0
+        for change in sorted(changes, key=lambda change: (change.occurred_at, change.member)):
+            self.segments[change.segment_key].note(change)
 
     @property
     def events_per_second(self) -> float:

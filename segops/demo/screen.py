@@ -18,7 +18,7 @@ from segops.core.values import format_instant
 from segops.demo.scene import Scene, Segment
 
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
-_CURVE_WIDTH: Final = 24
+_CURVE_WIDTH: Final = 40
 _PLAIN_EVERY_S: Final = 2.0
 _FRAMES_PER_SECOND: Final = 8
 #: Lines of the view other than segments and changes.
@@ -143,9 +143,12 @@ def curve(sizes: list[int], peak: int) -> str:
 
 def _latest(scene: Scene, changes: Iterable[Change]) -> RenderableType:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    headings = ("latest changes", "", "segment", "profile", "because of", "until, if nothing happens")
-    for heading in headings:
-        table.add_column(heading, no_wrap=True)
+    name_width = max(len(segment.name) for segment in scene.segments.values())
+    table.add_column("latest changes", no_wrap=True, min_width=16)
+    table.add_column("", no_wrap=True)
+    table.add_column("segment", no_wrap=True, min_width=name_width)
+    for heading in ("profile", "because of", "until, if nothing happens"):
+        table.add_column(heading, no_wrap=True, min_width=10)
     for change in changes:
         table.add_row(*_row(scene, change))
     return table

@@ -8,7 +8,7 @@ from itertools import chain, zip_longest
 import msgspec
 
 from segops.core.events import Change
-from segops.demo.audience import differing
+from segops.demo.audience import differing, same
 from segops.schemas.changes import encode_change
 
 
@@ -51,9 +51,9 @@ def _differences(profile: str, wanted: list[Change], found: list[Change]) -> Ite
             yield f"{profile}: one too many: {written(received)}"
         elif received is None:
             yield f"{profile}: missing: {written(expected)}"
-        elif fields := differing(expected, received):
+        elif not same(expected, received):
             yield (
-                f"{profile}: differs in {', '.join(fields)}:\n"
+                f"{profile}: differs in {', '.join(differing(expected, received))}:\n"
                 f"    replay {written(expected)}\n    stream {written(received)}"
             )
 
@@ -68,7 +68,7 @@ def compare_state(changes: Iterable[Change], rows: Mapping[bytes, Change]) -> Ve
     differences = [
         f"{key.decode()}: state {_or_none(rows.get(key))}, last change {_or_none(last.get(key))}"
         for key in sorted(last.keys() | rows.keys())
-        if key not in last or key not in rows or differing(last[key], rows[key])
+        if key not in last or key not in rows or not same(last[key], rows[key])
     ]
     return Verdict(len(last), len({change.profile_id for change in last.values()}), differences)
 

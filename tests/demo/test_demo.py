@@ -1,0 +1,106 @@
+"""The demo as a person runs it, on the session's broker."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic, sleep
+
+import pytest
+
+from segops import config
+from segops.brokers import LocalBroker
+
+pytestmark = pytest.mark.broker
+
+DEADLINE_S = 240
+COMMAND = [sys.executable, "-P", "-c", "from segops.cli import main; main()", "demo"]
+
+
+@pytest.fixture
+def environment(broker: LocalBroker) -> dict[str, str]:
+    ours = {name for name, _, _ in config.variables()}
+    kept = {name: value for name, value in os.environ.items() if name not in ours}
+    return kept | {"SEGOPS_KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap_servers}
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_every_change_is_as_the_replay_says(
+    environment: dict[str, str], tmp_path: Path, processes: str
+) -> None:
+    options = ["--broker", "own", "--limit", "3000", "--rate", "0", "--processes", processes]
+    folder = tmp_path / "demo"
+    done = subprocess.run(
+        [*COMMAND, *options, "--data-dir", str(folder)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    verified = re.search(r"VERIFIED: ([\d,]+) changes of ([\d,]+) profiles .* no difference", done.stdout)
+    assert verified is not None, done.stdout
+    expected = (folder / "expected.jsonl").read_bytes().splitlines()
+    assert int(verified[1].replace(",", "")) == len(expected) > 5_000
+    assert "0 of them came twice, 0 events were late, 0 refused" in done.stdout
+
+
+@pytest.fixture
+def kept(environment: dict[str, str], tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    options = ["--broker", "own", "--limit", "200", "--rate", "0", "--keep", "--data-dir", str(tmp_path)]
+    process = subprocess.Popen(
+        [*COMMAND, *options], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_it_can_be_kept_and_watched_and_leaves_nothing_behind(
+    kept: subprocess.Popen[str], environment: dict[str, str]
+) -> None:
+    assert kept.stdout is not None
+    said = []
+    for line in kept.stdout:
+        said.append(line)
+        if "Ctrl-C here stops them" in line:
+            break
+    exports = dict(re.findall(r"(SEGOPS_\w+)=(\S+)", "".join(said)))
+    watch = [sys.executable, "-P", "-c", "from segops.cli import main; main()", "watch", "--once"]
+    sizes = subprocess.run(
+        watch, env=environment | exports, capture_output=True, text=True, timeout=DEADLINE_S
+    )
+    assert re.search(r"lapsed +\d+ +Lapsed", sizes.stdout), sizes.stdout + sizes.stderr
+    kept.send_signal(signal.SIGTERM)
+    assert kept.wait(DEADLINE_S) == 0
+    gone = subprocess.run(
+        watch, env=environment | exports, capture_output=True, text=True, timeout=DEADLINE_S
+    )
+    assert gone.returncode == 2
+    assert "no such topic" in gone.stderr
+
+
+def test_a_run_that_is_broken_off_ends_everything_it_started(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    options = ["--broker", "own", "--limit", "3000", "--rate", "50", "--data-dir", str(tmp_path)]
+    with subprocess.Popen([*COMMAND, *options], env=environment, stdout=subprocess.DEVNULL) as process:
+        deadline = monotonic() + DEADLINE_S
+        while not (children := children_of(process.pid)) and monotonic() < deadline:
+            sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(DEADLINE_S) == 130
+    assert children
+    assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that this one has started (none where the system does not tell)."""
+    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True)
+    names = [int(line) for line in found.stdout.split()]
+    return names if len(names) >= 2 else []

@@ -1,0 +1,173 @@
+"""The demo's input: what becomes of a line of the purchases, of a click, and of all of them together."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from decimal import Decimal
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from segops.core.errors import UserError
+from segops.core.values import parse_instant
+from segops.demo.clicks import CALLS, SHIFT_MS, clicks
+from segops.demo.history import AFTERWARDS_MS, arrange, read_history
+from segops.demo.moments import Moment
+from segops.demo.purchases import purchases
+from segops.demo.wheels import data_file
+from segops.schemas.events import route
+
+DAY_MS = 86_400_000
+FAR_MS = 4_000_000_000_000
+
+
+def call(moment: Moment) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(moment.line)
+    return found
+
+
+def row(event: str, timestamp: str = "2024-03-13 10:21:14", visitor: str = "user_0000") -> dict[str, str]:
+    return {
+        "user_id": visitor,
+        "session_id": "sess_1",
+        "event": event,
+        "timestamp": timestamp,
+        "platform": "desktop",
+        "acquisition_channel": "email",
+        "user_cohort": "2024-01",
+        "user_lifecycle": "new",
+    }
+
+
+@pytest.fixture(scope="module")
+def everything() -> list[Moment]:
+    return read_history().moments
+
+
+def test_a_purchase_becomes_an_order() -> None:
+    (moment,) = purchases([" 00002 19970112  5   77.00\r\n"])
+    order = call(moment)
+    assert order.pop("timestamp").startswith("1997-01-12T")
+    assert order == {
+        "type": "track",
+        "event": "Order Completed",
+        "userId": "c00002",
+        "messageId": "cdnow-00001",
+        "properties": {"order_id": "order-00001", "revenue": 77.0, "currency": "USD", "quantity": 5},
+    }
+
+
+def test_purchases_of_one_day_follow_each_other_within_the_day() -> None:
+    line = "00009 19970103 1 9.99"
+    times = [moment.time_ms for moment in purchases([line] * 16)]
+    assert [later - earlier for earlier, later in pairwise(times)] == [7 * 60_000] * 15
+    assert len({time_ms // DAY_MS for time_ms in times}) == 1
+
+
+def test_the_time_of_day_follows_from_customer_and_day_alone() -> None:
+    lines = ["00001 19970101 1 1.00", "00002 19970101 1 1.00"]
+    one, two = purchases(lines)
+    other_two, other_one = purchases(reversed(lines))
+    assert (one.time_ms, two.time_ms) == (other_one.time_ms, other_two.time_ms)
+
+
+@pytest.mark.parametrize("line", ["", "00001 19970101 1", "00001 19971301 1 1.00", "00001 19970101 1 x"])
+def test_a_line_that_is_no_purchase_is_named(line: str) -> None:
+    with pytest.raises(UserError, match="purchase 2"):
+        list(purchases(["00001 19970101 1 1.00", line]))
+
+
+def test_a_click_gets_the_name_of_the_spec_and_is_moved_by_whole_weeks() -> None:
+    identify, step = clicks([row("product_view")])
+    assert call(step) == {
+        "type": "track",
+        "event": "Product Viewed",
+        "anonymousId": "user_0000",
+        "messageId": "shop-00001",
+        "timestamp": "1997-11-12T10:21:14.000Z",
+        "properties": {"session_id": "sess_1", "platform": "desktop", "lifecycle": "new"},
+    }
+    assert call(identify)["traits"] == {"acquisition_channel": "email", "cohort": "2024-01"}
+    assert identify.time_ms == step.time_ms - 1
+    assert SHIFT_MS % (7 * DAY_MS) == 0
+
+
+def test_a_page_is_a_page_and_each_visitor_is_introduced_once() -> None:
+    rows = [row("home"), row("cart"), row("home", visitor="user_0001")]
+    found = [call(moment) for moment in clicks(rows)]
+    assert [(each["type"], each.get("name", each.get("event"))) for each in found] == [
+        ("identify", None),
+        ("page", "Home"),
+        ("track", "Cart Viewed"),
+        ("identify", None),
+        ("page", "Home"),
+    ]
+
+
+@pytest.mark.parametrize("bad", [row("unheard_of"), row("home", "yesterday"), {"event": "home"}])
+def test_a_row_that_is_no_click_is_named(bad: dict[str, str]) -> None:
+    with pytest.raises(UserError, match="row 2"):
+        list(clicks([row("home"), bad]))
+
+
+def test_all_of_the_history_is_there(everything: list[Moment]) -> None:
+    orders = [call(moment) for moment in everything if moment.message_id.startswith("cdnow-")]
+    shop = [moment for moment in everything if moment.message_id.startswith("shop-")]
+    assert len(orders) == 69_659
+    assert len({order["userId"] for order in orders}) == 23_570
+    assert sum(Decimal(str(order["properties"]["revenue"])) for order in orders) == Decimal("2500315.63")
+    names = Counter(json.loads(moment.line)["type"] for moment in shop)
+    assert names["identify"] == 600
+    assert names["page"] + names["track"] == 31_106
+
+
+def test_every_kind_of_click_occurs(everything: list[Moment]) -> None:
+    calls = {(each["type"], each.get("event", each.get("name"))) for each in map(call, everything)}
+    assert set(CALLS.values()) <= calls
+
+
+def test_events_are_in_the_order_of_time_and_each_is_one(everything: list[Moment]) -> None:
+    times = [moment.time_ms for moment in everything]
+    assert times == sorted(times)
+    assert len({moment.message_id for moment in everything}) == len(everything)
+    assert all(parse_instant(call(moment)["timestamp"]) == moment.time_ms for moment in everything)
+
+
+def test_every_event_is_accepted(everything: list[Moment]) -> None:
+    for moment in everything:
+        routed = route(moment.line, now_ms=FAR_MS, default_time_ms=None)
+        assert routed.time_ms == moment.time_ms
+        assert routed.profile_id.endswith(f":{moment.person}")
+
+
+def test_the_clicks_lie_inside_the_purchases(everything: list[Moment]) -> None:
+    assert everything[0].message_id.startswith("cdnow-")
+    assert everything[-1].message_id.startswith("cdnow-")
+
+
+def test_a_limit_takes_whole_customers_over_the_whole_time() -> None:
+    whole, some = read_history(), read_history(3_000)
+    assert len(some.moments) == 3_000
+    of_all = Counter(moment.person for moment in whole.moments)
+    of_some = Counter(moment.person for moment in some.moments)
+    assert sum(of_all[person] != count for person, count in of_some.items()) <= 1
+    assert some.last_ms - some.first_ms > 500 * DAY_MS
+    assert some.final_ms == some.last_ms + AFTERWARDS_MS
+    assert {moment.message_id[:4] for moment in some.moments} == {"cdno", "shop"}
+
+
+def test_no_events_at_all_are_refused() -> None:
+    with pytest.raises(UserError, match="no events"):
+        arrange([])
+
+
+def test_a_missing_package_says_how_to_install_it() -> None:
+    with pytest.raises(UserError, match="no_such_package; `make install`"):
+        data_file("no_such_package", "file.csv")
+
+
+def test_a_package_without_the_file_says_so() -> None:
+    with pytest.raises(UserError, match=r"lifetimes holds no no_such_file\.csv"):
+        data_file("lifetimes", "no_such_file.csv")

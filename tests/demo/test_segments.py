@@ -1,0 +1,38 @@
+"""The example segments: without a mistake, and every one of them lives over the demo's history."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from segops.core.segments import SegmentSet
+from segops.demo.history import read_history
+from segops.demo.stage import SEGMENTS
+from segops.replay import Replay
+from segops.schemas.segments import load_checked
+
+FAR_MS = 4_000_000_000_000
+
+
+def test_the_examples_have_no_mistake_and_speak_to_people() -> None:
+    loaded = load_checked([SEGMENTS])
+    assert not loaded.warnings
+    assert 8 <= len(loaded.definitions) <= 12
+    for definition in loaded.definitions:
+        assert definition.name != definition.key
+        assert definition.description
+
+
+def test_people_enter_and_leave_every_example() -> None:
+    history = read_history(6_000)
+    replay = Replay(SegmentSet(load_checked([SEGMENTS]).definitions), wall_ms=FAR_MS)
+    seen = Counter(
+        (change.segment_key, change.action)
+        for moment in history.moments
+        for change in replay.feed(moment.line, default_id="")
+    )
+    for change in replay.advance(history.final_ms):
+        seen[change.segment_key, change.action] += 1
+    assert replay.failures == replay.skipped_values == replay.duplicates == 0
+    for key in replay.sizes:
+        assert seen[key, "entered"] > 0, key
+        assert seen[key, "exited"] > 0, key

@@ -1,0 +1,89 @@
+"""The check at the end finds every kind of difference, and none where there is none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from segops.config import load
+from segops.core.events import Change, change_id
+from segops.demo.audience import Audience
+from segops.demo.verify import compare, compare_state
+
+
+def change(sequence: int, *, profile: str = "user_id:u1", member: bool = True, **other: Any) -> Change:
+    fields = {
+        "profile_id": profile,
+        "segment_key": "vip",
+        "segment_version": 1,
+        "action": "entered" if member else "exited",
+        "member": member,
+        "reason": "event",
+        "occurred_at": 1_000 * sequence,
+        "evaluated_at": 0,
+        "sequence": sequence,
+        "change_id": change_id(profile, "vip", sequence),
+        "event_id": f"m{sequence}",
+        "flips_at": None,
+        "user_id": "u1",
+        "anonymous_id": None,
+        "email": None,
+        "traits_json": "{}",
+    }
+    return msgspec.convert(fields | other, Change)
+
+
+WANTED = [change(1), change(2, member=False), change(1, profile="user_id:u2")]
+
+
+def test_the_same_changes_in_another_order_and_at_another_time_are_the_same() -> None:
+    received = [msgspec.structs.replace(each, evaluated_at=99) for each in reversed(WANTED)]
+    verdict = compare(WANTED, received)
+    assert (verdict.compared, verdict.profiles, verdict.differences) == (3, 2, [])
+
+
+@pytest.mark.parametrize(
+    "received, said",
+    [
+        (WANTED[:1] + WANTED[2:], "missing"),
+        ([*WANTED, change(3)], "one too many"),
+        ([*WANTED, change(1, profile="user_id:u3")], "user_id:u3: one too many"),
+        ([*WANTED[:2], change(1, profile="user_id:u2", flips_at=5)], "differs in flips_at"),
+        ([*WANTED[:2], change(1, profile="user_id:u2", traits_json="[]")], "differs in traits_json"),
+    ],
+)
+def test_a_difference_is_found(received: list[Change], said: str) -> None:
+    (difference,) = compare(WANTED, received).differences
+    assert said in difference
+
+
+@pytest.mark.parametrize("field", [f for f in Change.__struct_fields__ if f != "evaluated_at"])
+def test_every_field_counts(field: str) -> None:
+    other = msgspec.structs.replace(WANTED[0])
+    value = getattr(other, field)
+    setattr(other, field, value + 1 if isinstance(value, int) else "another")
+    assert compare(WANTED, [other, *WANTED[1:]]).differences
+
+
+def rows(changes: list[Change]) -> dict[bytes, Change]:
+    return {f"{each.profile_id}|{each.segment_key}".encode(): each for each in changes}
+
+
+def test_the_state_is_held_against_the_last_changes() -> None:
+    last = WANTED[1:]
+    assert compare_state(WANTED, rows(last)).differences == []
+    assert len(compare_state(WANTED, rows([WANTED[0], WANTED[2]])).differences) == 1
+    assert len(compare_state(WANTED, rows(last[:1])).differences) == 1
+    assert len(compare_state(WANTED[:2], rows(last)).differences) == 1
+
+
+def test_a_change_that_comes_again_is_counted_and_held_against_the_first() -> None:
+    seen: list[Change] = []
+    audience = Audience(load(topics={"partitions": 1}), None, seen.append)
+    for each in (change(1), change(1), change(1, reason="time")):
+        audience.note(each)
+    assert seen == [change(1)]
+    assert audience.duplicates == 2
+    assert [later.reason for _, later in audience.conflicts] == ["time"]
