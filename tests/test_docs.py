@@ -1,0 +1,204 @@
+"""The documentation says what the code has: settings, metrics, nodes, commands, routes, links, examples."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import click
+import pytest
+import yaml
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics import MetricWrapperBase
+
+from segops import config
+from segops.cli import COMMANDS, cli
+from segops.core.features import MAX_ENTRIES
+from segops.core.features.feature import PANES
+from segops.core.operators import OPERATORS
+from segops.core.rules.check import HEADS
+from segops.core.rules.windows import WINDOW_KEYS
+from segops.metrics import Metrics
+from segops.schemas.events import REJECT_REASONS
+from segops.schemas.segments import load
+from segops.streaming.topics import topic_specs
+from segops.streaming.web import add_pages
+
+ROOT = Path(__file__).parents[1]
+FRONT, ARCHITECTURE = ROOT / "README.md", ROOT / "segops/README.md"
+GUIDE, OPERATING = ROOT / "segops/core/rules/README.md", ROOT / "deploy/README.md"
+DECISIONS = sorted((ROOT / "segops/adr").glob("*.md"))
+PAGES = [FRONT, ARCHITECTURE, GUIDE, OPERATING, ROOT / "CHANGELOG.md", *DECISIONS]
+
+
+@cache
+def text(page: Path) -> str:
+    return page.read_text("utf-8")
+
+
+def rows(page: Path) -> list[list[str]]:
+    """The cells of every table row of a page."""
+    found = (
+        line.strip("|").replace("\\|", "¦").split("|") for line in text(page).splitlines() if line[:1] == "|"
+    )
+    return [[cell.strip() for cell in cells] for cells in found]
+
+
+def first_cells(page: Path) -> set[str]:
+    """What stands in backticks in the first cells of a page's tables."""
+    return {name for cells in rows(page) for name in re.findall(r"`([^`]+)`", cells[0])}
+
+
+def setting_rows() -> Iterator[list[str]]:
+    for name, default, description in config.variables():
+        yield [f"`{name}`", "–" if default is None else f"`{default}`", description]
+
+
+def metric_rows() -> Iterator[list[str]]:
+    metrics = Metrics(CollectorRegistry())
+    for metric in vars(metrics).values():
+        if isinstance(metric, MetricWrapperBase):
+            name = metric._name + {"counter": "_total", "info": "_info"}.get(metric._type, "")
+            labels = ", ".join(f"`{label}`" for label in metric._labelnames) or "–"
+            yield [f"`{name}`", metric._type, labels, metric._documentation]
+
+
+@pytest.mark.parametrize("row", list(setting_rows()), ids=lambda row: row[0])
+def test_every_setting_is_documented_with_its_default(row: list[str]) -> None:
+    assert row in rows(ARCHITECTURE), f"missing: | {' | '.join(row)} |"
+
+
+@pytest.mark.parametrize("row", list(metric_rows()), ids=lambda row: row[0])
+def test_every_metric_is_documented_with_its_labels(row: list[str]) -> None:
+    assert row in rows(ARCHITECTURE), f"missing: | {' | '.join(row)} |"
+
+
+def test_no_setting_or_metric_is_documented_that_does_not_exist() -> None:
+    known = {row[0].strip("`") for row in (*setting_rows(), *metric_rows())}
+    written = {name for name in first_cells(ARCHITECTURE) if re.fullmatch(r"SEGOPS_\w+|segops_\w+", name)}
+    assert written - {"segops_version"} == known
+
+
+@pytest.mark.parametrize(
+    ("names", "what"), [(HEADS, "node"), (OPERATORS, "operator")], ids=["nodes", "operators"]
+)
+def test_every_node_and_operator_has_a_row_in_the_guide(names: dict[str, Any], what: str) -> None:
+    assert set(names) <= first_cells(GUIDE), what
+
+
+def test_every_window_has_a_row_in_the_guide() -> None:
+    written = {name.split(":")[0] for name in first_cells(GUIDE)}
+    assert set(WINDOW_KEYS) <= written
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_every_node_has_an_example_in_the_guide(head: str) -> None:
+    assert any(head in _keys(yaml.safe_load(block)) for block in blocks(GUIDE, "yaml"))
+
+
+def _keys(form: Any) -> set[str]:
+    if isinstance(form, dict):
+        return set(form) | {key for value in form.values() for key in _keys(value)}
+    return {key for item in form for key in _keys(item)} if isinstance(form, list) else set()
+
+
+def test_the_guide_states_the_bound_of_exactness() -> None:
+    assert f"{MAX_ENTRIES:,} entries" in text(GUIDE)
+    assert f"1/{PANES} of the window" in text(GUIDE)
+
+
+def commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
+    if isinstance(command, click.Group):
+        for below in command.list_commands(click.Context(command)):
+            found = command.get_command(click.Context(command), below)
+            assert found is not None
+            yield from commands(found, f"{name} {below}")
+    else:
+        yield name, command
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_on_the_front_page(name: str) -> None:
+    assert any(re.match(rf"segops {name}\b", cell) for cell in first_cells(FRONT))
+
+
+@pytest.mark.parametrize(
+    ("name", "command"), list(commands(cli, "segops")), ids=lambda value: str(value)[:30]
+)
+def test_every_option_of_a_command_is_documented(name: str, command: click.Command) -> None:
+    options = [option for param in command.params for option in param.opts if option.startswith("--")]
+    written = [cells for cells in rows(ARCHITECTURE) if cells[0] == f"`{name}`"]
+    assert written, f"{name} has no row"
+    assert re.findall(r"`(--[a-z-]+)`", written[0][1]) == options
+
+
+def test_every_route_is_documented() -> None:
+    routes: list[str] = []
+    router = SimpleNamespace(add_get=lambda path, _handler: routes.append(path))
+    add_pages(SimpleNamespace(web_app=SimpleNamespace(router=router)), SimpleNamespace(live=1, ready=2), None)  # type: ignore[arg-type]
+    assert routes
+    assert {f"GET {route}" for route in routes} == {
+        c for c in first_cells(ARCHITECTURE) if c.startswith("GET ")
+    }
+
+
+def test_every_reject_reason_is_documented() -> None:
+    assert set(REJECT_REASONS) <= first_cells(ARCHITECTURE)
+
+
+def test_every_topic_is_documented() -> None:
+    names = {
+        spec.name
+        for spec in topic_specs(config.load(topics={"prefix": "segops."}, worker={"app_id": "segops"}))
+    }
+    assert names <= first_cells(ARCHITECTURE)
+
+
+# -- links and examples --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_within_the_repository_leads_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", re.sub(r"```.*?```", "", text(page), flags=re.S))
+    for target in targets:
+        if not target.startswith(("http://", "https://")):
+            assert (page.parent / target).exists(), target
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text(page), flags=re.S | re.M)
+
+
+def examples() -> Iterator[Any]:
+    for page in PAGES:
+        for number, block in enumerate(blocks(page, "yaml"), 1):
+            yield pytest.param(block, id=f"{page.relative_to(ROOT)}-{number}")
+
+
+@pytest.mark.parametrize("block", list(examples()))
+def test_every_example_of_a_segment_passes_the_check(block: str, tmp_path: Path) -> None:
+    form = yaml.load(block, yaml.BaseLoader)
+    path = tmp_path / "segments.yaml"
+    if "version" in form:
+        path.write_text(block, "utf-8")
+    else:
+        rule = "\n".join(f"      {line}" for line in block.splitlines())
+        others = "".join(
+            f"  - {{key: {key}, when: {{did: A}}}}\n"
+            for key in sorted(set(re.findall(r"in_segment: ([a-z-]+)", block)))
+        )
+        path.write_text(f"version: 1\nsegments:\n{others}  - key: example\n    when:\n{rule}\n", "utf-8")
+    assert load([path])
+
+
+def test_each_decision_is_numbered_and_says_why() -> None:
+    assert len(DECISIONS) >= 8
+    assert [path.name[:4] for path in DECISIONS] == [f"{n:04d}" for n in range(1, len(DECISIONS) + 1)]
+    for path in DECISIONS:
+        headings = re.findall(r"^#+ (.*)$", text(path), flags=re.M)
+        assert headings[0].startswith(f"{path.name[:4]}: ")
+        assert headings[1:] == ["Context", "Decision", "Consequences"]

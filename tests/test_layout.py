@@ -1,0 +1,81 @@
+"""The size of things: small functions, short modules, few arguments."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "segops"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+FUNCTION_LINES, MODULE_LINES, POSITIONAL = 50, 400, 5
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def functions(tree: ast.AST) -> Iterator[Function]:
+    return (node for node in ast.walk(tree) if isinstance(node, Function))
+
+
+def lines(function: Function) -> int:
+    """The lines of a function from ``def`` to its end, without its docstring."""
+    begin, end = function.lineno, function.end_lineno or function.lineno
+    first = function.body[0]
+    documented = ast.get_docstring(function) is not None
+    docstring = (first.end_lineno or first.lineno) - first.lineno + 1 if documented else 0
+    return end - begin + 1 - docstring
+
+
+def positional(function: Function) -> int:
+    """Arguments that may be given by place, ``self`` and ``cls`` apart."""
+    names = [argument.arg for argument in (*function.args.posonlyargs, *function.args.args)]
+    return len([name for name in names if name not in ("self", "cls")])
+
+
+def broken(path: Path) -> Iterator[str]:
+    source = path.read_text("utf-8")
+    if source.count("\n") > MODULE_LINES:
+        yield f"{source.count(chr(10))} lines"
+    command = path.parent.name == "cli"  # there an argument is an option
+    for function in functions(ast.parse(source)):
+        if lines(function) > FUNCTION_LINES:
+            yield f"{function.name} has {lines(function)} lines"
+        if positional(function) > POSITIONAL and not (command and function.decorator_list):
+            yield f"{function.name} has {positional(function)} positional arguments"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_is_small_and_so_is_all_in_it(path: Path) -> None:
+    assert list(broken(path)) == []
+
+
+def test_most_functions_have_ten_lines_at_most() -> None:
+    sizes = sorted(lines(f) for path in MODULES for f in functions(ast.parse(path.read_text("utf-8"))))
+    assert sizes[len(sizes) // 2] <= 8
+    assert sizes[len(sizes) * 9 // 10] <= 25
+
+
+@pytest.mark.parametrize(
+    ("source", "measured"),
+    [
+        ("def f(): pass", 1),
+        ('def f():\n    """One\n    two."""\n    return 1', 2),
+        ("@cache\nasync def f():\n    return 1", 2),
+    ],
+)
+def test_a_function_is_measured_without_its_docstring(source: str, measured: int) -> None:
+    assert lines(next(functions(ast.parse(source)))) == measured
+
+
+def test_what_is_too_large_is_found(tmp_path: Path) -> None:
+    body: Any = "".join(f"    x{n} = {n}\n" for n in range(50))
+    path = tmp_path / "large.py"
+    path.write_text(f"def f(a, b, c, d, e, g):\n{body}" + "\n" * 400)
+    assert list(broken(path)) == [
+        "451 lines",
+        "f has 51 lines",
+        "f has 6 positional arguments",
+    ]
