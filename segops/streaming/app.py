@@ -12,7 +12,7 @@ from faust.types import StreamT
 from faust.web.drivers.aiohttp import Web
 from mode import CrashingSupervisor
 
-from segops.api.health import Health
+from segops.api.health import Health, Page, metrics_page
 from segops.config import Settings
 from segops.core.engine import Engine
 from segops.core.errors import SegopsError
@@ -51,6 +51,8 @@ class BatchSchema(faust.Schema):  # type: ignore[type-arg]
 class SegopsApp(faust.App):
     """Our Faust app. ``failure`` is set to the reason when the process must stop."""
 
+    mundane_level = "debug"
+
     def __init__(self, settings: Settings, parts: Parts, connections: Connections, engine: Engine) -> None:
         self.connections = connections
         self.pipeline = Pipeline(settings, engine, parts)
@@ -67,7 +69,7 @@ class SegopsApp(faust.App):
         profile_events = self.topic(topics.profile_events, schema=schema)
         self.agent(events, name="resolve")(self._resolve)
         self.agent(profile_events, name="segment")(self._segment)
-        for task in (self._pump, self._timers, self._ticks):
+        for task in (self._pump, self._timers, self._ticks, self._beat):
             self.task(task)
 
     # -- agents --------------------------------------------------------------------------------
@@ -107,6 +109,9 @@ class SegopsApp(faust.App):
     async def _timers(self) -> None:
         await self._or_fail(self.pipeline.work_timers())
 
+    async def _beat(self) -> None:
+        await self._or_fail(self.pipeline.pulse.run())
+
     async def _ticks(self) -> None:
         await self._or_fail(self._tick_sources() if self.pipeline.event_clock else self._tick_wall())
 
@@ -132,6 +137,7 @@ class SegopsApp(faust.App):
         """Called by the table manager on every assignment, before anything is consumed."""
         consumer = self.batch_consumer
         await self.pipeline.open([(tp.topic, tp.partition) for tp in consumer.assignment()], consumer)
+        log.info("%d partitions of profiles are ours and restored", len(self.pipeline.lanes))
 
     async def follow(self, definitions: AsyncIterator[list[Definition]]) -> None:
         """Judge by each set of definitions that comes; one that cannot be used is passed over."""
@@ -159,6 +165,10 @@ class SegopsApp(faust.App):
         """Whether this worker has its partitions, restored, and processes."""
         return self.pipeline.running and not self.rebalancing
 
+    def _metrics(self) -> Page:
+        self.pipeline.export(self.batch_consumer)
+        return metrics_page(self.pipeline.metrics.registry)
+
     def _create_directories(self) -> None:
         """Faust keeps no files here: the stores make their own folders."""
 
@@ -170,7 +180,8 @@ class SegopsApp(faust.App):
 
     def _new_web(self) -> Web:
         web = OwnPages(self)
-        add_pages(web, Health(lambda: self.ready, lambda: self.failure.done()), self.pipeline)
+        health = Health(lambda: self.ready, lambda: self.failure.done())
+        add_pages(web, health, self._metrics)
         return web
 
 

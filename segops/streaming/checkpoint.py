@@ -67,11 +67,15 @@ class Owned:
 
 @dataclass(frozen=True)
 class Ways:
-    """How things leave: outputs, changelog records, offset commits."""
+    """How things leave: outputs, changelog records, offset commits.
+
+    ``fence`` raises when this process may no longer own its partitions.
+    """
 
     outputs: Outputs
     changelog: Outputs
     commit: Commit
+    fence: Callable[[], None]
 
 
 class Checkpointer:
@@ -84,6 +88,7 @@ class Checkpointer:
         self._outputs = ways.outputs
         self._changelog = ways.changelog
         self._commit = ways.commit
+        self._fence = ways.fence
         self._crash = crash
         self._committed: dict[tuple[str, int], Position] = {}
         self._failure: BaseException | None = None
@@ -116,6 +121,7 @@ class Checkpointer:
         collected = await self._collect()
         await self._outputs.settle()  # 1
         self._crash.passed("cp2")
+        self._fence()
         await self._write_changelog(collected)  # 2
         self._crash.passed("cp3")
         await self._write_stores(collected)  # 3

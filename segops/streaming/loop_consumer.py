@@ -38,6 +38,7 @@ class LoopConsumer(Consumer):
     """The plumbing; what is done with records and commits is up to the subclass."""
 
     consumer_stopped_errors: ClassVar[tuple[type[BaseException], ...]] = (ConsumerStoppedError,)
+    mundane_level = "debug"
     app: Any
     _client: AIOKafkaConsumer | None = None
 

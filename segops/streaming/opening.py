@@ -17,10 +17,12 @@ from segops.schemas.events import IdentityLimits, route
 from segops.stores.base import ProfileStore
 from segops.streaming.checkpoint import Checkpointer, Owned, Position, Positions, Topics, Ways
 from segops.streaming.clock import PartitionClock
+from segops.streaming.connections import SESSION_TIMEOUT_MS
 from segops.streaming.crash import CrashPoints
 from segops.streaming.lane import SegmentLane, Start
 from segops.streaming.outlet import KafkaOutlet
 from segops.streaming.outputs import ChangePublisher, DeadLetters, Outputs, Producer
+from segops.streaming.pulse import Pulse
 from segops.streaming.recovery import Disk, Recovery
 from segops.streaming.resolve import Forwarding, SourceLane, read_watermark
 
@@ -36,6 +38,7 @@ class Group(Protocol):
     async def commit_positions(self, positions: Positions) -> None: ...
     async def beginnings(self, places: Iterable[Place]) -> dict[Place, int]: ...
     async def at_end(self, place: Place) -> bool: ...
+    def log_end(self, place: Place) -> int | None: ...
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class Opener:
     def __init__(self, settings: Settings, parts: Parts, changelog: Outputs) -> None:
         topics = settings.topics
         self.outputs = Outputs(parts.producer)
+        self.pulse = Pulse(0.9 * SESSION_TIMEOUT_MS / 1000)
         self._settings = settings
         self._parts = parts
         self._changelog = changelog
@@ -158,5 +162,5 @@ class Opener:
     def _checkpointer(self, owned: Owned, group: Group) -> Checkpointer:
         topics = self._settings.topics
         names = Topics(topics.events, topics.profile_events, self._settings.worker.changelog)
-        ways = Ways(self.outputs, self._changelog, group.commit_positions)
+        ways = Ways(self.outputs, self._changelog, group.commit_positions, self.pulse.check)
         return Checkpointer(names, owned, ways, self._parts.crash)

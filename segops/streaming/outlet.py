@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from segops.core.events import Change
 from segops.metrics import Metrics
@@ -103,6 +103,15 @@ class Gauges:
             self._metrics.partition_clock.labels(str(partition)).set(lane.clock.now_ms / 1000)
         self._metrics.profiles_cached.set(sum(lane.cached for lane in lanes.values()))
         self._export_sizes(sizes)
+
+    def export_lag(
+        self, offsets: Mapping[tuple[str, int], int], ends: Mapping[tuple[str, int], int | None]
+    ) -> None:
+        """How many records each partition is behind, where its end is known."""
+        for (topic, partition), offset in offsets.items():
+            end = ends[topic, partition]
+            if end is not None:
+                self._metrics.consumer_lag.labels(topic, str(partition)).set(max(0, end - offset))
 
     def _export_sizes(self, sizes: Counter[str]) -> None:
         for key in self._segments - set(sizes):

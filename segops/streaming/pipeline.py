@@ -41,6 +41,7 @@ class Pipeline:
         self._parts = parts
         self._opener = Opener(settings, parts, Outputs(parts.producer))
         self.outputs = self._opener.outputs
+        self.pulse = self._opener.pulse
         self._outlets: list[KafkaOutlet] = []
         self._gauges = Gauges(parts.metrics)
         self._checkpointer: Checkpointer | None = None
@@ -212,7 +213,10 @@ class Pipeline:
         for outlet in self._outlets:
             outlet.export()
 
-    def export(self) -> None:
-        """Bring the metrics up to date."""
+    def export(self, group: Group | None = None) -> None:
+        """Bring the metrics up to date; ``group`` knows how far behind we are."""
         self._count()
         self._gauges.export(self.lanes)
+        if group is not None and self.running:
+            ends = {place: group.log_end(place) for place in self.start_offsets()}
+            self._gauges.export_lag(self.start_offsets(), ends)

@@ -18,6 +18,8 @@ class ProfilesTable(faust.Table):  # type: ignore[type-arg]
     What Faust would do per key (serialize, write, send to the changelog) is done per checkpoint.
     """
 
+    mundane_level = "debug"
+
     async def on_start(self) -> None:
         """The stores are opened by the recovery, per partition."""
 
@@ -43,6 +45,7 @@ class ProfilesTable(faust.Table):  # type: ignore[type-arg]
 class BatchRecovery(Recovery):
     """Recovery in batches, by a consumer of its own (``segops.streaming.recovery``)."""
 
+    mundane_level = "debug"
     app: Any
 
     @Service.task
@@ -75,6 +78,8 @@ class BatchRecovery(Recovery):
 
 class BatchTableManager(TableManager):
     """Faust's table manager with our recovery."""
+
+    mundane_level = "debug"
 
     async def on_start(self) -> None:
         """Start without the second that Faust waits for tables declared late."""

@@ -74,17 +74,20 @@ class BatchConsumer(LoopConsumer):
             await self.app.crash(error)
 
     async def _fetch(self) -> tuple[int, Mapping[TopicPartition, list[Record]]]:
-        epoch, room = self.epoch, self._with_room()
-        if not room:
+        records: Mapping[TopicPartition, list[Record]] = {}
+        room = self._with_room()
+        if room:
+            crowded = any(self._under_way.values())
+            records = await self.client.getmany(
+                *room,
+                timeout_ms=int(1000 * (_CROWDED_POLL_S if crowded else _POLL_S)),
+                max_records=BATCH_RECORDS,
+            )
+        else:
             await self._wait_for_room()
-            return epoch, {}
-        crowded = any(self._under_way.values())
-        records: Mapping[TopicPartition, list[Record]] = await self.client.getmany(
-            *room,
-            timeout_ms=int(1000 * (_CROWDED_POLL_S if crowded else _POLL_S)),
-            max_records=BATCH_RECORDS,
-        )
-        return epoch, records
+        # What a call returns that outlasted a rebalance belongs to the new assignment: the positions
+        # have moved past it. Counting it to the old one would lose it.
+        return self.epoch, records
 
     async def _wait_for_room(self) -> None:
         self._room.clear()
@@ -165,13 +168,18 @@ class BatchConsumer(LoopConsumer):
         found = await self.client.beginning_offsets([TopicPartition(*place) for place in places])
         return {(tp.topic, tp.partition): offset for tp, offset in found.items()}
 
+    def log_end(self, place: tuple[str, int]) -> int | None:
+        """The end of the log as last seen; None when it was not seen yet."""
+        end: int | None = self.client.highwater(TopicPartition(*place))
+        return end
+
     async def at_end(self, place: tuple[str, int]) -> bool:
         """Whether everything that the partition holds has been through an agent."""
-        end = self.client.highwater(TopicPartition(*place))
+        end = self.log_end(place)
         if end is None or self._under_way[place[0]]:
             return False
         position: int = await self.client.position(TopicPartition(*place))
-        return position >= int(end)
+        return position >= end
 
     # -- committing ----------------------------------------------------------------------------
 
@@ -220,6 +228,8 @@ class BatchConsumer(LoopConsumer):
 
 class BatchProducer(Producer):
     """Faust's producer around an idempotent aiokafka producer with our settings."""
+
+    mundane_level = "debug"
 
     def _new_producer(self, transactional_id: str | None = None) -> AIOKafkaProducer:
         return self.app.connections.producer()  # type: ignore[attr-defined]

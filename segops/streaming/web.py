@@ -2,40 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
+from aiohttp.web import Request, Response
 from faust.web.drivers.aiohttp import Web
 
-from segops.api.health import Health, Page, metrics_page
-from segops.streaming.pipeline import Pipeline
+from segops.api.health import Health, Page
 
 
 class OwnPages(Web):
     """Faust's aiohttp server without its own pages: they show raw state to whoever asks."""
 
+    mundane_level = "debug"
     default_blueprints: ClassVar[Any] = ()
     production_blueprints: ClassVar[Any] = ()
     debug_blueprints: ClassVar[Any] = ()
     optional_blueprints: ClassVar[Any] = ()
 
 
-def add_pages(web: OwnPages, health: Health, pipeline: Pipeline) -> None:
+def add_pages(web: OwnPages, health: Health, metrics: Callable[[], Page]) -> None:
     """Serve /metrics, /healthz and /readyz."""
-
-    def metrics() -> Page:
-        pipeline.export()
-        return metrics_page(pipeline.metrics.registry)
-
     pages = {"/metrics": metrics, "/healthz": health.live, "/readyz": health.ready}
     for path, make in pages.items():
         web.web_app.router.add_get(path, _handler(make))
 
 
-def _handler(make: Any) -> Any:
-    from aiohttp.web import Request, Response
-
+def _handler(make: Callable[[], Page]) -> Callable[[Request], Awaitable[Response]]:
     async def handle(request: Request) -> Response:
-        page: Page = make()
+        page = make()
         return Response(body=page.body, status=page.status, headers={"Content-Type": page.content_type})
 
     return handle

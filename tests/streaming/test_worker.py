@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
+from pathlib import Path
 
 import pytest
 
-from .kit import DAY_MS, START_MS, Sent, Stack, oracle, shop, wait_until
+from .kit import DAY_MS, SEGMENTS, START_MS, Sent, Stack, oracle, shop, wait_until
 
 pytestmark = pytest.mark.broker
 
@@ -124,12 +127,66 @@ def test_two_workers_share_the_partitions(stack: Stack) -> None:
     assert _owned(stack, 0) | _owned(stack, 1) == {"0", "1", "2"}
 
 
+def test_rebalances_under_load_lose_nothing(stack: Stack) -> None:
+    stack.publish()
+    sent = shop(4_000, users=60, partitions=3)
+    stack.start(number=0)
+    wait_until(lambda: stack.get("/readyz", 0)[0] == 200, "first ready", stack.diagnosis)
+    for start in range(0, 4_000, 500):  # each restart of the second makes the group share anew
+        other = stack.start(number=1)
+        stack.send(sent[start : start + 500])
+        wait_until(lambda: stack.get("/readyz", 1)[0] == 200, "second ready", stack.diagnosis)
+        other.kill()
+        other.wait()
+    stack.start(number=1)
+    stack.send([], final_ms=FINAL_MS)
+    stack.wait_for_changes(oracle(sent, stack.definitions, FINAL_MS))
+
+
 def _owned(stack: Stack, number: int) -> set[str]:
     if stack.get("/readyz", number)[0] != 200:
         return set()
     return set(
         re.findall(r'segops_partition_clock_seconds\{partition="(\d+)"\}', stack.get("/metrics", number)[1])
     )
+
+
+def test_a_process_that_is_killed_is_started_again(stack: Stack) -> None:
+    stack.publish()
+    sent = shop(1_000, users=40, partitions=3)
+    supervisor = stack.start(processes=2)
+    wait_until(lambda: stack.get("/readyz")[0] == 200, "first ready", stack.diagnosis)
+    stack.send(sent[:500])
+    wait_until(lambda: len(_processes(supervisor.pid)) == 2, "two processes", stack.diagnosis)
+    victim = _processes(supervisor.pid)[0]
+    os.kill(victim, signal.SIGKILL)
+    wait_until(
+        lambda: victim not in (now := _processes(supervisor.pid)) and len(now) == 2,
+        "another",
+        stack.diagnosis,
+    )
+    stack.send(sent[500:], final_ms=FINAL_MS)
+    stack.wait_for_changes(oracle(sent, stack.definitions, FINAL_MS))
+    supervisor.send_signal(signal.SIGTERM)
+    assert supervisor.wait(60) == 0
+
+
+def _processes(supervisor: int) -> list[int]:
+    children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
+    return [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def test_a_wrong_partition_count_is_refused_in_words(stack: Stack) -> None:
+    stack.publish()
+    stack.partitions = 4
+    assert stack.start().wait(60) == 2
+    assert "has 3 partition(s), expected 4" in stack.diagnosis()
+
+
+def test_a_worker_without_a_broker_says_so_and_ends(stack: Stack) -> None:
+    stack.bootstrap_servers = "127.0.0.1:1"
+    assert stack.start().wait(60) == 2
+    assert "no Kafka broker can be reached at 127.0.0.1:1" in (stack.folder / "worker-0.log").read_text()
 
 
 def test_new_definitions_reach_every_profile(stack: Stack) -> None:
@@ -141,8 +198,6 @@ def test_new_definitions_reach_every_profile(stack: Stack) -> None:
     stack.wait_for_changes(oracle(sent, stack.definitions, middle_ms))
     more = "  - key: everyone\n    name: Everyone\n    when:\n      known_for: 1ms\n"
     before = set(stack.changes())
-    from .kit import SEGMENTS
-
     stack.publish(SEGMENTS.rstrip() + "\n" + more)
     wait_until(lambda: len(set(stack.changes()) - before) == 30, "30 new members", stack.diagnosis)
     fresh = [change for key, change in stack.changes().items() if key not in before]

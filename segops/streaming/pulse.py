@@ -1,0 +1,44 @@
+"""Noticing that this process was out of touch."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Final
+
+from segops.core.errors import SegopsError
+
+_BEAT_S: Final = 1.0
+
+
+class Pulse:
+    """Beats in the process's loop. A gap means that the process was stopped, or stuck.
+
+    After a gap of ``limit_s`` the group may have given the partitions to somebody else, and writing
+    their changelog would undo what the new owner wrote: ``check`` then raises SegopsError.
+    """
+
+    def __init__(self, limit_s: float, now: Callable[[], float] = time.monotonic) -> None:
+        self._limit_s = limit_s
+        self._now = now
+        self._last = now()
+
+    def check(self) -> None:
+        """Raise SegopsError when the last beat is too long ago."""
+        gap_s = self._now() - self._last
+        if gap_s > self._limit_s:
+            raise SegopsError(
+                f"this process stood still for {gap_s:.0f} s: its partitions may be another's by now"
+            )
+
+    def beat(self) -> None:
+        """The process is alive. Raises SegopsError like ``check``."""
+        self.check()
+        self._last = self._now()
+
+    async def run(self) -> None:
+        """Beat for ever."""
+        while True:
+            self.beat()
+            await asyncio.sleep(_BEAT_S)

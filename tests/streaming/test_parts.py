@@ -1,0 +1,147 @@
+"""The small parts: fence, ticks, resolve, checkpoint order."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from segops.core.errors import RejectedEvent, SegopsError
+from segops.schemas.events import route
+from segops.streaming.checkpoint import Checkpointer, Owned, Position, Topics, Ways
+from segops.streaming.crash import CrashPoints
+from segops.streaming.outputs import DeadLetters, Outputs
+from segops.streaming.pulse import Pulse
+from segops.streaming.resolve import Forwarding, SourceLane
+from segops.streaming.ticks import TICK_HEADERS, decode_tick
+
+from .test_lane import Rec
+
+
+class Time:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_process_that_stood_still_is_fenced() -> None:
+    time = Time()
+    pulse = Pulse(40.0, time)
+    time.now = 39.0
+    pulse.beat()
+    time.now = 80.0
+    with pytest.raises(SegopsError, match="41 s"):
+        pulse.check()
+    with pytest.raises(SegopsError):
+        pulse.beat()  # a late beat does not heal it
+
+
+class Sink(Outputs):
+    """Outputs that keep what was appended, and do not send."""
+
+    def __init__(self) -> None:
+        super().__init__(producer=lambda: pytest.fail("nothing is to be sent"))
+        self.appended: list[tuple[tuple[str, int], bytes | None, bytes | None]] = []
+
+    def append(self, place: tuple[str, int], **record: Any) -> None:
+        self.appended.append((place, record["key"], record["value"]))
+
+
+def source_lane(sink: Sink) -> SourceLane:
+    dead_letters = DeadLetters(sink, topic="dead", partitions=2)
+    places = [("profile-events", 0), ("profile-events", 1)]
+    return SourceLane(1, Forwarding(route, sink, dead_letters, places, event_clock=True))
+
+
+def event(offset: int, value: bytes, headers: list[tuple[str, bytes]] | None = None) -> Rec:
+    return Rec(offset, None, value, headers or [], topic="events", partition=1)
+
+
+VIEW = b'{"type":"track","event":"View","userId":"u%d","timestamp":"2025-10-09T08:53:2%dZ"}'
+
+
+def ticks(sink: Sink) -> list[tuple[int, int, bool]]:
+    found = [(place, decode_tick(value)) for place, key, value in sink.appended if key is None]
+    return [(place[1], tick.watermark_ms or 0, tick.idle) for place, tick in found if place[0] != "dead"]
+
+
+def test_ticks_follow_what_they_cover_and_are_told_once() -> None:
+    sink = Sink()
+    lane = source_lane(sink)
+    lane.tick(now_ms=0, at_end=False, idle_after_ms=100)
+    assert sink.appended == []  # nothing was heard of this source yet
+    lane.process([event(0, VIEW % (1, 1)), event(1, VIEW % (2, 0))], now_ms=1_760_000_100_000)
+    for _ in range(2):
+        lane.tick(now_ms=0, at_end=True, idle_after_ms=100)
+    watermark = 1_760_000_001_000
+    assert ticks(sink) == [(0, watermark, False), (1, watermark, False)]
+    assert [key is None for _, key, _ in sink.appended] == [False, False, True, True]
+
+
+def test_a_quiet_source_is_left_out_until_it_speaks_again() -> None:
+    sink = Sink()
+    lane = source_lane(sink)
+    lane.tick(now_ms=1_000, at_end=True, idle_after_ms=100)
+    lane.tick(now_ms=1_099, at_end=True, idle_after_ms=100)
+    assert ticks(sink) == []
+    lane.tick(now_ms=1_100, at_end=True, idle_after_ms=100)
+    assert ticks(sink) == [(0, 0, True), (1, 0, True)]
+    lane.process([event(0, VIEW % (1, 1))], now_ms=1_760_000_100_000)
+    lane.tick(now_ms=1_200, at_end=True, idle_after_ms=100)
+    assert ticks(sink)[2:] == [(0, 1_760_000_001_000, False), (1, 1_760_000_001_000, False)]
+
+
+def test_a_source_is_never_idle_by_time_when_told_so() -> None:
+    sink = Sink()
+    lane = source_lane(sink)
+    lane.tick(now_ms=0, at_end=True, idle_after_ms=0)
+    lane.tick(now_ms=10**12, at_end=True, idle_after_ms=0)
+    assert ticks(sink) == []
+
+
+def test_the_final_tick_goes_to_every_partition_at_once() -> None:
+    sink = Sink()
+    lane = source_lane(sink)
+    lane.process([event(0, b'{"watermark_ms": 5, "end": true}', TICK_HEADERS)], now_ms=0)
+    assert ticks(sink) == [(0, 5, False), (1, 5, False)]
+    assert lane.metadata == "5"
+
+
+def test_bad_events_and_bad_control_records_are_put_aside() -> None:
+    sink = Sink()
+    lane = source_lane(sink)
+    with pytest.raises(RejectedEvent):
+        route(b"{", now_ms=0, default_time_ms=0)
+    lane.process([event(0, b"{"), event(1, b"{}", TICK_HEADERS), event(2, VIEW % (1, 1))], now_ms=2 * 10**12)
+    assert [place[0] for place, _, _ in sink.appended] == ["dead", "dead", "profile-events"]
+    assert sum(lane.counts.rejected.values()) == 2
+    assert lane.offset == 3
+
+
+def test_a_checkpoint_that_failed_once_never_commits_again() -> None:
+    committed: list[Any] = []
+
+    async def commit(positions: Any) -> None:
+        committed.append(positions)
+
+    class Broken(Outputs):
+        async def settle(self) -> None:
+            raise ConnectionError("the broker is gone")
+
+    async def scenario() -> None:
+        broken = Broken(producer=lambda: pytest.fail("nothing is to be sent"))
+        lane = source_lane(Sink())
+        ways = Ways(broken, broken, commit, lambda: None)
+        checkpointer = Checkpointer(Topics("e", "p", "c"), Owned({}, {1: lane}), ways, CrashPoints())
+        checkpointer.committed({("e", 1): Position(0, "")})
+        for _ in range(2):
+            with pytest.raises(ConnectionError):
+                await checkpointer.run()
+
+    asyncio.run(scenario())
+    assert committed == []
