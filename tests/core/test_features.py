@@ -162,6 +162,11 @@ def test_a_sum_of_very_unlike_numbers_loses_nothing() -> None:
     assert holds_at(total(0.1), T + 2, *events)
 
 
+def test_a_sum_that_has_lost_its_oldest_value_is_still_exact() -> None:
+    events = [("A", T, {"p": 1}), ("A", T + S, {"p": 1e28}), ("A", T + S, {"p": 0.1})]
+    assert holds_at({"sum": "p", "of": "A", "is": {"gt": 1e28}, "within": "10s"}, T + 10 * S, *events)
+
+
 def test_values_of_other_types_are_passed_over_and_counted() -> None:
     customer = Customer(sum=total(5), most={"max": "p", "of": "A", "is": {"eq": 5}})
     customer.did("A", T, p=5)
