@@ -28,7 +28,6 @@ from typing import Final, NoReturn
 import uvloop
 from prometheus_client import CollectorRegistry
 
-from segops.api.health import Health, Page, metrics_page
 from segops.config import Settings
 from segops.core.engine import Engine
 from segops.core.errors import SegopsError, UserError
@@ -42,7 +41,6 @@ from segops.streaming.crash import CrashPoints
 from segops.streaming.definitions import follow
 from segops.streaming.opening import Parts
 from segops.streaming.recovery import Disk
-from segops.streaming.web import Pages
 
 log = logging.getLogger(__name__)
 
@@ -110,18 +108,7 @@ def _build(settings: Settings, definitions: Sequence[Definition]) -> SegopsApp:
         crash=CrashPoints(settings.worker.crash_at),
     )
     app = SegopsApp(settings, parts, connections, Engine(SegmentSet(definitions)))
-    app.pages = _pages(app)
     return app
-
-
-def _pages(app: SegopsApp) -> Pages:
-    health = Health(is_ready=lambda: app.ready, has_failed=app.failure.done)
-
-    def metrics() -> Page:
-        app.export()
-        return metrics_page(app.pipeline.metrics.registry)
-
-    return {"/metrics": metrics, "/healthz": health.live, "/readyz": health.ready}
 
 
 async def _run_app(app: SegopsApp, definitions: AsyncIterator[list[Definition]]) -> int:

@@ -17,7 +17,9 @@ from segops.core.events import Change, Event, change_id
 from segops.core.features import UNREADABLE
 from segops.core.index import Kept
 from segops.core.profile import Member, Profile
+from segops.core.rules.leaves import FIRST, LOCATION
 from segops.core.segments import Segment, SegmentSet
+from segops.core.values import lookup
 
 #: A message is remembered at least this many messages and this long (RULES section 3).
 REMEMBERED = 1_000
@@ -122,6 +124,10 @@ class Engine:
         _identify(step.profile, event)
         if event.traits:
             touched |= self._merge_traits(step.profile, event)
+            self._keep_histories(step, event, touched)
+        if event.location is not None and event.time_ms >= step.profile.location_ms:
+            step.profile.location, step.profile.location_ms = event.location, event.time_ms
+            touched |= self.segments.by_part[LOCATION]
         watch = self.segments.watches.get(event.name)
         if watch is not None:
             for kept in watch.concerned(event.properties):
@@ -135,7 +141,7 @@ class Engine:
             touched |= self.segments.blank_members
         if profile.first_ms is None or time_ms < profile.first_ms:
             profile.first_ms = time_ms
-            touched |= self.segments.reads_first
+            touched |= self.segments.by_part[FIRST]
         profile.latest_ms = max(time_ms, profile.latest_ms)
         return touched
 
@@ -168,6 +174,16 @@ class Engine:
                 profile.traits[name] = value
             touched |= self.segments.by_trait.get(name, _NONE)
         return touched
+
+    def _keep_histories(self, step: _Step, event: Event, touched: set[int]) -> None:
+        features = step.profile.features
+        for name in (event.traits or {}).keys() & self.segments.histories.keys():
+            for path, kept in self.segments.histories[name]:
+                value = lookup(event.traits or {}, path)
+                state = kept.add(features.get(kept.id), event.time_ms, value, step.now_ms)
+                if state is not None:
+                    features[kept.id] = state
+                    touched |= kept.segments
 
     def _judge(self, step: _Step, indexes: Iterable[int]) -> None:
         """Judge segments in the order of judging, and find when each flips next."""

@@ -25,6 +25,8 @@ class Event(msgspec.Struct, gc=False):
     anonymous_id: str | None = None
     email: str | None = None
     named: bool = True
+    #: Latitude and longitude in degrees.
+    location: tuple[float, float] | None = None
 
 
 class Change(msgspec.Struct, gc=False):

@@ -25,6 +25,8 @@ class Kept(msgspec.Struct, frozen=True, gc=False):
     #: For a counting feature: number of entries kept -> the segments to which a change then matters.
     by_size: tuple[frozenset[int], ...] | None
     where: tuple[tuple[Path, Test], ...]
+    #: For a history: the path of the trait.
+    trait: Path | None = None
 
     def selects(self, properties: Mapping[str, Any], now_ms: int) -> bool:
         """Whether an event with these properties is one of the feature's."""
@@ -77,7 +79,17 @@ def _kept(key: int, feature: Feature, least: Mapping[int, int]) -> Kept:
         segments=frozenset(least),
         by_size=by_size,
         where=feature.static_where,
+        trait=feature.path if feature.kind == "history" else None,
     )
+
+
+def histories(kept: Iterable[Kept]) -> dict[str, tuple[tuple[Path, Kept], ...]]:
+    """Top level of a trait -> the features that keep its history, each with the path of its value."""
+    found: dict[str, list[tuple[Path, Kept]]] = {}
+    for feature in kept:
+        if feature.trait is not None:
+            found.setdefault(feature.trait[0], []).append((feature.trait, feature))
+    return {name: tuple(features) for name, features in found.items()}
 
 
 def watches(kept: Iterable[Kept]) -> dict[str, Watch]:

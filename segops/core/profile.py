@@ -44,3 +44,6 @@ class Profile(msgspec.Struct, array_like=True):
     members: dict[str, Member] = {}
     #: Segment -> the instant at which its membership changes if nothing more happens.
     flips: dict[str, int] = {}
+    #: Last known latitude and longitude in degrees, and since when.
+    location: tuple[float, float] | None = None
+    location_ms: int = -MAX_MS

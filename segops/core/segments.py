@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 
 from segops.core.errors import DefinitionError, Issue
-from segops.core.index import prepare, watches
+from segops.core.index import histories, prepare, watches
 from segops.core.profile import Profile
 from segops.core.rules.compile import Rule, compile_rule
+from segops.core.rules.leaves import FIRST, LOCATION
 from segops.core.rules.model import InSegment, Node, children, identity
 
 
@@ -72,7 +73,11 @@ class SegmentSet:
         self.feature_ids = frozenset(feature.id for feature in kept)
         self.watches = watches(kept)
         self.by_trait = _by_trait(self.segments)
-        self.reads_first = frozenset(s.index for s in self.segments if s.rule.reads_first)
+        self.by_part = {
+            part: frozenset(s.index for s in self.segments if part in s.rule.reads)
+            for part in (FIRST, LOCATION)
+        }
+        self.histories = histories(kept)
         # A profile of which nothing is known yet: who is a member does not depend on the instant.
         blank = Profile("")
         self.blank_members = frozenset(s.index for s in self.segments if _holds(s, blank))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -152,6 +153,16 @@ def subtract_exact(a: Decimal, b: Decimal) -> Decimal:
     Decimal('0.2')
     """
     return _EXACT.subtract(a, b)
+
+
+def share_of(salt: str, profile_id: str) -> int:
+    """Where a profile falls under a salt, in hundredths of a percent: 0 to 9,999 (RULES section 2, bucket).
+
+    >>> share_of("spring", "user_id:u1")
+    2044
+    """
+    digest = hashlib.sha256(f"{salt}:{profile_id}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") % 10_000
 
 
 def distinct_key(value: Any) -> str:

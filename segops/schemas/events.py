@@ -81,6 +81,7 @@ class _Envelope(msgspec.Struct, gc=False):
 
 
 class _FullContext(msgspec.Struct, gc=False):
+    location: Any = None
     traits: dict[str, Any] | None = None
 
 
@@ -156,6 +157,7 @@ def decode(value: bytes, *, time_ms: int, default_id: str) -> Event:
         _identifier(full.anonymousId),
         _identifier(_email(full)),
         named=message_id is not None,
+        location=_location(full.context),
     )
 
 
@@ -276,6 +278,17 @@ def _properties(full: _Full) -> dict[str, Any]:
             if value is not None:
                 properties.setdefault(key, value)
     return properties
+
+
+def _location(context: _FullContext | None) -> tuple[float, float] | None:
+    """context.location.latitude and .longitude, in degrees; None where they are no place on earth."""
+    written = None if context is None else context.location
+    if not isinstance(written, dict):
+        return None
+    lat, lon = (written.get(name) for name in ("latitude", "longitude"))
+    if not isinstance(lat, (int, float)) or not isinstance(lon, (int, float)):
+        return None
+    return (float(lat), float(lon)) if -90 <= lat <= 90 and -180 <= lon <= 180 else None
 
 
 def _traits(full: _Full) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ from faust.types import StreamT
 from faust.web.drivers.aiohttp import Web
 from mode import CrashingSupervisor
 
+from segops.api.health import Health, Page, metrics_page
 from segops.config import Settings
 from segops.core.engine import Engine
 from segops.core.errors import SegopsError
@@ -26,7 +27,7 @@ from segops.streaming.opening import Parts
 from segops.streaming.pipeline import Pipeline
 from segops.streaming.tables import BatchTableManager, ProfilesTable
 from segops.streaming.transport import Batch, BatchConsumer, BatchTransport
-from segops.streaming.web import OwnPages, Pages, add_pages
+from segops.streaming.web import OwnPages, add_pages
 
 log = logging.getLogger(__name__)
 
@@ -48,16 +49,12 @@ class BatchSchema(faust.Schema):  # type: ignore[type-arg]
 
 
 class SegopsApp(faust.App):
-    """Our Faust app. ``failure`` is set to the reason when the process must stop.
-
-    ``pages`` are served from the start on; set them before.
-    """
+    """Our Faust app. ``failure`` is set to the reason when the process must stop."""
 
     mundane_level = "debug"
 
     def __init__(self, settings: Settings, parts: Parts, connections: Connections, engine: Engine) -> None:
         self.connections = connections
-        self.pages: Pages = {}
         self.pipeline = Pipeline(settings, engine, parts)
         self.failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         super().__init__(settings.worker.app_id, **_faust_settings(settings))
@@ -168,9 +165,9 @@ class SegopsApp(faust.App):
         """Whether this worker has its partitions, restored, and processes."""
         return self.pipeline.running and not self.rebalancing
 
-    def export(self) -> None:
-        """Bring the metrics up to date."""
+    def _metrics(self) -> Page:
         self.pipeline.export(self.batch_consumer)
+        return metrics_page(self.pipeline.metrics.registry)
 
     def _create_directories(self) -> None:
         """Faust keeps no files here: the stores make their own folders."""
@@ -183,7 +180,8 @@ class SegopsApp(faust.App):
 
     def _new_web(self) -> Web:
         web = OwnPages(self)
-        add_pages(web, self.pages)
+        health = Health(lambda: self.ready, lambda: self.failure.done())
+        add_pages(web, health, self._metrics)
         return web
 
 

@@ -28,7 +28,7 @@ from segops.streaming.checkpoint import Position, Positions
 from segops.streaming.loop_consumer import LoopConsumer
 from segops.streaming.records import Record
 
-BATCH_RECORDS: Final = 500
+BATCH_RECORDS: Final = 250
 BATCHES_UNDER_WAY: Final = 2
 
 _POLL_S = 0.2

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
 from aiohttp.web import Request, Response
 from faust.web.drivers.aiohttp import Web
+
+from segops.api.health import Health, Page
 
 
 class OwnPages(Web):
@@ -19,22 +21,16 @@ class OwnPages(Web):
     optional_blueprints: ClassVar[Any] = ()
 
 
-Page = tuple[int, bytes, str]
-"""Status, body, content type."""
-
-Pages = Mapping[str, Callable[[], Page]]
-"""What is served, by path."""
-
-
-def add_pages(web: OwnPages, pages: Pages) -> None:
-    """Serve ``pages``."""
+def add_pages(web: OwnPages, health: Health, metrics: Callable[[], Page]) -> None:
+    """Serve /metrics, /healthz and /readyz."""
+    pages = {"/metrics": metrics, "/healthz": health.live, "/readyz": health.ready}
     for path, make in pages.items():
         web.web_app.router.add_get(path, _handler(make))
 
 
 def _handler(make: Callable[[], Page]) -> Callable[[Request], Awaitable[Response]]:
     async def handle(request: Request) -> Response:
-        status, body, content_type = make()
-        return Response(body=body, status=status, headers={"Content-Type": content_type})
+        page = make()
+        return Response(body=page.body, status=page.status, headers={"Content-Type": page.content_type})
 
     return handle

@@ -33,7 +33,7 @@ class Oracle:
     """One profile, judged by brute force. ``definitions`` stand in the order of judging."""
 
     definitions: list[Definition]
-    history: History = field(default_factory=History)
+    history: History = field(default_factory=lambda: History("user_id:u1"))
     members: set[str] = field(default_factory=set)
     judged_ms: int | None = None
 

@@ -14,7 +14,9 @@ NAMES = ("A", "B", "C")
 BASE_MS = 1_760_000_000_000
 SPAN_MS = 60_000
 
-names = st.one_of(st.sampled_from(NAMES), st.lists(st.sampled_from(NAMES), min_size=1, max_size=2, unique=True))
+names = st.one_of(
+    st.sampled_from(NAMES), st.lists(st.sampled_from(NAMES), min_size=1, max_size=2, unique=True)
+)
 durations = st.integers(1, 40).map(lambda n: f"{n * 500}ms")
 numbers = st.sampled_from([-1, 0, 0.1, 0.2, 0.3, 1, 2, 2.5, 20, 20.0])
 words = st.sampled_from(["x", "y", "xy", ""])
@@ -49,13 +51,17 @@ timed_tests = st.one_of(
 )
 value_tests = st.one_of(
     st.sampled_from(["eq", "ne"]).flatmap(lambda op: scalars.map(lambda v: {op: v})),
-    st.sampled_from(["lt", "lte", "gt", "gte"]).flatmap(lambda op: st.one_of(numbers, words).map(lambda v: {op: v})),
+    st.sampled_from(["lt", "lte", "gt", "gte"]).flatmap(
+        lambda op: st.one_of(numbers, words).map(lambda v: {op: v})
+    ),
     st.sampled_from(["in", "not_in"]).flatmap(
         lambda op: st.lists(scalars, min_size=1, max_size=3).map(lambda v: {op: v})
     ),
     st.tuples(numbers, numbers).map(lambda ab: {"between": [min(ab), max(ab)]}),
     st.booleans().map(lambda b: {"exists": b}),
-    st.sampled_from(["contains", "starts_with", "ends_with"]).flatmap(lambda op: words.map(lambda v: {op: v})),
+    st.sampled_from(["contains", "starts_with", "ends_with"]).flatmap(
+        lambda op: words.map(lambda v: {op: v})
+    ),
     scalars.map(lambda v: {"includes": v}),
     st.just({"matches": "^x"}),
     st.tuples(numbers, numbers).map(lambda ab: {"gte": min(ab), "lt": max(ab) + 1}),
@@ -63,9 +69,9 @@ value_tests = st.one_of(
 tests = st.one_of(value_tests, value_tests, timed_tests)
 where = st.one_of(
     st.just({}),
-    st.dictionaries(st.sampled_from(["p", "q", "o.r"]), st.one_of(scalars, tests), min_size=1, max_size=2).map(
-        lambda w: {"where": w}
-    ),
+    st.dictionaries(
+        st.sampled_from(["p", "q", "o.r"]), st.one_of(scalars, tests), min_size=1, max_size=2
+    ).map(lambda w: {"where": w}),
 )
 
 
@@ -92,26 +98,60 @@ def count_tests(draw: Any) -> dict[str, Any]:
     )
 
 
+AGGREGATES = ("sum", "avg", "min", "max", "distinct", "latest", "earliest")
+traits = st.sampled_from(["p", "q", "o.r"])
+
+
 @st.composite
-def leaves(draw: Any, keys: tuple[str, ...]) -> dict[str, Any]:
-    """One leaf; ``keys`` are the segments it may refer to."""
-    kinds = ["did", "did", "did_not", "sum", "avg", "min", "max", "distinct", "latest", "earliest"]
-    kind = draw(st.sampled_from([*kinds, "first", "last", "trait", "known_for", *(["in_segment"] if keys else [])]))
-    if kind == "did":
-        return {"did": draw(names), "count": draw(count_tests()), **draw(where), **draw(windows)}
-    if kind == "did_not":
-        return {"did_not": draw(names), **draw(where), **draw(windows)}
-    if kind in ("first", "last"):
-        return {kind: draw(names), "is": {draw(st.sampled_from(["older_than", "newer_than"])): draw(durations)}}
-    if kind == "trait":
-        return {"trait": draw(st.sampled_from(["p", "q", "o.r"])), "is": draw(tests)}
-    if kind == "known_for":
-        return {"known_for": draw(durations)}
-    if kind == "in_segment":
-        return {"in_segment": draw(st.sampled_from(keys))}
-    test = draw({"distinct": count_tests(), "latest": tests, "earliest": tests}.get(kind, value_tests))
+def aggregates(draw: Any) -> dict[str, Any]:
+    """An aggregate of a property."""
+    function = draw(st.sampled_from(AGGREGATES))
+    test = draw({"distinct": count_tests(), "latest": tests, "earliest": tests}.get(function, value_tests))
     prop = draw(st.sampled_from(["p", "q"]))
-    return {kind: prop, "of": draw(names), "is": test, **draw(where), **draw(windows)}
+    return {function: prop, "of": draw(names), "is": test, **draw(where), **draw(windows)}
+
+
+@st.composite
+def occurrences(draw: Any) -> dict[str, Any]:
+    """The age of the first or last event."""
+    age = {draw(st.sampled_from(["older_than", "newer_than"])): draw(durations)}
+    return {draw(st.sampled_from(["first", "last"])): draw(names), "is": age}
+
+
+@st.composite
+def has_beens(draw: Any) -> dict[str, Any]:
+    """How long a trait has satisfied a test."""
+    return {"has_been": {"trait": draw(traits), "is": draw(tests)}, "for": draw(durations)}
+
+
+@st.composite
+def places(draw: Any) -> dict[str, Any]:
+    """A circle across the antimeridian."""
+    radius = draw(st.sampled_from(["3km", "200km"]))
+    return {
+        "near": {"lat": 0, "lon": 179.99, "radius": radius},
+        **draw(st.one_of(st.just({}), durations.map(lambda d: {"within": d}))),
+    }
+
+
+dids = st.tuples(names, count_tests(), where, windows).map(
+    lambda p: {"did": p[0], "count": p[1], **p[2], **p[3]}
+)
+did_nots = st.tuples(names, where, windows).map(lambda p: {"did_not": p[0], **p[1], **p[2]})
+trait_leaves = st.tuples(traits, tests).map(lambda p: {"trait": p[0], "is": p[1]})
+buckets = st.tuples(words, st.integers(0, 50), st.integers(51, 100)).map(
+    lambda p: {"bucket": {"salt": p[0], "from": p[1], "to": p[2]}}
+)
+known_fors = durations.map(lambda d: {"known_for": d})
+
+
+def leaves(keys: tuple[str, ...]) -> st.SearchStrategy[dict[str, Any]]:
+    """One leaf; ``keys`` are the segments it may refer to."""
+    every = [dids, dids, did_nots, aggregates(), aggregates(), occurrences(), trait_leaves, known_fors]
+    every += [has_beens(), places(), buckets]
+    if keys:
+        every.append(st.sampled_from(keys).map(lambda key: {"in_segment": key}))
+    return st.one_of(every)
 
 
 def rules(keys: tuple[str, ...] = ()) -> st.SearchStrategy[dict[str, Any]]:
@@ -150,10 +190,16 @@ def streams(draw: Any) -> list[tuple[str, Any]]:
             steps.append(("clock", at))
             continue
         at += draw(st.sampled_from([0, 0, 1, 499, 500, 501, 2_000, 9_999]))
-        time_ms = max(BASE_MS - 20_000, at + draw(st.sampled_from([0, 0, 0, 0, -1, -500, -3_000, -15_000, 700])))
+        time_ms = max(
+            BASE_MS - 20_000, at + draw(st.sampled_from([0, 0, 0, 0, -1, -500, -3_000, -15_000, 700]))
+        )
         repeat = number and draw(st.integers(0, 9)) == 0
         message = f"m{draw(st.integers(0, number - 1))}" if repeat else f"m{number}"
         traits = draw(st.one_of(st.none(), properties()))
-        steps.append(("event", Event(draw(st.sampled_from(NAMES)), time_ms, message, draw(properties()), traits)))
+        place = draw(st.sampled_from([None, None, (0.0, -179.99), (1.0, 179.0), (60.0, 10.0)]))
+        event = Event(
+            draw(st.sampled_from(NAMES)), time_ms, message, draw(properties()), traits, location=place
+        )
+        steps.append(("event", event))
     steps.append(("clock", at + draw(st.sampled_from([0, 5_000, 100_000]))))
     return steps

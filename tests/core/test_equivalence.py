@@ -49,7 +49,9 @@ def _engine_step(engine: Engine, profile: Profile, kind: str, arg: Any, clock_ms
 
 
 @given(segment_sets(), streams(), st.booleans())
-def test_compiled_equals_reference(segments: SegmentSet, steps: list[tuple[str, Any]], watermark: bool) -> None:
+def test_compiled_equals_reference(
+    segments: SegmentSet, steps: list[tuple[str, Any]], watermark: bool
+) -> None:
     note({d.key: d.written for d in segments.definitions})
     engine, oracle = Engine(segments), Oracle(segments.definitions)
     profile = engine.new_profile("user_id:u1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from segops.core.features.feature import Feature, Reducer
+from segops.core.features.history import TraitHistory
 from segops.core.features.running import RunningCount, RunningDistinct, RunningHeld, RunningSum
 from segops.core.features.scanning import Scanning
 from segops.core.features.sliding import SlidingCount, SlidingSum, SlidingValue
@@ -21,6 +22,8 @@ def reducer_of(feature: Feature) -> Reducer:
     if isinstance(window, Between) or feature.timed_where:
         return Scanning(window, feature.kind, tuple(test for _, test in feature.timed_where))
     if isinstance(window, Within):
+        if feature.kind == "history":
+            return TraitHistory(window.length_ms)
         return _sliding(feature, window.length_ms)
     match feature.kind:
         case "count":

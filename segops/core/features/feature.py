@@ -24,7 +24,8 @@ class Feature(msgspec.Struct, frozen=True):
     """A selection of events, a window and an aggregate.
 
     ``kind`` is count, sum (with the number of values, so that avg reads it too), min, max, distinct,
-    latest, earliest, first or last. ``capacity`` bounds what count and distinct keep; None keeps all.
+    latest, earliest, first or last; or history, of the trait at ``path`` instead of events. ``capacity``
+    bounds what count and distinct keep; None keeps all.
     """
 
     kind: str

@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 from typing import Any as Raw
 
 from segops.core.errors import Issue
+from segops.core.geo import parse_length
 from segops.core.operators import Test
 from segops.core.rules import model
 from segops.core.rules.conditions import COUNT_OPERATORS, Refused, check_test, threshold_verdict
 from segops.core.rules.windows import WINDOW_KEYS, check_window
-from segops.core.values import parse_duration
+from segops.core.values import exact, kind, parse_duration
+from segops.core.windows import Within
 
 AGGREGATES = ("sum", "avg", "min", "max", "distinct", "latest", "earliest")
 _DID_ONCE = Test((("gte", 1),))
@@ -246,6 +248,66 @@ def _in_segment(checker: Checker, raw: Form, path: str) -> model.Node | None:
     return model.InSegment(raw["in_segment"])
 
 
+def _has_been(checker: Checker, raw: Form, path: str) -> model.Node | None:
+    checker.keys(raw, path, "has_been", "for")
+    form, inner = raw["has_been"], f"{path}.has_been"
+    if not isinstance(form, dict) or set(form) != {"trait", "is"}:
+        checker.refuse(inner, "a map of trait and is is wanted, as in {trait: plan, is: {eq: gold}}")
+        return None
+    name = checker.attempt(f"{inner}.trait", _property, form["trait"])
+    test = checker.attempt(f"{inner}.is", check_test, form["is"])
+    length_ms = checker.attempt(f"{path}.for", parse_duration, raw.get("for"))
+    return None if name is None or test is None or length_ms is None else model.HasBeen(name, test, length_ms)
+
+
+def _near(checker: Checker, raw: Form, path: str) -> model.Node | None:
+    checker.keys(raw, path, "near", "within")
+    form, inner = raw["near"], f"{path}.near"
+    if not isinstance(form, dict) or set(form) != {"lat", "lon", "radius"}:
+        checker.refuse(
+            inner, "a map of lat, lon and radius is wanted, as in {lat: 48.86, lon: 2.35, radius: 5km}"
+        )
+        return None
+    lat = checker.attempt(f"{inner}.lat", _degrees, form["lat"], 90)
+    lon = checker.attempt(f"{inner}.lon", _degrees, form["lon"], 180)
+    radius_m = checker.attempt(f"{inner}.radius", parse_length, form["radius"])
+    window = checker.attempt(path, check_window, raw)
+    if lat is None or lon is None or radius_m is None or window is None:
+        return None
+    return model.Near(lat, lon, radius_m, window.length_ms if isinstance(window, Within) else None)
+
+
+def _degrees(raw: Raw, limit: int) -> float:
+    if kind(raw) != "number" or not -limit <= raw <= limit:
+        raise ValueError(f"degrees from -{limit} to {limit} are wanted, not {raw!r}")
+    return float(raw)
+
+
+def _bucket(checker: Checker, raw: Form, path: str) -> model.Node | None:
+    checker.keys(raw, path, "bucket")
+    form, inner = raw["bucket"], f"{path}.bucket"
+    if not isinstance(form, dict) or set(form) != {"salt", "from", "to"} or not isinstance(form["salt"], str):
+        checker.refuse(inner, "a map of salt, from and to is wanted, as in {salt: spring, from: 0, to: 10}")
+        return None
+    low = checker.attempt(f"{inner}.from", _hundredths, form["from"])
+    high = checker.attempt(f"{inner}.to", _hundredths, form["to"])
+    if low is None or high is None:
+        return None
+    if low >= high:
+        checker.refuse(inner, "never holds: from is not below to")
+        return None
+    return model.Bucket(form["salt"], low, high)
+
+
+def _hundredths(raw: Raw) -> int:
+    if kind(raw) != "number" or not 0 <= raw <= 100:
+        raise ValueError(f"a percentage from 0 to 100 is wanted, not {raw!r}")
+    hundredths = exact(raw) * 100
+    if hundredths != int(hundredths):
+        raise ValueError(f"two decimals at most, not {raw!r}")
+    return int(hundredths)
+
+
 #: Head key -> what checks the node. Exactly one of these makes a node.
 HEADS: dict[str, Callable[[Checker, Form, str], model.Node | None]] = {
     "all": _all,
@@ -259,5 +321,8 @@ HEADS: dict[str, Callable[[Checker, Form, str], model.Node | None]] = {
     "last": _occurrence("last"),
     "trait": _trait,
     "known_for": _known_for,
+    "has_been": _has_been,
+    "near": _near,
+    "bucket": _bucket,
     "in_segment": _in_segment,
 }

@@ -34,7 +34,8 @@ class Rule(msgspec.Struct, frozen=True):
     edges: tuple[Edge, ...]
     features: tuple[Use, ...]
     traits: frozenset[str]
-    reads_first: bool
+    #: Parts of the profile that it reads (``leaves.FIRST``, ``leaves.LOCATION``).
+    reads: frozenset[str]
 
     def next_edge(self, profile: Profile, now_ms: int) -> int | None:
         """The earliest instant after ``now_ms`` at which a leaf's verdict could change by time alone."""
@@ -77,7 +78,7 @@ def compile_rule(key: str, node: model.Node, others: Mapping[str, Rule]) -> Rule
         tuple(leaf.edge for leaf in found if leaf.edge is not leaves.never),
         tuple(uses),
         frozenset(name for leaf in found for name in leaf.traits).union(*(rule.traits for rule in referred)),
-        any(leaf.reads_first for leaf in found) or any(rule.reads_first for rule in referred),
+        frozenset(part for leaf in found for part in leaf.reads).union(*(rule.reads for rule in referred)),
     )
 
 
@@ -221,4 +222,7 @@ _EMITTERS: dict[type, Callable[[_Emitter, Any], ast.expr]] = {
     model.Occurrence: _leaf(leaves.occurrence),
     model.Trait: _leaf(leaves.trait),
     model.KnownFor: _leaf(leaves.known_for),
+    model.HasBeen: _leaf(leaves.has_been),
+    model.Near: _leaf(leaves.near),
+    model.Bucket: _leaf(leaves.bucket),
 }

@@ -9,13 +9,14 @@ from typing import Any
 
 import msgspec
 
-from segops.core.features import CAPACITIES, Feature, Reducer, reducer_of
+from segops.core.features import CAPACITIES, Feature, Reducer, Values, reducer_of
 from segops.core.features.sliding import SlidingCount
+from segops.core.geo import distance_m
 from segops.core.operators import Test
 from segops.core.profile import Profile
 from segops.core.rules.conditions import boundaries
-from segops.core.rules.model import Aggregate, Did, KnownFor, Occurrence, Trait
-from segops.core.values import exact, kind, lookup
+from segops.core.rules.model import Aggregate, Bucket, Did, HasBeen, KnownFor, Near, Occurrence, Trait
+from segops.core.values import exact, kind, lookup, share_of
 from segops.core.windows import ALWAYS, Within
 
 Holds = Callable[[Profile, int], bool]
@@ -31,11 +32,16 @@ class Leaf(msgspec.Struct, frozen=True):
     #: How many entries of a counting feature there must be before one more can matter to the leaf.
     least: int = 0
     traits: tuple[str, ...] = ()
-    reads_first: bool = False
+    #: Parts of the profile that it reads: FIRST (its earliest event, and that it exists), LOCATION.
+    reads: tuple[str, ...] = ()
     segment: str | None = None
     #: For a count within a length: that length and the test, which the compiler writes out in place.
     within_ms: int | None = None
     comparison: tuple[tuple[str, Any], ...] = ()
+
+
+FIRST = "first"
+LOCATION = "location"
 
 
 def never(_profile: Profile, _now_ms: int) -> int | None:
@@ -218,4 +224,96 @@ def known_for(node: KnownFor) -> Leaf:
         known = None if profile.first_ms is None else profile.first_ms + length_ms
         return known if known is not None and known > now_ms else None
 
-    return Leaf(holds, edge, reads_first=True)
+    return Leaf(holds, edge, reads=(FIRST,))
+
+
+def has_been(node: HasBeen) -> Leaf:
+    """How long the trait has satisfied the test without a break."""
+    feature = Feature("history", (), (), Within(node.length_ms), path=node.path)
+    key, test, length_ms = feature.id, node.test, node.length_ms
+
+    def since(profile: Profile, now_ms: int) -> int | None:
+        state: Any = profile.features.get(key)
+        return (
+            None
+            if profile.first_ms is None
+            else held_since(state, test, (profile.first_ms, length_ms), now_ms)
+        )
+
+    def holds(profile: Profile, now_ms: int) -> bool:
+        begun = since(profile, now_ms)
+        return begun is not None and now_ms - begun >= length_ms
+
+    def edge(profile: Profile, now_ms: int) -> int | None:
+        begun = since(profile, now_ms)
+        state: Any = profile.features.get(key)
+        value = state.values[-1] if state is not None else None
+        edges = (
+            None if begun is None else begun + length_ms,
+            test.next_edge(value, now_ms) if test.timed else None,
+        )
+        return min((e for e in edges if e is not None and e > now_ms), default=None)
+
+    return Leaf(holds, edge, feature, reads=(FIRST,))
+
+
+def held_since(history: Values | None, test: Test, known: tuple[int, int], now_ms: int) -> int | None:
+    """Since when a trait has satisfied a test without a break up to ``now_ms``; None if it does not now.
+
+    ``known`` is the profile's first event, before which nothing holds and up to the trait's first value of
+    which it is missing; and the length beyond which one need not look back.
+    """
+    first_ms, length_ms = known
+    times, values = ([], []) if history is None else (history.times, history.values)
+    begun, until = None, now_ms + 1
+    for time_ms, value in zip((*times[::-1], first_ms), (*values[::-1], None), strict=True):
+        if time_ms >= until:
+            continue
+        unbroken = _unbroken_since(value, test, max(time_ms, now_ms - length_ms), until)
+        if unbroken is None:
+            return begun
+        begun, until = unbroken, time_ms
+        if unbroken > max(time_ms, now_ms - length_ms) or unbroken <= now_ms - length_ms:
+            return begun
+    return begun
+
+
+def _unbroken_since(value: Any, test: Test, begin_ms: int, until_ms: int) -> int | None:
+    """Since when, in ``[begin_ms, until_ms)``, one value satisfies a test up to the end; None if never."""
+    since = begin_ms if test.holds(value, begin_ms) else None
+    at = test.next_edge(value, begin_ms) if test.timed else None
+    while at is not None and at < until_ms:
+        if not test.holds(value, at):
+            since = None
+        elif since is None:
+            since = at
+        at = test.next_edge(value, at)
+    return since
+
+
+def near(node: Near) -> Leaf:
+    """The last known location."""
+    place, radius_m, within_ms = (node.lat, node.lon), node.radius_m, node.within_ms
+
+    def holds(profile: Profile, now_ms: int) -> bool:
+        if profile.location is None or (within_ms is not None and now_ms - profile.location_ms >= within_ms):
+            return False
+        return distance_m(profile.location, place) <= radius_m
+
+    def edge(profile: Profile, now_ms: int) -> int | None:
+        if within_ms is None or profile.location is None:
+            return None
+        stale = profile.location_ms + within_ms
+        return stale if stale > now_ms else None
+
+    return Leaf(holds, edge, reads=(LOCATION,))
+
+
+def bucket(node: Bucket) -> Leaf:
+    """A share of all profiles, the same for ever."""
+    salt, low, high = node.salt, node.low, node.high
+
+    def holds(profile: Profile, _now_ms: int) -> bool:
+        return low <= share_of(salt, profile.id) < high
+
+    return Leaf(holds, never, reads=(FIRST,))

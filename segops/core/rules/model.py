@@ -84,13 +84,52 @@ class KnownFor(msgspec.Struct, frozen=True, tag="known_for"):
     length_ms: int
 
 
+class HasBeen(msgspec.Struct, frozen=True, tag="has_been"):
+    """The trait at ``path`` has satisfied ``test`` without a break for at least ``length_ms``."""
+
+    path: Path
+    test: Test
+    length_ms: int
+
+
+class Near(msgspec.Struct, frozen=True, tag="near"):
+    """The last known location, not older than ``within_ms``, is at most ``radius_m`` metres away."""
+
+    lat: float
+    lon: float
+    radius_m: float
+    within_ms: int | None
+
+
+class Bucket(msgspec.Struct, frozen=True, tag="bucket"):
+    """The profile's share of 100 under ``salt`` lies in ``[low, high)``; both in hundredths of a percent."""
+
+    salt: str
+    low: int
+    high: int
+
+
 class InSegment(msgspec.Struct, frozen=True, tag="in_segment"):
     """The profile is a member of ``key`` now."""
 
     key: str
 
 
-Node = All | Any | Not | AtLeast | Did | Aggregate | Occurrence | Trait | KnownFor | InSegment
+Node = (
+    All
+    | Any
+    | Not
+    | AtLeast
+    | Did
+    | Aggregate
+    | Occurrence
+    | Trait
+    | HasBeen
+    | Near
+    | Bucket
+    | KnownFor
+    | InSegment
+)
 
 
 def children(node: Node) -> tuple[Node, ...]:

@@ -12,17 +12,19 @@ from fractions import Fraction
 from typing import Any
 
 from segops.core.events import Event
+from segops.core.geo import distance_m
 from segops.core.operators import Anniversary, Test, next_anniversary
 from segops.core.rules import model
 from segops.core.rules.leaves import exact_test
-from segops.core.values import distinct_key, exact, kind, lookup, parse_instant
+from segops.core.values import MAX_MS, distinct_key, exact, kind, lookup, parse_instant, share_of
 from segops.core.windows import Between, Calendar, Fixed, Window, Within, period
 
 
 class History:
     """Every event of one profile, in the order of arrival, without duplicates."""
 
-    def __init__(self) -> None:
+    def __init__(self, profile_id: str = "") -> None:
+        self.profile_id = profile_id
         self.events: list[Event] = []
 
     def add(self, event: Event) -> bool:
@@ -36,11 +38,12 @@ class History:
         """By (event time, arrival)."""
         return sorted(self.events, key=lambda event: event.time_ms)
 
-    def traits(self) -> dict[str, Any]:
+    def traits(self, upto_ms: int = MAX_MS) -> dict[str, Any]:
         """Per trait the value of the latest event time, at equal times the one that arrived last."""
         merged: dict[str, Any] = {}
         for event in self.in_order():
-            merged.update(event.traits or {})
+            if event.time_ms <= upto_ms:
+                merged.update(event.traits or {})
         return {name: value for name, value in merged.items() if value is not None}
 
     def select(self, select: model.Selection, now_ms: int) -> list[Event]:
@@ -104,6 +107,26 @@ def _trait(node: model.Trait, history: History, now_ms: int, _member: Member) ->
     return node.test.holds(lookup(history.traits(), node.path), now_ms)
 
 
+def _has_been(node: model.HasBeen, history: History, now_ms: int, _member: Member) -> bool:
+    """Every instant of the last ``length_ms`` at which the verdict could have changed is tried."""
+    if not history.events or now_ms - min(event.time_ms for event in history.events) < node.length_ms:
+        return False
+    begin = now_ms - node.length_ms
+    tried = {begin, now_ms, *(at for at in edges([node], history, begin, now_ms))}
+    return all(node.test.holds(lookup(history.traits(at), node.path), at) for at in tried)
+
+
+def _near(node: model.Near, history: History, now_ms: int, _member: Member) -> bool:
+    located = [event for event in history.in_order() if event.location is not None]
+    if not located or (node.within_ms is not None and now_ms - located[-1].time_ms >= node.within_ms):
+        return False
+    return distance_m(located[-1].location or (0.0, 0.0), (node.lat, node.lon)) <= node.radius_m
+
+
+def _bucket(node: model.Bucket, history: History, _now_ms: int, _member: Member) -> bool:
+    return node.low <= share_of(node.salt, history.profile_id) < node.high
+
+
 def _did(node: model.Did, history: History, now_ms: int, _member: Member) -> bool:
     return node.count.holds(len(_in_window(node.select, node.window, history, now_ms)), now_ms)
 
@@ -151,6 +174,9 @@ _NODES: dict[type, Callable[[Any, History, int, Member], bool]] = {
     model.Did: _did,
     model.Aggregate: _aggregate,
     model.Occurrence: _occurrence,
+    model.HasBeen: _has_been,
+    model.Near: _near,
+    model.Bucket: _bucket,
 }
 
 
@@ -205,7 +231,7 @@ def _tests(node: model.Node) -> Iterable[Test]:
         case model.Aggregate(select=select, test=test):
             yield from (test for _, test in select.where)
             yield test
-        case model.Trait(test=test):
+        case model.Trait(test=test) | model.HasBeen(test=test):
             yield test
 
 
@@ -215,8 +241,13 @@ def _durations(nodes: Iterable[model.Node]) -> set[int]:
         for test in _tests(node):
             found.update(operand for _, operand in test.ops if type(operand) is int)
         match node:
-            case model.KnownFor(length_ms=length):
+            case model.KnownFor(length_ms=length) | model.Near(within_ms=length):
                 found.add(length)
+            case model.HasBeen(length_ms=length):
+                shifts = [operand for test in _tests(node) for _, operand in test.ops if type(operand) is int]
+                found.update(
+                    (length, *(length + shift for shift in shifts), *(length - shift for shift in shifts))
+                )
             case model.Occurrence(older_than_ms=older, newer_than_ms=newer):
                 found.update((older, newer))
             case (

@@ -1,0 +1,32 @@
+"""The values that a trait had: as many as it takes to know how long a test has held."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import Any
+
+from segops.core.features.states import Values
+
+
+class TraitHistory:
+    """What a trait was set to and when, oldest first: all within the length, and the one in force before."""
+
+    def __init__(self, length_ms: int) -> None:
+        self.length_ms = length_ms
+
+    def add(self, state: Values | None, time_ms: int, value: Any, now_ms: int) -> Values | None:
+        if state is None:
+            return Values([time_ms], [value])
+        at = bisect_right(state.times, time_ms)
+        state.times.insert(at, time_ms)
+        state.values.insert(at, value)
+        in_force = bisect_right(state.times, now_ms - self.length_ms) - 1
+        if in_force > 0:
+            del state.times[:in_force], state.values[:in_force]
+        return state
+
+    def read(self, state: Values | None, _now_ms: int) -> Values | None:
+        return state
+
+    def next_edge(self, _state: Values | None, _now_ms: int) -> int | None:
+        return None
