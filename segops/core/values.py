@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal
 from fractions import Fraction
 from functools import lru_cache
@@ -18,6 +18,7 @@ UNIT_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w
 MAX_MS = 10**15
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_UTC = datetime(1970, 1, 1)  # noqa: DTZ001 - without a zone it prints none
 _DURATION = re.compile(r"([0-9]{1,18})(ms|s|m|h|d|w)")
 _EXACT = Context(prec=10_000, Emax=999_999_999, Emin=-999_999_999)
 _KINDS = {
@@ -85,13 +86,12 @@ def parse_instant(text: str) -> int | None:
 
 
 def format_instant(ms: int) -> str:
-    """ISO-8601 in UTC with milliseconds.
+    """ISO-8601 (and RFC 3339) in UTC with milliseconds.
 
     >>> format_instant(86_400_001)
     '1970-01-02T00:00:00.001Z'
     """
-    moment = datetime.fromtimestamp(ms // 1_000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{ms % 1_000:03d}Z"
+    return f"{(_EPOCH_UTC + timedelta(milliseconds=ms)).isoformat(timespec='milliseconds')}Z"
 
 
 def kind(value: object) -> str:

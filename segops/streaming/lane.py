@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from segops.core.engine import Engine, Transition
+from segops.core.errors import RejectedEvent
 from segops.core.events import Change
 from segops.core.profile import Profile
 from segops.schemas.events import decode
@@ -152,6 +153,8 @@ class SegmentLane:
             entry = self._profiles.get(record.key.decode())  # type: ignore[union-attr]
             if offset > entry.profile.applied:
                 self._apply(entry, record, time_ms, source.decode())
+        except RejectedEvent as rejection:
+            self._outlet.reject(record, rejection.reason, rejection.detail)
         except Exception as error:
             # A bug, in a record or in the engine. The partition goes on, and somebody can look.
             self._outlet.reject(record, INTERNAL, f"{type(error).__name__}: {error}")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
 
 from segops.core.events import Change
+from segops.core.values import format_instant
 from segops.schemas.changes import encode_change
 from segops.streaming.records import Headers, Record
 
@@ -151,19 +151,9 @@ class ChangePublisher:
             *self._common,
             ("ce_id", change.change_id.encode()),
             ("ce_type", b"segops.membership." + change.action.encode()),
-            ("ce_time", rfc3339(change.occurred_at)),
+            ("ce_time", format_instant(change.occurred_at).encode()),
             ("segops_version", str(change.sequence).encode()),
         ]
-
-
-def rfc3339(time_ms: int) -> bytes:
-    """An instant as RFC 3339 in UTC with milliseconds.
-
-    >>> rfc3339(1_760_000_000_012)
-    b'2025-10-09T08:53:20.012Z'
-    """
-    moment = datetime.fromtimestamp(time_ms // 1000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{time_ms % 1000:03d}Z".encode()
 
 
 class DeadLetters:

@@ -54,7 +54,11 @@ class Rule(msgspec.Struct, frozen=True):
             steps += 1
             if steps > MAX_STEPS and at - now_ms > _TEN_YEARS_MS:
                 return None
-            at = self.next_edge(profile, at)
+            later = self.next_edge(profile, at)
+            if later is not None and later <= at:
+                # It would be found again and again, and the partition would stand still.
+                raise ArithmeticError(f"an edge at {later} is not after {at}")
+            at = later
         return at
 
 
