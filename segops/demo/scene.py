@@ -108,6 +108,7 @@ class Scene:
 
         Of one instant the exits count first.
         """
+        self._coming.clear()
         for segment in self.segments.values():
             segment.size = segment.peak = segment.entered = segment.exited = 0
         for change in sorted(changes, key=lambda change: (change.occurred_at, change.member)):

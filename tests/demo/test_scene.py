@@ -41,6 +41,21 @@ def test_a_change_is_shown_once_every_partition_has_reached_it(scene: Scene) -> 
     assert scene.done == scene.total == 4
 
 
+def test_the_final_figures_count_each_change_once_in_the_order_of_time(scene: Scene) -> None:
+    changes = [
+        change(1, occurred_at=WEEK_MS),
+        change(1, occurred_at=2 * WEEK_MS, profile="user_id:u2"),
+        change(2, occurred_at=2 * WEEK_MS, member=False),
+    ]
+    for each in changes:
+        scene.note(each)
+    scene.look(Progressed(1, WEEK_MS), 4)  # type: ignore[arg-type]
+    scene.close(changes)
+    scene.look(Progressed(4, 9 * WEEK_MS), 4)  # type: ignore[arg-type]
+    vip = scene.segments["vip"]
+    assert (vip.size, vip.peak, vip.entered, vip.exited) == (1, 1, 2, 1)
+
+
 def test_the_frame_shows_figures_sizes_and_changes_and_fits(scene: Scene) -> None:
     for sequence in range(1, 40):
         scene.note(change(sequence, occurred_at=WEEK_MS, profile=f"user_id:u{sequence}"))
