@@ -7,6 +7,7 @@ from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
 
 from segops.config import Settings
 from segops.schemas.state import decode_profile
@@ -29,6 +30,7 @@ class Progress:
         self.lag = 0
         self.clock_ms = 0
         self.position: tuple[int, ...] = ()
+        self._known = False
         self._admin = admin
         self._consumer = consumer
         self._group = settings.worker.app_id
@@ -39,7 +41,16 @@ class Progress:
         self._due: dict[bytes, int | None] = {}
 
     async def look(self) -> None:
-        """Bring the figures up to date."""
+        """Bring the figures up to date. Where the broker cannot say for the moment, all is taken as open."""
+        try:
+            await self._look()
+            self._known = True
+        except KafkaError as error:
+            if not error.retriable:  # as it is while a fresh broker makes its topic of commits
+                raise
+            self._known = False
+
+    async def _look(self) -> None:
         # The input first, and of each topic its end before its commits: when all of the input is committed,
         # what it forwarded is in the next topic, so that a lag of 0 there is one for good.
         resolved, waiting, _ = await self._behind(self._input)
@@ -64,11 +75,11 @@ class Progress:
 
     async def caught_up(self) -> bool:
         """Whether at the last look every record was committed."""
-        return self.lag == 0
+        return self._known and self.lag == 0
 
     async def all_judged(self, until_ms: int) -> bool:
         """Whether that is so, and no profile is left to be judged at an instant up to ``until_ms``."""
-        return self.lag == 0 and await self.nothing_due(until_ms)
+        return await self.caught_up() and await self.nothing_due(until_ms)
 
     async def nothing_due(self, until_ms: int) -> bool:
         """Whether no stored profile has anything left to be judged up to ``until_ms``.

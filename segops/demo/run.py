@@ -13,11 +13,12 @@ from time import sleep
 from types import FrameType
 from typing import Final
 
+from aiokafka.errors import KafkaError
 from rich.console import Console
 
 from segops.brokers import LocalBroker, choose
 from segops.brokers.network import free_ports, is_free
-from segops.core.errors import UserError
+from segops.core.errors import SegopsError, UserError
 from segops.core.values import format_instant
 from segops.demo.children import Child
 from segops.demo.history import History, read_history
@@ -153,7 +154,10 @@ def _play(
 ) -> tuple[Outcome, Scene]:
     with screen(console) as view:
         play = Play(stage, history, cast, view)
-        return asyncio.run(play.run(rate=rate)), play.scene
+        try:
+            return asyncio.run(play.run(rate=rate)), play.scene
+        except KafkaError as error:
+            raise SegopsError(f"Kafka at {stage.settings.kafka.bootstrap_servers}: {error}") from error
 
 
 def _stay(worker: Child) -> None:
