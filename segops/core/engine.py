@@ -128,7 +128,7 @@ class Engine:
         if event.location is not None and event.time_ms >= step.profile.location_ms:
             step.profile.location, step.profile.location_ms = event.location, event.time_ms
             touched |= self.segments.by_part[LOCATION]
-        watch = self.segments.watches.get(event.name)
+        watch = self.segments.watches.get(event.name, self.segments.watch_of_any)
         if watch is not None:
             for kept in watch.concerned(event.properties):
                 self._feed(step, kept, event, touched)
@@ -151,7 +151,7 @@ class Engine:
             return
         value = None
         if kept.extract is not None:
-            value = kept.extract(event.properties)
+            value = kept.extract(event)
             if value is None or value is UNREADABLE:
                 step.skipped += value is UNREADABLE
                 return

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from segops.core.features import Extract, Feature, extractor, reducer_of
+from segops.core.features import ANY_NAME, Extract, Feature, extractor, reducer_of
 from segops.core.operators import Test
 from segops.core.rules.compile import Rule
 from segops.core.rules.model import Path
@@ -92,13 +92,16 @@ def histories(kept: Iterable[Kept]) -> dict[str, tuple[tuple[Path, Kept], ...]]:
     return {name: tuple(features) for name, features in found.items()}
 
 
-def watches(kept: Iterable[Kept]) -> dict[str, Watch]:
-    """Event name -> the features that it concerns."""
+def watches(kept: Iterable[Kept]) -> tuple[dict[str, Watch], Watch | None]:
+    """Event name -> the features that it concerns; and those that events of every other name concern."""
     by_name: dict[str, list[Kept]] = {}
+    of_any = [feature for feature in kept if ANY_NAME in feature.names]
     for feature in kept:
         for name in feature.names:
-            by_name.setdefault(name, []).append(feature)
-    return {name: _watch(features) for name, features in by_name.items()}
+            by_name.setdefault(name, list(of_any))
+            if feature not in by_name[name]:
+                by_name[name].append(feature)
+    return {name: _watch(features) for name, features in by_name.items()}, _watch(of_any) if of_any else None
 
 
 def _watch(features: Iterable[Kept]) -> Watch:

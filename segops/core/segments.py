@@ -71,7 +71,7 @@ class SegmentSet:
         self.by_key = {segment.key: segment for segment in self.segments}
         kept = prepare((segment.index, segment.rule) for segment in self.segments)
         self.feature_ids = frozenset(feature.id for feature in kept)
-        self.watches = watches(kept)
+        self.watches, self.watch_of_any = watches(kept)
         self.by_trait = _by_trait(self.segments)
         self.by_part = {
             part: frozenset(s.index for s in self.segments if part in s.rule.reads)

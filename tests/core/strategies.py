@@ -145,10 +145,38 @@ buckets = st.tuples(words, st.integers(0, 50), st.integers(51, 100)).map(
 known_fors = durations.map(lambda d: {"known_for": d})
 
 
+@st.composite
+def sequences(draw: Any) -> dict[str, Any]:
+    """Two to four steps, with closing and inner did_not, deadlines, comparisons with earlier steps."""
+    steps: list[dict[str, Any]] = [{"did": draw(names), **draw(_step_where(()))}]
+    for _ in range(draw(st.integers(1, 3))):
+        dids = tuple(number for number, step in enumerate(steps, 1) if "did" in step)
+        kind = draw(st.sampled_from(["did", "did", "did_not"]))
+        within = {"within": draw(durations)} if draw(st.booleans()) else {}
+        steps.append({kind: draw(names), **draw(_step_where(dids)), **within})
+    for step in reversed(steps):
+        if "did" in step:
+            break
+        step.setdefault("within", "3s")
+    return {
+        "sequence": steps,
+        **({"within": draw(durations)} if draw(st.booleans()) else {}),
+        **({"strict": True} if draw(st.integers(0, 3)) == 0 else {}),
+    }
+
+
+def _step_where(dids: tuple[int, ...]) -> st.SearchStrategy[dict[str, Any]]:
+    choices: list[st.SearchStrategy[dict[str, Any]]] = [st.just({}), st.just({})]
+    choices.append(value_tests.map(lambda test: {"where": {"p": test}}))
+    if dids:
+        choices.append(st.sampled_from(dids).map(lambda number: {"where": {"p": {"same_as": number}}}))
+    return st.one_of(choices)
+
+
 def leaves(keys: tuple[str, ...]) -> st.SearchStrategy[dict[str, Any]]:
     """One leaf; ``keys`` are the segments it may refer to."""
     every = [dids, dids, did_nots, aggregates(), aggregates(), occurrences(), trait_leaves, known_fors]
-    every += [has_beens(), places(), buckets]
+    every += [has_beens(), places(), buckets, sequences(), sequences()]
     if keys:
         every.append(st.sampled_from(keys).map(lambda key: {"in_segment": key}))
     return st.one_of(every)

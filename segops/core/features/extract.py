@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from segops.core.events import Event
 from segops.core.features.feature import Feature, Path
+from segops.core.features.sequence import Sequence
 from segops.core.values import distinct_key, kind, lookup
 from segops.core.windows import Between
 
-Extract = Callable[[Mapping[str, Any]], Any]
+Extract = Callable[[Event], Any]
+_Get = Callable[[Mapping[str, Any]], Any]
 
 #: A value that the aggregate cannot read: the event is passed over, and counted.
 UNREADABLE: Final = object()
@@ -23,16 +26,40 @@ def extractor(feature: Feature) -> Extract | None:
 
     >>> from segops.core.windows import ALWAYS
     >>> take = extractor(Feature("sum", ("Order Completed",), (), ALWAYS, path=("revenue",)))
-    >>> take({"revenue": 5}), take({}), take({"revenue": "5"}) is UNREADABLE
-    (5, None, True)
+    >>> take(Event("Order Completed", 0, "m1", {"revenue": 5})), take(Event("Order Completed", 0, "m2", {}))
+    (5, None)
     """
+    if feature.sequence is not None:
+        return _steps(feature.sequence)
     take = _value(feature)
     if isinstance(feature.window, Between) or feature.timed_where:
-        return _with_timed(take, tuple(path for path, _ in feature.timed_where))
+        take = _with_timed(take, tuple(path for path, _ in feature.timed_where))
+    return None if take is None else _of_event(take)
+
+
+def _of_event(take: _Get) -> Extract:
+    return lambda event: take(event.properties)
+
+
+def _steps(sequence: Sequence) -> Extract:
+    """The steps that an event matches, and its compared values; None for an event of no use."""
+    numbered, paths = list(enumerate(sequence.steps)), sequence.paths
+
+    def take(event: Event) -> Any:
+        properties, steps = event.properties, 0
+        for number, step in numbered:
+            if event.name in step.names and all(
+                t.holds(lookup(properties, p), event.time_ms) for p, t in step.where
+            ):
+                steps |= 1 << number
+        if not steps and not sequence.strict:
+            return None
+        return steps, tuple(lookup(properties, path) for path in paths)
+
     return take
 
 
-def _value(feature: Feature) -> Extract | None:
+def _value(feature: Feature) -> _Get | None:
     if feature.path is None:
         return None
     get = _getter(feature.path)
@@ -43,14 +70,14 @@ def _value(feature: Feature) -> Extract | None:
     return get
 
 
-def _getter(path: Path) -> Extract:
+def _getter(path: Path) -> _Get:
     if len(path) == 1:
         name = path[0]
         return lambda properties: properties.get(name)
     return lambda properties: lookup(properties, path)
 
 
-def _number(get: Extract) -> Extract:
+def _number(get: _Get) -> _Get:
     def take(properties: Mapping[str, Any]) -> Any:
         value = get(properties)
         return value if value is None or kind(value) == "number" else UNREADABLE
@@ -58,7 +85,7 @@ def _number(get: Extract) -> Extract:
     return take
 
 
-def _distinct(get: Extract) -> Extract:
+def _distinct(get: _Get) -> _Get:
     def take(properties: Mapping[str, Any]) -> Any:
         value = get(properties)
         return None if value is None else distinct_key(value)
@@ -66,7 +93,7 @@ def _distinct(get: Extract) -> Extract:
     return take
 
 
-def _with_timed(take: Extract | None, paths: tuple[Path, ...]) -> Extract:
+def _with_timed(take: _Get | None, paths: tuple[Path, ...]) -> _Get:
     def both(properties: Mapping[str, Any]) -> Any:
         value = None if take is None else take(properties)
         if value is UNREADABLE or (take is not None and value is None):

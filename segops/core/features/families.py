@@ -6,6 +6,7 @@ from segops.core.features.feature import Feature, Reducer
 from segops.core.features.history import TraitHistory
 from segops.core.features.running import RunningCount, RunningDistinct, RunningHeld, RunningSum
 from segops.core.features.scanning import Scanning
+from segops.core.features.sequence import SequenceReducer
 from segops.core.features.sliding import SlidingCount, SlidingSum, SlidingValue
 from segops.core.windows import Between, Within
 
@@ -19,6 +20,8 @@ def reducer_of(feature: Feature) -> Reducer:
     (1, 110, 0)
     """
     window = feature.window
+    if feature.sequence is not None:
+        return SequenceReducer(feature.sequence)
     if isinstance(window, Between) or feature.timed_where:
         return Scanning(window, feature.kind, tuple(test for _, test in feature.timed_where))
     if isinstance(window, Within):

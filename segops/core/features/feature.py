@@ -7,10 +7,14 @@ from typing import Any, Protocol
 
 import msgspec
 
+from segops.core.features.sequence import Sequence
 from segops.core.operators import Test
 from segops.core.windows import Window, Within
 
 Path = tuple[str, ...]
+
+#: In place of names: every event concerns the feature.
+ANY_NAME = "*"
 
 #: How many of the latest events a counting feature may be asked to keep. Counts are shared between
 #: rules whose thresholds need the same class, so that a new threshold seldom starts from nothing.
@@ -24,8 +28,8 @@ class Feature(msgspec.Struct, frozen=True):
     """A selection of events, a window and an aggregate.
 
     ``kind`` is count, sum (with the number of values, so that avg reads it too), min, max, distinct,
-    latest, earliest, first or last; or history, of the trait at ``path`` instead of events. ``capacity``
-    bounds what count and distinct keep; None keeps all.
+    latest, earliest, first or last; or sequence; or history, of the trait at ``path`` instead of events.
+    ``capacity`` bounds what count and distinct keep; None keeps all.
     """
 
     kind: str
@@ -34,6 +38,7 @@ class Feature(msgspec.Struct, frozen=True):
     window: Window
     path: Path | None = None
     capacity: int | None = None
+    sequence: Sequence | None = None
 
     @property
     def id(self) -> int:

@@ -78,4 +78,19 @@ class Entries(msgspec.Struct, array_like=True, tag=7):
     entries: list[Entry]
 
 
-State = Tally | Total | Held | Keys | Times | Sums | Values | Entries
+class Link(msgspec.Struct, array_like=True):
+    """One event of a sequence: its time, the steps that it matches (a bit each), and its compared values."""
+
+    time_ms: int
+    steps: int
+    values: tuple[Any, ...]
+
+
+class Chains(msgspec.Struct, array_like=True, tag=8):
+    """The events of a sequence, oldest first, and the spans of time in which it is true."""
+
+    links: list[Link]
+    spans: list[tuple[int, int]]
+
+
+State = Tally | Total | Held | Keys | Times | Sums | Values | Entries | Chains

@@ -10,6 +10,7 @@ from segops.core.geo import parse_length
 from segops.core.operators import Test
 from segops.core.rules import model
 from segops.core.rules.conditions import COUNT_OPERATORS, Refused, check_test, threshold_verdict
+from segops.core.rules.sequences import check_sequence
 from segops.core.rules.windows import WINDOW_KEYS, check_window
 from segops.core.values import exact, kind, parse_duration
 from segops.core.windows import Within
@@ -308,6 +309,12 @@ def _hundredths(raw: Raw) -> int:
     return int(hundredths)
 
 
+def _sequence(checker: Checker, raw: Form, path: str) -> model.Node | None:
+    checker.keys(raw, path, "sequence", "within", "strict")
+    sequence = check_sequence(checker, dict(raw), path)
+    return None if sequence is None else model.InOrder(sequence)
+
+
 #: Head key -> what checks the node. Exactly one of these makes a node.
 HEADS: dict[str, Callable[[Checker, Form, str], model.Node | None]] = {
     "all": _all,
@@ -324,5 +331,6 @@ HEADS: dict[str, Callable[[Checker, Form, str], model.Node | None]] = {
     "has_been": _has_been,
     "near": _near,
     "bucket": _bucket,
+    "sequence": _sequence,
     "in_segment": _in_segment,
 }

@@ -229,4 +229,5 @@ _EMITTERS: dict[type, Callable[[_Emitter, Any], ast.expr]] = {
     model.HasBeen: _leaf(leaves.has_been),
     model.Near: _leaf(leaves.near),
     model.Bucket: _leaf(leaves.bucket),
+    model.InOrder: _leaf(leaves.in_order),
 }

@@ -9,13 +9,23 @@ from typing import Any
 
 import msgspec
 
-from segops.core.features import CAPACITIES, Feature, Reducer, Values, reducer_of
+from segops.core.features import ANY_NAME, CAPACITIES, Feature, Reducer, Values, reducer_of
 from segops.core.features.sliding import SlidingCount
 from segops.core.geo import distance_m
 from segops.core.operators import Test
 from segops.core.profile import Profile
 from segops.core.rules.conditions import boundaries
-from segops.core.rules.model import Aggregate, Bucket, Did, HasBeen, KnownFor, Near, Occurrence, Trait
+from segops.core.rules.model import (
+    Aggregate,
+    Bucket,
+    Did,
+    HasBeen,
+    InOrder,
+    KnownFor,
+    Near,
+    Occurrence,
+    Trait,
+)
 from segops.core.values import exact, kind, lookup, share_of
 from segops.core.windows import ALWAYS, Within
 
@@ -307,6 +317,24 @@ def near(node: Near) -> Leaf:
         return stale if stale > now_ms else None
 
     return Leaf(holds, edge, reads=(LOCATION,))
+
+
+def in_order(node: InOrder) -> Leaf:
+    """A sequence of events."""
+    steps = node.sequence.steps
+    names = (
+        (ANY_NAME,)
+        if node.sequence.strict
+        else tuple(sorted({name for step in steps for name in step.names}))
+    )
+    feature = Feature("sequence", names, (), ALWAYS, sequence=node.sequence)
+    reducer, key = reducer_of(feature), feature.id
+
+    def holds(profile: Profile, now_ms: int) -> bool:
+        found: bool = reducer.read(profile.features.get(key), now_ms)
+        return found
+
+    return Leaf(holds, _edge(reducer, key), feature)
 
 
 def bucket(node: Bucket) -> Leaf:

@@ -6,6 +6,7 @@ import hashlib
 
 import msgspec
 
+from segops.core.features.sequence import Sequence
 from segops.core.operators import Test
 from segops.core.windows import Window
 
@@ -109,6 +110,12 @@ class Bucket(msgspec.Struct, frozen=True, tag="bucket"):
     high: int
 
 
+class InOrder(msgspec.Struct, frozen=True, tag="sequence"):
+    """A choice of events, one per ``did`` step, in order, breaks no ``did_not`` (RULES section 4)."""
+
+    sequence: Sequence
+
+
 class InSegment(msgspec.Struct, frozen=True, tag="in_segment"):
     """The profile is a member of ``key`` now."""
 
@@ -127,6 +134,7 @@ Node = (
     | HasBeen
     | Near
     | Bucket
+    | InOrder
     | KnownFor
     | InSegment
 )

@@ -12,11 +12,12 @@ from fractions import Fraction
 from typing import Any
 
 from segops.core.events import Event
+from segops.core.features.sequence import Sequence
 from segops.core.geo import distance_m
 from segops.core.operators import Anniversary, Test, next_anniversary
 from segops.core.rules import model
 from segops.core.rules.leaves import exact_test
-from segops.core.values import MAX_MS, distinct_key, exact, kind, lookup, parse_instant, share_of
+from segops.core.values import MAX_MS, distinct_key, equal, exact, kind, lookup, parse_instant, share_of
 from segops.core.windows import Between, Calendar, Fixed, Window, Within, period
 
 
@@ -127,6 +128,65 @@ def _bucket(node: model.Bucket, history: History, _now_ms: int, _member: Member)
     return node.low <= share_of(node.salt, history.profile_id) < node.high
 
 
+def _in_order(node: model.InOrder, history: History, now_ms: int, _member: Member) -> bool:
+    """Every choice of events is tried, one per ``did`` step."""
+    sequence = node.sequence
+    events = [event for event in history.in_order() if event.time_ms <= now_ms]
+    firsts = [[at] for at, event in enumerate(events) if _matches_step(sequence, 0, event, {})]
+    if sequence.within_ms is not None:
+        firsts = [choice for choice in firsts if events[choice[0]].time_ms > now_ms - sequence.within_ms]
+    return any(_completes(sequence, events, choice, now_ms) for choice in firsts)
+
+
+def _matches_step(sequence: Sequence, number: int, event: Event, chosen: dict[int, Event]) -> bool:
+    step = sequence.steps[number]
+    same = all(
+        lookup(event.properties, path) is not None
+        and equal(lookup(event.properties, path), lookup(chosen[other].properties, path))
+        for path, other in step.same_as
+    )
+    wanted = all(test.holds(lookup(event.properties, path), event.time_ms) for path, test in step.where)
+    return event.name in step.names and same and wanted
+
+
+def _completes(sequence: Sequence, events: list[Event], choice: list[int], now_ms: int) -> bool:
+    """Whether a choice for the first ``did`` steps can be completed; the rest is tried event by event."""
+    dids = [number for number, step in enumerate(sequence.steps) if not step.absent]
+    chosen = dict(zip(dids, (events[at] for at in choice), strict=False))
+    current, last = dids[len(choice) - 1], events[choice[-1]]
+    following = dids[len(choice)] if len(choice) < len(dids) else len(sequence.steps)
+    absent = [number for number in range(current + 1, following)]
+    if following == len(sequence.steps):
+        return all(
+            now_ms >= last.time_ms + (sequence.steps[number].within_ms or 0)
+            and not any(
+                event.time_ms > last.time_ms and _breaks(sequence, number, event, chosen, last)
+                for event in events
+            )
+            for number in absent
+        )
+    for at in range(choice[-1] + 1, len(events)):
+        within_ms = sequence.steps[following].within_ms
+        in_time = within_ms is None or events[at].time_ms <= last.time_ms + within_ms
+        between = events[choice[-1] + 1 : at]
+        if sequence.strict and between:
+            return False
+        if not in_time or not _matches_step(sequence, following, events[at], chosen):
+            continue
+        if any(_breaks(sequence, number, other, chosen, last) for number in absent for other in between):
+            continue
+        if _completes(sequence, events, [*choice, at], now_ms):
+            return True
+    return False
+
+
+def _breaks(sequence: Sequence, number: int, event: Event, chosen: dict[int, Event], last: Event) -> bool:
+    """Whether an event after ``last`` is one that a ``did_not`` step forbids."""
+    within_ms = sequence.steps[number].within_ms
+    in_time = within_ms is None or event.time_ms <= last.time_ms + within_ms
+    return in_time and _matches_step(sequence, number, event, chosen)
+
+
 def _did(node: model.Did, history: History, now_ms: int, _member: Member) -> bool:
     return node.count.holds(len(_in_window(node.select, node.window, history, now_ms)), now_ms)
 
@@ -177,6 +237,7 @@ _NODES: dict[type, Callable[[Any, History, int, Member], bool]] = {
     model.HasBeen: _has_been,
     model.Near: _near,
     model.Bucket: _bucket,
+    model.InOrder: _in_order,
 }
 
 
@@ -240,23 +301,33 @@ def _durations(nodes: Iterable[model.Node]) -> set[int]:
     for node in nodes:
         for test in _tests(node):
             found.update(operand for _, operand in test.ops if type(operand) is int)
-        match node:
-            case model.KnownFor(length_ms=length) | model.Near(within_ms=length):
-                found.add(length)
-            case model.HasBeen(length_ms=length):
-                shifts = [operand for test in _tests(node) for _, operand in test.ops if type(operand) is int]
-                found.update(
-                    (length, *(length + shift for shift in shifts), *(length - shift for shift in shifts))
-                )
-            case model.Occurrence(older_than_ms=older, newer_than_ms=newer):
-                found.update((older, newer))
-            case (
-                model.Did(window=Within(length_ms=length)) | model.Aggregate(window=Within(length_ms=length))
-            ):
-                found.add(length)
-            case model.Did(window=Between(a, b)) | model.Aggregate(window=Between(a, b)):
-                found.update((a, b))
+        found.update(_node_durations(node))
     return {length for length in found if length is not None}
+
+
+def _node_durations(node: model.Node) -> Iterable[int | None]:
+    match node:
+        case model.KnownFor(length_ms=length) | model.Near(within_ms=length):
+            return (length,)
+        case model.Occurrence(older_than_ms=older, newer_than_ms=newer):
+            return older, newer
+        case model.InOrder(sequence=sequence):
+            return sequence.within_ms, *(step.within_ms for step in sequence.steps)
+        case model.HasBeen(length_ms=length, test=test):
+            shifts = [operand for _, operand in test.ops if type(operand) is int]
+            return length, *(length + shift for shift in shifts), *(length - shift for shift in shifts)
+        case model.Did(window=window) | model.Aggregate(window=window):
+            return _window_durations(window)
+    return ()
+
+
+def _window_durations(window: Window) -> Iterable[int]:
+    match window:
+        case Within(length_ms=length):
+            return (length,)
+        case Between(from_ms=from_ms, to_ms=to_ms):
+            return from_ms, to_ms
+    return ()
 
 
 def _calendars(nodes: Iterable[model.Node]) -> set[Calendar]:

@@ -1,0 +1,164 @@
+"""Sequences, RULES section 4: order, deadlines, breaks, comparisons, to the millisecond."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from segops.core.features.sequence import MAX_LINKS
+from segops.core.rules.check import Checker
+from segops.core.values import MAX_MS
+from segops.schemas.state import decode_profile, encode_profile
+
+from .kit import MONDAY, Customer, Edge
+
+T = MONDAY
+M, H = 60_000, 3_600_000
+
+CART: dict[str, Any] = {
+    "sequence": [
+        {"did": "Product Added"},
+        {"did": "Checkout Started", "within": "30m"},
+        {"did_not": "Order Completed", "within": "1h"},
+    ],
+    "within": "7d",
+}
+
+
+def test_the_deadline_enters_without_an_event_and_the_window_ends_it() -> None:
+    customer = Customer(stuck=CART)
+    customer.did("Product Added", T)
+    assert customer.did("Checkout Started", T + 30 * M) == []
+    assert customer.wait(T + 90 * M - 1) == []
+    assert customer.wait(T + 90 * M) == [Edge("entered", "stuck", T + 90 * M)]
+    assert customer.wait(T + 168 * H) == [Edge("exited", "stuck", T + 168 * H)]
+
+
+def test_a_step_a_millisecond_past_its_within_is_too_late() -> None:
+    customer = Customer(stuck=CART)
+    customer.did("Product Added", T)
+    customer.did("Checkout Started", T + 30 * M + 1)
+    assert customer.wait(T + 3 * H) == []
+
+
+def test_an_order_up_to_the_deadline_breaks_it_and_one_after_does_not() -> None:
+    for order_ms, entered in ((T + 10 * M + H, False), (T + 10 * M + H + 1, True)):
+        customer = Customer(stuck=CART)
+        customer.did("Product Added", T)
+        customer.did("Checkout Started", T + 10 * M)
+        customer.did("Order Completed", order_ms)
+        customer.wait(T + 3 * H)
+        assert customer.member_of == ({"stuck"} if entered else set())
+
+
+def test_a_late_order_within_the_deadline_takes_the_member_out() -> None:
+    customer = Customer(stuck=CART)
+    customer.did("Product Added", T)
+    customer.did("Checkout Started", T + 10 * M)
+    assert customer.wait(T + 2 * H) == [Edge("entered", "stuck", T + 70 * M)]
+    assert customer.did("Order Completed", T + 20 * M) == [Edge("exited", "stuck", T + 2 * H)]
+
+
+def test_any_choice_of_events_will_do() -> None:
+    rule = {"sequence": [{"did": "A"}, {"did_not": "X"}, {"did": "B"}]}
+    customer = Customer(rule=rule)
+    for number, name in enumerate("AXAB"):
+        found = customer.did(name, T + number)
+    assert found == [Edge("entered", "rule", T + 3)]
+
+
+def test_an_inner_did_not_with_a_deadline_forbids_only_that_long() -> None:
+    rule = {"sequence": [{"did": "A"}, {"did_not": "X", "within": "10s"}, {"did": "B"}]}
+    for at_ms, member in ((T + 10_000, False), (T + 10_001, True)):
+        customer = Customer(rule=rule)
+        customer.did("A", T)
+        customer.did("X", at_ms)
+        customer.did("B", T + 60_000)
+        assert customer.member_of == ({"rule"} if member else set())
+
+
+def test_events_of_one_instant_are_ordered_by_arrival() -> None:
+    rule = {"sequence": [{"did": "A"}, {"did": "B"}]}
+    right, wrong = Customer(rule=rule), Customer(rule=rule)
+    right.did("A", T)
+    assert right.did("B", T) == [Edge("entered", "rule", T)]
+    wrong.did("B", T)
+    assert wrong.did("A", T) == []
+
+
+def test_strict_allows_nothing_between() -> None:
+    customer = Customer(rule={"sequence": [{"did": "A"}, {"did": "B"}], "strict": True})
+    for number, name in enumerate(["A", "page", "B"]):
+        assert customer.did(name, T + number) == []
+    customer.did("A", T + 10)
+    assert customer.did("B", T + 11) == [Edge("entered", "rule", T + 11)]
+
+
+def test_a_step_may_ask_for_the_value_of_an_earlier_one() -> None:
+    same = {"where": {"product_id": {"same_as": 1}}}
+    rule = {
+        "sequence": [
+            {"did": "Viewed"},
+            {"did": "Added", **same},
+            {"did_not": "Bought", **same, "within": "1h"},
+        ]
+    }
+    customer = Customer(rule=rule)
+    customer.did("Viewed", T, product_id="p1")
+    customer.did("Viewed", T + 1, product_id="p2")
+    customer.did("Added", T + 2, product_id="p1")
+    customer.did("Bought", T + 3, product_id="p2")
+    assert customer.wait(T + 2 + H) == [Edge("entered", "rule", T + 2 + H)]
+    customer.did("Bought", T + 4, product_id="p1")
+    assert customer.member_of == set()
+
+
+def test_a_missing_value_is_the_same_as_none() -> None:
+    rule = {"sequence": [{"did": "A"}, {"did": "B", "where": {"p": {"same_as": 1}}}]}
+    customer = Customer(rule=rule)
+    customer.did("A", T)
+    assert customer.did("B", T + 1) == []
+
+
+def test_what_is_kept_is_bounded_and_survives_the_store() -> None:
+    customer = Customer(rule={"sequence": [{"did": "A"}, {"did": "B"}]})
+    for number in range(MAX_LINKS + 50):
+        customer.did("A", T + number)
+    (state,) = decode_profile(encode_profile(customer.profile)).features.values()
+    assert len(state.links) == MAX_LINKS  # type: ignore[union-attr]
+    customer.profile = decode_profile(encode_profile(customer.profile))
+    assert customer.did("B", T + 10_000) == [Edge("entered", "rule", T + 10_000)]
+    assert customer.profile.due_ms is None and MAX_MS > T
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ({"sequence": []}, "when.sequence: a list of 1 to 16 steps is wanted"),
+        ({"sequence": [{"did_not": "A"}]}, "when.sequence[0]: the first step is a did"),
+        (
+            {"sequence": [{"did": "A"}, {"did_not": "B"}]},
+            "when.sequence[1]: a did_not at the end needs a within",
+        ),
+        ({"sequence": [{"did": "A"}, {"did": "B", "count": 2}]}, "when.sequence[1].count: unknown key"),
+        (
+            {"sequence": [{"did": "A"}, {"done": "B"}]},
+            "when.sequence[1]: a step is a map with did or did_not",
+        ),
+        ({"sequence": [{"did": "A"}], "within": "0d"}, "when.within: a window of 0 holds nothing"),
+        ({"sequence": [{"did": "A"}], "strict": 1}, "when.strict: true or false is wanted"),
+        (
+            {"sequence": [{"did": "A"}, {"did": "B", "where": {"p": {"same_as": 2}}}]},
+            "when.sequence[1].where.p.same_as: the number of an earlier did step",
+        ),
+        (
+            {"sequence": [{"did": "A", "where": {"d": {"in_next": "3d"}}}]},
+            "when.sequence[0].where.d: a step is settled when its event arrives",
+        ),
+    ],
+)
+def test_what_is_refused_and_why(rule: dict[str, Any], message: str) -> None:
+    checker = Checker("f")
+    assert checker.check(rule, "when") is None
+    assert any(str(issue).startswith(f"f: {message}") for issue in checker.issues), checker.issues
