@@ -7,7 +7,7 @@ from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import GroupLoadInProgressError, KafkaError
 
 from segops.config import Settings
 from segops.schemas.state import decode_profile
@@ -63,6 +63,8 @@ class Progress:
     async def _behind(self, places: list[TopicPartition]) -> tuple[int, int, list[int]]:
         ends: Offsets = await self._consumer.end_offsets(places)
         committed = await self._admin.list_consumer_group_offsets(self._group, partitions=places)
+        if not committed.keys() >= set(places):  # the client passes over an error of the whole answer
+            raise GroupLoadInProgressError
         offsets = {place: max(0, committed[place].offset) for place in places}
         clocks = [self._clock_ms(committed[place].metadata or "") for place in places]
         behind = sum(max(0, ends[place] - offsets[place]) for place in places)
