@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import signal
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import sleep
-from types import FrameType
 from typing import Final
 
 from aiokafka.errors import KafkaError
@@ -22,6 +20,7 @@ from segops.core.errors import SegopsError, UserError
 from segops.core.values import format_instant
 from segops.demo.children import Child
 from segops.demo.history import History, read_history
+from segops.demo.interrupts import interruptible, uninterrupted
 from segops.demo.options import Options
 from segops.demo.play import Cast, Outcome, Play
 from segops.demo.report import how_to_look, summary
@@ -44,7 +43,7 @@ def run(options: Options, console: Console) -> int:
     KeyboardInterrupt for SIGINT and SIGTERM. Whatever was started has ended then.
     """
     history = read_history(options.limit)
-    with _interruptible(), ExitStack() as things:
+    with interruptible(), ExitStack() as things:
         folder = things.enter_context(_folder(options.folder))
         console.print(_welcome(history), soft_wrap=True, highlight=False)
         broker = things.enter_context(_broker(options, folder))
@@ -99,8 +98,9 @@ def _set_up(
     asyncio.run(_prepare(stage))
     if broker.kind == "own":
         things.callback(lambda: asyncio.run(_remove_topics(stage)))
-    worker = things.enter_context(_worker(stage, options.processes))
-    oracle = things.enter_context(_oracle(stage, history))
+    with uninterrupted():
+        worker = things.enter_context(_worker(stage, options.processes))
+        oracle = things.enter_context(_oracle(stage, history))
     return stage, Cast(worker, oracle, ports)
 
 
@@ -167,21 +167,3 @@ def _stay(worker: Child) -> None:
     except KeyboardInterrupt:
         return
     worker.check()
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """SIGTERM ends us as Ctrl-C does, and Ctrl-C also where a shell has started us in the background."""
-    former = {
-        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
-        signal.SIGTERM: signal.signal(signal.SIGTERM, _interrupt),
-    }
-    try:
-        yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    signal.raise_signal(signal.SIGINT)

@@ -17,11 +17,11 @@ segments:
   - key: active
     when:
       did: Product Viewed
-      within: 2s
+      within: 6s
   - key: quiet
     when:
       last: Product Viewed
-      is: {older_than: 3s}
+      is: {older_than: 8s}
 """
 
 
@@ -35,11 +35,11 @@ def test_a_window_ends_and_an_age_begins_to_the_millisecond(stack: Stack) -> Non
     wait_until(lambda: len(stack.changes()) == 3, "three changes", stack.diagnosis)
     changes = sorted(stack.changes().values(), key=lambda change: int(change["sequence"]))
     assert [(c["segment_key"], c["action"], c["reason"], c["flips_at"]) for c in changes] == [
-        ("active", "entered", "event", viewed_ms + 2_000),
+        ("active", "entered", "event", viewed_ms + 6_000),
         ("active", "exited", "time", None),
         ("quiet", "entered", "time", None),
     ]
-    assert [change["occurred_at"] for change in changes[1:]] == [viewed_ms + 2_000, viewed_ms + 3_000]
+    assert [change["occurred_at"] for change in changes[1:]] == [viewed_ms + 6_000, viewed_ms + 8_000]
 
 
 def _viewed(time_ms: int) -> bytes:
