@@ -1,0 +1,26 @@
+"""Being broken off: by either signal, and never in the middle of a start."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from segops.demo.interrupts import interruptible, uninterrupted
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_either_signal_breaks_off(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        signal.raise_signal(number)
+    assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_start_is_finished_first(number: signal.Signals) -> None:
+    started = []
+    with pytest.raises(KeyboardInterrupt), interruptible(), uninterrupted():
+        signal.raise_signal(number)
+        started.append("known")
+    assert started == ["known"]
