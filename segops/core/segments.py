@@ -13,7 +13,7 @@ from segops.core.index import histories, prepare, watches
 from segops.core.profile import Profile
 from segops.core.rules.compile import Rule, compile_rule
 from segops.core.rules.leaves import FIRST, LOCATION
-from segops.core.rules.model import InSegment, Node, children, identity
+from segops.core.rules.model import InSegment, Node, RfmIs, children, identity
 
 
 class Definition(msgspec.Struct, frozen=True):
@@ -26,6 +26,8 @@ class Definition(msgspec.Struct, frozen=True):
     version: int = 1
     written: Any = None
     source: str = ""
+    #: The file's ``rfm`` block as written, for a rule that reads it.
+    rfm: Any = None
 
     @property
     def identity(self) -> str:
@@ -101,6 +103,11 @@ def references(node: Node) -> Iterable[str]:
         yield node.key
     for child in children(node):
         yield from references(child)
+
+
+def reads_rfm(node: Node) -> bool:
+    """Whether a rule depends on the ``rfm`` block."""
+    return isinstance(node, RfmIs) or any(reads_rfm(child) for child in children(node))
 
 
 def _ordered(definitions: list[Definition]) -> list[Definition]:

@@ -14,7 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from segops.core.errors import DefinitionError, Issue, UserError
 from segops.core.rules.check import Checker
-from segops.core.segments import Definition, SegmentSet
+from segops.core.rules.rfm import check_rfm, lint_rfm
+from segops.core.scoring import Rfm
+from segops.core.segments import Definition, SegmentSet, reads_rfm
 
 SUFFIXES = (".yaml", ".yml", ".json")
 KEY_PATTERN = r"^[a-z0-9][a-z0-9-]{0,63}$"
@@ -37,6 +39,7 @@ class FileForm(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     version: Literal[1]
+    rfm: dict[Any, Any] | None = None
     segments: list[dict[Any, Any]] = Field(min_length=1)
 
 
@@ -116,6 +119,45 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
             raise UserError(f"{path}: no such file or folder")
 
 
+class _Reading:
+    """One file or record on the way in: where it is from, what was found, and its ``rfm`` block."""
+
+    def __init__(self, source: str, issues: list[Issue], warnings: list[Issue]) -> None:
+        self.source = source
+        self.issues = issues
+        self.warnings = warnings
+        self.rfm: Rfm | None = None
+        self.rfm_written: Any = None
+
+    def refuse(self, path: str, reason: str) -> None:
+        """Note a mistake."""
+        self.issues.append(Issue(self.source, path, reason))
+
+    def use_rfm(self, written: Any) -> None:
+        """Take this block for the rules that follow."""
+        if written is not None:
+            self.rfm, self.rfm_written = check_rfm(self, written, "rfm"), written
+            self.warnings += [Issue(self.source, "rfm.tiers", reason) for reason in lint_rfm(self.rfm)]
+
+    def segment(self, raw: Any, path: str) -> Definition | None:
+        """The definition of a segment as written; None when something in it was refused."""
+        try:
+            form = SegmentForm.model_validate(raw)
+        except ValidationError as error:
+            self.issues += _form_issues(self.source, path, error)
+            return None
+        checker = Checker(self.source, self.rfm)
+        node = checker.check(form.when, f"{path}.when")
+        self.issues += checker.issues
+        self.warnings += checker.warnings
+        if node is None:
+            return None
+        rfm = self.rfm_written if reads_rfm(node) else None
+        return Definition(
+            form.key, form.name or form.key, node, form.description, 1, form.when, self.source, rfm
+        )
+
+
 def _file(file: Path, issues: list[Issue], warnings: list[Issue]) -> Iterable[Definition]:
     try:
         form = FileForm.model_validate(_parse(file))
@@ -125,9 +167,9 @@ def _file(file: Path, issues: list[Issue], warnings: list[Issue]) -> Iterable[De
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         issues.append(_unreadable(file, error))
         return []
-    checked = [
-        _segment(raw, str(file), f"segments[{i}]", issues, warnings) for i, raw in enumerate(form.segments)
-    ]
+    reading = _Reading(str(file), issues, warnings)
+    reading.use_rfm(form.rfm)
+    checked = [reading.segment(raw, f"segments[{i}]") for i, raw in enumerate(form.segments)]
     return [definition for definition in checked if definition is not None]
 
 
@@ -164,23 +206,6 @@ def _place(path: str, loc: tuple[int | str, ...]) -> str:
     return path.lstrip(".") or "-"
 
 
-def _segment(
-    raw: Any, source: str, path: str, issues: list[Issue], warnings: list[Issue]
-) -> Definition | None:
-    try:
-        form = SegmentForm.model_validate(raw)
-    except ValidationError as error:
-        issues += _form_issues(source, path, error)
-        return None
-    checker = Checker(source)
-    node = checker.check(form.when, f"{path}.when")
-    issues += checker.issues
-    warnings += checker.warnings
-    if node is None:
-        return None
-    return Definition(form.key, form.name or form.key, node, form.description, 1, form.when, source)
-
-
 def definition_to_record(definition: Definition) -> bytes:
     """The record that publishes a definition: JSON with the rule as written."""
     return msgspec.json.encode(
@@ -190,6 +215,7 @@ def definition_to_record(definition: Definition) -> bytes:
             "name": definition.name,
             "description": definition.description,
             "when": definition.written,
+            **({} if definition.rfm is None else {"rfm": definition.rfm}),
         }
     )
 
@@ -205,10 +231,12 @@ def definition_from_record(value: bytes) -> Definition | None:
         raise DefinitionError([Issue("segments topic", "-", f"no JSON: {error}")]) from None
     if isinstance(raw, dict) and raw.get("retired") is True:
         return None
-    version = raw.pop("version", None) if isinstance(raw, dict) else None
+    version, rfm = (raw.pop(key, None) if isinstance(raw, dict) else None for key in ("version", "rfm"))
     issues: list[Issue] = []
-    definition = _segment(raw, "segments topic", str(raw.get("key")) if version else "-", issues, [])
-    if definition is None or type(version) is not int or version < 1:
+    reading = _Reading("segments topic", issues, [])
+    reading.use_rfm(rfm)
+    definition = reading.segment(raw, str(raw.get("key")) if version else "-")
+    if definition is None or issues or type(version) is not int or version < 1:
         raise DefinitionError(
             issues or [Issue("segments topic", "version", "a whole number from 1 up is wanted")]
         )

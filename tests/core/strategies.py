@@ -10,6 +10,7 @@ from segops.core.events import Event
 from segops.core.values import format_instant
 
 NAMES = ("A", "B", "C")
+ORDERS = ("Order Completed", "Order Refunded")
 #: All times lie in a few minutes after this, so that windows of seconds open and close often.
 BASE_MS = 1_760_000_000_000
 SPAN_MS = 60_000
@@ -173,10 +174,33 @@ def _step_where(dids: tuple[int, ...]) -> st.SearchStrategy[dict[str, Any]]:
     return st.one_of(choices)
 
 
+#: Edges of seconds, for streams of minutes.
+RFM = {
+    "period": "20s",
+    "recency": ["2s", "5s", "9s"],
+    "frequency": [1, 2, 3],
+    "monetary": [0, 0.3, 20],
+    "tiers": {
+        "champions": {"recency": [3, 4], "frequency": [2, 4]},
+        "hibernating": {"recency": [1, 1], "frequency": [1, 4]},
+        "new": {"recency": [1, 4], "frequency": [1, 2]},
+    },
+}
+rfms = st.one_of(
+    st.lists(st.sampled_from(["champions", "hibernating", "new"]), min_size=1, max_size=2).map(
+        lambda names: {"rfm": names}
+    ),
+    st.tuples(st.sampled_from(["recency", "frequency", "monetary"]), st.integers(1, 4)).map(
+        lambda pair: {"rfm": {pair[0]: {"gte": pair[1]}}}
+    ),
+    st.integers(2, 4).map(lambda digit: {"rfm": {"recency": digit, "monetary": {"lte": 3}}}),
+)
+
+
 def leaves(keys: tuple[str, ...]) -> st.SearchStrategy[dict[str, Any]]:
     """One leaf; ``keys`` are the segments it may refer to."""
     every = [dids, dids, did_nots, aggregates(), aggregates(), occurrences(), trait_leaves, known_fors]
-    every += [has_beens(), places(), buckets, sequences(), sequences()]
+    every += [has_beens(), places(), buckets, sequences(), sequences(), rfms]
     if keys:
         every.append(st.sampled_from(keys).map(lambda key: {"in_segment": key}))
     return st.one_of(every)
@@ -204,6 +228,8 @@ def properties(draw: Any) -> dict[str, Any]:
     found = draw(st.dictionaries(st.sampled_from(["p", "q"]), values, max_size=2))
     if draw(st.booleans()):
         found["o"] = {"r": draw(values)}
+    if draw(st.booleans()):
+        found["revenue"] = draw(numbers)
     return found
 
 

@@ -11,11 +11,12 @@ from segops.core.engine import Engine
 from segops.core.events import Change
 from segops.core.profile import Profile
 from segops.core.rules.check import Checker
+from segops.core.rules.rfm import check_rfm
 from segops.core.segments import Definition, SegmentSet
 from segops.schemas.state import decode_profile, encode_profile
 
 from .oracle import FAR_MS, Oracle, Seen
-from .strategies import rules, streams
+from .strategies import RFM, rules, streams
 
 
 @st.composite
@@ -27,7 +28,7 @@ def segment_sets(draw: Any) -> SegmentSet:
 
 
 def _definition(key: str, form: dict[str, Any]) -> Definition:
-    checker = Checker("fuzz")
+    checker = Checker("fuzz", check_rfm(Checker("fuzz"), RFM, "rfm"))
     node = checker.check(form, key)
     assert node is not None, checker.issues
     return Definition(key, key, node, written=form)

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from segops.core.events import Event
 from segops.core.features.feature import Feature, Path
+from segops.core.features.orders import REFUND_NAME, Purchases, order_value
 from segops.core.features.sequence import Sequence
-from segops.core.values import distinct_key, kind, lookup
+from segops.core.values import distinct_key, exact, kind, lookup
 from segops.core.windows import Between
 
 Extract = Callable[[Event], Any]
@@ -29,6 +30,8 @@ def extractor(feature: Feature) -> Extract | None:
     >>> take(Event("Order Completed", 0, "m1", {"revenue": 5})), take(Event("Order Completed", 0, "m2", {}))
     (5, None)
     """
+    if feature.purchases is not None:
+        return _order(feature.purchases)
     if feature.sequence is not None:
         return _steps(feature.sequence)
     take = _value(feature)
@@ -55,6 +58,18 @@ def _steps(sequence: Sequence) -> Extract:
         if not steps and not sequence.strict:
             return None
         return steps, tuple(lookup(properties, path) for path in paths)
+
+    return take
+
+
+def _order(purchases: Purchases) -> Extract:
+    """Refund or not, order_id and amount; UNREADABLE in another currency or without a number."""
+
+    def take(event: Event) -> Any:
+        found = order_value(event.properties, refund=event.name == REFUND_NAME, currency=purchases.currency)
+        if found is None or kind(found[2]) != "number":
+            return UNREADABLE
+        return *found[:2], exact(found[2])
 
     return take
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from segops.core.features.feature import Feature, Reducer
 from segops.core.features.history import TraitHistory
+from segops.core.features.orders import OrdersReducer
 from segops.core.features.running import RunningCount, RunningDistinct, RunningHeld, RunningSum
 from segops.core.features.scanning import Scanning
 from segops.core.features.sequence import SequenceReducer
 from segops.core.features.sliding import SlidingCount, SlidingSum, SlidingValue
-from segops.core.windows import Between, Within
+from segops.core.windows import Between, Calendar, Fixed, Within
 
 
 def reducer_of(feature: Feature) -> Reducer:
@@ -20,14 +21,18 @@ def reducer_of(feature: Feature) -> Reducer:
     (1, 110, 0)
     """
     window = feature.window
+    if feature.purchases is not None:
+        return OrdersReducer(feature.purchases)
     if feature.sequence is not None:
         return SequenceReducer(feature.sequence)
     if isinstance(window, Between) or feature.timed_where:
         return Scanning(window, feature.kind, tuple(test for _, test in feature.timed_where))
     if isinstance(window, Within):
-        if feature.kind == "history":
-            return TraitHistory(window.length_ms)
         return _sliding(feature, window.length_ms)
+    return _running(feature, window)
+
+
+def _running(feature: Feature, window: Fixed | Calendar) -> Reducer:
     match feature.kind:
         case "count":
             return RunningCount(window)
@@ -39,6 +44,8 @@ def reducer_of(feature: Feature) -> Reducer:
 
 
 def _sliding(feature: Feature, length_ms: int) -> Reducer:
+    if feature.kind == "history":
+        return TraitHistory(length_ms)
     if feature.kind == "count" and feature.capacity is not None:
         return SlidingCount(length_ms, feature.capacity)
     if feature.kind in ("count", "sum"):

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from segops.core.features.orders import Purchases
 from segops.core.features.sequence import Sequence
 from segops.core.operators import Test
 from segops.core.windows import Window, Within
@@ -28,8 +29,8 @@ class Feature(msgspec.Struct, frozen=True):
     """A selection of events, a window and an aggregate.
 
     ``kind`` is count, sum (with the number of values, so that avg reads it too), min, max, distinct,
-    latest, earliest, first or last; or sequence; or history, of the trait at ``path`` instead of events.
-    ``capacity`` bounds what count and distinct keep; None keeps all.
+    latest, earliest, first or last; or sequence, or orders; or history, of the trait at ``path`` instead
+    of events. ``capacity`` bounds what count and distinct keep; None keeps all.
     """
 
     kind: str
@@ -39,6 +40,7 @@ class Feature(msgspec.Struct, frozen=True):
     path: Path | None = None
     capacity: int | None = None
     sequence: Sequence | None = None
+    purchases: Purchases | None = None
 
     @property
     def id(self) -> int:

@@ -93,4 +93,20 @@ class Chains(msgspec.Struct, array_like=True, tag=8):
     spans: list[tuple[int, int]]
 
 
-State = Tally | Total | Held | Keys | Times | Sums | Values | Entries | Chains
+class Order(msgspec.Struct, array_like=True):
+    """One order, or one refund of one: its time, its order_id (empty: none) and its amount."""
+
+    time_ms: int
+    order_id: str
+    amount: Decimal
+
+
+class Orders(msgspec.Struct, array_like=True, tag=9):
+    """The time of the last order, and orders and refunds of the period, oldest first."""
+
+    last_ms: int
+    orders: list[Order]
+    refunds: list[Order]
+
+
+State = Tally | Total | Held | Keys | Times | Sums | Values | Entries | Chains | Orders

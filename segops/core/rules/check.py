@@ -10,8 +10,10 @@ from segops.core.geo import parse_length
 from segops.core.operators import Test
 from segops.core.rules import model
 from segops.core.rules.conditions import COUNT_OPERATORS, Refused, check_test, threshold_verdict
+from segops.core.rules.rfm import check_digits, check_tiers
 from segops.core.rules.sequences import check_sequence
 from segops.core.rules.windows import WINDOW_KEYS, check_window
+from segops.core.scoring import Rfm
 from segops.core.values import exact, kind, parse_duration
 from segops.core.windows import Within
 
@@ -26,8 +28,9 @@ Form = Mapping[str, Raw]
 class Checker:
     """Checks one rule. ``issues`` refuse it, ``warnings`` do not."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, rfm: Rfm | None = None) -> None:
         self.source = source
+        self.rfm = Rfm() if rfm is None else rfm
         self.issues: list[Issue] = []
         self.warnings: list[Issue] = []
 
@@ -315,6 +318,16 @@ def _sequence(checker: Checker, raw: Form, path: str) -> model.Node | None:
     return None if sequence is None else model.InOrder(sequence)
 
 
+def _rfm(checker: Checker, raw: Form, path: str) -> model.Node | None:
+    checker.keys(raw, path, "rfm")
+    form, inner = raw["rfm"], f"{path}.rfm"
+    if isinstance(form, dict):
+        tests = checker.attempt(inner, check_digits, form)
+        return None if tests is None else model.RfmIs(checker.rfm, (), tests)
+    tiers = checker.attempt(inner, check_tiers, form, checker.rfm)
+    return None if tiers is None else model.RfmIs(checker.rfm, tiers)
+
+
 #: Head key -> what checks the node. Exactly one of these makes a node.
 HEADS: dict[str, Callable[[Checker, Form, str], model.Node | None]] = {
     "all": _all,
@@ -332,5 +345,6 @@ HEADS: dict[str, Callable[[Checker, Form, str], model.Node | None]] = {
     "near": _near,
     "bucket": _bucket,
     "sequence": _sequence,
+    "rfm": _rfm,
     "in_segment": _in_segment,
 }

@@ -230,4 +230,5 @@ _EMITTERS: dict[type, Callable[[_Emitter, Any], ast.expr]] = {
     model.Near: _leaf(leaves.near),
     model.Bucket: _leaf(leaves.bucket),
     model.InOrder: _leaf(leaves.in_order),
+    model.RfmIs: _leaf(leaves.rfm_is),
 }

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from segops.core.features import ANY_NAME, CAPACITIES, Feature, Reducer, Values, reducer_of
+from segops.core.features.orders import ORDER_NAME, REFUND_NAME
 from segops.core.features.sliding import SlidingCount
 from segops.core.geo import distance_m
 from segops.core.operators import Test
@@ -24,6 +25,7 @@ from segops.core.rules.model import (
     KnownFor,
     Near,
     Occurrence,
+    RfmIs,
     Trait,
 )
 from segops.core.values import exact, kind, lookup, share_of
@@ -335,6 +337,22 @@ def in_order(node: InOrder) -> Leaf:
         return found
 
     return Leaf(holds, _edge(reducer, key), feature)
+
+
+def rfm_is(node: RfmIs) -> Leaf:
+    """The RFM tier or digits: they move with every order, and with time."""
+    feature = Feature("orders", (ORDER_NAME, REFUND_NAME), (), ALWAYS, purchases=node.rfm.purchases)
+    reducer, key, rfm = reducer_of(feature), feature.id, node.rfm
+
+    def holds(profile: Profile, now_ms: int) -> bool:
+        return node.holds(reducer.read(profile.features.get(key), now_ms), now_ms)
+
+    def edge(profile: Profile, now_ms: int) -> int | None:
+        state = profile.features.get(key)
+        edges = (reducer.next_edge(state, now_ms), rfm.next_edge(reducer.read(state, now_ms), now_ms))
+        return min((e for e in edges if e is not None), default=None)
+
+    return Leaf(holds, edge, feature)
 
 
 def bucket(node: Bucket) -> Leaf:

@@ -6,8 +6,10 @@ import hashlib
 
 import msgspec
 
+from segops.core.features.orders import Bought
 from segops.core.features.sequence import Sequence
 from segops.core.operators import Test
+from segops.core.scoring import Rfm
 from segops.core.windows import Window
 
 Path = tuple[str, ...]
@@ -116,6 +118,23 @@ class InOrder(msgspec.Struct, frozen=True, tag="sequence"):
     sequence: Sequence
 
 
+class RfmIs(msgspec.Struct, frozen=True, tag="rfm"):
+    """The profile's RFM tier is one of ``tiers``, or (``tiers`` empty) its digits satisfy all ``tests``."""
+
+    rfm: Rfm
+    tiers: tuple[str, ...]
+    tests: tuple[tuple[str, Test], ...] = ()
+
+    def holds(self, bought: Bought, now_ms: int) -> bool:
+        """Whether these figures satisfy the node at ``now_ms``."""
+        digits = self.rfm.digits(bought, now_ms)
+        if digits is None:
+            return False
+        if self.tiers:
+            return self.rfm.tier(digits) in self.tiers
+        return all(test.holds(getattr(digits, name), now_ms) for name, test in self.tests)
+
+
 class InSegment(msgspec.Struct, frozen=True, tag="in_segment"):
     """The profile is a member of ``key`` now."""
 
@@ -135,6 +154,7 @@ Node = (
     | Near
     | Bucket
     | InOrder
+    | RfmIs
     | KnownFor
     | InSegment
 )

@@ -12,6 +12,7 @@ from fractions import Fraction
 from typing import Any
 
 from segops.core.events import Event
+from segops.core.features.orders import ORDER_NAME, REFUND_NAME, Bought, order_value
 from segops.core.features.sequence import Sequence
 from segops.core.geo import distance_m
 from segops.core.operators import Anniversary, Test, next_anniversary
@@ -187,6 +188,26 @@ def _breaks(sequence: Sequence, number: int, event: Event, chosen: dict[int, Eve
     return in_time and _matches_step(sequence, number, event, chosen)
 
 
+def _rfm_is(node: model.RfmIs, history: History, now_ms: int, _member: Member) -> bool:
+    """Without repeated order ids: those are held to by examples."""
+    purchases = node.rfm.purchases
+    figures: dict[str, list[tuple[int, str, Decimal]]] = {ORDER_NAME: [], REFUND_NAME: []}
+    for event in history.in_order():
+        if event.name in figures:
+            found = order_value(
+                event.properties, refund=event.name == REFUND_NAME, currency=purchases.currency
+            )
+            if found is not None and kind(found[2]) == "number":
+                figures[event.name].append((event.time_ms, found[1], exact(found[2])))
+    alive = [order for order in figures[ORDER_NAME] if counts(Within(purchases.period_ms), order[0], now_ms)]
+    refunded = {order_id: amount for _, order_id, amount in reversed(figures[REFUND_NAME]) if order_id}
+    net = sum(
+        (Fraction(amount) - Fraction(refunded.get(order_id, 0)) for _, order_id, amount in alive), Fraction(0)
+    )
+    last_ms = max((time_ms for time_ms, *_ in figures[ORDER_NAME]), default=None)
+    return node.holds(Bought(last_ms, len(alive), Decimal(net.numerator) / Decimal(net.denominator)), now_ms)
+
+
 def _did(node: model.Did, history: History, now_ms: int, _member: Member) -> bool:
     return node.count.holds(len(_in_window(node.select, node.window, history, now_ms)), now_ms)
 
@@ -238,6 +259,7 @@ _NODES: dict[type, Callable[[Any, History, int, Member], bool]] = {
     model.Near: _near,
     model.Bucket: _bucket,
     model.InOrder: _in_order,
+    model.RfmIs: _rfm_is,
 }
 
 
@@ -311,6 +333,8 @@ def _node_durations(node: model.Node) -> Iterable[int | None]:
             return (length,)
         case model.Occurrence(older_than_ms=older, newer_than_ms=newer):
             return older, newer
+        case model.RfmIs(rfm=rfm):
+            return rfm.purchases.period_ms, *rfm.recency_ms
         case model.InOrder(sequence=sequence):
             return sequence.within_ms, *(step.within_ms for step in sequence.steps)
         case model.HasBeen(length_ms=length, test=test):

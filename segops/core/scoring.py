@@ -1,0 +1,93 @@
+"""RFM: digits from edges, tiers from a grid of recency by frequency."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+
+from segops.core.features.orders import Bought, Purchases
+
+DAY_MS = 86_400_000
+
+#: Tier -> lowest and highest digit of recency, and of frequency. Each of the 25 cells lies in one tier.
+GRID: dict[str, tuple[int, int, int, int]] = {
+    "hibernating": (1, 2, 1, 2),
+    "at_risk": (1, 2, 3, 4),
+    "cant_lose": (1, 2, 5, 5),
+    "about_to_sleep": (3, 3, 1, 2),
+    "need_attention": (3, 3, 3, 3),
+    "loyal": (3, 4, 4, 5),
+    "promising": (4, 4, 1, 1),
+    "new": (5, 5, 1, 1),
+    "potential_loyalists": (4, 5, 2, 3),
+    "champions": (5, 5, 4, 5),
+}
+
+
+class Digits(msgspec.Struct, frozen=True):
+    """Recency, frequency and monetary, each from 1 (worst) to one more than it has edges."""
+
+    recency: int
+    frequency: int
+    monetary: int
+
+
+class Rfm(msgspec.Struct, frozen=True):
+    """How RFM is computed.
+
+    Recency falls by one at each of ``recency_ms`` (ages of the last order, rising): it is exact to the
+    millisecond. Frequency and monetary are one more than the number of their edges strictly below them,
+    so that equal customers have equal digits. ``tiers``: name, then the digits as in ``GRID``.
+    """
+
+    purchases: Purchases = Purchases(365 * DAY_MS, None)
+    recency_ms: tuple[int, ...] = (30 * DAY_MS, 60 * DAY_MS, 120 * DAY_MS, 240 * DAY_MS)
+    frequency: tuple[int, ...] = (1, 2, 4, 8)
+    monetary: tuple[Decimal, ...] = (Decimal(50), Decimal(100), Decimal(250), Decimal(500))
+    tiers: tuple[tuple[str, int, int, int, int], ...] = tuple((name, *cells) for name, cells in GRID.items())
+
+    def digits(self, bought: Bought, now_ms: int) -> Digits | None:
+        """The digits at ``now_ms``; None for a profile without an order.
+
+        >>> Rfm().digits(Bought(0, 3, Decimal(75)), 30 * DAY_MS)
+        Digits(recency=4, frequency=3, monetary=2)
+        """
+        if bought.last_ms is None:
+            return None
+        age_ms = now_ms - bought.last_ms
+        return Digits(
+            len(self.recency_ms) + 1 - sum(edge <= age_ms for edge in self.recency_ms),
+            1 + sum(edge < bought.orders for edge in self.frequency),
+            1 + sum(edge < bought.net for edge in self.monetary),
+        )
+
+    def tier(self, digits: Digits) -> str | None:
+        """The first tier whose cells hold the digits; None where the grid has a hole.
+
+        >>> Rfm().tier(Digits(5, 5, 1)), Rfm().tier(Digits(1, 1, 5))
+        ('champions', 'hibernating')
+        """
+        for name, r_low, r_high, f_low, f_high in self.tiers:
+            if r_low <= digits.recency <= r_high and f_low <= digits.frequency <= f_high:
+                return name
+        return None
+
+    def next_edge(self, bought: Bought, now_ms: int) -> int | None:
+        """The instant after ``now_ms`` at which recency falls next."""
+        if bought.last_ms is None:
+            return None
+        return next((bought.last_ms + age for age in self.recency_ms if bought.last_ms + age > now_ms), None)
+
+    def dead_tiers(self) -> list[str]:
+        """Tiers that no digits lead to: others before them take all their cells."""
+        reached = {self.tier(digits) for digits in self._cells()}
+        return [name for name, *_ in self.tiers if name not in reached]
+
+    def holes(self) -> list[tuple[int, int]]:
+        """Cells (recency, frequency) that lie in no tier."""
+        return [(cell.recency, cell.frequency) for cell in self._cells() if self.tier(cell) is None]
+
+    def _cells(self) -> list[Digits]:
+        recencies, frequencies = range(1, len(self.recency_ms) + 2), range(1, len(self.frequency) + 2)
+        return [Digits(r, f, 1) for r in recencies for f in frequencies]

@@ -1,0 +1,181 @@
+"""RFM: digits and tiers move with every order, with every refund, and with time."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from segops.core.errors import DefinitionError
+from segops.core.features.orders import Bought
+from segops.core.rules.check import Checker
+from segops.core.scoring import Digits, Rfm
+from segops.core.segments import SegmentSet
+from segops.schemas.segments import definition_from_record, definition_to_record, load, load_checked
+
+from .kit import MONDAY, Customer, Edge
+
+T = MONDAY
+DAY = 86_400_000
+TIERS = {tier: {"rfm": tier} for tier in ("new", "champions", "at_risk", "hibernating", "about_to_sleep")}
+
+
+def _order(customer: Customer, time_ms: int, number: int, revenue: float = 60, **more: Any) -> list[Edge]:
+    return customer.did("Order Completed", time_ms, order_id=f"o{number}", revenue=revenue, **more)
+
+
+def test_tiers_move_with_orders_and_by_time_alone() -> None:
+    customer = Customer(**TIERS)
+    assert _order(customer, T, 0) == [Edge("entered", "new", T)]
+    for number in range(1, 6):
+        _order(customer, T + number, number)
+    assert customer.member_of == {"champions"}
+    last = T + 5
+    assert customer.wait(last + 30 * DAY - 1) == []
+    assert customer.wait(last + 30 * DAY) == [Edge("exited", "champions", last + 30 * DAY)]
+    assert customer.wait(last + 120 * DAY) == [Edge("entered", "at-risk", last + 120 * DAY)]
+    # Frequency falls as orders leave the period of 365 days: six, then none.
+    changes = customer.wait(last + 366 * DAY)
+    assert [(edge.action, edge.segment) for edge in changes] == [
+        ("exited", "at-risk"),
+        ("entered", "hibernating"),
+    ]
+
+
+def test_nobody_has_digits_without_an_order() -> None:
+    customer = Customer(
+        low={"rfm": {"recency": {"gte": 1}}}, none={"not": {"rfm": {"frequency": {"gte": 1}}}}
+    )
+    customer.did("page", T)
+    assert customer.member_of == {"none"}
+
+
+def test_a_refund_takes_its_order_s_amount_off_once() -> None:
+    customer = Customer(rich={"rfm": {"monetary": {"gte": 3}}})
+    assert _order(customer, T, 1, 101) == [Edge("entered", "rich", T)]
+    assert customer.did("Order Refunded", T + 1, order_id="o1", total=2) == [Edge("exited", "rich", T + 1)]
+    assert _order(customer, T + 2, 2, 1.5) == [Edge("entered", "rich", T + 2)]
+    assert customer.did("Order Refunded", T + 3, order_id="o1", total=2) == []
+
+
+def test_a_refund_that_arrives_before_its_order_counts_too() -> None:
+    customer = Customer(rich={"rfm": {"monetary": {"gte": 3}}})
+    customer.did("Order Refunded", T + 5, order_id="o1", total=50)
+    assert _order(customer, T, 1, 120) == []
+
+
+def test_an_order_sent_twice_counts_once() -> None:
+    customer = Customer(twice={"rfm": {"frequency": {"gte": 2}}})
+    _order(customer, T, 1)
+    assert _order(customer, T + 1, 1) == []
+    assert _order(customer, T + 2, 2) == [Edge("entered", "twice", T + 2)]
+
+
+def test_an_edge_is_in_the_lower_digit_for_money_and_ends_the_higher_one_for_age() -> None:
+    rfm = Rfm()
+    assert rfm.digits(Bought(0, 1, Decimal(50)), 30 * DAY - 1) == Digits(5, 1, 1)
+    assert rfm.digits(Bought(0, 2, Decimal("50.01")), 30 * DAY) == Digits(4, 2, 2)
+
+
+def test_the_default_grid_covers_every_cell_once_and_has_no_dead_tier() -> None:
+    assert Rfm().holes() == [] and Rfm().dead_tiers() == []
+    cells = [
+        name
+        for name, r_low, r_high, f_low, f_high in Rfm().tiers
+        for _ in range((r_high - r_low + 1) * (f_high - f_low + 1))
+    ]
+    assert len(cells) == 25
+
+
+BLOCK = """
+version: 1
+rfm:
+  currency: EUR
+  period: 90d
+  recency: [10d, 20d]
+  frequency: [1]
+  monetary: [100.50]
+  tiers:
+    good: {recency: [2, 3], frequency: [1, 2]}
+    better: {recency: [3, 3], frequency: [2, 2]}
+segments:
+  - key: good
+    when: {rfm: good}
+  - key: rich
+    when: {rfm: {monetary: 2}}
+  - key: plain
+    when: {did: A}
+"""
+
+
+def _loaded(tmp_path: Path, text: str = BLOCK) -> Path:
+    file = tmp_path / "rfm.yaml"
+    file.write_text(text)
+    return file
+
+
+def test_a_file_has_its_own_edges_and_grid_and_they_travel_with_the_definition(tmp_path: Path) -> None:
+    definitions = load([_loaded(tmp_path)])
+    records = [definition_from_record(definition_to_record(definition)) for definition in definitions]
+    assert [d.identity for d in definitions] == [d.identity for d in records if d is not None]
+    assert [definition.rfm is not None for definition in definitions] == [True, True, False]
+    customer = Customer()
+    customer.engine.segments = SegmentSet(definitions)
+    _order(customer, T, 1, 100.5, currency="EUR")
+    assert customer.member_of == {"good"}
+    dollars = customer.send("Order Completed", T + 1, order_id="o2", revenue=1_000, currency="USD")
+    assert (dollars.skipped_values, customer.member_of) == (1, {"good"})
+    _order(customer, T + 2, 3, 0.01)
+    assert customer.member_of == {"good", "rich"}
+
+
+def test_dead_tiers_and_holes_are_warned_of(tmp_path: Path) -> None:
+    reasons = [warning.reason for warning in load_checked([_loaded(tmp_path)]).warnings]
+    assert reasons == [
+        "nobody can be in better: tiers before it take all its cells",
+        "in no tier: recency 1 frequency 1, recency 1 frequency 2",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("recency: [20d, 10d]", "rfm.recency: each edge is above the one before"),
+        ("frequency: []", "rfm.frequency: a list of 1 to 9 rising edges is wanted"),
+        ("frequency: [1.5]", "rfm.frequency: a whole number from 0 up is wanted"),
+        ("monetary: [x]", "rfm.monetary: a number is wanted"),
+        ("currency: euro", "rfm.currency: 'euro' is no currency"),
+        ("period: 0d", "rfm.period: a duration of 0 holds nothing"),
+        ("edges: []", "rfm.edges: unknown key"),
+        (
+            "tiers: {a: {recency: [1, 9], frequency: [1, 1]}}",
+            "rfm.tiers: a.recency: the lowest and the highest digit",
+        ),
+    ],
+)
+def test_what_a_block_refuses_and_why(tmp_path: Path, line: str, message: str) -> None:
+    text = f"version: 1\nrfm:\n  {line}\nsegments:\n  - key: plain\n    when: {{did: A}}\n"
+    with pytest.raises(DefinitionError) as refused:
+        load([_loaded(tmp_path, text)])
+    assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ({"rfm": "champion"}, "when.rfm: there is no tier 'champion'; here: hibernating"),
+        ({"rfm": []}, "when.rfm: a tier, or a list of at least one, is wanted"),
+        (
+            {"rfm": {"money": 3}},
+            "when.rfm: a tier, or a map of any of recency, frequency, monetary, is wanted",
+        ),
+        ({"rfm": {"recency": {"gte": 2.5}}}, "when.rfm.recency.gte: a count is a whole number"),
+        ({"rfm": "new", "within": "1d"}, "when.within: unknown key"),
+    ],
+)
+def test_what_a_node_refuses_and_why(rule: dict[str, Any], message: str) -> None:
+    checker = Checker("f")
+    assert checker.check(rule, "when") is None
+    assert any(str(issue).startswith(f"f: {message}") for issue in checker.issues), checker.issues
