@@ -33,46 +33,64 @@ class Scanning:
         entry = Entry(time_ms, *value)
         if state is None:
             return Entries([entry])
-        state.entries = [kept for kept in state.entries if kept.time_ms > after]
-        at = bisect_right(state.entries, time_ms, key=lambda kept: kept.time_ms)
-        state.entries.insert(at, entry)
+        del state.entries[: _first_after(state, after)]
+        state.entries.insert(_first_after(state, time_ms), entry)
         return state
 
     def _may_count(self, time_ms: int) -> bool:
         return isinstance(self.window, Between) or time_ms <= span(self.window, time_ms)[1]
 
     def read(self, state: Entries | None, now_ms: int) -> Any:
+        if state is None:
+            return self._summary([])
         after, upto = span(self.window, now_ms)
-        entries = () if state is None else state.entries
+        inside = state.entries[_first_after(state, after) : _first_after(state, upto)]
         return self._summary(
-            [
-                entry
-                for entry in entries
-                if after < entry.time_ms <= upto
-                and all(
-                    test.holds(value, now_ms) for test, value in zip(self.tests, entry.timed, strict=True)
-                )
-            ]
+            [entry for entry in inside if self._holds(entry, now_ms)] if self.tests else inside
         )
+
+    def _holds(self, entry: Entry, now_ms: int) -> bool:
+        return all(test.holds(value, now_ms) for test, value in zip(self.tests, entry.timed, strict=True))
 
     def next_edge(self, state: Entries | None, now_ms: int) -> int | None:
         if state is None:
             return None
-        edges = (edge for entry in state.entries for edge in self._edges(entry, now_ms))
-        return min((edge for edge in edges if edge is not None and edge > now_ms), default=None)
+        edges = [*self._window_edges(state, now_ms), *self._test_edges(state, now_ms)]
+        return min((edge for edge in edges if edge > now_ms), default=None)
 
-    def _edges(self, entry: Entry, now_ms: int) -> Iterable[int | None]:
+    def _window_edges(self, state: Entries, now_ms: int) -> Iterable[int]:
+        """When the next event comes in or leaves: they are in order, so it is one of two."""
         match self.window:
             case Within(length_ms=length):
-                yield entry.time_ms + length
+                shifts: tuple[int, ...] = (length,)
             case Between(from_ms=from_ms, to_ms=to_ms):
-                yield entry.time_ms + to_ms
-                yield entry.time_ms + from_ms
+                shifts = (to_ms, from_ms)
             case Calendar():
-                if entry.time_ms > span(self.window, now_ms)[0]:
+                if _first_after(state, span(self.window, now_ms)[0]) < len(state.entries):
                     yield period(self.window, now_ms)[1]
-        for test, value in zip(self.tests, entry.timed, strict=True):
-            yield test.next_edge(value, now_ms)
+                return
+            case _:
+                return
+        for shift in shifts:
+            at = _first_after(state, now_ms - shift)
+            if at < len(state.entries):
+                yield state.entries[at].time_ms + shift
+
+    def _test_edges(self, state: Entries, now_ms: int) -> Iterable[int]:
+        for index, test in enumerate(self.tests):
+            for entry in state.entries:
+                edge = test.next_edge(entry.timed[index], now_ms)
+                if edge is not None:
+                    yield edge
+
+
+def _first_after(state: Entries, time_ms: int) -> int:
+    """The index of the first entry later than ``time_ms``."""
+    return bisect_right(state.entries, time_ms, key=_time_of)
+
+
+def _time_of(entry: Entry) -> int:
+    return entry.time_ms
 
 
 def _sum(entries: list[Entry]) -> tuple[int, Decimal]:
