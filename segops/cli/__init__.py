@@ -18,6 +18,7 @@ COMMANDS = {
     "demo": "Run the whole system on real purchase history, and verify it.",
     "produce": "Send events from a file to the events topic.",
     "replay": "Compute membership changes from a file, without Kafka.",
+    "test": "Run scenarios: what segments must do, step by step.",
     "topics": "Create, verify or describe the topics.",
     "version": "Print the version.",
     "watch": "Follow membership changes and segment sizes.",

@@ -43,11 +43,11 @@ class FileForm(BaseModel):
     segments: list[dict[Any, Any]] = Field(min_length=1)
 
 
-class _Loader(yaml.SafeLoader):
+class Loader(yaml.SafeLoader):
     """YAML whose dates stay text and whose maps have no key twice."""
 
 
-def _map(loader: _Loader, node: yaml.MappingNode) -> dict[Hashable, Any]:
+def _map(loader: Loader, node: yaml.MappingNode) -> dict[Hashable, Any]:
     keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
     for key in keys:
         if keys.count(key) > 1:
@@ -55,8 +55,8 @@ def _map(loader: _Loader, node: yaml.MappingNode) -> dict[Hashable, Any]:
     return loader.construct_mapping(node, deep=True)
 
 
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _map)
-_Loader.add_constructor("tag:yaml.org,2002:timestamp", lambda _loader, node: node.value)
+Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _map)
+Loader.add_constructor("tag:yaml.org,2002:timestamp", lambda _loader, node: node.value)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def _parse(file: Path) -> Any:
     if file.suffix == ".json":  # YAML 1.1 would take 1e3 for a text, and no tab between two keys
         return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_number)
     # The loader is a SafeLoader: it builds plain values only.
-    return yaml.load(text, _Loader)  # noqa: S506
+    return yaml.load(text, Loader)  # noqa: S506
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -139,12 +139,17 @@ class _Reading:
             self.rfm, self.rfm_written = check_rfm(self, written, "rfm"), written
             self.warnings += [Issue(self.source, "rfm.tiers", reason) for reason in lint_rfm(self.rfm)]
 
+    def segments(self, written: Sequence[Any]) -> list[Definition]:
+        """The definitions of a list of segments as written, without those that were refused."""
+        checked = [self.segment(raw, f"segments[{i}]") for i, raw in enumerate(written)]
+        return [definition for definition in checked if definition is not None]
+
     def segment(self, raw: Any, path: str) -> Definition | None:
         """The definition of a segment as written; None when something in it was refused."""
         try:
             form = SegmentForm.model_validate(raw)
         except ValidationError as error:
-            self.issues += _form_issues(self.source, path, error)
+            self.issues += form_issues(self.source, path, error)
             return None
         checker = Checker(self.source, self.rfm)
         node = checker.check(form.when, f"{path}.when")
@@ -162,18 +167,30 @@ def _file(file: Path, issues: list[Issue], warnings: list[Issue]) -> Iterable[De
     try:
         form = FileForm.model_validate(_parse(file))
     except ValidationError as error:
-        issues += _form_issues(str(file), "", error)
+        issues += form_issues(str(file), "", error)
         return []
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        issues.append(_unreadable(file, error))
+        issues.append(unreadable(file, error))
         return []
     reading = _Reading(str(file), issues, warnings)
     reading.use_rfm(form.rfm)
-    checked = [reading.segment(raw, f"segments[{i}]") for i, raw in enumerate(form.segments)]
-    return [definition for definition in checked if definition is not None]
+    return reading.segments(form.segments)
 
 
-def _unreadable(file: Path, error: Exception) -> Issue:
+def inline(written: Sequence[Any], source: str) -> list[Definition]:
+    """The definitions of a list under ``segments``, as it stands in a file of another kind.
+
+    Raises DefinitionError with every mistake; references are not followed.
+    """
+    issues: list[Issue] = []
+    definitions = _Reading(source, issues, []).segments(written)
+    if issues:
+        raise DefinitionError(issues)
+    return definitions
+
+
+def unreadable(file: Path, error: Exception) -> Issue:
+    """The mistake in a file that is no YAML or JSON, with its line where that is known."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         mark = error.problem_mark
         return Issue(str(file), _line(mark.line + 1, mark.column + 1), error.problem or str(error))
@@ -186,9 +203,10 @@ def _line(line: int, column: int) -> str:
     return f"line {line}, column {column}"
 
 
-def _form_issues(source: str, path: str, error: ValidationError) -> list[Issue]:
+def form_issues(source: str, path: str, error: ValidationError) -> list[Issue]:
+    """What a form refused, each with its place below ``path``."""
     return [
-        Issue(source, _place(path, detail["loc"]), _REASONS.get(detail["type"], detail["msg"]))
+        Issue(source, written_place(path, detail["loc"]), _REASONS.get(detail["type"], detail["msg"]))
         for detail in error.errors()
     ]
 
@@ -200,7 +218,8 @@ _REASONS = {
 }
 
 
-def _place(path: str, loc: tuple[int | str, ...]) -> str:
+def written_place(path: str, loc: tuple[int | str, ...]) -> str:
+    """A place in a file as a person writes it: ``segments[0].when``."""
     for part in loc:
         path += f"[{part}]" if isinstance(part, int) else f".{part}"
     return path.lstrip(".") or "-"

@@ -1,0 +1,123 @@
+"""Running scenarios: segments as code, tried against the engine without Kafka."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+
+from segops.core.events import Change
+from segops.core.values import MAX_MS, format_instant
+from segops.replay import Replay
+from segops.schemas.scenario_steps import Step
+from segops.schemas.scenarios import Scenario
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """What was not as expected. ``lines`` begin with ``-`` (expected), ``+`` (actual) or a space (both)."""
+
+    title: str
+    lines: tuple[str, ...]
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What came of a scenario. It ends at the first step that is not as expected.
+
+    ``before`` are the changes of the steps before that one.
+    """
+
+    scenario: Scenario
+    step: Step
+    clock_ms: int
+    differences: tuple[Difference, ...]
+    before: tuple[Change, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every step was as expected."""
+        return not self.differences
+
+
+def run(scenario: Scenario) -> Outcome:
+    """Run a scenario on an engine of its own."""
+    replay = Replay(scenario.segments, wall_ms=MAX_MS)
+    replay.clock_ms = scenario.start_ms
+    before: list[Change] = []
+    for step in scenario.steps:
+        failures = replay.failures
+        changes = list(_apply(step, replay))
+        differences = [*_differences(step, changes, replay), *_failed(replay.failures - failures)]
+        if differences:
+            break
+        before += changes
+    return Outcome(scenario, step, replay.clock_ms, tuple(differences), tuple(before))
+
+
+def _apply(step: Step, replay: Replay) -> Iterator[Change]:
+    yield from replay.advance(step.at_ms)
+    for line, default_id in step.events:
+        yield from replay.feed(line, default_id=default_id)
+
+
+def _failed(rules: int) -> Iterator[Difference]:
+    if rules:
+        yield Difference(
+            "rules that failed to evaluate, and kept the memberships there were", (f"+ {rules}",)
+        )
+
+
+def _differences(step: Step, changes: Sequence[Change], replay: Replay) -> Iterator[Difference]:
+    if step.expect is not None:
+        wanted = [f"{action:<7} {key}" for action, key in step.expect]
+        yield from _compare("expect", wanted, sorted(f"{c.action:<7} {c.segment_key}" for c in changes))
+    if step.changes is not None:
+        yield from _compare(
+            "changes", [_line(fields) for fields in step.changes], _lines(changes, step.changes)
+        )
+    for profile_id, keys in (step.members or {}).items():
+        profile = replay.profiles.get(profile_id)
+        members = ["(there is no such profile yet)"] if profile is None else sorted(profile.members)
+        yield from _compare(f"members of {profile_id}", list(keys), members)
+
+
+def _compare(title: str, wanted: list[str], actual: list[str]) -> Iterator[Difference]:
+    if wanted != actual:
+        lines = difflib.ndiff(wanted, actual)
+        yield Difference(title, tuple(line for line in lines if not line.startswith("?")))
+
+
+def fields_of(change: Change) -> Mapping[str, str]:
+    """A change as a scenario writes it."""
+    return {
+        "action": change.action,
+        "segment": change.segment_key,
+        "profile": change.profile_id,
+        "reason": change.reason,
+        "occurred_at": format_instant(change.occurred_at),
+        "flips_at": "never" if change.flips_at is None else format_instant(change.flips_at),
+        "event_id": "none" if change.event_id is None else change.event_id,
+    }
+
+
+_SHOWN = ("action", "segment", "profile", "reason", "occurred_at")
+
+
+def _lines(changes: Sequence[Change], wanted: Sequence[Mapping[str, str]]) -> list[str]:
+    """The changes with the fields of those expected in their places."""
+    names = [tuple(fields) for fields in wanted]
+    names += [names[-1] if names else _SHOWN] * (len(changes) - len(names))
+    return [
+        _line({name: value for name, value in fields_of(change).items() if name in named})
+        for change, named in zip(changes, names, strict=False)
+    ]
+
+
+def _line(fields: Mapping[str, str]) -> str:
+    begin = f"{fields['action']:<7} {fields['segment']}"
+    return " ".join(
+        [
+            begin,
+            *(f"{name}={fields[name]}" for name in (*_SHOWN[2:], "flips_at", "event_id") if name in fields),
+        ]
+    )

@@ -1,0 +1,265 @@
+"""The steps of a scenario: events, moves of the clock, and what is expected to come of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field
+
+from segops.core.errors import RejectedEvent
+from segops.core.values import MAX_MS, format_instant, parse_duration, parse_instant
+from segops.schemas.events import decode, route
+
+#: Where the clock begins if a scenario names no instant at all.
+DEFAULT_START = "2026-01-01T00:00:00Z"
+#: The fields of the spec's common calls. Anything else in an event is a slip of the pen.
+EVENT_FIELDS = frozenset(
+    (
+        "type",
+        "event",
+        "name",
+        "category",
+        "properties",
+        "traits",
+        "context",
+        "integrations",
+        "channel",
+        "version",
+    )
+    + ("userId", "anonymousId", "groupId", "previousId", "messageId")
+    + ("timestamp", "originalTimestamp", "sentAt", "receivedAt")
+)
+_TIMES = ("timestamp", "originalTimestamp", "receivedAt", "sentAt")
+_IDENTIFIERS = ("user_id:", "email:", "anonymous_id:")
+_SHIFT = r"\s*[+-]\s*\d+\s*(?:ms|[smhdw])"
+_MOMENT = re.compile(rf"(.*?)((?:{_SHIFT})*)\s*")
+_EARLIEST_MS, _LATEST_MS = -62_135_596_800_000, 253_402_300_799_999
+
+Place = tuple[int | str, ...]
+
+
+class _Form(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class ExpectForm(_Form):
+    """The segments that profiles entered and left in a step, of all profiles together."""
+
+    entered: list[str] = []
+    exited: list[str] = []
+
+
+class ChangeForm(_Form):
+    """One change; only what is written is compared."""
+
+    action: Literal["entered", "exited"]
+    segment: str
+    profile: str = ""
+    reason: Literal["event", "time"] = "event"
+    occurred_at: str = ""
+    flips_at: str | None = None
+    event_id: str | None = None
+
+
+class StepForm(_Form):
+    """One step as written."""
+
+    at: str = ""
+    event: dict[Any, Any] = {}
+    events: list[dict[Any, Any]] = Field(default=[], min_length=1)
+    expect: ExpectForm = ExpectForm()
+    changes: list[ChangeForm] = []
+    members: dict[str, list[str]] = {}
+
+
+class Step(msgspec.Struct, frozen=True):
+    """A step ready to run: the clock moves to ``at_ms``, then the events are fed, then the checks are made.
+
+    ``events`` are pairs of bytes and the id for an event without one. What is None is not checked: ``expect``
+    has sorted pairs of action and segment, ``changes`` the fields to compare, ``members`` sorted keys by
+    profile id.
+    """
+
+    number: int
+    line: int
+    at_ms: int
+    events: tuple[tuple[bytes, str], ...]
+    expect: tuple[tuple[str, str], ...] | None
+    changes: tuple[Mapping[str, str], ...] | None
+    members: Mapping[str, Sequence[str]] | None
+
+    @property
+    def checks(self) -> bool:
+        """Whether anything is expected of this step."""
+        return not (self.expect is None and self.changes is None and self.members is None)
+
+
+def moment(written: str, start_ms: int | None) -> int:
+    """Milliseconds of an instant, shifted by durations; without an instant, from the start.
+
+    >>> moment("+1h", 0), moment("+48h - 1ms", 0), moment("1970-01-02 -1ms", None)
+    (3600000, 172799999, 86399999)
+
+    Raises ValueError for anything else.
+    """
+    match = _MOMENT.fullmatch(written)
+    base, shifts = (match[1].strip(), match[2]) if match else (written, "")
+    begin = parse_instant(base) if base else start_ms
+    if begin is None or not (base or shifts):
+        raise ValueError(f"{written!r} is no instant: write 2026-01-31T00:00:00Z, or +1h from the start")
+    ms = begin + sum(_shift(shift) for shift in re.findall(_SHIFT, shifts))
+    if not _EARLIEST_MS <= ms <= _LATEST_MS:
+        raise ValueError(f"{written!r} is no instant: outside the years 1 to 9999")
+    return ms
+
+
+def _shift(written: str) -> int:
+    compact = "".join(written.split())
+    return parse_duration(compact[1:]) * (-1 if compact[0] == "-" else 1)
+
+
+def first_instant(steps: Sequence[StepForm]) -> str:
+    """The first instant that the first step names, else the default: where the clock begins by itself."""
+    events = [steps[0].event, *steps[0].events]
+    for written in (steps[0].at, *(event.get("timestamp") for event in events)):
+        if isinstance(written, str) and parse_instant(written) is not None:
+            return written
+    return DEFAULT_START
+
+
+def profile_id(written: str) -> str:
+    """The id of a profile: a bare name is a user's.
+
+    >>> profile_id("ann"), profile_id("email:ann@example.com")
+    ('user_id:ann', 'email:ann@example.com')
+    """
+    return written if written.startswith(_IDENTIFIERS) else f"user_id:{written}"
+
+
+class Refusals(Protocol):
+    """Where mistakes are noted, and where things are written."""
+
+    def refuse(self, loc: Place, reason: str) -> None: ...
+
+    def line(self, loc: Place) -> int: ...
+
+
+class StepReader:
+    """Reads the steps of one scenario in order, minding where the clock stands.
+
+    ``known`` are the keys of the segments; None: they are not to be checked.
+    """
+
+    def __init__(self, document: Refusals, place: Place, start_ms: int, known: frozenset[str] | None) -> None:
+        self._document = document
+        self._place = place
+        self._known = known
+        self.start_ms = self._clock_ms = start_ms
+
+    def read(self, form: StepForm, index: int) -> Step:
+        """The step ready to run; its mistakes are noted in the document."""
+        loc = (*self._place, "steps", index)
+        written = form.model_fields_set
+        if not written:
+            self._document.refuse(loc, "a step that does nothing")
+        at_ms = self._move(form, loc)
+        events = self._events(form, loc)
+        return Step(
+            index + 1,
+            self._document.line(loc),
+            at_ms,
+            events,
+            self._expect(form.expect, (*loc, "expect")) if "expect" in written else None,
+            self._changes(form.changes, (*loc, "changes")) if "changes" in written else None,
+            self._members(form.members, (*loc, "members")) if "members" in written else None,
+        )
+
+    def _moment(self, written: str, loc: Place) -> int | None:
+        try:
+            return moment(written, self.start_ms)
+        except ValueError as error:
+            self._document.refuse(loc, str(error))
+            return None
+
+    def _move(self, form: StepForm, loc: Place) -> int:
+        if "at" in form.model_fields_set:
+            at_ms = self._moment(form.at, (*loc, "at"))
+            if at_ms is not None and at_ms < self._clock_ms:
+                here = format_instant(self._clock_ms)
+                self._document.refuse((*loc, "at"), f"the clock stands at {here} and never goes back")
+            self._clock_ms = max(self._clock_ms, at_ms or self._clock_ms)
+        return self._clock_ms
+
+    def _events(self, form: StepForm, loc: Place) -> tuple[tuple[bytes, str], ...]:
+        if {"event", "events"} <= form.model_fields_set:
+            self._document.refuse(loc, "either event or events")
+        written = [((*loc, "events", i), event) for i, event in enumerate(form.events)]
+        if "event" in form.model_fields_set:
+            written.insert(0, ((*loc, "event"), form.event))
+        found = [(self._event(dict(event), place), str(place)) for place, event in written]
+        return tuple((line, default_id) for line, default_id in found if line is not None)
+
+    def _event(self, event: dict[Any, Any], loc: Place) -> bytes | None:
+        """The bytes of an event; the clock goes on to its time."""
+        for key in event:
+            if key not in EVENT_FIELDS:
+                self._document.refuse((*loc, str(key)), "unknown key: no field of an event")
+        event.setdefault("type", "track")
+        if not any(name in event for name in _TIMES):
+            event["timestamp"] = format_instant(self._clock_ms)
+        elif isinstance(event.get("timestamp"), str):
+            time_ms = self._moment(event["timestamp"], (*loc, "timestamp"))
+            event["timestamp"] = format_instant(self._clock_ms if time_ms is None else time_ms)
+        try:
+            line = msgspec.json.encode(event)
+            routed = route(line, now_ms=MAX_MS, default_time_ms=None)
+            decode(line, time_ms=routed.time_ms, default_id="")
+        except (RejectedEvent, TypeError, ValueError) as error:
+            self._document.refuse(loc, f"is no event: {error}")
+            return None
+        self._clock_ms = max(self._clock_ms, routed.time_ms)
+        return line
+
+    def _segment(self, key: str, loc: Place) -> str:
+        if self._known is not None and key not in self._known:
+            self._document.refuse(loc, f"there is no segment {key}")
+        return key
+
+    def _expect(self, form: ExpectForm, loc: Place) -> tuple[tuple[str, str], ...]:
+        lists = {"entered": form.entered, "exited": form.exited}
+        return tuple(
+            sorted(
+                (action, self._segment(key, (*loc, action, i)))
+                for action, keys in lists.items()
+                for i, key in enumerate(keys)
+            )
+        )
+
+    def _changes(self, forms: Sequence[ChangeForm], loc: Place) -> tuple[Mapping[str, str], ...]:
+        return tuple(self._change(form, (*loc, i)) for i, form in enumerate(forms))
+
+    def _change(self, form: ChangeForm, loc: Place) -> Mapping[str, str]:
+        self._segment(form.segment, (*loc, "segment"))
+        fields = {
+            name: "none" if value is None else str(value)
+            for name, value in form
+            if name in form.model_fields_set
+        }
+        if "profile" in fields:
+            fields["profile"] = profile_id(form.profile)
+        for name in ("occurred_at", "flips_at"):
+            instant = getattr(form, name)
+            if name in fields and instant is not None:
+                fields[name] = format_instant(self._moment(instant, (*loc, name)) or 0)
+        if "flips_at" in fields and form.flips_at is None:
+            fields["flips_at"] = "never"
+        return fields
+
+    def _members(self, form: Mapping[str, Sequence[str]], loc: Place) -> Mapping[str, Sequence[str]]:
+        return {
+            profile_id(name): sorted(self._segment(key, (*loc, name, i)) for i, key in enumerate(keys))
+            for name, keys in form.items()
+        }

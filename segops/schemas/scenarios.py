@@ -1,0 +1,180 @@
+"""Scenario files: written form in, checked scenarios out, with every mistake in one go.
+
+A scenario is a list of steps on one clock. What a step sends is brought into the form of the events topic
+here, so that running a scenario can only pass or fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from segops.core.errors import DefinitionError, Issue, UserError
+from segops.core.segments import SegmentSet
+from segops.schemas.scenario_steps import Step, StepForm, StepReader, first_instant, moment
+from segops.schemas.segments import Loader, form_issues, inline, load, unreadable, written_place
+
+SUFFIXES = (".yaml", ".yml")
+
+
+class ScenarioForm(BaseModel):
+    """One scenario as written."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: str = Field(min_length=1)
+    start: str = Field(default="", min_length=1)
+    steps: list[StepForm] = Field(min_length=1)
+
+
+class FileForm(BaseModel):
+    """A scenario file as written; ``segments`` is a path relative to it, or a list of segments."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    version: Literal[1] = 1
+    segments: Any
+    scenarios: list[ScenarioForm] = Field(min_length=1)
+
+
+class Scenario(msgspec.Struct, frozen=True):
+    """A checked scenario, ready to run; ``line`` is where it begins in its file."""
+
+    name: str
+    file: Path
+    line: int
+    segments: SegmentSet
+    start_ms: int
+    steps: tuple[Step, ...]
+
+
+class _Document:
+    """A file, its content and where everything in it is written."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.issues: list[Issue] = []
+        loader = Loader(file.read_text("utf-8-sig"))
+        try:
+            self._node = loader.get_single_node()
+            self.content = None if self._node is None else loader.construct_document(self._node)
+        finally:
+            loader.dispose()
+
+    def refuse(self, loc: tuple[int | str, ...], reason: str) -> None:
+        self.issues.append(Issue(f"{self.file}:{self.line(loc)}", written_place("", loc), reason))
+
+    def line(self, loc: Sequence[int | str]) -> int:
+        """The line of a place, or of the nearest one around it that is written."""
+        node, line = self._node, 1
+        for part in loc:
+            found = _child(node, part)
+            if found is None:
+                break
+            line, node = found
+        return line
+
+
+def _child(node: Any, part: int | str) -> tuple[int, yaml.Node] | None:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if key.value == part:
+                return key.start_mark.line + 1, value
+    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+        item = node.value[part]
+        return item.start_mark.line + 1, item
+    return None
+
+
+def load_scenarios(paths: Sequence[Path]) -> list[Scenario]:
+    """The scenarios of files and folders. Raises DefinitionError with every mistake in all of them."""
+    issues: list[Issue] = []
+    scenarios: list[Scenario] = []
+    for file in _files(paths):
+        scenarios += _file(file, issues)
+    if issues:
+        raise DefinitionError(issues)
+    return scenarios
+
+
+def _files(paths: Sequence[Path]) -> Iterator[Path]:
+    for path in paths:
+        if path.is_dir():
+            found = sorted(file for file in path.rglob("*") if file.suffix in SUFFIXES and file.is_file())
+            if not found:
+                raise UserError(f"{path}: no scenario files ({', '.join(SUFFIXES)}) in this folder")
+            yield from found
+        elif path.is_file():
+            yield path
+        else:
+            raise UserError(f"{path}: no such file or folder")
+
+
+def _file(file: Path, issues: list[Issue]) -> list[Scenario]:
+    try:
+        document = _Document(file)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        issues.append(unreadable(file, error))
+        return []
+    scenarios = _scenarios(document)
+    issues += document.issues
+    return scenarios
+
+
+def _scenarios(document: _Document) -> list[Scenario]:
+    try:
+        form = FileForm.model_validate(document.content)
+    except ValidationError as error:
+        for issue, detail in zip(form_issues("", "", error), error.errors(), strict=True):
+            document.refuse(detail["loc"], issue.reason)
+        return []
+    segments = _segments(form.segments, document)
+    _refuse_twice([scenario.name for scenario in form.scenarios], document)
+    return [_scenario(scenario, i, segments, document) for i, scenario in enumerate(form.scenarios)]
+
+
+def _segments(written: Any, document: _Document) -> SegmentSet:
+    try:
+        if isinstance(written, str):
+            return SegmentSet(load([document.file.parent / written]))
+        if isinstance(written, list) and written:
+            return SegmentSet(inline(written, str(document.file)))
+        document.refuse(("segments",), "a path relative to this file, or a list of segments, is wanted")
+    except DefinitionError as error:
+        document.issues += error.issues
+    except UserError as error:
+        document.refuse(("segments",), str(error))
+    return SegmentSet.EMPTY
+
+
+def _refuse_twice(names: Sequence[str], document: _Document) -> None:
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            document.refuse(("scenarios", i, "name"), f"the name {name!r} stands twice")
+
+
+def _scenario(form: ScenarioForm, index: int, segments: SegmentSet, document: _Document) -> Scenario:
+    place = ("scenarios", index)
+    reader = StepReader(document, place, _start(form, place, document), _keys(segments))
+    steps = tuple(reader.read(step, i) for i, step in enumerate(form.steps))
+    if not any(step.checks for step in steps):
+        document.refuse(place, "nothing is expected: no step has expect, changes or members")
+    return Scenario(form.name, document.file, document.line(place), segments, reader.start_ms, steps)
+
+
+def _start(form: ScenarioForm, place: tuple[str, int], document: _Document) -> int:
+    try:
+        return moment(form.start or first_instant(form.steps), None)
+    except ValueError as error:
+        document.refuse((*place, "start"), str(error))
+        return 0
+
+
+def _keys(segments: SegmentSet) -> frozenset[str] | None:
+    # With no segments at all those were refused already: no need to call every mention of one unknown.
+    return frozenset(segments.by_key) or None
