@@ -176,6 +176,8 @@ def blocks(page: Path, language: str) -> list[str]:
 def examples() -> Iterator[Any]:
     for page in PAGES:
         for number, block in enumerate(blocks(page, "yaml"), 1):
+            if "\nscenarios:" in block:  # run by test_scenarios
+                continue
             yield pytest.param(block, id=f"{page.relative_to(ROOT)}-{number}")
 
 

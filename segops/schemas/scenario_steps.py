@@ -17,20 +17,9 @@ from segops.schemas.events import decode, route
 DEFAULT_START = "2026-01-01T00:00:00Z"
 #: The fields of the spec's common calls. Anything else in an event is a slip of the pen.
 EVENT_FIELDS = frozenset(
-    (
-        "type",
-        "event",
-        "name",
-        "category",
-        "properties",
-        "traits",
-        "context",
-        "integrations",
-        "channel",
-        "version",
-    )
-    + ("userId", "anonymousId", "groupId", "previousId", "messageId")
-    + ("timestamp", "originalTimestamp", "sentAt", "receivedAt")
+    {"type", "event", "name", "category", "properties", "traits", "context", "integrations", "channel"}
+    | {"userId", "anonymousId", "groupId", "previousId", "messageId", "version"}
+    | {"timestamp", "originalTimestamp", "sentAt", "receivedAt"}
 )
 _TIMES = ("timestamp", "originalTimestamp", "receivedAt", "sentAt")
 _IDENTIFIERS = ("user_id:", "email:", "anonymous_id:")

@@ -214,6 +214,7 @@ def form_issues(source: str, path: str, error: ValidationError) -> list[Issue]:
 _REASONS = {
     "extra_forbidden": "unknown key",
     "missing": "is missing",
+    "model_type": "a map is wanted",
     "string_pattern_mismatch": "a key is lower-case letters, digits and hyphens (64 at most), as in vip-2",
 }
 
