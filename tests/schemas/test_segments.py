@@ -264,6 +264,12 @@ def test_json_with_a_mistake_is_refused(tmp_path: Path, text: str, message: str)
     assert message in issue
 
 
+def test_a_segment_can_be_written_once_and_varied(tmp_path: Path) -> None:
+    text = "version: 1\nsegments:\n  - &a {key: a, when: {did: A}}\n  - {<<: *a, key: b}\n"
+    a, b = load([write(tmp_path, text, "s.yaml")])
+    assert (a.key, b.key, b.when) == ("a", "b", a.when)
+
+
 # -- identity, versions, records -----------------------------------------------------------------------
 
 
