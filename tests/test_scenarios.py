@@ -380,7 +380,7 @@ def test_the_example_of_the_guide_prints_what_the_guide_shows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (segments,) = re.findall(r"^```yaml\n(version: 1\n.*?)^```", GUIDE, re.DOTALL | re.MULTILINE)
+    segments, *_ = re.findall(r"^```yaml\n(version: 1\n.*?)^```", GUIDE, re.DOTALL | re.MULTILINE)
     ((name, example),) = re.findall(r"<!-- file: (\S+) -->\n```yaml\n(.*?)```", GUIDE, re.DOTALL)
     Path("segments.yaml").write_text(segments)
     Path(name).parent.mkdir()
