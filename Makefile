@@ -14,7 +14,7 @@ BROKER ?= $(or $(SEGOPS_TEST_BROKER),auto)
 TESTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint format types imports bench kafka clean
+.PHONY: help install demo test check lint format types imports bench fuzz kafka clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ imports: $(STAMP) ## Check that each layer imports lower ones only
 
 bench: $(STAMP) ## Measure throughput, memory and recovery
 	$(BIN)/python -m tests.bench
+
+fuzz: $(STAMP) ## Compare the compiled rules with the slow evaluator for long (CASES=20000, SECONDS=600)
+	$(BIN)/python -m tests.fuzz --cases $(or $(CASES),20000) --seconds $(or $(SECONDS),600)
 
 kafka: $(STAMP) ## Run Apache Kafka on 127.0.0.1:9092 without Docker, until Ctrl-C
 	$(BIN)/segops broker --kind jvm --data-dir .segops/kafka

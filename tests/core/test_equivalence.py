@@ -49,11 +49,8 @@ def _engine_step(engine: Engine, profile: Profile, kind: str, arg: Any, clock_ms
     return transition.changes
 
 
-@given(segment_sets(), streams(), st.booleans())
-def test_compiled_equals_reference(
-    segments: SegmentSet, steps: list[tuple[str, Any]], watermark: bool
-) -> None:
-    note({d.key: d.written for d in segments.definitions})
+def agree(segments: SegmentSet, steps: list[tuple[str, Any]], watermark: bool) -> None:
+    """Both decide alike at every step. ``watermark``: events move the clock on, too."""
     engine, oracle = Engine(segments), Oracle(segments.definitions)
     profile = engine.new_profile("user_id:u1")
     clock_ms = -(10**15)
@@ -67,3 +64,11 @@ def test_compiled_equals_reference(
         # What is stored between two steps is all that the next one has.
         profile = decode_profile(encode_profile(profile))
     assert profile.due_ms == min(profile.flips.values(), default=None)
+
+
+@given(segment_sets(), streams(), st.booleans())
+def test_compiled_equals_reference(
+    segments: SegmentSet, steps: list[tuple[str, Any]], watermark: bool
+) -> None:
+    note({d.key: d.written for d in segments.definitions})
+    agree(segments, steps, watermark)
