@@ -9,7 +9,7 @@ import heapq
 from collections.abc import Iterable, Iterator
 
 from segops.core.engine import Engine, Transition
-from segops.core.events import Change
+from segops.core.events import Change, Event
 from segops.core.profile import Profile
 from segops.core.segments import SegmentSet
 from segops.schemas.events import decode, route
@@ -34,13 +34,20 @@ class Replay:
 
     def feed(self, line: bytes, *, default_id: str) -> Iterator[Change]:
         """Apply one event as bytes. Raises RejectedEvent, before anything has changed, for what is none."""
+        yield from self.apply(*self.read(line, default_id=default_id))
+
+    def read(self, line: bytes, *, default_id: str) -> tuple[str, Event]:
+        """The profile and the event of a line, neither applied. Raises RejectedEvent."""
         routed = route(line, now_ms=self._wall_ms, default_time_ms=None)
-        event = decode(line, time_ms=routed.time_ms, default_id=default_id)
+        return routed.profile_id, decode(line, time_ms=routed.time_ms, default_id=default_id)
+
+    def apply(self, profile_id: str, event: Event) -> Iterator[Change]:
+        """Move the clock on to an event, and apply it to its profile."""
         yield from self.advance(event.time_ms)
         self.events += 1
-        profile = self.profiles.get(routed.profile_id)
+        profile = self.profiles.get(profile_id)
         if profile is None:
-            profile = self.profiles[routed.profile_id] = self.engine.new_profile(routed.profile_id)
+            profile = self.profiles[profile_id] = self.engine.new_profile(profile_id)
         due_ms = profile.due_ms
         clock_ms = event.time_ms if self.clock_ms is None else self.clock_ms
         yield from self._account(profile, due_ms, self.engine.on_event(profile, event, clock_ms=clock_ms))

@@ -1,0 +1,172 @@
+"""``segops explain``: why a profile is in a segment or not, from a file of events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from segops.cli._params import INSTANT
+from segops.cli.replay import lines, open_bytes
+from segops.core.errors import RejectedEvent, UserError
+from segops.core.events import Change, Event
+from segops.core.explain import Explanation, Part, Standing, explain
+from segops.core.segments import SegmentSet
+from segops.core.values import format_instant
+from segops.replay import Replay
+from segops.schemas.segments import load
+from segops.streaming.clock import wall_ms
+
+_EPILOG = """
+\b
+Examples:
+  segops explain --segments segments/ --events events.jsonl --profile user_id:ann
+  segops explain --segments vip.yaml --events - --profile user_id:ann --at 2026-03-02T12:00:00Z --format json
+"""
+
+
+def _json(explanation: Explanation) -> str:
+    return msgspec.json.format(msgspec.json.encode(explanation), indent=2).decode()
+
+
+def _tree(explanation: Explanation) -> str:
+    blocks = [f"{explanation.profile_id} at {format_instant(explanation.now_ms)}"]
+    blocks += ["\n".join(_standing(standing)) for standing in explanation.segments]
+    return "\n\n".join(blocks)
+
+
+def _standing(standing: Standing) -> Iterator[str]:
+    name = "" if standing.name == standing.segment_key else f" ({standing.name})"
+    yield f"{_sign(standing.member)} {standing.segment_key}{name}, version {standing.version}"
+    yield f"  {_membership(standing)}"
+    yield from _branch(standing.rule, "  ", "")
+
+
+def _membership(standing: Standing) -> str:
+    if not standing.member or standing.since is None:
+        return f"no member, {_end(standing)}"
+    cause = "" if standing.event_id is None else f" because of event {standing.event_id}"
+    return f"member since {format_instant(standing.since)}{cause}, {_end(standing)}"
+
+
+def _end(standing: Standing) -> str:
+    if standing.rule.holds is None:
+        return "as before: the rule cannot be evaluated"
+    end = "for ever" if standing.flips_at is None else f"until {format_instant(standing.flips_at)}"
+    return f"{end} if nothing more happens"
+
+
+def _branch(part: Part, lead: str, below: str) -> Iterator[str]:
+    yield f"{lead}{_sign(part.holds)} {_line(part)}"
+    inner = lead.removesuffix("├─ ").removesuffix("└─ ") + below
+    for number, child in enumerate(part.parts, 1):
+        last = number == len(part.parts)
+        yield from _branch(child, inner + ("└─ " if last else "├─ "), "   " if last else "│  ")
+
+
+def _line(part: Part) -> str:
+    ends = [f"since {format_instant(part.changed_at)}"] if part.changed_at is not None else []
+    ends += [f"until {format_instant(part.changes_at)}"] if part.changes_at is not None else []
+    ends += [part.note] if part.note else []
+    return part.label + _found(part) + (f"  [{'; '.join(ends)}]" if ends else "")
+
+
+def _found(part: Part) -> str:
+    if part.holds is None:
+        return ": cannot be evaluated"
+    if part.threshold is None:
+        return ""
+    if part.parts:
+        return f": {part.value}"
+    return f": {'at least ' if part.value_is_least else ''}{_shown(part.value)}"
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "missing"
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _sign(holds: bool | None) -> str:
+    return {True: "✓", False: "✗", None: "?"}[holds]
+
+
+_FORMATS: dict[str, Callable[[Explanation], str]] = {"tree": _tree, "json": _json}
+
+
+@click.command(epilog=_EPILOG)
+@click.option("--segments", "segments", required=True, multiple=True, type=click.Path(path_type=Path))
+@click.option(
+    "--events", required=True, type=click.Path(path_type=Path, allow_dash=True), help="A file, or -."
+)
+@click.option("--profile", "profile_id", required=True, metavar="ID", help="As in user_id:ann.")
+@click.option(
+    "--at", "at_ms", type=INSTANT, help="The instant to explain; without it, that of the last event."
+)
+@click.option("--segment", metavar="KEY", help="Explain this segment only.")
+@click.option("--format", "form", type=click.Choice(list(_FORMATS)), default="tree", show_default=True)
+def command(
+    segments: tuple[Path, ...],
+    events: Path,
+    profile_id: str,
+    at_ms: int | None,
+    segment: str | None,
+    form: str,
+) -> None:
+    """Say why a profile is in its segments or not: every node of their rules, what it finds, and until when.
+
+    Reads events as `segops replay` does, up to the first that is later than --at. A node shows its verdict,
+    its value, since when it stands (only where memberships tell) and when it changes if nothing more happens.
+    """
+    known = SegmentSet(load(segments))
+    if segment is not None and segment not in known.by_key:
+        raise UserError(f"there is no segment {segment!r}; there are: {', '.join(sorted(known.by_key))}")
+    replay = _replay(known, events, profile_id, at_ms)
+    found = explain(known, replay.profiles[profile_id], replay.clock_ms or 0)
+    if segment is not None:
+        chosen = tuple(standing for standing in found.segments if standing.segment_key == segment)
+        found = msgspec.structs.replace(found, segments=chosen)
+    click.echo(_FORMATS[form](found))
+
+
+def _replay(known: SegmentSet, events: Path, profile_id: str, at_ms: int | None) -> Replay:
+    """One profile replayed; the events of others only move the clock. Raises UserError if it has none."""
+    replay = Replay(known, wall_ms=wall_ms())
+    alike: set[str] = set()
+    for owner, event in _read(replay, events):
+        if at_ms is not None and event.time_ms > at_ms:
+            break
+        if owner == profile_id:
+            _work_off(replay.apply(owner, event))
+        else:
+            _work_off(replay.advance(event.time_ms))
+            alike.update({owner} if owner.partition(":")[2] == profile_id else ())
+    if profile_id not in replay.profiles:
+        raise UserError(_unknown(profile_id, alike, at_ms))
+    if at_ms is not None:
+        _work_off(replay.advance(at_ms))
+    return replay
+
+
+def _read(replay: Replay, events: Path) -> Iterator[tuple[str, Event]]:
+    with open_bytes(events) as file:
+        for number, line in enumerate(lines(events, file), 1):
+            try:
+                if line.strip():
+                    yield replay.read(line, default_id=f"line:{number}")
+            except RejectedEvent as error:
+                click.echo(f"{events}: line {number}: {error}", err=True)
+
+
+def _work_off(changes: Iterator[Change]) -> None:
+    for _ in changes:
+        pass
+
+
+def _unknown(profile_id: str, alike: set[str], at_ms: int | None) -> str:
+    until = "" if at_ms is None else f" up to {format_instant(at_ms)}"
+    hint = f"; did you mean {' or '.join(sorted(alike))}?" if alike else ""
+    return f"the profile {profile_id!r} has no event{until}{hint}"

@@ -1,0 +1,247 @@
+"""Why a profile is in a segment or not: every node of the rule, its value, its limit, its next change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import msgspec
+
+from segops.core.features import MAX_ENTRIES, Feature, reducer_of
+from segops.core.features.scanning import Scanning
+from segops.core.features.sequence import MAX_LINKS
+from segops.core.features.sliding import SlidingSum
+from segops.core.geo import distance_m
+from segops.core.profile import Profile
+from segops.core.rules import leaves, model
+from segops.core.rules.compile import Rule, compile_rule
+from segops.core.rules.labels import label, threshold
+from segops.core.segments import Definition, SegmentSet
+from segops.core.values import format_instant, lookup, share_of
+from segops.core.windows import Within
+
+
+class Part(msgspec.Struct, frozen=True):
+    """One node at one instant; times are milliseconds.
+
+    ``holds`` is None where the node fails to evaluate. ``value`` is what ``threshold`` is held against: a
+    count, a figure, a trait, for ages the instant that is counted from (ISO-8601), for groups the number of
+    children that hold; ``value_is_least``: it is that or more, since the profile keeps no more than the rule
+    needs. ``changed_at`` is when the verdict last changed, where the profile's memberships say so exactly
+    (``in_segment`` of a current membership, what negates it, and the rule of a member itself); else None,
+    which does not mean never. ``changes_at`` is when it changes if nothing more happens; None: never.
+    ``note`` states a bound of exactness.
+    """
+
+    label: str
+    holds: bool | None
+    value: Any = None
+    value_is_least: bool = False
+    threshold: str | None = None
+    changed_at: int | None = None
+    changes_at: int | None = None
+    note: str | None = None
+    parts: tuple[Part, ...] = ()
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """A profile in one segment: member since when and because of which event, until when, and why.
+
+    ``event_id`` is None where no named event caused it: time or a definition did. ``flips_at`` is when the
+    membership changes if nothing more happens; None: never.
+    """
+
+    segment_key: str
+    name: str
+    version: int
+    member: bool
+    since: int | None
+    event_id: str | None
+    flips_at: int | None
+    rule: Part
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """One profile at ``now_ms``, in every segment, in the order of judging."""
+
+    profile_id: str
+    now_ms: int
+    segments: tuple[Standing, ...]
+
+
+def explain(segments: SegmentSet, profile: Profile, now_ms: int) -> Explanation:
+    """Explain a profile that these segments have judged up to ``now_ms``. It is not touched.
+
+    >>> segments = SegmentSet([Definition("old", "Old", model.KnownFor(10))])
+    >>> old = explain(segments, Profile("user_id:u1", first_ms=100), 105).segments[0]
+    >>> old.member, old.rule.label, old.rule.holds, old.flips_at
+    (False, 'known for 10ms', False, 110)
+    """
+    others = {segment.key: segment.rule for segment in segments.segments}
+    view = _View(profile, now_ms, others)
+    return Explanation(profile.id, now_ms, tuple(_standing(d, view) for d in segments.definitions))
+
+
+class _View(msgspec.Struct, frozen=True):
+    profile: Profile
+    now_ms: int
+    rules: Mapping[str, Rule]
+
+
+def _standing(definition: Definition, view: _View) -> Standing:
+    membership = view.profile.members.get(definition.key)
+    rule = _part(definition.when, view)
+    since = None if membership is None else membership.since_ms
+    if since is not None and rule.holds:
+        rule = msgspec.structs.replace(rule, changed_at=since)
+    return Standing(
+        definition.key,
+        definition.name,
+        definition.version,
+        membership is not None,
+        since,
+        None if membership is None else membership.event_id,
+        rule.changes_at,
+        rule,
+    )
+
+
+def _part(node: model.Node, view: _View) -> Part:
+    parts = tuple(_part(child, view) for child in model.children(node))
+    holds, changes_at = _verdict(node, view)
+    value, least = _read(node, parts, view)
+    return Part(
+        label(node),
+        holds,
+        value,
+        least,
+        threshold(node),
+        _changed_at(node, parts, view),
+        changes_at,
+        _note(node),
+        parts,
+    )
+
+
+def _verdict(node: model.Node, view: _View) -> tuple[bool | None, int | None]:
+    try:
+        rule = compile_rule("explained", node, view.rules)
+        holds = rule.holds(view.profile, view.now_ms)
+        return holds, rule.next_flip(view.profile, view.now_ms, holds)
+    except Exception:  # a rule that fails has no verdict, and says so
+        return None, None
+
+
+def _changed_at(node: model.Node, parts: tuple[Part, ...], view: _View) -> int | None:
+    if isinstance(node, model.InSegment):
+        membership = view.profile.members.get(node.key)
+        return None if membership is None else membership.since_ms
+    return parts[0].changed_at if len(parts) == 1 else None
+
+
+def _read(node: model.Node, parts: tuple[Part, ...], view: _View) -> tuple[Any, bool]:
+    if parts:
+        return (None if isinstance(node, model.Not) else sum(part.holds is True for part in parts)), False
+    read = _VALUES.get(type(node))
+    if read is None:
+        return None, False
+    try:
+        value = _plain(read(node, view))
+    except Exception:  # as above: the node has no verdict either
+        return None, False
+    return value, _is_least(_feature(node), value)
+
+
+def _is_least(feature: Feature | None, value: Any) -> bool:
+    """Whether a count has reached all that the feature keeps."""
+    if feature is None or feature.capacity is None or value != feature.capacity:
+        return False
+    return not isinstance(reducer_of(feature), Scanning)
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it: an exact figure as the nearest number."""
+    if not isinstance(value, (Decimal, Fraction)):
+        return value
+    try:
+        near = float(value)
+        return int(near) if near.is_integer() and abs(near) < 1 << 53 else near
+    except OverflowError:
+        return str(value)
+
+
+def _feature(node: model.Node) -> Feature | None:
+    make = _LEAVES.get(type(node))
+    return None if make is None else make(node).feature
+
+
+#: Node that counts events -> its leaf.
+_LEAVES: dict[type, Callable[[Any], leaves.Leaf]] = {
+    model.Did: leaves.did,
+    model.Aggregate: leaves.aggregate,
+    model.Occurrence: leaves.occurrence,
+    model.InOrder: leaves.in_order,
+}
+
+
+def _state(node: model.Node, view: _View) -> Any:
+    feature = _feature(node)
+    if feature is None:
+        return None
+    return reducer_of(feature).read(view.profile.features.get(feature.id), view.now_ms)
+
+
+def _count(node: model.Did, view: _View) -> int:
+    found = _state(node, view)
+    count: int = found[0] if isinstance(found, tuple) else found
+    return count
+
+
+def _figure(node: model.Aggregate, view: _View) -> Any:
+    return leaves.VIEWS[node.function](_state(node, view))
+
+
+def _instant(ms: int | None) -> str | None:
+    return None if ms is None else format_instant(ms)
+
+
+def _held_since(node: model.HasBeen, view: _View) -> str | None:
+    """No further back than the rule needs to look."""
+    feature, profile = leaves.has_been(node).feature, view.profile
+    if feature is None or profile.first_ms is None:
+        return None
+    history: Any = profile.features.get(feature.id)
+    known = (profile.first_ms, node.length_ms)
+    return _instant(leaves.held_since(history, node.test, known, view.now_ms))
+
+
+def _distance(node: model.Near, view: _View) -> int | None:
+    place = view.profile.location
+    return None if place is None else round(distance_m(place, (node.lat, node.lon)))
+
+
+#: Node -> the value that its threshold is held against.
+_VALUES: dict[type, Callable[[Any, _View], Any]] = {
+    model.Did: _count,
+    model.Aggregate: _figure,
+    model.Occurrence: lambda node, view: _instant(_state(node, view)),
+    model.Trait: lambda node, view: lookup(view.profile.traits, node.path),
+    model.KnownFor: lambda _node, view: _instant(view.profile.first_ms),
+    model.HasBeen: _held_since,
+    model.Near: _distance,
+    model.Bucket: lambda node, view: share_of(node.salt, view.profile.id) / 100,
+}
+
+
+def _note(node: model.Node) -> str | None:
+    feature = _feature(node)
+    if feature is None:
+        return None
+    if feature.kind == "sequence":
+        return f"of the events that a step may match, the {MAX_LINKS} latest are kept"
+    folds = isinstance(reducer_of(feature), SlidingSum) or (
+        feature.kind == "earliest" and isinstance(feature.window, Within) and not feature.timed_where
+    )
+    return f"exact for the latest {MAX_ENTRIES:,} entries" if folds else None

@@ -1,0 +1,198 @@
+"""How a node reads to a person: one table of nodes, one of operators.
+
+>>> from segops.core.operators import Test
+>>> from segops.core.windows import Within
+>>> views = model.Did(model.Selection(("Product Viewed",)), Within(172_800_000), Test((("gte", 3),)))
+>>> label(views), threshold(views)
+('did Product Viewed ≥ 3 within 2d', '≥ 3')
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from segops.core.features.sequence import Step
+from segops.core.operators import Anniversary, Test
+from segops.core.rules import model
+from segops.core.values import format_duration, format_instant
+from segops.core.windows import Between, Calendar, Fixed, Window, Within
+
+
+def label(node: model.Node) -> str:
+    """A node in one line, without the nodes below it."""
+    return " ".join(part for part in _LABELS[type(node)](node) if part)
+
+
+def threshold(node: model.Node) -> str | None:
+    """What the value of a node is held to, as in ``≥ 3``; None where there is nothing to compare."""
+    found = _THRESHOLDS.get(type(node))
+    return None if found is None else found(node)
+
+
+def test_text(test: Test) -> str:
+    """A test in words.
+
+    >>> test_text(Test((("gte", 3), ("lt", 5)))), test_text(Test((("in_next", 259_200_000),)))
+    ('≥ 3 and < 5', 'in the next 3d')
+    """
+    return " and ".join(_OPERATORS[name](operand) for name, operand in test.ops)
+
+
+def _value(operand: Any) -> str:
+    if isinstance(operand, bool):
+        return str(operand).lower()
+    return operand if isinstance(operand, str) and operand else repr(operand)
+
+
+def _list(operand: tuple[Any, ...]) -> str:
+    return ", ".join(map(_value, operand))
+
+
+def _sign(sign: str) -> Callable[[Any], str]:
+    return lambda operand: f"{sign} {_value(operand)}"
+
+
+def _date(words: str) -> Callable[[int], str]:
+    return lambda operand: f"{words} {format_instant(operand)}"
+
+
+def _length(words: str) -> Callable[[int], str]:
+    return lambda operand: f"{words} {format_duration(operand)}"
+
+
+def _anniversary(operand: Anniversary) -> str:
+    return f"comes round in the next {format_duration(operand.length_ms)} ({operand.zone})"
+
+
+#: Operator -> its operand in words.
+_OPERATORS: dict[str, Callable[[Any], str]] = {
+    "eq": _sign("="),
+    "ne": _sign("≠"),
+    "in": lambda operand: f"in [{_list(operand)}]",
+    "not_in": lambda operand: f"not in [{_list(operand)}]",
+    "lt": _sign("<"),
+    "lte": _sign("≤"),
+    "gt": _sign(">"),
+    "gte": _sign("≥"),
+    "between": lambda operand: f"from {_value(operand[0])} to {_value(operand[1])}",
+    "contains": _sign("contains"),
+    "starts_with": _sign("starts with"),
+    "ends_with": _sign("ends with"),
+    "matches": _sign("matches"),
+    "includes": _sign("includes"),
+    "exists": lambda operand: "exists" if operand else "does not exist",
+    "before": _date("before"),
+    "after": _date("after"),
+    "in_last": _length("in the last"),
+    "in_next": _length("in the next"),
+    "older_than": _length("older than"),
+    "newer_than": _length("newer than"),
+    "anniversary_in_next": _anniversary,
+}
+
+
+def _window(window: Window) -> str:
+    match window:
+        case Within(length_ms=length):
+            return f"within {format_duration(length)}"
+        case Between(from_ms=from_ms, to_ms=to_ms):
+            return f"between {format_duration(from_ms)} and {format_duration(to_ms)} ago"
+        case Calendar(this=this, zone=zone):
+            return f"this {this} ({zone})"
+        case Fixed(since_ms=since, until_ms=until):
+            begin = "" if since is None else f"since {format_instant(since)}"
+            end = "" if until is None else f"until {format_instant(until)}"
+            return f"{begin} {end}".strip()
+
+
+def _where(conditions: tuple[tuple[model.Path, Test], ...]) -> str:
+    texts = [f"{'.'.join(path)} {test_text(test)}" for path, test in conditions]
+    return f"where {', '.join(texts)}" if texts else ""
+
+
+def _select(select: model.Selection) -> str:
+    return f"{' or '.join(select.names)} {_where(select.where)}".strip()
+
+
+def _did(node: model.Did) -> tuple[str, ...]:
+    if node.count.ops == (("eq", 0),):
+        return "did not", _select(node.select), _window(node.window)
+    count = "" if node.count.ops == (("gte", 1),) else test_text(node.count)
+    return "did", _select(node.select), count, _window(node.window)
+
+
+def _aggregate(node: model.Aggregate) -> tuple[str, ...]:
+    figure = f"{node.function} of {'.'.join(node.path)} over"
+    return figure, _select(node.select), _window(node.window), test_text(node.test)
+
+
+def _age(node: model.Occurrence) -> str:
+    lengths = (("older than", node.older_than_ms), ("newer than", node.newer_than_ms))
+    return " and ".join(f"{word} {format_duration(ms)}" for word, ms in lengths if ms is not None)
+
+
+def _near(node: model.Near) -> tuple[str, ...]:
+    place = f"at most {node.radius_m:,.0f} m from {node.lat:g}, {node.lon:g}"
+    return place, "" if node.within_ms is None else f"within {format_duration(node.within_ms)}"
+
+
+def _percent(node: model.Bucket) -> str:
+    return f"from {node.low / 100:g} to {node.high / 100:g} %"
+
+
+def _step(step: Step) -> str:
+    same = [f"{'.'.join(path)} as in step {number + 1}" for path, number in step.same_as]
+    parts = [
+        "did not" if step.absent else "did",
+        " or ".join(step.names),
+        _where(step.where),
+        f"with the same {', '.join(same)}" if same else "",
+        "" if step.within_ms is None else f"within {format_duration(step.within_ms)}",
+    ]
+    return " ".join(part for part in parts if part)
+
+
+def _in_order(node: model.InOrder) -> tuple[str, ...]:
+    sequence = node.sequence
+    within = "" if sequence.within_ms is None else f"(within {format_duration(sequence.within_ms)})"
+    head = "strict sequence" if sequence.strict else "sequence"
+    return head, within, "→ ".join(f"{_step(step)} " for step in sequence.steps).rstrip()
+
+
+#: Node -> the parts of its label; empty ones are left out.
+_LABELS: dict[type, Callable[[Any], tuple[str, ...]]] = {
+    model.All: lambda _node: ("all of",),
+    model.Any: lambda _node: ("any of",),
+    model.Not: lambda _node: ("not",),
+    model.AtLeast: lambda node: (f"at least {node.k} of",),
+    model.Did: _did,
+    model.Aggregate: _aggregate,
+    model.Occurrence: lambda node: (node.which, _select(node.select), _age(node)),
+    model.Trait: lambda node: ("trait", ".".join(node.path), test_text(node.test)),
+    model.HasBeen: lambda node: (
+        f"trait {'.'.join(node.path)} has been",
+        test_text(node.test),
+        f"for {format_duration(node.length_ms)}",
+    ),
+    model.Near: _near,
+    model.Bucket: lambda node: (f"bucket {node.salt!r}", _percent(node)),
+    model.InOrder: _in_order,
+    model.KnownFor: lambda node: (f"known for {format_duration(node.length_ms)}",),
+    model.InSegment: lambda node: (f"in segment {node.key}",),
+}
+
+#: Node -> what its value is held to.
+_THRESHOLDS: dict[type, Callable[[Any], str]] = {
+    model.All: lambda node: f"≥ {len(node.of)}",
+    model.Any: lambda _node: "≥ 1",
+    model.AtLeast: lambda node: f"≥ {node.k}",
+    model.Did: lambda node: test_text(node.count),
+    model.Aggregate: lambda node: test_text(node.test),
+    model.Occurrence: _age,
+    model.Trait: lambda node: test_text(node.test),
+    model.HasBeen: lambda node: f"since {format_duration(node.length_ms)} or more",
+    model.Near: lambda node: f"≤ {node.radius_m:g}",
+    model.Bucket: _percent,
+    model.KnownFor: lambda node: f"older than {format_duration(node.length_ms)}",
+}

@@ -1,0 +1,109 @@
+"""``segops explain`` as a person runs it: the tree, the JSON, the instant, and mistakes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from segops.core.values import format_instant
+from tests.core.kit import MONDAY as T
+from tests.core.kit import H
+
+SEGMENTS = """
+version: 1
+segments:
+  - key: high-intent
+    name: High intent
+    when:
+      all:
+        - {did: Product Viewed, count: {gte: 3}, within: 48h}
+        - not: {did: Order Completed, within: 48h}
+  - {key: known, when: {known_for: 1d}}
+"""
+
+
+def event(user: str, time_ms: int) -> str:
+    record = {
+        "type": "track",
+        "event": "Product Viewed",
+        "userId": user,
+        "messageId": f"{user} {time_ms - T}",
+    }
+    return json.dumps({**record, "timestamp": format_instant(time_ms)}) + "\n"
+
+
+EVENTS = "".join(event("ann", T + n * H) for n in range(3)) + "{}\n" + event("bob", T + 5 * H)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[str, ...]:
+    (tmp_path / "segments.yaml").write_text(SEGMENTS)
+    (tmp_path / "events.jsonl").write_text(EVENTS)
+    return "--segments", str(tmp_path / "segments.yaml"), "--events", str(tmp_path / "events.jsonl")
+
+
+def explain(*args: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-X", "utf8", "-c", "from segops.cli import main; main()", "explain", *args]
+    return subprocess.run(command, capture_output=True, encoding="utf-8", check=False, timeout=60)
+
+
+def test_the_tree_has_every_node_with_its_verdict(files: tuple[str, ...]) -> None:
+    done = explain(*files, "--profile", "user_id:ann", "--segment", "high-intent")
+    end = format_instant(T + 48 * H)
+    assert done.stdout.splitlines() == [
+        f"user_id:ann at {format_instant(T + 5 * H)}",
+        "",
+        "✓ high-intent (High intent), version 1",
+        f"  member since {format_instant(T + 2 * H)} because of event ann {2 * H}, "
+        f"until {end} if nothing more happens",
+        f"  ✓ all of: 2  [since {format_instant(T + 2 * H)}; until {end}]",
+        f"  ├─ ✓ did Product Viewed ≥ 3 within 2d: 3  [until {end}]",
+        "  └─ ✓ not",
+        "     └─ ✗ did Order Completed within 2d: 0",
+    ]
+    assert done.returncode == 0
+    assert "events.jsonl: line 4: " in done.stderr
+
+
+def test_json_has_every_segment_at_the_instant_asked_for(files: tuple[str, ...]) -> None:
+    at = T + H
+    done = explain(*files, "--profile", "user_id:ann", "--at", format_instant(at), "--format", "json")
+    found = json.loads(done.stdout)
+    assert (found["profile_id"], found["now_ms"]) == ("user_id:ann", at)
+    intent, known = found["segments"]
+    assert (intent["member"], intent["since"], intent["rule"]["parts"][0]["value"]) == (False, None, 2)
+    assert (known["flips_at"], known["rule"]["parts"]) == (T + 24 * H, [])
+
+
+def test_an_instant_after_the_last_event_is_reached_by_time(files: tuple[str, ...]) -> None:
+    at = format_instant(T + 48 * H)
+    done = explain(*files, "--profile", "user_id:ann", "--at", at, "--format", "json")
+    intent, known = json.loads(done.stdout)["segments"]
+    assert (intent["member"], known["member"], known["since"]) == (False, True, T + 24 * H)
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("--profile", "ann"), "the profile 'ann' has no event; did you mean user_id:ann?\n"),
+        (("--profile", "user_id:eve"), "the profile 'user_id:eve' has no event\n"),
+        (
+            ("--profile", "user_id:bob", "--at", format_instant(T)),
+            f"the profile 'user_id:bob' has no event up to {format_instant(T)}\n",
+        ),
+        (
+            ("--profile", "user_id:ann", "--segment", "x"),
+            "there is no segment 'x'; there are: high-intent, known\n",
+        ),
+    ],
+)
+def test_an_unknown_profile_or_segment_is_a_mistake(
+    files: tuple[str, ...], args: tuple[str, ...], message: str
+) -> None:
+    done = explain(*files, *args)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith(message)
