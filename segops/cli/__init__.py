@@ -20,6 +20,7 @@ COMMANDS = {
     "produce": "Send events from a file to the events topic.",
     "replay": "Compute membership changes from a file, without Kafka.",
     "test": "Run scenarios: what segments must do, step by step.",
+    "schema": "Print the JSON Schema of segment files, for editors.",
     "topics": "Create, verify or describe the topics.",
     "version": "Print the version.",
     "watch": "Follow membership changes and segment sizes.",

@@ -1,0 +1,26 @@
+"""``segops schema``: the JSON Schema of a segment file."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from segops.schemas.json_schema import json_schema
+
+_EPILOG = """
+\b
+Example:
+  segops schema > segops.schema.json
+Then an editor with a YAML language server completes and checks a file that begins with
+  # yaml-language-server: $schema=segops.schema.json
+"""
+
+
+@click.command(epilog=_EPILOG)
+def command() -> None:
+    """Print the JSON Schema (draft 2020-12) of segment files, for editors to complete and check them.
+
+    What it refuses, `segops check` refuses; `segops check` sees more, such as cycles.
+    """
+    click.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))

@@ -1,0 +1,253 @@
+"""The JSON Schema of a segment file, made from the tables that check one, for editors.
+
+It refuses nothing that ``segops check`` accepts. It accepts some of what that refuses: whatever depends on
+two places at once (a cycle, a reused key, a limit that can never hold).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from itertools import combinations
+from typing import Any
+
+from segops.core.geo import UNIT_M
+from segops.core.operators import EDGES, OPERATORS
+from segops.core.rules.check import AGGREGATES, HEADS
+from segops.core.rules.conditions import COUNT_OPERATORS
+from segops.core.rules.sequences import MAX_STEPS
+from segops.core.rules.windows import WINDOW_KEYS
+from segops.core.values import UNIT_MS
+from segops.core.windows import CALENDAR_UNITS
+from segops.schemas.segments import KEY_PATTERN, FileForm, SegmentForm
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+Schema = dict[str, Any]
+
+
+def json_schema() -> Schema:
+    """The schema of a file (draft 2020-12).
+
+    >>> schema = json_schema()
+    >>> schema["$schema"], "did" in schema["$defs"]["node.did"]["properties"]
+    ('https://json-schema.org/draft/2020-12/schema', True)
+    """
+    file, segment = FileForm.model_json_schema(), SegmentForm.model_json_schema()
+    file["properties"]["segments"]["items"] = _ref("segment")
+    segment["properties"]["when"] = _ref("node")
+    nodes = {f"node.{head}": _node(head) for head in HEADS}
+    any_node = {"type": "object", "oneOf": [_ref(name) for name in nodes]}
+    return {
+        "$schema": DIALECT,
+        **file,
+        "title": "Segments of segops",
+        "$defs": {"segment": segment, "node": any_node, **nodes, **_parts()},
+    }
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/$defs/{name}"}
+
+
+def _map(required: Collection[str], **properties: Schema) -> Schema:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(required),
+        "additionalProperties": False,
+    }
+
+
+def _list(items: Schema) -> Schema:
+    return {"type": "array", "items": items, "minItems": 1}
+
+
+_STRING: Schema = {"type": "string"}
+_SCALAR: Schema = {"type": ["number", "string", "boolean"]}
+_ORDERED: Schema = {"type": ["number", "string"]}
+_WHOLE: Schema = {"type": "integer"}
+_UNITS = "|".join(UNIT_MS)
+_DURATION: Schema = {"type": "string", "pattern": f"^[0-9]{{1,18}}({_UNITS})$", "examples": ["48h", "30d"]}
+_POSITIVE: Schema = {**_DURATION, "pattern": f"^0*[1-9][0-9]{{0,17}}({_UNITS})$"}
+_INSTANT: Schema = {"type": "string", "examples": ["2026-01-31", "2026-01-31T12:00:00+01:00"]}
+_PATH: Schema = {"type": "string", "pattern": r"^[^.]+(\.[^.]+)*$"}
+_LENGTH: Schema = {
+    "type": "string",
+    "pattern": rf"^[0-9]+(\.[0-9]+)?({'|'.join(UNIT_M)})$",
+    "examples": ["5km"],
+}
+
+
+def _pair(items: Schema) -> Schema:
+    return {"type": "array", "items": items, "minItems": 2, "maxItems": 2}
+
+
+#: Operator -> its operand.
+_OPERANDS: dict[str, Schema] = {
+    **dict.fromkeys(("eq", "ne", "includes"), _SCALAR),
+    **dict.fromkeys(("in", "not_in"), _list(_SCALAR)),
+    **dict.fromkeys(("lt", "lte", "gt", "gte"), _ORDERED),
+    "between": _pair(_ORDERED),
+    **dict.fromkeys(("contains", "starts_with", "ends_with", "matches"), _STRING),
+    "exists": {"type": "boolean"},
+    **dict.fromkeys(("before", "after"), _INSTANT),
+    **dict.fromkeys(("in_last", "in_next", "newer_than", "anniversary_in_next"), _POSITIVE),
+    "older_than": _DURATION,
+}
+_COUNTS: dict[str, Schema] = {"between": _pair(_WHOLE), "in": _list(_WHOLE), "not_in": _list(_WHOLE)}
+
+
+def _test(operators: Collection[str]) -> Schema:
+    schema = {**_map((), **{name: _OPERANDS[name] for name in operators}), "minProperties": 1}
+    if "anniversary_in_next" in operators:
+        schema["properties"]["zone"] = _STRING
+        schema["dependentRequired"] = {"zone": ["anniversary_in_next"]}
+    return schema
+
+
+def _where(values: list[Schema], least: int) -> Schema:
+    return {
+        "type": "object",
+        "propertyNames": _PATH,
+        "additionalProperties": {"anyOf": values},
+        "minProperties": least,
+    }
+
+
+def _parts() -> dict[str, Schema]:
+    """What several nodes share."""
+    same_as = _map(("same_as",), same_as={"type": "integer", "minimum": 1, "maximum": MAX_STEPS})
+    return {
+        "names": {"anyOf": [{"type": "string", "minLength": 1}, _list({"type": "string", "minLength": 1})]},
+        "test": _test(OPERATORS),
+        "settled": _test([name for name in OPERATORS if name not in EDGES]),
+        "count": {
+            **_map((), **{name: _COUNTS.get(name, _WHOLE) for name in COUNT_OPERATORS}),
+            "minProperties": 1,
+        },
+        "where": _where([_SCALAR, _ref("test")], 1),
+        "step": {"oneOf": [_step("did"), _step("did_not")]},
+        "where of a step": _where([_SCALAR, _ref("settled"), same_as], 0),
+    }
+
+
+def _step(head: str, *, first: bool = False) -> Schema:
+    within = {} if first else {"within": _POSITIVE}
+    return _map((head,), **{head: _ref("names"), "where": _ref("where of a step")}, **within)
+
+
+#: Key of a window -> its form.
+_WINDOWS: dict[str, Schema] = {
+    "within": {**_POSITIVE, "description": "now − this < t ≤ now"},
+    "between": {
+        **_map(("from", "to"), **{"from": _DURATION, "to": _DURATION}),
+        "description": "now − from < t ≤ now − to",
+    },
+    "since": {**_INSTANT, "description": "since ≤ t"},
+    "until": {**_INSTANT, "description": "t < until"},
+    "calendar": {
+        **_map(("this",), this={"enum": list(CALENDAR_UNITS)}, zone=_STRING),
+        "description": "t is in the current day, week, month or year of the zone",
+    },
+}
+
+
+def _windowed(schema: Schema) -> Schema:
+    """A node that may have one window."""
+    pairs = [pair for pair in combinations(WINDOW_KEYS, 2) if set(pair) != {"since", "until"}]
+    properties = {**schema["properties"], **{key: _WINDOWS[key] for key in WINDOW_KEYS}}
+    return {**schema, "properties": properties, "not": {"anyOf": [{"required": list(p)} for p in pairs]}}
+
+
+def _group(head: str) -> Schema:
+    return _map((head,), **{head: _list(_ref("node"))})
+
+
+def _at_least(head: str) -> Schema:
+    form = _map(("k", "of"), k={"type": "integer", "minimum": 1}, of=_list(_ref("node")))
+    return _map((head,), **{head: form})
+
+
+def _did(head: str) -> Schema:
+    return _windowed(_map((head,), **{head: _ref("names")}, count=_ref("count"), where=_ref("where")))
+
+
+def _did_not(head: str) -> Schema:
+    return _windowed(_map((head,), **{head: _ref("names")}, where=_ref("where")))
+
+
+def _aggregate(head: str) -> Schema:
+    test = _ref("count" if head == "distinct" else "test")
+    keys = {head: _PATH, "of": _ref("names"), "where": _ref("where"), "is": test}
+    return _windowed(_map((head, "of", "is"), **keys))
+
+
+def _occurrence(head: str) -> Schema:
+    age = {**_map((), older_than=_DURATION, newer_than=_POSITIVE), "minProperties": 1}
+    return _map((head, "is"), **{head: _ref("names"), "where": _ref("where"), "is": age})
+
+
+def _trait(head: str) -> Schema:
+    return _map((head, "is"), **{head: _PATH, "is": _ref("test")})
+
+
+def _has_been(head: str) -> Schema:
+    return _map((head, "for"), **{head: _trait("trait"), "for": _DURATION})
+
+
+def _near(head: str) -> Schema:
+    lat, lon = ({"type": "number", "minimum": -limit, "maximum": limit} for limit in (90, 180))
+    form = _map(("lat", "lon", "radius"), lat=lat, lon=lon, radius=_LENGTH)
+    return _map((head,), **{head: form, "within": _POSITIVE})
+
+
+def _bucket(head: str) -> Schema:
+    percent = {"type": "number", "minimum": 0, "maximum": 100}
+    form = _map(("salt", "from", "to"), **{"salt": _STRING, "from": percent, "to": percent})
+    return _map((head,), **{head: form})
+
+
+def _sequence(head: str) -> Schema:
+    steps = {
+        "type": "array",
+        "prefixItems": [_step("did", first=True)],
+        "items": _ref("step"),
+        "minItems": 1,
+        "maxItems": MAX_STEPS,
+    }
+    return _map((head,), **{head: steps}, within=_POSITIVE, strict={"type": "boolean"})
+
+
+_FIGURE = "The figure over a property of the events `of` a name satisfies `is`."
+_AGE = "The age of the first or last such event is older_than or newer_than a duration."
+
+#: Head of a node -> when it is true, and what makes its schema.
+_NODES: dict[str, tuple[str, Callable[[str], Schema]]] = {
+    "all": ("Every child is true.", _group),
+    "any": ("At least one child is true.", _group),
+    "not": ("The child is false.", lambda head: _map((head,), **{head: _ref("node")})),
+    "at_least": ("k or more of the children are true.", _at_least),
+    "did": ("The number of such events satisfies count (without it: at least one).", _did),
+    "did_not": ("There is no such event.", _did_not),
+    **{function: (_FIGURE, _aggregate) for function in AGGREGATES},
+    "first": (_AGE, _occurrence),
+    "last": (_AGE, _occurrence),
+    "trait": ("The customer's trait satisfies `is`.", _trait),
+    "known_for": (
+        "The customer's earliest event is at least this old.",
+        lambda head: _map((head,), **{head: _DURATION}),
+    ),
+    "has_been": ("The trait has satisfied `is` without a break for at least the time in `for`.", _has_been),
+    "near": ("The last known location is inside the circle.", _near),
+    "bucket": ("The customer falls into this share of all, in percent.", _bucket),
+    "sequence": ("Events happened one after another, or did not within a deadline.", _sequence),
+    "in_segment": (
+        "The customer is in that other segment now.",
+        lambda head: _map((head,), **{head: {"type": "string", "pattern": KEY_PATTERN}}),
+    ),
+}
+
+
+def _node(head: str) -> Schema:
+    description, make = _NODES[head]
+    return {"description": description, **make(head)}

@@ -1,0 +1,110 @@
+"""The schema of segment files accepts what the check accepts, and refuses what an editor can see."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from jsonschema import Draft202012Validator
+
+from segops.core.operators import OPERATORS
+from segops.core.rules.check import HEADS
+from segops.core.rules.windows import WINDOW_KEYS
+from segops.schemas import json_schema
+from segops.schemas.segments import _parse
+from tests.core.strategies import rules
+from tests.test_docs import ROOT, examples
+
+VALIDATOR = Draft202012Validator(json_schema.json_schema())
+
+
+def file(when: Any, **more: Any) -> dict[str, Any]:
+    return {"version": 1, "segments": [{"key": "s", "when": when, **more}]}
+
+
+def test_it_is_a_schema_of_its_dialect() -> None:
+    Draft202012Validator.check_schema(json_schema.json_schema())
+
+
+def test_it_has_every_node_operator_and_window() -> None:
+    schema = json_schema.json_schema()["$defs"]
+    assert set(json_schema._NODES) == set(HEADS)
+    assert set(schema["test"]["properties"]) == {*OPERATORS, "zone"}
+    assert set(WINDOW_KEYS) <= set(schema["node.did"]["properties"])
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "segops/demo/segments").glob("*.yaml")), ids=lambda path: path.name
+)
+def test_shipped_segments_pass(path: Path) -> None:
+    VALIDATOR.validate(_parse(path))
+
+
+@pytest.mark.parametrize("block", list(examples()))
+def test_examples_of_the_documentation_pass(block: str, tmp_path: Path) -> None:
+    path = tmp_path / "example.yaml"
+    path.write_text(block, "utf-8")
+    form = _parse(path)
+    VALIDATOR.validate(form if "version" in form else file(form))
+
+
+@given(rules())
+def test_what_the_check_accepts_passes(rule: dict[str, Any]) -> None:
+    VALIDATOR.validate(file(rule))
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"segments": [{"key": "s", "when": {"did": "A"}}]},
+        {"version": 2, "segments": [{"key": "s", "when": {"did": "A"}}]},
+        {"version": 1, "segments": []},
+        {"version": 1, "segments": [{"key": "S!", "when": {"did": "A"}}]},
+        file({"did": "A"}, unknown=1),
+        *map(
+            file,
+            [
+                {},
+                {"dit": "A"},
+                {"did": "A", "did_not": "B"},
+                {"did": "A", "whithin": "1d"},
+                {"did": "A", "within": "0d"},
+                {"did": "A", "within": "1 day"},
+                {"did": "A", "within": "1d", "since": "2026-01-01"},
+                {"did": "A", "count": {"contains": 1}},
+                {"did": "A", "count": {"gte": 1.5}},
+                {"did": "A", "count": 3},
+                {"did": "A", "where": {}},
+                {"did": "A", "where": {"p": {"equals": 1}}},
+                {"did": "A", "calendar": {"this": "decade"}},
+                {"did_not": "A", "count": {"gte": 1}},
+                {"all": []},
+                {"all": [{"did": "A"}, {"any": [{"nope": 1}]}]},
+                {"sum": "p", "of": "A"},
+                {"last": "A", "is": {"gte": 3}},
+                {"trait": "a..b", "is": {"eq": 1}},
+                {"trait": "a", "is": {"between": [1]}},
+                {"trait": "a", "is": {"eq": 1, "zone": "UTC"}},
+                {"near": {"lat": 91, "lon": 0, "radius": "5km"}},
+                {"bucket": {"salt": "s", "from": 0, "to": 101}},
+                {"sequence": [{"did_not": "A", "within": "1h"}]},
+                {"sequence": [{"did": "A"}, {"did": "B", "where": {"p": {"in_next": "1d"}}}]},
+                {"sequence": [{"did": "A"}, {"did": "B", "where": {"p": {"same_as": 0}}}]},
+            ],
+        ),
+    ],
+    ids=str,
+)
+def test_wrong_files_are_refused(form: dict[str, Any]) -> None:
+    assert not VALIDATOR.is_valid(form)
+
+
+def test_the_command_prints_it() -> None:
+    command = [sys.executable, "-X", "utf8", "-c", "from segops.cli import main; main()", "schema"]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True, timeout=60)
+    assert json.loads(done.stdout) == json_schema.json_schema()
