@@ -50,3 +50,17 @@ def test_no_path_at_all_is_a_mistake() -> None:
     done = check()
     assert done.returncode == 2
     assert "Missing argument 'PATH...'" in done.stderr
+
+
+def test_the_cost_of_each_segment_is_a_table(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(GOOD)
+    done = check("--cost", tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    first, _, heading, a, b, every, *_ = done.stdout.splitlines()
+    assert first == "2 segments, 1 features: no mistakes"
+    assert heading.split("  ")[0] == "segment"
+    assert a.split()[:5] == ["a", "1", "1", "0", "0"]
+    assert b.split()[:5] == ["b", "1", "0", "0", "0"]
+    sizes = [int(line.split()[-1].replace(",", "")) for line in (a, b, every)]
+    assert 0 < sizes[1] < sizes[0]
+    assert sizes[2] == sizes[0] + sizes[1]

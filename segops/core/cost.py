@@ -1,0 +1,169 @@
+"""What a segment costs: how much is kept of each profile for it, and what of it moves with time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from segops.core.features import Feature, reducer_of
+from segops.core.operators import Test
+from segops.core.profile import Member
+from segops.core.rules import model
+from segops.core.rules.compile import compile_rule
+from segops.core.segments import SegmentSet
+from segops.core.values import format_instant
+from segops.core.windows import Between, Calendar, Fixed, Window, Within, span
+
+#: How many entries a profile is taken to have where no capacity bounds them.
+TYPICAL_ENTRIES = 32
+_NOW_MS = 1_767_225_600_000
+_MONTH_MS = 30 * 86_400_000
+_TEXT = "typical-value"
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Cost(msgspec.Struct, frozen=True):
+    """The cost of one segment. Of a segment that it refers to nothing is counted again.
+
+    ``shared`` of its ``features`` serve other segments too; ``timed_leaves`` of its ``leaves`` change their
+    verdict by time alone. ``state_bytes`` is an estimate of what a busy profile stores for it: features that
+    are full, or have TYPICAL_ENTRIES entries where nothing bounds them, and the membership.
+    """
+
+    segment_key: str
+    leaves: int
+    features: int
+    shared: int
+    timed_leaves: int
+    state_bytes: int
+
+
+class Costs(msgspec.Struct, frozen=True):
+    """Every segment's cost, in the order of judging; and of all together, shared features once."""
+
+    segments: tuple[Cost, ...]
+    features: int
+    state_bytes: int
+
+
+def costs(segments: SegmentSet) -> Costs:
+    """What these segments cost.
+
+    >>> from segops.core.segments import Definition
+    >>> of_all = costs(SegmentSet([Definition("old", "Old", model.KnownFor(86_400_000))]))
+    >>> of_all.segments[0].timed_leaves, of_all.features
+    (1, 0)
+    """
+    leaves = {d.key: list(_leaves(d.when)) for d in segments.definitions}
+    features = {key: _features(nodes) for key, nodes in leaves.items()}
+    bytes_of = {id: len(typical_state(f)) for found in features.values() for id, f in found.items()}
+    timed: dict[str, int] = {}
+    for definition in segments.definitions:
+        timed[definition.key] = sum(_timed(leaf, timed) for leaf in leaves[definition.key])
+    found = []
+    for key in leaves:
+        others = {id for other, ids in features.items() if other != key for id in ids}
+        own = features[key]
+        size = _membership_bytes(key) + sum(bytes_of[id] for id in own)
+        found.append(Cost(key, len(leaves[key]), len(own), len(own.keys() & others), timed[key], size))
+    total = sum(bytes_of.values()) + sum(map(_membership_bytes, leaves))
+    return Costs(tuple(found), len(bytes_of), total)
+
+
+def _leaves(node: model.Node) -> Iterable[model.Node]:
+    below = model.children(node)
+    if not below:
+        yield node
+    for child in below:
+        yield from _leaves(child)
+
+
+def _features(nodes: Iterable[model.Node]) -> dict[int, Feature]:
+    own = [node for node in nodes if not isinstance(node, model.InSegment)]
+    uses = [use for node in own for use in compile_rule("cost", node, {}).features]
+    return {use.feature.id: use.feature for use in uses}
+
+
+def _membership_bytes(key: str) -> int:
+    return len(_encode({key: Member(_NOW_MS, 1, _TEXT)})) + len(_encode({key: _NOW_MS}))
+
+
+# -- leaves that time changes --------------------------------------------------------------------------
+
+
+def _moves(window: Window, tests: Iterable[Test]) -> bool:
+    return isinstance(window, (Within, Between, Calendar)) or any(test.timed for test in tests)
+
+
+def _conditions(select: model.Selection) -> list[Test]:
+    return [test for _, test in select.where]
+
+
+def _timed(node: model.Node, timed: Mapping[str, int]) -> bool:
+    """Whether a leaf's verdict can change by time alone; ``timed`` has the segments judged before."""
+    if isinstance(node, model.InSegment):
+        return timed[node.key] > 0
+    return _TIMED[type(node)](node)
+
+
+#: Leaf -> whether its verdict can change by time alone.
+_TIMED: dict[type, Callable[[Any], bool]] = {
+    model.Did: lambda node: _moves(node.window, _conditions(node.select)),
+    model.Aggregate: lambda node: _moves(node.window, [node.test, *_conditions(node.select)]),
+    model.Occurrence: lambda _node: True,
+    model.Trait: lambda node: node.test.timed,
+    model.KnownFor: lambda _node: True,
+    model.HasBeen: lambda _node: True,
+    model.Near: lambda node: node.within_ms is not None,
+    model.Bucket: lambda _node: False,
+    model.InOrder: lambda node: node.sequence.within_ms is not None or node.sequence.steps[-1].absent,
+}
+
+
+# -- a typical state -----------------------------------------------------------------------------------
+
+
+def typical_state(feature: Feature) -> bytes:
+    """A feature's identity and its state in a busy profile, encoded as a stored profile has them."""
+    reducer, state, number = reducer_of(feature), None, feature.capacity or TYPICAL_ENTRIES
+    now_ms = _now(feature.window)
+    for index, time_ms in enumerate(_times(feature, number, now_ms)):
+        state = reducer.add(state, time_ms, _value(feature, index), now_ms) or state
+    return _encode({feature.id: state})
+
+
+def _now(window: Window) -> int:
+    """An instant at which the window is open, and not just begun."""
+    if isinstance(window, Calendar):
+        return span(window, _NOW_MS)[0] + 23 * 3_600_000
+    if not isinstance(window, Fixed):
+        return _NOW_MS
+    return window.until_ms - 1 if window.until_ms is not None else max(_NOW_MS, window.since_ms or 0)
+
+
+def _times(feature: Feature, number: int, now_ms: int) -> list[int]:
+    """Event times spread over the window, oldest first."""
+    after, upto = span(feature.window, now_ms)
+    if feature.sequence is not None and feature.sequence.within_ms is not None:
+        after = now_ms - feature.sequence.within_ms
+    after = max(after, upto - _MONTH_MS)
+    return [after + max(1, (upto - after) * index // number) for index in range(1, number + 1)]
+
+
+def _value(feature: Feature, index: int) -> Any:
+    if feature.sequence is not None:
+        return 1 << index % len(feature.sequence.steps), (_TEXT,) * len(feature.sequence.paths)
+    value = _plain(feature.kind, index)
+    if isinstance(feature.window, Between) or feature.timed_where:
+        return value, (format_instant(_NOW_MS),) * len(feature.timed_where)
+    return value
+
+
+def _plain(kind: str, index: int) -> Any:
+    if kind in ("count", "first", "last"):
+        return None
+    # Falling for max and rising for min: then all of them are kept.
+    figures = {"sum": 49.9, "max": 999.9 - index, "min": 99.9 + index}
+    return figures.get(kind, f"{_TEXT}-{index}")

@@ -1,0 +1,91 @@
+"""The cost of segments: what is counted is what is kept, and what never moves with time never does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+
+from segops.core.cost import TYPICAL_ENTRIES, Cost, costs, typical_state
+from segops.core.engine import Engine
+from segops.core.features import CAPACITIES
+from segops.core.features.states import State
+from segops.core.segments import SegmentSet
+
+from .kit import segments
+from .strategies import streams
+from .test_equivalence import segment_sets
+
+
+def cost(rule: dict[str, Any], **others: dict[str, Any]) -> Cost:
+    found = costs(segments(rule=rule, **others)).segments
+    return next(each for each in found if each.segment_key == "rule")
+
+
+@settings(max_examples=60)
+@given(segment_sets(), streams())
+def test_features_are_those_kept_and_only_timed_segments_flip(
+    known: SegmentSet, steps: list[tuple[str, Any]]
+) -> None:
+    found = costs(known)
+    assert found.features == len(known.feature_ids)
+    still = {each.segment_key for each in found.segments if not each.timed_leaves}
+    engine = Engine(known)
+    profile = engine.new_profile("user_id:u1")
+    for kind, arg in steps:
+        if kind == "event":
+            engine.on_event(profile, arg, clock_ms=arg.time_ms)
+            assert not still & profile.flips.keys()
+
+
+def test_what_two_segments_read_is_shared_and_counted_once_in_all() -> None:
+    view = {"did": "A", "count": {"gte": 3}, "within": "1h"}
+    found = costs(segments(a={"all": [view, {"did": "B"}]}, b={"any": [view, {"in_segment": "a"}]}))
+    a, b = found.segments
+    assert (a.leaves, a.features, a.shared, a.timed_leaves) == (2, 2, 1, 1)
+    assert (b.leaves, b.features, b.shared, b.timed_leaves) == (2, 1, 1, 2)
+    assert found.features == 2
+    assert found.state_bytes < a.state_bytes + b.state_bytes
+
+
+@pytest.mark.parametrize(
+    ("rule", "timed"),
+    [
+        ({"did": "A"}, 0),
+        ({"did": "A", "since": "2026-01-01"}, 0),
+        ({"did": "A", "within": "1h"}, 1),
+        ({"did": "A", "calendar": {"this": "day"}}, 1),
+        ({"did": "A", "where": {"p": {"in_next": "1d"}}}, 1),
+        ({"latest": "p", "of": "A", "is": {"in_last": "1d"}}, 1),
+        ({"trait": "p", "is": {"eq": 1}}, 0),
+        ({"trait": "p", "is": {"older_than": "1d"}}, 1),
+        ({"near": {"lat": 1, "lon": 1, "radius": "1km"}}, 0),
+        ({"bucket": {"salt": "s", "from": 0, "to": 5}}, 0),
+        ({"sequence": [{"did": "A"}, {"did": "B"}]}, 0),
+        ({"sequence": [{"did": "A"}, {"did_not": "B", "within": "1h"}]}, 1),
+        ({"not": {"in_segment": "other"}}, 1),
+    ],
+    ids=str,
+)
+def test_leaves_that_time_moves_are_counted(rule: dict[str, Any], timed: int) -> None:
+    assert cost(rule, other={"known_for": "1d"}).timed_leaves == timed
+
+
+def test_bytes_rise_with_what_a_profile_keeps() -> None:
+    sizes = [cost({"did": "A", "count": {"gte": k}, "within": "48h"}).state_bytes for k in CAPACITIES]
+    assert sizes == sorted(set(sizes))
+    once, many = cost({"did": "A"}), cost({"sum": "p", "of": "A", "is": {"gte": 1}, "within": "1h"})
+    assert once.state_bytes < 100 < many.state_bytes
+
+
+@settings(max_examples=60)
+@given(segment_sets())
+def test_every_typical_state_is_one_that_can_be_stored(known: SegmentSet) -> None:
+    for segment in known.segments:
+        for use in segment.rule.features:
+            data = typical_state(use.feature)
+            (state,) = msgspec.msgpack.decode(data, type=dict[int, State]).values()
+            kept = getattr(state, "times", None) or getattr(state, "entries", None) or [state]
+            assert 1 <= len(kept) <= max(TYPICAL_ENTRIES, use.feature.capacity or 1)
