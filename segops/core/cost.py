@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -118,6 +119,7 @@ _TIMED: dict[type, Callable[[Any], bool]] = {
     model.HasBeen: lambda _node: True,
     model.Near: lambda node: node.within_ms is not None,
     model.Bucket: lambda _node: False,
+    model.RfmIs: lambda _node: True,
     model.InOrder: lambda node: node.sequence.within_ms is not None or node.sequence.steps[-1].absent,
 }
 
@@ -148,6 +150,8 @@ def _times(feature: Feature, number: int, now_ms: int) -> list[int]:
     after, upto = span(feature.window, now_ms)
     if feature.sequence is not None and feature.sequence.within_ms is not None:
         after = now_ms - feature.sequence.within_ms
+    if feature.purchases is not None:
+        after = now_ms - feature.purchases.period_ms
     after = max(after, upto - _MONTH_MS)
     return [after + max(1, (upto - after) * index // number) for index in range(1, number + 1)]
 
@@ -155,6 +159,8 @@ def _times(feature: Feature, number: int, now_ms: int) -> list[int]:
 def _value(feature: Feature, index: int) -> Any:
     if feature.sequence is not None:
         return 1 << index % len(feature.sequence.steps), (_TEXT,) * len(feature.sequence.paths)
+    if feature.purchases is not None:
+        return False, f"{_TEXT}-{index}", Decimal("49.9")
     value = _plain(feature.kind, index)
     if isinstance(feature.window, Between) or feature.timed_where:
         return value, (format_instant(_NOW_MS),) * len(feature.timed_where)

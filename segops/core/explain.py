@@ -183,6 +183,7 @@ _LEAVES: dict[type, Callable[[Any], leaves.Leaf]] = {
     model.Aggregate: leaves.aggregate,
     model.Occurrence: leaves.occurrence,
     model.InOrder: leaves.in_order,
+    model.RfmIs: leaves.rfm_is,
 }
 
 
@@ -222,6 +223,14 @@ def _distance(node: model.Near, view: _View) -> int | None:
     return None if place is None else round(distance_m(place, (node.lat, node.lon)))
 
 
+def _digits(node: model.RfmIs, view: _View) -> str | None:
+    digits = node.rfm.digits(_state(node, view), view.now_ms)
+    if digits is None:
+        return None
+    tier = node.rfm.tier(digits)
+    return f"{tier or 'no tier'} ({digits.recency}, {digits.frequency}, {digits.monetary})"
+
+
 #: Node -> the value that its threshold is held against.
 _VALUES: dict[type, Callable[[Any, _View], Any]] = {
     model.Did: _count,
@@ -231,6 +240,7 @@ _VALUES: dict[type, Callable[[Any, _View], Any]] = {
     model.KnownFor: lambda _node, view: _instant(view.profile.first_ms),
     model.HasBeen: _held_since,
     model.Near: _distance,
+    model.RfmIs: _digits,
     model.Bucket: lambda node, view: share_of(node.salt, view.profile.id) / 100,
 }
 

@@ -14,6 +14,7 @@ from segops.core.geo import UNIT_M
 from segops.core.operators import EDGES, OPERATORS
 from segops.core.rules.check import AGGREGATES, HEADS
 from segops.core.rules.conditions import COUNT_OPERATORS
+from segops.core.rules.rfm import DIGITS, MAX_EDGES
 from segops.core.rules.sequences import MAX_STEPS
 from segops.core.rules.windows import WINDOW_KEYS
 from segops.core.values import UNIT_MS
@@ -34,6 +35,7 @@ def json_schema() -> Schema:
     """
     file, segment = FileForm.model_json_schema(), SegmentForm.model_json_schema()
     file["properties"]["segments"]["items"] = _ref("segment")
+    file["properties"]["rfm"] = _rfm_block()
     segment["properties"]["when"] = _ref("node")
     nodes = {f"node.{head}": _node(head) for head in HEADS}
     any_node = {"type": "object", "oneOf": [_ref(name) for name in nodes]}
@@ -207,6 +209,40 @@ def _bucket(head: str) -> Schema:
     return _map((head,), **{head: form})
 
 
+def _rfm(head: str) -> Schema:
+    digit: Schema = {"anyOf": [_WHOLE, _ref("count")]}
+    digits = {
+        "type": "object",
+        "properties": dict.fromkeys(DIGITS, digit),
+        "additionalProperties": False,
+        "minProperties": 1,
+    }
+    return _map((head,), **{head: {"anyOf": [_STRING, _list(_STRING), digits]}})
+
+
+def _rfm_block() -> Schema:
+    """The ``rfm`` block of a file."""
+
+    def edges(items: Schema) -> Schema:
+        return {**_list(items), "maxItems": MAX_EDGES}
+
+    pair = {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 2, "maxItems": 2}
+    cells = _map(("recency", "frequency"), recency=pair, frequency=pair)
+    return {
+        "description": "How RFM is computed; what is left out is as in the defaults.",
+        **_map(
+            (),
+            period=_POSITIVE,
+            currency={"type": "string", "pattern": "^[A-Z]{3}$"},
+            recency=edges(_POSITIVE),
+            frequency=edges({"type": "integer", "minimum": 0}),
+            monetary=edges({"type": "number"}),
+            tiers={"type": "object", "additionalProperties": cells, "minProperties": 1},
+        ),
+        "minProperties": 1,
+    }
+
+
 def _sequence(head: str) -> Schema:
     steps = {
         "type": "array",
@@ -240,6 +276,7 @@ _NODES: dict[str, tuple[str, Callable[[str], Schema]]] = {
     "has_been": ("The trait has satisfied `is` without a break for at least the time in `for`.", _has_been),
     "near": ("The last known location is inside the circle.", _near),
     "bucket": ("The customer falls into this share of all, in percent.", _bucket),
+    "rfm": ("The RFM tier is one of these, or the digits satisfy tests.", _rfm),
     "sequence": ("Events happened one after another, or did not within a deadline.", _sequence),
     "in_segment": (
         "The customer is in that other segment now.",

@@ -160,6 +160,12 @@ def _in_order(node: model.InOrder) -> tuple[str, ...]:
     return head, within, "→ ".join(f"{_step(step)} " for step in sequence.steps).rstrip()
 
 
+def _digits(node: model.RfmIs) -> str:
+    if node.tiers:
+        return " or ".join(node.tiers)
+    return " and ".join(f"{name} {test_text(test)}" for name, test in node.tests)
+
+
 #: Node -> the parts of its label; empty ones are left out.
 _LABELS: dict[type, Callable[[Any], tuple[str, ...]]] = {
     model.All: lambda _node: ("all of",),
@@ -178,6 +184,7 @@ _LABELS: dict[type, Callable[[Any], tuple[str, ...]]] = {
     model.Near: _near,
     model.Bucket: lambda node: (f"bucket {node.salt!r}", _percent(node)),
     model.InOrder: _in_order,
+    model.RfmIs: lambda node: ("rfm", _digits(node)),
     model.KnownFor: lambda node: (f"known for {format_duration(node.length_ms)}",),
     model.InSegment: lambda node: (f"in segment {node.key}",),
 }
@@ -194,5 +201,6 @@ _THRESHOLDS: dict[type, Callable[[Any], str]] = {
     model.HasBeen: lambda node: f"since {format_duration(node.length_ms)} or more",
     model.Near: lambda node: f"≤ {node.radius_m:g}",
     model.Bucket: _percent,
+    model.RfmIs: _digits,
     model.KnownFor: lambda node: f"older than {format_duration(node.length_ms)}",
 }

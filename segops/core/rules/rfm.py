@@ -16,7 +16,7 @@ from segops.core.values import exact, kind, parse_duration
 
 DIGITS = ("recency", "frequency", "monetary")
 KEYS = ("period", "currency", *DIGITS, "tiers")
-_MAX_EDGES = 9
+MAX_EDGES = 9
 
 
 def check_rfm(reporter: Reporter, raw: Any, path: str) -> Rfm:
@@ -51,8 +51,8 @@ def check_rfm(reporter: Reporter, raw: Any, path: str) -> Rfm:
 
 
 def _edges(raw: Any, check: Callable[[Any], Any]) -> tuple[Any, ...]:
-    if not isinstance(raw, list) or not 1 <= len(raw) <= _MAX_EDGES:
-        raise ValueError(f"a list of 1 to {_MAX_EDGES} rising edges is wanted")
+    if not isinstance(raw, list) or not 1 <= len(raw) <= MAX_EDGES:
+        raise ValueError(f"a list of 1 to {MAX_EDGES} rising edges is wanted")
     edges = tuple(check(edge) for edge in raw)
     if any(a >= b for a, b in pairwise(edges)):
         raise ValueError("each edge is above the one before")
