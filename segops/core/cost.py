@@ -120,6 +120,7 @@ _TIMED: dict[type, Callable[[Any], bool]] = {
     model.Near: lambda node: node.within_ms is not None,
     model.Bucket: lambda _node: False,
     model.RfmIs: lambda _node: True,
+    model.ScoreIs: lambda _node: True,
     model.InOrder: lambda node: node.sequence.within_ms is not None or node.sequence.steps[-1].absent,
 }
 

@@ -17,7 +17,7 @@ from segops.core.events import Change, Event, change_id
 from segops.core.features import UNREADABLE
 from segops.core.index import Kept
 from segops.core.profile import Member, Profile
-from segops.core.rules.leaves import FIRST, LOCATION
+from segops.core.rules.leaves import FIRST, LATEST, LOCATION
 from segops.core.segments import Segment, SegmentSet
 from segops.core.values import lookup
 
@@ -142,7 +142,9 @@ class Engine:
         if profile.first_ms is None or time_ms < profile.first_ms:
             profile.first_ms = time_ms
             touched |= self.segments.by_part[FIRST]
-        profile.latest_ms = max(time_ms, profile.latest_ms)
+        if time_ms > profile.latest_ms:
+            profile.latest_ms = time_ms
+            touched |= self.segments.by_part[LATEST]
         return touched
 
     @staticmethod

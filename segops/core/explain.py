@@ -18,6 +18,7 @@ from segops.core.profile import Profile
 from segops.core.rules import leaves, model
 from segops.core.rules.compile import Rule, compile_rule
 from segops.core.rules.labels import label, threshold
+from segops.core.scores import SCORERS
 from segops.core.segments import Definition, SegmentSet
 from segops.core.values import format_instant, lookup, share_of
 from segops.core.windows import Within
@@ -241,6 +242,7 @@ _VALUES: dict[type, Callable[[Any, _View], Any]] = {
     model.HasBeen: _held_since,
     model.Near: _distance,
     model.RfmIs: _digits,
+    model.ScoreIs: lambda node, view: SCORERS[node.name].value(view.profile, view.now_ms),
     model.Bucket: lambda node, view: share_of(node.salt, view.profile.id) / 100,
 }
 

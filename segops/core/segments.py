@@ -12,7 +12,7 @@ from segops.core.errors import DefinitionError, Issue
 from segops.core.index import histories, prepare, watches
 from segops.core.profile import Profile
 from segops.core.rules.compile import Rule, compile_rule
-from segops.core.rules.leaves import FIRST, LOCATION
+from segops.core.rules.leaves import FIRST, LATEST, LOCATION
 from segops.core.rules.model import InSegment, Node, RfmIs, children, identity
 
 
@@ -77,7 +77,7 @@ class SegmentSet:
         self.by_trait = _by_trait(self.segments)
         self.by_part = {
             part: frozenset(s.index for s in self.segments if part in s.rule.reads)
-            for part in (FIRST, LOCATION)
+            for part in (FIRST, LATEST, LOCATION)
         }
         self.histories = histories(kept)
         # A profile of which nothing is known yet: who is a member does not depend on the instant.

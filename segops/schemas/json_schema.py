@@ -17,6 +17,7 @@ from segops.core.rules.conditions import COUNT_OPERATORS
 from segops.core.rules.rfm import DIGITS, MAX_EDGES
 from segops.core.rules.sequences import MAX_STEPS
 from segops.core.rules.windows import WINDOW_KEYS
+from segops.core.scores import SCORERS
 from segops.core.values import UNIT_MS
 from segops.core.windows import CALENDAR_UNITS
 from segops.schemas.segments import KEY_PATTERN, FileForm, SegmentForm
@@ -276,6 +277,10 @@ _NODES: dict[str, tuple[str, Callable[[str], Schema]]] = {
     "has_been": ("The trait has satisfied `is` without a break for at least the time in `for`.", _has_been),
     "near": ("The last known location is inside the circle.", _near),
     "bucket": ("The customer falls into this share of all, in percent.", _bucket),
+    "score": (
+        "The named score satisfies `is`.",
+        lambda head: _map((head, "is"), **{head: {"enum": list(SCORERS)}, "is": _ref("test")}),
+    ),
     "rfm": ("The RFM tier is one of these, or the digits satisfy tests.", _rfm),
     "sequence": ("Events happened one after another, or did not within a deadline.", _sequence),
     "in_segment": (

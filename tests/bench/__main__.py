@@ -32,6 +32,7 @@ def main() -> None:
         f"{options.events} events of {size:.0f} bytes, {options.profiles} profiles, 10 segments\n"
     )
     _show(core.measure(made))
+    _show(core.many_segments(made))
     if options.core_only:
         return
     with (

@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable
 
 from segops.core.engine import Engine
+from segops.core.events import Event
 from segops.core.profile import Profile
+from segops.core.segments import SegmentSet
 from segops.schemas.events import decode, route
 from segops.schemas.state import decode_profile, encode_profile
 
-from .workload import segments
+from .workload import generated, segments
 
 WALL_MS = 2_000_000_000_000
 
@@ -61,6 +63,37 @@ def _measure(values: list[bytes]) -> dict[str, float]:
         "state: encode, profiles per CPU second": len(stored) / encoding,
         "state: decode, profiles per CPU second": len(stored) / reading,
     }
+
+
+def many_segments(events: list[tuple[str, bytes]]) -> dict[str, float]:
+    """An event with 1,000 segments against 10, when it concerns at most ten: medians of five turns."""
+    decoded = []
+    for user, value in events[:60_000]:
+        routed = route(value, now_ms=WALL_MS, default_time_ms=0)
+        decoded.append((user, decode(value, time_ms=routed.time_ms, default_id="-")))
+    sets = {10: generated(10), 1_000: generated(1_000)}
+    turns: dict[int, list[float]] = {10: [], 1_000: []}
+    for _ in range(5):
+        for count, segments_of in sets.items():
+            turns[count].append(_judging(segments_of, decoded))
+    few, many = (sorted(turns[count])[2] for count in sets)
+    return {
+        "core: judge with 10 generated segments, events per CPU second": len(decoded) / few,
+        "core: judge with 1,000, an event concerns at most 10": len(decoded) / many,
+        "core: cost with 1,000 against 10": many / few,
+    }
+
+
+def _judging(segments_of: SegmentSet, decoded: list[tuple[str, Event]]) -> float:
+    engine = Engine(segments_of)
+    profiles: dict[str, Profile] = {}
+
+    def run() -> None:
+        for user, event in decoded:
+            profile = profiles.get(user) or profiles.setdefault(user, engine.new_profile(user))
+            engine.on_event(profile, event, clock_ms=0)
+
+    return _cpu_seconds(run)
 
 
 def _cpu_seconds(work: Callable[[], object]) -> float:

@@ -121,3 +121,21 @@ def _event(rng: random.Random, name: str, user: str, number: int) -> dict[str, A
         event["properties"]["order_id"] = f"o{number}"
         event["properties"]["revenue"] = rng.randrange(1000, 30_000) / 100
     return event
+
+
+def generated(count: int) -> SegmentSet:
+    """``count`` segments over 50 event names; an event of the workload concerns at most ten of them."""
+    names = ("Product Viewed", *(f"Event {number}" for number in range(49)))
+    definitions = []
+    for number in range(count):
+        name = names[0] if number < 10 else names[1 + number % 49]
+        form = {
+            "all": [
+                {"did": name, "count": {"gte": 1 + number % 5}, "within": f"{1 + number % 7}d"},
+                {"did_not": "Never Seen", "within": "48h"},
+            ]
+        }
+        node = Checker("bench").check(form, "generated")
+        assert node is not None
+        definitions.append(Definition(f"g{number}", f"g{number}", node, written=form))
+    return SegmentSet(definitions)

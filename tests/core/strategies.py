@@ -197,10 +197,13 @@ rfms = st.one_of(
 )
 
 
+scores = value_tests.map(lambda test: {"score": "recency_days", "is": test})
+
+
 def leaves(keys: tuple[str, ...]) -> st.SearchStrategy[dict[str, Any]]:
     """One leaf; ``keys`` are the segments it may refer to."""
     every = [dids, dids, did_nots, aggregates(), aggregates(), occurrences(), trait_leaves, known_fors]
-    every += [has_beens(), places(), buckets, sequences(), sequences(), rfms]
+    every += [has_beens(), places(), buckets, sequences(), sequences(), rfms, scores]
     if keys:
         every.append(st.sampled_from(keys).map(lambda key: {"in_segment": key}))
     return st.one_of(every)

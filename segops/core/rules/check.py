@@ -13,6 +13,7 @@ from segops.core.rules.conditions import COUNT_OPERATORS, Refused, check_test, t
 from segops.core.rules.rfm import check_digits, check_tiers
 from segops.core.rules.sequences import check_sequence
 from segops.core.rules.windows import WINDOW_KEYS, check_window
+from segops.core.scores import SCORERS
 from segops.core.scoring import Rfm
 from segops.core.values import exact, kind, parse_duration
 from segops.core.windows import Within
@@ -328,6 +329,15 @@ def _rfm(checker: Checker, raw: Form, path: str) -> model.Node | None:
     return None if tiers is None else model.RfmIs(checker.rfm, tiers)
 
 
+def _score(checker: Checker, raw: Form, path: str) -> model.Node | None:
+    checker.keys(raw, path, "score", "is")
+    test = checker.attempt(f"{path}.is", check_test, raw.get("is"))
+    if raw["score"] not in SCORERS:
+        checker.refuse(f"{path}.score", f"there is no score {raw['score']!r}; here: {', '.join(SCORERS)}")
+        return None
+    return None if test is None else model.ScoreIs(raw["score"], test)
+
+
 #: Head key -> what checks the node. Exactly one of these makes a node.
 HEADS: dict[str, Callable[[Checker, Form, str], model.Node | None]] = {
     "all": _all,
@@ -346,5 +356,6 @@ HEADS: dict[str, Callable[[Checker, Form, str], model.Node | None]] = {
     "bucket": _bucket,
     "sequence": _sequence,
     "rfm": _rfm,
+    "score": _score,
     "in_segment": _in_segment,
 }

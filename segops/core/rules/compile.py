@@ -231,4 +231,5 @@ _EMITTERS: dict[type, Callable[[_Emitter, Any], ast.expr]] = {
     model.Bucket: _leaf(leaves.bucket),
     model.InOrder: _leaf(leaves.in_order),
     model.RfmIs: _leaf(leaves.rfm_is),
+    model.ScoreIs: _leaf(leaves.score_is),
 }

@@ -185,6 +185,7 @@ _LABELS: dict[type, Callable[[Any], tuple[str, ...]]] = {
     model.Bucket: lambda node: (f"bucket {node.salt!r}", _percent(node)),
     model.InOrder: _in_order,
     model.RfmIs: lambda node: ("rfm", _digits(node)),
+    model.ScoreIs: lambda node: ("score", node.name, test_text(node.test)),
     model.KnownFor: lambda node: (f"known for {format_duration(node.length_ms)}",),
     model.InSegment: lambda node: (f"in segment {node.key}",),
 }
@@ -202,5 +203,6 @@ _THRESHOLDS: dict[type, Callable[[Any], str]] = {
     model.Near: lambda node: f"≤ {node.radius_m:g}",
     model.Bucket: _percent,
     model.RfmIs: _digits,
+    model.ScoreIs: lambda node: test_text(node.test),
     model.KnownFor: lambda node: f"older than {format_duration(node.length_ms)}",
 }

@@ -26,8 +26,10 @@ from segops.core.rules.model import (
     Near,
     Occurrence,
     RfmIs,
+    ScoreIs,
     Trait,
 )
+from segops.core.scores import SCORERS, Scorer
 from segops.core.values import exact, kind, lookup, share_of
 from segops.core.windows import ALWAYS, Within
 
@@ -44,7 +46,7 @@ class Leaf(msgspec.Struct, frozen=True):
     #: How many entries of a counting feature there must be before one more can matter to the leaf.
     least: int = 0
     traits: tuple[str, ...] = ()
-    #: Parts of the profile that it reads: FIRST (its earliest event, and that it exists), LOCATION.
+    #: Parts of the profile that it reads: FIRST (its earliest event, and that it exists), LATEST, LOCATION.
     reads: tuple[str, ...] = ()
     segment: str | None = None
     #: For a count within a length: that length and the test, which the compiler writes out in place.
@@ -54,6 +56,7 @@ class Leaf(msgspec.Struct, frozen=True):
 
 FIRST = "first"
 LOCATION = "location"
+LATEST = "latest"
 
 
 def never(_profile: Profile, _now_ms: int) -> int | None:
@@ -353,6 +356,20 @@ def rfm_is(node: RfmIs) -> Leaf:
         return min((e for e in edges if e is not None), default=None)
 
     return Leaf(holds, edge, feature)
+
+
+def score_is(node: ScoreIs) -> Leaf:
+    """A named score."""
+    scorer: Scorer = SCORERS[node.name]
+    test = node.test
+
+    def holds(profile: Profile, now_ms: int) -> bool:
+        return test.holds(scorer.value(profile, now_ms), now_ms)
+
+    def edge(profile: Profile, now_ms: int) -> int | None:
+        return scorer.next_edge(profile, test, now_ms)
+
+    return Leaf(holds, edge, reads=(FIRST, LATEST))
 
 
 def bucket(node: Bucket) -> Leaf:

@@ -135,6 +135,13 @@ class RfmIs(msgspec.Struct, frozen=True, tag="rfm"):
         return all(test.holds(getattr(digits, name), now_ms) for name, test in self.tests)
 
 
+class ScoreIs(msgspec.Struct, frozen=True, tag="score"):
+    """The score ``name`` satisfies ``test``."""
+
+    name: str
+    test: Test
+
+
 class InSegment(msgspec.Struct, frozen=True, tag="in_segment"):
     """The profile is a member of ``key`` now."""
 
@@ -155,6 +162,7 @@ Node = (
     | Bucket
     | InOrder
     | RfmIs
+    | ScoreIs
     | KnownFor
     | InSegment
 )

@@ -16,8 +16,10 @@ from segops.core.features.orders import ORDER_NAME, REFUND_NAME, Bought, order_v
 from segops.core.features.sequence import Sequence
 from segops.core.geo import distance_m
 from segops.core.operators import Anniversary, Test, next_anniversary
+from segops.core.profile import Profile
 from segops.core.rules import model
 from segops.core.rules.leaves import exact_test
+from segops.core.scores import SCORERS
 from segops.core.values import MAX_MS, distinct_key, equal, exact, kind, lookup, parse_instant, share_of
 from segops.core.windows import Between, Calendar, Fixed, Window, Within, period
 
@@ -208,6 +210,12 @@ def _rfm_is(node: model.RfmIs, history: History, now_ms: int, _member: Member) -
     return node.holds(Bought(last_ms, len(alive), Decimal(net.numerator) / Decimal(net.denominator)), now_ms)
 
 
+def _score_is(node: model.ScoreIs, history: History, now_ms: int, _member: Member) -> bool:
+    times = [event.time_ms for event in history.events]
+    profile = Profile("", first_ms=min(times), latest_ms=max(times)) if times else Profile("")
+    return node.test.holds(SCORERS[node.name].value(profile, now_ms), now_ms)
+
+
 def _did(node: model.Did, history: History, now_ms: int, _member: Member) -> bool:
     return node.count.holds(len(_in_window(node.select, node.window, history, now_ms)), now_ms)
 
@@ -260,6 +268,7 @@ _NODES: dict[type, Callable[[Any, History, int, Member], bool]] = {
     model.Bucket: _bucket,
     model.InOrder: _in_order,
     model.RfmIs: _rfm_is,
+    model.ScoreIs: _score_is,
 }
 
 

@@ -1,0 +1,57 @@
+"""Scores: tested like any number, and right at the instant at which time moves them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from segops.core.rules.check import Checker
+
+from .kit import MONDAY, Customer, Edge
+
+T = MONDAY
+DAY = 86_400_000
+
+
+def test_recency_rises_at_whole_days_and_falls_with_an_event() -> None:
+    customer = Customer(quiet={"score": "recency_days", "is": {"gte": 3}})
+    customer.did("page", T)
+    assert customer.profile.due_ms == T + 3 * DAY
+    assert customer.wait(T + 3 * DAY - 1) == []
+    assert customer.wait(T + 3 * DAY) == [Edge("entered", "quiet", T + 3 * DAY)]
+    assert customer.did("page", T + 4 * DAY) == [Edge("exited", "quiet", T + 4 * DAY)]
+
+
+def test_a_late_event_does_not_make_anyone_younger() -> None:
+    customer = Customer(quiet={"score": "recency_days", "is": {"gte": 3}})
+    customer.did("page", T)
+    customer.wait(T + 3 * DAY)
+    assert customer.did("page", T - DAY) == []
+    assert customer.member_of == {"quiet"}
+
+
+@pytest.mark.parametrize(
+    ("test", "days"),
+    [
+        ({"eq": 2}, [("entered", 2), ("exited", 3)]),
+        ({"between": [1, 2.5]}, [("entered", 1), ("exited", 3)]),
+        ({"gt": 1.5}, [("entered", 2)]),
+        ({"in": [1, 4]}, [("entered", 1), ("exited", 2), ("entered", 4), ("exited", 5)]),
+        ({"exists": False}, []),
+        ({"eq": "2"}, []),
+    ],
+)
+def test_every_operator_on_numbers_flips_at_the_day(
+    test: dict[str, Any], days: list[tuple[str, int]]
+) -> None:
+    customer = Customer(rule={"score": "recency_days", "is": test})
+    customer.did("page", T)
+    found = [(edge.action, edge.occurred_at) for edge in customer.wait(T + 30 * DAY)]
+    assert found == [(action, T + day * DAY) for action, day in days]
+
+
+def test_an_unknown_score_is_refused() -> None:
+    checker = Checker("f")
+    assert checker.check({"score": "churn", "is": {"gte": 0.75}}, "when") is None
+    assert str(checker.issues[0]) == "f: when.score: there is no score 'churn'; here: recency_days"
