@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -204,6 +205,13 @@ class Stack:
             return error.code, error.read().decode()
         except OSError:
             return 0, ""
+
+    def owned(self, number: int = 0) -> set[str]:
+        """The partitions that worker ``number`` has taken; none while it is not ready."""
+        if self.get("/readyz", number)[0] != 200:
+            return set()
+        clocks = r'segops_partition_clock_seconds\{partition="(\d+)"\}'
+        return set(re.findall(clocks, self.get("/metrics", number)[1]))
 
     def send(self, sent: Iterable[Sent], *, final_ms: int | None = None) -> None:
         """Write raw events, then the tick that moves everyone on."""

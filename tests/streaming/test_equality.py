@@ -64,6 +64,11 @@ def _replayed(segments: SegmentSet, sent: list[Sent]) -> dict[str, dict[str, Any
     return {change.change_id: comparable(encode_change(change, 0)) for change in changes}
 
 
+def _shared(stack: Stack) -> bool:
+    first, second = stack.owned(0), stack.owned(1)
+    return bool(first and second) and len(first) + len(second) == PARTITIONS
+
+
 @pytest.mark.broker
 @settings(
     max_examples=4,
@@ -89,10 +94,10 @@ def test_two_workers_publish_what_replay_computes(
         stack.publish(_segment_file(forms))
         for worker in (0, 1):
             stack.start(number=worker)
+        # Both at work before there is any: else the first could do it all before the second has joined.
+        wait_until(lambda: _shared(stack), "both own partitions", stack.diagnosis)
         sent = _sent(people)
         stack.send(sent, final_ms=UNTIL_MS)
-        for worker in (0, 1):
-            wait_until(lambda worker=worker: stack.get("/readyz", worker)[0] == 200, "ready", stack.diagnosis)
         stack.wait_for_changes(_replayed(SegmentSet(stack.definitions), sent))
     finally:
         stack.stop()
