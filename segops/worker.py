@@ -28,7 +28,7 @@ from typing import Final, NoReturn
 import uvloop
 from prometheus_client import CollectorRegistry
 
-from segops.config import Settings
+from segops.config import Settings, unknown_variables
 from segops.core.engine import Engine
 from segops.core.errors import SegopsError, UserError
 from segops.core.segments import Definition, SegmentSet
@@ -76,6 +76,8 @@ def run(settings: Settings) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for name in ("faust", "mode", "aiokafka"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    for line in unknown_variables():
+        log.warning(line)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(settings))
 

@@ -121,10 +121,10 @@ def test_two_workers_share_the_partitions(stack: Stack) -> None:
     wait_until(lambda: stack.get("/readyz", 0)[0] == 200, "first ready", stack.diagnosis)
     stack.send(sent[:1_000])
     stack.start(number=1)
-    wait_until(lambda: len(_owned(stack, 0)) + len(_owned(stack, 1)) == 3 and _owned(stack, 1), "shared")
+    wait_until(lambda: len(stack.owned(0)) + len(stack.owned(1)) == 3 and stack.owned(1), "shared")
     stack.send(sent[1_000:], final_ms=FINAL_MS)
     stack.wait_for_changes(oracle(sent, stack.definitions, FINAL_MS))
-    assert _owned(stack, 0) | _owned(stack, 1) == {"0", "1", "2"}
+    assert stack.owned(0) | stack.owned(1) == {"0", "1", "2"}
 
 
 def test_rebalances_under_load_lose_nothing(stack: Stack) -> None:
@@ -141,14 +141,6 @@ def test_rebalances_under_load_lose_nothing(stack: Stack) -> None:
     stack.start(number=1)
     stack.send([], final_ms=FINAL_MS)
     stack.wait_for_changes(oracle(sent, stack.definitions, FINAL_MS))
-
-
-def _owned(stack: Stack, number: int) -> set[str]:
-    if stack.get("/readyz", number)[0] != 200:
-        return set()
-    return set(
-        re.findall(r'segops_partition_clock_seconds\{partition="(\d+)"\}', stack.get("/metrics", number)[1])
-    )
 
 
 def test_a_process_that_is_killed_is_started_again(stack: Stack) -> None:
@@ -181,6 +173,14 @@ def test_a_wrong_partition_count_is_refused_in_words(stack: Stack) -> None:
     stack.partitions = 4
     assert stack.start().wait(60) == 2
     assert "has 3 partition(s), expected 4" in (stack.folder / "worker-0.log").read_text()
+
+
+def test_a_misspelt_setting_is_named_with_the_nearest_one(stack: Stack) -> None:
+    stack.bootstrap_servers = "127.0.0.1:1"
+    stack.environment = {"SEGOPS_PARTITION": "3"}
+    assert stack.start().wait(60) == 2
+    said = (stack.folder / "worker-0.log").read_text()
+    assert "SEGOPS_PARTITION is no setting; did you mean SEGOPS_PARTITIONS?" in said
 
 
 def test_a_worker_without_a_broker_says_so_and_ends(stack: Stack) -> None:
