@@ -37,7 +37,10 @@ def test_state_topic_holds_the_latest_change_in_the_profile_s_partition(stack: S
     stack.wait_for_changes(expected)
     changes = stack.read(stack.settings.topics.membership_changes)
     partitions = {record.key: record.partition for record in changes}
-    states = stack.read(stack.settings.topics.membership_state)
+    # The two topics take batches of their own: that one is complete says nothing of the other.
+    state_topic = stack.settings.topics.membership_state
+    wait_until(lambda: len(stack.read(state_topic)) >= len(changes), "as many states", stack.diagnosis)
+    states = stack.read(state_topic)
     assert len(states) == len(changes)
     for record in states:
         change = json.loads(record.value)
