@@ -117,7 +117,7 @@ class SegopsApp(faust.App):
 
     async def _tick_wall(self) -> None:
         while True:
-            self.pipeline.tick_wall()
+            await self.pipeline.tick_wall(self.batch_consumer)
             await asyncio.sleep(_WALL_TICK_S)
 
     async def _tick_sources(self) -> None:

@@ -156,15 +156,32 @@ class Pipeline:
             async with asyncio.timeout(_IDLE_S):
                 await self._woken.wait()
 
-    def tick_wall(self) -> None:
-        """Tell every owned partition what time it is."""
-        if not self.running or self.event_clock:
+    async def tick_wall(self, group: Group) -> None:
+        """Tell every owned partition what time it is.
+
+        After an outage time passes with the backlog: judged ahead of it, a purchase that waits in the log
+        would count as one that was never made.
+        """
+        reached_ms = await self._reached_ms(group)
+        if reached_ms is None or self.event_clock:
             return
-        value = wall_tick(wall_ms() - self.settings.engine.grace_ms)
+        now_ms = wall_ms() - self.settings.engine.grace_ms
+        value = wall_tick(min(now_ms, reached_ms))
         for number in self.lanes:
             place = (self.settings.topics.profile_events, number)
             self.outputs.append(place, key=None, value=value, headers=TICK_HEADERS)
         self.outputs.work.set()
+
+    async def _reached_ms(self, group: Group) -> int | None:
+        """Up to when all our sources have been forwarded, by Kafka's timestamps; None while nobody knows."""
+        reached_ms = wall_ms()
+        for number, source in list(self.sources.items()):
+            at_end = await group.at_end((self.settings.topics.events, number))
+            if not self.running or not (at_end or source.forwarded_ms):
+                return None
+            if not at_end and source.forwarded_ms is not None:
+                reached_ms = min(reached_ms, source.forwarded_ms)
+        return reached_ms if self.running else None
 
     async def tick_sources(self, group: Group) -> None:
         """Tell every partition how far our sources are."""

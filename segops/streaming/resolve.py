@@ -68,6 +68,8 @@ class SourceLane:
         self.source = source
         self.offset = offset
         self.watermark_ms = watermark_ms
+        #: Kafka's timestamp of the last record forwarded, in ms.
+        self.forwarded_ms: int | None = None
         self.counts = ResolveCounts()
         self._route = forwarding.route
         self._outputs = forwarding.outputs
@@ -90,6 +92,7 @@ class SourceLane:
             else:
                 self._event(record, now_ms)
             self.offset = record.offset + 1
+            self.forwarded_ms = record.timestamp
         self.counts.records += len(records)
         self._quiet_since_ms = None
 
