@@ -73,6 +73,19 @@ class Rfm(msgspec.Struct, frozen=True):
                 return name
         return None
 
+    def greatest(self, name: str) -> int:
+        """The best that the digit of this name can be.
+
+        >>> Rfm().greatest("recency")
+        5
+        """
+        edges: dict[str, tuple[object, ...]] = {
+            "recency": self.recency_ms,
+            "frequency": self.frequency,
+            "monetary": self.monetary,
+        }
+        return len(edges[name]) + 1
+
     def next_edge(self, bought: Bought, now_ms: int) -> int | None:
         """The instant after ``now_ms`` at which recency falls next."""
         if bought.last_ms is None:

@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from segops.core.errors import DefinitionError, Issue, UserError
 from segops.core.rules.check import Checker
+from segops.core.rules.lint import lint
+from segops.core.rules.model import Node
 from segops.core.rules.rfm import check_rfm, lint_rfm
 from segops.core.scoring import Rfm
 from segops.core.segments import Definition, SegmentSet, reads_rfm
@@ -121,10 +123,17 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
 
 
 class _Reading:
-    """One file or record on the way in: where it is from, what was found, and its ``rfm`` block."""
+    """One file or record on the way in: where it is from, what was found, and its ``rfm`` block.
 
-    def __init__(self, source: str, issues: list[Issue], warnings: list[Issue]) -> None:
+    ``lints``: rules are looked through for what can never or always hold. A published record is not: it was
+    when it was saved, and must be read whatever later versions find.
+    """
+
+    def __init__(
+        self, source: str, issues: list[Issue], warnings: list[Issue], *, lints: bool = True
+    ) -> None:
         self.source = source
+        self.lints = lints
         self.issues = issues
         self.warnings = warnings
         self.rfm: Rfm | None = None
@@ -156,12 +165,18 @@ class _Reading:
         node = checker.check(form.when, f"{path}.when")
         self.issues += checker.issues
         self.warnings += checker.warnings
-        if node is None:
+        if node is None or (self.lints and not self._sound(node, f"{path}.when")):
             return None
         rfm = self.rfm_written if reads_rfm(node) else None
         return Definition(
             form.key, form.name or form.key, node, form.description, 1, form.when, self.source, rfm
         )
+
+    def _sound(self, node: Node, path: str) -> bool:
+        found = lint(node, path)
+        self.issues += [Issue(self.source, *finding) for finding in found.never]
+        self.warnings += [Issue(self.source, *finding) for finding in (*found.always, *found.notes)]
+        return not found.never
 
 
 def _file(file: Path, issues: list[Issue], warnings: list[Issue]) -> Iterable[Definition]:
@@ -254,7 +269,7 @@ def definition_from_record(value: bytes) -> Definition | None:
         return None
     version, rfm = (raw.pop(key, None) if isinstance(raw, dict) else None for key in ("version", "rfm"))
     issues: list[Issue] = []
-    reading = _Reading("segments topic", issues, [])
+    reading = _Reading("segments topic", issues, [], lints=False)
     reading.use_rfm(rfm)
     definition = reading.segment(raw, str(raw.get("key")) if version else "-")
     if definition is None or issues or type(version) is not int or version < 1:

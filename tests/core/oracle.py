@@ -6,9 +6,12 @@ timers, and finds the edges by trying each instant that any duration and any kno
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from segops.core.events import Event
+from segops.core.rules.model import Node
 from segops.core.rules.reference import History, edges, holds
 from segops.core.segments import Definition
 
@@ -82,3 +85,26 @@ class Oracle:
             )
             for key in changed
         ]
+
+
+def judged(
+    nodes: Sequence[Node], steps: Sequence[tuple[str, Any]], watermark: bool
+) -> Iterator[tuple[History, int]]:
+    """Every instant of a stream at which the verdict on one of ``nodes`` can change, with what is known then.
+
+    First in order of time what time alone may do, then the event. ``watermark``: events move the clock, too.
+    """
+    history, clock_ms, done_ms = History("user_id:u1"), -(10**15), None
+    for kind, arg in steps:
+        if kind == "event" and any(arg.message_id == known.message_id for known in history.events):
+            continue
+        time_ms = arg if kind == "clock" else arg.time_ms
+        clock_ms = max(clock_ms, time_ms) if kind == "clock" or watermark else clock_ms
+        if done_ms is not None:
+            for at in edges(nodes, history, done_ms, max(time_ms, clock_ms)):
+                yield history, at
+            done_ms = max(done_ms, time_ms, clock_ms)
+        if kind == "event":
+            history.add(arg)
+            done_ms = max(clock_ms, *(event.time_ms for event in history.events), time_ms)
+            yield history, done_ms

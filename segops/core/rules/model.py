@@ -9,7 +9,7 @@ import msgspec
 from segops.core.features.orders import Bought
 from segops.core.features.sequence import Sequence
 from segops.core.operators import Test
-from segops.core.scoring import Rfm
+from segops.core.scoring import Digits, Rfm
 from segops.core.windows import Window
 
 Path = tuple[str, ...]
@@ -128,8 +128,10 @@ class RfmIs(msgspec.Struct, frozen=True, tag="rfm"):
     def holds(self, bought: Bought, now_ms: int) -> bool:
         """Whether these figures satisfy the node at ``now_ms``."""
         digits = self.rfm.digits(bought, now_ms)
-        if digits is None:
-            return False
+        return digits is not None and self.fits(digits, now_ms)
+
+    def fits(self, digits: Digits, now_ms: int) -> bool:
+        """Whether these digits satisfy the node."""
         if self.tiers:
             return self.rfm.tier(digits) in self.tiers
         return all(test.holds(getattr(digits, name), now_ms) for name, test in self.tests)

@@ -1,0 +1,251 @@
+"""Whether some nodes can be true, and others false, at one instant: what they say of one thing is compared.
+
+Nothing is said where that is in doubt: a conflict that is found is certain, others may be there.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from itertools import product
+from typing import NamedTuple
+
+import msgspec
+
+from segops.core.features.orders import ORDER_NAME
+from segops.core.operators import Test
+from segops.core.rules import model
+from segops.core.rules.conditions import boundaries
+from segops.core.rules.leaves import exact_test
+from segops.core.rules.satisfy import ANY_KIND, Claim, possible
+from segops.core.scoring import Digits, Rfm
+from segops.core.windows import ALWAYS, Between, Fixed, Window, Within
+
+
+class Literal(NamedTuple):
+    """A node, where it stands in the rule, and whether it is to be true."""
+
+    node: model.Node
+    path: str = ""
+    holds: bool = True
+
+
+Literals = Sequence[Literal]
+NOTHING = Test(())
+
+
+def conflict(literals: Literals) -> Literals:
+    """Some of these that can never be so together; none if nothing is known against it.
+
+    >>> old, young = Literal(model.KnownFor(60), "a"), Literal(model.KnownFor(30), "b", holds=False)
+    >>> [literal.path for literal in conflict([old, young])]
+    ['a', 'b']
+    """
+    return next((found for search in _SEARCHES for found in search(literals)), ())
+
+
+def _opposites(literals: Literals) -> Iterator[Literals]:
+    known: dict[tuple[bytes, bool], Literal] = {}
+    for literal in literals:
+        form = model.canonical(literal.node)
+        known.setdefault((form, literal.holds), literal)
+        if (other := known.get((form, not literal.holds))) is not None:
+            yield other, literal
+
+
+def _groups(literals: Literals, key_of: Callable[[Literal], Hashable]) -> Iterable[list[Literal]]:
+    groups: dict[Hashable, list[Literal]] = defaultdict(list)
+    for literal in literals:
+        if (key := key_of(literal)) is not None:
+            groups[key].append(literal)
+    return groups.values()
+
+
+# -- tests of one value ----------------------------------------------------------------------------------
+
+
+class _Tested(NamedTuple):
+    """What is tested, how, and of what kinds it can be."""
+
+    what: model.Node
+    test: Test
+    kinds: tuple[str, ...]
+
+
+def _tested(literal: Literal) -> _Tested | None:
+    match literal.node:
+        case model.Trait(path=path, test=test):
+            return _Tested(model.Trait(path, NOTHING), test, ANY_KIND)
+        case model.HasBeen(path=path, test=test) if literal.holds:
+            return _Tested(model.Trait(path, NOTHING), test, ANY_KIND)
+        case model.ScoreIs(name=name, test=test):
+            return _Tested(model.ScoreIs(name, NOTHING), test, ("missing", "number"))
+        case model.Did(count=test) as node:
+            return _Tested(msgspec.structs.replace(node, count=NOTHING), test, ("whole",))
+        case model.Aggregate(function=function, test=test) as node:
+            what = msgspec.structs.replace(node, test=NOTHING)
+            return _Tested(what, _exact(function, test), KINDS[function])
+    return None
+
+
+def _exact(function: str, test: Test) -> Test:
+    """With thresholds as fractions of the decimals that were written, where the figure is an exact one."""
+    return exact_test("avg", test) if function in ("sum", "avg") else test
+
+
+#: Function of an aggregate -> what its figure can be.
+KINDS: dict[str, tuple[str, ...]] = {
+    "sum": ("number",),
+    "distinct": ("whole",),
+    **dict.fromkeys(("avg", "min", "max"), ("missing", "number")),
+    **dict.fromkeys(("latest", "earliest"), ANY_KIND),
+}
+
+
+def _values(literals: Literals) -> Iterator[Literals]:
+    def what(literal: Literal) -> bytes | None:
+        tested = _tested(literal)
+        return None if tested is None else model.canonical(tested.what)
+
+    for group in _groups(literals, what):
+        found = [(tested, literal.holds) for literal in group if (tested := _tested(literal)) is not None]
+        if not possible([Claim(tested.test, holds) for tested, holds in found], found[0][0].kinds):
+            yield group
+
+
+# -- numbers of events ----------------------------------------------------------------------------------
+
+
+class _Number(NamedTuple):
+    """How many such events there are: ``least`` to ``most`` (None: any number)."""
+
+    of: Literal
+    select: model.Selection
+    window: Window
+    least: int
+    most: int | None = None
+
+
+def _numbers(literals: Literals) -> Iterator[Literals]:
+    known = [number for literal in literals for number in _numbers_of(literal)]
+    for few, many in product(known, known):
+        if few.most is not None and many.least > few.most and _covers(few, many):
+            yield (few.of,) if few.of is many.of else (many.of, few.of)
+
+
+def _numbers_of(literal: Literal) -> Iterator[_Number]:
+    node, holds = literal.node, literal.holds
+    match node:
+        case model.Did(select=select, window=window, count=count):
+            yield from _counted(literal, select, window, count)
+        case model.Aggregate(function="distinct", select=select, window=window, test=test):
+            # As many events as values at least; how many at most is not known.
+            yield from (n._replace(most=None) for n in _counted(literal, select, window, test))
+        case model.Aggregate(function=function, select=select, window=window, test=test):
+            if test.holds(0 if function == "sum" else None, 0) is not holds:
+                yield _Number(literal, select, window, 1)
+        case model.Occurrence() if holds:
+            yield from _aged(literal, node)
+        case model.InOrder(sequence=sequence) if holds:
+            steps = [model.Selection(step.names, step.where) for step in sequence.steps if not step.absent]
+            yield from (_Number(literal, select, ALWAYS, 1) for select in steps)
+        case model.RfmIs() if holds:
+            yield _Number(literal, model.Selection((ORDER_NAME,)), ALWAYS, 1)
+
+
+def _counted(literal: Literal, select: model.Selection, window: Window, test: Test) -> Iterator[_Number]:
+    steps = (0, *boundaries(test))
+    fitting = [at for at, count in enumerate(steps) if test.holds(count, 0) is literal.holds]
+    if fitting:
+        after = steps[fitting[-1] + 1 :]
+        yield _Number(literal, select, window, steps[fitting[0]], after[0] - 1 if after else None)
+
+
+def _aged(literal: Literal, node: model.Occurrence) -> Iterator[_Number]:
+    yield _Number(literal, node.select, ALWAYS, 1)
+    if node.newer_than_ms is not None:
+        yield _Number(literal, node.select, Within(node.newer_than_ms), 1)
+    if node.older_than_ms and node.which == "last":
+        yield _Number(literal, node.select, Within(node.older_than_ms), 0, 0)
+
+
+def _covers(wide: _Number, narrow: _Number) -> bool:
+    """Whether whatever is in ``narrow`` is also in ``wide``."""
+    return (
+        set(narrow.select.names) <= set(wide.select.names)
+        and _conditions(wide.select) <= _conditions(narrow.select)
+        and _window_covers(wide.window, narrow.window)
+    )
+
+
+def _conditions(select: model.Selection) -> set[bytes]:
+    return {msgspec.json.encode(condition, order="sorted") for condition in select.where}
+
+
+def _window_covers(wide: Window, narrow: Window) -> bool:
+    if wide in (ALWAYS, narrow):
+        return True
+    if isinstance(wide, Fixed) and isinstance(narrow, Fixed):
+        begins = wide.since_ms is None or (narrow.since_ms is not None and wide.since_ms <= narrow.since_ms)
+        ends = wide.until_ms is None or (narrow.until_ms is not None and narrow.until_ms <= wide.until_ms)
+        return begins and ends
+    outer, inner = _ages(wide), _ages(narrow)
+    return outer is not None and inner is not None and outer[0] <= inner[0] and inner[1] <= outer[1]
+
+
+def _ages(window: Window) -> tuple[int, int] | None:
+    """The ages of the events that count: from the first on, below the second."""
+    match window:
+        case Within(length_ms=length):
+            return 0, length
+        case Between(from_ms=from_ms, to_ms=to_ms):
+            return to_ms, from_ms
+    return None
+
+
+# -- what else a profile is ------------------------------------------------------------------------------
+
+
+def _known_for(literals: Literals) -> Iterator[Literals]:
+    known = [
+        (literal, literal.node.length_ms) for literal in literals if isinstance(literal.node, model.KnownFor)
+    ]
+    for young, below_ms in known:
+        if young.holds:
+            continue
+        if below_ms == 0:
+            yield (young,)
+        yield from ((old, young) for old, age_ms in known if old.holds and age_ms >= below_ms)
+
+
+def _buckets(literals: Literals) -> Iterator[Literals]:
+    def salt(literal: Literal) -> str | None:
+        return literal.node.salt if isinstance(literal.node, model.Bucket) else None
+
+    for group in _groups(literals, salt):
+        buckets = [
+            (literal.node, literal.holds) for literal in group if isinstance(literal.node, model.Bucket)
+        ]
+        shares = {0, *(end for bucket, _ in buckets for end in (bucket.low, bucket.high) if end < 10_000)}
+        if not any(all((b.low <= share < b.high) is holds for b, holds in buckets) for share in shares):
+            yield group
+
+
+def _digits(literals: Literals) -> Iterator[Literals]:
+    def grid(literal: Literal) -> Rfm | None:
+        return literal.node.rfm if isinstance(literal.node, model.RfmIs) else None
+
+    for group in _groups(literals, grid):
+        nodes = [(literal.node, literal.holds) for literal in group if isinstance(literal.node, model.RfmIs)]
+        if any(holds for _, holds in nodes) and not any(
+            all(node.fits(digits, 0) is holds for node, holds in nodes) for digits in _cells(nodes[0][0].rfm)
+        ):
+            yield group
+
+
+def _cells(rfm: Rfm) -> Iterator[Digits]:
+    digits = (range(1, rfm.greatest(name) + 1) for name in ("recency", "frequency", "monetary"))
+    return (Digits(*cell) for cell in product(*digits))
+
+
+_SEARCHES = (_opposites, _values, _numbers, _known_for, _buckets, _digits)

@@ -1,0 +1,552 @@
+"""What lints find in rules, and that nothing is found which is not so: the reference evaluator is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, note, settings
+from hypothesis import strategies as st
+
+from segops.core import operators
+from segops.core.errors import Issue
+from segops.core.rules import model
+from segops.core.rules.check import Checker
+from segops.core.rules.conditions import Refused, check_test
+from segops.core.rules.lint import Finding, Lint, lint
+from segops.core.rules.reference import History, holds
+from segops.core.rules.rfm import check_rfm
+from segops.core.rules.satisfy import Claim, possible
+from segops.core.values import format_instant, lookup
+
+from .oracle import judged
+from .strategies import BASE_MS, RFM, dates, durations, numbers, rules, scalars, streams, tests, words
+
+
+def checked(rule: dict[str, Any]) -> model.Node | None:
+    return Checker("t", check_rfm(Checker("t"), RFM, "rfm")).check(rule, "when")
+
+
+def linted(rule: dict[str, Any], rfm: bool = False) -> Lint:
+    checker = Checker("t")
+    node = checked(rule) if rfm else checker.check(rule, "when")
+    assert node is not None, checker.issues
+    return lint(node, "when")
+
+
+def trait(test: dict[str, Any], path: str = "p") -> dict[str, Any]:
+    return {"trait": path, "is": test}
+
+
+# -- a test of one value ---------------------------------------------------------------------------------
+
+NEVER: list[dict[str, Any]] = [
+    {"gte": 10, "lt": 5},
+    {"gt": 5, "lt": 5},
+    {"gt": 5, "lte": 5},
+    {"gte": 5, "lte": 5, "ne": 5},
+    {"between": [5, 10], "gt": 10},
+    {"eq": 5, "ne": 5},
+    {"eq": 5, "in": [6, "5", True]},
+    {"eq": True, "ne": True},
+    {"eq": True, "not_in": [False, True]},
+    {"ne": True, "not_in": [False, 3]},
+    {"eq": "a", "in": ["b", "c"]},
+    {"in": ["a", "b"], "not_in": ["a", "b"]},
+    {"exists": False, "gte": 3},
+    {"exists": False, "ne": 3},
+    {"starts_with": "ab", "eq": "xyz"},
+    {"starts_with": "b", "lt": "a"},
+    {"starts_with": "a", "gt": "b"},
+    {"ends_with": "b", "in": ["ba", "c"]},
+    {"matches": "^x", "eq": "yx"},
+    {"lt": ""},
+    {"gt": "b", "lt": "a"},
+    {"gt": 5, "contains": "x"},
+    {"includes": 3, "eq": 3},
+    {"includes": 3, "starts_with": "x"},
+    {"gt": 5, "before": "2026-01-01"},
+    {"before": "2024-01-01", "after": "2025-01-01"},
+    {"before": "2024-01-01T00:00:00.001Z", "after": "2024-01-01"},
+    {"in_last": "3d", "in_next": "3d"},
+    {"older_than": "5d", "newer_than": "3d"},
+    {"older_than": "3d", "in_last": "3d"},
+    {"older_than": "0d", "in_next": "3d"},
+    {"eq": "soon", "in_next": "3d"},
+    {"eq": "2024-01-01", "after": "2024-01-01"},
+]
+
+SOMETIMES: list[dict[str, Any]] = [
+    {"gte": 5, "lte": 5},
+    {"gt": 5, "lt": 5.001},
+    {"gte": "a", "lte": "a"},
+    {"between": [5, 10], "gte": 10},
+    {"ne": True, "not_in": [3, True]},
+    {"starts_with": "ab", "gt": "a", "lt": "b"},
+    {"starts_with": "ab", "gt": "abc"},
+    {"starts_with": "ab", "ends_with": "b", "contains": "x"},
+    {"gt": "a", "before": "2026-01-01"},
+    {"includes": 3, "exists": True},
+    {"before": "2024-01-01T00:00:00.002Z", "after": "2024-01-01"},
+    {"older_than": "3d", "newer_than": "5d"},
+    {"in_last": "3d", "anniversary_in_next": "3d"},
+    {"eq": "2024-01-01", "in_next": "3d", "before": "2024-01-02"},
+    {"exists": False},
+    {"matches": "^x", "starts_with": "y"},  # in truth it never holds; expressions are not looked into
+]
+
+
+@pytest.mark.parametrize("test", NEVER, ids=str)
+def test_a_test_that_nothing_satisfies_is_found_wherever_it_stands(test: dict[str, Any]) -> None:
+    places = {
+        "when.is": trait(test),
+        "when.where.p": {"did": "A", "where": {"p": test}},
+        "when.has_been.is": {"has_been": {"trait": "p", "is": test}, "for": "1d"},
+        "when.all[1].not.is": {"all": [{"did": "A"}, {"not": {"latest": "p", "of": "A", "is": test}}]},
+    }
+    if not check_test(test).timed:
+        places["when.sequence[1].where.p"] = {"sequence": [{"did": "A"}, {"did": "B", "where": {"p": test}}]}
+    for path, rule in places.items():
+        (found,) = linted(rule).never
+        assert (found.path, found.reason[:12]) == (path, "never holds:")
+
+
+@pytest.mark.parametrize("test", SOMETIMES, ids=str)
+def test_a_test_that_something_may_satisfy_is_not(test: dict[str, Any]) -> None:
+    assert linted(trait(test)) == Lint([], [], [])
+
+
+ops = st.dictionaries(
+    st.sampled_from(["eq", "ne", "lt", "lte", "gt", "gte", "in", "not_in", "between", "exists"])
+    | st.sampled_from(["contains", "starts_with", "ends_with", "matches", "includes"])
+    | st.sampled_from(["before", "after", "in_last", "in_next", "older_than", "newer_than"])
+    | st.just("anniversary_in_next"),
+    st.none(),
+    min_size=1,
+    max_size=4,
+)
+_texts = words | dates
+_ordered = st.one_of(numbers, _texts)
+_operands: dict[str, st.SearchStrategy[Any]] = {
+    **dict.fromkeys(("eq", "ne", "includes"), scalars | dates),
+    **dict.fromkeys(("lt", "lte", "gt", "gte"), _ordered),
+    **dict.fromkeys(("in", "not_in"), st.lists(scalars | dates, min_size=1, max_size=3)),
+    "between": st.one_of(
+        st.lists(numbers, min_size=2, max_size=2).map(sorted),
+        st.lists(_texts, min_size=2, max_size=2).map(sorted),
+    ),
+    "exists": st.booleans(),
+    **dict.fromkeys(("contains", "starts_with", "ends_with"), words | st.sampled_from(["2025", "Z"])),
+    "matches": st.sampled_from(["^x", "y$", "^20"]),
+    **dict.fromkeys(("before", "after"), dates),
+    **dict.fromkeys(("in_last", "in_next", "older_than", "newer_than", "anniversary_in_next"), durations),
+}
+
+
+@st.composite
+def crowded_tests(draw: Any) -> dict[str, Any]:
+    """Tests of several operators, which often exclude each other."""
+    return {name: draw(_operands[name]) for name in draw(ops)}
+
+
+values = st.one_of(
+    scalars,
+    numbers.map(lambda n: n + 0.05),
+    dates,
+    _texts.map(lambda text: text + "x"),
+    st.lists(scalars, max_size=3),
+    st.none(),
+    st.just({"r": 1}),
+)
+
+
+@settings(max_examples=1_000)
+@given(
+    st.lists(st.tuples(crowded_tests() | tests, st.booleans()), min_size=1, max_size=3),
+    values,
+    st.integers(-10, 160),
+)
+def test_what_a_value_satisfies_is_possible(
+    drawn: list[tuple[dict[str, Any], bool]], value: Any, half_seconds: int
+) -> None:
+    """The claims are turned to what the value does; they must not be called impossible."""
+    now_ms = BASE_MS + half_seconds * 500
+    tests = [check_test(form) for form, _ in drawn]
+    claims = [Claim(test, test.holds(value, now_ms)) for test in tests]
+    assert possible(claims), claims
+
+
+# -- whole rules -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rule", "path", "reason"),
+    [
+        (
+            {"all": [{"did": "A"}, {"not": {"did": "A"}}]},
+            "when",
+            "all[0] (did A) and all[1].not (not: did A)",
+        ),
+        (
+            {"all": [{"any": [{"did": "A"}, {"did": "B"}]}, {"not": {"any": [{"did": "B"}, {"did": "A"}]}}]},
+            "when",
+            "all[0] (any of) and all[1].not (not: any of)",
+        ),
+        (
+            {"all": [trait({"eq": "FR"}, "country"), {"did": "A"}, trait({"eq": "DE"}, "country")]},
+            "when",
+            "all[0] (trait country = FR) and all[2] (trait country = DE) exclude each other",
+        ),
+        (
+            {
+                "any": [
+                    {"did": "B"},
+                    {"all": [trait({"gte": 30}, "age"), {"all": [trait({"lt": 20}, "age")]}]},
+                ]
+            },
+            "when.any[1]",
+            "all[0] (trait age ≥ 30) and all[1].all[0] (trait age < 20)",
+        ),
+        (
+            {"all": [trait({"in": [1, 2]}), {"not": trait({"in": [1, 2, 3]})}]},
+            "when",
+            "(not: trait p in [1, 2, 3])",
+        ),
+        (
+            {"all": [{"did": "A", "within": "1h"}, {"did_not": "A", "within": "48h"}]},
+            "when",
+            "all[0] (did A within 1h) and all[1] (did not A within 2d)",
+        ),
+        (
+            {
+                "all": [
+                    {"did": "A", "where": {"p": 1}, "within": "1h"},
+                    {"did_not": ["A", "B"], "within": "1h"},
+                ]
+            },
+            "when",
+            "exclude each other",
+        ),
+        (
+            {"all": [{"did": "A", "count": {"gte": 5}, "within": "1h"}, {"did": "A", "count": {"lt": 5}}]},
+            "when",
+            "did A < 5",
+        ),
+        ({"all": [{"did": "A", "within": "1h"}, {"not": {"did": "A"}}]}, "when", "exclude each other"),
+        (
+            {"all": [{"did": "A", "between": {"from": "9d", "to": "2d"}}, {"did_not": "A", "within": "9d"}]},
+            "when",
+            "9d",
+        ),
+        (
+            {
+                "all": [
+                    {"did": "A", "since": "2026-01-05", "until": "2026-02-01"},
+                    {"did_not": "A", "since": "2026-01-01"},
+                ]
+            },
+            "when",
+            "exclude each other",
+        ),
+        (
+            {"all": [{"did_not": "A"}, {"last": "A", "is": {"older_than": "60d"}}]},
+            "when",
+            "exclude each other",
+        ),
+        (
+            {"all": [{"did": "A", "within": "30d"}, {"last": "A", "is": {"older_than": "60d"}}]},
+            "when",
+            "all[0] (did A within 30d) and all[1] (last A older than 60d)",
+        ),
+        ({"all": [{"sum": "p", "of": "A", "is": {"gt": 0}}, {"did_not": "A"}]}, "when", "sum of p"),
+        (
+            {"all": [{"distinct": "p", "of": "A", "is": {"gte": 3}}, {"did": "A", "count": {"lte": 2}}]},
+            "when",
+            "did A ≤ 2",
+        ),
+        (
+            {"all": [{"sequence": [{"did": "A"}, {"did": "B"}]}, {"did_not": "B"}]},
+            "when",
+            "sequence did A → did B",
+        ),
+        ({"all": [{"rfm": "new"}, {"did_not": "Order Completed"}]}, "when", "rfm new"),
+        ({"all": [{"rfm": "champions"}, {"rfm": {"recency": {"lte": 2}}}]}, "when", "rfm champions"),
+        ({"all": [{"known_for": "60d"}, {"not": {"known_for": "30d"}}]}, "when", "(not: known for 30d)"),
+        (
+            {"all": [{"bucket": {"salt": "s", "from": a, "to": b}} for a, b in ((0, 50), (50, 100))]},
+            "when",
+            "bucket 's' from 50 to 100 %",
+        ),
+        ({"at_least": {"k": 2, "of": [{"did": "A"}, {"did_not": "A"}]}}, "when", "at_least.of[0] (did A)"),
+        (
+            {
+                "all": [
+                    {"score": "recency_days", "is": {"gte": 9}},
+                    {"score": "recency_days", "is": {"lt": 9}},
+                ]
+            },
+            "when",
+            "score",
+        ),
+        ({"not": {"any": [{"did": "A"}, {"did_not": "A"}]}}, "when", "what it negates always does"),
+        ({"avg": "p", "of": "A", "is": {"contains": "x"}}, "when.is", "no avg satisfies: contains x"),
+        ({"sum": "p", "of": "A", "is": {"exists": False}}, "when.is", "no sum satisfies: does not exist"),
+        ({"rfm": {"recency": {"gte": 6}}}, "when.rfm", "no customer has such digits: rfm recency ≥ 6"),
+    ],
+)
+def test_a_rule_that_contradicts_itself_can_never_hold(rule: dict[str, Any], path: str, reason: str) -> None:
+    (found,) = linted(rule).never
+    assert found.path == path
+    assert found.reason.startswith("never holds: ")
+    assert reason in found.reason
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"all": [{"did": "A", "within": "48h"}, {"did_not": "A", "within": "1h"}]},
+        {"all": [{"did": "A", "where": {"p": 1}}, {"did_not": "A", "where": {"p": 2}}]},
+        {"all": [{"did": ["A", "B"]}, {"did_not": "A"}]},
+        {"all": [{"did": "A", "since": "2026-01-01"}, {"did_not": "A", "since": "2026-01-05"}]},
+        {"all": [{"did": "A", "calendar": {"this": "day"}}, {"did_not": "A", "within": "24h"}]},
+        {"all": [trait({"gte": 20}), trait({"lt": 30})]},
+        {"all": [trait({"eq": 1}), trait({"eq": 2}, "q")]},
+        {"all": [trait({"eq": 1}), trait({"eq": True}, "q"), {"not": trait({"eq": True})}]},
+        {"any": [trait({"eq": 1}), trait({"ne": 1})]},  # neither, where it is missing
+        {"any": [trait({"eq": 1}), trait({"eq": 2})]},
+        {"all": [{"known_for": "30d"}, {"not": {"known_for": "60d"}}]},
+        {"all": [{"first": "A", "is": {"older_than": "60d"}}, {"did": "A", "within": "30d"}]},
+        {"all": [{"not": {"rfm": "new"}}, {"did_not": "Order Completed"}]},
+        {"all": [{"distinct": "p", "of": "A", "is": {"lte": 2}}, {"did": "A", "count": {"gte": 3}}]},
+        {"not": {"not": {"did": "A"}}},
+        {"at_least": {"k": 1, "of": [{"all": [{"did": "A"}]}, {"did": "B"}]}},
+        {"at_least": {"k": 2, "of": [{"did": "A"}, {"did": "A"}, {"did": "B"}]}},  # A counts twice
+        {"any": [{"rfm": "new"}, {"rfm": {"recency": {"gte": 2}}}]},
+        {"all": [{"in_segment": "a"}, {"not": {"in_segment": "b"}}]},
+        {"did": "A", "count": {"gte": 300}},
+        {"did": "A", "count": {"lte": 256}, "within": "1d"},
+        {"distinct": "p", "of": "A", "is": {"gte": 257}, "within": "1d"},
+    ],
+    ids=str,
+)
+def test_nothing_is_said_of_a_rule_that_can_be_both_true_and_false(rule: dict[str, Any]) -> None:
+    assert linted(rule) == Lint([], [], [])
+
+
+@pytest.mark.parametrize(
+    ("rule", "path", "reason"),
+    [
+        ({"bucket": {"salt": "s", "from": 0, "to": 100}}, "when.bucket", "every customer is in it"),
+        ({"known_for": "0d"}, "when.known_for", "every customer has been known for that long"),
+        ({"sum": "p", "of": "A", "is": {"exists": True}}, "when.is", "every sum satisfies: exists"),
+        (
+            {"any": [{"did": "A"}, {"not": {"did": "A"}}]},
+            "when",
+            "one of any[0] (did A) and any[1].not (not: did A)",
+        ),
+        (
+            {"any": [{"did": "A", "within": "1h"}, {"did_not": "A", "within": "1h"}]},
+            "when",
+            "did not A within 1h",
+        ),
+        (
+            {"any": [{"did": "A"}, {"did": "A", "count": {"lt": 3}, "within": "1d"}]},
+            "when",
+            "did A < 3 within 1d",
+        ),
+        (
+            {"at_least": {"k": 1, "of": [{"did": "B"}, {"did_not": "A"}, {"did": "A"}]}},
+            "when",
+            "at_least.of[2] (did A)",
+        ),
+        (
+            {"any": [{"sum": "p", "of": "A", "is": {op: 0.3}} for op in ("gte", "lt")]},
+            "when",
+            "sum of p over A",
+        ),
+    ],
+)
+def test_a_rule_that_always_holds_is_named(rule: dict[str, Any], path: str, reason: str) -> None:
+    found = linted(rule)
+    assert found.never == []
+    assert [finding.path for finding in found.always] == [path]
+    assert reason in found.always[0].reason
+
+
+@pytest.mark.parametrize(
+    ("rule", "path", "reason"),
+    [
+        (
+            {"all": [{"did": "A", "within": "48h"}, {"did": "A", "within": "2d"}]},
+            "when.all[1]",
+            "the same as when.all[0]",
+        ),
+        (
+            {"any": [{"did": "A"}, {"did": "B"}, {"did": ["A"]}]},
+            "when.any[2]",
+            "the same as when.any[0]: once is enough",
+        ),
+        (
+            {"rfm": {"recency": {"gte": 1}}},
+            "when.rfm.recency",
+            "holds for everyone who has ordered: this digit is from 1 to 5",
+        ),
+        (
+            {"did": "A", "count": {"gte": 300}, "within": "1d"},
+            "when.count",
+            "keeps every entry of a customer, and of more than 4,096",
+        ),
+        (
+            {"did": "A", "count": {"in": [3, 257]}, "within": "1d"},
+            "when.count",
+            "with a limit of 256 at most, 257 are kept and exact",
+        ),
+        (
+            {"did": "A", "count": {"gte": 300}, "between": {"from": "2d", "to": "1d"}},
+            "when.count",
+            "keeps every entry of a customer that may yet count, however many",
+        ),
+        (
+            {"did": "A", "count": {"gte": 300}, "where": {"p": {"in_next": "1d"}}},
+            "when.count",
+            "keeps every entry of a customer that may yet count",
+        ),
+        (
+            {"distinct": "p", "of": "A", "is": {"gte": 258}},
+            "when.is",
+            "keeps every different value of a customer, however many",
+        ),
+    ],
+)
+def test_what_is_of_no_use_or_costs_much_is_named(rule: dict[str, Any], path: str, reason: str) -> None:
+    found = linted(rule)
+    assert (found.never, found.always) == ([], [])
+    assert [finding.path for finding in found.notes] == [path]
+    assert reason in found.notes[0].reason
+
+
+# -- nothing is found that is not so ----------------------------------------------------------------------
+
+_names = st.sampled_from(["A", "A", ["A", "B"]])
+_lengths = st.sampled_from([{}, {"within": "2s"}, {"within": "5s"}, {"between": {"from": "6s", "to": "1s"}}])
+_fixed = st.integers(0, 3).map(lambda n: {"since": format_instant(BASE_MS + n * 2_000)})
+_windows = _lengths | _fixed
+_wheres = st.sampled_from([{}, {}, {"where": {"p": 1}}, {"where": {"p": 1, "q": {"exists": True}}}])
+_counts = st.sampled_from(
+    [{}, {"count": {"gte": 2}}, {"count": {"lt": 2}}, {"count": {"ne": 1}}, {"count": {"eq": 0}}]
+)
+_ages = st.dictionaries(
+    st.sampled_from(["older_than", "newer_than"]), st.sampled_from(["1s", "4s"]), min_size=1, max_size=1
+)
+_figures = st.sampled_from(
+    [{"gt": 0}, {"lte": 0}, {"gte": 1}, {"exists": True}, {"eq": 1}, {"lt": 0.3}, {"gte": 0.3}]
+)
+#: Leaves about so few things that two of them often speak of the same one.
+narrow = st.one_of(
+    st.builds(lambda n, c, w, o: {"did": n, **c, **w, **o}, _names, _counts, _wheres, _windows),
+    st.builds(lambda n, w, o: {"did_not": n, **w, **o}, _names, _wheres, _windows),
+    st.builds(lambda k, n, a: {k: n, "is": a}, st.sampled_from(["first", "last"]), _names, _ages),
+    st.builds(
+        lambda f, n, o, i: {f: "p", "of": n, "is": i, **o},
+        st.sampled_from(["sum", "avg", "min", "max", "latest", "earliest"]),
+        _names,
+        _windows,
+        _figures,
+    ),
+    st.builds(lambda n, c: {"distinct": "p", "of": n, "is": c["count"]}, _names, _counts.filter(bool)),
+    (tests | crowded_tests()).map(trait),
+    _figures.map(lambda test: {"has_been": {"trait": "p", "is": test}, "for": "2s"}),
+    st.sampled_from(["0s", "2s", "4s"]).map(lambda length: {"known_for": length}),
+    st.sampled_from([(0, 20), (20, 100), (0, 100), (20, 21)]).map(
+        lambda ends: {"bucket": {"salt": "x", "from": ends[0], "to": ends[1]}}
+    ),
+    st.sampled_from(
+        ["champions", "hibernating", "new", {"recency": {"gte": 2}}, {"recency": {"lte": 1}}]
+    ).map(lambda digits: {"rfm": digits}),
+    _figures.map(lambda test: {"score": "recency_days", "is": test}),
+    st.just({"sequence": [{"did": "A"}, {"did_not": "B", "within": "1s"}]}),
+)
+
+
+def _grown(inner: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
+    several = st.lists(inner, min_size=2, max_size=3)
+    return st.one_of(
+        several.map(lambda of: {"all": of}),
+        several.map(lambda of: {"any": of}),
+        several.map(lambda of: {"at_least": {"k": len(of), "of": of}}),
+        inner.map(lambda node: {"not": node}),
+    )
+
+
+#: Rules that contradict themselves, or always hold, more often than not.
+tangled = st.recursive(narrow, _grown, max_leaves=5)
+
+
+def placed(node: model.Node, path: str) -> Iterator[tuple[str, model.Node]]:
+    yield path, node
+    steps = {model.All: "all[{}]", model.Any: "any[{}]", model.AtLeast: "at_least.of[{}]", model.Not: "not"}
+    for i, child in enumerate(model.children(node)):
+        yield from placed(child, f"{path}.{steps[type(node)].format(i)}")
+
+
+def found_node(root: model.Node, finding: Finding) -> model.Node:
+    """The innermost node at or above the place of a finding."""
+    nodes = dict(placed(root, "when"))
+    return nodes[max((path for path in nodes if f"{finding.path}.".startswith(f"{path}.")), key=len)]
+
+
+def _check_never(node: model.Node, finding: Finding, history: History, now_ms: int) -> None:
+    if ".where." in finding.path:  # a test of events: none satisfies it
+        (test,) = [t for path, t in _where(node) if finding.path.endswith(f".where.{'.'.join(path)}")][:1]
+        prop = finding.path.split(".where.")[1].split(".")
+        assert not any(test.holds(lookup(e.properties, tuple(prop)), now_ms) for e in history.events)
+    else:
+        assert not holds(node, history, now_ms, set().__contains__), finding
+
+
+def _where(node: Any) -> tuple[tuple[model.Path, operators.Test], ...]:
+    if isinstance(node, model.InOrder):
+        return tuple(condition for step in node.sequence.steps for condition in step.where)
+    where: tuple[tuple[model.Path, operators.Test], ...] = node.select.where
+    return where
+
+
+@settings(max_examples=400)
+@given(st.one_of(tangled, tangled, rules()), streams(), st.booleans())
+def test_what_is_said_of_a_rule_is_so_at_every_instant(
+    rule: dict[str, Any], steps: list[tuple[str, Any]], watermark: bool
+) -> None:
+    root = checked(rule)
+    if root is None:  # a count among them can never or always hold
+        return
+    found = lint(root, "when")
+    note(str((rule, found)))
+    if not found.never and not found.always:
+        return
+    for history, now_ms in judged([root], steps, watermark):
+        for finding in found.never:
+            _check_never(found_node(root, finding), finding, history, now_ms)
+        for finding in found.always:
+            assert holds(found_node(root, finding), history, now_ms, set().__contains__), finding
+
+
+@given(tangled, st.booleans())
+def test_a_rule_and_its_opposite_are_always_found(rule: dict[str, Any], first: bool) -> None:
+    """So that the rule above is not about nothing."""
+    if checked(rule) is None:
+        return
+    pair = [rule, {"not": rule}] if first else [{"not": rule}, rule]
+    assert linted({"all": pair}, rfm=True).never
+    either = linted({"any": pair}, rfm=True)
+    assert either.always or either.never
+
+
+def test_a_mistake_leaves_nothing_to_look_through() -> None:
+    checker = Checker("t")
+    assert checker.check({"did": []}, "when") is None
+    assert checker.issues == [
+        Issue("t", "when.did", "the name of an event, or a list of at least one, is wanted")
+    ]
+    with pytest.raises(Refused):
+        check_test({"between": [10, 5]})
