@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from segops.core import operators
 from segops.core.errors import Issue
+from segops.core.events import Event
 from segops.core.rules import model
 from segops.core.rules.check import Checker
 from segops.core.rules.conditions import Refused, check_test
+from segops.core.rules.conflicts import Literal, conflict
 from segops.core.rules.lint import Finding, Lint, lint
 from segops.core.rules.reference import History, holds
 from segops.core.rules.rfm import check_rfm
@@ -481,6 +483,39 @@ def _grown(inner: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[s
 
 #: Rules that contradict themselves, or always hold, more often than not.
 tangled = st.recursive(narrow, _grown, max_leaves=5)
+#: Two leaves about the same events, of which one may exclude the other.
+_of_events = st.one_of(
+    st.builds(lambda c, w, o: {"did": "A", **c, **w, **o}, _counts, _wheres, _windows),
+    st.builds(lambda n, w, o: {"did_not": n, **w, **o}, _names, _wheres, _windows),
+    st.builds(lambda k, a: {k: "A", "is": a}, st.sampled_from(["first", "last"]), _ages),
+    st.builds(lambda c: {"distinct": "p", "of": "A", "is": c["count"]}, _counts.filter(bool)),
+    st.builds(lambda o, i: {"sum": "p", "of": "A", "is": i, **o}, _windows, _figures),
+)
+_signed = st.one_of(_of_events, _of_events, _of_events.map(lambda node: {"not": node}))
+pairs = st.builds(
+    lambda key, of: {key: of}, st.sampled_from(["all", "all", "any"]), st.tuples(_signed, _signed).map(list)
+)
+#: Few names, few values, steps of whole seconds: what the leaves above speak of.
+plain_streams = st.lists(
+    st.tuples(
+        st.sampled_from([0, 1_000, 1_000, 3_000]),
+        st.sampled_from(["A", "A", "A", "B", "Order Completed"]),
+        st.dictionaries(
+            st.sampled_from(["p", "p", "q", "revenue"]), st.sampled_from([1, 1, -1, 0.3]), max_size=2
+        ),
+    ),
+    min_size=1,
+    max_size=6,
+).map(lambda drawn: _stream(drawn))
+
+
+def _stream(drawn: list[tuple[int, str, dict[str, Any]]]) -> list[tuple[str, Any]]:
+    steps: list[tuple[str, Any]] = []
+    at = BASE_MS
+    for number, (gap_ms, name, properties) in enumerate(drawn):
+        at += gap_ms
+        steps.append(("event", Event(name, at, f"m{number}", properties, properties)))
+    return [*steps, ("clock", at + 10_000)]
 
 
 def placed(node: model.Node, path: str) -> Iterator[tuple[str, model.Node]]:
@@ -512,8 +547,8 @@ def _where(node: Any) -> tuple[tuple[model.Path, operators.Test], ...]:
     return where
 
 
-@settings(max_examples=400)
-@given(st.one_of(tangled, tangled, rules()), streams(), st.booleans())
+@settings(max_examples=300)
+@given(st.one_of(pairs, tangled, rules()), st.one_of(plain_streams, streams()), st.booleans())
 def test_what_is_said_of_a_rule_is_so_at_every_instant(
     rule: dict[str, Any], steps: list[tuple[str, Any]], watermark: bool
 ) -> None:
@@ -529,6 +564,22 @@ def test_what_is_said_of_a_rule_is_so_at_every_instant(
             _check_never(found_node(root, finding), finding, history, now_ms)
         for finding in found.always:
             assert holds(found_node(root, finding), history, now_ms, set().__contains__), finding
+
+
+@settings(max_examples=400)
+@given(
+    st.lists(st.one_of(_of_events, _of_events, narrow), min_size=2, max_size=5),
+    st.one_of(plain_streams, plain_streams, streams()),
+    st.booleans(),
+)
+def test_what_is_so_together_is_no_conflict(
+    drawn: list[dict[str, Any]], steps: list[tuple[str, Any]], watermark: bool
+) -> None:
+    """Each node is claimed to be as the reference finds it; no two of the claims may exclude each other."""
+    nodes = [node for rule in drawn if (node := checked(rule)) is not None]
+    for history, now_ms in judged(nodes, steps, watermark):
+        truth = [Literal(node, "", holds(node, history, now_ms, set().__contains__)) for node in nodes]
+        assert not conflict(truth), (history.events, now_ms)
 
 
 @given(tangled, st.booleans())
