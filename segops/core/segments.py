@@ -113,11 +113,11 @@ def reads_rfm(node: Node) -> bool:
 def _ordered(definitions: list[Definition]) -> list[Definition]:
     by_key = {definition.key: definition for definition in definitions}
     issues = _reference_issues(definitions, by_key)
-    if issues:
-        raise DefinitionError(issues)
     done: dict[str, Definition] = {}
     for definition in sorted(definitions, key=lambda definition: definition.key):
-        _visit(definition, by_key, done, [])
+        issues += _visit(definition, by_key, done, [])
+    if issues:
+        raise DefinitionError(issues)
     return list(done.values())
 
 
@@ -134,16 +134,16 @@ def _reference_issues(definitions: list[Definition], by_key: Mapping[str, Defini
 
 def _visit(
     definition: Definition, by_key: Mapping[str, Definition], done: dict[str, Definition], path: list[str]
-) -> None:
+) -> Iterable[Issue]:
+    """Put a definition into ``done`` after those that it refers to; the cycles found on the way."""
     if definition.key in done:
         return
     if definition.key in path:
         cycle = " -> ".join([*path[path.index(definition.key) :], definition.key])
-        raise DefinitionError(
-            [Issue(definition.source, f"{definition.key}.when", f"in_segment is a cycle: {cycle}")]
-        )
-    for key in sorted(references(definition.when)):
-        _visit(by_key[key], by_key, done, [*path, definition.key])
+        yield Issue(definition.source, f"{definition.key}.when", f"in_segment is a cycle: {cycle}")
+        return
+    for key in sorted(set(references(definition.when)) & by_key.keys()):
+        yield from _visit(by_key[key], by_key, done, [*path, definition.key])
     done[definition.key] = definition
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from segops.core.errors import DefinitionError, Issue, UserError
 from segops.core.rules.check import Checker
 from segops.core.rules.lint import lint
-from segops.core.rules.model import Node
+from segops.core.rules.model import KnownFor, Node
 from segops.core.rules.rfm import check_rfm, lint_rfm
 from segops.core.scoring import Rfm
 from segops.core.segments import Definition, SegmentSet, reads_rfm
@@ -98,12 +98,18 @@ def load_checked(paths: Sequence[Path]) -> Loaded:
     issues: list[Issue] = []
     warnings: list[Issue] = []
     definitions: list[Definition] = []
+    stand_ins: list[Definition] = []
+    unread = False
     for file in _files(paths):
-        definitions += _file(file, issues, warnings)
+        reading = _file(file, issues, warnings)
+        unread = unread or reading is None
+        if reading is not None:
+            definitions += reading.definitions
+            stand_ins += reading.stand_ins
     try:
-        SegmentSet(definitions)
+        SegmentSet([*definitions, *stand_ins])
     except DefinitionError as error:
-        issues += [issue for issue in error.issues if not (issues and "there is no segment" in issue.reason)]
+        issues += [issue for issue in error.issues if not (unread and "there is no segment" in issue.reason)]
     if issues:
         raise DefinitionError(issues)
     return Loaded(definitions, warnings)
@@ -138,6 +144,9 @@ class _Reading:
         self.warnings = warnings
         self.rfm: Rfm | None = None
         self.rfm_written: Any = None
+        self.definitions: list[Definition] = []
+        #: In place of segments that were refused, so that a reference to one is not a second mistake.
+        self.stand_ins: list[Definition] = []
 
     def refuse(self, path: str, reason: str) -> None:
         """Note a mistake."""
@@ -149,10 +158,14 @@ class _Reading:
             self.rfm, self.rfm_written = check_rfm(self, written, "rfm"), written
             self.warnings += [Issue(self.source, "rfm.tiers", reason) for reason in lint_rfm(self.rfm)]
 
-    def segments(self, written: Sequence[Any]) -> list[Definition]:
-        """The definitions of a list of segments as written, without those that were refused."""
-        checked = [self.segment(raw, f"segments[{i}]") for i, raw in enumerate(written)]
-        return [definition for definition in checked if definition is not None]
+    def segments(self, written: Sequence[Any]) -> None:
+        """Read a list of segments as written."""
+        for i, raw in enumerate(written):
+            definition = self.segment(raw, f"segments[{i}]")
+            if definition is not None:
+                self.definitions.append(definition)
+            elif isinstance(raw, dict) and isinstance(raw.get("key"), str):
+                self.stand_ins.append(Definition(raw["key"], raw["key"], KnownFor(0), source=self.source))
 
     def segment(self, raw: Any, path: str) -> Definition | None:
         """The definition of a segment as written; None when something in it was refused."""
@@ -179,18 +192,19 @@ class _Reading:
         return not found.never
 
 
-def _file(file: Path, issues: list[Issue], warnings: list[Issue]) -> Iterable[Definition]:
+def _file(file: Path, issues: list[Issue], warnings: list[Issue]) -> _Reading | None:
     try:
         form = FileForm.model_validate(_parse(file))
     except ValidationError as error:
         issues += form_issues(str(file), "", error)
-        return []
+        return None
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         issues.append(unreadable(file, error))
-        return []
+        return None
     reading = _Reading(str(file), issues, warnings)
     reading.use_rfm(form.rfm)
-    return reading.segments(form.segments)
+    reading.segments(form.segments)
+    return reading
 
 
 def inline(written: Sequence[Any], source: str) -> list[Definition]:
@@ -199,10 +213,11 @@ def inline(written: Sequence[Any], source: str) -> list[Definition]:
     Raises DefinitionError with every mistake; references are not followed.
     """
     issues: list[Issue] = []
-    definitions = _Reading(source, issues, []).segments(written)
+    reading = _Reading(source, issues, [])
+    reading.segments(written)
     if issues:
         raise DefinitionError(issues)
-    return definitions
+    return reading.definitions
 
 
 def unreadable(file: Path, error: Exception) -> Issue:

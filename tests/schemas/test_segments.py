@@ -184,7 +184,8 @@ def test_a_segment_may_not_refer_to_itself(tmp_path: Path) -> None:
 def test_every_mistake_of_a_folder_is_reported_in_one_run(tmp_path: Path) -> None:
     write(tmp_path, one({"all": [{"did": "A", "within": "0d"}, {"did": []}, {"dit": "B"}]}), "a.yaml")
     (tmp_path / "deep").mkdir()
-    write(tmp_path / "deep", one({"trait": "x", "is": {"in": [], "lt": True}}), "b.yml")
+    other = one({"trait": "x", "is": {"in": [], "lt": True}}).replace("key: s", "key: other")
+    write(tmp_path / "deep", other, "b.yml")
     write(tmp_path, "version: 1\nsegments: [", "broken.yaml")
     write(tmp_path, one({"did": "A"}).replace("key: s", "key: fine"), "fine.yaml")
     write(tmp_path, "not ours", "notes.txt")
@@ -327,3 +328,9 @@ def test_a_retired_key_is_no_definition() -> None:
 def test_a_record_that_is_no_definition_is_refused(value: bytes) -> None:
     with pytest.raises(DefinitionError):
         definition_from_record(value)
+
+
+def test_a_published_rule_is_read_even_if_it_would_be_refused_now() -> None:
+    """What an earlier version let through must not stop a worker."""
+    when = {"all": [{"did": "A"}, {"did_not": "A"}]}
+    assert definition_from_record(msgspec.json.encode({"key": "s", "version": 1, "when": when})) is not None

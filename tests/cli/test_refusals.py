@@ -1,0 +1,161 @@
+"""Everything for which a segment is refused (RULES section 7), as the person sees it who wrote it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Callable[..., Any]
+
+_LOOP = [{"key": "x", "when": {"in_segment": "y"}}, {"key": "y", "when": {"not": {"in_segment": "x"}}}]
+
+#: File -> its segments (a rule alone is one), the place of the mistake, and the reason.
+REFUSED: dict[str, tuple[Any, str, str]] = {
+    "unknown-key": ({"did": "A", "whithin": "1d"}, "segments[0].when.whithin", "unknown key; here: did, "),
+    "unknown-key-of-a-segment": (
+        [{"key": "k", "when": {"did": "A"}, "owner": "me"}],
+        "segments[0].owner",
+        "unknown key",
+    ),
+    "unknown-node": ({"dit": "A"}, "segments[0].when", "no node: dit; a node has exactly one of all, any"),
+    "unknown-operator": (
+        {"trait": "p", "is": {"equals": 1}},
+        "segments[0].when.is.equals",
+        "unknown operator",
+    ),
+    "empty-list": ({"all": []}, "segments[0].when.all", "a list of at least one node is wanted"),
+    "empty-list-of-names": (
+        {"did": []},
+        "segments[0].when.did",
+        "the name of an event, or a list of at least",
+    ),
+    "empty-list-of-values": (
+        {"trait": "p", "is": {"in": []}},
+        "segments[0].when.is.in",
+        "a list of at least one value is wanted",
+    ),
+    "wrong-type": (
+        {"did": "A", "count": {"gte": "3"}},
+        "segments[0].when.count.gte",
+        "a count is a whole number",
+    ),
+    "wrong-type-of-a-test": ({"trait": "p", "is": 3}, "segments[0].when.is", "a map of operators is wanted"),
+    "unknown-segment": (
+        {"in_segment": "nobody"},
+        "unknown-segment.when",
+        "in_segment: there is no segment nobody",
+    ),
+    "cycle": (_LOOP, "x.when", "in_segment is a cycle: x -> y -> x"),
+    "unsafe-expression": (
+        {"trait": "p", "is": {"matches": r"(a)\1"}},
+        "segments[0].when.is.matches",
+        r"'(a)\\1' is no safe regular expression",
+    ),
+    "within-of-0": ({"did": "A", "within": "0h"}, "segments[0].when.within", "a window of 0 holds nothing"),
+    "count-that-never-holds": (
+        {"did": "A", "count": {"lt": 0}},
+        "segments[0].when.count",
+        "never holds: a count",
+    ),
+    "count-that-always-holds": (
+        {"did": "A", "count": {"ne": -1}},
+        "segments[0].when.count",
+        "always holds: a",
+    ),
+    "test-that-never-holds": (
+        {"trait": "p", "is": {"gte": 10, "lt": 5}},
+        "segments[0].when.is",
+        "never holds: no value satisfies: ≥ 10 and < 5",
+    ),
+    "rule-that-never-holds": (
+        {"all": [{"did": "A", "within": "1h"}, {"did_not": "A", "within": "48h"}]},
+        "segments[0].when",
+        "never holds: all[0] (did A within 1h) and all[1] (did not A within 2d) exclude each other",
+    ),
+    "reused-key": ([{"key": "k", "when": {"did": n}} for n in "AB"], "k", "the key k is used twice"),
+}
+
+
+def _write(folder: Path, name: str, written: Any) -> Path:
+    listed = written if isinstance(written, list) else [{"key": name, "when": written}]
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps({"version": 1, "segments": listed}), "utf-8")
+    return path
+
+
+def _is_told(err: str, path: Path, place: str, reason: str) -> bool:
+    return any(line.startswith(f"{path}: {place}: {reason}") for line in err.splitlines())
+
+
+@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("command", ["check", "apply"])
+def test_it_is_refused_with_file_place_and_reason(
+    segops: Run, tmp_path: Path, command: str, name: str
+) -> None:
+    """``apply`` finds it out before it looks for a broker: nothing is half saved."""
+    written, place, reason = REFUSED[name]
+    path = _write(tmp_path, name, written)
+    done = segops(command, path)
+    assert (done.status, done.out) == (2, "")
+    assert len(done.err.splitlines()) == 1
+    assert _is_told(done.err, path, place, reason), done.err
+
+
+def test_all_of_a_folder_are_told_in_one_run(segops: Run, tmp_path: Path) -> None:
+    files = {
+        name: _write(tmp_path, name, written)
+        for name, (written, _, _) in REFUSED.items()
+        if name != "reused-key"
+    }
+    files["reused-key"] = _write(tmp_path, "reused-key", [{"key": "r", "when": {"did": n}} for n in "AB"])
+    _write(tmp_path, "fine", {"did": "A"})
+    done = segops("check", tmp_path)
+    assert (done.status, done.out) == (2, "")
+    assert len(done.err.splitlines()) == len(REFUSED)
+    for name, (_, place, reason) in REFUSED.items():
+        if name != "reused-key":
+            assert _is_told(done.err, files[name], place, reason), name
+    assert _is_told(done.err, files["reused-key"], "r", "the key r is used twice")
+
+
+def test_a_reference_to_a_refused_segment_is_no_second_mistake_but_one_to_none_is(
+    segops: Run, tmp_path: Path
+) -> None:
+    _write(tmp_path, "a", {"did": []})
+    _write(tmp_path, "b", {"all": [{"in_segment": "a"}, {"in_segment": "c"}]})
+    told = segops("check", tmp_path).err.splitlines()
+    assert [line.rsplit("json: ")[1] for line in told] == [
+        "segments[0].when.did: the name of an event, or a list of at least one, is wanted",
+        "b.when: in_segment: there is no segment c",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("when", "warning"),
+    [
+        ({"did": "A", "count": {"gte": 0}}, "segments[0].when.count: always holds: a count is never below 0"),
+        (
+            {"known_for": "0d"},
+            "segments[0].when.known_for: always holds: every customer has been known for that",
+        ),
+        (
+            {"any": [{"did": "A"}, {"did": "A"}]},
+            "segments[0].when.any[1]: the same as segments[0].when.any[0]: once",
+        ),
+        (
+            {"did": "A", "count": {"gte": 300}, "within": "1d"},
+            "segments[0].when.count: keeps every entry of a",
+        ),
+    ],
+)
+def test_what_is_odd_but_not_wrong_is_a_warning(segops: Run, tmp_path: Path, when: Any, warning: str) -> None:
+    path = _write(tmp_path, "odd", when)
+    done = segops("check", path)
+    assert done.status == 0
+    assert done.out.endswith("no mistakes\n")
+    assert len(done.err.splitlines()) == 1
+    assert done.err.startswith(f"warning: {path}: {warning}")
