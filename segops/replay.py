@@ -23,8 +23,8 @@ class Replay:
     ``sizes`` counts members; ``duplicates``, ``skipped_values`` and ``failures`` what happened on the way.
     """
 
-    def __init__(self, segments: SegmentSet, *, wall_ms: int) -> None:
-        self.engine = Engine(segments)
+    def __init__(self, segments: SegmentSet, *, wall_ms: int, engine: Engine | None = None) -> None:
+        self.engine = Engine(segments) if engine is None else engine
         self.profiles: dict[str, Profile] = {}
         self.sizes = dict.fromkeys(segments.by_key, 0)
         self.clock_ms: int | None = None

@@ -13,7 +13,8 @@ from segops.cli._params import INSTANT
 from segops.cli.replay import lines, open_bytes
 from segops.core.errors import RejectedEvent, UserError
 from segops.core.events import Change, Event
-from segops.core.explain import Explanation, Part, Standing, explain
+from segops.core.explain import Explanation, Part, Standing
+from segops.core.follow import Follower
 from segops.core.segments import SegmentSet
 from segops.core.values import format_instant
 from segops.replay import Replay
@@ -119,22 +120,24 @@ def command(
     """Say why a profile is in its segments or not: every node of their rules, what it finds, and until when.
 
     Reads events as `segops replay` does, up to the first that is later than --at. A node shows its verdict,
-    its value, since when it stands (only where memberships tell) and when it changes if nothing more happens.
+    its value, since when it has stood so (nothing: since before the first event) and when it changes if
+    nothing more happens.
     """
     known = SegmentSet(load(segments))
     if segment is not None and segment not in known.by_key:
         raise UserError(f"there is no segment {segment!r}; there are: {', '.join(sorted(known.by_key))}")
-    replay = _replay(known, events, profile_id, at_ms)
-    found = explain(known, replay.profiles[profile_id], replay.clock_ms or 0)
+    follower = Follower(known, None if segment is None else (segment,))
+    replay = _replay(follower, events, profile_id, at_ms)
+    found = follower.explain(replay.profiles[profile_id], replay.clock_ms or 0)
     if segment is not None:
         chosen = tuple(standing for standing in found.segments if standing.segment_key == segment)
         found = msgspec.structs.replace(found, segments=chosen)
     click.echo(_FORMATS[form](found))
 
 
-def _replay(known: SegmentSet, events: Path, profile_id: str, at_ms: int | None) -> Replay:
+def _replay(follower: Follower, events: Path, profile_id: str, at_ms: int | None) -> Replay:
     """One profile replayed; the events of others only move the clock. Raises UserError if it has none."""
-    replay = Replay(known, wall_ms=wall_ms())
+    replay = Replay(follower.segments, wall_ms=wall_ms(), engine=follower)
     alike: set[str] = set()
     for owner, event in _read(replay, events):
         if at_ms is not None and event.time_ms > at_ms:

@@ -30,10 +30,11 @@ class Part(msgspec.Struct, frozen=True):
     ``holds`` is None where the node fails to evaluate. ``value`` is what ``threshold`` is held against: a
     count, a figure, a trait, for ages the instant that is counted from (ISO-8601), for groups the number of
     children that hold; ``value_is_least``: it is that or more, since the profile keeps no more than the rule
-    needs. ``changed_at`` is when the verdict last changed, where the profile's memberships say so exactly
-    (``in_segment`` of a current membership, what negates it, and the rule of a member itself); else None,
-    which does not mean never. ``changes_at`` is when it changes if nothing more happens; None: never.
-    ``note`` states a bound of exactness.
+    needs. ``changed_at`` is when the verdict last changed. Of a profile that was followed it is exact, and
+    None means never since before the first event; of a stored one it is there where memberships say so
+    (``in_segment`` of a current one, what negates it, and the rule of a member itself), and None may mean
+    anything. ``changes_at`` is when it changes if nothing more happens; None: never. ``note`` states a bound
+    of exactness.
     """
 
     label: str
@@ -72,8 +73,16 @@ class Explanation(msgspec.Struct, frozen=True):
     segments: tuple[Standing, ...]
 
 
-def explain(segments: SegmentSet, profile: Profile, now_ms: int) -> Explanation:
+#: Node (its canonical form) -> when its verdict last changed.
+Changed = Mapping[bytes, int | None]
+
+
+def explain(
+    segments: SegmentSet, profile: Profile, now_ms: int, changed: Changed | None = None
+) -> Explanation:
     """Explain a profile that these segments have judged up to ``now_ms``. It is not touched.
+
+    ``changed`` is what following the profile told; without it, memberships tell what they can.
 
     >>> segments = SegmentSet([Definition("old", "Old", model.KnownFor(10))])
     >>> old = explain(segments, Profile("user_id:u1", first_ms=100), 105).segments[0]
@@ -81,7 +90,7 @@ def explain(segments: SegmentSet, profile: Profile, now_ms: int) -> Explanation:
     (False, 'known for 10ms', False, 110)
     """
     others = {segment.key: segment.rule for segment in segments.segments}
-    view = _View(profile, now_ms, others)
+    view = _View(profile, now_ms, others, changed)
     return Explanation(profile.id, now_ms, tuple(_standing(d, view) for d in segments.definitions))
 
 
@@ -89,13 +98,14 @@ class _View(msgspec.Struct, frozen=True):
     profile: Profile
     now_ms: int
     rules: Mapping[str, Rule]
+    changed: Changed | None
 
 
 def _standing(definition: Definition, view: _View) -> Standing:
     membership = view.profile.members.get(definition.key)
     rule = _part(definition.when, view)
     since = None if membership is None else membership.since_ms
-    if since is not None and rule.holds:
+    if view.changed is None and since is not None and rule.holds:
         rule = msgspec.structs.replace(rule, changed_at=since)
     return Standing(
         definition.key,
@@ -136,6 +146,8 @@ def _verdict(node: model.Node, view: _View) -> tuple[bool | None, int | None]:
 
 
 def _changed_at(node: model.Node, parts: tuple[Part, ...], view: _View) -> int | None:
+    if view.changed is not None:
+        return view.changed.get(model.canonical(node))
     if isinstance(node, model.InSegment):
         membership = view.profile.members.get(node.key)
         return None if membership is None else membership.since_ms

@@ -61,7 +61,7 @@ def test_the_tree_has_every_node_with_its_verdict(files: tuple[str, ...]) -> Non
         f"  member since {format_instant(T + 2 * H)} because of event ann {2 * H}, "
         f"until {end} if nothing more happens",
         f"  ✓ all of: 2  [since {format_instant(T + 2 * H)}; until {end}]",
-        f"  ├─ ✓ did Product Viewed ≥ 3 within 2d: 3  [until {end}]",
+        f"  ├─ ✓ did Product Viewed ≥ 3 within 2d: 3  [since {format_instant(T + 2 * H)}; until {end}]",
         "  └─ ✓ not",
         "     └─ ✗ did Order Completed within 2d: 0",
     ]

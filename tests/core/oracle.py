@@ -96,10 +96,10 @@ def judged(
     """
     history, clock_ms, done_ms = History("user_id:u1"), -(10**15), None
     for kind, arg in steps:
-        if kind == "event" and any(arg.message_id == known.message_id for known in history.events):
-            continue
         time_ms = arg if kind == "clock" else arg.time_ms
         clock_ms = max(clock_ms, time_ms) if kind == "clock" or watermark else clock_ms
+        if kind == "event" and any(arg.message_id == known.message_id for known in history.events):
+            continue
         if done_ms is not None:
             for at in edges(nodes, history, done_ms, max(time_ms, clock_ms)):
                 yield history, at

@@ -1,0 +1,102 @@
+"""Following one profile node by node, so that an explanation knows when each verdict last changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+
+from segops.core.engine import Engine, Transition, message_hash
+from segops.core.events import Event
+from segops.core.explain import Explanation, explain
+from segops.core.profile import Profile
+from segops.core.rules import model
+from segops.core.rules.compile import Rule, compile_rule
+from segops.core.segments import SegmentSet
+
+
+class _Followed:
+    """One node: its verdict, and when that last changed."""
+
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
+        self.holds = False
+        self.changed_at: int | None = None
+
+    def begin(self, profile: Profile, now_ms: int) -> None:
+        """Note the verdict on a profile of which nothing is known yet."""
+        self.holds = self.rule.holds(profile, now_ms)
+
+    def judge(self, profile: Profile, now_ms: int) -> None:
+        """Note the verdict at an instant."""
+        holds = self.rule.holds(profile, now_ms)
+        if holds is not self.holds:
+            self.holds, self.changed_at = holds, now_ms
+
+    def pass_time(self, profile: Profile, after_ms: int, until_ms: int) -> None:
+        """Note every verdict of the instants between at which time alone may change it."""
+        at = self.rule.next_edge(profile, after_ms)
+        while at is not None and after_ms < at <= until_ms:
+            self.judge(profile, at)
+            after_ms, at = at, self.rule.next_edge(profile, at)
+
+
+class Follower(Engine):
+    """An engine that follows every node of some segments (without ``keys``: of all), for one profile only.
+
+    Each event, and each edge in time, costs an evaluation of every node that it may concern: this is for
+    explaining a profile, not for running.
+
+    >>> from segops.core.segments import Definition
+    >>> follower = Follower(SegmentSet([Definition("old", "Old", model.Not(model.KnownFor(10)))]))
+    >>> profile = follower.new_profile("user_id:u1")
+    >>> _ = follower.on_event(profile, Event("page", 100, "m1", {}), clock_ms=100)
+    >>> rule = follower.explain(profile, 120).segments[0].rule
+    >>> rule.holds, rule.changed_at
+    (False, 110)
+    """
+
+    def __init__(self, segments: SegmentSet, keys: Collection[str] | None = None) -> None:
+        super().__init__(segments)
+        rules = {segment.key: segment.rule for segment in segments.segments}
+        wanted = [d.when for d in segments.definitions if keys is None or d.key in keys]
+        nodes = {model.canonical(node): node for root in wanted for node in _below(root)}
+        self._followed = {
+            form: _Followed(compile_rule("followed", node, rules)) for form, node in nodes.items()
+        }
+        self._judged_ms = 0
+
+    def on_event(self, profile: Profile, event: Event, *, clock_ms: int) -> Transition:
+        """As the engine does, with every node judged where its verdict can change."""
+        if message_hash(event.message_id) in profile.seen:
+            return super().on_event(profile, event, clock_ms=clock_ms)
+        now_ms = max(event.time_ms, clock_ms, profile.latest_ms)
+        if profile.first_ms is None:
+            self._each(lambda node: node.begin(profile, now_ms))
+        else:
+            self._follow_time(profile, max(event.time_ms, clock_ms))
+        transition = super().on_event(profile, event, clock_ms=clock_ms)
+        self._each(lambda node: node.judge(profile, now_ms))
+        self._judged_ms = now_ms
+        return transition
+
+    def explain(self, profile: Profile, now_ms: int) -> Explanation:
+        """Explain the profile at ``now_ms``, not before its last event, with an exact ``changed_at``."""
+        self._follow_time(profile, now_ms)
+        changed = {form: node.changed_at for form, node in self._followed.items()}
+        return explain(self.segments, profile, now_ms, changed)
+
+    def _follow_time(self, profile: Profile, until_ms: int) -> None:
+        self._each(lambda node: node.pass_time(profile, self._judged_ms, until_ms))
+        self._judged_ms = max(self._judged_ms, until_ms)
+
+    def _each(self, step: Callable[[_Followed], None]) -> None:
+        for node in self._followed.values():
+            try:
+                step(node)
+            except Exception:  # noqa: S112 - as a rule that fails keeps its membership, a node keeps its verdict
+                continue
+
+
+def _below(node: model.Node) -> Iterator[model.Node]:
+    yield node
+    for child in model.children(node):
+        yield from _below(child)

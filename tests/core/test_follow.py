@@ -1,0 +1,135 @@
+"""When each node last changed: a profile that is followed against the reference, judged at every instant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from hypothesis import given, note, settings
+from hypothesis import strategies as st
+
+from segops.core.events import Event
+from segops.core.explain import Part
+from segops.core.follow import Follower
+from segops.core.rules import model
+from segops.core.rules.reference import History, holds
+from segops.core.segments import SegmentSet
+
+from .kit import MONDAY as T
+from .kit import H, segments
+from .oracle import judged
+from .strategies import streams
+from .test_equivalence import segment_sets
+
+
+def parts(part: Part) -> Iterator[Part]:
+    yield part
+    for child in part.parts:
+        yield from parts(child)
+
+
+def nodes(node: model.Node) -> Iterator[model.Node]:
+    yield node
+    for child in model.children(node):
+        yield from nodes(child)
+
+
+class Reference:
+    """The verdict on every node, and when it last changed; blank profiles have verdicts, too."""
+
+    def __init__(self, known: SegmentSet) -> None:
+        self.definitions = known.definitions
+        self.verdicts = self._verdicts(History("user_id:u1"), 0)
+        self.changed: list[int | None] = [None] * len(self.verdicts)
+
+    def _verdicts(self, history: History, now_ms: int) -> list[bool]:
+        members: set[str] = set()
+        found: list[bool] = []
+        for definition in self.definitions:
+            found += [holds(n, history, now_ms, members.__contains__) for n in nodes(definition.when)]
+            if holds(definition.when, history, now_ms, members.__contains__):
+                members.add(definition.key)
+        return found
+
+    def judge(self, history: History, now_ms: int) -> None:
+        verdicts = self._verdicts(history, now_ms)
+        pairs = zip(self.verdicts, verdicts, self.changed, strict=True)
+        self.changed = [now_ms if old is not new else known for old, new, known in pairs]
+        self.verdicts = verdicts
+
+
+@settings(max_examples=200)
+@given(segment_sets(), streams(), st.booleans())
+def test_every_node_knows_the_last_instant_at_which_it_changed(
+    known: SegmentSet, steps: list[tuple[str, Any]], watermark: bool
+) -> None:
+    note(str({d.key: d.written for d in known.definitions}))
+    follower, clock_ms = Follower(known), -(10**15)
+    profile = follower.new_profile("user_id:u1")
+    for kind, arg in steps:
+        if kind == "clock" or watermark:
+            clock_ms = max(clock_ms, arg if kind == "clock" else arg.time_ms)
+        if kind == "clock":
+            follower.on_timer(profile, clock_ms=clock_ms)
+        else:
+            follower.on_event(profile, arg, clock_ms=clock_ms)
+    if profile.first_ms is None:
+        return
+    expected = Reference(known)
+    for history, now_ms in judged([d.when for d in known.definitions], steps, watermark):
+        expected.judge(history, now_ms)
+    found = follower.explain(profile, max(clock_ms, profile.latest_ms))
+    seen = [part for standing in found.segments for part in parts(standing.rule)]
+    assert [part.holds for part in seen] == expected.verdicts
+    assert [(part.label, part.changed_at) for part in seen] == [
+        (part.label, changed) for part, changed in zip(seen, expected.changed, strict=True)
+    ]
+    for standing in found.segments:
+        if standing.member and standing.since != profile.first_ms:
+            assert standing.rule.changed_at in (standing.since, None)
+
+
+def follow(known: SegmentSet, now_ms: int, *events: tuple[str, int], keys: Any = None) -> list[Part]:
+    follower = Follower(known, keys)
+    profile = follower.new_profile("user_id:u1")
+    for number, (name, time_ms) in enumerate(events):
+        follower.on_event(profile, Event(name, time_ms, f"m{number}", {}), clock_ms=time_ms)
+    return [p for standing in follower.explain(profile, now_ms).segments for p in parts(standing.rule)]
+
+
+def test_nodes_change_with_events_and_with_time_each_on_its_own() -> None:
+    rule = {"all": [{"did": "A", "count": {"gte": 2}, "within": "2h"}, {"not": {"did": "B", "within": "1h"}}]}
+    events = (("A", T), ("B", T + 1), ("A", T + H))
+    found = follow(segments(rule=rule), T + 2 * H - 1, *events)
+    assert [(part.holds, part.changed_at) for part in found] == [
+        (True, T + H + 1),
+        (True, T + H),
+        (True, T + H + 1),
+        (False, T + H + 1),
+    ]
+    later = follow(segments(rule=rule), T + 2 * H, *events)
+    assert [part.changed_at for part in later] == [T + 2 * H, T + 2 * H, T + H + 1, T + H + 1]
+
+
+def test_what_has_never_changed_says_nothing() -> None:
+    did, did_not = follow(segments(rule={"any": [{"did": "A"}, {"did_not": "B"}]}), T + 9 * H, ("A", T))[1:]
+    assert (did.holds, did.changed_at) == (True, T)
+    assert (did_not.holds, did_not.changed_at) == (True, None)
+
+
+def test_a_change_and_its_opposite_at_one_instant_are_a_change() -> None:
+    (found,) = follow(segments(rule={"did": "A", "count": {"eq": 1}}), T, ("B", T - 5), ("A", T), ("A", T))
+    assert (found.holds, found.changed_at) == (False, T)
+
+
+def test_only_what_is_explained_is_followed() -> None:
+    known = segments(a={"did": "A"}, b={"did": "A", "within": "1h"})
+    assert [part.changed_at for part in follow(known, T + 2 * H, ("A", T), keys=("b",))] == [None, T + H]
+
+
+def test_equal_numbers_and_truths_are_followed_apart() -> None:
+    known = segments(a={"trait": "p", "is": {"eq": 1}}, b={"trait": "p", "is": {"eq": True}})
+    follower = Follower(known)
+    profile = follower.new_profile("user_id:u1")
+    follower.on_event(profile, Event("identify", T, "m", {}, {"p": True}), clock_ms=T)
+    assert [s.rule.changed_at for s in follower.explain(profile, T).segments] == [None, T]
