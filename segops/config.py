@@ -213,15 +213,6 @@ class StateSettings(_Part):
     )
 
 
-def _guarantee(text: object) -> object:
-    if text == "exactly_once":
-        raise ValueError(
-            "exactly_once is not available yet; at_least_once already has exactly-once effect for readers "
-            "that drop a change_id they have seen"
-        )
-    return text
-
-
 class WorkerSettings(_Part):
     """One worker process."""
 
@@ -235,8 +226,17 @@ class WorkerSettings(_Part):
     web_port: int = _setting(
         "WEB_PORT", 6066, "Port of the worker's HTTP server; each has its own.", ge=0, le=65_535
     )
-    processing_guarantee: Annotated[Literal["at_least_once"], BeforeValidator(_guarantee)] = _setting(
-        "PROCESSING_GUARANTEE", "at_least_once", "What a crash may repeat: at_least_once."
+    session_timeout_ms: Annotated[int, BeforeValidator(_duration_ms), Field(ge=6_000, le=1_800_000)] = (
+        _setting(
+            "SESSION_TIMEOUT",
+            "45s",
+            "After how long without a sign of life a worker's partitions go to others, 6s to 30m.",
+        )
+    )
+    processing_guarantee: Literal["at_least_once", "exactly_once"] = _setting(
+        "PROCESSING_GUARANTEE",
+        "at_least_once",
+        "What a crash may repeat: at_least_once (repeats, with the same ids) or exactly_once (nothing).",
     )
 
     crash_at: Annotated[str, Field(pattern=r"^cp[1-6](:[1-9][0-9]*)?$")] | None = _setting(
@@ -262,6 +262,11 @@ class Settings(BaseModel):
     checkpoint: CheckpointSettings
     state: StateSettings
     worker: WorkerSettings
+
+    @property
+    def exactly_once(self) -> bool:
+        """Whether work is made durable in transactions."""
+        return self.worker.processing_guarantee == "exactly_once"
 
 
 _PARTS: dict[str, type[_Part]] = {

@@ -107,6 +107,7 @@ def _build(settings: Settings, definitions: Sequence[Definition]) -> SegopsApp:
         disk=Disk(stores, discard=lambda number: shutil.rmtree(profiles / str(number))),
         changelog_consumer=connections.changelog_consumer,
         producer=lambda: app.producer.client,  # type: ignore[attr-defined]
+        transactional_producer=connections.transactional_producer,
         crash=CrashPoints(settings.worker.crash_at),
     )
     app = SegopsApp(settings, parts, connections, Engine(SegmentSet(definitions)))

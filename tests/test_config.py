@@ -75,7 +75,7 @@ def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> N
         ("SEGOPS_TOPIC_PREFIX", "a b", "pattern"),
         ("SEGOPS_APP_ID", "my app", "letters"),
         ("SEGOPS_CHECKPOINT_INTERVAL", "1ms", "greater than or equal to 10"),
-        ("SEGOPS_PROCESSING_GUARANTEE", "exactly_once", "not available yet"),
+        ("SEGOPS_SESSION_TIMEOUT", "5s", "greater than or equal to 6000"),
         ("SEGOPS_PROCESSING_GUARANTEE", "at_most_once", "'at_least_once'"),
     ],
 )

@@ -17,12 +17,7 @@ from segops.config import Settings
 from segops.core.engine import Engine
 from segops.core.errors import SegopsError
 from segops.core.segments import Definition, SegmentSet
-from segops.streaming.connections import (
-    REBALANCE_TIMEOUT_MS,
-    REQUEST_TIMEOUT_MS,
-    SESSION_TIMEOUT_MS,
-    Connections,
-)
+from segops.streaming.connections import REBALANCE_TIMEOUT_MS, REQUEST_TIMEOUT_MS, Connections
 from segops.streaming.opening import Parts
 from segops.streaming.pipeline import Pipeline
 from segops.streaming.tables import BatchTableManager, ProfilesTable
@@ -104,7 +99,7 @@ class SegopsApp(faust.App):
     # -- tasks ---------------------------------------------------------------------------------
 
     async def _pump(self) -> None:
-        await self._or_fail(self.pipeline.outputs.pump())
+        await self._or_fail(self.pipeline.channels.pump())
 
     async def _timers(self) -> None:
         await self._or_fail(self.pipeline.work_timers())
@@ -198,7 +193,7 @@ def _faust_settings(settings: Settings) -> dict[str, Any]:
         "topic_disable_leader": True,
         "topic_partitions": settings.topics.partitions,
         "consumer_group_instance_id": worker.instance_id,
-        "broker_session_timeout": SESSION_TIMEOUT_MS / 1000,
+        "broker_session_timeout": worker.session_timeout_ms / 1000,
         "broker_rebalance_timeout": REBALANCE_TIMEOUT_MS / 1000,
         "broker_request_timeout": REQUEST_TIMEOUT_MS / 1000,
         "broker_commit_interval": settings.checkpoint.interval_ms / 1000,

@@ -1,21 +1,33 @@
 """The checkpoint: the one way in which work becomes durable.
 
-Every path that commits (timer, record bound, rebalance, shutdown) runs ``Checkpointer.run``:
+Every path that commits (timer, record bound, rebalance, shutdown) runs ``Checkpointer.run``. What is made
+durable is fixed first (``collect``), lane by lane, so that lanes may go on with new batches while the
+broker is waited for. Then, at least once (``AtLeastOnce``):
 
 1. membership changes, forwarded events, dead letters and ticks are acknowledged,
 2. the changelog is: one record per profile that changed,
 3. the store of each partition takes one write: states, due index, changelog and source offset,
 4. the source offsets are committed, each with its clock as metadata.
 
-What is made durable is fixed (``collect``) before step 1, lane by lane, so that lanes may go on with
-new batches while acknowledgements are awaited. Any failure leaves the offsets uncommitted; the caller
-then stops the process, because what is in memory may be ahead of what is known to be safe.
+Exactly once (``ExactlyOnce``), every partition for itself and all at the same time:
+
+1. and 2. as above, within the transaction of the partition,
+3. the source offsets, each with its clock, join the transaction, and it is committed,
+4. the store of the partition takes its write.
+
+The store is written after the commit there, because a write cannot be taken back: a store with states of
+an aborted transaction would be ahead of its changelog, and recovery only ever adds. Killed in between, the
+store is behind, and recovery reads what it lacks from the changelog offset that it knows.
+
+Any failure leaves the offsets uncommitted; the caller then stops the process, because what is in memory
+may be ahead of what is known to be safe.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -23,17 +35,10 @@ from typing import NamedTuple
 from segops.streaming.crash import CrashPoints
 from segops.streaming.lane import Collected, SegmentLane
 from segops.streaming.outputs import Outputs
+from segops.streaming.positions import Place, Position, Positions
 from segops.streaming.resolve import SourceLane
+from segops.streaming.transactions import Transaction
 
-
-class Position(NamedTuple):
-    """Where to go on in a partition, and what to keep with that."""
-
-    offset: int
-    metadata: str
-
-
-Positions = Mapping[tuple[str, int], Position]
 Commit = Callable[[Positions], Awaitable[None]]
 
 
@@ -78,25 +83,21 @@ class Ways:
     fence: Callable[[], None]
 
 
-class Checkpointer:
+class Checkpointer(ABC):
     """Takes checkpoints of the lanes, one at a time."""
 
-    def __init__(self, topics: Topics, owned: Owned, ways: Ways, crash: CrashPoints) -> None:
+    def __init__(self, topics: Topics, owned: Owned, crash: CrashPoints) -> None:
         self._topics = topics
         self._lanes = owned.lanes
         self._sources = owned.sources
-        self._outputs = ways.outputs
-        self._changelog = ways.changelog
-        self._commit = ways.commit
-        self._fence = ways.fence
         self._crash = crash
-        self._committed: dict[tuple[str, int], Position] = {}
+        self._committed: dict[Place, Position] = {}
         self._failure: BaseException | None = None
         self._lock = asyncio.Lock()
 
     def committed(self, positions: Positions) -> None:
-        """These positions are what is committed now: they need not be committed again."""
-        self._committed = dict(positions)
+        """These positions are committed now: they need not be committed again."""
+        self._committed.update(positions)
 
     async def run(self) -> Durable:
         """Make durable all that was processed before this call. Raises whatever went wrong.
@@ -109,15 +110,43 @@ class Checkpointer:
         async with self._lock:
             if self._failure is not None:
                 raise self._failure
+            started = time.perf_counter()
             try:
-                return await self._run()
+                records = await self._run()
             except BaseException as error:
                 self._failure = error
                 raise
+            return Durable(records, time.perf_counter() - started)
 
-    async def _run(self) -> Durable:
-        started = time.perf_counter()
-        positions = self._source_positions()
+    @abstractmethod
+    async def _run(self) -> int:
+        """Take a checkpoint; how many input records it made durable."""
+
+    def _changed(self, positions: Positions) -> Positions:
+        return {place: at for place, at in positions.items() if self._committed.get(place) != at}
+
+    def _source_position(self, number: int) -> Positions:
+        lane = self._sources[number]
+        return {(self._topics.events, number): Position(lane.offset, lane.metadata)}
+
+    def _lane_position(self, number: int, collected: Collected) -> Positions:
+        return {(self._topics.profile_events, number): Position(collected.offset, collected.metadata)}
+
+
+class AtLeastOnce(Checkpointer):
+    """All partitions step by step together, by one producer."""
+
+    def __init__(self, topics: Topics, owned: Owned, ways: Ways, crash: CrashPoints) -> None:
+        super().__init__(topics, owned, crash)
+        self._outputs = ways.outputs
+        self._changelog = ways.changelog
+        self._commit = ways.commit
+        self._fence = ways.fence
+
+    async def _run(self) -> int:
+        positions: dict[Place, Position] = {}
+        for number in self._sources:
+            positions.update(self._source_position(number))
         collected = await self._collect()
         await self._outputs.settle()  # 1
         self._crash.passed("cp2")
@@ -126,17 +155,11 @@ class Checkpointer:
         self._crash.passed("cp3")
         await self._write_stores(collected)  # 3
         self._crash.passed("cp4")
-        positions.update(self._lane_positions(collected))
-        await self._commit_changed(positions)  # 4
+        for number, part in collected.items():
+            positions.update(self._lane_position(number, part.collected))
+        await self._commit_changed(self._changed(positions))  # 4
         self._crash.passed("cp5")
-        records = sum(part.collected.records for part in collected.values())
-        return Durable(records, time.perf_counter() - started)
-
-    def _source_positions(self) -> dict[tuple[str, int], Position]:
-        topic = self._topics.events
-        return {
-            (topic, source): Position(lane.offset, lane.metadata) for source, lane in self._sources.items()
-        }
+        return sum(part.collected.records for part in collected.values())
 
     async def _collect(self) -> dict[int, _Part]:
         collected = {}
@@ -158,17 +181,40 @@ class Checkpointer:
             part.lane.write(part.collected, acknowledged.get((self._topics.changelog, partition)))
             await asyncio.sleep(0)
 
-    def _lane_positions(self, collected: dict[int, _Part]) -> Positions:
-        topic = self._topics.profile_events
-        return {
-            (topic, partition): Position(part.collected.offset, part.collected.metadata)
-            for partition, part in collected.items()
-        }
-
-    async def _commit_changed(self, positions: Positions) -> None:
-        changed = {
-            place: position for place, position in positions.items() if self._committed.get(place) != position
-        }
+    async def _commit_changed(self, changed: Positions) -> None:
         if changed:
             await self._commit(changed)
-            self._committed.update(changed)
+            self.committed(changed)
+
+
+class ExactlyOnce(Checkpointer):
+    """One transaction per partition, all at the same time."""
+
+    def __init__(
+        self, topics: Topics, owned: Owned, transactions: Mapping[int, Transaction], crash: CrashPoints
+    ) -> None:
+        super().__init__(topics, owned, crash)
+        self._transactions = transactions
+
+    async def _run(self) -> int:
+        commits = []
+        for number in list(self._transactions):
+            commits.append(self._cut(number))
+            await asyncio.sleep(0)  # the commits that have begun go on
+        return sum(await asyncio.gather(*commits))
+
+    def _cut(self, number: int) -> asyncio.Future[int]:
+        # No await in here: offsets, states and outputs must be of the same moment.
+        collected = self._lanes[number].collect()
+        positions = {**self._source_position(number), **self._lane_position(number, collected)}
+        self._transactions[number].outputs.cut()
+        return asyncio.ensure_future(self._commit(number, collected, self._changed(positions)))
+
+    async def _commit(self, number: int, collected: Collected, positions: Positions) -> int:
+        changelog = (self._topics.changelog, number)
+        offset = await self._transactions[number].commit(changelog, collected.writes, positions)  # 1 to 3
+        self.committed(positions)
+        self._lanes[number].write(collected, offset)  # 4
+        if collected.writes:
+            self._crash.passed("cp4")
+        return collected.records

@@ -73,8 +73,12 @@ async def running_admin(kafka: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClie
 
 @asynccontextmanager
 async def running_consumer(kafka: KafkaSettings, **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
-    """A consumer without a group unless ``options`` name one; UserError when no broker can be reached."""
-    client = AIOKafkaConsumer(enable_auto_commit=False, **client_options(kafka), **options)
+    """A consumer without a group unless ``options`` name one; UserError when no broker can be reached.
+
+    It reads what is committed, whether in a transaction or without one.
+    """
+    options = {"isolation_level": "read_committed", "enable_auto_commit": False, **options}
+    client = AIOKafkaConsumer(**client_options(kafka), **options)
     async with _running(kafka, client.start, client.stop):
         yield client
 

@@ -11,13 +11,14 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from segops.config import Settings
 from segops.streaming.client import client_options
 
-SESSION_TIMEOUT_MS: Final = 45_000
 REBALANCE_TIMEOUT_MS: Final = 60_000
 REQUEST_TIMEOUT_MS: Final = 60_000
 _POLL_INTERVAL_MS: Final = 300_000
 _FETCH_BYTES: Final = 4 << 20
 _FETCH_WAIT_MS: Final = 100
 _BATCH_BYTES: Final = 512 << 10
+_TRANSACTION_BATCH_BYTES: Final = 128 << 10  # each partition has its own batches to all others
+_TRANSACTION_SLACK_MS: Final = 30_000
 
 
 class Connections:
@@ -39,16 +40,16 @@ class Connections:
             partition_assignment_strategy=[assignor],
             enable_auto_commit=False,
             auto_offset_reset="earliest",
-            session_timeout_ms=SESSION_TIMEOUT_MS,
+            session_timeout_ms=worker.session_timeout_ms,
             rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
-            heartbeat_interval_ms=SESSION_TIMEOUT_MS // 15,
+            heartbeat_interval_ms=worker.session_timeout_ms // 15,
             max_poll_interval_ms=_POLL_INTERVAL_MS,
             max_partition_fetch_bytes=_FETCH_BYTES,
             fetch_max_wait_ms=_FETCH_WAIT_MS,
             isolation_level="read_committed",
         )
 
-    def changelog_consumer(self) -> AIOKafkaConsumer:
+    def changelog_consumer(self, *, isolation_level: str = "read_committed") -> AIOKafkaConsumer:
         """A consumer outside the group, for recovery."""
         return AIOKafkaConsumer(
             **self._options,
@@ -57,17 +58,34 @@ class Connections:
             auto_offset_reset="earliest",
             max_partition_fetch_bytes=_FETCH_BYTES,
             fetch_max_wait_ms=_FETCH_WAIT_MS,
+            isolation_level=isolation_level,
         )
 
     def producer(self) -> AIOKafkaProducer:
         """The idempotent producer: acknowledged by all replicas, in order per partition."""
+        return self._producer(max_batch_size=_BATCH_BYTES)
+
+    def transactional_producer(self, number: int) -> AIOKafkaProducer:
+        """The producer of partition ``number``, for transactions. Its start shuts out all before it.
+
+        The broker aborts a transaction that is open for longer than a checkpoint and its deadline can
+        take: until then a dead owner's one hides from readers what was written behind it.
+        """
+        settings = self._settings
+        return self._producer(
+            max_batch_size=_TRANSACTION_BATCH_BYTES,
+            transactional_id=f"{settings.worker.app_id}-{number}",
+            transaction_timeout_ms=settings.checkpoint.interval_ms + _TRANSACTION_SLACK_MS,
+        )
+
+    def _producer(self, **options: Any) -> AIOKafkaProducer:
         return AIOKafkaProducer(
             **self._options,
+            **options,
             client_id=f"segops-{self._settings.worker.app_id}",
             acks="all",
             enable_idempotence=True,
             compression_type="snappy",  # the client fixes lz4 at its slowest level: 70 times the time
-            max_batch_size=_BATCH_BYTES,
         )
 
 

@@ -12,7 +12,7 @@ class CrashPoints:
 
     Points: cp1 after a batch was processed, cp2 after outputs were acknowledged, cp3 after the
     changelog was, cp4 after the store was written, cp5 after the commit, cp6 in the middle of a
-    recovery.
+    recovery. With transactions (where cp5 comes before cp4) cp2 to cp5 are passed by each partition.
     """
 
     def __init__(self, setting: str | None = None) -> None:

@@ -119,7 +119,7 @@ async def follow(
     """
     log = DefinitionLog(on_bad)
     part = await _partition(settings)
-    async with running_consumer(settings.kafka, isolation_level="read_committed") as consumer:
+    async with running_consumer(settings.kafka) as consumer:
         consumer.assign([part])
         await consumer.seek_to_beginning(part)
         await _read_to_end(consumer, part, log)
@@ -134,7 +134,7 @@ async def read(settings: Settings, *, on_bad: Callable[[str], None] = logger.err
     """Everything that the topic says now, retired segments included. Raises like :func:`follow`."""
     log = DefinitionLog(on_bad)
     part = await _partition(settings)
-    async with running_consumer(settings.kafka, isolation_level="read_committed") as consumer:
+    async with running_consumer(settings.kafka) as consumer:
         consumer.assign([part])
         await consumer.seek_to_beginning(part)
         await _read_to_end(consumer, part, log)

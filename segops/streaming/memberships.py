@@ -127,7 +127,7 @@ async def memberships(settings: Settings) -> AsyncIterator[Memberships]:
     names = [settings.topics.membership_changes, settings.topics.membership_state]
     counts = await partition_counts(settings.kafka, names)
     changes, state = ([TopicPartition(name, p) for p in range(counts[name])] for name in names)
-    async with running_consumer(settings.kafka, isolation_level="read_committed") as consumer:
+    async with running_consumer(settings.kafka) as consumer:
         consumer.assign([*changes, *state])
         # Taken before the state is read: a change in between is then in both, and in none never.
         await consumer.seek_to_end(*changes)

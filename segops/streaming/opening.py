@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from segops.config import Settings
 from segops.core.engine import Engine
+from segops.core.errors import SegopsError
 from segops.metrics import Metrics
 from segops.schemas.events import IdentityLimits, route
 from segops.stores.base import ProfileStore
-from segops.streaming.checkpoint import Checkpointer, Owned, Position, Positions, Topics, Ways
+from segops.streaming.channels import Channels, SharedChannel
+from segops.streaming.checkpoint import AtLeastOnce, Checkpointer, ExactlyOnce, Owned, Topics, Ways
 from segops.streaming.clock import PartitionClock
-from segops.streaming.connections import SESSION_TIMEOUT_MS
 from segops.streaming.crash import CrashPoints
 from segops.streaming.lane import SegmentLane, Start
 from segops.streaming.outlet import KafkaOutlet
 from segops.streaming.outputs import ChangePublisher, DeadLetters, Outputs, Producer
+from segops.streaming.positions import Place, Position, Positions
 from segops.streaming.pulse import Pulse
 from segops.streaming.recovery import Disk, Recovery
 from segops.streaming.resolve import Forwarding, SourceLane, read_watermark
+from segops.streaming.transactions import Transactions
 
 log = logging.getLogger(__name__)
-
-Place = tuple[str, int]
 
 
 class Group(Protocol):
@@ -38,17 +40,22 @@ class Group(Protocol):
     async def commit_positions(self, positions: Positions) -> None: ...
     async def beginnings(self, places: Iterable[Place]) -> dict[Place, int]: ...
     async def at_end(self, place: Place) -> bool: ...
-    def log_end(self, place: Place) -> int | None: ...
+    def behind(self, place: Place, offset: int) -> int | None: ...
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What a pipeline is made of."""
+    """What a pipeline is made of.
+
+    ``producer`` serves all partitions; ``transactional_producer`` makes one for a partition number, not
+    started.
+    """
 
     metrics: Metrics
     disk: Disk
-    changelog_consumer: Callable[[], AIOKafkaConsumer]
+    changelog_consumer: Callable[..., AIOKafkaConsumer]
     producer: Callable[[], Producer]
+    transactional_producer: Callable[[int], AIOKafkaProducer]
     crash: CrashPoints
 
 
@@ -63,33 +70,42 @@ class Opened:
 
 
 class Opener:
-    """Makes lanes; ``outputs`` is where all of them send."""
+    """Makes lanes; ``channels`` is where they send."""
 
-    def __init__(self, settings: Settings, parts: Parts, changelog: Outputs) -> None:
-        topics = settings.topics
-        self.outputs = Outputs(parts.producer)
-        self.pulse = Pulse(0.9 * SESSION_TIMEOUT_MS / 1000)
+    def __init__(self, settings: Settings, parts: Parts) -> None:
+        worker = settings.worker
         self._settings = settings
         self._parts = parts
-        self._changelog = changelog
-        self._dead_letters = DeadLetters(
-            self.outputs, topic=topics.dead_letters, partitions=topics.partitions
-        )
-        self._publisher = ChangePublisher(
-            self.outputs,
+        self.channels: Channels
+        if settings.exactly_once:
+            self.channels = self._transactions = Transactions(
+                parts.transactional_producer, app_id=worker.app_id, crash=parts.crash
+            )
+            self.pulse = Pulse(math.inf)  # Kafka shuts out who comes too late: no need to guess
+        else:
+            self.channels = self._shared = SharedChannel(parts.producer)
+            self.pulse = Pulse(0.9 * worker.session_timeout_ms / 1000)
+
+    def _dead_letters(self, number: int) -> DeadLetters:
+        topics = self._settings.topics
+        return DeadLetters(self.channels.of(number), topic=topics.dead_letters, partitions=topics.partitions)
+
+    def _publisher(self, number: int) -> ChangePublisher:
+        topics = self._settings.topics
+        return ChangePublisher(
+            self.channels.of(number),
             changes_topic=topics.membership_changes,
             state_topic=topics.membership_state,
-            app_id=settings.worker.app_id,
+            app_id=self._settings.worker.app_id,
         )
-        self._forwarding = self._new_forwarding()
 
-    def _new_forwarding(self) -> Forwarding:
+    def _forwarding(self, number: int) -> Forwarding:
         topics, engine = self._settings.topics, self._settings.engine
         limits = IdentityLimits(max_bytes=engine.max_event_bytes, max_ahead_ms=engine.max_event_ahead_ms)
         return Forwarding(
             route=partial(route, limits=limits),
-            outputs=self.outputs,
-            dead_letters=self._dead_letters,
+            outputs=self.channels.of(number),
+            dead_letters=self._dead_letters(number),
             places=[(topics.profile_events, number) for number in range(topics.partitions)],
             event_clock=self._by_events,
         )
@@ -99,12 +115,20 @@ class Opener:
         return self._settings.engine.clock == "event"
 
     async def open(self, assigned: Iterable[Place], group: Group, engine: Engine) -> Opened:
-        """The lanes of these partitions, at what the group committed."""
+        """The lanes of these partitions, at what the group committed.
+
+        SegopsError when they do not come in pairs: one number is one owner, of both inputs.
+        """
         topics = self._settings.topics
         places = [place for place in assigned if place[0] in (topics.events, topics.profile_events)]
-        starts = await self._starts(places, group)
-        numbers = sorted(number for topic, number in places if topic == topics.profile_events)
+        numbers = _numbers(places)
+        # First of all, former owners are shut out and their transactions ended: only then do the logs
+        # and the committed offsets stand still, and the changelog can be read to its end (an open
+        # transaction would hide what is behind it). The offsets come last, because the broker may show
+        # those of a transaction that has just ended a moment later than its records.
+        await self.channels.open(numbers)
         stores = await self._restore(numbers)
+        starts = await self._starts(places, group)
         outlets = {number: self._outlet(number) for number in numbers}
         lanes = {
             number: SegmentLane(
@@ -147,7 +171,7 @@ class Opener:
             gauge.set(0)
 
     def _outlet(self, number: int) -> KafkaOutlet:
-        return KafkaOutlet(number, self._publisher, self._dead_letters, self._parts.metrics)
+        return KafkaOutlet(number, self._publisher(number), self._dead_letters(number), self._parts.metrics)
 
     def _start(self, number: int, start: Position) -> Start:
         clock = PartitionClock(sources=self._settings.topics.partitions, by_events=self._by_events)
@@ -157,10 +181,24 @@ class Opener:
 
     def _source(self, number: int, start: Position) -> SourceLane:
         watermark_ms = read_watermark(start.metadata)
-        return SourceLane(number, self._forwarding, offset=start.offset, watermark_ms=watermark_ms)
+        return SourceLane(number, self._forwarding(number), offset=start.offset, watermark_ms=watermark_ms)
 
     def _checkpointer(self, owned: Owned, group: Group) -> Checkpointer:
         topics = self._settings.topics
         names = Topics(topics.events, topics.profile_events, self._settings.worker.changelog)
-        ways = Ways(self.outputs, self._changelog, group.commit_positions, self.pulse.check)
-        return Checkpointer(names, owned, ways, self._parts.crash)
+        crash = self._parts.crash
+        if self._settings.exactly_once:
+            return ExactlyOnce(names, owned, self._transactions.owned, crash)
+        changelog = Outputs(self._parts.producer)
+        ways = Ways(self._shared.outputs, changelog, group.commit_positions, self.pulse.check)
+        return AtLeastOnce(names, owned, ways, crash)
+
+
+def _numbers(places: list[Place]) -> list[int]:
+    by_topic: dict[str, set[int]] = {}
+    for topic, number in places:
+        by_topic.setdefault(topic, set()).add(number)
+    first, *others = by_topic.values() or [set()]
+    if len(by_topic) == 1 or any(other != first for other in others):
+        raise SegopsError(f"the group gave partitions that do not belong together: {sorted(places)}")
+    return sorted(first)

@@ -104,14 +104,11 @@ class Gauges:
         self._metrics.profiles_cached.set(sum(lane.cached for lane in lanes.values()))
         self._export_sizes(sizes)
 
-    def export_lag(
-        self, offsets: Mapping[tuple[str, int], int], ends: Mapping[tuple[str, int], int | None]
-    ) -> None:
+    def export_lag(self, behind: Mapping[tuple[str, int], int | None]) -> None:
         """How many records each partition is behind, where its end is known."""
-        for (topic, partition), offset in offsets.items():
-            end = ends[topic, partition]
-            if end is not None:
-                self._metrics.consumer_lag.labels(topic, str(partition)).set(max(0, end - offset))
+        for (topic, partition), records in behind.items():
+            if records is not None:
+                self._metrics.consumer_lag.labels(topic, str(partition)).set(records)
 
     def _export_sizes(self, sizes: Counter[str]) -> None:
         for key in self._segments - set(sizes):

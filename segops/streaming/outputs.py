@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from segops.core.events import Change
 from segops.core.values import format_instant
@@ -22,19 +22,14 @@ class Producer(Protocol):
     async def send_batch(self, batch: Any, topic: str, *, partition: int) -> asyncio.Future[Any]: ...
 
 
-class Sent(NamedTuple):
-    """A batch on its way."""
-
-    place: _Place
-    records: int
-    delivery: asyncio.Future[Any]
-
-
 class Outputs:
     """Batches to Kafka, in order per partition.
 
     ``append`` is synchronous and never loses order; ``flush`` hands over what is there; ``settle``
     returns once everything appended before it is acknowledged, and raises the first error there was.
+
+    A batch goes through three places: it is filled (``_open``), then full or cut off (``_closed``), then
+    due (``_due``), from where ``flush`` sends. Between ``cut`` and ``release`` nothing new becomes due.
     """
 
     def __init__(self, producer: Callable[[], Producer], *, heavy_bytes: int = 16 << 20) -> None:
@@ -42,17 +37,28 @@ class Outputs:
         self._heavy_bytes = heavy_bytes
         self._open: dict[_Place, Any] = {}
         self._closed: deque[tuple[_Place, Any]] = deque()
+        self._due: deque[tuple[_Place, Any]] = deque()
+        self._held = False
         self._on_their_way: set[asyncio.Future[Any]] = set()
         self._bytes = 0
         self._error: BaseException | None = None
         self._lock = asyncio.Lock()
-        self.work = asyncio.Event()
         self.acknowledged: dict[_Place, int] = {}
 
     @property
     def heavy(self) -> bool:
         """Whether so much waits for acknowledgement that the inputs should pause."""
         return self._bytes > self._heavy_bytes
+
+    @property
+    def waiting_bytes(self) -> int:
+        """The size of the batches that are no longer filled, and not acknowledged yet."""
+        return self._bytes
+
+    @property
+    def full(self) -> bool:
+        """Whether ``flush(full_only=True)`` would send anything."""
+        return bool(self._due or (self._closed and not self._held))
 
     def append(
         self,
@@ -68,24 +74,43 @@ class Outputs:
         if builder is None:
             builder = self._open[place] = self._producer().create_batch()
         if builder.append(timestamp=timestamp, key=key, value=value, headers=headers or []) is None:
-            self._closed.append((place, builder))
+            self._close(place, builder)
             builder = self._open[place] = self._producer().create_batch()
             builder.append(timestamp=timestamp, key=key, value=value, headers=headers or [])
 
-    async def flush(self) -> None:
+    def _close(self, place: _Place, builder: Any) -> None:
+        builder.close()
+        self._bytes += builder.size()
+        self._closed.append((place, builder))
+
+    def _make_due(self, *, full_only: bool) -> None:
+        if not full_only:
+            for place, builder in self._open.items():
+                self._close(place, builder)
+            self._open = {}
+        self._due.extend(self._closed)
+        self._closed.clear()
+
+    def cut(self) -> None:
+        """From here to ``release`` the other methods are about what was appended before: the rest waits."""
+        self._make_due(full_only=False)
+        self._held = True
+
+    def release(self) -> None:
+        """What was appended since ``cut`` may go."""
+        self._held = False
+
+    async def flush(self, *, full_only: bool = False) -> None:
         """Hand over to the producer what was appended. Raises what a delivery failed with."""
         async with self._lock:
             self._raise_error()
-            batches, self._closed = self._closed, deque()
-            batches.extend(self._open.items())
-            self._open = {}
-            for place, builder in batches:
-                await self._send(place, builder)
+            if not self._held:
+                self._make_due(full_only=full_only)
+            while self._due:
+                await self._send(*self._due.popleft())
 
     async def _send(self, place: _Place, builder: Any) -> None:
         size, records = builder.size(), builder.record_count()
-        builder.close()
-        self._bytes += size
         delivery = await self._producer().send_batch(builder, place[0], partition=place[1])
         self._on_their_way.add(delivery)
         delivery.add_done_callback(lambda done: self._delivered(done, place, records, size))
@@ -112,13 +137,6 @@ class Outputs:
             await asyncio.wait(waiting)
             await asyncio.sleep(0)  # the callbacks that take note of the outcome run first
         self._raise_error()
-
-    async def pump(self) -> None:
-        """Send what comes, for ever: while one request is out, the next batch fills."""
-        while True:
-            await self.work.wait()
-            self.work.clear()
-            await self.flush()
 
 
 class ChangePublisher:

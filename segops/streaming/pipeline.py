@@ -16,9 +16,9 @@ from segops.core.engine import Engine
 from segops.streaming.checkpoint import Checkpointer
 from segops.streaming.clock import wall_ms
 from segops.streaming.lane import SegmentLane
-from segops.streaming.opening import Group, Opener, Parts, Place
+from segops.streaming.opening import Group, Opener, Parts
 from segops.streaming.outlet import Gauges, KafkaOutlet, export_counts
-from segops.streaming.outputs import Outputs
+from segops.streaming.positions import Place
 from segops.streaming.records import Record
 from segops.streaming.resolve import SourceLane
 from segops.streaming.ticks import TICK_HEADERS, wall_tick
@@ -39,8 +39,8 @@ class Pipeline:
         self.sources: dict[int, SourceLane] = {}
         self.running = False
         self._parts = parts
-        self._opener = Opener(settings, parts, Outputs(parts.producer))
-        self.outputs = self._opener.outputs
+        self._opener = Opener(settings, parts)
+        self.channels = self._opener.channels
         self.pulse = self._opener.pulse
         self._outlets: list[KafkaOutlet] = []
         self._gauges = Gauges(parts.metrics)
@@ -85,6 +85,7 @@ class Pipeline:
             await self._checkpointer.run()
         self.export()
         self._close()
+        await self.channels.close()
 
     def _close(self) -> None:
         self.running = False
@@ -102,7 +103,7 @@ class Pipeline:
         source = self.sources.get(number)
         if source is not None and self.running:
             source.process(records, now_ms=wall_ms())
-            self.outputs.work.set()
+            self.channels.wake()
 
     def segment(self, number: int, records: list[Record]) -> None:
         """A batch of profile events."""
@@ -110,7 +111,7 @@ class Pipeline:
         if lane is not None and self.running:
             lane.process(records)
             self._parts.crash.passed("cp1")
-            self.outputs.work.set()
+            self.channels.wake()
             self._woken.set()
             if self._pending() >= self.settings.checkpoint.max_records:
                 self._wanted.set()
@@ -121,7 +122,7 @@ class Pipeline:
     async def breathe(self) -> None:
         """Come back when there is room for more: what is not durable is bounded."""
         bound = 2 * self.settings.checkpoint.max_records
-        while self.running and (self.outputs.heavy or self._pending() > bound):
+        while self.running and (self.channels.heavy or self._pending() > bound):
             self._wanted.set()
             self._eased.clear()
             with contextlib.suppress(TimeoutError):
@@ -147,7 +148,7 @@ class Pipeline:
             return False
         fired, judged = lane.fire_due(SLICE), lane.rejudge(SLICE)
         if fired or judged:
-            self.outputs.work.set()
+            self.channels.wake()
         return fired == SLICE or judged > 0
 
     async def _nap(self) -> None:
@@ -169,8 +170,8 @@ class Pipeline:
         value = wall_tick(min(now_ms, reached_ms))
         for number in self.lanes:
             place = (self.settings.topics.profile_events, number)
-            self.outputs.append(place, key=None, value=value, headers=TICK_HEADERS)
-        self.outputs.work.set()
+            self.channels.of(number).append(place, key=None, value=value, headers=TICK_HEADERS)
+        self.channels.wake()
 
     async def _reached_ms(self, group: Group) -> int | None:
         """Up to when all our sources have been forwarded, by Kafka's timestamps; None while nobody knows."""
@@ -191,7 +192,7 @@ class Pipeline:
             if not self.running:
                 return
             source.tick(now_ms=wall_ms(), at_end=at_end, idle_after_ms=idle_after_ms)
-        self.outputs.work.set()
+        self.channels.wake()
 
     # -- durability ----------------------------------------------------------------------------
 
@@ -235,5 +236,5 @@ class Pipeline:
         self._count()
         self._gauges.export(self.lanes)
         if group is not None and self.running:
-            ends = {place: group.log_end(place) for place in self.start_offsets()}
-            self._gauges.export_lag(self.start_offsets(), ends)
+            offsets = self.start_offsets()
+            self._gauges.export_lag({place: group.behind(place, at) for place, at in offsets.items()})

@@ -26,7 +26,7 @@ from segops.streaming.lane import CHANGELOG_META, SIZES_META
 log = logging.getLogger(__name__)
 
 _BATCH = 2_000
-_QUIET_MS = 500
+_QUIET_MS = 50  # what is left may be marks of transactions, which are no records
 
 
 class ChangelogRecord(Protocol):
@@ -138,7 +138,7 @@ class Recovery:
         self,
         topic: str,
         disk: Disk,
-        consumer: Callable[[], AIOKafkaConsumer],
+        consumer: Callable[..., AIOKafkaConsumer],
         *,
         crash: CrashPoints,
         restored: Callable[[int], None],
@@ -172,13 +172,25 @@ class Recovery:
     ) -> None:
         places = {TopicPartition(self._topic, partition): partition for partition in partitions}
         consumer.assign(list(places))
-        ends: dict[TopicPartition, int] = await consumer.end_offsets(list(places))
+        ends = await self._ends(list(places))
         starts: dict[TopicPartition, int] = await consumer.beginning_offsets(list(places))
         for place, partition in places.items():
             stores[partition] = self._open(partition, ends[place])
             applied = read_offset(stores[partition], CHANGELOG_META)
             consumer.seek(place, starts[place] if applied is None else max(applied + 1, starts[place]))
         await self._read(consumer, ends, stores)
+
+    async def _ends(self, places: list[TopicPartition]) -> dict[TopicPartition, int]:
+        # Of all records, those of an open transaction included. With exactly once there is none any more:
+        # our producers have ended it. After a change of the mode one may be left, and at-least-once
+        # records may be behind it: its end is waited for, which the broker sees to.
+        consumer = self._consumer(isolation_level="read_uncommitted")
+        try:
+            await consumer.start()
+            ends: dict[TopicPartition, int] = await consumer.end_offsets(places) if places else {}
+        finally:
+            await consumer.stop()
+        return ends
 
     def _open(self, partition: int, log_end: int) -> ProfileStore:
         return open_for(self._stores, partition, log_end=log_end, discard=self._discard)

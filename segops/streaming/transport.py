@@ -24,8 +24,8 @@ from faust.transport.drivers.aiokafka import Producer, Transport
 from faust.types import TP, ConsumerMessage
 from mode import Service, ServiceT
 
-from segops.streaming.checkpoint import Position, Positions
 from segops.streaming.loop_consumer import LoopConsumer
+from segops.streaming.positions import Position, Positions
 from segops.streaming.records import Record
 
 BATCH_RECORDS: Final = 250
@@ -172,6 +172,24 @@ class BatchConsumer(LoopConsumer):
         """The end of the log as last seen; None when it was not seen yet."""
         end: int | None = self.client.highwater(TopicPartition(*place))
         return end
+
+    def behind(self, place: tuple[str, int], offset: int) -> int | None:
+        """How many records come after ``offset``; None while the end of the log was not seen yet.
+
+        Marks of transactions are no records: read to the end of the log, nothing is left.
+        """
+        end = self.log_end(place)
+        if end is None:
+            return None
+        read = 0 if self._under_way[place[0]] else self._position(TopicPartition(*place))
+        return 0 if read >= end else max(0, end - offset)
+
+    def _position(self, place: TopicPartition) -> int:
+        subscription = self.client._subscription.subscription  # noqa: SLF001 - position() would wait
+        if subscription is None or place not in subscription.assignment.tps:
+            return 0
+        state = subscription.assignment.state_value(place)
+        return int(state.position) if state.has_valid_position else 0
 
     async def at_end(self, place: tuple[str, int]) -> bool:
         """Whether everything that the partition holds has been through an agent."""

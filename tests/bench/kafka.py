@@ -24,33 +24,47 @@ from segops.streaming.load import Load, send_all
 
 from .workload import segments
 
-PARTITIONS = 8
+PARTITIONS = int(os.environ.get("BENCH_PARTITIONS", "8"))
 _CONSUMED = re.compile(r'segops_events_consumed_total\{step="segment"\} ([0-9.e+]+)')
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def measure(broker: LocalBroker, events: list[tuple[str, bytes]], folder: Path) -> dict[str, float]:
-    """Events per CPU second of the ceiling and of one whole worker, on topics of their own."""
-    environment = {
-        "SEGOPS_KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap_servers,
-        "SEGOPS_TOPIC_PREFIX": f"bench{uuid4().hex[:8]}.",
-        "SEGOPS_PARTITIONS": str(PARTITIONS),
-        "SEGOPS_CLOCK": "event",
-        "SEGOPS_APP_ID": f"bench{uuid4().hex[:8]}",
-        "SEGOPS_DATA_DIR": str(folder),
-        "SEGOPS_WEB_PORT": str(free_ports(1)[0]),
-    }
-    os.environ.update(environment)
-    settings = load()
+    """Events per CPU second of the ceiling and of one whole worker, with either guarantee."""
+    settings = _settings(broker, folder, "at_least_once")
     asyncio.run(_prepare(settings, events))
     ceiling = asyncio.run(_ceiling(settings, len(events)))
     end_to_end, wall = _worker(settings, len(events), folder)
+    settings = _settings(broker, folder, "exactly_once")
+    asyncio.run(_prepare(settings, events))
+    once, once_wall = _worker(settings, len(events), folder)
     return {
         "kafka: ceiling (consume + decode), events per CPU second": ceiling,
         "kafka: end to end, events per CPU second of the worker": end_to_end,
         "kafka: end to end, events per second of wall": wall,
         "kafka: end to end against the ceiling": end_to_end / ceiling,
+        "kafka: exactly once, events per CPU second of the worker": once,
+        "kafka: exactly once, events per second of wall": once_wall,
+        "kafka: exactly once against at least once, by CPU": once / end_to_end,
+        "kafka: exactly once against at least once, by wall": once_wall / wall,
     }
+
+
+def _settings(broker: LocalBroker, folder: Path, guarantee: str) -> Settings:
+    """For topics, a group and a store of its own; the worker reads them from the environment too."""
+    name = uuid4().hex[:8]
+    environment = {
+        "SEGOPS_KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap_servers,
+        "SEGOPS_TOPIC_PREFIX": f"bench{name}.",
+        "SEGOPS_PARTITIONS": str(PARTITIONS),
+        "SEGOPS_CLOCK": "event",
+        "SEGOPS_APP_ID": f"bench{name}",
+        "SEGOPS_DATA_DIR": str(folder / name),
+        "SEGOPS_WEB_PORT": str(free_ports(1)[0]),
+        "SEGOPS_PROCESSING_GUARANTEE": guarantee,
+    }
+    os.environ.update(environment)
+    return load()
 
 
 async def _prepare(settings: Settings, events: list[tuple[str, bytes]]) -> None:

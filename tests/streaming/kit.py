@@ -24,11 +24,13 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from segops.config import Settings, load
 from segops.core.engine import Engine
+from segops.core.events import Change
 from segops.core.profile import Profile
 from segops.core.segments import Definition, SegmentSet
 from segops.schemas.changes import encode_change
 from segops.schemas.events import decode, route
 from segops.schemas.segments import load as load_segments
+from segops.schemas.state import decode_profile
 from segops.streaming import definitions, topics
 from segops.streaming.ticks import TICK_HEADERS
 
@@ -93,9 +95,27 @@ def shop(count: int, *, users: int, partitions: int, seed: int = 1, start_ms: in
 
 def oracle(sent: Iterable[Sent], wanted: list[Definition], final_ms: int) -> dict[str, dict[str, Any]]:
     """The changes that these events must cause, by change id, from the engine alone."""
+    changes, _ = _judged(sent, wanted, final_ms)
+    return {change.change_id: comparable(encode_change(change, 0)) for change in changes}
+
+
+def oracle_states(sent: Iterable[Sent], wanted: list[Definition], final_ms: int) -> dict[str, object]:
+    """What each profile must have become, from the engine alone: see ``essence``."""
+    _, profiles = _judged(sent, wanted, final_ms)
+    return {profile_id: essence(profile) for profile_id, profile in profiles.items()}
+
+
+def essence(profile: Profile) -> object:
+    """How many changes a profile has been through, and what it is a member of, since when."""
+    return profile.sequence, {key: member.since_ms for key, member in profile.members.items()}
+
+
+def _judged(
+    sent: Iterable[Sent], wanted: list[Definition], final_ms: int
+) -> tuple[list[Change], dict[str, Profile]]:
     engine = Engine(SegmentSet(wanted))
     profiles: dict[str, Profile] = {}
-    changes = []
+    changes: list[Change] = []
     for event in sent:
         routed = route(event.value, now_ms=int(time.time() * 1000), default_time_ms=0)
         profile = profiles.setdefault(routed.profile_id, engine.new_profile(routed.profile_id))
@@ -103,7 +123,7 @@ def oracle(sent: Iterable[Sent], wanted: list[Definition], final_ms: int) -> dic
         changes += engine.on_event(profile, decoded, clock_ms=0).changes
     for profile in profiles.values():
         changes += engine.on_timer(profile, clock_ms=final_ms).changes
-    return {change.change_id: comparable(encode_change(change, 0)) for change in changes}
+    return changes, profiles
 
 
 def comparable(value: bytes) -> dict[str, Any]:
@@ -121,6 +141,7 @@ class Stack:
     name: str
     folder: Path
     partitions: int = 3
+    guarantee: str = "at_least_once"
     environment: dict[str, str] = field(default_factory=dict)
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
@@ -159,6 +180,7 @@ class Stack:
             "SEGOPS_WEB_PORT": str(self.port(number)),
             "SEGOPS_CLOCK": "event",
             "SEGOPS_CHECKPOINT_MAX_RECORDS": "500",
+            "SEGOPS_PROCESSING_GUARANTEE": self.guarantee,
             "SEGOPS_CRASH_AT": crash_at,
             **self.environment,
         }
@@ -229,12 +251,16 @@ class Stack:
                 await producer.send_and_wait(topic, tick, partition=partition, headers=TICK_HEADERS)
         await producer.stop()
 
-    def read(self, topic: str) -> list[Any]:
-        """Everything that a topic holds now."""
-        return asyncio.run(self._read(topic))
+    def read(self, topic: str, *, isolation: str = "read_committed") -> list[Any]:
+        """Everything that a topic holds now, as far as this isolation level shows it."""
+        return asyncio.run(self._read(topic, isolation))
 
-    async def _read(self, topic: str) -> list[Any]:
-        consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap_servers, auto_offset_reset="earliest")
+    async def _read(self, topic: str, isolation: str) -> list[Any]:
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self.bootstrap_servers,
+            auto_offset_reset="earliest",
+            isolation_level=isolation,
+        )
         await consumer.start()
         places = [TopicPartition(topic, number) for number in range(self.partitions)]
         consumer.assign(places)
@@ -253,6 +279,11 @@ class Stack:
             change = comparable(record.value)
             assert found.setdefault(change["change_id"], change) == change
         return found
+
+    def states(self) -> dict[str, object]:
+        """What the changelog makes of each profile: see ``essence``."""
+        latest = {record.key.decode(): record.value for record in self.read(self.settings.worker.changelog)}
+        return {profile_id: essence(decode_profile(state)) for profile_id, state in latest.items()}
 
     def wait_for_changes(self, expected: dict[str, dict[str, Any]]) -> None:
         """Until all expected changes are there; then they are all there is."""

@@ -9,9 +9,10 @@ import pytest
 
 from segops.core.errors import RejectedEvent, SegopsError
 from segops.schemas.events import route
-from segops.streaming.checkpoint import Checkpointer, Owned, Position, Topics, Ways
+from segops.streaming.checkpoint import AtLeastOnce, Owned, Topics, Ways
 from segops.streaming.crash import CrashPoints
 from segops.streaming.outputs import DeadLetters, Outputs
+from segops.streaming.positions import Position
 from segops.streaming.pulse import Pulse
 from segops.streaming.resolve import Forwarding, SourceLane
 from segops.streaming.ticks import TICK_HEADERS, decode_tick
@@ -137,7 +138,7 @@ def test_a_checkpoint_that_failed_once_never_commits_again() -> None:
         broken = Broken(producer=lambda: pytest.fail("nothing is to be sent"))
         lane = source_lane(Sink())
         ways = Ways(broken, broken, commit, lambda: None)
-        checkpointer = Checkpointer(Topics("e", "p", "c"), Owned({}, {1: lane}), ways, CrashPoints())
+        checkpointer = AtLeastOnce(Topics("e", "p", "c"), Owned({}, {1: lane}), ways, CrashPoints())
         checkpointer.committed({("e", 1): Position(0, "")})
         for _ in range(2):
             with pytest.raises(ConnectionError):

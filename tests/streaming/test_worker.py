@@ -15,10 +15,14 @@ from .kit import DAY_MS, SEGMENTS, START_MS, Sent, Stack, oracle, shop, wait_unt
 
 pytestmark = pytest.mark.broker
 
+BOTH = pytest.mark.parametrize("guarantee", ["at_least_once", "exactly_once"])
+
 FINAL_MS = START_MS + 2 * DAY_MS
 
 
-def test_changes_are_what_the_engine_alone_says(stack: Stack) -> None:
+@BOTH
+def test_changes_are_what_the_engine_alone_says(stack: Stack, guarantee: str) -> None:
+    stack.guarantee = guarantee
     stack.publish()
     sent = shop(3_000, users=60, partitions=3)
     stack.start()
@@ -28,7 +32,9 @@ def test_changes_are_what_the_engine_alone_says(stack: Stack) -> None:
     stack.wait_for_changes(expected)
 
 
-def test_state_topic_holds_the_latest_change_in_the_profile_s_partition(stack: Stack) -> None:
+@BOTH
+def test_state_topic_holds_the_latest_change_in_the_profile_s_partition(stack: Stack, guarantee: str) -> None:
+    stack.guarantee = guarantee
     stack.publish()
     sent = shop(600, users=20, partitions=3)
     stack.start()
@@ -52,7 +58,9 @@ def test_state_topic_holds_the_latest_change_in_the_profile_s_partition(stack: S
         assert headers["ce_type"].decode() == f"segops.membership.{change['action']}"
 
 
-def test_a_restart_goes_on_where_the_worker_stopped(stack: Stack) -> None:
+@BOTH
+def test_a_restart_goes_on_where_the_worker_stopped(stack: Stack, guarantee: str) -> None:
+    stack.guarantee = guarantee
     stack.publish()
     sent = shop(2_000, users=40, partitions=3)
     middle_ms = START_MS + DAY_MS // 2
@@ -67,7 +75,9 @@ def test_a_restart_goes_on_where_the_worker_stopped(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("point", ["cp1:3", "cp2:2", "cp3:2", "cp4:2", "cp5:2"])
-def test_a_kill_at_any_point_changes_nothing(stack: Stack, point: str) -> None:
+@BOTH
+def test_a_kill_at_any_point_changes_nothing(stack: Stack, guarantee: str, point: str) -> None:
+    stack.guarantee = guarantee
     stack.publish()
     sent = shop(3_000, users=60, partitions=3)
     stack.send(sent, final_ms=FINAL_MS)
@@ -76,7 +86,9 @@ def test_a_kill_at_any_point_changes_nothing(stack: Stack, point: str) -> None:
     stack.wait_for_changes(oracle(sent, stack.definitions, FINAL_MS))
 
 
-def test_a_lost_store_is_rebuilt_even_when_killed_on_the_way(stack: Stack) -> None:
+@BOTH
+def test_a_lost_store_is_rebuilt_even_when_killed_on_the_way(stack: Stack, guarantee: str) -> None:
+    stack.guarantee = guarantee
     stack.publish()
     sent = shop(2_000, users=40, partitions=3)
     middle_ms = START_MS + DAY_MS // 2
@@ -93,7 +105,9 @@ def test_a_lost_store_is_rebuilt_even_when_killed_on_the_way(stack: Stack) -> No
     assert restored is not None and float(restored[1]) > 0
 
 
-def test_bad_input_is_put_aside_with_the_reason_and_stops_nothing(stack: Stack) -> None:
+@BOTH
+def test_bad_input_is_put_aside_with_the_reason_and_stops_nothing(stack: Stack, guarantee: str) -> None:
+    stack.guarantee = guarantee
     stack.publish()
     good = shop(300, users=10, partitions=3)
     bad = [b"", b"{", b"\xff\xfe", b"[]", b'{"type":"track"}', b"null"]
@@ -130,7 +144,9 @@ def test_two_workers_share_the_partitions(stack: Stack) -> None:
     assert stack.owned(0) | stack.owned(1) == {"0", "1", "2"}
 
 
-def test_rebalances_under_load_lose_nothing(stack: Stack) -> None:
+@BOTH
+def test_rebalances_under_load_lose_nothing(stack: Stack, guarantee: str) -> None:
+    stack.guarantee = guarantee
     stack.publish()
     sent = shop(4_000, users=60, partitions=3)
     stack.start(number=0)

@@ -1,0 +1,140 @@
+"""Exactly once: what a reader of committed records sees, whatever was killed, stopped or replaced."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from .kit import DAY_MS, START_MS, Sent, Stack, oracle, oracle_states, shop, wait_until
+
+pytestmark = pytest.mark.broker
+
+FINAL_MS = START_MS + 2 * DAY_MS
+BAD = [Sent(1, b"{"), Sent(2, b"null")]
+
+
+@pytest.fixture
+def stack(stack: Stack) -> Stack:
+    stack.guarantee = "exactly_once"
+    stack.publish()
+    return stack
+
+
+def assert_exactly_once(stack: Stack, sent: list[Sent]) -> None:
+    """Every change on both topics, every forwarded event and every dead letter once; states to match."""
+    names = stack.settings.topics
+    expected = oracle(sent, stack.definitions, FINAL_MS)
+    stack.wait_for_changes(expected)
+    for topic in (names.membership_changes, names.membership_state):
+        found = _once(stack, topic, len(expected))
+        ids = Counter(dict(record.headers)["ce_id"].decode() for record in found)
+        assert ids == Counter(expected.keys()), topic
+    origins = Counter(
+        dict(record.headers)["segops-source"] for record in _once(stack, names.profile_events, len(sent))
+    )
+    assert len(origins) == len(sent) and set(origins.values()) == {1}
+    letters = [record.value for record in _once(stack, names.dead_letters, len(BAD))]
+    assert sorted(letters) == sorted(bad.value for bad in BAD)
+    states = oracle_states(sent, stack.definitions, FINAL_MS)
+    wait_until(lambda: stack.states() == states, "the states of the engine alone", stack.diagnosis)
+
+
+def _once(stack: Stack, topic: str, count: int) -> list[Any]:
+    """The records of a topic, without ticks, once ``count`` are visible: each topic has its own moment."""
+
+    def found() -> list[Any]:
+        return [record for record in stack.read(topic) if dict(record.headers).get("segops-type") is None]
+
+    wait_until(lambda: len(found()) >= count, f"{count} records of {topic}", stack.diagnosis)
+    return found()
+
+
+@pytest.mark.parametrize("point", ["cp1:5", "cp2:1", "cp2:5", "cp3:2", "cp3:6", "cp4:1", "cp5:2", "cp5:4"])
+def test_a_kill_at_any_point_repeats_nothing(stack: Stack, point: str) -> None:
+    sent = shop(3_000, users=60, partitions=3)
+    stack.send([*sent, *BAD], final_ms=FINAL_MS)
+    assert stack.start(crash_at=point).wait(60) == 137
+    stack.start()
+    assert_exactly_once(stack, sent)
+
+
+def test_kills_one_after_another_repeat_nothing(stack: Stack) -> None:
+    sent = shop(3_000, users=60, partitions=3)
+    stack.send([*sent, *BAD], final_ms=FINAL_MS)
+    for point in ("cp2:2", "cp5:1", "cp4:2", "cp3:1", "cp1:2"):
+        assert stack.start(crash_at=point).wait(60) == 137
+    stack.start()
+    assert_exactly_once(stack, sent)
+
+
+def test_a_stale_owner_is_shut_out_and_its_transaction_aborted(stack: Stack) -> None:
+    """Stopped with a transaction open until its session is over, then awake again."""
+    sent = shop(12_000, users=60, partitions=3)
+    topic = stack.settings.topics.profile_events
+    slow = {"SEGOPS_CHECKPOINT_INTERVAL": "1m", "SEGOPS_CHECKPOINT_MAX_RECORDS": "1000000"}
+    stack.environment = {"SEGOPS_SESSION_TIMEOUT": "6s", **slow}
+    stale = stack.start(number=0)
+    wait_until(lambda: len(stack.owned(0)) == 3, "all are the first one's", stack.diagnosis)
+    stack.send([*sent, *BAD], final_ms=FINAL_MS)
+    wait_until(lambda: stack.read(topic, isolation="read_uncommitted"), "sent early", stack.diagnosis)
+    stale.send_signal(signal.SIGSTOP)
+    try:
+        assert stack.read(topic) == []
+        stack.environment = {"SEGOPS_SESSION_TIMEOUT": "6s"}
+        stack.start(number=1)
+        stack.wait_for_changes(oracle(sent, stack.definitions, FINAL_MS))
+    finally:
+        stale.send_signal(signal.SIGCONT)
+    assert stale.wait(60) == 1
+    assert "taken over by another worker" in (stack.folder / "worker-0.log").read_text()
+    assert_exactly_once(stack, sent)
+
+
+def test_states_survive_the_loss_of_every_store(stack: Stack) -> None:
+    sent = shop(2_000, users=40, partitions=3)
+    middle_ms = START_MS + DAY_MS // 2
+    stack.environment = {"SEGOPS_SESSION_TIMEOUT": "6s"}  # the first one's name in the group ends with it
+    stack.start(number=0)
+    stack.send(sent[:1_000], final_ms=middle_ms)
+    stack.wait_for_changes(oracle(sent[:1_000], stack.definitions, middle_ms))
+    stack.stop()
+    stack.start(number=1)  # another folder
+    stack.send([*sent[1_000:], *BAD], final_ms=FINAL_MS)
+    assert_exactly_once(stack, sent)
+
+
+def test_marks_of_transactions_are_no_lag(stack: Stack) -> None:
+    sent = shop(300, users=10, partitions=3)
+    stack.start()
+    stack.send(sent, final_ms=FINAL_MS)
+    stack.wait_for_changes(oracle(sent, stack.definitions, FINAL_MS))
+    wait_until(lambda: set(_lags(stack).values()) == {0.0}, "no lag", stack.diagnosis)
+    assert len(_lags(stack)) == 6
+
+
+def _lags(stack: Stack) -> dict[str, float]:
+    found = re.findall(r"^segops_consumer_lag_records(\{.*\}) (\S+)$", stack.get("/metrics")[1], re.MULTILINE)
+    return {labels: float(value) for labels, value in found}
+
+
+def test_one_mode_goes_on_where_the_other_stopped(stack: Stack) -> None:
+    sent = shop(2_000, users=40, partitions=3)
+    for begin, guarantee in ((0, "at_least_once"), (500, "exactly_once"), (1_000, "at_least_once")):
+        stack.guarantee = guarantee
+        stack.start()
+        stack.send(sent[begin : begin + 500])
+        topic = stack.settings.topics.profile_events
+        wait_until(
+            lambda topic=topic, end=begin + 500: sum(r.key is not None for r in stack.read(topic)) == end,
+            "forwarded",
+            stack.diagnosis,
+        )
+        stack.stop()
+    stack.guarantee = "exactly_once"
+    stack.send([*sent[1_500:], *BAD], final_ms=FINAL_MS)
+    stack.start()
+    assert_exactly_once(stack, sent)
