@@ -71,7 +71,7 @@ def _shared(stack: Stack) -> bool:
 
 @pytest.mark.broker
 @settings(
-    max_examples=4,
+    max_examples=3,
     deadline=None,
     phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
@@ -83,6 +83,7 @@ def _shared(stack: Stack) -> bool:
 )
 def test_two_workers_publish_what_replay_computes(
     broker: LocalBroker,
+    guarantee: str,
     tmp_path_factory: pytest.TempPathFactory,
     forms: list[dict[str, Any]],
     people: list[list[tuple[str, Any]]],
@@ -90,6 +91,7 @@ def test_two_workers_publish_what_replay_computes(
     note(_segment_file(forms))
     name = f"t{uuid4().hex[:10]}."
     stack = Stack(broker.bootstrap_servers, name, tmp_path_factory.mktemp("equality"), partitions=PARTITIONS)
+    stack.guarantee = guarantee
     try:
         stack.publish(_segment_file(forms))
         for worker in (0, 1):

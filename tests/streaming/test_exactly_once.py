@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from segops.brokers import LocalBroker
+
+from .conftest import need_transactions
 from .kit import DAY_MS, START_MS, Sent, Stack, oracle, oracle_states, shop, wait_until
 
 pytestmark = pytest.mark.broker
@@ -18,7 +21,8 @@ BAD = [Sent(1, b"{"), Sent(2, b"null")]
 
 
 @pytest.fixture
-def stack(stack: Stack) -> Stack:
+def stack(stack: Stack, broker: LocalBroker) -> Stack:
+    need_transactions(broker)
     stack.guarantee = "exactly_once"
     stack.publish()
     return stack

@@ -15,12 +15,9 @@ from .kit import DAY_MS, SEGMENTS, START_MS, Sent, Stack, oracle, shop, wait_unt
 
 pytestmark = pytest.mark.broker
 
-BOTH = pytest.mark.parametrize("guarantee", ["at_least_once", "exactly_once"])
-
 FINAL_MS = START_MS + 2 * DAY_MS
 
 
-@BOTH
 def test_changes_are_what_the_engine_alone_says(stack: Stack, guarantee: str) -> None:
     stack.guarantee = guarantee
     stack.publish()
@@ -32,7 +29,6 @@ def test_changes_are_what_the_engine_alone_says(stack: Stack, guarantee: str) ->
     stack.wait_for_changes(expected)
 
 
-@BOTH
 def test_state_topic_holds_the_latest_change_in_the_profile_s_partition(stack: Stack, guarantee: str) -> None:
     stack.guarantee = guarantee
     stack.publish()
@@ -58,7 +54,6 @@ def test_state_topic_holds_the_latest_change_in_the_profile_s_partition(stack: S
         assert headers["ce_type"].decode() == f"segops.membership.{change['action']}"
 
 
-@BOTH
 def test_a_restart_goes_on_where_the_worker_stopped(stack: Stack, guarantee: str) -> None:
     stack.guarantee = guarantee
     stack.publish()
@@ -75,7 +70,6 @@ def test_a_restart_goes_on_where_the_worker_stopped(stack: Stack, guarantee: str
 
 
 @pytest.mark.parametrize("point", ["cp1:3", "cp2:2", "cp3:2", "cp4:2", "cp5:2"])
-@BOTH
 def test_a_kill_at_any_point_changes_nothing(stack: Stack, guarantee: str, point: str) -> None:
     stack.guarantee = guarantee
     stack.publish()
@@ -86,7 +80,6 @@ def test_a_kill_at_any_point_changes_nothing(stack: Stack, guarantee: str, point
     stack.wait_for_changes(oracle(sent, stack.definitions, FINAL_MS))
 
 
-@BOTH
 def test_a_lost_store_is_rebuilt_even_when_killed_on_the_way(stack: Stack, guarantee: str) -> None:
     stack.guarantee = guarantee
     stack.publish()
@@ -105,7 +98,6 @@ def test_a_lost_store_is_rebuilt_even_when_killed_on_the_way(stack: Stack, guara
     assert restored is not None and float(restored[1]) > 0
 
 
-@BOTH
 def test_bad_input_is_put_aside_with_the_reason_and_stops_nothing(stack: Stack, guarantee: str) -> None:
     stack.guarantee = guarantee
     stack.publish()
@@ -144,7 +136,6 @@ def test_two_workers_share_the_partitions(stack: Stack) -> None:
     assert stack.owned(0) | stack.owned(1) == {"0", "1", "2"}
 
 
-@BOTH
 def test_rebalances_under_load_lose_nothing(stack: Stack, guarantee: str) -> None:
     stack.guarantee = guarantee
     stack.publish()
