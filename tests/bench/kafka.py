@@ -24,7 +24,7 @@ from segops.streaming.load import Load, send_all
 
 from .workload import segments
 
-PARTITIONS = int(os.environ.get("BENCH_PARTITIONS", "8"))
+PARTITIONS = 8
 _CONSUMED = re.compile(r'segops_events_consumed_total\{step="segment"\} ([0-9.e+]+)')
 _TICKS = os.sysconf("SC_CLK_TCK")
 
