@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from segops.cli import cli
 from segops.core.errors import DefinitionError, UserError
-from segops.core.rules.model import Not
+from segops.core.rules.model import Not, side
 from segops.core.segments import SegmentSet
 from segops.core.values import format_instant
 from segops.scenarios import run
@@ -37,7 +37,8 @@ def test_a_scenario_holds(scenario: Scenario) -> None:
 
 @every_scenario
 def test_a_scenario_fails_on_rules_turned_round(scenario: Scenario) -> None:
-    turned = [msgspec.structs.replace(d, when=Not(d.when)) for d in scenario.segments.definitions]
+    definitions = scenario.segments.definitions
+    turned = [msgspec.structs.replace(d, when=Not(side(d.when, inside=False))) for d in definitions]
     assert not run(msgspec.structs.replace(scenario, segments=SegmentSet(turned))).passed
 
 

@@ -13,7 +13,7 @@ from segops.cli._params import INSTANT
 from segops.cli.replay import lines, open_bytes
 from segops.core.errors import RejectedEvent, UserError
 from segops.core.events import Change, Event
-from segops.core.explain import Explanation, Part, Standing
+from segops.core.explain import Explanation, Limits, Part, Standing
 from segops.core.follow import Follower
 from segops.core.segments import SegmentSet
 from segops.core.values import format_instant
@@ -43,6 +43,8 @@ def _standing(standing: Standing) -> Iterator[str]:
     name = "" if standing.name == standing.segment_key else f" ({standing.name})"
     yield f"{_sign(standing.member)} {standing.segment_key}{name}, version {standing.version}"
     yield f"  {_membership(standing)}"
+    if standing.limits is not None and (limits := ", ".join(_limits(standing.limits))):
+        yield f"  {limits}"
     yield from _branch(standing.rule, "  ", "")
 
 
@@ -51,6 +53,16 @@ def _membership(standing: Standing) -> str:
         return f"no member, {_end(standing)}"
     cause = "" if standing.event_id is None else f" because of event {standing.event_id}"
     return f"member since {format_instant(standing.since)}{cause}, {_end(standing)}"
+
+
+def _limits(limits: Limits) -> Iterator[str]:
+    if limits.stays_until is not None:
+        yield f"stays until {format_instant(limits.stays_until)} at least"
+    if limits.enters_from is not None:
+        yield f"may not enter before {format_instant(limits.enters_from)}"
+    if limits.entries is not None:
+        most = "" if limits.max_entries is None else f" of {limits.max_entries}"
+        yield f"entries so far: {limits.entries}{most}"
 
 
 def _end(standing: Standing) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -10,10 +10,10 @@ import msgspec
 
 from segops.core.features import Feature, reducer_of
 from segops.core.operators import Test
-from segops.core.profile import Member
+from segops.core.profile import Member, Past
 from segops.core.rules import model
 from segops.core.rules.compile import compile_rule
-from segops.core.segments import SegmentSet
+from segops.core.segments import Segment, SegmentSet
 from segops.core.values import format_instant
 from segops.core.windows import Between, Calendar, Fixed, Window, Within, span
 
@@ -61,15 +61,19 @@ def costs(segments: SegmentSet) -> Costs:
     features = {key: _features(nodes) for key, nodes in leaves.items()}
     bytes_of = {id: len(typical_state(f)) for found in features.values() for id, f in found.items()}
     timed: dict[str, int] = {}
-    for definition in segments.definitions:
-        timed[definition.key] = sum(_timed(leaf, timed) for leaf in leaves[definition.key])
+    moving: set[str] = set()
+    for key, policy in ((d.key, d.policy) for d in segments.definitions):
+        timed[key] = sum(_timed(leaf, moving) for leaf in leaves[key])
+        if timed[key] or (policy is not None and policy.timed):
+            moving.add(key)
+    membership = {s.key: _membership_bytes(s) for s in segments.segments}
     found = []
     for key in leaves:
         others = {id for other, ids in features.items() if other != key for id in ids}
         own = features[key]
-        size = _membership_bytes(key) + sum(bytes_of[id] for id in own)
+        size = membership[key] + sum(bytes_of[id] for id in own)
         found.append(Cost(key, len(leaves[key]), len(own), len(own.keys() & others), timed[key], size))
-    total = sum(bytes_of.values()) + sum(map(_membership_bytes, leaves))
+    total = sum(bytes_of.values()) + sum(membership.values())
     return Costs(tuple(found), len(bytes_of), total)
 
 
@@ -87,8 +91,10 @@ def _features(nodes: Iterable[model.Node]) -> dict[int, Feature]:
     return {use.feature.id: use.feature for use in uses}
 
 
-def _membership_bytes(key: str) -> int:
-    return len(_encode({key: Member(_NOW_MS, 1, _TEXT)})) + len(_encode({key: _NOW_MS}))
+def _membership_bytes(segment: Segment) -> int:
+    key = segment.key
+    kept = [{key: Member(_NOW_MS, 1, _TEXT)}, {key: _NOW_MS}, {key: Past(1, _NOW_MS)}]
+    return sum(len(_encode(each)) for each in kept[: 3 if segment.remembers else 2])
 
 
 # -- leaves that time changes --------------------------------------------------------------------------
@@ -102,10 +108,10 @@ def _conditions(select: model.Selection) -> list[Test]:
     return [test for _, test in select.where]
 
 
-def _timed(node: model.Node, timed: Mapping[str, int]) -> bool:
-    """Whether a leaf's verdict can change by time alone; ``timed`` has the segments judged before."""
+def _timed(node: model.Node, moving: Collection[str]) -> bool:
+    """Whether a leaf's verdict can change by time alone; ``moving`` are the segments before that can."""
     if isinstance(node, model.InSegment):
-        return timed[node.key] > 0
+        return node.key in moving
     return _TIMED[type(node)](node)
 
 

@@ -16,6 +16,7 @@ from xxhash import xxh3_64_intdigest
 from segops.core.events import Change, Event, change_id
 from segops.core.features import UNREADABLE
 from segops.core.index import Kept
+from segops.core.memberships import record_change
 from segops.core.profile import Member, Profile
 from segops.core.rules.leaves import FIRST, LATEST, LOCATION
 from segops.core.segments import Segment, SegmentSet
@@ -98,8 +99,9 @@ class Engine:
         return step.transition()
 
     def _close_removed(self, step: _Step) -> None:
-        by_key = self.segments.by_key
+        by_key, remembered = self.segments.by_key, self.segments.remembered
         profile = step.profile
+        profile.past = {key: past for key, past in profile.past.items() if key in remembered}
         profile.flips = {key: at for key, at in profile.flips.items() if key in by_key}
         for key in sorted(profile.members.keys() - by_key.keys()):
             version = profile.members.pop(key).version
@@ -210,6 +212,8 @@ class Engine:
     @staticmethod
     def _flip(step: _Step, segment: Segment, *, member: bool, flips_at: int | None) -> None:
         members = step.profile.members
+        if segment.remembers:
+            record_change(step.profile, segment.key, step.now_ms)
         if member:
             members[segment.key] = Member(step.now_ms, segment.version, step.event_id)
         else:

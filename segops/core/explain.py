@@ -14,12 +14,14 @@ from segops.core.features.scanning import Scanning
 from segops.core.features.sequence import MAX_LINKS
 from segops.core.features.sliding import SlidingSum
 from segops.core.geo import distance_m
+from segops.core.memberships import compile_part, past_of
 from segops.core.profile import Profile
 from segops.core.rules import leaves, model
-from segops.core.rules.compile import Rule, compile_rule
+from segops.core.rules.compile import Rule
 from segops.core.rules.labels import label, threshold
+from segops.core.rules.policy import Policy
 from segops.core.scores import SCORERS
-from segops.core.segments import Definition, SegmentSet
+from segops.core.segments import Definition, Segment, SegmentSet
 from segops.core.values import format_instant, lookup, share_of
 from segops.core.windows import Within
 
@@ -48,11 +50,26 @@ class Part(msgspec.Struct, frozen=True):
     parts: tuple[Part, ...] = ()
 
 
+class Limits(msgspec.Struct, frozen=True):
+    """What a segment's policy says of a profile; times are milliseconds.
+
+    ``stays_until``: a member cannot leave before; ``enters_from``: one who is none cannot enter before. None
+    where nothing stands in the way. ``entries`` so far are None where they are not recorded, ``max_entries``
+    where they have no limit.
+    """
+
+    stays_until: int | None
+    enters_from: int | None
+    entries: int | None
+    max_entries: int | None
+
+
 class Standing(msgspec.Struct, frozen=True):
     """A profile in one segment: member since when and because of which event, until when, and why.
 
     ``event_id`` is None where no named event caused it: time or a definition did. ``flips_at`` is when the
-    membership changes if nothing more happens; None: never.
+    membership changes if nothing more happens; None: never. ``rule`` is the one for members, or for others,
+    where they differ; ``limits`` are those of the policy, if there is one.
     """
 
     segment_key: str
@@ -63,6 +80,7 @@ class Standing(msgspec.Struct, frozen=True):
     event_id: str | None
     flips_at: int | None
     rule: Part
+    limits: Limits | None = None
 
 
 class Explanation(msgspec.Struct, frozen=True):
@@ -73,7 +91,7 @@ class Explanation(msgspec.Struct, frozen=True):
     segments: tuple[Standing, ...]
 
 
-#: Node (its canonical form) -> when its verdict last changed.
+#: Node (as ``followed_as`` names it) -> when its verdict last changed.
 Changed = Mapping[bytes, int | None]
 
 
@@ -89,9 +107,9 @@ def explain(
     >>> old.member, old.rule.label, old.rule.holds, old.flips_at
     (False, 'known for 10ms', False, 110)
     """
-    others = {segment.key: segment.rule for segment in segments.segments}
-    view = _View(profile, now_ms, others, changed)
-    return Explanation(profile.id, now_ms, tuple(_standing(d, view) for d in segments.definitions))
+    view = _View(profile, now_ms, {segment.key: segment.referred for segment in segments.segments}, changed)
+    both = zip(segments.definitions, segments.segments, strict=True)
+    return Explanation(profile.id, now_ms, tuple(_standing(d, segment, view) for d, segment in both))
 
 
 class _View(msgspec.Struct, frozen=True):
@@ -101,11 +119,18 @@ class _View(msgspec.Struct, frozen=True):
     changed: Changed | None
 
 
-def _standing(definition: Definition, view: _View) -> Standing:
+def followed_as(key: str, node: model.Node) -> bytes:
+    """The name by which a node of a segment's rule is followed: equal ones have one, but for hysteresis."""
+    form = model.canonical(node)
+    return form if model.side(node, inside=True) is node else f"{key} ".encode() + form
+
+
+def _standing(definition: Definition, segment: Segment, view: _View) -> Standing:
     membership = view.profile.members.get(definition.key)
-    rule = _part(definition.when, view)
+    rule = _part(definition.when, definition.key, view)
     since = None if membership is None else membership.since_ms
-    if view.changed is None and since is not None and rule.holds:
+    exact = definition.policy is None or not definition.policy.timed
+    if view.changed is None and since is not None and rule.holds and exact:
         rule = msgspec.structs.replace(rule, changed_at=since)
     return Standing(
         definition.key,
@@ -114,14 +139,35 @@ def _standing(definition: Definition, view: _View) -> Standing:
         membership is not None,
         since,
         None if membership is None else membership.event_id,
-        rule.changes_at,
+        rule.changes_at if isinstance(segment.rule, Rule) else _flips_at(segment, view),
         rule,
+        None if definition.policy is None else _limits(definition.key, definition.policy, view),
     )
 
 
-def _part(node: model.Node, view: _View) -> Part:
-    parts = tuple(_part(child, view) for child in model.children(node))
-    holds, changes_at = _verdict(node, view)
+def _flips_at(segment: Segment, view: _View) -> int | None:
+    try:
+        return segment.rule.next_flip(view.profile, view.now_ms, segment.key in view.profile.members)
+    except Exception:  # as for a node
+        return None
+
+
+def _limits(key: str, policy: Policy, view: _View) -> Limits:
+    member, past = view.profile.members.get(key), past_of(view.profile, key)
+    stays = None if member is None else member.since_ms + (policy.min_stay_ms or 0)
+    blocked = member is None and past.left_ms is not None
+    enters = (past.left_ms or 0) + (policy.cool_down_ms or 0) if blocked else None
+    return Limits(
+        stays if stays is not None and stays > view.now_ms else None,
+        enters if enters is not None and enters > view.now_ms else None,
+        past.entries if policy.remembers else None,
+        policy.max_entries,
+    )
+
+
+def _part(node: model.Node, key: str, view: _View) -> Part:
+    parts = tuple(_part(child, key, view) for child in model.children(node))
+    holds, changes_at = _verdict(node, key, view)
     value, least = _read(node, parts, view)
     return Part(
         label(node),
@@ -129,25 +175,25 @@ def _part(node: model.Node, view: _View) -> Part:
         value,
         least,
         threshold(node),
-        _changed_at(node, parts, view),
+        _changed_at(node, key, parts, view),
         changes_at,
         _note(node),
         parts,
     )
 
 
-def _verdict(node: model.Node, view: _View) -> tuple[bool | None, int | None]:
+def _verdict(node: model.Node, key: str, view: _View) -> tuple[bool | None, int | None]:
     try:
-        rule = compile_rule("explained", node, view.rules)
+        rule = compile_part(node, view.rules[key], view.rules)
         holds = rule.holds(view.profile, view.now_ms)
         return holds, rule.next_flip(view.profile, view.now_ms, holds)
     except Exception:  # a rule that fails has no verdict, and says so
         return None, None
 
 
-def _changed_at(node: model.Node, parts: tuple[Part, ...], view: _View) -> int | None:
+def _changed_at(node: model.Node, key: str, parts: tuple[Part, ...], view: _View) -> int | None:
     if view.changed is not None:
-        return view.changed.get(model.canonical(node))
+        return view.changed.get(followed_as(key, node))
     if isinstance(node, model.InSegment):
         membership = view.profile.members.get(node.key)
         return None if membership is None else membership.since_ms
@@ -156,7 +202,8 @@ def _changed_at(node: model.Node, parts: tuple[Part, ...], view: _View) -> int |
 
 def _read(node: model.Node, parts: tuple[Part, ...], view: _View) -> tuple[Any, bool]:
     if parts:
-        return (None if isinstance(node, model.Not) else sum(part.holds is True for part in parts)), False
+        single = isinstance(node, (model.Not, model.Hysteresis))
+        return (None if single else sum(part.holds is True for part in parts)), False
     read = _VALUES.get(type(node))
     if read is None:
         return None, False

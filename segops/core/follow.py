@@ -6,10 +6,11 @@ from collections.abc import Callable, Collection, Iterator
 
 from segops.core.engine import Engine, Transition, message_hash
 from segops.core.events import Event
-from segops.core.explain import Explanation, explain
+from segops.core.explain import Explanation, explain, followed_as
+from segops.core.memberships import compile_part
 from segops.core.profile import Profile
 from segops.core.rules import model
-from segops.core.rules.compile import Rule, compile_rule
+from segops.core.rules.compile import Rule
 from segops.core.segments import SegmentSet
 
 
@@ -56,11 +57,11 @@ class Follower(Engine):
 
     def __init__(self, segments: SegmentSet, keys: Collection[str] | None = None) -> None:
         super().__init__(segments)
-        rules = {segment.key: segment.rule for segment in segments.segments}
-        wanted = [d.when for d in segments.definitions if keys is None or d.key in keys]
-        nodes = {model.canonical(node): node for root in wanted for node in _below(root)}
+        rules = {segment.key: segment.referred for segment in segments.segments}
+        wanted = [d for d in segments.definitions if keys is None or d.key in keys]
+        nodes = {followed_as(d.key, node): (d.key, node) for d in wanted for node in _below(d.when)}
         self._followed = {
-            form: _Followed(compile_rule("followed", node, rules)) for form, node in nodes.items()
+            name: _Followed(compile_part(node, rules[key], rules)) for name, (key, node) in nodes.items()
         }
         self._judged_ms = 0
 
@@ -77,6 +78,12 @@ class Follower(Engine):
         self._each(lambda node: node.judge(profile, now_ms))
         self._judged_ms = now_ms
         return transition
+
+    def on_timer(self, profile: Profile, *, clock_ms: int) -> Transition:
+        """As the engine does, with every node judged where time can change its verdict."""
+        if profile.first_ms is not None:  # before memberships move on: a verdict may depend on them
+            self._follow_time(profile, clock_ms)
+        return super().on_timer(profile, clock_ms=clock_ms)
 
     def explain(self, profile: Profile, now_ms: int) -> Explanation:
         """Explain the profile at ``now_ms``, not before its last event, with an exact ``changed_at``."""

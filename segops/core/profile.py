@@ -18,6 +18,13 @@ class Member(msgspec.Struct, array_like=True):
     event_id: str | None = None
 
 
+class Past(msgspec.Struct, array_like=True, frozen=True):
+    """How often a profile has entered a segment, and when it last left; None: it has not."""
+
+    entries: int = 0
+    left_ms: int | None = None
+
+
 class Profile(msgspec.Struct, array_like=True):
     """The state of one profile. The engine changes it in place; its owner stores it.
 
@@ -47,3 +54,5 @@ class Profile(msgspec.Struct, array_like=True):
     #: Last known latitude and longitude in degrees, and since when.
     location: tuple[float, float] | None = None
     location_ms: int = -MAX_MS
+    #: Segment -> earlier memberships; only for segments whose policy asks for them.
+    past: dict[str, Past] = {}

@@ -10,10 +10,12 @@ import msgspec
 
 from segops.core.errors import DefinitionError, Issue
 from segops.core.index import histories, prepare, watches
-from segops.core.profile import Profile
-from segops.core.rules.compile import Rule, compile_rule
+from segops.core.memberships import Membership, compile_membership
+from segops.core.profile import Member, Profile
+from segops.core.rules.compile import Rule
 from segops.core.rules.leaves import FIRST, LATEST, LOCATION
 from segops.core.rules.model import InSegment, Node, RfmIs, children, identity
+from segops.core.rules.policy import Policy
 
 
 class Definition(msgspec.Struct, frozen=True):
@@ -28,20 +30,31 @@ class Definition(msgspec.Struct, frozen=True):
     source: str = ""
     #: The file's ``rfm`` block as written, for a rule that reads it.
     rfm: Any = None
+    policy: Policy | None = None
 
     @property
     def identity(self) -> str:
-        """The hash of the rule's canonical form."""
-        return identity(self.when)
+        """The hash of the canonical form of the rule, and of the policy if there is one."""
+        of_rule = identity(self.when)
+        if self.policy is None:
+            return of_rule
+        policy = msgspec.json.encode(self.policy, order="sorted")
+        return hashlib.sha256(of_rule.encode() + policy).hexdigest()
 
 
 class Segment(msgspec.Struct, frozen=True):
-    """A definition made ready. ``index`` is its place in the order of judging."""
+    """A definition made ready. ``index`` is its place in the order of judging.
+
+    ``rule`` decides who is a member; ``referred`` is what ``in_segment`` reads of that, the same object where
+    membership is the rule's truth. ``remembers``: earlier memberships are recorded.
+    """
 
     key: str
     version: int
     index: int
-    rule: Rule
+    rule: Rule | Membership
+    referred: Rule
+    remembers: bool
 
 
 class SegmentSet:
@@ -63,26 +76,40 @@ class SegmentSet:
 
     def __init__(self, definitions: Iterable[Definition]) -> None:
         self.definitions = _ordered(list(definitions))
-        rules: dict[str, Rule] = {}
-        for definition in self.definitions:
-            rules[definition.key] = compile_rule(definition.key, definition.when, rules)
-        self.segments = tuple(
-            Segment(d.key, d.version, index, rules[d.key]) for index, d in enumerate(self.definitions)
-        )
+        self.segments = _compiled(self.definitions)
         self.version = _version(self.definitions)
         self.by_key = {segment.key: segment for segment in self.segments}
-        kept = prepare((segment.index, segment.rule) for segment in self.segments)
+        self.remembered = frozenset(segment.key for segment in self.segments if segment.remembers)
+        kept = prepare((segment.index, segment.referred) for segment in self.segments)
         self.feature_ids = frozenset(feature.id for feature in kept)
         self.watches, self.watch_of_any = watches(kept)
         self.by_trait = _by_trait(self.segments)
         self.by_part = {
-            part: frozenset(s.index for s in self.segments if part in s.rule.reads)
+            part: frozenset(s.index for s in self.segments if part in s.referred.reads)
             for part in (FIRST, LATEST, LOCATION)
         }
         self.histories = histories(kept)
-        # A profile of which nothing is known yet: who is a member does not depend on the instant.
-        blank = Profile("")
-        self.blank_members = frozenset(s.index for s in self.segments if _holds(s, blank))
+        self.blank_members = _blank_members(self.segments)
+
+
+def _compiled(definitions: Iterable[Definition]) -> tuple[Segment, ...]:
+    segments: list[Segment] = []
+    referred: dict[str, Rule] = {}
+    for index, d in enumerate(definitions):
+        rule = compile_membership(d.key, d.when, d.policy, referred)
+        referred[d.key] = rule.referred if isinstance(rule, Membership) else rule
+        remembers = d.policy is not None and d.policy.remembers
+        segments.append(Segment(d.key, d.version, index, rule, referred[d.key], remembers))
+    return tuple(segments)
+
+
+def _blank_members(segments: Iterable[Segment]) -> frozenset[int]:
+    """Who has a profile of which nothing is known yet: that does not depend on the instant."""
+    blank = Profile("")
+    for segment in segments:
+        if _holds(segment, blank):
+            blank.members[segment.key] = Member(0, segment.version)
+    return frozenset(segment.index for segment in segments if segment.key in blank.members)
 
 
 def _holds(segment: Segment, blank: Profile) -> bool:
@@ -150,7 +177,7 @@ def _visit(
 def _by_trait(segments: Iterable[Segment]) -> dict[str, frozenset[int]]:
     found: dict[str, set[int]] = {}
     for segment in segments:
-        for name in segment.rule.traits:
+        for name in segment.referred.traits:
             found.setdefault(name, set()).add(segment.index)
     return {name: frozenset(indexes) for name, indexes in found.items()}
 

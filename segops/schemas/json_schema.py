@@ -14,6 +14,7 @@ from segops.core.geo import UNIT_M
 from segops.core.operators import EDGES, OPERATORS
 from segops.core.rules.check import AGGREGATES, HEADS
 from segops.core.rules.conditions import COUNT_OPERATORS
+from segops.core.rules.figures import SIDES
 from segops.core.rules.rfm import DIGITS, MAX_EDGES
 from segops.core.rules.sequences import MAX_STEPS
 from segops.core.rules.windows import WINDOW_KEYS
@@ -38,6 +39,7 @@ def json_schema() -> Schema:
     file["properties"]["segments"]["items"] = _ref("segment")
     file["properties"]["rfm"] = _rfm_block()
     segment["properties"]["when"] = _ref("node")
+    segment["properties"]["membership"] = _membership()
     nodes = {f"node.{head}": _node(head) for head in HEADS}
     any_node = {"type": "object", "oneOf": [_ref(name) for name in nodes]}
     return {
@@ -218,7 +220,26 @@ def _rfm(head: str) -> Schema:
         "additionalProperties": False,
         "minProperties": 1,
     }
-    return _map((head,), **{head: {"anyOf": [_STRING, _list(_STRING), digits]}})
+    one = {"anyOf": [_STRING, _list(_STRING), digits]}
+    sides = _map(SIDES, **dict.fromkeys(SIDES, one))
+    return _map((head,), **{head: {"anyOf": [*one["anyOf"], sides]}})
+
+
+def _score(head: str) -> Schema:
+    figures = {head: {"enum": list(SCORERS)}, **dict.fromkeys(("is", *SIDES), _ref("test"))}
+    kinds = [{"required": [*SIDES], "not": {"required": ["is"]}}, _only_is()]
+    return {**_map((head,), **figures), "oneOf": kinds}
+
+
+def _only_is() -> Schema:
+    return {"required": ["is"], "not": {"anyOf": [{"required": [side]} for side in SIDES]}}
+
+
+def _membership() -> Schema:
+    """The ``membership`` block of a segment."""
+    block = _map((), min_stay=_POSITIVE, cool_down=_POSITIVE, max_entries={"type": "integer", "minimum": 1})
+    text = "How long a membership lasts at least, and how soon and how often one begins again."
+    return {"description": text, **block, "minProperties": 1}
 
 
 def _rfm_block() -> Schema:
@@ -277,11 +298,11 @@ _NODES: dict[str, tuple[str, Callable[[str], Schema]]] = {
     "has_been": ("The trait has satisfied `is` without a break for at least the time in `for`.", _has_been),
     "near": ("The last known location is inside the circle.", _near),
     "bucket": ("The customer falls into this share of all, in percent.", _bucket),
-    "score": (
-        "The named score satisfies `is`.",
-        lambda head: _map((head, "is"), **{head: {"enum": list(SCORERS)}, "is": _ref("test")}),
+    "score": ("The named score satisfies `is`; or from `enter` until `exit`.", _score),
+    "rfm": (
+        "The RFM tier is one of these, or the digits satisfy tests; or from `enter` until `exit`.",
+        _rfm,
     ),
-    "rfm": ("The RFM tier is one of these, or the digits satisfy tests.", _rfm),
     "sequence": ("Events happened one after another, or did not within a deadline.", _sequence),
     "in_segment": (
         "The customer is in that other segment now.",

@@ -16,6 +16,7 @@ from segops.core.errors import DefinitionError, Issue, UserError
 from segops.core.rules.check import Checker
 from segops.core.rules.lint import lint
 from segops.core.rules.model import KnownFor, Node
+from segops.core.rules.policy import check_policy
 from segops.core.rules.rfm import check_rfm, lint_rfm
 from segops.core.scoring import Rfm
 from segops.core.segments import Definition, SegmentSet, reads_rfm
@@ -33,6 +34,7 @@ class SegmentForm(BaseModel):
     name: str = Field(default="", max_length=200)
     description: str = Field(default="", max_length=2_000)
     when: dict[Any, Any]
+    membership: Any = None
 
 
 class FileForm(BaseModel):
@@ -176,13 +178,17 @@ class _Reading:
             return None
         checker = Checker(self.source, self.rfm)
         node = checker.check(form.when, f"{path}.when")
+        policy, known = None, len(checker.issues)
+        if "membership" in form.model_fields_set:
+            policy = check_policy(checker, form.membership, f"{path}.membership")
         self.issues += checker.issues
         self.warnings += checker.warnings
-        if node is None or (self.lints and not self._sound(node, f"{path}.when")):
+        wrong = len(checker.issues) > known
+        if node is None or (self.lints and not self._sound(node, f"{path}.when")) or wrong:
             return None
         rfm = self.rfm_written if reads_rfm(node) else None
         return Definition(
-            form.key, form.name or form.key, node, form.description, 1, form.when, self.source, rfm
+            form.key, form.name or form.key, node, form.description, 1, form.when, self.source, rfm, policy
         )
 
     def _sound(self, node: Node, path: str) -> bool:
@@ -267,6 +273,7 @@ def definition_to_record(definition: Definition) -> bytes:
             "description": definition.description,
             "when": definition.written,
             **({} if definition.rfm is None else {"rfm": definition.rfm}),
+            **({} if definition.policy is None else {"membership": definition.policy.written}),
         }
     )
 

@@ -107,3 +107,24 @@ def test_an_unknown_profile_or_segment_is_a_mistake(
     done = explain(*files, *args)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.endswith(message)
+
+
+def test_limits_of_the_policy_are_shown(files: tuple[str, ...]) -> None:
+    path = Path(files[1])
+    limited = "{known_for: 1d}, membership: {min_stay: 30d, max_entries: 3}}"
+    path.write_text(path.read_text().replace("{known_for: 1d}}", limited))
+    at = "--at", format_instant(T + 25 * H), "--segment", "known"
+    done = explain(*files, "--profile", "user_id:ann", *at)
+    since, end = format_instant(T + 24 * H), format_instant(T + 31 * 24 * H)
+    assert done.stdout.splitlines()[2:5] == [
+        "✓ known, version 1",
+        f"  member since {since}, for ever if nothing more happens",
+        f"  stays until {end} at least, entries so far: 1 of 3",
+    ]
+    found = json.loads(explain(*files, "--profile", "user_id:ann", *at, "--format", "json").stdout)
+    assert found["segments"][0]["limits"] == {
+        "stays_until": T + 31 * 24 * H,
+        "enters_from": None,
+        "entries": 1,
+        "max_entries": 3,
+    }

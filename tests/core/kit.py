@@ -8,6 +8,7 @@ from segops.core.engine import Engine, Transition
 from segops.core.events import Event
 from segops.core.profile import Profile
 from segops.core.rules.check import Checker
+from segops.core.rules.policy import check_policy
 from segops.core.segments import Definition, SegmentSet
 from segops.core.values import parse_instant
 
@@ -26,11 +27,13 @@ def at(text: str) -> int:
 
 
 def definition(key: str, rule: dict[str, Any], *, version: int = 1) -> Definition:
-    """A checked definition of a rule as an author writes it."""
+    """A checked definition of a rule as an author writes it; with a policy where ``membership`` is in it."""
     checker = Checker("test")
-    node = checker.check(rule, key)
-    assert node is not None, checker.issues
-    return Definition(key, key, node, version=version, written=rule)
+    when = {name: part for name, part in rule.items() if name != "membership"}
+    node = checker.check(when, key)
+    policy = check_policy(checker, rule["membership"], key) if "membership" in rule else None
+    assert node is not None and not checker.issues, checker.issues
+    return Definition(key, key, node, version=version, written=when, policy=policy)
 
 
 def segments(**rules: dict[str, Any]) -> SegmentSet:

@@ -14,6 +14,8 @@ ORDERS = ("Order Completed", "Order Refunded")
 #: All times lie in a few minutes after this, so that windows of seconds open and close often.
 BASE_MS = 1_760_000_000_000
 SPAN_MS = 60_000
+#: Now and then the clock goes on by days, which is what scores count.
+DAYS_MS = (86_399_000, 86_400_000, 130_000_000)
 
 names = st.one_of(
     st.sampled_from(NAMES), st.lists(st.sampled_from(NAMES), min_size=1, max_size=2, unique=True)
@@ -197,6 +199,53 @@ rfms = st.one_of(
 )
 
 
+@st.composite
+def hystereses(draw: Any) -> dict[str, Any]:
+    """A score or an RFM node with enter and exit that exclude each other."""
+    kind = draw(st.sampled_from(["score", "tier", "digit", "digit", "mixed"]))
+    if kind == "score":
+        low = draw(st.sampled_from([-1, 0, 0.5, 1, 2]))
+        below, above = {"lte": low}, {"gt": low + draw(st.sampled_from([0, 0.5, 1]))}
+        enter, exit = draw(st.sampled_from([(below, above), (above, below)]))
+        return {"score": "recency_days", "enter": enter, "exit": exit}
+    if kind == "tier":
+        enter, exit, *_ = draw(st.permutations(["champions", "hibernating", "new"]))
+        return {"rfm": {"enter": enter, "exit": [exit]}}
+    if kind == "mixed":
+        return {"rfm": {"enter": "champions", "exit": {"recency": {"lte": draw(st.integers(1, 2))}}}}
+    digit, k = draw(st.sampled_from(["recency", "recency", "frequency", "monetary"])), draw(st.integers(2, 4))
+    low_k = draw(st.integers(1, k - 1))
+    enter, exit = draw(st.sampled_from([({"gte": k}, {"lte": low_k}), ({"lte": low_k}, {"gte": k})]))
+    return {"rfm": {"enter": {digit: enter}, "exit": {digit: exit}}}
+
+
+@st.composite
+def policies(draw: Any) -> dict[str, Any]:
+    """A membership block."""
+    form = {"min_stay": draw(durations), "cool_down": draw(durations), "max_entries": draw(st.integers(1, 3))}
+    kept = draw(st.lists(st.sampled_from(sorted(form)), min_size=1, max_size=3, unique=True))
+    return {key: form[key] for key in kept}
+
+
+def lively(keys: tuple[str, ...]) -> st.SearchStrategy[dict[str, Any]]:
+    """A rule that comes and goes by time, in most cases with the segments ``keys``."""
+    short = st.integers(1, 12).map(lambda n: f"{n * 500}ms")
+    moving = st.one_of(
+        st.tuples(names, short).map(lambda p: {"did": p[0], "within": p[1]}),
+        st.tuples(names, short).map(lambda p: {"did_not": p[0], "within": p[1]}),
+        st.tuples(names, short, short).map(
+            lambda p: {"any": [{"did": p[0], "within": p[1]}, {"last": p[0], "is": {"older_than": p[2]}}]}
+        ),
+        st.tuples(names, short).map(lambda p: {"did": p[0], "count": {"eq": 1}, "within": p[1]}),
+    )
+    if not keys:
+        return st.one_of(moving, moving, hystereses())
+    other = st.sampled_from(keys).map(lambda key: {"in_segment": key})
+    found = st.one_of(other, other.map(lambda node: {"not": node}))
+    joined = st.tuples(st.sampled_from(["all", "any"]), found, st.one_of(found, moving, hystereses()))
+    return st.one_of(found, joined.map(lambda p: {p[0]: [p[1], p[2]]}))
+
+
 scores = value_tests.map(lambda test: {"score": "recency_days", "is": test})
 
 
@@ -210,18 +259,22 @@ def leaves(keys: tuple[str, ...]) -> st.SearchStrategy[dict[str, Any]]:
 
 
 def rules(keys: tuple[str, ...] = ()) -> st.SearchStrategy[dict[str, Any]]:
-    """A rule, nested to depth 5 at most."""
+    """A rule, nested to depth 5 at most without those above a hysteresis."""
 
-    def grow(inner: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
+    def join(inner: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
         several = st.lists(inner, min_size=1, max_size=3)
         return st.one_of(
             several.map(lambda of: {"all": of}),
             several.map(lambda of: {"any": of}),
-            inner.map(lambda node: {"not": node}),
             several.map(lambda of: {"at_least": {"k": max(1, len(of) - 1), "of": of}}),
         )
 
-    return st.recursive(leaves(keys), grow, max_leaves=5)
+    def grow(inner: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
+        return st.one_of(join(inner), inner.map(lambda node: {"not": node}))
+
+    plain = st.recursive(leaves(keys), grow, max_leaves=5)
+    mixed = st.recursive(st.one_of(plain, hystereses()), join, max_leaves=3)
+    return st.one_of(plain, mixed, lively(keys), lively(keys))
 
 
 @st.composite
@@ -243,7 +296,7 @@ def streams(draw: Any) -> list[tuple[str, Any]]:
     at = BASE_MS
     for number in range(draw(st.integers(1, 10))):
         if draw(st.integers(0, 4)) == 0:
-            at += draw(st.integers(0, 30_000))
+            at += draw(st.one_of(st.integers(0, 30_000), st.sampled_from(DAYS_MS)))
             steps.append(("clock", at))
             continue
         at += draw(st.sampled_from([0, 0, 1, 499, 500, 501, 2_000, 9_999]))
@@ -255,8 +308,13 @@ def streams(draw: Any) -> list[tuple[str, Any]]:
         traits = draw(st.one_of(st.none(), properties()))
         place = draw(st.sampled_from([None, None, (0.0, -179.99), (1.0, 179.0), (60.0, 10.0)]))
         event = Event(
-            draw(st.sampled_from(NAMES)), time_ms, message, draw(properties()), traits, location=place
+            draw(st.sampled_from((*NAMES, *NAMES, *ORDERS))),
+            time_ms,
+            message,
+            draw(properties()),
+            traits,
+            location=place,
         )
         steps.append(("event", event))
-    steps.append(("clock", at + draw(st.sampled_from([0, 5_000, 100_000]))))
+    steps.append(("clock", at + draw(st.sampled_from([0, 5_000, 100_000, *DAYS_MS]))))
     return steps

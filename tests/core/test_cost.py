@@ -31,7 +31,8 @@ def test_features_are_those_kept_and_only_timed_segments_flip(
 ) -> None:
     found = costs(known)
     assert found.features == len(known.feature_ids)
-    still = {each.segment_key for each in found.segments if not each.timed_leaves}
+    timed = {d.key for d in known.definitions if d.policy is not None and d.policy.timed}
+    still = {each.segment_key for each in found.segments if not each.timed_leaves} - timed
     engine = Engine(known)
     profile = engine.new_profile("user_id:u1")
     for kind, arg in steps:
@@ -84,7 +85,7 @@ def test_bytes_rise_with_what_a_profile_keeps() -> None:
 @given(segment_sets())
 def test_every_typical_state_is_one_that_can_be_stored(known: SegmentSet) -> None:
     for segment in known.segments:
-        for use in segment.rule.features:
+        for use in segment.referred.features:
             data = typical_state(use.feature)
             (state,) = msgspec.msgpack.decode(data, type=dict[int, State]).values()
             kept = getattr(state, "times", None) or getattr(state, "entries", None) or [state]

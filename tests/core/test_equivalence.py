@@ -11,12 +11,13 @@ from segops.core.engine import Engine
 from segops.core.events import Change
 from segops.core.profile import Profile
 from segops.core.rules.check import Checker
+from segops.core.rules.policy import check_policy
 from segops.core.rules.rfm import check_rfm
 from segops.core.segments import Definition, SegmentSet
 from segops.schemas.state import decode_profile, encode_profile
 
 from .oracle import FAR_MS, Oracle, Seen
-from .strategies import RFM, rules, streams
+from .strategies import RFM, policies, rules, streams
 
 
 @st.composite
@@ -24,14 +25,16 @@ def segment_sets(draw: Any) -> SegmentSet:
     forms = {"s0": draw(rules())}
     for number in range(1, draw(st.integers(1, 3))):
         forms[f"s{number}"] = draw(rules(tuple(forms)))
-    return SegmentSet([_definition(key, form) for key, form in forms.items()])
+    limits = st.one_of(st.none(), policies())
+    return SegmentSet([_definition(key, form, draw(limits)) for key, form in forms.items()])
 
 
-def _definition(key: str, form: dict[str, Any]) -> Definition:
+def _definition(key: str, form: dict[str, Any], limits: dict[str, Any] | None) -> Definition:
     checker = Checker("fuzz", check_rfm(Checker("fuzz"), RFM, "rfm"))
     node = checker.check(form, key)
-    assert node is not None, checker.issues
-    return Definition(key, key, node, written=form)
+    policy = None if limits is None else check_policy(checker, limits, "membership")
+    assert node is not None and not checker.issues, checker.issues
+    return Definition(key, key, node, written={"when": form, "membership": limits}, policy=policy)
 
 
 def _seen(change: Change, now_ms: int) -> Seen:

@@ -48,7 +48,8 @@ def test_it_says_what_the_engine_decided(known: SegmentSet, steps: list[tuple[st
     if profile.first_ms is None:
         return
     for found in explain(known, profile, now_ms).segments:
-        assert found.rule.holds is found.member is (found.segment_key in profile.members)
+        assert found.member is (found.segment_key in profile.members)
+        assert found.limits is not None or found.rule.holds is found.member
         assert found.flips_at == profile.flips.get(found.segment_key)
         _check(found.rule)
 

@@ -16,8 +16,9 @@ from segops.core.rules import model
 from segops.core.rules.check import Checker
 from segops.core.rules.conditions import Refused, check_test
 from segops.core.rules.conflicts import Literal, conflict
+from segops.core.rules.history import History
 from segops.core.rules.lint import Finding, Lint, lint
-from segops.core.rules.reference import History, holds
+from segops.core.rules.reference import Member, holds
 from segops.core.rules.rfm import check_rfm
 from segops.core.rules.satisfy import Claim, possible
 from segops.core.values import format_instant, lookup
@@ -521,7 +522,7 @@ def _stream(drawn: list[tuple[int, str, dict[str, Any]]]) -> list[tuple[str, Any
 def placed(node: model.Node, path: str) -> Iterator[tuple[str, model.Node]]:
     yield path, node
     steps = {model.All: "all[{}]", model.Any: "any[{}]", model.AtLeast: "at_least.of[{}]", model.Not: "not"}
-    for i, child in enumerate(model.children(node)):
+    for i, child in enumerate(model.children(node) if type(node) in steps else ()):
         yield from placed(child, f"{path}.{steps[type(node)].format(i)}")
 
 
@@ -537,7 +538,7 @@ def _check_never(node: model.Node, finding: Finding, history: History, now_ms: i
         prop = finding.path.split(".where.")[1].split(".")
         assert not any(test.holds(lookup(e.properties, tuple(prop)), now_ms) for e in history.events)
     else:
-        assert not holds(node, history, now_ms, set().__contains__), finding
+        assert not holds(node, history, now_ms, Member()), finding
 
 
 def _where(node: Any) -> tuple[tuple[model.Path, operators.Test], ...]:
@@ -563,7 +564,7 @@ def test_what_is_said_of_a_rule_is_so_at_every_instant(
         for finding in found.never:
             _check_never(found_node(root, finding), finding, history, now_ms)
         for finding in found.always:
-            assert holds(found_node(root, finding), history, now_ms, set().__contains__), finding
+            assert holds(found_node(root, finding), history, now_ms, Member()), finding
 
 
 @settings(max_examples=400)
@@ -578,7 +579,7 @@ def test_what_is_so_together_is_no_conflict(
     """Each node is claimed to be as the reference finds it; no two of the claims may exclude each other."""
     nodes = [node for rule in drawn if (node := checked(rule)) is not None]
     for history, now_ms in judged(nodes, steps, watermark):
-        truth = [Literal(node, "", holds(node, history, now_ms, set().__contains__)) for node in nodes]
+        truth = [Literal(node, "", holds(node, history, now_ms, Member())) for node in nodes]
         assert not conflict(truth), (history.events, now_ms)
 
 

@@ -17,7 +17,7 @@ from segops.core.rules.check import HEADS
 from segops.core.rules.windows import WINDOW_KEYS
 from segops.schemas import json_schema
 from segops.schemas.segments import _parse
-from tests.core.strategies import rules
+from tests.core.strategies import policies, rules
 from tests.test_docs import ROOT, examples
 
 VALIDATOR = Draft202012Validator(json_schema.json_schema())
@@ -53,9 +53,19 @@ def test_examples_of_the_documentation_pass(block: str, tmp_path: Path) -> None:
     VALIDATOR.validate(form if "version" in form else file(form))
 
 
-@given(rules())
-def test_what_the_check_accepts_passes(rule: dict[str, Any]) -> None:
-    VALIDATOR.validate(file(rule))
+@given(rules(), policies())
+def test_what_the_check_accepts_passes(rule: dict[str, Any], policy: dict[str, Any]) -> None:
+    VALIDATOR.validate(file(rule, membership=policy))
+
+
+WRONG_BLOCKS: list[Any] = [
+    None,
+    {},
+    {"min_stay": "0d"},
+    {"cool_down": 3},
+    {"max_entries": 0},
+    {"max_stay": "1d"},
+]
 
 
 @pytest.mark.parametrize(
@@ -66,6 +76,7 @@ def test_what_the_check_accepts_passes(rule: dict[str, Any]) -> None:
         {"version": 1, "segments": []},
         {"version": 1, "segments": [{"key": "S!", "when": {"did": "A"}}]},
         file({"did": "A"}, unknown=1),
+        *(file({"did": "A"}, membership=block) for block in WRONG_BLOCKS),
         *map(
             file,
             [
@@ -90,6 +101,11 @@ def test_what_the_check_accepts_passes(rule: dict[str, Any]) -> None:
                 {"trait": "a..b", "is": {"eq": 1}},
                 {"trait": "a", "is": {"between": [1]}},
                 {"trait": "a", "is": {"eq": 1, "zone": "UTC"}},
+                {"score": "recency_days"},
+                {"score": "recency_days", "is": {"gte": 3}, "enter": {"gte": 3}, "exit": {"lt": 3}},
+                {"score": "recency_days", "enter": {"gte": 3}},
+                {"rfm": {"enter": "champions"}},
+                {"rfm": {"enter": "champions", "exit": "new", "recency": 3}},
                 {"near": {"lat": 91, "lon": 0, "radius": "5km"}},
                 {"bucket": {"salt": "s", "from": 0, "to": 101}},
                 {"sequence": [{"did_not": "A", "within": "1h"}]},

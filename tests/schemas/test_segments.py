@@ -334,3 +334,25 @@ def test_a_published_rule_is_read_even_if_it_would_be_refused_now() -> None:
     """What an earlier version let through must not stop a worker."""
     when = {"all": [{"did": "A"}, {"did_not": "A"}]}
     assert definition_from_record(msgspec.json.encode({"key": "s", "version": 1, "when": when})) is not None
+
+
+# -- the membership block ------------------------------------------------------------------------------
+
+
+def test_a_policy_is_read_published_and_read_again(tmp_path: Path) -> None:
+    limits = {"min_stay": "7d", "cool_down": "720h", "max_entries": 3}
+    (definition,) = load([write(tmp_path, one({"did": "A"}, membership=limits))])
+    assert definition.policy is not None
+    assert definition.policy.written == {"min_stay": "1w", "cool_down": "30d", "max_entries": 3}
+    again = definition_from_record(definition_to_record(definition))
+    assert again is not None
+    assert (again.policy, again.identity) == (definition.policy, definition.identity)
+    assert b"membership" not in definition_to_record(msgspec.structs.replace(definition, policy=None))
+
+
+def test_an_empty_membership_block_and_a_wrong_rule_are_refused_together(tmp_path: Path) -> None:
+    path = write(tmp_path, one({"did": "A", "within": "0d"}, membership=None))
+    assert refused(path) == [
+        "segments[0].when.within: a window of 0 holds nothing",
+        "segments[0].membership: a map of any of min_stay, cool_down, max_entries is wanted",
+    ]

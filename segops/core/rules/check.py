@@ -10,10 +10,9 @@ from segops.core.geo import parse_length
 from segops.core.operators import Test
 from segops.core.rules import model
 from segops.core.rules.conditions import COUNT_OPERATORS, Refused, check_test, threshold_verdict
-from segops.core.rules.rfm import check_digits, check_tiers
+from segops.core.rules.figures import check_rfm_node, check_score
 from segops.core.rules.sequences import check_sequence
 from segops.core.rules.windows import WINDOW_KEYS, check_window
-from segops.core.scores import SCORERS
 from segops.core.scoring import Rfm
 from segops.core.values import exact, kind, parse_duration
 from segops.core.windows import Within
@@ -32,6 +31,7 @@ class Checker:
     def __init__(self, source: str, rfm: Rfm | None = None) -> None:
         self.source = source
         self.rfm = Rfm() if rfm is None else rfm
+        self.negations = 0  #: how many ``not`` the node being checked stands under
         self.issues: list[Issue] = []
         self.warnings: list[Issue] = []
 
@@ -165,7 +165,9 @@ def _any(checker: Checker, raw: Form, path: str) -> model.Node:
 
 def _not(checker: Checker, raw: Form, path: str) -> model.Node | None:
     checker.keys(raw, path, "not")
+    checker.negations += 1
     child = checker.child(raw["not"], f"{path}.not")
+    checker.negations -= 1
     return None if child is None else model.Not(child)
 
 
@@ -319,25 +321,6 @@ def _sequence(checker: Checker, raw: Form, path: str) -> model.Node | None:
     return None if sequence is None else model.InOrder(sequence)
 
 
-def _rfm(checker: Checker, raw: Form, path: str) -> model.Node | None:
-    checker.keys(raw, path, "rfm")
-    form, inner = raw["rfm"], f"{path}.rfm"
-    if isinstance(form, dict):
-        tests = checker.attempt(inner, check_digits, form)
-        return None if tests is None else model.RfmIs(checker.rfm, (), tests)
-    tiers = checker.attempt(inner, check_tiers, form, checker.rfm)
-    return None if tiers is None else model.RfmIs(checker.rfm, tiers)
-
-
-def _score(checker: Checker, raw: Form, path: str) -> model.Node | None:
-    checker.keys(raw, path, "score", "is")
-    test = checker.attempt(f"{path}.is", check_test, raw.get("is"))
-    if raw["score"] not in SCORERS:
-        checker.refuse(f"{path}.score", f"there is no score {raw['score']!r}; here: {', '.join(SCORERS)}")
-        return None
-    return None if test is None else model.ScoreIs(raw["score"], test)
-
-
 #: Head key -> what checks the node. Exactly one of these makes a node.
 HEADS: dict[str, Callable[[Checker, Form, str], model.Node | None]] = {
     "all": _all,
@@ -355,7 +338,7 @@ HEADS: dict[str, Callable[[Checker, Form, str], model.Node | None]] = {
     "near": _near,
     "bucket": _bucket,
     "sequence": _sequence,
-    "rfm": _rfm,
-    "score": _score,
+    "rfm": check_rfm_node,
+    "score": check_score,
     "in_segment": _in_segment,
 }

@@ -238,12 +238,13 @@ def _digits(literals: Literals) -> Iterator[Literals]:
     for group in _groups(literals, grid):
         nodes = [(literal.node, literal.holds) for literal in group if isinstance(literal.node, model.RfmIs)]
         if any(holds for _, holds in nodes) and not any(
-            all(node.fits(digits, 0) is holds for node, holds in nodes) for digits in _cells(nodes[0][0].rfm)
+            all(node.fits(digits, 0) is holds for node, holds in nodes) for digits in cells(nodes[0][0].rfm)
         ):
             yield group
 
 
-def _cells(rfm: Rfm) -> Iterator[Digits]:
+def cells(rfm: Rfm) -> Iterator[Digits]:
+    """All digits that there are."""
     digits = (range(1, rfm.greatest(name) + 1) for name in ("recency", "frequency", "monetary"))
     return (Digits(*cell) for cell in product(*digits))
 

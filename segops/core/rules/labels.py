@@ -166,6 +166,12 @@ def _digits(node: model.RfmIs) -> str:
     return " and ".join(f"{name} {test_text(test)}" for name, test in node.tests)
 
 
+def _hysteresis(node: model.Hysteresis) -> tuple[str, ...]:
+    *head, enter = _LABELS[type(node.enter)](node.enter)
+    *_, exit = _LABELS[type(node.exit)](node.exit)
+    return *head, f"enter {enter},", f"exit {exit}"
+
+
 #: Node -> the parts of its label; empty ones are left out.
 _LABELS: dict[type, Callable[[Any], tuple[str, ...]]] = {
     model.All: lambda _node: ("all of",),
@@ -186,6 +192,7 @@ _LABELS: dict[type, Callable[[Any], tuple[str, ...]]] = {
     model.InOrder: _in_order,
     model.RfmIs: lambda node: ("rfm", _digits(node)),
     model.ScoreIs: lambda node: ("score", node.name, test_text(node.test)),
+    model.Hysteresis: _hysteresis,
     model.KnownFor: lambda node: (f"known for {format_duration(node.length_ms)}",),
     model.InSegment: lambda node: (f"in segment {node.key}",),
 }

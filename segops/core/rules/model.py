@@ -144,6 +144,13 @@ class ScoreIs(msgspec.Struct, frozen=True, tag="score"):
     test: Test
 
 
+class Hysteresis(msgspec.Struct, frozen=True, tag="hysteresis"):
+    """Outside the segment whose rule it stands in: ``enter``. Inside: there is a value, and not ``exit``."""
+
+    enter: ScoreIs | RfmIs
+    exit: ScoreIs | RfmIs
+
+
 class InSegment(msgspec.Struct, frozen=True, tag="in_segment"):
     """The profile is a member of ``key`` now."""
 
@@ -165,6 +172,7 @@ Node = (
     | InOrder
     | RfmIs
     | ScoreIs
+    | Hysteresis
     | KnownFor
     | InSegment
 )
@@ -177,7 +185,30 @@ def children(node: Node) -> tuple[Node, ...]:
             return of
         case Not(of=child):
             return (child,)
+        case Hysteresis(enter=enter, exit=exit):
+            return enter, exit
     return ()
+
+
+def side(node: Node, *, inside: bool) -> Node:
+    """The rule for who is inside its segment, or outside; the same object where there is no hysteresis.
+
+    What holds outside also holds inside: hysteresis is refused under ``not``.
+    """
+    match node:
+        case Hysteresis(enter=enter, exit=exit):
+            return All((_has_value(exit), Not(exit))) if inside else enter
+        case All(of=of) | Any(of=of) | AtLeast(of=of):
+            below = tuple(side(child, inside=inside) for child in of)
+            changed = any(new is not old for new, old in zip(below, of, strict=True))
+            return msgspec.structs.replace(node, of=below) if changed else node
+    return node
+
+
+def _has_value(node: ScoreIs | RfmIs) -> Node:
+    if isinstance(node, ScoreIs):
+        return ScoreIs(node.name, Test((("exists", True),)))
+    return RfmIs(node.rfm, (), (("recency", Test((("gte", 1),))),))
 
 
 def identity(node: Node) -> str:

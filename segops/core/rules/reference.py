@@ -6,79 +6,34 @@ the operators of a TEST and the calendar, and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 from segops.core.events import Event
 from segops.core.features.orders import ORDER_NAME, REFUND_NAME, Bought, order_value
 from segops.core.features.sequence import Sequence
 from segops.core.geo import distance_m
-from segops.core.operators import Anniversary, Test, next_anniversary
 from segops.core.profile import Profile
 from segops.core.rules import model
+from segops.core.rules.history import History, counts
+from segops.core.rules.instants import edges
 from segops.core.rules.leaves import exact_test
 from segops.core.scores import SCORERS
-from segops.core.values import MAX_MS, distinct_key, equal, exact, kind, lookup, parse_instant, share_of
-from segops.core.windows import Between, Calendar, Fixed, Window, Within, period
+from segops.core.values import distinct_key, equal, exact, kind, lookup, share_of
+from segops.core.windows import Window, Within
 
 
-class History:
-    """Every event of one profile, in the order of arrival, without duplicates."""
+class Member(NamedTuple):
+    """The segments that the profile is in, and whether it was in the one whose rule is evaluated."""
 
-    def __init__(self, profile_id: str = "") -> None:
-        self.profile_id = profile_id
-        self.events: list[Event] = []
-
-    def add(self, event: Event) -> bool:
-        """Keep an event; False if its message is known."""
-        if any(event.message_id == known.message_id for known in self.events):
-            return False
-        self.events.append(event)
-        return True
-
-    def in_order(self) -> list[Event]:
-        """By (event time, arrival)."""
-        return sorted(self.events, key=lambda event: event.time_ms)
-
-    def traits(self, upto_ms: int = MAX_MS) -> dict[str, Any]:
-        """Per trait the value of the latest event time, at equal times the one that arrived last."""
-        merged: dict[str, Any] = {}
-        for event in self.in_order():
-            if event.time_ms <= upto_ms:
-                merged.update(event.traits or {})
-        return {name: value for name, value in merged.items() if value is not None}
-
-    def select(self, select: model.Selection, now_ms: int) -> list[Event]:
-        """The selected events so far, by (event time, arrival)."""
-        return [
-            event
-            for event in self.in_order()
-            if event.name in select.names
-            and all(test.holds(lookup(event.properties, path), now_ms) for path, test in select.where)
-        ]
-
-
-def counts(window: Window, time_ms: int, now_ms: int) -> bool:
-    """Whether an event of ``time_ms`` counts at ``now_ms``."""
-    match window:
-        case Within(length_ms=length):
-            return now_ms - length < time_ms <= now_ms
-        case Between(from_ms=from_ms, to_ms=to_ms):
-            return now_ms - from_ms < time_ms <= now_ms - to_ms
-        case Fixed(since_ms=since, until_ms=until):
-            return (since is None or since <= time_ms) and (until is None or time_ms < until)
-        case Calendar():
-            start, end = period(window, now_ms)
-            return start <= time_ms < end and time_ms <= now_ms
-
-
-Member = Callable[[str], bool]
+    of: Collection[str] = ()
+    inside: bool = False
 
 
 def holds(node: model.Node, history: History, now_ms: int, member: Member) -> bool:
-    """Whether the rule is true at ``now_ms``; ``member`` says who is in the segments it refers to."""
+    """Whether the rule is true at ``now_ms`` for a profile with these memberships."""
     return _NODES[type(node)](node, history, now_ms, member)
 
 
@@ -99,7 +54,18 @@ def _at_least(node: model.AtLeast, history: History, now_ms: int, member: Member
 
 
 def _in_segment(node: model.InSegment, _history: History, _now_ms: int, member: Member) -> bool:
-    return member(node.key)
+    return node.key in member.of
+
+
+def _hysteresis(node: model.Hysteresis, history: History, now_ms: int, member: Member) -> bool:
+    """Outside: enter. Inside: until exit, and a missing value is exit."""
+    if not member.inside:
+        return holds(node.enter, history, now_ms, member)
+    if isinstance(node.exit, model.ScoreIs):
+        missing = _score(node.exit, history, now_ms) is None
+    else:
+        missing = node.exit.rfm.digits(_bought(node.exit, history, now_ms), now_ms) is None
+    return not (missing or holds(node.exit, history, now_ms, member))
 
 
 def _known_for(node: model.KnownFor, history: History, now_ms: int, _member: Member) -> bool:
@@ -191,6 +157,10 @@ def _breaks(sequence: Sequence, number: int, event: Event, chosen: dict[int, Eve
 
 
 def _rfm_is(node: model.RfmIs, history: History, now_ms: int, _member: Member) -> bool:
+    return node.holds(_bought(node, history, now_ms), now_ms)
+
+
+def _bought(node: model.RfmIs, history: History, now_ms: int) -> Bought:
     """Without repeated order ids: those are held to by examples."""
     purchases = node.rfm.purchases
     figures: dict[str, list[tuple[int, str, Decimal]]] = {ORDER_NAME: [], REFUND_NAME: []}
@@ -207,13 +177,17 @@ def _rfm_is(node: model.RfmIs, history: History, now_ms: int, _member: Member) -
         (Fraction(amount) - Fraction(refunded.get(order_id, 0)) for _, order_id, amount in alive), Fraction(0)
     )
     last_ms = max((time_ms for time_ms, *_ in figures[ORDER_NAME]), default=None)
-    return node.holds(Bought(last_ms, len(alive), Decimal(net.numerator) / Decimal(net.denominator)), now_ms)
+    return Bought(last_ms, len(alive), Decimal(net.numerator) / Decimal(net.denominator))
 
 
 def _score_is(node: model.ScoreIs, history: History, now_ms: int, _member: Member) -> bool:
+    return node.test.holds(_score(node, history, now_ms), now_ms)
+
+
+def _score(node: model.ScoreIs, history: History, now_ms: int) -> Any:
     times = [event.time_ms for event in history.events]
     profile = Profile("", first_ms=min(times), latest_ms=max(times)) if times else Profile("")
-    return node.test.holds(SCORERS[node.name].value(profile, now_ms), now_ms)
+    return SCORERS[node.name].value(profile, now_ms)
 
 
 def _did(node: model.Did, history: History, now_ms: int, _member: Member) -> bool:
@@ -269,116 +243,5 @@ _NODES: dict[type, Callable[[Any, History, int, Member], bool]] = {
     model.InOrder: _in_order,
     model.RfmIs: _rfm_is,
     model.ScoreIs: _score_is,
+    model.Hysteresis: _hysteresis,
 }
-
-
-def edges(nodes: Iterable[model.Node], history: History, now_ms: int, until_ms: int) -> list[int]:
-    """Every instant in ``(now_ms, until_ms]`` at which anything could change by time alone, and more.
-
-    Each time and each date that the profile knows, shifted by each duration that a rule names; and
-    the ends of calendar periods.
-    """
-    everything = [below for node in nodes for below in _walk(node)]
-    found = {
-        time_ms + shift
-        for time_ms in _known_times(history)
-        for length in (0, *_durations(everything))
-        for shift in (length, -length)
-    }
-    for calendar in _calendars(everything):
-        at = now_ms
-        while at <= until_ms and len(found) < 100_000:
-            at = period(calendar, at)[1]
-            found.add(at)
-    found.update(_anniversaries(everything, history, now_ms, until_ms))
-    return sorted(at for at in found if now_ms < at <= until_ms)
-
-
-def _walk(node: model.Node) -> Iterable[model.Node]:
-    yield node
-    for child in model.children(node):
-        yield from _walk(child)
-
-
-def _known_times(history: History) -> set[int]:
-    texts = [text for event in history.events for text in _texts((event.properties, event.traits))]
-    dates = {parse_instant(text) for text in texts} - {None}
-    return {event.time_ms for event in history.events} | {date for date in dates if date is not None}
-
-
-def _texts(value: Any) -> Iterable[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        yield from _texts(list(value.values()))
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _texts(item)
-
-
-def _tests(node: model.Node) -> Iterable[Test]:
-    match node:
-        case model.Did(select=select) | model.Occurrence(select=select):
-            yield from (test for _, test in select.where)
-        case model.Aggregate(select=select, test=test):
-            yield from (test for _, test in select.where)
-            yield test
-        case model.Trait(test=test) | model.HasBeen(test=test):
-            yield test
-
-
-def _durations(nodes: Iterable[model.Node]) -> set[int]:
-    found: set[int | None] = set()
-    for node in nodes:
-        for test in _tests(node):
-            found.update(operand for _, operand in test.ops if type(operand) is int)
-        found.update(_node_durations(node))
-    return {length for length in found if length is not None}
-
-
-def _node_durations(node: model.Node) -> Iterable[int | None]:
-    match node:
-        case model.KnownFor(length_ms=length) | model.Near(within_ms=length):
-            return (length,)
-        case model.Occurrence(older_than_ms=older, newer_than_ms=newer):
-            return older, newer
-        case model.RfmIs(rfm=rfm):
-            return rfm.purchases.period_ms, *rfm.recency_ms
-        case model.InOrder(sequence=sequence):
-            return sequence.within_ms, *(step.within_ms for step in sequence.steps)
-        case model.HasBeen(length_ms=length, test=test):
-            shifts = [operand for _, operand in test.ops if type(operand) is int]
-            return length, *(length + shift for shift in shifts), *(length - shift for shift in shifts)
-        case model.Did(window=window) | model.Aggregate(window=window):
-            return _window_durations(window)
-    return ()
-
-
-def _window_durations(window: Window) -> Iterable[int]:
-    match window:
-        case Within(length_ms=length):
-            return (length,)
-        case Between(from_ms=from_ms, to_ms=to_ms):
-            return from_ms, to_ms
-    return ()
-
-
-def _calendars(nodes: Iterable[model.Node]) -> set[Calendar]:
-    windows = {node.window for node in nodes if isinstance(node, (model.Did, model.Aggregate))}
-    return {window for window in windows if isinstance(window, Calendar)}
-
-
-def _anniversaries(
-    nodes: Iterable[model.Node], history: History, now_ms: int, until_ms: int
-) -> Iterable[int]:
-    operands = [
-        o for node in nodes for test in _tests(node) for _, o in test.ops if isinstance(o, Anniversary)
-    ]
-    texts = set(_texts([(event.properties, event.traits) for event in history.events])) if operands else ()
-    for operand in operands:
-        for text in texts:
-            at: int | None = now_ms - operand.length_ms - 1
-            while at is not None and at <= until_ms + operand.length_ms:
-                at = next_anniversary(text, operand.zone, at)
-                if at is not None:
-                    yield from (at, at - operand.length_ms)

@@ -44,13 +44,17 @@ def _agree(claims: Claims, value: Any) -> bool:
     return all(claim.test.holds(value, 0) is claim.holds for claim in claims)
 
 
-def _number(claims: Claims) -> bool:
-    """One number of each span between two operands, and each operand, stands for all."""
-    operands = sorted({Fraction(number) for number in _numbers(claims)})
-    if not operands:
-        return _agree(claims, Fraction(0))
+def some_number(claims: Claims) -> Fraction | None:
+    """A number that is as all claims want it, or None: there is none.
+
+    >>> some_number([Claim(Test((("gt", 3),))), Claim(Test((("lt", 4),)))])
+    Fraction(7, 2)
+    """
+    # One number of each span between two operands, and each operand, stands for all.
+    operands = sorted({Fraction(number) for number in _numbers(claims)}) or [Fraction(0)]
     between = [(a + b) / 2 for a, b in pairwise(operands)]
-    return any(_agree(claims, value) for value in (*operands, *between, operands[0] - 1, operands[-1] + 1))
+    tried = (*operands, *between, operands[0] - 1, operands[-1] + 1)
+    return next((value for value in tried if _agree(claims, value)), None)
 
 
 def _whole(claims: Claims) -> bool:
@@ -161,7 +165,7 @@ _POSSIBLE: dict[str, Callable[[Claims], bool]] = {
     "missing": lambda claims: _agree(claims, None),
     "boolean": lambda claims: _agree(claims, True) or _agree(claims, False),
     "object": lambda claims: _agree(claims, {}),
-    "number": _number,
+    "number": lambda claims: some_number(claims) is not None,
     "whole": _whole,
     "string": _string,
     "list": _list,

@@ -1,0 +1,162 @@
+"""Memberships that are more than the rule's truth: with a policy, or with hysteresis.
+
+Such a membership depends on what it was, so it is decided from the profile's record of it, and its future is
+that record followed from change to change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from segops.core.profile import Past, Profile
+from segops.core.rules.compile import Rule, compile_rule
+from segops.core.rules.leaves import Holds
+from segops.core.rules.model import Node, side
+from segops.core.rules.policy import Policy
+
+_NO_POLICY = Policy()
+_NOTHING = Past()
+_ONCE = Past(entries=1)
+
+
+class Membership:
+    """Decides on one segment, as a rule does where membership is the rule's truth."""
+
+    __slots__ = ("_cool_down_ms", "_inside", "_key", "_max_entries", "_min_stay_ms", "_outside")
+
+    def __init__(self, key: str, policy: Policy, outside: Rule, inside: Rule) -> None:
+        self._key = key
+        self._min_stay_ms = policy.min_stay_ms or 0
+        self._cool_down_ms = policy.cool_down_ms or 0
+        self._max_entries = policy.max_entries
+        self._outside = outside
+        self._inside = inside
+
+    def holds(self, profile: Profile, now_ms: int) -> bool:
+        """Whether the profile is a member from ``now_ms`` on, by what is recorded of it before."""
+        member = profile.members.get(self._key)
+        if member is not None:
+            return now_ms < member.since_ms + self._min_stay_ms or self._inside.holds(profile, now_ms)
+        past = past_of(profile, self._key)
+        if self._used_up(past.entries):
+            return False
+        if past.left_ms is not None and now_ms < past.left_ms + self._cool_down_ms:
+            return False
+        return self._outside.holds(profile, now_ms)
+
+    def next_flip(self, profile: Profile, now_ms: int, member: bool) -> int | None:
+        """The earliest instant after ``now_ms`` at which the membership changes if nothing more happens.
+
+        ``member`` is what was decided for ``now_ms``, which the profile does not record yet.
+        """
+        recorded = profile.members.get(self._key)
+        past = past_of(profile, self._key)
+        if member:
+            since_ms = now_ms if recorded is None else recorded.since_ms
+            return self._leaves(profile, now_ms, since_ms)
+        left_ms = past.left_ms if recorded is None else now_ms
+        return self._enters(profile, now_ms, Past(past.entries, left_ms))
+
+    def _leaves(self, profile: Profile, now_ms: int, since_ms: int) -> int | None:
+        return _flip_from(self._inside, profile, now_ms, since_ms + self._min_stay_ms, member=True)
+
+    def _enters(self, profile: Profile, now_ms: int, past: Past) -> int | None:
+        if self._used_up(past.entries):
+            return None
+        free_ms = now_ms if past.left_ms is None else past.left_ms + self._cool_down_ms
+        return _flip_from(self._outside, profile, now_ms, free_ms, member=False)
+
+    def _used_up(self, entries: int) -> bool:
+        return self._max_entries is not None and entries >= self._max_entries
+
+    @property
+    def referred(self) -> Rule:
+        """What ``in_segment`` reads: the membership at an instant, now or to come, and its next change."""
+        rule = _joined(self._member_at, (self._outside, self._inside))
+        return msgspec.structs.replace(rule, edges=(self._change_after,))
+
+    def _member_at(self, profile: Profile, at_ms: int) -> bool:
+        return self._walk(profile, at_ms)[0]
+
+    def _change_after(self, profile: Profile, at_ms: int) -> int | None:
+        return self._walk(profile, at_ms)[1]
+
+    def _walk(self, profile: Profile, until_ms: int) -> tuple[bool, int | None]:
+        """The membership at ``until_ms``, and its next change, if nothing happens after what is recorded."""
+        member, flip_ms = self._key in profile.members, profile.flips.get(self._key)
+        if flip_ms is None or flip_ms > until_ms:
+            return member, flip_ms
+        entries = past_of(profile, self._key).entries
+        while flip_ms is not None and flip_ms <= until_ms:
+            member = not member
+            entries += member
+            if member:
+                flip_ms = self._leaves(profile, flip_ms, flip_ms)
+            else:
+                flip_ms = self._enters(profile, flip_ms, Past(entries, flip_ms))
+        return member, flip_ms
+
+
+def _joined(holds: Holds, rules: tuple[Rule, ...]) -> Rule:
+    """A verdict that depends on all that these rules depend on."""
+    return Rule(
+        holds,
+        tuple(edge for rule in rules for edge in rule.edges),
+        tuple(use for rule in rules for use in rule.features),
+        frozenset().union(*(rule.traits for rule in rules)),
+        frozenset().union(*(rule.reads for rule in rules)),
+    )
+
+
+def _flip_from(rule: Rule, profile: Profile, now_ms: int, free_ms: int, *, member: bool) -> int | None:
+    """The first instant after ``now_ms`` and from ``free_ms`` on at which the verdict is not ``member``."""
+    if free_ms <= now_ms:
+        return rule.next_flip(profile, now_ms, member)
+    return free_ms if rule.holds(profile, free_ms) != member else rule.next_flip(profile, free_ms, member)
+
+
+def compile_membership(
+    key: str, node: Node, policy: Policy | None, others: Mapping[str, Rule]
+) -> Rule | Membership:
+    """What decides on a segment: its rule, if its membership is the rule's truth.
+
+    ``others`` are the segments that it may refer to, as ``in_segment`` reads them.
+    """
+    inside_node, outside_node = side(node, inside=True), side(node, inside=False)
+    outside = compile_rule(key, outside_node, others)
+    if inside_node is node:
+        return outside if policy is None else Membership(key, policy, outside, outside)
+    return Membership(key, policy or _NO_POLICY, outside, compile_rule(f"{key}_inside", inside_node, others))
+
+
+def compile_part(node: Node, own: Rule, others: Mapping[str, Rule]) -> Rule:
+    """A node of a segment's rule as it stands for whoever is a member of that segment, ``own``, or is not."""
+    outside = compile_rule("part", side(node, inside=False), others)
+    inside_node = side(node, inside=True)
+    if inside_node is node:
+        return outside
+    inside = compile_rule("part_inside", inside_node, others)
+
+    def holds(profile: Profile, now_ms: int) -> bool:
+        return (inside if own.holds(profile, now_ms) else outside).holds(profile, now_ms)
+
+    return _joined(holds, (outside, inside, own))
+
+
+def past_of(profile: Profile, key: str) -> Past:
+    """The earlier memberships of a segment. One that began before they were recorded counts as the first."""
+    recorded = profile.past.get(key)
+    if recorded is not None:
+        return recorded
+    return _ONCE if key in profile.members else _NOTHING
+
+
+def record_change(profile: Profile, key: str, now_ms: int) -> None:
+    """Note that a membership that the profile still has ends, or that one it has not yet begins."""
+    past = past_of(profile, key)
+    if key in profile.members:
+        profile.past[key] = Past(past.entries, now_ms)
+    else:
+        profile.past[key] = Past(past.entries + 1, past.left_ms)

@@ -1,0 +1,60 @@
+"""Every event of one profile, for the slow and obvious evaluator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from segops.core.events import Event
+from segops.core.rules import model
+from segops.core.values import MAX_MS, lookup
+from segops.core.windows import Between, Calendar, Fixed, Window, Within, period
+
+
+class History:
+    """Every event of one profile, in the order of arrival, without duplicates."""
+
+    def __init__(self, profile_id: str = "") -> None:
+        self.profile_id = profile_id
+        self.events: list[Event] = []
+
+    def add(self, event: Event) -> bool:
+        """Keep an event; False if its message is known."""
+        if any(event.message_id == known.message_id for known in self.events):
+            return False
+        self.events.append(event)
+        return True
+
+    def in_order(self) -> list[Event]:
+        """By (event time, arrival)."""
+        return sorted(self.events, key=lambda event: event.time_ms)
+
+    def traits(self, upto_ms: int = MAX_MS) -> dict[str, Any]:
+        """Per trait the value of the latest event time, at equal times the one that arrived last."""
+        merged: dict[str, Any] = {}
+        for event in self.in_order():
+            if event.time_ms <= upto_ms:
+                merged.update(event.traits or {})
+        return {name: value for name, value in merged.items() if value is not None}
+
+    def select(self, select: model.Selection, now_ms: int) -> list[Event]:
+        """The selected events so far, by (event time, arrival)."""
+        return [
+            event
+            for event in self.in_order()
+            if event.name in select.names
+            and all(test.holds(lookup(event.properties, path), now_ms) for path, test in select.where)
+        ]
+
+
+def counts(window: Window, time_ms: int, now_ms: int) -> bool:
+    """Whether an event of ``time_ms`` counts at ``now_ms``."""
+    match window:
+        case Within(length_ms=length):
+            return now_ms - length < time_ms <= now_ms
+        case Between(from_ms=from_ms, to_ms=to_ms):
+            return now_ms - from_ms < time_ms <= now_ms - to_ms
+        case Fixed(since_ms=since, until_ms=until):
+            return (since is None or since <= time_ms) and (until is None or time_ms < until)
+        case Calendar():
+            start, end = period(window, now_ms)
+            return start <= time_ms < end and time_ms <= now_ms

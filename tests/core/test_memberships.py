@@ -1,0 +1,335 @@
+"""Memberships that are not their rule's truth: policies, hysteresis, and in_segment of both."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from segops.core.explain import explain
+from segops.core.profile import Past, Profile
+from segops.core.rules.check import Checker
+from segops.core.rules.model import identity
+from segops.core.rules.policy import Policy, check_policy
+from segops.core.segments import SegmentSet
+from segops.schemas.state import decode_profile, encode_profile
+
+from .kit import MONDAY as T
+from .kit import Customer, D, Edge, H, S, definition
+
+VIEW = {"did": "A", "within": "10s"}
+
+
+def entered(at_ms: int, key: str = "rule") -> Edge:
+    return Edge("entered", key, at_ms)
+
+
+def exited(at_ms: int, key: str = "rule") -> Edge:
+    return Edge("exited", key, at_ms)
+
+
+def limited(rule: dict[str, Any] = VIEW, **limits: Any) -> dict[str, Any]:
+    return {**rule, "membership": limits}
+
+
+# -- policies ------------------------------------------------------------------------------------------
+
+
+def test_a_member_stays_for_min_stay_and_then_leaves_by_time_alone() -> None:
+    customer = Customer(rule=limited(min_stay="1m"))
+    change = customer.send("A", T).changes[0]
+    assert (change.occurred_at, change.flips_at) == (T, T + 60 * S)
+    assert customer.wait(T + 60 * S - 1) == []
+    assert customer.wait(T + 60 * S) == [exited(T + 60 * S)]
+
+
+def test_a_rule_that_holds_again_when_min_stay_ends_keeps_its_member() -> None:
+    customer = Customer(rule=limited(min_stay="1m"))
+    customer.did("A", T)
+    assert customer.did("A", T + 55 * S) == []
+    assert customer.wait(T + D) == [exited(T + 65 * S)]
+
+
+def test_an_event_cannot_end_a_membership_before_min_stay() -> None:
+    rule = {"all": [{"did": "A"}, {"did_not": "B"}]}
+    customer = Customer(rule=limited(rule, min_stay="1m"))
+    customer.did("A", T)
+    assert customer.did("B", T + S) == []
+    assert customer.profile.due_ms == T + 60 * S
+    assert customer.wait(T + D) == [exited(T + 60 * S)]
+
+
+def test_cool_down_blocks_and_ends_by_time_alone() -> None:
+    customer = Customer(rule=limited({"did": "A", "within": "10s"}, cool_down="15s"))
+    customer.did("A", T)
+    assert customer.wait(T + 10 * S) == [exited(T + 10 * S)]
+    assert customer.did("A", T + 20 * S) == []
+    assert customer.profile.due_ms == T + 25 * S
+    assert customer.wait(T + D) == [entered(T + 25 * S), exited(T + 30 * S)]
+
+
+def test_a_cool_down_after_which_the_rule_is_false_lets_nobody_in() -> None:
+    customer = Customer(rule=limited(cool_down="1m"))
+    customer.did("A", T)
+    customer.wait(T + 10 * S)
+    assert customer.did("A", T + 20 * S) == []
+    assert customer.profile.due_ms is None
+    assert customer.wait(T + D) == []
+
+
+def test_no_more_than_max_entries() -> None:
+    customer = Customer(rule=limited(max_entries=2))
+    for number in range(2):
+        assert customer.did("A", T + number * H) == [entered(T + number * H)]
+        customer.wait(T + number * H + 10 * S)
+    assert customer.did("A", T + 2 * H) == []
+    assert customer.profile.due_ms is None
+    assert customer.profile.past == {"rule": Past(2, T + H + 10 * S)}
+
+
+def test_only_what_a_policy_asks_for_is_recorded() -> None:
+    customer = Customer(plain=VIEW, stay=limited(min_stay="1s"), cool=limited(cool_down="1s"))
+    customer.did("A", T)
+    assert set(customer.profile.past) == {"cool"}
+    customer.adopt(plain=VIEW, stay=limited(min_stay="1s"), cool=VIEW)
+    assert customer.profile.past == {}
+
+
+def test_a_membership_from_before_the_policy_counts_as_the_first_entry() -> None:
+    customer = Customer(rule=VIEW)
+    customer.did("A", T)
+    assert customer.adopt(rule=limited(max_entries=1)).changes == []
+    assert customer.wait(T + 10 * S) == [exited(T + 10 * S)]
+    assert customer.did("A", T + H) == []
+
+
+def test_a_removed_segment_loses_its_members_at_once_and_is_forgotten() -> None:
+    customer = Customer(rule=limited(min_stay="30d", max_entries=1), other={"did": "B"})
+    customer.did("A", T)
+    changes = customer.adopt(other={"did": "B"}).changes
+    assert [(c.action, c.segment_key, c.reason) for c in changes] == [("exited", "rule", "definition")]
+    assert customer.profile.past == {} == customer.profile.flips
+
+
+def test_a_state_stored_before_there_were_policies_is_read() -> None:
+    new = encode_profile(Profile("user_id:u1", sequence=3))
+    fields = msgspec.msgpack.decode(new[1:])
+    old = new[:1] + msgspec.msgpack.encode(fields[: Profile.__struct_fields__.index("past")])
+    assert decode_profile(old) == Profile("user_id:u1", sequence=3)
+
+
+# -- in_segment ----------------------------------------------------------------------------------------
+
+
+def test_in_segment_is_the_membership_and_not_the_rule() -> None:
+    customer = Customer(a=limited(min_stay="1m"), b={"in_segment": "a"}, c={"not": {"in_segment": "a"}})
+    changes = customer.send("A", T).changes
+    assert [(c.segment_key, c.flips_at) for c in changes] == [("a", T + 60 * S), ("b", T + 60 * S)]
+    end = T + 60 * S
+    assert customer.wait(T + H) == [exited(end, "a"), exited(end, "b"), entered(end, "c")]
+
+
+def test_in_segment_follows_what_is_to_come_through_a_cool_down() -> None:
+    both = {"any": [{"did": "A", "within": "10s"}, {"last": "A", "is": {"older_than": "12s"}}]}
+    rule = {"all": [{"in_segment": "a"}, {"known_for": "11s"}]}
+    customer = Customer(a=limited(both, cool_down="5s"), rule=rule)
+    customer.did("A", T)
+    # a is left at 10 s, open again at 12 s by its rule and at 15 s by its cool-down.
+    assert customer.profile.flips == {"a": T + 10 * S, "rule": T + 15 * S}
+    assert customer.wait(T + D)[-1] == entered(T + 15 * S)
+
+
+def test_in_segment_knows_in_advance_that_the_entries_are_used_up() -> None:
+    both = {"any": [{"did": "A", "within": "10s"}, {"last": "A", "is": {"older_than": "12s"}}]}
+    rule = {"all": [{"in_segment": "a"}, {"known_for": "11s"}]}
+    for most, due in ((1, None), (2, T + 12 * S)):
+        customer = Customer(a=limited(both, max_entries=most), rule=rule)
+        customer.did("A", T)
+        assert customer.profile.flips.get("rule") == due
+
+
+#: True for 10 s after A, from 12 s to 14 s, and from 16 s to 18 s.
+THRICE = {
+    "any": [
+        VIEW,
+        {"did": "A", "between": {"from": "14s", "to": "12s"}},
+        {"did": "A", "between": {"from": "18s", "to": "16s"}},
+    ]
+}
+
+
+def test_in_segment_counts_the_entries_that_are_to_come() -> None:
+    rule = {"all": [{"in_segment": "a"}, {"known_for": "15s"}]}
+    for most, due in ((2, None), (3, T + 16 * S)):
+        customer = Customer(a=limited(THRICE, max_entries=most), rule=rule)
+        customer.did("A", T)
+        assert customer.profile.flips.get("rule") == due
+
+
+def test_an_exit_says_when_the_next_entry_is_that_its_own_cool_down_allows() -> None:
+    customer = Customer(rule=limited(THRICE, cool_down="5s"))
+    customer.did("A", T)
+    customer.clock_ms = T + 10 * S
+    change = customer.engine.on_timer(customer.profile, clock_ms=T + 10 * S).changes[0]
+    assert (change.action, change.flips_at) == ("exited", T + 16 * S)
+    assert customer.wait(T + D) == [entered(T + 16 * S), exited(T + 18 * S)]
+
+
+def test_the_first_event_of_all_reaches_those_who_look_at_a_segment_of_the_absent() -> None:
+    absent = limited({"did_not": "A"}, min_stay="1h")
+    customer = Customer(a=absent, b={"in_segment": "a"})
+    assert customer.did("B", T) == [entered(T, "a"), entered(T, "b")]
+
+
+def test_a_rule_that_fails_keeps_the_membership_that_others_see(monkeypatch: pytest.MonkeyPatch) -> None:
+    customer = Customer(a=limited(min_stay="1s"), b={"in_segment": "a"})
+    customer.did("A", T)
+
+    def fail(*_: Any) -> bool:
+        raise ArithmeticError
+
+    monkeypatch.setattr(type(customer.engine.segments.by_key["a"].rule), "holds", fail)
+    assert customer.send("A", T + S).failures == ["a"]
+    assert customer.member_of == {"a", "b"}
+    assert customer.profile.flips == {}
+
+
+# -- hysteresis ----------------------------------------------------------------------------------------
+
+QUIET = {"score": "recency_days", "enter": {"gte": 5}, "exit": {"lt": 2}}
+ORDERS = {"rfm": {"enter": {"recency": 5}, "exit": {"recency": {"lte": 3}}}}
+
+
+def test_a_score_enters_and_leaves_at_different_values() -> None:
+    active = {"score": "recency_days", "enter": {"lt": 1}, "exit": {"gte": 3}}
+    customer = Customer(rule=active)
+    change = customer.send("A", T).changes[0]
+    assert (change.action, change.flips_at) == ("entered", T + 3 * D)
+    assert customer.did("A", T + 2 * D) == []
+    assert customer.wait(T + 9 * D) == [exited(T + 5 * D)]
+    assert customer.profile.due_ms is None
+
+
+def test_rfm_enters_and_leaves_at_different_digits() -> None:
+    customer = Customer(rule=ORDERS)
+    change = customer.send("Order Completed", T).changes[0]
+    assert (change.action, change.flips_at) == ("entered", T + 60 * D)
+    assert customer.wait(T + 45 * D) == []
+    assert customer.wait(T + 90 * D) == [exited(T + 60 * D)]
+    assert customer.did("Order Completed", T + 91 * D) == [entered(T + 91 * D)]
+
+
+def test_in_segment_of_a_hysteresis_is_the_membership() -> None:
+    customer = Customer(a=ORDERS, b={"in_segment": "a"})
+    customer.did("Order Completed", T)
+    assert customer.profile.flips == {"a": T + 60 * D, "b": T + 60 * D}
+    assert customer.wait(T + 59 * D) == []
+    assert customer.wait(T + 60 * D) == [exited(T + 60 * D, "a"), exited(T + 60 * D, "b")]
+
+
+def test_segments_without_either_are_decided_by_their_rule_itself() -> None:
+    known = SegmentSet([definition("a", VIEW), definition("b", {"in_segment": "a"})])
+    assert all(segment.rule is segment.referred for segment in known.segments)
+
+
+# -- refusals ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rule", "issue"),
+    [
+        ({"not": QUIET}, "f: when.not: enter and exit cannot stand under not: "),
+        (
+            {"not": {"not": {"any": [QUIET]}}},
+            "f: when.not.not.any[0]: enter and exit cannot stand under not: ",
+        ),
+        ({"not": ORDERS}, "f: when.not.rfm: enter and exit cannot stand under not: "),
+        ({**QUIET, "exit": {"gte": 7}}, "f: when: enter and exit both hold for 7"),
+        ({**QUIET, "exit": {"lte": 5}}, "f: when: enter and exit both hold for 5"),
+        ({**QUIET, "enter": {"gt": 3}, "exit": {"lt": 4}}, "f: when: enter and exit both hold for 3.5"),
+        ({**QUIET, "exit": {"ne": 3}}, "f: when: enter and exit both hold for 5"),
+        ({**QUIET, "enter": {"exists": False}}, "f: when: enter and exit both hold for a missing score"),
+        ({**QUIET, "is": {"gte": 5}}, "f: when.is: a score has is, or enter and exit"),
+        (
+            {"score": "recency_days", "enter": {"gte": 5}},
+            "f: when: exit is missing: enter and exit go together",
+        ),
+        ({"rfm": {"exit": "champions"}}, "f: when.rfm: enter is missing: enter and exit go together"),
+        ({"rfm": {**ORDERS["rfm"], "recency": 3}}, "f: when.rfm.recency: unknown key; here: enter, exit"),
+        ({"rfm": {"enter": "champions", "exit": "best"}}, "f: when.rfm.exit: there is no tier 'best'"),
+        (
+            {"rfm": {"enter": "champions", "exit": {"recency": {"lte": 5}, "monetary": 2}}},
+            "f: when.rfm: enter and exit both hold for recency 5, frequency 4, monetary 2",
+        ),
+        (
+            {"rfm": {"enter": ["new", "loyal"], "exit": "new"}},
+            "f: when.rfm: enter and exit both hold for rec",
+        ),
+    ],
+    ids=str,
+)
+def test_hysteresis_that_makes_no_sense_is_refused(rule: dict[str, Any], issue: str) -> None:
+    checker = Checker("f")
+    assert checker.check(rule, "when") is None
+    assert str(checker.issues[0]).startswith(issue)
+
+
+@pytest.mark.parametrize(
+    ("block", "issue"),
+    [
+        (None, "f: m: a map of any of min_stay, cool_down, max_entries is wanted"),
+        ({}, "f: m: a map of any of min_stay, cool_down, max_entries is wanted"),
+        ({"min_stay": "0d"}, "f: m.min_stay: a duration of 0 limits nothing"),
+        ({"cool_down": "0ms"}, "f: m.cool_down: a duration of 0 limits nothing"),
+        ({"cool_down": 3}, "f: m.cool_down: 3 is no duration: "),
+        ({"max_entries": 0}, "f: m.max_entries: a whole number from 1 up is wanted, not 0"),
+        ({"max_entries": True}, "f: m.max_entries: a whole number from 1 up is wanted, not True"),
+        ({"cooldown": "1d"}, "f: m.cooldown: unknown key; here: min_stay, cool_down, max_entries"),
+    ],
+    ids=str,
+)
+def test_a_policy_that_makes_no_sense_is_refused(block: Any, issue: str) -> None:
+    checker = Checker("f")
+    check_policy(checker, block, "m")
+    assert str(checker.issues[0]).startswith(issue)
+
+
+def test_a_policy_is_part_of_the_identity_only_where_there_is_one() -> None:
+    plain = definition("a", VIEW)
+    kinds = [plain, *(definition("a", limited(min_stay=length)) for length in ("1h", "60m", "2h"))]
+    without, hour, same, two = (d.identity for d in kinds)
+    assert without == identity(plain.when)
+    assert hour == same
+    assert len({without, hour, two}) == 3
+    assert Policy(min_stay_ms=H).written == {"min_stay": "1h"}
+
+
+# -- explain -------------------------------------------------------------------------------------------
+
+
+def test_an_explanation_has_the_limits_and_the_end_that_they_make() -> None:
+    customer = Customer(rule=limited(min_stay="1m", cool_down="1h", max_entries=3))
+    customer.did("A", T)
+    customer.wait(T + 20 * S)
+    inside = explain(customer.engine.segments, customer.profile, T + 20 * S).segments[0]
+    assert (inside.member, inside.rule.holds, inside.flips_at) == (True, False, T + 60 * S)
+    assert inside.limits is not None
+    assert (inside.limits.stays_until, inside.limits.entries, inside.limits.max_entries) == (T + 60 * S, 1, 3)
+    customer.wait(T + 2 * 60 * S)
+    outside = explain(customer.engine.segments, customer.profile, T + 2 * 60 * S).segments[0]
+    assert outside.limits is not None
+    assert (outside.limits.stays_until, outside.limits.enters_from) == (None, T + 60 * S + H)
+
+
+def test_an_explanation_of_hysteresis_shows_both_sides() -> None:
+    customer = Customer(rule=ORDERS)
+    customer.did("Order Completed", T)
+    customer.wait(T + 45 * D)
+    rule = explain(customer.engine.segments, customer.profile, T + 45 * D).segments[0].rule
+    assert rule.label == "rfm enter recency = 5, exit recency ≤ 3"
+    assert (rule.holds, rule.changes_at, rule.changed_at) == (True, T + 60 * D, T)
+    assert [(part.label, part.holds) for part in rule.parts] == [
+        ("rfm recency = 5", False),
+        ("rfm recency ≤ 3", False),
+    ]
