@@ -7,6 +7,7 @@
     │   └── DefinitionError  a segment file, with every issue found in it
     ├── RejectedEvent        the data is at fault: it goes to the dead letters
     └── StateError           stored state cannot be read
+        └── StoreInUseError  not because it is damaged: another process has it open
 """
 
 from __future__ import annotations
@@ -57,3 +58,7 @@ class RejectedEvent(SegopsError):
 
 class StateError(SegopsError):
     """A stored value has a format that this version does not read."""
+
+
+class StoreInUseError(StateError):
+    """A store is open elsewhere: in another process, or twice in this one."""

@@ -1,7 +1,13 @@
-"""The stored form of a profile: one version byte, then msgpack of an array-like struct."""
+"""The stored form of a profile: a version byte, a head, then msgpack of an array-like struct.
+
+The head repeats what a store is indexed by, so that a recovery need not decode whole profiles: the due
+time (8 bytes), the length of the membership list (4 bytes), and that list, one segment key a line.
+Format 1, which had no head, is still read.
+"""
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 import msgspec
@@ -10,9 +16,12 @@ from segops.core.errors import StateError
 from segops.core.profile import Profile
 
 #: Raised when the form changes in a way that adding fields at the end does not cover.
-FORMAT = 1
+FORMAT = 2
 
+_HEADLESS = 1
 _VERSION = bytes([FORMAT])
+_HEAD = struct.Struct(">BqI")
+_NOT_DUE = -(1 << 63)
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Profile)
 
@@ -20,9 +29,15 @@ _decoder = msgspec.msgpack.Decoder(Profile)
 def encode_profile(profile: Profile) -> bytes:
     """The stored bytes of a profile. An integer of more than 64 bits is kept as the nearest float."""
     try:
-        return _VERSION + _encoder.encode(profile)
+        return _head(profile) + _encoder.encode(profile)
     except OverflowError:
-        return _VERSION + _encoder.encode(_fitted(msgspec.to_builtins(profile)))
+        return _head(profile) + _encoder.encode(_fitted(msgspec.to_builtins(profile)))
+
+
+def _head(profile: Profile) -> bytes:
+    members = "\n".join(profile.members).encode()
+    due_ms = _NOT_DUE if profile.due_ms is None else profile.due_ms
+    return _HEAD.pack(FORMAT, due_ms, len(members)) + members
 
 
 def _fitted(value: Any) -> Any:
@@ -47,10 +62,31 @@ def decode_profile(data: bytes) -> Profile:
 
     Raises StateError for a format that this version does not read, and for damaged bytes.
     """
-    if not data.startswith(_VERSION):
-        found = data[0] if data else "nothing"
-        raise StateError(f"a stored profile has format {found}, this version of segops reads {FORMAT}")
     try:
-        return _decoder.decode(memoryview(data)[1:])
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        return _decoder.decode(data[_start(data) :])
+    except (msgspec.DecodeError, ValueError, RecursionError, struct.error) as error:
         raise StateError(f"a stored profile is damaged: {error}") from error
+
+
+def _start(data: bytes) -> int:
+    if data.startswith(_VERSION):
+        return _HEAD.size + int(_HEAD.unpack_from(data)[2])
+    if data and data[0] == _HEADLESS:
+        return 1
+    found = data[0] if data else "nothing"
+    raise StateError(f"a stored profile has format {found}, this version of segops reads {FORMAT}")
+
+
+def summary(data: bytes) -> tuple[int | None, bytes]:
+    """The due time, and the keys of the segments that the profile is in, one a line.
+
+    Raises StateError like ``decode_profile``.
+    """
+    if not data.startswith(_VERSION):
+        profile = decode_profile(data)
+        return profile.due_ms, "\n".join(profile.members).encode()
+    try:
+        _, due_ms, length = _HEAD.unpack_from(data)
+    except struct.error as error:
+        raise StateError(f"a stored profile is damaged: {error}") from error
+    return None if due_ms == _NOT_DUE else due_ms, data[_HEAD.size : _HEAD.size + length]

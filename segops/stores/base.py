@@ -25,6 +25,10 @@ class Write(msgspec.Struct, gc=False):
     new_due_ms: int | None = None
 
 
+#: What ``load`` takes, by position: profile id, state, old and new due time, as in Write.
+Row = tuple[bytes, bytes | None, int | None, int | None]
+
+
 class ProfileStore(Protocol):
     """The profiles of one partition. Not for use from two threads at once.
 
@@ -37,6 +41,22 @@ class ProfileStore(Protocol):
 
     def write(self, writes: Iterable[Write], meta: Mapping[str, bytes]) -> None:
         """Apply states, due index and ``meta`` as one: after a crash all of it is there, or none."""
+        ...
+
+    def load(self, rows: Iterable[Row], meta: Mapping[str, bytes]) -> None:
+        """As ``write``, in bulk and unlogged: a crash before ``flush`` or ``close`` loses the latest loads.
+
+        It never loses one and keeps a later one. Between ``load`` and ``write`` there must be a ``flush``.
+        """
+        ...
+
+    def flush(self) -> None:
+        """Make what was loaded as safe as what was written. May be called from another thread."""
+        ...
+
+    @property
+    def crowded(self) -> bool:
+        """Whether more was loaded than the store has put in order: wait before loading more."""
         ...
 
     def due(self, until_ms: int, limit: int) -> list[tuple[int, str]]:
@@ -64,5 +84,5 @@ class StoreFactory(Protocol):
     """Opens the store of a partition, making it when there is none."""
 
     def open(self, partition: int) -> ProfileStore:
-        """The store of ``partition``. Raises StateError when it is damaged, or open elsewhere."""
+        """The store of ``partition``. StateError when damaged, StoreInUseError when open elsewhere."""
         ...

@@ -5,8 +5,8 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Mapping, Sequence
 
-from segops.core.errors import StateError
-from segops.stores.base import ProfileStore, Write
+from segops.core.errors import StateError, StoreInUseError
+from segops.stores.base import ProfileStore, Row, Write
 
 
 class _Disk:
@@ -20,9 +20,11 @@ class _Disk:
 class MemoryStore:
     """One partition's profiles in a dict and a sorted list."""
 
+    crowded = False
+
     def __init__(self, name: str, disk: _Disk) -> None:
         if disk.is_open:
-            raise StateError(f"{name} is in use")
+            raise StoreInUseError(f"{name} is in use")
         disk.is_open = True
         self._name = name
         self._kept: _Disk | None = disk
@@ -46,6 +48,12 @@ class MemoryStore:
                 disk.states[write.profile_id] = write.state
             _move_due(disk.due, write)
         disk.meta.update(meta)
+
+    def load(self, rows: Iterable[Row], meta: Mapping[str, bytes]) -> None:
+        self.write([Write(key.decode(), state, old, new) for key, state, old, new in rows], meta)
+
+    def flush(self) -> None:
+        """Memory has nothing to flush."""
 
     def due(self, until_ms: int, limit: int) -> list[tuple[int, str]]:
         due = self._disk.due

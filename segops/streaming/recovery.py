@@ -7,85 +7,54 @@ holes).
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections import Counter
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Final
 
-import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from segops.core.errors import StateError
-from segops.core.profile import Profile
-from segops.schemas.state import decode_profile
-from segops.stores.base import ProfileStore, StoreFactory, Write
+from segops.core.errors import StateError, StoreInUseError
+from segops.stores.base import ProfileStore, StoreFactory
 from segops.streaming.crash import CrashPoints
-from segops.streaming.lane import CHANGELOG_META, SIZES_META
+from segops.streaming.lane import CHANGELOG_META
+from segops.streaming.raw import Fetched, fetch
+from segops.streaming.restoring import Restoring, read_offset
 
 log = logging.getLogger(__name__)
 
-_BATCH = 2_000
-_QUIET_MS = 50  # what is left may be marks of transactions, which are no records
+_QUIET_S: Final = 0.5
+_CROWDED_S: Final = 0.05
+_TELL_S: Final = 5.0
 
 
-class ChangelogRecord(Protocol):
-    """The part of a changelog record that is read."""
-
-    @property
-    def offset(self) -> int: ...
-    @property
-    def key(self) -> bytes | None: ...
-    @property
-    def value(self) -> bytes | None: ...
-
-
-@dataclass
 class Progress:
-    """How far a recovery is, in records."""
+    """How far a recovery is, in records; says so every few seconds while it lasts."""
 
-    restored: int = 0
-    left: int = 0
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self.restored = 0
+        self.left = 0
+        self._now = now
+        self._began = self._told = now()
 
+    def begin(self) -> None:
+        """The reading begins."""
+        self._began = self._told = self._now()
 
-def restore(store: ProfileStore, records: Sequence[ChangelogRecord], next_offset: int) -> None:
-    """Apply changelog records as one store write; the latest record of a key wins.
+    def tell(self) -> None:
+        """Log how far it is and how long it may still take, if that was not done lately."""
+        now = self._now()
+        if now - self._told >= _TELL_S and self.left:
+            self._told = now
+            log.info("%s", self.line())
 
-    ``next_offset`` is where to go on. Raises StateError on a state that cannot be read.
-    """
-    latest = {record.key.decode(): record.value for record in records if record.key is not None}
-    sizes: Counter[str] = Counter(msgspec.json.decode(store.meta(SIZES_META) or b"{}", type=dict[str, int]))
-    stored = store.get_many(list(latest))
-    writes = [
-        _write(profile_id, old, new, sizes)
-        for (profile_id, new), old in zip(latest.items(), stored, strict=True)
-    ]
-    store.write(
-        writes,
-        {CHANGELOG_META: str(next_offset - 1).encode(), SIZES_META: msgspec.json.encode(+sizes)},
-    )
-
-
-def _write(profile_id: str, old: bytes | None, new: bytes | None, sizes: Counter[str]) -> Write:
-    before = decode_profile(old) if old is not None else None
-    after = decode_profile(new) if new is not None else None
-    sizes.subtract(_members(before))
-    sizes.update(_members(after))
-    return Write(profile_id, new, before.due_ms if before else None, after.due_ms if after else None)
-
-
-def _members(profile: Profile | None) -> list[str]:
-    return list(profile.members) if profile is not None else []
-
-
-def read_offset(store: ProfileStore, name: str) -> int | None:
-    """An offset kept in the store's meta; None when there is none. StateError when unreadable."""
-    data = store.meta(name)
-    if data is None:
-        return None
-    if not data.isdigit():
-        raise StateError(f"{name} in the profile store is no offset")
-    return int(data)
+    def line(self) -> str:
+        """One line for people. The rate is of offsets passed, whether or not they still hold a record."""
+        rate = self.restored / max(self._now() - self._began, 1e-3)
+        rest = f"about {self.left / rate:.0f} s to go" if rate else "no estimate yet"
+        return f"recovery: {self.restored} records restored, {self.left} left, {rate:,.0f} a second, {rest}"
 
 
 def open_for(
@@ -98,9 +67,9 @@ def open_for(
     """
     try:
         store = stores.open(partition)
+    except StoreInUseError:
+        raise
     except StateError as error:
-        if "lock" in str(error).lower():
-            raise
         log.warning("profile store %d is rebuilt from the changelog: %s", partition, error)
         discard(partition)
         store = stores.open(partition)
@@ -151,34 +120,34 @@ class Recovery:
         self._restored = restored
         self.progress = Progress()
         self._rebuilt: set[int] = set()
+        self._restoring: dict[int, Restoring] = {}
 
     async def run(self, partitions: Sequence[int]) -> dict[int, ProfileStore]:
         """The stores of ``partitions``, up to date. What was opened is closed when this fails."""
-        stores: dict[int, ProfileStore] = {}
         consumer = self._consumer()
         try:
             await consumer.start()
-            await self._run(consumer, partitions, stores)
+            await self._run(consumer, partitions)
         except BaseException:
-            for store in stores.values():
-                store.close()
+            for restoring in self._restoring.values():
+                restoring.store.close()
             raise
         finally:
             await consumer.stop()
-        return stores
+        return {partition: restoring.store for partition, restoring in self._restoring.items()}
 
-    async def _run(
-        self, consumer: AIOKafkaConsumer, partitions: Sequence[int], stores: dict[int, ProfileStore]
-    ) -> None:
+    async def _run(self, consumer: AIOKafkaConsumer, partitions: Sequence[int]) -> None:
         places = {TopicPartition(self._topic, partition): partition for partition in partitions}
         consumer.assign(list(places))
         ends = await self._ends(list(places))
         starts: dict[TopicPartition, int] = await consumer.beginning_offsets(list(places))
         for place, partition in places.items():
-            stores[partition] = self._open(partition, ends[place])
-            applied = read_offset(stores[partition], CHANGELOG_META)
-            consumer.seek(place, starts[place] if applied is None else max(applied + 1, starts[place]))
-        await self._read(consumer, ends, stores)
+            store = open_for(self._stores, partition, log_end=ends[place], discard=self._discard)
+            applied = read_offset(store, CHANGELOG_META)
+            start = starts[place] if applied is None else max(applied + 1, starts[place])
+            self._restoring[partition] = Restoring(store, expected=ends[place] - start)
+            consumer.seek(place, start)
+        await self._read(consumer, ends)
 
     async def _ends(self, places: list[TopicPartition]) -> dict[TopicPartition, int]:
         # Of all records, those of an open transaction included. With exactly once there is none any more:
@@ -192,36 +161,46 @@ class Recovery:
             await consumer.stop()
         return ends
 
-    def _open(self, partition: int, log_end: int) -> ProfileStore:
-        return open_for(self._stores, partition, log_end=log_end, discard=self._discard)
-
-    async def _read(
-        self, consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int], stores: dict[int, ProfileStore]
-    ) -> None:
+    async def _read(self, consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int]) -> None:
         left = await self._left(consumer, ends)
+        self.progress.begin()
         while left:
-            batches: dict[TopicPartition, list[Any]] = await consumer.getmany(
-                *left, timeout_ms=_QUIET_MS, max_records=_BATCH
-            )
-            for place, records in batches.items():
-                position = await consumer.position(place)
-                if not self._apply(place.partition, records, position, stores):
+            for place, fetched in await fetch(consumer, _QUIET_S):
+                if place not in left:
+                    continue
+                await self._room(place.partition)
+                if not self._apply(place.partition, fetched):
                     consumer.seek(place, (await consumer.beginning_offsets([place]))[place])
+                await asyncio.sleep(0)  # the next fetch arrives, the group hears of us
+            done = left
             left = await self._left(consumer, ends)
+            await self._finish(consumer, [place for place in done if place not in left])
+            self.progress.tell()
 
-    def _apply(
-        self, partition: int, records: list[Any], position: int, stores: dict[int, ProfileStore]
-    ) -> bool:
+    async def _finish(self, consumer: AIOKafkaConsumer, places: Sequence[TopicPartition]) -> None:
+        consumer.pause(*places)
+        for place in places:
+            # What was loaded must be safe before the lane writes after it.
+            await asyncio.to_thread(self._restoring[place.partition].store.flush)
+
+    async def _room(self, partition: int) -> None:
+        while self._restoring[partition].store.crowded:
+            await asyncio.sleep(_CROWDED_S)
+
+    def _apply(self, partition: int, fetched: Fetched) -> bool:
+        restoring = self._restoring[partition]
+        count, values = fetched.latest()
         try:
-            restore(stores[partition], records, position)
+            restoring.apply(values, fetched.next_offset)
         except StateError as error:
             if partition in self._rebuilt:
                 raise  # a store that was empty is not to blame
             self._rebuilt.add(partition)
-            stores[partition] = _start_over(stores[partition], self._stores, partition, str(error))
+            store = _start_over(restoring.store, self._stores, partition, str(error))
+            self._restoring[partition] = Restoring(store, expected=fetched.next_offset)
             return False
-        self.progress.restored += len(records)
-        self._restored(len(records))
+        self.progress.restored += count
+        self._restored(count)
         self._crash.passed("cp6")
         return True
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from segops.brokers import choose
 
-from . import core, kafka
+from . import core, kafka, recovery
 from .workload import events
 
 
@@ -23,7 +23,9 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=300_000)
     parser.add_argument("--profiles", type=int, default=30_000)
     parser.add_argument("--broker", default=os.environ.get("SEGOPS_TEST_BROKER", "auto"))
+    parser.add_argument("--records", type=int, default=1_000_000, help="changelog records of the recovery")
     parser.add_argument("--core-only", action="store_true")
+    parser.add_argument("--recovery-only", action="store_true")
     options = parser.parse_args()
     made = events(options.events, options.profiles)
     size = sum(len(value) for _, value in made) / len(made)
@@ -31,8 +33,9 @@ def main() -> None:
         f"{_machine()}\n"
         f"{options.events} events of {size:.0f} bytes, {options.profiles} profiles, 10 segments\n"
     )
-    _show(core.measure(made))
-    _show(core.many_segments(made))
+    if not options.recovery_only:
+        _show(core.measure(made))
+        _show(core.many_segments(made))
     if options.core_only:
         return
     with (
@@ -40,7 +43,10 @@ def main() -> None:
         choose(Path(folder) / "broker", prefer=options.broker) as broker,
     ):
         print(f"\nbroker: {broker.name}")
-        _show(kafka.measure(broker, made, Path(folder)))
+        if not options.recovery_only:
+            _show(kafka.measure(broker, made, Path(folder)))
+        kept = recovery.states(made[: 10 * options.profiles])
+        _show(recovery.measure(broker, kept, Path(folder), records=options.records))
 
 
 def _machine() -> str:

@@ -12,7 +12,7 @@ from segops.core.engine import Engine
 from segops.core.errors import StateError
 from segops.core.profile import Profile
 from segops.core.segments import SegmentSet
-from segops.schemas.state import FORMAT, decode_profile, encode_profile
+from segops.schemas.state import FORMAT, decode_profile, encode_profile, summary
 from tests.core.kit import definition
 from tests.core.strategies import rules, streams
 
@@ -36,7 +36,7 @@ def test_a_profile_comes_back_as_it_was(rule: dict[str, Any], steps: list[tuple[
 
 
 def test_the_first_byte_is_the_format() -> None:
-    assert encode_profile(Profile("user_id:u1"))[0] == FORMAT == 1
+    assert encode_profile(Profile("user_id:u1"))[0] == FORMAT == 2
 
 
 @pytest.mark.parametrize("first", [0, FORMAT + 1, 255])
@@ -52,8 +52,28 @@ def test_nothing_is_no_profile() -> None:
 
 
 def test_a_profile_stored_before_fields_were_added_is_read_with_their_defaults() -> None:
-    # A format byte, then an array of one: the id alone.
-    assert decode_profile(bytes([FORMAT, 0x91, 0xA1]) + b"x") == Profile("x")
+    # A format byte, a head (never due, no memberships), then an array of one: the id alone.
+    head = (-(1 << 63)).to_bytes(8, "big", signed=True) + bytes(4)
+    assert decode_profile(bytes([FORMAT]) + head + b"\x91\xa1x") == Profile("x")
+
+
+def test_the_first_format_is_still_read() -> None:
+    assert decode_profile(b"\x01\x91\xa1x") == Profile("x")
+    assert summary(b"\x01\x91\xa1x") == (None, b"")
+
+
+@settings(max_examples=50)
+@given(rules(), streams())
+def test_the_summary_is_that_of_the_profile(rule: dict[str, Any], steps: list[tuple[str, Any]]) -> None:
+    profile = lived(rule, steps)
+    due_ms, members = summary(encode_profile(profile))
+    assert due_ms == profile.due_ms
+    assert members.decode().splitlines() == list(profile.members)
+
+
+def test_a_damaged_head_is_told() -> None:
+    with pytest.raises(StateError, match="damaged"):
+        summary(bytes([FORMAT, 0]))
 
 
 @settings(max_examples=50)

@@ -47,6 +47,20 @@ class StoreMachine(RuleBasedStateMachine):
         self.meta["offset"] = value
         self.store.write(writes, {"offset": value})
 
+    @rule(changes=CHANGES)
+    def load(self, changes: list[tuple[str, bytes | None, int | None]]) -> None:
+        rows = []
+        for profile_id, state, due_ms in changes:
+            new_due = None if state is None else due_ms
+            rows.append((profile_id.encode(), state, self.due.pop(profile_id, None), new_due))
+            self.states.pop(profile_id, None)
+            if state is not None:
+                self.states[profile_id] = state
+            if new_due is not None:
+                self.due[profile_id] = new_due
+        self.store.load(rows, {})
+        self.store.flush()
+
     @rule(until_ms=TIMES, limit=st.integers(0, 5))
     def ask_due(self, until_ms: int, limit: int) -> None:
         rows = sorted((at, profile_id) for profile_id, at in self.due.items() if at <= until_ms)

@@ -37,9 +37,25 @@ while True:
 """
 
 
-def killed_writer(folder: Path, batches: int) -> int:
+#: The same in bulk; states of 20 KB, so that files are made of memory all the time.
+LOADER = """
+import os, sys
+from pathlib import Path
+from segops.stores.rocksdb import RocksDBStores
+
+store = RocksDBStores(Path(sys.argv[1]), block_cache_bytes=1 << 20, write_buffer_bytes=1 << 20).open(0)
+n = 0
+while True:
+    n += 1
+    rows = [(b"p%d" % k, b"%d " % n + os.urandom(20_000), n - 1 if n > 1 else None, n) for k in range(20)]
+    store.load(rows, {"batch": b"%d" % n})
+    print(n, flush=True)
+"""
+
+
+def killed_writer(folder: Path, batches: int, writer: str = WRITER) -> int:
     """Run the writer, kill it once it has said ``batches``; returns the last number it said."""
-    process = subprocess.Popen([sys.executable, "-c", WRITER, str(folder)], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-c", writer, str(folder)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     said = 0
     for line in process.stdout:
@@ -62,6 +78,33 @@ def test_a_killed_process_loses_no_batch_and_tears_none(tmp_path: Path, batches:
     store.close()
 
 
+@pytest.mark.parametrize("batches", [1, 50, 130])
+def test_a_killed_process_leaves_a_load_as_it_was_at_some_moment(tmp_path: Path, batches: int) -> None:
+    said = killed_writer(tmp_path, batches, LOADER)
+    store = rocksdb_stores(tmp_path).open(0)
+    kept = int(store.meta("batch") or b"0")
+    assert kept <= said + 1
+    assert batches == 1 or kept > 0
+    states = store.get_many([f"p{k}" for k in range(20)])
+    assert {state and int(state.partition(b" ")[0]) for state in states} == {kept or None}
+    assert store.due(10**9, 1_000) == (sorted((kept, f"p{k}") for k in range(20)) if kept else [])
+    store.close()
+
+
+@pytest.mark.parametrize("end", ["flush", "close"])
+def test_what_was_loaded_is_safe_after_a_flush_or_a_close(tmp_path: Path, end: str) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from segops.stores.rocksdb import RocksDBStores;"
+        "stores = RocksDBStores(Path(sys.argv[1]), block_cache_bytes=1 << 20, write_buffer_bytes=1 << 20);"
+        "store = stores.open(0);"
+        "store.load([(b'a', b'1', None, 5)], {'n': b'1'}); getattr(store, sys.argv[2])(); os._exit(0)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path), end], check=True)
+    store = rocksdb_stores(tmp_path).open(0)
+    assert (store.get_many(["a"]), store.due(5, 1), store.meta("n")) == ([b"1"], [(5, "a")], b"1")
+    store.close()
+
+
 def test_two_processes_cannot_share_a_store(tmp_path: Path) -> None:
     store = rocksdb_stores(tmp_path).open(0)
     code = (
@@ -71,7 +114,7 @@ def test_two_processes_cannot_share_a_store(tmp_path: Path) -> None:
     other = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True)
     store.close()
     assert other.returncode == 1
-    assert "StateError" in other.stderr
+    assert "StoreInUseError" in other.stderr
     assert str(tmp_path / "0") in other.stderr
 
 

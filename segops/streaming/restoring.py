@@ -1,0 +1,91 @@
+"""Changelog records into the store of one partition, with all that is derived from the profiles."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+import msgspec
+
+from segops.core.errors import StateError
+from segops.schemas.state import summary
+from segops.stores.base import ProfileStore, Row
+from segops.streaming.lane import CHANGELOG_META, SIZES_META
+
+_LEAST_SLOTS: Final = 1 << 16
+_MOST_SLOTS: Final = 1 << 26
+_NONE: Final = (None, b"")
+
+
+class Restoring:
+    """Applies changelog records to ``store``; the latest record of a key wins.
+
+    ``expected``: about how many records there will be. A store that was empty is not asked for the former
+    state of a profile, unless its id has the hash of one that was met before.
+    """
+
+    def __init__(self, store: ProfileStore, *, expected: int) -> None:
+        self.store = store
+        self._seen: bytearray | None = None
+        if read_offset(store, CHANGELOG_META) is None and not store.profile_ids(None, 1):
+            wanted = max(_LEAST_SLOTS, min(_MOST_SLOTS, 8 * expected))
+            self._seen = bytearray(1 << (wanted - 1).bit_length())
+
+    def apply(self, values: Mapping[bytes, bytes | None], next_offset: int) -> None:
+        """One store write; ``next_offset`` is where to go on. StateError on what cannot be read."""
+        members: dict[bytes, int] = {}
+        rows = list(self._rows(values, self._known(values), members))
+        sizes = self._sizes(members)
+        self.store.load(
+            rows, {CHANGELOG_META: str(next_offset - 1).encode(), SIZES_META: msgspec.json.encode(+sizes)}
+        )
+
+    def _known(self, values: Mapping[bytes, bytes | None]) -> Mapping[bytes, bytes | None]:
+        ids = list(values if self._seen is None else _met(values, self._seen))
+        if not ids:
+            return {}
+        return dict(zip(ids, self.store.get_many([key.decode() for key in ids]), strict=True))
+
+    def _rows(
+        self,
+        values: Mapping[bytes, bytes | None],
+        known: Mapping[bytes, bytes | None],
+        members: dict[bytes, int],
+    ) -> Iterator[Row]:
+        for key, new in values.items():
+            old = known.get(key)
+            old_ms, before = summary(old) if old is not None else _NONE
+            new_ms, after = summary(new) if new is not None else _NONE
+            if before != after:
+                members[before] = members.get(before, 0) - 1
+                members[after] = members.get(after, 0) + 1
+            yield key, new, old_ms, new_ms
+
+    def _sizes(self, members: Mapping[bytes, int]) -> Counter[str]:
+        sizes: Counter[str] = Counter(
+            msgspec.json.decode(self.store.meta(SIZES_META) or b"{}", type=dict[str, int])
+        )
+        for keys, count in members.items():
+            for key in keys.decode(errors="replace").splitlines():
+                sizes[key] += count
+        return sizes
+
+
+def _met(keys: Iterable[bytes], seen: bytearray) -> Iterator[bytes]:
+    mask = len(seen) - 1
+    for key in keys:
+        slot = hash(key) & mask
+        if seen[slot]:
+            yield key
+        seen[slot] = 1
+
+
+def read_offset(store: ProfileStore, name: str) -> int | None:
+    """An offset kept in the store's meta; None when there is none. StateError when unreadable."""
+    data = store.meta(name)
+    if data is None:
+        return None
+    if not data.isdigit():
+        raise StateError(f"{name} in the profile store is no offset")
+    return int(data)

@@ -1,0 +1,131 @@
+"""Recovery from real changelogs: with holes, markers, aborted transactions and deleted heads."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+
+from segops.brokers import LocalBroker
+from segops.config import load
+from segops.core.profile import Profile
+from segops.schemas.state import encode_profile
+from segops.stores.base import ProfileStore
+from segops.stores.rocksdb import RocksDBStores
+from segops.streaming.connections import Connections
+from segops.streaming.crash import CrashPoints
+from segops.streaming.recovery import Disk, Recovery
+
+pytestmark = pytest.mark.broker
+
+
+class Changelog:
+    """A changelog of one partition and the store that is restored from it."""
+
+    def __init__(self, broker: LocalBroker, name: str, folder: Path) -> None:
+        self.servers = broker.bootstrap_servers
+        settings = load(kafka={"bootstrap_servers": self.servers}, worker={"app_id": name})
+        self.topic = settings.worker.changelog
+        self.connections = Connections(settings)
+        self.stores = RocksDBStores(folder, block_cache_bytes=8 << 20, write_buffer_bytes=8 << 20)
+        self.restored = 0
+
+    async def create(self) -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.servers)
+        await admin.start()
+        await admin.create_topics([NewTopic(self.topic, 1, 1)])
+        await admin.close()
+
+    async def delete_before(self, offset: int) -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.servers)
+        await admin.start()
+        await admin.delete_records({TopicPartition(self.topic, 0): RecordsToDelete(offset)})
+        await admin.close()
+
+    async def send(self, transactions: list[tuple[dict[str, int], bool]]) -> None:
+        """Each a transaction: due times by profile, and whether it is committed."""
+        producer = AIOKafkaProducer(bootstrap_servers=self.servers, transactional_id=self.topic)
+        await producer.start()
+        for values, committed in transactions:
+            await producer.begin_transaction()
+            for id_, due_ms in values.items():
+                state = encode_profile(Profile(id_, due_ms=due_ms))
+                await producer.send_and_wait(self.topic, state, key=id_.encode(), partition=0)
+            await (producer.commit_transaction() if committed else producer.abort_transaction())
+        await producer.stop()
+
+    async def recover(self) -> ProfileStore:
+        def count(records: int) -> None:
+            self.restored += records
+
+        recovery = Recovery(
+            self.topic,
+            Disk(self.stores, discard=lambda _: None),
+            self.connections.changelog_consumer,
+            crash=CrashPoints(),
+            restored=count,
+        )
+        return (await asyncio.wait_for(recovery.run([0]), 60))[0]
+
+
+@pytest.fixture
+def changelog(broker: LocalBroker, topic_prefix: str, tmp_path: Path) -> Changelog:
+    return Changelog(broker, topic_prefix.rstrip("."), tmp_path)
+
+
+def test_aborted_transactions_and_markers_at_the_end_are_passed_over(changelog: Changelog) -> None:
+    async def scenario() -> None:
+        await changelog.create()
+        await changelog.send([({"a": 1, "b": 2}, True), ({"a": 9, "c": 9}, False), ({"b": 3}, True)])
+        await changelog.send([({"a": 9}, False)])
+        store = await changelog.recover()
+        assert store.due(10, 10) == [(1, "a"), (3, "b")]
+        store.close()
+        assert changelog.restored == 3
+        again = await changelog.recover()
+        assert again.due(10, 10) == [(1, "a"), (3, "b")]
+        again.close()
+        assert changelog.restored == 3
+
+    asyncio.run(scenario())
+
+
+def test_what_came_since_is_restored_on_top(changelog: Changelog) -> None:
+    async def scenario() -> None:
+        await changelog.create()
+        await changelog.send([({"a": 1, "b": 2}, True)])
+        (await changelog.recover()).close()
+        await changelog.send([({"a": 5}, True), ({"c": 4}, True)])
+        store = await changelog.recover()
+        assert store.due(10, 10) == [(2, "b"), (4, "c"), (5, "a")]
+        store.close()
+        assert changelog.restored == 4
+
+    asyncio.run(scenario())
+
+
+def test_a_log_whose_beginning_is_gone_ends_too(changelog: Changelog) -> None:
+    async def scenario() -> None:
+        await changelog.create()
+        await changelog.send([({"a": 1, "b": 2}, True), ({"c": 3}, True)])
+        await changelog.delete_before(3)
+        store = await changelog.recover()
+        assert store.due(10, 10) == [(3, "c")]
+        store.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_log_of_which_nothing_is_left_ends_at_once(changelog: Changelog) -> None:
+    async def scenario() -> None:
+        await changelog.create()
+        await changelog.send([({"a": 1}, False)])
+        await changelog.delete_before(2)
+        store = await changelog.recover()
+        assert store.profile_ids(None, 10) == []
+        store.close()
+
+    asyncio.run(scenario())

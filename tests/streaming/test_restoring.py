@@ -1,0 +1,133 @@
+"""A store restored from the changelog: states, due index and sizes are those of the latest records."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from segops.core.errors import StateError, StoreInUseError
+from segops.core.profile import Member, Profile
+from segops.schemas.state import encode_profile
+from segops.stores.base import ProfileStore, StoreFactory, Write
+from segops.stores.memory import MemoryStores
+from segops.stores.rocksdb import RocksDBStores
+from segops.streaming.lane import CHANGELOG_META
+from segops.streaming.recovery import Progress, open_for
+from segops.streaming.restoring import Restoring, read_offset
+
+IDS = st.sampled_from([f"user_id:u{number}" for number in range(6)])
+PROFILES = st.builds(
+    lambda id_, due_ms, keys: Profile(id_, due_ms=due_ms, members={key: Member(0, 1) for key in keys}),
+    IDS,
+    st.none() | st.integers(-(10**12), 10**15),
+    st.sets(st.sampled_from(["buyers", "high-intent", "vip"])),
+)
+#: A changelog in batches: a profile, or the id of one that is gone.
+LOGS = st.lists(st.lists(PROFILES | IDS, max_size=6), max_size=6)
+
+
+def batch_of(part: list[Profile | str]) -> dict[bytes, bytes | None]:
+    values: dict[bytes, bytes | None] = {}
+    for one in part:
+        if isinstance(one, Profile):
+            values[one.id.encode()] = encode_profile(one)
+        else:
+            values[one.encode()] = None
+    return values
+
+
+def assert_holds(store: ProfileStore, log: list[list[Profile | str]]) -> None:
+    latest: dict[str, Profile | None] = {}
+    for one in (one for part in log for one in part):
+        latest[one.id if isinstance(one, Profile) else one] = one if isinstance(one, Profile) else None
+    alive = {id_: profile for id_, profile in latest.items() if profile is not None}
+    assert store.profile_ids(None, 100) == sorted(alive)
+    assert store.get_many(list(alive)) == [encode_profile(profile) for profile in alive.values()]
+    due = [(profile.due_ms, id_) for id_, profile in alive.items() if profile.due_ms is not None]
+    assert store.due(10**16, 100) == sorted(due)
+    sizes = Counter(key for profile in alive.values() for key in profile.members)
+    lane_sizes = Restoring(store, expected=0)._sizes({})
+    assert +lane_sizes == sizes
+
+
+@settings(max_examples=100)
+@given(LOGS, st.integers(0, 6))
+def test_what_is_restored_is_the_latest_of_each_profile(log: list[list[Profile | str]], stop: int) -> None:
+    stores = MemoryStores()
+    store = stores.open(0)
+    restoring = Restoring(store, expected=10)
+    for number, part in enumerate(log):
+        if number == stop:  # a crash in between: the next one finds a store that is not empty
+            store.close()
+            store = stores.open(0)
+            restoring = Restoring(store, expected=10)
+        restoring.apply(batch_of(part), 10 * (number + 1))
+    assert_holds(store, log)
+    assert read_offset(store, CHANGELOG_META) == (10 * len(log) - 1 if log else None)
+
+
+def test_more_profiles_than_slots_are_told_apart(stores_on_disk: StoreFactory) -> None:
+    store = stores_on_disk.open(0)
+    restoring = Restoring(store, expected=1)
+    restoring._seen = bytearray(4)  # nearly every id meets another one's hash
+    log: list[list[Profile | str]] = [
+        [Profile(f"u{n}", due_ms=n + turn, members={"vip": Member(0, 1)}) for n in range(40)]
+        for turn in range(3)
+    ]
+    for turn, part in enumerate(log):
+        restoring.apply(batch_of(part), turn + 1)
+    store.flush()
+    assert_holds(store, log)
+    store.close()
+
+
+@pytest.fixture
+def stores_on_disk(tmp_path: Path) -> StoreFactory:
+    return RocksDBStores(tmp_path, block_cache_bytes=8 << 20, write_buffer_bytes=8 << 20)
+
+
+def test_a_store_in_use_is_not_taken_for_a_damaged_one(stores_on_disk: StoreFactory) -> None:
+    store = stores_on_disk.open(0)
+    store.write([Write("a", b"1")], {})
+    discarded: list[int] = []
+    with pytest.raises(StoreInUseError):
+        open_for(stores_on_disk, 0, log_end=10, discard=discarded.append)
+    assert discarded == []
+    assert store.get_many(["a"]) == [b"1"]
+    store.close()
+
+
+def test_a_store_that_is_ahead_of_the_log_is_emptied(stores_on_disk: StoreFactory) -> None:
+    store = stores_on_disk.open(0)
+    store.write([Write("a", b"1")], {CHANGELOG_META: b"10"})
+    store.close()
+    again = open_for(stores_on_disk, 0, log_end=10, discard=lambda _: None)
+    assert again.get_many(["a"]) == [None]
+    again.close()
+
+
+def test_an_unreadable_state_is_a_state_error(stores_on_disk: StoreFactory) -> None:
+    store = stores_on_disk.open(0)
+    with pytest.raises(StateError, match="format 9"):
+        Restoring(store, expected=1).apply({b"a": b"\x09"}, 1)
+    store.close()
+
+
+def test_progress_says_what_is_left_and_how_long_it_may_take(caplog: pytest.LogCaptureFixture) -> None:
+    now = 0.0
+    progress = Progress(lambda: now)
+    progress.begin()
+    now = 4.0
+    progress.restored, progress.left = 400, 1_000
+    with caplog.at_level("INFO", logger="segops"):
+        progress.tell()
+        assert caplog.messages == []
+        now = 5.0
+        progress.tell()
+        progress.tell()
+    (line,) = caplog.messages
+    assert "400 records restored, 1000 left, 80 a second, about 12 s to go" in line
