@@ -208,6 +208,13 @@ class StateSettings(_Part):
     block_cache_bytes: ByteSize = _setting(
         "BLOCK_CACHE_BYTES", "128MiB", "Read cache of the store, shared by a worker's partitions.", ge=1 << 20
     )
+    standby_replicas: int = _setting(
+        "STANDBY_REPLICAS",
+        0,
+        "Further workers that keep a current copy of each partition's store; the same for all workers.",
+        ge=0,
+        le=3,
+    )
     write_buffer_bytes: ByteSize = _setting(
         "WRITE_BUFFER_BYTES", "128MiB", "Write buffers, shared by a worker's partitions.", ge=1 << 20
     )

@@ -131,6 +131,15 @@ class Metrics:
         self.partitions_recovering = Gauge(
             "segops_partitions_recovering", "Partitions being restored.", registry=registry
         )
+        self.standby_lag = Gauge(
+            "segops_standby_lag_records",
+            "Changelog records that a standby's store does not have yet.",
+            ["partition"],
+            registry=registry,
+        )
+        self.standby_records = Counter(
+            "segops_standby_records_total", "Changelog records applied to standby stores.", registry=registry
+        )
         self.profiles_cached = Gauge(
             "segops_profiles_cached", "Decoded profiles kept in memory.", registry=registry
         )
@@ -154,6 +163,10 @@ class Metrics:
         _remove(self.partition_clock, str(partition))
         for topic in topics:
             _remove(self.consumer_lag, topic, str(partition))
+
+    def forget_standby(self, partition: int) -> None:
+        """Drop the gauge of a partition that this process is no standby for."""
+        _remove(self.standby_lag, str(partition))
 
 
 def _remove(gauge: Gauge, *labels: str) -> None:

@@ -106,6 +106,7 @@ def _build(settings: Settings, definitions: Sequence[Definition]) -> SegopsApp:
         metrics=Metrics(CollectorRegistry()),
         disk=Disk(stores, discard=lambda number: shutil.rmtree(profiles / str(number))),
         changelog_consumer=connections.changelog_consumer,
+        standby_consumer=connections.standby_consumer,
         producer=lambda: app.producer.client,  # type: ignore[attr-defined]
         transactional_producer=connections.transactional_producer,
         crash=CrashPoints(settings.worker.crash_at),

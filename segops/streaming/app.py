@@ -131,7 +131,10 @@ class SegopsApp(faust.App):
     async def open_lanes(self) -> None:
         """Called by the table manager on every assignment, before anything is consumed."""
         consumer = self.batch_consumer
-        await self.pipeline.open([(tp.topic, tp.partition) for tp in consumer.assignment()], consumer)
+        changelog = self.settings_of_segops.worker.changelog
+        standbys = [tp.partition for tp in self.assignor.assigned_standbys() if tp.topic == changelog]
+        assigned = [(tp.topic, tp.partition) for tp in consumer.assignment()]
+        await self.pipeline.open(assigned, consumer, standbys=standbys)
         log.info("%d partitions of profiles are ours and restored", len(self.pipeline.lanes))
 
     async def follow(self, definitions: AsyncIterator[list[Definition]]) -> None:
@@ -154,6 +157,11 @@ class SegopsApp(faust.App):
         self.pipeline.running = False
         if not self.failure.done():
             self.failure.set_result(reason)
+
+    async def on_stop(self) -> None:
+        """In good order: the last checkpoint, then the standbys' stores."""
+        await super().on_stop()
+        await self.pipeline.stop()
 
     @property
     def ready(self) -> bool:
@@ -189,7 +197,7 @@ def _faust_settings(settings: Settings) -> dict[str, Any]:
         "Table": ProfilesTable,
         "TableManager": BatchTableManager,
         "agent_supervisor": CrashingSupervisor,
-        "table_standby_replicas": 0,
+        "table_standby_replicas": settings.state.standby_replicas,
         "topic_disable_leader": True,
         "topic_partitions": settings.topics.partitions,
         "consumer_group_instance_id": worker.instance_id,

@@ -16,6 +16,8 @@ REQUEST_TIMEOUT_MS: Final = 60_000
 _POLL_INTERVAL_MS: Final = 300_000
 _FETCH_BYTES: Final = 4 << 20
 _FETCH_WAIT_MS: Final = 100
+_STANDBY_FETCH_BYTES: Final = 1 << 20
+_STANDBY_FETCH_WAIT_MS: Final = 1_000
 _BATCH_BYTES: Final = 512 << 10
 _TRANSACTION_BATCH_BYTES: Final = 128 << 10  # each partition has its own batches to all others
 _TRANSACTION_SLACK_MS: Final = 30_000
@@ -58,6 +60,19 @@ class Connections:
             auto_offset_reset="earliest",
             max_partition_fetch_bytes=_FETCH_BYTES,
             fetch_max_wait_ms=_FETCH_WAIT_MS,
+            isolation_level=isolation_level,
+        )
+
+    def standby_consumer(self, *, isolation_level: str = "read_committed") -> AIOKafkaConsumer:
+        """A consumer outside the group, for standbys: few requests, small answers."""
+        return AIOKafkaConsumer(
+            **self._options,
+            client_id=f"segops-{self._settings.worker.app_id}-standby",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            max_partition_fetch_bytes=_STANDBY_FETCH_BYTES,
+            fetch_min_bytes=_STANDBY_FETCH_BYTES,
+            fetch_max_wait_ms=_STANDBY_FETCH_WAIT_MS,
             isolation_level=isolation_level,
         )
 

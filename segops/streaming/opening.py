@@ -54,6 +54,7 @@ class Parts:
     metrics: Metrics
     disk: Disk
     changelog_consumer: Callable[..., AIOKafkaConsumer]
+    standby_consumer: Callable[..., AIOKafkaConsumer]
     producer: Callable[[], Producer]
     transactional_producer: Callable[[int], AIOKafkaProducer]
     crash: CrashPoints

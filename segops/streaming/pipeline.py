@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from segops.config import Settings
@@ -21,6 +21,7 @@ from segops.streaming.outlet import Gauges, KafkaOutlet, export_counts
 from segops.streaming.positions import Place
 from segops.streaming.records import Record
 from segops.streaming.resolve import SourceLane
+from segops.streaming.standby import Standbys
 from segops.streaming.ticks import TICK_HEADERS, wall_tick
 
 SLICE: Final = 200
@@ -43,6 +44,9 @@ class Pipeline:
         self.channels = self._opener.channels
         self.pulse = self._opener.pulse
         self._outlets: list[KafkaOutlet] = []
+        self._standbys = Standbys(
+            settings.worker.changelog, parts.disk, parts.standby_consumer, parts.metrics
+        )
         self._gauges = Gauges(parts.metrics)
         self._checkpointer: Checkpointer | None = None
         self._recovering = asyncio.Lock()
@@ -57,15 +61,24 @@ class Pipeline:
 
     # -- opening and sealing -------------------------------------------------------------------
 
-    async def open(self, assigned: Iterable[Place], group: Group) -> None:
-        """Restore the stores of these partitions and make their lanes, at what is committed."""
+    async def open(self, assigned: Iterable[Place], group: Group, *, standbys: Collection[int] = ()) -> None:
+        """Restore the stores of these partitions and make their lanes, at what is committed.
+
+        Then keep the stores of ``standbys`` current, which others own.
+        """
         async with self._recovering:
             self._close()
+            await self._standbys.stop()
             opened = await self._opener.open(assigned, group, self.engine)
             self.lanes, self.sources, self._outlets = opened.lanes, opened.sources, opened.outlets
             self._checkpointer = opened.checkpointer
             self.running = True
             self._woken.set()
+            self._standbys.follow(standbys)
+
+    async def stop(self) -> None:
+        """Let go of what outlives an assignment."""
+        await self._standbys.stop()
 
     def start_offsets(self) -> Mapping[Place, int]:
         """Where each owned partition goes on."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 _QUIET_S: Final = 0.5
 _CROWDED_S: Final = 0.05
 _TELL_S: Final = 5.0
+_BULK_RECORDS: Final = 10_000
 
 
 class Progress:
@@ -97,6 +98,95 @@ class Disk:
     discard: Callable[[int], None]
 
 
+class Tail:
+    """The stores of some partitions and the changelog read into them, from where each store is.
+
+    ``consumer`` is assigned here and stopped by whoever started it. ``bulk``: load what is far behind
+    unlogged; ``finish`` must then follow.
+    """
+
+    def __init__(self, topic: str, disk: Disk, consumer: AIOKafkaConsumer, *, bulk: bool) -> None:
+        self._topic = topic
+        self._stores = disk.stores
+        self._discard = disk.discard
+        self._consumer = consumer
+        self._bulk = bulk
+        self._restoring: dict[int, Restoring] = {}
+        self._rebuilt: set[int] = set()
+
+    @property
+    def stores(self) -> dict[int, ProfileStore]:
+        """The open stores."""
+        return {partition: restoring.store for partition, restoring in self._restoring.items()}
+
+    def close(self) -> None:
+        """Close the stores."""
+        for restoring in self._restoring.values():
+            restoring.store.close()
+        self._restoring.clear()
+
+    async def open(self, partitions: Iterable[int], ends: Mapping[TopicPartition, int]) -> None:
+        """Open the stores and go to where each goes on."""
+        places = {TopicPartition(self._topic, partition): partition for partition in partitions}
+        self._consumer.assign(list(places))
+        starts: dict[TopicPartition, int] = await self._consumer.beginning_offsets(list(places))
+        for place, partition in places.items():
+            store = open_for(self._stores, partition, log_end=ends[place], discard=self._discard)
+            self._restoring[partition] = self._new(store, 0)
+            applied = read_offset(store, CHANGELOG_META)
+            start = starts[place] if applied is None else max(applied + 1, starts[place])
+            self._restoring[partition] = self._new(store, ends[place] - start)
+            self._consumer.seek(place, start)
+
+    def _new(self, store: ProfileStore, expected: int) -> Restoring:
+        return Restoring(store, expected=expected, bulk=self._bulk and expected >= _BULK_RECORDS)
+
+    async def apply(self, place: TopicPartition, fetched: Fetched) -> int:
+        """Apply what was fetched; how many records that were. A store at fault starts over, once."""
+        restoring = self._restoring[place.partition]
+        while restoring.store.crowded:
+            await asyncio.sleep(_CROWDED_S)
+        count, values = fetched.latest()
+        try:
+            restoring.apply(values, fetched.next_offset)
+        except StateError as error:
+            if place.partition in self._rebuilt:
+                raise  # a store that was empty is not to blame
+            await self._start_over(place, restoring.store, error)
+            return 0
+        return count
+
+    async def _start_over(self, place: TopicPartition, store: ProfileStore, error: StateError) -> None:
+        partition = place.partition
+        self._rebuilt.add(partition)
+        fresh = _start_over(store, self._stores, partition, str(error))
+        start = (await self._consumer.beginning_offsets([place]))[place]
+        self._restoring[partition] = self._new(fresh, await self._consumer.position(place) - start)
+        self._consumer.seek(place, start)
+
+    async def finish(self, partition: int) -> None:
+        """Make what was loaded safe, before anybody writes after it."""
+        await asyncio.to_thread(self._restoring[partition].finish)
+
+
+async def log_ends(
+    make: Callable[..., AIOKafkaConsumer], places: list[TopicPartition]
+) -> dict[TopicPartition, int]:
+    """Where the logs end, records of open transactions included.
+
+    With exactly once there is none any more when partitions are recovered: our producers have ended it.
+    After a change of the mode one may be left, and at-least-once records may be behind it: its end is
+    waited for, which the broker sees to.
+    """
+    consumer = make(isolation_level="read_uncommitted")
+    try:
+        await consumer.start()
+        ends: dict[TopicPartition, int] = await consumer.end_offsets(places) if places else {}
+    finally:
+        await consumer.stop()
+    return ends
+
+
 class Recovery:
     """Restores the stores of some partitions with one consumer of its own, outside the group.
 
@@ -113,96 +203,48 @@ class Recovery:
         restored: Callable[[int], None],
     ) -> None:
         self._topic = topic
-        self._stores = disk.stores
-        self._discard = disk.discard
+        self._disk = disk
         self._consumer = consumer
         self._crash = crash
         self._restored = restored
         self.progress = Progress()
-        self._rebuilt: set[int] = set()
-        self._restoring: dict[int, Restoring] = {}
 
     async def run(self, partitions: Sequence[int]) -> dict[int, ProfileStore]:
         """The stores of ``partitions``, up to date. What was opened is closed when this fails."""
         consumer = self._consumer()
+        tail = Tail(self._topic, self._disk, consumer, bulk=True)
         try:
             await consumer.start()
-            await self._run(consumer, partitions)
+            places = [TopicPartition(self._topic, partition) for partition in partitions]
+            ends = await log_ends(self._consumer, places)
+            await tail.open(partitions, ends)
+            await self._read(consumer, tail, ends)
         except BaseException:
-            for restoring in self._restoring.values():
-                restoring.store.close()
+            tail.close()
             raise
         finally:
             await consumer.stop()
-        return {partition: restoring.store for partition, restoring in self._restoring.items()}
+        return tail.stores
 
-    async def _run(self, consumer: AIOKafkaConsumer, partitions: Sequence[int]) -> None:
-        places = {TopicPartition(self._topic, partition): partition for partition in partitions}
-        consumer.assign(list(places))
-        ends = await self._ends(list(places))
-        starts: dict[TopicPartition, int] = await consumer.beginning_offsets(list(places))
-        for place, partition in places.items():
-            store = open_for(self._stores, partition, log_end=ends[place], discard=self._discard)
-            applied = read_offset(store, CHANGELOG_META)
-            start = starts[place] if applied is None else max(applied + 1, starts[place])
-            self._restoring[partition] = Restoring(store, expected=ends[place] - start)
-            consumer.seek(place, start)
-        await self._read(consumer, ends)
-
-    async def _ends(self, places: list[TopicPartition]) -> dict[TopicPartition, int]:
-        # Of all records, those of an open transaction included. With exactly once there is none any more:
-        # our producers have ended it. After a change of the mode one may be left, and at-least-once
-        # records may be behind it: its end is waited for, which the broker sees to.
-        consumer = self._consumer(isolation_level="read_uncommitted")
-        try:
-            await consumer.start()
-            ends: dict[TopicPartition, int] = await consumer.end_offsets(places) if places else {}
-        finally:
-            await consumer.stop()
-        return ends
-
-    async def _read(self, consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int]) -> None:
+    async def _read(self, consumer: AIOKafkaConsumer, tail: Tail, ends: Mapping[TopicPartition, int]) -> None:
         left = await self._left(consumer, ends)
         self.progress.begin()
         while left:
             for place, fetched in await fetch(consumer, _QUIET_S):
-                if place not in left:
-                    continue
-                await self._room(place.partition)
-                if not self._apply(place.partition, fetched):
-                    consumer.seek(place, (await consumer.beginning_offsets([place]))[place])
-                await asyncio.sleep(0)  # the next fetch arrives, the group hears of us
-            done = left
-            left = await self._left(consumer, ends)
-            await self._finish(consumer, [place for place in done if place not in left])
+                if place in left:
+                    self._count(await tail.apply(place, fetched))
+                    await asyncio.sleep(0)  # the next fetch arrives, the group hears of us
+            before, left = left, await self._left(consumer, ends)
+            for place in set(before) - set(left):
+                consumer.pause(place)
+                await tail.finish(place.partition)
             self.progress.tell()
+        log.info("recovery: %d records restored", self.progress.restored)
 
-    async def _finish(self, consumer: AIOKafkaConsumer, places: Sequence[TopicPartition]) -> None:
-        consumer.pause(*places)
-        for place in places:
-            # What was loaded must be safe before the lane writes after it.
-            await asyncio.to_thread(self._restoring[place.partition].store.flush)
-
-    async def _room(self, partition: int) -> None:
-        while self._restoring[partition].store.crowded:
-            await asyncio.sleep(_CROWDED_S)
-
-    def _apply(self, partition: int, fetched: Fetched) -> bool:
-        restoring = self._restoring[partition]
-        count, values = fetched.latest()
-        try:
-            restoring.apply(values, fetched.next_offset)
-        except StateError as error:
-            if partition in self._rebuilt:
-                raise  # a store that was empty is not to blame
-            self._rebuilt.add(partition)
-            store = _start_over(restoring.store, self._stores, partition, str(error))
-            self._restoring[partition] = Restoring(store, expected=fetched.next_offset)
-            return False
-        self.progress.restored += count
-        self._restored(count)
+    def _count(self, records: int) -> None:
+        self.progress.restored += records
+        self._restored(records)
         self._crash.passed("cp6")
-        return True
 
     async def _left(
         self, consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int]

@@ -10,7 +10,7 @@ import msgspec
 
 from segops.core.errors import StateError
 from segops.schemas.state import summary
-from segops.stores.base import ProfileStore, Row
+from segops.stores.base import ProfileStore, Row, Write
 from segops.streaming.lane import CHANGELOG_META, SIZES_META
 
 _LEAST_SLOTS: Final = 1 << 16
@@ -22,11 +22,13 @@ class Restoring:
     """Applies changelog records to ``store``; the latest record of a key wins.
 
     ``expected``: about how many records there will be. A store that was empty is not asked for the former
-    state of a profile, unless its id has the hash of one that was met before.
+    state of a profile, unless its id has the hash of one that was met before. ``bulk``: load unlogged, until
+    ``finish``.
     """
 
-    def __init__(self, store: ProfileStore, *, expected: int) -> None:
+    def __init__(self, store: ProfileStore, *, expected: int, bulk: bool = False) -> None:
         self.store = store
+        self._bulk = bulk
         self._seen: bytearray | None = None
         if read_offset(store, CHANGELOG_META) is None and not store.profile_ids(None, 1):
             wanted = max(_LEAST_SLOTS, min(_MOST_SLOTS, 8 * expected))
@@ -37,9 +39,16 @@ class Restoring:
         members: dict[bytes, int] = {}
         rows = list(self._rows(values, self._known(values), members))
         sizes = self._sizes(members)
-        self.store.load(
-            rows, {CHANGELOG_META: str(next_offset - 1).encode(), SIZES_META: msgspec.json.encode(+sizes)}
-        )
+        meta = {CHANGELOG_META: str(next_offset - 1).encode(), SIZES_META: msgspec.json.encode(+sizes)}
+        if self._bulk:
+            self.store.load(rows, meta)
+        else:
+            self.store.write([Write(key.decode(), state, old, new) for key, state, old, new in rows], meta)
+
+    def finish(self) -> None:
+        """Make safe what was loaded."""
+        if self._bulk:
+            self.store.flush()
 
     def _known(self, values: Mapping[bytes, bytes | None]) -> Mapping[bytes, bytes | None]:
         ids = list(values if self._seen is None else _met(values, self._seen))

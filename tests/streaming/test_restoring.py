@@ -55,16 +55,18 @@ def assert_holds(store: ProfileStore, log: list[list[Profile | str]]) -> None:
 
 
 @settings(max_examples=100)
-@given(LOGS, st.integers(0, 6))
-def test_what_is_restored_is_the_latest_of_each_profile(log: list[list[Profile | str]], stop: int) -> None:
+@given(LOGS, st.integers(0, 6), st.booleans())
+def test_what_is_restored_is_the_latest_of_each_profile(
+    log: list[list[Profile | str]], stop: int, bulk: bool
+) -> None:
     stores = MemoryStores()
     store = stores.open(0)
-    restoring = Restoring(store, expected=10)
+    restoring = Restoring(store, expected=10, bulk=bulk)
     for number, part in enumerate(log):
         if number == stop:  # a crash in between: the next one finds a store that is not empty
             store.close()
             store = stores.open(0)
-            restoring = Restoring(store, expected=10)
+            restoring = Restoring(store, expected=10, bulk=bulk)
         restoring.apply(batch_of(part), 10 * (number + 1))
     assert_holds(store, log)
     assert read_offset(store, CHANGELOG_META) == (10 * len(log) - 1 if log else None)
@@ -72,7 +74,7 @@ def test_what_is_restored_is_the_latest_of_each_profile(log: list[list[Profile |
 
 def test_more_profiles_than_slots_are_told_apart(stores_on_disk: StoreFactory) -> None:
     store = stores_on_disk.open(0)
-    restoring = Restoring(store, expected=1)
+    restoring = Restoring(store, expected=1, bulk=True)
     restoring._seen = bytearray(4)  # nearly every id meets another one's hash
     log: list[list[Profile | str]] = [
         [Profile(f"u{n}", due_ms=n + turn, members={"vip": Member(0, 1)}) for n in range(40)]
@@ -80,7 +82,7 @@ def test_more_profiles_than_slots_are_told_apart(stores_on_disk: StoreFactory) -
     ]
     for turn, part in enumerate(log):
         restoring.apply(batch_of(part), turn + 1)
-    store.flush()
+    restoring.finish()
     assert_holds(store, log)
     store.close()
 
