@@ -208,6 +208,12 @@ class StateSettings(_Part):
     block_cache_bytes: ByteSize = _setting(
         "BLOCK_CACHE_BYTES", "128MiB", "Read cache of the store, shared by a worker's partitions.", ge=1 << 20
     )
+    max_state_bytes: ByteSize = _setting(
+        "MAX_STATE_BYTES",
+        "512KiB",
+        "Largest stored profile; an event that would make it larger becomes a dead letter.",
+        ge=4_096,
+    )
     standby_replicas: int = _setting(
         "STANDBY_REPLICAS",
         0,
@@ -240,16 +246,30 @@ class WorkerSettings(_Part):
             "After how long without a sign of life a worker's partitions go to others, 6s to 30m.",
         )
     )
+    on_lost_records: Literal["stop", "continue"] = _setting(
+        "ON_LOST_RECORDS",
+        "stop",
+        "When records were deleted before they were read: stop, or continue behind them.",
+    )
+    stall_timeout_ms: DurationMs = _setting(
+        "STALL_TIMEOUT", "1m", "How long a process may stand still before it is ended; 0: for ever."
+    )
+    progress_timeout_ms: DurationMs = _setting(
+        "PROGRESS_TIMEOUT",
+        "10m",
+        "How long records may wait without any of their partition being read before the process is ended; "
+        "0: for ever.",
+    )
     processing_guarantee: Literal["at_least_once", "exactly_once"] = _setting(
         "PROCESSING_GUARANTEE",
         "at_least_once",
         "What a crash may repeat: at_least_once (repeats, with the same ids) or exactly_once (nothing).",
     )
 
-    crash_at: Annotated[str, Field(pattern=r"^cp[1-6](:[1-9][0-9]*)?$")] | None = _setting(
+    crash_at: Annotated[str, Field(pattern=r"^(cp[1-6]|stall)(:[1-9][0-9]*)?$")] | None = _setting(
         "CRASH_AT",
         None,
-        "For tests of recovery: die at this point of a checkpoint, as name:n for the n-th time.",
+        "For tests of recovery: die at this point of a checkpoint, or stall, as name:n for the n-th time.",
     )
 
     @property

@@ -97,6 +97,12 @@ class Metrics:
             buckets=_END_TO_END_BUCKETS,
             registry=registry,
         )
+        self.clock_jumps = Counter(
+            "segops_wall_clock_jumps_total",
+            "Jumps of this machine's wall clock of more than five seconds.",
+            ["direction"],
+            registry=registry,
+        )
         self.partition_clock = Gauge(
             "segops_partition_clock_seconds",
             "Time that a partition has reached, as seconds since 1970.",
@@ -124,12 +130,25 @@ class Metrics:
             registry=registry,
         )
 
+        self.records_lost = Counter(
+            "segops_records_lost_total",
+            "Records that were deleted before they were read.",
+            ["topic"],
+            registry=registry,
+        )
+
     def _state(self, registry: CollectorRegistry) -> None:
         self.recovery_records = Counter(
             "segops_recovery_records_total", "Changelog records restored into the store.", registry=registry
         )
         self.partitions_recovering = Gauge(
             "segops_partitions_recovering", "Partitions being restored.", registry=registry
+        )
+        self.stores_rebuilt = Counter(
+            "segops_stores_rebuilt_total",
+            "Stores thrown away and rebuilt from the changelog: damaged, or ahead of it.",
+            ["reason"],
+            registry=registry,
         )
         self.standby_lag = Gauge(
             "segops_standby_lag_records",

@@ -22,6 +22,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from functools import partial
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
 
@@ -30,9 +31,10 @@ from prometheus_client import CollectorRegistry
 
 from segops.config import Settings, unknown_variables
 from segops.core.engine import Engine
-from segops.core.errors import SegopsError, UserError
+from segops.core.errors import SegopsError, StoreInUseError, UserError
 from segops.core.segments import Definition, SegmentSet
 from segops.metrics import Metrics
+from segops.stores.lock import lock_folder
 from segops.stores.rocksdb import RocksDBStores
 from segops.streaming import topics
 from segops.streaming.app import SegopsApp
@@ -83,10 +85,24 @@ def run(settings: Settings) -> int:
 
 
 async def _serve(settings: Settings) -> int:
+    _claim(settings.state.data_dir)
     await topics.create(settings)
     async with aclosing(_follow(settings)) as definitions:
         app = _build(settings, await anext(definitions))
         return await _run_app(app, definitions)
+
+
+def _claim(folder: Path) -> None:
+    """Make the data folder this process's own, for its life. UserError when it is another's."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock_folder(folder)
+    except StoreInUseError:
+        raise UserError(
+            f"the data folder {folder} is in use by another worker: each needs its own (SEGOPS_DATA_DIR)"
+        ) from None
+    except OSError as error:
+        raise UserError(f"the data folder {folder} cannot be used: {error} (SEGOPS_DATA_DIR)") from None
 
 
 async def _follow(settings: Settings) -> AsyncGenerator[list[Definition]]:
@@ -102,9 +118,14 @@ def _build(settings: Settings, definitions: Sequence[Definition]) -> SegopsApp:
         block_cache_bytes=settings.state.block_cache_bytes,
         write_buffer_bytes=settings.state.write_buffer_bytes,
     )
+    metrics = Metrics(CollectorRegistry())
     parts = Parts(
-        metrics=Metrics(CollectorRegistry()),
-        disk=Disk(stores, discard=lambda number: shutil.rmtree(profiles / str(number))),
+        metrics=metrics,
+        disk=Disk(
+            stores,
+            discard=lambda number: shutil.rmtree(profiles / str(number)),
+            rebuilt=lambda reason: metrics.stores_rebuilt.labels(reason).inc(),
+        ),
         changelog_consumer=connections.changelog_consumer,
         standby_consumer=connections.standby_consumer,
         producer=lambda: app.producer.client,  # type: ignore[attr-defined]
@@ -122,16 +143,21 @@ async def _run_app(app: SegopsApp, definitions: AsyncIterator[list[Definition]])
         loop.add_signal_handler(number, stop.set)
     following = asyncio.ensure_future(app.follow(definitions))
     following.add_done_callback(partial(_followed, app))
+    stopping = asyncio.ensure_future(stop.wait())
+    # A start lasts as long as the recovery: a signal or a failure meanwhile ends that too.
+    tasks = (following, asyncio.ensure_future(app.guard()), asyncio.ensure_future(_start(app)))
+    await asyncio.wait((stopping, app.failure), return_when=asyncio.FIRST_COMPLETED)
+    if app.failure.done():
+        _die(app.failure.result())
+    return await _stop(app, tasks)
+
+
+async def _start(app: SegopsApp) -> None:
     try:
         await app.start()
     except Exception as error:
         await app.fail(error)
     _settle_memory()
-    stopping = asyncio.ensure_future(stop.wait())
-    await asyncio.wait((stopping, app.failure), return_when=asyncio.FIRST_COMPLETED)
-    if app.failure.done():
-        _die(app.failure.result())
-    return await _stop(app, following)
 
 
 def _followed(app: SegopsApp, following: asyncio.Future[None]) -> None:
@@ -145,9 +171,11 @@ def _settle_memory() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-async def _stop(app: SegopsApp, following: asyncio.Future[None]) -> int:
-    following.cancel()
-    await asyncio.wait([following])
+async def _stop(app: SegopsApp, tasks: Sequence[asyncio.Future[None]]) -> int:
+    app.watchdog.rest()
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
     try:
         async with asyncio.timeout(STOP_TIMEOUT_S):
             await app.stop()

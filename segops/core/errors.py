@@ -7,7 +7,8 @@
     │   └── DefinitionError  a segment file, with every issue found in it
     ├── RejectedEvent        the data is at fault: it goes to the dead letters
     └── StateError           stored state cannot be read
-        └── StoreInUseError  not because it is damaged: another process has it open
+        ├── StoreInUseError  not because it is damaged: another process has it open
+        └── StoreWriteError  not because it is damaged: the disk is full, or does not take writes
 """
 
 from __future__ import annotations
@@ -58,6 +59,10 @@ class RejectedEvent(SegopsError):
 
 class StateError(SegopsError):
     """A stored value has a format that this version does not read."""
+
+
+class StoreWriteError(StateError):
+    """A store cannot be written: the disk is full, read-only or broken."""
 
 
 class StoreInUseError(StateError):

@@ -15,7 +15,6 @@ crash leaves the store as it was after some load, with the offset of that load.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import struct
@@ -37,8 +36,9 @@ from rocksdict import (
     WriteOptions,
 )
 
-from segops.core.errors import StateError, StoreInUseError
+from segops.core.errors import StateError, StoreWriteError
 from segops.stores.base import ProfileStore, Row, Write
+from segops.stores.lock import lock_folder
 
 _LAYOUT = b"1"
 _TOP_BIT = 1 << 63
@@ -51,6 +51,8 @@ _DUE_HEAD = 9  # the letter and the due time
 _CROWDED_FILES = 40  # of level 0; writes are held up, in this process's one thread, beyond the next two
 _SLOW_FILES = 80
 _STOP_FILES = 400
+_LEAST_FREE = 16 << 20
+_UNWRITABLE = "cannot be written"
 _LIVE_BUFFER = 64 << 20
 _BULK_BUFFER = 8 << 20  # stays in the processor's cache: ids in no order cost a third less
 _LIVE = {"disable_auto_compactions": "false", "write_buffer_size": str(_LIVE_BUFFER)}
@@ -92,8 +94,10 @@ class RocksDBStore:
         try:
             with _as_state_error(path, "cannot be opened"):
                 self._db = Rdict(str(path), options)
-        except StateError:
+        except StateError as error:
             os.close(self._lock)
+            if shutil.disk_usage(path).free < _LEAST_FREE:
+                raise StoreWriteError(f"{error} (the disk is full)") from error
             raise
         self._check_layout()
 
@@ -121,7 +125,7 @@ class RocksDBStore:
                 floor_ms = write.new_due_ms
         for name, value in meta.items():
             batch.put(b"m" + name.encode(), value)
-        with _as_state_error(self._path, "cannot be written"):
+        with _as_state_error(self._path, _UNWRITABLE):
             self._db.write(batch, self._write_options)
         self._due_floor_ms = floor_ms
 
@@ -145,18 +149,18 @@ class RocksDBStore:
                     floor_ms = new_ms
         for name, value in meta.items():
             put(b"m" + name.encode(), value)
-        with _as_state_error(self._path, "cannot be written"):
+        with _as_state_error(self._path, _UNWRITABLE):
             self._db.write(batch, self._load_options)
         self._due_floor_ms = floor_ms
 
     def flush(self) -> None:
-        with _as_state_error(self._path, "cannot be written"):
+        with _as_state_error(self._path, _UNWRITABLE):
             self._db.flush()
         self._set(_LIVE)
 
     def _set(self, options: dict[str, str]) -> None:
         if options is not self._mode:
-            with _as_state_error(self._path, "cannot be written"):
+            with _as_state_error(self._path, _UNWRITABLE):
                 self._db.set_options(options)
             self._mode = options
 
@@ -279,16 +283,11 @@ class RocksDBStores:
 
 
 def _lock(path: Path) -> int:
-    """Lock the folder: RocksDB's own lock cannot be told from damage by anything but its words."""
-    with _as_state_error(path, "cannot be opened"):
-        folder = os.open(path, os.O_RDONLY)
+    # RocksDB's own lock cannot be told from damage by anything but its words.
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(folder)
-        reason = "is open elsewhere: two workers with one folder?"
-        raise StoreInUseError(f"profile store {path} {reason}") from None
-    return folder
+        return lock_folder(path)
+    except OSError as error:
+        raise StateError(f"profile store {path} cannot be opened: {error}") from error
 
 
 @contextmanager
@@ -297,4 +296,5 @@ def _as_state_error(path: Path, what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise StateError(f"profile store {path} {what}: {error}") from error
+        kind = StoreWriteError if what == _UNWRITABLE else StateError
+        raise kind(f"profile store {path} {what}: {error}") from error

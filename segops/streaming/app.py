@@ -17,6 +17,7 @@ from segops.config import Settings
 from segops.core.engine import Engine
 from segops.core.errors import SegopsError
 from segops.core.segments import Definition, SegmentSet
+from segops.streaming import guards
 from segops.streaming.connections import REBALANCE_TIMEOUT_MS, REQUEST_TIMEOUT_MS, Connections
 from segops.streaming.opening import Parts
 from segops.streaming.pipeline import Pipeline
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 
 _WALL_TICK_S: Final = 0.5
 _SOURCE_TICK_S: Final = 0.1
+_PROGRESS_S: Final = 5.0
 
 
 class BatchSchema(faust.Schema):  # type: ignore[type-arg]
@@ -52,6 +54,7 @@ class SegopsApp(faust.App):
         self.connections = connections
         self.pipeline = Pipeline(settings, engine, parts)
         self.failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        self.watchdog = guards.Watchdog(settings.worker.stall_timeout_ms / 1000)
         super().__init__(settings.worker.app_id, **_faust_settings(settings))
         self.settings_of_segops = settings
         self._declare(settings)
@@ -64,7 +67,7 @@ class SegopsApp(faust.App):
         profile_events = self.topic(topics.profile_events, schema=schema)
         self.agent(events, name="resolve")(self._resolve)
         self.agent(profile_events, name="segment")(self._segment)
-        for task in (self._pump, self._timers, self._ticks, self._beat):
+        for task in (self._pump, self._timers, self._ticks):
             self.task(task)
 
     # -- agents --------------------------------------------------------------------------------
@@ -104,8 +107,27 @@ class SegopsApp(faust.App):
     async def _timers(self) -> None:
         await self._or_fail(self.pipeline.work_timers())
 
-    async def _beat(self) -> None:
-        await self._or_fail(self.pipeline.pulse.run())
+    async def guard(self) -> None:
+        """Look out for what must stop the process, for ever; also while it starts and restores."""
+        worker = self.settings_of_segops.worker
+        guarding = (
+            self.pipeline.pulse.run(self.watchdog.pat),
+            guards.watch_topics(self.settings_of_segops),
+            guards.watch_group(self._coordinator, worker.instance_id),
+            self._watch_progress(guards.Stall(worker.progress_timeout_ms / 1000)),
+        )
+        await asyncio.gather(*map(self._or_fail, guarding))
+
+    def _coordinator(self) -> Any:
+        """aiokafka's, None before the consumer is there."""
+        consumer: Any = self._consumer
+        return consumer.coordinator if isinstance(consumer, BatchConsumer) else None
+
+    async def _watch_progress(self, stall: guards.Stall) -> None:
+        while True:
+            await asyncio.sleep(_PROGRESS_S)
+            if self.pipeline.running:
+                stall.check(self.batch_consumer.progress(self.pipeline.start_offsets()))
 
     async def _ticks(self) -> None:
         await self._or_fail(self._tick_sources() if self.pipeline.event_clock else self._tick_wall())

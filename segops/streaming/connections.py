@@ -41,7 +41,7 @@ class Connections:
             group_instance_id=worker.instance_id,
             partition_assignment_strategy=[assignor],
             enable_auto_commit=False,
-            auto_offset_reset="earliest",
+            auto_offset_reset="none",  # records that are gone are never passed over unsaid
             session_timeout_ms=worker.session_timeout_ms,
             rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
             heartbeat_interval_ms=worker.session_timeout_ms // 15,

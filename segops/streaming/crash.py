@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
 
 EXIT_CODE = 137
+STALL = "stall"
 
 
 class CrashPoints:
@@ -12,7 +14,8 @@ class CrashPoints:
 
     Points: cp1 after a batch was processed, cp2 after outputs were acknowledged, cp3 after the
     changelog was, cp4 after the store was written, cp5 after the commit, cp6 in the middle of a
-    recovery. With transactions (where cp5 comes before cp4) cp2 to cp5 are passed by each partition.
+    recovery; stall after a batch was processed: there the process does not die, but stands still. With
+    transactions (where cp5 comes before cp4) cp2 to cp5 are passed by each partition.
     """
 
     def __init__(self, setting: str | None = None) -> None:
@@ -24,5 +27,7 @@ class CrashPoints:
         """Tell that the process is at this point."""
         if name == self._name:
             self._left -= 1
-            if self._left <= 0:
+            if self._left <= 0 and name == STALL:
+                threading.Event().wait()
+            elif self._left <= 0:
                 os._exit(EXIT_CODE)

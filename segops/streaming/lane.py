@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from segops.core.engine import Engine, Transition
 from segops.core.errors import RejectedEvent
-from segops.core.events import Change
+from segops.core.events import Change, Event
 from segops.core.profile import Profile
 from segops.schemas.events import decode
+from segops.schemas.state import decode_profile, encode_profile
 from segops.stores.base import ProfileStore, Write
 from segops.streaming.clock import PartitionClock
 from segops.streaming.profiles import Entry, Profiles, Scan
@@ -29,6 +30,7 @@ SIZES_META: Final = "segment_sizes"
 SOURCE_META: Final = "source_offset"
 CHANGELOG_META: Final = "changelog_offset"
 INTERNAL: Final = "internal"
+STATE_TOO_LARGE: Final = "state_too_large"
 
 _encode_sizes = msgspec.json.encode
 _decode_sizes = msgspec.json.Decoder(dict[str, int]).decode
@@ -83,8 +85,15 @@ class Start:
     clock: PartitionClock
 
 
+class Bounds(NamedTuple):
+    """Clean profiles kept in memory, and bytes of a stored profile, at most."""
+
+    profiles: int = 50_000
+    state_bytes: int = 512 << 10
+
+
 class SegmentLane:
-    """One owned partition of profile events. ``bound``: clean profiles kept in memory."""
+    """One owned partition of profile events."""
 
     def __init__(
         self,
@@ -93,8 +102,10 @@ class SegmentLane:
         *,
         start: Start,
         outlet: Outlet,
-        bound: int = 50_000,
+        bounds: Bounds | None = None,
     ) -> None:
+        bounds = bounds or Bounds()
+        self._max_state_bytes = bounds.state_bytes
         self.clock = start.clock
         self.offset = start.offset
         self.counts = Counts()
@@ -102,7 +113,7 @@ class SegmentLane:
         self._store = store
         self._outlet = outlet
         self._engine = engine
-        self._profiles = Profiles(store, self._new_profile, bound=bound)
+        self._profiles = Profiles(store, self._new_profile, bound=bounds.profiles)
         self._since_collect = 0
         self._scan = Scan(self._profiles) if store.meta(JUDGED_META) != engine.version.encode() else None
         self._judged_meta_due = False
@@ -166,11 +177,29 @@ class SegmentLane:
             self._judge(entry)
         if time_ms < clock_ms:
             self.counts.late += 1
-        transition = self._engine.on_event(profile, event, clock_ms=clock_ms)
+        entry.size += len(record.value)  # type: ignore[arg-type]
+        if entry.size > self._max_state_bytes // 2:
+            transition = self._fitting(entry, event, record.offset)
+            profile = entry.profile
+        else:
+            transition = self._engine.on_event(profile, event, clock_ms=clock_ms)
         profile.applied = record.offset
         if transition.moved or entry.is_new:
             self._profiles.touch(entry)
         self._account(transition, record.timestamp)
+
+    def _fitting(self, entry: Entry, event: Event, offset: int) -> Transition:
+        """Apply an event to a large profile, and take it back if the profile becomes too large."""
+        before = encode_profile(entry.profile)
+        transition = self._engine.on_event(entry.profile, event, clock_ms=self.clock.now_ms)
+        entry.size = len(encode_profile(entry.profile))
+        if entry.size <= self._max_state_bytes or entry.size <= len(before):
+            return transition
+        entry.profile, entry.size = decode_profile(before), len(before)
+        entry.profile.applied = offset
+        raise RejectedEvent(
+            STATE_TOO_LARGE, f"with it the profile would be larger than {self._max_state_bytes} bytes"
+        )
 
     def _tick(self, record: Record) -> None:
         try:

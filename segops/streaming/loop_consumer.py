@@ -63,6 +63,11 @@ class LoopConsumer(Consumer):
             raise ConsumerStoppedError
         return self._client
 
+    @property
+    def coordinator(self) -> Any:
+        """aiokafka's part in the group; None before the start."""
+        return None if self._client is None else self._client._coordinator  # noqa: SLF001
+
     async def on_assigned(self, assigned: set[TP]) -> None:
         """The group gave us these partitions."""
         raise NotImplementedError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from segops.config import Settings
 from segops.core.engine import Engine
-from segops.core.errors import SegopsError
+from segops.core.errors import SegopsError, UserError
 from segops.metrics import Metrics
 from segops.schemas.events import IdentityLimits, route
 from segops.stores.base import ProfileStore
@@ -21,13 +21,14 @@ from segops.streaming.channels import Channels, SharedChannel
 from segops.streaming.checkpoint import AtLeastOnce, Checkpointer, ExactlyOnce, Owned, Topics, Ways
 from segops.streaming.clock import PartitionClock
 from segops.streaming.crash import CrashPoints
-from segops.streaming.lane import SegmentLane, Start
+from segops.streaming.lane import SOURCE_META, Bounds, SegmentLane, Start
 from segops.streaming.outlet import KafkaOutlet
 from segops.streaming.outputs import ChangePublisher, DeadLetters, Outputs, Producer
 from segops.streaming.positions import Place, Position, Positions
 from segops.streaming.pulse import Pulse
 from segops.streaming.recovery import Disk, Recovery
 from segops.streaming.resolve import Forwarding, SourceLane, read_watermark
+from segops.streaming.restoring import read_offset
 from segops.streaming.transactions import Transactions
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class Group(Protocol):
     async def committed(self, places: Iterable[Place]) -> dict[Place, Position]: ...
     async def commit_positions(self, positions: Positions) -> None: ...
     async def beginnings(self, places: Iterable[Place]) -> dict[Place, int]: ...
+    async def ends(self, places: Iterable[Place]) -> dict[Place, int]: ...
     async def at_end(self, place: Place) -> bool: ...
     def behind(self, place: Place, offset: int) -> int | None: ...
 
@@ -129,15 +131,16 @@ class Opener:
         # those of a transaction that has just ended a moment later than its records.
         await self.channels.open(numbers)
         stores = await self._restore(numbers)
+        await self._refuse_recreated(stores, group)
         starts = await self._starts(places, group)
-        outlets = {number: self._outlet(number) for number in numbers}
+        outlets, state = {number: self._outlet(number) for number in numbers}, self._settings.state
         lanes = {
             number: SegmentLane(
                 stores[number],
                 engine,
                 start=self._start(number, starts[topics.profile_events, number]),
                 outlet=outlets[number],
-                bound=self._settings.state.cache_profiles // len(numbers),
+                bounds=Bounds(state.cache_profiles // len(numbers), state.max_state_bytes),
             )
             for number in numbers
         }
@@ -149,12 +152,31 @@ class Opener:
     async def _starts(self, places: list[Place], group: Group) -> dict[Place, Position]:
         committed = await group.committed(places)
         beginnings = await group.beginnings(places)
+        ends = await group.ends(places)
         for place, position in committed.items():
+            if position.offset > ends[place]:
+                raise UserError(_recreated(place, position.offset, ends[place]))
             if position.offset < beginnings[place]:
-                gone = f"records {position.offset} to {beginnings[place] - 1}"
-                log.error("%s:%d: %s were deleted before they were read", *place, gone)
+                self._lost(place, beginnings[place] - position.offset, beginnings[place])
                 committed[place] = Position(beginnings[place], position.metadata)
         return {place: committed.get(place, Position(beginnings[place], "")) for place in places}
+
+    async def _refuse_recreated(self, stores: Mapping[int, ProfileStore], group: Group) -> None:
+        # The brokers forget the group's offsets of a topic that is deleted; the stores do not.
+        topic = self._settings.topics.profile_events
+        ends = await group.ends([(topic, number) for number in stores])
+        for number, store in stores.items():
+            applied = read_offset(store, SOURCE_META)
+            if applied is not None and applied > ends[topic, number]:
+                raise UserError(_recreated((topic, number), applied, ends[topic, number]))
+
+    def _lost(self, place: Place, records: int, beginning: int) -> None:
+        where = f"{place[0]}:{place[1]}: {records} records up to {beginning - 1}"
+        text = f"{where} were deleted before they were read"
+        if self._settings.worker.on_lost_records == "stop":
+            raise UserError(f"{text}; SEGOPS_ON_LOST_RECORDS=continue goes on behind them")
+        log.error(text)
+        self._parts.metrics.records_lost.labels(place[0]).inc(records)
 
     async def _restore(self, partitions: list[int]) -> dict[int, ProfileStore]:
         parts, gauge = self._parts, self._parts.metrics.partitions_recovering
@@ -203,3 +225,11 @@ def _numbers(places: list[Place]) -> list[int]:
     if len(by_topic) == 1 or any(other != first for other in others):
         raise SegopsError(f"the group gave partitions that do not belong together: {sorted(places)}")
     return sorted(first)
+
+
+def _recreated(place: Place, offset: int, end: int) -> str:
+    return (
+        f"{place[0]}:{place[1]} ends at {end}, but was read up to {offset}: it was recreated or truncated. "
+        f"The offsets of the new topic mean nothing to the stored profiles: use a new SEGOPS_APP_ID, or "
+        f"delete the group, the changelog and the data folders"
+    )

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from segops.config import Settings
 from segops.core.engine import Engine
 from segops.streaming.checkpoint import Checkpointer
-from segops.streaming.clock import wall_ms
+from segops.streaming.clock import Jumps, wall_ms
+from segops.streaming.crash import STALL
 from segops.streaming.lane import SegmentLane
 from segops.streaming.opening import Group, Opener, Parts
 from segops.streaming.outlet import Gauges, KafkaOutlet, export_counts
@@ -23,6 +25,8 @@ from segops.streaming.records import Record
 from segops.streaming.resolve import SourceLane
 from segops.streaming.standby import Standbys
 from segops.streaming.ticks import TICK_HEADERS, wall_tick
+
+log = logging.getLogger(__name__)
 
 SLICE: Final = 200
 _IDLE_S: Final = 0.05
@@ -47,6 +51,7 @@ class Pipeline:
         self._standbys = Standbys(
             settings.worker.changelog, parts.disk, parts.standby_consumer, parts.metrics
         )
+        self._jumps = Jumps()
         self._gauges = Gauges(parts.metrics)
         self._checkpointer: Checkpointer | None = None
         self._recovering = asyncio.Lock()
@@ -124,6 +129,7 @@ class Pipeline:
         if lane is not None and self.running:
             lane.process(records)
             self._parts.crash.passed("cp1")
+            self._parts.crash.passed(STALL)
             self.channels.wake()
             self._woken.set()
             if self._pending() >= self.settings.checkpoint.max_records:
@@ -176,6 +182,7 @@ class Pipeline:
         After an outage time passes with the backlog: judged ahead of it, a purchase that waits in the log
         would count as one that was never made.
         """
+        self._note_jump(self._jumps.jumped_ms())
         reached_ms = await self._reached_ms(group)
         if reached_ms is None or self.event_clock:
             return
@@ -185,6 +192,11 @@ class Pipeline:
             place = (self.settings.topics.profile_events, number)
             self.channels.of(number).append(place, key=None, value=value, headers=TICK_HEADERS)
         self.channels.wake()
+
+    def _note_jump(self, jump_ms: int) -> None:
+        if jump_ms:
+            log.error("the wall clock of this machine jumped by %.1f s", jump_ms / 1000)
+            self.metrics.clock_jumps.labels("ahead" if jump_ms > 0 else "back").inc()
 
     async def _reached_ms(self, group: Group) -> int | None:
         """Up to when all our sources have been forwarded, by Kafka's timestamps; None while nobody knows."""

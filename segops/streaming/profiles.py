@@ -20,9 +20,12 @@ _DUE_READ = 2_000  # ids of due profiles taken from the store at once
 
 
 class Entry:
-    """A profile in memory, and what the store believes about it. ``is_new``: nothing happened to it yet."""
+    """A profile in memory, and what the store believes about it. ``is_new``: nothing happened to it yet.
 
-    __slots__ = ("dirty", "is_new", "overlay_due_ms", "profile", "stored_due_ms", "used")
+    ``size``: bytes of its state as last encoded, and of the events applied since.
+    """
+
+    __slots__ = ("dirty", "is_new", "overlay_due_ms", "profile", "size", "stored_due_ms", "used")
 
     def __init__(self, profile: Profile, *, is_new: bool) -> None:
         self.profile = profile
@@ -31,6 +34,7 @@ class Entry:
         self.used = True
         self.stored_due_ms = None if is_new else profile.due_ms
         self.overlay_due_ms: int | None = None
+        self.size = 0
 
 
 class Profiles:
@@ -84,6 +88,7 @@ class Profiles:
             if state is not None:
                 entry = entries[profile_id] = Entry(decode_profile(state), is_new=False)
                 entry.used = used
+                entry.size = len(state)
 
     def load_batch(self, profile_ids: Iterable[str]) -> None:
         """As ``load``, and make the unknown ones, so that ``get`` only looks into memory."""
@@ -146,7 +151,9 @@ class Profiles:
         profile = entry.profile
         entry.dirty = False
         old, entry.stored_due_ms = entry.stored_due_ms, profile.due_ms
-        return Write(profile.id, encode_profile(profile), old, profile.due_ms)
+        state = encode_profile(profile)
+        entry.size = len(state)
+        return Write(profile.id, state, old, profile.due_ms)
 
     def written(self) -> None:
         """The store has what was collected: drop what is over the bound, refresh the due overlay."""

@@ -37,8 +37,9 @@ class Pulse:
         self.check()
         self._last = self._now()
 
-    async def run(self) -> None:
-        """Beat for ever."""
+    async def run(self, pat: Callable[[], None] = lambda: None) -> None:
+        """Beat for ever, and pat the watchdog each time."""
         while True:
             self.beat()
+            pat()
             await asyncio.sleep(_BEAT_S)

@@ -16,7 +16,7 @@ from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from segops.core.errors import StateError, StoreInUseError
+from segops.core.errors import StateError, StoreInUseError, StoreWriteError
 from segops.stores.base import ProfileStore, StoreFactory
 from segops.streaming.crash import CrashPoints
 from segops.streaming.lane import CHANGELOG_META
@@ -29,6 +29,9 @@ _QUIET_S: Final = 0.5
 _CROWDED_S: Final = 0.05
 _TELL_S: Final = 5.0
 _BULK_RECORDS: Final = 10_000
+
+DAMAGED: Final = "damaged"
+AHEAD: Final = "ahead"
 
 
 class Progress:
@@ -58,44 +61,48 @@ class Progress:
         return f"recovery: {self.restored} records restored, {self.left} left, {rate:,.0f} a second, {rest}"
 
 
-def open_for(
-    stores: StoreFactory, partition: int, *, log_end: int, discard: Callable[[int], None]
-) -> ProfileStore:
-    """The store of ``partition``, emptied when it is damaged or does not belong to this changelog.
-
-    ``discard`` removes the files of a store that cannot even be opened. StateError when another
-    process has it open.
-    """
-    try:
-        store = stores.open(partition)
-    except StoreInUseError:
-        raise
-    except StateError as error:
-        log.warning("profile store %d is rebuilt from the changelog: %s", partition, error)
-        discard(partition)
-        store = stores.open(partition)
-    try:
-        applied = read_offset(store, CHANGELOG_META)
-        if applied is None or applied < log_end:
-            return store
-        reason = f"it has changelog offset {applied}, but the log ends at {log_end}"
-    except StateError as error:
-        reason = str(error)
-    return _start_over(store, stores, partition, reason)
-
-
-def _start_over(store: ProfileStore, stores: StoreFactory, partition: int, reason: str) -> ProfileStore:
-    log.warning("profile store %d is rebuilt from the changelog: %s", partition, reason)
-    store.destroy()
-    return stores.open(partition)
-
-
 @dataclass(frozen=True)
 class Disk:
-    """The stores of a worker. ``discard`` removes the files of one that cannot even be opened."""
+    """The stores of a worker. ``discard`` removes the files of one that cannot even be opened.
+
+    ``rebuilt`` is told why when a store starts over: damaged, or ahead of the log.
+    """
 
     stores: StoreFactory
     discard: Callable[[int], None]
+    rebuilt: Callable[[str], None] = lambda reason: None
+
+    def open(self, partition: int, *, log_end: int) -> ProfileStore:
+        """The store of ``partition``, emptied when it is damaged or does not belong to this changelog.
+
+        StoreInUseError when another process has it open, StoreWriteError when the disk is full.
+        """
+        try:
+            store = self.stores.open(partition)
+        except (StoreInUseError, StoreWriteError):
+            raise
+        except StateError as error:
+            self._say(partition, DAMAGED, str(error))
+            self.discard(partition)
+            store = self.stores.open(partition)
+        try:
+            applied = read_offset(store, CHANGELOG_META)
+        except StateError as error:
+            return self.start_over(store, partition, DAMAGED, str(error))
+        if applied is None or applied < log_end:
+            return store
+        text = f"it has changelog offset {applied}, but the log ends at {log_end}: was the topic recreated?"
+        return self.start_over(store, partition, AHEAD, text)
+
+    def start_over(self, store: ProfileStore, partition: int, reason: str, text: str) -> ProfileStore:
+        """Empty the store."""
+        self._say(partition, reason, text)
+        store.destroy()
+        return self.stores.open(partition)
+
+    def _say(self, partition: int, reason: str, text: str) -> None:
+        log.error("profile store %d is rebuilt from the changelog: %s", partition, text)
+        self.rebuilt(reason)
 
 
 class Tail:
@@ -107,8 +114,7 @@ class Tail:
 
     def __init__(self, topic: str, disk: Disk, consumer: AIOKafkaConsumer, *, bulk: bool) -> None:
         self._topic = topic
-        self._stores = disk.stores
-        self._discard = disk.discard
+        self._disk = disk
         self._consumer = consumer
         self._bulk = bulk
         self._restoring: dict[int, Restoring] = {}
@@ -131,7 +137,7 @@ class Tail:
         self._consumer.assign(list(places))
         starts: dict[TopicPartition, int] = await self._consumer.beginning_offsets(list(places))
         for place, partition in places.items():
-            store = open_for(self._stores, partition, log_end=ends[place], discard=self._discard)
+            store = self._disk.open(partition, log_end=ends[place])
             self._restoring[partition] = self._new(store, 0)
             applied = read_offset(store, CHANGELOG_META)
             start = starts[place] if applied is None else max(applied + 1, starts[place])
@@ -149,6 +155,8 @@ class Tail:
         count, values = fetched.latest()
         try:
             restoring.apply(values, fetched.next_offset)
+        except StoreWriteError:
+            raise
         except StateError as error:
             if place.partition in self._rebuilt:
                 raise  # a store that was empty is not to blame
@@ -159,7 +167,7 @@ class Tail:
     async def _start_over(self, place: TopicPartition, store: ProfileStore, error: StateError) -> None:
         partition = place.partition
         self._rebuilt.add(partition)
-        fresh = _start_over(store, self._stores, partition, str(error))
+        fresh = self._disk.start_over(store, partition, DAMAGED, str(error))
         start = (await self._consumer.beginning_offsets([place]))[place]
         self._restoring[partition] = self._new(fresh, await self._consumer.position(place) - start)
         self._consumer.seek(place, start)

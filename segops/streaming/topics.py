@@ -115,6 +115,13 @@ async def verify(settings: Settings) -> None:
         _refuse(await _look(admin, topic_specs(settings)))
 
 
+async def problems(settings: Settings) -> list[str]:
+    """What is wrong with the topics now, in words. UserError when no broker can be reached."""
+    async with running_admin(settings.kafka) as admin:
+        states = await _look(admin, topic_specs(settings))
+    return [problem for state in states for problem in state.problems()]
+
+
 async def describe(settings: Settings) -> list[TopicState]:
     """All topics as they are, with the number of offsets between their ends as ``records``."""
     async with running_admin(settings.kafka) as admin:

@@ -18,12 +18,13 @@ from typing import Any, ClassVar, Final, cast
 
 import aiokafka
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import ConsumerStoppedError
+from aiokafka.errors import ConsumerStoppedError, NoOffsetForPartitionError, OffsetOutOfRangeError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers.aiokafka import Producer, Transport
 from faust.types import TP, ConsumerMessage
 from mode import Service, ServiceT
 
+from segops.core.errors import SegopsError
 from segops.streaming.loop_consumer import LoopConsumer
 from segops.streaming.positions import Position, Positions
 from segops.streaming.records import Record
@@ -78,16 +79,29 @@ class BatchConsumer(LoopConsumer):
         room = self._with_room()
         if room:
             crowded = any(self._under_way.values())
-            records = await self.client.getmany(
-                *room,
-                timeout_ms=int(1000 * (_CROWDED_POLL_S if crowded else _POLL_S)),
-                max_records=BATCH_RECORDS,
-            )
+            records = await self._records_of(room, _CROWDED_POLL_S if crowded else _POLL_S)
         else:
             await self._wait_for_room()
         # What a call returns that outlasted a rebalance belongs to the new assignment: the positions
         # have moved past it. Counting it to the old one would lose it.
         return self.epoch, records
+
+    async def _records_of(
+        self, room: list[TopicPartition], timeout_s: float
+    ) -> Mapping[TopicPartition, list[Record]]:
+        try:
+            found: Mapping[TopicPartition, list[Record]] = await self.client.getmany(
+                *room, timeout_ms=int(1000 * timeout_s), max_records=BATCH_RECORDS
+            )
+        except NoOffsetForPartitionError:
+            return {}  # from before the lanes said where they go on
+        except OffsetOutOfRangeError as error:
+            for place, offset in error.args[0].items():
+                if await self.client.position(place) == offset:  # else the lanes said so since
+                    lost = f"{place.topic}:{place.partition}: what begins at {offset}"
+                    raise SegopsError(f"{lost} was deleted before it was read") from error
+            return {}
+        return found
 
     async def _wait_for_room(self) -> None:
         self._room.clear()
@@ -167,6 +181,16 @@ class BatchConsumer(LoopConsumer):
         """The first offset that each partition still has."""
         found = await self.client.beginning_offsets([TopicPartition(*place) for place in places])
         return {(tp.topic, tp.partition): offset for tp, offset in found.items()}
+
+    async def ends(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        """Where each log ends."""
+        found = await self.client.end_offsets([TopicPartition(*place) for place in places])
+        return {(tp.topic, tp.partition): offset for tp, offset in found.items()}
+
+    def progress(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], tuple[int, int | None]]:
+        """How far each partition has been fetched, and up to where it can be; None where nobody knows yet."""
+        found = [(place, TopicPartition(*place)) for place in places]
+        return {place: (self._position(tp), self.client.last_stable_offset(tp)) for place, tp in found}
 
     def log_end(self, place: tuple[str, int]) -> int | None:
         """The end of the log as last seen; None when it was not seen yet."""

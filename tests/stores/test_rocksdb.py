@@ -105,6 +105,43 @@ def test_what_was_loaded_is_safe_after_a_flush_or_a_close(tmp_path: Path, end: s
     store.close()
 
 
+#: Writes until the disk takes no more, here by a limit on the size of files; says how far it came.
+FILLER = """
+import os, resource, signal, sys
+from pathlib import Path
+from segops.core.errors import StoreWriteError
+from segops.stores.base import Write
+from segops.stores.rocksdb import RocksDBStores
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+store = RocksDBStores(Path(sys.argv[1]), block_cache_bytes=1 << 20, write_buffer_bytes=8 << 20).open(0)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+n = 0
+try:
+    while True:
+        n += 1
+        store.write([Write(f"p{k}", b"%d " % n + os.urandom(2_000)) for k in range(20)], {"n": b"%d" % n})
+except StoreWriteError as error:
+    print(n - 1, error, flush=True)
+os._exit(0)
+"""
+
+
+def test_a_disk_that_is_full_is_told_and_nothing_written_is_lost(tmp_path: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", FILLER, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    written, _, message = run.stdout.partition(" ")
+    assert int(written) > 3
+    assert f"profile store {tmp_path / '0'} cannot be written" in message
+    store = rocksdb_stores(tmp_path).open(0)
+    assert store.meta("n") == written.encode()
+    states = store.get_many([f"p{k}" for k in range(20)])
+    assert {state and state.partition(b" ")[0] for state in states} == {written.encode()}
+    store.write([Write("p0", b"more")], {})
+    store.close()
+
+
 def test_two_processes_cannot_share_a_store(tmp_path: Path) -> None:
     store = rocksdb_stores(tmp_path).open(0)
     code = (

@@ -17,9 +17,10 @@ from segops.core.segments import Definition, SegmentSet
 from segops.schemas.changes import encode_change
 from segops.schemas.events import route
 from segops.schemas.segments import load
+from segops.schemas.state import decode_profile
 from segops.stores.memory import MemoryStores
 from segops.streaming.clock import PartitionClock
-from segops.streaming.lane import Outlet, SegmentLane, Start
+from segops.streaming.lane import Bounds, Outlet, SegmentLane, Start
 from segops.streaming.ticks import TICK_HEADERS, source_tick, wall_tick
 
 from .kit import DAY_MS, SEGMENTS, START_MS, comparable, oracle, shop
@@ -86,7 +87,7 @@ def test_any_batching_and_any_crash_gives_what_the_engine_alone_gives(
     stores, engine, outlet = MemoryStores(), Engine(SegmentSet(wanted)), Outlet()
     committed = Start(0, clock())
     while committed.offset < len(records):
-        lane = SegmentLane(stores.open(0), engine, start=committed, outlet=outlet, bound=5)
+        lane = SegmentLane(stores.open(0), engine, start=committed, outlet=outlet, bounds=Bounds(5))
         offset, metadata = committed.offset, committed.clock.dump()
         for batch in batches(records[offset:], dice):
             lane.process(batch)
@@ -187,7 +188,11 @@ def test_a_record_that_breaks_the_engine_is_put_aside_and_the_rest_goes_on(wante
 
 def test_what_was_not_written_stays_in_memory_and_the_rest_is_bounded(wanted: list[Definition]) -> None:
     lane = SegmentLane(
-        MemoryStores().open(0), Engine(SegmentSet(wanted)), start=Start(0, clock()), outlet=Outlet(), bound=10
+        MemoryStores().open(0),
+        Engine(SegmentSet(wanted)),
+        start=Start(0, clock()),
+        outlet=Outlet(),
+        bounds=Bounds(10),
     )
     sent = shop(500, users=100, partitions=1)
     lane.process([forwarded(one.value, offset) for offset, one in enumerate(sent)])
@@ -202,7 +207,11 @@ def test_what_was_not_written_stays_in_memory_and_the_rest_is_bounded(wanted: li
 def test_many_due_at_once_are_worked_off_in_slices(wanted: list[Definition]) -> None:
     outlet = Outlet()
     lane = SegmentLane(
-        MemoryStores().open(0), Engine(SegmentSet(wanted)), start=Start(0, clock()), outlet=outlet, bound=10
+        MemoryStores().open(0),
+        Engine(SegmentSet(wanted)),
+        start=Start(0, clock()),
+        outlet=outlet,
+        bounds=Bounds(10),
     )
     sent = shop(2_000, users=500, partitions=1)
     lane.process([forwarded(one.value, offset) for offset, one in enumerate(sent)])
@@ -220,7 +229,7 @@ def test_new_definitions_reach_profiles_in_memory_and_in_the_store(
 ) -> None:
     stores, outlet = MemoryStores(), Outlet()
     engine = Engine(SegmentSet(wanted))
-    lane = SegmentLane(stores.open(0), engine, start=Start(0, clock()), outlet=outlet, bound=10)
+    lane = SegmentLane(stores.open(0), engine, start=Start(0, clock()), outlet=outlet, bounds=Bounds(10))
     sent = shop(400, users=80, partitions=1)
     records = [forwarded(one.value, offset) for offset, one in enumerate(sent)]
     lane.process(records[:200])
@@ -246,3 +255,33 @@ def test_new_definitions_reach_profiles_in_memory_and_in_the_store(
     again = SegmentLane(stores.open(0), newer, start=Start(401, clock()), outlet=outlet)
     assert not again.scanning
     assert again.sizes["everyone"] == len(users)
+
+
+def test_an_event_that_would_make_a_profile_too_large_is_put_aside(wanted: list[Definition]) -> None:
+    value = (
+        b'{"type":"identify","userId":"u1","messageId":"m%d","timestamp":"2025-10-09T09:00:00Z",'
+        b'"traits":{"t%d":"%s"}}'
+    )
+    outlet, stores, engine = Outlet(), MemoryStores(), Engine(SegmentSet(wanted))
+    records = [forwarded(value % (n, n, b"x" * 3_000), n) for n in range(10)]
+    bounds = Bounds(state_bytes=10_000)
+    lane = SegmentLane(stores.open(0), engine, start=Start(0, clock()), outlet=outlet, bounds=bounds)
+    for record in records[:7]:
+        lane.process([record])
+    lane.write(lane.collect(), None)
+    lane.close()
+    store = stores.open(0)
+    lane = SegmentLane(store, engine, start=Start(7, clock()), outlet=outlet, bounds=bounds)
+    lane.process(records[7:])
+    small = forwarded(value % (10, 0, b"y"), 10)
+    lane.process([small])
+    lane.write(lane.collect(), None)
+    assert [(record.offset, reason) for record, reason, _ in outlet.rejected] == [
+        (offset, "state_too_large") for offset in range(3, 10)
+    ]
+    (state,) = store.get_many(["user_id:u1"])
+    assert state is not None and len(state) < 10_000
+    profile = decode_profile(state)
+    assert sorted(profile.traits) == ["t0", "t1", "t2"]
+    assert profile.traits["t0"] == "y"
+    assert profile.applied == 10

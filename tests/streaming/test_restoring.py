@@ -16,7 +16,7 @@ from segops.stores.base import ProfileStore, StoreFactory, Write
 from segops.stores.memory import MemoryStores
 from segops.stores.rocksdb import RocksDBStores
 from segops.streaming.lane import CHANGELOG_META
-from segops.streaming.recovery import Progress, open_for
+from segops.streaming.recovery import AHEAD, Disk, Progress
 from segops.streaming.restoring import Restoring, read_offset
 
 IDS = st.sampled_from([f"user_id:u{number}" for number in range(6)])
@@ -97,7 +97,7 @@ def test_a_store_in_use_is_not_taken_for_a_damaged_one(stores_on_disk: StoreFact
     store.write([Write("a", b"1")], {})
     discarded: list[int] = []
     with pytest.raises(StoreInUseError):
-        open_for(stores_on_disk, 0, log_end=10, discard=discarded.append)
+        Disk(stores_on_disk, discarded.append).open(0, log_end=10)
     assert discarded == []
     assert store.get_many(["a"]) == [b"1"]
     store.close()
@@ -107,8 +107,10 @@ def test_a_store_that_is_ahead_of_the_log_is_emptied(stores_on_disk: StoreFactor
     store = stores_on_disk.open(0)
     store.write([Write("a", b"1")], {CHANGELOG_META: b"10"})
     store.close()
-    again = open_for(stores_on_disk, 0, log_end=10, discard=lambda _: None)
+    reasons: list[str] = []
+    again = Disk(stores_on_disk, lambda _: None, reasons.append).open(0, log_end=10)
     assert again.get_many(["a"]) == [None]
+    assert reasons == [AHEAD]
     again.close()
 
 

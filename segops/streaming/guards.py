@@ -1,0 +1,105 @@
+"""Looking out for what an operator can break while a worker runs, and for a worker that is stuck.
+
+Each guard runs for ever and raises what the process must stop with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from aiokafka.errors import KafkaError
+
+from segops.config import Settings
+from segops.core.errors import SegopsError, UserError
+from segops.streaming import topics
+
+log = logging.getLogger(__name__)
+
+Place = tuple[str, int]
+
+_TOPICS_S: Final = 15.0
+_GROUP_S: Final = 1.0
+
+
+async def watch_topics(settings: Settings, every_s: float = _TOPICS_S) -> None:
+    """UserError when a topic was deleted, or its partitions became more."""
+    while True:
+        await asyncio.sleep(every_s)
+        try:
+            problems = await topics.problems(settings)
+        except (SegopsError, KafkaError, OSError, TimeoutError) as error:
+            log.warning("the topics cannot be looked at now: %s", error)
+            continue
+        if problems:
+            raise UserError("the topics were changed while this worker ran:\n  " + "\n  ".join(problems))
+
+
+async def watch_group(coordinator: Callable[[], Any], instance_id: str | None) -> None:
+    """SegopsError when the member's part in the group has ended: nobody would notice otherwise.
+
+    UserError when that is because of another member with the same fixed name.
+    """
+    while True:
+        await asyncio.sleep(_GROUP_S)
+        found = coordinator()
+        try:
+            if found is not None:
+                found.check_errors()
+        except Exception as error:
+            cause = error.__cause__ or error.__context__
+            if isinstance(cause, AssertionError):  # an assignment that was made for somebody else
+                raise UserError(
+                    f"the group took this worker for another one: is a second worker running with "
+                    f"SEGOPS_INSTANCE_ID={instance_id}?"
+                ) from error
+            raise SegopsError(f"the group has ended this member: {error}") from error
+
+
+class Stall:
+    """Notices that there is work but none is done, by the positions of the owned partitions.
+
+    ``check`` is told where each partition is and how far behind; SegopsError after ``limit_s`` without a
+    move of one that is behind. 0: never.
+    """
+
+    def __init__(self, limit_s: float, now: Callable[[], float] = time.monotonic) -> None:
+        self._limit_s = limit_s
+        self._now = now
+        self._moved: dict[Place, tuple[int, float]] = {}
+
+    def check(self, places: Mapping[Place, tuple[int, int | None]]) -> None:
+        """``places``: offset, and end of the log where it is known."""
+        now = self._now()
+        self._moved = {place: self._moved.get(place, (-1, now)) for place in places}
+        for place, (offset, end) in places.items():
+            if offset != self._moved[place][0] or not end or offset >= end:
+                self._moved[place] = (offset, now)
+            elif self._limit_s and now - self._moved[place][1] > self._limit_s:
+                raise SegopsError(
+                    f"{place[0]}:{place[1]} has {end - offset} records waiting and has not moved for "
+                    f"{self._limit_s:.0f} s"
+                )
+
+
+class Watchdog:
+    """Ends the process, with the stacks of all threads, when it is not patted for ``limit_s``. 0: never.
+
+    It is a thread that needs neither Python's lock nor the loop, so that nothing can hold it up.
+    """
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+
+    def pat(self) -> None:
+        """All is well: count anew."""
+        if self._limit_s:
+            faulthandler.dump_traceback_later(self._limit_s, exit=True)
+
+    def rest(self) -> None:
+        """Stop counting."""
+        faulthandler.cancel_dump_traceback_later()

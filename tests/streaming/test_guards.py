@@ -1,0 +1,74 @@
+"""Stalls and jumps of the clock are noticed."""
+
+from __future__ import annotations
+
+import pytest
+
+from segops.core.errors import SegopsError
+from segops.streaming.clock import Jumps, PartitionClock
+from segops.streaming.guards import Stall
+
+from .test_parts import Time
+
+PLACE = ("events", 0)
+
+
+def test_records_that_wait_without_a_move_are_a_stall() -> None:
+    time = Time()
+    stall = Stall(60, time)
+    stall.check({PLACE: (5, 9)})
+    time.now = 59
+    stall.check({PLACE: (5, 9)})
+    stall.check({PLACE: (6, 9)})  # it moved
+    time.now = 118
+    stall.check({PLACE: (6, 9)})
+    time.now = 120
+    with pytest.raises(SegopsError, match="events:0 has 3 records waiting and has not moved for 60 s"):
+        stall.check({PLACE: (6, 9)})
+
+
+@pytest.mark.parametrize("end", [None, 5, 0])
+def test_who_waits_for_nothing_does_not_stall(end: int | None) -> None:
+    time = Time()
+    stall = Stall(60, time)
+    for time.now in (0.0, 100.0, 200.0):
+        stall.check({PLACE: (5, end)})
+
+
+def test_a_partition_that_was_away_begins_anew() -> None:
+    time = Time()
+    stall = Stall(60, time)
+    stall.check({PLACE: (5, 9)})
+    time.now = 50
+    stall.check({})
+    time.now = 100
+    stall.check({PLACE: (5, 9)})
+
+
+def test_a_stall_is_allowed_for_ever_when_told_so() -> None:
+    time = Time()
+    stall = Stall(0, time)
+    stall.check({PLACE: (5, 9)})
+    time.now = 10**6
+    stall.check({PLACE: (5, 9)})
+
+
+def test_jumps_of_the_wall_clock_are_noticed_once_and_small_corrections_are_none() -> None:
+    wall, steady = 1_000_000, 10.0
+    jumps = Jumps(lambda: wall, lambda: steady)
+    wall, steady = wall + 60_000, steady + 60
+    assert jumps.jumped_ms() == 0
+    wall += 4_000
+    assert jumps.jumped_ms() == 0
+    wall += 3_600_000
+    assert jumps.jumped_ms() == 3_600_000
+    assert jumps.jumped_ms() == 0
+    wall -= 7_200_000
+    assert jumps.jumped_ms() == -7_200_000
+
+
+def test_time_in_a_partition_never_goes_back() -> None:
+    clock = PartitionClock(sources=1, by_events=False)
+    for told in (5_000, 9_000, 2_000, 8_999):
+        clock.advance(told)
+    assert clock.now_ms == 9_000

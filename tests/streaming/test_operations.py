@@ -1,0 +1,136 @@
+"""What an operator can break: said in words, never silent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
+
+from segops.brokers import LocalBroker
+
+from .kit import DAY_MS, START_MS, Stack, oracle, shop, wait_until
+
+pytestmark = pytest.mark.broker
+
+MIDDLE_MS = START_MS + DAY_MS // 2
+FINAL_MS = START_MS + 2 * DAY_MS
+
+
+@pytest.fixture
+def stack(stack: Stack, broker: LocalBroker) -> Stack:
+    if broker.name.startswith("embedded"):
+        pytest.skip("needs Apache Kafka")
+    stack.publish()
+    return stack
+
+
+def admin(stack: Stack, act: Callable[[Any], Awaitable[object]]) -> None:
+    async def run() -> None:
+        client = AIOKafkaAdminClient(bootstrap_servers=stack.bootstrap_servers)
+        await client.start()
+        try:
+            await act(client)
+        finally:
+            await client.close()
+
+    asyncio.run(run())
+
+
+def said(stack: Stack, number: int = 0) -> str:
+    return (stack.folder / f"worker-{number}.log").read_text()
+
+
+def ready(stack: Stack, number: int = 0) -> None:
+    wait_until(lambda: stack.get("/readyz", number)[0] == 200, "ready", stack.diagnosis)
+
+
+def run_through(stack: Stack, sent: list[Any]) -> None:
+    stack.start()
+    stack.send(sent, final_ms=MIDDLE_MS)
+    stack.wait_for_changes(oracle(sent, stack.definitions, MIDDLE_MS))
+    stack.stop()
+
+
+def test_records_that_were_deleted_unread_stop_the_worker_unless_told_otherwise(stack: Stack) -> None:
+    sent = shop(600, users=30, partitions=3)
+    run_through(stack, sent[:300])
+    stack.send(sent[300:])
+    places = [TopicPartition(stack.settings.topics.events, number) for number in range(3)]
+    ends = Counter(record.partition for record in stack.read(places[0].topic))
+    wanted = {place: RecordsToDelete(ends[place.partition]) for place in places}
+    admin(stack, lambda client: client.delete_records(wanted))
+    assert stack.start().wait(60) == 2
+    assert "were deleted before they were read; SEGOPS_ON_LOST_RECORDS=continue" in said(stack)
+    stack.environment = {"SEGOPS_ON_LOST_RECORDS": "continue"}
+    stack.start()
+    ready(stack)
+    lost = f'segops_records_lost_total{{topic="{places[0].topic}"}} 300.0'
+    assert lost in stack.get("/metrics")[1]
+    stack.send([], final_ms=FINAL_MS)
+    stack.wait_for_changes(oracle(sent[:300], stack.definitions, FINAL_MS))
+
+
+def test_a_topic_deleted_while_a_worker_runs_stops_it(stack: Stack) -> None:
+    worker = stack.start()
+    ready(stack)
+    admin(stack, lambda client: client.delete_topics([stack.settings.topics.dead_letters]))
+    assert worker.wait(60) == 2
+    assert f"{stack.settings.topics.dead_letters} does not exist" in said(stack)
+
+
+def test_more_partitions_while_a_worker_runs_stop_it(stack: Stack) -> None:
+    worker = stack.start()
+    ready(stack)
+    topic = stack.settings.topics.profile_events
+    admin(stack, lambda client: client.create_partitions({topic: NewPartitions(5)}))
+    assert worker.wait(60) == 2
+    assert f"{topic} has 5 partition(s), expected 3" in said(stack)
+
+
+def test_a_changelog_made_anew_empties_the_stores_aloud(stack: Stack) -> None:
+    run_through(stack, shop(600, users=30, partitions=3)[:300])
+    admin(stack, lambda client: client.delete_topics([stack.settings.worker.changelog]))
+    stack.start()
+    ready(stack)
+    assert "was the topic recreated?" in said(stack)
+    assert 'segops_stores_rebuilt_total{reason="ahead"} 3.0' in stack.get("/metrics")[1]
+
+
+def test_an_input_made_anew_stops_the_worker(stack: Stack) -> None:
+    run_through(stack, shop(600, users=30, partitions=3)[:300])
+    admin(stack, lambda client: client.delete_topics([stack.settings.topics.profile_events]))
+    assert stack.start().wait(60) == 2
+    assert "it was recreated or truncated" in said(stack)
+
+
+def test_a_second_worker_on_a_data_folder_ends_at_once(stack: Stack) -> None:
+    stack.start()
+    ready(stack)
+    assert stack.start().wait(60) == 2
+    assert "is in use by another worker: each needs its own (SEGOPS_DATA_DIR)" in said(stack)
+    assert stack.get("/readyz")[0] == 200
+
+
+def test_a_second_member_of_the_same_name_ends_in_words(stack: Stack) -> None:
+    stack.environment = {"SEGOPS_INSTANCE_ID": "same"}
+    stack.start(number=0)
+    ready(stack, 0)
+    assert stack.start(number=1).wait(60) == 2
+    assert "is a second worker running with SEGOPS_INSTANCE_ID=same?" in said(stack, 1)
+    ready(stack, 0)
+
+
+def test_a_process_that_stands_still_is_ended_and_nothing_is_lost(stack: Stack) -> None:
+    sent = shop(600, users=30, partitions=3)
+    stack.environment = {"SEGOPS_STALL_TIMEOUT": "3s"}
+    worker = stack.start(crash_at="stall:2")
+    stack.send(sent, final_ms=FINAL_MS)
+    assert worker.wait(60) == 1
+    assert "Timeout (0:00:03)!" in said(stack)
+    stack.start()
+    stack.wait_for_changes(oracle(sent, stack.definitions, FINAL_MS))
