@@ -30,7 +30,7 @@ def main() -> None:
     made = events(options.events, options.profiles)
     size = sum(len(value) for _, value in made) / len(made)
     print(
-        f"{_machine()}\n"
+        f"{machine()}\n"
         f"{options.events} events of {size:.0f} bytes, {options.profiles} profiles, 10 segments\n"
     )
     if not options.recovery_only:
@@ -49,7 +49,8 @@ def main() -> None:
         _show(recovery.measure(broker, kept, Path(folder), records=options.records))
 
 
-def _machine() -> str:
+def machine() -> str:
+    """What this runs on, in a line."""
     cpu = next(
         (line.partition(":")[2].strip() for line in _cpuinfo() if line.startswith("model name")), "unknown"
     )

@@ -14,7 +14,7 @@ START_MS = 1_760_000_000_000
 #: Time between two events: half a million cover about six days.
 STEP_MS = 1_000
 
-_MIX = (
+MIX = (
     ("page", 30),
     ("Product Viewed", 35),
     ("Product List Viewed", 10),
@@ -71,17 +71,19 @@ def segments() -> SegmentSet:
 def events(count: int, profiles: int, seed: int = 7) -> list[tuple[str, bytes]]:
     """``(user id, event as JSON of 600 to 1,000 bytes)`` in order of time, a few profiles very busy."""
     rng = random.Random(seed)
-    names = [name for name, weight in _MIX for _ in range(weight)]
+    names = [name for name, weight in MIX for _ in range(weight)]
     made = []
     for number in range(count):
         user = f"u{int(profiles * rng.random() ** 2)}"
-        made.append((user, json.dumps(_event(rng, rng.choice(names), user, number)).encode()))
+        at_ms = START_MS + number * STEP_MS
+        made.append((user, json.dumps(event(rng, rng.choice(names), user, number, at_ms=at_ms)).encode()))
     return made
 
 
-def _event(rng: random.Random, name: str, user: str, number: int) -> dict[str, Any]:
-    at = format_instant(START_MS + number * STEP_MS)
-    event: dict[str, Any] = {
+def event(rng: random.Random, name: str, user: str, number: int, *, at_ms: int) -> dict[str, Any]:
+    """The ``number``-th event of the shop, in Segment's form."""
+    at = format_instant(at_ms)
+    made: dict[str, Any] = {
         "type": name if name in ("page", "identify") else "track",
         "messageId": f"ajs-next-{number:016x}-{rng.getrandbits(64):016x}",
         "userId": user,
@@ -103,12 +105,12 @@ def _event(rng: random.Random, name: str, user: str, number: int) -> dict[str, A
         },
     }
     if name == "identify":
-        event["traits"] = {"plan": rng.choice(["free", "silver", "gold", "platinum"]), "city": "Oslo"}
+        made["traits"] = {"plan": rng.choice(["free", "silver", "gold", "platinum"]), "city": "Oslo"}
     elif name == "page":
-        event["properties"] = {"path": "/", "referrer": "https://search.example/", "title": "Home"}
+        made["properties"] = {"path": "/", "referrer": "https://search.example/", "title": "Home"}
     else:
-        event["event"] = name
-        event["properties"] = {
+        made["event"] = name
+        made["properties"] = {
             "product_id": f"p{rng.randrange(5000)}",
             "sku": f"SKU-{rng.randrange(5000)}",
             "category": f"c{rng.randrange(12)}",
@@ -118,9 +120,9 @@ def _event(rng: random.Random, name: str, user: str, number: int) -> dict[str, A
             "currency": "USD",
         }
     if name == "Order Completed":
-        event["properties"]["order_id"] = f"o{number}"
-        event["properties"]["revenue"] = rng.randrange(1000, 30_000) / 100
-    return event
+        made["properties"]["order_id"] = f"o{number}"
+        made["properties"]["revenue"] = rng.randrange(1000, 30_000) / 100
+    return made
 
 
 def generated(count: int) -> SegmentSet:

@@ -1,0 +1,3 @@
+"""The peers' programs import what is in their own environments only."""
+
+collect_ignore_glob = ["apps/*_*.py"]

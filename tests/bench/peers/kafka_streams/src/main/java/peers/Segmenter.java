@@ -1,0 +1,113 @@
+package peers;
+
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import org.apache.kafka.common.utils.Bytes;
+import org.apache.kafka.streams.KeyValue;
+import org.apache.kafka.streams.processor.PunctuationType;
+import org.apache.kafka.streams.processor.api.Processor;
+import org.apache.kafka.streams.processor.api.ProcessorContext;
+import org.apache.kafka.streams.processor.api.Record;
+import org.apache.kafka.streams.state.KeyValueStore;
+
+/**
+ * One task's profiles, and a second store that is sorted by when time next matters to a profile: the usual way to
+ * have timers per key in Kafka Streams. What is due before an event of its profile is judged before that event.
+ */
+final class Segmenter implements Processor<String, Event, String, Change> {
+  static final String PROFILES = "profiles";
+  static final String DUE = "due";
+
+  /** How often, in stream time, the due store is looked at. In a replay an hour passes in a blink. */
+  private static final Duration LOOK = Duration.ofHours(1);
+
+  private static final byte[] NOTHING = new byte[0];
+
+  private ProcessorContext<String, Change> context;
+  private KeyValueStore<String, Profile> profiles;
+  private KeyValueStore<Bytes, byte[]> due;
+
+  @Override
+  public void init(ProcessorContext<String, Change> context) {
+    this.context = context;
+    profiles = context.getStateStore(PROFILES);
+    due = context.getStateStore(DUE);
+    context.schedule(LOOK, PunctuationType.STREAM_TIME, this::passTime);
+  }
+
+  @Override
+  public void process(Record<String, Event> record) {
+    String user = record.key();
+    long at = record.value().at();
+    Profile profile = profiles.get(user);
+    if (profile == null) {
+      profile = new Profile();
+    }
+    Long waiting = profile.due;
+    catchUp(user, profile, at);
+    profile.apply(record.value(), at);
+    publish(user, profile, profile.judge(at), at);
+    settle(user, profile, waiting, at);
+  }
+
+  /** Judges what fell due by the stream's time. */
+  private void passTime(long now) {
+    List<Bytes> found = new ArrayList<>();
+    try (var range = due.range(null, Bytes.wrap(ByteBuffer.allocate(8).putLong(now + 1).array()))) {
+      while (range.hasNext()) {
+        found.add(range.next().key);
+      }
+    }
+    for (Bytes key : found) {
+      String user = new String(key.get(), 8, key.get().length - 8, StandardCharsets.UTF_8);
+      Profile profile = profiles.get(user);
+      Long waiting = profile.due;
+      catchUp(user, profile, now);
+      settle(user, profile, waiting, now);
+    }
+  }
+
+  /** Every edge up to {@code now}, each on its own, in order. */
+  private void catchUp(String user, Profile profile, long now) {
+    while (profile.due != null && profile.due <= now) {
+      long at = profile.due;
+      publish(user, profile, profile.judge(at), at);
+      profile.due = next(profile, at);
+    }
+  }
+
+  /** Stores the profile, and moves its entry of the due store when its next instant is another one. */
+  private void settle(String user, Profile profile, Long waiting, long at) {
+    profile.due = next(profile, at);
+    if (waiting != null && !waiting.equals(profile.due)) {
+      due.delete(dueKey(waiting, user));
+    }
+    if (profile.due != null && !profile.due.equals(waiting)) {
+      due.put(dueKey(profile.due, user), NOTHING);
+    }
+    profiles.put(user, profile);
+  }
+
+  private static Long next(Profile profile, long at) {
+    long edge = profile.nextEdge(at);
+    return edge == Long.MAX_VALUE ? null : edge;
+  }
+
+  private void publish(String user, Profile profile, int changed, long at) {
+    for (int place = 0; changed != 0; place++, changed >>>= 1) {
+      if ((changed & 1) != 0) {
+        String action = (profile.memberOf >>> place & 1) != 0 ? "entered" : "exited";
+        context.forward(new Record<>(user, new Change(user, Profile.SEGMENTS[place], action, at), at));
+      }
+    }
+  }
+
+  /** Big-endian, so that the store's order is that of time. */
+  private static Bytes dueKey(long at, String user) {
+    byte[] name = user.getBytes(StandardCharsets.UTF_8);
+    return Bytes.wrap(ByteBuffer.allocate(8 + name.length).putLong(at).put(name).array());
+  }
+}

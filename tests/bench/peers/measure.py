@@ -1,0 +1,125 @@
+"""One run of one contestant: start it on the input, wait for its output, check it, and only then count."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from . import kafka
+from .check import differences, summary
+from .contestants import Contestant, Place
+from .process import Program, Sample, cpu_at
+from .reference import Change, Reference
+
+#: The first part of the events: imports, rebalance, first compilation. It counts for nobody.
+WARM_UP = 0.1
+_LOOK_S = 0.2
+#: The output is over when it is complete and stays so, or when nothing more comes.
+_SETTLED_S = 3.0
+_STALLED_S = 90.0
+
+
+class Failed(Exception):
+    """A run without a figure; the message says why."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a run that passed the check has measured, after the warm-up."""
+
+    events: int
+    wall_s: float
+    cpu_s: float
+    peak_rss_bytes: int
+    changes: int
+
+    @property
+    def per_cpu_second(self) -> float:
+        """Events per second of CPU time of the whole process tree."""
+        return self.events / self.cpu_s
+
+    @property
+    def per_second(self) -> float:
+        """Events per second of the wall clock."""
+        return self.events / self.wall_s
+
+    def as_json(self) -> dict[str, Any]:
+        """For the file of results."""
+        return {**asdict(self), "per_cpu_second": self.per_cpu_second, "per_second": self.per_second}
+
+
+async def run(contestant: Contestant, place: Place, reference: Reference) -> Figures:
+    """The figures of one run on the input that is there. Raises Failed."""
+    wanted = reference.timed if contestant.timed else reference.at_events
+    topic = contestant.output(place)
+    program = Program(contestant.command(place), contestant.environment(place), place.folder)
+    with program:
+        await _finish(program, place.servers, topic, len(wanted))
+    got, stamps = [], []
+    for record in await kafka.read(place.servers, topic):
+        got.append(contestant.change(record.value))
+        stamps.append(record.timestamp)
+    wrong = differences(wanted, got)
+    if wrong:
+        raise Failed(f"{contestant.title} is wrong: {summary(wrong)}")
+    return figures(reference, list(zip(stamps, got, strict=True)), program.samples)
+
+
+async def _finish(program: Program, servers: str, topic: str, wanted: int) -> None:
+    """Sample until the output has settled."""
+    seen, since, begun = 0, time.monotonic(), time.monotonic()
+    async with kafka.consumer(servers) as reader:
+        places = await kafka.reading(reader, topic)
+        while True:
+            program.sample()
+            found = await kafka.count(reader, places)
+            if found != seen:
+                seen, since = found, time.monotonic()
+            still = time.monotonic() - since
+            if seen >= wanted and still > _SETTLED_S:
+                return
+            if still > _STALLED_S or not program.running:
+                tail = program.log.read_text(errors="replace")[-1_500:]
+                raise Failed(f"{seen} of {wanted} changes after {time.monotonic() - begun:.0f} s\n{tail}")
+            await asyncio.sleep(_LOOK_S)
+
+
+def figures(reference: Reference, output: list[tuple[int, Change]], samples: Sequence[Sample]) -> Figures:
+    """From the broker's times of the output (ms) and the samples of the process.
+
+    An event is known to be done when a change that it caused has arrived. The count begins when the warm-up
+    is done and ends with the last change.
+    """
+    total = sum(reference.events)
+    begin_ms, done = _warm(reference, output, total * WARM_UP)
+    end_ms = max(stamp for stamp, _ in output)
+    begin_s, end_s = begin_ms / 1000, end_ms / 1000
+    return Figures(
+        events=total - done,
+        wall_s=end_s - begin_s,
+        cpu_s=cpu_at(samples, end_s) - cpu_at(samples, begin_s),
+        peak_rss_bytes=max(sample.rss_bytes for sample in samples),
+        changes=len(output),
+    )
+
+
+def _warm(reference: Reference, output: list[tuple[int, Change]], enough: float) -> tuple[int, int]:
+    """When at least ``enough`` events were done, and how many they were then."""
+    reached = [0] * len(reference.events)
+    stamps = sorted(
+        (stamp, place) for stamp, change in output if (place := reference.places.get(change)) is not None
+    )
+    for number, (stamp, (partition, event)) in enumerate(stamps):
+        reached[partition] = max(reached[partition], event + 1)
+        more = stamps[number + 1][0] if number + 1 < len(stamps) else stamp + 1
+        if sum(reached) >= enough and more > stamp:
+            return stamp, sum(reached)
+    raise Failed("too few events caused a change to time it")
+
+
+def percentile(values: Sequence[float], part: float) -> float:
+    """The value that ``part`` of all do not exceed."""
+    return sorted(values)[min(len(values) - 1, int(part * len(values)))]

@@ -1,0 +1,109 @@
+"""The comparison can be trusted: the same input each time, and no wrong output passes."""
+
+from __future__ import annotations
+
+import heapq
+import json
+from dataclasses import replace
+
+import pytest
+
+from .peers.apps import shop
+from .peers.check import differences
+from .peers.job import Job, segments
+from .peers.reference import Change, Reference, expected
+
+JOB = Job(events=10_000, profiles=1_000, partitions=3)
+
+
+@pytest.fixture(scope="module")
+def reference() -> Reference:
+    return expected(JOB.records(), segments(), partitions=JOB.partitions, final_ms=JOB.final_ms)
+
+
+def test_a_job_is_the_same_bytes_each_time() -> None:
+    assert list(JOB.records()) == list(JOB.records())
+    assert list(JOB.records()) != list(replace(JOB, seed=8).records())
+
+
+def test_events_are_in_order_and_of_a_real_size() -> None:
+    records = list(JOB.records())
+    assert [r.at_ms for r in records] == sorted(r.at_ms for r in records)
+    assert all(600 <= len(r.value) <= 1_000 for r in records)
+
+
+def test_every_segment_is_entered_and_left(reference: Reference) -> None:
+    for changes in (reference.timed, reference.at_events):
+        assert {(c.segment, c.action) for c in changes} == {
+            (segment.key, action) for segment in segments().segments for action in ("entered", "exited")
+        }
+
+
+def test_time_alone_matters(reference: Reference) -> None:
+    """A profile that does nothing any more still leaves: what is judged at events only misses it."""
+    assert len(reference.timed) > len(reference.at_events)
+    assert set(reference.timed) - set(reference.places)
+
+
+def test_the_rules_by_hand_agree_with_the_engine(reference: Reference) -> None:
+    changes, profiles = [], dict[str, shop.Profile]()
+    for record in JOB.records():
+        profile = profiles.setdefault(record.user, shop.new_profile())
+        changes += _event(profile, record.user, record.value, record.at_ms)
+    assert differences(reference.at_events, changes) == []
+
+
+def test_the_edges_by_hand_agree_with_the_engine(reference: Reference) -> None:
+    changes, profiles = [], dict[str, shop.Profile]()
+    due: list[tuple[int, str]] = []
+
+    def pass_time(until: int) -> None:
+        while due and due[0][0] <= until:
+            at, user = heapq.heappop(due)
+            changes.extend(Change(user, *change, at) for change in shop.judge(profiles[user], at))
+            wait(user, at)
+
+    def wait(user: str, at: int) -> None:
+        edge = shop.next_edge(profiles[user], at)
+        if edge is not None:
+            heapq.heappush(due, (edge, user))
+
+    for record in JOB.records():
+        pass_time(record.at_ms)
+        profile = profiles.setdefault(record.user, shop.new_profile())
+        changes += _event(profile, record.user, record.value, record.at_ms)
+        wait(record.user, record.at_ms)
+    assert differences(reference.timed, changes) == []
+
+
+def _event(profile: shop.Profile, user: str, value: bytes, at_ms: int) -> list[Change]:
+    event = json.loads(value)
+    assert shop.instant_ms(event["timestamp"]) == at_ms
+    shop.apply(profile, event, at_ms)
+    return [Change(user, *change, at_ms) for change in shop.judge(profile, at_ms)]
+
+
+def test_what_is_right_passes_in_any_order_of_profiles(reference: Reference) -> None:
+    by_user = sorted(reference.timed, key=lambda change: change.user)
+    assert differences(reference.timed, by_user) == []
+
+
+@pytest.mark.parametrize("spoil", ["missing", "twice", "wrong time", "wrong action", "swapped", "invented"])
+def test_what_is_wrong_is_found(reference: Reference, spoil: str) -> None:
+    got = list(reference.timed)
+    again = next(n for n, c in enumerate(got) if n and c[:2] in {other[:2] for other in got[:n]})
+    before = next(n for n, c in enumerate(got) if c[:2] == got[again][:2])
+    if spoil == "missing":
+        del got[again]
+    elif spoil == "twice":
+        got.insert(again, got[again])
+    elif spoil == "wrong time":
+        got[again] = got[again]._replace(at_ms=got[again].at_ms + 1)
+    elif spoil == "wrong action":
+        got[again] = got[again]._replace(action=got[before].action)
+    elif spoil == "swapped":
+        got[again], got[before] = got[before], got[again]
+    else:
+        got.append(Change("nobody", "premium", "entered", 0))
+    (line,) = differences(reference.timed, got)
+    assert "expected" in line
