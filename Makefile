@@ -14,10 +14,10 @@ BROKER ?= $(or $(SEGOPS_TEST_BROKER),auto)
 TESTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint format types imports bench fuzz kafka clean
+.PHONY: help install demo test check lint format types imports bench bench-peers fuzz kafka clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## Create .venv and install segops with everything its development needs
 
@@ -59,8 +59,14 @@ types: $(STAMP) ## Check the types
 imports: $(STAMP) ## Check that each layer imports lower ones only
 	$(BIN)/lint-imports
 
-bench: $(STAMP) ## Measure throughput, memory and recovery
+bench: $(STAMP) ## Measure what an event costs in the core and end to end
 	$(BIN)/python -m tests.bench
+
+# Their virtual environments and jars are made once, below .segops/peers.
+bench-peers: $(STAMP) ## Compare with Faust, Quix, Bytewax, Kafka Streams, PyFlink (EVENTS= PEERS= ROWS= TURNS= RESUME=1)
+	$(BIN)/python -m tests.bench.peers --broker $(BROKER) $(if $(EVENTS),--events $(EVENTS)) \
+	  $(if $(PROFILES),--profiles $(PROFILES)) $(if $(TURNS),--turns $(TURNS)) $(if $(PEERS),--peers $(PEERS)) \
+	  $(if $(ROWS),--rows $(ROWS)) $(if $(RESUME),--resume)
 
 fuzz: $(STAMP) ## Compare the compiled rules with the slow evaluator for long (CASES=20000, SECONDS=600)
 	$(BIN)/python -m tests.fuzz --cases $(or $(CASES),20000) --seconds $(or $(SECONDS),600)

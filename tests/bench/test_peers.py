@@ -5,13 +5,18 @@ from __future__ import annotations
 import heapq
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from .peers.apps import shop
 from .peers.check import differences
 from .peers.job import Job, segments
+from .peers.ledger import Ledger
+from .peers.measure import figures
+from .peers.process import Sample
 from .peers.reference import Change, Reference, expected
+from .peers.report import write
 
 JOB = Job(events=10_000, profiles=1_000, partitions=3)
 
@@ -107,3 +112,49 @@ def test_what_is_wrong_is_found(reference: Reference, spoil: str) -> None:
         got.append(Change("nobody", "premium", "entered", 0))
     (line,) = differences(reference.timed, got)
     assert "expected" in line
+
+
+def test_time_counts_from_the_end_of_the_warm_up() -> None:
+    """Ten events in one partition, each with a change a second later than the one before."""
+    changes = [Change("u", f"s{number}", "entered", number) for number in range(10)]
+    places = {change: (0, number) for number, change in enumerate(changes)}
+    reference = Reference(at_events=changes, places=places, events=[10])
+    output = [(1_000 * number, change) for number, change in enumerate(changes)]
+    samples = [Sample(at_s=number, cpu_s=number / 2, rss_bytes=number) for number in range(11)]
+    found = figures(reference, output, samples)
+    assert (found.events, found.wall_s, found.cpu_s, found.peak_rss_bytes) == (9, 9.0, 4.5, 10)
+
+
+def test_an_unfinished_comparison_goes_on(tmp_path: Path) -> None:
+    file, about = tmp_path / "results.json", {"events": 1}
+    ledger = Ledger.open(file, about, resume=False)
+    ledger.add(0, "faust", {"per_cpu_second": 2.0})
+    ledger.add(1, "faust", {"reason": "wrong"})
+    kept = Ledger.open(file, about, resume=True)
+    assert kept.has(0, "faust") and not kept.has(0, "quix")
+    assert (kept.middle("faust", "per_cpu_second"), kept.reasons("faust")) == (2.0, ["wrong"])
+    assert not Ledger.open(file, {"events": 2}, resume=True).runs
+    assert not Ledger.open(file, about, resume=False).runs
+
+
+def test_what_is_wrong_has_no_figure_on_the_page(tmp_path: Path) -> None:
+    about = {
+        "machine": "m",
+        "broker": "b",
+        "turns": 1,
+        "events": 1,
+        "bytes": 1.0,
+        "profiles": 1,
+        "changes": 1,
+    }
+    ledger = Ledger.open(tmp_path / "results.json", about, resume=False)
+    run = {"per_cpu_second": 90.0, "per_second": 90.0, "peak_rss_bytes": 1}
+    ledger.add(0, "segops", run)
+    ledger.add(0, "quix", {**run, "per_cpu_second": 30.0})
+    ledger.add(0, "faust", {"reason": "7 histories differ\nthe first"})
+    write(ledger, tmp_path)
+    page = (tmp_path / "RESULTS.md").read_text()
+    assert "| against Quix Streams, per CPU second | at least 3 | 3.00 | met |" in page
+    assert "| Faust 0.15.3 | 7 histories differ |" in page
+    assert "against Faust" not in page
+    assert "segops" in (tmp_path / "per_cpu_second.svg").read_text()

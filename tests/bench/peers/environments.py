@@ -24,7 +24,6 @@ REQUIREMENTS: Mapping[str, Sequence[str]] = {
     "quix": ("quixstreams==3.28.1", "confluent-kafka==2.12.2", "rocksdict==0.3.29", "orjson==3.13.0"),
     "bytewax": ("bytewax[kafka]==0.21.1", "confluent-kafka==2.12.2", "orjson==3.13.0"),
     "pyflink": ("apache-flink==2.3.0", "orjson==3.13.0"),
-    "plots": ("matplotlib==3.11.2",),
 }
 
 

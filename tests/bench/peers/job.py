@@ -64,6 +64,8 @@ class Job:
     profiles: int = 100_000
     partitions: int = 4
     seed: int = 7
+    #: Every profile alike, each with its share of the events, rather than by Zipf's law.
+    even: bool = False
 
     @property
     def final_ms(self) -> int:
@@ -75,7 +77,7 @@ class Job:
         rng = random.Random(self.seed)
         names = [name for name, weight in MIX for _ in range(weight)]
         for number in range(self.events):
-            user = f"u{skewed(rng, self.profiles)}"
+            user = f"u{number % self.profiles if self.even else skewed(rng, self.profiles)}"
             at_ms = START_MS + number * SPAN_MS // self.events
             made = event(rng, rng.choice(names), user, number, at_ms=at_ms)
             yield Record(user, self.partition(user), at_ms, json.dumps(made).encode())

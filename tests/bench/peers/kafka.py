@@ -14,16 +14,20 @@ from aiokafka.errors import for_code
 from .job import Record
 
 #: Events carry times of the past: nothing may expire. The broker stamps the output, to time it.
+#: By name: partitions and settings.
+Topics = Mapping[str, tuple[int, Mapping[str, str]]]
+
 INPUT = {"retention.ms": "-1", "message.timestamp.type": "CreateTime"}
 OUTPUT = {"retention.ms": "-1", "message.timestamp.type": "LogAppendTime"}
 _BATCH_BYTES = 512 * 1024
 
 
-async def create(servers: str, topics: Mapping[str, tuple[int, dict[str, str]]]) -> None:
+async def create(servers: str, topics: Topics) -> None:
     """Make topics, by name, each with its number of partitions and settings."""
     async with _admin(servers) as admin:
         made = [
-            NewTopic(name, number, 1, topic_configs=configs) for name, (number, configs) in topics.items()
+            NewTopic(name, number, 1, topic_configs=dict(configs))
+            for name, (number, configs) in topics.items()
         ]
         answer = await admin.create_topics(made)
         failed = [(name, for_code(code)) for name, code, *_ in answer.topic_errors if code]
@@ -47,18 +51,23 @@ async def load(servers: str, topic: str, records: Iterable[Record]) -> None:
     )
     await producer.start()
     try:
-        batches: dict[int, Any] = {}
-        for record in records:
-            batch = batches.setdefault(record.partition, None) or producer.create_batch()
-            batches[record.partition] = batch
-            if _append(batch, record) is None:
-                await _send(producer, topic, record.partition, batch)
-                batches[record.partition] = producer.create_batch()
-                _append(batches[record.partition], record)
-        for partition, batch in batches.items():
-            await _send(producer, topic, partition, batch)
+        await send_all(producer, topic, records)
     finally:
         await producer.stop()
+
+
+async def send_all(producer: AIOKafkaProducer, topic: str, records: Iterable[Record]) -> None:
+    """Send in batches of a partition each; returns when all are acknowledged."""
+    batches: dict[int, Any] = {}
+    for record in records:
+        batch = batches.get(record.partition)
+        if batch is None or _append(batch, record) is None:
+            if batch is not None:
+                await _send(producer, topic, record.partition, batch)
+            batches[record.partition] = producer.create_batch()
+            _append(batches[record.partition], record)
+    for partition, batch in batches.items():
+        await _send(producer, topic, partition, batch)
 
 
 def _append(batch: Any, record: Record) -> Any:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from . import kafka
 from .check import differences, summary
@@ -33,8 +32,10 @@ class Figures:
     events: int
     wall_s: float
     cpu_s: float
-    peak_rss_bytes: int
     changes: int
+    peak_rss_bytes: int
+    #: Resident when half of the time was over: a flat run does not end much higher.
+    half_rss_bytes: int
 
     @property
     def per_cpu_second(self) -> float:
@@ -45,10 +46,6 @@ class Figures:
     def per_second(self) -> float:
         """Events per second of the wall clock."""
         return self.events / self.wall_s
-
-    def as_json(self) -> dict[str, Any]:
-        """For the file of results."""
-        return {**asdict(self), "per_cpu_second": self.per_cpu_second, "per_second": self.per_second}
 
 
 async def run(contestant: Contestant, place: Place, reference: Reference) -> Figures:
@@ -101,8 +98,9 @@ def figures(reference: Reference, output: list[tuple[int, Change]], samples: Seq
         events=total - done,
         wall_s=end_s - begin_s,
         cpu_s=cpu_at(samples, end_s) - cpu_at(samples, begin_s),
-        peak_rss_bytes=max(sample.rss_bytes for sample in samples),
         changes=len(output),
+        peak_rss_bytes=max(sample.rss_bytes for sample in samples),
+        half_rss_bytes=next(s.rss_bytes for s in samples if s.at_s >= (begin_s + end_s) / 2),
     )
 
 

@@ -36,6 +36,7 @@ class Reference:
     at_events: list[Change] = field(default_factory=list)
     places: dict[Change, tuple[int, int]] = field(default_factory=dict)
     events: list[int] = field(default_factory=list)
+    profiles: int = 0
 
 
 def expected(records: Iterable[Record], segments: SegmentSet, *, partitions: int, final_ms: int) -> Reference:
@@ -56,6 +57,7 @@ def expected(records: Iterable[Record], segments: SegmentSet, *, partitions: int
         place = (record.partition, made.events[record.partition])
         made.places.update(dict.fromkeys((c for c in (*timed, *caused) if c.at_ms == record.at_ms), place))
         made.events[record.partition] += 1
+    made.profiles = len(profiles)
     for user, profile in profiles.items():
         found = engine.on_timer(profile, clock_ms=final_ms).changes
         made.timed += [Change(user, c.segment_key, c.action, c.occurred_at) for c in found]

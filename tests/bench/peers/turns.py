@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from segops.brokers import LocalBroker
 from segops.brokers.network import free_ports
 from segops.config import Settings, load
-from segops.streaming import definitions as published
-from segops.streaming import topics
+from segops.core.segments import SegmentSet
+from segops.streaming import definitions, topics
 
 from . import kafka
 from .contestants import Contestant, Place
-from .job import SEGMENTS, Job, Record, definitions
-from .measure import Failed, Figures, run
-from .reference import Reference
+from .job import Job, Record
+from .measure import Failed, run
+from .reference import Reference, expected
 
 
 @dataclass(frozen=True)
@@ -29,32 +31,36 @@ class Ground:
     broker: LocalBroker
     folder: Path
     job: Job
+    segments: SegmentSet
     records: Sequence[Record]
     reference: Reference
 
-
-@dataclass(frozen=True)
-class Outcome:
-    """One run: its figures, or why there are none; and what its state takes afterwards, in bytes."""
-
-    contestant: str
-    figures: Figures | None
-    reason: str = ""
-    disk_bytes: int = 0
-    changelog_bytes: int = 0
+    @classmethod
+    def of(cls, broker: LocalBroker, folder: Path, job: Job, segments: SegmentSet) -> Ground:
+        """The job's events and what they must cause."""
+        records = list(job.records())
+        reference = expected(records, segments, partitions=job.partitions, final_ms=job.final_ms)
+        return cls(broker, folder, job, segments, records, reference)
 
 
-def turn(ground: Ground, contestants: Sequence[Contestant]) -> Iterator[Outcome]:
-    """One run of each."""
+@contextmanager
+def laid(
+    ground: Ground, contestants: Sequence[Contestant], configs: Mapping[str, str] = kafka.INPUT
+) -> Iterator[dict[str, Place]]:
+    """Fresh topics with the input in them, its topic with these settings, and a place for each contestant."""
     prefix = f"bench{uuid4().hex[:8]}."
     places = {each.name: _place(ground, prefix, each.name) for each in contestants}
-    outputs = {each.output(places[each.name]): each.output_partitions for each in contestants}
-    asyncio.run(_prepare(ground, prefix, outputs))
+    made = {f"{prefix}events": (ground.job.partitions, configs)}
+    for each in contestants:
+        made[each.output(places[each.name])] = (each.output_partitions or ground.job.partitions, kafka.OUTPUT)
+    servers = ground.broker.bootstrap_servers
     try:
-        for each in contestants:
-            yield _outcome(ground, each, places[each.name])
+        asyncio.run(_prepare(ground, prefix, made))
+        yield places
     finally:
-        asyncio.run(kafka.delete(ground.broker.bootstrap_servers, prefix))
+        asyncio.run(kafka.delete(servers, prefix))
+        for place in places.values():
+            shutil.rmtree(place.folder, ignore_errors=True)
 
 
 def _place(ground: Ground, prefix: str, name: str) -> Place:
@@ -68,16 +74,17 @@ def _place(ground: Ground, prefix: str, name: str) -> Place:
     )
 
 
-async def _prepare(ground: Ground, prefix: str, outputs: Mapping[str, int | None]) -> None:
-    """The topics, the input, and for segops its definitions."""
-    servers, partitions = ground.broker.bootstrap_servers, ground.job.partitions
-    made = {f"{prefix}events": (partitions, kafka.INPUT)}
-    made |= {topic: (number or partitions, kafka.OUTPUT) for topic, number in outputs.items()}
+async def _prepare(ground: Ground, prefix: str, made: kafka.Topics) -> None:
+    servers = ground.broker.bootstrap_servers
     await kafka.create(servers, made)
+    await publish(settings_of(servers, prefix, ground.job.partitions), ground.segments)
     await kafka.load(servers, f"{prefix}events", ground.records)
-    settings = settings_of(servers, prefix, partitions)
+
+
+async def publish(settings: Settings, segments: SegmentSet) -> None:
+    """The topics and definitions of segops that are missing."""
     await topics.create(settings)
-    await published.publish(settings, definitions(SEGMENTS), prune=False)
+    await definitions.publish(settings, list(segments.definitions), prune=False)
 
 
 def settings_of(servers: str, prefix: str, partitions: int) -> Settings:
@@ -89,14 +96,20 @@ def settings_of(servers: str, prefix: str, partitions: int) -> Settings:
     )
 
 
-def _outcome(ground: Ground, contestant: Contestant, place: Place) -> Outcome:
+def outcome(ground: Ground, contestant: Contestant, place: Place) -> dict[str, Any]:
+    """The figures of one run and what its state takes afterwards; or the reason why there are none."""
     try:
         figures = asyncio.run(run(contestant, place, ground.reference))
     except Failed as error:
-        return Outcome(contestant.name, None, str(error))
-    disk, changelog = size(place.folder), changelog_size(ground.broker, f"{place.prefix}{place.name}")
-    shutil.rmtree(place.folder, ignore_errors=True)
-    return Outcome(contestant.name, figures, disk_bytes=disk, changelog_bytes=changelog)
+        return {"reason": str(error)}
+    return {
+        **asdict(figures),
+        "per_cpu_second": figures.per_cpu_second,
+        "per_second": figures.per_second,
+        "profiles": ground.reference.profiles,
+        "disk_bytes": size(place.folder),
+        "changelog_bytes": changelog_size(ground.broker, f"{place.prefix}{place.name}"),
+    }
 
 
 def size(folder: Path) -> int:
