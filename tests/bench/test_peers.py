@@ -140,8 +140,8 @@ def test_an_unfinished_comparison_goes_on(tmp_path: Path) -> None:
 def test_what_is_wrong_has_no_figure_on_the_page(tmp_path: Path) -> None:
     about = {
         "machine": "m",
+        "java": 17,
         "broker": "b",
-        "turns": 1,
         "events": 1,
         "bytes": 1.0,
         "profiles": 1,
@@ -155,6 +155,6 @@ def test_what_is_wrong_has_no_figure_on_the_page(tmp_path: Path) -> None:
     write(ledger, tmp_path)
     page = (tmp_path / "RESULTS.md").read_text()
     assert "| against Quix Streams, per CPU second | at least 3 | 3.00 | met |" in page
-    assert "| Faust 0.15.3 | 7 histories differ |" in page
+    assert "| Faust 0.15.3 (0) | 7 histories differ |" in page
     assert "against Faust" not in page
     assert "segops" in (tmp_path / "per_cpu_second.svg").read_text()

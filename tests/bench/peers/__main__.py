@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from segops.brokers import choose
+from segops.brokers.java import find_java, java_version
 from segops.core.errors import UserError
 
 from ..__main__ import machine
@@ -78,10 +79,10 @@ def _present(names: Sequence[str]) -> list[Contestant]:
 def _about(ground: Ground, options: argparse.Namespace) -> Values:
     return {
         "machine": machine(),
+        "java": java_version(find_java() or "java"),
         "broker": ground.broker.name,
         "events": options.events,
         "profiles": ground.job.profiles,
-        "turns": options.turns,
         "changes": len(ground.reference.timed),
         "bytes": sum(len(record.value) for record in ground.records) / len(ground.records),
     }

@@ -29,7 +29,8 @@ a compacted topic as well.
   first compilation. From there to the last change; by the broker's timestamps of the output, which tell
   from the event that caused a change how far the system was.
 - CPU time is that of the whole process tree (user and system, collector and compiler threads included),
-  every 0.2 s from /proc. Memory is the most that its processes held resident together.
+  every 0.2 s from /proc. Memory is the most that its processes held resident
+  together. What a system does after its last change, such as a last checkpoint, counts for nobody.
 - Before a run counts, every change is compared with the reference (the engine in one process, no Kafka),
   per profile and segment, with its instant. One wrong, missing or second change, and the run has no figure.
   Systems that cannot wait for an instant are compared with what a judge who looks at events only would say.
@@ -55,12 +56,13 @@ def _medians(ledger: Ledger, measure: str) -> list[tuple[str, float]]:
 
 
 def _page(ledger: Ledger) -> Iterator[str]:
-    about = ledger.about
     yield "# segops beside its peers\n"
     yield "Written by `make bench-peers`.\n"
-    yield f"{about['machine']}; broker {about['broker']}; {about['turns']} turns of"
-    yield f"{about['events']:,} events of {about['bytes']:.0f} bytes, {about['profiles']:,} profiles,"
-    yield f"{about['changes']:,} changes.\n"
+    yield "{machine}, Java {java}; broker {broker};".format(**ledger.about)
+    yield "{events:,} events of {bytes:.0f} bytes, {profiles:,} profiles, {changes:,} changes.".format(
+        **ledger.about
+    )
+    yield "Medians of as many runs as stand behind each name, the least and the most in brackets.\n"
     yield from _peers(ledger)
     yield "\n![events per CPU second](per_cpu_second.svg)\n"
     yield from _targets(ledger)
@@ -75,10 +77,12 @@ def _peers(ledger: Ledger) -> Iterator[str]:
     for name, contestant in CONTESTANTS.items():
         cells = list(_cells(ledger, name))
         if cells:
-            yield _line([contestant.title, *cells, contestant.left_out or "–"])
-    for figure, title in (("ceiling", "consume and decode alone (the ceiling)"),):
-        if ledger.middle(figure, "per_cpu_second"):
-            yield _line([title, *_speeds(ledger, figure), "", "everything else"])
+            count = len(ledger.of(name, "per_cpu_second"))
+            yield _line([f"{contestant.title} ({count})", *cells, contestant.left_out or "–"])
+    if ledger.middle("ceiling", "per_cpu_second"):
+        yield _line(
+            ["consume and decode alone: the ceiling", *_speeds(ledger, "ceiling"), "", "everything else"]
+        )
 
 
 def _cells(ledger: Ledger, name: str) -> Iterator[str]:
