@@ -121,7 +121,7 @@ def test_time_counts_from_the_end_of_the_warm_up() -> None:
     reference = Reference(at_events=changes, places=places, events=[10])
     output = [(1_000 * number, change) for number, change in enumerate(changes)]
     samples = [Sample(at_s=number, cpu_s=number / 2, rss_bytes=number) for number in range(11)]
-    found = figures(reference, output, samples)
+    found = figures(reference, output, samples, warm_up=0.1)
     assert (found.events, found.wall_s, found.cpu_s, found.peak_rss_bytes) == (9, 9.0, 4.5, 10)
 
 

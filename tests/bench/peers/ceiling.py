@@ -13,7 +13,8 @@ import time
 import msgspec
 
 from . import kafka
-from .measure import WARM_UP
+
+_WARM_UP = 0.1
 
 
 async def measure(servers: str, topic: str) -> tuple[float, float]:
@@ -28,7 +29,7 @@ async def measure(servers: str, topic: str) -> tuple[float, float]:
                 for record in records:
                     decode(record.value)
                 seen += len(records)
-            if not begun and seen >= total * WARM_UP:
+            if not begun and seen >= total * _WARM_UP:
                 begun, cpu, wall = seen, time.process_time(), time.monotonic()
     return (total - begun) / (time.process_time() - cpu), (total - begun) / (time.monotonic() - wall)
 

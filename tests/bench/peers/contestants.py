@@ -78,6 +78,8 @@ class Contestant:
     change: Callable[[bytes], Change] = _peer_change
     output: Callable[[Place], str] = lambda place: f"{place.prefix}{place.name}.changes"
     output_partitions: int | None = None
+    #: The first part of the events: imports, rebalance, first compilation. It counts for nobody.
+    warm_up: float = 0.1
 
 
 def _peer_environment(place: Place) -> dict[str, str]:

@@ -13,8 +13,6 @@ from .contestants import Contestant, Place
 from .process import Program, Sample, cpu_at
 from .reference import Change, Reference
 
-#: The first part of the events: imports, rebalance, first compilation. It counts for nobody.
-WARM_UP = 0.1
 _LOOK_S = 0.2
 #: The output is over when it is complete and stays so, or when nothing more comes.
 _SETTLED_S = 3.0
@@ -62,7 +60,8 @@ async def run(contestant: Contestant, place: Place, reference: Reference) -> Fig
     wrong = differences(wanted, got)
     if wrong:
         raise Failed(f"{contestant.title} is wrong: {summary(wrong)}")
-    return figures(reference, list(zip(stamps, got, strict=True)), program.samples)
+    output = list(zip(stamps, got, strict=True))
+    return figures(reference, output, program.samples, warm_up=contestant.warm_up)
 
 
 async def _finish(program: Program, servers: str, topic: str, wanted: int) -> None:
@@ -84,14 +83,16 @@ async def _finish(program: Program, servers: str, topic: str, wanted: int) -> No
             await asyncio.sleep(_LOOK_S)
 
 
-def figures(reference: Reference, output: list[tuple[int, Change]], samples: Sequence[Sample]) -> Figures:
+def figures(
+    reference: Reference, output: list[tuple[int, Change]], samples: Sequence[Sample], *, warm_up: float
+) -> Figures:
     """From the broker's times of the output (ms) and the samples of the process.
 
     An event is known to be done when a change that it caused has arrived. The count begins when the warm-up
     is done and ends with the last change.
     """
     total = sum(reference.events)
-    begin_ms, done = _warm(reference, output, total * WARM_UP)
+    begin_ms, done = _warm(reference, output, total * warm_up)
     end_ms = max(stamp for stamp, _ in output)
     begin_s, end_s = begin_ms / 1000, end_ms / 1000
     return Figures(
