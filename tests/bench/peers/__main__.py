@@ -11,6 +11,7 @@ import logging
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -38,7 +39,11 @@ def main() -> None:
     gc.disable()  # a million events are held: looking at them again and again frees nothing
     taking_part = _present(options.peers.split(",") if options.peers else [])
     job = Job(options.events, options.profiles)
-    with choose(options.cache / f"broker-{os.getpid()}", prefer=options.broker) as broker:
+    options.cache.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="broker-", dir=options.cache) as folder,
+        choose(Path(folder), prefer=options.broker) as broker,
+    ):
         ground = Ground.of(broker, options.cache / "runs", job, segments())
         ledger = Ledger.open(options.cache / "results.json", _about(ground, options), resume=options.resume)
         _say(f"{ledger.about}")
