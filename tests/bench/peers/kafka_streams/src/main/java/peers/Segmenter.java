@@ -30,6 +30,9 @@ final class Segmenter implements Processor<String, Event, String, Change> {
   private KeyValueStore<String, Profile> profiles;
   private KeyValueStore<Bytes, byte[]> due;
 
+  /** All that is due by this instant has been judged. */
+  private long passed;
+
   @Override
   public void init(ProcessorContext<String, Change> context) {
     this.context = context;
@@ -56,7 +59,8 @@ final class Segmenter implements Processor<String, Event, String, Change> {
   /** Judges what fell due by the stream's time. */
   private void passTime(long now) {
     List<Bytes> found = new ArrayList<>();
-    try (var range = due.range(null, Bytes.wrap(ByteBuffer.allocate(8).putLong(now + 1).array()))) {
+    // Not from the beginning: RocksDB would walk over all that was deleted there.
+    try (var range = due.range(edge(passed), edge(now + 1))) {
       while (range.hasNext()) {
         found.add(range.next().key);
       }
@@ -68,6 +72,11 @@ final class Segmenter implements Processor<String, Event, String, Change> {
       catchUp(user, profile, now);
       settle(user, profile, waiting, now);
     }
+    passed = now;
+  }
+
+  private static Bytes edge(long at) {
+    return Bytes.wrap(ByteBuffer.allocate(8).putLong(at).array());
   }
 
   /** Every edge up to {@code now}, each on its own, in order. */
