@@ -104,6 +104,8 @@ def segops_environment(place: Place) -> dict[str, str]:
         "SEGOPS_APP_ID": f"{place.prefix}{place.name}",
         "SEGOPS_DATA_DIR": str(place.folder / "data"),
         "SEGOPS_WEB_PORT": str(place.web_port),
+        # Programs run in folders of their own: a relative path would lose this checkout there.
+        "PYTHONPATH": str(environments.ROOT),
     }
 
 

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 HERE = Path(__file__).parent
-CACHE = HERE.parents[2] / ".segops" / "peers"
+ROOT = HERE.parents[2]
+CACHE = ROOT / ".segops" / "peers"
 
 #: The versions compared. Clients are pinned beside the frameworks: their speed is part of the figure.
 REQUIREMENTS: Mapping[str, Sequence[str]] = {
