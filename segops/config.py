@@ -266,10 +266,10 @@ class WorkerSettings(_Part):
         "What a crash may repeat: at_least_once (repeats, with the same ids) or exactly_once (nothing).",
     )
 
-    crash_at: Annotated[str, Field(pattern=r"^(cp[1-6]|stall)(:[1-9][0-9]*)?$")] | None = _setting(
+    crash_at: Annotated[str, Field(pattern=r"^(cp([1-8]|10)|stall)(:[1-9][0-9]*)?$")] | None = _setting(
         "CRASH_AT",
         None,
-        "For tests of recovery: die at this point of a checkpoint, or stall, as name:n for the n-th time.",
+        "For tests of recovery: die at this point (cp1 to cp8, cp10), or stall, as name:n for the n-th time.",
     )
 
     @property

@@ -14,8 +14,10 @@ class CrashPoints:
 
     Points: cp1 after a batch was processed, cp2 after outputs were acknowledged, cp3 after the
     changelog was, cp4 after the store was written, cp5 after the commit, cp6 in the middle of a
-    recovery; stall after a batch was processed: there the process does not die, but stands still. With
-    transactions (where cp5 comes before cp4) cp2 to cp5 are passed by each partition.
+    recovery, cp7 when partitions go, before their last checkpoint, cp8 when partitions come, before
+    their recovery, cp10 after timers fired; stall after a batch was processed: there the process does
+    not die, but stands still. With transactions (where cp5 comes before cp4) cp2 to cp5 are passed by
+    each partition.
     """
 
     def __init__(self, setting: str | None = None) -> None:

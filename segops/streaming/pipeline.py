@@ -72,6 +72,7 @@ class Pipeline:
         Then keep the stores of ``standbys`` current, which others own.
         """
         async with self._recovering:
+            self._parts.crash.passed("cp8")
             self._close()
             await self._standbys.stop()
             opened = await self._opener.open(assigned, group, self.engine)
@@ -99,6 +100,7 @@ class Pipeline:
         if not self.running or self._checkpointer is None:
             return
         self.running = False
+        self._parts.crash.passed("cp7")
         async with asyncio.timeout(_SEAL_TIMEOUT_S):
             await self._checkpointer.run()
         self.export()
@@ -166,6 +168,8 @@ class Pipeline:
         if lane is None or not self.running:
             return False
         fired, judged = lane.fire_due(SLICE), lane.rejudge(SLICE)
+        if fired:
+            self._parts.crash.passed("cp10")
         if fired or judged:
             self.channels.wake()
         return fired == SLICE or judged > 0
