@@ -1,0 +1,75 @@
+"""``segops worker`` with a test's hands on it: run as ``python -m tests.faults.hooks worker``.
+
+FAULTS_SABOTAGE    a named way to be wrong (see ``sabotage``)
+FAULTS_REDIRECT    ``port=port,…``: connections to one loopback port go to another (a proxy's)
+FAULTS_CLOCK       a file with the milliseconds by which this process's wall clock is off
+FAULTS_BLOCK_S     on SIGUSR1, block the loop for as many seconds
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from segops.streaming import clock
+
+
+def shift_clock(file: Path) -> None:
+    """Let the wall clock be off by what ``file`` says now, read at every look."""
+
+    def shifted() -> float:
+        try:
+            return time.time() + int(file.read_text() or "0") / 1000
+        except (OSError, ValueError):
+            return time.time()
+
+    clock.time = SimpleNamespace(time=shifted)  # type: ignore[assignment]
+
+
+def redirect(ports: dict[int, int]) -> None:
+    """Connect to the second port of each pair where the first is asked for."""
+    import uvloop
+
+    connect = uvloop.Loop.create_connection
+
+    class Loop(uvloop.Loop):  # type: ignore[misc]
+        async def create_connection(
+            self, factory: Any, host: Any = None, port: Any = None, **more: Any
+        ) -> Any:
+            return await connect(self, factory, host, ports.get(port, port), **more)
+
+    uvloop.new_event_loop = Loop
+
+
+def block(seconds: float) -> None:
+    """Make SIGUSR1 stop everything in this process for a while, as a long computation would."""
+    signal.signal(signal.SIGUSR1, lambda number, frame: time.sleep(seconds))
+
+
+def main() -> None:
+    """Put the hooks in, then be the command line."""
+    environment = {
+        name: os.environ.get(f"FAULTS_{name}", "") for name in ("SABOTAGE", "REDIRECT", "CLOCK", "BLOCK_S")
+    }
+    if environment["SABOTAGE"]:
+        from .sabotage import KINDS
+
+        KINDS[environment["SABOTAGE"]]()
+    if environment["REDIRECT"]:
+        pairs = (pair.split("=") for pair in environment["REDIRECT"].split(","))
+        redirect({int(real): int(proxy) for real, proxy in pairs})
+    if environment["CLOCK"]:
+        shift_clock(Path(environment["CLOCK"]))
+    if environment["BLOCK_S"]:
+        block(float(environment["BLOCK_S"]))
+    from segops.cli import main as command
+
+    command()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,217 @@
+"""What is thrown at the workers: a seeded stream of events, sent by a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import re
+import threading
+import time
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+
+from segops.core.values import format_instant
+from segops.streaming.ticks import TICK_HEADERS
+
+BASE_MS = 1_760_000_000_000
+#: One unit of the windows in ``segments.yaml``, by clock.
+UNIT_MS = {"event": 60_000, "wall": 1_000}
+LONGEST_UNITS = 12
+_NAMES = ["Product Viewed"] * 5 + ["Product Added"] * 2 + ["Order Completed"] * 2 + ["identify"]
+
+
+def segment_text(clock: str) -> str:
+    """The segment file, with its windows in the units of ``clock``."""
+    text = (Path(__file__).parent / "segments.yaml").read_text()
+    unit_ms = UNIT_MS[clock]
+    return re.sub(r"\b(\d+)u\b", lambda found: f"{int(found[1]) * unit_ms}ms", text)
+
+
+@dataclass
+class Shape:
+    """How much of what. ``at_ms``: the event time of the first; ``skew_ms``: shift some by as much."""
+
+    events: int = 360
+    users: int = 20
+    per_second: float = 60.0
+    step_ms: int = 2_000
+    copies: int = 2
+    skew_ms: int = 0
+
+
+@dataclass
+class Draft:
+    """An event before it has its time. ``again``: the number of an earlier one to send once more."""
+
+    partition: int
+    form: dict[str, Any]
+    late_ms: int = 0
+    again: int | None = None
+
+
+def drafts(seed: int, partitions: int, shape: Shape) -> list[Draft]:
+    """The stream of ``seed``: known, mailed and anonymous people, some events late, some sent again."""
+    dice = random.Random(seed)
+    made: list[Draft] = []
+    for number in range(shape.events):
+        user = dice.randrange(shape.users)
+        # Most people's events keep to a partition, as a keyed producer's do; some come from anywhere.
+        partition = dice.randrange(partitions) if user % 5 == 0 else user % partitions
+        if number > 20 and dice.random() < 0.05:
+            for _ in range(dice.randrange(1, shape.copies)):
+                made.append(Draft(partition, {}, again=dice.randrange(number)))
+        late_ms = dice.choice([1, 30_000, 200_000]) if dice.random() < 0.06 else 0
+        if shape.skew_ms and dice.random() < 0.1:
+            late_ms = dice.choice([-shape.skew_ms, shape.skew_ms])
+        made.append(Draft(partition, _form(dice, seed, number, user), late_ms))
+    return made
+
+
+def _form(dice: random.Random, seed: int, number: int, user: int) -> dict[str, Any]:
+    name = dice.choice(_NAMES)
+    form: dict[str, Any] = {"type": "identify"} if name == "identify" else {"type": "track", "event": name}
+    form["properties"] = {"total": dice.randrange(10, 200), "product": f"p{dice.randrange(6)}"}
+    if dice.random() < 0.97:  # without an id the place of the record serves for it
+        form["messageId"] = f"m{seed}-{number}"
+    if name == "identify":
+        form["traits"] = {"plan": dice.choice(["pro", "free", None])}
+    if dice.random() < 0.1:
+        form["context"] = {
+            "location": {"latitude": dice.choice([48.85, 45.0]), "longitude": dice.choice([2.35, 2.36])}
+        }
+    form.update(_who(user))
+    return form
+
+
+def _who(user: int) -> dict[str, Any]:
+    if user % 5 == 3:
+        return {"anonymousId": f"a{user}"}
+    if user % 5 == 4:
+        return {"context": {"traits": {"email": f"p{user}@shop.example"}}}
+    return {"userId": f"u{user}"}
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where the load goes, and by which clock its events are dated."""
+
+    bootstrap_servers: str
+    topic: str
+    partitions: int
+    clock: str
+
+
+class Load:
+    """Sends drafts at a steady pace until ``finish``; then the rest at once, and the end of time."""
+
+    def __init__(self, target: Target, seed: int, shape: Shape) -> None:
+        self.target = target
+        self.sent = 0
+        self.last_ms = 0
+        self.values: list[bytes] = []
+        self.error: BaseException | None = None
+        self._shape = shape
+        self._drafts = drafts(seed, target.partitions, shape)
+        self._hurry = threading.Event()
+        self._loop = asyncio.new_event_loop()
+        self._producer: AIOKafkaProducer | None = None
+        self._up = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._done = threading.Event()
+        self._looping = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._looping.start()
+
+    @property
+    def final_ms(self) -> int:
+        """Later than every window of every event."""
+        span_ms = self._shape.step_ms * len(self._drafts)
+        return BASE_MS + span_ms + (LONGEST_UNITS + 4) * UNIT_MS["event"] + self._shape.skew_ms
+
+    def start(self) -> None:
+        """Begin sending."""
+        self._thread.start()
+        self._up.wait(30)
+
+    def finish(self) -> None:
+        """Send what is left without waiting between, then the tick that moves everyone on."""
+        self._hurry.set()
+        if not self._done.wait(180):
+            raise AssertionError(f"the load could not be sent: {self.sent} of {len(self._drafts)}")
+        if self.error is not None:
+            raise self.error
+        if self.target.clock == "event":
+            tick = json.dumps({"watermark_ms": self.final_ms, "end": True}).encode()
+            for partition in range(self.target.partitions):
+                self.put(partition, tick, headers=TICK_HEADERS)
+
+    def close(self) -> None:
+        """Let go of the producer."""
+        self._hurry.set()
+        if self._thread.is_alive():
+            self._thread.join(30)
+        if self._producer is not None:
+            self._call(self._producer.stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._looping.join(10)
+        self._loop.close()
+
+    def put(self, partition: int, value: bytes | None, **more: Any) -> str:
+        """Send one record at once; its ``topic:partition:offset``."""
+        assert self._producer is not None
+        sent = self._producer.send_and_wait(self.target.topic, value, partition=partition, **more)
+        return f"{self.target.topic}:{partition}:{self._call(sent).offset}"
+
+    def wait_sent(self, count: int) -> None:
+        """Until this many were sent, or all."""
+        while self.sent < min(count, len(self._drafts)) and self.error is None:
+            time.sleep(0.02)
+
+    def _call(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(150)
+
+    def _run(self) -> None:
+        try:
+            self._call(self._open())
+            self._up.set()
+            for number, draft in enumerate(self._drafts):
+                self._call(self._send(draft, number))
+                self.sent += 1
+                self._hurry.wait(1 / self._shape.per_second)
+            assert self._producer is not None
+            self._call(self._producer.flush())
+        except BaseException as error:
+            self.error = error
+        finally:
+            self._up.set()
+            self._done.set()
+
+    async def _open(self) -> None:
+        self._producer = AIOKafkaProducer(
+            bootstrap_servers=self.target.bootstrap_servers,
+            acks="all",
+            enable_idempotence=True,
+            request_timeout_ms=10_000,
+        )
+        await self._producer.start()
+
+    async def _send(self, draft: Draft, number: int) -> None:
+        if draft.again is not None:
+            value = self.values[draft.again % len(self.values)]
+        else:
+            value = self._dated(draft, number)
+        self.values.append(value)
+        assert self._producer is not None
+        await self._producer.send(self.target.topic, value, partition=draft.partition)
+
+    def _dated(self, draft: Draft, number: int) -> bytes:
+        if self.target.clock == "event":
+            time_ms = BASE_MS + number * self._shape.step_ms - draft.late_ms
+        else:
+            time_ms = int(time.time() * 1000) - draft.late_ms // 60
+            self.last_ms = max(self.last_ms, time_ms)
+        return json.dumps({**draft.form, "timestamp": format_instant(time_ms)}).encode()

@@ -1,0 +1,107 @@
+"""Ways to be wrong on purpose, so that it is known that the verifier sees them. Never part of segops.
+
+Each breaks one rule of the checkpoint and then dies at a moment at which breaking it matters, once: the
+flag file that FAULTS_ONCE names is made then, and a worker that finds it is a good one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from segops.schemas import events
+from segops.streaming import lane
+from segops.streaming.checkpoint import Checkpointer, Durable
+from segops.streaming.lane import SegmentLane
+from segops.streaming.outputs import Outputs
+
+from .rig import CRASHED
+
+
+def _once() -> Path:
+    return Path(os.environ["FAULTS_ONCE"])
+
+
+def _die() -> None:
+    _once().touch()
+    os._exit(CRASHED)
+
+
+def commit_first() -> None:
+    """Commit the source offsets before the changelog and the store have what they stand for."""
+
+    async def run(self: Any) -> Durable:
+        positions = self._source_positions()
+        collected = await self._collect()
+        await self._outputs.settle()
+        positions.update(self._lane_positions(collected))
+        await self._commit_changed(positions)
+        if sum(len(part.collected.writes) for part in collected.values()) > 5:
+            _die()
+        await self._write_changelog(collected)
+        await self._write_stores(collected)
+        return Durable(0, 0.0)
+
+    Checkpointer._run = run  # type: ignore[method-assign]
+
+
+def no_flush() -> None:
+    """Commit without waiting for the outputs, of which the pump sends none in time."""
+    commit = Checkpointer._commit_changed
+    settle, flush = Outputs.settle, Outputs.flush
+
+    async def committed(self: Any, positions: Any) -> None:
+        await commit(self, positions)
+        if any(topic.endswith("membership.changes") for topic, _ in self._outputs._open):
+            _die()
+        await flush(self._outputs)
+
+    async def unsettled(self: Any) -> None:
+        if any(topic.endswith("changelog") for topic, _ in self._open):
+            await settle(self)
+
+    async def unflushed(self: Any) -> None:
+        if any(topic.endswith("changelog") for topic, _ in self._open):
+            await flush(self)
+
+    Checkpointer._commit_changed = committed  # type: ignore[method-assign]
+    Outputs.settle, Outputs.flush = unsettled, unflushed  # type: ignore[method-assign]
+
+
+def apply_twice() -> None:
+    """Die between store and commit; then apply what is read again, as if it were new."""
+    write = Checkpointer._write_stores
+
+    async def written(self: Any, collected: Any) -> None:
+        await write(self, collected)
+        if not _once().exists() and sum(part.collected.records for part in collected.values()) > 5:
+            _die()
+
+    def event(self: Any, record: Any, offset: int) -> None:
+        profile = self._profiles.get(record.key.decode()).profile
+        if offset <= profile.applied:
+            profile.applied = -1
+            lane.decode = _renamed  # type: ignore[attr-defined]
+        try:
+            apply(self, record, offset)
+        finally:
+            lane.decode = events.decode  # type: ignore[attr-defined]
+
+    apply = SegmentLane._event
+    Checkpointer._write_stores = written  # type: ignore[method-assign]
+    SegmentLane._event = event  # type: ignore[method-assign]
+
+
+def _renamed(*args: Any, **named: Any) -> Any:
+    event = events.decode(*args, **named)
+    event.message_id += "-again"
+    return event
+
+
+KINDS: Mapping[str, Callable[[], None]] = {
+    "commit_first": lambda: None if _once().exists() else commit_first(),
+    "no_flush": lambda: None if _once().exists() else no_flush(),
+    "apply_twice": apply_twice,
+}

@@ -1,0 +1,63 @@
+"""The report: a table of what was broken and what came of it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from .matrix import Fault
+from .run import Outcome
+
+_HEAD = "| fault | mode | seeds | lost | duplicated | wrong | worst recovery s | result |"
+
+
+def write_report(file: Path, rows: Sequence[Fault], outcomes: Sequence[Outcome], *, broker: str) -> None:
+    """Write the table of these outcomes, and what cannot run here with its reason."""
+    lines = [
+        "# What breaks, and what is lost",
+        "",
+        f"Written by `make faults` on {datetime.now(UTC):%Y-%m-%d}: {_machine()}, {broker},",
+        f"Python {platform.python_version()}. The checks are in [README.md](README.md).",
+        "",
+        _HEAD,
+        "|---|---|---:|---:|---:|---:|---:|---|",
+        *(line for fault in rows for line in _rows(fault, outcomes)),
+        "",
+        *_reasons(rows),
+    ]
+    file.write_text("\n".join(lines) + "\n")
+
+
+def _rows(fault: Fault, outcomes: Sequence[Outcome]) -> Iterator[str]:
+    title = f"{fault.id} {fault.title}"
+    for mode in fault.modes:
+        found = [each for each in outcomes if each.fault == fault.id and each.mode == mode]
+        if not found:
+            continue
+        counts = " | ".join(
+            str(sum(each.count(kind) for each in found)) for kind in ("lost", "duplicated", "wrong")
+        )
+        failed = [str(each.seed) for each in found if each.failed]
+        result = f"**failed** with seed {', '.join(failed)}" if failed else "passed"
+        worst_s = max(each.recovery_s for each in found)
+        yield f"| {title} | {mode} | {len(found)} | {counts} | {worst_s:.1f} | {result} |"
+
+
+def _reasons(rows: Sequence[Fault]) -> Iterator[str]:
+    for fault in rows:
+        if fault.why:
+            word = "tried otherwise" if fault.run else "not run"
+            yield f"- {fault.id} {fault.title}: {word}. {fault.why}"
+
+
+def _machine() -> str:
+    models = [line.partition(":")[2].strip() for line in _cpu() if line.startswith("model name")]
+    return f"{os.cpu_count()} cores ({models[0] if models else platform.machine()})"
+
+
+def _cpu() -> list[str]:
+    info = Path("/proc/cpuinfo")
+    return info.read_text().splitlines() if info.exists() else []

@@ -1,0 +1,62 @@
+"""The verifier sees what it is there to see: workers that are wrong on purpose, on a real broker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from segops.brokers import LocalBroker
+
+from .load import Shape
+from .rig import Case, Plan
+from .verify import Finding
+
+pytestmark = pytest.mark.broker
+
+SHAPE = Shape(events=160, users=8, per_second=200.0)
+
+
+def verdict(broker: LocalBroker, folder: Path, act: Callable[[Case], None]) -> list[Finding]:
+    """What is found after ``act`` under a small load."""
+    case = Case(Plan(broker, folder, seed=1, partitions=2, shape=SHAPE))
+    try:
+        case.open()
+        act(case)
+        case.settle()
+        return case.findings()
+    finally:
+        case.close()
+
+
+def wrong(kind: str) -> Callable[[Case], None]:
+    def act(case: Case) -> None:
+        sabotage = {"FAULTS_SABOTAGE": kind, "FAULTS_ONCE": str(case.rig.folder / "once")}
+        case.start(0, **sabotage)
+        case.load.start()
+        case.crashed(0)
+        case.start(0, **sabotage)
+
+    return act
+
+
+@pytest.mark.parametrize(
+    ("kind", "checks"),
+    [("commit_first", {"I1", "I3"}), ("no_flush", {"I3"}), ("apply_twice", {"I1", "I3"})],
+)
+def test_a_wrong_worker_is_found_out(
+    broker: LocalBroker, tmp_path: Path, kind: str, checks: set[str]
+) -> None:
+    found = verdict(broker, tmp_path, wrong(kind))
+    assert checks <= {finding.check for finding in found}, found
+
+
+def test_a_good_worker_is_not(broker: LocalBroker, tmp_path: Path) -> None:
+    def act(case: Case) -> None:
+        case.start(0, crash_at="cp3:4")
+        case.load.start()
+        case.crashed(0)
+        case.start(0)
+
+    assert verdict(broker, tmp_path, act) == []
