@@ -178,6 +178,16 @@ def _processes(supervisor: int) -> list[int]:
     return [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
+def test_a_worker_that_waits_for_the_group_does_not_stand_still(stack: Stack) -> None:
+    stack.environment = {"SEGOPS_SESSION_TIMEOUT": "6s"}
+    stack.publish()
+    first = stack.start(number=0, crash_at="cp7:1")
+    wait_until(lambda: stack.owned(0), "first ready", stack.diagnosis)
+    stack.start(number=1)  # the first one dies of it, and the second gets nothing until that is noticed
+    assert first.wait(60) == 137
+    wait_until(lambda: len(stack.owned(1)) == 3, "second ready", stack.diagnosis)
+
+
 def test_a_wrong_partition_count_is_refused_in_words(stack: Stack) -> None:
     stack.publish()
     stack.partitions = 4
