@@ -14,7 +14,7 @@ BROKER ?= $(or $(SEGOPS_TEST_BROKER),auto)
 TESTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint format types imports bench bench-peers fuzz kafka clean
+.PHONY: help install demo test check lint format types imports bench bench-peers fuzz faults soak kafka clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,13 @@ bench-peers: $(STAMP) ## Compare with Faust, Quix, Bytewax, Kafka Streams, PyFli
 
 fuzz: $(STAMP) ## Compare the compiled rules with the slow evaluator for long (CASES=20000, SECONDS=600)
 	$(BIN)/python -m tests.fuzz --cases $(or $(CASES),20000) --seconds $(or $(SECONDS),600)
+
+faults: $(STAMP) ## Break workers, brokers, disks and input in every way; is anything lost? (SEEDS=20, ONLY=F1,F5, MODE=both)
+	$(BIN)/python -m tests.faults --seeds $(or $(SEEDS),1) --only "$(ONLY)" --mode $(or $(MODE),both) \
+	  $(if $(ONLY),,--report tests/faults/REPORT.md)
+
+soak: $(STAMP) ## Break them at random for long, with a drawing of memory and lag (MINUTES=30, MODE=at_least_once)
+	$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),30) --mode $(or $(MODE),at_least_once)
 
 kafka: $(STAMP) ## Run Apache Kafka on 127.0.0.1:9092 without Docker, until Ctrl-C
 	$(BIN)/segops broker --kind jvm --data-dir .segops/kafka

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -128,8 +129,10 @@ def paused_broker(case: Case) -> None:
     time.sleep(SESSION_TIMEOUT_S / 2)
     node.resume()
     for number in range(1_500):
-        value = b'{"type":"track","event":"Product Viewed","userId":"hot","messageId":"h%d","timestamp":"2025-10-09T08:%02d:%02dZ"}'
-        case.load.put_soon(0, value % (number, 53 + number // 600, number // 10 % 60))
+        minutes, seconds = divmod(number // 3, 60)
+        at = f"2025-10-09T08:{53 + minutes % 6:02d}:{seconds:02d}Z"
+        form = {"type": "track", "event": "Product Viewed", "userId": "hot", "messageId": f"h{number}"}
+        case.load.put_soon(0, json.dumps({**form, "timestamp": at}).encode())
     _until_worked_off(case, fault, 0, 1)
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
@@ -112,6 +112,45 @@ class Eyes:
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Run this in the loop, once."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(_PATIENCE_S)
+
+    def produce(self, topic: str, partition: int, key: bytes, value: bytes | None) -> int:
+        """Write one record; its offset."""
+        return int(self.run(self._produce(topic, partition, [(key, value)])))
+
+    async def _produce(
+        self, topic: str, partition: int, records: Sequence[tuple[bytes, bytes | None]]
+    ) -> int:
+        producer = AIOKafkaProducer(bootstrap_servers=self._servers, max_request_size=8 << 20)
+        await producer.start()
+        try:
+            for key, value in records:
+                done = await producer.send_and_wait(topic, value, key=key, partition=partition)
+            return int(done.offset)
+        finally:
+            await producer.stop()
+
+    def copy(self, topic: str, contents: Mapping[Place, list[Any]]) -> None:
+        """Write the keys and values of these records into a topic."""
+        for (_, partition), records in contents.items():
+            if records:
+                self.run(self._produce(topic, partition, [(r.key, r.value) for r in records]))
+
+    def abort(self, topic: str, partition: int, records: Sequence[tuple[bytes, bytes]]) -> None:
+        """Write these records in a transaction that is then aborted."""
+        self.run(self._abort(topic, partition, records))
+
+    async def _abort(self, topic: str, partition: int, records: Sequence[tuple[bytes, bytes]]) -> None:
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._servers, transactional_id=f"abort-{topic}-{partition}"
+        )
+        await producer.start()
+        try:
+            await producer.begin_transaction()
+            for key, value in records:
+                await producer.send_and_wait(topic, value, key=key, partition=partition)
+            await producer.abort_transaction()
+        finally:
+            await producer.stop()
 
     @contextlib.asynccontextmanager
     async def admin(self) -> AsyncIterator[AIOKafkaAdminClient]:

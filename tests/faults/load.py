@@ -166,6 +166,11 @@ class Load:
         sent = self._producer.send_and_wait(self.target.topic, value, partition=partition, **more)
         return f"{self.target.topic}:{partition}:{self._call(sent).offset}"
 
+    def put_soon(self, partition: int, value: bytes) -> None:
+        """Hand one record over without waiting for its acknowledgement."""
+        assert self._producer is not None
+        self._call(self._producer.send(self.target.topic, value, partition=partition))
+
     def wait_sent(self, count: int) -> None:
         """Until this many were sent, or all."""
         while self.sent < min(count, len(self._drafts)) and self.error is None:

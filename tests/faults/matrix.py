@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from . import disks, inputs, workers
+from . import brokers, disks, inputs, logs, workers
 from .load import Shape
 from .rig import Case
 
+DAY_MS = 86_400_000
 BOTH = ("at_least_once", "exactly_once")
 
 
@@ -33,9 +34,38 @@ FAULTS = [
     Fault("F3", "kill -9 during recovery, twice", workers.kill_in_recovery),
     Fault("F4", "SIGTERM to all workers in turn", workers.rolling_restart),
     Fault("F5", "SIGSTOP beyond the session timeout, then SIGCONT", workers.zombie),
+    Fault(
+        "F6", "brokers killed and bounced, one after another", brokers.broker_bounce, brokers=3, budget_s=90
+    ),
+    Fault("F7", "the coordinating broker killed", brokers.coordinator_killed, brokers=3, budget_s=90),
+    Fault("F8", "the network cut, slow or resetting", brokers.bad_network, budget_s=90),
+    Fault("F9", "rebalances while timers fire", workers.rebalances_while_timers_fire, clock="wall"),
+    Fault("F10", "a storm of rebalances", workers.rebalance_storm, budget_s=60),
+    Fault("F11", "a blocked loop", workers.blocked_loop),
     Fault("F12", "poison records", inputs.poison),
+    Fault("F13", "oversized input and state", inputs.oversized),
+    Fault(
+        "F14",
+        "events a month early or late",
+        inputs.skewed_events,
+        shape=Shape(events=200, skew_ms=30 * DAY_MS),
+    ),
+    Fault("F14b", "workers whose clocks disagree", inputs.skewed_workers, clock="wall"),
     Fault(
         "F15", "duplicate sends, out of order, across partitions", inputs.duplicates, shape=Shape(copies=5)
     ),
     Fault("F16", "a lost, damaged or stale store", disks.damaged_store),
+    Fault("F17", "a full disk", disks.full_disk),
+    Fault("F18", "slow outputs", brokers.slow_outputs),
+    Fault("F19", "a changelog expired, aborted, compacted or made anew at its end", logs.changelog_tail),
+    Fault("F20", "input deleted before it was read", logs.expired_input),
+    Fault("F21", "two of three brokers gone", brokers.too_few_replicas, brokers=3, budget_s=120),
+    Fault("F21b", "a raised partition count", brokers.more_partitions),
+    Fault("F22", "identity merges under faults", None, "There are no merges yet."),
+    Fault("F23", "definitions that change under load", inputs.definitions_change),
+    Fault("F24", "a state of a newer version", disks.newer_state),
+    Fault("F25", "a paused broker, then a burst for one hot profile", brokers.paused_broker),
+    Fault("F26", "two workers with one folder and one name", workers.same_folder_twice),
+    Fault("F27", "too few file descriptors", workers.few_files),
+    Fault("F28", "a random mix for long", None, "It has a command of its own: `make soak`."),
 ]

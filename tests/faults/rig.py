@@ -103,6 +103,7 @@ class Case:
     def open(self) -> None:
         """Make topics and definitions."""
         self.rig.publish(segment_text(self.plan.clock))
+        self.happened.unchanged = {definition.key for definition in self.rig.definitions}
 
     def close(self) -> None:
         """End everything that was started."""

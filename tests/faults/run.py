@@ -32,10 +32,10 @@ def supported(mode: str) -> bool:
 class Brokers:
     """Apache Kafka, one node for all cases; three for those that break brokers."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, single: LocalBroker | None = None) -> None:
         self._folder = folder
         self._stack = ExitStack()
-        self._running: dict[int, LocalBroker] = {}
+        self._running: dict[int, LocalBroker] = {1: single} if single is not None else {}
         self.name = ""
 
     def __enter__(self) -> Brokers:

@@ -19,7 +19,7 @@ def write_report(file: Path, rows: Sequence[Fault], outcomes: Sequence[Outcome],
     lines = [
         "# What breaks, and what is lost",
         "",
-        f"Written by `make faults` on {datetime.now(UTC):%Y-%m-%d}: {_machine()}, {broker},",
+        f"Written by `make faults` on {datetime.now(UTC):%Y-%m-%d}: {machine()}, {broker},",
         f"Python {platform.python_version()}. The checks are in [README.md](README.md).",
         "",
         _HEAD,
@@ -53,7 +53,8 @@ def _reasons(rows: Sequence[Fault]) -> Iterator[str]:
             yield f"- {fault.id} {fault.title}: {word}. {fault.why}"
 
 
-def _machine() -> str:
+def machine() -> str:
+    """The machine in words."""
     models = [line.partition(":")[2].strip() for line in _cpu() if line.startswith("model name")]
     return f"{os.cpu_count()} cores ({models[0] if models else platform.machine()})"
 
