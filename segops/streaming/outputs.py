@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from segops.core.events import Change
 from segops.core.values import format_instant
@@ -13,6 +13,8 @@ from segops.schemas.changes import encode_change
 from segops.streaming.records import Headers, Record
 
 _Place = tuple[str, int]
+#: Kept of a dead letter's key, and of its value: together far below what brokers take, a mebibyte.
+_LETTER_BYTES: Final = 400_000
 
 
 class Producer(Protocol):
@@ -175,7 +177,10 @@ class ChangePublisher:
 
 
 class DeadLetters:
-    """Records put aside, with why and from where, in their original bytes."""
+    """Records put aside, with why and from where, in their original bytes.
+
+    Of a record so large that the broker would not take it with its headers, the beginning.
+    """
 
     def __init__(self, outputs: Outputs, *, topic: str, partitions: int) -> None:
         self._outputs = outputs
@@ -185,13 +190,17 @@ class DeadLetters:
     def put(self, record: Record, reason: str, detail: str) -> None:
         """Append ``record`` to the dead letters."""
         origin = f"{record.topic}:{record.partition}:{record.offset}".encode()
-        self._outputs.append(
-            (self._topic, record.partition % self._partitions),
-            key=record.key,
-            value=record.value,
-            headers=[
-                ("segops-reason", reason.encode()),
-                ("segops-detail", detail[:1_000].encode(errors="replace")),
-                ("segops-origin", origin),
-            ],
-        )
+        headers = [
+            ("segops-reason", reason.encode()),
+            ("segops-detail", detail[:1_000].encode(errors="replace")),
+            ("segops-origin", origin),
+        ]
+        key, value = _beginning(record.key), _beginning(record.value)
+        if (key, value) != (record.key, record.value):
+            headers.append(("segops-cut", b"%d:%d" % (len(record.key or b""), len(record.value or b""))))
+        place = (self._topic, record.partition % self._partitions)
+        self._outputs.append(place, key=key, value=value, headers=headers)
+
+
+def _beginning(data: bytes | None) -> bytes | None:
+    return data[:_LETTER_BYTES] if data is not None else None
