@@ -162,6 +162,15 @@ class Case:
         """Until these workers together own every partition, and each of them some."""
         wait_until(lambda: self.shared(*numbers), f"workers {numbers} ready", self.diagnosis)
 
+    def ready_again(self, *numbers: int) -> None:
+        """As ``ready``; whoever ends on the way is started again."""
+
+        def there() -> bool:
+            self.revive(*numbers)
+            return self.shared(*numbers)
+
+        wait_until(there, f"workers {numbers} ready again", self.diagnosis)
+
     def shared(self, *numbers: int) -> bool:
         """Whether these workers share all partitions among them now."""
         owned = [self.rig.owned(number) for number in numbers]

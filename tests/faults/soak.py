@@ -123,10 +123,8 @@ def _round(case: Case, watch: Watch, until: float) -> None:
     time.sleep(2 * SESSION_TIMEOUT_S)  # whoever was frozen knows by now, and crash points had their chance
     for number in WORKERS:
         if case.workers[number].poll() is None:
-            case.term(number)
-        case.revive(number)
-        case.start(number) if case.workers[number].poll() is not None else None
-    case.ready(*WORKERS)
+            case.kill(number)  # and its crash point with it
+    case.ready_again(*WORKERS)
     fault = time.monotonic()
     case.recovered(fault)
     watch.look_at(None)

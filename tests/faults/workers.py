@@ -120,8 +120,7 @@ def rebalance_storm(case: Case) -> None:
             case.kill(number) if case.dice.random() < 0.5 else case.term(number)
         case.revive(0, 1, 2)
         time.sleep(case.dice.random() * 3)
-    case.revive(0, 1, 2)
-    case.ready(0, 1, 2)
+    case.ready_again(0, 1, 2)
     case.recovered(fault)
 
 
