@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from .kit import DAY_MS, SEGMENTS, START_MS, Sent, Stack, oracle, shop, wait_until
 
@@ -186,6 +188,20 @@ def test_a_worker_that_waits_for_the_group_does_not_stand_still(stack: Stack) ->
     stack.start(number=1)  # the first one dies of it, and the second gets nothing until that is noticed
     assert first.wait(60) == 137
     wait_until(lambda: len(stack.owned(1)) == 3, "second ready", stack.diagnosis)
+
+
+def test_a_state_of_a_later_version_is_refused_in_words(stack: Stack) -> None:
+    stack.publish()
+    asyncio.run(_produce(stack, stack.settings.worker.changelog, b"user_id:u1", b"\x7f later"))
+    assert stack.start().wait(60) == 1
+    assert "has format 127, this version of segops reads" in (stack.folder / "worker-0.log").read_text()
+
+
+async def _produce(stack: Stack, topic: str, key: bytes, value: bytes) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=stack.bootstrap_servers)
+    await producer.start()
+    await producer.send_and_wait(topic, value, key=key, partition=0)
+    await producer.stop()
 
 
 def test_a_wrong_partition_count_is_refused_in_words(stack: Stack) -> None:
