@@ -131,7 +131,8 @@ def paused_broker(case: Case) -> None:
     for number in range(1_500):
         minutes, seconds = divmod(number // 3, 60)
         at = f"2025-10-09T08:{53 + minutes % 6:02d}:{seconds:02d}Z"
-        form = {"type": "track", "event": "Product Viewed", "userId": "hot", "messageId": f"h{number}"}
+        name = "Page Seen" if number % 20 else "Order Completed"
+        form = {"type": "track", "event": name, "userId": "hot", "messageId": f"h{number}"}
         case.load.put_soon(0, json.dumps({**form, "timestamp": at}).encode())
     _until_worked_off(case, fault, 0, 1)
 

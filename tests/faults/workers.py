@@ -149,12 +149,9 @@ def same_folder_twice(case: Case) -> None:
     case.load.wait_sent(80)
     fault = time.monotonic()
     case.start(1, folder=0)
-    wait_until(lambda: any(case.workers[n].poll() is not None for n in (0, 1)), "one ends", case.diagnosis)
-    ended = next(number for number in (0, 1) if case.workers[number].poll() is not None)
-    case.notes.append("the second ended" if ended else "the first ended")
-    case.happened.crashes += 1
-    case.term(1 - ended) if case.workers[1 - ended].poll() is None else case.ended(1 - ended, None)
-    case.start(0)
+    case.ended(1, 2)
+    assert "another worker uses" in case.said(1), case.said(1)[-500:]
+    case.ready(0)
     case.recovered(fault)
 
 
