@@ -13,7 +13,7 @@ from typing import Any
 
 from segops.schemas import events
 from segops.streaming import lane
-from segops.streaming.checkpoint import Checkpointer, Durable
+from segops.streaming.checkpoint import AtLeastOnce
 from segops.streaming.lane import SegmentLane
 from segops.streaming.outputs import Outputs
 
@@ -32,24 +32,27 @@ def _die() -> None:
 def commit_first() -> None:
     """Commit the source offsets before the changelog and the store have what they stand for."""
 
-    async def run(self: Any) -> Durable:
-        positions = self._source_positions()
+    async def run(self: Any) -> int:
+        positions: dict[Any, Any] = {}
+        for number in self._sources:
+            positions.update(self._source_position(number))
         collected = await self._collect()
         await self._outputs.settle()
-        positions.update(self._lane_positions(collected))
-        await self._commit_changed(positions)
+        for number, part in collected.items():
+            positions.update(self._lane_position(number, part.collected))
+        await self._commit_changed(self._changed(positions))
         if sum(len(part.collected.writes) for part in collected.values()) > 5:
             _die()
         await self._write_changelog(collected)
         await self._write_stores(collected)
-        return Durable(0, 0.0)
+        return 0
 
-    Checkpointer._run = run  # type: ignore[method-assign]
+    AtLeastOnce._run = run  # type: ignore[method-assign]
 
 
 def no_flush() -> None:
     """Commit without waiting for the outputs, of which the pump sends none in time."""
-    commit = Checkpointer._commit_changed
+    commit = AtLeastOnce._commit_changed
     settle, flush = Outputs.settle, Outputs.flush
 
     async def committed(self: Any, positions: Any) -> None:
@@ -62,21 +65,21 @@ def no_flush() -> None:
         if any(topic.endswith("changelog") for topic, _ in self._open):
             await settle(self)
 
-    async def unflushed(self: Any) -> None:
+    async def unflushed(self: Any, *, full_only: bool = False) -> None:
         if any(topic.endswith("changelog") for topic, _ in self._open):
             await flush(self)
 
-    Checkpointer._commit_changed = committed  # type: ignore[method-assign]
+    AtLeastOnce._commit_changed = committed  # type: ignore[method-assign]
     Outputs.settle, Outputs.flush = unsettled, unflushed  # type: ignore[method-assign]
 
 
 def apply_twice() -> None:
     """Die between store and commit; then apply what is read again, as if it were new."""
-    write = Checkpointer._write_stores
+    write = AtLeastOnce._write_stores
 
     async def written(self: Any, collected: Any) -> None:
         await write(self, collected)
-        if not _once().exists() and sum(part.collected.records for part in collected.values()) > 5:
+        if not _once().exists() and sum(len(part.collected.writes) for part in collected.values()) > 5:
             _die()
 
     def event(self: Any, record: Any, offset: int) -> None:
@@ -90,7 +93,7 @@ def apply_twice() -> None:
             lane.decode = events.decode  # type: ignore[attr-defined]
 
     apply = SegmentLane._event
-    Checkpointer._write_stores = written  # type: ignore[method-assign]
+    AtLeastOnce._write_stores = written  # type: ignore[method-assign]
     SegmentLane._event = event  # type: ignore[method-assign]
 
 

@@ -43,7 +43,7 @@ def wrong(kind: str) -> Callable[[Case], None]:
 
 @pytest.mark.parametrize(
     ("kind", "checks"),
-    [("commit_first", {"I1", "I3"}), ("no_flush", {"I3"}), ("apply_twice", {"I1", "I3"})],
+    [("commit_first", {"I1", "I3"}), ("no_flush", {"I3"}), ("apply_twice", {"I1"})],
 )
 def test_a_wrong_worker_is_found_out(
     broker: LocalBroker, tmp_path: Path, kind: str, checks: set[str]
