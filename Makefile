@@ -73,7 +73,7 @@ fuzz: $(STAMP) ## Compare the compiled rules with the slow evaluator for long (C
 
 faults: $(STAMP) ## Break workers, brokers, disks and input in every way; is anything lost? (SEEDS=20, ONLY=F1,F5, MODE=both)
 	$(BIN)/python -m tests.faults --seeds $(or $(SEEDS),1) --only "$(ONLY)" --mode $(or $(MODE),both) \
-	  $(if $(ONLY),,--report tests/faults/REPORT.md)
+	  --report tests/faults/REPORT.md
 
 soak: $(STAMP) ## Break them at random for long, with a drawing of memory and lag (MINUTES=30, MODE=at_least_once)
 	$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),30) --mode $(or $(MODE),at_least_once)

@@ -38,9 +38,8 @@ def main() -> int:
                     outcome = run_case(fault, brokers, folder, mode=mode, seed=seed)
                     print(outcome.line(), flush=True)
                     outcomes.append(outcome)
-        name = brokers.name
-    if options.report:
-        write_report(options.report, rows, outcomes, broker=name)
+                    if options.report:
+                        write_report(options.report, FAULTS, outcomes, broker=brokers.name)
     return int(any(outcome.failed for outcome in outcomes))
 
 

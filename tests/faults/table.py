@@ -15,7 +15,11 @@ _HEAD = "| fault | mode | seeds | lost | duplicated | wrong | worst recovery s |
 
 
 def write_report(file: Path, rows: Sequence[Fault], outcomes: Sequence[Outcome], *, broker: str) -> None:
-    """Write the table of these outcomes, and what cannot run here with its reason."""
+    """Write the table of these outcomes, and what cannot run here with its reason.
+
+    Rows that were not run this time stay as the file has them.
+    """
+    former = file.read_text().splitlines() if file.exists() else []
     lines = [
         "# What breaks, and what is lost",
         "",
@@ -24,24 +28,27 @@ def write_report(file: Path, rows: Sequence[Fault], outcomes: Sequence[Outcome],
         "",
         _HEAD,
         "|---|---|---:|---:|---:|---:|---:|---|",
-        *(line for fault in rows for line in _rows(fault, outcomes)),
+        *(line for fault in rows for line in _rows(fault, outcomes, former)),
         "",
         *_reasons(rows),
     ]
     file.write_text("\n".join(lines) + "\n")
 
 
-def _rows(fault: Fault, outcomes: Sequence[Outcome]) -> Iterator[str]:
+def _rows(fault: Fault, outcomes: Sequence[Outcome], former: Sequence[str]) -> Iterator[str]:
     title = f"{fault.id} {fault.title}"
     for mode in fault.modes:
         found = [each for each in outcomes if each.fault == fault.id and each.mode == mode]
         if not found:
+            yield from (line for line in former if line.startswith(f"| {title} | {mode} |"))
             continue
         counts = " | ".join(
             str(sum(each.count(kind) for each in found)) for kind in ("lost", "duplicated", "wrong")
         )
         failed = [str(each.seed) for each in found if each.failed]
         result = f"**failed** with seed {', '.join(failed)}" if failed else "passed"
+        reasons = {each.not_here for each in found if each.not_here}
+        result = f"not run here: {', '.join(reasons)}" if reasons and not failed else result
         worst_s = max(each.recovery_s for each in found)
         yield f"| {title} | {mode} | {len(found)} | {counts} | {worst_s:.1f} | {result} |"
 

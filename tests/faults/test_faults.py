@@ -20,8 +20,6 @@ ROWS = [fault for fault in FAULTS if fault.id in EVERY_TIME]
 
 @pytest.fixture
 def brokers(broker: LocalBroker, tmp_path: Path) -> Iterator[Brokers]:
-    if broker.kind == "embedded":
-        pytest.skip("a worker that is gone for good is never missed by the embedded broker")
     with Brokers(tmp_path, broker) as brokers:
         yield brokers
 

@@ -16,7 +16,7 @@ def kill_at_a_point(case: Case) -> None:
     points = [POINTS[(case.plan.seed + shift) % 5] for shift in (0, 2)]
     case.notes.append(" ".join(points))
     for number, point in enumerate(points):
-        case.start(number, crash_at=f"{point}:{case.dice.randrange(8, 20)}")
+        case.start(number, crash_at=f"{point}:{case.dice.randrange(3, 9)}")
     case.load.start()
     for number in (0, 1):
         case.crashed(number)
