@@ -200,7 +200,7 @@ class Load:
             bootstrap_servers=self.target.bootstrap_servers,
             acks="all",
             enable_idempotence=True,
-            request_timeout_ms=10_000,
+            request_timeout_ms=60_000,  # brokers may be gone for long
         )
         await self._producer.start()
 

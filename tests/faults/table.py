@@ -56,8 +56,7 @@ def _rows(fault: Fault, outcomes: Sequence[Outcome], former: Sequence[str]) -> I
 def _reasons(rows: Sequence[Fault]) -> Iterator[str]:
     for fault in rows:
         if fault.why:
-            word = "tried otherwise" if fault.run else "not run"
-            yield f"- {fault.id} {fault.title}: {word}. {fault.why}"
+            yield f"- {fault.id} {fault.title}: {'' if fault.run else 'not run. '}{fault.why}"
 
 
 def machine() -> str:

@@ -106,12 +106,12 @@ def rebalances_while_timers_fire(case: Case) -> None:
 def rebalance_storm(case: Case) -> None:
     """Joins and leaves one upon another; one dies in a revocation, one in an assignment."""
     case.start(0, crash_at="cp7:1")
-    case.start(1)
-    case.ready(0, 1)
+    case.ready(0)
     case.load.start()
     fault = time.monotonic()
-    case.start(2, crash_at=f"cp8:{case.dice.randrange(1, 3)}")
+    case.start(1)
     case.crashed(0)
+    case.start(2, crash_at=f"cp8:{case.dice.randrange(1, 3)}")
     case.start(0)
     time.sleep(case.dice.random() * 2)
     for _ in range(3):
