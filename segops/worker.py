@@ -8,7 +8,6 @@ that doubles, and gives up (exit 1, the others stopped in good order) when one k
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import gc
 import logging
 import multiprocessing
@@ -19,8 +18,8 @@ import socket
 import sys
 import time
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -81,26 +80,8 @@ def run(settings: Settings) -> int:
         logging.getLogger(name).setLevel(logging.ERROR)
     for line in unknown_variables():
         log.warning(line)
-    with (
-        _claimed(settings.state.data_dir),
-        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
-    ):
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(settings))
-
-
-@contextmanager
-def _claimed(folder: Path) -> Iterator[None]:
-    """Hold a data folder for this process alone; UserError when another one does.
-
-    Two workers in one folder would also have one name in the group, and put each other out of it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "LOCK").open("w") as held:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(f"another worker uses {folder}: each needs its own (SEGOPS_DATA_DIR)") from None
-        yield
 
 
 async def _serve(settings: Settings) -> int:

@@ -150,11 +150,6 @@ class SegopsApp(faust.App):
 
     # -- life ----------------------------------------------------------------------------------
 
-    async def on_first_start(self) -> None:
-        """The pulse beats from the start: Faust's tasks begin only when all partitions are restored."""
-        await super().on_first_start()
-        self.add_future(self._beat())
-
     async def open_lanes(self) -> None:
         """Called by the table manager on every assignment, before anything is consumed."""
         consumer = self.batch_consumer

@@ -28,8 +28,6 @@ _READY_POLL_S: Final = 0.05
 
 #: A compacted topic is only compacted outside its newest file: small files keep recovery short.
 _COMPACTED: Final = {"cleanup.policy": "compact", "segment.bytes": str(64 << 20)}
-#: A profile may grow beyond the mebibyte that brokers take by default, and its traits go into its changes.
-_LARGE: Final = {"max.message.bytes": str(16 << 20)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +85,10 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
         spec(topics.events, retained, "raw events"),
         spec(topics.profile_events, retained, "events by profile, and ticks"),
         spec(topics.segments, _COMPACTED, "segment definitions", 1),
-        spec(topics.membership_changes, {**retained, **_LARGE}, "every membership change"),
-        spec(topics.membership_state, {**_COMPACTED, **_LARGE}, "latest change per profile and segment"),
+        spec(topics.membership_changes, retained, "every membership change"),
+        spec(topics.membership_state, _COMPACTED, "latest change per profile and segment"),
         spec(topics.dead_letters, retained, "refused input"),
-        spec(settings.worker.changelog, {**_COMPACTED, **_LARGE}, "profiles, to rebuild a store from"),
+        spec(settings.worker.changelog, _COMPACTED, "profiles, to rebuild a store from"),
     ]
 
 

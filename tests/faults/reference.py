@@ -11,19 +11,22 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from segops.core.engine import Engine
+from segops.core.engine import Engine, Transition
 from segops.core.errors import RejectedEvent
-from segops.core.events import Change
+from segops.core.events import Change, Event
 from segops.core.profile import Profile
-from segops.core.rules.reference import History
+from segops.core.rules.history import History
 from segops.core.segments import Definition, SegmentSet
 from segops.schemas.events import decode
+from segops.schemas.state import decode_profile, encode_profile
 from segops.streaming.clock import PartitionClock
 from segops.streaming.records import origin_of
 from segops.streaming.ticks import decode_tick
 
-from ..core.oracle import Oracle, Seen
+from ..core.oracle import Oracle, Seen, Standings
 
+#: The default of SEGOPS_MAX_STATE_BYTES.
+MAX_STATE_BYTES = 512 << 10
 #: Beyond this many events a profile is left to the engine: the slow evaluator would take minutes.
 SLOW_EVENTS = 80
 
@@ -32,16 +35,15 @@ class Judge(Oracle):
     """The slow evaluator, without the even slower search for the flip after each change."""
 
     def truth(self, now_ms: int) -> set[str]:
-        """The segments whose rules hold at ``now_ms``."""
-        return self._truth(now_ms)
+        """The segments that the profile is rightly in at ``now_ms``."""
+        return {key for key, now in self._judged(self.standings, now_ms).items() if now.member}
 
-    def _judge(self, now_ms: int, reason: str, event_id: str | None) -> list[Seen]:
-        members, before = self._truth(now_ms), self.members
-        self.members = members
+    def _adopt(self, standings: Standings, now_ms: int, reason: str, event_id: str | None) -> list[Seen]:
+        former, self.standings = self.standings, standings
         return [
-            Seen(d.key, "entered" if d.key in members else "exited", reason, now_ms, None, event_id)
-            for d in self.definitions
-            if (d.key in members) != (d.key in before)
+            Seen(key, "entered" if now.member else "exited", reason, now_ms, None, event_id)
+            for key, now in standings.items()
+            if now.member is not former[key].member
         ]
 
 
@@ -69,11 +71,12 @@ def seen_of(change: Change) -> Seen:
 
 @dataclass
 class Told:
-    """The reference's account of one partition: its people, its clock, what it would put aside."""
+    """The reference's account of one partition: its people, its clock, and the sources of the events
+    that would have made a profile too large."""
 
     people: dict[str, Person]
     now_ms: int
-    rejected: list[int]
+    refused: set[str]
 
 
 class Replayer:
@@ -88,7 +91,7 @@ class Replayer:
         self._definitions = segments.definitions
         self._clock = PartitionClock(sources=sources, by_events=by_events)
         self._people: dict[str, Person] = {}
-        self._rejected: list[int] = []
+        self._refused: set[str] = set()
 
     def run(self, records: Iterable[Any]) -> Told:
         """The account after these records, with everything judged that is due by then."""
@@ -99,7 +102,7 @@ class Replayer:
                 self._event(record)
         for person in self._people.values():
             self._pass_time(person, self._clock.now_ms)
-        return Told(self._people, self._clock.now_ms, self._rejected)
+        return Told(self._people, self._clock.now_ms, self._refused)
 
     def _tick(self, record: Any) -> None:
         tick = decode_tick(record.value)
@@ -115,9 +118,11 @@ class Replayer:
         try:
             event = decode(record.value, time_ms=time_ms, default_id=source.decode())
         except RejectedEvent:
-            self._rejected.append(record.offset)
             return
-        transition = self._engine.on_event(person.profile, event, clock_ms=self._clock.now_ms)
+        transition = self._fitting(person, event)
+        if transition is None:
+            self._refused.add(source.decode())
+            return
         person.changes += transition.changes
         if transition.duplicate:
             return
@@ -127,6 +132,16 @@ class Replayer:
             seen = person.oracle.on_event(event, self._clock.now_ms)
             named = event.message_id if event.named else None
             person.seen += [_named(each, event.message_id, named) for each in seen]
+
+    def _fitting(self, person: Person, event: Event) -> Transition | None:
+        """Apply an event; None, and nothing changed, when the profile would be too large with it."""
+        before = encode_profile(person.profile)
+        transition = self._engine.on_event(person.profile, event, clock_ms=self._clock.now_ms)
+        size = len(encode_profile(person.profile))
+        if size > max(MAX_STATE_BYTES, len(before)):
+            person.profile = decode_profile(before)
+            return None
+        return transition
 
     def _person(self, profile_id: str) -> Person:
         person = self._people.get(profile_id)

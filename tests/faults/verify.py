@@ -376,9 +376,11 @@ def dead_letters_are_the_poison(facts: Facts) -> Iterator[Finding]:
         _input_of(facts, dict(r.headers)["segops-origin"].decode())
         for r in facts.seen.all_of(facts.seen.settings.topics.dead_letters)
     )
-    for origin in facts.seen.happened.poison - letters.keys():
+    refused = {source for number in facts.seen.partitions for source in facts.told(number).refused}
+    wanted = facts.seen.happened.poison | {f"{facts.seen.settings.topics.events}:{each}" for each in refused}
+    for origin in wanted - letters.keys():
         yield Finding("I10", "lost", f"bad record {origin} is no dead letter")
-    for origin in letters.keys() - facts.seen.happened.poison:
+    for origin in letters.keys() - wanted:
         yield Finding("I10", "wrong", f"dead letter {origin} was not bad")
     again = letters.total() - len(letters)
     if again and (facts.seen.exactly_once or not facts.seen.happened.crashes):

@@ -151,7 +151,7 @@ def same_folder_twice(case: Case) -> None:
     fault = time.monotonic()
     case.start(1, folder=0)
     case.ended(1, 2)
-    assert "another worker uses" in case.said(1), case.said(1)[-500:]
+    assert "is in use by another worker" in case.said(1), case.said(1)[-500:]
     case.ready(0)
     case.recovered(fault)
 

@@ -190,15 +190,6 @@ def test_a_worker_that_waits_for_the_group_does_not_stand_still(stack: Stack) ->
     wait_until(lambda: len(stack.owned(1)) == 3, "second ready", stack.diagnosis)
 
 
-def test_a_second_worker_in_a_folder_is_refused_in_words(stack: Stack) -> None:
-    stack.publish()
-    stack.start()
-    wait_until(lambda: stack.owned(), "ready", stack.diagnosis)
-    assert stack.start().wait(60) == 2
-    assert "another worker uses" in (stack.folder / "worker-0.log").read_text()
-    assert len(stack.owned()) == 3
-
-
 def test_a_state_of_a_later_version_is_refused_in_words(stack: Stack) -> None:
     stack.publish()
     asyncio.run(_produce(stack, stack.settings.worker.changelog, b"user_id:u1", b"\x7f later"))
