@@ -13,7 +13,7 @@ from pathlib import Path
 
 from segops.brokers import choose
 
-from . import core, kafka, recovery
+from . import busy, core, kafka, recovery
 from .workload import events
 
 
@@ -36,6 +36,7 @@ def main() -> None:
     if not options.recovery_only:
         _show(core.measure(made))
         _show(core.many_segments(made))
+        _show(busy.measure())
     if options.core_only:
         return
     with (
