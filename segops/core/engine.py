@@ -18,7 +18,7 @@ from segops.core.features import UNREADABLE
 from segops.core.index import Kept
 from segops.core.memberships import record_change
 from segops.core.profile import Member, Profile
-from segops.core.rules.leaves import FIRST, LATEST, LOCATION
+from segops.core.rules.leaf import FIRST, LATEST, LOCATION
 from segops.core.segments import Segment, SegmentSet
 from segops.core.values import lookup
 

@@ -19,6 +19,7 @@ from segops.core.profile import Profile
 from segops.core.rules import leaves, model
 from segops.core.rules.compile import Rule
 from segops.core.rules.labels import label, threshold
+from segops.core.rules.leaf import Leaf
 from segops.core.rules.policy import Policy
 from segops.core.scores import SCORERS
 from segops.core.segments import Definition, Segment, SegmentSet
@@ -238,7 +239,7 @@ def _feature(node: model.Node) -> Feature | None:
 
 
 #: Node that counts events -> its leaf.
-_LEAVES: dict[type, Callable[[Any], leaves.Leaf]] = {
+_LEAVES: dict[type, Callable[[Any], Leaf]] = {
     model.Did: leaves.did,
     model.Aggregate: leaves.aggregate,
     model.Occurrence: leaves.occurrence,

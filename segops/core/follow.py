@@ -34,10 +34,11 @@ class _Followed:
 
     def pass_time(self, profile: Profile, after_ms: int, until_ms: int) -> None:
         """Note every verdict of the instants between at which time alone may change it."""
-        at = self.rule.next_edge(profile, after_ms)
-        while at is not None and after_ms < at <= until_ms:
-            self.judge(profile, at)
-            after_ms, at = at, self.rule.next_edge(profile, at)
+        for at, holds in self.rule.changes(profile, after_ms):
+            if at > until_ms:
+                return
+            if at > after_ms and holds is not self.holds:
+                self.holds, self.changed_at = holds, at
 
 
 class Follower(Engine):

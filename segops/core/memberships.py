@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import msgspec
-
 from segops.core.profile import Past, Profile
+from segops.core.rules.changes import Changes, Holds, Verdicts, combined
 from segops.core.rules.compile import Rule, compile_rule
-from segops.core.rules.leaves import Holds
 from segops.core.rules.model import Node, side
 from segops.core.rules.policy import Policy
 
@@ -74,36 +72,36 @@ class Membership:
     @property
     def referred(self) -> Rule:
         """What ``in_segment`` reads: the membership at an instant, now or to come, and its next change."""
-        rule = _joined(self._member_at, (self._outside, self._inside))
-        return msgspec.structs.replace(rule, edges=(self._change_after,))
+        return _joined(self._member_at, self._changes, (self._outside, self._inside))
 
     def _member_at(self, profile: Profile, at_ms: int) -> bool:
-        return self._walk(profile, at_ms)[0]
+        return next(self._changes(profile, at_ms))[1]
 
-    def _change_after(self, profile: Profile, at_ms: int) -> int | None:
-        return self._walk(profile, at_ms)[1]
-
-    def _walk(self, profile: Profile, until_ms: int) -> tuple[bool, int | None]:
-        """The membership at ``until_ms``, and its next change, if nothing happens after what is recorded."""
+    def _changes(self, profile: Profile, now_ms: int) -> Verdicts:
+        """The membership at ``now_ms`` and its changes, if nothing happens after what is recorded."""
         member, flip_ms = self._key in profile.members, profile.flips.get(self._key)
-        if flip_ms is None or flip_ms > until_ms:
-            return member, flip_ms
         entries = past_of(profile, self._key).entries
-        while flip_ms is not None and flip_ms <= until_ms:
-            member = not member
+        if flip_ms is None or flip_ms > now_ms:
+            yield now_ms, member
+        while flip_ms is not None:
+            at_ms, member = flip_ms, not member
             entries += member
+            if at_ms > now_ms:
+                yield at_ms, member
             if member:
-                flip_ms = self._leaves(profile, flip_ms, flip_ms)
+                flip_ms = self._leaves(profile, at_ms, at_ms)
             else:
-                flip_ms = self._enters(profile, flip_ms, Past(entries, flip_ms))
-        return member, flip_ms
+                flip_ms = self._enters(profile, at_ms, Past(entries, at_ms))
+            if at_ms <= now_ms and (flip_ms is None or flip_ms > now_ms):
+                yield now_ms, member
 
 
-def _joined(holds: Holds, rules: tuple[Rule, ...]) -> Rule:
+def _joined(holds: Holds, changes: Changes, rules: tuple[Rule, ...]) -> Rule:
     """A verdict that depends on all that these rules depend on."""
     return Rule(
         holds,
-        tuple(edge for rule in rules for edge in rule.edges),
+        None,
+        changes,
         tuple(use for rule in rules for use in rule.features),
         frozenset().union(*(rule.traits for rule in rules)),
         frozenset().union(*(rule.reads for rule in rules)),
@@ -142,7 +140,9 @@ def compile_part(node: Node, own: Rule, others: Mapping[str, Rule]) -> Rule:
     def holds(profile: Profile, now_ms: int) -> bool:
         return (inside if own.holds(profile, now_ms) else outside).holds(profile, now_ms)
 
-    return _joined(holds, (outside, inside, own))
+    rules = (outside, inside, own)
+    changes = combined([rule.changes for rule in rules], lambda verdicts: verdicts[1 if verdicts[2] else 0])
+    return _joined(holds, changes, rules)
 
 
 def past_of(profile: Profile, key: str) -> Past:

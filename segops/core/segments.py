@@ -13,7 +13,7 @@ from segops.core.index import histories, prepare, watches
 from segops.core.memberships import Membership, compile_membership
 from segops.core.profile import Member, Profile
 from segops.core.rules.compile import Rule
-from segops.core.rules.leaves import FIRST, LATEST, LOCATION
+from segops.core.rules.leaf import FIRST, LATEST, LOCATION
 from segops.core.rules.model import InSegment, Node, RfmIs, children, identity
 from segops.core.rules.policy import Policy
 

@@ -155,6 +155,15 @@ def subtract_exact(a: Decimal, b: Decimal) -> Decimal:
     return _EXACT.subtract(a, b)
 
 
+def multiply_exact(a: Decimal, b: int) -> Decimal:
+    """A product that never rounds.
+
+    >>> multiply_exact(Decimal("0.1"), 3)
+    Decimal('0.3')
+    """
+    return _EXACT.multiply(a, b)
+
+
 def share_of(salt: str, profile_id: str) -> int:
     """Where a profile falls under a salt, in hundredths of a percent: 0 to 9,999 (RULES section 2, bucket).
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Protocol
+from collections.abc import Iterator
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -81,6 +82,22 @@ class Reducer(Protocol):
 
     def read(self, state: Any, now_ms: int) -> Any:
         """The aggregate at ``now_ms``, which may lie ahead; the state is not touched."""
+
+
+@runtime_checkable
+class Unfolding(Reducer, Protocol):
+    """A reducer whose value may change with time as often as it has entries."""
+
+    def future(self, state: Any, now_ms: int) -> Iterator[tuple[int, Any]]:
+        """What ``read`` returns if nothing more happens: now, and at each instant at which it may differ.
+
+        Found in one pass, as far as it is asked for.
+        """
+
+
+@runtime_checkable
+class Stepping(Reducer, Protocol):
+    """A reducer whose value changes with time once or twice."""
 
     def next_edge(self, state: Any, now_ms: int) -> int | None:
         """The earliest instant after ``now_ms`` at which ``read`` could differ if nothing more happens."""

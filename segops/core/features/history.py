@@ -27,6 +27,3 @@ class TraitHistory:
 
     def read(self, state: Values | None, _now_ms: int) -> Values | None:
         return state
-
-    def next_edge(self, _state: Values | None, _now_ms: int) -> int | None:
-        return None

@@ -7,7 +7,9 @@ lies in the period as long as that order does, whichever of the two arrived firs
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterator
 from decimal import Decimal
+from functools import reduce
 from typing import Any, NamedTuple
 
 import msgspec
@@ -62,26 +64,31 @@ class OrdersReducer:
         gone_ms = now_ms - self.period_ms
         gone = bisect_right(state.orders, gone_ms, key=lambda row: row.time_ms)
         del state.orders[: max(gone, len(state.orders) - MAX_ORDERS)]
-        alive = {order.order_id for order in state.orders}
+        alive = {order.order_id for order in state.orders} if state.refunds else set()
         state.refunds = [r for r in state.refunds if r.time_ms > gone_ms or r.order_id in alive][-MAX_ORDERS:]
 
     def read(self, state: Orders | None, now_ms: int) -> Bought:
-        if state is None:
-            return Bought(None, 0, Decimal(0))
-        alive = state.orders[
-            bisect_right(state.orders, now_ms - self.period_ms, key=lambda row: row.time_ms) :
-        ]
-        refunds = {refund.order_id: refund.amount for refund in state.refunds if refund.order_id}
-        net = Decimal(0)
-        for order in alive:
-            net = subtract_exact(add_exact(net, order.amount), refunds.get(order.order_id, Decimal(0)))
-        return Bought(state.last_ms if state.last_ms > -MAX_MS else None, len(alive), net)
+        return next(self.future(state, now_ms))[1]
 
-    def next_edge(self, state: Orders | None, now_ms: int) -> int | None:
+    def future(self, state: Orders | None, now_ms: int) -> Iterator[tuple[int, Bought]]:
         if state is None:
-            return None
-        at = bisect_right(state.orders, now_ms - self.period_ms, key=lambda row: row.time_ms)
-        return state.orders[at].time_ms + self.period_ms if at < len(state.orders) else None
+            yield now_ms, Bought(None, 0, Decimal(0))
+            return
+        begin = bisect_right(state.orders, now_ms - self.period_ms, key=lambda row: row.time_ms)
+        refunds = {refund.order_id: refund.amount for refund in state.refunds if refund.order_id}
+        worth = [_worth(order, refunds) for order in state.orders[begin:]]
+        last_ms = state.last_ms if state.last_ms > -MAX_MS else None
+        at, net = now_ms, reduce(add_exact, worth, Decimal(0))
+        for left, order in enumerate(state.orders[begin:]):
+            if order.time_ms + self.period_ms != at:
+                yield at, Bought(last_ms, len(worth) - left, net)
+            at, net = order.time_ms + self.period_ms, subtract_exact(net, worth[left])
+        yield at, Bought(last_ms, 0, net)
+
+
+def _worth(order: Order, refunds: dict[str, Decimal]) -> Decimal:
+    refund = refunds.get(order.order_id)
+    return order.amount if refund is None else subtract_exact(order.amount, refund)
 
 
 def order_value(

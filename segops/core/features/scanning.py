@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
-from functools import reduce
-from typing import Any
+from functools import lru_cache, reduce
+from typing import Any, Final
 
+from segops.core.features.bands import Series
+from segops.core.features.inside import INSIDE, Inside
 from segops.core.features.running import ZERO
 from segops.core.features.states import Entries, Entry
 from segops.core.operators import Test
 from segops.core.values import add_exact, exact
 from segops.core.windows import Between, Calendar, Window, Within, period, span
+
+YEAR_MS = 366 * 86_400_000
+#: Only anniversaries have edges without end. After so many edges and so long, what they do they do for ever.
+LOOK_AHEAD_MS = 3_653 * 86_400_000
+MAX_STEPS = 64
+#: Later than anything that a date and a duration can make.
+NEVER: Final = 1 << 62
+#: For so many dates a feature remembers when its conditions hold.
+MAX_SPANS = 8_192
+
+Spans = tuple[tuple[int, int], ...]
+_ALWAYS: Spans = ((-NEVER, NEVER),)
 
 
 class Scanning:
@@ -24,6 +38,9 @@ class Scanning:
     def __init__(self, window: Window, kind: str, tests: tuple[Test, ...]) -> None:
         self.window = window
         self.tests = tests
+        self.kind = kind
+        self.periodic = any(name == "anniversary_in_next" for test in tests for name, _ in test.ops)
+        self._known_spans = lru_cache(MAX_SPANS)(self._find_spans)
         self._summary = _SUMMARIES[kind]
 
     def add(self, state: Entries | None, time_ms: int, value: Any, now_ms: int) -> Entries | None:
@@ -52,36 +69,76 @@ class Scanning:
     def _holds(self, entry: Entry, now_ms: int) -> bool:
         return all(test.holds(value, now_ms) for test, value in zip(self.tests, entry.timed, strict=True))
 
-    def next_edge(self, state: Entries | None, now_ms: int) -> int | None:
-        if state is None:
-            return None
-        edges = [*self._window_edges(state, now_ms), *self._test_edges(state, now_ms)]
-        return min((edge for edge in edges if edge > now_ms), default=None)
+    def future(self, state: Entries | None, now_ms: int) -> Series:
+        entries = [] if state is None else state.entries
+        crowd, passed = INSIDE[self.kind](entries), 0
+        while True:
+            until_ms = now_ms + LOOK_AHEAD_MS if self.periodic else NEVER
+            steps = sorted(self._steps(entries, now_ms, until_ms))
+            yield from _sweep(crowd, steps, now_ms)
+            passed += len(steps)
+            if not steps or passed > MAX_STEPS or not self.periodic:
+                return
+            now_ms, crowd = until_ms, INSIDE[self.kind](entries)
 
-    def _window_edges(self, state: Entries, now_ms: int) -> Iterable[int]:
-        """When the next event comes in or leaves: they are in order, so it is one of two."""
+    def _steps(self, entries: list[Entry], now_ms: int, until_ms: int) -> Iterator[tuple[int, int]]:
+        """When an entry comes in (its place), and when it leaves (the complement of that)."""
+        lives = self._lives(now_ms)
+        for place, entry in enumerate(entries):
+            born, dies = lives(entry.time_ms)
+            if dies <= now_ms:
+                continue
+            for begin, end in self._spans(entry.timed, now_ms):
+                begin, end = max(begin, born, now_ms), min(end, dies)
+                if begin < end and begin < until_ms:
+                    yield begin, place
+                    if end < until_ms:
+                        yield end, ~place
+
+    def _lives(self, now_ms: int) -> Callable[[int], tuple[int, int]]:
+        """From when until when an event of some time is in the window, if it is now or comes to be."""
         match self.window:
             case Within(length_ms=length):
-                shifts: tuple[int, ...] = (length,)
+                return lambda time_ms: (time_ms, time_ms + length)
             case Between(from_ms=from_ms, to_ms=to_ms):
-                shifts = (to_ms, from_ms)
-            case Calendar():
-                if _first_after(state, span(self.window, now_ms)[0]) < len(state.entries):
-                    yield period(self.window, now_ms)[1]
-                return
-            case _:
-                return
-        for shift in shifts:
-            at = _first_after(state, now_ms - shift)
-            if at < len(state.entries):
-                yield state.entries[at].time_ms + shift
+                return lambda time_ms: (time_ms + to_ms, time_ms + from_ms)
+        after, _ = span(self.window, now_ms)
+        end = period(self.window, now_ms)[1] if isinstance(self.window, Calendar) else NEVER
+        return lambda time_ms: (time_ms, end if time_ms > after else now_ms)
 
-    def _test_edges(self, state: Entries, now_ms: int) -> Iterable[int]:
-        for index, test in enumerate(self.tests):
-            for entry in state.entries:
-                edge = test.next_edge(entry.timed[index], now_ms)
-                if edge is not None:
-                    yield edge
+    def _spans(self, timed: tuple[Any, ...], now_ms: int) -> Spans:
+        if not self.tests:
+            return _ALWAYS
+        if not all(value.__class__ is str for value in timed):
+            return ()  # no date
+        return self._known_spans(timed, now_ms // YEAR_MS if self.periodic else None)
+
+    def _find_spans(self, timed: tuple[str, ...], year: int | None) -> Spans:
+        """When all conditions hold; of periodic ones, from a year on and as far as one looks ahead."""
+        at: int | None = -NEVER if year is None else year * YEAR_MS
+        until = NEVER if year is None else (year + 1) * YEAR_MS + LOOK_AHEAD_MS
+        found: list[tuple[int, int]] = []
+        while at is not None and at < until:
+            edges = (test.next_edge(value, at) for test, value in zip(self.tests, timed, strict=True))
+            later = min((edge for edge in edges if edge is not None), default=None)
+            if all(test.holds(value, at) for test, value in zip(self.tests, timed, strict=True)):
+                begin = found.pop()[0] if found and found[-1][1] == at else at
+                found.append((begin, until if later is None else min(later, until)))
+            at = later
+        return tuple(found)
+
+
+def _sweep(crowd: Inside, steps: list[tuple[int, int]], now_ms: int) -> Series:
+    at = now_ms
+    for instant, place in steps:
+        if instant != at:
+            yield at, crowd.value()
+            at = instant
+        if place >= 0:
+            crowd.enter(place)
+        else:
+            crowd.leave(~place)
+    yield at, crowd.value()
 
 
 def _first_after(state: Entries, time_ms: int) -> int:

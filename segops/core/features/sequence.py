@@ -7,15 +7,15 @@ anew whenever an event is added; in between, time needs no more than a look at t
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
 
 from segops.core.features.states import Chains, Link
 from segops.core.operators import Test
-from segops.core.values import MAX_MS, equal
+from segops.core.values import MAX_MS, equal, kind
 
 Path = tuple[str, ...]
 
@@ -70,100 +70,157 @@ class SequenceReducer:
     def read(self, state: Chains | None, now_ms: int) -> bool:
         return state is not None and any(begin <= now_ms < end for begin, end in state.spans)
 
-    def next_edge(self, state: Chains | None, now_ms: int) -> int | None:
-        if state is None:
-            return None
-        return min((edge for span in state.spans for edge in span if now_ms < edge < MAX_MS), default=None)
+    def future(self, state: Chains | None, now_ms: int) -> Iterator[tuple[int, bool]]:
+        yield now_ms, self.read(state, now_ms)
+        for begin, end in [] if state is None else _merged(state.spans):
+            if begin > now_ms:
+                yield begin, True
+            if now_ms < end < MAX_MS:
+                yield end, False
+
+
+def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Spans in order, those joined that overlap or meet."""
+    found: list[tuple[int, int]] = []
+    for begin, end in sorted(spans):
+        if found and begin <= found[-1][1]:
+            found[-1] = found[-1][0], max(end, found[-1][1])
+        else:
+            found.append((begin, end))
+    return found
+
+
+#: What later steps compare with: step -> the values of the event chosen for it, made comparable.
+_Chosen = tuple[tuple[int, tuple[Any, ...]], ...]
 
 
 class _Search:
-    """Finds, for every event that may be the first step, from when on the whole sequence is true."""
+    """Finds, for every event that may be the first step, from when on the whole sequence is true.
+
+    It goes from the last step to the first, and knows of each step the events from which the rest completes.
+    """
 
     def __init__(self, sequence: Sequence, links: list[Link]) -> None:
         self.sequence = sequence
-        self.links = links
+        self.steps = sequence.steps
+        self.times = [link.time_ms for link in links]
         self.paths = {path: index for index, path in enumerate(sequence.paths)}
         self.referred = {step for one in sequence.steps for _, step in one.same_as}
-        self.known: dict[tuple[int, int, tuple[tuple[int, int], ...]], int | None] = {}
+        self.odd: list[Any] = []
+        self.values = [tuple(map(self._comparable, link.values)) for link in links]
+        self.matching = [self._matching(links, number) for number in range(len(self.steps))]
+        self.known: dict[tuple[int, _Chosen], tuple[list[int], list[int]]] = {}
 
     def spans(self) -> list[tuple[int, int]]:
-        """``(begin, end)`` in milliseconds, end not included, merged where one begins inside another."""
-        found: list[tuple[int, int]] = []
-        for index, link in enumerate(self.links):
-            if link.steps & 1:
-                begin = self.complete(0, index, self._noted((), 0, index))
-                end = MAX_MS if self.sequence.within_ms is None else link.time_ms + self.sequence.within_ms
-                if begin is not None and begin < end:
-                    found.append((begin, end))
+        """``(begin, end)`` in milliseconds, end not included, in order and apart from each other."""
+        within_ms = self.sequence.within_ms
+        found = []
+        for index, begin in zip(*self._completing(0, ()), strict=True):
+            end = MAX_MS if within_ms is None else self.times[index] + within_ms
+            if begin < end:
+                found.append((begin, end))
+        return _merged(found)
+
+    def _comparable(self, value: Any) -> Any:
+        """What is the same for two values exactly when they are equal (``equal``); None if missing."""
+        if value is None or not isinstance(value, (list, dict)):
+            return None if value is None else (kind(value), value)
+        known = next((number for number, one in enumerate(self.odd) if equal(one, value)), None)
+        if known is None:
+            known = len(self.odd)
+            self.odd.append(value)
+        return "odd", known
+
+    def _matching(self, links: list[Link], number: int) -> dict[tuple[Any, ...], list[int]]:
+        """The events that match a step, by what it compares of them."""
+        compared = [self.paths[path] for path, _ in self.steps[number].same_as]
+        found: dict[tuple[Any, ...], list[int]] = {}
+        for index, link in enumerate(links):
+            if link.steps >> number & 1:
+                values = self.values[index]
+                found.setdefault(tuple(values[path] for path in compared), []).append(index)
         return found
 
-    def complete(self, step: int, index: int, chosen: tuple[tuple[int, int], ...]) -> int | None:
-        """From when on the steps after ``step``, which link ``index`` matches, are all satisfied."""
-        key = (step, index, chosen)
+    def _candidates(self, number: int, chosen: _Chosen) -> list[int]:
+        """The events that match a step after these choices."""
+        same_as = self.steps[number].same_as
+        if not same_as:
+            return self.matching[number].get((), [])
+        earlier = dict(chosen)
+        wanted = tuple(earlier[step][self.paths[path]] for path, step in same_as)
+        return [] if None in wanted else self.matching[number].get(wanted, [])
+
+    def _completing(self, step: int, chosen: _Chosen) -> tuple[list[int], list[int]]:
+        """The events that match a step and after which the rest completes, and from when on it does."""
+        key = step, chosen
         if key not in self.known:
-            self.known[key] = self._complete(step, index, chosen)
+            indexes, begins = [], []
+            for index in self._candidates(step, chosen):
+                noted = (*chosen, (step, self.values[index])) if step in self.referred else chosen
+                begin = self._complete(step, index, noted)
+                if begin is not None:
+                    indexes.append(index)
+                    begins.append(begin)
+            self.known[key] = indexes, begins
         return self.known[key]
 
-    def _complete(self, step: int, index: int, chosen: tuple[tuple[int, int], ...]) -> int | None:
+    def _complete(self, step: int, index: int, chosen: _Chosen) -> int | None:
+        """From when on the steps after ``step``, which event ``index`` matches, are all satisfied."""
         absent, following = self._next(step)
         if following is None:
-            return self._deadlines(absent, index, chosen)
-        candidates = (
-            self.complete(following, at, self._noted(chosen, following, at))
-            for at in self._reachable(index, absent, following, chosen)
-            if self._matches(following, at, chosen)
-        )
-        return min((begin for begin in candidates if begin is not None), default=None)
+            return self._settled(absent, index, chosen)
+        last = self._last(index, absent, following, chosen)
+        indexes, begins = self._completing(following, self._needed(following, chosen))
+        earliest = None
+        for at in range(bisect_right(indexes, index), len(indexes)):
+            if indexes[at] > last or (earliest is not None and self.times[indexes[at]] >= earliest):
+                break
+            earliest = begins[at] if earliest is None else min(earliest, begins[at])
+            if following > max(self.referred, default=-1):
+                break  # with nothing to compare, what begins later completes later
+        return earliest
+
+    def _needed(self, step: int, chosen: _Chosen) -> _Chosen:
+        """The choices that a step or one after it compares with."""
+        needed = {earlier for one in self.steps[step:] for _, earlier in one.same_as}
+        return tuple(choice for choice in chosen if choice[0] in needed)
 
     def _next(self, step: int) -> tuple[list[int], int | None]:
         """The ``did_not`` steps after a step, and the ``did`` step after those."""
         absent: list[int] = []
-        for number in range(step + 1, len(self.sequence.steps)):
-            if not self.sequence.steps[number].absent:
+        for number in range(step + 1, len(self.steps)):
+            if not self.steps[number].absent:
                 return absent, number
             absent.append(number)
         return absent, None
 
-    def _reachable(
-        self, index: int, absent: list[int], following: int, chosen: tuple[tuple[int, int], ...]
-    ) -> Iterable[int]:
-        """The links that may match the next step: up to the first that breaks a ``did_not`` in between."""
-        begin_ms, within_ms = self.links[index].time_ms, self.sequence.steps[following].within_ms
-        for at in range(index + 1, len(self.links)):
-            if within_ms is not None and self.links[at].time_ms > begin_ms + within_ms:
-                return
-            yield at
-            if self.sequence.strict or any(self._breaks(number, at, begin_ms, chosen) for number in absent):
-                return
-
-    def _breaks(self, number: int, at: int, begin_ms: int, chosen: tuple[tuple[int, int], ...]) -> bool:
-        within_ms = self.sequence.steps[number].within_ms
-        in_time = within_ms is None or self.links[at].time_ms <= begin_ms + within_ms
-        return in_time and self._matches(number, at, chosen)
-
-    def _deadlines(self, absent: list[int], index: int, chosen: tuple[tuple[int, int], ...]) -> int | None:
-        """When the last closing ``did_not`` is settled; None if one is broken."""
-        begin_ms = settled = self.links[index].time_ms
+    def _last(self, index: int, absent: list[int], following: int, chosen: _Chosen) -> int:
+        """The last event that may match the next step: not after one that breaks a ``did_not`` before it."""
+        begin_ms = self.times[index]
+        last = index + 1 if self.sequence.strict else len(self.times) - 1
+        last = min(last, self._last_within(begin_ms, self.steps[following].within_ms))
         for number in absent:
-            deadline = begin_ms + (self.sequence.steps[number].within_ms or 0)
-            for at in range(index + 1, len(self.links)):
-                if begin_ms < self.links[at].time_ms <= deadline and self._matches(number, at, chosen):
-                    return None
+            breaking = self._candidates(number, chosen)
+            at = bisect_right(breaking, index)
+            if at < len(breaking) and breaking[at] <= self._last_within(
+                begin_ms, self.steps[number].within_ms
+            ):
+                last = min(last, breaking[at])
+        return last
+
+    def _last_within(self, begin_ms: int, within_ms: int | None) -> int:
+        count = len(self.times) if within_ms is None else bisect_right(self.times, begin_ms + within_ms)
+        return count - 1
+
+    def _settled(self, absent: list[int], index: int, chosen: _Chosen) -> int | None:
+        """When the last closing ``did_not`` is settled; None if one is broken."""
+        begin_ms = settled = self.times[index]
+        after = bisect_right(self.times, begin_ms)
+        for number in absent:
+            deadline = begin_ms + (self.steps[number].within_ms or 0)
+            breaking = self._candidates(number, chosen)
+            at = bisect_left(breaking, after)
+            if at < len(breaking) and self.times[breaking[at]] <= deadline:
+                return None
             settled = max(settled, deadline)
         return settled
-
-    def _matches(self, number: int, at: int, chosen: tuple[tuple[int, int], ...]) -> bool:
-        link = self.links[at]
-        if not link.steps >> number & 1:
-            return False
-        earlier = dict(chosen)
-        for path, step in self.sequence.steps[number].same_as:
-            mine, theirs = (one.values[self.paths[path]] for one in (link, self.links[earlier[step]]))
-            if mine is None or not equal(mine, theirs):
-                return False
-        return True
-
-    def _noted(
-        self, chosen: tuple[tuple[int, int], ...], step: int, index: int
-    ) -> tuple[tuple[int, int], ...]:
-        return (*chosen, (step, index)) if step in self.referred else chosen

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+from segops.core.features.bands import Points, Series, end_of_instant
 from segops.core.features.feature import MAX_ENTRIES, PANES
 from segops.core.features.running import ZERO
 from segops.core.features.states import Sums, Times, Values
@@ -40,29 +41,24 @@ class SlidingCount:
     def read(self, state: Times | None, now_ms: int) -> int:
         return 0 if state is None else len(state.times) - bisect_right(state.times, now_ms - self.length_ms)
 
-    def next_edge(self, state: Times | None, now_ms: int) -> int | None:
-        return None if state is None else _first_expiry(state.times, self.length_ms, now_ms)
-
     def next_crossing(self, state: Times | None, falling: tuple[int, ...], now_ms: int) -> int | None:
-        """When the count next falls below one of ``falling`` (greatest first), if nothing more happens.
-
-        The count is below k from the instant on at which the k-th latest event leaves.
-        """
-        if state is None:
-            return None
-        times = state.times
-        kept = len(times)
-        for threshold in falling:
-            if threshold <= kept:
-                at = times[-threshold] + self.length_ms
-                if at > now_ms:
-                    return at
-        return None
+        """When the count next falls below one of ``falling`` (greatest first), if nothing more happens."""
+        return None if state is None else _next_crossing(state.times, self.length_ms, falling, now_ms)
 
 
-def _first_expiry(times: list[int], length_ms: int, now_ms: int) -> int | None:
-    at = bisect_right(times, now_ms - length_ms)
-    return times[at] + length_ms if at < len(times) else None
+def _next_crossing(times: list[int], length_ms: int, falling: tuple[int, ...], now_ms: int) -> int | None:
+    """The number of times kept is below k from the instant on at which the k-th latest leaves."""
+    kept = len(times)
+    for threshold in falling:
+        if threshold <= kept:
+            at = times[-threshold] + length_ms
+            if at > now_ms:
+                return at
+    return None
+
+
+#: Which entry, leaving, takes the count, the sum or the mean out of its band (``bands``).
+Leaving = Callable[[Sums, int, Points], int]
 
 
 class SlidingSum:
@@ -108,8 +104,17 @@ class SlidingSum:
         count, total = self._upto(state, bisect_right(state.times, now_ms - self.length_ms))
         return state.counts[-1] - count, subtract_exact(state.totals[-1], total)
 
-    def next_edge(self, state: Sums | None, now_ms: int) -> int | None:
-        return None if state is None else _first_expiry(state.times, self.length_ms, now_ms)
+    def crossings(self, state: Sums | None, points: Points, leaving: Leaving, now_ms: int) -> Series:
+        """What ``read`` returns: now, and whenever what ``leaving`` watches comes to a threshold."""
+        yield now_ms, self.read(state, now_ms)
+        if state is None:
+            return
+        begin = bisect_right(state.times, now_ms - self.length_ms)
+        while begin < len(state.times) and (at := leaving(state, begin, points)) < len(state.times):
+            begin = end_of_instant(state.times, at)
+            count, total = self._upto(state, begin)
+            instant = state.times[at] + self.length_ms
+            yield instant, (state.counts[-1] - count, subtract_exact(state.totals[-1], total))
 
 
 def _fold(state: Sums, pane_ms: int) -> None:
@@ -150,8 +155,19 @@ class SlidingValue:
             return self._read([], 0)
         return self._read(state.values, bisect_right(state.times, now_ms - self.length_ms))
 
-    def next_edge(self, state: Values | None, now_ms: int) -> int | None:
-        return None if state is None else _first_expiry(state.times, self.length_ms, now_ms)
+    def next_crossing(self, state: Values | None, falling: tuple[int, ...], now_ms: int) -> int | None:
+        """When the number of distinct values next falls below one of ``falling``, as of ``SlidingCount``."""
+        return None if state is None else _next_crossing(state.times, self.length_ms, falling, now_ms)
+
+    def future(self, state: Values | None, now_ms: int) -> Series:
+        yield now_ms, self.read(state, now_ms)
+        if state is None:
+            return
+        times, values = state.times, state.values
+        last = len(times) - 1
+        for at in range(bisect_right(times, now_ms - self.length_ms), len(times)):
+            if at == last or times[at] != times[at + 1]:
+                yield times[at] + self.length_ms, self._read(values, at + 1)
 
 
 def _insert_extreme(beats: Callable[[Any, Any], bool]) -> Insert:

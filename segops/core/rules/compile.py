@@ -10,14 +10,11 @@ from typing import Any
 import msgspec
 
 from segops.core.features import Feature
+from segops.core.features.scanning import LOOK_AHEAD_MS, MAX_STEPS
 from segops.core.profile import Profile
 from segops.core.rules import leaves, model
-from segops.core.rules.leaves import Edge, Holds, Leaf
-
-#: A search for the next flip gives up after this many edges once it is ten years ahead: only
-#: anniversaries have edges without end, and what they do in ten years they do for ever.
-MAX_STEPS = 64
-_TEN_YEARS_MS = 3_653 * 86_400_000
+from segops.core.rules.changes import Changes, Edge, Holds, combined, stepped
+from segops.core.rules.leaf import Leaf, never
 
 
 class Use(msgspec.Struct, frozen=True):
@@ -31,30 +28,53 @@ class Rule(msgspec.Struct, frozen=True):
     """A compiled rule: its verdict on a profile at an instant, and what that depends on."""
 
     holds: Holds
-    edges: tuple[Edge, ...]
+    #: Of leaves that change once or twice with time. None: one may change as often as it has entries, and
+    #: the rule is followed by its ``changes``.
+    edges: tuple[Edge, ...] | None
+    changes: Changes
     features: tuple[Use, ...]
     traits: frozenset[str]
-    #: Parts of the profile that it reads (``leaves.FIRST``, ``leaves.LOCATION``).
+    #: Parts of the profile that it reads (``leaf.FIRST``, ``leaf.LOCATION``).
     reads: frozenset[str]
 
-    def next_edge(self, profile: Profile, now_ms: int) -> int | None:
+    def next_flip(self, profile: Profile, now_ms: int, member: bool) -> int | None:
+        """The earliest instant after ``now_ms`` at which the verdict stops being ``member``, or None.
+
+        The search gives up after so many steps once it is ten years ahead: only anniversaries have edges
+        without end, and what they do in ten years they do for ever.
+        """
+        if self.edges is not None:
+            return self._next_flip_by_edges(profile, now_ms, member)
+        for steps, (at, verdict) in enumerate(self.changes(profile, now_ms)):
+            if verdict != member and at > now_ms:
+                return at
+            if steps > MAX_STEPS and at - now_ms > LOOK_AHEAD_MS:
+                return None
+        return None
+
+    def leaf(self, key: str) -> Leaf:
+        """The rule as a leaf of another, which refers to it by its segment."""
+        if self.edges is None:
+            return Leaf(self.holds, changes=self.changes, segment=key)
+        return Leaf(self.holds, self._next_edge, segment=key)
+
+    def _next_edge(self, profile: Profile, now_ms: int) -> int | None:
         """The earliest instant after ``now_ms`` at which a leaf's verdict could change by time alone."""
         first = None
-        for edge in self.edges:
+        for edge in self.edges or ():
             at = edge(profile, now_ms)
             if at is not None and (first is None or at < first):
                 first = at
         return first
 
-    def next_flip(self, profile: Profile, now_ms: int, member: bool) -> int | None:
-        """The earliest instant after ``now_ms`` at which the verdict stops being ``member``, or None."""
-        at = self.next_edge(profile, now_ms)
+    def _next_flip_by_edges(self, profile: Profile, now_ms: int, member: bool) -> int | None:
+        at = self._next_edge(profile, now_ms)
         steps = 0
         while at is not None and self.holds(profile, at) == member:
             steps += 1
-            if steps > MAX_STEPS and at - now_ms > _TEN_YEARS_MS:
+            if steps > MAX_STEPS and at - now_ms > LOOK_AHEAD_MS:
                 return None
-            later = self.next_edge(profile, at)
+            later = self._next_edge(profile, at)
             if later is not None and later <= at:
                 # It would be found again and again, and the partition would stand still.
                 raise ArithmeticError(f"an edge at {later} is not after {at}")
@@ -72,24 +92,43 @@ def compile_rule(key: str, node: model.Node, others: Mapping[str, Rule]) -> Rule
     """
     emitter = _Emitter(others)
     body = emitter.expression(node)
-    holds = _function(key, body, emitter.namespace)
+    combine: Callable[[list[bool]], bool] = _function(key, ("verdicts",), body, emitter.namespace)
+    holds: Holds = _function(
+        key, ("profile", "now_ms"), _Reading(emitter.readings).visit(body), emitter.namespace
+    )
     found = emitter.leaves
     referred = [others[leaf.segment] for leaf in found if leaf.segment is not None]
     uses = [Use(leaf.feature, leaf.least) for leaf in found if leaf.feature is not None]
     uses += [use for rule in referred for use in rule.features]
     return Rule(
         holds,
-        tuple(leaf.edge for leaf in found if leaf.edge is not leaves.never),
+        None if any(leaf.changes for leaf in found) else _edges(found),
+        combined([leaf.changes or stepped(leaf.holds, leaf.edge) for leaf in found], combine),
         tuple(uses),
         frozenset(name for leaf in found for name in leaf.traits).union(*(rule.traits for rule in referred)),
         frozenset(part for leaf in found for part in leaf.reads).union(*(rule.reads for rule in referred)),
     )
 
 
-def _function(key: str, body: ast.expr, namespace: dict[str, Any]) -> Holds:
+def _edges(found: list[Leaf]) -> tuple[Edge, ...]:
+    return tuple(leaf.edge for leaf in found if leaf.edge is not never)
+
+
+class _Reading(ast.NodeTransformer):
+    """Puts the reading of each leaf from the profile in the place of its verdict."""
+
+    def __init__(self, readings: list[ast.expr]) -> None:
+        self.readings = readings
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
+        number: int = ast.literal_eval(node.slice)
+        return self.readings[number]
+
+
+def _function(key: str, names: tuple[str, ...], body: ast.expr, namespace: dict[str, Any]) -> Any:
     arguments = ast.arguments(
         posonlyargs=[],
-        args=[ast.arg("profile"), ast.arg("now_ms")],
+        args=[ast.arg(name) for name in names],
         kwonlyargs=[],
         kw_defaults=[],
         defaults=[],
@@ -107,16 +146,19 @@ def _function(key: str, body: ast.expr, namespace: dict[str, Any]) -> Holds:
     )
     # The tree holds names of our own and constants only; nothing of the user's text is parsed as code.
     exec(compile(module, f"<segment {key}>", "exec"), namespace)  # noqa: S102
-    holds: Holds = namespace[name]
-    return holds
+    return namespace[name]
 
 
 class _Emitter:
-    """Turns nodes into expressions over ``profile`` and ``now_ms``, and collects the leaves."""
+    """Turns nodes into expressions over the verdicts of leaves, and collects the leaves.
+
+    ``readings`` are the expressions over ``profile`` and ``now_ms`` that give these verdicts.
+    """
 
     def __init__(self, others: Mapping[str, Rule]) -> None:
         self.others = others
         self.leaves: list[Leaf] = []
+        self.readings: list[ast.expr] = []
         self.namespace: dict[str, Any] = {"__builtins__": {"sum": sum, "len": len}}
 
     def expression(self, node: model.Node) -> ast.expr:
@@ -124,9 +166,14 @@ class _Emitter:
         return _EMITTERS[type(node)](self, node)
 
     def leaf(self, leaf: Leaf) -> ast.expr:
-        """A call of the leaf's verdict, or the comparison in place for a count within a length."""
+        """The leaf's verdict."""
         number = len(self.leaves)
         self.leaves.append(leaf)
+        self.readings.append(self._reading(leaf, number))
+        return ast.Subscript(_name("verdicts"), ast.Constant(number), ast.Load())
+
+    def _reading(self, leaf: Leaf, number: int) -> ast.expr:
+        """A call of the leaf's verdict, or the comparison in place for a count within a length."""
         if leaf.feature is not None and leaf.within_ms is not None and len(leaf.comparison) == 1:
             (name, operand), *_ = leaf.comparison
             if name in _IN_PLACE:
@@ -205,7 +252,7 @@ def _at_least(emitter: _Emitter, node: model.AtLeast) -> ast.expr:
 
 def _in_segment(emitter: _Emitter, node: model.InSegment) -> ast.expr:
     other = emitter.others[node.key]
-    return emitter.leaf(Leaf(other.holds, other.next_edge, segment=node.key))
+    return emitter.leaf(other.leaf(node.key))
 
 
 def _leaf(make: Callable[[Any], Leaf]) -> Callable[[_Emitter, Any], ast.expr]:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
+from operator import itemgetter
 from typing import Any
 
-import msgspec
-
-from segops.core.features import ANY_NAME, CAPACITIES, Feature, Reducer, Values, reducer_of
-from segops.core.features.orders import ORDER_NAME, REFUND_NAME
-from segops.core.features.sliding import SlidingCount
+from segops.core.features import ANY_NAME, CAPACITIES, Feature, Values, reducer_of
+from segops.core.features.bands import Series, thresholds
+from segops.core.features.orders import ORDER_NAME, REFUND_NAME, OrdersReducer
+from segops.core.features.sequence import SequenceReducer
+from segops.core.features.sliding import SlidingCount, SlidingSum, SlidingValue
 from segops.core.geo import distance_m
 from segops.core.operators import Test
 from segops.core.profile import Profile
+from segops.core.rules.changes import Edge, series_of
 from segops.core.rules.conditions import boundaries
+from segops.core.rules.leaf import FIRST, LATEST, LOCATION, Leaf, holding, itself, never, reading, tested
 from segops.core.rules.model import (
     Aggregate,
     Bucket,
@@ -32,36 +36,6 @@ from segops.core.rules.model import (
 from segops.core.scores import SCORERS, Scorer
 from segops.core.values import exact, kind, lookup, share_of
 from segops.core.windows import ALWAYS, Within
-
-Holds = Callable[[Profile, int], bool]
-Edge = Callable[[Profile, int], int | None]
-
-
-class Leaf(msgspec.Struct, frozen=True):
-    """A leaf made ready: its verdict, its next edge (None: it never changes by time), and what it reads."""
-
-    holds: Holds
-    edge: Edge
-    feature: Feature | None = None
-    #: How many entries of a counting feature there must be before one more can matter to the leaf.
-    least: int = 0
-    traits: tuple[str, ...] = ()
-    #: Parts of the profile that it reads: FIRST (its earliest event, and that it exists), LATEST, LOCATION.
-    reads: tuple[str, ...] = ()
-    segment: str | None = None
-    #: For a count within a length: that length and the test, which the compiler writes out in place.
-    within_ms: int | None = None
-    comparison: tuple[tuple[str, Any], ...] = ()
-
-
-FIRST = "first"
-LOCATION = "location"
-LATEST = "latest"
-
-
-def never(_profile: Profile, _now_ms: int) -> int | None:
-    """The edge of a leaf that time does not change."""
-    return None
 
 
 def _capacity(threshold: int) -> int | None:
@@ -80,37 +54,20 @@ def did(node: Did) -> Leaf:
         capacity=_capacity(max(crossings, default=1)) if sliding else None,
     )
     reducer, key, test = reducer_of(feature), feature.id, node.count
-    read = _counting(reducer, pairs=sliding and feature.capacity is None and not feature.timed_where)
-
-    def holds(profile: Profile, now_ms: int) -> bool:
-        return test.holds(read(profile.features.get(key), now_ms), now_ms)
-
     if isinstance(reducer, SlidingCount):
-        edge = _crossing(reducer, key, crossings[::-1])
-        least = min(crossings, default=0)
-        return Leaf(holds, edge, feature, least, within_ms=reducer.length_ms, comparison=test.ops)
-    return Leaf(holds, _edge(reducer, key), feature)
+        return Leaf(
+            holding(reducer, key, test.holds),
+            _crossing(reducer, key, crossings[::-1]),
+            feature,
+            min(crossings, default=0),
+            within_ms=reducer.length_ms,
+            comparison=test.ops,
+        )
+    view = itemgetter(0) if isinstance(reducer, SlidingSum) else itself
+    return reading(feature, tested(view, test), series=series_of(reducer, "count", thresholds(test)))
 
 
-def _counting(reducer: Reducer, *, pairs: bool) -> Callable[[Any, int], int]:
-    if not pairs:
-        return reducer.read
-
-    def read(state: Any, now_ms: int) -> int:
-        count: int = reducer.read(state, now_ms)[0]
-        return count
-
-    return read
-
-
-def _edge(reducer: Reducer, key: int) -> Edge:
-    def edge(profile: Profile, now_ms: int) -> int | None:
-        return reducer.next_edge(profile.features.get(key), now_ms)
-
-    return edge
-
-
-def _crossing(reducer: SlidingCount, key: int, falling: tuple[int, ...]) -> Edge:
+def _crossing(reducer: SlidingCount | SlidingValue, key: int, falling: tuple[int, ...]) -> Edge:
     next_crossing = reducer.next_crossing
 
     def edge(profile: Profile, now_ms: int) -> int | None:
@@ -135,23 +92,20 @@ def aggregate(node: Aggregate) -> Leaf:
         path=node.path,
         capacity=limit,
     )
-    reducer, key = reducer_of(feature), feature.id
-    view, test = VIEWS[node.function], exact_test(node.function, node.test)
-
-    def holds(profile: Profile, now_ms: int) -> bool:
-        return test.holds(view(reducer.read(profile.features.get(key), now_ms)), now_ms)
-
-    def edge(profile: Profile, now_ms: int) -> int | None:
-        state = profile.features.get(key)
-        edges = (reducer.next_edge(state, now_ms), test.next_edge(view(reducer.read(state, now_ms)), now_ms))
-        return min((e for e in edges if e is not None), default=None)
-
-    least = min(boundaries(node.test), default=0) if node.function == "distinct" else 0
-    return Leaf(holds, edge if test.timed else _edge(reducer, key), feature, least)
-
-
-def _itself(value: Any) -> Any:
-    return value
+    reducer = reducer_of(feature)
+    if node.function == "distinct" and isinstance(reducer, SlidingValue):
+        crossings, key = boundaries(node.test), feature.id
+        edge = _crossing(reducer, key, crossings[::-1])
+        return Leaf(holding(reducer, key, node.test.holds), edge, feature, min(crossings, default=0))
+    test = exact_test(node.function, node.test)
+    points = thresholds(exact_test("sum", node.test) if node.function == "avg" else test)
+    return reading(
+        feature,
+        tested(VIEWS[node.function], test),
+        series=series_of(reducer, node.function, points),
+        moves=test.next_edge if test.timed and node.function in ("latest", "earliest") else None,
+        least=min(boundaries(node.test), default=0) if node.function == "distinct" else 0,
+    )
 
 
 def _total(value: tuple[int, Decimal]) -> Decimal:
@@ -165,7 +119,7 @@ def _mean(value: tuple[int, Decimal]) -> Fraction | None:
 
 #: Function of an aggregate node -> what its test sees of the feature's value.
 VIEWS: dict[str, Callable[[Any], Any]] = {
-    **dict.fromkeys(("min", "max", "distinct", "latest", "earliest"), _itself),
+    **dict.fromkeys(("min", "max", "distinct", "latest", "earliest"), itself),
     "sum": _total,
     "avg": _mean,
 }
@@ -192,27 +146,20 @@ def _converted(operand: Any, convert: Callable[[Any], Any]) -> Any:
 def occurrence(node: Occurrence) -> Leaf:
     """The age of the first or the last event."""
     feature = Feature(node.which, node.select.names, node.select.where, ALWAYS)
-    reducer, key = reducer_of(feature), feature.id
     older, newer = node.older_than_ms, node.newer_than_ms
     ages = [age for age in (older, newer) if age is not None]
 
-    def holds(profile: Profile, now_ms: int) -> bool:
-        time_ms = reducer.read(profile.features.get(key), now_ms)
+    def verdict(time_ms: int | None, now_ms: int) -> bool:
         if time_ms is None:
             return False
         age_ms = now_ms - time_ms
         return (older is None or age_ms >= older) and (newer is None or age_ms < newer)
 
-    def edge(profile: Profile, now_ms: int) -> int | None:
-        state = profile.features.get(key)
-        time_ms = reducer.read(state, now_ms)
+    def moves(time_ms: int | None, now_ms: int) -> int | None:
         edges = [] if time_ms is None else [time_ms + age for age in ages]
-        return min(
-            (e for e in (*edges, reducer.next_edge(state, now_ms)) if e is not None and e > now_ms),
-            default=None,
-        )
+        return min((edge for edge in edges if edge > now_ms), default=None)
 
-    return Leaf(holds, edge, feature)
+    return reading(feature, verdict, series=series_of(reducer_of(feature), node.which, None), moves=moves)
 
 
 def trait(node: Trait) -> Leaf:
@@ -333,29 +280,24 @@ def in_order(node: InOrder) -> Leaf:
         else tuple(sorted({name for step in steps for name in step.names}))
     )
     feature = Feature("sequence", names, (), ALWAYS, sequence=node.sequence)
-    reducer, key = reducer_of(feature), feature.id
-
-    def holds(profile: Profile, now_ms: int) -> bool:
-        found: bool = reducer.read(profile.features.get(key), now_ms)
-        return found
-
-    return Leaf(holds, _edge(reducer, key), feature)
+    return reading(feature, lambda value, _now_ms: bool(value), series=SequenceReducer(node.sequence).future)
 
 
 def rfm_is(node: RfmIs) -> Leaf:
     """The RFM tier or digits: they move with every order, and with time."""
     feature = Feature("orders", (ORDER_NAME, REFUND_NAME), (), ALWAYS, purchases=node.rfm.purchases)
-    reducer, key, rfm = reducer_of(feature), feature.id, node.rfm
+    future, rfm = OrdersReducer(node.rfm.purchases).future, node.rfm
 
-    def holds(profile: Profile, now_ms: int) -> bool:
-        return node.holds(reducer.read(profile.features.get(key), now_ms), now_ms)
+    def series(state: Any, now_ms: int) -> Series:
+        """Recency apart, the digits change where the number of orders or their worth passes an edge."""
+        known = None
+        for at, bought in future(state, now_ms):
+            passed = bisect_left(rfm.frequency, bought.orders), bisect_left(rfm.monetary, bought.net)
+            if passed != known:
+                known = passed
+                yield at, bought
 
-    def edge(profile: Profile, now_ms: int) -> int | None:
-        state = profile.features.get(key)
-        edges = (reducer.next_edge(state, now_ms), rfm.next_edge(reducer.read(state, now_ms), now_ms))
-        return min((e for e in edges if e is not None), default=None)
-
-    return Leaf(holds, edge, feature)
+    return reading(feature, node.holds, series=series, moves=rfm.next_edge)
 
 
 def score_is(node: ScoreIs) -> Leaf:

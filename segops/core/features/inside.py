@@ -1,0 +1,118 @@
+"""An aggregate over events that come and go one at a time, in any order."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import Counter
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, Protocol
+
+from segops.core.features.states import Entry
+from segops.core.values import add_exact, exact, subtract_exact
+
+
+class Inside(Protocol):
+    """The events that count now, each named by its place among the entries."""
+
+    def enter(self, at: int) -> None:
+        """One more counts."""
+
+    def leave(self, at: int) -> None:
+        """One counts no longer."""
+
+    def value(self) -> Any:
+        """The aggregate."""
+
+
+class _Count:
+    def __init__(self, _entries: list[Entry]) -> None:
+        self.count = 0
+
+    def enter(self, _at: int) -> None:
+        self.count += 1
+
+    def leave(self, _at: int) -> None:
+        self.count -= 1
+
+    def value(self) -> int:
+        return self.count
+
+
+class _Sum:
+    def __init__(self, entries: list[Entry]) -> None:
+        self.entries = entries
+        self.count = 0
+        self.total = Decimal(0)
+
+    def enter(self, at: int) -> None:
+        self.count += 1
+        self.total = add_exact(self.total, exact(self.entries[at].value))
+
+    def leave(self, at: int) -> None:
+        self.count -= 1
+        self.total = subtract_exact(self.total, exact(self.entries[at].value))
+
+    def value(self) -> tuple[int, Decimal]:
+        return self.count, self.total
+
+
+class _Distinct:
+    def __init__(self, entries: list[Entry]) -> None:
+        self.entries = entries
+        self.counts: Counter[str] = Counter()
+
+    def enter(self, at: int) -> None:
+        self.counts[self.entries[at].value] += 1
+
+    def leave(self, at: int) -> None:
+        value = self.entries[at].value
+        self.counts[value] -= 1
+        if not self.counts[value]:
+            del self.counts[value]
+
+    def value(self) -> int:
+        return len(self.counts)
+
+
+class _Ordered:
+    """The first or the last in an order: of what ``key`` is of each entry, ``result`` is the aggregate."""
+
+    def __init__(self, key: Callable[[int], Any], pick: int, result: Callable[[Any], Any]) -> None:
+        self.key, self.pick, self.result = key, pick, result
+        self.keys: list[Any] = []
+
+    def enter(self, at: int) -> None:
+        insort(self.keys, self.key(at))
+
+    def leave(self, at: int) -> None:
+        del self.keys[bisect_left(self.keys, self.key(at))]
+
+    def value(self) -> Any:
+        return self.result(self.keys[self.pick]) if self.keys else None
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _by_value(pick: int) -> Callable[[list[Entry]], Inside]:
+    return lambda entries: _Ordered(lambda at: entries[at].value, pick, _same)
+
+
+def _by_place(pick: int, part: Callable[[Entry], Any]) -> Callable[[list[Entry]], Inside]:
+    return lambda entries: _Ordered(_same, pick, lambda at: part(entries[at]))
+
+
+#: Kind -> its aggregate, of which nothing counts yet; the entries are given oldest first.
+INSIDE: dict[str, Callable[[list[Entry]], Inside]] = {
+    "count": _Count,
+    "sum": _Sum,
+    "distinct": _Distinct,
+    "min": _by_value(0),
+    "max": _by_value(-1),
+    "latest": _by_place(-1, lambda entry: entry.value),
+    "earliest": _by_place(0, lambda entry: entry.value),
+    "first": _by_place(0, lambda entry: entry.time_ms),
+    "last": _by_place(-1, lambda entry: entry.time_ms),
+}

@@ -1,0 +1,123 @@
+"""How verdicts change with time alone: one pass over what is to come, however often they change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
+from operator import itemgetter
+from typing import Any
+
+from segops.core.features.bands import (
+    Points,
+    Series,
+    banded,
+    counts_leaving,
+    mean_banded,
+    means_leaving,
+    totals_leaving,
+)
+from segops.core.features.feature import Reducer, Unfolding
+from segops.core.features.sliding import Leaving, SlidingSum
+from segops.core.profile import Profile
+
+Holds = Callable[[Profile, int], bool]
+Edge = Callable[[Profile, int], int | None]
+#: The verdict at an instant, with that instant, and at each later one at which it may be another; in order,
+#: and found as far as it is asked for. Only anniversaries go on without end.
+Verdicts = Iterator[tuple[int, bool]]
+Changes = Callable[[Profile, int], Verdicts]
+
+
+#: The series of a feature, from its state and an instant on.
+Unfold = Callable[[Any, int], Series]
+#: From a value and an instant: the next one at which the verdict on that value may change.
+Moves = Callable[[Any, int], int | None]
+
+_LEAVING: dict[str, Leaving] = {"count": counts_leaving, "sum": totals_leaving, "avg": means_leaving}
+
+
+def series_of(reducer: Reducer, function: str, points: Points | None) -> Unfold | None:
+    """Of what a feature reads as, all that matters to these thresholds; None if it changes seldom.
+
+    ``function`` is that of the node; without ``points`` every value matters.
+    """
+    if isinstance(reducer, SlidingSum) and points is not None:
+        crossings, leaving = reducer.crossings, _LEAVING[function]
+        return lambda state, now_ms: crossings(state, points, leaving, now_ms)
+    if not isinstance(reducer, Unfolding):
+        return None
+    future = reducer.future
+    if points is None or function in ("latest", "earliest"):
+        return future
+    if function == "avg":
+        return lambda state, now_ms: mean_banded(future(state, now_ms), points)
+    number = itemgetter(1) if function == "sum" else None
+    return lambda state, now_ms: banded(future(state, now_ms), points, number)
+
+
+def judged(series: Series, holds: Callable[[Any, int], bool]) -> Verdicts:
+    """The verdict on a series that has an end, where it changes."""
+    known: bool | None = None
+    for at, value in series:
+        verdict = holds(value, at)
+        if verdict is not known:
+            known = verdict
+            yield at, verdict
+
+
+def aging(series: Series, moves: Moves) -> Series:
+    """A series, and between its instants those at which the verdict on the value in force may change.
+
+    >>> list(aging(iter([(0, "a"), (10, "b")]), lambda value, at: at + 6 if at < 12 else None))
+    [(0, 'a'), (6, 'a'), (10, 'b'), (16, 'b')]
+    """
+    at, value = next(series)
+    yield at, value
+    for until, later in chain(series, ((None, None),)):
+        edge = moves(value, at)
+        while edge is not None and (until is None or edge < until):
+            yield edge, value
+            edge = moves(value, edge)
+        if until is not None:
+            at, value = until, later
+            yield at, value
+
+
+def stepped(holds: Holds, edge: Edge) -> Changes:
+    """The verdicts of what knows its next edge only."""
+
+    def changes(profile: Profile, now_ms: int) -> Verdicts:
+        at: int | None = now_ms
+        while at is not None:
+            yield at, holds(profile, at)
+            at = edge(profile, at)
+
+    return changes
+
+
+def combined(parts: Sequence[Changes], combine: Callable[[list[bool]], bool]) -> Changes:
+    """The verdicts of a whole, from those of its parts."""
+
+    def changes(profile: Profile, now_ms: int) -> Verdicts:
+        sources = [part(profile, now_ms) for part in parts]
+        verdicts = [next(source)[1] for source in sources]
+        yield now_ms, combine(verdicts)
+        coming = [next(source, None) for source in sources]
+        passed, at = now_ms, _first(coming)
+        while at is not None:
+            if at <= passed:
+                # It would be found again and again, and the partition would stand still.
+                raise ArithmeticError(f"an edge at {at} is not after {passed}")
+            due = [number for number, one in enumerate(coming) if one is not None and one[0] == at]
+            for number in due:
+                verdicts[number] = coming[number][1]  # type: ignore[index]
+            yield at, combine(verdicts)
+            for number in due:
+                coming[number] = next(sources[number], None)
+            passed, at = at, _first(coming)
+
+    return changes
+
+
+def _first(coming: Iterable[tuple[int, bool] | None]) -> int | None:
+    return min((one[0] for one in coming if one is not None), default=None)
