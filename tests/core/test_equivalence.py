@@ -61,7 +61,7 @@ def agree(segments: SegmentSet, steps: list[tuple[str, Any]], watermark: bool) -
         if kind == "clock" or watermark:
             clock_ms = max(clock_ms, arg if kind == "clock" else arg.time_ms)
         changes = _engine_step(engine, profile, kind, arg, clock_ms)
-        expected = oracle.on_clock(arg) if kind == "clock" else oracle.on_event(arg, clock_ms)
+        expected = oracle.on_clock(clock_ms) if kind == "clock" else oracle.on_event(arg, clock_ms)
         assert [_seen(c, c.occurred_at) for c in changes] == expected, (kind, arg)
         assert set(profile.members) == oracle.members
         # What is stored between two steps is all that the next one has.
