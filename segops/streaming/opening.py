@@ -131,8 +131,13 @@ class Opener:
         # those of a transaction that has just ended a moment later than its records.
         await self.channels.open(numbers)
         stores = await self._restore(numbers)
-        await self._refuse_recreated(stores, group)
-        starts = await self._starts(places, group)
+        try:
+            await self._refuse_recreated(stores, group)
+            starts = await self._starts(places, group)
+        except BaseException:  # a rebalance while this waits, too: the next opening needs the stores
+            for store in stores.values():
+                store.close()
+            raise
         outlets, state = {number: self._outlet(number) for number in numbers}, self._settings.state
         lanes = {
             number: SegmentLane(

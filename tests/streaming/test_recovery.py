@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from prometheus_client import CollectorRegistry
 
 from segops.brokers import LocalBroker
 from segops.config import load
+from segops.core.engine import Engine
 from segops.core.profile import Profile
+from segops.core.segments import SegmentSet
+from segops.metrics import Metrics
 from segops.schemas.state import encode_profile
 from segops.stores.base import ProfileStore
 from segops.stores.rocksdb import RocksDBStores
 from segops.streaming.connections import Connections
 from segops.streaming.crash import CrashPoints
+from segops.streaming.opening import Opener, Parts
 from segops.streaming.recovery import Disk, Recovery
 
 pytestmark = pytest.mark.broker
@@ -27,9 +33,9 @@ class Changelog:
 
     def __init__(self, broker: LocalBroker, name: str, folder: Path) -> None:
         self.servers = broker.bootstrap_servers
-        settings = load(kafka={"bootstrap_servers": self.servers}, worker={"app_id": name})
-        self.topic = settings.worker.changelog
-        self.connections = Connections(settings)
+        self.settings = load(kafka={"bootstrap_servers": self.servers}, worker={"app_id": name})
+        self.topic = self.settings.worker.changelog
+        self.connections = Connections(self.settings)
         self.stores = RocksDBStores(folder, block_cache_bytes=8 << 20, write_buffer_bytes=8 << 20)
         self.restored = 0
 
@@ -56,6 +62,18 @@ class Changelog:
                 await producer.send_and_wait(self.topic, state, key=id_.encode(), partition=0)
             await (producer.commit_transaction() if committed else producer.abort_transaction())
         await producer.stop()
+
+    @property
+    def parts(self) -> Parts:
+        return Parts(
+            metrics=Metrics(CollectorRegistry()),
+            disk=Disk(self.stores, discard=lambda _: None),
+            changelog_consumer=self.connections.changelog_consumer,
+            standby_consumer=self.connections.standby_consumer,
+            producer=self.connections.producer,
+            transactional_producer=self.connections.transactional_producer,
+            crash=CrashPoints(),
+        )
 
     async def recover(self) -> ProfileStore:
         def count(records: int) -> None:
@@ -127,5 +145,34 @@ def test_a_log_of_which_nothing_is_left_ends_at_once(changelog: Changelog) -> No
         store = await changelog.recover()
         assert store.profile_ids(None, 10) == []
         store.close()
+
+    asyncio.run(scenario())
+
+
+class Rebalancing:
+    """A group that has no time for questions; tells when one was asked."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+
+    def __getattr__(self, _question: str) -> Any:
+        async def answer(*_: object) -> None:
+            self.asked.set()
+            await asyncio.Event().wait()
+
+        return answer
+
+
+def test_an_opening_that_is_broken_off_lets_go_of_its_stores(changelog: Changelog) -> None:
+    async def scenario() -> None:
+        await changelog.create()
+        topics, group = changelog.settings.topics, Rebalancing()
+        places = [(topics.events, 0), (topics.profile_events, 0)]
+        opener = Opener(changelog.settings, changelog.parts)
+        opening = asyncio.ensure_future(opener.open(places, group, Engine(SegmentSet.EMPTY)))
+        await asyncio.wait_for(group.asked.wait(), 60)
+        opening.cancel()
+        await asyncio.wait([opening])
+        changelog.stores.open(0).close()
 
     asyncio.run(scenario())
