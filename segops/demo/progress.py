@@ -10,6 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupLoadInProgressError, KafkaError
 
 from segops.config import Settings
+from segops.schemas.in_force import IN_FORCE_KEY
 from segops.schemas.state import decode_profile
 from segops.streaming.clock import PartitionClock
 
@@ -97,7 +98,7 @@ class Progress:
         states: dict[bytes, bytes | None] = {}
         while [place for place in ends if await self._consumer.position(place) < ends[place]]:
             for records in (await self._consumer.getmany(timeout_ms=_POLL_MS)).values():
-                states |= {record.key: record.value for record in records}
+                states |= {r.key: r.value for r in records if r.key != IN_FORCE_KEY}
         self._consumer.pause(*self._changelog)
         self._due |= {profile: _due_ms(state) for profile, state in states.items()}
         return all(due_ms is None or due_ms > until_ms for due_ms in self._due.values())

@@ -5,7 +5,7 @@ durable is fixed first (``collect``), lane by lane, so that lanes may go on with
 broker is waited for. Then, at least once (``AtLeastOnce``):
 
 1. membership changes, forwarded events, dead letters and ticks are acknowledged,
-2. the changelog is: one record per profile that changed,
+2. the changelog is: one record per profile that changed, then the definitions if others came into force,
 3. the store of each partition takes one write: states, due index, changelog and source offset,
 4. the source offsets are committed, each with its clock as metadata.
 
@@ -159,6 +159,8 @@ class AtLeastOnce(Checkpointer):
             positions.update(self._lane_position(number, part.collected))
         await self._commit_changed(self._changed(positions))  # 4
         self._crash.passed("cp5")
+        for part in collected.values():
+            part.lane.committed()
         return sum(part.collected.records for part in collected.values())
 
     async def _collect(self) -> dict[int, _Part]:
@@ -171,7 +173,7 @@ class AtLeastOnce(Checkpointer):
     async def _write_changelog(self, collected: dict[int, _Part]) -> None:
         for partition, part in collected.items():
             place = (self._topics.changelog, partition)
-            for write in part.collected.writes:
+            for write in part.collected.logged:
                 self._changelog.append(place, key=write.profile_id.encode(), value=write.state)
         await self._changelog.settle()
 
@@ -212,9 +214,10 @@ class ExactlyOnce(Checkpointer):
 
     async def _commit(self, number: int, collected: Collected, positions: Positions) -> int:
         changelog = (self._topics.changelog, number)
-        offset = await self._transactions[number].commit(changelog, collected.writes, positions)  # 1 to 3
+        offset = await self._transactions[number].commit(changelog, collected.logged, positions)  # 1 to 3
         self.committed(positions)
         self._lanes[number].write(collected, offset)  # 4
+        self._lanes[number].committed()
         if collected.writes:
             self._crash.passed("cp4")
         return collected.records

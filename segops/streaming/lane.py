@@ -18,6 +18,7 @@ from segops.core.errors import RejectedEvent
 from segops.core.events import Change, Event
 from segops.core.profile import Profile
 from segops.schemas.events import decode
+from segops.schemas.in_force import IN_FORCE_KEY, encode_in_force
 from segops.schemas.state import decode_profile, encode_profile
 from segops.stores.base import ProfileStore, Write
 from segops.streaming.clock import PartitionClock
@@ -26,6 +27,7 @@ from segops.streaming.records import Record, origin_of
 from segops.streaming.ticks import decode_tick, is_tick
 
 JUDGED_META: Final = "judged_by"
+IN_FORCE_META: Final = "definitions"
 SIZES_META: Final = "segment_sizes"
 SOURCE_META: Final = "source_offset"
 CHANGELOG_META: Final = "changelog_offset"
@@ -76,13 +78,26 @@ class Collected:
     metadata: str
     records: int
 
+    @property
+    def logged(self) -> list[Write]:
+        """What goes to the changelog, in this order: definitions come after all that was judged before."""
+        in_force = self.meta.get(IN_FORCE_META)
+        return self.writes if in_force is None else [*self.writes, Write(IN_FORCE_KEY.decode(), in_force)]
+
 
 @dataclass(frozen=True)
 class Start:
-    """Where a lane begins: the next record to apply, and what time it is there."""
+    """Where a lane begins: the next record to apply, and what time it is there.
+
+    ``since_ms``: since when the engine's definitions are known to be in force; None: they are not recorded
+    yet. ``replay_until``: the records before this offset may have been judged already, by these definitions,
+    by a process that did not live to make it durable.
+    """
 
     offset: int
     clock: PartitionClock
+    since_ms: int | None = None
+    replay_until: int = 0
 
 
 class Bounds(NamedTuple):
@@ -93,7 +108,10 @@ class Bounds(NamedTuple):
 
 
 class SegmentLane:
-    """One owned partition of profile events."""
+    """One owned partition of profile events.
+
+    While it is ``recording``, its definitions are not durable yet: nothing may be judged by them.
+    """
 
     def __init__(
         self,
@@ -115,7 +133,11 @@ class SegmentLane:
         self._engine = engine
         self._profiles = Profiles(store, self._new_profile, bound=bounds.profiles)
         self._since_collect = 0
-        self._scan = Scan(self._profiles) if store.meta(JUDGED_META) != engine.version.encode() else None
+        self._replay_until = start.replay_until
+        self._since_ms = self.clock.now_ms if start.since_ms is None else start.since_ms
+        self.recording = self._in_force_due = start.since_ms is None
+        judged = not self.recording and store.meta(JUDGED_META) == engine.version.encode()
+        self._scan = None if judged else Scan(self._profiles)
         self._judged_meta_due = False
 
     def _new_profile(self, profile_id: str) -> Profile:
@@ -136,12 +158,27 @@ class SegmentLane:
         """Whether profiles are still being judged by new definitions."""
         return self._scan is not None
 
+    @property
+    def replaying(self) -> bool:
+        """Whether it repeats what a former process may have published: by the same definitions only."""
+        return self._replay_until > 0
+
+    def caught_up(self) -> None:
+        """Nothing is due and nothing left to be judged anew: that may be the end of the repetition."""
+        if self.offset >= self._replay_until:
+            self._replay_until = 0
+
     def use(self, engine: Engine) -> None:
-        """From the next call on judge by ``engine``; ``rejudge`` goes through all profiles."""
+        """Judge by ``engine`` once a checkpoint has recorded it; ``rejudge`` goes through all profiles.
+
+        Not while it is ``replaying``.
+        """
         if engine.version == self._engine.version:
             return
         self._engine = engine
-        self._scan = Scan(self._profiles)
+        self._since_ms = self.clock.now_ms
+        self.recording = self._in_force_due = True
+        self._scan, self._judged_meta_due = Scan(self._profiles), False
 
     def process(self, records: Sequence[Record]) -> None:
         """Apply records in the order of the log. Records before ``offset`` are passed over."""
@@ -173,8 +210,7 @@ class SegmentLane:
     def _apply(self, entry: Entry, record: Record, time_ms: int, source: str) -> None:
         profile, clock_ms = entry.profile, self.clock.now_ms
         event = decode(record.value, time_ms=time_ms, default_id=source)  # type: ignore[arg-type]
-        if profile.judged_by != self._engine.version and not entry.is_new:
-            self._judge(entry)
+        self._judge(entry)
         if time_ms < clock_ms:
             self.counts.late += 1
         entry.size += len(record.value)  # type: ignore[arg-type]
@@ -227,8 +263,7 @@ class SegmentLane:
         return len(ids)
 
     def _fire(self, entry: Entry, now_ms: int, due_ms: int) -> None:
-        if entry.profile.judged_by != self._engine.version:
-            self._judge(entry)
+        self._judge(entry)
         self._step(entry, lambda: self._engine.on_timer(entry.profile, clock_ms=now_ms))
         self.counts.timers += 1
         self.counts.lateness_ms.append(now_ms - due_ms)
@@ -241,13 +276,18 @@ class SegmentLane:
         if not ids:
             self._scan, self._judged_meta_due = None, True
         for entry in self._profiles.known(ids):
-            if entry.profile.judged_by != self._engine.version:
-                self._judge(entry)
+            self._judge(entry)
         return len(ids)
 
     def _judge(self, entry: Entry) -> None:
-        now_ms = self.clock.now_ms
-        self._step(entry, lambda: self._engine.on_definitions(entry.profile, clock_ms=now_ms))
+        """By the definitions in force, as of when they came: it does not matter when its turn is."""
+        profile, engine = entry.profile, self._engine
+        if profile.judged_by == engine.version:
+            return
+        if entry.is_new:  # only rejected events so far: it is judged from its first one on
+            profile.judged_by = engine.version
+        else:
+            self._step(entry, lambda: engine.on_definitions(profile, clock_ms=self._since_ms))
 
     def _step(self, entry: Entry, judge: Callable[[], Transition]) -> None:
         try:
@@ -285,6 +325,11 @@ class SegmentLane:
 
     def _meta(self) -> dict[str, bytes]:
         meta = {SOURCE_META: str(self.offset).encode(), SIZES_META: _encode_sizes(+self.sizes)}
+        if self._in_force_due:
+            definitions = self._engine.segments.definitions
+            meta[IN_FORCE_META] = encode_in_force(definitions, since_ms=self._since_ms)
+            meta[JUDGED_META] = b""  # also of a version that was in force before
+            self._in_force_due = False
         if self._judged_meta_due:
             meta[JUDGED_META] = self._engine.version.encode()
             self._judged_meta_due = False
@@ -298,6 +343,10 @@ class SegmentLane:
         if collected.writes or JUDGED_META in meta:
             self._store.write(collected.writes, meta)
         self._profiles.written()
+
+    def committed(self) -> None:
+        """The checkpoint of the last ``collect`` came to its end."""
+        self.recording = self._in_force_due
 
     def close(self) -> None:
         """Let go of the store; what was not collected and written is gone."""

@@ -13,15 +13,17 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from segops.config import Settings
 from segops.core.engine import Engine
-from segops.core.errors import SegopsError, UserError
+from segops.core.errors import SegopsError, StateError, UserError
+from segops.core.segments import SegmentSet
 from segops.metrics import Metrics
 from segops.schemas.events import IdentityLimits, route
+from segops.schemas.in_force import InForce, decode_in_force
 from segops.stores.base import ProfileStore
 from segops.streaming.channels import Channels, SharedChannel
 from segops.streaming.checkpoint import AtLeastOnce, Checkpointer, ExactlyOnce, Owned, Topics, Ways
 from segops.streaming.clock import PartitionClock
 from segops.streaming.crash import CrashPoints
-from segops.streaming.lane import SOURCE_META, Bounds, SegmentLane, Start
+from segops.streaming.lane import IN_FORCE_META, SOURCE_META, Bounds, SegmentLane, Start
 from segops.streaming.outlet import KafkaOutlet
 from segops.streaming.outputs import ChangePublisher, DeadLetters, Outputs, Producer
 from segops.streaming.positions import Place, Position, Positions
@@ -134,21 +136,18 @@ class Opener:
         try:
             await self._refuse_recreated(stores, group)
             starts = await self._starts(places, group)
+            ends = await group.ends([(topics.profile_events, number) for number in numbers])
         except BaseException:  # a rebalance while this waits, too: the next opening needs the stores
             for store in stores.values():
                 store.close()
             raise
         outlets, state = {number: self._outlet(number) for number in numbers}, self._settings.state
-        lanes = {
-            number: SegmentLane(
-                stores[number],
-                engine,
-                start=self._start(number, starts[topics.profile_events, number]),
-                outlet=outlets[number],
-                bounds=Bounds(state.cache_profiles // len(numbers), state.max_state_bytes),
-            )
-            for number in numbers
-        }
+        bounds = Bounds(state.cache_profiles // max(1, len(numbers)), state.max_state_bytes)
+        lanes = {}
+        for number in numbers:
+            place, store = (topics.profile_events, number), stores[number]
+            chosen, start = self._start(store, engine, starts[place], ends[place])
+            lanes[number] = SegmentLane(store, chosen, start=start, outlet=outlets[number], bounds=bounds)
         sources = {n: self._source(n, starts[topic, n]) for topic, n in places if topic == topics.events}
         checkpointer = self._checkpointer(Owned(lanes, sources), group)
         checkpointer.committed(starts)
@@ -201,11 +200,17 @@ class Opener:
     def _outlet(self, number: int) -> KafkaOutlet:
         return KafkaOutlet(number, self._publisher(number), self._dead_letters(number), self._parts.metrics)
 
-    def _start(self, number: int, start: Position) -> Start:
+    def _start(self, store: ProfileStore, newest: Engine, start: Position, end: int) -> tuple[Engine, Start]:
+        """What to judge by, and from where: first as before, up to ``end``, where anybody can have been."""
         clock = PartitionClock(sources=self._settings.topics.partitions, by_events=self._by_events)
         if not clock.load(start.metadata) and start.metadata:
-            log.warning("partition %d: its clock was lost and starts anew", number)
-        return Start(start.offset, clock)
+            log.warning("the clock of a partition was lost and starts anew")
+        recorded = _in_force(store)
+        if recorded is None:
+            return newest, Start(start.offset, clock)
+        engine = Engine(SegmentSet(recorded.definitions))
+        chosen = newest if engine.version == newest.version else engine
+        return chosen, Start(start.offset, clock, recorded.since_ms, end)
 
     def _source(self, number: int, start: Position) -> SourceLane:
         watermark_ms = read_watermark(start.metadata)
@@ -220,6 +225,15 @@ class Opener:
         changelog = Outputs(self._parts.producer)
         ways = Ways(self._shared.outputs, changelog, group.commit_positions, self.pulse.check)
         return AtLeastOnce(names, owned, ways, crash)
+
+
+def _in_force(store: ProfileStore) -> InForce | None:
+    data = store.meta(IN_FORCE_META)
+    try:
+        return decode_in_force(data) if data else None
+    except StateError as error:
+        log.error("it goes on with the newest definitions: %s", error)
+        return None
 
 
 def _numbers(places: list[Place]) -> list[int]:

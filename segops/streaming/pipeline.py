@@ -79,7 +79,7 @@ class Pipeline:
             self.lanes, self.sources, self._outlets = opened.lanes, opened.sources, opened.outlets
             self._checkpointer = opened.checkpointer
             self.running = True
-            self._woken.set()
+            self._adopt()
             self._standbys.follow(standbys)
 
     async def stop(self) -> None:
@@ -140,10 +140,17 @@ class Pipeline:
     def _pending(self) -> int:
         return sum(lane.pending for lane in self.lanes.values())
 
+    @property
+    def _recording(self) -> bool:
+        return any(lane.recording for lane in self.lanes.values())
+
     async def breathe(self) -> None:
-        """Come back when there is room for more: what is not durable is bounded."""
+        """Come back when there is room for more: what is not durable is bounded.
+
+        And when the definitions are durable, by which the next record is judged.
+        """
         bound = 2 * self.settings.checkpoint.max_records
-        while self.running and (self.channels.heavy or self._pending() > bound):
+        while self.running and (self.channels.heavy or self._pending() > bound or self._recording):
             self._wanted.set()
             self._eased.clear()
             with contextlib.suppress(TimeoutError):
@@ -165,14 +172,18 @@ class Pipeline:
 
     def _work_slice(self, number: int) -> bool:
         lane = self.lanes.get(number)
-        if lane is None or not self.running:
+        if lane is None or not self.running or lane.recording:
             return False
         fired, judged = lane.fire_due(SLICE), lane.rejudge(SLICE)
         if fired:
             self._parts.crash.passed("cp10")
         if fired or judged:
             self.channels.wake()
-        return fired == SLICE or judged > 0
+        busy = fired == SLICE or judged > 0
+        if lane.replaying and not busy:
+            lane.caught_up()
+            self._adopt()
+        return busy
 
     async def _nap(self) -> None:
         self._woken.clear()
@@ -244,15 +255,22 @@ class Pipeline:
         return True
 
     async def use(self, engine: Engine) -> None:
-        """Judge by ``engine`` from now on.
+        """Judge by ``engine`` from now on, in each partition as soon as that can be.
 
-        First what was judged by the former one becomes durable, so that a crash repeats nothing of it
-        under other definitions.
+        Lanes pause until a checkpoint has made durable what was judged by the former one, and that this
+        one is in force; so a crash repeats nothing under other definitions. Where a lane repeats what a
+        former process may have judged, it goes through that first.
         """
-        await self.checkpoint()
         self.engine = engine
+        self._adopt()
+        await self.checkpoint()
+
+    def _adopt(self) -> None:
         for lane in self.lanes.values():
-            lane.use(engine)
+            if self.running and not lane.replaying:
+                lane.use(self.engine)
+        if self._recording:
+            self._wanted.set()
         self._woken.set()
 
     def _count(self) -> None:

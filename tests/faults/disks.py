@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from segops.schemas.in_force import IN_FORCE_KEY
+
 from ..streaming.kit import wait_until
 from .eyes import places_of
 from .rig import Case, NotHere
@@ -112,10 +114,11 @@ def newer_state(case: Case) -> None:
     case.term(0)
     topic = case.settings.worker.changelog
     places = places_of([topic], case.plan.partitions)
-    (_, partition), records = next(
-        (place, found) for place, found in case.eyes.read(places, "read_committed").items() if found
-    )
-    last = records[-1]
+    found = case.eyes.read(places, "read_committed").items()
+    states = [
+        (place[1], record) for place, records in found for record in records if record.key != IN_FORCE_KEY
+    ]
+    partition, last = states[-1]
     case.eyes.produce(topic, partition, last.key, b"\x7f" + last.value[1:])
     shutil.rmtree(case.profiles(0))
     case.start(0)

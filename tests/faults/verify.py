@@ -18,6 +18,7 @@ from segops.core.events import Change
 from segops.core.profile import Profile
 from segops.schemas.changes import decode_change
 from segops.schemas.events import IdentityLimits, decode, route
+from segops.schemas.in_force import IN_FORCE_KEY
 from segops.schemas.state import decode_profile
 from segops.streaming.records import SOURCE_HEADER, partition_of
 from segops.streaming.ticks import is_tick
@@ -74,7 +75,7 @@ class Facts:
         """The same, up to and with offset ``last``."""
         states: dict[str, bytes] = {}
         for record in self.seen.log(self.seen.settings.worker.changelog, partition):
-            if record.offset > last or record.key is None:
+            if record.offset > last or record.key in (None, IN_FORCE_KEY):
                 continue
             if record.value is None:
                 states.pop(record.key.decode(), None)

@@ -29,6 +29,7 @@ from segops.core.profile import Profile
 from segops.core.segments import Definition, SegmentSet
 from segops.schemas.changes import encode_change
 from segops.schemas.events import decode, route
+from segops.schemas.in_force import IN_FORCE_KEY
 from segops.schemas.segments import load as load_segments
 from segops.schemas.state import decode_profile
 from segops.streaming import definitions, topics
@@ -283,6 +284,7 @@ class Stack:
     def states(self) -> dict[str, object]:
         """What the changelog makes of each profile: see ``essence``."""
         latest = {record.key.decode(): record.value for record in self.read(self.settings.worker.changelog)}
+        latest.pop(IN_FORCE_KEY.decode(), None)
         return {profile_id: essence(decode_profile(state)) for profile_id, state in latest.items()}
 
     def wait_for_changes(self, expected: dict[str, dict[str, Any]]) -> None:

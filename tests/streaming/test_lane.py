@@ -16,11 +16,12 @@ from segops.core.engine import Engine
 from segops.core.segments import Definition, SegmentSet
 from segops.schemas.changes import encode_change
 from segops.schemas.events import route
-from segops.schemas.segments import load
+from segops.schemas.in_force import IN_FORCE_KEY, decode_in_force
+from segops.schemas.segments import definition_from_record, load
 from segops.schemas.state import decode_profile
 from segops.stores.memory import MemoryStores
 from segops.streaming.clock import PartitionClock
-from segops.streaming.lane import Bounds, Outlet, SegmentLane, Start
+from segops.streaming.lane import IN_FORCE_META, Bounds, Outlet, SegmentLane, Start
 from segops.streaming.ticks import TICK_HEADERS, source_tick, wall_tick
 
 from .kit import DAY_MS, SEGMENTS, START_MS, comparable, oracle, shop
@@ -252,9 +253,77 @@ def test_new_definitions_reach_profiles_in_memory_and_in_the_store(
     assert lane.sizes["everyone"] == len(users)
     lane.write(lane.collect(), None)
     lane.close()
-    again = SegmentLane(stores.open(0), newer, start=Start(401, clock()), outlet=outlet)
+    again = SegmentLane(stores.open(0), newer, start=Start(401, clock(), 0), outlet=outlet)
     assert not again.scanning
     assert again.sizes["everyone"] == len(users)
+
+
+def test_definitions_are_recorded_behind_what_others_judged(wanted: list[Definition]) -> None:
+    store = MemoryStores().open(0)
+    lane = SegmentLane(
+        store, Engine(SegmentSet(wanted)), start=Start(0, clock(), since_ms=0), outlet=Outlet()
+    )
+    assert not lane.recording
+    lane.process([forwarded(one.value, offset) for offset, one in enumerate(shop(9, users=3, partitions=1))])
+    in_flight = lane.collect()
+    lane.use(Engine(SegmentSet(wanted[:1])))
+    assert in_flight.logged == in_flight.writes
+    lane.write(in_flight, 2)
+    lane.committed()
+    assert lane.recording  # that checkpoint did not know of it
+    lane.process([tick(9, START_MS + DAY_MS)])
+    collected = lane.collect()
+    assert collected.logged[-1].profile_id.encode() == IN_FORCE_KEY
+    lane.write(collected, 3)
+    assert lane.recording  # not committed yet
+    lane.committed()
+    assert not lane.recording
+    recorded = decode_in_force(store.meta(IN_FORCE_META) or b"")
+    assert [definition.key for definition in recorded.definitions] == [wanted[0].key]
+    assert recorded.since_ms == START_MS + DAY_MS * 8 // 9
+
+
+@pytest.mark.parametrize("slices", [[0, 99], [1, 2, 99], [99]])
+def test_when_a_profile_s_turn_comes_changes_nothing(wanted: list[Definition], slices: list[int]) -> None:
+    """Judged by new definitions before, between or after the next records and ticks: the same changes."""
+    sent = shop(60, users=6, partitions=1)
+    records = [forwarded(one.value, offset) for offset, one in enumerate(sent)]
+    records += [tick(60 + hour, START_MS + DAY_MS + hour * 3_600_000) for hour in range(30)]
+    more = definition_from_record(b'{"key": "old", "version": 1, "name": "Old", "when": {"known_for": "1d"}}')
+    assert more is not None
+    newer = Engine(SegmentSet([*wanted, more]))
+    by_turn = []
+    for each in (slices, [99]):
+        outlet = Outlet()
+        start = Start(0, clock(), since_ms=0)
+        lane = SegmentLane(MemoryStores().open(0), Engine(SegmentSet(wanted)), start=start, outlet=outlet)
+        lane.process(records[:40])
+        work_off(lane)
+        lane.use(newer)
+        rest = iter(records[40:])
+        for limit in each:
+            if limit:
+                lane.rejudge(limit)
+            lane.process(list(itertools.islice(rest, 10)))
+            lane.fire_due(1)
+        lane.process(list(rest))
+        while lane.rejudge(99):
+            pass
+        work_off(lane)
+        by_turn.append(found(outlet))
+    assert by_turn[0] == by_turn[1]
+    assert any(change["segment_key"] == "old" for change in by_turn[0].values())
+
+
+def test_a_repetition_ends_behind_what_anybody_can_have_judged(wanted: list[Definition]) -> None:
+    start = Start(0, clock(), since_ms=0, replay_until=2)
+    lane = SegmentLane(MemoryStores().open(0), Engine(SegmentSet(wanted)), start=start, outlet=Outlet())
+    for offset in range(2):
+        lane.caught_up()
+        assert lane.replaying
+        lane.process([tick(offset, START_MS)])
+    lane.caught_up()
+    assert not lane.replaying
 
 
 def test_an_event_that_would_make_a_profile_too_large_is_put_aside(wanted: list[Definition]) -> None:

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from segops.core.errors import StateError, StoreInUseError
 from segops.core.profile import Member, Profile
+from segops.schemas.in_force import IN_FORCE_KEY
 from segops.schemas.state import encode_profile
 from segops.stores.base import ProfileStore, StoreFactory, Write
 from segops.stores.memory import MemoryStores
 from segops.stores.rocksdb import RocksDBStores
-from segops.streaming.lane import CHANGELOG_META
+from segops.streaming.lane import CHANGELOG_META, IN_FORCE_META, JUDGED_META
 from segops.streaming.recovery import AHEAD, Disk, Progress
 from segops.streaming.restoring import Restoring, read_offset
 
@@ -85,6 +86,20 @@ def test_more_profiles_than_slots_are_told_apart(stores_on_disk: StoreFactory) -
     restoring.finish()
     assert_holds(store, log)
     store.close()
+
+
+@pytest.mark.parametrize("bulk", [False, True])
+def test_definitions_are_no_profile_and_all_is_judged_anew_by_them(bulk: bool) -> None:
+    store = MemoryStores().open(0)
+    store.write([], {JUDGED_META: b"others"})
+    restoring = Restoring(store, expected=10, bulk=bulk)
+    state = encode_profile(Profile("user_id:u1", members={"vip": Member(0, 1)}))
+    restoring.apply({b"user_id:u1": state, IN_FORCE_KEY: b"1..."}, 2)
+    restoring.apply({b"user_id:u1": state}, 3)
+    assert store.profile_ids(None, 10) == ["user_id:u1"]
+    assert store.meta(IN_FORCE_META) == b"1..."
+    assert not store.meta(JUDGED_META)
+    assert read_offset(store, CHANGELOG_META) == 2
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -71,7 +72,7 @@ def test_a_restart_goes_on_where_the_worker_stopped(stack: Stack, guarantee: str
     assert len(stack.read(stack.settings.topics.membership_changes)) == len(stack.changes())
 
 
-@pytest.mark.parametrize("point", ["cp1:3", "cp2:2", "cp3:2", "cp4:2", "cp5:2"])
+@pytest.mark.parametrize("point", ["cp1:3", "cp2:5", "cp3:5", "cp4:5", "cp5:5"])
 def test_a_kill_at_any_point_changes_nothing(stack: Stack, guarantee: str, point: str) -> None:
     stack.guarantee = guarantee
     stack.publish()
@@ -223,6 +224,59 @@ def test_a_worker_without_a_broker_says_so_and_ends(stack: Stack) -> None:
     stack.bootstrap_servers = "127.0.0.1:1"
     assert stack.start().wait(60) == 2
     assert "no Kafka broker can be reached at 127.0.0.1:1" in (stack.folder / "worker-0.log").read_text()
+
+
+def test_a_kill_after_new_definitions_and_newer_ones_before_the_restart(stack: Stack, guarantee: str) -> None:
+    stack.guarantee = guarantee
+    # No checkpoint but those that definitions ask for: what is judged by new ones is not durable.
+    stack.environment = {"SEGOPS_CHECKPOINT_INTERVAL": "60s", "SEGOPS_CHECKPOINT_MAX_RECORDS": "100000"}
+    if guarantee == "exactly_once":  # only what is durable is seen
+        stack.environment = {"SEGOPS_CHECKPOINT_INTERVAL": "300ms"}
+    stack.publish()
+    sent = shop(600, users=30, partitions=3)
+    worker = stack.start()
+    stack.send(sent, final_ms=START_MS + DAY_MS)
+    segment = "  - key: {}\n    name: Name\n    when:\n      {}\n"
+    second = SEGMENTS.rstrip() + "\n" + segment.format("passing", "known_for: 1ms")
+    if guarantee == "at_least_once":
+        stack.wait_for_changes(oracle(sent, stack.definitions, START_MS + DAY_MS))
+    stack.publish(second)
+    wait_until(lambda: len(_members(stack, "passing")) == 30, "30 new members", stack.diagnosis)
+    worker.kill()
+    worker.wait()
+    third = SEGMENTS.rstrip() + "\n" + segment.format("passing", "did: Never Done")
+    stack.publish(third + segment.format("everyone", "known_for: 2ms"))
+    stack.start()
+    wait_until(lambda: len(_members(stack, "everyone")) == 30, "30 others", stack.diagnosis)
+    stack.stop()
+    _assert_one_history(stack)
+    assert not _members(stack, "passing")
+
+
+def _latest(stack: Stack) -> dict[tuple[str, str], bool]:
+    records = stack.read(stack.settings.topics.membership_state)
+    changes = sorted(map(json.loads, {record.value for record in records}), key=lambda one: one["sequence"])
+    return {(one["profile_id"], one["segment_key"]): one["member"] for one in changes}
+
+
+def _members(stack: Stack, segment: str) -> set[str]:
+    return {profile for (profile, key), member in _latest(stack).items() if key == segment and member}
+
+
+def _assert_one_history(stack: Stack) -> None:
+    """Each sequence means one change, memberships alternate, and the topic's are those of the profiles."""
+    changes = sorted(stack.changes().values(), key=lambda one: (one["profile_id"], one["sequence"]))
+    places = [(one["profile_id"], one["sequence"]) for one in changes]
+    assert len(set(places)) == len(places)
+    member: dict[tuple[str, str], bool] = {}
+    for one in changes:
+        pair = one["profile_id"], one["segment_key"]
+        assert one["member"] is not member.get(pair, False), one
+        member[pair] = one["member"]
+    states: dict[str, Any] = stack.states()
+    kept = {(profile, key) for profile, (_, keys) in states.items() for key in keys}
+    assert {pair for pair, holds in member.items() if holds} == kept
+    assert {pair for pair, holds in _latest(stack).items() if holds} == kept
 
 
 def test_new_definitions_reach_every_profile(stack: Stack) -> None:

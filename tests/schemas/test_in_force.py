@@ -1,0 +1,43 @@
+"""Recorded definitions: read back they judge alike, and what cannot be read says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from segops.core.errors import StateError
+from segops.core.segments import SegmentSet
+from segops.schemas.in_force import decode_in_force, encode_in_force
+from segops.schemas.segments import load
+
+SEGMENTS = """
+version: 1
+rfm:
+  recency: [30d, 60d]
+segments:
+  - key: buyers
+    name: Buyers
+    when: {did: Order Completed, within: 6h}
+    membership: {min_stay: 1d, cool_down: 2d}
+  - key: users-of
+    when: {all: [{in_segment: buyers}, {rfm: {recency: {gte: 2}}}]}
+"""
+
+
+def test_what_is_read_back_is_the_same_set(tmp_path: Path) -> None:
+    file = tmp_path / "segments.yaml"
+    file.write_text(SEGMENTS)
+    wanted = SegmentSet(load([file]))
+    found = decode_in_force(encode_in_force(wanted.definitions, since_ms=1_760_000_000_000))
+    assert found.since_ms == 1_760_000_000_000
+    assert SegmentSet(found.definitions).version == wanted.version
+    assert decode_in_force(encode_in_force([], since_ms=0)).definitions == []
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"2x", b"1", b"1no zlib", b"\x02", encode_in_force([], since_ms=0)[:-5]]
+)
+def test_what_cannot_be_read_is_a_state_error(data: bytes) -> None:
+    with pytest.raises(StateError, match="the definitions of a partition"):
+        decode_in_force(data)
