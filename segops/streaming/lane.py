@@ -210,7 +210,8 @@ class SegmentLane:
     def _apply(self, entry: Entry, record: Record, time_ms: int, source: str) -> None:
         profile, clock_ms = entry.profile, self.clock.now_ms
         event = decode(record.value, time_ms=time_ms, default_id=source)  # type: ignore[arg-type]
-        self._judge(entry)
+        if profile.judged_by != self._engine.version:
+            self._judge(entry)
         if time_ms < clock_ms:
             self.counts.late += 1
         entry.size += len(record.value)  # type: ignore[arg-type]

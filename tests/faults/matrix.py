@@ -28,11 +28,6 @@ class Fault:
     budget_s: float = 45.0
 
 
-_F23 = (
-    "Known: with at_least_once, a kill just after new definitions came may repeat changes under the same "
-    "sequences with other ids, because when each profile is judged anew is in no log (I2 then fails)."
-)
-
 FAULTS = [
     Fault("F1", "kill -9 at a point of the checkpoint", workers.kill_at_a_point),
     Fault("F2", "kill -9, never to return; another disk takes over", workers.kill_for_good),
@@ -67,7 +62,7 @@ FAULTS = [
     Fault("F21", "two of three brokers gone", brokers.too_few_replicas, brokers=3, budget_s=120),
     Fault("F21b", "a raised partition count", brokers.more_partitions),
     Fault("F22", "identity merges under faults", None, "There are no merges yet."),
-    Fault("F23", "definitions that change under load", inputs.definitions_change, _F23),
+    Fault("F23", "definitions that change under load", inputs.definitions_change),
     Fault("F24", "a state of a newer version", disks.newer_state),
     Fault("F25", "a paused broker, then a burst for one hot profile", brokers.paused_broker),
     Fault("F26", "two workers with one folder and one name", workers.same_folder_twice),
