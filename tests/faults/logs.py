@@ -26,8 +26,16 @@ def _changelog(case: Case) -> list[Place]:
 
 def _expired(case: Case) -> None:
     """The changelog is gone up to its end; the store has it all."""
+    _configure(case, {"cleanup.policy": "delete"})  # of a compacted topic nothing can be deleted
     _delete_until(case, case.eyes.ends(_changelog(case)))
+    _configure(case, {"cleanup.policy": "compact"})
     case.happened.loose.add("changelog")
+
+
+def _configure(case: Case, settings: dict[str, str]) -> None:
+    """Replace all settings of the changelog."""
+    resource = ConfigResource(ConfigResourceType.TOPIC, case.settings.worker.changelog, settings)
+    case.eyes.admin_call("alter_configs", [resource])
 
 
 def _only_markers(case: Case) -> None:
@@ -41,9 +49,13 @@ def _only_markers(case: Case) -> None:
 
 def _compacted(case: Case) -> None:
     """The log is compacted, its end too; the store is lost."""
-    topic = case.settings.worker.changelog
-    settings = {"segment.ms": "100", "min.cleanable.dirty.ratio": "0.001", "max.compaction.lag.ms": "100"}
-    case.eyes.admin_call("alter_configs", [ConfigResource(ConfigResourceType.TOPIC, topic, settings)])
+    settings = {
+        "cleanup.policy": "compact",
+        "segment.ms": "100",
+        "min.cleanable.dirty.ratio": "0.001",
+        "max.compaction.lag.ms": "100",
+    }
+    _configure(case, settings)
     places = _changelog(case)
     before = {place: len(records) for place, records in case.eyes.read(places, "read_committed").items()}
     for place in places:  # a file is closed when the next record comes
