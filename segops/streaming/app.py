@@ -114,6 +114,7 @@ class SegopsApp(faust.App):
             self.pipeline.pulse.run(self.watchdog.pat),
             guards.watch_topics(self.settings_of_segops),
             guards.watch_group(self._coordinator, worker.instance_id),
+            guards.watch_lease(self._coordinator, lambda: self.pipeline.running, self.pipeline.pulse.limit_s),
             self._watch_progress(guards.Stall(worker.progress_timeout_ms / 1000)),
         )
         await asyncio.gather(*map(self._or_fail, guarding))

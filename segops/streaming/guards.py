@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import faulthandler
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -58,6 +59,32 @@ async def watch_group(coordinator: Callable[[], Any], instance_id: str | None) -
                     f"SEGOPS_INSTANCE_ID={instance_id}?"
                 ) from error
             raise SegopsError(f"the group has ended this member: {error}") from error
+
+
+async def watch_lease(coordinator: Callable[[], Any], owning: Callable[[], bool], limit_s: float) -> None:
+    """SegopsError when the group has not answered for ``limit_s``, counted from when it was asked.
+
+    What a worker that is cut off still has to send would arrive behind what the next owner wrote, and
+    undo it: the process has to be gone before the group may give its partitions away.
+    """
+    heard = time.monotonic()
+    while limit_s < math.inf:
+        await asyncio.sleep(min(_GROUP_S, limit_s / 10))
+        found, asked = coordinator(), time.monotonic()
+        if found is None or not owning() or await _answers(found, heard + limit_s - asked):
+            heard = asked
+        elif time.monotonic() - heard >= limit_s:
+            raise SegopsError(
+                f"the group has not answered for {limit_s:.0f} s: the partitions may be another's by now"
+            )
+
+
+async def _answers(coordinator: Any, within_s: float) -> bool:
+    try:
+        async with asyncio.timeout(within_s):
+            return bool(await coordinator._do_heartbeat())  # noqa: SLF001 - its own beats are not told
+    except (KafkaError, TimeoutError):
+        return False
 
 
 class Stall:

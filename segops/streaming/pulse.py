@@ -20,14 +20,14 @@ class Pulse:
     """
 
     def __init__(self, limit_s: float, now: Callable[[], float] = time.monotonic) -> None:
-        self._limit_s = limit_s
+        self.limit_s = limit_s
         self._now = now
         self._last = now()
 
     def check(self) -> None:
         """Raise SegopsError when the last beat is too long ago."""
         gap_s = self._now() - self._last
-        if gap_s > self._limit_s:
+        if gap_s > self.limit_s:
             raise SegopsError(
                 f"this process stood still for {gap_s:.0f} s: its partitions may be another's by now"
             )

@@ -68,13 +68,18 @@ class Network:
             for end in (back, writer):
                 end.close()
 
+    async def _was_cut(self) -> bool:
+        """Wait while there is a cut; what was under way then is lost, and so is its connection."""
+        cut = self.cut
+        while self.cut:
+            await asyncio.sleep(0.05)
+        return cut
+
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(_CHUNK):
                 await asyncio.sleep(self.delay_s)
-                while self.cut:
-                    await asyncio.sleep(0.05)
-                if self._dice.random() < self.reset_share:
+                if await self._was_cut() or self._dice.random() < self.reset_share:
                     writer.transport.abort()
                     return
                 writer.write(data)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from segops.core.errors import SegopsError
+from segops.streaming import guards
 from segops.streaming.clock import Jumps, PartitionClock
 from segops.streaming.guards import Stall
 
@@ -72,3 +75,33 @@ def test_time_in_a_partition_never_goes_back() -> None:
     for told in (5_000, 9_000, 2_000, 8_999):
         clock.advance(told)
     assert clock.now_ms == 9_000
+
+
+class Group:
+    """A coordinator that answers as long as it is asked to."""
+
+    def __init__(self, answers: int) -> None:
+        self.left = answers
+
+    async def _do_heartbeat(self) -> bool:
+        self.left -= 1
+        if self.left >= 0:
+            return True
+        await asyncio.sleep(60)
+        return True
+
+
+def test_who_is_not_answered_by_the_group_stops() -> None:
+    group = Group(answers=3)
+    with pytest.raises(SegopsError, match="has not answered"):
+        asyncio.run(guards.watch_lease(lambda: group, lambda: True, 0.2))
+    assert group.left < 0
+
+
+def test_who_owns_nothing_needs_no_answer() -> None:
+    async def watch() -> None:
+        async with asyncio.timeout(0.5):
+            await guards.watch_lease(lambda: Group(answers=0), lambda: False, 0.05)
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(watch())
