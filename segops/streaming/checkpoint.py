@@ -93,23 +93,28 @@ class Checkpointer(ABC):
         self._crash = crash
         self._committed: dict[Place, Position] = {}
         self._failure: BaseException | None = None
+        self._ended = False
         self._lock = asyncio.Lock()
 
     def committed(self, positions: Positions) -> None:
         """These positions are committed now: they need not be committed again."""
         self._committed.update(positions)
 
-    async def run(self) -> Durable:
+    async def run(self, *, last: bool = False) -> Durable:
         """Make durable all that was processed before this call. Raises whatever went wrong.
 
-        A caller that is cancelled does not stop it half-way; after a failure every call fails.
+        A caller that is cancelled does not stop it half-way; after a failure every call fails. After the
+        ``last`` one a call does nothing, also one that was made before and had to wait.
         """
-        return await asyncio.shield(asyncio.ensure_future(self._run_alone()))
+        return await asyncio.shield(asyncio.ensure_future(self._run_alone(last=last)))
 
-    async def _run_alone(self) -> Durable:
+    async def _run_alone(self, *, last: bool) -> Durable:
         async with self._lock:
             if self._failure is not None:
                 raise self._failure
+            if self._ended:
+                return Durable(0, 0.0)
+            self._ended = last
             started = time.perf_counter()
             try:
                 records = await self._run()

@@ -102,7 +102,7 @@ class Pipeline:
         self.running = False
         self._parts.crash.passed("cp7")
         async with asyncio.timeout(_SEAL_TIMEOUT_S):
-            await self._checkpointer.run()
+            await self._checkpointer.run(last=True)
         self.export()
         self._close()
         await self.channels.close()

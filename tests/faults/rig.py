@@ -183,8 +183,8 @@ class Case:
         self.workers[number].wait()
         self.happened.crashes += 1
 
-    def term(self, number: int, status: int = 0) -> None:
-        """SIGTERM, and until it has ended."""
+    def term(self, number: int, status: int | None = 0) -> None:
+        """SIGTERM, and until it has ended. Before its handlers are there a process dies of it."""
         self.workers[number].terminate()
         self.ended(number, status)
 

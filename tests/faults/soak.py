@@ -34,7 +34,7 @@ def _kill(case: Case, number: int) -> None:
 
 
 def _term(case: Case, number: int) -> None:
-    case.term(number)
+    case.term(number, None)
 
 
 def _freeze(case: Case, number: int) -> None:
@@ -49,7 +49,7 @@ def _lose_disk(case: Case, number: int) -> None:
 
 
 def _crash_soon(case: Case, number: int) -> None:
-    case.term(number)
+    case.term(number, None)
     point = case.dice.choice([*(f"cp{n}" for n in range(1, 9)), "cp10"])
     case.start(number, crash_at=f"{point}:{case.dice.randrange(1, 20)}")
 

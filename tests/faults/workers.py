@@ -117,7 +117,7 @@ def rebalance_storm(case: Case) -> None:
     for _ in range(3):
         number = case.dice.choice([0, 1, 2])
         if case.workers[number].poll() is None:
-            case.kill(number) if case.dice.random() < 0.5 else case.term(number)
+            case.kill(number) if case.dice.random() < 0.5 else case.term(number, None)
         case.revive(0, 1, 2)
         time.sleep(case.dice.random() * 3)
     case.ready_again(0, 1, 2)

@@ -124,6 +124,24 @@ def test_bad_events_and_bad_control_records_are_put_aside() -> None:
     assert lane.offset == 3
 
 
+def test_a_checkpoint_that_waited_for_the_last_one_does_nothing() -> None:
+    lane, commits = source_lane(Sink()), []
+
+    async def commit(positions: Any) -> None:
+        commits.append(positions)
+        lane.offset += 1
+        await asyncio.sleep(0)
+
+    async def go() -> None:
+        outputs = Outputs(lambda: pytest.fail("nothing to send"))
+        ways = Ways(outputs, outputs, commit, lambda: None)
+        checkpointer = AtLeastOnce(Topics("e", "p", "c"), Owned({}, {1: lane}), ways, CrashPoints())
+        await asyncio.gather(checkpointer.run(last=True), checkpointer.run())
+
+    asyncio.run(go())
+    assert len(commits) == 1
+
+
 def test_a_checkpoint_that_failed_once_never_commits_again() -> None:
     committed: list[Any] = []
 
