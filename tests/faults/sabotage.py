@@ -45,6 +45,8 @@ def commit_first() -> None:
             _die()
         await self._write_changelog(collected)
         await self._write_stores(collected)
+        for part in collected.values():
+            part.lane.committed()
         return 0
 
     AtLeastOnce._run = run  # type: ignore[method-assign]
