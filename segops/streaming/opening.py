@@ -13,11 +13,11 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from segops.config import Settings
 from segops.core.engine import Engine
-from segops.core.errors import SegopsError, StateError, UserError
+from segops.core.errors import DefinitionError, SegopsError, StateError, UserError
 from segops.core.segments import SegmentSet
 from segops.metrics import Metrics
 from segops.schemas.events import IdentityLimits, route
-from segops.schemas.in_force import InForce, decode_in_force
+from segops.schemas.in_force import decode_in_force
 from segops.stores.base import ProfileStore
 from segops.streaming.channels import Channels, SharedChannel
 from segops.streaming.checkpoint import AtLeastOnce, Checkpointer, ExactlyOnce, Owned, Topics, Ways
@@ -205,12 +205,12 @@ class Opener:
         clock = PartitionClock(sources=self._settings.topics.partitions, by_events=self._by_events)
         if not clock.load(start.metadata) and start.metadata:
             log.warning("the clock of a partition was lost and starts anew")
-        recorded = _in_force(store)
+        recorded = recorded_engine(store)
         if recorded is None:
             return newest, Start(start.offset, clock)
-        engine = Engine(SegmentSet(recorded.definitions))
+        engine, since_ms = recorded
         chosen = newest if engine.version == newest.version else engine
-        return chosen, Start(start.offset, clock, recorded.since_ms, end)
+        return chosen, Start(start.offset, clock, since_ms, end)
 
     def _source(self, number: int, start: Position) -> SourceLane:
         watermark_ms = read_watermark(start.metadata)
@@ -227,11 +227,15 @@ class Opener:
         return AtLeastOnce(names, owned, ways, crash)
 
 
-def _in_force(store: ProfileStore) -> InForce | None:
+def recorded_engine(store: ProfileStore) -> tuple[Engine, int] | None:
+    """The definitions that are in force in a partition and since when; None when that is not known."""
     data = store.meta(IN_FORCE_META)
+    if not data:
+        return None
     try:
-        return decode_in_force(data) if data else None
-    except StateError as error:
+        in_force = decode_in_force(data)
+        return Engine(SegmentSet(in_force.definitions)), in_force.since_ms
+    except (StateError, DefinitionError) as error:
         log.error("it goes on with the newest definitions: %s", error)
         return None
 

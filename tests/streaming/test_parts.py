@@ -8,9 +8,15 @@ from typing import Any
 import pytest
 
 from segops.core.errors import RejectedEvent, SegopsError
+from segops.core.segments import SegmentSet
 from segops.schemas.events import route
+from segops.schemas.in_force import encode_in_force
+from segops.schemas.segments import definition_from_record
+from segops.stores.memory import MemoryStores
 from segops.streaming.checkpoint import AtLeastOnce, Owned, Topics, Ways
 from segops.streaming.crash import CrashPoints
+from segops.streaming.lane import IN_FORCE_META
+from segops.streaming.opening import recorded_engine
 from segops.streaming.outputs import DeadLetters, Outputs
 from segops.streaming.positions import Position
 from segops.streaming.pulse import Pulse
@@ -28,6 +34,22 @@ class Time:
 
     def __call__(self) -> float:
         return self.now
+
+
+def test_recorded_definitions_that_cannot_be_used_are_as_none() -> None:
+    store = MemoryStores().open(0)
+    assert recorded_engine(store) is None
+    user = definition_from_record(
+        b'{"key": "user", "version": 1, "name": "U", "when": {"in_segment": "gone"}}'
+    )
+    assert user is not None
+    for data in (b"9", encode_in_force([user], since_ms=7)):
+        store.write([], {IN_FORCE_META: data})
+        assert recorded_engine(store) is None
+    store.write([], {IN_FORCE_META: encode_in_force([], since_ms=7)})
+    engine, since_ms = recorded_engine(store) or (None, 0)
+    assert engine is not None and engine.version == SegmentSet.EMPTY.version
+    assert since_ms == 7
 
 
 def test_a_process_that_stood_still_is_fenced() -> None:
