@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
+from aiokafka.errors import IllegalOperation, InvalidProducerEpoch, ProducerFenced
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from segops.core.errors import SegopsError
@@ -112,7 +112,8 @@ class Transaction:
     def _fenced(self) -> Iterator[None]:
         try:
             yield
-        except (ProducerFenced, InvalidProducerEpoch) as error:
+        except (ProducerFenced, InvalidProducerEpoch, IllegalOperation) as error:
+            # Illegal is what comes after a refusal of something early, for which nobody waited.
             raise SegopsError(
                 f"partition {self.number} has been taken over by another worker, or its transaction took "
                 "too long: Kafka refuses what this process still had to say"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.errors import ProducerFenced
 
 from segops.core.errors import SegopsError
 from segops.core.profile import Profile
@@ -129,6 +130,23 @@ def test_a_stale_owner_is_shut_out_even_when_it_begins_anew(stack: Stack) -> Non
     async def scenario(former: Writer) -> None:
         async with writer(stack):
             former.append("lost")
+            former.outputs.cut()
+            with pytest.raises(SegopsError, match="taken over"):
+                await former.commit()
+            assert await seen(stack) == []
+
+    run(stack, scenario)
+
+
+def test_a_refusal_that_nobody_waited_for_is_told_by_the_next_send(stack: Stack) -> None:
+    async def scenario(former: Writer) -> None:
+        one = former.transactions.owned[0]
+        batch = one.create_batch()
+        batch.append(timestamp=None, key=None, value=b"lost")  # type: ignore[attr-defined]
+        async with writer(stack):
+            with pytest.raises(ProducerFenced):
+                await (await one.send_batch(batch, stack.settings.topics.membership_changes, partition=0))
+            former.append("lost too")
             former.outputs.cut()
             with pytest.raises(SegopsError, match="taken over"):
                 await former.commit()
