@@ -55,6 +55,7 @@ _LEAST_FREE = 16 << 20
 _UNWRITABLE = "cannot be written"
 _LIVE_BUFFER = 64 << 20
 _BULK_BUFFER = 8 << 20  # stays in the processor's cache: ids in no order cost a third less
+_ARENA_BLOCK = 256 << 10  # held by every partition, however little it has to write
 _LIVE = {"disable_auto_compactions": "false", "write_buffer_size": str(_LIVE_BUFFER)}
 _BULK = {"disable_auto_compactions": "true", "write_buffer_size": str(_BULK_BUFFER)}
 _OPEN_FILES = 128  # per partition: far below the usual limit of a process with tens of partitions
@@ -265,6 +266,7 @@ class RocksDBStores:
         options.set_max_open_files(_OPEN_FILES)
         options.set_max_background_jobs(2)
         options.set_write_buffer_size(_LIVE_BUFFER)
+        options.set_arena_block_size(_ARENA_BLOCK)
         options.set_max_write_buffer_number(4)
         options.set_level_zero_slowdown_writes_trigger(_SLOW_FILES)
         options.set_level_zero_stop_writes_trigger(_STOP_FILES)

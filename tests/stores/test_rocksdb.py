@@ -210,11 +210,11 @@ def test_memory_is_bounded_over_all_partitions(tmp_path: Path) -> None:
             store.write([Write(f"p{n}", os.urandom(400), None, n) for n in ids], {})
     for store in opened:
         store.get_many([f"p{n}" for n in range(10_000)])
-    # 32 MiB were written and read; held are 4 + 4, and a block or two of 1 MiB for each partition. What is
+    # 32 MiB were written and read; held are 4 + 4, and a block or two of 256 KiB for each partition. What is
     # being written to files in the background is held until it is there.
     until = time.monotonic() + 30
-    while stores.memory_bytes >= 24 << 20 and time.monotonic() < until:
+    while stores.memory_bytes >= 12 << 20 and time.monotonic() < until:
         time.sleep(0.05)
-    assert stores.memory_bytes < 24 << 20
+    assert stores.memory_bytes < 12 << 20
     for store in opened:
         store.close()
