@@ -193,8 +193,9 @@ class BatchConsumer(LoopConsumer):
         return {place: (self._position(tp), self.client.last_stable_offset(tp)) for place, tp in found}
 
     def log_end(self, place: tuple[str, int]) -> int | None:
-        """The end of the log as last seen; None when it was not seen yet."""
-        end: int | None = self.client.highwater(TopicPartition(*place))
+        """The end of the log as last seen; None when it was not seen yet, or is another's to see by now."""
+        partition = TopicPartition(*place)
+        end: int | None = self.client.highwater(partition) if partition in self.client.assignment() else None
         return end
 
     def behind(self, place: tuple[str, int], offset: int) -> int | None:
