@@ -18,10 +18,9 @@ from aiokafka.errors import KafkaError
 from segops.config import Settings
 from segops.core.errors import SegopsError, UserError
 from segops.streaming import topics
+from segops.streaming.positions import Place
 
 log = logging.getLogger(__name__)
-
-Place = tuple[str, int]
 
 _TOPICS_S: Final = 15.0
 _GROUP_S: Final = 1.0

@@ -10,9 +10,9 @@ from typing import Any, Final, Protocol
 from segops.core.events import Change
 from segops.core.values import format_instant
 from segops.schemas.changes import encode_change
+from segops.streaming.positions import Place
 from segops.streaming.records import Headers, Record
 
-_Place = tuple[str, int]
 #: Kept of a dead letter's key, and of its value: together far below what brokers take, a mebibyte.
 _LETTER_BYTES: Final = 400_000
 
@@ -37,15 +37,15 @@ class Outputs:
     def __init__(self, producer: Callable[[], Producer], *, heavy_bytes: int = 16 << 20) -> None:
         self._producer = producer
         self._heavy_bytes = heavy_bytes
-        self._open: dict[_Place, Any] = {}
-        self._closed: deque[tuple[_Place, Any]] = deque()
-        self._due: deque[tuple[_Place, Any]] = deque()
+        self._open: dict[Place, Any] = {}
+        self._closed: deque[tuple[Place, Any]] = deque()
+        self._due: deque[tuple[Place, Any]] = deque()
         self._held = False
         self._on_their_way: set[asyncio.Future[Any]] = set()
         self._bytes = 0
         self._error: BaseException | None = None
         self._lock = asyncio.Lock()
-        self.acknowledged: dict[_Place, int] = {}
+        self.acknowledged: dict[Place, int] = {}
 
     @property
     def heavy(self) -> bool:
@@ -64,7 +64,7 @@ class Outputs:
 
     def append(
         self,
-        place: _Place,
+        place: Place,
         *,
         key: bytes | None,
         value: bytes | None,
@@ -80,7 +80,7 @@ class Outputs:
             builder = self._open[place] = self._producer().create_batch()
             builder.append(timestamp=timestamp, key=key, value=value, headers=headers or [])
 
-    def _close(self, place: _Place, builder: Any) -> None:
+    def _close(self, place: Place, builder: Any) -> None:
         builder.close()
         self._bytes += builder.size()
         self._closed.append((place, builder))
@@ -111,13 +111,13 @@ class Outputs:
             while self._due:
                 await self._send(*self._due.popleft())
 
-    async def _send(self, place: _Place, builder: Any) -> None:
+    async def _send(self, place: Place, builder: Any) -> None:
         size, records = builder.size(), builder.record_count()
         delivery = await self._producer().send_batch(builder, place[0], partition=place[1])
         self._on_their_way.add(delivery)
         delivery.add_done_callback(lambda done: self._delivered(done, place, records, size))
 
-    def _delivered(self, delivery: asyncio.Future[Any], place: _Place, records: int, size: int) -> None:
+    def _delivered(self, delivery: asyncio.Future[Any], place: Place, records: int, size: int) -> None:
         self._on_their_way.discard(delivery)
         self._bytes -= size
         error = asyncio.CancelledError() if delivery.cancelled() else delivery.exception()
