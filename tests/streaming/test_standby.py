@@ -25,11 +25,15 @@ def is_current(stack: Stack, number: int) -> bool:
     return "segops_standby_lag_records{" in page and metric(stack, "segops_standby_lag_records", number) == 0
 
 
-def test_a_standby_takes_over_and_restores_only_the_rest(stack: Stack, broker: LocalBroker) -> None:
+@pytest.mark.parametrize("guarantee", ["at_least_once", "exactly_once"])
+def test_a_standby_takes_over_and_restores_only_the_rest(
+    stack: Stack, broker: LocalBroker, guarantee: str
+) -> None:
     if broker.name.startswith("embedded"):
         pytest.skip("the embedded broker never expires a member")
+    stack.guarantee = guarantee
     stack.partitions = 4
-    stack.environment = {"SEGOPS_STANDBY_REPLICAS": "1"}
+    stack.environment = {"SEGOPS_STANDBY_REPLICAS": "1", "SEGOPS_SESSION_TIMEOUT": "6s"}
     stack.publish()
     sent = shop(4_000, users=200, partitions=4)
     victim = stack.start(number=0)
@@ -53,7 +57,7 @@ def test_a_standby_takes_over_and_restores_only_the_rest(stack: Stack, broker: L
 
 
 def test_standbys_survive_that_the_group_shares_anew(stack: Stack) -> None:
-    stack.environment = {"SEGOPS_STANDBY_REPLICAS": "1"}
+    stack.environment = {"SEGOPS_STANDBY_REPLICAS": "1", "SEGOPS_SESSION_TIMEOUT": "6s"}
     stack.publish()
     sent = shop(2_000, users=60, partitions=3)
     stack.start(number=0)
