@@ -84,6 +84,22 @@ def bad_network(case: Case) -> None:
     case.ready_again(0, 1)
 
 
+def stop_while_cut(case: Case) -> None:
+    """A worker is told to stop while it reaches no broker: it ends at its deadline all the same."""
+    network = _network(case)
+    case.start(0, FAULTS_REDIRECT=network.redirection, SEGOPS_SESSION_TIMEOUT="60s")
+    case.ready(0)
+    case.load.start()
+    case.load.wait_sent(60 + case.dice.randrange(100))
+    fault = time.monotonic()
+    network.cut = True
+    case.term(0, 1)
+    case.notes.append(f"ended after {time.monotonic() - fault:.0f} s")
+    network.cut = False
+    case.start(0)
+    case.recovered(fault)
+
+
 def _network(case: Case) -> Network:
     ports = [int(address.rpartition(":")[2]) for address in case.plan.broker.bootstrap_servers.split(",")]
     network = Network(ports, case.plan.seed)

@@ -33,6 +33,7 @@ FAULTS = [
     Fault("F2", "kill -9, never to return; another disk takes over", workers.kill_for_good),
     Fault("F3", "kill -9 during recovery, twice", workers.kill_in_recovery),
     Fault("F4", "SIGTERM to all workers in turn", workers.rolling_restart),
+    Fault("F4b", "SIGTERM to a worker that reaches no broker", brokers.stop_while_cut, budget_s=90),
     Fault("F5", "SIGSTOP beyond the session timeout, then SIGCONT", workers.zombie),
     Fault(
         "F6", "brokers killed and bounced, one after another", brokers.broker_bounce, brokers=3, budget_s=90
