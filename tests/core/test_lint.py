@@ -1,30 +1,20 @@
-"""What lints find in rules, and that nothing is found which is not so: the reference evaluator is asked."""
+"""What lints find in rules."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, note, settings
-from hypothesis import strategies as st
 
-from segops.core import operators
 from segops.core.errors import Issue
-from segops.core.events import Event
 from segops.core.rules import model
 from segops.core.rules.check import Checker
 from segops.core.rules.conditions import Refused, check_test
-from segops.core.rules.conflicts import Literal, conflict
-from segops.core.rules.history import History
-from segops.core.rules.lint import Finding, Lint, lint
-from segops.core.rules.reference import Member, holds
+from segops.core.rules.lint import Lint, lint
 from segops.core.rules.rfm import check_rfm
-from segops.core.rules.satisfy import Claim, possible
-from segops.core.values import format_instant, lookup
 
-from .oracle import judged
-from .strategies import BASE_MS, RFM, dates, durations, numbers, rules, scalars, streams, tests, words
+from .strategies import RFM
+from .tangled import trait
 
 
 def checked(rule: dict[str, Any]) -> model.Node | None:
@@ -36,10 +26,6 @@ def linted(rule: dict[str, Any], rfm: bool = False) -> Lint:
     node = checked(rule) if rfm else checker.check(rule, "when")
     assert node is not None, checker.issues
     return lint(node, "when")
-
-
-def trait(test: dict[str, Any], path: str = "p") -> dict[str, Any]:
-    return {"trait": path, "is": test}
 
 
 # -- a test of one value ---------------------------------------------------------------------------------
@@ -118,66 +104,6 @@ def test_a_test_that_nothing_satisfies_is_found_wherever_it_stands(test: dict[st
 @pytest.mark.parametrize("test", SOMETIMES, ids=str)
 def test_a_test_that_something_may_satisfy_is_not(test: dict[str, Any]) -> None:
     assert linted(trait(test)) == Lint([], [], [])
-
-
-ops = st.dictionaries(
-    st.sampled_from(["eq", "ne", "lt", "lte", "gt", "gte", "in", "not_in", "between", "exists"])
-    | st.sampled_from(["contains", "starts_with", "ends_with", "matches", "includes"])
-    | st.sampled_from(["before", "after", "in_last", "in_next", "older_than", "newer_than"])
-    | st.just("anniversary_in_next"),
-    st.none(),
-    min_size=1,
-    max_size=4,
-)
-_texts = words | dates
-_ordered = st.one_of(numbers, _texts)
-_operands: dict[str, st.SearchStrategy[Any]] = {
-    **dict.fromkeys(("eq", "ne", "includes"), scalars | dates),
-    **dict.fromkeys(("lt", "lte", "gt", "gte"), _ordered),
-    **dict.fromkeys(("in", "not_in"), st.lists(scalars | dates, min_size=1, max_size=3)),
-    "between": st.one_of(
-        st.lists(numbers, min_size=2, max_size=2).map(sorted),
-        st.lists(_texts, min_size=2, max_size=2).map(sorted),
-    ),
-    "exists": st.booleans(),
-    **dict.fromkeys(("contains", "starts_with", "ends_with"), words | st.sampled_from(["2025", "Z"])),
-    "matches": st.sampled_from(["^x", "y$", "^20"]),
-    **dict.fromkeys(("before", "after"), dates),
-    **dict.fromkeys(("in_last", "in_next", "older_than", "newer_than", "anniversary_in_next"), durations),
-}
-
-
-@st.composite
-def crowded_tests(draw: Any) -> dict[str, Any]:
-    """Tests of several operators, which often exclude each other."""
-    return {name: draw(_operands[name]) for name in draw(ops)}
-
-
-values = st.one_of(
-    scalars,
-    numbers.map(lambda n: n + 0.05),
-    dates,
-    _texts.map(lambda text: text + "x"),
-    st.lists(scalars, max_size=3),
-    st.none(),
-    st.just({"r": 1}),
-)
-
-
-@settings(max_examples=1_000)
-@given(
-    st.lists(st.tuples(crowded_tests() | tests, st.booleans()), min_size=1, max_size=3),
-    values,
-    st.integers(-10, 160),
-)
-def test_what_a_value_satisfies_is_possible(
-    drawn: list[tuple[dict[str, Any], bool]], value: Any, half_seconds: int
-) -> None:
-    """The claims are turned to what the value does; they must not be called impossible."""
-    now_ms = BASE_MS + half_seconds * 500
-    tests = [check_test(form) for form, _ in drawn]
-    claims = [Claim(test, test.holds(value, now_ms)) for test in tests]
-    assert possible(claims), claims
 
 
 # -- whole rules -----------------------------------------------------------------------------------------
@@ -427,171 +353,6 @@ def test_what_is_of_no_use_or_costs_much_is_named(rule: dict[str, Any], path: st
     assert (found.never, found.always) == ([], [])
     assert [finding.path for finding in found.notes] == [path]
     assert reason in found.notes[0].reason
-
-
-# -- nothing is found that is not so ----------------------------------------------------------------------
-
-_names = st.sampled_from(["A", "A", ["A", "B"]])
-_lengths = st.sampled_from([{}, {"within": "2s"}, {"within": "5s"}, {"between": {"from": "6s", "to": "1s"}}])
-_fixed = st.integers(0, 3).map(lambda n: {"since": format_instant(BASE_MS + n * 2_000)})
-_windows = _lengths | _fixed
-_wheres = st.sampled_from([{}, {}, {"where": {"p": 1}}, {"where": {"p": 1, "q": {"exists": True}}}])
-_counts = st.sampled_from(
-    [{}, {"count": {"gte": 2}}, {"count": {"lt": 2}}, {"count": {"ne": 1}}, {"count": {"eq": 0}}]
-)
-_ages = st.dictionaries(
-    st.sampled_from(["older_than", "newer_than"]), st.sampled_from(["1s", "4s"]), min_size=1, max_size=1
-)
-_figures = st.sampled_from(
-    [{"gt": 0}, {"lte": 0}, {"gte": 1}, {"exists": True}, {"eq": 1}, {"lt": 0.3}, {"gte": 0.3}]
-)
-#: Leaves about so few things that two of them often speak of the same one.
-narrow = st.one_of(
-    st.builds(lambda n, c, w, o: {"did": n, **c, **w, **o}, _names, _counts, _wheres, _windows),
-    st.builds(lambda n, w, o: {"did_not": n, **w, **o}, _names, _wheres, _windows),
-    st.builds(lambda k, n, a: {k: n, "is": a}, st.sampled_from(["first", "last"]), _names, _ages),
-    st.builds(
-        lambda f, n, o, i: {f: "p", "of": n, "is": i, **o},
-        st.sampled_from(["sum", "avg", "min", "max", "latest", "earliest"]),
-        _names,
-        _windows,
-        _figures,
-    ),
-    st.builds(lambda n, c: {"distinct": "p", "of": n, "is": c["count"]}, _names, _counts.filter(bool)),
-    (tests | crowded_tests()).map(trait),
-    _figures.map(lambda test: {"has_been": {"trait": "p", "is": test}, "for": "2s"}),
-    st.sampled_from(["0s", "2s", "4s"]).map(lambda length: {"known_for": length}),
-    st.sampled_from([(0, 20), (20, 100), (0, 100), (20, 21)]).map(
-        lambda ends: {"bucket": {"salt": "x", "from": ends[0], "to": ends[1]}}
-    ),
-    st.sampled_from(
-        ["champions", "hibernating", "new", {"recency": {"gte": 2}}, {"recency": {"lte": 1}}]
-    ).map(lambda digits: {"rfm": digits}),
-    _figures.map(lambda test: {"score": "recency_days", "is": test}),
-    st.just({"sequence": [{"did": "A"}, {"did_not": "B", "within": "1s"}]}),
-)
-
-
-def _grown(inner: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
-    several = st.lists(inner, min_size=2, max_size=3)
-    return st.one_of(
-        several.map(lambda of: {"all": of}),
-        several.map(lambda of: {"any": of}),
-        several.map(lambda of: {"at_least": {"k": len(of), "of": of}}),
-        inner.map(lambda node: {"not": node}),
-    )
-
-
-#: Rules that contradict themselves, or always hold, more often than not.
-tangled = st.recursive(narrow, _grown, max_leaves=5)
-#: Two leaves about the same events, of which one may exclude the other.
-_of_events = st.one_of(
-    st.builds(lambda c, w, o: {"did": "A", **c, **w, **o}, _counts, _wheres, _windows),
-    st.builds(lambda n, w, o: {"did_not": n, **w, **o}, _names, _wheres, _windows),
-    st.builds(lambda k, a: {k: "A", "is": a}, st.sampled_from(["first", "last"]), _ages),
-    st.builds(lambda c: {"distinct": "p", "of": "A", "is": c["count"]}, _counts.filter(bool)),
-    st.builds(lambda o, i: {"sum": "p", "of": "A", "is": i, **o}, _windows, _figures),
-)
-_signed = st.one_of(_of_events, _of_events, _of_events.map(lambda node: {"not": node}))
-pairs = st.builds(
-    lambda key, of: {key: of}, st.sampled_from(["all", "all", "any"]), st.tuples(_signed, _signed).map(list)
-)
-#: Few names, few values, steps of whole seconds: what the leaves above speak of.
-plain_streams = st.lists(
-    st.tuples(
-        st.sampled_from([0, 1_000, 1_000, 3_000]),
-        st.sampled_from(["A", "A", "A", "B", "Order Completed"]),
-        st.dictionaries(
-            st.sampled_from(["p", "p", "q", "revenue"]), st.sampled_from([1, 1, -1, 0.3]), max_size=2
-        ),
-    ),
-    min_size=1,
-    max_size=6,
-).map(lambda drawn: _stream(drawn))
-
-
-def _stream(drawn: list[tuple[int, str, dict[str, Any]]]) -> list[tuple[str, Any]]:
-    steps: list[tuple[str, Any]] = []
-    at = BASE_MS
-    for number, (gap_ms, name, properties) in enumerate(drawn):
-        at += gap_ms
-        steps.append(("event", Event(name, at, f"m{number}", properties, properties)))
-    return [*steps, ("clock", at + 10_000)]
-
-
-def placed(node: model.Node, path: str) -> Iterator[tuple[str, model.Node]]:
-    yield path, node
-    steps = {model.All: "all[{}]", model.Any: "any[{}]", model.AtLeast: "at_least.of[{}]", model.Not: "not"}
-    for i, child in enumerate(model.children(node) if type(node) in steps else ()):
-        yield from placed(child, f"{path}.{steps[type(node)].format(i)}")
-
-
-def found_node(root: model.Node, finding: Finding) -> model.Node:
-    """The innermost node at or above the place of a finding."""
-    nodes = dict(placed(root, "when"))
-    return nodes[max((path for path in nodes if f"{finding.path}.".startswith(f"{path}.")), key=len)]
-
-
-def _check_never(node: model.Node, finding: Finding, history: History, now_ms: int) -> None:
-    if ".where." in finding.path:  # a test of events: none satisfies it
-        (test,) = [t for path, t in _where(node) if finding.path.endswith(f".where.{'.'.join(path)}")][:1]
-        prop = finding.path.split(".where.")[1].split(".")
-        assert not any(test.holds(lookup(e.properties, tuple(prop)), now_ms) for e in history.events)
-    else:
-        assert not holds(node, history, now_ms, Member()), finding
-
-
-def _where(node: Any) -> tuple[tuple[model.Path, operators.Test], ...]:
-    if isinstance(node, model.InOrder):
-        return tuple(condition for step in node.sequence.steps for condition in step.where)
-    where: tuple[tuple[model.Path, operators.Test], ...] = node.select.where
-    return where
-
-
-@settings(max_examples=300)
-@given(st.one_of(pairs, tangled, rules()), st.one_of(plain_streams, streams()), st.booleans())
-def test_what_is_said_of_a_rule_is_so_at_every_instant(
-    rule: dict[str, Any], steps: list[tuple[str, Any]], watermark: bool
-) -> None:
-    root = checked(rule)
-    if root is None:  # a count among them can never or always hold
-        return
-    found = lint(root, "when")
-    note(str((rule, found)))
-    if not found.never and not found.always:
-        return
-    for history, now_ms in judged([root], steps, watermark):
-        for finding in found.never:
-            _check_never(found_node(root, finding), finding, history, now_ms)
-        for finding in found.always:
-            assert holds(found_node(root, finding), history, now_ms, Member()), finding
-
-
-@settings(max_examples=400)
-@given(
-    st.lists(st.one_of(_of_events, _of_events, narrow), min_size=2, max_size=5),
-    st.one_of(plain_streams, plain_streams, streams()),
-    st.booleans(),
-)
-def test_what_is_so_together_is_no_conflict(
-    drawn: list[dict[str, Any]], steps: list[tuple[str, Any]], watermark: bool
-) -> None:
-    """Each node is claimed to be as the reference finds it; no two of the claims may exclude each other."""
-    nodes = [node for rule in drawn if (node := checked(rule)) is not None]
-    for history, now_ms in judged(nodes, steps, watermark):
-        truth = [Literal(node, "", holds(node, history, now_ms, Member())) for node in nodes]
-        assert not conflict(truth), (history.events, now_ms)
-
-
-@given(tangled, st.booleans())
-def test_a_rule_and_its_opposite_are_always_found(rule: dict[str, Any], first: bool) -> None:
-    """So that the rule above is not about nothing."""
-    if checked(rule) is None:
-        return
-    pair = [rule, {"not": rule}] if first else [{"not": rule}, rule]
-    assert linted({"all": pair}, rfm=True).never
-    either = linted({"any": pair}, rfm=True)
-    assert either.always or either.never
 
 
 def test_a_mistake_leaves_nothing_to_look_through() -> None:

@@ -1,0 +1,147 @@
+"""Rules and tests that contradict themselves, or always hold, more often than not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from segops.core.events import Event
+from segops.core.values import format_instant
+
+from .strategies import BASE_MS, dates, durations, numbers, scalars, tests, words
+
+
+def trait(test: dict[str, Any], path: str = "p") -> dict[str, Any]:
+    return {"trait": path, "is": test}
+
+
+ops = st.dictionaries(
+    st.sampled_from(["eq", "ne", "lt", "lte", "gt", "gte", "in", "not_in", "between", "exists"])
+    | st.sampled_from(["contains", "starts_with", "ends_with", "matches", "includes"])
+    | st.sampled_from(["before", "after", "in_last", "in_next", "older_than", "newer_than"])
+    | st.just("anniversary_in_next"),
+    st.none(),
+    min_size=1,
+    max_size=4,
+)
+_texts = words | dates
+_ordered = st.one_of(numbers, _texts)
+_operands: dict[str, st.SearchStrategy[Any]] = {
+    **dict.fromkeys(("eq", "ne", "includes"), scalars | dates),
+    **dict.fromkeys(("lt", "lte", "gt", "gte"), _ordered),
+    **dict.fromkeys(("in", "not_in"), st.lists(scalars | dates, min_size=1, max_size=3)),
+    "between": st.one_of(
+        st.lists(numbers, min_size=2, max_size=2).map(sorted),
+        st.lists(_texts, min_size=2, max_size=2).map(sorted),
+    ),
+    "exists": st.booleans(),
+    **dict.fromkeys(("contains", "starts_with", "ends_with"), words | st.sampled_from(["2025", "Z"])),
+    "matches": st.sampled_from(["^x", "y$", "^20"]),
+    **dict.fromkeys(("before", "after"), dates),
+    **dict.fromkeys(("in_last", "in_next", "older_than", "newer_than", "anniversary_in_next"), durations),
+}
+
+
+@st.composite
+def crowded_tests(draw: Any) -> dict[str, Any]:
+    """Tests of several operators, which often exclude each other."""
+    return {name: draw(_operands[name]) for name in draw(ops)}
+
+
+values = st.one_of(
+    scalars,
+    numbers.map(lambda n: n + 0.05),
+    dates,
+    _texts.map(lambda text: text + "x"),
+    st.lists(scalars, max_size=3),
+    st.none(),
+    st.just({"r": 1}),
+)
+
+_names = st.sampled_from(["A", "A", ["A", "B"]])
+_lengths = st.sampled_from([{}, {"within": "2s"}, {"within": "5s"}, {"between": {"from": "6s", "to": "1s"}}])
+_fixed = st.integers(0, 3).map(lambda n: {"since": format_instant(BASE_MS + n * 2_000)})
+_windows = _lengths | _fixed
+_wheres = st.sampled_from([{}, {}, {"where": {"p": 1}}, {"where": {"p": 1, "q": {"exists": True}}}])
+_counts = st.sampled_from(
+    [{}, {"count": {"gte": 2}}, {"count": {"lt": 2}}, {"count": {"ne": 1}}, {"count": {"eq": 0}}]
+)
+_ages = st.dictionaries(
+    st.sampled_from(["older_than", "newer_than"]), st.sampled_from(["1s", "4s"]), min_size=1, max_size=1
+)
+_figures = st.sampled_from(
+    [{"gt": 0}, {"lte": 0}, {"gte": 1}, {"exists": True}, {"eq": 1}, {"lt": 0.3}, {"gte": 0.3}]
+)
+#: Leaves about so few things that two of them often speak of the same one.
+narrow = st.one_of(
+    st.builds(lambda n, c, w, o: {"did": n, **c, **w, **o}, _names, _counts, _wheres, _windows),
+    st.builds(lambda n, w, o: {"did_not": n, **w, **o}, _names, _wheres, _windows),
+    st.builds(lambda k, n, a: {k: n, "is": a}, st.sampled_from(["first", "last"]), _names, _ages),
+    st.builds(
+        lambda f, n, o, i: {f: "p", "of": n, "is": i, **o},
+        st.sampled_from(["sum", "avg", "min", "max", "latest", "earliest"]),
+        _names,
+        _windows,
+        _figures,
+    ),
+    st.builds(lambda n, c: {"distinct": "p", "of": n, "is": c["count"]}, _names, _counts.filter(bool)),
+    (tests | crowded_tests()).map(trait),
+    _figures.map(lambda test: {"has_been": {"trait": "p", "is": test}, "for": "2s"}),
+    st.sampled_from(["0s", "2s", "4s"]).map(lambda length: {"known_for": length}),
+    st.sampled_from([(0, 20), (20, 100), (0, 100), (20, 21)]).map(
+        lambda ends: {"bucket": {"salt": "x", "from": ends[0], "to": ends[1]}}
+    ),
+    st.sampled_from(
+        ["champions", "hibernating", "new", {"recency": {"gte": 2}}, {"recency": {"lte": 1}}]
+    ).map(lambda digits: {"rfm": digits}),
+    _figures.map(lambda test: {"score": "recency_days", "is": test}),
+    st.just({"sequence": [{"did": "A"}, {"did_not": "B", "within": "1s"}]}),
+)
+
+
+def _grown(inner: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
+    several = st.lists(inner, min_size=2, max_size=3)
+    return st.one_of(
+        several.map(lambda of: {"all": of}),
+        several.map(lambda of: {"any": of}),
+        several.map(lambda of: {"at_least": {"k": len(of), "of": of}}),
+        inner.map(lambda node: {"not": node}),
+    )
+
+
+#: Rules that contradict themselves, or always hold, more often than not.
+tangled = st.recursive(narrow, _grown, max_leaves=5)
+#: Two leaves about the same events, of which one may exclude the other.
+of_events = st.one_of(
+    st.builds(lambda c, w, o: {"did": "A", **c, **w, **o}, _counts, _wheres, _windows),
+    st.builds(lambda n, w, o: {"did_not": n, **w, **o}, _names, _wheres, _windows),
+    st.builds(lambda k, a: {k: "A", "is": a}, st.sampled_from(["first", "last"]), _ages),
+    st.builds(lambda c: {"distinct": "p", "of": "A", "is": c["count"]}, _counts.filter(bool)),
+    st.builds(lambda o, i: {"sum": "p", "of": "A", "is": i, **o}, _windows, _figures),
+)
+_signed = st.one_of(of_events, of_events, of_events.map(lambda node: {"not": node}))
+pairs = st.builds(
+    lambda key, of: {key: of}, st.sampled_from(["all", "all", "any"]), st.tuples(_signed, _signed).map(list)
+)
+#: Few names, few values, steps of whole seconds: what the leaves above speak of.
+plain_streams = st.lists(
+    st.tuples(
+        st.sampled_from([0, 1_000, 1_000, 3_000]),
+        st.sampled_from(["A", "A", "A", "B", "Order Completed"]),
+        st.dictionaries(
+            st.sampled_from(["p", "p", "q", "revenue"]), st.sampled_from([1, 1, -1, 0.3]), max_size=2
+        ),
+    ),
+    min_size=1,
+    max_size=6,
+).map(lambda drawn: _stream(drawn))
+
+
+def _stream(drawn: list[tuple[int, str, dict[str, Any]]]) -> list[tuple[str, Any]]:
+    steps: list[tuple[str, Any]] = []
+    at = BASE_MS
+    for number, (gap_ms, name, properties) in enumerate(drawn):
+        at += gap_ms
+        steps.append(("event", Event(name, at, f"m{number}", properties, properties)))
+    return [*steps, ("clock", at + 10_000)]

@@ -1,0 +1,115 @@
+"""Nothing is found that is not so: the reference evaluator is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from hypothesis import given, note, settings
+from hypothesis import strategies as st
+
+from segops.core import operators
+from segops.core.rules import model
+from segops.core.rules.conditions import check_test
+from segops.core.rules.conflicts import Literal, conflict
+from segops.core.rules.history import History
+from segops.core.rules.lint import Finding, lint
+from segops.core.rules.reference import Member, holds
+from segops.core.rules.satisfy import Claim, possible
+from segops.core.values import lookup
+
+from .oracle import judged
+from .strategies import BASE_MS, rules, streams, tests
+from .tangled import crowded_tests, narrow, of_events, pairs, plain_streams, tangled, values
+from .test_lint import checked, linted
+
+
+@settings(max_examples=1_000)
+@given(
+    st.lists(st.tuples(crowded_tests() | tests, st.booleans()), min_size=1, max_size=3),
+    values,
+    st.integers(-10, 160),
+)
+def test_what_a_value_satisfies_is_possible(
+    drawn: list[tuple[dict[str, Any], bool]], value: Any, half_seconds: int
+) -> None:
+    """The claims are turned to what the value does; they must not be called impossible."""
+    now_ms = BASE_MS + half_seconds * 500
+    tests = [check_test(form) for form, _ in drawn]
+    claims = [Claim(test, test.holds(value, now_ms)) for test in tests]
+    assert possible(claims), claims
+
+
+def placed(node: model.Node, path: str) -> Iterator[tuple[str, model.Node]]:
+    yield path, node
+    steps = {model.All: "all[{}]", model.Any: "any[{}]", model.AtLeast: "at_least.of[{}]", model.Not: "not"}
+    for i, child in enumerate(model.children(node) if type(node) in steps else ()):
+        yield from placed(child, f"{path}.{steps[type(node)].format(i)}")
+
+
+def found_node(root: model.Node, finding: Finding) -> model.Node:
+    """The innermost node at or above the place of a finding."""
+    nodes = dict(placed(root, "when"))
+    return nodes[max((path for path in nodes if f"{finding.path}.".startswith(f"{path}.")), key=len)]
+
+
+def _check_never(node: model.Node, finding: Finding, history: History, now_ms: int) -> None:
+    if ".where." in finding.path:  # a test of events: none satisfies it
+        (test,) = [t for path, t in _where(node) if finding.path.endswith(f".where.{'.'.join(path)}")][:1]
+        prop = finding.path.split(".where.")[1].split(".")
+        assert not any(test.holds(lookup(e.properties, tuple(prop)), now_ms) for e in history.events)
+    else:
+        assert not holds(node, history, now_ms, Member()), finding
+
+
+def _where(node: Any) -> tuple[tuple[model.Path, operators.Test], ...]:
+    if isinstance(node, model.InOrder):
+        return tuple(condition for step in node.sequence.steps for condition in step.where)
+    where: tuple[tuple[model.Path, operators.Test], ...] = node.select.where
+    return where
+
+
+@settings(max_examples=300)
+@given(st.one_of(pairs, tangled, rules()), st.one_of(plain_streams, streams()), st.booleans())
+def test_what_is_said_of_a_rule_is_so_at_every_instant(
+    rule: dict[str, Any], steps: list[tuple[str, Any]], watermark: bool
+) -> None:
+    root = checked(rule)
+    if root is None:  # a count among them can never or always hold
+        return
+    found = lint(root, "when")
+    note(str((rule, found)))
+    if not found.never and not found.always:
+        return
+    for history, now_ms in judged([root], steps, watermark):
+        for finding in found.never:
+            _check_never(found_node(root, finding), finding, history, now_ms)
+        for finding in found.always:
+            assert holds(found_node(root, finding), history, now_ms, Member()), finding
+
+
+@settings(max_examples=400)
+@given(
+    st.lists(st.one_of(of_events, of_events, narrow), min_size=2, max_size=5),
+    st.one_of(plain_streams, plain_streams, streams()),
+    st.booleans(),
+)
+def test_what_is_so_together_is_no_conflict(
+    drawn: list[dict[str, Any]], steps: list[tuple[str, Any]], watermark: bool
+) -> None:
+    """Each node is claimed to be as the reference finds it; no two of the claims may exclude each other."""
+    nodes = [node for rule in drawn if (node := checked(rule)) is not None]
+    for history, now_ms in judged(nodes, steps, watermark):
+        truth = [Literal(node, "", holds(node, history, now_ms, Member())) for node in nodes]
+        assert not conflict(truth), (history.events, now_ms)
+
+
+@given(tangled, st.booleans())
+def test_a_rule_and_its_opposite_are_always_found(rule: dict[str, Any], first: bool) -> None:
+    """So that the rule above is not about nothing."""
+    if checked(rule) is None:
+        return
+    pair = [rule, {"not": rule}] if first else [{"not": rule}, rule]
+    assert linted({"all": pair}, rfm=True).never
+    either = linted({"any": pair}, rfm=True)
+    assert either.always or either.never
