@@ -66,11 +66,9 @@ class BatchConsumer(LoopConsumer):
                     await self.wait(cast("Any", self.can_resume_flow))
                     continue
                 await self._deliver(*await self._fetch())
-        except ConsumerStoppedError:
-            if not self.app.should_stop:
+        except (ConsumerStoppedError, asyncio.CancelledError):
+            if not self.app.should_stop:  # to Faust, whoever is cancelled in a rebalance has crashed
                 raise
-        except asyncio.CancelledError:
-            raise
         except Exception as error:
             await self.app.crash(error)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -134,3 +135,19 @@ def test_a_process_that_stands_still_is_ended_and_nothing_is_lost(stack: Stack) 
     assert "Timeout (0:00:03)!" in said(stack)
     stack.start()
     stack.wait_for_changes(oracle(sent, stack.definitions, FINAL_MS))
+
+
+def test_a_worker_told_to_stop_during_a_rebalance_ends_in_good_order(stack: Stack) -> None:
+    stack.environment = {"SEGOPS_SESSION_TIMEOUT": "12s"}
+    stack.publish()
+    stopped = stack.start(number=0)
+    absent = stack.start(number=1)
+    wait_until(lambda: stack.owned(0) and stack.owned(1), "shared", stack.diagnosis)
+    absent.send_signal(signal.SIGSTOP)  # the group waits for it
+    try:
+        stack.start(number=2)
+        wait_until(lambda: stack.get("/readyz", 0)[0] == 503, "a rebalance", stack.diagnosis)
+        stopped.terminate()
+        assert stopped.wait(60) == 0, (stack.folder / "worker-0.log").read_text()[-2_000:]
+    finally:
+        absent.send_signal(signal.SIGCONT)
