@@ -6,6 +6,7 @@ and a process that cannot serve its loop cannot pretend to be alive either.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
 from typing import Any, ClassVar, NoReturn, cast
 
@@ -27,15 +28,20 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> Awaitable[None]:
         self._consumer.app.on_rebalance_start()  # at once, before anything is awaited
+        self._consumer.revoked.set()
         revocation: Awaitable[None] = self._consumer.on_partitions_revoked(_tps(revoked))
         return revocation
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        self._consumer.revoked.clear()
         await self._consumer.on_assigned(_tps(assigned))
 
 
 class LoopConsumer(Consumer):
-    """The plumbing; what is done with records and commits is up to the subclass."""
+    """The plumbing; what is done with records and commits is up to the subclass.
+
+    ``revoked`` is set while no assignment holds: from a revocation to the next assignment.
+    """
 
     consumer_stopped_errors: ClassVar[tuple[type[BaseException], ...]] = (ConsumerStoppedError,)
     mundane_level = "debug"
@@ -44,6 +50,7 @@ class LoopConsumer(Consumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.revoked = asyncio.Event()
         self._listener = _Listener(self)
 
     async def on_start(self) -> None:

@@ -67,6 +67,18 @@ class BatchRecovery(Recovery):
         except Exception as error:
             await self.app.fail(error)
 
+    async def _wait(self, coro: Any, timeout: Any = None) -> None:
+        """Wait; RebalanceAgain when the partitions go meanwhile, not only when the next ones come.
+
+        Faust would finish, and let the lanes work on partitions that another worker may open by then.
+        """
+        signals: tuple[Any, ...] = (self.app.batch_consumer.revoked, self.signal_recovery_start)
+        result = await self.wait_first(coro, *signals, timeout=timeout)
+        if result.stopped:
+            raise ServiceStopped
+        if any(signal in result.done for signal in signals):
+            raise RebalanceAgain
+
     @Service.task
     async def _slurp_changelogs(self) -> None:
         """Nothing of the changelog comes through the group's consumer."""

@@ -1,0 +1,34 @@
+"""A recovery ends with the assignment that it is for."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from faust.tables.recovery import RebalanceAgain
+
+from segops.config import load
+from segops.worker import _build
+
+
+def test_partitions_that_go_while_they_are_restored_are_not_opened(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        app = _build(load(state={"data_dir": tmp_path}), [])
+        recovery: Any = app.tables.recovery
+        revoked = app.batch_consumer.revoked
+        opening = asyncio.ensure_future(asyncio.Event().wait())
+        waiting = asyncio.ensure_future(recovery._wait(opening))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        revoked.set()
+        with pytest.raises(RebalanceAgain):
+            await waiting
+        assert opening.cancelled()
+        with pytest.raises(RebalanceAgain):  # one that begins too late
+            await recovery._wait(asyncio.Event().wait())
+        revoked.clear()
+        await recovery._wait(asyncio.sleep(0))
+
+    asyncio.run(scenario())
