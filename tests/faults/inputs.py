@@ -39,7 +39,6 @@ def poison(case: Case) -> None:
     """Records that are no events lie among the good ones; a worker dies among them."""
     case.start(0, crash_at=f"cp{case.dice.randrange(1, 6)}:{case.dice.randrange(4, 10)}")
     case.start(1)
-    case.ready(0, 1)
     case.load.start()
     for number, value in enumerate(_poison()):
         case.load.wait_sent(20 * number)
@@ -54,7 +53,6 @@ def duplicates(case: Case) -> None:
     """A producer without idempotence sends again what it had sent, to any partition; a worker dies."""
     case.start(0, crash_at=f"cp{case.dice.randrange(1, 6)}:{case.dice.randrange(4, 10)}")
     case.start(1)
-    case.ready(0, 1)
     case.load.start()
     for number in range(60):
         case.load.wait_sent(5 * number + 20)
@@ -91,7 +89,6 @@ def skewed_events(case: Case) -> None:
     """A tenth of the events are from a month ago or a month ahead; a worker dies among them."""
     case.start(0, crash_at=f"cp{case.dice.randrange(1, 6)}:{case.dice.randrange(2, 6)}")
     case.start(1)
-    case.ready(0, 1)
     case.load.start()
     case.crashed(0)
     case.start(0)

@@ -198,8 +198,12 @@ class Case:
         )
 
     def crashed(self, number: int) -> None:
-        """Until this worker has died at its crash point."""
-        self.ended(number, CRASHED)
+        """Until this worker has died at its crash point; of a kill when it has too little to do for that."""
+        if _try_until(lambda: self.workers[number].poll() is not None, 30.0):
+            self.ended(number, CRASHED)
+        else:
+            self.notes.append(f"{number} killed")
+            self.kill(number)
 
     def revive(self, *numbers: int, **more: str) -> None:
         """Start again those of these workers that have ended, as an orchestrator would."""
@@ -264,6 +268,7 @@ class Case:
             self._until_time_has_passed()
         self._until_all_is_said()
         running = [number for number, worker in self.workers.items() if worker.poll() is None]
+        self.ready(*running)  # who is told to stop before it listens dies of it
         for number in running:
             self.workers[number].terminate()
         for number in running:
@@ -307,7 +312,8 @@ class Case:
         return verify(evidence)
 
 
-def _try_until(fact: Callable[[], bool], seconds: float) -> None:
+def _try_until(fact: Callable[[], bool], seconds: float) -> bool:
     until = time.monotonic() + seconds
-    while not fact() and time.monotonic() < until:
+    while not (found := fact()) and time.monotonic() < until:
         time.sleep(0.2)
+    return found
