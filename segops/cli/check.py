@@ -35,7 +35,7 @@ def command(paths: tuple[Path, ...], cost: bool) -> None:
         click.echo(f"warning: {warning}", err=True)
     segments = SegmentSet(loaded.definitions)
     plural = "segment" if len(loaded.definitions) == 1 else "segments"
-    click.echo(f"{len(loaded.definitions)} {plural}, {len(segments.feature_ids)} features: no mistakes")
+    click.echo(f"{len(loaded.definitions)} {plural}, {len(segments.features)} features: no mistakes")
     if cost:
         _print_costs(segments)
 

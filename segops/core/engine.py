@@ -8,23 +8,20 @@ changes if nothing more happens, found by evaluating whole rules, so a timer nev
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 from xxhash import xxh3_64_intdigest
 
 from segops.core.events import Change, Event, change_id
-from segops.core.features import UNREADABLE
+from segops.core.features import UNREADABLE, Counted
 from segops.core.index import Kept
 from segops.core.memberships import record_change
+from segops.core.merge import forget_messages, merge, note_of
 from segops.core.profile import Member, Profile
 from segops.core.rules.leaf import FIRST, LATEST, LOCATION
 from segops.core.segments import Segment, SegmentSet
 from segops.core.values import lookup
-
-#: A message is remembered at least this many messages and this long (RULES section 3).
-REMEMBERED = 1_000
-REMEMBERED_MS = 86_400_000
 
 
 class Transition(msgspec.Struct, gc=False):
@@ -40,7 +37,17 @@ class Transition(msgspec.Struct, gc=False):
 class _Step:
     """One step on one profile: what is judged now, and what came of it."""
 
-    __slots__ = ("changes", "event_id", "failures", "now_ms", "profile", "reason", "skipped")
+    __slots__ = (
+        "changes",
+        "counted",
+        "event_id",
+        "failures",
+        "merged_into",
+        "now_ms",
+        "profile",
+        "reason",
+        "skipped",
+    )
 
     def __init__(self, profile: Profile, reason: str, now_ms: int, event_id: str | None = None) -> None:
         self.profile = profile
@@ -50,6 +57,8 @@ class _Step:
         self.changes: list[Change] = []
         self.failures: list[str] = []
         self.skipped = 0
+        self.counted: Counted | None = None
+        self.merged_into: str | None = None
 
     def transition(self) -> Transition:
         return Transition(self.changes, skipped_values=self.skipped, failures=self.failures)
@@ -74,7 +83,7 @@ class Engine:
         event_id = event.message_id if event.named else None
         step = _Step(profile, "event", max(event.time_ms, clock_ms, profile.latest_ms), event_id)
         self._pass_time(step, max(event.time_ms, clock_ms))
-        _remember(profile, message, step.now_ms)
+        _remember(step, message, event.time_ms)
         touched = self._apply(step, event)
         if touched:
             self._judge(step, sorted(touched))
@@ -90,12 +99,55 @@ class Engine:
     def on_definitions(self, profile: Profile, *, clock_ms: int) -> Transition:
         """Judge a profile by these segments that was last judged by others."""
         step = _Step(profile, "definition", max(clock_ms, profile.latest_ms))
-        known = self.segments.feature_ids
+        known = self.segments.features
         profile.features = {key: state for key, state in profile.features.items() if key in known}
+        for note in profile.counted.values():
+            note.keep(known)
         self._close_removed(step)
         self._judge(step, range(len(self.segments.segments)))
         profile.judged_by = self.version
         _set_due(profile)
+        return step.transition()
+
+    def on_merge(self, profile: Profile, losers: Sequence[Profile], *, clock_ms: int) -> Transition:
+        """Make one profile of several, and judge it by all segments at once.
+
+        Each loser is as ``on_yield`` and ``redirect`` left it, memberships included; it is used up. What
+        anyone was a member of counts as the survivor's record, from the earliest on.
+        """
+        now_ms = max(clock_ms, *(each.latest_ms for each in (profile, *losers)))
+        step = _Step(profile, "merge", now_ms)
+        self._pass_time(step, now_ms)
+        was = set(profile.members)
+        for loser in losers:
+            merge(profile, loser, self.segments.features, now_ms)
+        if profile.first_ms is not None:
+            self._judge_merged(step, was)
+        return step.transition()
+
+    def _judge_merged(self, step: _Step, was: set[str]) -> None:
+        """Judge a profile by the memberships of all; what is published starts from those that it had."""
+        profile = step.profile
+        apart = _Step(profile, "merge", step.now_ms)
+        profile.members = {key: m for key, m in profile.members.items() if key in self.segments.by_key}
+        sequence = profile.sequence
+        self._judge(apart, range(len(self.segments.segments)))
+        profile.sequence, step.failures = sequence, apart.failures
+        for segment in self.segments.segments:
+            member, flips_at = segment.key in profile.members, profile.flips.get(segment.key)
+            if member is not (segment.key in was):
+                change = _change(step, segment.key, segment.version, member=member, flips_at=flips_at)
+                step.changes.append(change)
+        _set_due(profile)
+
+    def on_yield(self, profile: Profile, *, into: str, clock_ms: int) -> Transition:
+        """End the memberships of a profile that another takes over: it is kept as it is, for the journey."""
+        step = _Step(profile, "merge", max(clock_ms, profile.latest_ms))
+        self._pass_time(step, step.now_ms)
+        step.merged_into = into
+        for key in sorted(profile.members):
+            version = profile.members[key].version
+            step.changes.append(_change(step, key, version, member=False, flips_at=None))
         return step.transition()
 
     def _close_removed(self, step: _Step) -> None:
@@ -163,6 +215,8 @@ class Engine:
         state = kept.add(features.get(kept.id), event.time_ms, value, step.now_ms)
         if state is not None:
             features[kept.id] = state
+            if step.counted is not None:
+                step.counted.note(kept.id, state, value)
             by_size = kept.by_size
             touched |= kept.segments if by_size is None else by_size[len(state.times)]
 
@@ -229,14 +283,10 @@ def message_hash(message_id: str) -> int:
     return xxh3_64_intdigest(message_id.encode())
 
 
-def _remember(profile: Profile, message: int, now_ms: int) -> None:
-    seen = profile.seen
-    seen[message] = now_ms
-    while len(seen) > REMEMBERED:
-        oldest = next(iter(seen))
-        if seen[oldest] > now_ms - REMEMBERED_MS:
-            return
-        del seen[oldest]
+def _remember(step: _Step, message: int, time_ms: int) -> None:
+    step.profile.seen[message] = step.now_ms
+    step.counted = note_of(step.profile, message, time_ms)
+    forget_messages(step.profile, step.now_ms)
 
 
 def _identify(profile: Profile, event: Event) -> None:
@@ -272,4 +322,5 @@ def _change(step: _Step, key: str, version: int, *, member: bool, flips_at: int 
         anonymous_id=profile.anonymous_id,
         email=profile.email,
         traits_json=msgspec.json.encode(profile.traits, order="sorted").decode(),
+        merged_into=step.merged_into,
     )

@@ -27,6 +27,8 @@ class Event(msgspec.Struct, gc=False):
     named: bool = True
     #: Latitude and longitude in degrees.
     location: tuple[float, float] | None = None
+    #: Of an ``alias``: who the person was before.
+    previous_id: str | None = None
 
 
 class Change(msgspec.Struct, gc=False):
@@ -51,6 +53,8 @@ class Change(msgspec.Struct, gc=False):
     anonymous_id: str | None
     email: str | None
     traits_json: str
+    #: In the last changes of a profile that another took over: the id of that one.
+    merged_into: str | None = None
 
 
 def change_id(profile_id: str, segment_key: str, sequence: int) -> str:

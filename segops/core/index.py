@@ -51,8 +51,8 @@ class Watch(msgspec.Struct, frozen=True):
         return found
 
 
-def prepare(rules: Iterable[tuple[int, Rule]]) -> list[Kept]:
-    """Every feature of these rules once; a rule comes with the index of its segment."""
+def prepare(rules: Iterable[tuple[int, Rule]]) -> tuple[list[Kept], dict[int, Feature]]:
+    """Every feature of these rules once, ready and by its id; a rule comes with its segment's index."""
     features: dict[int, Feature] = {}
     concerned: dict[int, dict[int, int]] = {}
     for index, rule in rules:
@@ -61,7 +61,7 @@ def prepare(rules: Iterable[tuple[int, Rule]]) -> list[Kept]:
             features[key] = use.feature
             least = concerned.setdefault(key, {})
             least[index] = min(use.least, least.get(index, use.least))
-    return [_kept(key, feature, concerned[key]) for key, feature in features.items()]
+    return [_kept(key, feature, concerned[key]) for key, feature in features.items()], features
 
 
 def _kept(key: int, feature: Feature, least: Mapping[int, int]) -> Kept:

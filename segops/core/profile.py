@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from segops.core.features.states import State
+from segops.core.events import Event
+from segops.core.features.states import Counted, State
 from segops.core.values import MAX_MS
 
 
@@ -23,6 +24,34 @@ class Past(msgspec.Struct, array_like=True, frozen=True):
 
     entries: int = 0
     left_ms: int | None = None
+
+
+class Held(msgspec.Struct, array_like=True):
+    """An event that waits, and the clock at its arrival."""
+
+    clock_ms: int
+    event: Event
+
+
+class Links(msgspec.Struct, array_like=True):
+    """Whose identifiers are whose: those of one profile, and what it waits for (``identity``)."""
+
+    #: The identifiers that lead to this profile, its own among them.
+    owned: list[str]
+    #: Identifiers claimed and not answered yet -> whether explicitly.
+    pending: dict[str, bool] = {}
+    #: Identifiers that belong to another known user, oldest first.
+    refused: list[str] = []
+    #: What arrived while an answer was awaited.
+    held: list[Held] = []
+    #: While an answer is awaited: the clock at which the profile stands still.
+    clock_ms: int = -MAX_MS
+    #: Profiles handed over, to be merged when nothing is awaited any more.
+    joined: list[Profile] = []
+    #: Hand-overs received: profile -> its sequence then. One that comes again is known by it.
+    absorbed: dict[str, int] = {}
+    #: Explicit claims that wait for this profile's own: the identifier, and who claims it.
+    waiting: list[tuple[str, str]] = []
 
 
 class Profile(msgspec.Struct, array_like=True):
@@ -56,3 +85,9 @@ class Profile(msgspec.Struct, array_like=True):
     location_ms: int = -MAX_MS
     #: Segment -> earlier memberships; only for segments whose policy asks for them.
     past: dict[str, Past] = {}
+    #: Message -> what it added, for those in ``seen``; only where the profile may be taken over unasked.
+    counted: dict[int, Counted] = {}
+    #: In a redirect: the profile that took this one over.
+    merged_into: str | None = None
+    #: None until a second identifier is met.
+    links: Links | None = None

@@ -80,8 +80,7 @@ class SegmentSet:
         self.version = _version(self.definitions)
         self.by_key = {segment.key: segment for segment in self.segments}
         self.remembered = frozenset(segment.key for segment in self.segments if segment.remembers)
-        kept = prepare((segment.index, segment.referred) for segment in self.segments)
-        self.feature_ids = frozenset(feature.id for feature in kept)
+        kept, self.features = prepare((segment.index, segment.referred) for segment in self.segments)
         self.watches, self.watch_of_any = watches(kept)
         self.by_trait = _by_trait(self.segments)
         self.by_part = {

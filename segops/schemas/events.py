@@ -158,6 +158,7 @@ def decode(value: bytes, *, time_ms: int, default_id: str) -> Event:
         _identifier(_email(full)),
         named=message_id is not None,
         location=_location(full.context),
+        previous_id=_identifier(full.previousId) if full.type == "alias" else None,
     )
 
 

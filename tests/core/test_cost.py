@@ -30,7 +30,7 @@ def test_features_are_those_kept_and_only_timed_segments_flip(
     known: SegmentSet, steps: list[tuple[str, Any]]
 ) -> None:
     found = costs(known)
-    assert found.features == len(known.feature_ids)
+    assert found.features == len(known.features)
     timed = {d.key for d in known.definitions if d.policy is not None and d.policy.timed}
     still = {each.segment_key for each in found.segments if not each.timed_leaves} - timed
     engine = Engine(known)

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from segops.core.engine import REMEMBERED, REMEMBERED_MS, Engine
+from segops.core.engine import Engine
 from segops.core.events import Event
+from segops.core.merge import REMEMBERED, REMEMBERED_MS
 from segops.core.operators import OPERATORS
 from segops.core.segments import SegmentSet
 

@@ -26,10 +26,10 @@ def segment_sets(draw: Any) -> SegmentSet:
     for number in range(1, draw(st.integers(1, 3))):
         forms[f"s{number}"] = draw(rules(tuple(forms)))
     limits = st.one_of(st.none(), policies())
-    return SegmentSet([_definition(key, form, draw(limits)) for key, form in forms.items()])
+    return SegmentSet([make_definition(key, form, draw(limits)) for key, form in forms.items()])
 
 
-def _definition(key: str, form: dict[str, Any], limits: dict[str, Any] | None) -> Definition:
+def make_definition(key: str, form: dict[str, Any], limits: dict[str, Any] | None = None) -> Definition:
     checker = Checker("fuzz", check_rfm(Checker("fuzz"), RFM, "rfm"))
     node = checker.check(form, key)
     policy = None if limits is None else check_policy(checker, limits, "membership")

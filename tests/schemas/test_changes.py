@@ -17,7 +17,7 @@ CHANGE = Change(
 )  # fmt: skip
 FIELDS = tuple(
     "profile_id segment_key segment_version action member reason occurred_at evaluated_at sequence change_id "  # noqa: SIM905
-    "event_id flips_at user_id anonymous_id email traits_json".split()
+    "event_id flips_at user_id anonymous_id email traits_json merged_into".split()
 )
 
 

@@ -11,13 +11,14 @@ no more, yet reads exactly as if every event had been kept. Three families, by w
 from segops.core.features.extract import UNREADABLE, Extract, extractor
 from segops.core.features.families import reducer_of
 from segops.core.features.feature import ANY_NAME, CAPACITIES, MAX_ENTRIES, Feature, Reducer
-from segops.core.features.states import State, Values
+from segops.core.features.states import Counted, State, Values
 
 __all__ = [
     "ANY_NAME",
     "CAPACITIES",
     "MAX_ENTRIES",
     "UNREADABLE",
+    "Counted",
     "Extract",
     "Feature",
     "Reducer",

@@ -99,7 +99,7 @@ class RunningDistinct(_Running[Keys]):
 
 
 #: Kind -> whether an event of this time and value replaces the held one.
-_REPLACES: dict[str, Callable[[Held, int, Any], bool]] = {
+REPLACES: dict[str, Callable[[Held, int, Any], bool]] = {
     "min": lambda held, _, value: bool(value < held.value),
     "max": lambda held, _, value: bool(value > held.value),
     "latest": lambda held, time_ms, _: time_ms >= held.time_ms,
@@ -114,7 +114,7 @@ class RunningHeld(_Running[Held]):
 
     def __init__(self, window: Fixed | Calendar, kind: str) -> None:
         super().__init__(window)
-        self._replaces = _REPLACES[kind]
+        self._replaces = REPLACES[kind]
         self._reads_time = kind in ("first", "last")
 
     def _begin(self, since_ms: int, time_ms: int, value: Any) -> Held:

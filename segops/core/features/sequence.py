@@ -64,7 +64,11 @@ class SequenceReducer:
             return None
         links = [] if state is None else [link for link in state.links if link.time_ms > gone]
         links.insert(bisect_right(links, time_ms, key=lambda link: link.time_ms), Link(time_ms, *value))
-        del links[: max(0, len(links) - MAX_LINKS)]
+        return self.chains(links)
+
+    def chains(self, links: list[Link]) -> Chains:
+        """The state of these events, oldest first: of the latest of them, and the spans searched anew."""
+        links = links[-MAX_LINKS:]
         return Chains(links, _Search(self.sequence, links).spans())
 
     def read(self, state: Chains | None, now_ms: int) -> bool:

@@ -74,8 +74,8 @@ class SlidingSum:
             state = Sums([], [], [], 0, ZERO)
         self._expire(state, now_ms)
         self._insert(state, time_ms, ZERO if value is None else exact(value))
-        if len(state.times) > MAX_ENTRIES:
-            _fold(state, max(1, self.length_ms // PANES))
+        if is_long(state):
+            fold(state, max(1, self.length_ms // PANES))
         return state
 
     def _expire(self, state: Sums, now_ms: int) -> None:
@@ -117,7 +117,12 @@ class SlidingSum:
             yield instant, (state.counts[-1] - count, subtract_exact(state.totals[-1], total))
 
 
-def _fold(state: Sums, pane_ms: int) -> None:
+def is_long(state: Sums) -> bool:
+    """Whether it is to be folded."""
+    return len(state.times) > MAX_ENTRIES
+
+
+def fold(state: Sums, pane_ms: int) -> None:
     """Keep of the older half only the last entry of each pane: the pane leaves when its last event does."""
     half = len(state.times) // 2
     keep = [i for i in range(half) if state.times[i] // pane_ms != state.times[i + 1] // pane_ms]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from decimal import Decimal
 from typing import Any
 
 import msgspec
+
+from segops.core.values import exact
 
 
 class Tally(msgspec.Struct, array_like=True, tag=0):
@@ -107,6 +110,29 @@ class Orders(msgspec.Struct, array_like=True, tag=9):
     last_ms: int
     orders: list[Order]
     refunds: list[Order]
+
+
+class Counted(msgspec.Struct, array_like=True):
+    """What one event added to a profile: its time, the tallies it is in, and its part of each total.
+
+    Accumulators forget their events, so this is how one that two profiles saw is taken off again.
+    """
+
+    time_ms: int
+    tallies: list[int] = []
+    totals: dict[int, Decimal] = {}
+
+    def note(self, feature_id: int, state: State, value: Any) -> None:
+        """Remember that the event is in ``state``, if that is an accumulator."""
+        if state.__class__ is Tally:
+            self.tallies.append(feature_id)
+        elif state.__class__ is Total:
+            self.totals[feature_id] = exact(value)
+
+    def keep(self, feature_ids: Container[int]) -> None:
+        """Forget all other features: should one come back, it begins anew."""
+        self.tallies = [key for key in self.tallies if key in feature_ids]
+        self.totals = {key: value for key, value in self.totals.items() if key in feature_ids}
 
 
 State = Tally | Total | Held | Keys | Times | Sums | Values | Entries | Chains | Orders

@@ -1,0 +1,197 @@
+"""Two states of one feature made one: as if every event of both had come to a single profile.
+
+The events of the loser count as having arrived first, so that among events of one time the survivor's is
+the latest. Of a message that both had seen the loser's copy is taken off: from accumulators by what
+``Counted`` says of it, elsewhere by an entry that both have at its time. Families that read alike with and
+without the copy need nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate
+from typing import Any, TypeVar
+
+import msgspec
+
+from segops.core.features import orders, sliding
+from segops.core.features.families import reducer_of
+from segops.core.features.feature import PANES, Feature, Reducer
+from segops.core.features.running import REPLACES, ZERO
+from segops.core.features.sequence import SequenceReducer
+from segops.core.features.states import (
+    Chains,
+    Counted,
+    Entries,
+    Held,
+    Keys,
+    Order,
+    Orders,
+    State,
+    Sums,
+    Tally,
+    Times,
+    Total,
+    Values,
+)
+from segops.core.values import MAX_MS, add_exact, subtract_exact
+from segops.core.windows import Within
+
+R = TypeVar("R")
+
+
+class Join(msgspec.Struct, frozen=True):
+    """One feature of two profiles: ``shared`` is what the loser's copies of common messages added to it."""
+
+    feature: Feature
+    reducer: Reducer
+    shared: tuple[Counted, ...]
+    now_ms: int
+    id: int
+
+
+def merge_state(
+    feature: Feature, survivor: State | None, loser: State | None, *, shared: Iterable[Counted], now_ms: int
+) -> State | None:
+    """The state of both. It may be made of parts of either: neither is to be used after."""
+    if survivor is None or loser is None:
+        return loser if survivor is None else survivor
+    join = Join(feature, reducer_of(feature), tuple(shared), now_ms, feature.id)
+    return _MERGES[survivor.__class__](join, survivor, loser)
+
+
+def _by_period(merge: Callable[[Join, Any, Any], State]) -> Callable[[Join, Any, Any], State]:
+    """Of states of two periods the newer is the whole state."""
+
+    def merged(join: Join, mine: Any, theirs: Any) -> State:
+        if mine.since_ms != theirs.since_ms:
+            newer: State = max(mine, theirs, key=lambda state: state.since_ms)
+            return newer
+        return merge(join, mine, theirs)
+
+    return merged
+
+
+def _in_period(join: Join, since_ms: int) -> list[Counted]:
+    return [note for note in join.shared if not since_ms or note.time_ms >= since_ms]
+
+
+def _tally(join: Join, mine: Tally, theirs: Tally) -> Tally:
+    both = sum(note.tallies.count(join.id) for note in _in_period(join, mine.since_ms))
+    return Tally(mine.since_ms, mine.count + theirs.count - both)
+
+
+def _total(join: Join, mine: Total, theirs: Total) -> Total:
+    count, total = mine.count + theirs.count, add_exact(mine.total, theirs.total)
+    for note in _in_period(join, mine.since_ms):
+        if join.id in note.totals:
+            count, total = count - 1, subtract_exact(total, note.totals[join.id])
+    return Total(mine.since_ms, count, total)
+
+
+def _held(join: Join, mine: Held, theirs: Held) -> Held:
+    return mine if REPLACES[join.feature.kind](theirs, mine.time_ms, mine.value) else theirs
+
+
+def _keys(join: Join, mine: Keys, theirs: Keys) -> Keys:
+    return Keys(mine.since_ms, set(sorted(mine.keys | theirs.keys)[: join.feature.capacity]))
+
+
+def _joined(
+    join: Join,
+    mine: Sequence[R],
+    theirs: Sequence[R],
+    time_of: Callable[[R], int] = lambda row: row.time_ms,  # type: ignore[attr-defined]
+) -> list[R]:
+    """The rows of both by time, the loser's first, without the second copies of shared messages."""
+    rest, times = list(theirs), {note.time_ms for note in join.shared}
+    left = [row for row in mine if time_of(row) in times]
+    for note in join.shared:
+        copy = next((row for row in rest if time_of(row) == note.time_ms and row in left), None)
+        if copy is not None:
+            left.remove(copy)
+            rest.remove(copy)
+    return sorted([*rest, *mine], key=time_of)
+
+
+def _times(join: Join, mine: Times, theirs: Times) -> Times:
+    return Times(_joined(join, mine.times, theirs.times, int)[-(join.feature.capacity or 0) :])
+
+
+def _sums(join: Join, mine: Sums, theirs: Sums) -> Sums:
+    window = join.feature.window
+    length_ms = window.length_ms if isinstance(window, Within) else MAX_MS
+    rows = _joined(join, _rows(mine), _rows(theirs), lambda row: int(row[0]))
+    rows = [row for row in rows if row[0] > join.now_ms - length_ms]
+    state = Sums(
+        [row[0] for row in rows],
+        list(accumulate(row[1] for row in rows)),
+        list(accumulate((row[2] for row in rows), add_exact)),
+        0,
+        ZERO,
+    )
+    while sliding.is_long(state):
+        sliding.fold(state, max(1, length_ms // PANES))
+    return state
+
+
+def _rows(state: Sums) -> list[tuple[int, int, Any]]:
+    """Time, number and sum of each entry on its own."""
+    counts, totals = [state.base_count, *state.counts], [state.base_total, *state.totals]
+    return [
+        (time_ms, counts[at + 1] - counts[at], subtract_exact(totals[at + 1], totals[at]))
+        for at, time_ms in enumerate(state.times)
+    ]
+
+
+def _values(join: Join, mine: Values, theirs: Values) -> State:
+    """One value after the other, as the family itself adds them: a second copy changes no reading."""
+    for time_ms, value in zip(mine.times, mine.values, strict=True):
+        join.reducer.add(theirs, time_ms, value, join.now_ms)
+    return theirs
+
+
+def _entries(join: Join, mine: Entries, theirs: Entries) -> Entries:
+    return Entries(_joined(join, mine.entries, theirs.entries))
+
+
+def _chains(join: Join, mine: Chains, theirs: Chains) -> Chains:
+    if not isinstance(join.reducer, SequenceReducer):
+        raise TypeError("chains belong to sequences")
+    return join.reducer.chains(_joined(join, mine.links, theirs.links))
+
+
+def _orders(join: Join, mine: Orders, theirs: Orders) -> Orders:
+    bought = _once(_joined(join, mine.orders, theirs.orders))
+    refunds = _once(_joined(join, mine.refunds, theirs.refunds))
+    last_ms = max(_last(mine, bought), _last(theirs, bought))
+    return Orders(last_ms, bought[-orders.MAX_ORDERS :], refunds[-orders.MAX_ORDERS :])
+
+
+def _once(rows: list[Order]) -> list[Order]:
+    """Each order_id once: the earliest row of it."""
+    first: dict[str, Order] = {}
+    return [row for row in rows if not row.order_id or first.setdefault(row.order_id, row) is row]
+
+
+def _last(state: Orders, bought: list[Order]) -> int:
+    """When the last order of one side was, if that is no second copy of one of the other side."""
+    of_time = [row for row in state.orders if row.time_ms == state.last_ms]
+    if not of_time or any(row in bought for row in of_time):
+        return state.last_ms
+    return max((row.time_ms for row in bought), default=-MAX_MS)
+
+
+#: Form of the state -> how two of them become one.
+_MERGES: dict[type, Callable[[Join, Any, Any], State]] = {
+    Tally: _by_period(_tally),
+    Total: _by_period(_total),
+    Held: _by_period(_held),
+    Keys: _by_period(_keys),
+    Times: _times,
+    Sums: _sums,
+    Values: _values,
+    Entries: _entries,
+    Chains: _chains,
+    Orders: _orders,
+}

@@ -1,0 +1,120 @@
+"""Two profiles made one: as if a single profile had seen every event of both, in the order of their times."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from segops.core.features import Counted, Feature
+from segops.core.features.merging import merge_state
+from segops.core.identifiers import is_user
+from segops.core.memberships import past_of
+from segops.core.profile import Past, Profile
+from segops.core.values import MAX_MS
+
+#: A message is remembered at least this many messages and this long (RULES section 3).
+REMEMBERED = 1_000
+REMEMBERED_MS = 86_400_000
+
+
+def merge(survivor: Profile, loser: Profile, features: Mapping[int, Feature], now_ms: int) -> None:
+    """Change the survivor to be both, memberships included; flips and links stay its own.
+
+    The loser is used up.
+
+    ``now_ms`` is the instant of the merge, not before the latest event of either. Among values of one time
+    the survivor's wins. A message that both had seen counts once where one of the two is no known user;
+    else accumulators (``Tally``, ``Total``) cannot tell.
+    """
+    _merge_features(survivor, loser, features, now_ms)
+    _merge_traits(survivor, loser)
+    _merge_seen(survivor, loser, now_ms)
+    _merge_memberships(survivor, loser)
+    known = [ms for ms in (survivor.first_ms, loser.first_ms) if ms is not None]
+    survivor.first_ms = min(known, default=None)
+    survivor.latest_ms = max(survivor.latest_ms, loser.latest_ms)
+    if loser.location_ms > survivor.location_ms:
+        survivor.location, survivor.location_ms = loser.location, loser.location_ms
+    survivor.user_id = survivor.user_id or loser.user_id
+    survivor.email = survivor.email or loser.email
+    survivor.anonymous_id = survivor.anonymous_id or loser.anonymous_id
+
+
+def _merge_features(survivor: Profile, loser: Profile, features: Mapping[int, Feature], now_ms: int) -> None:
+    common = survivor.seen.keys() & loser.seen.keys()
+    notes = loser.counted or survivor.counted
+    shared = [notes[message] for message in common if message in notes]
+    for key in features.keys() & loser.features.keys():
+        state = merge_state(
+            features[key], survivor.features.get(key), loser.features[key], shared=shared, now_ms=now_ms
+        )
+        if state is not None:
+            survivor.features[key] = state
+
+
+def _merge_traits(survivor: Profile, loser: Profile) -> None:
+    for name, time_ms in loser.trait_times.items():
+        if time_ms <= survivor.trait_times.get(name, -MAX_MS):
+            continue
+        survivor.trait_times[name] = time_ms
+        if name in loser.traits:
+            survivor.traits[name] = loser.traits[name]
+        else:
+            survivor.traits.pop(name, None)
+
+
+def _merge_seen(survivor: Profile, loser: Profile, now_ms: int) -> None:
+    both = {**loser.seen, **survivor.seen}
+    survivor.seen = dict(sorted(both.items(), key=lambda item: item[1]))
+    survivor.counted = {**loser.counted, **survivor.counted} if may_lose(survivor) else {}
+    forget_messages(survivor, now_ms)
+
+
+def _merge_memberships(survivor: Profile, loser: Profile) -> None:
+    """Both were entered; the earlier membership goes on."""
+    both = ((key, past_of(survivor, key), past_of(loser, key)) for key in survivor.past.keys() | loser.past)
+    survivor.past = {key: _merged_past(mine, theirs) for key, mine, theirs in both}
+    for key, theirs in loser.members.items():
+        mine = survivor.members.setdefault(key, theirs)
+        mine.since_ms = min(mine.since_ms, theirs.since_ms)
+
+
+def _merged_past(mine: Past, theirs: Past) -> Past:
+    left = [ms for ms in (mine.left_ms, theirs.left_ms) if ms is not None]
+    return Past(mine.entries + theirs.entries, max(left, default=None))
+
+
+def may_lose(profile: Profile) -> bool:
+    """Whether another profile may take this one over unasked, so that what messages added is noted."""
+    return not is_user(profile.id)
+
+
+def forget_messages(profile: Profile, now_ms: int) -> None:
+    """Drop what need not be remembered any more."""
+    seen = profile.seen
+    while len(seen) > REMEMBERED:
+        oldest = next(iter(seen))
+        if seen[oldest] > now_ms - REMEMBERED_MS:
+            return
+        del seen[oldest]
+        profile.counted.pop(oldest, None)
+
+
+def note_of(profile: Profile, message: int, time_ms: int) -> Counted | None:
+    """Where to note what a message adds; None for a profile that needs none."""
+    if not may_lose(profile):
+        return None
+    return profile.counted.setdefault(message, Counted(time_ms))
+
+
+def redirect(profile: Profile, into: str) -> Profile:
+    """Turn a profile into a redirect, in place; the profile that it was, which travels.
+
+    The redirect keeps its sequence: what was published of it goes on without gaps.
+    """
+    was = msgspec.structs.replace(profile)
+    blank = Profile(profile.id, profile.sequence, profile.applied, profile.judged_by, merged_into=into)
+    for name in Profile.__struct_fields__:
+        setattr(profile, name, getattr(blank, name))
+    return was

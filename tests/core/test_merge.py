@@ -1,0 +1,201 @@
+"""Two profiles made one are what a single profile would be that had seen every event of both."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import assume, given, note, settings
+from hypothesis import strategies as st
+
+from segops.core.engine import Engine
+from segops.core.events import Event
+from segops.core.features import reducer_of
+from segops.core.profile import Profile
+from segops.core.segments import SegmentSet
+from segops.core.values import format_instant
+from segops.schemas.state import decode_profile, encode_profile
+
+from .oracle import Oracle
+from .strategies import AGGREGATES, BASE_MS, NAMES, ORDERS, streams
+from .test_equivalence import make_definition, segment_sets
+
+BOTH, SURVIVOR, LOSER = range(3)
+
+
+@st.composite
+def parted(draw: Any) -> list[tuple[Event, int]]:
+    """Events, each with who saw it. One that both saw has a millisecond of its own."""
+    events = {step.message_id: step for kind, step in draw(streams()) if kind == "event"}
+    times = [event.time_ms for event in events.values()]
+    found = []
+    for event in events.values():
+        owner = draw(st.sampled_from([SURVIVOR, LOSER, BOTH]))
+        if owner == BOTH and times.count(event.time_ms) > 1:
+            owner = SURVIVOR
+        if draw(st.integers(0, 3)) == 0:
+            event.name = draw(st.sampled_from(ORDERS))
+            event.properties["order_id"] = draw(st.sampled_from(["", event.message_id]))
+        found.append((event, owner))
+    return found
+
+
+_WINDOWS: dict[str, dict[str, Any]] = {
+    "always": {},
+    "within": {"within": "9s"},
+    "between": {"between": {"from": "1d", "to": "2s"}},
+    "fixed": {"since": format_instant(BASE_MS + 2_000)},
+    "calendar": {"calendar": {"this": "day", "zone": "Europe/Paris"}},
+}
+_STEPS = [{"did": "A"}, {"did": "B", "where": {"p": {"same_as": 1}}}]
+_OTHERS: dict[str, dict[str, Any]] = {
+    "first": {"first": "A", "is": {"older_than": "5s"}},
+    "last": {"last": "A", "is": {"newer_than": "5s"}},
+    "trait": {"trait": "p", "is": {"exists": True}},
+    "has-been": {"has_been": {"trait": "p", "is": {"exists": True}}, "for": "3s"},
+    "sequence": {"sequence": _STEPS, "within": "20s"},
+    "strict": {"sequence": [{"did": "A"}, {"did": "B"}, {"did_not": "A", "within": "3s"}], "strict": True},
+    "rfm": {"rfm": "champions"},
+    "near": {"near": {"lat": 0, "lon": 179.99, "radius": "200km"}, "within": "9s"},
+    "known": {"known_for": "4s"},
+    "timed": {"did": "A", "where": {"q": {"in_last": "9s"}}, "count": {"gte": 2}, "within": "1d"},
+    "many": {"did": ["A", "B"], "count": {"gte": 300}, "within": "1d"},
+    "of-some": {"did": "A", "where": {"p": 1}, "count": {"gte": 2}},
+}
+
+
+def _everything() -> SegmentSet:
+    """A segment for every family of features in every kind of window."""
+    forms = dict(_OTHERS)
+    for name, window in _WINDOWS.items():
+        forms[f"did-{name}"] = {"did": ["A", "B"], "count": {"gte": 3}, **window}
+        for function in AGGREGATES:
+            test = {"gte": 2}
+            forms[f"{function}-{name}"] = {function: "p", "of": ["A", "B"], "is": test, **window}
+    return SegmentSet([make_definition(key, form) for key, form in forms.items()])
+
+
+EVERYTHING = _everything()
+
+
+@st.composite
+def dense(draw: Any) -> list[tuple[Event, int]]:
+    """Events close to each other, some a day later, most of which concern most features."""
+    found: list[tuple[Event, int]] = []
+    for number in range(draw(st.integers(1, 12))):
+        owner = draw(st.sampled_from([SURVIVOR, LOSER, BOTH]))
+        time_ms = BASE_MS + 1_000 * draw(st.integers(0, 12)) + draw(st.sampled_from([0, 0, 86_400_000]))
+        # A message that both saw has a millisecond of its own: by it its second copy is known.
+        time_ms += number + 1 if owner == BOTH else 0
+        properties = {"p": draw(st.sampled_from([0, 1, 2.5, 0.1, "x"]))}
+        properties["q"] = format_instant(time_ms)
+        traits = draw(st.sampled_from([None, None, {"p": 1}, {"p": 2}, {"p": None}]))
+        name, place = (
+            draw(st.sampled_from([*NAMES[:2], *ORDERS])),
+            draw(st.sampled_from([None, (0.0, 179.0)])),
+        )
+        if name in ORDERS:
+            properties |= {"order_id": draw(st.sampled_from(["", f"o{number}"])), "revenue": properties["p"]}
+        found.append((Event(name, time_ms, f"m{number}", properties, traits, location=place), owner))
+    return draw(st.permutations(found))
+
+
+def lived(engine: Engine, profile_id: str, events: list[Event], clock_ms: int = -(10**15)) -> Profile:
+    profile = engine.new_profile(profile_id)
+    for event in events:
+        engine.on_event(profile, event, clock_ms=-(10**15))
+    engine.on_timer(profile, clock_ms=clock_ms)
+    return decode_profile(encode_profile(profile))
+
+
+def reads(segments: SegmentSet, profile: Profile, now_ms: int) -> dict[str, Any]:
+    """What every feature says at an instant."""
+    found = {}
+    for key, feature in segments.features.items():
+        value = reducer_of(feature).read(profile.features.get(key), now_ms)  # type: ignore[arg-type]
+        if feature.kind == "history" and value is not None:  # how much older it also keeps differs
+            in_force = dict(zip(value.times, value.values, strict=True))
+            value = {at: set_to for at, set_to in in_force.items() if at > now_ms - feature.window.length_ms}
+            value = value or None
+        found[str(feature)] = value
+    return found
+
+
+def whole(parts: list[tuple[Event, int]]) -> list[Event]:
+    """All events in the order of their times, the loser's first."""
+    in_turn = sorted(parts, key=lambda part: (part[0].time_ms, part[1] != LOSER))
+    return [event for event, _ in in_turn]
+
+
+def fed(parts: list[tuple[Event, int]], owner: int) -> list[Event]:
+    return [event for event, of in parts if of in (owner, BOTH)]
+
+
+def by_truth(segments: SegmentSet) -> bool:
+    """Whether who is a member follows from the events alone, not from what was judged of them before."""
+    return all(segment.rule is segment.referred for segment in segments.segments)
+
+
+def merges_well(
+    segments: SegmentSet, parts: list[tuple[Event, int]], survivor_id: str, waits_ms: list[int]
+) -> None:
+    engine = Engine(segments)
+    clock_ms = max((event.time_ms for event, _ in parts), default=0) + waits_ms[0]
+    survivor = lived(engine, survivor_id, fed(parts, SURVIVOR), clock_ms)
+    loser = lived(engine, "anonymous_id:a1", fed(parts, LOSER), clock_ms)
+    engine.on_merge(survivor, [loser], clock_ms=clock_ms)
+    single = lived(engine, survivor_id, whole(parts))
+    engine.on_timer(single, clock_ms=clock_ms)
+    survivor = decode_profile(encode_profile(survivor))
+    for wait_ms in waits_ms:
+        now_ms = clock_ms + wait_ms
+        assert reads(segments, survivor, now_ms) == reads(segments, single, now_ms), now_ms
+    if single.first_ms is None:
+        return
+    if by_truth(segments):
+        assert (survivor.members.keys(), survivor.flips) == (single.members.keys(), single.flips)
+        assert survivor.due_ms == single.due_ms
+    for field in ("traits", "trait_times", "first_ms", "latest_ms", "location", "location_ms"):
+        assert getattr(survivor, field) == getattr(single, field), field
+    assert survivor.seen.keys() == single.seen.keys()
+    assert survivor.counted.keys() == single.counted.keys()
+
+
+survivors = st.sampled_from(["user_id:u1", "anonymous_id:a0"])
+waits = st.lists(st.integers(0, 30_000), min_size=3, max_size=3)
+
+
+@settings(max_examples=200)
+@given(dense(), survivors, waits)
+def test_every_family_of_features_is_merged(
+    parts: list[tuple[Event, int]], survivor_id: str, waits_ms: list[int]
+) -> None:
+    merges_well(EVERYTHING, parts, survivor_id, waits_ms)
+
+
+@settings(max_examples=40)
+@given(segment_sets(), parted(), survivors, waits)
+def test_a_merge_is_the_profile_that_saw_everything(
+    segments: SegmentSet, parts: list[tuple[Event, int]], survivor_id: str, waits_ms: list[int]
+) -> None:
+    note(str({d.key: d.written for d in segments.definitions}))
+    merges_well(segments, parts, survivor_id, waits_ms)
+
+
+@settings(max_examples=40)
+@given(segment_sets(), parted())
+def test_a_merge_is_what_the_slow_evaluator_says(
+    segments: SegmentSet, parts: list[tuple[Event, int]]
+) -> None:
+    assume(by_truth(segments))
+    note(str({d.key: d.written for d in segments.definitions}))
+    engine, oracle = Engine(segments), Oracle(segments.definitions)
+    clock_ms = max((event.time_ms for event, _ in parts), default=0)
+    survivor = lived(engine, "user_id:u1", fed(parts, SURVIVOR), clock_ms)
+    loser = lived(engine, "anonymous_id:a1", fed(parts, LOSER), clock_ms)
+    engine.on_merge(survivor, [loser], clock_ms=clock_ms)
+    for event in whole(parts):
+        oracle.on_event(event, clock_ms)
+    assert set(survivor.members) == oracle.members
+    engine.on_timer(survivor, clock_ms=clock_ms + 30_000)
+    oracle.on_clock(clock_ms + 30_000)
+    assert set(survivor.members) == oracle.members
