@@ -1,0 +1,66 @@
+"""What profiles say to each other across partitions. ``to`` is the identifier whose partition it goes to.
+
+Between two partitions messages keep their order; each may come more than once.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from segops.core.events import Event
+from segops.core.profile import Profile
+
+
+class Forward(msgspec.Struct, array_like=True, tag="forward"):
+    """An event that came to a redirect."""
+
+    to: str
+    event: Event
+    hops: int = 0
+
+
+class Claim(msgspec.Struct, array_like=True, tag="claim"):
+    """Profile ``by`` met the identifier ``of``. ``explicit``: it was said that the two are one person."""
+
+    to: str
+    of: str
+    by: str
+    explicit: bool = False
+    hops: int = 0
+
+
+class Join(msgspec.Struct, array_like=True, tag="join"):
+    """The answer of an owner that comes first in the order: the claimant is to go over to ``into``."""
+
+    to: str
+    of: str
+    into: str
+    explicit: bool = False
+    hops: int = 0
+
+
+class Handover(msgspec.Struct, array_like=True, tag="handover"):
+    """``loser`` is a redirect from now on; ``state`` is all that it was, None if there was nothing.
+
+    ``of`` is the claimed identifier that is answered. Hand-overs are told apart by the loser and its
+    ``sequence``: one that comes again is known by them, and one could be undone by them.
+    """
+
+    to: str
+    of: str
+    loser: str
+    sequence: int = 0
+    state: Profile | None = None
+    hops: int = 0
+
+
+class Refused(msgspec.Struct, array_like=True, tag="refused"):
+    """``of`` belongs to ``owner``, another known user."""
+
+    to: str
+    of: str
+    owner: str
+    hops: int = 0
+
+
+Message = Forward | Claim | Join | Handover | Refused

@@ -1,0 +1,245 @@
+"""The identity protocol by examples: claims, hand-overs, held events, and what is published of a merge."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from segops.core import identity
+from segops.core.engine import Engine, message_hash
+from segops.core.events import Event
+from segops.core.identity import Identity, Outcome
+from segops.core.links import begin_waiting
+from segops.core.messages import Claim, Forward, Handover, Join, Refused
+from segops.core.profile import Profile
+from segops.schemas.state import decode_profile, encode_profile
+
+from .kit import MONDAY as T
+from .kit import H, S, segments
+from .network import Network, copied
+from .test_identity import ENGINE, SEGMENTS, assert_at_rest, lived, reads
+
+
+def quiet_network(seed: int = 1) -> Network:
+    return Network(SEGMENTS, lanes=4, seed=seed)
+
+
+def event(number: int, time_ms: int, name: str = "A", **identifiers: str) -> Event:
+    return Event(name, time_ms, f"m{number}", {"p": 1}, **identifiers)
+
+
+def alias(number: int, time_ms: int, *, user: str, was: str) -> Event:
+    return event(number, time_ms, "alias", user_id=user, previous_id=was)
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("names", ["abc", "acb", "bac", "bca", "cab", "cba"])
+def test_a_chain_of_aliases_ends_in_the_last_user(names: str, seed: int) -> None:
+    first, second, third = names
+    network = quiet_network(seed)
+    network.run([event(1, T, user_id=first), event(2, T + 1, user_id=second), event(3, T + 2, user_id=third)])
+    network.run([alias(4, T + 3, user=second, was=first), alias(5, T + 4, user=third, was=second)])
+    assert {network.root(f"user_id:{name}") for name in names} == {f"user_id:{third}"}
+    assert_at_rest(network)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_two_users_who_claim_each_other_at_once_are_the_lesser_one(seed: int) -> None:
+    network = quiet_network(seed)
+    for each in (alias(1, T, user="a", was="b"), alias(2, T, user="b", was="a")):
+        network.lanes[network.lane_of(f"user_id:{each.user_id}")].log.append(
+            Forward(f"user_id:{each.user_id}", each)
+        )
+    network.run()
+    assert {network.root("user_id:a"), network.root("user_id:b")} <= {"user_id:a", "user_id:b"}
+    assert network.root("user_id:a") == network.root("user_id:b")
+    assert_at_rest(network)
+
+
+def test_a_log_out_begins_a_new_anonymous_id_of_the_same_person() -> None:
+    network = quiet_network()
+    before = [event(1, T, anonymous_id="a1"), event(2, T + 1, anonymous_id="a1", user_id="u")]
+    after = [event(3, T + 2, anonymous_id="a2"), event(4, T + 3, anonymous_id="a2", user_id="u")]
+    for each in (*before, *after):
+        network.run([each])
+    assert network.root("anonymous_id:a1") == network.root("anonymous_id:a2") == "user_id:u"
+    assert reads(network.profile("user_id:u"), T + S) == reads(
+        lived("user_id:u", [*before, *after], T), T + S
+    )
+
+
+def test_a_shared_device_stays_with_its_first_user() -> None:
+    network = quiet_network()
+    network.run([event(1, T, anonymous_id="shop", user_id="u1")])
+    network.run([event(2, T + 1, anonymous_id="shop", user_id="u2"), event(3, T + 2, anonymous_id="shop")])
+    assert network.root("anonymous_id:shop") == "user_id:u1"
+    assert network.profile("user_id:u2").first_ms == T + 1
+    assert network.profile("user_id:u1").latest_ms == T + 2
+    assert network.counts["conflict"] == 1
+    network.run([event(4, T + 3, anonymous_id="shop", user_id="u2")])
+    assert network.counts["conflict"] == 1, "what was refused is not claimed again"
+
+
+def test_a_user_takes_in_no_more_devices_than_the_limit() -> None:
+    network = quiet_network()
+    for number in range(7):
+        network.run([event(number, T + number, anonymous_id=f"a{number}", user_id="u")])
+    assert network.counts["limit"] == 2
+    assert [network.root(f"anonymous_id:a{n}") for n in (4, 5)] == ["user_id:u", "anonymous_id:a5"]
+
+
+class Alone:
+    """One profile and its protocol, with the answers to its claims given by hand."""
+
+    def __init__(self, profile_id: str = "user_id:u") -> None:
+        self.identity = Identity(ENGINE)
+        self.profile = ENGINE.new_profile(profile_id)
+
+    def get(self, message: Any, clock_ms: int = T) -> Outcome:
+        return self.identity.on_message(self.profile, copied(message), clock_ms=clock_ms)
+
+    def did(self, event: Event, clock_ms: int = T) -> Outcome:
+        return self.identity.on_event(self.profile, event, clock_ms=clock_ms)
+
+
+def test_events_wait_for_an_answer_and_are_judged_as_if_it_had_been_there() -> None:
+    alone = Alone()
+    first = alone.did(event(1, T, user_id="u", anonymous_id="a"), T)
+    assert first.messages == [Claim("anonymous_id:a", "anonymous_id:a", "user_id:u")]
+    assert alone.did(event(2, T + S, user_id="u"), T + S) == Outcome()
+    assert alone.identity.on_timer(alone.profile, clock_ms=T + 5 * H) == Outcome()
+    device = lived("anonymous_id:a", [event(3, T - S, anonymous_id="a")], T + 2 * H)
+    outcome = alone.get(Handover("user_id:u", "anonymous_id:a", device.id, 1, device), T + 5 * H)
+    seen = [(c.action, c.segment_key, c.occurred_at, c.reason, c.event_id) for c in outcome.changes]
+    assert seen == [
+        ("entered", "recent", T + S, "event", "m2"),
+        ("entered", "today", T + S, "event", "m2"),
+        ("exited", "recent", T + H - S, "time", None),
+        ("entered", "quiet", T + S + H, "time", None),
+    ]
+
+
+def test_a_refusal_sets_the_held_events_free() -> None:
+    alone = Alone()
+    alone.did(event(1, T, user_id="u", anonymous_id="a"))
+    alone.did(event(2, T, user_id="u", anonymous_id="b"))
+    assert alone.get(Refused("user_id:u", "anonymous_id:a", "user_id:v")).changes == []
+    assert alone.profile.first_ms is None
+    alone.get(Refused("user_id:u", "anonymous_id:b", "user_id:v"))
+    assert len(alone.profile.seen) == 2
+    assert alone.did(event(3, T, user_id="u", anonymous_id="a")).messages == []
+
+
+def test_a_refusal_does_not_answer_what_was_claimed_explicitly_since() -> None:
+    alone = Alone()
+    alone.did(event(1, T, user_id="u", anonymous_id="a"))
+    begin_waiting(alone.profile, "anonymous_id:a", explicit=True, clock_ms=T)
+    begin_waiting(alone.profile, "anonymous_id:a", explicit=False, clock_ms=T)
+    alone.get(Refused("user_id:u", "anonymous_id:a", "user_id:v"))
+    assert alone.profile.first_ms is None
+
+
+def test_a_hand_over_that_comes_again_adds_nothing() -> None:
+    alone = Alone()
+    alone.did(event(1, T, user_id="u", anonymous_id="a"))
+    handover = Handover(
+        "user_id:u", "anonymous_id:a", "anonymous_id:a", 1, lived("anonymous_id:a", [event(2, T)], T)
+    )
+    alone.get(handover)
+    stored = encode_profile(alone.profile)
+    assert alone.get(handover) == Outcome()
+    assert encode_profile(alone.profile) == stored
+
+
+def test_more_events_than_may_wait_are_applied_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identity, "MAX_HELD", 2)
+    alone = Alone()
+    outcomes = [alone.did(event(n, T + n, user_id="u", anonymous_id="a"), T + n) for n in range(4)]
+    assert [outcome.counts.get("unheld", 0) for outcome in outcomes] == [0, 0, 1, 1]
+    assert list(alone.profile.seen) == [message_hash("m2"), message_hash("m3")]
+    alone.get(Refused("user_id:u", "anonymous_id:a", "user_id:v"), T + 9)
+    assert len(alone.profile.seen) == 4
+
+
+def test_a_message_that_goes_round_and_round_is_given_up_and_counted() -> None:
+    alone = Alone("anonymous_id:a")
+    alone.get(Claim("anonymous_id:a", "anonymous_id:a", "user_id:u"))
+    outcome = alone.get(Forward("anonymous_id:a", event(1, T), hops=identity.MAX_HOPS))
+    assert (outcome.messages, outcome.counts) == ([], {"gave_up": 1})
+    assert alone.get(Forward("anonymous_id:a", event(1, T))).messages == [
+        Forward("user_id:u", event(1, T), 1)
+    ]
+
+
+def test_who_comes_first_in_the_order_has_the_claimant_join() -> None:
+    alone = Alone("email:a@x")
+    alone.did(event(1, T, email="a@x"))
+    assert alone.get(Claim("email:a@x", "email:a@x", "email:b@x")).messages == [
+        Join("email:b@x", "email:a@x", "email:a@x")
+    ]
+    (handover,) = alone.get(Claim("email:a@x", "email:a@x", "user_id:u")).messages
+    assert isinstance(handover, Handover)
+    assert handover.state is not None
+    assert alone.profile == Profile(
+        "email:a@x", alone.profile.sequence, -1, ENGINE.version, merged_into="user_id:u"
+    )
+
+
+def test_memberships_of_a_profile_taken_over_end_and_go_on_under_the_new_id() -> None:
+    device = Alone("anonymous_id:a")
+    for number in range(4):
+        device.did(event(number, T + number, anonymous_id="a"), T)
+    assert set(device.profile.members) == {"all-time", "recent", "today"}
+    outcome = device.get(Claim("anonymous_id:a", "anonymous_id:a", "user_id:u"), T + S)
+    fields = [(c.segment_key, c.action, c.reason, c.merged_into, c.sequence) for c in outcome.changes]
+    assert fields == [
+        ("all-time", "exited", "merge", "user_id:u", 4),
+        ("recent", "exited", "merge", "user_id:u", 5),
+        ("today", "exited", "merge", "user_id:u", 6),
+    ]
+    user = Alone()
+    user.did(event(9, T + 2, user_id="u", anonymous_id="a"), T)
+    (handover,) = outcome.messages
+    changes = user.get(handover, T + S).changes
+    assert [(c.segment_key, c.action, c.reason, c.merged_into) for c in changes] == [
+        ("all-time", "entered", "merge", None),
+        ("recent", "entered", "merge", None),
+        ("today", "entered", "merge", None),
+    ]
+    since = {key: member.since_ms for key, member in user.profile.members.items()}
+    assert since == {"all-time": T + 3, "recent": T + 2, "today": T + 1}
+
+
+def test_a_profile_that_sleeps_is_right_at_once_when_merged() -> None:
+    user = Alone()
+    user.did(event(1, T, user_id="u"), T)
+    user.identity.on_timer(user.profile, clock_ms=T + 2 * H)
+    assert set(user.profile.members) == {"quiet"}
+    device = lived("anonymous_id:a", [event(2, T + 2 * H - S)], T + 2 * H)
+    outcome = user.get(Handover("user_id:u", device.id, device.id, 1, device), T + 2 * H)
+    assert [(c.segment_key, c.action, c.reason) for c in outcome.changes] == [
+        ("quiet", "exited", "merge"),
+        ("today", "entered", "merge"),
+    ]
+    assert user.profile.due_ms == T + 3 * H - S
+
+
+def test_new_definitions_judge_no_profile_that_is_none() -> None:
+    others = Identity(Engine(segments(absent={"did_not": "A"})))
+    for alone in (Alone(), Alone("anonymous_id:a")):
+        alone.did(event(1, T, user_id="u", anonymous_id="a"))
+        if alone.profile.id != "user_id:u":
+            alone.get(Claim(alone.profile.id, alone.profile.id, "email:e@x"))
+        assert others.on_definitions(alone.profile, clock_ms=T) == Outcome()
+        assert alone.profile.judged_by == others.engine.version
+
+
+def test_everything_that_waits_is_stored() -> None:
+    alone = Alone()
+    alone.did(event(1, T, user_id="u", anonymous_id="a", email="e@x"))
+    device = lived("anonymous_id:a", [event(2, T)], T)
+    alone.get(Handover("user_id:u", device.id, device.id, 1, device))
+    assert decode_profile(encode_profile(alone.profile)) == alone.profile
+    assert alone.profile.links is not None
+    assert alone.profile.links.joined[0].features == device.features
