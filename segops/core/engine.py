@@ -34,31 +34,18 @@ class Transition(msgspec.Struct, gc=False):
     failures: list[str] = []  #: segments whose rule failed: their membership was kept
 
 
-class _Step:
+class _Step(msgspec.Struct):
     """One step on one profile: what is judged now, and what came of it."""
 
-    __slots__ = (
-        "changes",
-        "counted",
-        "event_id",
-        "failures",
-        "merged_into",
-        "now_ms",
-        "profile",
-        "reason",
-        "skipped",
-    )
-
-    def __init__(self, profile: Profile, reason: str, now_ms: int, event_id: str | None = None) -> None:
-        self.profile = profile
-        self.reason = reason
-        self.now_ms = now_ms
-        self.event_id = event_id
-        self.changes: list[Change] = []
-        self.failures: list[str] = []
-        self.skipped = 0
-        self.counted: Counted | None = None
-        self.merged_into: str | None = None
+    profile: Profile
+    reason: str
+    now_ms: int
+    event_id: str | None = None
+    changes: list[Change] = []
+    failures: list[str] = []
+    skipped: int = 0
+    counted: Counted | None = None  #: where to note what the event adds
+    merged_into: str | None = None
 
     def transition(self) -> Transition:
         return Transition(self.changes, skipped_values=self.skipped, failures=self.failures)

@@ -120,6 +120,17 @@ def test_events_wait_for_an_answer_and_are_judged_as_if_it_had_been_there() -> N
     ]
 
 
+def test_the_time_of_a_profile_stands_still_while_it_waits() -> None:
+    alone = Alone()
+    alone.did(event(1, T, user_id="u"), T)
+    alone.did(event(2, T + S, user_id="u", anonymous_id="a"), T + S)
+    assert alone.identity.on_timer(alone.profile, clock_ms=T + 2 * H) == Outcome()
+    assert alone.profile.due_ms == T + H
+    answered = alone.get(Refused("user_id:u", "anonymous_id:a", "user_id:v"), T + 2 * H)
+    seen = [(c.action, c.segment_key, c.occurred_at) for c in answered.changes]
+    assert seen == [("entered", "today", T + S), ("entered", "quiet", T + S + H)]
+
+
 def test_a_refusal_sets_the_held_events_free() -> None:
     alone = Alone()
     alone.did(event(1, T, user_id="u", anonymous_id="a"))
