@@ -92,7 +92,10 @@ class Network:
         for _ in range(steps):
             moves = [*self._deliveries(), *self._readers()]
             if left and (not moves or self.random.random() < 0.3):
-                self.post(left.popleft())
+                event = left.popleft()
+                self.post(event)
+                if self.random.random() < 0.2:
+                    self.tick(event.time_ms)
             elif moves:
                 self.random.choice(moves)()
                 self._trouble()

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+import pytest
 from hypothesis import assume, given, note, settings
 from hypothesis import strategies as st
 
 from segops.core.engine import Engine
 from segops.core.events import Event
-from segops.core.features import reducer_of
+from segops.core.features import reducer_of, sliding
+from segops.core.features.states import Sums
+from segops.core.merge import REMEMBERED
 from segops.core.profile import Profile
 from segops.core.segments import SegmentSet
 from segops.core.values import format_instant
 from segops.schemas.state import decode_profile, encode_profile
 
+from .kit import segments
 from .oracle import Oracle
 from .strategies import AGGREGATES, BASE_MS, NAMES, ORDERS, streams
 from .test_equivalence import make_definition, segment_sets
@@ -199,3 +204,64 @@ def test_a_merge_is_what_the_slow_evaluator_says(
     engine.on_timer(survivor, clock_ms=clock_ms + 30_000)
     oracle.on_clock(clock_ms + 30_000)
     assert set(survivor.members) == oracle.members
+
+
+def events_of(name: str, times: Iterable[int], prefix: str, **properties: Any) -> list[Event]:
+    return [Event(name, at, f"{prefix}{at}", {"p": 1, **properties}) for at in times]
+
+
+def test_two_long_sums_are_folded_to_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sliding, "MAX_ENTRIES", 256)
+    rules = segments(total={"sum": "p", "of": "A", "is": {"gte": 1}, "within": "1d"})
+    engine = Engine(rules)
+    survivor = lived(engine, "user_id:u1", events_of("A", range(BASE_MS, BASE_MS + 400_000, 2_000), "s"))
+    loser = lived(engine, "anonymous_id:a", events_of("A", range(BASE_MS + 1, BASE_MS + 400_000, 2_000), "l"))
+    engine.on_merge(survivor, [loser], clock_ms=BASE_MS + 400_000)
+    ((count, total),) = reads(rules, survivor, BASE_MS + 400_000).values()
+    assert (count, total) == (400, 400)
+    (state,) = survivor.features.values()
+    assert isinstance(state, Sums) and len(state.times) <= 256
+
+
+def test_an_order_that_both_saw_by_other_messages_counts_once() -> None:
+    engine = Engine(SegmentSet([make_definition("s", {"rfm": {"frequency": {"gte": 1}}})]))
+    mine = events_of("Order Completed", [BASE_MS, BASE_MS + 2], "s", order_id="o1")
+    theirs = events_of("Order Completed", [BASE_MS + 5], "l", order_id="o1")
+    theirs += events_of("Order Completed", [BASE_MS + 4], "l", order_id="o2", revenue=3)
+    survivor, loser = lived(engine, "user_id:u1", mine), lived(engine, "anonymous_id:a", theirs)
+    engine.on_merge(survivor, [loser], clock_ms=BASE_MS + 9)
+    (bought,) = reads(engine.segments, survivor, BASE_MS + 9).values()
+    assert (bought.last_ms, bought.orders, bought.net) == (BASE_MS + 4, 2, 3)
+
+
+def test_of_two_calendar_periods_the_newer_is_kept() -> None:
+    rules = segments(today={"did": "A", "count": {"gte": 2}, "calendar": {"this": "day"}})
+    engine, day = Engine(rules), 86_400_000
+    survivor = lived(engine, "user_id:u1", events_of("A", [BASE_MS, BASE_MS + 1], "s"))
+    loser = lived(engine, "anonymous_id:a", events_of("A", [BASE_MS + day], "l"))
+    engine.on_merge(survivor, [loser], clock_ms=BASE_MS + day)
+    assert list(reads(rules, survivor, BASE_MS + day).values()) == [1]
+
+
+def test_what_a_message_added_is_forgotten_with_the_feature_and_with_the_message() -> None:
+    spent = {"sum": "p", "of": "A", "is": {"gte": 1}}
+    engine = Engine(segments(often={"did": "A", "count": {"gte": 2}}, spent=spent))
+    profile = lived(engine, "anonymous_id:a", events_of("A", [BASE_MS], "m"))
+    (note_of_it,) = profile.counted.values()
+    assert (len(note_of_it.tallies), list(note_of_it.totals.values())) == (1, [1])
+    Engine(segments(spent=spent)).on_definitions(profile, clock_ms=BASE_MS)
+    assert (note_of_it.tallies, len(note_of_it.totals)) == ([], 1)
+    lasting = events_of("A", range(BASE_MS, BASE_MS + 90_000 * 1_100, 90_000), "m")
+    profile = lived(engine, "anonymous_id:a", lasting)
+    assert profile.counted.keys() == profile.seen.keys()
+    assert len(profile.counted) == REMEMBERED
+
+
+def test_a_known_user_notes_nothing() -> None:
+    engine = Engine(segments(often={"did": "A", "count": {"gte": 2}}))
+    user = lived(engine, "user_id:u1", events_of("A", [BASE_MS], "m"))
+    loser = lived(engine, "email:e@x", events_of("A", [BASE_MS], "m"))
+    assert loser.counted and not user.counted
+    engine.on_merge(user, [loser], clock_ms=BASE_MS)
+    assert user.counted == {}
+    assert list(reads(engine.segments, user, BASE_MS).values()) == [1]
