@@ -257,6 +257,22 @@ def test_what_a_message_added_is_forgotten_with_the_feature_and_with_the_message
     assert len(profile.counted) == REMEMBERED
 
 
+def test_a_policy_goes_by_the_memberships_of_both() -> None:
+    rule = {"did": "A", "within": "10s"}
+    policies = {"stay": {"min_stay": "1h"}, "once": {"max_entries": 1}}
+    engine = Engine(SegmentSet([make_definition(key, rule, policy) for key, policy in policies.items()]))
+    later = BASE_MS + 20_000
+    survivor = lived(engine, "user_id:u1", [Event("B", later, "m1", {})], later)
+    loser = lived(engine, "anonymous_id:a", [Event("A", BASE_MS, "m2", {})], later)
+    assert (set(survivor.members), set(loser.members)) == (set(), {"stay"})
+    changes = engine.on_merge(survivor, [loser], clock_ms=later).changes
+    assert [(c.segment_key, c.action, c.flips_at) for c in changes] == [
+        ("stay", "entered", BASE_MS + 3_600_000)
+    ]
+    assert survivor.members["stay"].since_ms == BASE_MS
+    assert not engine.on_event(survivor, Event("A", later + 1, "m3", {}), clock_ms=later).changes
+
+
 def test_a_known_user_notes_nothing() -> None:
     engine = Engine(segments(often={"did": "A", "count": {"gte": 2}}))
     user = lived(engine, "user_id:u1", events_of("A", [BASE_MS], "m"))
