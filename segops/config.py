@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ByteSize,
@@ -26,36 +24,21 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from segops.config_types import (
+    Addresses,
+    DurationMs,
+    KafkaName,
+    Limits,
+    PositiveDurationMs,
+    Priority,
+    SaslMechanism,
+    SecurityProtocol,
+    duration_ms,
+)
 from segops.core.errors import UserError
-from segops.core.values import parse_duration
+from segops.core.identifiers import DEFAULT_LIMIT, OTHERS, PRIORITY, Rules
 
 PREFIX = "SEGOPS_"
-
-
-def _duration_ms(text: object) -> object:
-    if text == "0":
-        return 0
-    return parse_duration(text) if isinstance(text, str) else text
-
-
-def _kafka_name(text: str) -> str:
-    if re.fullmatch(r"[A-Za-z0-9._-]{1,150}", text) is None:
-        raise ValueError("may hold letters, digits, '.', '_' and '-' only (150 at most)")
-    return text
-
-
-def _addresses(text: str) -> str:
-    addresses = [address.strip() for address in text.split(",")]
-    if not all(re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^\s:/]+):\d{1,5}", address) for address in addresses):
-        raise ValueError("is no list of host:port, separated by commas")
-    return ",".join(addresses)
-
-
-DurationMs = Annotated[int, BeforeValidator(_duration_ms), Field(ge=0)]
-PositiveDurationMs = Annotated[int, BeforeValidator(_duration_ms), Field(gt=0)]
-KafkaName = Annotated[str, AfterValidator(_kafka_name)]
-SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
-SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
 
 def _setting(name: str, default: object, description: str, **limits: Any) -> Any:
@@ -74,7 +57,7 @@ class _Part(BaseSettings):
 class KafkaSettings(_Part):
     """How to reach the brokers."""
 
-    bootstrap_servers: Annotated[str, AfterValidator(_addresses)] = _setting(
+    bootstrap_servers: Addresses = _setting(
         "KAFKA_BOOTSTRAP_SERVERS",
         "localhost:9092",
         "Addresses of the Kafka brokers, host:port, separated by commas.",
@@ -187,10 +170,39 @@ class EngineSettings(_Part):
     )
 
 
+class IdentitySettings(_Part):
+    """Which identifiers are one person's."""
+
+    priority: Priority = _setting(
+        "IDENTIFIERS",
+        ",".join(PRIORITY),
+        "Types of identifiers that count, the first that an event has names its profile; *: all others.",
+    )
+    limits: Limits = _setting(
+        "IDENTIFIER_LIMITS",
+        "user_id=1,*=5",
+        "How many identifiers of a type a profile joins unasked; *: of any other type.",
+    )
+    blocked: str = _setting(
+        "BLOCKED_IDENTIFIERS",
+        "-1,null,anonymous,undefined,none,nan",
+        "Values that name nobody, in any case; zeros and hyphens alone never do.",
+    )
+
+    @property
+    def rules(self) -> Rules:
+        """As the core has them."""
+        limits = {
+            kind: int(limit) for kind, _, limit in (one.partition("=") for one in self.limits.split(","))
+        }
+        default = limits.pop(OTHERS, DEFAULT_LIMIT)
+        return Rules(tuple(self.priority.split(",")), tuple(limits.items()), default)
+
+
 class CheckpointSettings(_Part):
     """When work becomes durable."""
 
-    interval_ms: Annotated[int, BeforeValidator(_duration_ms), Field(ge=10, le=60_000)] = _setting(
+    interval_ms: Annotated[int, BeforeValidator(duration_ms), Field(ge=10, le=60_000)] = _setting(
         "CHECKPOINT_INTERVAL", "250ms", "Time between two checkpoints, 10ms to 1m."
     )
     max_records: int = _setting(
@@ -239,7 +251,7 @@ class WorkerSettings(_Part):
     web_port: int = _setting(
         "WEB_PORT", 6066, "Port of the worker's HTTP server; each has its own.", ge=0, le=65_535
     )
-    session_timeout_ms: Annotated[int, BeforeValidator(_duration_ms), Field(ge=6_000, le=1_800_000)] = (
+    session_timeout_ms: Annotated[int, BeforeValidator(duration_ms), Field(ge=6_000, le=1_800_000)] = (
         _setting(
             "SESSION_TIMEOUT",
             "45s",
@@ -286,6 +298,7 @@ class Settings(BaseModel):
     kafka: KafkaSettings
     topics: TopicSettings
     engine: EngineSettings
+    identity: IdentitySettings
     checkpoint: CheckpointSettings
     state: StateSettings
     worker: WorkerSettings
@@ -300,6 +313,7 @@ _PARTS: dict[str, type[_Part]] = {
     "kafka": KafkaSettings,
     "topics": TopicSettings,
     "engine": EngineSettings,
+    "identity": IdentitySettings,
     "checkpoint": CheckpointSettings,
     "state": StateSettings,
     "worker": WorkerSettings,

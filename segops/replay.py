@@ -1,18 +1,25 @@
 """Membership changes of a stream of events, without Kafka: one source, its event clock, profiles in memory.
 
-This is the engine's own answer to what a running system must emit for the same input.
+This is the engine's own answer to what a running system must emit for the same input. What profiles say to
+each other arrives at once, so that a person's profiles are one from the event on by which that is known.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
 
 from segops.core.engine import Engine, Transition
 from segops.core.events import Change, Event
+from segops.core.identity import Identity
+from segops.core.links import timer_of
+from segops.core.messages import Forward, Message
 from segops.core.profile import Profile
 from segops.core.segments import SegmentSet
+from segops.core.turns import Outcome
 from segops.schemas.events import decode, route
+from segops.schemas.identifying import DEFAULT, IdentityLimits
 
 
 class Replay:
@@ -20,16 +27,27 @@ class Replay:
 
     The clock is the greatest event time so far. Before an event moves it on, every profile that falls due
     up to the new time is judged, each at its own instant, in order of (instant, profile).
-    ``sizes`` counts members; ``duplicates``, ``skipped_values`` and ``failures`` what happened on the way.
+    ``sizes`` counts members, ``counts`` what happened to identities; ``duplicates``, ``skipped_values`` and
+    ``failures`` what happened on the way. ``profiles`` has redirects, too.
     """
 
-    def __init__(self, segments: SegmentSet, *, wall_ms: int, engine: Engine | None = None) -> None:
+    def __init__(
+        self,
+        segments: SegmentSet,
+        *,
+        wall_ms: int,
+        engine: Engine | None = None,
+        limits: IdentityLimits = DEFAULT,
+    ) -> None:
         self.engine = Engine(segments) if engine is None else engine
+        self.identity = Identity(self.engine, limits.rules)
         self.profiles: dict[str, Profile] = {}
         self.sizes = dict.fromkeys(segments.by_key, 0)
+        self.counts: Counter[str] = Counter()
         self.clock_ms: int | None = None
         self.events = self.duplicates = self.skipped_values = self.failures = 0
         self._wall_ms = wall_ms
+        self._limits = limits
         self._due: list[tuple[int, str]] = []
 
     def feed(self, line: bytes, *, default_id: str) -> Iterator[Change]:
@@ -38,19 +56,41 @@ class Replay:
 
     def read(self, line: bytes, *, default_id: str) -> tuple[str, Event]:
         """The profile and the event of a line, neither applied. Raises RejectedEvent."""
-        routed = route(line, now_ms=self._wall_ms, default_time_ms=None)
-        return routed.profile_id, decode(line, time_ms=routed.time_ms, default_id=default_id)
+        routed = route(line, now_ms=self._wall_ms, default_time_ms=None, limits=self._limits)
+        event = decode(line, time_ms=routed.time_ms, default_id=default_id, limits=self._limits)
+        return routed.profile_id, event
 
     def apply(self, profile_id: str, event: Event) -> Iterator[Change]:
-        """Move the clock on to an event, and apply it to its profile."""
+        """Move the clock on to an event, apply it to its profile, and let profiles become one."""
         yield from self.advance(event.time_ms)
         self.events += 1
+        clock_ms = event.time_ms if self.clock_ms is None else self.clock_ms
+        profile = self._profile(profile_id)
+        if self.identity.knows(profile, event):
+            due_ms = profile.due_ms
+            transition = self.engine.on_event(profile, event, clock_ms=clock_ms)
+            self.duplicates += transition.duplicate
+            yield from self._account(profile, due_ms, transition)
+        else:
+            yield from self._deliver(Forward(profile_id, event), clock_ms)
+
+    def _profile(self, profile_id: str) -> Profile:
         profile = self.profiles.get(profile_id)
         if profile is None:
             profile = self.profiles[profile_id] = self.engine.new_profile(profile_id)
-        due_ms = profile.due_ms
-        clock_ms = event.time_ms if self.clock_ms is None else self.clock_ms
-        yield from self._account(profile, due_ms, self.engine.on_event(profile, event, clock_ms=clock_ms))
+        return profile
+
+    def _deliver(self, message: Message, clock_ms: int) -> Iterator[Change]:
+        messages = deque([message])
+        while messages:
+            message = messages.popleft()
+            profile = self._profile(message.to)
+            due_ms = timer_of(profile)
+            outcome = self.identity.on_message(profile, message, clock_ms=clock_ms)
+            messages += outcome.messages
+            self.counts.update(outcome.counts)
+            self.duplicates += outcome.counts.get("duplicate", 0)
+            yield from self._account(profile, due_ms, outcome)
 
     def advance(self, clock_ms: int) -> Iterator[Change]:
         """Move the clock on, never back, and judge what falls due."""
@@ -63,13 +103,15 @@ class Replay:
                 # One instant at a time, so that the changes of all profiles come in order of time.
                 yield from self._account(profile, due_ms, self.engine.on_timer(profile, clock_ms=due_ms))
 
-    def _account(self, profile: Profile, was_due_ms: int | None, transition: Transition) -> Iterable[Change]:
-        if profile.due_ms is not None and profile.due_ms != was_due_ms:
-            heapq.heappush(self._due, (profile.due_ms, profile.id))
-        self.duplicates += transition.duplicate
-        self.skipped_values += transition.skipped_values
-        self.failures += len(transition.failures)
-        for change in transition.changes:
+    def _account(
+        self, profile: Profile, was_due_ms: int | None, found: Transition | Outcome
+    ) -> Sequence[Change]:
+        due_ms = timer_of(profile)
+        if due_ms is not None and due_ms != was_due_ms:
+            heapq.heappush(self._due, (due_ms, profile.id))
+        self.skipped_values += found.skipped_values
+        self.failures += len(found.failures)
+        for change in found.changes:
             self.sizes[change.segment_key] += 1 if change.member else -1
             change.evaluated_at = change.occurred_at
-        return transition.changes
+        return found.changes

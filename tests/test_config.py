@@ -7,6 +7,8 @@ from pydantic import ValidationError
 
 from segops import config
 from segops.core.errors import UserError
+from segops.core.identifiers import Rules
+from segops.schemas.identifying import DEFAULT, limits_of
 
 
 @pytest.fixture(autouse=True)
@@ -77,6 +79,10 @@ def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> N
         ("SEGOPS_CHECKPOINT_INTERVAL", "1ms", "greater than or equal to 10"),
         ("SEGOPS_SESSION_TIMEOUT", "5s", "greater than or equal to 6000"),
         ("SEGOPS_PROCESSING_GUARANTEE", "at_most_once", "'at_least_once'"),
+        ("SEGOPS_IDENTIFIERS", "email,user_id", "begins with user_id"),
+        ("SEGOPS_IDENTIFIERS", "user_id,email,email", "different types"),
+        ("SEGOPS_IDENTIFIER_LIMITS", "email", "type=number"),
+        ("SEGOPS_IDENTIFIER_LIMITS", "email=few", "type=number"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(
@@ -86,6 +92,16 @@ def test_a_wrong_value_is_refused_by_name(
     message = refusal()
     assert message.startswith(f"{variable}: ")
     assert reason in message
+
+
+def test_the_rules_of_identity_are_those_of_the_core_unless_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert limits_of(config.load()) == DEFAULT
+    monkeypatch.setenv("SEGOPS_IDENTIFIERS", "user_id,card")
+    monkeypatch.setenv("SEGOPS_IDENTIFIER_LIMITS", "card=2,*=3")
+    monkeypatch.setenv("SEGOPS_BLOCKED_IDENTIFIERS", "Test, guest")
+    limits = limits_of(config.load())
+    assert limits.rules == Rules(("user_id", "card"), (("card", 2),), 3)
+    assert limits.blocked == {"test", "guest"}
 
 
 def test_every_mistake_is_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,3 +89,28 @@ def test_a_change_is_stamped_with_its_own_instant_so_that_two_runs_are_equal() -
     first, second = (run(Replay(segments(**RULES), wall_ms=wall), *lines) for wall in (T + D, T + 9 * D))
     assert first == second
     assert all(change.evaluated_at == change.occurred_at for change in first)
+
+
+def test_profiles_become_one_with_the_event_that_says_so() -> None:
+    rules = {"three": {"did": "A", "count": {"gte": 3}}, "once": {"did": "A", "within": "10s"}}
+    replay = Replay(segments(**rules), wall_ms=T + D)
+    anonymous = {"userId": None, "anonymousId": "a1"}
+    changes = run(
+        replay,
+        line("", "A", T, messageId="m1", **anonymous),
+        line("", "A", T + S, messageId="m2", **anonymous),
+        line("u1", "B", T + 2 * S, messageId="m3", anonymousId="a1"),
+        line("", "A", T + 3 * S, messageId="m4", **anonymous),
+        line("u1", "B", T + 60 * S, messageId="m5"),
+    )
+    seen = [(c.profile_id, c.segment_key, c.action, c.reason, c.occurred_at - T) for c in changes]
+    assert seen == [
+        ("anonymous_id:a1", "once", "entered", "event", 0),
+        ("anonymous_id:a1", "once", "exited", "merge", 2 * S),
+        ("user_id:u1", "once", "entered", "merge", 2 * S),
+        ("user_id:u1", "three", "entered", "event", 3 * S),
+        ("user_id:u1", "once", "exited", "time", 13 * S),
+    ]
+    assert changes[1].merged_into == "user_id:u1"
+    assert replay.sizes == {"three": 1, "once": 0}
+    assert (replay.counts["joined"], replay.counts["relayed"]) == (1, 1)

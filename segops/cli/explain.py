@@ -11,6 +11,7 @@ import msgspec
 
 from segops.cli._params import INSTANT
 from segops.cli.replay import lines, open_bytes
+from segops.config import load
 from segops.core.errors import RejectedEvent, UserError
 from segops.core.events import Change, Event
 from segops.core.explain import Explanation, Limits, Part, Standing
@@ -18,7 +19,8 @@ from segops.core.follow import Follower
 from segops.core.segments import SegmentSet
 from segops.core.values import format_instant
 from segops.replay import Replay
-from segops.schemas.segments import load
+from segops.schemas.identifying import limits_of
+from segops.schemas.segments import load as load_segments
 from segops.streaming.clock import wall_ms
 
 _EPILOG = """
@@ -135,10 +137,10 @@ def command(
     its value, since when it has stood so (nothing: since before the first event) and when it changes if
     nothing more happens.
     """
-    known = SegmentSet(load(segments))
+    known = SegmentSet(load_segments(segments))
     if segment is not None and segment not in known.by_key:
         raise UserError(f"there is no segment {segment!r}; there are: {', '.join(sorted(known.by_key))}")
-    follower = Follower(known, None if segment is None else (segment,))
+    follower = Follower(known, None if segment is None else (segment,), profile_id=profile_id)
     replay = _replay(follower, events, profile_id, at_ms)
     found = follower.explain(replay.profiles[profile_id], replay.clock_ms or 0)
     if segment is not None:
@@ -148,18 +150,18 @@ def command(
 
 
 def _replay(follower: Follower, events: Path, profile_id: str, at_ms: int | None) -> Replay:
-    """One profile replayed; the events of others only move the clock. Raises UserError if it has none."""
-    replay = Replay(follower.segments, wall_ms=wall_ms(), engine=follower)
+    """All events replayed: others' may become this profile's. Raises UserError if the profile has none."""
+    replay = Replay(follower.segments, wall_ms=wall_ms(), engine=follower, limits=limits_of(load()))
     alike: set[str] = set()
     for owner, event in _read(replay, events):
         if at_ms is not None and event.time_ms > at_ms:
             break
-        if owner == profile_id:
-            _work_off(replay.apply(owner, event))
-        else:
-            _work_off(replay.advance(event.time_ms))
-            alike.update({owner} if owner.partition(":")[2] == profile_id else ())
-    if profile_id not in replay.profiles:
+        _work_off(replay.apply(owner, event))
+        alike.update({owner} if owner.partition(":")[2] == profile_id else ())
+    profile = replay.profiles.get(profile_id)
+    if profile is not None and profile.merged_into is not None:
+        raise UserError(f"the profile {profile_id!r} is part of {profile.merged_into!r}: explain that one")
+    if profile is None or profile.first_ms is None:
         raise UserError(_unknown(profile_id, alike, at_ms))
     if at_ms is not None:
         _work_off(replay.advance(at_ms))

@@ -12,13 +12,15 @@ from typing import BinaryIO
 import click
 
 from segops.cli._params import INSTANT
+from segops.config import load
 from segops.core.errors import RejectedEvent, UserError
 from segops.core.events import Change
 from segops.core.segments import SegmentSet
 from segops.core.values import format_instant
 from segops.replay import Replay
 from segops.schemas.changes import encode_change
-from segops.schemas.segments import load
+from segops.schemas.identifying import limits_of
+from segops.schemas.segments import load as load_segments
 from segops.streaming.clock import wall_ms
 
 _EPILOG = """
@@ -56,7 +58,7 @@ def command(segments: tuple[Path, ...], events: Path, until: int | None, form: s
     Reads .jsonl (also .gz, also the standard input) of Segment-spec events in the order of arrival; the
     clock is the greatest event time so far. A line that is no event is named on standard error, and counted.
     """
-    replay = Replay(SegmentSet(load(segments)), wall_ms=wall_ms())
+    replay = Replay(SegmentSet(load_segments(segments)), wall_ms=wall_ms(), limits=limits_of(load()))
     rejected = 0
     show = _FORMATS[form]
     if form == "table":

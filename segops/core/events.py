@@ -29,6 +29,8 @@ class Event(msgspec.Struct, gc=False):
     location: tuple[float, float] | None = None
     #: Of an ``alias``: who the person was before.
     previous_id: str | None = None
+    #: Further identifiers as ``<type>:<value>``: of devices, and those of other systems.
+    others: tuple[str, ...] = ()
 
 
 class Change(msgspec.Struct, gc=False):

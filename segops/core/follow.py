@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from segops.core.engine import Engine, Transition, message_hash
 from segops.core.events import Event
@@ -44,6 +44,8 @@ class _Followed:
 class Follower(Engine):
     """An engine that follows every node of some segments (without ``keys``: of all), for one profile only.
 
+    Without ``profile_id`` it must be given no other profile.
+
     Each event, and each edge in time, costs an evaluation of every node that it may concern: this is for
     explaining a profile, not for running.
 
@@ -56,8 +58,11 @@ class Follower(Engine):
     (False, 110)
     """
 
-    def __init__(self, segments: SegmentSet, keys: Collection[str] | None = None) -> None:
+    def __init__(
+        self, segments: SegmentSet, keys: Collection[str] | None = None, *, profile_id: str | None = None
+    ) -> None:
         super().__init__(segments)
+        self._profile_id = profile_id
         rules = {segment.key: segment.referred for segment in segments.segments}
         wanted = [d for d in segments.definitions if keys is None or d.key in keys]
         nodes = {followed_as(d.key, node): (d.key, node) for d in wanted for node in _below(d.when)}
@@ -68,7 +73,7 @@ class Follower(Engine):
 
     def on_event(self, profile: Profile, event: Event, *, clock_ms: int) -> Transition:
         """As the engine does, with every node judged where its verdict can change."""
-        if message_hash(event.message_id) in profile.seen:
+        if self._is_other(profile) or message_hash(event.message_id) in profile.seen:
             return super().on_event(profile, event, clock_ms=clock_ms)
         now_ms = max(event.time_ms, clock_ms, profile.latest_ms)
         if profile.first_ms is None:
@@ -82,9 +87,28 @@ class Follower(Engine):
 
     def on_timer(self, profile: Profile, *, clock_ms: int) -> Transition:
         """As the engine does, with every node judged where time can change its verdict."""
-        if profile.first_ms is not None:  # before memberships move on: a verdict may depend on them
+        if profile.first_ms is not None and not self._is_other(
+            profile
+        ):  # before memberships move on: a verdict may depend on them
             self._follow_time(profile, clock_ms)
         return super().on_timer(profile, clock_ms=clock_ms)
+
+    def on_merge(self, profile: Profile, losers: Sequence[Profile], *, clock_ms: int) -> Transition:
+        """As the engine does, with every node judged by what the profile is then."""
+        if self._is_other(profile):
+            return super().on_merge(profile, losers, clock_ms=clock_ms)
+        now_ms = max(clock_ms, *(each.latest_ms for each in (profile, *losers)))
+        if profile.first_ms is None:
+            self._each(lambda node: node.begin(profile, now_ms))
+        else:
+            self._follow_time(profile, now_ms)
+        transition = super().on_merge(profile, losers, clock_ms=clock_ms)
+        self._each(lambda node: node.judge(profile, now_ms))
+        self._judged_ms = now_ms
+        return transition
+
+    def _is_other(self, profile: Profile) -> bool:
+        return self._profile_id not in (None, profile.id)
 
     def explain(self, profile: Profile, now_ms: int) -> Explanation:
         """Explain the profile at ``now_ms``, not before its last event, with an exact ``changed_at``."""

@@ -9,14 +9,15 @@ arrived there: it changes the profile in place and says what to publish and to s
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
 
-from segops.core.engine import Engine, Transition, message_hash
-from segops.core.events import Change, Event
-from segops.core.identifiers import Rules, aliases_of, identifiers_of, is_user, type_of
+from segops.core.engine import Engine, message_hash
+from segops.core.events import Event
+from segops.core.identifiers import Rules, aliases_of, all_of, is_user, type_of
 from segops.core.links import (
     absorb,
     begin_waiting,
@@ -30,46 +31,14 @@ from segops.core.links import (
 )
 from segops.core.merge import redirect
 from segops.core.messages import Claim, Forward, Handover, Join, Message, Refused
-from segops.core.profile import Held, Profile
+from segops.core.profile import Held, Joined, Profile, Waiter
+from segops.core.turns import Outcome, Turn, Unjoined
+from segops.core.values import MAX_MS
 
 #: Events that wait for an answer at most; further ones are applied at once.
 MAX_HELD = 1_000
 #: A message is forwarded at most this often; it guards against a loop that there should never be.
 MAX_HOPS = 1_000
-
-
-class Outcome(msgspec.Struct, gc=False):
-    """What one step did. ``counts``: joined, limit, conflict, overflow, unheld, duplicate, gave_up."""
-
-    changes: list[Change] = []
-    messages: list[Message] = []
-    counts: dict[str, int] = {}
-    skipped_values: int = 0
-    failures: list[str] = []
-
-    def add(self, transition: Transition) -> None:
-        """Take in what the engine did."""
-        self.changes += transition.changes
-        self.skipped_values += transition.skipped_values
-        self.failures += transition.failures
-        if transition.duplicate:
-            self.count("duplicate")
-
-    def count(self, what: str, number: int = 1) -> None:
-        """Count something that happened."""
-        if number:
-            self.counts[what] = self.counts.get(what, 0) + number
-
-
-class _Turn(msgspec.Struct):
-    """One step: the profile, its partition's clock, and what comes of it."""
-
-    profile: Profile
-    clock_ms: int
-    outcome: Outcome
-
-    def send(self, message: Message) -> None:
-        self.outcome.messages.append(message)
 
 
 class Identity:
@@ -78,12 +47,28 @@ class Identity:
     def __init__(self, engine: Engine, rules: Rules | None = None) -> None:
         self.engine = engine
         self.rules = Rules() if rules is None else rules
-        self._handlers: dict[type, Callable[[_Turn, Any], None]] = {
+        self._handlers: dict[type, Callable[[Turn, Any], None]] = {
+            Forward: self._on_forward,
             Claim: self._on_claim,
             Join: self._on_join,
             Handover: self._on_handover,
             Refused: self._on_refused,
         }
+
+    def knows(self, profile: Profile, event: Event) -> bool:
+        """Whether an event says nothing new of who is who, and nothing is awaited: the engine can take it."""
+        if profile.merged_into is not None or event.previous_id is not None:
+            return False
+        # Every event comes through here. Types that do not count make it go the long way, to no effect.
+        found, links = all_of(event), profile.links
+        if links is None:
+            return found == [profile.id]
+        if links.pending:
+            return False
+        for each in found:  # noqa: SIM110 - all() takes longer
+            if each not in links.owned and each not in links.refused:
+                return False
+        return True
 
     def on_event(self, profile: Profile, event: Event, *, clock_ms: int) -> Outcome:
         """An event routed to this identifier: apply it, hold it, or send it on."""
@@ -91,11 +76,12 @@ class Identity:
 
     def on_message(self, profile: Profile, message: Message, *, clock_ms: int) -> Outcome:
         """A message to this identifier; the profile is a new one where nothing is stored."""
-        turn = _Turn(profile, clock_ms, Outcome())
+        if isinstance(message, Forward):
+            turn = Turn(profile, clock_ms, max(clock_ms, message.event.time_ms), Outcome())
+        else:
+            turn = Turn(profile, max(clock_ms, message.at_ms), message.at_ms, Outcome())
         if profile.merged_into is not None:
             self._relay(turn, message, profile.merged_into)
-        elif isinstance(message, Forward):
-            self._on_event(turn, message.event)
         else:
             self._handlers[message.__class__](turn, message)
         return turn.outcome
@@ -117,18 +103,22 @@ class Identity:
             outcome.add(self.engine.on_definitions(profile, clock_ms=at_ms))
         return outcome
 
-    def _relay(self, turn: _Turn, message: Message, into: str) -> None:
+    def _relay(self, turn: Turn, message: Message, into: str) -> None:
         if message.hops >= MAX_HOPS:
             turn.outcome.count("gave_up")
         else:
-            turn.send(msgspec.structs.replace(message, to=into, hops=message.hops + 1))
+            turn.outcome.messages.append(msgspec.structs.replace(message, to=into, hops=message.hops + 1))
+            turn.outcome.count("relayed")
+        turn.outcome.moved = False
 
-    def _on_event(self, turn: _Turn, event: Event) -> None:
-        profile = turn.profile
+    def _on_forward(self, turn: Turn, forward: Forward) -> None:
+        profile, event = turn.profile, forward.event
         if message_hash(event.message_id) not in profile.seen:
-            self._claim(turn, {**dict.fromkeys(identifiers_of(event), False), **aliases_of(event)})
+            self._claim(turn, {**dict.fromkeys(self.rules.identifiers_of(event), False), **aliases_of(event)})
         if not is_waiting(profile):
-            turn.outcome.add(self.engine.on_event(profile, event, clock_ms=turn.clock_ms))
+            transition = self.engine.on_event(profile, event, clock_ms=turn.clock_ms)
+            turn.outcome.add(transition)
+            turn.outcome.moved = transition.moved
             return
         links = links_of(profile)
         if len(links.held) < MAX_HELD:
@@ -138,7 +128,7 @@ class Identity:
         links.clock_ms = turn.clock_ms
         turn.outcome.add(self.engine.on_event(profile, event, clock_ms=turn.clock_ms))
 
-    def _claim(self, turn: _Turn, identifiers: dict[str, bool]) -> None:
+    def _claim(self, turn: Turn, identifiers: dict[str, bool]) -> None:
         """Claim what the profile does not know yet; what is said explicitly even if it was refused."""
         profile = turn.profile
         for identifier, explicit in identifiers.items():
@@ -149,17 +139,24 @@ class Identity:
                 if not explicit or links.pending.get(identifier):
                     continue
             elif not explicit and self._full(profile, identifier):
-                turn.outcome.count("limit")
+                limit = self.rules.limit(identifier)
+                self._unjoin(turn, "limit", identifier, f"it has {limit} of this type already")
                 continue
-            begin_waiting(profile, identifier, explicit=explicit, clock_ms=turn.clock_ms)
+            begin_waiting(profile, identifier, explicit=explicit, clock_ms=turn.at_ms)
             turn.send(Claim(identifier, identifier, profile.id, explicit))
+
+    @staticmethod
+    def _unjoin(turn: Turn, reason: str, identifier: str, detail: str) -> None:
+        turn.outcome.count(reason)
+        turn.outcome.unjoined.append(Unjoined(reason, turn.profile.id, identifier, detail))
+        refuse(turn.profile, identifier)
 
     def _full(self, profile: Profile, identifier: str) -> bool:
         links = profile.links
         known: Iterable[str] = (profile.id,) if links is None else (*links.owned, *links.pending)
         return _number(known, identifier) >= self.rules.limit(identifier)
 
-    def _on_claim(self, turn: _Turn, claim: Claim) -> None:
+    def _on_claim(self, turn: Turn, claim: Claim) -> None:
         """At the owner of the identifier: go over to the claimant, have it join, let it wait, or refuse."""
         owner, by, rank = turn.profile.id, claim.by, self.rules.rank
         links = turn.profile.links
@@ -171,7 +168,6 @@ class Identity:
             else:
                 turn.send(Join(by, claim.of, owner, claim.explicit))
         elif not claim.explicit:
-            turn.outcome.count("conflict")
             turn.send(Refused(by, claim.of, owner))
         elif is_waiting(turn.profile) and rank(owner) < rank(by):
             # Whoever waits yields to smaller ids only: so no circle of users yields all round.
@@ -182,25 +178,24 @@ class Identity:
     @staticmethod
     def _let_wait(profile: Profile, claim: Claim) -> None:
         waiting = links_of(profile).waiting
-        if (claim.of, claim.by) not in waiting:
-            waiting.append((claim.of, claim.by))
+        if (claim.of, claim.by) not in ((each.of, each.by) for each in waiting):
+            waiting.append(Waiter(claim.of, claim.by, claim.at_ms))
 
-    def _on_join(self, turn: _Turn, join: Join) -> None:
+    def _on_join(self, turn: Turn, join: Join) -> None:
         """At the claimant, or the profile that it is part of by now, which may come first in the order."""
         profile, into = turn.profile, join.into
         both_users = is_user(profile.id) and is_user(into)
         if into == profile.id or into in links_of(profile).owned:
             self._resolve(turn, join.of)
         elif both_users and not join.explicit:
-            turn.outcome.count("conflict")
-            self._refuse(turn, join.of)
+            self._conflict(turn, join.of, into)
         elif not both_users and self.rules.rank(into) < self.rules.rank(profile.id):
             self._yield(turn, into, join.of)
         else:
-            begin_waiting(profile, join.of, explicit=join.explicit, clock_ms=turn.clock_ms)
+            begin_waiting(profile, join.of, explicit=join.explicit, clock_ms=turn.at_ms)
             turn.send(Claim(join.of, join.of, profile.id, join.explicit))
 
-    def _yield(self, turn: _Turn, into: str, of: str) -> None:
+    def _yield(self, turn: Turn, into: str, of: str) -> None:
         """Close the memberships and send everything to ``into``; what waited here is to be asked there."""
         profile, blank = turn.profile, is_blank(turn.profile)
         at_ms = standing_ms(profile, turn.clock_ms)
@@ -209,14 +204,14 @@ class Identity:
         turn.send(Handover(into, of, profile.id, state.sequence, None if blank else state))
         if state.links is not None:
             waiting, state.links.waiting = state.links.waiting, []
-            for claimed, by in waiting:
-                turn.send(Claim(into, claimed, by, explicit=True))
+            for each in waiting:
+                turn.outcome.messages.append(Claim(into, each.of, each.by, explicit=True, at_ms=each.at_ms))
 
-    def _on_handover(self, turn: _Turn, handover: Handover) -> None:
+    def _on_handover(self, turn: Turn, handover: Handover) -> None:
         profile, links, state = turn.profile, links_of(turn.profile), handover.state
         over = self._over(profile)
         if state is not None and links.absorbed.get(handover.loser, -1) < handover.sequence:
-            for claimed in absorb(profile, state, sequence=handover.sequence, clock_ms=turn.clock_ms):
+            for claimed in absorb(profile, state, sequence=handover.sequence, at_ms=turn.at_ms):
                 # Under the new name, which comes before the old one: who lets claims wait goes by it.
                 turn.send(Claim(claimed, claimed, profile.id, explicit=True))
             turn.outcome.count("joined")
@@ -231,37 +226,48 @@ class Identity:
         first = {type_of(each): each for each in owned}
         return sum(max(0, _number(owned, each) - self.rules.limit(each)) for each in first.values())
 
-    def _on_refused(self, turn: _Turn, refused: Refused) -> None:
+    def _on_refused(self, turn: Turn, refused: Refused) -> None:
         # What was claimed explicitly meanwhile still waits for the answer to that.
         if links_of(turn.profile).pending.get(refused.of) is False:
-            self._refuse(turn, refused.of)
+            self._conflict(turn, refused.of, refused.owner)
 
-    def _resolve(self, turn: _Turn, identifier: str) -> None:
+    def _resolve(self, turn: Turn, identifier: str) -> None:
         own(turn.profile, identifier)
         self._settle(turn)
 
-    def _refuse(self, turn: _Turn, identifier: str) -> None:
-        refuse(turn.profile, identifier)
+    def _conflict(self, turn: Turn, identifier: str, owner: str) -> None:
+        self._unjoin(turn, "conflict", identifier, f"it belongs to {owner}")
         self._settle(turn)
 
-    def _settle(self, turn: _Turn) -> None:
-        """Once nothing is awaited: merge what was handed over, apply what was held, catch up with time."""
-        profile, outcome = turn.profile, turn.outcome
+    def _settle(self, turn: Turn) -> None:
+        """Once nothing is awaited: merge what was handed over and apply what was held, catch up with time."""
+        profile = turn.profile
         if is_waiting(profile):
             return
         at_ms, put_off = standing_ms(profile, turn.clock_ms), end_waiting(profile)
-        if put_off.joined:
-            outcome.add(self.engine.on_merge(profile, put_off.joined, clock_ms=at_ms))
+        joined = deque(sorted(put_off.joined, key=lambda each: each.at_ms))
         for held in put_off.held:
             at_ms = max(at_ms, held.clock_ms)
-            outcome.add(self.engine.on_event(profile, held.event, clock_ms=at_ms))
-        outcome.add(self.engine.on_timer(profile, clock_ms=turn.clock_ms))
-        for claimed, by in put_off.waiting:
-            claim = Claim(profile.id, claimed, by, explicit=True)
+            at_ms = self._merge(turn, joined, at_ms=at_ms, until_ms=max(at_ms, held.event.time_ms))
+            turn.outcome.add(self.engine.on_event(profile, held.event, clock_ms=at_ms))
+        self._merge(turn, joined, at_ms=at_ms, until_ms=MAX_MS)
+        turn.outcome.add(self.engine.on_timer(profile, clock_ms=turn.clock_ms))
+        for each in put_off.waiting:
+            claim = Claim(profile.id, each.of, each.by, explicit=True, at_ms=each.at_ms)
             if profile.merged_into is None:
-                self._on_claim(turn, claim)
+                self._on_claim(msgspec.structs.replace(turn, at_ms=each.at_ms), claim)
             else:
                 self._relay(turn, claim, profile.merged_into)
+
+    def _merge(self, turn: Turn, joined: deque[Joined], *, at_ms: int, until_ms: int) -> int:
+        """Merge with those that are one with the profile from an instant up to ``until_ms`` on; the clock."""
+        losers = []
+        while joined and joined[0].at_ms <= until_ms:
+            at_ms = max(at_ms, joined[0].at_ms)
+            losers.append(joined.popleft().profile)
+        if losers:
+            turn.outcome.add(self.engine.on_merge(turn.profile, losers, clock_ms=at_ms))
+        return at_ms
 
 
 def _number(known: Iterable[str], identifier: str) -> int:

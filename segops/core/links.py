@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from segops.core.profile import Links, Profile
+from segops.core.profile import Joined, Links, Profile
 from segops.core.values import MAX_MS
 
 #: Identifiers of others that a profile remembers, so as not to claim them again with every event.
@@ -70,21 +70,26 @@ def refuse(profile: Profile, identifier: str) -> None:
         del links.refused[:-MAX_REFUSED]
 
 
-def absorb(profile: Profile, loser: Profile, *, sequence: int, clock_ms: int) -> list[str]:
+def timer_of(profile: Profile) -> int | None:
+    """When time may change a membership of the profile; None while it waits: its time stands still."""
+    return None if is_waiting(profile) else profile.due_ms
+
+
+def absorb(profile: Profile, loser: Profile, *, sequence: int, at_ms: int) -> list[str]:
     """Take in a profile handed over: its links now, its events once nothing is awaited any more.
 
     Returns what the loser had claimed explicitly and is still to be answered.
     """
     links, brought = links_of(profile), links_of(loser)
     loser.links = None
-    links.joined += [loser, *brought.joined]
+    links.joined += [Joined(at_ms, loser), *brought.joined]
     links.absorbed |= brought.absorbed | {loser.id: sequence}
     links.held = sorted([*links.held, *brought.held], key=lambda held: (held.clock_ms, held.event.time_ms))
     for identifier in brought.owned:
         own(profile, identifier)
     for identifier, explicit in brought.pending.items():
         if identifier not in links.owned:
-            begin_waiting(profile, identifier, explicit=explicit, clock_ms=clock_ms)
+            begin_waiting(profile, identifier, explicit=explicit, clock_ms=at_ms)
     for identifier in brought.refused:
         if identifier not in links.pending:
             refuse(profile, identifier)

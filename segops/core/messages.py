@@ -1,6 +1,8 @@
 """What profiles say to each other across partitions. ``to`` is the identifier whose partition it goes to.
 
-Between two partitions messages keep their order; each may come more than once.
+Between two partitions messages keep their order; each may come more than once. ``at_ms`` is the instant
+of the event by which the identifier was met: whatever the clocks of the partitions, profiles are one from
+then on.
 """
 
 from __future__ import annotations
@@ -9,6 +11,9 @@ import msgspec
 
 from segops.core.events import Event
 from segops.core.profile import Profile
+from segops.core.values import MAX_MS
+
+_NEVER = -MAX_MS
 
 
 class Forward(msgspec.Struct, array_like=True, tag="forward"):
@@ -26,6 +31,7 @@ class Claim(msgspec.Struct, array_like=True, tag="claim"):
     of: str
     by: str
     explicit: bool = False
+    at_ms: int = _NEVER
     hops: int = 0
 
 
@@ -36,6 +42,7 @@ class Join(msgspec.Struct, array_like=True, tag="join"):
     of: str
     into: str
     explicit: bool = False
+    at_ms: int = _NEVER
     hops: int = 0
 
 
@@ -51,6 +58,7 @@ class Handover(msgspec.Struct, array_like=True, tag="handover"):
     loser: str
     sequence: int = 0
     state: Profile | None = None
+    at_ms: int = _NEVER
     hops: int = 0
 
 
@@ -60,6 +68,7 @@ class Refused(msgspec.Struct, array_like=True, tag="refused"):
     to: str
     of: str
     owner: str
+    at_ms: int = _NEVER
     hops: int = 0
 
 

@@ -33,6 +33,21 @@ class Held(msgspec.Struct, array_like=True):
     event: Event
 
 
+class Joined(msgspec.Struct, array_like=True):
+    """A profile handed over, and the instant from which on it is part of another."""
+
+    at_ms: int
+    profile: Profile
+
+
+class Waiter(msgspec.Struct, array_like=True):
+    """An explicit claim that is not answered yet: of which identifier, by whom, and since which instant."""
+
+    of: str
+    by: str
+    at_ms: int
+
+
 class Links(msgspec.Struct, array_like=True):
     """Whose identifiers are whose: those of one profile, and what it waits for (``identity``)."""
 
@@ -40,18 +55,18 @@ class Links(msgspec.Struct, array_like=True):
     owned: list[str]
     #: Identifiers claimed and not answered yet -> whether explicitly.
     pending: dict[str, bool] = {}
-    #: Identifiers that belong to another known user, oldest first.
+    #: Identifiers that belong to another known user, or are beyond a limit, oldest first.
     refused: list[str] = []
     #: What arrived while an answer was awaited.
     held: list[Held] = []
     #: While an answer is awaited: the clock at which the profile stands still.
     clock_ms: int = -MAX_MS
     #: Profiles handed over, to be merged when nothing is awaited any more.
-    joined: list[Profile] = []
+    joined: list[Joined] = []
     #: Hand-overs received: profile -> its sequence then. One that comes again is known by it.
     absorbed: dict[str, int] = {}
-    #: Explicit claims that wait for this profile's own: the identifier, and who claims it.
-    waiting: list[tuple[str, str]] = []
+    #: Explicit claims that wait for this profile's own.
+    waiting: list[Waiter] = []
 
 
 class Profile(msgspec.Struct, array_like=True):

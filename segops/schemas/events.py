@@ -10,7 +10,9 @@ import msgspec
 
 from segops.core.errors import RejectedEvent
 from segops.core.events import Event
+from segops.core.identifiers import USER
 from segops.core.values import parse_instant
+from segops.schemas.identifying import DEFAULT, IdentityLimits, others_of
 
 #: Values of the label ``reason`` of rejected events, and of the header of their dead letters.
 REJECT_REASONS = (
@@ -29,23 +31,8 @@ REJECT_REASONS = (
     "internal",
 )
 
-MAX_BYTES = 32_768
-MAX_AHEAD_MS = 300_000
 #: What is nested deeper could be read, but perhaps not stored.
 MAX_DEPTH = 256
-#: Values that name nobody, in any case; so do those made of zeros and hyphens only.
-BLOCKED = frozenset(("-1", "null", "anonymous", "undefined", "none", "nan"))
-_LONGEST_BLOCKED = max(map(len, BLOCKED))
-
-
-class IdentityLimits(msgspec.Struct, frozen=True):
-    """What is taken for an event and an identifier, and what is not."""
-
-    max_bytes: int = MAX_BYTES
-    max_ahead_ms: int = MAX_AHEAD_MS
-
-
-DEFAULT = IdentityLimits()
 
 
 class Routed(msgspec.Struct, frozen=True, gc=False):
@@ -80,9 +67,22 @@ class _Envelope(msgspec.Struct, gc=False):
     receivedAt: str | None = None
 
 
+class _OthersContext(msgspec.Struct, gc=False):
+    device: Any = None
+    externalIds: Any = None
+
+
+class _Others(msgspec.Struct, gc=False):
+    """What routing reads of an event that names nobody in the first places."""
+
+    context: _OthersContext | None = None
+
+
 class _FullContext(msgspec.Struct, gc=False):
     location: Any = None
     traits: dict[str, Any] | None = None
+    device: Any = None
+    externalIds: Any = None
 
 
 class _Full(msgspec.Struct, gc=False):
@@ -104,6 +104,7 @@ class _Full(msgspec.Struct, gc=False):
 
 
 _envelope = msgspec.json.Decoder(_Envelope)
+_others_of = msgspec.json.Decoder(_Others)
 _full = msgspec.json.Decoder(_Full)
 
 
@@ -114,7 +115,7 @@ def route(
 
     The time is corrected by the spec's skew rule where its fields exist, and an event more than
     ``limits.max_ahead_ms`` ahead of the wall clock ``now_ms`` is clamped to it. ``default_time_ms`` serves an
-    event that names no time. The profile is ``user_id:…``, else ``email:…``, else ``anonymous_id:…``.
+    event that names no time. The profile is the first of the event's identifiers by ``limits.rules``.
 
     >>> route(b'{"type":"track","event":"A","userId":"u1","timestamp":"1970-01-02"}', now_ms=10**12,
     ...       default_time_ms=None)
@@ -130,14 +131,14 @@ def route(
             raise RejectedEvent("no_name", "a track call names no event")
     elif envelope.type not in _TYPES:
         raise RejectedEvent("unknown_type", f"type is {envelope.type[:40]!r}")
-    profile_id = _profile_id(envelope)
+    profile_id = _profile_id(envelope, value, limits)  # type: ignore[arg-type]
     time_ms = _time_ms(envelope, default_time_ms)
     if time_ms > now_ms + limits.max_ahead_ms:
         return Routed(profile_id, now_ms, clamped=True)
     return Routed(profile_id, time_ms)
 
 
-def decode(value: bytes, *, time_ms: int, default_id: str) -> Event:
+def decode(value: bytes, *, time_ms: int, default_id: str, limits: IdentityLimits = DEFAULT) -> Event:
     """The whole event of bytes that ``route`` has accepted; ``default_id`` serves one without a messageId.
 
     Raises RejectedEvent.
@@ -146,19 +147,22 @@ def decode(value: bytes, *, time_ms: int, default_id: str) -> Event:
     name = full.event if full.type == "track" else full.type
     if not name:
         raise RejectedEvent("no_name", "a track call names no event")
-    message_id = _message_id(full.messageId)
+    message_id, identifier = _message_id(full.messageId), limits.identifier
     return Event(
         name,
         time_ms,
         message_id or default_id,
         _properties(full),
         _traits(full),
-        _identifier(full.userId),
-        _identifier(full.anonymousId),
-        _identifier(_email(full)),
+        identifier(full.userId),
+        identifier(full.anonymousId),
+        identifier(_email(full)),
         named=message_id is not None,
         location=_location(full.context),
-        previous_id=_identifier(full.previousId) if full.type == "alias" else None,
+        previous_id=identifier(full.previousId) if full.type == "alias" else None,
+        others=()
+        if full.context is None
+        else others_of(full.context.device, full.context.externalIds, limits),
     )
 
 
@@ -202,32 +206,25 @@ def _about_json(value: bytes) -> str:
     return "invalid_json"
 
 
-def _profile_id(envelope: _Envelope) -> str:
-    user_id = _identifier(envelope.userId)
+def _profile_id(envelope: _Envelope, value: bytes, limits: IdentityLimits) -> str:
+    user_id = limits.identifier(envelope.userId)
     if user_id is not None:
-        return f"user_id:{user_id}"
-    email = _identifier(_email(envelope))
-    if email is not None:
-        return f"email:{email}"
-    anonymous_id = _identifier(envelope.anonymousId)
-    if anonymous_id is not None:
-        return f"anonymous_id:{anonymous_id}"
-    if envelope.userId or envelope.anonymousId or _email(envelope):
+        return f"{USER}:{user_id}"
+    email, anonymous_id = _email(envelope), envelope.anonymousId
+    written = (("email", limits.identifier(email)), ("anonymous_id", limits.identifier(anonymous_id)))
+    found = [f"{kind}:{value}" for kind, value in written if value is not None]
+    if any(name in value for name in _OTHERS):
+        others = _others_of.decode(value).context
+        found += () if others is None else others_of(others.device, others.externalIds, limits)
+    ordered = limits.rules.ordered(found)
+    if ordered:
+        return ordered[0]
+    if envelope.userId or anonymous_id or email:
         raise RejectedEvent("blocked_identifier", "every identifier has a value that names nobody")
     raise RejectedEvent("no_identifier", "neither userId nor anonymousId nor an email")
 
 
-def _identifier(raw: object) -> str | None:
-    """An identifier as text, or None for a value that names nobody."""
-    if raw.__class__ is int:
-        raw = str(raw)
-    if raw.__class__ is not str:
-        return None
-    text = raw.strip()
-    # Nobody's values are short words, or made of zeros and hyphens only.
-    if not text.strip("0-") or (len(text) <= _LONGEST_BLOCKED and text.lower() in BLOCKED):
-        return None
-    return str(text)
+_OTHERS = (b'"externalIds"', b'"device"')
 
 
 def _message_id(raw: object) -> str | None:

@@ -16,7 +16,8 @@ from segops.core.engine import Engine
 from segops.core.errors import DefinitionError, SegopsError, StateError, UserError
 from segops.core.segments import SegmentSet
 from segops.metrics import Metrics
-from segops.schemas.events import IdentityLimits, route
+from segops.schemas.events import route
+from segops.schemas.identifying import limits_of
 from segops.schemas.in_force import decode_in_force
 from segops.stores.base import ProfileStore
 from segops.streaming.channels import Channels, SharedChannel
@@ -80,6 +81,7 @@ class Opener:
     def __init__(self, settings: Settings, parts: Parts) -> None:
         worker = settings.worker
         self._settings = settings
+        self._limits = limits_of(settings)
         self._parts = parts
         self.channels: Channels
         if settings.exactly_once:
@@ -105,10 +107,9 @@ class Opener:
         )
 
     def _forwarding(self, number: int) -> Forwarding:
-        topics, engine = self._settings.topics, self._settings.engine
-        limits = IdentityLimits(max_bytes=engine.max_event_bytes, max_ahead_ms=engine.max_event_ahead_ms)
+        topics = self._settings.topics
         return Forwarding(
-            route=partial(route, limits=limits),
+            route=partial(route, limits=self._limits),
             outputs=self.channels.of(number),
             dead_letters=self._dead_letters(number),
             places=[(topics.profile_events, number) for number in range(topics.partitions)],

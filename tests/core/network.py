@@ -17,7 +17,7 @@ import msgspec
 
 from segops.core.engine import Engine
 from segops.core.events import Change, Event
-from segops.core.identifiers import Rules, identifiers_of
+from segops.core.identifiers import Rules
 from segops.core.identity import Identity
 from segops.core.messages import Forward, Message
 from segops.core.profile import Profile
@@ -79,7 +79,7 @@ class Network:
 
     def post(self, event: Event) -> None:
         """An event from outside, to the lane of its first identifier."""
-        self.send(-1, Forward(identifiers_of(event)[0], event))
+        self.send(-1, Forward(self.identity.rules.identifiers_of(event)[0], event))
 
     def tick(self, clock_ms: int) -> None:
         """The clock of every lane reaches an instant, each in its own time."""

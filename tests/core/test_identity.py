@@ -11,7 +11,7 @@ import pytest
 from segops.core.engine import Engine
 from segops.core.events import Event
 from segops.core.features import reducer_of
-from segops.core.identifiers import Rules, aliases_of, identifiers_of
+from segops.core.identifiers import Rules, aliases_of
 from segops.core.profile import Profile
 
 from .kit import MONDAY as T
@@ -76,7 +76,7 @@ def components(events: Iterable[Event]) -> list[set[str]]:
     """The identifiers of each person, by the events alone."""
     found: list[set[str]] = []
     for event in events:
-        mine = {*identifiers_of(event), *aliases_of(event)}
+        mine = {*Rules().identifiers_of(event), *aliases_of(event)}
         joined = [group for group in found if group & mine]
         found = [group for group in found if not group & mine] + [mine.union(*joined)]
     return found
@@ -153,7 +153,7 @@ def test_without_conflicts_every_order_ends_in_the_same_people(seed: int) -> Non
     for group in components(events):
         root = min(group, key=Rules().rank)
         assert {network.root(identifier) for identifier in group} == {root}
-        mine = [event for event in events if identifiers_of(event)[0] in group]
+        mine = [event for event in events if Rules().identifiers_of(event)[0] in group]
         assert_is(network.profile(root), lived(root, mine, clock_ms), clock_ms)
 
 
@@ -164,7 +164,7 @@ def assert_right(network: Network, events: list[Event], clock_ms: int) -> None:
     owned = [each for p in roots.values() for each in (p.links.owned if p.links else [p.id])]
     assert sorted(owned) == sorted(network.everything.keys())
     for key, profile in roots.items():
-        mine = [event for event in events if network.root(identifiers_of(event)[0]) == key]
+        mine = [event for event in events if network.root(Rules().identifiers_of(event)[0]) == key]
         if mine:
             assert_is(profile, lived(key, mine, clock_ms), clock_ms)
 

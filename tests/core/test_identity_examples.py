@@ -9,10 +9,12 @@ import pytest
 from segops.core import identity
 from segops.core.engine import Engine, message_hash
 from segops.core.events import Event
-from segops.core.identity import Identity, Outcome
+from segops.core.identifiers import Rules
+from segops.core.identity import Identity
 from segops.core.links import begin_waiting
 from segops.core.messages import Claim, Forward, Handover, Join, Refused
 from segops.core.profile import Profile
+from segops.core.turns import Outcome
 from segops.schemas.state import decode_profile, encode_profile
 
 from .kit import MONDAY as T
@@ -106,7 +108,7 @@ class Alone:
 def test_events_wait_for_an_answer_and_are_judged_as_if_it_had_been_there() -> None:
     alone = Alone()
     first = alone.did(event(1, T, user_id="u", anonymous_id="a"), T)
-    assert first.messages == [Claim("anonymous_id:a", "anonymous_id:a", "user_id:u")]
+    assert first.messages == [Claim("anonymous_id:a", "anonymous_id:a", "user_id:u", at_ms=T)]
     assert alone.did(event(2, T + S, user_id="u"), T + S) == Outcome()
     assert alone.identity.on_timer(alone.profile, clock_ms=T + 5 * H) == Outcome()
     device = lived("anonymous_id:a", [event(3, T - S, anonymous_id="a")], T + 2 * H)
@@ -253,4 +255,49 @@ def test_everything_that_waits_is_stored() -> None:
     alone.get(Handover("user_id:u", device.id, device.id, 1, device))
     assert decode_profile(encode_profile(alone.profile)) == alone.profile
     assert alone.profile.links is not None
-    assert alone.profile.links.joined[0].features == device.features
+    assert alone.profile.links.joined[0].profile.features == device.features
+
+
+def test_profiles_are_one_from_the_instant_on_at_which_each_was_met() -> None:
+    """Two claims answered at once and late give what immediate answers give."""
+    published = []
+    for late in (False, True):
+        user, answers = Alone(), []
+        changes: list[Any] = []
+        for number, device in enumerate(("anonymous_id:a", "anonymous_id:b")):
+            name = device.removeprefix("anonymous_id:")
+            at_ms = T + number * 2 * H
+            changes += user.did(event(number, at_ms, user_id="u", anonymous_id=name), at_ms - S).changes
+            alone = Alone(device)
+            alone.did(event(10 + number, at_ms - H, anonymous_id=name), at_ms - S)
+            (answer,) = alone.get(Claim(device, device, "user_id:u", at_ms=at_ms), at_ms - S).messages
+            answers.append(answer)
+            if not late:
+                changes += user.get(answer, at_ms).changes
+        for answer in answers if late else ():
+            changes += user.get(answer, T + 3 * H).changes
+        changes += user.identity.on_timer(user.profile, clock_ms=T + 9 * H).changes
+        published.append(changes)
+    assert published[0] == published[1]
+    assert [c.reason for c in published[0]].count("merge") > 1
+
+
+def test_who_is_told_apart_is_told_once() -> None:
+    alone = Alone()
+    alone.identity = Identity(ENGINE, Rules(limits=(("anonymous_id", 0),)))
+    told = [alone.did(event(n, T, user_id="u", anonymous_id="a")).unjoined for n in range(2)]
+    assert [(each.reason, each.identifier) for each in told[0]] == [("limit", "anonymous_id:a")]
+    assert told[1] == []
+
+
+def test_an_event_that_says_nothing_new_is_known_as_such() -> None:
+    alone = Alone()
+    knows = alone.identity.knows
+    both = event(1, T, user_id="u", anonymous_id="a")
+    assert knows(alone.profile, event(0, T, user_id="u"))
+    assert not knows(alone.profile, both)
+    alone.did(both)
+    assert not knows(alone.profile, event(2, T, user_id="u"))
+    alone.get(Handover("user_id:u", "anonymous_id:a", "anonymous_id:a"))
+    assert knows(alone.profile, both)
+    assert not knows(alone.profile, alias(3, T, user="u", was="v"))

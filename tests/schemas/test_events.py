@@ -12,13 +12,18 @@ from hypothesis import strategies as st
 from segops.core.engine import Engine
 from segops.core.errors import RejectedEvent
 from segops.core.events import Event
+from segops.core.identifiers import Rules
 from segops.core.values import format_instant
-from segops.schemas.events import MAX_DEPTH, REJECT_REASONS, IdentityLimits, Routed, decode, route
+from segops.schemas.events import MAX_DEPTH, REJECT_REASONS, Routed, decode, route
+from segops.schemas.identifying import IdentityLimits
 from segops.schemas.state import decode_profile, encode_profile
 from tests.core.kit import D, at, segments
 
 NOW = at("2026-01-01")
 BASE: dict[str, Any] = {"type": "track", "event": "A", "userId": "u1", "timestamp": "2025-12-31T00:00:00Z"}
+
+_CARD = {"id": "c1", "type": "card"}
+_MAIL = {"id": "Ada@x.y", "type": "email"}
 
 
 def record(**fields: Any) -> bytes:
@@ -60,6 +65,17 @@ def reason(value: bytes | None, **limits: int) -> str:
         ({"userId": ..., "anonymousId": "a1", "traits": {"email": 5}}, "anonymous_id:a1"),
         ({"userId": ..., "anonymousId": "a1"}, "anonymous_id:a1"),
         ({"userId": None, "anonymousId": "a1"}, "anonymous_id:a1"),
+        ({"userId": ..., "context": {"device": {"id": "d1"}}}, "device_id:d1"),
+        ({"userId": ..., "context": {"externalIds": [{"id": 7, "type": "card"}]}}, "card:7"),
+        ({"userId": ..., "context": {"device": {"id": "d1"}, "externalIds": [_CARD]}}, "device_id:d1"),
+        (
+            {"userId": ..., "anonymousId": "a1", "context": {"externalIds": [_CARD, _MAIL]}},
+            "email:ada@x.y",
+        ),
+        (
+            {"userId": ..., "anonymousId": "a1", "context": {"device": "odd", "externalIds": {}}},
+            "anonymous_id:a1",
+        ),
     ],
 )
 def test_the_strongest_identifier_names_the_profile(fields: dict[str, Any], profile_id: str) -> None:
@@ -73,6 +89,33 @@ def test_the_strongest_identifier_names_the_profile(fields: dict[str, Any], prof
 def test_a_value_that_names_nobody_is_passed_over(nobody: Any) -> None:
     assert routed(userId=nobody, anonymousId="a1").profile_id == "anonymous_id:a1"
     assert decoded(userId=nobody, anonymousId="a1").user_id is None
+
+
+def test_other_identifiers_are_taken_as_far_as_they_are_readable() -> None:
+    odd: list[Any] = [
+        7,
+        {},
+        {"id": "x"},
+        {"id": "x", "type": "a:b"},
+        {"id": "null", "type": "card"},
+        {"type": 1},
+    ]
+    context = {"device": {"id": " d1 "}, "externalIds": [*odd, _CARD, _MAIL], "ip": "::1"}
+    assert decoded(context=context).others == ("device_id:d1", "card:c1", "email:ada@x.y")
+    assert decoded(context={"device": [], "externalIds": odd}).others == ()
+
+
+def test_which_identifiers_count_and_in_which_order_is_a_setting() -> None:
+    rules = Rules(priority=("user_id", "card", "anonymous_id"))
+    limits = IdentityLimits(rules=rules, blocked=frozenset({"test"}))
+    fields = {"userId": "Test", "anonymousId": "a1", "traits": {"email": "a@x"}}
+    card = {"context": {"externalIds": [_CARD]}}
+    for more, profile_id in (({}, "anonymous_id:a1"), (card, "card:c1")):
+        value = msgspec.json.encode({"type": "page", **fields, **more})
+        assert route(value, now_ms=NOW, default_time_ms=NOW, limits=limits).profile_id == profile_id
+        event = decode(value, time_ms=NOW, default_id="d", limits=limits)
+        assert rules.identifiers_of(event)[0] == profile_id
+        assert rules.identifiers_of(event)[-1] == "anonymous_id:a1"
 
 
 @pytest.mark.parametrize("somebody", ["10", "0a", "nullo", "-10", "anonymous1", "1-0"])

@@ -1,0 +1,61 @@
+"""One step of the identity protocol: what it is taken on, and what comes of it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from segops.core.engine import Transition
+from segops.core.events import Change
+from segops.core.messages import Claim, Handover, Join, Message, Refused
+from segops.core.profile import Profile
+
+
+class Unjoined(msgspec.Struct, frozen=True):
+    """An identifier that an event carried and that does not become one with the profile."""
+
+    reason: str  #: ``conflict`` or ``limit``
+    profile_id: str
+    identifier: str
+    detail: str
+
+
+class Outcome(msgspec.Struct, gc=False):
+    """What one step did. ``counts``: joined, relayed, limit, conflict, overflow, unheld, duplicate, gave_up.
+
+    ``moved``: whether the profile changed. ``unjoined`` names each identifier once, as long as the profile
+    remembers it.
+    """
+
+    changes: list[Change] = []
+    messages: list[Message] = []
+    counts: dict[str, int] = {}
+    skipped_values: int = 0
+    failures: list[str] = []
+    moved: bool = True
+    unjoined: list[Unjoined] = []
+
+    def add(self, transition: Transition) -> None:
+        """Take in what the engine did."""
+        self.changes += transition.changes
+        self.skipped_values += transition.skipped_values
+        self.failures += transition.failures
+        if transition.duplicate:
+            self.count("duplicate")
+
+    def count(self, what: str, number: int = 1) -> None:
+        """Count something that happened."""
+        if number:
+            self.counts[what] = self.counts.get(what, 0) + number
+
+
+class Turn(msgspec.Struct):
+    """One step: the profile, the clock it is taken at, the instant of its cause, and what comes of it."""
+
+    profile: Profile
+    clock_ms: int
+    at_ms: int
+    outcome: Outcome
+
+    def send(self, message: Claim | Join | Handover | Refused) -> None:
+        message.at_ms = self.at_ms
+        self.outcome.messages.append(message)

@@ -1,0 +1,63 @@
+"""What is taken for an event and for an identifier."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from segops.config import Settings
+from segops.core.identifiers import Rules
+
+MAX_BYTES = 32_768
+MAX_AHEAD_MS = 300_000
+#: Values that name nobody, in any case; so do those made of zeros and hyphens only.
+BLOCKED = ("-1", "null", "anonymous", "undefined", "none", "nan")
+#: Entries of ``context.externalIds`` that are looked at.
+MAX_EXTERNAL_IDS = 20
+
+
+class IdentityLimits(msgspec.Struct, frozen=True):
+    """What is taken for an event and an identifier, and what is not. ``blocked`` is in lower case."""
+
+    max_bytes: int = MAX_BYTES
+    max_ahead_ms: int = MAX_AHEAD_MS
+    blocked: frozenset[str] = frozenset(BLOCKED)
+    rules: Rules = Rules()
+
+    def identifier(self, raw: object) -> str | None:
+        """An identifier as text, or None for a value that names nobody."""
+        if raw.__class__ is int:
+            raw = str(raw)
+        if raw.__class__ is not str:
+            return None
+        text: str = raw.strip()
+        return text if text.strip("0-") and text.lower() not in self.blocked else None
+
+
+DEFAULT = IdentityLimits()
+
+
+def limits_of(settings: Settings) -> IdentityLimits:
+    """As an operator has set them."""
+    engine, identity = settings.engine, settings.identity
+    blocked = frozenset(each.strip().lower() for each in identity.blocked.split(","))
+    return IdentityLimits(engine.max_event_bytes, engine.max_event_ahead_ms, blocked, identity.rules)
+
+
+_TYPE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+def others_of(device: Any, external: Any, limits: IdentityLimits) -> tuple[str, ...]:
+    """The identifiers in ``context.device`` and ``context.externalIds``; an odd value there is none."""
+    if device is None and external is None:
+        return ()
+    device = device.get("id") if isinstance(device, dict) else None
+    pairs: list[tuple[Any, Any]] = [("device_id", device)]
+    if isinstance(external, list):
+        known = (each for each in external[:MAX_EXTERNAL_IDS] if isinstance(each, dict))
+        pairs += ((each.get("type"), each.get("id")) for each in known)
+    named = ((kind, limits.identifier(raw)) for kind, raw in pairs if isinstance(kind, str))
+    found = ((kind, value) for kind, value in named if value is not None and _TYPE.fullmatch(kind))
+    return tuple(f"{kind}:{value.lower() if kind == 'email' else value}" for kind, value in found)
