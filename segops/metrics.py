@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 _CHECKPOINT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _LATENESS_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 1.5, 2, 3, 5, 10, 30, 60, 300)
 _END_TO_END_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+_IDENTIFIERS_BUCKETS = (1, 2, 3, 4, 5, 7, 10, 15, 20, 50, 100)
 _RECORDS_BUCKETS = (1, 10, 50, 100, 500, 1_000, 5_000, 10_000, 20_000, 50_000, 100_000)
 
 #: Segments with a label value of their own; those met later share the value ``other``.
@@ -30,6 +31,7 @@ class Metrics:
         self._time(registry)
         self._durability(registry)
         self._state(registry)
+        self._identity(registry)
         self.build = Info("segops_build", "The running version.", registry=registry)
 
     def _input(self, registry: CollectorRegistry) -> None:
@@ -162,6 +164,53 @@ class Metrics:
         self.profiles_cached = Gauge(
             "segops_profiles_cached", "Decoded profiles kept in memory.", registry=registry
         )
+
+    def _identity(self, registry: CollectorRegistry) -> None:
+        self.merges = Counter("segops_merges_total", "Profiles taken over by others.", registry=registry)
+        self.identity_conflicts = Counter(
+            "segops_identity_conflicts_total",
+            "Identifiers not joined with a known user, because they belong to another.",
+            registry=registry,
+        )
+        self.identity_limits = Counter(
+            "segops_identity_limits_total",
+            "Identifiers beyond the limit of their type: not joined, or come with a profile taken over.",
+            registry=registry,
+        )
+        self.redirects_followed = Counter(
+            "segops_redirects_followed_total",
+            "Events and messages sent on to the profile that took theirs over.",
+            registry=registry,
+        )
+        self.events_not_held = Counter(
+            "segops_events_not_held_total",
+            "Events applied before their profile was whole: too many were held already.",
+            registry=registry,
+        )
+        self.identifiers = Histogram(
+            "segops_profile_identifiers",
+            "Identifiers of a profile, each time that it has claimed some and has the answers.",
+            buckets=_IDENTIFIERS_BUCKETS,
+            registry=registry,
+        )
+        self.convergence = Histogram(
+            "segops_merge_convergence_seconds",
+            "From a profile's first claim to its being whole.",
+            buckets=_END_TO_END_BUCKETS,
+            registry=registry,
+        )
+        self.profiles_waiting = Gauge(
+            "segops_profiles_waiting", "Profiles that await answers to claims.", registry=registry
+        )
+        #: What the core counts -> the metric of it.
+        self.identities = {
+            "joined": self.merges,
+            "conflict": self.identity_conflicts,
+            "limit": self.identity_limits,
+            "overflow": self.identity_limits,
+            "relayed": self.redirects_followed,
+            "unheld": self.events_not_held,
+        }
 
     def segment(self, key: str) -> str:
         """The label value of a segment: its key, or ``other`` past the bound.

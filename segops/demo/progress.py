@@ -10,9 +10,10 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupLoadInProgressError, KafkaError
 
 from segops.config import Settings
+from segops.core.links import is_waiting
 from segops.schemas.in_force import IN_FORCE_KEY
 from segops.schemas.state import decode_profile
-from segops.streaming.clock import PartitionClock
+from segops.streaming.clock import NO_CLOCK, PartitionClock
 
 _POLL_MS: Final = 500
 
@@ -72,7 +73,7 @@ class Progress:
         return sum(offsets.values()), behind, clocks
 
     def _clock_ms(self, metadata: str) -> int:
-        clock = PartitionClock(sources=self._count, by_events=True)
+        clock = PartitionClock(sources=self._count, lanes=self._count, by_events=True)
         clock.load(metadata)
         return clock.now_ms
 
@@ -105,7 +106,10 @@ class Progress:
 
 
 def _due_ms(state: bytes | None) -> int | None:
-    return None if state is None else decode_profile(state).due_ms
+    if state is None:
+        return None
+    profile = decode_profile(state)
+    return NO_CLOCK if is_waiting(profile) else profile.due_ms
 
 
 def _places(topic: str, count: int) -> list[TopicPartition]:

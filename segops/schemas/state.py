@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from segops.core.errors import StateError
+from segops.core.links import timer_of
 from segops.core.profile import Profile
 
 #: Raised when the form changes in a way that adding fields at the end does not cover.
@@ -27,17 +28,22 @@ _decoder = msgspec.msgpack.Decoder(Profile)
 
 
 def encode_profile(profile: Profile) -> bytes:
-    """The stored bytes of a profile. An integer of more than 64 bits is kept as the nearest float."""
+    """The stored bytes of a profile, as ``packed``."""
+    return _head(profile) + packed(profile)
+
+
+def packed(value: Any) -> bytes:
+    """A value as msgpack. An integer of more than 64 bits is kept as the nearest float."""
     try:
-        return _head(profile) + _encoder.encode(profile)
+        return _encoder.encode(value)
     except OverflowError:
-        return _head(profile) + _encoder.encode(_fitted(msgspec.to_builtins(profile)))
+        return _encoder.encode(_fitted(msgspec.to_builtins(value)))
 
 
 def _head(profile: Profile) -> bytes:
     members = "\n".join(profile.members).encode()
-    due_ms = _NOT_DUE if profile.due_ms is None else profile.due_ms
-    return _HEAD.pack(FORMAT, due_ms, len(members)) + members
+    due_ms = timer_of(profile)
+    return _HEAD.pack(FORMAT, _NOT_DUE if due_ms is None else due_ms, len(members)) + members
 
 
 def _fitted(value: Any) -> Any:
@@ -84,7 +90,7 @@ def summary(data: bytes) -> tuple[int | None, bytes]:
     """
     if not data.startswith(_VERSION):
         profile = decode_profile(data)
-        return profile.due_ms, "\n".join(profile.members).encode()
+        return timer_of(profile), "\n".join(profile.members).encode()
     try:
         _, due_ms, length = _HEAD.unpack_from(data)
     except struct.error as error:

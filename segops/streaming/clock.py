@@ -44,12 +44,70 @@ class Jumps:
         return jump_ms if abs(jump_ms) >= _JUMP_MS else 0
 
 
+class Watermark:
+    """The least of several marks, each of which never goes back; idle ones do not count.
+
+    It is the greatest of all when every one is idle; one that was never heard of holds it back until it is
+    known to be idle.
+    """
+
+    __slots__ = ("idle", "least", "marks")
+
+    def __init__(self, size: int) -> None:
+        self.marks = [_NEVER] * size
+        self.idle = [False] * size
+        self.least = _NEVER
+
+    def observe(self, number: int, time_ms: int) -> bool:
+        """Something of this time passed by; whether ``least`` may have moved."""
+        mark = self.marks[number]
+        if time_ms > mark:
+            self.marks[number] = time_ms
+        elif not self.idle[number]:
+            return False
+        if mark > self.least and not self.idle[number]:
+            return False
+        self.idle[number] = False
+        self.settle()
+        return True
+
+    def mark(self, number: int, time_ms: int, *, idle: bool = False) -> None:
+        """It is so far, and counts or does not."""
+        self.marks[number] = max(time_ms, self.marks[number])
+        self.idle[number] = idle
+        self.settle()
+
+    def settle(self) -> None:
+        """Find the least anew."""
+        awake = [mark for mark, idle in zip(self.marks, self.idle, strict=True) if not idle]
+        self.least = min(awake) if awake else max(self.marks)
+
+    def dump(self, now_ms: int) -> str:
+        """All marks in a short text."""
+        pairs = zip(self.marks, self.idle, strict=True)
+        return ",".join(
+            ("~" if idle else "") + ("" if mark == _NEVER else str(mark - now_ms)) for mark, idle in pairs
+        )
+
+    def loaded(self, text: str, now_ms: int) -> Watermark:
+        """What ``dump`` wrote; this one, if that was of another number of marks. Raises ValueError."""
+        parts = text.split(",")
+        found = [int(part.lstrip("~")) + now_ms if part.lstrip("~") else _NEVER for part in parts]
+        if len(parts) != len(self.marks):
+            return self
+        watermark = Watermark(len(parts))
+        watermark.marks, watermark.idle = found, [part.startswith("~") for part in parts]
+        watermark.settle()
+        return watermark
+
+
 class PartitionClock:
     """The clock of one partition. It never goes back.
 
-    With the event clock it is the least watermark over the sources that are not idle, the greatest of
-    all when every one is idle; a source that was never heard of holds it back until it is known to be
-    idle. With the wall clock it is what the ticks of the partition's owner said.
+    With the wall clock it is what the ticks of the partition's owner said. With the event clock it is the
+    least that the sources have reached. Where there are ``lanes``, each of them tells how far its own sources
+    have (``sources_ms``), behind all that it had to say to other partitions until then; the clock is the
+    least of what they told.
 
     >>> clock = PartitionClock(sources=2, by_events=True)
     >>> clock.observe(0, 5_000)
@@ -61,16 +119,28 @@ class PartitionClock:
     >>> clock.mark(1, 3_000, idle=True)
     >>> clock.now_ms
     5000
+    >>> clock = PartitionClock(sources=1, lanes=2, by_events=True)
+    >>> clock.observe(0, 5_000)
+    >>> clock.told(0, 5_000)
+    >>> clock.sources_ms, clock.now_ms
+    (5000, 0)
+    >>> clock.told(1, 4_000)
+    >>> clock.now_ms
+    4000
     """
 
-    __slots__ = ("_by_events", "_idle", "_least", "_marks", "now_ms")
+    __slots__ = ("_by_events", "_lanes", "_sources", "now_ms")
 
-    def __init__(self, *, sources: int, by_events: bool) -> None:
+    def __init__(self, *, sources: int, by_events: bool, lanes: int = 0) -> None:
         self.now_ms = NO_CLOCK
         self._by_events = by_events
-        self._marks = [_NEVER] * sources
-        self._idle = [False] * sources
-        self._least = _NEVER
+        self._sources = Watermark(sources)
+        self._lanes = Watermark(lanes) if lanes else None
+
+    @property
+    def sources_ms(self) -> int | None:
+        """What the sources have reached; None while that is unknown."""
+        return None if self._sources.least == _NEVER else self._sources.least
 
     def advance(self, clock_ms: int) -> None:
         """A tick of the wall clock."""
@@ -79,58 +149,53 @@ class PartitionClock:
 
     def observe(self, source: int, time_ms: int) -> None:
         """A record of ``source`` with this event time passed by. IndexError for an unknown source."""
-        if not self._by_events:
-            return
-        mark = self._marks[source]
-        if time_ms > mark:
-            self._marks[source] = time_ms
-        elif not self._idle[source]:
-            return
-        if mark <= self._least or self._idle[source]:
-            self._idle[source] = False
-            self._settle()
+        if self._by_events and self._sources.observe(source, time_ms) and self._lanes is None:
+            self._move(self._sources.least)
 
     def mark(self, source: int, watermark_ms: int, *, idle: bool) -> None:
         """A tick of the event clock: how far ``source`` is, and whether it counts at present."""
         if not self._by_events:
             return
-        if watermark_ms > self._marks[source]:
-            self._marks[source] = watermark_ms
-        self._idle[source] = idle
-        self._settle()
+        self._sources.mark(source, watermark_ms, idle=idle)
+        if self._lanes is None:
+            self._move(self._sources.least)
 
-    def _settle(self) -> None:
-        awake = [mark for mark, idle in zip(self._marks, self._idle, strict=True) if not idle]
-        self._least = min(awake) if awake else max(self._marks)
-        if self._least > self.now_ms:
-            self.now_ms = self._least
+    def told(self, lane: int, watermark_ms: int) -> None:
+        """A tick of the event clock: how far the sources of partition ``lane`` are."""
+        if self._by_events and self._lanes is not None:
+            self._lanes.mark(lane, watermark_ms)
+            self._move(self._lanes.least)
+
+    def _move(self, least_ms: int) -> None:
+        if least_ms > self.now_ms:
+            self.now_ms = least_ms
 
     def dump(self) -> str:
         """All of it in a short line, for the metadata of an offset commit.
 
         Only the time itself when there are so many sources that a broker might refuse the line.
         """
-        whole = f"{_FORMAT};{self.now_ms};{','.join(map(self._dump_source, range(len(self._marks))))}"
-        return whole if len(whole) <= _METADATA_LIMIT else f"{_FORMAT};{self.now_ms};"
-
-    def _dump_source(self, source: int) -> str:
-        mark, idle = self._marks[source], "~" if self._idle[source] else ""
-        return idle if mark == _NEVER else f"{idle}{mark - self.now_ms}"
+        parts = [self._sources.dump(self.now_ms)]
+        parts += [self._lanes.dump(self.now_ms)] if self._lanes is not None else []
+        head = f"{_FORMAT};{self.now_ms};"
+        whole = head + ";".join(parts)
+        return whole if len(whole) <= _METADATA_LIMIT else head
 
     def load(self, text: str) -> bool:
         """Become what ``dump`` wrote; False, and unchanged, when it is not readable."""
         try:
-            version, now, sources = text.split(";")
+            version, now, *parts = text.split(";")
             now_ms = int(now)
-            parts = sources.split(",") if sources else []
-            marks = [int(part.lstrip("~")) + now_ms if part.lstrip("~") else _NEVER for part in parts]
+            if version != _FORMAT or not parts:
+                return False
+            sources = self._sources.loaded(parts[0], now_ms) if parts[0] else self._sources
+            lanes = self._lanes
+            if lanes is not None and len(parts) > 1:
+                lanes = lanes.loaded(parts[1], now_ms)
         except ValueError:
             return False
-        if version != _FORMAT:
-            return False
         self.now_ms = now_ms
-        if len(parts) == len(self._marks) and self._by_events:
-            self._marks = marks
-            self._idle = [part.startswith("~") for part in parts]
-            self._settle()
+        if self._by_events:
+            self._sources, self._lanes = sources, lanes
+        self._move(self._sources.least if self._lanes is None else self._lanes.least)
         return True

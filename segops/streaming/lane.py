@@ -7,65 +7,37 @@ that a checkpoint never sees half a batch.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import msgspec
 
-from segops.core.engine import Engine, Transition
+from segops.core.engine import Engine
 from segops.core.errors import RejectedEvent
-from segops.core.events import Change, Event
+from segops.core.identity import Identity
+from segops.core.links import timer_of
 from segops.core.profile import Profile
 from segops.schemas.events import decode
+from segops.schemas.identifying import DEFAULT, IdentityLimits
 from segops.schemas.in_force import IN_FORCE_KEY, encode_in_force
-from segops.schemas.state import decode_profile, encode_profile
+from segops.schemas.messages import decode_message
 from segops.stores.base import ProfileStore, Write
 from segops.streaming.clock import PartitionClock
+from segops.streaming.judge import INTERNAL, Judge
 from segops.streaming.profiles import Entry, Profiles, Scan
 from segops.streaming.records import Record, origin_of
-from segops.streaming.ticks import decode_tick, is_tick
+from segops.streaming.reports import Counts, Outlet
+from segops.streaming.ticks import TYPE_HEADER, decode_tick, is_tick
 
 JUDGED_META: Final = "judged_by"
 IN_FORCE_META: Final = "definitions"
 SIZES_META: Final = "segment_sizes"
 SOURCE_META: Final = "source_offset"
 CHANGELOG_META: Final = "changelog_offset"
-INTERNAL: Final = "internal"
-STATE_TOO_LARGE: Final = "state_too_large"
 
 _encode_sizes = msgspec.json.encode
 _decode_sizes = msgspec.json.Decoder(dict[str, int]).decode
-
-
-class Outlet:
-    """Where a lane's changes and bad records go. The base class keeps them in lists, for tests."""
-
-    def __init__(self) -> None:
-        self.changes: list[Change] = []
-        self.rejected: list[tuple[Record, str, str]] = []
-
-    def emit(self, changes: Sequence[Change], *, arrived_ms: int | None) -> None:
-        """Publish these, in this order. ``arrived_ms``: Kafka's timestamp of the cause, if a record."""
-        self.changes.extend(changes)
-
-    def reject(self, record: Record, reason: str, detail: str) -> None:
-        """Put a record aside."""
-        self.rejected.append((record, reason, detail))
-
-
-@dataclass
-class Counts:
-    """What happened since the counts were taken last."""
-
-    records: int = 0
-    duplicates: int = 0
-    late: int = 0
-    skipped_values: int = 0
-    timers: int = 0
-    broken: list[str] = field(default_factory=list)
-    lateness_ms: list[int] = field(default_factory=list)
-    failures: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True)
@@ -101,10 +73,11 @@ class Start:
 
 
 class Bounds(NamedTuple):
-    """Clean profiles kept in memory, and bytes of a stored profile, at most."""
+    """Clean profiles kept in memory, and bytes of a stored profile, at most; what identifiers are."""
 
     profiles: int = 50_000
     state_bytes: int = 512 << 10
+    limits: IdentityLimits = DEFAULT
 
 
 class SegmentLane:
@@ -123,25 +96,41 @@ class SegmentLane:
         bounds: Bounds | None = None,
     ) -> None:
         bounds = bounds or Bounds()
-        self._max_state_bytes = bounds.state_bytes
         self.clock = start.clock
         self.offset = start.offset
-        self.counts = Counts()
-        self.sizes: Counter[str] = Counter(_read_sizes(store))
         self._store = store
         self._outlet = outlet
-        self._engine = engine
+        self._limits = bounds.limits
         self._profiles = Profiles(store, self._new_profile, bound=bounds.profiles)
+        identity = Identity(engine, bounds.limits.rules)
+        self._judge = Judge(self._profiles, identity, outlet, max_state_bytes=bounds.state_bytes)
+        self._judge.sizes.update(_read_sizes(store))
         self._since_collect = 0
         self._replay_until = start.replay_until
-        self._since_ms = self.clock.now_ms if start.since_ms is None else start.since_ms
+        self._judge.since_ms = self.clock.now_ms if start.since_ms is None else start.since_ms
         self.recording = self._in_force_due = start.since_ms is None
         judged = not self.recording and store.meta(JUDGED_META) == engine.version.encode()
         self._scan = None if judged else Scan(self._profiles)
         self._judged_meta_due = False
+        self._told_ms: int | None = None
 
     def _new_profile(self, profile_id: str) -> Profile:
-        return self._engine.new_profile(profile_id)
+        return self._judge.identity.engine.new_profile(profile_id)
+
+    @property
+    def sizes(self) -> Counter[str]:
+        """The members of each segment."""
+        return self._judge.sizes
+
+    def take_counts(self) -> Counts:
+        """What happened since the last call."""
+        counts, self._judge.counts = self._judge.counts, Counts()
+        return counts
+
+    @property
+    def counts(self) -> Counts:
+        """What happened since the counts were taken last."""
+        return self._judge.counts
 
     @property
     def pending(self) -> int:
@@ -173,10 +162,10 @@ class SegmentLane:
 
         Not while it is ``replaying``.
         """
-        if engine.version == self._engine.version:
+        if engine.version == self._judge.version:
             return
-        self._engine = engine
-        self._since_ms = self.clock.now_ms
+        self._judge.identity = Identity(engine, self._limits.rules)
+        self._judge.since_ms = self.clock.now_ms
         self.recording = self._in_force_due = True
         self._scan, self._judged_meta_due = Scan(self._profiles), False
 
@@ -196,47 +185,30 @@ class SegmentLane:
 
     def _event(self, record: Record, offset: int) -> None:
         try:
-            source, time_ms = origin_of(record.headers)
-            self.clock.observe(int(source.partition(b":")[0]), time_ms)
-            entry = self._profiles.get(record.key.decode())  # type: ignore[union-attr]
-            if offset > entry.profile.applied:
-                self._apply(entry, record, time_ms, source.decode())
+            if record.headers and record.headers[0][0] == TYPE_HEADER:
+                self._message(record, offset)
+            else:
+                self._forwarded(record, offset)
         except RejectedEvent as rejection:
             self._outlet.reject(record, rejection.reason, rejection.detail)
         except Exception as error:
             # A bug, in a record or in the engine. The partition goes on, and somebody can look.
             self._outlet.reject(record, INTERNAL, f"{type(error).__name__}: {error}")
 
-    def _apply(self, entry: Entry, record: Record, time_ms: int, source: str) -> None:
-        profile, clock_ms = entry.profile, self.clock.now_ms
-        event = decode(record.value, time_ms=time_ms, default_id=source)  # type: ignore[arg-type]
-        if profile.judged_by != self._engine.version:
-            self._judge(entry)
-        if time_ms < clock_ms:
-            self.counts.late += 1
-        entry.size += len(record.value)  # type: ignore[arg-type]
-        if entry.size > self._max_state_bytes // 2:
-            transition = self._fitting(entry, event, record.offset)
-            profile = entry.profile
-        else:
-            transition = self._engine.on_event(profile, event, clock_ms=clock_ms)
-        profile.applied = record.offset
-        if transition.moved or entry.is_new:
-            self._profiles.touch(entry)
-        self._account(transition, record.timestamp)
+    def _forwarded(self, record: Record, offset: int) -> None:
+        source, time_ms = origin_of(record.headers)
+        self.clock.observe(int(source.partition(b":")[0]), time_ms)
+        entry = self._profiles.get(record.key.decode())  # type: ignore[union-attr]
+        if offset > entry.profile.applied:
+            default_id, value = source.decode(), record.value
+            event = decode(value, time_ms=time_ms, default_id=default_id, limits=self._limits)  # type: ignore[arg-type]
+            self._judge.event(entry, record, event, clock_ms=self.clock.now_ms)
 
-    def _fitting(self, entry: Entry, event: Event, offset: int) -> Transition:
-        """Apply an event to a large profile, and take it back if the profile becomes too large."""
-        before = encode_profile(entry.profile)
-        transition = self._engine.on_event(entry.profile, event, clock_ms=self.clock.now_ms)
-        entry.size = len(encode_profile(entry.profile))
-        if entry.size <= self._max_state_bytes or entry.size <= len(before):
-            return transition
-        entry.profile, entry.size = decode_profile(before), len(before)
-        entry.profile.applied = offset
-        raise RejectedEvent(
-            STATE_TOO_LARGE, f"with it the profile would be larger than {self._max_state_bytes} bytes"
-        )
+    def _message(self, record: Record, offset: int) -> None:
+        message = decode_message(record.value)
+        entry = self._profiles.get(message.to)
+        if offset > entry.profile.applied:
+            self._judge.message(entry, record, message, clock_ms=self.clock.now_ms)
 
     def _tick(self, record: Record) -> None:
         try:
@@ -245,10 +217,20 @@ class SegmentLane:
             tick = decode_tick(record.value)
             if tick.clock_ms is not None:
                 self.clock.advance(tick.clock_ms)
+            elif tick.lane is not None and tick.watermark_ms is not None:
+                self.clock.told(tick.lane, tick.watermark_ms)
             elif tick.source is not None and tick.watermark_ms is not None:
                 self.clock.mark(tick.source, tick.watermark_ms, idle=tick.idle)
         except (ValueError, IndexError) as error:
             self._outlet.reject(record, INTERNAL, f"{type(error).__name__}: {error}")
+
+    def tell(self) -> int | None:
+        """How far the sources are, with all that this partition had to say until then; None: no news."""
+        reached_ms = self.clock.sources_ms
+        if reached_ms == self._told_ms:
+            return None
+        self._told_ms = reached_ms
+        return reached_ms
 
     def fire_due(self, limit: int) -> int:
         """Judge at most ``limit`` profiles whose time has come; how many were looked at.
@@ -258,14 +240,14 @@ class SegmentLane:
         now_ms = self.clock.now_ms
         ids = self._profiles.due_ids(now_ms, limit)
         for entry in self._profiles.known(ids):
-            due_ms = entry.profile.due_ms
+            due_ms = timer_of(entry.profile)
             if due_ms is not None and due_ms <= now_ms:
                 self._fire(entry, now_ms, due_ms)
         return len(ids)
 
     def _fire(self, entry: Entry, now_ms: int, due_ms: int) -> None:
-        self._judge(entry)
-        self._step(entry, lambda: self._engine.on_timer(entry.profile, clock_ms=now_ms))
+        self._judge.definitions(entry)
+        self._judge.timer(entry, clock_ms=now_ms)
         self.counts.timers += 1
         self.counts.lateness_ms.append(now_ms - due_ms)
 
@@ -277,40 +259,8 @@ class SegmentLane:
         if not ids:
             self._scan, self._judged_meta_due = None, True
         for entry in self._profiles.known(ids):
-            self._judge(entry)
+            self._judge.definitions(entry)
         return len(ids)
-
-    def _judge(self, entry: Entry) -> None:
-        """By the definitions in force, as of when they came: it does not matter when its turn is."""
-        profile, engine = entry.profile, self._engine
-        if profile.judged_by == engine.version:
-            return
-        if entry.is_new:  # only rejected events so far: it is judged from its first one on
-            profile.judged_by = engine.version
-        else:
-            self._step(entry, lambda: engine.on_definitions(profile, clock_ms=self._since_ms))
-
-    def _step(self, entry: Entry, judge: Callable[[], Transition]) -> None:
-        try:
-            transition = judge()
-        except Exception as error:
-            self.counts.broken.append(f"{entry.profile.id}: {type(error).__name__}: {error}")
-            return
-        if transition.moved:
-            self._profiles.touch(entry)
-        self._account(transition, None)
-
-    def _account(self, transition: Transition, arrived_ms: int | None) -> None:
-        if transition.changes:
-            for change in transition.changes:
-                self.sizes[change.segment_key] += 1 if change.member else -1
-            self._outlet.emit(transition.changes, arrived_ms=arrived_ms)
-        if transition.duplicate:
-            self.counts.duplicates += 1
-        if transition.skipped_values:
-            self.counts.skipped_values += transition.skipped_values
-        if transition.failures:
-            self.counts.failures.update(transition.failures)
 
     def collect(self) -> Collected:
         """Fix what is to be made durable. ``written`` must follow before the next ``collect``."""
@@ -327,12 +277,12 @@ class SegmentLane:
     def _meta(self) -> dict[str, bytes]:
         meta = {SOURCE_META: str(self.offset).encode(), SIZES_META: _encode_sizes(+self.sizes)}
         if self._in_force_due:
-            definitions = self._engine.segments.definitions
-            meta[IN_FORCE_META] = encode_in_force(definitions, since_ms=self._since_ms)
+            definitions = self._judge.identity.engine.segments.definitions
+            meta[IN_FORCE_META] = encode_in_force(definitions, since_ms=self._judge.since_ms)
             meta[JUDGED_META] = b""  # also of a version that was in force before
             self._in_force_due = False
         if self._judged_meta_due:
-            meta[JUDGED_META] = self._engine.version.encode()
+            meta[JUDGED_META] = self._judge.version.encode()
             self._judged_meta_due = False
         return meta
 

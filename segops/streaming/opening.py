@@ -25,8 +25,8 @@ from segops.streaming.checkpoint import AtLeastOnce, Checkpointer, ExactlyOnce, 
 from segops.streaming.clock import PartitionClock
 from segops.streaming.crash import CrashPoints
 from segops.streaming.lane import IN_FORCE_META, SOURCE_META, Bounds, SegmentLane, Start
-from segops.streaming.outlet import KafkaOutlet
-from segops.streaming.outputs import ChangePublisher, DeadLetters, Outputs, Producer
+from segops.streaming.outlet import KafkaOutlet, OutletWays
+from segops.streaming.outputs import ChangePublisher, DeadLetters, MessageSender, Outputs, Producer
 from segops.streaming.positions import Place, Position, Positions
 from segops.streaming.pulse import Pulse
 from segops.streaming.recovery import Disk, Recovery
@@ -143,7 +143,8 @@ class Opener:
                 store.close()
             raise
         outlets, state = {number: self._outlet(number) for number in numbers}, self._settings.state
-        bounds = Bounds(state.cache_profiles // max(1, len(numbers)), state.max_state_bytes)
+        profiles = state.cache_profiles // max(1, len(numbers))
+        bounds = Bounds(profiles, state.max_state_bytes, self._limits)
         lanes = {}
         for number in numbers:
             place, store = (topics.profile_events, number), stores[number]
@@ -199,11 +200,18 @@ class Opener:
             gauge.set(0)
 
     def _outlet(self, number: int) -> KafkaOutlet:
-        return KafkaOutlet(number, self._publisher(number), self._dead_letters(number), self._parts.metrics)
+        topics = self._settings.topics
+        sender = MessageSender(
+            self.channels.of(number), topic=topics.profile_events, partitions=topics.partitions
+        )
+        ways = OutletWays(self._publisher(number), sender, self._dead_letters(number))
+        return KafkaOutlet(number, ways, self._parts.metrics)
 
     def _start(self, store: ProfileStore, newest: Engine, start: Position, end: int) -> tuple[Engine, Start]:
         """What to judge by, and from where: first as before, up to ``end``, where anybody can have been."""
-        clock = PartitionClock(sources=self._settings.topics.partitions, by_events=self._by_events)
+        partitions = self._settings.topics.partitions
+        lanes = partitions if self._by_events else 0
+        clock = PartitionClock(sources=partitions, lanes=lanes, by_events=self._by_events)
         if not clock.load(start.metadata) and start.metadata:
             log.warning("the clock of a partition was lost and starts anew")
         recorded = recorded_engine(store)

@@ -3,31 +3,43 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from segops.core.events import Change
+from segops.core.messages import Message
 from segops.metrics import Metrics
 from segops.streaming.clock import wall_ms
-from segops.streaming.lane import Counts, Outlet, SegmentLane
-from segops.streaming.outputs import ChangePublisher, DeadLetters
+from segops.streaming.lane import SegmentLane
+from segops.streaming.outputs import ChangePublisher, DeadLetters, MessageSender
 from segops.streaming.records import Record
+from segops.streaming.reports import Counts, Outlet
 from segops.streaming.resolve import ResolveCounts, SourceLane
 
 log = logging.getLogger(__name__)
 
 
-class KafkaOutlet(Outlet):
-    """The outlet of one partition's lane: the membership topics and the dead letters."""
+class OutletWays(NamedTuple):
+    """Where the outlet of a partition puts what."""
 
-    def __init__(
-        self, partition: int, publisher: ChangePublisher, dead_letters: DeadLetters, metrics: Metrics
-    ) -> None:
+    publisher: ChangePublisher
+    sender: MessageSender
+    dead_letters: DeadLetters
+
+
+class KafkaOutlet(Outlet):
+    """The outlet of one partition's lane: the membership topics, other partitions and the dead letters."""
+
+    def __init__(self, partition: int, ways: OutletWays, metrics: Metrics) -> None:
         super().__init__()
         self._partition = partition
-        self._publisher = publisher
-        self._dead_letters = dead_letters
+        self._publisher = ways.publisher
+        self._sender = ways.sender
+        self._dead_letters = ways.dead_letters
         self._metrics = metrics
+        self._waiting: dict[str, float] = {}
         self._published: Counter[tuple[str, str, str]] = Counter()
 
     def emit(self, changes: Sequence[Change], *, arrived_ms: int | None) -> None:
@@ -45,6 +57,33 @@ class KafkaOutlet(Outlet):
         self._dead_letters.put(record, reason, detail)
         self._metrics.dead_letters.labels(reason).inc()
 
+    def note(self, record: Record, reason: str, detail: str) -> None:
+        """Put a copy of a record into the dead letters, and what is to be said about it."""
+        self._dead_letters.put(record, reason, detail)
+        self._metrics.dead_letters.labels(reason).inc()
+
+    def send(self, messages: Sequence[Message], *, arrived_ms: int) -> None:
+        """Send messages to the partitions that they are for."""
+        for message in messages:
+            self._sender.send(message, timestamp=arrived_ms)
+
+    def began(self, profile_id: str) -> None:
+        """Note since when a profile waits."""
+        self._waiting[profile_id] = time.monotonic()
+
+    def ended(self, profile_id: str, identifiers: int) -> None:
+        """Measure how long a profile waited. One that began before this process did is not measured."""
+        began = self._waiting.pop(profile_id, None)
+        if began is not None:
+            self._metrics.convergence.observe(time.monotonic() - began)
+        if identifiers:
+            self._metrics.identifiers.observe(identifiers)
+
+    @property
+    def waiting(self) -> int:
+        """How many profiles wait, of those that began to since the partition was opened."""
+        return len(self._waiting)
+
     def export(self) -> None:
         """Bring the counter of changes up to date."""
         for (segment, action, reason), count in self._published.items():
@@ -60,6 +99,10 @@ def export_lane(counts: Counts, metrics: Metrics) -> None:
     metrics.late_events.inc(counts.late)
     metrics.values_skipped.inc(counts.skipped_values)
     metrics.timers_fired.inc(counts.timers)
+    for what, number in counts.identities.items():
+        counter = metrics.identities.get(what)
+        if counter is not None:
+            counter.inc(number)
     for lateness_ms in counts.lateness_ms:
         metrics.timer_lateness.observe(lateness_ms / 1000)
     for segment, failures in counts.failures.items():
@@ -81,8 +124,7 @@ def export_source(counts: ResolveCounts, metrics: Metrics) -> None:
 def export_counts(lanes: Iterable[SegmentLane], sources: Iterable[SourceLane], metrics: Metrics) -> None:
     """Add what all lanes counted to the metrics, and start their counts anew."""
     for lane in lanes:
-        counts, lane.counts = lane.counts, Counts()
-        export_lane(counts, metrics)
+        export_lane(lane.take_counts(), metrics)
     for source in sources:
         resolved, source.counts = source.counts, ResolveCounts()
         export_source(resolved, metrics)

@@ -8,10 +8,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 from segops.core.events import Change
+from segops.core.messages import Message
 from segops.core.values import format_instant
 from segops.schemas.changes import encode_change
+from segops.schemas.messages import encode_message, name_of
 from segops.streaming.positions import Place
-from segops.streaming.records import Headers, Record
+from segops.streaming.records import Headers, Record, partition_of
+from segops.streaming.ticks import TYPE_HEADER
 
 #: Kept of a dead letter's key, and of its value: together far below what brokers take, a mebibyte.
 _LETTER_BYTES: Final = 400_000
@@ -174,6 +177,26 @@ class ChangePublisher:
             ("ce_time", format_instant(change.occurred_at).encode()),
             ("segops_version", str(change.sequence).encode()),
         ]
+
+
+class MessageSender:
+    """What profiles say to each other, as records of the partition that it is for."""
+
+    def __init__(self, outputs: Outputs, *, topic: str, partitions: int) -> None:
+        self._outputs = outputs
+        self._topic = topic
+        self._partitions = partitions
+
+    def send(self, message: Message, *, timestamp: int) -> None:
+        """Append a message, with Kafka's timestamp of the record that was its cause."""
+        key = message.to.encode()
+        self._outputs.append(
+            (self._topic, partition_of(key, self._partitions)),
+            key=key,
+            value=encode_message(message),
+            headers=[(TYPE_HEADER, name_of(message).encode())],
+            timestamp=timestamp,
+        )
 
 
 class DeadLetters:

@@ -24,7 +24,7 @@ from segops.streaming.positions import Place
 from segops.streaming.records import Record
 from segops.streaming.resolve import SourceLane
 from segops.streaming.standby import Standbys
-from segops.streaming.ticks import TICK_HEADERS, wall_tick
+from segops.streaming.ticks import TICK_HEADERS, lane_tick, wall_tick
 
 log = logging.getLogger(__name__)
 
@@ -225,14 +225,26 @@ class Pipeline:
         return reached_ms if self.running else None
 
     async def tick_sources(self, group: Group) -> None:
-        """Tell every partition how far our sources are."""
+        """Tell every partition how far our sources are, and how far our partitions are by what theirs say."""
         idle_after_ms = self.settings.engine.idle_source_ms
         for number, source in list(self.sources.items()):
             at_end = await group.at_end((self.settings.topics.events, number))
             if not self.running:
                 return
             source.tick(now_ms=wall_ms(), at_end=at_end, idle_after_ms=idle_after_ms)
+        for number, lane in self.lanes.items():
+            self._tell(number, lane)
         self.channels.wake()
+
+    def _tell(self, number: int, lane: SegmentLane) -> None:
+        """Tell every partition how far this one is, behind all that it had to say until then."""
+        watermark_ms = lane.tell()
+        if watermark_ms is None:
+            return
+        value, topics = lane_tick(number, watermark_ms), self.settings.topics
+        for other in range(topics.partitions):
+            place = (topics.profile_events, other)
+            self.channels.of(number).append(place, key=None, value=value, headers=TICK_HEADERS)
 
     # -- durability ----------------------------------------------------------------------------
 
@@ -282,6 +294,7 @@ class Pipeline:
         """Bring the metrics up to date; ``group`` knows how far behind we are."""
         self._count()
         self._gauges.export(self.lanes)
+        self.metrics.profiles_waiting.set(sum(outlet.waiting for outlet in self._outlets))
         if group is not None and self.running:
             offsets = self.start_offsets()
             self._gauges.export_lag({place: group.behind(place, at) for place, at in offsets.items()})

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 
+from segops.core.links import timer_of
 from segops.core.profile import Profile
 from segops.schemas.state import decode_profile, encode_profile
 from segops.stores.base import ProfileStore, Write
@@ -32,7 +33,7 @@ class Entry:
         self.is_new = is_new
         self.dirty = False
         self.used = True
-        self.stored_due_ms = None if is_new else profile.due_ms
+        self.stored_due_ms = None if is_new else timer_of(profile)
         self.overlay_due_ms: int | None = None
         self.size = 0
 
@@ -109,7 +110,7 @@ class Profiles:
         if not entry.dirty:
             entry.dirty = True
             self._dirty.append(entry)
-        due = entry.profile.due_ms
+        due = timer_of(entry.profile)
         if due is not None and due != entry.overlay_due_ms:
             entry.overlay_due_ms = due
             heapq.heappush(self._overlay, (due, entry.profile.id))
@@ -150,10 +151,10 @@ class Profiles:
     def _collect(self, entry: Entry) -> Write:
         profile = entry.profile
         entry.dirty = False
-        old, entry.stored_due_ms = entry.stored_due_ms, profile.due_ms
+        old, entry.stored_due_ms = entry.stored_due_ms, timer_of(profile)
         state = encode_profile(profile)
         entry.size = len(state)
-        return Write(profile.id, state, old, profile.due_ms)
+        return Write(profile.id, state, old, entry.stored_due_ms)
 
     def written(self) -> None:
         """The store has what was collected: drop what is over the bound, refresh the due overlay."""
@@ -168,7 +169,7 @@ class Profiles:
     def _refresh_overlay(self) -> None:
         self._overlay = []
         for entry in self._dirty:
-            entry.overlay_due_ms = entry.profile.due_ms
+            entry.overlay_due_ms = timer_of(entry.profile)
             if entry.overlay_due_ms is not None:
                 self._overlay.append((entry.overlay_due_ms, entry.profile.id))
         heapq.heapify(self._overlay)

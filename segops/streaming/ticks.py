@@ -12,13 +12,14 @@ TICK_HEADERS: Final = [(TYPE_HEADER, b"tick")]
 
 
 class Tick(msgspec.Struct, omit_defaults=True):
-    """One tick: of the wall clock (``clock_ms``), or how far a source is (the other fields).
+    """One tick: of the wall clock (``clock_ms``), or how far a source or a lane is (the other fields).
 
     ``end`` marks the control record at the end of an input: its watermark moves everyone on.
     """
 
     clock_ms: int | None = None
     source: int | None = None
+    lane: int | None = None
     watermark_ms: int | None = None
     idle: bool = False
     end: bool = False
@@ -49,3 +50,8 @@ def wall_tick(clock_ms: int) -> bytes:
 def source_tick(source: int, watermark_ms: int, *, idle: bool) -> bytes:
     """The value of a tick of the event clock."""
     return _encoder.encode({"source": source, "watermark_ms": watermark_ms, "idle": idle})
+
+
+def lane_tick(lane: int, watermark_ms: int) -> bytes:
+    """The value of a tick that says up to when partition ``lane`` of profile events has been worked off."""
+    return _encoder.encode({"lane": lane, "watermark_ms": watermark_ms})

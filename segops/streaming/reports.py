@@ -1,0 +1,59 @@
+"""What a lane says and counts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from segops.core.events import Change
+from segops.core.messages import Message
+from segops.streaming.records import Record
+
+
+class Outlet:
+    """Where a lane's changes and bad records go. The base class keeps them in lists, for tests."""
+
+    def __init__(self) -> None:
+        self.changes: list[Change] = []
+        self.rejected: list[tuple[Record, str, str]] = []
+        self.noted: list[tuple[Record, str, str]] = []
+        self.sent: list[Message] = []
+
+    def emit(self, changes: Sequence[Change], *, arrived_ms: int | None) -> None:
+        """Publish these, in this order. ``arrived_ms``: Kafka's timestamp of the cause, if a record."""
+        self.changes.extend(changes)
+
+    def reject(self, record: Record, reason: str, detail: str) -> None:
+        """Put a record aside."""
+        self.rejected.append((record, reason, detail))
+
+    def note(self, record: Record, reason: str, detail: str) -> None:
+        """Say something about a record that was applied nevertheless."""
+        self.noted.append((record, reason, detail))
+
+    def send(self, messages: Sequence[Message], *, arrived_ms: int) -> None:
+        """Send these to other profiles, in this order."""
+        self.sent.extend(messages)
+
+    def began(self, profile_id: str) -> None:
+        """A profile waits for others from now on."""
+
+    def ended(self, profile_id: str, identifiers: int) -> None:
+        """A profile waits no more, and has so many identifiers."""
+
+
+@dataclass
+class Counts:
+    """What happened since the counts were taken last."""
+
+    records: int = 0
+    duplicates: int = 0
+    late: int = 0
+    skipped_values: int = 0
+    timers: int = 0
+    broken: list[str] = field(default_factory=list)
+    lateness_ms: list[int] = field(default_factory=list)
+    failures: Counter[str] = field(default_factory=Counter)
+    #: See ``segops.core.turns.Outcome``.
+    identities: Counter[str] = field(default_factory=Counter)
