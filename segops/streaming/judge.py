@@ -27,7 +27,10 @@ _Found = TypeVar("_Found", Transition, Outcome)
 
 
 class Judge:
-    """Takes the steps of the profiles of one partition. ``since_ms``: since when its definitions are in force."""
+    """Takes the steps of the profiles of one partition.
+
+    ``since_ms``: since when its definitions are in force.
+    """
 
     def __init__(
         self, profiles: Profiles, identity: Identity, outlet: Outlet, *, max_state_bytes: int

@@ -15,6 +15,7 @@ from segops.core.segments import SegmentSet
 from segops.core.values import format_instant
 from segops.replay import Replay
 from segops.schemas.changes import encode_change
+from segops.schemas.in_force import IN_FORCE_KEY
 from segops.schemas.state import decode_profile
 
 from .kit import START_MS, Sent, Stack, comparable, wait_until
@@ -112,8 +113,9 @@ def story(stack: Stack) -> Story:
 
 def stored(stack: Stack) -> dict[str, Profile]:
     """What the changelog makes of each profile and redirect."""
-    latest = {record.key.decode(): record.value for record in stack.read(stack.settings.worker.changelog)}
-    return {profile_id: decode_profile(state) for profile_id, state in latest.items()}
+    latest = {record.key: record.value for record in stack.read(stack.settings.worker.changelog)}
+    latest.pop(IN_FORCE_KEY, None)
+    return {profile_id.decode(): decode_profile(state) for profile_id, state in latest.items()}
 
 
 def rows(stack: Stack) -> set[tuple[str, str]]:
