@@ -3,6 +3,8 @@
 FAULTS_SABOTAGE    a named way to be wrong (see ``sabotage``)
 FAULTS_REDIRECT    ``port=port,…``: connections to one loopback port go to another (a proxy's)
 FAULTS_CLOCK       a file with the milliseconds by which this process's wall clock is off
+FAULTS_DIE         ``sent:claim:3`` or ``taken:handover:2``: die at the third claim sent, or once the second
+                   hand-over was taken in, before any of it is durable
 FAULTS_BLOCK_S     on SIGUSR1, block the loop for as many seconds
 """
 
@@ -50,10 +52,29 @@ def block(seconds: float) -> None:
     signal.signal(signal.SIGUSR1, lambda number, frame: time.sleep(seconds))
 
 
+def die(when: str, kind: str, count: int) -> None:
+    """Die in the middle of a merge, as of kill -9."""
+    from segops.schemas.messages import name_of
+    from segops.streaming.judge import Judge
+    from segops.streaming.outputs import MessageSender
+
+    owner, name, at = (MessageSender, "send", 1) if when == "sent" else (Judge, "message", 3)
+    act, left = getattr(owner, name), [count]
+
+    def counted(*args: Any, **more: Any) -> None:
+        act(*args, **more)
+        left[0] -= name_of(args[at]) == kind
+        if left[0] <= 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    setattr(owner, name, counted)
+
+
 def main() -> None:
     """Put the hooks in, then be the command line."""
     environment = {
-        name: os.environ.get(f"FAULTS_{name}", "") for name in ("SABOTAGE", "REDIRECT", "CLOCK", "BLOCK_S")
+        name: os.environ.get(f"FAULTS_{name}", "")
+        for name in ("SABOTAGE", "REDIRECT", "CLOCK", "DIE", "BLOCK_S")
     }
     if environment["SABOTAGE"]:
         from .sabotage import KINDS
@@ -64,6 +85,9 @@ def main() -> None:
         redirect({int(real): int(proxy) for real, proxy in pairs})
     if environment["CLOCK"]:
         shift_clock(Path(environment["CLOCK"]))
+    if environment["DIE"]:
+        when, kind, count = environment["DIE"].split(":")
+        die(when, kind, int(count))
     if environment["BLOCK_S"]:
         block(float(environment["BLOCK_S"]))
     from segops.cli import main as command

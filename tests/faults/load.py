@@ -34,7 +34,7 @@ def segment_text(clock: str) -> str:
 
 @dataclass
 class Shape:
-    """How much of what. ``at_ms``: the event time of the first; ``skew_ms``: shift some by as much."""
+    """How much of what. ``skew_ms``: shift some events by as much; ``logins``: people on several devices."""
 
     events: int = 360
     users: int = 20
@@ -42,6 +42,7 @@ class Shape:
     step_ms: int = 2_000
     copies: int = 2
     skew_ms: int = 0
+    logins: bool = False
 
 
 @dataclass
@@ -61,18 +62,20 @@ def drafts(seed: int, partitions: int, shape: Shape) -> list[Draft]:
     for number in range(shape.events):
         user = dice.randrange(shape.users)
         # Most people's events keep to a partition, as a keyed producer's do; some come from anywhere.
-        partition = dice.randrange(partitions) if user % 5 == 0 else user % partitions
+        anywhere = shape.logins or user % 5 == 0
+        partition = dice.randrange(partitions) if anywhere else user % partitions
         if number > 20 and dice.random() < 0.05:
             for _ in range(dice.randrange(1, shape.copies)):
                 made.append(Draft(partition, {}, again=dice.randrange(number)))
         late_ms = dice.choice([1, 30_000, 200_000]) if dice.random() < 0.06 else 0
         if shape.skew_ms and dice.random() < 0.1:
             late_ms = dice.choice([-shape.skew_ms, shape.skew_ms])
-        made.append(Draft(partition, _form(dice, seed, number, user), late_ms))
+        who = _visitor(dice, user) if shape.logins else _who(user)
+        made.append(Draft(partition, {**_form(dice, seed, number), **who}, late_ms))
     return made
 
 
-def _form(dice: random.Random, seed: int, number: int, user: int) -> dict[str, Any]:
+def _form(dice: random.Random, seed: int, number: int) -> dict[str, Any]:
     name = dice.choice(_NAMES)
     form: dict[str, Any] = {"type": "identify"} if name == "identify" else {"type": "track", "event": name}
     form["properties"] = {"total": dice.randrange(10, 200), "product": f"p{dice.randrange(6)}"}
@@ -84,8 +87,17 @@ def _form(dice: random.Random, seed: int, number: int, user: int) -> dict[str, A
         form["context"] = {
             "location": {"latitude": dice.choice([48.85, 45.0]), "longitude": dice.choice([2.35, 2.36])}
         }
-    form.update(_who(user))
     return form
+
+
+def _visitor(dice: random.Random, user: int) -> dict[str, Any]:
+    """Somebody with two devices, known or not; every fourth now and then uses somebody else's."""
+    owner = user + 1 if user % 4 == 0 and dice.random() < 0.2 else user
+    device = {"anonymousId": f"a{owner}-{dice.randrange(2)}"}
+    known, mailed = {"userId": f"u{user}"}, {"context": {"traits": {"email": f"p{user}@shop.example"}}}
+    return dice.choice(
+        [device, device, known, {**device, **known}, {**device, **mailed}, {**known, **mailed}]
+    )
 
 
 def _who(user: int) -> dict[str, Any]:

@@ -62,7 +62,12 @@ FAULTS = [
     Fault("F20", "input deleted before it was read", logs.expired_input),
     Fault("F21", "two of three brokers gone", brokers.too_few_replicas, brokers=3, budget_s=120),
     Fault("F21b", "a raised partition count", brokers.more_partitions),
-    Fault("F22", "identity merges under faults", None, "There are no merges yet."),
+    Fault(
+        "F22",
+        "kill -9 in the middle of identity merges",
+        workers.kill_in_a_merge,
+        shape=Shape(events=420, users=24, logins=True),
+    ),
     Fault("F23", "definitions that change under load", inputs.definitions_change),
     Fault("F24", "a state of a newer version", disks.newer_state),
     Fault("F25", "a paused broker, then a burst for one hot profile", brokers.paused_broker),

@@ -1,27 +1,34 @@
 """What must have come out, computed from the log of profile events alone.
 
-Ticks are records of that log, so it says all there is to know: who did what, and what time it was then.
-Two judges read it: the slow evaluator that keeps every event (``tests.core.oracle``) says which changes
-there must be, and the engine, in one piece and never disturbed, what each profile must look like inside.
+Ticks are records of that log, and so is what profiles say to each other, so it says all there is to know:
+who did what, who is who, and what time it was then. Two judges read it: the slow evaluator that keeps every
+event (``tests.core.oracle``) says which changes there must be, and the identity protocol over the engine, in
+one piece and never disturbed, what each profile must look like inside and what it must have sent. Profiles
+that ever met another identifier are left to the second: the slow one knows one profile only.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from segops.core.engine import Engine, Transition
+from segops.core.engine import Engine
 from segops.core.errors import RejectedEvent
 from segops.core.events import Change, Event
+from segops.core.identity import Identity
+from segops.core.messages import Forward, Message
 from segops.core.profile import Profile
 from segops.core.rules.history import History
 from segops.core.segments import Definition, SegmentSet
+from segops.core.turns import Outcome
 from segops.schemas.events import decode
+from segops.schemas.messages import decode_message, encode_message
 from segops.schemas.state import decode_profile, encode_profile
 from segops.streaming.clock import PartitionClock
 from segops.streaming.records import origin_of
-from segops.streaming.ticks import decode_tick
+from segops.streaming.ticks import TYPE_HEADER, decode_tick
 
 from ..core.oracle import Oracle, Seen, Standings
 
@@ -59,9 +66,24 @@ class Person:
     events: int = 0
 
     @property
+    def alone(self) -> bool:
+        """Whether this identifier never met another one."""
+        return self.profile.merged_into is None and self.profile.links is None
+
+    @property
+    def slow(self) -> bool:
+        """Whether the slow evaluator knows everything of this profile."""
+        return self.alone and self.events <= SLOW_EVENTS
+
+    @property
     def expected(self) -> list[Seen]:
         """The changes that there must be, in order."""
-        return self.seen if self.events <= SLOW_EVENTS else [seen_of(change) for change in self.changes]
+        return self.seen if self.slow else [seen_of(change) for change in self.changes]
+
+
+def is_message(record: Any) -> bool:
+    """Whether a profile says this to another one."""
+    return bool(record.key is not None and record.headers and record.headers[0][0] == TYPE_HEADER)
 
 
 def seen_of(change: Change) -> Seen:
@@ -71,12 +93,15 @@ def seen_of(change: Change) -> Seen:
 
 @dataclass
 class Told:
-    """The reference's account of one partition: its people, its clock, and the sources of the events
-    that would have made a profile too large."""
+    """The reference's account of one partition: its people, its clock, the sources of the events that would
+    have made a profile too large, the messages that it sends, and the offsets of the records by which
+    somebody was not joined."""
 
     people: dict[str, Person]
     now_ms: int
     refused: set[str]
+    messages: Counter[bytes]
+    unjoined: set[int]
 
 
 class Replayer:
@@ -87,29 +112,40 @@ class Replayer:
     ) -> None:
         self._slow_events = slow_events
         segments = SegmentSet(definitions)
-        self._engine = Engine(segments)
+        self._identity = Identity(Engine(segments))
         self._definitions = segments.definitions
-        self._clock = PartitionClock(sources=sources, by_events=by_events)
-        self._people: dict[str, Person] = {}
-        self._refused: set[str] = set()
+        self._clock = PartitionClock(sources=sources, lanes=sources if by_events else 0, by_events=by_events)
+        self._told = Told({}, self._clock.now_ms, set(), Counter(), set())
 
     def run(self, records: Iterable[Any]) -> Told:
         """The account after these records, with everything judged that is due by then."""
         for record in records:
             if record.key is None:
                 self._tick(record)
+            elif is_message(record):
+                self._message(record)
             else:
                 self._event(record)
-        for person in self._people.values():
+        for person in self._told.people.values():
             self._pass_time(person, self._clock.now_ms)
-        return Told(self._people, self._clock.now_ms, self._refused)
+        self._told.now_ms = self._clock.now_ms
+        return self._told
 
     def _tick(self, record: Any) -> None:
         tick = decode_tick(record.value)
         if tick.clock_ms is not None:
             self._clock.advance(tick.clock_ms)
+        elif tick.lane is not None and tick.watermark_ms is not None:
+            self._clock.told(tick.lane, tick.watermark_ms)
         elif tick.source is not None and tick.watermark_ms is not None:
             self._clock.mark(tick.source, tick.watermark_ms, idle=tick.idle)
+
+    def _message(self, record: Any) -> None:
+        message = decode_message(record.value)
+        person = self._person(message.to)
+        outcome = self._fitting(person, message)
+        if outcome is not None:
+            self._note(person, record, outcome)
 
     def _event(self, record: Any) -> None:
         source, time_ms = origin_of(record.headers)
@@ -119,40 +155,50 @@ class Replayer:
             event = decode(record.value, time_ms=time_ms, default_id=source.decode())
         except RejectedEvent:
             return
-        transition = self._fitting(person, event)
-        if transition is None:
-            self._refused.add(source.decode())
+        outcome = self._fitting(person, Forward(person.profile.id, event))
+        if outcome is None:
+            self._told.refused.add(source.decode())
             return
-        person.changes += transition.changes
-        if transition.duplicate:
-            return
-        person.moved_at = record.offset
+        self._note(person, record, outcome)
+        if outcome.moved and "duplicate" not in outcome.counts:
+            self._see(person, event)
+
+    def _see(self, person: Person, event: Event) -> None:
         person.events += 1
-        if person.events <= self._slow_events:
+        if person.events <= self._slow_events and person.alone:
             seen = person.oracle.on_event(event, self._clock.now_ms)
             named = event.message_id if event.named else None
             person.seen += [_named(each, event.message_id, named) for each in seen]
 
-    def _fitting(self, person: Person, event: Event) -> Transition | None:
-        """Apply an event; None, and nothing changed, when the profile would be too large with it."""
+    def _note(self, person: Person, record: Any, outcome: Outcome) -> None:
+        person.changes += outcome.changes
+        self._told.messages.update(map(encode_message, outcome.messages))
+        if outcome.unjoined:
+            self._told.unjoined.add(record.offset)
+        if outcome.moved:
+            person.moved_at = record.offset
+
+    def _fitting(self, person: Person, message: Message) -> Outcome | None:
+        """Take a step; None, and nothing changed, when the profile would be too large with an event."""
         before = encode_profile(person.profile)
-        transition = self._engine.on_event(person.profile, event, clock_ms=self._clock.now_ms)
+        outcome = self._identity.on_message(person.profile, message, clock_ms=self._clock.now_ms)
         size = len(encode_profile(person.profile))
-        if size > max(MAX_STATE_BYTES, len(before)):
+        if isinstance(message, Forward) and size > max(MAX_STATE_BYTES, len(before)):
             person.profile = decode_profile(before)
             return None
-        return transition
+        return outcome
 
     def _person(self, profile_id: str) -> Person:
-        person = self._people.get(profile_id)
+        person = self._told.people.get(profile_id)
         if person is None:
             oracle = Judge(self._definitions, History(profile_id))
-            person = self._people[profile_id] = Person(oracle, self._engine.new_profile(profile_id))
+            profile = self._identity.engine.new_profile(profile_id)
+            person = self._told.people[profile_id] = Person(oracle, profile)
         return person
 
     def _pass_time(self, person: Person, now_ms: int) -> None:
-        person.changes += self._engine.on_timer(person.profile, clock_ms=now_ms).changes
-        if person.events <= self._slow_events:
+        person.changes += self._identity.on_timer(person.profile, clock_ms=now_ms).changes
+        if person.events <= self._slow_events and person.alone:
             person.seen += person.oracle.on_clock(now_ms)
 
 

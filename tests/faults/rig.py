@@ -17,12 +17,14 @@ from uuid import uuid4
 from segops.brokers import LocalBroker
 from segops.config import Settings, load
 from segops.streaming.clock import PartitionClock
+from segops.streaming.ticks import is_tick
 
 from ..streaming.kit import Stack, wait_until
 from .evidence import Circumstances, gather, topics_of
 from .eyes import Eyes, Place, places_of
+from .facts import Finding, tell
 from .load import LONGEST_UNITS, UNIT_MS, Load, Shape, Target, segment_text
-from .verify import Finding, tell, verify
+from .verify import verify
 
 
 class NotHere(Exception):
@@ -264,6 +266,7 @@ class Case:
         self.settled = True
         self.load.finish()
         self.caught_up()
+        wait_until(lambda: not self._on_its_way(), "nothing left to say", self.diagnosis)
         if self.plan.clock == "wall":
             self._until_time_has_passed()
         self._until_all_is_said()
@@ -273,6 +276,14 @@ class Case:
             self.workers[number].terminate()
         for number in running:
             self.ended(number, 0)
+
+    def _on_its_way(self) -> bool:
+        """Whether a record is not worked off. What comes of one is sent before it counts as worked off."""
+        topics = self.settings.topics
+        starts = {place: offset for place, (offset, _) in self.eyes.committed().items()}
+        places = places_of([topics.events, topics.profile_events], self.plan.partitions)
+        found = self.eyes.read(places, "read_committed", starts)
+        return any(not is_tick(record.headers) for records in found.values() for record in records)
 
     def _until_time_has_passed(self) -> None:
         until_ms = self.load.last_ms + LONGEST_UNITS * UNIT_MS["wall"] + 1_000

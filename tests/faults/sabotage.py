@@ -1,6 +1,6 @@
 """Ways to be wrong on purpose, so that it is known that the verifier sees them. Never part of segops.
 
-Each breaks one rule of the checkpoint and then dies at a moment at which breaking it matters, once: the
+Most break one rule of the checkpoint and then die at a moment at which breaking it matters, once: the
 flag file that FAULTS_ONCE names is made then, and a worker that finds it is a good one.
 """
 
@@ -11,11 +11,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from segops.core import identity, links
+from segops.core.messages import Handover
 from segops.schemas import events
 from segops.streaming import lane
 from segops.streaming.checkpoint import AtLeastOnce
 from segops.streaming.lane import SegmentLane
-from segops.streaming.outputs import Outputs
+from segops.streaming.outputs import MessageSender, Outputs
 
 from .rig import CRASHED
 
@@ -105,8 +107,36 @@ def _renamed(*args: Any, **named: Any) -> Any:
     return event
 
 
+def lose_handover() -> None:
+    """Not send a profile that was handed over, once, without dying."""
+    send = MessageSender.send
+
+    def lossy(self: Any, message: Any, **more: Any) -> None:
+        if isinstance(message, Handover) and message.state is not None and not _once().exists():
+            _once().touch()
+        else:
+            send(self, message, **more)
+
+    MessageSender.send = lossy  # type: ignore[method-assign]
+
+
+def lose_held() -> None:
+    """Drop what a profile had held while it waited."""
+
+    def lossy(profile: Any) -> Any:
+        put_off = links.end_waiting(profile)
+        if put_off.held:
+            _once().touch()
+            put_off.held = put_off.held[1:]
+        return put_off
+
+    identity.end_waiting = lossy  # type: ignore[attr-defined]
+
+
 KINDS: Mapping[str, Callable[[], None]] = {
     "commit_first": lambda: None if _once().exists() else commit_first(),
     "no_flush": lambda: None if _once().exists() else no_flush(),
     "apply_twice": apply_twice,
+    "lose_handover": lose_handover,
+    "lose_held": lose_held,
 }

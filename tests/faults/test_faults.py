@@ -14,7 +14,7 @@ from .run import Brokers, run_case, supported
 
 pytestmark = pytest.mark.broker
 
-EVERY_TIME = ("F1", "F2", "F3", "F4", "F5", "F9", "F10", "F12", "F15", "F16", "F19")
+EVERY_TIME = ("F1", "F2", "F3", "F4", "F5", "F9", "F10", "F12", "F15", "F16", "F19", "F22")
 ROWS = [fault for fault in FAULTS if fault.id in EVERY_TIME]
 
 

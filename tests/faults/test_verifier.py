@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from segops.brokers import LocalBroker
 
+from .facts import Finding
 from .load import Shape
 from .rig import Case, Plan
-from .verify import Finding
 
 pytestmark = pytest.mark.broker
 
 SHAPE = Shape(events=160, users=8, per_second=200.0)
+LOGINS = replace(SHAPE, logins=True)
 
 
-def verdict(broker: LocalBroker, folder: Path, act: Callable[[Case], None]) -> list[Finding]:
+def verdict(
+    broker: LocalBroker, folder: Path, act: Callable[[Case], None], shape: Shape = SHAPE
+) -> list[Finding]:
     """What is found after ``act`` under a small load."""
-    case = Case(Plan(broker, folder, seed=1, partitions=2, shape=SHAPE))
+    case = Case(Plan(broker, folder, seed=1, partitions=2, shape=shape))
     try:
         case.open()
         act(case)
@@ -50,6 +54,17 @@ def test_a_wrong_worker_is_found_out(
 ) -> None:
     found = verdict(broker, tmp_path, wrong(kind))
     assert checks <= {finding.check for finding in found}, found
+
+
+@pytest.mark.parametrize("kind", ["lose_handover", "lose_held"])
+def test_a_wrong_merge_is_found_out(broker: LocalBroker, tmp_path: Path, kind: str) -> None:
+    def act(case: Case) -> None:
+        case.start(0, FAULTS_SABOTAGE=kind, FAULTS_ONCE=str(case.rig.folder / "once"))
+        case.load.start()
+
+    found = verdict(broker, tmp_path, act, LOGINS)
+    assert (tmp_path / "once").exists()
+    assert ("I9", "lost") in {(finding.check, finding.kind) for finding in found}, found
 
 
 def test_a_good_worker_is_not(broker: LocalBroker, tmp_path: Path) -> None:

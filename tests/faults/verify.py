@@ -6,99 +6,29 @@ The checks carry the numbers of the invariants in ``README.md``. None of them as
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import msgspec
 
 from segops.core.errors import RejectedEvent
 from segops.core.events import Change
+from segops.core.links import timer_of
 from segops.core.profile import Profile
 from segops.schemas.changes import decode_change
-from segops.schemas.events import IdentityLimits, decode, route
-from segops.schemas.in_force import IN_FORCE_KEY
+from segops.schemas.events import decode, route
+from segops.schemas.identifying import IdentityLimits
 from segops.schemas.state import decode_profile
 from segops.streaming.records import SOURCE_HEADER, partition_of
 from segops.streaming.ticks import is_tick
 
-from .evidence import Evidence, StoreFound
-from .reference import SLOW_EVENTS, Person, Replayer, Told, seen_of
+from . import merges
+from .evidence import Evidence
+from .facts import NOTE, Check, Facts, Finding
+from .reference import Person, is_message, seen_of
 
 #: Batches that may be under way beside what a checkpoint covers.
 _UNDER_WAY = 2 * 250
-
-
-class Finding(NamedTuple):
-    """Something that must not be. ``kind``: lost, duplicated or wrong."""
-
-    check: str
-    kind: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.check} {self.kind}: {self.text}"
-
-
-@dataclass
-class Facts:
-    """The evidence, and what the reference makes of it."""
-
-    seen: Evidence
-    _told: dict[int, Told] = field(default_factory=dict)
-
-    def told(self, partition: int) -> Told:
-        """The reference's account of a partition, up to what is committed of it."""
-        if partition not in self._told:
-            self._told[partition] = tell(self.seen, partition)
-        return self._told[partition]
-
-    @cached_property
-    def changes(self) -> dict[str, list[Change]]:
-        """The changes of each profile, each once, in the order of their first appearance."""
-        found: dict[str, list[Change]] = defaultdict(list)
-        known: set[str] = set()
-        for record in self.seen.all_of(self.seen.settings.topics.membership_changes):
-            change = decode_change(record.value)
-            if change.change_id not in known:
-                known.add(change.change_id)
-                found[change.profile_id].append(change)
-        return found
-
-    @cached_property
-    def changelog(self) -> dict[int, dict[str, bytes]]:
-        """What a store must hold that read each partition's changelog from the beginning."""
-        return {partition: self.changelog_until(partition, 1 << 60) for partition in self.seen.partitions}
-
-    def changelog_until(self, partition: int, last: int) -> dict[str, bytes]:
-        """The same, up to and with offset ``last``."""
-        states: dict[str, bytes] = {}
-        for record in self.seen.log(self.seen.settings.worker.changelog, partition):
-            if record.offset > last or record.key in (None, IN_FORCE_KEY):
-                continue
-            if record.value is None:
-                states.pop(record.key.decode(), None)
-            else:
-                states[record.key.decode()] = record.value
-        return states
-
-    def newest_store(self, partition: int) -> StoreFound | None:
-        """The store that is furthest in the changelog: its owner's, unless somebody failed."""
-        found = [s for s in self.seen.stores if s.partition == partition and not s.problem]
-        return max(found, key=lambda store: store.changelog_offset, default=None)
-
-
-def tell(seen: Evidence, partition: int, **how: int) -> Told:
-    """The reference's account of a partition, up to what is committed of it."""
-    topics = seen.settings.topics
-    until = seen.committed.get((topics.profile_events, partition), (0, ""))[0]
-    by_events = seen.settings.engine.clock == "event"
-    replayer = Replayer(seen.definitions, topics.partitions, by_events=by_events, **how)
-    return replayer.run(r for r in seen.log(topics.profile_events, partition) if r.offset < until)
-
-
-Check = Callable[[Facts], Iterator[Finding]]
 
 
 def everything_is_forwarded(facts: Facts) -> Iterator[Finding]:
@@ -134,7 +64,7 @@ def _accepted(facts: Facts) -> Iterator[tuple[Any, bytes]]:
 def _forwarded(facts: Facts, partition: int, found: dict[str, bytes]) -> Iterator[Finding]:
     count, last = len(facts.seen.partitions), dict[tuple[bytes, int], int]()
     for record in facts.seen.log(facts.seen.settings.topics.profile_events, partition):
-        if record.key is None:
+        if record.key is None or is_message(record):
             continue
         source = dict(record.headers)[SOURCE_HEADER].decode()
         if source in found:
@@ -309,7 +239,7 @@ def changes_have_their_cause(facts: Facts) -> Iterator[Finding]:
     wall = facts.seen.settings.engine.clock == "wall"
     known = set[str]()
     for record in facts.seen.all_of(facts.seen.settings.topics.profile_events):
-        if record.key is not None:
+        if record.key is not None and not is_message(record):
             known.add(_message(record))
     for change in (change for changes in facts.changes.values() for change in changes):
         if change.event_id is not None and change.event_id not in known:
@@ -365,7 +295,9 @@ def nothing_is_overdue(facts: Facts) -> Iterator[Finding]:
                 "I8", "lost", f"partition {partition}: {len(overdue)} due timers, first {overdue[0]}"
             )
         wanted = {
-            (p.due_ms, p.id) for p in map(decode_profile, store.states.values()) if p.due_ms is not None
+            (due, p.id)
+            for p in map(decode_profile, store.states.values())
+            if (due := timer_of(p)) is not None
         }
         if wanted != set(store.due):
             yield Finding("I8", "wrong", f"partition {partition}: the due index is not what the profiles say")
@@ -374,8 +306,7 @@ def nothing_is_overdue(facts: Facts) -> Iterator[Finding]:
 def dead_letters_are_the_poison(facts: Facts) -> Iterator[Finding]:
     """I10 Exactly what was injected as bad is put aside, and says where it is from."""
     letters = Counter(
-        _input_of(facts, dict(r.headers)["segops-origin"].decode())
-        for r in facts.seen.all_of(facts.seen.settings.topics.dead_letters)
+        _input_of(facts, origin) for reason, origin in facts.letters if not reason.startswith(NOTE)
     )
     refused = {source for number in facts.seen.partitions for source in facts.told(number).refused}
     wanted = facts.seen.happened.poison | {f"{facts.seen.settings.topics.events}:{each}" for each in refused}
@@ -409,7 +340,7 @@ def final_members_are_true(facts: Facts) -> Iterator[Finding]:
     for partition in facts.seen.partitions:
         told = facts.told(partition)
         for profile_id, person in told.people.items():
-            if person.events > SLOW_EVENTS:
+            if not person.slow:
                 continue
             true = person.oracle.truth(told.now_ms)
             if true & kept != rows[profile_id] & kept:
@@ -436,8 +367,6 @@ def recovery_was_quick(facts: Facts) -> Iterator[Finding]:
             )
 
 
-#: By invariant. I9 (a merged profile has no membership, its survivor has the union) joins when there are
-#: merges to speak of.
 CHECKS: Mapping[str, Check] = {
     "forwarded": everything_is_forwarded,
     "applied": everything_is_applied,
@@ -454,6 +383,7 @@ CHECKS: Mapping[str, Check] = {
     "members": final_members_are_true,
     "leftovers": nothing_hangs,
     "recovery": recovery_was_quick,
+    **merges.CHECKS,
 }
 
 

@@ -174,3 +174,24 @@ def few_files(case: Case) -> None:
     case.start(0)
     case.ready(0, 1)
     case.recovered(fault)
+
+
+#: Every step of a merge, as what is said of it and as what is heard.
+STEPS = [f"{when}:{kind}" for kind in ("claim", "join", "handover") for when in ("sent", "taken")]
+
+
+def kill_in_a_merge(case: Case) -> None:
+    """People log in. Each worker dies twice in a row at some step of a merge, and comes back."""
+    for turn in (0, 1):
+        steps = [STEPS[(case.plan.seed + 2 * turn + shift) % len(STEPS)] for shift in (0, 3)]
+        case.notes.append(" ".join(steps))
+        for number, step in enumerate(steps):
+            case.start(number, FAULTS_DIE=f"{step}:{case.dice.randrange(1, 4)}")
+        if turn == 0:
+            case.load.start()
+        for number in (0, 1):
+            case.ended(number, -signal.SIGKILL)
+        case.load.wait_sent(case.load.sent + 30)
+    fault = time.monotonic()
+    case.start(0, 1)
+    case.recovered(fault)
