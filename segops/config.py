@@ -143,6 +143,11 @@ class TopicSettings(_Part):
         return f"{self.prefix}membership.state"
 
     @property
+    def receipts(self) -> str:
+        """What was erased (compacted, kept)."""
+        return f"{self.prefix}receipts"
+
+    @property
     def dead_letters(self) -> str:
         """Input that was refused, with the reason."""
         return f"{self.prefix}dead-letters"

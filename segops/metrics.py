@@ -202,6 +202,9 @@ class Metrics:
         self.profiles_waiting = Gauge(
             "segops_profiles_waiting", "Profiles that await answers to claims.", registry=registry
         )
+        self.erasures = Counter(
+            "segops_erasures_total", "Profiles and redirects that were erased.", registry=registry
+        )
         #: What the core counts -> the metric of it.
         self.identities = {
             "joined": self.merges,
@@ -210,6 +213,7 @@ class Metrics:
             "overflow": self.identity_limits,
             "relayed": self.redirects_followed,
             "unheld": self.events_not_held,
+            "erased": self.erasures,
         }
 
     def segment(self, key: str) -> str:

@@ -16,6 +16,7 @@ COMMANDS = {
     "broker": "Start a local broker, or explain the choice of one.",
     "check": "Check segment files and report every mistake.",
     "demo": "Run the whole system on real purchase history, and verify it.",
+    "erase": "Forget a person, and wait for the receipts.",
     "explain": "Say why a profile is in its segments or not.",
     "produce": "Send events from a file to the events topic.",
     "replay": "Compute membership changes from a file, without Kafka.",

@@ -137,6 +137,16 @@ class Engine:
             step.changes.append(_change(step, key, version, member=False, flips_at=None))
         return step.transition()
 
+    def on_erase(self, profile: Profile, *, clock_ms: int) -> Transition:
+        """End the memberships of a profile that is to be forgotten; the changes tell no traits any more."""
+        step = _Step(profile, "erasure", max(clock_ms, profile.latest_ms))
+        self._pass_time(step, step.now_ms)
+        profile.traits = {}
+        for key in sorted(profile.members):
+            version = profile.members[key].version
+            step.changes.append(_change(step, key, version, member=False, flips_at=None))
+        return step.transition()
+
     def _close_removed(self, step: _Step) -> None:
         by_key, remembered = self.segments.by_key, self.segments.remembered
         profile = step.profile

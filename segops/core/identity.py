@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from segops.core.engine import Engine, message_hash
+from segops.core.erasure import erase, forget
 from segops.core.events import Event
 from segops.core.identifiers import Rules, aliases_of, all_of, is_user, type_of
 from segops.core.links import (
@@ -30,7 +31,7 @@ from segops.core.links import (
     standing_ms,
 )
 from segops.core.merge import redirect
-from segops.core.messages import Claim, Forward, Handover, Join, Message, Refused
+from segops.core.messages import Claim, Erase, Forget, Forward, Handover, Join, Message, Refused
 from segops.core.profile import Held, Joined, Profile, Waiter
 from segops.core.turns import Outcome, Turn, Unjoined
 from segops.core.values import MAX_MS
@@ -53,6 +54,8 @@ class Identity:
             Join: self._on_join,
             Handover: self._on_handover,
             Refused: self._on_refused,
+            Erase: self._on_erase,
+            Forget: self._on_forget,
         }
 
     def knows(self, profile: Profile, event: Event) -> bool:
@@ -80,8 +83,9 @@ class Identity:
             turn = Turn(profile, clock_ms, max(clock_ms, message.event.time_ms), Outcome())
         else:
             turn = Turn(profile, max(clock_ms, message.at_ms), message.at_ms, Outcome())
-        if profile.merged_into is not None:
+        if profile.merged_into is not None and not isinstance(message, Forget):
             self._relay(turn, message, profile.merged_into)
+            turn.outcome.moved = False
         else:
             self._handlers[message.__class__](turn, message)
         return turn.outcome
@@ -109,7 +113,6 @@ class Identity:
         else:
             turn.outcome.messages.append(msgspec.structs.replace(message, to=into, hops=message.hops + 1))
             turn.outcome.count("relayed")
-        turn.outcome.moved = False
 
     def _on_forward(self, turn: Turn, forward: Forward) -> None:
         profile, event = turn.profile, forward.event
@@ -206,8 +209,14 @@ class Identity:
             waiting, state.links.waiting = state.links.waiting, []
             for each in waiting:
                 turn.outcome.messages.append(Claim(into, each.of, each.by, explicit=True, at_ms=each.at_ms))
+            erasing, state.links.erasing = state.links.erasing, []
+            turn.outcome.messages += [Erase(into, request) for request in erasing]
 
     def _on_handover(self, turn: Turn, handover: Handover) -> None:
+        if turn.profile.links is None:  # an answer to what was asked before an erasure, again after a crash
+            turn.outcome.count("stale")
+            turn.outcome.moved = False
+            return
         profile, links, state = turn.profile, links_of(turn.profile), handover.state
         over = self._over(profile)
         if state is not None and links.absorbed.get(handover.loser, -1) < handover.sequence:
@@ -230,6 +239,15 @@ class Identity:
         # What was claimed explicitly meanwhile still waits for the answer to that.
         if links_of(turn.profile).pending.get(refused.of) is False:
             self._conflict(turn, refused.of, refused.owner)
+
+    def _on_erase(self, turn: Turn, message: Erase) -> None:
+        if is_waiting(turn.profile):
+            links_of(turn.profile).erasing.append(message.request)
+        else:
+            erase(self.engine, turn, message.request)
+
+    def _on_forget(self, turn: Turn, message: Forget) -> None:
+        forget(self.engine, turn, message)
 
     def _resolve(self, turn: Turn, identifier: str) -> None:
         own(turn.profile, identifier)
@@ -258,6 +276,11 @@ class Identity:
                 self._on_claim(msgspec.structs.replace(turn, at_ms=each.at_ms), claim)
             else:
                 self._relay(turn, claim, profile.merged_into)
+        for request in put_off.erasing:
+            if profile.merged_into is None:
+                erase(self.engine, turn, request)
+            else:
+                self._relay(turn, Erase(profile.id, request), profile.merged_into)
 
     def _merge(self, turn: Turn, joined: deque[Joined], *, at_ms: int, until_ms: int) -> int:
         """Merge with those that are one with the profile from an instant up to ``until_ms`` on; the clock."""

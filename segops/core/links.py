@@ -46,8 +46,8 @@ def begin_waiting(profile: Profile, identifier: str, *, explicit: bool, clock_ms
 def end_waiting(profile: Profile) -> Links:
     """Let time go on; what had been put off."""
     links = links_of(profile)
-    put_off = Links([], held=links.held, joined=links.joined, waiting=links.waiting)
-    links.held, links.joined, links.waiting, links.clock_ms = [], [], [], _MOVES
+    put_off = Links([], held=links.held, joined=links.joined, waiting=links.waiting, erasing=links.erasing)
+    links.held, links.joined, links.waiting, links.erasing, links.clock_ms = [], [], [], [], _MOVES
     return put_off
 
 

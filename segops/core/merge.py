@@ -114,7 +114,14 @@ def redirect(profile: Profile, into: str) -> Profile:
     The redirect keeps its sequence: what was published of it goes on without gaps.
     """
     was = msgspec.structs.replace(profile)
-    blank = Profile(profile.id, profile.sequence, profile.applied, profile.judged_by, merged_into=into)
-    for name in Profile.__struct_fields__:
-        setattr(profile, name, getattr(blank, name))
+    become(
+        profile,
+        Profile(profile.id, profile.sequence, profile.applied, profile.judged_by, merged_into=into),
+    )
     return was
+
+
+def become(profile: Profile, other: Profile) -> None:
+    """Make of a profile another one, in place."""
+    for name in Profile.__struct_fields__:
+        setattr(profile, name, getattr(other, name))

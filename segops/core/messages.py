@@ -72,4 +72,24 @@ class Refused(msgspec.Struct, array_like=True, tag="refused"):
     hops: int = 0
 
 
-Message = Forward | Claim | Join | Handover | Refused
+class Erase(msgspec.Struct, array_like=True, tag="erase"):
+    """Forget the person of this identifier. ``request`` names the receipts."""
+
+    to: str
+    request: str
+    at_ms: int = _NEVER
+    hops: int = 0
+
+
+class Forget(msgspec.Struct, array_like=True, tag="forget"):
+    """``of`` is erased: the redirect at ``to`` goes, unless its sequence is beyond ``sequence`` by now."""
+
+    to: str
+    of: str
+    request: str
+    sequence: int = MAX_MS
+    at_ms: int = _NEVER
+    hops: int = 0
+
+
+Message = Forward | Claim | Join | Handover | Refused | Erase | Forget

@@ -67,6 +67,8 @@ class Links(msgspec.Struct, array_like=True):
     absorbed: dict[str, int] = {}
     #: Explicit claims that wait for this profile's own.
     waiting: list[Waiter] = []
+    #: Requests to erase it, which wait, too: what was claimed is to go with it.
+    erasing: list[str] = []
 
 
 class Profile(msgspec.Struct, array_like=True):

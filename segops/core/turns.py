@@ -6,7 +6,7 @@ import msgspec
 
 from segops.core.engine import Transition
 from segops.core.events import Change
-from segops.core.messages import Claim, Handover, Join, Message, Refused
+from segops.core.messages import Claim, Forget, Handover, Join, Message, Refused
 from segops.core.profile import Profile
 
 
@@ -19,8 +19,22 @@ class Unjoined(msgspec.Struct, frozen=True):
     detail: str
 
 
+class Erased(msgspec.Struct, frozen=True):
+    """What was stored under an identifier is gone, by ``request``. ``others``: where more of it is to go.
+
+    ``found``: what it was: ``profile`` or, where there was none, ``nobody``; below it ``redirect`` or
+    ``nothing``.
+    """
+
+    request: str
+    identifier: str
+    found: str
+    others: tuple[str, ...] = ()
+
+
 class Outcome(msgspec.Struct, gc=False):
-    """What one step did. ``counts``: joined, relayed, limit, conflict, overflow, unheld, duplicate, gave_up.
+    """What one step did. ``counts``: joined, relayed, limit, conflict, overflow, unheld, duplicate, gave_up,
+    stale.
 
     ``moved``: whether the profile changed. ``unjoined`` names each identifier once, as long as the profile
     remembers it.
@@ -33,6 +47,9 @@ class Outcome(msgspec.Struct, gc=False):
     failures: list[str] = []
     moved: bool = True
     unjoined: list[Unjoined] = []
+    erased: list[Erased] = []
+    #: Where something was erased: the segments in which it can have been.
+    segments: set[str] = set()
 
     def add(self, transition: Transition) -> None:
         """Take in what the engine did."""
@@ -56,6 +73,6 @@ class Turn(msgspec.Struct):
     at_ms: int
     outcome: Outcome
 
-    def send(self, message: Claim | Join | Handover | Refused) -> None:
+    def send(self, message: Claim | Join | Handover | Refused | Forget) -> None:
         message.at_ms = self.at_ms
         self.outcome.messages.append(message)

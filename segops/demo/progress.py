@@ -11,7 +11,6 @@ from aiokafka.errors import GroupLoadInProgressError, KafkaError
 
 from segops.config import Settings
 from segops.core.links import is_waiting
-from segops.schemas.in_force import IN_FORCE_KEY
 from segops.schemas.state import decode_profile
 from segops.streaming.clock import NO_CLOCK, PartitionClock
 
@@ -99,7 +98,7 @@ class Progress:
         states: dict[bytes, bytes | None] = {}
         while [place for place in ends if await self._consumer.position(place) < ends[place]]:
             for records in (await self._consumer.getmany(timeout_ms=_POLL_MS)).values():
-                states |= {r.key: r.value for r in records if r.key != IN_FORCE_KEY}
+                states |= {r.key: r.value for r in records if not r.key.startswith(b"\0")}
         self._consumer.pause(*self._changelog)
         self._due |= {profile: _due_ms(state) for profile, state in states.items()}
         return all(due_ms is None or due_ms > until_ms for due_ms in self._due.values())

@@ -18,6 +18,8 @@ from segops.schemas.segments import definition_from_record, definition_to_record
 
 #: Its key in the changelog.
 IN_FORCE_KEY: Final = b"\x00definitions"
+#: The key of the number behind which the changes of whoever is new in a partition begin.
+BASE_KEY: Final = b"\x00sequences"
 
 _FORMAT: Final = b"1"
 

@@ -11,7 +11,7 @@ from segops.core.engine import Transition
 from segops.core.errors import RejectedEvent
 from segops.core.events import Event
 from segops.core.identity import Identity
-from segops.core.links import is_waiting
+from segops.core.links import is_blank, is_waiting
 from segops.core.messages import Forward, Message
 from segops.core.profile import Profile
 from segops.core.turns import Outcome
@@ -29,7 +29,7 @@ _Found = TypeVar("_Found", Transition, Outcome)
 class Judge:
     """Takes the steps of the profiles of one partition.
 
-    ``since_ms``: since when its definitions are in force.
+    ``since_ms``: since when its definitions are in force. ``base``: the sequence of who is new.
     """
 
     def __init__(
@@ -37,6 +37,7 @@ class Judge:
     ) -> None:
         self.identity = identity
         self.since_ms = 0
+        self.base = 0
         self.counts = Counts()
         self.sizes: Counter[str] = Counter()
         self._profiles = profiles
@@ -77,6 +78,8 @@ class Judge:
         if entry.profile.judged_by != self.version:
             self.definitions(entry)
         entry.size += len(record.value or b"")
+        if is_blank(entry.profile) and entry.profile.merged_into is None:
+            entry.profile.sequence = max(entry.profile.sequence, self.base)
 
     def _tell(self, entry: Entry, record: Record, message: Message, clock_ms: int) -> None:
         waited = is_waiting(entry.profile)
@@ -87,11 +90,12 @@ class Judge:
         else:
             outcome = step(entry.profile)
             entry.profile.applied = record.offset
-        if outcome.moved or entry.is_new:
+        if outcome.moved or (entry.is_new and not is_blank(entry.profile)):
             self._profiles.touch(entry)
         self._outlet.send(outcome.messages, arrived_ms=record.timestamp)
         self._account(outcome, record.timestamp)
         self._count(outcome, record)
+        self._erased(entry.profile, outcome)
         self._time(entry.profile, waited=waited)
 
     def _count(self, outcome: Outcome, record: Record) -> None:
@@ -102,6 +106,12 @@ class Judge:
             self._outlet.note(record, f"identity_{each.reason}", detail)
         if "gave_up" in outcome.counts:
             self._outlet.reject(record, INTERNAL, "it was sent on too often: redirects go round in a circle")
+
+    def _erased(self, profile: Profile, outcome: Outcome) -> None:
+        if outcome.erased:
+            # Should the identifier come again, no change of its may have the id of an earlier one.
+            self.base = max(self.base, profile.sequence + 1)
+            self._outlet.erased(outcome.erased, outcome.segments)
 
     def _time(self, profile: Profile, *, waited: bool) -> None:
         waits = is_waiting(profile)

@@ -14,13 +14,14 @@ from typing import Final, NamedTuple
 import msgspec
 
 from segops.core.engine import Engine
+from segops.core.erasure import is_erased
 from segops.core.errors import RejectedEvent
 from segops.core.identity import Identity
 from segops.core.links import timer_of
 from segops.core.profile import Profile
 from segops.schemas.events import decode
 from segops.schemas.identifying import DEFAULT, IdentityLimits
-from segops.schemas.in_force import IN_FORCE_KEY, encode_in_force
+from segops.schemas.in_force import BASE_KEY, IN_FORCE_KEY, encode_in_force
 from segops.schemas.messages import decode_message
 from segops.stores.base import ProfileStore, Write
 from segops.streaming.clock import PartitionClock
@@ -32,7 +33,9 @@ from segops.streaming.ticks import TYPE_HEADER, decode_tick, is_tick
 
 JUDGED_META: Final = "judged_by"
 IN_FORCE_META: Final = "definitions"
+BASE_META: Final = "sequence_base"
 SIZES_META: Final = "segment_sizes"
+LOGGED_META: Final = {BASE_KEY: BASE_META, IN_FORCE_KEY: IN_FORCE_META}
 SOURCE_META: Final = "source_offset"
 CHANGELOG_META: Final = "changelog_offset"
 
@@ -53,8 +56,8 @@ class Collected:
     @property
     def logged(self) -> list[Write]:
         """What goes to the changelog, in this order: definitions come after all that was judged before."""
-        in_force = self.meta.get(IN_FORCE_META)
-        return self.writes if in_force is None else [*self.writes, Write(IN_FORCE_KEY.decode(), in_force)]
+        known = ((key, self.meta.get(name)) for key, name in LOGGED_META.items())
+        return [*self.writes, *(Write(key.decode(), data) for key, data in known if data is not None)]
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,7 @@ class SegmentLane:
         identity = Identity(engine, bounds.limits.rules)
         self._judge = Judge(self._profiles, identity, outlet, max_state_bytes=bounds.state_bytes)
         self._judge.sizes.update(_read_sizes(store))
+        self._judge.base = self._base = int(store.meta(BASE_META) or b"0")
         self._since_collect = 0
         self._replay_until = start.replay_until
         self._judge.since_ms = self.clock.now_ms if start.since_ms is None else start.since_ms
@@ -241,7 +245,9 @@ class SegmentLane:
         ids = self._profiles.due_ids(now_ms, limit)
         for entry in self._profiles.known(ids):
             due_ms = timer_of(entry.profile)
-            if due_ms is not None and due_ms <= now_ms:
+            if is_erased(entry.profile):
+                self._profiles.drop(entry)
+            elif due_ms is not None and due_ms <= now_ms:
                 self._fire(entry, now_ms, due_ms)
         return len(ids)
 
@@ -281,6 +287,9 @@ class SegmentLane:
             meta[IN_FORCE_META] = encode_in_force(definitions, since_ms=self._judge.since_ms)
             meta[JUDGED_META] = b""  # also of a version that was in force before
             self._in_force_due = False
+        if self._judge.base != self._base:
+            self._base = self._judge.base
+            meta[BASE_META] = b"%d" % self._base
         if self._judged_meta_due:
             meta[JUDGED_META] = self._judge.version.encode()
             self._judged_meta_due = False

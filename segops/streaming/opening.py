@@ -98,12 +98,8 @@ class Opener:
         return DeadLetters(self.channels.of(number), topic=topics.dead_letters, partitions=topics.partitions)
 
     def _publisher(self, number: int) -> ChangePublisher:
-        topics = self._settings.topics
         return ChangePublisher(
-            self.channels.of(number),
-            changes_topic=topics.membership_changes,
-            state_topic=topics.membership_state,
-            app_id=self._settings.worker.app_id,
+            self.channels.of(number), self._settings.topics, app_id=self._settings.worker.app_id
         )
 
     def _forwarding(self, number: int) -> Forwarding:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from segops.core.events import Change
 from segops.core.messages import Message
+from segops.core.turns import Erased
 from segops.metrics import Metrics
 from segops.streaming.clock import wall_ms
 from segops.streaming.lane import SegmentLane
@@ -66,6 +67,10 @@ class KafkaOutlet(Outlet):
         """Send messages to the partitions that they are for."""
         for message in messages:
             self._sender.send(message, timestamp=arrived_ms)
+
+    def erased(self, erased: Sequence[Erased], segments: Collection[str]) -> None:
+        """Delete the rows of the state topic, and publish receipts."""
+        self._publisher.forget(self._partition, erased, segments, now_ms=wall_ms())
 
     def began(self, profile_id: str) -> None:
         """Note since when a profile waits."""

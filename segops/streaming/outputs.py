@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, Protocol
 
+from segops.config import TopicSettings
 from segops.core.events import Change
 from segops.core.messages import Message
+from segops.core.turns import Erased
 from segops.core.values import format_instant
 from segops.schemas.changes import encode_change
+from segops.schemas.erasures import encode_receipt
 from segops.schemas.messages import encode_message, name_of
 from segops.streaming.positions import Place
 from segops.streaming.records import Headers, Record, partition_of
@@ -147,9 +150,10 @@ class Outputs:
 class ChangePublisher:
     """Membership changes as records of the two membership topics (RULES section 6)."""
 
-    def __init__(self, outputs: Outputs, *, changes_topic: str, state_topic: str, app_id: str) -> None:
+    def __init__(self, outputs: Outputs, topics: TopicSettings, *, app_id: str) -> None:
         self._outputs = outputs
-        self._topics = (changes_topic, state_topic)
+        self._topics = (topics.membership_changes, topics.membership_state)
+        self._receipts = topics.receipts
         source = f"segops/{app_id}".encode()
         self._common = [
             ("ce_specversion", b"1.0"),
@@ -168,6 +172,17 @@ class ChangePublisher:
             append((changes_topic, partition), key=key.encode(), value=value, headers=headers)
             state_key = f"{key}|{change.segment_key}".encode()
             append((state_topic, partition), key=state_key, value=value, headers=headers)
+
+    def forget(
+        self, partition: int, erased: Sequence[Erased], segments: Collection[str], *, now_ms: int
+    ) -> None:
+        """Delete the rows of who was erased, as far as they are of ``segments``, and append receipts."""
+        for each in erased:
+            for segment in sorted(segments):
+                key = f"{each.identifier}|{segment}".encode()
+                self._outputs.append((self._topics[1], partition), key=key, value=None)
+            receipt_key, value = encode_receipt(each, now_ms)
+            self._outputs.append((self._receipts, partition), key=receipt_key, value=value)
 
     def _headers(self, change: Change) -> Headers:
         return [

@@ -115,6 +115,16 @@ class Profiles:
             entry.overlay_due_ms = due
             heapq.heappush(self._overlay, (due, entry.profile.id))
 
+    def drop(self, entry: Entry) -> None:
+        """Take a profile without content from the store with the next checkpoint, if the last one has it.
+
+        Only a profile that is durable as it is: what was read before must not be applied to nothing.
+        """
+        if not entry.dirty and entry not in self._in_flight:
+            entry.profile.due_ms = None
+            self.touch(entry)
+            entry.is_new = True
+
     def due_ids(self, until_ms: int, limit: int) -> list[str]:
         """At most ``limit`` ids that may be due by ``until_ms``; look at the profile to know."""
         ids: list[str] = []
@@ -152,8 +162,8 @@ class Profiles:
         profile = entry.profile
         entry.dirty = False
         old, entry.stored_due_ms = entry.stored_due_ms, timer_of(profile)
-        state = encode_profile(profile)
-        entry.size = len(state)
+        state = None if entry.is_new else encode_profile(profile)
+        entry.size = len(state or b"")
         return Write(profile.id, state, old, entry.stored_due_ms)
 
     def written(self) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from segops.core.events import Change
 from segops.core.messages import Message
+from segops.core.turns import Erased
 from segops.streaming.records import Record
 
 
@@ -19,6 +20,7 @@ class Outlet:
         self.rejected: list[tuple[Record, str, str]] = []
         self.noted: list[tuple[Record, str, str]] = []
         self.sent: list[Message] = []
+        self.erasures: list[Erased] = []
 
     def emit(self, changes: Sequence[Change], *, arrived_ms: int | None) -> None:
         """Publish these, in this order. ``arrived_ms``: Kafka's timestamp of the cause, if a record."""
@@ -35,6 +37,10 @@ class Outlet:
     def send(self, messages: Sequence[Message], *, arrived_ms: int) -> None:
         """Send these to other profiles, in this order."""
         self.sent.extend(messages)
+
+    def erased(self, erased: Sequence[Erased], segments: Collection[str]) -> None:
+        """Take away what is kept of these in ``segments``, and give receipts."""
+        self.erasures.extend(erased)
 
     def began(self, profile_id: str) -> None:
         """A profile waits for others from now on."""

@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from segops.core.errors import RejectedEvent
+from segops.core.messages import Erase
+from segops.schemas.erasures import ERASE, decode_request
+from segops.schemas.messages import encode_message
 from segops.streaming.outputs import DeadLetters, Outputs
 from segops.streaming.records import SOURCE_HEADER, TIME_HEADER, Record, partition_of
-from segops.streaming.ticks import TICK_HEADERS, decode_tick, is_tick, source_tick
+from segops.streaming.ticks import TICK_HEADERS, TYPE_HEADER, decode_tick, is_tick, source_tick
 
 MALFORMED_TICK: Final = "internal"
 
@@ -89,6 +92,8 @@ class SourceLane:
                 continue
             if record.headers and is_tick(record.headers):
                 self._control(record)
+            elif record.headers and (TYPE_HEADER, ERASE) in record.headers:
+                self._erase(record)
             else:
                 self._event(record, now_ms)
             self.offset = record.offset + 1
@@ -132,6 +137,22 @@ class SourceLane:
             return
         self.watermark_ms = max(self.watermark_ms, watermark_ms)
         self._tell(idle=False)
+
+    def _erase(self, record: Record) -> None:
+        try:
+            request = decode_request(record.value)
+        except ValueError as error:
+            self.counts.rejected[MALFORMED_TICK] += 1
+            self._dead_letters.put(record, MALFORMED_TICK, str(error))
+            return
+        key = request.profile.encode()
+        self._outputs.append(
+            self._places[partition_of(key, len(self._places))],
+            key=key,
+            value=encode_message(Erase(request.profile, request.request)),
+            headers=[(TYPE_HEADER, ERASE)],
+            timestamp=record.timestamp,
+        )
 
     def tick(self, *, now_ms: int, at_end: bool, idle_after_ms: int) -> None:
         """With the event clock: tell how far this source is, where that is news.

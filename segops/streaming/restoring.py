@@ -9,10 +9,9 @@ from typing import Final
 import msgspec
 
 from segops.core.errors import StateError
-from segops.schemas.in_force import IN_FORCE_KEY
 from segops.schemas.state import summary
 from segops.stores.base import ProfileStore, Row, Write
-from segops.streaming.lane import CHANGELOG_META, IN_FORCE_META, JUDGED_META, SIZES_META
+from segops.streaming.lane import CHANGELOG_META, IN_FORCE_META, JUDGED_META, LOGGED_META, SIZES_META
 
 _LEAST_SLOTS: Final = 1 << 16
 _MOST_SLOTS: Final = 1 << 26
@@ -37,15 +36,16 @@ class Restoring:
 
     def apply(self, values: Mapping[bytes, bytes | None], next_offset: int) -> None:
         """One store write; ``next_offset`` is where to go on. StateError on what cannot be read."""
-        in_force = values.get(IN_FORCE_KEY)
-        if IN_FORCE_KEY in values:
-            values = {key: value for key, value in values.items() if key != IN_FORCE_KEY}
+        logged = {name: values.get(key) for key, name in LOGGED_META.items()}
+        if not values.keys().isdisjoint(LOGGED_META):
+            values = {key: value for key, value in values.items() if key not in LOGGED_META}
         members: dict[bytes, int] = {}
         rows = list(self._rows(values, self._known(values), members))
         sizes = self._sizes(members)
         meta = {CHANGELOG_META: str(next_offset - 1).encode(), SIZES_META: msgspec.json.encode(+sizes)}
-        if in_force is not None:
-            meta |= {IN_FORCE_META: in_force, JUDGED_META: b""}
+        meta |= {name: data for name, data in logged.items() if data is not None}
+        if logged[IN_FORCE_META] is not None:
+            meta[JUDGED_META] = b""
         if self._bulk:
             self.store.load(rows, meta)
         else:

@@ -87,6 +87,7 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
         spec(topics.segments, _COMPACTED, "segment definitions", 1),
         spec(topics.membership_changes, retained, "every membership change"),
         spec(topics.membership_state, _COMPACTED, "latest change per profile and segment"),
+        spec(topics.receipts, _COMPACTED, "what was erased"),
         spec(topics.dead_letters, retained, "refused input"),
         spec(settings.worker.changelog, _COMPACTED, "profiles, to rebuild a store from"),
     ]

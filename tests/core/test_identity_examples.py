@@ -230,6 +230,7 @@ def test_a_profile_that_sleeps_is_right_at_once_when_merged() -> None:
     user.identity.on_timer(user.profile, clock_ms=T + 2 * H)
     assert set(user.profile.members) == {"quiet"}
     device = lived("anonymous_id:a", [event(2, T + 2 * H - S)], T + 2 * H)
+    begin_waiting(user.profile, device.id, explicit=False, clock_ms=T + 2 * H)
     outcome = user.get(Handover("user_id:u", device.id, device.id, 1, device), T + 2 * H)
     assert [(c.segment_key, c.action, c.reason) for c in outcome.changes] == [
         ("quiet", "exited", "merge"),

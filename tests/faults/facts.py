@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from segops.core.events import Change
 from segops.schemas.changes import decode_change
-from segops.schemas.in_force import IN_FORCE_KEY
 
 from .evidence import Evidence, StoreFound
 from .reference import Replayer, Told
@@ -71,7 +70,7 @@ class Facts:
         """The same, up to and with offset ``last``."""
         states: dict[str, bytes] = {}
         for record in self.seen.log(self.seen.settings.worker.changelog, partition):
-            if record.offset > last or record.key in (None, IN_FORCE_KEY):
+            if record.offset > last or record.key is None or record.key.startswith(b"\0"):
                 continue
             if record.value is None:
                 states.pop(record.key.decode(), None)

@@ -1,0 +1,61 @@
+"""Forgetting a person: the profile first, then what leads to it.
+
+What is stored becomes a mark without content, at once; whoever keeps the store takes the mark away once it
+is durable. Until then the mark keeps the offset applied last, so that nothing that was read before comes
+back. What is published of an identifier afterwards must go on behind the sequence of the mark.
+"""
+
+from __future__ import annotations
+
+from segops.core.engine import Engine
+from segops.core.links import is_blank, standing_ms
+from segops.core.merge import become
+from segops.core.messages import Forget
+from segops.core.profile import Profile
+from segops.core.turns import Erased, Turn
+from segops.core.values import MAX_MS
+
+#: Due whatever the clock says.
+_ANY_TIME = 0
+
+
+def is_erased(profile: Profile) -> bool:
+    """Whether it is the mark of an erasure, and nothing has happened since."""
+    return profile.due_ms == _ANY_TIME and profile.merged_into is None and is_blank(profile)
+
+
+def erase(engine: Engine, turn: Turn, request: str) -> None:
+    """End the memberships of a profile that waits for nothing; forget it and what leads to it."""
+    profile, links = turn.profile, turn.profile.links
+    others = () if links is None else tuple(each for each in links.owned if each != profile.id)
+    if is_blank(profile):
+        _note(turn, engine, Erased(request, profile.id, "nobody"))
+        turn.outcome.moved = False
+        return
+    turn.outcome.add(engine.on_erase(profile, clock_ms=standing_ms(profile, turn.clock_ms)))
+    for each in others:
+        known = links.absorbed.get(each, MAX_MS) if links is not None else MAX_MS
+        turn.send(Forget(each, profile.id, request, known))
+    _wipe(profile)
+    _note(turn, engine, Erased(request, profile.id, "profile", others))
+
+
+def forget(engine: Engine, turn: Turn, message: Forget) -> None:
+    """Take away a redirect to a profile that was erased; not one that came to be since."""
+    profile, found = turn.profile, "nothing"
+    if profile.merged_into is not None and profile.sequence <= message.sequence:
+        _wipe(profile)
+        found = "redirect"
+    else:
+        turn.outcome.moved = False
+    _note(turn, engine, Erased(message.request, profile.id, found))
+
+
+def _wipe(profile: Profile) -> None:
+    become(profile, Profile(profile.id, profile.sequence, profile.applied, profile.judged_by, _ANY_TIME))
+
+
+def _note(turn: Turn, engine: Engine, erased: Erased) -> None:
+    turn.outcome.erased.append(erased)
+    turn.outcome.segments.update(engine.segments.by_key)
+    turn.outcome.count("erased", int(erased.found in ("profile", "redirect")))

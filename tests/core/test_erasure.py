@@ -1,0 +1,151 @@
+"""Forgetting a person: nothing is left, nothing comes back, and whoever comes again begins anew."""
+
+from __future__ import annotations
+
+import pytest
+
+from segops.core.engine import Engine
+from segops.core.erasure import is_erased
+from segops.core.events import Event
+from segops.core.identity import Identity
+from segops.core.messages import Claim, Erase, Forget, Handover
+from segops.core.profile import Waiter
+
+from .kit import MONDAY as T
+from .kit import H, S, segments
+from .network import Network
+from .test_identity import ENGINE, SEGMENTS, assert_published_well
+from .test_identity_examples import Alone, event
+
+
+def test_a_profile_ends_its_memberships_and_is_forgotten() -> None:
+    alone = Alone()
+    for number in range(4):
+        alone.did(event(number, T + number, user_id="u"), T)
+    assert set(alone.profile.members) == {"all-time", "recent", "today"}
+    outcome = alone.get(Erase("user_id:u", "r"), T + S)
+    fields = [(c.segment_key, c.action, c.reason, c.sequence, c.traits_json) for c in outcome.changes]
+    assert fields == [
+        ("all-time", "exited", "erasure", 4, "{}"),
+        ("recent", "exited", "erasure", 5, "{}"),
+        ("today", "exited", "erasure", 6, "{}"),
+    ]
+    (erased,) = outcome.erased
+    assert (erased.request, erased.identifier, erased.found) == ("r", "user_id:u", "profile")
+    assert outcome.segments == set(SEGMENTS.by_key)
+    assert is_erased(alone.profile)
+    left = ENGINE.new_profile("user_id:u")
+    left.sequence, left.due_ms = 6, alone.profile.due_ms
+    assert alone.profile == left
+
+
+def test_whoever_comes_again_begins_anew() -> None:
+    alone = Alone()
+    for number in range(3):
+        alone.did(event(number, T + number, user_id="u"), T)
+    alone.get(Erase("user_id:u", "r"), T + S)
+    outcome = alone.did(event(1, T + 2 * S, user_id="u"), T + 2 * S)
+    assert outcome.changes == [] and "duplicate" not in outcome.counts
+    assert not is_erased(alone.profile)
+    assert alone.profile.members == {}
+    assert alone.profile.first_ms == T + 2 * S
+
+
+def test_nobody_is_erased_where_there_is_nobody() -> None:
+    forget = Forget("user_id:u", "user_id:v", "r")
+    for message, found in ((Erase("user_id:u", "r"), "nobody"), (forget, "nothing")):
+        alone = Alone()
+        outcome = alone.get(message)
+        assert [each.found for each in outcome.erased] == [found]
+        assert not outcome.moved
+        assert alone.profile == ENGINE.new_profile("user_id:u")
+
+
+def test_a_profile_that_waits_is_erased_with_what_it_waits_for() -> None:
+    alone, device = Alone(), Alone("anonymous_id:a")
+    device.did(event(1, T, anonymous_id="a"))
+    (claim,) = alone.did(event(2, T + 1, user_id="u", anonymous_id="a")).messages
+    assert alone.get(Erase("user_id:u", "r")).erased == []
+    (handover,) = device.get(claim).messages
+    outcome = alone.get(handover)
+    assert [each.others for each in outcome.erased] == [("anonymous_id:a",)]
+    assert outcome.messages == [
+        Forget("anonymous_id:a", "user_id:u", "r", device.profile.sequence, at_ms=T + 1)
+    ]
+    assert is_erased(alone.profile)
+    assert [each.found for each in device.get(outcome.messages[0]).erased] == ["redirect"]
+    assert is_erased(device.profile)
+
+
+def test_a_hand_over_that_comes_again_brings_nobody_back() -> None:
+    alone, device = Alone(), Alone("anonymous_id:a")
+    device.did(event(1, T, anonymous_id="a"))
+    (claim,) = alone.did(event(2, T + 1, user_id="u", anonymous_id="a")).messages
+    (handover,) = device.get(claim).messages
+    alone.get(handover)
+    alone.get(Erase("user_id:u", "r"))
+    outcome = alone.get(handover)
+    assert outcome.counts == {"stale": 1} and not outcome.moved
+    assert is_erased(alone.profile)
+
+
+def test_a_redirect_that_came_to_be_since_is_not_forgotten() -> None:
+    device = Alone("anonymous_id:a")
+    for number in range(4):
+        device.did(event(number, T, anonymous_id="a"))
+    device.get(Claim("anonymous_id:a", "anonymous_id:a", "user_id:v"))
+    outcome = device.get(Forget("anonymous_id:a", "user_id:u", "r", device.profile.sequence - 1))
+    assert not outcome.moved
+    assert device.profile.merged_into == "user_id:v"
+
+
+def test_a_request_follows_a_profile_that_goes_over_to_another() -> None:
+    alone = Alone("user_id:b")
+    alone.did(event(1, T, user_id="b", email="e@x"))
+    assert alone.profile.links is not None
+    alone.profile.links.waiting = [Waiter("user_id:b", f"user_id:{name}", T) for name in "cd"]
+    alone.get(Erase("user_id:b", "r"))
+    outcome = alone.get(Handover("user_id:b", "email:e@x", "email:e@x", at_ms=T))
+    assert alone.profile.merged_into == "user_id:c"
+    assert outcome.moved
+    assert outcome.messages[-1] == Erase("user_id:c", "r", hops=1)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_people_are_erased_whole_whatever_happens_on_the_way(seed: int) -> None:
+    network = Network(SEGMENTS, lanes=1 + seed % 5, seed=seed)
+    identity = Identity(ENGINE)
+    names = ["a", "b", "c"]
+    events = [
+        event(n, T + n * H, user_id="u", anonymous_id=network.random.choice(names), email="e@x")
+        if network.random.random() < 0.4
+        else event(n, T + n * H, anonymous_id=network.random.choice(names))
+        for n in range(12)
+    ]
+    network.run(events)
+    asked = network.random.choice([each for one in events for each in identity.rules.identifiers_of(one)])
+    network.send(-1, Erase(asked, "r"))
+    gone = _of(network, asked)
+    network.run()
+    for each in gone:
+        found = network.stored(each)
+        assert found is None or is_erased(found), each
+    assert network.counts["erased"] == len(gone)
+    assert_published_well(network)
+
+
+def _of(network: Network, identifier: str) -> set[str]:
+    links = network.profile(identifier).links
+    return {network.root(identifier), *(links.owned if links is not None else ())}
+
+
+def test_consent_is_a_trait_and_its_withdrawal_ends_a_membership() -> None:
+    wanted = segments(mailable={"all": [{"trait": "consent.email", "is": {"eq": True}}, {"did": "A"}]})
+    engine = Engine(wanted)
+    profile = engine.new_profile("user_id:u")
+    said = []
+    for number, consent in enumerate((None, True, False)):
+        traits = None if consent is None else {"consent": {"email": consent}}
+        told = Event("A", T + number, f"m{number}", {}, user_id="u", traits=traits)
+        said += [c.action for c in engine.on_event(profile, told, clock_ms=T + number).changes]
+    assert said == ["entered", "exited"]

@@ -1,0 +1,187 @@
+"""Forgetting a person: in one lane, in any checkpointing; and in a running system, by the command."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from segops.core.engine import Engine
+from segops.core.messages import Erase
+from segops.core.segments import SegmentSet
+from segops.schemas.erasures import decode_request, hashed
+from segops.schemas.messages import encode_message
+from segops.schemas.segments import load
+from segops.stores.memory import MemoryStores
+from segops.streaming.lane import BASE_META, SegmentLane, Start
+from segops.streaming.reports import Outlet
+from segops.streaming.restoring import Restoring
+from segops.streaming.ticks import TYPE_HEADER
+
+from .kit import SEGMENTS, Stack, wait_until
+from .test_identity import SEGMENTS as PEOPLE
+from .test_identity import Story, rows
+from .test_lane import Rec, clock, forwarded
+
+
+def viewed(offset: int, user: str = "u1") -> Rec:
+    at = f"2025-01-01T00:00:{offset:02}Z"
+    form = {"type": "track", "event": "Product Viewed", "userId": user, "messageId": f"m{offset}"}
+    return forwarded(json.dumps({**form, "timestamp": at}).encode(), offset)
+
+
+def erase(offset: int, user: str = "u1") -> Rec:
+    message = Erase(f"user_id:{user}", "r")
+    return Rec(offset, message.to.encode(), encode_message(message), [(TYPE_HEADER, b"erase")])
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Engine:
+    file = tmp_path / "segments.yaml"
+    file.write_text(SEGMENTS)
+    return Engine(SegmentSet(load([file])))
+
+
+def opened(stores: MemoryStores, engine: Engine, start: int = 0, outlet: Outlet | None = None) -> SegmentLane:
+    lane = SegmentLane(
+        stores.open(0), engine, start=Start(start, clock(), since_ms=0), outlet=outlet or Outlet()
+    )
+    while lane.rejudge(100):
+        pass
+    return lane
+
+
+def checkpoint(lane: SegmentLane) -> dict[str, bytes | None]:
+    """What went to the changelog."""
+    collected = lane.collect()
+    lane.write(collected, 1)
+    lane.committed()
+    return {write.profile_id: write.state for write in collected.logged}
+
+
+def test_a_profile_goes_in_two_steps(engine: Engine) -> None:
+    stores, outlet = MemoryStores(), Outlet()
+    lane = opened(stores, engine, outlet=outlet)
+    lane.process([viewed(0), viewed(1), viewed(2)])
+    checkpoint(lane)
+    lane.process([erase(3)])
+    lane.fire_due(10)
+    logged = checkpoint(lane)
+    # What was read before this checkpoint may be read again: the mark keeps it from being applied.
+    assert logged["user_id:u1"] is not None
+    lane.close()
+    published = len(outlet.changes)
+    lane = opened(stores, engine, start=0, outlet=outlet)
+    lane.process([viewed(0), viewed(1), viewed(2), erase(3)])
+    assert len(outlet.changes) == published
+    lane.fire_due(10)
+    assert checkpoint(lane)["user_id:u1"] is None
+    assert not lane.fire_due(10)
+    assert [each.found for each in outlet.erasures] == ["profile"]
+    lane.close()
+    store = stores.open(0)
+    assert (store.profile_ids(None, 10), store.due(1 << 60, 10)) == ([], [])
+
+
+def test_whoever_comes_again_has_new_change_ids(engine: Engine) -> None:
+    ids = []
+    for pause in (False, True):
+        stores, outlet = MemoryStores(), Outlet()
+        lane = opened(stores, engine, outlet=outlet)
+        lane.process([viewed(0), viewed(1), viewed(2), erase(3)])
+        for _ in range(3 if pause else 0):
+            checkpoint(lane)
+            lane.fire_due(10)
+        if pause:
+            lane.close()
+            lane = opened(stores, engine, start=lane.offset, outlet=outlet)
+        lane.process([viewed(4), viewed(5), viewed(6)])
+        entered = [c.change_id for c in outlet.changes if c.member]
+        assert len(entered) == len(set(entered)) > 1
+        ids.append([c.change_id for c in outlet.changes])
+    assert ids[0] == ids[1]
+
+
+def test_a_restored_store_knows_behind_which_sequence_changes_begin(engine: Engine) -> None:
+    lane = opened(MemoryStores(), engine)
+    lane.process([viewed(0), viewed(1), viewed(2), erase(3)])
+    logged = checkpoint(lane)
+    store = MemoryStores().open(0)
+    values = {key.encode(): value for key, value in logged.items()}
+    Restoring(store, expected=1).apply(values, 9)
+    assert int(store.meta(BASE_META) or b"0") > 1
+
+
+def test_what_names_nobody_is_no_request() -> None:
+    for value in (
+        None,
+        b"",
+        b"{}",
+        b'{"profile":"u1","request":"r"}',
+        b'{"profile":"user_id:u1","request":""}',
+    ):
+        with pytest.raises(ValueError, match=r"request|identifier"):
+            decode_request(value)
+
+
+def command(stack: Stack, *options: str) -> subprocess.CompletedProcess[str]:
+    environment = {
+        **os.environ,
+        "SEGOPS_KAFKA_BOOTSTRAP_SERVERS": stack.bootstrap_servers,
+        "SEGOPS_TOPIC_PREFIX": stack.name,
+        "SEGOPS_PARTITIONS": str(stack.partitions),
+        "SEGOPS_APP_ID": stack.name.rstrip("."),
+    }
+    line = [sys.executable, "-c", "from segops.cli import main; main()", "erase", *options]
+    return subprocess.run(line, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+
+def receipts(stack: Stack) -> list[dict[str, Any]]:
+    return [json.loads(record.value) for record in stack.read(stack.settings.topics.receipts)]
+
+
+@pytest.mark.broker
+def test_a_person_is_forgotten_by_every_identifier(stack: Stack) -> None:
+    stack.publish(PEOPLE)
+    story = Story(stack)
+    stack.start()
+    for _ in range(3):
+        story.event("Product Viewed", "a1", properties={"total": 1})
+    story.event("Order Completed", "u1 a1 m1", properties={"total": 400})
+    story.event("Product Viewed", "u2")
+    story.tell()
+    assert {row[0] for row in rows(stack)} == {"user_id:u1", "user_id:u2"}
+    done = command(stack, "--profile", "anonymous_id:a1", "--request", "r1")
+    assert done.returncode == 0, done.stderr
+    assert "3 of 3 identifiers" in done.stdout
+    found = {each["identifier_sha256"]: each["found"] for each in receipts(stack)}
+    assert found == {
+        hashed("user_id:u1"): "profile",
+        hashed("anonymous_id:a1"): "redirect",
+        hashed("email:m1@shop.example"): "redirect",
+    }
+    wait_until(lambda: set(_left(stack)) == {"user_id:u2"}, "the changelog forgets", stack.diagnosis)
+    latest = {r.key.decode(): r.value for r in stack.read(stack.settings.topics.membership_state)}
+    assert {key.partition("|")[0] for key, value in latest.items() if value is not None} == {"user_id:u2"}
+    ended = [c for c in stack.changes().values() if c["reason"] == "erasure"]
+    assert {c["profile_id"] for c in ended} == {"user_id:u1"}
+    assert {c["traits_json"] for c in ended} == {"{}"}
+
+
+def _left(stack: Stack) -> list[str]:
+    latest = {r.key.decode(): r.value for r in stack.read(stack.settings.worker.changelog)}
+    return [key for key, value in latest.items() if value is not None and not key.startswith("\0")]
+
+
+@pytest.mark.broker
+def test_nobody_waits_for_ever_for_a_receipt(stack: Stack) -> None:
+    stack.publish()
+    done = command(stack, "--profile", "user_id:u1", "--wait", "2")
+    assert done.returncode == 1
+    assert "no receipt yet" in done.stderr
+    assert command(stack, "--profile", "u1").returncode == 2
