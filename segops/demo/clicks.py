@@ -1,7 +1,8 @@
 """A shop's clickstream as calls of the Segment spec, moved into the time of the purchase history.
 
-Visitors are anonymous. What they look at becomes the names that Segment's e-commerce spec gives it; before
-a visitor's first step stands an ``identify`` with where he came from, which becomes his traits.
+Visitors are anonymous until they log in: before they look at their account, or enter how they pay. What they
+look at becomes the names that Segment's e-commerce spec gives it; before a visitor's first step stands an
+``identify`` with where he came from, which becomes his traits.
 """
 
 from __future__ import annotations
@@ -44,6 +45,9 @@ CALLS: Final[Mapping[str, tuple[str, str]]] = {
     "support_chat": ("track", "Support Chat Started"),
 }
 
+#: Steps for which a visitor logs in first.
+_KNOWN_AT: Final = frozenset({"account_page", "payment_details"})
+
 
 def clicks_file() -> Path:
     """Where the clickstream lies. Raises UserError when it is not installed."""
@@ -57,18 +61,22 @@ def read_clicks(path: Path) -> Iterator[Moment]:
 
 
 def clicks(rows: Iterable[Mapping[str, str]]) -> Iterator[Moment]:
-    """The steps in rows of the log, each visitor's first one preceded by an ``identify``.
+    """The steps in rows of the log, each visitor's first one and each log-in preceded by an ``identify``.
 
     Raises UserError for a row that is none.
     """
     known: set[str] = set()
+    members: dict[str, dict[str, str]] = {}
     for number, row in enumerate(rows, 1):
         try:
             time_ms = _instant_ms(row["timestamp"]) - SHIFT_MS
             if row["user_id"] not in known:
                 known.add(row["user_id"])
                 yield _identify(time_ms - 1, row)
-            yield _step(number, time_ms, row)
+            if row["event"] in _KNOWN_AT and row["user_id"] not in members:
+                members[row["user_id"]] = {"userId": f"w{row['user_id'].removeprefix('user_')}"}
+                yield _login(number, time_ms, row["user_id"], members[row["user_id"]])
+            yield _step(number, time_ms, row, members.get(row["user_id"], {}))
         except (KeyError, ValueError) as error:
             raise UserError(f"row {number} of the clickstream is none: {error!r}") from None
 
@@ -80,7 +88,13 @@ def _identify(time_ms: int, row: Mapping[str, str]) -> Moment:
     return moment(time_ms, f"shop-{visitor}", visitor, call)
 
 
-def _step(number: int, time_ms: int, row: Mapping[str, str]) -> Moment:
+def _login(number: int, time_ms: int, visitor: str, member: Mapping[str, str]) -> Moment:
+    call = {"type": "identify", "anonymousId": visitor, "traits": {"registered": True}, **member}
+    # Behind the visitor's former step, also where that was in the same second, and before this one.
+    return moment(time_ms, f"shop-{number - 1:05d}-login", visitor, call)
+
+
+def _step(number: int, time_ms: int, row: Mapping[str, str], member: Mapping[str, str]) -> Moment:
     kind, name = CALLS[row["event"]]
     visitor = row["user_id"]
     properties = {
@@ -89,7 +103,7 @@ def _step(number: int, time_ms: int, row: Mapping[str, str]) -> Moment:
         "lifecycle": row["user_lifecycle"],
     }
     call: dict[str, Any] = {"type": kind, "event" if kind == "track" else "name": name}
-    call |= {"anonymousId": visitor, "properties": properties}
+    call |= {"anonymousId": visitor, "properties": properties, **member}
     return moment(time_ms, f"shop-{number:05d}", visitor, call)
 
 

@@ -10,6 +10,7 @@ from typing import Final
 from segops.config import Settings
 from segops.core.errors import SegopsError
 from segops.demo.history import History
+from segops.demo.moments import Moment
 from segops.streaming.client import running_producer
 from segops.streaming.load import Loader
 from segops.streaming.topics import partition_counts
@@ -40,9 +41,10 @@ class Feeder:
         """Send all events. Raises SegopsError when the broker did not take every one."""
         loop = asyncio.get_running_loop()
         started = loop.time()
-        for lines in self._slices():
-            await self._loader.send(lines)
-            self.sent += len(lines)
+        for moments in self._slices():
+            # A person's events keep to one partition, before and after the log-in.
+            await self._loader.send_keyed((moment.person.encode(), moment.line) for moment in moments)
+            self.sent += len(moments)
             if self._rate:
                 await self._pause(started + self.sent / self._rate - loop.time())
         await self._loader.settle()
@@ -53,11 +55,11 @@ class Feeder:
         while self.sent - self.done > _AHEAD:
             await asyncio.sleep(_LOOK_S)
 
-    def _slices(self) -> Iterator[Sequence[bytes]]:
+    def _slices(self) -> Iterator[Sequence[Moment]]:
         size = max(1, int(self._rate / _SLICES_PER_SECOND)) if self._rate else _UNPACED_SLICE
         moments = self._history.moments
         for at in range(0, len(moments), size):
-            yield [moment.line for moment in moments[at : at + size]]
+            yield moments[at : at + size]
 
     async def time(self) -> None:
         """Say that the events are over, and move time on to the end of the history.

@@ -32,6 +32,7 @@ from segops.streaming.topics import describe
 _LOOK_S: Final = 0.2
 _STUCK_S: Final = 120.0
 _LATE: Final = "segops_events_late_total"
+_MERGES: Final = "segops_merges_total"
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -43,6 +44,7 @@ class Outcome(msgspec.Struct, frozen=True):
     conflicts: list[str]
     late: int
     dead_letters: int
+    merges: int
 
     @property
     def differences(self) -> list[str]:
@@ -135,6 +137,7 @@ class Play:
             conflicts=[conflict(*pair) for pair in audience.conflicts],
             late=await worker_pages.total(self._cast.ports, _LATE),
             dead_letters=await _count(settings, settings.topics.dead_letters),
+            merges=await worker_pages.total(self._cast.ports, _MERGES),
         )
 
 

@@ -37,8 +37,10 @@ def _figures(outcome: Outcome, scene: Scene, history: History) -> Iterator[str]:
     )
     yield (
         f"{scene.changes.total():,} membership changes: {scene.changes['event']:,} because of an event, "
-        f"{scene.changes['time']:,} because time passed; {outcome.duplicates:,} of them came twice, "
-        f"{outcome.late:,} events were late, {outcome.dead_letters:,} refused"
+        f"{scene.changes['time']:,} because time passed, {scene.changes['merge']:,} because "
+        f"{outcome.merges:,} visitors logged in and became one with their accounts; "
+        f"{outcome.duplicates:,} of them came twice, {outcome.late:,} events were late, "
+        f"{outcome.dead_letters:,} refused"
     )
 
 

@@ -80,8 +80,12 @@ class Loader:
 
     async def send(self, lines: Iterable[bytes]) -> None:
         """Hand over one record a line; waits while the producer's buffers are full."""
-        for line in lines:
-            await self._send(line, key=record_key(line))
+        await self.send_keyed((record_key(line), line) for line in lines)
+
+    async def send_keyed(self, records: Iterable[tuple[bytes | None, bytes]]) -> None:
+        """The same, with the record keys given."""
+        for key, line in records:
+            await self._send(line, key=key)
 
     async def final_tick(self, watermark_ms: int) -> None:
         """Say in every partition that its events are over and time is ``watermark_ms``: call it last."""

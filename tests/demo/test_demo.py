@@ -47,6 +47,8 @@ def test_every_change_is_as_the_replay_says(
     assert verified is not None, done.stdout
     expected = (folder / "expected.jsonl").read_bytes().splitlines()
     assert int(verified[1].replace(",", "")) == len(expected) > 5_000
+    merged = re.search(r"because ([\d,]+) visitors logged in", done.stdout)
+    assert merged is not None and int(merged[1].replace(",", "")) > 5, done.stdout
     assert "0 of them came twice, 0 events were late, 0 refused" in done.stdout
 
 

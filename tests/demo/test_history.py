@@ -106,6 +106,18 @@ def test_a_page_is_a_page_and_each_visitor_is_introduced_once() -> None:
     ]
 
 
+def test_a_visitor_is_known_from_the_account_page_on() -> None:
+    rows = [row("home"), row("account_page"), row("payment_details"), row("home", visitor="user_0001")]
+    found = sorted(clicks(rows))
+    whose = [(call(moment).get("userId"), call(moment)["anonymousId"]) for moment in found]
+    assert whose.count((None, "user_0001")) == 2
+    mine = [user for user, visitor in whose if visitor == "user_0000"]
+    assert mine == [None, None, "w0000", "w0000", "w0000"]
+    login = next(moment for moment in found if moment.message_id.endswith("-login"))
+    assert call(login)["type"] == "identify"
+    assert login.person == "user_0000"
+
+
 @pytest.mark.parametrize("bad", [row("unheard_of"), row("home", "yesterday"), {"event": "home"}])
 def test_a_row_that_is_no_click_is_named(bad: dict[str, str]) -> None:
     with pytest.raises(UserError, match="row 2"):
@@ -119,7 +131,7 @@ def test_all_of_the_history_is_there(everything: list[Moment]) -> None:
     assert len({order["userId"] for order in orders}) == 23_570
     assert sum(Decimal(str(order["properties"]["revenue"])) for order in orders) == Decimal("2500315.63")
     names = Counter(json.loads(moment.line)["type"] for moment in shop)
-    assert names["identify"] == 600
+    assert names["identify"] == 600 + 491  # introduced, and logged in
     assert names["page"] + names["track"] == 31_106
 
 
@@ -139,7 +151,7 @@ def test_every_event_is_accepted(everything: list[Moment]) -> None:
     for moment in everything:
         routed = route(moment.line, now_ms=FAR_MS, default_time_ms=None)
         assert routed.time_ms == moment.time_ms
-        assert routed.profile_id.endswith(f":{moment.person}")
+        assert routed.profile_id.partition(":")[2] in (moment.person, moment.person.replace("user_", "w"))
 
 
 def test_the_clicks_lie_inside_the_purchases(everything: list[Moment]) -> None:
