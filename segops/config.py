@@ -256,6 +256,11 @@ class WorkerSettings(_Part):
     web_port: int = _setting(
         "WEB_PORT", 6066, "Port of the worker's HTTP server; each has its own.", ge=0, le=65_535
     )
+    web_profiles: Literal["auto", "on", "off"] = _setting(
+        "WEB_PROFILES",
+        "auto",
+        "Whether the HTTP server shows profiles: on, off, or auto: where only this machine reaches it.",
+    )
     session_timeout_ms: Annotated[int, BeforeValidator(duration_ms), Field(ge=6_000, le=1_800_000)] = (
         _setting(
             "SESSION_TIMEOUT",

@@ -139,7 +139,9 @@ def test_every_option_of_a_command_is_documented(name: str, command: click.Comma
 def test_every_route_is_documented() -> None:
     routes: list[str] = []
     router = SimpleNamespace(add_get=lambda path, _handler: routes.append(path))
-    add_pages(SimpleNamespace(web_app=SimpleNamespace(router=router)), SimpleNamespace(live=1, ready=2), None)  # type: ignore[arg-type]
+    add_pages(
+        SimpleNamespace(web_app=SimpleNamespace(router=router)), SimpleNamespace(live=1, ready=2), None, None
+    )  # type: ignore[arg-type]
     assert routes
     assert {f"GET {route}" for route in routes} == {
         c for c in first_cells(ARCHITECTURE) if c.startswith("GET ")

@@ -16,6 +16,7 @@ class Page(NamedTuple):
     status: int
     body: bytes
     content_type: str = _TEXT
+    location: str | None = None
 
 
 class Health:

@@ -19,6 +19,7 @@ COMMANDS = {
     "erase": "Forget a person, and wait for the receipts.",
     "explain": "Say why a profile is in its segments or not.",
     "produce": "Send events from a file to the events topic.",
+    "profile": "Show a profile of a running system.",
     "replay": "Compute membership changes from a file, without Kafka.",
     "test": "Run scenarios: what segments must do, step by step.",
     "schema": "Print the JSON Schema of segment files, for editors.",

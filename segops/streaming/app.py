@@ -20,6 +20,7 @@ from segops.core.segments import Definition, SegmentSet
 from segops.streaming import guards
 from segops.streaming.connections import REBALANCE_TIMEOUT_MS, REQUEST_TIMEOUT_MS, Connections
 from segops.streaming.opening import Parts
+from segops.streaming.owners import ProfilePages
 from segops.streaming.pipeline import Pipeline
 from segops.streaming.tables import BatchTableManager, ProfilesTable
 from segops.streaming.transport import Batch, BatchConsumer, BatchTransport
@@ -207,7 +208,12 @@ class SegopsApp(faust.App):
     def _new_web(self) -> Web:
         web = OwnPages(self)
         health = Health(lambda: self.ready, lambda: self.failure.done())
-        add_pages(web, health, self._metrics)
+        pages = ProfilePages(
+            self.settings_of_segops,
+            lambda: self.pipeline.lanes if self.pipeline.running else {},
+            self.router.tables_metadata,
+        )
+        add_pages(web, health, self._metrics, pages.get)
         return web
 
 

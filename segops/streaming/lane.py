@@ -19,6 +19,7 @@ from segops.core.errors import RejectedEvent
 from segops.core.identity import Identity
 from segops.core.links import timer_of
 from segops.core.profile import Profile
+from segops.core.segments import SegmentSet
 from segops.schemas.events import decode
 from segops.schemas.identifying import DEFAULT, IdentityLimits
 from segops.schemas.in_force import BASE_KEY, IN_FORCE_KEY, encode_in_force
@@ -172,6 +173,16 @@ class SegmentLane:
         self._judge.since_ms = self.clock.now_ms
         self.recording = self._in_force_due = True
         self._scan, self._judged_meta_due = Scan(self._profiles), False
+
+    @property
+    def segments(self) -> SegmentSet:
+        """What profiles are judged by."""
+        return self._judge.identity.engine.segments
+
+    def look(self, profile_id: str) -> Profile | None:
+        """What is stored under an identifier now; None where there is nothing. It must not be changed."""
+        (entry,) = self._profiles.known((profile_id,)) or (None,)
+        return None if entry is None or entry.is_new else entry.profile
 
     def process(self, records: Sequence[Record]) -> None:
         """Apply records in the order of the log. Records before ``offset`` are passed over."""

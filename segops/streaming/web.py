@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, ClassVar
 
 from aiohttp.web import Request, Response
@@ -21,16 +22,27 @@ class OwnPages(Web):
     optional_blueprints: ClassVar[Any] = ()
 
 
-def add_pages(web: OwnPages, health: Health, metrics: Callable[[], Page]) -> None:
-    """Serve /metrics, /healthz and /readyz."""
+def add_pages(
+    web: OwnPages, health: Health, metrics: Callable[[], Page], profile: Callable[[str], Page]
+) -> None:
+    """Serve /metrics, /healthz, /readyz, and single profiles."""
     pages = {"/metrics": metrics, "/healthz": health.live, "/readyz": health.ready}
     for path, make in pages.items():
-        web.web_app.router.add_get(path, _handler(make))
+        web.web_app.router.add_get(path, _handler(partial(_whatever, make)))
+    of_request = _handler(lambda request: profile(request.match_info["identifier"]))
+    web.web_app.router.add_get("/profiles/{identifier}", of_request)
 
 
-def _handler(make: Callable[[], Page]) -> Callable[[Request], Awaitable[Response]]:
+def _whatever(make: Callable[[], Page], _request: Request) -> Page:
+    return make()
+
+
+def _handler(make: Callable[[Request], Page]) -> Callable[[Request], Awaitable[Response]]:
     async def handle(request: Request) -> Response:
-        page = make()
-        return Response(body=page.body, status=page.status, headers={"Content-Type": page.content_type})
+        page = make(request)
+        headers = {"Content-Type": page.content_type}
+        if page.location is not None:
+            headers["Location"] = page.location
+        return Response(body=page.body, status=page.status, headers=headers)
 
     return handle
