@@ -86,6 +86,10 @@ class Identity:
         if profile.merged_into is not None and not isinstance(message, Forget):
             self._relay(turn, message, profile.merged_into)
             turn.outcome.moved = False
+        elif profile.links is None and isinstance(message, Join | Handover | Refused):
+            # An answer to what was asked before an erasure, come again after a crash.
+            turn.outcome.count("stale")
+            turn.outcome.moved = False
         else:
             self._handlers[message.__class__](turn, message)
         return turn.outcome
@@ -213,10 +217,6 @@ class Identity:
             turn.outcome.messages += [Erase(into, request) for request in erasing]
 
     def _on_handover(self, turn: Turn, handover: Handover) -> None:
-        if turn.profile.links is None:  # an answer to what was asked before an erasure, again after a crash
-            turn.outcome.count("stale")
-            turn.outcome.moved = False
-            return
         profile, links, state = turn.profile, links_of(turn.profile), handover.state
         over = self._over(profile)
         if state is not None and links.absorbed.get(handover.loser, -1) < handover.sequence:

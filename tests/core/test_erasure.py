@@ -8,7 +8,7 @@ from segops.core.engine import Engine
 from segops.core.erasure import is_erased
 from segops.core.events import Event
 from segops.core.identity import Identity
-from segops.core.messages import Claim, Erase, Forget, Handover
+from segops.core.messages import Claim, Erase, Forget, Handover, Join, Refused
 from segops.core.profile import Waiter
 
 from .kit import MONDAY as T
@@ -77,16 +77,17 @@ def test_a_profile_that_waits_is_erased_with_what_it_waits_for() -> None:
     assert is_erased(device.profile)
 
 
-def test_a_hand_over_that_comes_again_brings_nobody_back() -> None:
+def test_an_answer_that_comes_again_brings_nobody_back() -> None:
     alone, device = Alone(), Alone("anonymous_id:a")
     device.did(event(1, T, anonymous_id="a"))
     (claim,) = alone.did(event(2, T + 1, user_id="u", anonymous_id="a")).messages
     (handover,) = device.get(claim).messages
     alone.get(handover)
     alone.get(Erase("user_id:u", "r"))
-    outcome = alone.get(handover)
-    assert outcome.counts == {"stale": 1} and not outcome.moved
-    assert is_erased(alone.profile)
+    for answer in (handover, Join("user_id:u", "email:e", "user_id:a"), Refused("user_id:u", "email:e", "x")):
+        outcome = alone.get(answer)
+        assert outcome.counts == {"stale": 1} and not outcome.moved
+        assert is_erased(alone.profile)
 
 
 def test_a_redirect_that_came_to_be_since_is_not_forgotten() -> None:
