@@ -214,7 +214,7 @@ class Identity:
             for each in waiting:
                 turn.outcome.messages.append(Claim(into, each.of, each.by, explicit=True, at_ms=each.at_ms))
             erasing, state.links.erasing = state.links.erasing, []
-            turn.outcome.messages += [Erase(into, request) for request in erasing]
+            turn.outcome.messages += [Erase(into, what) for what in erasing]
 
     def _on_handover(self, turn: Turn, handover: Handover) -> None:
         profile, links, state = turn.profile, links_of(turn.profile), handover.state
@@ -242,9 +242,9 @@ class Identity:
 
     def _on_erase(self, turn: Turn, message: Erase) -> None:
         if is_waiting(turn.profile):
-            links_of(turn.profile).erasing.append(message.request)
+            links_of(turn.profile).erasing.append(message.what)
         else:
-            erase(self.engine, turn, message.request)
+            erase(self.engine, turn, message.what)
 
     def _on_forget(self, turn: Turn, message: Forget) -> None:
         forget(self.engine, turn, message)
@@ -276,11 +276,11 @@ class Identity:
                 self._on_claim(msgspec.structs.replace(turn, at_ms=each.at_ms), claim)
             else:
                 self._relay(turn, claim, profile.merged_into)
-        for request in put_off.erasing:
+        for what in put_off.erasing:
             if profile.merged_into is None:
-                erase(self.engine, turn, request)
+                erase(self.engine, turn, what)
             else:
-                self._relay(turn, Erase(profile.id, request), profile.merged_into)
+                self._relay(turn, Erase(profile.id, what), profile.merged_into)
 
     def _merge(self, turn: Turn, joined: deque[Joined], *, at_ms: int, until_ms: int) -> int:
         """Merge with those that are one with the profile from an instant up to ``until_ms`` on; the clock."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from segops.core.events import Event
-from segops.core.profile import Profile
+from segops.core.profile import Erasing, Profile
 from segops.core.values import MAX_MS
 
 _NEVER = -MAX_MS
@@ -73,10 +73,10 @@ class Refused(msgspec.Struct, array_like=True, tag="refused"):
 
 
 class Erase(msgspec.Struct, array_like=True, tag="erase"):
-    """Forget the person of this identifier. ``request`` names the receipts."""
+    """Forget the person of this identifier."""
 
     to: str
-    request: str
+    what: Erasing
     at_ms: int = _NEVER
     hops: int = 0
 
@@ -86,7 +86,7 @@ class Forget(msgspec.Struct, array_like=True, tag="forget"):
 
     to: str
     of: str
-    request: str
+    what: Erasing
     sequence: int = MAX_MS
     at_ms: int = _NEVER
     hops: int = 0

@@ -48,6 +48,13 @@ class Waiter(msgspec.Struct, array_like=True):
     at_ms: int
 
 
+class Erasing(msgspec.Struct, array_like=True, frozen=True):
+    """A request to forget a person. ``segments``: rows of these are deleted, too, beside those in force."""
+
+    request: str
+    segments: tuple[str, ...] = ()
+
+
 class Links(msgspec.Struct, array_like=True):
     """Whose identifiers are whose: those of one profile, and what it waits for (``identity``)."""
 
@@ -68,7 +75,7 @@ class Links(msgspec.Struct, array_like=True):
     #: Explicit claims that wait for this profile's own.
     waiting: list[Waiter] = []
     #: Requests to erase it, which wait, too: what was claimed is to go with it.
-    erasing: list[str] = []
+    erasing: list[Erasing] = []
 
 
 class Profile(msgspec.Struct, array_like=True):

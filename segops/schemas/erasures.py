@@ -18,10 +18,14 @@ _MAX_REQUEST: Final = 200
 
 
 class Request(msgspec.Struct):
-    """Whom to forget: any identifier of the person, with its type. ``request`` is chosen by who asks."""
+    """Whom to forget: any identifier of the person, with its type. ``request`` is chosen by who asks.
+
+    ``segments``: those no longer in force of which there may be rows.
+    """
 
     profile: str
     request: str
+    segments: list[str] = []
 
 
 class Receipt(msgspec.Struct):

@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from segops.config import Settings
 from segops.core.errors import SegopsError
 from segops.schemas.erasures import ERASE, Receipt, Request, decode_receipt, encode_request
+from segops.streaming import definitions
 from segops.streaming.client import running_consumer, running_producer
 from segops.streaming.records import partition_of
 from segops.streaming.ticks import TYPE_HEADER
@@ -25,6 +26,8 @@ async def erase(settings: Settings, request: Request, *, wait_s: float) -> list[
     With ``wait_s`` 0 nothing is waited for. SegopsError when that time is over first.
     """
     topics = settings.topics
+    retired = (await definitions.read(settings)).retired
+    request = msgspec.structs.replace(request, segments=sorted({*request.segments, *retired}))
     counts = await partition_counts(settings.kafka, [topics.events, topics.receipts])
     parts = [TopicPartition(topics.receipts, number) for number in range(counts[topics.receipts])]
     async with running_consumer(settings.kafka) as consumer:

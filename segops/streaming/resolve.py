@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 from segops.core.errors import RejectedEvent
 from segops.core.messages import Erase
+from segops.core.profile import Erasing
 from segops.schemas.erasures import ERASE, decode_request
 from segops.schemas.messages import encode_message
 from segops.streaming.outputs import DeadLetters, Outputs
@@ -145,11 +146,11 @@ class SourceLane:
             self.counts.rejected[MALFORMED_TICK] += 1
             self._dead_letters.put(record, MALFORMED_TICK, str(error))
             return
-        key = request.profile.encode()
+        key, what = request.profile.encode(), Erasing(request.request, tuple(request.segments))
         self._outputs.append(
             self._places[partition_of(key, len(self._places))],
             key=key,
-            value=encode_message(Erase(request.profile, request.request)),
+            value=encode_message(Erase(request.profile, what)),
             headers=[(TYPE_HEADER, ERASE)],
             timestamp=record.timestamp,
         )

@@ -9,7 +9,7 @@ from segops.core.erasure import is_erased
 from segops.core.events import Event
 from segops.core.identity import Identity
 from segops.core.messages import Claim, Erase, Forget, Handover, Join, Refused
-from segops.core.profile import Waiter
+from segops.core.profile import Erasing, Waiter
 
 from .kit import MONDAY as T
 from .kit import H, S, segments
@@ -17,13 +17,15 @@ from .network import Network
 from .test_identity import ENGINE, SEGMENTS, assert_published_well
 from .test_identity_examples import Alone, event
 
+R = Erasing("r", ("gone",))
+
 
 def test_a_profile_ends_its_memberships_and_is_forgotten() -> None:
     alone = Alone()
     for number in range(4):
         alone.did(event(number, T + number, user_id="u"), T)
     assert set(alone.profile.members) == {"all-time", "recent", "today"}
-    outcome = alone.get(Erase("user_id:u", "r"), T + S)
+    outcome = alone.get(Erase("user_id:u", R), T + S)
     fields = [(c.segment_key, c.action, c.reason, c.sequence, c.traits_json) for c in outcome.changes]
     assert fields == [
         ("all-time", "exited", "erasure", 4, "{}"),
@@ -32,7 +34,7 @@ def test_a_profile_ends_its_memberships_and_is_forgotten() -> None:
     ]
     (erased,) = outcome.erased
     assert (erased.request, erased.identifier, erased.found) == ("r", "user_id:u", "profile")
-    assert outcome.segments == set(SEGMENTS.by_key)
+    assert outcome.segments == {*SEGMENTS.by_key, "gone"}
     assert is_erased(alone.profile)
     left = ENGINE.new_profile("user_id:u")
     left.sequence, left.due_ms = 6, alone.profile.due_ms
@@ -43,7 +45,7 @@ def test_whoever_comes_again_begins_anew() -> None:
     alone = Alone()
     for number in range(3):
         alone.did(event(number, T + number, user_id="u"), T)
-    alone.get(Erase("user_id:u", "r"), T + S)
+    alone.get(Erase("user_id:u", R), T + S)
     outcome = alone.did(event(1, T + 2 * S, user_id="u"), T + 2 * S)
     assert outcome.changes == [] and "duplicate" not in outcome.counts
     assert not is_erased(alone.profile)
@@ -52,8 +54,8 @@ def test_whoever_comes_again_begins_anew() -> None:
 
 
 def test_nobody_is_erased_where_there_is_nobody() -> None:
-    forget = Forget("user_id:u", "user_id:v", "r")
-    for message, found in ((Erase("user_id:u", "r"), "nobody"), (forget, "nothing")):
+    forget = Forget("user_id:u", "user_id:v", R)
+    for message, found in ((Erase("user_id:u", R), "nobody"), (forget, "nothing")):
         alone = Alone()
         outcome = alone.get(message)
         assert [each.found for each in outcome.erased] == [found]
@@ -65,12 +67,12 @@ def test_a_profile_that_waits_is_erased_with_what_it_waits_for() -> None:
     alone, device = Alone(), Alone("anonymous_id:a")
     device.did(event(1, T, anonymous_id="a"))
     (claim,) = alone.did(event(2, T + 1, user_id="u", anonymous_id="a")).messages
-    assert alone.get(Erase("user_id:u", "r")).erased == []
+    assert alone.get(Erase("user_id:u", R)).erased == []
     (handover,) = device.get(claim).messages
     outcome = alone.get(handover)
     assert [each.others for each in outcome.erased] == [("anonymous_id:a",)]
     assert outcome.messages == [
-        Forget("anonymous_id:a", "user_id:u", "r", device.profile.sequence, at_ms=T + 1)
+        Forget("anonymous_id:a", "user_id:u", R, device.profile.sequence, at_ms=T + 1)
     ]
     assert is_erased(alone.profile)
     assert [each.found for each in device.get(outcome.messages[0]).erased] == ["redirect"]
@@ -83,7 +85,7 @@ def test_an_answer_that_comes_again_brings_nobody_back() -> None:
     (claim,) = alone.did(event(2, T + 1, user_id="u", anonymous_id="a")).messages
     (handover,) = device.get(claim).messages
     alone.get(handover)
-    alone.get(Erase("user_id:u", "r"))
+    alone.get(Erase("user_id:u", R))
     for answer in (handover, Join("user_id:u", "email:e", "user_id:a"), Refused("user_id:u", "email:e", "x")):
         outcome = alone.get(answer)
         assert outcome.counts == {"stale": 1} and not outcome.moved
@@ -95,7 +97,7 @@ def test_a_redirect_that_came_to_be_since_is_not_forgotten() -> None:
     for number in range(4):
         device.did(event(number, T, anonymous_id="a"))
     device.get(Claim("anonymous_id:a", "anonymous_id:a", "user_id:v"))
-    outcome = device.get(Forget("anonymous_id:a", "user_id:u", "r", device.profile.sequence - 1))
+    outcome = device.get(Forget("anonymous_id:a", "user_id:u", R, device.profile.sequence - 1))
     assert not outcome.moved
     assert device.profile.merged_into == "user_id:v"
 
@@ -105,11 +107,11 @@ def test_a_request_follows_a_profile_that_goes_over_to_another() -> None:
     alone.did(event(1, T, user_id="b", email="e@x"))
     assert alone.profile.links is not None
     alone.profile.links.waiting = [Waiter("user_id:b", f"user_id:{name}", T) for name in "cd"]
-    alone.get(Erase("user_id:b", "r"))
+    alone.get(Erase("user_id:b", R))
     outcome = alone.get(Handover("user_id:b", "email:e@x", "email:e@x", at_ms=T))
     assert alone.profile.merged_into == "user_id:c"
     assert outcome.moved
-    assert outcome.messages[-1] == Erase("user_id:c", "r", hops=1)
+    assert outcome.messages[-1] == Erase("user_id:c", R, hops=1)
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -125,7 +127,7 @@ def test_people_are_erased_whole_whatever_happens_on_the_way(seed: int) -> None:
     ]
     network.run(events)
     asked = network.random.choice([each for one in events for each in identity.rules.identifiers_of(one)])
-    network.send(-1, Erase(asked, "r"))
+    network.send(-1, Erase(asked, R))
     gone = _of(network, asked)
     network.run()
     for each in gone:
@@ -145,7 +147,7 @@ def test_no_history_comes_back_with_crashes_and_repetitions(seed: int) -> None:
     gone = _of(network, asked)
     for lane in network.lanes:  # what was before is durable
         lane.checkpoint()
-    network.send(-1, Erase(asked, "r"))
+    network.send(-1, Erase(asked, R))
     network.run()
     for each in gone:
         found = network.stored(each)

@@ -13,6 +13,7 @@ import pytest
 
 from segops.core.engine import Engine
 from segops.core.messages import Erase
+from segops.core.profile import Erasing
 from segops.core.segments import SegmentSet
 from segops.schemas.erasures import decode_request, hashed
 from segops.schemas.messages import encode_message
@@ -28,6 +29,8 @@ from .test_identity import SEGMENTS as PEOPLE
 from .test_identity import Story, rows
 from .test_lane import Rec, clock, forwarded
 
+R = Erasing("r")
+
 
 def viewed(offset: int, user: str = "u1") -> Rec:
     at = f"2025-01-01T00:00:{offset:02}Z"
@@ -36,7 +39,7 @@ def viewed(offset: int, user: str = "u1") -> Rec:
 
 
 def erase(offset: int, user: str = "u1") -> Rec:
-    message = Erase(f"user_id:{user}", "r")
+    message = Erase(f"user_id:{user}", R)
     return Rec(offset, message.to.encode(), encode_message(message), [(TYPE_HEADER, b"erase")])
 
 
