@@ -68,6 +68,13 @@ FAULTS = [
         workers.kill_in_a_merge,
         shape=Shape(events=420, users=24, logins=True),
     ),
+    Fault(
+        "F22b",
+        "the same by the wall clock",
+        workers.kill_in_a_merge,
+        clock="wall",
+        shape=Shape(events=420, users=24, logins=True),
+    ),
     Fault("F23", "definitions that change under load", inputs.definitions_change),
     Fault("F24", "a state of a newer version", disks.newer_state),
     Fault("F25", "a paused broker, then a burst for one hot profile", brokers.paused_broker),
