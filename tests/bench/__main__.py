@@ -13,7 +13,7 @@ from pathlib import Path
 
 from segops.brokers import choose
 
-from . import busy, core, kafka, recovery
+from . import busy, core, identity, kafka, recovery
 from .workload import events
 
 
@@ -45,7 +45,10 @@ def main() -> None:
     ):
         print(f"\nbroker: {broker.name}")
         if not options.recovery_only:
-            _show(kafka.measure(broker, made, Path(folder)))
+            figures = kafka.measure(broker, made, Path(folder))
+            _show(figures)
+            half = figures["kafka: end to end, events per second of wall"] / 2
+            _show(identity.measure(broker, Path(folder), rate=half))
         kept = recovery.states(made[: 10 * options.profiles])
         _show(recovery.measure(broker, kept, Path(folder), records=options.records))
 

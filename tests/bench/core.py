@@ -8,6 +8,9 @@ from collections.abc import Callable
 
 from segops.core.engine import Engine
 from segops.core.events import Event
+from segops.core.identifiers import all_of
+from segops.core.identity import Identity
+from segops.core.links import own
 from segops.core.profile import Profile
 from segops.core.segments import SegmentSet
 from segops.schemas.events import decode, route
@@ -34,6 +37,7 @@ def measure(events: list[tuple[str, bytes]]) -> dict[str, float]:
 def _measure(values: list[bytes]) -> dict[str, float]:
     count = len(values)
     engine = Engine(segments())
+    identity = Identity(engine)
     profiles: dict[str, Profile] = {}
     routing = _cpu_seconds(lambda: [route(v, now_ms=WALL_MS, default_time_ms=0) for v in values])
     decoding = _cpu_seconds(lambda: [decode(v, time_ms=0, default_id="-") for v in values])
@@ -47,6 +51,8 @@ def _measure(values: list[bytes]) -> dict[str, float]:
             if profile is None:
                 profile = profiles[routed.profile_id] = engine.new_profile(routed.profile_id)
             event = decode(value, time_ms=routed.time_ms, default_id="-")
+            if not identity.knows(profile, event):
+                _answer(profile, event)
             changes += len(engine.on_event(profile, event, clock_ms=0).changes)
 
     whole = _cpu_seconds(run)
@@ -63,6 +69,12 @@ def _measure(values: list[bytes]) -> dict[str, float]:
         "state: encode, profiles per CPU second": len(stored) / encoding,
         "state: decode, profiles per CPU second": len(stored) / reading,
     }
+
+
+def _answer(profile: Profile, event: Event) -> None:
+    """Let the profile own every identifier of the event, as it does once its claims are answered."""
+    for identifier in all_of(event):
+        own(profile, identifier)
 
 
 def many_segments(events: list[tuple[str, bytes]]) -> dict[str, float]:

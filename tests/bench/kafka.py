@@ -9,7 +9,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -31,12 +32,12 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 def measure(broker: LocalBroker, events: list[tuple[str, bytes]], folder: Path) -> dict[str, float]:
     """Events per CPU second of the ceiling and of one whole worker, with either guarantee."""
-    settings = _settings(broker, folder, "at_least_once")
-    asyncio.run(_prepare(settings, events))
+    settings = settings_for(broker, folder, "at_least_once")
+    asyncio.run(_fill(settings, events))
     ceiling = asyncio.run(_ceiling(settings, len(events)))
     end_to_end, wall = _worker(settings, len(events), folder)
-    settings = _settings(broker, folder, "exactly_once")
-    asyncio.run(_prepare(settings, events))
+    settings = settings_for(broker, folder, "exactly_once")
+    asyncio.run(_fill(settings, events))
     once, once_wall = _worker(settings, len(events), folder)
     return {
         "kafka: ceiling (consume + decode), events per CPU second": ceiling,
@@ -50,14 +51,14 @@ def measure(broker: LocalBroker, events: list[tuple[str, bytes]], folder: Path) 
     }
 
 
-def _settings(broker: LocalBroker, folder: Path, guarantee: str) -> Settings:
+def settings_for(broker: LocalBroker, folder: Path, guarantee: str, *, clock: str = "event") -> Settings:
     """For topics, a group and a store of its own; the worker reads them from the environment too."""
     name = uuid4().hex[:8]
     environment = {
         "SEGOPS_KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap_servers,
         "SEGOPS_TOPIC_PREFIX": f"bench{name}.",
         "SEGOPS_PARTITIONS": str(PARTITIONS),
-        "SEGOPS_CLOCK": "event",
+        "SEGOPS_CLOCK": clock,
         "SEGOPS_APP_ID": f"bench{name}",
         "SEGOPS_DATA_DIR": str(folder / name),
         "SEGOPS_WEB_PORT": str(free_ports(1)[0]),
@@ -67,9 +68,14 @@ def _settings(broker: LocalBroker, folder: Path, guarantee: str) -> Settings:
     return load()
 
 
-async def _prepare(settings: Settings, events: list[tuple[str, bytes]]) -> None:
+async def prepare(settings: Settings) -> None:
+    """Make the topics and publish the segments."""
     await topics.create(settings)
     await definitions.publish(settings, list(segments().definitions), prune=False)
+
+
+async def _fill(settings: Settings, events: list[tuple[str, bytes]]) -> None:
+    await prepare(settings)
 
     async def slices() -> AsyncIterator[Sequence[bytes]]:
         for begin in range(0, len(events), 1_000):
@@ -97,36 +103,49 @@ async def _ceiling(settings: Settings, count: int) -> float:
         await consumer.stop()
 
 
+@contextmanager
+def running(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker with the settings of the environment; it ends with the context."""
+    with (folder / "worker.log").open("wb") as log:
+        command = [str(Path(sys.executable).with_name("segops")), "worker"]
+        worker = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            yield worker
+        finally:
+            worker.terminate()
+            worker.wait(60)
+
+
+def metrics_page(settings: Settings) -> str:
+    """What the worker says of itself; empty while it does not answer."""
+    try:
+        page = f"http://127.0.0.1:{settings.worker.web_port}/metrics"
+        text: str = urllib.request.urlopen(page, timeout=5).read().decode()
+    except OSError:
+        return ""
+    return text
+
+
 def _worker(settings: Settings, count: int, folder: Path) -> tuple[float, float]:
     """CPU and wall rates between the first and the last twentieth of the events."""
-    log = (folder / "worker.log").open("wb")
-    worker = subprocess.Popen(
-        [str(Path(sys.executable).with_name("segops")), "worker"], stdout=log, stderr=subprocess.STDOUT
-    )
-    try:
-        samples = _samples(worker, settings.worker.web_port, count)
-    finally:
-        worker.terminate()
-        worker.wait(60)
-        log.close()
+    with running(folder) as worker:
+        samples = _samples(worker, settings, count)
     first = next(s for s in samples if s[0] >= count // 20)
     last = next(s for s in samples if s[0] >= count * 19 // 20)
     done = last[0] - first[0]
     return done / (last[1] - first[1]), done / (last[2] - first[2])
 
 
-def _samples(worker: subprocess.Popen[bytes], port: int, count: int) -> list[tuple[float, float, float]]:
+def _samples(
+    worker: subprocess.Popen[bytes], settings: Settings, count: int
+) -> list[tuple[float, float, float]]:
     samples: list[tuple[float, float, float]] = []
     deadline = time.monotonic() + 600
     while not samples or samples[-1][0] < count:
         if worker.poll() is not None or time.monotonic() > deadline:
             raise SystemExit(f"the worker ended or stalled: {samples[-1:]}; see its log")
         time.sleep(0.1)
-        try:
-            text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read().decode()
-        except OSError:
-            continue
-        found = _CONSUMED.search(text)
+        found = _CONSUMED.search(metrics_page(settings))
         samples.append((float(found[1]) if found else 0.0, _cpu_seconds(worker.pid), time.monotonic()))
     return samples
 

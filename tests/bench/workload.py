@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import zlib
 from typing import Any
 
 from segops.core.rules.check import Checker
@@ -80,6 +81,11 @@ def events(count: int, profiles: int, seed: int = 7) -> list[tuple[str, bytes]]:
     return made
 
 
+def device(user: str, number: int) -> str:
+    """The anonymous id that a user has on one of the devices."""
+    return f"{zlib.crc32(f'{user}/{number}'.encode()):016x}-a"
+
+
 def event(rng: random.Random, name: str, user: str, number: int, *, at_ms: int) -> dict[str, Any]:
     """The ``number``-th event of the shop, in Segment's form."""
     at = format_instant(at_ms)
@@ -87,7 +93,7 @@ def event(rng: random.Random, name: str, user: str, number: int, *, at_ms: int) 
         "type": name if name in ("page", "identify") else "track",
         "messageId": f"ajs-next-{number:016x}-{rng.getrandbits(64):016x}",
         "userId": user,
-        "anonymousId": f"{rng.getrandbits(64):016x}-a",
+        "anonymousId": device(user, rng.randrange(2)),
         "timestamp": at,
         "sentAt": at,
         "context": {
