@@ -11,6 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "segops"
 MODULES = sorted(PACKAGE.rglob("*.py"))
+TESTS = sorted((PACKAGE.parent / "tests").rglob("*.py"))
 FUNCTION_LINES, MODULE_LINES, POSITIONAL = 50, 400, 5
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -50,6 +51,11 @@ def broken(path: Path) -> Iterator[str]:
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_a_module_is_small_and_so_is_all_in_it(path: Path) -> None:
     assert list(broken(path)) == []
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: str(path.relative_to(PACKAGE.parent)))
+def test_a_module_of_tests_is_short(path: Path) -> None:
+    assert path.read_text("utf-8").count("\n") <= MODULE_LINES
 
 
 def test_most_functions_have_ten_lines_at_most() -> None:

@@ -1,0 +1,215 @@
+"""What the engine says of a change and remembers: duplicates, failures, definitions that change."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import pytest
+
+from segops.core.engine import Engine
+from segops.core.events import Event
+from segops.core.merge import REMEMBERED, REMEMBERED_MS
+from segops.core.operators import OPERATORS
+from segops.core.segments import SegmentSet
+
+from .kit import MONDAY as T
+from .kit import Customer, D, Edge, H, S, edges, segments
+
+HIGH_INTENT = {
+    "all": [
+        {"did": "Product Viewed", "count": {"gte": 3}, "within": "48h"},
+        {"did_not": "Order Completed", "within": "48h"},
+    ]
+}
+
+# -- what a change says ---------------------------------------------------------------------------------
+
+
+def test_a_change_says_all_that_the_contract_lists() -> None:
+    engine = Engine(segments(a={"did": "A", "within": "10s"}))
+    profile = engine.new_profile("user_id:u1")
+    event = Event("A", T, "m-1", {}, {"b": 1, "a": [None]}, "u1", "a1", "u1@example.com")
+    (change,) = engine.on_event(profile, event, clock_ms=T).changes
+    assert change.change_id == hashlib.sha256(b"user_id:u1|a|1").hexdigest()
+    assert json.loads(change.traits_json) == {"a": [None], "b": 1}
+    assert (change.user_id, change.anonymous_id, change.email) == ("u1", "a1", "u1@example.com")
+    assert (change.profile_id, change.segment_key, change.segment_version) == ("user_id:u1", "a", 1)
+    assert (change.action, change.member, change.reason) == ("entered", True, "event")
+    assert (change.occurred_at, change.flips_at, change.event_id) == (T, T + 10 * S, "m-1")
+
+
+def test_an_event_without_a_message_id_is_told_by_its_place_but_not_named() -> None:
+    customer = Customer(a={"did": "A"})
+    event = Event("A", T, "0:17", {}, named=False)
+    (change,) = customer.engine.on_event(customer.profile, event, clock_ms=T).changes
+    assert change.event_id is None
+    assert customer.engine.on_event(customer.profile, event, clock_ms=T).duplicate
+
+
+def test_changes_alternate_and_are_numbered_without_gaps() -> None:
+    customer = Customer(
+        recent={"did": "A", "within": "7s"},
+        calm={"did": "A", "count": {"lt": 2}, "within": "20s"},
+        not_calm={"not": {"in_segment": "calm"}},
+    )
+    changes = []
+    for number in range(60):
+        offset = number * (1 + number % 9) % 97
+        changes += customer.send("A", T + number * 3 * S - (number % 5) * S, id=f"m{offset}-{number}").changes
+    changes += customer.engine.on_timer(customer.profile, clock_ms=T + D).changes
+    assert [change.sequence for change in changes] == list(range(1, len(changes) + 1))
+    assert len({change.change_id for change in changes}) == len(changes) > 20
+    for key in ("recent", "calm", "not-calm"):
+        members = [change.member for change in changes if change.segment_key == key]
+        assert members == [number % 2 == 0 for number in range(len(members))]
+    times = [change.occurred_at for change in changes]
+    assert times == sorted(times)
+
+
+# -- duplicates -------------------------------------------------------------------------------------
+
+
+def test_a_known_message_changes_nothing() -> None:
+    customer = Customer(two={"did": "A", "count": {"gte": 2}})
+    customer.send("A", T, id="one")
+    again = customer.send("A", T + 1, id="one", traits={"x": 1})
+    assert (again.duplicate, again.moved, again.changes) == (True, False, [])
+    assert customer.profile.traits == {}
+    assert customer.profile.latest_ms == T
+
+
+def test_the_last_thousand_messages_are_remembered_however_old() -> None:
+    customer = Customer()
+    for number in range(REMEMBERED):
+        customer.send("A", T + number * D, id=f"m{number}")
+    assert customer.send("A", T + REMEMBERED * D, id="m0").duplicate
+    customer.send("A", T + REMEMBERED * D, id="new")
+    assert not customer.send("A", T + REMEMBERED * D, id="m0").duplicate
+    assert customer.send("A", T + REMEMBERED * D, id="m2").duplicate
+
+
+def test_messages_of_the_last_day_are_remembered_however_many() -> None:
+    customer = Customer()
+    for number in range(REMEMBERED * 2):
+        customer.send("A", T, id=f"m{number}")
+    customer.send("A", T + REMEMBERED_MS - 1, id="next day")
+    assert customer.send("A", T + REMEMBERED_MS - 1, id="m0").duplicate
+    customer.send("A", T + REMEMBERED_MS, id="a day later")
+    assert not customer.send("A", T + REMEMBERED_MS, id="m0").duplicate
+    assert len(customer.profile.seen) <= REMEMBERED + 1
+
+
+# -- failures ------------------------------------------------------------------------------------------
+
+
+def test_a_rule_that_fails_keeps_its_membership_and_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    customer = Customer(a={"did": "A", "within": "10s"}, trait={"trait": "x", "is": {"matches": "y"}})
+    customer.did("A", T, traits={"x": "y"})
+    assert customer.member_of == {"a", "trait"}
+
+    def broken(_value: Any, _operand: Any, _now_ms: int) -> bool:
+        raise ZeroDivisionError
+
+    monkeypatch.setitem(OPERATORS, "matches", broken)
+    transition = customer.send("A", T + S, traits={"x": "n"})
+    assert transition.failures == ["trait"]
+    assert transition.changes == []
+    assert customer.member_of == {"a", "trait"}
+    monkeypatch.undo()
+    assert edges(customer.send("A", T + 2 * S, traits={"x": "n"})) == [Edge("exited", "trait", T + 2 * S)]
+
+
+def test_a_rule_that_refers_to_one_that_fails_is_kept_and_counted_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    customer = Customer(
+        base={"trait": "x", "is": {"matches": "y"}},
+        user={"all": [{"in_segment": "base"}, {"trait": "x", "is": {"exists": True}}]},
+    )
+    customer.did("A", T, traits={"x": "y"})
+    assert customer.member_of == {"base", "user"}
+    monkeypatch.setitem(OPERATORS, "matches", lambda *_: 1 / 0)
+    assert customer.send("A", T + S, traits={"x": "n"}).failures == ["base", "user"]
+    assert customer.member_of == {"base", "user"}
+
+
+# -- definitions ---------------------------------------------------------------------------------------
+
+
+def test_a_segment_that_is_added_is_filled_from_what_is_known() -> None:
+    customer = Customer(a={"did": "A"})
+    customer.did("A", T, traits={"tier": "gold"})
+    (change,) = customer.adopt(a={"did": "A"}, gold={"trait": "tier", "is": {"eq": "gold"}}).changes
+    assert (change.segment_key, change.action, change.reason) == ("gold", "entered", "definition")
+    assert (change.occurred_at, change.event_id) == (T, None)
+
+
+def test_a_segment_that_is_removed_loses_its_members() -> None:
+    customer = Customer(a={"did": "A"}, b={"did": "A"})
+    customer.did("A", T)
+    (change,) = customer.adopt(b={"did": "A"}).changes
+    assert (change.segment_key, change.action, change.reason) == ("a", "exited", "definition")
+    assert (change.sequence, change.flips_at) == (3, None)
+    assert customer.member_of == {"b"}
+
+
+def test_a_segment_that_changed_is_judged_anew_and_its_timer_with_it() -> None:
+    customer = Customer(a={"did": "A", "within": "1h"})
+    customer.did("A", T)
+    customer.clock_ms = T + 10 * S
+    (change,) = customer.adopt(a={"did": "A", "count": {"gte": 2}, "within": "1h"}).changes
+    assert (change.action, change.occurred_at) == ("exited", T + 10 * S)
+    assert customer.profile.due_ms is None
+
+
+def test_a_change_of_the_window_alone_moves_the_timer() -> None:
+    customer = Customer(a={"known_for": "1h"})
+    customer.did("A", T)
+    assert customer.adopt(a={"known_for": "2h"}).changes == []
+    assert customer.profile.due_ms == T + 2 * H
+
+
+def test_what_no_rule_reads_any_more_is_forgotten() -> None:
+    customer = Customer(a={"did": "A"}, b={"did": "B"})
+    customer.did("A", T)
+    customer.did("B", T)
+    customer.adopt(b={"did": "B"})
+    assert len(customer.profile.features) == 1
+    assert customer.member_of == {"b"}
+
+
+def test_the_version_of_a_set_follows_from_its_definitions_in_any_order() -> None:
+    one, two = segments(a={"did": "A"}, b={"did": "B"}), segments(b={"did": "B"}, a={"did": "A"})
+    assert one.version == two.version != segments(a={"did": "A"}, b={"did": "C"}).version
+    assert Engine(one).new_profile("user_id:u1").judged_by == one.version
+
+
+def test_without_segments_profiles_are_kept_and_nothing_changes() -> None:
+    engine = Engine(SegmentSet.EMPTY)
+    profile = engine.new_profile("user_id:u1")
+    assert engine.on_event(profile, Event("A", T, "m", {}), clock_ms=T).changes == []
+    assert (profile.first_ms, profile.latest_ms, profile.due_ms) == (T, T, None)
+
+
+# -- the example of the contract --------------------------------------------------------------------------
+
+
+def test_high_intent_enters_with_the_third_view_and_leaves_48_hours_after_the_first() -> None:
+    customer = Customer(high_intent=HIGH_INTENT)
+    assert customer.did("Product Viewed", T) == []
+    assert customer.did("Product Viewed", T + H) == []
+    assert customer.did("Product Viewed", T + 2 * H) == [Edge("entered", "high-intent", T + 2 * H)]
+    assert customer.wait(T + 48 * H - 1) == []
+    assert customer.wait(T + 48 * H) == [Edge("exited", "high-intent", T + 48 * H)]
+
+
+def test_high_intent_ends_with_a_purchase_and_returns_when_the_purchase_is_old_enough() -> None:
+    customer = Customer(high_intent=HIGH_INTENT)
+    customer.did("Order Completed", T)
+    for offset in (40, 41, 42):
+        assert customer.did("Product Viewed", T + offset * H) == []
+    assert customer.wait(T + 60 * H) == [Edge("entered", "high-intent", T + 48 * H)]
+    assert customer.did("Order Completed", T + 60 * H) == [Edge("exited", "high-intent", T + 60 * H)]
+    assert customer.wait(T + 300 * H) == []
