@@ -256,10 +256,13 @@ class WorkerSettings(_Part):
     web_port: int = _setting(
         "WEB_PORT", 6066, "Port of the worker's HTTP server; each has its own.", ge=0, le=65_535
     )
-    web_profiles: Literal["auto", "on", "off"] = _setting(
-        "WEB_PROFILES",
-        "auto",
-        "Whether the HTTP server shows profiles: on, off, or auto: where only this machine reaches it.",
+    advertised_host: str | None = _setting(
+        "ADVERTISED_HOST", None, "Name or address by which others reach the worker's HTTP server."
+    )
+    web_token: SecretStr | None = _setting(
+        "WEB_TOKEN",
+        None,
+        "What readers of profiles must tell; none: they are read on loopback addresses only.",
     )
     session_timeout_ms: Annotated[int, BeforeValidator(duration_ms), Field(ge=6_000, le=1_800_000)] = (
         _setting(

@@ -65,10 +65,14 @@ def process_settings(settings: Settings, index: int) -> Settings:
     if worker.instance_id and index:
         name = f"{worker.instance_id}-{index}"
     port = worker.web_port + index if worker.web_port else 0
+    anywhere = worker.web_host in ("0.0.0.0", "::")  # noqa: S104 - an address to listen on, none to go to
+    host = worker.advertised_host or (socket.gethostname() if anywhere else worker.web_host)
     return settings.model_copy(
         update={
             "state": settings.state.model_copy(update={"data_dir": data_dir}),
-            "worker": worker.model_copy(update={"instance_id": name, "web_port": port}),
+            "worker": worker.model_copy(
+                update={"instance_id": name, "web_port": port, "advertised_host": host}
+            ),
         }
     )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -16,7 +17,7 @@ class Page(NamedTuple):
     status: int
     body: bytes
     content_type: str = _TEXT
-    location: str | None = None
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 class Health:

@@ -1,85 +1,98 @@
-"""A profile as a page: who it is, what it knows, and in which segments it is, and why."""
+"""What the worker says about one profile: /profiles/{id}."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import hmac
+from collections.abc import Callable
+from ipaddress import ip_address
+from typing import Final, NamedTuple
+from urllib.parse import quote
 
 import msgspec
 
 from segops.api.health import Page
-from segops.core.explain import Explanation, explain
-from segops.core.profile import Profile
-from segops.core.segments import SegmentSet
+from segops.core.errors import SegopsError
+from segops.core.portrait import Portrait
 
-_JSON = "application/json"
+_JSON: Final = "application/json"
+_RETRY: Final = {"Retry-After": "1"}
+#: Personal data: no cache on the way is to keep it.
+_PRIVATE: Final = {"Cache-Control": "no-store"}
 
 
-class Identifier(msgspec.Struct, frozen=True):
-    """One identifier of a profile. ``origin``: how it came to be one.
-
-    ``id``: the profile is named by it; ``merged``: a profile of its own, taken over; ``met``: nothing was
-    known under it; ``claimed``: its owner has not answered yet.
-    """
+class Elsewhere(NamedTuple):
+    """Another worker has the profile: its URL, and the identifier to ask for."""
 
     identifier: str
-    origin: str
+    url: str
 
 
-class View(msgspec.Struct, frozen=True):
-    """A profile as its owner has it at ``now_ms``, the clock of its partition. ``refused`` are others'."""
-
-    profile_id: str
-    now_ms: int
-    first_ms: int | None
-    latest_ms: int | None
-    identifiers: list[Identifier]
-    refused: list[str]
-    traits: dict[str, Any]
-    explanation: Explanation
+class NotReady(SegopsError):
+    """The partition is on its way to its owner, or the owner is not known yet."""
 
 
-def view(profile: Profile, segments: SegmentSet, now_ms: int) -> View:
-    """What is to be seen of a profile that ``segments`` have judged."""
-    links, known = profile.links, profile.first_ms is not None
-    return View(
-        profile.id,
-        now_ms,
-        profile.first_ms,
-        profile.latest_ms if known else None,
-        list(_identifiers(profile)),
-        list(links.refused) if links is not None else [],
-        profile.traits,
-        explain(segments, profile, max(now_ms, profile.latest_ms)),
-    )
+class ProfilePages:
+    """Looks a profile up, for whoever may read it.
+
+    With a ``token`` those who tell it; without one anybody, if the server is ``local``: listens on a
+    loopback address.
+
+    >>> pages = ProfilePages(lambda identifier: None, token=None, local=True)
+    >>> pages.page("user_id:u1", None).status, pages.page("u1", None).status
+    (404, 400)
+    """
+
+    def __init__(
+        self, look: Callable[[str], Portrait | Elsewhere | None], *, token: str | None, local: bool
+    ) -> None:
+        self._look = look
+        self._token = token
+        self._local = local
+
+    def page(self, identifier: str, authorization: str | None) -> Page:
+        """The profile as JSON, or where to ask for it (307), or why there is none to be had."""
+        refusal = self._refusal(authorization)
+        if refusal is not None:
+            return refusal
+        if ":" not in identifier:
+            return Page(400, b"an identifier is <type>:<value>\n")
+        try:
+            found = self._look(identifier)
+        except NotReady:
+            return Page(503, b"not ready\n", headers=_RETRY)
+        if found is None:
+            return Page(404, b"unknown\n")
+        if isinstance(found, Elsewhere):
+            return Page(307, b"elsewhere\n", headers={"Location": f"{found.url}{path_of(found.identifier)}"})
+        return Page(200, msgspec.json.encode(found), _JSON, _PRIVATE)
+
+    def _refusal(self, authorization: str | None) -> Page | None:
+        if self._token is None:
+            return None if self._local else Page(403, b"profiles are shown with SEGOPS_WEB_TOKEN only\n")
+        told = (authorization or "").removeprefix("Bearer ")
+        same = hmac.compare_digest(told.encode(), self._token.encode())
+        return None if same else Page(401, b"SEGOPS_WEB_TOKEN is wanted\n", headers=_BEARER)
 
 
-def _identifiers(profile: Profile) -> Iterator[Identifier]:
-    yield Identifier(profile.id, "id")
-    if profile.links is None:
-        return
-    for each in profile.links.owned:
-        if each != profile.id:
-            yield Identifier(each, "merged" if each in profile.links.absorbed else "met")
-    for each in profile.links.pending:
-        yield Identifier(each, "claimed")
+_BEARER: Final = {"WWW-Authenticate": "Bearer"}
 
 
-def profile_page(found: View) -> Page:
-    """The page of a profile."""
-    return Page(200, msgspec.json.encode(found), _JSON)
+def path_of(identifier: str) -> str:
+    """The path of a profile.
+
+    >>> path_of("email:a/b@x")
+    '/profiles/email%3Aa%2Fb%40x'
+    """
+    return f"/profiles/{quote(identifier, safe='')}"
 
 
-def elsewhere(address: str) -> Page:
-    """It is to be found there."""
-    return Page(307, b"elsewhere\n", location=address)
+def is_loopback(host: str) -> bool:
+    """Whether an address is reached from its own machine only.
 
-
-def refusal(status: int, why: str) -> Page:
-    """There is none, and why."""
-    return Page(status, f"{why}\n".encode())
-
-
-def decode_view(body: bytes) -> View:
-    """The view of a page. Raises msgspec.MsgspecError for anything else."""
-    return msgspec.json.decode(body, type=View)
+    >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0")
+    (True, True, False)
+    """
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -35,8 +35,7 @@ def _json(explanation: Explanation) -> str:
     return msgspec.json.format(msgspec.json.encode(explanation), indent=2).decode()
 
 
-def tree(explanation: Explanation) -> str:
-    """An explanation as lines of text."""
+def _tree(explanation: Explanation) -> str:
     blocks = [f"{explanation.profile_id} at {format_instant(explanation.now_ms)}"]
     blocks += ["\n".join(_standing(standing)) for standing in explanation.segments]
     return "\n\n".join(blocks)
@@ -110,7 +109,7 @@ def _sign(holds: bool | None) -> str:
     return {True: "✓", False: "✗", None: "?"}[holds]
 
 
-_FORMATS: dict[str, Callable[[Explanation], str]] = {"tree": tree, "json": _json}
+_FORMATS: dict[str, Callable[[Explanation], str]] = {"tree": _tree, "json": _json}
 
 
 @click.command(epilog=_EPILOG)

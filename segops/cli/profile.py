@@ -1,78 +1,164 @@
-"""``segops profile``: one profile of a running system."""
+"""``segops profile``: what is known of one person in a running system."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from http.client import HTTPException
-from urllib.error import HTTPError, URLError
-from urllib.parse import quote
-from urllib.request import urlopen
+import http.client
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+from urllib.parse import urlsplit
 
 import click
 import msgspec
 
-from segops.api.profiles import View, decode_view
-from segops.cli.explain import tree
+from segops.api.profiles import path_of
 from segops.config import load
 from segops.core.errors import SegopsError, UserError
+from segops.core.portrait import EVENT, ITSELF, TAKEN_OVER, Belonging, Identifier, Kept, Portrait
 from segops.core.values import format_instant
 
 _EPILOG = """
 \b
 Examples:
-  segops profile user_id:u1
-  segops profile email:ada@example.com --worker http://10.0.0.7:6066 --format json
+  segops profile user_id:ann
+  segops profile email:ann@example.com --url http://127.0.0.1:6067 --format json
 """
-_TIMEOUT_S = 10.0
+_TIMEOUT_S: Final = 10
+_MAX_REDIRECTS: Final = 100
+
+
+def _json(portrait: Portrait) -> str:
+    return msgspec.json.format(msgspec.json.encode(portrait), indent=2).decode()
+
+
+def _tree(portrait: Portrait) -> str:
+    head = f"{portrait.profile_id} at {format_instant(portrait.now_ms)}"
+    if portrait.first_ms is not None and portrait.latest_ms is not None:
+        head += f", seen {format_instant(portrait.first_ms)} to {format_instant(portrait.latest_ms)}"
+    parts: tuple[tuple[str, list[str]], ...] = (
+        ("identifiers", [_identifier(each) for each in portrait.identifiers]),
+        ("awaits the answer of", [*portrait.awaits, *_held(portrait.held)]),
+        ("traits", [f"{name}: {_shown(value)}" for name, value in sorted(portrait.traits.items())]),
+        ("features", [_feature(each) for each in portrait.features]),
+        ("memberships", [_membership(each) for each in portrait.memberships]),
+    )
+    return "\n".join([head, *(line for name, lines in parts if lines for line in _branch(name, lines))])
+
+
+def _branch(name: str, lines: list[str]) -> Iterator[str]:
+    yield name
+    for number, line in enumerate(lines, 1):
+        yield f"{'└─' if number == len(lines) else '├─'} {line}"
+
+
+def _held(number: int) -> Iterator[str]:
+    if number:
+        yield f"({number} events are held until then)"
+
+
+_ORIGINS = {
+    ITSELF: "the profile's own, first event",
+    EVENT: "carried by an event",
+    TAKEN_OVER: "of a profile taken over by an event",
+}
+
+
+def _identifier(found: Identifier) -> str:
+    event = "" if found.event_id is None else f" {found.event_id}"
+    when = "" if found.at_ms is None else f" of {format_instant(found.at_ms)}"
+    return f"{found.identifier}: {_ORIGINS[found.origin]}{event}{when}"
+
+
+def _feature(kept: Kept) -> str:
+    return f"{kept.label}: {'at least ' if kept.value_is_least else ''}{_shown(kept.value)}"
+
+
+def _membership(found: Belonging) -> str:
+    name = "" if found.name == found.segment_key else f" ({found.name})"
+    reason = "" if found.reason is None else f", reason {found.reason}"
+    cause = "" if found.event_id is None else f" {found.event_id}"
+    end = "for ever" if found.until is None else f"until {format_instant(found.until)}"
+    since = f"since {format_instant(found.since)}{reason}{cause}"
+    return f"{found.segment_key}{name}, version {found.version}: {since}, {end} if nothing more happens"
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+_FORMATS: dict[str, Callable[[Portrait], str]] = {"tree": _tree, "json": _json}
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("identifier")
+@click.argument("identifier", metavar="ID")
 @click.option(
-    "--worker", help="Address of any worker; without it the one of SEGOPS_WEB_HOST and SEGOPS_WEB_PORT."
+    "--url", metavar="URL", help="Of any worker of the group; else SEGOPS_WEB_HOST and SEGOPS_WEB_PORT."
 )
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def command(identifier: str, worker: str | None, form: str) -> None:
-    """Show a profile: its identifiers, traits, and memberships, since when, why, and until when.
+@click.option("--format", "form", type=click.Choice(list(_FORMATS)), default="tree", show_default=True)
+def command(identifier: str, url: str | None, form: str) -> None:
+    """Print what a running system knows of the person of ID: any identifier, as in user_id:ann.
 
-    IDENTIFIER is any of the person's, with its type: user_id:u1. Any worker can be asked: it points to the
-    one that has the profile, and that one answers by what it knows now.
+    Shows the identifiers and where they come from, traits, features, and memberships with since, why and
+    until.
+    The worker that is asked says which one has the profile, and that one is asked.
     """
-    settings = load().worker
-    address = (worker or f"http://{settings.web_host}:{settings.web_port}").rstrip("/")
-    if not address.startswith(("http://", "https://")):
-        raise UserError(f"--worker is an address such as http://127.0.0.1:6066, not {address}")
-    body = _get(f"{address}/profiles/{quote(identifier, safe='')}")
-    if form == "json":
-        click.echo(msgspec.json.format(body, indent=2))
-    else:
-        click.echo("\n".join(_text(decode_view(body))))
+    kind, colon, value = identifier.partition(":")
+    if not (kind and colon and value):
+        raise UserError(f"{identifier!r} is no identifier: <type>:<value> is wanted, as in user_id:ann")
+    worker = load().worker
+    token = None if worker.web_token is None else worker.web_token.get_secret_value()
+    wanted = f"{kind}:{value.lower()}" if kind == "email" else identifier
+    base = (url or f"http://{worker.web_host}:{worker.web_port}").rstrip("/")
+    click.echo(_FORMATS[form](_ask(base + path_of(wanted), wanted, token)))
 
 
-def _get(url: str) -> bytes:
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_request: Any) -> None:
+        """None: whoever asks is told, and follows it, or not."""
+
+
+def _ask(url: str, identifier: str, token: str | None) -> Portrait:
+    # No proxy: the workers are asked directly, and what they say is personal data.
+    opener = urllib.request.build_opener(_NoRedirects, urllib.request.ProxyHandler({}))
+    for _ in range(_MAX_REDIRECTS):
+        status, body, location = _get(opener, url, token)
+        if status != 307 or location is None:
+            return _read(status, body, url, identifier)
+        url = location
+    raise SegopsError("the workers do not agree on who has the profile: partitions move, try again")
+
+
+def _get(opener: urllib.request.OpenerDirector, url: str, token: str | None) -> tuple[int, bytes, str | None]:
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise UserError(f"{url!r} is no URL of a worker, such as http://127.0.0.1:6066")
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310 - the scheme is looked at
     try:
-        with urlopen(url, timeout=_TIMEOUT_S) as answer:  # noqa: S310 - http only, see above
-            body: bytes = answer.read()
-            return body
-    except HTTPError as error:
-        said = error.read().decode(errors="replace").strip()
-        raise (UserError if error.code in (403, 404) else SegopsError)(said or str(error)) from None
-    except (URLError, OSError, HTTPException) as error:
-        raise SegopsError(f"no worker answers at {url}: {getattr(error, 'reason', error)}") from None
+        with opener.open(request, timeout=_TIMEOUT_S) as answer:
+            return answer.status, answer.read(), None
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read(), error.headers.get("Location")
+    except (OSError, http.client.HTTPException) as error:
+        raise SegopsError(f"no worker answers at {_place(url)}: {error}") from error
 
 
-def _text(view: View) -> Iterator[str]:
-    if view.first_ms is not None and view.latest_ms is not None:
-        yield f"seen from {format_instant(view.first_ms)} to {format_instant(view.latest_ms)}"
-    yield "identifiers"
-    width = max(len(each.identifier) for each in view.identifiers)
-    for each in view.identifiers:
-        yield f"  {each.identifier:<{width}}  {each.origin}"
-    if view.refused:
-        yield "not joined with"
-        yield from (f"  {each}" for each in view.refused)
-    yield "traits"
-    for name, value in sorted(view.traits.items()):
-        yield f"  {name}: {msgspec.json.encode(value).decode()}"
-    yield ""
-    yield tree(view.explanation)
+def _read(status: int, body: bytes, url: str, identifier: str) -> Portrait:
+    if status == 200:
+        try:
+            return msgspec.json.decode(body, type=Portrait)
+        except msgspec.MsgspecError as error:
+            raise SegopsError(f"{_place(url)} does not answer as a worker does: {error}") from error
+    if status == 404 and body == b"unknown\n":
+        raise SegopsError(f"nothing is known of {identifier!r}")
+    if status == 503:
+        raise SegopsError(f"the worker at {_place(url)} is not ready: try again in a moment")
+    said = body[:200].decode(errors="replace").strip()
+    raise SegopsError(f"{_place(url)} answers {status}: {said}")
+
+
+def _place(url: str) -> str:
+    """Where, without whose profile it is."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"

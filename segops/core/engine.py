@@ -266,7 +266,8 @@ class Engine:
         if segment.remembers:
             record_change(step.profile, segment.key, step.now_ms)
         if member:
-            members[segment.key] = Member(step.now_ms, segment.version, step.event_id)
+            reason = step.reason if step.event_id is None else None
+            members[segment.key] = Member(step.now_ms, segment.version, step.event_id, reason)
         else:
             del members[segment.key]
         step.changes.append(_change(step, segment.key, segment.version, member=member, flips_at=flips_at))

@@ -209,20 +209,20 @@ def _read(node: model.Node, parts: tuple[Part, ...], view: _View) -> tuple[Any, 
     if read is None:
         return None, False
     try:
-        value = _plain(read(node, view))
+        value = plain(read(node, view))
     except Exception:  # as above: the node has no verdict either
         return None, False
-    return value, _is_least(_feature(node), value)
+    return value, is_least(_feature(node), value)
 
 
-def _is_least(feature: Feature | None, value: Any) -> bool:
+def is_least(feature: Feature | None, value: Any) -> bool:
     """Whether a count has reached all that the feature keeps."""
     if feature is None or feature.capacity is None or value != feature.capacity:
         return False
     return not isinstance(reducer_of(feature), Scanning)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A value as JSON has it: an exact figure as the nearest number."""
     if not isinstance(value, (Decimal, Fraction)):
         return value

@@ -26,13 +26,15 @@ from segops.core.links import (
     is_blank,
     is_waiting,
     links_of,
+    note_origin,
+    origin_of_joining,
     own,
     refuse,
     standing_ms,
 )
 from segops.core.merge import redirect
 from segops.core.messages import Claim, Erase, Forget, Forward, Handover, Join, Message, Refused
-from segops.core.profile import Held, Joined, Profile, Waiter
+from segops.core.profile import Held, Joined, Origin, Profile, Waiter
 from segops.core.turns import Outcome, Turn, Unjoined
 from segops.core.values import MAX_MS
 
@@ -121,7 +123,9 @@ class Identity:
     def _on_forward(self, turn: Turn, forward: Forward) -> None:
         profile, event = turn.profile, forward.event
         if message_hash(event.message_id) not in profile.seen:
-            self._claim(turn, {**dict.fromkeys(self.rules.identifiers_of(event), False), **aliases_of(event)})
+            met = Origin(turn.at_ms, event.message_id if event.named else None)
+            said = {**dict.fromkeys(self.rules.identifiers_of(event), False), **aliases_of(event)}
+            self._claim(turn, said, met)
         if not is_waiting(profile):
             transition = self.engine.on_event(profile, event, clock_ms=turn.clock_ms)
             turn.outcome.add(transition)
@@ -135,7 +139,7 @@ class Identity:
         links.clock_ms = turn.clock_ms
         turn.outcome.add(self.engine.on_event(profile, event, clock_ms=turn.clock_ms))
 
-    def _claim(self, turn: Turn, identifiers: dict[str, bool]) -> None:
+    def _claim(self, turn: Turn, identifiers: dict[str, bool], met: Origin) -> None:
         """Claim what the profile does not know yet; what is said explicitly even if it was refused."""
         profile = turn.profile
         for identifier, explicit in identifiers.items():
@@ -150,6 +154,7 @@ class Identity:
                 self._unjoin(turn, "limit", identifier, f"it has {limit} of this type already")
                 continue
             begin_waiting(profile, identifier, explicit=explicit, clock_ms=turn.at_ms)
+            note_origin(profile, identifier, met)
             turn.send(Claim(identifier, identifier, profile.id, explicit))
 
     @staticmethod
@@ -219,6 +224,7 @@ class Identity:
     def _on_handover(self, turn: Turn, handover: Handover) -> None:
         profile, links, state = turn.profile, links_of(turn.profile), handover.state
         over = self._over(profile)
+        note_origin(profile, handover.loser, origin_of_joining(profile, state, handover.of, handover.at_ms))
         if state is not None and links.absorbed.get(handover.loser, -1) < handover.sequence:
             for claimed in absorb(profile, state, sequence=handover.sequence, at_ms=turn.at_ms):
                 # Under the new name, which comes before the old one: who lets claims wait goes by it.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from segops.core.profile import Joined, Links, Profile
+from segops.core.profile import Joined, Links, Origin, Profile
 from segops.core.values import MAX_MS
 
 #: Identifiers of others that a profile remembers, so as not to claim them again with every event.
@@ -65,9 +65,25 @@ def refuse(profile: Profile, identifier: str) -> None:
     """Remember that an identifier belongs to somebody else."""
     links = links_of(profile)
     links.pending.pop(identifier, None)
+    links.origins.pop(identifier, None)
     if identifier not in links.refused and identifier not in links.owned:
         links.refused.append(identifier)
         del links.refused[:-MAX_REFUSED]
+
+
+def note_origin(profile: Profile, identifier: str, origin: Origin) -> None:
+    """Remember where an identifier was met, unless that is known."""
+    if identifier != profile.id:
+        links_of(profile).origins.setdefault(identifier, origin)
+
+
+def origin_of_joining(profile: Profile, loser: Profile | None, of: str, at_ms: int) -> Origin:
+    """Where two profiles met: the event by which either of them claimed ``of`` at that instant."""
+    for each in (profile, loser):
+        known = None if each is None or each.links is None else each.links.origins.get(of)
+        if known is not None and known.at_ms == at_ms:
+            return known
+    return Origin(at_ms)
 
 
 def timer_of(profile: Profile) -> int | None:
@@ -85,6 +101,7 @@ def absorb(profile: Profile, loser: Profile, *, sequence: int, at_ms: int) -> li
     links.joined += [Joined(at_ms, loser), *brought.joined]
     links.absorbed |= brought.absorbed | {loser.id: sequence}
     links.held = sorted([*links.held, *brought.held], key=lambda held: (held.clock_ms, held.event.time_ms))
+    links.origins = brought.origins | links.origins
     for identifier in brought.owned:
         own(profile, identifier)
     for identifier, explicit in brought.pending.items():

@@ -12,11 +12,15 @@ from segops.core.values import MAX_MS
 
 
 class Member(msgspec.Struct, array_like=True):
-    """One current membership: since when, by which version of the rule, because of which event."""
+    """One current membership: since when, by which version of the rule, because of which event.
+
+    ``reason``: what caused it where that was no event with an id; None is also what older versions stored.
+    """
 
     since_ms: int
     version: int
     event_id: str | None = None
+    reason: str | None = None
 
 
 class Past(msgspec.Struct, array_like=True, frozen=True):
@@ -55,6 +59,13 @@ class Erasing(msgspec.Struct, array_like=True, frozen=True):
     segments: tuple[str, ...] = ()
 
 
+class Origin(msgspec.Struct, array_like=True, frozen=True):
+    """When an identifier was met, and by which event; None where that has no id, or is not known."""
+
+    at_ms: int
+    event_id: str | None = None
+
+
 class Links(msgspec.Struct, array_like=True):
     """Whose identifiers are whose: those of one profile, and what it waits for (``identity``)."""
 
@@ -76,6 +87,8 @@ class Links(msgspec.Struct, array_like=True):
     waiting: list[Waiter] = []
     #: Requests to erase it, which wait, too: what was claimed is to go with it.
     erasing: list[Erasing] = []
+    #: Identifiers of others that were claimed or came with a profile -> where they were met.
+    origins: dict[str, Origin] = {}
 
 
 class Profile(msgspec.Struct, array_like=True):

@@ -13,15 +13,17 @@ from faust.web.drivers.aiohttp import Web
 from mode import CrashingSupervisor
 
 from segops.api.health import Health, Page, metrics_page
-from segops.config import Settings
+from segops.api.profiles import Elsewhere, NotReady, ProfilePages, is_loopback
+from segops.config import Settings, WorkerSettings
 from segops.core.engine import Engine
 from segops.core.errors import SegopsError
+from segops.core.portrait import Portrait
 from segops.core.segments import Definition, SegmentSet
 from segops.streaming import guards
 from segops.streaming.connections import REBALANCE_TIMEOUT_MS, REQUEST_TIMEOUT_MS, Connections
 from segops.streaming.opening import Parts
-from segops.streaming.owners import ProfilePages
 from segops.streaming.pipeline import Pipeline
+from segops.streaming.records import partition_of
 from segops.streaming.tables import BatchTableManager, ProfilesTable
 from segops.streaming.transport import Batch, BatchConsumer, BatchTransport
 from segops.streaming.web import OwnPages, add_pages
@@ -208,13 +210,30 @@ class SegopsApp(faust.App):
     def _new_web(self) -> Web:
         web = OwnPages(self)
         health = Health(lambda: self.ready, lambda: self.failure.done())
-        pages = ProfilePages(
-            self.settings_of_segops,
-            lambda: self.pipeline.lanes if self.pipeline.running else {},
-            self.router.tables_metadata,
-        )
-        add_pages(web, health, self._metrics, pages.get)
+        worker = self.settings_of_segops.worker
+        token = None if worker.web_token is None else worker.web_token.get_secret_value()
+        profiles = ProfilePages(self._look, token=token, local=is_loopback(worker.web_host))
+        add_pages(web, health, self._metrics, profiles)
         return web
+
+    def _look(self, identifier: str) -> Portrait | Elsewhere | None:
+        """What there is of a profile at this moment. Raises NotReady while partitions are on their way."""
+        found: Portrait | str | None = identifier
+        while isinstance(found, str):
+            number = partition_of(found.encode(), self.settings_of_segops.topics.partitions)
+            lane = self.pipeline.lanes.get(number) if self.ready else None
+            if lane is None:
+                return Elsewhere(found, self._owner_of(number))
+            found = lane.portrait(found)
+        return found
+
+    def _owner_of(self, number: int) -> str:
+        """The URL of the worker that has a partition, by what the group told with the last assignment."""
+        changelog, own = self.settings_of_segops.worker.changelog, str(self.conf.canonical_url)
+        for url, topics in self.router.table_metadata(self.profiles.name).items():
+            if self.ready and url.rstrip("/") != own.rstrip("/") and number in topics.get(changelog, ()):
+                return url.rstrip("/")
+        raise NotReady
 
 
 def _faust_settings(settings: Settings) -> dict[str, Any]:
@@ -239,4 +258,11 @@ def _faust_settings(settings: Settings) -> dict[str, Any]:
         "web_bind": worker.web_host,
         "web_host": worker.web_host,
         "web_port": worker.web_port,
+        "canonical_url": _url(worker),
     }
+
+
+def _url(worker: WorkerSettings) -> str:
+    """Where others reach the HTTP server."""
+    host = worker.advertised_host or worker.web_host
+    return f"http://{f'[{host}]' if ':' in host else host}:{worker.web_port}"

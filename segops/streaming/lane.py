@@ -17,9 +17,9 @@ from segops.core.engine import Engine
 from segops.core.erasure import is_erased
 from segops.core.errors import RejectedEvent
 from segops.core.identity import Identity
-from segops.core.links import timer_of
+from segops.core.links import is_blank, timer_of
+from segops.core.portrait import Portrait, portray
 from segops.core.profile import Profile
-from segops.core.segments import SegmentSet
 from segops.schemas.events import decode
 from segops.schemas.identifying import DEFAULT, IdentityLimits
 from segops.schemas.in_force import BASE_KEY, IN_FORCE_KEY, encode_in_force
@@ -127,6 +127,15 @@ class SegmentLane:
         """The members of each segment."""
         return self._judge.sizes
 
+    def portrait(self, profile_id: str) -> Portrait | str | None:
+        """What is known of a profile at this moment; the id of the one that took it over; None: nothing."""
+        profile = self._profiles.peek(profile_id)
+        if profile is None or profile.merged_into is not None:
+            return None if profile is None else profile.merged_into
+        if is_blank(profile):
+            return None  # nothing but events that were refused
+        return portray(self._judge.identity.engine.segments, profile, self.clock.now_ms)
+
     def take_counts(self) -> Counts:
         """What happened since the last call."""
         counts, self._judge.counts = self._judge.counts, Counts()
@@ -173,16 +182,6 @@ class SegmentLane:
         self._judge.since_ms = self.clock.now_ms
         self.recording = self._in_force_due = True
         self._scan, self._judged_meta_due = Scan(self._profiles), False
-
-    @property
-    def segments(self) -> SegmentSet:
-        """What profiles are judged by."""
-        return self._judge.identity.engine.segments
-
-    def look(self, profile_id: str) -> Profile | None:
-        """What is stored under an identifier now; None where there is nothing. It must not be changed."""
-        (entry,) = self._profiles.known((profile_id,)) or (None,)
-        return None if entry is None or entry.is_new else entry.profile
 
     def process(self, records: Sequence[Record]) -> None:
         """Apply records in the order of the log. Records before ``offset`` are passed over."""

@@ -79,6 +79,11 @@ class Profiles:
         self.load(ids, used=False)
         return [entry for entry in map(self._entries.get, ids) if entry is not None]
 
+    def peek(self, profile_id: str) -> Profile | None:
+        """The profile as it is at this moment, to be read only; None when there is none."""
+        known = self.known((profile_id,))
+        return known[0].profile if known and not known[0].is_new else None
+
     def load(self, profile_ids: Iterable[str], *, used: bool = True) -> None:
         """Bring what is stored of these into memory by one read; what is not stored stays unknown."""
         entries = self._entries

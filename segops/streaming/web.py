@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any, ClassVar
 
 from aiohttp.web import Request, Response
 from faust.web.drivers.aiohttp import Web
 
 from segops.api.health import Health, Page
+from segops.api.profiles import ProfilePages
 
 
 class OwnPages(Web):
@@ -22,27 +22,28 @@ class OwnPages(Web):
     optional_blueprints: ClassVar[Any] = ()
 
 
-def add_pages(
-    web: OwnPages, health: Health, metrics: Callable[[], Page], profile: Callable[[str], Page]
-) -> None:
-    """Serve /metrics, /healthz, /readyz, and single profiles."""
+def add_pages(web: OwnPages, health: Health, metrics: Callable[[], Page], profiles: ProfilePages) -> None:
+    """Serve /metrics, /healthz, /readyz and /profiles."""
     pages = {"/metrics": metrics, "/healthz": health.live, "/readyz": health.ready}
     for path, make in pages.items():
-        web.web_app.router.add_get(path, _handler(partial(_whatever, make)))
-    of_request = _handler(lambda request: profile(request.match_info["identifier"]))
-    web.web_app.router.add_get("/profiles/{identifier}", of_request)
+        web.web_app.router.add_get(path, _handler(make))
+    web.web_app.router.add_get("/profiles/{id}", _profile_handler(profiles))
 
 
-def _whatever(make: Callable[[], Page], _request: Request) -> Page:
-    return make()
-
-
-def _handler(make: Callable[[Request], Page]) -> Callable[[Request], Awaitable[Response]]:
+def _handler(make: Callable[[], Page]) -> Callable[[Request], Awaitable[Response]]:
     async def handle(request: Request) -> Response:
-        page = make(request)
-        headers = {"Content-Type": page.content_type}
-        if page.location is not None:
-            headers["Location"] = page.location
-        return Response(body=page.body, status=page.status, headers=headers)
+        return _response(make())
 
     return handle
+
+
+def _profile_handler(profiles: ProfilePages) -> Callable[[Request], Awaitable[Response]]:
+    async def handle(request: Request) -> Response:
+        return _response(profiles.page(request.match_info["id"], request.headers.get("Authorization")))
+
+    return handle
+
+
+def _response(page: Page) -> Response:
+    headers = {"Content-Type": page.content_type, **page.headers}
+    return Response(body=page.body, status=page.status, headers=headers)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from segops.core.features.feature import Feature
 from segops.core.features.sequence import Step
 from segops.core.operators import Anniversary, Test
 from segops.core.rules import model
@@ -28,6 +29,24 @@ def threshold(node: model.Node) -> str | None:
     """What the value of a node is held to, as in ``≥ 3``; None where there is nothing to compare."""
     found = _THRESHOLDS.get(type(node))
     return None if found is None else found(node)
+
+
+def feature_label(feature: Feature) -> str:
+    """What a profile keeps, in one line: the events of a selection, in a window, as one aggregate.
+
+    >>> feature_label(Feature("sum", ("Order Completed",), (), Within(172_800_000), ("total",)))
+    'sum of total over Order Completed within 2d'
+    """
+    path, window = ".".join(feature.path or ()), _window(feature.window)
+    if feature.sequence is not None:
+        return " ".join(part for part in _in_order(model.InOrder(feature.sequence)) if part)
+    if feature.purchases is not None:
+        return f"orders of the last {format_duration(feature.purchases.period_ms)}"
+    if feature.kind == "history":
+        return f"history of {path}"
+    of = f"{feature.kind} of {path} over" if path else f"{feature.kind} of"
+    selected = _select(model.Selection(feature.names, feature.where))
+    return " ".join(part for part in (of, selected, window) if part)
 
 
 def test_text(test: Test) -> str:

@@ -1,0 +1,105 @@
+"""A portrait tells of a profile what is stored: identifiers with their origin, features, memberships."""
+
+from __future__ import annotations
+
+from segops.core.engine import Engine
+from segops.core.events import Event
+from segops.core.identity import Identity
+from segops.core.portrait import EVENT, ITSELF, TAKEN_OVER, Belonging, Identifier, Kept, portray
+from segops.schemas.state import decode_profile, encode_profile
+
+from .kit import MONDAY as T
+from .kit import Customer, H, M, segments
+from .network import Network
+
+SEGMENTS = segments(
+    viewers={"did": "Viewed", "count": {"gte": 2}, "within": "2h"},
+    spenders={"sum": "total", "of": "Bought", "is": {"gte": 10}},
+    old={"known_for": "1h"},
+)
+
+
+def person() -> Network:
+    network = Network(SEGMENTS, lanes=4, seed=3)
+    network.run([Event("Viewed", T, "m1", {}, anonymous_id="a1", email="a@x")])
+    network.run([Event("Bought", T + M, "m2", {"total": 12.5}, user_id="u1", email="a@x")])
+    network.run([Event("Viewed", T + 2 * M, "m3", {}, user_id="u1", anonymous_id="a2")])
+    network.run([Event("Viewed", T + 3 * M, "line:4", {}, user_id="u1", others=("card:7",), named=False)])
+    network.tick(T + 2 * H)
+    network.run()
+    return network
+
+
+def test_identifiers_tell_by_which_event_they_came() -> None:
+    found = portray(SEGMENTS, person().profile("user_id:u1"), T + 2 * H).identifiers
+    assert {each.identifier: each for each in found} == {
+        "user_id:u1": Identifier("user_id:u1", ITSELF, T, None),
+        "email:a@x": Identifier("email:a@x", TAKEN_OVER, T + M, "m2"),
+        "anonymous_id:a1": Identifier("anonymous_id:a1", EVENT, T, "m1"),
+        "anonymous_id:a2": Identifier("anonymous_id:a2", EVENT, T + 2 * M, "m3"),
+        "card:7": Identifier("card:7", EVENT, T + 3 * M, None),
+    }
+
+
+def test_who_is_told_to_join_brings_the_event_with_it() -> None:
+    network = Network(SEGMENTS, lanes=4, seed=3)
+    network.run([Event("Viewed", T, "m1", {}, user_id="u1", anonymous_id="a1")])
+    network.run([Event("Viewed", T + M, "m2", {}, email="b@x", anonymous_id="a1")])
+    found = portray(SEGMENTS, network.profile("user_id:u1"), T + H).identifiers
+    assert Identifier("email:b@x", TAKEN_OVER, T + M, "m2") in found
+    assert Identifier("anonymous_id:a1", EVENT, T, "m1") in found
+
+
+def test_features_are_what_rules_read_now() -> None:
+    profile = person().profile("user_id:u1")
+    assert portray(SEGMENTS, profile, T + 2 * H).features == (
+        Kept("count of Viewed within 2h", 2),
+        Kept("sum of total over Bought", 12.5),
+    )
+    assert portray(SEGMENTS, profile, T + 5 * H).features[0].value == 0
+
+
+def test_memberships_tell_since_when_why_and_until_when() -> None:
+    found = portray(SEGMENTS, person().profile("user_id:u1"), T + 2 * H).memberships
+    assert found == (
+        Belonging("old", "old", 1, T + H, "time", None, None),
+        Belonging("spenders", "spenders", 1, T + M, "event", "m2", None),
+        Belonging("viewers", "viewers", 1, T + 2 * M, "event", "m3", T + 2 * M + 2 * H),
+    )
+
+
+def test_a_membership_that_neither_of_two_profiles_had_came_with_the_merge() -> None:
+    network = Network(SEGMENTS, lanes=4, seed=3)
+    network.run([Event("Viewed", T, "m1", {}, anonymous_id="a1")])
+    network.run([Event("Viewed", T, "m2", {}, user_id="u1")])
+    network.run([Event("Seen", T + M, "m3", {}, user_id="u1", anonymous_id="a1")])
+    found = portray(SEGMENTS, network.profile("user_id:u1"), T + M).memberships
+    assert found == (Belonging("viewers", "viewers", 1, T + M, "merge", None, T + 2 * H),)
+
+
+def test_a_membership_of_a_new_definition_and_of_an_event_without_an_id_says_so() -> None:
+    customer = Customer()
+    identity = Identity(customer.engine)
+    identity.on_event(customer.profile, Event("Viewed", T, "x", {}, named=False, user_id="u1"), clock_ms=T)
+    customer.profile.members.clear()
+    engine = Engine(SEGMENTS)
+    engine.on_definitions(customer.profile, clock_ms=T + H)
+    engine.on_event(customer.profile, Event("Bought", T + H, "y", {"total": 10}, named=False), clock_ms=T + H)
+    found = portray(SEGMENTS, decode_profile(encode_profile(customer.profile)), T + H).memberships
+    assert [(each.segment_key, each.reason) for each in found] == [
+        ("old", "definition"),
+        ("spenders", "event"),
+    ]
+
+
+def test_a_profile_that_waits_says_for_what() -> None:
+    profile = Engine(SEGMENTS).new_profile("user_id:u1")
+    event = Event("Viewed", T, "m1", {}, user_id="u1", anonymous_id="a1")
+    Identity(Engine(SEGMENTS)).on_event(profile, event, clock_ms=T)
+    found = portray(SEGMENTS, profile, T)
+    assert (found.awaits, found.held, found.first_ms, found.latest_ms) == (
+        ("anonymous_id:a1",),
+        1,
+        None,
+        None,
+    )
