@@ -86,15 +86,18 @@ class Engine:
     def on_definitions(self, profile: Profile, *, clock_ms: int) -> Transition:
         """Judge a profile by these segments that was last judged by others."""
         step = _Step(profile, "definition", max(clock_ms, profile.latest_ms))
-        known = self.segments.features
-        profile.features = {key: state for key, state in profile.features.items() if key in known}
-        for note in profile.counted.values():
-            note.keep(known)
+        self._keep_known(profile)
         self._close_removed(step)
         self._judge(step, range(len(self.segments.segments)))
         profile.judged_by = self.version
         _set_due(profile)
         return step.transition()
+
+    def _keep_known(self, profile: Profile) -> None:
+        known = self.segments.features
+        profile.features = {key: state for key, state in profile.features.items() if key in known}
+        for note in profile.counted.values():
+            note.keep(known)
 
     def on_merge(self, profile: Profile, losers: Sequence[Profile], *, clock_ms: int) -> Transition:
         """Make one profile of several, and judge it by all segments at once.
@@ -115,7 +118,7 @@ class Engine:
     def _judge_merged(self, step: _Step, was: set[str]) -> None:
         """Judge a profile by the memberships of all; what is published starts from those that it had."""
         profile = step.profile
-        apart = _Step(profile, "merge", step.now_ms)
+        apart = _Step(profile, step.reason, step.now_ms)
         profile.members = {key: m for key, m in profile.members.items() if key in self.segments.by_key}
         sequence = profile.sequence
         self._judge(apart, range(len(self.segments.segments)))
@@ -135,6 +138,18 @@ class Engine:
         for key in sorted(profile.members):
             version = profile.members[key].version
             step.changes.append(_change(step, key, version, member=False, flips_at=None))
+        return step.transition()
+
+    def on_restore(self, profile: Profile, *, clock_ms: int) -> Transition:
+        """Judge a profile that had yielded and goes its own way again: what it is a member of is entered.
+
+        Nothing is judged for the time in between. A membership that still holds dates from when it began.
+        """
+        step = _Step(profile, "split", max(clock_ms, profile.latest_ms))
+        self._keep_known(profile)
+        if profile.first_ms is not None:
+            self._judge_merged(step, set())
+        profile.judged_by = self.version
         return step.transition()
 
     def on_erase(self, profile: Profile, *, clock_ms: int) -> Transition:

@@ -33,8 +33,20 @@ from segops.core.links import (
     standing_ms,
 )
 from segops.core.merge import redirect
-from segops.core.messages import Claim, Erase, Forget, Forward, Handover, Join, Message, Refused
-from segops.core.profile import Held, Joined, Origin, Profile, Waiter
+from segops.core.messages import (
+    Claim,
+    Erase,
+    Forget,
+    Forward,
+    Handover,
+    Join,
+    Message,
+    Refused,
+    Restore,
+    Split,
+)
+from segops.core.parting import disputed, has_part, part, restore, stays_apart, without_what_came_since
+from segops.core.profile import Held, Joined, Links, Origin, Parting, Profile, Waiter
 from segops.core.turns import Outcome, Turn, Unjoined
 from segops.core.values import MAX_MS
 
@@ -58,6 +70,8 @@ class Identity:
             Refused: self._on_refused,
             Erase: self._on_erase,
             Forget: self._on_forget,
+            Split: self._on_split,
+            Restore: self._on_restore,
         }
 
     def knows(self, profile: Profile, event: Event) -> bool:
@@ -79,13 +93,16 @@ class Identity:
         """An event routed to this identifier: apply it, hold it, or send it on."""
         return self.on_message(profile, Forward(profile.id, event), clock_ms=clock_ms)
 
-    def on_message(self, profile: Profile, message: Message, *, clock_ms: int) -> Outcome:
-        """A message to this identifier; the profile is a new one where nothing is stored."""
+    def on_message(self, profile: Profile, message: Message, *, clock_ms: int, full: bool = False) -> Outcome:
+        """A message to this identifier; the profile is a new one where nothing is stored.
+
+        ``full``: what is handed over does not fit in, and goes back.
+        """
         if isinstance(message, Forward):
             turn = Turn(profile, clock_ms, max(clock_ms, message.event.time_ms), Outcome())
         else:
-            turn = Turn(profile, max(clock_ms, message.at_ms), message.at_ms, Outcome())
-        if profile.merged_into is not None and not isinstance(message, Forget):
+            turn = Turn(profile, max(clock_ms, message.at_ms), message.at_ms, Outcome(), full)
+        if profile.merged_into is not None and not isinstance(message, (Forget, Restore)):
             self._relay(turn, message, profile.merged_into)
             turn.outcome.moved = False
         elif profile.links is None and isinstance(message, Join | Handover | Refused):
@@ -174,6 +191,11 @@ class Identity:
         links = turn.profile.links
         if by == owner or (links is not None and by in links.owned):
             self._resolve(turn, claim.of)
+        elif links is not None and claim.of not in links.owned:
+            # It was split off while the claim was under way. What restores it was sent there before this.
+            self._relay(turn, claim, claim.of)
+        elif not claim.explicit and stays_apart(turn.profile, by):
+            turn.send(Refused(by, claim.of, owner))
         elif not (is_user(owner) and is_user(by)):
             if rank(by) < rank(owner):
                 self._yield(turn, by, claim.of)
@@ -199,6 +221,8 @@ class Identity:
         both_users = is_user(profile.id) and is_user(into)
         if into == profile.id or into in links_of(profile).owned:
             self._resolve(turn, join.of)
+        elif not join.explicit and stays_apart(profile, into):
+            self._on_refused(turn, Refused(profile.id, join.of, into))
         elif both_users and not join.explicit:
             self._conflict(turn, join.of, into)
         elif not both_users and self.rules.rank(into) < self.rules.rank(profile.id):
@@ -215,15 +239,24 @@ class Identity:
         state = redirect(profile, into)
         turn.send(Handover(into, of, profile.id, state.sequence, None if blank else state))
         if state.links is not None:
-            waiting, state.links.waiting = state.links.waiting, []
-            for each in waiting:
-                turn.outcome.messages.append(Claim(into, each.of, each.by, explicit=True, at_ms=each.at_ms))
-            erasing, state.links.erasing = state.links.erasing, []
-            turn.outcome.messages += [Erase(into, what) for what in erasing]
+            turn.outcome.messages += _put_off(state.links, into)
+            state.links.waiting, state.links.erasing, state.links.parting = [], [], []
 
     def _on_handover(self, turn: Turn, handover: Handover) -> None:
-        profile, links, state = turn.profile, links_of(turn.profile), handover.state
-        over = self._over(profile)
+        links = links_of(turn.profile)
+        if links.parted.get(handover.loser, -1) >= handover.sequence:  # it went back, and comes again
+            turn.outcome.count("stale")
+            turn.outcome.moved = False
+            return
+        if (
+            turn.full
+            and handover.state is not None
+            and links.absorbed.get(handover.loser, -1) < handover.sequence
+        ):
+            self._give_back(turn, handover)
+            return
+        profile, state = turn.profile, handover.state
+        over, asked = self._over(profile), handover.of in links.pending
         note_origin(profile, handover.loser, origin_of_joining(profile, state, handover.of, handover.at_ms))
         if state is not None and links.absorbed.get(handover.loser, -1) < handover.sequence:
             for claimed in absorb(profile, state, sequence=handover.sequence, at_ms=turn.at_ms):
@@ -231,7 +264,10 @@ class Identity:
                 turn.send(Claim(claimed, claimed, profile.id, explicit=True))
             turn.outcome.count("joined")
         own(profile, handover.loser)
-        own(profile, handover.of)
+        if asked:
+            own(profile, handover.of)
+        elif handover.of in links.pending:  # the loser was to join, for what has been split off since
+            refuse(profile, handover.of)
         turn.outcome.count("overflow", self._over(profile) - over)
         self._settle(turn)
 
@@ -255,8 +291,54 @@ class Identity:
     def _on_forget(self, turn: Turn, message: Forget) -> None:
         forget(self.engine, turn, message)
 
+    def _give_back(self, turn: Turn, handover: Handover) -> None:
+        profile, state = turn.profile, handover.state
+        if state is not None and state.links is not None:
+            state.links.pending.pop(handover.of, None)
+        self._unjoin(turn, "size", handover.loser, "together they would be too large")
+        turn.outcome.count("returned")
+        part(turn, Parting(handover.loser, handover.sequence, state))
+        refuse(profile, handover.of)
+        self._settle(turn)
+
+    def _on_split(self, turn: Turn, split: Split) -> None:
+        parting = Parting(split.loser, split.sequence, split.state)
+        if is_waiting(turn.profile):
+            links_of(turn.profile).parting.append(parting)
+        elif has_part(turn.profile, parting):
+            turn.at_ms = turn.clock_ms
+            asked = without_what_came_since(parting)
+            part(turn, parting)
+            self._claim_again(turn, {each: False for each in disputed(turn.profile, asked)})
+        else:
+            detail = "there is nothing to split off: it is not part of that one, or by another hand-over"
+            turn.outcome.unjoined.append(Unjoined("split", turn.profile.id, split.loser, detail))
+            turn.outcome.moved = False
+
+    def _on_restore(self, turn: Turn, message: Restore) -> None:
+        profile = turn.profile
+        if profile.merged_into is None or profile.sequence != message.sequence:
+            turn.outcome.count("stale")
+            turn.outcome.moved = False
+            return
+        asked = restore(profile, message, self.engine)
+        turn.outcome.add(self.engine.on_restore(profile, clock_ms=standing_ms(profile, turn.clock_ms)))
+        turn.outcome.count("split")
+        self._claim_again(turn, asked)
+
+    def _claim_again(self, turn: Turn, identifiers: dict[str, bool]) -> None:
+        profile = turn.profile
+        at_ms = standing_ms(profile, turn.clock_ms)
+        for identifier, explicit in identifiers.items():
+            begin_waiting(profile, identifier, explicit=explicit, clock_ms=at_ms)
+            turn.send(Claim(identifier, identifier, profile.id, explicit))
+        self._settle(turn)
+
     def _resolve(self, turn: Turn, identifier: str) -> None:
-        own(turn.profile, identifier)
+        if stays_apart(turn.profile, identifier):  # it was split off while the claim was under way
+            refuse(turn.profile, identifier)
+        else:
+            own(turn.profile, identifier)
         self._settle(turn)
 
     def _conflict(self, turn: Turn, identifier: str, owner: str) -> None:
@@ -276,17 +358,17 @@ class Identity:
             turn.outcome.add(self.engine.on_event(profile, held.event, clock_ms=at_ms))
         self._merge(turn, joined, at_ms=at_ms, until_ms=MAX_MS)
         turn.outcome.add(self.engine.on_timer(profile, clock_ms=turn.clock_ms))
-        for each in put_off.waiting:
-            claim = Claim(profile.id, each.of, each.by, explicit=True, at_ms=each.at_ms)
-            if profile.merged_into is None:
-                self._on_claim(msgspec.structs.replace(turn, at_ms=each.at_ms), claim)
-            else:
-                self._relay(turn, claim, profile.merged_into)
-        for what in put_off.erasing:
-            if profile.merged_into is None:
-                erase(self.engine, turn, what)
-            else:
-                self._relay(turn, Erase(profile.id, what), profile.merged_into)
+        for message in _put_off(put_off, profile.id):
+            self._take_up(turn, message)
+
+    def _take_up(self, turn: Turn, message: Claim | Erase | Split) -> None:
+        into = turn.profile.merged_into
+        if into is not None:
+            self._relay(turn, message, into)
+        elif isinstance(message, Claim):
+            self._on_claim(msgspec.structs.replace(turn, at_ms=message.at_ms), message)
+        else:
+            self._handlers[message.__class__](turn, message)
 
     def _merge(self, turn: Turn, joined: deque[Joined], *, at_ms: int, until_ms: int) -> int:
         """Merge with those that are one with the profile from an instant up to ``until_ms`` on; the clock."""
@@ -301,3 +383,12 @@ class Identity:
 
 def _number(known: Iterable[str], identifier: str) -> int:
     return sum(type_of(each) == type_of(identifier) for each in known)
+
+
+def _put_off(links: Links, to: str) -> list[Claim | Erase | Split]:
+    """What waited for the answers that a profile awaited, as messages to whoever is to take it up."""
+    return [
+        *(Claim(to, each.of, each.by, explicit=True, at_ms=each.at_ms) for each in links.waiting),
+        *(Erase(to, what) for what in links.erasing),
+        *(Split(to, each.loser, each.sequence, each.state) for each in links.parting),
+    ]

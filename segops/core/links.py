@@ -47,7 +47,9 @@ def end_waiting(profile: Profile) -> Links:
     """Let time go on; what had been put off."""
     links = links_of(profile)
     put_off = Links([], held=links.held, joined=links.joined, waiting=links.waiting, erasing=links.erasing)
+    put_off.parting = links.parting
     links.held, links.joined, links.waiting, links.erasing, links.clock_ms = [], [], [], [], _MOVES
+    links.parting = []
     return put_off
 
 
@@ -57,6 +59,7 @@ def own(profile: Profile, identifier: str) -> None:
     if identifier not in links.owned:
         links.owned.append(identifier)
     links.pending.pop(identifier, None)
+    links.parted.pop(identifier, None)
     if identifier in links.refused:
         links.refused.remove(identifier)
 
@@ -102,6 +105,7 @@ def absorb(profile: Profile, loser: Profile, *, sequence: int, at_ms: int) -> li
     links.absorbed |= brought.absorbed | {loser.id: sequence}
     links.held = sorted([*links.held, *brought.held], key=lambda held: (held.clock_ms, held.event.time_ms))
     links.origins = brought.origins | links.origins
+    links.parted = brought.parted | links.parted
     for identifier in brought.owned:
         own(profile, identifier)
     for identifier, explicit in brought.pending.items():

@@ -92,4 +92,29 @@ class Forget(msgspec.Struct, array_like=True, tag="forget"):
     hops: int = 0
 
 
-Message = Forward | Claim | Join | Handover | Refused | Erase | Forget
+class Split(msgspec.Struct, array_like=True, tag="split"):
+    """``loser`` is to be a profile of its own again, as it was handed over with ``sequence``.
+
+    It is sent to the loser, and finds the profile that it is part of by redirects.
+    """
+
+    to: str
+    loser: str
+    sequence: int = 0
+    state: Profile | None = None
+    at_ms: int = _NEVER
+    hops: int = 0
+
+
+class Restore(msgspec.Struct, array_like=True, tag="restore"):
+    """What ``by`` had been handed over goes back: the redirect at ``to`` is a profile again."""
+
+    to: str
+    by: str
+    sequence: int = 0
+    state: Profile | None = None
+    at_ms: int = _NEVER
+    hops: int = 0
+
+
+Message = Forward | Claim | Join | Handover | Refused | Erase | Forget | Split | Restore

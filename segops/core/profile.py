@@ -59,6 +59,14 @@ class Erasing(msgspec.Struct, array_like=True, frozen=True):
     segments: tuple[str, ...] = ()
 
 
+class Parting(msgspec.Struct, array_like=True):
+    """A request to split off a profile handed over: as it was then, None if there was nothing."""
+
+    loser: str
+    sequence: int
+    state: Profile | None = None
+
+
 class Origin(msgspec.Struct, array_like=True, frozen=True):
     """When an identifier was met, and by which event; None where that has no id, or is not known."""
 
@@ -89,6 +97,11 @@ class Links(msgspec.Struct, array_like=True):
     erasing: list[Erasing] = []
     #: Identifiers of others that were claimed or came with a profile -> where they were met.
     origins: dict[str, Origin] = {}
+    #: Requests to split off, which wait, too.
+    parting: list[Parting] = []
+    #: Profiles that went their own way again -> the sequence of the hand-over that was undone, -1 for those
+    #: that this one was split from. What they claim of each other unasked is refused.
+    parted: dict[str, int] = {}
 
 
 class Profile(msgspec.Struct, array_like=True):

@@ -6,14 +6,14 @@ import msgspec
 
 from segops.core.engine import Transition
 from segops.core.events import Change
-from segops.core.messages import Claim, Forget, Handover, Join, Message, Refused
+from segops.core.messages import Claim, Forget, Handover, Join, Message, Refused, Restore
 from segops.core.profile import Profile
 
 
 class Unjoined(msgspec.Struct, frozen=True):
     """An identifier that an event carried and that does not become one with the profile."""
 
-    reason: str  #: ``conflict`` or ``limit``
+    reason: str  #: ``conflict``, ``limit``, ``size`` or ``split``
     profile_id: str
     identifier: str
     detail: str
@@ -34,7 +34,7 @@ class Erased(msgspec.Struct, frozen=True):
 
 class Outcome(msgspec.Struct, gc=False):
     """What one step did. ``counts``: joined, relayed, limit, conflict, overflow, unheld, duplicate, gave_up,
-    stale.
+    stale, returned, split.
 
     ``moved``: whether the profile changed. ``unjoined`` names each identifier once, as long as the profile
     remembers it.
@@ -66,13 +66,17 @@ class Outcome(msgspec.Struct, gc=False):
 
 
 class Turn(msgspec.Struct):
-    """One step: the profile, the clock it is taken at, the instant of its cause, and what comes of it."""
+    """One step: the profile, the clock it is taken at, the instant of its cause, and what comes of it.
+
+    ``full``: there is no room in the profile for what is handed over.
+    """
 
     profile: Profile
     clock_ms: int
     at_ms: int
     outcome: Outcome
+    full: bool = False
 
-    def send(self, message: Claim | Join | Handover | Refused | Forget) -> None:
+    def send(self, message: Claim | Join | Handover | Refused | Forget | Restore) -> None:
         message.at_ms = self.at_ms
         self.outcome.messages.append(message)

@@ -1,0 +1,216 @@
+"""Profiles that were joined go their own ways again, once, whatever the network does."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from segops.core.events import Event
+from segops.core.messages import Handover, Message, Split
+from segops.core.profile import Profile
+from segops.core.segments import SegmentSet
+
+from .kit import MONDAY as T
+from .kit import H, S
+from .network import Network, copied
+from .test_identity import SEGMENTS, People, assert_at_rest, assert_published_well, lived, reads, settled
+
+
+class Keeping(Network):
+    """A network that keeps the hand-overs that it has seen, as a topic does. ``full``: who has no room."""
+
+    def __init__(self, segments: SegmentSet, **options: Any) -> None:
+        super().__init__(segments, **options)
+        self.handovers: dict[str, Handover] = {}
+
+    def send(self, source: int, message: Message) -> None:
+        if isinstance(message, Handover):
+            known = self.handovers.get(message.loser)
+            if known is None or known.sequence <= message.sequence:
+                self.handovers[message.loser] = copied(message)  # type: ignore[assignment]
+        super().send(source, message)
+
+    def split(self, loser: str) -> None:
+        found = copied(self.handovers[loser])
+        assert isinstance(found, Handover)
+        self.send(-3, Split(loser, loser, found.sequence, found.state))
+
+
+def event(number: int, time_ms: int, name: str = "A", **identifiers: str) -> Event:
+    return Event(name, time_ms, f"m{number}", {"p": 3}, **identifiers)
+
+
+def joined(seed: int = 1, *, trouble: float = 0.0) -> Keeping:
+    """Four events of a device, two of a user, and one that says that they are one; then one more of each."""
+    network = Keeping(SEGMENTS, lanes=4, seed=seed, trouble=trouble)
+    network.run([event(n, T + n * S, anonymous_id="a") for n in range(4)])
+    network.run([event(10 + n, T + 10 * S + n, user_id="u") for n in range(2)])
+    network.run([event(20, T + 20 * S, user_id="u", anonymous_id="a")])
+    network.run([event(21, T + 21 * S, anonymous_id="a"), event(22, T + 22 * S, user_id="u")])
+    return network
+
+
+def alone(profile: Profile, network: Network) -> None:
+    assert profile.merged_into is None
+    assert_at_rest(network)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_loser_is_as_it_was_handed_over_and_what_came_since_stays(seed: int) -> None:
+    network = joined(seed, trouble=0.1)
+    before = network.profile("user_id:u")
+    had = reads(before, T + H)
+    network.split("anonymous_id:a")
+    network.run()
+    device, user = network.profile("anonymous_id:a"), network.profile("user_id:u")
+    wanted = lived("anonymous_id:a", [event(n, T + n * S, anonymous_id="a") for n in range(4)], T)
+    assert device.id == "anonymous_id:a" and reads(device, T + H) == reads(wanted, T + H)
+    assert reads(user, T + H) == had
+    assert user.links is not None and user.links.owned == ["user_id:u"]
+    assert device.members.keys() == wanted.members.keys()
+    assert_at_rest(network)
+
+
+def test_the_memberships_of_the_loser_are_entered_with_the_reason_split_and_date_from_before() -> None:
+    network = joined()
+    network.split("anonymous_id:a")
+    network.run()
+    device = network.profile("anonymous_id:a")
+    changes = [c for (who, _), c in sorted(network.published.items()) if who == device.id]
+    entered = {c.segment_key for c in changes if c.reason == "split"}
+    assert entered == device.members.keys() >= {"all-time", "spent", "recent"}
+    assert all(c.member for c in changes if c.reason == "split")
+    assert device.members["all-time"].since_ms == T + 3 * S
+    assert {c.segment_key for c in changes if c.reason == "merge"} == entered
+
+
+def test_they_stay_apart_until_somebody_says_explicitly_that_they_are_one() -> None:
+    network = joined()
+    network.split("anonymous_id:a")
+    network.run()
+    network.run([event(30, T + 30 * S, user_id="u", anonymous_id="a")])
+    network.run(
+        [event(31, T + 31 * S, anonymous_id="a"), event(32, T + 32 * S, user_id="u", others=("c:1",))]
+    )
+    network.run([event(33, T + 33 * S, anonymous_id="a", others=("c:1",))])
+    assert network.root("anonymous_id:a") == "anonymous_id:a"
+    assert network.root("c:1") == "user_id:u"
+    assert_at_rest(network)
+
+
+def test_two_users_split_and_joined_again_by_an_alias() -> None:
+    network = Keeping(SEGMENTS, lanes=4, seed=1)
+    network.run([event(1, T, user_id="v", anonymous_id="b"), event(2, T + S, user_id="w")])
+    network.run([Event("alias", T + 2 * S, "m3", {}, user_id="w", previous_id="v")])
+    assert network.root("anonymous_id:b") == "user_id:w"
+    network.split("user_id:v")
+    network.run()
+    assert network.root("anonymous_id:b") == network.root("user_id:v") == "user_id:v"
+    network.run([Event("alias", T + 4 * S, "m4", {}, user_id="w", previous_id="v")])
+    assert network.root("anonymous_id:b") == network.root("user_id:v") == "user_id:w"
+    assert_at_rest(network)
+
+
+def test_an_identifier_with_nothing_behind_it_is_free_again() -> None:
+    network = Keeping(SEGMENTS, lanes=4, seed=1)
+    network.run([event(1, T, user_id="u", anonymous_id="a")])
+    network.split("anonymous_id:a")
+    network.run([event(2, T + S, user_id="v", anonymous_id="a")])
+    assert network.root("anonymous_id:a") == "user_id:v"
+    assert_at_rest(network)
+
+
+def test_one_of_a_chain_is_split_from_whoever_has_it_now() -> None:
+    network = Keeping(SEGMENTS, lanes=4, seed=1)
+    network.run([event(1, T, anonymous_id="a"), event(2, T + S, email="e@x", anonymous_id="a")])
+    network.run([event(3, T + 2 * S, user_id="u", email="e@x")])
+    network.split("anonymous_id:a")
+    network.run()
+    assert network.root("anonymous_id:a") == "anonymous_id:a"
+    assert network.root("email:e@x") == "user_id:u"
+    assert_at_rest(network)
+    network.split("email:e@x")
+    network.run()
+    assert network.root("email:e@x") == "email:e@x"
+    assert_published_well(network)
+
+
+def test_what_is_no_part_is_not_split() -> None:
+    network = joined()
+    for message in (
+        Split("user_id:u", "user_id:u"),
+        Split("user_id:u", "anonymous_id:b", 3, Profile("anonymous_id:b")),
+        Split("anonymous_id:a", "anonymous_id:a", 0, None),
+        Split("anonymous_id:a", "anonymous_id:a", 99, Profile("anonymous_id:a")),
+    ):
+        profile = network.profile(message.to)
+        outcome = network.identity.on_message(profile, message, clock_ms=T + H)
+        assert [each.reason for each in outcome.unjoined] == ["split"]
+        assert not outcome.moved and not outcome.messages
+    network.run()
+    assert network.root("anonymous_id:a") == "user_id:u"
+
+
+def test_a_split_waits_for_what_the_profile_awaits() -> None:
+    network = joined()
+    for lane in network.lanes:
+        lane.checkpoint()
+    user = network.profile("user_id:u")
+    outcome = network.identity.on_message(
+        user, message := Split("user_id:u", "anonymous_id:a", 0, None), clock_ms=T + H
+    )
+    assert not outcome.moved
+    claimed = network.identity.on_event(user, event(40, T + 40 * S, user_id="u", email="n@x"), clock_ms=T)
+    handover = network.handovers["anonymous_id:a"]
+    message = Split("user_id:u", handover.loser, handover.sequence, copied(handover).state)  # type: ignore[union-attr]
+    assert network.identity.on_message(user, message, clock_ms=T + H).messages == []
+    for each in claimed.messages:
+        network.send(network.lane_of(user.id), each)
+    network.run()
+    assert network.root("anonymous_id:a") == "anonymous_id:a"
+    assert network.root("email:n@x") == "user_id:u"
+    assert_at_rest(network)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_splits_amid_crashes_and_repetitions_leave_everything_in_order(seed: int) -> None:
+    people, dice = People(seed), random.Random(seed)
+    network = Keeping(SEGMENTS, lanes=1 + seed % 5, seed=seed, trouble=0.05 * (seed % 3))
+    for _ in range(3):
+        settled(network, people.crowd(3))
+        for loser in dice.sample(sorted(network.handovers), min(4, len(network.handovers))):
+            for _ in range(dice.choice((1, 1, 2))):
+                network.split(loser)
+    network.run()
+    assert_at_rest(network)
+    for key, profile in network.everything.items():
+        for owned in profile.links.owned if profile.links and profile.merged_into is None else ():
+            assert network.root(owned) == key
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_who_has_no_room_gives_back_what_is_handed_over(seed: int) -> None:
+    network = Keeping(SEGMENTS, lanes=1 + seed % 4, seed=seed, trouble=0.1)
+    plain = network.identity.on_message
+
+    def full(profile: Profile, message: Message, *, clock_ms: int) -> Any:
+        return plain(profile, message, clock_ms=clock_ms, full=True)
+
+    network.identity.on_message = full  # type: ignore[method-assign]
+    events = [event(n, T + n * S, anonymous_id="a") for n in range(4)]
+    network.run([*events, event(10, T + 10 * S, user_id="u")])
+    network.run([event(20, T + 20 * S, user_id="u", anonymous_id="a")])
+    network.run(
+        [event(21, T + 21 * S, anonymous_id="a"), event(22, T + 22 * S, user_id="u", anonymous_id="a")]
+    )
+    assert network.root("anonymous_id:a") == "anonymous_id:a"
+    counted = [reads(network.profile(each), T + H)[0] for each in ("anonymous_id:a", "user_id:u")]
+    wanted = [
+        lived("x", each, T)
+        for each in ([*events, event(21, T + 21 * S)], [event(n, T) for n in (10, 20, 22)])
+    ]
+    assert counted == [reads(each, T + H)[0] for each in wanted]
+    assert network.counts["returned"] >= 1
+    assert_at_rest(network)
