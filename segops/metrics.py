@@ -31,6 +31,7 @@ class Metrics:
         self._time(registry)
         self._durability(registry)
         self._state(registry)
+        self._joining_and_parting(registry)
         self._identity(registry)
         self.build = Info("segops_build", "The running version.", registry=registry)
 
@@ -165,6 +166,21 @@ class Metrics:
             "segops_profiles_cached", "Decoded profiles kept in memory.", registry=registry
         )
 
+    def _joining_and_parting(self, registry: CollectorRegistry) -> None:
+        self.splits = Counter(
+            "segops_splits_total", "Profiles that are their own again after a merge.", registry=registry
+        )
+        self.handovers_returned = Counter(
+            "segops_handovers_returned_total",
+            "Profiles not merged because together they would be larger than SEGOPS_MAX_STATE_BYTES.",
+            registry=registry,
+        )
+        self.events_not_held = Counter(
+            "segops_events_not_held_total",
+            "Events applied before their profile was whole: too many were held already.",
+            registry=registry,
+        )
+
     def _identity(self, registry: CollectorRegistry) -> None:
         self.merges = Counter("segops_merges_total", "Profiles taken over by others.", registry=registry)
         self.identity_conflicts = Counter(
@@ -180,11 +196,6 @@ class Metrics:
         self.redirects_followed = Counter(
             "segops_redirects_followed_total",
             "Events and messages sent on to the profile that took theirs over.",
-            registry=registry,
-        )
-        self.events_not_held = Counter(
-            "segops_events_not_held_total",
-            "Events applied before their profile was whole: too many were held already.",
             registry=registry,
         )
         self.identifiers = Histogram(
@@ -214,6 +225,8 @@ class Metrics:
             "relayed": self.redirects_followed,
             "unheld": self.events_not_held,
             "erased": self.erasures,
+            "split": self.splits,
+            "returned": self.handovers_returned,
         }
 
     def segment(self, key: str) -> str:

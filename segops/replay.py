@@ -11,15 +11,17 @@ from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 
 from segops.core.engine import Engine, Transition
+from segops.core.errors import UserError
 from segops.core.events import Change, Event
 from segops.core.identity import Identity
 from segops.core.links import timer_of
-from segops.core.messages import Forward, Message
+from segops.core.messages import Forward, Handover, Message
 from segops.core.profile import Profile
 from segops.core.segments import SegmentSet
 from segops.core.turns import Outcome
 from segops.schemas.events import decode, route
 from segops.schemas.identifying import DEFAULT, IdentityLimits
+from segops.schemas.messages import decode_message, encode_message, split_of
 
 
 class Replay:
@@ -28,7 +30,8 @@ class Replay:
     The clock is the greatest event time so far. Before an event moves it on, every profile that falls due
     up to the new time is judged, each at its own instant, in order of (instant, profile).
     ``sizes`` counts members, ``counts`` what happened to identities; ``duplicates``, ``skipped_values`` and
-    ``failures`` what happened on the way. ``profiles`` has redirects, too.
+    ``failures`` what happened on the way. ``profiles`` has redirects, too. ``retain``: hand-overs are kept,
+    so that ``split`` can undo them.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class Replay:
         wall_ms: int,
         engine: Engine | None = None,
         limits: IdentityLimits = DEFAULT,
+        retain: bool = False,
     ) -> None:
         self.engine = Engine(segments) if engine is None else engine
         self.identity = Identity(self.engine, limits.rules)
@@ -49,6 +53,7 @@ class Replay:
         self._wall_ms = wall_ms
         self._limits = limits
         self._due: list[tuple[int, str]] = []
+        self._handovers: dict[str, bytes] | None = {} if retain else None
 
     def feed(self, line: bytes, *, default_id: str) -> Iterator[Change]:
         """Apply one event as bytes. Raises RejectedEvent, before anything has changed, for what is none."""
@@ -84,6 +89,8 @@ class Replay:
         messages = deque([message])
         while messages:
             message = messages.popleft()
+            if self._handovers is not None and isinstance(message, Handover):
+                self._handovers[message.loser] = encode_message(message)
             profile = self._profile(message.to)
             due_ms = timer_of(profile)
             outcome = self.identity.on_message(profile, message, clock_ms=clock_ms)
@@ -91,6 +98,13 @@ class Replay:
             self.counts.update(outcome.counts)
             self.duplicates += outcome.counts.get("duplicate", 0)
             yield from self._account(profile, due_ms, outcome)
+
+    def split(self, profile_id: str) -> Iterator[Change]:
+        """Undo the latest hand-over of a profile. UserError where none is retained."""
+        retained = (self._handovers or {}).get(profile_id)
+        if retained is None:
+            raise UserError(f"no hand-over of {profile_id!r} is retained")
+        yield from self._deliver(split_of(decode_message(retained)), self.clock_ms or 0)
 
     def advance(self, clock_ms: int) -> Iterator[Change]:
         """Move the clock on, never back, and judge what falls due."""

@@ -21,6 +21,7 @@ COMMANDS = {
     "profile": "Print what a running system knows of one person.",
     "produce": "Send events from a file to the events topic.",
     "replay": "Compute membership changes from a file, without Kafka.",
+    "split": "Undo the merge of a profile, as long as it is retained.",
     "test": "Run scenarios: what segments must do, step by step.",
     "schema": "Print the JSON Schema of segment files, for editors.",
     "topics": "Create, verify or describe the topics.",

@@ -121,14 +121,6 @@ def redirect(profile: Profile, into: str) -> Profile:
     return was
 
 
-def without_history(profile: Profile) -> Profile:
-    """A profile handed over as one to which nothing has happened: who it is, and what it has claimed."""
-    links = profile.links
-    if links is not None:
-        links = msgspec.structs.replace(links, held=[], joined=[])
-    return Profile(profile.id, profile.sequence, profile.applied, profile.judged_by, links=links)
-
-
 def become(profile: Profile, other: Profile) -> None:
     """Make of a profile another one, in place."""
     for name in Profile.__struct_fields__:

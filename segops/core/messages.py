@@ -50,7 +50,7 @@ class Handover(msgspec.Struct, array_like=True, tag="handover"):
     """``loser`` is a redirect from now on; ``state`` is all that it was, None if there was nothing.
 
     ``of`` is the claimed identifier that is answered. Hand-overs are told apart by the loser and its
-    ``sequence``: one that comes again is known by them, and one could be undone by them.
+    ``sequence``: one that comes again is known by them, and one is undone by them.
     """
 
     to: str

@@ -6,11 +6,15 @@ from typing import Final, cast
 
 import msgspec
 
-from segops.core.messages import Message
+from segops.core.messages import Handover, Message, Split
 from segops.schemas.state import packed
 
 #: Raised when the form changes in a way that adding fields at the end does not cover.
 FORMAT: Final = 1
+
+#: The value of the header ``segops-type`` of hand-overs, and of requests to undo one.
+HANDOVER: Final = b"handover"
+SPLIT: Final = b"split"
 
 _VERSION = bytes([FORMAT])
 _decoder = msgspec.msgpack.Decoder(Message)
@@ -40,3 +44,21 @@ def decode_message(value: bytes | None) -> Message:
         return cast("Message", _decoder.decode(value[1:]))
     except (msgspec.MsgspecError, RecursionError) as error:
         raise ValueError(f"not a message: {error}") from error
+
+
+def decode_split(value: bytes | None) -> Split:
+    """The request to undo a hand-over in a record of the input. Raises ValueError when it is none."""
+    message = decode_message(value)
+    if not isinstance(message, Split):
+        raise ValueError(f"a {name_of(message)} is no request to split")
+    return message
+
+
+def split_of(handover: Message) -> Split:
+    """The request that undoes a hand-over; it is sent to the profile that was handed over.
+
+    Raises ValueError for another message.
+    """
+    if not isinstance(handover, Handover):
+        raise ValueError(f"a {name_of(handover)} is no hand-over")
+    return Split(handover.loser, handover.loser, handover.sequence, handover.state)

@@ -12,11 +12,9 @@ from segops.core.errors import RejectedEvent
 from segops.core.events import Event
 from segops.core.identity import Identity
 from segops.core.links import is_blank, is_waiting
-from segops.core.merge import without_history
 from segops.core.messages import Forward, Handover, Message
 from segops.core.profile import Profile
 from segops.core.turns import Outcome
-from segops.schemas.messages import decode_message
 from segops.schemas.state import decode_profile, encode_profile
 from segops.streaming.profiles import Entry, Profiles
 from segops.streaming.records import Record
@@ -85,12 +83,11 @@ class Judge:
 
     def _tell(self, entry: Entry, record: Record, message: Message, clock_ms: int) -> None:
         waited = is_waiting(entry.profile)
-        step = partial(self.identity.on_message, message=message, clock_ms=clock_ms)
+        full = isinstance(message, Handover) and self._overflows(entry.profile, record)
+        step = partial(self.identity.on_message, message=message, clock_ms=clock_ms, full=full)
         # Only events are ever refused: whoever sent another message counts on it.
         if entry.size > self._large and isinstance(message, Forward):
             outcome = self._fitting(entry, record, step)
-        elif entry.size > self._large and isinstance(message, Handover):
-            outcome = self._taking_over(entry, record, message, clock_ms)
         else:
             outcome = step(entry.profile)
             entry.profile.applied = record.offset
@@ -102,11 +99,16 @@ class Judge:
         self._erased(entry.profile, outcome)
         self._time(entry.profile, waited=waited)
 
+    def _overflows(self, profile: Profile, record: Record) -> bool:
+        """Whether a profile would be too large with what is handed over: as stored, so each time alike."""
+        return len(encode_profile(profile)) + len(record.value or b"") > self._max_state_bytes
+
     def _count(self, outcome: Outcome, record: Record) -> None:
         self.counts.duplicates += outcome.counts.pop("duplicate", 0)
         self.counts.identities.update(outcome.counts)
         for each in outcome.unjoined:
-            detail = f"{each.profile_id} is not joined with {each.identifier}: {each.detail}"
+            joined = "split from" if each.reason == "split" else "joined with"
+            detail = f"{each.profile_id} is not {joined} {each.identifier}: {each.detail}"
             self._outlet.note(record, f"identity_{each.reason}", detail)
         if "gave_up" in outcome.counts:
             self._outlet.reject(record, INTERNAL, "it was sent on too often: redirects go round in a circle")
@@ -137,21 +139,6 @@ class Judge:
         raise RejectedEvent(
             STATE_TOO_LARGE, f"with it the profile would be larger than {self._max_state_bytes} bytes"
         )
-
-    def _taking_over(self, entry: Entry, record: Record, message: Handover, clock_ms: int) -> Outcome:
-        """Take in a profile handed over; without its history if both together would be too large."""
-        step = partial(self.identity.on_message, clock_ms=clock_ms)
-        try:
-            return self._fitting(entry, record, partial(step, message=message))
-        except RejectedEvent as rejection:
-            detail = f"{message.loser} joins {entry.profile.id} without its history: {rejection.detail}"
-            self._outlet.reject(record, rejection.reason, detail)
-        again = decode_message(record.value)  # the first one is used up
-        if isinstance(again, Handover) and again.state is not None:
-            again.state = without_history(again.state)
-        outcome = step(entry.profile, message=again)
-        entry.size = len(encode_profile(entry.profile))
-        return outcome
 
     def timer(self, entry: Entry, *, clock_ms: int) -> None:
         """Let time pass."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from segops.core.errors import RejectedEvent
-from segops.core.messages import Erase
+from segops.core.messages import Erase, Split
 from segops.core.profile import Erasing
 from segops.schemas.erasures import ERASE, decode_request
-from segops.schemas.messages import encode_message
+from segops.schemas.messages import SPLIT, decode_split, encode_message
 from segops.streaming.outputs import DeadLetters, Outputs
 from segops.streaming.records import SOURCE_HEADER, TIME_HEADER, Record, partition_of
 from segops.streaming.ticks import TICK_HEADERS, TYPE_HEADER, decode_tick, is_tick, source_tick
@@ -60,6 +60,18 @@ class Forwarding:
     event_clock: bool
 
 
+def _erase_of(value: bytes | None) -> Erase:
+    request = decode_request(value)
+    return Erase(request.profile, Erasing(request.request, tuple(request.segments)))
+
+
+#: What an operator asks of a profile -> how it is read. Raises ValueError.
+_REQUESTS: Final[Mapping[bytes, Callable[[bytes | None], Erase | Split]]] = {
+    ERASE: _erase_of,
+    SPLIT: decode_split,
+}
+
+
 class SourceLane:
     """One owned partition of raw events.
 
@@ -93,8 +105,8 @@ class SourceLane:
                 continue
             if record.headers and is_tick(record.headers):
                 self._control(record)
-            elif record.headers and (TYPE_HEADER, ERASE) in record.headers:
-                self._erase(record)
+            elif record.headers and (kind := dict(record.headers).get(TYPE_HEADER, b"")) in _REQUESTS:
+                self._request(record, kind)
             else:
                 self._event(record, now_ms)
             self.offset = record.offset + 1
@@ -139,19 +151,19 @@ class SourceLane:
         self.watermark_ms = max(self.watermark_ms, watermark_ms)
         self._tell(idle=False)
 
-    def _erase(self, record: Record) -> None:
+    def _request(self, record: Record, kind: bytes) -> None:
         try:
-            request = decode_request(record.value)
+            message = _REQUESTS[kind](record.value)
         except ValueError as error:
             self.counts.rejected[MALFORMED_TICK] += 1
             self._dead_letters.put(record, MALFORMED_TICK, str(error))
             return
-        key, what = request.profile.encode(), Erasing(request.request, tuple(request.segments))
+        key = message.to.encode()
         self._outputs.append(
             self._places[partition_of(key, len(self._places))],
             key=key,
-            value=encode_message(Erase(request.profile, what)),
-            headers=[(TYPE_HEADER, ERASE)],
+            value=encode_message(message),
+            headers=[(TYPE_HEADER, kind)],
             timestamp=record.timestamp,
         )
 

@@ -236,15 +236,25 @@ class Stack:
         clocks = r'segops_partition_clock_seconds\{partition="(\d+)"\}'
         return set(re.findall(clocks, self.get("/metrics", number)[1]))
 
-    def send(self, sent: Iterable[Sent], *, final_ms: int | None = None) -> None:
+    def send(
+        self,
+        sent: Iterable[Sent],
+        *,
+        final_ms: int | None = None,
+        headers: list[tuple[str, bytes]] | None = None,
+    ) -> None:
         """Write raw events, then the tick that moves everyone on."""
-        asyncio.run(self._send(list(sent), final_ms))
+        asyncio.run(self._send(list(sent), final_ms, headers))
 
-    async def _send(self, sent: list[Sent], final_ms: int | None) -> None:
+    async def _send(
+        self, sent: list[Sent], final_ms: int | None, headers: list[tuple[str, bytes]] | None
+    ) -> None:
         producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap_servers, linger_ms=20)
         await producer.start()
         topic = self.settings.topics.events
-        deliveries = [await producer.send(topic, one.value, partition=one.partition) for one in sent]
+        deliveries = [
+            await producer.send(topic, one.value, partition=one.partition, headers=headers) for one in sent
+        ]
         await asyncio.gather(*deliveries)
         if final_ms is not None:
             tick = json.dumps({"watermark_ms": final_ms, "end": True}).encode()

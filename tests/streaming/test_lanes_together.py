@@ -23,7 +23,7 @@ from segops.schemas.segments import load
 from segops.schemas.state import decode_profile, summary
 from segops.stores.memory import MemoryStores
 from segops.streaming.clock import PartitionClock
-from segops.streaming.lane import SegmentLane, Start
+from segops.streaming.lane import Bounds, SegmentLane, Start
 from segops.streaming.records import partition_of
 from segops.streaming.reports import Outlet
 from segops.streaming.ticks import TICK_HEADERS, lane_tick, source_tick
@@ -58,8 +58,9 @@ def wanted(tmp_path: Path) -> list[Definition]:
 class Lanes:
     """Some partitions, the log of each, and what they published."""
 
-    def __init__(self, wanted: list[Definition], number: int) -> None:
+    def __init__(self, wanted: list[Definition], number: int, *, bounds: Bounds | None = None) -> None:
         self.number = number
+        self.bounds = bounds
         self.logs: list[list[Rec]] = [[] for _ in range(number)]
         self.published: dict[str, dict[str, Any]] = {}
         self.noted: list[str] = []
@@ -78,6 +79,7 @@ class Lanes:
             self._engine,
             start=Start(offset, clock, since_ms=0),
             outlet=self._outlets[lane],
+            bounds=self.bounds,
         )
 
     def append(self, lane: int, key: bytes | None, value: bytes, headers: list[tuple[str, bytes]]) -> None:
