@@ -15,15 +15,16 @@ from segops.core.segments import Definition, SegmentSet
 from segops.core.values import format_instant
 from segops.replay import Replay
 from segops.schemas.changes import encode_change
-from segops.schemas.messages import SPLIT
+from segops.schemas.messages import HANDOVER, SPLIT, decode_message, encode_message, split_of
 from segops.schemas.segments import load
 from segops.schemas.state import encode_profile
 from segops.streaming.lane import Bounds
+from segops.streaming.records import partition_of
 from segops.streaming.ticks import TYPE_HEADER
 
 from .kit import START_MS, Sent, Stack, comparable, wait_until
 from .test_identity import MINUTE, SEGMENTS, WALL_MS, Story, members, metric, rows, same_people
-from .test_lanes_together import Lanes
+from .test_lanes_together import Lanes, assert_people
 
 TALKATIVE = """
 version: 1
@@ -165,3 +166,35 @@ def test_what_is_no_request_to_split_is_put_aside(stack: Stack) -> None:
     letters = stack.settings.topics.dead_letters
     wait_until(lambda: stack.read(letters), "the dead letter", stack.diagnosis)
     assert dict(stack.read(letters)[0].headers)["segops-reason"] == b"internal"
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_request_is_applied_once_whatever_crashes(talkative: list[Definition], seed: int) -> None:
+    dice = random.Random(seed)
+    lanes, replay = (
+        Lanes(talkative, 1 + seed % 3),
+        Replay(SegmentSet(talkative), wall_ms=WALL_MS, retain=True),
+    )
+    lines = two_large_ones()
+    for number, line in enumerate(lines):
+        lanes.post(line, number)
+        lanes.rest()
+        list(replay.feed(line, default_id=""))
+    handovers = (record for log in lanes.logs for record in log if (TYPE_HEADER, HANDOVER) in record.headers)
+    asked = encode_message(split_of(decode_message(next(handovers).value)))
+    device = b"anonymous_id:a"
+    for _ in range(3):
+        lanes.append(partition_of(device, lanes.number), device, asked, [(TYPE_HEADER, SPLIT)])
+    while lanes.behind():
+        lanes.read(dice.choice(lanes.behind()), dice.randrange(1, 3))
+        if dice.random() < 0.3:
+            lanes.checkpoint(dice.randrange(lanes.number))
+        if seed and dice.random() < 0.3:
+            lanes.crash(dice.randrange(lanes.number))
+    list(replay.split("anonymous_id:a"))
+    assert_people(lanes, replay)
+    stored = lanes.stored()
+    assert {key: len(each.seen) for key, each in stored.items()} == {"user_id:u": 18, "anonymous_id:a": 8}
+    split_off = [row for row in lanes.published.values() if row["reason"] == "split"]
+    assert [row["action"] for row in split_off] == ["entered"]
+    assert set(lanes.noted) == {"identity_split"}
