@@ -222,17 +222,21 @@ class Recovery:
         consumer = self._consumer()
         tail = Tail(self._topic, self._disk, consumer, bulk=True)
         try:
+            await self._restore(consumer, tail, partitions)
+        except BaseException:
+            tail.close()
+            raise
+        return tail.stores
+
+    async def _restore(self, consumer: AIOKafkaConsumer, tail: Tail, partitions: Sequence[int]) -> None:
+        try:
             await consumer.start()
             places = [TopicPartition(self._topic, partition) for partition in partitions]
             ends = await log_ends(self._consumer, places)
             await tail.open(partitions, ends)
             await self._read(consumer, tail, ends)
-        except BaseException:
-            tail.close()
-            raise
         finally:
             await consumer.stop()
-        return tail.stores
 
     async def _read(self, consumer: AIOKafkaConsumer, tail: Tail, ends: Mapping[TopicPartition, int]) -> None:
         left = await self._left(consumer, ends)

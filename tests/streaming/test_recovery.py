@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from prometheus_client import CollectorRegistry
 
@@ -173,6 +173,37 @@ def test_an_opening_that_is_broken_off_lets_go_of_its_stores(changelog: Changelo
         await asyncio.wait_for(group.asked.wait(), 60)
         opening.cancel()
         await asyncio.wait([opening])
+        changelog.stores.open(0).close()
+
+    asyncio.run(scenario())
+
+
+def test_a_recovery_that_is_broken_off_as_it_ends_lets_go_of_its_stores(changelog: Changelog) -> None:
+    leaving = asyncio.Event()
+
+    def consumer(**options: Any) -> AIOKafkaConsumer:
+        made = changelog.connections.changelog_consumer(**options)
+        stop = made.stop
+
+        async def stop_slowly() -> None:
+            leaving.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await stop()
+
+        if not options:  # the one that reads; another one asks where the log ends
+            made.stop = stop_slowly
+        return made
+
+    async def scenario() -> None:
+        await changelog.create()
+        disk = Disk(changelog.stores, discard=lambda _: None)
+        recovery = Recovery(changelog.topic, disk, consumer, crash=CrashPoints(), restored=lambda _: None)
+        running = asyncio.ensure_future(recovery.run([0]))
+        await asyncio.wait_for(leaving.wait(), 60)
+        running.cancel()
+        await asyncio.wait([running])
         changelog.stores.open(0).close()
 
     asyncio.run(scenario())
