@@ -171,6 +171,14 @@ class SegopsApp(faust.App):
             except SegopsError as error:
                 log.error("new definitions are not used, the former stay in force: %s", error)
 
+    def fence(self) -> None:
+        """Raise, and stop the process, when its partitions may be another's."""
+        try:
+            self.pipeline.pulse.check()
+        except SegopsError as error:
+            self._crash(error)
+            raise
+
     async def fail(self, error: BaseException) -> None:
         """Stop the process without committing anything more."""
         self._crash(error)

@@ -76,9 +76,21 @@ class Connections:
             isolation_level=isolation_level,
         )
 
-    def producer(self) -> AIOKafkaProducer:
-        """The idempotent producer: acknowledged by all replicas, in order per partition."""
-        return self._producer(max_batch_size=_BATCH_BYTES)
+    def producer(self, fence: Callable[[], None] = lambda: None) -> AIOKafkaProducer:
+        """The idempotent producer: acknowledged by all replicas, in order per partition.
+
+        ``fence`` raises when nothing may be sent any more. It is asked before every request: what was
+        handed over is sent by a task of the client's own, as soon as a process that stood still goes on.
+        """
+        producer = self._producer(max_batch_size=_BATCH_BYTES)
+        send = producer.client.send
+
+        async def fenced(*request: Any, **more: Any) -> Any:
+            fence()
+            return await send(*request, **more)
+
+        producer.client.send = fenced
+        return producer
 
     def transactional_producer(self, number: int) -> AIOKafkaProducer:
         """The producer of partition ``number``, for transactions. Its start shuts out all before it.

@@ -273,7 +273,7 @@ class BatchProducer(Producer):
     mundane_level = "debug"
 
     def _new_producer(self, transactional_id: str | None = None) -> AIOKafkaProducer:
-        return self.app.connections.producer()  # type: ignore[attr-defined]
+        return self.app.connections.producer(self.app.fence)  # type: ignore[attr-defined]
 
     @property
     def client(self) -> AIOKafkaProducer:

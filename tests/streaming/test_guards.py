@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from aiokafka.errors import KafkaError
 
 from segops.core.errors import SegopsError
-from segops.streaming import guards
+from segops.streaming import guards, topics
 from segops.streaming.clock import Jumps, PartitionClock
+from segops.streaming.connections import Connections
 from segops.streaming.guards import Stall
 
+from .kit import Stack
 from .test_parts import Time
 
 PLACE = ("events", 0)
@@ -105,3 +108,29 @@ def test_who_owns_nothing_needs_no_answer() -> None:
 
     with pytest.raises(TimeoutError):
         asyncio.run(watch())
+
+
+@pytest.mark.broker
+def test_a_process_that_may_have_lost_its_partitions_sends_nothing_more(
+    stack: Stack,
+) -> None:
+    topic, lost = stack.settings.topics.membership_changes, False
+
+    def fence() -> None:
+        if lost:
+            raise SegopsError("this process stood still")
+
+    async def scenario() -> None:
+        nonlocal lost
+        await topics.create(stack.settings)
+        producer = Connections(stack.settings).producer(fence)
+        await producer.start()
+        await producer.send_and_wait(topic, b"before", partition=0)
+        late = await producer.send(topic, b"late", partition=0)
+        lost = True
+        with pytest.raises(KafkaError):
+            await late
+        await producer.stop()
+
+    asyncio.run(scenario())
+    assert [record.value for record in stack.read(topic)] == [b"before"]
