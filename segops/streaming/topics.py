@@ -105,8 +105,8 @@ async def create(settings: Settings) -> list[str]:
         missing = [state.spec for state in states if not state.partitions]
         if missing:
             await _create(admin, missing)
-            await _ready(admin, specs)
-        _refuse(await _look(admin, specs))
+            states = await _ready(admin, specs)  # the next broker asked may not know them yet
+        _refuse(states)
     return [spec.name for spec in missing]
 
 
@@ -209,11 +209,14 @@ def _not_created(name: str, error: type[Exception], detail: str, specs: Sequence
     return SegopsError(f"{text} {detail}")
 
 
-async def _ready(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> None:
-    """Wait until every partition has a leader: a topic just created is not known everywhere at once."""
+async def _ready(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> list[TopicState]:
+    """The topics, once every partition has a leader: one just created is not known everywhere at once."""
     try:
         async with asyncio.timeout(_READY_TIMEOUT_S):
-            while not all(state.has_leaders for state in await _look(admin, specs)):
+            while True:
+                states = await _look(admin, specs)
+                if all(state.has_leaders for state in states):
+                    return states
                 await asyncio.sleep(_READY_POLL_S)
     except TimeoutError:
         raise SegopsError(f"topics without a leader {_READY_TIMEOUT_S:.0f} s after their creation") from None
