@@ -16,7 +16,15 @@ from segops.streaming.topics import topic_specs
 
 pytestmark = pytest.mark.broker
 
-NAMES = ["events", "profile-events", "segments", "membership.changes", "membership.state", "dead-letters"]
+NAMES = [
+    "events",
+    "profile-events",
+    "segments",
+    "membership.changes",
+    "membership.state",
+    "receipts",
+    "dead-letters",
+]
 
 
 def settings_for(broker: LocalBroker, prefix: str, **topic_settings: object) -> config.Settings:
@@ -55,7 +63,7 @@ def test_what_is_missing_is_created_once_as_specified(settings: config.Settings,
     for name, state in states.items():
         assert state.partitions == (1 if name.endswith("segments") else 3)
         assert state.records == 0
-        compacted = name.endswith(("segments", "membership.state", "changelog"))
+        compacted = name.endswith(("segments", "membership.state", "receipts", "changelog"))
         assert state.configs["cleanup.policy"] == ("compact" if compacted else "delete")
     assert states[f"{topic_prefix}events"].configs["retention.ms"] == str(7 * 86_400_000)
 
