@@ -16,7 +16,7 @@ from segops.streaming.outputs import DeadLetters, Outputs
 from segops.streaming.records import SOURCE_HEADER, TIME_HEADER, Record, partition_of
 from segops.streaming.ticks import TICK_HEADERS, TYPE_HEADER, decode_tick, is_tick, source_tick
 
-MALFORMED_TICK: Final = "internal"
+MALFORMED: Final = "internal"
 
 
 class Routed(Protocol):
@@ -145,8 +145,8 @@ class SourceLane:
             if watermark_ms is None:
                 raise ValueError("a control record without watermark_ms")
         except ValueError as error:
-            self.counts.rejected[MALFORMED_TICK] += 1
-            self._dead_letters.put(record, MALFORMED_TICK, str(error))
+            self.counts.rejected[MALFORMED] += 1
+            self._dead_letters.put(record, MALFORMED, str(error))
             return
         self.watermark_ms = max(self.watermark_ms, watermark_ms)
         self._tell(idle=False)
@@ -155,8 +155,8 @@ class SourceLane:
         try:
             message = _REQUESTS[kind](record.value)
         except ValueError as error:
-            self.counts.rejected[MALFORMED_TICK] += 1
-            self._dead_letters.put(record, MALFORMED_TICK, str(error))
+            self.counts.rejected[MALFORMED] += 1
+            self._dead_letters.put(record, MALFORMED, str(error))
             return
         key = message.to.encode()
         self._outputs.append(

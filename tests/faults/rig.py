@@ -200,12 +200,8 @@ class Case:
         )
 
     def crashed(self, number: int) -> None:
-        """Until this worker has died at its crash point; of a kill when it has too little to do for that."""
-        if _try_until(lambda: self.workers[number].poll() is not None, 30.0):
-            self.ended(number, CRASHED)
-        else:
-            self.notes.append(f"{number} killed")
-            self.kill(number)
+        """Until this worker has died at its crash point."""
+        self.ended(number, CRASHED)
 
     def revive(self, *numbers: int, **more: str) -> None:
         """Start again those of these workers that have ended, as an orchestrator would."""
@@ -323,8 +319,7 @@ class Case:
         return verify(evidence)
 
 
-def _try_until(fact: Callable[[], bool], seconds: float) -> bool:
+def _try_until(fact: Callable[[], bool], seconds: float) -> None:
     until = time.monotonic() + seconds
-    while not (found := fact()) and time.monotonic() < until:
+    while not fact() and time.monotonic() < until:
         time.sleep(0.2)
-    return found
