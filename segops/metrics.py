@@ -42,6 +42,12 @@ class Metrics:
             ["step"],
             registry=registry,
         )
+        self.step_cpu_seconds = Counter(
+            "segops_step_cpu_seconds_total",
+            "Processor time that a step (resolve, segment) took for its records, without Kafka's client.",
+            ["step"],
+            registry=registry,
+        )
         self.events_rejected = Counter(
             "segops_events_rejected_total", "Input that is no event.", ["reason"], registry=registry
         )

@@ -93,9 +93,10 @@ class Opener:
             self.channels = self._shared = SharedChannel(parts.producer)
             self.pulse = Pulse(0.9 * worker.session_timeout_ms / 1000)
 
-    def _dead_letters(self, number: int) -> DeadLetters:
-        topics = self._settings.topics
-        return DeadLetters(self.channels.of(number), topic=topics.dead_letters, partitions=topics.partitions)
+    def _dead_letters(self, origin: Place) -> DeadLetters:
+        number = origin[1]
+        place = (self._settings.topics.dead_letters, number)
+        return DeadLetters(self.channels.of(number), place=place, origin=origin)
 
     def _publisher(self, number: int) -> ChangePublisher:
         return ChangePublisher(
@@ -107,7 +108,7 @@ class Opener:
         return Forwarding(
             route=partial(route, limits=self._limits),
             outputs=self.channels.of(number),
-            dead_letters=self._dead_letters(number),
+            dead_letters=self._dead_letters((topics.events, number)),
             places=[(topics.profile_events, number) for number in range(topics.partitions)],
             event_clock=self._by_events,
         )
@@ -200,7 +201,8 @@ class Opener:
         sender = MessageSender(
             self.channels.of(number), topic=topics.profile_events, partitions=topics.partitions
         )
-        ways = OutletWays(self._publisher(number), sender, self._dead_letters(number))
+        dead_letters = self._dead_letters((topics.profile_events, number))
+        ways = OutletWays(self._publisher(number), sender, dead_letters)
         return KafkaOutlet(number, ways, self._parts.metrics)
 
     def _start(self, store: ProfileStore, newest: Engine, start: Position, end: int) -> tuple[Engine, Start]:

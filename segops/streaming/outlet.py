@@ -54,7 +54,7 @@ class KafkaOutlet(Outlet):
 
     def reject(self, record: Record, reason: str, detail: str) -> None:
         """Put a record into the dead letters."""
-        log.error("record %s:%d:%d: %s", record.topic, record.partition, record.offset, detail)
+        log.error("record %s:%d:%d: %s", *self._dead_letters.origin, record.offset, detail)
         self._dead_letters.put(record, reason, detail)
         self._metrics.dead_letters.labels(reason).inc()
 

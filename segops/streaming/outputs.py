@@ -215,19 +215,19 @@ class MessageSender:
 
 
 class DeadLetters:
-    """Records put aside, with why and from where, in their original bytes.
+    """Records of the partition ``origin`` put aside, with why and from where, in their original bytes.
 
     Of a record so large that the broker would not take it with its headers, the beginning.
     """
 
-    def __init__(self, outputs: Outputs, *, topic: str, partitions: int) -> None:
+    def __init__(self, outputs: Outputs, *, place: Place, origin: Place) -> None:
+        self.origin = origin
         self._outputs = outputs
-        self._topic = topic
-        self._partitions = partitions
+        self._place = place
 
     def put(self, record: Record, reason: str, detail: str) -> None:
         """Append ``record`` to the dead letters."""
-        origin = f"{record.topic}:{record.partition}:{record.offset}".encode()
+        origin = "{}:{}:{}".format(*self.origin, record.offset).encode()
         headers = [
             ("segops-reason", reason.encode()),
             ("segops-detail", detail[:1_000].encode(errors="replace")),
@@ -236,8 +236,7 @@ class DeadLetters:
         key, value = _beginning(record.key), _beginning(record.value)
         if (key, value) != (record.key, record.value):
             headers.append(("segops-cut", b"%d:%d" % (len(record.key or b""), len(record.value or b""))))
-        place = (self._topic, record.partition % self._partitions)
-        self._outputs.append(place, key=key, value=value, headers=headers)
+        self._outputs.append(self._place, key=key, value=value, headers=headers)
 
 
 def _beginning(data: bytes | None) -> bytes | None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Collection, Iterable, Mapping
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
 
 from segops.config import Settings
@@ -122,20 +123,28 @@ class Pipeline:
         """A batch of raw events."""
         source = self.sources.get(number)
         if source is not None and self.running:
-            source.process(records, now_ms=wall_ms())
+            with self._timed("resolve"):
+                source.process(records, now_ms=wall_ms())
             self.channels.wake()
 
     def segment(self, number: int, records: list[Record]) -> None:
         """A batch of profile events."""
         lane = self.lanes.get(number)
         if lane is not None and self.running:
-            lane.process(records)
+            with self._timed("segment"):
+                lane.process(records)
             self._parts.crash.passed("cp1")
             self._parts.crash.passed(STALL)
             self.channels.wake()
             self._woken.set()
             if self._pending() >= self.settings.checkpoint.max_records:
                 self._wanted.set()
+
+    @contextlib.contextmanager
+    def _timed(self, step: str) -> Iterator[None]:
+        began = time.thread_time()
+        yield
+        self.metrics.step_cpu_seconds.labels(step).inc(time.thread_time() - began)
 
     def _pending(self) -> int:
         return sum(lane.pending for lane in self.lanes.values())

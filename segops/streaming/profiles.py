@@ -98,11 +98,11 @@ class Profiles:
 
     def load_batch(self, profile_ids: Iterable[str]) -> None:
         """As ``load``, and make the unknown ones, so that ``get`` only looks into memory."""
-        ids = set(profile_ids)
-        ids.difference_update(self._entries)
+        entries = self._entries
+        ids = {profile_id for profile_id in profile_ids if profile_id not in entries}
         self.load(ids)
         for profile_id in ids:
-            if profile_id not in self._entries:
+            if profile_id not in entries:
                 self._insert_new(profile_id)
 
     def _insert_new(self, profile_id: str) -> Entry:

@@ -1,14 +1,16 @@
 """Fetched records as they came: record batches of Kafka, without an object per record.
 
 aiokafka's ``getmany`` makes a ConsumerRecord of every record, which costs more than all the rest of a
-recovery. Here the fetcher's buffers are emptied before that happens. The positions are moved on first, so
-that the next fetch is under way while these records are worked off.
+recovery, and a good part of what an event may cost. Here the fetcher's buffers are emptied before that
+happens. The positions are moved on first, so that the next fetch is under way while these records are
+worked off.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from itertools import chain, islice
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -38,17 +40,26 @@ class Fetched:
             if not aborted and not batch.is_control_batch:
                 yield batch
 
+    def __iter__(self) -> Iterator[Any]:
+        return chain.from_iterable(map(self._wanted, self._batches))
+
+    def _wanted(self, batch: Any) -> Iterator[Any]:
+        begin = self._begin
+        return batch if batch.base_offset >= begin else (each for each in batch if each.offset >= begin)
+
+    def slices(self, size: int) -> Iterator[list[Any]]:
+        """The records in lists of at most this size; unpacked as they are asked for."""
+        records = iter(self)
+        return iter(lambda: list(islice(records, size)), [])
+
     def latest(self) -> tuple[int, dict[bytes, bytes | None]]:
         """How many records there are, and the latest value of each key."""
         count = 0
         values: dict[bytes, bytes | None] = {}
-        for batch in self._batches:
-            whole = batch.base_offset >= self._begin
-            for record in batch:
-                if whole or record.offset >= self._begin:
-                    count += 1
-                    if record.key is not None:
-                        values[record.key] = record.value
+        for record in self:
+            count += 1
+            if record.key is not None:
+                values[record.key] = record.value
         return count, values
 
 
@@ -62,28 +73,43 @@ def _is_aborted(records: Any, batch: Any) -> bool:
 
 async def fetch(consumer: AIOKafkaConsumer, timeout_s: float) -> list[tuple[TopicPartition, Fetched]]:
     """What is there of the assigned partitions, after at most ``timeout_s``. Raises what the fetch did."""
-    fetcher = consumer._fetcher  # noqa: SLF001
-    if fetcher.error_future.done():
-        fetcher.error_future.result()
-    found = _drain(fetcher)
+    found = drain(consumer, consumer.assignment())
     if not found:
-        waiter = fetcher._create_fetch_waiter()  # noqa: SLF001
+        waiter = arrival(consumer)
         await asyncio.wait([waiter], timeout=timeout_s)
         waiter.cancel()
-        found = _drain(fetcher)
+        found = drain(consumer, consumer.assignment())
     return found
 
 
-def _drain(fetcher: Any) -> list[tuple[TopicPartition, Fetched]]:
-    found = []
-    for place in list(fetcher._records):  # noqa: SLF001
-        result = fetcher._records.pop(place)  # noqa: SLF001
-        if not isinstance(result, FetchResult):
+def arrival(consumer: AIOKafkaConsumer) -> asyncio.Future[None]:
+    """Done when the next fetch is; to be cancelled by whoever does not wait for it any more."""
+    waiter: asyncio.Future[None] = consumer._fetcher._create_fetch_waiter()  # noqa: SLF001
+    return waiter
+
+
+def drain(
+    consumer: AIOKafkaConsumer, wanted: Collection[TopicPartition]
+) -> list[tuple[TopicPartition, Fetched]]:
+    """What has arrived of these partitions. Raises what the fetch did, once nothing else is there."""
+    fetcher: Any = consumer._fetcher  # noqa: SLF001
+    if fetcher.error_future.done():
+        fetcher.error_future.result()
+    found: list[tuple[TopicPartition, Fetched]] = []
+    for place in [place for place in fetcher._records if place in wanted]:  # noqa: SLF001
+        result = fetcher._records[place]  # noqa: SLF001
+        if isinstance(result, FetchResult):
+            del fetcher._records[place]  # noqa: SLF001
+            found.extend(_taken(result, place))
+        elif not found:
+            del fetcher._records[place]  # noqa: SLF001
             result.check_raise()
-        elif result.check_assignment(place):
-            records = result._partition_records  # noqa: SLF001
-            fetched = Fetched(place, records)
-            result._assignment.state_value(place).consumed_to(fetched.next_offset)  # noqa: SLF001
-            found.append((place, fetched))
     fetcher._notify(fetcher._wait_consume_future)  # noqa: SLF001
     return found
+
+
+def _taken(result: FetchResult, place: TopicPartition) -> Iterator[tuple[TopicPartition, Fetched]]:
+    if result.check_assignment(place):
+        fetched = Fetched(place, result._partition_records)  # noqa: SLF001
+        result._assignment.state_value(place).consumed_to(fetched.next_offset)  # noqa: SLF001
+        yield place, fetched

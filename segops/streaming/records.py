@@ -13,12 +13,8 @@ Headers = Sequence[tuple[str, bytes]]
 
 
 class Record(Protocol):
-    """The part of a Kafka record that is read here."""
+    """The part of a Kafka record that is read here; which log it is of, its reader knows."""
 
-    @property
-    def topic(self) -> str: ...
-    @property
-    def partition(self) -> int: ...
     @property
     def offset(self) -> int: ...
     @property

@@ -4,16 +4,14 @@ Faust's own path costs about 100 µs per event (tasks, queues, acks); paid once 
 records it does not matter. What differs from Faust's aiokafka driver:
 
 - the aiokafka consumer lives in the main loop, not in a thread of its own (``loop_consumer``);
-- back-pressure is a number of batches per topic that may be under way;
+- back-pressure is a number of records per topic that may be under way (``intake``);
 - a commit, whoever asks for it, is a checkpoint (see ``checkpoint``).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, ClassVar, Final, cast
 
 import aiokafka
@@ -25,15 +23,13 @@ from faust.types import TP, ConsumerMessage
 from mode import Service, ServiceT
 
 from segops.core.errors import SegopsError
+from segops.streaming.intake import Intake
 from segops.streaming.loop_consumer import LoopConsumer
 from segops.streaming.positions import Position, Positions
+from segops.streaming.raw import arrival, drain
 from segops.streaming.records import Record
 
-BATCH_RECORDS: Final = 250
-BATCHES_UNDER_WAY: Final = 2
-
-_POLL_S = 0.2
-_CROWDED_POLL_S = 0.02
+_POLL_S: Final = 0.2
 
 
 class Batch:
@@ -54,8 +50,8 @@ class BatchConsumer(LoopConsumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.epoch = 0
-        self._under_way: Counter[str] = Counter()
-        self._room = asyncio.Event()
+        self._intake = Intake()
+        self._room: asyncio.Future[None] | None = None
 
     # -- fetching ------------------------------------------------------------------------------
 
@@ -65,60 +61,48 @@ class BatchConsumer(LoopConsumer):
                 if not self.flow_active:
                     await self.wait(cast("Any", self.can_resume_flow))
                     continue
-                await self._deliver(*await self._fetch())
+                self._take()
+                if not await self._deliver():
+                    await self._news()
         except (ConsumerStoppedError, asyncio.CancelledError):
             if not self.app.should_stop:  # to Faust, whoever is cancelled in a rebalance has crashed
                 raise
         except Exception as error:
             await self.app.crash(error)
 
-    async def _fetch(self) -> tuple[int, Mapping[TopicPartition, list[Record]]]:
-        records: Mapping[TopicPartition, list[Record]] = {}
-        room = self._with_room()
-        if room:
-            crowded = any(self._under_way.values())
-            records = await self._records_of(room, _CROWDED_POLL_S if crowded else _POLL_S)
-        else:
-            await self._wait_for_room()
-        # What a call returns that outlasted a rebalance belongs to the new assignment: the positions
-        # have moved past it. Counting it to the old one would lose it.
-        return self.epoch, records
-
-    async def _records_of(
-        self, room: list[TopicPartition], timeout_s: float
-    ) -> Mapping[TopicPartition, list[Record]]:
+    def _take(self) -> None:
+        self.coordinator.check_errors()
+        wanted = self._intake.wanted(TopicPartition(*tp) for tp in self._active_partitions)
         try:
-            found: Mapping[TopicPartition, list[Record]] = await self.client.getmany(
-                *room, timeout_ms=int(1000 * timeout_s), max_records=BATCH_RECORDS
-            )
+            with self.client._subscription.fetch_context():  # noqa: SLF001 - the group counts us as alive
+                for place, fetched in drain(self.client, wanted):
+                    self._intake.add(place, fetched)
         except NoOffsetForPartitionError:
-            return {}  # from before the lanes said where they go on
+            pass  # from before the lanes said where they go on
         except OffsetOutOfRangeError as error:
             for place, offset in error.args[0].items():
-                if await self.client.position(place) == offset:  # else the lanes said so since
+                if self._position(place) == offset:  # else the lanes said so since
                     lost = f"{place.topic}:{place.partition}: what begins at {offset}"
                     raise SegopsError(f"{lost} was deleted before it was read") from error
-            return {}
-        return found
 
-    async def _wait_for_room(self) -> None:
-        self._room.clear()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_POLL_S):
-                await self._room.wait()
-
-    def _with_room(self) -> list[TopicPartition]:
-        full, under_way = BATCHES_UNDER_WAY, self._under_way
-        return [TopicPartition(*tp) for tp in self._active_partitions if under_way[tp.topic] < full]
-
-    async def _deliver(self, epoch: int, batches: Mapping[TopicPartition, list[Record]]) -> None:
-        for place, records in batches.items():
+    async def _deliver(self) -> bool:
+        """Give agents what they have room for; whether that was anything."""
+        epoch, delivered = self.epoch, False
+        for place, records in self._intake.hand_out():
+            delivered = True
+            await self.callback(self._message(Batch(place.topic, place.partition, records, epoch)))
             if not self.flow_active or epoch != self.epoch:
-                return  # revoked meanwhile: who owns the partition next reads from the commit
-            if records:
-                self._under_way[place.topic] += 1
-                batch = Batch(place.topic, place.partition, records, epoch)
-                await self.callback(self._message(batch))
+                break  # revoked meanwhile: who owns the partition next reads from the commit
+        return delivered
+
+    async def _news(self) -> None:
+        """Until something arrives, or an agent is through with something."""
+        arrived = arrival(self.client)
+        self._room = asyncio.get_running_loop().create_future()
+        await asyncio.wait([arrived, self._room], timeout=_POLL_S, return_when=asyncio.FIRST_COMPLETED)
+        if arrived.done():
+            arrived.result()
+        arrived.cancel()
 
     def _message(self, batch: Batch) -> ConsumerMessage:
         last = batch.records[-1]
@@ -142,12 +126,9 @@ class BatchConsumer(LoopConsumer):
     def finished(self, batch: Batch) -> None:
         """An agent is through with ``batch``: there is room for another."""
         if batch.epoch == self.epoch:
-            self._under_way[batch.topic] -= 1
-            self._room.set()
-
-    def under_way(self, topic: str) -> int:
-        """How many batches of this topic agents have not finished."""
-        return self._under_way[topic]
+            self._intake.finished(batch.topic, len(batch.records))
+            if self._room is not None and not self._room.done():
+                self._room.set_result(None)
 
     # -- assignment ----------------------------------------------------------------------------
 
@@ -162,7 +143,7 @@ class BatchConsumer(LoopConsumer):
 
     def _new_epoch(self) -> None:
         self.epoch += 1
-        self._under_way.clear()
+        self._intake.clear()
 
     async def committed(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], Position]:
         """What the group has committed of these partitions, with its metadata."""
@@ -204,7 +185,7 @@ class BatchConsumer(LoopConsumer):
         end = self.log_end(place)
         if end is None:
             return None
-        read = 0 if self._under_way[place[0]] else self._position(TopicPartition(*place))
+        read = 0 if self._intake.busy(place[0]) else self._position(TopicPartition(*place))
         return 0 if read >= end else max(0, end - offset)
 
     def _position(self, place: TopicPartition) -> int:
@@ -217,7 +198,7 @@ class BatchConsumer(LoopConsumer):
     async def at_end(self, place: tuple[str, int]) -> bool:
         """Whether everything that the partition holds has been through an agent."""
         end = self.log_end(place)
-        if end is None or self._under_way[place[0]]:
+        if end is None or self._intake.busy(place[0]):
             return False
         position: int = await self.client.position(TopicPartition(*place))
         return position >= end

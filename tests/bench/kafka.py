@@ -11,7 +11,9 @@ import time
 import urllib.request
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 from uuid import uuid4
 
 import msgspec
@@ -20,34 +22,47 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from segops.brokers import LocalBroker
 from segops.brokers.network import free_ports
 from segops.config import Settings, load
+from segops.schemas.events import route
+from segops.schemas.identifying import limits_of
 from segops.streaming import definitions, topics
+from segops.streaming.connections import Connections
+from segops.streaming.intake import BATCH_RECORDS
 from segops.streaming.load import Load, send_all
+from segops.streaming.outputs import DeadLetters, Outputs
+from segops.streaming.raw import fetch
+from segops.streaming.resolve import Forwarding, SourceLane
 
 from .workload import segments
 
 PARTITIONS = 8
 _CONSUMED = re.compile(r'segops_events_consumed_total\{step="segment"\} ([0-9.e+]+)')
+_TAKEN = re.compile(r'segops_events_consumed_total\{step="(\w+)"\} (\S+)')
+_SECONDS = re.compile(r'segops_step_cpu_seconds_total\{step="(\w+)"\} (\S+)')
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def measure(broker: LocalBroker, events: list[tuple[str, bytes]], folder: Path) -> dict[str, float]:
-    """Events per CPU second of the ceiling and of one whole worker, with either guarantee."""
+    """Events per CPU second of the ceiling, the first step alone, and a worker with either guarantee."""
     settings = settings_for(broker, folder, "at_least_once")
     asyncio.run(_fill(settings, events))
     ceiling = asyncio.run(_ceiling(settings, len(events)))
-    end_to_end, wall = _worker(settings, len(events), folder)
+    least = _worker(settings, len(events), folder)
+    alone = asyncio.run(_resolve_alone(settings, len(events)))
     settings = settings_for(broker, folder, "exactly_once")
     asyncio.run(_fill(settings, events))
-    once, once_wall = _worker(settings, len(events), folder)
+    once = _worker(settings, len(events), folder)
     return {
         "kafka: ceiling (consume + decode), events per CPU second": ceiling,
-        "kafka: end to end, events per CPU second of the worker": end_to_end,
-        "kafka: end to end, events per second of wall": wall,
-        "kafka: end to end against the ceiling": end_to_end / ceiling,
-        "kafka: exactly once, events per CPU second of the worker": once,
-        "kafka: exactly once, events per second of wall": once_wall,
-        "kafka: exactly once against at least once, by CPU": once / end_to_end,
-        "kafka: exactly once against at least once, by wall": once_wall / wall,
+        "kafka: [resolve] alone, events per CPU second": alone,
+        "kafka: end to end, events per CPU second of the worker": least.per_cpu_second,
+        "kafka: end to end, events per second of wall": least.per_second,
+        "kafka: end to end against the ceiling": least.per_cpu_second / ceiling,
+        "kafka: of it [resolve], events per second of its CPU": least.steps["resolve"],
+        "kafka: of it [segment], records per second of its CPU": least.steps["segment"],
+        "kafka: exactly once, events per CPU second of the worker": once.per_cpu_second,
+        "kafka: exactly once, events per second of wall": once.per_second,
+        "kafka: exactly once against at least once, by CPU": once.per_cpu_second / least.per_cpu_second,
+        "kafka: exactly once against at least once, by wall": once.per_second / least.per_second,
     }
 
 
@@ -103,6 +118,41 @@ async def _ceiling(settings: Settings, count: int) -> float:
         await consumer.stop()
 
 
+async def _resolve_alone(settings: Settings, count: int) -> float:
+    """The first step without the second: from its topic to the next, as in a worker."""
+    connections = Connections(settings)
+    consumer, producer = connections.changelog_consumer(), connections.producer()
+    await consumer.start()
+    await producer.start()
+    try:
+        consumer.assign([TopicPartition(settings.topics.events, p) for p in range(PARTITIONS)])
+        outputs = Outputs(lambda: producer)
+        lanes = [SourceLane(p, _forwarding(settings, outputs, p)) for p in range(PARTITIONS)]
+        begin, seen = time.process_time(), 0
+        while seen < count:
+            for place, fetched in await fetch(consumer, 1.0):
+                for records in fetched.slices(BATCH_RECORDS):
+                    lanes[place.partition].process(records, now_ms=int(1000 * time.time()))
+                    seen += len(records)
+                    await outputs.flush()
+        await outputs.settle()
+        return count / (time.process_time() - begin)
+    finally:
+        await producer.stop()
+        await consumer.stop()
+
+
+def _forwarding(settings: Settings, outputs: Outputs, number: int) -> Forwarding:
+    names = settings.topics
+    return Forwarding(
+        route=partial(route, limits=limits_of(settings)),
+        outputs=outputs,
+        dead_letters=DeadLetters(outputs, place=(names.dead_letters, number), origin=(names.events, number)),
+        places=[(names.profile_events, place) for place in range(PARTITIONS)],
+        event_clock=True,
+    )
+
+
 @contextmanager
 def running(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A worker with the settings of the environment; it ends with the context."""
@@ -126,14 +176,25 @@ def metrics_page(settings: Settings) -> str:
     return text
 
 
-def _worker(settings: Settings, count: int, folder: Path) -> tuple[float, float]:
-    """CPU and wall rates between the first and the last twentieth of the events."""
+class _Rates(NamedTuple):
+    per_cpu_second: float
+    per_second: float
+    #: Of each step, per second of processor time in it.
+    steps: dict[str, float]
+
+
+def _worker(settings: Settings, count: int, folder: Path) -> _Rates:
+    """Rates between the first and the last twentieth of the events; those of the steps from the beginning."""
     with running(folder) as worker:
         samples = _samples(worker, settings, count)
+        time.sleep(1)  # the counters follow with the next checkpoint
+        page = metrics_page(settings)
     first = next(s for s in samples if s[0] >= count // 20)
     last = next(s for s in samples if s[0] >= count * 19 // 20)
     done = last[0] - first[0]
-    return done / (last[1] - first[1]), done / (last[2] - first[2])
+    taken, seconds = dict(_TAKEN.findall(page)), dict(_SECONDS.findall(page))
+    steps = {step: float(taken[step]) / float(spent) for step, spent in seconds.items()}
+    return _Rates(done / (last[1] - first[1]), done / (last[2] - first[2]), steps)
 
 
 def _samples(

@@ -37,8 +37,6 @@ class Rec(msgspec.Struct):
     key: bytes | None
     value: bytes | None
     headers: list[tuple[str, bytes]]
-    topic: str = "profile-events"
-    partition: int = 0
     timestamp: int = START_MS
 
 

@@ -76,13 +76,13 @@ class Sink(Outputs):
 
 
 def source_lane(sink: Sink) -> SourceLane:
-    dead_letters = DeadLetters(sink, topic="dead", partitions=2)
+    dead_letters = DeadLetters(sink, place=("dead", 1), origin=("events", 1))
     places = [("profile-events", 0), ("profile-events", 1)]
     return SourceLane(1, Forwarding(route, sink, dead_letters, places, event_clock=True))
 
 
 def event(offset: int, value: bytes, headers: list[tuple[str, bytes]] | None = None) -> Rec:
-    return Rec(offset, None, value, headers or [], topic="events", partition=1)
+    return Rec(offset, None, value, headers or [])
 
 
 VIEW = b'{"type":"track","event":"View","userId":"u%d","timestamp":"2025-10-09T08:53:2%dZ"}'
@@ -190,7 +190,7 @@ def test_a_checkpoint_that_failed_once_never_commits_again() -> None:
 
 def test_of_a_huge_record_the_dead_letter_is_the_beginning() -> None:
     sink = Sink()
-    letters = DeadLetters(sink, topic="dead", partitions=2)
+    letters = DeadLetters(sink, place=("dead", 0), origin=("events", 0))
     letters.put(Rec(0, b"k" * 1_000_000, b"v" * 1_000_000, []), "too_large", "")
     letters.put(Rec(1, b"k", b"v" * 400_000, []), "too_large", "")
     sizes = [(len(key or b""), len(value or b"")) for _, key, value in sink.appended]
