@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 _CHECKPOINT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _LATENESS_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 1.5, 2, 3, 5, 10, 30, 60, 300)
 _END_TO_END_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+_CONVERGENCE_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.35, 0.5, 0.75, 1, 1.5, 2.5, 5, 10, 30, 60, 300)
 _IDENTIFIERS_BUCKETS = (1, 2, 3, 4, 5, 7, 10, 15, 20, 50, 100)
 _RECORDS_BUCKETS = (1, 10, 50, 100, 500, 1_000, 5_000, 10_000, 20_000, 50_000, 100_000)
 
@@ -213,7 +214,7 @@ class Metrics:
         self.convergence = Histogram(
             "segops_merge_convergence_seconds",
             "From a profile's first claim to its being whole.",
-            buckets=_END_TO_END_BUCKETS,
+            buckets=_CONVERGENCE_BUCKETS,
             registry=registry,
         )
         self.profiles_waiting = Gauge(

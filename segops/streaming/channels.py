@@ -16,6 +16,10 @@ class Channels(Protocol):
     def heavy(self) -> bool:
         """Whether so much waits for acknowledgement that the inputs should pause."""
 
+    @property
+    def awaited(self) -> bool:
+        """Whether another partition waits for what only a checkpoint will show to it."""
+
     def of(self, number: int) -> Outputs:
         """What the lanes of partition ``number`` append to."""
 
@@ -43,6 +47,11 @@ class SharedChannel:
     def heavy(self) -> bool:
         """See ``Channels``."""
         return self.outputs.heavy
+
+    @property
+    def awaited(self) -> bool:
+        """See ``Channels``. What is sent is seen at once."""
+        return False
 
     def of(self, number: int) -> Outputs:
         """See ``Channels``."""

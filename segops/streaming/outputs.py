@@ -52,6 +52,8 @@ class Outputs:
         self._error: BaseException | None = None
         self._lock = asyncio.Lock()
         self.acknowledged: dict[Place, int] = {}
+        #: Whether another partition waits for something of what was appended since the last ``cut``.
+        self.awaited = False
 
     @property
     def heavy(self) -> bool:
@@ -103,6 +105,7 @@ class Outputs:
         """From here to ``release`` the other methods are about what was appended before: the rest waits."""
         self._make_due(full_only=False)
         self._held = True
+        self.awaited = False
 
     def release(self) -> None:
         """What was appended since ``cut`` may go."""
@@ -212,6 +215,7 @@ class MessageSender:
             headers=[(TYPE_HEADER, name_of(message).encode())],
             timestamp=timestamp,
         )
+        self._outputs.awaited = True
 
 
 class DeadLetters:

@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 SLICE: Final = 200
 _IDLE_S: Final = 0.05
 _SEAL_TIMEOUT_S: Final = 25.0
+#: From the beginning of a checkpoint to the next at least, when profiles of other partitions wait for it.
+_HASTE_S: Final = 0.05
 
 
 class Pipeline:
@@ -56,6 +58,7 @@ class Pipeline:
         self._gauges = Gauges(parts.metrics)
         self._checkpointer: Checkpointer | None = None
         self._recovering = asyncio.Lock()
+        self._began_s = 0.0
         self._wanted = asyncio.Event()
         self._woken = asyncio.Event()
         self._eased = asyncio.Event()
@@ -137,7 +140,7 @@ class Pipeline:
             self._parts.crash.passed(STALL)
             self.channels.wake()
             self._woken.set()
-            if self._pending() >= self.settings.checkpoint.max_records:
+            if self._pending() >= self.settings.checkpoint.max_records or self._hurried():
                 self._wanted.set()
 
     @contextlib.contextmanager
@@ -145,6 +148,9 @@ class Pipeline:
         began = time.thread_time()
         yield
         self.metrics.step_cpu_seconds.labels(step).inc(time.thread_time() - began)
+
+    def _hurried(self) -> bool:
+        return self.channels.awaited and time.monotonic() - self._began_s >= _HASTE_S
 
     def _pending(self) -> int:
         return sum(lane.pending for lane in self.lanes.values())
@@ -268,6 +274,7 @@ class Pipeline:
         """Take a checkpoint; False when there is nothing open."""
         if not self.running or self._checkpointer is None:
             return False
+        self._began_s = time.monotonic()
         durable = await self._checkpointer.run()
         self._eased.set()
         self.metrics.checkpoint_seconds.observe(durable.seconds)

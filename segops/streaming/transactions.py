@@ -137,6 +137,11 @@ class Transactions:
         """See ``Channels``."""
         return sum(one.outputs.waiting_bytes for one in self.owned.values()) > _HEAVY_BYTES
 
+    @property
+    def awaited(self) -> bool:
+        """See ``Channels``. Messages between profiles are seen when they are committed."""
+        return any(one.outputs.awaited for one in self.owned.values())
+
     def of(self, number: int) -> Outputs:
         """See ``Channels``."""
         return self.owned[number].outputs

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import re
 import subprocess
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+from aiokafka import AIOKafkaProducer
 
 from segops.brokers import LocalBroker
 from segops.config import Settings
-from segops.streaming.load import Load, send_all
+from segops.core.values import format_instant
+from segops.streaming.records import partition_of
 
-from .kafka import metrics_page, prepare, running, settings_for
+from .kafka import PARTITIONS, page, prepare, running, settings_for
+from .peers.job import Record
+from .peers.kafka import send_all
 from .workload import MIX, device, event
 
 _BUCKET = re.compile(r'segops_merge_convergence_seconds_bucket\{le="([^"]+)"\} (\S+)')
@@ -23,6 +29,11 @@ _MERGES = re.compile(r"^segops_merges_total (\S+)", re.MULTILINE)
 _VISITORS = 2_000  # at the same time
 _VIEWS = 5  # of each before the log-in
 _VISIT = 10  # events of each in all
+_WARM_S = 8.0
+_SLICE_S = 0.02
+#: Stands where the time of an event is written when it is sent.
+_UNSENT_MS = 1_000_000_000_000
+_UNSENT = format_instant(_UNSENT_MS).encode()
 
 
 def measure(broker: LocalBroker, folder: Path, *, rate: float, seconds: int = 20) -> dict[str, float]:
@@ -33,51 +44,86 @@ def measure(broker: LocalBroker, folder: Path, *, rate: float, seconds: int = 20
         asyncio.run(prepare(settings))
         with running(folder) as worker:
             _until_up(worker, settings)
-            asyncio.run(_visits(settings, rate, int(rate * seconds)))
-            found = _convergence(settings)
+            asyncio.run(_visits(settings, rate, range(int(rate * _WARM_S))))
+            before = _settled(settings)
+            asyncio.run(_visits(settings, rate, range(int(rate * _WARM_S), int(rate * (_WARM_S + seconds)))))
+            found = _convergence(before, _settled(settings))
         figures |= {f"identity: {guarantee}, {name}": figure for name, figure in found.items()}
     return figures
 
 
 def _until_up(worker: subprocess.Popen[bytes], settings: Settings) -> None:
-    while not _MERGES.search(metrics_page(settings)):
+    while not page(settings, "readyz"):
         if worker.poll() is not None:
             raise SystemExit("the worker ended; see its log")
         time.sleep(0.2)
 
 
-async def _visits(settings: Settings, rate: float, count: int) -> None:
-    rng = random.Random(5)
+async def _visits(settings: Settings, rate: float, numbers: range) -> None:
+    made = list(_records(numbers))  # before they are needed: making one costs more than sending it
+    count = len(made)
+    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap_servers, acks="all")
+    await producer.start()
+    try:
+        begun, sent = time.monotonic(), 0
+        while sent < count:
+            due = min(count, int((time.monotonic() - begun) * rate))
+            await send_all(producer, settings.topics.events, map(_now, made[sent:due]))
+            sent = due
+            await asyncio.sleep(_SLICE_S)
+    finally:
+        await producer.stop()
+
+
+def _records(numbers: range) -> Iterator[Record]:
+    rng = random.Random(numbers.start)
     names = [name for name, weight in MIX for _ in range(weight) if name != "identify"]
-
-    async def slices() -> AsyncIterator[Sequence[bytes]]:
-        for number in range(count):
-            yield [_event(rng, names, number)]
-
-    await send_all(settings, Load(settings.topics.events, rate=rate), slices())
+    for number in numbers:
+        user, value = _event(rng, names, number)
+        yield Record(user, partition_of(user.encode(), PARTITIONS), 0, value)
 
 
-def _event(rng: random.Random, names: list[str], number: int) -> bytes:
-    """An event of a visitor, who logs in amid a visit; then the next one comes in their place."""
+def _now(made: Record) -> Record:
+    now_ms = int(time.time() * 1000)
+    return made._replace(at_ms=now_ms, value=made.value.replace(_UNSENT, format_instant(now_ms).encode()))
+
+
+def _event(rng: random.Random, names: list[str], number: int) -> tuple[str, bytes]:
+    """An event of a visitor, who logs in amid a visit; then the next one comes in their place.
+
+    Visits do not begin together, so that there are as many log-ins at any moment.
+    """
     turn, place = divmod(number, _VISITORS)
-    visit, step = divmod(turn, _VISIT)
+    visit, step = divmod(turn + place % _VISIT, _VISIT)
     user = f"v{visit * _VISITORS + place}"
     name = "identify" if step == _VIEWS else rng.choice(names)
-    made = event(rng, name, user, number, at_ms=int(time.time() * 1000))
+    made = event(rng, name, user, number, at_ms=_UNSENT_MS)
     made["anonymousId"] = device(user, 0)
     if step < _VIEWS:
         del made["userId"]
-    return json.dumps(made).encode()
+    return user, msgspec.json.encode(made)
 
 
-def _convergence(settings: Settings) -> dict[str, float]:
-    page, before = metrics_page(settings), ""
-    while _MERGES.findall(page) != _MERGES.findall(before):
+class _Seen(NamedTuple):
+    merges: float
+    #: Of the histogram: upper edge -> how many took at most so long.
+    buckets: dict[float, float]
+
+
+def _settled(settings: Settings) -> _Seen:
+    """What the worker has counted, once it counts no more."""
+    text, before = page(settings, "metrics"), ""
+    while _MERGES.findall(text) != _MERGES.findall(before):
         time.sleep(2)
-        page, before = metrics_page(settings), page
-    buckets = [(float(edge), float(count)) for edge, count in _BUCKET.findall(page)]
+        text, before = page(settings, "metrics"), text
+    buckets = {float(edge): float(count) for edge, count in _BUCKET.findall(text)}
+    return _Seen(float(_MERGES.findall(text)[0]), buckets)
+
+
+def _convergence(before: _Seen, after: _Seen) -> dict[str, float]:
+    buckets = [(edge, count - before.buckets[edge]) for edge, count in after.buckets.items()]
     return {
-        "merges": float(_MERGES.findall(page)[0]),
+        "merges": after.merges - before.merges,
         "convergence p50, ms": 1000 * quantile(buckets, 0.5),
         "convergence p99, ms": 1000 * quantile(buckets, 0.99),
     }

@@ -166,11 +166,11 @@ def running(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
             worker.wait(60)
 
 
-def metrics_page(settings: Settings) -> str:
-    """What the worker says of itself; empty while it does not answer."""
+def page(settings: Settings, name: str) -> str:
+    """A page of the worker's; empty while it does not answer, or is not ready."""
     try:
-        page = f"http://127.0.0.1:{settings.worker.web_port}/metrics"
-        text: str = urllib.request.urlopen(page, timeout=5).read().decode()
+        address = f"http://127.0.0.1:{settings.worker.web_port}/{name}"
+        text: str = urllib.request.urlopen(address, timeout=5).read().decode()
     except OSError:
         return ""
     return text
@@ -188,11 +188,11 @@ def _worker(settings: Settings, count: int, folder: Path) -> _Rates:
     with running(folder) as worker:
         samples = _samples(worker, settings, count)
         time.sleep(1)  # the counters follow with the next checkpoint
-        page = metrics_page(settings)
+        text = page(settings, "metrics")
     first = next(s for s in samples if s[0] >= count // 20)
     last = next(s for s in samples if s[0] >= count * 19 // 20)
     done = last[0] - first[0]
-    taken, seconds = dict(_TAKEN.findall(page)), dict(_SECONDS.findall(page))
+    taken, seconds = dict(_TAKEN.findall(text)), dict(_SECONDS.findall(text))
     steps = {step: float(taken[step]) / float(spent) for step, spent in seconds.items()}
     return _Rates(done / (last[1] - first[1]), done / (last[2] - first[2]), steps)
 
@@ -206,7 +206,7 @@ def _samples(
         if worker.poll() is not None or time.monotonic() > deadline:
             raise SystemExit(f"the worker ended or stalled: {samples[-1:]}; see its log")
         time.sleep(0.1)
-        found = _CONSUMED.search(metrics_page(settings))
+        found = _CONSUMED.search(page(settings, "metrics"))
         samples.append((float(found[1]) if found else 0.0, _cpu_seconds(worker.pid), time.monotonic()))
     return samples
 
