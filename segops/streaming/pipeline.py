@@ -32,8 +32,8 @@ log = logging.getLogger(__name__)
 SLICE: Final = 200
 _IDLE_S: Final = 0.05
 _SEAL_TIMEOUT_S: Final = 25.0
-#: From the beginning of a checkpoint to the next at least, when profiles of other partitions wait for it.
-_HASTE_S: Final = 0.05
+#: From the end of a checkpoint to the next one, when profiles of other partitions wait for it.
+_REST_S: Final = 0.02
 
 
 class Pipeline:
@@ -58,7 +58,7 @@ class Pipeline:
         self._gauges = Gauges(parts.metrics)
         self._checkpointer: Checkpointer | None = None
         self._recovering = asyncio.Lock()
-        self._began_s = 0.0
+        self._rested = False
         self._wanted = asyncio.Event()
         self._woken = asyncio.Event()
         self._eased = asyncio.Event()
@@ -140,7 +140,8 @@ class Pipeline:
             self._parts.crash.passed(STALL)
             self.channels.wake()
             self._woken.set()
-            if self._pending() >= self.settings.checkpoint.max_records or self._hurried():
+            hurried = self._rested and self.channels.awaited
+            if hurried or self._pending() >= self.settings.checkpoint.max_records:
                 self._wanted.set()
 
     @contextlib.contextmanager
@@ -148,9 +149,6 @@ class Pipeline:
         began = time.thread_time()
         yield
         self.metrics.step_cpu_seconds.labels(step).inc(time.thread_time() - began)
-
-    def _hurried(self) -> bool:
-        return self.channels.awaited and time.monotonic() - self._began_s >= _HASTE_S
 
     def _pending(self) -> int:
         return sum(lane.pending for lane in self.lanes.values())
@@ -264,17 +262,28 @@ class Pipeline:
     # -- durability ----------------------------------------------------------------------------
 
     async def checkpoint_due(self) -> None:
-        """Come back when it is time for a checkpoint, or earlier when there is much to make durable."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self.settings.checkpoint.interval_ms / 1000):
-                await self._wanted.wait()
+        """Come back when it is time for a checkpoint.
+
+        Earlier when there is much to make durable, or when a profile waits for what others cannot see yet.
+        """
+        interval_s = self.settings.checkpoint.interval_ms / 1000
+        rest_s = min(_REST_S, interval_s)
+        self._rested = False
+        await self._until_wanted(rest_s)
+        self._rested = True
+        if not self.channels.awaited:
+            await self._until_wanted(interval_s - rest_s)
         self._wanted.clear()
+
+    async def _until_wanted(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wanted.wait()
 
     async def checkpoint(self) -> bool:
         """Take a checkpoint; False when there is nothing open."""
         if not self.running or self._checkpointer is None:
             return False
-        self._began_s = time.monotonic()
         durable = await self._checkpointer.run()
         self._eased.set()
         self.metrics.checkpoint_seconds.observe(durable.seconds)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import re
 import signal
 from collections import Counter
@@ -10,6 +12,10 @@ from typing import Any
 import pytest
 
 from segops.brokers import LocalBroker
+from segops.core.values import format_instant
+from segops.streaming.client import running_producer
+from segops.streaming.records import SOURCE_HEADER, TIME_HEADER, partition_of
+from segops.streaming.ticks import TYPE_HEADER
 
 from .conftest import need_transactions
 from .kit import DAY_MS, START_MS, Sent, Stack, oracle, oracle_states, shop, wait_until
@@ -142,3 +148,31 @@ def test_one_mode_goes_on_where_the_other_stopped(stack: Stack) -> None:
     stack.send([*sent[1_500:], *BAD], final_ms=FINAL_MS)
     stack.start()
     assert_exactly_once(stack, sent)
+
+
+def test_profiles_do_not_wait_out_the_interval_for_each_other(stack: Stack) -> None:
+    stack.environment = {"SEGOPS_CHECKPOINT_INTERVAL": "1m"}
+    stack.start()
+    asyncio.run(_forwarded(stack, "user_id:u1", {"userId": "u1", "anonymousId": "a1"}))
+    topic = stack.settings.topics.profile_events
+
+    def answered() -> bool:
+        return b"handover" in {dict(record.headers).get(TYPE_HEADER) for record in stack.read(topic)}
+
+    # A claim and its answer are two transactions: without haste a whole interval lies between them.
+    wait_until(answered, "the answer to a claim", stack.diagnosis, deadline_s=50)
+
+
+async def _forwarded(stack: Stack, profile_id: str, ids: dict[str, str]) -> None:
+    """Write an event as [resolve] would have."""
+    form = {"type": "track", "event": "View", "messageId": "m1", "timestamp": format_instant(START_MS), **ids}
+    headers = [(SOURCE_HEADER, b"0:0"), (TIME_HEADER, b"%d" % START_MS)]
+    place = partition_of(profile_id.encode(), stack.partitions)
+    async with running_producer(stack.settings.kafka) as producer:
+        await producer.send_and_wait(
+            stack.settings.topics.profile_events,
+            json.dumps(form).encode(),
+            key=profile_id.encode(),
+            partition=place,
+            headers=headers,
+        )
