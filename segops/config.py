@@ -207,8 +207,8 @@ class IdentitySettings(_Part):
 class CheckpointSettings(_Part):
     """When work becomes durable."""
 
-    interval_ms: Annotated[int, BeforeValidator(duration_ms), Field(ge=10, le=60_000)] = _setting(
-        "CHECKPOINT_INTERVAL", "250ms", "Time between two checkpoints, 10ms to 1m."
+    interval_ms: Annotated[int, BeforeValidator(duration_ms), Field(ge=10, le=60_000)] | None = _setting(
+        "CHECKPOINT_INTERVAL", None, "Time between two checkpoints, 10ms to 1m; 1s, or 250ms if exactly_once."
     )
     max_records: int = _setting(
         "CHECKPOINT_MAX_RECORDS", 20_000, "Records after which a checkpoint is taken early.", ge=1
@@ -315,6 +315,11 @@ class Settings(BaseModel):
     checkpoint: CheckpointSettings
     state: StateSettings
     worker: WorkerSettings
+
+    @property
+    def checkpoint_interval_ms(self) -> int:
+        """As set, or by the guarantee: with exactly_once nothing is seen before a checkpoint."""
+        return self.checkpoint.interval_ms or (250 if self.exactly_once else 1_000)
 
     @property
     def exactly_once(self) -> bool:

@@ -28,11 +28,17 @@ def test_the_defaults_are_valid_and_safe() -> None:
     assert settings.engine.clock == "wall"
     assert (settings.engine.grace_ms, settings.engine.max_event_ahead_ms) == (1_000, 300_000)
     assert settings.engine.max_event_bytes == 32_768
-    assert settings.checkpoint.interval_ms == 250
+    assert settings.checkpoint_interval_ms == 1_000
     assert settings.topics.partitions == 8
     assert settings.worker.web_host == "127.0.0.1"
     assert settings.worker.changelog == "segops-profiles-changelog"
     assert not settings.kafka.chosen
+
+
+def test_checkpoints_are_as_far_apart_as_the_guarantee_asks_for_unless_it_is_said() -> None:
+    once: dict[str, object] = {"processing_guarantee": "exactly_once"}
+    assert config.load(worker=once).checkpoint_interval_ms == 250
+    assert config.load(worker=once, checkpoint={"interval_ms": "2s"}).checkpoint_interval_ms == 2_000
 
 
 def test_variables_are_read_with_units(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,7 +69,12 @@ class Rules(msgspec.Struct, frozen=True):
 
     def counts(self, kind: str) -> bool:
         """Whether identifiers of a type are identifiers here."""
-        return kind in self.priority or OTHERS in self.priority
+        return self.counts_all or kind in self.priority
+
+    @property
+    def counts_all(self) -> bool:
+        """Whether identifiers of every type are identifiers here."""
+        return OTHERS in self.priority
 
     def identifiers_of(self, event: Event) -> list[str]:
         """The identifiers that an event carries, the one that it is routed to first.

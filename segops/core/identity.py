@@ -62,6 +62,7 @@ class Identity:
     def __init__(self, engine: Engine, rules: Rules | None = None) -> None:
         self.engine = engine
         self.rules = Rules() if rules is None else rules
+        self._identifiers_of = all_of if self.rules.counts_all else self.rules.identifiers_of
         self._handlers: dict[type, Callable[[Turn, Any], None]] = {
             Forward: self._on_forward,
             Claim: self._on_claim,
@@ -78,8 +79,7 @@ class Identity:
         """Whether an event says nothing new of who is who, and nothing is awaited: the engine can take it."""
         if profile.merged_into is not None or event.previous_id is not None:
             return False
-        # Every event comes through here. Types that do not count make it go the long way, to no effect.
-        found, links = all_of(event), profile.links
+        found, links = self._identifiers_of(event), profile.links  # every event comes through here
         if links is None:
             return found == [profile.id]
         if links.pending:

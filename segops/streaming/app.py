@@ -260,7 +260,7 @@ def _faust_settings(settings: Settings) -> dict[str, Any]:
         "broker_session_timeout": worker.session_timeout_ms / 1000,
         "broker_rebalance_timeout": REBALANCE_TIMEOUT_MS / 1000,
         "broker_request_timeout": REQUEST_TIMEOUT_MS / 1000,
-        "broker_commit_interval": settings.checkpoint.interval_ms / 1000,
+        "broker_commit_interval": settings.checkpoint_interval_ms / 1000,
         "stream_wait_empty": True,
         "stream_recovery_delay": 0.0,
         "web_bind": worker.web_host,

@@ -102,7 +102,7 @@ class Connections:
         return self._producer(
             max_batch_size=_TRANSACTION_BATCH_BYTES,
             transactional_id=f"{settings.worker.app_id}-{number}",
-            transaction_timeout_ms=settings.checkpoint.interval_ms + _TRANSACTION_SLACK_MS,
+            transaction_timeout_ms=settings.checkpoint_interval_ms + _TRANSACTION_SLACK_MS,
         )
 
     def _producer(self, **options: Any) -> AIOKafkaProducer:

@@ -266,7 +266,7 @@ class Pipeline:
 
         Earlier when there is much to make durable, or when a profile waits for what others cannot see yet.
         """
-        interval_s = self.settings.checkpoint.interval_ms / 1000
+        interval_s = self.settings.checkpoint_interval_ms / 1000
         rest_s = min(_REST_S, interval_s)
         self._rested = False
         await self._until_wanted(rest_s)

@@ -302,3 +302,10 @@ def test_an_event_that_says_nothing_new_is_known_as_such() -> None:
     alone.get(Handover("user_id:u", "anonymous_id:a", "anonymous_id:a"))
     assert knows(alone.profile, both)
     assert not knows(alone.profile, alias(3, T, user="u", was="v"))
+
+
+def test_what_is_no_identifier_here_says_nothing_new() -> None:
+    profile, both = Profile("user_id:u"), event(0, T, user_id="u", anonymous_id="a")
+    rules = Rules(priority=("user_id",))
+    assert not Identity(ENGINE).knows(profile, both)
+    assert Identity(ENGINE, rules).knows(profile, both)

@@ -117,6 +117,7 @@ def _ceiling(ground: Ground, topic: str) -> Values:
 ROWS: Mapping[str, Callable[..., Values]] = {
     "latency": live.latency,
     "timers": live.timers,
+    "known": variants.known,
     "processes": variants.processes,
     "guarantee": variants.guarantee,
     "segments": variants.many_segments,

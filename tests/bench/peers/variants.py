@@ -74,6 +74,13 @@ def guarantee(ground: Ground) -> Values:
     }
 
 
+def known(ground: Ground) -> Values:
+    """Without a look at anonymous ids: no more than the peers do."""
+    users = _variant(SEGOPS_IDENTIFIERS="user_id")
+    rate = dict(_pair(ground, {"users": users}, "per_cpu_second"))["users"]
+    return {"figures": {"events per CPU second where user ids alone are identifiers": f"{rate:,.0f}"}}
+
+
 def many_segments(ground: Ground) -> Values:
     """The whole path with more and more segments, of which an event concerns ten at most."""
     job = replace(ground.job, events=max(1_000, ground.job.events // 4))
