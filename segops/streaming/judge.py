@@ -83,7 +83,7 @@ class Judge:
 
     def _tell(self, entry: Entry, record: Record, message: Message, clock_ms: int) -> None:
         waited = is_waiting(entry.profile)
-        full = isinstance(message, Handover) and self._overflows(entry.profile, record)
+        full = isinstance(message, Handover) and self._overflows(entry.profile, message, record)
         step = partial(self.identity.on_message, message=message, clock_ms=clock_ms, full=full)
         # Only events are ever refused: whoever sent another message counts on it.
         if entry.size > self._large and isinstance(message, Forward):
@@ -99,8 +99,10 @@ class Judge:
         self._erased(entry.profile, outcome)
         self._time(entry.profile, waited=waited)
 
-    def _overflows(self, profile: Profile, record: Record) -> bool:
+    def _overflows(self, profile: Profile, handover: Handover, record: Record) -> bool:
         """Whether a profile would be too large with what is handed over: as stored, so each time alike."""
+        if handover.state is None:
+            return False
         return len(encode_profile(profile)) + len(record.value or b"") > self._max_state_bytes
 
     def _count(self, outcome: Outcome, record: Record) -> None:
