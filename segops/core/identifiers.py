@@ -90,9 +90,9 @@ class Rules(msgspec.Struct, frozen=True):
         counted = (each for each in found if self.counts(type_of(each)))
         return sorted(dict.fromkeys(counted), key=lambda each: self._place(type_of(each)))
 
-    def limit(self, identifier: str) -> int:
-        """How many identifiers of this one's type are joined to one profile."""
-        return dict(self.limits).get(type_of(identifier), self.default_limit)
+    def limit(self, kind: str) -> int:
+        """How many identifiers of this type are joined to one profile."""
+        return dict(self.limits).get(kind, self.default_limit)
 
 
 def aliases_of(event: Event) -> dict[str, bool]:

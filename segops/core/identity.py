@@ -9,7 +9,7 @@ arrived there: it changes the profile in place and says what to publish and to s
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -167,7 +167,7 @@ class Identity:
                 if not explicit or links.pending.get(identifier):
                     continue
             elif not explicit and self._full(profile, identifier):
-                limit = self.rules.limit(identifier)
+                limit = self.rules.limit(type_of(identifier))
                 self._unjoin(turn, "limit", identifier, f"it has {limit} of this type already")
                 continue
             begin_waiting(profile, identifier, explicit=explicit, clock_ms=turn.at_ms)
@@ -183,7 +183,8 @@ class Identity:
     def _full(self, profile: Profile, identifier: str) -> bool:
         links = profile.links
         known: Iterable[str] = (profile.id,) if links is None else (*links.owned, *links.pending)
-        return _number(known, identifier) >= self.rules.limit(identifier)
+        kind = type_of(identifier)
+        return sum(type_of(each) == kind for each in known) >= self.rules.limit(kind)
 
     def _on_claim(self, turn: Turn, claim: Claim) -> None:
         """At the owner of the identifier: go over to the claimant, have it join, let it wait, or refuse."""
@@ -273,9 +274,8 @@ class Identity:
 
     def _over(self, profile: Profile) -> int:
         """How many identifiers the profile has beyond the limits of their types."""
-        owned = links_of(profile).owned
-        first = {type_of(each): each for each in owned}
-        return sum(max(0, _number(owned, each) - self.rules.limit(each)) for each in first.values())
+        numbers = Counter(map(type_of, links_of(profile).owned))
+        return sum(max(0, number - self.rules.limit(kind)) for kind, number in numbers.items())
 
     def _on_refused(self, turn: Turn, refused: Refused) -> None:
         # What was claimed explicitly meanwhile still waits for the answer to that.
@@ -379,10 +379,6 @@ class Identity:
         if losers:
             turn.outcome.add(self.engine.on_merge(turn.profile, losers, clock_ms=at_ms))
         return at_ms
-
-
-def _number(known: Iterable[str], identifier: str) -> int:
-    return sum(type_of(each) == type_of(identifier) for each in known)
 
 
 def _put_off(links: Links, to: str) -> list[Claim | Erase | Split]:
