@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
@@ -145,7 +145,8 @@ class Opener:
         lanes = {}
         for number in numbers:
             place, store = (topics.profile_events, number), stores[number]
-            chosen, start = self._start(store, engine, starts[place], ends[place])
+            clock = self._clock(number, starts[place].metadata)
+            chosen, start = _start(store, engine, Start(starts[place].offset, clock), ends[place])
             lanes[number] = SegmentLane(store, chosen, start=start, outlet=outlets[number], bounds=bounds)
         sources = {n: self._source(n, starts[topic, n]) for topic, n in places if topic == topics.events}
         checkpointer = self._checkpointer(Owned(lanes, sources), group)
@@ -205,19 +206,13 @@ class Opener:
         ways = OutletWays(self._publisher(number), sender, dead_letters)
         return KafkaOutlet(number, ways, self._parts.metrics)
 
-    def _start(self, store: ProfileStore, newest: Engine, start: Position, end: int) -> tuple[Engine, Start]:
-        """What to judge by, and from where: first as before, up to ``end``, where anybody can have been."""
+    def _clock(self, number: int, metadata: str) -> PartitionClock:
         partitions = self._settings.topics.partitions
         lanes = partitions if self._by_events else 0
         clock = PartitionClock(sources=partitions, lanes=lanes, by_events=self._by_events)
-        if not clock.load(start.metadata) and start.metadata:
-            log.warning("the clock of a partition was lost and starts anew")
-        recorded = recorded_engine(store)
-        if recorded is None:
-            return newest, Start(start.offset, clock)
-        engine, since_ms = recorded
-        chosen = newest if engine.version == newest.version else engine
-        return chosen, Start(start.offset, clock, since_ms, end)
+        if not clock.load(metadata) and metadata:
+            log.warning("the clock of partition %d was lost and starts anew", number)
+        return clock
 
     def _source(self, number: int, start: Position) -> SourceLane:
         watermark_ms = read_watermark(start.metadata)
@@ -232,6 +227,16 @@ class Opener:
         changelog = Outputs(self._parts.producer)
         ways = Ways(self._shared.outputs, changelog, group.commit_positions, self.pulse.check)
         return AtLeastOnce(names, owned, ways, crash)
+
+
+def _start(store: ProfileStore, newest: Engine, start: Start, end: int) -> tuple[Engine, Start]:
+    """What to judge by, and from where: first as before, up to ``end``, where anybody can have been."""
+    recorded = recorded_engine(store)
+    if recorded is None:
+        return newest, start
+    engine, since_ms = recorded
+    chosen = newest if engine.version == newest.version else engine
+    return chosen, replace(start, since_ms=since_ms, replay_until=end)
 
 
 def recorded_engine(store: ProfileStore) -> tuple[Engine, int] | None:
