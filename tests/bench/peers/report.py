@@ -67,6 +67,7 @@ def _page(ledger: Ledger) -> Iterator[str]:
     yield "\n![events per CPU second](per_cpu_second.svg)\n"
     yield from _targets(ledger)
     yield from _rows(ledger)
+    yield "\nWhere the time goes, what was tried, what a missed target needs: [`PROFILES.md`](PROFILES.md)."
     yield f"\n{_METHOD}"
 
 
