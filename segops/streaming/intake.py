@@ -17,7 +17,7 @@ from segops.streaming.raw import Fetched
 from segops.streaming.records import Record
 
 BATCH_RECORDS: Final = 250
-#: Of a topic, with its agent.
+#: With so many of a topic its agent has enough to do: it is given no further batch.
 RECORDS_UNDER_WAY: Final = 500
 
 

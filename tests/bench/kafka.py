@@ -35,9 +35,9 @@ from segops.streaming.resolve import Forwarding, SourceLane
 from .workload import segments
 
 PARTITIONS = 8
-_CONSUMED = re.compile(r'segops_events_consumed_total\{step="segment"\} ([0-9.e+]+)')
 _TAKEN = re.compile(r'segops_events_consumed_total\{step="(\w+)"\} (\S+)')
 _SECONDS = re.compile(r'segops_step_cpu_seconds_total\{step="(\w+)"\} (\S+)')
+_LAG = re.compile(r"^segops_consumer_lag_records\{.*\} (\S+)", re.MULTILINE)
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -183,32 +183,39 @@ class _Rates(NamedTuple):
     steps: dict[str, float]
 
 
+class _Sample(NamedTuple):
+    #: Records that [segment] is through: events, and what profiles say to each other because of them.
+    records: float
+    cpu_s: float
+    wall_s: float
+
+
 def _worker(settings: Settings, count: int, folder: Path) -> _Rates:
-    """Rates between the first and the last twentieth of the events; those of the steps from the beginning."""
+    """Rates between the first and the last twentieth of the work; those of the steps from the beginning."""
     with running(folder) as worker:
-        samples = _samples(worker, settings, count)
-        time.sleep(1)  # the counters follow with the next checkpoint
-        text = page(settings, "metrics")
-    first = next(s for s in samples if s[0] >= count // 20)
-    last = next(s for s in samples if s[0] >= count * 19 // 20)
-    done = last[0] - first[0]
-    taken, seconds = dict(_TAKEN.findall(text)), dict(_SECONDS.findall(text))
-    steps = {step: float(taken[step]) / float(spent) for step, spent in seconds.items()}
-    return _Rates(done / (last[1] - first[1]), done / (last[2] - first[2]), steps)
+        samples, steps = _samples(worker, settings, count)
+    whole = samples[-1].records
+    first = next(each for each in samples if each.records >= whole / 20)
+    last = next(each for each in samples if each.records >= whole * 19 / 20)
+    events = count * (last.records - first.records) / whole
+    return _Rates(events / (last.cpu_s - first.cpu_s), events / (last.wall_s - first.wall_s), steps)
 
 
 def _samples(
     worker: subprocess.Popen[bytes], settings: Settings, count: int
-) -> list[tuple[float, float, float]]:
-    samples: list[tuple[float, float, float]] = []
+) -> tuple[list[_Sample], dict[str, float]]:
+    """How far the worker was when, until nothing is left to do; and the rates of its steps."""
+    samples: list[_Sample] = []
     deadline = time.monotonic() + 600
-    while not samples or samples[-1][0] < count:
+    while True:
         if worker.poll() is not None or time.monotonic() > deadline:
             raise SystemExit(f"the worker ended or stalled: {samples[-1:]}; see its log")
         time.sleep(0.1)
-        found = _CONSUMED.search(page(settings, "metrics"))
-        samples.append((float(found[1]) if found else 0.0, _cpu_seconds(worker.pid), time.monotonic()))
-    return samples
+        text = page(settings, "metrics")
+        taken = {step: float(records) for step, records in _TAKEN.findall(text)}
+        samples.append(_Sample(taken.get("segment", 0.0), _cpu_seconds(worker.pid), time.monotonic()))
+        if taken.get("resolve", 0.0) >= count and not any(map(float, _LAG.findall(text))):
+            return samples, {step: taken[step] / float(spent) for step, spent in _SECONDS.findall(text)}
 
 
 def _cpu_seconds(pid: int) -> float:

@@ -117,6 +117,19 @@ def test_bad_input_is_put_aside_with_the_reason_and_stops_nothing(stack: Stack, 
         assert headers["segops-origin"].startswith(f"{stack.settings.topics.events}:1:".encode())
 
 
+def test_each_step_says_what_processor_time_it_takes(stack: Stack) -> None:
+    stack.publish()
+    stack.start()
+    sent = shop(100, users=5, partitions=stack.partitions)
+    stack.send(sent, final_ms=FINAL_MS)
+    stack.wait_for_changes(oracle(sent, stack.definitions, FINAL_MS))
+    spent = dict(
+        re.findall(r'^segops_step_cpu_seconds_total\{step="(\w+)"\} (\S+)', stack.get("/metrics")[1], re.M)
+    )
+    assert set(spent) == {"resolve", "segment"}
+    assert min(map(float, spent.values())) > 0
+
+
 def test_a_worker_is_ready_once_it_has_its_partitions(stack: Stack) -> None:
     stack.publish()
     stack.start()
