@@ -1,7 +1,7 @@
 """The checkpoint: the one way in which work becomes durable.
 
 Every path that commits (timer, record bound, rebalance, shutdown) runs ``Checkpointer.run``. What is made
-durable is fixed first (``collect``), lane by lane, so that lanes may go on with new batches while the
+durable is fixed first (``collect``), so that lanes may go on with new batches while it is encoded and the
 broker is waited for. Then, at least once (``AtLeastOnce``):
 
 1. membership changes, forwarded events, dead letters and ticks are acknowledged,
@@ -34,7 +34,7 @@ from typing import NamedTuple
 
 from segops.streaming.crash import CrashPoints
 from segops.streaming.lane import Collected, SegmentLane
-from segops.streaming.outputs import Outputs
+from segops.streaming.outputs import Outputs, log_states
 from segops.streaming.positions import Place, Position, Positions
 from segops.streaming.resolve import SourceLane
 from segops.streaming.transactions import Transaction
@@ -138,6 +138,12 @@ class Checkpointer(ABC):
         return {(self._topics.profile_events, number): Position(collected.offset, collected.metadata)}
 
 
+async def _encode(collected: Collected) -> None:
+    """Encode what was collected bit by bit, so that events need not wait for all of it."""
+    while collected.encode():
+        await asyncio.sleep(0)
+
+
 class AtLeastOnce(Checkpointer):
     """All partitions step by step together, by one producer."""
 
@@ -169,17 +175,14 @@ class AtLeastOnce(Checkpointer):
         return sum(part.collected.records for part in collected.values())
 
     async def _collect(self) -> dict[int, _Part]:
-        collected = {}
-        for partition, lane in list(self._lanes.items()):
-            collected[partition] = _Part(lane, lane.collect())
-            await asyncio.sleep(0)  # encoding thousands of profiles takes a while
+        collected = {number: _Part(lane, lane.collect()) for number, lane in self._lanes.items()}
+        for part in collected.values():
+            await _encode(part.collected)
         return collected
 
     async def _write_changelog(self, collected: dict[int, _Part]) -> None:
         for partition, part in collected.items():
-            place = (self._topics.changelog, partition)
-            for write in part.collected.logged:
-                self._changelog.append(place, key=write.profile_id.encode(), value=write.state)
+            await log_states(self._changelog, (self._topics.changelog, partition), part.collected.logged)
         await self._changelog.settle()
 
     async def _write_stores(self, collected: dict[int, _Part]) -> None:
@@ -219,6 +222,7 @@ class ExactlyOnce(Checkpointer):
 
     async def _commit(self, number: int, collected: Collected, positions: Positions) -> int:
         changelog = (self._topics.changelog, number)
+        await _encode(collected)
         offset = await self._transactions[number].commit(changelog, collected.logged, positions)  # 1 to 3
         self.committed(positions)
         self._lanes[number].write(collected, offset)  # 4

@@ -27,7 +27,7 @@ from segops.schemas.messages import decode_message
 from segops.stores.base import ProfileStore, Write
 from segops.streaming.clock import PartitionClock
 from segops.streaming.judge import INTERNAL, Judge
-from segops.streaming.profiles import Entry, Profiles, Scan
+from segops.streaming.profiles import Entry, Flight, Profiles, Scan
 from segops.streaming.records import Record, origin_of
 from segops.streaming.reports import Counts, Outlet
 from segops.streaming.ticks import TYPE_HEADER, decode_tick, is_tick
@@ -48,11 +48,20 @@ _decode_sizes = msgspec.json.Decoder(dict[str, int]).decode
 class Collected:
     """A lane as of one moment: what a checkpoint makes durable."""
 
-    writes: list[Write]
+    profiles: Flight
     meta: dict[str, bytes]
     offset: int
     metadata: str
     records: int
+
+    def encode(self) -> bool:
+        """Encode a few of the profiles; whether there are more. Others may have their turn in between."""
+        return self.profiles.encode()
+
+    @property
+    def writes(self) -> list[Write]:
+        """The profiles that changed, with their states as of that moment."""
+        return self.profiles.writes
 
     @property
     def logged(self) -> list[Write]:
@@ -279,11 +288,11 @@ class SegmentLane:
         return len(ids)
 
     def collect(self) -> Collected:
-        """Fix what is to be made durable. ``written`` must follow before the next ``collect``."""
-        writes, records = self._profiles.collect(), self._since_collect
+        """Fix what is to be made durable. ``write`` must follow before the next ``collect``."""
+        records = self._since_collect
         self._since_collect = 0
         return Collected(
-            writes=writes,
+            profiles=self._profiles.collect(),
             meta=self._meta(),
             offset=self.offset,
             metadata=self.clock.dump(),
@@ -310,8 +319,9 @@ class SegmentLane:
         meta: Mapping[str, bytes] = collected.meta
         if changelog_offset is not None:
             meta = {**meta, CHANGELOG_META: str(changelog_offset).encode()}
-        if collected.writes or JUDGED_META in meta:
-            self._store.write(collected.writes, meta)
+        writes = collected.writes
+        if writes or JUDGED_META in meta:
+            self._store.write(writes, meta)
         self._profiles.written()
 
     def committed(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Final, Protocol
 
 from segops.config import TopicSettings
@@ -15,12 +15,14 @@ from segops.core.values import format_instant
 from segops.schemas.changes import encode_change
 from segops.schemas.erasures import encode_receipt
 from segops.schemas.messages import encode_message, name_of
+from segops.stores.base import Write
 from segops.streaming.positions import Place
 from segops.streaming.records import Headers, Record, partition_of
 from segops.streaming.ticks import TYPE_HEADER
 
 #: Kept of a dead letter's key, and of its value: together far below what brokers take, a mebibyte.
 _LETTER_BYTES: Final = 400_000
+_LOGGED_AT_ONCE: Final = 250
 
 
 class Producer(Protocol):
@@ -148,6 +150,14 @@ class Outputs:
             await asyncio.wait(waiting)
             await asyncio.sleep(0)  # the callbacks that take note of the outcome run first
         self._raise_error()
+
+
+async def log_states(outputs: Outputs, changelog: Place, writes: Iterable[Write]) -> None:
+    """Append what is to be written to a store to its changelog, in slices: others have a turn in between."""
+    for number, write in enumerate(writes, 1):
+        outputs.append(changelog, key=write.profile_id.encode(), value=write.state)
+        if number % _LOGGED_AT_ONCE == 0:
+            await asyncio.sleep(0)
 
 
 class ChangePublisher:

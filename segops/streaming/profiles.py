@@ -3,6 +3,9 @@
 Between two checkpoints a changed profile lives here only. It is never dropped before the store has it:
 not while it is *dirty* (changed since the last ``collect``), and not while it is *in flight*
 (collected, but the checkpoint that writes it has not come to its end).
+
+To encode thousands of profiles takes as long as hundreds of events, which would have to wait. So a
+collection is encoded bit by bit, and what is asked for meanwhile, and may be changed, just before that.
 """
 
 from __future__ import annotations
@@ -10,7 +13,9 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from itertools import chain
+from functools import cached_property
+from itertools import chain, islice
+from typing import Final
 
 from segops.core.links import timer_of
 from segops.core.profile import Profile
@@ -18,6 +23,9 @@ from segops.schemas.state import decode_profile, encode_profile
 from segops.stores.base import ProfileStore, Write
 
 _DUE_READ = 2_000  # ids of due profiles taken from the store at once
+#: A collection is encoded in so many slices at most, of at least so many profiles.
+_SLICES: Final = 16
+_SLICE: Final = 50
 
 
 class Entry:
@@ -26,7 +34,7 @@ class Entry:
     ``size``: bytes of its state as last encoded, and of the events applied since.
     """
 
-    __slots__ = ("dirty", "is_new", "overlay_due_ms", "profile", "size", "stored_due_ms", "used")
+    __slots__ = ("dirty", "is_new", "overlay_due_ms", "profile", "size", "stored_due_ms", "used", "write")
 
     def __init__(self, profile: Profile, *, is_new: bool) -> None:
         self.profile = profile
@@ -36,6 +44,45 @@ class Entry:
         self.stored_due_ms = None if is_new else timer_of(profile)
         self.overlay_due_ms: int | None = None
         self.size = 0
+        #: What is in flight of it; COLLECTED: still to be encoded, before anything happens to it.
+        self.write: Write | None = None
+
+    def encode(self) -> None:
+        """Fix what is in flight."""
+        profile = self.profile
+        old, self.stored_due_ms = self.stored_due_ms, timer_of(profile)
+        state = None if self.is_new else encode_profile(profile)
+        self.size = len(state or b"")
+        self.write = Write(profile.id, state, old, self.stored_due_ms)
+
+
+_COLLECTED: Final = Write("", None, None, None)
+
+
+class Flight:
+    """Profiles as they were when they were collected."""
+
+    def __init__(self, entries: list[Entry]) -> None:
+        self.entries = entries
+        self._slice = max(_SLICE, len(entries) // _SLICES)
+        self._rest = iter(entries)
+        for entry in entries:
+            entry.dirty, entry.write = False, _COLLECTED
+
+    def encode(self) -> bool:
+        """Encode a few of them; whether there are more."""
+        few = list(islice(self._rest, self._slice))
+        for entry in few:
+            if entry.write is _COLLECTED:
+                entry.encode()
+        return len(few) == self._slice
+
+    @cached_property
+    def writes(self) -> list[Write]:
+        """The store writes for all of them."""
+        while self.encode():
+            pass
+        return [entry.write for entry in self.entries if entry.write is not None]
 
 
 class Profiles:
@@ -47,7 +94,7 @@ class Profiles:
         self.new_profile = new_profile
         self._entries: dict[str, Entry] = {}
         self._dirty: list[Entry] = []
-        self._in_flight: list[Entry] = []
+        self._in_flight = Flight([])
         self._overlay: list[tuple[int, str]] = []
         self._due_ids: deque[str] = deque()
         self._due_read_until: int | None = None
@@ -70,6 +117,8 @@ class Profiles:
         if entry is None:
             self.load((profile_id,))
             entry = self._entries.get(profile_id) or self._insert_new(profile_id)
+        if entry.write is _COLLECTED:
+            entry.encode()
         entry.used = True
         return entry
 
@@ -77,7 +126,11 @@ class Profiles:
         """Those of these profiles that exist, loaded by one read, without marking them as used."""
         ids = list(profile_ids)
         self.load(ids, used=False)
-        return [entry for entry in map(self._entries.get, ids) if entry is not None]
+        found = [entry for entry in map(self._entries.get, ids) if entry is not None]
+        for entry in found:
+            if entry.write is _COLLECTED:
+                entry.encode()
+        return found
 
     def peek(self, profile_id: str) -> Profile | None:
         """The profile as it is at this moment, to be read only; None when there is none."""
@@ -125,7 +178,7 @@ class Profiles:
 
         Only a profile that is durable as it is: what was read before must not be applied to nothing.
         """
-        if not entry.dirty and entry not in self._in_flight:
+        if not entry.dirty and entry.write is None:
             entry.profile.due_ms = None
             self.touch(entry)
             entry.is_new = True
@@ -149,33 +202,25 @@ class Profiles:
         if not self._due_ids:
             # The index is behind for what changed since the last checkpoint: reading that many more
             # makes sure that stale rows at its head cannot hide a true one.
-            room = _DUE_READ + len(self._dirty) + len(self._in_flight)
+            room = _DUE_READ + len(self._dirty) + len(self._in_flight.entries)
             rows = self._store.due(until_ms, room)
             self._due_ids.extend(profile_id for _, profile_id in rows)
             self._due_read_until = until_ms if len(rows) < room else None
         return [self._due_ids.popleft() for _ in range(min(limit, len(self._due_ids)))]
 
-    def collect(self) -> list[Write]:
-        """The store writes for everything dirty, fixed as of now; ``written`` must follow.
+    def collect(self) -> Flight:
+        """Everything dirty, as of now; ``written`` must follow.
 
         Only one collection may be in flight at a time.
         """
-        self._in_flight, self._dirty = self._dirty, []
-        return [self._collect(entry) for entry in self._in_flight]
-
-    def _collect(self, entry: Entry) -> Write:
-        profile = entry.profile
-        entry.dirty = False
-        old, entry.stored_due_ms = entry.stored_due_ms, timer_of(profile)
-        state = None if entry.is_new else encode_profile(profile)
-        entry.size = len(state or b"")
-        return Write(profile.id, state, old, entry.stored_due_ms)
+        self._in_flight, self._dirty = Flight(self._dirty), []
+        return self._in_flight
 
     def written(self) -> None:
         """The store has what was collected: drop what is over the bound, refresh the due overlay."""
-        for entry in self._in_flight:
-            entry.overlay_due_ms = None
-        self._in_flight = []
+        for entry in self._in_flight.entries:
+            entry.overlay_due_ms = entry.write = None
+        self._in_flight = Flight([])
         self._refresh_overlay()
         self._due_read_until = None
         if len(self._entries) > self._bound:

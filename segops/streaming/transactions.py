@@ -27,7 +27,7 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from segops.core.errors import SegopsError
 from segops.stores.base import Write
 from segops.streaming.crash import CrashPoints
-from segops.streaming.outputs import Outputs
+from segops.streaming.outputs import Outputs, log_states
 from segops.streaming.positions import Place, Positions
 
 _HEAVY_BYTES = 16 << 20
@@ -77,8 +77,7 @@ class Transaction:
         Returns the offset of the last state in the changelog so far, None when there was none yet.
         Nothing at all makes no transaction. Raises SegopsError when the partition is another's by now.
         """
-        for write in writes:
-            self._states.append(changelog, key=write.profile_id.encode(), value=write.state)
+        await log_states(self._states, changelog, writes)
         with self._fenced():
             await self._deliver()
             if positions:

@@ -257,6 +257,25 @@ def test_new_definitions_reach_profiles_in_memory_and_in_the_store(
     assert again.sizes["everyone"] == len(users)
 
 
+def test_what_is_collected_is_as_it_was_though_it_is_encoded_later(wanted: list[Definition]) -> None:
+    """By an event, by time: before a profile in flight changes, it is encoded."""
+    records = [forwarded(one.value, at) for at, one in enumerate(shop(400, users=120, partitions=1))]
+    engine, written = Engine(SegmentSet(wanted)), []
+    for later in ([], records[300:], [tick(400, FINAL_MS)]):
+        lane = SegmentLane(MemoryStores().open(0), engine, start=Start(0, clock()), outlet=Outlet())
+        lane.process(records[:300])
+        work_off(lane)
+        collected = lane.collect()
+        assert collected.encode()  # there is more to be encoded than fits into a slice
+        lane.process(later)
+        work_off(lane)
+        written.append(collected.writes)
+        lane.write(collected, None)
+        changed = lane.collect().writes  # and what came later is in the next collection
+        assert bool(changed) is bool(later)
+    assert written[0] == written[1] == written[2]
+
+
 def test_definitions_are_recorded_behind_what_others_judged(wanted: list[Definition]) -> None:
     store = MemoryStores().open(0)
     lane = SegmentLane(
