@@ -9,8 +9,8 @@ arrived there: it changes the profile in place and says what to publish and to s
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -234,11 +234,15 @@ class Identity:
 
     def _yield(self, turn: Turn, into: str, of: str) -> None:
         """Close the memberships and send everything to ``into``; what waited here is to be asked there."""
-        profile, blank = turn.profile, is_blank(turn.profile)
+        profile = turn.profile
+        if is_blank(profile):
+            profile.merged_into = into
+            turn.send(Handover(into, of, profile.id, profile.sequence))
+            return
         at_ms = standing_ms(profile, turn.clock_ms)
         turn.outcome.add(self.engine.on_yield(profile, into=into, clock_ms=at_ms))
         state = redirect(profile, into)
-        turn.send(Handover(into, of, profile.id, state.sequence, None if blank else state))
+        turn.send(Handover(into, of, profile.id, state.sequence, state))
         if state.links is not None:
             turn.outcome.messages += _put_off(state.links, into)
             state.links.waiting, state.links.erasing, state.links.parting = [], [], []
@@ -257,7 +261,7 @@ class Identity:
             self._give_back(turn, handover)
             return
         profile, state = turn.profile, handover.state
-        over, asked = self._over(profile), handover.of in links.pending
+        owned, asked = len(links.owned), handover.of in links.pending
         note_origin(profile, handover.loser, origin_of_joining(profile, state, handover.of, handover.at_ms))
         if state is not None and links.absorbed.get(handover.loser, -1) < handover.sequence:
             for claimed in absorb(profile, state, sequence=handover.sequence, at_ms=turn.at_ms):
@@ -269,13 +273,16 @@ class Identity:
             own(profile, handover.of)
         elif handover.of in links.pending:  # the loser was to join, for what has been split off since
             refuse(profile, handover.of)
-        turn.outcome.count("overflow", self._over(profile) - over)
+        turn.outcome.count("overflow", self._overflow(links.owned, owned))
         self._settle(turn)
 
-    def _over(self, profile: Profile) -> int:
-        """How many identifiers the profile has beyond the limits of their types."""
-        numbers = Counter(map(type_of, links_of(profile).owned))
-        return sum(max(0, number - self.rules.limit(kind)) for kind, number in numbers.items())
+    def _overflow(self, owned: Sequence[str], since: int) -> int:
+        """How many of the identifiers from the place ``since`` on are beyond the limit of their type."""
+        kinds = [type_of(each) for each in owned]
+        return sum(
+            kinds[: place + 1].count(kinds[place]) > self.rules.limit(kinds[place])
+            for place in range(since, len(kinds))
+        )
 
     def _on_refused(self, turn: Turn, refused: Refused) -> None:
         # What was claimed explicitly meanwhile still waits for the answer to that.

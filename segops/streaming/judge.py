@@ -106,8 +106,9 @@ class Judge:
         return len(encode_profile(profile)) + len(record.value or b"") > self._max_state_bytes
 
     def _count(self, outcome: Outcome, record: Record) -> None:
-        self.counts.duplicates += outcome.counts.pop("duplicate", 0)
-        self.counts.identities.update(outcome.counts)
+        if outcome.counts:
+            self.counts.duplicates += outcome.counts.pop("duplicate", 0)
+            self.counts.identities.update(outcome.counts)
         for each in outcome.unjoined:
             joined = "split from" if each.reason == "split" else "joined with"
             detail = f"{each.profile_id} is not {joined} {each.identifier}: {each.detail}"
