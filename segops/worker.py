@@ -172,7 +172,7 @@ def _followed(app: SegopsApp, following: asyncio.Future[None]) -> None:
 def _settle_memory() -> None:
     gc.collect()
     gc.freeze()  # what is there now stays: the collector need not look at it again
-    gc.set_threshold(50_000, 20, 50)
+    gc.set_threshold(20_000, 1_000, 1_000)
 
 
 async def _stop(app: SegopsApp, tasks: Sequence[asyncio.Future[None]]) -> int:

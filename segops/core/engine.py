@@ -34,7 +34,7 @@ class Transition(msgspec.Struct, gc=False):
     failures: list[str] = []  #: segments whose rule failed: their membership was kept
 
 
-class _Step(msgspec.Struct):
+class _Step(msgspec.Struct, gc=False):
     """One step on one profile: what is judged now, and what came of it."""
 
     profile: Profile

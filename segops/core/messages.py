@@ -16,7 +16,7 @@ from segops.core.values import MAX_MS
 _NEVER = -MAX_MS
 
 
-class Forward(msgspec.Struct, array_like=True, tag="forward"):
+class Forward(msgspec.Struct, array_like=True, gc=False, tag="forward"):
     """An event that came to a redirect."""
 
     to: str
@@ -24,7 +24,7 @@ class Forward(msgspec.Struct, array_like=True, tag="forward"):
     hops: int = 0
 
 
-class Claim(msgspec.Struct, array_like=True, tag="claim"):
+class Claim(msgspec.Struct, array_like=True, gc=False, tag="claim"):
     """Profile ``by`` met the identifier ``of``. ``explicit``: it was said that the two are one person."""
 
     to: str
@@ -35,7 +35,7 @@ class Claim(msgspec.Struct, array_like=True, tag="claim"):
     hops: int = 0
 
 
-class Join(msgspec.Struct, array_like=True, tag="join"):
+class Join(msgspec.Struct, array_like=True, gc=False, tag="join"):
     """The answer of an owner that comes first in the order: the claimant is to go over to ``into``."""
 
     to: str
@@ -46,7 +46,7 @@ class Join(msgspec.Struct, array_like=True, tag="join"):
     hops: int = 0
 
 
-class Handover(msgspec.Struct, array_like=True, tag="handover"):
+class Handover(msgspec.Struct, array_like=True, gc=False, tag="handover"):
     """``loser`` is a redirect from now on; ``state`` is all that it was, None if there was nothing.
 
     ``of`` is the claimed identifier that is answered. Hand-overs are told apart by the loser and its
@@ -62,7 +62,7 @@ class Handover(msgspec.Struct, array_like=True, tag="handover"):
     hops: int = 0
 
 
-class Refused(msgspec.Struct, array_like=True, tag="refused"):
+class Refused(msgspec.Struct, array_like=True, gc=False, tag="refused"):
     """``of`` belongs to ``owner``, another known user."""
 
     to: str
@@ -72,7 +72,7 @@ class Refused(msgspec.Struct, array_like=True, tag="refused"):
     hops: int = 0
 
 
-class Erase(msgspec.Struct, array_like=True, tag="erase"):
+class Erase(msgspec.Struct, array_like=True, gc=False, tag="erase"):
     """Forget the person of this identifier."""
 
     to: str
@@ -81,7 +81,7 @@ class Erase(msgspec.Struct, array_like=True, tag="erase"):
     hops: int = 0
 
 
-class Forget(msgspec.Struct, array_like=True, tag="forget"):
+class Forget(msgspec.Struct, array_like=True, gc=False, tag="forget"):
     """``of`` is erased: the redirect at ``to`` goes, unless its sequence is beyond ``sequence`` by now."""
 
     to: str
@@ -92,7 +92,7 @@ class Forget(msgspec.Struct, array_like=True, tag="forget"):
     hops: int = 0
 
 
-class Split(msgspec.Struct, array_like=True, tag="split"):
+class Split(msgspec.Struct, array_like=True, gc=False, tag="split"):
     """``loser`` is to be a profile of its own again, as it was handed over with ``sequence``.
 
     It is sent to the loser, and finds the profile that it is part of by redirects.
@@ -106,7 +106,7 @@ class Split(msgspec.Struct, array_like=True, tag="split"):
     hops: int = 0
 
 
-class Restore(msgspec.Struct, array_like=True, tag="restore"):
+class Restore(msgspec.Struct, array_like=True, gc=False, tag="restore"):
     """What ``by`` had been handed over goes back: the redirect at ``to`` is a profile again."""
 
     to: str

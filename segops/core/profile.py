@@ -11,7 +11,7 @@ from segops.core.features.states import Counted, State
 from segops.core.values import MAX_MS
 
 
-class Member(msgspec.Struct, array_like=True):
+class Member(msgspec.Struct, array_like=True, gc=False):
     """One current membership: since when, by which version of the rule, because of which event.
 
     ``reason``: what caused it where that was no event with an id; None is also what older versions stored.
@@ -23,28 +23,28 @@ class Member(msgspec.Struct, array_like=True):
     reason: str | None = None
 
 
-class Past(msgspec.Struct, array_like=True, frozen=True):
+class Past(msgspec.Struct, array_like=True, gc=False, frozen=True):
     """How often a profile has entered a segment, and when it last left; None: it has not."""
 
     entries: int = 0
     left_ms: int | None = None
 
 
-class Held(msgspec.Struct, array_like=True):
+class Held(msgspec.Struct, array_like=True, gc=False):
     """An event that waits, and the clock at its arrival."""
 
     clock_ms: int
     event: Event
 
 
-class Joined(msgspec.Struct, array_like=True):
+class Joined(msgspec.Struct, array_like=True, gc=False):
     """A profile handed over, and the instant from which on it is part of another."""
 
     at_ms: int
     profile: Profile
 
 
-class Waiter(msgspec.Struct, array_like=True):
+class Waiter(msgspec.Struct, array_like=True, gc=False):
     """An explicit claim that is not answered yet: of which identifier, by whom, and since which instant."""
 
     of: str
@@ -52,14 +52,14 @@ class Waiter(msgspec.Struct, array_like=True):
     at_ms: int
 
 
-class Erasing(msgspec.Struct, array_like=True, frozen=True):
+class Erasing(msgspec.Struct, array_like=True, gc=False, frozen=True):
     """A request to forget a person. ``segments``: rows of these are deleted, too, beside those in force."""
 
     request: str
     segments: tuple[str, ...] = ()
 
 
-class Parting(msgspec.Struct, array_like=True):
+class Parting(msgspec.Struct, array_like=True, gc=False):
     """A request to split off a profile handed over: as it was then, None if there was nothing."""
 
     loser: str
@@ -67,14 +67,14 @@ class Parting(msgspec.Struct, array_like=True):
     state: Profile | None = None
 
 
-class Origin(msgspec.Struct, array_like=True, frozen=True):
+class Origin(msgspec.Struct, array_like=True, gc=False, frozen=True):
     """When an identifier was met, and by which event; None where that has no id, or is not known."""
 
     at_ms: int
     event_id: str | None = None
 
 
-class Links(msgspec.Struct, array_like=True):
+class Links(msgspec.Struct, array_like=True, gc=False):
     """Whose identifiers are whose: those of one profile, and what it waits for (``identity``)."""
 
     #: The identifiers that lead to this profile, its own among them.
@@ -104,7 +104,7 @@ class Links(msgspec.Struct, array_like=True):
     parted: dict[str, int] = {}
 
 
-class Profile(msgspec.Struct, array_like=True):
+class Profile(msgspec.Struct, array_like=True, gc=False):
     """The state of one profile. The engine changes it in place; its owner stores it.
 
     ``applied`` is the offset of the last record applied to it, kept by whoever feeds the engine, so that

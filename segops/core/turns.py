@@ -65,7 +65,7 @@ class Outcome(msgspec.Struct, gc=False):
             self.counts[what] = self.counts.get(what, 0) + number
 
 
-class Turn(msgspec.Struct):
+class Turn(msgspec.Struct, gc=False):
     """One step: the profile, the clock it is taken at, the instant of its cause, and what comes of it.
 
     ``full``: there is no room in the profile for what is handed over.

@@ -11,14 +11,14 @@ import msgspec
 from segops.core.values import exact
 
 
-class Tally(msgspec.Struct, array_like=True, tag=0):
+class Tally(msgspec.Struct, array_like=True, gc=False, tag=0):
     """How many events, in the calendar period that began at ``since_ms`` (0: no period)."""
 
     since_ms: int
     count: int
 
 
-class Total(msgspec.Struct, array_like=True, tag=1):
+class Total(msgspec.Struct, array_like=True, gc=False, tag=1):
     """How many numbers and their exact sum, in the period that began at ``since_ms``."""
 
     since_ms: int
@@ -26,7 +26,7 @@ class Total(msgspec.Struct, array_like=True, tag=1):
     total: Decimal
 
 
-class Held(msgspec.Struct, array_like=True, tag=2):
+class Held(msgspec.Struct, array_like=True, gc=False, tag=2):
     """The one value that matters and its event's time, in the period that began at ``since_ms``."""
 
     since_ms: int
@@ -34,20 +34,20 @@ class Held(msgspec.Struct, array_like=True, tag=2):
     value: Any
 
 
-class Keys(msgspec.Struct, array_like=True, tag=3):
+class Keys(msgspec.Struct, array_like=True, gc=False, tag=3):
     """The different values seen, in the period that began at ``since_ms``."""
 
     since_ms: int
     keys: set[str]
 
 
-class Times(msgspec.Struct, array_like=True, tag=4):
+class Times(msgspec.Struct, array_like=True, gc=False, tag=4):
     """Event times, oldest first."""
 
     times: list[int]
 
 
-class Sums(msgspec.Struct, array_like=True, tag=5):
+class Sums(msgspec.Struct, array_like=True, gc=False, tag=5):
     """Event times, oldest first, each with the count and the sum of all up to it.
 
     ``base_count`` and ``base_total`` are what had been summed before the oldest time kept.
@@ -60,14 +60,14 @@ class Sums(msgspec.Struct, array_like=True, tag=5):
     base_total: Decimal
 
 
-class Values(msgspec.Struct, array_like=True, tag=6):
+class Values(msgspec.Struct, array_like=True, gc=False, tag=6):
     """Event times, oldest first, each with its value."""
 
     times: list[int]
     values: list[Any]
 
 
-class Entry(msgspec.Struct, array_like=True):
+class Entry(msgspec.Struct, array_like=True, gc=False):
     """One event: its time, its value, and the values that conditions on it read anew at every instant."""
 
     time_ms: int
@@ -75,13 +75,13 @@ class Entry(msgspec.Struct, array_like=True):
     timed: tuple[Any, ...]
 
 
-class Entries(msgspec.Struct, array_like=True, tag=7):
+class Entries(msgspec.Struct, array_like=True, gc=False, tag=7):
     """Events, oldest first."""
 
     entries: list[Entry]
 
 
-class Link(msgspec.Struct, array_like=True):
+class Link(msgspec.Struct, array_like=True, gc=False):
     """One event of a sequence: its time, the steps that it matches (a bit each), and its compared values."""
 
     time_ms: int
@@ -89,14 +89,14 @@ class Link(msgspec.Struct, array_like=True):
     values: tuple[Any, ...]
 
 
-class Chains(msgspec.Struct, array_like=True, tag=8):
+class Chains(msgspec.Struct, array_like=True, gc=False, tag=8):
     """The events of a sequence, oldest first, and the spans of time in which it is true."""
 
     links: list[Link]
     spans: list[tuple[int, int]]
 
 
-class Order(msgspec.Struct, array_like=True):
+class Order(msgspec.Struct, array_like=True, gc=False):
     """One order, or one refund of one: its time, its order_id (empty: none) and its amount."""
 
     time_ms: int
@@ -104,7 +104,7 @@ class Order(msgspec.Struct, array_like=True):
     amount: Decimal
 
 
-class Orders(msgspec.Struct, array_like=True, tag=9):
+class Orders(msgspec.Struct, array_like=True, gc=False, tag=9):
     """The time of the last order, and orders and refunds of the period, oldest first."""
 
     last_ms: int
@@ -112,7 +112,7 @@ class Orders(msgspec.Struct, array_like=True, tag=9):
     refunds: list[Order]
 
 
-class Counted(msgspec.Struct, array_like=True):
+class Counted(msgspec.Struct, array_like=True, gc=False):
     """What one event added to a profile: its time, the tallies it is in, and its part of each total.
 
     Accumulators forget their events, so this is how one that two profiles saw is taken off again.
