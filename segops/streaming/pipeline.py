@@ -29,7 +29,8 @@ from segops.streaming.ticks import TICK_HEADERS, lane_tick, wall_tick
 
 log = logging.getLogger(__name__)
 
-SLICE: Final = 200
+#: Profiles whose time has come that are judged between two batches of events, which wait for them.
+SLICE: Final = 50
 _IDLE_S: Final = 0.05
 _SEAL_TIMEOUT_S: Final = 25.0
 #: From the end of a checkpoint to the next one, when profiles of other partitions wait for it.
