@@ -94,7 +94,8 @@ def _about(ground: Ground, options: argparse.Namespace) -> Values:
 
 
 def _turn(ground: Ground, ledger: Ledger, number: int, taking_part: Sequence[Contestant]) -> None:
-    missing = [each for each in taking_part if not ledger.has(number, each.name)]
+    its_turn = [each for each in taking_part if number == 0 or not each.slow]
+    missing = [each for each in its_turn if not ledger.has(number, each.name)]
     if not missing:
         return
     with laid(ground, missing) as places:

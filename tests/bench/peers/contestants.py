@@ -78,6 +78,8 @@ class Contestant:
     change: Callable[[bytes], Change] = _peer_change
     output: Callable[[Place], str] = lambda place: f"{place.prefix}{place.name}.changes"
     output_partitions: int | None = None
+    #: It takes as long as all others together: it has no turn but the first.
+    slow: bool = False
     #: The first part of the events: imports, rebalance, first compilation. It counts for nobody.
     warm_up: float = 0.1
 
@@ -161,6 +163,7 @@ CONTESTANTS: Mapping[str, Contestant] = {
             _peer_environment,
             left_out=_NO_TIME,
             provide=lambda: environments.python("faust"),
+            slow=True,
         ),
         Contestant(
             "quix",
@@ -200,6 +203,7 @@ CONTESTANTS: Mapping[str, Contestant] = {
             left_out="a changelog on Kafka (checkpoints in files instead)",
             provide=lambda: (environments.python("pyflink"), environments.jars("pyflink_jars")),
             output_partitions=1,
+            slow=True,
         ),
     )
 }

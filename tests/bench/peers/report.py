@@ -24,7 +24,8 @@ a compacted topic as well.
 ## The method
 
 - One process of each on four partitions, one broker on the same machine, one after the other (A B C, A B
-  C); medians. Compare ratios: the machine's speed varies from hour to hour.
+  C); medians. Faust and PyFlink, which take longer than all others together, have one turn only. Compare
+  ratios: the machine's speed varies from hour to hour.
 - The input is in its topic before a system starts. The first tenth counts for nobody: imports, rebalance,
   first compilation. From there to the last change; by the broker's timestamps of the output, which tell
   from the event that caused a change how far the system was.
