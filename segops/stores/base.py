@@ -47,6 +47,7 @@ class ProfileStore(Protocol):
         """As ``write``, in bulk and unlogged: a crash before ``flush`` or ``close`` loses the latest loads.
 
         It never loses one and keeps a later one. Between ``load`` and ``write`` there must be a ``flush``.
+        Rows in the order of their ids cost least.
         """
         ...
 

@@ -134,7 +134,7 @@ class RocksDBStore:
         self._set(_BULK)
         batch = WriteBatch(raw_mode=True)
         put, pack = batch.put, _due_bytes
-        floor_ms = self._due_floor_ms
+        index: dict[bytes, bool] = {}
         for key, state, old_ms, new_ms in rows:
             if state is None:
                 batch.delete(b"p" + key)
@@ -143,16 +143,16 @@ class RocksDBStore:
             if old_ms == new_ms:
                 continue
             if old_ms is not None:
-                batch.delete(pack(old_ms) + key)
+                index[pack(old_ms) + key] = False
             if new_ms is not None:
-                put(pack(new_ms) + key, b"")
-                if new_ms < floor_ms:
-                    floor_ms = new_ms
+                index[pack(new_ms) + key] = True
+        _add_index(batch, index)
         for name, value in meta.items():
             put(b"m" + name.encode(), value)
         with _as_state_error(self._path, _UNWRITABLE):
             self._db.write(batch, self._load_options)
-        self._due_floor_ms = floor_ms
+        if index:
+            self._due_floor_ms = min(self._due_floor_ms, _due_of(min(index))[0])
 
     def flush(self) -> None:
         with _as_state_error(self._path, _UNWRITABLE):
@@ -238,6 +238,15 @@ def _add(batch: WriteBatch, write: Write) -> None:
         batch.delete(_due_key(write.old_due_ms, write.profile_id))
     if write.new_due_ms is not None:
         batch.put(_due_key(write.new_due_ms, write.profile_id), b"")
+
+
+def _add_index(batch: WriteBatch, index: Mapping[bytes, bool]) -> None:
+    # In order, and not between the profiles: a memory table takes the next key for a fifth of the time.
+    for key in sorted(index):
+        if index[key]:
+            batch.put(key, b"")
+        else:
+            batch.delete(key)
 
 
 class RocksDBStores:

@@ -29,6 +29,8 @@ _QUIET_S: Final = 0.5
 _CROWDED_S: Final = 0.05
 _TELL_S: Final = 5.0
 _BULK_RECORDS: Final = 10_000
+_HELD_BYTES: Final = 64 << 20  # of all partitions that are restored
+_MOST_HELD_BYTES: Final = 16 << 20  # of one: the loop stands still while they are written
 
 DAMAGED: Final = "damaged"
 AHEAD: Final = "ahead"
@@ -109,7 +111,7 @@ class Tail:
     """The stores of some partitions and the changelog read into them, from where each store is.
 
     ``consumer`` is assigned here and stopped by whoever started it. ``bulk``: load what is far behind
-    unlogged; ``finish`` must then follow.
+    unlogged, and hold some of it back; ``finish`` must then follow.
     """
 
     def __init__(self, topic: str, disk: Disk, consumer: AIOKafkaConsumer, *, bulk: bool) -> None:
@@ -117,6 +119,7 @@ class Tail:
         self._disk = disk
         self._consumer = consumer
         self._bulk = bulk
+        self._hold_bytes = 0
         self._restoring: dict[int, Restoring] = {}
         self._rebuilt: set[int] = set()
 
@@ -134,6 +137,7 @@ class Tail:
     async def open(self, partitions: Iterable[int], ends: Mapping[TopicPartition, int]) -> None:
         """Open the stores and go to where each goes on."""
         places = {TopicPartition(self._topic, partition): partition for partition in partitions}
+        self._hold_bytes = min(_MOST_HELD_BYTES, _HELD_BYTES // max(1, len(places)))
         self._consumer.assign(list(places))
         starts: dict[TopicPartition, int] = await self._consumer.beginning_offsets(list(places))
         for place, partition in places.items():
@@ -145,36 +149,49 @@ class Tail:
             self._consumer.seek(place, start)
 
     def _new(self, store: ProfileStore, expected: int) -> Restoring:
-        return Restoring(store, expected=expected, bulk=self._bulk and expected >= _BULK_RECORDS)
+        bulk = self._bulk and expected >= _BULK_RECORDS
+        return Restoring(store, expected=expected, bulk=bulk, hold_bytes=self._hold_bytes if bulk else 0)
 
     async def apply(self, place: TopicPartition, fetched: Fetched) -> int:
-        """Apply what was fetched; how many records that were. A store at fault starts over, once."""
+        """Take what was fetched; how many records that were. A store at fault starts over, once."""
         restoring = self._restoring[place.partition]
         while restoring.store.crowded:
             await asyncio.sleep(_CROWDED_S)
         count, values = fetched.latest()
+        took = await self._went_well(place, lambda: restoring.take(values, fetched.next_offset))
+        return count if took else 0
+
+    async def _went_well(self, place: TopicPartition, work: Callable[[], None]) -> bool:
         try:
-            restoring.apply(values, fetched.next_offset)
+            work()
         except StoreWriteError:
             raise
         except StateError as error:
             if place.partition in self._rebuilt:
                 raise  # a store that was empty is not to blame
-            await self._start_over(place, restoring.store, error)
-            return 0
-        return count
+            await self._start_over(place, error)
+            return False
+        return True
 
-    async def _start_over(self, place: TopicPartition, store: ProfileStore, error: StateError) -> None:
+    async def _start_over(self, place: TopicPartition, error: StateError) -> None:
         partition = place.partition
         self._rebuilt.add(partition)
+        store = self._restoring[partition].store
         fresh = self._disk.start_over(store, partition, DAMAGED, str(error))
         start = (await self._consumer.beginning_offsets([place]))[place]
         self._restoring[partition] = self._new(fresh, await self._consumer.position(place) - start)
         self._consumer.seek(place, start)
 
-    async def finish(self, partition: int) -> None:
-        """Make what was loaded safe, before anybody writes after it."""
-        await asyncio.to_thread(self._restoring[partition].finish)
+    async def finish(self, place: TopicPartition) -> bool:
+        """Write what was held back and make all safe, before anybody writes after it.
+
+        False: the store was at fault and starts over, so there is more to read.
+        """
+        restoring = self._restoring[place.partition]
+        settled = await self._went_well(place, restoring.settle)
+        if settled:
+            await asyncio.to_thread(restoring.finish)
+        return settled
 
 
 async def log_ends(
@@ -248,8 +265,10 @@ class Recovery:
                     await asyncio.sleep(0)  # the next fetch arrives, the group hears of us
             before, left = left, await self._left(consumer, ends)
             for place in set(before) - set(left):
-                consumer.pause(place)
-                await tail.finish(place.partition)
+                if await tail.finish(place):
+                    consumer.pause(place)
+                else:
+                    left.append(place)
             self.progress.tell()
         log.info("recovery: %d records restored", self.progress.restored)
 

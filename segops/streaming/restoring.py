@@ -16,6 +16,7 @@ from segops.streaming.lane import CHANGELOG_META, IN_FORCE_META, JUDGED_META, LO
 _LEAST_SLOTS: Final = 1 << 16
 _MOST_SLOTS: Final = 1 << 26
 _NONE: Final = (None, b"")
+_ENTRY_BYTES: Final = 256  # of a key, two objects and their place in a dict
 
 
 class Restoring:
@@ -23,16 +24,37 @@ class Restoring:
 
     ``expected``: about how many records there will be. A store that was empty is not asked for the former
     state of a profile, unless its id has the hash of one that was met before. ``bulk``: load unlogged, until
-    ``finish``.
+    ``finish``. ``hold_bytes``: of what is taken, about so much is held back, so that a profile which was
+    logged again and again is written once; 0: all is written at once.
     """
 
-    def __init__(self, store: ProfileStore, *, expected: int, bulk: bool = False) -> None:
+    def __init__(
+        self, store: ProfileStore, *, expected: int, bulk: bool = False, hold_bytes: int = 0
+    ) -> None:
         self.store = store
         self._bulk = bulk
+        self._hold_bytes = hold_bytes
+        self._held: dict[bytes, bytes | None] = {}
+        self._held_bytes = 0
+        self._next_offset: int | None = None
         self._seen: bytearray | None = None
         if read_offset(store, CHANGELOG_META) is None and not store.profile_ids(None, 1):
             wanted = max(_LEAST_SLOTS, min(_MOST_SLOTS, 8 * expected))
             self._seen = bytearray(1 << (wanted - 1).bit_length())
+
+    def take(self, values: Mapping[bytes, bytes | None], next_offset: int) -> None:
+        """``apply``, at the latest when as much is held back as may be, or by ``settle``."""
+        self._held_bytes += _size(values.values()) - _size(map(self._held.get, values))
+        self._held.update(values)
+        self._next_offset = next_offset
+        if self._held_bytes + _ENTRY_BYTES * len(self._held) >= self._hold_bytes:
+            self.settle()
+
+    def settle(self) -> None:
+        """Write what is held back."""
+        if self._next_offset is not None:
+            self.apply(self._held, self._next_offset)
+            self._held, self._held_bytes, self._next_offset = {}, 0, None
 
     def apply(self, values: Mapping[bytes, bytes | None], next_offset: int) -> None:
         """One store write; ``next_offset`` is where to go on. StateError on what cannot be read."""
@@ -52,7 +74,7 @@ class Restoring:
             self.store.write([Write(key.decode(), state, old, new) for key, state, old, new in rows], meta)
 
     def finish(self) -> None:
-        """Make safe what was loaded."""
+        """Make safe what was loaded, after ``settle``. May be called from another thread."""
         if self._bulk:
             self.store.flush()
 
@@ -68,8 +90,8 @@ class Restoring:
         known: Mapping[bytes, bytes | None],
         members: dict[bytes, int],
     ) -> Iterator[Row]:
-        for key, new in values.items():
-            old = known.get(key)
+        for key in sorted(values):  # memory tables cost less in order
+            new, old = values[key], known.get(key)
             old_ms, before = summary(old) if old is not None else _NONE
             new_ms, after = summary(new) if new is not None else _NONE
             if before != after:
@@ -85,6 +107,10 @@ class Restoring:
             for key in keys.decode(errors="replace").splitlines():
                 sizes[key] += count
         return sizes
+
+
+def _size(values: Iterable[bytes | None]) -> int:
+    return sum(map(len, filter(None, values)))
 
 
 def _met(keys: Iterable[bytes], seen: bytearray) -> Iterator[bytes]:

@@ -22,6 +22,7 @@ from .turns import Ground, laid, outcome
 SEGOPS = CONTESTANTS["segops"]
 MIB = 1 << 20
 _RESTORED = re.compile(r"segops_recovery_records_total ([0-9.e+]+)")
+_RESTORING = re.compile(r"segops_partitions_recovering ([0-9.e+]+)")
 _READY_S = 300.0
 
 
@@ -148,17 +149,17 @@ def recovery(ground: Ground) -> Values:
 
 
 def _recovered(program: Program, place: Place) -> tuple[float, float]:
-    """How many records came back, and how long that took from the first look that saw any."""
-    until, seen = time.monotonic() + _READY_S, []
+    """How many records came back, and how long that took: from the look before the first that saw any to
+    the first that saw no partition being restored. What is counted last may have to be written still.
+    """
+    until, began = time.monotonic() + _READY_S, 0.0
     while time.monotonic() < until and program.running:
         text = _page(place, "/metrics")
-        if text and (found := _RESTORED.search(text)):
-            seen.append((time.monotonic(), float(found[1])))
-        if seen and seen[-1][1] and _page(place, "/readyz"):
-            last = next(number for number, (_, count) in enumerate(seen) if count == seen[-1][1])
-            first = next(number for number, (_, count) in enumerate(seen) if count)
-            before = max(0, first - 1)
-            return seen[last][1] - seen[before][1], seen[last][0] - seen[before][0]
+        restored, restoring = _RESTORED.search(text), _RESTORING.search(text)
+        if restored and float(restored[1]) and restoring and not float(restoring[1]):
+            return float(restored[1]), time.monotonic() - began
+        if not began or (restored and not float(restored[1])):
+            began = time.monotonic()
         time.sleep(0.02)
     raise UserError(f"the worker did not recover; see {program.log}")
 

@@ -1,0 +1,236 @@
+"""What of a changelog is held back while a store is restored: the latest of each profile, for a while."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from segops.core.errors import StateError
+from segops.core.profile import Profile
+from segops.schemas.in_force import IN_FORCE_KEY
+from segops.schemas.state import encode_profile
+from segops.stores.base import ProfileStore, Row, Write
+from segops.stores.memory import MemoryStores
+from segops.stores.rocksdb import RocksDBStores
+from segops.streaming import recovery
+from segops.streaming.crash import CrashPoints
+from segops.streaming.lane import CHANGELOG_META, IN_FORCE_META
+from segops.streaming.raw import Fetched
+from segops.streaming.recovery import Disk, Recovery, Tail
+from segops.streaming.restoring import Restoring, read_offset
+
+from .test_restoring import LOGS, assert_holds, batch_of
+
+PLACE = TopicPartition("changelog", 0)
+#: As many fetches as make a recovery load in bulk.
+EMPTY: list[dict[bytes, bytes | None]] = [{}] * 10_000
+ALL_BYTES = 1 << 30
+
+
+def state(number: int) -> bytes:
+    return encode_profile(Profile("a", due_ms=number))
+
+
+class Spied:
+    """A store in memory that knows what was written at once."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStores().open(0)
+        self.written: list[dict[bytes, bytes | None]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
+
+    def load(self, rows: list[Row], meta: Mapping[str, bytes]) -> None:
+        self.written.append({key: state for key, state, _, _ in rows})
+        self.store.load(rows, meta)
+
+
+class Changelog:
+    """A consumer of a changelog with ``fetches``, of ten offsets each; and a fetch of it."""
+
+    def __init__(self, fetches: list[dict[bytes, bytes | None]]) -> None:
+        self.fetches = fetches
+        self.at = 0
+        self.paused: list[TopicPartition] = []
+
+    def __getattr__(self, _name: str) -> Any:
+        async def nothing() -> None: ...
+
+        return nothing
+
+    def assign(self, places: list[TopicPartition]) -> None: ...
+
+    def seek(self, place: TopicPartition, offset: int) -> None:
+        self.at = offset
+
+    def pause(self, place: TopicPartition) -> None:
+        self.paused.append(place)
+
+    async def position(self, place: TopicPartition) -> int:
+        return self.at
+
+    async def beginning_offsets(self, places: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(places, 0)
+
+    async def end_offsets(self, places: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(places, 10 * len(self.fetches))
+
+    def next(self) -> Fetched:
+        values = self.fetches[self.at // 10]
+        self.at += 10
+        fetched = object.__new__(Fetched)
+        fetched.next_offset = self.at
+        fetched.latest = lambda: (10, dict(values))  # type: ignore[method-assign]
+        return fetched
+
+
+def tail_of(stores: MemoryStores, log: Changelog, *, bulk: bool = True) -> Tail:
+    disk = Disk(stores, discard=lambda _: None)
+    return Tail("changelog", disk, cast("AIOKafkaConsumer", log), bulk=bulk)
+
+
+@settings(max_examples=100)
+@given(LOGS, st.integers(0, 2_000))
+def test_the_latest_of_each_profile_wins_however_much_is_held_back(
+    log: list[list[Profile | str]], hold_bytes: int
+) -> None:
+    store = MemoryStores().open(0)
+    restoring = Restoring(store, expected=10, bulk=True, hold_bytes=hold_bytes)
+    for number, part in enumerate(log):
+        restoring.take(batch_of(part), 10 * (number + 1))
+    restoring.settle()
+    restoring.finish()
+    assert_holds(store, log)
+    assert read_offset(store, CHANGELOG_META) == (10 * len(log) - 1 if log else None)
+
+
+def test_a_profile_is_written_once_however_often_it_was_logged() -> None:
+    store = Spied()
+    restoring = Restoring(cast("ProfileStore", store), expected=10, bulk=True, hold_bytes=ALL_BYTES)
+    for number in range(7):
+        restoring.take({b"b": state(number), b"a": state(number)}, 10 * (number + 1))
+    restoring.settle()
+    assert store.written == [{b"a": state(6), b"b": state(6)}]
+    assert list(store.written[0]) == [b"a", b"b"]  # in order
+
+
+def test_definitions_that_were_held_back_are_no_profile_either() -> None:
+    store = MemoryStores().open(0)
+    restoring = Restoring(store, expected=10, bulk=True, hold_bytes=ALL_BYTES)
+    restoring.take({IN_FORCE_KEY: b"1", b"a": state(1)}, 10)
+    restoring.take({IN_FORCE_KEY: b"2"}, 20)
+    restoring.settle()
+    assert (store.meta(IN_FORCE_META), store.profile_ids(None, 9)) == (b"2", ["a"])
+
+
+def test_the_offset_is_never_ahead_of_what_was_written() -> None:
+    store = MemoryStores().open(0)
+    restoring = Restoring(store, expected=10, bulk=True, hold_bytes=3_100)
+    for number in range(55):
+        restoring.take({b"%03d" % number: state(number)}, number + 1)
+        offset = read_offset(store, CHANGELOG_META)
+        assert len(store.profile_ids(None, 100)) == (0 if offset is None else offset + 1)
+    assert 0 < len(store.profile_ids(None, 100)) < 55
+
+
+def test_no_more_is_held_back_than_may_be() -> None:
+    store = Spied()
+    restoring = Restoring(cast("ProfileStore", store), expected=10, bulk=True, hold_bytes=100_000)
+    large = state(1) + bytes(10_000)
+    for number in range(100):
+        restoring.take({b"%d" % (number % 3): large}, number + 1)
+    assert store.written == []  # three of 10 kB, again and again
+    for number in range(100):
+        restoring.take({b"%d" % number: large, b"gone-%d" % number: None}, number + 101)
+    sizes = [sum(len(value or b"") for value in part.values()) for part in store.written]
+    assert len(sizes) >= 9
+    assert max(sizes) <= 100_000 + len(large)
+
+
+def test_a_standby_writes_at_once() -> None:
+    async def scenario() -> None:
+        log = Changelog([{b"a": state(1)}, *EMPTY])
+        tail = tail_of(MemoryStores(), log, bulk=False)
+        await tail.open([0], await log.end_offsets([PLACE]))
+        assert await tail.apply(PLACE, log.next()) == 10
+        assert tail.stores[0].due(9, 9) == [(1, "a")]
+        assert read_offset(tail.stores[0], CHANGELOG_META) == 9
+        tail.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_store_at_fault_starts_over_without_what_was_held_back() -> None:
+    async def scenario() -> None:
+        log = Changelog([{b"a": state(1)}, {b"b": b"\x09"}, *EMPTY])
+        tail = tail_of(MemoryStores(), log)
+        await tail.open([0], await log.end_offsets([PLACE]))
+        await tail.apply(PLACE, log.next())
+        await tail.apply(PLACE, log.next())
+        assert tail.stores[0].profile_ids(None, 9) == []
+        assert not await tail.finish(PLACE)
+        assert log.at == 0
+        log.fetches[:2] = [{b"c": state(3)}, {}]
+        await tail.apply(PLACE, log.next())
+        assert await tail.finish(PLACE)
+        assert tail.stores[0].profile_ids(None, 9) == ["c"]
+        assert read_offset(tail.stores[0], CHANGELOG_META) == 9
+        tail.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_log_that_cannot_be_read_is_told_after_the_store_started_over_once() -> None:
+    async def scenario() -> None:
+        log = Changelog([{b"b": b"\x09"}, *EMPTY])
+        tail = tail_of(MemoryStores(), log)
+        await tail.open([0], await log.end_offsets([PLACE]))
+        await tail.apply(PLACE, log.next())
+        assert not await tail.finish(PLACE)
+        with pytest.raises(StateError, match="format 9"):
+            await tail.apply(PLACE, log.next())
+            await tail.finish(PLACE)
+        tail.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_recovery_whose_last_write_fails_reads_all_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    log = Changelog([{b"a": state(number)} for number in range(2_000)])
+    stores = RocksDBStores(tmp_path, block_cache_bytes=8 << 20, write_buffer_bytes=8 << 20)
+    damaged = stores.open(0)
+    damaged.write([Write("a", b"\x09")], {CHANGELOG_META: b"9"})
+    damaged.close()
+    reasons: list[str] = []
+
+    async def fetch(consumer: Changelog, timeout_s: float) -> list[tuple[TopicPartition, Fetched]]:
+        return [(PLACE, consumer.next())]
+
+    monkeypatch.setattr(recovery, "fetch", fetch)
+
+    async def scenario() -> None:
+        whole = Recovery(
+            "changelog",
+            Disk(stores, lambda _: None, reasons.append),
+            cast("Any", lambda **_: log),
+            crash=CrashPoints(),
+            restored=lambda _: None,
+        )
+        store = (await whole.run([0]))[0]
+        assert store.due(10**6, 9) == [(1_999, "a")]
+        assert read_offset(store, CHANGELOG_META) == 19_999
+        store.close()
+
+    asyncio.run(scenario())
+    assert reasons == [recovery.DAMAGED]
+    assert log.paused == [PLACE]
