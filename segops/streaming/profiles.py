@@ -24,8 +24,8 @@ from segops.stores.base import ProfileStore, Write
 
 _DUE_READ = 2_000  # ids of due profiles taken from the store at once
 #: A collection is encoded in so many slices at most, of at least so many profiles.
-_SLICES: Final = 16
-_SLICE: Final = 50
+_SLICES: Final = 4
+_SLICE: Final = 100
 
 
 class Entry:

@@ -259,7 +259,7 @@ def test_new_definitions_reach_profiles_in_memory_and_in_the_store(
 
 def test_what_is_collected_is_as_it_was_though_it_is_encoded_later(wanted: list[Definition]) -> None:
     """By an event, by time: before a profile in flight changes, it is encoded."""
-    records = [forwarded(one.value, at) for at, one in enumerate(shop(400, users=120, partitions=1))]
+    records = [forwarded(one.value, at) for at, one in enumerate(shop(400, users=300, partitions=1))]
     engine, written = Engine(SegmentSet(wanted)), []
     for later in ([], records[300:], [tick(400, FINAL_MS)]):
         lane = SegmentLane(MemoryStores().open(0), engine, start=Start(0, clock()), outlet=Outlet())
