@@ -1,4 +1,7 @@
-"""A profile: everything that is kept about one customer."""
+"""A profile: everything that is kept about one customer.
+
+Nothing in it leads back to it (``gc=False``): the collector need not go through millions of parts.
+"""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class Flight:
 
     def __init__(self, entries: list[Entry]) -> None:
         self.entries = entries
-        self._slice = max(_SLICE, len(entries) // _SLICES)
+        self._slice = max(_SLICE, -(-len(entries) // _SLICES))
         self._rest = iter(entries)
         for entry in entries:
             entry.dirty, entry.write = False, _COLLECTED

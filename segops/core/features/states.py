@@ -1,4 +1,7 @@
-"""The stored form of features. A tag tells them apart in the state codec; tags are never reused."""
+"""The stored form of features. A tag tells them apart in the state codec; tags are never reused.
+
+They hold no cycles, so that the collector leaves them out (``gc=False``).
+"""
 
 from __future__ import annotations
 
