@@ -1,0 +1,62 @@
+"""Settings of time, of accepted events, and of identity."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import ByteSize
+
+from segops.config.base import Part, setting
+from segops.config.types import DurationMs, Limits, Priority
+from segops.core.identifiers import DEFAULT_LIMIT, OTHERS, PRIORITY, Rules
+
+
+class EngineSettings(Part):
+    """What time is, and how much of an event is accepted."""
+
+    clock: Literal["wall", "event"] = setting(
+        "CLOCK", "wall", "What moves time: wall (live) or event (history, demo, tests)."
+    )
+    grace_ms: DurationMs = setting(
+        "GRACE", "1s", "How far the wall clock of a partition stays behind, for events in flight."
+    )
+    idle_source_ms: DurationMs = setting(
+        "IDLE_SOURCE",
+        "10s",
+        "After how long without records a source at its end no longer holds the event clock back; 0: never.",
+    )
+    max_event_ahead_ms: DurationMs = setting(
+        "MAX_EVENT_AHEAD", "5m", "How far ahead of the wall clock an event may be before it is clamped to it."
+    )
+    max_event_bytes: ByteSize = setting(
+        "MAX_EVENT_BYTES", 32_768, "Largest event accepted; larger ones become dead letters.", ge=256
+    )
+
+
+class IdentitySettings(Part):
+    """Which identifiers are one person's."""
+
+    priority: Priority = setting(
+        "IDENTIFIERS",
+        ",".join(PRIORITY),
+        "Types of identifiers that count, the first that an event has names its profile; *: all others.",
+    )
+    limits: Limits = setting(
+        "IDENTIFIER_LIMITS",
+        "user_id=1,*=5",
+        "How many identifiers of a type a profile joins unasked; *: of any other type.",
+    )
+    blocked: str = setting(
+        "BLOCKED_IDENTIFIERS",
+        "-1,null,anonymous,undefined,none,nan",
+        "Values that name nobody, in any case; zeros and hyphens alone never do.",
+    )
+
+    @property
+    def rules(self) -> Rules:
+        """As the core has them."""
+        limits = {
+            kind: int(limit) for kind, _, limit in (one.partition("=") for one in self.limits.split(","))
+        }
+        default = limits.pop(OTHERS, DEFAULT_LIMIT)
+        return Rules(tuple(self.priority.split(",")), tuple(limits.items()), default)

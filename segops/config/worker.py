@@ -1,0 +1,108 @@
+"""Settings of checkpoints, of the profile store, and of a worker process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, ByteSize, Field, SecretStr
+
+from segops.config.base import Part, setting
+from segops.config.types import DurationMs, KafkaName, duration_ms
+
+
+class CheckpointSettings(Part):
+    """When work becomes durable."""
+
+    interval_ms: Annotated[int, BeforeValidator(duration_ms), Field(ge=10, le=60_000)] | None = setting(
+        "CHECKPOINT_INTERVAL", None, "Time between two checkpoints, 10ms to 1m; 1s, or 250ms if exactly_once."
+    )
+    max_records: int = setting(
+        "CHECKPOINT_MAX_RECORDS", 20_000, "Records after which a checkpoint is taken early.", ge=1
+    )
+
+
+class StateSettings(Part):
+    """Where profiles are kept, and how much memory that takes."""
+
+    data_dir: Path = setting("DATA_DIR", "segops-data", "Folder of the profile store, on a local disk.")
+    cache_profiles: int = setting(
+        "CACHE_PROFILES", 50_000, "Decoded profiles that a worker keeps in memory at most.", ge=100
+    )
+    block_cache_bytes: ByteSize = setting(
+        "BLOCK_CACHE_BYTES", "128MiB", "Read cache of the store, shared by a worker's partitions.", ge=1 << 20
+    )
+    max_state_bytes: ByteSize = setting(
+        "MAX_STATE_BYTES",
+        "512KiB",
+        "Largest stored profile; an event that would make it larger becomes a dead letter.",
+        ge=4_096,
+    )
+    standby_replicas: int = setting(
+        "STANDBY_REPLICAS",
+        0,
+        "Further workers that keep a current copy of each partition's store; the same for all workers.",
+        ge=0,
+        le=3,
+    )
+    write_buffer_bytes: ByteSize = setting(
+        "WRITE_BUFFER_BYTES", "128MiB", "Write buffers, shared by a worker's partitions.", ge=1 << 20
+    )
+
+
+class WorkerSettings(Part):
+    """One worker process."""
+
+    app_id: KafkaName = setting("APP_ID", "segops", "Name of the application: its group and changelog.")
+    instance_id: KafkaName | None = setting(
+        "INSTANCE_ID",
+        None,
+        "This worker's fixed name in the group, so that a restart takes its partitions back.",
+    )
+    web_host: str = setting("WEB_HOST", "127.0.0.1", "Address that the worker's HTTP server listens on.")
+    web_port: int = setting(
+        "WEB_PORT", 6066, "Port of the worker's HTTP server; each has its own.", ge=0, le=65_535
+    )
+    advertised_host: str | None = setting(
+        "ADVERTISED_HOST", None, "Name or address by which others reach the worker's HTTP server."
+    )
+    web_token: SecretStr | None = setting(
+        "WEB_TOKEN",
+        None,
+        "What readers of profiles must tell; none: they are read on loopback addresses only.",
+    )
+    session_timeout_ms: Annotated[int, BeforeValidator(duration_ms), Field(ge=6_000, le=1_800_000)] = setting(
+        "SESSION_TIMEOUT",
+        "45s",
+        "After how long without a sign of life a worker's partitions go to others, 6s to 30m.",
+    )
+    on_lost_records: Literal["stop", "continue"] = setting(
+        "ON_LOST_RECORDS",
+        "stop",
+        "When records were deleted before they were read: stop, or continue behind them.",
+    )
+    stall_timeout_ms: DurationMs = setting(
+        "STALL_TIMEOUT", "1m", "How long a process may stand still before it is ended; 0: for ever."
+    )
+    progress_timeout_ms: DurationMs = setting(
+        "PROGRESS_TIMEOUT",
+        "10m",
+        "How long records may wait without any of their partition being read before the process is ended; "
+        "0: for ever.",
+    )
+    processing_guarantee: Literal["at_least_once", "exactly_once"] = setting(
+        "PROCESSING_GUARANTEE",
+        "at_least_once",
+        "What a crash may repeat: at_least_once (repeats, with the same ids) or exactly_once (nothing).",
+    )
+
+    crash_at: Annotated[str, Field(pattern=r"^(cp([1-8]|10)|stall)(:[1-9][0-9]*)?$")] | None = setting(
+        "CRASH_AT",
+        None,
+        "For tests of recovery: die at this point (cp1 to cp8, cp10), or stall, as name:n for the n-th time.",
+    )
+
+    @property
+    def changelog(self) -> str:
+        """The topic that the profile store is rebuilt from (compacted)."""
+        return f"{self.app_id}-profiles-changelog"
