@@ -1,0 +1,83 @@
+"""What the landed version before wrote, topics, stores and definitions, opens and goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from segops.brokers import BrokerUnavailable, LocalBroker, choose
+from segops.schemas.segments import load
+from segops.streaming.definitions import publish
+
+from ..conftest import WANTED
+from ..streaming.kit import Stack
+from .stream import FINAL_MS, GUARANTEES, PARTITIONS, WRITTEN, expected, segments, stream
+
+ARCHIVES = sorted((Path(__file__).parent / "data").glob("*.tar.xz"))
+#: Whether the worker finds its stores, or has to restore them from the changelog.
+STORES = ("kept", "lost")
+
+pytestmark = pytest.mark.broker
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param((path, store), id=f"{path.name.partition('.')[0]}-{store}")
+        for path in ARCHIVES
+        for store in STORES
+    ],
+)
+def former(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[LocalBroker, Path]]:
+    """A broker on the topics that the former version left, and the folder of its workers' files."""
+    if WANTED not in ("auto", "jvm"):
+        pytest.skip("the archive holds the files of Apache Kafka")
+    archived, store = request.param
+    folder = tmp_path_factory.mktemp("upgrade")
+    with tarfile.open(archived) as archive:
+        archive.extractall(folder, filter="data")
+    if store == "lost":
+        for prefix in GUARANTEES:
+            shutil.rmtree(folder / prefix / "data-0")
+    try:
+        broker = choose(folder / "broker", prefer="jvm")
+    except BrokerUnavailable as error:
+        if WANTED == "jvm":
+            raise
+        pytest.skip(str(error))
+    with broker:
+        yield broker, folder
+
+
+def test_there_is_an_archive() -> None:
+    assert ARCHIVES
+
+
+@pytest.mark.parametrize("prefix", GUARANTEES)
+def test_state_of_the_former_version_opens_and_goes_on(former: tuple[LocalBroker, Path], prefix: str) -> None:
+    broker, folder = former
+    stack = Stack(broker.bootstrap_servers, prefix, folder / prefix, partitions=PARTITIONS)
+    stack.guarantee, stack.environment = GUARANTEES[prefix], {"SEGOPS_SESSION_TIMEOUT": "6s"}
+    file = folder / "segments.yaml"
+    file.write_text(segments())
+    definitions = load([file])
+    before = stack.changes()
+    wanted = expected(definitions, stream(), until_ms=FINAL_MS)
+    assert before, "the former version published changes"
+    assert set(before) < set(wanted), "and left some to be published"
+    steps = asyncio.run(publish(stack.settings, definitions, dry_run=True))
+    assert {step.action for step in steps} == {"unchanged"}
+    try:
+        stack.start()
+        stack.send(stream()[WRITTEN:], final_ms=FINAL_MS)
+        stack.wait_for_changes(wanted)
+    finally:
+        stack.stop()
+    assert stack.changes() == wanted
