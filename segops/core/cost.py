@@ -29,8 +29,8 @@ class Cost(msgspec.Struct, frozen=True):
     """The cost of one segment. Of a segment that it refers to nothing is counted again.
 
     ``shared`` of its ``features`` serve other segments too; ``timed_leaves`` of its ``leaves`` change their
-    verdict by time alone. ``state_bytes`` is an estimate of what a busy profile stores for it: features that
-    are full, or have TYPICAL_ENTRIES entries where nothing bounds them, and the membership.
+    verdict by time alone. ``state_bytes`` is an estimate of what a busy profile would store for it alone:
+    features that are full, or have TYPICAL_ENTRIES entries where nothing bounds them, and the membership.
     """
 
     segment_key: str
@@ -42,7 +42,8 @@ class Cost(msgspec.Struct, frozen=True):
 
 
 class Costs(msgspec.Struct, frozen=True):
-    """Every segment's cost, in the order of judging; and of all together, shared features once."""
+    """Every segment's cost, in the order of judging; and of all together, shared features once, with as much
+    kept of each as the segment that needs the most of it."""
 
     segments: tuple[Cost, ...]
     features: int
@@ -59,7 +60,9 @@ def costs(segments: SegmentSet) -> Costs:
     """
     leaves = {d.key: list(_leaves(d.when)) for d in segments.definitions}
     features = {key: _features(nodes) for key, nodes in leaves.items()}
-    bytes_of = {id: len(typical_state(f)) for found in features.values() for id, f in found.items()}
+    bytes_of = {
+        key: {id: len(typical_state(f)) for id, f in found.items()} for key, found in features.items()
+    }
     timed: dict[str, int] = {}
     moving: set[str] = set()
     for key, policy in ((d.key, d.policy) for d in segments.definitions):
@@ -71,10 +74,10 @@ def costs(segments: SegmentSet) -> Costs:
     for key in leaves:
         others = {id for other, ids in features.items() if other != key for id in ids}
         own = features[key]
-        size = membership[key] + sum(bytes_of[id] for id in own)
+        size = membership[key] + sum(bytes_of[key].values())
         found.append(Cost(key, len(leaves[key]), len(own), len(own.keys() & others), timed[key], size))
-    total = sum(bytes_of.values()) + sum(membership.values())
-    return Costs(tuple(found), len(bytes_of), total)
+    kept = sum(len(typical_state(feature)) for feature in segments.features.values())
+    return Costs(tuple(found), len(segments.features), kept + sum(membership.values()))
 
 
 def _leaves(node: model.Node) -> Iterable[model.Node]:
@@ -86,9 +89,13 @@ def _leaves(node: model.Node) -> Iterable[model.Node]:
 
 
 def _features(nodes: Iterable[model.Node]) -> dict[int, Feature]:
-    own = [node for node in nodes if not isinstance(node, model.InSegment)]
-    uses = [use for node in own for use in compile_rule("cost", node, {}).features]
-    return {use.feature.id: use.feature for use in uses}
+    found: dict[int, Feature] = {}
+    for node in nodes:
+        if not isinstance(node, model.InSegment):
+            for use in compile_rule("cost", node, {}).features:
+                key = use.feature.id
+                found[key] = use.feature.or_wider(found.get(key, use.feature))
+    return found
 
 
 def _membership_bytes(segment: Segment) -> int:

@@ -62,6 +62,15 @@ class Engine:
         """A profile before its first event: it exists, and is judged, from that event on."""
         return Profile(profile_id, judged_by=self.version)
 
+    def open(self, profile: Profile) -> Profile:
+        """A profile from a store: made ready to be read, if an earlier version kept it for these segments.
+
+        One that was judged by other segments is made ready by ``on_definitions``.
+        """
+        if profile.judged_by == self.version and not profile.features.keys() <= self.segments.features.keys():
+            self.segments.keep_known(profile)
+        return profile
+
     def on_event(self, profile: Profile, event: Event, *, clock_ms: int) -> Transition:
         """Fire what is due before the event, apply the event, and judge what it can have changed."""
         message = message_hash(event.message_id)
@@ -86,18 +95,12 @@ class Engine:
     def on_definitions(self, profile: Profile, *, clock_ms: int) -> Transition:
         """Judge a profile by these segments that was last judged by others."""
         step = _Step(profile, "definition", max(clock_ms, profile.latest_ms))
-        self._keep_known(profile)
+        self.segments.keep_known(profile)
         self._close_removed(step)
         self._judge(step, range(len(self.segments.segments)))
         profile.judged_by = self.version
         _set_due(profile)
         return step.transition()
-
-    def _keep_known(self, profile: Profile) -> None:
-        known = self.segments.features
-        profile.features = {key: state for key, state in profile.features.items() if key in known}
-        for note in profile.counted.values():
-            note.keep(known)
 
     def on_merge(self, profile: Profile, losers: Sequence[Profile], *, clock_ms: int) -> Transition:
         """Make one profile of several, and judge it by all segments at once.
@@ -110,6 +113,7 @@ class Engine:
         self._pass_time(step, now_ms)
         was = set(profile.members)
         for loser in losers:
+            self.segments.keep_known(loser)
             merge(profile, loser, self.segments.features, now_ms)
         if profile.first_ms is not None:
             self._judge_merged(step, was)
@@ -146,7 +150,7 @@ class Engine:
         Nothing is judged for the time in between. A membership that still holds dates from when it began.
         """
         step = _Step(profile, "split", max(clock_ms, profile.latest_ms))
-        self._keep_known(profile)
+        self.segments.keep_known(profile)
         if profile.first_ms is not None:
             self._judge_merged(step, set())
         profile.judged_by = self.version
@@ -230,7 +234,10 @@ class Engine:
             if step.counted is not None:
                 step.counted.note(kept.id, state, value)
             by_size = kept.by_size
-            touched |= kept.segments if by_size is None else by_size[len(state.times)]
+            if by_size is None or (size := len(state.times)) >= len(by_size):
+                touched |= kept.segments
+            else:
+                touched |= by_size[size]
 
     def _merge_traits(self, profile: Profile, event: Event) -> set[int]:
         touched: set[int] = set()

@@ -108,7 +108,8 @@ def explain(
     >>> old.member, old.rule.label, old.rule.holds, old.flips_at
     (False, 'known for 10ms', False, 110)
     """
-    view = _View(profile, now_ms, {segment.key: segment.referred for segment in segments.segments}, changed)
+    rules = {segment.key: segment.referred for segment in segments.segments}
+    view = _View(profile, now_ms, rules, segments.features, changed)
     both = zip(segments.definitions, segments.segments, strict=True)
     return Explanation(profile.id, now_ms, tuple(_standing(d, segment, view) for d, segment in both))
 
@@ -117,6 +118,7 @@ class _View(msgspec.Struct, frozen=True):
     profile: Profile
     now_ms: int
     rules: Mapping[str, Rule]
+    features: Mapping[int, Feature]
     changed: Changed | None
 
 
@@ -212,12 +214,12 @@ def _read(node: model.Node, parts: tuple[Part, ...], view: _View) -> tuple[Any, 
         value = plain(read(node, view))
     except Exception:  # as above: the node has no verdict either
         return None, False
-    return value, is_least(_feature(node), value)
+    return value, is_least(_kept_feature(node, view), value)
 
 
 def is_least(feature: Feature | None, value: Any) -> bool:
     """Whether a count has reached all that the feature keeps."""
-    if feature is None or feature.capacity is None or value != feature.capacity:
+    if feature is None or feature.capacity is None or value < feature.capacity:
         return False
     return not isinstance(reducer_of(feature), Scanning)
 
@@ -248,8 +250,14 @@ _LEAVES: dict[type, Callable[[Any], Leaf]] = {
 }
 
 
-def _state(node: model.Node, view: _View) -> Any:
+def _kept_feature(node: model.Node, view: _View) -> Feature | None:
+    """The feature as it is kept for all rules: of its figure as much as any of them needs."""
     feature = _feature(node)
+    return None if feature is None else view.features.get(feature.id, feature)
+
+
+def _state(node: model.Node, view: _View) -> Any:
+    feature = _kept_feature(node, view)
     if feature is None:
         return None
     return reducer_of(feature).read(view.profile.features.get(feature.id), view.now_ms)

@@ -22,7 +22,8 @@ class Kept(msgspec.Struct, frozen=True, gc=False):
     add: Callable[[Any, int, Any, int], Any]
     extract: Extract | None
     segments: frozenset[int]
-    #: For a counting feature: number of entries kept -> the segments to which a change then matters.
+    #: For a counting feature: number of entries kept -> the segments to which a change then matters. With
+    #: more entries, which a profile may hold from before, it matters to all of them.
     by_size: tuple[frozenset[int], ...] | None
     where: tuple[tuple[Path, Test], ...]
     #: For a history: the path of the trait.
@@ -52,13 +53,16 @@ class Watch(msgspec.Struct, frozen=True):
 
 
 def prepare(rules: Iterable[tuple[int, Rule]]) -> tuple[list[Kept], dict[int, Feature]]:
-    """Every feature of these rules once, ready and by its id; a rule comes with its segment's index."""
+    """Every feature of these rules once, ready and by its id; a rule comes with its segment's index.
+
+    Of a figure that several rules read, as much is kept as the one that needs the most of it.
+    """
     features: dict[int, Feature] = {}
     concerned: dict[int, dict[int, int]] = {}
     for index, rule in rules:
         for use in rule.features:
             key = use.feature.id
-            features[key] = use.feature
+            features[key] = use.feature.or_wider(features.get(key, use.feature))
             least = concerned.setdefault(key, {})
             least[index] = min(use.least, least.get(index, use.least))
     return [_kept(key, feature, concerned[key]) for key, feature in features.items()], features

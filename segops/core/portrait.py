@@ -128,7 +128,7 @@ def _readable(feature: Feature, value: Any) -> Any:
         last = None if value.last_ms is None else format_instant(value.last_ms)
         return {"orders": value.orders, "net": plain(value.net), "last": last}
     if isinstance(value, tuple):  # how many, and their sum
-        return plain(value[1])
+        return value[0] if feature.kind == "count" else plain(value[1])
     if feature.kind in ("first", "last") and value is not None:
         return format_instant(value)
     return plain(value)

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from segops.core.errors import DefinitionError, Issue
+from segops.core.features.carrying import carried, former_ids
 from segops.core.index import histories, prepare, watches
 from segops.core.memberships import Membership, compile_membership
 from segops.core.profile import Member, Profile
@@ -81,6 +82,7 @@ class SegmentSet:
         self.by_key = {segment.key: segment for segment in self.segments}
         self.remembered = frozenset(segment.key for segment in self.segments if segment.remembers)
         kept, self.features = prepare((segment.index, segment.referred) for segment in self.segments)
+        self._former = former_ids(self.features.values())
         self.watches, self.watch_of_any = watches(kept)
         self.by_trait = _by_trait(self.segments)
         self.by_part = {
@@ -89,6 +91,12 @@ class SegmentSet:
         }
         self.histories = histories(kept)
         self.blank_members = _blank_members(self.segments)
+
+    def keep_known(self, profile: Profile) -> None:
+        """Leave a profile what these segments read of it, in the form in which they read it."""
+        profile.features = carried(profile.features, self.features, self._former)
+        for note in profile.counted.values():
+            note.keep(self.features)
 
 
 def _compiled(definitions: Iterable[Definition]) -> tuple[Segment, ...]:

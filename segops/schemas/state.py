@@ -2,7 +2,9 @@
 
 The head repeats what a store is indexed by, so that a recovery need not decode whole profiles: the due
 time (8 bytes), the length of the membership list (4 bytes), and that list, one segment key a line.
-Format 1, which had no head, is still read.
+
+Format 2 kept a count or a number of different values apart for each class of its limit; 3 says that they
+are one, which earlier versions would not find. Format 2 and format 1, which had no head, are still read.
 """
 
 from __future__ import annotations
@@ -17,10 +19,10 @@ from segops.core.links import timer_of
 from segops.core.profile import Profile
 
 #: Raised when the form changes in a way that adding fields at the end does not cover.
-FORMAT = 2
+FORMAT = 3
 
 _HEADLESS = 1
-_VERSION = bytes([FORMAT])
+_WITH_HEAD = (bytes([2]), bytes([FORMAT]))
 _HEAD = struct.Struct(">BqI")
 _NOT_DUE = -(1 << 63)
 _encoder = msgspec.msgpack.Encoder()
@@ -75,7 +77,7 @@ def decode_profile(data: bytes) -> Profile:
 
 
 def _start(data: bytes) -> int:
-    if data.startswith(_VERSION):
+    if data.startswith(_WITH_HEAD):
         return _HEAD.size + int(_HEAD.unpack_from(data)[2])
     if data and data[0] == _HEADLESS:
         return 1
@@ -88,7 +90,7 @@ def summary(data: bytes) -> tuple[int | None, bytes]:
 
     Raises StateError like ``decode_profile``.
     """
-    if not data.startswith(_VERSION):
+    if not data.startswith(_WITH_HEAD):
         profile = decode_profile(data)
         return timer_of(profile), "\n".join(profile.members).encode()
     try:

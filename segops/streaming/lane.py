@@ -114,7 +114,7 @@ class SegmentLane:
         self._store = store
         self._outlet = outlet
         self._limits = bounds.limits
-        self._profiles = Profiles(store, self._new_profile, bound=bounds.profiles)
+        self._profiles = Profiles(store, self._new_profile, self._opened, bound=bounds.profiles)
         identity = Identity(engine, bounds.limits.rules)
         self._judge = Judge(self._profiles, identity, outlet, max_state_bytes=bounds.state_bytes)
         self._judge.sizes.update(_read_sizes(store))
@@ -130,6 +130,9 @@ class SegmentLane:
 
     def _new_profile(self, profile_id: str) -> Profile:
         return self._judge.identity.engine.new_profile(profile_id)
+
+    def _opened(self, profile: Profile) -> Profile:
+        return self._judge.identity.engine.open(profile)
 
     @property
     def sizes(self) -> Counter[str]:

@@ -86,11 +86,22 @@ class Flight:
 
 
 class Profiles:
-    """The profiles of one partition. ``bound``: how many clean ones may stay in memory."""
+    """The profiles of one partition. ``bound``: how many clean ones may stay in memory.
 
-    def __init__(self, store: ProfileStore, new_profile: Callable[[str], Profile], *, bound: int) -> None:
+    ``opened`` makes ready what comes from the store.
+    """
+
+    def __init__(
+        self,
+        store: ProfileStore,
+        new_profile: Callable[[str], Profile],
+        opened: Callable[[Profile], Profile],
+        *,
+        bound: int,
+    ) -> None:
         self._store = store
         self._bound = bound
+        self._opened = opened
         self.new_profile = new_profile
         self._entries: dict[str, Entry] = {}
         self._dirty: list[Entry] = []
@@ -145,7 +156,7 @@ class Profiles:
             return
         for profile_id, state in zip(missing, self._store.get_many(missing), strict=True):
             if state is not None:
-                entry = entries[profile_id] = Entry(decode_profile(state), is_new=False)
+                entry = entries[profile_id] = Entry(self._opened(decode_profile(state)), is_new=False)
                 entry.used = used
                 entry.size = len(state)
 

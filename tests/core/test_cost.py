@@ -81,6 +81,21 @@ def test_bytes_rise_with_what_a_profile_keeps() -> None:
     assert once.state_bytes < 100 < many.state_bytes
 
 
+def test_of_a_figure_that_several_segments_limit_all_keep_what_the_greatest_limit_needs() -> None:
+    few, many = ({"did": "A", "count": {"gte": k}, "within": "48h"} for k in (3, 60))
+    found = costs(segments(few=few, many=many))
+    alone = [costs(segments(**{key: rule})).state_bytes for key, rule in (("few", few), ("many", many))]
+    assert [each.state_bytes for each in found.segments] == alone
+    assert [each.shared for each in found.segments] == [1, 1]
+    assert found.features == 1
+    assert found.state_bytes == sum(alone) - cost_of_feature(few)
+
+
+def cost_of_feature(rule: dict[str, Any]) -> int:
+    (feature,) = segments(rule=rule).features.values()
+    return len(typical_state(feature))
+
+
 @settings(max_examples=60)
 @given(segment_sets())
 def test_every_typical_state_is_one_that_can_be_stored(known: SegmentSet) -> None:

@@ -37,7 +37,7 @@ def make_definition(key: str, form: dict[str, Any], limits: dict[str, Any] | Non
     return Definition(key, key, node, written={"when": form, "membership": limits}, policy=policy)
 
 
-def _seen(change: Change, now_ms: int) -> Seen:
+def seen_of(change: Change, now_ms: int) -> Seen:
     flips_at = change.flips_at if change.flips_at is None or change.flips_at <= now_ms + FAR_MS else None
     return Seen(
         change.segment_key, change.action, change.reason, change.occurred_at, flips_at, change.event_id
@@ -62,7 +62,7 @@ def agree(segments: SegmentSet, steps: list[tuple[str, Any]], watermark: bool) -
             clock_ms = max(clock_ms, arg if kind == "clock" else arg.time_ms)
         changes = _engine_step(engine, profile, kind, arg, clock_ms)
         expected = oracle.on_clock(clock_ms) if kind == "clock" else oracle.on_event(arg, clock_ms)
-        assert [_seen(c, c.occurred_at) for c in changes] == expected, (kind, arg)
+        assert [seen_of(c, c.occurred_at) for c in changes] == expected, (kind, arg)
         assert set(profile.members) == oracle.members
         # What is stored between two steps is all that the next one has.
         profile = decode_profile(encode_profile(profile))

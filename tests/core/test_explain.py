@@ -103,6 +103,28 @@ def test_a_count_that_is_no_longer_kept_in_full_is_a_least_one() -> None:
 
 
 @pytest.mark.parametrize(
+    ("beside", "found"), [(3, (4, True)), (6, (9, False)), (17, (9, False)), (300, (9, False))]
+)
+def test_a_count_is_told_as_far_as_any_rule_keeps_it(beside: int, found: tuple[int, bool]) -> None:
+    rules = {"few": {"gte": 2}, "more": {"gte": beside}}
+    customer = Customer(**{key: {"did": "A", "count": test, "within": "1h"} for key, test in rules.items()})
+    for number in range(9):
+        customer.did("A", T + number)
+    few = standing(customer, T + 9).rule
+    assert (few.value, few.value_is_least) == found
+
+
+def test_a_count_that_was_kept_for_a_greater_limit_is_at_least_what_is_left_of_it() -> None:
+    customer = Customer(rule={"did": "A", "count": {"gte": 9}, "within": "1h"})
+    for number in range(6):
+        customer.did("A", T + number)
+    customer.adopt(rule={"did": "A", "count": {"gte": 3}, "within": "1h"})
+    customer.did("A", T + 9)
+    rule = standing(customer, T + 9).rule
+    assert (rule.value, rule.value_is_least) == (6, True)
+
+
+@pytest.mark.parametrize(
     ("rule", "events", "value"),
     [
         ({"sum": "p", "of": "A", "is": {"gte": 1}}, [("A", T, {"p": 0.1}), ("A", T, {"p": 0.2})], 0.3),

@@ -59,6 +59,15 @@ def test_features_are_what_rules_read_now() -> None:
     assert portray(SEGMENTS, profile, T + 5 * H).features[0].value == 0
 
 
+def test_a_count_above_256_is_told_as_a_number_of_events() -> None:
+    found = segments(often={"did": "Viewed", "count": {"gte": 300}, "within": "2h"})
+    engine = Engine(found)
+    profile = engine.new_profile("user_id:u1")
+    for number in range(2):
+        engine.on_event(profile, Event("Viewed", T + number, f"m{number}", {}), clock_ms=T)
+    assert portray(found, profile, T + M).features == (Kept("count of Viewed within 2h", 2),)
+
+
 def test_memberships_tell_since_when_why_and_until_when() -> None:
     found = portray(SEGMENTS, person().profile("user_id:u1"), T + 2 * H).memberships
     assert found == (

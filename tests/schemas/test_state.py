@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from segops.core.engine import Engine
 from segops.core.errors import StateError
-from segops.core.profile import Profile
+from segops.core.profile import Member, Profile
 from segops.core.segments import SegmentSet
 from segops.schemas.state import FORMAT, decode_profile, encode_profile, summary
 from tests.core.kit import definition
@@ -36,7 +36,7 @@ def test_a_profile_comes_back_as_it_was(rule: dict[str, Any], steps: list[tuple[
 
 
 def test_the_first_byte_is_the_format() -> None:
-    assert encode_profile(Profile("user_id:u1"))[0] == FORMAT == 2
+    assert encode_profile(Profile("user_id:u1"))[0] == FORMAT == 3
 
 
 @pytest.mark.parametrize("first", [0, FORMAT + 1, 255])
@@ -55,6 +55,13 @@ def test_a_profile_stored_before_fields_were_added_is_read_with_their_defaults()
     # A format byte, a head (never due, no memberships), then an array of one: the id alone.
     head = (-(1 << 63)).to_bytes(8, "big", signed=True) + bytes(4)
     assert decode_profile(bytes([FORMAT]) + head + b"\x91\xa1x") == Profile("x")
+
+
+def test_the_second_format_is_read_as_the_third() -> None:
+    stored = encode_profile(Profile("x", due_ms=7, flips={"a": 7}, members={"a": Member(1, 1)}))
+    former = bytes([2]) + stored[1:]
+    assert decode_profile(former) == decode_profile(stored)
+    assert summary(former) == summary(stored) == (7, b"a")
 
 
 def test_the_first_format_is_still_read() -> None:

@@ -8,7 +8,7 @@ without the copy need nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Sized
 from itertools import accumulate
 from typing import Any, TypeVar
 
@@ -94,7 +94,13 @@ def _held(join: Join, mine: Held, theirs: Held) -> Held:
 
 
 def _keys(join: Join, mine: Keys, theirs: Keys) -> Keys:
-    return Keys(mine.since_ms, set(sorted(mine.keys | theirs.keys)[: join.feature.capacity]))
+    return Keys(mine.since_ms, set(sorted(mine.keys | theirs.keys)[: _most(join, mine.keys, theirs.keys)]))
+
+
+def _most(join: Join, mine: Sized, theirs: Sized) -> int | None:
+    """How many entries are kept of both: as many as are asked for, or as one of them holds from before."""
+    capacity = join.feature.capacity
+    return None if capacity is None else max(capacity, len(mine), len(theirs))
 
 
 def _joined(
@@ -115,7 +121,9 @@ def _joined(
 
 
 def _times(join: Join, mine: Times, theirs: Times) -> Times:
-    return Times(_joined(join, mine.times, theirs.times, int)[-(join.feature.capacity or 0) :])
+    return Times(
+        _joined(join, mine.times, theirs.times, int)[-(_most(join, mine.times, theirs.times) or 0) :]
+    )
 
 
 def _sums(join: Join, mine: Sums, theirs: Sums) -> Sums:
@@ -146,6 +154,8 @@ def _rows(state: Sums) -> list[tuple[int, int, Any]]:
 
 def _values(join: Join, mine: Values, theirs: Values) -> State:
     """One value after the other, as the family itself adds them: a second copy changes no reading."""
+    if join.feature.kind == "distinct" and len(mine.times) > len(theirs.times):
+        mine, theirs = theirs, mine  # the order does not matter to it, and more of the longer one is kept
     for time_ms, value in zip(mine.times, mine.values, strict=True):
         join.reducer.add(theirs, time_ms, value, join.now_ms)
     return theirs

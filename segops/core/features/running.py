@@ -89,7 +89,7 @@ class RunningDistinct(_Running[Keys]):
         return Keys(since_ms, {value})
 
     def _step(self, state: Keys, time_ms: int, value: Any) -> bool:
-        if value in state.keys or len(state.keys) == self.capacity:
+        if value in state.keys or (self.capacity is not None and len(state.keys) >= self.capacity):
             return False
         state.keys.add(value)
         return True

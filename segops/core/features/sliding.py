@@ -15,7 +15,10 @@ from segops.core.values import add_exact, exact, subtract_exact
 
 
 class SlidingCount:
-    """The number of events, exact up to ``capacity``: only that many of the latest are kept."""
+    """The number of events, exact up to ``capacity``: only that many of the latest are kept.
+
+    A state that holds more, from when more were asked for, keeps its number and shrinks as they expire.
+    """
 
     def __init__(self, length_ms: int, capacity: int) -> None:
         self.length_ms = length_ms
@@ -31,7 +34,7 @@ class SlidingCount:
         if times[0] <= gone:
             del times[: bisect_right(times, gone)]
         at = bisect_right(times, time_ms)
-        if at == 0 and len(times) == self.capacity:
+        if at == 0 and len(times) >= self.capacity:
             return None
         times.insert(at, time_ms)
         if len(times) > self.capacity:
@@ -220,13 +223,13 @@ def _insert_distinct(state: Values, time_ms: int, value: Any, spec: SlidingValue
         if state.times[known] >= time_ms:
             return False
         del state.times[known], state.values[known]
+    elif spec.capacity is not None and len(state.times) >= spec.capacity:
+        if time_ms < state.times[0]:
+            return False
+        del state.times[0], state.values[0]
     at = bisect_right(state.times, time_ms)
-    if at == 0 and len(state.times) == spec.capacity:
-        return False
     state.times.insert(at, time_ms)
     state.values.insert(at, value)
-    if spec.capacity is not None and len(state.times) > spec.capacity:
-        del state.times[0], state.values[0]
     return True
 
 

@@ -1,0 +1,133 @@
+"""What a profile holds of its figures, made ready for the features of another set of rules.
+
+A figure is one feature whatever the limits that rules hold it to; these say how much of it is kept. So a
+state goes on under other limits: what it holds beyond them is read as it is and expires, and what it lacks
+is not known. Only a count above the greatest class of capacity has another form.
+
+Earlier versions kept a figure apart for each class. Of these states one is made that holds what any of them
+held, an event or a value once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from itertools import accumulate
+from typing import Any
+
+import msgspec
+
+from segops.core.features.feature import CAPACITIES, Feature
+from segops.core.features.running import ZERO
+from segops.core.features.states import Entries, Keys, State, Sums, Times, Values
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def former_ids(features: Iterable[Feature]) -> dict[int, int]:
+    """Identity by an earlier version -> that of the feature now."""
+    return {former: feature.id for feature in features for former in feature.former_ids}
+
+
+def carried(
+    states: Mapping[int, State], features: Mapping[int, Feature], former: Mapping[int, int]
+) -> dict[int, State]:
+    """Of these states, those that the features read, by their ids and in the form that they are kept in now.
+
+    States are changed in place, and are not to be used after.
+    """
+    found: dict[int, State] = {}
+    for key, state in states.items():
+        feature_id = key if key in features else former.get(key)
+        if feature_id is not None:
+            known = found.get(feature_id)
+            found[feature_id] = state if known is None else _UNIONS[known.__class__](known, state)
+    return {key: _formed(features[key], state) for key, state in found.items()}
+
+
+def _formed(feature: Feature, state: State) -> State:
+    """The state; of a count, in the form that its capacity asks for."""
+    if isinstance(state, Times) and feature.capacity is None:
+        return _summed(state)
+    if isinstance(state, Sums) and feature.kind == "count" and feature.capacity is not None:
+        return _latest(state)
+    return state
+
+
+def _latest(state: Sums) -> Times:
+    """The latest events of a count that had kept all of them."""
+    times: list[int] = []
+    for time_ms, number in reversed(_rows(state)):
+        times += [time_ms] * min(number, CAPACITIES[-1] - len(times))
+    return Times(times[::-1])
+
+
+def _summed(state: Times) -> Sums:
+    return _of_rows([(time_ms, 1) for time_ms in state.times])
+
+
+def _of_rows(rows: list[tuple[int, int]]) -> Sums:
+    counts = list(accumulate(number for _, number in rows))
+    return Sums([time_ms for time_ms, _ in rows], counts, [ZERO] * len(rows), 0, ZERO)
+
+
+def _rows(state: Times | Sums) -> list[tuple[int, int]]:
+    """Time and number of events of each entry."""
+    if isinstance(state, Times):
+        return [(time_ms, 1) for time_ms in state.times]
+    before = [state.base_count, *state.counts]
+    return [(time_ms, before[at + 1] - before[at]) for at, time_ms in enumerate(state.times)]
+
+
+def _by_time(rows: Iterable[tuple[int, int]]) -> Counter[int]:
+    found: Counter[int] = Counter()
+    for time_ms, number in rows:
+        found[time_ms] += number
+    return found
+
+
+def _counts(mine: Times | Sums, theirs: Times | Sums) -> State:
+    """The count of more events goes on, with those that only the other one knows."""
+    fewer, more = sorted((_rows(mine), _rows(theirs)), key=lambda rows: (sum(n for _, n in rows), rows))
+    lacking = _by_time(fewer) - _by_time(more)
+    rows = sorted([*more, *((time_ms, 1) for time_ms in lacking.elements())])
+    if isinstance(mine, Times) and isinstance(theirs, Times):
+        return Times([time_ms for time_ms, _ in rows][-CAPACITIES[-1] :])
+    return _of_rows(rows)
+
+
+def _keys(mine: Keys, theirs: Keys) -> Keys:
+    if mine.since_ms != theirs.since_ms:
+        return max(mine, theirs, key=lambda state: state.since_ms)
+    return Keys(mine.since_ms, mine.keys | theirs.keys)
+
+
+def _values(mine: Values, theirs: Values) -> Values:
+    """Different values, each with its latest time."""
+    latest = dict(zip(mine.values, mine.times, strict=True))
+    for value, time_ms in zip(theirs.values, theirs.times, strict=True):
+        latest[value] = max(time_ms, latest.get(value, time_ms))
+    pairs = sorted((time_ms, value) for value, time_ms in latest.items())
+    return Values([time_ms for time_ms, _ in pairs], [value for _, value in pairs])
+
+
+def _entries(mine: Entries, theirs: Entries) -> Entries:
+    known = Counter(map(_encode, mine.entries))
+    rows = list(mine.entries)
+    for entry in theirs.entries:
+        key = _encode(entry)
+        if known[key]:
+            known[key] -= 1
+        else:
+            rows.append(entry)
+    return Entries(sorted(rows, key=lambda entry: entry.time_ms))
+
+
+#: Form of a state that earlier versions kept apart by capacity -> how two of one figure become one.
+_UNIONS: dict[type, Callable[[Any, Any], State]] = {
+    Times: _counts,
+    Sums: _counts,
+    Keys: _keys,
+    Values: _values,
+    Entries: _entries,
+}

@@ -1,0 +1,186 @@
+"""Definitions that change a limit read what the profile holds; states of former versions are read as one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from segops.core.features import CAPACITIES, State
+from segops.core.features.running import ZERO
+from segops.core.features.states import Sums, Times
+
+from .kit import MONDAY as T
+from .kit import Customer, Edge, H, S, edges
+
+
+def did(test: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"did": "A", "within": "1h", **({"count": test} if test else {})}
+
+
+def distinct(test: dict[str, Any], **window: Any) -> dict[str, Any]:
+    return {"distinct": "p", "of": "A", "is": test, **window}
+
+
+def six_times(**rules: dict[str, Any]) -> Customer:
+    """A customer with six events of six values, a second apart."""
+    customer = Customer(**rules)
+    for number in range(6):
+        customer.did("A", T + number * S, p=f"p{number}")
+    customer.wait(T + 10 * S)
+    return customer
+
+
+NO_A = {"did_not": "A", "within": "1h"}
+FIGURES = {
+    "count": lambda test: did(test),
+    "distinct within": lambda test: distinct(test, within="1h"),
+    "distinct ever": lambda test: distinct(test),
+    "distinct today": lambda test: distinct(test, calendar={"this": "day"}),
+}
+each_figure = pytest.mark.parametrize("figure", FIGURES.values(), ids=FIGURES.keys())
+
+Parts = list[tuple[int | None, State]]
+
+
+@each_figure
+@pytest.mark.parametrize(
+    ("before", "after"), [(5, 4), (3, 4), (5, 6), (300, 5), (300, 6), (60, 2), (257, 300)]
+)
+def test_a_limit_that_moves_alone_reads_what_is_held(figure: Any, before: int, after: int) -> None:
+    customer = six_times(often=figure({"gte": before}))
+    customer.adopt(often=figure({"gte": after}))
+    assert customer.member_of == ({"often"} if after <= 6 else set())
+
+
+def test_a_changed_limit_beside_one_that_holds_more_reads_it() -> None:
+    customer = six_times(some=did({"gte": 1}), often=did({"gte": 5}))
+    assert edges(customer.adopt(some=did({"gte": 4}), often=did({"gte": 5}))) == []
+    assert customer.member_of == {"some", "often"}
+
+
+@pytest.mark.parametrize(
+    "added",
+    [NO_A, did({"lte": 2}), did({"lt": 1}), did({"eq": 0}), did({"eq": 3}), did({"gte": 300})],
+    ids=str,
+)
+def test_a_limit_added_beside_another_lets_nobody_in_wrongly(added: dict[str, Any]) -> None:
+    customer = six_times(often=did({"gte": 5}))
+    assert edges(customer.adopt(often=did({"gte": 5}), added=added)) == []
+    customer.did("B", T + 5 * S + H)  # all of them have left
+    assert customer.member_of == ({"added"} if holds_of_nothing(added) else set())
+
+
+def holds_of_nothing(rule: dict[str, Any]) -> bool:
+    customer = Customer(rule=rule)
+    customer.did("B", T)
+    return bool(customer.member_of)
+
+
+@pytest.mark.parametrize("first", [4, 20, 300])
+def test_the_timer_follows_what_is_held(first: int) -> None:
+    customer = six_times(often=did({"gte": first}))
+    customer.adopt(often=did({"gte": 3}))
+    # Three are left until the fourth of six leaves.
+    assert customer.profile.due_ms == T + 3 * S + H
+    assert customer.wait(T + 2 * H) == [Edge("exited", "often", T + 3 * S + H)]
+
+
+def test_what_a_wider_limit_misses_is_counted_from_the_events_after_it() -> None:
+    customer = six_times(often=did({"gte": 4}))
+    # The four latest are held: the count reads as four until more come.
+    assert edges(customer.adopt(often=did({"gte": 5}))) == [Edge("exited", "often", T + 10 * S)]
+    assert customer.did("A", T + 10 * S) == [Edge("entered", "often", T + 10 * S)]
+
+
+def test_a_limit_that_goes_down_and_up_again_has_lost_nothing() -> None:
+    customer = six_times(often=did({"gte": 6}))
+    assert edges(customer.adopt(often=did({"gte": 2}))) == []
+    assert edges(customer.adopt(often=did({"gte": 6}))) == []
+
+
+def test_a_state_above_the_limit_goes_on_and_expires() -> None:
+    customer = six_times(often=did({"gte": 6}))
+    customer.adopt(often=did({"gte": 1}))
+    for number in range(6, 9):
+        customer.did("A", T + number * S)
+    (state,) = customer.profile.features.values()
+    assert isinstance(state, Times)
+    assert state.times == [T + number * S for number in range(3, 9)]
+    customer.did("A", T + 6 * S + H)
+    assert state.times == [T + 8 * S, T + 6 * S + H]  # seven have expired, one made room
+    assert customer.member_of == {"often"}
+
+
+def test_a_count_above_256_and_one_below_are_one_state_of_the_other_form() -> None:
+    customer = six_times(often=did({"gte": 6}))
+    customer.adopt(often=did({"gte": 300}))
+    (state,) = customer.profile.features.values()
+    assert isinstance(state, Sums) and len(state.times) == 6
+    for number in range(6, 300):
+        customer.did("A", T + number * S)
+    assert customer.member_of == {"often"}
+    customer.adopt(often=did({"gte": 257}))
+    (state,) = customer.profile.features.values()
+    assert isinstance(state, Times) and len(state.times) == 257
+    assert customer.member_of == {"often"}
+
+
+@each_figure
+def test_a_state_above_the_limit_does_not_grow(figure: Any) -> None:
+    customer = six_times(often=figure({"gte": 6}))
+    customer.adopt(often=figure({"gte": 2}))
+    for number in range(6, 40):
+        customer.did("A", T + number * S, p=f"p{number}")
+        customer.did("A", T + number - 50, p=f"late{number}")
+    (state,) = customer.profile.features.values()
+    assert len(getattr(state, "times", None) or state.keys) == 6  # type: ignore[union-attr]
+
+
+def apart(*parts: tuple[int | None, State]) -> Customer:
+    """A profile of a version that kept a figure apart for each class of capacity, opened by this one."""
+    customer = Customer(few=did({"gte": 3}), often=did({"gte": 5}))
+    customer.did("B", T)
+    feature = next(iter(customer.engine.segments.features.values()))
+    ids = dict(zip((*CAPACITIES, None), feature.former_ids, strict=True))
+    customer.profile.features = {ids[capacity]: state for capacity, state in parts}
+    customer.engine.open(customer.profile)
+    return customer
+
+
+@pytest.mark.parametrize(
+    ("parts", "times"),
+    [
+        ([(4, Times([3, 4, 5, 6])), (16, Times([1, 2, 3, 4, 5, 6]))], [1, 2, 3, 4, 5, 6]),
+        # A limit of a wider class had been added later, and began with nothing.
+        ([(4, Times([3, 4, 5, 6])), (16, Times([6]))], [3, 4, 5, 6]),
+        # An earlier version had the profile for a while, and counted from nothing.
+        ([(4, Times([3, 4])), (16, Times([5, 6]))], [3, 4, 5, 6]),
+        # Events of one time count as often as one of the states has them.
+        ([(1, Times([7])), (4, Times([7, 7, 7])), (16, Times([6, 7, 7]))], [6, 7, 7, 7]),
+        ([(4, Times([2, 3])), (None, Sums([1, 3], [4, 5], [ZERO] * 2, 2, ZERO))], [1, 1, 2, 3]),
+        ([(None, Sums([1, 3], [1, 2], [ZERO] * 2, 0, ZERO)), (4, Times([2, 3]))], [1, 2, 3]),
+        ([(64, Times([5]))], [5]),
+    ],
+    ids=str,
+)
+def test_states_kept_apart_become_one_that_holds_what_any_of_them_held(
+    parts: Parts, times: list[int]
+) -> None:
+    for order in (parts, parts[::-1]):
+        customer = apart(*msgspec.msgpack.decode(msgspec.msgpack.encode(order), type=Parts))
+        (state,) = customer.profile.features.values()
+        assert state == Times(times)
+
+
+def test_limits_of_one_figure_share_one_feature_that_keeps_what_the_greatest_needs() -> None:
+    tests = [{"gte": 1}, {"gte": 4}, {"lte": 20}, {"eq": 60}]
+    customer = Customer(**{f"s{number}": did(test) for number, test in enumerate(tests)})
+    (feature,) = customer.engine.segments.features.values()
+    assert feature.capacity == 64
+    for number in range(100):
+        customer.did("A", T + number)
+    (state,) = customer.profile.features.values()
+    assert isinstance(state, Times) and len(state.times) == 64
+    assert customer.member_of == {"s0", "s1"}
