@@ -87,7 +87,7 @@ class Oracle:
         changes = self.on_clock(max(event.time_ms, clock_ms))
         latest = max((known.time_ms for known in self.history.events), default=event.time_ms)
         now_ms = max(event.time_ms, clock_ms, latest)
-        self.history.add(event)
+        self.history.add(event, now_ms)
         self.judged_ms = now_ms
         return changes + self._adopt(self._judged(self.standings, now_ms), now_ms, "event", event.message_id)
 
@@ -158,6 +158,6 @@ def judged(
                 yield history, at
             done_ms = max(done_ms, time_ms, clock_ms)
         if kind == "event":
-            history.add(arg)
             done_ms = max(clock_ms, *(event.time_ms for event in history.events), time_ms)
+            history.add(arg, done_ms)
             yield history, done_ms

@@ -10,7 +10,7 @@ from segops.core.events import Event
 from segops.core.values import format_instant
 
 NAMES = ("A", "B", "C")
-ORDERS = ("Order Completed", "Order Refunded")
+ORDERS = ("Order Completed", "Order Refunded", "Order Updated", "Order Cancelled")
 #: All times lie in a few minutes after this, so that windows of seconds open and close often.
 BASE_MS = 1_760_000_000_000
 SPAN_MS = 60_000
@@ -290,6 +290,19 @@ def properties(draw: Any) -> dict[str, Any]:
 
 
 @st.composite
+def purchases(draw: Any, ids: tuple[Any, ...] = ("o1", "o1", "o2", 7, 7.0, None)) -> dict[str, Any]:
+    """What an event says of an order: mostly of the same few, some without an amount, some of no use."""
+    amounts = st.sampled_from([None, None, 0, 0.1, 2.5, 5, 20, 20, -5, "20", True])
+    found = {
+        "order_id": draw(st.sampled_from(ids)),
+        "refund_id": draw(st.sampled_from([None, None, "r1", 2])),
+    }
+    return found | {
+        name: draw(amounts) for name in draw(st.sampled_from([(), ("total",), ("revenue", "total")]))
+    }
+
+
+@st.composite
 def streams(draw: Any) -> list[tuple[str, Any]]:
     """Steps for one profile: events (in order, late, equal, duplicate, ahead) and advances of the clock."""
     steps: list[tuple[str, Any]] = []
@@ -307,14 +320,8 @@ def streams(draw: Any) -> list[tuple[str, Any]]:
         message = f"m{draw(st.integers(0, number - 1))}" if repeat else f"m{number}"
         traits = draw(st.one_of(st.none(), properties()))
         place = draw(st.sampled_from([None, None, (0.0, -179.99), (1.0, 179.0), (60.0, 10.0)]))
-        event = Event(
-            draw(st.sampled_from((*NAMES, *NAMES, *ORDERS))),
-            time_ms,
-            message,
-            draw(properties()),
-            traits,
-            location=place,
-        )
-        steps.append(("event", event))
+        name = draw(st.sampled_from((*NAMES, *NAMES, *ORDERS, "Order Completed")))
+        found = {**draw(properties()), **(draw(purchases()) if name in ORDERS else {})}
+        steps.append(("event", Event(name, time_ms, message, found, traits, location=place)))
     steps.append(("clock", at + draw(st.sampled_from([0, 5_000, 100_000, *DAYS_MS]))))
     return steps

@@ -21,7 +21,7 @@ from segops.schemas.state import decode_profile, encode_profile
 
 from .kit import segments
 from .oracle import Oracle
-from .strategies import AGGREGATES, BASE_MS, NAMES, ORDERS, streams
+from .strategies import AGGREGATES, BASE_MS, NAMES, ORDERS, purchases, streams
 from .test_equivalence import make_definition, segment_sets
 
 BOTH, SURVIVOR, LOSER = range(3)
@@ -38,8 +38,8 @@ def parted(draw: Any) -> list[tuple[Event, int]]:
         if owner == BOTH and times.count(event.time_ms) > 1:
             owner = SURVIVOR
         if draw(st.integers(0, 3)) == 0:
-            event.name = draw(st.sampled_from(ORDERS))
-            event.properties["order_id"] = draw(st.sampled_from(["", event.message_id]))
+            event.name = draw(st.sampled_from(ORDERS[:3]))
+            event.properties["order_id"] = draw(st.sampled_from(["", *events]))
         found.append((event, owner))
     return found
 
@@ -86,20 +86,22 @@ EVERYTHING = _everything()
 def dense(draw: Any) -> list[tuple[Event, int]]:
     """Events close to each other, some a day later, most of which concern most features."""
     found: list[tuple[Event, int]] = []
+    days = draw(st.sampled_from([(0,), (0, 0, 86_400_000)]))
     for number in range(draw(st.integers(1, 12))):
         owner = draw(st.sampled_from([SURVIVOR, LOSER, BOTH]))
-        time_ms = BASE_MS + 1_000 * draw(st.integers(0, 12)) + draw(st.sampled_from([0, 0, 86_400_000]))
+        name = draw(st.sampled_from([*NAMES[:2], *ORDERS]))
+        time_ms = BASE_MS + 1_000 * draw(st.integers(0, 12)) + draw(st.sampled_from(days))
         # A message that both saw has a millisecond of its own: by it its second copy is known.
         time_ms += number + 1 if owner == BOTH else 0
         properties = {"p": draw(st.sampled_from([0, 1, 2.5, 0.1, "x"]))}
         properties["q"] = format_instant(time_ms)
         traits = draw(st.sampled_from([None, None, {"p": 1}, {"p": 2}, {"p": None}]))
-        name, place = (
-            draw(st.sampled_from([*NAMES[:2], *ORDERS])),
-            draw(st.sampled_from([None, (0.0, 179.0)])),
-        )
+        place = draw(st.sampled_from([None, (0.0, 179.0)]))
         if name in ORDERS:
-            properties |= {"order_id": draw(st.sampled_from(["", f"o{number}"])), "revenue": properties["p"]}
+            # What is said of an order after it has left its period is of no use, which a part cannot know.
+            properties |= draw(
+                purchases(("o1", "o1", "o2", None) if len(days) == 1 else (f"o{number}", None))
+            )
         found.append((Event(name, time_ms, f"m{number}", properties, traits, location=place), owner))
     return draw(st.permutations(found))
 

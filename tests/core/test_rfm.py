@@ -55,9 +55,10 @@ def test_nobody_has_digits_without_an_order() -> None:
 def test_a_refund_takes_its_order_s_amount_off_once() -> None:
     customer = Customer(rich={"rfm": {"monetary": {"gte": 3}}})
     assert _order(customer, T, 1, 101) == [Edge("entered", "rich", T)]
-    assert customer.did("Order Refunded", T + 1, order_id="o1", total=2) == [Edge("exited", "rich", T + 1)]
+    refund = {"order_id": "o1", "refund_id": "r1", "total": 2}
+    assert customer.did("Order Refunded", T + 1, **refund) == [Edge("exited", "rich", T + 1)]
     assert _order(customer, T + 2, 2, 1.5) == [Edge("entered", "rich", T + 2)]
-    assert customer.did("Order Refunded", T + 3, order_id="o1", total=2) == []
+    assert customer.did("Order Refunded", T + 3, **refund) == []
 
 
 def test_a_refund_that_arrives_before_its_order_counts_too() -> None:

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from segops.core.events import Event
 from segops.core.features.feature import Feature, Path
-from segops.core.features.orders import REFUND_NAME, Purchases, order_value
+from segops.core.features.orders import Purchases, told
 from segops.core.features.sequence import Sequence
-from segops.core.values import distinct_key, exact, kind, lookup
+from segops.core.values import distinct_key, kind, lookup
 from segops.core.windows import Between
 
 Extract = Callable[[Event], Any]
@@ -63,13 +63,13 @@ def _steps(sequence: Sequence) -> Extract:
 
 
 def _order(purchases: Purchases) -> Extract:
-    """Refund or not, order_id and amount; UNREADABLE in another currency or without a number."""
+    """What an event says of an order; UNREADABLE in another currency or with an amount that is no number."""
 
     def take(event: Event) -> Any:
-        found = order_value(event.properties, refund=event.name == REFUND_NAME, currency=purchases.currency)
-        if found is None or kind(found[2]) != "number":
+        try:
+            return told(event, purchases.currency)
+        except ValueError:
             return UNREADABLE
-        return *found[:2], exact(found[2])
 
     return take
 

@@ -9,6 +9,7 @@ without the copy need nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence, Sized
+from functools import partial
 from itertools import accumulate
 from typing import Any, TypeVar
 
@@ -25,7 +26,6 @@ from segops.core.features.states import (
     Entries,
     Held,
     Keys,
-    Order,
     Orders,
     State,
     Sums,
@@ -172,24 +172,9 @@ def _chains(join: Join, mine: Chains, theirs: Chains) -> Chains:
 
 
 def _orders(join: Join, mine: Orders, theirs: Orders) -> Orders:
-    bought = _once(_joined(join, mine.orders, theirs.orders))
-    refunds = _once(_joined(join, mine.refunds, theirs.refunds))
-    last_ms = max(_last(mine, bought), _last(theirs, bought))
-    return Orders(last_ms, bought[-orders.MAX_ORDERS :], refunds[-orders.MAX_ORDERS :])
-
-
-def _once(rows: list[Order]) -> list[Order]:
-    """Each order_id once: the earliest row of it."""
-    first: dict[str, Order] = {}
-    return [row for row in rows if not row.order_id or first.setdefault(row.order_id, row) is row]
-
-
-def _last(state: Orders, bought: list[Order]) -> int:
-    """When the last order of one side was, if that is no second copy of one of the other side."""
-    of_time = [row for row in state.orders if row.time_ms == state.last_ms]
-    if not of_time or any(row in bought for row in of_time):
-        return state.last_ms
-    return max((row.time_ms for row in bought), default=-MAX_MS)
+    if not isinstance(join.reducer, orders.OrdersReducer):
+        raise TypeError("orders belong to the RFM of a period")
+    return join.reducer.joined(mine, theirs, partial(_joined, join), join.now_ms)
 
 
 #: Form of the state -> how two of them become one.

@@ -100,19 +100,32 @@ class Chains(msgspec.Struct, array_like=True, gc=False, tag=8):
 
 
 class Order(msgspec.Struct, array_like=True, gc=False):
-    """One order, or one refund of one: its time, its order_id (empty: none) and its amount."""
+    """One order, or what was said of one: its time, the order_id (empty: none) and the amount.
+
+    ``key``: of a refund or an update, the hash by which a repetition is known; 0: not known.
+    """
 
     time_ms: int
     order_id: str
     amount: Decimal
+    key: int = 0
 
 
 class Orders(msgspec.Struct, array_like=True, gc=False, tag=9):
-    """The time of the last order, and orders and refunds of the period, oldest first."""
+    """The time of the last order that was not cancelled; orders of the period and what was said of them.
+
+    All are oldest first. ``gone_ms``: when the last order was that is no longer kept, -MAX_MS if none was;
+    None is what earlier versions stored.
+    Refunds of all that is left of an order have no amount, cancellations neither.
+    """
 
     last_ms: int
     orders: list[Order]
     refunds: list[Order]
+    gone_ms: int | None = None
+    updates: list[Order] = []
+    whole_refunds: list[Order] = []
+    cancellations: list[Order] = []
 
 
 class Counted(msgspec.Struct, array_like=True, gc=False):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from segops.core.events import Event
@@ -16,13 +17,23 @@ class History:
     def __init__(self, profile_id: str = "") -> None:
         self.profile_id = profile_id
         self.events: list[Event] = []
+        self._arrived: dict[str, int] = {}
 
-    def add(self, event: Event) -> bool:
-        """Keep an event; False if its message is known."""
+    def add(self, event: Event, now_ms: int | None = None) -> bool:
+        """Keep an event that arrives at ``now_ms``; False if its message is known."""
         if any(event.message_id == known.message_id for known in self.events):
             return False
         self.events.append(event)
+        if now_ms is not None:
+            self._arrived[event.message_id] = now_ms
         return True
+
+    def arrivals(self) -> Iterator[tuple[Event, int]]:
+        """The events in the order of arrival, each with the instant; that of the latest event if not told."""
+        latest_ms = -MAX_MS
+        for event in self.events:
+            latest_ms = max(latest_ms, event.time_ms)
+            yield event, self._arrived.get(event.message_id, latest_ms)
 
     def in_order(self) -> list[Event]:
         """By (event time, arrival)."""

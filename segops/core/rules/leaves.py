@@ -11,7 +11,7 @@ from typing import Any
 
 from segops.core.features import ANY_NAME, CAPACITIES, Feature, Values, reducer_of
 from segops.core.features.bands import Series, thresholds
-from segops.core.features.orders import ORDER_NAME, REFUND_NAME, OrdersReducer
+from segops.core.features.orders import ORDER_NAMES, OrdersReducer
 from segops.core.features.sequence import SequenceReducer
 from segops.core.features.sliding import SlidingCount, SlidingSum, SlidingValue
 from segops.core.geo import distance_m
@@ -284,8 +284,8 @@ def in_order(node: InOrder) -> Leaf:
 
 
 def rfm_is(node: RfmIs) -> Leaf:
-    """The RFM tier or digits: they move with every order, and with time."""
-    feature = Feature("orders", (ORDER_NAME, REFUND_NAME), (), ALWAYS, purchases=node.rfm.purchases)
+    """The RFM tier or digits: they move with every order and what is said of one, and with time."""
+    feature = Feature("orders", ORDER_NAMES, (), ALWAYS, purchases=node.rfm.purchases)
     future, rfm = OrdersReducer(node.rfm.purchases).future, node.rfm
 
     def series(state: Any, now_ms: int) -> Series:

@@ -12,17 +12,17 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from segops.core.events import Event
-from segops.core.features.orders import ORDER_NAME, REFUND_NAME, Bought, order_value
 from segops.core.features.sequence import Sequence
 from segops.core.geo import distance_m
 from segops.core.profile import Profile
 from segops.core.rules import model
+from segops.core.rules.buying import bought
 from segops.core.rules.history import History, counts
 from segops.core.rules.instants import edges
 from segops.core.rules.leaves import exact_test
 from segops.core.scores import SCORERS
 from segops.core.values import distinct_key, equal, exact, kind, lookup, share_of
-from segops.core.windows import Window, Within
+from segops.core.windows import Window
 
 
 class Member(NamedTuple):
@@ -64,7 +64,7 @@ def _hysteresis(node: model.Hysteresis, history: History, now_ms: int, member: M
     if isinstance(node.exit, model.ScoreIs):
         missing = _score(node.exit, history, now_ms) is None
     else:
-        missing = node.exit.rfm.digits(_bought(node.exit, history, now_ms), now_ms) is None
+        missing = node.exit.rfm.digits(bought(node.exit.rfm.purchases, history, now_ms), now_ms) is None
     return not (missing or holds(node.exit, history, now_ms, member))
 
 
@@ -157,27 +157,7 @@ def _breaks(sequence: Sequence, number: int, event: Event, chosen: dict[int, Eve
 
 
 def _rfm_is(node: model.RfmIs, history: History, now_ms: int, _member: Member) -> bool:
-    return node.holds(_bought(node, history, now_ms), now_ms)
-
-
-def _bought(node: model.RfmIs, history: History, now_ms: int) -> Bought:
-    """Without repeated order ids: those are held to by examples."""
-    purchases = node.rfm.purchases
-    figures: dict[str, list[tuple[int, str, Decimal]]] = {ORDER_NAME: [], REFUND_NAME: []}
-    for event in history.in_order():
-        if event.name in figures:
-            found = order_value(
-                event.properties, refund=event.name == REFUND_NAME, currency=purchases.currency
-            )
-            if found is not None and kind(found[2]) == "number":
-                figures[event.name].append((event.time_ms, found[1], exact(found[2])))
-    alive = [order for order in figures[ORDER_NAME] if counts(Within(purchases.period_ms), order[0], now_ms)]
-    refunded = {order_id: amount for _, order_id, amount in reversed(figures[REFUND_NAME]) if order_id}
-    net = sum(
-        (Fraction(amount) - Fraction(refunded.get(order_id, 0)) for _, order_id, amount in alive), Fraction(0)
-    )
-    last_ms = max((time_ms for time_ms, *_ in figures[ORDER_NAME]), default=None)
-    return Bought(last_ms, len(alive), Decimal(net.numerator) / Decimal(net.denominator))
+    return node.holds(bought(node.rfm.purchases, history, now_ms), now_ms)
 
 
 def _score_is(node: model.ScoreIs, history: History, now_ms: int, _member: Member) -> bool:

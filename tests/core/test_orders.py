@@ -1,0 +1,282 @@
+"""Orders: what is said of them counts once, in any order of arrival, and goes with them."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, note, settings
+from hypothesis import strategies as st
+
+from segops.core.events import Event
+from segops.core.features import UNREADABLE, Feature, extractor
+from segops.core.features.orders import MAX_ORDERS, ORDER_NAMES, Bought, OrdersReducer, Purchases, Told
+from segops.core.features.states import Order, Orders
+from segops.core.rules.buying import bought
+from segops.core.rules.history import History
+from segops.core.values import MAX_MS
+from segops.core.windows import ALWAYS
+from segops.schemas.state import packed
+
+from .kit import MONDAY as T
+from .kit import D, S
+from .strategies import purchases
+
+PERIOD = 10 * D
+
+
+class Shop:
+    """One customer's orders in a period, as events arrive."""
+
+    def __init__(self, period_ms: int = PERIOD, currency: str | None = None) -> None:
+        self.purchases = Purchases(period_ms, currency)
+        self.reducer = OrdersReducer(self.purchases)
+        self.extract = extractor(Feature("orders", ORDER_NAMES, (), ALWAYS, purchases=self.purchases))
+        self.state: Orders | None = None
+        self.history = History()
+        self.now_ms = -MAX_MS
+
+    def did(self, name: str, time_ms: int, *, id: str | None = None, **properties: Any) -> Any:
+        """An event ``Order {name}``; what was taken of it."""
+        event = Event(f"Order {name}", time_ms, id or f"m{len(self.history.events)}", properties)
+        return self.take(event, time_ms)
+
+    def take(self, event: Event, now_ms: int) -> Any:
+        assert self.extract is not None
+        self.now_ms = max(self.now_ms, now_ms, event.time_ms)
+        self.history.add(event, self.now_ms)
+        value = self.extract(event)
+        if value is not None and value is not UNREADABLE:
+            self.state = self.reducer.add(self.state, event.time_ms, value, self.now_ms) or self.state
+        return value
+
+    def bought(self, now_ms: int | None = None) -> Bought:
+        """The figures; they are what the reference says."""
+        now_ms = self.now_ms if now_ms is None else now_ms
+        found = self.reducer.read(self.state, now_ms)
+        assert found == bought(self.purchases, self.history, now_ms)
+        return found
+
+    @property
+    def net(self) -> Decimal:
+        return self.bought().net
+
+
+@st.composite
+def deals(draw: Any) -> list[tuple[Event, int]]:
+    """Events about orders, each with the clock at its arrival: in order, late, and of one time."""
+    found, at = [], T
+    for number in range(draw(st.integers(1, 14))):
+        at += draw(st.sampled_from([0, 1, 1_000, 4_000, 9_000, 20_000]))
+        time_ms = at - draw(st.sampled_from([0, 0, 0, 0, 1, 3_000, 19_999, 20_000, 30_000]))
+        name = draw(st.sampled_from(["Order Completed", "Order Completed", *ORDER_NAMES]))
+        event = Event(name, time_ms, f"m{number}", draw(purchases(("o1", "o1", "o1", "o2", None))))
+        found.append((event, draw(st.sampled_from([at, time_ms]))))
+    return found
+
+
+@settings(max_examples=400)
+@given(deals())
+def test_orders_are_what_the_slow_evaluator_says(events: list[tuple[Event, int]]) -> None:
+    shop = Shop(20_000)
+    for event, now_ms in events:
+        note(f"{event.name} {event.time_ms - T} {event.properties}")
+        shop.take(event, now_ms)
+        series = list(shop.reducer.future(shop.state, shop.now_ms))
+        assert [value for _, value in series] == [shop.bought(at) for at, _ in series]
+        for later_ms in (5_000, 20_000, 40_000):
+            shop.bought(shop.now_ms + later_ms)
+
+
+def test_a_new_order_is_not_hidden_by_an_expired_one_of_the_same_id() -> None:
+    shop = Shop()
+    shop.did("Completed", T, order_id="X", total=5)
+    shop.did("Completed", T + 20 * D, order_id="X", total=7)
+    assert shop.bought() == Bought(T + 20 * D, 1, Decimal(7))
+
+
+@pytest.mark.parametrize(("later", "orders"), [(PERIOD - 1, 1), (PERIOD, 1), (PERIOD + 1, 1)])
+def test_an_order_is_the_same_again_up_to_the_millisecond_at_which_it_leaves(later: int, orders: int) -> None:
+    shop = Shop()
+    shop.did("Completed", T, order_id="X", total=5)
+    shop.did("Completed", T + later, order_id="X", total=7)
+    new = later >= PERIOD
+    assert shop.bought() == Bought(T + later if new else T, orders, Decimal(7 if new else 5))
+
+
+def test_what_was_said_of_an_expired_order_is_not_said_of_a_new_one_of_the_same_id() -> None:
+    shop = Shop()
+    shop.did("Completed", T, order_id="X", total=5)
+    shop.did("Refunded", T + 8 * D, order_id="X", total=1)
+    shop.did("Cancelled", T + 9 * D, order_id="X")
+    shop.did("Completed", T + 12 * D, order_id="X", total=7)
+    assert shop.bought() == Bought(T + 12 * D, 1, Decimal(7))
+
+
+def test_of_an_order_that_comes_twice_the_earlier_stands_whichever_comes_first() -> None:
+    for order in ((0, 5), (5, 0)):
+        shop = Shop()
+        for day in order:
+            shop.did("Completed", T + day * D, order_id="X", total=10 + day)
+        assert shop.bought() == Bought(T, 1, Decimal(10))
+
+
+REFUND, WHOLE = ("Refunded", {"total": 15}), ("Refunded", {})
+UPDATE, CANCEL = ("Updated", {"total": 80}), ("Cancelled", {})
+
+
+@pytest.mark.parametrize(
+    ("said", "net"),
+    [
+        ([REFUND], 35),
+        ([REFUND, REFUND], 20),
+        ([REFUND, WHOLE], 0),
+        ([WHOLE, REFUND], 0),
+        ([REFUND] * 4, 0),
+        ([("Refunded", {"total": 0})], 50),
+        ([("Refunded", {"total": -15})], 35),
+        ([("Refunded", {"total": None})], 0),
+        ([UPDATE], 80),
+        ([UPDATE, REFUND], 65),
+        ([REFUND, UPDATE], 65),
+        ([UPDATE, WHOLE], 0),
+        ([WHOLE, UPDATE], 30),  # 50 were left at the refund
+        ([UPDATE, ("Updated", {"revenue": 20, "total": 99})], 20),
+        ([("Updated", {})], 50),
+        ([CANCEL], None),
+        ([CANCEL, UPDATE], None),
+        ([UPDATE, CANCEL, REFUND], None),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("late", [False, True])
+def test_what_is_said_of_an_order_comes_to_this(
+    said: list[tuple[str, dict[str, Any]]], net: int | None, late: bool
+) -> None:
+    events = [("Completed", {"total": 50}), *said]
+    arrivals = list(enumerate(events))
+    shop = Shop()
+    for number, (name, properties) in arrivals[::-1] if late else arrivals:
+        shop.did(name, T + number * S, order_id="X", **properties)
+    known = Bought(None, 0, Decimal(0)) if net is None else Bought(T, 1, Decimal(net))
+    assert shop.bought() == known
+
+
+@pytest.mark.parametrize("amounts", [(15, 15), (None, None), (15, None)])
+def test_a_refund_counts_once_by_its_id(amounts: tuple[Any, Any]) -> None:
+    shop = Shop()
+    shop.did("Completed", T, order_id="X", total=50)
+    for number, amount in enumerate(amounts, 1):
+        shop.did("Refunded", T + number, order_id="X", refund_id="r1", total=amount)
+    assert shop.net == (0 if amounts[0] is None else 35)
+    shop.did("Refunded", T + 3, order_id="X", refund_id="r2", total=5)
+    assert shop.net == (0 if amounts[0] is None else 30)
+
+
+def test_a_refund_without_an_id_counts_once_by_its_message_long_after_that_is_forgotten() -> None:
+    shop = Shop()
+    shop.did("Completed", T, order_id="X", total=50)
+    for _ in range(2):
+        assert shop.extract is not None
+        value = shop.extract(Event("Order Refunded", T + 1, "same", {"order_id": "X", "total": 15}))
+        shop.reducer.add(shop.state, T + 1, value, T + 9 * D)
+    assert shop.reducer.read(shop.state, T + 9 * D).net == 35
+
+
+def test_refund_ids_of_two_orders_are_two_refunds() -> None:
+    shop = Shop()
+    for order in ("X", "Y"):
+        shop.did("Completed", T, order_id=order, total=50)
+        shop.did("Refunded", T + 1, order_id=order, refund_id="1", total=10)
+    assert shop.net == 80
+
+
+def test_a_cancelled_order_is_not_the_last_one() -> None:
+    shop = Shop()
+    shop.did("Completed", T, order_id="X", total=50)
+    shop.did("Completed", T + D, order_id="Y", total=20)
+    shop.did("Cancelled", T + 2 * D, order_id="Y")
+    assert shop.bought() == Bought(T, 1, Decimal(50))
+    shop.did("Completed", T + 11 * D, order_id="Z", total=1)
+    shop.did("Cancelled", T + 11 * D, order_id="Z")
+    assert shop.bought() == Bought(T, 0, Decimal(0))  # X has left the period, and is still the last
+
+
+def test_an_order_that_has_left_the_period_is_no_longer_cancelled() -> None:
+    shop = Shop()
+    shop.did("Completed", T, order_id="X", total=50)
+    shop.did("Cancelled", T + PERIOD, order_id="X")
+    assert shop.bought() == Bought(T, 0, Decimal(0))
+
+
+@pytest.mark.parametrize(
+    "said", [{"name": "Refunded", "total": 5}, {"name": "Updated", "total": 5}, {"name": "Cancelled"}]
+)
+def test_what_names_no_order_changes_nothing(said: dict[str, Any]) -> None:
+    shop = Shop()
+    shop.did("Completed", T, total=50)
+    assert shop.did(**said, time_ms=T + 1) is None
+    assert shop.bought() == Bought(T, 1, Decimal(50))
+
+
+def test_another_currency_and_what_is_no_number_are_counted_as_unreadable_but_cancel_all_the_same() -> None:
+    shop = Shop(currency="EUR")
+    shop.did("Completed", T, order_id="X", total=50, currency="EUR")
+    for name in ("Refunded", "Updated"):
+        assert shop.did(name, T + 1, order_id="X", total=5, currency="USD") is UNREADABLE
+        assert shop.did(name, T + 1, order_id="X", total="5", currency="EUR") is UNREADABLE
+    assert shop.net == 50
+    shop.did("Cancelled", T + 2, order_id="X", total="5", currency="USD")
+    assert shop.bought().orders == 0
+
+
+def test_ids_that_are_whole_numbers_are_one_however_they_are_written() -> None:
+    shop = Shop()
+    shop.did("Completed", T, order_id=7, total=50)
+    for number, order_id in enumerate((7.0, "7", 7)):
+        shop.did("Refunded", T + number, order_id=order_id, refund_id=number, total=10)
+    assert shop.net == 20
+
+
+def test_a_negative_order_is_neither_raised_nor_lowered_by_its_refund() -> None:
+    shop = Shop()
+    shop.did("Completed", T, order_id="X", total=-5)
+    shop.did("Refunded", T + 1, order_id="X", total=3)
+    assert shop.net == -5
+
+
+def test_what_is_said_of_orders_is_bounded() -> None:
+    rows = [Order(T + number, f"o{number}", Decimal(1), number + 1) for number in range(MAX_ORDERS)]
+    state: Orders | None = Orders(-MAX_MS, [], rows, -MAX_MS)
+    state = OrdersReducer(Purchases(PERIOD)).add(state, T + D, Told("refunds", "X", Decimal(1), 7), T + D)
+    assert state is not None
+    assert (len(state.refunds), state.refunds[0].order_id, state.refunds[-1].order_id) == (4_096, "o1", "X")
+
+
+# -- states of earlier versions ------------------------------------------------------------------------
+
+
+def former(last_ms: int, orders: list[Order], refunds: list[Order]) -> Shop:
+    """A state with the fields that it had first, as it is stored."""
+    short = [9, last_ms, *([[o.time_ms, o.order_id, o.amount] for o in rows] for rows in (orders, refunds))]
+    shop = Shop()
+    shop.state = msgspec.msgpack.decode(packed(short), type=Orders)
+    return shop
+
+
+def test_a_state_of_an_earlier_version_goes_on() -> None:
+    orders = [Order(T, "X", Decimal(50)), Order(T + D, "Y", Decimal(20))]
+    shop = former(T + D, orders, [Order(T + 1, "X", Decimal(15))])
+    assert shop.reducer.read(shop.state, T + D) == Bought(T + D, 2, Decimal(55))
+    shop.did("Refunded", T + D, order_id="X", total=5)
+    shop.did("Cancelled", T + 2 * D, order_id="Y")
+    assert shop.reducer.read(shop.state, T + 2 * D) == Bought(T, 1, Decimal(30))
+
+
+def test_a_last_order_that_an_earlier_version_no_longer_kept_stays_the_last() -> None:
+    shop = former(T, [], [])
+    shop.did("Completed", T + 20 * D, order_id="Y", total=20)
+    shop.did("Cancelled", T + 21 * D, order_id="Y")
+    assert shop.reducer.read(shop.state, T + 21 * D) == Bought(T, 0, Decimal(0))
