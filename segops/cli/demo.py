@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from segops.config import KafkaSettings
+from segops.cli._say import say
+from segops.config import load
 from segops.demo.options import DEFAULT_RATE, Options
 
 _EPILOG = """
@@ -66,7 +67,7 @@ def command(
 
     for name in ("aiokafka", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    kafka = KafkaSettings()
+    kafka = load().kafka
     options = Options(
         limit=limit,
         rate=rate,
@@ -80,5 +81,5 @@ def command(
     try:
         sys.exit(run(options, Console(highlight=False)))
     except KeyboardInterrupt:
-        click.echo("stopped; nothing is left running", err=True)
+        say("stopped; nothing is left running", err=True)
         sys.exit(130)

@@ -12,6 +12,7 @@ from typing import BinaryIO
 import click
 
 from segops.cli._params import INSTANT
+from segops.cli._say import say, say_all
 from segops.config import load
 from segops.core.errors import RejectedEvent, UserError
 from segops.core.events import Change
@@ -62,7 +63,7 @@ def command(segments: tuple[Path, ...], events: Path, until: int | None, form: s
     rejected = 0
     show = _FORMATS[form]
     if form == "table":
-        click.echo(_HEADING)
+        say(_HEADING)
     with open_bytes(events) as file:
         for number, line in enumerate(lines(events, file), 1):
             if not line.strip():
@@ -71,18 +72,16 @@ def command(segments: tuple[Path, ...], events: Path, until: int | None, form: s
                 _print(replay.feed(line, default_id=f"line:{number}"), show)
             except RejectedEvent as error:
                 rejected += 1
-                click.echo(f"{events}: line {number}: {error}", err=True)
+                say(f"{events}: line {number}: {error}", err=True)
     if until is not None:
         _print(replay.advance(until), show)
-    sys.stdout.flush()
     if rejected:
-        click.echo(f"{rejected} lines were no events", err=True)
+        say(f"{rejected} lines were no events", err=True)
         sys.exit(1 if strict else 0)
 
 
 def _print(changes: Iterable[Change], show: Callable[[Change], str]) -> None:
-    for change in changes:
-        sys.stdout.write(show(change) + "\n")
+    say_all(map(show, changes))
 
 
 def open_bytes(path: Path) -> BinaryIO:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from segops.cli._say import say
 from segops.core.errors import UserError
 from segops.core.events import Change
 from segops.core.values import format_instant
@@ -43,22 +44,24 @@ def command(files: tuple[Path, ...], match: str, verbose: bool) -> None:
         outcomes += _run_file(file, of_file, verbose)
     failed = [outcome for outcome in outcomes if not outcome.passed]
     for outcome in failed:
-        click.echo("\n" + "\n".join(_report(outcome)))
+        say()
+        for line in _report(outcome):
+            say(line)
     _summarise(outcomes, failed)
 
 
 def _run_file(file: Path, scenarios: Iterable[Scenario], verbose: bool) -> Iterator[Outcome]:
     if not verbose:
-        click.echo(f"{file} ", nl=False)
+        say(f"{file} ", end="")
     for scenario in scenarios:
         outcome = run(scenario)
         if verbose:
-            click.echo(f"{'passed' if outcome.passed else 'FAILED'}  {file}:{scenario.line}: {scenario.name}")
+            say(f"{'passed' if outcome.passed else 'FAILED'}  {file}:{scenario.line}: {scenario.name}")
         else:
-            click.echo("." if outcome.passed else "F", nl=False)
+            say("." if outcome.passed else "F", end="")
         yield outcome
     if not verbose:
-        click.echo()
+        say()
 
 
 def _report(outcome: Outcome) -> Iterator[str]:
@@ -81,6 +84,7 @@ def _row(change: Change) -> str:
 def _summarise(outcomes: Sequence[Outcome], failed: Sequence[Outcome]) -> None:
     passed = len(outcomes) - len(failed)
     counts = [f"{len(failed)} failed"] * bool(failed) + [f"{passed} passed"]
-    click.echo(f"\n{', '.join(counts)}")
+    say()
+    say(", ".join(counts))
     if failed:
         sys.exit(1)
