@@ -29,7 +29,8 @@ Examples:
     type=click.Choice(["embedded", "jvm", "docker", "own", "auto"]),
     default="embedded",
     show_default=True,
-    help="Where it runs; own is SEGOPS_KAFKA_BOOTSTRAP_SERVERS, and leaves no topics behind.",
+    help="Where it runs: a kind of `segops broker`, or own: the one of SEGOPS_KAFKA_BOOTSTRAP_SERVERS, "
+    "where it makes topics of its own and removes them.",
 )
 @click.option(
     "--rate",
@@ -39,7 +40,9 @@ Examples:
     help="Events a second at most, so that one can watch; 0: as fast as it goes.",
 )
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Take N events only.")
-@click.option("--partitions", type=click.IntRange(1, 256), default=4, show_default=True)
+@click.option(
+    "--partitions", type=click.IntRange(1, 256), default=4, show_default=True, help="Of each topic."
+)
 @click.option("--processes", type=click.IntRange(1, 64), default=1, show_default=True, help="Of the worker.")
 @click.option(
     "--data-dir",

@@ -114,16 +114,33 @@ _FORMATS: dict[str, Callable[[Explanation], None]] = {"tree": _tree, "json": _js
 
 
 @click.command(epilog=_EPILOG)
-@click.option("--segments", "segments", required=True, multiple=True, type=click.Path(path_type=Path))
 @click.option(
-    "--events", required=True, type=click.Path(path_type=Path, allow_dash=True), help="A file, or -."
+    "--segments",
+    "segments",
+    required=True,
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A file or folder of segments; give it again for more.",
+)
+@click.option(
+    "--events",
+    required=True,
+    type=click.Path(path_type=Path, allow_dash=True),
+    help="A file of events (.jsonl, .jsonl.gz), or - for the standard input.",
 )
 @click.option("--profile", "profile_id", required=True, metavar="ID", help="As in user_id:ann.")
 @click.option(
     "--at", "at_ms", type=INSTANT, help="The instant to explain; without it, that of the last event."
 )
 @click.option("--segment", metavar="KEY", help="Explain this segment only.")
-@click.option("--format", "form", type=click.Choice(list(_FORMATS)), default="tree", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(list(_FORMATS)),
+    default="tree",
+    show_default=True,
+    help="How it is printed.",
+)
 def command(
     segments: tuple[Path, ...],
     events: Path,

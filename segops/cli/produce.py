@@ -39,7 +39,8 @@ _REPORT_EVERY_S = 5.0
 @click.option(
     "--final-tick",
     type=INSTANT,
-    help="Afterwards move the event clock of every partition to this instant: the input has ended.",
+    help="Afterwards move the event clock (SEGOPS_CLOCK=event) of every partition to this instant: the "
+    "input has ended.",
 )
 @click.option("--beyond-now", is_flag=True, help="Allow a --final-tick that is in the future.")
 @click.option(

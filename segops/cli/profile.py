@@ -97,7 +97,14 @@ _FORMATS: dict[str, Callable[[Portrait], None]] = {"tree": _tree, "json": _json}
 @click.option(
     "--url", metavar="URL", help="Of any worker of the group; else SEGOPS_WEB_HOST and SEGOPS_WEB_PORT."
 )
-@click.option("--format", "form", type=click.Choice(list(_FORMATS)), default="tree", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(list(_FORMATS)),
+    default="tree",
+    show_default=True,
+    help="How it is printed.",
+)
 def command(identifier: str, url: str | None, form: str) -> None:
     """Print what a running system knows of the person of ID: any identifier, as in user_id:ann.
 

@@ -46,18 +46,35 @@ _HEADING = f"{'occurred at':<24}  {'action':<7}  {'segment':<24}  {'reason':<10}
 
 
 @click.command(epilog=_EPILOG)
-@click.option("--segments", "segments", required=True, multiple=True, type=click.Path(path_type=Path))
 @click.option(
-    "--events", required=True, type=click.Path(path_type=Path, allow_dash=True), help="A file, or -."
+    "--segments",
+    "segments",
+    required=True,
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A file or folder of segments; give it again for more.",
+)
+@click.option(
+    "--events",
+    required=True,
+    type=click.Path(path_type=Path, allow_dash=True),
+    help="A file of events (.jsonl, .jsonl.gz), or - for the standard input.",
 )
 @click.option("--until", type=INSTANT, help="Move the clock on to this instant at the end.")
-@click.option("--format", "form", type=click.Choice(list(_FORMATS)), default="jsonl", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(list(_FORMATS)),
+    default="jsonl",
+    show_default=True,
+    help="jsonl: the records as they are published.",
+)
 @click.option("--strict", is_flag=True, help="Exit with status 1 if a line was no event.")
 def command(segments: tuple[Path, ...], events: Path, until: int | None, form: str, strict: bool) -> None:
     """Print the membership changes that the events cause, one a line, in the order in which they are decided.
 
-    Reads .jsonl (also .gz, also the standard input) of Segment-spec events in the order of arrival; the
-    clock is the greatest event time so far. A line that is no event is named on standard error, and counted.
+    Events are of the Segment form, in the order of arrival; the clock is the greatest event time so far. A
+    line that is no event is named on the standard error, and counted.
     """
     replay = Replay(SegmentSet(load_segments(segments)), wall_ms=wall_ms(), limits=limits_of(load()))
     rejected = 0

@@ -34,6 +34,8 @@ _SHOWN_BEFORE = 10
 def command(files: tuple[Path, ...], match: str, verbose: bool) -> None:
     """Run scenarios: events, moves of the clock, and the memberships and changes that must come of them.
 
+    FILE is a file of scenarios or a folder of them.
+
     Exit status 0: all passed. 1: a scenario failed. 2: a file has a mistake, and nothing was run.
     """
     scenarios = [found for found in load_scenarios(files) if match.lower() in found.name.lower()]

@@ -38,7 +38,12 @@ class _View(msgspec.Struct, frozen=True):
 @click.command(epilog=_EPILOG)
 @click.option("--segment", metavar="KEY", help="Show this segment only.")
 @click.option(
-    "--format", "format_", type=click.Choice(["table", "jsonl"]), default="table", show_default=True
+    "--format",
+    "format_",
+    type=click.Choice(["table", "jsonl"]),
+    default="table",
+    show_default=True,
+    help="jsonl: the records as they are published, without the sizes unless --once.",
 )
 @click.option("--once", is_flag=True, help="Show the sizes as they are now, and end.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="End after N changes.")

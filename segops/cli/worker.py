@@ -25,19 +25,27 @@ Examples:
 )
 @click.option("--clock", type=click.Choice(["wall", "event"]), help="What moves time. [SEGOPS_CLOCK]")
 @click.option(
-    "--web-port", type=click.IntRange(0, 65_535), help="Of the first process; the next takes the next."
+    "--web-port",
+    type=click.IntRange(0, 65_535),
+    help="Of the first process; the next takes the next. [SEGOPS_WEB_PORT]",
 )
 @click.option(
-    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="[SEGOPS_LOG_LEVEL]"
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    help="The least that is logged. [SEGOPS_LOG_LEVEL]",
 )
-@click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path), help="[SEGOPS_DATA_DIR]")
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keeps the profiles; a folder below it per process. [SEGOPS_DATA_DIR]",
+)
 def command(
     processes: int, clock: str | None, web_port: int | None, log_level: str | None, data_dir: Path | None
 ) -> None:
     """Turn events into membership changes until Ctrl-C.
 
-    A process that fails says why and is started again, up to five times in a row; then all stop with
-    status 1. State is in the data folder and on Kafka: losing the folder costs time, nothing else.
+    A process that fails says why. One of several is started again, up to five times in a row; then all stop
+    with status 1. State is in the data folder and on Kafka: losing the folder costs time, nothing else.
     """
     from segops import worker
 
