@@ -15,7 +15,7 @@ from typing import Final
 import click
 
 from segops import config
-from segops.cli._say import OutputFailed, flush, say_text, take_any_text
+from segops.cli._say import OutputFailed, flush, prepare, say_text
 from segops.core.errors import SegopsError, UserError
 
 INTERRUPTED: Final = 128 + signal.SIGINT
@@ -46,7 +46,7 @@ _MISTAKEN: Final = frozenset(
 
 def status_of(command: Callable[[], object]) -> int:
     """Run ``command``; its exit status, after everything printed has been handed over."""
-    take_any_text()
+    prepare()
     status = _guarded(command)
     return _guarded(flush) or status
 

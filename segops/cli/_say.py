@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -71,8 +72,14 @@ def flush() -> None:
         sys.stdout.flush()
 
 
-def take_any_text() -> None:
-    """Let the standard output take characters that its encoding lacks, as escapes; the error output does."""
+def prepare() -> None:
+    """Make the standard streams usable: one that is closed is empty, or swallows what is written.
+
+    The standard output takes characters that its encoding lacks as escapes, as the error output does.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - for the process's life
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 import pytest
 
+from segops.brokers.network import free_ports
 from segops.cli._ending import ending
 from segops.core.errors import SegopsError, UserError
 from tests.cli.test_mistakes import EVENT, SEGMENTS
@@ -58,14 +59,18 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def bare() -> dict[str, str]:
+    nowhere = {"SEGOPS_KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{free_ports(1)[0]}"}
+    return nowhere | {key: value for key, value in os.environ.items() if not key.startswith("SEGOPS_")}
+
+
 def start(
     folder: Path, words: list[str], *, out: int = subprocess.PIPE, **variables: str
 ) -> subprocess.Popen[bytes]:
-    bare = {key: value for key, value in os.environ.items() if not key.startswith("SEGOPS_")}
     return subprocess.Popen(
         [sys.executable, "-m", "segops", *words],
         cwd=folder,
-        env=bare | {"SEGOPS_DATA_DIR": str(folder / "data")} | variables,
+        env=bare() | {"SEGOPS_DATA_DIR": str(folder / "data")} | variables,
         stdin=subprocess.PIPE,
         stdout=out,
         stderr=subprocess.PIPE,
@@ -92,6 +97,16 @@ def test_a_reader_that_leaves_ends_it_without_a_word(folder: Path, name: str) ->
         os.close(writer)
         _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (1 if name == "help" else 128 + signal.SIGPIPE, b"")
+
+
+@pytest.mark.parametrize("stream", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("name", ["version", "replay", "check-cost", "produce", "mistake"])
+def test_a_closed_stream_is_an_empty_one(folder: Path, name: str, stream: str) -> None:
+    words = {**PRINTERS, **READERS, "mistake": ["check", "nowhere"]}[name]
+    shell = ["bash", "-c", f'exec "$@" {stream}', "bash", sys.executable, "-m", "segops", *words]
+    done = subprocess.run(shell, cwd=folder, env=bare(), capture_output=True, timeout=60, check=False)
+    status = 2 if name in ("mistake", "produce") else 0  # no broker
+    assert (done.returncode, b"fault" in done.stderr) == (status, False)
 
 
 @pytest.fixture
