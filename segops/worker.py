@@ -29,10 +29,13 @@ from typing import Final, NoReturn
 import uvloop
 from prometheus_client import CollectorRegistry
 
-from segops.config import Settings, unknown_variables
+from segops import __version__
+from segops.config import Settings
 from segops.core.engine import Engine
 from segops.core.errors import SegopsError, StoreInUseError, UserError
 from segops.core.segments import Definition, SegmentSet
+from segops.core.text import printable
+from segops.logs import start_logging
 from segops.metrics import Metrics
 from segops.stores.lock import lock_folder
 from segops.stores.rocksdb import RocksDBStores
@@ -41,6 +44,7 @@ from segops.streaming.app import SegopsApp
 from segops.streaming.connections import Connections
 from segops.streaming.crash import CrashPoints
 from segops.streaming.definitions import follow
+from segops.streaming.listen import check_address
 from segops.streaming.opening import Parts
 from segops.streaming.recovery import Disk
 
@@ -79,21 +83,32 @@ def process_settings(settings: Settings, index: int) -> Settings:
 
 def run(settings: Settings) -> int:
     """Run one worker process until SIGTERM or SIGINT; its exit status."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for name in ("faust", "mode", "aiokafka"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    for line in unknown_variables():
-        log.warning(line)
+    start_logging(settings.worker.log_level)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(settings))
 
 
 async def _serve(settings: Settings) -> int:
     _claim(settings.state.data_dir)
+    check_address(settings.worker.web_host, settings.worker.web_port)
     await topics.create(settings)
     async with aclosing(_follow(settings)) as definitions:
-        app = _build(settings, await anext(definitions))
+        first = await anext(definitions)
+        log.info("%s, %d definitions", _introduction(settings), len(first))
+        app = _build(settings, first)
         return await _run_app(app, definitions)
+
+
+def _introduction(settings: Settings) -> str:
+    """Who this process is, where it belongs, and how it works."""
+    worker, host = settings.worker, settings.worker.web_host
+    return (
+        f"segops {__version__}: member {worker.instance_id} of group {worker.app_id} "
+        f"on Kafka {settings.kafka.bootstrap_servers}, topics {settings.topics.prefix}*, "
+        f"HTTP on {f'[{host}]' if ':' in host else host}:{worker.web_port}, "
+        f"data in {settings.state.data_dir}, "
+        f"clock {settings.engine.clock}, {worker.processing_guarantee}"
+    )
 
 
 def _claim(folder: Path) -> None:
@@ -204,6 +219,7 @@ def _die(error: BaseException) -> NoReturn:
 
 def supervise(settings: Settings, processes: int) -> int:
     """Run ``processes`` worker processes until SIGTERM or SIGINT; the exit status of all."""
+    start_logging(settings.worker.log_level)
     return Supervisor(
         [partial(_child, process_settings(settings, index)) for index in range(processes)]
     ).run()
@@ -213,10 +229,10 @@ def _child(settings: Settings) -> None:
     try:
         sys.exit(run(settings))
     except UserError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(printable(f"{error}\n", lines=True))
         sys.exit(EXIT_USER)
     except SegopsError as error:
-        sys.stderr.write(f"segops failed: {error}\n")
+        sys.stderr.write(printable(f"segops failed: {error}\n", lines=True))
         sys.exit(EXIT_FAILED)
 
 
@@ -251,7 +267,12 @@ class Supervisor:
 
     def _start(self, index: int) -> BaseProcess:
         child = self._context.Process(target=self._targets[index], name=f"segops-worker-{index}")
-        child.start()
+        # A terminal's Ctrl-C reaches the children too: they leave it to this process, which ends them.
+        former = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            child.start()
+        finally:
+            signal.signal(signal.SIGINT, former)
         self._started[index] = time.monotonic()
         return child
 

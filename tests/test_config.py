@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from segops import config
+from segops.config.unknown import edits
 from segops.core.errors import UserError
 from segops.core.identifiers import Rules
 from segops.schemas.identifying import DEFAULT, limits_of
@@ -138,9 +141,60 @@ def test_settings_cannot_be_changed() -> None:
         config.load().engine.grace_ms = 3  # type: ignore[misc]
 
 
-def test_a_misspelt_variable_is_pointed_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SEGOPS_GARCE", "1s")
-    assert "SEGOPS_GARCE is no setting; did you mean SEGOPS_GRACE?" in list(config.unknown_variables())
+@pytest.mark.parametrize(
+    ("variable", "value", "meant", "misspelt"),
+    [
+        ("SEGOPS_GARCE", "1s", "SEGOPS_GRACE", True),
+        ("SEGOPS_PARTITION", "3", "SEGOPS_PARTITIONS", True),
+        ("SEGOPS_KAFKA_BOOTSTRAP_SERVER", "k:1", "SEGOPS_KAFKA_BOOTSTRAP_SERVERS", True),
+        ("SEGOPS_WEBPORT", "1", "SEGOPS_WEB_PORT", True),
+        ("SEGOPS_WEV_PORT", "6066", "SEGOPS_WEB_PORT", True),
+        ("SEGOPS_PROCESSING_GUARANTY", "exactly_once", "SEGOPS_PROCESSING_GUARANTEE", True),
+        ("SEGOPS_PORT", "6066", "SEGOPS_WEB_PORT", False),  # Kubernetes' is a URL
+        ("SEGOPS_BOOTSTRAP_SERVERS", "k:1", "SEGOPS_KAFKA_BOOTSTRAP_SERVERS", False),
+        ("SEGOPS_OWNER", "shop", None, False),
+        ("SEGOPS_", "", None, False),
+    ],
+)
+def test_a_variable_that_is_no_setting_is_misspelt_or_odd(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, meant: str | None, misspelt: bool
+) -> None:
+    monkeypatch.setenv(variable, value)
+    assert config.Unknown(variable, meant, misspelt) in config.unknown_variables()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("SEGOPS_PORT", "tcp://10.0.0.1:6066"),
+        ("SEGOPS_SERVICE_HOST", "10.0.0.1"),
+        ("SEGOPS_SERVICE_PORT", "6066"),
+        ("SEGOPS_SERVICE_PORT_HTTP", "6066"),
+        ("SEGOPS_PORT_6066_TCP", "tcp://10.0.0.1:6066"),
+        ("SEGOPS_PORT_6066_TCP_PROTO", "tcp"),
+        ("SEGOPS_PORT_6066_TCP_PORT", "6066"),
+        ("SEGOPS_PORT_6066_TCP_ADDR", "10.0.0.1"),
+        ("SEGOPS_WORKER_PORT", "tcp://10.0.0.1:6066"),
+        ("SEGOPS_WEV_PORT", "tcp://10.0.0.1:6066"),  # two letters from a setting, and yet a service's
+        ("SEGOPS_WORKER_SERVICE_HOST", "10.0.0.1"),
+        ("SEGOPS_TEST_BROKER", "jvm"),
+        ("SEGOPS_GRACE", "1s"),
+        ("SEGOPSY_GRACE", "1s"),
+    ],
+)
+def test_a_variable_of_kubernetes_or_of_the_tests_is_passed_over(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    assert variable not in [found.name for found in config.unknown_variables()]
+
+
+@given(st.text("ABC_", max_size=6), st.text("ABC_", max_size=6))
+def test_edits_are_symmetric_and_bounded(one: str, other: str) -> None:
+    found = edits(one, other)
+    assert found == edits(other, one)
+    assert (found == 0) == (one == other)
+    assert abs(len(one) - len(other)) <= found <= max(len(one), len(other))
 
 
 def test_every_variable_has_a_description_and_a_name_of_its_own() -> None:

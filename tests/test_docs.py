@@ -136,6 +136,16 @@ def test_every_option_of_a_command_is_documented(name: str, command: click.Comma
     assert re.findall(r"`(--[a-z-]+)`", written[0][1]) == options
 
 
+@pytest.mark.parametrize(
+    ("name", "command"), list(commands(cli, "segops")), ids=lambda value: str(value)[:30]
+)
+def test_every_help_says_what_each_option_is_for(name: str, command: click.Command) -> None:
+    assert command.help and command.epilog and "Example" in command.epilog
+    assert [
+        option.name for option in command.params if isinstance(option, click.Option) and not option.help
+    ] == []
+
+
 def test_every_route_is_documented() -> None:
     routes: list[str] = []
     router = SimpleNamespace(add_get=lambda path, _handler: routes.append(path))

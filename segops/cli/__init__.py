@@ -8,7 +8,10 @@ from importlib import import_module
 import click
 
 from segops import __version__
-from segops.core.errors import SegopsError, UserError
+from segops.cli._ending import PIPE_CLOSED, status_of
+from segops.cli._say import warn
+from segops.config import unknown_variables
+from segops.core.errors import UserError
 
 #: command -> the one-line help shown in the list; its code is ``segops.cli.<command>:command``.
 COMMANDS = {
@@ -45,30 +48,35 @@ class _Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(sorted(COMMANDS.items()))
 
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # click would make it a failure
+            sys.exit(PIPE_CLOSED)
+
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "-V", "--version")
 def cli() -> None:
     """Real-time customer segmentation on Kafka.
 
+    Settings are environment variables, SEGOPS_*; a misspelt one is refused.
+
     Exit status: 0 fine, 2 a mistake of the user's (the message names the place and the reason), 1 a failure.
     """
+    if not {"-h", "--help"} & set(sys.argv):
+        _look_at_variables()
+
+
+def _look_at_variables() -> None:
+    found = unknown_variables()
+    misspelt = [str(variable) for variable in found if variable.misspelt]
+    if misspelt:
+        raise UserError("\n".join(misspelt))
+    for variable in found:
+        warn(str(variable))
 
 
 def main() -> None:
     """The ``segops`` script: no traceback for a mistake of the user's."""
-    try:
-        cli.main(standalone_mode=False)
-    except click.exceptions.Exit as exit_:
-        sys.exit(exit_.exit_code)
-    except click.Abort:
-        sys.exit(130)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(2)
-    except UserError as error:
-        click.echo(str(error), err=True)
-        sys.exit(2)
-    except SegopsError as error:
-        click.echo(f"segops failed: {error}", err=True)
-        sys.exit(1)
+    sys.exit(status_of(lambda: cli.main(standalone_mode=False)))

@@ -1,4 +1,4 @@
-"""What the commands that talk to Kafka share: settings, one event loop, no client's chatter, tables."""
+"""What the commands that talk to Kafka share: settings, one event loop, no client's chatter."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from aiokafka.errors import KafkaError
-from rich.console import Console
-from rich.table import Table
 
+from segops.cli._say import say
 from segops.config import Settings, load
 from segops.core.errors import SegopsError
+from segops.streaming.reach import Unreachable
 
 _T = TypeVar("_T")
-_PIPE_WIDTH = 200  # nothing is cut where no terminal sets a width
+_PAUSE_S = 0.5
 
 
-def run(work: Callable[[Settings], Awaitable[_T]]) -> _T:
+def run(work: Callable[[Settings], Awaitable[_T]], *, wait_s: float = 0.0) -> _T:
     """Do ``work`` with the settings of the environment, and return what it returns.
 
-    Raises UserError for wrong settings, SegopsError when Kafka fails on the way.
+    For ``wait_s`` it is tried again while no broker answers yet. Raises UserError for wrong settings,
+    Unreachable when no broker answers, SegopsError when Kafka fails on the way.
     """
     settings = load()
     # The client reports on its own retries; what matters to a person comes as an error.
@@ -29,7 +30,7 @@ def run(work: Callable[[Settings], Awaitable[_T]]) -> _T:
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
     async def main() -> _T:
-        return await work(settings)
+        return await _patiently(lambda: work(settings), wait_s)
 
     try:
         return asyncio.run(main())
@@ -37,9 +38,18 @@ def run(work: Callable[[Settings], Awaitable[_T]]) -> _T:
         raise SegopsError(f"Kafka at {settings.kafka.bootstrap_servers}: {error}") from error
 
 
-def print_table(table: Table) -> None:
-    """Print to the standard output, in a terminal's width or unabridged."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = _PIPE_WIDTH
-    console.print(table)
+async def _patiently(work: Callable[[], Awaitable[_T]], wait_s: float) -> _T:
+    """What ``work`` returns; for so long it is repeated where waiting can help, which is said once."""
+    until = asyncio.get_running_loop().time() + wait_s
+    said = not wait_s
+    while True:
+        try:
+            return await work()
+        except Unreachable as error:
+            left_s = until - asyncio.get_running_loop().time()
+            if not error.passes or left_s <= 0:
+                raise
+            if not said:
+                say(f"waiting for a broker, {wait_s:g} s at most: {error}", err=True)
+                said = True
+            await asyncio.sleep(min(_PAUSE_S, left_s))

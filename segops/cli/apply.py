@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from segops.cli._kafka import run
+from segops.cli._say import say, warn
 from segops.schemas import segments
 from segops.streaming import definitions
 from segops.streaming.definitions import Step
@@ -35,13 +36,13 @@ def command(paths: Sequence[Path], prune: bool, dry_run: bool) -> None:
     """
     loaded = segments.load_checked(paths)
     for warning in loaded.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        warn(str(warning))
     steps = run(
         lambda settings: definitions.publish(settings, loaded.definitions, prune=prune, dry_run=dry_run)
     )
     for step in steps:
-        click.echo(f"{_MARKS[step.action]} {step.key}  version {step.version}  {step.action}")
-    click.echo(_summary(steps) + ("; nothing was written (dry run)" if dry_run else ""))
+        say(f"{_MARKS[step.action]} {step.key}  version {step.version}  {step.action}")
+    say(_summary(steps) + ("; nothing was written (dry run)" if dry_run else ""))
 
 
 def _summary(steps: Sequence[Step]) -> str:

@@ -10,6 +10,7 @@ from types import FrameType
 import click
 
 from segops.brokers import BrokerFailed, LocalBroker, choose
+from segops.cli._say import say
 
 _EPILOG = """
 \b
@@ -61,7 +62,7 @@ def command(kind: str, data_dir: Path, brokers: str, port: int) -> None:
             _announce(broker, data_dir)
             _follow(broker)
     except KeyboardInterrupt:
-        click.echo("stopped", err=True)
+        say("stopped", err=True)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
@@ -71,9 +72,9 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 def _announce(broker: LocalBroker, data_dir: Path) -> None:
     for each in broker.passed_over:
         if each.kind != "own":
-            click.echo(f"passed over {each}", err=True)
-    click.echo(f"{broker.name} is ready; data and logs in {data_dir}; Ctrl-C stops it", err=True)
-    click.echo(f"SEGOPS_KAFKA_BOOTSTRAP_SERVERS={broker.bootstrap_servers}")
+            say(f"passed over {each}", err=True)
+    say(f"{broker.name} is ready; data and logs in {data_dir}; Ctrl-C stops it", err=True)
+    say(f"SEGOPS_KAFKA_BOOTSTRAP_SERVERS={broker.bootstrap_servers}")
 
 
 def _follow(broker: LocalBroker) -> None:

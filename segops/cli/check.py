@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.table import Table
 
+from segops.cli._say import say, say_table, warn
 from segops.core.cost import TYPICAL_ENTRIES, Cost, costs
 from segops.core.segments import SegmentSet
 from segops.schemas.segments import load_checked
@@ -17,6 +17,7 @@ Examples:
   segops check segments/
   segops check --cost segments/
 """
+_FIGURES = ("leaves", "features", "shared", "timed", "bytes per profile")
 
 
 @click.command(epilog=_EPILOG)
@@ -32,28 +33,22 @@ def command(paths: tuple[Path, ...], cost: bool) -> None:
     """
     loaded = load_checked(paths)
     for warning in loaded.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        warn(str(warning))
     segments = SegmentSet(loaded.definitions)
     plural = "segment" if len(loaded.definitions) == 1 else "segments"
-    click.echo(f"{len(loaded.definitions)} {plural}, {len(segments.features)} features: no mistakes")
+    say(f"{len(loaded.definitions)} {plural}, {len(segments.features)} features: no mistakes")
     if cost:
         _print_costs(segments)
 
 
 def _print_costs(segments: SegmentSet) -> None:
-    from segops.cli._kafka import print_table
-
     found = costs(segments)
-    table = Table(box=None, pad_edge=False)
-    table.add_column("segment", no_wrap=True)
-    for column in ("leaves", "features", "shared", "timed", "bytes per profile"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for cost in found.segments:
-        table.add_row(cost.segment_key, *_figures(cost))
-    table.add_row("all, shared once", "", str(found.features), "", "", f"{found.state_bytes:,}")
-    click.echo()
-    print_table(table)
-    click.echo(f"\nbytes: an estimate, with {TYPICAL_ENTRIES} entries where nothing bounds them")
+    rows = [(cost.segment_key, *_figures(cost)) for cost in found.segments]
+    rows.append(("all, shared once", "", str(found.features), "", "", f"{found.state_bytes:,}"))
+    say()
+    say_table(("segment", *_FIGURES), rows, figures=_FIGURES)
+    say()
+    say(f"bytes: an estimate, with {TYPICAL_ENTRIES} entries where nothing bounds them")
 
 
 def _figures(cost: Cost) -> tuple[str, ...]:

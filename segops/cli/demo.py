@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from segops.config import KafkaSettings
+from segops.cli._say import say
+from segops.config import load
 from segops.demo.options import DEFAULT_RATE, Options
 
 _EPILOG = """
@@ -28,7 +29,8 @@ Examples:
     type=click.Choice(["embedded", "jvm", "docker", "own", "auto"]),
     default="embedded",
     show_default=True,
-    help="Where it runs; own is SEGOPS_KAFKA_BOOTSTRAP_SERVERS, and leaves no topics behind.",
+    help="Where it runs: a kind of `segops broker`, or own: the one of SEGOPS_KAFKA_BOOTSTRAP_SERVERS, "
+    "where it makes topics of its own and removes them.",
 )
 @click.option(
     "--rate",
@@ -38,7 +40,9 @@ Examples:
     help="Events a second at most, so that one can watch; 0: as fast as it goes.",
 )
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Take N events only.")
-@click.option("--partitions", type=click.IntRange(1, 256), default=4, show_default=True)
+@click.option(
+    "--partitions", type=click.IntRange(1, 256), default=4, show_default=True, help="Of each topic."
+)
 @click.option("--processes", type=click.IntRange(1, 64), default=1, show_default=True, help="Of the worker.")
 @click.option(
     "--data-dir",
@@ -66,7 +70,7 @@ def command(
 
     for name in ("aiokafka", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    kafka = KafkaSettings()
+    kafka = load().kafka
     options = Options(
         limit=limit,
         rate=rate,
@@ -80,5 +84,5 @@ def command(
     try:
         sys.exit(run(options, Console(highlight=False)))
     except KeyboardInterrupt:
-        click.echo("stopped; nothing is left running", err=True)
+        say("stopped; nothing is left running", err=True)
         sys.exit(130)

@@ -7,6 +7,7 @@ from uuid import uuid4
 import click
 
 from segops.cli._kafka import run
+from segops.cli._say import say
 from segops.schemas.erasures import Request, decode_request, encode_request
 from segops.streaming import erasing
 
@@ -37,9 +38,9 @@ def command(profile: str, request: str | None, wait: float) -> None:
         raise click.UsageError(str(error)) from error
     receipts = run(lambda settings: erasing.erase(settings, wanted, wait_s=wait))
     if not wait:
-        click.echo(f"request {wanted.request} is sent")
+        say(f"request {wanted.request} is sent")
         return
     for receipt in receipts:
-        click.echo(f"{receipt.found:8}  sha256 {receipt.identifier_sha256}")
+        say(f"{receipt.found:8}  sha256 {receipt.identifier_sha256}")
     gone = sum(receipt.found in ("profile", "redirect") for receipt in receipts)
-    click.echo(f"request {wanted.request}: {gone} of {len(receipts)} identifiers were stored, and are erased")
+    say(f"request {wanted.request}: {gone} of {len(receipts)} identifiers were stored, and are erased")

@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from segops.cli._params import INSTANT
+from segops.cli._say import say, say_all, say_text
 from segops.cli.replay import lines, open_bytes
 from segops.config import load
 from segops.core.errors import RejectedEvent, UserError
@@ -31,14 +32,14 @@ Examples:
 """
 
 
-def _json(explanation: Explanation) -> str:
-    return msgspec.json.format(msgspec.json.encode(explanation), indent=2).decode()
+def _json(explanation: Explanation) -> None:
+    say_text(msgspec.json.format(msgspec.json.encode(explanation), indent=2).decode())
 
 
-def _tree(explanation: Explanation) -> str:
-    blocks = [f"{explanation.profile_id} at {format_instant(explanation.now_ms)}"]
-    blocks += ["\n".join(_standing(standing)) for standing in explanation.segments]
-    return "\n\n".join(blocks)
+def _tree(explanation: Explanation) -> None:
+    say(f"{explanation.profile_id} at {format_instant(explanation.now_ms)}")
+    for standing in explanation.segments:
+        say_all(["", *_standing(standing)])
 
 
 def _standing(standing: Standing) -> Iterator[str]:
@@ -109,20 +110,37 @@ def _sign(holds: bool | None) -> str:
     return {True: "✓", False: "✗", None: "?"}[holds]
 
 
-_FORMATS: dict[str, Callable[[Explanation], str]] = {"tree": _tree, "json": _json}
+_FORMATS: dict[str, Callable[[Explanation], None]] = {"tree": _tree, "json": _json}
 
 
 @click.command(epilog=_EPILOG)
-@click.option("--segments", "segments", required=True, multiple=True, type=click.Path(path_type=Path))
 @click.option(
-    "--events", required=True, type=click.Path(path_type=Path, allow_dash=True), help="A file, or -."
+    "--segments",
+    "segments",
+    required=True,
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A file or folder of segments; give it again for more.",
+)
+@click.option(
+    "--events",
+    required=True,
+    type=click.Path(path_type=Path, allow_dash=True),
+    help="A file of events (.jsonl, .jsonl.gz), or - for the standard input.",
 )
 @click.option("--profile", "profile_id", required=True, metavar="ID", help="As in user_id:ann.")
 @click.option(
     "--at", "at_ms", type=INSTANT, help="The instant to explain; without it, that of the last event."
 )
 @click.option("--segment", metavar="KEY", help="Explain this segment only.")
-@click.option("--format", "form", type=click.Choice(list(_FORMATS)), default="tree", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(list(_FORMATS)),
+    default="tree",
+    show_default=True,
+    help="How it is printed.",
+)
 def command(
     segments: tuple[Path, ...],
     events: Path,
@@ -146,7 +164,7 @@ def command(
     if segment is not None:
         chosen = tuple(standing for standing in found.segments if standing.segment_key == segment)
         found = msgspec.structs.replace(found, segments=chosen)
-    click.echo(_FORMATS[form](found))
+    _FORMATS[form](found)
 
 
 def _replay(follower: Follower, events: Path, profile_id: str, at_ms: int | None) -> Replay:
@@ -175,7 +193,7 @@ def _read(replay: Replay, events: Path) -> Iterator[tuple[str, Event]]:
                 if line.strip():
                     yield replay.read(line, default_id=f"line:{number}")
             except RejectedEvent as error:
-                click.echo(f"{events}: line {number}: {error}", err=True)
+                say(f"{events}: line {number}: {error}", err=True)
 
 
 def _work_off(changes: Iterator[Change]) -> None:

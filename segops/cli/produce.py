@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
@@ -11,11 +11,15 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from segops.cli._events import NotSent, latest_ms, objects, shifted
 from segops.cli._kafka import run
-from segops.cli._lines import LineSource
+from segops.cli._lines import STDIN, LineSource
 from segops.cli._params import INSTANT
-from segops.config import Settings
-from segops.core.errors import SegopsError
+from segops.cli._say import say
+from segops.config import EngineSettings, Settings
+from segops.core.errors import SegopsError, UserError
+from segops.core.values import format_instant
+from segops.streaming.clock import wall_ms
 from segops.streaming.load import Deliveries, Load, send_all
 
 _EPILOG = """
@@ -23,7 +27,8 @@ _EPILOG = """
 Examples:
   segops produce events.jsonl.gz
   tail -F app.jsonl | segops produce -
-  segops produce history.jsonl --final-tick 2026-01-31T00:00:00Z
+  segops produce sample.jsonl --shift-to-now
+  SEGOPS_CLOCK=event segops produce history.jsonl --final-tick 2026-01-31T00:00:00Z
 """
 _REPORT_EVERY_S = 5.0
 
@@ -34,27 +39,82 @@ _REPORT_EVERY_S = 5.0
 @click.option(
     "--final-tick",
     type=INSTANT,
-    help="Afterwards move the event clock of every partition to this instant: the input has ended.",
+    help="Afterwards move the event clock (SEGOPS_CLOCK=event) of every partition to this instant: the "
+    "input has ended.",
+)
+@click.option("--beyond-now", is_flag=True, help="Allow a --final-tick that is in the future.")
+@click.option(
+    "--shift-to-now",
+    is_flag=True,
+    help="Move the times of all events by the same amount, so that the latest is now.",
 )
 @click.option("--topic", help="Topic to send to instead of the events topic.")
-def command(file: Path, rate: float | None, final_tick: int | None, topic: str | None) -> None:
+def command(
+    file: Path,
+    rate: float | None,
+    final_tick: int | None,
+    beyond_now: bool,
+    shift_to_now: bool,
+    topic: str | None,
+) -> None:
     """Send the events in FILE, one JSON object a line (.jsonl, .jsonl.gz, or - for the standard input).
 
-    Lines are sent as they are, also those that are no events: the engine puts them to the dead letters with
-    the reason. The record key is the userId, else the anonymousId. Exit status 1 when the broker did not
-    take every record.
+    Objects are sent as they are, also those that are no events: the engine puts them to the dead letters with
+    the reason. A line that is no JSON object is not sent; if it is one of the first, nothing is. The record
+    key is the userId, else the anonymousId. Exit status 1 when the broker did not take every record, 2 when a
+    line was not sent.
     """
-    started = monotonic()
+    if shift_to_now and file == STDIN:
+        raise click.UsageError(
+            "--shift-to-now needs a file: the latest time is found before anything is sent"
+        )
+    started, not_sent = monotonic(), NotSent()
 
     async def work(settings: Settings) -> tuple[str, Deliveries]:
+        _refuse_future(settings.engine, final_tick, beyond_now)
         load = Load(topic or settings.topics.events, rate, final_tick)
+        shift_ms = await _shift_ms(file) if shift_to_now else 0
         with LineSource(file) as source, _reporting(source) as report:
-            return load.topic, await send_all(settings, load, source.slices(), on_progress=report)
+            lines = objects(file, source.slices(), not_sent)
+            first = await anext(lines, None) or []  # what is no file of events is refused before a broker is asked
+            sent = await send_all(settings, load, _moved(first, lines, shift_ms), on_progress=report)
+            return load.topic, sent
 
     name, deliveries = run(work)
-    click.echo(_summary(name, deliveries, max(monotonic() - started, 0.001)))
+    say(_summary(name, deliveries, max(monotonic() - started, 0.001)))
     if deliveries.failed:
         raise SegopsError(f"{deliveries.failed:,} records were not delivered: {deliveries.first_error}")
+    if not_sent.count:
+        raise UserError(f"{file}: {not_sent.count:,} not sent, {not_sent}")
+
+
+async def _shift_ms(file: Path) -> int:
+    with LineSource(file) as source:
+        return wall_ms() - await latest_ms(file, source.slices())
+
+
+async def _moved(
+    first: Sequence[bytes], others: AsyncIterator[Sequence[bytes]], shift_ms: int
+) -> AsyncIterator[Sequence[bytes]]:
+    yield [shifted(line, shift_ms) for line in first] if shift_ms else first
+    async for lines in others:
+        yield [shifted(line, shift_ms) for line in lines] if shift_ms else lines
+
+
+def _refuse_future(engine: EngineSettings, final_tick: int | None, beyond_now: bool) -> None:
+    """Raise UserError for a tick that moves time beyond the present, which nothing takes back."""
+    if final_tick is None or final_tick <= wall_ms() + engine.max_event_ahead_ms:
+        return
+    if engine.clock == "wall":
+        raise UserError(
+            f"--final-tick {format_instant(final_tick)} is in the future: with SEGOPS_CLOCK=wall, time comes "
+            "by itself and no tick moves it"
+        )
+    if not beyond_now:
+        raise UserError(
+            f"--final-tick {format_instant(final_tick)} is in the future: no clock goes back, so every event "
+            "before it would be late from then on; --beyond-now if that is meant"
+        )
 
 
 def _summary(topic: str, deliveries: Deliveries, seconds: float) -> str:
@@ -90,6 +150,6 @@ def _plain_report() -> Callable[[Deliveries], None]:
         nonlocal next_at
         if monotonic() >= next_at:
             next_at = monotonic() + _REPORT_EVERY_S
-            click.echo(f"{deliveries.sent:,} records sent", err=True)
+            say(f"{deliveries.sent:,} records sent", err=True)
 
     return report

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import click
 import msgspec
 
 from segops.api.profiles import path_of
+from segops.cli._say import say_all, say_text
 from segops.config import load
 from segops.core.errors import SegopsError, UserError
 from segops.core.portrait import EVENT, ITSELF, TAKEN_OVER, Belonging, Identifier, Kept, Portrait
@@ -28,11 +30,11 @@ _TIMEOUT_S: Final = 10
 _MAX_REDIRECTS: Final = 100
 
 
-def _json(portrait: Portrait) -> str:
-    return msgspec.json.format(msgspec.json.encode(portrait), indent=2).decode()
+def _json(portrait: Portrait) -> None:
+    say_text(msgspec.json.format(msgspec.json.encode(portrait), indent=2).decode())
 
 
-def _tree(portrait: Portrait) -> str:
+def _tree(portrait: Portrait) -> None:
     head = f"{portrait.profile_id} at {format_instant(portrait.now_ms)}"
     if portrait.first_ms is not None and portrait.latest_ms is not None:
         head += f", seen {format_instant(portrait.first_ms)} to {format_instant(portrait.latest_ms)}"
@@ -43,7 +45,7 @@ def _tree(portrait: Portrait) -> str:
         ("features", [_feature(each) for each in portrait.features]),
         ("memberships", [_membership(each) for each in portrait.memberships]),
     )
-    return "\n".join([head, *(line for name, lines in parts if lines for line in _branch(name, lines))])
+    say_all([head, *(line for name, lines in parts if lines for line in _branch(name, lines))])
 
 
 def _branch(name: str, lines: list[str]) -> Iterator[str]:
@@ -87,7 +89,7 @@ def _shown(value: Any) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
-_FORMATS: dict[str, Callable[[Portrait], str]] = {"tree": _tree, "json": _json}
+_FORMATS: dict[str, Callable[[Portrait], None]] = {"tree": _tree, "json": _json}
 
 
 @click.command(epilog=_EPILOG)
@@ -95,7 +97,14 @@ _FORMATS: dict[str, Callable[[Portrait], str]] = {"tree": _tree, "json": _json}
 @click.option(
     "--url", metavar="URL", help="Of any worker of the group; else SEGOPS_WEB_HOST and SEGOPS_WEB_PORT."
 )
-@click.option("--format", "form", type=click.Choice(list(_FORMATS)), default="tree", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(list(_FORMATS)),
+    default="tree",
+    show_default=True,
+    help="How it is printed.",
+)
 def command(identifier: str, url: str | None, form: str) -> None:
     """Print what a running system knows of the person of ID: any identifier, as in user_id:ann.
 
@@ -110,7 +119,7 @@ def command(identifier: str, url: str | None, form: str) -> None:
     token = None if worker.web_token is None else worker.web_token.get_secret_value()
     wanted = f"{kind}:{value.lower()}" if kind == "email" else identifier
     base = (url or f"http://{worker.web_host}:{worker.web_port}").rstrip("/")
-    click.echo(_FORMATS[form](_ask(base + path_of(wanted), wanted, token)))
+    _FORMATS[form](_ask(base + path_of(wanted), wanted, token))
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -129,8 +138,17 @@ def _ask(url: str, identifier: str, token: str | None) -> Portrait:
     raise SegopsError("the workers do not agree on who has the profile: partitions move, try again")
 
 
+def _is_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        (parts.hostname or "").encode("idna")
+        return parts.scheme in ("http", "https") and parts.port != 0 and re.search(r"[^!-~]", url) is None
+    except ValueError:  # brackets, the port, or a label of the name
+        return False
+
+
 def _get(opener: urllib.request.OpenerDirector, url: str, token: str | None) -> tuple[int, bytes, str | None]:
-    if urlsplit(url).scheme not in ("http", "https"):
+    if not _is_url(url):
         raise UserError(f"{url!r} is no URL of a worker, such as http://127.0.0.1:6066")
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     request = urllib.request.Request(url, headers=headers)  # noqa: S310 - the scheme is looked at

@@ -12,6 +12,7 @@ from typing import BinaryIO
 import click
 
 from segops.cli._params import INSTANT
+from segops.cli._say import say, say_all
 from segops.config import load
 from segops.core.errors import RejectedEvent, UserError
 from segops.core.events import Change
@@ -45,24 +46,41 @@ _HEADING = f"{'occurred at':<24}  {'action':<7}  {'segment':<24}  {'reason':<10}
 
 
 @click.command(epilog=_EPILOG)
-@click.option("--segments", "segments", required=True, multiple=True, type=click.Path(path_type=Path))
 @click.option(
-    "--events", required=True, type=click.Path(path_type=Path, allow_dash=True), help="A file, or -."
+    "--segments",
+    "segments",
+    required=True,
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A file or folder of segments; give it again for more.",
+)
+@click.option(
+    "--events",
+    required=True,
+    type=click.Path(path_type=Path, allow_dash=True),
+    help="A file of events (.jsonl, .jsonl.gz), or - for the standard input.",
 )
 @click.option("--until", type=INSTANT, help="Move the clock on to this instant at the end.")
-@click.option("--format", "form", type=click.Choice(list(_FORMATS)), default="jsonl", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(list(_FORMATS)),
+    default="jsonl",
+    show_default=True,
+    help="jsonl: the records as they are published.",
+)
 @click.option("--strict", is_flag=True, help="Exit with status 1 if a line was no event.")
 def command(segments: tuple[Path, ...], events: Path, until: int | None, form: str, strict: bool) -> None:
     """Print the membership changes that the events cause, one a line, in the order in which they are decided.
 
-    Reads .jsonl (also .gz, also the standard input) of Segment-spec events in the order of arrival; the
-    clock is the greatest event time so far. A line that is no event is named on standard error, and counted.
+    Events are of the Segment form, in the order of arrival; the clock is the greatest event time so far. A
+    line that is no event is named on the standard error, and counted.
     """
     replay = Replay(SegmentSet(load_segments(segments)), wall_ms=wall_ms(), limits=limits_of(load()))
     rejected = 0
     show = _FORMATS[form]
     if form == "table":
-        click.echo(_HEADING)
+        say(_HEADING)
     with open_bytes(events) as file:
         for number, line in enumerate(lines(events, file), 1):
             if not line.strip():
@@ -71,18 +89,16 @@ def command(segments: tuple[Path, ...], events: Path, until: int | None, form: s
                 _print(replay.feed(line, default_id=f"line:{number}"), show)
             except RejectedEvent as error:
                 rejected += 1
-                click.echo(f"{events}: line {number}: {error}", err=True)
+                say(f"{events}: line {number}: {error}", err=True)
     if until is not None:
         _print(replay.advance(until), show)
-    sys.stdout.flush()
     if rejected:
-        click.echo(f"{rejected} lines were no events", err=True)
+        say(f"{rejected} lines were no events", err=True)
         sys.exit(1 if strict else 0)
 
 
 def _print(changes: Iterable[Change], show: Callable[[Change], str]) -> None:
-    for change in changes:
-        sys.stdout.write(show(change) + "\n")
+    say_all(map(show, changes))
 
 
 def open_bytes(path: Path) -> BinaryIO:

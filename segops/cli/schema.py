@@ -6,6 +6,7 @@ import json
 
 import click
 
+from segops.cli._say import say_text
 from segops.schemas.json_schema import json_schema
 
 _EPILOG = """
@@ -23,4 +24,4 @@ def command() -> None:
 
     What it refuses, `segops check` refuses; `segops check` sees more, such as cycles.
     """
-    click.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    say_text(json.dumps(json_schema(), indent=2, ensure_ascii=False))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from segops.cli._kafka import run
+from segops.cli._say import say
 from segops.core.errors import UserError
 from segops.streaming import splitting
 
@@ -30,4 +31,4 @@ def command(profile_id: str) -> None:
         raise UserError(f"{profile_id!r} is no identifier: <type>:<value> is wanted, as in anonymous_id:a1")
     found = run(lambda settings: splitting.split(settings, profile_id))
     what = "an identifier without events" if found.state is None else "the state"
-    click.echo(f"{profile_id} gets back {what} of hand-over {found.sequence}: the request is sent")
+    say(f"{profile_id} gets back {what} of hand-over {found.sequence}: the request is sent")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from segops.cli._say import say
 from segops.core.errors import UserError
 from segops.core.events import Change
 from segops.core.values import format_instant
@@ -33,6 +34,8 @@ _SHOWN_BEFORE = 10
 def command(files: tuple[Path, ...], match: str, verbose: bool) -> None:
     """Run scenarios: events, moves of the clock, and the memberships and changes that must come of them.
 
+    FILE is a file of scenarios or a folder of them.
+
     Exit status 0: all passed. 1: a scenario failed. 2: a file has a mistake, and nothing was run.
     """
     scenarios = [found for found in load_scenarios(files) if match.lower() in found.name.lower()]
@@ -43,22 +46,24 @@ def command(files: tuple[Path, ...], match: str, verbose: bool) -> None:
         outcomes += _run_file(file, of_file, verbose)
     failed = [outcome for outcome in outcomes if not outcome.passed]
     for outcome in failed:
-        click.echo("\n" + "\n".join(_report(outcome)))
+        say()
+        for line in _report(outcome):
+            say(line)
     _summarise(outcomes, failed)
 
 
 def _run_file(file: Path, scenarios: Iterable[Scenario], verbose: bool) -> Iterator[Outcome]:
     if not verbose:
-        click.echo(f"{file} ", nl=False)
+        say(f"{file} ", end="")
     for scenario in scenarios:
         outcome = run(scenario)
         if verbose:
-            click.echo(f"{'passed' if outcome.passed else 'FAILED'}  {file}:{scenario.line}: {scenario.name}")
+            say(f"{'passed' if outcome.passed else 'FAILED'}  {file}:{scenario.line}: {scenario.name}")
         else:
-            click.echo("." if outcome.passed else "F", nl=False)
+            say("." if outcome.passed else "F", end="")
         yield outcome
     if not verbose:
-        click.echo()
+        say()
 
 
 def _report(outcome: Outcome) -> Iterator[str]:
@@ -81,6 +86,7 @@ def _row(change: Change) -> str:
 def _summarise(outcomes: Sequence[Outcome], failed: Sequence[Outcome]) -> None:
     passed = len(outcomes) - len(failed)
     counts = [f"{len(failed)} failed"] * bool(failed) + [f"{passed} passed"]
-    click.echo(f"\n{', '.join(counts)}")
+    say()
+    say(", ".join(counts))
     if failed:
         sys.exit(1)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import click
-from rich.table import Table
 
-from segops.cli._kafka import print_table, run
+from segops.cli._kafka import run
+from segops.cli._say import say, say_table
 from segops.core.values import format_duration
 from segops.streaming import topics
 from segops.streaming.topics import TopicState
@@ -16,6 +16,7 @@ Examples:
   segops topics create
   SEGOPS_PARTITIONS=32 SEGOPS_REPLICATION=3 segops topics create
 """
+_FIGURES = ("partitions", "replicas", "clean-up", "offsets")
 
 
 @click.group(epilog=_EPILOG)
@@ -28,36 +29,37 @@ def command() -> None:
 
 
 @command.command(epilog="Example: segops topics create")
-def create() -> None:
+@click.option(
+    "--wait",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    help="Seconds to wait for a broker that starts; 0: not.",
+)
+def create(wait: float) -> None:
     """Create the topics that are missing; refuse those that differ."""
-    created = run(topics.create)
+    created = run(topics.create, wait_s=wait)
     for name in created:
-        click.echo(f"created {name}")
+        say(f"created {name}")
     if not created:
-        click.echo("all topics exist and are as expected")
+        say("all topics exist and are as expected")
 
 
 @command.command(epilog="Example: segops topics verify && segops worker")
 def verify() -> None:
     """Check that all topics exist with the right partitions and clean-up."""
     run(topics.verify)
-    click.echo("all topics exist and are as expected")
+    say("all topics exist and are as expected")
 
 
 @command.command(epilog="Example: segops topics describe")
 def describe() -> None:
     """Show every topic: partitions, replicas, clean-up, offsets in use."""
     states = run(topics.describe)
-    table = Table(box=None, pad_edge=False)
-    table.add_column("topic", no_wrap=True)
-    for column in ("partitions", "replicas", "clean-up", "offsets"):
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("holds", overflow="fold")
-    for state in states:
-        table.add_row(state.spec.name, *_figures(state), state.spec.holds)
-    print_table(table)
+    rows = [(state.spec.name, *_figures(state), state.spec.holds) for state in states]
+    say_table(("topic", *_FIGURES, "holds"), rows, figures=_FIGURES)
     for problem in (problem for state in states for problem in state.problems()):
-        click.echo(f"! {problem}", err=True)
+        say(f"! {problem}", err=True)
 
 
 def _figures(state: TopicState) -> tuple[str, str, str, str]:

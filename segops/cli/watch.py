@@ -7,10 +7,9 @@ from contextlib import aclosing, suppress
 
 import click
 import msgspec
-from rich.table import Table
-from rich.text import Text
 
-from segops.cli._kafka import print_table, run
+from segops.cli._kafka import run
+from segops.cli._say import say, say_table
 from segops.config import Settings
 from segops.core.errors import UserError
 from segops.core.events import Change
@@ -39,7 +38,12 @@ class _View(msgspec.Struct, frozen=True):
 @click.command(epilog=_EPILOG)
 @click.option("--segment", metavar="KEY", help="Show this segment only.")
 @click.option(
-    "--format", "format_", type=click.Choice(["table", "jsonl"]), default="table", show_default=True
+    "--format",
+    "format_",
+    type=click.Choice(["table", "jsonl"]),
+    default="table",
+    show_default=True,
+    help="jsonl: the records as they are published, without the sizes unless --once.",
 )
 @click.option("--once", is_flag=True, help="Show the sizes as they are now, and end.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="End after N changes.")
@@ -72,7 +76,7 @@ async def _follow(found: Memberships, view: _View) -> None:
     async with aclosing(found.changes()) as changes:
         async for change, record, size in changes:
             if view.shows(change.segment_key):
-                click.echo(record if view.format == "jsonl" else _line(change, size))
+                _print_change(change, record, size, view)
                 left = None if left is None else left - 1
             if left == 0:
                 return
@@ -82,19 +86,21 @@ def _print_sizes(counts: Mapping[str, int], names: Mapping[str, str], view: _Vie
     rows = [(key, count, names.get(key, "")) for key, count in sorted(counts.items()) if view.shows(key)]
     if view.format == "jsonl":
         for key, count, name in rows:
-            click.echo(msgspec.json.encode({"segment_key": key, "name": name, "members": count}))
+            say(msgspec.json.encode({"segment_key": key, "name": name, "members": count}).decode())
         return
-    table = Table(box=None, pad_edge=False)
-    table.add_column("segment", no_wrap=True)
-    table.add_column("members", justify="right", no_wrap=True)
-    table.add_column("name", overflow="fold")
-    for key, count, name in rows:
-        table.add_row(key, f"{count:,}", Text(name))
-    print_table(table)
+    say_table(
+        ("segment", "members", "name"),
+        [(key, f"{count:,}", name) for key, count, name in rows],
+        figures=["members"],
+    )
 
 
-def _line(change: Change, size: int) -> str:
-    sign = click.style("+ entered", fg="green") if change.member else click.style("- exited ", fg="red")
+def _print_change(change: Change, record: bytes, size: int, view: _View) -> None:
+    if view.format == "jsonl":
+        say(record.decode())
+        return
     until = "" if change.flips_at is None else f"  until {format_instant(change.flips_at)}"
     who = f"{change.segment_key}  {change.profile_id}  {change.reason}"
-    return f"{format_instant(change.occurred_at)}  {sign}  {who}{until}  ({size:,} members)"
+    say(f"{format_instant(change.occurred_at)}  ", end="")
+    say("+ entered" if change.member else "- exited ", end="", colour="green" if change.member else "red")
+    say(f"  {who}{until}  ({size:,} members)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -24,29 +25,46 @@ Examples:
 )
 @click.option("--clock", type=click.Choice(["wall", "event"]), help="What moves time. [SEGOPS_CLOCK]")
 @click.option(
-    "--web-port", type=click.IntRange(0, 65_535), help="Of the first process; the next takes the next."
+    "--web-port",
+    type=click.IntRange(0, 65_535),
+    help="Of the first process; the next takes the next. [SEGOPS_WEB_PORT]",
 )
-@click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path), help="[SEGOPS_DATA_DIR]")
-def command(processes: int, clock: str | None, web_port: int | None, data_dir: Path | None) -> None:
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    help="The least that is logged. [SEGOPS_LOG_LEVEL]",
+)
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keeps the profiles; a folder below it per process. [SEGOPS_DATA_DIR]",
+)
+def command(
+    processes: int, clock: str | None, web_port: int | None, log_level: str | None, data_dir: Path | None
+) -> None:
     """Turn events into membership changes until Ctrl-C.
 
-    A process that fails says why and is started again, up to five times in a row; then all stop with
-    status 1. State is in the data folder and on Kafka: losing the folder costs time, nothing else.
+    A process that fails says why. One of several is started again, up to five times in a row; then all stop
+    with status 1. State is in the data folder and on Kafka: losing the folder costs time, nothing else.
     """
     from segops import worker
 
-    settings = _settings(clock, web_port, data_dir)
+    settings = _settings(clock, web_port, log_level, data_dir)
     if processes == 1:
         sys.exit(worker.run(worker.process_settings(settings, 0)))
     sys.exit(worker.supervise(settings, processes))
 
 
-def _settings(clock: str | None, web_port: int | None, data_dir: Path | None) -> Settings:
-    given: dict[str, dict[str, object]] = {}
-    if clock is not None:
-        given["engine"] = {"clock": clock}
-    if web_port is not None:
-        given["worker"] = {"web_port": web_port}
-    if data_dir is not None:
-        given["state"] = {"data_dir": data_dir}
-    return load(**given)
+def _settings(
+    clock: str | None, web_port: int | None, log_level: str | None, data_dir: Path | None
+) -> Settings:
+    given: dict[str, dict[str, object]] = {
+        "engine": {"clock": clock},
+        "worker": {"web_port": web_port, "log_level": log_level},
+        "state": {"data_dir": data_dir},
+    }
+    return load(**{part: _present(fields) for part, fields in given.items()})
+
+
+def _present(fields: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in fields.items() if value is not None}

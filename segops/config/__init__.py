@@ -6,7 +6,6 @@ and become whole milliseconds; sizes are written ``67108864`` or ``64MiB`` and b
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterator, Mapping
 
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from segops.config.base import PREFIX, Part, variable_of
 from segops.config.engine import EngineSettings, IdentitySettings
 from segops.config.kafka import KafkaSettings, TopicSettings
+from segops.config.unknown import Unknown, unknown
 from segops.config.worker import CheckpointSettings, StateSettings, WorkerSettings
 from segops.core.errors import UserError
 
@@ -27,7 +27,9 @@ __all__ = [
     "Settings",
     "StateSettings",
     "TopicSettings",
+    "Unknown",
     "WorkerSettings",
+    "debugging",
     "load",
     "unknown_variables",
     "variable_of",
@@ -104,13 +106,11 @@ def variables() -> Iterator[tuple[str, object, str]]:
             yield str(field.validation_alias), field.default, field.description or ""
 
 
-def unknown_variables() -> Iterator[str]:
-    """A line for each ``SEGOPS_`` variable that is none of ours, with the nearest that is.
+def unknown_variables() -> list[Unknown]:
+    """Each ``SEGOPS_`` variable that is no setting; those of Kubernetes and of the tests are left out."""
+    return unknown(os.environ, {name for name, _, _ in variables()})  # noqa: TID251 - this is the module that may
 
-    They are no error: an orchestrator may add its own (a Kubernetes service called "segops" does).
-    """
-    known = [name for name, _, _ in variables()]
-    for name in sorted(os.environ):  # noqa: TID251 - this is the module that may
-        if name.startswith(PREFIX) and name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            yield f"{name} is no setting" + (f"; did you mean {near[0]}?" if near else "")
+
+def debugging() -> bool:
+    """Whether SEGOPS_LOG_LEVEL asks for everything, also where other settings are wrong."""
+    return os.environ.get(f"{PREFIX}LOG_LEVEL") == "debug"  # noqa: TID251 - this is the module that may

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from segops.core.identifiers import USER
 from segops.core.values import parse_duration
@@ -26,9 +26,25 @@ def _kafka_name(text: str) -> str:
 
 def _addresses(text: str) -> str:
     addresses = [address.strip() for address in text.split(",")]
-    if not all(re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^\s:/]+):\d{1,5}", address) for address in addresses):
-        raise ValueError("is no list of host:port, separated by commas")
+    for address in addresses:
+        found = _ADDRESS.fullmatch(address)
+        if found is None:
+            raise ValueError("is no list of host:port, separated by commas")
+        if not 0 < int(found["port"]) <= MAX_PORT:
+            raise ValueError(f"a port is from 1 to {MAX_PORT}")
     return ",".join(addresses)
+
+
+def _host(text: str) -> str:
+    if _HOST.fullmatch(text) is None:
+        raise ValueError("is no host name or address")
+    return text
+
+
+def _token(text: SecretStr) -> SecretStr:
+    if re.fullmatch(r"[\x21-\x7e]+", text.get_secret_value()) is None:
+        raise ValueError("may hold visible ASCII characters only: no blank, no line end")
+    return text
 
 
 def _priority(text: str) -> str:
@@ -45,6 +61,10 @@ def _limits(text: str) -> str:
     return text
 
 
+MAX_PORT = 65_535
+_NAME = r"[^\s:/.\[\]\x00-\x20\x7f]{1,63}"
+_ADDRESS = re.compile(rf"(\[[0-9a-fA-F:]+\]|{_NAME}(\.{_NAME})*\.?):(?P<port>\d{{1,5}})", re.ASCII)
+_HOST = re.compile(rf"[0-9a-fA-F:]*:[0-9a-fA-F:.]*(%\w+)?|{_NAME}(\.{_NAME})*\.?")
 _TYPE = re.compile(r"\*|[A-Za-z0-9_.-]{1,64}")
 
 DurationMs = Annotated[int, BeforeValidator(duration_ms), Field(ge=0)]
@@ -55,3 +75,5 @@ SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 Priority = Annotated[str, AfterValidator(_priority)]
 Limits = Annotated[str, AfterValidator(_limits)]
 Addresses = Annotated[str, AfterValidator(_addresses)]
+Host = Annotated[str, AfterValidator(_host)]
+Token = Annotated[SecretStr, AfterValidator(_token)]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, ByteSize, Field, SecretStr
+from pydantic import BeforeValidator, ByteSize, Field
 
 from segops.config.base import Part, setting
-from segops.config.types import DurationMs, KafkaName, duration_ms
+from segops.config.types import MAX_PORT, DurationMs, Host, KafkaName, Token, duration_ms
 
 
 class CheckpointSettings(Part):
@@ -59,14 +59,14 @@ class WorkerSettings(Part):
         None,
         "This worker's fixed name in the group, so that a restart takes its partitions back.",
     )
-    web_host: str = setting("WEB_HOST", "127.0.0.1", "Address that the worker's HTTP server listens on.")
+    web_host: Host = setting("WEB_HOST", "127.0.0.1", "Address that the worker's HTTP server listens on.")
     web_port: int = setting(
-        "WEB_PORT", 6066, "Port of the worker's HTTP server; each has its own.", ge=0, le=65_535
+        "WEB_PORT", 6066, "Port of the worker's HTTP server; each has its own.", ge=0, le=MAX_PORT
     )
-    advertised_host: str | None = setting(
+    advertised_host: Host | None = setting(
         "ADVERTISED_HOST", None, "Name or address by which others reach the worker's HTTP server."
     )
-    web_token: SecretStr | None = setting(
+    web_token: Token | None = setting(
         "WEB_TOKEN",
         None,
         "What readers of profiles must tell; none: they are read on loopback addresses only.",
@@ -95,7 +95,9 @@ class WorkerSettings(Part):
         "at_least_once",
         "What a crash may repeat: at_least_once (repeats, with the same ids) or exactly_once (nothing).",
     )
-
+    log_level: Literal["debug", "info", "warning", "error"] = setting(
+        "LOG_LEVEL", "info", "The least that is logged: debug, info, warning or error."
+    )
     crash_at: Annotated[str, Field(pattern=r"^(cp([1-8]|10)|stall)(:[1-9][0-9]*)?$")] | None = setting(
         "CRASH_AT",
         None,

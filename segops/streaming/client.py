@@ -9,11 +9,12 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.errors import KafkaError
 from aiokafka.helpers import create_ssl_context
 
 from segops.config import KafkaSettings
 from segops.core.errors import UserError
+from segops.streaming.reach import Unreachable, ask
 
 
 def client_options(kafka: KafkaSettings) -> dict[str, Any]:
@@ -52,20 +53,19 @@ def _text(value: object) -> str | None:
     return None if value is None else str(value)
 
 
-def unreachable(kafka: KafkaSettings, error: BaseException) -> UserError:
-    """The error to show when no broker answers: it names the address and where that was set."""
+async def unreachable(kafka: KafkaSettings, error: BaseException) -> Unreachable:
+    """The error to show when no broker answers: each address with its reason, and where it was set."""
     login = "" if kafka.security_protocol == "PLAINTEXT" else f", by {kafka.security_protocol}"
-    # The client's own words repeat the addresses where a connection failed, and are of use elsewhere.
-    reason = "" if isinstance(error, KafkaConnectionError) else f": {error}"
-    return UserError(
-        f"no Kafka broker can be reached at {kafka.bootstrap_servers}{login} "
-        f"(SEGOPS_KAFKA_BOOTSTRAP_SERVERS){reason}"
+    troubles = await ask(kafka, client_options(kafka))
+    reasons = "; ".join(map(str, troubles)) or f"{kafka.bootstrap_servers}: {error}"
+    return Unreachable(
+        f"no Kafka broker can be reached{login} (SEGOPS_KAFKA_BOOTSTRAP_SERVERS): {reasons}", troubles
     )
 
 
 @asynccontextmanager
 async def running_admin(kafka: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
-    """An admin client; UserError when no broker can be reached."""
+    """An admin client; Unreachable when no broker answers."""
     client = AIOKafkaAdminClient(**client_options(kafka))
     async with _running(kafka, client.start, client.close):
         yield client
@@ -73,7 +73,7 @@ async def running_admin(kafka: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClie
 
 @asynccontextmanager
 async def running_consumer(kafka: KafkaSettings, **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
-    """A consumer without a group unless ``options`` name one; UserError when no broker can be reached.
+    """A consumer without a group unless ``options`` name one; Unreachable when no broker answers.
 
     It reads what is committed, whether in a transaction or without one.
     """
@@ -85,7 +85,7 @@ async def running_consumer(kafka: KafkaSettings, **options: Any) -> AsyncIterato
 
 @asynccontextmanager
 async def running_producer(kafka: KafkaSettings, **options: Any) -> AsyncIterator[AIOKafkaProducer]:
-    """An idempotent producer; leaving sends what is left. UserError when no broker can be reached."""
+    """An idempotent producer; leaving sends what is left. Unreachable when no broker answers."""
     client = AIOKafkaProducer(enable_idempotence=True, acks="all", **client_options(kafka), **options)
     async with _running(kafka, client.start, client.stop):
         yield client
@@ -98,8 +98,8 @@ async def _running(
     try:
         try:
             await start()
-        except (KafkaError, OSError, TimeoutError) as error:
-            raise unreachable(kafka, error) from error
+        except (KafkaError, OSError, UnicodeError) as error:
+            raise await unreachable(kafka, error) from error
         yield
     finally:
         await stop()

@@ -14,7 +14,9 @@ import pytest
 from aiokafka import TopicPartition
 
 from segops import config
+from segops.core.values import parse_instant
 from segops.streaming.client import running_consumer
+from segops.streaming.clock import wall_ms
 
 pytestmark = pytest.mark.broker
 
@@ -44,11 +46,10 @@ LINES = [
     b'{"type": "track", "anonymousId": "a1"}',
     b'{"type": "track", "userId": "", "anonymousId": 42}',
     b'{"userId": {"no": "id"}, "anonymousId": true}',
-    b"not json \xff\xfe",
-    b"   ",
+    b'{"note": "\xff\xfe"}',
     b'{"userId": "caf\xc3\xa9"}',
 ]
-KEYS = [b"u1", b"a1", b"42", None, None, None, "caf\u00e9".encode()]
+KEYS = [b"u1", b"a1", b"42", None, None, "caf\u00e9".encode()]
 
 
 @pytest.mark.parametrize("form", ["plain", "gz", "crlf", "unfinished"])
@@ -57,13 +58,13 @@ def test_lines_arrive_as_they_are_with_their_key(
 ) -> None:
     segops("topics", "create")
     end = b"\r\n" if form == "crlf" else b"\n"
-    content = end.join(LINES) + (b"" if form == "unfinished" else end + end)
+    content = end.join([LINES[0], b"", b"   ", *LINES[1:]]) + (b"" if form == "unfinished" else end + end)
     file = tmp_path / ("events.jsonl.gz" if form == "gz" else "events.jsonl")
     file.write_bytes(gzip.compress(content) if form == "gz" else content)
     result = segops("produce", file)
     assert result.status == 0, result.err
-    assert result.out.startswith(f"7 records delivered to {settings.topics.events} in ")
-    found = records(settings, 7)
+    assert result.out.startswith(f"6 records delivered to {settings.topics.events} in ")
+    found = records(settings, 6)
     assert sorted((r.value, r.key) for r in found) == sorted(zip(LINES, KEYS, strict=True))
 
 
@@ -151,12 +152,58 @@ def test_a_cut_file_is_a_mistake_that_is_told(segops: Run, settings: config.Sett
         ["nowhere.jsonl"],
         [__file__, "--final-tick", "soon"],
         [__file__, "--rate", "0"],
-        [__file__, "--topic", "no"],
+        ["events.jsonl", "--topic", "no"],
+        ["-", "--shift-to-now"],
     ],
 )
 def test_a_mistake_in_the_arguments_is_status_2(
-    segops: Run, settings: config.Settings, arguments: list[str]
+    segops: Run,
+    settings: config.Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    arguments: list[str],
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("events.jsonl").write_bytes(LINES[0])
     result = segops("produce", *arguments)
     assert result.status == 2
     assert result.err
+
+
+def test_nothing_is_sent_of_a_file_that_holds_no_events(
+    segops: Run, settings: config.Settings, tmp_path: Path
+) -> None:
+    segops("topics", "create")
+    (tmp_path / "events.csv").write_text("userId,event\nu1,Order Completed\n")
+    result = segops("produce", tmp_path / "events.csv", "--final-tick", "2026-01-31")
+    assert (result.status, result.out) == (2, "")
+    assert result.err.endswith("events.csv: lines 1, 2: expected a JSON object; nothing was sent\n")
+    assert records(settings, 0) == []
+
+
+def test_a_line_far_down_is_left_out_and_told(segops: Run, settings: config.Settings, tmp_path: Path) -> None:
+    segops("topics", "create")
+    file = tmp_path / "events.jsonl"
+    many = b'{"userId": "u"}\n' * 20_000
+    file.write_bytes(many + b"\n[1]\n" + LINES[0] + b'\n{"userId": ')
+    result = segops("produce", file)
+    assert result.status == 2
+    assert result.out.startswith("20,001 records delivered")
+    assert result.err == f"{file}: 2 not sent, lines 20002, 20004: expected a JSON object\n"
+
+
+def test_events_of_the_past_are_sent_as_if_the_last_were_of_now(
+    segops: Run, settings: config.Settings, tmp_path: Path
+) -> None:
+    segops("topics", "create")
+    first = {"userId": "u", "timestamp": "2020-01-01T00:00:00Z", "n": 1.50}
+    last = {"userId": "u", "timestamp": "2020-01-01T01:00:00Z", "sentAt": "2020-01-01T01:00:05Z"}
+    lines = [json.dumps(last), json.dumps(first), json.dumps({"userId": "u"})]
+    (tmp_path / "events.jsonl").write_text("\n".join(lines))
+    before_ms = wall_ms()
+    assert segops("produce", tmp_path / "events.jsonl", "--shift-to-now").status == 0
+    sent = [json.loads(record.value) for record in records(settings, 3)]
+    at_ms = [parse_instant(event.get("timestamp", "")) for event in sent]
+    assert before_ms <= at_ms[0] <= wall_ms()
+    assert at_ms[1:] == [at_ms[0] - 3_600_000, None]
+    assert parse_instant(sent[0]["sentAt"]) == at_ms[0] + 5_000

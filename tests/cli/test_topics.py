@@ -44,11 +44,12 @@ def test_describe_shows_what_is_wrong(
 
 def test_no_broker_is_a_mistake_with_an_address(segops: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEGOPS_KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
-    for command in (["topics", "create"], ["watch", "--once"], ["produce", __file__]):
+    for command in (["topics", "create", "--wait", "0"], ["watch", "--once"], ["topics", "verify"]):
         refused = segops(*command)
         assert (refused.status, refused.out) == (2, "")
         assert refused.err == (
-            "no Kafka broker can be reached at 127.0.0.1:1 (SEGOPS_KAFKA_BOOTSTRAP_SERVERS)\n"
+            "no Kafka broker can be reached (SEGOPS_KAFKA_BOOTSTRAP_SERVERS): "
+            "127.0.0.1:1: connection refused, nothing listens there\n"
         )
 
 

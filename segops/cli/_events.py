@@ -1,0 +1,102 @@
+"""Lines of events on their way to Kafka: only JSON objects go, at times that can be moved to the present."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Final
+
+import msgspec
+
+from segops.core.errors import UserError
+from segops.core.values import format_instant, parse_instant
+
+Slices = AsyncIterator[Sequence[tuple[int, bytes]]]
+
+_TIMES: Final = ("timestamp", "originalTimestamp", "sentAt", "receivedAt")
+_SHOWN: Final = 5
+_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class NotSent:
+    """The numbers of the lines that are no JSON objects."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._first: list[int] = []
+
+    def note(self, number: int) -> None:
+        """Count this line."""
+        self.count += 1
+        if self.count <= _SHOWN:
+            self._first.append(number)
+
+    def __str__(self) -> str:
+        more = ", ..." if self.count > _SHOWN else ""
+        lines = "line" if self.count == 1 else "lines"
+        return f"{lines} {', '.join(map(str, self._first))}{more}: expected a JSON object"
+
+
+async def objects(source: object, slices: Slices, not_sent: NotSent) -> AsyncIterator[Sequence[bytes]]:
+    """The lines that are JSON objects.
+
+    The others are noted in ``not_sent``. Raises UserError, before anything is yielded, when one of the first
+    slice is none: then the file is of another kind, such as CSV.
+    """
+    first = True
+    async for lines in slices:
+        found = [line for number, line in lines if _is_object(number, line, not_sent)]
+        if first and not_sent.count:
+            raise UserError(f"{source}: {not_sent}; nothing was sent")
+        first = False
+        yield found
+
+
+def _is_object(number: int, line: bytes, not_sent: NotSent) -> bool:
+    try:
+        _object.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        not_sent.note(number)
+        return False
+    return True
+
+
+async def latest_ms(source: object, slices: Slices) -> int:
+    """The latest time of an event. UserError when none has one."""
+    latest: int | None = None
+    async for lines in slices:
+        for time_ms in (time_ms for _, line in lines for time_ms in _event_time(line)):
+            latest = time_ms if latest is None else max(latest, time_ms)
+    if latest is None:
+        raise UserError(f"{source}: no event has a time to shift")
+    return latest
+
+
+def _event_time(line: bytes) -> Iterator[int]:
+    """The time of one event, where it has a readable one."""
+    times = _times(_fields(line))
+    yield from [times[name] for name in _TIMES if name in times][:1]
+
+
+def shifted(line: bytes, by_ms: int) -> bytes:
+    """The event with all its times moved; a line without any stays as it is.
+
+    >>> shifted(b'{"a": 1.50, "timestamp": "2026-03-01T10:00:00Z"}', 1_000)
+    b'{"a":1.50,"timestamp":"2026-03-01T10:00:01.000Z"}'
+    """
+    fields = _fields(line)
+    times = _times(fields)
+    moved = {name: msgspec.Raw(msgspec.json.encode(format_instant(at + by_ms))) for name, at in times.items()}
+    return msgspec.json.encode({**fields, **moved}) if moved else line
+
+
+def _fields(line: bytes) -> dict[str, msgspec.Raw]:
+    try:
+        return _object.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return {}
+
+
+def _times(fields: dict[str, msgspec.Raw]) -> dict[str, int]:
+    texts = {name: msgspec.json.decode(fields[name]) for name in _TIMES if name in fields}
+    times = {name: parse_instant(text) for name, text in texts.items() if isinstance(text, str)}
+    return {name: at for name, at in times.items() if at is not None}

@@ -1,0 +1,34 @@
+"""The log of a process: plain lines on the standard error, without control characters of others' text."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from segops.core.text import printable
+
+_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_LIBRARIES: Final = ("faust", "mode", "aiokafka", "aiohttp")
+
+
+class _Lines(logging.Formatter):
+    """Further lines of a record are set in, so that no text can pass for a record of its own."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record), lines=True).replace("\n", "\n  ")
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Whether it is no chatter of a Faust service: those log under our modules that extend them."""
+    return record.levelno >= logging.ERROR or not str(record.msg).startswith("[^")
+
+
+def start_logging(level: str) -> None:
+    """Log from this level on; of the libraries errors only, but everything for ``debug``."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Lines(_FORMAT))
+    if level != "debug":
+        handler.addFilter(_is_ours)
+    logging.basicConfig(level=level.upper(), handlers=[handler])
+    for name in _LIBRARIES:
+        logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else logging.ERROR)

@@ -1,0 +1,175 @@
+"""How commands end when it is not their own doing: a full disk, a reader that leaves, Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+import pytest
+
+from segops.brokers.network import free_ports
+from segops.cli._ending import ending
+from segops.core.errors import SegopsError, UserError
+from tests.cli.test_mistakes import EVENT, SEGMENTS
+from tests.streaming.kit import wait_until
+
+#: Commands that print without Kafka.
+PRINTERS: dict[str, list[str]] = {
+    "check": ["check", "good.yaml"],
+    "check-cost": ["check", "--cost", "good.yaml"],
+    "explain": ["explain", "--segments", "good.yaml", "--events", "good.jsonl", "--profile", "user_id:u"],
+    "help": ["--help"],
+    "help-of-one": ["replay", "--help"],
+    "replay": ["replay", "--segments", "good.yaml", "--events", "good.jsonl"],
+    "replay-table": ["replay", "--segments", "good.yaml", "--events", "good.jsonl", "--format", "table"],
+    "schema": ["schema"],
+    "version": ["version"],
+}
+#: Commands that wait for a server which says nothing, or for the standard input.
+WAITERS: dict[str, list[str]] = {
+    "apply": ["apply", "good.yaml"],
+    "demo": ["demo", "--limit", "1", "--broker", "own"],
+    "erase": ["erase", "--profile", "user_id:u"],
+    "produce": ["produce", "good.jsonl"],
+    "profile": ["profile", "user_id:u", "--url", "http://SERVER"],
+    "split": ["split", "anonymous_id:a"],
+    "topics": ["topics", "create"],
+    "watch": ["watch"],
+    "worker": ["worker"],
+    "worker-processes": ["worker", "--processes", "2"],
+}
+READERS: dict[str, list[str]] = {
+    "explain": ["explain", "--segments", "good.yaml", "--events", "-", "--profile", "user_id:u"],
+    "produce": ["produce", "-"],
+    "replay": ["replay", "--segments", "good.yaml", "--events", "-"],
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "good.yaml").write_text(SEGMENTS)
+    (tmp_path / "good.jsonl").write_text(EVENT)
+    return tmp_path
+
+
+def bare() -> dict[str, str]:
+    nowhere = {"SEGOPS_KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{free_ports(1)[0]}"}
+    return nowhere | {key: value for key, value in os.environ.items() if not key.startswith("SEGOPS_")}
+
+
+def start(
+    folder: Path, words: list[str], *, out: int = subprocess.PIPE, **variables: str
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "segops", *words],
+        cwd=folder,
+        env=bare() | {"SEGOPS_DATA_DIR": str(folder / "data")} | variables,
+        stdin=subprocess.PIPE,
+        stdout=out,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("name", PRINTERS)
+def test_a_full_disk_is_told(folder: Path, name: str) -> None:
+    with open("/dev/full", "wb") as full, start(folder, PRINTERS[name], out=full.fileno()) as process:
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert err.decode().startswith("segops failed: ")
+    assert err.decode().endswith("No space left on device\n")
+    assert err.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("name", PRINTERS)
+def test_a_reader_that_leaves_ends_it_without_a_word(folder: Path, name: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with start(folder, PRINTERS[name], out=writer) as process:
+        os.close(writer)
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (1 if name == "help" else 128 + signal.SIGPIPE, b"")
+
+
+@pytest.mark.parametrize("stream", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("name", ["version", "replay", "check-cost", "produce", "mistake"])
+def test_a_closed_stream_is_an_empty_one(folder: Path, name: str, stream: str) -> None:
+    words = {**PRINTERS, **READERS, "mistake": ["check", "nowhere"]}[name]
+    shell = ["bash", "-c", f'exec "$@" {stream}', "bash", sys.executable, "-m", "segops", *words]
+    done = subprocess.run(shell, cwd=folder, env=bare(), capture_output=True, timeout=60, check=False)
+    status = 2 if name in ("mistake", "produce") else 0  # no broker
+    assert (done.returncode, b"fault" in done.stderr) == (status, False)
+
+
+@pytest.fixture
+def silent() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(60)
+        yield server
+
+
+@pytest.mark.parametrize("name", WAITERS)
+def test_ctrl_c_ends_what_waits_for_a_server(folder: Path, silent: socket.socket, name: str) -> None:
+    address = f"127.0.0.1:{silent.getsockname()[1]}"
+    words = [word.replace("SERVER", address) for word in WAITERS[name]]
+    with ExitStack() as connections:
+        process = connections.enter_context(start(folder, words, SEGOPS_KAFKA_BOOTSTRAP_SERVERS=address))
+        connections.enter_context(silent.accept()[0])  # it is there, and waits
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does it
+        _, err = process.communicate(timeout=60)
+    assert b"Traceback" not in err
+    assert process.returncode in (130, 0)  # a worker ends in good order
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_ctrl_c_ends_what_reads_the_standard_input(folder: Path, name: str) -> None:
+    with start(folder, READERS[name]) as process:
+        assert process.stdin is not None
+        wait_until(lambda: process.poll() is not None or _reads(process.pid), "it reads")
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert b"Traceback" not in err
+    assert process.returncode == 130
+
+
+def _reads(pid: int) -> bool:
+    """Whether a thread of the process stands in a read of a pipe."""
+    tasks = Path(f"/proc/{pid}/task")
+    return any("pipe_read" in (task / "wchan").read_text() for task in tasks.iterdir())
+
+
+#: What is raised, the status, and the words.
+ENDINGS: list[tuple[BaseException, int, str]] = [
+    (UserError("a.yaml: line 3: no"), 2, "a.yaml: line 3: no"),
+    (SegopsError("the broker is gone"), 1, "segops failed: the broker is gone"),
+    (KeyboardInterrupt(), 130, ""),
+    (click.Abort(), 130, ""),
+    (click.exceptions.Exit(3), 3, ""),
+    (click.UsageError("no such option"), 2, "Error: no such option"),
+    (BrokenPipeError(32, "Broken pipe"), 141, ""),
+    (FileNotFoundError(2, "No such file or directory", "x.yaml"), 2, "x.yaml: No such file or directory"),
+    (PermissionError(13, "Permission denied", b"x\xff"), 2, "x\udcff: Permission denied"),
+    (
+        OSError(28, "No space left on device", "x"),
+        1,
+        "segops failed: [Errno 28] No space left on device: 'x'",
+    ),
+    (ConnectionResetError(104, "reset"), 1, "segops failed: [Errno 104] reset"),
+    (MemoryError(), 1, "segops failed: MemoryError: ; this is a fault of segops"),
+    (KeyError("x"), 1, "segops failed: KeyError: 'x'; this is a fault of segops"),
+]
+
+
+@pytest.mark.parametrize(("error", "status", "words"), ENDINGS, ids=lambda value: repr(value)[:40])
+def test_every_error_has_a_status_and_words(error: BaseException, status: int, words: str) -> None:
+    found, told = ending(error)
+    assert found == status
+    assert told.startswith(words) if words else told == ""

@@ -1,0 +1,55 @@
+"""``segops produce --final-tick`` and time that has not come: nothing moves a clock there unasked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from segops import config
+from segops.brokers.network import free_ports
+from segops.core.values import format_instant
+from segops.streaming.clock import wall_ms
+
+Run = Callable[..., Any]
+
+HOUR_MS = 3_600_000
+REFUSED = "is in the future"
+NO_BROKER = "connection refused"
+
+
+@pytest.mark.parametrize(
+    ("clock", "tick", "options", "told"),
+    [
+        ("wall", "9999-01-01", [], f"{REFUSED}: with SEGOPS_CLOCK=wall, time comes by itself"),
+        ("wall", "9999-01-01", ["--beyond-now"], f"{REFUSED}: with SEGOPS_CLOCK=wall, time comes by itself"),
+        ("wall", "+1h", [], REFUSED),
+        ("wall", "+1m", [], NO_BROKER),  # clocks are never quite equal: SEGOPS_MAX_EVENT_AHEAD
+        ("wall", "-1h", [], NO_BROKER),
+        ("event", "9999-01-01", [], f"{REFUSED}: no clock goes back"),
+        ("event", "+1h", [], "--beyond-now if that is meant"),
+        ("event", "+1h", ["--beyond-now"], NO_BROKER),
+        ("event", "-1h", [], NO_BROKER),
+    ],
+)
+def test_a_tick_in_the_future_is_refused_before_anything_is_sent(
+    segops: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    clock: str,
+    tick: str,
+    options: list[str],
+    told: str,
+) -> None:
+    for name, _, _ in config.variables():
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SEGOPS_CLOCK", clock)
+    monkeypatch.setenv("SEGOPS_KAFKA_BOOTSTRAP_SERVERS", f"127.0.0.1:{free_ports(1)[0]}")
+    (tmp_path / "events.jsonl").write_text('{"userId": "u"}\n')
+    offsets = {"+1h": HOUR_MS, "+1m": 60_000, "-1h": -HOUR_MS}
+    instant = format_instant(wall_ms() + offsets[tick]) if tick in offsets else tick
+    done = segops("produce", tmp_path / "events.jsonl", "--final-tick", instant, *options)
+    assert (done.status, done.out) == (2, "")
+    assert told in done.err

@@ -1,0 +1,264 @@
+"""Every command against every kind of plain mistake: status 2 and words that name it, never a traceback."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from segops import config
+from segops.brokers.network import free_ports
+from segops.cli import COMMANDS
+
+Run = Callable[..., Any]
+
+SEGMENTS = "version: 1\nsegments:\n- {key: a, when: {did: A}}\n"
+EVENT = '{"type":"track","event":"A","userId":"u","messageId":"m","timestamp":"2026-03-01T10:00:00Z"}\n'
+
+
+@pytest.fixture(autouse=True)
+def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name, _, _ in config.variables():
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SEGOPS_DATA_DIR", str(tmp_path / "data"))
+    (tmp_path / "good.yaml").write_text(SEGMENTS)
+    (tmp_path / "good.jsonl").write_text(EVENT)
+
+
+# -- files -----------------------------------------------------------------------------------------
+
+#: Commands that read segments, scenarios or events from FILE.
+READERS: dict[str, list[str]] = {
+    "check": ["check", "FILE"],
+    "apply": ["apply", "FILE"],
+    "test": ["test", "FILE"],
+    "replay-segments": ["replay", "--segments", "FILE", "--events", "good.jsonl"],
+    "replay-events": ["replay", "--segments", "good.yaml", "--events", "FILE"],
+    "explain-segments": ["explain", "--profile", "user_id:u", "--segments", "FILE", "--events", "good.jsonl"],
+    "explain-events": ["explain", "--profile", "user_id:u", "--segments", "good.yaml", "--events", "FILE"],
+    "produce": ["produce", "FILE"],
+}
+
+
+def _missing(folder: Path) -> Path:
+    return folder / "nowhere.yaml"
+
+
+def _folder(folder: Path) -> Path:
+    (folder / "sub.jsonl").mkdir()
+    return folder / "sub.jsonl"
+
+
+def _below_a_file(folder: Path) -> Path:
+    return folder / "good.yaml" / "x.yaml"
+
+
+def _unreadable(_folder: Path) -> Path:
+    return Path("/proc/self/mem")  # it can be opened, also by root, and no read of it succeeds
+
+
+def _odd_name(folder: Path) -> Path:
+    return folder / os.fsdecode(b"no\xff\x1b[2Jwhere.yaml")
+
+
+def _too_long_a_name(folder: Path) -> Path:
+    return folder / ("x" * 300 + ".yaml")
+
+
+def _no_utf8(folder: Path) -> Path:
+    path = folder / "latin.yaml"
+    path.write_bytes(SEGMENTS.encode() + b"# caf\xe9\n")
+    return path
+
+
+def _binary(folder: Path) -> Path:
+    path = folder / "binary.yaml"
+    path.write_bytes(bytes(range(256)))
+    return path
+
+
+def _no_gzip(folder: Path) -> Path:
+    path = folder / "plain.gz"
+    path.write_text(EVENT)
+    return path
+
+
+def _cut_gzip(folder: Path) -> Path:
+    path = folder / "cut.gz"
+    path.write_bytes(gzip.compress(EVENT.encode() * 9)[:-9])
+    return path
+
+
+FILES: list[Callable[[Path], Path]] = [
+    _missing,
+    _folder,
+    _below_a_file,
+    _unreadable,
+    _odd_name,
+    _too_long_a_name,
+    _no_utf8,
+    _binary,
+    _no_gzip,
+    _cut_gzip,
+]
+
+
+@pytest.mark.parametrize("make", FILES, ids=lambda make: make.__name__)
+@pytest.mark.parametrize("reader", READERS)
+def test_a_file_that_cannot_be_used_is_named(
+    segops: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str, make: Callable[[Path], Path]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    # Nothing listens there: a file that is refused is refused before a broker is looked for.
+    monkeypatch.setenv("SEGOPS_KAFKA_BOOTSTRAP_SERVERS", f"127.0.0.1:{free_ports(1)[0]}")
+    file = make(tmp_path)
+    done = segops(*(file if word == "FILE" else word for word in READERS[reader]))
+    if reader == "replay-events" and make in (_no_utf8, _binary):
+        assert (done.status, "were no events" in done.err) == (0, True)
+        return
+    assert done.status == 2
+    assert done.out == "" or make is _cut_gzip  # what could be read was replayed
+    assert "\x1b" not in done.err
+    named = "user_id:u" if reader == "explain-events" and make in (_no_utf8, _binary) else file.name
+    assert named[:2] in done.err
+
+
+# -- settings --------------------------------------------------------------------------------------
+
+#: Every command that is not a group, with arguments of which none is a mistake.
+CALLS: dict[str, list[str]] = {
+    "apply": ["apply", "good.yaml"],
+    "broker": ["broker", "--kind", "embedded", "--data-dir", "good.yaml"],
+    "check": ["check", "good.yaml"],
+    "demo": ["demo", "--limit", "1", "--broker", "own"],
+    "erase": ["erase", "--profile", "user_id:u"],
+    "explain": ["explain", "--segments", "good.yaml", "--events", "good.jsonl", "--profile", "user_id:u"],
+    "profile": ["profile", "user_id:u"],
+    "produce": ["produce", "good.jsonl"],
+    "replay": ["replay", "--segments", "good.yaml", "--events", "good.jsonl"],
+    "split": ["split", "anonymous_id:a"],
+    "test": ["test", "good.yaml"],
+    "schema": ["schema"],
+    "topics-create": ["topics", "create", "--wait", "0"],
+    "topics-verify": ["topics", "verify"],
+    "topics-describe": ["topics", "describe"],
+    "version": ["version"],
+    "watch": ["watch", "--once"],
+    "worker": ["worker"],
+    "worker-processes": ["worker", "--processes", "2"],
+}
+KAFKA = ["apply", "erase", "produce", "split", "topics-create", "topics-verify", "topics-describe", "watch"]
+KAFKA += ["worker", "demo"]
+
+
+def test_every_command_is_called() -> None:
+    assert {words[0] for words in CALLS.values()} == set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_misspelt_setting_is_refused_by_every_command(
+    segops: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SEGOPS_KAFKA_BOOTSTRAP_SERVER", "kafka:9092")
+    done = segops(*CALLS[name])
+    told = "SEGOPS_KAFKA_BOOTSTRAP_SERVER is no setting; did you mean SEGOPS_KAFKA_BOOTSTRAP_SERVERS?\n"
+    assert (done.status, done.out, done.err) == (2, "", told)
+
+
+@dataclass(frozen=True)
+class Setting:
+    variable: str
+    value: str
+    reason: str
+    commands: tuple[str, ...] = (*KAFKA, "profile", "replay", "explain")
+
+
+SETTINGS = [
+    Setting("SEGOPS_KAFKA_BOOTSTRAP_SERVERS", "kafka:65536", "a port is from 1 to 65535"),
+    Setting("SEGOPS_KAFKA_BOOTSTRAP_SERVERS", "kafka:0", "a port is from 1 to 65535"),
+    Setting("SEGOPS_KAFKA_BOOTSTRAP_SERVERS", "kafka..example:9092", "is no list of host:port"),
+    Setting("SEGOPS_KAFKA_BOOTSTRAP_SERVERS", "x" * 64 + ":9092", "is no list of host:port"),
+    Setting("SEGOPS_KAFKA_BOOTSTRAP_SERVERS", "kafka\n:9092", "is no list of host:port"),
+    Setting("SEGOPS_WEB_PORT", "65536", "less than or equal to 65535"),
+    Setting("SEGOPS_WEB_PORT", "tcp://10.0.0.1:6066", "valid integer"),
+    Setting("SEGOPS_WEB_HOST", "my host", "is no host name or address"),
+    Setting("SEGOPS_WEB_HOST", "a..b", "is no host name or address"),
+    Setting("SEGOPS_ADVERTISED_HOST", "http://here", "is no host name or address"),
+    Setting("SEGOPS_WEB_TOKEN", "secret\n", "visible ASCII characters only"),
+    Setting("SEGOPS_WEB_TOKEN", "geheimniß", "visible ASCII characters only"),
+    Setting("SEGOPS_WEB_TOKEN", "two words", "visible ASCII characters only"),
+    Setting("SEGOPS_LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
+]
+
+
+def _settings() -> Iterator[Any]:
+    for setting in SETTINGS:
+        for name in setting.commands:
+            yield pytest.param(name, setting, id=f"{name}-{setting.variable}-{setting.value[:12]!r}")
+
+
+@pytest.mark.parametrize(("name", "setting"), list(_settings()))
+def test_a_wrong_setting_is_named_without_its_value(
+    segops: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, setting: Setting
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(setting.variable, setting.value)
+    done = segops(*CALLS[name])
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith(f"{setting.variable}: ")
+    assert setting.reason in done.err
+    assert setting.value not in done.err
+
+
+@pytest.mark.parametrize("name", KAFKA)
+def test_no_broker_is_told_with_the_address(
+    segops: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    address = f"127.0.0.1:{free_ports(1)[0]}"
+    monkeypatch.setenv("SEGOPS_KAFKA_BOOTSTRAP_SERVERS", address)
+    done = segops(*CALLS[name])
+    assert done.status == 2
+    assert f"{address}: connection refused" in done.err
+
+
+# -- folders ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["worker", "--data-dir", "/proc/segops"], "the data folder /proc/segops/worker-0 cannot be used"),
+        (["worker", "--data-dir", "good.jsonl/x"], "cannot be used"),
+        (["broker", "--kind", "embedded", "--data-dir", "/proc/segops"], "/proc/segops"),
+        (["broker", "--kind", "embedded", "--data-dir", "good.jsonl/x"], "good.jsonl/x"),
+        (["demo", "--limit", "1", "--data-dir", "/proc/segops"], "/proc/segops"),
+        (["demo", "--limit", "1", "--data-dir", "good.jsonl/x"], "good.jsonl/x"),
+    ],
+)
+def test_a_folder_that_cannot_be_made_is_named(
+    segops: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str], told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = segops(*words)
+    assert done.status == 2
+    assert told in done.err
+
+
+# -- URLs ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["ftp://x", "127.0.0.1:6066", "http://[::1", "http://x:99999", "http://x:y", "http://a..b", "http://a b"],
+)
+def test_a_url_that_is_none_is_told(segops: Run, url: str) -> None:
+    done = segops("profile", "user_id:u", "--url", url)
+    assert (done.status, done.out) == (2, "")
+    assert "is no URL of a worker" in done.err
