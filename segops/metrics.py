@@ -27,6 +27,7 @@ class Metrics:
         self.registry = registry
         self._max_segments = max_segments
         self._segments: set[str] = set()
+        self._paths: set[str] = set()
         self._input(registry)
         self._membership(registry)
         self._time(registry)
@@ -62,10 +63,21 @@ class Metrics:
             "segops_events_late_total", "Events older than their partition's clock.", registry=registry
         )
         self.clamped_events = Counter(
-            "segops_events_clamped_total", "Events too far ahead, moved to the wall clock.", registry=registry
+            "segops_events_clamped_total",
+            "Events too far ahead, moved to their receivedAt or to the wall clock.",
+            registry=registry,
+        )
+        self.events_mended = Counter(
+            "segops_events_mended_total",
+            "Odd parts of events that were left out or mended, by kind.",
+            ["kind"],
+            registry=registry,
         )
         self.values_skipped = Counter(
-            "segops_values_skipped_total", "Values that an aggregate could not read.", registry=registry
+            "segops_values_skipped_total",
+            "Values that an aggregate or a test of a trait could not read, by path and what was found there.",
+            ["path", "found"],
+            registry=registry,
         )
 
     def _membership(self, registry: CollectorRegistry) -> None:
@@ -243,12 +255,19 @@ class Metrics:
         >>> metrics.segment("first"), metrics.segment("second"), metrics.segment("first")
         ('first', 'other', 'first')
         """
-        if key in self._segments:
-            return key
-        if len(self._segments) >= self._max_segments:
+        return self._bounded(key, self._segments)
+
+    def path(self, path: str) -> str:
+        """The label value of a path in events, bounded like that of a segment."""
+        return self._bounded(path, self._paths)
+
+    def _bounded(self, value: str, known: set[str]) -> str:
+        if value in known:
+            return value
+        if len(known) >= self._max_segments:
             return "other"
-        self._segments.add(key)
-        return key
+        known.add(value)
+        return value
 
     def forget_partition(self, partition: int, *topics: str) -> None:
         """Drop the gauges of a partition that this process no longer owns."""

@@ -18,6 +18,7 @@ from segops.core.links import timer_of
 from segops.core.messages import Forward, Handover, Message
 from segops.core.profile import Profile
 from segops.core.segments import SegmentSet
+from segops.core.skips import Skip
 from segops.core.turns import Outcome
 from segops.schemas.events import decode, route
 from segops.schemas.identifying import DEFAULT, IdentityLimits
@@ -29,9 +30,9 @@ class Replay:
 
     The clock is the greatest event time so far. Before an event moves it on, every profile that falls due
     up to the new time is judged, each at its own instant, in order of (instant, profile).
-    ``sizes`` counts members, ``counts`` what happened to identities; ``duplicates``, ``skipped_values`` and
-    ``failures`` what happened on the way. ``profiles`` has redirects, too. ``retain``: hand-overs are kept,
-    so that ``split`` can undo them.
+    ``sizes`` counts members, ``counts`` what happened to identities; ``duplicates`` and ``failures`` what
+    happened on the way, ``mended`` (by kind) and ``clamped`` what was odd about events. ``profiles`` has
+    redirects, too. ``retain``: hand-overs are kept, so that ``split`` can undo them.
     """
 
     def __init__(
@@ -49,7 +50,9 @@ class Replay:
         self.sizes = dict.fromkeys(segments.by_key, 0)
         self.counts: Counter[str] = Counter()
         self.clock_ms: int | None = None
-        self.events = self.duplicates = self.skipped_values = self.failures = 0
+        self.events = self.duplicates = self.clamped = self.failures = 0
+        self.mended: Counter[str] = Counter()
+        self._skipped: list[tuple[str, Skip]] = []
         self._wall_ms = wall_ms
         self._limits = limits
         self._due: list[tuple[int, str]] = []
@@ -61,8 +64,12 @@ class Replay:
 
     def read(self, line: bytes, *, default_id: str) -> tuple[str, Event]:
         """The profile and the event of a line, neither applied. Raises RejectedEvent."""
-        routed = route(line, now_ms=self._wall_ms, default_time_ms=None, limits=self._limits)
-        event = decode(line, time_ms=routed.time_ms, default_id=default_id, limits=self._limits)
+        mended: Counter[str] = Counter()
+        limits = self._limits
+        routed = route(line, now_ms=self._wall_ms, default_time_ms=None, limits=limits, mended=mended)
+        event = decode(line, time_ms=routed.time_ms, default_id=default_id, limits=limits, mended=mended)
+        self.clamped += routed.clamped
+        self.mended.update(mended)
         return routed.profile_id, event
 
     def apply(self, profile_id: str, event: Event) -> Iterator[Change]:
@@ -117,13 +124,18 @@ class Replay:
                 # One instant at a time, so that the changes of all profiles come in order of time.
                 yield from self._account(profile, due_ms, self.engine.on_timer(profile, clock_ms=due_ms))
 
+    def take_skipped(self) -> list[tuple[str, Skip]]:
+        """The values that rules could not read since the last call, each with the profile."""
+        skipped, self._skipped = self._skipped, []
+        return skipped
+
     def _account(
         self, profile: Profile, was_due_ms: int | None, found: Transition | Outcome
     ) -> Sequence[Change]:
         due_ms = timer_of(profile)
         if due_ms is not None and due_ms != was_due_ms:
             heapq.heappush(self._due, (due_ms, profile.id))
-        self.skipped_values += found.skipped_values
+        self._skipped += ((profile.id, skip) for skip in found.skipped)
         self.failures += len(found.failures)
         for change in found.changes:
             self.sizes[change.segment_key] += 1 if change.member else -1

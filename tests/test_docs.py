@@ -22,8 +22,10 @@ from segops.core.features.feature import PANES
 from segops.core.operators import OPERATORS
 from segops.core.rules.check import HEADS
 from segops.core.rules.windows import WINDOW_KEYS
+from segops.core.skips import FOUND
 from segops.metrics import Metrics
 from segops.schemas.events import REJECT_REASONS
+from segops.schemas.mending import MENDED
 from segops.schemas.segments import load
 from segops.streaming.topics import topic_specs
 from segops.streaming.web import add_pages
@@ -160,6 +162,12 @@ def test_every_route_is_documented() -> None:
 
 def test_every_reject_reason_is_documented() -> None:
     assert set(REJECT_REASONS) <= first_cells(ARCHITECTURE)
+
+
+def test_whatever_is_mended_or_passed_over_is_documented() -> None:
+    assert set(MENDED) <= first_cells(ARCHITECTURE)
+    for found in FOUND:
+        assert f"`{found}`" in text(ARCHITECTURE)
 
 
 def test_every_topic_is_documented() -> None:

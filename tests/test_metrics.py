@@ -10,7 +10,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from segops.metrics import Metrics
 
-LABELS = {"direction", "step", "reason", "segment", "action", "topic", "partition"}
+LABELS = {"kind", "path", "found", "direction", "step", "reason", "segment", "action", "topic", "partition"}
 
 
 def families() -> dict[str, MetricWrapperBase]:

@@ -9,6 +9,7 @@ import msgspec
 
 from segops.core.errors import UserError
 from segops.core.values import format_instant, parse_instant
+from segops.schemas.mending import without_surrogates
 
 Slices = AsyncIterator[Sequence[tuple[int, bytes]]]
 
@@ -52,12 +53,10 @@ async def objects(source: object, slices: Slices, not_sent: NotSent) -> AsyncIte
 
 
 def _is_object(number: int, line: bytes, not_sent: NotSent) -> bool:
-    try:
-        _object.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    found = _read(line) is not None
+    if not found:
         not_sent.note(number)
-        return False
-    return True
+    return found
 
 
 async def latest_ms(source: object, slices: Slices) -> int:
@@ -89,14 +88,29 @@ def shifted(line: bytes, by_ms: int) -> bytes:
     return msgspec.json.encode({**fields, **moved}) if moved else line
 
 
-def _fields(line: bytes) -> dict[str, msgspec.Raw]:
+def _read(line: bytes) -> dict[str, msgspec.Raw] | None:
     try:
         return _object.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return {}
+    except msgspec.ValidationError:
+        return None
+    except msgspec.DecodeError:  # no JSON, or half an emoji in it
+        whole = without_surrogates(line)
+        return None if whole == line else _read(whole)
+    except (UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _fields(line: bytes) -> dict[str, msgspec.Raw]:
+    return _read(line) or {}
 
 
 def _times(fields: dict[str, msgspec.Raw]) -> dict[str, int]:
-    texts = {name: msgspec.json.decode(fields[name]) for name in _TIMES if name in fields}
-    times = {name: parse_instant(text) for name, text in texts.items() if isinstance(text, str)}
+    times = {name: _instant(fields[name]) for name in _TIMES if name in fields}
     return {name: at for name, at in times.items() if at is not None}
+
+
+def _instant(written: msgspec.Raw) -> int | None:
+    try:
+        return parse_instant(msgspec.json.decode(written, type=str))
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None

@@ -1,31 +1,91 @@
-"""Lines of a file or of the standard input, as slices for an event loop."""
+"""Events from a file or from the standard input: one by one, or as slices for an event loop.
+
+A line is an event, or a body with a ``batch`` of them; blank lines are passed over, and byte-order marks.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import gzip
 import io
+import sys
 import threading
 import zlib
-from codecs import BOM_UTF8
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, Final, Self, cast
+from typing import BinaryIO, Final, NamedTuple, Self, cast
 
 from segops.core.errors import UserError
+from segops.schemas.batches import events_of
 
 STDIN: Final = Path("-")
 _CHUNK: Final = 1 << 18
 _AHEAD: Final = 4
+_UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
+
+
+class Found(NamedTuple):
+    """One event of a file: its line, and its number in the batch of that line (from 1; 0: it is alone)."""
+
+    line: int
+    item: int
+    value: bytes
+
+    @property
+    def place(self) -> str:
+        """Where it stands, for people."""
+        return f"line {self.line}, event {self.item} of the batch" if self.item else f"line {self.line}"
+
+    @property
+    def default_id(self) -> str:
+        """What serves it for a messageId."""
+        return f"line:{self.line}:{self.item}" if self.item else f"line:{self.line}"
+
+
+def read_events(path: Path) -> Iterator[Found]:
+    """The events of a file in their order (``-``: the standard input; ``.gz``: unpacked).
+
+    Raises UserError when it cannot be read to its end.
+    """
+    with _open_bytes(path) as file:
+        for number, line in enumerate(_lines(path, file), 1):
+            if number == 1:
+                _refuse_utf_16(path, line)
+            found = events_of(line)
+            for item, value in enumerate(found, 1):
+                if value.strip():
+                    yield Found(number, item if len(found) > 1 else 0, value)
+
+
+def _open_bytes(path: Path) -> BinaryIO:
+    if path == STDIN:
+        return sys.stdin.buffer
+    try:
+        return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+
+
+def _lines(path: Path, file: BinaryIO) -> Iterator[bytes]:
+    try:
+        for line in file:
+            yield line.rstrip(b"\r\n")
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path}: cannot be read to its end: {error}") from None
+
+
+def _refuse_utf_16(path: Path, head: bytes) -> None:
+    if head.startswith(_UTF_16):
+        raise UserError(f"{path}: expected UTF-8, got UTF-16: in PowerShell write it with -Encoding utf8")
 
 
 class LineSource:
-    """The lines of ``path`` (``-``: the standard input; ``.gz``: unpacked), without their line ends.
+    """The events of ``path`` (``-``: the standard input; ``.gz``: unpacked), in slices.
 
     ``size`` is the file's length in bytes and ``position`` how much of it has been read, for progress;
-    both are None and 0 for the standard input. Blank lines are passed over; so is a byte-order mark.
+    both are None and 0 for the standard input.
     """
 
     def __init__(self, path: Path) -> None:
@@ -48,12 +108,15 @@ class LineSource:
         return 0 if self.size is None else self._raw.tell()
 
     async def slices(self) -> AsyncIterator[Sequence[tuple[int, bytes]]]:
-        """Whole lines with their numbers, as soon as they can be read.
+        """Whole events with the numbers of their lines, as soon as they can be read.
 
         Raises UserError when the file cannot be read to its end.
         """
-        rest = b""
+        rest, begun = b"", False
         async for chunk in self._chunks():
+            if not begun:
+                _refuse_utf_16(self._path, chunk)
+                begun = True
             *lines, rest = (rest + chunk).split(b"\n")
             yield self._numbered(lines)
         if rest:
@@ -61,11 +124,12 @@ class LineSource:
 
     def _numbered(self, lines: Sequence[bytes]) -> Sequence[tuple[int, bytes]]:
         first = self._number + 1
-        if first == 1 and lines:
-            lines = [lines[0].removeprefix(BOM_UTF8), *lines[1:]]
         self._number += len(lines)
         return [
-            (number, line.removesuffix(b"\r")) for number, line in enumerate(lines, first) if line.strip()
+            (number, event)
+            for number, line in enumerate(lines, first)
+            for event in events_of(line.removesuffix(b"\r"))
+            if event.strip()
         ]
 
     async def _chunks(self) -> AsyncIterator[bytes]:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import click
 
+from segops.cli._input import Input
 from segops.cli._say import say, say_table, warn
+from segops.config import load
 from segops.core.cost import TYPICAL_ENTRIES, Cost, costs
 from segops.core.segments import SegmentSet
+from segops.replay import Replay
+from segops.schemas.identifying import limits_of
 from segops.schemas.segments import load_checked
+from segops.streaming.clock import wall_ms
 
 _EPILOG = """
 \b
 Examples:
   segops check segments/
   segops check --cost segments/
+  segops check segments/ --events events.jsonl
 """
 _FIGURES = ("leaves", "features", "shared", "timed", "bytes per profile")
 
@@ -23,13 +30,21 @@ _FIGURES = ("leaves", "features", "shared", "timed", "bytes per profile")
 @click.command(epilog=_EPILOG)
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path))
 @click.option("--cost", is_flag=True, help="Show what each segment keeps of a profile, and what time moves.")
-def command(paths: tuple[Path, ...], cost: bool) -> None:
+@click.option(
+    "--events",
+    type=click.Path(path_type=Path, allow_dash=True),
+    help="Try them on the events of a file, or -: what do the rules not find, or cannot read?",
+)
+def command(paths: tuple[Path, ...], cost: bool, events: Path | None) -> None:
     """Check segment files and folders of them, and report every mistake with its file, place and reason.
 
     Exit status 0: they can be applied. 2: they would be refused. Warnings do not refuse.
 
     With --cost, per segment: its leaves; the features that they read, and how many of those other segments
     read too; the leaves whose verdict time changes; the bytes that a busy profile stores for it (estimated).
+
+    With --events, what is odd about the events of a file; values that the rules cannot read, as texts where
+    they want numbers; and events, paths and traits that the rules speak of and none of the events had.
     """
     loaded = load_checked(paths)
     for warning in loaded.warnings:
@@ -39,6 +54,26 @@ def command(paths: tuple[Path, ...], cost: bool) -> None:
     say(f"{len(loaded.definitions)} {plural}, {len(segments.features)} features: no mistakes")
     if cost:
         _print_costs(segments)
+    if events is not None:
+        _try(segments, events)
+
+
+def _try(segments: SegmentSet, events: Path) -> None:
+    replay = Replay(segments, wall_ms=wall_ms(), limits=limits_of(load()))
+    found = Input(events, replay)
+    for owner, event in found:
+        for _ in replay.apply(owner, event):
+            pass
+    say(f"{events}: {replay.events:,} events" + _refused(found.rejected))
+    for note in (*found.notes(), *found.survey.names_never_met()):
+        say(f"  {note}")
+
+
+def _refused(rejected: Counter[str]) -> str:
+    if not rejected:
+        return ""
+    reasons = ", ".join(f"{reason} {number:,}" for reason, number in rejected.most_common())
+    return f", and {rejected.total():,} that are none ({reasons})"
 
 
 def _print_costs(segments: SegmentSet) -> None:

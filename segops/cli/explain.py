@@ -9,12 +9,12 @@ from typing import Any
 import click
 import msgspec
 
+from segops.cli._input import Input
 from segops.cli._params import INSTANT
 from segops.cli._say import say, say_all, say_text
-from segops.cli.replay import lines, open_bytes
 from segops.config import load
-from segops.core.errors import RejectedEvent, UserError
-from segops.core.events import Change, Event
+from segops.core.errors import UserError
+from segops.core.events import Change
 from segops.core.explain import Explanation, Limits, Part, Standing
 from segops.core.follow import Follower
 from segops.core.segments import SegmentSet
@@ -153,25 +153,28 @@ def command(
 
     Reads events as `segops replay` does, up to the first that is later than --at. A node shows its verdict,
     its value, since when it has stood so (nothing: since before the first event) and when it changes if
-    nothing more happens.
+    nothing more happens. Standard error tells which values of the profile's events the rules cannot read.
     """
     known = SegmentSet(load_segments(segments))
     if segment is not None and segment not in known.by_key:
         raise UserError(f"there is no segment {segment!r}; there are: {', '.join(sorted(known.by_key))}")
     follower = Follower(known, None if segment is None else (segment,), profile_id=profile_id)
-    replay = _replay(follower, events, profile_id, at_ms)
+    replay = Replay(follower.segments, wall_ms=wall_ms(), engine=follower, limits=limits_of(load()))
+    read = Input(events, replay)
+    _apply(replay, read, profile_id, at_ms)
     found = follower.explain(replay.profiles[profile_id], replay.clock_ms or 0)
     if segment is not None:
         chosen = tuple(standing for standing in found.segments if standing.segment_key == segment)
         found = msgspec.structs.replace(found, segments=chosen)
     _FORMATS[form](found)
+    for note in read.skipped_of(profile_id):
+        say(note, err=True)
 
 
-def _replay(follower: Follower, events: Path, profile_id: str, at_ms: int | None) -> Replay:
-    """All events replayed: others' may become this profile's. Raises UserError if the profile has none."""
-    replay = Replay(follower.segments, wall_ms=wall_ms(), engine=follower, limits=limits_of(load()))
+def _apply(replay: Replay, read: Input, profile_id: str, at_ms: int | None) -> None:
+    """Replay all events: others' may become this profile's. Raises UserError if the profile has none."""
     alike: set[str] = set()
-    for owner, event in _read(replay, events):
+    for owner, event in read:
         if at_ms is not None and event.time_ms > at_ms:
             break
         _work_off(replay.apply(owner, event))
@@ -183,17 +186,6 @@ def _replay(follower: Follower, events: Path, profile_id: str, at_ms: int | None
         raise UserError(_unknown(profile_id, alike, at_ms))
     if at_ms is not None:
         _work_off(replay.advance(at_ms))
-    return replay
-
-
-def _read(replay: Replay, events: Path) -> Iterator[tuple[str, Event]]:
-    with open_bytes(events) as file:
-        for number, line in enumerate(lines(events, file), 1):
-            try:
-                if line.strip():
-                    yield replay.read(line, default_id=f"line:{number}")
-            except RejectedEvent as error:
-                say(f"{events}: line {number}: {error}", err=True)
 
 
 def _work_off(changes: Iterator[Change]) -> None:

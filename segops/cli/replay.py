@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import gzip
 import sys
-import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import BinaryIO
 
 import click
 
+from segops.cli._input import Input
 from segops.cli._params import INSTANT
 from segops.cli._say import say, say_all
 from segops.config import load
-from segops.core.errors import RejectedEvent, UserError
 from segops.core.events import Change
 from segops.core.segments import SegmentSet
 from segops.core.values import format_instant
@@ -74,24 +71,21 @@ def command(segments: tuple[Path, ...], events: Path, until: int | None, form: s
     """Print the membership changes that the events cause, one a line, in the order in which they are decided.
 
     Events are of the Segment form, in the order of arrival; the clock is the greatest event time so far. A
-    line that is no event is named on the standard error, and counted.
+    line may be a body with a "batch" of them. What is no event is named on the standard error, and counted;
+    so are odd parts of events, and values that the rules cannot read.
     """
     replay = Replay(SegmentSet(load_segments(segments)), wall_ms=wall_ms(), limits=limits_of(load()))
-    rejected = 0
+    found = Input(events, replay)
     show = _FORMATS[form]
     if form == "table":
         say(_HEADING)
-    with open_bytes(events) as file:
-        for number, line in enumerate(lines(events, file), 1):
-            if not line.strip():
-                continue
-            try:
-                _print(replay.feed(line, default_id=f"line:{number}"), show)
-            except RejectedEvent as error:
-                rejected += 1
-                say(f"{events}: line {number}: {error}", err=True)
+    for owner, event in found:
+        _print(replay.apply(owner, event), show)
     if until is not None:
         _print(replay.advance(until), show)
+    for note in found.notes():
+        say(note, err=True)
+    rejected = found.rejected.total()
     if rejected:
         say(f"{rejected} lines were no events", err=True)
         sys.exit(1 if strict else 0)
@@ -99,22 +93,3 @@ def command(segments: tuple[Path, ...], events: Path, until: int | None, form: s
 
 def _print(changes: Iterable[Change], show: Callable[[Change], str]) -> None:
     say_all(map(show, changes))
-
-
-def open_bytes(path: Path) -> BinaryIO:
-    """The bytes of a file, unpacked if its name ends in .gz; ``-``: the standard input. Raises UserError."""
-    if str(path) == "-":
-        return sys.stdin.buffer
-    try:
-        return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
-
-
-def lines(path: Path, file: BinaryIO) -> Iterator[bytes]:
-    """The lines of a file without their ends. Raises UserError when it cannot be read to its end."""
-    try:
-        for line in file:
-            yield line.rstrip(b"\r\n")
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: cannot be read to its end: {error}") from None

@@ -26,7 +26,14 @@ class EngineSettings(Part):
         "After how long without records a source at its end no longer holds the event clock back; 0: never.",
     )
     max_event_ahead_ms: DurationMs = setting(
-        "MAX_EVENT_AHEAD", "5m", "How far ahead of the wall clock an event may be before it is clamped to it."
+        "MAX_EVENT_AHEAD",
+        "5m",
+        "How far ahead of the wall clock, or of its own receivedAt, an event may be before it is clamped.",
+    )
+    min_skew_ms: DurationMs = setting(
+        "MIN_SKEW",
+        "10s",
+        "How far receivedAt and sentAt must be apart for a sender's clock to be corrected; less is transit.",
     )
     max_event_bytes: ByteSize = setting(
         "MAX_EVENT_BYTES", 32_768, "Largest event accepted; larger ones become dead letters.", ge=256

@@ -21,6 +21,7 @@ from segops.core.merge import forget_messages, merge, note_of
 from segops.core.profile import Member, Profile
 from segops.core.rules.leaf import FIRST, LATEST, LOCATION
 from segops.core.segments import Segment, SegmentSet
+from segops.core.skips import Skip, skipped, skipped_traits
 from segops.core.values import lookup
 
 
@@ -30,7 +31,7 @@ class Transition(msgspec.Struct, gc=False):
     changes: list[Change] = []
     moved: bool = True  #: False: the profile is as it was and need not be written
     duplicate: bool = False  #: the message had been applied before
-    skipped_values: int = 0  #: values that an aggregate could not read
+    skipped: list[Skip] = []  #: values that rules could not read
     failures: list[str] = []  #: segments whose rule failed: their membership was kept
 
 
@@ -43,12 +44,17 @@ class _Step(msgspec.Struct, gc=False):
     event_id: str | None = None
     changes: list[Change] = []
     failures: list[str] = []
-    skipped: int = 0
+    skipped: list[Skip] = []
     counted: Counted | None = None  #: where to note what the event adds
     merged_into: str | None = None
 
+    def skip(self, skip: Skip) -> None:
+        """Note a value that was passed over, once for the event."""
+        if skip not in self.skipped:
+            self.skipped.append(skip)
+
     def transition(self) -> Transition:
-        return Transition(self.changes, skipped_values=self.skipped, failures=self.failures)
+        return Transition(self.changes, skipped=self.skipped, failures=self.failures)
 
 
 class Engine:
@@ -193,7 +199,7 @@ class Engine:
         touched = self._date(step.profile, event.time_ms)
         _identify(step.profile, event)
         if event.traits:
-            touched |= self._merge_traits(step.profile, event)
+            touched |= self._merge_traits(step, event)
             self._keep_histories(step, event, touched)
         if event.location is not None and event.time_ms >= step.profile.location_ms:
             step.profile.location, step.profile.location_ms = event.location, event.time_ms
@@ -217,15 +223,15 @@ class Engine:
             touched |= self.segments.by_part[LATEST]
         return touched
 
-    @staticmethod
-    def _feed(step: _Step, kept: Kept, event: Event, touched: set[int]) -> None:
+    def _feed(self, step: _Step, kept: Kept, event: Event, touched: set[int]) -> None:
         if kept.where and not kept.selects(event.properties, step.now_ms):
             return
         value = None
         if kept.extract is not None:
             value = kept.extract(event)
             if value is None or value is UNREADABLE:
-                step.skipped += value is UNREADABLE
+                if value is UNREADABLE:
+                    step.skip(skipped(self.segments.features[kept.id], event))
                 return
         features = step.profile.features
         state = kept.add(features.get(kept.id), event.time_ms, value, step.now_ms)
@@ -239,8 +245,9 @@ class Engine:
             else:
                 touched |= by_size[size]
 
-    def _merge_traits(self, profile: Profile, event: Event) -> set[int]:
+    def _merge_traits(self, step: _Step, event: Event) -> set[int]:
         touched: set[int] = set()
+        profile, readings = step.profile, self.segments.trait_readings
         for name, value in (event.traits or {}).items():
             if event.time_ms < profile.trait_times.get(name, event.time_ms):
                 continue
@@ -250,6 +257,9 @@ class Engine:
             else:
                 profile.traits[name] = value
             touched |= self.segments.by_trait.get(name, _NONE)
+            if name in readings:
+                for skip in skipped_traits(name, value, readings[name]):
+                    step.skip(skip)
         return touched
 
     def _keep_histories(self, step: _Step, event: Event, touched: set[int]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from segops.core.engine import Engine, Transition, message_hash
 from segops.core.events import Event
@@ -65,7 +65,7 @@ class Follower(Engine):
         self._profile_id = profile_id
         rules = {segment.key: segment.referred for segment in segments.segments}
         wanted = [d for d in segments.definitions if keys is None or d.key in keys]
-        nodes = {followed_as(d.key, node): (d.key, node) for d in wanted for node in _below(d.when)}
+        nodes = {followed_as(d.key, node): (d.key, node) for d in wanted for node in model.below(d.when)}
         self._followed = {
             name: _Followed(compile_part(node, rules[key], rules)) for name, (key, node) in nodes.items()
         }
@@ -126,9 +126,3 @@ class Follower(Engine):
                 step(node)
             except Exception:  # noqa: S112 - as a rule that fails keeps its membership, a node keeps its verdict
                 continue
-
-
-def _below(node: model.Node) -> Iterator[model.Node]:
-    yield node
-    for child in model.children(node):
-        yield from _below(child)

@@ -7,14 +7,14 @@ A value that is missing (absent, or null: ``None`` here) fails every operator bu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
 import re2
 
-from segops.core.values import datetime_ms, equal, kind, parse_instant
+from segops.core.values import datetime_ms, equal, kind, parse_instant, parse_moment
 
 Operand = Any
 Edges = Callable[[str, Operand, int], Iterable[int]]
@@ -179,14 +179,14 @@ def next_anniversary(date: str, zone: str, now_ms: int) -> int | None:
     >>> next_anniversary("2024-02-29", "UTC", parse_instant("2026-01-01"))
     1772323200000
     """
-    if parse_instant(date) is None:
+    born = parse_moment(date)
+    if born is None:
         return None
     place = ZoneInfo(zone)
-    born = datetime.fromisoformat(date)
     if not 400 < born.year < 9_600:  # its year does not matter, but near the ends no zone can be applied
         born = born.replace(year=2_000 + born.year % 400)
     if len(date) > 10:
-        born = (born if born.tzinfo else born.replace(tzinfo=UTC)).astimezone(place)
+        born = born.astimezone(place)
     year = datetime.fromtimestamp(now_ms // 1_000, place).year
     return next(
         moment

@@ -15,8 +15,9 @@ from segops.core.memberships import Membership, compile_membership
 from segops.core.profile import Member, Profile
 from segops.core.rules.compile import Rule
 from segops.core.rules.leaf import FIRST, LATEST, LOCATION
-from segops.core.rules.model import InSegment, Node, RfmIs, children, identity
+from segops.core.rules.model import HasBeen, InSegment, Node, Path, RfmIs, Trait, below, children, identity
 from segops.core.rules.policy import Policy
+from segops.core.skips import wanted
 
 
 class Definition(msgspec.Struct, frozen=True):
@@ -85,6 +86,7 @@ class SegmentSet:
         self._former = former_ids(self.features.values())
         self.watches, self.watch_of_any = watches(kept)
         self.by_trait = _by_trait(self.segments)
+        self.trait_readings = _trait_readings(self.definitions)
         self.by_part = {
             part: frozenset(s.index for s in self.segments if part in s.referred.reads)
             for part in (FIRST, LATEST, LOCATION)
@@ -187,6 +189,16 @@ def _by_trait(segments: Iterable[Segment]) -> dict[str, frozenset[int]]:
         for name in segment.referred.traits:
             found.setdefault(name, set()).add(segment.index)
     return {name: frozenset(indexes) for name, indexes in found.items()}
+
+
+def _trait_readings(definitions: Iterable[Definition]) -> dict[str, tuple[tuple[Path, frozenset[str]], ...]]:
+    """Top level of a trait -> the paths at which rules test it, and the kinds of values that they want."""
+    found: dict[str, dict[tuple[Path, frozenset[str]], None]] = {}
+    for definition in definitions:
+        for node in below(definition.when):
+            if isinstance(node, (Trait, HasBeen)) and (kinds := wanted(node.test)):
+                found.setdefault(node.path[0], {})[node.path, kinds] = None
+    return {name: tuple(readings) for name, readings in found.items()}
 
 
 SegmentSet.EMPTY = SegmentSet([])

@@ -8,6 +8,7 @@ from segops.core.engine import Transition
 from segops.core.events import Change
 from segops.core.messages import Claim, Forget, Handover, Join, Message, Refused, Restore
 from segops.core.profile import Profile
+from segops.core.skips import Skip
 
 
 class Unjoined(msgspec.Struct, frozen=True):
@@ -43,7 +44,7 @@ class Outcome(msgspec.Struct, gc=False):
     changes: list[Change] = []
     messages: list[Message] = []
     counts: dict[str, int] = {}
-    skipped_values: int = 0
+    skipped: list[Skip] = []
     failures: list[str] = []
     moved: bool = True
     unjoined: list[Unjoined] = []
@@ -54,7 +55,7 @@ class Outcome(msgspec.Struct, gc=False):
     def add(self, transition: Transition) -> None:
         """Take in what the engine did."""
         self.changes += transition.changes
-        self.skipped_values += transition.skipped_values
+        self.skipped += transition.skipped
         self.failures += transition.failures
         if transition.duplicate:
             self.count("duplicate")

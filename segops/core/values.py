@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import MAXYEAR, UTC, datetime, timedelta
 from decimal import Context, Decimal
 from fractions import Fraction
 from functools import lru_cache
@@ -19,6 +19,9 @@ MAX_MS = 10**15
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_UTC = datetime(1970, 1, 1)  # noqa: DTZ001 - without a zone it prints none
+_MILLISECOND = timedelta(milliseconds=1)
+_LOOSE = re.compile(r"\s*([\d-]+)(?:T|\s+)([\d:.,]+)\s*(?:Z|UTC|([+-][\d:]+))?\s*", re.ASCII | re.IGNORECASE)
+_LONGEST = 64
 _DURATION = re.compile(r"([0-9]{1,18})(ms|s|m|h|d|w)")
 _EXACT = Context(prec=10_000, Emax=999_999_999, Emin=-999_999_999)
 _KINDS = {
@@ -66,23 +69,55 @@ def datetime_ms(moment: datetime) -> int:
     """Milliseconds since the epoch, rounded down; a moment without an offset is UTC."""
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    delta = moment - _EPOCH
-    return (delta.days * 86_400 + delta.seconds) * 1_000 + delta.microseconds // 1_000
+    return (moment - _EPOCH) // _MILLISECOND
+
+
+def parse_moment(text: str) -> datetime | None:
+    """The moment of an ISO-8601 string, with its offset; None if it is none, or outside the years 1 to 9999.
+
+    A date alone is midnight UTC, and no offset means UTC. Lower-case ``t`` and ``z``, blanks in place of the
+    ``T`` and before the offset, and ``UTC`` in place of ``Z`` are read, too.
+
+    >>> parse_moment("2026-03-01 10:00:05 UTC") == parse_moment("2026-03-01t11:00:05+01:00")
+    True
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        found = _read_loosely(text)
+        if found is None:
+            return None
+        moment = found
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=UTC)
+    return moment if 1 < moment.year < MAXYEAR or _is_within_years(moment) else None
+
+
+def _read_loosely(text: str) -> datetime | None:
+    found = _LOOSE.fullmatch(text) if len(text) <= _LONGEST else None
+    try:
+        return None if found is None else datetime.fromisoformat(f"{found[1]}T{found[2]}{found[3] or 'Z'}")
+    except ValueError:
+        return None
+
+
+def _is_within_years(moment: datetime) -> bool:
+    try:
+        moment.astimezone(UTC)
+    except OverflowError:
+        return False
+    return True
 
 
 @lru_cache(maxsize=65_536)
 def parse_instant(text: str) -> int | None:
-    """Milliseconds since the epoch of an ISO-8601 string; None if it is none.
-
-    A date alone is midnight UTC, and no offset means UTC.
+    """Milliseconds since the epoch of an ISO-8601 string as ``parse_moment`` reads it; None if it is none.
 
     >>> parse_instant("1970-01-02"), parse_instant("1970-01-01T01:00:00+01:00"), parse_instant("soon")
     (86400000, 0, None)
     """
-    try:
-        return datetime_ms(datetime.fromisoformat(text))
-    except (ValueError, OverflowError):
-        return None
+    moment = parse_moment(text)
+    return None if moment is None else (moment - _EPOCH) // _MILLISECOND
 
 
 def format_instant(ms: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,8 +12,10 @@ import msgspec
 from segops.core.errors import RejectedEvent
 from segops.core.events import Event
 from segops.core.identifiers import USER
-from segops.core.values import parse_instant
-from segops.schemas.identifying import DEFAULT, IdentityLimits, others_of
+from segops.core.values import kind
+from segops.schemas.identifying import DEFAULT, IdentityLimits, number_text, others_of
+from segops.schemas.mending import reread
+from segops.schemas.times import Times, event_time
 
 #: Values of the label ``reason`` of rejected events, and of the header of their dead letters.
 REJECT_REASONS = (
@@ -51,20 +54,17 @@ class _Context(msgspec.Struct, gc=False):
     traits: _Mail | None = None
 
 
-class _Envelope(msgspec.Struct, gc=False):
+class _Envelope(Times, kw_only=True, gc=False):
     """What routing reads of an event; everything else is skipped unread."""
 
     type: str
-    event: str | None = None
-    userId: str | int | None = None
-    anonymousId: str | int | None = None
+    event: Any = None
+    # Of these, an odd value beside a good one spoils no event.
+    userId: Any = None
+    anonymousId: Any = None
     traits: _Mail | None = None
     context: _Context | None = None
     properties: _Mail | None = None
-    timestamp: str | None = None
-    originalTimestamp: str | None = None
-    sentAt: str | None = None
-    receivedAt: str | None = None
 
 
 class _OthersContext(msgspec.Struct, gc=False):
@@ -78,29 +78,29 @@ class _Others(msgspec.Struct, gc=False):
     context: _OthersContext | None = None
 
 
-class _FullContext(msgspec.Struct, gc=False):
+class _FullContext(msgspec.Struct, frozen=True, gc=False):
     location: Any = None
-    traits: dict[str, Any] | None = None
+    traits: dict[str, Any] | None = {}
     device: Any = None
     externalIds: Any = None
 
 
 class _Full(msgspec.Struct, gc=False):
-    """What applying reads of an event."""
+    """What applying reads of an event. What should be an object is None where it is written as null."""
 
     type: str
-    event: str | None = None
+    event: Any = None
     # What routing has not looked at is taken as it comes: an odd value of it spoils no event.
     messageId: Any = None
-    userId: str | int | None = None
-    anonymousId: str | int | None = None
+    userId: Any = None
+    anonymousId: Any = None
     previousId: Any = None
     groupId: Any = None
     name: Any = None
     category: Any = None
-    traits: dict[str, Any] | None = None
-    context: _FullContext | None = None
-    properties: dict[str, Any] | None = None
+    traits: dict[str, Any] | None = {}
+    context: _FullContext | None = _FullContext()
+    properties: dict[str, Any] | None = {}
 
 
 _envelope = msgspec.json.Decoder(_Envelope)
@@ -109,13 +109,18 @@ _full = msgspec.json.Decoder(_Full)
 
 
 def route(
-    value: bytes | None, *, now_ms: int, default_time_ms: int | None, limits: IdentityLimits = DEFAULT
+    value: bytes | None,
+    *,
+    now_ms: int,
+    default_time_ms: int | None,
+    limits: IdentityLimits = DEFAULT,
+    mended: Counter[str] | None = None,
 ) -> Routed:
-    """The profile and the time of an event.
+    """The profile and the time of an event (``times.event_time``).
 
-    The time is corrected by the spec's skew rule where its fields exist, and an event more than
-    ``limits.max_ahead_ms`` ahead of the wall clock ``now_ms`` is clamped to it. ``default_time_ms`` serves an
-    event that names no time. The profile is the first of the event's identifiers by ``limits.rules``.
+    An event more than ``limits.max_ahead_ms`` ahead of its own ``receivedAt``, or of the wall clock
+    ``now_ms``, is clamped to it. ``default_time_ms`` serves an event that names no time. The profile is the
+    first of the event's identifiers by ``limits.rules``. ``mended`` counts the times that cannot be read.
 
     >>> route(b'{"type":"track","event":"A","userId":"u1","timestamp":"1970-01-02"}', now_ms=10**12,
     ...       default_time_ms=None)
@@ -123,67 +128,121 @@ def route(
 
     Raises RejectedEvent.
     """
-    envelope = _decoded(_envelope, value, limits.max_bytes)
-    if value.count(b"[") + value.count(b"{") > MAX_DEPTH:  # type: ignore[union-attr]
-        _refuse_deep(value)  # type: ignore[arg-type]
-    if envelope.type == "track":
-        if not envelope.event:
-            raise RejectedEvent("no_name", "a track call names no event")
-    elif envelope.type not in _TYPES:
-        raise RejectedEvent("unknown_type", f"type is {envelope.type[:40]!r}")
-    profile_id = _profile_id(envelope, value, limits)  # type: ignore[arg-type]
-    time_ms = _time_ms(envelope, default_time_ms)
+    if not value:
+        raise RejectedEvent("empty", "the record has no value")
+    if len(value) > limits.max_bytes:
+        raise RejectedEvent("too_large", f"{len(value)} bytes, {limits.max_bytes} are allowed")
+    envelope = _read(_envelope, value, None)
+    if value.count(b"[") + value.count(b"{") > MAX_DEPTH:
+        _refuse_deep(value)
+    _name(envelope)
+    profile_id = _profile_id(envelope, value, limits)
+    time_ms, clamped = event_time(envelope, default_ms=default_time_ms, limits=limits, mended=mended)
     if time_ms > now_ms + limits.max_ahead_ms:
         return Routed(profile_id, now_ms, clamped=True)
-    return Routed(profile_id, time_ms)
+    return Routed(profile_id, time_ms, clamped)
 
 
-def decode(value: bytes, *, time_ms: int, default_id: str, limits: IdentityLimits = DEFAULT) -> Event:
+def decode(
+    value: bytes,
+    *,
+    time_ms: int,
+    default_id: str,
+    limits: IdentityLimits = DEFAULT,
+    mended: Counter[str] | None = None,
+) -> Event:
     """The whole event of bytes that ``route`` has accepted; ``default_id`` serves one without a messageId.
+
+    ``mended`` counts what was left out of it or mended, times apart: the kinds are ``mending.MENDED``.
 
     Raises RejectedEvent.
     """
-    full = _decoded(_full, value, len(value or b""))
-    name = full.event if full.type == "track" else full.type
-    if not name:
-        raise RejectedEvent("no_name", "a track call names no event")
-    message_id, identifier = _message_id(full.messageId), limits.identifier
+    full = _read(_full, value, mended)
+    name, kind = _name(full)
+    if mended is not None:
+        _count_odd(full, mended)
+    message_id, identifier, context = _message_id(full.messageId), limits.identifier, full.context
     return Event(
         name,
         time_ms,
         message_id or default_id,
-        _properties(full),
-        _traits(full),
+        _properties(full, kind),
+        _traits(full, kind),
         identifier(full.userId),
         identifier(full.anonymousId),
         identifier(_email(full)),
         named=message_id is not None,
-        location=_location(full.context),
-        previous_id=identifier(full.previousId) if full.type == "alias" else None,
-        others=()
-        if full.context is None
-        else others_of(full.context.device, full.context.externalIds, limits),
+        location=_location(context),
+        previous_id=identifier(full.previousId) if kind == "alias" else None,
+        others=() if context is None else others_of(context.device, context.externalIds, limits),
     )
 
 
 _TYPES = frozenset(("track", "identify", "page", "screen", "group", "alias"))
 
 
-def _decoded(decoder: msgspec.json.Decoder[Any], value: bytes | None, max_bytes: int) -> Any:
-    if not value:
-        raise RejectedEvent("empty", "the record has no value")
-    if len(value) > max_bytes:
-        raise RejectedEvent("too_large", f"{len(value)} bytes, {max_bytes} are allowed")
+def _name(event: Any) -> tuple[str, str]:
+    """What ``did`` matches, and the type of the call. Raises RejectedEvent."""
+    kind = event.type
+    if kind not in _TYPES:
+        kind = kind.strip().lower()
+        if kind not in _TYPES:
+            raise RejectedEvent("unknown_type", f"type is {event.type[:40]!r}")
+    if kind != "track":
+        return kind, kind
+    name = event.event
+    if name.__class__ is not str and name is not None:
+        raise RejectedEvent("wrong_type", f"the name of an event is a text, not {str(name)[:40]}")
+    if not name:
+        raise RejectedEvent("no_name", "a track call names no event")
+    return name, kind
+
+
+def _read(decoder: msgspec.json.Decoder[Any], value: bytes, mended: Counter[str] | None) -> Any:
     try:
         return decoder.decode(value)
-    except msgspec.ValidationError as error:
-        raise RejectedEvent("wrong_type", str(error)) from None
-    except msgspec.DecodeError as error:
-        raise RejectedEvent(_about_json(value), str(error)) from None
-    except UnicodeDecodeError as error:
-        raise RejectedEvent("bad_utf8", str(error)) from None
     except RecursionError:
         raise RejectedEvent("too_deep", "nested too deeply") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError):  # the first is a ValidationError, too
+        event = reread(value, mended)
+    try:
+        return msgspec.convert(event, decoder.type)
+    except msgspec.ValidationError as error:
+        raise RejectedEvent("wrong_type", str(error)) from None
+
+
+def _count_odd(full: _Full, mended: Counter[str]) -> None:
+    context = full.context
+    if full.properties is None:
+        mended["properties"] += 1
+    if full.traits is None:
+        mended["traits"] += 1
+    if context is None:
+        mended["context"] += 1
+    else:
+        if context.traits is None:
+            mended["context_traits"] += 1
+        if (context.device is not None or context.externalIds is not None) and _has_odd_others(context):
+            mended["identifier"] += 1
+            return
+    for raw in (full.userId, full.anonymousId, full.previousId):
+        if raw.__class__ not in _PLAIN and _is_odd(raw):
+            mended["identifier"] += 1
+            return
+
+
+def _has_odd_others(context: _FullContext) -> bool:
+    device, external = context.device, context.externalIds
+    entries = external if isinstance(external, list) else [external]
+    written = [each.get("id") if isinstance(each, dict) else each for each in (device, *entries)]
+    return any(map(_is_odd, written))
+
+
+_PLAIN = frozenset((str, int, type(None)))
+
+
+def _is_odd(raw: Any) -> bool:
+    return raw.__class__ is not str and raw is not None and number_text(raw) is None
 
 
 def _refuse_deep(value: bytes) -> None:
@@ -198,14 +257,6 @@ _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"')
 _BRACKETS = re.compile(rb"[\[\]{}]")
 
 
-def _about_json(value: bytes) -> str:
-    try:
-        value.decode()
-    except UnicodeDecodeError:
-        return "bad_utf8"
-    return "invalid_json"
-
-
 def _profile_id(envelope: _Envelope, value: bytes, limits: IdentityLimits) -> str:
     user_id = limits.identifier(envelope.userId)
     if user_id is not None:
@@ -214,11 +265,13 @@ def _profile_id(envelope: _Envelope, value: bytes, limits: IdentityLimits) -> st
     written = (("email", limits.identifier(email)), ("anonymous_id", limits.identifier(anonymous_id)))
     found = [f"{kind}:{value}" for kind, value in written if value is not None]
     if any(name in value for name in _OTHERS):
-        others = _others_of.decode(value).context
+        others = _read(_others_of, value, None).context
         found += () if others is None else others_of(others.device, others.externalIds, limits)
     ordered = limits.rules.ordered(found)
     if ordered:
         return ordered[0]
+    if any(_is_odd(raw) for raw in (envelope.userId, anonymous_id)):
+        raise RejectedEvent("wrong_type", "an identifier is a text or a whole number")
     if envelope.userId or anonymous_id or email:
         raise RejectedEvent("blocked_identifier", "every identifier has a value that names nobody")
     raise RejectedEvent("no_identifier", "neither userId nor anonymousId nor an email")
@@ -227,8 +280,10 @@ def _profile_id(envelope: _Envelope, value: bytes, limits: IdentityLimits) -> st
 _OTHERS = (b'"externalIds"', b'"device"')
 
 
-def _message_id(raw: object) -> str | None:
-    return str(raw) if raw and raw.__class__ in (str, int) else None
+def _message_id(raw: Any) -> str | None:
+    if raw.__class__ is not str:
+        raw = number_text(raw) if raw else None
+    return raw or None
 
 
 def _email(event: Any) -> object:
@@ -241,29 +296,12 @@ def _email(event: Any) -> object:
     return None
 
 
-def _time_ms(envelope: _Envelope, default_ms: int | None) -> int:
-    received, sent, original = envelope.receivedAt, envelope.sentAt, envelope.originalTimestamp
-    if received is not None and sent is not None and original is not None:
-        return _instant(received) - (_instant(sent) - _instant(original))
-    for written in (envelope.timestamp, original, received, sent):
-        if written is not None:
-            return _instant(written)
-    if default_ms is None:
-        raise RejectedEvent("no_time", "the event names no time")
-    return default_ms
-
-
-def _instant(written: str) -> int:
-    ms = parse_instant(written)
-    if ms is None:
-        raise RejectedEvent("bad_time", f"{written[:40]!r} is no ISO-8601 time")
-    return ms
-
-
-def _properties(full: _Full) -> dict[str, Any]:
+def _properties(full: _Full, kind: str) -> dict[str, Any]:
     """What ``where`` reads: the properties, a page's name and category, the traits of identify and group."""
-    properties = dict(full.properties or {})
-    if full.type in ("identify", "group"):
+    properties = full.properties or {}
+    if kind == "track":
+        return properties
+    if kind in ("identify", "group"):
         properties = {**(full.traits or {}), **properties}
     extras: Iterable[tuple[str, Any]] = (
         ("name", full.name),
@@ -271,10 +309,9 @@ def _properties(full: _Full) -> dict[str, Any]:
         ("groupId", full.groupId),
         ("previousId", full.previousId),
     )
-    if full.type != "track":
-        for key, value in extras:
-            if value is not None:
-                properties.setdefault(key, value)
+    for key, value in extras:
+        if value is not None:
+            properties.setdefault(key, value)
     return properties
 
 
@@ -283,15 +320,16 @@ def _location(context: _FullContext | None) -> tuple[float, float] | None:
     written = None if context is None else context.location
     if not isinstance(written, dict):
         return None
-    lat, lon = (written.get(name) for name in ("latitude", "longitude"))
-    if not isinstance(lat, (int, float)) or not isinstance(lon, (int, float)):
+    lat: Any = written.get("latitude")
+    lon: Any = written.get("longitude")
+    if kind(lat) != "number" or kind(lon) != "number":
         return None
     return (float(lat), float(lon)) if -90 <= lat <= 90 and -180 <= lon <= 180 else None
 
 
-def _traits(full: _Full) -> dict[str, Any] | None:
+def _traits(full: _Full, kind: str) -> dict[str, Any] | None:
     """The traits to merge: context.traits of any call, and those of identify itself."""
-    merged = dict(full.context.traits) if full.context is not None and full.context.traits else {}
-    if full.type == "identify" and full.traits:
-        merged.update(full.traits)
+    merged = full.context.traits if full.context is not None else None
+    if kind == "identify" and full.traits:
+        merged = {**(merged or {}), **full.traits}
     return merged or None

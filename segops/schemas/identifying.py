@@ -12,6 +12,7 @@ from segops.core.identifiers import Rules
 
 MAX_BYTES = 32_768
 MAX_AHEAD_MS = 300_000
+MIN_SKEW_MS = 10_000
 #: Values that name nobody, in any case; so do those made of zeros and hyphens only.
 BLOCKED = ("-1", "null", "anonymous", "undefined", "none", "nan")
 #: Entries of ``context.externalIds`` that are looked at.
@@ -25,25 +26,41 @@ class IdentityLimits(msgspec.Struct, frozen=True):
     max_ahead_ms: int = MAX_AHEAD_MS
     blocked: frozenset[str] = frozenset(BLOCKED)
     rules: Rules = Rules()
+    min_skew_ms: int = MIN_SKEW_MS
 
-    def identifier(self, raw: object) -> str | None:
+    def identifier(self, raw: Any) -> str | None:
         """An identifier as text, or None for a value that names nobody."""
-        if raw.__class__ is int:
-            raw = str(raw)
-        if raw.__class__ is not str:
+        text = raw if raw.__class__ is str else number_text(raw)
+        if text is None:
             return None
-        text: str = raw.strip()
+        text = text.strip()
         return text if text.strip("0-") and text.lower() not in self.blocked else None
 
 
 DEFAULT = IdentityLimits()
+
+#: Above this not every whole number has a float of its own: two people's could be one.
+_LARGEST_WHOLE = float(1 << 53)
+
+
+def number_text(raw: Any) -> str | None:
+    """A whole number as text, however it is written; None for anything else.
+
+    >>> number_text(12345), number_text(12345.0), number_text(0.5), number_text(1e20), number_text(True)
+    ('12345', '12345', None, None, None)
+    """
+    if raw.__class__ is float and abs(raw) < _LARGEST_WHOLE and raw.is_integer():
+        return str(int(raw))
+    return str(raw) if raw.__class__ is int else None
 
 
 def limits_of(settings: Settings) -> IdentityLimits:
     """As an operator has set them."""
     engine, identity = settings.engine, settings.identity
     blocked = frozenset(each.strip().lower() for each in identity.blocked.split(","))
-    return IdentityLimits(engine.max_event_bytes, engine.max_event_ahead_ms, blocked, identity.rules)
+    return IdentityLimits(
+        engine.max_event_bytes, engine.max_event_ahead_ms, blocked, identity.rules, engine.min_skew_ms
+    )
 
 
 _TYPE = re.compile(r"[A-Za-z0-9_.-]{1,64}")

@@ -171,7 +171,7 @@ class Judge:
             for change in found.changes:
                 self.sizes[change.segment_key] += 1 if change.member else -1
             self._outlet.emit(found.changes, arrived_ms=arrived_ms)
-        if found.skipped_values:
-            self.counts.skipped_values += found.skipped_values
+        if found.skipped:
+            self.counts.skipped.update((skip.path, skip.found) for skip in found.skipped)
         if found.failures:
             self.counts.failures.update(found.failures)

@@ -227,7 +227,13 @@ class SegmentLane:
         entry = self._profiles.get(record.key.decode())  # type: ignore[union-attr]
         if offset > entry.profile.applied:
             default_id, value = source.decode(), record.value
-            event = decode(value, time_ms=time_ms, default_id=default_id, limits=self._limits)  # type: ignore[arg-type]
+            event = decode(
+                value,  # type: ignore[arg-type]
+                time_ms=time_ms,
+                default_id=default_id,
+                limits=self._limits,
+                mended=self._judge.counts.mended,
+            )
             self._judge.event(entry, record, event, clock_ms=self.clock.now_ms)
 
     def _message(self, record: Record, offset: int) -> None:

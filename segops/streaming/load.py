@@ -11,6 +11,8 @@ import msgspec
 from aiokafka import AIOKafkaProducer
 
 from segops.config import Settings
+from segops.schemas.identifying import number_text
+from segops.schemas.mending import without_surrogates
 from segops.streaming.client import running_producer
 from segops.streaming.ticks import TICK_HEADERS
 from segops.streaming.topics import partition_counts
@@ -36,16 +38,20 @@ def record_key(line: bytes) -> bytes | None:
 
     >>> record_key(b'{"userId": "u1", "anonymousId": "a1"}')
     b'u1'
-    >>> record_key(b'{"anonymousId": 7}'), record_key(b"no event")
+    >>> record_key(b'{"anonymousId": 7.0}'), record_key(b"no event")
     (b'7', None)
     """
     try:
         ids = _ids.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except msgspec.ValidationError:
         return None
+    except (msgspec.DecodeError, UnicodeDecodeError):  # no JSON, or half an emoji in it
+        whole = without_surrogates(line)
+        return None if whole == line else record_key(whole)
     for value in (ids.userId, ids.anonymousId):
-        if isinstance(value, (str, int)) and value != "" and not isinstance(value, bool):
-            return str(value).encode()
+        text = value if isinstance(value, str) else number_text(value)
+        if text:
+            return text.encode()
     return None
 
 

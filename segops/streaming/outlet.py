@@ -102,7 +102,9 @@ def export_lane(counts: Counts, metrics: Metrics) -> None:
     metrics.events_consumed.labels("segment").inc(counts.records)
     metrics.duplicates.inc(counts.duplicates)
     metrics.late_events.inc(counts.late)
-    metrics.values_skipped.inc(counts.skipped_values)
+    for (path, found), number in counts.skipped.items():
+        metrics.values_skipped.labels(metrics.path(path), found).inc(number)
+    _export_mended(counts.mended, metrics)
     metrics.timers_fired.inc(counts.timers)
     for what, number in counts.identities.items():
         counter = metrics.identities.get(what)
@@ -121,9 +123,15 @@ def export_source(counts: ResolveCounts, metrics: Metrics) -> None:
     """Add what a source lane counted to the metrics."""
     metrics.events_consumed.labels("resolve").inc(counts.records)
     metrics.clamped_events.inc(counts.clamped)
+    _export_mended(counts.mended, metrics)
     for reason, rejected in counts.rejected.items():
         metrics.events_rejected.labels(reason).inc(rejected)
         metrics.dead_letters.labels(reason).inc(rejected)
+
+
+def _export_mended(mended: Mapping[str, int], metrics: Metrics) -> None:
+    for kind, number in mended.items():
+        metrics.events_mended.labels(kind).inc(number)
 
 
 def export_counts(lanes: Iterable[SegmentLane], sources: Iterable[SourceLane], metrics: Metrics) -> None:

@@ -56,7 +56,9 @@ class Counts:
     records: int = 0
     duplicates: int = 0
     late: int = 0
-    skipped_values: int = 0
+    #: Paths of values that rules could not read, and what was found there.
+    skipped: Counter[tuple[str, str]] = field(default_factory=Counter)
+    mended: Counter[str] = field(default_factory=Counter)
     timers: int = 0
     broken: list[str] = field(default_factory=list)
     lateness_ms: list[int] = field(default_factory=list)

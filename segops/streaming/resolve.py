@@ -31,9 +31,11 @@ class Routed(Protocol):
 
 
 class Route(Protocol):
-    """Finds the profile and the time of an event. Raises RejectedEvent."""
+    """Finds the profile and the time of an event; ``mended`` counts what is odd. Raises RejectedEvent."""
 
-    def __call__(self, value: bytes | None, *, now_ms: int, default_time_ms: int) -> Routed: ...
+    def __call__(
+        self, value: bytes | None, *, now_ms: int, default_time_ms: int, mended: Counter[str]
+    ) -> Routed: ...
 
 
 @dataclass
@@ -43,6 +45,7 @@ class ResolveCounts:
     records: int = 0
     clamped: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
+    mended: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,9 @@ class SourceLane:
 
     def _event(self, record: Record, now_ms: int) -> None:
         try:
-            routed = self._route(record.value, now_ms=now_ms, default_time_ms=record.timestamp)
+            routed = self._route(
+                record.value, now_ms=now_ms, default_time_ms=record.timestamp, mended=self.counts.mended
+            )
         except RejectedEvent as rejection:
             self.counts.rejected[rejection.reason] += 1
             self._dead_letters.put(record, rejection.reason, rejection.detail)

@@ -52,6 +52,67 @@ def test_no_path_at_all_is_a_mistake() -> None:
     assert "Missing argument 'PATH...'" in done.stderr
 
 
+SPENT = "{key: spent, when: {sum: revenue, of: Order Completed, is: {gte: 100}, where: {shop: eu}}}"
+BORN = "{key: born, when: {trait: birthday, is: {anniversary_in_next: 7d}}}"
+RARE = "{key: rare, when: {any: [{did: Order Complted}, {trait: tier, is: {eq: gold}}]}}"
+NOW = '"timestamp": "2026-03-01T10:00:00Z"'
+
+
+def order(user: str, properties: str) -> str:
+    begin = '{"type": "track", "event": "Order Completed", '
+    return f'{begin}"userId": "{user}", {NOW}, "properties": {properties}}}'
+
+
+EVENTS = "\n".join(
+    [
+        order("u1", '{"revenue": "59.90", "shop": "eu"}'),
+        order("u1", '{"revenue": "59.90", "shop": "eu"}'),
+        order("u2", '{"revenue": 50, "shop": 5}'),
+        order("u3", "[]"),
+        f'{{"type": "identify", "userId": "u1", {NOW}, "traits": {{"birthday": "31/12/1990"}}, "sentAt": 5}}',
+        f'{{"type": "identify", {NOW}}}',
+        "no json",
+        "",
+    ]
+)
+
+
+def test_what_rules_do_not_find_in_events_or_cannot_read_is_said(tmp_path: Path) -> None:
+    rules, events = tmp_path / "a.yaml", tmp_path / "e.jsonl"
+    rules.write_text(f"version: 1\nsegments:\n- {SPENT}\n- {BORN}\n- {RARE}\n")
+    events.write_text(EVENTS)
+    done = check("--events", events, rules)
+    assert done.returncode == 0
+    assert done.stdout.splitlines() == [
+        "3 segments, 2 features: no mistakes",
+        f"{events}: 5 events, and 2 that are none (no_identifier 1, invalid_json 1)",
+        "  properties: 1 event with something other than an object, read as empty",
+        "  sentAt: 1 event with a time that cannot be read, ignored",
+        "  revenue of Order Completed: 2 values are text",
+        "  trait birthday: 1 value is not a date",
+        "  shop of Order Completed: 1 value is a number",
+        "  no event has the trait tier",
+        "  no event is Order Complted",
+    ]
+    assert [line.split(": ")[1] for line in done.stderr.splitlines()] == ["line 6", "line 7"]
+
+
+def test_of_events_in_which_all_is_found_nothing_is_said(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(f"version: 1\nsegments:\n- {SPENT}\n")
+    events = tmp_path / "e.jsonl"
+    events.write_text(order("u1", '{"revenue": 5, "shop": "eu"}'))
+    done = check(tmp_path / "a.yaml", "--events", events)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"1 segment, 1 features: no mistakes\n{events}: 1 events\n"
+
+
+def test_a_file_of_events_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(GOOD)
+    done = check(tmp_path / "a.yaml", "--events", tmp_path / "nowhere.jsonl")
+    assert done.returncode == 2
+    assert done.stderr == f"{tmp_path}/nowhere.jsonl: No such file or directory\n"
+
+
 def test_the_cost_of_each_segment_is_a_table(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(GOOD)
     done = check("--cost", tmp_path)

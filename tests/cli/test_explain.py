@@ -128,3 +128,22 @@ def test_limits_of_the_policy_are_shown(files: tuple[str, ...]) -> None:
         "entries": 1,
         "max_entries": 3,
     }
+
+
+def test_values_of_the_profile_that_rules_cannot_read_are_told(
+    files: tuple[str, ...], tmp_path: Path
+) -> None:
+    rule = "{sum: price, of: Product Viewed, is: {gte: 5}, where: {shop: eu}}"
+    (tmp_path / "segments.yaml").write_text(f"version: 1\nsegments: [{{key: spent, when: {rule}}}]\n")
+    views = [json.loads(event(user, T + n)) for n, user in enumerate(("ann", "", "bob", "ann"))]
+    views[1] |= {"anonymousId": "a1"}
+    views[3] |= {"anonymousId": "a1"}  # what was anonymous is hers now
+    odd = {"properties": {"price": "5", "shop": "eu"}}
+    (tmp_path / "events.jsonl").write_text("".join(json.dumps(view | odd) + "\n" for view in views))
+    for profile, told in (
+        ("user_id:ann", "price of Product Viewed: 3 values are text\n"),
+        ("user_id:bob", "price of Product Viewed: 1 value is text\n"),
+    ):
+        done = explain(*files, "--profile", profile)
+        assert (done.returncode, done.stderr) == (0, told)
+        assert "✗ sum of price" in done.stdout

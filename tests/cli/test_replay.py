@@ -110,6 +110,55 @@ def test_strict_is_satisfied_by_good_lines(segments: Path) -> None:
     assert replay("--segments", segments, "--events", "-", "--strict", text=VIEWS).returncode == 0
 
 
+def test_values_that_rules_cannot_read_and_paths_never_met_are_told_beside_the_changes(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "s.yaml"
+    rule = "{sum: price, of: Product Viewed, is: {gte: 5}, where: {shop: eu}}"
+    path.write_text(
+        f"version: 1\nsegments: [{{key: spent, when: {rule}}}, {{key: b, when: {{did: Bought}}}}]\n"
+    )
+    views = [json.loads(view(T + n)) | {"properties": {"price": "5", "shop": "eu"}} for n in range(3)]
+    text = "\n".join(map(json.dumps, views))
+    done = replay("--segments", path, "--events", "-", "--strict", text=text)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "price of Product Viewed: 3 values are text\n"
+    done = replay("--segments", path, "--events", "-", text=text.replace("price", "prise"))
+    assert done.stderr == "no Product Viewed has price\n"
+
+
+def test_a_batch_and_byte_order_marks_are_read(segments: Path, tmp_path: Path) -> None:
+    plain = replay("--segments", segments, "--events", "-", text=VIEWS)
+    body = '\ufeff{"batch": [%s]}' % ",".join(VIEWS.splitlines())  # noqa: UP031
+    for text in (body, "\ufeff" + VIEWS, VIEWS.replace("\n", "\n\ufeff")):
+        done = replay("--segments", segments, "--events", "-", text=text)
+        assert (done.stdout, done.stderr) == (plain.stdout, "")
+    odd = replay("--segments", segments, "--events", "-", text=body.replace("]}", ', 5]}\n{"batch": 7}'))
+    assert odd.stdout == plain.stdout
+    assert [line.split(": ")[1] for line in odd.stderr.splitlines()[:2]] == [
+        "line 1, event 4 of the batch",
+        "line 2",
+    ]
+
+
+def test_events_of_a_batch_without_message_ids_are_different_events(segments: Path) -> None:
+    views = [
+        json.dumps({k: v for k, v in json.loads(line).items() if k != "messageId"})
+        for line in VIEWS.split("\n")
+        if line
+    ]
+    done = replay("--segments", segments, "--events", "-", text=f'{{"batch": [{",".join(views)}]}}')
+    assert [change["action"] for change in changes(done)] == ["entered"]
+
+
+def test_a_file_in_utf_16_is_refused_with_advice(segments: Path, tmp_path: Path) -> None:
+    path = tmp_path / "powershell.jsonl"
+    path.write_text(VIEWS, "utf-16")
+    done = replay("--segments", segments, "--events", path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"{path}: expected UTF-8, got UTF-16: in PowerShell write it with -Encoding utf8\n"
+
+
 def test_a_table_is_for_people(segments: Path) -> None:
     heading, row = replay(
         "--segments", segments, "--events", "-", "--format", "table", text=VIEWS

@@ -11,6 +11,7 @@ import pytest
 from segops.core.features import CAPACITIES, MAX_ENTRIES, sliding
 from segops.core.features.feature import PANES
 from segops.core.features.states import Sums, Times, Values
+from segops.core.skips import Skip
 
 from .kit import MONDAY as T
 from .kit import Customer, Edge, H, S, holds_at
@@ -170,9 +171,10 @@ def test_a_sum_that_has_lost_its_oldest_value_is_still_exact() -> None:
 def test_values_of_other_types_are_passed_over_and_counted() -> None:
     customer = Customer(sum=total(5), most={"max": "p", "of": "A", "is": {"eq": 5}})
     customer.did("A", T, p=5)
-    for odd in ("7", True, [1], {"a": 1}):
-        assert customer.send("A", T + 1, p=odd).skipped_values == 2
-    assert customer.send("A", T + 2, p=None).skipped_values == 0
+    odd_values = {"text": "7", "boolean": True, "list": [1], "object": {"a": 1}}
+    for found, odd in odd_values.items():
+        assert customer.send("A", T + 1, p=odd).skipped == [Skip("A", "p", found)]
+    assert customer.send("A", T + 2, p=None).skipped == []
     assert customer.member_of == {"sum", "most"}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 
 import msgspec
 
@@ -188,6 +189,13 @@ def children(node: Node) -> tuple[Node, ...]:
         case Hysteresis(enter=enter, exit=exit):
             return enter, exit
     return ()
+
+
+def below(node: Node) -> Iterator[Node]:
+    """A node and all nodes below it."""
+    yield node
+    for child in children(node):
+        yield from below(child)
 
 
 def side(node: Node, *, inside: bool) -> Node:

@@ -1,0 +1,71 @@
+"""Events of a file for a replay, and what is said about them beside the results."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from segops.cli._lines import read_events
+from segops.cli._say import say
+from segops.core import skips
+from segops.core.errors import RejectedEvent
+from segops.core.events import Event
+from segops.core.skips import Skip
+from segops.core.survey import Survey
+from segops.replay import Replay
+from segops.schemas import mending
+
+
+class Input:
+    """Reads the events of a file for a replay, each with the id of its profile; none is applied.
+
+    What is no event is named on standard error, and counted in ``rejected`` by its reason. ``skipped`` has
+    the values that rules could not read, by profile: each event is to be applied before the next is read.
+    """
+
+    def __init__(self, path: Path, replay: Replay) -> None:
+        self.survey = Survey(replay.engine.segments.definitions)
+        self.rejected: Counter[str] = Counter()
+        self.skipped: dict[str, Counter[Skip]] = {}
+        self._path = path
+        self._replay = replay
+
+    def __iter__(self) -> Iterator[tuple[str, Event]]:
+        replay = self._replay
+        for found in read_events(self._path):
+            try:
+                owner, event = replay.read(found.value, default_id=found.default_id)
+            except RejectedEvent as error:
+                self.rejected[error.reason] += 1
+                say(f"{self._path}: {found.place}: {error}", err=True)
+                continue
+            skipped = dict.fromkeys(self.survey.observe(event), owner)
+            yield owner, event
+            skipped |= {skip: profile_id for profile_id, skip in replay.take_skipped()}
+            for skip, profile_id in skipped.items():
+                self.skipped.setdefault(profile_id, Counter())[skip] += 1
+
+    def notes(self) -> Iterator[str]:
+        """A line for each kind of thing that was odd, for what was skipped, and for paths never met."""
+        replay = self._replay
+        yield from mending.sentences(replay.mended)
+        if replay.clamped:
+            events = "1 event" if replay.clamped == 1 else f"{replay.clamped:,} events"
+            yield f"time: {events} too far ahead of receivedAt or of the wall clock, moved there"
+        skipped: Counter[Skip] = Counter()
+        for each in self.skipped.values():
+            skipped.update(each)
+        yield from skips.sentences(skipped)
+        yield from self.survey.paths_never_met()
+
+    def skipped_of(self, profile_id: str) -> Iterator[str]:
+        """A line for what was skipped of the events of a profile, and of those that are part of it now."""
+        skipped: Counter[Skip] = Counter()
+        for owner, each in self.skipped.items():
+            profile = self._replay.profiles.get(owner)
+            while profile is not None and profile.merged_into is not None:
+                profile = self._replay.profiles.get(profile.merged_into)
+            if profile is not None and profile.id == profile_id:
+                skipped.update(each)
+        return skips.sentences(skipped)

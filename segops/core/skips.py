@@ -1,0 +1,101 @@
+"""Values that rules cannot read: what they want, what is there instead, and how that is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from segops.core.events import Event
+from segops.core.features import Feature
+from segops.core.operators import EDGES, Test
+from segops.core.values import kind, lookup, parse_instant
+
+#: What is found in place of what rules want -> how that reads of one value, and of several.
+FOUND = {
+    "text": ("is text", "are text"),
+    "number": ("is a number", "are numbers"),
+    "boolean": ("is true or false", "are true or false"),
+    "list": ("is a list", "are lists"),
+    "object": ("is an object", "are objects"),
+    "no_date": ("is not a date", "are not dates"),
+    "other_currency": ("is in another currency", "are in another currency"),
+}
+_DATES = frozenset((*EDGES, "before", "after"))
+_TEXTS = frozenset(("contains", "starts_with", "ends_with", "matches"))
+
+
+Path = tuple[str, ...]
+
+
+class Skip(NamedTuple):
+    """A value that a rule could not read: the event (empty: a trait), the path, and the key of ``FOUND``."""
+
+    name: str
+    path: str
+    found: str
+
+
+def wanted(test: Test) -> frozenset[str]:
+    """The kinds of values of which a test can hold; empty: any.
+
+    >>> wanted(Test((("gte", 5),))), wanted(Test((("in_last", 5),))), wanted(Test((("exists", True),)))
+    (frozenset({'number'}), frozenset({'date'}), frozenset())
+    """
+    for name, operand in test.ops:
+        if name in _DATES:
+            return frozenset(("date",))
+        if name in _TEXTS:
+            return frozenset(("string",))
+        if name == "includes":
+            return frozenset(("list",))
+        if name != "exists":
+            return frozenset(map(kind, operand if isinstance(operand, tuple) else (operand,)))
+    return frozenset()
+
+
+def misfit(value: Any, kinds: frozenset[str]) -> str | None:
+    """The key of ``FOUND`` for a value that is none of these kinds; None for one that is, or is missing.
+
+    >>> misfit("5", frozenset({"number"})), misfit("soon", frozenset({"date"})), misfit(5, frozenset())
+    ('text', 'no_date', None)
+    """
+    if value is None or not kinds or kind(value) in kinds:
+        return None
+    if "date" in kinds and value.__class__ is str:
+        return None if parse_instant(value) is not None else "no_date"
+    found = kind(value)
+    return "text" if found == "string" else found
+
+
+def skipped(feature: Feature, event: Event) -> Skip:
+    """Why a feature passed over an event that is one of its own."""
+    amounts = [(name, event.properties.get(name)) for name in ("revenue", "total")]
+    read = [(".".join(feature.path), lookup(event.properties, feature.path))] if feature.path else amounts
+    for path, value in read:
+        found = misfit(value, _NUMBER)
+        if found is not None:
+            return Skip(event.name, path, found)
+    return Skip(event.name, "currency", "other_currency")
+
+
+_NUMBER = frozenset(("number",))
+
+
+def skipped_traits(name: str, value: Any, readings: Iterable[tuple[Path, frozenset[str]]]) -> Iterator[Skip]:
+    """The parts of a trait that rules cannot read; ``readings``: what they want, by the whole path."""
+    for path, kinds in readings:
+        found = misfit(lookup({name: value}, path), kinds)
+        if found is not None:
+            yield Skip("", ".".join(path), found)
+
+
+def sentences(skips: Mapping[Skip, int]) -> Iterator[str]:
+    """What was skipped and why, a line for each path and reason, the most frequent first.
+
+    >>> list(sentences({Skip("Order Completed", "revenue", "text"): 41, Skip("", "birthday", "no_date"): 1}))
+    ['revenue of Order Completed: 41 values are text', 'trait birthday: 1 value is not a date']
+    """
+    for skip, number in sorted(skips.items(), key=lambda found: (-found[1], found[0].path, found[0])):
+        where = f"{skip.path} of {skip.name}" if skip.name else f"trait {skip.path}"
+        values = "1 value" if number == 1 else f"{number:,} values"
+        yield f"{where}: {values} {FOUND[skip.found][number > 1]}"

@@ -1,0 +1,103 @@
+"""What segments read of events, and whether any event has it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from segops.core.events import Event
+from segops.core.features import ANY_NAME
+from segops.core.features.orders import ORDER_NAME
+from segops.core.operators import Test
+from segops.core.rules import model
+from segops.core.segments import Definition
+from segops.core.skips import Skip, misfit, wanted
+from segops.core.values import lookup
+
+
+class Reading(NamedTuple):
+    """One thing that a rule reads. ``wanted``: kinds of values, and ``date``; empty: any will do."""
+
+    path: tuple[str, ...]
+    wanted: frozenset[str] = frozenset()
+
+
+class Survey:
+    """Goes through events, and keeps what it has met of all that some segments read."""
+
+    def __init__(self, definitions: Iterable[Definition]) -> None:
+        self._of: dict[str, dict[Reading, bool]] = {}
+        self._traits: dict[tuple[str, ...], bool] = {}
+        self._met: set[str] = set()
+        self._place_met = True
+        for definition in definitions:
+            for node in model.below(definition.when):
+                self._add(node)
+
+    def _add(self, node: model.Node) -> None:
+        for names, reading in _readings(node):
+            for name in names:
+                known = self._of.setdefault(name, {})
+                if reading is not None:
+                    known[reading] = False
+        if isinstance(node, (model.Trait, model.HasBeen)):
+            self._traits[node.path] = False
+        if isinstance(node, model.Near):
+            self._place_met = False
+
+    def observe(self, event: Event) -> list[Skip]:
+        """Take note of an event; the values of it that a ``where`` cannot read."""
+        self._met.add(event.name)
+        self._place_met = self._place_met or event.location is not None
+        found = []
+        known = self._of.get(event.name, {})
+        for reading in known:
+            value = lookup(event.properties, reading.path)
+            if value is not None:
+                known[reading] = True
+                odd = misfit(value, reading.wanted)
+                if odd is not None:
+                    found.append(Skip(event.name, ".".join(reading.path), odd))
+        for path in self._traits if event.traits else ():
+            if lookup(event.traits or {}, path) is not None:
+                self._traits[path] = True
+        return found
+
+    def names_never_met(self) -> Iterator[str]:
+        """A line for each event that segments read and that never came."""
+        yield from (f"no event is {name}" for name in sorted(self._of.keys() - self._met - {ANY_NAME}))
+
+    def paths_never_met(self) -> Iterator[str]:
+        """A line for each path that segments read and none of the events that came had, or trait."""
+        for name in sorted(self._of.keys() & self._met):
+            paths = {reading.path: met for reading, met in self._of[name].items()}
+            yield from (f"no {name} has {'.'.join(path)}" for path, met in sorted(paths.items()) if not met)
+        for path, met in sorted(self._traits.items()):
+            if not met:
+                yield f"no event has the trait {'.'.join(path)}"
+        if not self._place_met:
+            yield "no event has a context.location"
+
+
+def _readings(node: model.Node) -> Iterator[tuple[tuple[str, ...], Reading | None]]:
+    match node:
+        case model.Aggregate(select=select, path=path):
+            yield from _selected(select.names, select.where)
+            yield select.names, Reading(path)
+        case model.Did(select=select) | model.Occurrence(select=select):
+            yield from _selected(select.names, select.where)
+        case model.RfmIs():
+            yield (ORDER_NAME,), None
+        case model.InOrder(sequence=sequence):
+            for step in sequence.steps:
+                yield from _selected(step.names, step.where)
+                for path, _ in step.same_as:
+                    yield step.names, Reading(path)
+
+
+def _selected(
+    names: tuple[str, ...], where: Iterable[tuple[tuple[str, ...], Test]]
+) -> Iterator[tuple[tuple[str, ...], Reading | None]]:
+    yield names, None
+    for path, test in where:
+        yield names, Reading(path, wanted(test))

@@ -1,0 +1,78 @@
+"""Bodies that carry many events, as SDKs send them to a collector: ``{"batch": [...], "sentAt": ...}``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from segops.schemas.mending import BYTE_ORDER_MARK, without_surrogates
+
+_MISSING = Raw(b"null")
+
+
+class _Body(msgspec.Struct, gc=False):
+    batch: list[Raw]
+    type: Any = None
+    context: Raw = _MISSING
+    sentAt: Raw = _MISSING
+    receivedAt: Raw = _MISSING
+
+
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_body = msgspec.json.Decoder(_Body)
+_fields = msgspec.json.Decoder(dict[str, Raw])
+
+
+def events_of(body: bytes) -> Sequence[bytes]:
+    """The events of a body in their order: those of its ``batch``, or else the body itself.
+
+    ``sentAt`` and ``receivedAt`` of the batch serve its events that have none; its ``context`` does part by
+    part. What an event says itself is kept as it is written. A byte-order mark is left out.
+
+    >>> events_of(b'{"batch": [{"type": "page"}, {"type": "page", "sentAt": "b"}], "sentAt": "a"}')
+    [b'{"sentAt":"a","type":"page"}', b'{"sentAt":"b","type":"page"}']
+    >>> events_of(b'{"type": "page", "properties": {"batch": []}}')
+    [b'{"type": "page", "properties": {"batch": []}}']
+    """
+    body = body.removeprefix(BYTE_ORDER_MARK)
+    found = _read(body) if b'"batch"' in body else None
+    if found is None or found.type is not None:  # an event may have a field of that name
+        return [body]
+    written = {"sentAt": found.sentAt, "receivedAt": found.receivedAt, "context": found.context}
+    shared = {name: raw for name, raw in written.items() if bytes(raw) != b"null"}
+    return [_with(event, shared) for event in found.batch]
+
+
+def _read(body: bytes) -> _Body | None:
+    try:
+        return _body.decode(body)
+    except msgspec.ValidationError:
+        return None
+    except msgspec.DecodeError:  # no JSON, or half an emoji in it
+        whole = without_surrogates(body)
+        return None if whole == body else _read(whole)
+    except RecursionError:
+        return None
+
+
+def _with(event: Raw, shared: Mapping[str, Raw]) -> bytes:
+    if not shared:
+        return bytes(event)
+    try:
+        own = _fields.decode(event)
+    except _UNREADABLE:  # no object: as it is, to be refused where events are
+        return bytes(event)
+    fields = {**shared, **own}
+    if "context" in shared and "context" in own:
+        fields["context"] = _merged(shared["context"], own["context"])
+    return msgspec.json.encode(fields)
+
+
+def _merged(context: Raw, own: Raw) -> Raw:
+    try:
+        return Raw(msgspec.json.encode(_fields.decode(context) | _fields.decode(own)))
+    except _UNREADABLE:
+        return own

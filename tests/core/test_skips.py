@@ -1,0 +1,147 @@
+"""Values that rules cannot read are told: of which type they are, where they stand, and what never comes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from segops.core.engine import Engine
+from segops.core.events import Event
+from segops.core.operators import OPERATORS
+from segops.core.operators import Test as Ops
+from segops.core.skips import FOUND, Skip, misfit, sentences, wanted
+from segops.core.survey import Survey
+from tests.core.kit import MONDAY as T
+from tests.core.kit import Customer, segments
+
+SAMPLES: dict[str, Any] = {
+    "number": 5,
+    "text": "five",
+    "boolean": True,
+    "list": [5],
+    "object": {"a": 5},
+}
+
+
+@pytest.mark.parametrize(
+    ("when", "fine"),
+    [
+        ({"trait": "p", "is": {"gte": 3}}, {"number"}),
+        ({"trait": "p", "is": {"eq": "five"}}, {"text"}),
+        ({"trait": "p", "is": {"ne": True}}, {"boolean"}),
+        ({"trait": "p", "is": {"in": [1, "a"]}}, {"number", "text"}),
+        ({"trait": "p", "is": {"between": [1, 2]}}, {"number"}),
+        ({"trait": "p", "is": {"contains": "x"}}, {"text"}),
+        ({"trait": "p", "is": {"matches": "x"}}, {"text"}),
+        ({"trait": "p", "is": {"includes": 5}}, {"list"}),
+        ({"trait": "p", "is": {"exists": True}}, set(SAMPLES)),
+        ({"has_been": {"trait": "p", "is": {"eq": "five"}}, "for": "1d"}, {"text"}),
+    ],
+)
+def test_a_trait_of_which_its_test_cannot_hold_is_skipped(when: dict[str, Any], fine: set[str]) -> None:
+    for found, value in SAMPLES.items():
+        skipped = Customer(one=when).send("identify", T, traits={"p": value}).skipped
+        assert skipped == ([] if found in fine else [Skip("", "p", found)])
+
+
+@pytest.mark.parametrize("test", [{"in_next": "3d"}, {"before": "2026-01-01"}, {"anniversary_in_next": "3d"}])
+def test_a_trait_that_is_no_date_is_skipped(test: dict[str, Any]) -> None:
+    customer = Customer(one={"trait": "born.on", "is": test})
+    odd = (("31/12/1990", "no_date"), ("", "no_date"), (1990, "number"), (["1990-01-01"], "list"))
+    for value, found in odd:
+        skipped = customer.send("identify", T, traits={"born": {"on": value}}).skipped
+        assert skipped == [Skip("", "born.on", found)]
+    for good in ("1990-12-31", "1990-12-31 10:00 UTC", None):
+        assert customer.send("identify", T, traits={"born": {"on": good}}).skipped == []
+    assert customer.send("identify", T, traits={"other": 5}).skipped == []
+
+
+def test_every_operator_says_what_it_wants() -> None:
+    for name in OPERATORS:
+        assert bool(wanted(Ops(((name, 5),)))) is (name != "exists")
+    assert wanted(Ops((("exists", True), ("gte", 5)))) == {"number"}
+
+
+def test_a_value_is_skipped_once_for_an_event_however_many_rules_read_it() -> None:
+    total = {"sum": "p", "of": "A", "is": {"gt": 5}}
+    customer = Customer(a=total, b={**total, "within": "1d"}, c={"max": "p", "of": "A", "is": {"gt": 5}})
+    assert customer.send("A", T, p="7").skipped == [Skip("A", "p", "text")]
+
+
+def test_amounts_of_orders_are_skipped_with_the_reason() -> None:
+    engine = Engine(segments(rich={"rfm": {"monetary": {"gte": 2}}}))
+    for number, (properties, skip) in enumerate(
+        [
+            ({"revenue": "59.90"}, [Skip("Order Completed", "revenue", "text")]),
+            ({"total": [1]}, [Skip("Order Completed", "total", "list")]),
+            ({"revenue": 5}, []),
+            ({}, []),
+        ]
+    ):
+        profile = engine.new_profile("user_id:u1")
+        event = Event("Order Completed", T, str(number), properties)
+        assert engine.on_event(profile, event, clock_ms=T).skipped == skip
+
+
+def test_there_are_words_for_whatever_can_be_found() -> None:
+    odd = [misfit(value, frozenset({"none of these"})) for value in SAMPLES.values()]
+    odd += [misfit("x", frozenset({"date"})), "other_currency"]
+    assert set(odd) == set(FOUND)
+    for found in FOUND:
+        many, one = sentences({Skip("A", "a.b", found): 1, Skip("", "p", found): 1_200})
+        assert one.startswith("a.b of A: 1 value is ")
+        assert many.startswith("trait p: 1,200 values are ")
+
+
+# -- the survey ----------------------------------------------------------------------------------------
+
+
+def survey(**rules: dict[str, Any]) -> Survey:
+    return Survey(segments(**rules).definitions)
+
+
+def event(name: str = "A", traits: dict[str, Any] | None = None, **properties: Any) -> Event:
+    return Event(name, T, "m", properties, traits)
+
+
+def test_what_a_where_cannot_read_is_told() -> None:
+    found = survey(one={"did": "A", "where": {"price": {"gte": 5}, "on": {"in_next": "3d"}, "sku": "x"}})
+    assert set(found.observe(event(price="5", on="soon", sku=5))) == {
+        Skip("A", "price", "text"),
+        Skip("A", "on", "no_date"),
+        Skip("A", "sku", "number"),
+    }
+    assert found.observe(event(price=5, on="2026-01-01", sku="y")) == []
+    assert found.observe(event("B", price="5")) == []
+
+
+def test_events_paths_and_traits_that_never_came_are_told() -> None:
+    plan = {"trait": "plan.name", "is": {"eq": "x"}}
+    step = {"did": "C", "where": {"a.b": 1, "k": {"same_as": 1}}}
+    found = survey(
+        a={"did": "A", "where": {"price": {"gte": 5}}},
+        b={"all": [{"sum": "total", "of": ["A", "B"], "is": {"gte": 5}}, {"not": plan}]},
+        c={"sequence": [{"did": "A"}, step]},
+        d={"near": {"lat": 1, "lon": 1, "radius": "5km"}},
+        e={"rfm": "champions"},
+        f={"has_been": {"trait": "tier", "is": {"eq": "x"}}, "for": "1d"},
+    )
+    names = ("A", "B", "C", "Order Completed")
+    assert list(found.names_never_met()) == [f"no event is {name}" for name in names]
+    found.observe(event(price=5, total=None, traits={"plan": {"size": 5}}))
+    found.observe(event("C", a={"b": None}))
+    assert list(found.names_never_met()) == ["no event is B", "no event is Order Completed"]
+    traits = ["no event has the trait plan.name", "no event has the trait tier"]
+    assert list(found.paths_never_met()) == [
+        "no A has total",
+        "no C has a.b",
+        "no C has k",
+        *traits,
+        "no event has a context.location",
+    ]
+    found.observe(event(total="odd", traits={"plan": {"name": "x"}, "tier": "gold"}))
+    located = event("C", a={"b": 1}, k=2)
+    located.location = (1.0, 1.0)
+    found.observe(located)
+    assert list(found.paths_never_met()) == []

@@ -1,0 +1,121 @@
+"""Bodies that carry many events, and byte-order marks."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from segops.schemas.batches import events_of
+from segops.schemas.events import decode, route
+
+PAGE = '{"type": "page", "userId": "u1", "timestamp": "2026-03-01T10:00:00Z"%s}'
+BOM = b"\xef\xbb\xbf"
+
+
+def of(**body: Any) -> list[Any]:
+    return [json.loads(event) for event in events_of(json.dumps(body).encode())]
+
+
+def test_what_a_batch_says_serves_events_that_do_not_say_it_themselves() -> None:
+    found = of(
+        batch=[
+            {"type": "page"},
+            {"type": "page", "sentAt": "own"},
+            {"type": "page", "context": {"ip": "own", "os": {"name": "own"}}},
+            {"type": "page", "context": {}},
+        ],
+        context={"ip": "all", "os": {"version": "1"}, "locale": "de"},
+        sentAt="all",
+        receivedAt="then",
+        writeKey="secret",
+        integrations={"All": True},
+    )
+    context = {"ip": "all", "os": {"version": "1"}, "locale": "de"}
+    base = {"type": "page", "sentAt": "all", "receivedAt": "then", "context": context}
+    assert found == [
+        base,
+        {**base, "sentAt": "own"},
+        {**base, "context": {"ip": "own", "os": {"name": "own"}, "locale": "de"}},
+        base,
+    ]
+
+
+def test_without_anything_to_add_events_are_passed_on_byte_for_byte() -> None:
+    events = [PAGE % ', "n": 1.50', PAGE % ', "n": 1e400', PAGE % ', "e": "\\u00e9"', "[1]", "5", "null"]
+    body = f'{{"writeKey": "w", "batch": [{", ".join(events)}]}}'
+    assert list(events_of(body.encode())) == [event.encode() for event in events]
+
+
+def test_values_are_kept_as_they_are_written_where_something_is_added() -> None:
+    event = f'{{"n": 1.50, "m": 1e400, "e": "\\u00e9", "big": {"9" * 5_000}}}'
+    body = f'{{"sentAt": "s", "batch": [{event}, 5]}}'
+    first, second = events_of(body.encode())
+    assert first == b'{"sentAt":"s","n":1.50,"m":1e400,"e":"\\u00e9","big":%s}' % (b"9" * 5_000)
+    assert second == b"5"
+
+
+@pytest.mark.parametrize("context", [[], "x", 5, None])
+def test_an_odd_context_of_the_batch_spoils_no_event(context: Any) -> None:
+    own = {"type": "page", "context": {"ip": "own"}}
+    assert of(batch=[own], context=context) == [own]
+
+
+@pytest.mark.parametrize("context", [[], "x", 5])
+def test_an_odd_context_of_an_event_is_its_own(context: Any) -> None:
+    assert of(batch=[{"context": context}], context={"ip": "all"}) == [{"context": context}]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        PAGE % "",
+        PAGE % ', "properties": {"batch": [1]}',
+        PAGE % ', "batch": [1]',  # an event that has such a field
+        '{"batch": {"type": "page"}}',
+        '{"batch": 5}',
+        '["batch"]',
+        '{"batch": [',
+        "no json",
+        "",
+    ],
+)
+def test_what_is_no_batch_is_one_event_as_it_is_written(body: str) -> None:
+    assert list(events_of(body.encode())) == [body.encode()]
+    assert list(events_of(BOM + body.encode())) == [body.encode()]
+
+
+def test_an_empty_batch_has_no_events() -> None:
+    assert list(events_of(b'{"batch": []}')) == []
+
+
+def test_half_an_emoji_in_one_event_spoils_no_batch() -> None:
+    half = PAGE % ', "properties": {"q": "\\ud83d"}'
+    found = events_of(BOM + f'{{"batch": [{half}, {PAGE % ""}]}}'.encode())
+    assert len(found) == 2
+    assert decode(found[0], time_ms=0, default_id="d").properties == {"q": "\ufffd"}
+
+
+def test_the_events_of_a_batch_of_an_sdk_can_be_routed() -> None:
+    body = {
+        "batch": [
+            {"type": "track", "event": "A", "userId": "u1", "originalTimestamp": "2026-03-01T10:59:58Z"},
+            {"type": "identify", "anonymousId": "a1", "traits": {}, "timestamp": "2026-03-01T09:00:00Z"},
+        ],
+        "context": {"device": {"id": "d1"}},
+        "sentAt": "2026-03-01T11:00:00Z",
+        "receivedAt": "2026-03-01T10:00:00Z",
+    }
+    found = events_of(json.dumps(body).encode())
+    routed = [route(event, now_ms=10**13, default_time_ms=None) for event in found]
+    assert [each.profile_id for each in routed] == ["user_id:u1", "anonymous_id:a1"]
+    assert [each.time_ms for each in routed] == [1_772_359_198_000, 1_772_355_600_000]
+    assert [decode(event, time_ms=0, default_id="d").others for event in found] == [("device_id:d1",)] * 2
+
+
+@given(st.binary(max_size=60) | st.text(max_size=40).map(lambda text: f'{{"batch":{text}}}'.encode()))
+def test_no_bytes_at_all_are_too_odd(body: bytes) -> None:
+    assert isinstance(list(events_of(body)), list)

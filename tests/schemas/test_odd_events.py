@@ -1,0 +1,319 @@
+"""Events of odd shapes: what is read of them, what is left out and counted, and what is still refused."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from segops.core.errors import RejectedEvent
+from segops.core.events import Event
+from segops.schemas import events
+from segops.schemas.events import MAX_DEPTH, Routed, decode, route
+from segops.schemas.mending import MENDED, reread
+from tests.core.kit import at
+
+STAMP = "2026-03-01T09:00:00Z"
+BASE: dict[str, Any] = {"type": "track", "event": "A", "userId": "u1", "timestamp": STAMP}
+LARGEST = 1.7976931348623157e308
+
+
+def record(**fields: Any) -> bytes:
+    """An event as a producer writes it that escapes what is not ASCII, halves of pairs included."""
+    return json.dumps({k: v for k, v in {**BASE, **fields}.items() if v is not ...}).encode()
+
+
+def raw(field: str, written: str) -> bytes:
+    """An event with a field that is written as given."""
+    return record(**{field: "@"}).replace(b'"@"', written.encode())
+
+
+def read(value: bytes) -> tuple[Routed, Event, Counter[str]]:
+    mended: Counter[str] = Counter()
+    routed = route(value, now_ms=at("2026-06-01"), default_time_ms=None, mended=mended)
+    event = decode(value, time_ms=routed.time_ms, default_id="0:7", mended=mended)
+    return routed, event, mended
+
+
+def reason(value: bytes) -> str:
+    with pytest.raises(RejectedEvent) as caught:
+        read(value)
+    return caught.value.reason
+
+
+# -- types of calls ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["Track", "TRACK", "track", " track", "tRaCk"])
+def test_the_type_of_a_call_is_read_in_any_case(kind: str) -> None:
+    _, event, mended = read(record(type=kind, properties={"p": 1}, name="N"))
+    assert (event.name, event.properties, mended) == ("A", {"p": 1}, {})
+
+
+@pytest.mark.parametrize("kind", ["identify", "page", "screen", "group", "alias"])
+def test_calls_in_capitals_are_named_as_others(kind: str) -> None:
+    fields = {"event": ..., "traits": {"plan": "pro"}, "name": "Home", "previousId": "u0"}
+    small = read(record(type=kind, **fields))
+    assert read(record(type=kind.upper(), **fields)) == read(record(type=kind.title(), **fields)) == small
+    assert small[1].name == kind
+
+
+def test_what_is_no_call_is_none_in_capitals() -> None:
+    assert reason(record(type="PURCHASE")) == "unknown_type"
+
+
+@pytest.mark.parametrize("odd", [5, {}, ["x"], True])
+def test_a_call_that_needs_no_event_name_is_not_held_to_one(odd: Any) -> None:
+    assert read(record(type="page", event=odd))[1].name == "page"
+    assert reason(record(event=odd)) == "wrong_type"
+
+
+# -- parts that are no objects -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("odd", [[], [1, {"p": 1}], "", "p=1", 0, 1.5, True, None])
+@pytest.mark.parametrize("part", ["properties", "traits", "context", "context_traits"])
+@pytest.mark.parametrize("kind", ["track", "identify", "page", "group"])
+def test_a_part_that_is_no_object_is_empty_and_the_event_stays(odd: Any, part: str, kind: str) -> None:
+    good: dict[str, Any] = {"properties": {"p": 1}, "traits": {"t": 2}, "context": {"traits": {"c": 3}}}
+    if part == "context_traits":
+        fields, empty = {**good, "context": {"traits": odd}}, {**good, "context": {}}
+    else:
+        fields, empty = {**good, part: odd}, {**good, part: {}}
+    routed, event, mended = read(record(type=kind, **fields))
+    assert (routed, event) == read(record(type=kind, **empty))[:2]
+    assert mended == {part: 1}
+
+
+def test_all_parts_may_be_odd_at_once() -> None:
+    routed, event, mended = read(record(properties=[], traits="", context=[], messageId="m1"))
+    assert (routed.profile_id, event.message_id) == ("user_id:u1", "m1")
+    assert (event.properties, event.traits) == ({}, None)
+    assert mended == {"properties": 1, "traits": 1, "context": 1}
+
+
+def test_an_odd_part_hides_no_identifier_of_another() -> None:
+    fields = {"userId": ..., "properties": [], "context": {"traits": {"email": "Ada@x.y"}}}
+    routed, event, _ = read(record(**fields))
+    assert (routed.profile_id, event.email) == ("email:ada@x.y", "ada@x.y")
+    fields = {"userId": ..., "traits": [], "context": {"device": {"id": "d1"}}}
+    assert read(record(**fields))[0].profile_id == "device_id:d1"
+
+
+def test_parts_that_are_objects_or_missing_are_not_counted() -> None:
+    nulls = {"traits": {"a": None}, "context": {"traits": {}}}
+    for fields in ({}, {"properties": {}}, {"context": {}}, nulls):
+        assert read(record(**fields))[2] == {}
+
+
+# -- halves of surrogate pairs -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cut", "whole"),
+    [
+        (r"shoes \ud83d", "shoes \ufffd"),
+        (r"\udc5f shoes", "\ufffd shoes"),
+        (r"\ud83d\ud83d\udc5f", "\ufffd\U0001f45f"),
+        (r"\uD83D\uDC5F\uDC5F", "\U0001f45f\ufffd"),
+        (r"\udc5f\ud83d", "\ufffd\ufffd"),
+        (r"\ud83d\n", "\ufffd\n"),
+        (r"\ud83d\\ud83d", "\ufffd\\ud83d"),
+        (r"\\\ud83d", "\\\ufffd"),
+        (r"\"\ud83d\"", '"\ufffd"'),
+        ("gr\\ud83d\u00f6\u00dfer \U0001f45f", "gr\ufffd\u00f6\u00dfer \U0001f45f"),
+    ],
+)
+def test_half_an_emoji_becomes_a_replacement_character(cut: str, whole: str) -> None:
+    _, event, mended = read(raw("messageId", f'"{cut}"'))
+    assert (event.message_id, mended) == (whole, {"surrogate": 1})
+    _, event, mended = read(raw("properties", f'{{"{cut}": {{"{cut}": ["{cut}"]}}}}'))
+    assert (event.properties, mended) == ({whole: {whole: [whole]}}, {"surrogate": 1})
+
+
+def test_half_an_emoji_may_stand_in_names_identifiers_traits_and_what_is_not_read() -> None:
+    half = r'"x\ud83d"'
+    assert read(raw("event", half))[1].name == "x\ufffd"
+    routed, event, _ = read(raw("userId", half))
+    assert (routed.profile_id, event.user_id) == ("user_id:x\ufffd", "x\ufffd")
+    identify = raw("traits", f'{{"a": {half}}}').replace(b"track", b"identify")
+    assert read(identify)[1].traits == {"a": "x\ufffd"}
+    assert read(raw("integrations", f"{{{half}: {half}}}"))[1].name == "A"
+    context = f'{{"externalIds": [{{"id": {half}, "type": "card"}}]}}'
+    assert read(raw("context", context))[1].others == ("card:x\ufffd",)
+
+
+@pytest.mark.parametrize("good", [r"\ud83d\udc5f", r"\\ud83d", r"\\\\udc5f", r"\u00e9", r"\ufffd"])
+def test_whole_pairs_and_escaped_backslashes_stay_as_they_are(good: str) -> None:
+    _, event, mended = read(raw("properties", f'{{"p": "{good}", "q": []}}'))
+    assert (event.properties["p"], mended) == (json.loads(f'"{good}"'), {})
+    # Also where something else of the event is mended.
+    _, event, mended = read(raw("messageId", f'"{good}"').replace(b"}", b', "properties": []}'))
+    assert (event.message_id, mended) == (json.loads(f'"{good}"'), {"properties": 1})
+
+
+# -- numbers out of range ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("written", "near"),
+    [
+        ("1e400", LARGEST),
+        ("-1e400", -LARGEST),
+        ("1.5E+9999999", LARGEST),
+        ("9" * 20_000, LARGEST),
+        ("-" + "9" * 20_000, -LARGEST),
+        ("9" * 400 + ".5", LARGEST),
+    ],
+)
+@pytest.mark.parametrize("place", ['{"p": %s}', '{"p": [1, {"q": %s}]}'])
+def test_a_number_beyond_the_range_of_a_float_is_the_nearest(written: str, near: float, place: str) -> None:
+    _, event, mended = read(raw("properties", place % written))
+    assert event.properties == json.loads(place % repr(near))
+    assert mended == {"number": 1}
+
+
+@pytest.mark.parametrize("written", ["1e-400", "9" * 30, "9" * 400, "1e308", "-0.0", "0." + "1" * 5_000])
+def test_a_number_within_the_range_is_read_as_before(written: str) -> None:
+    value = raw("properties", f'{{"p": {written}}}')
+    _, event, mended = read(value)
+    assert (event.properties["p"], mended) == (json.loads(written), {})
+    assert read(value.replace(b"}}", b'}, "traits": []}'))[1].properties == event.properties
+
+
+@pytest.mark.parametrize("written", ["1e999", "-1e999", "9" * 400, "9" * 20_000, "true", '"48"', "[]"])
+def test_a_latitude_that_is_none_is_no_place(written: str) -> None:
+    location = f'{{"location": {{"latitude": {written}, "longitude": 2.5}}}}'
+    assert read(raw("context", location))[1].location is None
+
+
+@pytest.mark.parametrize(
+    "field", ["messageId", "groupId", "name", "category", "previousId", "unknown", "sentAt"]
+)
+@pytest.mark.parametrize("written", ["1e999", "9" * 20_000])
+def test_a_number_out_of_range_anywhere_costs_no_event(field: str, written: str) -> None:
+    _, event, _ = read(raw(field, written))
+    assert (event.name, event.message_id) == ("A", "0:7")
+
+
+@pytest.mark.parametrize("written", ["1e999", "9" * 10_000])
+def test_identifiers_out_of_range_name_nobody(written: str) -> None:
+    assert reason(raw("userId", written)) == "wrong_type"
+    entries = f'[{{"type": "card", "id": {written}}}]'
+    value = raw("context", f'{{"device": {{"id": {written}}}, "externalIds": {entries}}}')
+    assert read(value)[1].others == ()
+    assert reason(value.replace(b'"u1"', b'""')) == "no_identifier"
+
+
+# -- identifiers ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("written", ["12345", "12345.0", "1.2345e4", '"12345"', '" 12345 "', "123450E-1"])
+def test_a_whole_number_is_one_identifier_however_it_is_written(written: str) -> None:
+    for field, kind in (("userId", "user_id"), ("anonymousId", "anonymous_id")):
+        value = raw(field, written) if field == "userId" else raw(field, written).replace(b'"u1"', b"null")
+        routed, event, mended = read(value)
+        assert routed.profile_id == f"{kind}:12345"
+        assert (event.user_id or event.anonymous_id, mended) == ("12345", {})
+    assert read(raw("messageId", written))[1].message_id.strip() == "12345"
+    assert read(raw("previousId", written).replace(b"track", b"alias"))[1].previous_id == "12345"
+    context = f'{{"device": {{"id": {written}}}, "externalIds": [{{"type": "card", "id": {written}}}]}}'
+    assert read(raw("context", context))[1].others == ("device_id:12345", "card:12345")
+
+
+def test_a_long_number_with_a_point_is_not_taken_for_its_neighbour() -> None:
+    """9007199254740993.0 is read as ...992.0: two people must not become one."""
+    assert reason(raw("userId", "9007199254740993.0")) == "wrong_type"
+    assert read(raw("userId", "9007199254740993"))[0].profile_id == "user_id:9007199254740993"
+
+
+@pytest.mark.parametrize("odd", [{"id": "u1"}, {}, ["u1"], [], True, False, 0.5, 1e20])
+def test_an_odd_identifier_beside_a_good_one_is_left_out_and_counted(odd: Any) -> None:
+    routed, event, mended = read(record(anonymousId=odd))
+    assert (routed.profile_id, event.anonymous_id, mended) == ("user_id:u1", None, {"identifier": 1})
+    for good, profile_id in (
+        ({"anonymousId": "a1"}, "anonymous_id:a1"),
+        ({"traits": {"email": "a@x.y"}}, "email:a@x.y"),
+        ({"context": {"device": {"id": "d1"}}}, "device_id:d1"),
+    ):
+        routed, event, mended = read(record(userId=odd, **good))
+        assert (routed.profile_id, event.user_id, mended) == (profile_id, None, {"identifier": 1})
+    assert reason(record(userId=odd)) == reason(record(userId=odd, anonymousId="null")) == "wrong_type"
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        {"device": {"id": ["d1"]}},
+        {"device": {"id": 0.5}},
+        {"externalIds": [{"id": {"v": 1}, "type": "card"}, {"id": "c1", "type": "card"}]},
+        {"device": {"id": "d1"}, "externalIds": {"id": True, "type": "card"}},
+    ],
+)
+def test_an_odd_identifier_in_the_context_is_left_out_and_counted(context: dict[str, Any]) -> None:
+    routed, event, mended = read(record(context=context))
+    assert (routed.profile_id, mended) == ("user_id:u1", {"identifier": 1})
+    assert len(event.others) <= 1
+
+
+@pytest.mark.parametrize("nobody", [None, "", "null", 0, 0.0, -0.0, -1.0])
+def test_a_value_that_names_nobody_is_not_odd(nobody: Any) -> None:
+    assert read(record(anonymousId=nobody, context={"device": {"id": nobody}}))[2] == {}
+
+
+# -- both readings -------------------------------------------------------------------------------------
+
+
+def test_a_byte_order_mark_before_an_event_is_passed_over() -> None:
+    assert read(b"\xef\xbb\xbf" + record()) == read(record())
+
+
+def test_what_is_nested_too_deeply_is_refused_by_the_second_reading_too() -> None:
+    def deep(depth: int) -> bytes:
+        return raw("properties", '{"p": ' + "[" * depth + "1e400" + "]" * depth + "}")
+
+    assert read(deep(MAX_DEPTH - 2))[2] == {"number": 1}
+    assert reason(deep(MAX_DEPTH - 1)) == "too_deep"
+    assert reason(deep(9_000)) == "too_deep"
+
+
+def test_every_kind_of_mending_is_tested() -> None:
+    found: Counter[str] = Counter()
+    for field in ("properties", "traits", "context", "userId", "timestamp", "originalTimestamp", "sentAt"):
+        found += (
+            read(record(anonymousId="a1", **{"originalTimestamp": STAMP, field: [1]}))[2]
+            if field != ("originalTimestamp")
+            else read(record(originalTimestamp=[1]))[2]
+        )
+    found += read(record(receivedAt=[1]))[2] + read(record(context={"traits": [1]}))[2]
+    found += read(raw("name", r'"\ud83d"'))[2] + read(raw("properties", '{"a": 1e999}'))[2]
+    assert set(found) == set(MENDED)
+
+
+numbers = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+values = st.recursive(
+    st.none() | st.booleans() | numbers | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
+objects = st.dictionaries(st.text(max_size=3), values, max_size=3)
+parts = st.fixed_dictionaries(
+    {"type": st.sampled_from(["track", "Identify", "page"]), "messageId": values, "properties": objects},
+    optional={"traits": objects, "context": st.fixed_dictionaries({"traits": objects, "device": values})},
+)
+
+
+@given(parts)
+def test_both_readings_of_a_good_event_are_the_same(fields: dict[str, Any]) -> None:
+    try:
+        value = msgspec.json.encode({**BASE, **fields})
+    except UnicodeEncodeError:
+        return
+    mended: Counter[str] = Counter()
+    second = msgspec.convert(reread(value, mended), events._full.type)
+    assert (second, mended) == (events._full.decode(value), {})

@@ -1,0 +1,252 @@
+"""When an event happened: which of its times counts, how they are written, and what is clamped."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from segops.core import operators
+from segops.core.errors import RejectedEvent
+from segops.core.values import format_instant, parse_instant
+from segops.schemas.events import Routed, route
+from segops.schemas.identifying import DEFAULT, IdentityLimits
+from tests.core.kit import at
+
+NOW = at("2026-06-01")
+RECORD_MS = NOW - 7
+STAMP = "2026-03-01T09:00:00Z"
+#: The sender's clock is an hour fast: sent at 11:00 by its own clock, received at 10:00.
+FAST = {
+    "originalTimestamp": "2026-03-01T10:59:58Z",
+    "sentAt": "2026-03-01T11:00:00Z",
+    "receivedAt": "2026-03-01T10:00:00Z",
+}
+
+
+def routed(
+    mended: Counter[str] | None = None,
+    limits: IdentityLimits = DEFAULT,
+    default_ms: int | None = RECORD_MS,
+    **times: Any,
+) -> Routed:
+    value = msgspec.json.encode({"type": "page", "userId": "u1", **times})
+    return route(value, now_ms=NOW, default_time_ms=default_ms, limits=limits, mended=mended)
+
+
+@pytest.mark.parametrize(
+    ("times", "moment"),
+    [
+        ({"timestamp": STAMP}, STAMP),
+        ({"timestamp": "2026-03-01"}, "2026-03-01T00:00:00Z"),
+        # A readable timestamp stands, whatever the others say.
+        ({"timestamp": STAMP, **FAST}, STAMP),
+        ({"timestamp": "2020-01-01T00:00:00Z", **FAST}, "2020-01-01T00:00:00Z"),
+        ({"timestamp": STAMP, "originalTimestamp": "2026-03-01T10:00:00Z"}, STAMP),
+        # Without one the sender's clock is corrected.
+        (FAST, "2026-03-01T09:59:58Z"),
+        ({**FAST, "timestamp": None}, "2026-03-01T09:59:58Z"),
+        ({**FAST, "timestamp": ""}, "2026-03-01T09:59:58Z"),
+        ({**FAST, "timestamp": "soon"}, "2026-03-01T09:59:58Z"),
+        ({**FAST, "receivedAt": "2026-03-02T11:00:00Z"}, "2026-03-02T10:59:58Z"),
+        # Not by less than ten seconds: that is transit.
+        ({**FAST, "receivedAt": "2026-03-01T11:00:09.999Z"}, "2026-03-01T10:59:58Z"),
+        ({**FAST, "receivedAt": "2026-03-01T11:00:10Z"}, "2026-03-01T11:00:08Z"),
+        ({**FAST, "receivedAt": "2026-03-01T10:59:50.001Z"}, "2026-03-01T10:59:58Z"),
+        ({**FAST, "receivedAt": "2026-03-01T10:59:50Z"}, "2026-03-01T10:59:48Z"),
+        # Not where one of the three is missing or cannot be read: then in this order.
+        ({**FAST, "sentAt": "never"}, "2026-03-01T10:59:58Z"),
+        ({**FAST, "receivedAt": None}, "2026-03-01T10:59:58Z"),
+        ({**FAST, "originalTimestamp": 5}, "2026-03-01T11:00:00Z"),
+        ({"originalTimestamp": STAMP, "sentAt": "2026-03-01T10:00:00Z"}, STAMP),
+        ({"sentAt": STAMP, "receivedAt": "2026-03-01T10:00:00Z"}, STAMP),
+        ({"receivedAt": STAMP}, STAMP),
+        ({}, format_instant(RECORD_MS)),
+        ({"sentAt": "", "receivedAt": 17}, format_instant(RECORD_MS)),
+    ],
+)
+def test_which_of_its_times_is_an_event_s(times: dict[str, Any], moment: str) -> None:
+    # Some are ahead of their receivedAt; what is clamped to it is tested below.
+    assert routed(limits=IdentityLimits(max_ahead_ms=10**12), **times).time_ms == at(moment)
+
+
+def test_what_is_transit_is_a_setting() -> None:
+    times = {**FAST, "receivedAt": "2026-03-01T11:00:01Z"}
+    assert routed(**times).time_ms == at("2026-03-01T10:59:58Z")
+    for skew in (0, 1_000):
+        assert routed(limits=IdentityLimits(min_skew_ms=skew), **times).time_ms == at("2026-03-01T10:59:59Z")
+    assert routed(limits=IdentityLimits(min_skew_ms=1_001), **times).time_ms == at("2026-03-01T10:59:58Z")
+
+
+@pytest.mark.parametrize("odd", ["", " ", "2026-03-01T10: 00: 05.000Z", 1_772_359_205_000, 0.5, [], {}, True])
+@pytest.mark.parametrize(
+    ("field", "kind"),
+    [("originalTimestamp", "original_timestamp"), ("sentAt", "sent_at"), ("receivedAt", "received_at")],
+)
+def test_a_time_beside_the_timestamp_that_cannot_be_read_costs_no_event(
+    odd: Any, field: str, kind: str
+) -> None:
+    for others in ({"timestamp": STAMP}, {}):
+        mended: Counter[str] = Counter()
+        found = routed(mended, **others, **{field: odd})
+        assert found.time_ms == (at(STAMP) if others else RECORD_MS)
+        assert mended == {kind: 1}
+
+
+@pytest.mark.parametrize("odd", ["", "  ", 0, False, [], {}])
+def test_a_timestamp_that_names_no_time_is_as_good_as_none(odd: Any) -> None:
+    mended: Counter[str] = Counter()
+    assert routed(mended, timestamp=odd).time_ms == RECORD_MS
+    assert mended == {"timestamp": 1}
+    assert routed(timestamp=odd, sentAt=STAMP).time_ms == at(STAMP)
+
+
+@pytest.mark.parametrize(
+    "odd", ["yesterday", "01/03/2026", 1_772_359_205_000, "1772359205", ["x"], {"$date": 5}]
+)
+def test_a_timestamp_that_cannot_be_read_is_replaced_by_the_same_moment_only(odd: Any) -> None:
+    """What was sent or received then may have happened long before: an import keeps its own times."""
+    mended: Counter[str] = Counter()
+    assert routed(mended, timestamp=odd, originalTimestamp=STAMP).time_ms == at(STAMP)
+    assert mended == {"timestamp": 1}
+    for others in ({}, {"sentAt": STAMP, "receivedAt": STAMP}, {"originalTimestamp": "yesterday"}):
+        with pytest.raises(RejectedEvent) as caught:
+            routed(timestamp=odd, **others)
+        assert caught.value.reason == "bad_time"
+
+
+def test_without_any_time_and_a_record_an_event_is_refused() -> None:
+    with pytest.raises(RejectedEvent) as caught:
+        routed(default_ms=None, sentAt="never")
+    assert caught.value.reason == "no_time"
+
+
+def test_times_that_are_read_or_missing_are_not_counted() -> None:
+    mended: Counter[str] = Counter()
+    for times in (FAST, {"timestamp": STAMP, **FAST}, {}, {"timestamp": None, "sentAt": None}):
+        routed(mended, **times)
+    assert not mended
+
+
+# -- clamped -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("stamp", "moment", "clamped"),
+    [
+        ("2026-03-01T10:05:00Z", "2026-03-01T10:05:00Z", False),
+        ("2026-03-01T10:05:00.001Z", "2026-03-01T10:00:00Z", True),
+        ("2026-05-01T00:00:00Z", "2026-03-01T10:00:00Z", True),
+        ("2026-03-01T11:04:00+01:00", "2026-03-01T10:04:00Z", False),
+        ("2026-03-01T12:06:00+02:00", "2026-03-01T10:00:00Z", True),
+        ("2026-02-28", "2026-02-28", False),
+    ],
+)
+def test_an_event_is_not_later_than_it_was_received(stamp: str, moment: str, clamped: bool) -> None:
+    found = routed(timestamp=stamp, receivedAt="2026-03-01T10:00:00Z")
+    assert (found.time_ms, found.clamped) == (at(moment), clamped)
+
+
+def test_how_far_ahead_of_its_receipt_an_event_may_be_is_a_setting() -> None:
+    times = {"timestamp": "2026-03-01T10:00:01Z", "receivedAt": "2026-03-01T10:00:00Z"}
+    assert routed(limits=IdentityLimits(max_ahead_ms=1_000), **times).clamped is False
+    assert routed(limits=IdentityLimits(max_ahead_ms=999), **times).clamped is True
+
+
+def test_a_corrected_time_is_clamped_as_well() -> None:
+    ahead = {**FAST, "originalTimestamp": "2026-03-01T12:00:00Z"}  # an hour after it was sent
+    assert routed(**ahead) == Routed("user_id:u1", at("2026-03-01T10:00:00Z"), clamped=True)
+
+
+def test_a_receipt_in_the_future_is_held_against_the_wall_clock() -> None:
+    times = {"timestamp": "2027-01-01T00:00:00Z", "receivedAt": "2027-01-01T00:00:00Z"}
+    assert routed(**times) == Routed("user_id:u1", NOW, clamped=True)
+
+
+@pytest.mark.parametrize("receivedAt", ["", "later", 7, None])
+def test_what_cannot_be_read_clamps_nothing(receivedAt: Any) -> None:
+    assert routed(timestamp=STAMP, receivedAt=receivedAt).time_ms == at(STAMP)
+
+
+# -- written -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "2026-03-01T10:00:05.120Z",
+        "2026-03-01t10:00:05.120z",
+        "2026-03-01T10:00:05.120z",
+        "2026-03-01 10:00:05.120",
+        "2026-03-01 10:00:05.120Z",
+        "2026-03-01 10:00:05.120 UTC",
+        "2026-03-01 10:00:05.120 utc",
+        "2026-03-01T10:00:05.120UTC",
+        "2026-03-01 10:00:05.120000 UTC",
+        "2026-03-01 12:00:05.120 +0200",
+        "2026-03-01 10:00:05.120+00",
+        "2026-03-01t11:00:05.120+01:00",
+        " 2026-03-01T10:00:05.120Z ",
+        "20260301t100005.120z",
+    ],
+)
+def test_the_ways_in_which_an_instant_is_written(written: str) -> None:
+    assert parse_instant(written) == at("2026-03-01T10:00:05.120Z")
+    assert routed(timestamp=written).time_ms == at("2026-03-01T10:00:05.120Z")
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "2026-03-01T10: 00: 05.000Z",
+        "2026-02-30t10:00:00z",
+        "2026-03-01 10:00:05 CET",
+        "UTC",
+        "2026-03-01 UTC UTC",
+        "10:00:05 UTC",
+        "1772359205",
+        " " * 30_000,
+        "2026-03-01t" + " " * 30_000 + "10:00",
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59-00:01",
+    ],
+)
+def test_what_is_no_instant(written: str) -> None:
+    assert parse_instant(written) is None
+
+
+def test_the_first_and_the_last_instant_can_be_written_again() -> None:
+    for written in ("0001-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z"):
+        assert format_instant(parse_instant(written) or 0) == written
+
+
+def test_dates_of_rules_are_read_as_those_of_events_are() -> None:
+    before = operators.Test((("before", at("2026-03-01T10:00:06Z")),))
+    assert before.holds("2026-03-01 10:00:05 UTC", 0)
+    born = "1990-03-01 10:00:05 utc"
+    assert operators.next_anniversary(born, "UTC", NOW) == at("2027-03-01T10:00:05Z")
+
+
+moments = st.integers(at("0001-01-01"), at("9999-12-31")).map(format_instant)
+anything = st.one_of(
+    st.none(), moments, st.sampled_from(("", "x", 5, 1e300, "0001-01-01T00:00:00+01:00", [], {"a": 1}))
+)
+
+
+@given(anything, anything, anything, anything)
+def test_whatever_the_times_are_an_event_has_one_within_the_years_or_a_reason(
+    stamp: Any, original: Any, sent: Any, received: Any
+) -> None:
+    try:
+        found = routed(timestamp=stamp, originalTimestamp=original, sentAt=sent, receivedAt=received)
+    except RejectedEvent as refused:
+        assert refused.reason == "bad_time"
+        return
+    assert format_instant(found.time_ms)
+    assert found.time_ms <= NOW + DEFAULT.max_ahead_ms
+    arrived = parse_instant(received) if isinstance(received, str) else None
+    assert arrived is None or found.time_ms <= arrived + DEFAULT.max_ahead_ms

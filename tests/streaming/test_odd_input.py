@@ -1,0 +1,202 @@
+"""Odd events on their way through a worker, without Kafka: applied, counted, and no clock goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from segops.cli._lines import LineSource
+from segops.core.engine import Engine
+from segops.core.errors import RejectedEvent, UserError
+from segops.metrics import Metrics
+from segops.schemas.events import route
+from segops.stores.memory import MemoryStores
+from segops.streaming.lane import SegmentLane, Start
+from segops.streaming.load import record_key
+from segops.streaming.outlet import export_lane, export_source
+from segops.streaming.reports import Outlet
+from tests.core.kit import at, segments
+
+from .test_lane import Rec, clock
+from .test_parts import Sink, event, source_lane
+
+STAMP = "2026-03-01T10:00:00Z"
+NOW = at("2026-06-01")
+NUMBERS = (
+    "1e400",
+    "-1e400",
+    "9" * 4_300,
+    "9" * 4_301,
+    "9" * 10_000,
+    "1e308",
+    "5e-324",
+    "[1e400]",
+    '{"a": 1e400}',
+)
+TIMES = ('"9999-12-31T23:59:59Z"', '"0001-01-01"', '"0001-01-01T00:00:00+14:00"')
+#: Events of u1 with V in the place of an odd value.
+PLACES = (
+    '"type": "track", "event": "A", "userId": "u1", "properties": {"p": V}',
+    '"type": "track", "event": "Order Completed", "userId": "u1", "properties": {"revenue": V}',
+    '"type": "track", "event": "Order Refunded", "userId": "u1", "properties": {"total": V}',
+    '"type": "identify", "userId": "u1", "traits": {"p": V}',
+    '"type": "page", "userId": "u1", "context": {"location": {"latitude": V, "longitude": 0}}',
+    '"type": "page", "anonymousId": "a1", "context": {"device": {"id": V}}',
+    '"type": "page", "userId": "u1", "messageId": V',
+    '"type": "page", "userId": "u1", "sentAt": V',
+)
+_FIGURES = ("sum", "avg", "min", "max", "distinct", "latest")
+
+
+def rules() -> dict[str, Any]:
+    windows: list[dict[str, Any]] = [
+        {},
+        {"within": "1d"},
+        {"between": {"from": "2d", "to": "1d"}},
+        {"calendar": {"this": "day"}},
+    ]
+    figures = [
+        {figure: "p", "of": "A", "is": {"gt": 5}, **window} for figure in _FIGURES for window in windows
+    ]
+    tests = [
+        {"did": "A", "where": {"p": test}} for test in ({"gt": 5.5}, {"in": [1, 2.5]}, {"in_next": "3d"})
+    ]
+    others = [
+        {"trait": "p", "is": {"between": [1, 2.5]}},
+        {"rfm": {"monetary": {"gte": 2}}},
+        {"near": {"lat": 1, "lon": 1, "radius": "5km"}},
+    ]
+    return {f"r{number}": rule for number, rule in enumerate((*figures, *tests, *others))}
+
+
+def lane_of(outlet: Outlet, **rules: Any) -> SegmentLane:
+    start = Start(0, clock(by_events=False))
+    return SegmentLane(MemoryStores().open(0), Engine(segments(**rules)), start=start, outlet=outlet)
+
+
+def stamped(fields: str) -> bytes:
+    return f'{{"timestamp": "{STAMP}", {fields}}}'.encode()
+
+
+def forwarded(value: bytes, offset: int) -> Rec:
+    routed = route(value, now_ms=NOW, default_time_ms=0)
+    headers = [("segops-source", b"0:%d" % offset), ("segops-time", b"%d" % routed.time_ms)]
+    return Rec(offset, routed.profile_id.encode(), value, headers)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_no_value_that_is_out_of_range_makes_a_dead_letter_or_fails_a_rule(place: str) -> None:
+    outlet = Outlet()
+    lane = lane_of(outlet, **rules())
+    for offset, value in enumerate((*NUMBERS, *TIMES)):
+        lane.process([forwarded(stamped(place.replace("V", value)), offset)])
+        lane.write(lane.collect(), None)  # what is stored can be stored
+    assert outlet.rejected == []
+    assert not lane.counts.failures
+    assert not lane.counts.broken
+
+
+def test_what_a_lane_mends_and_skips_is_counted_in_metrics() -> None:
+    lane = lane_of(Outlet(), a={"sum": "a.b", "of": "A", "is": {"gt": 5}}, b={"trait": "t", "is": {"gt": 5}})
+    values = (
+        '"type": "Track", "event": "A", "userId": "u1", "properties": []',
+        '"type": "track", "event": "A", "userId": "u1", "properties": {"a": {"b": "5"}}',
+        '"type": "track", "event": "A", "userId": "u1", "properties": {"a": {"b": [5]}}',
+        r'"type": "identify", "userId": "u1", "anonymousId": [1], "traits": {"t": "\ud83d"}',
+    )
+    lane.process([forwarded(stamped(value), offset) for offset, value in enumerate(values)])
+    metrics = Metrics(CollectorRegistry())
+    export_lane(lane.take_counts(), metrics)
+    value_of = metrics.registry.get_sample_value
+    for kind in ("properties", "surrogate", "identifier"):
+        assert value_of("segops_events_mended_total", {"kind": kind}) == 1
+    for path, found in (("a.b", "text"), ("a.b", "list"), ("t", "text")):
+        assert value_of("segops_values_skipped_total", {"path": path, "found": found}) == 1
+
+
+def test_paths_in_labels_are_bounded() -> None:
+    metrics = Metrics(CollectorRegistry(), max_segments=1)
+    assert [metrics.path(path) for path in ("a.b", "c", "a.b")] == ["a.b", "other", "a.b"]
+    assert metrics.segment("c") == "c"
+
+
+def test_times_that_cannot_be_read_are_counted_and_a_far_one_moves_no_clock() -> None:
+    sink = Sink()
+    lane = source_lane(sink)
+    odd = b'{"type": "page", "userId": "u1", "timestamp": "%s", "sentAt": "", "receivedAt": "%s"}'
+    ahead = odd % (b"2026-03-20T10:00:00Z", STAMP.encode())
+    lane.process([event(0, odd % (STAMP.encode(), b"soon")), event(1, ahead)], now_ms=NOW)
+    assert lane.watermark_ms == at(STAMP)
+    assert (lane.counts.clamped, lane.counts.mended) == (1, {"sent_at": 2, "received_at": 1})
+    metrics = Metrics(CollectorRegistry())
+    export_source(lane.counts, metrics)
+    assert metrics.registry.get_sample_value("segops_events_clamped_total") == 1
+    assert metrics.registry.get_sample_value("segops_events_mended_total", {"kind": "sent_at"}) == 2
+
+
+@pytest.mark.parametrize("number", ["1e999", "9" * 10_000, "[1e999]", "{}"])
+def test_an_odd_device_of_an_event_without_a_user_ends_no_worker(number: str) -> None:
+    sink = Sink()
+    lane = source_lane(sink)
+    value = f'{{"type": "page", "anonymousId": "a1", "context": {{"device": {{"id": {number}}}}}}}'
+    lane.process([event(0, value.encode())], now_ms=NOW)
+    assert lane.counts.rejected == {}
+    assert [key for _, key, _ in sink.appended] == [b"anonymous_id:a1"]
+
+
+# -- produce -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        (b'{"userId": 12345.0}', b"12345"),
+        (b'{"userId": 12345}', b"12345"),
+        (b'{"userId": 0.5, "anonymousId": "a1"}', b"a1"),
+        (b'{"userId": [1], "anonymousId": "a1"}', b"a1"),
+        (b'{"userId": "x\\ud83d"}', "x\ufffd".encode()),
+        (b'{"userId": "u1", "properties": {"q": "\\ud83d"}}', b"u1"),
+        (b'{"userId": 1e999}', None),
+        (b'{"userId": true}', None),
+    ],
+)
+def test_the_record_key_is_the_identifier_that_routing_reads(line: bytes, key: bytes | None) -> None:
+    assert record_key(line) == key
+
+
+async def _produced(path: Path) -> list[bytes]:
+    with LineSource(path) as source:
+        return [line async for lines in source.slices() for line in lines]
+
+
+def test_produce_reads_batches_and_byte_order_marks(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(
+        b'\xef\xbb\xbf{"batch": [{"type": "page"}, {"type": "screen"}], "sentAt": "s"}\r\n'
+        b'\xef\xbb\xbf{"type": "group"}\n\xef\xbb\xbf\n{"batch": []}\n\nnot json\n{"batch": [5]}'
+    )
+    assert asyncio.run(_produced(path)) == [
+        b'{"sentAt":"s","type":"page"}',
+        b'{"sentAt":"s","type":"screen"}',
+        b'{"type": "group"}',
+        b"not json",
+        b"5",
+    ]
+
+
+def test_produce_refuses_utf_16(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_text('{"type": "page"}\n', "utf-16")
+    with pytest.raises(UserError, match="expected UTF-8, got UTF-16"):
+        asyncio.run(_produced(path))
+
+
+def test_a_record_that_is_a_batch_is_no_event() -> None:
+    """One record is one event: what produces into the topic splits them."""
+    with pytest.raises(RejectedEvent) as caught:
+        route(b'{"batch": [{"type": "page", "userId": "u1"}]}', now_ms=NOW, default_time_ms=0)
+    assert caught.value.reason == "wrong_type"
