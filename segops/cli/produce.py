@@ -60,9 +60,9 @@ def command(
     """Send the events in FILE, one JSON object a line (.jsonl, .jsonl.gz, or - for the standard input).
 
     Objects are sent as they are, also those that are no events: the engine puts them to the dead letters with
-    the reason. A line that is no JSON object is not sent; if it is one of the first, nothing is. The record
-    key is the userId, else the anonymousId. Exit status 1 when the broker did not take every record, 2 when a
-    line was not sent.
+    the reason. Of a line that is a body with a "batch", each event is sent. A line that is no JSON object is
+    not sent; if it is one of the first, nothing is. The record key is the userId, else the anonymousId. Exit
+    status 1 when the broker did not take every record, 2 when a line was not sent.
     """
     if shift_to_now and file == STDIN:
         raise click.UsageError(

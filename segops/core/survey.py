@@ -14,6 +14,9 @@ from segops.core.segments import Definition
 from segops.core.skips import Skip, misfit, wanted
 from segops.core.values import lookup
 
+#: Aggregates that take any value, of which their test then may not hold. Others skip what they cannot read.
+_VALUES = frozenset(("latest", "earliest"))
+
 
 class Reading(NamedTuple):
     """One thing that a rule reads. ``wanted``: kinds of values, and ``date``; empty: any will do."""
@@ -46,7 +49,7 @@ class Survey:
             self._place_met = False
 
     def observe(self, event: Event) -> list[Skip]:
-        """Take note of an event; the values of it that a ``where`` cannot read."""
+        """Take note of an event; the values of it that a test cannot read, those of aggregates apart."""
         self._met.add(event.name)
         self._place_met = self._place_met or event.location is not None
         found = []
@@ -81,9 +84,9 @@ class Survey:
 
 def _readings(node: model.Node) -> Iterator[tuple[tuple[str, ...], Reading | None]]:
     match node:
-        case model.Aggregate(select=select, path=path):
+        case model.Aggregate(function=function, select=select, path=path, test=test):
             yield from _selected(select.names, select.where)
-            yield select.names, Reading(path)
+            yield select.names, Reading(path, wanted(test) if function in _VALUES else frozenset())
         case model.Did(select=select) | model.Occurrence(select=select):
             yield from _selected(select.names, select.where)
         case model.RfmIs():

@@ -116,6 +116,15 @@ def test_what_a_where_cannot_read_is_told() -> None:
     assert found.observe(event("B", price="5")) == []
 
 
+def test_a_latest_value_of_which_its_test_cannot_hold_is_told() -> None:
+    found = survey(
+        one={"latest": "plan", "of": "A", "is": {"eq": 5}},
+        two={"distinct": "sku", "of": "A", "is": {"gt": 1}},
+    )
+    assert found.observe(event(plan="5", sku=[1])) == [Skip("A", "plan", "text")]
+    assert found.observe(event(plan=5, sku={})) == []
+
+
 def test_events_paths_and_traits_that_never_came_are_told() -> None:
     plan = {"trait": "plan.name", "is": {"eq": "x"}}
     step = {"did": "C", "where": {"a.b": 1, "k": {"same_as": 1}}}
