@@ -68,6 +68,25 @@ def test_lines_arrive_as_they_are_with_their_key(
     assert sorted((r.value, r.key) for r in found) == sorted(zip(LINES, KEYS, strict=True))
 
 
+def test_each_event_of_a_batch_is_a_record(segops: Run, settings: config.Settings, tmp_path: Path) -> None:
+    segops("topics", "create")
+    file = tmp_path / "events.jsonl"
+    file.write_text(
+        '\ufeff{"batch": [{"type": "page", "userId": 7.0}, {"type": "page", "userId": "u8"}], "sentAt": "s"}'
+        "\n"
+        '{"type": "page", "userId": "u9"}',
+        "utf-8",
+    )
+    result = segops("produce", file)
+    assert result.status == 0, result.err
+    assert result.out.startswith("3 records delivered")
+    assert {record.key: record.value for record in records(settings, 3)} == {
+        b"7": b'{"sentAt":"s","type":"page","userId":7.0}',
+        b"u8": b'{"sentAt":"s","type":"page","userId":"u8"}',
+        b"u9": b'{"type": "page", "userId": "u9"}',
+    }
+
+
 def test_order_per_key_and_the_final_tick_last_in_every_partition(
     segops: Run, settings: config.Settings, tmp_path: Path
 ) -> None:
