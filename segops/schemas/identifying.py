@@ -59,7 +59,11 @@ def limits_of(settings: Settings) -> IdentityLimits:
     engine, identity = settings.engine, settings.identity
     blocked = frozenset(each.strip().lower() for each in identity.blocked.split(","))
     return IdentityLimits(
-        engine.max_event_bytes, engine.max_event_ahead_ms, blocked, identity.rules, engine.min_skew_ms
+        engine.max_event_bytes,
+        engine.max_event_ahead_ms,
+        blocked,
+        identity.rules,
+        min_skew_ms=engine.min_skew_ms,
     )
 
 
