@@ -73,9 +73,26 @@ def test_lines_have_the_numbers_that_an_editor_shows(
 ) -> None:
     path = tmp_path_factory.mktemp("lines") / "x.jsonl"
     path.write_bytes((b"\r\n" if dos else b"\n").join(lines))
-    first = [line.removeprefix(b"\xef\xbb\xbf") for line in lines[:1]]
-    wanted = enumerate([*first, *lines[1:]], 1)
+    wanted = enumerate((line.removeprefix(b"\xef\xbb\xbf") for line in lines), 1)
     assert read(path) == [(number, line) for number, line in wanted if line.strip()]
+
+
+def test_an_object_with_half_an_emoji_or_a_number_out_of_range_is_one() -> None:
+    lines = [
+        rb'{"userId": "x\ud83d"}',
+        b'{"sentAt": 1e999, "a": [1e999]}',
+        rb'{"\udc5f": %s}' % (b"9" * 5_000),
+    ]
+    not_sent = NotSent()
+    assert sent(not_sent, list(enumerate(lines))) == lines
+    assert not_sent.count == 0
+    assert shifted(lines[1], 1_000) == lines[1]
+    half = rb'{"q": "\ud83d", "sentAt": 1e999, "timestamp": "2026-03-01T10:00:00Z"}'
+    assert json.loads(shifted(half, 1_000)) == {
+        "q": "\ufffd",
+        "sentAt": float("inf"),
+        "timestamp": "2026-03-01T10:00:01.000Z",
+    }
 
 
 def test_the_latest_time_is_that_of_an_event_whatever_it_is_called() -> None:

@@ -170,7 +170,7 @@ def test_the_record_key_is_the_identifier_that_routing_reads(line: bytes, key: b
 
 async def _produced(path: Path) -> list[bytes]:
     with LineSource(path) as source:
-        return [line async for lines in source.slices() for line in lines]
+        return [line async for lines in source.slices() for _, line in lines]
 
 
 def test_produce_reads_batches_and_byte_order_marks(tmp_path: Path) -> None:
