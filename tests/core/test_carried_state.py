@@ -65,7 +65,7 @@ def test_a_changed_limit_beside_one_that_holds_more_reads_it() -> None:
     [NO_A, did({"lte": 2}), did({"lt": 1}), did({"eq": 0}), did({"eq": 3}), did({"gte": 300})],
     ids=str,
 )
-def test_a_limit_added_beside_another_lets_nobody_in_wrongly(added: dict[str, Any]) -> None:
+def test_a_limit_added_beside_another_changes_no_membership(added: dict[str, Any]) -> None:
     customer = six_times(often=did({"gte": 5}))
     assert edges(customer.adopt(often=did({"gte": 5}), added=added)) == []
     customer.did("B", T + 5 * S + H)  # all of them have left

@@ -114,8 +114,8 @@ class Life:
             return
         now_ms = max(self.clock_ms, self.profile.latest_ms)
         self.engine.on_definitions(self.profile, clock_ms=self.clock_ms)
-        nobody = {definition.key: Standing() for definition in found.definitions}
-        self.oracle.standings, self.oracle.judged_ms = self.oracle._judged(nobody, now_ms), now_ms
+        outside = {definition.key: Standing() for definition in found.definitions}
+        self.oracle.standings, self.oracle.judged_ms = self.oracle._judged(outside, now_ms), now_ms
 
     def happen(self, kind: str, arg: Any) -> None:
         if kind == "clock":

@@ -103,7 +103,7 @@ class OrdersReducer:
         return any(row.order_id == order.order_id and row.time_ms < until_ms for row in state.cancellations)
 
     def forget(self, state: Orders, now_ms: int) -> None:
-        """Let go of what has left the period, and date the last order anew."""
+        """Drop what has left the period, and set the time of the last order."""
         orders, after_ms = state.orders, now_ms - self.period_ms
         leaving = max(bisect_right(orders, after_ms, key=_time_of), len(orders) - MAX_ORDERS, 0)
         gone_ms = max(_gone(state), _last(state, orders[:leaving]))
