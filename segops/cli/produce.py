@@ -21,6 +21,7 @@ from segops.core.errors import SegopsError, UserError
 from segops.core.values import format_instant
 from segops.streaming.clock import wall_ms
 from segops.streaming.load import Deliveries, Load, send_all
+from segops.streaming.reach import in_words
 
 _EPILOG = """
 \b
@@ -76,14 +77,18 @@ def command(
         shift_ms = await _shift_ms(file) if shift_to_now else 0
         with LineSource(file) as source, _reporting(source) as report:
             lines = objects(file, source.slices(), not_sent)
-            first = await anext(lines, None) or []  # what is no file of events is refused before a broker is asked
+            first = (
+                await anext(lines, None) or []
+            )  # what is no file of events is refused before a broker is asked
             sent = await send_all(settings, load, _moved(first, lines, shift_ms), on_progress=report)
             return load.topic, sent
 
     name, deliveries = run(work)
     say(_summary(name, deliveries, max(monotonic() - started, 0.001)))
     if deliveries.failed:
-        raise SegopsError(f"{deliveries.failed:,} records were not delivered: {deliveries.first_error}")
+        raise SegopsError(
+            f"{deliveries.failed:,} records were not delivered: {in_words(deliveries.first_error)}"
+        )
     if not_sent.count:
         raise UserError(f"{file}: {not_sent.count:,} not sent, {not_sent}")
 
