@@ -19,8 +19,12 @@ class _Lines(logging.Formatter):
 
 
 def _is_ours(record: logging.LogRecord) -> bool:
-    """Whether it is no chatter of a Faust service: those log under our modules that extend them."""
-    return record.levelno >= logging.ERROR or not str(record.msg).startswith("[^")
+    """Whether it is no chatter of a Faust service: those log under our modules that extend them.
+
+    What crashes one is chatter too: the process ends with it, and says so.
+    """
+    message = str(record.msg)
+    return not message.startswith("[^") or (record.levelno >= logging.ERROR and "]: Crashed " not in message)
 
 
 def start_logging(level: str) -> None:

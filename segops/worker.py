@@ -27,6 +27,7 @@ from types import FrameType
 from typing import Final, NoReturn
 
 import uvloop
+from aiokafka.errors import InvalidTimestampError
 from prometheus_client import CollectorRegistry
 
 from segops import __version__
@@ -46,6 +47,7 @@ from segops.streaming.crash import CrashPoints
 from segops.streaming.definitions import follow
 from segops.streaming.listen import check_address
 from segops.streaming.opening import Parts
+from segops.streaming.reach import in_words
 from segops.streaming.recovery import Disk
 
 log = logging.getLogger(__name__)
@@ -211,8 +213,8 @@ async def _stop(app: SegopsApp, tasks: Sequence[asyncio.Future[None]]) -> int:
 def _die(error: BaseException) -> NoReturn:
     """Leave at once: an orderly end would try to commit."""
     status = EXIT_USER if isinstance(error, UserError) else EXIT_FAILED
-    reason = str(error) if isinstance(error, SegopsError) else f"{type(error).__name__}: {error}"
-    log.critical("segops worker stops: %s", reason, exc_info=not isinstance(error, SegopsError) and error)
+    unknown = not isinstance(error, SegopsError | InvalidTimestampError)
+    log.critical("segops worker stops: %s", in_words(error), exc_info=unknown and error)
     logging.shutdown()
     os._exit(status)
 

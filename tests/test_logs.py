@@ -73,4 +73,6 @@ def test_levels(start: Start, capsys: pytest.CaptureFixture[str], level: str, sh
     theirs.info("theirs info")
     theirs.error("theirs error")
     ours.info("[^-App]: chatter")
+    if level != "debug":
+        ours.error("[^-App]: Crashed %s", "and the process says so")
     assert [line.split(": ", 1)[1] for line in capsys.readouterr().err.splitlines()] == shown

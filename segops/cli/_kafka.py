@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError
 from segops.cli._say import say
 from segops.config import Settings, load
 from segops.core.errors import SegopsError
-from segops.streaming.reach import Unreachable
+from segops.streaming.reach import Unreachable, in_words
 
 _T = TypeVar("_T")
 _PAUSE_S = 0.5
@@ -35,7 +35,7 @@ def run(work: Callable[[Settings], Awaitable[_T]], *, wait_s: float = 0.0) -> _T
     try:
         return asyncio.run(main())
     except KafkaError as error:
-        raise SegopsError(f"Kafka at {settings.kafka.bootstrap_servers}: {error}") from error
+        raise SegopsError(f"Kafka at {settings.kafka.bootstrap_servers}: {in_words(error)}") from error
 
 
 async def _patiently(work: Callable[[], Awaitable[_T]], wait_s: float) -> _T:

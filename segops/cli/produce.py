@@ -21,6 +21,7 @@ from segops.core.errors import SegopsError, UserError
 from segops.core.values import format_instant
 from segops.streaming.clock import wall_ms
 from segops.streaming.load import Deliveries, Load, send_all
+from segops.streaming.reach import in_words
 
 _EPILOG = """
 \b
@@ -85,7 +86,9 @@ def command(
     name, deliveries = run(work)
     say(_summary(name, deliveries, max(monotonic() - started, 0.001)))
     if deliveries.failed:
-        raise SegopsError(f"{deliveries.failed:,} records were not delivered: {deliveries.first_error}")
+        raise SegopsError(
+            f"{deliveries.failed:,} records were not delivered: {in_words(deliveries.first_error)}"
+        )
     if not_sent.count:
         raise UserError(f"{file}: {not_sent.count:,} not sent, {not_sent}")
 

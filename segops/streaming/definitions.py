@@ -23,6 +23,7 @@ from segops.core.errors import DefinitionError, Issue, SegopsError, UserError
 from segops.core.segments import Definition, SegmentSet, references
 from segops.schemas.segments import definition_from_record, definition_to_record
 from segops.streaming.client import running_consumer, running_producer
+from segops.streaming.reach import in_words
 from segops.streaming.topics import partition_counts
 
 logger = logging.getLogger(__name__)
@@ -252,7 +253,7 @@ async def _write(producer: AIOKafkaProducer, topic: str, steps: Sequence[Step]) 
             "somebody else published definitions at the same moment: nothing was written, try again"
         ) from None
     except KafkaError as error:
-        raise SegopsError(f"the definitions were not published: {error}") from error
+        raise SegopsError(f"the definitions were not published: {in_words(error)}") from error
 
 
 async def _send(producer: AIOKafkaProducer, topic: str, steps: Sequence[Step]) -> None:

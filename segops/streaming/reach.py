@@ -21,7 +21,7 @@ from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.protocol.metadata import MetadataRequest
 
 from segops.config import KafkaSettings
-from segops.core.errors import UserError
+from segops.core.errors import SegopsError, UserError
 
 _PATIENCE_MS: Final = 5_000
 _OTHER_PROTOCOL: Final = (
@@ -49,6 +49,10 @@ class Cause(StrEnum):
         return self not in _LASTING
 
 
+_WRONG_CLOCK: Final = (
+    "the brokers refuse the time of a record: the clock of this machine is too far from theirs, set it "
+    "(an hour ahead is allowed, unless message.timestamp.after.max.ms of the topic says otherwise)"
+)
 _LASTING: Final = frozenset({Cause.UNKNOWN_HOST, Cause.PROTOCOL, Cause.CERTIFICATE, Cause.LOGIN})
 _LOGIN_CODES: Final = frozenset({33, 34, 58})  # mechanism, state, and credentials that are refused
 _NO_ROUTE: Final = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL})
@@ -126,6 +130,21 @@ def _why_os_error(error: OSError) -> Cause:
     # One text about all addresses of a name, without a number (asyncio): IPv6 and IPv4 of localhost.
     return (
         Cause.REFUSED if error.errno is None and f"Errno {errno.ECONNREFUSED}" in str(error) else Cause.OTHER
+    )
+
+
+def in_words(error: BaseException | None) -> str:
+    """The error as it is told: the brokers' refusal of a time says what is wrong, and where.
+
+    >>> in_words(errors.KafkaTimeoutError("no answer"))
+    'KafkaTimeoutError: no answer'
+    """
+    if isinstance(error, errors.InvalidTimestampError):
+        return _WRONG_CLOCK
+    return (
+        str(error)
+        if isinstance(error, errors.KafkaError | SegopsError)
+        else f"{type(error).__name__}: {error}"
     )
 
 

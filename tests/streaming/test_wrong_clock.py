@@ -1,0 +1,59 @@
+"""Brokers that refuse the time of a record, as they do when a clock is an hour ahead of theirs."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import NewTopic
+
+from segops.brokers import LocalBroker
+from segops.cli._kafka import run
+from segops.config import Settings
+from segops.core.errors import SegopsError
+from segops.streaming.client import running_admin
+
+from .kit import SEGMENTS, Stack, wait_until
+
+pytestmark = pytest.mark.broker
+
+TOLD = "the clock of this machine is too far from theirs, set it"
+
+
+@pytest.fixture
+def strict(broker: LocalBroker, stack: Stack) -> Stack:
+    """A topic of profile events that refuses every time but that of the moment, which no record has."""
+    if broker.kind != "jvm":
+        pytest.skip("only Apache Kafka looks at the time of records")
+
+    async def make() -> None:
+        configs = {"cleanup.policy": "delete", "message.timestamp.before.max.ms": "0"}
+        topic = NewTopic(stack.settings.topics.profile_events, stack.partitions, 1, topic_configs=configs)
+        async with running_admin(stack.settings.kafka) as admin:
+            await admin.create_topics([topic])
+
+    asyncio.run(make())
+    return stack
+
+
+def test_a_worker_stops_with_words_and_no_traceback(strict: Stack) -> None:
+    strict.publish(SEGMENTS)
+    strict.environment["SEGOPS_CLOCK"] = "wall"  # a tick twice a second
+    worker = strict.start()
+    wait_until(lambda: worker.poll() is not None, "it stops", strict.diagnosis)
+    log = (strict.folder / "worker-0.log").read_text()
+    assert (worker.returncode, log.count(TOLD)) == (1, 1), log
+    assert "Traceback" not in log
+
+
+def test_a_command_fails_with_the_same_words(strict: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEGOPS_KAFKA_BOOTSTRAP_SERVERS", strict.bootstrap_servers)
+
+    async def work(settings: Settings) -> None:
+        topic = strict.settings.topics.profile_events
+        async with AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap_servers) as producer:
+            await producer.send_and_wait(topic, b"x", timestamp_ms=1)
+
+    with pytest.raises(SegopsError, match=TOLD):
+        run(work)
