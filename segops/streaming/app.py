@@ -26,7 +26,7 @@ from segops.streaming.pipeline import Pipeline
 from segops.streaming.records import partition_of
 from segops.streaming.tables import BatchTableManager, ProfilesTable
 from segops.streaming.transport import Batch, BatchConsumer, BatchTransport
-from segops.streaming.web import OwnPages, add_pages
+from segops.streaming.web import OwnPages, own_pages, page_server
 
 log = logging.getLogger(__name__)
 
@@ -216,13 +216,11 @@ class SegopsApp(faust.App):
         return BatchTransport(self.conf.broker_producer, self)
 
     def _new_web(self) -> Web:
-        web = OwnPages(self)
         health = Health(lambda: self.ready, lambda: self.failure.done())
         worker = self.settings_of_segops.worker
         token = None if worker.web_token is None else worker.web_token.get_secret_value()
         profiles = ProfilePages(self._look, token=token, local=is_loopback(worker.web_host))
-        add_pages(web, health, self._metrics, profiles)
-        return web
+        return OwnPages(self, page_server(worker, own_pages(health, self._metrics, profiles)))
 
     def _look(self, identifier: str) -> Portrait | Elsewhere | None:
         """What there is of a profile at this moment. Raises NotReady while partitions are on their way."""
