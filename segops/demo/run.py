@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from aiokafka.errors import KafkaError
 from rich.console import Console
 
 from segops.brokers import LocalBroker, choose
+from segops.brokers.folder import lock_folder
 from segops.brokers.network import free_ports, is_free
 from segops.core.errors import SegopsError, UserError
 from segops.core.values import format_instant
@@ -72,10 +74,14 @@ def _folder(wanted: Path | None) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="segops-demo-", ignore_cleanup_errors=True) as name:
             yield Path(name)
         return
-    for part in _PARTS:
-        _remove(wanted / part)
-    wanted.mkdir(parents=True, exist_ok=True)
-    yield wanted.resolve()
+    lock = lock_folder(wanted)
+    try:
+        os.close(lock_folder(wanted / _PARTS[0]))  # nor may it be in use by a broker that outlived its demo
+        for part in _PARTS:
+            _remove(wanted / part)
+        yield wanted.resolve()
+    finally:
+        os.close(lock)
 
 
 def _remove(path: Path) -> None:
