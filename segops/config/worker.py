@@ -79,6 +79,11 @@ class WorkerSettings(Part):
     web_connections: int = setting(
         "WEB_CONNECTIONS", 100, "HTTP connections at a time; a further one ends the oldest.", ge=1, le=10_000
     )
+    leave_on_stop: bool = setting(
+        "LEAVE_ON_STOP",
+        False,
+        "Whether a worker that is told to stop gives its partitions back at once: it stops for good.",
+    )
     session_timeout_ms: Annotated[int, BeforeValidator(duration_ms), Field(ge=6_000, le=1_800_000)] = setting(
         "SESSION_TIMEOUT",
         "45s",
