@@ -12,9 +12,12 @@ from segops.brokers.folder import start_in
 from segops.brokers.network import listener_ports
 from segops.brokers.process import ProcessNode, start_all, stop_all
 
+#: How the broker names its cluster, on every machine: how a client can tell what it talks to.
+CLUSTER_ID = "MkU3OEVBNTctOEUyRi00"
+
 
 class Embedded:
-    """Never for production: a member which dies without leaving is not expired from its group."""
+    """Never for production: for one worker, and a member which dies is not expired from its group."""
 
     name = "embedded"
 

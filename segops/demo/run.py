@@ -29,7 +29,7 @@ from segops.demo.report import how_to_look, summary
 from segops.demo.scene import Scene
 from segops.demo.screen import screen
 from segops.demo.stage import SEGMENTS, Stage, set_stage
-from segops.streaming import topics
+from segops.streaming import group, topics
 from segops.streaming.client import running_admin
 from segops.streaming.definitions import publish
 
@@ -101,7 +101,7 @@ def _set_up(
     ports = _ports(options.processes)
     stage = set_stage(options, folder, broker, web_port=ports[0])
     _write(stage.events_file, history)
-    asyncio.run(_prepare(stage))
+    asyncio.run(_prepare(stage, options.processes))
     if broker.kind == "own":
         things.callback(lambda: asyncio.run(_remove_topics(stage)))
     with uninterrupted():
@@ -124,7 +124,8 @@ def _write(path: Path, history: History) -> None:
         raise UserError(f"{path}: {error.strerror}") from error
 
 
-async def _prepare(stage: Stage) -> None:
+async def _prepare(stage: Stage, processes: int) -> None:
+    await group.allow(stage.settings, processes)
     await topics.create(stage.settings)
     await publish(stage.settings, stage.definitions)
 
