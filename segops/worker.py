@@ -40,7 +40,7 @@ from segops.logs import start_logging
 from segops.metrics import Metrics
 from segops.stores.lock import lock_folder
 from segops.stores.rocksdb import RocksDBStores
-from segops.streaming import topics
+from segops.streaming import group, topics
 from segops.streaming.app import SegopsApp
 from segops.streaming.connections import Connections
 from segops.streaming.crash import CrashPoints
@@ -94,6 +94,7 @@ async def _serve(settings: Settings) -> int:
     _claim(settings.state.data_dir)
     check_address(settings.worker.web_host, settings.worker.web_port)
     await topics.create(settings)
+    settings = await group.for_joining(settings)
     async with aclosing(_follow(settings)) as definitions:
         first = await anext(definitions)
         log.info("%s, %d definitions", _introduction(settings), len(first))
@@ -220,8 +221,12 @@ def _die(error: BaseException) -> NoReturn:
 
 
 def supervise(settings: Settings, processes: int) -> int:
-    """Run ``processes`` worker processes until SIGTERM or SIGINT; the exit status of all."""
+    """Run ``processes`` worker processes until SIGTERM or SIGINT; the exit status of all.
+
+    UserError when so many cannot work together on the broker.
+    """
     start_logging(settings.worker.log_level)
+    asyncio.run(group.allow(settings, processes))
     return Supervisor(
         [partial(_child, process_settings(settings, index)) for index in range(processes)]
     ).run()

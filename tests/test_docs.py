@@ -28,7 +28,7 @@ from segops.schemas.events import REJECT_REASONS
 from segops.schemas.mending import MENDED
 from segops.schemas.segments import load
 from segops.streaming.topics import topic_specs
-from segops.streaming.web import add_pages
+from segops.streaming.web import own_pages
 
 ROOT = Path(__file__).parents[1]
 FRONT, ARCHITECTURE = ROOT / "README.md", ROOT / "segops/README.md"
@@ -149,12 +149,7 @@ def test_every_help_says_what_each_option_is_for(name: str, command: click.Comma
 
 
 def test_every_route_is_documented() -> None:
-    routes: list[str] = []
-    router = SimpleNamespace(add_get=lambda path, _handler: routes.append(path))
-    add_pages(
-        SimpleNamespace(web_app=SimpleNamespace(router=router)), SimpleNamespace(live=1, ready=2), None, None
-    )  # type: ignore[arg-type]
-    assert routes
+    routes = own_pages(SimpleNamespace(live=1, ready=2), None, None).routes  # type: ignore[arg-type]
     assert {f"GET {route}" for route in routes} == {
         c for c in first_cells(ARCHITECTURE) if c.startswith("GET ")
     }
@@ -219,7 +214,8 @@ def test_every_example_of_a_segment_passes_the_check(block: str, tmp_path: Path)
 
 def test_each_decision_is_numbered_and_says_why() -> None:
     assert len(DECISIONS) >= 8
-    assert [path.name[:4] for path in DECISIONS] == [f"{n:04d}" for n in range(1, len(DECISIONS) + 1)]
+    numbers = [path.name[:4] for path in DECISIONS]
+    assert numbers == sorted(set(numbers))
     for path in DECISIONS:
         headings = re.findall(r"^#+ (.*)$", text(path), flags=re.M)
         assert headings[0].startswith(f"{path.name[:4]}: ")

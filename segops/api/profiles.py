@@ -69,9 +69,12 @@ class ProfilePages:
     def _refusal(self, authorization: str | None) -> Page | None:
         if self._token is None:
             return None if self._local else Page(403, b"profiles are shown with SEGOPS_WEB_TOKEN only\n")
-        told = (authorization or "").removeprefix("Bearer ")
-        same = hmac.compare_digest(told.encode(), self._token.encode())
-        return None if same else Page(401, b"SEGOPS_WEB_TOKEN is wanted\n", headers=_BEARER)
+        scheme, _, told = (authorization or "").partition(" ")
+        # Odd bytes of a header come as surrogates.
+        same = hmac.compare_digest(told.strip(" ").encode("utf-8", "surrogateescape"), self._token.encode())
+        if scheme.lower() == "bearer" and same:
+            return None
+        return Page(401, b"SEGOPS_WEB_TOKEN is wanted\n", headers=_BEARER)
 
 
 _BEARER: Final = {"WWW-Authenticate": "Bearer"}

@@ -11,6 +11,7 @@ from pathlib import Path
 from segops.brokers.base import BrokerFailed, BrokerUnavailable, Kind, LocalBroker, PassedOver, Request
 from segops.brokers.docker import Docker
 from segops.brokers.embedded import Embedded
+from segops.brokers.folder import kind_of
 from segops.brokers.jvm import Jvm
 from segops.brokers.own import Own
 
@@ -33,9 +34,9 @@ def choose(
     """Start, or name, a broker. Use it in a ``with`` block; its ``passed_over`` explains the choice.
 
     ``data_dir`` keeps data and logs (``None``: a temporary folder, removed at the end). ``prefer`` is a kind
-    which must be had, ``None`` or "auto" the first that works. ``bootstrap_servers`` is the user's own
-    broker, which is never stopped. Raises BrokerUnavailable, with every reason, when there is none, and
-    BrokerFailed when the preferred kind does not start.
+    which must be had, ``None`` or "auto" the first that works; a folder with data keeps its kind.
+    ``bootstrap_servers`` is the user's own broker, which is never stopped. Raises BrokerUnavailable, with
+    every reason, when there is none, and BrokerFailed when the preferred kind does not start.
     """
     if brokers not in CLUSTER_SIZES:
         raise BrokerUnavailable(f"a cluster of {brokers} is not offered: 1 or 3 brokers")
@@ -67,8 +68,9 @@ def _candidates(prefer: str | None) -> Sequence[Kind]:
 
 def _first(candidates: Sequence[Kind], request: Request) -> LocalBroker:
     passed: list[PassedOver] = []
+    held = kind_of(request.data_dir)
     for kind in candidates:
-        reason = kind.obstacle(request)
+        reason = _stranger(kind, held, request.data_dir) or kind.obstacle(request)
         if reason is None:
             try:
                 return _announce(kind.start(request), passed)
@@ -78,6 +80,12 @@ def _first(candidates: Sequence[Kind], request: Request) -> LocalBroker:
                 reason = str(error)
         passed.append(PassedOver(kind.name, reason))
     raise BrokerUnavailable("no broker can be had:\n" + "\n".join(f"  {each}" for each in passed))
+
+
+def _stranger(kind: Kind, held: str | None, folder: Path) -> str | None:
+    if held in (None, kind.name) or kind.name == Own.name:
+        return None
+    return f"{folder} holds the data of a broker of the kind {held}; another kind needs another folder"
 
 
 def _announce(broker: LocalBroker, passed: Sequence[PassedOver]) -> LocalBroker:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib import metadata, util
 from importlib.resources import files
 from pathlib import Path
 
 from segops.brokers.base import LocalBroker, Request
+from segops.brokers.folder import start_in
 from segops.brokers.network import listener_ports
 from segops.brokers.process import ProcessNode, start_all, stop_all
 
+#: How the broker names its cluster, on every machine: how a client can tell what it talks to.
+CLUSTER_ID = "MkU3OEVBNTctOEUyRi00"
+
 
 class Embedded:
-    """Never for production: a member which dies without leaving is not expired from its group."""
+    """Never for production: for one worker, and a member which dies is not expired from its group."""
 
     name = "embedded"
 
@@ -24,9 +29,12 @@ class Embedded:
         return None
 
     def start(self, request: Request) -> LocalBroker:
+        return start_in(request, self.name, partial(self._start, request))
+
+    def _start(self, request: Request, lock: int) -> LocalBroker:
         (port,) = listener_ports(1, request.port)
         folder = request.data_dir.resolve() / self.name
-        node = ProcessNode(_command(port, folder), port, folder, log=folder / "broker.log")
+        node = ProcessNode(_command(port, folder), port, folder, log=folder / "broker.log", lock=lock)
         start_all([node])
         return LocalBroker(
             kind=self.name,

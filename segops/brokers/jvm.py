@@ -8,9 +8,11 @@ import subprocess
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from segops.brokers.base import KAFKA_VERSION, BrokerFailed, BrokerUnavailable, LocalBroker, Request
+from segops.brokers.folder import start_in
 from segops.brokers.java import OLDEST_JAVA, POM, fetch_jars, find_java, jar_folder
 from segops.brokers.network import LOOPBACK, free_ports, listener_ports
 from segops.brokers.process import ProcessNode, start_all, stop_all
@@ -56,13 +58,16 @@ class Jvm:
         return None
 
     def start(self, request: Request) -> LocalBroker:
+        return start_in(request, self.name, partial(self._start, request))
+
+    def _start(self, request: Request, lock: int) -> LocalBroker:
         java = find_java()
         if java is None:
             raise BrokerUnavailable(f"no Java {OLDEST_JAVA} or newer")
         classpath = f"{fetch_jars(java)}/*"
         places = _place(request)
         _prepare([java, *_TOOL_JVM, "-cp", classpath, "kafka.tools.StorageTool"], request.data_dir, places)
-        nodes = [_node([java, *_BROKER_JVM, "-cp", classpath], place) for place in places]
+        nodes = [_node([java, *_BROKER_JVM, "-cp", classpath], place, lock) for place in places]
         start_all(nodes)
         return LocalBroker(
             kind=self.name,
@@ -121,7 +126,7 @@ def _place(request: Request) -> list[Placement]:
     return [Placement(i + 1, ports[i], controllers[i], root / f"node-{i + 1}") for i in range(count)]
 
 
-def _node(java: Sequence[str], place: Placement) -> ProcessNode:
+def _node(java: Sequence[str], place: Placement, lock: int) -> ProcessNode:
     logging = f"-Dlog4j2.configurationFile={place.folder / 'log4j2.properties'}"
     return ProcessNode(
         command=[*java, logging, "kafka.Kafka", str(place.config)],
@@ -129,6 +134,7 @@ def _node(java: Sequence[str], place: Placement) -> ProcessNode:
         folder=place.folder,
         log=place.folder / "broker.log",
         node_id=place.node_id,
+        lock=lock,
     )
 
 

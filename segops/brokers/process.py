@@ -22,7 +22,8 @@ _TAIL_BYTES = 1_500
 class ProcessNode:
     """One broker process in a process group of its own, so that a terminal's Ctrl-C does not reach it first.
 
-    ``node_id`` is what the broker calls itself in metadata; ``None`` accepts any.
+    ``node_id`` is what the broker calls itself in metadata; ``None`` accepts any. It inherits the descriptor
+    ``lock``.
     """
 
     command: Sequence[str]
@@ -30,6 +31,7 @@ class ProcessNode:
     folder: Path
     log: Path
     node_id: int | None = None
+    lock: int | None = None
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     _log_from: int = 0
 
@@ -58,6 +60,7 @@ class ProcessNode:
                 stderr=subprocess.STDOUT,
                 cwd=self.folder,
                 start_new_session=True,
+                pass_fds=() if self.lock is None else (self.lock,),
             )
 
     def wait_ready(self, peers: Iterable[int] = ()) -> None:

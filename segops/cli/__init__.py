@@ -21,6 +21,7 @@ COMMANDS = {
     "demo": "Run the whole system on real purchase history, and verify it.",
     "erase": "Forget a person, and wait for the receipts.",
     "explain": "Say why a profile is in its segments or not.",
+    "group": "Show the workers, or give a stopped one's partitions to the others.",
     "profile": "Print what a running system knows of one person.",
     "produce": "Send events from a file to the events topic.",
     "replay": "Compute membership changes from a file, without Kafka.",

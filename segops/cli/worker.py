@@ -39,8 +39,18 @@ Examples:
     type=click.Path(file_okay=False, path_type=Path),
     help="Keeps the profiles; a folder below it per process. [SEGOPS_DATA_DIR]",
 )
+@click.option(
+    "--leave-on-stop",
+    is_flag=True,
+    help="When told to stop, give the partitions to others at once. [SEGOPS_LEAVE_ON_STOP]",
+)
 def command(
-    processes: int, clock: str | None, web_port: int | None, log_level: str | None, data_dir: Path | None
+    processes: int,
+    clock: str | None,
+    web_port: int | None,
+    log_level: str | None,
+    data_dir: Path | None,
+    leave_on_stop: bool,
 ) -> None:
     """Turn events into membership changes until Ctrl-C.
 
@@ -49,18 +59,18 @@ def command(
     """
     from segops import worker
 
-    settings = _settings(clock, web_port, log_level, data_dir)
+    settings = _settings(clock, web_port, log_level, data_dir, leave_on_stop)
     if processes == 1:
         sys.exit(worker.run(worker.process_settings(settings, 0)))
     sys.exit(worker.supervise(settings, processes))
 
 
 def _settings(
-    clock: str | None, web_port: int | None, log_level: str | None, data_dir: Path | None
+    clock: str | None, web_port: int | None, log_level: str | None, data_dir: Path | None, leave: bool
 ) -> Settings:
     given: dict[str, dict[str, object]] = {
         "engine": {"clock": clock},
-        "worker": {"web_port": web_port, "log_level": log_level},
+        "worker": {"web_port": web_port, "log_level": log_level, "leave_on_stop": leave or None},
         "state": {"data_dir": data_dir},
     }
     return load(**{part: _present(fields) for part, fields in given.items()})

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, ByteSize, Field
 
 from segops.config.base import Part, setting
-from segops.config.types import MAX_PORT, DurationMs, Host, KafkaName, Token, duration_ms
+from segops.config.types import MAX_PORT, DurationMs, Host, KafkaName, PositiveDurationMs, Token, duration_ms
 
 
 class CheckpointSettings(Part):
@@ -70,6 +70,19 @@ class WorkerSettings(Part):
         "WEB_TOKEN",
         None,
         "What readers of profiles must tell; none: they are read on loopback addresses only.",
+    )
+    web_timeout_ms: PositiveDurationMs = setting(
+        "WEB_TIMEOUT",
+        "30s",
+        "How long an HTTP request may take to arrive, an answer to be taken, a connection to be idle.",
+    )
+    web_connections: int = setting(
+        "WEB_CONNECTIONS", 100, "HTTP connections at a time; a further one ends the oldest.", ge=1, le=10_000
+    )
+    leave_on_stop: bool = setting(
+        "LEAVE_ON_STOP",
+        False,
+        "Whether a worker that is told to stop gives its partitions back at once: it stops for good.",
     )
     session_timeout_ms: Annotated[int, BeforeValidator(duration_ms), Field(ge=6_000, le=1_800_000)] = setting(
         "SESSION_TIMEOUT",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from aiokafka.errors import KafkaError
 from rich.console import Console
 
 from segops.brokers import LocalBroker, choose
+from segops.brokers.folder import lock_folder
 from segops.brokers.network import free_ports, is_free
 from segops.core.errors import SegopsError, UserError
 from segops.core.values import format_instant
@@ -27,7 +29,7 @@ from segops.demo.report import how_to_look, summary
 from segops.demo.scene import Scene
 from segops.demo.screen import screen
 from segops.demo.stage import SEGMENTS, Stage, set_stage
-from segops.streaming import topics
+from segops.streaming import group, topics
 from segops.streaming.client import running_admin
 from segops.streaming.definitions import publish
 
@@ -72,10 +74,14 @@ def _folder(wanted: Path | None) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="segops-demo-", ignore_cleanup_errors=True) as name:
             yield Path(name)
         return
-    for part in _PARTS:
-        _remove(wanted / part)
-    wanted.mkdir(parents=True, exist_ok=True)
-    yield wanted.resolve()
+    lock = lock_folder(wanted)
+    try:
+        os.close(lock_folder(wanted / _PARTS[0]))  # nor may it be in use by a broker that outlived its demo
+        for part in _PARTS:
+            _remove(wanted / part)
+        yield wanted.resolve()
+    finally:
+        os.close(lock)
 
 
 def _remove(path: Path) -> None:
@@ -95,7 +101,7 @@ def _set_up(
     ports = _ports(options.processes)
     stage = set_stage(options, folder, broker, web_port=ports[0])
     _write(stage.events_file, history)
-    asyncio.run(_prepare(stage))
+    asyncio.run(_prepare(stage, options.processes))
     if broker.kind == "own":
         things.callback(lambda: asyncio.run(_remove_topics(stage)))
     with uninterrupted():
@@ -118,7 +124,8 @@ def _write(path: Path, history: History) -> None:
         raise UserError(f"{path}: {error.strerror}") from error
 
 
-async def _prepare(stage: Stage) -> None:
+async def _prepare(stage: Stage, processes: int) -> None:
+    await group.allow(stage.settings, processes)
     await topics.create(stage.settings)
     await publish(stage.settings, stage.definitions)
 

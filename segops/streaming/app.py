@@ -20,13 +20,14 @@ from segops.core.errors import SegopsError
 from segops.core.portrait import Portrait
 from segops.core.segments import Definition, SegmentSet
 from segops.streaming import guards
-from segops.streaming.connections import REBALANCE_TIMEOUT_MS, REQUEST_TIMEOUT_MS, Connections
+from segops.streaming.assignor import MemberAssignor
+from segops.streaming.connections import REBALANCE_TIMEOUT_MS, REQUEST_TIMEOUT_MS, Connections, heartbeat_ms
 from segops.streaming.opening import Parts
 from segops.streaming.pipeline import Pipeline
 from segops.streaming.records import partition_of
 from segops.streaming.tables import BatchTableManager, ProfilesTable
 from segops.streaming.transport import Batch, BatchConsumer, BatchTransport
-from segops.streaming.web import OwnPages, add_pages
+from segops.streaming.web import OwnPages, own_pages, page_server
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +117,7 @@ class SegopsApp(faust.App):
         guarding = (
             self.pipeline.pulse.run(self.watchdog.pat),
             guards.watch_topics(self.settings_of_segops),
-            guards.watch_group(self._coordinator, worker.instance_id),
+            guards.watch_group(self._coordinator),
             guards.watch_lease(self._coordinator, lambda: self.pipeline.running, self.pipeline.pulse.limit_s),
             self._watch_progress(guards.Stall(worker.progress_timeout_ms / 1000)),
         )
@@ -198,6 +199,11 @@ class SegopsApp(faust.App):
         await self.pipeline.stop()
 
     @property
+    def leaves_the_group(self) -> bool:
+        """Whether the end of this app is one for good: in good order, and wanted by the operator."""
+        return self.settings_of_segops.worker.leave_on_stop and not self.failure.done()
+
+    @property
     def ready(self) -> bool:
         """Whether this worker has its partitions, restored, and processes."""
         return self.pipeline.running and not self.rebalancing
@@ -216,13 +222,11 @@ class SegopsApp(faust.App):
         return BatchTransport(self.conf.broker_producer, self)
 
     def _new_web(self) -> Web:
-        web = OwnPages(self)
         health = Health(lambda: self.ready, lambda: self.failure.done())
         worker = self.settings_of_segops.worker
         token = None if worker.web_token is None else worker.web_token.get_secret_value()
         profiles = ProfilePages(self._look, token=token, local=is_loopback(worker.web_host))
-        add_pages(web, health, self._metrics, profiles)
-        return web
+        return OwnPages(self, page_server(worker, own_pages(health, self._metrics, profiles)))
 
     def _look(self, identifier: str) -> Portrait | Elsewhere | None:
         """What there is of a profile at this moment. Raises NotReady while partitions are on their way."""
@@ -252,12 +256,14 @@ def _faust_settings(settings: Settings) -> dict[str, Any]:
         "store": "memory://",
         "Table": ProfilesTable,
         "TableManager": BatchTableManager,
+        "PartitionAssignor": MemberAssignor,
         "agent_supervisor": CrashingSupervisor,
         "table_standby_replicas": settings.state.standby_replicas,
         "topic_disable_leader": True,
         "topic_partitions": settings.topics.partitions,
         "consumer_group_instance_id": worker.instance_id,
         "broker_session_timeout": worker.session_timeout_ms / 1000,
+        "broker_heartbeat_interval": heartbeat_ms(worker) / 1000,
         "broker_rebalance_timeout": REBALANCE_TIMEOUT_MS / 1000,
         "broker_request_timeout": REQUEST_TIMEOUT_MS / 1000,
         "broker_commit_interval": settings.checkpoint_interval_ms / 1000,

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from segops.config import Settings
+from segops.config import Settings, WorkerSettings
 from segops.streaming.client import client_options
 
 REBALANCE_TIMEOUT_MS: Final = 60_000
@@ -21,6 +21,11 @@ _STANDBY_FETCH_WAIT_MS: Final = 1_000
 _BATCH_BYTES: Final = 512 << 10
 _TRANSACTION_BATCH_BYTES: Final = 128 << 10  # each partition has its own batches to all others
 _TRANSACTION_SLACK_MS: Final = 30_000
+
+
+def heartbeat_ms(worker: WorkerSettings) -> int:
+    """The time between two signs of life to the group."""
+    return worker.session_timeout_ms // 15
 
 
 class Connections:
@@ -44,7 +49,7 @@ class Connections:
             auto_offset_reset="none",  # records that are gone are never passed over unsaid
             session_timeout_ms=worker.session_timeout_ms,
             rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
-            heartbeat_interval_ms=worker.session_timeout_ms // 15,
+            heartbeat_interval_ms=heartbeat_ms(worker),
             max_poll_interval_ms=_POLL_INTERVAL_MS,
             max_partition_fetch_bytes=_FETCH_BYTES,
             fetch_max_wait_ms=_FETCH_WAIT_MS,

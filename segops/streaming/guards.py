@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from aiokafka.errors import KafkaError
+from aiokafka.protocol.group import JoinGroupRequest
 
 from segops.config import Settings
 from segops.core.errors import SegopsError, UserError
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 
 _TOPICS_S: Final = 15.0
 _GROUP_S: Final = 1.0
+_LOOKS: Final = 4
 
 
 async def watch_topics(settings: Settings, every_s: float = _TOPICS_S) -> None:
@@ -39,7 +41,7 @@ async def watch_topics(settings: Settings, every_s: float = _TOPICS_S) -> None:
             raise UserError("the topics were changed while this worker ran:\n  " + "\n  ".join(problems))
 
 
-async def watch_group(coordinator: Callable[[], Any], instance_id: str | None) -> None:
+async def watch_group(coordinator: Callable[[], Any]) -> None:
     """SegopsError when the member's part in the group has ended: nobody would notice otherwise.
 
     UserError when that is because of another member with the same fixed name.
@@ -52,12 +54,27 @@ async def watch_group(coordinator: Callable[[], Any], instance_id: str | None) -
                 found.check_errors()
         except Exception as error:
             cause = error.__cause__ or error.__context__
-            if isinstance(cause, AssertionError):  # an assignment that was made for somebody else
-                raise UserError(
-                    f"the group took this worker for another one: is a second worker running with "
-                    f"SEGOPS_INSTANCE_ID={instance_id}?"
-                ) from error
+            if isinstance(cause, UserError):
+                raise cause from error
             raise SegopsError(f"the group has ended this member: {error}") from error
+
+
+async def await_namesake(coordinator: Any, for_s: float) -> bool:
+    """Whether another process is the member with this one's fixed name, and alive.
+
+    Whoever joins last is that member; the other notices by its next heartbeat and joins again. So a
+    namesake shows within the time between two heartbeats. Where the group does not answer, it is asked to
+    take this member in once more, so that all begins again.
+    """
+    for _ in range(_LOOKS):
+        await asyncio.sleep(for_s / _LOOKS)
+        answered = await coordinator._do_heartbeat()  # noqa: SLF001 - it has none of its own in this state
+        if coordinator.member_id == JoinGroupRequest.UNKNOWN_MEMBER_ID:
+            return True
+        if not answered:
+            coordinator.reset_generation()
+            return False
+    return False
 
 
 async def watch_lease(coordinator: Callable[[], Any], owning: Callable[[], bool], limit_s: float) -> None:

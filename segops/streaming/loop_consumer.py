@@ -7,15 +7,25 @@ and a process that cannot serve its loop cannot pretend to be alive either.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
-from typing import Any, ClassVar, NoReturn, cast
+from typing import Any, ClassVar, Final, NoReturn, cast
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.abc import ConsumerRebalanceListener
-from aiokafka.errors import ConsumerStoppedError
+from aiokafka.errors import ConsumerStoppedError, KafkaError
 from aiokafka.structs import TopicPartition
 from faust.transport.consumer import Consumer
 from faust.types import TP, ConsumerMessage
+
+from segops.streaming.assignor import NamesakeError
+from segops.streaming.group_requests import LeaveGroup, has_left
+from segops.streaming.guards import await_namesake
+
+log = logging.getLogger(__name__)
+
+#: Times between two heartbeats after which a process that is alive has joined again.
+_BEATS: Final = 2.5
 
 
 def _tps(places: Iterable[TopicPartition]) -> set[TP]:
@@ -33,8 +43,11 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
         return revocation
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        self._consumer.revoked.clear()
-        await self._consumer.on_assigned(_tps(assigned))
+        if self._consumer.app.assignor.outdated:
+            await self._consumer.join_again()
+        else:
+            self._consumer.revoked.clear()
+            await self._consumer.on_assigned(_tps(assigned))
 
 
 class LoopConsumer(Consumer):
@@ -59,9 +72,22 @@ class LoopConsumer(Consumer):
         await self._client.start()
 
     async def on_shutdown(self) -> None:
-        """Disconnect, after the last checkpoint."""
+        """Disconnect, after the last checkpoint; leave the group first where that is wanted."""
         if self._client is not None:
+            if self.app.leaves_the_group:
+                await self._leave()
             await self._client.stop()
+
+    async def _leave(self) -> None:
+        coordinator = self.coordinator
+        wish = LeaveGroup(coordinator.group_id, coordinator._group_instance_id, coordinator.member_id)  # noqa: SLF001
+        await coordinator.close()  # no heartbeat may bring the member back
+        try:
+            has_left(await coordinator._send_req(wish))  # noqa: SLF001
+        except KafkaError as error:
+            log.warning("the group was not left, others wait for the session timeout: %r", error)
+        else:
+            log.info("the group is left: others take the partitions now")
 
     @property
     def client(self) -> AIOKafkaConsumer:
@@ -78,6 +104,19 @@ class LoopConsumer(Consumer):
     async def on_assigned(self, assigned: set[TP]) -> None:
         """The group gave us these partitions."""
         raise NotImplementedError
+
+    async def join_again(self) -> None:
+        """Make the group assign anew: what it assigned was for this member's former process.
+
+        Fails when that process is alive: its partitions must not have two owners.
+        """
+        try:
+            if await await_namesake(self.coordinator, _BEATS * self.app.conf.broker_heartbeat_interval):
+                raise NamesakeError(self.app.conf.consumer_group_instance_id)
+        except Exception as error:
+            await self.app.fail(error)
+        else:
+            self.coordinator.request_rejoin()
 
     async def subscribe(self, topics: Iterable[str]) -> None:
         """Join the group for these topics."""

@@ -1,49 +1,49 @@
-"""Our pages on Faust's web server, and none of Faust's."""
+"""Our pages in the place of Faust's web server."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any, Final
 
-from aiohttp.web import Request, Response
+from aiohttp.web import ServerRunner, TCPSite
 from faust.web.drivers.aiohttp import Web
 
 from segops.api.health import Health, Page
 from segops.api.profiles import ProfilePages
+from segops.api.server import Pages, PageServer
+from segops.config import WorkerSettings
+
+#: How long an answer that is under way may hold up the end of the process.
+_SHUTDOWN_S: Final = 2.0
 
 
 class OwnPages(Web):
-    """Faust's aiohttp server without its own pages: they show raw state to whoever asks."""
+    """Faust's web service around our server; Faust's own pages show raw state to whoever asks."""
 
     mundane_level = "debug"
-    default_blueprints: ClassVar[Any] = ()
-    production_blueprints: ClassVar[Any] = ()
-    debug_blueprints: ClassVar[Any] = ()
-    optional_blueprints: ClassVar[Any] = ()
+
+    def __init__(self, app: Any, server: PageServer) -> None:
+        super().__init__(app)
+        self._pages = ServerRunner(server, shutdown_timeout=_SHUTDOWN_S)
+
+    def init_server(self) -> None:
+        """Mount nothing of Faust's."""
+
+    async def start_server(self) -> None:
+        """Listen."""
+        await self._pages.setup()
+        await TCPSite(self._pages, self.app.conf.web_bind, self.app.conf.web_port).start()
+
+    async def stop_server(self) -> None:
+        """Close all connections."""
+        await self._pages.cleanup()
 
 
-def add_pages(web: OwnPages, health: Health, metrics: Callable[[], Page], profiles: ProfilePages) -> None:
-    """Serve /metrics, /healthz, /readyz and /profiles."""
-    pages = {"/metrics": metrics, "/healthz": health.live, "/readyz": health.ready}
-    for path, make in pages.items():
-        web.web_app.router.add_get(path, _handler(make))
-    web.web_app.router.add_get("/profiles/{id}", _profile_handler(profiles))
+def own_pages(health: Health, metrics: Callable[[], Page], profiles: ProfilePages) -> Pages:
+    """What a worker serves: /metrics, /healthz, /readyz and /profiles."""
+    return Pages({"/metrics": metrics, "/healthz": health.live, "/readyz": health.ready}, profiles)
 
 
-def _handler(make: Callable[[], Page]) -> Callable[[Request], Awaitable[Response]]:
-    async def handle(request: Request) -> Response:
-        return _response(make())
-
-    return handle
-
-
-def _profile_handler(profiles: ProfilePages) -> Callable[[Request], Awaitable[Response]]:
-    async def handle(request: Request) -> Response:
-        return _response(profiles.page(request.match_info["id"], request.headers.get("Authorization")))
-
-    return handle
-
-
-def _response(page: Page) -> Response:
-    headers = {"Content-Type": page.content_type, **page.headers}
-    return Response(body=page.body, status=page.status, headers=headers)
+def page_server(worker: WorkerSettings, pages: Pages) -> PageServer:
+    """The server of these pages, within the limits that are set."""
+    return PageServer(pages, timeout_s=worker.web_timeout_ms / 1000, connections=worker.web_connections)

@@ -147,13 +147,15 @@ CALLS: dict[str, list[str]] = {
     "topics-create": ["topics", "create", "--wait", "0"],
     "topics-verify": ["topics", "verify"],
     "topics-describe": ["topics", "describe"],
+    "group-list": ["group", "list"],
+    "group-remove": ["group", "remove", "lost"],
     "version": ["version"],
     "watch": ["watch", "--once"],
     "worker": ["worker"],
     "worker-processes": ["worker", "--processes", "2"],
 }
 KAFKA = ["apply", "erase", "produce", "split", "topics-create", "topics-verify", "topics-describe", "watch"]
-KAFKA += ["worker", "demo"]
+KAFKA += ["worker", "demo", "group-list", "group-remove"]
 
 
 def test_every_command_is_called() -> None:

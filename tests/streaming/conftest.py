@@ -26,6 +26,13 @@ def need_transactions(broker: LocalBroker) -> None:
         pytest.skip("the embedded broker does not list aborted transactions correctly")
 
 
+@pytest.fixture
+def several_workers(broker: LocalBroker) -> None:
+    """Skip where a broker has a single worker."""
+    if "embedded" in broker.name:
+        pytest.skip("the embedded broker works with one worker process")
+
+
 @pytest.fixture(params=["at_least_once", "exactly_once"])
 def guarantee(request: pytest.FixtureRequest, broker: LocalBroker) -> str:
     """Each of the processing guarantees."""

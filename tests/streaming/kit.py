@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from click.testing import CliRunner, Result
 
+from segops.cli import cli
 from segops.config import Settings, load
 from segops.core.engine import Engine
 from segops.core.events import Change
@@ -206,6 +208,10 @@ class Stack:
                 ports[number] = free.getsockname()[1]
         return int(ports[number])
 
+    def move(self, number: int = 0) -> None:
+        """Let worker ``number`` have another web port from its next start on."""
+        self.__dict__["_ports"].pop(number)
+
     def stop(self) -> None:
         """End all workers that still run."""
         for worker in self.workers:
@@ -218,6 +224,19 @@ class Stack:
                 worker.kill()
                 worker.wait()
         self.workers.clear()
+
+    def segops(self, *arguments: str) -> Result:
+        """What a command of an operator of this application does."""
+        variables = {
+            "SEGOPS_KAFKA_BOOTSTRAP_SERVERS": self.bootstrap_servers,
+            "SEGOPS_APP_ID": self.settings.worker.app_id,
+        }
+        return CliRunner().invoke(cli, arguments, env=variables)
+
+    def members(self) -> list[str]:
+        """The names of the workers in the group."""
+        _, *rows = self.segops("group", "list").stdout.splitlines()
+        return [row.split()[0] for row in rows]
 
     def get(self, path: str, number: int = 0) -> tuple[int, str]:
         """Status and body of a page; status 0 when nobody answers."""

@@ -97,6 +97,7 @@ ODD = "email:b/%2f?#ö&x@y"
 
 
 @pytest.mark.broker
+@pytest.mark.usefixtures("several_workers")
 def test_any_worker_leads_to_the_profile_of_any_identifier(stack: Stack) -> None:
     stack.publish(SEGMENTS)
     stack.start(number=0)

@@ -139,6 +139,7 @@ def test_a_worker_is_ready_once_it_has_its_partitions(stack: Stack) -> None:
     assert stack.get("/")[0] == 404
 
 
+@pytest.mark.usefixtures("several_workers")
 def test_two_workers_share_the_partitions(stack: Stack) -> None:
     stack.publish()
     sent = shop(2_000, users=40, partitions=3)
@@ -152,6 +153,7 @@ def test_two_workers_share_the_partitions(stack: Stack) -> None:
     assert stack.owned(0) | stack.owned(1) == {"0", "1", "2"}
 
 
+@pytest.mark.usefixtures("several_workers")
 def test_rebalances_under_load_lose_nothing(stack: Stack, guarantee: str) -> None:
     stack.guarantee = guarantee
     stack.publish()
@@ -169,6 +171,7 @@ def test_rebalances_under_load_lose_nothing(stack: Stack, guarantee: str) -> Non
     stack.wait_for_changes(oracle(sent, stack.definitions, FINAL_MS))
 
 
+@pytest.mark.usefixtures("several_workers")
 def test_a_process_that_is_killed_is_started_again(stack: Stack) -> None:
     stack.publish()
     sent = shop(1_000, users=40, partitions=3)
@@ -194,6 +197,7 @@ def _processes(supervisor: int) -> list[int]:
     return [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
+@pytest.mark.usefixtures("several_workers")
 def test_a_worker_that_waits_for_the_group_does_not_stand_still(stack: Stack) -> None:
     stack.environment = {"SEGOPS_SESSION_TIMEOUT": "6s"}
     stack.publish()

@@ -1,0 +1,162 @@
+"""The worker's HTTP server: a plain answer to whatever comes, and no connection that costs more than that.
+
+A connection that says nothing, or takes no answer, is closed in time. Beyond the limit of connections a new
+one ends the oldest: descriptors stay free for Kafka and the store, and a probe is answered all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from urllib.parse import unquote_to_bytes
+
+from aiohttp.http_exceptions import LineTooLong
+from aiohttp.web import BaseRequest, RequestHandler, Response, Server, StreamResponse
+
+from segops.api.health import Page
+from segops.api.profiles import ProfilePages
+
+log = logging.getLogger(__name__)
+
+_PROFILES: Final = "/profiles/"
+_METHODS: Final = ("GET", "HEAD")
+#: What aiohttp says of malformed requests and of connections that break: whoever connects can write it.
+_HUSHED: Final = logging.getLogger(f"{__name__}.protocol")
+_HUSHED.setLevel(logging.CRITICAL + 1)
+_MAX_HEADERS: Final = 64
+
+
+class Pages:
+    """The page for each request.
+
+    >>> pages = Pages({"/healthz": lambda: Page(200, b"ok")}, profiles=None)
+    >>> [pages.page(*each).status for each in (("GET", "/healthz"), ("PUT", "/healthz"), ("GET", "/"))]
+    [200, 405, 404]
+    """
+
+    def __init__(self, fixed: Mapping[str, Callable[[], Page]], profiles: ProfilePages | None) -> None:
+        self._fixed = fixed
+        self._profiles = profiles
+
+    @property
+    def routes(self) -> list[str]:
+        """The paths that have a page."""
+        return [*self._fixed, f"{_PROFILES}{{id}}"]
+
+    def page(self, method: str, path: str, authorization: str | None = None) -> Page:
+        """The answer to a request for ``path``, as it was sent: percent-encoded, without a query."""
+        make = self._fixed.get(path) or self._profile(path, authorization)
+        if make is None:
+            return Page(404, b"no such page\n")
+        if method not in _METHODS:
+            return Page(405, b"read only\n", headers={"Allow": ", ".join(_METHODS)})
+        try:
+            return make()
+        except Exception:
+            log.exception("a page could not be made")
+            return Page(500, b"failed\n")
+
+    def _profile(self, path: str, authorization: str | None) -> Callable[[], Page] | None:
+        part = path.removeprefix(_PROFILES)
+        pages = self._profiles
+        if pages is None or part in ("", path) or "/" in part:
+            return None
+        try:
+            identifier = unquote_to_bytes(part).decode()
+        except UnicodeError:
+            return lambda: Page(400, b"an identifier is UTF-8, percent-encoded\n")
+        return lambda: pages.page(identifier, authorization)
+
+
+class PageServer(Server):
+    """Serves pages. To be mounted on an address by aiohttp's ``ServerRunner``; needs a running loop.
+
+    ``timeout_s`` bounds how long a request may take to arrive, an answer to be taken, and a connection to be
+    idle between two; ``connections`` how many there are at a time.
+    """
+
+    def __init__(self, pages: Pages, *, timeout_s: float, connections: int) -> None:
+        super().__init__(self._answer)
+        self._pages = pages
+        self._timeout_s = timeout_s
+        self._limit = connections
+        self._open: dict[RequestHandler, asyncio.Transport] = {}
+
+    def __call__(self) -> RequestHandler:
+        """A connection to be."""
+        return _Connection(self, self._timeout_s)
+
+    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
+        """Count a connection; end the oldest when there are too many."""
+        super().connection_made(handler, transport)
+        self._open[handler] = transport
+        while len(self._open) > self._limit:
+            self._open.pop(next(iter(self._open))).abort()
+
+    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
+        """Forget a connection."""
+        self._open.pop(handler, None)
+        super().connection_lost(handler, exc)
+
+    async def _answer(self, request: BaseRequest) -> Response:
+        told = request.headers.getall("Authorization", [])
+        authorization = told[0] if len(told) == 1 else None
+        return _response(self._pages.page(request.method, request.rel_url.raw_path, authorization))
+
+
+class _Connection(RequestHandler):
+    """A connection that tells nobody what it is made with, and says little of what went wrong."""
+
+    __slots__ = ("_timeout_s",)
+
+    def __init__(self, server: PageServer, timeout_s: float) -> None:
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            keepalive_timeout=timeout_s,  # also until the first request has arrived
+            lingering_time=0,
+            logger=_HUSHED,
+            access_log=None,  # type: ignore[arg-type]
+            max_headers=_MAX_HEADERS,
+            auto_decompress=False,
+        )
+        self._timeout_s = timeout_s
+
+    def handle_error(
+        self,
+        request: BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> StreamResponse:
+        """The answer to what is no request, in one line."""
+        if isinstance(exc, LineTooLong):
+            return _last(Page(431, b"too long\n"))
+        return _last(Page(status, b"malformed\n" if status < 500 else b"failed\n"))
+
+    async def finish_response(
+        self, request: BaseRequest, resp: StreamResponse, start_time: float | None
+    ) -> tuple[StreamResponse, bool]:
+        """Send an answer, to whoever takes it within the time."""
+        resp.headers.setdefault("Server", "segops")
+        transport = self.transport
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await super().finish_response(request, resp, start_time)
+        except TimeoutError:
+            if transport is not None:
+                transport.abort()
+            return resp, True
+
+
+def _response(page: Page) -> Response:
+    headers: dict[str, Any] = {"Content-Type": page.content_type, **page.headers}
+    return Response(body=page.body, status=page.status, headers=headers)
+
+
+def _last(page: Page) -> Response:
+    response = _response(page)
+    response.force_close()
+    return response

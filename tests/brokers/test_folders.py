@@ -1,0 +1,170 @@
+"""A broker's folder: for one broker at a time, and of one kind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from segops.brokers import BrokerFailed, BrokerUnavailable, LocalBroker, Request, choose, obstacle
+from segops.brokers.choice import _first
+from segops.brokers.folder import kind_of, start_in
+from segops.brokers.network import free_ports, serving_nodes, wait_for
+from segops.demo.run import _folder
+
+SEGOPS = [sys.executable, "-c", "from segops.cli import main; main()", "broker"]
+KINDS = pytest.mark.parametrize("kind", ["jvm", "embedded"])
+
+
+def need(kind: str) -> None:
+    if reason := obstacle(kind):
+        pytest.skip(f"{kind}: {reason}")
+
+
+@contextmanager
+def running(kind: str, port: int, folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """``segops broker`` as a process of its own, once it serves."""
+    command = [*SEGOPS, "--kind", kind, "--port", str(port), "--data-dir", str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline().endswith(f":{port}\n")
+            yield process
+        finally:
+            process.terminate()
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """The settings that a broker was started with."""
+    return {str(path): path.read_bytes() for path in folder.rglob("*.properties")}
+
+
+def second(folder: Path, port: int, kind: str = "auto") -> subprocess.CompletedProcess[str]:
+    command = [*SEGOPS, "--kind", kind, "--port", str(port), "--data-dir", str(folder)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.broker
+@KINDS
+def test_a_second_broker_on_a_folder_is_refused_and_the_first_goes_on(kind: str, tmp_path: Path) -> None:
+    need(kind)
+    port, other = free_ports(2)
+    with running(kind, port, tmp_path) as process:
+        before = files(tmp_path)
+        for wanted in (kind, "auto"):
+            done = second(tmp_path, other, wanted)
+            assert done.returncode == 2, done.stderr
+            assert f"the data folder {tmp_path} is in use by another broker or demo" in done.stderr
+        assert files(tmp_path) == before
+        assert serving_nodes(port) and not serving_nodes(other)
+        assert process.poll() is None
+
+
+@pytest.mark.broker
+@KINDS
+def test_a_folder_is_locked_while_a_broker_lives_whose_starter_was_killed(kind: str, tmp_path: Path) -> None:
+    need(kind)
+    port, other = free_ports(2)
+    with running(kind, port, tmp_path) as process:
+        (left,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        process.kill()
+        process.wait()
+        try:
+            assert serving_nodes(port)
+            assert second(tmp_path, other, kind).returncode == 2
+        finally:
+            os.killpg(int(left), signal.SIGKILL)
+        assert wait_for(lambda: not serving_nodes(port), within_s=30)
+    with running(kind, port, tmp_path):
+        assert serving_nodes(port)
+
+
+@pytest.mark.broker
+def test_a_folder_keeps_the_kind_of_its_data(tmp_path: Path) -> None:
+    need("embedded")
+    with choose(tmp_path, prefer="embedded") as broker:
+        assert broker.kind == kind_of(tmp_path) == "embedded"
+    with choose(tmp_path) as again:  # though other kinds are preferred
+        assert again.kind == "embedded"
+    with pytest.raises(BrokerUnavailable, match="holds the data of a broker of the kind embedded"):
+        choose(tmp_path, prefer="jvm")
+
+
+@pytest.mark.parametrize("kind", ["auto", "jvm", "embedded"])
+def test_a_busy_port_is_said_and_starts_nothing(kind: str, tmp_path: Path) -> None:
+    if kind != "auto":
+        need(kind)
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = busy.getsockname()[1]
+        with pytest.raises(BrokerUnavailable, match=f"port {port} is in use"):
+            choose(tmp_path, prefer=kind, port=port)
+    assert kind_of(tmp_path) is None
+
+
+class Keeping:
+    """A kind that keeps data in its folder."""
+
+    def __init__(self, name: str, *, fails: bool = False) -> None:
+        self.name, self._fails = name, fails
+
+    def obstacle(self, request: Request) -> str | None:
+        return None
+
+    def start(self, request: Request) -> LocalBroker:
+        return start_in(request, self.name, lambda lock: self._start(request))
+
+    def _start(self, request: Request) -> LocalBroker:
+        (request.data_dir / self.name).mkdir(exist_ok=True)
+        if self._fails:
+            raise BrokerFailed(f"{self.name} broke")
+        return LocalBroker(self.name, self.name, "127.0.0.1:1")
+
+
+def test_a_new_folder_takes_the_first_kind_that_starts_and_stays_with_it(tmp_path: Path) -> None:
+    with _first([Keeping("jvm", fails=True), Keeping("embedded")], Request(tmp_path)) as broker:
+        assert broker.kind == "embedded"
+    with _first([Keeping("jvm"), Keeping("embedded")], Request(tmp_path)) as broker:
+        assert broker.kind == "embedded"
+    with pytest.raises(BrokerUnavailable) as error:  # and is never replaced by an empty one of another kind
+        _first([Keeping("jvm"), Keeping("embedded", fails=True)], Request(tmp_path))
+    assert "jvm: " in str(error.value) and "embedded broke" in str(error.value)
+
+
+def test_a_folder_of_before_is_of_the_kind_whose_part_it_has(tmp_path: Path) -> None:
+    (tmp_path / "embedded").mkdir()
+    assert kind_of(tmp_path) == "embedded"
+    with _first([Keeping("jvm"), Keeping("embedded")], Request(tmp_path)) as broker:
+        assert broker.kind == "embedded"
+
+
+def test_a_folder_is_free_again_after_a_failure_and_after_a_stop(tmp_path: Path) -> None:
+    for _ in range(2):
+        with pytest.raises(BrokerFailed):
+            _first([Keeping("jvm", fails=True)], Request(tmp_path))
+    for _ in range(2):
+        with _first([Keeping("jvm")], Request(tmp_path)), pytest.raises(BrokerUnavailable, match="in use"):
+            _first([Keeping("jvm")], Request(tmp_path))
+
+
+def test_a_folder_that_cannot_be_used_is_the_users_mistake(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BrokerUnavailable, match="cannot be used"):
+        _first([Keeping("jvm")], Request(tmp_path / "file"))
+
+
+@pytest.mark.parametrize("part", [".", "broker"])
+def test_a_demo_removes_nothing_that_is_in_use(part: str, tmp_path: Path) -> None:
+    (tmp_path / "broker" / "jvm").mkdir(parents=True)
+    with _first([Keeping("jvm")], Request(tmp_path / part)):
+        with pytest.raises(BrokerUnavailable, match="in use"), _folder(tmp_path):
+            pass
+        assert (tmp_path / "broker" / "jvm").is_dir()
+    with _folder(tmp_path):
+        assert not (tmp_path / "broker").exists()
