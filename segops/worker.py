@@ -38,9 +38,10 @@ from segops.core.segments import Definition, SegmentSet
 from segops.core.text import printable
 from segops.logs import start_logging
 from segops.metrics import Metrics
+from segops.schemas.owner import Owner
 from segops.stores.lock import lock_folder
 from segops.stores.rocksdb import RocksDBStores
-from segops.streaming import group, topics
+from segops.streaming import group, owning, topics
 from segops.streaming.app import SegopsApp
 from segops.streaming.connections import Connections
 from segops.streaming.crash import CrashPoints
@@ -83,6 +84,17 @@ def process_settings(settings: Settings, index: int) -> Settings:
     )
 
 
+def decide(settings: Settings, *, fresh: bool, take_over: bool) -> None:
+    """Record that the application starts from nothing, or takes its topics over. UserError if it may not."""
+    start_logging(settings.worker.log_level)
+    asyncio.run(_decide(settings, fresh=fresh, take_over=take_over))
+
+
+async def _decide(settings: Settings, *, fresh: bool, take_over: bool) -> None:
+    await topics.create(settings)
+    await owning.decide(settings, fresh=fresh, take_over=take_over)
+
+
 def run(settings: Settings) -> int:
     """Run one worker process until SIGTERM or SIGINT; its exit status."""
     start_logging(settings.worker.log_level)
@@ -94,11 +106,12 @@ async def _serve(settings: Settings) -> int:
     _claim(settings.state.data_dir)
     check_address(settings.worker.web_host, settings.worker.web_port)
     await topics.create(settings)
+    owner = await owning.admit(settings)
     settings = await group.for_joining(settings)
     async with aclosing(_follow(settings)) as definitions:
         first = await anext(definitions)
         log.info("%s, %d definitions", _introduction(settings), len(first))
-        app = _build(settings, first)
+        app = _build(settings, owner, first)
         return await _run_app(app, definitions)
 
 
@@ -132,7 +145,7 @@ async def _follow(settings: Settings) -> AsyncGenerator[list[Definition]]:
         yield definitions
 
 
-def _build(settings: Settings, definitions: Sequence[Definition]) -> SegopsApp:
+def _build(settings: Settings, owner: Owner, definitions: Sequence[Definition]) -> SegopsApp:
     connections = Connections(settings)
     profiles = settings.state.data_dir / "profiles"
     stores = RocksDBStores(
@@ -153,6 +166,7 @@ def _build(settings: Settings, definitions: Sequence[Definition]) -> SegopsApp:
         producer=lambda: app.producer.client,  # type: ignore[attr-defined]
         transactional_producer=connections.transactional_producer,
         crash=CrashPoints(settings.worker.crash_at),
+        owner=owner,
     )
     app = SegopsApp(settings, parts, connections, Engine(SegmentSet(definitions)))
     return app

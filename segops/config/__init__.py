@@ -38,7 +38,7 @@ __all__ = [
 
 
 class Settings(BaseModel):
-    """All of them."""
+    """All of them. ``accept_topics``: an operator's word, given with a start and not by the environment."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -49,6 +49,7 @@ class Settings(BaseModel):
     checkpoint: CheckpointSettings
     state: StateSettings
     worker: WorkerSettings
+    accept_topics: bool = False
 
     @property
     def checkpoint_interval_ms(self) -> int:

@@ -66,3 +66,29 @@ def change_id(profile_id: str, segment_key: str, sequence: int) -> str:
     'eee18e462e97'
     """
     return hashlib.sha256(f"{profile_id}|{segment_key}|{sequence}".encode()).hexdigest()
+
+
+#: Why a membership ended that was published, and that a start from nothing did not find again.
+RESTART = "restart"
+
+
+def withdrawn(entry: Change, *, sequence: int, at_ms: int) -> Change:
+    """The end of a membership that was published and is not true: of a state that was given up.
+
+    >>> entry = Change("u", "vip", 1, "entered", True, "event", 5, 6, 7, "", "m", 9, "u", "a", "e", "")
+    >>> end = withdrawn(entry, sequence=8, at_ms=3)
+    >>> end.action, end.member, end.reason, end.occurred_at, end.sequence, end.event_id, end.user_id
+    ('exited', False, 'restart', 5, 8, None, 'u')
+    """
+    return msgspec.structs.replace(
+        entry,
+        action="exited",
+        member=False,
+        reason=RESTART,
+        occurred_at=max(at_ms, entry.occurred_at),
+        sequence=sequence,
+        change_id=change_id(entry.profile_id, entry.segment_key, sequence),
+        event_id=None,
+        flips_at=None,
+        merged_into=None,
+    )

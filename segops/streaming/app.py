@@ -19,7 +19,7 @@ from segops.core.engine import Engine
 from segops.core.errors import SegopsError
 from segops.core.portrait import Portrait
 from segops.core.segments import Definition, SegmentSet
-from segops.streaming import guards
+from segops.streaming import guards, owning
 from segops.streaming.assignor import MemberAssignor
 from segops.streaming.connections import REBALANCE_TIMEOUT_MS, REQUEST_TIMEOUT_MS, Connections, heartbeat_ms
 from segops.streaming.opening import Parts
@@ -57,6 +57,7 @@ class SegopsApp(faust.App):
     def __init__(self, settings: Settings, parts: Parts, connections: Connections, engine: Engine) -> None:
         self.connections = connections
         self.pipeline = Pipeline(settings, engine, parts)
+        self._owner = parts.owner
         self.failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self.watchdog = guards.Watchdog(settings.worker.stall_timeout_ms / 1000)
         super().__init__(settings.worker.app_id, **_faust_settings(settings))
@@ -71,7 +72,7 @@ class SegopsApp(faust.App):
         profile_events = self.topic(topics.profile_events, schema=schema)
         self.agent(events, name="resolve")(self._resolve)
         self.agent(profile_events, name="segment")(self._segment)
-        for task in (self._pump, self._timers, self._ticks):
+        for task in (self._pump, self._timers, self._ticks, self._sweep):
             self.task(task)
 
     # -- agents --------------------------------------------------------------------------------
@@ -111,12 +112,16 @@ class SegopsApp(faust.App):
     async def _timers(self) -> None:
         await self._or_fail(self.pipeline.work_timers())
 
+    async def _sweep(self) -> None:
+        await self._or_fail(self.pipeline.sweeper.run(self.pipeline, lambda: self.batch_consumer))
+
     async def guard(self) -> None:
         """Look out for what must stop the process, for ever; also while it starts and restores."""
         worker = self.settings_of_segops.worker
         guarding = (
             self.pipeline.pulse.run(self.watchdog.pat),
             guards.watch_topics(self.settings_of_segops),
+            owning.watch_owner(self.settings_of_segops, self._owner),
             guards.watch_group(self._coordinator),
             guards.watch_lease(self._coordinator, lambda: self.pipeline.running, self.pipeline.pulse.limit_s),
             self._watch_progress(guards.Stall(worker.progress_timeout_ms / 1000)),
@@ -162,6 +167,8 @@ class SegopsApp(faust.App):
         standbys = [tp.partition for tp in self.assignor.assigned_standbys() if tp.topic == changelog]
         assigned = [(tp.topic, tp.partition) for tp in consumer.assignment()]
         await self.pipeline.open(assigned, consumer, standbys=standbys)
+        if not self._owner.since_ms:
+            self._owner = await owning.claim(self.settings_of_segops, self._owner)
         log.info("%d partitions of profiles are ours and restored", len(self.pipeline.lanes))
 
     async def follow(self, definitions: AsyncIterator[list[Definition]]) -> None:

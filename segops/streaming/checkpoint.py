@@ -34,6 +34,7 @@ from typing import NamedTuple
 
 from segops.streaming.crash import CrashPoints
 from segops.streaming.lane import Collected, SegmentLane
+from segops.streaming.marks import with_mark
 from segops.streaming.outputs import Outputs, log_states
 from segops.streaming.positions import Place, Position, Positions
 from segops.streaming.resolve import SourceLane
@@ -132,10 +133,11 @@ class Checkpointer(ABC):
 
     def _source_position(self, number: int) -> Positions:
         lane = self._sources[number]
-        return {(self._topics.events, number): Position(lane.offset, lane.metadata)}
+        return {(self._topics.events, number): Position(lane.offset, with_mark(lane.metadata, lane.mark))}
 
     def _lane_position(self, number: int, collected: Collected) -> Positions:
-        return {(self._topics.profile_events, number): Position(collected.offset, collected.metadata)}
+        metadata = with_mark(collected.metadata, collected.mark)
+        return {(self._topics.profile_events, number): Position(collected.offset, metadata)}
 
 
 async def _encode(collected: Collected) -> None:

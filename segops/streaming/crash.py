@@ -15,9 +15,10 @@ class CrashPoints:
     Points: cp1 after a batch was processed, cp2 after outputs were acknowledged, cp3 after the
     changelog was, cp4 after the store was written, cp5 after the commit, cp6 in the middle of a
     recovery, cp7 when partitions go, before their last checkpoint, cp8 when partitions come, before
-    their recovery, cp10 after timers fired; stall after a batch was processed: there the process does
-    not die, but stands still. With transactions (where cp5 comes before cp4) cp2 to cp5 are passed by
-    each partition.
+    their recovery, cp9 while the state of a partition is given up, cp10 after timers fired, cp11 while
+    memberships that are not true any more are ended; stall after a batch was processed: there the
+    process does not die, but stands still. With transactions (where cp5 comes before cp4) cp2 to cp5 are
+    passed by each partition.
     """
 
     def __init__(self, setting: str | None = None) -> None:

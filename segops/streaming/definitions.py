@@ -21,6 +21,7 @@ from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
 from segops.config import Settings
 from segops.core.errors import DefinitionError, Issue, SegopsError, UserError
 from segops.core.segments import Definition, SegmentSet, references
+from segops.schemas.owner import OWNER_KEY
 from segops.schemas.segments import definition_from_record, definition_to_record
 from segops.streaming.client import running_consumer, running_producer
 from segops.streaming.reach import in_words
@@ -63,6 +64,8 @@ class DefinitionLog:
 
     def apply(self, key: bytes | None, value: bytes | None, *, offset: int = -1) -> bool:
         """Take one record in; whether the definitions in force may be others now."""
+        if key == OWNER_KEY:  # it stands here because everybody reads this topic: see ``owning``
+            return False
         try:
             return self._take(_name(key), value)
         except Exception as error:  # whatever stands in a topic: it must not stop a worker

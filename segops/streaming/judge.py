@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
 from segops.core.engine import Transition
 from segops.core.errors import RejectedEvent
-from segops.core.events import Event
+from segops.core.events import Change, Event, withdrawn
 from segops.core.identity import Identity
 from segops.core.links import is_blank, is_waiting
 from segops.core.messages import Forward, Handover, Message
@@ -40,6 +40,8 @@ class Judge:
         self.base = 0
         self.counts = Counts()
         self.sizes: Counter[str] = Counter()
+        #: Profiles and segments of the changes since a sweep began; None while there is none.
+        self.changed: set[tuple[str, str]] | None = None
         self._profiles = profiles
         self._outlet = outlet
         self._max_state_bytes = max_state_bytes
@@ -157,6 +159,32 @@ class Judge:
         else:
             self._step(entry, lambda: self.identity.on_definitions(profile, clock_ms=self.since_ms))
 
+    def withdraw(
+        self, profile_id: str, rows: Sequence[Change], *, after: int, clock_ms: int, again: bool
+    ) -> int:
+        """End the memberships of a profile that were published and are not true now; how many these are.
+
+        Their sequences are those behind ``after``, which no other change has: a repetition finds the same,
+        and nothing about the profile changes, which may not even be known. ``again``: publish also what
+        was published by an attempt that did not come to its end.
+        """
+        profile, changed = self._profiles.peek(profile_id), self.changed or ()
+        members = profile.members if profile is not None else {}
+        untrue = [
+            row
+            for row in rows
+            if row.segment_key not in members and (profile_id, row.segment_key) not in changed
+        ]
+        numbered = enumerate(untrue, after + 1)
+        ends = [
+            withdrawn(row, sequence=sequence, at_ms=clock_ms)
+            for sequence, row in numbered
+            if row.member or again
+        ]
+        if ends:
+            self._outlet.emit(ends, arrived_ms=None)
+        return len(ends)
+
     def _step(self, entry: Entry, judge: Callable[[], Outcome]) -> None:
         try:
             outcome = judge()
@@ -170,6 +198,8 @@ class Judge:
         if found.changes:
             for change in found.changes:
                 self.sizes[change.segment_key] += 1 if change.member else -1
+            if self.changed is not None:
+                self.changed.update((change.profile_id, change.segment_key) for change in found.changes)
             self._outlet.emit(found.changes, arrived_ms=arrived_ms)
         if found.skipped:
             self.counts.skipped.update((skip.path, skip.found) for skip in found.skipped)

@@ -16,6 +16,7 @@ import msgspec
 from segops.core.engine import Engine
 from segops.core.erasure import is_erased
 from segops.core.errors import RejectedEvent
+from segops.core.events import Change
 from segops.core.identity import Identity
 from segops.core.links import is_blank, timer_of
 from segops.core.portrait import Portrait, portray
@@ -24,9 +25,11 @@ from segops.schemas.events import decode
 from segops.schemas.identifying import DEFAULT, IdentityLimits
 from segops.schemas.in_force import BASE_KEY, IN_FORCE_KEY, encode_in_force
 from segops.schemas.messages import decode_message
+from segops.schemas.origin import ORIGIN_KEY, Mark, Origin, encode_origin
 from segops.stores.base import ProfileStore, Write
 from segops.streaming.clock import PartitionClock
 from segops.streaming.judge import INTERNAL, Judge
+from segops.streaming.marks import LastRecord
 from segops.streaming.profiles import Entry, Flight, Profiles, Scan
 from segops.streaming.records import Record, origin_of
 from segops.streaming.reports import Counts, Outlet
@@ -36,7 +39,9 @@ JUDGED_META: Final = "judged_by"
 IN_FORCE_META: Final = "definitions"
 BASE_META: Final = "sequence_base"
 SIZES_META: Final = "segment_sizes"
-LOGGED_META: Final = {BASE_KEY: BASE_META, IN_FORCE_KEY: IN_FORCE_META}
+ORIGIN_META: Final = "origin"
+LOGGED_META: Final = {BASE_KEY: BASE_META, IN_FORCE_KEY: IN_FORCE_META, ORIGIN_KEY: ORIGIN_META}
+_LOGGED: Final = frozenset(LOGGED_META.values())
 SOURCE_META: Final = "source_offset"
 CHANGELOG_META: Final = "changelog_offset"
 
@@ -52,6 +57,7 @@ class Collected:
     meta: dict[str, bytes]
     offset: int
     metadata: str
+    mark: Mark | None
     records: int
 
     def encode(self) -> bool:
@@ -65,7 +71,10 @@ class Collected:
 
     @property
     def logged(self) -> list[Write]:
-        """What goes to the changelog, in this order: definitions come after all that was judged before."""
+        """What goes to the changelog, in this order: definitions come after all that was judged before.
+
+        The origin comes last: its mark covers all that stands before it.
+        """
         known = ((key, self.meta.get(name)) for key, name in LOGGED_META.items())
         return [*self.writes, *(Write(key.decode(), data) for key, data in known if data is not None)]
 
@@ -76,13 +85,17 @@ class Start:
 
     ``since_ms``: since when the engine's definitions are known to be in force; None: they are not recorded
     yet. ``replay_until``: the records before this offset may have been judged already, by these definitions,
-    by a process that did not live to make it durable.
+    by a process that did not live to make it durable. ``origin``: what the state belongs to, not recorded
+    yet if it is ``adopted``; None: nothing is recorded. ``mark``: the last record before ``offset``.
     """
 
     offset: int
     clock: PartitionClock
     since_ms: int | None = None
     replay_until: int = 0
+    origin: Origin | None = None
+    adopted: bool = False
+    mark: Mark | None = None
 
 
 class Bounds(NamedTuple):
@@ -127,6 +140,8 @@ class SegmentLane:
         self._scan = None if judged else Scan(self._profiles)
         self._judged_meta_due = False
         self._told_ms: int | None = None
+        self._origin, self._origin_due = start.origin, start.adopted
+        self._last = LastRecord(start.mark)
 
     def _new_profile(self, profile_id: str) -> Profile:
         return self._judge.identity.engine.new_profile(profile_id)
@@ -207,6 +222,8 @@ class SegmentLane:
                     self._event(record, offset)
                 self.offset = offset + 1
                 self._since_collect += 1
+        if records and records[-1].offset == self.offset - 1:
+            self._last.read(records[-1])
         self.counts.records += len(records)
 
     def _event(self, record: Record, offset: int) -> None:
@@ -264,6 +281,26 @@ class SegmentLane:
         self._told_ms = reached_ms
         return reached_ms
 
+    @property
+    def sweep_until(self) -> int:
+        """Memberships published up to this sequence are to be compared with the state; 0: none are."""
+        return 0 if self._origin is None else self._origin.sweep_until
+
+    def begin_sweep(self) -> None:
+        """Take note of what is published from now on."""
+        self._judge.changed = set()
+
+    def withdraw(self, profile_id: str, rows: Sequence[Change], *, again: bool) -> int:
+        """Publish the end of those of these published memberships that are not true: ``Judge.withdraw``."""
+        after, clock_ms = self.sweep_until, self.clock.now_ms
+        return self._judge.withdraw(profile_id, rows, after=after, clock_ms=clock_ms, again=again)
+
+    def end_sweep(self) -> None:
+        """Everything published is compared: the next checkpoint records that."""
+        if self._origin is not None:
+            self._origin, self._origin_due = msgspec.structs.replace(self._origin, sweep_until=0), True
+        self._judge.changed = None
+
     def fire_due(self, limit: int) -> int:
         """Judge at most ``limit`` profiles whose time has come; how many were looked at.
 
@@ -300,11 +337,16 @@ class SegmentLane:
         """Fix what is to be made durable. ``write`` must follow before the next ``collect``."""
         records = self._since_collect
         self._since_collect = 0
+        meta = self._meta()
+        if self._origin is not None and (self._profiles.dirty or self._origin_due or _LOGGED & meta.keys()):
+            self._origin_due = False
+            meta[ORIGIN_META] = encode_origin(msgspec.structs.replace(self._origin, mark=self._last.mark))
         return Collected(
             profiles=self._profiles.collect(),
-            meta=self._meta(),
+            meta=meta,
             offset=self.offset,
             metadata=self.clock.dump(),
+            mark=self._last.mark,
             records=records,
         )
 
@@ -329,7 +371,7 @@ class SegmentLane:
         if changelog_offset is not None:
             meta = {**meta, CHANGELOG_META: str(changelog_offset).encode()}
         writes = collected.writes
-        if writes or JUDGED_META in meta:
+        if writes or JUDGED_META in meta or ORIGIN_META in meta:
             self._store.write(writes, meta)
         self._profiles.written()
 

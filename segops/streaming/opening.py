@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
@@ -13,25 +13,35 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from segops.config import Settings
 from segops.core.engine import Engine
-from segops.core.errors import DefinitionError, SegopsError, StateError, UserError
+from segops.core.errors import DefinitionError, SegopsError, StateError
 from segops.core.segments import SegmentSet
 from segops.metrics import Metrics
 from segops.schemas.events import route
 from segops.schemas.identifying import limits_of
 from segops.schemas.in_force import decode_in_force
-from segops.stores.base import ProfileStore
+from segops.schemas.owner import Owner
+from segops.stores.base import ProfileStore, Write
+from segops.streaming.belonging import Belonging, origin_of
 from segops.streaming.channels import Channels, SharedChannel
 from segops.streaming.checkpoint import AtLeastOnce, Checkpointer, ExactlyOnce, Owned, Topics, Ways
 from segops.streaming.clock import PartitionClock
 from segops.streaming.crash import CrashPoints
-from segops.streaming.lane import IN_FORCE_META, SOURCE_META, Bounds, SegmentLane, Start
+from segops.streaming.lane import IN_FORCE_META, Bounds, SegmentLane, Start
+from segops.streaming.marks import split_mark
 from segops.streaming.outlet import KafkaOutlet, OutletWays
-from segops.streaming.outputs import ChangePublisher, DeadLetters, MessageSender, Outputs, Producer
+from segops.streaming.outputs import (
+    ChangePublisher,
+    DeadLetters,
+    MessageSender,
+    Outputs,
+    Producer,
+    log_states,
+)
 from segops.streaming.positions import Place, Position, Positions
 from segops.streaming.pulse import Pulse
 from segops.streaming.recovery import Disk, Recovery
+from segops.streaming.renewal import Renewal, WriteDown
 from segops.streaming.resolve import Forwarding, SourceLane, read_watermark
-from segops.streaming.restoring import read_offset
 from segops.streaming.transactions import Transactions
 
 log = logging.getLogger(__name__)
@@ -63,6 +73,7 @@ class Parts:
     producer: Callable[[], Producer]
     transactional_producer: Callable[[int], AIOKafkaProducer]
     crash: CrashPoints
+    owner: Owner
 
 
 @dataclass(frozen=True)
@@ -83,6 +94,8 @@ class Opener:
         self._settings = settings
         self._limits = limits_of(settings)
         self._parts = parts
+        self._belonging = Belonging(settings, parts.owner, parts.changelog_consumer, self._lost)
+        self._renewal = Renewal(settings, self._belonging, parts.disk, parts.changelog_consumer, parts.crash)
         self.channels: Channels
         if settings.exactly_once:
             self.channels = self._transactions = Transactions(
@@ -132,8 +145,8 @@ class Opener:
         await self.channels.open(numbers)
         stores = await self._restore(numbers)
         try:
-            await self._refuse_recreated(stores, group)
-            starts = await self._starts(places, group)
+            renewed = await self._renew(stores, group)
+            starts = await self._belonging.starts(places, stores, group, renewed)
             ends = await group.ends([(topics.profile_events, number) for number in numbers])
         except BaseException:  # a rebalance while this waits, too: the next opening needs the stores
             for store in stores.values():
@@ -145,42 +158,42 @@ class Opener:
         lanes = {}
         for number in numbers:
             place, store = (topics.profile_events, number), stores[number]
-            clock = self._clock(number, starts[place].metadata)
-            chosen, start = _start(store, engine, Start(starts[place].offset, clock), ends[place])
+            chosen, start = _start(store, engine, self._begin(store, number, starts[place]), ends[place])
             lanes[number] = SegmentLane(store, chosen, start=start, outlet=outlets[number], bounds=bounds)
         sources = {n: self._source(n, starts[topic, n]) for topic, n in places if topic == topics.events}
         checkpointer = self._checkpointer(Owned(lanes, sources), group)
         checkpointer.committed(starts)
         return Opened(lanes, sources, list(outlets.values()), checkpointer)
 
-    async def _starts(self, places: list[Place], group: Group) -> dict[Place, Position]:
-        committed = await group.committed(places)
-        beginnings = await group.beginnings(places)
-        ends = await group.ends(places)
-        for place, position in committed.items():
-            if position.offset > ends[place]:
-                raise UserError(_recreated(place, position.offset, ends[place]))
-            if position.offset < beginnings[place]:
-                self._lost(place, beginnings[place] - position.offset, beginnings[place])
-                committed[place] = Position(beginnings[place], position.metadata)
-        return {place: committed.get(place, Position(beginnings[place], "")) for place in places}
-
-    async def _refuse_recreated(self, stores: Mapping[int, ProfileStore], group: Group) -> None:
-        # The brokers forget the group's offsets of a topic that is deleted; the stores do not.
-        topic = self._settings.topics.profile_events
-        ends = await group.ends([(topic, number) for number in stores])
+    async def _renew(self, stores: dict[int, ProfileStore], group: Group) -> Positions:
+        """Start from nothing where that was decided; the positions where that goes on."""
+        positions: dict[Place, Position] = {}
         for number, store in stores.items():
-            applied = read_offset(store, SOURCE_META)
-            if applied is not None and applied > ends[topic, number]:
-                raise UserError(_recreated((topic, number), applied, ends[topic, number]))
+            if self._belonging.is_stale(store):
+                renewed = await self._renewal.renew(number, store, group, self._write_down(group))
+                stores[number] = renewed.store
+                positions.update(renewed.positions)
+        return positions
 
-    def _lost(self, place: Place, records: int, beginning: int) -> None:
-        where = f"{place[0]}:{place[1]}: {records} records up to {beginning - 1}"
-        text = f"{where} were deleted before they were read"
-        if self._settings.worker.on_lost_records == "stop":
-            raise UserError(f"{text}; SEGOPS_ON_LOST_RECORDS=continue goes on behind them")
-        log.error(text)
-        self._parts.metrics.records_lost.labels(place[0]).inc(records)
+    def _write_down(self, group: Group) -> WriteDown:
+        """What a checkpoint does of it, before there is one."""
+
+        async def write_down(number: int, writes: Sequence[Write], positions: Positions) -> int | None:
+            changelog = (self._settings.worker.changelog, number)
+            if self._settings.exactly_once:
+                return await self._transactions.owned[number].commit(changelog, writes, positions)
+            self.pulse.check()
+            if positions:
+                await group.commit_positions(positions)
+            outputs = Outputs(self._parts.producer)
+            await log_states(outputs, changelog, writes)
+            await outputs.settle()
+            return outputs.acknowledged.get(changelog)
+
+        return write_down
+
+    def _lost(self, topic: str, records: int) -> None:
+        self._parts.metrics.records_lost.labels(topic).inc(records)
 
     async def _restore(self, partitions: list[int]) -> dict[int, ProfileStore]:
         parts, gauge = self._parts, self._parts.metrics.partitions_recovering
@@ -206,6 +219,17 @@ class Opener:
         ways = OutletWays(self._publisher(number), sender, dead_letters)
         return KafkaOutlet(number, ways, self._parts.metrics)
 
+    def _begin(self, store: ProfileStore, number: int, position: Position) -> Start:
+        metadata, mark = split_mark(position.metadata)
+        origin = origin_of(store)
+        return Start(
+            position.offset,
+            self._clock(number, metadata),
+            origin=origin or self._belonging.new_origin(),
+            adopted=origin is None,
+            mark=mark or (None if origin is None else origin.mark),
+        )
+
     def _clock(self, number: int, metadata: str) -> PartitionClock:
         partitions = self._settings.topics.partitions
         lanes = partitions if self._by_events else 0
@@ -215,8 +239,10 @@ class Opener:
         return clock
 
     def _source(self, number: int, start: Position) -> SourceLane:
-        watermark_ms = read_watermark(start.metadata)
-        return SourceLane(number, self._forwarding(number), offset=start.offset, watermark_ms=watermark_ms)
+        metadata, mark = split_mark(start.metadata)
+        watermark_ms = read_watermark(metadata)
+        forwarding = self._forwarding(number)
+        return SourceLane(number, forwarding, offset=start.offset, watermark_ms=watermark_ms, mark=mark)
 
     def _checkpointer(self, owned: Owned, group: Group) -> Checkpointer:
         topics = self._settings.topics
@@ -260,11 +286,3 @@ def _numbers(places: list[Place]) -> list[int]:
     if len(by_topic) == 1 or any(other != first for other in others):
         raise SegopsError(f"the group gave partitions that do not belong together: {sorted(places)}")
     return sorted(first)
-
-
-def _recreated(place: Place, offset: int, end: int) -> str:
-    return (
-        f"{place[0]}:{place[1]} ends at {end}, but was read up to {offset}: it was recreated or truncated. "
-        f"The offsets of the new topic mean nothing to the stored profiles: use a new SEGOPS_APP_ID, or "
-        f"delete the group, the changelog and the data folders"
-    )

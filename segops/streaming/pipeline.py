@@ -25,6 +25,7 @@ from segops.streaming.positions import Place
 from segops.streaming.records import Record
 from segops.streaming.resolve import SourceLane
 from segops.streaming.standby import Standbys
+from segops.streaming.sweeping import Sweeper
 from segops.streaming.ticks import TICK_HEADERS, lane_tick, wall_tick
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ class Pipeline:
         self._standbys = Standbys(
             settings.worker.changelog, parts.disk, parts.standby_consumer, parts.metrics
         )
+        self.sweeper = Sweeper(settings, parts.changelog_consumer, parts.crash)
         self._jumps = Jumps()
         self._gauges = Gauges(parts.metrics)
         self._checkpointer: Checkpointer | None = None
@@ -96,6 +98,13 @@ class Pipeline:
         topics = self.settings.topics
         lanes = {(topics.profile_events, number): lane.offset for number, lane in self.lanes.items()}
         return lanes | {(topics.events, number): lane.offset for number, lane in self.sources.items()}
+
+    def pass_to(self, place: Place, offset: int) -> None:
+        """There is no record in a partition between what was processed and ``offset``."""
+        topic, number = place
+        lanes: Mapping[int, SegmentLane | SourceLane] = self.lanes
+        lane = (self.sources if topic == self.settings.topics.events else lanes)[number]
+        lane.offset = offset
 
     async def seal(self) -> None:
         """Stop processing, make everything durable, let go of the stores.

@@ -12,6 +12,8 @@ from segops.core.messages import Erase, Split
 from segops.core.profile import Erasing
 from segops.schemas.erasures import ERASE, decode_request
 from segops.schemas.messages import SPLIT, decode_split, encode_message
+from segops.schemas.origin import Mark
+from segops.streaming.marks import LastRecord
 from segops.streaming.outputs import DeadLetters, Outputs
 from segops.streaming.records import SOURCE_HEADER, TIME_HEADER, Record, partition_of
 from segops.streaming.ticks import TICK_HEADERS, TYPE_HEADER, decode_tick, is_tick, source_tick
@@ -82,7 +84,13 @@ class SourceLane:
     """
 
     def __init__(
-        self, source: int, forwarding: Forwarding, *, offset: int = 0, watermark_ms: int = 0
+        self,
+        source: int,
+        forwarding: Forwarding,
+        *,
+        offset: int = 0,
+        watermark_ms: int = 0,
+        mark: Mark | None = None,
     ) -> None:
         self.source = source
         self.offset = offset
@@ -95,6 +103,7 @@ class SourceLane:
         self._dead_letters = forwarding.dead_letters
         self._places = forwarding.places
         self._event_clock = forwarding.event_clock
+        self._last = LastRecord(mark)
         self._told: tuple[int, bool] | None = None
         self._quiet_since_ms: int | None = None
 
@@ -114,6 +123,8 @@ class SourceLane:
                 self._event(record, now_ms)
             self.offset = record.offset + 1
             self.forwarded_ms = record.timestamp
+        if records and records[-1].offset == self.offset - 1:
+            self._last.read(records[-1])
         self.counts.records += len(records)
         self._quiet_since_ms = None
 
@@ -197,6 +208,11 @@ class SourceLane:
     def metadata(self) -> str:
         """What to keep with the committed offset, so that the watermark survives."""
         return str(self.watermark_ms)
+
+    @property
+    def mark(self) -> Mark | None:
+        """The mark of the last record read; None when there was none yet."""
+        return self._last.mark
 
 
 def read_watermark(metadata: str) -> int:

@@ -9,9 +9,17 @@ from typing import Final
 import msgspec
 
 from segops.core.errors import StateError
+from segops.schemas.origin import decode_origin
 from segops.schemas.state import summary
 from segops.stores.base import ProfileStore, Row, Write
-from segops.streaming.lane import CHANGELOG_META, IN_FORCE_META, JUDGED_META, LOGGED_META, SIZES_META
+from segops.streaming.lane import (
+    CHANGELOG_META,
+    IN_FORCE_META,
+    JUDGED_META,
+    LOGGED_META,
+    ORIGIN_META,
+    SIZES_META,
+)
 
 _LEAST_SLOTS: Final = 1 << 16
 _MOST_SLOTS: Final = 1 << 26
@@ -59,6 +67,7 @@ class Restoring:
     def apply(self, values: Mapping[bytes, bytes | None], next_offset: int) -> None:
         """One store write; ``next_offset`` is where to go on. StateError on what cannot be read."""
         logged = {name: values.get(key) for key, name in LOGGED_META.items()}
+        self._refuse_other(logged[ORIGIN_META])
         if not values.keys().isdisjoint(LOGGED_META):
             values = {key: value for key, value in values.items() if key not in LOGGED_META}
         members: dict[bytes, int] = {}
@@ -72,6 +81,12 @@ class Restoring:
             self.store.load(rows, meta)
         else:
             self.store.write([Write(key.decode(), state, old, new) for key, state, old, new in rows], meta)
+
+    def _refuse_other(self, logged: bytes | None) -> None:
+        """StateError when what is stored came from another changelog than what comes now."""
+        stored = self.store.meta(ORIGIN_META) if self._seen is None and logged else None
+        if stored and logged and decode_origin(stored).lineage != decode_origin(logged).lineage:
+            raise StateError("it is from another changelog, or from before a start from nothing")
 
     def finish(self) -> None:
         """Make safe what was loaded, after ``settle``. May be called from another thread."""

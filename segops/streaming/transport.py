@@ -50,6 +50,7 @@ class BatchConsumer(LoopConsumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.epoch = 0
+        self._sought = -1
         self._intake = Intake()
         self._room: asyncio.Future[None] | None = None
 
@@ -155,6 +156,7 @@ class BatchConsumer(LoopConsumer):
         """Go to where the lanes go on."""
         for place, offset in self.app.pipeline.start_offsets().items():
             self.client.seek(TopicPartition(*place), offset)
+        self._sought = self.epoch
 
     async def beginnings(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
         """The first offset that each partition still has."""
@@ -214,12 +216,25 @@ class BatchConsumer(LoopConsumer):
     async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
         """A checkpoint: all of Faust's ways to commit come through here."""
         self._forget_acks()
+        self._pass_marks()
         try:
             taken = bool(await self.app.pipeline.checkpoint())
         except Exception as error:
             await self.app.fail(error)
             raise
         return bool(taken)
+
+    def _pass_marks(self) -> None:
+        """Let lanes pass what holds an offset but no record, such as marks of transactions.
+
+        Once it had expired it would look like records that were not read. Not before the lanes have said
+        where they go on: until then positions are the group's.
+        """
+        if self._sought == self.epoch:
+            for place, offset in self.app.pipeline.start_offsets().items():
+                position = 0 if self._intake.busy(place[0]) else self._position(TopicPartition(*place))
+                if position > offset:
+                    self.app.pipeline.pass_to(place, position)
 
     async def wait_empty(self) -> None:
         """Before partitions go: stop the lanes, take a last checkpoint within the deadline."""

@@ -9,8 +9,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from segops.schemas.in_force import IN_FORCE_KEY
-
 from ..streaming.kit import wait_until
 from .eyes import places_of
 from .rig import Case, NotHere
@@ -116,7 +114,10 @@ def newer_state(case: Case) -> None:
     places = places_of([topic], case.plan.partitions)
     found = case.eyes.read(places, "read_committed").items()
     states = [
-        (place[1], record) for place, records in found for record in records if record.key != IN_FORCE_KEY
+        (place[1], record)
+        for place, records in found
+        for record in records
+        if not record.key.startswith(b"\0")
     ]
     partition, last = states[-1]
     case.eyes.produce(topic, partition, last.key, b"\x7f" + last.value[1:])

@@ -129,6 +129,23 @@ class Eyes:
         finally:
             await producer.stop()
 
+    def grow(
+        self, topic: str, partition: int, values: Sequence[bytes], headers: Sequence[tuple[str, bytes]]
+    ) -> None:
+        """Write these values without a key."""
+        self.run(self._grow(topic, partition, values, headers))
+
+    async def _grow(
+        self, topic: str, partition: int, values: Sequence[bytes], headers: Sequence[tuple[str, bytes]]
+    ) -> None:
+        producer = AIOKafkaProducer(bootstrap_servers=self._servers, linger_ms=20)
+        await producer.start()
+        try:
+            sent = [await producer.send(topic, v, partition=partition, headers=list(headers)) for v in values]
+            await asyncio.gather(*sent)
+        finally:
+            await producer.stop()
+
     def copy(self, topic: str, contents: Mapping[Place, list[Any]]) -> None:
         """Write the keys and values of these records into a topic."""
         for (_, partition), records in contents.items():

@@ -15,7 +15,8 @@ from .eyes import Place, places_of
 from .rig import Case
 
 
-def _delete_until(case: Case, offsets: dict[Place, int]) -> None:
+def delete_until(case: Case, offsets: dict[Place, int]) -> None:
+    """Delete what stands before these offsets."""
     wanted = {TopicPartition(*place): RecordsToDelete(offset) for place, offset in offsets.items()}
     case.eyes.admin_call("delete_records", wanted)
 
@@ -27,7 +28,7 @@ def _changelog(case: Case) -> list[Place]:
 def _expired(case: Case) -> None:
     """The changelog is gone up to its end; the store has it all."""
     _configure(case, {"cleanup.policy": "delete"})  # of a compacted topic nothing can be deleted
-    _delete_until(case, case.eyes.ends(_changelog(case)))
+    delete_until(case, case.eyes.ends(_changelog(case)))
     _configure(case, {"cleanup.policy": "compact"})
     case.happened.loose.add("changelog")
 
@@ -116,7 +117,7 @@ def expired_input(case: Case) -> None:
     case.term(0)
     case.load.wait_sent(200)
     gone = case.eyes.ends(places_of([case.settings.topics.events], case.plan.partitions))
-    _delete_until(case, gone)
+    delete_until(case, gone)
     case.happened.gone = {partition: offset for (_, partition), offset in gone.items()}
     case.start(0)
     case.ended(0, 2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from . import brokers, disks, inputs, logs, workers
+from . import belonging, brokers, disks, inputs, logs, workers
 from .load import Shape
 from .rig import Case
 
@@ -80,5 +80,8 @@ FAULTS = [
     Fault("F25", "a paused broker, then a burst for one hot profile", brokers.paused_broker),
     Fault("F26", "two workers with one folder and one name", workers.same_folder_twice),
     Fault("F27", "too few file descriptors", workers.few_files),
+    Fault("F29", "the same application on topics of another prefix", belonging.another_prefix),
+    Fault("F30", "profile events made anew and grown past what was read", belonging.made_anew),
+    Fault("F31", "kill -9 in a start from nothing", belonging.fresh_start_killed, budget_s=60),
     Fault("F28", "a random mix for long", None, "It has a command of its own: `make soak`."),
 ]

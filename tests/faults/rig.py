@@ -17,6 +17,7 @@ from uuid import uuid4
 from segops.brokers import LocalBroker
 from segops.config import Settings, load
 from segops.streaming.clock import PartitionClock
+from segops.streaming.marks import split_mark
 from segops.streaming.ticks import is_tick
 
 from ..streaming.kit import Stack, wait_until
@@ -88,6 +89,8 @@ class Case:
         self.notes: list[str] = []
         self.at_end: list[Callable[[], None]] = []
         self.settled = False
+        #: Up to where events were forwarded when a fault began, by partition.
+        self.forwarded: dict[int, int] = {}
 
     def _environment(self) -> dict[str, str]:
         return {
@@ -122,7 +125,7 @@ class Case:
     # -- workers -------------------------------------------------------------------------------
 
     def start(self, *numbers: int, crash_at: str = "", folder: int | None = None, **more: str) -> None:
-        """Start workers. ``more``: variables of the hooks, or of segops with its prefix."""
+        """Start workers. ``more``: variables of the hooks, or of segops with its prefix; ``options``."""
         for number in numbers:
             self._start(number, crash_at, self.data_dir(number if folder is None else folder), more)
 
@@ -141,6 +144,7 @@ class Case:
             **settings,
         }
         command = [*more.get("prefix", "").split(), sys.executable, "-m", "tests.faults.hooks", "worker"]
+        command += more.get("options", "").split()
         with self.log(number).open("ab") as log:
             self.workers[number] = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
 
@@ -291,7 +295,7 @@ class Case:
         for (topic, _), (_, metadata) in self.eyes.committed().items():
             if topic == self.settings.topics.profile_events:
                 clock = PartitionClock(sources=self.plan.partitions, by_events=False)
-                clock.load(metadata)
+                clock.load(split_mark(metadata)[0])
                 found.append(clock.now_ms)
         return found or [0]
 

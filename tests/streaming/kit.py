@@ -31,7 +31,6 @@ from segops.core.profile import Profile
 from segops.core.segments import Definition, SegmentSet
 from segops.schemas.changes import encode_change
 from segops.schemas.events import decode, route
-from segops.schemas.in_force import IN_FORCE_KEY
 from segops.schemas.segments import load as load_segments
 from segops.schemas.state import decode_profile
 from segops.streaming import definitions, topics
@@ -171,7 +170,9 @@ class Stack:
         await topics.create(self.settings)
         await definitions.publish(self.settings, self.definitions)
 
-    def start(self, *, number: int = 0, crash_at: str = "", processes: int = 1) -> subprocess.Popen[bytes]:
+    def start(
+        self, *, number: int = 0, crash_at: str = "", processes: int = 1, options: Iterable[str] = ()
+    ) -> subprocess.Popen[bytes]:
         """Start a worker with its own folder and web port."""
         environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("SEGOPS_")},
@@ -190,7 +191,7 @@ class Stack:
         command = [sys.executable, "-c", "from segops.cli import main; main()", "worker"]
         with (self.folder / f"worker-{number}.log").open("ab") as log:
             worker = subprocess.Popen(
-                [*command, "--processes", str(processes)], env=environment, stdout=log, stderr=log
+                [*command, "--processes", str(processes), *options], env=environment, stdout=log, stderr=log
             )
         self.workers.append(worker)
         return worker
@@ -281,6 +282,14 @@ class Stack:
                 await producer.send_and_wait(topic, tick, partition=partition, headers=TICK_HEADERS)
         await producer.stop()
 
+    async def send_to(self, topic: str, values: list[bytes]) -> None:
+        """Write these into every partition of a topic."""
+        producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap_servers, linger_ms=20)
+        await producer.start()
+        places = [(value, number) for number in range(self.partitions) for value in values]
+        await asyncio.gather(*[await producer.send(topic, value, partition=n) for value, n in places])
+        await producer.stop()
+
     def read(self, topic: str, *, isolation: str = "read_committed") -> list[Any]:
         """Everything that a topic holds now, as far as this isolation level shows it."""
         return asyncio.run(self._read(topic, isolation))
@@ -302,6 +311,11 @@ class Stack:
         await consumer.stop()
         return records
 
+    @staticmethod
+    def decoded(record: Any) -> dict[str, Any]:
+        """The published change of a record, without the wall clock in it."""
+        return comparable(record.value)
+
     def changes(self) -> dict[str, dict[str, Any]]:
         """The published changes, each change id once. A change id with two meanings fails."""
         found: dict[str, dict[str, Any]] = {}
@@ -313,8 +327,8 @@ class Stack:
     def states(self) -> dict[str, object]:
         """What the changelog makes of each profile: see ``essence``."""
         latest = {record.key.decode(): record.value for record in self.read(self.settings.worker.changelog)}
-        latest.pop(IN_FORCE_KEY.decode(), None)
-        return {profile_id: essence(decode_profile(state)) for profile_id, state in latest.items()}
+        profiles = {key: state for key, state in latest.items() if not key.startswith("\0")}
+        return {profile_id: essence(decode_profile(state)) for profile_id, state in profiles.items()}
 
     def wait_for_changes(self, expected: dict[str, dict[str, Any]]) -> None:
         """Until all expected changes are there; then they are all there is."""

@@ -15,7 +15,6 @@ from segops.core.segments import SegmentSet
 from segops.core.values import format_instant
 from segops.replay import Replay
 from segops.schemas.changes import encode_change
-from segops.schemas.in_force import IN_FORCE_KEY
 from segops.schemas.state import decode_profile
 
 from .kit import START_MS, Sent, Stack, comparable, wait_until
@@ -114,7 +113,7 @@ def story(stack: Stack) -> Story:
 def stored(stack: Stack) -> dict[str, Profile]:
     """What the changelog makes of each profile and redirect."""
     latest = {record.key: record.value for record in stack.read(stack.settings.worker.changelog)}
-    latest.pop(IN_FORCE_KEY, None)
+    latest = {key: state for key, state in latest.items() if not key.startswith(b"\0")}
     return {profile_id.decode(): decode_profile(state) for profile_id, state in latest.items()}
 
 

@@ -17,6 +17,7 @@ from segops.core.engine import Engine
 from segops.core.profile import Profile
 from segops.core.segments import SegmentSet
 from segops.metrics import Metrics
+from segops.schemas.owner import Owner
 from segops.schemas.state import encode_profile
 from segops.stores.base import ProfileStore
 from segops.stores.rocksdb import RocksDBStores
@@ -73,6 +74,7 @@ class Changelog:
             producer=self.connections.producer,
             transactional_producer=self.connections.transactional_producer,
             crash=CrashPoints(),
+            owner=Owner("recovery"),
         )
 
     async def recover(self) -> ProfileStore:

@@ -10,12 +10,13 @@ import pytest
 from faust.tables.recovery import RebalanceAgain
 
 from segops.config import load
+from segops.schemas.owner import Owner
 from segops.worker import _build
 
 
 def test_partitions_that_go_while_they_are_restored_are_not_opened(tmp_path: Path) -> None:
     async def scenario() -> None:
-        app = _build(load(state={"data_dir": tmp_path}), [])
+        app = _build(load(state={"data_dir": tmp_path}), Owner("segops"), [])
         recovery: Any = app.tables.recovery
         revoked = app.batch_consumer.revoked
         opening = asyncio.ensure_future(asyncio.Event().wait())

@@ -1,0 +1,34 @@
+"""Which application a prefix of topics belongs to: one record of the segments topic, under a key of its own.
+
+A version that does not know it says that it skips a record of the definitions, and goes on.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+#: Its key in the segments topic; no segment has it.
+OWNER_KEY: Final = b"\x00owner"
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """The application whose workers publish to the topics of a prefix.
+
+    ``generation``: when it was decided that it starts from nothing, in ms; 0: never. ``since_ms``: when it
+    became the owner; 0: that is not recorded yet.
+    """
+
+    app_id: str
+    generation: int = 0
+    since_ms: int = 0
+
+
+_decoder = msgspec.json.Decoder(Owner)
+encode_owner = msgspec.json.Encoder().encode
+
+
+def decode_owner(data: bytes) -> Owner:
+    """What ``encode_owner`` wrote. Raises ValueError for what cannot be read."""
+    return _decoder.decode(data)

@@ -1,0 +1,212 @@
+"""State belongs to the topics that it was made from: it is never used with others unsaid."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+
+from segops.streaming import topics
+
+from .kit import DAY_MS, START_MS, Sent, Stack, oracle, shop, wait_until
+
+pytestmark = pytest.mark.broker
+
+FINAL_MS = START_MS + 2 * DAY_MS
+
+
+@pytest.fixture
+def stack(stack: Stack, guarantee: str) -> Stack:
+    stack.guarantee = guarantee
+    stack.environment = {"SEGOPS_SESSION_TIMEOUT": "6s"}
+    stack.publish()
+    return stack
+
+
+def said(stack: Stack, number: int = 0) -> str:
+    return (stack.folder / f"worker-{number}.log").read_text()
+
+
+def admin(stack: Stack, act: Callable[[AIOKafkaAdminClient], Awaitable[Any]]) -> Any:
+    async def run() -> Any:
+        client = AIOKafkaAdminClient(bootstrap_servers=stack.bootstrap_servers)
+        await client.start()
+        try:
+            return await act(client)
+        finally:
+            await client.close()
+
+    return asyncio.run(run())
+
+
+def run_through(stack: Stack, sent: list[Sent]) -> None:
+    """Work all of this off and stop in good order."""
+    stack.start()
+    stack.send(sent, final_ms=FINAL_MS)
+    stack.wait_for_changes(oracle(sent, stack.definitions, FINAL_MS))
+    stack.stop()
+
+
+def beside(stack: Stack, **environment: str) -> Stack:
+    """Topics of another prefix on the same broker, for workers with the same folders."""
+    folder = stack.folder / "beside"
+    folder.mkdir()
+    other = Stack(stack.bootstrap_servers, f"{stack.name}other.", folder, guarantee=stack.guarantee)
+    other.environment = {**stack.environment, **environment}
+    other.publish()
+    other.__dict__["_ports"] = {0: stack.port()}
+    return other
+
+
+@pytest.mark.parametrize("disk", ["", "an-empty-disk"])
+def test_topics_of_another_prefix_are_refused_under_the_same_application(stack: Stack, disk: str) -> None:
+    sent = shop(600, users=60, partitions=3)
+    run_through(stack, sent)
+    folder = stack.folder / disk if disk else stack.data_dir()
+    other = beside(stack, SEGOPS_APP_ID=stack.settings.worker.app_id, SEGOPS_DATA_DIR=str(folder))
+    other.send(shop(300, users=60, partitions=3, seed=2), final_ms=FINAL_MS)
+    assert other.start().wait(60) == 2, said(other)
+    assert f"has read {stack.settings.topics.events}" in said(other)
+    assert f"not to {other.name}*. Start from nothing with `segops worker --start-fresh`" in said(other)
+    assert other.changes() == {}
+    more = shop(300, users=60, partitions=3, seed=5, start_ms=FINAL_MS)
+    stack.start()  # nothing has happened to its own topics
+    stack.send(more, final_ms=FINAL_MS + 2 * DAY_MS)
+    stack.wait_for_changes(oracle([*sent, *more], stack.definitions, FINAL_MS + 2 * DAY_MS))
+
+
+def test_the_changelog_alone_tells_to_which_topics_it_belongs(stack: Stack) -> None:
+    run_through(stack, shop(600, users=60, partitions=3))
+    gone = [stack.settings.topics.events, stack.settings.topics.profile_events]
+    admin(stack, lambda client: client.delete_topics(gone))  # and with them what was committed
+    folder = str(stack.folder / "an-empty-disk")
+    other = beside(stack, SEGOPS_APP_ID=stack.settings.worker.app_id, SEGOPS_DATA_DIR=folder)
+    other.send(shop(300, users=60, partitions=3, seed=2), final_ms=FINAL_MS)
+    assert other.start().wait(60) == 2, said(other)
+    assert f"belong to the topics {stack.name}* with 3 partitions, not to {other.name}*" in said(other)
+    assert other.changes() == {}
+
+
+def made_anew(stack: Stack, topic: str) -> None:
+    """Delete a topic and create it again."""
+    admin(stack, lambda client: client.delete_topics([topic]))
+    wait_until(lambda: topic not in admin(stack, lambda client: client.list_topics()), "no topic")
+
+    async def create() -> None:
+        await topics.create(stack.settings)
+
+    asyncio.run(create())
+
+
+@pytest.mark.parametrize("kept", ["folder", "changelog"])
+def test_profile_events_made_anew_and_grown_past_are_refused(stack: Stack, kept: str) -> None:
+    run_through(stack, shop(600, users=60, partitions=3))
+    topic = stack.settings.topics.profile_events
+    former = max(record.offset for record in stack.read(topic, isolation="read_uncommitted"))
+    made_anew(stack, topic)
+    asyncio.run(stack.send_to(topic, [b"%d" % number for number in range(former + 10)]))
+    if kept == "changelog":
+        stack.environment = {"SEGOPS_DATA_DIR": str(stack.folder / "an-empty-disk")}
+    assert stack.start().wait(60) == 2, said(stack)
+    assert "holds another record at offset" in said(stack)
+    assert topic in said(stack) and "segops worker --start-fresh" in said(stack)
+
+
+def test_events_made_anew_and_grown_past_are_read_from_their_beginning_or_refused(stack: Stack) -> None:
+    sent = shop(600, users=60, partitions=3)
+    run_through(stack, sent)
+    topic = stack.settings.topics.events
+    made_anew(stack, topic)
+    more = [Sent(one.partition, one.value) for one in shop(900, users=60, partitions=3, seed=3)]
+    stack.send(more, final_ms=FINAL_MS)
+    stack.start()
+    wait_until(lambda: more_came(stack) or stack.workers[-1].poll() == 2, "read or refused", stack.diagnosis)
+    if stack.workers[-1].poll() == 2:
+        assert "holds another record at offset" in said(stack)
+
+
+def more_came(stack: Stack) -> bool:
+    found = stack.read(stack.settings.topics.profile_events)
+    return sum(b"m3-" in (record.value or b"") for record in found) == 900
+
+
+def expire(stack: Stack, *names: str) -> None:
+    """Delete all records of these topics, as retention does."""
+
+    async def act(client: AIOKafkaAdminClient) -> None:
+        consumer = AIOKafkaConsumer(bootstrap_servers=stack.bootstrap_servers)
+        await consumer.start()
+        places = [TopicPartition(name, number) for name in names for number in range(stack.partitions)]
+        ends = await consumer.end_offsets(places)
+        await consumer.stop()
+        await client.delete_records({place: RecordsToDelete(end) for place, end in ends.items()})
+
+    admin(stack, act)
+
+
+def at_rest(stack: Stack) -> bool:
+    """Whether all is committed up to the ends of both inputs, marks of transactions included."""
+    names = (stack.settings.topics.events, stack.settings.topics.profile_events)
+
+    async def look() -> bool:
+        places = [TopicPartition(name, number) for name in names for number in range(stack.partitions)]
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=stack.bootstrap_servers, group_id=stack.settings.worker.app_id
+        )
+        await consumer.start()
+        consumer.assign(places)
+        ends = await consumer.end_offsets(places)
+        committed = [await consumer.committed(place) for place in places]
+        await consumer.stop()
+        return committed == [ends[place] for place in places]
+
+    return asyncio.run(look())
+
+
+def test_retention_of_all_that_was_read_stops_nobody(stack: Stack) -> None:
+    sent = shop(300, users=30, partitions=3)
+    more = shop(300, users=30, partitions=3, seed=5, start_ms=FINAL_MS)
+    stack.start()
+    stack.send(sent, final_ms=FINAL_MS)
+    stack.wait_for_changes(oracle(sent, stack.definitions, FINAL_MS))
+    wait_until(lambda: at_rest(stack), "rest", stack.diagnosis)
+    stack.stop()
+    expire(stack, stack.settings.topics.events, stack.settings.topics.profile_events)
+    stack.start()
+    stack.send(more, final_ms=FINAL_MS + 2 * DAY_MS)
+    stack.wait_for_changes(oracle([*sent, *more], stack.definitions, FINAL_MS + 2 * DAY_MS))
+
+
+def test_where_nothing_is_left_to_compare_with_an_operator_is_asked(stack: Stack) -> None:
+    """The topic was deleted, and so what was committed of it; the record applied last has expired."""
+    run_through(stack, shop(300, users=30, partitions=3))
+    topic = stack.settings.topics.profile_events
+    former = max(record.offset for record in stack.read(topic, isolation="read_uncommitted"))
+    made_anew(stack, topic)
+    asyncio.run(stack.send_to(topic, [b"%d" % number for number in range(former + 10)]))
+    expire(stack, topic)
+    assert stack.start().wait(60) == 2, said(stack)
+    assert "the last one that was applied, has expired, and" in said(stack)
+    assert "segops worker --accept-topics" in said(stack)
+    stack.start(options=["--accept-topics"])
+    wait_until(lambda: stack.get("/readyz")[0] == 200, "ready", stack.diagnosis)
+    assert "the topic is accepted as told" in said(stack)
+    stack.stop()
+
+
+def test_a_store_of_another_changelog_is_not_mixed_with_this_one(stack: Stack) -> None:
+    """A folder is used under another application, whose changelog has grown past what the store knows."""
+    run_through(stack, shop(150, users=30, partitions=3))
+    other = beside(stack)
+    sent = shop(900, users=60, partitions=3, seed=2)
+    run_through(other, sent)
+    other.environment["SEGOPS_DATA_DIR"] = str(stack.data_dir())
+    other.start()
+    wait_until(lambda: other.get("/readyz")[0] == 200, "ready", other.diagnosis)
+    assert "it is from another changelog" in said(other)
+    assert 'segops_stores_rebuilt_total{reason="damaged"} 3.0' in other.get("/metrics")[1]
+    other.stop()

@@ -1,0 +1,181 @@
+"""Marks of records, the origin of a state, and the end of memberships that are not true, without Kafka."""
+
+from __future__ import annotations
+
+import contextlib
+
+import msgspec
+import pytest
+
+from segops.config import load
+from segops.core.engine import Engine
+from segops.core.errors import StateError, UserError
+from segops.core.segments import Definition, SegmentSet
+from segops.schemas.changes import decode_change, encode_change
+from segops.schemas.origin import ORIGIN_KEY, Mark, Origin, decode_origin, encode_origin
+from segops.schemas.owner import Owner, decode_owner, encode_owner
+from segops.stores.memory import MemoryStores
+from segops.streaming.belonging import Belonging
+from segops.streaming.lane import ORIGIN_META, SegmentLane, Start
+from segops.streaming.marks import LastRecord, mark_of
+from segops.streaming.reports import Outlet
+from segops.streaming.restoring import Restoring
+
+from .kit import DAY_MS, START_MS, shop
+from .test_lane import Rec, clock, forwarded, tick, wanted, work_off  # noqa: F401 - a fixture
+
+ORIGIN = Origin("app", "shop.", 3, "a1")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Rec(8, b"k", b"v", [("h", b"1")]),
+        Rec(7, b"K", b"v", [("h", b"1")]),
+        Rec(7, b"k", b"V", [("h", b"1")]),
+        Rec(7, None, b"v", [("h", b"1")]),
+        Rec(7, b"k", None, [("h", b"1")]),
+        Rec(7, b"k", b"v", [("h", b"2")]),
+        Rec(7, b"k", b"v", [("g", b"1")]),
+        Rec(7, b"k", b"v", []),
+        Rec(7, b"k", b"v", [("h", b"1")], START_MS + 1),
+    ],
+)
+def test_records_that_differ_in_anything_have_different_marks(other: Rec) -> None:
+    assert mark_of(other) != mark_of(Rec(7, b"k", b"v", [("h", b"1")]))
+
+
+def test_a_mark_stays_until_another_record_is_read() -> None:
+    last = LastRecord(Mark(3, 1, 2))
+    assert last.mark == Mark(3, 1, 2)
+    last.read(Rec(7, b"k", b"v", []))
+    assert last.mark == last.mark == mark_of(Rec(7, b"k", b"v", []))
+
+
+def test_origin_and_owner_come_back_and_what_is_none_is_refused() -> None:
+    origin = msgspec.structs.replace(ORIGIN, mark=Mark(7, 8, 9), sweep_until=4)
+    assert decode_origin(encode_origin(origin)) == origin
+    with pytest.raises(StateError, match="the origin of a partition's state cannot be read"):
+        decode_origin(b"{}")
+    assert decode_owner(encode_owner(Owner("app", 5, 6))) == Owner("app", 5, 6)
+    with pytest.raises(ValueError, match="missing required field"):
+        decode_owner(b"{}")
+
+
+def lane_of(definitions: list[Definition], outlet: Outlet, **start: object) -> SegmentLane:
+    begin = Start(0, clock(), since_ms=0, origin=ORIGIN, **start)  # type: ignore[arg-type]
+    engine = Engine(SegmentSet(definitions))
+    return SegmentLane(MemoryStores().open(0), engine, start=begin, outlet=outlet)
+
+
+def test_the_origin_is_logged_last_with_the_last_record_and_only_with_profiles(
+    wanted: list[Definition],  # noqa: F811
+) -> None:
+    lane = lane_of(wanted, Outlet())
+    records = [forwarded(one.value, offset) for offset, one in enumerate(shop(9, users=3, partitions=1))]
+    lane.process(records)
+    collected = lane.collect()
+    assert collected.logged[-1].profile_id.encode() == ORIGIN_KEY
+    assert decode_origin(collected.logged[-1].state or b"").mark == mark_of(records[-1])
+    lane.write(collected, 0)
+    lane.process([*records, tick(9, START_MS)])
+    collected = lane.collect()
+    assert collected.logged == [] and ORIGIN_META not in collected.meta
+    assert collected.mark == mark_of(tick(9, START_MS))
+
+
+def test_an_adopted_state_has_its_origin_recorded_at_once(wanted: list[Definition]) -> None:  # noqa: F811
+    lane = lane_of(wanted, Outlet(), adopted=True)
+    collected = lane.collect()
+    assert [write.profile_id.encode() for write in collected.logged] == [ORIGIN_KEY]
+    lane.write(collected, 0)
+    assert lane.collect().logged == []
+
+
+def test_only_what_is_not_true_is_ended_and_a_repetition_says_the_same(
+    wanted: list[Definition],  # noqa: F811
+) -> None:
+    outlet = Outlet()
+    lane = lane_of(wanted, outlet)
+    lane._origin = msgspec.structs.replace(ORIGIN, sweep_until=50)
+    sent = shop(60, users=1, partitions=1)
+    lane.process([forwarded(one.value, offset) for offset, one in enumerate(sent)])
+    lane.process([tick(60, START_MS + DAY_MS + 7_200_000)])
+    work_off(lane)
+    entered = {change.segment_key: change for change in outlet.changes if change.member}
+    latest = {change.segment_key: change.member for change in outlet.changes}
+    assert set(latest.values()) == {True, False}
+    rows = [entered[key] for key in sorted(entered)]
+    gone = [key for key in sorted(entered) if not latest[key]]
+    for again in (True, False):
+        outlet.changes.clear()
+        assert lane.withdraw("user_id:u0", rows, again=again) == len(gone)
+        ends = [(end.segment_key, end.sequence, end.member, end.reason) for end in outlet.changes]
+        assert ends == [(key, 51 + n, False, "restart") for n, key in enumerate(gone)]
+    ended = [decode_change(encode_change(end, 0)) for end in outlet.changes]
+    outlet.changes.clear()
+    assert lane.withdraw("user_id:u0", ended, again=False) == 0  # published by an attempt before
+    assert lane.withdraw("user_id:u0", ended, again=True) == len(gone)
+    assert [end.change_id for end in outlet.changes] == [end.change_id for end in ended]
+    assert lane.withdraw("user_id:stranger", rows, again=True) == len(rows)
+
+
+def test_what_changed_since_a_sweep_began_is_left_alone(wanted: list[Definition]) -> None:  # noqa: F811
+    outlet = Outlet()
+    lane = lane_of(wanted, outlet)
+    lane.begin_sweep()
+    sent = shop(60, users=1, partitions=1)
+    lane.process([forwarded(one.value, offset) for offset, one in enumerate(sent)])
+    rows = list({change.segment_key: change for change in outlet.changes}.values())
+    assert rows
+    assert lane.withdraw("user_id:u0", rows, again=True) == 0
+
+
+@pytest.mark.parametrize("lineage", ["a1", "b2"])
+def test_a_store_of_another_changelog_is_found_out(lineage: str) -> None:
+    store = MemoryStores().open(0)
+    Restoring(store, expected=1).apply({ORIGIN_KEY: encode_origin(ORIGIN)}, 5)
+    tail = {ORIGIN_KEY: encode_origin(msgspec.structs.replace(ORIGIN, lineage=lineage))}
+    restoring = Restoring(store, expected=1)
+    if lineage == "a1":
+        restoring.apply(tail, 9)
+    else:
+        with pytest.raises(StateError, match="it is from another changelog"):
+            restoring.apply(tail, 9)
+
+
+def test_a_changelog_with_a_start_from_nothing_in_it_is_read_from_its_beginning() -> None:
+    restoring = Restoring(MemoryStores().open(0), expected=2)
+    restoring.apply({ORIGIN_KEY: encode_origin(ORIGIN)}, 5)
+    restoring.apply({ORIGIN_KEY: encode_origin(msgspec.structs.replace(ORIGIN, lineage="b2"))}, 9)
+
+
+@pytest.mark.parametrize(
+    ("origin", "reason"),
+    [
+        (ORIGIN, ""),
+        (
+            msgspec.structs.replace(ORIGIN, prefix="old."),
+            r"topics old\.\* with 3 partitions, not to shop",
+        ),
+        (msgspec.structs.replace(ORIGIN, partitions=4), "with 4 partitions, not to .* with 3"),
+        (msgspec.structs.replace(ORIGIN, app_id="else"), "profiles of the application else, not of app"),
+    ],
+)
+def test_state_of_other_topics_or_of_another_application_is_refused(origin: Origin, reason: str) -> None:
+    store = MemoryStores().open(0)
+    store.write([], {ORIGIN_META: encode_origin(origin)})
+    settings = load(topics={"prefix": "shop.", "partitions": 3}, worker={"app_id": "app"})
+    belonging = Belonging(settings, Owner("app"), consumer=pytest.fail, lost=pytest.fail)
+    assert not belonging.is_stale(store)
+    with pytest.raises(UserError, match=reason) if reason else contextlib.nullcontext():
+        belonging.check_names(0, store)
+
+
+def test_only_state_from_before_the_decision_to_start_from_nothing_is_stale() -> None:
+    store = MemoryStores().open(0)
+    fresh = Belonging(load(), Owner("app", generation=5), consumer=pytest.fail, lost=pytest.fail)
+    assert fresh.is_stale(store)
+    for generation in (0, 4, 5, 6):
+        store.write([], {ORIGIN_META: encode_origin(msgspec.structs.replace(ORIGIN, generation=generation))})
+        assert fresh.is_stale(store) == (generation < 5)

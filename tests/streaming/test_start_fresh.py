@@ -1,0 +1,190 @@
+"""Starting from nothing, and taking topics over from another application."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from typing import Any
+
+import pytest
+
+from segops.schemas.origin import ORIGIN_KEY, decode_origin
+
+from .kit import DAY_MS, START_MS, Sent, Stack, oracle, shop, wait_until
+from .test_belonging import beside, made_anew, run_through, said
+
+pytestmark = pytest.mark.broker
+
+FINAL_MS = START_MS + 2 * DAY_MS
+LATER_MS = FINAL_MS + 2 * DAY_MS
+
+
+@pytest.fixture
+def stack(stack: Stack, guarantee: str) -> Stack:
+    stack.guarantee = guarantee
+    stack.environment = {"SEGOPS_SESSION_TIMEOUT": "6s"}
+    stack.publish()
+    return stack
+
+
+def open_ended(users: int, *, seed: int, start_ms: int = START_MS) -> list[Sent]:
+    """Events of people who are members of something at their end."""
+    return shop(10 * users, users=users, partitions=3, seed=seed, start_ms=start_ms)
+
+
+def rows(stack: Stack) -> dict[str, dict[str, Any]]:
+    """The latest change of each profile and segment."""
+    found: dict[str, dict[str, Any]] = {}
+    for record in stack.read(stack.settings.topics.membership_state):
+        found[record.key.decode()] = stack.decoded(record)
+    return found
+
+
+def members(stack: Stack) -> set[str]:
+    return {key for key, row in rows(stack).items() if row["member"]}
+
+
+def wanted_members(stack: Stack, sent: list[Sent], until_ms: int) -> set[str]:
+    latest: dict[str, bool] = {}
+    changes = oracle(sent, stack.definitions, until_ms).values()
+    for change in sorted(changes, key=lambda each: each["sequence"]):
+        latest[f"{change['profile_id']}|{change['segment_key']}"] = change["member"]
+    return {key for key, member in latest.items() if member}
+
+
+def greatest_of(stack: Stack) -> dict[int, int]:
+    """The greatest sequence that is published of each partition."""
+    found: dict[int, int] = {}
+    for record in stack.read(stack.settings.topics.membership_changes):
+        found[record.partition] = max(found.get(record.partition, 0), stack.decoded(record)["sequence"])
+    return found
+
+
+def assert_in_order(stack: Stack, greatest: dict[int, int]) -> None:
+    """For each row sequences rise, and memberships alternate up to ``greatest`` and after it.
+
+    A start from nothing enters again what it finds again, and ends the rest; exactly once means once.
+    """
+    by_row: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    ids: Counter[str] = Counter()
+    for record in stack.read(stack.settings.topics.membership_changes):
+        change = {**stack.decoded(record), "partition": record.partition}
+        ids[change["change_id"]] += 1
+        row = by_row[f"{change['profile_id']}|{change['segment_key']}"]
+        if change not in row:
+            row.append(change)
+    for row in by_row.values():
+        sequences = [change["sequence"] for change in row]
+        assert sequences == sorted(set(sequences)), row
+        after = [change for change in row if change["sequence"] > greatest[change["partition"]]]
+        before = row[: len(row) - len(after)]
+        after = after[1:] if after and after[0]["reason"] == "restart" else after
+        for part in (before, after):
+            assert [change["member"] for change in part] == [n % 2 == 0 for n in range(len(part))], row
+            assert "restart" not in {change["reason"] for change in part}
+    if stack.guarantee == "exactly_once":
+        assert set(ids.values()) <= {1}
+
+
+def is_swept(stack: Stack) -> bool:
+    latest = {
+        r.partition: r.value for r in stack.read(stack.settings.worker.changelog) if r.key == ORIGIN_KEY
+    }
+    origins = [decode_origin(value) for value in latest.values()]
+    return len(origins) == 3 and all(each.generation and not each.sweep_until for each in origins)
+
+
+def recreated(stack: Stack) -> list[Sent]:
+    """Profile events with other records than those that were applied; a worker refuses them."""
+    former = open_ended(60, seed=1)
+    stack.start()
+    stack.send(former, final_ms=START_MS + DAY_MS // 2)
+    expected = oracle(former[: len(former) // 2], stack.definitions, START_MS)
+    wait_until(lambda: set(stack.changes()) >= set(expected), "changes", stack.diagnosis)
+    stack.stop()
+    assert members(stack)
+    made_anew(stack, stack.settings.topics.profile_events)
+    made_anew(stack, stack.settings.topics.events)
+    return open_ended(40, seed=2, start_ms=FINAL_MS)
+
+
+def test_a_start_from_nothing_ends_what_is_no_longer_true(stack: Stack) -> None:
+    sent = recreated(stack)
+    stack.send(sent, final_ms=LATER_MS)
+    assert stack.start().wait(60) == 2, said(stack)
+    greatest = greatest_of(stack)
+    stack.start(options=["--start-fresh"])
+    wait_until(lambda: is_swept(stack), "swept", stack.diagnosis)
+    assert members(stack) == wanted_members(stack, sent, LATER_MS)
+    assert_in_order(stack, greatest)
+    ended = [row for row in rows(stack).values() if row["reason"] == "restart"]
+    assert ended and not any(row["member"] for row in ended)
+
+
+@pytest.mark.parametrize("point", ["cp9:1", "cp9:2", "cp11:1", "cp4:2", "cp5:1", "cp2:2"])
+def test_a_start_from_nothing_goes_on_where_it_was_killed(stack: Stack, point: str) -> None:
+    sent = recreated(stack)
+    stack.send(sent, final_ms=LATER_MS)
+    greatest = greatest_of(stack)
+    assert stack.start(options=["--start-fresh"], crash_at=point).wait(60) == 137, said(stack)
+    stack.start()  # what was decided is recorded: it need not be said again
+    wait_until(lambda: is_swept(stack), "swept", stack.diagnosis)
+    assert members(stack) == wanted_members(stack, sent, LATER_MS)
+    assert_in_order(stack, greatest)
+
+
+def test_an_application_moves_to_topics_of_another_prefix(stack: Stack) -> None:
+    run_through(stack, open_ended(60, seed=1))
+    app_id, folder = stack.settings.worker.app_id, str(stack.folder / "an-empty-disk")
+    other = beside(stack, SEGOPS_APP_ID=app_id, SEGOPS_DATA_DIR=folder)
+    sent = open_ended(60, seed=2)
+    other.send(sent, final_ms=FINAL_MS)
+    other.start(options=["--start-fresh"])
+    try:
+        other.wait_for_changes(oracle(sent, stack.definitions, FINAL_MS))
+    finally:
+        other.stop()
+    assert stack.start().wait(60) == 2  # its state belongs to the others now
+    assert f"belong to the topics {other.name}* with 3 partitions, not to {stack.name}*" in said(stack)
+
+
+def second(stack: Stack) -> Stack:
+    """Another application on the same topics, with folders of its own."""
+    folder = stack.folder / "second"
+    folder.mkdir()
+    other = Stack(stack.bootstrap_servers, stack.name, folder, guarantee=stack.guarantee)
+    other.environment = {**stack.environment, "SEGOPS_APP_ID": "second-" + stack.name.rstrip(".")}
+    other.definitions = stack.definitions
+    return other
+
+
+def test_a_second_application_is_refused_until_it_takes_over(stack: Stack) -> None:
+    sent = open_ended(60, seed=1)
+    first = stack.start()
+    stack.send(sent, final_ms=LATER_MS)
+    stack.wait_for_changes(oracle(sent, stack.definitions, LATER_MS))
+    other, greatest = second(stack), greatest_of(stack)
+    try:
+        assert other.start().wait(60) == 2, said(other)
+        app_id = stack.settings.worker.app_id
+        assert f"the topics {stack.name}* belong to the application {app_id} since" in said(other)
+        assert first.poll() is None
+        other.start(options=["--take-over"])
+        assert first.wait(60) == 2
+        assert "were taken over by the application second-" in said(stack)
+        assert stack.start().wait(60) == 2  # it stays so
+        more = open_ended(60, seed=3, start_ms=LATER_MS)
+        stack.send(more, final_ms=LATER_MS + 2 * DAY_MS)
+        wanted = wanted_members(stack, [*sent, *more], LATER_MS + 2 * DAY_MS)
+        everybody = {f"m3-{number}".encode() for number in range(len(more))}
+        wait_until(lambda: forwarded(stack) >= everybody, "forwarded", other.diagnosis)
+        wait_until(lambda: members(stack) == wanted, "members", other.diagnosis)
+        assert_in_order(stack, greatest)
+    finally:
+        other.stop()
+
+
+def forwarded(stack: Stack) -> set[bytes]:
+    """The messages in profile events."""
+    records = stack.read(stack.settings.topics.profile_events)
+    return {json.loads(record.value)["messageId"].encode() for record in records if record.key is not None}
