@@ -76,7 +76,9 @@ def command(
         shift_ms = await _shift_ms(file) if shift_to_now else 0
         with LineSource(file) as source, _reporting(source) as report:
             lines = objects(file, source.slices(), not_sent)
-            first = await anext(lines, None) or []  # what is no file of events is refused before a broker is asked
+            first = (
+                await anext(lines, None) or []
+            )  # what is no file of events is refused before a broker is asked
             sent = await send_all(settings, load, _moved(first, lines, shift_ms), on_progress=report)
             return load.topic, sent
 

@@ -12,7 +12,7 @@ from segops.core.errors import RejectedEvent
 from segops.core.events import Event
 from segops.core.identifiers import USER
 from segops.core.values import parse_instant
-from segops.schemas.identifying import DEFAULT, IdentityLimits, others_of
+from segops.schemas.identifying import DEFAULT, IdentityLimits, describes_person, email_of, others_of
 
 #: Values of the label ``reason`` of rejected events, and of the header of their dead letters.
 REJECT_REASONS = (
@@ -44,7 +44,7 @@ class Routed(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Mail(msgspec.Struct, gc=False):
-    email: Any = None
+    email: Any = msgspec.UNSET
 
 
 class _Context(msgspec.Struct, gc=False):
@@ -148,6 +148,8 @@ def decode(value: bytes, *, time_ms: int, default_id: str, limits: IdentityLimit
     if not name:
         raise RejectedEvent("no_name", "a track call names no event")
     message_id, identifier = _message_id(full.messageId), limits.identifier
+    said = email_of(full, limits)
+    email = limits.email(said)
     return Event(
         name,
         time_ms,
@@ -156,13 +158,14 @@ def decode(value: bytes, *, time_ms: int, default_id: str, limits: IdentityLimit
         _traits(full),
         identifier(full.userId),
         identifier(full.anonymousId),
-        identifier(_email(full)),
+        email,
         named=message_id is not None,
         location=_location(full.context),
         previous_id=identifier(full.previousId) if full.type == "alias" else None,
         others=()
         if full.context is None
         else others_of(full.context.device, full.context.externalIds, limits),
+        email_removed=email is None and said is not msgspec.UNSET,
     )
 
 
@@ -210,8 +213,8 @@ def _profile_id(envelope: _Envelope, value: bytes, limits: IdentityLimits) -> st
     user_id = limits.identifier(envelope.userId)
     if user_id is not None:
         return f"{USER}:{user_id}"
-    email, anonymous_id = _email(envelope), envelope.anonymousId
-    written = (("email", limits.identifier(email)), ("anonymous_id", limits.identifier(anonymous_id)))
+    email, anonymous_id = email_of(envelope, limits), envelope.anonymousId
+    written = (("email", limits.email(email)), ("anonymous_id", limits.identifier(anonymous_id)))
     found = [f"{kind}:{value}" for kind, value in written if value is not None]
     if any(name in value for name in _OTHERS):
         others = _others_of.decode(value).context
@@ -229,16 +232,6 @@ _OTHERS = (b'"externalIds"', b'"device"')
 
 def _message_id(raw: object) -> str | None:
     return str(raw) if raw and raw.__class__ in (str, int) else None
-
-
-def _email(event: Any) -> object:
-    """The first of traits.email, context.traits.email and properties.email."""
-    context = event.context.traits if event.context is not None else None
-    for part in (event.traits, context, event.properties):
-        email = part.get("email") if isinstance(part, dict) else getattr(part, "email", None)
-        if isinstance(email, str) and email:
-            return email.strip().lower()
-    return None
 
 
 def _time_ms(envelope: _Envelope, default_ms: int | None) -> int:
@@ -290,8 +283,8 @@ def _location(context: _FullContext | None) -> tuple[float, float] | None:
 
 
 def _traits(full: _Full) -> dict[str, Any] | None:
-    """The traits to merge: context.traits of any call, and those of identify itself."""
+    """The traits to merge: context.traits of any call, and the call's own unless it is of a group."""
     merged = dict(full.context.traits) if full.context is not None and full.context.traits else {}
-    if full.type == "identify" and full.traits:
+    if full.traits and describes_person(full.type):
         merged.update(full.traits)
     return merged or None
