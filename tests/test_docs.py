@@ -25,6 +25,7 @@ from segops.core.rules.windows import WINDOW_KEYS
 from segops.metrics import Metrics
 from segops.schemas.events import REJECT_REASONS
 from segops.schemas.segments import load
+from segops.streaming.control import REFUSALS
 from segops.streaming.topics import topic_specs
 from segops.streaming.web import add_pages
 
@@ -159,7 +160,7 @@ def test_every_route_is_documented() -> None:
 
 
 def test_every_reject_reason_is_documented() -> None:
-    assert set(REJECT_REASONS) <= first_cells(ARCHITECTURE)
+    assert {*REJECT_REASONS, *REFUSALS} <= first_cells(ARCHITECTURE)
 
 
 def test_every_topic_is_documented() -> None:
