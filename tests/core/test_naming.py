@@ -10,7 +10,7 @@ import pytest
 from segops.core.engine import Engine
 from segops.core.events import Event
 from segops.core.profile import Profile
-from segops.schemas.state import FORMAT, decode_profile, encode_profile
+from segops.schemas.state import decode_profile, encode_profile, packed
 
 from .kit import MONDAY as T
 from .kit import D, segments
@@ -113,14 +113,10 @@ def test_after_an_alias_the_user_named_last_is_told() -> None:
 
 
 def stored_before(profile: Profile) -> Profile:
-    """A profile as a version without these times had stored it."""
-    fields = msgspec.msgpack.decode(encode_profile(profile)[_HEAD:])
+    """A profile as a version without these times had stored it, in the first format."""
+    fields = msgspec.msgpack.decode(packed(profile))
     gone = Profile.__struct_fields__.index("user_ms")
-    return decode_profile(encode_profile(profile)[:_HEAD] + msgspec.msgpack.encode(fields[:gone]))
-
-
-_HEAD = 13
-assert FORMAT == 2
+    return decode_profile(b"\x01" + msgspec.msgpack.encode(fields[:gone]))
 
 
 def test_what_was_stored_without_a_time_is_older_than_any_event() -> None:
