@@ -40,7 +40,7 @@ class Metrics:
     def _input(self, registry: CollectorRegistry) -> None:
         self.events_consumed = Counter(
             "segops_events_consumed_total",
-            "Records taken from the topic that a step reads (resolve, segment).",
+            "Records taken from the topics that a step reads (resolve, segment).",
             ["step"],
             registry=registry,
         )

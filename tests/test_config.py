@@ -90,6 +90,13 @@ def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> N
         ("SEGOPS_PROCESSING_GUARANTEE", "at_most_once", "'at_least_once'"),
         ("SEGOPS_IDENTIFIERS", "email,user_id", "begins with user_id"),
         ("SEGOPS_IDENTIFIERS", "user_id,email,email", "different types"),
+        (
+            "SEGOPS_EMAIL_SOURCES",
+            "traits,property",
+            "expected different names out of traits, context.traits, ",
+        ),
+        ("SEGOPS_EMAIL_SOURCES", "traits,traits", "expected different names"),
+        ("SEGOPS_EMAIL_SOURCES", "traits,", "separated by commas"),
         ("SEGOPS_IDENTIFIER_LIMITS", "email", "type=number"),
         ("SEGOPS_IDENTIFIER_LIMITS", "email=few", "type=number"),
     ],
@@ -111,6 +118,21 @@ def test_the_rules_of_identity_are_those_of_the_core_unless_set(monkeypatch: pyt
     limits = limits_of(config.load())
     assert limits.rules == Rules(("user_id", "card"), (("card", 2),), 3)
     assert limits.blocked == {"test", "guest"}
+
+
+@pytest.mark.parametrize(
+    ("written", "sources"),
+    [
+        ("traits", ("traits",)),
+        ("properties, traits", ("traits", "properties")),
+        ("properties,context.traits,traits", ("traits", "context.traits", "properties")),
+    ],
+)
+def test_sources_of_email_stand_in_one_order(
+    monkeypatch: pytest.MonkeyPatch, written: str, sources: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("SEGOPS_EMAIL_SOURCES", written)
+    assert limits_of(config.load()).email_sources == sources
 
 
 def test_every_mistake_is_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

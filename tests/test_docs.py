@@ -27,6 +27,7 @@ from segops.metrics import Metrics
 from segops.schemas.events import REJECT_REASONS
 from segops.schemas.mending import MENDED
 from segops.schemas.segments import load
+from segops.streaming.control import REFUSALS
 from segops.streaming.topics import topic_specs
 from segops.streaming.web import own_pages
 
@@ -156,7 +157,7 @@ def test_every_route_is_documented() -> None:
 
 
 def test_every_reject_reason_is_documented() -> None:
-    assert set(REJECT_REASONS) <= first_cells(ARCHITECTURE)
+    assert {*REJECT_REASONS, *REFUSALS} <= first_cells(ARCHITECTURE)
 
 
 def test_whatever_is_mended_or_passed_over_is_documented() -> None:

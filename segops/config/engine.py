@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import ByteSize
 
 from segops.config.base import Part, setting
-from segops.config.types import DurationMs, Limits, Priority
+from segops.config.types import DurationMs, EmailSources, Limits, Priority
 from segops.core.identifiers import DEFAULT_LIMIT, OTHERS, PRIORITY, Rules
 
 
@@ -58,6 +58,17 @@ class IdentitySettings(Part):
         "-1,null,anonymous,undefined,none,nan",
         "Values that name nobody, in any case; zeros and hyphens alone never do.",
     )
+
+    email_sources: EmailSources = setting(
+        "EMAIL_SOURCES",
+        "traits,context.traits",
+        "Where the e-mail of an event's person is looked for: traits, context.traits, properties.",
+    )
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The sources of e-mail, in the order in which they are looked at."""
+        return tuple(self.email_sources.split(","))
 
     @property
     def rules(self) -> Rules:

@@ -80,6 +80,11 @@ class TopicSettings(Part):
         return f"{self.prefix}events"
 
     @property
+    def control(self) -> str:
+        """Requests to erase, and to undo a merge."""
+        return f"{self.prefix}control"
+
+    @property
     def profile_events(self) -> str:
         """Events with their profile found, and ticks."""
         return f"{self.prefix}profile-events"

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
-from segops.core.identifiers import USER
+from segops.core.identifiers import EMAIL_SOURCES, USER
 from segops.core.values import parse_duration
 
 
@@ -61,6 +61,13 @@ def _limits(text: str) -> str:
     return text
 
 
+def _sources(text: str) -> str:
+    names = [each.strip() for each in text.split(",")]
+    if len(set(names)) < len(names) or not set(names) <= set(EMAIL_SOURCES):
+        raise ValueError(f"expected different names out of {', '.join(EMAIL_SOURCES)}, separated by commas")
+    return ",".join(each for each in EMAIL_SOURCES if each in names)
+
+
 MAX_PORT = 65_535
 _NAME = r"[^\s:/.\[\]\x00-\x20\x7f]{1,63}"
 _ADDRESS = re.compile(rf"(\[[0-9a-fA-F:]+\]|{_NAME}(\.{_NAME})*\.?):(?P<port>\d{{1,5}})", re.ASCII)
@@ -74,6 +81,7 @@ SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 Priority = Annotated[str, AfterValidator(_priority)]
 Limits = Annotated[str, AfterValidator(_limits)]
+EmailSources = Annotated[str, AfterValidator(_sources)]
 Addresses = Annotated[str, AfterValidator(_addresses)]
 Host = Annotated[str, AfterValidator(_host)]
 Token = Annotated[SecretStr, AfterValidator(_token)]

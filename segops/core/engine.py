@@ -320,12 +320,13 @@ def _remember(step: _Step, message: int, time_ms: int) -> None:
 
 
 def _identify(profile: Profile, event: Event) -> None:
-    if event.user_id is not None:
-        profile.user_id = event.user_id
-    if event.anonymous_id is not None:
-        profile.anonymous_id = event.anonymous_id
-    if event.email is not None:
-        profile.email = event.email
+    time_ms = event.time_ms
+    if event.user_id is not None and time_ms >= profile.user_ms:
+        profile.user_id, profile.user_ms = event.user_id, time_ms
+    if event.anonymous_id is not None and time_ms >= profile.anonymous_ms:
+        profile.anonymous_id, profile.anonymous_ms = event.anonymous_id, time_ms
+    if (event.email is not None or event.email_removed) and time_ms >= profile.email_ms:
+        profile.email, profile.email_ms = event.email, time_ms
 
 
 def _set_due(profile: Profile) -> None:

@@ -31,6 +31,8 @@ class Event(msgspec.Struct, gc=False):
     previous_id: str | None = None
     #: Further identifiers as ``<type>:<value>``: of devices, and those of other systems.
     others: tuple[str, ...] = ()
+    #: The event says that the person has no e-mail: ``email`` is None, and goes from the profile.
+    email_removed: bool = False
 
 
 class Change(msgspec.Struct, gc=False):

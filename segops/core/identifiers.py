@@ -14,6 +14,8 @@ USER = "user_id"
 OTHERS = "*"
 PRIORITY = (USER, "email", "anonymous_id", "device_id", OTHERS)
 DEFAULT_LIMIT = 5
+#: Where an event may have its person's e-mail, in the order in which they are looked at.
+EMAIL_SOURCES = ("traits", "context.traits", "properties")
 
 
 def type_of(identifier: str) -> str:

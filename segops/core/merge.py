@@ -36,9 +36,20 @@ def merge(survivor: Profile, loser: Profile, features: Mapping[int, Feature], no
     survivor.latest_ms = max(survivor.latest_ms, loser.latest_ms)
     if loser.location_ms > survivor.location_ms:
         survivor.location, survivor.location_ms = loser.location, loser.location_ms
-    survivor.user_id = survivor.user_id or loser.user_id
-    survivor.email = survivor.email or loser.email
-    survivor.anonymous_id = survivor.anonymous_id or loser.anonymous_id
+    for name, time in _NAMES:
+        _merge_name(survivor, loser, name, time)
+
+
+#: What a person was called last, each with the time of the event that said so.
+_NAMES = (("user_id", "user_ms"), ("anonymous_id", "anonymous_ms"), ("email", "email_ms"))
+
+
+def _merge_name(survivor: Profile, loser: Profile, name: str, time: str) -> None:
+    mine_ms, theirs_ms = getattr(survivor, time), getattr(loser, time)
+    never = mine_ms == -MAX_MS and getattr(survivor, name) is None
+    if theirs_ms > mine_ms or never:
+        setattr(survivor, name, getattr(loser, name))
+        setattr(survivor, time, theirs_ms)
 
 
 def _merge_features(survivor: Profile, loser: Profile, features: Mapping[int, Feature], now_ms: int) -> None:

@@ -144,3 +144,8 @@ class Profile(msgspec.Struct, array_like=True, gc=False):
     merged_into: str | None = None
     #: None until a second identifier is met.
     links: Links | None = None
+    #: The event times of ``user_id``, ``anonymous_id`` and ``email`` (or of its removal): the latest wins.
+    #: Before any event where it is not known: older versions did not store it.
+    user_ms: int = -MAX_MS
+    anonymous_ms: int = -MAX_MS
+    email_ms: int = -MAX_MS

@@ -13,7 +13,14 @@ from segops.core.errors import RejectedEvent
 from segops.core.events import Event
 from segops.core.identifiers import USER
 from segops.core.values import kind
-from segops.schemas.identifying import DEFAULT, IdentityLimits, number_text, others_of
+from segops.schemas.identifying import (
+    DEFAULT,
+    IdentityLimits,
+    describes_person,
+    email_of,
+    number_text,
+    others_of,
+)
 from segops.schemas.mending import reread
 from segops.schemas.times import Times, event_time
 
@@ -47,7 +54,7 @@ class Routed(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Mail(msgspec.Struct, gc=False):
-    email: Any = None
+    email: Any = msgspec.UNSET
 
 
 class _Context(msgspec.Struct, gc=False):
@@ -162,6 +169,8 @@ def decode(
     if mended is not None:
         _count_odd(full, mended)
     message_id, identifier, context = _message_id(full.messageId), limits.identifier, full.context
+    said = email_of(full, limits)
+    email = limits.email(said)
     return Event(
         name,
         time_ms,
@@ -170,11 +179,12 @@ def decode(
         _traits(full, kind),
         identifier(full.userId),
         identifier(full.anonymousId),
-        identifier(_email(full)),
+        email,
         named=message_id is not None,
         location=_location(context),
         previous_id=identifier(full.previousId) if kind == "alias" else None,
         others=() if context is None else others_of(context.device, context.externalIds, limits),
+        email_removed=email is None and said is not msgspec.UNSET,
     )
 
 
@@ -261,8 +271,8 @@ def _profile_id(envelope: _Envelope, value: bytes, limits: IdentityLimits) -> st
     user_id = limits.identifier(envelope.userId)
     if user_id is not None:
         return f"{USER}:{user_id}"
-    email, anonymous_id = _email(envelope), envelope.anonymousId
-    written = (("email", limits.identifier(email)), ("anonymous_id", limits.identifier(anonymous_id)))
+    email, anonymous_id = email_of(envelope, limits), envelope.anonymousId
+    written = (("email", limits.email(email)), ("anonymous_id", limits.identifier(anonymous_id)))
     found = [f"{kind}:{value}" for kind, value in written if value is not None]
     if any(name in value for name in _OTHERS):
         others = _read(_others_of, value, None).context
@@ -284,16 +294,6 @@ def _message_id(raw: Any) -> str | None:
     if raw.__class__ is not str:
         raw = number_text(raw) if raw else None
     return raw or None
-
-
-def _email(event: Any) -> object:
-    """The first of traits.email, context.traits.email and properties.email."""
-    context = event.context.traits if event.context is not None else None
-    for part in (event.traits, context, event.properties):
-        email = part.get("email") if isinstance(part, dict) else getattr(part, "email", None)
-        if isinstance(email, str) and email:
-            return email.strip().lower()
-    return None
 
 
 def _properties(full: _Full, kind: str) -> dict[str, Any]:
@@ -328,8 +328,8 @@ def _location(context: _FullContext | None) -> tuple[float, float] | None:
 
 
 def _traits(full: _Full, kind: str) -> dict[str, Any] | None:
-    """The traits to merge: context.traits of any call, and those of identify itself."""
+    """The traits to merge: context.traits of any call, and the call's own unless it is of a group."""
     merged = full.context.traits if full.context is not None else None
-    if kind == "identify" and full.traits:
+    if full.traits and describes_person(kind):
         merged = {**(merged or {}), **full.traits}
     return merged or None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import msgspec
+from msgspec import UNSET
 
 from segops.config import Settings
 from segops.core.identifiers import Rules
@@ -27,6 +29,8 @@ class IdentityLimits(msgspec.Struct, frozen=True):
     blocked: frozenset[str] = frozenset(BLOCKED)
     rules: Rules = Rules()
     min_skew_ms: int = MIN_SKEW_MS
+    #: Where an e-mail identifies, of ``EMAIL_SOURCES`` in their order.
+    email_sources: tuple[str, ...] = ("traits", "context.traits")
 
     def identifier(self, raw: Any) -> str | None:
         """An identifier as text, or None for a value that names nobody."""
@@ -35,6 +39,14 @@ class IdentityLimits(msgspec.Struct, frozen=True):
             return None
         text = text.strip()
         return text if text.strip("0-") and text.lower() not in self.blocked else None
+
+    def email(self, raw: object) -> str | None:
+        """An e-mail address in lower case, or None for a value that names nobody.
+
+        >>> IdentityLimits().email(" Ada@Example.com "), IdentityLimits().email(7)
+        ('ada@example.com', None)
+        """
+        return self.identifier(raw.lower()) if isinstance(raw, str) else None
 
 
 DEFAULT = IdentityLimits()
@@ -64,21 +76,58 @@ def limits_of(settings: Settings) -> IdentityLimits:
         blocked,
         identity.rules,
         min_skew_ms=engine.min_skew_ms,
+        email_sources=identity.sources,
     )
+
+
+def describes_person(kind: str) -> bool:
+    """Whether the traits of a call of this type are the person's: those of a group are the group's."""
+    return kind.lower() != "group"
+
+
+def email_of(event: Any, limits: IdentityLimits) -> object:
+    """What an event writes as the person's e-mail, unread; UNSET where it does not speak of one.
+
+    The first source that has the key decides, with null or an odd value, too: traits override those of the
+    context. ``event`` has ``type``, ``traits``, ``context`` and ``properties``.
+    """
+    for source in limits.email_sources:
+        part = _PARTS[source](event)
+        email = part.get("email", UNSET) if part.__class__ is dict else getattr(part, "email", UNSET)
+        if email is not UNSET:
+            return email
+    return UNSET
+
+
+_PARTS: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "traits": lambda event: event.traits if event.traits and describes_person(event.type) else None,
+    "context.traits": lambda event: None if event.context is None else event.context.traits,
+    "properties": lambda event: event.properties,
+}
 
 
 _TYPE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 def others_of(device: Any, external: Any, limits: IdentityLimits) -> tuple[str, ...]:
-    """The identifiers in ``context.device`` and ``context.externalIds``; an odd value there is none."""
+    """The identifiers in ``context.device`` and ``context.externalIds``; an odd value there is none.
+
+    Of external ids those of the collection ``users``, or of none: others name accounts, which people share.
+    """
     if device is None and external is None:
         return ()
     device = device.get("id") if isinstance(device, dict) else None
     pairs: list[tuple[Any, Any]] = [("device_id", device)]
     if isinstance(external, list):
-        known = (each for each in external[:MAX_EXTERNAL_IDS] if isinstance(each, dict))
+        known = (each for each in external[:MAX_EXTERNAL_IDS] if isinstance(each, dict) and _of_users(each))
         pairs += ((each.get("type"), each.get("id")) for each in known)
     named = ((kind, limits.identifier(raw)) for kind, raw in pairs if isinstance(kind, str))
     found = ((kind, value) for kind, value in named if value is not None and _TYPE.fullmatch(kind))
     return tuple(f"{kind}:{value.lower() if kind == 'email' else value}" for kind, value in found)
+
+
+def _of_users(entry: dict[str, Any]) -> bool:
+    collection = entry.get("collection")
+    if collection.__class__ is str:
+        return collection.strip().lower() in ("", "users")
+    return collection is None

@@ -1,4 +1,4 @@
-"""The Faust app: two agents, one table, and the tasks around them."""
+"""The Faust app: three agents, one table, and the tasks around them."""
 
 from __future__ import annotations
 
@@ -69,8 +69,10 @@ class SegopsApp(faust.App):
         schema = BatchSchema(key_type=bytes, value_type=bytes)
         self.profiles = self.Table("profiles", partitions=topics.partitions, key_type=bytes, value_type=bytes)
         events = self.topic(topics.events, schema=schema)
+        control = self.topic(topics.control, schema=schema)
         profile_events = self.topic(topics.profile_events, schema=schema)
         self.agent(events, name="resolve")(self._resolve)
+        self.agent(control, name="control")(self._control)
         self.agent(profile_events, name="segment")(self._segment)
         for task in (self._pump, self._timers, self._ticks, self._sweep):
             self.task(task)
@@ -80,6 +82,10 @@ class SegopsApp(faust.App):
     async def _resolve(self, stream: StreamT[Any]) -> None:
         async for batch in self._batches(stream):
             self.pipeline.resolve(batch.partition, batch.records)
+
+    async def _control(self, stream: StreamT[Any]) -> None:
+        async for batch in self._batches(stream):
+            await self.pipeline.control(batch.partition, batch.records, self.batch_consumer)
 
     async def _segment(self, stream: StreamT[Any]) -> None:
         async for batch in self._batches(stream):
@@ -137,7 +143,7 @@ class SegopsApp(faust.App):
         while True:
             await asyncio.sleep(_PROGRESS_S)
             if self.pipeline.running:
-                stall.check(self.batch_consumer.progress(self.pipeline.start_offsets()))
+                stall.check(self.batch_consumer.progress(self.pipeline.expected))
 
     async def _ticks(self) -> None:
         await self._or_fail(self._tick_sources() if self.pipeline.event_clock else self._tick_wall())

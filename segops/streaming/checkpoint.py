@@ -32,6 +32,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from segops.streaming.control import ControlLane
 from segops.streaming.crash import CrashPoints
 from segops.streaming.lane import Collected, SegmentLane
 from segops.streaming.marks import with_mark
@@ -52,6 +53,7 @@ class Topics(NamedTuple):
     """The topics that a checkpoint is about."""
 
     events: str
+    control: str
     profile_events: str
     changelog: str
 
@@ -69,6 +71,7 @@ class Owned:
 
     lanes: Mapping[int, SegmentLane]
     sources: Mapping[int, SourceLane]
+    controls: Mapping[int, ControlLane]
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,7 @@ class Checkpointer(ABC):
         self._topics = topics
         self._lanes = owned.lanes
         self._sources = owned.sources
+        self._controls = owned.controls
         self._crash = crash
         self._committed: dict[Place, Position] = {}
         self._failure: BaseException | None = None
@@ -132,8 +136,11 @@ class Checkpointer(ABC):
         return {place: at for place, at in positions.items() if self._committed.get(place) != at}
 
     def _source_position(self, number: int) -> Positions:
-        lane = self._sources[number]
-        return {(self._topics.events, number): Position(lane.offset, with_mark(lane.metadata, lane.mark))}
+        lane, control = self._sources[number], self._controls[number]
+        return {
+            (self._topics.events, number): Position(lane.offset, with_mark(lane.metadata, lane.mark)),
+            (self._topics.control, number): Position(control.offset, ""),
+        }
 
     def _lane_position(self, number: int, collected: Collected) -> Positions:
         metadata = with_mark(collected.metadata, collected.mark)

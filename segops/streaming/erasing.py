@@ -28,14 +28,14 @@ async def erase(settings: Settings, request: Request, *, wait_s: float) -> list[
     topics = settings.topics
     retired = (await definitions.read(settings)).retired
     request = msgspec.structs.replace(request, segments=sorted({*request.segments, *retired}))
-    counts = await partition_counts(settings.kafka, [topics.events, topics.receipts])
+    counts = await partition_counts(settings.kafka, [topics.control, topics.receipts])
     parts = [TopicPartition(topics.receipts, number) for number in range(counts[topics.receipts])]
     async with running_consumer(settings.kafka) as consumer:
         consumer.assign(parts)
         await consumer.seek_to_end(*parts)
         for part in parts:  # now, before the request is there
             await consumer.position(part)
-        await _send(settings, request, counts[topics.events])
+        await _send(settings, request, counts[topics.control])
         if not wait_s:
             return []
         receipts: dict[str, Receipt] = {}
@@ -53,7 +53,7 @@ async def _send(settings: Settings, request: Request, partitions: int) -> None:
     key = request.profile.encode()
     async with running_producer(settings.kafka) as producer:
         await producer.send_and_wait(
-            settings.topics.events,
+            settings.topics.control,
             encode_request(request),
             key=key,
             partition=partition_of(key, partitions),

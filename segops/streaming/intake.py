@@ -28,6 +28,7 @@ class Intake:
         #: The next batch of each partition, and what comes after it.
         self._waiting: dict[TopicPartition, tuple[list[Record], Iterator[list[Record]]]] = {}
         self._under_way: Counter[str] = Counter()
+        self._of_place: Counter[TopicPartition] = Counter()
 
     def wanted(self, active: Iterable[TopicPartition]) -> set[TopicPartition]:
         """Those of these partitions of which more may come."""
@@ -49,17 +50,24 @@ class Intake:
                 records, slices = self._waiting.pop(place)
                 self._cut(place, slices)
                 self._under_way[place.topic] += len(records)
+                self._of_place[place] += len(records)
                 yield place, records
 
-    def finished(self, topic: str, records: int) -> None:
+    def finished(self, place: TopicPartition, records: int) -> None:
         """An agent is through with a batch."""
-        self._under_way[topic] -= records
+        self._under_way[place.topic] -= records
+        self._of_place[place] -= records
 
     def busy(self, topic: str) -> bool:
         """Whether anything that was fetched of this topic is not through its agent yet."""
         return self._under_way[topic] > 0 or any(place.topic == topic for place in self._waiting)
 
+    def holds(self, place: TopicPartition) -> bool:
+        """Whether anything that was fetched of this partition is not through its agent yet."""
+        return self._of_place[place] > 0 or place in self._waiting
+
     def clear(self) -> None:
         """Forget everything: it will be fetched again by whoever owns the partitions then."""
         self._waiting.clear()
         self._under_way.clear()
+        self._of_place.clear()

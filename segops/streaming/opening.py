@@ -25,6 +25,7 @@ from segops.streaming.belonging import Belonging, origin_of
 from segops.streaming.channels import Channels, SharedChannel
 from segops.streaming.checkpoint import AtLeastOnce, Checkpointer, ExactlyOnce, Owned, Topics, Ways
 from segops.streaming.clock import PartitionClock
+from segops.streaming.control import ControlLane
 from segops.streaming.crash import CrashPoints
 from segops.streaming.lane import IN_FORCE_META, Bounds, SegmentLane, Start
 from segops.streaming.marks import split_mark
@@ -55,6 +56,7 @@ class Group(Protocol):
     async def beginnings(self, places: Iterable[Place]) -> dict[Place, int]: ...
     async def ends(self, places: Iterable[Place]) -> dict[Place, int]: ...
     async def at_end(self, place: Place) -> bool: ...
+    def read_to(self, place: Place, end: int) -> bool: ...
     def behind(self, place: Place, offset: int) -> int | None: ...
 
 
@@ -82,6 +84,7 @@ class Opened:
 
     lanes: dict[int, SegmentLane]
     sources: dict[int, SourceLane]
+    controls: dict[int, ControlLane]
     outlets: list[KafkaOutlet]
     checkpointer: Checkpointer
 
@@ -122,9 +125,14 @@ class Opener:
             route=partial(route, limits=self._limits),
             outputs=self.channels.of(number),
             dead_letters=self._dead_letters((topics.events, number)),
-            places=[(topics.profile_events, number) for number in range(topics.partitions)],
+            places=self._places,
             event_clock=self._by_events,
         )
+
+    @property
+    def _places(self) -> list[Place]:
+        topics = self._settings.topics
+        return [(topics.profile_events, number) for number in range(topics.partitions)]
 
     @property
     def _by_events(self) -> bool:
@@ -133,11 +141,12 @@ class Opener:
     async def open(self, assigned: Iterable[Place], group: Group, engine: Engine) -> Opened:
         """The lanes of these partitions, at what the group committed.
 
-        SegopsError when they do not come in pairs: one number is one owner, of both inputs.
+        SegopsError when they do not belong together: one number is one owner, of all inputs.
         """
         topics = self._settings.topics
-        places = [place for place in assigned if place[0] in (topics.events, topics.profile_events)]
-        numbers = _numbers(places)
+        inputs = (topics.events, topics.control, topics.profile_events)
+        places = [place for place in assigned if place[0] in inputs]
+        numbers = _numbers(places, inputs)
         # First of all, former owners are shut out and their transactions ended: only then do the logs
         # and the committed offsets stand still, and the changelog can be read to its end (an open
         # transaction would hide what is behind it). The offsets come last, because the broker may show
@@ -160,10 +169,11 @@ class Opener:
             place, store = (topics.profile_events, number), stores[number]
             chosen, start = _start(store, engine, self._begin(store, number, starts[place]), ends[place])
             lanes[number] = SegmentLane(store, chosen, start=start, outlet=outlets[number], bounds=bounds)
-        sources = {n: self._source(n, starts[topic, n]) for topic, n in places if topic == topics.events}
-        checkpointer = self._checkpointer(Owned(lanes, sources), group)
+        sources = {n: self._source(n, starts[topics.events, n]) for n in numbers}
+        controls = {n: self._control(n, starts[topics.control, n]) for n in numbers}
+        checkpointer = self._checkpointer(Owned(lanes, sources, controls), group)
         checkpointer.committed(starts)
-        return Opened(lanes, sources, list(outlets.values()), checkpointer)
+        return Opened(lanes, sources, controls, list(outlets.values()), checkpointer)
 
     async def _renew(self, stores: dict[int, ProfileStore], group: Group) -> Positions:
         """Start from nothing where that was decided; the positions where that goes on."""
@@ -244,9 +254,13 @@ class Opener:
         forwarding = self._forwarding(number)
         return SourceLane(number, forwarding, offset=start.offset, watermark_ms=watermark_ms, mark=mark)
 
+    def _control(self, number: int, start: Position) -> ControlLane:
+        letters = self._dead_letters((self._settings.topics.control, number))
+        return ControlLane(self.channels.of(number), letters, self._places, offset=start.offset)
+
     def _checkpointer(self, owned: Owned, group: Group) -> Checkpointer:
         topics = self._settings.topics
-        names = Topics(topics.events, topics.profile_events, self._settings.worker.changelog)
+        names = Topics(topics.events, topics.control, topics.profile_events, self._settings.worker.changelog)
         crash = self._parts.crash
         if self._settings.exactly_once:
             return ExactlyOnce(names, owned, self._transactions.owned, crash)
@@ -278,11 +292,8 @@ def recorded_engine(store: ProfileStore) -> tuple[Engine, int] | None:
         return None
 
 
-def _numbers(places: list[Place]) -> list[int]:
-    by_topic: dict[str, set[int]] = {}
-    for topic, number in places:
-        by_topic.setdefault(topic, set()).add(number)
-    first, *others = by_topic.values() or [set()]
-    if len(by_topic) == 1 or any(other != first for other in others):
+def _numbers(places: list[Place], inputs: Iterable[str]) -> list[int]:
+    first, *others = ({number for topic, number in places if topic == each} for each in inputs)
+    if any(other != first for other in others):
         raise SegopsError(f"the group gave partitions that do not belong together: {sorted(places)}")
     return sorted(first)

@@ -13,11 +13,12 @@ from segops.core.messages import Message
 from segops.core.turns import Erased
 from segops.metrics import Metrics
 from segops.streaming.clock import wall_ms
+from segops.streaming.control import ControlLane
 from segops.streaming.lane import SegmentLane
 from segops.streaming.outputs import ChangePublisher, DeadLetters, MessageSender
 from segops.streaming.records import Record
-from segops.streaming.reports import Counts, Outlet
-from segops.streaming.resolve import ResolveCounts, SourceLane
+from segops.streaming.reports import Counts, Outlet, ResolveCounts
+from segops.streaming.resolve import SourceLane
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +121,7 @@ def export_lane(counts: Counts, metrics: Metrics) -> None:
 
 
 def export_source(counts: ResolveCounts, metrics: Metrics) -> None:
-    """Add what a source lane counted to the metrics."""
+    """Add what a lane of the resolve step counted to the metrics."""
     metrics.events_consumed.labels("resolve").inc(counts.records)
     metrics.clamped_events.inc(counts.clamped)
     _export_mended(counts.mended, metrics)
@@ -134,7 +135,9 @@ def _export_mended(mended: Mapping[str, int], metrics: Metrics) -> None:
         metrics.events_mended.labels(kind).inc(number)
 
 
-def export_counts(lanes: Iterable[SegmentLane], sources: Iterable[SourceLane], metrics: Metrics) -> None:
+def export_counts(
+    lanes: Iterable[SegmentLane], sources: Iterable[SourceLane | ControlLane], metrics: Metrics
+) -> None:
     """Add what all lanes counted to the metrics, and start their counts anew."""
     for lane in lanes:
         export_lane(lane.take_counts(), metrics)

@@ -17,6 +17,7 @@ from segops.config import Settings
 from segops.core.engine import Engine
 from segops.streaming.checkpoint import Checkpointer
 from segops.streaming.clock import Jumps, wall_ms
+from segops.streaming.control import ControlLane
 from segops.streaming.crash import STALL
 from segops.streaming.lane import SegmentLane
 from segops.streaming.opening import Group, Opener, Parts
@@ -47,6 +48,9 @@ class Pipeline:
         self.engine = engine
         self.lanes: dict[int, SegmentLane] = {}
         self.sources: dict[int, SourceLane] = {}
+        self.controls: dict[int, ControlLane] = {}
+        #: Whether requests wait for the events before them, and others behind them.
+        self._held_up = False
         self.running = False
         self._parts = parts
         self._opener = Opener(settings, parts)
@@ -83,7 +87,8 @@ class Pipeline:
             self._close()
             await self._standbys.stop()
             opened = await self._opener.open(assigned, group, self.engine)
-            self.lanes, self.sources, self._outlets = opened.lanes, opened.sources, opened.outlets
+            self.lanes, self.sources, self.controls = opened.lanes, opened.sources, opened.controls
+            self._outlets = opened.outlets
             self._checkpointer = opened.checkpointer
             self.running = True
             self._adopt()
@@ -97,7 +102,14 @@ class Pipeline:
         """Where each owned partition goes on."""
         topics = self.settings.topics
         lanes = {(topics.profile_events, number): lane.offset for number, lane in self.lanes.items()}
-        return lanes | {(topics.events, number): lane.offset for number, lane in self.sources.items()}
+        sources = {(topics.events, number): lane.offset for number, lane in self.sources.items()}
+        return lanes | sources | {(topics.control, n): lane.offset for n, lane in self.controls.items()}
+
+    @property
+    def expected(self) -> set[Place]:
+        """The owned partitions in which records that are there are to be read."""
+        idle = self.settings.topics.control if self._held_up else None
+        return {place for place in self.start_offsets() if place[0] != idle}
 
     def pass_to(self, place: Place, offset: int) -> None:
         """There is no record in a partition between what was processed and ``offset``."""
@@ -126,8 +138,8 @@ class Pipeline:
         topics = self.settings.topics
         for number, lane in self.lanes.items():
             lane.close()
-            self.metrics.forget_partition(number, topics.events, topics.profile_events)
-        self.lanes, self.sources, self._outlets = {}, {}, []
+            self.metrics.forget_partition(number, topics.events, topics.control, topics.profile_events)
+        self.lanes, self.sources, self.controls, self._outlets = {}, {}, {}, []
         self._checkpointer = None
 
     # -- records -------------------------------------------------------------------------------
@@ -139,6 +151,30 @@ class Pipeline:
             with self._timed("resolve"):
                 source.process(records, now_ms=wall_ms())
             self.channels.wake()
+
+    async def control(self, number: int, records: list[Record], group: Group) -> None:
+        """A batch of requests, which come behind all events that are in the same partition by now."""
+        lane = self.controls.get(number)
+        if lane is None:
+            return
+        self._held_up = True
+        await self._events_before(number, lane, group)
+        self._held_up = False
+        if self._open(number, lane):
+            lane.process(records)
+            self.channels.wake()
+
+    async def _events_before(self, number: int, lane: ControlLane, group: Group) -> None:
+        place = (self.settings.topics.events, number)
+        end = (await group.ends([place]))[place]
+        while self._open(number, lane) and self.sources[number].offset < end:
+            if group.read_to(place, end):  # marks of transactions are no records
+                return
+            await asyncio.sleep(_IDLE_S)
+
+    def _open(self, number: int, lane: ControlLane) -> bool:
+        """Whether it still is what the partition was opened with, and may process."""
+        return self.running and self.controls.get(number) is lane
 
     def segment(self, number: int, records: list[Record]) -> None:
         """A batch of profile events."""
@@ -321,7 +357,8 @@ class Pipeline:
         self._woken.set()
 
     def _count(self) -> None:
-        export_counts(self.lanes.values(), self.sources.values(), self.metrics)
+        sources: list[SourceLane | ControlLane] = [*self.sources.values(), *self.controls.values()]
+        export_counts(self.lanes.values(), sources, self.metrics)
         for outlet in self._outlets:
             outlet.export()
 

@@ -50,6 +50,16 @@ class Outlet:
 
 
 @dataclass
+class ResolveCounts:
+    """What happened in the resolve step since the counts were taken last."""
+
+    records: int = 0
+    clamped: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    mended: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
 class Counts:
     """What happened since the counts were taken last."""
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from segops.core.errors import RejectedEvent
-from segops.core.messages import Erase, Split
-from segops.core.profile import Erasing
-from segops.schemas.erasures import ERASE, decode_request
-from segops.schemas.messages import SPLIT, decode_split, encode_message
 from segops.schemas.origin import Mark
+from segops.streaming.control import ON_EVENTS, REQUESTS
 from segops.streaming.marks import LastRecord
 from segops.streaming.outputs import DeadLetters, Outputs
 from segops.streaming.records import SOURCE_HEADER, TIME_HEADER, Record, partition_of
+from segops.streaming.reports import ResolveCounts
 from segops.streaming.ticks import TICK_HEADERS, TYPE_HEADER, decode_tick, is_tick, source_tick
 
 MALFORMED: Final = "internal"
@@ -40,16 +38,6 @@ class Route(Protocol):
     ) -> Routed: ...
 
 
-@dataclass
-class ResolveCounts:
-    """What happened since the counts were taken last."""
-
-    records: int = 0
-    clamped: int = 0
-    rejected: Counter[str] = field(default_factory=Counter)
-    mended: Counter[str] = field(default_factory=Counter)
-
-
 @dataclass(frozen=True)
 class Forwarding:
     """How resolve works, the same for all its partitions.
@@ -63,18 +51,6 @@ class Forwarding:
     dead_letters: DeadLetters
     places: Sequence[tuple[str, int]]
     event_clock: bool
-
-
-def _erase_of(value: bytes | None) -> Erase:
-    request = decode_request(value)
-    return Erase(request.profile, Erasing(request.request, tuple(request.segments)))
-
-
-#: What an operator asks of a profile -> how it is read. Raises ValueError.
-_REQUESTS: Final[Mapping[bytes, Callable[[bytes | None], Erase | Split]]] = {
-    ERASE: _erase_of,
-    SPLIT: decode_split,
-}
 
 
 class SourceLane:
@@ -117,8 +93,8 @@ class SourceLane:
                 continue
             if record.headers and is_tick(record.headers):
                 self._control(record)
-            elif record.headers and (kind := dict(record.headers).get(TYPE_HEADER, b"")) in _REQUESTS:
-                self._request(record, kind)
+            elif record.headers and (kind := dict(record.headers).get(TYPE_HEADER, b"")) in REQUESTS:
+                self._misplaced(record, kind)
             else:
                 self._event(record, now_ms)
             self.offset = record.offset + 1
@@ -167,21 +143,12 @@ class SourceLane:
         self.watermark_ms = max(self.watermark_ms, watermark_ms)
         self._tell(idle=False)
 
-    def _request(self, record: Record, kind: bytes) -> None:
-        try:
-            message = _REQUESTS[kind](record.value)
-        except ValueError as error:
-            self.counts.rejected[MALFORMED] += 1
-            self._dead_letters.put(record, MALFORMED, str(error))
-            return
-        key = message.to.encode()
-        self._outputs.append(
-            self._places[partition_of(key, len(self._places))],
-            key=key,
-            value=encode_message(message),
-            headers=[(TYPE_HEADER, kind)],
-            timestamp=record.timestamp,
+    def _misplaced(self, record: Record, kind: bytes) -> None:
+        self.counts.rejected[ON_EVENTS] += 1
+        text = (
+            f"nothing was done: a request of type {kind.decode()} belongs on the control topic; send it there"
         )
+        self._dead_letters.put(record, ON_EVENTS, text)
 
     def tick(self, *, now_ms: int, at_end: bool, idle_after_ms: int) -> None:
         """With the event clock: tell how far this source is, where that is news.

@@ -22,7 +22,7 @@ async def split(settings: Settings, profile_id: str) -> Handover:
     SegopsError where none is retained.
     """
     topics = settings.topics
-    counts = await partition_counts(settings.kafka, [topics.events, topics.profile_events])
+    counts = await partition_counts(settings.kafka, [topics.control, topics.profile_events])
     parts = [TopicPartition(topics.profile_events, n) for n in range(counts[topics.profile_events])]
     async with running_consumer(settings.kafka, auto_offset_reset="earliest") as consumer:
         consumer.assign(parts)
@@ -31,10 +31,10 @@ async def split(settings: Settings, profile_id: str) -> Handover:
         raise SegopsError(f"no hand-over of {profile_id!r} is retained in {topics.profile_events}")
     async with running_producer(settings.kafka) as producer:
         await producer.send_and_wait(
-            topics.events,
+            topics.control,
             encode_message(split_of(found)),
             key=profile_id.encode(),
-            partition=partition_of(profile_id.encode(), counts[topics.events]),
+            partition=partition_of(profile_id.encode(), counts[topics.control]),
             headers=[(TYPE_HEADER, SPLIT)],
         )
     return found

@@ -83,6 +83,7 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
 
     return [
         spec(topics.events, retained, "raw events"),
+        spec(topics.control, retained, "requests to erase and to split"),
         spec(topics.profile_events, retained, "events by profile, and ticks"),
         spec(topics.segments, _COMPACTED, "segment definitions", 1),
         spec(topics.membership_changes, retained, "every membership change"),

@@ -127,7 +127,7 @@ class BatchConsumer(LoopConsumer):
     def finished(self, batch: Batch) -> None:
         """An agent is through with ``batch``: there is room for another."""
         if batch.epoch == self.epoch:
-            self._intake.finished(batch.topic, len(batch.records))
+            self._intake.finished(TopicPartition(batch.topic, batch.partition), len(batch.records))
             if self._room is not None and not self._room.done():
                 self._room.set_result(None)
 
@@ -204,6 +204,11 @@ class BatchConsumer(LoopConsumer):
             return False
         position: int = await self.client.position(TopicPartition(*place))
         return position >= end
+
+    def read_to(self, place: tuple[str, int], end: int) -> bool:
+        """Whether everything before the offset ``end`` has been through an agent."""
+        partition = TopicPartition(*place)
+        return self._position(partition) >= end and not self._intake.holds(partition)
 
     # -- committing ----------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from segops.core.events import Event
 from segops.core.rules.history import History
@@ -63,6 +63,25 @@ class Standing:
 
 
 Standings = dict[str, Standing]
+
+
+class Named(NamedTuple):
+    """What is published of who the person is."""
+
+    user_id: str | None
+    anonymous_id: str | None
+    email: str | None
+    traits: dict[str, Any]
+
+
+def named(history: History) -> Named:
+    """Of each name and trait the value of the latest event time, at equal times that of the last arrival."""
+    user_id = anonymous_id = email = None
+    for event in history.in_order():
+        user_id = event.user_id or user_id
+        anonymous_id = event.anonymous_id or anonymous_id
+        email = None if event.email_removed else event.email or email
+    return Named(user_id, anonymous_id, email, history.traits())
 
 
 @dataclass

@@ -303,6 +303,14 @@ def purchases(draw: Any, ids: tuple[Any, ...] = ("o1", "o1", "o2", 7, 7.0, None)
 
 
 @st.composite
+def people(draw: Any) -> dict[str, Any]:
+    """What an event says of who its person is: nothing in most fields."""
+    said = st.sampled_from([None, None, "one", "two"])
+    found = {field: draw(said) for field in ("user_id", "anonymous_id", "email")}
+    return found | {"email_removed": found["email"] is None and draw(st.integers(0, 3)) == 0}
+
+
+@st.composite
 def streams(draw: Any) -> list[tuple[str, Any]]:
     """Steps for one profile: events (in order, late, equal, duplicate, ahead) and advances of the clock."""
     steps: list[tuple[str, Any]] = []
@@ -322,6 +330,7 @@ def streams(draw: Any) -> list[tuple[str, Any]]:
         place = draw(st.sampled_from([None, None, (0.0, -179.99), (1.0, 179.0), (60.0, 10.0)]))
         name = draw(st.sampled_from((*NAMES, *NAMES, *ORDERS, "Order Completed")))
         found = {**draw(properties()), **(draw(purchases()) if name in ORDERS else {})}
-        steps.append(("event", Event(name, time_ms, message, found, traits, location=place)))
+        event = Event(name, time_ms, message, found, traits, location=place, **draw(people()))
+        steps.append(("event", event))
     steps.append(("clock", at + draw(st.sampled_from([0, 5_000, 100_000, *DAYS_MS]))))
     return steps

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from hypothesis import given, note
 from hypothesis import strategies as st
 
@@ -16,7 +17,7 @@ from segops.core.rules.rfm import check_rfm
 from segops.core.segments import Definition, SegmentSet
 from segops.schemas.state import decode_profile, encode_profile
 
-from .oracle import FAR_MS, Oracle, Seen
+from .oracle import FAR_MS, Named, Oracle, Seen, named
 from .strategies import RFM, policies, rules, streams
 
 
@@ -44,6 +45,15 @@ def seen_of(change: Change, now_ms: int) -> Seen:
     )
 
 
+def _told(change: Change) -> Named:
+    traits = msgspec.json.decode(change.traits_json)
+    return Named(change.user_id, change.anonymous_id, change.email, traits)
+
+
+def _names(profile: Profile) -> Named:
+    return Named(profile.user_id, profile.anonymous_id, profile.email, profile.traits)
+
+
 def _engine_step(engine: Engine, profile: Profile, kind: str, arg: Any, clock_ms: int) -> list[Change]:
     if kind == "clock":
         return engine.on_timer(profile, clock_ms=clock_ms).changes
@@ -64,6 +74,11 @@ def agree(segments: SegmentSet, steps: list[tuple[str, Any]], watermark: bool) -
         expected = oracle.on_clock(clock_ms) if kind == "clock" else oracle.on_event(arg, clock_ms)
         assert [seen_of(c, c.occurred_at) for c in changes] == expected, (kind, arg)
         assert set(profile.members) == oracle.members
+        # What time brings about before an event is published with the names from before it.
+        reason = "time" if kind == "clock" else "event"
+        told = [_told(change) for change in changes if change.reason == reason]
+        assert told == [named(oracle.history)] * len(told)
+        assert _names(profile) == named(oracle.history)
         # What is stored between two steps is all that the next one has.
         profile = decode_profile(encode_profile(profile))
     assert profile.due_ms == min(profile.flips.values(), default=None)

@@ -37,6 +37,7 @@ class People:
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
+        self.removing = random.Random(seed)
         self.time_ms = T
         self.number = 0
 
@@ -48,7 +49,9 @@ class People:
         properties = {"p": self.random.choice([0.5, 1, 3, 7])}
         if "previous_id" in identifiers:
             name = "alias"
-        return Event(name, self.time_ms, f"m{self.number}", properties, traits, **identifiers)
+        event = Event(name, self.time_ms, f"m{self.number}", properties, traits, **identifiers)
+        event.email_removed = event.email is None and self.removing.random() < 0.1
+        return event
 
     def person(self, number: int, *, known: bool, mailed: bool) -> list[Event]:
         """A few devices, each with events before and after it is known whose it is."""
@@ -100,6 +103,12 @@ def assert_is(profile: Profile, single: Profile, clock_ms: int) -> None:
     assert reads(profile, clock_ms + H) == reads(single, clock_ms + H)
     assert (profile.members.keys(), profile.flips) == (single.members.keys(), single.flips)
     assert (profile.traits, profile.first_ms) == (single.traits, single.first_ms)
+    assert named(profile) == named(single)
+
+
+def named(profile: Profile) -> tuple[str | None, ...]:
+    """What is published of a person beside the traits."""
+    return profile.user_id, profile.anonymous_id, profile.email
 
 
 def assert_published_well(network: Network) -> None:

@@ -21,10 +21,11 @@ from segops.schemas.state import decode_profile, encode_profile
 
 from .kit import segments
 from .oracle import Oracle
-from .strategies import AGGREGATES, BASE_MS, NAMES, ORDERS, purchases, streams
+from .strategies import AGGREGATES, BASE_MS, NAMES, ORDERS, people, purchases, streams
 from .test_equivalence import make_definition, segment_sets
 
 BOTH, SURVIVOR, LOSER = range(3)
+NAMED = ("user_id", "user_ms", "anonymous_id", "anonymous_ms", "email", "email_ms")
 
 
 @st.composite
@@ -102,7 +103,8 @@ def dense(draw: Any) -> list[tuple[Event, int]]:
             properties |= draw(
                 purchases(("o1", "o1", "o2", None) if len(days) == 1 else (f"o{number}", None))
             )
-        found.append((Event(name, time_ms, f"m{number}", properties, traits, location=place), owner))
+        event = Event(name, time_ms, f"m{number}", properties, traits, location=place, **draw(people()))
+        found.append((event, owner))
     return draw(st.permutations(found))
 
 
@@ -161,7 +163,7 @@ def merges_well(
     if by_truth(segments):
         assert (survivor.members.keys(), survivor.flips) == (single.members.keys(), single.flips)
         assert survivor.due_ms == single.due_ms
-    for field in ("traits", "trait_times", "first_ms", "latest_ms", "location", "location_ms"):
+    for field in ("traits", "trait_times", "first_ms", "latest_ms", "location", "location_ms", *NAMED):
         assert getattr(survivor, field) == getattr(single, field), field
     assert survivor.seen.keys() == single.seen.keys()
     assert survivor.counted.keys() == single.counted.keys()

@@ -159,10 +159,26 @@ def _whole(facts: Facts, profile: Profile, events: list[Event]) -> Iterator[Find
     if true & kept != profile.members.keys() & kept:
         differ = sorted((true ^ profile.members.keys()) & kept)
         yield Finding("I9", "wrong", f"{profile.id}: memberships that are not true: {differ}")
+    yield from _named_by_the_latest(profile, events)
     wanted, found = _sums(_engine_says(segments, profile.id, events)), _sums(profile)
     for key in wanted.keys() | found.keys():
         if wanted.get(key) != found.get(key):
             yield _not_the_same(profile.id, found.get(key), wanted.get(key))
+
+
+def _named_by_the_latest(profile: Profile, events: list[Event]) -> Iterator[Finding]:
+    """Each name is that of the latest event that says one; of several at one time any may have come last."""
+    for field in ("user_id", "anonymous_id", "email"):
+        said = [
+            (event.time_ms, getattr(event, field))
+            for event in events
+            if getattr(event, field) is not None or (field == "email" and event.email_removed)
+        ]
+        last_ms = max((time_ms for time_ms, _ in said), default=0)
+        latest = {name for time_ms, name in said if time_ms == last_ms} or {None}
+        if getattr(profile, field) not in latest:
+            text = f"{profile.id}: {field} {getattr(profile, field)}, should be of {latest}"
+            yield Finding("I9", "wrong", text)
 
 
 def _not_the_same(profile_id: str, found: Any, wanted: Any) -> Finding:

@@ -17,7 +17,7 @@ from segops.core.links import timer_of
 from segops.core.profile import Profile
 from segops.schemas.changes import decode_change
 from segops.schemas.events import decode, route
-from segops.schemas.identifying import IdentityLimits
+from segops.schemas.identifying import IdentityLimits, limits_of
 from segops.schemas.state import decode_profile
 from segops.streaming.records import SOURCE_HEADER, partition_of
 from segops.streaming.ticks import is_tick
@@ -81,8 +81,7 @@ def _forwarded(facts: Facts, partition: int, found: dict[str, bytes]) -> Iterato
 
 
 def _limits(facts: Facts) -> IdentityLimits:
-    engine = facts.seen.settings.engine
-    return IdentityLimits(max_bytes=engine.max_event_bytes, max_ahead_ms=engine.max_event_ahead_ms)
+    return limits_of(facts.seen.settings)
 
 
 def _routed(record: Any, limits: IdentityLimits) -> str | None:

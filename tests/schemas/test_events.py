@@ -57,7 +57,7 @@ def reason(value: bytes | None, **limits: int) -> str:
         ({"userId": ..., "anonymousId": "a1", "traits": {"email": "x@y.z"}}, "email:x@y.z"),
         ({"userId": ..., "traits": {"email": " X@Y.Z "}}, "email:x@y.z"),
         ({"userId": ..., "context": {"traits": {"email": "c@y.z"}}}, "email:c@y.z"),
-        ({"userId": ..., "properties": {"email": "p@y.z"}}, "email:p@y.z"),
+        ({"userId": ..., "anonymousId": "a1", "properties": {"email": "p@y.z"}}, "anonymous_id:a1"),
         (
             {"userId": ..., "traits": {"email": "t@y.z"}, "context": {"traits": {"email": "c@y.z"}}},
             "email:t@y.z",
@@ -150,10 +150,10 @@ def test_a_track_call_is_named_by_its_event() -> None:
     assert decoded(event="Order Completed").name == "Order Completed"
 
 
-def test_the_traits_of_identify_and_of_any_context_are_merged() -> None:
+def test_the_traits_of_a_call_and_of_its_context_are_merged() -> None:
     both = {"traits": {"a": 1, "b": 1}, "context": {"traits": {"b": 2, "c": 2}}}
     assert decoded(type="identify", **both).traits == {"a": 1, "b": 1, "c": 2}
-    assert decoded(**both).traits == {"b": 2, "c": 2}
+    assert decoded(**both).traits == {"a": 1, "b": 1, "c": 2}
     assert decoded().traits is None
 
 

@@ -262,16 +262,16 @@ class Stack:
         *,
         final_ms: int | None = None,
         headers: list[tuple[str, bytes]] | None = None,
+        topic: str | None = None,
     ) -> None:
-        """Write raw events, then the tick that moves everyone on."""
-        asyncio.run(self._send(list(sent), final_ms, headers))
+        """Write raw events, or records of another topic, then the tick that moves everyone on."""
+        asyncio.run(self._send(list(sent), final_ms, headers, topic or self.settings.topics.events))
 
     async def _send(
-        self, sent: list[Sent], final_ms: int | None, headers: list[tuple[str, bytes]] | None
+        self, sent: list[Sent], final_ms: int | None, headers: list[tuple[str, bytes]] | None, topic: str
     ) -> None:
         producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap_servers, linger_ms=20)
         await producer.start()
-        topic = self.settings.topics.events
         deliveries = [
             await producer.send(topic, one.value, partition=one.partition, headers=headers) for one in sent
         ]

@@ -50,21 +50,22 @@ def _sent(people: list[list[tuple[str, Any]]]) -> list[Sent]:
                 "messageId": f"{number}-{event.message_id}",
                 "timestamp": format_instant(event.time_ms),
                 "properties": event.properties,
-                **_who(number, event.properties),
+                **_who(number),
             }
-            if event.traits:
-                form["context"] = {"traits": event.traits}
+            traits = {**(event.traits or {}), **_mail(number)}
+            if traits:
+                form["context"] = {"traits": traits}
             made.append((event.time_ms, Sent(number % PARTITIONS, json.dumps(form).encode())))
     return [sent for _, sent in sorted(made, key=lambda pair: pair[0])]
 
 
-def _who(number: int, properties: dict[str, Any]) -> dict[str, Any]:
-    known: list[dict[str, Any]] = [
-        {"userId": f"u{number}"},
-        {"anonymousId": f"a{number}"},
-        {"properties": {**properties, "email": f"p{number}@shop.example"}},
-    ]
+def _who(number: int) -> dict[str, Any]:
+    known: list[dict[str, Any]] = [{"userId": f"u{number}"}, {"anonymousId": f"a{number}"}, {}]
     return known[number % len(known)]
+
+
+def _mail(number: int) -> dict[str, Any]:
+    return {} if _who(number) else {"email": f"p{number}@shop.example"}
 
 
 def _replayed(segments: SegmentSet, sent: list[Sent]) -> dict[str, dict[str, Any]]:

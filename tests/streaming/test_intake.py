@@ -41,7 +41,7 @@ def test_of_a_topic_there_are_only_so_many_records_with_the_agent(intake: Intake
     add(intake, PROFILES, 10 * BATCH_RECORDS)
     begins = [begin for _ in range(5) for _, begin, _ in handed(intake)]
     assert begins == list(range(0, RECORDS_UNDER_WAY, BATCH_RECORDS))
-    intake.finished("profile-events", BATCH_RECORDS)
+    intake.finished(PROFILES, BATCH_RECORDS)
     assert handed(intake) == [(PROFILES, RECORDS_UNDER_WAY, BATCH_RECORDS)]
 
 
@@ -58,7 +58,7 @@ def test_partitions_take_turns_and_each_keeps_its_order(intake: Intake) -> None:
     add(intake, EVENTS, 2 * BATCH_RECORDS)
     add(intake, OTHERS, 2 * BATCH_RECORDS, begin=7)
     assert [(place, begin) for place, begin, _ in handed(intake)] == [(EVENTS, 0), (OTHERS, 7)]
-    intake.finished("events", 2 * BATCH_RECORDS)
+    intake.finished(EVENTS, 2 * BATCH_RECORDS)
     again = [(EVENTS, BATCH_RECORDS), (OTHERS, 7 + BATCH_RECORDS)]
     assert [(place, begin) for place, begin, _ in handed(intake)] == again
 
@@ -76,8 +76,23 @@ def test_a_topic_is_busy_until_all_of_it_is_through(intake: Intake) -> None:
     assert not intake.busy("profile-events")
     assert handed(intake) == [(EVENTS, 0, 1)]
     assert intake.busy("events")
-    intake.finished("events", 1)
+    intake.finished(EVENTS, 1)
     assert not intake.busy("events")
+
+
+def test_a_partition_is_held_until_all_of_it_is_through_whatever_others_do(intake: Intake) -> None:
+    add(intake, EVENTS, BATCH_RECORDS + 1)
+    add(intake, OTHERS, 1)
+    assert intake.holds(EVENTS) and intake.holds(OTHERS)
+    handed(intake)
+    intake.finished(EVENTS, BATCH_RECORDS)
+    assert intake.holds(EVENTS)
+    handed(intake)
+    intake.finished(EVENTS, 1)
+    assert not intake.holds(EVENTS)
+    assert intake.holds(OTHERS) and intake.busy("events")
+    intake.clear()
+    assert not intake.holds(OTHERS)
 
 
 def test_after_a_rebalance_nothing_of_before_is_left(intake: Intake) -> None:

@@ -162,10 +162,14 @@ def test_a_merge_is_undone_in_a_running_system_as_in_replay(stack: Stack, guaran
 def test_what_is_no_request_to_split_is_put_aside(stack: Stack) -> None:
     stack.publish(SEGMENTS)
     stack.start()
-    stack.send([Sent(0, b"\x01nonsense")], headers=[(TYPE_HEADER, SPLIT)])
-    letters = stack.settings.topics.dead_letters
-    wait_until(lambda: stack.read(letters), "the dead letter", stack.diagnosis)
-    assert dict(stack.read(letters)[0].headers)["segops-reason"] == b"internal"
+    topics = stack.settings.topics
+    stack.send([Sent(0, b"\x01nonsense")], headers=[(TYPE_HEADER, SPLIT)], topic=topics.control)
+    wait_until(lambda: stack.read(topics.dead_letters), "the dead letter", stack.diagnosis)
+    headers = dict(stack.read(topics.dead_letters)[0].headers)
+    assert (headers["segops-reason"], headers["segops-origin"]) == (
+        b"no_request",
+        f"{topics.control}:0:0".encode(),
+    )
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -8,20 +8,25 @@ from typing import Any
 import pytest
 
 from segops.core.errors import RejectedEvent, SegopsError
+from segops.core.messages import Forget, Split
+from segops.core.profile import Erasing
 from segops.core.segments import SegmentSet
 from segops.schemas.events import route
 from segops.schemas.in_force import encode_in_force
+from segops.schemas.messages import decode_message, encode_message
 from segops.schemas.segments import definition_from_record
 from segops.stores.memory import MemoryStores
 from segops.streaming.checkpoint import AtLeastOnce, Owned, Topics, Ways
+from segops.streaming.control import ControlLane
 from segops.streaming.crash import CrashPoints
 from segops.streaming.lane import IN_FORCE_META
 from segops.streaming.opening import recorded_engine
 from segops.streaming.outputs import DeadLetters, Outputs
 from segops.streaming.positions import Position
 from segops.streaming.pulse import Pulse
+from segops.streaming.records import partition_of
 from segops.streaming.resolve import Forwarding, SourceLane
-from segops.streaming.ticks import TICK_HEADERS, decode_tick
+from segops.streaming.ticks import TICK_HEADERS, TYPE_HEADER, decode_tick
 
 from .test_lane import Rec
 
@@ -79,6 +84,19 @@ def source_lane(sink: Sink) -> SourceLane:
     dead_letters = DeadLetters(sink, place=("dead", 1), origin=("events", 1))
     places = [("profile-events", 0), ("profile-events", 1)]
     return SourceLane(1, Forwarding(route, sink, dead_letters, places, event_clock=True))
+
+
+TOPICS = Topics("e", "k", "p", "c")
+
+
+def owned(lane: SourceLane) -> Owned:
+    """A partition without profiles."""
+    return Owned({}, {1: lane}, {1: control_lane(Sink())})
+
+
+def control_lane(sink: Sink, offset: int = 0) -> ControlLane:
+    dead_letters = DeadLetters(sink, place=("dead", 1), origin=("control", 1))
+    return ControlLane(sink, dead_letters, [("profile-events", 0), ("profile-events", 1)], offset=offset)
 
 
 def event(offset: int, value: bytes, headers: list[tuple[str, bytes]] | None = None) -> Rec:
@@ -146,6 +164,78 @@ def test_bad_events_and_bad_control_records_are_put_aside() -> None:
     assert lane.offset == 3
 
 
+ERASE = b'{"profile":"email:a@x","request":"r"}'
+
+
+def letters(sink: Sink) -> list[bytes | None]:
+    return [value for place, _, value in sink.appended if place[0] == "dead"]
+
+
+def test_a_request_goes_to_the_partition_of_its_profile() -> None:
+    sink = Sink()
+    lane = control_lane(sink, offset=1)
+    split = encode_message(Split("user_id:u", "user_id:u", 3))
+    lane.process([event(n, ERASE, [(TYPE_HEADER, b"erase")]) for n in (0, 1)])
+    lane.process([event(4, split, [("other", b"x"), (TYPE_HEADER, b"split")])])
+    assert [key for _, key, _ in sink.appended] == [b"email:a@x", b"user_id:u"]
+    for (topic, number), key, value in sink.appended:
+        assert (topic, number) == ("profile-events", partition_of(key or b"", 2))
+        assert decode_message(value).to.encode() == key
+    assert (lane.offset, lane.counts.rejected.total()) == (5, 0)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (ERASE, b"split"),
+        (ERASE, b"tick"),
+        (ERASE, b"claim"),
+        (ERASE, b"\xff"),
+        (ERASE, None),
+        (b'{"watermark_ms": 5, "end": true}', b"tick"),
+        (VIEW % (1, 1), None),
+        (None, b"erase"),
+        (b"\x01nonsense", b"split"),
+        (encode_message(Forget("user_id:u", "user_id:u", Erasing("r"))), b"split"),
+    ],
+)
+def test_what_is_no_request_on_control_is_put_aside(value: bytes | None, kind: bytes | None) -> None:
+    sink = Sink()
+    lane = control_lane(sink)
+    lane.process([event(0, value or b"", [] if kind is None else [(TYPE_HEADER, kind)])])
+    assert letters(sink) == [value or b""] and len(sink.appended) == 1
+    assert (lane.offset, lane.counts.rejected) == (1, {"no_request": 1})
+
+
+@pytest.mark.parametrize("kind", [b"erase", b"split"])
+def test_a_request_on_events_is_refused_and_tells_nothing_of_time(kind: bytes) -> None:
+    sink = Sink()
+    lane = source_lane(sink)
+    lane.process([event(0, ERASE, [(TYPE_HEADER, kind)])], now_ms=2 * 10**12)
+    assert letters(sink) == [ERASE] and len(sink.appended) == 1
+    assert (lane.offset, lane.watermark_ms, lane.counts.rejected) == (1, 0, {"request_on_events": 1})
+
+
+def test_a_checkpoint_commits_both_inputs_of_the_resolve_step() -> None:
+    commits: list[Any] = []
+
+    async def commit(positions: Any) -> None:
+        commits.append(positions)
+
+    async def go() -> None:
+        outputs = Outputs(lambda: pytest.fail("nothing to send"))
+        ways, parts = Ways(outputs, outputs, commit, lambda: None), owned(source_lane(Sink()))
+        checkpointer = AtLeastOnce(TOPICS, parts, ways, CrashPoints())
+        await checkpointer.run()
+        parts.controls[1].process([event(6, ERASE, [(TYPE_HEADER, b"erase")])])
+        await checkpointer.run()
+
+    asyncio.run(go())
+    first, second = commits
+    assert first == {("e", 1): Position(0, "0"), ("k", 1): Position(0, "")}
+    assert second == {("k", 1): Position(7, "")}
+
+
 def test_a_checkpoint_that_waited_for_the_last_one_does_nothing() -> None:
     lane, commits = source_lane(Sink()), []
 
@@ -157,7 +247,7 @@ def test_a_checkpoint_that_waited_for_the_last_one_does_nothing() -> None:
     async def go() -> None:
         outputs = Outputs(lambda: pytest.fail("nothing to send"))
         ways = Ways(outputs, outputs, commit, lambda: None)
-        checkpointer = AtLeastOnce(Topics("e", "p", "c"), Owned({}, {1: lane}), ways, CrashPoints())
+        checkpointer = AtLeastOnce(TOPICS, owned(lane), ways, CrashPoints())
         await asyncio.gather(checkpointer.run(last=True), checkpointer.run())
 
     asyncio.run(go())
@@ -178,7 +268,7 @@ def test_a_checkpoint_that_failed_once_never_commits_again() -> None:
         broken = Broken(producer=lambda: pytest.fail("nothing is to be sent"))
         lane = source_lane(Sink())
         ways = Ways(broken, broken, commit, lambda: None)
-        checkpointer = AtLeastOnce(Topics("e", "p", "c"), Owned({}, {1: lane}), ways, CrashPoints())
+        checkpointer = AtLeastOnce(TOPICS, owned(lane), ways, CrashPoints())
         checkpointer.committed({("e", 1): Position(0, "")})
         for _ in range(2):
             with pytest.raises(ConnectionError):

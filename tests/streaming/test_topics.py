@@ -18,6 +18,7 @@ pytestmark = pytest.mark.broker
 
 NAMES = [
     "events",
+    "control",
     "profile-events",
     "segments",
     "membership.changes",

@@ -1,0 +1,79 @@
+"""The control topic: what an operator asks of a profile, on its way to the partition of that profile.
+
+It is a topic of its own, so that the right to write events is not the right to erase anybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from segops.core.messages import Erase, Split
+from segops.core.profile import Erasing
+from segops.schemas.erasures import ERASE, decode_request
+from segops.schemas.messages import SPLIT, decode_split, encode_message
+from segops.streaming.outputs import DeadLetters, Outputs
+from segops.streaming.positions import Place
+from segops.streaming.records import Record, partition_of
+from segops.streaming.reports import ResolveCounts
+from segops.streaming.ticks import TYPE_HEADER
+
+NO_REQUEST: Final = "no_request"
+ON_EVENTS: Final = "request_on_events"
+#: Reasons of dead letters, beside those of events.
+REFUSALS: Final = (NO_REQUEST, ON_EVENTS)
+
+
+def _erase_of(value: bytes | None) -> Erase:
+    request = decode_request(value)
+    return Erase(request.profile, Erasing(request.request, tuple(request.segments)))
+
+
+#: The type of a request -> how it is read. Raises ValueError.
+REQUESTS: Final[Mapping[bytes, Callable[[bytes | None], Erase | Split]]] = {
+    ERASE: _erase_of,
+    SPLIT: decode_split,
+}
+
+
+class ControlLane:
+    """One owned partition of the control topic. ``places``: the partitions of profile events."""
+
+    def __init__(
+        self, outputs: Outputs, dead_letters: DeadLetters, places: Sequence[Place], *, offset: int = 0
+    ) -> None:
+        self.offset = offset
+        self.counts = ResolveCounts()
+        self._outputs = outputs
+        self._dead_letters = dead_letters
+        self._places = places
+
+    def process(self, records: Sequence[Record]) -> None:
+        """Forward requests in the order of the log; what is none goes to the dead letters."""
+        for record in records:
+            if record.offset < self.offset:
+                continue
+            self._request(record)
+            self.offset = record.offset + 1
+        self.counts.records += len(records)
+
+    def _request(self, record: Record) -> None:
+        kind = dict(record.headers).get(TYPE_HEADER, b"")
+        try:
+            if kind not in REQUESTS:
+                raise ValueError(
+                    f"expected {TYPE_HEADER} erase or split, got {kind.decode(errors='replace')!r}"
+                )
+            message = REQUESTS[kind](record.value)
+        except ValueError as error:
+            self.counts.rejected[NO_REQUEST] += 1
+            self._dead_letters.put(record, NO_REQUEST, str(error))
+            return
+        key = message.to.encode()
+        self._outputs.append(
+            self._places[partition_of(key, len(self._places))],
+            key=key,
+            value=encode_message(message),
+            headers=[(TYPE_HEADER, kind)],
+            timestamp=record.timestamp,
+        )

@@ -1,0 +1,117 @@
+"""The control topic: not open to writers of events, behind the events before it, obeyed whatever crashes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+
+from segops.schemas.erasures import ERASE, hashed
+from segops.streaming.records import partition_of
+from segops.streaming.ticks import TYPE_HEADER
+
+from .kit import DAY_MS, START_MS, Sent, Stack, oracle, shop, wait_until
+from .test_erasure import command, receipts
+
+pytestmark = pytest.mark.broker
+
+FINAL_MS = START_MS + 2 * DAY_MS
+
+
+def views(user: str, count: int, partitions: int = 3) -> list[Sent]:
+    """Events of one user, in the partition of that user's requests."""
+    home = partition_of(f"user_id:{user}".encode(), partitions)
+    form = {"type": "track", "event": "Product Viewed", "userId": user, "timestamp": "2025-10-09T09:00:00Z"}
+    return [Sent(home, json.dumps({**form, "messageId": f"{user}-{n}"}).encode()) for n in range(count)]
+
+
+def found(stack: Stack) -> dict[str, list[str]]:
+    """What the receipts say, by hashed identifier."""
+    said: dict[str, list[str]] = {}
+    for receipt in receipts(stack):
+        said.setdefault(receipt["identifier_sha256"], []).append(receipt["found"])
+    return said
+
+
+def committed(stack: Stack) -> dict[tuple[str, int], int]:
+    async def look() -> dict[tuple[str, int], int]:
+        admin = AIOKafkaAdminClient(bootstrap_servers=stack.bootstrap_servers)
+        await admin.start()
+        try:
+            offsets = await admin.list_consumer_group_offsets(stack.settings.worker.app_id)
+        finally:
+            await admin.close()
+        return {(place.topic, place.partition): each.offset for place, each in offsets.items()}
+
+    return asyncio.run(look())
+
+
+def members(stack: Stack) -> set[str]:
+    """The profiles of which the state topic has a row."""
+    latest = {r.key.decode(): r.value for r in stack.read(stack.settings.topics.membership_state)}
+    return {key.partition("|")[0] for key, value in latest.items() if value is not None}
+
+
+def test_who_may_write_events_may_erase_nobody(stack: Stack, guarantee: str) -> None:
+    stack.guarantee = guarantee
+    stack.publish()
+    request = Sent(0, b'{"profile":"user_id:u1","request":"r"}')
+    # As a version wrote them that knew no control topic, under way when this one starts.
+    stack.send([request], headers=[(TYPE_HEADER, ERASE)])
+    sent = shop(90, users=5, partitions=3)
+    stack.start()
+    stack.send(sent, final_ms=FINAL_MS)
+    stack.wait_for_changes(oracle(sent, stack.definitions, FINAL_MS))
+    topics = stack.settings.topics
+    wait_until(lambda: stack.read(topics.dead_letters), "the dead letter", stack.diagnosis)
+    (letter,) = stack.read(topics.dead_letters)
+    headers = dict(letter.headers)
+    assert (letter.value, headers["segops-reason"]) == (request.value, b"request_on_events")
+    assert headers["segops-origin"] == f"{topics.events}:0:0".encode()
+    assert b"belongs on the control topic" in headers["segops-detail"]
+    assert receipts(stack) == []
+    assert 'segops_events_rejected_total{reason="request_on_events"} 1.0' in stack.get("/metrics")[1]
+
+
+def test_a_request_comes_behind_the_events_that_were_there_before_it(stack: Stack) -> None:
+    stack.publish()
+    # A backlog that takes several batches: a request that did not wait would find nobody.
+    stack.send([*views("u1", 3), *views("u9", 6_000), *views("u1", 3)])
+    assert command(stack, "--profile", "user_id:u1", "--request", "r", "--wait", "0").returncode == 0
+    stack.start()
+    wait_until(lambda: receipts(stack), "the receipt", stack.diagnosis)
+    assert found(stack) == {hashed("user_id:u1"): ["profile"]}
+    stack.send([], final_ms=FINAL_MS)
+    wait_until(lambda: members(stack) == {"user_id:u9"}, "one is left", stack.diagnosis)
+
+
+@pytest.mark.parametrize("crash_at", ["cp2:1", "cp3:1", "cp4:1"])
+def test_a_request_is_done_whatever_crashes(stack: Stack, guarantee: str, crash_at: str) -> None:
+    stack.guarantee = guarantee
+    stack.publish()
+    stack.send(views("u1", 3))
+    stack.start()
+    wait_until(lambda: members(stack) == {"user_id:u1"}, "the first is a member", stack.diagnosis)
+    stack.stop()
+    assert command(stack, "--profile", "user_id:u1", "--request", "r", "--wait", "0").returncode == 0
+    stack.send(views("u2", 3))
+    assert stack.start(crash_at=crash_at).wait(60) != 0
+    stack.start()
+    wait_until(lambda: found(stack), "the receipt", stack.diagnosis)
+    wait_until(lambda: members(stack) == {"user_id:u2"}, "the second is left", stack.diagnosis)
+    (said,) = found(stack).values()
+    assert said[0] == "profile" and (guarantee == "at_least_once" or said == ["profile"])
+    place = stack.settings.topics.control, partition_of(b"user_id:u1", stack.partitions)
+    wait_until(lambda: committed(stack).get(place) == 1, "the offset", stack.diagnosis)
+
+
+def test_time_passes_while_nobody_asks_for_anything(stack: Stack) -> None:
+    stack.environment = {"SEGOPS_IDLE_SOURCE": "0"}  # a source holds the clock back until it speaks
+    stack.publish()
+    sent: list[Any] = shop(90, users=5, partitions=3)
+    stack.start()
+    stack.send(sent, final_ms=FINAL_MS)
+    stack.wait_for_changes(oracle(sent, stack.definitions, FINAL_MS))
