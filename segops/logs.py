@@ -8,7 +8,13 @@ from typing import Final
 from segops.core.text import printable
 
 _FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-_LIBRARIES: Final = ("faust", "mode", "aiokafka", "aiohttp")
+#: The client tells each of its tries in an outage, hundreds a second; what comes of them comes as an error.
+_LIBRARIES: Final = {
+    "faust": logging.ERROR,
+    "mode": logging.ERROR,
+    "aiohttp": logging.ERROR,
+    "aiokafka": logging.CRITICAL,
+}
 
 
 class _Lines(logging.Formatter):
@@ -34,5 +40,5 @@ def start_logging(level: str) -> None:
     if level != "debug":
         handler.addFilter(_is_ours)
     logging.basicConfig(level=level.upper(), handlers=[handler])
-    for name in _LIBRARIES:
-        logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else logging.ERROR)
+    for name, least in _LIBRARIES.items():
+        logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else least)

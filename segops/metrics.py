@@ -181,6 +181,16 @@ class Metrics:
         self.standby_records = Counter(
             "segops_standby_records_total", "Changelog records applied to standby stores.", registry=registry
         )
+        self.broker_connected = Gauge(
+            "segops_broker_connected",
+            "1 while this worker has its brokers, 0 while it waits for one.",
+            registry=registry,
+        )
+        self.reopenings = Counter(
+            "segops_reopenings_total",
+            "Times that this process gave all up since its last checkpoint and opened again.",
+            registry=registry,
+        )
         self.profiles_cached = Gauge(
             "segops_profiles_cached", "Decoded profiles kept in memory.", registry=registry
         )

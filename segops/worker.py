@@ -1,14 +1,14 @@
 """The composition root: makes the parts of a worker process, runs them, and supervises several.
 
-A process that fails says why in one line and exits with 1, without committing what is not safe; its
-replacement goes on from the last checkpoint. ``supervise`` starts a failed process again, after a pause
-that doubles, and gives up (exit 1, the others stopped in good order) when one keeps failing.
+An outage of Kafka is waited out (``segops.streaming.life``). A process that fails otherwise says why in one
+line and exits with 1, without committing what is not safe; its replacement goes on from the last
+checkpoint. ``supervise`` starts a failed process again, after a pause that doubles, and gives up (exit 1, the
+others stopped in good order) when one keeps failing.
 """
 
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import multiprocessing
 import os
@@ -18,8 +18,7 @@ import socket
 import sys
 import time
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import Callable, Sequence
 from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -31,7 +30,10 @@ from aiokafka.errors import InvalidTimestampError
 from prometheus_client import CollectorRegistry
 
 from segops import __version__
-from segops.config import Settings
+from segops.api.health import Health, Page, metrics_page
+from segops.api.profiles import ProfilePages, is_loopback
+from segops.api.server import Pages
+from segops.config import Settings, WorkerSettings
 from segops.core.engine import Engine
 from segops.core.errors import SegopsError, StoreInUseError, UserError
 from segops.core.segments import Definition, SegmentSet
@@ -45,17 +47,16 @@ from segops.streaming import group, owning, topics
 from segops.streaming.app import SegopsApp
 from segops.streaming.connections import Connections
 from segops.streaming.crash import CrashPoints
-from segops.streaming.definitions import follow
-from segops.streaming.listen import check_address
+from segops.streaming.life import STOP_TIMEOUT_S, Build, Life
 from segops.streaming.opening import Parts
 from segops.streaming.reach import in_words
 from segops.streaming.recovery import Disk
+from segops.streaming.web import own_pages, page_server, serving, serving_tasks
 
 log = logging.getLogger(__name__)
 
 EXIT_FAILED: Final = 1
 EXIT_USER: Final = 2
-STOP_TIMEOUT_S: Final = 30.0
 _RESTARTS: Final = 5
 _HEALTHY_S: Final = 300.0
 _LOOK_S: Final = 0.2
@@ -104,15 +105,36 @@ def run(settings: Settings) -> int:
 
 async def _serve(settings: Settings) -> int:
     _claim(settings.state.data_dir)
-    check_address(settings.worker.web_host, settings.worker.web_port)
-    await topics.create(settings)
-    owner = await owning.admit(settings)
-    settings = await group.for_joining(settings)
-    async with aclosing(_follow(settings)) as definitions:
-        first = await anext(definitions)
-        log.info("%s, %d definitions", _introduction(settings), len(first))
-        app = _build(settings, owner, first)
-        return await _run_app(app, definitions)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    metrics, stores = Metrics(CollectorRegistry()), _stores(settings)
+    life = Life(
+        settings,
+        metrics,
+        admit=partial(_admit, settings, metrics, stores),
+        release=stores.close,
+    )
+    server = page_server(settings.worker, _pages(settings.worker, life, metrics))
+    async with serving(settings.worker, server):
+        try:
+            await life.run(stop, lambda: serving_tasks(server))
+        except Exception as error:
+            if life.app is None and isinstance(error, UserError):
+                raise  # a mistake that is seen before anything runs
+            _die(error)
+    return 0
+
+
+def _pages(worker: WorkerSettings, life: Life, metrics: Metrics) -> Pages:
+    def numbers() -> Page:
+        life.export()
+        return metrics_page(metrics.registry)
+
+    token = None if worker.web_token is None else worker.web_token.get_secret_value()
+    profiles = ProfilePages(life.look, token=token, local=is_loopback(worker.web_host))
+    return own_pages(Health(life.condition), numbers, profiles)
 
 
 def _introduction(settings: Settings) -> str:
@@ -140,20 +162,32 @@ def _claim(folder: Path) -> None:
         raise UserError(f"the data folder {folder} cannot be used: {error} (SEGOPS_DATA_DIR)") from None
 
 
-async def _follow(settings: Settings) -> AsyncGenerator[list[Definition]]:
-    async for definitions in follow(settings):
-        yield definitions
+async def _admit(settings: Settings, metrics: Metrics, stores: RocksDBStores) -> Build:
+    """Make sure that brokers, topics and group are fit for this worker; how to build it then."""
+    await topics.create(settings)
+    owner = await owning.admit(settings)
+    return partial(_build, await group.for_joining(settings), owner, metrics, stores)
 
 
-def _build(settings: Settings, owner: Owner, definitions: Sequence[Definition]) -> SegopsApp:
+def _stores(settings: Settings) -> RocksDBStores:
+    state = settings.state
+    return RocksDBStores(
+        state.data_dir / "profiles",
+        block_cache_bytes=state.block_cache_bytes,
+        write_buffer_bytes=state.write_buffer_bytes,
+    )
+
+
+def _build(
+    settings: Settings,
+    owner: Owner,
+    metrics: Metrics,
+    stores: RocksDBStores,
+    definitions: Sequence[Definition],
+) -> SegopsApp:
+    log.info("%s, %d definitions", _introduction(settings), len(definitions))
     connections = Connections(settings)
     profiles = settings.state.data_dir / "profiles"
-    stores = RocksDBStores(
-        profiles,
-        block_cache_bytes=settings.state.block_cache_bytes,
-        write_buffer_bytes=settings.state.write_buffer_bytes,
-    )
-    metrics = Metrics(CollectorRegistry())
     parts = Parts(
         metrics=metrics,
         disk=Disk(
@@ -170,59 +204,6 @@ def _build(settings: Settings, owner: Owner, definitions: Sequence[Definition]) 
     )
     app = SegopsApp(settings, parts, connections, Engine(SegmentSet(definitions)))
     return app
-
-
-async def _run_app(app: SegopsApp, definitions: AsyncIterator[list[Definition]]) -> int:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    following = asyncio.ensure_future(app.follow(definitions))
-    following.add_done_callback(partial(_followed, app))
-    stopping = asyncio.ensure_future(stop.wait())
-    # A start lasts as long as the recovery: a signal or a failure meanwhile ends that too.
-    tasks = (following, asyncio.ensure_future(app.guard()), asyncio.ensure_future(_start(app)))
-    await asyncio.wait((stopping, app.failure), return_when=asyncio.FIRST_COMPLETED)
-    if app.failure.done():
-        _die(app.failure.result())
-    return await _stop(app, tasks)
-
-
-async def _start(app: SegopsApp) -> None:
-    try:
-        await app.start()
-    except Exception as error:
-        await app.fail(error)
-    _settle_memory()
-
-
-def _followed(app: SegopsApp, following: asyncio.Future[None]) -> None:
-    if not following.cancelled() and not app.failure.done():
-        app.failure.set_result(following.exception() or SegopsError("the definitions ended"))
-
-
-def _settle_memory() -> None:
-    gc.collect()
-    gc.freeze()  # what is there now stays: the collector need not look at it again
-    # What gets old here are profiles, which hold no cycles: going through them again frees nothing.
-    gc.set_threshold(20_000, 1_000, 1_000)
-
-
-async def _stop(app: SegopsApp, tasks: Sequence[asyncio.Future[None]]) -> int:
-    app.watchdog.rest()
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks)
-    try:
-        async with asyncio.timeout(STOP_TIMEOUT_S):
-            await app.stop()
-    except TimeoutError:
-        _die(SegopsError(f"it could not stop in good order within {STOP_TIMEOUT_S:.0f} s"))
-    except Exception as error:
-        _die(error)
-    if app.failure.done():
-        _die(app.failure.result())
-    return 0
 
 
 def _die(error: BaseException) -> NoReturn:

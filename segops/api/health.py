@@ -20,24 +20,38 @@ class Page(NamedTuple):
     headers: Mapping[str, str] = MappingProxyType({})
 
 
-class Health:
-    """Liveness and readiness out of two questions.
+class Condition(NamedTuple):
+    """How a worker is. ``reason``: why it is not ready. ``failed``: only a new process can help."""
 
-    >>> Health(is_ready=lambda: False, has_failed=lambda: False).ready().status
-    503
+    ready: bool
+    reason: str = ""
+    failed: bool = False
+
+
+class Health:
+    """Liveness and readiness out of a worker's condition.
+
+    >>> Health(lambda: Condition(ready=False, reason="waiting for Kafka")).ready()[:2]
+    (503, b'not ready: waiting for Kafka\\n')
     """
 
-    def __init__(self, is_ready: Callable[[], bool], has_failed: Callable[[], bool]) -> None:
-        self._is_ready = is_ready
-        self._has_failed = has_failed
+    def __init__(self, condition: Callable[[], Condition]) -> None:
+        self._condition = condition
 
     def live(self) -> Page:
-        """200 while the process works: an orchestrator restarts it otherwise."""
-        return Page(500, b"failed\n") if self._has_failed() else Page(200, b"ok\n")
+        """200 while the process works, or waits for Kafka; 500 asks for a new process."""
+        found = self._condition()
+        word = "failed" if found.failed else "ok"
+        return Page(500 if found.failed else 200, _line(word, found.reason))
 
     def ready(self) -> Page:
         """200 once partitions are assigned and restored."""
-        return Page(200, b"ready\n") if self._is_ready() else Page(503, b"not ready\n")
+        found = self._condition()
+        return Page(200, b"ready\n") if found.ready else Page(503, _line("not ready", found.reason))
+
+
+def _line(word: str, reason: str) -> bytes:
+    return f"{word}{reason and f': {reason}'}\n".encode()
 
 
 def metrics_page(registry: CollectorRegistry) -> Page:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -21,8 +22,8 @@ _PAUSE_S = 0.5
 def run(work: Callable[[Settings], Awaitable[_T]], *, wait_s: float = 0.0) -> _T:
     """Do ``work`` with the settings of the environment, and return what it returns.
 
-    For ``wait_s`` it is tried again while no broker answers yet. Raises UserError for wrong settings,
-    Unreachable when no broker answers, SegopsError when Kafka fails on the way.
+    For ``wait_s``, which may be infinite, it is tried again while no broker answers yet. Raises UserError
+    for wrong settings, Unreachable when no broker answers, SegopsError when Kafka fails on the way.
     """
     settings = load()
     # The client reports on its own retries; what matters to a person comes as an error.
@@ -30,7 +31,7 @@ def run(work: Callable[[Settings], Awaitable[_T]], *, wait_s: float = 0.0) -> _T
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
     async def main() -> _T:
-        return await _patiently(lambda: work(settings), wait_s)
+        return await patiently(lambda: work(settings), wait_s)
 
     try:
         return asyncio.run(main())
@@ -38,7 +39,7 @@ def run(work: Callable[[Settings], Awaitable[_T]], *, wait_s: float = 0.0) -> _T
         raise SegopsError(f"Kafka at {settings.kafka.bootstrap_servers}: {in_words(error)}") from error
 
 
-async def _patiently(work: Callable[[], Awaitable[_T]], wait_s: float) -> _T:
+async def patiently(work: Callable[[], Awaitable[_T]], wait_s: float) -> _T:
     """What ``work`` returns; for so long it is repeated where waiting can help, which is said once."""
     until = asyncio.get_running_loop().time() + wait_s
     said = not wait_s
@@ -50,6 +51,7 @@ async def _patiently(work: Callable[[], Awaitable[_T]], wait_s: float) -> _T:
             if not error.passes or left_s <= 0:
                 raise
             if not said:
-                say(f"waiting for a broker, {wait_s:g} s at most: {error}", err=True)
+                bound = "" if wait_s == math.inf else f", {wait_s:g} s at most"
+                say(f"waiting for a broker{bound}: {error}", err=True)
                 said = True
             await asyncio.sleep(min(_PAUSE_S, left_s))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,13 +13,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from segops.cli._events import NotSent, latest_ms, objects, shifted
-from segops.cli._kafka import run
+from segops.cli._kafka import patiently, run
 from segops.cli._lines import STDIN, LineSource
 from segops.cli._params import INSTANT
 from segops.cli._say import say
 from segops.config import EngineSettings, Settings
 from segops.core.errors import SegopsError, UserError
 from segops.core.values import format_instant
+from segops.streaming import topics
 from segops.streaming.clock import wall_ms
 from segops.streaming.load import Deliveries, Load, send_all
 from segops.streaming.reach import in_words
@@ -62,8 +64,9 @@ def command(
 
     Objects are sent as they are, also those that are no events: the engine puts them to the dead letters with
     the reason. Of a line that is a body with a "batch", each event is sent. A line that is no JSON object is
-    not sent; if it is one of the first, nothing is. The record key is the userId, else the anonymousId. Exit
-    status 1 when the broker did not take every record, 2 when a line was not sent.
+    not sent; if it is one of the first, nothing is. The record key is the userId, else the anonymousId. It
+    waits while brokers are away. Exit status 1 when they did not take every record, 2 when a line was not
+    sent.
     """
     if shift_to_now and file == STDIN:
         raise click.UsageError(
@@ -77,9 +80,9 @@ def command(
         shift_ms = await _shift_ms(file) if shift_to_now else 0
         with LineSource(file) as source, _reporting(source) as report:
             lines = objects(file, source.slices(), not_sent)
-            first = (
-                await anext(lines, None) or []
-            )  # what is no file of events is refused before a broker is asked
+            # What is no file of events is refused before a broker is asked.
+            first = await anext(lines, None) or []
+            await patiently(lambda: topics.partition_counts(settings.kafka, [load.topic]), math.inf)
             sent = await send_all(settings, load, _moved(first, lines, shift_ms), on_progress=report)
             return load.topic, sent
 

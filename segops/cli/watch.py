@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextlib import aclosing, suppress
 
@@ -55,7 +56,7 @@ def command(segment: str | None, format_: str, once: bool, limit: int | None) ->
     """
     view = _View(segment, format_, once, limit)
     with suppress(KeyboardInterrupt):
-        run(lambda settings: _watch(settings, view))
+        run(lambda settings: _watch(settings, view), wait_s=0.0 if once else math.inf)
 
 
 async def _watch(settings: Settings, view: _View) -> None:

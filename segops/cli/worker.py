@@ -62,8 +62,9 @@ def command(
 ) -> None:
     """Turn events into membership changes until Ctrl-C.
 
-    A process that fails says why. One of several is started again, up to five times in a row; then all stop
-    with status 1. State is in the data folder and on Kafka: losing the folder costs time, nothing else.
+    It waits while Kafka is away. A process that fails says why. One of several is started again, up to five
+    times in a row; then all stop with status 1. State is in the data folder and on Kafka: losing the folder
+    costs time, nothing else.
 
     The last three options decide something for all workers of the application: give them to one start of one
     worker, after all others have stopped. A start without them goes on with what was decided.

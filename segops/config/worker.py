@@ -100,8 +100,8 @@ class WorkerSettings(Part):
     progress_timeout_ms: DurationMs = setting(
         "PROGRESS_TIMEOUT",
         "10m",
-        "How long records may wait without any of their partition being read before the process is ended; "
-        "0: for ever.",
+        "How long records may wait without any of their partition being read before the process is ended, "
+        "and how long a group may keep a worker out before /healthz fails; 0: for ever.",
     )
     processing_guarantee: Literal["at_least_once", "exactly_once"] = setting(
         "PROCESSING_GUARANTEE",

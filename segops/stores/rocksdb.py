@@ -196,6 +196,11 @@ class RocksDBStore:
         finally:
             self._unlock()
 
+    @property
+    def closed(self) -> bool:
+        """Whether its folder is free for another."""
+        return self._lock < 0
+
     def _unlock(self) -> None:
         lock, self._lock = self._lock, -1
         if lock >= 0:
@@ -257,9 +262,18 @@ class RocksDBStores:
         self._cache = Cache(block_cache_bytes)
         self._write_buffers = WriteBufferManager(write_buffer_bytes, False)
         self._options = self._build_options()
+        self._opened: list[RocksDBStore] = []
 
     def open(self, partition: int) -> ProfileStore:
-        return RocksDBStore(self._directory / str(partition), self._options)
+        store = RocksDBStore(self._directory / str(partition), self._options)
+        self._opened = [*(each for each in self._opened if not each.closed), store]
+        return store
+
+    def close(self) -> None:
+        """Close every store that is still open."""
+        for store in self._opened:
+            store.close()
+        self._opened.clear()
 
     @property
     def memory_bytes(self) -> int:

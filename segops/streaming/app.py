@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import faust
 from faust.types import StreamT
-from faust.web.drivers.aiohttp import Web
 from mode import CrashingSupervisor
 
-from segops.api.health import Health, Page, metrics_page
-from segops.api.profiles import Elsewhere, NotReady, ProfilePages, is_loopback
+from segops.api.profiles import Elsewhere, NotReady
 from segops.config import Settings, WorkerSettings
 from segops.core.engine import Engine
 from segops.core.errors import SegopsError
@@ -24,10 +23,10 @@ from segops.streaming.assignor import MemberAssignor
 from segops.streaming.connections import REBALANCE_TIMEOUT_MS, REQUEST_TIMEOUT_MS, Connections, heartbeat_ms
 from segops.streaming.opening import Parts
 from segops.streaming.pipeline import Pipeline
+from segops.streaming.pulse import lease_s
 from segops.streaming.records import partition_of
 from segops.streaming.tables import BatchTableManager, ProfilesTable
 from segops.streaming.transport import Batch, BatchConsumer, BatchTransport
-from segops.streaming.web import OwnPages, own_pages, page_server
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +49,7 @@ class BatchSchema(faust.Schema):  # type: ignore[type-arg]
 
 
 class SegopsApp(faust.App):
-    """Our Faust app. ``failure`` is set to the reason when the process must stop."""
+    """Our Faust app. ``failure`` is set to the reason when nothing more may be done by it."""
 
     mundane_level = "debug"
 
@@ -122,14 +121,14 @@ class SegopsApp(faust.App):
         await self._or_fail(self.pipeline.sweeper.run(self.pipeline, lambda: self.batch_consumer))
 
     async def guard(self) -> None:
-        """Look out for what must stop the process, for ever; also while it starts and restores."""
+        """Look out for what must stop this app, for ever; also while it starts and restores."""
         worker = self.settings_of_segops.worker
         guarding = (
             self.pipeline.pulse.run(self.watchdog.pat),
-            guards.watch_topics(self.settings_of_segops),
+            guards.watch_topics(self.settings_of_segops, lambda: self.joined),
             owning.watch_owner(self.settings_of_segops, self._owner),
             guards.watch_group(self._coordinator),
-            guards.watch_lease(self._coordinator, lambda: self.pipeline.running, self.pipeline.pulse.limit_s),
+            guards.watch_lease(self._coordinator, lambda: self.pipeline.running, lease_s(worker)),
             self._watch_progress(guards.Stall(worker.progress_timeout_ms / 1000)),
         )
         await asyncio.gather(*map(self._or_fail, guarding))
@@ -177,6 +176,32 @@ class SegopsApp(faust.App):
             self._owner = await owning.claim(self.settings_of_segops, self._owner)
         log.info("%d partitions of profiles are ours and restored", len(self.pipeline.lanes))
 
+    async def live(self, definitions: AsyncIterator[list[Definition]]) -> NoReturn:
+        """Start, and work until something fails: raises that.
+
+        Cancelled, it leaves the app as it is: ``stop`` ends it in good order, ``let_go`` at once.
+        """
+        # A start lasts as long as the recovery: a failure meanwhile ends that too.
+        tasks = [
+            asyncio.ensure_future(self._or_fail(work))
+            for work in (self._follow(definitions), self.guard(), self._start())
+        ]
+        try:
+            raise await asyncio.shield(self.failure)
+        finally:
+            for task in tasks:
+                task.cancel()
+            if not self.failure.done():
+                await asyncio.wait(tasks)
+
+    async def _start(self) -> None:
+        await self.start()
+        settle_memory()
+
+    async def _follow(self, definitions: AsyncIterator[list[Definition]]) -> None:
+        await self.follow(definitions)
+        raise SegopsError("the definitions ended")
+
     async def follow(self, definitions: AsyncIterator[list[Definition]]) -> None:
         """Judge by each set of definitions that comes; one that cannot be used is passed over."""
         async for found in definitions:
@@ -186,7 +211,7 @@ class SegopsApp(faust.App):
                 log.error("new definitions are not used, the former stay in force: %s", error)
 
     def fence(self) -> None:
-        """Raise, and stop the process, when its partitions may be another's."""
+        """Raise, and end this app, when its partitions may be another's."""
         try:
             self.pipeline.pulse.check()
         except SegopsError as error:
@@ -194,11 +219,11 @@ class SegopsApp(faust.App):
             raise
 
     async def fail(self, error: BaseException) -> None:
-        """Stop the process without committing anything more."""
+        """End this app without committing anything more."""
         self._crash(error)
 
     async def crash(self, reason: BaseException) -> None:
-        """Whatever crashes in Faust stops the process too."""
+        """Whatever crashes in Faust ends this app too."""
         self._crash(reason)
 
     def _crash(self, reason: BaseException) -> None:
@@ -221,9 +246,20 @@ class SegopsApp(faust.App):
         """Whether this worker has its partitions, restored, and processes."""
         return self.pipeline.running and not self.rebalancing
 
-    def _metrics(self) -> Page:
+    @property
+    def joined(self) -> bool:
+        """Whether the group has given this worker its share, be it none."""
+        consumer: Any = self._consumer
+        return isinstance(consumer, BatchConsumer) and consumer.joined
+
+    def export(self) -> None:
+        """Bring the metrics up to date."""
         self.pipeline.export(self.batch_consumer)
-        return metrics_page(self.pipeline.metrics.registry)
+
+    def let_go(self) -> None:
+        """Give up all since the last checkpoint: close the lanes and their stores. Nothing is awaited."""
+        self.watchdog.rest()
+        self.pipeline.let_go()
 
     def _create_directories(self) -> None:
         """Faust keeps no files here: the stores make their own folders."""
@@ -234,14 +270,7 @@ class SegopsApp(faust.App):
     def _new_producer_transport(self) -> Any:
         return BatchTransport(self.conf.broker_producer, self)
 
-    def _new_web(self) -> Web:
-        health = Health(lambda: self.ready, lambda: self.failure.done())
-        worker = self.settings_of_segops.worker
-        token = None if worker.web_token is None else worker.web_token.get_secret_value()
-        profiles = ProfilePages(self._look, token=token, local=is_loopback(worker.web_host))
-        return OwnPages(self, page_server(worker, own_pages(health, self._metrics, profiles)))
-
-    def _look(self, identifier: str) -> Portrait | Elsewhere | None:
+    def look(self, identifier: str) -> Portrait | Elsewhere | None:
         """What there is of a profile at this moment. Raises NotReady while partitions are on their way."""
         found: Portrait | str | None = identifier
         while isinstance(found, str):
@@ -282,11 +311,17 @@ def _faust_settings(settings: Settings) -> dict[str, Any]:
         "broker_commit_interval": settings.checkpoint_interval_ms / 1000,
         "stream_wait_empty": True,
         "stream_recovery_delay": 0.0,
-        "web_bind": worker.web_host,
-        "web_host": worker.web_host,
-        "web_port": worker.web_port,
+        "web_enabled": False,  # ours outlives an app
         "canonical_url": _url(worker),
     }
+
+
+def settle_memory() -> None:
+    """Take what is there now out of the collector's sight: it stays. ``gc.unfreeze`` undoes it."""
+    gc.collect()
+    gc.freeze()
+    # What gets old here are profiles, which hold no cycles: going through them again frees nothing.
+    gc.set_threshold(20_000, 1_000, 1_000)
 
 
 def _url(worker: WorkerSettings) -> str:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
+import os
+import socket
+import struct
 from collections.abc import Callable
 from typing import Any, Final
+from weakref import WeakSet
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from segops.config import Settings, WorkerSettings
 from segops.streaming.client import client_options
+from segops.streaming.outage import OutOfTouch
 
 REBALANCE_TIMEOUT_MS: Final = 60_000
 REQUEST_TIMEOUT_MS: Final = 60_000
@@ -21,6 +26,7 @@ _STANDBY_FETCH_WAIT_MS: Final = 1_000
 _BATCH_BYTES: Final = 512 << 10
 _TRANSACTION_BATCH_BYTES: Final = 128 << 10  # each partition has its own batches to all others
 _TRANSACTION_SLACK_MS: Final = 30_000
+_NO_LINGER: Final = struct.pack("ii", 1, 0)
 
 
 def heartbeat_ms(worker: WorkerSettings) -> int:
@@ -29,23 +35,32 @@ def heartbeat_ms(worker: WorkerSettings) -> int:
 
 
 class Connections:
-    """Makes clients; whoever asks for one starts and stops it."""
+    """Makes clients; whoever asks for one starts and stops it, or all are dropped at once."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._options = client_options(settings.kafka)
+        self._made: WeakSet[AIOKafkaConsumer | AIOKafkaProducer] = WeakSet()
+        self._dropped = False
+
+    def drop(self) -> None:
+        """Cut all connections, and send nothing more, not even what is under way. Nothing is awaited."""
+        self._dropped = True
+        for client in list(self._made):
+            client._closed = True  # noqa: SLF001 - its own way to close sends what is left
+            inner: Any = getattr(client, "client", None) or client._client  # noqa: SLF001
+            for connection in list(inner._conns.values()):  # noqa: SLF001
+                cut(connection)
 
     def group_consumer(self, assignor: Any) -> AIOKafkaConsumer:
         """The member of the group. Its offsets are committed by checkpoints only."""
         worker = self._settings.worker
-        options = {**self._options, "request_timeout_ms": REQUEST_TIMEOUT_MS}
-        return AIOKafkaConsumer(
-            **options,
+        return self._consumer(
+            request_timeout_ms=REQUEST_TIMEOUT_MS,
             client_id=f"segops-{worker.app_id}",
             group_id=worker.app_id,
             group_instance_id=worker.instance_id,
             partition_assignment_strategy=[assignor],
-            enable_auto_commit=False,
             auto_offset_reset="none",  # records that are gone are never passed over unsaid
             session_timeout_ms=worker.session_timeout_ms,
             rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
@@ -58,10 +73,8 @@ class Connections:
 
     def changelog_consumer(self, *, isolation_level: str = "read_committed") -> AIOKafkaConsumer:
         """A consumer outside the group, for recovery."""
-        return AIOKafkaConsumer(
-            **self._options,
+        return self._consumer(
             client_id=f"segops-{self._settings.worker.app_id}-recovery",
-            enable_auto_commit=False,
             auto_offset_reset="earliest",
             max_partition_fetch_bytes=_FETCH_BYTES,
             fetch_max_wait_ms=_FETCH_WAIT_MS,
@@ -70,10 +83,8 @@ class Connections:
 
     def standby_consumer(self, *, isolation_level: str = "read_committed") -> AIOKafkaConsumer:
         """A consumer outside the group, for standbys: few requests, small answers."""
-        return AIOKafkaConsumer(
-            **self._options,
+        return self._consumer(
             client_id=f"segops-{self._settings.worker.app_id}-standby",
-            enable_auto_commit=False,
             auto_offset_reset="earliest",
             max_partition_fetch_bytes=_STANDBY_FETCH_BYTES,
             fetch_min_bytes=_STANDBY_FETCH_BYTES,
@@ -87,15 +98,7 @@ class Connections:
         ``fence`` raises when nothing may be sent any more. It is asked before every request: what was
         handed over is sent by a task of the client's own, as soon as a process that stood still goes on.
         """
-        producer = self._producer(max_batch_size=_BATCH_BYTES)
-        send = producer.client.send
-
-        async def fenced(*request: Any, **more: Any) -> Any:
-            fence()
-            return await send(*request, **more)
-
-        producer.client.send = fenced
-        return producer
+        return self._producer(fence, max_batch_size=_BATCH_BYTES)
 
     def transactional_producer(self, number: int) -> AIOKafkaProducer:
         """The producer of partition ``number``, for transactions. Its start shuts out all before it.
@@ -105,13 +108,19 @@ class Connections:
         """
         settings = self._settings
         return self._producer(
+            lambda: None,
             max_batch_size=_TRANSACTION_BATCH_BYTES,
             transactional_id=f"{settings.worker.app_id}-{number}",
             transaction_timeout_ms=settings.checkpoint_interval_ms + _TRANSACTION_SLACK_MS,
         )
 
-    def _producer(self, **options: Any) -> AIOKafkaProducer:
-        return AIOKafkaProducer(
+    def _consumer(self, **options: Any) -> AIOKafkaConsumer:
+        client = AIOKafkaConsumer(**{**self._options, "enable_auto_commit": False, **options})
+        self._made.add(client)
+        return client
+
+    def _producer(self, fence: Callable[[], None], **options: Any) -> AIOKafkaProducer:
+        producer = AIOKafkaProducer(
             **self._options,
             **options,
             client_id=f"segops-{self._settings.worker.app_id}",
@@ -119,10 +128,27 @@ class Connections:
             enable_idempotence=True,
             compression_type="snappy",  # the client fixes lz4 at its slowest level: 70 times the time
         )
+        send = producer.client.send
+
+        async def fenced(*request: Any, **more: Any) -> Any:
+            fence()
+            if self._dropped:
+                raise OutOfTouch("all since the last checkpoint has been given up")
+            return await send(*request, **more)
+
+        producer.client.send = fenced
+        self._made.add(producer)
+        return producer
 
 
-async def every(seconds: float, act: Callable[[], None]) -> None:
-    """Call ``act`` again and again, for ever."""
-    while True:
-        await asyncio.sleep(seconds)
-        act()
+def cut(connection: Any) -> None:
+    """End a connection of the client's at once: what the system has not sent yet is thrown away."""
+    writer = connection._writer  # noqa: SLF001
+    if writer is not None:
+        transport = writer.transport
+        endpoint = transport.get_extra_info("socket")
+        if endpoint is not None and not transport.is_closing():
+            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(endpoint.fileno())) as same:
+                same.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        transport.abort()
+    connection.close()

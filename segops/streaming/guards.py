@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import faulthandler
 import logging
-import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -19,7 +18,9 @@ from aiokafka.protocol.group import JoinGroupRequest
 from segops.config import Settings
 from segops.core.errors import SegopsError, UserError
 from segops.streaming import topics
+from segops.streaming.outage import OutOfTouch, is_outage
 from segops.streaming.positions import Place
+from segops.streaming.reach import Unreachable
 
 log = logging.getLogger(__name__)
 
@@ -28,12 +29,21 @@ _GROUP_S: Final = 1.0
 _LOOKS: Final = 4
 
 
-async def watch_topics(settings: Settings, every_s: float = _TOPICS_S) -> None:
-    """UserError when a topic was deleted, or its partitions became more."""
+async def watch_topics(settings: Settings, joined: Callable[[], bool], every_s: float = _TOPICS_S) -> None:
+    """UserError when a topic was deleted, or its partitions became more.
+
+    Unreachable when no broker answers a worker that has not ``joined`` its group: the client would try for
+    ever to join, without a word.
+    """
     while True:
         await asyncio.sleep(every_s)
         try:
             problems = await topics.problems(settings)
+        except Unreachable as error:
+            if not joined():
+                raise
+            log.warning("the topics cannot be looked at now: %s", error)
+            continue
         except (SegopsError, KafkaError, OSError, TimeoutError) as error:
             log.warning("the topics cannot be looked at now: %s", error)
             continue
@@ -44,7 +54,7 @@ async def watch_topics(settings: Settings, every_s: float = _TOPICS_S) -> None:
 async def watch_group(coordinator: Callable[[], Any]) -> None:
     """SegopsError when the member's part in the group has ended: nobody would notice otherwise.
 
-    UserError when that is because of another member with the same fixed name.
+    OutOfTouch when joining again can mend it, UserError when another member has the same fixed name.
     """
     while True:
         await asyncio.sleep(_GROUP_S)
@@ -56,7 +66,8 @@ async def watch_group(coordinator: Callable[[], Any]) -> None:
             cause = error.__cause__ or error.__context__
             if isinstance(cause, UserError):
                 raise cause from error
-            raise SegopsError(f"the group has ended this member: {error}") from error
+            kind = OutOfTouch if is_outage(error) else SegopsError
+            raise kind(f"the group has ended this member: {error}") from error
 
 
 async def await_namesake(coordinator: Any, for_s: float) -> bool:
@@ -78,19 +89,23 @@ async def await_namesake(coordinator: Any, for_s: float) -> bool:
 
 
 async def watch_lease(coordinator: Callable[[], Any], owning: Callable[[], bool], limit_s: float) -> None:
-    """SegopsError when the group has not answered for ``limit_s``, counted from when it was asked.
+    """OutOfTouch when the group has not answered for ``limit_s``, counted from when it was asked.
 
     What a worker that is cut off still has to send would arrive behind what the next owner wrote, and
-    undo it: the process has to be gone before the group may give its partitions away.
+    undo it: all of that has to be gone before the group may give its partitions away.
     """
-    heard = time.monotonic()
-    while limit_s < math.inf:
+    heard, told = time.monotonic(), False
+    while True:
         await asyncio.sleep(min(_GROUP_S, limit_s / 10))
         found, asked = coordinator(), time.monotonic()
         if found is None or not owning() or await _answers(found, heard + limit_s - asked):
-            heard = asked
-        elif time.monotonic() - heard >= limit_s:
-            raise SegopsError(
+            heard, told = asked, False
+        elif time.monotonic() - heard < limit_s:
+            if not told:
+                log.warning("the group does not answer, and is asked for %.0f s at most", limit_s)
+            told = True
+        else:
+            raise OutOfTouch(
                 f"the group has not answered for {limit_s:.0f} s: the partitions may be another's by now"
             )
 

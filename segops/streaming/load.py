@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
+import logging
+import math
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaTimeoutError
 
 from segops.config import Settings
 from segops.schemas.identifying import number_text
@@ -16,6 +19,8 @@ from segops.schemas.mending import without_surrogates
 from segops.streaming.client import running_producer
 from segops.streaming.ticks import TICK_HEADERS
 from segops.streaming.topics import partition_counts
+
+log = logging.getLogger(__name__)
 
 _PRODUCER: Final = {
     "linger_ms": 5,
@@ -112,12 +117,26 @@ class Loader:
     async def _send(self, value: bytes, **where: Any) -> None:
         self.deliveries.sent += 1
         try:
-            delivery = await self._producer.send(self._topic, value, **where)
+            delivery = await self._accepted(value, where)
         except Exception as error:  # refused before it was sent: too large, or the producer has failed
             self.deliveries.failed += 1
             self.deliveries.first_error = self.deliveries.first_error or error
         else:
             delivery.add_done_callback(self.deliveries.note)
+
+    async def _accepted(self, value: bytes, where: Mapping[str, Any]) -> asyncio.Future[Any]:
+        """Hand one record over, as soon as there is room: brokers may be away for long."""
+        while True:
+            try:
+                delivery: asyncio.Future[Any] = await self._producer.send(self._topic, value, **where)
+            except KafkaTimeoutError:
+                log.warning("brokers take no records now: %d wait", self._waiting)
+            else:
+                return delivery
+
+    @property
+    def _waiting(self) -> int:
+        return self.deliveries.sent - self.deliveries.acknowledged - self.deliveries.failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +166,7 @@ async def send_all(
     """
     (partitions,) = (await partition_counts(settings.kafka, [load.topic])).values()
     async with running_producer(settings.kafka, **_PRODUCER) as producer:
+        keep_all(producer)
         loader = Loader(producer, load.topic, partitions)
         async for lines in _paced(slices, load.rate):
             await loader.send(lines)
@@ -155,6 +175,11 @@ async def send_all(
         if load.final_tick_ms is not None and not loader.deliveries.failed:
             await loader.final_tick(load.final_tick_ms)
     return loader.deliveries
+
+
+def keep_all(producer: AIOKafkaProducer) -> None:
+    """Let no record expire while it waits for a broker; the client gives up after a request's time-out."""
+    producer._message_accumulator._batch_ttl = math.inf  # noqa: SLF001 - no option of the client's
 
 
 async def _paced(

@@ -38,6 +38,7 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> Awaitable[None]:
         self._consumer.app.on_rebalance_start()  # at once, before anything is awaited
+        self._consumer.joined = False
         self._consumer.revoked.set()
         revocation: Awaitable[None] = self._consumer.on_partitions_revoked(_tps(revoked))
         return revocation
@@ -47,13 +48,15 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
             await self._consumer.join_again()
         else:
             self._consumer.revoked.clear()
+            self._consumer.joined = True
             await self._consumer.on_assigned(_tps(assigned))
 
 
 class LoopConsumer(Consumer):
     """The plumbing; what is done with records and commits is up to the subclass.
 
-    ``revoked`` is set while no assignment holds: from a revocation to the next assignment.
+    ``revoked`` is set while no assignment holds: from a revocation to the next assignment. ``joined`` while
+    one does.
     """
 
     consumer_stopped_errors: ClassVar[tuple[type[BaseException], ...]] = (ConsumerStoppedError,)
@@ -64,6 +67,7 @@ class LoopConsumer(Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.revoked = asyncio.Event()
+        self.joined = False
         self._listener = _Listener(self)
 
     async def on_start(self) -> None:

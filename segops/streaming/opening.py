@@ -39,7 +39,7 @@ from segops.streaming.outputs import (
     log_states,
 )
 from segops.streaming.positions import Place, Position, Positions
-from segops.streaming.pulse import Pulse
+from segops.streaming.pulse import Pulse, lease_s
 from segops.streaming.recovery import Disk, Recovery
 from segops.streaming.renewal import Renewal, WriteDown
 from segops.streaming.resolve import Forwarding, SourceLane, read_watermark
@@ -107,7 +107,7 @@ class Opener:
             self.pulse = Pulse(math.inf)  # Kafka shuts out who comes too late: no need to guess
         else:
             self.channels = self._shared = SharedChannel(parts.producer)
-            self.pulse = Pulse(0.9 * worker.session_timeout_ms / 1000)
+            self.pulse = Pulse(lease_s(worker))
 
     def _dead_letters(self, origin: Place) -> DeadLetters:
         number = origin[1]

@@ -28,6 +28,7 @@ from segops.core.values import format_instant
 from segops.schemas.owner import OWNER_KEY, Owner, decode_owner, encode_owner
 from segops.streaming.client import running_admin, running_consumer, running_producer
 from segops.streaming.clock import wall_ms
+from segops.streaming.outage import OutOfTouch
 
 log = logging.getLogger(__name__)
 
@@ -209,5 +210,5 @@ async def _read_topics(settings: Settings) -> set[str]:
                 return {place.topic for place, at in found.items() if at.offset >= 0}
             except _ON_ITS_WAY as error:
                 if time.monotonic() > until:
-                    raise SegopsError(f"the coordinator of the group does not answer: {error}") from error
+                    raise OutOfTouch(f"the coordinator of the group does not answer: {error}") from error
                 await asyncio.sleep(_COORDINATOR_POLL_S)

@@ -133,6 +133,10 @@ class Pipeline:
         self._close()
         await self.channels.close()
 
+    def let_go(self) -> None:
+        """Close the stores as they are: what no checkpoint has made durable is given up."""
+        self._close()
+
     def _close(self) -> None:
         self.running = False
         topics = self.settings.topics

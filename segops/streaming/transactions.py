@@ -24,9 +24,9 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import IllegalOperation, InvalidProducerEpoch, ProducerFenced
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
-from segops.core.errors import SegopsError
 from segops.stores.base import Write
 from segops.streaming.crash import CrashPoints
+from segops.streaming.outage import OutOfTouch
 from segops.streaming.outputs import Outputs, log_states
 from segops.streaming.positions import Place, Positions
 
@@ -75,7 +75,7 @@ class Transaction:
         """Commit all that was appended before ``outputs.cut``, these states and these positions.
 
         Returns the offset of the last state in the changelog so far, None when there was none yet.
-        Nothing at all makes no transaction. Raises SegopsError when the partition is another's by now.
+        Nothing at all makes no transaction. Raises OutOfTouch when the partition is another's by now.
         """
         await log_states(self._states, changelog, writes)
         with self._fenced():
@@ -113,7 +113,7 @@ class Transaction:
             yield
         except (ProducerFenced, InvalidProducerEpoch, IllegalOperation) as error:
             # Illegal is what comes after a refusal of something early, for which nobody waited.
-            raise SegopsError(
+            raise OutOfTouch(
                 f"partition {self.number} has been taken over by another worker, or its transaction took "
                 "too long: Kafka refuses what this process still had to say"
             ) from error

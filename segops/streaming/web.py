@@ -1,42 +1,41 @@
-"""Our pages in the place of Faust's web server."""
+"""The worker's HTTP server: it serves from the start of the process to its end, whatever Kafka does."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
 
 from aiohttp.web import ServerRunner, TCPSite
-from faust.web.drivers.aiohttp import Web
 
 from segops.api.health import Health, Page
 from segops.api.profiles import ProfilePages
 from segops.api.server import Pages, PageServer
 from segops.config import WorkerSettings
+from segops.streaming.listen import check_address
 
 #: How long an answer that is under way may hold up the end of the process.
 _SHUTDOWN_S: Final = 2.0
 
 
-class OwnPages(Web):
-    """Faust's web service around our server; Faust's own pages show raw state to whoever asks."""
+@asynccontextmanager
+async def serving(worker: WorkerSettings, server: PageServer) -> AsyncIterator[None]:
+    """Serve while the block lasts. UserError when the address cannot be listened on."""
+    check_address(worker.web_host, worker.web_port)
+    runner = ServerRunner(server, shutdown_timeout=_SHUTDOWN_S)
+    await runner.setup()
+    try:
+        await TCPSite(runner, worker.web_host, worker.web_port).start()
+        yield
+    finally:
+        await runner.cleanup()
 
-    mundane_level = "debug"
 
-    def __init__(self, app: Any, server: PageServer) -> None:
-        super().__init__(app)
-        self._pages = ServerRunner(server, shutdown_timeout=_SHUTDOWN_S)
-
-    def init_server(self) -> None:
-        """Mount nothing of Faust's."""
-
-    async def start_server(self) -> None:
-        """Listen."""
-        await self._pages.setup()
-        await TCPSite(self._pages, self.app.conf.web_bind, self.app.conf.web_port).start()
-
-    async def stop_server(self) -> None:
-        """Close all connections."""
-        await self._pages.cleanup()
+def serving_tasks(server: PageServer) -> set[asyncio.Task[None]]:
+    """The tasks behind the connections that are open now."""
+    found = {connection._task_handler for connection in server.connections}  # noqa: SLF001 - not told otherwise
+    return {task for task in found if task is not None}
 
 
 def own_pages(health: Health, metrics: Callable[[], Page], profiles: ProfilePages) -> Pages:

@@ -34,17 +34,24 @@ def shift_clock(file: Path) -> None:
 
 def redirect(ports: dict[int, int]) -> None:
     """Connect to the second port of each pair where the first is asked for."""
+    import asyncio
+
     import uvloop
 
-    connect = uvloop.Loop.create_connection
-
-    class Loop(uvloop.Loop):  # type: ignore[misc]
+    class Redirected:
         async def create_connection(
             self, factory: Any, host: Any = None, port: Any = None, **more: Any
         ) -> Any:
-            return await connect(self, factory, host, ports.get(port, port), **more)
+            return await super().create_connection(factory, host, ports.get(port, port), **more)  # type: ignore[misc]
+
+    class Loop(Redirected, uvloop.Loop):  # type: ignore[misc]
+        """The worker's."""
+
+    class Plain(Redirected, asyncio.SelectorEventLoop):
+        """The other commands'."""
 
     uvloop.new_event_loop = Loop
+    asyncio.DefaultEventLoopPolicy._loop_factory = Plain
 
 
 def block(seconds: float) -> None:

@@ -152,7 +152,7 @@ class Load:
     def finish(self) -> None:
         """Send what is left without waiting between, then the tick that moves everyone on."""
         self._hurry.set()
-        if not self._done.wait(180):
+        if not self._done.wait(600):
             raise AssertionError(f"the load could not be sent: {self.sent} of {len(self._drafts)}")
         if self.error is not None:
             raise self.error
@@ -189,7 +189,7 @@ class Load:
             time.sleep(0.02)
 
     def _call(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(150)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(600)
 
     def _run(self) -> None:
         try:
@@ -212,7 +212,7 @@ class Load:
             bootstrap_servers=self.target.bootstrap_servers,
             acks="all",
             enable_idempotence=True,
-            request_timeout_ms=60_000,  # brokers may be gone for long
+            request_timeout_ms=600_000,  # brokers may be gone for long
         )
         await self._producer.start()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from . import belonging, brokers, disks, inputs, logs, workers
+from . import belonging, brokers, disks, inputs, logs, outages, workers
 from .load import Shape
 from .rig import Case
 
@@ -15,7 +15,10 @@ BOTH = ("at_least_once", "exactly_once")
 
 @dataclass(frozen=True)
 class Fault:
-    """A row. ``run`` None: it is not run, and ``why`` says why; else ``why`` is what to know of it."""
+    """A row. ``run`` None: it is not run, and ``why`` says why; else ``why`` is what to know of it.
+
+    ``every_time`` False: only when asked for by its id.
+    """
 
     id: str
     title: str
@@ -26,6 +29,7 @@ class Fault:
     modes: tuple[str, ...] = BOTH
     shape: Shape = field(default_factory=Shape)
     budget_s: float = 45.0
+    every_time: bool = True
 
 
 FAULTS = [
@@ -83,5 +87,19 @@ FAULTS = [
     Fault("F29", "the same application on topics of another prefix", belonging.another_prefix),
     Fault("F30", "profile events made anew and grown past what was read", belonging.made_anew),
     Fault("F31", "kill -9 in a start from nothing", belonging.fresh_start_killed, budget_s=60),
+    Fault("F33", "the only broker restarted under load", outages.restart),
+    Fault("F33b", "all of three brokers restarted under load", outages.restart, brokers=3, budget_s=90),
+    Fault("F34", "the only broker away for 90 s under load", outages.away, budget_s=150),
+    Fault("F34b", "all of three brokers away for 90 s under load", outages.away, brokers=3, budget_s=180),
+    Fault("F35", "workers started while the only broker is down", outages.started_without),
+    Fault("F35b", "workers started while all of three brokers are down", outages.started_without, brokers=3),
+    Fault(
+        "F36",
+        "the only broker away for 5 minutes under load",
+        outages.away_for_long,
+        "Run when asked for: `make faults ONLY=F36`.",
+        budget_s=360,
+        every_time=False,
+    ),
     Fault("F28", "a random mix for long", None, "It has a command of its own: `make soak`."),
 ]

@@ -13,7 +13,8 @@ _CHUNK = 64 << 10
 
 class Network:
     """Forwards to these ports. ``delay_s`` holds every chunk back; ``cut`` lets nothing through, connections
-    staying open; ``reset_share`` of the chunks end their connection instead.
+    staying open; ``reset_share`` of the chunks end their connection instead; while it is ``down``, all
+    connections are ended and new ones refused.
     """
 
     def __init__(self, ports: Sequence[int], seed: int = 0) -> None:
@@ -24,7 +25,10 @@ class Network:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
+        self._servers: list[asyncio.Server] = []
+        self._ends: set[asyncio.StreamWriter] = set()
         self._ports = {port: self._listen(port) for port in ports}
+        self._down = False
 
     @property
     def redirection(self) -> str:
@@ -38,6 +42,37 @@ class Network:
         self._thread.join(10)
         self._loop.close()
 
+    @property
+    def down(self) -> bool:
+        """Whether it refuses connections."""
+        return self._down
+
+    @down.setter
+    def down(self, down: bool) -> None:
+        if down is not self._down:
+            self._down = down
+            asyncio.run_coroutine_threadsafe(self._fall() if down else self._rise(), self._loop).result(10)
+
+    async def _fall(self) -> None:
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+        for end in list(self._ends):
+            end.transport.abort()
+
+    async def _rise(self) -> None:
+        for port, own in self._ports.items():
+            await self._serve_at(port, own)
+
+    async def _serve_at(self, port: int, own: int) -> int:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await self._serve(port, reader, writer)
+
+        server = await asyncio.start_server(serve, "127.0.0.1", own)
+        self._servers.append(server)
+        found: int = server.sockets[0].getsockname()[1]
+        return found
+
     async def _end(self) -> None:
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
@@ -45,15 +80,7 @@ class Network:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _listen(self, port: int) -> int:
-        async def listen() -> int:
-            async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-                await self._serve(port, reader, writer)
-
-            server = await asyncio.start_server(serve, "127.0.0.1", 0)
-            found: int = server.sockets[0].getsockname()[1]
-            return found
-
-        return asyncio.run_coroutine_threadsafe(listen(), self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(self._serve_at(port, 0), self._loop).result(10)
 
     async def _serve(self, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -61,11 +88,13 @@ class Network:
         except OSError:
             writer.close()
             return
+        self._ends |= {back, writer}
         try:
             ways = [self._forward(reader, back), self._forward(there, writer)]
             await asyncio.wait(map(asyncio.ensure_future, ways), return_when=asyncio.FIRST_COMPLETED)
         finally:
             for end in (back, writer):
+                self._ends.discard(end)
                 end.close()
 
     async def _was_cut(self) -> bool:

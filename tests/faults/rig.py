@@ -33,6 +33,8 @@ class NotHere(Exception):
 
 
 CRASHED = 137
+#: What a worker says each time that it gives up what is uncommitted, which then may come again.
+WAITS = "this worker waits for Kafka"
 #: The shortest that Apache Kafka's default settings allow.
 SESSION_TIMEOUT_S = 6.0
 CHECKPOINT_RECORDS = 100
@@ -203,6 +205,10 @@ class Case:
             f"worker {number} ended with {found}, not {status}\n{self.diagnosis()}"
         )
 
+    def gave_up(self, number: int) -> None:
+        """Until this worker has given up what it held, to open again in the same process."""
+        wait_until(lambda: WAITS in self.said(number), f"{number} gives up", self.diagnosis)
+
     def crashed(self, number: int) -> None:
         """Until this worker has died at its crash point."""
         self.ended(number, CRASHED)
@@ -318,6 +324,7 @@ class Case:
 
     def findings(self) -> list[Finding]:
         """What the verifier has to say."""
+        self.happened.crashes += sum(self.said(number).count(WAITS) for number in self.workers)
         folders = sorted(self.rig.folder.glob("data-*"))
         evidence = gather(self.settings, self.rig.definitions, self.happened, self.eyes, folders)
         return verify(evidence)

@@ -145,6 +145,8 @@ class Stack:
     partitions: int = 3
     guarantee: str = "at_least_once"
     environment: dict[str, str] = field(default_factory=dict)
+    #: Variables of ``tests.faults.hooks``, for workers that a test has its hands on.
+    hooks: dict[str, str] = field(default_factory=dict)
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -187,8 +189,10 @@ class Stack:
             "SEGOPS_PROCESSING_GUARANTEE": self.guarantee,
             "SEGOPS_CRASH_AT": crash_at,
             **self.environment,
+            **self.hooks,
         }
-        command = [sys.executable, "-c", "from segops.cli import main; main()", "worker"]
+        main = ["-m", "tests.faults.hooks"] if self.hooks else ["-c", "from segops.cli import main; main()"]
+        command = [sys.executable, *main, "worker"]
         with (self.folder / f"worker-{number}.log").open("ab") as log:
             worker = subprocess.Popen(
                 [*command, "--processes", str(processes), *options], env=environment, stdout=log, stderr=log

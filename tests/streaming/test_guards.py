@@ -12,6 +12,7 @@ from segops.streaming import guards, topics
 from segops.streaming.clock import Jumps, PartitionClock
 from segops.streaming.connections import Connections
 from segops.streaming.guards import Stall
+from segops.streaming.outage import OutOfTouch
 
 from .kit import Stack
 from .test_parts import Time
@@ -101,6 +102,18 @@ def test_who_is_not_answered_by_the_group_stops() -> None:
     assert group.left < 0
 
 
+def test_a_group_that_does_not_answer_is_told_once_before_it_is_given_up(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Refusing(Group):
+        async def _do_heartbeat(self) -> bool:
+            raise KafkaError("gone")
+
+    with pytest.raises(OutOfTouch):
+        asyncio.run(guards.watch_lease(lambda: Refusing(answers=0), lambda: True, 0.2))
+    assert [record.getMessage().split(",")[0] for record in caplog.records] == ["the group does not answer"]
+
+
 def test_who_owns_nothing_needs_no_answer() -> None:
     async def watch() -> None:
         async with asyncio.timeout(0.5):
@@ -134,3 +147,24 @@ def test_a_process_that_may_have_lost_its_partitions_sends_nothing_more(
 
     asyncio.run(scenario())
     assert [record.value for record in stack.read(topic)] == [b"before"]
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("kind", ["shared", "transactional"])
+def test_what_was_handed_over_is_not_sent_once_connections_are_dropped(stack: Stack, kind: str) -> None:
+    topic = stack.settings.topics.membership_changes
+
+    async def scenario() -> None:
+        await topics.create(stack.settings)
+        connections = Connections(stack.settings)
+        producer = connections.producer() if kind == "shared" else connections.transactional_producer(0)
+        await producer.start()
+        if kind == "transactional":
+            await producer.begin_transaction()
+        late = await producer.send(topic, b"late", partition=0)
+        connections.drop()
+        with pytest.raises(KafkaError):
+            await late
+
+    asyncio.run(scenario())
+    assert stack.read(topic, isolation="read_uncommitted") == []

@@ -8,15 +8,18 @@ from typing import Any
 
 import pytest
 from faust.tables.recovery import RebalanceAgain
+from prometheus_client import CollectorRegistry
 
 from segops.config import load
+from segops.metrics import Metrics
 from segops.schemas.owner import Owner
-from segops.worker import _build
+from segops.worker import _build, _stores
 
 
 def test_partitions_that_go_while_they_are_restored_are_not_opened(tmp_path: Path) -> None:
     async def scenario() -> None:
-        app = _build(load(state={"data_dir": tmp_path}), Owner("segops"), [])
+        settings = load(state={"data_dir": tmp_path})
+        app = _build(settings, Owner("segops"), Metrics(CollectorRegistry()), _stores(settings), [])
         recovery: Any = app.tables.recovery
         revoked = app.batch_consumer.revoked
         opening = asyncio.ensure_future(asyncio.Event().wait())

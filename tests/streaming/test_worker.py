@@ -232,15 +232,10 @@ def test_a_wrong_partition_count_is_refused_in_words(stack: Stack) -> None:
 def test_a_misspelt_setting_is_named_with_the_nearest_one(stack: Stack) -> None:
     stack.bootstrap_servers = "127.0.0.1:1"
     stack.environment = {"SEGOPS_PARTITION": "3"}
-    assert stack.start().wait(60) == 2
-    said = (stack.folder / "worker-0.log").read_text()
-    assert "SEGOPS_PARTITION is no setting; did you mean SEGOPS_PARTITIONS?" in said
-
-
-def test_a_worker_without_a_broker_says_so_and_ends(stack: Stack) -> None:
-    stack.bootstrap_servers = "127.0.0.1:1"
-    assert stack.start().wait(60) == 2
-    assert "127.0.0.1:1: connection refused" in (stack.folder / "worker-0.log").read_text()
+    stack.start()
+    log = stack.folder / "worker-0.log"
+    said = "SEGOPS_PARTITION is no setting; did you mean SEGOPS_PARTITIONS?"
+    wait_until(lambda: said in log.read_text(), "its name", lambda: log.read_text())
 
 
 def test_a_kill_after_new_definitions_and_newer_ones_before_the_restart(stack: Stack, guarantee: str) -> None:

@@ -1,0 +1,274 @@
+"""What a worker does about a failure: opens again, or ends."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from itertools import count
+from typing import Any
+
+import pytest
+from aiokafka import errors
+from prometheus_client import CollectorRegistry
+
+from segops.config import load
+from segops.core.errors import SegopsError, StateError, StoreWriteError, UserError
+from segops.metrics import Metrics
+from segops.streaming import life
+from segops.streaming.life import Joining, Life
+from segops.streaming.outage import Outage, OutOfTouch, Pauses, is_outage
+from segops.streaming.reach import Cause, Trouble, Unreachable
+
+from .test_parts import Time
+
+
+def wrapped(cause: BaseException) -> errors.KafkaError:
+    error = errors.KafkaError("Unexpected error during batch delivery")
+    error.__cause__ = cause
+    return error
+
+
+OUTAGES: list[BaseException] = [
+    Unreachable("no broker"),
+    OutOfTouch("the group has not answered"),
+    errors.KafkaConnectionError("gone"),
+    errors.NodeNotReadyError("away"),
+    errors.RequestTimedOutError(),
+    errors.NotEnoughReplicasError(),
+    errors.KafkaTimeoutError(),
+    errors.CommitFailedError("not a member"),
+    errors.ProducerFenced(),
+    errors.InvalidProducerEpoch(),
+    errors.OutOfOrderSequenceNumber(),
+    errors.UnknownProducerId(),
+    errors.InvalidTxnState(),
+    errors.IllegalOperation("in error"),
+    errors.GroupCoordinatorNotAvailableError(),
+    wrapped(ConnectionResetError()),
+    wrapped(wrapped(errors.KafkaConnectionError("gone"))),
+    errors.KafkaError("Unexpected error during batch delivery"),
+    ConnectionResetError(),
+    TimeoutError(),
+    socket.gaierror(socket.EAI_NONAME, "the name server is away too"),
+    OSError(errno.EHOSTUNREACH, "No route to host"),
+]
+NONE: list[BaseException] = [
+    UserError("a topic was deleted"),
+    SegopsError("records wait"),
+    StateError("damaged"),
+    StoreWriteError("the disk is full"),
+    errors.TopicAuthorizationFailedError("segops.events"),
+    errors.GroupAuthorizationFailedError("segops"),
+    errors.MessageSizeTooLargeError("4 MB"),
+    errors.InvalidTopicError(),
+    wrapped(TypeError("a bug")),
+    OSError(errno.ENOSPC, "No space left on device"),
+    OSError(errno.EMFILE, "Too many open files"),
+    TypeError("a bug"),
+    AssertionError(),
+]
+
+
+@pytest.mark.parametrize("error", OUTAGES, ids=repr)
+def test_what_opening_again_can_mend_is_an_outage(error: BaseException) -> None:
+    assert is_outage(error)
+
+
+@pytest.mark.parametrize("error", NONE, ids=repr)
+def test_what_it_cannot_mend_is_none(error: BaseException) -> None:
+    assert not is_outage(error)
+
+
+def test_pauses_grow_to_a_bound_and_are_short_again_after_a_reset() -> None:
+    least, most = Pauses(lambda: 1.0), Pauses(lambda: 0.0)
+    for _ in range(20):
+        assert 0.25 <= least.take() <= most.take() <= 15.0
+    most.reset()
+    assert most.take() == 0.5
+
+
+def test_an_outage_is_told_at_its_start_more_and_more_seldom_and_at_its_end(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.WARNING)
+    time = Time()
+    outage = Outage(time)
+    for time.now in map(float, range(3_600)):
+        outage.failed(Unreachable("no broker"))
+    assert outage.seconds == 3_599
+    outage.over()
+    outage.over()
+    said = [record.getMessage() for record in caplog.records]
+    assert said[0] == "this worker waits for Kafka: no broker"
+    told = [line.split()[5] for line in said[1:-1]]
+    assert told[:4] == ["5", "15", "35", "75"]
+    assert len(told) < 15
+    assert said[-1].startswith("Kafka answers after 3599 s")
+    assert outage.seconds == 0
+
+
+def test_who_is_kept_out_for_long_by_a_group_that_can_be_asked_needs_a_new_process() -> None:
+    time = Time()
+    joining = Joining(600, time)
+    for time.now, kept_out in ((0, True), (500, True), (501, False), (502, True), (1_102, True)):
+        joining.note(kept_out=kept_out)
+        assert not joining.too_long
+    time.now = 1_103
+    assert joining.too_long
+    joining.note(kept_out=False)  # as while brokers are away
+    assert not joining.too_long
+
+
+def test_a_limit_of_0_keeps_waiting() -> None:
+    time = Time()
+    joining = Joining(0, time)
+    joining.note(kept_out=True)
+    time.now = 10**9
+    assert not joining.too_long
+
+
+class App:
+    """Stands for an opening that does ``works`` and then fails with ``error``, or never."""
+
+    def __init__(self, error: BaseException | None) -> None:
+        self.connections = self.watchdog = self
+        self.ready = self.joined = True
+        self.error = error
+        self.done: list[str] = []
+        self.failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+
+    async def live(self, definitions: AsyncIterator[object]) -> None:
+        self.left = asyncio.ensure_future(asyncio.Event().wait())
+        if self.error is None:
+            await asyncio.Event().wait()
+        raise self.error or AssertionError
+
+    def rest(self) -> None: ...
+
+    def drop(self) -> None:
+        self.done.append("dropped")
+
+    def let_go(self) -> None:
+        self.done.append("let go")
+        assert self.left.cancelled()
+
+    async def stop(self) -> None:
+        self.done.append("stopped")
+
+
+class World:
+    """A life on these openings and these answers of the brokers, one after another; the last one stays."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, openings: list[BaseException | None]) -> None:
+        self.openings = iter(openings)
+        self.answers: Iterator[BaseException | None] = iter(())
+        self.apps: list[App] = []
+        self.metrics = Metrics(CollectorRegistry())
+        monkeypatch.setattr(life, "follow", self._follow)
+        monkeypatch.setattr(life, "_LET_GO_S", 0.2)
+        monkeypatch.setattr(life, "_LET_GO_AGAIN_S", 0.05)
+        monkeypatch.setattr(life.Pauses, "take", lambda _: 0.0)
+
+    async def _admit(self) -> life.Build:
+        error = next(self.answers, None)
+        if error is not None:
+            raise error
+        return self._build
+
+    async def _follow(self, settings: object) -> AsyncIterator[list[object]]:
+        yield []
+
+    def _build(self, definitions: object) -> Any:
+        self.apps.append(App(next(self.openings)))
+        return self.apps[-1]
+
+    def run(self, until: Callable[[Life], bool] = lambda _: False) -> Life:
+        async def scenario() -> Life:
+            lived = Life(load(), self.metrics, admit=self._admit, release=lambda: None)
+            stop = asyncio.Event()
+            running = asyncio.ensure_future(lived.run(stop))
+            while not running.done() and not until(lived):
+                await asyncio.sleep(0)
+            self.condition = lived.condition()
+            stop.set()
+            await running
+            return lived
+
+        return asyncio.run(scenario())
+
+
+def refused() -> Unreachable:
+    return Unreachable("nothing listens", (Trouble("kafka:9092", Cause.REFUSED),))
+
+
+def unknown_host() -> Unreachable:
+    return Unreachable("unknown host name", (Trouble("kafka:9092", Cause.UNKNOWN_HOST),))
+
+
+def test_after_an_outage_a_worker_opens_again_and_has_let_go_of_what_it_had(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(monkeypatch, [ConnectionResetError(), errors.ProducerFenced(), None])
+    world.run(until=lambda lived: len(world.apps) == 3 and lived.app is not None)
+    assert [app.done for app in world.apps] == [["dropped", "let go"], ["dropped", "let go"], ["stopped"]]
+    assert world.metrics.reopenings._value.get() == 2
+    assert world.metrics.broker_connected._value.get() == 1
+    assert world.condition == (True, "", False)
+
+
+def test_a_worker_waits_for_a_broker_at_its_start_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(monkeypatch, [None])
+    world.answers = (refused() for _ in count())
+    world.run(
+        until=lambda lived: not lived.condition().ready and "nothing listens" in lived.condition().reason
+    )
+    assert not world.condition.failed
+    assert not world.apps
+    assert world.metrics.reopenings._value.get() == 0
+
+
+def test_a_wrong_setting_ends_a_worker_at_its_start_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(monkeypatch, [])
+    world.answers = iter([refused(), unknown_host()])
+    with pytest.raises(Unreachable, match="unknown host name"):
+        world.run()
+    world = World(monkeypatch, [ConnectionResetError(), None])
+    world.answers = iter([None, unknown_host(), unknown_host()])
+    world.run(until=lambda lived: len(world.apps) == 2 and lived.app is not None)
+    assert world.apps[1].done == ["stopped"]
+
+
+@pytest.mark.parametrize(
+    "error", [StateError("damaged"), UserError("topics were changed"), TypeError("a bug")]
+)
+def test_what_is_no_outage_ends_a_worker(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    world = World(monkeypatch, [error])
+    with pytest.raises(type(error), match=str(error)):
+        world.run()
+    assert "stopped" not in world.apps[0].done  # nothing may be committed
+
+
+def test_a_task_that_does_not_end_ends_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(monkeypatch, [ConnectionResetError()])
+
+    async def stubborn() -> None:
+        for _ in range(20):
+            try:
+                await asyncio.sleep(0.1)
+            except asyncio.CancelledError:
+                continue
+
+    def let_go(app: App) -> None: ...
+
+    async def live(app: App, definitions: object) -> None:
+        asyncio.ensure_future(stubborn()).set_name("stubborn")
+        await asyncio.sleep(0)
+        raise ConnectionResetError
+
+    monkeypatch.setattr(App, "live", live)
+    monkeypatch.setattr(App, "let_go", let_go)
+    with pytest.raises(SegopsError, match=r"could not be let go of: .*stubborn"):
+        world.run()
