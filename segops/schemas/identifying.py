@@ -82,7 +82,7 @@ def limits_of(settings: Settings) -> IdentityLimits:
 
 def describes_person(kind: str) -> bool:
     """Whether the traits of a call of this type are the person's: those of a group are the group's."""
-    return kind.lower() != "group"
+    return kind.strip().lower() != "group"
 
 
 def email_of(event: Any, limits: IdentityLimits) -> object:

@@ -139,7 +139,7 @@ class Checkpointer(ABC):
         lane, control = self._sources[number], self._controls[number]
         return {
             (self._topics.events, number): Position(lane.offset, with_mark(lane.metadata, lane.mark)),
-            (self._topics.control, number): Position(control.offset, ""),
+            (self._topics.control, number): Position(control.offset, with_mark("", control.mark)),
         }
 
     def _lane_position(self, number: int, collected: Collected) -> Positions:

@@ -12,6 +12,8 @@ from segops.core.messages import Erase, Split
 from segops.core.profile import Erasing
 from segops.schemas.erasures import ERASE, decode_request
 from segops.schemas.messages import SPLIT, decode_split, encode_message
+from segops.schemas.origin import Mark
+from segops.streaming.marks import LastRecord
 from segops.streaming.outputs import DeadLetters, Outputs
 from segops.streaming.positions import Place
 from segops.streaming.records import Record, partition_of
@@ -40,13 +42,25 @@ class ControlLane:
     """One owned partition of the control topic. ``places``: the partitions of profile events."""
 
     def __init__(
-        self, outputs: Outputs, dead_letters: DeadLetters, places: Sequence[Place], *, offset: int = 0
+        self,
+        outputs: Outputs,
+        dead_letters: DeadLetters,
+        places: Sequence[Place],
+        *,
+        offset: int = 0,
+        mark: Mark | None = None,
     ) -> None:
         self.offset = offset
         self.counts = ResolveCounts()
         self._outputs = outputs
         self._dead_letters = dead_letters
         self._places = places
+        self._last = LastRecord(mark)
+
+    @property
+    def mark(self) -> Mark | None:
+        """The mark of the last record read."""
+        return self._last.mark
 
     def process(self, records: Sequence[Record]) -> None:
         """Forward requests in the order of the log; what is none goes to the dead letters."""
@@ -54,6 +68,7 @@ class ControlLane:
             if record.offset < self.offset:
                 continue
             self._request(record)
+            self._last.read(record)
             self.offset = record.offset + 1
         self.counts.records += len(records)
 

@@ -256,7 +256,8 @@ class Opener:
 
     def _control(self, number: int, start: Position) -> ControlLane:
         letters = self._dead_letters((self._settings.topics.control, number))
-        return ControlLane(self.channels.of(number), letters, self._places, offset=start.offset)
+        _, mark = split_mark(start.metadata)
+        return ControlLane(self.channels.of(number), letters, self._places, offset=start.offset, mark=mark)
 
     def _checkpointer(self, owned: Owned, group: Group) -> Checkpointer:
         topics = self._settings.topics

@@ -162,8 +162,10 @@ class Pipeline:
         if lane is None:
             return
         self._held_up = True
-        await self._events_before(number, lane, group)
-        self._held_up = False
+        try:
+            await self._events_before(number, lane, group)
+        finally:
+            self._held_up = False
         if self._open(number, lane):
             lane.process(records)
             self.channels.wake()

@@ -92,10 +92,10 @@ class Renewal:
         return count
 
     async def _beginnings(self, number: int, group: Offsets) -> Positions:
-        """Profile events are read again; events too if they are others than those that were read."""
+        """Profile events are read again; events and requests if they are others than those that were read."""
         places = [(self._topics.profile_events, number)]
-        events = (self._topics.events, number)
-        if await self._belonging.is_another(events, group):
-            places.append(events)
+        for place in ((self._topics.events, number), (self._topics.control, number)):
+            if await self._belonging.is_another(place, group):
+                places.append(place)
         begins = await group.beginnings(places)
         return {place: Position(begins[place], "") for place in places}

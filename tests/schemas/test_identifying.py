@@ -39,8 +39,9 @@ def context(**traits: Any) -> dict[str, Any]:
 _OFFICE = {"name": "Acme", "email": "office@acme.example"}
 
 
-def test_traits_of_a_group_call_neither_name_nor_describe_the_person() -> None:
-    fields = {"type": "group", "groupId": "acme", "traits": _OFFICE}
+@pytest.mark.parametrize("kind", ["group", "Group", " GROUP "])
+def test_traits_of_a_group_call_neither_name_nor_describe_the_person(kind: str) -> None:
+    fields = {"type": kind, "groupId": "acme", "traits": _OFFICE}
     assert profile_of(**fields) == "anonymous_id:a1"
     event = read(**fields)
     assert (event.email, event.email_removed, event.traits) == (None, False, None)

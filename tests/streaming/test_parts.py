@@ -20,6 +20,7 @@ from segops.streaming.checkpoint import AtLeastOnce, Owned, Topics, Ways
 from segops.streaming.control import ControlLane
 from segops.streaming.crash import CrashPoints
 from segops.streaming.lane import IN_FORCE_META
+from segops.streaming.marks import with_mark
 from segops.streaming.opening import recorded_engine
 from segops.streaming.outputs import DeadLetters, Outputs
 from segops.streaming.positions import Position
@@ -218,22 +219,26 @@ def test_a_request_on_events_is_refused_and_tells_nothing_of_time(kind: bytes) -
 
 def test_a_checkpoint_commits_both_inputs_of_the_resolve_step() -> None:
     commits: list[Any] = []
+    control = control_lane(Sink())
+    parts = Owned({}, {1: source_lane(Sink())}, {1: control})
 
     async def commit(positions: Any) -> None:
         commits.append(positions)
 
     async def go() -> None:
         outputs = Outputs(lambda: pytest.fail("nothing to send"))
-        ways, parts = Ways(outputs, outputs, commit, lambda: None), owned(source_lane(Sink()))
+        ways = Ways(outputs, outputs, commit, lambda: None)
         checkpointer = AtLeastOnce(TOPICS, parts, ways, CrashPoints())
         await checkpointer.run()
-        parts.controls[1].process([event(6, ERASE, [(TYPE_HEADER, b"erase")])])
+        control.process([event(6, ERASE, [(TYPE_HEADER, b"erase")])])
         await checkpointer.run()
 
     asyncio.run(go())
     first, second = commits
     assert first == {("e", 1): Position(0, "0"), ("k", 1): Position(0, "")}
-    assert second == {("k", 1): Position(7, "")}
+    # The mark of the last record read goes with it: by it a topic that was made anew is told.
+    assert second == {("k", 1): Position(7, with_mark("", control.mark))}
+    assert control.mark is not None and control.mark.offset == 6
 
 
 def test_a_checkpoint_that_waited_for_the_last_one_does_nothing() -> None:
