@@ -99,6 +99,11 @@ class Metrics:
         self.definitions_active = Gauge(
             "segops_definitions_active", "Segment definitions in force.", registry=registry
         )
+        self.definitions_refused = Counter(
+            "segops_definitions_refused_total",
+            "Published definitions that could not be used: the former of their key stays in force.",
+            registry=registry,
+        )
         self.definitions_version = Info(
             "segops_definitions_version", "Identity of the definitions in force.", registry=registry
         )

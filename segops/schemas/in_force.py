@@ -49,6 +49,6 @@ def decode_in_force(data: bytes) -> InForce:
     try:
         stored = msgspec.json.decode(zlib.decompress(data[1:]), type=_Stored)
         found = [definition_from_record(bytes(raw)) for raw in stored.definitions]
-    except (zlib.error, msgspec.DecodeError, UnicodeDecodeError, DefinitionError) as error:
+    except (zlib.error, msgspec.DecodeError, UnicodeDecodeError, RecursionError, DefinitionError) as error:
         raise StateError(f"the definitions of a partition cannot be read: {error}") from error
     return InForce([definition for definition in found if definition is not None], stored.since_ms)

@@ -12,7 +12,7 @@ import asyncio
 import graphlib
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -22,7 +22,7 @@ from segops.config import Settings
 from segops.core.errors import DefinitionError, Issue, SegopsError, UserError
 from segops.core.segments import Definition, SegmentSet, references
 from segops.schemas.owner import OWNER_KEY
-from segops.schemas.segments import definition_from_record, definition_to_record
+from segops.schemas.segments import MAX_VERSION, definition_from_record, definition_to_record
 from segops.streaming.client import running_consumer, running_producer
 from segops.streaming.reach import in_words
 from segops.streaming.topics import partition_counts
@@ -37,7 +37,7 @@ Action = Literal["added", "changed", "described", "unchanged", "retired"]
 
 class _Retired(msgspec.Struct):
     key: str
-    version: int
+    version: Annotated[int, msgspec.Meta(ge=1, le=MAX_VERSION)]
     retired: Literal[True]
 
 
@@ -208,6 +208,11 @@ def _step(former: Definition | None, definition: Definition) -> Step:
         return Step(definition.key, "added", 1, _record(definition, 1))
     if former.identity != definition.identity:
         version = former.version + 1
+        if version > MAX_VERSION:
+            reason = (
+                f"{definition.key!r} has the greatest version that there is: retire it, and use another key"
+            )
+            raise DefinitionError([Issue(definition.source or definition.key, "version", reason)])
         return Step(definition.key, "changed", version, _record(definition, version))
     if (former.name, former.description) != (definition.name, definition.description):
         return Step(definition.key, "described", former.version, _record(definition, former.version))

@@ -139,7 +139,10 @@ def test_a_mistake_is_refused_with_its_place_and_reason(tmp_path: Path, when: An
         ("version: 1\nsegments: [{key: a}]", "segments[0].when: is missing"),
         ("version: 1\nsegments: [{key: a, when: [1]}]", "segments[0].when: "),
         ("version: 1\nsegments: [nonsense]", "segments[0]: "),
-        ("version: 1\nsegments: [{key: a, when: {did: A", "line 2"),
+        (
+            "version: 1\nsegments: [{key: a, when: {did: A",
+            "line 3, column 1: did not find expected ',' or '}' (while parsing a flow mapping, from line 2",
+        ),
         (
             "version: 1\nversion: 1\nsegments: [{key: a, when: {did: A}}]",
             "line 1, column 1: the key",
@@ -224,6 +227,42 @@ def test_a_rule_nested_beyond_measure_is_refused(tmp_path: Path) -> None:
         write(tmp_path, json.dumps({"version": 1, "segments": [{"key": "s", "when": rule}]}), "s.json")
     )
     assert "nested deeper than 50 nodes" in issue
+
+
+@pytest.mark.parametrize("levels", [1_000, 50_000])
+def test_a_rule_of_a_thousand_levels_is_refused(tmp_path: Path, levels: int) -> None:
+    rule = '{"not":' * levels + '{"did":"A"}' + "}" * levels
+    for name in ("s.json", "s.yaml"):
+        (issue,) = refused(
+            write(tmp_path, f'{{"version": 1, "segments": [{{"key": "s", "when": {rule}}}]}}', name)
+        )
+        assert "nested deeper than 200 levels" in issue or "exceeded maximum nesting depth" in issue
+
+
+@pytest.mark.parametrize("head", ["all", "any"])
+def test_a_rule_of_too_many_nodes_is_refused_once(tmp_path: Path, head: str) -> None:
+    def wide(leaves: int) -> str:
+        return one({head: [{"trait": f"t{i}", "is": {"eq": i}} for i in range(leaves)]})
+
+    assert load([write(tmp_path, wide(999))])
+    assert refused(write(tmp_path, wide(1_000))) == [
+        f"{WHEN}: a rule of more than 1,000 nodes: say the same by lists, or by several segments"
+    ]
+    assert len(refused(write(tmp_path, wide(5_000)))) == 1
+
+
+def test_a_list_of_counts_has_a_bound(tmp_path: Path) -> None:
+    def listed(counts: int) -> str:
+        return one({"did": "A", "count": {"in": list(range(counts))}})
+
+    assert load([write(tmp_path, listed(100))])
+    (issue,) = refused(write(tmp_path, listed(1_001)))
+    assert issue.startswith(f"{WHEN}.count.in: at most 1,000 counts, not 1,001")
+
+
+def test_a_published_rule_may_be_wider_than_one_in_a_file() -> None:
+    when = {"any": [{"did": f"E{i}"} for i in range(2_000)]}
+    assert definition_from_record(msgspec.json.encode({"key": "s", "version": 1, "when": when})) is not None
 
 
 @pytest.mark.parametrize("name", ["nothing.yaml", "empty"])
@@ -323,11 +362,30 @@ def test_a_retired_key_is_no_definition() -> None:
         b'{"key":"s","version":"1","when":{"did":"A"}}',
         b'{"key":"s","version":1,"when":{"dit":"A"}}',
         b'{"key":"s","version":1,"when":{"did":"A"},"extra":1}',
+        b'{"key":"s","version":9223372036854775808,"when":{"did":"A"}}',
+        b'{"key":"s","version":1e30,"when":{"did":"A"}}',
+        b'{"key":"s","version":2.0,"when":{"did":"A"}}',
+        b'{"key":"s","version":true,"when":{"did":"A"}}',
+        b'{"key":"s","version":9223372036854775808,"retired":true}',
+        b'{"key":"s","version":"2","retired":true}',
+        b'{"key":"s","retired":true}',
+        b'{"key":"s","version":1,"when":{"trait":"a","is":{"eq":1' + b"0" * 30 + b"}}}",
+        b'{"key":"s","version":1,"when":{"trait":"a","is":{"eq":1e400}}}',
+        b'{"key":"s","version":1,"when":' + b'{"not":' * 5_000 + b'{"did":"A"}' + b"}" * 5_001,
+        b'{"key":"s","version":1,"when":' + b"[" * 900 + b"]" * 900 + b"}",
+        b'{"key":"s","version":1,"when":{"did":"\\ud800"}}',
+        b'{"key":"s","version":1,"when":{"did":"A"},"membership":{"max_entries":18446744073709551616}}',
+        b'{"key":"s","version":1,"rfm":{"frequency":[1' + b"0" * 30 + b']},"when":{"rfm":"x"}}',
     ],
 )
 def test_a_record_that_is_no_definition_is_refused(value: bytes) -> None:
     with pytest.raises(DefinitionError):
         definition_from_record(value)
+
+
+def test_the_greatest_version_is_of_63_bits() -> None:
+    found = definition_from_record(b'{"key":"s","version":9223372036854775807,"when":{"did":"A"}}')
+    assert found is not None and found.version == 2**63 - 1
 
 
 def test_a_published_rule_is_read_even_if_it_would_be_refused_now() -> None:

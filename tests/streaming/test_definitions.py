@@ -81,6 +81,8 @@ class TestLog:
             (b"a", b'{"key": "a", "version": 2, "name": "a", "when": {"no_such_node": 1}}'),
             (b"a", b'{"key": "a", "version": "2", "name": "a", "when": {"did": "x"}}'),
             (b"a", b'{"key": "b", "version": 2, "name": "b", "when": {"did": "x"}}'),
+            (b"a", b'{"key": "a", "version": 9223372036854775808, "name": "a", "when": {"did": "x"}}'),
+            (b"a", b'{"key": "a", "version": 9223372036854775808, "retired": true}'),
             (b"a", b'{"key": "a", "retired": true}'),
             (b"a", b"[" * 100_000),
             (b"\xff", b'{"key": "a", "version": 2, "name": "a", "when": {"did": "x"}}'),
@@ -118,6 +120,13 @@ class TestLog:
         assert [d.key for d in log.definitions()] == ["ok", "z"]
         assert len(reports) == 4
         assert any("cycle" in report for report in reports)
+
+    def test_a_greatest_version_is_not_exceeded(self) -> None:
+        log = DefinitionLog()
+        log.apply(b"a", record_of(definition("a"), version=2**63 - 1))
+        assert outcome(plan(log, [definition("a")], prune=False)) == [("a", "unchanged", 2**63 - 1)]
+        with pytest.raises(DefinitionError, match="retire it, and use another key"):
+            plan(log, [definition("a", event="Product Viewed")], prune=False)
 
     def test_the_plan_says_what_becomes_of_each_segment(self) -> None:
         log = DefinitionLog()
