@@ -15,8 +15,10 @@ from typing import Any
 import msgspec
 
 from segops.core.errors import StateError
+from segops.core.events import Event
+from segops.core.features import states
 from segops.core.links import timer_of
-from segops.core.profile import Profile
+from segops.core.profile import Member, Profile
 
 #: Raised when the form changes in a way that adding fields at the end does not cover.
 FORMAT = 3
@@ -29,17 +31,84 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Profile)
 
 
+class _Frame(msgspec.Struct, array_like=True, gc=False):
+    """A stored profile as far as a quick look goes: what reducers keep is passed over."""
+
+    id: str
+    sequence: int
+    applied: int
+    judged_by: str
+    due_ms: int | None
+    first_ms: int | None
+    latest_ms: int
+    user_id: str | None
+    anonymous_id: str | None
+    email: str | None
+    traits: msgspec.Raw
+    trait_times: msgspec.Raw
+    seen: msgspec.Raw
+    features: msgspec.Raw
+    members: dict[str, Member]
+    flips: dict[str, int]
+
+
+_frame = msgspec.msgpack.Decoder(_Frame)
+
+
 def encode_profile(profile: Profile) -> bytes:
-    """The stored bytes of a profile, as ``packed``."""
-    return _head(profile) + packed(profile)
+    """The stored bytes of a profile, as ``packed``.
+
+    Raises StateError for one that would not be read again. What all steps write is looked at each time; the
+    whole profile, which takes longer than to encode it, where a value had to be fitted.
+    """
+    try:
+        body, fitted = _packed(profile)
+        (_decoder if fitted else _frame).decode(body)
+        return _head(profile) + body
+    except _UNSTORABLE as error:
+        raise StateError(f"a profile cannot be stored: {error}") from error
+
+
+#: Raised by encoding for values that msgpack or the head cannot say, by decoding for those of a wrong type.
+_UNSTORABLE = (msgspec.MsgspecError, OverflowError, ValueError, TypeError, RecursionError, struct.error)
 
 
 def packed(value: Any) -> bytes:
-    """A value as msgpack. An integer of more than 64 bits is kept as the nearest float."""
+    """A value as msgpack. A free value (of a trait, or a property) that is an integer of more than 64 bits
+    is kept as the nearest float. Raises OverflowError for any other such integer."""
+    return _packed(value)[0]
+
+
+def _packed(value: Any) -> tuple[bytes, bool]:
     try:
-        return _encoder.encode(value)
+        return _encoder.encode(value), False
     except OverflowError:
-        return _encoder.encode(_fitted(msgspec.to_builtins(value)))
+        return _encoder.encode(_with_fitted(value)), True
+
+
+#: Fields that hold values as they came in events. All others are ours, and are never coerced.
+_FREE: dict[type, frozenset[str]] = {
+    Profile: frozenset({"traits"}),
+    Event: frozenset({"properties", "traits"}),
+    states.Held: frozenset({"value"}),
+    states.Values: frozenset({"values"}),
+    states.Entry: frozenset({"value", "timed"}),
+    states.Link: frozenset({"values"}),
+}
+
+
+def _with_fitted(value: Any) -> Any:
+    """A copy of structs in which the free values are fitted."""
+    if isinstance(value, msgspec.Struct):
+        free = _FREE.get(value.__class__, frozenset())
+        fields = msgspec.structs.asdict(value).items()
+        fitted = {name: _fitted(item) if name in free else _with_fitted(item) for name, item in fields}
+        return msgspec.structs.replace(value, **fitted)
+    if isinstance(value, dict):
+        return {key: _with_fitted(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_with_fitted(item) for item in value]
+    return value
 
 
 def _head(profile: Profile) -> bytes:
