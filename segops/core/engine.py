@@ -8,7 +8,7 @@ changes if nothing more happens, found by evaluating whole rules, so a timer nev
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 from xxhash import xxh3_64_intdigest
@@ -170,6 +170,16 @@ class Engine:
         for key in sorted(profile.members):
             version = profile.members[key].version
             step.changes.append(_change(step, key, version, member=False, flips_at=None))
+        return step.transition()
+
+    def on_release(self, profile: Profile, was: Collection[str], *, clock_ms: int) -> Transition:
+        """Tell how the memberships of a profile that comes out of quarantine differ from those published."""
+        step = _Step(profile, "quarantine", clock_ms)
+        for key in sorted(profile.members.keys() ^ set(was)):
+            known, segment = profile.members.get(key), self.segments.by_key.get(key)
+            version = known.version if known is not None else 1 if segment is None else segment.version
+            flips_at = profile.flips.get(key)
+            step.changes.append(_change(step, key, version, member=known is not None, flips_at=flips_at))
         return step.transition()
 
     def _close_removed(self, step: _Step) -> None:

@@ -8,10 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from segops.core.messages import Erase, Split
+from segops.core.messages import Erase, Handover, Release, Split
 from segops.core.profile import Erasing
 from segops.schemas.erasures import ERASE, decode_request
-from segops.schemas.messages import SPLIT, decode_split, encode_message
+from segops.schemas.messages import (
+    HANDOVER,
+    RELEASE,
+    SPLIT,
+    decode_handover,
+    decode_release,
+    decode_split,
+    encode_message,
+)
 from segops.streaming.outputs import DeadLetters, Outputs
 from segops.streaming.positions import Place
 from segops.streaming.records import Record, partition_of
@@ -30,9 +38,11 @@ def _erase_of(value: bytes | None) -> Erase:
 
 
 #: The type of a request -> how it is read. Raises ValueError.
-REQUESTS: Final[Mapping[bytes, Callable[[bytes | None], Erase | Split]]] = {
+REQUESTS: Final[Mapping[bytes, Callable[[bytes | None], Erase | Split | Release | Handover]]] = {
     ERASE: _erase_of,
     SPLIT: decode_split,
+    RELEASE: decode_release,
+    HANDOVER: decode_handover,
 }
 
 
@@ -62,7 +72,7 @@ class ControlLane:
         try:
             if kind not in REQUESTS:
                 raise ValueError(
-                    f"expected {TYPE_HEADER} erase or split, got {kind.decode(errors='replace')!r}"
+                    f"expected {TYPE_HEADER} erase, split, release or handover, got {kind.decode(errors='replace')!r}"
                 )
             message = REQUESTS[kind](record.value)
         except ValueError as error:

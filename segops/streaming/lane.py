@@ -7,20 +7,22 @@ that a checkpoint never sees half a batch.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from segops.core.engine import Engine
 from segops.core.erasure import is_erased
-from segops.core.errors import RejectedEvent
+from segops.core.errors import RejectedEvent, StateError, UnstorableError
 from segops.core.events import Change
 from segops.core.identity import Identity
 from segops.core.links import is_blank, timer_of
+from segops.core.messages import Release
 from segops.core.portrait import Portrait, portray
 from segops.core.profile import Profile
+from segops.schemas.aside import HeldRecord
 from segops.schemas.events import decode
 from segops.schemas.identifying import DEFAULT, IdentityLimits
 from segops.schemas.in_force import BASE_KEY, IN_FORCE_KEY, encode_in_force
@@ -31,6 +33,7 @@ from segops.streaming.clock import PartitionClock
 from segops.streaming.judge import INTERNAL, Judge
 from segops.streaming.marks import LastRecord
 from segops.streaming.profiles import Entry, Flight, Profiles, Scan
+from segops.streaming.quarantine import Limits, Position, Quarantine
 from segops.streaming.records import Record, origin_of
 from segops.streaming.reports import Counts, Outlet
 from segops.streaming.ticks import TYPE_HEADER, decode_tick, is_tick
@@ -99,11 +102,12 @@ class Start:
 
 
 class Bounds(NamedTuple):
-    """Clean profiles kept in memory, and bytes of a stored profile, at most; what identifiers are."""
+    """At most: clean profiles in memory, bytes of a stored one, those set aside. What identifiers are."""
 
     profiles: int = 50_000
     state_bytes: int = 512 << 10
     limits: IdentityLimits = DEFAULT
+    quarantined: int = 1_000
 
 
 class SegmentLane:
@@ -127,7 +131,12 @@ class SegmentLane:
         self._store = store
         self._outlet = outlet
         self._limits = bounds.limits
-        self._profiles = Profiles(store, self._new_profile, self._opened, bound=bounds.profiles)
+        self._quarantine = Quarantine(
+            outlet, self._where, Limits(bounds.quarantined, bounds.state_bytes // 2)
+        )
+        self._profiles = Profiles(
+            store, self._new_profile, self._opened, self._quarantine.set_aside, bound=bounds.profiles
+        )
         identity = Identity(engine, bounds.limits.rules)
         self._judge = Judge(self._profiles, identity, outlet, max_state_bytes=bounds.state_bytes)
         self._judge.sizes.update(_read_sizes(store))
@@ -148,6 +157,9 @@ class SegmentLane:
 
     def _opened(self, profile: Profile) -> Profile:
         return self._judge.identity.engine.open(profile)
+
+    def _where(self) -> Position:
+        return Position(self.clock.now_ms, self.offset)
 
     @property
     def sizes(self) -> Counter[str]:
@@ -227,13 +239,20 @@ class SegmentLane:
         self.counts.records += len(records)
 
     def _event(self, record: Record, offset: int) -> None:
+        if record.headers and record.headers[0][0] == TYPE_HEADER:
+            self._attempt(self._message, record, offset)
+        else:
+            self._attempt(self._forwarded, record, offset)
+
+    def _attempt(self, take: Callable[..., None], record: Record, *args: Any) -> None:
         try:
-            if record.headers and record.headers[0][0] == TYPE_HEADER:
-                self._message(record, offset)
-            else:
-                self._forwarded(record, offset)
+            take(record, *args)
         except RejectedEvent as rejection:
             self._outlet.reject(record, rejection.reason, rejection.detail)
+        except UnstorableError as error:
+            self._outlet.reject(record, INTERNAL, str(error))
+        except StateError:
+            raise  # the store, or too many profiles that cannot be read: the partition cannot go on
         except Exception as error:
             # A bug, in a record or in the engine. The partition goes on, and somebody can look.
             self._outlet.reject(record, INTERNAL, f"{type(error).__name__}: {error}")
@@ -243,21 +262,52 @@ class SegmentLane:
         self.clock.observe(int(source.partition(b":")[0]), time_ms)
         entry = self._profiles.get(record.key.decode())  # type: ignore[union-attr]
         if offset > entry.profile.applied:
-            default_id, value = source.decode(), record.value
-            event = decode(
-                value,  # type: ignore[arg-type]
-                time_ms=time_ms,
-                default_id=default_id,
-                limits=self._limits,
-                mended=self._judge.counts.mended,
-            )
-            self._judge.event(entry, record, event, clock_ms=self.clock.now_ms)
+            if entry.aside is not None:
+                self._quarantine.hold(self._profiles, entry, record, clock_ms=self.clock.now_ms)
+            else:
+                self._judge_event(entry, record, self.clock.now_ms)
+
+    def _judge_event(self, entry: Entry, record: Record, clock_ms: int) -> None:
+        source, time_ms = origin_of(record.headers)
+        event = decode(
+            record.value,  # type: ignore[arg-type]
+            time_ms=time_ms,
+            default_id=source.decode(),
+            limits=self._limits,
+            mended=self._judge.counts.mended,
+        )
+        self._judge.event(entry, record, event, clock_ms=clock_ms)
 
     def _message(self, record: Record, offset: int) -> None:
-        message = decode_message(record.value)
+        try:
+            message = decode_message(record.value)
+        except ValueError as error:
+            message = self._quarantine.unread_handover(record, error)
         entry = self._profiles.get(message.to)
-        if offset > entry.profile.applied:
+        if offset <= entry.profile.applied:
+            return
+        if isinstance(message, Release):
+            self._release(entry, record, message)
+        elif entry.aside is not None:
+            self._quarantine.hold(self._profiles, entry, record, clock_ms=self.clock.now_ms)
+        else:
             self._judge.message(entry, record, message, clock_ms=self.clock.now_ms)
+
+    def _release(self, entry: Entry, record: Record, message: Release) -> None:
+        for held in self._quarantine.release(self._judge, entry, record, message):
+            if held.offset > entry.profile.applied:
+                self._attempt(self._again, held, entry)
+        if entry.aside is None and not entry.is_new:
+            entry.profile.applied = record.offset
+            self._profiles.touch(entry)
+
+    def _again(self, held: HeldRecord, entry: Entry) -> None:
+        if held.headers and held.headers[0][0] == TYPE_HEADER:
+            message = decode_message(held.value)
+            if not isinstance(message, Release):
+                self._judge.message(entry, held, message, clock_ms=held.clock_ms)
+        else:
+            self._judge_event(entry, held, held.clock_ms)
 
     def _tick(self, record: Record) -> None:
         try:
@@ -292,6 +342,8 @@ class SegmentLane:
 
     def withdraw(self, profile_id: str, rows: Sequence[Change], *, again: bool) -> int:
         """Publish the end of those of these published memberships that are not true: ``Judge.withdraw``."""
+        if any(entry.aside is not None for entry in self._profiles.known((profile_id,))):
+            return 0  # what is true of it shows when it is released
         after, clock_ms = self.sweep_until, self.clock.now_ms
         return self._judge.withdraw(profile_id, rows, after=after, clock_ms=clock_ms, again=again)
 
@@ -310,7 +362,9 @@ class SegmentLane:
         ids = self._profiles.due_ids(now_ms, limit)
         for entry in self._profiles.known(ids):
             due_ms = timer_of(entry.profile)
-            if is_erased(entry.profile):
+            if entry.aside is not None:
+                self._quarantine.tell(self._profiles, entry)
+            elif is_erased(entry.profile):
                 self._profiles.drop(entry)
             elif due_ms is not None and due_ms <= now_ms:
                 self._fire(entry, now_ms, due_ms)
@@ -330,7 +384,8 @@ class SegmentLane:
         if not ids:
             self._scan, self._judged_meta_due = None, True
         for entry in self._profiles.known(ids):
-            self._judge.definitions(entry)
+            if entry.aside is None:
+                self._judge.definitions(entry)
         return len(ids)
 
     def collect(self) -> Collected:

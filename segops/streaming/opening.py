@@ -36,6 +36,7 @@ from segops.streaming.outputs import (
     MessageSender,
     Outputs,
     Producer,
+    QuarantinePublisher,
     log_states,
 )
 from segops.streaming.positions import Place, Position, Positions
@@ -163,7 +164,7 @@ class Opener:
             raise
         outlets, state = {number: self._outlet(number) for number in numbers}, self._settings.state
         profiles = state.cache_profiles // max(1, len(numbers))
-        bounds = Bounds(profiles, state.max_state_bytes, self._limits)
+        bounds = Bounds(profiles, state.max_state_bytes, self._limits, state.max_quarantined)
         lanes = {}
         for number in numbers:
             place, store = (topics.profile_events, number), stores[number]
@@ -226,7 +227,13 @@ class Opener:
             self.channels.of(number), topic=topics.profile_events, partitions=topics.partitions
         )
         dead_letters = self._dead_letters((topics.profile_events, number))
-        ways = OutletWays(self._publisher(number), sender, dead_letters)
+        quarantine = QuarantinePublisher(
+            self.channels.of(number),
+            topic=topics.quarantine,
+            partitions=topics.partitions,
+            origin=(topics.profile_events, number),
+        )
+        ways = OutletWays(self._publisher(number), sender, dead_letters, quarantine)
         return KafkaOutlet(number, ways, self._parts.metrics)
 
     def _begin(self, store: ProfileStore, number: int, position: Position) -> Start:
