@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from segops.core.bulk import collector_paused
 from segops.core.errors import DefinitionError, Issue
 from segops.core.features.carrying import carried, former_ids
 from segops.core.index import histories, prepare, watches
@@ -76,6 +77,7 @@ class SegmentSet:
 
     EMPTY: SegmentSet
 
+    @collector_paused()
     def __init__(self, definitions: Iterable[Definition]) -> None:
         self.definitions = _ordered(list(definitions))
         self.segments = _compiled(self.definitions)
@@ -99,6 +101,11 @@ class SegmentSet:
         profile.features = carried(profile.features, self.features, self._former)
         for note in profile.counted.values():
             note.keep(self.features)
+
+
+def check_references(definitions: Iterable[Definition]) -> None:
+    """Raise DefinitionError, as SegmentSet does, where definitions do not fit together."""
+    _ordered(list(definitions))
 
 
 def _compiled(definitions: Iterable[Definition]) -> tuple[Segment, ...]:
@@ -163,7 +170,8 @@ def _reference_issues(definitions: list[Definition], by_key: Mapping[str, Defini
     for definition in definitions:
         issues += [
             Issue(definition.source, f"{definition.key}.when", f"in_segment: there is no segment {key}")
-            for key in sorted(set(references(definition.when)) - set(by_key))
+            for key in sorted(set(references(definition.when)))
+            if key not in by_key
         ]
     return issues
 

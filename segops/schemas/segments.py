@@ -11,6 +11,7 @@ import msgspec
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from segops.core.bulk import collector_paused
 from segops.core.errors import DefinitionError, Issue, UserError
 from segops.core.rules.check import MAX_NODES, Checker
 from segops.core.rules.lint import lint
@@ -18,7 +19,7 @@ from segops.core.rules.model import KnownFor, Node
 from segops.core.rules.policy import check_policy
 from segops.core.rules.rfm import check_rfm, lint_rfm
 from segops.core.scoring import Rfm
-from segops.core.segments import Definition, SegmentSet, reads_rfm
+from segops.core.segments import Definition, check_references, reads_rfm
 from segops.schemas.written import check_bounds, read_json, read_yaml
 
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -68,6 +69,7 @@ def load(paths: Sequence[Path]) -> list[Definition]:
     return load_checked(paths).definitions
 
 
+@collector_paused()
 def load_checked(paths: Sequence[Path]) -> Loaded:
     """Like ``load``, with the warnings."""
     issues: list[Issue] = []
@@ -82,7 +84,7 @@ def load_checked(paths: Sequence[Path]) -> Loaded:
             definitions += reading.definitions
             stand_ins += reading.stand_ins
     try:
-        SegmentSet([*definitions, *stand_ins])
+        check_references([*definitions, *stand_ins])
     except DefinitionError as error:
         issues += [issue for issue in error.issues if not (unread and "there is no segment" in issue.reason)]
     if issues:

@@ -20,7 +20,7 @@ from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
 
 from segops.config import Settings
 from segops.core.errors import DefinitionError, Issue, SegopsError, UserError
-from segops.core.segments import Definition, SegmentSet, references
+from segops.core.segments import Definition, check_references, references
 from segops.schemas.owner import OWNER_KEY
 from segops.schemas.segments import MAX_VERSION, definition_from_record, definition_to_record
 from segops.streaming.client import running_consumer, running_producer
@@ -190,7 +190,7 @@ def plan(log: DefinitionLog, definitions: Iterable[Definition], *, prune: bool) 
         raise DefinitionError([_used_again(d, log.retired[d.key]) for d in used])
     keys = {d.key for d in wanted}
     others = [] if prune else [d for key, d in log.live.items() if key not in keys]
-    SegmentSet([*wanted, *others])
+    check_references([*wanted, *others])
     steps = [_step(log.live.get(d.key), d) for d in wanted]
     if prune:
         gone = sorted(set(log.live) - keys)

@@ -85,6 +85,11 @@ def set_aside(stack: Stack) -> bool:
     return data is not None and decode_aside(data) is not None
 
 
+def first_ms(stack: Stack) -> int | None:
+    """Since when WHO is known, by the changelog; None while it is set aside."""
+    return None if set_aside(stack) else decode_profile(changelog(stack) or b"").first_ms
+
+
 def in_quarantine(stack: Stack) -> list[str]:
     return segops(stack, "quarantine", "list").stdout.splitlines()[1:]
 
@@ -139,7 +144,8 @@ def test_killed_and_restored_it_has_missed_nothing(stack: Stack, tmp_path: Path,
 def test_dropped_it_begins_from_nothing(stack: Stack) -> None:
     first, second = halves(stack)
     quarantine_one(stack, first, second)
-    before = of_people(stack.changes(), {WHO.decode()})
+    mine = {WHO.decode()}
+    before = of_people(stack.changes(), mine)
     inside = {
         change["segment_key"]
         for change in sorted(before.values(), key=lambda change: change["sequence"])
@@ -152,17 +158,11 @@ def test_dropped_it_begins_from_nothing(stack: Stack) -> None:
     later = shop(30, users=1, partitions=1, seed=9, start_ms=START_MS + DAY_MS)
     later = [Sent(1, one.value.replace(b'"u0"', b'"u1"')) for one in later]
     stack.send(later, final_ms=FINAL_MS)
-    mine = {WHO.decode()}
-    enough = len(before) + 2
-    wait_until(lambda: len(of_people(stack.changes(), mine)) >= enough, "new changes", stack.diagnosis)
-    wait_until(lambda: not set_aside(stack), "a profile again", stack.diagnosis)
-    after = of_people(stack.changes(), {WHO.decode()})
+    wait_until(lambda: first_ms(stack) == START_MS + DAY_MS, "a profile of the later events", stack.diagnosis)
+    after = of_people(stack.changes(), mine)
     new = sorted((after[key] for key in after.keys() - before.keys()), key=lambda change: change["sequence"])
     assert [change["sequence"] for change in new] == list(range(len(before) + 1, len(before) + 1 + len(new)))
     exits = [change for change in new if change["reason"] == "quarantine"]
     assert exits == new[: len(exits)]
     assert {change["segment_key"] for change in exits} <= inside
     assert not any(change["member"] for change in exits)
-    data = changelog(stack)
-    assert data is not None
-    assert decode_profile(data).first_ms == START_MS + DAY_MS

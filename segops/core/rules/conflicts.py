@@ -45,6 +45,8 @@ def conflict(literals: Literals) -> Literals:
 
 
 def _opposites(literals: Literals) -> Iterator[Literals]:
+    if len(literals) == 1:
+        return
     known: dict[tuple[bytes, bool], Literal] = {}
     for literal in literals:
         form = model.canonical(literal.node)
@@ -103,14 +105,14 @@ KINDS: dict[str, tuple[str, ...]] = {
 
 
 def _values(literals: Literals) -> Iterator[Literals]:
-    def what(literal: Literal) -> bytes | None:
-        tested = _tested(literal)
-        return None if tested is None else model.canonical(tested.what)
-
-    for group in _groups(literals, what):
-        found = [(tested, literal.holds) for literal in group if (tested := _tested(literal)) is not None]
+    tests = [(literal, tested) for literal in literals if (tested := _tested(literal)) is not None]
+    groups: dict[bytes, list[tuple[Literal, _Tested]]] = defaultdict(list)
+    for literal, tested in tests:
+        groups[model.canonical(tested.what) if len(tests) > 1 else b""].append((literal, tested))
+    for group in groups.values():
+        found = [(tested, literal.holds) for literal, tested in group]
         if not possible([Claim(tested.test, holds) for tested, holds in found], found[0][0].kinds):
-            yield group
+            yield [literal for literal, _ in group]
 
 
 # -- numbers of events ----------------------------------------------------------------------------------
