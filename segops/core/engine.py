@@ -103,10 +103,19 @@ class Engine:
         step = _Step(profile, "definition", max(clock_ms, profile.latest_ms))
         self.segments.keep_known(profile)
         self._close_removed(step)
-        self._judge(step, range(len(self.segments.segments)))
+        self._judge(step, self._changed_for(profile, step.now_ms))
         profile.judged_by = self.version
         _set_due(profile)
         return step.transition()
+
+    def _changed_for(self, profile: Profile, now_ms: int) -> Sequence[int]:
+        """What may be other now than when the profile was judged last: what changed, and what is due."""
+        changed = self.segments.changed_since.get(profile.judged_by)
+        if changed is None:
+            return range(len(self.segments.segments))
+        due = {key for key, at in profile.flips.items() if at <= now_ms}
+        by_key = self.segments.by_key
+        return sorted(by_key[key].index for key in changed | due if key in by_key)
 
     def on_merge(self, profile: Profile, losers: Sequence[Profile], *, clock_ms: int) -> Transition:
         """Make one profile of several, and judge it by all segments at once.

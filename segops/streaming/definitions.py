@@ -89,8 +89,8 @@ class DefinitionLog:
 
 
 def _broken(found: Mapping[str, Definition]) -> dict[str, str]:
-    uses = {key: set(references(definition.when)) for key, definition in found.items()}
-    missing = {key: sorted(used - set(found)) for key, used in uses.items() if not used <= set(found)}
+    uses = {key: used for key, definition in found.items() if (used := set(references(definition.when)))}
+    missing = {key: sorted(used - found.keys()) for key, used in uses.items() if not used <= found.keys()}
     if missing:
         return {key: f"in_segment: there is no segment {', '.join(used)}" for key, used in missing.items()}
     try:

@@ -30,6 +30,7 @@ from segops.schemas.messages import decode_message
 from segops.schemas.origin import ORIGIN_KEY, Mark, Origin, encode_origin
 from segops.stores.base import ProfileStore, Write
 from segops.streaming.clock import PartitionClock
+from segops.streaming.engines import packed_of
 from segops.streaming.judge import INTERNAL, Judge
 from segops.streaming.marks import LastRecord
 from segops.streaming.profiles import Entry, Flight, Profiles, Scan
@@ -408,8 +409,8 @@ class SegmentLane:
     def _meta(self) -> dict[str, bytes]:
         meta = {SOURCE_META: str(self.offset).encode(), SIZES_META: _encode_sizes(+self.sizes)}
         if self._in_force_due:
-            definitions = self._judge.identity.engine.segments.definitions
-            meta[IN_FORCE_META] = encode_in_force(definitions, since_ms=self._judge.since_ms)
+            packed = packed_of(self._judge.identity.engine.segments)
+            meta[IN_FORCE_META] = encode_in_force(packed, since_ms=self._judge.since_ms)
             meta[JUDGED_META] = b""  # also of a version that was in force before
             self._in_force_due = False
         if self._judge.base != self._base:

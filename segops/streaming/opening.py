@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -14,11 +15,10 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from segops.config import Settings
 from segops.core.engine import Engine
 from segops.core.errors import DefinitionError, SegopsError, StateError
-from segops.core.segments import SegmentSet
 from segops.metrics import Metrics
 from segops.schemas.events import route
 from segops.schemas.identifying import limits_of
-from segops.schemas.in_force import decode_in_force
+from segops.schemas.in_force import split_in_force
 from segops.schemas.owner import Owner
 from segops.stores.base import ProfileStore, Write
 from segops.streaming.belonging import Belonging, origin_of
@@ -27,6 +27,7 @@ from segops.streaming.checkpoint import AtLeastOnce, Checkpointer, ExactlyOnce, 
 from segops.streaming.clock import PartitionClock
 from segops.streaming.control import ControlLane
 from segops.streaming.crash import CrashPoints
+from segops.streaming.engines import engine_of, packed_of
 from segops.streaming.lane import IN_FORCE_META, Bounds, SegmentLane, Start
 from segops.streaming.marks import split_mark
 from segops.streaming.outlet import KafkaOutlet, OutletWays
@@ -168,6 +169,7 @@ class Opener:
         lanes = {}
         for number in numbers:
             place, store = (topics.profile_events, number), stores[number]
+            await asyncio.to_thread(recorded_engine, store, engine)  # compiled here, kept for what follows
             chosen, start = _start(store, engine, self._begin(store, number, starts[place]), ends[place])
             lanes[number] = SegmentLane(store, chosen, start=start, outlet=outlets[number], bounds=bounds)
         sources = {n: self._source(n, starts[topics.events, n]) for n in numbers}
@@ -278,7 +280,7 @@ class Opener:
 
 def _start(store: ProfileStore, newest: Engine, start: Start, end: int) -> tuple[Engine, Start]:
     """What to judge by, and from where: first as before, up to ``end``, where anybody can have been."""
-    recorded = recorded_engine(store)
+    recorded = recorded_engine(store, newest)
     if recorded is None:
         return newest, start
     engine, since_ms = recorded
@@ -286,14 +288,16 @@ def _start(store: ProfileStore, newest: Engine, start: Start, end: int) -> tuple
     return chosen, replace(start, since_ms=since_ms, replay_until=end)
 
 
-def recorded_engine(store: ProfileStore) -> tuple[Engine, int] | None:
+def recorded_engine(store: ProfileStore, newest: Engine | None = None) -> tuple[Engine, int] | None:
     """The definitions that are in force in a partition and since when; None when that is not known."""
     data = store.meta(IN_FORCE_META)
     if not data:
         return None
     try:
-        in_force = decode_in_force(data)
-        return Engine(SegmentSet(in_force.definitions)), in_force.since_ms
+        since_ms, packed = split_in_force(data)
+        if newest is not None and packed == packed_of(newest.segments):
+            return newest, since_ms
+        return engine_of(packed), since_ms
     except (StateError, DefinitionError) as error:
         log.error("it goes on with the newest definitions: %s", error)
         return None

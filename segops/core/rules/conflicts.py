@@ -5,7 +5,7 @@ Nothing is said where that is in doubt: a conflict that is found is certain, oth
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from itertools import product
 from typing import NamedTuple
@@ -45,7 +45,7 @@ def conflict(literals: Literals) -> Literals:
 
 
 def _opposites(literals: Literals) -> Iterator[Literals]:
-    if len(literals) == 1:
+    if len({literal.holds for literal in literals}) < 2:
         return
     known: dict[tuple[bytes, bool], Literal] = {}
     for literal in literals:
@@ -90,6 +90,18 @@ def _tested(literal: Literal) -> _Tested | None:
     return None
 
 
+def _about(what: model.Node) -> Hashable:
+    """What is the same for all that test the same: cheaper to tell than the canonical form."""
+    match what:
+        case model.Trait(path=path):
+            return path
+        case model.Did(select=select):
+            return select.names
+        case model.Aggregate(function=function, path=path, select=select):
+            return function, path, select.names
+    return None
+
+
 def _exact(function: str, test: Test) -> Test:
     """With thresholds as fractions of the decimals that were written, where the figure is an exact one."""
     return exact_test("avg", test) if function in ("sum", "avg") else test
@@ -106,9 +118,11 @@ KINDS: dict[str, tuple[str, ...]] = {
 
 def _values(literals: Literals) -> Iterator[Literals]:
     tests = [(literal, tested) for literal in literals if (tested := _tested(literal)) is not None]
-    groups: dict[bytes, list[tuple[Literal, _Tested]]] = defaultdict(list)
+    alike = Counter(_about(tested.what) for _, tested in tests)
+    groups: dict[Hashable, list[tuple[Literal, _Tested]]] = defaultdict(list)
     for literal, tested in tests:
-        groups[model.canonical(tested.what) if len(tests) > 1 else b""].append((literal, tested))
+        about = _about(tested.what)
+        groups[about if alike[about] == 1 else model.canonical(tested.what)].append((literal, tested))
     for group in groups.values():
         found = [(tested, literal.holds) for literal, tested in group]
         if not possible([Claim(tested.test, holds) for tested, holds in found], found[0][0].kinds):
