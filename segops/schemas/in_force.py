@@ -1,8 +1,8 @@
 """The definitions by which a partition is judged, as its changelog and its store keep them.
 
-A format byte, since when they hold, then zlib of JSON: the definitions as they are published, which is made once
-for all partitions that judge by them. In format 1 the time was within the JSON. Profiles
-never have this key, and a version that does not know it refuses the record in words.
+A format byte, since when they hold, then zlib of JSON: the definitions as they are published. That part is
+made once for all partitions. In format 1 the time was within the JSON. Profiles never have this key, and a
+version that does not know it refuses the record in words.
 """
 
 from __future__ import annotations

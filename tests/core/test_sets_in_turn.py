@@ -144,7 +144,7 @@ def test_a_long_chain_of_references_is_refused_and_one_that_is_published_stops_n
 
 def test_a_long_cycle_is_told() -> None:
     links = [definition(f"s{n:04}", {"in_segment": f"s{(n + 1) % 2_000:04}"}) for n in range(2_000)]
-    with pytest.raises(DefinitionError, match="s0000 -> s0001 -> .* -> s1999 -> s0000"):
+    with pytest.raises(DefinitionError, match=r"s0000 -> s0001 -> .* -> s1999 -> s0000"):
         SegmentSet(links)
 
 
