@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 import msgspec
-from rich.table import Table
 
-from segops.cli._kafka import print_table, run
+from segops.cli._kafka import run
+from segops.cli._say import say, say_table, say_text
 from segops.core.errors import SegopsError, StateError, UserError
 from segops.core.messages import Handover
 from segops.core.profile import Profile
@@ -37,23 +37,23 @@ def command() -> None:
     """
 
 
-@command.command("list")
+@command.command("list", epilog="Example: segops quarantine list")
 def list_() -> None:
     """List what is set aside: since when, whose, where it was found, and why it cannot be read."""
     found = run(quarantined.quarantined)
     if not found:
-        click.echo("nothing is set aside")
+        say("nothing is set aside")
         return
-    table = Table(box=None, pad_edge=False)
-    for column in ("since", "profile", "name", "found in", "origin", "bytes", "reason"):
-        table.add_column(column, no_wrap=column != "reason")
-    for one in found:
-        figures = (one.of, one.found_in, one.origin, f"{len(one.data):,}", _shown(one.reason))
-        table.add_row(format_instant(one.since_ms), _shown(one.profile_id), *figures)
-    print_table(table)
+    columns = ("since", "profile", "name", "found in", "origin", "bytes", "reason")
+    say_table(columns, map(_row, found), figures=("bytes",))
 
 
-@command.command()
+def _row(one: Quarantined) -> tuple[str, ...]:
+    since = format_instant(one.since_ms)
+    return since, one.profile_id, one.of, one.found_in, one.origin, f"{len(one.data):,}", one.reason
+
+
+@command.command(epilog="Example: segops quarantine show user_id:u1 > u1.json")
 @click.argument("profile_id", metavar="ID")
 @click.option("--raw", is_flag=True, help="Write the bytes as they are.")
 def show(profile_id: str, raw: bool) -> None:
@@ -66,11 +66,11 @@ def show(profile_id: str, raw: bool) -> None:
         click.get_binary_stream("stdout").write(one.data)
         return
     where = f"{one.found_in}, {one.of}, {one.origin}"
-    click.echo(f"{_shown(one.profile_id)} ({where}): {_shown(one.reason)}", err=True)
-    click.echo(msgspec.json.format(msgspec.json.encode(one.plain()), indent=1).decode())
+    say(f"{one.profile_id} ({where}): {one.reason}", err=True)
+    say_text(json.dumps(json.loads(msgspec.json.encode(one.plain())), indent=1))
 
 
-@command.command()
+@command.command(epilog="Example: segops quarantine restore user_id:u1 --state u1.json")
 @click.argument("profile_id", metavar="ID")
 @click.option(
     "--state",
@@ -85,10 +85,10 @@ def restore(profile_id: str, state: Path | None) -> None:
     one = run(lambda settings: quarantined.find(settings, profile_id))
     found = _mended(one, state)
     run(lambda settings: quarantined.release(settings, one, found))
-    click.echo(f"{_shown(profile_id)} is restored: the request is sent")
+    say(f"{profile_id} is restored: the request is sent")
 
 
-@command.command()
+@command.command(epilog="Example: segops quarantine drop user_id:u1")
 @click.argument("profile_id", metavar="ID")
 def drop(profile_id: str) -> None:
     """Give up what is set aside of ID, and the events kept for it: it begins from nothing.
@@ -97,7 +97,7 @@ def drop(profile_id: str) -> None:
     """
     one = run(lambda settings: quarantined.find(settings, profile_id))
     run(lambda settings: quarantined.release(settings, one, None))
-    click.echo(f"{_shown(profile_id)} is dropped: the request is sent")
+    say(f"{profile_id} is dropped: the request is sent")
 
 
 def _mended(one: Quarantined, state: Path | None) -> Profile | Handover:
@@ -108,7 +108,7 @@ def _mended(one: Quarantined, state: Path | None) -> Profile | Handover:
             return one.mended(_json(state))
         return msgspec.structs.replace(one, data=state.read_bytes()).readable()
     except StateError as error:
-        raise UserError(f"{_shown(one.profile_id)} cannot be restored: {error}") from error
+        raise UserError(f"{one.profile_id} cannot be restored: {error}") from error
     except OSError as error:
         raise SegopsError(f"{state}: {error}") from error
 
@@ -118,8 +118,3 @@ def _json(file: Path) -> Any:
         return json.loads(file.read_text("utf-8"))
     except ValueError as error:
         raise UserError(f"{file}: invalid JSON: {error}") from None
-
-
-def _shown(text: str) -> str:
-    """A text from a topic without control characters, which a terminal would obey."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)

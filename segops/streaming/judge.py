@@ -149,6 +149,7 @@ class Judge:
 
     def released(self, entry: Entry, known: Iterable[str], was: Collection[str], *, clock_ms: int) -> None:
         """Take in a profile from quarantine; ``known``, ``was``: members by the sizes, and as published."""
+        entry.profile = self.identity.engine.open(entry.profile)
         self.sizes.update(entry.profile.members.keys())
         self.sizes.subtract(known)
         changes = self.identity.engine.on_release(entry.profile, was, clock_ms=clock_ms).changes

@@ -7,7 +7,7 @@ that a checkpoint never sees half a batch.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -35,7 +35,7 @@ from segops.streaming.judge import INTERNAL, Judge
 from segops.streaming.marks import LastRecord
 from segops.streaming.profiles import Entry, Flight, Profiles, Scan
 from segops.streaming.quarantine import Limits, Position, Quarantine
-from segops.streaming.records import Record, origin_of
+from segops.streaming.records import Record, origin_of, profile_ids
 from segops.streaming.reports import Counts, Outlet
 from segops.streaming.ticks import TYPE_HEADER, decode_tick, is_tick
 
@@ -225,7 +225,7 @@ class SegmentLane:
 
     def process(self, records: Sequence[Record]) -> None:
         """Apply records in the order of the log. Records before ``offset`` are passed over."""
-        self._profiles.load_batch(_profile_ids(records, self.offset))
+        self._profiles.load_batch(profile_ids(records, self.offset))
         for record in records:
             offset = record.offset
             if offset >= self.offset:
@@ -438,14 +438,6 @@ class SegmentLane:
     def close(self) -> None:
         """Let go of the store; what was not collected and written is gone."""
         self._store.close()
-
-
-def _profile_ids(records: Iterable[Record], start: int) -> list[str]:
-    ids = []
-    for record in records:
-        if record.key is not None and record.offset >= start:
-            ids.append(record.key.decode(errors="replace"))
-    return ids
 
 
 def _read_sizes(store: ProfileStore) -> dict[str, int]:

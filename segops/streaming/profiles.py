@@ -110,8 +110,8 @@ class Flight:
 class Profiles:
     """The profiles of one partition. ``bound``: how many clean ones may stay in memory.
 
-    ``opened`` makes ready what comes from the store. ``set_aside`` makes what takes the place of a profile that
-    cannot be read, of its id, its bytes and the reason.
+    ``opened`` makes ready what comes from the store. ``set_aside`` makes what takes the place of a profile
+    that cannot be read, of its id, its bytes and the reason.
     """
 
     def __init__(

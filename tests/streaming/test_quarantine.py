@@ -16,7 +16,7 @@ from segops.core.profile import Erasing, Member, Profile
 from segops.core.segments import Definition, SegmentSet
 from segops.schemas.aside import Aside, decode_aside, encode_aside, name_of_bytes, sequence_in
 from segops.schemas.messages import encode_message, name_of
-from segops.schemas.state import ASIDE, body_of, decode_profile, encode_profile, summary
+from segops.schemas.state import ASIDE, FORMAT, body_of, decode_profile, encode_profile, summary
 from segops.stores.memory import MemoryStores
 from segops.streaming.lane import Bounds, SegmentLane, Start
 from segops.streaming.quarantine import MAX_HELD
@@ -311,7 +311,7 @@ def test_too_many_that_cannot_be_read_stop_the_worker(wanted: list[Definition]) 
     part = Partition(wanted, Bounds(quarantined=2))
     part.lane.process(records[:100])
     part.checkpoint()
-    part.log = {key: b"\x03" + (value or b"")[1:] for key, value in part.log.items()}
+    part.log = {key: bytes([FORMAT + 1]) + (value or b"")[1:] for key, value in part.log.items()}
     part.rebuild()
     with pytest.raises(StateError, match=r"more than 2 profiles .* SEGOPS_MAX_QUARANTINED"):
         part.lane.process(records[100:150])
