@@ -45,7 +45,16 @@ def read_yaml(text: str) -> Any:
 
     Raises yaml.YAMLError, with the place where that is known.
     """
-    return _Builder().build(yaml.parse(text, Loader=SAFE_LOADER))
+    return _Builder().build(_events(text))
+
+
+def _events(text: str) -> Iterator[yaml.Event]:
+    loader = SAFE_LOADER(text)
+    try:
+        while loader.check_event():
+            yield loader.get_event()
+    finally:
+        loader.dispose()
 
 
 def read_json(text: str) -> Any:
@@ -231,11 +240,11 @@ class _Builder:
         """Take a scalar."""
         value = _scalar(event)
         as_key = bool(self._open) and self._open[-1].awaits_key
-        part = _Part(event.value if value is _Merge and not as_key else value)
+        value = event.value if value is _Merge and not as_key else value
         self._weigh(1)
         if event.anchor:
-            self._anchors[event.anchor] = part
-        self._put(part)
+            self._anchors[event.anchor] = _Part(value)
+        self._put(value, 1, 0)
 
     def alias(self, event: yaml.AliasEvent) -> None:
         """Take what an alias stands for."""
@@ -245,7 +254,7 @@ class _Builder:
         self._weigh(part.weight)
         if len(self._open) + part.height > MAX_DEPTH:
             raise ValueError(_TOO_DEEP)
-        self._put(part)
+        self._put(part.value, part.weight, part.height)
 
     def begin(self, event: yaml.MappingStartEvent | yaml.SequenceStartEvent) -> None:
         """Begin a map or a list."""
@@ -265,27 +274,28 @@ class _Builder:
             ended.part.value = merged | ended.part.value
         if ended.anchor:
             self._anchors[ended.anchor] = ended.part
-        self._put(ended.part)
+        self._put(ended.part.value, ended.part.weight, ended.part.height)
 
     def _weigh(self, weight: int) -> None:
         self._total += weight
         if self._total > MAX_VALUES:
             raise ValueError(_TOO_MANY)
 
-    def _put(self, part: _Part) -> None:
+    def _put(self, value: Any, weight: int, height: int) -> None:
         if not self._open:
-            self._root = part
+            self._root = _Part(value)
             return
         around = self._open[-1]
-        around.part.weight += part.weight
-        around.part.height = max(around.part.height, part.height + 1)
-        if around.part.value.__class__ is list:
-            around.part.value.append(part.value)
+        part = around.part
+        part.weight += weight
+        part.height = max(part.height, height + 1)
+        if part.value.__class__ is list:
+            part.value.append(value)
         elif around.has_key:
             around.has_key = False
-            _set(around, around.key, part.value)
+            _set(around, around.key, value)
         else:
-            _key(around, part.value)
+            _key(around, value)
 
 
 def _mark(event: yaml.Event) -> Any:

@@ -41,7 +41,9 @@ def conflict(literals: Literals) -> Literals:
     >>> [literal.path for literal in conflict([old, young])]
     ['a', 'b']
     """
-    return next((found for search in _SEARCHES for found in search(literals)), ())
+    kinds = {type(literal.node) for literal in literals}
+    searches = (search for search, of in _SEARCHES.items() if not of or not kinds.isdisjoint(of))
+    return next((found for search in searches for found in search(literals)), ())
 
 
 def _opposites(literals: Literals) -> Iterator[Literals]:
@@ -265,4 +267,12 @@ def cells(rfm: Rfm) -> Iterator[Digits]:
     return (Digits(*cell) for cell in product(*digits))
 
 
-_SEARCHES = (_opposites, _values, _numbers, _known_for, _buckets, _digits)
+#: Search -> the nodes that it is about; none: any.
+_SEARCHES: dict[Callable[[Literals], Iterator[Literals]], frozenset[type]] = {
+    _opposites: frozenset(),
+    _values: frozenset({model.Trait, model.HasBeen, model.ScoreIs, model.Did, model.Aggregate}),
+    _numbers: frozenset({model.Did, model.Aggregate, model.Occurrence, model.InOrder, model.RfmIs}),
+    _known_for: frozenset({model.KnownFor}),
+    _buckets: frozenset({model.Bucket}),
+    _digits: frozenset({model.RfmIs}),
+}
