@@ -71,8 +71,9 @@ class ControlLane:
         kind = dict(record.headers).get(TYPE_HEADER, b"")
         try:
             if kind not in REQUESTS:
+                known = b", ".join(REQUESTS).decode()
                 raise ValueError(
-                    f"expected {TYPE_HEADER} erase, split, release or handover, got {kind.decode(errors='replace')!r}"
+                    f"expected {TYPE_HEADER} one of {known}, got {kind.decode(errors='replace')!r}"
                 )
             message = REQUESTS[kind](record.value)
         except ValueError as error:

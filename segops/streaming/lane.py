@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -24,91 +23,33 @@ from segops.core.portrait import Portrait, portray
 from segops.core.profile import Profile
 from segops.schemas.aside import HeldRecord
 from segops.schemas.events import decode
-from segops.schemas.identifying import DEFAULT, IdentityLimits
-from segops.schemas.in_force import BASE_KEY, IN_FORCE_KEY, encode_in_force
+from segops.schemas.in_force import encode_in_force
 from segops.schemas.messages import decode_message
-from segops.schemas.origin import ORIGIN_KEY, Mark, Origin, encode_origin
-from segops.stores.base import ProfileStore, Write
-from segops.streaming.clock import PartitionClock
+from segops.schemas.origin import encode_origin
+from segops.stores.base import ProfileStore
+from segops.streaming.collected import (
+    BASE_META,
+    CHANGELOG_META,
+    IN_FORCE_META,
+    JUDGED_META,
+    LOGGED_NAMES,
+    ORIGIN_META,
+    SIZES_META,
+    SOURCE_META,
+    Collected,
+)
 from segops.streaming.engines import packed_of
 from segops.streaming.judge import INTERNAL, Judge
 from segops.streaming.marks import LastRecord
-from segops.streaming.profiles import Entry, Flight, Profiles, Scan
+from segops.streaming.profiles import Entry, Profiles, Scan
 from segops.streaming.quarantine import Limits, Position, Quarantine
 from segops.streaming.records import Record, origin_of, profile_ids
 from segops.streaming.reports import Counts, Outlet
+from segops.streaming.start import Bounds, Start
 from segops.streaming.ticks import TYPE_HEADER, decode_tick, is_tick
-
-JUDGED_META: Final = "judged_by"
-IN_FORCE_META: Final = "definitions"
-BASE_META: Final = "sequence_base"
-SIZES_META: Final = "segment_sizes"
-ORIGIN_META: Final = "origin"
-LOGGED_META: Final = {BASE_KEY: BASE_META, IN_FORCE_KEY: IN_FORCE_META, ORIGIN_KEY: ORIGIN_META}
-_LOGGED: Final = frozenset(LOGGED_META.values())
-SOURCE_META: Final = "source_offset"
-CHANGELOG_META: Final = "changelog_offset"
 
 _encode_sizes = msgspec.json.encode
 _decode_sizes = msgspec.json.Decoder(dict[str, int]).decode
-
-
-@dataclass(frozen=True)
-class Collected:
-    """A lane as of one moment: what a checkpoint makes durable."""
-
-    profiles: Flight
-    meta: dict[str, bytes]
-    offset: int
-    metadata: str
-    mark: Mark | None
-    records: int
-
-    def encode(self) -> bool:
-        """Encode a few of the profiles; whether there are more. Others may have their turn in between."""
-        return self.profiles.encode()
-
-    @property
-    def writes(self) -> list[Write]:
-        """The profiles that changed, with their states as of that moment."""
-        return self.profiles.writes
-
-    @property
-    def logged(self) -> list[Write]:
-        """What goes to the changelog, in this order: definitions come after all that was judged before.
-
-        The origin comes last: its mark covers all that stands before it.
-        """
-        known = ((key, self.meta.get(name)) for key, name in LOGGED_META.items())
-        return [*self.writes, *(Write(key.decode(), data) for key, data in known if data is not None)]
-
-
-@dataclass(frozen=True)
-class Start:
-    """Where a lane begins: the next record to apply, and what time it is there.
-
-    ``since_ms``: since when the engine's definitions are known to be in force; None: they are not recorded
-    yet. ``replay_until``: the records before this offset may have been judged already, by these definitions,
-    by a process that did not live to make it durable. ``origin``: what the state belongs to, not recorded
-    yet if it is ``adopted``; None: nothing is recorded. ``mark``: the last record before ``offset``.
-    """
-
-    offset: int
-    clock: PartitionClock
-    since_ms: int | None = None
-    replay_until: int = 0
-    origin: Origin | None = None
-    adopted: bool = False
-    mark: Mark | None = None
-
-
-class Bounds(NamedTuple):
-    """At most: clean profiles in memory, bytes of a stored one, those set aside. What identifiers are."""
-
-    profiles: int = 50_000
-    state_bytes: int = 512 << 10
-    limits: IdentityLimits = DEFAULT
-    quarantined: int = 1_000
 
 
 class SegmentLane:
@@ -394,7 +335,9 @@ class SegmentLane:
         records = self._since_collect
         self._since_collect = 0
         meta = self._meta()
-        if self._origin is not None and (self._profiles.dirty or self._origin_due or _LOGGED & meta.keys()):
+        if self._origin is not None and (
+            self._profiles.dirty or self._origin_due or LOGGED_NAMES & meta.keys()
+        ):
             self._origin_due = False
             meta[ORIGIN_META] = encode_origin(msgspec.structs.replace(self._origin, mark=self._last.mark))
         return Collected(

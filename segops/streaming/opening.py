@@ -25,10 +25,11 @@ from segops.streaming.belonging import Belonging, origin_of
 from segops.streaming.channels import Channels, SharedChannel
 from segops.streaming.checkpoint import AtLeastOnce, Checkpointer, ExactlyOnce, Owned, Topics, Ways
 from segops.streaming.clock import PartitionClock
+from segops.streaming.collected import IN_FORCE_META
 from segops.streaming.control import ControlLane
 from segops.streaming.crash import CrashPoints
 from segops.streaming.engines import engine_of, packed_of
-from segops.streaming.lane import IN_FORCE_META, Bounds, SegmentLane, Start
+from segops.streaming.lane import SegmentLane
 from segops.streaming.marks import split_mark
 from segops.streaming.outlet import KafkaOutlet, OutletWays
 from segops.streaming.outputs import (
@@ -45,6 +46,7 @@ from segops.streaming.pulse import Pulse, lease_s
 from segops.streaming.recovery import Disk, Recovery
 from segops.streaming.renewal import Renewal, WriteDown
 from segops.streaming.resolve import Forwarding, SourceLane, read_watermark
+from segops.streaming.start import Bounds, Start
 from segops.streaming.transactions import Transactions
 
 log = logging.getLogger(__name__)

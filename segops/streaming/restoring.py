@@ -14,7 +14,7 @@ from segops.schemas.aside import due_in
 from segops.schemas.origin import decode_origin
 from segops.schemas.state import summary
 from segops.stores.base import ProfileStore, Row, Write
-from segops.streaming.lane import (
+from segops.streaming.collected import (
     BASE_META,
     CHANGELOG_META,
     IN_FORCE_META,

@@ -17,9 +17,9 @@ from segops.schemas.messages import decode_message, encode_message
 from segops.schemas.segments import definition_from_record
 from segops.stores.memory import MemoryStores
 from segops.streaming.checkpoint import AtLeastOnce, Owned, Topics, Ways
+from segops.streaming.collected import IN_FORCE_META
 from segops.streaming.control import ControlLane
 from segops.streaming.crash import CrashPoints
-from segops.streaming.lane import IN_FORCE_META
 from segops.streaming.opening import recorded_engine
 from segops.streaming.outputs import DeadLetters, Outputs
 from segops.streaming.positions import Position

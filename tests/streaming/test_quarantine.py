@@ -18,10 +18,11 @@ from segops.schemas.aside import Aside, decode_aside, encode_aside, name_of_byte
 from segops.schemas.messages import encode_message, name_of
 from segops.schemas.state import ASIDE, FORMAT, body_of, decode_profile, encode_profile, summary
 from segops.stores.memory import MemoryStores
-from segops.streaming.lane import Bounds, SegmentLane, Start
+from segops.streaming.lane import SegmentLane
 from segops.streaming.quarantine import MAX_HELD
 from segops.streaming.reports import Outlet
 from segops.streaming.restoring import Restoring
+from segops.streaming.start import Bounds, Start
 from segops.streaming.ticks import TYPE_HEADER
 
 from .kit import START_MS, oracle, shop

@@ -16,7 +16,7 @@ from segops.schemas.state import encode_profile
 from segops.stores.base import ProfileStore, StoreFactory, Write
 from segops.stores.memory import MemoryStores
 from segops.stores.rocksdb import RocksDBStores
-from segops.streaming.lane import BASE_META, CHANGELOG_META, IN_FORCE_META, JUDGED_META
+from segops.streaming.collected import BASE_META, CHANGELOG_META, IN_FORCE_META, JUDGED_META
 from segops.streaming.recovery import AHEAD, Disk, Progress
 from segops.streaming.restoring import Restoring, read_offset
 

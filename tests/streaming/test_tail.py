@@ -18,8 +18,8 @@ from segops.schemas.state import encode_profile
 from segops.stores.base import ProfileStore, Row
 from segops.stores.memory import MemoryStores
 from segops.streaming import recovery
+from segops.streaming.collected import CHANGELOG_META, IN_FORCE_META
 from segops.streaming.crash import CrashPoints
-from segops.streaming.lane import CHANGELOG_META, IN_FORCE_META
 from segops.streaming.raw import Fetched
 from segops.streaming.recovery import Disk, Recovery, Tail
 from segops.streaming.restoring import Restoring, read_offset
