@@ -99,6 +99,17 @@ class Metrics:
         self.definitions_active = Gauge(
             "segops_definitions_active", "Segment definitions in force.", registry=registry
         )
+        self.quarantined = Counter(
+            "segops_quarantined_total",
+            "Stored profiles, and profiles handed over, that could not be read and were set aside.",
+            ["found_in"],
+            registry=registry,
+        )
+        self.definitions_refused = Counter(
+            "segops_definitions_refused_total",
+            "Published definitions that could not be used: the former of their key stays in force.",
+            registry=registry,
+        )
         self.definitions_version = Info(
             "segops_definitions_version", "Identity of the definitions in force.", registry=registry
         )

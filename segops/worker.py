@@ -34,9 +34,8 @@ from segops.api.health import Health, Page, metrics_page
 from segops.api.profiles import ProfilePages, is_loopback
 from segops.api.server import Pages
 from segops.config import Settings, WorkerSettings
-from segops.core.engine import Engine
 from segops.core.errors import SegopsError, StoreInUseError, UserError
-from segops.core.segments import Definition, SegmentSet
+from segops.core.segments import Definition
 from segops.core.text import printable
 from segops.logs import start_logging
 from segops.metrics import Metrics
@@ -47,6 +46,7 @@ from segops.streaming import group, owning, topics
 from segops.streaming.app import SegopsApp
 from segops.streaming.connections import Connections
 from segops.streaming.crash import CrashPoints
+from segops.streaming.engines import build
 from segops.streaming.life import STOP_TIMEOUT_S, Build, Life
 from segops.streaming.opening import Parts
 from segops.streaming.reach import in_words
@@ -202,7 +202,7 @@ def _build(
         crash=CrashPoints(settings.worker.crash_at),
         owner=owner,
     )
-    app = SegopsApp(settings, parts, connections, Engine(SegmentSet(definitions)))
+    app = SegopsApp(settings, parts, connections, build(definitions))
     return app
 
 

@@ -290,7 +290,13 @@ ONE = f"scenarios: [{{name: one, steps: [{{event: {A}, expect: {{}}}}]}}]\n"
     [
         (ONE, ["1: segments: is missing"]),
         ("", ["1: -: a map is wanted"]),
-        ("a: [", [" line 1, column 5: expected the node content, but found '<stream end>'"]),
+        (
+            "a: [",
+            [
+                " line 2, column 1: did not find expected node content "
+                "(while parsing a flow node, from line 2 on)"
+            ],
+        ),
         (
             f"segments: 1\n{ONE}",
             ["1: segments: a path relative to this file, or a list of segments, is wanted"],

@@ -24,6 +24,7 @@ COMMANDS = {
     "group": "Show the workers, or give a stopped one's partitions to the others.",
     "profile": "Print what a running system knows of one person.",
     "produce": "Send events from a file to the events topic.",
+    "quarantine": "Look at profiles that cannot be read; restore or drop them.",
     "replay": "Compute membership changes from a file, without Kafka.",
     "split": "Undo the merge of a profile, as long as it is retained.",
     "test": "Run scenarios: what segments must do, step by step.",

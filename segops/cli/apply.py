@@ -19,7 +19,7 @@ Examples:
   segops apply segments/ --dry-run
   segops apply segments/ --prune
 """
-_MARKS = {"added": "+", "changed": "~", "described": "~", "unchanged": "=", "retired": "-"}
+_MARKS = {"added": "+", "changed": "~", "described": "~", "unchanged": "=", "retired": "-", "left out": "!"}
 
 
 @click.command(epilog=_EPILOG)
@@ -27,21 +27,28 @@ _MARKS = {"added": "+", "changed": "~", "described": "~", "unchanged": "=", "ret
 @click.option(
     "--prune", is_flag=True, help="Retire the segments that are not in PATHS; their keys stay taken."
 )
+@click.option("--retire", multiple=True, metavar="KEY", help="Retire this segment, too; its key stays taken.")
 @click.option("--dry-run", is_flag=True, help="Say what would happen and change nothing.")
-def command(paths: Sequence[Path], prune: bool, dry_run: bool) -> None:
+def command(paths: Sequence[Path], prune: bool, retire: Sequence[str], dry_run: bool) -> None:
     """Publish the segment definitions in PATHS (files or folders).
 
     All are checked first, and all or none of them are published. A definition's version rises by one when
-    its rule changes meaning; running workers take the new ones over within seconds.
+    its rule changes meaning; running workers take the new ones over within seconds. A published segment that
+    refers to none, as another writer may leave one behind, is left out by workers and reported here.
     """
     loaded = segments.load_checked(paths)
     for warning in loaded.warnings:
         warn(str(warning))
     steps = run(
-        lambda settings: definitions.publish(settings, loaded.definitions, prune=prune, dry_run=dry_run)
+        lambda settings: definitions.publish(
+            settings, loaded.definitions, prune=prune, retire=retire, dry_run=dry_run
+        )
     )
     for step in steps:
         say(f"{_MARKS[step.action]} {step.key}  version {step.version}  {step.action}")
+        if step.reason:
+            way = f"publish what it refers to, or retire it by --retire {step.key} or --prune"
+            warn(f"{step.key} is published, but {step.reason}: {way}")
     say(_summary(steps) + ("; nothing was written (dry run)" if dry_run else ""))
 
 

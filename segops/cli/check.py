@@ -11,6 +11,7 @@ from segops.cli._input import Input
 from segops.cli._say import say, say_table, warn
 from segops.config import load
 from segops.core.cost import TYPICAL_ENTRIES, Cost, costs
+from segops.core.rules.compile import features_of
 from segops.core.segments import SegmentSet
 from segops.replay import Replay
 from segops.schemas.identifying import limits_of
@@ -49,13 +50,13 @@ def command(paths: tuple[Path, ...], cost: bool, events: Path | None) -> None:
     loaded = load_checked(paths)
     for warning in loaded.warnings:
         warn(str(warning))
-    segments = SegmentSet(loaded.definitions)
+    features = {feature.id for each in loaded.definitions for feature in features_of(each.when)}
     plural = "segment" if len(loaded.definitions) == 1 else "segments"
-    say(f"{len(loaded.definitions)} {plural}, {len(segments.features)} features: no mistakes")
+    say(f"{len(loaded.definitions)} {plural}, {len(features)} features: no mistakes")
     if cost:
-        _print_costs(segments)
+        _print_costs(SegmentSet(loaded.definitions))
     if events is not None:
-        _try(segments, events)
+        _try(SegmentSet(loaded.definitions), events)
 
 
 def _try(segments: SegmentSet, events: Path) -> None:

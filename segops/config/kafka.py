@@ -110,6 +110,11 @@ class TopicSettings(Part):
         return f"{self.prefix}receipts"
 
     @property
+    def quarantine(self) -> str:
+        """Stored profiles that cannot be read (compacted, kept)."""
+        return f"{self.prefix}quarantine"
+
+    @property
     def dead_letters(self) -> str:
         """Input that was refused, with the reason."""
         return f"{self.prefix}dead-letters"

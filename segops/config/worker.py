@@ -38,6 +38,12 @@ class StateSettings(Part):
         "Largest stored profile; an event that would make it larger becomes a dead letter.",
         ge=4_096,
     )
+    max_quarantined: int = setting(
+        "MAX_QUARANTINED",
+        1_000,
+        "Profiles of a partition set aside, because they cannot be read, before the worker stops instead.",
+        ge=0,
+    )
     standby_replicas: int = setting(
         "STANDBY_REPLICAS",
         0,

@@ -8,7 +8,7 @@ changes if nothing more happens, found by evaluating whole rules, so a timer nev
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 from xxhash import xxh3_64_intdigest
@@ -103,10 +103,19 @@ class Engine:
         step = _Step(profile, "definition", max(clock_ms, profile.latest_ms))
         self.segments.keep_known(profile)
         self._close_removed(step)
-        self._judge(step, range(len(self.segments.segments)))
+        self._judge(step, self._changed_for(profile, step.now_ms))
         profile.judged_by = self.version
         _set_due(profile)
         return step.transition()
+
+    def _changed_for(self, profile: Profile, now_ms: int) -> Sequence[int]:
+        """What may be other now than when the profile was judged last: what changed, and what is due."""
+        changed = self.segments.changed_since.get(profile.judged_by)
+        if changed is None:
+            return range(len(self.segments.segments))
+        due = {key for key, at in profile.flips.items() if at <= now_ms}
+        by_key = self.segments.by_key
+        return sorted(by_key[key].index for key in changed | due if key in by_key)
 
     def on_merge(self, profile: Profile, losers: Sequence[Profile], *, clock_ms: int) -> Transition:
         """Make one profile of several, and judge it by all segments at once.
@@ -170,6 +179,16 @@ class Engine:
         for key in sorted(profile.members):
             version = profile.members[key].version
             step.changes.append(_change(step, key, version, member=False, flips_at=None))
+        return step.transition()
+
+    def on_release(self, profile: Profile, was: Collection[str], *, clock_ms: int) -> Transition:
+        """Tell how the memberships of a profile that comes out of quarantine differ from those published."""
+        step = _Step(profile, "quarantine", clock_ms)
+        for key in sorted(profile.members.keys() ^ set(was)):
+            known, segment = profile.members.get(key), self.segments.by_key.get(key)
+            version = known.version if known is not None else 1 if segment is None else segment.version
+            flips_at = profile.flips.get(key)
+            step.changes.append(_change(step, key, version, member=known is not None, flips_at=flips_at))
         return step.transition()
 
     def _close_removed(self, step: _Step) -> None:

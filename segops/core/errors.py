@@ -61,6 +61,10 @@ class StateError(SegopsError):
     """A stored value has a format that this version does not read."""
 
 
+class UnstorableError(StateError):
+    """A profile has values that cannot be stored, or that would not be read again."""
+
+
 class StoreWriteError(StateError):
     """A store cannot be written: the disk is full, read-only or broken."""
 

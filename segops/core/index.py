@@ -98,14 +98,13 @@ def histories(kept: Iterable[Kept]) -> dict[str, tuple[tuple[Path, Kept], ...]]:
 
 def watches(kept: Iterable[Kept]) -> tuple[dict[str, Watch], Watch | None]:
     """Event name -> the features that it concerns; and those that events of every other name concern."""
-    by_name: dict[str, list[Kept]] = {}
-    of_any = [feature for feature in kept if ANY_NAME in feature.names]
+    by_name: dict[str, dict[int, Kept]] = {}
+    of_any = {feature.id: feature for feature in kept if ANY_NAME in feature.names}
     for feature in kept:
         for name in feature.names:
-            by_name.setdefault(name, list(of_any))
-            if feature not in by_name[name]:
-                by_name[name].append(feature)
-    return {name: _watch(features) for name, features in by_name.items()}, _watch(of_any) if of_any else None
+            by_name.setdefault(name, dict(of_any))[feature.id] = feature
+    found = {name: _watch(features.values()) for name, features in by_name.items()}
+    return found, _watch(of_any.values()) if of_any else None
 
 
 def _watch(features: Iterable[Kept]) -> Watch:

@@ -117,4 +117,18 @@ class Restore(msgspec.Struct, array_like=True, gc=False, tag="restore"):
     hops: int = 0
 
 
+class Release(msgspec.Struct, array_like=True, gc=False, tag="release"):
+    """The end of a quarantine: the profile at ``to`` is ``state`` from now on; None: it begins from nothing.
+
+    ``of`` names the bytes that were set aside. By what was published of it, ``sequence`` is the last,
+    and ``members`` are the segments that it is in.
+    """
+
+    to: str
+    of: str
+    sequence: int = 0
+    members: tuple[str, ...] = ()
+    state: Profile | None = None
+
+
 Message = Forward | Claim | Join | Handover | Refused | Erase | Forget | Split | Restore

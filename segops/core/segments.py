@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
+from segops.core.bulk import collector_paused
 from segops.core.errors import DefinitionError, Issue
 from segops.core.features.carrying import carried, former_ids
 from segops.core.index import histories, prepare, watches
@@ -18,6 +19,10 @@ from segops.core.rules.leaf import FIRST, LATEST, LOCATION
 from segops.core.rules.model import HasBeen, InSegment, Node, Path, RfmIs, Trait, below, children, identity
 from segops.core.rules.policy import Policy
 from segops.core.skips import wanted
+
+#: Segments in a row, each of which refers to the next.
+MAX_REFERENCES = 100
+_REMEMBERED_SETS = 15
 
 
 class Definition(msgspec.Struct, frozen=True):
@@ -65,6 +70,9 @@ class SegmentSet:
     The order does not depend on how they are given: it decides the sequence of the changes of one instant,
     and whoever judges by the same segments must number them alike.
 
+    ``former``: a set that has been compiled. What is in both is compiled once, and a profile that was judged
+    by that one is to be judged by what ``changed_since`` its version only.
+
     Raises DefinitionError for a reference to no segment, a cycle (with its path) and a key given twice.
 
     >>> from segops.core.rules.model import KnownFor, Not
@@ -76,10 +84,13 @@ class SegmentSet:
 
     EMPTY: SegmentSet
 
-    def __init__(self, definitions: Iterable[Definition]) -> None:
+    @collector_paused()
+    def __init__(self, definitions: Iterable[Definition], former: SegmentSet | None = None) -> None:
         self.definitions = _ordered(list(definitions))
-        self.segments = _compiled(self.definitions)
-        self.version = _version(self.definitions)
+        self._identities = _identities(self.definitions, former)
+        self.segments = _compiled(self.definitions, self._identities, former)
+        self.version = _version(self.definitions, self._identities)
+        self.changed_since = {} if former is None else _changed_since(self, former)
         self.by_key = {segment.key: segment for segment in self.segments}
         self.remembered = frozenset(segment.key for segment in self.segments if segment.remembers)
         kept, self.features = prepare((segment.index, segment.referred) for segment in self.segments)
@@ -100,16 +111,70 @@ class SegmentSet:
         for note in profile.counted.values():
             note.keep(self.features)
 
+    def same(self, definition: Definition, identity: str) -> Segment | None:
+        """The segment of a definition with the same sense, as far as that is in its rule and policy."""
+        known = self.by_key.get(definition.key)
+        if known is None or known.version != definition.version:
+            return None
+        return known if self._identities[definition.key] == identity else None
 
-def _compiled(definitions: Iterable[Definition]) -> tuple[Segment, ...]:
+    def identity_of(self, definition: Definition) -> str | None:
+        """The identity of this very definition, where it is in the set."""
+        known = self.by_key.get(definition.key)
+        if known is None or self.definitions[known.index] is not definition:
+            return None
+        return self._identities[definition.key]
+
+
+def _identities(definitions: Iterable[Definition], former: SegmentSet | None) -> dict[str, str]:
+    known = (lambda _: None) if former is None else former.identity_of
+    return {each.key: known(each) or each.identity for each in definitions}
+
+
+def check_references(definitions: Iterable[Definition]) -> None:
+    """Raise DefinitionError, as SegmentSet does, where definitions do not fit together.
+
+    And where one refers to another, that to a third, and so on, further than their rules can be followed.
+    """
+    depths: dict[str, int] = {}
+    for each in _ordered(list(definitions)):
+        depths[each.key] = max((depths[key] + 1 for key in references(each.when)), default=0)
+        if depths[each.key] > MAX_REFERENCES:
+            reason = f"in_segment: more than {MAX_REFERENCES} segments that each refer to the next"
+            raise DefinitionError([Issue(each.source, f"{each.key}.when", reason)])
+
+
+def _compiled(
+    definitions: Iterable[Definition], identities: Mapping[str, str], former: SegmentSet | None
+) -> tuple[Segment, ...]:
     segments: list[Segment] = []
     referred: dict[str, Rule] = {}
     for index, d in enumerate(definitions):
+        known = None if former is None else former.same(d, identities[d.key])
+        if former is not None and known is not None and _refers_to_the_same(d, referred, former):
+            referred[d.key] = known.referred
+            segments.append(known if known.index == index else msgspec.structs.replace(known, index=index))
+            continue
         rule = compile_membership(d.key, d.when, d.policy, referred)
         referred[d.key] = rule.referred if isinstance(rule, Membership) else rule
         remembers = d.policy is not None and d.policy.remembers
         segments.append(Segment(d.key, d.version, index, rule, referred[d.key], remembers))
     return tuple(segments)
+
+
+def _refers_to_the_same(definition: Definition, referred: Mapping[str, Rule], former: SegmentSet) -> bool:
+    return all(
+        key in former.by_key and referred[key] is former.by_key[key].referred
+        for key in references(definition.when)
+    )
+
+
+def _changed_since(segments: SegmentSet, former: SegmentSet) -> dict[str, frozenset[str]]:
+    """Version of a set that came before -> the keys of what was compiled anew since; of the latest ones."""
+    rules = {segment.key: segment.rule for segment in former.segments}
+    changed = frozenset(each.key for each in segments.segments if each.rule is not rules.get(each.key))
+    earlier = dict(list(former.changed_since.items())[-_REMEMBERED_SETS:])
+    return {version: keys | changed for version, keys in earlier.items()} | {former.version: changed}
 
 
 def _blank_members(segments: Iterable[Segment]) -> frozenset[int]:
@@ -128,8 +193,8 @@ def _holds(segment: Segment, blank: Profile) -> bool:
         return False
 
 
-def _version(definitions: Iterable[Definition]) -> str:
-    parts = sorted(f"{d.key}|{d.version}|{d.identity}" for d in definitions)
+def _version(definitions: Iterable[Definition], identities: Mapping[str, str]) -> str:
+    parts = sorted(f"{d.key}|{d.version}|{identities[d.key]}" for d in definitions)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
@@ -151,7 +216,7 @@ def _ordered(definitions: list[Definition]) -> list[Definition]:
     issues = _reference_issues(definitions, by_key)
     done: dict[str, Definition] = {}
     for definition in sorted(definitions, key=lambda definition: definition.key):
-        issues += _visit(definition, by_key, done, [])
+        issues += _visit(definition, by_key, done)
     if issues:
         raise DefinitionError(issues)
     return list(done.values())
@@ -163,24 +228,39 @@ def _reference_issues(definitions: list[Definition], by_key: Mapping[str, Defini
     for definition in definitions:
         issues += [
             Issue(definition.source, f"{definition.key}.when", f"in_segment: there is no segment {key}")
-            for key in sorted(set(references(definition.when)) - set(by_key))
+            for key in sorted(set(references(definition.when)))
+            if key not in by_key
         ]
     return issues
 
 
 def _visit(
-    definition: Definition, by_key: Mapping[str, Definition], done: dict[str, Definition], path: list[str]
+    first: Definition, by_key: Mapping[str, Definition], done: dict[str, Definition]
 ) -> Iterable[Issue]:
     """Put a definition into ``done`` after those that it refers to; the cycles found on the way."""
-    if definition.key in done:
-        return
-    if definition.key in path:
-        cycle = " -> ".join([*path[path.index(definition.key) :], definition.key])
-        yield Issue(definition.source, f"{definition.key}.when", f"in_segment is a cycle: {cycle}")
-        return
-    for key in sorted(set(references(definition.when)) & by_key.keys()):
-        yield from _visit(by_key[key], by_key, done, [*path, definition.key])
-    done[definition.key] = definition
+    path: dict[str, Iterator[str]] = {}
+    key: str | None = first.key
+    while key is not None:
+        if key not in done and key not in path:
+            path[key] = iter(sorted(set(references(by_key[key].when)) & by_key.keys()))
+        elif key in path:
+            cycle = " -> ".join([*list(path)[list(path).index(key) :], key])
+            yield Issue(by_key[key].source, f"{key}.when", f"in_segment is a cycle: {cycle}")
+        key = _next(path, by_key, done)
+
+
+def _next(
+    path: dict[str, Iterator[str]], by_key: Mapping[str, Definition], done: dict[str, Definition]
+) -> str | None:
+    """What the last of ``path`` refers to next; one that has nothing more to refer to is done."""
+    while path:
+        last = next(reversed(path))
+        following = next(path[last], None)
+        if following is not None:
+            return following
+        done[last] = by_key[last]
+        del path[last]
+    return None
 
 
 def _by_trait(segments: Iterable[Segment]) -> dict[str, frozenset[int]]:

@@ -17,7 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from segops.core.errors import DefinitionError, Issue, UserError
 from segops.core.segments import SegmentSet
 from segops.schemas.scenario_steps import Step, StepForm, StepReader, first_instant, moment
-from segops.schemas.segments import Loader, form_issues, inline, load, unreadable, written_place
+from segops.schemas.segments import form_issues, inline, load, unreadable, written_place
+from segops.schemas.written import SAFE_LOADER, read_yaml
 
 SUFFIXES = (".yaml", ".yml")
 
@@ -59,12 +60,9 @@ class _Document:
     def __init__(self, file: Path) -> None:
         self.file = file
         self.issues: list[Issue] = []
-        loader = Loader(file.read_text("utf-8-sig"))
-        try:
-            self._node = loader.get_single_node()
-            self.content = None if self._node is None else loader.construct_document(self._node)
-        finally:
-            loader.dispose()
+        text = file.read_text("utf-8-sig")
+        self.content = read_yaml(text)  # within bounds, so that it can be composed, for the lines
+        self._node: Any = yaml.compose(text, SAFE_LOADER)
 
     def refuse(self, loc: tuple[int | str, ...], reason: str) -> None:
         self.issues.append(Issue(f"{self.file}:{self.line(loc)}", written_place("", loc), reason))
@@ -82,7 +80,7 @@ class _Document:
 
 def _child(node: Any, part: int | str) -> tuple[int, yaml.Node] | None:
     if isinstance(node, yaml.MappingNode):
-        for key, value in reversed(node.value):  # what was merged in by << stands first
+        for key, value in node.value:
             if key.value == part:
                 return key.start_mark.line + 1, value
     if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,16 +11,22 @@ import msgspec
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from segops.core.bulk import collector_paused
 from segops.core.errors import DefinitionError, Issue, UserError
-from segops.core.rules.check import Checker
+from segops.core.rules.check import MAX_NODES, Checker
 from segops.core.rules.lint import lint
 from segops.core.rules.model import KnownFor, Node
 from segops.core.rules.policy import check_policy
 from segops.core.rules.rfm import check_rfm, lint_rfm
 from segops.core.scoring import Rfm
-from segops.core.segments import Definition, SegmentSet, reads_rfm
+from segops.core.segments import Definition, check_references, reads_rfm
+from segops.schemas.written import check_bounds, read_json, read_yaml
 
 SUFFIXES = (".yaml", ".yml", ".json")
+#: What former versions accepted goes on.
+_MAX_PUBLISHED_NODES = 10 * MAX_NODES
+MAX_VERSION = (1 << 63) - 1
+_TOPIC = "segments topic"
 KEY_PATTERN = r"^[a-z0-9][a-z0-9-]{0,63}$"
 
 
@@ -47,40 +52,9 @@ class FileForm(BaseModel):
     segments: list[dict[Any, Any]] = Field(min_length=1)
 
 
-class Loader(yaml.SafeLoader):
-    """YAML whose dates stay text and whose maps have no key twice."""
-
-
-def _map(loader: Loader, node: yaml.MappingNode) -> dict[Hashable, Any]:
-    own = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
-    keys = [loader.construct_object(key, deep=True) for key in own]
-    for key in keys:
-        if keys.count(key) > 1:
-            raise yaml.MarkedYAMLError(problem=f"the key {key!r} stands twice", problem_mark=node.start_mark)
-    return loader.construct_mapping(node, deep=True)
-
-
-Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _map)
-Loader.add_constructor("tag:yaml.org,2002:timestamp", lambda _loader, node: node.value)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    for key, times in Counter(key for key, _ in pairs).items():
-        if times > 1:
-            raise ValueError(f"the key {key!r} stands twice")
-    return dict(pairs)
-
-
-def _no_number(name: str) -> Any:
-    raise ValueError(f"{name} is no number of JSON")
-
-
 def _parse(file: Path) -> Any:
     text = file.read_text("utf-8-sig")
-    if file.suffix == ".json":  # YAML 1.1 would take 1e3 for a text, and no tab between two keys
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_number)
-    # The loader is a SafeLoader: it builds plain values only.
-    return yaml.load(text, Loader)  # noqa: S506
+    return read_json(text) if file.suffix == ".json" else read_yaml(text)
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -95,6 +69,7 @@ def load(paths: Sequence[Path]) -> list[Definition]:
     return load_checked(paths).definitions
 
 
+@collector_paused()
 def load_checked(paths: Sequence[Path]) -> Loaded:
     """Like ``load``, with the warnings."""
     issues: list[Issue] = []
@@ -109,7 +84,7 @@ def load_checked(paths: Sequence[Path]) -> Loaded:
             definitions += reading.definitions
             stand_ins += reading.stand_ins
     try:
-        SegmentSet([*definitions, *stand_ins])
+        check_references([*definitions, *stand_ins])
     except DefinitionError as error:
         issues += [issue for issue in error.issues if not (unread and "there is no segment" in issue.reason)]
     if issues:
@@ -176,7 +151,7 @@ class _Reading:
         except ValidationError as error:
             self.issues += form_issues(self.source, path, error)
             return None
-        checker = Checker(self.source, self.rfm)
+        checker = Checker(self.source, self.rfm, MAX_NODES if self.lints else _MAX_PUBLISHED_NODES)
         node = checker.check(form.when, f"{path}.when")
         policy, known = None, len(checker.issues)
         if "membership" in form.model_fields_set:
@@ -229,8 +204,11 @@ def inline(written: Sequence[Any], source: str) -> list[Definition]:
 def unreadable(file: Path, error: Exception) -> Issue:
     """The mistake in a file that is no YAML or JSON, with its line where that is known."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        mark = error.problem_mark
-        return Issue(str(file), _line(mark.line + 1, mark.column + 1), error.problem or str(error))
+        mark, begun = error.problem_mark, error.context_mark
+        reason = error.problem or str(error)
+        if begun is not None and error.context:
+            reason += f" ({error.context}, from line {begun.line + 1} on)"
+        return Issue(str(file), _line(mark.line + 1, mark.column + 1), reason)
     if isinstance(error, json.JSONDecodeError):
         return Issue(str(file), _line(error.lineno, error.colno), error.msg)
     return Issue(str(file), "-", f"cannot be read: {error}")
@@ -281,21 +259,38 @@ def definition_to_record(definition: Definition) -> bytes:
 def definition_from_record(value: bytes) -> Definition | None:
     """The definition of a published record; None if it retires its key.
 
-    Raises DefinitionError for a record that is no definition.
+    Every field is checked: what stands in the topic may be anybody's. Raises DefinitionError for a record
+    that is no definition.
     """
+    raw = _record(value)
+    if raw.get("retired") is True:
+        _version(raw)
+        return None
+    version, rfm = raw.get("version"), raw.get("rfm")
+    issues: list[Issue] = []
+    reading = _Reading(_TOPIC, issues, [], lints=False)
+    reading.use_rfm(rfm)
+    form = {key: item for key, item in raw.items() if key not in ("version", "rfm")}
+    definition = reading.segment(form, str(raw.get("key")) if version else "-")
+    if definition is None or issues:
+        raise DefinitionError(issues)
+    return msgspec.structs.replace(definition, version=_version(raw))
+
+
+def _record(value: bytes) -> dict[str, Any]:
     try:
         raw = msgspec.json.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DefinitionError([Issue("segments topic", "-", f"no JSON: {error}")]) from None
-    if isinstance(raw, dict) and raw.get("retired") is True:
-        return None
-    version, rfm = (raw.pop(key, None) if isinstance(raw, dict) else None for key in ("version", "rfm"))
-    issues: list[Issue] = []
-    reading = _Reading("segments topic", issues, [], lints=False)
-    reading.use_rfm(rfm)
-    definition = reading.segment(raw, str(raw.get("key")) if version else "-")
-    if definition is None or issues or type(version) is not int or version < 1:
-        raise DefinitionError(
-            issues or [Issue("segments topic", "version", "a whole number from 1 up is wanted")]
-        )
-    return msgspec.structs.replace(definition, version=version)
+        check_bounds(raw)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise DefinitionError([Issue(_TOPIC, "-", f"invalid JSON: {error}")]) from None
+    if not isinstance(raw, dict):
+        raise DefinitionError([Issue(_TOPIC, "-", "expected a map")])
+    return raw
+
+
+def _version(raw: dict[str, Any]) -> int:
+    version = raw.get("version")
+    if type(version) is not int or not 1 <= version <= MAX_VERSION:
+        reason = f"expected a whole number from 1 to {MAX_VERSION}, got {version!r}"
+        raise DefinitionError([Issue(_TOPIC, "version", reason)])
+    return version

@@ -10,42 +10,128 @@ are one, which earlier versions would not find. Format 2 and format 1, which had
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
-from segops.core.errors import StateError
+from segops.core.errors import StateError, UnstorableError
+from segops.core.events import Event
+from segops.core.features import states
 from segops.core.links import timer_of
-from segops.core.profile import Profile
+from segops.core.profile import Member, Profile
 
 #: Raised when the form changes in a way that adding fields at the end does not cover.
 FORMAT = 3
 
+#: Stands in place of ``FORMAT`` where a profile is set aside; its head is that of a profile.
+ASIDE = ord("q")
+
 _HEADLESS = 1
 _WITH_HEAD = (bytes([2]), bytes([FORMAT]))
+_HEADED = (*_WITH_HEAD, bytes([ASIDE]))
 _HEAD = struct.Struct(">BqI")
 _NOT_DUE = -(1 << 63)
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Profile)
 
 
+class _Frame(msgspec.Struct, array_like=True, gc=False):
+    """A stored profile as far as a quick look goes: what reducers keep is passed over."""
+
+    id: str
+    sequence: int
+    applied: int
+    judged_by: str
+    due_ms: int | None
+    first_ms: int | None
+    latest_ms: int
+    user_id: str | None
+    anonymous_id: str | None
+    email: str | None
+    traits: msgspec.Raw
+    trait_times: msgspec.Raw
+    seen: msgspec.Raw
+    features: msgspec.Raw
+    members: dict[str, Member]
+    flips: dict[str, int]
+
+
+_frame = msgspec.msgpack.Decoder(_Frame)
+
+
 def encode_profile(profile: Profile) -> bytes:
-    """The stored bytes of a profile, as ``packed``."""
-    return _head(profile) + packed(profile)
+    """The stored bytes of a profile, as ``packed``.
+
+    Raises UnstorableError for one that would not be read again. Each time what all steps write is looked at;
+    where a value had to be fitted the whole profile is, which takes longer than to encode it.
+    """
+    try:
+        body, fitted = _packed(profile)
+        (_decoder if fitted else _frame).decode(body)
+        return _head(profile) + body
+    except _UNSTORABLE as error:
+        raise UnstorableError(f"a profile cannot be stored: {error}") from error
+
+
+#: Raised by encoding for values that msgpack or the head cannot say, by decoding for those of a wrong type.
+_UNSTORABLE = (msgspec.MsgspecError, OverflowError, ValueError, TypeError, RecursionError, struct.error)
 
 
 def packed(value: Any) -> bytes:
-    """A value as msgpack. An integer of more than 64 bits is kept as the nearest float."""
+    """A value as msgpack. A free value (of a trait, or a property) that is an integer of more than 64 bits
+    is kept as the nearest float. Raises OverflowError for any other such integer."""
+    return _packed(value)[0]
+
+
+def _packed(value: Any) -> tuple[bytes, bool]:
     try:
-        return _encoder.encode(value)
+        return _encoder.encode(value), False
     except OverflowError:
-        return _encoder.encode(_fitted(msgspec.to_builtins(value)))
+        return _encoder.encode(_with_fitted(value)), True
+
+
+#: Fields that hold values as they came in events. All others are ours, and are never coerced.
+_FREE: dict[type, frozenset[str]] = {
+    Profile: frozenset({"traits"}),
+    Event: frozenset({"properties", "traits"}),
+    states.Held: frozenset({"value"}),
+    states.Values: frozenset({"values"}),
+    states.Entry: frozenset({"value", "timed"}),
+    states.Link: frozenset({"values"}),
+}
+
+
+def _with_fitted(value: Any) -> Any:
+    """A copy of structs in which the free values are fitted."""
+    if isinstance(value, msgspec.Struct):
+        free = _FREE.get(value.__class__, frozenset())
+        fields = msgspec.structs.asdict(value).items()
+        fitted = {name: _fitted(item) if name in free else _with_fitted(item) for name, item in fields}
+        return msgspec.structs.replace(value, **fitted)
+    if isinstance(value, dict):
+        return {key: _with_fitted(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_with_fitted(item) for item in value]
+    return value
 
 
 def _head(profile: Profile) -> bytes:
-    members = "\n".join(profile.members).encode()
-    due_ms = timer_of(profile)
-    return _HEAD.pack(FORMAT, _NOT_DUE if due_ms is None else due_ms, len(members)) + members
+    return encode_head(FORMAT, timer_of(profile), profile.members)
+
+
+def encode_head(form: int, due_ms: int | None, keys: Iterable[str]) -> bytes:
+    """What a store is indexed by: the due time, and the keys of segments."""
+    members = "\n".join(keys).encode()
+    return _HEAD.pack(form, _NOT_DUE if due_ms is None else due_ms, len(members)) + members
+
+
+def salvaged(profile: Profile) -> bytes:
+    """As much as can be said of a profile that cannot be stored, for people: it need not be readable."""
+    try:
+        return _HEAD.pack(FORMAT, _NOT_DUE, 0) + _encoder.encode(_fitted(msgspec.to_builtins(profile)))
+    except _UNSTORABLE:
+        return _HEAD.pack(FORMAT, _NOT_DUE, 0) + _encoder.encode(repr(profile).encode(errors="replace"))
 
 
 def _fitted(value: Any) -> Any:
@@ -53,7 +139,9 @@ def _fitted(value: Any) -> Any:
         case int() if not -(1 << 63) <= value < 1 << 64:
             return float(value) if abs(value) < _LARGEST else _LARGEST if value > 0 else -_LARGEST
         case dict():
-            return {key: _fitted(item) for key, item in value.items()}
+            return {_fitted(key): _fitted(item) for key, item in value.items()}
+        case str() if not value.isascii():
+            return value.encode(errors="replace").decode()
         case list() | tuple():
             return [_fitted(item) for item in value]
     return value
@@ -71,16 +159,19 @@ def decode_profile(data: bytes) -> Profile:
     Raises StateError for a format that this version does not read, and for damaged bytes.
     """
     try:
-        return _decoder.decode(data[_start(data) :])
-    except (msgspec.DecodeError, ValueError, RecursionError, struct.error) as error:
+        return _decoder.decode(body_of(data, _WITH_HEAD))
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise StateError(f"a stored profile is damaged: {error}") from error
 
 
-def _start(data: bytes) -> int:
-    if data.startswith(_WITH_HEAD):
-        return _HEAD.size + int(_HEAD.unpack_from(data)[2])
+def body_of(data: bytes, formats: tuple[bytes, ...] = _HEADED) -> bytes:
+    """The msgpack behind the head. StateError for a format that is not read, and for half a head."""
+    if data.startswith(formats):
+        if len(data) < _HEAD.size:
+            raise StateError("a stored profile is damaged: it ends within its head")
+        return data[_HEAD.size + int(_HEAD.unpack_from(data)[2]) :]
     if data and data[0] == _HEADLESS:
-        return 1
+        return data[1:]
     found = data[0] if data else "nothing"
     raise StateError(f"a stored profile has format {found}, this version of segops reads {FORMAT}")
 
@@ -90,11 +181,14 @@ def summary(data: bytes) -> tuple[int | None, bytes]:
 
     Raises StateError like ``decode_profile``.
     """
-    if not data.startswith(_WITH_HEAD):
+    if not data.startswith(_HEADED):
         profile = decode_profile(data)
         return timer_of(profile), "\n".join(profile.members).encode()
     try:
         _, due_ms, length = _HEAD.unpack_from(data)
     except struct.error as error:
         raise StateError(f"a stored profile is damaged: {error}") from error
-    return None if due_ms == _NOT_DUE else due_ms, data[_HEAD.size : _HEAD.size + length]
+    members = data[_HEAD.size : _HEAD.size + length]
+    if len(members) < length or not members.isascii():
+        raise StateError("a stored profile is damaged: its head is none")
+    return None if due_ms == _NOT_DUE else due_ms, members

@@ -17,10 +17,11 @@ from segops.config import Settings, WorkerSettings
 from segops.core.engine import Engine
 from segops.core.errors import SegopsError
 from segops.core.portrait import Portrait
-from segops.core.segments import Definition, SegmentSet
+from segops.core.segments import Definition
 from segops.streaming import guards, owning
 from segops.streaming.assignor import MemberAssignor
 from segops.streaming.connections import REBALANCE_TIMEOUT_MS, REQUEST_TIMEOUT_MS, Connections, heartbeat_ms
+from segops.streaming.engines import build_aside
 from segops.streaming.opening import Parts
 from segops.streaming.pipeline import Pipeline
 from segops.streaming.pulse import lease_s
@@ -206,7 +207,7 @@ class SegopsApp(faust.App):
         """Judge by each set of definitions that comes; one that cannot be used is passed over."""
         async for found in definitions:
             try:
-                await self.pipeline.use(Engine(SegmentSet(found)))
+                await self.pipeline.use(await build_aside(found, self.pipeline.engine))
             except SegopsError as error:
                 log.error("new definitions are not used, the former stay in force: %s", error)
 

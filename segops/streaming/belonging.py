@@ -19,7 +19,7 @@ from segops.core.errors import UserError
 from segops.schemas.origin import Mark, Origin, decode_origin
 from segops.schemas.owner import Owner
 from segops.stores.base import ProfileStore
-from segops.streaming.lane import ORIGIN_META, SOURCE_META
+from segops.streaming.collected import ORIGIN_META, SOURCE_META
 from segops.streaming.marks import mark_of, split_mark
 from segops.streaming.owning import WAYS
 from segops.streaming.positions import Place, Position, Positions

@@ -32,9 +32,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from segops.streaming.collected import Collected
 from segops.streaming.control import ControlLane
 from segops.streaming.crash import CrashPoints
-from segops.streaming.lane import Collected, SegmentLane
+from segops.streaming.lane import SegmentLane
 from segops.streaming.marks import with_mark
 from segops.streaming.outputs import Outputs, log_states
 from segops.streaming.positions import Place, Position, Positions

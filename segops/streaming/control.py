@@ -8,10 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from segops.core.messages import Erase, Split
+from segops.core.messages import Erase, Handover, Release, Split
 from segops.core.profile import Erasing
 from segops.schemas.erasures import ERASE, decode_request
-from segops.schemas.messages import SPLIT, decode_split, encode_message
+from segops.schemas.messages import (
+    HANDOVER,
+    RELEASE,
+    SPLIT,
+    decode_handover,
+    decode_release,
+    decode_split,
+    encode_message,
+)
 from segops.schemas.origin import Mark
 from segops.streaming.marks import LastRecord
 from segops.streaming.outputs import DeadLetters, Outputs
@@ -32,9 +40,11 @@ def _erase_of(value: bytes | None) -> Erase:
 
 
 #: The type of a request -> how it is read. Raises ValueError.
-REQUESTS: Final[Mapping[bytes, Callable[[bytes | None], Erase | Split]]] = {
+REQUESTS: Final[Mapping[bytes, Callable[[bytes | None], Erase | Split | Release | Handover]]] = {
     ERASE: _erase_of,
     SPLIT: decode_split,
+    RELEASE: decode_release,
+    HANDOVER: decode_handover,
 }
 
 
@@ -76,8 +86,9 @@ class ControlLane:
         kind = dict(record.headers).get(TYPE_HEADER, b"")
         try:
             if kind not in REQUESTS:
+                known = b", ".join(REQUESTS).decode()
                 raise ValueError(
-                    f"expected {TYPE_HEADER} erase or split, got {kind.decode(errors='replace')!r}"
+                    f"expected {TYPE_HEADER} one of {known}, got {kind.decode(errors='replace')!r}"
                 )
             message = REQUESTS[kind](record.value)
         except ValueError as error:

@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import graphlib
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Literal
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -20,9 +20,9 @@ from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
 
 from segops.config import Settings
 from segops.core.errors import DefinitionError, Issue, SegopsError, UserError
-from segops.core.segments import Definition, SegmentSet, references
+from segops.core.segments import Definition, check_references, references
 from segops.schemas.owner import OWNER_KEY
-from segops.schemas.segments import definition_from_record, definition_to_record
+from segops.schemas.segments import MAX_VERSION, definition_from_record, definition_to_record
 from segops.streaming.client import running_consumer, running_producer
 from segops.streaming.reach import in_words
 from segops.streaming.topics import partition_counts
@@ -32,12 +32,12 @@ logger = logging.getLogger(__name__)
 _POLL_MS: Final = 1_000
 _TRANSACTION_TIMEOUT_MS: Final = 15_000
 
-Action = Literal["added", "changed", "described", "unchanged", "retired"]
+Action = Literal["added", "changed", "described", "unchanged", "retired", "left out"]
 
 
 class _Retired(msgspec.Struct):
     key: str
-    version: int
+    version: Annotated[int, msgspec.Meta(ge=1, le=MAX_VERSION)]
     retired: Literal[True]
 
 
@@ -55,12 +55,10 @@ class DefinitionLog:
 
     def definitions(self) -> list[Definition]:
         """Those in force, by key; one that refers to no segment, or to itself, is reported and left out."""
-        found = {key: self.live[key] for key in sorted(self.live)}
-        while broken := _broken(found):
-            for key, reason in broken.items():
-                self._on_bad(f"the segment {key} is left out: {reason}")
-                del found[key]
-        return list(found.values())
+        broken = left_out(self.live)
+        for key, reason in broken.items():
+            self._on_bad(f"the segment {key} is left out: {reason}")
+        return [self.live[key] for key in sorted(self.live) if key not in broken]
 
     def apply(self, key: bytes | None, value: bytes | None, *, offset: int = -1) -> bool:
         """Take one record in; whether the definitions in force may be others now."""
@@ -88,9 +86,20 @@ class DefinitionLog:
         return former != definition
 
 
+def left_out(definitions: Mapping[str, Definition]) -> dict[str, str]:
+    """The keys of the definitions that refer to no segment, or to themselves, each with the reason."""
+    found = {key: definitions[key] for key in sorted(definitions)}
+    reasons: dict[str, str] = {}
+    while broken := _broken(found):
+        reasons |= broken
+        for key in broken:
+            del found[key]
+    return reasons
+
+
 def _broken(found: Mapping[str, Definition]) -> dict[str, str]:
-    uses = {key: set(references(definition.when)) for key, definition in found.items()}
-    missing = {key: sorted(used - set(found)) for key, used in uses.items() if not used <= set(found)}
+    uses = {key: used for key, definition in found.items() if (used := set(references(definition.when)))}
+    missing = {key: sorted(used - found.keys()) for key, used in uses.items() if not used <= found.keys()}
     if missing:
         return {key: f"in_segment: there is no segment {', '.join(used)}" for key, used in missing.items()}
     try:
@@ -168,34 +177,53 @@ def _apply(log: DefinitionLog, found: Mapping[TopicPartition, Sequence[Any]]) ->
 
 
 class Step(msgspec.Struct, frozen=True):
-    """What publishing means for one segment; ``version`` is the one in force afterwards."""
+    """What publishing means for one segment; ``version`` is the one in force afterwards.
+
+    ``left out`` is one that was published by somebody else and fits nowhere, for this ``reason``.
+    """
 
     key: str
     action: Action
     version: int
     record: bytes | None = None
+    reason: str = ""
 
 
-def plan(log: DefinitionLog, definitions: Iterable[Definition], *, prune: bool) -> list[Step]:
+def plan(
+    log: DefinitionLog, definitions: Iterable[Definition], *, prune: bool, retire: Collection[str] = ()
+) -> list[Step]:
     """What publishing would do, without doing it.
 
     A version rises by one when the rule's meaning changed; another name or description is
-    ``described`` anew under the same version. ``prune`` retires what is not among ``definitions``.
-    Raises DefinitionError for every key that was retired before, and when the segments in force
-    afterwards would not fit together.
+    ``described`` anew under the same version. ``prune`` retires what is not among ``definitions``, ``retire``
+    single keys. What is published already and fits nowhere is ``left out``, and in nobody's way.
+
+    Raises DefinitionError for every key that was retired before, and when the segments in force afterwards
+    would not fit together; UserError for a key to retire that is not published, or also wanted.
     """
     wanted = list(definitions)
     used = [d for d in wanted if d.key in log.retired]
     if used:
         raise DefinitionError([_used_again(d, log.retired[d.key]) for d in used])
     keys = {d.key for d in wanted}
-    others = [] if prune else [d for key, d in log.live.items() if key not in keys]
-    SegmentSet([*wanted, *others])
+    gone = sorted(set(log.live) - keys) if prune else sorted(_to_retire(retire, log, keys))
+    others = {key: d for key, d in log.live.items() if key not in keys and key not in gone}
+    ours = {each.key: each for each in wanted}
+    known = left_out(log.live).keys() - keys
+    broken = {key: why for key, why in sorted(left_out({**others, **ours}).items()) if key in known}
+    check_references([*wanted, *(d for key, d in others.items() if key not in broken)])
     steps = [_step(log.live.get(d.key), d) for d in wanted]
-    if prune:
-        gone = sorted(set(log.live) - keys)
-        steps += [_retirement(log.live[key]) for key in gone]
-    return steps
+    steps += [_retirement(log.live[key]) for key in gone]
+    return steps + [Step(key, "left out", others[key].version, reason=why) for key, why in broken.items()]
+
+
+def _to_retire(retire: Collection[str], log: DefinitionLog, wanted: Collection[str]) -> set[str]:
+    for key in retire:
+        if key in wanted:
+            raise UserError(f"{key!r} is to be retired, and is among the segments to be published")
+        if key not in log.live:
+            raise UserError(f"{key!r} is to be retired, but no such segment is published")
+    return set(retire)
 
 
 def _used_again(definition: Definition, version: int) -> Issue:
@@ -208,6 +236,11 @@ def _step(former: Definition | None, definition: Definition) -> Step:
         return Step(definition.key, "added", 1, _record(definition, 1))
     if former.identity != definition.identity:
         version = former.version + 1
+        if version > MAX_VERSION:
+            reason = (
+                f"{definition.key!r} has the greatest version that there is: retire it, and use another key"
+            )
+            raise DefinitionError([Issue(definition.source or definition.key, "version", reason)])
         return Step(definition.key, "changed", version, _record(definition, version))
     if (former.name, former.description) != (definition.name, definition.description):
         return Step(definition.key, "described", former.version, _record(definition, former.version))
@@ -224,7 +257,12 @@ def _retirement(former: Definition) -> Step:
 
 
 async def publish(
-    settings: Settings, definitions: Iterable[Definition], *, prune: bool = False, dry_run: bool = False
+    settings: Settings,
+    definitions: Iterable[Definition],
+    *,
+    prune: bool = False,
+    retire: Collection[str] = (),
+    dry_run: bool = False,
 ) -> list[Step]:
     """Make ``definitions`` the ones in force, all or none of them, and return what that meant.
 
@@ -232,7 +270,7 @@ async def publish(
     somebody else published at the same time; nothing is written then.
     """
     if dry_run:
-        return plan(await read(settings), definitions, prune=prune)
+        return plan(await read(settings), definitions, prune=prune, retire=retire)
     await _partition(settings)
     # Whoever opens the transactional id last shuts out those before, so no publisher writes from what
     # it read before another one wrote. The log is read only once the id is ours.
@@ -241,7 +279,7 @@ async def publish(
         "transaction_timeout_ms": _TRANSACTION_TIMEOUT_MS,
     }
     async with running_producer(settings.kafka, **options) as producer:
-        steps = plan(await read(settings), definitions, prune=prune)
+        steps = plan(await read(settings), definitions, prune=prune, retire=retire)
         if any(step.record for step in steps):
             await _write(producer, settings.topics.segments, steps)
     return steps

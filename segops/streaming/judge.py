@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
 from segops.core.engine import Transition
-from segops.core.errors import RejectedEvent
+from segops.core.errors import RejectedEvent, UnstorableError
 from segops.core.events import Change, Event, withdrawn
 from segops.core.identity import Identity
 from segops.core.links import is_blank, is_waiting
@@ -136,14 +136,28 @@ class Judge:
         before = encode_profile(entry.profile)
         found = step(entry.profile)
         entry.profile.applied = record.offset
-        entry.size = len(encode_profile(entry.profile))
-        if entry.size <= self._max_state_bytes or entry.size <= len(before):
-            return found
+        reason = f"with it the profile would be larger than {self._max_state_bytes} bytes"
+        try:
+            entry.size = len(encode_profile(entry.profile))
+            if entry.size <= self._max_state_bytes or entry.size <= len(before):
+                return found
+        except UnstorableError as error:
+            reason = str(error)
         entry.profile, entry.size = decode_profile(before), len(before)
         entry.profile.applied = record.offset
-        raise RejectedEvent(
-            STATE_TOO_LARGE, f"with it the profile would be larger than {self._max_state_bytes} bytes"
-        )
+        raise RejectedEvent(STATE_TOO_LARGE, reason)
+
+    def released(self, entry: Entry, known: Iterable[str], was: Collection[str], *, clock_ms: int) -> None:
+        """Take in a profile from quarantine; ``known``, ``was``: members by the sizes, and as published."""
+        entry.profile = self.identity.engine.open(entry.profile)
+        self.sizes.update(entry.profile.members.keys())
+        self.sizes.subtract(known)
+        changes = self.identity.engine.on_release(entry.profile, was, clock_ms=clock_ms).changes
+        self._outlet.emit(changes, arrived_ms=None)
+        if self.changed is not None:
+            self.changed.update((change.profile_id, change.segment_key) for change in changes)
+        self.definitions(entry)
+        self._profiles.touch(entry)
 
     def timer(self, entry: Entry, *, clock_ms: int) -> None:
         """Let time pass."""

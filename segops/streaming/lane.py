@@ -7,103 +7,49 @@ that a checkpoint never sees half a batch.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
 from segops.core.engine import Engine
 from segops.core.erasure import is_erased
-from segops.core.errors import RejectedEvent
+from segops.core.errors import RejectedEvent, StateError, UnstorableError
 from segops.core.events import Change
 from segops.core.identity import Identity
 from segops.core.links import is_blank, timer_of
+from segops.core.messages import Release
 from segops.core.portrait import Portrait, portray
 from segops.core.profile import Profile
+from segops.schemas.aside import HeldRecord
 from segops.schemas.events import decode
-from segops.schemas.identifying import DEFAULT, IdentityLimits
-from segops.schemas.in_force import BASE_KEY, IN_FORCE_KEY, encode_in_force
+from segops.schemas.in_force import encode_in_force
 from segops.schemas.messages import decode_message
-from segops.schemas.origin import ORIGIN_KEY, Mark, Origin, encode_origin
-from segops.stores.base import ProfileStore, Write
-from segops.streaming.clock import PartitionClock
+from segops.schemas.origin import encode_origin
+from segops.stores.base import ProfileStore
+from segops.streaming.collected import (
+    BASE_META,
+    CHANGELOG_META,
+    IN_FORCE_META,
+    JUDGED_META,
+    LOGGED_NAMES,
+    ORIGIN_META,
+    SIZES_META,
+    SOURCE_META,
+    Collected,
+)
+from segops.streaming.engines import packed_of
 from segops.streaming.judge import INTERNAL, Judge
 from segops.streaming.marks import LastRecord
-from segops.streaming.profiles import Entry, Flight, Profiles, Scan
-from segops.streaming.records import Record, origin_of
+from segops.streaming.profiles import Entry, Profiles, Scan
+from segops.streaming.quarantine import Limits, Position, Quarantine
+from segops.streaming.records import Record, origin_of, profile_ids
 from segops.streaming.reports import Counts, Outlet
+from segops.streaming.start import Bounds, Start
 from segops.streaming.ticks import TYPE_HEADER, decode_tick, is_tick
-
-JUDGED_META: Final = "judged_by"
-IN_FORCE_META: Final = "definitions"
-BASE_META: Final = "sequence_base"
-SIZES_META: Final = "segment_sizes"
-ORIGIN_META: Final = "origin"
-LOGGED_META: Final = {BASE_KEY: BASE_META, IN_FORCE_KEY: IN_FORCE_META, ORIGIN_KEY: ORIGIN_META}
-_LOGGED: Final = frozenset(LOGGED_META.values())
-SOURCE_META: Final = "source_offset"
-CHANGELOG_META: Final = "changelog_offset"
 
 _encode_sizes = msgspec.json.encode
 _decode_sizes = msgspec.json.Decoder(dict[str, int]).decode
-
-
-@dataclass(frozen=True)
-class Collected:
-    """A lane as of one moment: what a checkpoint makes durable."""
-
-    profiles: Flight
-    meta: dict[str, bytes]
-    offset: int
-    metadata: str
-    mark: Mark | None
-    records: int
-
-    def encode(self) -> bool:
-        """Encode a few of the profiles; whether there are more. Others may have their turn in between."""
-        return self.profiles.encode()
-
-    @property
-    def writes(self) -> list[Write]:
-        """The profiles that changed, with their states as of that moment."""
-        return self.profiles.writes
-
-    @property
-    def logged(self) -> list[Write]:
-        """What goes to the changelog, in this order: definitions come after all that was judged before.
-
-        The origin comes last: its mark covers all that stands before it.
-        """
-        known = ((key, self.meta.get(name)) for key, name in LOGGED_META.items())
-        return [*self.writes, *(Write(key.decode(), data) for key, data in known if data is not None)]
-
-
-@dataclass(frozen=True)
-class Start:
-    """Where a lane begins: the next record to apply, and what time it is there.
-
-    ``since_ms``: since when the engine's definitions are known to be in force; None: they are not recorded
-    yet. ``replay_until``: the records before this offset may have been judged already, by these definitions,
-    by a process that did not live to make it durable. ``origin``: what the state belongs to, not recorded
-    yet if it is ``adopted``; None: nothing is recorded. ``mark``: the last record before ``offset``.
-    """
-
-    offset: int
-    clock: PartitionClock
-    since_ms: int | None = None
-    replay_until: int = 0
-    origin: Origin | None = None
-    adopted: bool = False
-    mark: Mark | None = None
-
-
-class Bounds(NamedTuple):
-    """Clean profiles kept in memory, and bytes of a stored profile, at most; what identifiers are."""
-
-    profiles: int = 50_000
-    state_bytes: int = 512 << 10
-    limits: IdentityLimits = DEFAULT
 
 
 class SegmentLane:
@@ -127,7 +73,12 @@ class SegmentLane:
         self._store = store
         self._outlet = outlet
         self._limits = bounds.limits
-        self._profiles = Profiles(store, self._new_profile, self._opened, bound=bounds.profiles)
+        self._quarantine = Quarantine(
+            outlet, self._where, Limits(bounds.quarantined, bounds.state_bytes // 2)
+        )
+        self._profiles = Profiles(
+            store, self._new_profile, self._opened, self._quarantine.set_aside, bound=bounds.profiles
+        )
         identity = Identity(engine, bounds.limits.rules)
         self._judge = Judge(self._profiles, identity, outlet, max_state_bytes=bounds.state_bytes)
         self._judge.sizes.update(_read_sizes(store))
@@ -148,6 +99,9 @@ class SegmentLane:
 
     def _opened(self, profile: Profile) -> Profile:
         return self._judge.identity.engine.open(profile)
+
+    def _where(self) -> Position:
+        return Position(self.clock.now_ms, self.offset)
 
     @property
     def sizes(self) -> Counter[str]:
@@ -212,7 +166,7 @@ class SegmentLane:
 
     def process(self, records: Sequence[Record]) -> None:
         """Apply records in the order of the log. Records before ``offset`` are passed over."""
-        self._profiles.load_batch(_profile_ids(records, self.offset))
+        self._profiles.load_batch(profile_ids(records, self.offset))
         for record in records:
             offset = record.offset
             if offset >= self.offset:
@@ -227,13 +181,20 @@ class SegmentLane:
         self.counts.records += len(records)
 
     def _event(self, record: Record, offset: int) -> None:
+        if record.headers and record.headers[0][0] == TYPE_HEADER:
+            self._attempt(self._message, record, offset)
+        else:
+            self._attempt(self._forwarded, record, offset)
+
+    def _attempt(self, take: Callable[..., None], record: Record, *args: Any) -> None:
         try:
-            if record.headers and record.headers[0][0] == TYPE_HEADER:
-                self._message(record, offset)
-            else:
-                self._forwarded(record, offset)
+            take(record, *args)
         except RejectedEvent as rejection:
             self._outlet.reject(record, rejection.reason, rejection.detail)
+        except UnstorableError as error:
+            self._outlet.reject(record, INTERNAL, str(error))
+        except StateError:
+            raise  # the store, or too many profiles that cannot be read: the partition cannot go on
         except Exception as error:
             # A bug, in a record or in the engine. The partition goes on, and somebody can look.
             self._outlet.reject(record, INTERNAL, f"{type(error).__name__}: {error}")
@@ -243,21 +204,52 @@ class SegmentLane:
         self.clock.observe(int(source.partition(b":")[0]), time_ms)
         entry = self._profiles.get(record.key.decode())  # type: ignore[union-attr]
         if offset > entry.profile.applied:
-            default_id, value = source.decode(), record.value
-            event = decode(
-                value,  # type: ignore[arg-type]
-                time_ms=time_ms,
-                default_id=default_id,
-                limits=self._limits,
-                mended=self._judge.counts.mended,
-            )
-            self._judge.event(entry, record, event, clock_ms=self.clock.now_ms)
+            if entry.aside is not None:
+                self._quarantine.hold(self._profiles, entry, record, clock_ms=self.clock.now_ms)
+            else:
+                self._judge_event(entry, record, self.clock.now_ms)
+
+    def _judge_event(self, entry: Entry, record: Record, clock_ms: int) -> None:
+        source, time_ms = origin_of(record.headers)
+        event = decode(
+            record.value,  # type: ignore[arg-type]
+            time_ms=time_ms,
+            default_id=source.decode(),
+            limits=self._limits,
+            mended=self._judge.counts.mended,
+        )
+        self._judge.event(entry, record, event, clock_ms=clock_ms)
 
     def _message(self, record: Record, offset: int) -> None:
-        message = decode_message(record.value)
+        try:
+            message = decode_message(record.value)
+        except ValueError as error:
+            message = self._quarantine.unread_handover(record, error)
         entry = self._profiles.get(message.to)
-        if offset > entry.profile.applied:
+        if offset <= entry.profile.applied:
+            return
+        if isinstance(message, Release):
+            self._release(entry, record, message)
+        elif entry.aside is not None:
+            self._quarantine.hold(self._profiles, entry, record, clock_ms=self.clock.now_ms)
+        else:
             self._judge.message(entry, record, message, clock_ms=self.clock.now_ms)
+
+    def _release(self, entry: Entry, record: Record, message: Release) -> None:
+        for held in self._quarantine.release(self._judge, entry, record, message):
+            if held.offset > entry.profile.applied:
+                self._attempt(self._again, held, entry)
+        if entry.aside is None and not entry.is_new:
+            entry.profile.applied = record.offset
+            self._profiles.touch(entry)
+
+    def _again(self, held: HeldRecord, entry: Entry) -> None:
+        if held.headers and held.headers[0][0] == TYPE_HEADER:
+            message = decode_message(held.value)
+            if not isinstance(message, Release):
+                self._judge.message(entry, held, message, clock_ms=held.clock_ms)
+        else:
+            self._judge_event(entry, held, held.clock_ms)
 
     def _tick(self, record: Record) -> None:
         try:
@@ -292,6 +284,8 @@ class SegmentLane:
 
     def withdraw(self, profile_id: str, rows: Sequence[Change], *, again: bool) -> int:
         """Publish the end of those of these published memberships that are not true: ``Judge.withdraw``."""
+        if any(entry.aside is not None for entry in self._profiles.known((profile_id,))):
+            return 0  # what is true of it shows when it is released
         after, clock_ms = self.sweep_until, self.clock.now_ms
         return self._judge.withdraw(profile_id, rows, after=after, clock_ms=clock_ms, again=again)
 
@@ -310,7 +304,9 @@ class SegmentLane:
         ids = self._profiles.due_ids(now_ms, limit)
         for entry in self._profiles.known(ids):
             due_ms = timer_of(entry.profile)
-            if is_erased(entry.profile):
+            if entry.aside is not None:
+                self._quarantine.tell(self._profiles, entry)
+            elif is_erased(entry.profile):
                 self._profiles.drop(entry)
             elif due_ms is not None and due_ms <= now_ms:
                 self._fire(entry, now_ms, due_ms)
@@ -330,7 +326,8 @@ class SegmentLane:
         if not ids:
             self._scan, self._judged_meta_due = None, True
         for entry in self._profiles.known(ids):
-            self._judge.definitions(entry)
+            if entry.aside is None:
+                self._judge.definitions(entry)
         return len(ids)
 
     def collect(self) -> Collected:
@@ -338,7 +335,9 @@ class SegmentLane:
         records = self._since_collect
         self._since_collect = 0
         meta = self._meta()
-        if self._origin is not None and (self._profiles.dirty or self._origin_due or _LOGGED & meta.keys()):
+        if self._origin is not None and (
+            self._profiles.dirty or self._origin_due or LOGGED_NAMES & meta.keys()
+        ):
             self._origin_due = False
             meta[ORIGIN_META] = encode_origin(msgspec.structs.replace(self._origin, mark=self._last.mark))
         return Collected(
@@ -353,8 +352,8 @@ class SegmentLane:
     def _meta(self) -> dict[str, bytes]:
         meta = {SOURCE_META: str(self.offset).encode(), SIZES_META: _encode_sizes(+self.sizes)}
         if self._in_force_due:
-            definitions = self._judge.identity.engine.segments.definitions
-            meta[IN_FORCE_META] = encode_in_force(definitions, since_ms=self._judge.since_ms)
+            packed = packed_of(self._judge.identity.engine.segments)
+            meta[IN_FORCE_META] = encode_in_force(packed, since_ms=self._judge.since_ms)
             meta[JUDGED_META] = b""  # also of a version that was in force before
             self._in_force_due = False
         if self._judge.base != self._base:
@@ -382,14 +381,6 @@ class SegmentLane:
     def close(self) -> None:
         """Let go of the store; what was not collected and written is gone."""
         self._store.close()
-
-
-def _profile_ids(records: Iterable[Record], start: int) -> list[str]:
-    ids = []
-    for record in records:
-        if record.key is not None and record.offset >= start:
-            ids.append(record.key.decode(errors="replace"))
-    return ids
 
 
 def _read_sizes(store: ProfileStore) -> dict[str, int]:

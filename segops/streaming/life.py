@@ -146,13 +146,17 @@ class Life:
         self._connected = True
         self._outage.over()
         self._metrics.broker_connected.set(1)
-        definitions = follow(self._settings)
+        definitions = follow(self._settings, on_bad=self._refused)
         try:
             self.app = build(await anext(definitions))
         except BaseException:
             await definitions.aclose()
             raise
         await self.app.live(definitions)
+
+    def _refused(self, reason: str) -> None:
+        log.error(reason)
+        self._metrics.definitions_refused.inc()
 
     async def _watch(self) -> None:
         while True:

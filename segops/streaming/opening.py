@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -14,20 +15,21 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from segops.config import Settings
 from segops.core.engine import Engine
 from segops.core.errors import DefinitionError, SegopsError, StateError
-from segops.core.segments import SegmentSet
 from segops.metrics import Metrics
 from segops.schemas.events import route
 from segops.schemas.identifying import limits_of
-from segops.schemas.in_force import decode_in_force
+from segops.schemas.in_force import split_in_force
 from segops.schemas.owner import Owner
 from segops.stores.base import ProfileStore, Write
 from segops.streaming.belonging import Belonging, origin_of
 from segops.streaming.channels import Channels, SharedChannel
 from segops.streaming.checkpoint import AtLeastOnce, Checkpointer, ExactlyOnce, Owned, Topics, Ways
 from segops.streaming.clock import PartitionClock
+from segops.streaming.collected import IN_FORCE_META
 from segops.streaming.control import ControlLane
 from segops.streaming.crash import CrashPoints
-from segops.streaming.lane import IN_FORCE_META, Bounds, SegmentLane, Start
+from segops.streaming.engines import engine_of, packed_of
+from segops.streaming.lane import SegmentLane
 from segops.streaming.marks import split_mark
 from segops.streaming.outlet import KafkaOutlet, OutletWays
 from segops.streaming.outputs import (
@@ -36,6 +38,7 @@ from segops.streaming.outputs import (
     MessageSender,
     Outputs,
     Producer,
+    QuarantinePublisher,
     log_states,
 )
 from segops.streaming.positions import Place, Position, Positions
@@ -43,6 +46,7 @@ from segops.streaming.pulse import Pulse, lease_s
 from segops.streaming.recovery import Disk, Recovery
 from segops.streaming.renewal import Renewal, WriteDown
 from segops.streaming.resolve import Forwarding, SourceLane, read_watermark
+from segops.streaming.start import Bounds, Start
 from segops.streaming.transactions import Transactions
 
 log = logging.getLogger(__name__)
@@ -163,10 +167,11 @@ class Opener:
             raise
         outlets, state = {number: self._outlet(number) for number in numbers}, self._settings.state
         profiles = state.cache_profiles // max(1, len(numbers))
-        bounds = Bounds(profiles, state.max_state_bytes, self._limits)
+        bounds = Bounds(profiles, state.max_state_bytes, self._limits, state.max_quarantined)
         lanes = {}
         for number in numbers:
             place, store = (topics.profile_events, number), stores[number]
+            await asyncio.to_thread(recorded_engine, store, engine)  # compiled here, kept for what follows
             chosen, start = _start(store, engine, self._begin(store, number, starts[place]), ends[place])
             lanes[number] = SegmentLane(store, chosen, start=start, outlet=outlets[number], bounds=bounds)
         sources = {n: self._source(n, starts[topics.events, n]) for n in numbers}
@@ -226,7 +231,13 @@ class Opener:
             self.channels.of(number), topic=topics.profile_events, partitions=topics.partitions
         )
         dead_letters = self._dead_letters((topics.profile_events, number))
-        ways = OutletWays(self._publisher(number), sender, dead_letters)
+        quarantine = QuarantinePublisher(
+            self.channels.of(number),
+            topic=topics.quarantine,
+            partitions=topics.partitions,
+            origin=(topics.profile_events, number),
+        )
+        ways = OutletWays(self._publisher(number), sender, dead_letters, quarantine)
         return KafkaOutlet(number, ways, self._parts.metrics)
 
     def _begin(self, store: ProfileStore, number: int, position: Position) -> Start:
@@ -272,7 +283,7 @@ class Opener:
 
 def _start(store: ProfileStore, newest: Engine, start: Start, end: int) -> tuple[Engine, Start]:
     """What to judge by, and from where: first as before, up to ``end``, where anybody can have been."""
-    recorded = recorded_engine(store)
+    recorded = recorded_engine(store, newest)
     if recorded is None:
         return newest, start
     engine, since_ms = recorded
@@ -280,14 +291,16 @@ def _start(store: ProfileStore, newest: Engine, start: Start, end: int) -> tuple
     return chosen, replace(start, since_ms=since_ms, replay_until=end)
 
 
-def recorded_engine(store: ProfileStore) -> tuple[Engine, int] | None:
+def recorded_engine(store: ProfileStore, newest: Engine | None = None) -> tuple[Engine, int] | None:
     """The definitions that are in force in a partition and since when; None when that is not known."""
     data = store.meta(IN_FORCE_META)
     if not data:
         return None
     try:
-        in_force = decode_in_force(data)
-        return Engine(SegmentSet(in_force.definitions)), in_force.since_ms
+        since_ms, packed = split_in_force(data)
+        if newest is not None and packed == packed_of(newest.segments):
+            return newest, since_ms
+        return engine_of(packed), since_ms
     except (StateError, DefinitionError) as error:
         log.error("it goes on with the newest definitions: %s", error)
         return None

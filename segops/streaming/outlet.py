@@ -15,9 +15,9 @@ from segops.metrics import Metrics
 from segops.streaming.clock import wall_ms
 from segops.streaming.control import ControlLane
 from segops.streaming.lane import SegmentLane
-from segops.streaming.outputs import ChangePublisher, DeadLetters, MessageSender
+from segops.streaming.outputs import ChangePublisher, DeadLetters, MessageSender, QuarantinePublisher
 from segops.streaming.records import Record
-from segops.streaming.reports import Counts, Outlet, ResolveCounts
+from segops.streaming.reports import Counts, Letter, Outlet, ResolveCounts
 from segops.streaming.resolve import SourceLane
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,7 @@ class OutletWays(NamedTuple):
     publisher: ChangePublisher
     sender: MessageSender
     dead_letters: DeadLetters
+    quarantine: QuarantinePublisher
 
 
 class KafkaOutlet(Outlet):
@@ -40,6 +41,7 @@ class KafkaOutlet(Outlet):
         self._publisher = ways.publisher
         self._sender = ways.sender
         self._dead_letters = ways.dead_letters
+        self._quarantine = ways.quarantine
         self._metrics = metrics
         self._waiting: dict[str, float] = {}
         self._published: Counter[tuple[str, str, str]] = Counter()
@@ -72,6 +74,17 @@ class KafkaOutlet(Outlet):
     def erased(self, erased: Sequence[Erased], segments: Collection[str]) -> None:
         """Delete the rows of the state topic, and publish receipts."""
         self._publisher.forget(self._partition, erased, segments, now_ms=wall_ms())
+
+    def set_aside(self, letter: Letter) -> None:
+        """Publish bytes that cannot be read, and say so; whose they are is in the topic only."""
+        place = (self._partition, letter.offset, letter.of)
+        log.error("partition %d, offset %d: %s is set aside: %s", *place, letter.reason)
+        self._quarantine.put(letter)
+        self._metrics.quarantined.labels(letter.found_in).inc()
+
+    def released(self, profile_id: str) -> None:
+        """Delete what was published of a profile that was set aside."""
+        self._quarantine.delete(profile_id)
 
     def began(self, profile_id: str) -> None:
         """Note since when a profile waits."""

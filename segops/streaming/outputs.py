@@ -18,11 +18,19 @@ from segops.schemas.messages import encode_message, name_of
 from segops.stores.base import Write
 from segops.streaming.positions import Place
 from segops.streaming.records import Headers, Record, partition_of
+from segops.streaming.reports import Letter
 from segops.streaming.ticks import TYPE_HEADER
 
 #: Kept of a dead letter's key, and of its value: together far below what brokers take, a mebibyte.
 _LETTER_BYTES: Final = 400_000
 _LOGGED_AT_ONCE: Final = 250
+
+#: In a key of the quarantine, between the profile that was handed over and the name of the bytes.
+HANDOVER_MARK: Final = b"\x00"
+QUARANTINE_HEADER: Final = "segops-quarantine"
+FOUND_HEADER: Final = "segops-found-in"
+REASON_HEADER: Final = "segops-reason"
+ORIGIN_HEADER: Final = "segops-origin"
 
 
 class Producer(Protocol):
@@ -243,14 +251,45 @@ class DeadLetters:
         """Append ``record`` to the dead letters."""
         origin = "{}:{}:{}".format(*self.origin, record.offset).encode()
         headers = [
-            ("segops-reason", reason.encode()),
+            (REASON_HEADER, reason.encode()),
             ("segops-detail", detail[:1_000].encode(errors="replace")),
-            ("segops-origin", origin),
+            (ORIGIN_HEADER, origin),
         ]
         key, value = _beginning(record.key), _beginning(record.value)
         if (key, value) != (record.key, record.value):
             headers.append(("segops-cut", b"%d:%d" % (len(record.key or b""), len(record.value or b""))))
         self._outputs.append(self._place, key=key, value=value, headers=headers)
+
+
+class QuarantinePublisher:
+    """Bytes that cannot be read, as records of the quarantine: as they are, headers tell of them."""
+
+    def __init__(self, outputs: Outputs, *, topic: str, partitions: int, origin: Place) -> None:
+        self._outputs = outputs
+        self._topic = topic
+        self._partitions = partitions
+        self._origin = origin
+
+    def put(self, letter: Letter) -> None:
+        """Append the bytes under the id of their profile."""
+        headers = [
+            (QUARANTINE_HEADER, letter.of.encode()),
+            (FOUND_HEADER, letter.found_in.encode()),
+            (REASON_HEADER, letter.reason[:1_000].encode(errors="replace")),
+            (ORIGIN_HEADER, "{}:{}:{}".format(*self._origin, letter.offset).encode()),
+        ]
+        key = letter.profile_id.encode()
+        if letter.found_in == "handover":  # the profile itself may be set aside, too
+            key += HANDOVER_MARK + letter.of.encode()
+        self._append(letter.profile_id, key, letter.data, headers)
+
+    def delete(self, profile_id: str) -> None:
+        """Append that there is nothing any more."""
+        self._append(profile_id, profile_id.encode(), None, [])
+
+    def _append(self, profile_id: str, key: bytes, value: bytes | None, headers: Headers) -> None:
+        place = (self._topic, partition_of(profile_id.encode(), self._partitions))
+        self._outputs.append(place, key=key, value=value, headers=headers)
 
 
 def _beginning(data: bytes | None) -> bytes | None:

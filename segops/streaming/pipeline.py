@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 #: Profiles whose time has come that are judged between two batches of events, which wait for them.
 SLICE: Final = 50
+#: Rules that are judged by new definitions in one slice: of a set from before the start all are.
+_JUDGEMENTS: Final = 20_000
 _IDLE_S: Final = 0.05
 _SEAL_TIMEOUT_S: Final = 25.0
 #: From the end of a checkpoint to the next one, when profiles of other partitions wait for it.
@@ -239,7 +241,7 @@ class Pipeline:
         lane = self.lanes.get(number)
         if lane is None or not self.running or lane.recording:
             return False
-        fired, judged = lane.fire_due(SLICE), lane.rejudge(SLICE)
+        fired, judged = lane.fire_due(SLICE), lane.rejudge(self._judged_at_once())
         if fired:
             self._parts.crash.passed("cp10")
         if fired or judged:
@@ -249,6 +251,9 @@ class Pipeline:
             lane.caught_up()
             self._adopt()
         return busy
+
+    def _judged_at_once(self) -> int:
+        return max(1, min(SLICE, _JUDGEMENTS // max(1, len(self.engine.segments.segments))))
 
     async def _nap(self) -> None:
         self._woken.clear()

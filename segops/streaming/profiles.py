@@ -17,9 +17,11 @@ from functools import cached_property
 from itertools import chain, islice
 from typing import Final
 
+from segops.core.errors import StateError, UnstorableError
 from segops.core.links import timer_of
 from segops.core.profile import Profile
-from segops.schemas.state import decode_profile, encode_profile
+from segops.schemas.aside import Aside, decode_aside, due_in, encode_aside, stand_in
+from segops.schemas.state import decode_profile, encode_profile, salvaged
 from segops.stores.base import ProfileStore, Write
 
 _DUE_READ = 2_000  # ids of due profiles taken from the store at once
@@ -34,11 +36,23 @@ class Entry:
     ``size``: bytes of its state as last encoded, and of the events applied since.
     """
 
-    __slots__ = ("dirty", "is_new", "overlay_due_ms", "profile", "size", "stored_due_ms", "used", "write")
+    __slots__ = (
+        "aside",
+        "dirty",
+        "is_new",
+        "overlay_due_ms",
+        "profile",
+        "size",
+        "stored_due_ms",
+        "used",
+        "write",
+    )
 
     def __init__(self, profile: Profile, *, is_new: bool) -> None:
         self.profile = profile
         self.is_new = is_new
+        #: What is stored where the profile is set aside: ``profile`` then stands in for it.
+        self.aside: Aside | None = None
         self.dirty = False
         self.used = True
         self.stored_due_ms = None if is_new else timer_of(profile)
@@ -47,11 +61,18 @@ class Entry:
         #: What is in flight of it; COLLECTED: still to be encoded, before anything happens to it.
         self.write: Write | None = None
 
+    def put_aside(self, aside: Aside) -> None:
+        """Keep what is set aside in place of the profile."""
+        self.aside, self.profile = aside, stand_in(aside)
+
     def encode(self) -> None:
-        """Fix what is in flight."""
+        """Fix what is in flight. StateError, and nothing is changed, for a profile that cannot be stored."""
         profile = self.profile
+        if self.aside is not None:
+            state: bytes | None = encode_aside(self.aside)
+        else:
+            state = None if self.is_new else encode_profile(profile)
         old, self.stored_due_ms = self.stored_due_ms, timer_of(profile)
-        state = None if self.is_new else encode_profile(profile)
         self.size = len(state or b"")
         self.write = Write(profile.id, state, old, self.stored_due_ms)
 
@@ -62,8 +83,9 @@ _COLLECTED: Final = Write("", None, None, None)
 class Flight:
     """Profiles as they were when they were collected."""
 
-    def __init__(self, entries: list[Entry]) -> None:
+    def __init__(self, entries: list[Entry], encode: Callable[[Entry], None] = Entry.encode) -> None:
         self.entries = entries
+        self._encode = encode
         self._slice = max(_SLICE, -(-len(entries) // _SLICES))
         self._rest = iter(entries)
         for entry in entries:
@@ -74,7 +96,7 @@ class Flight:
         few = list(islice(self._rest, self._slice))
         for entry in few:
             if entry.write is _COLLECTED:
-                entry.encode()
+                self._encode(entry)
         return len(few) == self._slice
 
     @cached_property
@@ -88,7 +110,8 @@ class Flight:
 class Profiles:
     """The profiles of one partition. ``bound``: how many clean ones may stay in memory.
 
-    ``opened`` makes ready what comes from the store.
+    ``opened`` makes ready what comes from the store. ``set_aside`` makes what takes the place of a profile
+    that cannot be read, of its id, its bytes and the reason.
     """
 
     def __init__(
@@ -96,10 +119,12 @@ class Profiles:
         store: ProfileStore,
         new_profile: Callable[[str], Profile],
         opened: Callable[[Profile], Profile],
+        set_aside: Callable[[str, bytes, str], Aside],
         *,
         bound: int,
     ) -> None:
         self._store = store
+        self._set_aside = set_aside
         self._bound = bound
         self._opened = opened
         self.new_profile = new_profile
@@ -129,7 +154,7 @@ class Profiles:
             self.load((profile_id,))
             entry = self._entries.get(profile_id) or self._insert_new(profile_id)
         if entry.write is _COLLECTED:
-            entry.encode()
+            self._encode(entry)
         entry.used = True
         return entry
 
@@ -140,7 +165,7 @@ class Profiles:
         found = [entry for entry in map(self._entries.get, ids) if entry is not None]
         for entry in found:
             if entry.write is _COLLECTED:
-                entry.encode()
+                self._encode(entry)
         return found
 
     def peek(self, profile_id: str) -> Profile | None:
@@ -156,9 +181,42 @@ class Profiles:
             return
         for profile_id, state in zip(missing, self._store.get_many(missing), strict=True):
             if state is not None:
-                entry = entries[profile_id] = Entry(self._opened(decode_profile(state)), is_new=False)
+                entry = entries[profile_id] = self._read(profile_id, state)
                 entry.used = used
                 entry.size = len(state)
+
+    def _read(self, profile_id: str, state: bytes) -> Entry:
+        try:
+            profile = decode_profile(state)
+            if profile.id == profile_id:
+                return Entry(self._opened(profile), is_new=False)
+            reason = "a stored profile is under the id of another"
+        except StateError as error:
+            reason = str(error)
+        entry = Entry(self.new_profile(profile_id), is_new=False)
+        entry.stored_due_ms = due_in(state)
+        try:
+            aside = decode_aside(state)
+        except StateError as error:
+            aside, reason = None, str(error)
+        entry.put_aside(aside or self._set_aside(profile_id, state, reason))
+        if aside is None:
+            self.touch(entry)
+        return entry
+
+    def _encode(self, entry: Entry) -> None:
+        try:
+            entry.encode()
+        except UnstorableError as error:
+            profile = entry.profile
+            aside = self._set_aside(profile.id, salvaged(profile), str(error))
+            aside.applied, aside.sequence, aside.members = (
+                profile.applied,
+                profile.sequence,
+                [*profile.members],
+            )
+            entry.put_aside(aside)
+            entry.encode()
 
     def load_batch(self, profile_ids: Iterable[str]) -> None:
         """As ``load``, and make the unknown ones, so that ``get`` only looks into memory."""
@@ -224,7 +282,7 @@ class Profiles:
 
         Only one collection may be in flight at a time.
         """
-        self._in_flight, self._dirty = Flight(self._dirty), []
+        self._in_flight, self._dirty = Flight(self._dirty, self._encode), []
         return self._in_flight
 
     def written(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
 SOURCE_HEADER: Final = "segops-source"
@@ -48,3 +48,12 @@ def origin_of(headers: Headers) -> tuple[bytes, int]:
         return found[SOURCE_HEADER], int(found[TIME_HEADER])
     except KeyError as error:
         raise ValueError(f"header {error} is missing") from None
+
+
+def profile_ids(records: Iterable[Record], start: int) -> list[str]:
+    """The profiles that records from the offset ``start`` on are for."""
+    ids = []
+    for record in records:
+        if record.key is not None and record.offset >= start:
+            ids.append(record.key.decode(errors="replace"))
+    return ids

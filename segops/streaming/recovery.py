@@ -18,8 +18,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from segops.core.errors import StateError, StoreInUseError, StoreWriteError
 from segops.stores.base import ProfileStore, StoreFactory
+from segops.streaming.collected import CHANGELOG_META
 from segops.streaming.crash import CrashPoints
-from segops.streaming.lane import CHANGELOG_META
 from segops.streaming.raw import Fetched, fetch
 from segops.streaming.restoring import Restoring, read_offset
 

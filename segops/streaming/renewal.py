@@ -21,8 +21,8 @@ from segops.schemas.in_force import BASE_KEY, IN_FORCE_KEY
 from segops.schemas.origin import ORIGIN_KEY, encode_origin
 from segops.stores.base import ProfileStore, Write
 from segops.streaming.belonging import Belonging, Offsets
+from segops.streaming.collected import BASE_META, CHANGELOG_META, ORIGIN_META
 from segops.streaming.crash import CrashPoints
-from segops.streaming.lane import BASE_META, CHANGELOG_META, ORIGIN_META
 from segops.streaming.positions import Position, Positions
 from segops.streaming.published import survey
 from segops.streaming.recovery import Disk

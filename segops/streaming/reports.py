@@ -5,11 +5,26 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from segops.core.events import Change
 from segops.core.messages import Message
 from segops.core.turns import Erased
 from segops.streaming.records import Record
+
+
+class Letter(NamedTuple):
+    """What is published of bytes that cannot be read: ``found_in`` a ``profile``, or a ``handover`` of it.
+
+    ``offset`` is where its partition of profile events was; ``of`` names the bytes.
+    """
+
+    profile_id: str
+    found_in: str
+    data: bytes
+    of: str
+    reason: str
+    offset: int
 
 
 class Outlet:
@@ -21,6 +36,8 @@ class Outlet:
         self.noted: list[tuple[Record, str, str]] = []
         self.sent: list[Message] = []
         self.erasures: list[Erased] = []
+        self.letters: list[Letter] = []
+        self.releases: list[str] = []
 
     def emit(self, changes: Sequence[Change], *, arrived_ms: int | None) -> None:
         """Publish these, in this order. ``arrived_ms``: Kafka's timestamp of the cause, if a record."""
@@ -41,6 +58,14 @@ class Outlet:
     def erased(self, erased: Sequence[Erased], segments: Collection[str]) -> None:
         """Take away what is kept of these in ``segments``, and give receipts."""
         self.erasures.extend(erased)
+
+    def set_aside(self, letter: Letter) -> None:
+        """Publish bytes that cannot be read."""
+        self.letters.append(letter)
+
+    def released(self, profile_id: str) -> None:
+        """Delete what was published of a profile that was set aside."""
+        self.releases.append(profile_id)
 
     def began(self, profile_id: str) -> None:
         """A profile waits for others from now on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
@@ -9,10 +10,12 @@ from typing import Final
 import msgspec
 
 from segops.core.errors import StateError
+from segops.schemas.aside import due_in
 from segops.schemas.origin import decode_origin
 from segops.schemas.state import summary
 from segops.stores.base import ProfileStore, Row, Write
-from segops.streaming.lane import (
+from segops.streaming.collected import (
+    BASE_META,
     CHANGELOG_META,
     IN_FORCE_META,
     JUDGED_META,
@@ -21,6 +24,9 @@ from segops.streaming.lane import (
     SIZES_META,
 )
 
+log = logging.getLogger(__name__)
+
+_MOST_DIGITS: Final = 18
 _LEAST_SLOTS: Final = 1 << 16
 _MOST_SLOTS: Final = 1 << 26
 _NONE: Final = (None, b"")
@@ -65,11 +71,23 @@ class Restoring:
             self._held, self._held_bytes, self._next_offset = {}, 0, None
 
     def apply(self, values: Mapping[bytes, bytes | None], next_offset: int) -> None:
-        """One store write; ``next_offset`` is where to go on. StateError on what cannot be read."""
+        """One store write; ``next_offset`` is where to go on.
+
+        What cannot be read is stored as it is, and due at once: who judges profiles sets it aside.
+        """
         logged = {name: values.get(key) for key, name in LOGGED_META.items()}
-        self._refuse_other(logged[ORIGIN_META])
         if not values.keys().isdisjoint(LOGGED_META):
             values = {key: value for key, value in values.items() if key not in LOGGED_META}
+        if not _is_base(logged[BASE_META]):
+            log.error("the changelog says where sequences begin, but not by a number: that is left out")
+            logged[BASE_META] = None
+        if not _is_origin(logged[ORIGIN_META]):
+            log.error("the changelog has an origin of its state that cannot be read: that is left out")
+            logged[ORIGIN_META] = None
+        if not all(map(_is_text, values)):
+            log.error("a key of the changelog is no text, and so no profile's: its record is left out")
+            values = {key: value for key, value in values.items() if _is_text(key)}
+        self._refuse_other(logged[ORIGIN_META])
         members: dict[bytes, int] = {}
         rows = list(self._rows(values, self._known(values), members))
         sizes = self._sizes(members)
@@ -107,8 +125,8 @@ class Restoring:
     ) -> Iterator[Row]:
         for key in sorted(values):  # memory tables cost less in order
             new, old = values[key], known.get(key)
-            old_ms, before = summary(old) if old is not None else _NONE
-            new_ms, after = summary(new) if new is not None else _NONE
+            old_ms, before = _summary(old) if old is not None else _NONE
+            new_ms, after = _summary(new) if new is not None else _NONE
             if before != after:
                 members[before] = members.get(before, 0) - 1
                 members[after] = members.get(after, 0) + 1
@@ -122,6 +140,31 @@ class Restoring:
             for key in keys.decode(errors="replace").splitlines():
                 sizes[key] += count
         return sizes
+
+
+def _summary(state: bytes) -> tuple[int | None, bytes]:
+    try:
+        return summary(state)
+    except StateError:
+        return due_in(state), b""
+
+
+def _is_text(key: bytes) -> bool:
+    try:
+        return key.isascii() or bool(key.decode())
+    except UnicodeDecodeError:
+        return False
+
+
+def _is_base(value: bytes | None) -> bool:
+    return value is None or (value.isdigit() and len(value) <= _MOST_DIGITS)
+
+
+def _is_origin(value: bytes | None) -> bool:
+    try:
+        return value is None or decode_origin(value) is not None
+    except StateError:
+        return False
 
 
 def _size(values: Iterable[bytes | None]) -> int:

@@ -89,6 +89,7 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
         spec(topics.membership_changes, retained, "every membership change"),
         spec(topics.membership_state, _COMPACTED, "latest change per profile and segment"),
         spec(topics.receipts, _COMPACTED, "what was erased"),
+        spec(topics.quarantine, _COMPACTED, "profiles that cannot be read"),
         spec(topics.dead_letters, retained, "refused input"),
         spec(settings.worker.changelog, _COMPACTED, "profiles, to rebuild a store from"),
     ]

@@ -140,6 +140,10 @@ CALLS: dict[str, list[str]] = {
     "explain": ["explain", "--segments", "good.yaml", "--events", "good.jsonl", "--profile", "user_id:u"],
     "profile": ["profile", "user_id:u"],
     "produce": ["produce", "good.jsonl"],
+    "quarantine-list": ["quarantine", "list"],
+    "quarantine-show": ["quarantine", "show", "user_id:u"],
+    "quarantine-restore": ["quarantine", "restore", "user_id:u"],
+    "quarantine-drop": ["quarantine", "drop", "user_id:u"],
     "replay": ["replay", "--segments", "good.yaml", "--events", "good.jsonl"],
     "split": ["split", "anonymous_id:a"],
     "test": ["test", "good.yaml"],
@@ -156,6 +160,7 @@ CALLS: dict[str, list[str]] = {
 }
 KAFKA = ["apply", "erase", "produce", "split", "topics-create", "topics-verify", "topics-describe", "watch"]
 KAFKA += ["worker", "demo", "group-list", "group-remove"]
+KAFKA += ["quarantine-list", "quarantine-show", "quarantine-restore", "quarantine-drop"]
 #: Those that wait for a broker: see tests/streaming/test_outage.py and test_outage_commands.py.
 PATIENT = ["produce", "worker"]
 

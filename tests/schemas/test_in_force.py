@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from segops.core.errors import StateError
 from segops.core.segments import SegmentSet
-from segops.schemas.in_force import decode_in_force, encode_in_force
-from segops.schemas.segments import load
+from segops.schemas.in_force import decode_in_force, encode_in_force, pack_definitions, split_in_force
+from segops.schemas.segments import definition_to_record, load
 
 SEGMENTS = """
 version: 1
@@ -29,15 +31,27 @@ def test_what_is_read_back_is_the_same_set(tmp_path: Path) -> None:
     file = tmp_path / "segments.yaml"
     file.write_text(SEGMENTS)
     wanted = SegmentSet(load([file]))
-    found = decode_in_force(encode_in_force(wanted.definitions, since_ms=1_760_000_000_000))
+    found = decode_in_force(encode_in_force(pack_definitions(wanted.definitions), since_ms=1_760_000_000_000))
     assert found.since_ms == 1_760_000_000_000
     assert SegmentSet(found.definitions).version == wanted.version
-    assert decode_in_force(encode_in_force([], since_ms=0)).definitions == []
+    assert decode_in_force(encode_in_force(pack_definitions([]), since_ms=0)).definitions == []
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"2x", b"1", b"1no zlib", b"\x02", encode_in_force([], since_ms=0)[:-5]]
+    "data",
+    [b"", b"3x", b"2x", b"1", b"1no zlib", b"\x02", encode_in_force(pack_definitions([]), since_ms=0)[:-5]],
 )
 def test_what_cannot_be_read_is_a_state_error(data: bytes) -> None:
     with pytest.raises(StateError, match="the definitions of a partition"):
         decode_in_force(data)
+
+
+def test_the_first_format_is_still_read(tmp_path: Path) -> None:
+    file = tmp_path / "segments.yaml"
+    file.write_text(SEGMENTS)
+    wanted = load([file])
+    records = [msgspec.Raw(definition_to_record(each)) for each in wanted]
+    data = b"1" + zlib.compress(msgspec.json.encode({"since_ms": 7, "definitions": records}))
+    found = decode_in_force(data)
+    assert (found.since_ms, [d.identity for d in found.definitions]) == (7, [d.identity for d in wanted])
+    assert split_in_force(data) == (7, pack_definitions(wanted))

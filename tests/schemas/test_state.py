@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from segops.core.engine import Engine
 from segops.core.errors import StateError
-from segops.core.profile import Member, Profile
+from segops.core.events import Event
+from segops.core.features import states
+from segops.core.profile import Held, Joined, Links, Member, Past, Profile
 from segops.core.segments import SegmentSet
 from segops.schemas.state import FORMAT, decode_profile, encode_profile, summary
 from tests.core.kit import definition
@@ -109,3 +111,61 @@ def test_integers_beyond_64_bits_are_stored_as_the_nearest_float() -> None:
     profile = Profile("x", traits={"big": [10**25, {"low": -(10**25)}], "huge": 10**400, "top": 2**64 - 1})
     traits = decode_profile(encode_profile(profile)).traits
     assert traits == {"big": [1e25, {"low": -1e25}], "huge": 1.7e308, "top": 2**64 - 1}
+
+
+BIG = 10**30
+
+
+def test_free_values_in_every_part_of_a_profile_are_fitted() -> None:
+    event = Event("E", 1, "m", {"deep": [{"big": BIG}]}, traits={"t": BIG})
+    features: dict[int, Any] = {
+        1: states.Held(0, 1, BIG),
+        2: states.Values([1], [BIG]),
+        3: states.Entries([states.Entry(1, BIG, (BIG, "x"))]),
+        4: states.Chains([states.Link(1, 1, (BIG,))], [(1, 2)]),
+    }
+    held = Links(["x"], held=[Held(1, event)], joined=[Joined(1, Profile("y", traits={"n": -BIG}))])
+    again = decode_profile(encode_profile(Profile("x", features=features, links=held)))
+    assert again.features == {
+        1: states.Held(0, 1, 1e30),
+        2: states.Values([1], [1e30]),
+        3: states.Entries([states.Entry(1, 1e30, (1e30, "x"))]),
+        4: states.Chains([states.Link(1, 1, (1e30,))], [(1, 2)]),
+    }
+    assert again.links is not None
+    assert again.links.held[0].event.properties == {"deep": [{"big": 1e30}]}
+    assert again.links.held[0].event.traits == {"t": 1e30}
+    assert again.links.joined[0].profile.traits == {"n": -1e30}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"members": {"s": Member(1, BIG)}},
+        {"members": {"s": Member(1, 1e30)}},
+        {"members": {"s": Member(1, BIG)}, "traits": {"big": BIG}},
+        {"members": {"s": Member(BIG, 1)}},
+        {"sequence": BIG},
+        {"sequence": 1.0},
+        {"due_ms": BIG},
+        {"due_ms": 2**63},
+        {"due_ms": 1.5},
+        {"first_ms": BIG},
+        {"latest_ms": 1e15},
+        {"seen": {1: BIG}},
+        {"seen": {1: 1.5}, "traits": {"big": BIG}},
+        {"features": {1: states.Tally(0, BIG)}},
+        {"features": {1: states.Tally(0, 1.5)}, "traits": {"big": BIG}},
+        {"features": {BIG: states.Tally(0, 1)}},
+        {"flips": {"s": 1e15}},
+        {"links": Links(["x"], absorbed={"y": BIG})},
+        {"links": Links(["x"], joined=[Joined(1, Profile("y", sequence=BIG))])},
+        {"past": {"s": Past(BIG)}},
+        {"traits": {"half": "\ud800"}},
+        {"traits": {"odd": object()}},
+        {"user_id": "\udfff"},
+    ],
+)
+def test_what_could_not_be_read_again_is_never_encoded(fields: dict[str, Any]) -> None:
+    with pytest.raises(StateError, match="a profile cannot be stored"):
+        encode_profile(Profile("x", **fields))

@@ -81,6 +81,8 @@ class TestLog:
             (b"a", b'{"key": "a", "version": 2, "name": "a", "when": {"no_such_node": 1}}'),
             (b"a", b'{"key": "a", "version": "2", "name": "a", "when": {"did": "x"}}'),
             (b"a", b'{"key": "b", "version": 2, "name": "b", "when": {"did": "x"}}'),
+            (b"a", b'{"key": "a", "version": 9223372036854775808, "name": "a", "when": {"did": "x"}}'),
+            (b"a", b'{"key": "a", "version": 9223372036854775808, "retired": true}'),
             (b"a", b'{"key": "a", "retired": true}'),
             (b"a", b"[" * 100_000),
             (b"\xff", b'{"key": "a", "version": 2, "name": "a", "when": {"did": "x"}}'),
@@ -118,6 +120,58 @@ class TestLog:
         assert [d.key for d in log.definitions()] == ["ok", "z"]
         assert len(reports) == 4
         assert any("cycle" in report for report in reports)
+
+    def test_a_greatest_version_is_not_exceeded(self) -> None:
+        log = DefinitionLog()
+        log.apply(b"a", record_of(definition("a"), version=2**63 - 1))
+        assert outcome(plan(log, [definition("a")], prune=False)) == [("a", "unchanged", 2**63 - 1)]
+        with pytest.raises(DefinitionError, match="retire it, and use another key"):
+            plan(log, [definition("a", event="Product Viewed")], prune=False)
+
+    def foreign(self) -> DefinitionLog:
+        """A log with a dangling definition, one that refers to it, and a cycle, beside one that fits."""
+        log = DefinitionLog(lambda _: None)
+        for key, used in {"a": "gone", "b": "a", "x": "y", "y": "x"}.items():
+            log.apply(key.encode(), record_of(definition(key, when={"in_segment": used})))
+        log.apply(b"ok", record_of(definition("ok")))
+        return log
+
+    def test_what_dangles_in_the_topic_stands_in_nobodys_way(self) -> None:
+        steps = plan(self.foreign(), [definition("new")], prune=False)
+        assert [(step.key, step.action) for step in steps] == [
+            ("new", "added"),
+            *((key, "left out") for key in ("a", "b", "x", "y")),
+        ]
+        assert [step.record is None for step in steps] == [False, True, True, True, True]
+        assert steps[1].reason == "in_segment: there is no segment gone"
+        assert "cycle" in steps[3].reason
+
+    def test_what_dangles_can_be_mended_retired_or_pruned(self) -> None:
+        log = self.foreign()
+        mended = outcome(plan(log, [definition("gone"), definition("x")], prune=False))
+        assert mended == [("gone", "added", 1), ("x", "changed", 2)]
+        retired = outcome(plan(log, [definition("new")], prune=False, retire=["a", "x"]))
+        assert retired == [
+            ("new", "added", 1),
+            ("a", "retired", 1),
+            ("x", "retired", 1),
+            ("b", "left out", 1),
+            ("y", "left out", 1),
+        ]
+        pruned = outcome(plan(log, [definition("ok")], prune=True))
+        assert pruned == [("ok", "unchanged", 1), *((key, "retired", 1) for key in ("a", "b", "x", "y"))]
+
+    def test_what_fits_must_go_on_fitting(self) -> None:
+        log = self.foreign()
+        log.apply(b"user", record_of(definition("user", when={"in_segment": "ok"})))
+        with pytest.raises(DefinitionError, match="there is no segment ok"):
+            plan(log, [definition("new")], prune=False, retire=["ok"])
+        with pytest.raises(DefinitionError, match="there is no segment a"):
+            plan(log, [definition("new", when={"in_segment": "a"})], prune=False)
+        with pytest.raises(UserError, match="no such segment is published"):
+            plan(log, [], prune=False, retire=["nobody"])
+        with pytest.raises(UserError, match="among the segments to be published"):
+            plan(log, [definition("ok")], prune=False, retire=["ok"])
 
     def test_the_plan_says_what_becomes_of_each_segment(self) -> None:
         log = DefinitionLog()

@@ -19,9 +19,11 @@ from segops.schemas.erasures import decode_request, hashed
 from segops.schemas.messages import encode_message
 from segops.schemas.segments import load
 from segops.stores.memory import MemoryStores
-from segops.streaming.lane import BASE_META, SegmentLane, Start
+from segops.streaming.collected import BASE_META
+from segops.streaming.lane import SegmentLane
 from segops.streaming.reports import Outlet
 from segops.streaming.restoring import Restoring
+from segops.streaming.start import Start
 from segops.streaming.ticks import TYPE_HEADER
 
 from .kit import SEGMENTS, Stack, wait_until

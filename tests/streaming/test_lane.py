@@ -21,8 +21,10 @@ from segops.schemas.segments import definition_from_record, load
 from segops.schemas.state import decode_profile
 from segops.stores.memory import MemoryStores
 from segops.streaming.clock import PartitionClock
-from segops.streaming.lane import IN_FORCE_META, Bounds, SegmentLane, Start
+from segops.streaming.collected import IN_FORCE_META
+from segops.streaming.lane import SegmentLane
 from segops.streaming.reports import Outlet
+from segops.streaming.start import Bounds, Start
 from segops.streaming.ticks import TICK_HEADERS, source_tick, wall_tick
 
 from .kit import DAY_MS, SEGMENTS, START_MS, comparable, oracle, shop

@@ -12,8 +12,10 @@ from segops.core.portrait import Portrait
 from segops.stores.base import Write
 from segops.stores.memory import MemoryStores
 from segops.streaming.clock import PartitionClock
-from segops.streaming.lane import JUDGED_META, SegmentLane, Start
+from segops.streaming.collected import JUDGED_META
+from segops.streaming.lane import SegmentLane
 from segops.streaming.reports import Outlet
+from segops.streaming.start import Start
 from tests.core.kit import MONDAY as T
 from tests.core.kit import S, segments
 

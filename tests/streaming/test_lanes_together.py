@@ -23,9 +23,10 @@ from segops.schemas.segments import load
 from segops.schemas.state import decode_profile, summary
 from segops.stores.memory import MemoryStores
 from segops.streaming.clock import PartitionClock
-from segops.streaming.lane import Bounds, SegmentLane, Start
+from segops.streaming.lane import SegmentLane
 from segops.streaming.records import partition_of
 from segops.streaming.reports import Outlet
+from segops.streaming.start import Bounds, Start
 from segops.streaming.ticks import TICK_HEADERS, lane_tick, source_tick
 
 from .kit import START_MS, comparable

@@ -178,7 +178,7 @@ class World:
             raise error
         return self._build
 
-    async def _follow(self, settings: object) -> AsyncIterator[list[object]]:
+    async def _follow(self, settings: object, **_: object) -> AsyncIterator[list[object]]:
         yield []
 
     def _build(self, definitions: object) -> Any:

@@ -16,10 +16,12 @@ from segops.schemas.origin import ORIGIN_KEY, Mark, Origin, decode_origin, encod
 from segops.schemas.owner import Owner, decode_owner, encode_owner
 from segops.stores.memory import MemoryStores
 from segops.streaming.belonging import Belonging
-from segops.streaming.lane import ORIGIN_META, SegmentLane, Start
+from segops.streaming.collected import ORIGIN_META
+from segops.streaming.lane import SegmentLane
 from segops.streaming.marks import LastRecord, mark_of
 from segops.streaming.reports import Outlet
 from segops.streaming.restoring import Restoring
+from segops.streaming.start import Start
 
 from .kit import DAY_MS, START_MS, shop
 from .test_lane import Rec, clock, forwarded, tick, wanted, work_off  # noqa: F401 - a fixture

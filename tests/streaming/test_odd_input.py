@@ -15,10 +15,11 @@ from segops.core.errors import RejectedEvent, UserError
 from segops.metrics import Metrics
 from segops.schemas.events import route
 from segops.stores.memory import MemoryStores
-from segops.streaming.lane import SegmentLane, Start
+from segops.streaming.lane import SegmentLane
 from segops.streaming.load import record_key
 from segops.streaming.outlet import export_lane, export_source
 from segops.streaming.reports import Outlet
+from segops.streaming.start import Start
 from tests.core.kit import at, segments
 
 from .test_lane import Rec, clock

@@ -18,8 +18,8 @@ from segops.schemas.changes import encode_change
 from segops.schemas.messages import HANDOVER, SPLIT, decode_message, encode_message, split_of
 from segops.schemas.segments import load
 from segops.schemas.state import encode_profile
-from segops.streaming.lane import Bounds
 from segops.streaming.records import partition_of
+from segops.streaming.start import Bounds
 from segops.streaming.ticks import TYPE_HEADER
 
 from .kit import START_MS, Sent, Stack, comparable, wait_until

@@ -12,14 +12,14 @@ from segops.core.messages import Forget, Split
 from segops.core.profile import Erasing
 from segops.core.segments import SegmentSet
 from segops.schemas.events import route
-from segops.schemas.in_force import encode_in_force
+from segops.schemas.in_force import encode_in_force, pack_definitions
 from segops.schemas.messages import decode_message, encode_message
 from segops.schemas.segments import definition_from_record
 from segops.stores.memory import MemoryStores
 from segops.streaming.checkpoint import AtLeastOnce, Owned, Topics, Ways
+from segops.streaming.collected import IN_FORCE_META
 from segops.streaming.control import ControlLane
 from segops.streaming.crash import CrashPoints
-from segops.streaming.lane import IN_FORCE_META
 from segops.streaming.marks import with_mark
 from segops.streaming.opening import recorded_engine
 from segops.streaming.outputs import DeadLetters, Outputs
@@ -49,10 +49,10 @@ def test_recorded_definitions_that_cannot_be_used_are_as_none() -> None:
         b'{"key": "user", "version": 1, "name": "U", "when": {"in_segment": "gone"}}'
     )
     assert user is not None
-    for data in (b"9", encode_in_force([user], since_ms=7)):
+    for data in (b"9", encode_in_force(pack_definitions([user]), since_ms=7)):
         store.write([], {IN_FORCE_META: data})
         assert recorded_engine(store) is None
-    store.write([], {IN_FORCE_META: encode_in_force([], since_ms=7)})
+    store.write([], {IN_FORCE_META: encode_in_force(pack_definitions([]), since_ms=7)})
     engine, since_ms = recorded_engine(store) or (None, 0)
     assert engine is not None and engine.version == SegmentSet.EMPTY.version
     assert since_ms == 7

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segops.core.errors import StateError, StoreInUseError
+from segops.core.errors import StoreInUseError
 from segops.core.profile import Member, Profile
-from segops.schemas.in_force import IN_FORCE_KEY
+from segops.schemas.in_force import BASE_KEY, IN_FORCE_KEY
 from segops.schemas.state import encode_profile
 from segops.stores.base import ProfileStore, StoreFactory, Write
 from segops.stores.memory import MemoryStores
 from segops.stores.rocksdb import RocksDBStores
-from segops.streaming.lane import CHANGELOG_META, IN_FORCE_META, JUDGED_META
+from segops.streaming.collected import BASE_META, CHANGELOG_META, IN_FORCE_META, JUDGED_META
 from segops.streaming.recovery import AHEAD, Disk, Progress
 from segops.streaming.restoring import Restoring, read_offset
 
@@ -129,10 +129,28 @@ def test_a_store_that_is_ahead_of_the_log_is_emptied(stores_on_disk: StoreFactor
     again.close()
 
 
-def test_an_unreadable_state_is_a_state_error(stores_on_disk: StoreFactory) -> None:
+def test_what_cannot_be_read_is_stored_as_it_is_and_due_at_once(stores_on_disk: StoreFactory) -> None:
     store = stores_on_disk.open(0)
-    with pytest.raises(StateError, match="format 9"):
-        Restoring(store, expected=1).apply({b"a": b"\x09"}, 1)
+    unread = {b"a": b"\x09", b"b": b"", b"c": b"\x02\x00", "ü".encode(): b"\x02" + b"\xff" * 12}
+    good = encode_profile(Profile("g"))
+    Restoring(store, expected=9).apply({**unread, b"g": good, b"\xff\xfe": good}, 1)
+    assert store.get_many(["a", "b", "c", "ü", "g"]) == [*unread.values(), good]
+    assert sorted(store.due(0, 9)) == [(0, "a"), (0, "b"), (0, "c"), (0, "ü")]
+    assert store.profile_ids(None, 9) == ["a", "b", "c", "g", "ü"]
+    Restoring(store, expected=9).apply({b"a": good, b"b": None}, 2)
+    assert store.due(0, 9) == [(0, "c"), (0, "ü")]
+    store.close()
+
+
+@pytest.mark.parametrize("value", [b"", b"x", b"-1", b"1.5", b"9" * 30, "٣".encode()])
+def test_a_beginning_of_sequences_that_is_no_number_is_left_out(
+    stores_on_disk: StoreFactory, value: bytes
+) -> None:
+    store = stores_on_disk.open(0)
+    restoring = Restoring(store, expected=1)
+    restoring.apply({BASE_KEY: b"17"}, 1)
+    restoring.apply({BASE_KEY: value}, 2)
+    assert store.meta(BASE_META) == b"17"
     store.close()
 
 

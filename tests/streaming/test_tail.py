@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import pytest
@@ -16,12 +15,11 @@ from segops.core.errors import StateError
 from segops.core.profile import Profile
 from segops.schemas.in_force import IN_FORCE_KEY
 from segops.schemas.state import encode_profile
-from segops.stores.base import ProfileStore, Row, Write
+from segops.stores.base import ProfileStore, Row
 from segops.stores.memory import MemoryStores
-from segops.stores.rocksdb import RocksDBStores
 from segops.streaming import recovery
+from segops.streaming.collected import CHANGELOG_META, IN_FORCE_META
 from segops.streaming.crash import CrashPoints
-from segops.streaming.lane import CHANGELOG_META, IN_FORCE_META
 from segops.streaming.raw import Fetched
 from segops.streaming.recovery import Disk, Recovery, Tail
 from segops.streaming.restoring import Restoring, read_offset
@@ -51,6 +49,28 @@ class Spied:
     def load(self, rows: list[Row], meta: Mapping[str, bytes]) -> None:
         self.written.append({key: state for key, state, _, _ in rows})
         self.store.load(rows, meta)
+
+
+class Failing(MemoryStores):
+    """Stores in memory whose first writes fail, as those of a damaged disk do."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.times = times
+
+    def open(self, partition: int) -> ProfileStore:
+        store: Any = super().open(partition)
+        store.load, store.write = self._failing(store.load), self._failing(store.write)
+        return cast("ProfileStore", store)
+
+    def _failing(self, work: Callable[..., None]) -> Callable[..., None]:
+        def attempt(*args: Any) -> None:
+            if self.times:
+                self.times -= 1
+                raise StateError("block checksum mismatch")
+            work(*args)
+
+        return attempt
 
 
 class Changelog:
@@ -170,8 +190,8 @@ def test_a_standby_writes_at_once() -> None:
 
 def test_a_store_at_fault_starts_over_without_what_was_held_back() -> None:
     async def scenario() -> None:
-        log = Changelog([{b"a": state(1)}, {b"b": b"\x09"}, *EMPTY])
-        tail = tail_of(MemoryStores(), log)
+        log = Changelog([{b"a": state(1)}, {b"b": state(2)}, *EMPTY])
+        tail = tail_of(Failing(1), log)
         await tail.open([0], await log.end_offsets([PLACE]))
         await tail.apply(PLACE, log.next())
         await tail.apply(PLACE, log.next())
@@ -190,12 +210,12 @@ def test_a_store_at_fault_starts_over_without_what_was_held_back() -> None:
 
 def test_a_log_that_cannot_be_read_is_told_after_the_store_started_over_once() -> None:
     async def scenario() -> None:
-        log = Changelog([{b"b": b"\x09"}, *EMPTY])
-        tail = tail_of(MemoryStores(), log)
+        log = Changelog([{b"b": state(1)}, *EMPTY])
+        tail = tail_of(Failing(2), log)
         await tail.open([0], await log.end_offsets([PLACE]))
         await tail.apply(PLACE, log.next())
         assert not await tail.finish(PLACE)
-        with pytest.raises(StateError, match="format 9"):
+        with pytest.raises(StateError, match="block checksum mismatch"):
             await tail.apply(PLACE, log.next())
             await tail.finish(PLACE)
         tail.close()
@@ -203,14 +223,10 @@ def test_a_log_that_cannot_be_read_is_told_after_the_store_started_over_once() -
     asyncio.run(scenario())
 
 
-def test_a_recovery_whose_last_write_fails_reads_all_again(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_recovery_whose_last_write_fails_reads_all_again(monkeypatch: pytest.MonkeyPatch) -> None:
     log = Changelog([{b"a": state(number)} for number in range(2_000)])
-    stores = RocksDBStores(tmp_path, block_cache_bytes=8 << 20, write_buffer_bytes=8 << 20)
-    damaged = stores.open(0)
-    damaged.write([Write("a", b"\x09")], {CHANGELOG_META: b"9"})
-    damaged.close()
+    monkeypatch.setattr(recovery, "_BULK_RECORDS", 1_000)
+    stores = Failing(1)
     reasons: list[str] = []
 
     async def fetch(consumer: Changelog, timeout_s: float) -> list[tuple[TopicPartition, Fetched]]:

@@ -24,6 +24,7 @@ NAMES = [
     "membership.changes",
     "membership.state",
     "receipts",
+    "quarantine",
     "dead-letters",
 ]
 
@@ -64,7 +65,7 @@ def test_what_is_missing_is_created_once_as_specified(settings: config.Settings,
     for name, state in states.items():
         assert state.partitions == (1 if name.endswith("segments") else 3)
         assert state.records == 0
-        compacted = name.endswith(("segments", "membership.state", "receipts", "changelog"))
+        compacted = name.endswith(("segments", "membership.state", "receipts", "quarantine", "changelog"))
         assert state.configs["cleanup.policy"] == ("compact" if compacted else "delete")
     assert states[f"{topic_prefix}events"].configs["retention.ms"] == str(7 * 86_400_000)
 

@@ -21,6 +21,8 @@ AGGREGATES = ("sum", "avg", "min", "max", "distinct", "latest", "earliest")
 _DID_ONCE = Test((("gte", 1),))
 _DID_NOT = Test((("eq", 0),))
 _MAX_DEPTH = 50
+#: Nodes of a rule: judging one looks at each of its edges with each of its leaves.
+MAX_NODES = 1_000
 
 Form = Mapping[str, Raw]
 
@@ -28,8 +30,12 @@ Form = Mapping[str, Raw]
 class Checker:
     """Checks one rule. ``issues`` refuse it, ``warnings`` do not."""
 
-    def __init__(self, source: str, rfm: Rfm | None = None) -> None:
+    def __init__(self, source: str, rfm: Rfm | None = None, max_nodes: int = MAX_NODES) -> None:
         self.source = source
+        self._nodes_left = max_nodes
+        self._too_many = (
+            f"a rule of more than {max_nodes:,} nodes: say the same by lists, or by several segments"
+        )
         self.rfm = Rfm() if rfm is None else rfm
         self.negations = 0  #: how many ``not`` the node being checked stands under
         self.issues: list[Issue] = []
@@ -45,6 +51,8 @@ class Checker:
         shop.yaml: when.within: a window of 0 holds nothing
         """
         node = self._node(raw, path)
+        if self._nodes_left < 0:
+            self.refuse(path, self._too_many)
         return None if self.issues else node
 
     def refuse(self, path: str, reason: str) -> None:
@@ -52,6 +60,9 @@ class Checker:
         self.issues.append(Issue(self.source, path, reason))
 
     def _node(self, raw: Raw, path: str) -> model.Node | None:
+        self._nodes_left -= 1
+        if self._nodes_left < 0:
+            return None
         if not isinstance(raw, dict):
             self.refuse(path, f"a node is a map with one of {', '.join(HEADS)}, not {raw!r}")
             return None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import linecache
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property, partial
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -15,6 +16,8 @@ from segops.core.profile import Profile
 from segops.core.rules import leaves, model
 from segops.core.rules.changes import Changes, Edge, Holds, combined, stepped
 from segops.core.rules.leaf import Leaf, never
+
+_Kind = TypeVar("_Kind", bound=ast.AST)
 
 
 class Use(msgspec.Struct, frozen=True):
@@ -92,10 +95,8 @@ def compile_rule(key: str, node: model.Node, others: Mapping[str, Rule]) -> Rule
     """
     emitter = _Emitter(others)
     body = emitter.expression(node)
-    combine: Callable[[list[bool]], bool] = _function(key, ("verdicts",), body, emitter.namespace)
-    holds: Holds = _function(
-        key, ("profile", "now_ms"), _Reading(emitter.readings).visit(body), emitter.namespace
-    )
+    holds: Holds = _function(key, ("profile", "now_ms"), body, emitter.namespace)
+    _show_in_tracebacks(key, node, others)
     found = emitter.leaves
     referred = [others[leaf.segment] for leaf in found if leaf.segment is not None]
     uses = [Use(leaf.feature, leaf.least) for leaf in found if leaf.feature is not None]
@@ -103,7 +104,9 @@ def compile_rule(key: str, node: model.Node, others: Mapping[str, Rule]) -> Rule
     return Rule(
         holds,
         None if any(leaf.changes for leaf in found) else _edges(found),
-        combined([leaf.changes or stepped(leaf.holds, leaf.edge) for leaf in found], combine),
+        combined(
+            [leaf.changes or stepped(leaf.holds, leaf.edge) for leaf in found], _Combine(key, node, others)
+        ),
         tuple(uses),
         frozenset(name for leaf in found for name in leaf.traits).union(*(rule.traits for rule in referred)),
         frozenset(part for leaf in found for part in leaf.reads).union(*(rule.reads for rule in referred)),
@@ -114,51 +117,92 @@ def _edges(found: list[Leaf]) -> tuple[Edge, ...]:
     return tuple(leaf.edge for leaf in found if leaf.edge is not never)
 
 
-class _Reading(ast.NodeTransformer):
-    """Puts the reading of each leaf from the profile in the place of its verdict."""
+class _Combine:
+    """The verdict of a rule from those of its leaves: compiled when it is asked for, which few rules are."""
 
-    def __init__(self, readings: list[ast.expr]) -> None:
-        self.readings = readings
+    def __init__(self, key: str, node: model.Node, others: Mapping[str, Rule]) -> None:
+        self._rule = key, node, others
 
-    def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
-        number: int = ast.literal_eval(node.slice)
-        return self.readings[number]
+    def __call__(self, verdicts: list[bool]) -> bool:
+        return self._compiled(verdicts)
+
+    @cached_property
+    def _compiled(self) -> Callable[[list[bool]], bool]:
+        key, node, others = self._rule
+        emitter = _Emitter(others, from_verdicts=True)
+        found: Callable[[list[bool]], bool] = _function(
+            key, ("verdicts",), emitter.expression(node), emitter.namespace
+        )
+        return found
 
 
-def _function(key: str, names: tuple[str, ...], body: ast.expr, namespace: dict[str, Any]) -> Any:
+def _located(kind: type[_Kind]) -> type[_Kind]:
+    """A class of ``ast`` whose nodes stand in line 1: to give each its place takes longer than to compile."""
+    return cast("type[_Kind]", type(kind.__name__, (kind,), {"lineno": 1, "col_offset": 0}))
+
+
+_Arg = _located(ast.arg)
+_Attribute = _located(ast.Attribute)
+_BinOp = _located(ast.BinOp)
+_BoolOp = _located(ast.BoolOp)
+_Call = _located(ast.Call)
+_Compare = _located(ast.Compare)
+_Constant = _located(ast.Constant)
+_FunctionDef = _located(ast.FunctionDef)
+_Name = _located(ast.Name)
+_NamedExpr = _located(ast.NamedExpr)
+_Return = _located(ast.Return)
+_Subscript = _located(ast.Subscript)
+_Tuple = _located(ast.Tuple)
+_UnaryOp = _located(ast.UnaryOp)
+
+
+def _module(key: str, names: tuple[str, ...], body: ast.expr) -> ast.Module:
     arguments = ast.arguments(
         posonlyargs=[],
-        args=[ast.arg(name) for name in names],
+        args=[_Arg(name) for name in names],
         kwonlyargs=[],
         kw_defaults=[],
         defaults=[],
     )
-    name = "rule_" + key.replace("-", "_")
-    module = ast.Module([ast.FunctionDef(name, arguments, [ast.Return(body)], [], None)], [])
-    ast.fix_missing_locations(module)
-    source = ast.unparse(module)
-    # A traceback through a rule shows the expression that failed.
-    linecache.cache[f"<segment {key}>"] = (
-        len(source),
-        None,
-        source.splitlines(keepends=True),
-        f"<segment {key}>",
-    )
+    function = _FunctionDef(name=_function_name(key), args=arguments, body=[_Return(body)], decorator_list=[])
+    return ast.Module([function], [])
+
+
+def _function_name(key: str) -> str:
+    return "rule_" + key.replace("-", "_")
+
+
+def _function(key: str, names: tuple[str, ...], body: ast.expr, namespace: dict[str, Any]) -> Any:
     # The tree holds names of our own and constants only; nothing of the user's text is parsed as code.
-    exec(compile(module, f"<segment {key}>", "exec"), namespace)  # noqa: S102
-    return namespace[name]
+    exec(compile(_module(key, names, body), _file_name(key), "exec"), namespace)  # noqa: S102
+    return namespace[_function_name(key)]
+
+
+def _file_name(key: str) -> str:
+    return f"segment {key}"
+
+
+def _show_in_tracebacks(key: str, node: model.Node, others: Mapping[str, Rule]) -> None:
+    """Have a traceback through a rule show the expression that failed; made when one is printed."""
+    linecache.cache[_file_name(key)] = (partial(_source, key, node, others),)
+
+
+def _source(key: str, node: model.Node, others: Mapping[str, Rule]) -> str:
+    module = _module(key, ("profile", "now_ms"), _Emitter(others).expression(node))
+    return ast.unparse(ast.fix_missing_locations(module)) + "\n"
 
 
 class _Emitter:
     """Turns nodes into expressions over the verdicts of leaves, and collects the leaves.
 
-    ``readings`` are the expressions over ``profile`` and ``now_ms`` that give these verdicts.
+    Each verdict is read from ``profile`` at ``now_ms``, or ``from_verdicts``, a list of them.
     """
 
-    def __init__(self, others: Mapping[str, Rule]) -> None:
+    def __init__(self, others: Mapping[str, Rule], *, from_verdicts: bool = False) -> None:
         self.others = others
         self.leaves: list[Leaf] = []
-        self.readings: list[ast.expr] = []
+        self._from_verdicts = from_verdicts
         self.namespace: dict[str, Any] = {"__builtins__": {"sum": sum, "len": len}}
 
     def expression(self, node: model.Node) -> ast.expr:
@@ -169,8 +213,9 @@ class _Emitter:
         """The leaf's verdict."""
         number = len(self.leaves)
         self.leaves.append(leaf)
-        self.readings.append(self._reading(leaf, number))
-        return ast.Subscript(_name("verdicts"), ast.Constant(number), ast.Load())
+        if self._from_verdicts:
+            return _subscript(_name("verdicts"), _Constant(number))
+        return self._reading(leaf, number)
 
     def _reading(self, leaf: Leaf, number: int) -> ast.expr:
         """A call of the leaf's verdict, or the comparison in place for a count within a length."""
@@ -183,7 +228,11 @@ class _Emitter:
 
 
 def _name(name: str) -> ast.expr:
-    return ast.Name(name, ast.Load())
+    return _Name(name, ast.Load())
+
+
+def _subscript(value: ast.expr, place: ast.expr) -> ast.expr:
+    return _Subscript(value, place, ast.Load())
 
 
 class _Count(msgspec.Struct, frozen=True):
@@ -196,26 +245,24 @@ class _Count(msgspec.Struct, frozen=True):
     def reached(self, k: int) -> ast.expr:
         """``(state := features.get(ID)) and len(state.times) >= k and state.times[-k] > now_ms - LENGTH``."""
         if k <= 0:
-            return ast.Constant(True)
-        get = ast.Attribute(ast.Attribute(_name("profile"), "features", ast.Load()), "get", ast.Load())
-        state = ast.NamedExpr(
-            ast.Name(self.variable, ast.Store()), ast.Call(get, [ast.Constant(self.feature_id)], [])
-        )
-        times = ast.Attribute(_name(self.variable), "times", ast.Load())
-        kth = ast.Subscript(times, ast.UnaryOp(ast.USub(), ast.Constant(k)), ast.Load())
-        alive = ast.BinOp(_name("now_ms"), ast.Sub(), ast.Constant(self.length_ms))
-        return ast.BoolOp(
+            return _Constant(True)
+        get = _Attribute(_Attribute(_name("profile"), "features", ast.Load()), "get", ast.Load())
+        state = _NamedExpr(_Name(self.variable, ast.Store()), _Call(get, [_Constant(self.feature_id)], []))
+        times = _Attribute(_name(self.variable), "times", ast.Load())
+        kth = _Subscript(times, _UnaryOp(ast.USub(), _Constant(k)), ast.Load())
+        alive = _BinOp(_name("now_ms"), ast.Sub(), _Constant(self.length_ms))
+        return _BoolOp(
             ast.And(),
             [
-                ast.Compare(state, [ast.IsNot()], [ast.Constant(None)]),
-                ast.Compare(ast.Call(_name("len"), [times], []), [ast.GtE()], [ast.Constant(k)]),
-                ast.Compare(kth, [ast.Gt()], [alive]),
+                _Compare(state, [ast.IsNot()], [_Constant(None)]),
+                _Compare(_Call(_name("len"), [times], []), [ast.GtE()], [_Constant(k)]),
+                _Compare(kth, [ast.Gt()], [alive]),
             ],
         )
 
     def below(self, k: int) -> ast.expr:
         """The opposite of ``reached``."""
-        return ast.UnaryOp(ast.Not(), self.reached(k))
+        return _UnaryOp(ast.Not(), self.reached(k))
 
 
 #: Operator of a count -> its expression.
@@ -224,30 +271,30 @@ _IN_PLACE: dict[str, Callable[[_Count, int], ast.expr]] = {
     "gt": lambda count, k: count.reached(k + 1),
     "lt": lambda count, k: count.below(k),
     "lte": lambda count, k: count.below(k + 1),
-    "eq": lambda count, k: ast.BoolOp(ast.And(), [count.reached(k), count.below(k + 1)]),
+    "eq": lambda count, k: _BoolOp(ast.And(), [count.reached(k), count.below(k + 1)]),
 }
 
 
 def _call(name: str, argument: ast.expr) -> ast.expr:
-    return ast.Call(_name(name), [argument, _name("now_ms")], [])
+    return _Call(_name(name), [argument, _name("now_ms")], [])
 
 
 def _joined(operator: Callable[[], ast.boolop]) -> Callable[[_Emitter, Any], ast.expr]:
     def emit(emitter: _Emitter, node: model.All | model.Any) -> ast.expr:
         values = [emitter.expression(child) for child in node.of]
-        return values[0] if len(values) == 1 else ast.BoolOp(operator(), values)
+        return values[0] if len(values) == 1 else _BoolOp(operator(), values)
 
     return emit
 
 
 def _not(emitter: _Emitter, node: model.Not) -> ast.expr:
-    return ast.UnaryOp(ast.Not(), emitter.expression(node.of))
+    return _UnaryOp(ast.Not(), emitter.expression(node.of))
 
 
 def _at_least(emitter: _Emitter, node: model.AtLeast) -> ast.expr:
-    verdicts = ast.Tuple([emitter.expression(child) for child in node.of], ast.Load())
-    total = ast.Call(_name("sum"), [verdicts], [])
-    return ast.Compare(total, [ast.GtE()], [ast.Constant(node.k)])
+    verdicts = _Tuple([emitter.expression(child) for child in node.of], ast.Load())
+    total = _Call(_name("sum"), [verdicts], [])
+    return _Compare(total, [ast.GtE()], [_Constant(node.k)])
 
 
 def _in_segment(emitter: _Emitter, node: model.InSegment) -> ast.expr:
@@ -262,21 +309,34 @@ def _leaf(make: Callable[[Any], Leaf]) -> Callable[[_Emitter, Any], ast.expr]:
     return emit
 
 
+_LEAVES: dict[type, Callable[[Any], Leaf]] = {
+    model.Did: leaves.did,
+    model.Aggregate: leaves.aggregate,
+    model.Occurrence: leaves.occurrence,
+    model.Trait: leaves.trait,
+    model.KnownFor: leaves.known_for,
+    model.HasBeen: leaves.has_been,
+    model.Near: leaves.near,
+    model.Bucket: leaves.bucket,
+    model.InOrder: leaves.in_order,
+    model.RfmIs: leaves.rfm_is,
+    model.ScoreIs: leaves.score_is,
+}
+
 _EMITTERS: dict[type, Callable[[_Emitter, Any], ast.expr]] = {
     model.All: _joined(ast.And),
     model.Any: _joined(ast.Or),
     model.Not: _not,
     model.AtLeast: _at_least,
     model.InSegment: _in_segment,
-    model.Did: _leaf(leaves.did),
-    model.Aggregate: _leaf(leaves.aggregate),
-    model.Occurrence: _leaf(leaves.occurrence),
-    model.Trait: _leaf(leaves.trait),
-    model.KnownFor: _leaf(leaves.known_for),
-    model.HasBeen: _leaf(leaves.has_been),
-    model.Near: _leaf(leaves.near),
-    model.Bucket: _leaf(leaves.bucket),
-    model.InOrder: _leaf(leaves.in_order),
-    model.RfmIs: _leaf(leaves.rfm_is),
-    model.ScoreIs: _leaf(leaves.score_is),
+    **{kind: _leaf(make) for kind, make in _LEAVES.items()},
 }
+
+
+def features_of(node: model.Node) -> Iterator[Feature]:
+    """The features that a rule reads itself, not by segments that it refers to."""
+    make = _LEAVES.get(type(node))
+    if make is not None and (feature := make(node).feature) is not None:
+        yield feature
+    for child in model.children(node):
+        yield from features_of(child)

@@ -11,6 +11,9 @@ from segops.core.values import kind, parse_duration, parse_instant
 
 COUNT_OPERATORS = ("eq", "ne", "lt", "lte", "gt", "gte", "between", "in", "not_in")
 
+#: Counts in one list: each is a boundary, and all boundaries are compared with all counts.
+MAX_COUNTS = 1_000
+
 
 class Refused(ValueError):
     """A part of a rule is refused: each place below the part that was checked, with the reason."""
@@ -63,6 +66,10 @@ def _operand(name: str, raw: Any, allowed: Collection[str], place: Any) -> Any:
 
 
 def _whole(operand: Any) -> None:
+    if isinstance(operand, tuple) and len(operand) > MAX_COUNTS:
+        raise ValueError(
+            f"at most {MAX_COUNTS:,} counts, not {len(operand):,}: say it by gte, lte or between"
+        )
     for number in operand if isinstance(operand, tuple) else (operand,):
         if type(number) is not int:
             raise ValueError(f"a count is a whole number, not {number!r}")

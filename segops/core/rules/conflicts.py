@@ -5,7 +5,7 @@ Nothing is said where that is in doubt: a conflict that is found is certain, oth
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from itertools import product
 from typing import NamedTuple
@@ -41,10 +41,14 @@ def conflict(literals: Literals) -> Literals:
     >>> [literal.path for literal in conflict([old, young])]
     ['a', 'b']
     """
-    return next((found for search in _SEARCHES for found in search(literals)), ())
+    kinds = {type(literal.node) for literal in literals}
+    searches = (search for search, of in _SEARCHES.items() if not of or not kinds.isdisjoint(of))
+    return next((found for search in searches for found in search(literals)), ())
 
 
 def _opposites(literals: Literals) -> Iterator[Literals]:
+    if len({literal.holds for literal in literals}) < 2:
+        return
     known: dict[tuple[bytes, bool], Literal] = {}
     for literal in literals:
         form = model.canonical(literal.node)
@@ -88,6 +92,18 @@ def _tested(literal: Literal) -> _Tested | None:
     return None
 
 
+def _about(what: model.Node) -> Hashable:
+    """What is the same for all that test the same: cheaper to tell than the canonical form."""
+    match what:
+        case model.Trait(path=path):
+            return path
+        case model.Did(select=select):
+            return select.names
+        case model.Aggregate(function=function, path=path, select=select):
+            return function, path, select.names
+    return None
+
+
 def _exact(function: str, test: Test) -> Test:
     """With thresholds as fractions of the decimals that were written, where the figure is an exact one."""
     return exact_test("avg", test) if function in ("sum", "avg") else test
@@ -103,14 +119,16 @@ KINDS: dict[str, tuple[str, ...]] = {
 
 
 def _values(literals: Literals) -> Iterator[Literals]:
-    def what(literal: Literal) -> bytes | None:
-        tested = _tested(literal)
-        return None if tested is None else model.canonical(tested.what)
-
-    for group in _groups(literals, what):
-        found = [(tested, literal.holds) for literal in group if (tested := _tested(literal)) is not None]
+    tests = [(literal, tested) for literal in literals if (tested := _tested(literal)) is not None]
+    alike = Counter(_about(tested.what) for _, tested in tests)
+    groups: dict[Hashable, list[tuple[Literal, _Tested]]] = defaultdict(list)
+    for literal, tested in tests:
+        about = _about(tested.what)
+        groups[about if alike[about] == 1 else model.canonical(tested.what)].append((literal, tested))
+    for group in groups.values():
+        found = [(tested, literal.holds) for literal, tested in group]
         if not possible([Claim(tested.test, holds) for tested, holds in found], found[0][0].kinds):
-            yield group
+            yield [literal for literal, _ in group]
 
 
 # -- numbers of events ----------------------------------------------------------------------------------
@@ -249,4 +267,12 @@ def cells(rfm: Rfm) -> Iterator[Digits]:
     return (Digits(*cell) for cell in product(*digits))
 
 
-_SEARCHES = (_opposites, _values, _numbers, _known_for, _buckets, _digits)
+#: Search -> the nodes that it is about; none: any.
+_SEARCHES: dict[Callable[[Literals], Iterator[Literals]], frozenset[type]] = {
+    _opposites: frozenset(),
+    _values: frozenset({model.Trait, model.HasBeen, model.ScoreIs, model.Did, model.Aggregate}),
+    _numbers: frozenset({model.Did, model.Aggregate, model.Occurrence, model.InOrder, model.RfmIs}),
+    _known_for: frozenset({model.KnownFor}),
+    _buckets: frozenset({model.Bucket}),
+    _digits: frozenset({model.RfmIs}),
+}

@@ -5,6 +5,7 @@ A rule may say so many things that not every such part is found; but what is sai
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -91,7 +92,10 @@ class _Reader:
         if isinstance(node, model.AtLeast):  # there the same node twice counts twice
             return
         first: dict[bytes, str] = {}
+        kinds = Counter(type(child.node) for child in placed)
         for child in placed:
+            if kinds[type(child.node)] == 1:
+                continue
             known = first.setdefault(model.canonical(child.node), child.path)
             if known != child.path:
                 self.found.notes.append(Finding(child.path, f"the same as {known}: once is enough"))

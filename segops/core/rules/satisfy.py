@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -36,6 +37,15 @@ def possible(claims: Claims, kinds: Sequence[str] = ANY_KIND) -> bool:
     >>> possible([Claim(Test((("gte", 10),))), Claim(Test((("eq", 12),)), holds=False)])
     True
     """
+    if len(claims) == 1 and len(ops := claims[0].test.ops) == 1 and ops[0][1].__class__ is int:
+        return _known(*ops[0], claims[0].holds, tuple(kinds))
+    return any(_POSSIBLE[name](claims) for name in kinds)
+
+
+@lru_cache(maxsize=65_536)
+def _known(operator: str, operand: int, holds: bool, kinds: tuple[str, ...]) -> bool:
+    """``possible`` of one claim on one integer, of which rules have very many alike."""
+    claims = (Claim(Test(((operator, operand),)), holds),)
     return any(_POSSIBLE[name](claims) for name in kinds)
 
 

@@ -1,0 +1,78 @@
+"""Published definitions: what is read back, and what of anybody's records is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+
+from segops.core.errors import DefinitionError
+from segops.schemas.segments import definition_from_record, definition_to_record
+from tests.core.strategies import rules
+
+
+@given(rules())
+def test_a_definition_survives_its_record(rule: dict[str, Any]) -> None:
+    text = {"key": "s", "name": "N", "description": "D", "version": 3, "when": rule}
+    definition = definition_from_record(msgspec.json.encode(text))
+    assert definition is not None
+    again = definition_from_record(definition_to_record(definition))
+    assert again is not None
+    assert again == definition
+    assert (again.identity, again.version, again.name, again.description) == (
+        definition.identity,
+        3,
+        "N",
+        "D",
+    )
+
+
+def test_a_retired_key_is_no_definition() -> None:
+    assert definition_from_record(b'{"key":"s","version":2,"retired":true}') is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"[]",
+        b"5",
+        b"\xff",
+        b"{}",
+        b'{"key":"s","when":{"did":"A"}}',
+        b'{"key":"s","version":0,"when":{"did":"A"}}',
+        b'{"key":"s","version":"1","when":{"did":"A"}}',
+        b'{"key":"s","version":1,"when":{"dit":"A"}}',
+        b'{"key":"s","version":1,"when":{"did":"A"},"extra":1}',
+        b'{"key":"s","version":9223372036854775808,"when":{"did":"A"}}',
+        b'{"key":"s","version":1e30,"when":{"did":"A"}}',
+        b'{"key":"s","version":2.0,"when":{"did":"A"}}',
+        b'{"key":"s","version":true,"when":{"did":"A"}}',
+        b'{"key":"s","version":9223372036854775808,"retired":true}',
+        b'{"key":"s","version":"2","retired":true}',
+        b'{"key":"s","retired":true}',
+        b'{"key":"s","version":1,"when":{"trait":"a","is":{"eq":1' + b"0" * 30 + b"}}}",
+        b'{"key":"s","version":1,"when":{"trait":"a","is":{"eq":1e400}}}',
+        b'{"key":"s","version":1,"when":' + b'{"not":' * 5_000 + b'{"did":"A"}' + b"}" * 5_001,
+        b'{"key":"s","version":1,"when":' + b"[" * 900 + b"]" * 900 + b"}",
+        b'{"key":"s","version":1,"when":{"did":"\\ud800"}}',
+        b'{"key":"s","version":1,"when":{"did":"A"},"membership":{"max_entries":18446744073709551616}}',
+        b'{"key":"s","version":1,"rfm":{"frequency":[1' + b"0" * 30 + b']},"when":{"rfm":"x"}}',
+    ],
+)
+def test_a_record_that_is_no_definition_is_refused(value: bytes) -> None:
+    with pytest.raises(DefinitionError):
+        definition_from_record(value)
+
+
+def test_the_greatest_version_is_of_63_bits() -> None:
+    found = definition_from_record(b'{"key":"s","version":9223372036854775807,"when":{"did":"A"}}')
+    assert found is not None and found.version == 2**63 - 1
+
+
+def test_a_published_rule_is_read_even_if_it_would_be_refused_now() -> None:
+    """What an earlier version let through must not stop a worker."""
+    when = {"all": [{"did": "A"}, {"did_not": "A"}]}
+    assert definition_from_record(msgspec.json.encode({"key": "s", "version": 1, "when": when})) is not None

@@ -1,0 +1,141 @@
+"""YAML and JSON as people write them: what a scalar means, and bounds that say where they are exceeded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from segops.schemas.written import MAX_DEPTH, check_bounds, read_json, read_yaml
+
+DOUBLING = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 64))
+MERGING = "a0: &a0 {x: [1, 2]}\n" + "".join(
+    f"a{i}: &a{i} {{l: *a{i - 1}, r: *a{i - 1}}}\n" for i in range(1, 64)
+)
+DEEPENING = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}]\n" for i in range(1, 300))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("", None),
+        ("a: 2026-01-01", {"a": "2026-01-01"}),
+        ("a: 2026-01-01T10:00:00Z", {"a": "2026-01-01T10:00:00Z"}),
+        ("a: 1:2:3", {"a": "1:2:3"}),
+        ("a: 18:30", {"a": "18:30"}),
+        ("a: -1:30.5", {"a": "-1:30.5"}),
+        ("a: " + ":".join(["59"] * 5_000), {"a": ":".join(["59"] * 5_000)}),
+        ("a: [1, -1_000, 0x1f, 0b11, 0, +7]", {"a": [1, -1000, 31, 3, 0, 7]}),
+        ("a: [1.5, .5, -2.0e+3]", {"a": [1.5, 0.5, -2000.0]}),
+        ("a: [yes, no, true, off, ~, null, '']", {"a": [True, False, True, False, None, None, ""]}),
+        ("a: ['1', \"2\", !!str 3, !!int '4']", {"a": ["1", "2", "3", 4]}),
+        ("a: =\nb: <<", {"a": "=", "b": "<<"}),
+        ("a: &x {p: 1, q: 2}\nb: {<<: *x, q: 3}", {"a": {"p": 1, "q": 2}, "b": {"p": 1, "q": 3}}),
+        ("- &x {p: 1}\n- {<<: [*x, {p: 2, r: 2}]}", [{"p": 1}, {"p": 1, "r": 2}]),
+        ("a: 18446744073709551615\nb: -9223372036854775808", {"a": 2**64 - 1, "b": -(2**63)}),
+        ("089", "089"),
+    ],
+)
+def test_a_scalar_means_what_it_looks_like(text: str, value: Any) -> None:
+    assert read_yaml(text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "reason"),
+    [
+        (DOUBLING, (18, 17), "more than 2,000,000 values, those that aliases stand for included"),
+        (MERGING, None, "more than 2,000,000 values"),
+        (DEEPENING, (199, 13), "deeper than 200 levels"),
+        ("a: " + "[" * 300 + "]" * 300, (0, 202), "deeper than 200 levels"),
+        ("a: " + "[" * 5_000 + "]" * 5_000, None, "exceeded maximum nesting depth"),
+        ("- " * 1_000 + "x", (0, 400), "deeper than 200 levels"),
+        ("\n&a [*a]", (1, 4), "the alias *a stands for nothing that is complete before it"),
+        ("a: *b", (0, 3), "the alias *b stands for nothing"),
+        ("a:\n  b: 18446744073709551616", (1, 5), "an integer of more than 64 bits"),
+        ("a: -9223372036854775809", (0, 3), "an integer of more than 64 bits"),
+        ("a: " + "9" * 20_000, (0, 3), "an integer of more than 64 bits: 999999999999999999999999..."),
+        ("a: 0x" + "f" * 20_000, (0, 3), "an integer of more than 64 bits"),
+        ("a: 010", (0, 3), "010 is an octal number in YAML: write it in quotes, or without the zero"),
+        ("a: !!int x", (0, 3), "'x' is no int"),
+        ("a: !!bool 1:2", (0, 3), "'1:2' is no bool"),
+        ("a: !!python/name:os.system x", (0, 3), "unknown tag"),
+        ("a: !!set {x}", (0, 3), "unknown tag"),
+        ("? [a]\n: b", (0, 4), "a key is a text, not a map or a list"),
+        ("<<: 1", (0, 4), "<< is followed by a map, or a list of maps"),
+        ("a: 1\n---\nb: 2", (1, 0), "a second document"),
+        ("x:\n  a: 1\n  a: 2", (1, 2), "the key 'a' stands twice"),
+    ],
+)
+def test_what_is_beyond_a_bound_is_told_with_its_place(
+    text: str, place: tuple[int, int] | None, reason: str
+) -> None:
+    with pytest.raises(yaml.MarkedYAMLError) as caught:
+        read_yaml(text)
+    assert reason in str(caught.value.problem)
+    mark = caught.value.problem_mark
+    assert mark is not None
+    assert place is None or (mark.line, mark.column) == place
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"a": 1' + "0" * 30 + "}", "an integer of more than 64 bits"),
+        ('{"a": ' + "9" * 20_000 + "}", "an integer of more than 64 bits"),
+        ("[" * 300 + "]" * 300, "deeper than 200 levels"),
+        ("[" * 200_000 + "]" * 200_000, "deeper than 200 levels"),
+        ('{"a": ["\\ud800"]}', "half a character"),
+        ('{"\\udfff": 1}', "half a character"),
+        ('{"a": 1, "a": 1}', "the key 'a' stands twice"),
+        ('{"a": NaN}', "NaN is no number of JSON"),
+    ],
+)
+def test_json_beyond_a_bound_is_refused(text: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        read_json(text)
+
+
+def test_values_are_counted_however_they_are_shared() -> None:
+    value: Any = "x"
+    for _ in range(30):
+        value = [value, value]
+    with pytest.raises(ValueError, match="more than 2,000,000 values"):
+        check_bounds(value)
+
+
+def nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+def test_the_bound_of_depth_is_met_exactly() -> None:
+    check_bounds(nested(MAX_DEPTH))
+    read_yaml("[" * MAX_DEPTH + "]" * MAX_DEPTH)
+    with pytest.raises(ValueError, match="deeper"):
+        check_bounds(nested(MAX_DEPTH + 1))
+    with pytest.raises(yaml.MarkedYAMLError):
+        read_yaml("[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1))
+
+
+plain = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(codec="utf-8"), max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(st.characters(codec="utf-8")), inner, max_size=4)
+    ),
+    max_leaves=20,
+)
+
+
+@given(plain)
+def test_what_yaml_writes_is_read_as_it_was(value: Any) -> None:
+    assert read_yaml(yaml.safe_dump(value)) == value

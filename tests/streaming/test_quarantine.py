@@ -1,0 +1,392 @@
+"""A profile that cannot be read, without Kafka: its partition goes on, and nothing of it is lost."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from segops.core.engine import Engine
+from segops.core.errors import StateError
+from segops.core.messages import Claim, Erase, Handover, Message, Release
+from segops.core.profile import Erasing, Member, Profile
+from segops.core.segments import Definition, SegmentSet
+from segops.schemas.aside import Aside, decode_aside, encode_aside, name_of_bytes, sequence_in
+from segops.schemas.messages import encode_message, name_of
+from segops.schemas.state import ASIDE, FORMAT, body_of, decode_profile, encode_profile, summary
+from segops.stores.memory import MemoryStores
+from segops.streaming.lane import SegmentLane
+from segops.streaming.quarantine import MAX_HELD
+from segops.streaming.reports import Outlet
+from segops.streaming.restoring import Restoring
+from segops.streaming.start import Bounds, Start
+from segops.streaming.ticks import TYPE_HEADER
+
+from .kit import START_MS, oracle, shop
+from .test_lane import FINAL_MS, Rec, clock, forwarded, found, tick, wanted, work_off
+
+assert wanted  # a fixture
+
+Damage = Callable[[bytes], bytes]
+
+
+def sent(message: Message | Release, offset: int) -> Rec:
+    headers = [(TYPE_HEADER, name_of(message).encode())]
+    return Rec(offset, message.to.encode(), encode_message(message), headers)
+
+
+class Partition:
+    """A partition over the lives of its owners. ``log``: what its changelog holds."""
+
+    def __init__(self, definitions: list[Definition], bounds: Bounds | None = None) -> None:
+        self.engine, self.bounds = Engine(SegmentSet(definitions)), bounds
+        self.stores, self.outlet = MemoryStores(), Outlet()
+        self.log: dict[bytes, bytes | None] = {}
+        self.offset, self.metadata = 0, clock().dump()
+        self.lane = self._open()
+
+    def _open(self) -> SegmentLane:
+        now = clock()
+        now.load(self.metadata)
+        start = Start(self.offset, now, since_ms=0)
+        return SegmentLane(
+            self.stores.open(0), self.engine, start=start, outlet=self.outlet, bounds=self.bounds
+        )
+
+    def checkpoint(self) -> None:
+        collected = self.lane.collect()
+        self.log.update({each.profile_id.encode(): each.state for each in collected.logged})
+        self.lane.write(collected, None)
+        self.lane.committed()
+        self.offset, self.metadata = collected.offset, collected.metadata
+
+    def crash(self) -> None:
+        self.lane.close()
+        self.lane = self._open()
+
+    def rebuild(self) -> None:
+        """Lose the store, and restore it from the changelog."""
+        self.lane.close()
+        self.stores = MemoryStores()
+        store = self.stores.open(0)
+        Restoring(store, expected=9).apply(self.log, 1)
+        store.close()
+        self.lane = self._open()
+
+    def stored(self, profile_id: str) -> bytes | None:
+        return self.log.get(profile_id.encode())
+
+    def damage(self, profile_id: str, damage: Damage) -> bytes:
+        """Damage a profile in the store and in the changelog; the bytes as they were."""
+        before = self.stored(profile_id)
+        assert before is not None
+        self.log[profile_id.encode()] = damage(before)
+        self.rebuild()
+        return before
+
+
+def float_in_place(data: bytes) -> bytes:
+    """As an earlier version stored a version of more than 64 bits."""
+    body = body_of(data)
+    fields = msgspec.msgpack.decode(body)
+    fields[14]["foreign"] = [0, 1e30]
+    return data.removesuffix(body) + msgspec.msgpack.encode(fields)
+
+
+DAMAGES: dict[str, Damage] = {
+    "float": float_in_place,
+    "cut": lambda data: data[: len(data) // 2],
+    "head": lambda data: data[:5],
+    "empty": lambda data: b"",
+    "later": lambda data: b"\x07" + data[1:],
+    "noise": lambda data: b"\x02" + bytes(random.Random(3).randbytes(200)),
+    "other": lambda data: encode_profile(Profile("user_id:other")),
+    "mark": lambda data: bytes([ASIDE]) + data[1:],
+}
+
+
+def events(wanted: list[Definition], count: int = 240) -> tuple[list[Rec], dict[str, dict[str, Any]]]:
+    shopping = shop(count, users=4, partitions=1, seed=5)
+    records = [forwarded(one.value, offset) for offset, one in enumerate(shopping)]
+    return records, oracle(shopping, wanted, FINAL_MS)
+
+
+WHO = "user_id:u1"
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+@pytest.mark.parametrize("crash", ["never", "often"])
+def test_after_its_release_everything_is_as_if_nothing_had_been(
+    wanted: list[Definition], damage: Damage, crash: str
+) -> None:
+    records, expected = events(wanted)
+    part = Partition(wanted)
+    part.lane.process(records[:100])
+    part.checkpoint()
+    before = part.damage(WHO, damage)
+    damaged = part.stored(WHO)
+    assert damaged is not None
+    for place in range(100, 200, 10):
+        part.lane.process(records[place : place + 10])
+        part.lane.fire_due(9)
+        if place == 150:
+            part.checkpoint()
+        if crash == "often":
+            part.crash()
+            part.lane.process(records[part.offset : place + 10])
+    work_off(part.lane)
+    assert {(each.profile_id, each.data, each.found_in) for each in part.outlet.letters} == {
+        (WHO, damaged, "profile")
+    }
+    part.checkpoint()
+    if crash == "often":
+        part.rebuild()
+    state = decode_profile(before)
+    release = Release(WHO, name_of_bytes(damaged), state.sequence, tuple(state.members), state)
+    part.lane.process([sent(release, 200)])
+    part.lane.process([msgspec.structs.replace(each, offset=each.offset + 1) for each in records[200:]])
+    part.lane.process([tick(len(records) + 1, FINAL_MS)])
+    work_off(part.lane)
+    part.checkpoint()
+    assert found(part.outlet) == expected
+    assert part.outlet.rejected == []
+    assert part.outlet.releases[-1] == WHO
+    data = part.stored(WHO)
+    assert data is not None
+    assert decode_profile(data).applied < len(records) + 1
+    assert +part.lane.sizes == {}
+
+
+def damaged_partition(wanted: list[Definition], bounds: Bounds | None = None) -> tuple[Partition, bytes]:
+    """A partition whose profile WHO is set aside; its state as it was."""
+    records, _ = events(wanted)
+    part = Partition(wanted, bounds)
+    part.lane.process(records[:100])
+    part.checkpoint()
+    before = part.damage(WHO, DAMAGES["float"])
+    part.lane.process([record for record in records[100:130] if record.key == WHO.encode()])
+    work_off(part.lane)
+    part.checkpoint()
+    return part, before
+
+
+def aside_of(part: Partition) -> Aside:
+    data = part.stored(WHO)
+    assert data is not None
+    found = decode_aside(data)
+    assert found is not None
+    return found
+
+
+def test_what_is_set_aside_is_told_once_and_kept_in_the_sizes(wanted: list[Definition]) -> None:
+    part, before = damaged_partition(wanted)
+    sizes, aside = +part.lane.sizes, aside_of(part)
+    assert aside.data is None and aside.held and "Expected `int`, got `float`" in aside.reason
+    assert aside.members == list(decode_profile(before).members)
+    for _ in range(3):
+        part.rebuild()
+        work_off(part.lane)
+        part.checkpoint()
+    assert len(part.outlet.letters) == 1
+    assert +part.lane.sizes == sizes
+    assert part.lane.portrait(WHO) is None
+
+
+def test_a_kill_before_the_bytes_are_published_does_not_lose_them(wanted: list[Definition]) -> None:
+    records, _ = events(wanted)
+    part = Partition(wanted)
+    part.lane.process(records[:100])
+    part.checkpoint()
+    part.damage(WHO, DAMAGES["float"])
+    part.lane.process(records[100:110])
+    part.checkpoint()  # the place is taken, and nothing published yet
+    assert aside_of(part).data is not None
+    assert part.outlet.letters == []
+    part.rebuild()
+    work_off(part.lane)
+    part.checkpoint()
+    assert [each.profile_id for each in part.outlet.letters] == [WHO]
+    assert aside_of(part).data is None
+
+
+def test_dropped_it_begins_from_nothing_behind_all_that_was_published(wanted: list[Definition]) -> None:
+    part, before = damaged_partition(wanted)
+    state, aside = decode_profile(before), aside_of(part)
+    part.lane.process([sent(Release(WHO, aside.of, state.sequence + 40, tuple(state.members)), 500)])
+    exits = [each for each in part.outlet.changes if each.reason == "quarantine"]
+    assert [(each.segment_key, each.action) for each in exits] == [
+        (key, "exited") for key in sorted(state.members)
+    ]
+    assert [each.sequence for each in exits] == [state.sequence + 41 + number for number in range(len(exits))]
+    part.checkpoint()
+    part.rebuild()
+    data = part.stored(WHO)
+    assert data is not None
+    fresh = decode_profile(data)
+    assert (fresh.first_ms, fresh.members, fresh.applied) == (None, {}, 500)
+    assert fresh.sequence == state.sequence + 40 + len(exits)
+    records, _ = events(wanted)
+    mine = [record for record in records if record.key == WHO.encode()]
+    part.lane.process([msgspec.structs.replace(each, offset=501 + n) for n, each in enumerate(mine)])
+    assert part.outlet.changes[-1].sequence > fresh.sequence
+    assert part.outlet.releases == [WHO]
+
+
+def test_dropped_what_others_asked_is_answered(wanted: list[Definition]) -> None:
+    part, _ = damaged_partition(wanted)
+    part.lane.process([sent(Claim("user_id:u1", "user_id:u1", "anonymous_id:a"), 400)])
+    part.lane.process([sent(Erase("user_id:u1", Erasing("ticket")), 401)])
+    assert part.outlet.sent == [] and part.outlet.erasures == []
+    part.checkpoint()
+    part.rebuild()
+    part.lane.process([sent(Release(WHO, aside_of(part).of), 402)])
+    assert [(name_of(each), each.to) for each in part.outlet.sent] == [("join", "anonymous_id:a")]
+    assert [each.identifier for each in part.outlet.erasures] == [WHO]
+
+
+@pytest.mark.parametrize("of", ["", "another"])
+def test_a_request_for_other_bytes_changes_nothing(wanted: list[Definition], of: str) -> None:
+    part, _ = damaged_partition(wanted)
+    before = part.stored(WHO)
+    part.lane.process([sent(Release(WHO, of), 400), sent(Release("user_id:u2", of), 401)])
+    part.lane.process([sent(Release("user_id:nobody", of), 402)])
+    part.checkpoint()
+    assert part.stored(WHO) == before
+    assert [reason for _, reason, _ in part.outlet.noted] == ["not_quarantined"] * 3
+    assert part.outlet.rejected == []
+
+
+def test_a_request_read_twice_is_applied_once(wanted: list[Definition]) -> None:
+    part, before = damaged_partition(wanted)
+    state = decode_profile(before)
+    release = sent(Release(WHO, aside_of(part).of, state.sequence, tuple(state.members), state), 400)
+    part.lane.process([release])
+    changes = len(part.outlet.changes)
+    collected = part.lane.collect()
+    part.lane.write(collected, None)  # killed between the store and the commit
+    part.crash()
+    part.lane.process([release])
+    assert len(part.outlet.changes) == changes
+    assert part.outlet.noted == []
+
+
+def test_a_mended_state_that_differs_says_what_is_no_longer_so(wanted: list[Definition]) -> None:
+    part, before = damaged_partition(wanted)
+    state, aside = decode_profile(before), aside_of(part)
+    assert state.members
+    mended = decode_profile(before)
+    gone = sorted(mended.members)[0]
+    del mended.members[gone], mended.flips[gone]
+    part.lane.process([sent(Release(WHO, aside.of, state.sequence, tuple(state.members), mended), 400)])
+    (told,) = [each for each in part.outlet.changes if each.reason == "quarantine"]
+    assert (told.segment_key, told.member, told.sequence) == (gone, False, state.sequence + 1)
+
+
+def test_what_is_held_has_a_bound_and_the_rest_becomes_dead_letters(wanted: list[Definition]) -> None:
+    part, _ = damaged_partition(wanted)
+    records, _ = events(wanted)
+    one = next(record for record in records if record.key == WHO.encode())
+    known = len(aside_of(part).held)
+    part.lane.process([msgspec.structs.replace(one, offset=1_000 + n) for n in range(MAX_HELD + 5)])
+    part.checkpoint()
+    assert len(aside_of(part).held) == MAX_HELD
+    assert [reason for _, reason, _ in part.outlet.rejected] == ["quarantined"] * (5 + known)
+    assert len(part.stored(WHO) or b"") < 512 << 10
+
+
+def test_what_is_held_has_a_bound_of_bytes(wanted: list[Definition]) -> None:
+    part, _ = damaged_partition(wanted, Bounds(state_bytes=8_192))
+    records, _ = events(wanted)
+    one = next(record for record in records if record.key == WHO.encode())
+    part.lane.process([msgspec.structs.replace(one, offset=1_000 + n) for n in range(100)])
+    part.checkpoint()
+    assert 3_500 < aside_of(part).held_bytes <= 4_096
+    assert part.outlet.rejected
+
+
+def test_too_many_that_cannot_be_read_stop_the_worker(wanted: list[Definition]) -> None:
+    records, _ = events(wanted)
+    part = Partition(wanted, Bounds(quarantined=2))
+    part.lane.process(records[:100])
+    part.checkpoint()
+    part.log = {key: bytes([FORMAT + 1]) + (value or b"")[1:] for key, value in part.log.items()}
+    part.rebuild()
+    with pytest.raises(StateError, match=r"more than 2 profiles .* SEGOPS_MAX_QUARANTINED"):
+        part.lane.process(records[100:150])
+
+
+@pytest.mark.parametrize("value", [1e30, 10**30], ids=["float", "integer"])
+@pytest.mark.parametrize("meanwhile", ["nothing", "event", "timer"])
+def test_a_profile_that_cannot_be_stored_is_set_aside_instead(
+    wanted: list[Definition], value: Any, meanwhile: str
+) -> None:
+    records, _ = events(wanted)
+    part = Partition(wanted)
+    part.lane.process(records[:100])
+    part.checkpoint()
+    part.lane.process(records[100:120])
+    entry = part.lane._profiles.get(WHO)
+    entry.profile.members["foreign"] = Member(0, value)
+    part.lane._profiles.touch(entry)
+    sequence, applied = entry.profile.sequence, entry.profile.applied
+    collected = part.lane.collect()
+    if meanwhile == "event":
+        part.lane.process(records[120:140])
+    elif meanwhile == "timer":
+        part.lane.fire_due(100)
+    part.log.update({each.profile_id.encode(): each.state for each in collected.logged})
+    part.lane.write(collected, None)
+    part.lane.committed()
+    first = aside_of(part)
+    assert (first.sequence, first.applied) == (sequence, applied)
+    assert first.data is not None and sequence_in(first.data) == sequence
+    assert "cannot be stored" in first.reason
+    part.offset, part.metadata = collected.offset, collected.metadata
+    part.rebuild()
+    part.lane.process(records[part.offset :])
+    work_off(part.lane)
+    part.checkpoint()
+    assert {each.of for each in part.outlet.letters} == {first.of}
+    assert aside_of(part).held
+
+
+def test_a_handover_that_cannot_be_read_is_set_aside_and_the_claimant_goes_on(
+    wanted: list[Definition],
+) -> None:
+    part = Partition(wanted)
+    loser = Profile("anonymous_id:a", sequence=3, first_ms=START_MS, latest_ms=START_MS)
+    loser.members["buyers"] = Member(START_MS, 1)
+    handover = Handover("user_id:u9", "anonymous_id:a", "anonymous_id:a", 3, loser)
+    event = {"type": "track", "event": "Page Seen", "userId": "u9", "anonymousId": "a", "messageId": "1"}
+    part.lane.process([forwarded(msgspec.json.encode({**event, "timestamp": "2025-10-09T08:53:20Z"}), 0)])
+    broken = sent(handover, 1)
+    assert broken.value is not None
+    broken.value = broken.value.replace(b"\x94\xcf", b"\x94\xcb")  # a float as time of the membership
+    part.lane.process([broken])
+    (letter,) = part.outlet.letters
+    assert (letter.profile_id, letter.found_in, letter.data) == ("anonymous_id:a", "handover", broken.value)
+    portrait = part.lane.portrait("user_id:u9")
+    assert portrait is not None and not isinstance(portrait, str)
+    assert not portrait.awaits
+    assert not portrait.memberships
+    part.lane.process([sent(handover, 2)])  # as an operator mended it
+    profile = part.lane._profiles.peek("user_id:u9")
+    assert profile is not None and profile.links is not None
+    assert profile.links.absorbed == {"anonymous_id:a": 3}
+    assert profile.first_ms == START_MS
+
+
+def test_the_stored_form_has_the_head_of_a_profile() -> None:
+    aside = Aside("user_id:u1", "of", "reason", 5, 7, b"bytes", 3, ["buyers", "vip"])
+    assert summary(encode_aside(aside)) == (0, b"buyers\nvip")
+    aside.data = None
+    assert summary(encode_aside(aside)) == (None, b"buyers\nvip")
+    assert decode_aside(encode_aside(aside)) == aside
+    assert decode_aside(encode_profile(Profile("x"))) is None
+    with pytest.raises(StateError, match="damaged"):
+        decode_aside(encode_aside(aside)[:-2])
+    with pytest.raises(StateError):
+        decode_profile(encode_aside(aside))
