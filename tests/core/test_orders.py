@@ -90,6 +90,17 @@ def test_orders_are_what_the_slow_evaluator_says(events: list[tuple[Event, int]]
             shop.bought(shop.now_ms + later_ms)
 
 
+def test_a_cancellation_leaves_with_its_order_however_late_that_comes() -> None:
+    for arrives_ms in (T - 20_000, T + 1):
+        shop = Shop(20_000)
+        order = Event("Order Completed", T - 19_999, "m1", {"order_id": "X", "total": 5})
+        cancellation = Event("Order Cancelled", T, "m0", {"order_id": "X"})
+        for event in sorted((order, cancellation), key=lambda event: event is order and arrives_ms > T):
+            shop.take(event, max(event.time_ms, arrives_ms if event is order else T))
+        shop.did("Completed", T + 1, order_id="X", total=7)
+        assert shop.bought() == Bought(T + 1, 1, Decimal(7))
+
+
 def test_a_new_order_is_not_hidden_by_an_expired_one_of_the_same_id() -> None:
     shop = Shop()
     shop.did("Completed", T, order_id="X", total=5)

@@ -92,10 +92,12 @@ def _taken(book: _Book, said: _Said, at_ms: int, period_ms: int) -> _Book:
     if any(not 0 < order.time_ms - said.time_ms < period_ms for order in same):
         return book
     others = [order for order in book.orders if order not in same]
-    if same or said.time_ms > at_ms - period_ms:
-        return book._replace(orders=[*others, said])
     sooner = [other for other in book.about if other.time_ms < said.time_ms + period_ms]
-    return book if _cancelled(said, sooner) else book._replace(gone=[*book.gone, said.time_ms])
+    late = not same and said.time_ms <= at_ms - period_ms
+    if late and not _cancelled(said, sooner):
+        return book._replace(gone=[*book.gone, said.time_ms])
+    # A late one that is cancelled leaves at once, and its cancellation with it, as if it had come in time.
+    return book._replace(orders=[*others, said])
 
 
 def _without_expired(book: _Book, at_ms: int, period_ms: int) -> _Book:
