@@ -215,8 +215,7 @@ def test_every_example_of_a_segment_passes_the_check(block: str, tmp_path: Path)
 
 def test_each_decision_is_numbered_and_says_why() -> None:
     assert len(DECISIONS) >= 8
-    numbers = [path.name[:4] for path in DECISIONS]
-    assert numbers == sorted(set(numbers))
+    assert [path.name[:4] for path in DECISIONS] == [f"{n:04d}" for n in range(1, len(DECISIONS) + 1)]
     for path in DECISIONS:
         headings = re.findall(r"^#+ (.*)$", text(path), flags=re.M)
         assert headings[0].startswith(f"{path.name[:4]}: ")

@@ -2,7 +2,7 @@
 
 One is told of once: what takes its place in the store keeps its bytes and is due at once; when its turn
 comes the bytes are published, and left out from the next checkpoint on. So whatever crashes, the bytes are in
-the store and the changelog, or in the topic, or in both (ADR 0021).
+the store and the changelog, or in the topic, or in both (ADR 0020).
 """
 
 from __future__ import annotations

@@ -143,8 +143,14 @@ def test_ctrl_c_ends_what_reads_the_standard_input(folder: Path, name: str) -> N
 
 def _reads(pid: int) -> bool:
     """Whether a thread of the process stands in a read of a pipe."""
-    tasks = Path(f"/proc/{pid}/task")
-    return any("pipe_read" in (task / "wchan").read_text() for task in tasks.iterdir())
+    return any("pipe_read" in _waits_in(task) for task in Path(f"/proc/{pid}/task").iterdir())
+
+
+def _waits_in(task: Path) -> str:
+    try:
+        return (task / "wchan").read_text()
+    except OSError:  # the thread has ended since it was listed
+        return ""
 
 
 #: What is raised, the status, and the words.
