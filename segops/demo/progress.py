@@ -13,6 +13,7 @@ from segops.config import Settings
 from segops.core.links import is_waiting
 from segops.schemas.state import decode_profile
 from segops.streaming.clock import NO_CLOCK, PartitionClock
+from segops.streaming.marks import split_mark
 
 _POLL_MS: Final = 500
 
@@ -73,7 +74,7 @@ class Progress:
 
     def _clock_ms(self, metadata: str) -> int:
         clock = PartitionClock(sources=self._count, lanes=self._count, by_events=True)
-        clock.load(metadata)
+        clock.load(split_mark(metadata)[0])
         return clock.now_ms
 
     async def caught_up(self) -> bool:

@@ -49,6 +49,7 @@ def test_every_change_is_as_the_replay_says(
     assert int(verified[1].replace(",", "")) == len(expected) > 5_000
     merged = re.search(r"because ([\d,]+) visitors logged in", done.stdout)
     assert merged is not None and int(merged[1].replace(",", "")) > 5, done.stdout
+    assert re.search(r"^\d{4}-\d\d-\d\d  [\d,]+ of", done.stdout, re.MULTILINE), "the clock is shown"
     assert "0 of them came twice, 0 events were late, 0 refused" in done.stdout
 
 
