@@ -161,6 +161,8 @@ class Opener:
             renewed = await self._renew(stores, group)
             starts = await self._belonging.starts(places, stores, group, renewed)
             ends = await group.ends([(topics.profile_events, number) for number in numbers])
+            for store in stores.values():  # compiled off the loop, and kept for what follows
+                await asyncio.to_thread(_recorded, store.meta(IN_FORCE_META), engine)
         except BaseException:  # a rebalance while this waits, too: the next opening needs the stores
             for store in stores.values():
                 store.close()
@@ -171,7 +173,6 @@ class Opener:
         lanes = {}
         for number in numbers:
             place, store = (topics.profile_events, number), stores[number]
-            await asyncio.to_thread(recorded_engine, store, engine)  # compiled here, kept for what follows
             chosen, start = _start(store, engine, self._begin(store, number, starts[place]), ends[place])
             lanes[number] = SegmentLane(store, chosen, start=start, outlet=outlets[number], bounds=bounds)
         sources = {n: self._source(n, starts[topics.events, n]) for n in numbers}
@@ -293,7 +294,10 @@ def _start(store: ProfileStore, newest: Engine, start: Start, end: int) -> tuple
 
 def recorded_engine(store: ProfileStore, newest: Engine | None = None) -> tuple[Engine, int] | None:
     """The definitions that are in force in a partition and since when; None when that is not known."""
-    data = store.meta(IN_FORCE_META)
+    return _recorded(store.meta(IN_FORCE_META), newest)
+
+
+def _recorded(data: bytes | None, newest: Engine | None) -> tuple[Engine, int] | None:
     if not data:
         return None
     try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +23,11 @@ from segops.schemas.owner import Owner
 from segops.schemas.state import encode_profile
 from segops.stores.base import ProfileStore
 from segops.stores.rocksdb import RocksDBStores
+from segops.streaming import opening
 from segops.streaming.connections import Connections
 from segops.streaming.crash import CrashPoints
 from segops.streaming.opening import Opener, Parts
+from segops.streaming.positions import Place, Position
 from segops.streaming.recovery import Disk, Recovery
 
 pytestmark = pytest.mark.broker
@@ -151,6 +155,12 @@ def test_a_log_of_which_nothing_is_left_ends_at_once(changelog: Changelog) -> No
     asyncio.run(scenario())
 
 
+def inputs_of(changelog: Changelog) -> list[Place]:
+    """The partitions with number 0 of all topics that a worker reads."""
+    topics = changelog.settings.topics
+    return [(name, 0) for name in (topics.events, topics.control, topics.profile_events)]
+
+
 class Rebalancing:
     """A group that has no time for questions; tells when one was asked."""
 
@@ -168,14 +178,49 @@ class Rebalancing:
 def test_an_opening_that_is_broken_off_lets_go_of_its_stores(changelog: Changelog) -> None:
     async def scenario() -> None:
         await changelog.create()
-        topics, group = changelog.settings.topics, Rebalancing()
-        places = [(topics.events, 0), (topics.profile_events, 0)]
+        group = Rebalancing()
         opener = Opener(changelog.settings, changelog.parts)
-        opening = asyncio.ensure_future(opener.open(places, group, Engine(SegmentSet.EMPTY)))
+        running = asyncio.ensure_future(opener.open(inputs_of(changelog), group, Engine(SegmentSet.EMPTY)))
         await asyncio.wait_for(group.asked.wait(), 60)
-        opening.cancel()
-        await asyncio.wait([opening])
+        running.cancel()
+        await asyncio.wait([running])
         changelog.stores.open(0).close()
+
+    asyncio.run(scenario())
+
+
+class Empty:
+    """A group whose topics are empty, and that has committed nothing."""
+
+    async def committed(self, places: Iterable[Place]) -> dict[Place, Position]:
+        return {}
+
+    async def beginnings(self, places: Iterable[Place]) -> dict[Place, int]:
+        return dict.fromkeys(places, 0)
+
+    ends = beginnings
+
+
+def test_an_opening_that_is_broken_off_as_it_compiles_lets_go_of_its_stores(
+    changelog: Changelog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiling, broken_off = threading.Event(), threading.Event()
+
+    def compile_slowly(*_: object) -> None:
+        compiling.set()
+        broken_off.wait(60)
+
+    async def scenario() -> None:
+        await changelog.create()
+        monkeypatch.setattr(opening, "_recorded", compile_slowly)
+        opener = Opener(changelog.settings, changelog.parts)
+        group: Any = Empty()
+        running = asyncio.ensure_future(opener.open(inputs_of(changelog), group, Engine(SegmentSet.EMPTY)))
+        assert await asyncio.to_thread(compiling.wait, 60)
+        running.cancel()
+        await asyncio.wait([running])
+        changelog.stores.open(0).close()
+        broken_off.set()
 
     asyncio.run(scenario())
 
