@@ -125,7 +125,7 @@ def test_marks_of_transactions_are_no_lag(stack: Stack) -> None:
     stack.send(sent, final_ms=FINAL_MS)
     stack.wait_for_changes(oracle(sent, stack.definitions, FINAL_MS))
     wait_until(lambda: set(_lags(stack).values()) == {0.0}, "no lag", stack.diagnosis)
-    assert len(_lags(stack)) == 6
+    assert len(_lags(stack)) == 9
 
 
 def _lags(stack: Stack) -> dict[str, float]:
