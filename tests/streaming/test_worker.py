@@ -208,11 +208,19 @@ def test_a_worker_that_waits_for_the_group_does_not_stand_still(stack: Stack) ->
     wait_until(lambda: len(stack.owned(1)) == 3, "second ready", stack.diagnosis)
 
 
-def test_a_state_of_a_later_version_is_refused_in_words(stack: Stack) -> None:
+def test_states_of_a_later_version_stop_the_worker_in_words(stack: Stack) -> None:
+    stack.environment = {"SEGOPS_MAX_QUARANTINED": "1"}
     stack.publish()
-    asyncio.run(_produce(stack, stack.settings.worker.changelog, b"user_id:u1", b"\x7f later"))
+    worker = stack.start()
+    sent = shop(60, users=6, partitions=3)
+    stack.send(sent, final_ms=FINAL_MS)
+    stack.wait_for_changes(oracle(sent, stack.definitions, FINAL_MS))
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(60) == 0
+    for key in (b"user_id:x1", b"user_id:x2"):
+        asyncio.run(_produce(stack, stack.settings.worker.changelog, key, b"\x7f later"))
     assert stack.start().wait(60) == 1
-    assert "has format 127, this version of segops reads" in (stack.folder / "worker-0.log").read_text()
+    assert "later version" in (stack.folder / "worker-0.log").read_text()
 
 
 async def _produce(stack: Stack, topic: str, key: bytes, value: bytes) -> None:
