@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import permutations
 from typing import Any
 
 import msgspec
@@ -184,6 +185,28 @@ def test_a_refund_counts_once_by_its_id(amounts: tuple[Any, Any]) -> None:
     assert shop.net == (0 if amounts[0] is None else 35)
     shop.did("Refunded", T + 3, order_id="X", refund_id="r2", total=5)
     assert shop.net == (0 if amounts[0] is None else 30)
+
+
+@pytest.mark.parametrize("arrivals", list(permutations(range(3))))
+@pytest.mark.parametrize(
+    ("refunds", "net"),
+    [
+        ([(1, None), (1, 0), (2, 7)], 50),  # of one time, a stated amount
+        ([(1, 5), (1, -8), (1, None)], 42),  # of one time, the greater
+        ([(2, 30), (1, 10), (3, None)], 40),  # the earliest
+        ([(1, None), (2, 10), (3, 20)], 0),
+        ([(-9 * D, 30), (-10 * D, 10), (1, 20)], 20),  # one that has expired takes no other's place
+    ],
+)
+def test_which_refund_of_one_id_stands_does_not_depend_on_their_arrival(
+    refunds: list[tuple[int, Any]], net: int, arrivals: tuple[int, ...]
+) -> None:
+    shop = Shop()
+    shop.did("Completed", T, order_id="X", total=50)
+    for number in arrivals:
+        later_ms, amount = refunds[number]
+        shop.did("Refunded", T + later_ms, order_id="X", refund_id="r1", total=amount)
+    assert shop.net == net
 
 
 def test_a_refund_without_an_id_counts_once_by_its_message_long_after_that_is_forgotten() -> None:

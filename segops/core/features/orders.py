@@ -3,7 +3,8 @@
 An order counts once per ``order_id``: one with an id that an order of the period has is that order again, the
 earlier of the two stands. What is said of an order (refunds, updates, a cancellation) names it, and counts
 whichever of the two arrives first. It goes with the order, when that leaves the period; what is said of an
-order that is not known is kept for a period.
+order that is not known is kept for a period. Of refunds with one ``refund_id`` the earliest stands, whichever
+arrives first.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class OrdersReducer:
         self.forget(state, now_ms)
         row = Order(time_ms, value.order_id, value.amount, value.key)
         of_order = value.part == "orders"
-        if not (self._order(state, row, now_ms) if of_order else _say(state, value.part, row)):
+        if not (self._order(state, row, now_ms) if of_order else self._say(state, value.part, row, now_ms)):
             return None
         self.forget(state, now_ms)
         return state
@@ -114,7 +115,7 @@ class OrdersReducer:
         state.gone_ms, state.last_ms = gone_ms, max(gone_ms, _last(state, orders))
 
     def _forget_said(self, state: Orders, left: set[str], now_ms: int) -> None:
-        known = {order.order_id: order.time_ms for order in state.orders}
+        known = _known(state)
         for part in _SAID:
             rows = [
                 row
@@ -123,6 +124,21 @@ class OrdersReducer:
                 and (row.order_id in known or row.order_id not in left)
             ]
             setattr(state, part, rows[-MAX_ORDERS:])
+
+    def _say(self, state: Orders, part: str, row: Order, now_ms: int) -> bool:
+        """Note what is said of an order, unless that has expired or the same is said earlier."""
+        if row.time_ms <= _known(state).get(row.order_id, now_ms) - self.period_ms:
+            return False
+        for other_part in _REFUNDS if part in _REFUNDS else (part,):
+            rows: list[Order] = getattr(state, other_part)
+            for at, other in enumerate(rows):
+                if row.key and (other.key, other.order_id) == (row.key, row.order_id):
+                    if _precedence(other_part, other) <= _precedence(part, row):
+                        return False
+                    del rows[at]
+                    break
+        insert(getattr(state, part), row)
+        return True
 
     def joined(
         self,
@@ -136,7 +152,7 @@ class OrdersReducer:
         state = Orders(-MAX_MS, self._once(join(mine.orders, theirs.orders)), [], gone_ms)
         for part in _SAID:
             for row in join(getattr(mine, part), getattr(theirs, part)):
-                _say(state, part, row)
+                self._say(state, part, row, now_ms)
         self.forget(state, now_ms)
         return state
 
@@ -195,15 +211,14 @@ def _last(state: Orders, orders: list[Order]) -> int:
     return standing[-1].time_ms if standing else -MAX_MS
 
 
-def _say(state: Orders, part: str, row: Order) -> bool:
-    """Note what is said of an order, unless it was said before."""
-    known: Iterable[Order] = getattr(state, part)
-    if part in _REFUNDS:
-        known = (*state.refunds, *state.whole_refunds)
-    if row.key and any(other.key == row.key and other.order_id == row.order_id for other in known):
-        return False
-    insert(getattr(state, part), row)
-    return True
+def _known(state: Orders) -> dict[str, int]:
+    """The time of each order that is kept, by its id."""
+    return {order.order_id: order.time_ms for order in state.orders}
+
+
+def _precedence(part: str, row: Order) -> tuple[int, bool, Decimal]:
+    """The least stands among repetitions: the earliest; of one time, a stated amount, and the greatest."""
+    return row.time_ms, part == "whole_refunds", -row.amount
 
 
 def _worths(state: Orders, orders: list[Order]) -> list[Decimal]:

@@ -83,11 +83,7 @@ def _id(value: Any) -> str:
 
 def _taken(book: _Book, said: _Said, at_ms: int, period_ms: int) -> _Book:
     if said.name != "Order Completed":
-        known = any(
-            (other.name, other.order_id, other.identity) == (said.name, said.order_id, said.identity)
-            for other in book.about
-        )
-        return book if known else book._replace(about=[*book.about, said])
+        return book._replace(about=_with(book, said, at_ms, period_ms))
     same = [order for order in book.orders if said.order_id and order.order_id == said.order_id]
     if any(not 0 < order.time_ms - said.time_ms < period_ms for order in same):
         return book
@@ -98,6 +94,21 @@ def _taken(book: _Book, said: _Said, at_ms: int, period_ms: int) -> _Book:
         return book._replace(gone=[*book.gone, said.time_ms])
     # A late one that is cancelled leaves at once, and its cancellation with it, as if it had come in time.
     return book._replace(orders=[*others, said])
+
+
+def _with(book: _Book, said: _Said, at_ms: int, period_ms: int) -> list[_Said]:
+    """What is said of orders with one more; of repetitions the earliest stands."""
+    ordered = [order.time_ms for order in book.orders if order.order_id == said.order_id]
+    if said.time_ms <= max(ordered, default=at_ms) - period_ms:
+        return book.about
+    repeated = said.name, said.order_id, said.identity
+    same = [other for other in book.about if (other.name, other.order_id, other.identity) == repeated]
+    others = [other for other in book.about if other not in same]
+    return [*others, min([*same, said], key=_precedence)]
+
+
+def _precedence(said: _Said) -> tuple[int, bool, Fraction]:
+    return said.time_ms, said.amount is None, -abs(said.amount or Fraction(0))
 
 
 def _without_expired(book: _Book, at_ms: int, period_ms: int) -> _Book:
