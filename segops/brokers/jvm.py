@@ -91,6 +91,10 @@ def server_properties(place: Placement, cluster: Sequence[Placement]) -> Mapping
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "log.dirs": str(place.folder / "data"),
         "auto.create.topics.enable": "false",
+        # __consumer_offsets has no setting of its own for this. With 1 its partitions are without a leader
+        # while a whole cluster starts, and Kafka then skips them when it ends a transaction: the outputs
+        # of that transaction are committed, its offsets are not.
+        "min.insync.replicas": in_sync,
         "offsets.topic.replication.factor": size,
         "transaction.state.log.replication.factor": size,
         "transaction.state.log.min.isr": in_sync,

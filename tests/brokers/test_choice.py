@@ -85,13 +85,15 @@ def test_a_cluster_replicates_what_it_keeps_and_listens_on_loopback():
     assert settings["controller.quorum.voters"] == "1@127.0.0.1:9101,2@127.0.0.1:9102,3@127.0.0.1:9103"
     assert settings["listeners"] == "PLAINTEXT://127.0.0.1:9002,CONTROLLER://127.0.0.1:9102"
     assert settings["offsets.topic.replication.factor"] == "3"
-    assert settings["transaction.state.log.min.isr"] == "2"
+    assert settings["transaction.state.log.min.isr"] == settings["min.insync.replicas"] == "2"
 
 
 def test_a_single_broker_asks_for_no_replicas():
     place = Placement(1, 9001, 9101, Path("node-1"))
     settings = server_properties(place, [place])
-    assert {v for k, v in settings.items() if k.endswith(("replication.factor", "min.isr"))} == {"1"}
+    assert {
+        v for k, v in settings.items() if k.endswith(("replication.factor", "min.isr", "insync.replicas"))
+    } == {"1"}
 
 
 def test_free_ports_are_different_and_free_and_nothing_serves_there():
