@@ -110,6 +110,7 @@ async def _serve(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     metrics, stores = Metrics(CollectorRegistry()), _stores(settings)
+    metrics.build.info({"version": __version__})
     life = Life(
         settings,
         metrics,

@@ -62,7 +62,9 @@ class SegopsApp(faust.App):
         self.watchdog = guards.Watchdog(settings.worker.stall_timeout_ms / 1000)
         super().__init__(settings.worker.app_id, **_faust_settings(settings))
         self.settings_of_segops = settings
+        self._metrics = parts.metrics
         self._declare(settings)
+        self._export_definitions(engine)
 
     def _declare(self, settings: Settings) -> None:
         topics = settings.topics
@@ -207,9 +209,15 @@ class SegopsApp(faust.App):
         """Judge by each set of definitions that comes; one that cannot be used is passed over."""
         async for found in definitions:
             try:
-                await self.pipeline.use(await build_aside(found, self.pipeline.engine))
+                engine = await build_aside(found, self.pipeline.engine)
+                await self.pipeline.use(engine)
+                self._export_definitions(engine)
             except SegopsError as error:
                 log.error("new definitions are not used, the former stay in force: %s", error)
+
+    def _export_definitions(self, engine: Engine) -> None:
+        self._metrics.definitions_version.info({"version": engine.version})
+        self._metrics.definitions_active.set(len(engine.segments.definitions))
 
     def fence(self) -> None:
         """Raise, and end this app, when its partitions may be another's."""

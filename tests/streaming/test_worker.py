@@ -14,6 +14,10 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from segops import __version__
+from segops.core.segments import SegmentSet
+from segops.streaming import definitions
+
 from .kit import DAY_MS, SEGMENTS, START_MS, Sent, Stack, oracle, shop, wait_until
 
 pytestmark = pytest.mark.broker
@@ -314,3 +318,10 @@ def test_new_definitions_reach_every_profile(stack: Stack) -> None:
     assert {change["segment_key"] for change in fresh} == {"everyone"}
     assert {change["reason"] for change in fresh} == {"definition"}
     wait_until(lambda: 'segops_segment_members{segment="everyone"} 30.0' in stack.get("/metrics")[1], "sizes")
+    published = asyncio.run(definitions.read(stack.settings)).definitions()
+    version = f'segops_definitions_version_info{{version="{SegmentSet(published).version}"}} 1.0'
+    wait_until(lambda: version in stack.get("/metrics")[1], "the new version")
+    page = stack.get("/metrics")[1]
+    assert f"segops_definitions_active {len(published)}.0" in page
+    assert page.count("segops_definitions_version_info{") == 1
+    assert f'segops_build_info{{version="{__version__}"}} 1.0' in page

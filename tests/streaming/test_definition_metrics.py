@@ -1,0 +1,51 @@
+"""The metrics that name the definitions in force follow each set that a worker takes into use."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from segops.config import load
+from segops.core.rules.model import KnownFor
+from segops.core.segments import Definition, SegmentSet
+from segops.metrics import Metrics
+from segops.schemas.owner import Owner
+from segops.worker import _build, _stores
+
+OLD = Definition("old", "Old", KnownFor(86_400_000))
+NEW = Definition("new", "New", KnownFor(1))
+TWICE = Definition("old", "Twice", KnownFor(5))
+
+
+def test_each_set_of_definitions_replaces_the_one_before(tmp_path: Path) -> None:
+    metrics = Metrics(CollectorRegistry())
+
+    def exported() -> tuple[float | None, list[str]]:
+        samples = [
+            sample.labels["version"]
+            for family in metrics.registry.collect()
+            for sample in family.samples
+            if sample.name == "segops_definitions_version_info"
+        ]
+        return metrics.registry.get_sample_value("segops_definitions_active"), samples
+
+    async def scenario() -> None:
+        settings = load(state={"data_dir": tmp_path})
+        app = _build(settings, Owner("segops"), metrics, _stores(settings), [OLD])
+        assert exported() == (1, [SegmentSet([OLD]).version])
+
+        async def published(*sets: list[Definition]) -> AsyncIterator[list[Definition]]:
+            for each in sets:
+                yield each
+
+        await app.follow(published([OLD, NEW]))
+        assert exported() == (2, [SegmentSet([OLD, NEW]).version])
+        await app.follow(published([OLD, TWICE]))  # one key for two segments: the former set stays in force
+        assert exported() == (2, [SegmentSet([OLD, NEW]).version])
+        await app.follow(published([]))
+        assert exported() == (0, [SegmentSet([]).version])
+
+    asyncio.run(scenario())

@@ -1,0 +1,105 @@
+"""Every declared metric is written by production code: a static look over the package."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics import MetricWrapperBase
+
+from segops.metrics import Metrics
+
+PACKAGE = Path(__file__).parents[1] / "segops"
+WRITERS = {"inc", "dec", "set", "observe", "info"}
+
+
+def written(tree: ast.AST) -> Iterator[str]:
+    """The attributes of ``metrics`` that a module writes a sample of.
+
+    Seen are ``metrics.name.inc``, the same behind ``.labels(...)``, and a local name bound to a metric (or to
+    an entry of a table of them).
+    """
+    bound = {name: value for assign in ast.walk(tree) for name, value in bindings(assign)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr in WRITERS:
+            metric = without_call(node.value, "labels")
+            if isinstance(metric, ast.Name):
+                metric = without_call(bound.get(metric.id, metric), "get")
+            if isinstance(metric, ast.Attribute) and last_name(metric.value) in ("metrics", "_metrics"):
+                yield metric.attr
+
+
+def bindings(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+    if not isinstance(node, ast.Assign):
+        return
+    target, value = node.targets[0], node.value
+    several = isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple)
+    pairs = zip(target.elts, value.elts, strict=True) if several else [(target, value)]
+    yield from ((name.id, bound) for name, bound in pairs if isinstance(name, ast.Name))
+
+
+def without_call(node: ast.expr, method: str) -> ast.expr:
+    called = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == method
+    return node.func.value if called else node
+
+
+def last_name(node: ast.expr) -> str | None:
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else None
+
+
+def text_arguments(tree: ast.AST) -> Iterator[object]:
+    """Every text that a call hands over by place: the names under which the core counts are among them."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            yield from (argument.value for argument in node.args if isinstance(argument, ast.Constant))
+
+
+def unwritten(metrics: Metrics, shell: Iterable[str], core: Iterable[str]) -> set[str]:
+    """The names of the declared metrics that none of these sources writes.
+
+    One of ``metrics.identities`` is written when the shell writes that table and the core counts its name.
+    """
+    declared = {name: value for name, value in vars(metrics).items() if isinstance(value, MetricWrapperBase)}
+    direct = {name for text in shell for name in written(ast.parse(text))}
+    counts = {text for source in core for text in text_arguments(ast.parse(source))}
+    by_table = {id(metric) for name, metric in metrics.identities.items() if name in counts}
+    through_table = by_table if "identities" in direct else set()
+    return {name for name, value in declared.items() if name not in direct and id(value) not in through_table}
+
+
+def sources(of_core: bool) -> list[str]:
+    core = PACKAGE / "core"
+    paths = sorted(path for path in PACKAGE.rglob("*.py") if path.is_relative_to(core) == of_core)
+    return [path.read_text("utf-8") for path in paths]
+
+
+def test_production_code_writes_every_declared_metric() -> None:
+    assert unwritten(Metrics(CollectorRegistry()), sources(of_core=False), sources(of_core=True)) == set()
+
+
+def test_a_declared_metric_alone_counts_as_unwritten() -> None:
+    metrics = Metrics(CollectorRegistry())
+    everything = {name for name, value in vars(metrics).items() if isinstance(value, MetricWrapperBase)}
+    declarations = (PACKAGE / "metrics.py").read_text("utf-8")
+    assert unwritten(metrics, [declarations], sources(of_core=True)) == everything
+    assert unwritten(metrics, [], []) == everything
+    reads = "metrics.duplicates\nbuild = metrics.build\nother.late_events.inc()\nmetrics.merges.labels('a')"
+    assert unwritten(metrics, [reads], []) == everything
+
+
+def test_each_way_to_write_a_metric_is_seen() -> None:
+    metrics = Metrics(CollectorRegistry())
+    everything = unwritten(metrics, [], [])
+    writes = {
+        "self._metrics.duplicates.inc()": {"duplicates"},
+        "metrics.dead_letters.labels(reason).inc(2)": {"dead_letters"},
+        "restored = parts.metrics.recovery_records.inc": {"recovery_records"},
+        "parts, gauge = 1, self.metrics.partitions_recovering\ngauge.set(0)": {"partitions_recovering"},
+    }
+    for source, names in writes.items():
+        assert unwritten(metrics, [source], []) == everything - names
+    table = "counter = metrics.identities.get(what)\ncounter.inc(n)"
+    assert unwritten(metrics, [table], ["outcome.count('joined')"]) == everything - {"merges"}
+    assert unwritten(metrics, [table], []) == everything
