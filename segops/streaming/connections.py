@@ -11,6 +11,7 @@ from typing import Any, Final
 from weakref import WeakSet
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.client import AIOKafkaClient
 
 from segops.config import Settings, WorkerSettings
 from segops.streaming.client import client_options
@@ -34,23 +35,64 @@ def heartbeat_ms(worker: WorkerSettings) -> int:
     return worker.session_timeout_ms // 15
 
 
+class FencedClient(AIOKafkaClient):  # type: ignore[misc]
+    """The connections of a producer. ``fence`` runs before every request, and raises if none may be sent."""
+
+    def __init__(self, fence: Callable[[], None], **options: Any) -> None:
+        super().__init__(**options)
+        self._fence = fence
+
+    async def send(self, *request: Any, **more: Any) -> Any:
+        """Send a request and return the response. Raises what the fence raises."""
+        self._fence()
+        return await super().send(*request, **more)
+
+
+class FencedProducer(AIOKafkaProducer):  # type: ignore[misc]
+    """A producer that sends by the given client, and that can be dropped."""
+
+    def __init__(self, client: FencedClient, **options: Any) -> None:
+        self._fenced = client
+        super().__init__(**options)
+
+    @property
+    def client(self) -> FencedClient:
+        """The client that all parts of the producer share."""
+        return self._fenced
+
+    @client.setter
+    def client(self, made: AIOKafkaClient) -> None:
+        """Ignore the client that the base class makes for itself: it has no connections yet."""
+
+    def drop(self) -> None:
+        """Close without sending buffered records, cutting all connections."""
+        self._closed = True
+        _cut_all(self._fenced)
+
+
+class DroppableConsumer(AIOKafkaConsumer):  # type: ignore[misc]
+    """A consumer that can be dropped."""
+
+    def drop(self) -> None:
+        """Close without leaving the group, cutting all connections."""
+        self._closed = True
+        _cut_all(self._client)
+
+
 class Connections:
     """Makes clients; whoever asks for one starts and stops it, or all are dropped at once."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._options = client_options(settings.kafka)
-        self._made: WeakSet[AIOKafkaConsumer | AIOKafkaProducer] = WeakSet()
+        self._made: WeakSet[DroppableConsumer | FencedProducer] = WeakSet()
         self._dropped = False
 
     def drop(self) -> None:
         """Cut all connections, and send nothing more, not even what is under way. Nothing is awaited."""
         self._dropped = True
         for client in list(self._made):
-            client._closed = True  # noqa: SLF001 - its own way to close sends what is left
-            inner: Any = getattr(client, "client", None) or client._client  # noqa: SLF001
-            for connection in list(inner._conns.values()):  # noqa: SLF001
-                cut(connection)
+            client.drop()
 
     def group_consumer(self, assignor: Any) -> AIOKafkaConsumer:
         """The member of the group. Its offsets are committed by checkpoints only."""
@@ -115,30 +157,32 @@ class Connections:
         )
 
     def _consumer(self, **options: Any) -> AIOKafkaConsumer:
-        client = AIOKafkaConsumer(**{**self._options, "enable_auto_commit": False, **options})
+        client = DroppableConsumer(**{**self._options, "enable_auto_commit": False, **options})
         self._made.add(client)
         return client
 
     def _producer(self, fence: Callable[[], None], **options: Any) -> AIOKafkaProducer:
-        producer = AIOKafkaProducer(
-            **self._options,
+        def fence_all() -> None:
+            fence()
+            if self._dropped:
+                raise OutOfTouch("all since the last checkpoint has been given up")
+
+        shared = {**self._options, "client_id": f"segops-{self._settings.worker.app_id}"}
+        producer = FencedProducer(
+            FencedClient(fence_all, **shared),
+            **shared,
             **options,
-            client_id=f"segops-{self._settings.worker.app_id}",
             acks="all",
             enable_idempotence=True,
             compression_type="snappy",  # the client fixes lz4 at its slowest level: 70 times the time
         )
-        send = producer.client.send
-
-        async def fenced(*request: Any, **more: Any) -> Any:
-            fence()
-            if self._dropped:
-                raise OutOfTouch("all since the last checkpoint has been given up")
-            return await send(*request, **more)
-
-        producer.client.send = fenced
         self._made.add(producer)
         return producer
+
+
+def _cut_all(client: Any) -> None:
+    for connection in list(client._conns.values()):  # noqa: SLF001
+        cut(connection)
 
 
 def cut(connection: Any) -> None:
