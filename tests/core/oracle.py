@@ -12,11 +12,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from segops.core.events import Event
-from segops.core.rules.history import History
-from segops.core.rules.instants import edges
 from segops.core.rules.model import Node
 from segops.core.rules.policy import Policy
-from segops.core.rules.reference import Member, holds
+from segops.core.rules.reference import History, Member, edges, holds
 from segops.core.segments import Definition
 
 #: How far ahead the oracle looks for the next flip: further than two days, and less than three.

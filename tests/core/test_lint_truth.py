@@ -12,9 +12,8 @@ from segops.core import operators
 from segops.core.rules import model
 from segops.core.rules.conditions import check_test
 from segops.core.rules.conflicts import Literal, conflict
-from segops.core.rules.history import History
 from segops.core.rules.lint import Finding, lint
-from segops.core.rules.reference import Member, holds
+from segops.core.rules.reference import History, Member, holds
 from segops.core.rules.satisfy import Claim, possible
 from segops.core.values import lookup
 

@@ -15,8 +15,7 @@ from segops.core.events import Event
 from segops.core.features import UNREADABLE, Feature, extractor
 from segops.core.features.orders import MAX_ORDERS, ORDER_NAMES, Bought, OrdersReducer, Purchases, Told
 from segops.core.features.states import Order, Orders
-from segops.core.rules.buying import bought
-from segops.core.rules.history import History
+from segops.core.rules.reference import History, figures
 from segops.core.values import MAX_MS
 from segops.core.windows import ALWAYS
 from segops.schemas.state import packed
@@ -57,7 +56,9 @@ class Shop:
         """The figures; they are what the reference says."""
         now_ms = self.now_ms if now_ms is None else now_ms
         found = self.reducer.read(self.state, now_ms)
-        assert found == bought(self.purchases, self.history, now_ms)
+        assert found == figures(
+            self.history, now_ms, period_ms=self.purchases.period_ms, currency=self.purchases.currency
+        )
         return found
 
     @property

@@ -16,7 +16,7 @@ from segops.core.identifiers import is_user
 from segops.core.links import is_waiting
 from segops.core.messages import Handover, Message
 from segops.core.profile import Profile
-from segops.core.rules.history import History
+from segops.core.rules.reference import History
 from segops.core.segments import SegmentSet
 from segops.schemas.events import decode, route
 from segops.schemas.identifying import limits_of

@@ -20,7 +20,7 @@ from segops.core.events import Change, Event
 from segops.core.identity import Identity
 from segops.core.messages import Forward, Message
 from segops.core.profile import Profile
-from segops.core.rules.history import History
+from segops.core.rules.reference import History
 from segops.core.segments import Definition, SegmentSet
 from segops.core.turns import Outcome
 from segops.schemas.events import decode

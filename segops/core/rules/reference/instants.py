@@ -8,8 +8,9 @@ from typing import Any
 
 from segops.core.operators import Anniversary, Test, next_anniversary
 from segops.core.rules import model
-from segops.core.rules.history import History
-from segops.core.values import kind, parse_instant
+from segops.core.rules.reference.history import History
+from segops.core.rules.reference.values import is_number
+from segops.core.values import parse_instant
 from segops.core.windows import Between, Calendar, Window, Within, period
 
 _DAY_MS = 86_400_000
@@ -103,7 +104,7 @@ def _days(test: Test) -> Iterable[int]:
     """The whole numbers of days around each number of a test."""
     for _, operand in test.ops:
         for number in operand if isinstance(operand, tuple) else (operand,):
-            if kind(number) == "number":
+            if is_number(number):
                 yield from (floor(number), ceil(number), floor(number) + 1)
 
 

@@ -6,14 +6,12 @@ repeats, nor what a refund can be of.
 
 from __future__ import annotations
 
-from decimal import Decimal
 from fractions import Fraction
 from typing import Any, NamedTuple
 
 from segops.core.events import Event
-from segops.core.features.orders import Bought, Purchases
-from segops.core.rules.history import History
-from segops.core.values import exact, kind
+from segops.core.rules.reference.history import History
+from segops.core.rules.reference.values import exact, is_number
 
 _AMOUNTS = {
     "Order Completed": ("revenue", "total"),
@@ -21,6 +19,14 @@ _AMOUNTS = {
     "Order Refunded": ("total", "revenue"),
     "Order Cancelled": (),
 }
+
+
+class Figures(NamedTuple):
+    """When the last order was (None: never), and number and net revenue of the orders in the period."""
+
+    last_ms: int | None
+    orders: int
+    net: Fraction
 
 
 class _Said(NamedTuple):
@@ -41,20 +47,20 @@ class _Book(NamedTuple):
     gone: list[int]
 
 
-def bought(purchases: Purchases, history: History, now_ms: int) -> Bought:
+def figures(history: History, now_ms: int, *, period_ms: int, currency: str | None = None) -> Figures:
     """The figures at ``now_ms``."""
     book = _Book([], [], [])
     for event, at_ms in history.arrivals():
-        said = _said(event, purchases.currency)
+        said = _said(event, currency)
         if said is not None:
-            book = _without_expired(book, at_ms, purchases.period_ms)
-            book = _taken(book, said, at_ms, purchases.period_ms)
-            book = _without_expired(book, at_ms, purchases.period_ms)
+            book = _without_expired(book, at_ms, period_ms)
+            book = _taken(book, said, at_ms, period_ms)
+            book = _without_expired(book, at_ms, period_ms)
     standing = [order for order in book.orders if not _cancelled(order, book.about)]
-    alive = [order for order in standing if order.time_ms > now_ms - purchases.period_ms]
+    alive = [order for order in standing if order.time_ms > now_ms - period_ms]
     net = sum((_worth(order, book.about) for order in alive), Fraction(0))
     last_ms = max([*(order.time_ms for order in standing), *book.gone], default=None)
-    return Bought(last_ms, len(alive), Decimal(net.numerator) / Decimal(net.denominator))
+    return Figures(last_ms, len(alive), net)
 
 
 def _said(event: Event, currency: str | None) -> _Said | None:
@@ -63,9 +69,9 @@ def _said(event: Event, currency: str | None) -> _Said | None:
         return None
     found = [event.properties[name] for name in names if event.properties.get(name) is not None]
     foreign = currency is not None and event.properties.get("currency") not in (None, currency)
-    if (names and foreign) or (found and kind(found[0]) != "number"):
+    if (names and foreign) or (found and not is_number(found[0])):
         return None
-    amount = Fraction(exact(found[0])) if found else None
+    amount = exact(found[0]) if found else None
     order_id = _id(event.properties.get("order_id"))
     refund_id = _id(event.properties.get("refund_id")) if event.name == "Order Refunded" else ""
     identity = ("refund", refund_id) if refund_id else ("message", event.message_id)

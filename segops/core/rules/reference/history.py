@@ -7,7 +7,7 @@ from typing import Any
 
 from segops.core.events import Event
 from segops.core.rules import model
-from segops.core.values import MAX_MS, lookup
+from segops.core.rules.reference.values import lookup
 from segops.core.windows import Between, Calendar, Fixed, Window, Within, period
 
 
@@ -30,20 +30,19 @@ class History:
 
     def arrivals(self) -> Iterator[tuple[Event, int]]:
         """The events in the order of arrival, each with the instant; that of the latest event if not told."""
-        latest_ms = -MAX_MS
-        for event in self.events:
-            latest_ms = max(latest_ms, event.time_ms)
+        for number, event in enumerate(self.events, 1):
+            latest_ms = max(known.time_ms for known in self.events[:number])
             yield event, self._arrived.get(event.message_id, latest_ms)
 
     def in_order(self) -> list[Event]:
         """By (event time, arrival)."""
         return sorted(self.events, key=lambda event: event.time_ms)
 
-    def traits(self, upto_ms: int = MAX_MS) -> dict[str, Any]:
+    def traits(self, upto_ms: int | None = None) -> dict[str, Any]:
         """Per trait the value of the latest event time, at equal times the one that arrived last."""
         merged: dict[str, Any] = {}
         for event in self.in_order():
-            if event.time_ms <= upto_ms:
+            if upto_ms is None or event.time_ms <= upto_ms:
                 merged.update(event.traits or {})
         return {name: value for name, value in merged.items() if value is not None}
 

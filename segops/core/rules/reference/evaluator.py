@@ -1,28 +1,21 @@
-"""The slow and obvious evaluator: it keeps every event and reads each node straight from RULES section 2.
-
-It is the oracle that the compiled rules and the small state are held to. It shares with them the tree,
-the operators of a TEST and the calendar, and nothing else.
-"""
+"""What each node means: the rule evaluated over all events, node by node."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from decimal import Decimal
 from fractions import Fraction
 from typing import Any, NamedTuple
 
 from segops.core.events import Event
-from segops.core.features.sequence import Sequence
-from segops.core.geo import distance_m
-from segops.core.profile import Profile
+from segops.core.operators import Test
 from segops.core.rules import model
-from segops.core.rules.buying import bought
-from segops.core.rules.history import History, counts
-from segops.core.rules.instants import edges
-from segops.core.rules.leaves import exact_test
-from segops.core.scores import SCORERS
-from segops.core.values import distinct_key, equal, exact, kind, lookup, share_of
+from segops.core.rules.reference.history import History, counts
+from segops.core.rules.reference.instants import edges
+from segops.core.rules.reference.orders import figures
+from segops.core.rules.reference.values import different, distance_m, exact, is_number, lookup, percent, same
 from segops.core.windows import Window
+
+_DAY_MS = 86_400_000
 
 
 class Member(NamedTuple):
@@ -64,7 +57,7 @@ def _hysteresis(node: model.Hysteresis, history: History, now_ms: int, member: M
     if isinstance(node.exit, model.ScoreIs):
         missing = _score(node.exit, history, now_ms) is None
     else:
-        missing = node.exit.rfm.digits(bought(node.exit.rfm.purchases, history, now_ms), now_ms) is None
+        missing = _digits(node.exit, history, now_ms) is None
     return not (missing or holds(node.exit, history, now_ms, member))
 
 
@@ -94,70 +87,94 @@ def _near(node: model.Near, history: History, now_ms: int, _member: Member) -> b
 
 
 def _bucket(node: model.Bucket, history: History, _now_ms: int, _member: Member) -> bool:
-    return node.low <= share_of(node.salt, history.profile_id) < node.high
+    return Fraction(node.low, 100) <= percent(node.salt, history.profile_id) < Fraction(node.high, 100)
 
 
 def _in_order(node: model.InOrder, history: History, now_ms: int, _member: Member) -> bool:
     """Every choice of events is tried, one per ``did`` step."""
-    sequence = node.sequence
+    within_ms = node.sequence.within_ms
     events = [event for event in history.in_order() if event.time_ms <= now_ms]
-    firsts = [[at] for at, event in enumerate(events) if _matches_step(sequence, 0, event, {})]
-    if sequence.within_ms is not None:
-        firsts = [choice for choice in firsts if events[choice[0]].time_ms > now_ms - sequence.within_ms]
-    return any(_completes(sequence, events, choice, now_ms) for choice in firsts)
+    firsts = [[at] for at, event in enumerate(events) if _matches_step(node, 0, event, {})]
+    if within_ms is not None:
+        firsts = [choice for choice in firsts if events[choice[0]].time_ms > now_ms - within_ms]
+    return any(_completes(node, events, choice, now_ms) for choice in firsts)
 
 
-def _matches_step(sequence: Sequence, number: int, event: Event, chosen: dict[int, Event]) -> bool:
-    step = sequence.steps[number]
-    same = all(
+def _matches_step(node: model.InOrder, number: int, event: Event, chosen: dict[int, Event]) -> bool:
+    step = node.sequence.steps[number]
+    repeats = all(
         lookup(event.properties, path) is not None
-        and equal(lookup(event.properties, path), lookup(chosen[other].properties, path))
+        and same(lookup(event.properties, path), lookup(chosen[other].properties, path))
         for path, other in step.same_as
     )
     wanted = all(test.holds(lookup(event.properties, path), event.time_ms) for path, test in step.where)
-    return event.name in step.names and same and wanted
+    return event.name in step.names and repeats and wanted
 
 
-def _completes(sequence: Sequence, events: list[Event], choice: list[int], now_ms: int) -> bool:
+def _completes(node: model.InOrder, events: list[Event], choice: list[int], now_ms: int) -> bool:
     """Whether a choice for the first ``did`` steps can be completed; the rest is tried event by event."""
-    dids = [number for number, step in enumerate(sequence.steps) if not step.absent]
+    steps = node.sequence.steps
+    dids = [number for number, step in enumerate(steps) if not step.absent]
     chosen = dict(zip(dids, (events[at] for at in choice), strict=False))
     current, last = dids[len(choice) - 1], events[choice[-1]]
-    following = dids[len(choice)] if len(choice) < len(dids) else len(sequence.steps)
+    following = dids[len(choice)] if len(choice) < len(dids) else len(steps)
     absent = [number for number in range(current + 1, following)]
-    if following == len(sequence.steps):
+    if following == len(steps):
         return all(
-            now_ms >= last.time_ms + (sequence.steps[number].within_ms or 0)
+            now_ms >= last.time_ms + (steps[number].within_ms or 0)
             and not any(
-                event.time_ms > last.time_ms and _breaks(sequence, number, event, chosen, last)
+                event.time_ms > last.time_ms and _breaks(node, number, event, chosen, last)
                 for event in events
             )
             for number in absent
         )
     for at in range(choice[-1] + 1, len(events)):
-        within_ms = sequence.steps[following].within_ms
+        within_ms = steps[following].within_ms
         in_time = within_ms is None or events[at].time_ms <= last.time_ms + within_ms
         between = events[choice[-1] + 1 : at]
-        if sequence.strict and between:
+        if node.sequence.strict and between:
             return False
-        if not in_time or not _matches_step(sequence, following, events[at], chosen):
+        if not in_time or not _matches_step(node, following, events[at], chosen):
             continue
-        if any(_breaks(sequence, number, other, chosen, last) for number in absent for other in between):
+        if any(_breaks(node, number, other, chosen, last) for number in absent for other in between):
             continue
-        if _completes(sequence, events, [*choice, at], now_ms):
+        if _completes(node, events, [*choice, at], now_ms):
             return True
     return False
 
 
-def _breaks(sequence: Sequence, number: int, event: Event, chosen: dict[int, Event], last: Event) -> bool:
+def _breaks(node: model.InOrder, number: int, event: Event, chosen: dict[int, Event], last: Event) -> bool:
     """Whether an event after ``last`` is one that a ``did_not`` step forbids."""
-    within_ms = sequence.steps[number].within_ms
+    within_ms = node.sequence.steps[number].within_ms
     in_time = within_ms is None or event.time_ms <= last.time_ms + within_ms
-    return in_time and _matches_step(sequence, number, event, chosen)
+    return in_time and _matches_step(node, number, event, chosen)
 
 
 def _rfm_is(node: model.RfmIs, history: History, now_ms: int, _member: Member) -> bool:
-    return node.holds(bought(node.rfm.purchases, history, now_ms), now_ms)
+    digits = _digits(node, history, now_ms)
+    if digits is None:
+        return False
+    if not node.tiers:
+        return all(test.holds(digits[name], now_ms) for name, test in node.tests)
+    for tier, r_low, r_high, f_low, f_high in node.rfm.tiers:  # the first that fits
+        if r_low <= digits["recency"] <= r_high and f_low <= digits["frequency"] <= f_high:
+            return tier in node.tiers
+    return False
+
+
+def _digits(node: model.RfmIs, history: History, now_ms: int) -> dict[str, int] | None:
+    """Recency, frequency and monetary, each from 1, the worst; None without an order."""
+    rfm = node.rfm
+    found = figures(history, now_ms, period_ms=rfm.purchases.period_ms, currency=rfm.purchases.currency)
+    if found.last_ms is None:
+        return None
+    recency = 1 + len(rfm.recency_ms)
+    for edge_ms in rfm.recency_ms:
+        if now_ms - found.last_ms >= edge_ms:
+            recency -= 1
+    frequency = 1 + len([edge for edge in rfm.frequency if found.orders > edge])
+    monetary = 1 + len([edge for edge in rfm.monetary if found.net > exact(edge)])
+    return {"recency": recency, "frequency": frequency, "monetary": monetary}
 
 
 def _score_is(node: model.ScoreIs, history: History, now_ms: int, _member: Member) -> bool:
@@ -165,9 +182,13 @@ def _score_is(node: model.ScoreIs, history: History, now_ms: int, _member: Membe
 
 
 def _score(node: model.ScoreIs, history: History, now_ms: int) -> Any:
+    return _SCORES[node.name](history, now_ms)
+
+
+def _recency_days(history: History, now_ms: int) -> int | None:
+    """Whole days since the latest event; None before there is one."""
     times = [event.time_ms for event in history.events]
-    profile = Profile("", first_ms=min(times), latest_ms=max(times)) if times else Profile("")
-    return SCORERS[node.name].value(profile, now_ms)
+    return (now_ms - max(times)) // _DAY_MS if times else None
 
 
 def _did(node: model.Did, history: History, now_ms: int, _member: Member) -> bool:
@@ -183,17 +204,30 @@ def _aggregate(node: model.Aggregate, history: History, now_ms: int, _member: Me
         lookup(event.properties, node.path) for event in _in_window(node.select, node.window, history, now_ms)
     ]
     values = [value for value in found if value is not None]
-    numbers = [value for value in values if kind(value) == "number"]
+    numbers = [value for value in values if is_number(value)]
+    total = sum((exact(number) for number in numbers), Fraction(0))
     results: dict[str, Callable[[], Any]] = {
-        "sum": lambda: sum((exact(number) for number in numbers), Decimal(0)),
-        "avg": lambda: sum(Fraction(exact(n)) for n in numbers) / Fraction(len(numbers)) if numbers else None,
+        "sum": lambda: total,
+        "avg": lambda: total / len(numbers) if numbers else None,
         "min": lambda: min(numbers, default=None),
         "max": lambda: max(numbers, default=None),
-        "distinct": lambda: len({distinct_key(value) for value in values}),
+        "distinct": lambda: different(values),
         "latest": lambda: values[-1] if values else None,
         "earliest": lambda: values[0] if values else None,
     }
-    return exact_test(node.function, node.test).holds(results[node.function](), now_ms)
+    test = _exactly(node.test) if node.function in ("sum", "avg") else node.test
+    return test.holds(results[node.function](), now_ms)
+
+
+def _exactly(test: Test) -> Test:
+    """A test of an exact figure: with its numbers as the decimals that were written."""
+
+    def converted(operand: Any) -> Any:
+        if isinstance(operand, tuple):
+            return tuple(converted(item) for item in operand)
+        return exact(operand) if is_number(operand) else operand
+
+    return Test(tuple((name, converted(operand)) for name, operand in test.ops))
 
 
 def _occurrence(node: model.Occurrence, history: History, now_ms: int, _member: Member) -> bool:
@@ -204,6 +238,9 @@ def _occurrence(node: model.Occurrence, history: History, now_ms: int, _member: 
     older = node.older_than_ms is None or age_ms >= node.older_than_ms
     return older and (node.newer_than_ms is None or age_ms < node.newer_than_ms)
 
+
+#: Score -> its value over all events.
+_SCORES: dict[str, Callable[[History, int], Any]] = {"recency_days": _recency_days}
 
 #: Node -> what it means.
 _NODES: dict[type, Callable[[Any, History, int, Member], bool]] = {

@@ -1,0 +1,91 @@
+"""Values, distances and shares for the slow evaluator, computed the obvious way."""
+
+from __future__ import annotations
+
+import hashlib
+from decimal import Decimal
+from fractions import Fraction
+from math import atan2, cos, radians, sin, sqrt
+from typing import Any
+
+_EARTH_RADIUS_M = 6_371_008.8
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a number; ``True`` is none."""
+    return isinstance(value, (int, float, Decimal, Fraction)) and not isinstance(value, bool)
+
+
+def exact(number: Any) -> Fraction:
+    """A number as the decimal that it was written as.
+
+    >>> exact(0.1) + exact(0.2)
+    Fraction(3, 10)
+    """
+    return Fraction(str(number))
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two values are equal: numbers by their amount, all others within one type, down to the leaves.
+
+    >>> same(20, 20.0), same([20], [20.0]), same(1, True), same([1], [True])
+    (True, True, False, False)
+    """
+    if is_number(a) and is_number(b):
+        return bool(a == b)
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(same(a[name], b[name]) for name in a)
+    return type(a) is type(b) and bool(a == b)
+
+
+def different(values: list[Any]) -> int:
+    """The number of different values.
+
+    >>> different([1, 1.0, "1", True, [1], [1.0]])
+    4
+    """
+    return sum(not any(same(value, former) for former in values[:at]) for at, value in enumerate(values))
+
+
+def lookup(values: Any, path: tuple[str, ...]) -> Any:
+    """The value at a path through objects; None if it is missing.
+
+    >>> lookup({"address": {"city": "Oslo"}}, ("address", "city"))
+    'Oslo'
+    >>> lookup({"address": ["Oslo"]}, ("address", "city")) is None
+    True
+    """
+    for name in path:
+        values = values.get(name) if isinstance(values, dict) else None
+    return values
+
+
+def distance_m(a: tuple[float, float], b: tuple[float, float]) -> float:
+    """The great-circle distance of two places, each (latitude, longitude) in degrees.
+
+    By the angle between the two directions from the centre of the earth.
+
+    >>> round(distance_m((0.0, 179.99), (0.0, -179.99))), round(distance_m((90.0, 0.0), (-90.0, 5.0)))
+    (2224, 20015114)
+    """
+    (ax, ay, az), (bx, by, bz) = _direction(a), _direction(b)
+    across = (ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx)
+    along = ax * bx + ay * by + az * bz
+    return _EARTH_RADIUS_M * atan2(sqrt(sum(part * part for part in across)), along)
+
+
+def _direction(place: tuple[float, float]) -> tuple[float, float, float]:
+    latitude, longitude = radians(place[0]), radians(place[1])
+    return cos(latitude) * cos(longitude), cos(latitude) * sin(longitude), sin(latitude)
+
+
+def percent(salt: str, profile_id: str) -> Fraction:
+    """Where a profile falls under a salt, from 0 to below 100: the first 8 bytes of a SHA-256.
+
+    >>> percent("spring", "user_id:u1")
+    Fraction(511, 25)
+    """
+    sixteen = hashlib.sha256(f"{salt}:{profile_id}".encode()).hexdigest()[:16]
+    return Fraction(int(sixteen, 16) % 10_000, 100)
