@@ -139,12 +139,14 @@ def kind(value: object) -> str:
 
 
 def equal(a: object, b: object) -> bool:
-    """Equality within a kind: 20 is 20.0, true is not 1.
+    """Equality within a kind: 20 is 20.0, true is not 1, inside lists and objects too.
 
-    >>> equal(20, 20.0), equal(True, 1), equal("1", 1)
-    (True, False, False)
+    >>> equal(20, 20.0), equal(True, 1), equal("1", 1), equal([20], [20.0]), equal([True], [1])
+    (True, False, False, True, False)
     """
-    return a == b and kind(a) == kind(b)
+    if a != b or kind(a) != kind(b):
+        return False
+    return a.__class__ not in (list, dict) or distinct_key(a) == distinct_key(b)
 
 
 def lookup(values: Mapping[str, Any], path: tuple[str, ...]) -> Any:
@@ -214,6 +216,8 @@ def distinct_key(value: Any) -> str:
 
     >>> distinct_key(20) == distinct_key(20.0), distinct_key(1) == distinct_key(True)
     (True, False)
+    >>> distinct_key([20, {"a": 1}]) == distinct_key([20.0, {"a": 1.0}])
+    True
     """
     if value.__class__ is str:
         return "s" + value
@@ -221,4 +225,13 @@ def distinct_key(value: Any) -> str:
         return f"n{int(value)}"
     if kind(value) == "number":
         return f"n{value!r}"
-    return "j" + msgspec.json.encode(value, order="sorted").decode()
+    return "j" + msgspec.json.encode(_with_whole_numbers(value), order="sorted").decode()
+
+
+def _with_whole_numbers(value: Any) -> Any:
+    """The same value with each whole float written as an integer."""
+    if value.__class__ is list:
+        return [_with_whole_numbers(item) for item in value]
+    if value.__class__ is dict:
+        return {name: _with_whole_numbers(item) for name, item in value.items()}
+    return int(value) if value.__class__ is float and value.is_integer() else value

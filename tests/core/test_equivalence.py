@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given, note
 from hypothesis import strategies as st
 
 from segops.core.engine import Engine
-from segops.core.events import Change
+from segops.core.events import Change, Event
 from segops.core.profile import Profile
 from segops.core.rules.check import Checker
 from segops.core.rules.policy import check_policy
@@ -18,7 +19,7 @@ from segops.core.segments import Definition, SegmentSet
 from segops.schemas.state import decode_profile, encode_profile
 
 from .oracle import FAR_MS, Named, Oracle, Seen, named
-from .strategies import RFM, policies, rules, streams
+from .strategies import BASE_MS, RFM, policies, rules, streams
 
 
 @st.composite
@@ -90,3 +91,35 @@ def test_compiled_equals_reference(
 ) -> None:
     note({d.key: d.written for d in segments.definitions})
     agree(segments, steps, watermark)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ([20], [20.0], True),
+        ({"a": [1]}, {"a": [1.0]}, True),
+        ([0], [-0.0], True),
+        ([10.0**300], [10.0**300], True),
+        ([1], [True], False),
+        ({"a": False}, {"a": 0}, False),
+        ([1], ["1"], False),
+        ([1, 2], [2, 1], False),
+        ([0.1], [0.1000001], False),
+    ],
+)
+def test_numbers_inside_lists_and_objects_are_compared_as_others(first: Any, second: Any, same: bool) -> None:
+    """For ``distinct`` and ``same_as``, by both; the values are the events' in turn."""
+    forms = {
+        "different": {"distinct": "p", "of": "A", "is": {"gte": 2}},
+        "repeated": {"sequence": [{"did": "A"}, {"did": "A", "where": {"p": {"same_as": 1}}}]},
+    }
+    segments = SegmentSet([make_definition(key, form) for key, form in forms.items()])
+    steps = [
+        ("event", Event("A", BASE_MS + number, f"m{number}", {"p": value}))
+        for number, value in enumerate((first, second))
+    ]
+    agree(segments, steps, watermark=True)
+    oracle = Oracle(segments.definitions)
+    for _, event in steps:
+        oracle.on_event(event, event.time_ms)
+    assert oracle.members == {"repeated" if same else "different"}
