@@ -8,10 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from segops.core import geo, values
 from segops.core.features.orders import Purchases
 from segops.core.features.sequence import Sequence, Step
 from segops.core.rules import model, reference
+from segops.core.rules.reference import values as slow
 from segops.core.scoring import Rfm
 
 FOLDER = Path(reference.__file__).parent
@@ -84,3 +88,43 @@ def test_an_import_and_a_use_of_the_compiled_side_are_found() -> None:
         "node.sequence.paths",
     ]
     assert borrowed("node.test.holds(1, 2), _exactly(node.test).holds(3, 4)") == []
+
+
+numbers = st.one_of(st.integers(-(2**63), 2**64 - 1), st.floats(allow_nan=False, allow_infinity=False))
+found = st.recursive(
+    st.one_of(
+        st.booleans(),
+        st.sampled_from([0, 0.0, -0.0, 1, 1.0, 20, 20.0, "1", ""]),
+        numbers,
+        st.text(max_size=2),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=2), st.dictionaries(st.sampled_from("ab"), inner, max_size=2)
+    ),
+    max_leaves=3,
+)
+places = st.tuples(st.floats(-90, 90), st.floats(-180, 180))
+
+
+@given(st.lists(found, max_size=4))
+def test_both_sides_tell_the_same_values_apart(several: list[object]) -> None:
+    assert slow.different(several) == len({values.distinct_key(value) for value in several})
+    for a in several:
+        for b in several:
+            assert slow.same(a, b) == values.equal(a, b) == (values.distinct_key(a) == values.distinct_key(b))
+
+
+@given(numbers)
+def test_both_sides_read_a_number_as_the_same_decimal(number: float) -> None:
+    assert slow.exact(number) == values.exact(number)
+
+
+@given(places, places)
+def test_both_sides_measure_the_same_distance(a: tuple[float, float], b: tuple[float, float]) -> None:
+    """To the metre: near the antipodes the haversine formula loses more digits than that."""
+    assert slow.distance_m(a, b) == pytest.approx(geo.distance_m(a, b), rel=1e-9, abs=1)
+
+
+@given(st.text(), st.text())
+def test_both_sides_give_a_profile_the_same_share(salt: str, profile_id: str) -> None:
+    assert slow.percent(salt, profile_id) * 100 == values.share_of(salt, profile_id)
