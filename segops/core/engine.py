@@ -1,6 +1,6 @@
 """The conductor: an event, a timer or new definitions in, a transition out.
 
-Time (RULES section 5): an event of time t is judged at now = the greatest of t, the partition's clock and
+Time (``SPEC.md#time``): an event of time t is judged at now = the greatest of t, the partition's clock and
 the profile's latest event time. Before it is applied, every instant due up to the greater of t and the
 clock is judged on its own. A profile's ``due_ms`` is the earliest instant at which one of its memberships
 changes if nothing more happens, found by evaluating whole rules, so a timer never fires for nothing.

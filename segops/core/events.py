@@ -9,7 +9,7 @@ import msgspec
 
 
 class Event(msgspec.Struct, gc=False):
-    """One event of a profile, decoded, its time corrected (RULES section 3).
+    """One event of a profile, decoded, its time corrected (``SPEC.md#events``).
 
     ``name`` is what ``did`` matches. ``message_id`` tells a repetition; ``named`` is False where the
     producer gave none and the record's place serves for it. ``traits`` are to be merged into the profile
@@ -36,7 +36,7 @@ class Event(msgspec.Struct, gc=False):
 
 
 class Change(msgspec.Struct, gc=False):
-    """A membership change, in the field order of the published record (RULES section 6).
+    """A membership change, in the field order of the published record (``SPEC.md#changes``).
 
     ``evaluated_at`` is the wall clock of whoever publishes it; the core leaves it at 0.
     """

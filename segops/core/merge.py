@@ -13,7 +13,7 @@ from segops.core.memberships import past_of
 from segops.core.profile import Past, Profile
 from segops.core.values import MAX_MS
 
-#: A message is remembered at least this many messages and this long (RULES section 3).
+#: A message is remembered at least this many messages and this long (``SPEC.md#events``).
 REMEMBERED = 1_000
 REMEMBERED_MS = 86_400_000
 

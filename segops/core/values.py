@@ -202,7 +202,7 @@ def multiply_exact(a: Decimal, b: int) -> Decimal:
 
 
 def share_of(salt: str, profile_id: str) -> int:
-    """Where a profile falls under a salt, in hundredths of a percent: 0 to 9,999 (RULES section 2, bucket).
+    """Where a profile falls under a salt, in hundredths of a percent: 0 to 9,999 (``SPEC.md#bucket``).
 
     >>> share_of("spring", "user_id:u1")
     2044

@@ -1,4 +1,4 @@
-"""Windows: which event times count at an instant (RULES section 2).
+"""Windows: which event times count at an instant (``SPEC.md#windows``).
 
 Times are whole milliseconds, so every form is a span ``after < t <= upto``.
 """

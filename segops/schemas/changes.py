@@ -1,4 +1,4 @@
-"""The published form of a membership change: flat JSON, the fields of RULES section 6 in their order."""
+"""The published form of a membership change: flat JSON, the fields of ``SPEC.md#changes`` in their order."""
 
 from __future__ import annotations
 

@@ -169,7 +169,7 @@ async def log_states(outputs: Outputs, changelog: Place, writes: Iterable[Write]
 
 
 class ChangePublisher:
-    """Membership changes as records of the two membership topics (RULES section 6)."""
+    """Membership changes as records of the two membership topics (``SPEC.md#changes``)."""
 
     def __init__(self, outputs: Outputs, topics: TopicSettings, *, app_id: str) -> None:
         self._outputs = outputs

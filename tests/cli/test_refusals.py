@@ -1,4 +1,4 @@
-"""Everything for which a segment is refused (RULES section 7), as the person sees it who wrote it."""
+"""Everything for which a segment is refused (``SPEC.md#refused``), as the person sees it who wrote it."""
 
 from __future__ import annotations
 

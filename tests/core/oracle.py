@@ -1,6 +1,6 @@
 """The brute-force driver of the reference evaluator: every instant that could matter is judged.
 
-It mirrors the engine's contract (RULES section 5) with none of its means: it keeps every event, knows no
+It mirrors the engine's contract (``SPEC.md#time``) with none of its means: it keeps every event, knows no
 timers, and finds the edges by trying each instant that any duration and any known time could make. What
 happens to memberships later it finds by living through it.
 """

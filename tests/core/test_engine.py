@@ -1,4 +1,7 @@
-"""The conductor: what is judged, when, in which order, and what a change says (RULES sections 3, 5 and 6)."""
+"""The conductor: what is judged, when, in which order, and what a change says.
+
+See ``SPEC.md#events``, ``SPEC.md#time`` and ``SPEC.md#changes``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sequences, RULES section 4: order, deadlines, breaks, comparisons, to the millisecond."""
+"""Sequences (``SPEC.md#sequence``): order, deadlines, breaks, comparisons, to the millisecond."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sequences (RULES section 4): one event after another, and deadlines that passed without one.
+"""Sequences (``SPEC.md#sequence``): one event after another, and deadlines that passed without one.
 
 Kept are the events that a step may match (all of them when the sequence is strict), oldest first, and what
 follows from them: the spans of time in which the sequence is true if nothing more happens. They are found

@@ -1,4 +1,4 @@
-"""The tree of a rule, as checked values. What each node means: RULES section 2."""
+"""The tree of a rule, as checked values. What each node means: ``SPEC.md#nodes``."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class Bucket(msgspec.Struct, frozen=True, tag="bucket"):
 
 
 class InOrder(msgspec.Struct, frozen=True, tag="sequence"):
-    """A choice of events, one per ``did`` step, in order, breaks no ``did_not`` (RULES section 4)."""
+    """A choice of events, one per ``did`` step, in order, breaks no ``did_not`` (``SPEC.md#sequence``)."""
 
     sequence: Sequence
 

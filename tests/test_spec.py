@@ -1,0 +1,316 @@
+"""SPEC.md defines the rule language that runs: its names, limits, citations and examples."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from itertools import pairwise
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+import yaml
+
+from segops.core import segments
+from segops.core.engine import Engine
+from segops.core.events import Change, Event
+from segops.core.features import CAPACITIES, MAX_ENTRIES, orders, sequence
+from segops.core.features.feature import PANES
+from segops.core.geo import EARTH_RADIUS_M, UNIT_M
+from segops.core.merge import REMEMBERED, REMEMBERED_MS
+from segops.core.operators import EDGES, OPERATORS
+from segops.core.rules import check, conditions, rfm, sequences
+from segops.core.rules.policy import POLICY_KEYS
+from segops.core.rules.windows import WINDOW_KEYS
+from segops.core.scores import SCORERS
+from segops.core.scoring import Rfm
+from segops.core.segments import Definition, SegmentSet
+from segops.core.skips import FOUND
+from segops.core.values import MAX_MS, UNIT_MS, kind, parse_duration, parse_instant
+from segops.core.windows import CALENDAR_UNITS
+from segops.schemas import written
+from segops.schemas.events import decode
+from segops.schemas.segments import KEY_PATTERN, load
+from segops.schemas.written import read_yaml
+
+from .core.kit import Edge, at
+from .core.oracle import Oracle
+
+ROOT = Path(__file__).parents[1]
+SPEC = ROOT / "segops/core/rules/SPEC.md"
+TEXT = SPEC.read_text("utf-8")
+ANCHORS = re.findall(r'<a id="([^"]*)"></a>', TEXT)
+#: How a document or docstring cites the specification.
+CITATION = re.compile(r"SPEC\.md#([\w-]*)")
+PROFILE = "user_id:u1"
+T = at("2026-01-05")
+HORIZON_MS = 700 * 86_400_000
+#: A value of each kind.
+VALUES: tuple[Any, ...] = (1, "", True, [], {}, None)
+CALLS = ("page", "screen", "identify", "group", "alias")
+
+
+def section(anchor: str) -> str:
+    """The text between the heading of an anchor and the next heading."""
+    found = re.search(rf'<a id="{anchor}"></a>\n(.*?)(?=^#|\Z)', TEXT, flags=re.S | re.M)
+    assert found is not None, anchor
+    return found[1]
+
+
+def rows(anchor: str) -> list[list[str]]:
+    """The cells of the table in a section, without its head."""
+    lines = [line for line in section(anchor).splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
+
+
+def names(anchor: str) -> list[str]:
+    """The name in the first cell of each row: what stands in backticks, up to a colon."""
+    return [re.findall(r"`([^`:]+)", cells[0])[0] for cells in rows(anchor)]
+
+
+def quoted(text: str, first: str, last: str) -> list[str]:
+    """The names in backticks from one to another, in order."""
+    found = re.findall(r"`([^`]+)`", text)
+    return found[found.index(first) : found.index(last, found.index(first)) + 1]
+
+
+# -- citations -----------------------------------------------------------------------------------------
+
+
+def pages() -> Iterator[Path]:
+    yield ROOT / "README.md"
+    yield ROOT / "CHANGELOG.md"
+    for folder in ("segops", "tests", "deploy"):
+        yield from (path for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".md"))
+
+
+def test_every_citation_names_an_anchor() -> None:
+    cited = {
+        (str(page.relative_to(ROOT)), anchor)
+        for page in pages()
+        if page != SPEC and page != Path(__file__)
+        for anchor in CITATION.findall(page.read_text("utf-8"))
+    }
+    assert len(cited) > 10
+    assert {(page, anchor) for page, anchor in cited if anchor not in ANCHORS} == set()
+
+
+def test_the_contents_list_every_anchor_in_order() -> None:
+    contents = re.search(r"^Contents:\n(.*?)\n\n", TEXT, flags=re.S | re.M)
+    assert contents is not None
+    assert re.findall(r"\]\(#([\w-]+)\)", contents[1]) == ANCHORS
+    assert len(set(ANCHORS)) == len(ANCHORS)
+
+
+def test_every_link_within_the_specification_leads_somewhere() -> None:
+    assert set(re.findall(r"\]\(#([^)]+)\)", TEXT)) <= set(ANCHORS)
+
+
+# -- names ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("anchor", "known"),
+    [
+        ("nodes", check.HEADS),
+        ("aggregates", check.AGGREGATES),
+        ("operators", OPERATORS),
+        ("windows", WINDOW_KEYS),
+        ("score", SCORERS),
+        ("rfm", rfm.KEYS),
+        ("orders", orders.ORDER_NAMES),
+        ("membership", POLICY_KEYS),
+        ("values", {kind(value) for value in VALUES}),
+    ],
+)
+def test_a_table_names_what_the_code_knows_and_nothing_else(anchor: str, known: Collection[str]) -> None:
+    assert sorted(names(anchor)) == sorted(known)
+
+
+def test_every_node_leads_to_its_own_section() -> None:
+    for name, (cell, *_) in zip(names("nodes"), rows("nodes"), strict=True):
+        (anchor,) = re.findall(r"\(#([\w-]+)\)", cell)
+        assert any(name in example.when_keys for example in EXAMPLES if example.anchor == anchor), name
+
+
+def test_lists_in_sentences_are_those_of_the_code() -> None:
+    assert quoted(section("counts"), "eq", "not_in") == list(conditions.COUNT_OPERATORS)
+    assert quoted(section("calendar"), "day", "year") == list(CALENDAR_UNITS)
+    assert quoted(section("values"), "ms", "w") == list(UNIT_MS)
+    assert quoted(section("values"), "m", "mi")[-3:] == list(UNIT_M)
+    timed = [name for name in OPERATORS if name in EDGES]
+    assert quoted(section("dates"), "in_last", "anniversary_in_next") == timed
+    assert quoted(section("skipped"), "text", "other_currency") == list(FOUND)
+    assert quoted(section("changes"), "profile_id", "merged_into") == list(Change.__struct_fields__)
+    assert f"`{KEY_PATTERN.strip('^$')}`" in section("files")
+    assert f"(`{'`, `'.join(rfm.DIGITS)}`)" in section("rfm")
+    assert f"{EARTH_RADIUS_M:,}" in section("near")
+
+
+def test_the_defaults_of_rfm_are_those_of_the_code() -> None:
+    default = Rfm()
+    stated = {key.strip("`"): value.strip("`") for key, value, _ in rows("rfm")}
+    form = {key: yaml.safe_load(value) for key, value in stated.items() if key not in ("currency", "tiers")}
+
+    checker = check.Checker("f")
+    assert rfm.check_rfm(checker, form, "rfm") == default and not checker.issues
+    assert stated["currency"] == "none" and "ten tiers" in stated["tiers"] and len(default.tiers) == 10
+
+
+# -- limits --------------------------------------------------------------------------------------------
+
+LIMITS = {
+    "nodes of a rule": check.MAX_NODES,
+    "depth of a rule (`at_least` counts twice)": check._MAX_DEPTH,
+    "references in a chain": segments.MAX_REFERENCES,
+    "steps of a sequence": sequences.MAX_STEPS,
+    "elements of a list of counts": conditions.MAX_COUNTS,
+    "edges of an RFM figure": rfm.MAX_EDGES,
+    "duration, in ms": MAX_MS,
+    "depth of a file": written.MAX_DEPTH,
+    "values of a file, aliases expanded": written.MAX_VALUES,
+    "events kept for a sequence": sequence.MAX_LINKS,
+    "orders kept of a profile": orders.MAX_ORDERS,
+    "entries of `sum`, `avg`, `earliest`, and of a count above 256, `within`": MAX_ENTRIES,
+    "message ids remembered": REMEMBERED,
+}
+
+
+def test_every_limit_is_stated() -> None:
+    assert {what: value for what, value, _ in rows("limits")} == {
+        what: f"{value:,}" for what, value in LIMITS.items()
+    }
+    assert f"up to 1/{PANES} of the window" in section("limits")
+    assert f"{', '.join(map(str, CAPACITIES))}, or all" in " ".join(section("limits").split())
+    assert f"{REMEMBERED_MS // 3_600_000} hours" in section("limits")
+
+
+@pytest.mark.parametrize(
+    "module",
+    [check, conditions, rfm, sequences, segments, sequence, orders, written],
+    ids=lambda m: m.__name__,
+)
+def test_every_bound_of_the_code_is_stated(module: ModuleType) -> None:
+    found = {name: value for name, value in vars(module).items() if name.strip("_").startswith("MAX_")}
+    assert {name for name, value in found.items() if value not in LIMITS.values()} == set()
+
+
+def _nested(depth: int) -> dict[str, Any]:
+    form: dict[str, Any] = {"did": "A"}
+    for _ in range(depth - 1):
+        form = {"not": form}
+    return form
+
+
+def test_the_depth_of_a_rule_is_counted_in_nodes() -> None:
+    for depth, refused in ((check._MAX_DEPTH, False), (check._MAX_DEPTH + 1, True)):
+        checker = check.Checker("f")
+        checker.check(_nested(depth), "segments[0].when")
+        assert bool(checker.issues) is refused, depth
+
+
+# -- examples ------------------------------------------------------------------------------------------
+
+
+class Example(NamedTuple):
+    """A rule of the specification, and lives of a profile with the spans in which it is a member."""
+
+    anchor: str
+    number: int
+    form: dict[str, Any]
+
+    @property
+    def when_keys(self) -> set[str]:
+        return set(_keys(self.form["when"]))
+
+    def definitions(self, folder: Path) -> list[Definition]:
+        own = {key: self.form[key] for key in ("when", "membership") if key in self.form}
+        others = [{"key": key, **form} for key, form in self.form.get("others", {}).items()]
+        path = folder / "segments.json"
+        path.write_bytes(msgspec.json.encode({"version": 1, "segments": [*others, {"key": "rule", **own}]}))
+        return load([path])
+
+
+def _keys(form: Any) -> Iterator[str]:
+    if isinstance(form, dict):
+        yield from form
+        form = list(form.values())
+    if isinstance(form, list):
+        for item in form:
+            yield from _keys(item)
+
+
+def _examples() -> Iterator[Example]:
+    for anchor in ANCHORS:
+        for block in re.findall(r"^```yaml\n(.*?)^```", section(anchor), flags=re.S | re.M):
+            for number, form in enumerate(read_yaml(block)):
+                assert set(form) <= {"when", "membership", "others", "cases"}, form
+                yield Example(anchor, number, form)
+
+
+EXAMPLES = list(_examples())
+
+
+def _instant(text: str) -> int:
+    ms = parse_instant(text)
+    return T + parse_duration(text) if ms is None else ms
+
+
+def _events(events: list[list[Any]]) -> Iterator[Event]:
+    for number, (time, name, *more) in enumerate(events):
+        properties, context = [*more, {}, {}][:2]
+        call = {"type": name} if name in CALLS else {"type": "track", "event": name}
+        part = "traits" if name == "identify" else "properties"
+        record = {**call, "userId": "u1", "messageId": f"m{number}", part: properties, "context": context}
+        yield decode(msgspec.json.encode(record), time_ms=_instant(time), default_id="-")
+
+
+def _spans(spans: list[str]) -> Iterator[Edge]:
+    for span in spans:
+        begin, _, end = span.partition("..")
+        yield Edge("entered", "rule", _instant(begin))
+        if end:
+            yield Edge("exited", "rule", _instant(end))
+
+
+CASES = [
+    pytest.param(example, case, id=f"{example.anchor}-{example.number}-{number}")
+    for example in EXAMPLES
+    for number, case in enumerate(example.form["cases"])
+]
+
+
+@pytest.mark.parametrize(("example", "case"), CASES)
+def test_the_compiled_rule_holds_when_the_example_says(
+    example: Example, case: dict[str, Any], tmp_path: Path
+) -> None:
+    engine = Engine(SegmentSet(example.definitions(tmp_path)))
+    profile, changes, now_ms = engine.new_profile(PROFILE), [], T
+    for event in _events(case["events"]):
+        now_ms = max(now_ms, event.time_ms)
+        changes += engine.on_event(profile, event, clock_ms=now_ms).changes
+    expected = list(_spans(case["member"]))
+    flips_at = profile.flips.get("rule", T + HORIZON_MS)
+    changes += engine.on_timer(profile, clock_ms=T + HORIZON_MS).changes
+    own = [change for change in changes if change.segment_key == "rule"]
+    assert [Edge(c.action, c.segment_key, c.occurred_at) for c in own] == expected
+    coming = [edge.occurred_at for edge in expected if edge.occurred_at > now_ms]
+    assert min(flips_at, T + HORIZON_MS) == min([*coming, T + HORIZON_MS])
+    for change, after in pairwise(own):
+        if change.occurred_at >= now_ms and after.reason == "time":
+            assert change.flips_at == after.occurred_at
+
+
+@pytest.mark.parametrize(("example", "case"), CASES)
+def test_the_slow_evaluator_holds_when_the_example_says(
+    example: Example, case: dict[str, Any], tmp_path: Path
+) -> None:
+    oracle, changes, now_ms = Oracle(SegmentSet(example.definitions(tmp_path)).definitions), [], T
+    for event in _events(case["events"]):
+        now_ms = max(now_ms, event.time_ms)
+        changes += oracle.on_event(event, now_ms)
+    changes += oracle.on_clock(T + HORIZON_MS)
+    found = [Edge(c.action, c.segment, c.occurred_at) for c in changes if c.segment == "rule"]
+    assert found == list(_spans(case["member"]))
