@@ -58,7 +58,7 @@ def _guarded(work: Callable[[], object]) -> int:
         return exit_.code if isinstance(exit_.code, int) else _FAILED
     except BaseException as error:
         status, words = ending(error)
-        if isinstance(error, BrokenPipeError | OutputFailed):
+        if _output_failed(error):
             _drop_output()
         with suppress(OSError, OutputFailed):  # where nothing can be said, the status says it
             if words:
@@ -67,6 +67,18 @@ def _guarded(work: Callable[[], object]) -> int:
                 say_text("".join(traceback.format_exception(error)), err=True)
         return status
     return 0
+
+
+def _output_failed(error: BaseException) -> bool:
+    """Whether the standard output cannot be written; click writes help itself, and raises a plain OSError."""
+    if isinstance(error, BrokenPipeError | OutputFailed):
+        return True
+    try:
+        if isinstance(error, OSError):
+            flush()
+    except (OSError, OutputFailed):
+        return True
+    return False
 
 
 def ending(error: BaseException) -> Ending:

@@ -60,8 +60,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 def bare() -> dict[str, str]:
+    """An environment as a user has it: buffered output, no settings, and no broker at its address."""
     nowhere = {"SEGOPS_KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{free_ports(1)[0]}"}
-    return nowhere | {key: value for key, value in os.environ.items() if not key.startswith("SEGOPS_")}
+    ours = ("SEGOPS_", "PYTHONUNBUFFERED")
+    return nowhere | {key: value for key, value in os.environ.items() if not key.startswith(ours)}
 
 
 def start(
