@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from segops.core.segments import SegmentSet
 from segops.core.values import format_instant
 from segops.scenarios import run
 from segops.schemas.scenarios import Scenario, load_scenarios
+from tests import command
 
 ROOT = Path(__file__).parents[1]
 GUIDE = (ROOT / "segops/core/rules/README.md").read_text("utf-8")
@@ -373,11 +372,10 @@ def test_a_path_without_scenarios_is_a_mistake(tmp_path: Path) -> None:
 def test_a_mistake_of_the_users_has_status_2_and_no_traceback(tmp_path: Path) -> None:
     path = tmp_path / "s.yaml"
     path.write_text(steps("{at: soon, expect: {}}"))
-    command = [sys.executable, "-c", "from segops.cli import main; main()", "test", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"{path}:5: scenarios[0].steps[0].at: 'soon' is no instant")
-    assert done.stderr.count("\n") == 1
+    done = command.run("test", path)
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith(f"{path}:5: scenarios[0].steps[0].at: 'soon' is no instant")
+    assert done.err.count("\n") == 1
 
 
 # -- the guide -----------------------------------------------------------------------------------------

@@ -11,19 +11,21 @@ import pytest
 
 from segops.brokers import obstacle
 from segops.brokers.network import free_ports, is_free, serving_nodes
+from tests.command import run
 
 SEGOPS = [sys.executable, "-c", "from segops.cli import main; main()", "broker"]
 
 
 def test_help_tells_the_kinds_apart():
-    said = subprocess.run([*SEGOPS, "--help"], capture_output=True, text=True, check=True).stdout
-    assert all(word in said for word in ("docker", "jvm", "embedded", "Examples:"))
+    done = run("broker", "--help")
+    assert done.status == 0
+    assert all(word in done.out for word in ("docker", "jvm", "embedded", "Examples:"))
 
 
 def test_a_kind_that_cannot_be_had_is_the_users_mistake():
-    done = subprocess.run([*SEGOPS, "--kind", "embedded", "--brokers", "3"], capture_output=True, text=True)
-    assert done.returncode == 2
-    assert "embedded: it has one broker only" in done.stderr
+    done = run("broker", "--kind", "embedded", "--brokers", "3")
+    assert done.status == 2
+    assert "embedded: it has one broker only" in done.err
 
 
 @pytest.mark.broker

@@ -5,37 +5,23 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import pytest
 
 from segops import config
 from segops.brokers import LocalBroker
-from segops.cli import main
-
-
-@dataclass
-class Result:
-    status: int
-    out: str
-    err: str
-
+from tests.command import Result, call
 
 Run = Callable[..., Result]
 
 
 @pytest.fixture
-def segops(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+def segops(capfd: pytest.CaptureFixture[str]) -> Run:
     """Run ``segops ...`` in this process."""
 
     def run(*arguments: object) -> Result:
-        monkeypatch.setattr(sys, "argv", ["segops", *map(str, arguments)])
         capfd.readouterr()
-        status = 0
-        try:
-            main()
-        except SystemExit as exit_:
-            status = int(exit_.code or 0)
+        status = call(*arguments)
         out, err = capfd.readouterr()
         assert "Traceback" not in err
         return Result(status, out, err)

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
+
+from tests.command import Result, run
 
 GOOD = "version: 1\nsegments:\n- {key: a, when: {did: A}}\n- {key: b, when: {in_segment: a}}\n"
 
 
-def check(*paths: Path | str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from segops.cli import main; main()", "check", *map(str, paths)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+def check(*paths: Path | str) -> Result:
+    return run("check", *paths)
 
 
 def test_files_without_mistakes_are_counted(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(GOOD)
     done = check(tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "2 segments, 1 features: no mistakes\n"
+    assert (done.status, done.err) == (0, "")
+    assert done.out == "2 segments, 1 features: no mistakes\n"
 
 
 def test_every_mistake_is_told_with_file_place_and_reason_and_status_2(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("version: 1\nsegments:\n- {key: a, when: {did: A, within: 0d}}\n")
     (tmp_path / "b.yaml").write_text("version: 1\nsegments:\n- {key: b, when: {all: []}}\n")
     done = check(tmp_path)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.splitlines() == [
+    assert (done.status, done.out) == (2, "")
+    assert done.err.splitlines() == [
         f"{tmp_path}/a.yaml: segments[0].when.within: a window of 0 holds nothing",
         f"{tmp_path}/b.yaml: segments[0].when.all: a list of at least one node is wanted",
     ]
@@ -36,20 +35,20 @@ def test_a_warning_does_not_refuse(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text("version: 1\nsegments:\n- {key: a, when: {did: A, count: {gte: 0}}}\n")
     done = check(path)
-    assert done.returncode == 0
-    assert done.stderr == f"warning: {path}: segments[0].when.count: always holds: a count is never below 0\n"
+    assert done.status == 0
+    assert done.err == f"warning: {path}: segments[0].when.count: always holds: a count is never below 0\n"
 
 
 def test_a_path_that_is_not_there_is_a_mistake_without_a_traceback(tmp_path: Path) -> None:
     done = check(tmp_path / "nowhere.yaml")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"{tmp_path}/nowhere.yaml: no such file or folder\n"
+    assert (done.status, done.out) == (2, "")
+    assert done.err == f"{tmp_path}/nowhere.yaml: no such file or folder\n"
 
 
 def test_no_path_at_all_is_a_mistake() -> None:
     done = check()
-    assert done.returncode == 2
-    assert "Missing argument 'PATH...'" in done.stderr
+    assert done.status == 2
+    assert "Missing argument 'PATH...'" in done.err
 
 
 SPENT = "{key: spent, when: {sum: revenue, of: Order Completed, is: {gte: 100}, where: {shop: eu}}}"
@@ -82,8 +81,8 @@ def test_what_rules_do_not_find_in_events_or_cannot_read_is_said(tmp_path: Path)
     rules.write_text(f"version: 1\nsegments:\n- {SPENT}\n- {BORN}\n- {RARE}\n")
     events.write_text(EVENTS)
     done = check("--events", events, rules)
-    assert done.returncode == 0
-    assert done.stdout.splitlines() == [
+    assert done.status == 0
+    assert done.out.splitlines() == [
         "3 segments, 2 features: no mistakes",
         f"{events}: 5 events, and 2 that are none (no_identifier 1, invalid_json 1)",
         "  properties: 1 event with something other than an object, read as empty",
@@ -94,7 +93,7 @@ def test_what_rules_do_not_find_in_events_or_cannot_read_is_said(tmp_path: Path)
         "  no event has the trait tier",
         "  no event is Order Complted",
     ]
-    assert [line.split(": ")[1] for line in done.stderr.splitlines()] == ["line 6", "line 7"]
+    assert [line.split(": ")[1] for line in done.err.splitlines()] == ["line 6", "line 7"]
 
 
 def test_of_events_in_which_all_is_found_nothing_is_said(tmp_path: Path) -> None:
@@ -102,22 +101,22 @@ def test_of_events_in_which_all_is_found_nothing_is_said(tmp_path: Path) -> None
     events = tmp_path / "e.jsonl"
     events.write_text(order("u1", '{"revenue": 5, "shop": "eu"}'))
     done = check(tmp_path / "a.yaml", "--events", events)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"1 segment, 1 features: no mistakes\n{events}: 1 events\n"
+    assert (done.status, done.err) == (0, "")
+    assert done.out == f"1 segment, 1 features: no mistakes\n{events}: 1 events\n"
 
 
 def test_a_file_of_events_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(GOOD)
     done = check(tmp_path / "a.yaml", "--events", tmp_path / "nowhere.jsonl")
-    assert done.returncode == 2
-    assert done.stderr == f"{tmp_path}/nowhere.jsonl: No such file or directory\n"
+    assert done.status == 2
+    assert done.err == f"{tmp_path}/nowhere.jsonl: No such file or directory\n"
 
 
 def test_the_cost_of_each_segment_is_a_table(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(GOOD)
     done = check("--cost", tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
-    first, _, heading, a, b, every, *_ = done.stdout.splitlines()
+    assert (done.status, done.err) == (0, "")
+    first, _, heading, a, b, every, *_ = done.out.splitlines()
     assert first == "2 segments, 1 features: no mistakes"
     assert heading.split("  ")[0] == "segment"
     assert a.split()[:5] == ["a", "1", "1", "0", "0"]

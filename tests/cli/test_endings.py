@@ -9,7 +9,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
+from typing import TextIO
 
 import click
 import pytest
@@ -17,6 +19,7 @@ import pytest
 from segops.brokers.network import free_ports
 from segops.cli._ending import ending
 from segops.core.errors import SegopsError, UserError
+from tests import command
 from tests.cli.test_mistakes import EVENT, SEGMENTS
 from tests.streaming.kit import wait_until
 
@@ -50,6 +53,7 @@ READERS: dict[str, list[str]] = {
     "produce": ["produce", "-"],
     "replay": ["replay", "--segments", "good.yaml", "--events", "-"],
 }
+NO_HOST = "no-such-host.invalid:9092"
 
 
 @pytest.fixture
@@ -66,6 +70,24 @@ def bare() -> dict[str, str]:
     return nowhere | {key: value for key, value in os.environ.items() if not key.startswith(ours)}
 
 
+@pytest.fixture
+def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give this process the folder and the environment that ``start`` gives to one of its own."""
+    monkeypatch.chdir(folder)
+    for name in [name for name in os.environ if name.startswith("SEGOPS_")]:
+        monkeypatch.delenv(name)
+    for name, value in bare().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("SEGOPS_DATA_DIR", str(folder / "data"))
+
+
+def abandoned_pipe() -> int:
+    """The end of a pipe to write to, whose reader has left."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    return writer
+
+
 def start(
     folder: Path, words: list[str], *, out: int = subprocess.PIPE, **variables: str
 ) -> subprocess.Popen[bytes]:
@@ -77,39 +99,86 @@ def start(
         stdout=out,
         stderr=subprocess.PIPE,
         start_new_session=True,
+        preexec_fn=interruptible,
     )
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-@pytest.mark.parametrize("name", PRINTERS)
+def interruptible() -> None:
+    """Take SIGINT as a terminal's processes do; where the tests run in the background it is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+#: A process each, for what the interpreter says at its end: help, which click prints, a line, and a table.
+ENDED = ["help", "version", "check-cost"]
+IN_PROCESS = sorted({*PRINTERS} - {*ENDED})
+full_disk = pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+
+
+@full_disk
+@pytest.mark.parametrize("name", ENDED)
 def test_a_full_disk_is_told(folder: Path, name: str) -> None:
     with open("/dev/full", "wb") as full, start(folder, PRINTERS[name], out=full.fileno()) as process:
         _, err = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert err.decode().startswith("segops failed: ")
-    assert err.decode().endswith("No space left on device\n")
-    assert err.count(b"\n") == 1
+    assert_full(process.returncode, err.decode())
 
 
-@pytest.mark.parametrize("name", PRINTERS)
+@full_disk
+@pytest.mark.parametrize("name", IN_PROCESS)
+def test_a_full_disk_is_told_in_process(here: None, name: str) -> None:
+    with open("/dev/full", "w") as full, StringIO() as err:
+        assert_full(command.call_with(StringIO(), full, err, *PRINTERS[name]), err.getvalue())
+
+
+def assert_full(status: int, err: str) -> None:
+    assert status == 1
+    assert err.startswith("segops failed: ")
+    assert err.endswith("No space left on device\n")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ENDED)
 def test_a_reader_that_leaves_ends_it_without_a_word(folder: Path, name: str) -> None:
-    reader, writer = os.pipe()
-    os.close(reader)
-    with start(folder, PRINTERS[name], out=writer) as process:
-        os.close(writer)
+    with start(folder, PRINTERS[name], out=abandoned_pipe()) as process:
         _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (1 if name == "help" else 128 + signal.SIGPIPE, b"")
 
 
-@pytest.mark.parametrize("stream", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-@pytest.mark.parametrize("name", ["version", "replay", "check-cost", "produce", "mistake"])
-def test_a_closed_stream_is_an_empty_one(folder: Path, name: str, stream: str) -> None:
-    words = {**PRINTERS, **READERS, "mistake": ["check", "nowhere"]}[name]
-    shell = ["bash", "-c", f'exec "$@" {stream}', "bash", sys.executable, "-m", "segops", *words]
-    environment = bare() | {"SEGOPS_KAFKA_BOOTSTRAP_SERVERS": "no-such-host.invalid:9092"}
-    done = subprocess.run(shell, cwd=folder, env=environment, capture_output=True, timeout=60, check=False)
-    status = 2 if name in ("mistake", "produce") else 0  # no host of that name, which nothing waits for
-    assert (done.returncode, b"fault" in done.stderr) == (status, False)
+@pytest.mark.parametrize("name", IN_PROCESS)
+def test_a_reader_that_leaves_ends_it_without_a_word_in_process(here: None, name: str) -> None:
+    with open(abandoned_pipe(), "w") as out, StringIO() as err:
+        status = command.call_with(StringIO(), out, err, *PRINTERS[name])
+        assert (status, err.getvalue()) == (128 + signal.SIGPIPE, "")
+
+
+STREAMS = {"<&-": "stdin", ">&-": "stdout", "2>&-": "stderr"}
+CLOSED = {**PRINTERS, **READERS, "mistake": ["check", "nowhere"]}
+closed_by = pytest.mark.parametrize("name", ["version", "replay", "check-cost", "produce", "mistake"])
+
+
+def status_of_closed(name: str) -> int:
+    return 2 if name in ("mistake", "produce") else 0  # no host of that name, which nothing waits for
+
+
+@closed_by
+def test_closed_streams_are_empty_ones(folder: Path, name: str) -> None:
+    shell = ["bash", "-c", f'exec "$@" {" ".join(STREAMS)}', "bash", sys.executable, "-m", "segops"]
+    environment = bare() | {"SEGOPS_KAFKA_BOOTSTRAP_SERVERS": NO_HOST}
+    done = subprocess.run(
+        [*shell, *CLOSED[name]], cwd=folder, env=environment, capture_output=True, timeout=60, check=False
+    )
+    assert (done.returncode, b"fault" in done.stderr) == (status_of_closed(name), False)
+
+
+@pytest.mark.parametrize("stream", STREAMS.values())
+@closed_by
+def test_a_closed_stream_is_an_empty_one(
+    here: None, monkeypatch: pytest.MonkeyPatch, name: str, stream: str
+) -> None:
+    monkeypatch.setenv("SEGOPS_KAFKA_BOOTSTRAP_SERVERS", NO_HOST)
+    with TextIOWrapper(BytesIO()) as empty, StringIO() as out, StringIO() as err:
+        streams: dict[str, TextIO | None] = {"stdin": empty, "stdout": out, "stderr": err}
+        status = command.call_with(*(streams | {stream: None}).values(), *CLOSED[name])
+        assert (status, "fault" in err.getvalue()) == (status_of_closed(name), False)
 
 
 @pytest.fixture

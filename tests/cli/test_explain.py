@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from segops.core.values import format_instant
+from tests.command import Result, run
 from tests.core.kit import MONDAY as T
 from tests.core.kit import H
 
@@ -46,15 +45,14 @@ def files(tmp_path: Path) -> tuple[str, ...]:
     return "--segments", str(tmp_path / "segments.yaml"), "--events", str(tmp_path / "events.jsonl")
 
 
-def explain(*args: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-X", "utf8", "-c", "from segops.cli import main; main()", "explain", *args]
-    return subprocess.run(command, capture_output=True, encoding="utf-8", check=False, timeout=60)
+def explain(*args: str) -> Result:
+    return run("explain", *args)
 
 
 def test_the_tree_has_every_node_with_its_verdict(files: tuple[str, ...]) -> None:
     done = explain(*files, "--profile", "user_id:ann", "--segment", "high-intent")
     end = format_instant(T + 48 * H)
-    assert done.stdout.splitlines() == [
+    assert done.out.splitlines() == [
         f"user_id:ann at {format_instant(T + 5 * H)}",
         "",
         "✓ high-intent (High intent), version 1",
@@ -65,14 +63,14 @@ def test_the_tree_has_every_node_with_its_verdict(files: tuple[str, ...]) -> Non
         "  └─ ✓ not",
         "     └─ ✗ did Order Completed within 2d: 0",
     ]
-    assert done.returncode == 0
-    assert "events.jsonl: line 4: " in done.stderr
+    assert done.status == 0
+    assert "events.jsonl: line 4: " in done.err
 
 
 def test_json_has_every_segment_at_the_instant_asked_for(files: tuple[str, ...]) -> None:
     at = T + H
     done = explain(*files, "--profile", "user_id:ann", "--at", format_instant(at), "--format", "json")
-    found = json.loads(done.stdout)
+    found = json.loads(done.out)
     assert (found["profile_id"], found["now_ms"]) == ("user_id:ann", at)
     intent, known = found["segments"]
     assert (intent["member"], intent["since"], intent["rule"]["parts"][0]["value"]) == (False, None, 2)
@@ -82,7 +80,7 @@ def test_json_has_every_segment_at_the_instant_asked_for(files: tuple[str, ...])
 def test_an_instant_after_the_last_event_is_reached_by_time(files: tuple[str, ...]) -> None:
     at = format_instant(T + 48 * H)
     done = explain(*files, "--profile", "user_id:ann", "--at", at, "--format", "json")
-    intent, known = json.loads(done.stdout)["segments"]
+    intent, known = json.loads(done.out)["segments"]
     assert (intent["member"], known["member"], known["since"]) == (False, True, T + 24 * H)
 
 
@@ -105,8 +103,8 @@ def test_an_unknown_profile_or_segment_is_a_mistake(
     files: tuple[str, ...], args: tuple[str, ...], message: str
 ) -> None:
     done = explain(*files, *args)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.endswith(message)
+    assert (done.status, done.out) == (2, "")
+    assert done.err.endswith(message)
 
 
 def test_limits_of_the_policy_are_shown(files: tuple[str, ...]) -> None:
@@ -116,12 +114,12 @@ def test_limits_of_the_policy_are_shown(files: tuple[str, ...]) -> None:
     at = "--at", format_instant(T + 25 * H), "--segment", "known"
     done = explain(*files, "--profile", "user_id:ann", *at)
     since, end = format_instant(T + 24 * H), format_instant(T + 31 * 24 * H)
-    assert done.stdout.splitlines()[2:5] == [
+    assert done.out.splitlines()[2:5] == [
         "✓ known, version 1",
         f"  member since {since}, for ever if nothing more happens",
         f"  stays until {end} at least, entries so far: 1 of 3",
     ]
-    found = json.loads(explain(*files, "--profile", "user_id:ann", *at, "--format", "json").stdout)
+    found = json.loads(explain(*files, "--profile", "user_id:ann", *at, "--format", "json").out)
     assert found["segments"][0]["limits"] == {
         "stays_until": T + 31 * 24 * H,
         "enters_from": None,
@@ -145,5 +143,5 @@ def test_values_of_the_profile_that_rules_cannot_read_are_told(
         ("user_id:bob", "price of Product Viewed: 1 value is text\n"),
     ):
         done = explain(*files, "--profile", profile)
-        assert (done.returncode, done.stderr) == (0, told)
-        assert "✗ sum of price" in done.stdout
+        assert (done.status, done.err) == (0, told)
+        assert "✗ sum of price" in done.out

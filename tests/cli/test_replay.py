@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from segops.core.values import format_instant
+from tests.command import Result, run
 from tests.core.kit import MONDAY as T
 from tests.core.kit import H
 
@@ -46,14 +45,13 @@ def segments(tmp_path: Path) -> Path:
     return path
 
 
-def replay(*args: object, text: str | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from segops.cli import main; main()", "replay", *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, input=text, check=False, timeout=60)
+def replay(*args: object, text: str = "") -> Result:
+    return run("replay", *args, text=text)
 
 
-def changes(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+def changes(done: Result) -> list[dict[str, Any]]:
+    assert done.status == 0, done.err
+    return [json.loads(line) for line in done.out.splitlines()]
 
 
 def test_the_example_of_the_contract_enters_and_exits_at_the_millisecond(segments: Path) -> None:
@@ -87,7 +85,7 @@ def test_a_packed_file_gives_what_a_plain_one_gives(segments: Path, tmp_path: Pa
     plain, packed = tmp_path / "e.jsonl", tmp_path / "e.jsonl.gz"
     plain.write_text(VIEWS)
     packed.write_bytes(gzip.compress(VIEWS.encode()))
-    outputs = {replay("--segments", segments, "--events", path).stdout for path in (plain, packed)}
+    outputs = {replay("--segments", segments, "--events", path).out for path in (plain, packed)}
     assert len(outputs) == 1
     assert outputs.pop().count("\n") == 1
 
@@ -98,16 +96,16 @@ def test_a_line_that_is_no_event_is_told_by_its_number(
 ) -> None:
     text = "\n".join([VIEWS.splitlines()[0], "", "{oops", *VIEWS.splitlines()[1:], '{"type":"track"}'])
     done = replay("--segments", segments, "--events", "-", *strict, text=text)
-    assert done.returncode == status
-    assert len(done.stdout.splitlines()) == 1
-    first, second, total = done.stderr.splitlines()
+    assert done.status == status
+    assert len(done.out.splitlines()) == 1
+    first, second, total = done.err.splitlines()
     assert first.startswith("-: line 3: invalid_json: ")
     assert second.startswith("-: line 6: no_name: ")
     assert total == "2 lines were no events"
 
 
 def test_strict_is_satisfied_by_good_lines(segments: Path) -> None:
-    assert replay("--segments", segments, "--events", "-", "--strict", text=VIEWS).returncode == 0
+    assert replay("--segments", segments, "--events", "-", "--strict", text=VIEWS).status == 0
 
 
 def test_values_that_rules_cannot_read_and_paths_never_met_are_told_beside_the_changes(
@@ -121,10 +119,10 @@ def test_values_that_rules_cannot_read_and_paths_never_met_are_told_beside_the_c
     views = [json.loads(view(T + n)) | {"properties": {"price": "5", "shop": "eu"}} for n in range(3)]
     text = "\n".join(map(json.dumps, views))
     done = replay("--segments", path, "--events", "-", "--strict", text=text)
-    assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr == "price of Product Viewed: 3 values are text\n"
+    assert (done.status, done.out) == (0, "")
+    assert done.err == "price of Product Viewed: 3 values are text\n"
     done = replay("--segments", path, "--events", "-", text=text.replace("price", "prise"))
-    assert done.stderr == "no Product Viewed has price\n"
+    assert done.err == "no Product Viewed has price\n"
 
 
 def test_a_batch_and_byte_order_marks_are_read(segments: Path, tmp_path: Path) -> None:
@@ -132,10 +130,10 @@ def test_a_batch_and_byte_order_marks_are_read(segments: Path, tmp_path: Path) -
     body = '\ufeff{"batch": [%s]}' % ",".join(VIEWS.splitlines())  # noqa: UP031
     for text in (body, "\ufeff" + VIEWS, VIEWS.replace("\n", "\n\ufeff")):
         done = replay("--segments", segments, "--events", "-", text=text)
-        assert (done.stdout, done.stderr) == (plain.stdout, "")
+        assert (done.out, done.err) == (plain.out, "")
     odd = replay("--segments", segments, "--events", "-", text=body.replace("]}", ', 5]}\n{"batch": 7}'))
-    assert odd.stdout == plain.stdout
-    assert [line.split(": ")[1] for line in odd.stderr.splitlines()[:2]] == [
+    assert odd.out == plain.out
+    assert [line.split(": ")[1] for line in odd.err.splitlines()[:2]] == [
         "line 1, event 4 of the batch",
         "line 2",
     ]
@@ -155,14 +153,14 @@ def test_a_file_in_utf_16_is_refused_with_advice(segments: Path, tmp_path: Path)
     path = tmp_path / "powershell.jsonl"
     path.write_text(VIEWS, "utf-16")
     done = replay("--segments", segments, "--events", path)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"{path}: expected UTF-8, got UTF-16: in PowerShell write it with -Encoding utf8\n"
+    assert (done.status, done.out) == (2, "")
+    assert done.err == f"{path}: expected UTF-8, got UTF-16: in PowerShell write it with -Encoding utf8\n"
 
 
 def test_a_table_is_for_people(segments: Path) -> None:
     heading, row = replay(
         "--segments", segments, "--events", "-", "--format", "table", text=VIEWS
-    ).stdout.splitlines()
+    ).out.splitlines()
     assert heading.split() == ["occurred", "at", "action", "segment", "reason", "flips", "at", "profile"]
     assert row.split()[:3] == ["2025-10-13T02:00:00.000Z", "entered", "high-intent"]
     assert row.split()[3:] == ["event", "2025-10-15T00:00:00.000Z", "user_id:u1"]
@@ -172,10 +170,10 @@ def test_a_truncated_file_is_told_and_what_came_before_was_printed(segments: Pat
     packed = tmp_path / "e.jsonl.gz"
     packed.write_bytes(gzip.compress(VIEWS.encode())[:-8])
     done = replay("--segments", segments, "--events", packed)
-    assert done.returncode == 2
-    assert "cannot be read to its end" in done.stderr
-    assert '"action":"entered"' in done.stdout
-    assert "Traceback" not in done.stderr
+    assert done.status == 2
+    assert "cannot be read to its end" in done.err
+    assert '"action":"entered"' in done.out
+    assert "Traceback" not in done.err
 
 
 @pytest.mark.parametrize(
@@ -193,9 +191,9 @@ def test_a_mistake_of_the_user_s_is_status_2_without_a_traceback(
 ) -> None:
     given = args if "--segments" in args or message.startswith("Missing") else ("--segments", segments, *args)
     done = replay(*given, text="")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
+    assert (done.status, done.out) == (2, "")
+    assert message in done.err
+    assert "Traceback" not in done.err
 
 
 def test_several_folders_of_segments_are_one_set(segments: Path, tmp_path: Path) -> None:

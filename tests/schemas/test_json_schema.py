@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from segops.core.rules.check import HEADS
 from segops.core.rules.windows import WINDOW_KEYS
 from segops.schemas import json_schema
 from segops.schemas.segments import _parse
+from tests.command import run
 from tests.core.strategies import policies, rules
 from tests.test_docs import ROOT, examples
 
@@ -121,6 +120,6 @@ def test_wrong_files_are_refused(form: dict[str, Any]) -> None:
 
 
 def test_the_command_prints_it() -> None:
-    command = [sys.executable, "-X", "utf8", "-c", "from segops.cli import main; main()", "schema"]
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True, timeout=60)
-    assert json.loads(done.stdout) == json_schema.json_schema()
+    done = run("schema")
+    assert (done.status, done.err) == (0, "")
+    assert json.loads(done.out) == json_schema.json_schema()
