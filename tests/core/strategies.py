@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from hypothesis import strategies as st
 
 from segops.core.events import Event
 from segops.core.values import format_instant
+
+
+def composite(build: Callable[..., Any]) -> Callable[..., st.SearchStrategy[Any]]:
+    """``st.composite``, one strategy per arguments: to make and validate one costs far more than a draw."""
+    return cache(st.composite(build))
+
 
 NAMES = ("A", "B", "C")
 ORDERS = ("Order Completed", "Order Refunded", "Order Updated", "Order Cancelled")
@@ -46,25 +54,22 @@ def _window(draw: Any) -> dict[str, Any]:
 
 windows = st.composite(_window)()
 
+
+def _operator(operators: list[str], operands: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.tuples(st.sampled_from(operators), operands).map(lambda pair: {pair[0]: pair[1]})
+
+
 timed_tests = st.one_of(
-    st.sampled_from(["in_last", "in_next", "older_than", "newer_than"]).flatmap(
-        lambda op: durations.map(lambda d: {op: d})
-    ),
-    st.sampled_from(["before", "after"]).flatmap(lambda op: dates.map(lambda d: {op: d})),
+    _operator(["in_last", "in_next", "older_than", "newer_than"], durations),
+    _operator(["before", "after"], dates),
 )
 value_tests = st.one_of(
-    st.sampled_from(["eq", "ne"]).flatmap(lambda op: scalars.map(lambda v: {op: v})),
-    st.sampled_from(["lt", "lte", "gt", "gte"]).flatmap(
-        lambda op: st.one_of(numbers, words).map(lambda v: {op: v})
-    ),
-    st.sampled_from(["in", "not_in"]).flatmap(
-        lambda op: st.lists(scalars, min_size=1, max_size=3).map(lambda v: {op: v})
-    ),
+    _operator(["eq", "ne"], scalars),
+    _operator(["lt", "lte", "gt", "gte"], st.one_of(numbers, words)),
+    _operator(["in", "not_in"], st.lists(scalars, min_size=1, max_size=3)),
     st.tuples(numbers, numbers).map(lambda ab: {"between": [min(ab), max(ab)]}),
     st.booleans().map(lambda b: {"exists": b}),
-    st.sampled_from(["contains", "starts_with", "ends_with"]).flatmap(
-        lambda op: words.map(lambda v: {op: v})
-    ),
+    _operator(["contains", "starts_with", "ends_with"], words),
     scalars.map(lambda v: {"includes": v}),
     st.just({"matches": "^x"}),
     st.tuples(numbers, numbers).map(lambda ab: {"gte": min(ab), "lt": max(ab) + 1}),
@@ -78,7 +83,7 @@ where = st.one_of(
 )
 
 
-@st.composite
+@composite
 def count_tests(draw: Any) -> dict[str, Any]:
     """Tests over counts that can both hold and fail."""
     k = draw(st.integers(1, 4))
@@ -105,7 +110,7 @@ AGGREGATES = ("sum", "avg", "min", "max", "distinct", "latest", "earliest")
 traits = st.sampled_from(["p", "q", "o.r"])
 
 
-@st.composite
+@composite
 def aggregates(draw: Any) -> dict[str, Any]:
     """An aggregate of a property."""
     function = draw(st.sampled_from(AGGREGATES))
@@ -114,26 +119,29 @@ def aggregates(draw: Any) -> dict[str, Any]:
     return {function: prop, "of": draw(names), "is": test, **draw(where), **draw(windows)}
 
 
-@st.composite
+@composite
 def occurrences(draw: Any) -> dict[str, Any]:
     """The age of the first or last event."""
     age = {draw(st.sampled_from(["older_than", "newer_than"])): draw(durations)}
     return {draw(st.sampled_from(["first", "last"])): draw(names), "is": age}
 
 
-@st.composite
+@composite
 def has_beens(draw: Any) -> dict[str, Any]:
     """How long a trait has satisfied a test."""
     return {"has_been": {"trait": draw(traits), "is": draw(tests)}, "for": draw(durations)}
 
 
-@st.composite
+_radius_windows = st.one_of(st.just({}), durations.map(lambda d: {"within": d}))
+
+
+@composite
 def places(draw: Any) -> dict[str, Any]:
     """A circle across the antimeridian."""
     radius = draw(st.sampled_from(["3km", "200km"]))
     return {
         "near": {"lat": 0, "lon": 179.99, "radius": radius},
-        **draw(st.one_of(st.just({}), durations.map(lambda d: {"within": d}))),
+        **draw(_radius_windows),
     }
 
 
@@ -148,7 +156,7 @@ buckets = st.tuples(words, st.integers(0, 50), st.integers(51, 100)).map(
 known_fors = durations.map(lambda d: {"known_for": d})
 
 
-@st.composite
+@composite
 def sequences(draw: Any) -> dict[str, Any]:
     """Two to four steps, with closing and inner did_not, deadlines, comparisons with earlier steps."""
     steps: list[dict[str, Any]] = [{"did": draw(names), **draw(_step_where(()))}]
@@ -168,6 +176,7 @@ def sequences(draw: Any) -> dict[str, Any]:
     }
 
 
+@cache
 def _step_where(dids: tuple[int, ...]) -> st.SearchStrategy[dict[str, Any]]:
     choices: list[st.SearchStrategy[dict[str, Any]]] = [st.just({}), st.just({})]
     choices.append(value_tests.map(lambda test: {"where": {"p": test}}))
@@ -199,7 +208,7 @@ rfms = st.one_of(
 )
 
 
-@st.composite
+@composite
 def hystereses(draw: Any) -> dict[str, Any]:
     """A score or an RFM node with enter and exit that exclude each other."""
     kind = draw(st.sampled_from(["score", "tier", "digit", "digit", "mixed"]))
@@ -219,7 +228,7 @@ def hystereses(draw: Any) -> dict[str, Any]:
     return {"rfm": {"enter": {digit: enter}, "exit": {digit: exit}}}
 
 
-@st.composite
+@composite
 def policies(draw: Any) -> dict[str, Any]:
     """A membership block."""
     form = {"min_stay": draw(durations), "cool_down": draw(durations), "max_entries": draw(st.integers(1, 3))}
@@ -227,6 +236,7 @@ def policies(draw: Any) -> dict[str, Any]:
     return {key: form[key] for key in kept}
 
 
+@cache
 def lively(keys: tuple[str, ...]) -> st.SearchStrategy[dict[str, Any]]:
     """A rule that comes and goes by time, in most cases with the segments ``keys``."""
     short = st.integers(1, 12).map(lambda n: f"{n * 500}ms")
@@ -249,6 +259,7 @@ def lively(keys: tuple[str, ...]) -> st.SearchStrategy[dict[str, Any]]:
 scores = value_tests.map(lambda test: {"score": "recency_days", "is": test})
 
 
+@cache
 def leaves(keys: tuple[str, ...]) -> st.SearchStrategy[dict[str, Any]]:
     """One leaf; ``keys`` are the segments it may refer to."""
     every = [dids, dids, did_nots, aggregates(), aggregates(), occurrences(), trait_leaves, known_fors]
@@ -258,6 +269,7 @@ def leaves(keys: tuple[str, ...]) -> st.SearchStrategy[dict[str, Any]]:
     return st.one_of(every)
 
 
+@cache
 def rules(keys: tuple[str, ...] = ()) -> st.SearchStrategy[dict[str, Any]]:
     """A rule, nested to depth 5 at most without those above a hysteresis."""
 
@@ -277,19 +289,22 @@ def rules(keys: tuple[str, ...] = ()) -> st.SearchStrategy[dict[str, Any]]:
     return st.one_of(plain, mixed, lively(keys), lively(keys))
 
 
-@st.composite
+_values = st.one_of(scalars, dates, st.none(), st.lists(scalars, max_size=2))
+_flat = st.dictionaries(st.sampled_from(["p", "q"]), _values, max_size=2)
+
+
+@composite
 def properties(draw: Any) -> dict[str, Any]:
     """Properties or traits: some missing, some null, some dates, some nested."""
-    values = st.one_of(scalars, dates, st.none(), st.lists(scalars, max_size=2))
-    found = draw(st.dictionaries(st.sampled_from(["p", "q"]), values, max_size=2))
+    found = draw(_flat)
     if draw(st.booleans()):
-        found["o"] = {"r": draw(values)}
+        found["o"] = {"r": draw(_values)}
     if draw(st.booleans()):
         found["revenue"] = draw(numbers)
     return found
 
 
-@st.composite
+@composite
 def purchases(draw: Any, ids: tuple[Any, ...] = ("o1", "o1", "o2", 7, 7.0, None)) -> dict[str, Any]:
     """What an event says of an order: mostly of the same few, some without an amount, some of no use."""
     amounts = st.sampled_from([None, None, 0, 0.1, 2.5, 5, 20, 20, -5, "20", True])
@@ -302,7 +317,7 @@ def purchases(draw: Any, ids: tuple[Any, ...] = ("o1", "o1", "o2", 7, 7.0, None)
     }
 
 
-@st.composite
+@composite
 def people(draw: Any) -> dict[str, Any]:
     """What an event says of who its person is: nothing in most fields."""
     said = st.sampled_from([None, None, "one", "two"])
@@ -310,14 +325,18 @@ def people(draw: Any) -> dict[str, Any]:
     return found | {"email_removed": found["email"] is None and draw(st.integers(0, 3)) == 0}
 
 
-@st.composite
+_advances = st.one_of(st.integers(0, 30_000), st.sampled_from(DAYS_MS))
+_maybe_traits = st.one_of(st.none(), properties())
+
+
+@composite
 def streams(draw: Any) -> list[tuple[str, Any]]:
     """Steps for one profile: events (in order, late, equal, duplicate, ahead) and advances of the clock."""
     steps: list[tuple[str, Any]] = []
     at = BASE_MS
     for number in range(draw(st.integers(1, 10))):
         if draw(st.integers(0, 4)) == 0:
-            at += draw(st.one_of(st.integers(0, 30_000), st.sampled_from(DAYS_MS)))
+            at += draw(_advances)
             steps.append(("clock", at))
             continue
         at += draw(st.sampled_from([0, 0, 1, 499, 500, 501, 2_000, 9_999]))
@@ -326,7 +345,7 @@ def streams(draw: Any) -> list[tuple[str, Any]]:
         )
         repeat = number and draw(st.integers(0, 9)) == 0
         message = f"m{draw(st.integers(0, number - 1))}" if repeat else f"m{number}"
-        traits = draw(st.one_of(st.none(), properties()))
+        traits = draw(_maybe_traits)
         place = draw(st.sampled_from([None, None, (0.0, -179.99), (1.0, 179.0), (60.0, 10.0)]))
         name = draw(st.sampled_from((*NAMES, *NAMES, *ORDERS, "Order Completed")))
         found = {**draw(properties()), **(draw(purchases()) if name in ORDERS else {})}

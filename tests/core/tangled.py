@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from segops.core.events import Event
 from segops.core.values import format_instant
 
-from .strategies import BASE_MS, dates, durations, numbers, scalars, tests, words
+from .strategies import BASE_MS, composite, dates, durations, numbers, scalars, tests, words
 
 
 def trait(test: dict[str, Any], path: str = "p") -> dict[str, Any]:
@@ -43,7 +43,7 @@ _operands: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
-@st.composite
+@composite
 def crowded_tests(draw: Any) -> dict[str, Any]:
     """Tests of several operators, which often exclude each other."""
     return {name: draw(_operands[name]) for name in draw(ops)}

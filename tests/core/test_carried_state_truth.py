@@ -17,7 +17,7 @@ from segops.core.values import format_instant
 from segops.schemas.state import decode_profile, encode_profile
 
 from .oracle import Oracle, Standing
-from .strategies import BASE_MS
+from .strategies import BASE_MS, composite
 from .test_equivalence import make_definition, seen_of
 
 EVERYTHING = 10**6
@@ -47,7 +47,7 @@ def held(tests: list[dict[str, Any]]) -> int:
     return next((capacity for capacity in CAPACITIES if capacity >= most), EVERYTHING)
 
 
-@st.composite
+@composite
 def limits(draw: Any, most: int) -> dict[str, Any]:
     """A test that ``most`` entries decide."""
     k = draw(st.sampled_from([limit for limit in LIMITS if limit <= most]))

@@ -19,16 +19,17 @@ from segops.core.segments import Definition, SegmentSet
 from segops.schemas.state import decode_profile, encode_profile
 
 from .oracle import FAR_MS, Named, Oracle, Seen, named
-from .strategies import BASE_MS, RFM, policies, rules, streams
+from .strategies import BASE_MS, RFM, composite, policies, rules, streams
+
+_limits = st.one_of(st.none(), policies())
 
 
-@st.composite
+@composite
 def segment_sets(draw: Any) -> SegmentSet:
     forms = {"s0": draw(rules())}
     for number in range(1, draw(st.integers(1, 3))):
         forms[f"s{number}"] = draw(rules(tuple(forms)))
-    limits = st.one_of(st.none(), policies())
-    return SegmentSet([make_definition(key, form, draw(limits)) for key, form in forms.items()])
+    return SegmentSet([make_definition(key, form, draw(_limits)) for key, form in forms.items()])
 
 
 def make_definition(key: str, form: dict[str, Any], limits: dict[str, Any] | None = None) -> Definition:
