@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,11 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 def functions(tree: ast.AST) -> Iterator[Function]:
     return (node for node in ast.walk(tree) if isinstance(node, Function))
+
+
+@cache
+def functions_of(path: Path) -> list[Function]:
+    return list(functions(ast.parse(path.read_text("utf-8"))))
 
 
 def lines(function: Function) -> int:
@@ -41,7 +47,7 @@ def broken(path: Path) -> Iterator[str]:
     if source.count("\n") > MODULE_LINES:
         yield f"{source.count(chr(10))} lines"
     command = path.parent.name == "cli"  # there an argument is an option
-    for function in functions(ast.parse(source)):
+    for function in functions_of(path):
         if lines(function) > FUNCTION_LINES:
             yield f"{function.name} has {lines(function)} lines"
         if positional(function) > POSITIONAL and not (command and function.decorator_list):
@@ -59,7 +65,7 @@ def test_a_module_of_tests_is_short(path: Path) -> None:
 
 
 def test_most_functions_have_ten_lines_at_most() -> None:
-    sizes = sorted(lines(f) for path in MODULES for f in functions(ast.parse(path.read_text("utf-8"))))
+    sizes = sorted(lines(f) for path in MODULES for f in functions_of(path))
     assert sizes[len(sizes) // 2] <= 8
     assert sizes[len(sizes) * 9 // 10] <= 25
 

@@ -11,7 +11,7 @@ import pytest
 
 from .peers.apps import shop
 from .peers.check import differences
-from .peers.job import Job, segments
+from .peers.job import Job, Record, segments
 from .peers.ledger import Ledger
 from .peers.measure import figures
 from .peers.process import Sample
@@ -22,17 +22,21 @@ JOB = Job(events=10_000, profiles=1_000, partitions=3)
 
 
 @pytest.fixture(scope="module")
-def reference() -> Reference:
-    return expected(JOB.records(), segments(), partitions=JOB.partitions, final_ms=JOB.final_ms)
+def records() -> list[Record]:
+    return list(JOB.records())
 
 
-def test_a_job_is_the_same_bytes_each_time() -> None:
-    assert list(JOB.records()) == list(JOB.records())
-    assert list(JOB.records()) != list(replace(JOB, seed=8).records())
+@pytest.fixture(scope="module")
+def reference(records: list[Record]) -> Reference:
+    return expected(records, segments(), partitions=JOB.partitions, final_ms=JOB.final_ms)
 
 
-def test_events_are_in_order_and_of_a_real_size() -> None:
-    records = list(JOB.records())
+def test_a_job_is_the_same_bytes_each_time(records: list[Record]) -> None:
+    assert records == list(JOB.records())
+    assert records != list(replace(JOB, seed=8).records())
+
+
+def test_events_are_in_order_and_of_a_real_size(records: list[Record]) -> None:
     assert [r.at_ms for r in records] == sorted(r.at_ms for r in records)
     assert all(600 <= len(r.value) <= 1_000 for r in records)
 
@@ -50,15 +54,15 @@ def test_time_alone_matters(reference: Reference) -> None:
     assert set(reference.timed) - set(reference.places)
 
 
-def test_the_rules_by_hand_agree_with_the_engine(reference: Reference) -> None:
+def test_the_rules_by_hand_agree_with_the_engine(records: list[Record], reference: Reference) -> None:
     changes, profiles = [], dict[str, shop.Profile]()
-    for record in JOB.records():
+    for record in records:
         profile = profiles.setdefault(record.user, shop.new_profile())
         changes += _event(profile, record.user, record.value, record.at_ms)
     assert differences(reference.at_events, changes) == []
 
 
-def test_the_edges_by_hand_agree_with_the_engine(reference: Reference) -> None:
+def test_the_edges_by_hand_agree_with_the_engine(records: list[Record], reference: Reference) -> None:
     changes, profiles = [], dict[str, shop.Profile]()
     due: list[tuple[int, str]] = []
 
@@ -73,7 +77,7 @@ def test_the_edges_by_hand_agree_with_the_engine(reference: Reference) -> None:
         if edge is not None:
             heapq.heappush(due, (edge, user))
 
-    for record in JOB.records():
+    for record in records:
         pass_time(record.at_ms)
         profile = profiles.setdefault(record.user, shop.new_profile())
         changes += _event(profile, record.user, record.value, record.at_ms)

@@ -13,7 +13,7 @@ import pytest
 from segops.core.errors import UserError
 from segops.core.values import parse_instant
 from segops.demo.clicks import CALLS, SHIFT_MS, clicks
-from segops.demo.history import AFTERWARDS_MS, arrange, read_history
+from segops.demo.history import AFTERWARDS_MS, History, arrange, read_history
 from segops.demo.moments import Moment
 from segops.demo.purchases import purchases
 from segops.demo.wheels import data_file
@@ -42,8 +42,13 @@ def row(event: str, timestamp: str = "2024-03-13 10:21:14", visitor: str = "user
 
 
 @pytest.fixture(scope="module")
-def everything() -> list[Moment]:
-    return read_history().moments
+def history() -> History:
+    return read_history()
+
+
+@pytest.fixture(scope="module")
+def everything(history: History) -> list[Moment]:
+    return history.moments
 
 
 def test_a_purchase_becomes_an_order() -> None:
@@ -159,10 +164,10 @@ def test_the_clicks_lie_inside_the_purchases(everything: list[Moment]) -> None:
     assert everything[-1].message_id.startswith("cdnow-")
 
 
-def test_a_limit_takes_whole_customers_over_the_whole_time() -> None:
-    whole, some = read_history(), read_history(3_000)
+def test_a_limit_takes_whole_customers_over_the_whole_time(history: History) -> None:
+    some = read_history(3_000)
     assert len(some.moments) == 3_000
-    of_all = Counter(moment.person for moment in whole.moments)
+    of_all = Counter(moment.person for moment in history.moments)
     of_some = Counter(moment.person for moment in some.moments)
     assert sum(of_all[person] != count for person, count in of_some.items()) <= 1
     assert some.last_ms - some.first_ms > 500 * DAY_MS
