@@ -39,8 +39,8 @@ demo: $(STAMP) ## Run the whole system on real purchase history and verify it (K
 test: $(STAMP) ## Run every test (BROKER=auto|jvm|docker|embedded, TESTS="path or options")
 	SEGOPS_TEST_BROKER=$(BROKER) $(BIN)/pytest $(TESTS)
 
-check: format-check lint types imports ## Check format, style, types and layers; run the tests that need no broker
-	$(BIN)/pytest -q -m "not broker"
+check: format-check lint types imports ## Check format, style, types, layers; run tests without a broker (PROCESSES=2)
+	$(BIN)/pytest -q -m "not broker" -n $(or $(PROCESSES),2) --dist worksteal
 
 .PHONY: format-check
 format-check: $(STAMP)
