@@ -21,11 +21,13 @@ from segops.core.features.feature import PANES
 from segops.core.geo import EARTH_RADIUS_M, UNIT_M
 from segops.core.merge import REMEMBERED, REMEMBERED_MS
 from segops.core.operators import EDGES, OPERATORS
-from segops.core.rules import check, conditions, rfm, sequences
+from segops.core.rules.parsing import nodes as check
+from segops.core.rules.parsing import predicates as conditions
+from segops.core.rules.parsing import rfm, sequences
+from segops.core.rules.parsing.windows import WINDOW_KEYS
 from segops.core.rules.policy import POLICY_KEYS
-from segops.core.rules.windows import WINDOW_KEYS
-from segops.core.scores import SCORERS
-from segops.core.scoring import Rfm
+from segops.core.scoring.base import SCORERS
+from segops.core.scoring.rfm import Rfm
 from segops.core.segments import Definition, SegmentSet
 from segops.core.skips import FOUND
 from segops.core.values import MAX_MS, UNIT_MS, kind, parse_duration, parse_instant

@@ -13,7 +13,7 @@ from segops.core.features.orders import Told
 from segops.core.operators import Test
 from segops.core.profile import Member, Past
 from segops.core.rules import model
-from segops.core.rules.compile import compile_rule
+from segops.core.rules.execution.compiler import compile_rule
 from segops.core.segments import Segment, SegmentSet
 from segops.core.values import format_instant
 from segops.core.windows import Between, Calendar, Fixed, Window, Within, span

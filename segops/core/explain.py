@@ -16,12 +16,13 @@ from segops.core.features.sliding import SlidingSum
 from segops.core.geo import distance_m
 from segops.core.memberships import compile_part, past_of
 from segops.core.profile import Profile
-from segops.core.rules import leaves, model
-from segops.core.rules.compile import Rule
-from segops.core.rules.labels import label, threshold
-from segops.core.rules.leaf import Leaf
+from segops.core.rules import model
+from segops.core.rules.execution import leaves
+from segops.core.rules.execution.compiler import Rule
+from segops.core.rules.execution.leaf import Leaf
 from segops.core.rules.policy import Policy
-from segops.core.scores import SCORERS
+from segops.core.rules.wording import label, threshold
+from segops.core.scoring.base import SCORERS
 from segops.core.segments import Definition, Segment, SegmentSet
 from segops.core.values import format_instant, lookup, share_of
 from segops.core.windows import Within

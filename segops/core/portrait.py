@@ -14,7 +14,7 @@ from segops.core.explain import is_least, plain
 from segops.core.features import Feature, Values, reducer_of
 from segops.core.features.orders import Bought
 from segops.core.profile import Links, Origin, Profile
-from segops.core.rules.labels import feature_label
+from segops.core.rules.wording import feature_label
 from segops.core.segments import SegmentSet
 from segops.core.values import format_instant
 

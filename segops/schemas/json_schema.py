@@ -12,13 +12,13 @@ from typing import Any
 
 from segops.core.geo import UNIT_M
 from segops.core.operators import EDGES, OPERATORS
-from segops.core.rules.check import AGGREGATES, HEADS
-from segops.core.rules.conditions import COUNT_OPERATORS
-from segops.core.rules.figures import SIDES
-from segops.core.rules.rfm import DIGITS, MAX_EDGES
-from segops.core.rules.sequences import MAX_STEPS
-from segops.core.rules.windows import WINDOW_KEYS
-from segops.core.scores import SCORERS
+from segops.core.rules.parsing.nodes import AGGREGATES, HEADS
+from segops.core.rules.parsing.predicates import COUNT_OPERATORS
+from segops.core.rules.parsing.rfm import DIGITS, MAX_EDGES
+from segops.core.rules.parsing.scores import SIDES
+from segops.core.rules.parsing.sequences import MAX_STEPS
+from segops.core.rules.parsing.windows import WINDOW_KEYS
+from segops.core.scoring.base import SCORERS
 from segops.core.values import UNIT_MS
 from segops.core.windows import CALENDAR_UNITS
 from segops.schemas.segments import KEY_PATTERN, FileForm, SegmentForm

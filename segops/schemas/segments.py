@@ -13,12 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from segops.core.bulk import collector_paused
 from segops.core.errors import DefinitionError, Issue, UserError
-from segops.core.rules.check import MAX_NODES, Checker
-from segops.core.rules.lint import lint
+from segops.core.rules.analysis.lint import lint
 from segops.core.rules.model import KnownFor, Node
+from segops.core.rules.parsing.nodes import MAX_NODES, Checker
+from segops.core.rules.parsing.rfm import check_rfm, lint_rfm
 from segops.core.rules.policy import check_policy
-from segops.core.rules.rfm import check_rfm, lint_rfm
-from segops.core.scoring import Rfm
+from segops.core.scoring.rfm import Rfm
 from segops.core.segments import Definition, check_references, reads_rfm
 from segops.schemas.written import check_bounds, read_json, read_yaml
 

@@ -10,7 +10,7 @@ from segops.core.engine import Engine
 from segops.core.events import Event
 from segops.core.features import extractor, reducer_of
 from segops.core.profile import Profile
-from segops.core.rules.check import Checker
+from segops.core.rules.parsing.nodes import Checker
 from segops.core.segments import Definition, SegmentSet
 from segops.core.values import format_instant
 

@@ -7,7 +7,7 @@ import random
 import zlib
 from typing import Any
 
-from segops.core.rules.check import Checker
+from segops.core.rules.parsing.nodes import Checker
 from segops.core.segments import Definition, SegmentSet
 from segops.core.values import format_instant
 

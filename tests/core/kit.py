@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from segops.core.engine import Engine, Transition
 from segops.core.events import Event
 from segops.core.profile import Profile
-from segops.core.rules.check import Checker
+from segops.core.rules.parsing.nodes import Checker
 from segops.core.rules.policy import check_policy
 from segops.core.segments import Definition, SegmentSet
 from segops.core.values import parse_instant

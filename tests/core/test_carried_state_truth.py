@@ -11,7 +11,7 @@ from segops.core.engine import Engine
 from segops.core.events import Event
 from segops.core.features import CAPACITIES
 from segops.core.profile import Profile
-from segops.core.rules.conditions import boundaries, check_test
+from segops.core.rules.parsing.predicates import boundaries, check_test
 from segops.core.segments import SegmentSet
 from segops.core.values import format_instant
 from segops.schemas.state import decode_profile, encode_profile

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from segops.core.engine import Engine
 from segops.core.events import Change, Event
 from segops.core.profile import Profile
-from segops.core.rules.check import Checker
+from segops.core.rules.parsing.nodes import Checker
+from segops.core.rules.parsing.rfm import check_rfm
 from segops.core.rules.policy import check_policy
-from segops.core.rules.rfm import check_rfm
 from segops.core.segments import Definition, SegmentSet
 from segops.schemas.state import decode_profile, encode_profile
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from segops.core.engine import Engine
 from segops.core.explain import Part, Standing, explain
 from segops.core.operators import OPERATORS
-from segops.core.rules import labels, model
+from segops.core.rules import model, wording
 from segops.core.segments import SegmentSet
 from segops.core.values import format_instant
 
@@ -181,8 +181,8 @@ def test_a_node_that_fails_has_no_verdict_and_the_others_have() -> None:
 
 
 def test_every_node_and_operator_has_words() -> None:
-    assert set(labels._LABELS) == set(model.Node.__args__)
-    assert set(labels._OPERATORS) == set(OPERATORS)
+    assert set(wording._LABELS) == set(model.Node.__args__)
+    assert set(wording._OPERATORS) == set(OPERATORS)
 
 
 @pytest.mark.parametrize(
@@ -210,4 +210,4 @@ def test_every_node_and_operator_has_words() -> None:
 )
 def test_labels_read_like_the_rule(rule: dict[str, Any], label: str) -> None:
     (found,) = segments(rule=rule).definitions
-    assert labels.label(found.when) == label
+    assert wording.label(found.when) == label

@@ -8,7 +8,7 @@ import pytest
 
 from segops.core.events import Event
 from segops.core.geo import distance_m, parse_length
-from segops.core.rules.check import Checker
+from segops.core.rules.parsing.nodes import Checker
 from segops.core.segments import SegmentSet
 from segops.core.values import share_of
 from segops.schemas.events import decode

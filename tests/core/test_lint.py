@@ -8,10 +8,10 @@ import pytest
 
 from segops.core.errors import Issue
 from segops.core.rules import model
-from segops.core.rules.check import Checker
-from segops.core.rules.conditions import Refused, check_test
-from segops.core.rules.lint import Lint, lint
-from segops.core.rules.rfm import check_rfm
+from segops.core.rules.analysis.lint import Lint, lint
+from segops.core.rules.parsing.nodes import Checker
+from segops.core.rules.parsing.predicates import Refused, check_test
+from segops.core.rules.parsing.rfm import check_rfm
 
 from .strategies import RFM
 from .tangled import trait

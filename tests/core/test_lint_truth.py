@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from segops.core import operators
 from segops.core.rules import model
-from segops.core.rules.conditions import check_test
-from segops.core.rules.conflicts import Literal, conflict
-from segops.core.rules.lint import Finding, lint
+from segops.core.rules.analysis.contradictions import Literal, conflict
+from segops.core.rules.analysis.lint import Finding, lint
+from segops.core.rules.analysis.satisfiability import Claim, possible
+from segops.core.rules.parsing.predicates import check_test
 from segops.core.rules.reference import History, Member, holds
-from segops.core.rules.satisfy import Claim, possible
 from segops.core.values import lookup
 
 from .oracle import judged

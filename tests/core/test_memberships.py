@@ -9,8 +9,8 @@ import pytest
 
 from segops.core.explain import explain
 from segops.core.profile import Past, Profile
-from segops.core.rules.check import Checker
 from segops.core.rules.model import identity
+from segops.core.rules.parsing.nodes import Checker
 from segops.core.rules.policy import Policy, check_policy
 from segops.core.segments import SegmentSet
 from segops.schemas.state import decode_profile, encode_profile

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from segops.core.operators import EDGES, OPERATORS, next_anniversary
-from segops.core.rules.conditions import Refused, check_test
+from segops.core.rules.parsing.predicates import Refused, check_test
 from segops.core.values import format_instant
 
 from .kit import MONDAY as NOW

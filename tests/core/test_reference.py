@@ -16,7 +16,7 @@ from segops.core.features.orders import Purchases
 from segops.core.features.sequence import Sequence, Step
 from segops.core.rules import model, reference
 from segops.core.rules.reference import values as slow
-from segops.core.scoring import Rfm
+from segops.core.scoring.rfm import Rfm
 
 FOLDER = Path(reference.__file__).parent
 PACKAGE = "segops.core.rules.reference"
@@ -79,7 +79,7 @@ def test_an_import_and_a_use_of_the_compiled_side_are_found() -> None:
     assert foreign("from segops.core.values import equal, parse_instant") == [("segops.core.values", "equal")]
     assert foreign("import segops.core.geo") == [("segops.core.geo", "")]
     assert foreign("from ..leaves import exact_test") == [("..leaves", "exact_test")]
-    assert foreign("def late():\n    from segops.core.scores import SCORERS") != []
+    assert foreign("def late():\n    from segops.core.scoring.base import SCORERS") != []
     assert foreign(f"import math\nfrom {PACKAGE}.values import same") == []
     assert {"holds", "digits", "tier", "paths"} <= COMPUTED
     assert sorted(borrowed("node.holds(1, 2), node.rfm.digits(b, n), node.sequence.paths")) == [

@@ -10,8 +10,8 @@ import pytest
 
 from segops.core.errors import DefinitionError
 from segops.core.features.orders import Bought
-from segops.core.rules.check import Checker
-from segops.core.scoring import Digits, Rfm
+from segops.core.rules.parsing.nodes import Checker
+from segops.core.scoring.rfm import Digits, Rfm
 from segops.core.segments import SegmentSet
 from segops.core.skips import Skip
 from segops.schemas.segments import definition_from_record, definition_to_record, load, load_checked

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from segops.core.rules.check import Checker
+from segops.core.rules.parsing.nodes import Checker
 
 from .kit import MONDAY, Customer, Edge
 

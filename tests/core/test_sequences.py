@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from segops.core.features.sequence import MAX_LINKS
-from segops.core.rules.check import Checker
+from segops.core.rules.parsing.nodes import Checker
 from segops.core.values import MAX_MS
 from segops.schemas.state import decode_profile, encode_profile
 

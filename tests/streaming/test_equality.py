@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
 from segops.brokers import LocalBroker
-from segops.core.rules.check import Checker
-from segops.core.rules.lint import lint
-from segops.core.rules.rfm import check_rfm
+from segops.core.rules.analysis.lint import lint
+from segops.core.rules.parsing.nodes import Checker
+from segops.core.rules.parsing.rfm import check_rfm
 from segops.core.segments import SegmentSet
 from segops.core.values import format_instant
 from segops.replay import Replay

@@ -10,7 +10,7 @@ import msgspec
 from segops.core.features.orders import Bought
 from segops.core.features.sequence import Sequence
 from segops.core.operators import Test
-from segops.core.scoring import Digits, Rfm
+from segops.core.scoring.rfm import Digits, Rfm
 from segops.core.windows import Window
 
 Path = tuple[str, ...]

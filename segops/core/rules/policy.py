@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from segops.core.rules.sequences import Reporter
+from segops.core.rules.parsing.sequences import Reporter
 from segops.core.values import format_duration, parse_duration
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from segops.core.rules.check import Checker
+from segops.core.rules.parsing.nodes import Checker
 from segops.core.segments import Definition, SegmentSet
 
 from ..workload import MIX, START_MS, event

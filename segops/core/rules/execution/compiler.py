@@ -13,9 +13,10 @@ import msgspec
 from segops.core.features import Feature
 from segops.core.features.scanning import LOOK_AHEAD_MS, MAX_STEPS
 from segops.core.profile import Profile
-from segops.core.rules import leaves, model
-from segops.core.rules.changes import Changes, Edge, Holds, combined, stepped
-from segops.core.rules.leaf import Leaf, never
+from segops.core.rules import model
+from segops.core.rules.execution import leaves
+from segops.core.rules.execution.leaf import Leaf, never
+from segops.core.rules.execution.verdicts import Changes, Edge, Holds, combined, stepped
 
 _Kind = TypeVar("_Kind", bound=ast.AST)
 

@@ -17,9 +17,18 @@ from segops.core.features.sliding import SlidingCount, SlidingSum, SlidingValue
 from segops.core.geo import distance_m
 from segops.core.operators import Test
 from segops.core.profile import Profile
-from segops.core.rules.changes import Edge, series_of
-from segops.core.rules.conditions import boundaries
-from segops.core.rules.leaf import FIRST, LATEST, LOCATION, Leaf, holding, itself, never, reading, tested
+from segops.core.rules.execution.leaf import (
+    FIRST,
+    LATEST,
+    LOCATION,
+    Leaf,
+    holding,
+    itself,
+    never,
+    reading,
+    tested,
+)
+from segops.core.rules.execution.verdicts import Edge, series_of
 from segops.core.rules.model import (
     Aggregate,
     Bucket,
@@ -33,7 +42,8 @@ from segops.core.rules.model import (
     ScoreIs,
     Trait,
 )
-from segops.core.scores import SCORERS, Scorer
+from segops.core.rules.parsing.predicates import boundaries
+from segops.core.scoring.base import SCORERS, Scorer
 from segops.core.values import exact, kind, lookup, share_of
 from segops.core.windows import ALWAYS, Within
 

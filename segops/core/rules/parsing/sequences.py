@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol
 
 from segops.core.features.sequence import Sequence, Step
 from segops.core.operators import Test
-from segops.core.rules.conditions import Refused, check_test
+from segops.core.rules.parsing.predicates import Refused, check_test
 from segops.core.values import parse_duration
 
 MAX_STEPS = 16

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from segops.core.rules.conditions import check_test
-from segops.core.rules.conflicts import cells
+from segops.core.rules.analysis.contradictions import cells
+from segops.core.rules.analysis.satisfiability import Claim, some_number
 from segops.core.rules.model import Hysteresis, RfmIs, ScoreIs
-from segops.core.rules.rfm import check_digits, check_tiers
-from segops.core.rules.satisfy import Claim, some_number
-from segops.core.rules.sequences import Reporter
-from segops.core.scores import SCORERS
-from segops.core.scoring import Rfm
+from segops.core.rules.parsing.predicates import check_test
+from segops.core.rules.parsing.rfm import check_digits, check_tiers
+from segops.core.rules.parsing.sequences import Reporter
+from segops.core.scoring.base import SCORERS
+from segops.core.scoring.rfm import Rfm
 
 SIDES = ("enter", "exit")
 _NEGATED = "enter and exit cannot stand under not: what lets a customer in could then put them out"

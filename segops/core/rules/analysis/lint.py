@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 from segops.core.operators import Test
 from segops.core.rules import model
-from segops.core.rules.conflicts import Literal, Literals, conflict
-from segops.core.rules.labels import label, test_text
-from segops.core.rules.limits import kept_in_full
-from segops.core.rules.satisfy import Claim, possible
+from segops.core.rules.analysis.capacity import kept_in_full
+from segops.core.rules.analysis.contradictions import Literal, Literals, conflict
+from segops.core.rules.analysis.satisfiability import Claim, possible
+from segops.core.rules.wording import label, test_text
 
 
 class Finding(NamedTuple):

@@ -9,11 +9,11 @@ from segops.core.errors import Issue
 from segops.core.geo import parse_length
 from segops.core.operators import Test
 from segops.core.rules import model
-from segops.core.rules.conditions import COUNT_OPERATORS, Refused, check_test, threshold_verdict
-from segops.core.rules.figures import check_rfm_node, check_score
-from segops.core.rules.sequences import check_sequence
-from segops.core.rules.windows import WINDOW_KEYS, check_window
-from segops.core.scoring import Rfm
+from segops.core.rules.parsing.predicates import COUNT_OPERATORS, Refused, check_test, threshold_verdict
+from segops.core.rules.parsing.scores import check_rfm_node, check_score
+from segops.core.rules.parsing.sequences import check_sequence
+from segops.core.rules.parsing.windows import WINDOW_KEYS, check_window
+from segops.core.scoring.rfm import Rfm
 from segops.core.values import exact, kind, parse_duration
 from segops.core.windows import Within
 

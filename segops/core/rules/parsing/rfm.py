@@ -9,9 +9,9 @@ from typing import Any
 
 from segops.core.features.orders import Purchases
 from segops.core.operators import Test
-from segops.core.rules.conditions import COUNT_OPERATORS, Refused, check_test
-from segops.core.rules.sequences import Reporter
-from segops.core.scoring import Rfm
+from segops.core.rules.parsing.predicates import COUNT_OPERATORS, Refused, check_test
+from segops.core.rules.parsing.sequences import Reporter
+from segops.core.scoring.rfm import Rfm
 from segops.core.values import exact, kind, parse_duration
 
 DIGITS = ("recency", "frequency", "monetary")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from segops.core.rules.conditions import Refused, instant, zone
+from segops.core.rules.parsing.predicates import Refused, instant, zone
 from segops.core.values import parse_duration
 from segops.core.windows import ALWAYS, CALENDAR_UNITS, Between, Calendar, Fixed, Window, Within
 

@@ -11,7 +11,7 @@ from segops.core.features import Feature, Reducer, reducer_of
 from segops.core.features.feature import Stepping
 from segops.core.operators import Test
 from segops.core.profile import Profile
-from segops.core.rules.changes import Changes, Edge, Holds, Moves, Unfold, Verdicts, aging, judged
+from segops.core.rules.execution.verdicts import Changes, Edge, Holds, Moves, Unfold, Verdicts, aging, judged
 
 
 def never(_profile: Profile, _now_ms: int) -> int | None:
