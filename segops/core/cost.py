@@ -10,7 +10,7 @@ import msgspec
 
 from segops.core.features import Feature, reducer_of
 from segops.core.features.orders import Told
-from segops.core.operators import Test
+from segops.core.operators import Predicate
 from segops.core.profile import Member, Past
 from segops.core.rules import model
 from segops.core.rules.execution.compiler import compile_rule
@@ -108,11 +108,11 @@ def _membership_bytes(segment: Segment) -> int:
 # -- leaves that time changes --------------------------------------------------------------------------
 
 
-def _moves(window: Window, tests: Iterable[Test]) -> bool:
+def _moves(window: Window, tests: Iterable[Predicate]) -> bool:
     return isinstance(window, (Within, Between, Calendar)) or any(test.timed for test in tests)
 
 
-def _conditions(select: model.Selection) -> list[Test]:
+def _conditions(select: model.Selection) -> list[Predicate]:
     return [test for _, test in select.where]
 
 
@@ -133,9 +133,9 @@ _TIMED: dict[type, Callable[[Any], bool]] = {
     model.HasBeen: lambda _node: True,
     model.Near: lambda node: node.within_ms is not None,
     model.Bucket: lambda _node: False,
-    model.RfmIs: lambda _node: True,
-    model.ScoreIs: lambda _node: True,
-    model.InOrder: lambda node: node.sequence.within_ms is not None or node.sequence.steps[-1].absent,
+    model.RfmNode: lambda _node: True,
+    model.ScoreNode: lambda _node: True,
+    model.SequenceNode: lambda node: node.sequence.within_ms is not None or node.sequence.steps[-1].absent,
 }
 
 

@@ -246,8 +246,8 @@ _LEAVES: dict[type, Callable[[Any], Leaf]] = {
     model.Did: leaves.did,
     model.Aggregate: leaves.aggregate,
     model.Occurrence: leaves.occurrence,
-    model.InOrder: leaves.in_order,
-    model.RfmIs: leaves.rfm_is,
+    model.SequenceNode: leaves.in_order,
+    model.RfmNode: leaves.rfm_is,
 }
 
 
@@ -293,7 +293,7 @@ def _distance(node: model.Near, view: _View) -> int | None:
     return None if place is None else round(distance_m(place, (node.lat, node.lon)))
 
 
-def _digits(node: model.RfmIs, view: _View) -> str | None:
+def _digits(node: model.RfmNode, view: _View) -> str | None:
     digits = node.rfm.digits(_state(node, view), view.now_ms)
     if digits is None:
         return None
@@ -310,8 +310,8 @@ _VALUES: dict[type, Callable[[Any, _View], Any]] = {
     model.KnownFor: lambda _node, view: _instant(view.profile.first_ms),
     model.HasBeen: _held_since,
     model.Near: _distance,
-    model.RfmIs: _digits,
-    model.ScoreIs: lambda node, view: SCORERS[node.name].value(view.profile, view.now_ms),
+    model.RfmNode: _digits,
+    model.ScoreNode: lambda node, view: SCORERS[node.name].value(view.profile, view.now_ms),
     model.Bucket: lambda node, view: share_of(node.salt, view.profile.id) / 100,
 }
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from segops.core.features import ANY_NAME, Extract, Feature, extractor, reducer_of
-from segops.core.operators import Test
+from segops.core.operators import Predicate
 from segops.core.rules.execution.compiler import Rule
 from segops.core.rules.model import Path
 from segops.core.values import lookup
@@ -25,7 +25,7 @@ class Kept(msgspec.Struct, frozen=True, gc=False):
     #: For a counting feature: number of entries kept -> the segments to which a change then matters. With
     #: more entries, which a profile may hold from before, it matters to all of them.
     by_size: tuple[frozenset[int], ...] | None
-    where: tuple[tuple[Path, Test], ...]
+    where: tuple[tuple[Path, Predicate], ...]
     #: For a history: the path of the trait.
     trait: Path | None = None
 
@@ -124,7 +124,7 @@ def _watch(features: Iterable[Kept]) -> Watch:
     return Watch(tuple(always), tuple(tables))
 
 
-def _equality(kept: Kept) -> tuple[Path, Test] | None:
+def _equality(kept: Kept) -> tuple[Path, Predicate] | None:
     """The condition that a property equals a text, which the index answers; None if there is none."""
     for path, test in kept.where:
         name, operand = test.ops[0]

@@ -1,7 +1,7 @@
 """The operators of a TEST (``SPEC.md#operators``): what each means, and when its verdict changes.
 
 A value that is missing (absent, or null: ``None`` here) fails every operator but
-``exists: false``. That is decided in ``Test.holds`` and nowhere else.
+``exists: false``. That is decided in ``Predicate.holds`` and nowhere else.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class Anniversary(msgspec.Struct, frozen=True):
     zone: str = "UTC"
 
 
-class Test(msgspec.Struct, frozen=True):
+class Predicate(msgspec.Struct, frozen=True):
     """Operators that must all hold, in alphabetical order of their names.
 
-    >>> Test((("gte", 3), ("lt", 5))).holds(4, now_ms=0)
+    >>> Predicate((("gte", 3), ("lt", 5))).holds(4, now_ms=0)
     True
-    >>> Test((("ne", 3),)).holds(None, now_ms=0), Test((("exists", False),)).holds(None, now_ms=0)
+    >>> Predicate((("ne", 3),)).holds(None, now_ms=0), Predicate((("exists", False),)).holds(None, now_ms=0)
     (False, True)
     """
 

@@ -16,7 +16,7 @@ from segops.core.memberships import Membership, compile_membership
 from segops.core.profile import Member, Profile
 from segops.core.rules.execution.compiler import Rule
 from segops.core.rules.execution.leaf import FIRST, LATEST, LOCATION
-from segops.core.rules.model import HasBeen, InSegment, Node, Path, RfmIs, Trait, below, children, identity
+from segops.core.rules.model import HasBeen, InSegment, Node, Path, RfmNode, Trait, below, children, identity
 from segops.core.rules.policy import Policy
 from segops.core.skips import wanted
 
@@ -208,7 +208,7 @@ def references(node: Node) -> Iterable[str]:
 
 def reads_rfm(node: Node) -> bool:
     """Whether a rule depends on the ``rfm`` block."""
-    return isinstance(node, RfmIs) or any(reads_rfm(child) for child in children(node))
+    return isinstance(node, RfmNode) or any(reads_rfm(child) for child in children(node))
 
 
 def _ordered(definitions: list[Definition]) -> list[Definition]:

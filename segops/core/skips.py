@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from segops.core.events import Event
 from segops.core.features import Feature
-from segops.core.operators import EDGES, Test
+from segops.core.operators import EDGES, Predicate
 from segops.core.values import kind, lookup, parse_instant
 
 #: What is found in place of what rules want -> how that reads of one value, and of several.
@@ -35,11 +35,11 @@ class Skip(NamedTuple):
     found: str
 
 
-def wanted(test: Test) -> frozenset[str]:
+def wanted(test: Predicate) -> frozenset[str]:
     """The kinds of values of which a test can hold; empty: any.
 
-    >>> wanted(Test((("gte", 5),))), wanted(Test((("in_last", 5),))), wanted(Test((("exists", True),)))
-    (frozenset({'number'}), frozenset({'date'}), frozenset())
+    >>> [wanted(Predicate((op,))) for op in (("gte", 5), ("in_last", 5), ("exists", True))]
+    [frozenset({'number'}), frozenset({'date'}), frozenset()]
     """
     for name, operand in test.ops:
         if name in _DATES:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from segops.core.events import Event
 from segops.core.features import ANY_NAME
 from segops.core.features.orders import ORDER_NAME
-from segops.core.operators import Test
+from segops.core.operators import Predicate
 from segops.core.rules import model
 from segops.core.segments import Definition
 from segops.core.skips import Skip, misfit, wanted
@@ -89,9 +89,9 @@ def _readings(node: model.Node) -> Iterator[tuple[tuple[str, ...], Reading | Non
             yield select.names, Reading(path, wanted(test) if function in _VALUES else frozenset())
         case model.Did(select=select) | model.Occurrence(select=select):
             yield from _selected(select.names, select.where)
-        case model.RfmIs():
+        case model.RfmNode():
             yield (ORDER_NAME,), None
-        case model.InOrder(sequence=sequence):
+        case model.SequenceNode(sequence=sequence):
             for step in sequence.steps:
                 yield from _selected(step.names, step.where)
                 for path, _ in step.same_as:
@@ -99,7 +99,7 @@ def _readings(node: model.Node) -> Iterator[tuple[tuple[str, ...], Reading | Non
 
 
 def _selected(
-    names: tuple[str, ...], where: Iterable[tuple[tuple[str, ...], Test]]
+    names: tuple[str, ...], where: Iterable[tuple[tuple[str, ...], Predicate]]
 ) -> Iterator[tuple[tuple[str, ...], Reading | None]]:
     yield names, None
     for path, test in where:

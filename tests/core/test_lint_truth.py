@@ -61,10 +61,10 @@ def _check_never(node: model.Node, finding: Finding, history: History, now_ms: i
         assert not holds(node, history, now_ms, Member()), finding
 
 
-def _where(node: Any) -> tuple[tuple[model.Path, operators.Test], ...]:
-    if isinstance(node, model.InOrder):
+def _where(node: Any) -> tuple[tuple[model.Path, operators.Predicate], ...]:
+    if isinstance(node, model.SequenceNode):
         return tuple(condition for step in node.sequence.steps for condition in step.where)
-    where: tuple[tuple[model.Path, operators.Test], ...] = node.select.where
+    where: tuple[tuple[model.Path, operators.Predicate], ...] = node.select.where
     return where
 
 

@@ -1,4 +1,4 @@
-"""The operators of a TEST: each one's meaning, what a missing value is, and the exact edges of dates."""
+"""The operators of predicates: each one's meaning, what a missing value is, and the exact edges of dates."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import pytest
 from segops.core.engine import Engine
 from segops.core.events import Event
 from segops.core.operators import OPERATORS
-from segops.core.operators import Test as Ops
+from segops.core.operators import Predicate as Ops
 from segops.core.skips import FOUND, Skip, misfit, sentences, wanted
 from segops.core.survey import Survey
 from tests.core.kit import MONDAY as T

@@ -225,7 +225,7 @@ def test_the_first_and_the_last_instant_can_be_written_again() -> None:
 
 
 def test_dates_of_rules_are_read_as_those_of_events_are() -> None:
-    before = operators.Test((("before", at("2026-03-01T10:00:06Z")),))
+    before = operators.Predicate((("before", at("2026-03-01T10:00:06Z")),))
     assert before.holds("2026-03-01 10:00:05 UTC", 0)
     born = "1990-03-01 10:00:05 utc"
     assert operators.next_anniversary(born, "UTC", NOW) == at("2027-03-01T10:00:05Z")

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from segops.core.features.states import Sums
-from segops.core.operators import Test
+from segops.core.operators import Predicate
 from segops.core.values import kind, multiply_exact, subtract_exact
 
 Points = tuple[Any, ...]
@@ -17,10 +17,10 @@ Series = Iterator[tuple[int, Any]]
 _FAR = Decimal("Infinity")
 
 
-def thresholds(test: Test) -> Points:
+def thresholds(test: Predicate) -> Points:
     """The numbers at which a test of a number may change its verdict, in order, between two infinities.
 
-    >>> thresholds(Test((("between", (2, 5)), ("ne", 3))))
+    >>> thresholds(Predicate((("between", (2, 5)), ("ne", 3))))
     (Decimal('-Infinity'), 2, 3, 5, Decimal('Infinity'))
     """
     operands = [o for _, operand in test.ops for o in (operand if isinstance(operand, tuple) else (operand,))]

@@ -10,7 +10,7 @@ import msgspec
 
 from segops.core.features.orders import Purchases
 from segops.core.features.sequence import Sequence
-from segops.core.operators import Test
+from segops.core.operators import Predicate
 from segops.core.windows import Window, Within
 
 Path = tuple[str, ...]
@@ -42,7 +42,7 @@ class Feature(msgspec.Struct, frozen=True):
 
     kind: str
     names: tuple[str, ...]
-    where: tuple[tuple[Path, Test], ...]
+    where: tuple[tuple[Path, Predicate], ...]
     window: Window
     path: Path | None = None
     capacity: int | None = None
@@ -92,12 +92,12 @@ class Feature(msgspec.Struct, frozen=True):
         return self.capacity is not None and isinstance(self.window, Within) and not self.timed_where
 
     @property
-    def timed_where(self) -> tuple[tuple[Path, Test], ...]:
+    def timed_where(self) -> tuple[tuple[Path, Predicate], ...]:
         """The conditions on an event that change with time, read anew at every instant."""
         return tuple((path, test) for path, test in self.where if test.timed)
 
     @property
-    def static_where(self) -> tuple[tuple[Path, Test], ...]:
+    def static_where(self) -> tuple[tuple[Path, Predicate], ...]:
         """The conditions on an event that are settled when it arrives."""
         return tuple((path, test) for path, test in self.where if not test.timed)
 

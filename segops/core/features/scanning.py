@@ -12,7 +12,7 @@ from segops.core.features.bands import Series
 from segops.core.features.inside import INSIDE, Inside
 from segops.core.features.running import ZERO
 from segops.core.features.states import Entries, Entry
-from segops.core.operators import Test
+from segops.core.operators import Predicate
 from segops.core.values import add_exact, exact
 from segops.core.windows import Between, Calendar, Window, Within, period, span
 
@@ -35,7 +35,7 @@ class Scanning:
     The value of an event is a pair: the property's, and those that its timed conditions read.
     """
 
-    def __init__(self, window: Window, kind: str, tests: tuple[Test, ...]) -> None:
+    def __init__(self, window: Window, kind: str, tests: tuple[Predicate, ...]) -> None:
         self.window = window
         self.tests = tests
         self.kind = kind

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from segops.core.features.states import Chains, Link
-from segops.core.operators import Test
+from segops.core.operators import Predicate
 from segops.core.values import MAX_MS, equal, kind
 
 Path = tuple[str, ...]
@@ -30,7 +30,7 @@ class Step(msgspec.Struct, frozen=True):
     """
 
     names: tuple[str, ...]
-    where: tuple[tuple[Path, Test], ...]
+    where: tuple[tuple[Path, Predicate], ...]
     within_ms: int | None
     absent: bool
     same_as: tuple[tuple[Path, int], ...] = ()

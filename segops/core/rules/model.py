@@ -9,7 +9,7 @@ import msgspec
 
 from segops.core.features.orders import Bought
 from segops.core.features.sequence import Sequence
-from segops.core.operators import Test
+from segops.core.operators import Predicate
 from segops.core.scoring.rfm import Digits, Rfm
 from segops.core.windows import Window
 
@@ -20,7 +20,7 @@ class Selection(msgspec.Struct, frozen=True):
     """Which events a leaf reads: any of ``names`` whose properties satisfy every ``where``."""
 
     names: tuple[str, ...]
-    where: tuple[tuple[Path, Test], ...] = ()
+    where: tuple[tuple[Path, Predicate], ...] = ()
 
 
 class All(msgspec.Struct, frozen=True, tag="all"):
@@ -53,7 +53,7 @@ class Did(msgspec.Struct, frozen=True, tag="did"):
 
     select: Selection
     window: Window
-    count: Test
+    count: Predicate
 
 
 class Aggregate(msgspec.Struct, frozen=True, tag="aggregate"):
@@ -63,7 +63,7 @@ class Aggregate(msgspec.Struct, frozen=True, tag="aggregate"):
     path: Path
     select: Selection
     window: Window
-    test: Test
+    test: Predicate
 
 
 class Occurrence(msgspec.Struct, frozen=True, tag="occurrence"):
@@ -79,7 +79,7 @@ class Trait(msgspec.Struct, frozen=True, tag="trait"):
     """The trait at ``path`` satisfies ``test``."""
 
     path: Path
-    test: Test
+    test: Predicate
 
 
 class KnownFor(msgspec.Struct, frozen=True, tag="known_for"):
@@ -92,7 +92,7 @@ class HasBeen(msgspec.Struct, frozen=True, tag="has_been"):
     """The trait at ``path`` has satisfied ``test`` without a break for at least ``length_ms``."""
 
     path: Path
-    test: Test
+    test: Predicate
     length_ms: int
 
 
@@ -113,18 +113,18 @@ class Bucket(msgspec.Struct, frozen=True, tag="bucket"):
     high: int
 
 
-class InOrder(msgspec.Struct, frozen=True, tag="sequence"):
+class SequenceNode(msgspec.Struct, frozen=True, tag="sequence"):
     """A choice of events, one per ``did`` step, in order, breaks no ``did_not`` (``SPEC.md#sequence``)."""
 
     sequence: Sequence
 
 
-class RfmIs(msgspec.Struct, frozen=True, tag="rfm"):
+class RfmNode(msgspec.Struct, frozen=True, tag="rfm"):
     """The profile's RFM tier is one of ``tiers``, or (``tiers`` empty) its digits satisfy all ``tests``."""
 
     rfm: Rfm
     tiers: tuple[str, ...]
-    tests: tuple[tuple[str, Test], ...] = ()
+    tests: tuple[tuple[str, Predicate], ...] = ()
 
     def holds(self, bought: Bought, now_ms: int) -> bool:
         """Whether these figures satisfy the node at ``now_ms``."""
@@ -138,18 +138,18 @@ class RfmIs(msgspec.Struct, frozen=True, tag="rfm"):
         return all(test.holds(getattr(digits, name), now_ms) for name, test in self.tests)
 
 
-class ScoreIs(msgspec.Struct, frozen=True, tag="score"):
+class ScoreNode(msgspec.Struct, frozen=True, tag="score"):
     """The score ``name`` satisfies ``test``."""
 
     name: str
-    test: Test
+    test: Predicate
 
 
 class Hysteresis(msgspec.Struct, frozen=True, tag="hysteresis"):
     """Outside the segment whose rule it stands in: ``enter``. Inside: there is a value, and not ``exit``."""
 
-    enter: ScoreIs | RfmIs
-    exit: ScoreIs | RfmIs
+    enter: ScoreNode | RfmNode
+    exit: ScoreNode | RfmNode
 
 
 class InSegment(msgspec.Struct, frozen=True, tag="in_segment"):
@@ -170,9 +170,9 @@ Node = (
     | HasBeen
     | Near
     | Bucket
-    | InOrder
-    | RfmIs
-    | ScoreIs
+    | SequenceNode
+    | RfmNode
+    | ScoreNode
     | Hysteresis
     | KnownFor
     | InSegment
@@ -213,10 +213,10 @@ def side(node: Node, *, inside: bool) -> Node:
     return node
 
 
-def _has_value(node: ScoreIs | RfmIs) -> Node:
-    if isinstance(node, ScoreIs):
-        return ScoreIs(node.name, Test((("exists", True),)))
-    return RfmIs(node.rfm, (), (("recency", Test((("gte", 1),))),))
+def _has_value(node: ScoreNode | RfmNode) -> Node:
+    if isinstance(node, ScoreNode):
+        return ScoreNode(node.name, Predicate((("exists", True),)))
+    return RfmNode(node.rfm, (), (("recency", Predicate((("gte", 1),))),))
 
 
 def identity(node: Node) -> str:

@@ -1,8 +1,8 @@
 """How a node reads to a person: one table of nodes, one of operators.
 
->>> from segops.core.operators import Test
+>>> from segops.core.operators import Predicate
 >>> from segops.core.windows import Within
->>> views = model.Did(model.Selection(("Product Viewed",)), Within(172_800_000), Test((("gte", 3),)))
+>>> views = model.Did(model.Selection(("Product Viewed",)), Within(172_800_000), Predicate((("gte", 3),)))
 >>> label(views), threshold(views)
 ('did Product Viewed ≥ 3 within 2d', '≥ 3')
 """
@@ -14,7 +14,7 @@ from typing import Any
 
 from segops.core.features.feature import Feature
 from segops.core.features.sequence import Step
-from segops.core.operators import Anniversary, Test
+from segops.core.operators import Anniversary, Predicate
 from segops.core.rules import model
 from segops.core.values import format_duration, format_instant
 from segops.core.windows import Between, Calendar, Fixed, Window, Within
@@ -39,7 +39,7 @@ def feature_label(feature: Feature) -> str:
     """
     path, window = ".".join(feature.path or ()), _window(feature.window)
     if feature.sequence is not None:
-        return " ".join(part for part in _in_order(model.InOrder(feature.sequence)) if part)
+        return " ".join(part for part in _in_order(model.SequenceNode(feature.sequence)) if part)
     if feature.purchases is not None:
         return f"orders of the last {format_duration(feature.purchases.period_ms)}"
     if feature.kind == "history":
@@ -49,10 +49,10 @@ def feature_label(feature: Feature) -> str:
     return " ".join(part for part in (of, selected, window) if part)
 
 
-def test_text(test: Test) -> str:
+def test_text(test: Predicate) -> str:
     """A test in words.
 
-    >>> test_text(Test((("gte", 3), ("lt", 5)))), test_text(Test((("in_next", 259_200_000),)))
+    >>> test_text(Predicate((("gte", 3), ("lt", 5)))), test_text(Predicate((("in_next", 259_200_000),)))
     ('≥ 3 and < 5', 'in the next 3d')
     """
     return " and ".join(_OPERATORS[name](operand) for name, operand in test.ops)
@@ -125,7 +125,7 @@ def _window(window: Window) -> str:
             return f"{begin} {end}".strip()
 
 
-def _where(conditions: tuple[tuple[model.Path, Test], ...]) -> str:
+def _where(conditions: tuple[tuple[model.Path, Predicate], ...]) -> str:
     texts = [f"{'.'.join(path)} {test_text(test)}" for path, test in conditions]
     return f"where {', '.join(texts)}" if texts else ""
 
@@ -172,14 +172,14 @@ def _step(step: Step) -> str:
     return " ".join(part for part in parts if part)
 
 
-def _in_order(node: model.InOrder) -> tuple[str, ...]:
+def _in_order(node: model.SequenceNode) -> tuple[str, ...]:
     sequence = node.sequence
     within = "" if sequence.within_ms is None else f"(within {format_duration(sequence.within_ms)})"
     head = "strict sequence" if sequence.strict else "sequence"
     return head, within, "→ ".join(f"{_step(step)} " for step in sequence.steps).rstrip()
 
 
-def _digits(node: model.RfmIs) -> str:
+def _digits(node: model.RfmNode) -> str:
     if node.tiers:
         return " or ".join(node.tiers)
     return " and ".join(f"{name} {test_text(test)}" for name, test in node.tests)
@@ -208,9 +208,9 @@ _LABELS: dict[type, Callable[[Any], tuple[str, ...]]] = {
     ),
     model.Near: _near,
     model.Bucket: lambda node: (f"bucket {node.salt!r}", _percent(node)),
-    model.InOrder: _in_order,
-    model.RfmIs: lambda node: ("rfm", _digits(node)),
-    model.ScoreIs: lambda node: ("score", node.name, test_text(node.test)),
+    model.SequenceNode: _in_order,
+    model.RfmNode: lambda node: ("rfm", _digits(node)),
+    model.ScoreNode: lambda node: ("score", node.name, test_text(node.test)),
     model.Hysteresis: _hysteresis,
     model.KnownFor: lambda node: (f"known for {format_duration(node.length_ms)}",),
     model.InSegment: lambda node: (f"in segment {node.key}",),
@@ -228,7 +228,7 @@ _THRESHOLDS: dict[type, Callable[[Any], str]] = {
     model.HasBeen: lambda node: f"since {format_duration(node.length_ms)} or more",
     model.Near: lambda node: f"≤ {node.radius_m:g}",
     model.Bucket: _percent,
-    model.RfmIs: _digits,
-    model.ScoreIs: lambda node: test_text(node.test),
+    model.RfmNode: _digits,
+    model.ScoreNode: lambda node: test_text(node.test),
     model.KnownFor: lambda node: f"older than {format_duration(node.length_ms)}",
 }

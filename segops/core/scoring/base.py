@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from math import ceil, floor
 from typing import Any, Protocol
 
-from segops.core.operators import Test
+from segops.core.operators import Predicate
 from segops.core.profile import Profile
 from segops.core.values import kind
 
@@ -19,7 +19,7 @@ class Scorer(Protocol):
     def value(self, profile: Profile, now_ms: int) -> float | None:
         """The score at ``now_ms``; None where there is not enough to tell."""
 
-    def next_edge(self, profile: Profile, test: Test, now_ms: int) -> int | None:
+    def next_edge(self, profile: Profile, test: Predicate, now_ms: int) -> int | None:
         """The earliest instant after ``now_ms`` at which ``test`` of the score could change by time alone."""
 
 
@@ -29,21 +29,21 @@ class RecencyDays:
     >>> scorer, profile = RecencyDays(), Profile("user_id:u1", first_ms=0, latest_ms=0)
     >>> scorer.value(profile, 3 * DAY_MS - 1)
     2
-    >>> scorer.next_edge(profile, Test((("gte", 30),)), 0) == 30 * DAY_MS
+    >>> scorer.next_edge(profile, Predicate((("gte", 30),)), 0) == 30 * DAY_MS
     True
     """
 
     def value(self, profile: Profile, now_ms: int) -> int | None:
         return None if profile.first_ms is None else (now_ms - profile.latest_ms) // DAY_MS
 
-    def next_edge(self, profile: Profile, test: Test, now_ms: int) -> int | None:
+    def next_edge(self, profile: Profile, test: Predicate, now_ms: int) -> int | None:
         if profile.first_ms is None:
             return None
         edges = (profile.latest_ms + days * DAY_MS for days in _steps(test))
         return min((edge for edge in edges if edge > now_ms), default=None)
 
 
-def _steps(test: Test) -> Iterable[int]:
+def _steps(test: Predicate) -> Iterable[int]:
     """The whole numbers from which on a test of a rising whole number may have another verdict."""
     for _, operand in test.ops:
         for number in operand if isinstance(operand, tuple) else (operand,):

@@ -17,9 +17,9 @@ _CHEAPER = f"with a limit of {_MOST} at most, {CAPACITIES[-1]} are kept"
 def kept_in_full(node: model.Node) -> list[tuple[str, str]]:
     """Where in a node a limit makes the engine keep every entry of a customer, and in words what that costs.
 
-    >>> from segops.core.operators import Test
+    >>> from segops.core.operators import Predicate
     >>> from segops.core.windows import Within
-    >>> often = model.Did(model.Selection(("page",)), Within(1_000), Test((("gte", 300),)))
+    >>> often = model.Did(model.Selection(("page",)), Within(1_000), Predicate((("gte", 300),)))
     >>> [place for place, _ in kept_in_full(often)]
     ['.count']
     """

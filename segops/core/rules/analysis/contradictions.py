@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from segops.core.features.orders import ORDER_NAME
-from segops.core.operators import Test
+from segops.core.operators import Predicate
 from segops.core.rules import model
 from segops.core.rules.analysis.satisfiability import ANY_KIND, Claim, possible
 from segops.core.rules.execution.leaves import exact_test
@@ -31,7 +31,7 @@ class Literal(NamedTuple):
 
 
 Literals = Sequence[Literal]
-NOTHING = Test(())
+NOTHING = Predicate(())
 
 
 def conflict(literals: Literals) -> Literals:
@@ -72,7 +72,7 @@ class _Tested(NamedTuple):
     """What is tested, how, and of what kinds it can be."""
 
     what: model.Node
-    test: Test
+    test: Predicate
     kinds: tuple[str, ...]
 
 
@@ -82,8 +82,8 @@ def _tested(literal: Literal) -> _Tested | None:
             return _Tested(model.Trait(path, NOTHING), test, ANY_KIND)
         case model.HasBeen(path=path, test=test) if literal.holds:
             return _Tested(model.Trait(path, NOTHING), test, ANY_KIND)
-        case model.ScoreIs(name=name, test=test):
-            return _Tested(model.ScoreIs(name, NOTHING), test, ("missing", "number"))
+        case model.ScoreNode(name=name, test=test):
+            return _Tested(model.ScoreNode(name, NOTHING), test, ("missing", "number"))
         case model.Did(count=test) as node:
             return _Tested(msgspec.structs.replace(node, count=NOTHING), test, ("whole",))
         case model.Aggregate(function=function, test=test) as node:
@@ -104,7 +104,7 @@ def _about(what: model.Node) -> Hashable:
     return None
 
 
-def _exact(function: str, test: Test) -> Test:
+def _exact(function: str, test: Predicate) -> Predicate:
     """With thresholds as fractions of the decimals that were written, where the figure is an exact one."""
     return exact_test("avg", test) if function in ("sum", "avg") else test
 
@@ -164,14 +164,14 @@ def _numbers_of(literal: Literal) -> Iterator[_Number]:
                 yield _Number(literal, select, window, 1)
         case model.Occurrence() if holds:
             yield from _aged(literal, node)
-        case model.InOrder(sequence=sequence) if holds:
+        case model.SequenceNode(sequence=sequence) if holds:
             steps = [model.Selection(step.names, step.where) for step in sequence.steps if not step.absent]
             yield from (_Number(literal, select, ALWAYS, 1) for select in steps)
-        case model.RfmIs() if holds:
+        case model.RfmNode() if holds:
             yield _Number(literal, model.Selection((ORDER_NAME,)), ALWAYS, 1)
 
 
-def _counted(literal: Literal, select: model.Selection, window: Window, test: Test) -> Iterator[_Number]:
+def _counted(literal: Literal, select: model.Selection, window: Window, test: Predicate) -> Iterator[_Number]:
     steps = (0, *boundaries(test))
     fitting = [at for at, count in enumerate(steps) if test.holds(count, 0) is literal.holds]
     if fitting:
@@ -251,10 +251,12 @@ def _buckets(literals: Literals) -> Iterator[Literals]:
 
 def _digits(literals: Literals) -> Iterator[Literals]:
     def grid(literal: Literal) -> Rfm | None:
-        return literal.node.rfm if isinstance(literal.node, model.RfmIs) else None
+        return literal.node.rfm if isinstance(literal.node, model.RfmNode) else None
 
     for group in _groups(literals, grid):
-        nodes = [(literal.node, literal.holds) for literal in group if isinstance(literal.node, model.RfmIs)]
+        nodes = [
+            (literal.node, literal.holds) for literal in group if isinstance(literal.node, model.RfmNode)
+        ]
         if any(holds for _, holds in nodes) and not any(
             all(node.fits(digits, 0) is holds for node, holds in nodes) for digits in cells(nodes[0][0].rfm)
         ):
@@ -270,9 +272,9 @@ def cells(rfm: Rfm) -> Iterator[Digits]:
 #: Search -> the nodes that it is about; none: any.
 _SEARCHES: dict[Callable[[Literals], Iterator[Literals]], frozenset[type]] = {
     _opposites: frozenset(),
-    _values: frozenset({model.Trait, model.HasBeen, model.ScoreIs, model.Did, model.Aggregate}),
-    _numbers: frozenset({model.Did, model.Aggregate, model.Occurrence, model.InOrder, model.RfmIs}),
+    _values: frozenset({model.Trait, model.HasBeen, model.ScoreNode, model.Did, model.Aggregate}),
+    _numbers: frozenset({model.Did, model.Aggregate, model.Occurrence, model.SequenceNode, model.RfmNode}),
     _known_for: frozenset({model.KnownFor}),
     _buckets: frozenset({model.Bucket}),
-    _digits: frozenset({model.RfmIs}),
+    _digits: frozenset({model.RfmNode}),
 }

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from segops.core.operators import Test
+from segops.core.operators import Predicate
 from segops.core.rules import model
 from segops.core.rules.analysis.capacity import kept_in_full
 from segops.core.rules.analysis.contradictions import Literal, Literals, conflict
@@ -172,22 +172,22 @@ def _impossible(node: model.Node, path: str) -> Iterator[Finding]:
             yield Finding(path + where, f"never holds: no value satisfies: {test_text(test)}")
 
 
-def _conditions(node: model.Node) -> Iterator[tuple[str, Test]]:
+def _conditions(node: model.Node) -> Iterator[tuple[str, Predicate]]:
     match node:
         case model.Did(select=select) | model.Aggregate(select=select) | model.Occurrence(select=select):
             yield from _where("", select.where)
-        case model.InOrder(sequence=sequence):
+        case model.SequenceNode(sequence=sequence):
             for number, step in enumerate(sequence.steps):
                 yield from _where(f".sequence[{number}]", step.where)
 
 
-def _where(place: str, where: Iterable[tuple[model.Path, Test]]) -> Iterator[tuple[str, Test]]:
+def _where(place: str, where: Iterable[tuple[model.Path, Predicate]]) -> Iterator[tuple[str, Predicate]]:
     return ((f"{place}.where.{'.'.join(path)}", test) for path, test in where)
 
 
 def _idle(node: model.Node, path: str) -> Iterator[Finding]:
     """Tests of digits that say nothing: they hold of everyone who has digits at all."""
-    if not isinstance(node, model.RfmIs):
+    if not isinstance(node, model.RfmNode):
         return
     for name, test in node.tests:
         greatest = node.rfm.greatest(name)
@@ -206,7 +206,7 @@ def _told(table: dict[type, _Words], node: model.Node, path: str) -> Iterator[Fi
 _Words = tuple[str, Callable[[Any], str]]
 
 
-def _no_digits(node: model.RfmIs) -> str:
+def _no_digits(node: model.RfmNode) -> str:
     if node.tiers:
         return f"never holds: nobody can be in {' or '.join(node.tiers)}"
     return f"never holds: no customer has such digits: {label(node)}"
@@ -216,12 +216,12 @@ def _no_digits(node: model.RfmIs) -> str:
 _NEVER: dict[type, _Words] = {
     model.Trait: (".is", lambda node: f"never holds: no value satisfies: {test_text(node.test)}"),
     model.HasBeen: (".has_been.is", lambda node: f"never holds: no value satisfies: {test_text(node.test)}"),
-    model.ScoreIs: (".is", lambda node: f"never holds: no number satisfies: {test_text(node.test)}"),
+    model.ScoreNode: (".is", lambda node: f"never holds: no number satisfies: {test_text(node.test)}"),
     model.Aggregate: (
         ".is",
         lambda node: f"never holds: no {node.function} satisfies: {test_text(node.test)}",
     ),
-    model.RfmIs: (".rfm", _no_digits),
+    model.RfmNode: (".rfm", _no_digits),
 }
 
 #: Node -> where it says what always holds, and the reason. Of counts it has been said before.

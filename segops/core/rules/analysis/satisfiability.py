@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from segops.core.operators import EDGES, OPERATORS, Operand, Test
+from segops.core.operators import EDGES, OPERATORS, Operand, Predicate
 from segops.core.values import kind, parse_instant
 
 #: What a value can be. ``whole`` stands for the whole numbers from 0 up, of which a count is one.
@@ -21,7 +21,7 @@ ANY_KIND = ("missing", "number", "string", "boolean", "list", "object")
 class Claim(NamedTuple):
     """A test, and whether it is to hold."""
 
-    test: Test
+    test: Predicate
     holds: bool = True
 
 
@@ -32,9 +32,10 @@ Op = tuple[str, Operand]
 def possible(claims: Claims, kinds: Sequence[str] = ANY_KIND) -> bool:
     """Whether a value of one of ``kinds`` may be as all claims want it.
 
-    >>> [possible([Claim(Test(ops))]) for ops in ((("gte", 10), ("lt", 5)), (("gt", 5), ("contains", "x")))]
+    >>> never = (("gte", 10), ("lt", 5)), (("gt", 5), ("contains", "x"))
+    >>> [possible([Claim(Predicate(ops))]) for ops in never]
     [False, False]
-    >>> possible([Claim(Test((("gte", 10),))), Claim(Test((("eq", 12),)), holds=False)])
+    >>> possible([Claim(Predicate((("gte", 10),))), Claim(Predicate((("eq", 12),)), holds=False)])
     True
     """
     if len(claims) == 1 and len(ops := claims[0].test.ops) == 1 and ops[0][1].__class__ is int:
@@ -45,7 +46,7 @@ def possible(claims: Claims, kinds: Sequence[str] = ANY_KIND) -> bool:
 @lru_cache(maxsize=65_536)
 def _known(operator: str, operand: int, holds: bool, kinds: tuple[str, ...]) -> bool:
     """``possible`` of one claim on one integer, of which rules have very many alike."""
-    claims = (Claim(Test(((operator, operand),)), holds),)
+    claims = (Claim(Predicate(((operator, operand),)), holds),)
     return any(_POSSIBLE[name](claims) for name in kinds)
 
 
@@ -57,7 +58,7 @@ def _agree(claims: Claims, value: Any) -> bool:
 def some_number(claims: Claims) -> Fraction | None:
     """A number that is as all claims want it, or None: there is none.
 
-    >>> some_number([Claim(Test((("gt", 3),))), Claim(Test((("lt", 4),)))])
+    >>> some_number([Claim(Predicate((("gt", 3),))), Claim(Predicate((("lt", 4),)))])
     Fraction(7, 2)
     """
     # One number of each span between two operands, and each operand, stands for all.

@@ -319,9 +319,9 @@ _LEAVES: dict[type, Callable[[Any], Leaf]] = {
     model.HasBeen: leaves.has_been,
     model.Near: leaves.near,
     model.Bucket: leaves.bucket,
-    model.InOrder: leaves.in_order,
-    model.RfmIs: leaves.rfm_is,
-    model.ScoreIs: leaves.score_is,
+    model.SequenceNode: leaves.in_order,
+    model.RfmNode: leaves.rfm_is,
+    model.ScoreNode: leaves.score_is,
 }
 
 _EMITTERS: dict[type, Callable[[_Emitter, Any], ast.expr]] = {

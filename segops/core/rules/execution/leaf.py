@@ -9,7 +9,7 @@ import msgspec
 
 from segops.core.features import Feature, Reducer, reducer_of
 from segops.core.features.feature import Stepping
-from segops.core.operators import Test
+from segops.core.operators import Predicate
 from segops.core.profile import Profile
 from segops.core.rules.execution.verdicts import Changes, Edge, Holds, Moves, Unfold, Verdicts, aging, judged
 
@@ -54,7 +54,7 @@ def itself(value: Any) -> Any:
     return value
 
 
-def tested(view: Callable[[Any], Any], test: Test) -> Verdict:
+def tested(view: Callable[[Any], Any], test: Predicate) -> Verdict:
     """The verdict of a test on what it sees of the feature's value."""
     if view is itself:
         return test.holds

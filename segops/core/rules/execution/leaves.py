@@ -15,7 +15,7 @@ from segops.core.features.orders import ORDER_NAMES, OrdersReducer
 from segops.core.features.sequence import SequenceReducer
 from segops.core.features.sliding import SlidingCount, SlidingSum, SlidingValue
 from segops.core.geo import distance_m
-from segops.core.operators import Test
+from segops.core.operators import Predicate
 from segops.core.profile import Profile
 from segops.core.rules.execution.leaf import (
     FIRST,
@@ -34,12 +34,12 @@ from segops.core.rules.model import (
     Bucket,
     Did,
     HasBeen,
-    InOrder,
     KnownFor,
     Near,
     Occurrence,
-    RfmIs,
-    ScoreIs,
+    RfmNode,
+    ScoreNode,
+    SequenceNode,
     Trait,
 )
 from segops.core.rules.parsing.predicates import boundaries
@@ -135,16 +135,16 @@ VIEWS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def exact_test(function: str, test: Test) -> Test:
+def exact_test(function: str, test: Predicate) -> Predicate:
     """The test of a sum or a mean, with thresholds as the decimals that were written.
 
-    >>> exact_test("sum", Test((("gte", 0.3),))).holds(Decimal("0.1") + Decimal("0.2"), 0)
+    >>> exact_test("sum", Predicate((("gte", 0.3),))).holds(Decimal("0.1") + Decimal("0.2"), 0)
     True
     """
     convert = {"sum": exact, "avg": lambda number: Fraction(exact(number))}.get(function)
     if convert is None:
         return test
-    return Test(tuple((name, _converted(operand, convert)) for name, operand in test.ops))
+    return Predicate(tuple((name, _converted(operand, convert)) for name, operand in test.ops))
 
 
 def _converted(operand: Any, convert: Callable[[Any], Any]) -> Any:
@@ -229,7 +229,7 @@ def has_been(node: HasBeen) -> Leaf:
     return Leaf(holds, edge, feature, reads=(FIRST,))
 
 
-def held_since(history: Values | None, test: Test, known: tuple[int, int], now_ms: int) -> int | None:
+def held_since(history: Values | None, test: Predicate, known: tuple[int, int], now_ms: int) -> int | None:
     """Since when a trait has satisfied a test without a break up to ``now_ms``; None if it does not now.
 
     ``known`` is the profile's first event, before which nothing holds and up to the trait's first value of
@@ -250,7 +250,7 @@ def held_since(history: Values | None, test: Test, known: tuple[int, int], now_m
     return begun
 
 
-def _unbroken_since(value: Any, test: Test, begin_ms: int, until_ms: int) -> int | None:
+def _unbroken_since(value: Any, test: Predicate, begin_ms: int, until_ms: int) -> int | None:
     """Since when, in ``[begin_ms, until_ms)``, one value satisfies a test up to the end; None if never."""
     since = begin_ms if test.holds(value, begin_ms) else None
     at = test.next_edge(value, begin_ms) if test.timed else None
@@ -281,7 +281,7 @@ def near(node: Near) -> Leaf:
     return Leaf(holds, edge, reads=(LOCATION,))
 
 
-def in_order(node: InOrder) -> Leaf:
+def in_order(node: SequenceNode) -> Leaf:
     """A sequence of events."""
     steps = node.sequence.steps
     names = (
@@ -293,7 +293,7 @@ def in_order(node: InOrder) -> Leaf:
     return reading(feature, lambda value, _now_ms: bool(value), series=SequenceReducer(node.sequence).future)
 
 
-def rfm_is(node: RfmIs) -> Leaf:
+def rfm_is(node: RfmNode) -> Leaf:
     """The RFM tier or digits: they move with every order and what is said of one, and with time."""
     feature = Feature("orders", ORDER_NAMES, (), ALWAYS, purchases=node.rfm.purchases)
     future, rfm = OrdersReducer(node.rfm.purchases).future, node.rfm
@@ -310,7 +310,7 @@ def rfm_is(node: RfmIs) -> Leaf:
     return reading(feature, node.holds, series=series, moves=rfm.next_edge)
 
 
-def score_is(node: ScoreIs) -> Leaf:
+def score_is(node: ScoreNode) -> Leaf:
     """A named score."""
     scorer: Scorer = SCORERS[node.name]
     test = node.test

@@ -7,7 +7,7 @@ from typing import Any as Raw
 
 from segops.core.errors import Issue
 from segops.core.geo import parse_length
-from segops.core.operators import Test
+from segops.core.operators import Predicate
 from segops.core.rules import model
 from segops.core.rules.parsing.predicates import COUNT_OPERATORS, Refused, check_test, threshold_verdict
 from segops.core.rules.parsing.scores import check_rfm_node, check_score
@@ -18,8 +18,8 @@ from segops.core.values import exact, kind, parse_duration
 from segops.core.windows import Within
 
 AGGREGATES = ("sum", "avg", "min", "max", "distinct", "latest", "earliest")
-_DID_ONCE = Test((("gte", 1),))
-_DID_NOT = Test((("eq", 0),))
+_DID_ONCE = Predicate((("gte", 1),))
+_DID_NOT = Predicate((("eq", 0),))
 _MAX_DEPTH = 50
 #: Nodes of a rule: judging one looks at each of its edges with each of its leaves.
 MAX_NODES = 1_000
@@ -120,9 +120,9 @@ class Checker:
             tuple((tuple(str(name).split(".")), test) for name, test in tests if test is not None),
         )
 
-    def counted(self, raw: Raw, path: str) -> Test:
+    def counted(self, raw: Raw, path: str) -> Predicate:
         """A test over whole numbers that can both hold and fail."""
-        test: Test | None = self.attempt(path, check_test, raw, COUNT_OPERATORS)
+        test: Predicate | None = self.attempt(path, check_test, raw, COUNT_OPERATORS)
         if test is None:
             return _DID_ONCE
         verdict = threshold_verdict(test)
@@ -153,7 +153,7 @@ def _property(raw: Raw) -> model.Path:
     return tuple(raw.split("."))
 
 
-def _where(name: Raw, raw: Raw) -> Test:
+def _where(name: Raw, raw: Raw) -> Predicate:
     try:
         _property(name)
         return check_test(raw if isinstance(raw, dict) else {"eq": raw})
@@ -216,7 +216,7 @@ def _aggregate(function: str) -> Callable[[Checker, Form, str], model.Node | Non
         checker.keys(raw, path, function, "of", "where", "is", *WINDOW_KEYS)
         prop = checker.attempt(f"{path}.{function}", _property, raw[function])
         if function == "distinct":
-            test: Test | None = checker.counted(raw.get("is"), f"{path}.is")
+            test: Predicate | None = checker.counted(raw.get("is"), f"{path}.is")
         else:
             test = checker.attempt(f"{path}.is", check_test, raw.get("is"))
         select, window = checker.select(raw, "of", path), _window(checker, raw, path)
@@ -329,7 +329,7 @@ def _hundredths(raw: Raw) -> int:
 def _sequence(checker: Checker, raw: Form, path: str) -> model.Node | None:
     checker.keys(raw, path, "sequence", "within", "strict")
     sequence = check_sequence(checker, dict(raw), path)
-    return None if sequence is None else model.InOrder(sequence)
+    return None if sequence is None else model.SequenceNode(sequence)
 
 
 #: Head key -> what checks the node. Exactly one of these makes a node.

@@ -1,4 +1,4 @@
-"""Checking a TEST: its operators, the types of their operands, and whether it can ever matter."""
+"""Checking a predicate: its operators, the types of their operands, and whether it can ever matter."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from segops.core.operators import OPERATORS, Anniversary, Test, pattern
+from segops.core.operators import OPERATORS, Anniversary, Predicate, pattern
 from segops.core.values import kind, parse_duration, parse_instant
 
 COUNT_OPERATORS = ("eq", "ne", "lt", "lte", "gt", "gte", "between", "in", "not_in")
@@ -23,11 +23,11 @@ class Refused(ValueError):
         self.parts = ((where, reason), *more)
 
 
-def check_test(raw: Any, allowed: Collection[str] = tuple(OPERATORS)) -> Test:
+def check_test(raw: Any, allowed: Collection[str] = tuple(OPERATORS)) -> Predicate:
     """The checked form of a map of operators; a bare value is short for ``eq``.
 
     >>> check_test({"gte": 3, "lt": 5})
-    Test(ops=(('gte', 3), ('lt', 5)))
+    Predicate(ops=(('gte', 3), ('lt', 5)))
 
     Raises Refused.
     """
@@ -48,7 +48,7 @@ def check_test(raw: Any, allowed: Collection[str] = tuple(OPERATORS)) -> Test:
             refused += error.parts
     if refused:
         raise Refused(*refused[0], *refused[1:])
-    return Test(tuple(checked))
+    return Predicate(tuple(checked))
 
 
 def _operand(name: str, raw: Any, allowed: Collection[str], place: Any) -> Any:
@@ -169,10 +169,10 @@ _OPERANDS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def boundaries(test: Test) -> tuple[int, ...]:
+def boundaries(test: Predicate) -> tuple[int, ...]:
     """The counts from which on the verdict of a count's test may differ from the count below.
 
-    >>> boundaries(Test((("between", (2, 4)),)))
+    >>> boundaries(Predicate((("between", (2, 4)),)))
     (2, 5)
     """
     found: set[int] = set()
@@ -194,10 +194,10 @@ _BOUNDARIES: dict[str, Callable[[Any], Collection[int]]] = {
 }
 
 
-def threshold_verdict(test: Test) -> str | None:
+def threshold_verdict(test: Predicate) -> str | None:
     """``never`` or ``always`` if a test over counts can only do that, else None.
 
-    >>> threshold_verdict(Test((("gte", 0),))), threshold_verdict(Test((("lt", 0),)))
+    >>> threshold_verdict(Predicate((("gte", 0),))), threshold_verdict(Predicate((("lt", 0),)))
     ('always', 'never')
     """
     verdicts = {test.holds(count, 0) for count in (0, *boundaries(test))}

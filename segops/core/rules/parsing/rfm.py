@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from segops.core.features.orders import Purchases
-from segops.core.operators import Test
+from segops.core.operators import Predicate
 from segops.core.rules.parsing.predicates import COUNT_OPERATORS, Refused, check_test
 from segops.core.rules.parsing.sequences import Reporter
 from segops.core.scoring.rfm import Rfm
@@ -125,7 +125,7 @@ def check_tiers(raw: Any, rfm: Rfm) -> tuple[str, ...]:
     return tuple(sorted(set(names)))
 
 
-def check_digits(raw: dict[Any, Any]) -> tuple[tuple[str, Test], ...]:
+def check_digits(raw: dict[Any, Any]) -> tuple[tuple[str, Predicate], ...]:
     """The tests of digits that a node names. Raises Refused."""
     if not raw or set(raw) - set(DIGITS):
         raise Refused("", f"a tier, or a map of any of {', '.join(DIGITS)}, is wanted")

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from segops.core.rules.analysis.contradictions import cells
 from segops.core.rules.analysis.satisfiability import Claim, some_number
-from segops.core.rules.model import Hysteresis, RfmIs, ScoreIs
+from segops.core.rules.model import Hysteresis, RfmNode, ScoreNode
 from segops.core.rules.parsing.predicates import check_test
 from segops.core.rules.parsing.rfm import check_digits, check_tiers
 from segops.core.rules.parsing.sequences import Reporter
@@ -23,7 +23,7 @@ _NEGATED = "enter and exit cannot stand under not: what lets a customer in could
 #: A number from which on no float may be near.
 _LARGE = 10**300
 
-Sided = ScoreIs | RfmIs
+Sided = ScoreNode | RfmNode
 Form = Mapping[str, Any]
 
 
@@ -40,17 +40,17 @@ class Checking(Reporter, Protocol):
         """``check(*args)``, or None with its refusal noted."""
 
 
-def check_rfm_node(checker: Checking, raw: Form, path: str) -> RfmIs | Hysteresis | None:
+def check_rfm_node(checker: Checking, raw: Form, path: str) -> RfmNode | Hysteresis | None:
     """The checked form of an ``rfm`` node; None when something was refused."""
     checker.keys(raw, path, "rfm")
     form, inner = raw["rfm"], f"{path}.rfm"
 
-    def rfm_is(form: Any, path: str) -> RfmIs | None:
+    def rfm_is(form: Any, path: str) -> RfmNode | None:
         if isinstance(form, dict):
             tests = checker.attempt(path, check_digits, form)
-            return None if tests is None else RfmIs(checker.rfm, (), tests)
+            return None if tests is None else RfmNode(checker.rfm, (), tests)
         tiers = checker.attempt(path, check_tiers, form, checker.rfm)
-        return None if tiers is None else RfmIs(checker.rfm, tiers)
+        return None if tiers is None else RfmNode(checker.rfm, tiers)
 
     if not _has_sides(form):
         return rfm_is(form, inner)
@@ -58,7 +58,7 @@ def check_rfm_node(checker: Checking, raw: Form, path: str) -> RfmIs | Hysteresi
     return _hysteresis(checker, form, inner, rfm_is)
 
 
-def check_score(checker: Checking, raw: Form, path: str) -> ScoreIs | Hysteresis | None:
+def check_score(checker: Checking, raw: Form, path: str) -> ScoreNode | Hysteresis | None:
     """The checked form of a ``score`` node; None when something was refused."""
     sided = _has_sides(raw)
     if sided and "is" in raw:
@@ -68,9 +68,9 @@ def check_score(checker: Checking, raw: Form, path: str) -> ScoreIs | Hysteresis
     if not known:
         checker.refuse(f"{path}.score", f"there is no score {raw['score']!r}; here: {', '.join(SCORERS)}")
 
-    def score_is(form: Any, path: str) -> ScoreIs | None:
+    def score_is(form: Any, path: str) -> ScoreNode | None:
         test = checker.attempt(path, check_test, form)
-        return ScoreIs(raw["score"], test) if known and test is not None else None
+        return ScoreNode(raw["score"], test) if known and test is not None else None
 
     if not sided:
         return score_is(raw.get("is"), f"{path}.is")
@@ -100,7 +100,7 @@ def _hysteresis(
     return Hysteresis(enter, exit)
 
 
-def _common_score(enter: ScoreIs, exit: ScoreIs) -> str | None:
+def _common_score(enter: ScoreNode, exit: ScoreNode) -> str | None:
     if enter.test.holds(None, 0):
         return "a missing score, which always counts as exit"
     number = some_number([Claim(enter.test), Claim(exit.test)])
@@ -109,11 +109,11 @@ def _common_score(enter: ScoreIs, exit: ScoreIs) -> str | None:
     return f"{float(number):g}" if abs(number) < _LARGE else str(number)
 
 
-def _common_digits(enter: RfmIs, exit: RfmIs) -> str | None:
+def _common_digits(enter: RfmNode, exit: RfmNode) -> str | None:
     both = (digits for digits in cells(enter.rfm) if enter.fits(digits, 0) and exit.fits(digits, 0))
     texts = (f"recency {each.recency}, frequency {each.frequency}, monetary {each.monetary}" for each in both)
     return next(texts, None)
 
 
 #: Node -> a value that satisfies enter and exit, in words; None if there is none. Missing counts as exit.
-_COMMON: dict[type, Callable[[Any, Any], str | None]] = {ScoreIs: _common_score, RfmIs: _common_digits}
+_COMMON: dict[type, Callable[[Any, Any], str | None]] = {ScoreNode: _common_score, RfmNode: _common_digits}

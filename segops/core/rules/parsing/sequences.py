@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple, Protocol
 
 from segops.core.features.sequence import Sequence, Step
-from segops.core.operators import Test
+from segops.core.operators import Predicate
 from segops.core.rules.parsing.predicates import Refused, check_test
 from segops.core.values import parse_duration
 
@@ -22,7 +22,7 @@ class Reporter(Protocol):
 
 
 class _Where(NamedTuple):
-    tests: tuple[tuple[Path, Test], ...]
+    tests: tuple[tuple[Path, Predicate], ...]
     same_as: tuple[tuple[Path, int], ...]
 
 
@@ -92,7 +92,7 @@ def _where(reporter: Reporter, raw: Any, path: str, before: list[Any]) -> _Where
     if not isinstance(raw, dict):
         reporter.refuse(path, "a map of properties to tests is wanted")
         return _Where((), ())
-    tests: list[tuple[Path, Test]] = []
+    tests: list[tuple[Path, Predicate]] = []
     same_as: list[tuple[Path, int]] = []
     for name, form in sorted(raw.items(), key=str):
         at = tuple(str(name).split("."))
@@ -114,7 +114,7 @@ def _earlier(reporter: Reporter, form: dict[str, Any], path: str, before: list[A
     return []
 
 
-def _tests(reporter: Reporter, form: Any, path: str) -> list[Test]:
+def _tests(reporter: Reporter, form: Any, path: str) -> list[Predicate]:
     try:
         test = check_test(form if isinstance(form, dict) else {"eq": form})
     except Refused as refused:

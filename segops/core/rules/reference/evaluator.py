@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from segops.core.events import Event
-from segops.core.operators import Test
+from segops.core.operators import Predicate
 from segops.core.rules import model
 from segops.core.rules.reference.history import History, counts
 from segops.core.rules.reference.instants import edges
@@ -54,7 +54,7 @@ def _hysteresis(node: model.Hysteresis, history: History, now_ms: int, member: M
     """Outside: enter. Inside: until exit, and a missing value is exit."""
     if not member.inside:
         return holds(node.enter, history, now_ms, member)
-    if isinstance(node.exit, model.ScoreIs):
+    if isinstance(node.exit, model.ScoreNode):
         missing = _score(node.exit, history, now_ms) is None
     else:
         missing = _digits(node.exit, history, now_ms) is None
@@ -90,7 +90,7 @@ def _bucket(node: model.Bucket, history: History, _now_ms: int, _member: Member)
     return Fraction(node.low, 100) <= percent(node.salt, history.profile_id) < Fraction(node.high, 100)
 
 
-def _in_order(node: model.InOrder, history: History, now_ms: int, _member: Member) -> bool:
+def _in_order(node: model.SequenceNode, history: History, now_ms: int, _member: Member) -> bool:
     """Every choice of events is tried, one per ``did`` step."""
     within_ms = node.sequence.within_ms
     events = [event for event in history.in_order() if event.time_ms <= now_ms]
@@ -100,7 +100,7 @@ def _in_order(node: model.InOrder, history: History, now_ms: int, _member: Membe
     return any(_completes(node, events, choice, now_ms) for choice in firsts)
 
 
-def _matches_step(node: model.InOrder, number: int, event: Event, chosen: dict[int, Event]) -> bool:
+def _matches_step(node: model.SequenceNode, number: int, event: Event, chosen: dict[int, Event]) -> bool:
     step = node.sequence.steps[number]
     repeats = all(
         lookup(event.properties, path) is not None
@@ -111,7 +111,7 @@ def _matches_step(node: model.InOrder, number: int, event: Event, chosen: dict[i
     return event.name in step.names and repeats and wanted
 
 
-def _completes(node: model.InOrder, events: list[Event], choice: list[int], now_ms: int) -> bool:
+def _completes(node: model.SequenceNode, events: list[Event], choice: list[int], now_ms: int) -> bool:
     """Whether a choice for the first ``did`` steps can be completed; the rest is tried event by event."""
     steps = node.sequence.steps
     dids = [number for number, step in enumerate(steps) if not step.absent]
@@ -143,14 +143,16 @@ def _completes(node: model.InOrder, events: list[Event], choice: list[int], now_
     return False
 
 
-def _breaks(node: model.InOrder, number: int, event: Event, chosen: dict[int, Event], last: Event) -> bool:
+def _breaks(
+    node: model.SequenceNode, number: int, event: Event, chosen: dict[int, Event], last: Event
+) -> bool:
     """Whether an event after ``last`` is one that a ``did_not`` step forbids."""
     within_ms = node.sequence.steps[number].within_ms
     in_time = within_ms is None or event.time_ms <= last.time_ms + within_ms
     return in_time and _matches_step(node, number, event, chosen)
 
 
-def _rfm_is(node: model.RfmIs, history: History, now_ms: int, _member: Member) -> bool:
+def _rfm_is(node: model.RfmNode, history: History, now_ms: int, _member: Member) -> bool:
     digits = _digits(node, history, now_ms)
     if digits is None:
         return False
@@ -162,7 +164,7 @@ def _rfm_is(node: model.RfmIs, history: History, now_ms: int, _member: Member) -
     return False
 
 
-def _digits(node: model.RfmIs, history: History, now_ms: int) -> dict[str, int] | None:
+def _digits(node: model.RfmNode, history: History, now_ms: int) -> dict[str, int] | None:
     """Recency, frequency and monetary, each from 1, the worst; None without an order."""
     rfm = node.rfm
     found = figures(history, now_ms, period_ms=rfm.purchases.period_ms, currency=rfm.purchases.currency)
@@ -177,11 +179,11 @@ def _digits(node: model.RfmIs, history: History, now_ms: int) -> dict[str, int] 
     return {"recency": recency, "frequency": frequency, "monetary": monetary}
 
 
-def _score_is(node: model.ScoreIs, history: History, now_ms: int, _member: Member) -> bool:
+def _score_is(node: model.ScoreNode, history: History, now_ms: int, _member: Member) -> bool:
     return node.test.holds(_score(node, history, now_ms), now_ms)
 
 
-def _score(node: model.ScoreIs, history: History, now_ms: int) -> Any:
+def _score(node: model.ScoreNode, history: History, now_ms: int) -> Any:
     return _SCORES[node.name](history, now_ms)
 
 
@@ -219,7 +221,7 @@ def _aggregate(node: model.Aggregate, history: History, now_ms: int, _member: Me
     return test.holds(results[node.function](), now_ms)
 
 
-def _exactly(test: Test) -> Test:
+def _exactly(test: Predicate) -> Predicate:
     """A test of an exact figure: with its numbers as the decimals that were written."""
 
     def converted(operand: Any) -> Any:
@@ -227,7 +229,7 @@ def _exactly(test: Test) -> Test:
             return tuple(converted(item) for item in operand)
         return exact(operand) if is_number(operand) else operand
 
-    return Test(tuple((name, converted(operand)) for name, operand in test.ops))
+    return Predicate(tuple((name, converted(operand)) for name, operand in test.ops))
 
 
 def _occurrence(node: model.Occurrence, history: History, now_ms: int, _member: Member) -> bool:
@@ -257,8 +259,8 @@ _NODES: dict[type, Callable[[Any, History, int, Member], bool]] = {
     model.HasBeen: _has_been,
     model.Near: _near,
     model.Bucket: _bucket,
-    model.InOrder: _in_order,
-    model.RfmIs: _rfm_is,
-    model.ScoreIs: _score_is,
+    model.SequenceNode: _in_order,
+    model.RfmNode: _rfm_is,
+    model.ScoreNode: _score_is,
     model.Hysteresis: _hysteresis,
 }

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from math import ceil, floor
 from typing import Any
 
-from segops.core.operators import Anniversary, Test, next_anniversary
+from segops.core.operators import Anniversary, Predicate, next_anniversary
 from segops.core.rules import model
 from segops.core.rules.reference.history import History
 from segops.core.rules.reference.values import is_number
@@ -60,7 +60,7 @@ def _texts(value: Any) -> Iterable[str]:
             yield from _texts(item)
 
 
-def _tests(node: model.Node) -> Iterable[Test]:
+def _tests(node: model.Node) -> Iterable[Predicate]:
     match node:
         case model.Did(select=select) | model.Occurrence(select=select):
             yield from (test for _, test in select.where)
@@ -86,11 +86,11 @@ def _node_durations(node: model.Node) -> Iterable[int | None]:
             return (length,)
         case model.Occurrence(older_than_ms=older, newer_than_ms=newer):
             return older, newer
-        case model.ScoreIs(test=test):
+        case model.ScoreNode(test=test):
             return [days * _DAY_MS for days in _days(test)]
-        case model.RfmIs(rfm=rfm):
+        case model.RfmNode(rfm=rfm):
             return rfm.purchases.period_ms, *rfm.recency_ms
-        case model.InOrder(sequence=sequence):
+        case model.SequenceNode(sequence=sequence):
             return sequence.within_ms, *(step.within_ms for step in sequence.steps)
         case model.HasBeen(length_ms=length, test=test):
             shifts = [operand for _, operand in test.ops if type(operand) is int]
@@ -100,7 +100,7 @@ def _node_durations(node: model.Node) -> Iterable[int | None]:
     return ()
 
 
-def _days(test: Test) -> Iterable[int]:
+def _days(test: Predicate) -> Iterable[int]:
     """The whole numbers of days around each number of a test."""
     for _, operand in test.ops:
         for number in operand if isinstance(operand, tuple) else (operand,):
