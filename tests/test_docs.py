@@ -20,8 +20,7 @@ from segops.cli import COMMANDS, cli
 from segops.core.features import MAX_ENTRIES
 from segops.core.features.feature import PANES
 from segops.core.operators import OPERATORS
-from segops.core.rules.parsing.nodes import HEADS
-from segops.core.rules.parsing.windows import WINDOW_KEYS
+from segops.core.rules.parsing import HEADS, WINDOW_KEYS
 from segops.core.skips import FOUND
 from segops.metrics import Metrics
 from segops.schemas.events import REJECT_REASONS

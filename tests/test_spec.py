@@ -15,17 +15,15 @@ import yaml
 
 from segops.core import segments
 from segops.core.engine import Engine
+from segops.core.errors import DefinitionError
 from segops.core.events import Change, Event
 from segops.core.features import CAPACITIES, MAX_ENTRIES, orders, sequence
 from segops.core.features.feature import PANES
 from segops.core.geo import EARTH_RADIUS_M, UNIT_M
 from segops.core.merge import REMEMBERED, REMEMBERED_MS
 from segops.core.operators import EDGES, OPERATORS
-from segops.core.rules.parsing import nodes as check
-from segops.core.rules.parsing import predicates as conditions
-from segops.core.rules.parsing import rfm, sequences
-from segops.core.rules.parsing.windows import WINDOW_KEYS
-from segops.core.rules.policy import POLICY_KEYS
+from segops.core.rules.counts import COUNT_OPERATORS
+from segops.core.rules.parsing import WINDOW_KEYS, nodes, policy, reader, rfm, sequences
 from segops.core.scoring.base import SCORERS
 from segops.core.scoring.rfm import Rfm
 from segops.core.segments import Definition, SegmentSet
@@ -116,14 +114,14 @@ def test_every_link_within_the_specification_leads_somewhere() -> None:
 @pytest.mark.parametrize(
     ("anchor", "known"),
     [
-        ("nodes", check.HEADS),
-        ("aggregates", check.AGGREGATES),
+        ("nodes", nodes.HEADS),
+        ("aggregates", nodes.AGGREGATES),
         ("operators", OPERATORS),
         ("windows", WINDOW_KEYS),
         ("score", SCORERS),
-        ("rfm", rfm.KEYS),
+        ("rfm", {*rfm._FIELDS, "tiers"}),
         ("orders", orders.ORDER_NAMES),
-        ("membership", POLICY_KEYS),
+        ("membership", policy._FIELDS),
         ("values", {kind(value) for value in VALUES}),
     ],
 )
@@ -138,7 +136,7 @@ def test_every_node_leads_to_its_own_section() -> None:
 
 
 def test_lists_in_sentences_are_those_of_the_code() -> None:
-    assert quoted(section("counts"), "eq", "not_in") == list(conditions.COUNT_OPERATORS)
+    assert quoted(section("counts"), "eq", "not_in") == list(COUNT_OPERATORS)
     assert quoted(section("calendar"), "day", "year") == list(CALENDAR_UNITS)
     assert quoted(section("values"), "ms", "w") == list(UNIT_MS)
     assert quoted(section("values"), "m", "mi")[-3:] == list(UNIT_M)
@@ -156,19 +154,18 @@ def test_the_defaults_of_rfm_are_those_of_the_code() -> None:
     stated = {key.strip("`"): value.strip("`") for key, value, _ in rows("rfm")}
     form = {key: yaml.safe_load(value) for key, value in stated.items() if key not in ("currency", "tiers")}
 
-    checker = check.Checker("f")
-    assert rfm.check_rfm(checker, form, "rfm") == default and not checker.issues
+    assert rfm.read_rfm(form, "rfm", reader.Context()) == default
     assert stated["currency"] == "none" and "ten tiers" in stated["tiers"] and len(default.tiers) == 10
 
 
 # -- limits --------------------------------------------------------------------------------------------
 
 LIMITS = {
-    "nodes of a rule": check.MAX_NODES,
-    "depth of a rule (`at_least` counts twice)": check._MAX_DEPTH,
+    "nodes of a rule": reader.Context().max_nodes,
+    "depth of a rule (`at_least` counts twice)": nodes._MAX_DEPTH,
     "references in a chain": segments.MAX_REFERENCES,
     "steps of a sequence": sequences.MAX_STEPS,
-    "elements of a list of counts": conditions.MAX_COUNTS,
+    "elements of a list of counts": reader.MAX_COUNTS,
     "edges of an RFM figure": rfm.MAX_EDGES,
     "duration, in ms": MAX_MS,
     "depth of a file": written.MAX_DEPTH,
@@ -191,7 +188,7 @@ def test_every_limit_is_stated() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    [check, conditions, rfm, sequences, segments, sequence, orders, written],
+    [nodes, reader, rfm, sequences, segments, sequence, orders, written],
     ids=lambda m: m.__name__,
 )
 def test_every_bound_of_the_code_is_stated(module: ModuleType) -> None:
@@ -207,10 +204,12 @@ def _nested(depth: int) -> dict[str, Any]:
 
 
 def test_the_depth_of_a_rule_is_counted_in_nodes() -> None:
-    for depth, refused in ((check._MAX_DEPTH, False), (check._MAX_DEPTH + 1, True)):
-        checker = check.Checker("f")
-        checker.check(_nested(depth), "segments[0].when")
-        assert bool(checker.issues) is refused, depth
+    for depth, refused in ((nodes._MAX_DEPTH, False), (nodes._MAX_DEPTH + 1, True)):
+        if refused:
+            with pytest.raises(DefinitionError):
+                nodes.read_rule(_nested(depth), "segments[0].when", reader.Context())
+        else:
+            nodes.read_rule(_nested(depth), "segments[0].when", reader.Context())
 
 
 # -- examples ------------------------------------------------------------------------------------------

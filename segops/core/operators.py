@@ -1,4 +1,4 @@
-"""The operators of a TEST (``SPEC.md#operators``): what each means, and when its verdict changes.
+"""The operators of predicates (``SPEC.md#operators``): what each means, and when its verdict changes.
 
 A value that is missing (absent, or null: ``None`` here) fails every operator but
 ``exists: false``. That is decided in ``Predicate.holds`` and nowhere else.

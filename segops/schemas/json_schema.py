@@ -12,12 +12,16 @@ from typing import Any
 
 from segops.core.geo import UNIT_M
 from segops.core.operators import EDGES, OPERATORS
-from segops.core.rules.parsing.nodes import AGGREGATES, HEADS
-from segops.core.rules.parsing.predicates import COUNT_OPERATORS
-from segops.core.rules.parsing.rfm import DIGITS, MAX_EDGES
-from segops.core.rules.parsing.scores import SIDES
-from segops.core.rules.parsing.sequences import MAX_STEPS
-from segops.core.rules.parsing.windows import WINDOW_KEYS
+from segops.core.rules.parsing import (
+    AGGREGATES,
+    COUNT_OPERATORS,
+    DIGITS,
+    HEADS,
+    MAX_EDGES,
+    MAX_STEPS,
+    SIDES,
+    WINDOW_KEYS,
+)
 from segops.core.scoring.base import SCORERS
 from segops.core.values import UNIT_MS
 from segops.core.windows import CALENDAR_UNITS

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 import yaml
@@ -13,11 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from segops.core.bulk import collector_paused
 from segops.core.errors import DefinitionError, Issue, UserError
-from segops.core.rules.analysis.lint import lint
+from segops.core.rules.analysis import lint, lint_rfm
 from segops.core.rules.model import KnownFor, Node
-from segops.core.rules.parsing.nodes import MAX_NODES, Checker
-from segops.core.rules.parsing.rfm import check_rfm, lint_rfm
-from segops.core.rules.policy import check_policy
+from segops.core.rules.parsing import MAX_NODES, Context, read_policy, read_rfm, read_rule
 from segops.core.scoring.rfm import Rfm
 from segops.core.segments import Definition, check_references, reads_rfm
 from segops.schemas.written import check_bounds, read_json, read_yaml
@@ -27,6 +26,7 @@ SUFFIXES = (".yaml", ".yml", ".json")
 _MAX_PUBLISHED_NODES = 10 * MAX_NODES
 MAX_VERSION = (1 << 63) - 1
 _TOPIC = "segments topic"
+_T = TypeVar("_T")
 KEY_PATTERN = r"^[a-z0-9][a-z0-9-]{0,63}$"
 
 
@@ -119,20 +119,20 @@ class _Reading:
         self.lints = lints
         self.issues = issues
         self.warnings = warnings
-        self.rfm: Rfm | None = None
+        #: None once its block was refused.
+        self.rfm: Rfm | None = Rfm()
         self.rfm_written: Any = None
         self.definitions: list[Definition] = []
         #: In place of segments that were refused, so that a reference to one is not a second mistake.
         self.stand_ins: list[Definition] = []
 
-    def refuse(self, path: str, reason: str) -> None:
-        """Note a mistake."""
-        self.issues.append(Issue(self.source, path, reason))
-
     def use_rfm(self, written: Any) -> None:
         """Take this block for the rules that follow."""
-        if written is not None:
-            self.rfm, self.rfm_written = check_rfm(self, written, "rfm"), written
+        if written is None:
+            return
+        self.rfm_written, context = written, Context(self.source)
+        self.rfm = self._attempt(partial(read_rfm, written, "rfm", context))
+        if self.rfm is not None:
             self.warnings += [Issue(self.source, "rfm.tiers", reason) for reason in lint_rfm(self.rfm)]
 
     def segments(self, written: Sequence[Any]) -> None:
@@ -151,22 +151,31 @@ class _Reading:
         except ValidationError as error:
             self.issues += form_issues(self.source, path, error)
             return None
-        checker = Checker(self.source, self.rfm, MAX_NODES if self.lints else _MAX_PUBLISHED_NODES)
-        node = checker.check(form.when, f"{path}.when")
-        policy, known = None, len(checker.issues)
+        context = Context(self.source, self.rfm, MAX_NODES if self.lints else _MAX_PUBLISHED_NODES)
+        node = self._attempt(partial(read_rule, form.when, f"{path}.when", context))
+        policy, known = None, len(self.issues)
         if "membership" in form.model_fields_set:
-            policy = check_policy(checker, form.membership, f"{path}.membership")
-        self.issues += checker.issues
-        self.warnings += checker.warnings
-        wrong = len(checker.issues) > known
-        if node is None or (self.lints and not self._sound(node, f"{path}.when")) or wrong:
+            policy = self._attempt(partial(read_policy, form.membership, f"{path}.membership", context))
+        self.warnings += context.warnings
+        wrong = len(self.issues) > known
+        if node is None or not self._sound(node, f"{path}.when") or wrong:
             return None
         rfm = self.rfm_written if reads_rfm(node) else None
         return Definition(
             form.key, form.name or form.key, node, form.description, 1, form.when, self.source, rfm, policy
         )
 
+    def _attempt(self, read: Callable[[], _T]) -> _T | None:
+        """What ``read`` reads, or None with its mistakes noted."""
+        try:
+            return read()
+        except DefinitionError as error:
+            self.issues += error.issues
+            return None
+
     def _sound(self, node: Node, path: str) -> bool:
+        if not self.lints or (self.rfm is None and reads_rfm(node)):
+            return True
         found = lint(node, path)
         self.issues += [Issue(self.source, *finding) for finding in found.never]
         self.warnings += [Issue(self.source, *finding) for finding in (*found.always, *found.notes)]

@@ -10,7 +10,7 @@ from segops.core.engine import Engine
 from segops.core.events import Event
 from segops.core.features import extractor, reducer_of
 from segops.core.profile import Profile
-from segops.core.rules.parsing.nodes import Checker
+from segops.core.rules.parsing import Context, read_rule
 from segops.core.segments import Definition, SegmentSet
 from segops.core.values import format_instant
 
@@ -88,8 +88,7 @@ def measure(sizes: tuple[int, ...] = (100, 1_000, 4_000), turns: int = 10) -> di
 def _busy(form: dict[str, Any], size: int, turns: int) -> float:
     window = f"{size * STEP_MS}ms"
     written = json.loads(json.dumps(form).replace('"N"', f'"{window}"'))
-    node = Checker("bench").check(written, "busy")
-    assert node is not None
+    node = read_rule(written, "busy", Context("bench"))
     engine = Engine(SegmentSet([Definition("busy", "busy", node, written=written)]))
     profile = engine.new_profile("user_id:busy")
     made = [_busy_event(number, size) for number in range(size + turns)]

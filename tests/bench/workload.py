@@ -7,7 +7,7 @@ import random
 import zlib
 from typing import Any
 
-from segops.core.rules.parsing.nodes import Checker
+from segops.core.rules.parsing import Context, read_rule
 from segops.core.segments import Definition, SegmentSet
 from segops.core.values import format_instant
 
@@ -62,9 +62,7 @@ def segments() -> SegmentSet:
     """The ten segments."""
     definitions = []
     for key, form in SEGMENTS.items():
-        checker = Checker("bench")
-        node = checker.check(form, key)
-        assert node is not None, checker.issues
+        node = read_rule(form, key, Context("bench"))
         definitions.append(Definition(key, key, node, written=form))
     return SegmentSet(definitions)
 
@@ -143,7 +141,6 @@ def generated(count: int) -> SegmentSet:
                 {"did_not": "Never Seen", "within": "48h"},
             ]
         }
-        node = Checker("bench").check(form, "generated")
-        assert node is not None
+        node = read_rule(form, "generated", Context("bench"))
         definitions.append(Definition(f"g{number}", f"g{number}", node, written=form))
     return SegmentSet(definitions)

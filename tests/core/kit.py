@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import pytest
+
 from segops.core.engine import Engine, Transition
+from segops.core.errors import DefinitionError
 from segops.core.events import Event
 from segops.core.profile import Profile
-from segops.core.rules.parsing.nodes import Checker
-from segops.core.rules.policy import check_policy
+from segops.core.rules.parsing import Context, read_policy, read_rule
 from segops.core.segments import Definition, SegmentSet
 from segops.core.values import parse_instant
 
@@ -28,12 +30,18 @@ def at(text: str) -> int:
 
 def definition(key: str, rule: dict[str, Any], *, version: int = 1) -> Definition:
     """A checked definition of a rule as an author writes it; with a policy where ``membership`` is in it."""
-    checker = Checker("test")
+    context = Context("test")
     when = {name: part for name, part in rule.items() if name != "membership"}
-    node = checker.check(when, key)
-    policy = check_policy(checker, rule["membership"], key) if "membership" in rule else None
-    assert node is not None and not checker.issues, checker.issues
+    node = read_rule(when, key, context)
+    policy = read_policy(rule["membership"], key, context) if "membership" in rule else None
     return Definition(key, key, node, version=version, written=when, policy=policy)
+
+
+def mistakes(rule: dict[str, Any]) -> list[str]:
+    """What is refused about a rule that stands at ``when`` of a file ``f``."""
+    with pytest.raises(DefinitionError) as refused:
+        read_rule(rule, "when", Context("f"))
+    return [str(issue) for issue in refused.value.issues]
 
 
 def segments(**rules: dict[str, Any]) -> SegmentSet:

@@ -11,7 +11,8 @@ from segops.core.engine import Engine
 from segops.core.events import Event
 from segops.core.features import CAPACITIES
 from segops.core.profile import Profile
-from segops.core.rules.parsing.predicates import boundaries, check_test
+from segops.core.rules.counts import boundaries
+from segops.core.rules.parsing import Reader
 from segops.core.segments import SegmentSet
 from segops.core.values import format_instant
 from segops.schemas.state import decode_profile, encode_profile
@@ -38,7 +39,7 @@ def limited(figure: str, test: dict[str, Any]) -> dict[str, Any]:
 
 def needs(test: dict[str, Any]) -> int:
     """How much of a figure decides a test."""
-    return max(boundaries(check_test(test)), default=1)
+    return max(boundaries(Reader(test, "is").predicate()), default=1)
 
 
 def held(tests: list[dict[str, Any]]) -> int:

@@ -12,9 +12,7 @@ from hypothesis import strategies as st
 from segops.core.engine import Engine
 from segops.core.events import Change, Event
 from segops.core.profile import Profile
-from segops.core.rules.parsing.nodes import Checker
-from segops.core.rules.parsing.rfm import check_rfm
-from segops.core.rules.policy import check_policy
+from segops.core.rules.parsing import Context, read_policy, read_rfm, read_rule
 from segops.core.segments import Definition, SegmentSet
 from segops.schemas.state import decode_profile, encode_profile
 
@@ -33,10 +31,9 @@ def segment_sets(draw: Any) -> SegmentSet:
 
 
 def make_definition(key: str, form: dict[str, Any], limits: dict[str, Any] | None = None) -> Definition:
-    checker = Checker("fuzz", check_rfm(Checker("fuzz"), RFM, "rfm"))
-    node = checker.check(form, key)
-    policy = None if limits is None else check_policy(checker, limits, "membership")
-    assert node is not None and not checker.issues, checker.issues
+    context = Context("fuzz", read_rfm(RFM, "rfm", Context("fuzz")))
+    node = read_rule(form, key, context)
+    policy = None if limits is None else read_policy(limits, "membership", context)
     return Definition(key, key, node, written={"when": form, "membership": limits}, policy=policy)
 
 

@@ -6,26 +6,21 @@ from typing import Any
 
 import pytest
 
-from segops.core.errors import Issue
+from segops.core.errors import DefinitionError, Issue
 from segops.core.rules import model
 from segops.core.rules.analysis.lint import Lint, lint
-from segops.core.rules.parsing.nodes import Checker
-from segops.core.rules.parsing.predicates import Refused, check_test
-from segops.core.rules.parsing.rfm import check_rfm
+from segops.core.rules.parsing import Context, Reader, read_rfm, read_rule
 
 from .strategies import RFM
 from .tangled import trait
 
 
-def checked(rule: dict[str, Any]) -> model.Node | None:
-    return Checker("t", check_rfm(Checker("t"), RFM, "rfm")).check(rule, "when")
+def checked(rule: dict[str, Any]) -> model.Node:
+    return read_rule(rule, "when", Context("t", read_rfm(RFM, "rfm", Context("t"))))
 
 
 def linted(rule: dict[str, Any], rfm: bool = False) -> Lint:
-    checker = Checker("t")
-    node = checked(rule) if rfm else checker.check(rule, "when")
-    assert node is not None, checker.issues
-    return lint(node, "when")
+    return lint(checked(rule) if rfm else read_rule(rule, "when", Context("t")), "when")
 
 
 # -- a test of one value ---------------------------------------------------------------------------------
@@ -94,7 +89,7 @@ def test_a_test_that_nothing_satisfies_is_found_wherever_it_stands(test: dict[st
         "when.has_been.is": {"has_been": {"trait": "p", "is": test}, "for": "1d"},
         "when.all[1].not.is": {"all": [{"did": "A"}, {"not": {"latest": "p", "of": "A", "is": test}}]},
     }
-    if not check_test(test).timed:
+    if not Reader(test, "is").predicate().timed:
         places["when.sequence[1].where.p"] = {"sequence": [{"did": "A"}, {"did": "B", "where": {"p": test}}]}
     for path, rule in places.items():
         (found,) = linted(rule).never
@@ -356,10 +351,10 @@ def test_what_is_of_no_use_or_costs_much_is_named(rule: dict[str, Any], path: st
 
 
 def test_a_mistake_leaves_nothing_to_look_through() -> None:
-    checker = Checker("t")
-    assert checker.check({"did": []}, "when") is None
-    assert checker.issues == [
+    with pytest.raises(DefinitionError) as refused:
+        read_rule({"did": []}, "when", Context("t"))
+    assert refused.value.issues == [
         Issue("t", "when.did", "the name of an event, or a list of at least one, is wanted")
     ]
-    with pytest.raises(Refused):
-        check_test({"between": [10, 5]})
+    with pytest.raises(DefinitionError):
+        Reader({"between": [10, 5]}, "is").predicate()

@@ -13,7 +13,7 @@ from segops.core.rules import model
 from segops.core.rules.analysis.contradictions import Literal, conflict
 from segops.core.rules.analysis.lint import Finding, lint
 from segops.core.rules.analysis.satisfiability import Claim, possible
-from segops.core.rules.parsing.predicates import check_test
+from segops.core.rules.parsing import Reader
 from segops.core.rules.reference import History, Member, holds
 from segops.core.values import lookup
 
@@ -34,7 +34,7 @@ def test_what_a_value_satisfies_is_possible(
 ) -> None:
     """The claims are turned to what the value does; they must not be called impossible."""
     now_ms = BASE_MS + half_seconds * 500
-    tests = [check_test(form) for form, _ in drawn]
+    tests = [Reader(form, "is").predicate() for form, _ in drawn]
     claims = [Claim(test, test.holds(value, now_ms)) for test in tests]
     assert possible(claims), claims
 

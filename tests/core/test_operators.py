@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from segops.core.errors import DefinitionError
 from segops.core.operators import EDGES, OPERATORS, next_anniversary
-from segops.core.rules.parsing.predicates import Refused, check_test
+from segops.core.rules.parsing import Reader
 from segops.core.values import format_instant
 
 from .kit import MONDAY as NOW
@@ -40,7 +41,7 @@ SAMPLES: dict[str, Any] = {
 
 
 def holds(test: dict[str, Any], value: Any, now_ms: int = NOW) -> bool:
-    return check_test(test).holds(value, now_ms)
+    return Reader(test, "is").predicate().holds(value, now_ms)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +171,7 @@ def test_a_date_operator_holds_between_exact_edges(
 
 @pytest.mark.parametrize("name", ["in_last", "newer_than", "in_next", "older_than"])
 def test_the_edges_of_a_date_are_where_its_verdict_changes(name: str) -> None:
-    test = check_test({name: "1d"})
+    test = Reader({name: "1d"}, "is").predicate()
     changes = _verdict_changes(test, ms(0))
     now, found = NOW - 2 * D, []
     while (edge := test.next_edge(ms(0), now)) is not None:
@@ -187,7 +188,7 @@ def _verdict_changes(test: Any, value: str) -> list[int]:
 
 def test_only_operators_of_age_move_with_time() -> None:
     assert set(EDGES) == {"in_last", "in_next", "newer_than", "older_than", "anniversary_in_next"}
-    assert check_test({"before": "2026-01-01"}).next_edge("2025-01-01", NOW) is None
+    assert Reader({"before": "2026-01-01"}, "is").predicate().next_edge("2025-01-01", NOW) is None
 
 
 @pytest.mark.parametrize(
@@ -255,8 +256,8 @@ def test_a_date_at_the_end_of_the_calendar_does_no_harm(born: str, zone: str) ->
     "unsafe", [r"(a)\1", "(?=a)", "(?<!a)b", "a{1001}", "((a{99}){99}){99}", "(", "[z-a]"]
 )
 def test_an_expression_without_a_linear_bound_is_refused(unsafe: str) -> None:
-    with pytest.raises(Refused, match="no safe regular expression"):
-        check_test({"matches": unsafe})
+    with pytest.raises(DefinitionError, match="no safe regular expression"):
+        Reader({"matches": unsafe}, "is").predicate()
 
 
 def test_an_expression_that_would_blow_up_elsewhere_is_linear_here() -> None:
@@ -288,8 +289,8 @@ def test_an_expression_that_would_blow_up_elsewhere_is_linear_here() -> None:
     ],
 )
 def test_a_wrong_operand_is_refused_with_the_reason(test: dict[str, Any], reason: str) -> None:
-    with pytest.raises(Refused, match=reason):
-        check_test(test)
+    with pytest.raises(DefinitionError, match=reason):
+        Reader(test, "is").predicate()
 
 
 def test_an_age_is_the_same_on_both_sides_of_a_change_of_the_clocks() -> None:

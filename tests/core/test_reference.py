@@ -24,7 +24,7 @@ PACKAGE = "segops.core.rules.reference"
 SHARED = {
     "segops.core.events": {"Event"},  # an event as it is decoded: a type
     "segops.core.rules": {"model"},  # the tree of a rule
-    "segops.core.operators": {"Anniversary", "Test", "next_anniversary"},  # the operators of a test ...
+    "segops.core.operators": {"Anniversary", "Predicate", "next_anniversary"},  # the operators of a test ...
     "segops.core.values": {"parse_instant"},  # ... which read dates
     "segops.core.windows": {"Between", "Calendar", "Fixed", "Window", "Within", "period"},  # the calendar
 }

@@ -6,9 +6,7 @@ from typing import Any
 
 import pytest
 
-from segops.core.rules.parsing.nodes import Checker
-
-from .kit import MONDAY, Customer, Edge
+from .kit import MONDAY, Customer, Edge, mistakes
 
 T = MONDAY
 DAY = 86_400_000
@@ -52,6 +50,7 @@ def test_every_operator_on_numbers_flips_at_the_day(
 
 
 def test_an_unknown_score_is_refused() -> None:
-    checker = Checker("f")
-    assert checker.check({"score": "churn", "is": {"gte": 0.75}}, "when") is None
-    assert str(checker.issues[0]) == "f: when.score: there is no score 'churn'; here: recency_days"
+    assert (
+        mistakes({"score": "churn", "is": {"gte": 0.75}})[0]
+        == "f: when.score: there is no score 'churn'; here: recency_days"
+    )

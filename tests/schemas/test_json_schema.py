@@ -11,8 +11,7 @@ from hypothesis import given
 from jsonschema import Draft202012Validator
 
 from segops.core.operators import OPERATORS
-from segops.core.rules.parsing.nodes import HEADS
-from segops.core.rules.parsing.windows import WINDOW_KEYS
+from segops.core.rules.parsing import HEADS, WINDOW_KEYS
 from segops.schemas import json_schema
 from segops.schemas.segments import _parse
 from tests.command import run

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
 from segops.brokers import LocalBroker
+from segops.core.errors import DefinitionError
 from segops.core.rules.analysis.lint import lint
-from segops.core.rules.parsing.nodes import Checker
-from segops.core.rules.parsing.rfm import check_rfm
+from segops.core.rules.parsing import Context, read_rfm, read_rule
 from segops.core.segments import SegmentSet
 from segops.core.values import format_instant
 from segops.replay import Replay
@@ -34,9 +34,11 @@ def _segment_file(forms: list[dict[str, Any]]) -> str:
 
 def _accepted(form: dict[str, Any]) -> bool:
     """Whether a rule can be saved: one with a part that never holds cannot."""
-    checker = Checker("equality", check_rfm(Checker("equality"), RFM, "rfm"))
-    node = checker.check(form, "when")
-    return node is not None and not lint(node, "when").never
+    grid = read_rfm(RFM, "rfm", Context("equality"))
+    try:
+        return not lint(read_rule(form, "when", Context("equality", grid)), "when").never
+    except DefinitionError:
+        return False
 
 
 def _sent(people: list[list[tuple[str, Any]]]) -> list[Sent]:

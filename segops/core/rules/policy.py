@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from segops.core.rules.parsing.sequences import Reporter
-from segops.core.values import format_duration, parse_duration
+from segops.core.values import format_duration
 
 
 class Policy(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -39,42 +37,3 @@ class Policy(msgspec.Struct, frozen=True, omit_defaults=True):
         lengths = {"min_stay": self.min_stay_ms, "cool_down": self.cool_down_ms}
         form: dict[str, Any] = {key: format_duration(ms) for key, ms in lengths.items() if ms is not None}
         return form if self.max_entries is None else {**form, "max_entries": self.max_entries}
-
-
-def check_policy(reporter: Reporter, raw: Any, path: str) -> Policy:
-    """The checked form of a ``membership`` block."""
-    if not isinstance(raw, dict) or not raw:
-        reporter.refuse(path, f"a map of any of {', '.join(POLICY_KEYS)} is wanted")
-        return Policy()
-    found: dict[str, int] = {}
-    for key, value in raw.items():
-        if key not in POLICY_KEYS:
-            reporter.refuse(f"{path}.{key}", f"unknown key; here: {', '.join(POLICY_KEYS)}")
-            continue
-        name, check = POLICY_KEYS[key]
-        try:
-            found[name] = check(value)
-        except ValueError as error:
-            reporter.refuse(f"{path}.{key}", str(error))
-    return Policy(**found)
-
-
-def _length(raw: Any) -> int:
-    length_ms = parse_duration(raw)
-    if length_ms == 0:
-        raise ValueError("a duration of 0 limits nothing")
-    return length_ms
-
-
-def _times(raw: Any) -> int:
-    if type(raw) is not int or raw < 1:
-        raise ValueError(f"a whole number from 1 up is wanted, not {raw!r}")
-    return raw
-
-
-#: Key of the block -> field of the policy, and what checks it.
-POLICY_KEYS: dict[str, tuple[str, Callable[[Any], int]]] = {
-    "min_stay": ("min_stay_ms", _length),
-    "cool_down": ("cool_down_ms", _length),
-    "max_entries": ("max_entries", _times),
-}

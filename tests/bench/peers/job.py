@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from segops.core.rules.parsing.nodes import Checker
+from segops.core.rules.parsing import Context, read_rule
 from segops.core.segments import Definition, SegmentSet
 
 from ..workload import MIX, START_MS, event
@@ -103,10 +103,5 @@ def segments() -> SegmentSet:
 
 def definitions(forms: dict[str, dict[str, Any]]) -> list[Definition]:
     """Rules by key, checked."""
-    checker = Checker("bench")
-    made = []
-    for key, form in forms.items():
-        node = checker.check(form, key)
-        assert node is not None, checker.issues
-        made.append(Definition(key, key, node, written=form))
-    return made
+    context = Context("bench")
+    return [Definition(key, key, read_rule(form, key, context), written=form) for key, form in forms.items()]

@@ -7,8 +7,8 @@ from segops.core.features.feature import PANES
 from segops.core.features.scanning import Scanning
 from segops.core.features.sliding import SlidingSum
 from segops.core.rules import model
+from segops.core.rules.counts import boundaries
 from segops.core.rules.execution import leaves
-from segops.core.rules.parsing.predicates import boundaries
 
 _MOST = CAPACITIES[-1] - 1
 _CHEAPER = f"with a limit of {_MOST} at most, {CAPACITIES[-1]} are kept"

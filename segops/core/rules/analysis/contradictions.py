@@ -16,8 +16,8 @@ from segops.core.features.orders import ORDER_NAME
 from segops.core.operators import Predicate
 from segops.core.rules import model
 from segops.core.rules.analysis.satisfiability import ANY_KIND, Claim, possible
+from segops.core.rules.counts import boundaries
 from segops.core.rules.execution.leaves import exact_test
-from segops.core.rules.parsing.predicates import boundaries
 from segops.core.scoring.rfm import Digits, Rfm
 from segops.core.windows import ALWAYS, Between, Fixed, Window, Within
 

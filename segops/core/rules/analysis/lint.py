@@ -15,6 +15,7 @@ from segops.core.rules.analysis.capacity import kept_in_full
 from segops.core.rules.analysis.contradictions import Literal, Literals, conflict
 from segops.core.rules.analysis.satisfiability import Claim, possible
 from segops.core.rules.wording import label, test_text
+from segops.core.scoring.rfm import Rfm
 
 
 class Finding(NamedTuple):
@@ -233,3 +234,14 @@ _ALWAYS: dict[type, _Words] = {
         lambda node: f"always holds: every {node.function} satisfies: {test_text(node.test)}",
     ),
 }
+
+
+# -- the grid of RFM -------------------------------------------------------------------------------------
+
+
+def lint_rfm(rfm: Rfm) -> list[str]:
+    """What is odd about the grid: tiers that nobody can be in, and digits that belong to no tier."""
+    found = [f"nobody can be in {name}: tiers before it take all its cells" for name in rfm.dead_tiers()]
+    if holes := rfm.holes():
+        found.append("in no tier: " + ", ".join(f"recency {r} frequency {f}" for r, f in holes))
+    return found

@@ -17,6 +17,7 @@ from segops.core.features.sliding import SlidingCount, SlidingSum, SlidingValue
 from segops.core.geo import distance_m
 from segops.core.operators import Predicate
 from segops.core.profile import Profile
+from segops.core.rules.counts import boundaries
 from segops.core.rules.execution.leaf import (
     FIRST,
     LATEST,
@@ -42,7 +43,6 @@ from segops.core.rules.model import (
     SequenceNode,
     Trait,
 )
-from segops.core.rules.parsing.predicates import boundaries
 from segops.core.scoring.base import SCORERS, Scorer
 from segops.core.values import exact, kind, lookup, share_of
 from segops.core.windows import ALWAYS, Within

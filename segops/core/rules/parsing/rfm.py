@@ -1,140 +1,131 @@
-"""Checking the ``rfm`` block of a segment file, and the nodes that read it."""
+"""The ``rfm`` block of a segment file, and the tiers and digits that a node names."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 from segops.core.features.orders import Purchases
 from segops.core.operators import Predicate
-from segops.core.rules.parsing.predicates import COUNT_OPERATORS, Refused, check_test
-from segops.core.rules.parsing.sequences import Reporter
+from segops.core.rules import model
+from segops.core.rules.counts import COUNT_OPERATORS
+from segops.core.rules.parsing.reader import EMPTY_DURATION, Context, Reader
 from segops.core.scoring.rfm import Rfm
-from segops.core.values import exact, kind, parse_duration
 
 DIGITS = ("recency", "frequency", "monetary")
-KEYS = ("period", "currency", *DIGITS, "tiers")
 MAX_EDGES = 9
 
 
-def check_rfm(reporter: Reporter, raw: Any, path: str) -> Rfm:
-    """The checked form of an ``rfm`` block; what it does not name is as in the defaults."""
-    if not isinstance(raw, dict) or not raw:
-        reporter.refuse(path, f"a map of any of {', '.join(KEYS)} is wanted")
-        return Rfm()
-    for key in raw:
-        if key not in KEYS:
-            reporter.refuse(f"{path}.{key}", f"unknown key; here: {', '.join(KEYS)}")
+def read_rfm(raw: Any, path: str, context: Context) -> Rfm:
+    """An ``rfm`` block; what it does not name is as in the defaults. Raises DefinitionError.
+
+    >>> read_rfm({"currency": "EUR", "frequency": [1, 3]}, "rfm", Context()).frequency
+    (1, 3)
+    """
     default = Rfm()
-
-    def part(key: str, check: Callable[[Any], Any], otherwise: Any) -> Any:
-        try:
-            return check(raw[key]) if key in raw else otherwise
-        except ValueError as error:
-            reporter.refuse(f"{path}.{key}", str(error))
-            return otherwise
-
-    recency = part("recency", lambda edges: _edges(edges, _positive_duration), default.recency_ms)
-    frequency = part("frequency", lambda edges: _edges(edges, _whole), default.frequency)
-    limits = len(recency) + 1, len(frequency) + 1
+    block = Reader(raw, path, context)
+    found = block.fields({**_FIELDS, "tiers": partial(_tiers, block)})
     return Rfm(
-        Purchases(
-            part("period", _positive_duration, default.purchases.period_ms), part("currency", _currency, None)
-        ),
-        recency,
-        frequency,
-        part("monetary", lambda edges: _edges(edges, _amount), default.monetary),
-        part("tiers", lambda tiers: _tiers(tiers, limits), default.tiers),
+        Purchases(found.get("period", default.purchases.period_ms), found.get("currency")),
+        found.get("recency", default.recency_ms),
+        found.get("frequency", default.frequency),
+        found.get("monetary", default.monetary),
+        found.get("tiers", default.tiers),
     )
 
 
-def _edges(raw: Any, check: Callable[[Any], Any]) -> tuple[Any, ...]:
-    if not isinstance(raw, list) or not 1 <= len(raw) <= MAX_EDGES:
-        raise ValueError(f"a list of 1 to {MAX_EDGES} rising edges is wanted")
-    edges = tuple(check(edge) for edge in raw)
-    if any(a >= b for a, b in pairwise(edges)):
-        raise ValueError("each edge is above the one before")
-    return edges
-
-
-def _positive_duration(raw: Any) -> int:
-    length = parse_duration(raw)
-    if length == 0:
-        raise ValueError("a duration of 0 holds nothing")
-    return length
-
-
-def _whole(raw: Any) -> int:
-    if type(raw) is not int or raw < 0:
-        raise ValueError(f"a whole number from 0 up is wanted, not {raw!r}")
-    return raw
-
-
-def _amount(raw: Any) -> Decimal:
-    if kind(raw) != "number":
-        raise ValueError(f"a number is wanted, not {raw!r}")
-    return exact(raw)
-
-
-def _currency(raw: Any) -> str:
-    if not isinstance(raw, str) or len(raw) != 3 or not raw.isupper():
-        raise ValueError(f"{raw!r} is no currency; write its three letters, as in EUR")
-    return raw
-
-
-def _tiers(raw: Any, limits: tuple[int, int]) -> tuple[tuple[str, int, int, int, int], ...]:
-    if not isinstance(raw, dict) or not raw:
-        raise ValueError("a map of tiers is wanted, as in {champions: {recency: [5, 5], frequency: [4, 5]}}")
-    return tuple((str(name), *_cells(name, form, limits)) for name, form in raw.items())
-
-
-def _cells(name: Any, form: Any, limits: tuple[int, int]) -> tuple[int, int, int, int]:
-    if not isinstance(form, dict) or set(form) != {"recency", "frequency"}:
-        raise ValueError(
-            f"{name}: recency and frequency are wanted, as in {{recency: [4, 5], frequency: [1, 2]}}"
+def _edges(read: Callable[[Reader], Any]) -> Callable[[Reader], tuple[Any, ...]]:
+    def read_edges(reader: Reader) -> tuple[Any, ...]:
+        edges = tuple(
+            [read(edge) for edge in reader.values(f"a list of 1 to {MAX_EDGES} rising edges", MAX_EDGES)]
         )
-    ranges = []
+        if any(a >= b for a, b in pairwise(edges)):
+            reader.fail("each edge is above the one before")
+        return edges
+
+    return read_edges
+
+
+def _length(reader: Reader) -> int:
+    return reader.duration(EMPTY_DURATION)
+
+
+def _amount(reader: Reader) -> Decimal:
+    return reader.number()
+
+
+def _currency(reader: Reader) -> str:
+    raw = reader.raw
+    if not isinstance(raw, str) or len(raw) != 3 or not raw.isupper():
+        reader.fail(f"{raw!r} is no currency; write its three letters, as in EUR")
+    return raw
+
+
+#: Key of the block -> what reads it, but for the tiers, which depend on the number of edges.
+_FIELDS: dict[str, Callable[[Reader], Any]] = {
+    "period": _length,
+    "currency": _currency,
+    "recency": _edges(_length),
+    "frequency": _edges(lambda reader: reader.whole(0)),
+    "monetary": _edges(_amount),
+}
+
+
+def _greatest(block: Reader, key: str, default: tuple[int, ...]) -> int:
+    """The best digit that the edges under ``key`` lead to, valid or not."""
+    edges = block.at(key, list(default)).raw
+    return len(edges if isinstance(edges, list) else default) + 1
+
+
+def _tiers(block: Reader, tiers: Reader) -> tuple[tuple[str, int, int, int, int], ...]:
+    if not isinstance(tiers.raw, dict) or not tiers.raw:
+        tiers.fail("a map of tiers is wanted, as in {champions: {recency: [5, 5], frequency: [4, 5]}}")
+    default = Rfm()
+    limits = (
+        _greatest(block, "recency", default.recency_ms),
+        _greatest(block, "frequency", default.frequency),
+    )
+    cells = tiers.gather(*(partial(_cells, tiers, name, limits) for name in tiers.raw))
+    return tuple((str(name), *ends) for name, ends in zip(tiers.raw, cells, strict=True))
+
+
+def _cells(tiers: Reader, name: Any, limits: tuple[int, int]) -> tuple[int, ...]:
+    """The lowest and the highest digit of recency, and of frequency."""
+    form, ends = tiers.raw[name], []
+    if not isinstance(form, dict) or set(form) != {"recency", "frequency"}:
+        example = "{recency: [4, 5], frequency: [1, 2]}"
+        tiers.fail(f"{name}: recency and frequency are wanted, as in {example}")
     for key, limit in zip(("recency", "frequency"), limits, strict=True):
         pair = form[key]
         valid = isinstance(pair, list) and len(pair) == 2 and all(type(digit) is int for digit in pair)
         if not valid or not 1 <= pair[0] <= pair[1] <= limit:
-            raise ValueError(f"{name}.{key}: the lowest and the highest digit from 1 to {limit} are wanted")
-        ranges += pair
-    return ranges[0], ranges[1], ranges[2], ranges[3]
+            tiers.fail(f"{name}.{key}: the lowest and the highest digit from 1 to {limit} are wanted")
+        ends += pair
+    return tuple(ends)
 
 
-def lint_rfm(rfm: Rfm) -> list[str]:
-    """What is odd about the grid: tiers that nobody can be in, and digits that belong to no tier."""
-    found = [f"nobody can be in {name}: tiers before it take all its cells" for name in rfm.dead_tiers()]
-    if holes := rfm.holes():
-        found.append("in no tier: " + ", ".join(f"recency {r} frequency {f}" for r, f in holes))
-    return found
+def read_rfm_node(reader: Reader) -> model.RfmNode:
+    """The tiers, or the digits, that a node asks for."""
+    rfm = reader.context.rfm
+    if isinstance(reader.raw, dict):
+        return model.RfmNode(rfm or Rfm(), (), _digits(reader))
+    return model.RfmNode(rfm or Rfm(), _named_tiers(reader, rfm))
 
 
-def check_tiers(raw: Any, rfm: Rfm) -> tuple[str, ...]:
-    """The tiers that a node names. Raises ValueError for one that there is not."""
-    names = raw if isinstance(raw, list) else [raw]
+def _named_tiers(reader: Reader, rfm: Rfm | None) -> tuple[str, ...]:
+    names = reader.values("a tier, or a list of at least one,") if isinstance(reader.raw, list) else [reader]
+    if rfm is None:
+        return tuple(sorted({name.text() for name in names}))
     known = [name for name, *_ in rfm.tiers]
-    if not names:
-        raise ValueError("a tier, or a list of at least one, is wanted")
-    for name in names:
-        if name not in known:
-            raise ValueError(f"there is no tier {name!r}; here: {', '.join(known)}")
-    return tuple(sorted(set(names)))
+    return tuple(sorted({name.known("tier", known) for name in names}))
 
 
-def check_digits(raw: dict[Any, Any]) -> tuple[tuple[str, Predicate], ...]:
-    """The tests of digits that a node names. Raises Refused."""
-    if not raw or set(raw) - set(DIGITS):
-        raise Refused("", f"a tier, or a map of any of {', '.join(DIGITS)}, is wanted")
-    tests = []
-    for name in sorted(raw):
-        form = raw[name] if isinstance(raw[name], dict) else {"eq": raw[name]}
-        try:
-            tests.append((str(name), check_test(form, COUNT_OPERATORS)))
-        except Refused as refused:
-            first, *more = ((f".{name}{where}", reason) for where, reason in refused.parts)
-            raise Refused(*first, *more) from None
-    return tuple(tests)
+def _digits(reader: Reader) -> tuple[tuple[str, Predicate], ...]:
+    if not reader.raw or set(reader.raw) - set(DIGITS):
+        reader.fail(f"a tier, or a map of any of {', '.join(DIGITS)}, is wanted")
+    names = sorted(reader.raw)
+    tests = reader.gather(*(partial(reader.at(name).condition, COUNT_OPERATORS) for name in names))
+    return tuple(zip(names, tests, strict=True))

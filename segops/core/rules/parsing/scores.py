@@ -1,21 +1,20 @@
-"""Checking the nodes that look at a figure, ``score`` and ``rfm``: with one test, or with hysteresis.
+"""The nodes ``score`` and ``rfm``: with one predicate, or with hysteresis.
 
 Hysteresis is ``enter`` and ``exit``: both are there, no value satisfies both, and no ``not`` is above them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 from segops.core.rules.analysis.contradictions import cells
 from segops.core.rules.analysis.satisfiability import Claim, some_number
 from segops.core.rules.model import Hysteresis, RfmNode, ScoreNode
-from segops.core.rules.parsing.predicates import check_test
-from segops.core.rules.parsing.rfm import check_digits, check_tiers
-from segops.core.rules.parsing.sequences import Reporter
+from segops.core.rules.parsing.reader import Reader
+from segops.core.rules.parsing.rfm import read_rfm_node
 from segops.core.scoring.base import SCORERS
-from segops.core.scoring.rfm import Rfm
 
 SIDES = ("enter", "exit")
 _NEGATED = "enter and exit cannot stand under not: what lets a customer in could then put them out"
@@ -24,80 +23,63 @@ _NEGATED = "enter and exit cannot stand under not: what lets a customer in could
 _LARGE = 10**300
 
 Sided = ScoreNode | RfmNode
-Form = Mapping[str, Any]
 
 
-class Checking(Reporter, Protocol):
-    """What checks a rule, as far as these nodes need it."""
-
-    rfm: Rfm
-    negations: int
-
-    def keys(self, raw: Form, path: str, *allowed: str) -> None:
-        """Refuse every key that is not allowed."""
-
-    def attempt(self, path: str, check: Callable[..., Any], *args: Any) -> Any:
-        """``check(*args)``, or None with its refusal noted."""
-
-
-def check_rfm_node(checker: Checking, raw: Form, path: str) -> RfmNode | Hysteresis | None:
-    """The checked form of an ``rfm`` node; None when something was refused."""
-    checker.keys(raw, path, "rfm")
-    form, inner = raw["rfm"], f"{path}.rfm"
-
-    def rfm_is(form: Any, path: str) -> RfmNode | None:
-        if isinstance(form, dict):
-            tests = checker.attempt(path, check_digits, form)
-            return None if tests is None else RfmNode(checker.rfm, (), tests)
-        tiers = checker.attempt(path, check_tiers, form, checker.rfm)
-        return None if tiers is None else RfmNode(checker.rfm, tiers)
-
+def read_rfm_or_hysteresis(node: Reader) -> RfmNode | Hysteresis:
+    """An ``rfm`` node."""
+    form = node.at("rfm")
     if not _has_sides(form):
-        return rfm_is(form, inner)
-    checker.keys(form, inner, *SIDES)
-    return _hysteresis(checker, form, inner, rfm_is)
+        return read_rfm_node(form)
+    sided = partial(_hysteresis, form, read_rfm_node)
+    found: Hysteresis = form.gather(partial(form.only, *SIDES), sided)[-1]
+    return found
 
 
-def check_score(checker: Checking, raw: Form, path: str) -> ScoreNode | Hysteresis | None:
-    """The checked form of a ``score`` node; None when something was refused."""
-    sided = _has_sides(raw)
-    if sided and "is" in raw:
-        checker.refuse(f"{path}.is", "a score has is, or enter and exit")
-    checker.keys(raw, path, "score", "is", *SIDES)
-    known = raw["score"] in tuple(SCORERS)
-    if not known:
-        checker.refuse(f"{path}.score", f"there is no score {raw['score']!r}; here: {', '.join(SCORERS)}")
+def read_score(node: Reader) -> ScoreNode | Hysteresis:
+    """A ``score`` node."""
 
-    def score_is(form: Any, path: str) -> ScoreNode | None:
-        test = checker.attempt(path, check_test, form)
-        return ScoreNode(raw["score"], test) if known and test is not None else None
+    def score(form: Reader) -> ScoreNode:
+        return ScoreNode(node.at("score").raw, form.predicate())
 
-    if not sided:
-        return score_is(raw.get("is"), f"{path}.is")
-    return _hysteresis(checker, raw, path, score_is)
+    def sides() -> ScoreNode | Hysteresis:
+        return _hysteresis(node, score) if _has_sides(node) else score(node.at("is"))
 
+    def one_kind() -> None:
+        if _has_sides(node) and "is" in node:
+            node.at("is").fail("a score has is, or enter and exit")
 
-def _has_sides(raw: Any) -> bool:
-    return isinstance(raw, dict) and any(side in raw for side in SIDES)
+    name = partial(node.at("score").known, "score", SCORERS)
+    found: ScoreNode | Hysteresis = node.gather(one_kind, name, sides)[-1]
+    return found
 
 
-def _hysteresis(
-    checker: Checking, raw: Mapping[str, Any], path: str, check: Callable[[Any, str], Sided | None]
-) -> Hysteresis | None:
-    """The checked form of ``enter`` and ``exit``, each read by ``check``."""
-    if checker.negations:
-        checker.refuse(path, _NEGATED)
-    missing = [side for side in SIDES if side not in raw]
-    if missing:
-        checker.refuse(path, f"{missing[0]} is missing: enter and exit go together")
-    enter, exit = (check(raw[side], f"{path}.{side}") if side in raw else None for side in SIDES)
-    if enter is None or exit is None:
-        return None
+def _has_sides(form: Reader) -> bool:
+    return isinstance(form.raw, dict) and any(side in form for side in SIDES)
+
+
+def _hysteresis(form: Reader, read: Callable[[Reader], Sided]) -> Hysteresis:
+    """``enter`` and ``exit``, each read by ``read``."""
+    present = [side for side in SIDES if side in form]
+    *_, enter, exit = form.gather(
+        partial(_check_place, form),
+        partial(_check_complete, form),
+        *(partial(read, form.at(side)) for side in present),
+    )
     common = _COMMON[type(enter)](enter, exit)
     if common is not None:
-        checker.refuse(path, f"enter and exit both hold for {common}")
-        return None
+        form.fail(f"enter and exit both hold for {common}")
     return Hysteresis(enter, exit)
+
+
+def _check_place(form: Reader) -> None:
+    if form.context.negations:
+        form.fail(_NEGATED)
+
+
+def _check_complete(form: Reader) -> None:
+    for side in SIDES:
+        if side not in form:
+            form.fail(f"{side} is missing: enter and exit go together")
 
 
 def _common_score(enter: ScoreNode, exit: ScoreNode) -> str | None:

@@ -1,0 +1,45 @@
+"""Predicates over counts: where their verdict changes, and whether it ever does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+from segops.core.operators import Predicate
+
+COUNT_OPERATORS = ("eq", "ne", "lt", "lte", "gt", "gte", "between", "in", "not_in")
+
+
+def boundaries(test: Predicate) -> tuple[int, ...]:
+    """The counts from which on the verdict of a count's test may differ from the count below.
+
+    >>> boundaries(Predicate((("between", (2, 4)),)))
+    (2, 5)
+    """
+    found: set[int] = set()
+    for name, operand in test.ops:
+        found.update(_BOUNDARIES[name](operand))
+    return tuple(sorted(b for b in found if b > 0))
+
+
+_BOUNDARIES: dict[str, Callable[[Any], Collection[int]]] = {
+    "gte": lambda k: (k,),
+    "lt": lambda k: (k,),
+    "gt": lambda k: (k + 1,),
+    "lte": lambda k: (k + 1,),
+    "eq": lambda k: (k, k + 1),
+    "ne": lambda k: (k, k + 1),
+    "between": lambda ab: (ab[0], ab[1] + 1),
+    "in": lambda ks: [b for k in ks for b in (k, k + 1)],
+    "not_in": lambda ks: [b for k in ks for b in (k, k + 1)],
+}
+
+
+def threshold_verdict(test: Predicate) -> str | None:
+    """``never`` or ``always`` if a test over counts can only do that, else None.
+
+    >>> threshold_verdict(Predicate((("gte", 0),))), threshold_verdict(Predicate((("lt", 0),)))
+    ('always', 'never')
+    """
+    verdicts = {test.holds(count, 0) for count in (0, *boundaries(test))}
+    return {frozenset({True}): "always", frozenset({False}): "never"}.get(frozenset(verdicts))
