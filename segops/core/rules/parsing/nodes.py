@@ -42,6 +42,8 @@ def _node(node: Reader) -> model.Node:
         node.fail(f"nested deeper than {_MAX_DEPTH} nodes")
     name = found[0]
     head = HEADS[name]
+    if len(node.raw) == 1:
+        return head.read(node)
     tree: model.Node = node.gather(partial(node.only, name, *head.keys), partial(head.read, node))[1]
     return tree
 
@@ -85,10 +87,9 @@ def _at_least(node: Reader) -> model.Node:
 def _selection(node: Reader, head: str) -> model.Selection:
     """The events that a leaf reads."""
 
-    def where() -> tuple[tuple[model.Path, Predicate], ...]:
-        return node.at("where").where() if "where" in node else ()
-
-    return model.Selection(*node.gather(node.at(head).names, where))
+    if "where" not in node:
+        return model.Selection(node.at(head).names())
+    return model.Selection(*node.gather(node.at(head).names, node.at("where").where))
 
 
 def _did(node: Reader) -> model.Node:

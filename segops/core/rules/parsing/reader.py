@@ -54,7 +54,7 @@ class Context:
     def count_node(self) -> None:
         """Take note of one more node. Raises DefinitionError at the rule if it has too many."""
         self._nodes += 1
-        if self.exhausted:
+        if self._nodes > self.max_nodes:
             advice = "say the same by lists, or by several segments"
             self.rule.fail(f"a rule of more than {self.max_nodes:,} nodes: {advice}")
 
@@ -256,26 +256,26 @@ class Reader:
 
     def property(self) -> model.Path:
         """The path of a property, such as ``cart.total``."""
-        if not isinstance(self.raw, str) or not all(self.raw.split(".")):
-            self.fail("the path of a property is wanted, as in cart.total")
-        return tuple(self.raw.split("."))
+        return _property(self, self.raw)
 
     def where(self) -> tuple[tuple[model.Path, Predicate], ...]:
         """Conditions on properties of an event, in the order of their names."""
         if not isinstance(self.raw, dict) or not self.raw:
             self.fail("a map of at least one property to a test is wanted")
+        if len(self.raw) == 1:
+            return (self._where(*self.raw),)
         return tuple(self.gather(*(partial(self._where, name) for name in sorted(self.raw, key=str))))
 
     def _where(self, name: Any) -> tuple[model.Path, Predicate]:
         condition = self.at(name)
-        return Reader(name, condition.path, self.context).property(), condition.condition()
+        return _property(condition, name), condition.condition()
 
     def condition(self, allowed: Collection[str] = OPERATORS) -> Predicate:
         """A predicate, or a bare value for equality with it."""
-        return self.predicate(allowed) if isinstance(self.raw, dict) else self._shorthand(allowed)
-
-    def _shorthand(self, allowed: Collection[str]) -> Predicate:
-        return Reader({"eq": self.raw}, self.path, self.context).predicate(allowed)
+        if isinstance(self.raw, dict):
+            return self.predicate(allowed)
+        operand = Reader(self.raw, f"{self.path}.eq", self.context)
+        return Predicate((("eq", _operand("eq", operand, allowed)),))
 
     def predicate(self, allowed: Collection[str] = OPERATORS) -> Predicate:
         """A map of operators that must all hold.
@@ -289,6 +289,8 @@ class Reader:
         names = [key for key in raw if key != "zone" or "anniversary_in_next" not in raw]
         if not names:
             self.fail("a test has at least one operator")
+        if len(names) == 1:
+            return Predicate((self._operation(names[0], allowed),))
         names.sort(key=str)
         return Predicate(tuple(self.gather(*(partial(self._operation, name, allowed) for name in names))))
 
@@ -300,10 +302,7 @@ class Reader:
             return name, Anniversary(
                 *self.gather(partial(operand.duration, EMPTY_DURATION), self.at("zone", "UTC").zone)
             )
-        found = _OPERANDS[name](operand)
-        if allowed is COUNT_OPERATORS:
-            _check_counts(operand, found)
-        return name, found
+        return name, _operand(name, operand, allowed)
 
     def count(self) -> Predicate:
         """A predicate over whole numbers from 0 up that can both hold and fail."""
@@ -346,6 +345,20 @@ class Reader:
         if low > high:
             self.fail(f"never holds: {low!r} is above {high!r}")
         return low, high
+
+
+def _property(reader: Reader, raw: Any) -> model.Path:
+    path = tuple(raw.split(".")) if isinstance(raw, str) else ("",)
+    if not all(path):
+        reader.fail("the path of a property is wanted, as in cart.total")
+    return path
+
+
+def _operand(name: str, operand: Reader, allowed: Collection[str]) -> Any:
+    found = _OPERANDS[name](operand)
+    if allowed is COUNT_OPERATORS:
+        _check_counts(operand, found)
+    return found
 
 
 def _check_counts(reader: Reader, operand: Any) -> None:
