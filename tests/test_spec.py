@@ -23,7 +23,7 @@ from segops.core.geo import EARTH_RADIUS_M, UNIT_M
 from segops.core.merge import REMEMBERED, REMEMBERED_MS
 from segops.core.operators import EDGES, OPERATORS
 from segops.core.rules.counts import COUNT_OPERATORS
-from segops.core.rules.parsing import WINDOW_KEYS, nodes, policy, reader, rfm, sequences
+from segops.core.rules.parsing import WINDOW_KEYS, context, nodes, policy, reader, rfm, sequences
 from segops.core.scoring.base import SCORERS
 from segops.core.scoring.rfm import Rfm
 from segops.core.segments import Definition, SegmentSet
@@ -188,7 +188,7 @@ def test_every_limit_is_stated() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    [nodes, reader, rfm, sequences, segments, sequence, orders, written],
+    [context, nodes, reader, rfm, sequences, segments, sequence, orders, written],
     ids=lambda m: m.__name__,
 )
 def test_every_bound_of_the_code_is_stated(module: ModuleType) -> None:

@@ -10,8 +10,8 @@ import click
 from segops.cli._input import Input
 from segops.cli._say import say, say_table, warn
 from segops.config import load
-from segops.core.cost import TYPICAL_ENTRIES, Cost, costs
-from segops.core.rules.execution.compiler import features_of
+from segops.core.rules.analysis import TYPICAL_ENTRIES, Cost, costs
+from segops.core.rules.execution import features_of
 from segops.core.segments import SegmentSet
 from segops.replay import Replay
 from segops.schemas.identifying import limits_of

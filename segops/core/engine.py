@@ -19,7 +19,7 @@ from segops.core.index import Kept
 from segops.core.memberships import record_change
 from segops.core.merge import forget_messages, merge, note_of
 from segops.core.profile import Member, Profile
-from segops.core.rules.execution.leaf import FIRST, LATEST, LOCATION
+from segops.core.rules.execution import FIRST, LATEST, LOCATION
 from segops.core.segments import Segment, SegmentSet
 from segops.core.skips import Skip, skipped, skipped_traits
 from segops.core.values import lookup

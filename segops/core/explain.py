@@ -17,9 +17,7 @@ from segops.core.geo import distance_m
 from segops.core.memberships import compile_part, past_of
 from segops.core.profile import Profile
 from segops.core.rules import model
-from segops.core.rules.execution import leaves
-from segops.core.rules.execution.compiler import Rule
-from segops.core.rules.execution.leaf import Leaf
+from segops.core.rules.execution import VIEWS, Rule, feature_of, held_since
 from segops.core.rules.policy import Policy
 from segops.core.rules.wording import label, threshold
 from segops.core.scoring.base import SCORERS
@@ -236,24 +234,9 @@ def plain(value: Any) -> Any:
         return str(value)
 
 
-def _feature(node: model.Node) -> Feature | None:
-    make = _LEAVES.get(type(node))
-    return None if make is None else make(node).feature
-
-
-#: Node that counts events -> its leaf.
-_LEAVES: dict[type, Callable[[Any], Leaf]] = {
-    model.Did: leaves.did,
-    model.Aggregate: leaves.aggregate,
-    model.Occurrence: leaves.occurrence,
-    model.SequenceNode: leaves.in_order,
-    model.RfmNode: leaves.rfm_is,
-}
-
-
 def _kept_feature(node: model.Node, view: _View) -> Feature | None:
     """The feature as it is kept for all rules: of its figure as much as any of them needs."""
-    feature = _feature(node)
+    feature = feature_of(node)
     return None if feature is None else view.features.get(feature.id, feature)
 
 
@@ -271,7 +254,7 @@ def _count(node: model.Did, view: _View) -> int:
 
 
 def _figure(node: model.Aggregate, view: _View) -> Any:
-    return leaves.VIEWS[node.function](_state(node, view))
+    return VIEWS[node.function](_state(node, view))
 
 
 def _instant(ms: int | None) -> str | None:
@@ -280,12 +263,12 @@ def _instant(ms: int | None) -> str | None:
 
 def _held_since(node: model.HasBeen, view: _View) -> str | None:
     """No further back than the rule needs to look."""
-    feature, profile = leaves.has_been(node).feature, view.profile
+    feature, profile = feature_of(node), view.profile
     if feature is None or profile.first_ms is None:
         return None
     history: Any = profile.features.get(feature.id)
     known = (profile.first_ms, node.length_ms)
-    return _instant(leaves.held_since(history, node.test, known, view.now_ms))
+    return _instant(held_since(history, node.test, known, view.now_ms))
 
 
 def _distance(node: model.Near, view: _View) -> int | None:
@@ -317,7 +300,7 @@ _VALUES: dict[type, Callable[[Any, _View], Any]] = {
 
 
 def _note(node: model.Node) -> str | None:
-    feature = _feature(node)
+    feature = feature_of(node)
     if feature is None:
         return None
     if feature.kind == "sequence":

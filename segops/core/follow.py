@@ -10,7 +10,7 @@ from segops.core.explain import Explanation, explain, followed_as
 from segops.core.memberships import compile_part
 from segops.core.profile import Profile
 from segops.core.rules import model
-from segops.core.rules.execution.compiler import Rule
+from segops.core.rules.execution import Rule
 from segops.core.segments import SegmentSet
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from segops.core.features import ANY_NAME, Extract, Feature, extractor, reducer_of
 from segops.core.operators import Predicate
-from segops.core.rules.execution.compiler import Rule
+from segops.core.rules.execution import Rule
 from segops.core.rules.model import Path
 from segops.core.values import lookup
 

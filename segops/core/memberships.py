@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from segops.core.profile import Past, Profile
-from segops.core.rules.execution.compiler import Rule, compile_rule
-from segops.core.rules.execution.verdicts import Changes, Holds, Verdicts, combined
+from segops.core.rules.execution import Changes, Holds, Rule, Verdicts, combined, compile_rule
 from segops.core.rules.model import Node, side
 from segops.core.rules.policy import Policy
 

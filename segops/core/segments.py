@@ -14,8 +14,7 @@ from segops.core.features.carrying import carried, former_ids
 from segops.core.index import histories, prepare, watches
 from segops.core.memberships import Membership, compile_membership
 from segops.core.profile import Member, Profile
-from segops.core.rules.execution.compiler import Rule
-from segops.core.rules.execution.leaf import FIRST, LATEST, LOCATION
+from segops.core.rules.execution import FIRST, LATEST, LOCATION, Rule
 from segops.core.rules.model import HasBeen, InSegment, Node, Path, RfmNode, Trait, below, children, identity
 from segops.core.rules.policy import Policy
 from segops.core.skips import wanted

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from segops.core.features.sequence import Sequence, SequenceReducer, Step
 from segops.core.profile import Profile
-from segops.core.rules.execution.compiler import Rule
+from segops.core.rules.execution import Rule
 from segops.core.segments import SegmentSet
 from segops.core.values import format_instant
 

@@ -8,10 +8,10 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 
-from segops.core.cost import TYPICAL_ENTRIES, Cost, costs, typical_state
 from segops.core.engine import Engine
 from segops.core.features import CAPACITIES
 from segops.core.features.states import State
+from segops.core.rules.analysis.cost import TYPICAL_ENTRIES, Cost, costs, typical_state
 from segops.core.segments import SegmentSet
 
 from .kit import segments

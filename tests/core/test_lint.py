@@ -8,7 +8,7 @@ import pytest
 
 from segops.core.errors import DefinitionError, Issue
 from segops.core.rules import model
-from segops.core.rules.analysis.lint import Lint, lint
+from segops.core.rules.analysis import Lint, lint
 from segops.core.rules.parsing import Context, Reader, read_rfm, read_rule
 
 from .strategies import RFM

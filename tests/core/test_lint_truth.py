@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from segops.core import operators
 from segops.core.rules import model
+from segops.core.rules.analysis import Finding, lint
 from segops.core.rules.analysis.contradictions import Literal, conflict
-from segops.core.rules.analysis.lint import Finding, lint
 from segops.core.rules.analysis.satisfiability import Claim, possible
 from segops.core.rules.parsing import Reader
 from segops.core.rules.reference import History, Member, holds

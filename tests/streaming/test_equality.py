@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from segops.brokers import LocalBroker
 from segops.core.errors import DefinitionError
-from segops.core.rules.analysis.lint import lint
+from segops.core.rules.analysis import lint
 from segops.core.rules.parsing import Context, read_rfm, read_rule
 from segops.core.segments import SegmentSet
 from segops.core.values import format_instant

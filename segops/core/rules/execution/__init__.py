@@ -1,0 +1,22 @@
+"""From checked trees to code: the verdict of a rule on a profile, and when time alone changes it."""
+
+from segops.core.rules.execution.compiler import Rule, compile_rule, feature_of, features_of
+from segops.core.rules.execution.leaf import FIRST, LATEST, LOCATION
+from segops.core.rules.execution.leaves import VIEWS, held_since
+from segops.core.rules.execution.verdicts import Changes, Holds, Verdicts, combined
+
+__all__ = [
+    "FIRST",
+    "LATEST",
+    "LOCATION",
+    "VIEWS",
+    "Changes",
+    "Holds",
+    "Rule",
+    "Verdicts",
+    "combined",
+    "compile_rule",
+    "feature_of",
+    "features_of",
+    "held_since",
+]

@@ -334,10 +334,15 @@ _EMITTERS: dict[type, Callable[[_Emitter, Any], ast.expr]] = {
 }
 
 
+def feature_of(node: model.Node) -> Feature | None:
+    """The feature that a leaf reads; None for a leaf that reads something else, and for a group."""
+    make = _LEAVES.get(type(node))
+    return None if make is None else make(node).feature
+
+
 def features_of(node: model.Node) -> Iterator[Feature]:
     """The features that a rule reads itself, not by segments that it refers to."""
-    make = _LEAVES.get(type(node))
-    if make is not None and (feature := make(node).feature) is not None:
+    if (feature := feature_of(node)) is not None:
         yield feature
     for child in model.children(node):
         yield from features_of(child)

@@ -1,9 +1,10 @@
 """From written rules to checked trees: ``read_rule``, ``read_policy`` and ``read_rfm``, and their tables."""
 
 from segops.core.rules.counts import COUNT_OPERATORS
+from segops.core.rules.parsing.context import MAX_NODES, Context
 from segops.core.rules.parsing.nodes import AGGREGATES, HEADS, read_rule
 from segops.core.rules.parsing.policy import read_policy
-from segops.core.rules.parsing.reader import MAX_NODES, Context, Reader
+from segops.core.rules.parsing.reader import Reader
 from segops.core.rules.parsing.rfm import DIGITS, MAX_EDGES, read_rfm
 from segops.core.rules.parsing.scores import SIDES
 from segops.core.rules.parsing.sequences import MAX_STEPS

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from segops.core.operators import Predicate
 from segops.core.rules import model
-from segops.core.rules.parsing.reader import EMPTY_WINDOW, Context, Reader
+from segops.core.rules.parsing.context import Context
+from segops.core.rules.parsing.reader import EMPTY_WINDOW, Reader, Reads
 from segops.core.rules.parsing.scores import SIDES, read_rfm_or_hysteresis, read_score
 from segops.core.rules.parsing.sequences import read_sequence
 from segops.core.rules.parsing.windows import WINDOW_KEYS, read_window
@@ -27,8 +28,8 @@ def read_rule(raw: Raw, path: str, context: Context) -> model.Node:
     Traceback (most recent call last):
     segops.core.errors.DefinitionError: shop.yaml: when.within: a window of 0 holds nothing
     """
-    context.begin(Reader(raw, path, context))
-    return _node(context.rule)
+    context.begin(path)
+    return _node(Reader(raw, path, context))
 
 
 def _node(node: Reader) -> model.Node:
@@ -72,13 +73,13 @@ def _not(node: Reader) -> model.Node:
 
 
 def _at_least(node: Reader) -> model.Node:
-    form = node.at("at_least").form("k", "of", example="{k: 2, of: [...]}")
-    of = form.at("of")
-    most = max(1, len(of.raw)) if isinstance(of.raw, list) else 1
-    nodes, k = form.gather(
-        partial(_children, of), lambda: form.at("k").whole(1, most, "to the number of nodes")
-    )
-    return model.AtLeast(k, nodes)
+    form = node.at("at_least")
+
+    def k(reader: Reader) -> int:
+        of = form.raw["of"]
+        return reader.whole(1, max(1, len(of)) if isinstance(of, list) else 1, "to the number of nodes")
+
+    return model.AtLeast(*form.record({"k": k, "of": _children}, "{k: 2, of: [...]}"))
 
 
 # -- events ------------------------------------------------------------------------------------------------
@@ -159,8 +160,8 @@ def _in_segment(node: Reader) -> model.Node:
 
 def _has_been(node: Reader) -> model.Node:
     def held() -> list[Raw]:
-        form = node.at("has_been").form("trait", "is", example="{trait: plan, is: {eq: gold}}")
-        return form.gather(form.at("trait").property, form.at("is").predicate)
+        reads: Reads = {"trait": Reader.property, "is": Reader.predicate}
+        return node.at("has_been").record(reads, "{trait: plan, is: {eq: gold}}")
 
     (path, predicate), length_ms = node.gather(held, node.at("for").duration)
     return model.HasBeen(path, predicate, length_ms)
@@ -168,9 +169,9 @@ def _has_been(node: Reader) -> model.Node:
 
 def _near(node: Reader) -> model.Node:
     def circle() -> list[Raw]:
-        form = node.at("near").form("lat", "lon", "radius", example="{lat: 48.86, lon: 2.35, radius: 5km}")
-        degrees = (partial(_degrees, form.at(name), limit) for name, limit in (("lat", 90), ("lon", 180)))
-        return form.gather(*degrees, form.at("radius").length)
+        lat, lon = partial(_degrees, 90), partial(_degrees, 180)
+        reads: Reads = {"lat": lat, "lon": lon, "radius": Reader.length}
+        return node.at("near").record(reads, "{lat: 48.86, lon: 2.35, radius: 5km}")
 
     def within() -> int | None:
         return node.at("within").duration(EMPTY_WINDOW) if "within" in node else None
@@ -179,14 +180,14 @@ def _near(node: Reader) -> model.Node:
     return model.Near(lat, lon, radius_m, within_ms)
 
 
-def _degrees(reader: Reader, limit: int) -> float:
+def _degrees(limit: int, reader: Reader) -> float:
     return float(reader.number(-limit, limit, f"degrees from -{limit} to {limit} are"))
 
 
 def _bucket(node: Reader) -> model.Node:
-    form = node.at("bucket").form("salt", "from", "to", example="{salt: spring, from: 0, to: 10}")
-    ends = (partial(_hundredths, form.at(end)) for end in ("from", "to"))
-    salt, low, high = form.gather(form.at("salt").text, *ends)
+    form = node.at("bucket")
+    reads: Reads = {"salt": Reader.text, "from": _hundredths, "to": _hundredths}
+    salt, low, high = form.record(reads, "{salt: spring, from: 0, to: 10}")
     if low >= high:
         form.fail("never holds: from is not below to")
     return model.Bucket(salt, low, high)

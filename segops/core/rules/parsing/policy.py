@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from segops.core.rules.parsing.reader import Context, Reader
+from segops.core.rules.parsing.context import Context
+from segops.core.rules.parsing.reader import Reader
 from segops.core.rules.policy import Policy
 
 

@@ -10,61 +10,31 @@ from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 from functools import partial
 from math import inf
+from types import MappingProxyType
 from typing import Any, NoReturn
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
 
 from segops.core.errors import DefinitionError, Issue
 from segops.core.geo import parse_length
 from segops.core.operators import OPERATORS, Anniversary, Predicate, pattern
 from segops.core.rules import model
 from segops.core.rules.counts import COUNT_OPERATORS, threshold_verdict
-from segops.core.scoring.rfm import Rfm
+from segops.core.rules.parsing.context import Context
 from segops.core.values import exact, kind, parse_duration, parse_instant
-
-#: Nodes of a rule: evaluating one looks at each of its edges with each of its leaves.
-MAX_NODES = 1_000
 
 #: Counts in one list: each is a boundary, and all boundaries are compared with all counts.
 MAX_COUNTS = 1_000
-
-_DEFAULT_RFM = Rfm()
 
 EMPTY_DURATION = "a duration of 0 holds nothing"
 EMPTY_WINDOW = "a window of 0 holds nothing"
 
 
-class Context:
-    """What reading a rule needs to know beside the form, and the warnings it leaves.
-
-    ``rfm``: the grid whose tiers the rule may name; None if its block was refused: then any name is accepted.
-    """
-
-    def __init__(self, source: str = "-", rfm: Rfm | None = _DEFAULT_RFM, max_nodes: int = MAX_NODES) -> None:
-        self.source = source
-        self.rfm = rfm
-        self.max_nodes = max_nodes
-        self.negations = 0  #: how many ``not`` the node being read stands under
-        self.warnings: list[Issue] = []
-        self._nodes = 0
-
-    def begin(self, rule: Reader) -> None:
-        """Count the nodes of this rule."""
-        self.rule, self._nodes = rule, 0
-
-    def count_node(self) -> None:
-        """Take note of one more node. Raises DefinitionError at the rule if it has too many."""
-        self._nodes += 1
-        if self._nodes > self.max_nodes:
-            advice = "say the same by lists, or by several segments"
-            self.rule.fail(f"a rule of more than {self.max_nodes:,} nodes: {advice}")
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether the rule has more nodes than it may have."""
-        return self._nodes > self.max_nodes
+Reads = Mapping[str, Callable[["Reader"], Any]]
 
 
-class Reader:
+class Reader(msgspec.Struct):
     """A value as written, at ``path`` of the rule.
 
     >>> Reader({"within": "2d"}, "when").at("within").duration()
@@ -74,12 +44,9 @@ class Reader:
     segops.core.errors.DefinitionError: shop.yaml: when.within: a window of 0 holds nothing
     """
 
-    __slots__ = ("context", "path", "raw")
-
-    def __init__(self, raw: Any, path: str, context: Context | None = None) -> None:
-        self.raw = raw
-        self.path = path
-        self.context = Context() if context is None else context
+    raw: Any
+    path: str
+    context: Context = msgspec.field(default_factory=Context)
 
     # -- mistakes ------------------------------------------------------------------------------------------
 
@@ -135,38 +102,39 @@ class Reader:
                 [Issue(self.context.source, f"{self.path}.{key}", reason) for key in unknown]
             )
 
-    def form(self, *required: str, optional: tuple[str, ...] = (), example: str) -> Reader:
-        """The reader itself, if the value is a map with these keys and no others."""
-        if not isinstance(self.raw, dict) or not all(key in self.raw for key in required):
-            *most, last = required
+    def record(self, reads: Reads, example: str, optional: Reads = MappingProxyType({})) -> list[Any]:
+        """What ``reads`` and ``optional`` make of the keys of a map with all of the former and no others.
+
+        In their order; None for an optional key that is missing.
+        """
+        if not isinstance(self.raw, dict) or not all(key in self.raw for key in reads):
+            *most, last = reads
             names = f"{', '.join(most)} and {last}" if most else last
             self.fail(f"a map of {names} is wanted, as in {example}")
-        self.only(*required, *optional)
-        return self
+        found = self._known({**reads, **optional})
+        return [found.get(key) for key in (*reads, *optional)]
 
-    def fields(self, reads: Mapping[str, Callable[[Reader], Any]]) -> dict[str, Any]:
+    def fields(self, reads: Reads) -> dict[str, Any]:
         """What ``reads`` make of the keys of a map that has at least one of theirs, and no others."""
         if not isinstance(self.raw, dict) or not self.raw:
             self.fail(f"a map of any of {', '.join(reads)} is wanted")
-        known = [key for key in self.raw if key in reads]
-        _, *found = self.gather(
-            partial(self.only, *reads), *(partial(reads[key], self.at(key)) for key in known)
-        )
-        return dict(zip(known, found, strict=True))
+        return self._known(reads)
+
+    def _known(self, reads: Reads) -> dict[str, Any]:
+        known = [key for key in reads if key in self.raw]
+        parts = (partial(reads[key], self.at(key)) for key in known)
+        return dict(zip(known, self.gather(partial(self.only, *reads), *parts)[1:], strict=True))
 
     def items(self, wanted: str, most: float = inf) -> list[Reader]:
         """The items of a list that has at least one and at most ``most``, each at its number."""
-        self._check_list(wanted, most)
-        return [Reader(raw, f"{self.path}[{i}]", self.context) for i, raw in enumerate(self.raw)]
+        values = self.values(wanted, most)
+        return [Reader(value.raw, f"{self.path}[{i}]", self.context) for i, value in enumerate(values)]
 
     def values(self, wanted: str, most: float = inf) -> list[Reader]:
         """Like ``items``, for a list of plain values: each at the place of the list."""
-        self._check_list(wanted, most)
-        return [Reader(raw, self.path, self.context) for raw in self.raw]
-
-    def _check_list(self, wanted: str, most: float) -> None:
         if not isinstance(self.raw, list) or not 1 <= len(self.raw) <= most:
             self.fail(f"{wanted} is wanted")
+        return [Reader(raw, self.path, self.context) for raw in self.raw]
 
     # -- plain values --------------------------------------------------------------------------------------
 

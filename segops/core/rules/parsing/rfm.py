@@ -12,7 +12,8 @@ from segops.core.features.orders import Purchases
 from segops.core.operators import Predicate
 from segops.core.rules import model
 from segops.core.rules.counts import COUNT_OPERATORS
-from segops.core.rules.parsing.reader import EMPTY_DURATION, Context, Reader
+from segops.core.rules.parsing.context import Context
+from segops.core.rules.parsing.reader import EMPTY_DURATION, Reader
 from segops.core.scoring.rfm import Rfm
 
 DIGITS = ("recency", "frequency", "monetary")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from segops.core.rules.parsing.reader import EMPTY_WINDOW, Reader
+from segops.core.rules.parsing.reader import EMPTY_WINDOW, Reader, Reads
 from segops.core.windows import ALWAYS, CALENDAR_UNITS, Between, Calendar, Fixed, Window, Within
 
 WINDOW_KEYS = ("within", "between", "since", "until", "calendar")
@@ -29,9 +29,8 @@ def _within(node: Reader) -> Window:
 
 
 def _between(node: Reader) -> Window:
-    example = "{from: 90d, to: 30d}"
-    form = node.at("between").form("from", "to", example=example)
-    from_ms, to_ms = form.gather(form.at("from").duration, form.at("to").duration)
+    form, example = node.at("between"), "{from: 90d, to: 30d}"
+    from_ms, to_ms = form.record({"from": Reader.duration, "to": Reader.duration}, example)
     if from_ms <= to_ms:
         form.fail(f"from is further back than to, as in {example}")
     return Between(from_ms, to_ms)
@@ -45,9 +44,10 @@ def _fixed(node: Reader) -> Window:
 
 
 def _calendar(node: Reader) -> Window:
-    form = node.at("calendar").form("this", optional=("zone",), example="{this: day, zone: Europe/Paris}")
-    unit, zone = form.at("this"), form.at("zone", "UTC")
-    return Calendar(*form.gather(lambda: unit.one_of(CALENDAR_UNITS), zone.zone))
+    this: Reads = {"this": lambda reader: reader.one_of(CALENDAR_UNITS)}
+    example = "{this: day, zone: Europe/Paris}"
+    unit, zone = node.at("calendar").record(this, example, {"zone": Reader.zone})
+    return Calendar(unit, "UTC" if zone is None else zone)
 
 
 _FORMS: dict[str, Callable[[Reader], Window]] = {

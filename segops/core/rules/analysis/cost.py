@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -13,8 +13,8 @@ from segops.core.features.orders import Told
 from segops.core.operators import Predicate
 from segops.core.profile import Member, Past
 from segops.core.rules import model
-from segops.core.rules.execution.compiler import compile_rule
-from segops.core.segments import Segment, SegmentSet
+from segops.core.rules.execution import compile_rule
+from segops.core.rules.policy import Policy
 from segops.core.values import format_instant
 from segops.core.windows import Between, Calendar, Fixed, Window, Within, span
 
@@ -24,6 +24,37 @@ _NOW_MS = 1_767_225_600_000
 _MONTH_MS = 30 * 86_400_000
 _TEXT = "typical-value"
 _encode = msgspec.msgpack.Encoder().encode
+
+
+class _Definition(Protocol):
+    """A segment as defined."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def when(self) -> model.Node: ...
+    @property
+    def policy(self) -> Policy | None: ...
+
+
+class _Segment(Protocol):
+    """A segment as compiled; ``remembers``: it keeps something of memberships that have ended."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def remembers(self) -> bool: ...
+
+
+class Segments(Protocol):
+    """Segments that are in force together, and all features that they read."""
+
+    @property
+    def definitions(self) -> Sequence[_Definition]: ...
+    @property
+    def segments(self) -> Sequence[_Segment]: ...
+    @property
+    def features(self) -> Mapping[int, Feature]: ...
 
 
 class Cost(msgspec.Struct, frozen=True):
@@ -51,10 +82,10 @@ class Costs(msgspec.Struct, frozen=True):
     state_bytes: int
 
 
-def costs(segments: SegmentSet) -> Costs:
+def costs(segments: Segments) -> Costs:
     """What these segments cost.
 
-    >>> from segops.core.segments import Definition
+    >>> from segops.core.segments import Definition, SegmentSet
     >>> of_all = costs(SegmentSet([Definition("old", "Old", model.KnownFor(86_400_000))]))
     >>> of_all.segments[0].timed_leaves, of_all.features
     (1, 0)
@@ -99,7 +130,7 @@ def _features(nodes: Iterable[model.Node]) -> dict[int, Feature]:
     return found
 
 
-def _membership_bytes(segment: Segment) -> int:
+def _membership_bytes(segment: _Segment) -> int:
     key = segment.key
     kept = [{key: Member(_NOW_MS, 1, _TEXT)}, {key: _NOW_MS}, {key: Past(1, _NOW_MS)}]
     return sum(len(_encode(each)) for each in kept[: 3 if segment.remembers else 2])

@@ -1,0 +1,143 @@
+"""Every table of nodes covers the union of nodes, or leaves some out for a reason that stands here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, get_args
+
+import pytest
+
+from segops.core import explain, profile
+from segops.core.rules import model, wording
+from segops.core.rules.analysis import contradictions, cost, linter
+from segops.core.rules.execution import compile_rule, compiler
+from segops.core.rules.parsing import HEADS, Context, read_rule
+from segops.core.rules.reference import evaluator
+from segops.schemas import json_schema
+from tests.test_docs import GUIDE, first_cells
+
+NODES = frozenset(get_args(model.Node))
+
+_AGGREGATE = {"of": "A", "is": {"gte": 2}}
+#: Head -> what may stand beside it: the shortest node of each.
+FORMS: dict[str, dict[str, Any]] = {
+    **{head: {head: [{"did": "A"}]} for head in ("all", "any")},
+    "not": {"not": {"did": "A"}},
+    "at_least": {"at_least": {"k": 1, "of": [{"did": "A"}]}},
+    **{head: {head: "A"} for head in ("did", "did_not")},
+    **{
+        head: {head: "p", **_AGGREGATE}
+        for head in ("sum", "avg", "min", "max", "distinct", "latest", "earliest")
+    },
+    **{head: {head: "A", "is": {"older_than": "1d"}} for head in ("first", "last")},
+    "trait": {"trait": "p", "is": {"eq": 1}},
+    "known_for": {"known_for": "1d"},
+    "has_been": {"has_been": {"trait": "p", "is": {"eq": 1}}, "for": "1d"},
+    "near": {"near": {"lat": 0, "lon": 0, "radius": "1km"}},
+    "bucket": {"bucket": {"salt": "s", "from": 0, "to": 10}},
+    "sequence": {"sequence": [{"did": "A"}]},
+    "rfm": {"rfm": "champions"},
+    "score": {"score": "recency_days", "is": {"gte": 3}},
+    "in_segment": {"in_segment": "vip"},
+}
+HYSTERESIS = {"score": "recency_days", "enter": {"lte": 3}, "exit": {"gte": 9}}
+
+GROUPS = dict.fromkeys(
+    (model.All, model.Any, model.Not, model.AtLeast), "the children are looked at one by one"
+)
+PARTED = {model.Hysteresis: "stands for two nodes: ``model.side`` puts one of them in its place"}
+REFERS = {model.InSegment: "what is said is said of the segment that it names"}
+
+#: Pass -> the nodes of its table, and those that it leaves out, each with the reason.
+TABLES: dict[str, tuple[Collection[type], dict[type, str]]] = {
+    "wording: labels": (wording._LABELS, {}),
+    "wording: thresholds": (
+        wording._THRESHOLDS,
+        {
+            model.Not: "there is one child, which holds or does not",
+            model.SequenceNode: "it has happened or has not",
+            **PARTED,
+            **REFERS,
+        },
+    ),
+    "lint: never": (
+        linter._NEVER,
+        {
+            **GROUPS,
+            **PARTED,
+            **REFERS,
+            model.Did: "a count that never holds is refused when it is read",
+            model.Occurrence: "ages that exclude each other are refused when they are read",
+            model.KnownFor: "any age is reached at last",
+            model.Near: "distances are not looked into",
+            model.Bucket: "an empty one is refused when it is read",
+            model.SequenceNode: "its conditions are looked at one by one",
+        },
+    ),
+    "lint: always": (
+        linter._ALWAYS,
+        {
+            **GROUPS,
+            **PARTED,
+            **REFERS,
+            model.Did: "a count that always holds is refused, or warned of, when it is read",
+            **dict.fromkeys(
+                (model.Trait, model.HasBeen, model.ScoreNode, model.RfmNode),
+                "fails where there is no value",
+            ),
+            **dict.fromkeys((model.Occurrence, model.SequenceNode), "fails where there is no event"),
+            model.Near: "distances are not looked into",
+        },
+    ),
+    "satisfiability": (
+        frozenset[type]().union(*contradictions._SEARCHES.values()),
+        {**GROUPS, **PARTED, **REFERS, model.Near: "distances are not looked into"},
+    ),
+    "compile": (compiler._EMITTERS, PARTED),
+    "cost": (
+        cost._TIMED,
+        {**GROUPS, **PARTED, model.InSegment: "moves with time if the segment that it names does"},
+    ),
+    "explain": (
+        explain._VALUES,
+        {
+            **GROUPS,
+            **PARTED,
+            model.SequenceNode: "it has happened or has not",
+            model.InSegment: "a membership has no value",
+        },
+    ),
+    "reference": (evaluator._NODES, {}),
+}
+
+
+def read(form: dict[str, Any]) -> model.Node:
+    return read_rule(form, "when", Context())
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_covers_every_node_or_says_why_not(name: str) -> None:
+    covered, left_out = TABLES[name]
+    assert set(covered) | set(left_out) == NODES
+    assert not set(covered) & set(left_out)
+
+
+def test_what_is_read_covers_every_node() -> None:
+    assert set(FORMS) == set(HEADS)
+    assert {type(read(form)) for form in (*FORMS.values(), HYSTERESIS)} == NODES
+
+
+@pytest.mark.parametrize("heads", [set(json_schema._NODES), first_cells(GUIDE)], ids=["schema", "guide"])
+def test_the_schema_and_the_guide_have_every_head(heads: set[str]) -> None:
+    assert set(HEADS) <= heads
+
+
+@pytest.mark.parametrize("form", [*FORMS.values(), HYSTERESIS], ids=str)
+def test_every_node_goes_through_every_pass(form: dict[str, Any]) -> None:
+    node = read(form)
+    vip = compile_rule("vip", model.KnownFor(0), {})
+    for inside in (False, True):
+        rule = compile_rule("a", model.side(node, inside=inside), {"vip": vip})
+        assert rule.holds(profile.Profile("user_id:u1"), 0) in (False, True)
+    assert wording.label(node)
+    assert linter.lint(node, "when").never == []
