@@ -160,7 +160,7 @@ class _Reading:
         wrong = len(self.issues) > known
         if node is None or not self._sound(node, f"{path}.when") or wrong:
             return None
-        rfm = self.rfm_written if reads_rfm(node) else None
+        rfm = self.rfm_written if self.rfm_written is not None and reads_rfm(node) else None
         return Definition(
             form.key, form.name or form.key, node, form.description, 1, form.when, self.source, rfm, policy
         )

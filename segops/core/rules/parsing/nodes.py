@@ -43,7 +43,7 @@ def _node(node: Reader) -> model.Node:
         node.fail(f"nested deeper than {_MAX_DEPTH} nodes")
     name = found[0]
     head = HEADS[name]
-    if len(node.raw) == 1:
+    if node.raw.keys() <= _KEYS[name]:
         return head.read(node)
     tree: model.Node = node.gather(partial(node.only, name, *head.keys), partial(head.read, node))[1]
     return tree
@@ -228,3 +228,5 @@ HEADS: dict[str, Head] = {
     "score": Head(("is", *SIDES), read_score),
     "in_segment": Head((), _in_segment),
 }
+
+_KEYS = {name: frozenset((name, *head.keys)) for name, head in HEADS.items()}
