@@ -10,16 +10,16 @@ import heapq
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 
-from segops.core.engine import Engine, Transition
+from segops.core.engine import Engine
 from segops.core.errors import UserError
 from segops.core.events import Change, Event
 from segops.core.identity import Identity
 from segops.core.links import timer_of
-from segops.core.messages import Forward, Handover, Message
+from segops.core.messages import Handover, Message
 from segops.core.profile import Profile
 from segops.core.segments import SegmentSet
 from segops.core.skips import Skip
-from segops.core.turns import Outcome
+from segops.core.turns import StepResult
 from segops.schemas.events import decode, route
 from segops.schemas.identifying import DEFAULT, IdentityLimits
 from segops.schemas.messages import decode_message, encode_message, split_of
@@ -78,13 +78,10 @@ class Replay:
         self.events += 1
         clock_ms = event.time_ms if self.clock_ms is None else self.clock_ms
         profile = self._profile(profile_id)
-        if self.identity.knows(profile, event):
-            due_ms = profile.due_ms
-            transition = self.engine.on_event(profile, event, clock_ms=clock_ms)
-            self.duplicates += transition.duplicate
-            yield from self._account(profile, due_ms, transition)
-        else:
-            yield from self._deliver(Forward(profile_id, event), clock_ms)
+        due_ms = timer_of(profile)
+        result = self.identity.on_event(profile, event, clock_ms=clock_ms)
+        yield from self._account(profile, due_ms, result)
+        yield from self._deliver(result.messages, clock_ms)
 
     def _profile(self, profile_id: str) -> Profile:
         profile = self.profiles.get(profile_id)
@@ -92,26 +89,24 @@ class Replay:
             profile = self.profiles[profile_id] = self.engine.new_profile(profile_id)
         return profile
 
-    def _deliver(self, message: Message, clock_ms: int) -> Iterator[Change]:
-        messages = deque([message])
+    def _deliver(self, sent: Sequence[Message], clock_ms: int) -> Iterator[Change]:
+        messages = deque(sent)
         while messages:
             message = messages.popleft()
             if self._handovers is not None and isinstance(message, Handover):
                 self._handovers[message.loser] = encode_message(message)
             profile = self._profile(message.to)
             due_ms = timer_of(profile)
-            outcome = self.identity.on_message(profile, message, clock_ms=clock_ms)
-            messages += outcome.messages
-            self.counts.update(outcome.counts)
-            self.duplicates += outcome.counts.get("duplicate", 0)
-            yield from self._account(profile, due_ms, outcome)
+            result = self.identity.on_message(profile, message, clock_ms=clock_ms)
+            messages += result.messages
+            yield from self._account(profile, due_ms, result)
 
     def split(self, profile_id: str) -> Iterator[Change]:
         """Undo the latest hand-over of a profile. UserError where none is retained."""
         retained = (self._handovers or {}).get(profile_id)
         if retained is None:
             raise UserError(f"no hand-over of {profile_id!r} is retained")
-        yield from self._deliver(split_of(decode_message(retained)), self.clock_ms or 0)
+        yield from self._deliver([split_of(decode_message(retained))], self.clock_ms or 0)
 
     def advance(self, clock_ms: int) -> Iterator[Change]:
         """Move the clock on, never back, and judge what falls due."""
@@ -129,14 +124,15 @@ class Replay:
         skipped, self._skipped = self._skipped, []
         return skipped
 
-    def _account(
-        self, profile: Profile, was_due_ms: int | None, found: Transition | Outcome
-    ) -> Sequence[Change]:
+    def _account(self, profile: Profile, was_due_ms: int | None, found: StepResult) -> Sequence[Change]:
         due_ms = timer_of(profile)
         if due_ms is not None and due_ms != was_due_ms:
             heapq.heappush(self._due, (due_ms, profile.id))
         self._skipped += ((profile.id, skip) for skip in found.skipped)
         self.failures += len(found.failures)
+        self.duplicates += found.duplicates
+        if found.counts:
+            self.counts.update(found.counts)
         for change in found.changes:
             self.sizes[change.segment_key] += 1 if change.member else -1
             change.evaluated_at = change.occurred_at

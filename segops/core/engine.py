@@ -1,4 +1,4 @@
-"""The conductor: an event, a timer or new definitions in, a transition out.
+"""The conductor: an event, a timer or new definitions in, a result out.
 
 Time (``SPEC.md#time``): an event of time t is judged at now = the greatest of t, the partition's clock and
 the profile's latest event time. Before it is applied, every instant due up to the greater of t and the
@@ -21,40 +21,21 @@ from segops.core.merge import forget_messages, merge, note_of
 from segops.core.profile import Member, Profile
 from segops.core.rules.execution import FIRST, LATEST, LOCATION
 from segops.core.segments import Segment, SegmentSet
-from segops.core.skips import Skip, skipped, skipped_traits
+from segops.core.skips import skipped, skipped_traits
+from segops.core.turns import StepResult
 from segops.core.values import lookup
 
 
-class Transition(msgspec.Struct, gc=False):
-    """What one step did: the changes in the order decided, and what the shell should count."""
-
-    changes: list[Change] = []
-    moved: bool = True  #: False: the profile is as it was and need not be written
-    duplicate: bool = False  #: the message had been applied before
-    skipped: list[Skip] = []  #: values that rules could not read
-    failures: list[str] = []  #: segments whose rule failed: their membership was kept
-
-
-class _Step(msgspec.Struct, gc=False):
-    """One step on one profile: what is judged now, and what came of it."""
+class _Evaluation(msgspec.Struct, gc=False):
+    """One evaluation of one profile: its cause and its instant, and its result."""
 
     profile: Profile
     reason: str
     now_ms: int
     event_id: str | None = None
-    changes: list[Change] = []
-    failures: list[str] = []
-    skipped: list[Skip] = []
+    result: StepResult = msgspec.field(default_factory=StepResult)
     counted: Counted | None = None  #: where to note what the event adds
     merged_into: str | None = None
-
-    def skip(self, skip: Skip) -> None:
-        """Note a value that was passed over, once for the event."""
-        if skip not in self.skipped:
-            self.skipped.append(skip)
-
-    def transition(self) -> Transition:
-        return Transition(self.changes, skipped=self.skipped, failures=self.failures)
 
 
 class Engine:
@@ -77,36 +58,36 @@ class Engine:
             self.segments.keep_known(profile)
         return profile
 
-    def on_event(self, profile: Profile, event: Event, *, clock_ms: int) -> Transition:
+    def on_event(self, profile: Profile, event: Event, *, clock_ms: int) -> StepResult:
         """Fire what is due before the event, apply the event, and judge what it can have changed."""
         message = message_hash(event.message_id)
         if message in profile.seen:
-            return Transition(moved=False, duplicate=True)
+            return StepResult(moved=False, duplicates=1)
         event_id = event.message_id if event.named else None
-        step = _Step(profile, "event", max(event.time_ms, clock_ms, profile.latest_ms), event_id)
+        step = _Evaluation(profile, "event", max(event.time_ms, clock_ms, profile.latest_ms), event_id)
         self._pass_time(step, max(event.time_ms, clock_ms))
         _remember(step, message, event.time_ms)
         touched = self._apply(step, event)
         if touched:
             self._judge(step, sorted(touched))
             _set_due(profile)
-        return step.transition()
+        return step.result
 
-    def on_timer(self, profile: Profile, *, clock_ms: int) -> Transition:
+    def on_timer(self, profile: Profile, *, clock_ms: int) -> StepResult:
         """Judge every instant due up to ``clock_ms``, each on its own, in order."""
-        step = _Step(profile, "time", clock_ms)
+        step = _Evaluation(profile, "time", clock_ms)
         self._pass_time(step, clock_ms)
-        return step.transition()
+        return step.result
 
-    def on_definitions(self, profile: Profile, *, clock_ms: int) -> Transition:
+    def on_definitions(self, profile: Profile, *, clock_ms: int) -> StepResult:
         """Judge a profile by these segments that was last judged by others."""
-        step = _Step(profile, "definition", max(clock_ms, profile.latest_ms))
+        step = _Evaluation(profile, "definition", max(clock_ms, profile.latest_ms))
         self.segments.keep_known(profile)
         self._close_removed(step)
         self._judge(step, self._changed_for(profile, step.now_ms))
         profile.judged_by = self.version
         _set_due(profile)
-        return step.transition()
+        return step.result
 
     def _changed_for(self, profile: Profile, now_ms: int) -> Sequence[int]:
         """What may be other now than when the profile was judged last: what changed, and what is due."""
@@ -117,14 +98,14 @@ class Engine:
         by_key = self.segments.by_key
         return sorted(by_key[key].index for key in changed | due if key in by_key)
 
-    def on_merge(self, profile: Profile, losers: Sequence[Profile], *, clock_ms: int) -> Transition:
+    def on_merge(self, profile: Profile, losers: Sequence[Profile], *, clock_ms: int) -> StepResult:
         """Make one profile of several, and judge it by all segments at once.
 
         Each loser is as ``on_yield`` and ``redirect`` left it, memberships included; it is used up. What
         anyone was a member of counts as the survivor's record, from the earliest on.
         """
         now_ms = max(clock_ms, *(each.latest_ms for each in (profile, *losers)))
-        step = _Step(profile, "merge", now_ms)
+        step = _Evaluation(profile, "merge", now_ms)
         self._pass_time(step, now_ms)
         was = set(profile.members)
         for loser in losers:
@@ -132,75 +113,75 @@ class Engine:
             merge(profile, loser, self.segments.features, now_ms)
         if profile.first_ms is not None:
             self._judge_merged(step, was)
-        return step.transition()
+        return step.result
 
-    def _judge_merged(self, step: _Step, was: set[str]) -> None:
+    def _judge_merged(self, step: _Evaluation, was: set[str]) -> None:
         """Judge a profile by the memberships of all; what is published starts from those that it had."""
         profile = step.profile
-        apart = _Step(profile, step.reason, step.now_ms)
+        apart = _Evaluation(profile, step.reason, step.now_ms)
         profile.members = {key: m for key, m in profile.members.items() if key in self.segments.by_key}
         sequence = profile.sequence
         self._judge(apart, range(len(self.segments.segments)))
-        profile.sequence, step.failures = sequence, apart.failures
+        profile.sequence, step.result.failures = sequence, apart.result.failures
         for segment in self.segments.segments:
             member, flips_at = segment.key in profile.members, profile.flips.get(segment.key)
             if member is not (segment.key in was):
                 change = _change(step, segment.key, segment.version, member=member, flips_at=flips_at)
-                step.changes.append(change)
+                step.result.add_change(change)
         _set_due(profile)
 
-    def on_yield(self, profile: Profile, *, into: str, clock_ms: int) -> Transition:
+    def on_yield(self, profile: Profile, *, into: str, clock_ms: int) -> StepResult:
         """End the memberships of a profile that another takes over: it is kept as it is, for the journey."""
-        step = _Step(profile, "merge", max(clock_ms, profile.latest_ms))
+        step = _Evaluation(profile, "merge", max(clock_ms, profile.latest_ms))
         self._pass_time(step, step.now_ms)
         step.merged_into = into
         for key in sorted(profile.members):
             version = profile.members[key].version
-            step.changes.append(_change(step, key, version, member=False, flips_at=None))
-        return step.transition()
+            step.result.add_change(_change(step, key, version, member=False, flips_at=None))
+        return step.result
 
-    def on_restore(self, profile: Profile, *, clock_ms: int) -> Transition:
+    def on_restore(self, profile: Profile, *, clock_ms: int) -> StepResult:
         """Judge a profile that had yielded and goes its own way again: what it is a member of is entered.
 
         Nothing is judged for the time in between. A membership that still holds dates from when it began.
         """
-        step = _Step(profile, "split", max(clock_ms, profile.latest_ms))
+        step = _Evaluation(profile, "split", max(clock_ms, profile.latest_ms))
         self.segments.keep_known(profile)
         if profile.first_ms is not None:
             self._judge_merged(step, set())
         profile.judged_by = self.version
-        return step.transition()
+        return step.result
 
-    def on_erase(self, profile: Profile, *, clock_ms: int) -> Transition:
+    def on_erase(self, profile: Profile, *, clock_ms: int) -> StepResult:
         """End the memberships of a profile that is to be forgotten; the changes tell no traits any more."""
-        step = _Step(profile, "erasure", max(clock_ms, profile.latest_ms))
+        step = _Evaluation(profile, "erasure", max(clock_ms, profile.latest_ms))
         self._pass_time(step, step.now_ms)
         profile.traits = {}
         for key in sorted(profile.members):
             version = profile.members[key].version
-            step.changes.append(_change(step, key, version, member=False, flips_at=None))
-        return step.transition()
+            step.result.add_change(_change(step, key, version, member=False, flips_at=None))
+        return step.result
 
-    def on_release(self, profile: Profile, was: Collection[str], *, clock_ms: int) -> Transition:
+    def on_release(self, profile: Profile, was: Collection[str], *, clock_ms: int) -> StepResult:
         """Tell how the memberships of a profile that comes out of quarantine differ from those published."""
-        step = _Step(profile, "quarantine", clock_ms)
+        step = _Evaluation(profile, "quarantine", clock_ms)
         for key in sorted(profile.members.keys() ^ set(was)):
             known, segment = profile.members.get(key), self.segments.by_key.get(key)
             version = known.version if known is not None else 1 if segment is None else segment.version
             flips_at = profile.flips.get(key)
-            step.changes.append(_change(step, key, version, member=known is not None, flips_at=flips_at))
-        return step.transition()
+            step.result.add_change(_change(step, key, version, member=known is not None, flips_at=flips_at))
+        return step.result
 
-    def _close_removed(self, step: _Step) -> None:
+    def _close_removed(self, step: _Evaluation) -> None:
         by_key, remembered = self.segments.by_key, self.segments.remembered
         profile = step.profile
         profile.past = {key: past for key, past in profile.past.items() if key in remembered}
         profile.flips = {key: at for key, at in profile.flips.items() if key in by_key}
         for key in sorted(profile.members.keys() - by_key.keys()):
             version = profile.members.pop(key).version
-            step.changes.append(_change(step, key, version, member=False, flips_at=None))
+            step.result.add_change(_change(step, key, version, member=False, flips_at=None))
 
-    def _pass_time(self, step: _Step, until_ms: int) -> None:
+    def _pass_time(self, step: _Evaluation, until_ms: int) -> None:
         profile = step.profile
         if profile.due_ms is None or profile.due_ms > until_ms:
             return
@@ -213,7 +194,7 @@ class Engine:
             _set_due(profile)
         step.reason, step.now_ms, step.event_id = of_event
 
-    def _apply(self, step: _Step, event: Event) -> set[int]:
+    def _apply(self, step: _Evaluation, event: Event) -> set[int]:
         """Apply an event to the profile; the indexes of the segments that it can have changed."""
         touched = self._date(step.profile, event.time_ms)
         _identify(step.profile, event)
@@ -226,7 +207,8 @@ class Engine:
         watch = self.segments.watches.get(event.name, self.segments.watch_of_any)
         if watch is not None:
             for kept in watch.concerned(event.properties):
-                self._feed(step, kept, event, touched)
+                if not kept.where or kept.selects(event.properties, step.now_ms):
+                    self._feed(step, kept, event, touched)
         return touched
 
     def _date(self, profile: Profile, time_ms: int) -> set[int]:
@@ -242,15 +224,13 @@ class Engine:
             touched |= self.segments.by_part[LATEST]
         return touched
 
-    def _feed(self, step: _Step, kept: Kept, event: Event, touched: set[int]) -> None:
-        if kept.where and not kept.selects(event.properties, step.now_ms):
-            return
+    def _feed(self, step: _Evaluation, kept: Kept, event: Event, touched: set[int]) -> None:
         value = None
         if kept.extract is not None:
             value = kept.extract(event)
             if value is None or value is UNREADABLE:
                 if value is UNREADABLE:
-                    step.skip(skipped(self.segments.features[kept.id], event))
+                    step.result.skip(skipped(self.segments.features[kept.id], event))
                 return
         features = step.profile.features
         state = kept.add(features.get(kept.id), event.time_ms, value, step.now_ms)
@@ -259,12 +239,15 @@ class Engine:
             if step.counted is not None:
                 step.counted.note(kept.id, state, value)
             by_size = kept.by_size
-            if by_size is None or (size := len(state.times)) >= len(by_size):
+            if by_size is None:
                 touched |= kept.segments
             else:
-                touched |= by_size[size]
+                try:
+                    touched |= by_size[len(state.times)]
+                except IndexError:  # more entries than are kept today, of a profile from before
+                    touched |= kept.segments
 
-    def _merge_traits(self, step: _Step, event: Event) -> set[int]:
+    def _merge_traits(self, step: _Evaluation, event: Event) -> set[int]:
         touched: set[int] = set()
         profile, readings = step.profile, self.segments.trait_readings
         for name, value in (event.traits or {}).items():
@@ -278,10 +261,10 @@ class Engine:
             touched |= self.segments.by_trait.get(name, _NONE)
             if name in readings:
                 for skip in skipped_traits(name, value, readings[name]):
-                    step.skip(skip)
+                    step.result.skip(skip)
         return touched
 
-    def _keep_histories(self, step: _Step, event: Event, touched: set[int]) -> None:
+    def _keep_histories(self, step: _Evaluation, event: Event, touched: set[int]) -> None:
         features = step.profile.features
         for name in (event.traits or {}).keys() & self.segments.histories.keys():
             for path, kept in self.segments.histories[name]:
@@ -291,7 +274,7 @@ class Engine:
                     features[kept.id] = state
                     touched |= kept.segments
 
-    def _judge(self, step: _Step, indexes: Iterable[int]) -> None:
+    def _judge(self, step: _Evaluation, indexes: Iterable[int]) -> None:
         """Judge segments in the order of judging, and find when each flips next."""
         profile, now_ms = step.profile, step.now_ms
         for index in indexes:
@@ -301,7 +284,7 @@ class Engine:
                 member = segment.rule.holds(profile, now_ms)
                 flips_at = segment.rule.next_flip(profile, now_ms, member)
             except Exception:  # a rule that fails keeps the membership that it had, and is counted
-                step.failures.append(segment.key)
+                step.result.add_failure(segment.key)
                 profile.flips.pop(segment.key, None)
                 continue
             if flips_at is None:
@@ -312,7 +295,7 @@ class Engine:
                 self._flip(step, segment, member=member, flips_at=flips_at)
 
     @staticmethod
-    def _flip(step: _Step, segment: Segment, *, member: bool, flips_at: int | None) -> None:
+    def _flip(step: _Evaluation, segment: Segment, *, member: bool, flips_at: int | None) -> None:
         members = step.profile.members
         if segment.remembers:
             record_change(step.profile, segment.key, step.now_ms)
@@ -321,7 +304,7 @@ class Engine:
             members[segment.key] = Member(step.now_ms, segment.version, step.event_id, reason)
         else:
             del members[segment.key]
-        step.changes.append(_change(step, segment.key, segment.version, member=member, flips_at=flips_at))
+        step.result.add_change(_change(step, segment.key, segment.version, member=member, flips_at=flips_at))
 
 
 _NONE: frozenset[int] = frozenset()
@@ -332,7 +315,7 @@ def message_hash(message_id: str) -> int:
     return xxh3_64_intdigest(message_id.encode())
 
 
-def _remember(step: _Step, message: int, time_ms: int) -> None:
+def _remember(step: _Evaluation, message: int, time_ms: int) -> None:
     step.profile.seen[message] = step.now_ms
     step.counted = note_of(step.profile, message, time_ms)
     forget_messages(step.profile, step.now_ms)
@@ -352,7 +335,7 @@ def _set_due(profile: Profile) -> None:
     profile.due_ms = min(profile.flips.values(), default=None)
 
 
-def _change(step: _Step, key: str, version: int, *, member: bool, flips_at: int | None) -> Change:
+def _change(step: _Evaluation, key: str, version: int, *, member: bool, flips_at: int | None) -> Change:
     profile = step.profile
     profile.sequence += 1
     return Change(

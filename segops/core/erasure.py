@@ -12,7 +12,7 @@ from segops.core.links import is_blank, standing_ms
 from segops.core.merge import become
 from segops.core.messages import Forget
 from segops.core.profile import Erasing, Profile
-from segops.core.turns import Erased, Turn
+from segops.core.turns import Erased, Step
 from segops.core.values import MAX_MS
 
 #: Due whatever the clock says.
@@ -24,38 +24,37 @@ def is_erased(profile: Profile) -> bool:
     return profile.due_ms == _ANY_TIME and profile.merged_into is None and is_blank(profile)
 
 
-def erase(engine: Engine, turn: Turn, what: Erasing) -> None:
+def erase(engine: Engine, step: Step, what: Erasing) -> None:
     """End the memberships of a profile that waits for nothing; forget it and what leads to it."""
-    profile, links = turn.profile, turn.profile.links
+    profile, links = step.profile, step.profile.links
     others = () if links is None else tuple(each for each in links.owned if each != profile.id)
     if is_blank(profile):
-        _note(turn, engine, what, Erased(what.request, profile.id, "nobody"))
-        turn.outcome.moved = False
+        _note(step, engine, what, Erased(what.request, profile.id, "nobody"))
+        step.result.moved = False
         return
-    turn.outcome.add(engine.on_erase(profile, clock_ms=standing_ms(profile, turn.clock_ms)))
+    step.result.absorb(engine.on_erase(profile, clock_ms=standing_ms(profile, step.clock_ms)))
     for each in others:
         known = links.absorbed.get(each, MAX_MS) if links is not None else MAX_MS
-        turn.send(Forget(each, profile.id, what, known))
+        step.send(Forget(each, profile.id, what, known))
     _wipe(profile)
-    _note(turn, engine, what, Erased(what.request, profile.id, "profile", others))
+    _note(step, engine, what, Erased(what.request, profile.id, "profile", others))
 
 
-def forget(engine: Engine, turn: Turn, message: Forget) -> None:
+def forget(engine: Engine, step: Step, message: Forget) -> None:
     """Take away a redirect to a profile that was erased; not one that came to be since."""
-    profile, found = turn.profile, "nothing"
+    profile, found = step.profile, "nothing"
     if profile.merged_into is not None and profile.sequence <= message.sequence:
         _wipe(profile)
         found = "redirect"
     else:
-        turn.outcome.moved = False
-    _note(turn, engine, message.what, Erased(message.what.request, profile.id, found))
+        step.result.moved = False
+    _note(step, engine, message.what, Erased(message.what.request, profile.id, found))
 
 
 def _wipe(profile: Profile) -> None:
     become(profile, Profile(profile.id, profile.sequence, profile.applied, profile.judged_by, _ANY_TIME))
 
 
-def _note(turn: Turn, engine: Engine, what: Erasing, erased: Erased) -> None:
-    turn.outcome.erased.append(erased)
-    turn.outcome.segments.update(engine.segments.by_key, what.segments)
-    turn.outcome.count("erased", int(erased.found in ("profile", "redirect")))
+def _note(step: Step, engine: Engine, what: Erasing, erased: Erased) -> None:
+    step.result.add_erased(erased, (*engine.segments.by_key, *what.segments))
+    step.result.count("erased", int(erased.found in ("profile", "redirect")))

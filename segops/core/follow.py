@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 
-from segops.core.engine import Engine, Transition, message_hash
+from segops.core.engine import Engine, message_hash
 from segops.core.events import Event
 from segops.core.explain import Explanation, explain, followed_as
 from segops.core.memberships import compile_part
@@ -12,6 +12,7 @@ from segops.core.profile import Profile
 from segops.core.rules import model
 from segops.core.rules.execution import Rule
 from segops.core.segments import SegmentSet
+from segops.core.turns import StepResult
 
 
 class _Followed:
@@ -71,7 +72,7 @@ class Follower(Engine):
         }
         self._judged_ms = 0
 
-    def on_event(self, profile: Profile, event: Event, *, clock_ms: int) -> Transition:
+    def on_event(self, profile: Profile, event: Event, *, clock_ms: int) -> StepResult:
         """As the engine does, with every node judged where its verdict can change."""
         if self._is_other(profile) or message_hash(event.message_id) in profile.seen:
             return super().on_event(profile, event, clock_ms=clock_ms)
@@ -80,12 +81,12 @@ class Follower(Engine):
             self._each(lambda node: node.begin(profile, now_ms))
         else:
             self._follow_time(profile, max(event.time_ms, clock_ms))
-        transition = super().on_event(profile, event, clock_ms=clock_ms)
+        result = super().on_event(profile, event, clock_ms=clock_ms)
         self._each(lambda node: node.judge(profile, now_ms))
         self._judged_ms = now_ms
-        return transition
+        return result
 
-    def on_timer(self, profile: Profile, *, clock_ms: int) -> Transition:
+    def on_timer(self, profile: Profile, *, clock_ms: int) -> StepResult:
         """As the engine does, with every node judged where time can change its verdict."""
         if profile.first_ms is not None and not self._is_other(
             profile
@@ -93,7 +94,7 @@ class Follower(Engine):
             self._follow_time(profile, clock_ms)
         return super().on_timer(profile, clock_ms=clock_ms)
 
-    def on_merge(self, profile: Profile, losers: Sequence[Profile], *, clock_ms: int) -> Transition:
+    def on_merge(self, profile: Profile, losers: Sequence[Profile], *, clock_ms: int) -> StepResult:
         """As the engine does, with every node judged by what the profile is then."""
         if self._is_other(profile):
             return super().on_merge(profile, losers, clock_ms=clock_ms)
@@ -102,10 +103,10 @@ class Follower(Engine):
             self._each(lambda node: node.begin(profile, now_ms))
         else:
             self._follow_time(profile, now_ms)
-        transition = super().on_merge(profile, losers, clock_ms=clock_ms)
+        result = super().on_merge(profile, losers, clock_ms=clock_ms)
         self._each(lambda node: node.judge(profile, now_ms))
         self._judged_ms = now_ms
-        return transition
+        return result
 
     def _is_other(self, profile: Profile) -> bool:
         return self._profile_id not in (None, profile.id)

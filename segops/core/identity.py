@@ -47,7 +47,7 @@ from segops.core.messages import (
 )
 from segops.core.parting import disputed, has_part, part, restore, stays_apart, without_what_came_since
 from segops.core.profile import Held, Joined, Links, Origin, Parting, Profile, Waiter
-from segops.core.turns import Outcome, Turn, Unjoined
+from segops.core.turns import Step, StepResult, Unjoined
 from segops.core.values import MAX_MS
 
 #: Events that wait for an answer at most; further ones are applied at once.
@@ -63,7 +63,7 @@ class Identity:
         self.engine = engine
         self.rules = Rules() if rules is None else rules
         self._identifiers_of = all_of if self.rules.counts_all else self.rules.identifiers_of
-        self._handlers: dict[type, Callable[[Turn, Any], None]] = {
+        self._handlers: dict[type, Callable[[Step, Any], None]] = {
             Forward: self._on_forward,
             Claim: self._on_claim,
             Join: self._on_join,
@@ -89,76 +89,79 @@ class Identity:
                 return False
         return True
 
-    def on_event(self, profile: Profile, event: Event, *, clock_ms: int) -> Outcome:
+    def on_event(self, profile: Profile, event: Event, *, clock_ms: int) -> StepResult:
         """An event routed to this identifier: apply it, hold it, or send it on."""
+        if self.knows(profile, event):
+            return self.engine.on_event(profile, event, clock_ms=clock_ms)
         return self.on_message(profile, Forward(profile.id, event), clock_ms=clock_ms)
 
-    def on_message(self, profile: Profile, message: Message, *, clock_ms: int, full: bool = False) -> Outcome:
+    def on_message(
+        self, profile: Profile, message: Message, *, clock_ms: int, full: bool = False
+    ) -> StepResult:
         """A message to this identifier; the profile is a new one where nothing is stored.
 
         ``full``: what is handed over does not fit in, and goes back.
         """
         if isinstance(message, Forward):
-            turn = Turn(profile, clock_ms, max(clock_ms, message.event.time_ms), Outcome())
+            step = Step(profile, clock_ms, max(clock_ms, message.event.time_ms), StepResult())
         else:
-            turn = Turn(profile, max(clock_ms, message.at_ms), message.at_ms, Outcome(), full)
+            step = Step(profile, max(clock_ms, message.at_ms), message.at_ms, StepResult(), full)
+        waited = is_waiting(profile)
         if profile.merged_into is not None and not isinstance(message, (Forget, Restore)):
-            self._relay(turn, message, profile.merged_into)
-            turn.outcome.moved = False
+            self._relay(step, message, profile.merged_into)
+            step.result.moved = False
         elif profile.links is None and isinstance(message, Join | Handover | Refused):
             # An answer to what was asked before an erasure, come again after a crash.
-            turn.outcome.count("stale")
-            turn.outcome.moved = False
+            step.result.count("stale")
+            step.result.moved = False
         else:
-            self._handlers[message.__class__](turn, message)
-        return turn.outcome
+            self._handlers[message.__class__](step, message)
+        waits = is_waiting(profile)
+        step.result.waiting = waits if waits is not waited else None
+        return step.result
 
-    def on_timer(self, profile: Profile, *, clock_ms: int) -> Outcome:
+    def on_timer(self, profile: Profile, *, clock_ms: int) -> StepResult:
         """Time passes, unless the profile waits or is a redirect: its due time then stands."""
-        outcome = Outcome()
         if profile.merged_into is None and not is_waiting(profile):
-            outcome.add(self.engine.on_timer(profile, clock_ms=clock_ms))
-        return outcome
+            return self.engine.on_timer(profile, clock_ms=clock_ms)
+        return StepResult()
 
-    def on_definitions(self, profile: Profile, *, clock_ms: int) -> Outcome:
+    def on_definitions(self, profile: Profile, *, clock_ms: int) -> StepResult:
         """Judge by the engine's segments a profile that was judged by others; only where there is one."""
-        outcome = Outcome()
         if profile.first_ms is None:
             profile.judged_by = self.engine.version
-        else:
-            at_ms = standing_ms(profile, clock_ms)
-            outcome.add(self.engine.on_definitions(profile, clock_ms=at_ms))
-        return outcome
+            return StepResult()
+        return self.engine.on_definitions(profile, clock_ms=standing_ms(profile, clock_ms))
 
-    def _relay(self, turn: Turn, message: Message, into: str) -> None:
+    def _relay(self, step: Step, message: Message, into: str) -> None:
         if message.hops >= MAX_HOPS:
-            turn.outcome.count("gave_up")
+            step.result.count("gave_up")
         else:
-            turn.outcome.messages.append(msgspec.structs.replace(message, to=into, hops=message.hops + 1))
-            turn.outcome.count("relayed")
+            step.result.send(msgspec.structs.replace(message, to=into, hops=message.hops + 1))
+            step.result.count("relayed")
 
-    def _on_forward(self, turn: Turn, forward: Forward) -> None:
-        profile, event = turn.profile, forward.event
+    def _on_forward(self, step: Step, forward: Forward) -> None:
+        profile, event = step.profile, forward.event
         if message_hash(event.message_id) not in profile.seen:
-            met = Origin(turn.at_ms, event.message_id if event.named else None)
+            met = Origin(step.at_ms, event.message_id if event.named else None)
             said = {**dict.fromkeys(self.rules.identifiers_of(event), False), **aliases_of(event)}
-            self._claim(turn, said, met)
+            self._claim(step, said, met)
         if not is_waiting(profile):
-            transition = self.engine.on_event(profile, event, clock_ms=turn.clock_ms)
-            turn.outcome.add(transition)
-            turn.outcome.moved = transition.moved
+            found = self.engine.on_event(profile, event, clock_ms=step.clock_ms)
+            step.result.absorb(found)
+            step.result.moved = found.moved
             return
         links = links_of(profile)
         if len(links.held) < MAX_HELD:
-            links.held.append(Held(turn.clock_ms, event))
+            links.held.append(Held(step.clock_ms, event))
             return
-        turn.outcome.count("unheld")
-        links.clock_ms = turn.clock_ms
-        turn.outcome.add(self.engine.on_event(profile, event, clock_ms=turn.clock_ms))
+        step.result.count("unheld")
+        links.clock_ms = step.clock_ms
+        step.result.absorb(self.engine.on_event(profile, event, clock_ms=step.clock_ms))
 
-    def _claim(self, turn: Turn, identifiers: dict[str, bool], met: Origin) -> None:
+    def _claim(self, step: Step, identifiers: dict[str, bool], met: Origin) -> None:
         """Claim what the profile does not know yet; what is said explicitly even if it was refused."""
-        profile = turn.profile
+        profile = step.profile
         for identifier, explicit in identifiers.items():
             links = profile.links
             if identifier == profile.id or (links is not None and identifier in links.owned):
@@ -168,17 +171,17 @@ class Identity:
                     continue
             elif not explicit and self._full(profile, identifier):
                 limit = self.rules.limit(type_of(identifier))
-                self._unjoin(turn, "limit", identifier, f"it has {limit} of this type already")
+                self._unjoin(step, "limit", identifier, f"it has {limit} of this type already")
                 continue
-            begin_waiting(profile, identifier, explicit=explicit, clock_ms=turn.at_ms)
+            begin_waiting(profile, identifier, explicit=explicit, clock_ms=step.at_ms)
             note_origin(profile, identifier, met)
-            turn.send(Claim(identifier, identifier, profile.id, explicit))
+            step.send(Claim(identifier, identifier, profile.id, explicit))
 
     @staticmethod
-    def _unjoin(turn: Turn, reason: str, identifier: str, detail: str) -> None:
-        turn.outcome.count(reason)
-        turn.outcome.unjoined.append(Unjoined(reason, turn.profile.id, identifier, detail))
-        refuse(turn.profile, identifier)
+    def _unjoin(step: Step, reason: str, identifier: str, detail: str) -> None:
+        step.result.count(reason)
+        step.result.add_unjoined(Unjoined(reason, step.profile.id, identifier, detail))
+        refuse(step.profile, identifier)
 
     def _full(self, profile: Profile, identifier: str) -> bool:
         links = profile.links
@@ -186,29 +189,29 @@ class Identity:
         kind = type_of(identifier)
         return sum(type_of(each) == kind for each in known) >= self.rules.limit(kind)
 
-    def _on_claim(self, turn: Turn, claim: Claim) -> None:
+    def _on_claim(self, step: Step, claim: Claim) -> None:
         """At the owner of the identifier: go over to the claimant, have it join, let it wait, or refuse."""
-        owner, by, rank = turn.profile.id, claim.by, self.rules.rank
-        links = turn.profile.links
+        owner, by, rank = step.profile.id, claim.by, self.rules.rank
+        links = step.profile.links
         if by == owner or (links is not None and by in links.owned):
-            self._resolve(turn, claim.of)
+            self._resolve(step, claim.of)
         elif links is not None and claim.of not in links.owned:
             # It was split off while the claim was under way. What restores it was sent there before this.
-            self._relay(turn, claim, claim.of)
-        elif not claim.explicit and stays_apart(turn.profile, by):
-            turn.send(Refused(by, claim.of, owner))
+            self._relay(step, claim, claim.of)
+        elif not claim.explicit and stays_apart(step.profile, by):
+            step.send(Refused(by, claim.of, owner))
         elif not (is_user(owner) and is_user(by)):
             if rank(by) < rank(owner):
-                self._yield(turn, by, claim.of)
+                self._yield(step, by, claim.of)
             else:
-                turn.send(Join(by, claim.of, owner, claim.explicit))
+                step.send(Join(by, claim.of, owner, claim.explicit))
         elif not claim.explicit:
-            turn.send(Refused(by, claim.of, owner))
-        elif is_waiting(turn.profile) and rank(owner) < rank(by):
+            step.send(Refused(by, claim.of, owner))
+        elif is_waiting(step.profile) and rank(owner) < rank(by):
             # Whoever waits yields to smaller ids only: so no circle of users yields all round.
-            self._let_wait(turn.profile, claim)
+            self._let_wait(step.profile, claim)
         else:
-            self._yield(turn, by, claim.of)
+            self._yield(step, by, claim.of)
 
     @staticmethod
     def _let_wait(profile: Profile, claim: Claim) -> None:
@@ -216,65 +219,65 @@ class Identity:
         if (claim.of, claim.by) not in ((each.of, each.by) for each in waiting):
             waiting.append(Waiter(claim.of, claim.by, claim.at_ms))
 
-    def _on_join(self, turn: Turn, join: Join) -> None:
+    def _on_join(self, step: Step, join: Join) -> None:
         """At the claimant, or the profile that it is part of by now, which may come first in the order."""
-        profile, into = turn.profile, join.into
+        profile, into = step.profile, join.into
         both_users = is_user(profile.id) and is_user(into)
         if into == profile.id or into in links_of(profile).owned:
-            self._resolve(turn, join.of)
+            self._resolve(step, join.of)
         elif not join.explicit and stays_apart(profile, into):
-            self._on_refused(turn, Refused(profile.id, join.of, into))
+            self._on_refused(step, Refused(profile.id, join.of, into))
         elif both_users and not join.explicit:
-            self._conflict(turn, join.of, into)
+            self._conflict(step, join.of, into)
         elif not both_users and self.rules.rank(into) < self.rules.rank(profile.id):
-            self._yield(turn, into, join.of)
+            self._yield(step, into, join.of)
         else:
-            begin_waiting(profile, join.of, explicit=join.explicit, clock_ms=turn.at_ms)
-            turn.send(Claim(join.of, join.of, profile.id, join.explicit))
+            begin_waiting(profile, join.of, explicit=join.explicit, clock_ms=step.at_ms)
+            step.send(Claim(join.of, join.of, profile.id, join.explicit))
 
-    def _yield(self, turn: Turn, into: str, of: str) -> None:
+    def _yield(self, step: Step, into: str, of: str) -> None:
         """Close the memberships and send everything to ``into``; what waited here is to be asked there."""
-        profile = turn.profile
+        profile = step.profile
         if is_blank(profile):
             profile.merged_into = into
-            turn.send(Handover(into, of, profile.id, profile.sequence))
+            step.send(Handover(into, of, profile.id, profile.sequence))
             return
-        at_ms = standing_ms(profile, turn.clock_ms)
-        turn.outcome.add(self.engine.on_yield(profile, into=into, clock_ms=at_ms))
+        at_ms = standing_ms(profile, step.clock_ms)
+        step.result.absorb(self.engine.on_yield(profile, into=into, clock_ms=at_ms))
         state = redirect(profile, into)
-        turn.send(Handover(into, of, profile.id, state.sequence, state))
+        step.send(Handover(into, of, profile.id, state.sequence, state))
         if state.links is not None:
-            turn.outcome.messages += _put_off(state.links, into)
+            step.result.send_all(_put_off(state.links, into))
             state.links.waiting, state.links.erasing, state.links.parting = [], [], []
 
-    def _on_handover(self, turn: Turn, handover: Handover) -> None:
-        links = links_of(turn.profile)
+    def _on_handover(self, step: Step, handover: Handover) -> None:
+        links = links_of(step.profile)
         if links.parted.get(handover.loser, -1) >= handover.sequence:  # it went back, and comes again
-            turn.outcome.count("stale")
-            turn.outcome.moved = False
+            step.result.count("stale")
+            step.result.moved = False
             return
         if (
-            turn.full
+            step.full
             and handover.state is not None
             and links.absorbed.get(handover.loser, -1) < handover.sequence
         ):
-            self._give_back(turn, handover)
+            self._give_back(step, handover)
             return
-        profile, state = turn.profile, handover.state
+        profile, state = step.profile, handover.state
         owned, asked = len(links.owned), handover.of in links.pending
         note_origin(profile, handover.loser, origin_of_joining(profile, state, handover.of, handover.at_ms))
         if state is not None and links.absorbed.get(handover.loser, -1) < handover.sequence:
-            for claimed in absorb(profile, state, sequence=handover.sequence, at_ms=turn.at_ms):
+            for claimed in absorb(profile, state, sequence=handover.sequence, at_ms=step.at_ms):
                 # Under the new name, which comes before the old one: who lets claims wait goes by it.
-                turn.send(Claim(claimed, claimed, profile.id, explicit=True))
-            turn.outcome.count("joined")
+                step.send(Claim(claimed, claimed, profile.id, explicit=True))
+            step.result.count("joined")
         own(profile, handover.loser)
         if asked:
             own(profile, handover.of)
         elif handover.of in links.pending:  # the loser was to join, for what has been split off since
             refuse(profile, handover.of)
-        turn.outcome.count("overflow", self._overflow(links.owned, owned))
-        self._settle(turn)
+        step.result.count("overflow", self._overflow(links.owned, owned))
+        self._settle(step)
 
     def _overflow(self, owned: Sequence[str], since: int) -> int:
         """How many of the identifiers from the place ``since`` on are beyond the limit of their type."""
@@ -284,107 +287,107 @@ class Identity:
             for place in range(since, len(kinds))
         )
 
-    def _on_refused(self, turn: Turn, refused: Refused) -> None:
+    def _on_refused(self, step: Step, refused: Refused) -> None:
         # What was claimed explicitly meanwhile still waits for the answer to that.
-        if links_of(turn.profile).pending.get(refused.of) is False:
-            self._conflict(turn, refused.of, refused.owner)
+        if links_of(step.profile).pending.get(refused.of) is False:
+            self._conflict(step, refused.of, refused.owner)
 
-    def _on_erase(self, turn: Turn, message: Erase) -> None:
-        if is_waiting(turn.profile):
-            links_of(turn.profile).erasing.append(message.what)
+    def _on_erase(self, step: Step, message: Erase) -> None:
+        if is_waiting(step.profile):
+            links_of(step.profile).erasing.append(message.what)
         else:
-            erase(self.engine, turn, message.what)
+            erase(self.engine, step, message.what)
 
-    def _on_forget(self, turn: Turn, message: Forget) -> None:
-        forget(self.engine, turn, message)
+    def _on_forget(self, step: Step, message: Forget) -> None:
+        forget(self.engine, step, message)
 
-    def _give_back(self, turn: Turn, handover: Handover) -> None:
-        profile, state = turn.profile, handover.state
+    def _give_back(self, step: Step, handover: Handover) -> None:
+        profile, state = step.profile, handover.state
         if state is not None and state.links is not None:
             state.links.pending.pop(handover.of, None)
-        self._unjoin(turn, "size", handover.loser, "together they would be too large")
-        turn.outcome.count("returned")
-        part(turn, Parting(handover.loser, handover.sequence, state))
+        self._unjoin(step, "size", handover.loser, "together they would be too large")
+        step.result.count("returned")
+        part(step, Parting(handover.loser, handover.sequence, state))
         refuse(profile, handover.of)
-        self._settle(turn)
+        self._settle(step)
 
-    def _on_split(self, turn: Turn, split: Split) -> None:
+    def _on_split(self, step: Step, split: Split) -> None:
         parting = Parting(split.loser, split.sequence, split.state)
-        if is_waiting(turn.profile):
-            links_of(turn.profile).parting.append(parting)
-        elif has_part(turn.profile, parting):
-            turn.at_ms = turn.clock_ms
+        if is_waiting(step.profile):
+            links_of(step.profile).parting.append(parting)
+        elif has_part(step.profile, parting):
+            step.at_ms = step.clock_ms
             asked = without_what_came_since(parting)
-            part(turn, parting)
-            self._claim_again(turn, {each: False for each in disputed(turn.profile, asked)})
+            part(step, parting)
+            self._claim_again(step, {each: False for each in disputed(step.profile, asked)})
         else:
             detail = "there is nothing to split off: it is not part of that one, or by another hand-over"
-            turn.outcome.unjoined.append(Unjoined("split", turn.profile.id, split.loser, detail))
-            turn.outcome.moved = False
+            step.result.add_unjoined(Unjoined("split", step.profile.id, split.loser, detail))
+            step.result.moved = False
 
-    def _on_restore(self, turn: Turn, message: Restore) -> None:
-        profile = turn.profile
+    def _on_restore(self, step: Step, message: Restore) -> None:
+        profile = step.profile
         if profile.merged_into is None or profile.sequence != message.sequence:
-            turn.outcome.count("stale")
-            turn.outcome.moved = False
+            step.result.count("stale")
+            step.result.moved = False
             return
         asked = restore(profile, message, self.engine)
-        turn.outcome.add(self.engine.on_restore(profile, clock_ms=standing_ms(profile, turn.clock_ms)))
-        turn.outcome.count("split")
-        self._claim_again(turn, asked)
+        step.result.absorb(self.engine.on_restore(profile, clock_ms=standing_ms(profile, step.clock_ms)))
+        step.result.count("split")
+        self._claim_again(step, asked)
 
-    def _claim_again(self, turn: Turn, identifiers: dict[str, bool]) -> None:
-        profile = turn.profile
-        at_ms = standing_ms(profile, turn.clock_ms)
+    def _claim_again(self, step: Step, identifiers: dict[str, bool]) -> None:
+        profile = step.profile
+        at_ms = standing_ms(profile, step.clock_ms)
         for identifier, explicit in identifiers.items():
             begin_waiting(profile, identifier, explicit=explicit, clock_ms=at_ms)
-            turn.send(Claim(identifier, identifier, profile.id, explicit))
-        self._settle(turn)
+            step.send(Claim(identifier, identifier, profile.id, explicit))
+        self._settle(step)
 
-    def _resolve(self, turn: Turn, identifier: str) -> None:
-        if stays_apart(turn.profile, identifier):  # it was split off while the claim was under way
-            refuse(turn.profile, identifier)
+    def _resolve(self, step: Step, identifier: str) -> None:
+        if stays_apart(step.profile, identifier):  # it was split off while the claim was under way
+            refuse(step.profile, identifier)
         else:
-            own(turn.profile, identifier)
-        self._settle(turn)
+            own(step.profile, identifier)
+        self._settle(step)
 
-    def _conflict(self, turn: Turn, identifier: str, owner: str) -> None:
-        self._unjoin(turn, "conflict", identifier, f"it belongs to {owner}")
-        self._settle(turn)
+    def _conflict(self, step: Step, identifier: str, owner: str) -> None:
+        self._unjoin(step, "conflict", identifier, f"it belongs to {owner}")
+        self._settle(step)
 
-    def _settle(self, turn: Turn) -> None:
+    def _settle(self, step: Step) -> None:
         """Once nothing is awaited: merge what was handed over and apply what was held, catch up with time."""
-        profile = turn.profile
+        profile = step.profile
         if is_waiting(profile):
             return
-        at_ms, put_off = standing_ms(profile, turn.clock_ms), end_waiting(profile)
+        at_ms, put_off = standing_ms(profile, step.clock_ms), end_waiting(profile)
         joined = deque(sorted(put_off.joined, key=lambda each: each.at_ms))
         for held in put_off.held:
             at_ms = max(at_ms, held.clock_ms)
-            at_ms = self._merge(turn, joined, at_ms=at_ms, until_ms=max(at_ms, held.event.time_ms))
-            turn.outcome.add(self.engine.on_event(profile, held.event, clock_ms=at_ms))
-        self._merge(turn, joined, at_ms=at_ms, until_ms=MAX_MS)
-        turn.outcome.add(self.engine.on_timer(profile, clock_ms=turn.clock_ms))
+            at_ms = self._merge(step, joined, at_ms=at_ms, until_ms=max(at_ms, held.event.time_ms))
+            step.result.absorb(self.engine.on_event(profile, held.event, clock_ms=at_ms))
+        self._merge(step, joined, at_ms=at_ms, until_ms=MAX_MS)
+        step.result.absorb(self.engine.on_timer(profile, clock_ms=step.clock_ms))
         for message in _put_off(put_off, profile.id):
-            self._take_up(turn, message)
+            self._take_up(step, message)
 
-    def _take_up(self, turn: Turn, message: Claim | Erase | Split) -> None:
-        into = turn.profile.merged_into
+    def _take_up(self, step: Step, message: Claim | Erase | Split) -> None:
+        into = step.profile.merged_into
         if into is not None:
-            self._relay(turn, message, into)
+            self._relay(step, message, into)
         elif isinstance(message, Claim):
-            self._on_claim(msgspec.structs.replace(turn, at_ms=message.at_ms), message)
+            self._on_claim(msgspec.structs.replace(step, at_ms=message.at_ms), message)
         else:
-            self._handlers[message.__class__](turn, message)
+            self._handlers[message.__class__](step, message)
 
-    def _merge(self, turn: Turn, joined: deque[Joined], *, at_ms: int, until_ms: int) -> int:
+    def _merge(self, step: Step, joined: deque[Joined], *, at_ms: int, until_ms: int) -> int:
         """Merge with those that are one with the profile from an instant up to ``until_ms`` on; the clock."""
         losers = []
         while joined and joined[0].at_ms <= until_ms:
             at_ms = max(at_ms, joined[0].at_ms)
             losers.append(joined.popleft().profile)
         if losers:
-            turn.outcome.add(self.engine.on_merge(turn.profile, losers, clock_ms=at_ms))
+            step.result.absorb(self.engine.on_merge(step.profile, losers, clock_ms=at_ms))
         return at_ms
 
 

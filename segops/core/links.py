@@ -91,7 +91,8 @@ def origin_of_joining(profile: Profile, loser: Profile | None, of: str, at_ms: i
 
 def timer_of(profile: Profile) -> int | None:
     """When time may change a membership of the profile; None while it waits: its time stands still."""
-    return None if is_waiting(profile) else profile.due_ms
+    links = profile.links  # called for every event
+    return None if links is not None and links.pending else profile.due_ms
 
 
 def absorb(profile: Profile, loser: Profile, *, sequence: int, at_ms: int) -> list[str]:

@@ -11,7 +11,7 @@ from segops.core.links import end_waiting, links_of, refuse
 from segops.core.merge import become
 from segops.core.messages import Restore
 from segops.core.profile import Links, Parting, Profile
-from segops.core.turns import Turn
+from segops.core.turns import Step
 
 _SPLIT_FROM = -1
 
@@ -53,9 +53,9 @@ def disputed(profile: Profile, claimed: list[str]) -> list[str]:
     return found
 
 
-def part(turn: Turn, parting: Parting) -> None:
+def part(step: Step, parting: Parting) -> None:
     """Send the loser's state back to it, and leave its identifiers to it."""
-    profile, state = turn.profile, parting.state
+    profile, state = step.profile, parting.state
     links = links_of(profile)
     for each in _brought(links, parting):
         if each in links.owned:
@@ -63,7 +63,7 @@ def part(turn: Turn, parting: Parting) -> None:
         refuse(profile, each)
         links.parted.setdefault(each, _SPLIT_FROM)
     links.parted[parting.loser] = parting.sequence
-    turn.send(Restore(parting.loser, profile.id, parting.sequence, state))
+    step.send(Restore(parting.loser, profile.id, parting.sequence, state))
 
 
 def _brought(links: Links, parting: Parting) -> list[str]:

@@ -32,22 +32,22 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from segops.streaming.collected import Collected
+from segops.streaming.collected import PartitionSnapshot
 from segops.streaming.control import ControlLane
 from segops.streaming.crash import CrashPoints
-from segops.streaming.lane import SegmentLane
+from segops.streaming.lane import SegmentProcessor
 from segops.streaming.marks import with_mark
 from segops.streaming.outputs import Outputs, log_states
 from segops.streaming.positions import Place, Position, Positions
-from segops.streaming.resolve import SourceLane
+from segops.streaming.resolve import ResolveProcessor
 from segops.streaming.transactions import Transaction
 
 Commit = Callable[[Positions], Awaitable[None]]
 
 
 class _Part(NamedTuple):
-    lane: SegmentLane
-    collected: Collected
+    lane: SegmentProcessor
+    collected: PartitionSnapshot
 
 
 class Topics(NamedTuple):
@@ -70,8 +70,8 @@ class Durable(NamedTuple):
 class Owned:
     """The partitions of one assignment, by number."""
 
-    lanes: Mapping[int, SegmentLane]
-    sources: Mapping[int, SourceLane]
+    lanes: Mapping[int, SegmentProcessor]
+    sources: Mapping[int, ResolveProcessor]
     controls: Mapping[int, ControlLane]
 
 
@@ -143,12 +143,12 @@ class Checkpointer(ABC):
             (self._topics.control, number): Position(control.offset, with_mark("", control.mark)),
         }
 
-    def _lane_position(self, number: int, collected: Collected) -> Positions:
+    def _lane_position(self, number: int, collected: PartitionSnapshot) -> Positions:
         metadata = with_mark(collected.metadata, collected.mark)
         return {(self._topics.profile_events, number): Position(collected.offset, metadata)}
 
 
-async def _encode(collected: Collected) -> None:
+async def _encode(collected: PartitionSnapshot) -> None:
     """Encode what was collected bit by bit, so that events need not wait for all of it."""
     while collected.encode():
         await asyncio.sleep(0)
@@ -168,7 +168,7 @@ class AtLeastOnce(Checkpointer):
         positions: dict[Place, Position] = {}
         for number in self._sources:
             positions.update(self._source_position(number))
-        collected = await self._collect()
+        collected = await self._snapshot()
         await self._outputs.settle()  # 1
         self._crash.passed("cp2")
         self._fence()
@@ -184,8 +184,8 @@ class AtLeastOnce(Checkpointer):
             part.lane.committed()
         return sum(part.collected.records for part in collected.values())
 
-    async def _collect(self) -> dict[int, _Part]:
-        collected = {number: _Part(lane, lane.collect()) for number, lane in self._lanes.items()}
+    async def _snapshot(self) -> dict[int, _Part]:
+        collected = {number: _Part(lane, lane.snapshot()) for number, lane in self._lanes.items()}
         for part in collected.values():
             await _encode(part.collected)
         return collected
@@ -225,12 +225,12 @@ class ExactlyOnce(Checkpointer):
 
     def _cut(self, number: int) -> asyncio.Future[int]:
         # No await in here: offsets, states and outputs must be of the same moment.
-        collected = self._lanes[number].collect()
+        collected = self._lanes[number].snapshot()
         positions = {**self._source_position(number), **self._lane_position(number, collected)}
         self._transactions[number].outputs.cut()
         return asyncio.ensure_future(self._commit(number, collected, self._changed(positions)))
 
-    async def _commit(self, number: int, collected: Collected, positions: Positions) -> int:
+    async def _commit(self, number: int, collected: PartitionSnapshot, positions: Positions) -> int:
         changelog = (self._topics.changelog, number)
         await _encode(collected)
         offset = await self._transactions[number].commit(changelog, collected.logged, positions)  # 1 to 3

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from segops.streaming.ticks import Tick
+
 NO_CLOCK: Final = 0
 """The clock of a partition to which nobody has told the time: nothing is due yet."""
 
@@ -121,10 +123,10 @@ class PartitionClock:
     5000
     >>> clock = PartitionClock(sources=1, lanes=2, by_events=True)
     >>> clock.observe(0, 5_000)
-    >>> clock.told(0, 5_000)
+    >>> clock.report_watermark(0, 5_000)
     >>> clock.sources_ms, clock.now_ms
     (5000, 0)
-    >>> clock.told(1, 4_000)
+    >>> clock.report_watermark(1, 4_000)
     >>> clock.now_ms
     4000
     """
@@ -141,6 +143,15 @@ class PartitionClock:
     def sources_ms(self) -> int | None:
         """What the sources have reached; None while that is unknown."""
         return None if self._sources.least == _NEVER else self._sources.least
+
+    def take(self, tick: Tick) -> None:
+        """Move by a tick of any kind. IndexError for an unknown source or lane."""
+        if tick.clock_ms is not None:
+            self.advance(tick.clock_ms)
+        elif tick.lane is not None and tick.watermark_ms is not None:
+            self.report_watermark(tick.lane, tick.watermark_ms)
+        elif tick.source is not None and tick.watermark_ms is not None:
+            self.mark(tick.source, tick.watermark_ms, idle=tick.idle)
 
     def advance(self, clock_ms: int) -> None:
         """A tick of the wall clock."""
@@ -160,7 +171,7 @@ class PartitionClock:
         if self._lanes is None:
             self._move(self._sources.least)
 
-    def told(self, lane: int, watermark_ms: int) -> None:
+    def report_watermark(self, lane: int, watermark_ms: int) -> None:
         """A tick of the event clock: how far the sources of partition ``lane`` are."""
         if self._by_events and self._lanes is not None:
             self._lanes.mark(lane, watermark_ms)

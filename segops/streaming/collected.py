@@ -8,7 +8,7 @@ from typing import Final
 from segops.schemas.in_force import BASE_KEY, IN_FORCE_KEY
 from segops.schemas.origin import ORIGIN_KEY, Mark
 from segops.stores.base import Write
-from segops.streaming.profiles import Flight
+from segops.streaming.profiles import Snapshot
 
 JUDGED_META: Final = "judged_by"
 IN_FORCE_META: Final = "definitions"
@@ -22,10 +22,10 @@ CHANGELOG_META: Final = "changelog_offset"
 
 
 @dataclass(frozen=True)
-class Collected:
+class PartitionSnapshot:
     """A lane as of one moment: what a checkpoint makes durable."""
 
-    profiles: Flight
+    profiles: Snapshot
     meta: dict[str, bytes]
     offset: int
     metadata: str

@@ -22,10 +22,8 @@ from segops.schemas.messages import (
 )
 from segops.schemas.origin import Mark
 from segops.streaming.marks import LastRecord
-from segops.streaming.outputs import DeadLetters, Outputs
-from segops.streaming.positions import Place
-from segops.streaming.records import Record, partition_of
-from segops.streaming.reports import ResolveCounts
+from segops.streaming.records import Record
+from segops.streaming.reports import Output, ResolveCounts
 from segops.streaming.ticks import TYPE_HEADER
 
 NO_REQUEST: Final = "no_request"
@@ -49,22 +47,12 @@ REQUESTS: Final[Mapping[bytes, Callable[[bytes | None], Erase | Split | Release 
 
 
 class ControlLane:
-    """One owned partition of the control topic. ``places``: the partitions of profile events."""
+    """One owned partition of the control topic."""
 
-    def __init__(
-        self,
-        outputs: Outputs,
-        dead_letters: DeadLetters,
-        places: Sequence[Place],
-        *,
-        offset: int = 0,
-        mark: Mark | None = None,
-    ) -> None:
+    def __init__(self, output: Output, *, offset: int = 0, mark: Mark | None = None) -> None:
         self.offset = offset
         self.counts = ResolveCounts()
-        self._outputs = outputs
-        self._dead_letters = dead_letters
-        self._places = places
+        self._output = output
         self._last = LastRecord(mark)
 
     @property
@@ -93,13 +81,11 @@ class ControlLane:
             message = REQUESTS[kind](record.value)
         except ValueError as error:
             self.counts.rejected[NO_REQUEST] += 1
-            self._dead_letters.put(record, NO_REQUEST, str(error))
+            self._output.dead_letter(record, NO_REQUEST, str(error))
             return
-        key = message.to.encode()
-        self._outputs.append(
-            self._places[partition_of(key, len(self._places))],
-            key=key,
-            value=encode_message(message),
+        self._output.forward(
+            message.to.encode(),
+            encode_message(message),
             headers=[(TYPE_HEADER, kind)],
             timestamp=record.timestamp,
         )

@@ -29,23 +29,19 @@ from segops.streaming.collected import IN_FORCE_META
 from segops.streaming.control import ControlLane
 from segops.streaming.crash import CrashPoints
 from segops.streaming.engines import engine_of, packed_of
-from segops.streaming.lane import SegmentLane
+from segops.streaming.lane import SegmentProcessor
 from segops.streaming.marks import split_mark
-from segops.streaming.outlet import KafkaOutlet, OutletWays
+from segops.streaming.outlet import KafkaOutput
 from segops.streaming.outputs import (
-    ChangePublisher,
-    DeadLetters,
-    MessageSender,
     Outputs,
     Producer,
-    QuarantinePublisher,
     log_states,
 )
 from segops.streaming.positions import Place, Position, Positions
 from segops.streaming.pulse import Pulse, lease_s
 from segops.streaming.recovery import Disk, Recovery
 from segops.streaming.renewal import Renewal, WriteDown
-from segops.streaming.resolve import Forwarding, SourceLane, read_watermark
+from segops.streaming.resolve import Forwarding, ResolveProcessor, read_watermark
 from segops.streaming.start import Bounds, Start
 from segops.streaming.transactions import Transactions
 
@@ -86,10 +82,10 @@ class Parts:
 class Opened:
     """What belongs to one assignment."""
 
-    lanes: dict[int, SegmentLane]
-    sources: dict[int, SourceLane]
+    lanes: dict[int, SegmentProcessor]
+    sources: dict[int, ResolveProcessor]
     controls: dict[int, ControlLane]
-    outlets: list[KafkaOutlet]
+    outputs: list[KafkaOutput]
     checkpointer: Checkpointer
 
 
@@ -113,30 +109,9 @@ class Opener:
             self.channels = self._shared = SharedChannel(parts.producer)
             self.pulse = Pulse(lease_s(worker))
 
-    def _dead_letters(self, origin: Place) -> DeadLetters:
-        number = origin[1]
-        place = (self._settings.topics.dead_letters, number)
-        return DeadLetters(self.channels.of(number), place=place, origin=origin)
-
-    def _publisher(self, number: int) -> ChangePublisher:
-        return ChangePublisher(
-            self.channels.of(number), self._settings.topics, app_id=self._settings.worker.app_id
-        )
-
-    def _forwarding(self, number: int) -> Forwarding:
-        topics = self._settings.topics
-        return Forwarding(
-            route=partial(route, limits=self._limits),
-            outputs=self.channels.of(number),
-            dead_letters=self._dead_letters((topics.events, number)),
-            places=self._places,
-            event_clock=self._by_events,
-        )
-
-    @property
-    def _places(self) -> list[Place]:
-        topics = self._settings.topics
-        return [(topics.profile_events, number) for number in range(topics.partitions)]
+    def _output(self, topic: str, number: int) -> KafkaOutput:
+        outputs = self.channels.of(number)
+        return KafkaOutput((topic, number), outputs, self._settings, self._parts.metrics)
 
     @property
     def _by_events(self) -> bool:
@@ -167,19 +142,22 @@ class Opener:
             for store in stores.values():
                 store.close()
             raise
-        outlets, state = {number: self._outlet(number) for number in numbers}, self._settings.state
+        topic, state = self._settings.topics.profile_events, self._settings.state
+        outputs = {number: self._output(topic, number) for number in numbers}
         profiles = state.cache_profiles // max(1, len(numbers))
         bounds = Bounds(profiles, state.max_state_bytes, self._limits, state.max_quarantined)
         lanes = {}
         for number in numbers:
             place, store = (topics.profile_events, number), stores[number]
             chosen, start = _start(store, engine, self._begin(store, number, starts[place]), ends[place])
-            lanes[number] = SegmentLane(store, chosen, start=start, outlet=outlets[number], bounds=bounds)
+            lanes[number] = SegmentProcessor(
+                store, chosen, start=start, output=outputs[number], bounds=bounds
+            )
         sources = {n: self._source(n, starts[topics.events, n]) for n in numbers}
         controls = {n: self._control(n, starts[topics.control, n]) for n in numbers}
         checkpointer = self._checkpointer(Owned(lanes, sources, controls), group)
         checkpointer.committed(starts)
-        return Opened(lanes, sources, controls, list(outlets.values()), checkpointer)
+        return Opened(lanes, sources, controls, list(outputs.values()), checkpointer)
 
     async def _renew(self, stores: dict[int, ProfileStore], group: Group) -> Positions:
         """Start from nothing where that was decided; the positions where that goes on."""
@@ -226,21 +204,6 @@ class Opener:
         finally:
             gauge.set(0)
 
-    def _outlet(self, number: int) -> KafkaOutlet:
-        topics = self._settings.topics
-        sender = MessageSender(
-            self.channels.of(number), topic=topics.profile_events, partitions=topics.partitions
-        )
-        dead_letters = self._dead_letters((topics.profile_events, number))
-        quarantine = QuarantinePublisher(
-            self.channels.of(number),
-            topic=topics.quarantine,
-            partitions=topics.partitions,
-            origin=(topics.profile_events, number),
-        )
-        ways = OutletWays(self._publisher(number), sender, dead_letters, quarantine)
-        return KafkaOutlet(number, ways, self._parts.metrics)
-
     def _begin(self, store: ProfileStore, number: int, position: Position) -> Start:
         metadata, mark = split_mark(position.metadata)
         origin = origin_of(store)
@@ -260,16 +223,17 @@ class Opener:
             log.warning("the clock of partition %d was lost and starts anew", number)
         return clock
 
-    def _source(self, number: int, start: Position) -> SourceLane:
+    def _source(self, number: int, start: Position) -> ResolveProcessor:
         metadata, mark = split_mark(start.metadata)
         watermark_ms = read_watermark(metadata)
-        forwarding = self._forwarding(number)
-        return SourceLane(number, forwarding, offset=start.offset, watermark_ms=watermark_ms, mark=mark)
+        output = self._output(self._settings.topics.events, number)
+        forwarding = Forwarding(partial(route, limits=self._limits), output, self._by_events)
+        return ResolveProcessor(number, forwarding, offset=start.offset, watermark_ms=watermark_ms, mark=mark)
 
     def _control(self, number: int, start: Position) -> ControlLane:
-        letters = self._dead_letters((self._settings.topics.control, number))
+        output = self._output(self._settings.topics.control, number)
         _, mark = split_mark(start.metadata)
-        return ControlLane(self.channels.of(number), letters, self._places, offset=start.offset, mark=mark)
+        return ControlLane(output, offset=start.offset, mark=mark)
 
     def _checkpointer(self, owned: Owned, group: Group) -> Checkpointer:
         topics = self._settings.topics

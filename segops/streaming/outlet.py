@@ -1,4 +1,4 @@
-"""Where the lanes of a worker put what they find, and how that is counted."""
+"""The output of a partition to Kafka, and how processors are counted in metrics."""
 
 from __future__ import annotations
 
@@ -6,45 +6,57 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import NamedTuple
 
+from segops.config import Settings
 from segops.core.events import Change
 from segops.core.messages import Message
 from segops.core.turns import Erased
 from segops.metrics import Metrics
 from segops.streaming.clock import wall_ms
 from segops.streaming.control import ControlLane
-from segops.streaming.lane import SegmentLane
-from segops.streaming.outputs import ChangePublisher, DeadLetters, MessageSender, QuarantinePublisher
-from segops.streaming.records import Record
-from segops.streaming.reports import Counts, Letter, Outlet, ResolveCounts
-from segops.streaming.resolve import SourceLane
+from segops.streaming.lane import SegmentProcessor
+from segops.streaming.outputs import ChangePublisher, DeadLetters, MessageSender, Outputs, QuarantinePublisher
+from segops.streaming.positions import Place
+from segops.streaming.records import Headers, Record, partition_of
+from segops.streaming.reports import Counts, Letter, Output, ResolveCounts
+from segops.streaming.resolve import ResolveProcessor
+from segops.streaming.ticks import TICK_HEADERS
 
 log = logging.getLogger(__name__)
 
 
-class OutletWays(NamedTuple):
-    """Where the outlet of a partition puts what."""
+class KafkaOutput(Output):
+    """The output of the partition ``origin``: to the topics of ``settings``, through ``outputs``."""
 
-    publisher: ChangePublisher
-    sender: MessageSender
-    dead_letters: DeadLetters
-    quarantine: QuarantinePublisher
-
-
-class KafkaOutlet(Outlet):
-    """The outlet of one partition's lane: the membership topics, other partitions and the dead letters."""
-
-    def __init__(self, partition: int, ways: OutletWays, metrics: Metrics) -> None:
-        super().__init__()
-        self._partition = partition
-        self._publisher = ways.publisher
-        self._sender = ways.sender
-        self._dead_letters = ways.dead_letters
-        self._quarantine = ways.quarantine
+    def __init__(self, origin: Place, outputs: Outputs, settings: Settings, metrics: Metrics) -> None:
+        topics, self._partition = settings.topics, origin[1]
+        self._outputs = outputs
+        self._places = [(topics.profile_events, number) for number in range(topics.partitions)]
+        self._publisher = ChangePublisher(outputs, topics, app_id=settings.worker.app_id)
+        self._sender = MessageSender(outputs, topic=topics.profile_events, partitions=topics.partitions)
+        self._dead_letters = DeadLetters(outputs, place=(topics.dead_letters, self._partition), origin=origin)
+        self._quarantine = QuarantinePublisher(
+            outputs, topic=topics.quarantine, partitions=topics.partitions, origin=origin
+        )
         self._metrics = metrics
         self._waiting: dict[str, float] = {}
         self._published: Counter[tuple[str, str, str]] = Counter()
+
+    def forward(self, key: bytes, value: bytes | None, *, headers: Headers, timestamp: int) -> None:
+        """Append a record to the partition of profile events that ``key`` belongs to."""
+        places = self._places
+        self._outputs.append(
+            places[partition_of(key, len(places))],
+            key=key,
+            value=value,
+            headers=headers,
+            timestamp=timestamp,
+        )
+
+    def broadcast(self, tick: bytes) -> None:
+        """Append a tick to every partition of profile events."""
+        for place in self._places:
+            self._outputs.append(place, key=None, value=tick, headers=TICK_HEADERS)
 
     def emit(self, changes: Sequence[Change], *, arrived_ms: int | None) -> None:
         """Publish changes."""
@@ -56,12 +68,11 @@ class KafkaOutlet(Outlet):
             self._metrics.end_to_end.observe(max(0, now_ms - arrived_ms) / 1000)
 
     def reject(self, record: Record, reason: str, detail: str) -> None:
-        """Put a record into the dead letters."""
+        """Put a record into the dead letters, and log it."""
         log.error("record %s:%d:%d: %s", *self._dead_letters.origin, record.offset, detail)
-        self._dead_letters.put(record, reason, detail)
-        self._metrics.dead_letters.labels(reason).inc()
+        self.dead_letter(record, reason, detail)
 
-    def note(self, record: Record, reason: str, detail: str) -> None:
+    def dead_letter(self, record: Record, reason: str, detail: str) -> None:
         """Put a copy of a record into the dead letters, and what is to be said about it."""
         self._dead_letters.put(record, reason, detail)
         self._metrics.dead_letters.labels(reason).inc()
@@ -140,7 +151,6 @@ def export_source(counts: ResolveCounts, metrics: Metrics) -> None:
     _export_mended(counts.mended, metrics)
     for reason, rejected in counts.rejected.items():
         metrics.events_rejected.labels(reason).inc(rejected)
-        metrics.dead_letters.labels(reason).inc(rejected)
 
 
 def _export_mended(mended: Mapping[str, int], metrics: Metrics) -> None:
@@ -149,7 +159,7 @@ def _export_mended(mended: Mapping[str, int], metrics: Metrics) -> None:
 
 
 def export_counts(
-    lanes: Iterable[SegmentLane], sources: Iterable[SourceLane | ControlLane], metrics: Metrics
+    lanes: Iterable[SegmentProcessor], sources: Iterable[ResolveProcessor | ControlLane], metrics: Metrics
 ) -> None:
     """Add what all lanes counted to the metrics, and start their counts anew."""
     for lane in lanes:
@@ -166,7 +176,7 @@ class Gauges:
         self._metrics = metrics
         self._segments: set[str] = set()
 
-    def export(self, lanes: dict[int, SegmentLane]) -> None:
+    def export(self, lanes: dict[int, SegmentProcessor]) -> None:
         """Segment sizes, clocks and cached profiles of these partitions."""
         sizes: Counter[str] = Counter()
         for partition, lane in lanes.items():

@@ -19,15 +19,15 @@ from segops.streaming.checkpoint import Checkpointer
 from segops.streaming.clock import Jumps, wall_ms
 from segops.streaming.control import ControlLane
 from segops.streaming.crash import STALL
-from segops.streaming.lane import SegmentLane
+from segops.streaming.lane import SegmentProcessor
 from segops.streaming.opening import Group, Opener, Parts
-from segops.streaming.outlet import Gauges, KafkaOutlet, export_counts
+from segops.streaming.outlet import Gauges, KafkaOutput, export_counts
 from segops.streaming.positions import Place
 from segops.streaming.records import Record
-from segops.streaming.resolve import SourceLane
+from segops.streaming.resolve import ResolveProcessor
 from segops.streaming.standby import Standbys
 from segops.streaming.sweeping import Sweeper
-from segops.streaming.ticks import TICK_HEADERS, lane_tick, wall_tick
+from segops.streaming.ticks import TICK_HEADERS, wall_tick
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +48,8 @@ class Pipeline:
         self.settings = settings
         self.metrics = parts.metrics
         self.engine = engine
-        self.lanes: dict[int, SegmentLane] = {}
-        self.sources: dict[int, SourceLane] = {}
+        self.lanes: dict[int, SegmentProcessor] = {}
+        self.sources: dict[int, ResolveProcessor] = {}
         self.controls: dict[int, ControlLane] = {}
         #: Whether requests wait for the events before them, and others behind them.
         self._held_up = False
@@ -58,7 +58,7 @@ class Pipeline:
         self._opener = Opener(settings, parts)
         self.channels = self._opener.channels
         self.pulse = self._opener.pulse
-        self._outlets: list[KafkaOutlet] = []
+        self._outputs: list[KafkaOutput] = []
         self._standbys = Standbys(
             settings.worker.changelog, parts.disk, parts.standby_consumer, parts.metrics
         )
@@ -90,7 +90,7 @@ class Pipeline:
             await self._standbys.stop()
             opened = await self._opener.open(assigned, group, self.engine)
             self.lanes, self.sources, self.controls = opened.lanes, opened.sources, opened.controls
-            self._outlets = opened.outlets
+            self._outputs = opened.outputs
             self._checkpointer = opened.checkpointer
             self.running = True
             self._adopt()
@@ -116,7 +116,7 @@ class Pipeline:
     def pass_to(self, place: Place, offset: int) -> None:
         """There is no record in a partition between what was processed and ``offset``."""
         topic, number = place
-        lanes: Mapping[int, SegmentLane | SourceLane] = self.lanes
+        lanes: Mapping[int, SegmentProcessor | ResolveProcessor] = self.lanes
         lane = (self.sources if topic == self.settings.topics.events else lanes)[number]
         lane.offset = offset
 
@@ -145,7 +145,7 @@ class Pipeline:
         for number, lane in self.lanes.items():
             lane.close()
             self.metrics.forget_partition(number, topics.events, topics.control, topics.profile_events)
-        self.lanes, self.sources, self.controls, self._outlets = {}, {}, {}, []
+        self.lanes, self.sources, self.controls, self._outputs = {}, {}, {}, []
         self._checkpointer = None
 
     # -- records -------------------------------------------------------------------------------
@@ -303,18 +303,8 @@ class Pipeline:
                 return
             source.tick(now_ms=wall_ms(), at_end=at_end, idle_after_ms=idle_after_ms)
         for number, lane in self.lanes.items():
-            self._tell(number, lane)
+            lane.report_watermark(number)
         self.channels.wake()
-
-    def _tell(self, number: int, lane: SegmentLane) -> None:
-        """Tell every partition how far this one is, behind all that it had to say until then."""
-        watermark_ms = lane.tell()
-        if watermark_ms is None:
-            return
-        value, topics = lane_tick(number, watermark_ms), self.settings.topics
-        for other in range(topics.partitions):
-            place = (topics.profile_events, other)
-            self.channels.of(number).append(place, key=None, value=value, headers=TICK_HEADERS)
 
     # -- durability ----------------------------------------------------------------------------
 
@@ -368,16 +358,16 @@ class Pipeline:
         self._woken.set()
 
     def _count(self) -> None:
-        sources: list[SourceLane | ControlLane] = [*self.sources.values(), *self.controls.values()]
+        sources: list[ResolveProcessor | ControlLane] = [*self.sources.values(), *self.controls.values()]
         export_counts(self.lanes.values(), sources, self.metrics)
-        for outlet in self._outlets:
-            outlet.export()
+        for output in self._outputs:
+            output.export()
 
     def export(self, group: Group | None = None) -> None:
         """Bring the metrics up to date; ``group`` knows how far behind we are."""
         self._count()
         self._gauges.export(self.lanes)
-        self.metrics.profiles_waiting.set(sum(outlet.waiting for outlet in self._outlets))
+        self.metrics.profiles_waiting.set(sum(output.waiting for output in self._outputs))
         if group is not None and self.running:
             offsets = self.start_offsets()
             self._gauges.export_lag({place: group.behind(place, at) for place, at in offsets.items()})

@@ -17,6 +17,7 @@ from functools import cached_property
 from itertools import chain, islice
 from typing import Final
 
+from segops.core.engine import Engine
 from segops.core.errors import StateError, UnstorableError
 from segops.core.links import timer_of
 from segops.core.profile import Profile
@@ -30,7 +31,7 @@ _SLICES: Final = 4
 _SLICE: Final = 100
 
 
-class Entry:
+class CachedProfile:
     """A profile in memory, and what the store believes about it. ``is_new``: nothing happened to it yet.
 
     ``size``: bytes of its state as last encoded, and of the events applied since.
@@ -80,10 +81,12 @@ class Entry:
 _COLLECTED: Final = Write("", None, None, None)
 
 
-class Flight:
+class Snapshot:
     """Profiles as they were when they were collected."""
 
-    def __init__(self, entries: list[Entry], encode: Callable[[Entry], None] = Entry.encode) -> None:
+    def __init__(
+        self, entries: list[CachedProfile], encode: Callable[[CachedProfile], None] = CachedProfile.encode
+    ) -> None:
         self.entries = entries
         self._encode = encode
         self._slice = max(_SLICE, -(-len(entries) // _SLICES))
@@ -107,18 +110,17 @@ class Flight:
         return [entry.write for entry in self.entries if entry.write is not None]
 
 
-class Profiles:
+class ProfileCache:
     """The profiles of one partition. ``bound``: how many clean ones may stay in memory.
 
-    ``opened`` makes ready what comes from the store. ``set_aside`` makes what takes the place of a profile
-    that cannot be read, of its id, its bytes and the reason.
+    ``set_aside`` makes what takes the place of a profile that cannot be read, of its id, its bytes and the
+    reason.
     """
 
     def __init__(
         self,
         store: ProfileStore,
-        new_profile: Callable[[str], Profile],
-        opened: Callable[[Profile], Profile],
+        engine: Engine,
         set_aside: Callable[[str, bytes, str], Aside],
         *,
         bound: int,
@@ -126,11 +128,11 @@ class Profiles:
         self._store = store
         self._set_aside = set_aside
         self._bound = bound
-        self._opened = opened
-        self.new_profile = new_profile
-        self._entries: dict[str, Entry] = {}
-        self._dirty: list[Entry] = []
-        self._in_flight = Flight([])
+        #: Makes new profiles, and makes ready what comes from the store.
+        self.engine = engine
+        self._entries: dict[str, CachedProfile] = {}
+        self._dirty: list[CachedProfile] = []
+        self._in_flight = Snapshot([])
         self._overlay: list[tuple[int, str]] = []
         self._due_ids: deque[str] = deque()
         self._due_read_until: int | None = None
@@ -147,7 +149,7 @@ class Profiles:
         """The ids in memory."""
         return list(self._entries)
 
-    def get(self, profile_id: str) -> Entry:
+    def get(self, profile_id: str) -> CachedProfile:
         """The profile, made new when there is none. After ``load`` of its id this reads no store."""
         entry = self._entries.get(profile_id)
         if entry is None:
@@ -158,7 +160,7 @@ class Profiles:
         entry.used = True
         return entry
 
-    def known(self, profile_ids: Iterable[str]) -> list[Entry]:
+    def known(self, profile_ids: Iterable[str]) -> list[CachedProfile]:
         """Those of these profiles that exist, loaded by one read, without marking them as used."""
         ids = list(profile_ids)
         self.load(ids, used=False)
@@ -185,15 +187,15 @@ class Profiles:
                 entry.used = used
                 entry.size = len(state)
 
-    def _read(self, profile_id: str, state: bytes) -> Entry:
+    def _read(self, profile_id: str, state: bytes) -> CachedProfile:
         try:
             profile = decode_profile(state)
             if profile.id == profile_id:
-                return Entry(self._opened(profile), is_new=False)
+                return CachedProfile(self.engine.open(profile), is_new=False)
             reason = "a stored profile is under the id of another"
         except StateError as error:
             reason = str(error)
-        entry = Entry(self.new_profile(profile_id), is_new=False)
+        entry = CachedProfile(self.engine.new_profile(profile_id), is_new=False)
         entry.stored_due_ms = due_in(state)
         try:
             aside = decode_aside(state)
@@ -204,7 +206,7 @@ class Profiles:
             self.touch(entry)
         return entry
 
-    def _encode(self, entry: Entry) -> None:
+    def _encode(self, entry: CachedProfile) -> None:
         try:
             entry.encode()
         except UnstorableError as error:
@@ -227,11 +229,11 @@ class Profiles:
             if profile_id not in entries:
                 self._insert_new(profile_id)
 
-    def _insert_new(self, profile_id: str) -> Entry:
-        entry = self._entries[profile_id] = Entry(self.new_profile(profile_id), is_new=True)
+    def _insert_new(self, profile_id: str) -> CachedProfile:
+        entry = self._entries[profile_id] = CachedProfile(self.engine.new_profile(profile_id), is_new=True)
         return entry
 
-    def touch(self, entry: Entry) -> None:
+    def touch(self, entry: CachedProfile) -> None:
         """This profile changed: write it at the next checkpoint, and mind its new due time."""
         entry.is_new = False
         if not entry.dirty:
@@ -242,7 +244,7 @@ class Profiles:
             entry.overlay_due_ms = due
             heapq.heappush(self._overlay, (due, entry.profile.id))
 
-    def drop(self, entry: Entry) -> None:
+    def drop(self, entry: CachedProfile) -> None:
         """Take a profile without content from the store with the next checkpoint, if the last one has it.
 
         Only a profile that is durable as it is: what was read before must not be applied to nothing.
@@ -277,19 +279,19 @@ class Profiles:
             self._due_read_until = until_ms if len(rows) < room else None
         return [self._due_ids.popleft() for _ in range(min(limit, len(self._due_ids)))]
 
-    def collect(self) -> Flight:
+    def snapshot(self) -> Snapshot:
         """Everything dirty, as of now; ``written`` must follow.
 
         Only one collection may be in flight at a time.
         """
-        self._in_flight, self._dirty = Flight(self._dirty, self._encode), []
+        self._in_flight, self._dirty = Snapshot(self._dirty, self._encode), []
         return self._in_flight
 
     def written(self) -> None:
         """The store has what was collected: drop what is over the bound, refresh the due overlay."""
         for entry in self._in_flight.entries:
             entry.overlay_due_ms = entry.write = None
-        self._in_flight = Flight([])
+        self._in_flight = Snapshot([])
         self._refresh_overlay()
         self._due_read_until = None
         if len(self._entries) > self._bound:
@@ -326,7 +328,7 @@ class Scan:
     checkpoint wrote it behind the walker's back.
     """
 
-    def __init__(self, profiles: Profiles) -> None:
+    def __init__(self, profiles: ProfileCache) -> None:
         self._profiles = profiles
         self._cached = deque(profiles.cached_ids())
         self._after: str | None = None

@@ -7,7 +7,7 @@ the store and the changelog, or in the topic, or in both (ADR 0020).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final, NamedTuple
 
 from segops.core.errors import StateError
@@ -15,10 +15,9 @@ from segops.core.messages import Handover, Release
 from segops.core.profile import Profile
 from segops.schemas.aside import Aside, HeldRecord, name_of_bytes, set_aside
 from segops.schemas.messages import frame_of
-from segops.streaming.judge import Judge
-from segops.streaming.profiles import Entry, Profiles
+from segops.streaming.profiles import CachedProfile, ProfileCache
 from segops.streaming.records import Record
-from segops.streaming.reports import Letter, Outlet
+from segops.streaming.reports import Letter, Output
 from segops.streaming.ticks import TYPE_HEADER
 
 #: Records held for a profile at most; further ones become dead letters of this reason.
@@ -41,11 +40,19 @@ class Limits(NamedTuple):
     held_bytes: int = 256 << 10
 
 
+class Released(NamedTuple):
+    """What comes of a release: the memberships counted until now, the clock, and the records to apply."""
+
+    members: Collection[str]
+    clock_ms: int
+    held: list[HeldRecord]
+
+
 class Quarantine:
     """Sets the profiles of one partition aside, keeps records for them, and releases them."""
 
-    def __init__(self, outlet: Outlet, where: Callable[[], Position], limits: Limits) -> None:
-        self._outlet = outlet
+    def __init__(self, output: Output, where: Callable[[], Position], limits: Limits) -> None:
+        self._output = output
         self._where = where
         self._limits = limits
         self._count = 0
@@ -60,18 +67,18 @@ class Quarantine:
         at = self._where()
         return set_aside(profile_id, data, reason, since_ms=at.clock_ms, offset=at.offset)
 
-    def tell(self, profiles: Profiles, entry: Entry) -> None:
+    def publish(self, profiles: ProfileCache, entry: CachedProfile) -> None:
         """Publish what is due."""
         aside = entry.aside
         if aside is not None and aside.data is not None:
-            self._outlet.set_aside(
+            self._output.set_aside(
                 Letter(aside.id, "profile", aside.data, aside.of, aside.reason, aside.offset)
             )
             aside.data = None
             entry.profile.due_ms = None
             profiles.touch(entry)
 
-    def hold(self, profiles: Profiles, entry: Entry, record: Record, *, clock_ms: int) -> None:
+    def hold(self, profiles: ProfileCache, entry: CachedProfile, record: Record, *, clock_ms: int) -> None:
         """Keep a record for a profile that is set aside."""
         aside = entry.aside
         if aside is None:
@@ -84,7 +91,7 @@ class Quarantine:
             aside.hold(held)
         else:
             what = f"{len(aside.held)} records of {aside.held_bytes} bytes"
-            self._outlet.reject(
+            self._output.reject(
                 record, QUARANTINED, f"the profile is set aside, and {what} wait for it already"
             )
 
@@ -97,13 +104,13 @@ class Quarantine:
         frame = frame_of(value)
         if frame is None:
             raise error
-        self._outlet.set_aside(
+        self._output.set_aside(
             Letter(frame.loser, "handover", value, name_of_bytes(value), str(error), record.offset)
         )
         return Handover(frame.to, frame.of, frame.loser, frame.sequence, None, frame.at_ms, frame.hops)
 
-    def release(self, judge: Judge, entry: Entry, record: Record, release: Release) -> list[HeldRecord]:
-        """Put a profile in the place of what is set aside; the records to be applied to it now.
+    def release(self, entry: CachedProfile, record: Record, release: Release) -> Released | None:
+        """Put a profile in the place of what is set aside; None where that is not what is set aside.
 
         Without a state these are the messages of other profiles only: they wait for answers.
         """
@@ -112,19 +119,15 @@ class Quarantine:
             found = (
                 "is not set aside" if aside is None else f"is set aside as {aside.of}, not as {release.of}"
             )
-            self._outlet.note(record, NOT_QUARANTINED, f"the profile {found}")
-            return []
+            self._output.dead_letter(record, NOT_QUARANTINED, f"the profile {found}")
+            return None
         clock_ms, held = self._where().clock_ms, [each for each in aside.held if _is_message(each)]
         if release.state is not None:
             clock_ms, held = aside.since_ms, aside.held
         profile = release.state or Profile(aside.id, applied=aside.applied)
         profile.sequence = max(profile.sequence, aside.sequence, release.sequence)
         entry.aside, entry.profile = None, profile
-        judge.released(entry, aside.members, release.members, clock_ms=clock_ms)
-        self._outlet.released(aside.id)
-        if release.state is None:
-            profile.applied = -1
-        return held
+        return Released(aside.members, clock_ms, held)
 
 
 def _is_message(record: HeldRecord) -> bool:

@@ -1,16 +1,16 @@
-"""What a lane says and counts."""
+"""What a processor publishes and counts."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from segops.core.events import Change
 from segops.core.messages import Message
 from segops.core.turns import Erased
-from segops.streaming.records import Record
+from segops.streaming.records import Headers, Record
 
 
 class Letter(NamedTuple):
@@ -27,45 +27,35 @@ class Letter(NamedTuple):
     offset: int
 
 
-class Outlet:
-    """Where a lane's changes and bad records go. The base class keeps them in lists, for tests."""
+class Output(Protocol):
+    """Where the processors of one partition publish: no other effect of theirs leaves the process."""
 
-    def __init__(self) -> None:
-        self.changes: list[Change] = []
-        self.rejected: list[tuple[Record, str, str]] = []
-        self.noted: list[tuple[Record, str, str]] = []
-        self.sent: list[Message] = []
-        self.erasures: list[Erased] = []
-        self.letters: list[Letter] = []
-        self.releases: list[str] = []
+    def forward(self, key: bytes, value: bytes | None, *, headers: Headers, timestamp: int) -> None:
+        """Append a record to the partition of profile events that ``key`` belongs to."""
+
+    def broadcast(self, tick: bytes) -> None:
+        """Append a tick to every partition of profile events."""
 
     def emit(self, changes: Sequence[Change], *, arrived_ms: int | None) -> None:
         """Publish these, in this order. ``arrived_ms``: Kafka's timestamp of the cause, if a record."""
-        self.changes.extend(changes)
 
     def reject(self, record: Record, reason: str, detail: str) -> None:
-        """Put a record aside."""
-        self.rejected.append((record, reason, detail))
+        """Put a record into the dead letters, and log it: it should not have failed."""
 
-    def note(self, record: Record, reason: str, detail: str) -> None:
-        """Say something about a record that was applied nevertheless."""
-        self.noted.append((record, reason, detail))
+    def dead_letter(self, record: Record, reason: str, detail: str) -> None:
+        """Put a copy of a record into the dead letters, with what is to be said about it."""
 
     def send(self, messages: Sequence[Message], *, arrived_ms: int) -> None:
         """Send these to other profiles, in this order."""
-        self.sent.extend(messages)
 
     def erased(self, erased: Sequence[Erased], segments: Collection[str]) -> None:
         """Take away what is kept of these in ``segments``, and give receipts."""
-        self.erasures.extend(erased)
 
     def set_aside(self, letter: Letter) -> None:
         """Publish bytes that cannot be read."""
-        self.letters.append(letter)
 
     def released(self, profile_id: str) -> None:
         """Delete what was published of a profile that was set aside."""
-        self.releases.append(profile_id)
 
     def began(self, profile_id: str) -> None:
         """A profile waits for others from now on."""
@@ -98,5 +88,5 @@ class Counts:
     broken: list[str] = field(default_factory=list)
     lateness_ms: list[int] = field(default_factory=list)
     failures: Counter[str] = field(default_factory=Counter)
-    #: See ``segops.core.turns.Outcome``.
+    #: See ``segops.core.turns.StepResult``.
     identities: Counter[str] = field(default_factory=Counter)

@@ -11,10 +11,9 @@ from segops.core.errors import RejectedEvent
 from segops.schemas.origin import Mark
 from segops.streaming.control import ON_EVENTS, REQUESTS
 from segops.streaming.marks import LastRecord
-from segops.streaming.outputs import DeadLetters, Outputs
-from segops.streaming.records import SOURCE_HEADER, TIME_HEADER, Record, partition_of
-from segops.streaming.reports import ResolveCounts
-from segops.streaming.ticks import TICK_HEADERS, TYPE_HEADER, decode_tick, is_tick, source_tick
+from segops.streaming.records import SOURCE_HEADER, TIME_HEADER, Record
+from segops.streaming.reports import Output, ResolveCounts
+from segops.streaming.ticks import TYPE_HEADER, decode_tick, is_tick, source_tick
 
 MALFORMED: Final = "internal"
 
@@ -40,20 +39,17 @@ class Route(Protocol):
 
 @dataclass(frozen=True)
 class Forwarding:
-    """How resolve works, the same for all its partitions.
+    """How one partition is resolved.
 
-    ``places``: the partitions of profile events. With ``event_clock`` each of them is told how far
-    every source is.
+    With ``event_clock`` the watermark of every source is reported to all partitions of profile events.
     """
 
     route: Route
-    outputs: Outputs
-    dead_letters: DeadLetters
-    places: Sequence[tuple[str, int]]
+    output: Output
     event_clock: bool
 
 
-class SourceLane:
+class ResolveProcessor:
     """One owned partition of raw events.
 
     Its ticks follow the records which they cover, in every partition of profile events.
@@ -75,16 +71,14 @@ class SourceLane:
         self.forwarded_ms: int | None = None
         self.counts = ResolveCounts()
         self._route = forwarding.route
-        self._outputs = forwarding.outputs
-        self._dead_letters = forwarding.dead_letters
-        self._places = forwarding.places
+        self._output = forwarding.output
         self._event_clock = forwarding.event_clock
         self._last = LastRecord(mark)
-        self._told: tuple[int, bool] | None = None
+        self._reported: tuple[int, bool] | None = None
         self._quiet_since_ms: int | None = None
 
     def process(self, records: Sequence[Record], *, now_ms: int) -> None:
-        """Forward records in the order of the log; what is no event goes to the dead letters.
+        """Forward records in the order of the log; invalid events go to the dead letters.
 
         ``now_ms`` is the wall clock: an event too far ahead of it is clamped.
         """
@@ -111,7 +105,7 @@ class SourceLane:
             )
         except RejectedEvent as rejection:
             self.counts.rejected[rejection.reason] += 1
-            self._dead_letters.put(record, rejection.reason, rejection.detail)
+            self._output.dead_letter(record, rejection.reason, rejection.detail)
             return
         if routed.clamped:
             self.counts.clamped += 1
@@ -120,10 +114,9 @@ class SourceLane:
     def _forward(self, record: Record, key: bytes, time_ms: int) -> None:
         if time_ms > self.watermark_ms:
             self.watermark_ms = time_ms
-        self._outputs.append(
-            self._places[partition_of(key, len(self._places))],
-            key=key,
-            value=record.value,
+        self._output.forward(
+            key,
+            record.value,
             headers=[
                 (SOURCE_HEADER, b"%d:%d" % (self.source, record.offset)),
                 (TIME_HEADER, b"%d" % time_ms),
@@ -138,20 +131,20 @@ class SourceLane:
                 raise ValueError("a control record without watermark_ms")
         except ValueError as error:
             self.counts.rejected[MALFORMED] += 1
-            self._dead_letters.put(record, MALFORMED, str(error))
+            self._output.dead_letter(record, MALFORMED, str(error))
             return
         self.watermark_ms = max(self.watermark_ms, watermark_ms)
-        self._tell(idle=False)
+        self._report_watermark(idle=False)
 
     def _misplaced(self, record: Record, kind: bytes) -> None:
         self.counts.rejected[ON_EVENTS] += 1
         text = (
             f"nothing was done: a request of type {kind.decode()} belongs on the control topic; send it there"
         )
-        self._dead_letters.put(record, ON_EVENTS, text)
+        self._output.dead_letter(record, ON_EVENTS, text)
 
     def tick(self, *, now_ms: int, at_end: bool, idle_after_ms: int) -> None:
-        """With the event clock: tell how far this source is, where that is news.
+        """With the event clock: report the watermark of this source, where it is another than before.
 
         ``at_end``: everything that the partition holds has been forwarded. Quiet there for
         ``idle_after_ms`` of the wall clock (0: never) the source is idle.
@@ -162,14 +155,12 @@ class SourceLane:
             self._quiet_since_ms = now_ms
         idle = at_end and 0 < idle_after_ms <= now_ms - self._quiet_since_ms
         heard = self.watermark_ms > 0
-        if (heard or idle) and self._told != (self.watermark_ms, idle):
-            self._tell(idle=idle)
+        if (heard or idle) and self._reported != (self.watermark_ms, idle):
+            self._report_watermark(idle=idle)
 
-    def _tell(self, *, idle: bool) -> None:
-        self._told = (self.watermark_ms, idle)
-        value = source_tick(self.source, self.watermark_ms, idle=idle)
-        for place in self._places:
-            self._outputs.append(place, key=None, value=value, headers=TICK_HEADERS)
+    def _report_watermark(self, *, idle: bool) -> None:
+        self._reported = (self.watermark_ms, idle)
+        self._output.broadcast(source_tick(self.source, self.watermark_ms, idle=idle))
 
     @property
     def metadata(self) -> str:

@@ -18,7 +18,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from segops.config import Settings
 from segops.streaming.belonging import Offsets
 from segops.streaming.crash import CrashPoints
-from segops.streaming.lane import SegmentLane
+from segops.streaming.lane import SegmentProcessor
 from segops.streaming.positions import Place
 from segops.streaming.published import rows_before
 from segops.streaming.raw import fetch
@@ -40,7 +40,7 @@ class Lanes(Protocol):
     """What is asked of the pipeline."""
 
     @property
-    def lanes(self) -> dict[int, SegmentLane]: ...
+    def lanes(self) -> dict[int, SegmentProcessor]: ...
     @property
     def running(self) -> bool: ...
     async def checkpoint(self) -> bool: ...
@@ -65,7 +65,7 @@ class Sweeper:
         self._again = not settings.exactly_once
         self._consumer = consumer
         self._crash = crash
-        self._goals: dict[SegmentLane, _Goal] = {}
+        self._goals: dict[SegmentProcessor, _Goal] = {}
 
     async def run(self, pipeline: Lanes, group: Callable[[], Group]) -> None:
         """Look after the lanes, for ever."""
@@ -77,7 +77,7 @@ class Sweeper:
                 if pipeline.running and await self._caught_up(number, lane, group()):
                     await self._sweep(number, lane, pipeline)
 
-    async def _caught_up(self, number: int, lane: SegmentLane, group: Group) -> bool:
+    async def _caught_up(self, number: int, lane: SegmentProcessor, group: Group) -> bool:
         goal = self._goals.get(lane)
         if goal is None:
             places = [(self._topics.events, each) for each in range(self._topics.partitions)]
@@ -107,7 +107,7 @@ class Sweeper:
         finally:
             await consumer.stop()
 
-    async def _sweep(self, number: int, lane: SegmentLane, pipeline: Lanes) -> None:
+    async def _sweep(self, number: int, lane: SegmentProcessor, pipeline: Lanes) -> None:
         def is_open() -> bool:
             return pipeline.running and pipeline.lanes.get(number) is lane
 

@@ -18,19 +18,22 @@ from uuid import uuid4
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from prometheus_client import CollectorRegistry
 
 from segops.brokers import LocalBroker
 from segops.brokers.network import free_ports
 from segops.config import Settings, load
+from segops.metrics import Metrics
 from segops.schemas.events import route
 from segops.schemas.identifying import limits_of
 from segops.streaming import definitions, topics
 from segops.streaming.connections import Connections
 from segops.streaming.intake import BATCH_RECORDS
 from segops.streaming.load import Load, send_all
-from segops.streaming.outputs import DeadLetters, Outputs
+from segops.streaming.outlet import KafkaOutput
+from segops.streaming.outputs import Outputs
 from segops.streaming.raw import fetch
-from segops.streaming.resolve import Forwarding, SourceLane
+from segops.streaming.resolve import Forwarding, ResolveProcessor
 
 from .workload import segments
 
@@ -127,7 +130,7 @@ async def _resolve_alone(settings: Settings, count: int) -> float:
     try:
         consumer.assign([TopicPartition(settings.topics.events, p) for p in range(PARTITIONS)])
         outputs = Outputs(lambda: producer)
-        lanes = [SourceLane(p, _forwarding(settings, outputs, p)) for p in range(PARTITIONS)]
+        lanes = [ResolveProcessor(p, _forwarding(settings, outputs, p)) for p in range(PARTITIONS)]
         begin, seen = time.process_time(), 0
         while seen < count:
             for place, fetched in await fetch(consumer, 1.0):
@@ -143,14 +146,9 @@ async def _resolve_alone(settings: Settings, count: int) -> float:
 
 
 def _forwarding(settings: Settings, outputs: Outputs, number: int) -> Forwarding:
-    names = settings.topics
-    return Forwarding(
-        route=partial(route, limits=limits_of(settings)),
-        outputs=outputs,
-        dead_letters=DeadLetters(outputs, place=(names.dead_letters, number), origin=(names.events, number)),
-        places=[(names.profile_events, place) for place in range(PARTITIONS)],
-        event_clock=True,
-    )
+    origin, metrics = (settings.topics.events, number), Metrics(CollectorRegistry())
+    output = KafkaOutput(origin, outputs, settings, metrics)
+    return Forwarding(partial(route, limits=limits_of(settings)), output, event_clock=True)
 
 
 @contextmanager

@@ -6,12 +6,13 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from segops.core.engine import Engine, Transition
+from segops.core.engine import Engine
 from segops.core.errors import DefinitionError
 from segops.core.events import Event
 from segops.core.profile import Profile
 from segops.core.rules.parsing import Context, read_policy, read_rule
 from segops.core.segments import Definition, SegmentSet
+from segops.core.turns import StepResult
 from segops.core.values import parse_instant
 
 S, M, H, D = 1_000, 60_000, 3_600_000, 86_400_000
@@ -57,9 +58,9 @@ class Edge(NamedTuple):
     occurred_at: int
 
 
-def edges(transition: Transition) -> list[Edge]:
+def edges(transition: StepResult) -> list[Edge]:
     """The changes of a step, in order."""
-    assert transition.failures == []
+    assert not transition.failures
     return [Edge(c.action, c.segment_key, c.occurred_at) for c in transition.changes]
 
 
@@ -80,7 +81,7 @@ class Customer:
         id: str | None = None,
         traits: dict[str, Any] | None = None,
         **p: Any,
-    ) -> Transition:
+    ) -> StepResult:
         """An event, with its properties as keywords."""
         self._count += 1
         event = Event(name, time_ms, id or f"m{self._count}", p, traits)
@@ -95,7 +96,7 @@ class Customer:
         self.clock_ms = max(clock_ms, self.clock_ms)
         return edges(self.engine.on_timer(self.profile, clock_ms=self.clock_ms))
 
-    def adopt(self, **rules: dict[str, Any]) -> Transition:
+    def adopt(self, **rules: dict[str, Any]) -> StepResult:
         """Other definitions come into force."""
         self.engine = Engine(segments(**rules))
         return self.engine.on_definitions(self.profile, clock_ms=self.clock_ms)

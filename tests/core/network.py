@@ -145,7 +145,7 @@ class Network:
         outcome = self.identity.on_message(profile, copied(record), clock_ms=lane.clock_ms)
         self._publish(outcome.changes)
         self.counts.update(outcome.counts)
-        assert outcome.failures == []
+        assert not outcome.failures
         for message in outcome.messages:
             self.send(number, copied(message))
 

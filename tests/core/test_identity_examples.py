@@ -14,7 +14,7 @@ from segops.core.identity import Identity
 from segops.core.links import begin_waiting
 from segops.core.messages import Claim, Forward, Handover, Join, Refused
 from segops.core.profile import Profile
-from segops.core.turns import Outcome
+from segops.core.turns import StepResult
 from segops.schemas.state import decode_profile, encode_profile
 
 from .kit import MONDAY as T
@@ -98,10 +98,10 @@ class Alone:
         self.identity = Identity(ENGINE)
         self.profile = ENGINE.new_profile(profile_id)
 
-    def get(self, message: Any, clock_ms: int = T) -> Outcome:
+    def get(self, message: Any, clock_ms: int = T) -> StepResult:
         return self.identity.on_message(self.profile, copied(message), clock_ms=clock_ms)
 
-    def did(self, event: Event, clock_ms: int = T) -> Outcome:
+    def did(self, event: Event, clock_ms: int = T) -> StepResult:
         return self.identity.on_event(self.profile, event, clock_ms=clock_ms)
 
 
@@ -109,8 +109,8 @@ def test_events_wait_for_an_answer_and_are_judged_as_if_it_had_been_there() -> N
     alone = Alone()
     first = alone.did(event(1, T, user_id="u", anonymous_id="a"), T)
     assert first.messages == [Claim("anonymous_id:a", "anonymous_id:a", "user_id:u", at_ms=T)]
-    assert alone.did(event(2, T + S, user_id="u"), T + S) == Outcome()
-    assert alone.identity.on_timer(alone.profile, clock_ms=T + 5 * H) == Outcome()
+    assert alone.did(event(2, T + S, user_id="u"), T + S) == StepResult()
+    assert alone.identity.on_timer(alone.profile, clock_ms=T + 5 * H) == StepResult()
     device = lived("anonymous_id:a", [event(3, T - S, anonymous_id="a")], T + 2 * H)
     outcome = alone.get(Handover("user_id:u", "anonymous_id:a", device.id, 1, device), T + 5 * H)
     seen = [(c.action, c.segment_key, c.occurred_at, c.reason, c.event_id) for c in outcome.changes]
@@ -126,7 +126,7 @@ def test_the_time_of_a_profile_stands_still_while_it_waits() -> None:
     alone = Alone()
     alone.did(event(1, T, user_id="u"), T)
     alone.did(event(2, T + S, user_id="u", anonymous_id="a"), T + S)
-    assert alone.identity.on_timer(alone.profile, clock_ms=T + 2 * H) == Outcome()
+    assert alone.identity.on_timer(alone.profile, clock_ms=T + 2 * H) == StepResult()
     assert alone.profile.due_ms == T + H
     answered = alone.get(Refused("user_id:u", "anonymous_id:a", "user_id:v"), T + 2 * H)
     seen = [(c.action, c.segment_key, c.occurred_at) for c in answered.changes]
@@ -137,11 +137,11 @@ def test_a_refusal_sets_the_held_events_free() -> None:
     alone = Alone()
     alone.did(event(1, T, user_id="u", anonymous_id="a"))
     alone.did(event(2, T, user_id="u", anonymous_id="b"))
-    assert alone.get(Refused("user_id:u", "anonymous_id:a", "user_id:v")).changes == []
+    assert not alone.get(Refused("user_id:u", "anonymous_id:a", "user_id:v")).changes
     assert alone.profile.first_ms is None
     alone.get(Refused("user_id:u", "anonymous_id:b", "user_id:v"))
     assert len(alone.profile.seen) == 2
-    assert alone.did(event(3, T, user_id="u", anonymous_id="a")).messages == []
+    assert not alone.did(event(3, T, user_id="u", anonymous_id="a")).messages
 
 
 def test_a_refusal_does_not_answer_what_was_claimed_explicitly_since() -> None:
@@ -161,7 +161,7 @@ def test_a_hand_over_that_comes_again_adds_nothing() -> None:
     )
     alone.get(handover)
     stored = encode_profile(alone.profile)
-    assert alone.get(handover) == Outcome()
+    assert alone.get(handover) == StepResult()
     assert encode_profile(alone.profile) == stored
 
 
@@ -179,7 +179,7 @@ def test_a_message_that_goes_round_and_round_is_given_up_and_counted() -> None:
     alone = Alone("anonymous_id:a")
     alone.get(Claim("anonymous_id:a", "anonymous_id:a", "user_id:u"))
     outcome = alone.get(Forward("anonymous_id:a", event(1, T), hops=identity.MAX_HOPS))
-    assert (outcome.messages, outcome.counts) == ([], {"gave_up": 1})
+    assert (outcome.messages, outcome.counts) == ((), {"gave_up": 1})
     assert alone.get(Forward("anonymous_id:a", event(1, T))).messages == [
         Forward("user_id:u", event(1, T), 1)
     ]
@@ -245,7 +245,7 @@ def test_new_definitions_judge_no_profile_that_is_none() -> None:
         alone.did(event(1, T, user_id="u", anonymous_id="a"))
         if alone.profile.id != "user_id:u":
             alone.get(Claim(alone.profile.id, alone.profile.id, "email:e@x"))
-        assert others.on_definitions(alone.profile, clock_ms=T) == Outcome()
+        assert others.on_definitions(alone.profile, clock_ms=T) == StepResult()
         assert alone.profile.judged_by == others.engine.version
 
 
@@ -288,7 +288,7 @@ def test_who_is_told_apart_is_told_once() -> None:
     alone.identity = Identity(ENGINE, Rules(limits=(("anonymous_id", 0),)))
     told = [alone.did(event(n, T, user_id="u", anonymous_id="a")).unjoined for n in range(2)]
     assert [(each.reason, each.identifier) for each in told[0]] == [("limit", "anonymous_id:a")]
-    assert told[1] == []
+    assert not told[1]
 
 
 def test_an_event_that_says_nothing_new_is_known_as_such() -> None:

@@ -100,7 +100,7 @@ def test_only_what_a_policy_asks_for_is_recorded() -> None:
 def test_a_membership_from_before_the_policy_counts_as_the_first_entry() -> None:
     customer = Customer(rule=VIEW)
     customer.did("A", T)
-    assert customer.adopt(rule=limited(max_entries=1)).changes == []
+    assert not customer.adopt(rule=limited(max_entries=1)).changes
     assert customer.wait(T + 10 * S) == [exited(T + 10 * S)]
     assert customer.did("A", T + H) == []
 

@@ -42,7 +42,7 @@ SAMPLES: dict[str, Any] = {
 def test_a_trait_of_which_its_test_cannot_hold_is_skipped(when: dict[str, Any], fine: set[str]) -> None:
     for found, value in SAMPLES.items():
         skipped = Customer(one=when).send("identify", T, traits={"p": value}).skipped
-        assert skipped == ([] if found in fine else [Skip("", "p", found)])
+        assert [*skipped] == ([] if found in fine else [Skip("", "p", found)])
 
 
 @pytest.mark.parametrize("test", [{"in_next": "3d"}, {"before": "2026-01-01"}, {"anniversary_in_next": "3d"}])
@@ -51,10 +51,10 @@ def test_a_trait_that_is_no_date_is_skipped(test: dict[str, Any]) -> None:
     odd = (("31/12/1990", "no_date"), ("", "no_date"), (1990, "number"), (["1990-01-01"], "list"))
     for value, found in odd:
         skipped = customer.send("identify", T, traits={"born": {"on": value}}).skipped
-        assert skipped == [Skip("", "born.on", found)]
+        assert [*skipped] == [Skip("", "born.on", found)]
     for good in ("1990-12-31", "1990-12-31 10:00 UTC", None):
-        assert customer.send("identify", T, traits={"born": {"on": good}}).skipped == []
-    assert customer.send("identify", T, traits={"other": 5}).skipped == []
+        assert not customer.send("identify", T, traits={"born": {"on": good}}).skipped
+    assert not customer.send("identify", T, traits={"other": 5}).skipped
 
 
 def test_every_operator_says_what_it_wants() -> None:
@@ -66,7 +66,7 @@ def test_every_operator_says_what_it_wants() -> None:
 def test_a_value_is_skipped_once_for_an_event_however_many_rules_read_it() -> None:
     total = {"sum": "p", "of": "A", "is": {"gt": 5}}
     customer = Customer(a=total, b={**total, "within": "1d"}, c={"max": "p", "of": "A", "is": {"gt": 5}})
-    assert customer.send("A", T, p="7").skipped == [Skip("A", "p", "text")]
+    assert [*customer.send("A", T, p="7").skipped] == [Skip("A", "p", "text")]
 
 
 def test_amounts_of_orders_are_skipped_with_the_reason() -> None:
@@ -81,7 +81,7 @@ def test_amounts_of_orders_are_skipped_with_the_reason() -> None:
     ):
         profile = engine.new_profile("user_id:u1")
         event = Event("Order Completed", T, str(number), properties)
-        assert engine.on_event(profile, event, clock_ms=T).skipped == skip
+        assert [*engine.on_event(profile, event, clock_ms=T).skipped] == skip
 
 
 def test_there_are_words_for_whatever_can_be_found() -> None:

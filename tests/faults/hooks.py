@@ -62,10 +62,12 @@ def block(seconds: float) -> None:
 def die(when: str, kind: str, count: int) -> None:
     """Die in the middle of a merge, as of kill -9."""
     from segops.schemas.messages import name_of
-    from segops.streaming.judge import Judge
+    from segops.streaming.lane import SegmentProcessor
     from segops.streaming.outputs import MessageSender
 
-    owner, name, at = (MessageSender, "send", 1) if when == "sent" else (Judge, "message", 3)
+    owner, name, at = (
+        (MessageSender, "send", 1) if when == "sent" else (SegmentProcessor, "_apply_message", 3)
+    )
     act, left = getattr(owner, name), [count]
 
     def counted(*args: Any, **more: Any) -> None:

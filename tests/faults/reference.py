@@ -22,7 +22,7 @@ from segops.core.messages import Forward, Message
 from segops.core.profile import Profile
 from segops.core.rules.reference import History
 from segops.core.segments import Definition, SegmentSet
-from segops.core.turns import Outcome
+from segops.core.turns import StepResult
 from segops.schemas.events import decode
 from segops.schemas.messages import decode_message, encode_message
 from segops.schemas.state import decode_profile, encode_profile
@@ -136,7 +136,7 @@ class Replayer:
         if tick.clock_ms is not None:
             self._clock.advance(tick.clock_ms)
         elif tick.lane is not None and tick.watermark_ms is not None:
-            self._clock.told(tick.lane, tick.watermark_ms)
+            self._clock.report_watermark(tick.lane, tick.watermark_ms)
         elif tick.source is not None and tick.watermark_ms is not None:
             self._clock.mark(tick.source, tick.watermark_ms, idle=tick.idle)
 
@@ -160,7 +160,7 @@ class Replayer:
             self._told.refused.add(source.decode())
             return
         self._note(person, record, outcome)
-        if outcome.moved and "duplicate" not in outcome.counts:
+        if outcome.moved and not outcome.duplicates:
             self._see(person, event)
 
     def _see(self, person: Person, event: Event) -> None:
@@ -170,7 +170,7 @@ class Replayer:
             named = event.message_id if event.named else None
             person.seen += [_named(each, event.message_id, named) for each in seen]
 
-    def _note(self, person: Person, record: Any, outcome: Outcome) -> None:
+    def _note(self, person: Person, record: Any, outcome: StepResult) -> None:
         person.changes += outcome.changes
         self._told.messages.update(map(encode_message, outcome.messages))
         if outcome.unjoined:
@@ -178,7 +178,7 @@ class Replayer:
         if outcome.moved:
             person.moved_at = record.offset
 
-    def _fitting(self, person: Person, message: Message) -> Outcome | None:
+    def _fitting(self, person: Person, message: Message) -> StepResult | None:
         """Take a step; None, and nothing changed, when the profile would be too large with an event."""
         before = encode_profile(person.profile)
         outcome = self._identity.on_message(person.profile, message, clock_ms=self._clock.now_ms)

@@ -16,7 +16,7 @@ from segops.core.messages import Handover
 from segops.schemas import events
 from segops.streaming import lane
 from segops.streaming.checkpoint import AtLeastOnce
-from segops.streaming.lane import SegmentLane
+from segops.streaming.lane import SegmentProcessor
 from segops.streaming.outputs import MessageSender, Outputs
 
 from .rig import CRASHED
@@ -38,7 +38,7 @@ def commit_first() -> None:
         positions: dict[Any, Any] = {}
         for number in self._sources:
             positions.update(self._source_position(number))
-        collected = await self._collect()
+        collected = await self._snapshot()
         await self._outputs.settle()
         for number, part in collected.items():
             positions.update(self._lane_position(number, part.collected))
@@ -86,19 +86,19 @@ def apply_twice() -> None:
         if not _once().exists() and sum(len(part.collected.writes) for part in collected.values()) > 5:
             _die()
 
-    def event(self: Any, record: Any, offset: int) -> None:
+    def event(self: Any, record: Any) -> None:
         profile = self._profiles.get(record.key.decode()).profile
-        if offset <= profile.applied:
+        if record.offset <= profile.applied:
             profile.applied = -1
             lane.decode = _renamed  # type: ignore[attr-defined]
         try:
-            apply(self, record, offset)
+            apply(self, record)
         finally:
             lane.decode = events.decode  # type: ignore[attr-defined]
 
-    apply = SegmentLane._event
+    apply = SegmentProcessor._event
     AtLeastOnce._write_stores = written  # type: ignore[method-assign]
-    SegmentLane._event = event  # type: ignore[method-assign]
+    SegmentProcessor._event = event  # type: ignore[method-assign]
 
 
 def _renamed(*args: Any, **named: Any) -> Any:

@@ -20,13 +20,13 @@ from segops.schemas.messages import encode_message
 from segops.schemas.segments import load
 from segops.stores.memory import MemoryStores
 from segops.streaming.collected import BASE_META
-from segops.streaming.lane import SegmentLane
-from segops.streaming.reports import Outlet
+from segops.streaming.lane import SegmentProcessor
 from segops.streaming.restoring import Restoring
 from segops.streaming.start import Start
 from segops.streaming.ticks import TYPE_HEADER
 
 from .kit import SEGMENTS, Stack, wait_until
+from .output import RecordingOutput
 from .test_identity import SEGMENTS as PEOPLE
 from .test_identity import Story, rows
 from .test_lane import Rec, clock, forwarded
@@ -52,26 +52,28 @@ def engine(tmp_path: Path) -> Engine:
     return Engine(SegmentSet(load([file])))
 
 
-def opened(stores: MemoryStores, engine: Engine, start: int = 0, outlet: Outlet | None = None) -> SegmentLane:
-    lane = SegmentLane(
-        stores.open(0), engine, start=Start(start, clock(), since_ms=0), outlet=outlet or Outlet()
+def opened(
+    stores: MemoryStores, engine: Engine, start: int = 0, output: RecordingOutput | None = None
+) -> SegmentProcessor:
+    lane = SegmentProcessor(
+        stores.open(0), engine, start=Start(start, clock(), since_ms=0), output=output or RecordingOutput()
     )
     while lane.rejudge(100):
         pass
     return lane
 
 
-def checkpoint(lane: SegmentLane) -> dict[str, bytes | None]:
+def checkpoint(lane: SegmentProcessor) -> dict[str, bytes | None]:
     """What went to the changelog."""
-    collected = lane.collect()
+    collected = lane.snapshot()
     lane.write(collected, 1)
     lane.committed()
     return {write.profile_id: write.state for write in collected.logged}
 
 
 def test_a_profile_goes_in_two_steps(engine: Engine) -> None:
-    stores, outlet = MemoryStores(), Outlet()
-    lane = opened(stores, engine, outlet=outlet)
+    stores, output = MemoryStores(), RecordingOutput()
+    lane = opened(stores, engine, output=output)
     lane.process([viewed(0), viewed(1), viewed(2)])
     checkpoint(lane)
     lane.process([erase(3)])
@@ -80,14 +82,14 @@ def test_a_profile_goes_in_two_steps(engine: Engine) -> None:
     # What was read before this checkpoint may be read again: the mark keeps it from being applied.
     assert logged["user_id:u1"] is not None
     lane.close()
-    published = len(outlet.changes)
-    lane = opened(stores, engine, start=0, outlet=outlet)
+    published = len(output.changes)
+    lane = opened(stores, engine, start=0, output=output)
     lane.process([viewed(0), viewed(1), viewed(2), erase(3)])
-    assert len(outlet.changes) == published
+    assert len(output.changes) == published
     lane.fire_due(10)
     assert checkpoint(lane)["user_id:u1"] is None
     assert not lane.fire_due(10)
-    assert [each.found for each in outlet.erasures] == ["profile"]
+    assert [each.found for each in output.erasures] == ["profile"]
     lane.close()
     store = stores.open(0)
     assert (store.profile_ids(None, 10), store.due(1 << 60, 10)) == ([], [])
@@ -96,19 +98,19 @@ def test_a_profile_goes_in_two_steps(engine: Engine) -> None:
 def test_whoever_comes_again_has_new_change_ids(engine: Engine) -> None:
     ids = []
     for pause in (False, True):
-        stores, outlet = MemoryStores(), Outlet()
-        lane = opened(stores, engine, outlet=outlet)
+        stores, output = MemoryStores(), RecordingOutput()
+        lane = opened(stores, engine, output=output)
         lane.process([viewed(0), viewed(1), viewed(2), erase(3)])
         for _ in range(3 if pause else 0):
             checkpoint(lane)
             lane.fire_due(10)
         if pause:
             lane.close()
-            lane = opened(stores, engine, start=lane.offset, outlet=outlet)
+            lane = opened(stores, engine, start=lane.offset, output=output)
         lane.process([viewed(4), viewed(5), viewed(6)])
-        entered = [c.change_id for c in outlet.changes if c.member]
+        entered = [c.change_id for c in output.changes if c.member]
         assert len(entered) == len(set(entered)) > 1
-        ids.append([c.change_id for c in outlet.changes])
+        ids.append([c.change_id for c in output.changes])
     assert ids[0] == ids[1]
 
 

@@ -22,12 +22,12 @@ from segops.schemas.state import decode_profile
 from segops.stores.memory import MemoryStores
 from segops.streaming.clock import PartitionClock
 from segops.streaming.collected import IN_FORCE_META
-from segops.streaming.lane import SegmentLane
-from segops.streaming.reports import Outlet
+from segops.streaming.lane import SegmentProcessor
 from segops.streaming.start import Bounds, Start
 from segops.streaming.ticks import TICK_HEADERS, source_tick, wall_tick
 
 from .kit import DAY_MS, SEGMENTS, START_MS, comparable, oracle, shop
+from .output import RecordingOutput
 
 FINAL_MS = START_MS + 2 * DAY_MS
 
@@ -63,11 +63,11 @@ def clock(*, by_events: bool = True) -> PartitionClock:
     return PartitionClock(sources=1, by_events=by_events)
 
 
-def found(outlet: Outlet) -> dict[str, dict[str, Any]]:
-    return {change.change_id: comparable(encode_change(change, 0)) for change in outlet.changes}
+def found(output: RecordingOutput) -> dict[str, dict[str, Any]]:
+    return {change.change_id: comparable(encode_change(change, 0)) for change in output.changes}
 
 
-def work_off(lane: SegmentLane) -> None:
+def work_off(lane: SegmentProcessor) -> None:
     while lane.fire_due(7):
         pass
 
@@ -86,16 +86,16 @@ def test_any_batching_and_any_crash_gives_what_the_engine_alone_gives(
     sent = shop(800, users=25, partitions=1, seed=seed)
     records = [forwarded(one.value, offset) for offset, one in enumerate(sent)]
     records.append(tick(len(records), FINAL_MS))
-    stores, engine, outlet = MemoryStores(), Engine(SegmentSet(wanted)), Outlet()
+    stores, engine, output = MemoryStores(), Engine(SegmentSet(wanted)), RecordingOutput()
     committed = Start(0, clock())
     while committed.offset < len(records):
-        lane = SegmentLane(stores.open(0), engine, start=committed, outlet=outlet, bounds=Bounds(5))
+        lane = SegmentProcessor(stores.open(0), engine, start=committed, output=output, bounds=Bounds(5))
         offset, metadata = committed.offset, committed.clock.dump()
         for batch in batches(records[offset:], dice):
             lane.process(batch)
             lane.fire_due(dice.randrange(5))
             if dice.random() < 0.3:
-                collected = lane.collect()
+                collected = lane.snapshot()
                 if dice.random() < 0.5:  # the lane goes on while acknowledgements are awaited
                     lane.fire_due(3)
                 lane.write(collected, None)
@@ -106,13 +106,13 @@ def test_any_batching_and_any_crash_gives_what_the_engine_alone_gives(
                 break  # killed
         else:
             work_off(lane)
-            lane.write(lane.collect(), None)
+            lane.write(lane.snapshot(), None)
             offset = lane.offset
         lane.close()
         restored = clock()
         assert restored.load(metadata)
         committed = Start(offset, restored)
-    assert found(outlet) == oracle(sent, wanted, FINAL_MS)
+    assert found(output) == oracle(sent, wanted, FINAL_MS)
 
 
 def test_the_clock_comes_back_exactly(wanted: list[Definition]) -> None:
@@ -140,39 +140,41 @@ def test_a_lost_clock_is_no_clock(text: str) -> None:
 
 def test_a_profile_is_stored_from_its_first_event_on(wanted: list[Definition]) -> None:
     stores = MemoryStores()
-    lane = SegmentLane(stores.open(0), Engine(SegmentSet(wanted)), start=Start(0, clock()), outlet=Outlet())
+    lane = SegmentProcessor(
+        stores.open(0), Engine(SegmentSet(wanted)), start=Start(0, clock()), output=RecordingOutput()
+    )
     value = json.dumps({"type": "track", "event": "Unheard Of", "userId": "u1"}).encode()
     lane.process([forwarded(value, 0)])
-    collected = lane.collect()
+    collected = lane.snapshot()
     assert [write.profile_id for write in collected.writes] == ["user_id:u1"]
 
 
 def test_time_moves_by_wall_ticks_alone_with_the_wall_clock(wanted: list[Definition]) -> None:
-    lane = SegmentLane(
+    lane = SegmentProcessor(
         MemoryStores().open(0),
         Engine(SegmentSet(wanted)),
         start=Start(0, clock(by_events=False)),
-        outlet=(outlet := Outlet()),
+        output=(output := RecordingOutput()),
     )
     order = {"type": "track", "event": "Order Completed", "userId": "u1", "properties": {"total": 1}}
     order["timestamp"] = "2025-10-09T08:53:20Z"
     lane.process([forwarded(json.dumps(order).encode(), 0)])
     assert lane.clock.now_ms == 0
-    at = outlet.changes[0].occurred_at
+    at = output.changes[0].occurred_at
     lane.process([Rec(1, None, wall_tick(at + 6 * 3_600_000 - 1), TICK_HEADERS)])
     assert lane.fire_due(10) == 0
     lane.process([Rec(2, None, wall_tick(at + 6 * 3_600_000 + 5_000), TICK_HEADERS)])
     assert lane.fire_due(10) == 1
-    assert [(c.action, c.occurred_at) for c in outlet.changes] == [
+    assert [(c.action, c.occurred_at) for c in output.changes] == [
         ("entered", at),
         ("exited", at + 6 * 3_600_000),
     ]
 
 
 def test_a_record_that_breaks_the_engine_is_put_aside_and_the_rest_goes_on(wanted: list[Definition]) -> None:
-    outlet = Outlet()
-    lane = SegmentLane(
-        MemoryStores().open(0), Engine(SegmentSet(wanted)), start=Start(0, clock()), outlet=outlet
+    output = RecordingOutput()
+    lane = SegmentProcessor(
+        MemoryStores().open(0), Engine(SegmentSet(wanted)), start=Start(0, clock()), output=output
     )
     good = [forwarded(one.value, offset) for offset, one in enumerate(shop(4, users=1, partitions=1))]
     broken = [
@@ -183,78 +185,78 @@ def test_a_record_that_breaks_the_engine_is_put_aside_and_the_rest_goes_on(wante
         Rec(8, None, source_tick(99, 1, idle=False), TICK_HEADERS),
     ]
     lane.process([*good, *broken, tick(9, FINAL_MS)])
-    assert [record.offset for record, _, _ in outlet.rejected] == [4, 5, 6, 7, 8]
-    assert [reason for _, reason, _ in outlet.rejected] == ["invalid_json", *["internal"] * 4]
+    assert [record.offset for record, _, _ in output.rejected] == [4, 5, 6, 7, 8]
+    assert [reason for _, reason, _ in output.rejected] == ["invalid_json", *["internal"] * 4]
     assert lane.offset == 10 and lane.clock.now_ms == FINAL_MS
 
 
 def test_what_was_not_written_stays_in_memory_and_the_rest_is_bounded(wanted: list[Definition]) -> None:
-    lane = SegmentLane(
+    lane = SegmentProcessor(
         MemoryStores().open(0),
         Engine(SegmentSet(wanted)),
         start=Start(0, clock()),
-        outlet=Outlet(),
+        output=RecordingOutput(),
         bounds=Bounds(10),
     )
     sent = shop(500, users=100, partitions=1)
     lane.process([forwarded(one.value, offset) for offset, one in enumerate(sent)])
     dirty = lane.cached
     assert dirty > 90
-    collected = lane.collect()
+    collected = lane.snapshot()
     assert lane.cached == dirty
     lane.write(collected, None)
     assert lane.cached == 10
 
 
 def test_many_due_at_once_are_worked_off_in_slices(wanted: list[Definition]) -> None:
-    outlet = Outlet()
-    lane = SegmentLane(
+    output = RecordingOutput()
+    lane = SegmentProcessor(
         MemoryStores().open(0),
         Engine(SegmentSet(wanted)),
         start=Start(0, clock()),
-        outlet=outlet,
+        output=output,
         bounds=Bounds(10),
     )
     sent = shop(2_000, users=500, partitions=1)
     lane.process([forwarded(one.value, offset) for offset, one in enumerate(sent)])
-    lane.write(lane.collect(), None)
+    lane.write(lane.snapshot(), None)
     lane.process([tick(len(sent), FINAL_MS)])
     looked = []
     while slice_ := lane.fire_due(50):
         looked.append(slice_)
     assert max(looked) <= 50 and sum(looked) > 200
-    assert found(outlet) == oracle(sent, wanted, FINAL_MS)
+    assert found(output) == oracle(sent, wanted, FINAL_MS)
 
 
 def test_new_definitions_reach_profiles_in_memory_and_in_the_store(
     wanted: list[Definition], tmp_path: Path
 ) -> None:
-    stores, outlet = MemoryStores(), Outlet()
+    stores, output = MemoryStores(), RecordingOutput()
     engine = Engine(SegmentSet(wanted))
-    lane = SegmentLane(stores.open(0), engine, start=Start(0, clock()), outlet=outlet, bounds=Bounds(10))
+    lane = SegmentProcessor(stores.open(0), engine, start=Start(0, clock()), output=output, bounds=Bounds(10))
     sent = shop(400, users=80, partitions=1)
     records = [forwarded(one.value, offset) for offset, one in enumerate(sent)]
     lane.process(records[:200])
-    lane.write(lane.collect(), None)
+    lane.write(lane.snapshot(), None)
     lane.process(records[200:])  # some of these are only in memory when the definitions change
     file = tmp_path / "more.yaml"
     file.write_text(SEGMENTS.rstrip() + "\n  - key: everyone\n    name: E\n    when:\n      known_for: 1ms\n")
     lane.process([tick(400, START_MS + DAY_MS)])
     work_off(lane)
-    before = len(outlet.changes)
+    before = len(output.changes)
     newer = Engine(SegmentSet(load([file])))
     lane.use(newer)
     while lane.rejudge(7):
         pass
     assert not lane.scanning
-    fresh = outlet.changes[before:]
+    fresh = output.changes[before:]
     users = {one.value.split(b'"userId": "')[1].split(b'"')[0].decode() for one in sent}
     assert sorted(change.profile_id for change in fresh) == sorted(f"user_id:{user}" for user in users)
     assert {(change.segment_key, change.reason) for change in fresh} == {("everyone", "definition")}
     assert lane.sizes["everyone"] == len(users)
-    lane.write(lane.collect(), None)
+    lane.write(lane.snapshot(), None)
     lane.close()
-    again = SegmentLane(stores.open(0), newer, start=Start(401, clock(), 0), outlet=outlet)
+    again = SegmentProcessor(stores.open(0), newer, start=Start(401, clock(), 0), output=output)
     assert not again.scanning
     assert again.sizes["everyone"] == len(users)
 
@@ -264,35 +266,37 @@ def test_what_is_collected_is_as_it_was_though_it_is_encoded_later(wanted: list[
     records = [forwarded(one.value, at) for at, one in enumerate(shop(400, users=300, partitions=1))]
     engine, written = Engine(SegmentSet(wanted)), []
     for later in ([], records[300:], [tick(400, FINAL_MS)]):
-        lane = SegmentLane(MemoryStores().open(0), engine, start=Start(0, clock()), outlet=Outlet())
+        lane = SegmentProcessor(
+            MemoryStores().open(0), engine, start=Start(0, clock()), output=RecordingOutput()
+        )
         lane.process(records[:300])
         work_off(lane)
-        collected = lane.collect()
+        collected = lane.snapshot()
         assert collected.encode()  # there is more to be encoded than fits into a slice
         lane.process(later)
         work_off(lane)
         written.append(collected.writes)
         lane.write(collected, None)
-        changed = lane.collect().writes  # and what came later is in the next collection
+        changed = lane.snapshot().writes  # and what came later is in the next collection
         assert bool(changed) is bool(later)
     assert written[0] == written[1] == written[2]
 
 
 def test_definitions_are_recorded_behind_what_others_judged(wanted: list[Definition]) -> None:
     store = MemoryStores().open(0)
-    lane = SegmentLane(
-        store, Engine(SegmentSet(wanted)), start=Start(0, clock(), since_ms=0), outlet=Outlet()
+    lane = SegmentProcessor(
+        store, Engine(SegmentSet(wanted)), start=Start(0, clock(), since_ms=0), output=RecordingOutput()
     )
     assert not lane.recording
     lane.process([forwarded(one.value, offset) for offset, one in enumerate(shop(9, users=3, partitions=1))])
-    in_flight = lane.collect()
+    in_flight = lane.snapshot()
     lane.use(Engine(SegmentSet(wanted[:1])))
     assert in_flight.logged == in_flight.writes
     lane.write(in_flight, 2)
     lane.committed()
     assert lane.recording  # that checkpoint did not know of it
     lane.process([tick(9, START_MS + DAY_MS)])
-    collected = lane.collect()
+    collected = lane.snapshot()
     assert collected.logged[-1].profile_id.encode() == IN_FORCE_KEY
     lane.write(collected, 3)
     assert lane.recording  # not committed yet
@@ -314,9 +318,11 @@ def test_when_a_profile_s_turn_comes_changes_nothing(wanted: list[Definition], s
     newer = Engine(SegmentSet([*wanted, more]))
     by_turn = []
     for each in (slices, [99]):
-        outlet = Outlet()
+        output = RecordingOutput()
         start = Start(0, clock(), since_ms=0)
-        lane = SegmentLane(MemoryStores().open(0), Engine(SegmentSet(wanted)), start=start, outlet=outlet)
+        lane = SegmentProcessor(
+            MemoryStores().open(0), Engine(SegmentSet(wanted)), start=start, output=output
+        )
         lane.process(records[:40])
         work_off(lane)
         lane.use(newer)
@@ -330,14 +336,16 @@ def test_when_a_profile_s_turn_comes_changes_nothing(wanted: list[Definition], s
         while lane.rejudge(99):
             pass
         work_off(lane)
-        by_turn.append(found(outlet))
+        by_turn.append(found(output))
     assert by_turn[0] == by_turn[1]
     assert any(change["segment_key"] == "old" for change in by_turn[0].values())
 
 
 def test_a_repetition_ends_behind_what_anybody_can_have_judged(wanted: list[Definition]) -> None:
     start = Start(0, clock(), since_ms=0, replay_until=2)
-    lane = SegmentLane(MemoryStores().open(0), Engine(SegmentSet(wanted)), start=start, outlet=Outlet())
+    lane = SegmentProcessor(
+        MemoryStores().open(0), Engine(SegmentSet(wanted)), start=start, output=RecordingOutput()
+    )
     for offset in range(2):
         lane.caught_up()
         assert lane.replaying
@@ -351,21 +359,21 @@ def test_an_event_that_would_make_a_profile_too_large_is_put_aside(wanted: list[
         b'{"type":"identify","userId":"u1","messageId":"m%d","timestamp":"2025-10-09T09:00:00Z",'
         b'"traits":{"t%d":"%s"}}'
     )
-    outlet, stores, engine = Outlet(), MemoryStores(), Engine(SegmentSet(wanted))
+    output, stores, engine = RecordingOutput(), MemoryStores(), Engine(SegmentSet(wanted))
     records = [forwarded(value % (n, n, b"x" * 3_000), n) for n in range(10)]
     bounds = Bounds(state_bytes=10_000)
-    lane = SegmentLane(stores.open(0), engine, start=Start(0, clock()), outlet=outlet, bounds=bounds)
+    lane = SegmentProcessor(stores.open(0), engine, start=Start(0, clock()), output=output, bounds=bounds)
     for record in records[:7]:
         lane.process([record])
-    lane.write(lane.collect(), None)
+    lane.write(lane.snapshot(), None)
     lane.close()
     store = stores.open(0)
-    lane = SegmentLane(store, engine, start=Start(7, clock()), outlet=outlet, bounds=bounds)
+    lane = SegmentProcessor(store, engine, start=Start(7, clock()), output=output, bounds=bounds)
     lane.process(records[7:])
     small = forwarded(value % (10, 0, b"y"), 10)
     lane.process([small])
-    lane.write(lane.collect(), None)
-    assert [(record.offset, reason) for record, reason, _ in outlet.rejected] == [
+    lane.write(lane.snapshot(), None)
+    assert [(record.offset, reason) for record, reason, _ in output.rejected] == [
         (offset, "state_too_large") for offset in range(3, 10)
     ]
     (state,) = store.get_many(["user_id:u1"])

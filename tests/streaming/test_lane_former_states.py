@@ -13,12 +13,12 @@ from segops.stores.base import Write
 from segops.stores.memory import MemoryStores
 from segops.streaming.clock import PartitionClock
 from segops.streaming.collected import JUDGED_META
-from segops.streaming.lane import SegmentLane
-from segops.streaming.reports import Outlet
+from segops.streaming.lane import SegmentProcessor
 from segops.streaming.start import Start
 from tests.core.kit import MONDAY as T
 from tests.core.kit import S, segments
 
+from .output import RecordingOutput
 from .test_lane import Rec
 
 FORMER = json.loads((Path(__file__).parents[1] / "schemas" / "former_states.json").read_text("utf-8"))
@@ -28,17 +28,17 @@ FORMER = json.loads((Path(__file__).parents[1] / "schemas" / "former_states.json
     ("name", "held"), [("count_1", 1), ("count_5", 7), ("distinct_5", 6), ("ever_5", 6), ("today_5", 6)]
 )
 def test_a_profile_that_a_former_version_stored_stays_a_member(name: str, held: int) -> None:
-    engine, outlet = Engine(segments(**{name: FORMER["rules"][name]})), Outlet()
+    engine, output = Engine(segments(**{name: FORMER["rules"][name]})), RecordingOutput()
     store = MemoryStores().open(0)
     state = bytes.fromhex(FORMER["alone"][name])
     store.write([Write("user_id:u1", state, None, None)], {JUDGED_META: engine.version.encode()})
     start = Start(0, PartitionClock(sources=1, by_events=True), since_ms=T)
-    lane = SegmentLane(store, engine, start=start, outlet=outlet)
+    lane = SegmentProcessor(store, engine, start=start, output=output)
     assert not lane.scanning
     event = json.dumps({"type": "track", "event": "A", "userId": "u1"}).encode()
     headers = [("segops-source", b"0:1"), ("segops-time", b"%d" % (T + 21 * S))]
     lane.process([Rec(1, b"user_id:u1", event, headers)])
-    assert outlet.changes == [] and outlet.rejected == []
+    assert output.changes == [] and output.rejected == []
     known = lane.portrait("user_id:u1")
     assert isinstance(known, Portrait)
     assert [each.value for each in known.features] == [held]

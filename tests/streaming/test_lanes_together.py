@@ -23,13 +23,13 @@ from segops.schemas.segments import load
 from segops.schemas.state import decode_profile, summary
 from segops.stores.memory import MemoryStores
 from segops.streaming.clock import PartitionClock
-from segops.streaming.lane import SegmentLane
+from segops.streaming.lane import SegmentProcessor
 from segops.streaming.records import partition_of
-from segops.streaming.reports import Outlet
 from segops.streaming.start import Bounds, Start
-from segops.streaming.ticks import TICK_HEADERS, lane_tick, source_tick
+from segops.streaming.ticks import TICK_HEADERS, source_tick
 
 from .kit import START_MS, comparable
+from .output import RecordingOutput
 from .test_lane import Rec
 
 WALL_MS = 2_000_000_000_000
@@ -68,18 +68,18 @@ class Lanes:
         self._engine = Engine(SegmentSet(wanted))
         self.stores = MemoryStores()
         self._committed = [(0, "")] * number
-        self._outlets = [Outlet() for _ in range(number)]
+        self._outputs = [RecordingOutput() for _ in range(number)]
         self.lanes = [self._open(lane) for lane in range(number)]
 
-    def _open(self, lane: int) -> SegmentLane:
+    def _open(self, lane: int) -> SegmentProcessor:
         offset, metadata = self._committed[lane]
         clock = PartitionClock(sources=1, lanes=self.number, by_events=True)
         assert clock.load(metadata) or not metadata
-        return SegmentLane(
+        return SegmentProcessor(
             self.stores.open(lane),
             self._engine,
             start=Start(offset, clock, since_ms=0),
-            outlet=self._outlets[lane],
+            output=self._outputs[lane],
             bounds=self.bounds,
         )
 
@@ -97,30 +97,31 @@ class Lanes:
             self.append(lane, None, source_tick(0, watermark_ms, idle=False), TICK_HEADERS)
 
     def read(self, number: int, count: int = 1) -> None:
-        lane, outlet = self.lanes[number], self._outlets[number]
+        lane, output = self.lanes[number], self._outputs[number]
         lane.process(self.logs[number][lane.offset : lane.offset + count])
         while lane.fire_due(3):
             pass
-        for message in outlet.sent:
+        for message in output.sent:
             key = message.to.encode()
             headers = [("segops-type", name_of(message).encode())]
             self.append(partition_of(key, self.number), key, encode_message(message), headers)
-        for change in outlet.changes:
+        for change in output.changes:
             self._publish(change)
-        assert outlet.rejected == []
-        self.noted += [reason for _, reason, _ in outlet.noted]
-        for found in (outlet.sent, outlet.changes, outlet.noted):
+        assert output.rejected == []
+        self.noted += [reason for _, reason, _ in output.dead_letters]
+        lane.report_watermark(number)
+        for tick in output.forwarded:
+            for other in range(self.number):
+                self.append(other, None, tick.value or b"", TICK_HEADERS)
+        for found in (output.sent, output.changes, output.dead_letters, output.forwarded):
             found.clear()  # type: ignore[attr-defined]
-        told_ms = lane.tell()
-        for other in range(self.number) if told_ms is not None else ():
-            self.append(other, None, lane_tick(number, told_ms or 0), TICK_HEADERS)
 
     def _publish(self, change: Change) -> None:
         row = comparable(encode_change(change, 0))
         assert self.published.setdefault(change.change_id, row) == row
 
     def checkpoint(self, number: int) -> None:
-        collected = self.lanes[number].collect()
+        collected = self.lanes[number].snapshot()
         self.lanes[number].write(collected, None)
         self._committed[number] = collected.offset, collected.metadata
 
@@ -293,14 +294,14 @@ def test_a_message_that_was_applied_is_skipped_when_read_again(wanted: list[Defi
 
 
 def test_what_is_no_message_is_put_aside(wanted: list[Definition]) -> None:
-    outlet = Outlet()
+    output = RecordingOutput()
     clock = PartitionClock(sources=1, by_events=False)
-    lane = SegmentLane(
-        MemoryStores().open(0), Engine(SegmentSet(wanted)), start=Start(0, clock), outlet=outlet
+    lane = SegmentProcessor(
+        MemoryStores().open(0), Engine(SegmentSet(wanted)), start=Start(0, clock), output=output
     )
     headers = [("segops-type", b"claim")]
     values = (None, b"", b"\x07", b"\x01", b"\x01\x91\xa5claim", b"\x01\x91\xa4what")
     lane.process([Rec(n, b"user_id:u", value, headers) for n, value in enumerate(values)])
-    assert [reason for _, reason, _ in outlet.rejected] == ["internal"] * len(values)
+    assert [reason for _, reason, _ in output.rejected] == ["internal"] * len(values)
     with pytest.raises(ValueError, match="format 7"):
         decode_message(b"\x07")

@@ -17,13 +17,13 @@ from segops.schemas.owner import Owner, decode_owner, encode_owner
 from segops.stores.memory import MemoryStores
 from segops.streaming.belonging import Belonging
 from segops.streaming.collected import ORIGIN_META
-from segops.streaming.lane import SegmentLane
+from segops.streaming.lane import SegmentProcessor
 from segops.streaming.marks import LastRecord, mark_of
-from segops.streaming.reports import Outlet
 from segops.streaming.restoring import Restoring
 from segops.streaming.start import Start
 
 from .kit import DAY_MS, START_MS, shop
+from .output import RecordingOutput
 from .test_lane import Rec, clock, forwarded, tick, wanted, work_off  # noqa: F401 - a fixture
 
 ORIGIN = Origin("app", "shop.", 3, "a1")
@@ -64,71 +64,71 @@ def test_origin_and_owner_come_back_and_what_is_none_is_refused() -> None:
         decode_owner(b"{}")
 
 
-def lane_of(definitions: list[Definition], outlet: Outlet, **start: object) -> SegmentLane:
+def lane_of(definitions: list[Definition], output: RecordingOutput, **start: object) -> SegmentProcessor:
     begin = Start(0, clock(), since_ms=0, origin=ORIGIN, **start)  # type: ignore[arg-type]
     engine = Engine(SegmentSet(definitions))
-    return SegmentLane(MemoryStores().open(0), engine, start=begin, outlet=outlet)
+    return SegmentProcessor(MemoryStores().open(0), engine, start=begin, output=output)
 
 
 def test_the_origin_is_logged_last_with_the_last_record_and_only_with_profiles(
     wanted: list[Definition],  # noqa: F811
 ) -> None:
-    lane = lane_of(wanted, Outlet())
+    lane = lane_of(wanted, RecordingOutput())
     records = [forwarded(one.value, offset) for offset, one in enumerate(shop(9, users=3, partitions=1))]
     lane.process(records)
-    collected = lane.collect()
+    collected = lane.snapshot()
     assert collected.logged[-1].profile_id.encode() == ORIGIN_KEY
     assert decode_origin(collected.logged[-1].state or b"").mark == mark_of(records[-1])
     lane.write(collected, 0)
     lane.process([*records, tick(9, START_MS)])
-    collected = lane.collect()
+    collected = lane.snapshot()
     assert collected.logged == [] and ORIGIN_META not in collected.meta
     assert collected.mark == mark_of(tick(9, START_MS))
 
 
 def test_an_adopted_state_has_its_origin_recorded_at_once(wanted: list[Definition]) -> None:  # noqa: F811
-    lane = lane_of(wanted, Outlet(), adopted=True)
-    collected = lane.collect()
+    lane = lane_of(wanted, RecordingOutput(), adopted=True)
+    collected = lane.snapshot()
     assert [write.profile_id.encode() for write in collected.logged] == [ORIGIN_KEY]
     lane.write(collected, 0)
-    assert lane.collect().logged == []
+    assert lane.snapshot().logged == []
 
 
 def test_only_what_is_not_true_is_ended_and_a_repetition_says_the_same(
     wanted: list[Definition],  # noqa: F811
 ) -> None:
-    outlet = Outlet()
-    lane = lane_of(wanted, outlet)
-    lane._origin = msgspec.structs.replace(ORIGIN, sweep_until=50)
+    output = RecordingOutput()
+    lane = lane_of(wanted, output)
+    lane._meta._origin = msgspec.structs.replace(ORIGIN, sweep_until=50)
     sent = shop(60, users=1, partitions=1)
     lane.process([forwarded(one.value, offset) for offset, one in enumerate(sent)])
     lane.process([tick(60, START_MS + DAY_MS + 7_200_000)])
     work_off(lane)
-    entered = {change.segment_key: change for change in outlet.changes if change.member}
-    latest = {change.segment_key: change.member for change in outlet.changes}
+    entered = {change.segment_key: change for change in output.changes if change.member}
+    latest = {change.segment_key: change.member for change in output.changes}
     assert set(latest.values()) == {True, False}
     rows = [entered[key] for key in sorted(entered)]
     gone = [key for key in sorted(entered) if not latest[key]]
     for again in (True, False):
-        outlet.changes.clear()
+        output.changes.clear()
         assert lane.withdraw("user_id:u0", rows, again=again) == len(gone)
-        ends = [(end.segment_key, end.sequence, end.member, end.reason) for end in outlet.changes]
+        ends = [(end.segment_key, end.sequence, end.member, end.reason) for end in output.changes]
         assert ends == [(key, 51 + n, False, "restart") for n, key in enumerate(gone)]
-    ended = [decode_change(encode_change(end, 0)) for end in outlet.changes]
-    outlet.changes.clear()
+    ended = [decode_change(encode_change(end, 0)) for end in output.changes]
+    output.changes.clear()
     assert lane.withdraw("user_id:u0", ended, again=False) == 0  # published by an attempt before
     assert lane.withdraw("user_id:u0", ended, again=True) == len(gone)
-    assert [end.change_id for end in outlet.changes] == [end.change_id for end in ended]
+    assert [end.change_id for end in output.changes] == [end.change_id for end in ended]
     assert lane.withdraw("user_id:stranger", rows, again=True) == len(rows)
 
 
 def test_what_changed_since_a_sweep_began_is_left_alone(wanted: list[Definition]) -> None:  # noqa: F811
-    outlet = Outlet()
-    lane = lane_of(wanted, outlet)
+    output = RecordingOutput()
+    lane = lane_of(wanted, output)
     lane.begin_sweep()
     sent = shop(60, users=1, partitions=1)
     lane.process([forwarded(one.value, offset) for offset, one in enumerate(sent)])
-    rows = list({change.segment_key: change for change in outlet.changes}.values())
+    rows = list({change.segment_key: change for change in output.changes}.values())
     assert rows
     assert lane.withdraw("user_id:u0", rows, again=True) == 0
 

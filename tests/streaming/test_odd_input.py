@@ -15,13 +15,13 @@ from segops.core.errors import RejectedEvent, UserError
 from segops.metrics import Metrics
 from segops.schemas.events import route
 from segops.stores.memory import MemoryStores
-from segops.streaming.lane import SegmentLane
+from segops.streaming.lane import SegmentProcessor
 from segops.streaming.load import record_key
 from segops.streaming.outlet import export_lane, export_source
-from segops.streaming.reports import Outlet
 from segops.streaming.start import Start
 from tests.core.kit import at, segments
 
+from .output import RecordingOutput
 from .test_lane import Rec, clock
 from .test_parts import Sink, event, source_lane
 
@@ -74,9 +74,9 @@ def rules() -> dict[str, Any]:
     return {f"r{number}": rule for number, rule in enumerate((*figures, *tests, *others))}
 
 
-def lane_of(outlet: Outlet, **rules: Any) -> SegmentLane:
+def lane_of(output: RecordingOutput, **rules: Any) -> SegmentProcessor:
     start = Start(0, clock(by_events=False))
-    return SegmentLane(MemoryStores().open(0), Engine(segments(**rules)), start=start, outlet=outlet)
+    return SegmentProcessor(MemoryStores().open(0), Engine(segments(**rules)), start=start, output=output)
 
 
 def stamped(fields: str) -> bytes:
@@ -91,18 +91,20 @@ def forwarded(value: bytes, offset: int) -> Rec:
 
 @pytest.mark.parametrize("place", PLACES)
 def test_no_value_that_is_out_of_range_makes_a_dead_letter_or_fails_a_rule(place: str) -> None:
-    outlet = Outlet()
-    lane = lane_of(outlet, **rules())
+    output = RecordingOutput()
+    lane = lane_of(output, **rules())
     for offset, value in enumerate((*NUMBERS, *TIMES)):
         lane.process([forwarded(stamped(place.replace("V", value)), offset)])
-        lane.write(lane.collect(), None)  # what is stored can be stored
-    assert outlet.rejected == []
+        lane.write(lane.snapshot(), None)  # what is stored can be stored
+    assert output.rejected == []
     assert not lane.counts.failures
     assert not lane.counts.broken
 
 
 def test_what_a_lane_mends_and_skips_is_counted_in_metrics() -> None:
-    lane = lane_of(Outlet(), a={"sum": "a.b", "of": "A", "is": {"gt": 5}}, b={"trait": "t", "is": {"gt": 5}})
+    lane = lane_of(
+        RecordingOutput(), a={"sum": "a.b", "of": "A", "is": {"gt": 5}}, b={"trait": "t", "is": {"gt": 5}}
+    )
     values = (
         '"type": "Track", "event": "A", "userId": "u1", "properties": []',
         '"type": "track", "event": "A", "userId": "u1", "properties": {"a": {"b": "5"}}',

@@ -6,11 +6,14 @@ import asyncio
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from segops.config import load
 from segops.core.errors import RejectedEvent, SegopsError
 from segops.core.messages import Forget, Split
 from segops.core.profile import Erasing
 from segops.core.segments import SegmentSet
+from segops.metrics import Metrics
 from segops.schemas.events import route
 from segops.schemas.in_force import encode_in_force, pack_definitions
 from segops.schemas.messages import decode_message, encode_message
@@ -22,11 +25,12 @@ from segops.streaming.control import ControlLane
 from segops.streaming.crash import CrashPoints
 from segops.streaming.marks import with_mark
 from segops.streaming.opening import recorded_engine
+from segops.streaming.outlet import KafkaOutput
 from segops.streaming.outputs import DeadLetters, Outputs
 from segops.streaming.positions import Position
 from segops.streaming.pulse import Pulse
 from segops.streaming.records import partition_of
-from segops.streaming.resolve import Forwarding, SourceLane
+from segops.streaming.resolve import Forwarding, ResolveProcessor
 from segops.streaming.ticks import TICK_HEADERS, TYPE_HEADER, decode_tick
 
 from .test_lane import Rec
@@ -81,23 +85,25 @@ class Sink(Outputs):
         self.appended.append((place, record["key"], record["value"]))
 
 
-def source_lane(sink: Sink) -> SourceLane:
-    dead_letters = DeadLetters(sink, place=("dead", 1), origin=("events", 1))
-    places = [("profile-events", 0), ("profile-events", 1)]
-    return SourceLane(1, Forwarding(route, sink, dead_letters, places, event_clock=True))
+def source_lane(sink: Sink) -> ResolveProcessor:
+    return ResolveProcessor(1, Forwarding(route, output(sink, "events"), event_clock=True))
+
+
+def output(sink: Sink, topic: str) -> KafkaOutput:
+    settings = load(topics={"prefix": "", "partitions": 2})
+    return KafkaOutput((topic, 1), sink, settings, Metrics(CollectorRegistry()))
 
 
 TOPICS = Topics("e", "k", "p", "c")
 
 
-def owned(lane: SourceLane) -> Owned:
+def owned(lane: ResolveProcessor) -> Owned:
     """A partition without profiles."""
     return Owned({}, {1: lane}, {1: control_lane(Sink())})
 
 
 def control_lane(sink: Sink, offset: int = 0) -> ControlLane:
-    dead_letters = DeadLetters(sink, place=("dead", 1), origin=("control", 1))
-    return ControlLane(sink, dead_letters, [("profile-events", 0), ("profile-events", 1)], offset=offset)
+    return ControlLane(output(sink, "control"), offset=offset)
 
 
 def event(offset: int, value: bytes, headers: list[tuple[str, bytes]] | None = None) -> Rec:
@@ -109,7 +115,8 @@ VIEW = b'{"type":"track","event":"View","userId":"u%d","timestamp":"2025-10-09T0
 
 def ticks(sink: Sink) -> list[tuple[int, int, bool]]:
     found = [(place, decode_tick(value)) for place, key, value in sink.appended if key is None]
-    return [(place[1], tick.watermark_ms or 0, tick.idle) for place, tick in found if place[0] != "dead"]
+    reports = [(place[1], tick) for place, tick in found if place[0] != "dead-letters"]
+    return [(number, tick.watermark_ms or 0, tick.idle) for number, tick in reports]
 
 
 def test_ticks_follow_what_they_cover_and_are_told_once() -> None:
@@ -160,7 +167,7 @@ def test_bad_events_and_bad_control_records_are_put_aside() -> None:
     with pytest.raises(RejectedEvent):
         route(b"{", now_ms=0, default_time_ms=0)
     lane.process([event(0, b"{"), event(1, b"{}", TICK_HEADERS), event(2, VIEW % (1, 1))], now_ms=2 * 10**12)
-    assert [place[0] for place, _, _ in sink.appended] == ["dead", "dead", "profile-events"]
+    assert [place[0] for place, _, _ in sink.appended] == ["dead-letters", "dead-letters", "profile-events"]
     assert sum(lane.counts.rejected.values()) == 2
     assert lane.offset == 3
 
@@ -169,7 +176,7 @@ ERASE = b'{"profile":"email:a@x","request":"r"}'
 
 
 def letters(sink: Sink) -> list[bytes | None]:
-    return [value for place, _, value in sink.appended if place[0] == "dead"]
+    return [value for place, _, value in sink.appended if place[0] == "dead-letters"]
 
 
 def test_a_request_goes_to_the_partition_of_its_profile() -> None:

@@ -18,14 +18,14 @@ from segops.schemas.aside import Aside, decode_aside, encode_aside, name_of_byte
 from segops.schemas.messages import encode_message, name_of
 from segops.schemas.state import ASIDE, FORMAT, body_of, decode_profile, encode_profile, summary
 from segops.stores.memory import MemoryStores
-from segops.streaming.lane import SegmentLane
+from segops.streaming.lane import SegmentProcessor
 from segops.streaming.quarantine import MAX_HELD
-from segops.streaming.reports import Outlet
 from segops.streaming.restoring import Restoring
 from segops.streaming.start import Bounds, Start
 from segops.streaming.ticks import TYPE_HEADER
 
 from .kit import START_MS, oracle, shop
+from .output import RecordingOutput
 from .test_lane import FINAL_MS, Rec, clock, forwarded, found, tick, wanted, work_off
 
 assert wanted  # a fixture
@@ -43,21 +43,21 @@ class Partition:
 
     def __init__(self, definitions: list[Definition], bounds: Bounds | None = None) -> None:
         self.engine, self.bounds = Engine(SegmentSet(definitions)), bounds
-        self.stores, self.outlet = MemoryStores(), Outlet()
+        self.stores, self.output = MemoryStores(), RecordingOutput()
         self.log: dict[bytes, bytes | None] = {}
         self.offset, self.metadata = 0, clock().dump()
         self.lane = self._open()
 
-    def _open(self) -> SegmentLane:
+    def _open(self) -> SegmentProcessor:
         now = clock()
         now.load(self.metadata)
         start = Start(self.offset, now, since_ms=0)
-        return SegmentLane(
-            self.stores.open(0), self.engine, start=start, outlet=self.outlet, bounds=self.bounds
+        return SegmentProcessor(
+            self.stores.open(0), self.engine, start=start, output=self.output, bounds=self.bounds
         )
 
     def checkpoint(self) -> None:
-        collected = self.lane.collect()
+        collected = self.lane.snapshot()
         self.log.update({each.profile_id.encode(): each.state for each in collected.logged})
         self.lane.write(collected, None)
         self.lane.committed()
@@ -138,7 +138,7 @@ def test_after_its_release_everything_is_as_if_nothing_had_been(
             part.crash()
             part.lane.process(records[part.offset : place + 10])
     work_off(part.lane)
-    assert {(each.profile_id, each.data, each.found_in) for each in part.outlet.letters} == {
+    assert {(each.profile_id, each.data, each.found_in) for each in part.output.letters} == {
         (WHO, damaged, "profile")
     }
     part.checkpoint()
@@ -151,9 +151,9 @@ def test_after_its_release_everything_is_as_if_nothing_had_been(
     part.lane.process([tick(len(records) + 1, FINAL_MS)])
     work_off(part.lane)
     part.checkpoint()
-    assert found(part.outlet) == expected
-    assert part.outlet.rejected == []
-    assert part.outlet.releases[-1] == WHO
+    assert found(part.output) == expected
+    assert part.output.rejected == []
+    assert part.output.releases[-1] == WHO
     data = part.stored(WHO)
     assert data is not None
     assert decode_profile(data).applied < len(records) + 1
@@ -190,7 +190,7 @@ def test_what_is_set_aside_is_told_once_and_kept_in_the_sizes(wanted: list[Defin
         part.rebuild()
         work_off(part.lane)
         part.checkpoint()
-    assert len(part.outlet.letters) == 1
+    assert len(part.output.letters) == 1
     assert +part.lane.sizes == sizes
     assert part.lane.portrait(WHO) is None
 
@@ -204,11 +204,11 @@ def test_a_kill_before_the_bytes_are_published_does_not_lose_them(wanted: list[D
     part.lane.process(records[100:110])
     part.checkpoint()  # the place is taken, and nothing published yet
     assert aside_of(part).data is not None
-    assert part.outlet.letters == []
+    assert part.output.letters == []
     part.rebuild()
     work_off(part.lane)
     part.checkpoint()
-    assert [each.profile_id for each in part.outlet.letters] == [WHO]
+    assert [each.profile_id for each in part.output.letters] == [WHO]
     assert aside_of(part).data is None
 
 
@@ -216,7 +216,7 @@ def test_dropped_it_begins_from_nothing_behind_all_that_was_published(wanted: li
     part, before = damaged_partition(wanted)
     state, aside = decode_profile(before), aside_of(part)
     part.lane.process([sent(Release(WHO, aside.of, state.sequence + 40, tuple(state.members)), 500)])
-    exits = [each for each in part.outlet.changes if each.reason == "quarantine"]
+    exits = [each for each in part.output.changes if each.reason == "quarantine"]
     assert [(each.segment_key, each.action) for each in exits] == [
         (key, "exited") for key in sorted(state.members)
     ]
@@ -231,20 +231,20 @@ def test_dropped_it_begins_from_nothing_behind_all_that_was_published(wanted: li
     records, _ = events(wanted)
     mine = [record for record in records if record.key == WHO.encode()]
     part.lane.process([msgspec.structs.replace(each, offset=501 + n) for n, each in enumerate(mine)])
-    assert part.outlet.changes[-1].sequence > fresh.sequence
-    assert part.outlet.releases == [WHO]
+    assert part.output.changes[-1].sequence > fresh.sequence
+    assert part.output.releases == [WHO]
 
 
 def test_dropped_what_others_asked_is_answered(wanted: list[Definition]) -> None:
     part, _ = damaged_partition(wanted)
     part.lane.process([sent(Claim("user_id:u1", "user_id:u1", "anonymous_id:a"), 400)])
     part.lane.process([sent(Erase("user_id:u1", Erasing("ticket")), 401)])
-    assert part.outlet.sent == [] and part.outlet.erasures == []
+    assert part.output.sent == [] and part.output.erasures == []
     part.checkpoint()
     part.rebuild()
     part.lane.process([sent(Release(WHO, aside_of(part).of), 402)])
-    assert [(name_of(each), each.to) for each in part.outlet.sent] == [("join", "anonymous_id:a")]
-    assert [each.identifier for each in part.outlet.erasures] == [WHO]
+    assert [(name_of(each), each.to) for each in part.output.sent] == [("join", "anonymous_id:a")]
+    assert [each.identifier for each in part.output.erasures] == [WHO]
 
 
 @pytest.mark.parametrize("of", ["", "another"])
@@ -255,8 +255,8 @@ def test_a_request_for_other_bytes_changes_nothing(wanted: list[Definition], of:
     part.lane.process([sent(Release("user_id:nobody", of), 402)])
     part.checkpoint()
     assert part.stored(WHO) == before
-    assert [reason for _, reason, _ in part.outlet.noted] == ["not_quarantined"] * 3
-    assert part.outlet.rejected == []
+    assert [reason for _, reason, _ in part.output.dead_letters] == ["not_quarantined"] * 3
+    assert part.output.rejected == []
 
 
 def test_a_request_read_twice_is_applied_once(wanted: list[Definition]) -> None:
@@ -264,13 +264,13 @@ def test_a_request_read_twice_is_applied_once(wanted: list[Definition]) -> None:
     state = decode_profile(before)
     release = sent(Release(WHO, aside_of(part).of, state.sequence, tuple(state.members), state), 400)
     part.lane.process([release])
-    changes = len(part.outlet.changes)
-    collected = part.lane.collect()
+    changes = len(part.output.changes)
+    collected = part.lane.snapshot()
     part.lane.write(collected, None)  # killed between the store and the commit
     part.crash()
     part.lane.process([release])
-    assert len(part.outlet.changes) == changes
-    assert part.outlet.noted == []
+    assert len(part.output.changes) == changes
+    assert part.output.dead_letters == []
 
 
 def test_a_mended_state_that_differs_says_what_is_no_longer_so(wanted: list[Definition]) -> None:
@@ -281,7 +281,7 @@ def test_a_mended_state_that_differs_says_what_is_no_longer_so(wanted: list[Defi
     gone = sorted(mended.members)[0]
     del mended.members[gone], mended.flips[gone]
     part.lane.process([sent(Release(WHO, aside.of, state.sequence, tuple(state.members), mended), 400)])
-    (told,) = [each for each in part.outlet.changes if each.reason == "quarantine"]
+    (told,) = [each for each in part.output.changes if each.reason == "quarantine"]
     assert (told.segment_key, told.member, told.sequence) == (gone, False, state.sequence + 1)
 
 
@@ -293,7 +293,7 @@ def test_what_is_held_has_a_bound_and_the_rest_becomes_dead_letters(wanted: list
     part.lane.process([msgspec.structs.replace(one, offset=1_000 + n) for n in range(MAX_HELD + 5)])
     part.checkpoint()
     assert len(aside_of(part).held) == MAX_HELD
-    assert [reason for _, reason, _ in part.outlet.rejected] == ["quarantined"] * (5 + known)
+    assert [reason for _, reason, _ in part.output.rejected] == ["quarantined"] * (5 + known)
     assert len(part.stored(WHO) or b"") < 512 << 10
 
 
@@ -304,7 +304,7 @@ def test_what_is_held_has_a_bound_of_bytes(wanted: list[Definition]) -> None:
     part.lane.process([msgspec.structs.replace(one, offset=1_000 + n) for n in range(100)])
     part.checkpoint()
     assert 3_500 < aside_of(part).held_bytes <= 4_096
-    assert part.outlet.rejected
+    assert part.output.rejected
 
 
 def test_too_many_that_cannot_be_read_stop_the_worker(wanted: list[Definition]) -> None:
@@ -332,7 +332,7 @@ def test_a_profile_that_cannot_be_stored_is_set_aside_instead(
     entry.profile.members["foreign"] = Member(0, value)
     part.lane._profiles.touch(entry)
     sequence, applied = entry.profile.sequence, entry.profile.applied
-    collected = part.lane.collect()
+    collected = part.lane.snapshot()
     if meanwhile == "event":
         part.lane.process(records[120:140])
     elif meanwhile == "timer":
@@ -349,7 +349,7 @@ def test_a_profile_that_cannot_be_stored_is_set_aside_instead(
     part.lane.process(records[part.offset :])
     work_off(part.lane)
     part.checkpoint()
-    assert {each.of for each in part.outlet.letters} == {first.of}
+    assert {each.of for each in part.output.letters} == {first.of}
     assert aside_of(part).held
 
 
@@ -366,7 +366,7 @@ def test_a_handover_that_cannot_be_read_is_set_aside_and_the_claimant_goes_on(
     assert broken.value is not None
     broken.value = broken.value.replace(b"\x94\xcf", b"\x94\xcb")  # a float as time of the membership
     part.lane.process([broken])
-    (letter,) = part.outlet.letters
+    (letter,) = part.output.letters
     assert (letter.profile_id, letter.found_in, letter.data) == ("anonymous_id:a", "handover", broken.value)
     portrait = part.lane.portrait("user_id:u9")
     assert portrait is not None and not isinstance(portrait, str)

@@ -1,0 +1,69 @@
+"""An output that keeps what is published, for tests of the processors without Kafka."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+from segops.core.events import Change
+from segops.core.messages import Message
+from segops.core.turns import Erased
+from segops.streaming.records import Headers, Record
+from segops.streaming.reports import Letter
+
+
+class Forwarded(NamedTuple):
+    """A record forwarded to profile events; ``key`` is None for a tick to all partitions."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+    timestamp: int | None = None
+
+
+class RecordingOutput:
+    """Keeps what is published in lists, each in the order of publication."""
+
+    def __init__(self) -> None:
+        self.forwarded: list[Forwarded] = []
+        self.changes: list[Change] = []
+        self.rejected: list[tuple[Record, str, str]] = []
+        self.dead_letters: list[tuple[Record, str, str]] = []
+        self.sent: list[Message] = []
+        self.erasures: list[Erased] = []
+        self.letters: list[Letter] = []
+        self.releases: list[str] = []
+        self.waits: list[tuple[str, int | None]] = []
+
+    def forward(self, key: bytes, value: bytes | None, *, headers: Headers, timestamp: int) -> None:
+        self.forwarded.append(Forwarded(key, value, headers, timestamp))
+
+    def broadcast(self, tick: bytes) -> None:
+        self.forwarded.append(Forwarded(None, tick))
+
+    def emit(self, changes: Sequence[Change], *, arrived_ms: int | None) -> None:
+        self.changes.extend(changes)
+
+    def reject(self, record: Record, reason: str, detail: str) -> None:
+        self.rejected.append((record, reason, detail))
+
+    def dead_letter(self, record: Record, reason: str, detail: str) -> None:
+        self.dead_letters.append((record, reason, detail))
+
+    def send(self, messages: Sequence[Message], *, arrived_ms: int) -> None:
+        self.sent.extend(messages)
+
+    def erased(self, erased: Sequence[Erased], segments: Collection[str]) -> None:
+        self.erasures.extend(erased)
+
+    def set_aside(self, letter: Letter) -> None:
+        self.letters.append(letter)
+
+    def released(self, profile_id: str) -> None:
+        self.releases.append(profile_id)
+
+    def began(self, profile_id: str) -> None:
+        self.waits.append((profile_id, None))
+
+    def ended(self, profile_id: str, identifiers: int) -> None:
+        self.waits.append((profile_id, identifiers))

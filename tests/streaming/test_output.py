@@ -1,0 +1,79 @@
+"""The port of both steps: what the processors publish, without Kafka."""
+
+from __future__ import annotations
+
+import pytest
+
+from segops.core.engine import Engine
+from segops.core.messages import Claim
+from segops.schemas.events import route
+from segops.stores.memory import MemoryStores
+from segops.streaming.clock import PartitionClock
+from segops.streaming.lane import SegmentProcessor
+from segops.streaming.records import SOURCE_HEADER, TIME_HEADER
+from segops.streaming.resolve import Forwarding, ResolveProcessor
+from segops.streaming.start import Start
+from segops.streaming.ticks import TICK_HEADERS, TYPE_HEADER, lane_tick, source_tick
+
+from ..core.kit import segments
+from .output import Forwarded, RecordingOutput
+from .test_lane import Rec, forwarded
+
+VIEW = b'{"type":"track","event":"View","userId":"u1","timestamp":"2025-10-09T08:53:21Z"}'
+VIEW_MS = 1_760_000_001_000
+
+
+def resolving(output: RecordingOutput) -> ResolveProcessor:
+    return ResolveProcessor(3, Forwarding(route, output, event_clock=True))
+
+
+def test_an_event_is_forwarded_as_it_is_with_where_and_when_it_was() -> None:
+    output = RecordingOutput()
+    resolving(output).process([Rec(7, None, VIEW, [], 5)], now_ms=2 * VIEW_MS)
+    headers = [(SOURCE_HEADER, b"3:7"), (TIME_HEADER, b"%d" % VIEW_MS)]
+    assert output.forwarded == [Forwarded(b"user_id:u1", VIEW, headers, 5)]
+    assert output.dead_letters == output.rejected == []
+
+
+def test_a_watermark_is_reported_behind_what_it_covers_and_once() -> None:
+    output = RecordingOutput()
+    processor = resolving(output)
+    processor.process([Rec(0, None, VIEW, [])], now_ms=2 * VIEW_MS)
+    for _ in range(2):
+        processor.tick(now_ms=0, at_end=True, idle_after_ms=0)
+    assert [each.key for each in output.forwarded] == [b"user_id:u1", None]
+    assert output.forwarded[-1].value == source_tick(3, VIEW_MS, idle=False)
+
+
+@pytest.mark.parametrize(
+    ("value", "headers", "reason"),
+    [
+        (b"{", [], "invalid_json"),
+        (b"{}", TICK_HEADERS, "internal"),
+        (b"{}", [(TYPE_HEADER, b"erase")], "request_on_events"),
+    ],
+)
+def test_what_cannot_be_forwarded_is_a_dead_letter(
+    value: bytes, headers: list[tuple[str, bytes]], reason: str
+) -> None:
+    output = RecordingOutput()
+    processor = resolving(output)
+    processor.process([Rec(0, None, value, headers)], now_ms=0)
+    assert [(record.offset, found) for record, found, _ in output.dead_letters] == [(0, reason)]
+    assert (output.forwarded, processor.counts.rejected, processor.offset) == ([], {reason: 1}, 1)
+
+
+def test_the_segment_step_publishes_through_the_same_port() -> None:
+    output, clock = RecordingOutput(), PartitionClock(sources=1, lanes=2, by_events=True)
+    engine = Engine(segments(viewers={"did": "View"}))
+    start = Start(0, clock, since_ms=0)
+    processor = SegmentProcessor(MemoryStores().open(0), engine, start=start, output=output)
+    claiming = VIEW.replace(b'"userId"', b'"anonymousId":"a1","userId"')
+    processor.process([forwarded(VIEW, 0), forwarded(claiming, 1), Rec(2, b"k", b"{", [])])
+    for _ in range(2):
+        processor.report_watermark(1)
+    assert [(each.segment_key, each.action) for each in output.changes] == [("viewers", "entered")]
+    assert output.sent == [Claim("anonymous_id:a1", "anonymous_id:a1", "user_id:u1", at_ms=VIEW_MS)]
+    assert output.waits == [("user_id:u1", None)]
+    assert [(record.offset, reason) for record, reason, _ in output.rejected] == [(2, "internal")]
+    assert output.forwarded == [Forwarded(None, lane_tick(1, VIEW_MS))]
