@@ -276,21 +276,23 @@ class Engine:
 
     def _judge(self, step: _Evaluation, indexes: Iterable[int]) -> None:
         """Judge segments in the order of judging, and find when each flips next."""
-        profile, now_ms = step.profile, step.now_ms
+        profile, now_ms, segments = step.profile, step.now_ms, self.segments.segments
+        members, flips = profile.members, profile.flips
         for index in indexes:
-            segment = self.segments.segments[index]
-            was = segment.key in profile.members
+            segment = segments[index]
+            key, rule = segment.key, segment.rule
+            was = key in members
             try:
-                member = segment.rule.holds(profile, now_ms)
-                flips_at = segment.rule.next_flip(profile, now_ms, member)
+                member = rule.holds(profile, now_ms)
+                flips_at = rule.next_flip(profile, now_ms, member)
             except Exception:  # a rule that fails keeps the membership that it had, and is counted
-                step.result.add_failure(segment.key)
-                profile.flips.pop(segment.key, None)
+                step.result.add_failure(key)
+                flips.pop(key, None)
                 continue
             if flips_at is None:
-                profile.flips.pop(segment.key, None)
+                flips.pop(key, None)
             else:
-                profile.flips[segment.key] = flips_at
+                flips[key] = flips_at
             if member is not was:
                 self._flip(step, segment, member=member, flips_at=flips_at)
 

@@ -235,10 +235,11 @@ def _count_odd(full: _Full, mended: Counter[str]) -> None:
         if (context.device is not None or context.externalIds is not None) and _has_odd_others(context):
             mended["identifier"] += 1
             return
-    for raw in (full.userId, full.anonymousId, full.previousId):
-        if raw.__class__ not in _PLAIN and _is_odd(raw):
-            mended["identifier"] += 1
-            return
+    user_id, anonymous_id, previous_id = full.userId, full.anonymousId, full.previousId
+    if user_id.__class__ in _PLAIN and anonymous_id.__class__ in _PLAIN and previous_id.__class__ in _PLAIN:
+        return  # almost always
+    if any(map(_is_odd, (user_id, anonymous_id, previous_id))):
+        mended["identifier"] += 1
 
 
 def _has_odd_others(context: _FullContext) -> bool:

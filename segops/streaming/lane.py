@@ -142,21 +142,18 @@ class SegmentProcessor:
                 if record.key is None:
                     self._tick(record)
                 else:
-                    self._apply(record)
+                    try:
+                        if record.headers and record.headers[0][0] == TYPE_HEADER:
+                            self._message(record)
+                        else:
+                            self._event(record)
+                    except Exception as error:
+                        self._reject(record, error)
                 self.offset = offset + 1
                 self._since_snapshot += 1
         if records and records[-1].offset == self.offset - 1:
             self._last.read(records[-1])
         self._effects.counts.records += len(records)
-
-    def _apply(self, record: Record) -> None:
-        try:
-            if record.headers and record.headers[0][0] == TYPE_HEADER:
-                self._message(record)
-            else:
-                self._event(record)
-        except Exception as error:
-            self._reject(record, error)
 
     def _reject(self, record: Record, error: Exception) -> None:
         """Put a record aside. Raises ``error`` where the partition cannot go on.
