@@ -64,30 +64,30 @@ class Engine:
         if message in profile.seen:
             return StepResult(moved=False, duplicates=1)
         event_id = event.message_id if event.named else None
-        step = _Evaluation(profile, "event", max(event.time_ms, clock_ms, profile.latest_ms), event_id)
-        self._pass_time(step, max(event.time_ms, clock_ms))
-        _remember(step, message, event.time_ms)
-        touched = self._apply(step, event)
+        evaluation = _Evaluation(profile, "event", max(event.time_ms, clock_ms, profile.latest_ms), event_id)
+        self._pass_time(evaluation, max(event.time_ms, clock_ms))
+        _remember(evaluation, message, event.time_ms)
+        touched = self._apply(evaluation, event)
         if touched:
-            self._judge(step, sorted(touched))
+            self._judge(evaluation, sorted(touched))
             _set_due(profile)
-        return step.result
+        return evaluation.result
 
     def on_timer(self, profile: Profile, *, clock_ms: int) -> StepResult:
         """Judge every instant due up to ``clock_ms``, each on its own, in order."""
-        step = _Evaluation(profile, "time", clock_ms)
-        self._pass_time(step, clock_ms)
-        return step.result
+        evaluation = _Evaluation(profile, "time", clock_ms)
+        self._pass_time(evaluation, clock_ms)
+        return evaluation.result
 
     def on_definitions(self, profile: Profile, *, clock_ms: int) -> StepResult:
         """Judge a profile by these segments that was last judged by others."""
-        step = _Evaluation(profile, "definition", max(clock_ms, profile.latest_ms))
+        evaluation = _Evaluation(profile, "definition", max(clock_ms, profile.latest_ms))
         self.segments.keep_known(profile)
-        self._close_removed(step)
-        self._judge(step, self._changed_for(profile, step.now_ms))
+        self._close_removed(evaluation)
+        self._judge(evaluation, self._changed_for(profile, evaluation.now_ms))
         profile.judged_by = self.version
         _set_due(profile)
-        return step.result
+        return evaluation.result
 
     def _changed_for(self, profile: Profile, now_ms: int) -> Sequence[int]:
         """What may be other now than when the profile was judged last: what changed, and what is due."""
@@ -105,110 +105,116 @@ class Engine:
         anyone was a member of counts as the survivor's record, from the earliest on.
         """
         now_ms = max(clock_ms, *(each.latest_ms for each in (profile, *losers)))
-        step = _Evaluation(profile, "merge", now_ms)
-        self._pass_time(step, now_ms)
+        evaluation = _Evaluation(profile, "merge", now_ms)
+        self._pass_time(evaluation, now_ms)
         was = set(profile.members)
         for loser in losers:
             self.segments.keep_known(loser)
             merge(profile, loser, self.segments.features, now_ms)
         if profile.first_ms is not None:
-            self._judge_merged(step, was)
-        return step.result
+            self._judge_merged(evaluation, was)
+        return evaluation.result
 
-    def _judge_merged(self, step: _Evaluation, was: set[str]) -> None:
+    def _judge_merged(self, evaluation: _Evaluation, was: set[str]) -> None:
         """Judge a profile by the memberships of all; what is published starts from those that it had."""
-        profile = step.profile
-        apart = _Evaluation(profile, step.reason, step.now_ms)
+        profile = evaluation.profile
+        apart = _Evaluation(profile, evaluation.reason, evaluation.now_ms)
         profile.members = {key: m for key, m in profile.members.items() if key in self.segments.by_key}
         sequence = profile.sequence
         self._judge(apart, range(len(self.segments.segments)))
-        profile.sequence, step.result.failures = sequence, apart.result.failures
+        profile.sequence, evaluation.result.failures = sequence, apart.result.failures
         for segment in self.segments.segments:
             member, flips_at = segment.key in profile.members, profile.flips.get(segment.key)
             if member is not (segment.key in was):
-                change = _change(step, segment.key, segment.version, member=member, flips_at=flips_at)
-                step.result.add_change(change)
+                change = _change(evaluation, segment.key, segment.version, member=member, flips_at=flips_at)
+                evaluation.result.add_change(change)
         _set_due(profile)
 
     def on_yield(self, profile: Profile, *, into: str, clock_ms: int) -> StepResult:
         """End the memberships of a profile that another takes over: it is kept as it is, for the journey."""
-        step = _Evaluation(profile, "merge", max(clock_ms, profile.latest_ms))
-        self._pass_time(step, step.now_ms)
-        step.merged_into = into
+        evaluation = _Evaluation(profile, "merge", max(clock_ms, profile.latest_ms))
+        self._pass_time(evaluation, evaluation.now_ms)
+        evaluation.merged_into = into
         for key in sorted(profile.members):
             version = profile.members[key].version
-            step.result.add_change(_change(step, key, version, member=False, flips_at=None))
-        return step.result
+            evaluation.result.add_change(_change(evaluation, key, version, member=False, flips_at=None))
+        return evaluation.result
 
     def on_restore(self, profile: Profile, *, clock_ms: int) -> StepResult:
         """Judge a profile that had yielded and goes its own way again: what it is a member of is entered.
 
         Nothing is judged for the time in between. A membership that still holds dates from when it began.
         """
-        step = _Evaluation(profile, "split", max(clock_ms, profile.latest_ms))
+        evaluation = _Evaluation(profile, "split", max(clock_ms, profile.latest_ms))
         self.segments.keep_known(profile)
         if profile.first_ms is not None:
-            self._judge_merged(step, set())
+            self._judge_merged(evaluation, set())
         profile.judged_by = self.version
-        return step.result
+        return evaluation.result
 
     def on_erase(self, profile: Profile, *, clock_ms: int) -> StepResult:
         """End the memberships of a profile that is to be forgotten; the changes tell no traits any more."""
-        step = _Evaluation(profile, "erasure", max(clock_ms, profile.latest_ms))
-        self._pass_time(step, step.now_ms)
+        evaluation = _Evaluation(profile, "erasure", max(clock_ms, profile.latest_ms))
+        self._pass_time(evaluation, evaluation.now_ms)
         profile.traits = {}
         for key in sorted(profile.members):
             version = profile.members[key].version
-            step.result.add_change(_change(step, key, version, member=False, flips_at=None))
-        return step.result
+            evaluation.result.add_change(_change(evaluation, key, version, member=False, flips_at=None))
+        return evaluation.result
 
     def on_release(self, profile: Profile, was: Collection[str], *, clock_ms: int) -> StepResult:
         """Tell how the memberships of a profile that comes out of quarantine differ from those published."""
-        step = _Evaluation(profile, "quarantine", clock_ms)
+        evaluation = _Evaluation(profile, "quarantine", clock_ms)
         for key in sorted(profile.members.keys() ^ set(was)):
             known, segment = profile.members.get(key), self.segments.by_key.get(key)
             version = known.version if known is not None else 1 if segment is None else segment.version
             flips_at = profile.flips.get(key)
-            step.result.add_change(_change(step, key, version, member=known is not None, flips_at=flips_at))
-        return step.result
+            evaluation.result.add_change(
+                _change(evaluation, key, version, member=known is not None, flips_at=flips_at)
+            )
+        return evaluation.result
 
-    def _close_removed(self, step: _Evaluation) -> None:
+    def _close_removed(self, evaluation: _Evaluation) -> None:
         by_key, remembered = self.segments.by_key, self.segments.remembered
-        profile = step.profile
+        profile = evaluation.profile
         profile.past = {key: past for key, past in profile.past.items() if key in remembered}
         profile.flips = {key: at for key, at in profile.flips.items() if key in by_key}
         for key in sorted(profile.members.keys() - by_key.keys()):
             version = profile.members.pop(key).version
-            step.result.add_change(_change(step, key, version, member=False, flips_at=None))
+            evaluation.result.add_change(_change(evaluation, key, version, member=False, flips_at=None))
 
-    def _pass_time(self, step: _Evaluation, until_ms: int) -> None:
-        profile = step.profile
+    def _pass_time(self, evaluation: _Evaluation, until_ms: int) -> None:
+        profile = evaluation.profile
         if profile.due_ms is None or profile.due_ms > until_ms:
             return
-        of_event = step.reason, step.now_ms, step.event_id
-        step.reason, step.event_id = "time", None
+        of_event = evaluation.reason, evaluation.now_ms, evaluation.event_id
+        evaluation.reason, evaluation.event_id = "time", None
         while profile.due_ms is not None and profile.due_ms <= until_ms:
-            step.now_ms = profile.due_ms
-            due = (self.segments.by_key[key].index for key, at in profile.flips.items() if at == step.now_ms)
-            self._judge(step, sorted(due))
+            evaluation.now_ms = profile.due_ms
+            due = (
+                self.segments.by_key[key].index
+                for key, at in profile.flips.items()
+                if at == evaluation.now_ms
+            )
+            self._judge(evaluation, sorted(due))
             _set_due(profile)
-        step.reason, step.now_ms, step.event_id = of_event
+        evaluation.reason, evaluation.now_ms, evaluation.event_id = of_event
 
-    def _apply(self, step: _Evaluation, event: Event) -> set[int]:
+    def _apply(self, evaluation: _Evaluation, event: Event) -> set[int]:
         """Apply an event to the profile; the indexes of the segments that it can have changed."""
-        touched = self._date(step.profile, event.time_ms)
-        _identify(step.profile, event)
+        touched = self._date(evaluation.profile, event.time_ms)
+        _identify(evaluation.profile, event)
         if event.traits:
-            touched |= self._merge_traits(step, event)
-            self._keep_histories(step, event, touched)
-        if event.location is not None and event.time_ms >= step.profile.location_ms:
-            step.profile.location, step.profile.location_ms = event.location, event.time_ms
+            touched |= self._merge_traits(evaluation, event)
+            self._keep_histories(evaluation, event, touched)
+        if event.location is not None and event.time_ms >= evaluation.profile.location_ms:
+            evaluation.profile.location, evaluation.profile.location_ms = event.location, event.time_ms
             touched |= self.segments.by_part[LOCATION]
         watch = self.segments.watches.get(event.name, self.segments.watch_of_any)
         if watch is not None:
             for kept in watch.concerned(event.properties):
-                if not kept.where or kept.selects(event.properties, step.now_ms):
-                    self._feed(step, kept, event, touched)
+                if not kept.where or kept.selects(event.properties, evaluation.now_ms):
+                    self._feed(evaluation, kept, event, touched)
         return touched
 
     def _date(self, profile: Profile, time_ms: int) -> set[int]:
@@ -224,20 +230,20 @@ class Engine:
             touched |= self.segments.by_part[LATEST]
         return touched
 
-    def _feed(self, step: _Evaluation, kept: Kept, event: Event, touched: set[int]) -> None:
+    def _feed(self, evaluation: _Evaluation, kept: Kept, event: Event, touched: set[int]) -> None:
         value = None
         if kept.extract is not None:
             value = kept.extract(event)
             if value is None or value is UNREADABLE:
                 if value is UNREADABLE:
-                    step.result.skip(skipped(self.segments.features[kept.id], event))
+                    evaluation.result.skip(skipped(self.segments.features[kept.id], event))
                 return
-        features = step.profile.features
-        state = kept.add(features.get(kept.id), event.time_ms, value, step.now_ms)
+        features = evaluation.profile.features
+        state = kept.add(features.get(kept.id), event.time_ms, value, evaluation.now_ms)
         if state is not None:
             features[kept.id] = state
-            if step.counted is not None:
-                step.counted.note(kept.id, state, value)
+            if evaluation.counted is not None:
+                evaluation.counted.note(kept.id, state, value)
             by_size = kept.by_size
             if by_size is None:
                 touched |= kept.segments
@@ -247,9 +253,9 @@ class Engine:
                 except IndexError:  # more entries than are kept today, of a profile from before
                     touched |= kept.segments
 
-    def _merge_traits(self, step: _Evaluation, event: Event) -> set[int]:
+    def _merge_traits(self, evaluation: _Evaluation, event: Event) -> set[int]:
         touched: set[int] = set()
-        profile, readings = step.profile, self.segments.trait_readings
+        profile, readings = evaluation.profile, self.segments.trait_readings
         for name, value in (event.traits or {}).items():
             if event.time_ms < profile.trait_times.get(name, event.time_ms):
                 continue
@@ -261,22 +267,22 @@ class Engine:
             touched |= self.segments.by_trait.get(name, _NONE)
             if name in readings:
                 for skip in skipped_traits(name, value, readings[name]):
-                    step.result.skip(skip)
+                    evaluation.result.skip(skip)
         return touched
 
-    def _keep_histories(self, step: _Evaluation, event: Event, touched: set[int]) -> None:
-        features = step.profile.features
+    def _keep_histories(self, evaluation: _Evaluation, event: Event, touched: set[int]) -> None:
+        features = evaluation.profile.features
         for name in (event.traits or {}).keys() & self.segments.histories.keys():
             for path, kept in self.segments.histories[name]:
                 value = lookup(event.traits or {}, path)
-                state = kept.add(features.get(kept.id), event.time_ms, value, step.now_ms)
+                state = kept.add(features.get(kept.id), event.time_ms, value, evaluation.now_ms)
                 if state is not None:
                     features[kept.id] = state
                     touched |= kept.segments
 
-    def _judge(self, step: _Evaluation, indexes: Iterable[int]) -> None:
+    def _judge(self, evaluation: _Evaluation, indexes: Iterable[int]) -> None:
         """Judge segments in the order of judging, and find when each flips next."""
-        profile, now_ms, segments = step.profile, step.now_ms, self.segments.segments
+        profile, now_ms, segments = evaluation.profile, evaluation.now_ms, self.segments.segments
         members, flips = profile.members, profile.flips
         for index in indexes:
             segment = segments[index]
@@ -286,7 +292,7 @@ class Engine:
                 member = rule.holds(profile, now_ms)
                 flips_at = rule.next_flip(profile, now_ms, member)
             except Exception:  # a rule that fails keeps the membership that it had, and is counted
-                step.result.add_failure(key)
+                evaluation.result.add_failure(key)
                 flips.pop(key, None)
                 continue
             if flips_at is None:
@@ -294,19 +300,21 @@ class Engine:
             else:
                 flips[key] = flips_at
             if member is not was:
-                self._flip(step, segment, member=member, flips_at=flips_at)
+                self._flip(evaluation, segment, member=member, flips_at=flips_at)
 
     @staticmethod
-    def _flip(step: _Evaluation, segment: Segment, *, member: bool, flips_at: int | None) -> None:
-        members = step.profile.members
+    def _flip(evaluation: _Evaluation, segment: Segment, *, member: bool, flips_at: int | None) -> None:
+        members = evaluation.profile.members
         if segment.remembers:
-            record_change(step.profile, segment.key, step.now_ms)
+            record_change(evaluation.profile, segment.key, evaluation.now_ms)
         if member:
-            reason = step.reason if step.event_id is None else None
-            members[segment.key] = Member(step.now_ms, segment.version, step.event_id, reason)
+            reason = evaluation.reason if evaluation.event_id is None else None
+            members[segment.key] = Member(evaluation.now_ms, segment.version, evaluation.event_id, reason)
         else:
             del members[segment.key]
-        step.result.add_change(_change(step, segment.key, segment.version, member=member, flips_at=flips_at))
+        evaluation.result.add_change(
+            _change(evaluation, segment.key, segment.version, member=member, flips_at=flips_at)
+        )
 
 
 _NONE: frozenset[int] = frozenset()
@@ -317,10 +325,10 @@ def message_hash(message_id: str) -> int:
     return xxh3_64_intdigest(message_id.encode())
 
 
-def _remember(step: _Evaluation, message: int, time_ms: int) -> None:
-    step.profile.seen[message] = step.now_ms
-    step.counted = note_of(step.profile, message, time_ms)
-    forget_messages(step.profile, step.now_ms)
+def _remember(evaluation: _Evaluation, message: int, time_ms: int) -> None:
+    evaluation.profile.seen[message] = evaluation.now_ms
+    evaluation.counted = note_of(evaluation.profile, message, time_ms)
+    forget_messages(evaluation.profile, evaluation.now_ms)
 
 
 def _identify(profile: Profile, event: Event) -> None:
@@ -337,8 +345,8 @@ def _set_due(profile: Profile) -> None:
     profile.due_ms = min(profile.flips.values(), default=None)
 
 
-def _change(step: _Evaluation, key: str, version: int, *, member: bool, flips_at: int | None) -> Change:
-    profile = step.profile
+def _change(evaluation: _Evaluation, key: str, version: int, *, member: bool, flips_at: int | None) -> Change:
+    profile = evaluation.profile
     profile.sequence += 1
     return Change(
         profile_id=profile.id,
@@ -346,16 +354,16 @@ def _change(step: _Evaluation, key: str, version: int, *, member: bool, flips_at
         segment_version=version,
         action="entered" if member else "exited",
         member=member,
-        reason=step.reason,
-        occurred_at=step.now_ms,
+        reason=evaluation.reason,
+        occurred_at=evaluation.now_ms,
         evaluated_at=0,
         sequence=profile.sequence,
         change_id=change_id(profile.id, key, profile.sequence),
-        event_id=step.event_id,
+        event_id=evaluation.event_id,
         flips_at=flips_at,
         user_id=profile.user_id,
         anonymous_id=profile.anonymous_id,
         email=profile.email,
         traits_json=msgspec.json.encode(profile.traits, order="sorted").decode(),
-        merged_into=step.merged_into,
+        merged_into=evaluation.merged_into,
     )
