@@ -23,11 +23,13 @@ _limits = st.one_of(st.none(), policies())
 
 
 @composite
-def segment_sets(draw: Any) -> SegmentSet:
+def segment_sets(draw: Any, *, limited: bool = True) -> SegmentSet:
+    """One to three segments; ``limited``: some with a policy for their memberships."""
+    limits = _limits if limited else st.none()
     forms = {"s0": draw(rules())}
     for number in range(1, draw(st.integers(1, 3))):
         forms[f"s{number}"] = draw(rules(tuple(forms)))
-    return SegmentSet([make_definition(key, form, draw(_limits)) for key, form in forms.items()])
+    return SegmentSet([make_definition(key, form, draw(limits)) for key, form in forms.items()])
 
 
 def make_definition(key: str, form: dict[str, Any], limits: dict[str, Any] | None = None) -> Definition:

@@ -191,7 +191,7 @@ def test_a_merge_is_the_profile_that_saw_everything(
 
 
 @settings(max_examples=40)
-@given(segment_sets(), parted())
+@given(segment_sets(limited=False), parted())
 def test_a_merge_is_what_the_slow_evaluator_says(
     segments: SegmentSet, parts: list[tuple[Event, int]]
 ) -> None:
