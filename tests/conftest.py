@@ -7,14 +7,18 @@ A broker asked for by name which cannot be had fails the tests that need it; it 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from uuid import uuid4
 
 import pytest
 from hypothesis import settings
 
 from segops.brokers import LocalBroker, choose
+from segops.brokers.network import reserve_ports
 
+#: An address that refuses connections: port 1 belongs to a service which nobody runs.
+NOWHERE = "127.0.0.1:1"
 WANTED = os.environ.get("SEGOPS_TEST_BROKER", "auto")
 _USED = pytest.StashKey[LocalBroker]()
 
@@ -35,6 +39,13 @@ def broker(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
 def topic_prefix() -> str:
     """A prefix that no other test uses, for topics, groups and transactional ids."""
     return f"t{uuid4().hex[:10]}."
+
+
+@pytest.fixture
+def reserve() -> Iterator[Callable[[int], list[int]]]:
+    """Reserve that many loopback ports until the test ends."""
+    with ExitStack() as held:
+        yield lambda count: held.enter_context(reserve_ports(count))
 
 
 def pytest_report_header() -> str:

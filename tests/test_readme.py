@@ -8,14 +8,13 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from segops.brokers.network import free_ports
 from segops.cli import cli
 from tests.conftest import WANTED
 from tests.streaming.kit import wait_until
@@ -66,11 +65,13 @@ def _shell(script: str, environment: dict[str, str], out: Path) -> Iterator[subp
 
 
 @pytest.mark.broker
-def test_the_live_section_happens_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_live_section_happens_as_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reserve: Callable[[int], list[int]]
+) -> None:
     monkeypatch.chdir(tmp_path)
     _write_files()
     blocks = dict(_LIVE.findall(README))
-    broker, web = map(str, free_ports(2))
+    broker, web = map(str, reserve(2))
     named = blocks["system"].replace("9092", broker)
     system = named.replace("segops broker ", f"segops broker --kind {WANTED} --port {broker} ")
     bare = {key: value for key, value in os.environ.items() if not key.startswith("SEGOPS_")}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from segops.brokers.base import KAFKA_VERSION, BrokerFailed, LocalBroker, Request
-from segops.brokers.network import LOOPBACK, listener_ports, serving_nodes, wait_for
+from segops.brokers.network import LOOPBACK, reserve_ports, serving_nodes, wait_for
 
 IMAGE = f"apache/kafka:{KAFKA_VERSION}"
 _DEFAULT_SOCKET = Path("/var/run/docker.sock")
@@ -71,7 +71,8 @@ class Docker:
     def start(self, request: Request) -> LocalBroker:
         from testcontainers.core.container import DockerContainer  # a second to import, seldom needed
 
-        (port,) = listener_ports(1, request.port)
+        with reserve_ports(1, request.port) as (port,):
+            pass  # Docker's own proxy may not be able to listen on a port that is held
         holder: Any = DockerContainer(IMAGE).with_envs(**_settings(port))
         holder.ports[f"{port}/tcp"] = (LOOPBACK, port)  # its own method can only bind all addresses
         try:

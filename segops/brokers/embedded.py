@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from functools import partial
 from importlib import metadata, util
 from importlib.resources import files
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from segops.brokers.base import LocalBroker, Request
 from segops.brokers.folder import start_in
-from segops.brokers.network import listener_ports
+from segops.brokers.network import reserve_ports
 from segops.brokers.process import ProcessNode, start_all, stop_all
 
 #: How the broker names its cluster, on every machine: how a client can tell what it talks to.
@@ -32,16 +33,18 @@ class Embedded:
         return start_in(request, self.name, partial(self._start, request))
 
     def _start(self, request: Request, lock: int) -> LocalBroker:
-        (port,) = listener_ports(1, request.port)
         folder = request.data_dir.resolve() / self.name
-        node = ProcessNode(_command(port, folder), port, folder, log=folder / "broker.log", lock=lock)
-        start_all([node])
+        with ExitStack() as undo:
+            (port,) = undo.enter_context(reserve_ports(1, request.port))
+            node = ProcessNode(_command(port, folder), port, folder, log=folder / "broker.log", lock=lock)
+            start_all([node])
+            ports = undo.pop_all()
         return LocalBroker(
             kind=self.name,
             name=f"noida-db {metadata.version('noida-db')} (embedded)",
             bootstrap_servers=node.address,
             nodes=(node,),
-            on_stop=[lambda: stop_all([node])],
+            on_stop=[lambda: stop_all([node]), ports.close],
         )
 
 

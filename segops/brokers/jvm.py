@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 from segops.brokers.base import KAFKA_VERSION, BrokerFailed, BrokerUnavailable, LocalBroker, Request
 from segops.brokers.folder import start_in
 from segops.brokers.java import OLDEST_JAVA, POM, fetch_jars, find_java, jar_folder
-from segops.brokers.network import LOOPBACK, free_ports, listener_ports
+from segops.brokers.network import LOOPBACK, reserve_ports
 from segops.brokers.process import ProcessNode, start_all, stop_all
 
 _BROKER_JVM = ("-Xmx512m", "-XX:+UseSerialGC", "-Djava.net.preferIPv4Stack=true", "-Djava.awt.headless=true")
@@ -65,16 +66,19 @@ class Jvm:
         if java is None:
             raise BrokerUnavailable(f"no Java {OLDEST_JAVA} or newer")
         classpath = f"{fetch_jars(java)}/*"
-        places = _place(request)
-        _prepare([java, *_TOOL_JVM, "-cp", classpath, "kafka.tools.StorageTool"], request.data_dir, places)
-        nodes = [_node([java, *_BROKER_JVM, "-cp", classpath], place, lock) for place in places]
-        start_all(nodes)
+        storage_tool = [java, *_TOOL_JVM, "-cp", classpath, "kafka.tools.StorageTool"]
+        with ExitStack() as undo:
+            places = _place(request, undo)
+            _prepare(storage_tool, request.data_dir, places)
+            nodes = [_node([java, *_BROKER_JVM, "-cp", classpath], place, lock) for place in places]
+            start_all(nodes)
+            ports = undo.pop_all()
         return LocalBroker(
             kind=self.name,
             name=f"apache-kafka {KAFKA_VERSION} (jvm{', 3 brokers' if len(nodes) == 3 else ''})",
             bootstrap_servers=",".join(node.address for node in nodes),
             nodes=tuple(nodes),
-            on_stop=[lambda: stop_all(nodes)],
+            on_stop=[lambda: stop_all(nodes), ports.close],
         )
 
 
@@ -120,13 +124,14 @@ _SMALL_AND_QUICK: Mapping[str, str] = {
 }
 
 
-def _place(request: Request) -> list[Placement]:
+def _place(request: Request, undo: ExitStack) -> list[Placement]:
+    """Where the nodes listen and store; their ports are reserved until ``undo``."""
     root, count = request.data_dir.resolve() / Jvm.name, request.brokers
     found = len(list(root.glob("node-*")))
     if found not in (0, count):
         raise BrokerUnavailable(f"{root} holds a cluster of {found}, not of {count}: use another data folder")
-    ports = listener_ports(count, request.port)
-    controllers = free_ports(count)
+    ports = undo.enter_context(reserve_ports(count, request.port))
+    controllers = undo.enter_context(reserve_ports(count))
     return [Placement(i + 1, ports[i], controllers[i], root / f"node-{i + 1}") for i in range(count)]
 
 

@@ -1,12 +1,15 @@
-"""Loopback ports, and the one Kafka request that tells whether a broker serves."""
+"""Loopback ports, reserved for servers; and the one Kafka request that tells whether a broker serves."""
 
 from __future__ import annotations
 
 import random
 import socket
 import struct
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from time import monotonic, sleep
+from types import TracebackType
 
 from segops.brokers.base import BrokerUnavailable
 
@@ -14,6 +17,8 @@ LOOPBACK = "127.0.0.1"
 # Below the range that systems give to outgoing connections. There, a client which keeps dialling a broker
 # that is down would sooner or later be handed the broker's own port and connect to itself.
 _PORTS = range(20_000, 30_000)
+# Linux lets a server that sets SO_REUSEADDR (Kafka, asyncio) listen where another socket is bound but silent.
+_HOLDS_WHILE_USED = sys.platform == "linux"
 _METADATA, _METADATA_VERSION = 3, 1
 
 
@@ -38,26 +43,85 @@ def is_free(port: int) -> bool:
         return True
 
 
-def _candidates() -> Iterator[int]:
-    start = random.randrange(len(_PORTS))  # noqa: S311 - only to keep two starters apart
-    return (_PORTS[(start + i) % len(_PORTS)] for i in range(len(_PORTS)))
+class ReservedPorts:
+    """Consecutive loopback ports that no other reservation or outgoing connection gets until ``release``.
+
+    On Linux bound sockets hold them while servers of our own use them. Elsewhere they are only known to have
+    been free: a server could not listen on a port that is held.
+    """
+
+    def __init__(self, holders: list[socket.socket]) -> None:
+        self.numbers: list[int] = [holder.getsockname()[1] for holder in holders]
+        self._holders = holders
+        if not _HOLDS_WHILE_USED:
+            self.release()
+
+    def release(self) -> None:
+        """Let go of the ports; a second call does nothing."""
+        _close(self._holders)
+
+    def __enter__(self) -> list[int]:
+        return self.numbers
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
 
 
-def free_ports(count: int) -> list[int]:
-    """That many free loopback ports."""
-    free = (port for port in _candidates() if is_free(port))
-    return [next(free) for _ in range(count)]
+def reserve_ports(count: int, first: int | None = None) -> ReservedPorts:
+    """Reserve ``count`` ports in a row: from ``first`` upwards, or any.
+
+    Raises BrokerUnavailable when a server listens on one of the ports asked for, or no run is free.
+    """
+    if first is not None:
+        return ReservedPorts(_hold_named(range(first, first + count)))
+    for start in _candidates(count):
+        with suppress(OSError):
+            return ReservedPorts(_hold_all(range(start, start + count), shared=False))
+    raise BrokerUnavailable(f"no {count} free ports in a row from {_PORTS.start} to {_PORTS.stop - 1}")
 
 
-def listener_ports(count: int, first: int | None) -> list[int]:
-    """Ports for ``count`` brokers: from ``first`` upwards, or any. Raises BrokerUnavailable: one is taken."""
-    if first is None:
-        return free_ports(count)
-    ports = list(range(first, first + count))
-    taken = [port for port in ports if not is_free(port)]
-    if taken:
-        raise BrokerUnavailable(f"port {taken[0]} is in use; choose another with --port")
-    return ports
+def _candidates(count: int) -> Iterator[int]:
+    starts = _PORTS[: len(_PORTS) - count + 1]
+    offset = random.randrange(len(starts))  # noqa: S311 - only to keep two starters apart
+    return (starts[(offset + i) % len(starts)] for i in range(len(starts)))
+
+
+def _hold_named(ports: range) -> list[socket.socket]:
+    try:
+        return _hold_all(ports, shared=True)
+    except OSError:
+        taken = next((port for port in ports if not is_free(port)), ports[0])
+        raise BrokerUnavailable(f"port {taken} is in use; choose another with --port") from None
+
+
+def _hold_all(ports: range, *, shared: bool) -> list[socket.socket]:
+    holders: list[socket.socket] = []
+    try:
+        for port in ports:
+            holders.append(socket.socket())
+            _hold(holders[-1], port, shared=shared)
+    except OSError:
+        _close(holders)
+        raise
+    return holders
+
+
+def _hold(holder: socket.socket, port: int, *, shared: bool) -> None:
+    """Bind without listening. Only ``shared`` accepts a port that another socket holds the same way.
+
+    A port that a caller has reserved and named is shared with it, and so is one of closed connections that
+    the system still remembers.
+    """
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(shared))
+    holder.bind((LOOPBACK, port))
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+
+
+def _close(holders: list[socket.socket]) -> None:
+    while holders:
+        holders.pop().close()
 
 
 def serving_nodes(port: int, *, timeout_s: float = 2.0) -> frozenset[int]:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import sleep
@@ -17,7 +17,7 @@ from rich.console import Console
 
 from segops.brokers import LocalBroker, choose
 from segops.brokers.folder import lock_folder
-from segops.brokers.network import free_ports, is_free
+from segops.brokers.network import reserve_ports
 from segops.core.errors import SegopsError, UserError
 from segops.core.values import format_instant
 from segops.demo.children import Child
@@ -98,7 +98,7 @@ def _broker(options: Options, folder: Path) -> LocalBroker:
 def _set_up(
     options: Options, history: History, folder: Path, broker: LocalBroker, things: ExitStack
 ) -> tuple[Stage, Cast]:
-    ports = _ports(options.processes)
+    ports = things.enter_context(reserve_ports(options.processes))
     stage = set_stage(options, folder, broker, web_port=ports[0])
     _write(stage.events_file, history)
     asyncio.run(_prepare(stage, options.processes))
@@ -108,13 +108,6 @@ def _set_up(
         worker = things.enter_context(_worker(stage, options.processes))
         oracle = things.enter_context(_oracle(stage, history))
     return stage, Cast(worker, oracle, ports)
-
-
-def _ports(count: int) -> Sequence[int]:
-    for first in free_ports(20):
-        if all(is_free(first + index) for index in range(count)):
-            return range(first, first + count)
-    raise UserError(f"no {count} free ports in a row")
 
 
 def _write(path: Path, history: History) -> None:

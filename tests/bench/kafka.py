@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import re
 import subprocess
@@ -11,7 +12,7 @@ import time
 import urllib.request
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
@@ -21,7 +22,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from prometheus_client import CollectorRegistry
 
 from segops.brokers import LocalBroker
-from segops.brokers.network import free_ports
+from segops.brokers.network import reserve_ports
 from segops.config import Settings, load
 from segops.metrics import Metrics
 from segops.schemas.events import route
@@ -79,11 +80,19 @@ def settings_for(broker: LocalBroker, folder: Path, guarantee: str, *, clock: st
         "SEGOPS_CLOCK": clock,
         "SEGOPS_APP_ID": f"bench{name}",
         "SEGOPS_DATA_DIR": str(folder / name),
-        "SEGOPS_WEB_PORT": str(free_ports(1)[0]),
+        "SEGOPS_WEB_PORT": str(_web_port()),
         "SEGOPS_PROCESSING_GUARANTEE": guarantee,
     }
     os.environ.update(environment)
     return load()
+
+
+@cache
+def _web_port() -> int:
+    """The port of the one worker that runs at a time, held until this process ends."""
+    reserved = reserve_ports(1)
+    atexit.register(reserved.release)
+    return reserved.numbers[0]
 
 
 async def prepare(settings: Settings) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from segops.brokers import obstacle
-from segops.brokers.network import free_ports, is_free, serving_nodes
+from segops.brokers.network import is_free, serving_nodes
 from tests.command import run
 
 SEGOPS = [sys.executable, "-c", "from segops.cli import main; main()", "broker"]
@@ -31,10 +31,10 @@ def test_a_kind_that_cannot_be_had_is_the_users_mistake():
 @pytest.mark.broker
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("kind", ["jvm", "embedded"])
-def test_it_serves_until_it_is_told_to_stop(kind, number, tmp_path: Path):
+def test_it_serves_until_it_is_told_to_stop(kind, number, tmp_path: Path, reserve):
     if reason := obstacle(kind):
         pytest.skip(f"{kind}: {reason}")
-    (port,) = free_ports(1)
+    (port,) = reserve(1)
     command = [*SEGOPS, "--kind", kind, "--port", str(port), "--data-dir", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -13,7 +13,7 @@ from segops.brokers.base import KAFKA_VERSION
 from segops.brokers.choice import _first
 from segops.brokers.java import POM
 from segops.brokers.jvm import Placement, server_properties
-from segops.brokers.network import free_ports, is_free, serving_nodes
+from segops.brokers.network import is_free, serving_nodes
 
 ROOT = POM.parents[2]
 
@@ -96,8 +96,8 @@ def test_a_single_broker_asks_for_no_replicas():
     } == {"1"}
 
 
-def test_free_ports_are_different_and_free_and_nothing_serves_there():
-    ports = free_ports(5)
+def test_reserved_ports_are_different_and_free_and_nothing_serves_there(reserve):
+    ports = reserve(5)
     assert len({*ports}) == 5
     assert all(is_free(port) for port in ports)
     assert serving_nodes(ports[0]) == frozenset()

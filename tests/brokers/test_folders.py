@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,9 +16,10 @@ import pytest
 from segops.brokers import BrokerFailed, BrokerUnavailable, LocalBroker, Request, choose, obstacle
 from segops.brokers.choice import _first
 from segops.brokers.folder import kind_of, start_in
-from segops.brokers.network import free_ports, serving_nodes, wait_for
+from segops.brokers.network import serving_nodes, wait_for
 from segops.demo.run import _folder
 
+Reserve = Callable[[int], list[int]]
 SEGOPS = [sys.executable, "-c", "from segops.cli import main; main()", "broker"]
 KINDS = pytest.mark.parametrize("kind", ["jvm", "embedded"])
 
@@ -53,9 +54,11 @@ def second(folder: Path, port: int, kind: str = "auto") -> subprocess.CompletedP
 
 @pytest.mark.broker
 @KINDS
-def test_a_second_broker_on_a_folder_is_refused_and_the_first_goes_on(kind: str, tmp_path: Path) -> None:
+def test_a_second_broker_on_a_folder_is_refused_and_the_first_goes_on(
+    kind: str, tmp_path: Path, reserve: Reserve
+) -> None:
     need(kind)
-    port, other = free_ports(2)
+    port, other = reserve(2)
     with running(kind, port, tmp_path) as process:
         before = files(tmp_path)
         for wanted in (kind, "auto"):
@@ -69,9 +72,11 @@ def test_a_second_broker_on_a_folder_is_refused_and_the_first_goes_on(kind: str,
 
 @pytest.mark.broker
 @KINDS
-def test_a_folder_is_locked_while_a_broker_lives_whose_starter_was_killed(kind: str, tmp_path: Path) -> None:
+def test_a_folder_is_locked_while_a_broker_lives_whose_starter_was_killed(
+    kind: str, tmp_path: Path, reserve: Reserve
+) -> None:
     need(kind)
-    port, other = free_ports(2)
+    port, other = reserve(2)
     with running(kind, port, tmp_path) as process:
         (left,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         process.kill()

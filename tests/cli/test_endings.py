@@ -16,11 +16,11 @@ from typing import TextIO
 import click
 import pytest
 
-from segops.brokers.network import free_ports
 from segops.cli._ending import ending
 from segops.core.errors import SegopsError, UserError
 from tests import command
 from tests.cli.test_mistakes import EVENT, SEGMENTS
+from tests.conftest import NOWHERE
 from tests.streaming.kit import wait_until
 
 #: Commands that print without Kafka.
@@ -65,7 +65,7 @@ def folder(tmp_path: Path) -> Path:
 
 def bare() -> dict[str, str]:
     """An environment as a user has it: buffered output, no settings, and no broker at its address."""
-    nowhere = {"SEGOPS_KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{free_ports(1)[0]}"}
+    nowhere = {"SEGOPS_KAFKA_BOOTSTRAP_SERVERS": NOWHERE}
     ours = ("SEGOPS_", "PYTHONUNBUFFERED")
     return nowhere | {key: value for key, value in os.environ.items() if not key.startswith(ours)}
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from segops import config
-from segops.brokers.network import free_ports
 from segops.cli import COMMANDS
+from tests.conftest import NOWHERE
 
 Run = Callable[..., Any]
 
@@ -115,7 +115,7 @@ def test_a_file_that_cannot_be_used_is_named(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     # Nothing listens there: a file that is refused is refused before a broker is looked for.
-    monkeypatch.setenv("SEGOPS_KAFKA_BOOTSTRAP_SERVERS", f"127.0.0.1:{free_ports(1)[0]}")
+    monkeypatch.setenv("SEGOPS_KAFKA_BOOTSTRAP_SERVERS", NOWHERE)
     file = make(tmp_path)
     done = segops(*(file if word == "FILE" else word for word in READERS[reader]))
     if reader == "replay-events" and make in (_no_utf8, _binary):
@@ -230,7 +230,7 @@ def test_no_broker_is_told_with_the_address(
     segops: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    address = f"127.0.0.1:{free_ports(1)[0]}"
+    address = NOWHERE
     monkeypatch.setenv("SEGOPS_KAFKA_BOOTSTRAP_SERVERS", address)
     done = segops(*CALLS[name])
     assert done.status == 2

@@ -121,6 +121,7 @@ class Case:
                 worker.wait()
         for act in self.at_end:
             act()
+        self.rig.close()
         self.load.close()
         self.eyes.close()
 

@@ -17,7 +17,7 @@ def stack(broker: LocalBroker, topic_prefix: str, tmp_path: Path) -> Iterator[St
     """Topics, group and folders that no other test uses; its workers end with the test."""
     stack = Stack(broker.bootstrap_servers, topic_prefix, tmp_path)
     yield stack
-    stack.stop()
+    stack.close()
 
 
 def need_transactions(broker: LocalBroker) -> None:

@@ -8,7 +8,6 @@ import os
 import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from click.testing import CliRunner, Result
 
+from segops.brokers.network import ReservedPorts, reserve_ports
 from segops.cli import cli
 from segops.config import Settings, load
 from segops.core.engine import Engine
@@ -39,6 +39,8 @@ from segops.streaming.ticks import TICK_HEADERS
 START_MS = 1_760_000_000_000
 DAY_MS = 86_400_000
 DEADLINE_S = 60.0
+#: The most that a test gives one worker (``--processes``): each has a web port.
+_PROCESSES = 2
 
 SEGMENTS = """
 version: 1
@@ -148,6 +150,8 @@ class Stack:
     #: Variables of ``tests.faults.hooks``, for workers that a test has its hands on.
     hooks: dict[str, str] = field(default_factory=dict)
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    #: The web ports of each worker, of all its processes.
+    ports: dict[int, ReservedPorts] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.definitions: list[Definition] = []
@@ -206,16 +210,19 @@ class Stack:
 
     def port(self, number: int = 0) -> int:
         """The web port of worker ``number``."""
-        ports = self.__dict__.setdefault("_ports", {})
-        if number not in ports:
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
-                ports[number] = free.getsockname()[1]
-        return int(ports[number])
+        if number not in self.ports:
+            self.ports[number] = reserve_ports(_PROCESSES)
+        return self.ports[number].numbers[0]
 
     def move(self, number: int = 0) -> None:
         """Let worker ``number`` have another web port from its next start on."""
-        self.__dict__["_ports"].pop(number)
+        self.ports.pop(number).release()
+
+    def close(self) -> None:
+        """End all workers and let go of their ports."""
+        self.stop()
+        for reserved in self.ports.values():
+            reserved.release()
 
     def stop(self) -> None:
         """End all workers that still run."""

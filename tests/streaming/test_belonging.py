@@ -58,7 +58,7 @@ def beside(stack: Stack, **environment: str) -> Stack:
     other = Stack(stack.bootstrap_servers, f"{stack.name}other.", folder, guarantee=stack.guarantee)
     other.environment = {**stack.environment, **environment}
     other.publish()
-    other.__dict__["_ports"] = {0: stack.port()}
+    other.ports = stack.ports
     return other
 
 

@@ -115,6 +115,6 @@ def test_two_workers_publish_what_replay_computes(
         stack.send(sent, final_ms=UNTIL_MS)
         stack.wait_for_changes(_replayed(SegmentSet(stack.definitions), sent))
     finally:
-        stack.stop()
+        stack.close()
     # Nothing was still on its way: a worker that ends has published what it had decided.
     assert stack.changes() == _replayed(SegmentSet(stack.definitions), sent)

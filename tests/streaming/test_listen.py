@@ -10,15 +10,14 @@ from typing import Any
 import pytest
 
 from segops import config
-from segops.brokers.network import free_ports
 from segops.core.errors import UserError
 from segops.streaming.listen import check_address
 
 Run = Callable[..., Any]
 
 
-def test_a_free_port_is_fine_and_stays_free() -> None:
-    (port,) = free_ports(1)
+def test_a_free_port_is_fine_and_stays_free(reserve: Callable[[int], list[int]]) -> None:
+    (port,) = reserve(1)
     for _ in range(2):
         check_address("127.0.0.1", port)
     check_address("localhost", 0)
@@ -33,9 +32,9 @@ def test_a_taken_port_is_named(host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["203.0.113.7", "no-such-host.invalid"])
-def test_a_host_that_is_not_here_is_named(host: str) -> None:
+def test_a_host_that_is_not_here_is_named(host: str, reserve: Callable[[int], list[int]]) -> None:
     with pytest.raises(UserError, match=rf"^{host} .*\(SEGOPS_WEB_HOST\)$"):
-        check_address(host, free_ports(1)[0])
+        check_address(host, reserve(1)[0])
 
 
 @pytest.mark.parametrize("processes", [1, 2])

@@ -143,7 +143,7 @@ def test_an_application_moves_to_topics_of_another_prefix(stack: Stack) -> None:
     try:
         other.wait_for_changes(oracle(sent, stack.definitions, FINAL_MS))
     finally:
-        other.stop()
+        other.close()
     assert stack.start().wait(60) == 2  # its state belongs to the others now
     assert f"belong to the topics {other.name}* with 3 partitions, not to {stack.name}*" in said(stack)
 
@@ -181,7 +181,7 @@ def test_a_second_application_is_refused_until_it_takes_over(stack: Stack) -> No
         wait_until(lambda: members(stack) == wanted, "members", other.diagnosis)
         assert_in_order(stack, greatest)
     finally:
-        other.stop()
+        other.close()
 
 
 def forwarded(stack: Stack) -> set[bytes]:

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 from segops.brokers import LocalBroker
-from segops.brokers.network import free_ports
+from segops.brokers.network import reserve_ports
 from segops.config import Settings, load
 from segops.core.segments import SegmentSet
 from segops.streaming import definitions, topics
@@ -49,7 +49,11 @@ def laid(
 ) -> Iterator[dict[str, Place]]:
     """Fresh topics with the input in them, its topic with these settings, and a place for each contestant."""
     prefix = f"bench{uuid4().hex[:8]}."
-    places = {each.name: _place(ground, prefix, each.name) for each in contestants}
+    ports = reserve_ports(len(contestants))
+    places = {
+        each.name: _place(ground, prefix, each.name, port)
+        for each, port in zip(contestants, ports.numbers, strict=True)
+    }
     made = {f"{prefix}events": (ground.job.partitions, configs)}
     for each in contestants:
         made[each.output(places[each.name])] = (each.output_partitions or ground.job.partitions, kafka.OUTPUT)
@@ -58,19 +62,20 @@ def laid(
         asyncio.run(_prepare(ground, prefix, made))
         yield places
     finally:
+        ports.release()
         asyncio.run(kafka.delete(servers, prefix))
         for place in places.values():
             shutil.rmtree(place.folder, ignore_errors=True)
 
 
-def _place(ground: Ground, prefix: str, name: str) -> Place:
+def _place(ground: Ground, prefix: str, name: str, web_port: int) -> Place:
     return Place(
         servers=ground.broker.bootstrap_servers,
         prefix=prefix,
         name=name,
         partitions=ground.job.partitions,
         folder=ground.folder / f"{prefix}{name}",
-        web_port=free_ports(1)[0],
+        web_port=web_port,
     )
 
 
