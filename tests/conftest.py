@@ -9,18 +9,21 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from hypothesis import settings
 
-from segops.brokers import LocalBroker, choose
+from segops.brokers import LocalBroker
 from segops.brokers.network import reserve_ports
+
+from .shared_broker import name_of_used, shared_broker, wait_until_stopped
 
 #: An address that refuses connections: port 1 belongs to a service which nobody runs.
 NOWHERE = "127.0.0.1:1"
 WANTED = os.environ.get("SEGOPS_TEST_BROKER", "auto")
-_USED = pytest.StashKey[LocalBroker]()
+_FOLDER = pytest.StashKey[Path]()
 
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
 settings.register_profile("dev", deadline=None)
@@ -28,11 +31,10 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.ge
 
 
 @pytest.fixture(scope="session")
-def broker(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[LocalBroker]:
-    """The broker of this run, shared by all tests: name topics and groups with ``topic_prefix``."""
-    with choose(tmp_path_factory.mktemp("broker"), prefer=WANTED) as chosen:
-        pytestconfig.stash[_USED] = chosen
-        yield chosen
+def broker(pytestconfig: pytest.Config) -> Iterator[LocalBroker]:
+    """The broker that all processes of this run share: name topics and groups with ``topic_prefix``."""
+    with shared_broker(pytestconfig.stash[_FOLDER], WANTED) as shared:
+        yield shared
 
 
 @pytest.fixture
@@ -52,11 +54,26 @@ def pytest_report_header() -> str:
     return f"segops: broker wanted: {WANTED} (SEGOPS_TEST_BROKER)"
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Agree on a folder with the other processes of the run (pytest-xdist): below the controller's."""
+    base: Path = session.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
+    below_controller = hasattr(session.config, "workerinput")
+    session.config.stash[_FOLDER] = (base.parent if below_controller else base) / "shared-broker"
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    used = config.stash.get(_USED, None)
+    used = name_of_used(config.stash[_FOLDER])
     if used is None:
         return
+    name, passed_over = used
     terminalreporter.write_sep("-", "segops broker")
-    terminalreporter.write_line(f"used: {used.name}")
-    for each in used.passed_over:
+    terminalreporter.write_line(f"used: {name}")
+    for each in passed_over:
         terminalreporter.write_line(f"passed over: {each}")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End after the broker: whoever starts the next run finds the machine free."""
+    folder = config.stash.get(_FOLDER, None)
+    if folder is not None and not hasattr(config, "workerinput"):
+        wait_until_stopped(folder)

@@ -12,7 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from segops.brokers import BrokerUnavailable, LocalBroker, choose, obstacle
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.xdist_group("cluster")]
 PATIENCE_S = 60.0
 
 

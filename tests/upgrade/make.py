@@ -50,7 +50,7 @@ def _fill(bootstrap_servers: str, prefix: str, guarantee: str, folder: Path) -> 
         published = expected(stack.definitions, sent[:PUBLISHED])
         wait_until(lambda: set(stack.changes()) >= set(published), "changes published", stack.diagnosis)
     finally:
-        stack.stop()
+        stack.close()
     stack.send(sent[APPLIED:WRITTEN])
 
 

@@ -28,9 +28,10 @@ pytestmark = pytest.mark.broker
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param((path, store), id=f"{path.name.partition('.')[0]}-{store}")
+        pytest.param((path, store), id=name, marks=pytest.mark.xdist_group(name))
         for path in ARCHIVES
         for store in STORES
+        for name in [f"{path.name.partition('.')[0]}-{store}"]
     ],
 )
 def former(
@@ -79,5 +80,5 @@ def test_state_of_the_former_version_opens_and_goes_on(former: tuple[LocalBroker
         stack.send(stream()[WRITTEN:], final_ms=FINAL_MS)
         stack.wait_for_changes(wanted)
     finally:
-        stack.stop()
+        stack.close()
     assert stack.changes() == wanted

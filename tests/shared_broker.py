@@ -1,0 +1,109 @@
+"""One broker for all processes of a test run: the first that needs it starts it, the last to end stops it.
+
+A keeper process owns the broker. Every user holds a shared lock on one file, which the system releases even
+when the user is killed; once the keeper gets that lock for itself, nobody uses the broker any more.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from segops.brokers import LocalBroker, PassedOver, choose
+from segops.brokers.network import wait_for
+
+_START_S, _STOP_S = 300.0, 60.0
+
+
+@contextmanager
+def shared_broker(folder: Path, kind: str) -> Iterator[LocalBroker]:
+    """The broker of the run that keeps its files in ``folder``; its nodes are out of reach.
+
+    Raises RuntimeError, in every process of the run, when the broker cannot be had.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with _locked(folder / "users", fcntl.LOCK_SH):
+        with _locked(folder / "start", fcntl.LOCK_EX):
+            if not _facts(folder).exists():
+                _start_keeper(folder, kind)
+        yield _broker(folder)
+
+
+def name_of_used(folder: Path) -> tuple[str, list[str]] | None:
+    """The name of the run's broker and the kinds that were passed over; None when no test needed one."""
+    if not _facts(folder).exists():
+        return None
+    facts = json.loads(_facts(folder).read_text())
+    return facts.get("name", "none"), [": ".join(each) for each in facts.get("passed_over", [])]
+
+
+def wait_until_stopped(folder: Path) -> bool:
+    """Whether the run's broker, if there was one, has stopped."""
+    return wait_for(lambda: not _facts(folder).exists(), within_s=_STOP_S)
+
+
+def _facts(folder: Path) -> Path:
+    return folder / "broker.json"
+
+
+@contextmanager
+def _locked(file: Path, how: int) -> Iterator[None]:
+    with file.open("a") as held:
+        fcntl.flock(held, how)
+        yield
+
+
+def _start_keeper(folder: Path, kind: str) -> None:
+    command = [sys.executable, "-m", "tests.shared_broker", str(folder), kind]
+    with (folder / "keeper.log").open("ab") as log:
+        # A session of its own: a Ctrl-C reaches the tests first, which still need the broker.
+        subprocess.run(
+            command,
+            cwd=Path(__file__).parents[1],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            check=True,
+        )
+    if not wait_for(lambda: _facts(folder).exists(), within_s=_START_S):
+        raise RuntimeError(f"the broker did not start within {_START_S} s: see {folder / 'keeper.log'}")
+
+
+def _broker(folder: Path) -> LocalBroker:
+    facts = json.loads(_facts(folder).read_text())
+    if "error" in facts:
+        raise RuntimeError(facts["error"])
+    passed_over = tuple(PassedOver(*each) for each in facts["passed_over"])
+    return LocalBroker(facts["kind"], facts["name"], facts["servers"], passed_over=passed_over)
+
+
+def keep(folder: Path, kind: str) -> None:
+    """Start a broker, tell the users of ``folder`` where it is, and stop it when the last one has gone."""
+    try:
+        with choose(folder / "data", prefer=kind) as broker:
+            passed_over = [(each.kind, each.reason) for each in broker.passed_over]
+            tell = {"kind": broker.kind, "name": broker.name, "servers": broker.bootstrap_servers}
+            _tell(folder, {**tell, "passed_over": passed_over})
+            with _locked(folder / "users", fcntl.LOCK_EX):
+                broker.stop()
+                _facts(folder).unlink()
+    except Exception as error:
+        _tell(folder, {"error": f"{type(error).__name__}: {error}"})
+
+
+def _tell(folder: Path, facts: dict[str, object]) -> None:
+    draft = folder / "broker.draft"
+    draft.write_text(json.dumps(facts))
+    os.replace(draft, _facts(folder))
+
+
+if __name__ == "__main__":
+    if os.fork() == 0:  # the starter may end before the keeper does
+        keep(Path(sys.argv[1]), sys.argv[2])
