@@ -9,12 +9,16 @@ STAMP := $(VENV)/.installed
 # ever imported, so what they would pull in (pandas and more) stays out.
 DEMO_DATA := Lifetimes==0.11.3 retentioneering==5.2.4
 
-# Tests: which broker (auto, jvm, docker, embedded), and which part of the suite.
+# Tests: which broker (auto, jvm, docker, embedded), which part of the suite, and how many at a time. Tests of a
+# broker wait half of their time: twice as many processes as cores keep two cores busy.
 BROKER ?= $(or $(SEGOPS_TEST_BROKER),auto)
 TESTS ?=
+TEST_PROCESSES ?= 4
+PYTEST := SEGOPS_TEST_BROKER=$(BROKER) $(BIN)/pytest
+PARALLEL := -q -n $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint format types imports bench bench-peers fuzz faults soak kafka clean
+.PHONY: help install demo test test-rest check lint format types imports bench bench-peers fuzz faults soak kafka clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,8 +40,11 @@ $(STAMP): pyproject.toml
 demo: $(STAMP) ## Run the whole system on real purchase history and verify it (KEEP=1 leaves it running)
 	$(BIN)/segops demo $(if $(KEEP),--keep)
 
-test: $(STAMP) ## Run every test (BROKER=auto|jvm|docker|embedded, TESTS="path or options")
-	SEGOPS_TEST_BROKER=$(BROKER) $(BIN)/pytest $(TESTS)
+test: $(STAMP) ## Run all but the longest tests, or TESTS="path or options" (BROKER=auto|jvm|docker|embedded)
+	$(PYTEST) $(or $(TESTS),$(PARALLEL) -m "not rest")
+
+test-rest: $(STAMP) ## Run the tests that `make test` leaves out (tests/README.md says which)
+	$(PYTEST) $(PARALLEL) -m rest
 
 check: format-check lint types imports ## Check format, style, types, layers; run tests without a broker (PROCESSES=2)
 	$(BIN)/pytest -q -m "not broker" -n $(or $(PROCESSES),2) --dist worksteal

@@ -50,6 +50,18 @@ def reserve() -> Iterator[Callable[[int], list[int]]]:
         yield lambda count: held.enter_context(reserve_ports(count))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For parallel runs: the tests of a broker first, as they take longest; the others file by file.
+
+    Tests of a broker are handed out one by one, except those that share a broker of their own.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("broker") is None)
+    for item in items:
+        if item.get_closest_marker("broker") is None:
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+
+
 def pytest_report_header() -> str:
     return f"segops: broker wanted: {WANTED} (SEGOPS_TEST_BROKER)"
 

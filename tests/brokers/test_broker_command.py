@@ -12,6 +12,7 @@ import pytest
 from segops.brokers import obstacle
 from segops.brokers.network import is_free, serving_nodes
 from tests.command import run
+from tests.rest import in_rest
 
 SEGOPS = [sys.executable, "-c", "from segops.cli import main; main()", "broker"]
 
@@ -29,7 +30,7 @@ def test_a_kind_that_cannot_be_had_is_the_users_mistake():
 
 
 @pytest.mark.broker
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, in_rest(signal.SIGTERM)])
 @pytest.mark.parametrize("kind", ["jvm", "embedded"])
 def test_it_serves_until_it_is_told_to_stop(kind, number, tmp_path: Path, reserve):
     if reason := obstacle(kind):

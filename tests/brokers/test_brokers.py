@@ -17,6 +17,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from segops.brokers import LocalBroker, choose, obstacle
 from segops.brokers.process import ProcessNode
+from tests.rest import in_rest
 
 pytestmark = pytest.mark.broker
 PATIENCE_S = 30.0
@@ -246,7 +247,7 @@ def test_it_listens_on_loopback_only(own_broker):
         socket.create_connection(("127.0.0.2", port), timeout=5).close()
 
 
-@pytest.mark.parametrize("kind", ["jvm", "embedded"])
+@pytest.mark.parametrize("kind", [in_rest("jvm"), "embedded"])
 def test_stopping_leaves_no_process_and_a_kept_folder_is_found_again(kind, tmp_path: Path):
     if reason := obstacle(kind):
         pytest.skip(f"{kind}: {reason}")

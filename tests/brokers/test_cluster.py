@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from segops.brokers import BrokerUnavailable, LocalBroker, choose, obstacle
+from tests.rest import rest
 
 pytestmark = [pytest.mark.broker, pytest.mark.xdist_group("cluster")]
 PATIENCE_S = 60.0
@@ -66,6 +67,7 @@ async def write_through(cluster: LocalBroker, topic: str, breaks) -> list[bytes]
         await consumer.stop()
 
 
+@rest
 @pytest.mark.parametrize("fault", ["kill", "pause"])
 def test_acknowledged_writes_survive_the_loss_of_the_leader(fault, cluster, topic_prefix):
     broken = []

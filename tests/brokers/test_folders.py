@@ -18,6 +18,7 @@ from segops.brokers.choice import _first
 from segops.brokers.folder import kind_of, start_in
 from segops.brokers.network import serving_nodes, wait_for
 from segops.demo.run import _folder
+from tests.rest import rest
 
 Reserve = Callable[[int], list[int]]
 SEGOPS = [sys.executable, "-c", "from segops.cli import main; main()", "broker"]
@@ -71,6 +72,7 @@ def test_a_second_broker_on_a_folder_is_refused_and_the_first_goes_on(
 
 
 @pytest.mark.broker
+@rest
 @KINDS
 def test_a_folder_is_locked_while_a_broker_lives_whose_starter_was_killed(
     kind: str, tmp_path: Path, reserve: Reserve

@@ -15,6 +15,7 @@ import pytest
 
 from segops import config
 from segops.brokers import LocalBroker
+from tests.rest import in_rest
 
 pytestmark = pytest.mark.broker
 
@@ -29,7 +30,7 @@ def environment(broker: LocalBroker) -> dict[str, str]:
     return kept | {"SEGOPS_KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap_servers}
 
 
-@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize("processes", [in_rest("1"), "2"])
 def test_every_change_is_as_the_replay_says(
     environment: dict[str, str], tmp_path: Path, processes: str
 ) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from segops.brokers import LocalBroker
+from tests.rest import in_rest
 
 from .facts import Finding
 from .load import Shape
@@ -47,7 +48,7 @@ def wrong(kind: str) -> Callable[[Case], None]:
 
 @pytest.mark.parametrize(
     ("kind", "checks"),
-    [("commit_first", {"I1", "I3"}), ("no_flush", {"I3"}), ("apply_twice", {"I1"})],
+    [in_rest("commit_first", {"I1", "I3"}), in_rest("no_flush", {"I3"}), ("apply_twice", {"I1"})],
 )
 def test_a_wrong_worker_is_found_out(
     broker: LocalBroker, tmp_path: Path, kind: str, checks: set[str]
@@ -56,7 +57,7 @@ def test_a_wrong_worker_is_found_out(
     assert checks <= {finding.check for finding in found}, found
 
 
-@pytest.mark.parametrize("kind", ["lose_handover", "lose_held"])
+@pytest.mark.parametrize("kind", ["lose_handover", in_rest("lose_held")])
 def test_a_wrong_merge_is_found_out(broker: LocalBroker, tmp_path: Path, kind: str) -> None:
     def act(case: Case) -> None:
         case.start(0, FAULTS_SABOTAGE=kind, FAULTS_ONCE=str(case.rig.folder / "once"))

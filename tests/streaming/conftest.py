@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from segops.brokers import LocalBroker
+from tests.rest import in_rest
 
 from .kit import Stack
 
@@ -33,7 +34,7 @@ def several_workers(broker: LocalBroker) -> None:
         pytest.skip("the embedded broker works with one worker process")
 
 
-@pytest.fixture(params=["at_least_once", "exactly_once"])
+@pytest.fixture(params=["at_least_once", in_rest("exactly_once")])
 def guarantee(request: pytest.FixtureRequest, broker: LocalBroker) -> str:
     """Each of the processing guarantees."""
     if request.param == "exactly_once":

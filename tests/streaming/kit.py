@@ -39,6 +39,8 @@ from segops.streaming.ticks import TICK_HEADERS
 START_MS = 1_760_000_000_000
 DAY_MS = 86_400_000
 DEADLINE_S = 60.0
+#: Short: the group soon misses a killed member, and soon hears of a new one (15 heartbeats in this time).
+SESSION_TIMEOUT = "10s"
 #: The most that a test gives one worker (``--processes``): each has a web port.
 _PROCESSES = 2
 
@@ -190,6 +192,7 @@ class Stack:
             "SEGOPS_WEB_PORT": str(self.port(number)),
             "SEGOPS_CLOCK": "event",
             "SEGOPS_CHECKPOINT_MAX_RECORDS": "500",
+            "SEGOPS_SESSION_TIMEOUT": SESSION_TIMEOUT,
             "SEGOPS_PROCESSING_GUARANTEE": self.guarantee,
             "SEGOPS_CRASH_AT": crash_at,
             **self.environment,

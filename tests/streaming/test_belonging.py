@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from segops.streaming import topics
+from tests.rest import in_rest
 
 from .kit import DAY_MS, START_MS, Sent, Stack, oracle, shop, wait_until
 
@@ -62,7 +63,7 @@ def beside(stack: Stack, **environment: str) -> Stack:
     return other
 
 
-@pytest.mark.parametrize("disk", ["", "an-empty-disk"])
+@pytest.mark.parametrize("disk", ["", in_rest("an-empty-disk")])
 def test_topics_of_another_prefix_are_refused_under_the_same_application(stack: Stack, disk: str) -> None:
     sent = shop(600, users=60, partitions=3)
     run_through(stack, sent)

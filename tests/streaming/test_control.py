@@ -12,6 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from segops.schemas.erasures import ERASE, hashed
 from segops.streaming.records import partition_of
 from segops.streaming.ticks import TYPE_HEADER
+from tests.rest import in_rest
 
 from .kit import DAY_MS, START_MS, Sent, Stack, oracle, shop, wait_until
 from .test_erasure import command, receipts
@@ -88,7 +89,7 @@ def test_a_request_comes_behind_the_events_that_were_there_before_it(stack: Stac
     wait_until(lambda: members(stack) == {"user_id:u9"}, "one is left", stack.diagnosis)
 
 
-@pytest.mark.parametrize("crash_at", ["cp2:1", "cp3:1", "cp4:1"])
+@pytest.mark.parametrize("crash_at", ["cp2:1", *map(in_rest, ["cp3:1", "cp4:1"])])
 def test_a_request_is_done_whatever_crashes(stack: Stack, guarantee: str, crash_at: str) -> None:
     stack.guarantee = guarantee
     stack.publish()

@@ -18,6 +18,7 @@ from segops.core.segments import SegmentSet
 from segops.core.values import format_instant
 from segops.replay import Replay
 from segops.schemas.changes import encode_change
+from tests.rest import rest
 
 from ..core.strategies import BASE_MS, RFM, rules, streams
 from .kit import Sent, Stack, comparable, wait_until
@@ -83,6 +84,7 @@ def _shared(stack: Stack) -> bool:
 
 
 @pytest.mark.broker
+@rest
 @settings(
     max_examples=3,
     deadline=None,

@@ -17,6 +17,7 @@ from segops.core.values import format_instant
 from segops.streaming.client import running_producer
 from segops.streaming.records import SOURCE_HEADER, TIME_HEADER, partition_of
 from segops.streaming.ticks import TYPE_HEADER
+from tests.rest import in_rest, rest
 
 from .conftest import need_transactions
 from .kit import DAY_MS, START_MS, Sent, Stack, oracle, oracle_states, shop, wait_until
@@ -64,7 +65,9 @@ def _once(stack: Stack, topic: str, count: int) -> list[Any]:
     return found()
 
 
-@pytest.mark.parametrize("point", ["cp1:5", "cp2:1", "cp2:5", "cp3:2", "cp3:6", "cp4:1", "cp5:2", "cp5:4"])
+@pytest.mark.parametrize(
+    "point", ["cp1:5", "cp2:1", "cp3:2", "cp4:1", "cp5:2", *map(in_rest, ["cp2:5", "cp3:6", "cp5:4"])]
+)
 def test_a_kill_at_any_point_repeats_nothing(stack: Stack, point: str) -> None:
     sent = shop(3_000, users=60, partitions=3)
     stack.send([*sent, *BAD], final_ms=FINAL_MS)
@@ -73,6 +76,7 @@ def test_a_kill_at_any_point_repeats_nothing(stack: Stack, point: str) -> None:
     assert_exactly_once(stack, sent)
 
 
+@rest
 def test_kills_one_after_another_repeat_nothing(stack: Stack) -> None:
     sent = shop(3_000, users=60, partitions=3)
     stack.send([*sent, *BAD], final_ms=FINAL_MS)
@@ -141,6 +145,7 @@ def _lags(stack: Stack) -> dict[str, float]:
     return {labels: float(value) for labels, value in found}
 
 
+@rest
 def test_one_mode_goes_on_where_the_other_stopped(stack: Stack) -> None:
     sent = shop(2_000, users=40, partitions=3)
     for begin, guarantee in ((0, "at_least_once"), (500, "exactly_once"), (1_000, "at_least_once")):

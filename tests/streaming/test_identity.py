@@ -16,6 +16,7 @@ from segops.core.values import format_instant
 from segops.replay import Replay
 from segops.schemas.changes import encode_change
 from segops.schemas.state import decode_profile
+from tests.rest import in_rest
 
 from .kit import START_MS, Sent, Stack, comparable, wait_until
 
@@ -223,7 +224,7 @@ def test_a_browser_who_logs_in_is_one_profile_with_all_that_was_counted(story: S
     assert metric(stack, "segops_profiles_waiting") == 0
 
 
-@pytest.mark.parametrize("point", ["cp1:3", "cp2:2", "cp3:2", "cp4:2", "cp5:2"])
+@pytest.mark.parametrize("point", ["cp2:2", *map(in_rest, ["cp1:3", "cp3:2", "cp4:2", "cp5:2"])])
 def test_a_kill_in_the_middle_of_merges_changes_nothing(story: Story, guarantee: str, point: str) -> None:
     stack = story.stack
     stack.guarantee = guarantee

@@ -6,6 +6,7 @@ import pytest
 
 from segops.api.profiles import path_of
 from segops.brokers import LocalBroker
+from tests.rest import in_rest
 
 from .kit import Stack, wait_until
 
@@ -44,7 +45,7 @@ def all_lead_to_the_owner(stack: Stack) -> bool:
     return {stack.get(path, number) for path in profiles for number in (0, 1)} == {(404, "unknown\n")}
 
 
-@pytest.mark.parametrize("number", [0, 1], ids=["leader", "follower"])
+@pytest.mark.parametrize("number", [0, in_rest(1)], ids=["leader", "follower"])
 def test_a_worker_restarted_on_another_port_comes_up_and_all_know(stack: Stack, number: int) -> None:
     share(stack)
     stop(stack, number)

@@ -14,6 +14,7 @@ import pytest
 
 from segops.brokers import LocalBroker
 from tests.faults.proxy import Network
+from tests.rest import rest
 
 from .conftest import need_transactions
 from .kit import DAY_MS, START_MS, Stack, oracle, shop, wait_until
@@ -84,6 +85,7 @@ def test_a_worker_waits_while_its_brokers_are_away_and_goes_on_in_the_same_proce
         assert len(stack.read(stack.settings.topics.membership_changes)) == len(stack.changes())
 
 
+@rest
 def test_what_a_former_opening_held_is_released(stack: Stack, broker: LocalBroker, network: Network) -> None:
     need_transactions(broker)
     stack.guarantee = "exactly_once"

@@ -18,6 +18,7 @@ from segops.schemas.aside import decode_aside
 from segops.schemas.state import body_of, decode_profile
 from segops.streaming.client import running_producer
 from segops.streaming.records import partition_of
+from tests.rest import in_rest
 
 from .kit import DAY_MS, START_MS, Sent, Stack, oracle, shop, wait_until
 
@@ -119,7 +120,7 @@ def quarantine_one(stack: Stack, first: list[Sent], second: list[Sent]) -> None:
     worker.wait()
 
 
-@pytest.mark.parametrize("lost", [False, True], ids=["its store", "a store from the changelog"])
+@pytest.mark.parametrize("lost", [False, in_rest(True)], ids=["its store", "a store from the changelog"])
 def test_killed_and_restored_it_has_missed_nothing(stack: Stack, tmp_path: Path, lost: bool) -> None:
     first, second = halves(stack)
     quarantine_one(stack, first, second)

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from segops.brokers import LocalBroker
+from tests.rest import in_rest, rest
 
 from .kit import DAY_MS, START_MS, Stack, oracle, shop, wait_until
 
@@ -25,7 +26,7 @@ def is_current(stack: Stack, number: int) -> bool:
     return "segops_standby_lag_records{" in page and metric(stack, "segops_standby_lag_records", number) == 0
 
 
-@pytest.mark.parametrize("guarantee", ["at_least_once", "exactly_once"])
+@pytest.mark.parametrize("guarantee", ["at_least_once", in_rest("exactly_once")])
 def test_a_standby_takes_over_and_restores_only_the_rest(
     stack: Stack, broker: LocalBroker, guarantee: str
 ) -> None:
@@ -56,6 +57,7 @@ def test_a_standby_takes_over_and_restores_only_the_rest(
     assert restored < len(changelog) / 10
 
 
+@rest
 def test_standbys_survive_that_the_group_shares_anew(stack: Stack) -> None:
     stack.environment = {"SEGOPS_STANDBY_REPLICAS": "1", "SEGOPS_SESSION_TIMEOUT": "6s"}
     stack.publish()

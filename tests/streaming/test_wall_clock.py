@@ -9,6 +9,8 @@ import time
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from tests.rest import rest
+
 from .kit import Sent, Stack, wait_until
 
 pytestmark = pytest.mark.broker
@@ -56,6 +58,7 @@ segments:
 """
 
 
+@rest
 def test_after_an_outage_time_passes_with_the_backlog(stack: Stack) -> None:
     """A minute ago a customer viewed a product and bought it 5 s later; nobody worked until now."""
     stack.environment = {"SEGOPS_CLOCK": "wall"}

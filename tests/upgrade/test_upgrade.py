@@ -13,6 +13,7 @@ import pytest
 from segops.brokers import BrokerUnavailable, LocalBroker, choose
 from segops.schemas.segments import load
 from segops.streaming.definitions import publish
+from tests.rest import rest
 
 from ..conftest import WANTED
 from ..streaming.kit import Stack
@@ -20,7 +21,7 @@ from .stream import FINAL_MS, GUARANTEES, PARTITIONS, WRITTEN, expected, segment
 
 ARCHIVES = sorted((Path(__file__).parent / "data").glob("*.tar.xz"))
 #: Whether the worker finds its stores, or has to restore them from the changelog.
-STORES = ("kept", "lost")
+STORES: dict[str, list[pytest.MarkDecorator]] = {"kept": [], "lost": [rest]}
 
 pytestmark = pytest.mark.broker
 
@@ -28,9 +29,9 @@ pytestmark = pytest.mark.broker
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param((path, store), id=name, marks=pytest.mark.xdist_group(name))
+        pytest.param((path, store), id=name, marks=[pytest.mark.xdist_group(name), *marks])
         for path in ARCHIVES
-        for store in STORES
+        for store, marks in STORES.items()
         for name in [f"{path.name.partition('.')[0]}-{store}"]
     ],
 )

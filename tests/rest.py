@@ -1,0 +1,14 @@
+"""Which tests `make test` leaves to `make test-rest`: those with the mark ``rest``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+rest = pytest.mark.rest
+
+
+def in_rest(*values: Any, **options: Any) -> Any:
+    """A parameter set of ``pytest.mark.parametrize`` that only `make test-rest` runs."""
+    return pytest.param(*values, marks=rest, **options)
