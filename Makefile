@@ -15,7 +15,7 @@ BROKER ?= $(or $(SEGOPS_TEST_BROKER),auto)
 TESTS ?=
 TEST_PROCESSES ?= 4
 PYTEST := SEGOPS_TEST_BROKER=$(BROKER) $(BIN)/pytest
-PARALLEL := -q -n $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder
+PARALLEL := -q -n $(TEST_PROCESSES)
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-rest check lint format types imports bench bench-peers fuzz faults soak kafka clean

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -24,10 +25,21 @@ from .shared_broker import name_of_used, shared_broker, wait_until_stopped
 NOWHERE = "127.0.0.1:1"
 WANTED = os.environ.get("SEGOPS_TEST_BROKER", "auto")
 _FOLDER = pytest.StashKey[Path]()
+#: Folders of long tests which have only the broker of the run in common.
+_ONE_BY_ONE = ("tests/faults/", "tests/streaming/")
+#: Modules in them whose tests share more.
+_TOGETHER = ("tests/streaming/test_embedded.py",)
 
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
 settings.register_profile("dev", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
+
+
+def scope_of(nodeid: str) -> str:
+    """Name what one process of a parallel run is given at once: a test, or all tests of a module."""
+    module = nodeid.partition("::")[0]
+    alone = module.startswith(_ONE_BY_ONE) and module not in _TOGETHER
+    return nodeid if alone else module
 
 
 @pytest.fixture(scope="session")
@@ -50,16 +62,24 @@ def reserve() -> Iterator[Callable[[int], list[int]]]:
         yield lambda count: held.enter_context(reserve_ports(count))
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For parallel runs: the tests of a broker first, as they take longest; the others file by file.
-
-    Tests of a broker are handed out one by one, except those that share a broker of their own.
-    """
+    """Put the tests of a broker first: they take longest, and short ones fill what is left at the end."""
     items.sort(key=lambda item: item.get_closest_marker("broker") is None)
-    for item in items:
-        if item.get_closest_marker("broker") is None:
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Share the tests among the processes of a parallel run as ``scope_of`` says, unless told otherwise."""
+    if config.getoption("dist") != "load":  # what -n alone means
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return scope_of(nodeid)
+
+    config.option.loadscopereorder = False
+    return Scheduling(config, log)
 
 
 def pytest_report_header() -> str:

@@ -9,6 +9,8 @@ import sys
 from functools import cache
 from pathlib import Path
 
+from .conftest import scope_of
+
 ROOT = Path(__file__).parents[1]
 TARGETS = ("test", "test-rest")
 
@@ -50,3 +52,17 @@ def test_the_table_names_each_file_of_which_tests_are_in_the_rest() -> None:
     named = re.findall(r"^\| `([\w/]+\.py)`", table, re.MULTILINE)
     rest, _ = collected()["test-rest"]
     assert sorted(named) == sorted({name.partition("::")[0].removeprefix("tests/") for name in rest})
+
+
+def test_modules_whose_tests_share_a_fixture_stay_in_one_process() -> None:
+    sharing = [
+        path for path in (ROOT / "tests").rglob("test_*.py") if 'scope="module"' in path.read_text("utf-8")
+    ]
+    assert sharing
+    for path in sharing:
+        module = path.relative_to(ROOT).as_posix()
+        assert scope_of(f"{module}::test_one[x::y]") == module
+    assert (
+        scope_of("tests/streaming/test_worker.py::test_one[x]")
+        == "tests/streaming/test_worker.py::test_one[x]"
+    )

@@ -23,13 +23,7 @@ pytestmark = pytest.mark.broker
 PATIENCE_S = 30.0
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        pytest.param(kind, marks=pytest.mark.xdist_group(f"kind-{kind}"))
-        for kind in ("docker", "jvm", "embedded")
-    ],
-)
+@pytest.fixture(scope="module", params=["docker", "jvm", "embedded"])
 def own_broker(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LocalBroker]:

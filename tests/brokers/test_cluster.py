@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from segops.brokers import BrokerUnavailable, LocalBroker, choose, obstacle
 from tests.rest import rest
 
-pytestmark = [pytest.mark.broker, pytest.mark.xdist_group("cluster")]
+pytestmark = pytest.mark.broker
 PATIENCE_S = 60.0
 
 

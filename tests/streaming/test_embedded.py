@@ -11,7 +11,7 @@ from segops.brokers import LocalBroker, choose, obstacle
 
 from .kit import DAY_MS, START_MS, Stack, oracle, shop, wait_until
 
-pytestmark = [pytest.mark.broker, pytest.mark.xdist_group("embedded")]
+pytestmark = pytest.mark.broker
 
 FINAL_MS = START_MS + 2 * DAY_MS
 

@@ -29,10 +29,9 @@ pytestmark = pytest.mark.broker
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param((path, store), id=name, marks=[pytest.mark.xdist_group(name), *marks])
+        pytest.param((path, store), id=f"{path.name.partition('.')[0]}-{store}", marks=marks)
         for path in ARCHIVES
         for store, marks in STORES.items()
-        for name in [f"{path.name.partition('.')[0]}-{store}"]
     ],
 )
 def former(
