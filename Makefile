@@ -13,9 +13,8 @@ DEMO_DATA := Lifetimes==0.11.3 retentioneering==5.2.4
 # broker wait half of their time: twice as many processes as cores keep two cores busy.
 BROKER ?= $(or $(SEGOPS_TEST_BROKER),auto)
 TESTS ?=
-TEST_PROCESSES ?= 4
 PYTEST := SEGOPS_TEST_BROKER=$(BROKER) $(BIN)/pytest
-PARALLEL := -q -n $(TEST_PROCESSES)
+PARALLEL := -q -n $(or $(PROCESSES),4)
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-rest check lint format types imports bench bench-peers fuzz faults soak kafka clean
