@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from segops.streaming import topics
-from tests.rest import in_rest
+from tests.rest import in_rest, rest
 
 from .kit import DAY_MS, START_MS, Sent, Stack, oracle, shop, wait_until
 
@@ -182,6 +182,7 @@ def test_retention_of_all_that_was_read_stops_nobody(stack: Stack) -> None:
     stack.wait_for_changes(oracle([*sent, *more], stack.definitions, FINAL_MS + 2 * DAY_MS))
 
 
+@rest
 def test_where_nothing_is_left_to_compare_with_an_operator_is_asked(stack: Stack) -> None:
     """The topic was deleted, and so what was committed of it; the record applied last has expired."""
     run_through(stack, shop(300, users=30, partitions=3))
@@ -199,6 +200,7 @@ def test_where_nothing_is_left_to_compare_with_an_operator_is_asked(stack: Stack
     stack.stop()
 
 
+@rest
 def test_a_store_of_another_changelog_is_not_mixed_with_this_one(stack: Stack) -> None:
     """A folder is used under another application, whose changelog has grown past what the store knows."""
     run_through(stack, shop(150, users=30, partitions=3))

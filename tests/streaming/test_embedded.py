@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from segops.brokers import LocalBroker, choose, obstacle
+from tests.rest import rest
 
 from .kit import DAY_MS, START_MS, Stack, oracle, shop, wait_until
 
@@ -68,6 +69,7 @@ def test_another_worker_comes_up_once_the_first_has_stopped(stack: Stack) -> Non
     ready(stack, 1)
 
 
+@rest
 def test_a_worker_that_is_lost_is_taken_out_by_hand(stack: Stack) -> None:
     lost = stack.start(number=0)
     ready(stack, 0)
@@ -81,6 +83,7 @@ def test_a_worker_that_is_lost_is_taken_out_by_hand(stack: Stack) -> None:
     ready(stack, 1)
 
 
+@rest
 def test_a_worker_that_was_killed_comes_up_at_another_address(stack: Stack) -> None:
     killed = stack.start()
     ready(stack)

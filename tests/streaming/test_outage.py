@@ -67,6 +67,7 @@ def test_a_worker_waits_while_its_brokers_are_away_and_goes_on_in_the_same_proce
     setattr(network, way, True)
     stack.send(sent[400:800])
     wait_until(lambda: metric(stack, "segops_broker_connected") == 0, "an outage", stack.diagnosis)
+    wait_until(lambda: stack.get("/healthz")[0], "an answer", stack.diagnosis)  # none while it opens again
     status, body = stack.get("/healthz")
     assert status == 200
     assert body.startswith("ok: waiting for Kafka for ")
