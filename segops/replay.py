@@ -13,13 +13,13 @@ from collections.abc import Iterator, Sequence
 from segops.core.engine import Engine
 from segops.core.errors import UserError
 from segops.core.events import Change, Event
-from segops.core.identity import Identity
+from segops.core.identity.protocol import Identity
 from segops.core.links import timer_of
 from segops.core.messages import Handover, Message
 from segops.core.profile import Profile
 from segops.core.segments import SegmentSet
 from segops.core.skips import Skip
-from segops.core.turns import StepResult
+from segops.core.step import StepResult
 from segops.schemas.events import decode, route
 from segops.schemas.identifying import DEFAULT, IdentityLimits
 from segops.schemas.messages import decode_message, encode_message, split_of

@@ -1,9 +1,9 @@
 """The composition root: makes the parts of a worker process, runs them, and supervises several.
 
-An outage of Kafka is waited out (``segops.streaming.life``). A process that fails otherwise says why in one
-line and exits with 1, without committing what is not safe; its replacement goes on from the last
-checkpoint. ``supervise`` starts a failed process again, after a pause that doubles, and gives up (exit 1, the
-others stopped in good order) when one keeps failing.
+A worker waits for Kafka during an outage (``segops.streaming.lifecycle``). A process that fails for another
+reason logs it in one line and exits with 1, without committing uncertain work; its replacement continues from
+the last checkpoint. ``supervise`` restarts a failed process after a pause that doubles, and gives up (exit 1,
+the others shut down) when one keeps failing.
 """
 
 from __future__ import annotations
@@ -37,20 +37,22 @@ from segops.config import Settings, WorkerSettings
 from segops.core.errors import SegopsError, StoreInUseError, UserError
 from segops.core.segments import Definition
 from segops.core.text import printable
+from segops.kafka import topics
+from segops.kafka.reachability import in_words
 from segops.logs import start_logging
 from segops.metrics import Metrics
+from segops.operations import group
 from segops.schemas.owner import Owner
 from segops.stores.lock import lock_folder
 from segops.stores.rocksdb import RocksDBStores
-from segops.streaming import group, owning, topics
-from segops.streaming.app import SegopsApp
+from segops.streaming.assignment import Parts
 from segops.streaming.connections import Connections
-from segops.streaming.crash import CrashPoints
-from segops.streaming.engines import build
-from segops.streaming.life import STOP_TIMEOUT_S, Build, Life
-from segops.streaming.opening import Parts
-from segops.streaming.reach import in_words
-from segops.streaming.recovery import Disk
+from segops.streaming.durability.recovery import Disk
+from segops.streaming.failpoints import CrashPoints
+from segops.streaming.faust.app import SegopsApp
+from segops.streaming.lifecycle import STOP_TIMEOUT_S, Build, Life
+from segops.streaming.ownership import owner as owning
+from segops.streaming.partition.engines import build
 from segops.streaming.web import own_pages, page_server, serving, serving_tasks
 
 log = logging.getLogger(__name__)

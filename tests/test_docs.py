@@ -22,12 +22,12 @@ from segops.core.features.feature import PANES
 from segops.core.operators import OPERATORS
 from segops.core.rules.parsing import HEADS, WINDOW_KEYS
 from segops.core.skips import FOUND
+from segops.kafka.topics import topic_specs
 from segops.metrics import Metrics
 from segops.schemas.events import REJECT_REASONS
 from segops.schemas.mending import MENDED
 from segops.schemas.segments import load
-from segops.streaming.control import REFUSALS
-from segops.streaming.topics import topic_specs
+from segops.streaming.partition.control import REFUSALS
 from segops.streaming.web import own_pages
 
 ROOT = Path(__file__).parents[1]

@@ -66,7 +66,7 @@ def test_a_traceback_is_part_of_its_record(start: Start, capsys: pytest.CaptureF
 )
 def test_levels(start: Start, capsys: pytest.CaptureFixture[str], level: str, shown: list[str]) -> None:
     start(level)
-    ours, theirs = logging.getLogger("segops.streaming.tables"), logging.getLogger("faust.worker")
+    ours, theirs = logging.getLogger("segops.streaming.faust.tables"), logging.getLogger("faust.worker")
     ours.debug("ours debug")
     ours.info("ours info")
     ours.error("ours error")

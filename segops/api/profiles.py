@@ -12,7 +12,7 @@ import msgspec
 
 from segops.api.health import Page
 from segops.core.errors import SegopsError
-from segops.core.portrait import Portrait
+from segops.core.views.profile import Portrait
 
 _JSON: Final = "application/json"
 _RETRY: Final = {"Retry-After": "1"}

@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError
 from segops.cli._say import say
 from segops.config import Settings, load
 from segops.core.errors import SegopsError
-from segops.streaming.reach import Unreachable, in_words
+from segops.kafka.reachability import Unreachable, in_words
 
 _T = TypeVar("_T")
 _PAUSE_S = 0.5

@@ -9,9 +9,9 @@ import click
 
 from segops.cli._kafka import run
 from segops.cli._say import say, warn
+from segops.kafka import definitions
+from segops.kafka.definitions import Step
 from segops.schemas import segments
-from segops.streaming import definitions
-from segops.streaming.definitions import Step
 
 _EPILOG = """
 \b

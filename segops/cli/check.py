@@ -16,7 +16,7 @@ from segops.core.segments import SegmentSet
 from segops.replay import Replay
 from segops.schemas.identifying import limits_of
 from segops.schemas.segments import load_checked
-from segops.streaming.clock import wall_ms
+from segops.wall_clock import wall_ms
 
 _EPILOG = """
 \b

@@ -8,8 +8,8 @@ import click
 
 from segops.cli._kafka import run
 from segops.cli._say import say
+from segops.operations import erase as erasing
 from segops.schemas.erasures import Request, decode_request, encode_request
-from segops.streaming import erasing
 
 _EPILOG = """
 \b

@@ -15,14 +15,14 @@ from segops.cli._say import say, say_all, say_text
 from segops.config import load
 from segops.core.errors import UserError
 from segops.core.events import Change
-from segops.core.explain import Explanation, Limits, Part, Standing
-from segops.core.follow import Follower
 from segops.core.segments import SegmentSet
 from segops.core.values import format_instant
+from segops.core.views.explain import Explanation, Limits, Part, Standing
+from segops.core.views.trace import Follower
 from segops.replay import Replay
 from segops.schemas.identifying import limits_of
 from segops.schemas.segments import load as load_segments
-from segops.streaming.clock import wall_ms
+from segops.wall_clock import wall_ms
 
 _EPILOG = """
 \b

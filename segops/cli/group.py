@@ -7,7 +7,7 @@ import click
 from segops.cli._kafka import run
 from segops.cli._say import say, say_table
 from segops.core.errors import UserError
-from segops.streaming import group
+from segops.operations import group
 
 _EPILOG = """
 \b

@@ -20,10 +20,10 @@ from segops.cli._say import say
 from segops.config import EngineSettings, Settings
 from segops.core.errors import SegopsError, UserError
 from segops.core.values import format_instant
-from segops.streaming import topics
-from segops.streaming.clock import wall_ms
-from segops.streaming.load import Deliveries, Load, send_all
-from segops.streaming.reach import in_words
+from segops.kafka import topics
+from segops.kafka.reachability import in_words
+from segops.operations.produce import Deliveries, Load, send_all
+from segops.wall_clock import wall_ms
 
 _EPILOG = """
 \b

@@ -17,8 +17,8 @@ from segops.api.profiles import path_of
 from segops.cli._say import say_all, say_text
 from segops.config import load
 from segops.core.errors import SegopsError, UserError
-from segops.core.portrait import EVENT, ITSELF, TAKEN_OVER, Belonging, Identifier, Kept, Portrait
 from segops.core.values import format_instant
+from segops.core.views.profile import EVENT, ITSELF, TAKEN_OVER, Belonging, Identifier, Kept, Portrait
 
 _EPILOG = """
 \b

@@ -15,8 +15,8 @@ from segops.core.errors import SegopsError, StateError, UserError
 from segops.core.messages import Handover
 from segops.core.profile import Profile
 from segops.core.values import format_instant
-from segops.streaming import quarantined
-from segops.streaming.quarantined import Quarantined
+from segops.operations import quarantine as quarantined
+from segops.operations.quarantine import Quarantined
 
 _EPILOG = """
 \b

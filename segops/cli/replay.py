@@ -19,7 +19,7 @@ from segops.replay import Replay
 from segops.schemas.changes import encode_change
 from segops.schemas.identifying import limits_of
 from segops.schemas.segments import load as load_segments
-from segops.streaming.clock import wall_ms
+from segops.wall_clock import wall_ms
 
 _EPILOG = """
 \b

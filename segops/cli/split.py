@@ -7,7 +7,7 @@ import click
 from segops.cli._kafka import run
 from segops.cli._say import say
 from segops.core.errors import UserError
-from segops.streaming import splitting
+from segops.operations import split as splitting
 
 _EPILOG = """
 \b

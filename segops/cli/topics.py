@@ -7,8 +7,8 @@ import click
 from segops.cli._kafka import run
 from segops.cli._say import say, say_table
 from segops.core.values import format_duration
-from segops.streaming import topics
-from segops.streaming.topics import TopicState
+from segops.kafka import topics
+from segops.kafka.topics import TopicState
 
 _EPILOG = """
 \b

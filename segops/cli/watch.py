@@ -15,8 +15,8 @@ from segops.config import Settings
 from segops.core.errors import UserError
 from segops.core.events import Change
 from segops.core.values import format_instant
-from segops.streaming import definitions
-from segops.streaming.memberships import Memberships, memberships
+from segops.kafka import definitions
+from segops.operations.memberships import Memberships, memberships
 
 _EPILOG = """
 \b

@@ -22,7 +22,7 @@ from segops.core.profile import Member, Profile
 from segops.core.rules.execution import FIRST, LATEST, LOCATION
 from segops.core.segments import Segment, SegmentSet
 from segops.core.skips import skipped, skipped_traits
-from segops.core.turns import StepResult
+from segops.core.step import StepResult
 from segops.core.values import lookup
 
 

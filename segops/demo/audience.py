@@ -11,8 +11,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from segops.config import Settings
 from segops.core.events import Change
+from segops.kafka.clients import running_consumer
 from segops.schemas.changes import decode_change
-from segops.streaming.client import running_consumer
 
 _POLL_MS: Final = 200
 _MAX_RECORDS: Final = 10_000

@@ -11,9 +11,9 @@ from segops.config import Settings
 from segops.core.errors import SegopsError
 from segops.demo.history import History
 from segops.demo.moments import Moment
-from segops.streaming.client import running_producer
-from segops.streaming.load import Loader
-from segops.streaming.topics import partition_counts
+from segops.kafka.clients import running_producer
+from segops.kafka.topics import partition_counts
+from segops.operations.produce import Loader
 
 _PRODUCER: Final = {"linger_ms": 5, "max_batch_size": 256 * 1024, "compression_type": "lz4"}
 _SLICES_PER_SECOND: Final = 20

@@ -25,9 +25,9 @@ from segops.demo.scene import Scene
 from segops.demo.screen import Screen
 from segops.demo.stage import Stage
 from segops.demo.verify import Verdict, compare, compare_state, conflict
+from segops.kafka.clients import running_admin, running_consumer
+from segops.kafka.topics import describe
 from segops.schemas.changes import decode_change
-from segops.streaming.client import running_admin, running_consumer
-from segops.streaming.topics import describe
 
 _LOOK_S: Final = 0.2
 _STUCK_S: Final = 120.0

@@ -12,8 +12,8 @@ from aiokafka.errors import GroupLoadInProgressError, KafkaError
 from segops.config import Settings
 from segops.core.links import is_waiting
 from segops.schemas.state import decode_profile
-from segops.streaming.clock import NO_CLOCK, PartitionClock
-from segops.streaming.marks import split_mark
+from segops.streaming.partition.clock import NO_CLOCK, PartitionClock
+from segops.streaming.partition.marks import split_mark
 
 _POLL_MS: Final = 500
 

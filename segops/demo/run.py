@@ -29,9 +29,10 @@ from segops.demo.report import how_to_look, summary
 from segops.demo.scene import Scene
 from segops.demo.screen import screen
 from segops.demo.stage import SEGMENTS, Stage, set_stage
-from segops.streaming import group, topics
-from segops.streaming.client import running_admin
-from segops.streaming.definitions import publish
+from segops.kafka import topics
+from segops.kafka.clients import running_admin
+from segops.kafka.definitions import publish
+from segops.operations import group
 
 _KEEP_LOOK_S: Final = 0.5
 #: What an earlier run may have left in a folder.

@@ -8,7 +8,7 @@ known, so that what a store is indexed by stays as it was.
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -19,6 +19,13 @@ from segops.schemas.state import ASIDE, body_of, encode_head, summary
 _MAX_SEQUENCE = 1 << 62
 #: Due whatever the clock says: what is set aside is to be published.
 _AT_ONCE = 0
+
+#: In a key of the quarantine, between the profile that was handed over and the name of the bytes.
+HANDOVER_MARK: Final = b"\x00"
+QUARANTINE_HEADER: Final = "segops-quarantine"
+FOUND_HEADER: Final = "segops-found-in"
+REASON_HEADER: Final = "segops-reason"
+ORIGIN_HEADER: Final = "segops-origin"
 
 
 class HeldRecord(msgspec.Struct, array_like=True, gc=False, frozen=True):

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from segops.core.turns import Erased
+from segops.core.step import Erased
 
 #: The value of the header ``segops-type`` of a request.
 ERASE: Final = b"erase"

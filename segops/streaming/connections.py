@@ -14,8 +14,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.client import AIOKafkaClient
 
 from segops.config import Settings, WorkerSettings
-from segops.streaming.client import client_options
-from segops.streaming.outage import OutOfTouch
+from segops.kafka.clients import client_options
+from segops.kafka.outages import OutOfTouch
 
 REBALANCE_TIMEOUT_MS: Final = 60_000
 REQUEST_TIMEOUT_MS: Final = 60_000

@@ -15,19 +15,19 @@ from typing import Final
 
 from segops.config import Settings
 from segops.core.engine import Engine
-from segops.streaming.checkpoint import Checkpointer
-from segops.streaming.clock import Jumps, wall_ms
-from segops.streaming.control import ControlLane
-from segops.streaming.crash import STALL
-from segops.streaming.lane import SegmentProcessor
-from segops.streaming.opening import Group, Opener, Parts
-from segops.streaming.outlet import Gauges, KafkaOutput, export_counts
-from segops.streaming.positions import Place
-from segops.streaming.records import Record
-from segops.streaming.resolve import ResolveProcessor
-from segops.streaming.standby import Standbys
-from segops.streaming.sweeping import Sweeper
-from segops.streaming.ticks import TICK_HEADERS, wall_tick
+from segops.kafka.positions import Place
+from segops.schemas.records import Record
+from segops.schemas.ticks import TICK_HEADERS, wall_tick
+from segops.streaming.assignment import Group, Opener, Parts
+from segops.streaming.durability.checkpoint import Checkpointer
+from segops.streaming.durability.standby import Standbys
+from segops.streaming.failpoints import STALL
+from segops.streaming.kafka_output import Gauges, KafkaOutput, export_counts
+from segops.streaming.ownership.sweep import Sweeper
+from segops.streaming.partition.control import ControlLane
+from segops.streaming.partition.resolve import ResolveProcessor
+from segops.streaming.partition.segment import SegmentProcessor
+from segops.wall_clock import Jumps, wall_ms
 
 log = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ from typing import Final
 from aiohttp.web import ServerRunner, TCPSite
 
 from segops.api.health import Health, Page
+from segops.api.listen import check_address
 from segops.api.profiles import ProfilePages
 from segops.api.server import Pages, PageServer
 from segops.config import WorkerSettings
-from segops.streaming.listen import check_address
 
 #: How long an answer that is under way may hold up the end of the process.
 _SHUTDOWN_S: Final = 2.0

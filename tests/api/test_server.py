@@ -14,7 +14,7 @@ from aiohttp.web import ServerRunner, TCPSite
 from segops.api.health import Page
 from segops.api.profiles import Elsewhere, ProfilePages
 from segops.api.server import Pages, PageServer
-from segops.core.portrait import Portrait
+from segops.core.views.profile import Portrait
 
 BIG = b"x" * (32 << 20)  # more than the buffers of a socket hold
 ALL = "GET /healthz HTTP/1.1\r\nHost: h\r\n"

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from segops.core.engine import Engine
 from segops.core.events import Event
 from segops.core.identifiers import all_of
-from segops.core.identity import Identity
+from segops.core.identity.protocol import Identity
 from segops.core.links import own
 from segops.core.profile import Profile
 from segops.core.segments import SegmentSet

@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaProducer
 from segops.brokers import LocalBroker
 from segops.config import Settings
 from segops.core.values import format_instant
-from segops.streaming.records import partition_of
+from segops.schemas.records import partition_of
 
 from .kafka import PARTITIONS, page, prepare, running, settings_for
 from .peers.job import Record

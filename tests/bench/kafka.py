@@ -24,17 +24,17 @@ from prometheus_client import CollectorRegistry
 from segops.brokers import LocalBroker
 from segops.brokers.network import reserve_ports
 from segops.config import Settings, load
+from segops.kafka import definitions, topics
+from segops.kafka.batches import fetch
 from segops.metrics import Metrics
+from segops.operations.produce import Load, send_all
 from segops.schemas.events import route
 from segops.schemas.identifying import limits_of
-from segops.streaming import definitions, topics
 from segops.streaming.connections import Connections
-from segops.streaming.intake import BATCH_RECORDS
-from segops.streaming.load import Load, send_all
-from segops.streaming.outlet import KafkaOutput
-from segops.streaming.outputs import Outputs
-from segops.streaming.raw import fetch
-from segops.streaming.resolve import Forwarding, ResolveProcessor
+from segops.streaming.faust.intake import BATCH_RECORDS
+from segops.streaming.kafka_output import KafkaOutput
+from segops.streaming.partition.resolve import Forwarding, ResolveProcessor
+from segops.streaming.publishers import Outputs
 
 from .workload import segments
 

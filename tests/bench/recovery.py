@@ -14,14 +14,14 @@ from segops.brokers import LocalBroker
 from segops.config import Settings, load
 from segops.core.engine import Engine
 from segops.core.profile import Profile
+from segops.kafka import topics
+from segops.kafka.batches import fetch
 from segops.schemas.events import decode, route
 from segops.schemas.state import encode_profile
 from segops.stores.rocksdb import RocksDBStores
-from segops.streaming import topics
 from segops.streaming.connections import Connections
-from segops.streaming.crash import CrashPoints
-from segops.streaming.raw import fetch
-from segops.streaming.recovery import Disk, Recovery
+from segops.streaming.durability.recovery import Disk, Recovery
+from segops.streaming.failpoints import CrashPoints
 
 from .core import WALL_MS
 from .workload import segments

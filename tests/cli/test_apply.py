@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from segops import config
-from segops.streaming.definitions import read
+from segops.kafka.definitions import read
 
 pytestmark = pytest.mark.broker
 

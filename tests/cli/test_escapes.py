@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segops import cli
-from segops.core.portrait import EVENT, Belonging, Identifier, Kept, Portrait
 from segops.core.text import printable
+from segops.core.views.profile import EVENT, Belonging, Identifier, Kept, Portrait
 
 Run = Callable[..., Any]
 

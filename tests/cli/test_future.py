@@ -10,7 +10,7 @@ import pytest
 
 from segops import config
 from segops.core.values import format_instant
-from segops.streaming.clock import wall_ms
+from segops.wall_clock import wall_ms
 
 Run = Callable[..., Any]
 

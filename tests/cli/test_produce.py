@@ -15,8 +15,8 @@ from aiokafka import TopicPartition
 
 from segops import config
 from segops.core.values import parse_instant
-from segops.streaming.client import running_consumer
-from segops.streaming.clock import wall_ms
+from segops.kafka.clients import running_consumer
+from segops.wall_clock import wall_ms
 
 pytestmark = pytest.mark.broker
 

@@ -8,7 +8,7 @@ import pytest
 
 from segops import config
 from segops.cli._kafka import run
-from segops.streaming.reach import Cause, Trouble, Unreachable
+from segops.kafka.reachability import Cause, Trouble, Unreachable
 
 GONE = Unreachable("nobody there", (Trouble("k:1", Cause.REFUSED),))
 WRONG = Unreachable("no such host", (Trouble("k:1", Cause.UNKNOWN_HOST), Trouble("l:1", Cause.LOGIN)))

@@ -14,9 +14,9 @@ import pytest
 
 from segops import config
 from segops.core.events import Change, change_id
+from segops.kafka.clients import running_producer
 from segops.schemas.changes import encode_change
-from segops.streaming.client import running_producer
-from segops.streaming.records import partition_of
+from segops.schemas.records import partition_of
 
 pytestmark = pytest.mark.broker
 

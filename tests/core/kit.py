@@ -12,7 +12,7 @@ from segops.core.events import Event
 from segops.core.profile import Profile
 from segops.core.rules.parsing import Context, read_policy, read_rule
 from segops.core.segments import Definition, SegmentSet
-from segops.core.turns import StepResult
+from segops.core.step import StepResult
 from segops.core.values import parse_instant
 
 S, M, H, D = 1_000, 60_000, 3_600_000, 86_400_000

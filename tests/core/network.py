@@ -18,7 +18,7 @@ import msgspec
 from segops.core.engine import Engine
 from segops.core.events import Change, Event
 from segops.core.identifiers import Rules
-from segops.core.identity import Identity
+from segops.core.identity.protocol import Identity
 from segops.core.messages import Forward, Message
 from segops.core.profile import Profile
 from segops.core.segments import SegmentSet

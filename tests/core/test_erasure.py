@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from segops.core.engine import Engine
-from segops.core.erasure import is_erased
 from segops.core.events import Event
-from segops.core.identity import Identity
+from segops.core.identity.erasure import is_erased
+from segops.core.identity.protocol import Identity
 from segops.core.messages import Claim, Erase, Forget, Handover, Join, Refused
 from segops.core.profile import Erasing, Waiter
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 
 from segops.core.engine import Engine
-from segops.core.explain import Part, Standing, explain
 from segops.core.operators import OPERATORS
 from segops.core.rules import model, wording
 from segops.core.segments import SegmentSet
 from segops.core.values import format_instant
+from segops.core.views.explain import Part, Standing, explain
 
 from .kit import MONDAY as T
 from .kit import Customer, H, S, segments

@@ -9,11 +9,11 @@ from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
 from segops.core.events import Event
-from segops.core.explain import Part
-from segops.core.follow import Follower
 from segops.core.rules import model
 from segops.core.rules.reference import Member, holds
 from segops.core.segments import SegmentSet
+from segops.core.views.explain import Part
+from segops.core.views.trace import Follower
 
 from .kit import MONDAY as T
 from .kit import H, segments

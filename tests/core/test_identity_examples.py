@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from segops.core import identity
 from segops.core.engine import Engine, message_hash
 from segops.core.events import Event
 from segops.core.identifiers import Rules
-from segops.core.identity import Identity
+from segops.core.identity import protocol as identity
+from segops.core.identity.protocol import Identity
 from segops.core.links import begin_waiting
 from segops.core.messages import Claim, Forward, Handover, Join, Refused
 from segops.core.profile import Profile
-from segops.core.turns import StepResult
+from segops.core.step import StepResult
 from segops.schemas.state import decode_profile, encode_profile
 
 from .kit import MONDAY as T

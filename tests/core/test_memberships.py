@@ -8,12 +8,12 @@ import msgspec
 import pytest
 
 from segops.core.errors import DefinitionError
-from segops.core.explain import explain
 from segops.core.profile import Past, Profile
 from segops.core.rules.model import identity
 from segops.core.rules.parsing import Context, read_policy
 from segops.core.rules.policy import Policy
 from segops.core.segments import SegmentSet
+from segops.core.views.explain import explain
 from segops.schemas.state import decode_profile, encode_profile
 
 from .kit import MONDAY as T

@@ -7,12 +7,13 @@ from typing import Any, get_args
 
 import pytest
 
-from segops.core import explain, profile
+from segops.core import profile
 from segops.core.rules import model, wording
 from segops.core.rules.analysis import contradictions, cost, linter
 from segops.core.rules.execution import compile_rule, compiler
 from segops.core.rules.parsing import HEADS, Context, read_rule
 from segops.core.rules.reference import evaluator
+from segops.core.views import explain
 from segops.schemas import json_schema
 from tests.test_docs import GUIDE, first_cells
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from segops.core.engine import Engine
 from segops.core.events import Event
-from segops.core.identity import Identity
-from segops.core.portrait import EVENT, ITSELF, TAKEN_OVER, Belonging, Identifier, Kept, portray
+from segops.core.identity.protocol import Identity
+from segops.core.views.profile import EVENT, ITSELF, TAKEN_OVER, Belonging, Identifier, Kept, portray
 from segops.schemas.state import decode_profile, encode_profile
 
 from .kit import MONDAY as T

@@ -7,7 +7,7 @@ import time
 from aiokafka.admin import NewTopic
 
 from segops.schemas.origin import ORIGIN_KEY, decode_origin
-from segops.streaming.ticks import TICK_HEADERS, source_tick
+from segops.schemas.ticks import TICK_HEADERS, source_tick
 
 from ..streaming.kit import wait_until
 from .eyes import Place, places_of

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from segops.streaming import clock
+from segops.streaming.partition import clock
 
 
 def shift_clock(file: Path) -> None:
@@ -62,8 +62,8 @@ def block(seconds: float) -> None:
 def die(when: str, kind: str, count: int) -> None:
     """Die in the middle of a merge, as of kill -9."""
     from segops.schemas.messages import name_of
-    from segops.streaming.lane import SegmentProcessor
-    from segops.streaming.outputs import MessageSender
+    from segops.streaming.partition.segment import SegmentProcessor
+    from segops.streaming.publishers import MessageSender
 
     owner, name, at = (
         (MessageSender, "send", 1) if when == "sent" else (SegmentProcessor, "_apply_message", 3)

@@ -16,7 +16,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 
 from segops.core.values import format_instant
-from segops.streaming.ticks import TICK_HEADERS
+from segops.schemas.ticks import TICK_HEADERS
 
 BASE_MS = 1_760_000_000_000
 #: One unit of the windows in ``segments.yaml``, by clock.

@@ -22,7 +22,7 @@ from segops.schemas.events import decode, route
 from segops.schemas.identifying import limits_of
 from segops.schemas.messages import decode_message, encode_message
 from segops.schemas.state import decode_profile
-from segops.streaming.ticks import is_tick
+from segops.schemas.ticks import is_tick
 
 from .evidence import Evidence
 from .facts import NOTE, Check, Facts, Finding

@@ -17,18 +17,18 @@ from typing import Any
 from segops.core.engine import Engine
 from segops.core.errors import RejectedEvent
 from segops.core.events import Change, Event
-from segops.core.identity import Identity
+from segops.core.identity.protocol import Identity
 from segops.core.messages import Forward, Message
 from segops.core.profile import Profile
 from segops.core.rules.reference import History
 from segops.core.segments import Definition, SegmentSet
-from segops.core.turns import StepResult
+from segops.core.step import StepResult
 from segops.schemas.events import decode
 from segops.schemas.messages import decode_message, encode_message
+from segops.schemas.records import origin_of
 from segops.schemas.state import decode_profile, encode_profile
-from segops.streaming.clock import PartitionClock
-from segops.streaming.records import origin_of
-from segops.streaming.ticks import TYPE_HEADER, decode_tick
+from segops.schemas.ticks import TYPE_HEADER, decode_tick
+from segops.streaming.partition.clock import PartitionClock
 
 from ..core.oracle import Oracle, Seen, Standings
 

@@ -16,9 +16,9 @@ from uuid import uuid4
 
 from segops.brokers import LocalBroker
 from segops.config import Settings, load
-from segops.streaming.clock import PartitionClock
-from segops.streaming.marks import split_mark
-from segops.streaming.ticks import is_tick
+from segops.schemas.ticks import is_tick
+from segops.streaming.partition.clock import PartitionClock
+from segops.streaming.partition.marks import split_mark
 
 from ..streaming.kit import Stack, wait_until
 from .evidence import Circumstances, gather, topics_of

@@ -11,13 +11,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from segops.core import identity, links
+from segops.core import links
+from segops.core.identity import protocol as identity
 from segops.core.messages import Handover
 from segops.schemas import events
-from segops.streaming import lane
-from segops.streaming.checkpoint import AtLeastOnce
-from segops.streaming.lane import SegmentProcessor
-from segops.streaming.outputs import MessageSender, Outputs
+from segops.streaming.durability.checkpoint import AtLeastOnce
+from segops.streaming.partition import segment as lane
+from segops.streaming.partition.segment import SegmentProcessor
+from segops.streaming.publishers import MessageSender, Outputs
 
 from .rig import CRASHED
 

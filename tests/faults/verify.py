@@ -18,9 +18,9 @@ from segops.core.profile import Profile
 from segops.schemas.changes import decode_change
 from segops.schemas.events import decode, route
 from segops.schemas.identifying import IdentityLimits, limits_of
+from segops.schemas.records import SOURCE_HEADER, partition_of
 from segops.schemas.state import decode_profile
-from segops.streaming.records import SOURCE_HEADER, partition_of
-from segops.streaming.ticks import is_tick
+from segops.schemas.ticks import is_tick
 
 from . import merges
 from .evidence import Evidence

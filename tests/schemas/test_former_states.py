@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from segops.core.engine import Engine
-from segops.core.identity import Identity
+from segops.core.identity.protocol import Identity
 from segops.core.links import own
 from segops.core.profile import Profile
 from segops.schemas.messages import decode_message

@@ -29,12 +29,12 @@ from segops.core.engine import Engine
 from segops.core.events import Change
 from segops.core.profile import Profile
 from segops.core.segments import Definition, SegmentSet
+from segops.kafka import definitions, topics
 from segops.schemas.changes import encode_change
 from segops.schemas.events import decode, route
 from segops.schemas.segments import load as load_segments
 from segops.schemas.state import decode_profile
-from segops.streaming import definitions, topics
-from segops.streaming.ticks import TICK_HEADERS
+from segops.schemas.ticks import TICK_HEADERS
 
 START_MS = 1_760_000_000_000
 DAY_MS = 86_400_000

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from segops.core.events import Change
 from segops.core.messages import Message
-from segops.core.turns import Erased
-from segops.streaming.records import Headers, Record
-from segops.streaming.reports import Letter
+from segops.core.step import Erased
+from segops.schemas.records import Headers, Record
+from segops.streaming.partition.output import Letter
 
 
 class Forwarded(NamedTuple):

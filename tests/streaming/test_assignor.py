@@ -8,7 +8,7 @@ import pytest
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from faust.assignor.client_assignment import ClientAssignment, ClientMetadata
 
-from segops.streaming.assignor import MemberAssignor, NamesakeError
+from segops.streaming.faust.assignor import MemberAssignor, NamesakeError
 
 OWN, FORMER = "http://host:7001", "http://host:7000"
 TOPICS = {"events", "profile-events"}

@@ -10,7 +10,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
-from segops.streaming import topics
+from segops.kafka import topics
 from tests.rest import in_rest, rest
 
 from .kit import DAY_MS, START_MS, Sent, Stack, oracle, shop, wait_until

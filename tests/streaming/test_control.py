@@ -10,8 +10,8 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
 from segops.schemas.erasures import ERASE, hashed
-from segops.streaming.records import partition_of
-from segops.streaming.ticks import TYPE_HEADER
+from segops.schemas.records import partition_of
+from segops.schemas.ticks import TYPE_HEADER
 from tests.rest import in_rest
 
 from .kit import DAY_MS, START_MS, Sent, Stack, oracle, shop, wait_until

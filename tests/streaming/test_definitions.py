@@ -14,10 +14,10 @@ from segops import config
 from segops.brokers import LocalBroker
 from segops.core.errors import DefinitionError, UserError
 from segops.core.segments import Definition
+from segops.kafka import topics
+from segops.kafka.clients import running_producer
+from segops.kafka.definitions import DefinitionLog, follow, plan, publish, read
 from segops.schemas.segments import definition_from_record
-from segops.streaming import topics
-from segops.streaming.client import running_producer
-from segops.streaming.definitions import DefinitionLog, follow, plan, publish, read
 
 
 def definition(

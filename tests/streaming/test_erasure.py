@@ -18,12 +18,12 @@ from segops.core.segments import SegmentSet
 from segops.schemas.erasures import decode_request, hashed
 from segops.schemas.messages import encode_message
 from segops.schemas.segments import load
+from segops.schemas.ticks import TYPE_HEADER
 from segops.stores.memory import MemoryStores
-from segops.streaming.collected import BASE_META
-from segops.streaming.lane import SegmentProcessor
-from segops.streaming.restoring import Restoring
-from segops.streaming.start import Start
-from segops.streaming.ticks import TYPE_HEADER
+from segops.streaming.durability.restorer import Restoring
+from segops.streaming.partition.segment import SegmentProcessor
+from segops.streaming.partition.snapshot import BASE_META
+from segops.streaming.partition.start import Start
 
 from .kit import SEGMENTS, Stack, wait_until
 from .output import RecordingOutput

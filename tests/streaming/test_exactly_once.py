@@ -14,9 +14,9 @@ import pytest
 
 from segops.brokers import LocalBroker
 from segops.core.values import format_instant
-from segops.streaming.client import running_producer
-from segops.streaming.records import SOURCE_HEADER, TIME_HEADER, partition_of
-from segops.streaming.ticks import TYPE_HEADER
+from segops.kafka.clients import running_producer
+from segops.schemas.records import SOURCE_HEADER, TIME_HEADER, partition_of
+from segops.schemas.ticks import TYPE_HEADER
 from tests.rest import in_rest, rest
 
 from .conftest import need_transactions

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 from aiokafka.errors import GroupAuthorizationFailedError
 
-from segops.streaming.group_requests import DescribeGroup, LeaveGroup, has_left
-from segops.streaming.guards import await_namesake
+from segops.kafka.group_requests import DescribeGroup, LeaveGroup, has_left
+from segops.streaming.liveness.watchers import await_namesake
 
 VERSIONS = {13: (0, 5), 15: (0, 5)}
 

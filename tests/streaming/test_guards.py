@@ -8,11 +8,13 @@ import pytest
 from aiokafka.errors import KafkaError
 
 from segops.core.errors import SegopsError
-from segops.streaming import guards, topics
-from segops.streaming.clock import Jumps, PartitionClock
+from segops.kafka import topics
+from segops.kafka.outages import OutOfTouch
 from segops.streaming.connections import Connections
-from segops.streaming.guards import Stall
-from segops.streaming.outage import OutOfTouch
+from segops.streaming.liveness import watchers as guards
+from segops.streaming.liveness.watchers import Stall
+from segops.streaming.partition.clock import PartitionClock
+from segops.wall_clock import Jumps
 
 from .kit import Stack
 from .test_parts import Time

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 from aiokafka import TopicPartition
 
-from segops.streaming.intake import BATCH_RECORDS, RECORDS_UNDER_WAY, Intake
+from segops.streaming.faust.intake import BATCH_RECORDS, RECORDS_UNDER_WAY, Intake
 
 EVENTS, OTHERS = (TopicPartition("events", number) for number in range(2))
 PROFILES = TopicPartition("profile-events", 0)

@@ -19,12 +19,12 @@ from segops.schemas.events import route
 from segops.schemas.in_force import IN_FORCE_KEY, decode_in_force
 from segops.schemas.segments import definition_from_record, load
 from segops.schemas.state import decode_profile
+from segops.schemas.ticks import TICK_HEADERS, source_tick, wall_tick
 from segops.stores.memory import MemoryStores
-from segops.streaming.clock import PartitionClock
-from segops.streaming.collected import IN_FORCE_META
-from segops.streaming.lane import SegmentProcessor
-from segops.streaming.start import Bounds, Start
-from segops.streaming.ticks import TICK_HEADERS, source_tick, wall_tick
+from segops.streaming.partition.clock import PartitionClock
+from segops.streaming.partition.segment import SegmentProcessor
+from segops.streaming.partition.snapshot import IN_FORCE_META
+from segops.streaming.partition.start import Bounds, Start
 
 from .kit import DAY_MS, SEGMENTS, START_MS, comparable, oracle, shop
 from .output import RecordingOutput

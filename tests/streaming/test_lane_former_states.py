@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from segops.core.engine import Engine
-from segops.core.portrait import Portrait
+from segops.core.views.profile import Portrait
 from segops.stores.base import Write
 from segops.stores.memory import MemoryStores
-from segops.streaming.clock import PartitionClock
-from segops.streaming.collected import JUDGED_META
-from segops.streaming.lane import SegmentProcessor
-from segops.streaming.start import Start
+from segops.streaming.partition.clock import PartitionClock
+from segops.streaming.partition.segment import SegmentProcessor
+from segops.streaming.partition.snapshot import JUDGED_META
+from segops.streaming.partition.start import Start
 from tests.core.kit import MONDAY as T
 from tests.core.kit import S, segments
 

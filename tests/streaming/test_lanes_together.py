@@ -19,14 +19,14 @@ from segops.replay import Replay
 from segops.schemas.changes import encode_change
 from segops.schemas.events import route
 from segops.schemas.messages import decode_message, encode_message, name_of
+from segops.schemas.records import partition_of
 from segops.schemas.segments import load
 from segops.schemas.state import decode_profile, summary
+from segops.schemas.ticks import TICK_HEADERS, source_tick
 from segops.stores.memory import MemoryStores
-from segops.streaming.clock import PartitionClock
-from segops.streaming.lane import SegmentProcessor
-from segops.streaming.records import partition_of
-from segops.streaming.start import Bounds, Start
-from segops.streaming.ticks import TICK_HEADERS, source_tick
+from segops.streaming.partition.clock import PartitionClock
+from segops.streaming.partition.segment import SegmentProcessor
+from segops.streaming.partition.start import Bounds, Start
 
 from .kit import START_MS, comparable
 from .output import RecordingOutput

@@ -16,11 +16,11 @@ from prometheus_client import CollectorRegistry
 
 from segops.config import load
 from segops.core.errors import SegopsError, StateError, StoreWriteError, UserError
+from segops.kafka.outages import Outage, OutOfTouch, Pauses, is_outage
+from segops.kafka.reachability import Cause, Trouble, Unreachable
 from segops.metrics import Metrics
-from segops.streaming import life
-from segops.streaming.life import Joining, Life
-from segops.streaming.outage import Outage, OutOfTouch, Pauses, is_outage
-from segops.streaming.reach import Cause, Trouble, Unreachable
+from segops.streaming import lifecycle
+from segops.streaming.lifecycle import Joining, Life
 
 from .test_parts import Time
 
@@ -167,12 +167,12 @@ class World:
         self.answers: Iterator[BaseException | None] = iter(())
         self.apps: list[App] = []
         self.metrics = Metrics(CollectorRegistry())
-        monkeypatch.setattr(life, "follow", self._follow)
-        monkeypatch.setattr(life, "_LET_GO_S", 0.2)
-        monkeypatch.setattr(life, "_LET_GO_AGAIN_S", 0.05)
-        monkeypatch.setattr(life.Pauses, "take", lambda _: 0.0)
+        monkeypatch.setattr(lifecycle, "follow", self._follow)
+        monkeypatch.setattr(lifecycle, "_LET_GO_S", 0.2)
+        monkeypatch.setattr(lifecycle, "_LET_GO_AGAIN_S", 0.05)
+        monkeypatch.setattr(lifecycle.Pauses, "take", lambda _: 0.0)
 
-    async def _admit(self) -> life.Build:
+    async def _admit(self) -> lifecycle.Build:
         error = next(self.answers, None)
         if error is not None:
             raise error

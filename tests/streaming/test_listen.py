@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from segops import config
+from segops.api.listen import check_address
 from segops.core.errors import UserError
-from segops.streaming.listen import check_address
 
 Run = Callable[..., Any]
 

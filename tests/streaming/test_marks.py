@@ -15,12 +15,12 @@ from segops.schemas.changes import decode_change, encode_change
 from segops.schemas.origin import ORIGIN_KEY, Mark, Origin, decode_origin, encode_origin
 from segops.schemas.owner import Owner, decode_owner, encode_owner
 from segops.stores.memory import MemoryStores
-from segops.streaming.belonging import Belonging
-from segops.streaming.collected import ORIGIN_META
-from segops.streaming.lane import SegmentProcessor
-from segops.streaming.marks import LastRecord, mark_of
-from segops.streaming.restoring import Restoring
-from segops.streaming.start import Start
+from segops.streaming.durability.restorer import Restoring
+from segops.streaming.ownership.origin import Belonging
+from segops.streaming.partition.marks import LastRecord, mark_of
+from segops.streaming.partition.segment import SegmentProcessor
+from segops.streaming.partition.snapshot import ORIGIN_META
+from segops.streaming.partition.start import Start
 
 from .kit import DAY_MS, START_MS, shop
 from .output import RecordingOutput

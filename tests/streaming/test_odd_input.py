@@ -13,12 +13,12 @@ from segops.cli._lines import LineSource
 from segops.core.engine import Engine
 from segops.core.errors import RejectedEvent, UserError
 from segops.metrics import Metrics
+from segops.operations.produce import record_key
 from segops.schemas.events import route
 from segops.stores.memory import MemoryStores
-from segops.streaming.lane import SegmentProcessor
-from segops.streaming.load import record_key
-from segops.streaming.outlet import export_lane, export_source
-from segops.streaming.start import Start
+from segops.streaming.kafka_output import export_lane, export_source
+from segops.streaming.partition.segment import SegmentProcessor
+from segops.streaming.partition.start import Start
 from tests.core.kit import at, segments
 
 from .output import RecordingOutput

@@ -7,13 +7,13 @@ import pytest
 from segops.core.engine import Engine
 from segops.core.messages import Claim
 from segops.schemas.events import route
+from segops.schemas.records import SOURCE_HEADER, TIME_HEADER
+from segops.schemas.ticks import TICK_HEADERS, TYPE_HEADER, lane_tick, source_tick
 from segops.stores.memory import MemoryStores
-from segops.streaming.clock import PartitionClock
-from segops.streaming.lane import SegmentProcessor
-from segops.streaming.records import SOURCE_HEADER, TIME_HEADER
-from segops.streaming.resolve import Forwarding, ResolveProcessor
-from segops.streaming.start import Start
-from segops.streaming.ticks import TICK_HEADERS, TYPE_HEADER, lane_tick, source_tick
+from segops.streaming.partition.clock import PartitionClock
+from segops.streaming.partition.resolve import Forwarding, ResolveProcessor
+from segops.streaming.partition.segment import SegmentProcessor
+from segops.streaming.partition.start import Start
 
 from ..core.kit import segments
 from .output import Forwarded, RecordingOutput

@@ -16,11 +16,11 @@ from segops.core.values import format_instant
 from segops.replay import Replay
 from segops.schemas.changes import encode_change
 from segops.schemas.messages import HANDOVER, SPLIT, decode_message, encode_message, split_of
+from segops.schemas.records import partition_of
 from segops.schemas.segments import load
 from segops.schemas.state import encode_profile
-from segops.streaming.records import partition_of
-from segops.streaming.start import Bounds
-from segops.streaming.ticks import TYPE_HEADER
+from segops.schemas.ticks import TYPE_HEADER
+from segops.streaming.partition.start import Bounds
 
 from .kit import START_MS, Sent, Stack, comparable, wait_until
 from .test_identity import MINUTE, SEGMENTS, WALL_MS, Story, members, metric, rows, same_people

@@ -13,25 +13,25 @@ from segops.core.errors import RejectedEvent, SegopsError
 from segops.core.messages import Forget, Split
 from segops.core.profile import Erasing
 from segops.core.segments import SegmentSet
+from segops.kafka.positions import Position
 from segops.metrics import Metrics
 from segops.schemas.events import route
 from segops.schemas.in_force import encode_in_force, pack_definitions
 from segops.schemas.messages import decode_message, encode_message
+from segops.schemas.records import partition_of
 from segops.schemas.segments import definition_from_record
+from segops.schemas.ticks import TICK_HEADERS, TYPE_HEADER, decode_tick
 from segops.stores.memory import MemoryStores
-from segops.streaming.checkpoint import AtLeastOnce, Owned, Topics, Ways
-from segops.streaming.collected import IN_FORCE_META
-from segops.streaming.control import ControlLane
-from segops.streaming.crash import CrashPoints
-from segops.streaming.marks import with_mark
-from segops.streaming.opening import recorded_engine
-from segops.streaming.outlet import KafkaOutput
-from segops.streaming.outputs import DeadLetters, Outputs
-from segops.streaming.positions import Position
-from segops.streaming.pulse import Pulse
-from segops.streaming.records import partition_of
-from segops.streaming.resolve import Forwarding, ResolveProcessor
-from segops.streaming.ticks import TICK_HEADERS, TYPE_HEADER, decode_tick
+from segops.streaming.assignment import recorded_engine
+from segops.streaming.durability.checkpoint import AtLeastOnce, Owned, Topics, Ways
+from segops.streaming.failpoints import CrashPoints
+from segops.streaming.kafka_output import KafkaOutput
+from segops.streaming.liveness.fence import Pulse
+from segops.streaming.partition.control import ControlLane
+from segops.streaming.partition.marks import with_mark
+from segops.streaming.partition.resolve import Forwarding, ResolveProcessor
+from segops.streaming.partition.snapshot import IN_FORCE_META
+from segops.streaming.publishers import DeadLetters, Outputs
 
 from .test_lane import Rec
 

@@ -17,12 +17,12 @@ from segops.core.segments import Definition, SegmentSet
 from segops.schemas.aside import Aside, decode_aside, encode_aside, name_of_bytes, sequence_in
 from segops.schemas.messages import encode_message, name_of
 from segops.schemas.state import ASIDE, FORMAT, body_of, decode_profile, encode_profile, summary
+from segops.schemas.ticks import TYPE_HEADER
 from segops.stores.memory import MemoryStores
-from segops.streaming.lane import SegmentProcessor
-from segops.streaming.quarantine import MAX_HELD
-from segops.streaming.restoring import Restoring
-from segops.streaming.start import Bounds, Start
-from segops.streaming.ticks import TYPE_HEADER
+from segops.streaming.durability.restorer import Restoring
+from segops.streaming.partition.quarantine import MAX_HELD
+from segops.streaming.partition.segment import SegmentProcessor
+from segops.streaming.partition.start import Bounds, Start
 
 from .kit import START_MS, oracle, shop
 from .output import RecordingOutput

@@ -14,10 +14,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from segops.kafka.clients import running_producer
 from segops.schemas.aside import decode_aside
+from segops.schemas.records import partition_of
 from segops.schemas.state import body_of, decode_profile
-from segops.streaming.client import running_producer
-from segops.streaming.records import partition_of
 from tests.rest import in_rest
 
 from .kit import DAY_MS, START_MS, Sent, Stack, oracle, shop, wait_until

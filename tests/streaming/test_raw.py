@@ -11,7 +11,7 @@ from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import FetchError, FetchResult
 from aiokafka.errors import OffsetOutOfRangeError
 
-from segops.streaming import raw
+from segops.kafka import batches as raw
 
 GOOD, BAD = TopicPartition("events", 0), TopicPartition("events", 1)
 

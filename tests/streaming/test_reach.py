@@ -13,8 +13,8 @@ from aiokafka import errors
 
 from segops import config
 from segops.brokers import LocalBroker
-from segops.streaming.client import running_admin, running_consumer, running_producer
-from segops.streaming.reach import Cause, Unreachable, why_unreachable
+from segops.kafka.clients import running_admin, running_consumer, running_producer
+from segops.kafka.reachability import Cause, Unreachable, why_unreachable
 from tests.conftest import NOWHERE
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -11,10 +11,10 @@ from click.testing import CliRunner
 from segops.api.profiles import Elsewhere, NotReady, ProfilePages, path_of
 from segops.cli import cli
 from segops.core.errors import SegopsError, UserError
-from segops.core.portrait import Portrait, portray
 from segops.core.profile import Profile
 from segops.core.segments import SegmentSet
 from segops.core.values import format_instant
+from segops.core.views.profile import Portrait, portray
 
 from .kit import START_MS, Sent, Stack, wait_until
 

@@ -18,17 +18,17 @@ from segops.config import load
 from segops.core.engine import Engine
 from segops.core.profile import Profile
 from segops.core.segments import SegmentSet
+from segops.kafka.positions import Place, Position
 from segops.metrics import Metrics
 from segops.schemas.owner import Owner
 from segops.schemas.state import encode_profile
 from segops.stores.base import ProfileStore
 from segops.stores.rocksdb import RocksDBStores
-from segops.streaming import opening
+from segops.streaming import assignment
+from segops.streaming.assignment import Opener, Parts
 from segops.streaming.connections import Connections
-from segops.streaming.crash import CrashPoints
-from segops.streaming.opening import Opener, Parts
-from segops.streaming.positions import Place, Position
-from segops.streaming.recovery import Disk, Recovery
+from segops.streaming.durability.recovery import Disk, Recovery
+from segops.streaming.failpoints import CrashPoints
 
 pytestmark = pytest.mark.broker
 
@@ -212,7 +212,7 @@ def test_an_opening_that_is_broken_off_as_it_compiles_lets_go_of_its_stores(
 
     async def scenario() -> None:
         await changelog.create()
-        monkeypatch.setattr(opening, "_recorded", compile_slowly)
+        monkeypatch.setattr(assignment, "_recorded", compile_slowly)
         opener = Opener(changelog.settings, changelog.parts)
         group: Any = Empty()
         running = asyncio.ensure_future(opener.open(inputs_of(changelog), group, Engine(SegmentSet.EMPTY)))

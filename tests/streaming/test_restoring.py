@@ -16,9 +16,9 @@ from segops.schemas.state import encode_profile
 from segops.stores.base import ProfileStore, StoreFactory, Write
 from segops.stores.memory import MemoryStores
 from segops.stores.rocksdb import RocksDBStores
-from segops.streaming.collected import BASE_META, CHANGELOG_META, IN_FORCE_META, JUDGED_META
-from segops.streaming.recovery import AHEAD, Disk, Progress
-from segops.streaming.restoring import Restoring, read_offset
+from segops.streaming.durability.recovery import AHEAD, Disk, Progress
+from segops.streaming.durability.restorer import Restoring, read_offset
+from segops.streaming.partition.snapshot import BASE_META, CHANGELOG_META, IN_FORCE_META, JUDGED_META
 
 IDS = st.sampled_from([f"user_id:u{number}" for number in range(6)])
 PROFILES = st.builds(

@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 
 from segops.core.errors import StateError
 from segops.core.profile import Profile
+from segops.kafka.batches import Fetched
 from segops.schemas.in_force import IN_FORCE_KEY
 from segops.schemas.state import encode_profile
 from segops.stores.base import ProfileStore, Row
 from segops.stores.memory import MemoryStores
-from segops.streaming import recovery
-from segops.streaming.collected import CHANGELOG_META, IN_FORCE_META
-from segops.streaming.crash import CrashPoints
-from segops.streaming.raw import Fetched
-from segops.streaming.recovery import Disk, Recovery, Tail
-from segops.streaming.restoring import Restoring, read_offset
+from segops.streaming.durability import recovery
+from segops.streaming.durability.recovery import Disk, Recovery, Tail
+from segops.streaming.durability.restorer import Restoring, read_offset
+from segops.streaming.failpoints import CrashPoints
+from segops.streaming.partition.snapshot import CHANGELOG_META, IN_FORCE_META
 
 from .test_restoring import LOGS, assert_holds, batch_of
 

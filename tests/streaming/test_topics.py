@@ -10,9 +10,9 @@ from aiokafka.admin import NewTopic
 from segops import config
 from segops.brokers import LocalBroker
 from segops.core.errors import UserError
-from segops.streaming import topics
-from segops.streaming.client import client_options, running_admin
-from segops.streaming.topics import topic_specs
+from segops.kafka import topics
+from segops.kafka.clients import client_options, running_admin
+from segops.kafka.topics import topic_specs
 
 pytestmark = pytest.mark.broker
 

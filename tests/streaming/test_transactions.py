@@ -13,17 +13,17 @@ from aiokafka.errors import ProducerFenced
 
 from segops.core.errors import SegopsError
 from segops.core.profile import Profile
+from segops.kafka import topics
+from segops.kafka.clients import running_producer
+from segops.kafka.positions import Position
 from segops.schemas.state import encode_profile
 from segops.stores.base import Write
 from segops.stores.memory import MemoryStores
-from segops.streaming import topics
-from segops.streaming.client import running_producer
 from segops.streaming.connections import Connections
-from segops.streaming.crash import CrashPoints
-from segops.streaming.outputs import Outputs
-from segops.streaming.positions import Position
-from segops.streaming.recovery import Disk, Recovery
-from segops.streaming.transactions import Transactions
+from segops.streaming.durability.recovery import Disk, Recovery
+from segops.streaming.durability.transactions import Transactions
+from segops.streaming.failpoints import CrashPoints
+from segops.streaming.publishers import Outputs
 
 from .kit import DEADLINE_S, Stack
 

@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaProducer
 
 from segops import __version__
 from segops.core.segments import SegmentSet
-from segops.streaming import definitions
+from segops.kafka import definitions
 
 from .kit import DAY_MS, SEGMENTS, START_MS, Sent, Stack, oracle, shop, wait_until
 

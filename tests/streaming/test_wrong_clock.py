@@ -12,7 +12,7 @@ from segops.brokers import LocalBroker
 from segops.cli._kafka import run
 from segops.config import Settings
 from segops.core.errors import SegopsError
-from segops.streaming.client import running_admin
+from segops.kafka.clients import running_admin
 
 from .kit import SEGMENTS, Stack, wait_until
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from segops.brokers import BrokerUnavailable, LocalBroker, choose
+from segops.kafka.definitions import publish
 from segops.schemas.segments import load
-from segops.streaming.definitions import publish
 from tests.rest import rest
 
 from ..conftest import WANTED

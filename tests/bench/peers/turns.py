@@ -15,7 +15,7 @@ from segops.brokers import LocalBroker
 from segops.brokers.network import reserve_ports
 from segops.config import Settings, load
 from segops.core.segments import SegmentSet
-from segops.streaming import definitions, topics
+from segops.kafka import definitions, topics
 
 from . import kafka
 from .contestants import Contestant, Place

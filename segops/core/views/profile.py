@@ -1,0 +1,142 @@
+"""A profile as people read it: who it is, what is kept about it, and which segments it is in.
+
+It is made of what is stored, without judging anything: that costs no more than an event does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from segops.core.features import Feature, Values, reducer_of
+from segops.core.features.orders import Bought
+from segops.core.profile import Links, Origin, Profile
+from segops.core.rules.wording import feature_label
+from segops.core.segments import SegmentSet
+from segops.core.values import format_instant
+from segops.core.views.explain import is_least, plain
+
+#: How an identifier came to a profile.
+ITSELF, EVENT, TAKEN_OVER = "itself", "event", "taken_over"
+
+
+class Identifier(msgspec.Struct, frozen=True):
+    """One identifier that leads to the profile.
+
+    ``origin``: ``itself`` (its id), ``event`` (an event carried it) or ``taken_over`` (the id of a profile
+    that this one took over). ``at_ms``: the time of the event by which it was met; None: not known.
+    """
+
+    identifier: str
+    origin: str
+    at_ms: int | None
+    event_id: str | None
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """A feature: what its rules read of it now. ``value_is_least``: it is that or more."""
+
+    label: str
+    value: Any
+    value_is_least: bool = False
+
+
+class Belonging(msgspec.Struct, frozen=True):
+    """A membership: since when, why, and until when if nothing more happens (None: for ever).
+
+    ``reason``: ``event``, ``time``, ``definition`` or ``merge``; None: not known.
+    """
+
+    segment_key: str
+    name: str
+    version: int
+    since: int
+    reason: str | None
+    event_id: str | None
+    until: int | None
+
+
+class Portrait(msgspec.Struct, frozen=True):
+    """A profile at the clock of its partition, ``now_ms``; all times are milliseconds.
+
+    ``awaits``: identifiers that it has claimed, without an answer yet; ``held``: events that wait for that.
+    """
+
+    profile_id: str
+    now_ms: int
+    first_ms: int | None
+    latest_ms: int | None
+    identifiers: tuple[Identifier, ...]
+    awaits: tuple[str, ...]
+    held: int
+    traits: dict[str, Any]
+    features: tuple[Kept, ...]
+    memberships: tuple[Belonging, ...]
+
+
+def portray(segments: SegmentSet, profile: Profile, now_ms: int) -> Portrait:
+    """The portrait of a profile that these segments have judged. It is not touched.
+
+    >>> portray(SegmentSet([]), Profile("user_id:u1", first_ms=5, latest_ms=9), 10).identifiers[0].at_ms
+    5
+    """
+    links, known = profile.links, profile.first_ms is not None
+    names = {definition.key: definition.name for definition in segments.definitions}
+    return Portrait(
+        profile.id,
+        now_ms,
+        profile.first_ms,
+        profile.latest_ms if known else None,
+        tuple(_identifiers(profile)),
+        () if links is None else tuple(links.pending),
+        0 if links is None else len(links.held),
+        profile.traits,
+        tuple(sorted(_features(segments, profile, now_ms), key=lambda each: each.label)),
+        tuple(_belonging(profile, key, names.get(key, key)) for key in sorted(profile.members)),
+    )
+
+
+def _identifiers(profile: Profile) -> Iterator[Identifier]:
+    yield Identifier(profile.id, ITSELF, profile.first_ms, None)
+    links = profile.links or Links([])
+    for each in links.owned:
+        if each != profile.id:
+            met = links.origins.get(each)
+            known = met or Origin(0)
+            origin = TAKEN_OVER if each in links.absorbed else EVENT
+            yield Identifier(each, origin, None if met is None else known.at_ms, known.event_id)
+
+
+def _features(segments: SegmentSet, profile: Profile, now_ms: int) -> Iterator[Kept]:
+    for key, state in profile.features.items():
+        feature = segments.features.get(key)
+        if feature is not None:
+            yield _kept(feature, state, now_ms)
+
+
+def _kept(feature: Feature, state: Any, now_ms: int) -> Kept:
+    value = _readable(feature, reducer_of(feature).read(state, now_ms))
+    return Kept(feature_label(feature), value, is_least(feature, value))
+
+
+def _readable(feature: Feature, value: Any) -> Any:
+    if isinstance(value, Values):
+        return value.values[-1] if value.values else None
+    if isinstance(value, Bought):
+        last = None if value.last_ms is None else format_instant(value.last_ms)
+        return {"orders": value.orders, "net": plain(value.net), "last": last}
+    if isinstance(value, tuple):  # how many, and their sum
+        return value[0] if feature.kind == "count" else plain(value[1])
+    if feature.kind in ("first", "last") and value is not None:
+        return format_instant(value)
+    return plain(value)
+
+
+def _belonging(profile: Profile, key: str, name: str) -> Belonging:
+    member = profile.members[key]
+    reason = member.reason if member.event_id is None else "event"
+    return Belonging(
+        key, name, member.version, member.since_ms, reason, member.event_id, profile.flips.get(key)
+    )

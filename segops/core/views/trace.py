@@ -1,0 +1,129 @@
+"""Following one profile node by node, so that an explanation knows when each verdict last changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+from segops.core.engine import Engine, message_hash
+from segops.core.events import Event
+from segops.core.memberships import compile_part
+from segops.core.profile import Profile
+from segops.core.rules import model
+from segops.core.rules.execution import Rule
+from segops.core.segments import SegmentSet
+from segops.core.step import StepResult
+from segops.core.views.explain import Explanation, explain, followed_as
+
+
+class _Followed:
+    """One node: its verdict, and when that last changed."""
+
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
+        self.holds = False
+        self.changed_at: int | None = None
+
+    def begin(self, profile: Profile, now_ms: int) -> None:
+        """Note the verdict on a profile of which nothing is known yet."""
+        self.holds = self.rule.holds(profile, now_ms)
+
+    def judge(self, profile: Profile, now_ms: int) -> None:
+        """Note the verdict at an instant."""
+        holds = self.rule.holds(profile, now_ms)
+        if holds is not self.holds:
+            self.holds, self.changed_at = holds, now_ms
+
+    def pass_time(self, profile: Profile, after_ms: int, until_ms: int) -> None:
+        """Note every verdict of the instants between at which time alone may change it."""
+        for at, holds in self.rule.changes(profile, after_ms):
+            if at > until_ms:
+                return
+            if at > after_ms and holds is not self.holds:
+                self.holds, self.changed_at = holds, at
+
+
+class Follower(Engine):
+    """An engine that follows every node of some segments (without ``keys``: of all), for one profile only.
+
+    Without ``profile_id`` it must be given no other profile.
+
+    Each event, and each edge in time, costs an evaluation of every node that it may concern: this is for
+    explaining a profile, not for running.
+
+    >>> from segops.core.segments import Definition
+    >>> follower = Follower(SegmentSet([Definition("old", "Old", model.Not(model.KnownFor(10)))]))
+    >>> profile = follower.new_profile("user_id:u1")
+    >>> _ = follower.on_event(profile, Event("page", 100, "m1", {}), clock_ms=100)
+    >>> rule = follower.explain(profile, 120).segments[0].rule
+    >>> rule.holds, rule.changed_at
+    (False, 110)
+    """
+
+    def __init__(
+        self, segments: SegmentSet, keys: Collection[str] | None = None, *, profile_id: str | None = None
+    ) -> None:
+        super().__init__(segments)
+        self._profile_id = profile_id
+        rules = {segment.key: segment.referred for segment in segments.segments}
+        wanted = [d for d in segments.definitions if keys is None or d.key in keys]
+        nodes = {followed_as(d.key, node): (d.key, node) for d in wanted for node in model.below(d.when)}
+        self._followed = {
+            name: _Followed(compile_part(node, rules[key], rules)) for name, (key, node) in nodes.items()
+        }
+        self._judged_ms = 0
+
+    def on_event(self, profile: Profile, event: Event, *, clock_ms: int) -> StepResult:
+        """As the engine does, with every node judged where its verdict can change."""
+        if self._is_other(profile) or message_hash(event.message_id) in profile.seen:
+            return super().on_event(profile, event, clock_ms=clock_ms)
+        now_ms = max(event.time_ms, clock_ms, profile.latest_ms)
+        if profile.first_ms is None:
+            self._each(lambda node: node.begin(profile, now_ms))
+        else:
+            self._follow_time(profile, max(event.time_ms, clock_ms))
+        result = super().on_event(profile, event, clock_ms=clock_ms)
+        self._each(lambda node: node.judge(profile, now_ms))
+        self._judged_ms = now_ms
+        return result
+
+    def on_timer(self, profile: Profile, *, clock_ms: int) -> StepResult:
+        """As the engine does, with every node judged where time can change its verdict."""
+        if profile.first_ms is not None and not self._is_other(
+            profile
+        ):  # before memberships move on: a verdict may depend on them
+            self._follow_time(profile, clock_ms)
+        return super().on_timer(profile, clock_ms=clock_ms)
+
+    def on_merge(self, profile: Profile, losers: Sequence[Profile], *, clock_ms: int) -> StepResult:
+        """As the engine does, with every node judged by what the profile is then."""
+        if self._is_other(profile):
+            return super().on_merge(profile, losers, clock_ms=clock_ms)
+        now_ms = max(clock_ms, *(each.latest_ms for each in (profile, *losers)))
+        if profile.first_ms is None:
+            self._each(lambda node: node.begin(profile, now_ms))
+        else:
+            self._follow_time(profile, now_ms)
+        result = super().on_merge(profile, losers, clock_ms=clock_ms)
+        self._each(lambda node: node.judge(profile, now_ms))
+        self._judged_ms = now_ms
+        return result
+
+    def _is_other(self, profile: Profile) -> bool:
+        return self._profile_id not in (None, profile.id)
+
+    def explain(self, profile: Profile, now_ms: int) -> Explanation:
+        """Explain the profile at ``now_ms``, not before its last event, with an exact ``changed_at``."""
+        self._follow_time(profile, now_ms)
+        changed = {form: node.changed_at for form, node in self._followed.items()}
+        return explain(self.segments, profile, now_ms, changed)
+
+    def _follow_time(self, profile: Profile, until_ms: int) -> None:
+        self._each(lambda node: node.pass_time(profile, self._judged_ms, until_ms))
+        self._judged_ms = max(self._judged_ms, until_ms)
+
+    def _each(self, step: Callable[[_Followed], None]) -> None:
+        for node in self._followed.values():
+            try:
+                step(node)
+            except Exception:  # noqa: S112 - as a rule that fails keeps its membership, a node keeps its verdict
+                continue

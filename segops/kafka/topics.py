@@ -1,0 +1,236 @@
+"""The topics: what they are created with, and whether those found are the ones wanted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import (
+    InvalidReplicationFactorError,
+    NoError,
+    PolicyViolationError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    for_code,
+)
+
+from segops.config import KafkaSettings, Settings
+from segops.core.errors import SegopsError, UserError
+from segops.kafka.clients import running_admin, running_consumer
+
+_READY_TIMEOUT_S: Final = 30.0
+_READY_POLL_S: Final = 0.05
+
+#: A compacted topic is only compacted outside its newest file: small files keep recovery short.
+_COMPACTED: Final = {"cleanup.policy": "compact", "segment.bytes": str(64 << 20)}
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """A topic as it should be."""
+
+    name: str
+    partitions: int
+    replication: int
+    configs: Mapping[str, str]
+    holds: str
+
+    @property
+    def cleanup_policy(self) -> str:
+        """``delete`` or ``compact``."""
+        return self.configs["cleanup.policy"]
+
+
+@dataclass(frozen=True, slots=True)
+class TopicState:
+    """A topic as it is; ``partitions`` 0 where there is none."""
+
+    spec: TopicSpec
+    partitions: int = 0
+    replication: int = 0
+    configs: Mapping[str, str] = field(default_factory=dict)
+    records: int | None = None
+    has_leaders: bool = False
+
+    def problems(self) -> Iterator[str]:
+        """What makes this topic unusable, in words."""
+        name, wanted = self.spec.name, self.spec
+        if not self.partitions:
+            yield f"{name} does not exist: run `segops topics create`"
+            return
+        if self.partitions != wanted.partitions:
+            yield f"{name} has {self.partitions} partition(s), expected {wanted.partitions}"
+        policy = self.configs.get("cleanup.policy", wanted.cleanup_policy)
+        if policy != wanted.cleanup_policy:
+            yield f"{name} has cleanup.policy={policy}, expected {wanted.cleanup_policy}"
+
+
+def topic_specs(settings: Settings) -> list[TopicSpec]:
+    """Every topic of the application, the profile store's changelog included."""
+    topics = settings.topics
+    retained = {"cleanup.policy": "delete", "retention.ms": str(topics.retention_ms)}
+    safe = {"min.insync.replicas": "2"} if topics.replication >= 3 else {}
+
+    def spec(
+        name: str, configs: Mapping[str, str], holds: str, partitions: int = topics.partitions
+    ) -> TopicSpec:
+        return TopicSpec(name, partitions, topics.replication, {**configs, **safe}, holds)
+
+    return [
+        spec(topics.events, retained, "raw events"),
+        spec(topics.control, retained, "requests to erase and to split"),
+        spec(topics.profile_events, retained, "events by profile, and ticks"),
+        spec(topics.segments, _COMPACTED, "segment definitions", 1),
+        spec(topics.membership_changes, retained, "every membership change"),
+        spec(topics.membership_state, _COMPACTED, "latest change per profile and segment"),
+        spec(topics.receipts, _COMPACTED, "what was erased"),
+        spec(topics.quarantine, _COMPACTED, "profiles that cannot be read"),
+        spec(topics.dead_letters, retained, "refused input"),
+        spec(settings.worker.changelog, _COMPACTED, "profiles, to rebuild a store from"),
+    ]
+
+
+async def create(settings: Settings) -> list[str]:
+    """Create the missing topics and return their names.
+
+    Nothing is created when one that exists is wrong, or no broker answers: UserError says which and why.
+    """
+    async with running_admin(settings.kafka) as admin:
+        specs = topic_specs(settings)
+        states = await _look(admin, specs)
+        _refuse(state for state in states if state.partitions)
+        missing = [state.spec for state in states if not state.partitions]
+        if missing:
+            await _create(admin, missing)
+            states = await _ready(admin, specs)  # the next broker asked may not know them yet
+        _refuse(states)
+    return [spec.name for spec in missing]
+
+
+async def verify(settings: Settings) -> None:
+    """UserError naming every topic that is missing, or differs in partitions or clean-up policy."""
+    async with running_admin(settings.kafka) as admin:
+        _refuse(await _look(admin, topic_specs(settings)))
+
+
+async def problems(settings: Settings) -> list[str]:
+    """What is wrong with the topics now, in words. UserError when no broker can be reached."""
+    async with running_admin(settings.kafka) as admin:
+        states = await _look(admin, topic_specs(settings))
+    return [problem for state in states for problem in state.problems()]
+
+
+async def describe(settings: Settings) -> list[TopicState]:
+    """All topics as they are, with the number of offsets between their ends as ``records``."""
+    async with running_admin(settings.kafka) as admin:
+        states = await _look(admin, topic_specs(settings))
+    counts = await _count_records(settings.kafka, states)
+    return [
+        TopicState(s.spec, s.partitions, s.replication, s.configs, counts.get(s.spec.name), s.has_leaders)
+        for s in states
+    ]
+
+
+async def partition_counts(kafka: KafkaSettings, names: Sequence[str]) -> dict[str, int]:
+    """How many partitions each of these topics has. UserError names those that do not exist."""
+    async with running_admin(kafka) as admin:
+        counts = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
+    missing = [name for name in names if not counts.get(name)]
+    if missing:
+        raise UserError(
+            f"no such topic: {', '.join(missing)}; `segops topics create` makes those of the application"
+        )
+    return {name: counts[name] for name in names}
+
+
+def _refuse(states: Iterable[TopicState]) -> None:
+    problems = [problem for state in states for problem in state.problems()]
+    if problems:
+        raise UserError(
+            "the topics cannot be used:\n"
+            + "\n".join(f"  {problem}" for problem in problems)
+            + "\n(SEGOPS_PARTITIONS, SEGOPS_TOPIC_PREFIX and SEGOPS_APP_ID say what is expected)"
+        )
+
+
+async def _look(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> list[TopicState]:
+    # All topics are asked for, since asking by name makes a broker with auto-creation create them.
+    found = {topic["topic"]: topic for topic in await admin.describe_topics() if not topic["error_code"]}
+    configs = await _configs(admin, [spec.name for spec in specs if spec.name in found])
+    return [_state(spec, found.get(spec.name), configs.get(spec.name, {})) for spec in specs]
+
+
+def _state(
+    spec: TopicSpec, found: Mapping[str, list[dict[str, object]]] | None, configs: dict[str, str]
+) -> TopicState:
+    if found is None:
+        return TopicState(spec)
+    parts = found["partitions"]
+    replicas = parts[0]["replicas"] if parts else []
+    return TopicState(
+        spec,
+        partitions=len(parts),
+        replication=len(replicas) if isinstance(replicas, list) else 0,
+        configs=configs,
+        has_leaders=all(not part["error_code"] and part["leader"] != -1 for part in parts),
+    )
+
+
+async def _configs(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, dict[str, str]]:
+    if not names:
+        return {}
+    asked = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+    return {
+        name: {entry[0]: entry[1] for entry in entries}
+        for response in await admin.describe_configs(asked)
+        for code, _message, _type, name, entries in response.resources
+        if not code
+    }
+
+
+async def _create(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> None:
+    wanted = [NewTopic(s.name, s.partitions, s.replication, topic_configs=dict(s.configs)) for s in specs]
+    response = await admin.create_topics(wanted)
+    failed = {name: (for_code(code), *detail) for name, code, *detail in response.topic_errors}
+    for name, (error, *detail) in failed.items():
+        if error not in (NoError, TopicAlreadyExistsError):  # another worker may have been first
+            raise _not_created(name, error, " ".join(filter(None, detail)), specs)
+
+
+def _not_created(name: str, error: type[Exception], detail: str, specs: Sequence[TopicSpec]) -> SegopsError:
+    text = f"topic {name} cannot be created: {error.__name__}"
+    if error is InvalidReplicationFactorError:
+        return UserError(f"{text}: SEGOPS_REPLICATION={specs[0].replication} needs as many brokers. {detail}")
+    if error in (TopicAuthorizationFailedError, PolicyViolationError):
+        return UserError(f"{text} {detail}")
+    return SegopsError(f"{text} {detail}")
+
+
+async def _ready(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> list[TopicState]:
+    """The topics, once every partition has a leader: one just created is not known everywhere at once."""
+    try:
+        async with asyncio.timeout(_READY_TIMEOUT_S):
+            while True:
+                states = await _look(admin, specs)
+                if all(state.has_leaders for state in states):
+                    return states
+                await asyncio.sleep(_READY_POLL_S)
+    except TimeoutError:
+        raise SegopsError(f"topics without a leader {_READY_TIMEOUT_S:.0f} s after their creation") from None
+
+
+async def _count_records(kafka: KafkaSettings, states: Sequence[TopicState]) -> dict[str, int]:
+    parts = [TopicPartition(s.spec.name, p) for s in states for p in range(s.partitions)]
+    if not parts:
+        return {}
+    async with running_consumer(kafka) as consumer:
+        first, end = await consumer.beginning_offsets(parts), await consumer.end_offsets(parts)
+    counts = dict.fromkeys((part.topic for part in parts), 0)
+    for part in parts:
+        counts[part.topic] += end[part] - first[part]
+    return counts

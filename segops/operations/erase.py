@@ -1,0 +1,96 @@
+"""Asking for an erasure, and waiting for its receipts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from segops.config import Settings
+from segops.core.errors import SegopsError
+from segops.kafka import definitions
+from segops.kafka.clients import running_consumer, running_producer
+from segops.kafka.topics import partition_counts
+from segops.schemas.erasures import ERASE, Receipt, Request, decode_receipt, encode_request
+from segops.schemas.records import partition_of
+from segops.schemas.ticks import TYPE_HEADER
+
+_POLL_MS = 500
+
+
+async def erase(settings: Settings, request: Request, *, wait_s: float) -> list[Receipt]:
+    """Send the request, and return its receipts once there is one for everything that led to the person.
+
+    With ``wait_s`` 0 nothing is waited for. SegopsError when that time is over first.
+    """
+    topics = settings.topics
+    retired = (await definitions.read(settings)).retired
+    request = msgspec.structs.replace(request, segments=sorted({*request.segments, *retired}))
+    counts = await partition_counts(settings.kafka, [topics.control, topics.receipts])
+    parts = [TopicPartition(topics.receipts, number) for number in range(counts[topics.receipts])]
+    async with running_consumer(settings.kafka) as consumer:
+        consumer.assign(parts)
+        await consumer.seek_to_end(*parts)
+        for part in parts:  # now, before the request is there
+            await consumer.position(part)
+        await _send(settings, request, counts[topics.control])
+        if not wait_s:
+            return []
+        receipts: dict[str, Receipt] = {}
+        try:
+            async with asyncio.timeout(wait_s):
+                await _collect(consumer, request, receipts)
+        except TimeoutError:
+            known = f"{len(receipts)} receipts so far" if receipts else "no receipt yet"
+            text = f"request {request.request} is sent; after {wait_s:g} s there is {known}"
+            raise SegopsError(f"{text}: is a worker running?") from None
+    return list(receipts.values())
+
+
+async def _send(settings: Settings, request: Request, partitions: int) -> None:
+    key = request.profile.encode()
+    async with running_producer(settings.kafka) as producer:
+        await producer.send_and_wait(
+            settings.topics.control,
+            encode_request(request),
+            key=key,
+            partition=partition_of(key, partitions),
+            headers=[(TYPE_HEADER, ERASE)],
+        )
+
+
+async def _collect(consumer: AIOKafkaConsumer, request: Request, receipts: dict[str, Receipt]) -> None:
+    while not is_complete(receipts.values()):
+        for records in (await consumer.getmany(timeout_ms=_POLL_MS)).values():
+            for record in records:
+                receipt = _receipt(record.value)
+                if receipt is not None and receipt.request == request.request:
+                    _note(receipts, receipt)
+
+
+def _note(receipts: dict[str, Receipt], receipt: Receipt) -> None:
+    # Of two for one identifier, after a crash, the one that found more.
+    known = receipts.get(receipt.identifier_sha256)
+    if known is None or known.found in ("nothing", "nobody"):
+        receipts[receipt.identifier_sha256] = receipt
+
+
+def _receipt(value: bytes | None) -> Receipt | None:
+    try:
+        return None if value is None else decode_receipt(value)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
+def is_complete(receipts: Iterable[Receipt]) -> bool:
+    """Whether there is a receipt of the profile itself, and of all that it awaits.
+
+    >>> is_complete([Receipt("r", "hash of one", "profile", 0, ["hash of another"])])
+    False
+    """
+    found = list(receipts)
+    had = {receipt.identifier_sha256 for receipt in found}
+    known = any(receipt.found in ("profile", "nobody") for receipt in found)
+    return known and all(had.issuperset(receipt.awaits) for receipt in found)

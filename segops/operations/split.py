@@ -1,0 +1,65 @@
+"""Undoing a hand-over: it is looked for in its topic, and the request that undoes it is sent."""
+
+from __future__ import annotations
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from segops.config import Settings
+from segops.core.errors import SegopsError
+from segops.core.messages import Handover
+from segops.kafka.clients import running_consumer, running_producer
+from segops.kafka.topics import partition_counts
+from segops.schemas.messages import HANDOVER, SPLIT, decode_message, encode_message, split_of
+from segops.schemas.records import Record, partition_of
+from segops.schemas.ticks import TYPE_HEADER
+
+_POLL_MS = 500
+
+
+async def split(settings: Settings, profile_id: str) -> Handover:
+    """Ask for the profile to be as it was when it was handed over last; the hand-over.
+
+    SegopsError where none is retained.
+    """
+    topics = settings.topics
+    counts = await partition_counts(settings.kafka, [topics.control, topics.profile_events])
+    parts = [TopicPartition(topics.profile_events, n) for n in range(counts[topics.profile_events])]
+    async with running_consumer(settings.kafka, auto_offset_reset="earliest") as consumer:
+        consumer.assign(parts)
+        found = await _latest(consumer, parts, profile_id)
+    if found is None:
+        raise SegopsError(f"no hand-over of {profile_id!r} is retained in {topics.profile_events}")
+    async with running_producer(settings.kafka) as producer:
+        await producer.send_and_wait(
+            topics.control,
+            encode_message(split_of(found)),
+            key=profile_id.encode(),
+            partition=partition_of(profile_id.encode(), counts[topics.control]),
+            headers=[(TYPE_HEADER, SPLIT)],
+        )
+    return found
+
+
+async def _latest(
+    consumer: AIOKafkaConsumer, parts: list[TopicPartition], profile_id: str
+) -> Handover | None:
+    # It is in the partition of whoever claimed the profile; redirects may have sent it on from there.
+    ends = await consumer.end_offsets(parts)
+    latest: Handover | None = None
+    while any([await consumer.position(part) < end for part, end in ends.items()]):
+        for records in (await consumer.getmany(timeout_ms=_POLL_MS)).values():
+            for found in (_handover(record, profile_id) for record in records):
+                if found is not None and (latest is None or found.sequence >= latest.sequence):
+                    latest = found
+    return latest
+
+
+def _handover(record: Record, profile_id: str) -> Handover | None:
+    value = record.value or b""
+    if (TYPE_HEADER, HANDOVER) not in record.headers or profile_id.encode() not in value:
+        return None
+    try:
+        message = decode_message(value)
+    except ValueError:  # of another version
+        return None
+    return message if isinstance(message, Handover) and message.loser == profile_id else None

@@ -1,0 +1,277 @@
+"""Making the lanes of an assignment: stores restored, clocks and offsets as committed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+
+from segops.config import Settings
+from segops.core.engine import Engine
+from segops.core.errors import DefinitionError, SegopsError, StateError
+from segops.kafka.positions import Place, Position, Positions
+from segops.metrics import Metrics
+from segops.schemas.events import route
+from segops.schemas.identifying import limits_of
+from segops.schemas.in_force import split_in_force
+from segops.schemas.owner import Owner
+from segops.stores.base import ProfileStore, Write
+from segops.streaming.durability.channels import Channels, SharedChannel
+from segops.streaming.durability.checkpoint import AtLeastOnce, Checkpointer, ExactlyOnce, Owned, Topics, Ways
+from segops.streaming.durability.recovery import Disk, Recovery
+from segops.streaming.durability.transactions import Transactions
+from segops.streaming.failpoints import CrashPoints
+from segops.streaming.kafka_output import KafkaOutput
+from segops.streaming.liveness.fence import Pulse, lease_s
+from segops.streaming.ownership.fresh_start import Renewal, WriteDown
+from segops.streaming.ownership.origin import Belonging, origin_of
+from segops.streaming.partition.clock import PartitionClock
+from segops.streaming.partition.control import ControlLane
+from segops.streaming.partition.engines import engine_of, packed_of
+from segops.streaming.partition.marks import split_mark
+from segops.streaming.partition.resolve import Forwarding, ResolveProcessor, read_watermark
+from segops.streaming.partition.segment import SegmentProcessor
+from segops.streaming.partition.snapshot import IN_FORCE_META
+from segops.streaming.partition.start import Bounds, Start
+from segops.streaming.publishers import Outputs, Producer, log_states
+
+log = logging.getLogger(__name__)
+
+
+class Group(Protocol):
+    """What the pipeline asks of the group's consumer."""
+
+    async def committed(self, places: Iterable[Place]) -> dict[Place, Position]: ...
+    async def commit_positions(self, positions: Positions) -> None: ...
+    async def beginnings(self, places: Iterable[Place]) -> dict[Place, int]: ...
+    async def ends(self, places: Iterable[Place]) -> dict[Place, int]: ...
+    async def at_end(self, place: Place) -> bool: ...
+    def read_to(self, place: Place, end: int) -> bool: ...
+    def behind(self, place: Place, offset: int) -> int | None: ...
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a pipeline is made of.
+
+    ``producer`` serves all partitions; ``transactional_producer`` makes one for a partition number, not
+    started.
+    """
+
+    metrics: Metrics
+    disk: Disk
+    changelog_consumer: Callable[..., AIOKafkaConsumer]
+    standby_consumer: Callable[..., AIOKafkaConsumer]
+    producer: Callable[[], Producer]
+    transactional_producer: Callable[[int], AIOKafkaProducer]
+    crash: CrashPoints
+    owner: Owner
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What belongs to one assignment."""
+
+    lanes: dict[int, SegmentProcessor]
+    sources: dict[int, ResolveProcessor]
+    controls: dict[int, ControlLane]
+    outputs: list[KafkaOutput]
+    checkpointer: Checkpointer
+
+
+class Opener:
+    """Makes lanes; ``channels`` is where they send."""
+
+    def __init__(self, settings: Settings, parts: Parts) -> None:
+        worker = settings.worker
+        self._settings = settings
+        self._limits = limits_of(settings)
+        self._parts = parts
+        self._belonging = Belonging(settings, parts.owner, parts.changelog_consumer, self._lost)
+        self._renewal = Renewal(settings, self._belonging, parts.disk, parts.changelog_consumer, parts.crash)
+        self.channels: Channels
+        if settings.exactly_once:
+            self.channels = self._transactions = Transactions(
+                parts.transactional_producer, app_id=worker.app_id, crash=parts.crash
+            )
+            self.pulse = Pulse(math.inf)  # Kafka shuts out who comes too late: no need to guess
+        else:
+            self.channels = self._shared = SharedChannel(parts.producer)
+            self.pulse = Pulse(lease_s(worker))
+
+    def _output(self, topic: str, number: int) -> KafkaOutput:
+        outputs = self.channels.of(number)
+        return KafkaOutput((topic, number), outputs, self._settings, self._parts.metrics)
+
+    @property
+    def _by_events(self) -> bool:
+        return self._settings.engine.clock == "event"
+
+    async def open(self, assigned: Iterable[Place], group: Group, engine: Engine) -> Opened:
+        """The lanes of these partitions, at what the group committed.
+
+        SegopsError when they do not belong together: one number is one owner, of all inputs.
+        """
+        topics = self._settings.topics
+        inputs = (topics.events, topics.control, topics.profile_events)
+        places = [place for place in assigned if place[0] in inputs]
+        numbers = _numbers(places, inputs)
+        # First of all, former owners are shut out and their transactions ended: only then do the logs
+        # and the committed offsets stand still, and the changelog can be read to its end (an open
+        # transaction would hide what is behind it). The offsets come last, because the broker may show
+        # those of a transaction that has just ended a moment later than its records.
+        await self.channels.open(numbers)
+        stores = await self._restore(numbers)
+        try:
+            renewed = await self._renew(stores, group)
+            starts = await self._belonging.starts(places, stores, group, renewed)
+            ends = await group.ends([(topics.profile_events, number) for number in numbers])
+            for store in stores.values():  # compiled off the loop, and kept for what follows
+                await asyncio.to_thread(_recorded, store.meta(IN_FORCE_META), engine)
+        except BaseException:  # a rebalance while this waits, too: the next opening needs the stores
+            for store in stores.values():
+                store.close()
+            raise
+        topic, state = self._settings.topics.profile_events, self._settings.state
+        outputs = {number: self._output(topic, number) for number in numbers}
+        profiles = state.cache_profiles // max(1, len(numbers))
+        bounds = Bounds(profiles, state.max_state_bytes, self._limits, state.max_quarantined)
+        lanes = {}
+        for number in numbers:
+            place, store = (topics.profile_events, number), stores[number]
+            chosen, start = _start(store, engine, self._begin(store, number, starts[place]), ends[place])
+            lanes[number] = SegmentProcessor(
+                store, chosen, start=start, output=outputs[number], bounds=bounds
+            )
+        sources = {n: self._source(n, starts[topics.events, n]) for n in numbers}
+        controls = {n: self._control(n, starts[topics.control, n]) for n in numbers}
+        checkpointer = self._checkpointer(Owned(lanes, sources, controls), group)
+        checkpointer.committed(starts)
+        return Opened(lanes, sources, controls, list(outputs.values()), checkpointer)
+
+    async def _renew(self, stores: dict[int, ProfileStore], group: Group) -> Positions:
+        """Start from nothing where that was decided; the positions where that goes on."""
+        positions: dict[Place, Position] = {}
+        for number, store in stores.items():
+            if self._belonging.is_stale(store):
+                renewed = await self._renewal.renew(number, store, group, self._write_down(group))
+                stores[number] = renewed.store
+                positions.update(renewed.positions)
+        return positions
+
+    def _write_down(self, group: Group) -> WriteDown:
+        """What a checkpoint does of it, before there is one."""
+
+        async def write_down(number: int, writes: Sequence[Write], positions: Positions) -> int | None:
+            changelog = (self._settings.worker.changelog, number)
+            if self._settings.exactly_once:
+                return await self._transactions.owned[number].commit(changelog, writes, positions)
+            self.pulse.check()
+            if positions:
+                await group.commit_positions(positions)
+            outputs = Outputs(self._parts.producer)
+            await log_states(outputs, changelog, writes)
+            await outputs.settle()
+            return outputs.acknowledged.get(changelog)
+
+        return write_down
+
+    def _lost(self, topic: str, records: int) -> None:
+        self._parts.metrics.records_lost.labels(topic).inc(records)
+
+    async def _restore(self, partitions: list[int]) -> dict[int, ProfileStore]:
+        parts, gauge = self._parts, self._parts.metrics.partitions_recovering
+        recovery = Recovery(
+            self._settings.worker.changelog,
+            parts.disk,
+            parts.changelog_consumer,
+            crash=parts.crash,
+            restored=parts.metrics.recovery_records.inc,
+        )
+        gauge.set(len(partitions))
+        try:
+            return await recovery.run(partitions)
+        finally:
+            gauge.set(0)
+
+    def _begin(self, store: ProfileStore, number: int, position: Position) -> Start:
+        metadata, mark = split_mark(position.metadata)
+        origin = origin_of(store)
+        return Start(
+            position.offset,
+            self._clock(number, metadata),
+            origin=origin or self._belonging.new_origin(),
+            adopted=origin is None,
+            mark=mark or (None if origin is None else origin.mark),
+        )
+
+    def _clock(self, number: int, metadata: str) -> PartitionClock:
+        partitions = self._settings.topics.partitions
+        lanes = partitions if self._by_events else 0
+        clock = PartitionClock(sources=partitions, lanes=lanes, by_events=self._by_events)
+        if not clock.load(metadata) and metadata:
+            log.warning("the clock of partition %d was lost and starts anew", number)
+        return clock
+
+    def _source(self, number: int, start: Position) -> ResolveProcessor:
+        metadata, mark = split_mark(start.metadata)
+        watermark_ms = read_watermark(metadata)
+        output = self._output(self._settings.topics.events, number)
+        forwarding = Forwarding(partial(route, limits=self._limits), output, self._by_events)
+        return ResolveProcessor(number, forwarding, offset=start.offset, watermark_ms=watermark_ms, mark=mark)
+
+    def _control(self, number: int, start: Position) -> ControlLane:
+        output = self._output(self._settings.topics.control, number)
+        _, mark = split_mark(start.metadata)
+        return ControlLane(output, offset=start.offset, mark=mark)
+
+    def _checkpointer(self, owned: Owned, group: Group) -> Checkpointer:
+        topics = self._settings.topics
+        names = Topics(topics.events, topics.control, topics.profile_events, self._settings.worker.changelog)
+        crash = self._parts.crash
+        if self._settings.exactly_once:
+            return ExactlyOnce(names, owned, self._transactions.owned, crash)
+        changelog = Outputs(self._parts.producer)
+        ways = Ways(self._shared.outputs, changelog, group.commit_positions, self.pulse.check)
+        return AtLeastOnce(names, owned, ways, crash)
+
+
+def _start(store: ProfileStore, newest: Engine, start: Start, end: int) -> tuple[Engine, Start]:
+    """What to judge by, and from where: first as before, up to ``end``, where anybody can have been."""
+    recorded = recorded_engine(store, newest)
+    if recorded is None:
+        return newest, start
+    engine, since_ms = recorded
+    chosen = newest if engine.version == newest.version else engine
+    return chosen, replace(start, since_ms=since_ms, replay_until=end)
+
+
+def recorded_engine(store: ProfileStore, newest: Engine | None = None) -> tuple[Engine, int] | None:
+    """The definitions that are in force in a partition and since when; None when that is not known."""
+    return _recorded(store.meta(IN_FORCE_META), newest)
+
+
+def _recorded(data: bytes | None, newest: Engine | None) -> tuple[Engine, int] | None:
+    if not data:
+        return None
+    try:
+        since_ms, packed = split_in_force(data)
+        if newest is not None and packed == packed_of(newest.segments):
+            return newest, since_ms
+        return engine_of(packed), since_ms
+    except (StateError, DefinitionError) as error:
+        log.error("it goes on with the newest definitions: %s", error)
+        return None
+
+
+def _numbers(places: list[Place], inputs: Iterable[str]) -> list[int]:
+    first, *others = ({number for topic, number in places if topic == each} for each in inputs)
+    if any(other != first for other in others):
+        raise SegopsError(f"the group gave partitions that do not belong together: {sorted(places)}")
+    return sorted(first)

@@ -1,0 +1,242 @@
+"""The checkpoint: the one way in which work becomes durable.
+
+Every path that commits (timer, record bound, rebalance, shutdown) runs ``Checkpointer.run``. What is made
+durable is fixed first (``collect``), so that lanes may go on with new batches while it is encoded and the
+broker is waited for. Then, at least once (``AtLeastOnce``):
+
+1. membership changes, forwarded events, dead letters and ticks are acknowledged,
+2. the changelog is: one record per profile that changed, then the definitions if others came into force,
+3. the store of each partition takes one write: states, due index, changelog and source offset,
+4. the source offsets are committed, each with its clock as metadata.
+
+Exactly once (``ExactlyOnce``), every partition for itself and all at the same time:
+
+1. and 2. as above, within the transaction of the partition,
+3. the source offsets, each with its clock, join the transaction, and it is committed,
+4. the store of the partition takes its write.
+
+The store is written after the commit there, because a write cannot be taken back: a store with states of
+an aborted transaction would be ahead of its changelog, and recovery only ever adds. Killed in between, the
+store is behind, and recovery reads what it lacks from the changelog offset that it knows.
+
+Any failure leaves the offsets uncommitted; the caller then stops the process, because what is in memory
+may be ahead of what is known to be safe.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from segops.kafka.positions import Place, Position, Positions
+from segops.streaming.durability.transactions import Transaction
+from segops.streaming.failpoints import CrashPoints
+from segops.streaming.partition.control import ControlLane
+from segops.streaming.partition.marks import with_mark
+from segops.streaming.partition.resolve import ResolveProcessor
+from segops.streaming.partition.segment import SegmentProcessor
+from segops.streaming.partition.snapshot import PartitionSnapshot
+from segops.streaming.publishers import Outputs, log_states
+
+Commit = Callable[[Positions], Awaitable[None]]
+
+
+class _Part(NamedTuple):
+    lane: SegmentProcessor
+    collected: PartitionSnapshot
+
+
+class Topics(NamedTuple):
+    """The topics that a checkpoint is about."""
+
+    events: str
+    control: str
+    profile_events: str
+    changelog: str
+
+
+class Durable(NamedTuple):
+    """What a checkpoint did."""
+
+    records: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Owned:
+    """The partitions of one assignment, by number."""
+
+    lanes: Mapping[int, SegmentProcessor]
+    sources: Mapping[int, ResolveProcessor]
+    controls: Mapping[int, ControlLane]
+
+
+@dataclass(frozen=True)
+class Ways:
+    """How things leave: outputs, changelog records, offset commits.
+
+    ``fence`` raises when this process may no longer own its partitions.
+    """
+
+    outputs: Outputs
+    changelog: Outputs
+    commit: Commit
+    fence: Callable[[], None]
+
+
+class Checkpointer(ABC):
+    """Takes checkpoints of the lanes, one at a time."""
+
+    def __init__(self, topics: Topics, owned: Owned, crash: CrashPoints) -> None:
+        self._topics = topics
+        self._lanes = owned.lanes
+        self._sources = owned.sources
+        self._controls = owned.controls
+        self._crash = crash
+        self._committed: dict[Place, Position] = {}
+        self._failure: BaseException | None = None
+        self._ended = False
+        self._lock = asyncio.Lock()
+
+    def committed(self, positions: Positions) -> None:
+        """These positions are committed now: they need not be committed again."""
+        self._committed.update(positions)
+
+    async def run(self, *, last: bool = False) -> Durable:
+        """Make durable all that was processed before this call. Raises whatever went wrong.
+
+        A caller that is cancelled does not stop it half-way; after a failure every call fails. After the
+        ``last`` one a call does nothing, also one that was made before and had to wait.
+        """
+        return await asyncio.shield(asyncio.ensure_future(self._run_alone(last=last)))
+
+    async def _run_alone(self, *, last: bool) -> Durable:
+        async with self._lock:
+            if self._failure is not None:
+                raise self._failure
+            if self._ended:
+                return Durable(0, 0.0)
+            self._ended = last
+            started = time.perf_counter()
+            try:
+                records = await self._run()
+            except BaseException as error:
+                self._failure = error
+                raise
+            return Durable(records, time.perf_counter() - started)
+
+    @abstractmethod
+    async def _run(self) -> int:
+        """Take a checkpoint; how many input records it made durable."""
+
+    def _changed(self, positions: Positions) -> Positions:
+        return {place: at for place, at in positions.items() if self._committed.get(place) != at}
+
+    def _source_position(self, number: int) -> Positions:
+        lane, control = self._sources[number], self._controls[number]
+        return {
+            (self._topics.events, number): Position(lane.offset, with_mark(lane.metadata, lane.mark)),
+            (self._topics.control, number): Position(control.offset, with_mark("", control.mark)),
+        }
+
+    def _lane_position(self, number: int, collected: PartitionSnapshot) -> Positions:
+        metadata = with_mark(collected.metadata, collected.mark)
+        return {(self._topics.profile_events, number): Position(collected.offset, metadata)}
+
+
+async def _encode(collected: PartitionSnapshot) -> None:
+    """Encode what was collected bit by bit, so that events need not wait for all of it."""
+    while collected.encode():
+        await asyncio.sleep(0)
+
+
+class AtLeastOnce(Checkpointer):
+    """All partitions step by step together, by one producer."""
+
+    def __init__(self, topics: Topics, owned: Owned, ways: Ways, crash: CrashPoints) -> None:
+        super().__init__(topics, owned, crash)
+        self._outputs = ways.outputs
+        self._changelog = ways.changelog
+        self._commit = ways.commit
+        self._fence = ways.fence
+
+    async def _run(self) -> int:
+        positions: dict[Place, Position] = {}
+        for number in self._sources:
+            positions.update(self._source_position(number))
+        collected = await self._snapshot()
+        await self._outputs.settle()  # 1
+        self._crash.passed("cp2")
+        self._fence()
+        await self._write_changelog(collected)  # 2
+        self._crash.passed("cp3")
+        await self._write_stores(collected)  # 3
+        self._crash.passed("cp4")
+        for number, part in collected.items():
+            positions.update(self._lane_position(number, part.collected))
+        await self._commit_changed(self._changed(positions))  # 4
+        self._crash.passed("cp5")
+        for part in collected.values():
+            part.lane.committed()
+        return sum(part.collected.records for part in collected.values())
+
+    async def _snapshot(self) -> dict[int, _Part]:
+        collected = {number: _Part(lane, lane.snapshot()) for number, lane in self._lanes.items()}
+        for part in collected.values():
+            await _encode(part.collected)
+        return collected
+
+    async def _write_changelog(self, collected: dict[int, _Part]) -> None:
+        for partition, part in collected.items():
+            await log_states(self._changelog, (self._topics.changelog, partition), part.collected.logged)
+        await self._changelog.settle()
+
+    async def _write_stores(self, collected: dict[int, _Part]) -> None:
+        acknowledged = self._changelog.acknowledged
+        for partition, part in collected.items():
+            part.lane.write(part.collected, acknowledged.get((self._topics.changelog, partition)))
+            await asyncio.sleep(0)
+
+    async def _commit_changed(self, changed: Positions) -> None:
+        if changed:
+            await self._commit(changed)
+            self.committed(changed)
+
+
+class ExactlyOnce(Checkpointer):
+    """One transaction per partition, all at the same time."""
+
+    def __init__(
+        self, topics: Topics, owned: Owned, transactions: Mapping[int, Transaction], crash: CrashPoints
+    ) -> None:
+        super().__init__(topics, owned, crash)
+        self._transactions = transactions
+
+    async def _run(self) -> int:
+        commits = []
+        for number in list(self._transactions):
+            commits.append(self._cut(number))
+            await asyncio.sleep(0)  # the commits that have begun go on
+        return sum(await asyncio.gather(*commits))
+
+    def _cut(self, number: int) -> asyncio.Future[int]:
+        # No await in here: offsets, states and outputs must be of the same moment.
+        collected = self._lanes[number].snapshot()
+        positions = {**self._source_position(number), **self._lane_position(number, collected)}
+        self._transactions[number].outputs.cut()
+        return asyncio.ensure_future(self._commit(number, collected, self._changed(positions)))
+
+    async def _commit(self, number: int, collected: PartitionSnapshot, positions: Positions) -> int:
+        changelog = (self._topics.changelog, number)
+        await _encode(collected)
+        offset = await self._transactions[number].commit(changelog, collected.logged, positions)  # 1 to 3
+        self.committed(positions)
+        self._lanes[number].write(collected, offset)  # 4
+        self._lanes[number].committed()
+        if collected.writes:
+            self._crash.passed("cp4")
+        return collected.records

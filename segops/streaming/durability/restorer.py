@@ -1,0 +1,190 @@
+"""Changelog records into the store of one partition, with all that is derived from the profiles."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+import msgspec
+
+from segops.core.errors import StateError
+from segops.schemas.aside import due_in
+from segops.schemas.origin import decode_origin
+from segops.schemas.state import summary
+from segops.stores.base import ProfileStore, Row, Write
+from segops.streaming.partition.snapshot import (
+    BASE_META,
+    CHANGELOG_META,
+    IN_FORCE_META,
+    JUDGED_META,
+    LOGGED_META,
+    ORIGIN_META,
+    SIZES_META,
+)
+
+log = logging.getLogger(__name__)
+
+_MOST_DIGITS: Final = 18
+_LEAST_SLOTS: Final = 1 << 16
+_MOST_SLOTS: Final = 1 << 26
+_NONE: Final = (None, b"")
+_ENTRY_BYTES: Final = 256  # of a key, two objects and their place in a dict
+
+
+class Restoring:
+    """Applies changelog records to ``store``; the latest record of a key wins.
+
+    ``expected``: about how many records there will be. A store that was empty is not asked for the former
+    state of a profile, unless its id has the hash of one that was met before. ``bulk``: load unlogged, until
+    ``finish``. ``hold_bytes``: of what is taken, about so much is held back, so that a profile which was
+    logged again and again is written once; 0: all is written at once.
+    """
+
+    def __init__(
+        self, store: ProfileStore, *, expected: int, bulk: bool = False, hold_bytes: int = 0
+    ) -> None:
+        self.store = store
+        self._bulk = bulk
+        self._hold_bytes = hold_bytes
+        self._held: dict[bytes, bytes | None] = {}
+        self._held_bytes = 0
+        self._next_offset: int | None = None
+        self._seen: bytearray | None = None
+        if read_offset(store, CHANGELOG_META) is None and not store.profile_ids(None, 1):
+            wanted = max(_LEAST_SLOTS, min(_MOST_SLOTS, 8 * expected))
+            self._seen = bytearray(1 << (wanted - 1).bit_length())
+
+    def take(self, values: Mapping[bytes, bytes | None], next_offset: int) -> None:
+        """``apply``, at the latest when as much is held back as may be, or by ``settle``."""
+        self._held_bytes += _size(values.values()) - _size(map(self._held.get, values))
+        self._held.update(values)
+        self._next_offset = next_offset
+        if self._held_bytes + _ENTRY_BYTES * len(self._held) >= self._hold_bytes:
+            self.settle()
+
+    def settle(self) -> None:
+        """Write what is held back."""
+        if self._next_offset is not None:
+            self.apply(self._held, self._next_offset)
+            self._held, self._held_bytes, self._next_offset = {}, 0, None
+
+    def apply(self, values: Mapping[bytes, bytes | None], next_offset: int) -> None:
+        """One store write; ``next_offset`` is where to go on.
+
+        What cannot be read is stored as it is, and due at once: who judges profiles sets it aside.
+        """
+        logged = {name: values.get(key) for key, name in LOGGED_META.items()}
+        if not values.keys().isdisjoint(LOGGED_META):
+            values = {key: value for key, value in values.items() if key not in LOGGED_META}
+        if not _is_base(logged[BASE_META]):
+            log.error("the changelog says where sequences begin, but not by a number: that is left out")
+            logged[BASE_META] = None
+        if not _is_origin(logged[ORIGIN_META]):
+            log.error("the changelog has an origin of its state that cannot be read: that is left out")
+            logged[ORIGIN_META] = None
+        if not all(map(_is_text, values)):
+            log.error("a key of the changelog is no text, and so no profile's: its record is left out")
+            values = {key: value for key, value in values.items() if _is_text(key)}
+        self._refuse_other(logged[ORIGIN_META])
+        members: dict[bytes, int] = {}
+        rows = list(self._rows(values, self._known(values), members))
+        sizes = self._sizes(members)
+        meta = {CHANGELOG_META: str(next_offset - 1).encode(), SIZES_META: msgspec.json.encode(+sizes)}
+        meta |= {name: data for name, data in logged.items() if data is not None}
+        if logged[IN_FORCE_META] is not None:
+            meta[JUDGED_META] = b""
+        if self._bulk:
+            self.store.load(rows, meta)
+        else:
+            self.store.write([Write(key.decode(), state, old, new) for key, state, old, new in rows], meta)
+
+    def _refuse_other(self, logged: bytes | None) -> None:
+        """StateError when what is stored came from another changelog than what comes now."""
+        stored = self.store.meta(ORIGIN_META) if self._seen is None and logged else None
+        if stored and logged and decode_origin(stored).lineage != decode_origin(logged).lineage:
+            raise StateError("it is from another changelog, or from before a start from nothing")
+
+    def finish(self) -> None:
+        """Make safe what was loaded, after ``settle``. May be called from another thread."""
+        if self._bulk:
+            self.store.flush()
+
+    def _known(self, values: Mapping[bytes, bytes | None]) -> Mapping[bytes, bytes | None]:
+        ids = list(values if self._seen is None else _met(values, self._seen))
+        if not ids:
+            return {}
+        return dict(zip(ids, self.store.get_many([key.decode() for key in ids]), strict=True))
+
+    def _rows(
+        self,
+        values: Mapping[bytes, bytes | None],
+        known: Mapping[bytes, bytes | None],
+        members: dict[bytes, int],
+    ) -> Iterator[Row]:
+        for key in sorted(values):  # memory tables cost less in order
+            new, old = values[key], known.get(key)
+            old_ms, before = _summary(old) if old is not None else _NONE
+            new_ms, after = _summary(new) if new is not None else _NONE
+            if before != after:
+                members[before] = members.get(before, 0) - 1
+                members[after] = members.get(after, 0) + 1
+            yield key, new, old_ms, new_ms
+
+    def _sizes(self, members: Mapping[bytes, int]) -> Counter[str]:
+        sizes: Counter[str] = Counter(
+            msgspec.json.decode(self.store.meta(SIZES_META) or b"{}", type=dict[str, int])
+        )
+        for keys, count in members.items():
+            for key in keys.decode(errors="replace").splitlines():
+                sizes[key] += count
+        return sizes
+
+
+def _summary(state: bytes) -> tuple[int | None, bytes]:
+    try:
+        return summary(state)
+    except StateError:
+        return due_in(state), b""
+
+
+def _is_text(key: bytes) -> bool:
+    try:
+        return key.isascii() or bool(key.decode())
+    except UnicodeDecodeError:
+        return False
+
+
+def _is_base(value: bytes | None) -> bool:
+    return value is None or (value.isdigit() and len(value) <= _MOST_DIGITS)
+
+
+def _is_origin(value: bytes | None) -> bool:
+    try:
+        return value is None or decode_origin(value) is not None
+    except StateError:
+        return False
+
+
+def _size(values: Iterable[bytes | None]) -> int:
+    return sum(map(len, filter(None, values)))
+
+
+def _met(keys: Iterable[bytes], seen: bytearray) -> Iterator[bytes]:
+    mask = len(seen) - 1
+    for key in keys:
+        slot = hash(key) & mask
+        if seen[slot]:
+            yield key
+        seen[slot] = 1
+
+
+def read_offset(store: ProfileStore, name: str) -> int | None:
+    """An offset kept in the store's meta; None when there is none. StateError when unreadable."""
+    data = store.meta(name)
+    if data is None:
+        return None
+    if not data.isdigit():
+        raise StateError(f"{name} in the profile store is no offset")
+    return int(data)

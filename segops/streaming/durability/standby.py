@@ -1,0 +1,98 @@
+"""Stores of partitions that others own, kept current so that a fail-over need not restore them.
+
+A standby reads the changelog by a consumer of its own, outside the group, once a second; when it is far
+behind, it rests four times as long as it worked. It never stops the worker: when something goes wrong it
+says so and tries again later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Collection
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from segops.kafka.batches import fetch
+from segops.metrics import Metrics
+from segops.streaming.durability.recovery import Disk, Tail, log_ends
+
+log = logging.getLogger(__name__)
+
+_REST_S: Final = 1.0
+_SHARE: Final = 4  # rests that many times as long as it worked
+_BEHIND: Final = 10_000
+_AGAIN_S: Final = 30.0
+
+
+class Standbys:
+    """Follows the changelog of the partitions last given to ``follow``; one call at a time."""
+
+    def __init__(
+        self, topic: str, disk: Disk, consumer: Callable[..., AIOKafkaConsumer], metrics: Metrics
+    ) -> None:
+        self._topic = topic
+        self._disk = disk
+        self._consumer = consumer
+        self._metrics = metrics
+        self._task: asyncio.Task[None] | None = None
+
+    def follow(self, partitions: Collection[int]) -> None:
+        """Begin to follow these; ``stop`` comes before."""
+        if partitions:
+            log.info("standby for %d partitions of profiles", len(partitions))
+            self._task = asyncio.create_task(self._follow(sorted(partitions)))
+
+    async def stop(self) -> None:
+        """Stop following; all stores are closed when this returns."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _follow(self, partitions: list[int]) -> None:
+        while True:
+            try:
+                await self._run(partitions)
+            except Exception as error:
+                log.error("standby stops for %.0f s: %s: %s", _AGAIN_S, type(error).__name__, error)
+            finally:
+                for partition in partitions:
+                    self._metrics.forget_standby(partition)
+            await asyncio.sleep(_AGAIN_S)
+
+    async def _run(self, partitions: list[int]) -> None:
+        consumer = self._consumer()
+        tail = Tail(self._topic, self._disk, consumer, bulk=False)
+        try:
+            await consumer.start()
+            places = [TopicPartition(self._topic, partition) for partition in partitions]
+            await tail.open(partitions, await log_ends(self._consumer, places))
+            while True:
+                await self._turn(consumer, tail)
+        finally:
+            tail.close()
+            await consumer.stop()
+
+    async def _turn(self, consumer: AIOKafkaConsumer, tail: Tail) -> None:
+        began = time.monotonic()
+        for place, fetched in await fetch(consumer, 0):
+            self._metrics.standby_records.inc(await tail.apply(place, fetched))
+            await asyncio.sleep(0)
+        behind = await self._export(consumer)
+        worked_s = time.monotonic() - began
+        await asyncio.sleep(_SHARE * worked_s if behind > _BEHIND else max(_REST_S, _SHARE * worked_s))
+
+    async def _export(self, consumer: AIOKafkaConsumer) -> int:
+        total = 0
+        for place in consumer.assignment():
+            end = consumer.highwater(place)
+            if end is not None:
+                behind = max(0, end - await consumer.position(place))
+                self._metrics.standby_lag.labels(str(place.partition)).set(behind)
+                total += behind
+        return total

@@ -1,0 +1,172 @@
+"""Kafka transactions: one after another for each partition number, by a producer of its own.
+
+The transactional id is ``<app id>-<partition>``. No two applications share one, whatever their names:
+what follows the last dash is always the partition. Whoever opens an id last shuts out those before, and
+the broker ends what they left open: a transaction that had been committed is completed, any other is
+aborted. So ``Transactions.open`` is the fence, and comes before anything of a partition is read.
+
+What is in a transaction
+------------------------
+A transaction must hold the outputs, the changelog and the offsets of exactly the same records. Lanes do
+not stop while a checkpoint waits for the broker, so there is a cut: in one step, without an ``await``, the
+checkpoint takes the offsets and the changed profiles of a partition and calls ``Outputs.cut``. What was
+appended before is in this transaction, some of it sent already; what is appended from then on waits in
+memory until the commit is through (``Outputs.release``), and is the beginning of the next transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import IllegalOperation, InvalidProducerEpoch, ProducerFenced
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+
+from segops.kafka.outages import OutOfTouch
+from segops.kafka.positions import Place, Positions
+from segops.stores.base import Write
+from segops.streaming.failpoints import CrashPoints
+from segops.streaming.publishers import Outputs, log_states
+
+_HEAVY_BYTES = 16 << 20
+
+
+class Transaction:
+    """The transactions of one partition number. ``client`` is started, and used by nobody else."""
+
+    def __init__(self, number: int, client: AIOKafkaProducer, *, app_id: str, crash: CrashPoints) -> None:
+        self.number = number
+        self.client = client
+        self.outputs = Outputs(lambda: self)
+        self._states = Outputs(lambda: self)
+        self._group = app_id
+        self._crash = crash
+        self._begun = False
+        self._beginning = asyncio.Lock()
+
+    # -- what its outputs send by --------------------------------------------------------------
+
+    def create_batch(self) -> object:
+        """A batch for the transaction in which it will be sent, whether that has begun or not."""
+        return self.client.create_batch()
+
+    async def send_batch(self, batch: object, topic: str, *, partition: int) -> asyncio.Future[object]:
+        """Send within the transaction; the first one begins it."""
+        await self._begin()
+        delivery: asyncio.Future[object] = await self.client.send_batch(batch, topic, partition=partition)
+        return delivery
+
+    async def _begin(self) -> None:
+        async with self._beginning:
+            if not self._begun:
+                await self.client.begin_transaction()
+                self._begun = True
+
+    async def send_full(self) -> None:
+        """Send early what fills a batch; the rest gains nothing by it, since nobody reads it yet."""
+        with self._fenced():
+            await self.outputs.flush(full_only=True)
+
+    # -- committing ----------------------------------------------------------------------------
+
+    async def commit(self, changelog: Place, writes: Sequence[Write], positions: Positions) -> int | None:
+        """Commit all that was appended before ``outputs.cut``, these states and these positions.
+
+        Returns the offset of the last state in the changelog so far, None when there was none yet.
+        Nothing at all makes no transaction. Raises OutOfTouch when the partition is another's by now.
+        """
+        await log_states(self._states, changelog, writes)
+        with self._fenced():
+            await self._deliver()
+            if positions:
+                await self._add(positions)
+            if self._begun:
+                await self.client.commit_transaction()
+                self._begun = False
+                self._crash.passed("cp5")
+        self.outputs.release()
+        return self._states.acknowledged.get(changelog)
+
+    async def _deliver(self) -> None:
+        # The client commits what it has, delivered or not: every acknowledgement is looked at first.
+        await self.outputs.flush()
+        await self._states.flush()
+        await self.outputs.settle()
+        self._pass("cp2")
+        await self._states.settle()
+        self._pass("cp3")
+
+    def _pass(self, point: str) -> None:
+        if self._begun:
+            self._crash.passed(point)
+
+    async def _add(self, positions: Positions) -> None:
+        await self._begin()
+        offsets = {TopicPartition(*place): OffsetAndMetadata(*at) for place, at in positions.items()}
+        await self.client.send_offsets_to_transaction(offsets, self._group)
+
+    @contextmanager
+    def _fenced(self) -> Iterator[None]:
+        try:
+            yield
+        except (ProducerFenced, InvalidProducerEpoch, IllegalOperation) as error:
+            # Illegal is what comes after a refusal of something early, for which nobody waited.
+            raise OutOfTouch(
+                f"partition {self.number} has been taken over by another worker, or its transaction took "
+                "too long: Kafka refuses what this process still had to say"
+            ) from error
+
+
+class Transactions:
+    """The transactions of all partitions that this worker owns."""
+
+    def __init__(
+        self, producer: Callable[[int], AIOKafkaProducer], *, app_id: str, crash: CrashPoints
+    ) -> None:
+        self.owned: dict[int, Transaction] = {}
+        self._producer = producer
+        self._app_id = app_id
+        self._crash = crash
+        self._work = asyncio.Event()
+
+    @property
+    def heavy(self) -> bool:
+        """See ``Channels``."""
+        return sum(one.outputs.waiting_bytes for one in self.owned.values()) > _HEAVY_BYTES
+
+    @property
+    def awaited(self) -> bool:
+        """See ``Channels``. Messages between profiles are seen when they are committed."""
+        return any(one.outputs.awaited for one in self.owned.values())
+
+    def of(self, number: int) -> Outputs:
+        """See ``Channels``."""
+        return self.owned[number].outputs
+
+    def wake(self) -> None:
+        """See ``Channels``."""
+        self._work.set()
+
+    async def open(self, numbers: Iterable[int]) -> None:
+        """Shut out the former writers of these partitions, and end what they left open."""
+        await self.close()
+        for number in numbers:
+            client = self._producer(number)
+            self.owned[number] = Transaction(number, client, app_id=self._app_id, crash=self._crash)
+        await asyncio.gather(*(one.client.start() for one in self.owned.values()))
+
+    async def close(self) -> None:
+        """See ``Channels``."""
+        former, self.owned = self.owned, {}
+        await asyncio.gather(*(one.client.stop() for one in former.values()))
+
+    async def pump(self) -> None:
+        """Send full batches early, so that little is left to be sent by the commit."""
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            for one in list(self.owned.values()):
+                if one.outputs.full:
+                    await one.send_full()

@@ -1,0 +1,340 @@
+"""The Faust app: three agents, one table, and the tasks around them."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final, NoReturn
+
+import faust
+from faust.types import StreamT
+from mode import CrashingSupervisor
+
+from segops.api.profiles import Elsewhere, NotReady
+from segops.config import Settings, WorkerSettings
+from segops.core.engine import Engine
+from segops.core.errors import SegopsError
+from segops.core.segments import Definition
+from segops.core.views.profile import Portrait
+from segops.schemas.records import partition_of
+from segops.streaming.assignment import Parts
+from segops.streaming.connections import REBALANCE_TIMEOUT_MS, REQUEST_TIMEOUT_MS, Connections, heartbeat_ms
+from segops.streaming.faust.assignor import MemberAssignor
+from segops.streaming.faust.tables import BatchTableManager, ProfilesTable
+from segops.streaming.faust.transport import Batch, BatchConsumer, BatchTransport
+from segops.streaming.liveness import watchers as guards
+from segops.streaming.liveness.fence import lease_s
+from segops.streaming.ownership import owner as owning
+from segops.streaming.partition.engines import build_aside
+from segops.streaming.pipeline import Pipeline
+
+log = logging.getLogger(__name__)
+
+_WALL_TICK_S: Final = 0.5
+_SOURCE_TICK_S: Final = 0.1
+_PROGRESS_S: Final = 5.0
+
+
+class BatchSchema(faust.Schema):  # type: ignore[type-arg]
+    """Batches pass as they are: decoding is the lane's business."""
+
+    def compile(self, app: Any, **kwargs: Any) -> Callable[..., Awaitable[Any]]:
+        """The function that makes a Faust event of a message."""
+        create_event = app.create_event
+
+        async def decode(message: Any, *, propagate: bool = False) -> Any:
+            return create_event(None, message.value, None, message)
+
+        return decode
+
+
+class SegopsApp(faust.App):
+    """Our Faust app. ``failure`` is set to the reason when nothing more may be done by it."""
+
+    mundane_level = "debug"
+
+    def __init__(self, settings: Settings, parts: Parts, connections: Connections, engine: Engine) -> None:
+        self.connections = connections
+        self.pipeline = Pipeline(settings, engine, parts)
+        self._owner = parts.owner
+        self.failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        self.watchdog = guards.Watchdog(settings.worker.stall_timeout_ms / 1000)
+        super().__init__(settings.worker.app_id, **_faust_settings(settings))
+        self.settings_of_segops = settings
+        self._metrics = parts.metrics
+        self._declare(settings)
+        self._export_definitions(engine)
+
+    def _declare(self, settings: Settings) -> None:
+        topics = settings.topics
+        schema = BatchSchema(key_type=bytes, value_type=bytes)
+        self.profiles = self.Table("profiles", partitions=topics.partitions, key_type=bytes, value_type=bytes)
+        events = self.topic(topics.events, schema=schema)
+        control = self.topic(topics.control, schema=schema)
+        profile_events = self.topic(topics.profile_events, schema=schema)
+        self.agent(events, name="resolve")(self._resolve)
+        self.agent(control, name="control")(self._control)
+        self.agent(profile_events, name="segment")(self._segment)
+        for task in (self._pump, self._timers, self._ticks, self._sweep):
+            self.task(task)
+
+    # -- agents --------------------------------------------------------------------------------
+
+    async def _resolve(self, stream: StreamT[Any]) -> None:
+        async for batch in self._batches(stream):
+            self.pipeline.resolve(batch.partition, batch.records)
+
+    async def _control(self, stream: StreamT[Any]) -> None:
+        async for batch in self._batches(stream):
+            await self.pipeline.control(batch.partition, batch.records, self.batch_consumer)
+
+    async def _segment(self, stream: StreamT[Any]) -> None:
+        async for batch in self._batches(stream):
+            self.pipeline.segment(batch.partition, batch.records)
+
+    async def _batches(self, stream: StreamT[Any]) -> AsyncIterator[Batch]:
+        consumer = self.batch_consumer
+        async for batch in stream:
+            if batch.epoch == consumer.epoch:
+                await self.pipeline.breathe()
+            if batch.epoch == consumer.epoch:
+                yield batch
+                consumer.finished(batch)
+
+    @property
+    def batch_consumer(self) -> BatchConsumer:
+        """The group's consumer."""
+        consumer: Any = self.consumer
+        assert isinstance(consumer, BatchConsumer)  # noqa: S101 - the transport makes no other
+        return consumer
+
+    async def _on_agent_error(self, agent: Any, exc: BaseException) -> None:
+        await self.fail(exc)
+
+    # -- tasks ---------------------------------------------------------------------------------
+
+    async def _pump(self) -> None:
+        await self._or_fail(self.pipeline.channels.pump())
+
+    async def _timers(self) -> None:
+        await self._or_fail(self.pipeline.work_timers())
+
+    async def _sweep(self) -> None:
+        await self._or_fail(self.pipeline.sweeper.run(self.pipeline, lambda: self.batch_consumer))
+
+    async def guard(self) -> None:
+        """Look out for what must stop this app, for ever; also while it starts and restores."""
+        worker = self.settings_of_segops.worker
+        guarding = (
+            self.pipeline.pulse.run(self.watchdog.pat),
+            guards.watch_topics(self.settings_of_segops, lambda: self.joined),
+            owning.watch_owner(self.settings_of_segops, self._owner),
+            guards.watch_group(self._coordinator),
+            guards.watch_lease(self._coordinator, lambda: self.pipeline.running, lease_s(worker)),
+            self._watch_progress(guards.Stall(worker.progress_timeout_ms / 1000)),
+        )
+        await asyncio.gather(*map(self._or_fail, guarding))
+
+    def _coordinator(self) -> Any:
+        """aiokafka's, None before the consumer is there."""
+        consumer: Any = self._consumer
+        return consumer.coordinator if isinstance(consumer, BatchConsumer) else None
+
+    async def _watch_progress(self, stall: guards.Stall) -> None:
+        while True:
+            await asyncio.sleep(_PROGRESS_S)
+            if self.pipeline.running:
+                stall.check(self.batch_consumer.progress(self.pipeline.expected))
+
+    async def _ticks(self) -> None:
+        await self._or_fail(self._tick_sources() if self.pipeline.event_clock else self._tick_wall())
+
+    async def _tick_wall(self) -> None:
+        while True:
+            await self.pipeline.tick_wall(self.batch_consumer)
+            await asyncio.sleep(_WALL_TICK_S)
+
+    async def _tick_sources(self) -> None:
+        while True:
+            await self.pipeline.tick_sources(self.batch_consumer)
+            await asyncio.sleep(_SOURCE_TICK_S)
+
+    async def _or_fail(self, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except Exception as error:
+            await self.fail(error)
+
+    # -- life ----------------------------------------------------------------------------------
+
+    async def open_lanes(self) -> None:
+        """Called by the table manager on every assignment, before anything is consumed."""
+        consumer = self.batch_consumer
+        changelog = self.settings_of_segops.worker.changelog
+        standbys = [tp.partition for tp in self.assignor.assigned_standbys() if tp.topic == changelog]
+        assigned = [(tp.topic, tp.partition) for tp in consumer.assignment()]
+        await self.pipeline.open(assigned, consumer, standbys=standbys)
+        if not self._owner.since_ms:
+            self._owner = await owning.claim(self.settings_of_segops, self._owner)
+        log.info("%d partitions of profiles are ours and restored", len(self.pipeline.lanes))
+
+    async def live(self, definitions: AsyncIterator[list[Definition]]) -> NoReturn:
+        """Start, and work until something fails: raises that.
+
+        Cancelled, it leaves the app as it is: ``stop`` ends it in good order, ``let_go`` at once.
+        """
+        # A start lasts as long as the recovery: a failure meanwhile ends that too.
+        tasks = [
+            asyncio.ensure_future(self._or_fail(work))
+            for work in (self._follow(definitions), self.guard(), self._start())
+        ]
+        try:
+            raise await asyncio.shield(self.failure)
+        finally:
+            for task in tasks:
+                task.cancel()
+            if not self.failure.done():
+                await asyncio.wait(tasks)
+
+    async def _start(self) -> None:
+        await self.start()
+        settle_memory()
+
+    async def _follow(self, definitions: AsyncIterator[list[Definition]]) -> None:
+        await self.follow(definitions)
+        raise SegopsError("the definitions ended")
+
+    async def follow(self, definitions: AsyncIterator[list[Definition]]) -> None:
+        """Judge by each set of definitions that comes; one that cannot be used is passed over."""
+        async for found in definitions:
+            try:
+                engine = await build_aside(found, self.pipeline.engine)
+                await self.pipeline.use(engine)
+                self._export_definitions(engine)
+            except SegopsError as error:
+                log.error("new definitions are not used, the former stay in force: %s", error)
+
+    def _export_definitions(self, engine: Engine) -> None:
+        self._metrics.definitions_version.info({"version": engine.version})
+        self._metrics.definitions_active.set(len(engine.segments.definitions))
+
+    def fence(self) -> None:
+        """Raise, and end this app, when its partitions may be another's."""
+        try:
+            self.pipeline.pulse.check()
+        except SegopsError as error:
+            self._crash(error)
+            raise
+
+    async def fail(self, error: BaseException) -> None:
+        """End this app without committing anything more."""
+        self._crash(error)
+
+    async def crash(self, reason: BaseException) -> None:
+        """Whatever crashes in Faust ends this app too."""
+        self._crash(reason)
+
+    def _crash(self, reason: BaseException) -> None:
+        self.pipeline.running = False
+        if not self.failure.done():
+            self.failure.set_result(reason)
+
+    async def on_stop(self) -> None:
+        """In good order: the last checkpoint, then the standbys' stores."""
+        await super().on_stop()
+        await self.pipeline.stop()
+
+    @property
+    def leaves_the_group(self) -> bool:
+        """Whether the end of this app is one for good: in good order, and wanted by the operator."""
+        return self.settings_of_segops.worker.leave_on_stop and not self.failure.done()
+
+    @property
+    def ready(self) -> bool:
+        """Whether this worker has its partitions, restored, and processes."""
+        return self.pipeline.running and not self.rebalancing
+
+    @property
+    def joined(self) -> bool:
+        """Whether the group has given this worker its share, be it none."""
+        consumer: Any = self._consumer
+        return isinstance(consumer, BatchConsumer) and consumer.joined
+
+    def export(self) -> None:
+        """Bring the metrics up to date."""
+        self.pipeline.export(self.batch_consumer)
+
+    def let_go(self) -> None:
+        """Give up all since the last checkpoint: close the lanes and their stores. Nothing is awaited."""
+        self.watchdog.rest()
+        self.pipeline.let_go()
+
+    def _create_directories(self) -> None:
+        """Faust keeps no files here: the stores make their own folders."""
+
+    def _new_transport(self) -> Any:
+        return BatchTransport(self.conf.broker_consumer, self)
+
+    def _new_producer_transport(self) -> Any:
+        return BatchTransport(self.conf.broker_producer, self)
+
+    def look(self, identifier: str) -> Portrait | Elsewhere | None:
+        """What there is of a profile at this moment. Raises NotReady while partitions are on their way."""
+        found: Portrait | str | None = identifier
+        while isinstance(found, str):
+            number = partition_of(found.encode(), self.settings_of_segops.topics.partitions)
+            lane = self.pipeline.lanes.get(number) if self.ready else None
+            if lane is None:
+                return Elsewhere(found, self._owner_of(number))
+            found = lane.portrait(found)
+        return found
+
+    def _owner_of(self, number: int) -> str:
+        """The URL of the worker that has a partition, by what the group told with the last assignment."""
+        changelog, own = self.settings_of_segops.worker.changelog, str(self.conf.canonical_url)
+        for url, topics in self.router.table_metadata(self.profiles.name).items():
+            if self.ready and url.rstrip("/") != own.rstrip("/") and number in topics.get(changelog, ()):
+                return url.rstrip("/")
+        raise NotReady
+
+
+def _faust_settings(settings: Settings) -> dict[str, Any]:
+    worker, kafka = settings.worker, settings.kafka
+    return {
+        "broker": [f"segops://{address}" for address in kafka.bootstrap_servers.split(",")],
+        "datadir": str(settings.state.data_dir),
+        "store": "memory://",
+        "Table": ProfilesTable,
+        "TableManager": BatchTableManager,
+        "PartitionAssignor": MemberAssignor,
+        "agent_supervisor": CrashingSupervisor,
+        "table_standby_replicas": settings.state.standby_replicas,
+        "topic_disable_leader": True,
+        "topic_partitions": settings.topics.partitions,
+        "consumer_group_instance_id": worker.instance_id,
+        "broker_session_timeout": worker.session_timeout_ms / 1000,
+        "broker_heartbeat_interval": heartbeat_ms(worker) / 1000,
+        "broker_rebalance_timeout": REBALANCE_TIMEOUT_MS / 1000,
+        "broker_request_timeout": REQUEST_TIMEOUT_MS / 1000,
+        "broker_commit_interval": settings.checkpoint_interval_ms / 1000,
+        "stream_wait_empty": True,
+        "stream_recovery_delay": 0.0,
+        "web_enabled": False,  # ours outlives an app
+        "canonical_url": _url(worker),
+    }
+
+
+def settle_memory() -> None:
+    """Take what is there now out of the collector's sight: it stays. ``gc.unfreeze`` undoes it."""
+    gc.collect()
+    gc.freeze()
+    # What gets old here are profiles, which hold no cycles: going through them again frees nothing.
+    gc.set_threshold(20_000, 1_000, 1_000)
+
+
+def _url(worker: WorkerSettings) -> str:
+    """Where others reach the HTTP server."""
+    host = worker.advertised_host or worker.web_host
+    return f"http://{f'[{host}]' if ':' in host else host}:{worker.web_port}"

@@ -1,0 +1,208 @@
+"""The output of a partition to Kafka, and how processors are counted in metrics."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from segops.config import Settings
+from segops.core.events import Change
+from segops.core.messages import Message
+from segops.core.step import Erased
+from segops.kafka.positions import Place
+from segops.metrics import Metrics
+from segops.schemas.records import Headers, Record, partition_of
+from segops.schemas.ticks import TICK_HEADERS
+from segops.streaming.partition.control import ControlLane
+from segops.streaming.partition.output import Counts, Letter, Output, ResolveCounts
+from segops.streaming.partition.resolve import ResolveProcessor
+from segops.streaming.partition.segment import SegmentProcessor
+from segops.streaming.publishers import (
+    ChangePublisher,
+    DeadLetters,
+    MessageSender,
+    Outputs,
+    QuarantinePublisher,
+)
+from segops.wall_clock import wall_ms
+
+log = logging.getLogger(__name__)
+
+
+class KafkaOutput(Output):
+    """The output of the partition ``origin``: to the topics of ``settings``, through ``outputs``."""
+
+    def __init__(self, origin: Place, outputs: Outputs, settings: Settings, metrics: Metrics) -> None:
+        topics, self._partition = settings.topics, origin[1]
+        self._outputs = outputs
+        self._places = [(topics.profile_events, number) for number in range(topics.partitions)]
+        self._publisher = ChangePublisher(outputs, topics, app_id=settings.worker.app_id)
+        self._sender = MessageSender(outputs, topic=topics.profile_events, partitions=topics.partitions)
+        self._dead_letters = DeadLetters(outputs, place=(topics.dead_letters, self._partition), origin=origin)
+        self._quarantine = QuarantinePublisher(
+            outputs, topic=topics.quarantine, partitions=topics.partitions, origin=origin
+        )
+        self._metrics = metrics
+        self._waiting: dict[str, float] = {}
+        self._published: Counter[tuple[str, str, str]] = Counter()
+
+    def forward(self, key: bytes, value: bytes | None, *, headers: Headers, timestamp: int) -> None:
+        """Append a record to the partition of profile events that ``key`` belongs to."""
+        places = self._places
+        self._outputs.append(
+            places[partition_of(key, len(places))],
+            key=key,
+            value=value,
+            headers=headers,
+            timestamp=timestamp,
+        )
+
+    def broadcast(self, tick: bytes) -> None:
+        """Append a tick to every partition of profile events."""
+        for place in self._places:
+            self._outputs.append(place, key=None, value=tick, headers=TICK_HEADERS)
+
+    def emit(self, changes: Sequence[Change], *, arrived_ms: int | None) -> None:
+        """Publish changes."""
+        now_ms = wall_ms()
+        self._publisher.publish(self._partition, changes, now_ms=now_ms)
+        for change in changes:
+            self._published[change.segment_key, change.action, change.reason] += 1
+        if arrived_ms is not None:
+            self._metrics.end_to_end.observe(max(0, now_ms - arrived_ms) / 1000)
+
+    def reject(self, record: Record, reason: str, detail: str) -> None:
+        """Put a record into the dead letters, and log it."""
+        log.error("record %s:%d:%d: %s", *self._dead_letters.origin, record.offset, detail)
+        self.dead_letter(record, reason, detail)
+
+    def dead_letter(self, record: Record, reason: str, detail: str) -> None:
+        """Put a copy of a record into the dead letters, and what is to be said about it."""
+        self._dead_letters.put(record, reason, detail)
+        self._metrics.dead_letters.labels(reason).inc()
+
+    def send(self, messages: Sequence[Message], *, arrived_ms: int) -> None:
+        """Send messages to the partitions that they are for."""
+        for message in messages:
+            self._sender.send(message, timestamp=arrived_ms)
+
+    def erased(self, erased: Sequence[Erased], segments: Collection[str]) -> None:
+        """Delete the rows of the state topic, and publish receipts."""
+        self._publisher.forget(self._partition, erased, segments, now_ms=wall_ms())
+
+    def set_aside(self, letter: Letter) -> None:
+        """Publish bytes that cannot be read, and say so; whose they are is in the topic only."""
+        place = (self._partition, letter.offset, letter.of)
+        log.error("partition %d, offset %d: %s is set aside: %s", *place, letter.reason)
+        self._quarantine.put(letter)
+        self._metrics.quarantined.labels(letter.found_in).inc()
+
+    def released(self, profile_id: str) -> None:
+        """Delete what was published of a profile that was set aside."""
+        self._quarantine.delete(profile_id)
+
+    def began(self, profile_id: str) -> None:
+        """Note since when a profile waits."""
+        self._waiting[profile_id] = time.monotonic()
+
+    def ended(self, profile_id: str, identifiers: int) -> None:
+        """Measure how long a profile waited. One that began before this process did is not measured."""
+        began = self._waiting.pop(profile_id, None)
+        if began is not None:
+            self._metrics.convergence.observe(time.monotonic() - began)
+        if identifiers:
+            self._metrics.identifiers.observe(identifiers)
+
+    @property
+    def waiting(self) -> int:
+        """How many profiles wait, of those that began to since the partition was opened."""
+        return len(self._waiting)
+
+    def export(self) -> None:
+        """Bring the counter of changes up to date."""
+        for (segment, action, reason), count in self._published.items():
+            label = self._metrics.segment(segment)
+            self._metrics.membership_changes.labels(label, action, reason).inc(count)
+        self._published.clear()
+
+
+def export_lane(counts: Counts, metrics: Metrics) -> None:
+    """Add what a lane counted to the metrics."""
+    metrics.events_consumed.labels("segment").inc(counts.records)
+    metrics.duplicates.inc(counts.duplicates)
+    metrics.late_events.inc(counts.late)
+    for (path, found), number in counts.skipped.items():
+        metrics.values_skipped.labels(metrics.path(path), found).inc(number)
+    _export_mended(counts.mended, metrics)
+    metrics.timers_fired.inc(counts.timers)
+    for what, number in counts.identities.items():
+        counter = metrics.identities.get(what)
+        if counter is not None:
+            counter.inc(number)
+    for lateness_ms in counts.lateness_ms:
+        metrics.timer_lateness.observe(lateness_ms / 1000)
+    for segment, failures in counts.failures.items():
+        metrics.rule_failures.labels(metrics.segment(segment)).inc(failures)
+    for problem in counts.broken:
+        metrics.rule_failures.labels("internal").inc()
+        log.error("a profile could not be judged: %s", problem)
+
+
+def export_source(counts: ResolveCounts, metrics: Metrics) -> None:
+    """Add what a lane of the resolve step counted to the metrics."""
+    metrics.events_consumed.labels("resolve").inc(counts.records)
+    metrics.clamped_events.inc(counts.clamped)
+    _export_mended(counts.mended, metrics)
+    for reason, rejected in counts.rejected.items():
+        metrics.events_rejected.labels(reason).inc(rejected)
+
+
+def _export_mended(mended: Mapping[str, int], metrics: Metrics) -> None:
+    for kind, number in mended.items():
+        metrics.events_mended.labels(kind).inc(number)
+
+
+def export_counts(
+    lanes: Iterable[SegmentProcessor], sources: Iterable[ResolveProcessor | ControlLane], metrics: Metrics
+) -> None:
+    """Add what all lanes counted to the metrics, and start their counts anew."""
+    for lane in lanes:
+        export_lane(lane.take_counts(), metrics)
+    for source in sources:
+        resolved, source.counts = source.counts, ResolveCounts()
+        export_source(resolved, metrics)
+
+
+class Gauges:
+    """Gauges that are brought up to date when somebody looks."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._segments: set[str] = set()
+
+    def export(self, lanes: dict[int, SegmentProcessor]) -> None:
+        """Segment sizes, clocks and cached profiles of these partitions."""
+        sizes: Counter[str] = Counter()
+        for partition, lane in lanes.items():
+            sizes.update(lane.sizes)
+            self._metrics.partition_clock.labels(str(partition)).set(lane.clock.now_ms / 1000)
+        self._metrics.profiles_cached.set(sum(lane.cached for lane in lanes.values()))
+        self._export_sizes(sizes)
+
+    def export_lag(self, behind: Mapping[tuple[str, int], int | None]) -> None:
+        """How many records each partition is behind, where its end is known."""
+        for (topic, partition), records in behind.items():
+            if records is not None:
+                self._metrics.consumer_lag.labels(topic, str(partition)).set(records)
+
+    def _export_sizes(self, sizes: Counter[str]) -> None:
+        for key in self._segments - set(sizes):
+            self._metrics.segment_members.labels(self._metrics.segment(key)).set(0)
+        self._segments = set(sizes)
+        by_label: Counter[str] = Counter()
+        for key, size in sizes.items():
+            by_label[self._metrics.segment(key)] += size
+        for label, size in by_label.items():
+            self._metrics.segment_members.labels(label).set(size)

@@ -1,0 +1,244 @@
+"""Where the lanes of an assignment go on, and whether the topics are those that their state was made from.
+
+Offsets mean something in one topic only. A state names its topics, and each topic is recognised by the last
+record that was read of it (``marks``): committed with each offset, and kept with the state. Where that
+record has expired, a committed offset is proof enough, since a broker forgets it with its topic.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, NamedTuple, Protocol
+from uuid import uuid4
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from segops.config import Settings
+from segops.core.errors import UserError
+from segops.kafka.positions import Place, Position, Positions
+from segops.schemas.origin import Mark, Origin, decode_origin
+from segops.schemas.owner import Owner
+from segops.stores.base import ProfileStore
+from segops.streaming.durability.restorer import read_offset
+from segops.streaming.ownership.owner import WAYS
+from segops.streaming.partition.marks import mark_of, split_mark
+from segops.streaming.partition.snapshot import ORIGIN_META, SOURCE_META
+
+log = logging.getLogger(__name__)
+
+_POLL_MS: Final = 200
+
+
+class Offsets(Protocol):
+    """What is asked of the group's consumer."""
+
+    async def committed(self, places: Iterable[Place]) -> dict[Place, Position]: ...
+    async def beginnings(self, places: Iterable[Place]) -> dict[Place, int]: ...
+    async def ends(self, places: Iterable[Place]) -> dict[Place, int]: ...
+
+
+class _Logs(NamedTuple):
+    """Where the logs begin and end, and what the group has committed."""
+
+    begins: Mapping[Place, int]
+    ends: Mapping[Place, int]
+    committed: Mapping[Place, Position]
+
+
+class Belonging:
+    """Compares state and topics. ``lost`` is told of which topic how many records were deleted unread."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        owner: Owner,
+        consumer: Callable[..., AIOKafkaConsumer],
+        lost: Callable[[str, int], None],
+    ) -> None:
+        self._settings = settings
+        self._owner = owner
+        self._consumer = consumer
+        self._lost = lost
+
+    def is_stale(self, store: ProfileStore) -> bool:
+        """Whether its state is of before a decision to start from nothing."""
+        origin = origin_of(store)
+        return self._owner.generation > (0 if origin is None else origin.generation)
+
+    def new_origin(self, *, sweep_until: int = 0) -> Origin:
+        """The origin of a state that begins now, or that has none recorded."""
+        topics, app_id = self._settings.topics, self._settings.worker.app_id
+        return Origin(
+            app_id,
+            topics.prefix,
+            topics.partitions,
+            uuid4().hex,
+            self._owner.generation,
+            sweep_until=sweep_until,
+        )
+
+    def check_names(self, number: int, store: ProfileStore) -> None:
+        """UserError when the state of a partition belongs to other topics or another application."""
+        origin, wanted = origin_of(store), self.new_origin()
+        if origin is None:
+            return
+        if (origin.prefix, origin.partitions) != (wanted.prefix, wanted.partitions):
+            raise UserError(
+                f"the stored profiles of {origin.app_id} (partition {number}) belong to the topics "
+                f"{origin.prefix}* with {origin.partitions} partitions, not to {wanted.prefix}* with "
+                f"{wanted.partitions}. {WAYS}"
+            )
+        if origin.app_id != wanted.app_id:
+            raise UserError(
+                f"the data folder holds the profiles of the application {origin.app_id}, not of "
+                f"{wanted.app_id}: name another one (SEGOPS_DATA_DIR), or empty it"
+            )
+
+    async def is_another(self, place: Place, group: Offsets) -> bool:
+        """Whether a partition is not the one of which the group has committed an offset."""
+        committed = await group.committed([place])
+        logs = _Logs(await group.beginnings([place]), await group.ends([place]), committed)
+        try:
+            await self._refuse_others(self._known({}, logs), logs, group)
+        except UserError as error:
+            log.warning("%s:%d is read from its beginning: %s", *place, error)
+            return True
+        return False
+
+    async def starts(
+        self, places: list[Place], stores: Mapping[int, ProfileStore], group: Offsets, renewed: Positions
+    ) -> dict[Place, Position]:
+        """Where each partition goes on. ``renewed``: positions that have just been committed.
+
+        UserError when it is not the one that was read, or records are gone that were not read.
+        """
+        for number, store in stores.items():
+            self.check_names(number, store)
+        committed = {**await group.committed(places), **renewed}
+        logs = _Logs(await group.beginnings(places), await group.ends(places), committed)
+        await self._refuse_others(self._known(stores, logs), logs, group)
+        return {place: self._start(place, logs) for place in places}
+
+    def _start(self, place: Place, logs: _Logs) -> Position:
+        begin = logs.begins[place]
+        position = logs.committed.get(place, Position(begin, ""))
+        if position.offset >= begin:
+            return position
+        if position.metadata:  # else nothing of it was read so far
+            self._gone(place, begin - position.offset, begin)
+        return Position(begin, position.metadata)
+
+    def _gone(self, place: Place, records: int, begin: int) -> None:
+        where = f"{place[0]}:{place[1]}: {records} records up to {begin - 1}"
+        text = f"{where} were deleted before they were read"
+        if self._settings.worker.on_lost_records == "stop":
+            raise UserError(f"{text}; SEGOPS_ON_LOST_RECORDS=continue goes on behind them")
+        log.error(text)
+        self._lost(place[0], records)
+
+    def _known(self, stores: Mapping[int, ProfileStore], logs: _Logs) -> list[tuple[Place, Mark]]:
+        """The marks to compare. UserError when a log ends before what was read of it."""
+        marks: list[tuple[Place, Mark]] = []
+        for place, position in logs.committed.items():
+            _refuse_shorter(place, position.offset, logs)
+            mark = split_mark(position.metadata)[1]
+            marks += [] if mark is None else [(place, mark)]
+        for number, store in stores.items():
+            place = (self._settings.topics.profile_events, number)
+            _refuse_shorter(place, read_offset(store, SOURCE_META) or 0, logs)
+            mark = self._mark_of_state(place, store, logs)
+            marks += [] if mark is None or (place, mark) in marks else [(place, mark)]
+        return marks
+
+    def _mark_of_state(self, place: Place, store: ProfileStore, logs: _Logs) -> Mark | None:
+        origin = origin_of(store)
+        if origin is not None:
+            return origin.mark
+        # Of a former version. The brokers forget what was committed together with its topic.
+        if place not in logs.committed and store.profile_ids(None, 1):
+            self._doubt(
+                f"the stored profiles do not say from which topics they are, and nothing of "
+                f"{place[0]}:{place[1]} is committed"
+            )
+        return None
+
+    def _doubt(self, text: str) -> None:
+        """UserError unless the operator says that the topics are the right ones."""
+        if not self._settings.accept_topics:
+            raise UserError(
+                f"{text}: whether the stored profiles are from this topic cannot be seen. If they are, say "
+                f"so once with `segops worker --accept-topics`. {WAYS}"
+            )
+        log.warning("%s: the topic is accepted as told", text)
+
+    async def _refuse_others(self, marks: Iterable[tuple[Place, Mark]], logs: _Logs, group: Offsets) -> None:
+        kept = []
+        for place, mark in marks:
+            _refuse_shorter(place, mark.offset + 1, logs)
+            if mark.offset >= logs.begins[place]:
+                kept.append((place, mark))
+            elif place not in logs.committed:
+                self._expired(place, mark, logs.begins[place])
+        different = [(place, mark) async for place, mark in self._different(kept)]
+        if different:  # or has it expired meanwhile?
+            begins = await group.beginnings([place for place, _ in different])
+            for place, mark in different:
+                if mark.offset >= begins[place]:
+                    raise UserError(_another(place, mark))
+
+    def _expired(self, place: Place, mark: Mark, begin: int) -> None:
+        where = f"{place[0]}:{place[1]}"
+        gap = begin - mark.offset - 1
+        unread = f", and {gap} records behind it may never have been read" if gap else ""
+        self._doubt(
+            f"nothing of {where} is committed any more, and the record at offset {mark.offset}, the last one "
+            f"that was applied, has expired{unread}"
+        )
+
+    async def _different(self, marks: list[tuple[Place, Mark]]) -> Any:
+        """Those of these marks at whose offsets other records are now, or none."""
+        if not marks:
+            return
+        # What was never committed counts as well: it shows that the log is another one.
+        consumer = self._consumer(isolation_level="read_uncommitted")
+        try:
+            await consumer.start()
+            consumer.assign({TopicPartition(*place) for place, _ in marks})
+            for place, mark in marks:
+                if await _mark_at(consumer, TopicPartition(*place), mark.offset) != mark:
+                    yield place, mark
+        finally:
+            await consumer.stop()
+
+
+async def _mark_at(consumer: AIOKafkaConsumer, place: TopicPartition, offset: int) -> Mark | None:
+    consumer.seek(place, offset)
+    # By position: marks of transactions hold an offset, but no record.
+    while await consumer.position(place) <= offset:
+        found: list[Any] = (await consumer.getmany(place, timeout_ms=_POLL_MS, max_records=1)).get(place, [])
+        if found:
+            return mark_of(found[0]) if found[0].offset == offset else None
+    return None
+
+
+def origin_of(store: ProfileStore) -> Origin | None:
+    """What the state in a store belongs to; None while that is not recorded. StateError when unreadable."""
+    data = store.meta(ORIGIN_META)
+    return decode_origin(data) if data else None
+
+
+def _refuse_shorter(place: Place, read: int, logs: _Logs) -> None:
+    if read > logs.ends[place]:
+        raise UserError(
+            f"{place[0]}:{place[1]} ends at {logs.ends[place]}, but was read up to {read}: it was recreated "
+            f"or truncated, and its offsets mean nothing to the stored profiles. {WAYS}"
+        )
+
+
+def _another(place: Place, mark: Mark) -> str:
+    return (
+        f"{place[0]}:{place[1]} holds another record at offset {mark.offset} than the one that was read: it "
+        f"was deleted and made anew, and has grown past what was read. The stored profiles would pass over "
+        f"records of it. {WAYS}"
+    )

@@ -1,0 +1,136 @@
+"""After a start from nothing: memberships that were published and are no longer true are ended.
+
+A partition is compared once it has caught up: all that stood in the input when it was opened is forwarded,
+and what was forwarded is judged. Until then it would end memberships that the records to come bring back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Final, Protocol
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from segops.config import Settings
+from segops.kafka.batches import fetch
+from segops.kafka.positions import Place
+from segops.streaming.failpoints import CrashPoints
+from segops.streaming.ownership.origin import Offsets
+from segops.streaming.ownership.published import rows_before
+from segops.streaming.partition.segment import SegmentProcessor
+
+log = logging.getLogger(__name__)
+
+_LOOK_S: Final = 1.0
+_QUIET_S: Final = 0.5
+_SLICE: Final = 200
+
+
+class Group(Offsets, Protocol):
+    """What is asked of the group's consumer."""
+
+    def behind(self, place: Place, offset: int) -> int | None: ...
+
+
+class Lanes(Protocol):
+    """What is asked of the pipeline."""
+
+    @property
+    def lanes(self) -> dict[int, SegmentProcessor]: ...
+    @property
+    def running(self) -> bool: ...
+    async def checkpoint(self) -> bool: ...
+    async def breathe(self) -> None: ...
+
+
+@dataclass
+class _Goal:
+    """Where the logs ended when a lane was looked at first, and when all events had been forwarded."""
+
+    events: Mapping[Place, int]
+    profile_events: int | None = None
+
+
+class Sweeper:
+    """Compares what the state topic says with the lanes, for those lanes that have it before them."""
+
+    def __init__(
+        self, settings: Settings, consumer: Callable[..., AIOKafkaConsumer], crash: CrashPoints
+    ) -> None:
+        self._topics = settings.topics
+        self._again = not settings.exactly_once
+        self._consumer = consumer
+        self._crash = crash
+        self._goals: dict[SegmentProcessor, _Goal] = {}
+
+    async def run(self, pipeline: Lanes, group: Callable[[], Group]) -> None:
+        """Look after the lanes, for ever."""
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            lanes = {number: lane for number, lane in pipeline.lanes.items() if lane.sweep_until}
+            self._goals = {lane: goal for lane, goal in self._goals.items() if lane in lanes.values()}
+            for number, lane in lanes.items():
+                if pipeline.running and await self._caught_up(number, lane, group()):
+                    await self._sweep(number, lane, pipeline)
+
+    async def _caught_up(self, number: int, lane: SegmentProcessor, group: Group) -> bool:
+        goal = self._goals.get(lane)
+        if goal is None:
+            places = [(self._topics.events, each) for each in range(self._topics.partitions)]
+            goal = self._goals[lane] = _Goal(await group.ends(places))
+        place = (self._topics.profile_events, number)
+        if goal.profile_events is None:
+            if await self._is_unread(goal.events, group):
+                return False
+            goal.profile_events = (await group.ends([place]))[place]
+        passed = lane.offset >= goal.profile_events or group.behind(place, lane.offset) == 0
+        return passed and not (lane.recording or lane.replaying or lane.scanning)
+
+    async def _is_unread(self, ends: Mapping[Place, int], group: Group) -> bool:
+        """Whether there is a record before these ends that is not committed."""
+        committed, begins = await group.committed(ends), await group.beginnings(ends)
+        read = {place: committed[place].offset if place in committed else begins[place] for place in ends}
+        behind = {TopicPartition(*place): read[place] for place, end in ends.items() if read[place] < end}
+        if not behind:
+            return False
+        consumer = self._consumer()
+        try:
+            await consumer.start()
+            consumer.assign(list(behind))
+            for part, offset in behind.items():
+                consumer.seek(part, offset)
+            return await _finds_any(consumer, {part: ends[part.topic, part.partition] for part in behind})
+        finally:
+            await consumer.stop()
+
+    async def _sweep(self, number: int, lane: SegmentProcessor, pipeline: Lanes) -> None:
+        def is_open() -> bool:
+            return pipeline.running and pipeline.lanes.get(number) is lane
+
+        lane.begin_sweep()
+        if not await pipeline.checkpoint():  # what was said before is in the topic now
+            return
+        place = (self._topics.membership_state, number)
+        found = await rows_before(self._consumer, place, until=lane.sweep_until)
+        rows = iter(found.items())
+        count = 0
+        while is_open() and (few := list(islice(rows, _SLICE))):
+            count += sum(lane.withdraw(profile_id, rows, again=self._again) for profile_id, rows in few)
+            self._crash.passed("cp11")
+            await pipeline.breathe()
+        if is_open():
+            lane.end_sweep()
+            log.info("partition %d: %d published memberships were not true any more", number, count)
+
+
+async def _finds_any(consumer: Any, ends: Mapping[TopicPartition, int]) -> bool:
+    """Whether there is a record before these ends; marks of transactions are none."""
+    while any([await consumer.position(part) < end for part, end in ends.items()]):
+        for part, fetched in await fetch(consumer, _QUIET_S):
+            if any(record.offset < ends[part] for record in fetched):
+                return True
+    return False

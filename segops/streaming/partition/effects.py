@@ -1,0 +1,122 @@
+"""The effects of steps on a partition as a whole: what is published of them, and the sums that they move."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from typing import Final
+
+from segops.core.events import Change, withdrawn
+from segops.core.links import is_blank
+from segops.core.profile import Profile
+from segops.core.step import StepResult
+from segops.schemas.records import Record
+from segops.streaming.partition.output import Counts, Output
+
+INTERNAL: Final = "internal"
+
+
+class Effects:
+    """Publishes the results of steps, and keeps the sums of one partition.
+
+    ``sizes``: the members of each segment. ``base``: the sequence that a new profile begins with, behind that
+    of every one that was erased. ``counts``: what happened since the counts were taken last.
+    """
+
+    def __init__(self, output: Output, sizes: dict[str, int], base: int) -> None:
+        self.sizes: Counter[str] = Counter(sizes)
+        self.base = base
+        self.counts = Counts()
+        self._output = output
+        #: Profiles and segments of the changes since a sweep began; None while there is none.
+        self._changed: set[tuple[str, str]] | None = None
+
+    def begin(self, profile: Profile) -> None:
+        """Have the changes of a profile that is not known numbered behind the base."""
+        if is_blank(profile) and profile.merged_into is None:
+            profile.sequence = max(profile.sequence, self.base)
+
+    def accept(self, result: StepResult, profile: Profile, record: Record) -> None:
+        """Publish and count the result of a step that ``record`` is the cause of."""
+        if result.messages:
+            self._output.send(result.messages, arrived_ms=record.timestamp)
+        if result.changes or result.skipped or result.failures:
+            self.accept_timed(result, record.timestamp)
+        if result.duplicates:
+            self.counts.duplicates += result.duplicates
+        if result.counts or result.unjoined:
+            self._note_identities(result, record)
+        if result.erased:
+            # Should the identifier come again, no change of its may have the id of an earlier one.
+            self.base = max(self.base, profile.sequence + 1)
+            self._output.erased(result.erased, result.segments)
+        if result.waiting is not None:
+            self._note_waiting(profile, waits=result.waiting)
+
+    def accept_timed(self, result: StepResult, arrived_ms: int | None) -> None:
+        """Publish and count the result of a step that time or new definitions are the cause of."""
+        if result.changes:
+            self.publish(result.changes, arrived_ms)
+        if result.skipped:
+            self.counts.skipped.update((skip.path, skip.found) for skip in result.skipped)
+        if result.failures:
+            self.counts.failures.update(result.failures)
+
+    def publish(self, changes: Sequence[Change], arrived_ms: int | None) -> None:
+        """Publish changes that the sizes follow."""
+        for change in changes:
+            self.sizes[change.segment_key] += 1 if change.member else -1
+        self.publish_corrections(changes, arrived_ms)
+
+    def publish_corrections(self, changes: Sequence[Change], arrived_ms: int | None) -> None:
+        """Publish changes that the sizes know already."""
+        if self._changed is not None:
+            self._changed.update((change.profile_id, change.segment_key) for change in changes)
+        self._output.emit(changes, arrived_ms=arrived_ms)
+
+    def _note_identities(self, result: StepResult, record: Record) -> None:
+        self.counts.identities.update(result.counts)
+        for each in result.unjoined:
+            joined = "split from" if each.reason == "split" else "joined with"
+            detail = f"{each.profile_id} is not {joined} {each.identifier}: {each.detail}"
+            self._output.dead_letter(record, f"identity_{each.reason}", detail)
+        if "gave_up" in result.counts:
+            self._output.reject(record, INTERNAL, "it was sent on too often: redirects go round in a circle")
+
+    def _note_waiting(self, profile: Profile, *, waits: bool) -> None:
+        if waits:
+            self._output.began(profile.id)
+        else:
+            self._output.ended(profile.id, 0 if profile.links is None else len(profile.links.owned))
+
+    def begin_sweep(self) -> None:
+        """Take note of what is published from now on."""
+        self._changed = set()
+
+    def end_sweep(self) -> None:
+        """Take no more note of it."""
+        self._changed = None
+
+    def withdraw(
+        self, rows: Sequence[Change], members: Collection[str], *, after: int, at_ms: int, again: bool
+    ) -> int:
+        """End the published memberships that are not among ``members``; how many these are.
+
+        Their sequences are those behind ``after``, which no other change has: a repetition finds the same,
+        and nothing about the profile changes, which may not even be known. ``again``: publish also what was
+        published by an attempt that did not come to its end.
+        """
+        changed = self._changed or ()
+        untrue = [
+            row
+            for row in rows
+            if row.segment_key not in members and (row.profile_id, row.segment_key) not in changed
+        ]
+        ends = [
+            withdrawn(row, sequence=sequence, at_ms=at_ms)
+            for sequence, row in enumerate(untrue, after + 1)
+            if row.member or again
+        ]
+        if ends:
+            self._output.emit(ends, arrived_ms=None)
+        return len(ends)

@@ -1,0 +1,96 @@
+"""The metadata of a partition: what its store keeps beside profiles, and what the next snapshot records."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+import msgspec
+
+from segops.core.engine import Engine
+from segops.schemas.in_force import encode_in_force
+from segops.schemas.origin import Mark, encode_origin
+from segops.stores.base import ProfileStore
+from segops.streaming.partition.engines import packed_of
+from segops.streaming.partition.snapshot import (
+    BASE_META,
+    IN_FORCE_META,
+    JUDGED_META,
+    LOGGED_NAMES,
+    ORIGIN_META,
+    SIZES_META,
+    SOURCE_META,
+)
+from segops.streaming.partition.start import Start
+
+_encode_sizes = msgspec.json.encode
+_decode_sizes = msgspec.json.Decoder(dict[str, int]).decode
+
+
+class PartitionMetadata:
+    """The metadata of one partition, except for what the events change: sizes and base sequence are given.
+
+    ``recording``: the definitions are not durable yet.
+    """
+
+    def __init__(self, store: ProfileStore, start: Start) -> None:
+        self.since_ms = start.clock.now_ms if start.since_ms is None else start.since_ms
+        self.recording = self._in_force_due = start.since_ms is None
+        self._evaluated_by: bytes | None = None
+        self._origin, self._origin_due = start.origin, start.adopted
+        self._recorded_base = base_of(store)
+
+    def adopt(self, now_ms: int) -> None:
+        """Record other definitions, in force from now on, at the next snapshot."""
+        self.since_ms, self._evaluated_by = now_ms, None
+        self.recording = self._in_force_due = True
+
+    def evaluated(self, version: str) -> None:
+        """Record at the next snapshot that all profiles were evaluated by these definitions."""
+        self._evaluated_by = version.encode()
+
+    @property
+    def sweep_until(self) -> int:
+        """Memberships published up to this sequence are to be compared with the state; 0: none are."""
+        return 0 if self._origin is None else self._origin.sweep_until
+
+    def swept(self) -> None:
+        """Record at the next snapshot that everything published was compared."""
+        if self._origin is not None:
+            self._origin, self._origin_due = msgspec.structs.replace(self._origin, sweep_until=0), True
+
+    def take(self, engine: Engine, *, offset: int, sizes: Counter[str], base: int) -> dict[str, bytes]:
+        """What is due; ``take_origin`` follows."""
+        meta = {SOURCE_META: b"%d" % offset, SIZES_META: _encode_sizes(+sizes)}
+        if self._in_force_due:
+            meta[IN_FORCE_META] = encode_in_force(packed_of(engine.segments), since_ms=self.since_ms)
+            meta[JUDGED_META] = b""  # also of a version that was in force before
+            self._in_force_due = False
+        if base != self._recorded_base:
+            self._recorded_base = base
+            meta[BASE_META] = b"%d" % base
+        if self._evaluated_by is not None:
+            meta[JUDGED_META], self._evaluated_by = self._evaluated_by, None
+        return meta
+
+    def take_origin(self, meta: Mapping[str, bytes], mark: Mark | None, *, dirty: bool) -> dict[str, bytes]:
+        """The origin with the last record's ``mark``, where anything goes to the changelog."""
+        if self._origin is None or not (dirty or self._origin_due or LOGGED_NAMES & meta.keys()):
+            return {}
+        self._origin_due = False
+        return {ORIGIN_META: encode_origin(msgspec.structs.replace(self._origin, mark=mark))}
+
+    def committed(self) -> None:
+        """The last snapshot is durable."""
+        self.recording = self._in_force_due
+
+
+def sizes_of(store: ProfileStore) -> dict[str, int]:
+    """The members of each segment by the last checkpoint."""
+    data = store.meta(SIZES_META)
+    return _decode_sizes(data) if data else {}
+
+
+def base_of(store: ProfileStore) -> int:
+    """The base sequence by the last checkpoint."""
+    return int(store.meta(BASE_META) or b"0")

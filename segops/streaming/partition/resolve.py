@@ -1,0 +1,182 @@
+"""The resolve step of one partition of raw events: whose event is it, and where does it go."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from segops.core.errors import RejectedEvent
+from segops.schemas.origin import Mark
+from segops.schemas.records import SOURCE_HEADER, TIME_HEADER, Record
+from segops.schemas.ticks import TYPE_HEADER, decode_tick, is_tick, source_tick
+from segops.streaming.partition.control import ON_EVENTS, REQUESTS
+from segops.streaming.partition.marks import LastRecord
+from segops.streaming.partition.output import Output, ResolveCounts
+
+MALFORMED: Final = "internal"
+
+
+class Routed(Protocol):
+    """Where an event belongs."""
+
+    @property
+    def profile_id(self) -> str: ...
+    @property
+    def time_ms(self) -> int: ...
+    @property
+    def clamped(self) -> bool: ...
+
+
+class Route(Protocol):
+    """Finds the profile and the time of an event; ``mended`` counts what is odd. Raises RejectedEvent."""
+
+    def __call__(
+        self, value: bytes | None, *, now_ms: int, default_time_ms: int, mended: Counter[str]
+    ) -> Routed: ...
+
+
+@dataclass(frozen=True)
+class Forwarding:
+    """How one partition is resolved.
+
+    With ``event_clock`` the watermark of every source is reported to all partitions of profile events.
+    """
+
+    route: Route
+    output: Output
+    event_clock: bool
+
+
+class ResolveProcessor:
+    """One owned partition of raw events.
+
+    Its ticks follow the records which they cover, in every partition of profile events.
+    """
+
+    def __init__(
+        self,
+        source: int,
+        forwarding: Forwarding,
+        *,
+        offset: int = 0,
+        watermark_ms: int = 0,
+        mark: Mark | None = None,
+    ) -> None:
+        self.source = source
+        self.offset = offset
+        self.watermark_ms = watermark_ms
+        #: Kafka's timestamp of the last record forwarded, in ms.
+        self.forwarded_ms: int | None = None
+        self.counts = ResolveCounts()
+        self._route = forwarding.route
+        self._output = forwarding.output
+        self._event_clock = forwarding.event_clock
+        self._last = LastRecord(mark)
+        self._reported: tuple[int, bool] | None = None
+        self._quiet_since_ms: int | None = None
+
+    def process(self, records: Sequence[Record], *, now_ms: int) -> None:
+        """Forward records in the order of the log; invalid events go to the dead letters.
+
+        ``now_ms`` is the wall clock: an event too far ahead of it is clamped.
+        """
+        for record in records:
+            if record.offset < self.offset:
+                continue
+            if record.headers and is_tick(record.headers):
+                self._control(record)
+            elif record.headers and (kind := dict(record.headers).get(TYPE_HEADER, b"")) in REQUESTS:
+                self._misplaced(record, kind)
+            else:
+                self._event(record, now_ms)
+            self.offset = record.offset + 1
+            self.forwarded_ms = record.timestamp
+        if records and records[-1].offset == self.offset - 1:
+            self._last.read(records[-1])
+        self.counts.records += len(records)
+        self._quiet_since_ms = None
+
+    def _event(self, record: Record, now_ms: int) -> None:
+        try:
+            routed = self._route(
+                record.value, now_ms=now_ms, default_time_ms=record.timestamp, mended=self.counts.mended
+            )
+        except RejectedEvent as rejection:
+            self.counts.rejected[rejection.reason] += 1
+            self._output.dead_letter(record, rejection.reason, rejection.detail)
+            return
+        if routed.clamped:
+            self.counts.clamped += 1
+        self._forward(record, routed.profile_id.encode(), routed.time_ms)
+
+    def _forward(self, record: Record, key: bytes, time_ms: int) -> None:
+        if time_ms > self.watermark_ms:
+            self.watermark_ms = time_ms
+        self._output.forward(
+            key,
+            record.value,
+            headers=[
+                (SOURCE_HEADER, b"%d:%d" % (self.source, record.offset)),
+                (TIME_HEADER, b"%d" % time_ms),
+            ],
+            timestamp=record.timestamp,
+        )
+
+    def _control(self, record: Record) -> None:
+        try:
+            watermark_ms = decode_tick(record.value).watermark_ms
+            if watermark_ms is None:
+                raise ValueError("a control record without watermark_ms")
+        except ValueError as error:
+            self.counts.rejected[MALFORMED] += 1
+            self._output.dead_letter(record, MALFORMED, str(error))
+            return
+        self.watermark_ms = max(self.watermark_ms, watermark_ms)
+        self._report_watermark(idle=False)
+
+    def _misplaced(self, record: Record, kind: bytes) -> None:
+        self.counts.rejected[ON_EVENTS] += 1
+        text = (
+            f"nothing was done: a request of type {kind.decode()} belongs on the control topic; send it there"
+        )
+        self._output.dead_letter(record, ON_EVENTS, text)
+
+    def tick(self, *, now_ms: int, at_end: bool, idle_after_ms: int) -> None:
+        """With the event clock: report the watermark of this source, where it is another than before.
+
+        ``at_end``: everything that the partition holds has been forwarded. Quiet there for
+        ``idle_after_ms`` of the wall clock (0: never) the source is idle.
+        """
+        if not self._event_clock:
+            return
+        if not at_end or self._quiet_since_ms is None:
+            self._quiet_since_ms = now_ms
+        idle = at_end and 0 < idle_after_ms <= now_ms - self._quiet_since_ms
+        heard = self.watermark_ms > 0
+        if (heard or idle) and self._reported != (self.watermark_ms, idle):
+            self._report_watermark(idle=idle)
+
+    def _report_watermark(self, *, idle: bool) -> None:
+        self._reported = (self.watermark_ms, idle)
+        self._output.broadcast(source_tick(self.source, self.watermark_ms, idle=idle))
+
+    @property
+    def metadata(self) -> str:
+        """What to keep with the committed offset, so that the watermark survives."""
+        return str(self.watermark_ms)
+
+    @property
+    def mark(self) -> Mark | None:
+        """The mark of the last record read; None when there was none yet."""
+        return self._last.mark
+
+
+def read_watermark(metadata: str) -> int:
+    """The watermark kept with a committed offset; 0 when there is none.
+
+    >>> read_watermark("1760000000000"), read_watermark("")
+    (1760000000000, 0)
+    """
+    return int(metadata) if metadata.isascii() and metadata.isdigit() else 0

@@ -1,0 +1,396 @@
+"""The segment step of one partition, without Kafka: records in, changes out, state in between.
+
+A lane is synchronous. Whoever drives it may do other things between two calls, never within one, so
+that a checkpoint never sees half a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+
+from segops.core.engine import Engine
+from segops.core.errors import RejectedEvent, StateError, UnstorableError
+from segops.core.events import Change
+from segops.core.identity.erasure import is_erased
+from segops.core.links import is_blank, timer_of
+from segops.core.messages import Message, Release
+from segops.core.profile import Profile
+from segops.core.step import StepResult
+from segops.core.views.profile import Portrait, portray
+from segops.schemas.aside import HeldRecord
+from segops.schemas.events import decode
+from segops.schemas.messages import decode_message
+from segops.schemas.records import Record, origin_of, profile_ids
+from segops.schemas.ticks import TYPE_HEADER, decode_tick, is_tick, lane_tick
+from segops.stores.base import ProfileStore
+from segops.streaming.partition.effects import INTERNAL, Effects
+from segops.streaming.partition.evaluator import ProfileEvaluator
+from segops.streaming.partition.marks import LastRecord
+from segops.streaming.partition.metadata import PartitionMetadata, base_of, sizes_of
+from segops.streaming.partition.output import Counts, Output
+from segops.streaming.partition.profile_cache import CachedProfile, ProfileCache, Scan
+from segops.streaming.partition.quarantine import Limits, Position, Quarantine, Released
+from segops.streaming.partition.snapshot import CHANGELOG_META, JUDGED_META, ORIGIN_META, PartitionSnapshot
+from segops.streaming.partition.start import Bounds, Start
+
+
+class SegmentProcessor:
+    """One owned partition of profile events: it owns the sizes, the base sequence and the counts."""
+
+    def __init__(
+        self,
+        store: ProfileStore,
+        engine: Engine,
+        *,
+        start: Start,
+        output: Output,
+        bounds: Bounds | None = None,
+    ) -> None:
+        bounds = bounds or Bounds()
+        self.clock = start.clock
+        self.offset = start.offset
+        self._store = store
+        self._output = output
+        self._limits = bounds.limits
+        self._evaluator = ProfileEvaluator(engine, bounds.limits.rules, max_state_bytes=bounds.state_bytes)
+        self._quarantine = Quarantine(
+            output, self._where, Limits(bounds.quarantined, bounds.state_bytes // 2)
+        )
+        self._profiles = ProfileCache(store, engine, self._quarantine.set_aside, bound=bounds.profiles)
+        self._effects = Effects(output, sizes_of(store), base_of(store))
+        #: The members of each segment.
+        self.sizes = self._effects.sizes
+        self._meta = PartitionMetadata(store, start)
+        self._since_snapshot = 0
+        self._replay_until = start.replay_until
+        judged = not self.recording and store.meta(JUDGED_META) == engine.version.encode()
+        self._scan = None if judged else Scan(self._profiles)
+        self._reported_ms: int | None = None
+        self._last = LastRecord(start.mark)
+
+    def _where(self) -> Position:
+        return Position(self.clock.now_ms, self.offset)
+
+    def portrait(self, profile_id: str) -> Portrait | str | None:
+        """What is known of a profile at this moment; the id of the one that took it over; None: nothing."""
+        profile = self._profiles.peek(profile_id)
+        if profile is None or profile.merged_into is not None:
+            return None if profile is None else profile.merged_into
+        if is_blank(profile):
+            return None  # nothing but events that were refused
+        return portray(self._evaluator.engine.segments, profile, self.clock.now_ms)
+
+    @property
+    def counts(self) -> Counts:
+        """What happened since the counts were taken last."""
+        return self._effects.counts
+
+    def take_counts(self) -> Counts:
+        """What happened since the last call."""
+        counts, self._effects.counts = self._effects.counts, Counts()
+        return counts
+
+    @property
+    def pending(self) -> int:
+        """How much a checkpoint taken now would cover: records and changed profiles."""
+        return max(self._since_snapshot, self._profiles.dirty)
+
+    @property
+    def cached(self) -> int:
+        """Profiles in memory."""
+        return len(self._profiles)
+
+    @property
+    def scanning(self) -> bool:
+        """Whether profiles are still being judged by new definitions."""
+        return self._scan is not None
+
+    @property
+    def replaying(self) -> bool:
+        """Whether it repeats what a former process may have published: by the same definitions only."""
+        return self._replay_until > 0
+
+    @property
+    def recording(self) -> bool:
+        """Whether the definitions are not durable yet: nothing may be judged by them."""
+        return self._meta.recording
+
+    def caught_up(self) -> None:
+        """Nothing is due and nothing left to be judged anew: that may be the end of the repetition."""
+        if self.offset >= self._replay_until:
+            self._replay_until = 0
+
+    def use(self, engine: Engine) -> None:
+        """Judge by ``engine`` once a checkpoint has recorded it; ``rejudge`` goes through all profiles.
+
+        Not while it is ``replaying``.
+        """
+        if engine.version == self._evaluator.version:
+            return
+        self._evaluator = self._evaluator.adopt(engine)
+        self._profiles.engine = engine
+        self._meta.adopt(self.clock.now_ms)
+        self._scan = Scan(self._profiles)
+
+    def process(self, records: Sequence[Record]) -> None:
+        """Apply records in the order of the log. Records before ``offset`` are passed over."""
+        self._profiles.load_batch(profile_ids(records, self.offset))
+        for record in records:
+            offset = record.offset
+            if offset >= self.offset:
+                if record.key is None:
+                    self._tick(record)
+                else:
+                    try:
+                        if record.headers and record.headers[0][0] == TYPE_HEADER:
+                            self._message(record)
+                        else:
+                            self._event(record)
+                    except Exception as error:
+                        self._reject(record, error)
+                self.offset = offset + 1
+                self._since_snapshot += 1
+        if records and records[-1].offset == self.offset - 1:
+            self._last.read(records[-1])
+        self._effects.counts.records += len(records)
+
+    def _reject(self, record: Record, error: Exception) -> None:
+        """Put a record aside. Raises ``error`` where the partition cannot go on.
+
+        That is: the store failed, or too many profiles cannot be read. Any other error is a bug, in a record
+        or in the engine: the partition goes on, and the dead letter can be looked at.
+        """
+        if isinstance(error, RejectedEvent):
+            self._output.reject(record, error.reason, error.detail)
+        elif isinstance(error, UnstorableError):
+            self._output.reject(record, INTERNAL, str(error))
+        elif isinstance(error, StateError):
+            raise error
+        else:
+            self._output.reject(record, INTERNAL, f"{type(error).__name__}: {error}")
+
+    def _event(self, record: Record) -> None:
+        source, time_ms = origin_of(record.headers)
+        clock = self.clock
+        clock.observe(int(source.partition(b":")[0]), time_ms)
+        cached = self._profiles.get(record.key.decode())  # type: ignore[union-attr]
+        if record.offset > cached.profile.applied:
+            if cached.aside is not None:
+                self._quarantine.hold(self._profiles, cached, record, clock_ms=clock.now_ms)
+            else:
+                self._apply_event(cached, record, (source, time_ms), clock.now_ms)
+
+    def _apply_event(
+        self, cached: CachedProfile, record: Record, origin: tuple[bytes, int], clock_ms: int
+    ) -> None:
+        (source, time_ms), effects, evaluator = origin, self._effects, self._evaluator
+        event = decode(
+            record.value,  # type: ignore[arg-type]
+            time_ms=time_ms,
+            default_id=source.decode(),
+            limits=self._limits,
+            mended=effects.counts.mended,
+        )
+        if cached.profile.judged_by != evaluator.version:
+            self._redefine(cached)
+        if effects.base:
+            effects.begin(cached.profile)
+        if time_ms < clock_ms:
+            effects.counts.late += 1
+        result = evaluator.event(cached, record, event, clock_ms=clock_ms)
+        if result.moved or (cached.is_new and not is_blank(cached.profile)):
+            self._profiles.touch(cached)
+        effects.accept(result, cached.profile, record)
+
+    def _message(self, record: Record) -> None:
+        try:
+            message = decode_message(record.value)
+        except ValueError as error:
+            message = self._quarantine.unread_handover(record, error)
+        cached = self._profiles.get(message.to)
+        if record.offset <= cached.profile.applied:
+            return
+        if isinstance(message, Release):
+            self._release(cached, record, message)
+        elif cached.aside is not None:
+            self._quarantine.hold(self._profiles, cached, record, clock_ms=self.clock.now_ms)
+        else:
+            self._apply_message(cached, record, message, self.clock.now_ms)
+
+    def _apply_message(self, cached: CachedProfile, record: Record, message: Message, clock_ms: int) -> None:
+        if cached.profile.judged_by != self._evaluator.version:
+            self._redefine(cached)
+        if self._effects.base:
+            self._effects.begin(cached.profile)
+        result = self._evaluator.message(cached, record, message, clock_ms=clock_ms)
+        if result.moved or (cached.is_new and not is_blank(cached.profile)):
+            self._profiles.touch(cached)
+        self._effects.accept(result, cached.profile, record)
+
+    def _release(self, cached: CachedProfile, record: Record, message: Release) -> None:
+        released = self._quarantine.release(cached, record, message)
+        if released is not None:
+            self._take_back(cached, released, message)
+            for held in released.held:
+                if held.offset > cached.profile.applied:
+                    self._apply_held(cached, held)
+        if cached.aside is None and not cached.is_new:
+            cached.profile.applied = record.offset
+            self._profiles.touch(cached)
+
+    def _take_back(self, cached: CachedProfile, released: Released, message: Release) -> None:
+        profile = cached.profile
+        result = self._evaluator.release(profile, message.members, clock_ms=released.clock_ms)
+        self.sizes.update(profile.members.keys())
+        self.sizes.subtract(released.members)
+        self._effects.publish_corrections(result.changes, None)
+        self._redefine(cached)
+        self._profiles.touch(cached)
+        self._output.released(profile.id)
+        if message.state is None:
+            profile.applied = -1
+
+    def _apply_held(self, cached: CachedProfile, held: HeldRecord) -> None:
+        try:
+            if held.headers and held.headers[0][0] == TYPE_HEADER:
+                message = decode_message(held.value)
+                if not isinstance(message, Release):
+                    self._apply_message(cached, held, message, held.clock_ms)
+            else:
+                self._apply_event(cached, held, origin_of(held.headers), held.clock_ms)
+        except Exception as error:
+            self._reject(held, error)
+
+    def _tick(self, record: Record) -> None:
+        try:
+            if not is_tick(record.headers):
+                raise ValueError("a record without a key that is no tick")
+            self.clock.take(decode_tick(record.value))
+        except (ValueError, IndexError) as error:
+            self._output.reject(record, INTERNAL, f"{type(error).__name__}: {error}")
+
+    def report_watermark(self, partition: int) -> None:
+        """Report to every partition how far the sources of this one are, if they are elsewhere than before.
+
+        The report follows all that this partition had to send until then.
+        """
+        reached_ms = self.clock.sources_ms
+        if reached_ms is not None and reached_ms != self._reported_ms:
+            self._output.broadcast(lane_tick(partition, reached_ms))
+        self._reported_ms = reached_ms
+
+    @property
+    def sweep_until(self) -> int:
+        """Memberships published up to this sequence are to be compared with the state; 0: none are."""
+        return self._meta.sweep_until
+
+    def begin_sweep(self) -> None:
+        """Take note of what is published from now on."""
+        self._effects.begin_sweep()
+
+    def withdraw(self, profile_id: str, rows: Sequence[Change], *, again: bool) -> int:
+        """End those of these published memberships of a profile that are not true now: how many."""
+        members: Collection[str] = ()
+        for cached in self._profiles.known((profile_id,)):
+            if cached.aside is not None:
+                return 0  # what is true of it shows when it is released
+            if not cached.is_new:
+                members = cached.profile.members
+        after, at_ms = self.sweep_until, self.clock.now_ms
+        return self._effects.withdraw(rows, members, after=after, at_ms=at_ms, again=again)
+
+    def end_sweep(self) -> None:
+        """Everything published is compared: the next checkpoint records that."""
+        self._meta.swept()
+        self._effects.end_sweep()
+
+    def fire_due(self, limit: int) -> int:
+        """Judge at most ``limit`` profiles whose time has come; how many were looked at.
+
+        Fewer than ``limit`` means that nothing more is due at present.
+        """
+        now_ms = self.clock.now_ms
+        ids = self._profiles.due_ids(now_ms, limit)
+        for cached in self._profiles.known(ids):
+            due_ms = timer_of(cached.profile)
+            if cached.aside is not None:
+                self._quarantine.publish(self._profiles, cached)
+            elif is_erased(cached.profile):
+                self._profiles.drop(cached)
+            elif due_ms is not None and due_ms <= now_ms:
+                self._fire(cached, now_ms, due_ms)
+        return len(ids)
+
+    def _fire(self, cached: CachedProfile, now_ms: int, due_ms: int) -> None:
+        self._redefine(cached)
+        self._evaluate(cached, partial(self._evaluator.timer, clock_ms=now_ms))
+        counts = self._effects.counts
+        counts.timers += 1
+        counts.lateness_ms.append(now_ms - due_ms)
+
+    def _redefine(self, cached: CachedProfile) -> None:
+        """Evaluate a profile by the definitions in force, if it was last evaluated by others."""
+        profile, version = cached.profile, self._evaluator.version
+        if profile.judged_by == version or profile.merged_into is not None:
+            return
+        if cached.is_new:  # only rejected events so far: it is judged from its first one on
+            profile.judged_by = version
+        else:
+            self._evaluate(cached, partial(self._evaluator.definitions, since_ms=self._meta.since_ms))
+
+    def _evaluate(self, cached: CachedProfile, step: Callable[[Profile], StepResult]) -> None:
+        """Take a step that no record is the cause of. One that fails is counted, and the profile stays."""
+        try:
+            result = step(cached.profile)
+        except Exception as error:
+            self.counts.broken.append(f"{cached.profile.id}: {type(error).__name__}: {error}")
+            return
+        self._profiles.touch(cached)
+        self._effects.accept_timed(result, None)
+
+    def rejudge(self, limit: int) -> int:
+        """Judge the next ``limit`` profiles by new definitions; how many were looked at, 0 when done."""
+        if self._scan is None:
+            return 0
+        ids = self._scan.take(limit)
+        if not ids:
+            self._scan = None
+            self._meta.evaluated(self._evaluator.version)
+        for cached in self._profiles.known(ids):
+            if cached.aside is None:
+                self._redefine(cached)
+        return len(ids)
+
+    def snapshot(self) -> PartitionSnapshot:
+        """Fix what is to be made durable. ``write`` must follow before the next ``snapshot``."""
+        records, self._since_snapshot = self._since_snapshot, 0
+        engine, base = self._evaluator.engine, self._effects.base
+        meta = self._meta.take(engine, offset=self.offset, sizes=self.sizes, base=base)
+        mark, dirty = self._last.mark, bool(self._profiles.dirty)
+        return PartitionSnapshot(
+            profiles=self._profiles.snapshot(),
+            meta=meta | self._meta.take_origin(meta, mark, dirty=dirty),
+            offset=self.offset,
+            metadata=self.clock.dump(),
+            mark=mark,
+            records=records,
+        )
+
+    def write(self, collected: PartitionSnapshot, changelog_offset: int | None) -> None:
+        """Step 3 of the checkpoint: states, due index and offsets in one write. StateError if not."""
+        meta: Mapping[str, bytes] = collected.meta
+        if changelog_offset is not None:
+            meta = {**meta, CHANGELOG_META: str(changelog_offset).encode()}
+        writes = collected.writes
+        if writes or JUDGED_META in meta or ORIGIN_META in meta:
+            self._store.write(writes, meta)
+        self._profiles.written()
+
+    def committed(self) -> None:
+        """The checkpoint of the last ``snapshot`` came to its end."""
+        self._meta.committed()
+
+    def close(self) -> None:
+        """Close the store, discarding what no checkpoint has written."""
+        self._store.close()

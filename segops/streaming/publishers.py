@@ -1,0 +1,290 @@
+"""What leaves the process: record batches per partition, sent in order, every delivery awaited."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any, Final, Protocol
+
+from segops.config import TopicSettings
+from segops.core.events import Change
+from segops.core.messages import Message
+from segops.core.step import Erased
+from segops.core.values import format_instant
+from segops.kafka.positions import Place
+from segops.schemas.aside import FOUND_HEADER, HANDOVER_MARK, ORIGIN_HEADER, QUARANTINE_HEADER, REASON_HEADER
+from segops.schemas.changes import encode_change
+from segops.schemas.erasures import encode_receipt
+from segops.schemas.messages import encode_message, name_of
+from segops.schemas.records import Headers, Record, partition_of
+from segops.schemas.ticks import TYPE_HEADER
+from segops.stores.base import Write
+from segops.streaming.partition.output import Letter
+
+#: Kept of a dead letter's key, and of its value: together far below what brokers take, a mebibyte.
+_LETTER_BYTES: Final = 400_000
+_LOGGED_AT_ONCE: Final = 250
+
+
+class Producer(Protocol):
+    """The part of an aiokafka producer that is used."""
+
+    def create_batch(self) -> Any: ...
+    async def send_batch(self, batch: Any, topic: str, *, partition: int) -> asyncio.Future[Any]: ...
+
+
+class Outputs:
+    """Batches to Kafka, in order per partition.
+
+    ``append`` is synchronous and never loses order; ``flush`` hands over what is there; ``settle``
+    returns once everything appended before it is acknowledged, and raises the first error there was.
+
+    A batch goes through three places: it is filled (``_open``), then full or cut off (``_closed``), then
+    due (``_due``), from where ``flush`` sends. Between ``cut`` and ``release`` nothing new becomes due.
+    """
+
+    def __init__(self, producer: Callable[[], Producer], *, heavy_bytes: int = 16 << 20) -> None:
+        self._producer = producer
+        self._heavy_bytes = heavy_bytes
+        self._open: dict[Place, Any] = {}
+        self._closed: deque[tuple[Place, Any]] = deque()
+        self._due: deque[tuple[Place, Any]] = deque()
+        self._held = False
+        self._on_their_way: set[asyncio.Future[Any]] = set()
+        self._bytes = 0
+        self._error: BaseException | None = None
+        self._lock = asyncio.Lock()
+        self.acknowledged: dict[Place, int] = {}
+        #: Whether another partition waits for something of what was appended since the last ``cut``.
+        self.awaited = False
+
+    @property
+    def heavy(self) -> bool:
+        """Whether so much waits for acknowledgement that the inputs should pause."""
+        return self._bytes > self._heavy_bytes
+
+    @property
+    def waiting_bytes(self) -> int:
+        """The size of the batches that are no longer filled, and not acknowledged yet."""
+        return self._bytes
+
+    @property
+    def full(self) -> bool:
+        """Whether ``flush(full_only=True)`` would send anything."""
+        return bool(self._due or (self._closed and not self._held))
+
+    def append(
+        self,
+        place: Place,
+        *,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers | None = None,
+        timestamp: int | None = None,
+    ) -> None:
+        """Add a record to (topic, partition). ``timestamp``: Kafka's, in ms; now when None."""
+        builder = self._open.get(place)
+        if builder is None:
+            builder = self._open[place] = self._producer().create_batch()
+        if builder.append(timestamp=timestamp, key=key, value=value, headers=headers or []) is None:
+            self._close(place, builder)
+            builder = self._open[place] = self._producer().create_batch()
+            builder.append(timestamp=timestamp, key=key, value=value, headers=headers or [])
+
+    def _close(self, place: Place, builder: Any) -> None:
+        builder.close()
+        self._bytes += builder.size()
+        self._closed.append((place, builder))
+
+    def _make_due(self, *, full_only: bool) -> None:
+        if not full_only:
+            for place, builder in self._open.items():
+                self._close(place, builder)
+            self._open = {}
+        self._due.extend(self._closed)
+        self._closed.clear()
+
+    def cut(self) -> None:
+        """From here to ``release`` the other methods are about what was appended before: the rest waits."""
+        self._make_due(full_only=False)
+        self._held = True
+        self.awaited = False
+
+    def release(self) -> None:
+        """What was appended since ``cut`` may go."""
+        self._held = False
+
+    async def flush(self, *, full_only: bool = False) -> None:
+        """Hand over to the producer what was appended. Raises what a delivery failed with."""
+        async with self._lock:
+            self._raise_error()
+            if not self._held:
+                self._make_due(full_only=full_only)
+            while self._due:
+                await self._send(*self._due.popleft())
+
+    async def _send(self, place: Place, builder: Any) -> None:
+        size, records = builder.size(), builder.record_count()
+        delivery = await self._producer().send_batch(builder, place[0], partition=place[1])
+        self._on_their_way.add(delivery)
+        delivery.add_done_callback(lambda done: self._delivered(done, place, records, size))
+
+    def _delivered(self, delivery: asyncio.Future[Any], place: Place, records: int, size: int) -> None:
+        self._on_their_way.discard(delivery)
+        self._bytes -= size
+        error = asyncio.CancelledError() if delivery.cancelled() else delivery.exception()
+        if error is not None:
+            self._error = self._error or error
+            return
+        last = delivery.result().offset + records - 1
+        self.acknowledged[place] = max(self.acknowledged.get(place, -1), last)
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    async def settle(self) -> None:
+        """Wait until everything appended so far is acknowledged. Raises the first delivery error."""
+        await self.flush()
+        waiting = list(self._on_their_way)
+        if waiting:
+            await asyncio.wait(waiting)
+            await asyncio.sleep(0)  # the callbacks that take note of the outcome run first
+        self._raise_error()
+
+
+async def log_states(outputs: Outputs, changelog: Place, writes: Iterable[Write]) -> None:
+    """Append what is to be written to a store to its changelog, in slices: others have a turn in between."""
+    for number, write in enumerate(writes, 1):
+        outputs.append(changelog, key=write.profile_id.encode(), value=write.state)
+        if number % _LOGGED_AT_ONCE == 0:
+            await asyncio.sleep(0)
+
+
+class ChangePublisher:
+    """Membership changes as records of the two membership topics (``SPEC.md#changes``)."""
+
+    def __init__(self, outputs: Outputs, topics: TopicSettings, *, app_id: str) -> None:
+        self._outputs = outputs
+        self._topics = (topics.membership_changes, topics.membership_state)
+        self._receipts = topics.receipts
+        source = f"segops/{app_id}".encode()
+        self._common = [
+            ("ce_specversion", b"1.0"),
+            ("ce_source", source),
+            ("content-type", b"application/json"),
+        ]
+
+    def publish(self, partition: int, changes: Sequence[Change], *, now_ms: int) -> None:
+        """Append each change to both topics. ``now_ms``: when it was evaluated."""
+        changes_topic, state_topic = self._topics
+        for change in changes:
+            value = encode_change(change, now_ms)
+            headers = self._headers(change)
+            key = change.profile_id
+            append = self._outputs.append
+            append((changes_topic, partition), key=key.encode(), value=value, headers=headers)
+            state_key = f"{key}|{change.segment_key}".encode()
+            append((state_topic, partition), key=state_key, value=value, headers=headers)
+
+    def forget(
+        self, partition: int, erased: Sequence[Erased], segments: Collection[str], *, now_ms: int
+    ) -> None:
+        """Delete the rows of who was erased, as far as they are of ``segments``, and append receipts."""
+        for each in erased:
+            for segment in sorted(segments):
+                key = f"{each.identifier}|{segment}".encode()
+                self._outputs.append((self._topics[1], partition), key=key, value=None)
+            receipt_key, value = encode_receipt(each, now_ms)
+            self._outputs.append((self._receipts, partition), key=receipt_key, value=value)
+
+    def _headers(self, change: Change) -> Headers:
+        return [
+            *self._common,
+            ("ce_id", change.change_id.encode()),
+            ("ce_type", b"segops.membership." + change.action.encode()),
+            ("ce_time", format_instant(change.occurred_at).encode()),
+            ("segops_version", str(change.sequence).encode()),
+        ]
+
+
+class MessageSender:
+    """What profiles say to each other, as records of the partition that it is for."""
+
+    def __init__(self, outputs: Outputs, *, topic: str, partitions: int) -> None:
+        self._outputs = outputs
+        self._topic = topic
+        self._partitions = partitions
+
+    def send(self, message: Message, *, timestamp: int) -> None:
+        """Append a message, with Kafka's timestamp of the record that was its cause."""
+        key = message.to.encode()
+        self._outputs.append(
+            (self._topic, partition_of(key, self._partitions)),
+            key=key,
+            value=encode_message(message),
+            headers=[(TYPE_HEADER, name_of(message).encode())],
+            timestamp=timestamp,
+        )
+        self._outputs.awaited = True
+
+
+class DeadLetters:
+    """Records of the partition ``origin`` put aside, with why and from where, in their original bytes.
+
+    Of a record so large that the broker would not take it with its headers, the beginning.
+    """
+
+    def __init__(self, outputs: Outputs, *, place: Place, origin: Place) -> None:
+        self.origin = origin
+        self._outputs = outputs
+        self._place = place
+
+    def put(self, record: Record, reason: str, detail: str) -> None:
+        """Append ``record`` to the dead letters."""
+        origin = "{}:{}:{}".format(*self.origin, record.offset).encode()
+        headers = [
+            (REASON_HEADER, reason.encode()),
+            ("segops-detail", detail[:1_000].encode(errors="replace")),
+            (ORIGIN_HEADER, origin),
+        ]
+        key, value = _beginning(record.key), _beginning(record.value)
+        if (key, value) != (record.key, record.value):
+            headers.append(("segops-cut", b"%d:%d" % (len(record.key or b""), len(record.value or b""))))
+        self._outputs.append(self._place, key=key, value=value, headers=headers)
+
+
+class QuarantinePublisher:
+    """Bytes that cannot be read, as records of the quarantine: as they are, headers tell of them."""
+
+    def __init__(self, outputs: Outputs, *, topic: str, partitions: int, origin: Place) -> None:
+        self._outputs = outputs
+        self._topic = topic
+        self._partitions = partitions
+        self._origin = origin
+
+    def put(self, letter: Letter) -> None:
+        """Append the bytes under the id of their profile."""
+        headers = [
+            (QUARANTINE_HEADER, letter.of.encode()),
+            (FOUND_HEADER, letter.found_in.encode()),
+            (REASON_HEADER, letter.reason[:1_000].encode(errors="replace")),
+            (ORIGIN_HEADER, "{}:{}:{}".format(*self._origin, letter.offset).encode()),
+        ]
+        key = letter.profile_id.encode()
+        if letter.found_in == "handover":  # the profile itself may be set aside, too
+            key += HANDOVER_MARK + letter.of.encode()
+        self._append(letter.profile_id, key, letter.data, headers)
+
+    def delete(self, profile_id: str) -> None:
+        """Append that there is nothing any more."""
+        self._append(profile_id, profile_id.encode(), None, [])
+
+    def _append(self, profile_id: str, key: bytes, value: bytes | None, headers: Headers) -> None:
+        place = (self._topic, partition_of(profile_id.encode(), self._partitions))
+        self._outputs.append(place, key=key, value=value, headers=headers)
+
+
+def _beginning(data: bytes | None) -> bytes | None:
+    return data[:_LETTER_BYTES] if data is not None else None
