@@ -10,7 +10,7 @@ import msgspec
 from segops.core.events import Change
 from segops.core.values import MAX_MS, format_instant
 from segops.replay import Replay
-from segops.schemas.scenario_steps import Step
+from segops.schemas.scenario_steps import ScenarioStep
 from segops.schemas.scenarios import Scenario
 
 
@@ -21,14 +21,14 @@ class Difference(msgspec.Struct, frozen=True):
     lines: tuple[str, ...]
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class ScenarioResult(msgspec.Struct, frozen=True):
     """What came of a scenario. It ends at the first step that is not as expected.
 
     ``before`` are the changes of the steps before that one.
     """
 
     scenario: Scenario
-    step: Step
+    step: ScenarioStep
     clock_ms: int
     differences: tuple[Difference, ...]
     before: tuple[Change, ...]
@@ -39,7 +39,7 @@ class Outcome(msgspec.Struct, frozen=True):
         return not self.differences
 
 
-def run(scenario: Scenario) -> Outcome:
+def run(scenario: Scenario) -> ScenarioResult:
     """Run a scenario on an engine of its own."""
     replay = Replay(scenario.segments, wall_ms=MAX_MS)
     replay.clock_ms = scenario.start_ms
@@ -51,10 +51,10 @@ def run(scenario: Scenario) -> Outcome:
         if differences:
             break
         before += changes
-    return Outcome(scenario, step, replay.clock_ms, tuple(differences), tuple(before))
+    return ScenarioResult(scenario, step, replay.clock_ms, tuple(differences), tuple(before))
 
 
-def _apply(step: Step, replay: Replay) -> Iterator[Change]:
+def _apply(step: ScenarioStep, replay: Replay) -> Iterator[Change]:
     yield from replay.advance(step.at_ms)
     for line, default_id in step.events:
         yield from replay.feed(line, default_id=default_id)
@@ -67,7 +67,7 @@ def _failed(rules: int) -> Iterator[Difference]:
         )
 
 
-def _differences(step: Step, changes: Sequence[Change], replay: Replay) -> Iterator[Difference]:
+def _differences(step: ScenarioStep, changes: Sequence[Change], replay: Replay) -> Iterator[Difference]:
     if step.expect is not None:
         wanted = [f"{action:<7} {key}" for action, key in step.expect]
         yield from _compare("expect", wanted, sorted(f"{c.action:<7} {c.segment_key}" for c in changes))

@@ -45,12 +45,12 @@ from segops.operations import group
 from segops.schemas.owner import Owner
 from segops.stores.lock import lock_folder
 from segops.stores.rocksdb import RocksDBStores
-from segops.streaming.assignment import Parts
+from segops.streaming.assignment import Dependencies
 from segops.streaming.connections import Connections
-from segops.streaming.durability.recovery import Disk
-from segops.streaming.failpoints import CrashPoints
+from segops.streaming.durability.recovery import StoreManager
+from segops.streaming.failpoints import Failpoints
 from segops.streaming.faust.app import SegopsApp
-from segops.streaming.lifecycle import STOP_TIMEOUT_S, Build, Life
+from segops.streaming.lifecycle import STOP_TIMEOUT_S, Build, Lifecycle
 from segops.streaming.ownership import owner as owning
 from segops.streaming.partition.engines import build
 from segops.streaming.web import own_pages, page_server, serving, serving_tasks
@@ -113,7 +113,7 @@ async def _serve(settings: Settings) -> int:
         loop.add_signal_handler(number, stop.set)
     metrics, stores = Metrics(CollectorRegistry()), _stores(settings)
     metrics.build.info({"version": __version__})
-    life = Life(
+    life = Lifecycle(
         settings,
         metrics,
         admit=partial(_admit, settings, metrics, stores),
@@ -130,7 +130,7 @@ async def _serve(settings: Settings) -> int:
     return 0
 
 
-def _pages(worker: WorkerSettings, life: Life, metrics: Metrics) -> Pages:
+def _pages(worker: WorkerSettings, life: Lifecycle, metrics: Metrics) -> Pages:
     def numbers() -> Page:
         life.export()
         return metrics_page(metrics.registry)
@@ -191,9 +191,9 @@ def _build(
     log.info("%s, %d definitions", _introduction(settings), len(definitions))
     connections = Connections(settings)
     profiles = settings.state.data_dir / "profiles"
-    parts = Parts(
+    parts = Dependencies(
         metrics=metrics,
-        disk=Disk(
+        disk=StoreManager(
             stores,
             discard=lambda number: shutil.rmtree(profiles / str(number)),
             rebuilt=lambda reason: metrics.stores_rebuilt.labels(reason).inc(),
@@ -202,7 +202,7 @@ def _build(
         standby_consumer=connections.standby_consumer,
         producer=lambda: app.producer.client,  # type: ignore[attr-defined]
         transactional_producer=connections.transactional_producer,
-        crash=CrashPoints(settings.worker.crash_at),
+        crash=Failpoints(settings.worker.crash_at),
         owner=owner,
     )
     app = SegopsApp(settings, parts, connections, build(definitions))

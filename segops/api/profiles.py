@@ -12,7 +12,7 @@ import msgspec
 
 from segops.api.health import Page
 from segops.core.errors import SegopsError
-from segops.core.views.profile import Portrait
+from segops.core.views.profile import ProfileView
 
 _JSON: Final = "application/json"
 _RETRY: Final = {"Retry-After": "1"}
@@ -43,7 +43,7 @@ class ProfilePages:
     """
 
     def __init__(
-        self, look: Callable[[str], Portrait | Elsewhere | None], *, token: str | None, local: bool
+        self, look: Callable[[str], ProfileView | Elsewhere | None], *, token: str | None, local: bool
     ) -> None:
         self._look = look
         self._token = token

@@ -7,24 +7,24 @@ loopback only, keeps its data and logs below one folder, and does not outlive it
 
 from segops.brokers.base import (
     BrokerFailed,
+    BrokerRequest,
     BrokerUnavailable,
     Kind,
     LocalBroker,
     Node,
     PassedOver,
-    Request,
 )
 from segops.brokers.choice import KINDS, choose, obstacle
 
 __all__ = [
     "KINDS",
     "BrokerFailed",
+    "BrokerRequest",
     "BrokerUnavailable",
     "Kind",
     "LocalBroker",
     "Node",
     "PassedOver",
-    "Request",
     "choose",
     "obstacle",
 ]

@@ -51,7 +51,7 @@ class Node(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class BrokerRequest:
     """What is wanted. Only ``bootstrap_servers`` concerns a user's own broker.
 
     ``port`` is the first broker's; ``None`` finds a free one.
@@ -79,10 +79,10 @@ class Kind(Protocol):
 
     name: str
 
-    def obstacle(self, request: Request) -> str | None:
+    def obstacle(self, request: BrokerRequest) -> str | None:
         """Why this kind cannot serve the request here, or ``None``. Quick; never raises."""
 
-    def start(self, request: Request) -> LocalBroker:
+    def start(self, request: BrokerRequest) -> LocalBroker:
         """A broker which answers metadata requests. On BrokerFailed or BrokerUnavailable nothing is left."""
 
 

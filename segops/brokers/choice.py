@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from segops.brokers.base import BrokerFailed, BrokerUnavailable, Kind, LocalBroker, PassedOver, Request
+from segops.brokers.base import BrokerFailed, BrokerRequest, BrokerUnavailable, Kind, LocalBroker, PassedOver
 from segops.brokers.docker import Docker
 from segops.brokers.embedded import Embedded
 from segops.brokers.folder import kind_of
@@ -43,7 +43,7 @@ def choose(
     candidates = _candidates(prefer)
     folder = data_dir or Path(tempfile.mkdtemp(prefix="segops-broker-"))
     try:
-        chosen = _first(candidates, Request(folder, brokers, port, bootstrap_servers))
+        chosen = _first(candidates, BrokerRequest(folder, brokers, port, bootstrap_servers))
     except BaseException:
         _remove(folder, temporary=data_dir is None)
         raise
@@ -54,7 +54,7 @@ def choose(
 def obstacle(kind: str, *, brokers: int = 1, bootstrap_servers: str | None = None) -> str | None:
     """Why this kind of broker cannot be had on this machine, or ``None``. Quick; starts nothing."""
     (found,) = _candidates(kind)
-    return found.obstacle(Request(Path(), brokers, bootstrap_servers=bootstrap_servers))
+    return found.obstacle(BrokerRequest(Path(), brokers, bootstrap_servers=bootstrap_servers))
 
 
 def _candidates(prefer: str | None) -> Sequence[Kind]:
@@ -66,7 +66,7 @@ def _candidates(prefer: str | None) -> Sequence[Kind]:
     return found
 
 
-def _first(candidates: Sequence[Kind], request: Request) -> LocalBroker:
+def _first(candidates: Sequence[Kind], request: BrokerRequest) -> LocalBroker:
     passed: list[PassedOver] = []
     held = kind_of(request.data_dir)
     for kind in candidates:

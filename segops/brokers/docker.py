@@ -8,7 +8,7 @@ from importlib import import_module, util
 from pathlib import Path
 from typing import Any
 
-from segops.brokers.base import KAFKA_VERSION, BrokerFailed, LocalBroker, Request
+from segops.brokers.base import KAFKA_VERSION, BrokerFailed, BrokerRequest, LocalBroker
 from segops.brokers.network import LOOPBACK, reserve_ports, serving_nodes, wait_for
 
 IMAGE = f"apache/kafka:{KAFKA_VERSION}"
@@ -61,14 +61,14 @@ class Docker:
 
     name = "docker"
 
-    def obstacle(self, request: Request) -> str | None:
+    def obstacle(self, request: BrokerRequest) -> str | None:
         if request.brokers != 1:
             return "a cluster is not offered in Docker"
         if util.find_spec("testcontainers") is None or util.find_spec("docker") is None:
             return "the testcontainers package is not installed (the extra 'test' brings it)"
         return None if _engine_answers() else "no Docker engine answers"
 
-    def start(self, request: Request) -> LocalBroker:
+    def start(self, request: BrokerRequest) -> LocalBroker:
         from testcontainers.core.container import DockerContainer  # a second to import, seldom needed
 
         with reserve_ports(1, request.port) as (port,):

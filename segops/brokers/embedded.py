@@ -8,7 +8,7 @@ from importlib import metadata, util
 from importlib.resources import files
 from pathlib import Path
 
-from segops.brokers.base import LocalBroker, Request
+from segops.brokers.base import BrokerRequest, LocalBroker
 from segops.brokers.folder import start_in
 from segops.brokers.network import reserve_ports
 from segops.brokers.process import ProcessNode, start_all, stop_all
@@ -22,17 +22,17 @@ class Embedded:
 
     name = "embedded"
 
-    def obstacle(self, request: Request) -> str | None:
+    def obstacle(self, request: BrokerRequest) -> str | None:
         if request.brokers != 1:
             return "it has one broker only"
         if util.find_spec("noida_db") is None:
             return "the noida-db package is not installed (the extra 'embedded' brings it)"
         return None
 
-    def start(self, request: Request) -> LocalBroker:
+    def start(self, request: BrokerRequest) -> LocalBroker:
         return start_in(request, self.name, partial(self._start, request))
 
-    def _start(self, request: Request, lock: int) -> LocalBroker:
+    def _start(self, request: BrokerRequest, lock: int) -> LocalBroker:
         folder = request.data_dir.resolve() / self.name
         with ExitStack() as undo:
             (port,) = undo.enter_context(reserve_ports(1, request.port))

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from segops.brokers.base import BrokerUnavailable, LocalBroker, Request
+from segops.brokers.base import BrokerRequest, BrokerUnavailable, LocalBroker
 
 #: The kinds that keep data in a folder, each in a part of its own name.
 _KEEPING = ("jvm", "embedded")
@@ -22,7 +22,7 @@ def kind_of(folder: Path) -> str | None:
         return next((kind for kind in _KEEPING if (folder / kind).is_dir()), None)
 
 
-def start_in(request: Request, kind: str, start: Callable[[int], LocalBroker]) -> LocalBroker:
+def start_in(request: BrokerRequest, kind: str, start: Callable[[int], LocalBroker]) -> LocalBroker:
     """Start a broker that has the request's folder for itself, and note its kind there.
 
     ``start`` is given the descriptor that locks the folder, for the processes of the broker to inherit:

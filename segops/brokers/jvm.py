@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from segops.brokers.base import KAFKA_VERSION, BrokerFailed, BrokerUnavailable, LocalBroker, Request
+from segops.brokers.base import KAFKA_VERSION, BrokerFailed, BrokerRequest, BrokerUnavailable, LocalBroker
 from segops.brokers.folder import start_in
 from segops.brokers.java import OLDEST_JAVA, POM, fetch_jars, find_java, jar_folder
 from segops.brokers.network import LOOPBACK, reserve_ports
@@ -49,7 +49,7 @@ class Jvm:
 
     name = "jvm"
 
-    def obstacle(self, request: Request) -> str | None:
+    def obstacle(self, request: BrokerRequest) -> str | None:
         if not POM.is_file():
             return "deploy/kafka/pom.xml is not here: this kind runs from a checkout of the repository"
         if find_java() is None:
@@ -58,10 +58,10 @@ class Jvm:
             return "Maven (mvn) is not installed; it fetches Apache Kafka the first time"
         return None
 
-    def start(self, request: Request) -> LocalBroker:
+    def start(self, request: BrokerRequest) -> LocalBroker:
         return start_in(request, self.name, partial(self._start, request))
 
-    def _start(self, request: Request, lock: int) -> LocalBroker:
+    def _start(self, request: BrokerRequest, lock: int) -> LocalBroker:
         java = find_java()
         if java is None:
             raise BrokerUnavailable(f"no Java {OLDEST_JAVA} or newer")
@@ -124,7 +124,7 @@ _SMALL_AND_QUICK: Mapping[str, str] = {
 }
 
 
-def _place(request: Request, undo: ExitStack) -> list[Placement]:
+def _place(request: BrokerRequest, undo: ExitStack) -> list[Placement]:
     """Where the nodes listen and store; their ports are reserved until ``undo``."""
     root, count = request.data_dir.resolve() / Jvm.name, request.brokers
     found = len(list(root.glob("node-*")))

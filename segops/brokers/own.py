@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from segops.brokers.base import LocalBroker, Request
+from segops.brokers.base import BrokerRequest, LocalBroker
 
 
 class Own:
@@ -10,9 +10,9 @@ class Own:
 
     name = "own"
 
-    def obstacle(self, request: Request) -> str | None:
+    def obstacle(self, request: BrokerRequest) -> str | None:
         return None if request.bootstrap_servers else "SEGOPS_KAFKA_BOOTSTRAP_SERVERS is not set"
 
-    def start(self, request: Request) -> LocalBroker:
+    def start(self, request: BrokerRequest) -> LocalBroker:
         servers = request.bootstrap_servers or ""
         return LocalBroker(kind=self.name, name=f"your own Kafka at {servers}", bootstrap_servers=servers)

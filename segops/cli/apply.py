@@ -10,7 +10,7 @@ import click
 from segops.cli._kafka import run
 from segops.cli._say import say, warn
 from segops.kafka import definitions
-from segops.kafka.definitions import Step
+from segops.kafka.definitions import DefinitionChange
 from segops.schemas import segments
 
 _EPILOG = """
@@ -52,6 +52,6 @@ def command(paths: Sequence[Path], prune: bool, retire: Sequence[str], dry_run: 
     say(_summary(steps) + ("; nothing was written (dry run)" if dry_run else ""))
 
 
-def _summary(steps: Sequence[Step]) -> str:
+def _summary(steps: Sequence[DefinitionChange]) -> str:
     counts = {action: sum(step.action == action for step in steps) for action in _MARKS}
     return ", ".join(f"{count} {action}" for action, count in counts.items() if count) or "no segments"

@@ -9,7 +9,7 @@ import click
 from segops.cli._kafka import run
 from segops.cli._say import say
 from segops.operations import erase as erasing
-from segops.schemas.erasures import Request, decode_request, encode_request
+from segops.schemas.erasures import ErasureRequest, decode_request, encode_request
 
 _EPILOG = """
 \b
@@ -31,7 +31,7 @@ def command(profile: str, request: str | None, wait: float) -> None:
     Its memberships end with the reason erasure. What topics keep until their retention ends, such as raw
     events, is not touched. Exit status 1 when the receipts do not come in time.
     """
-    wanted = Request(profile, request or uuid4().hex)
+    wanted = ErasureRequest(profile, request or uuid4().hex)
     try:
         decode_request(encode_request(wanted))
     except ValueError as error:

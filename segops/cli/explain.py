@@ -17,7 +17,7 @@ from segops.core.errors import UserError
 from segops.core.events import Change
 from segops.core.segments import SegmentSet
 from segops.core.values import format_instant
-from segops.core.views.explain import Explanation, Limits, Part, Standing
+from segops.core.views.explain import Explanation, RulePart, SegmentExplanation, Thresholds
 from segops.core.views.trace import Follower
 from segops.replay import Replay
 from segops.schemas.identifying import limits_of
@@ -42,7 +42,7 @@ def _tree(explanation: Explanation) -> None:
         say_all(["", *_standing(standing)])
 
 
-def _standing(standing: Standing) -> Iterator[str]:
+def _standing(standing: SegmentExplanation) -> Iterator[str]:
     name = "" if standing.name == standing.segment_key else f" ({standing.name})"
     yield f"{_sign(standing.member)} {standing.segment_key}{name}, version {standing.version}"
     yield f"  {_membership(standing)}"
@@ -51,14 +51,14 @@ def _standing(standing: Standing) -> Iterator[str]:
     yield from _branch(standing.rule, "  ", "")
 
 
-def _membership(standing: Standing) -> str:
+def _membership(standing: SegmentExplanation) -> str:
     if not standing.member or standing.since is None:
         return f"no member, {_end(standing)}"
     cause = "" if standing.event_id is None else f" because of event {standing.event_id}"
     return f"member since {format_instant(standing.since)}{cause}, {_end(standing)}"
 
 
-def _limits(limits: Limits) -> Iterator[str]:
+def _limits(limits: Thresholds) -> Iterator[str]:
     if limits.stays_until is not None:
         yield f"stays until {format_instant(limits.stays_until)} at least"
     if limits.enters_from is not None:
@@ -68,14 +68,14 @@ def _limits(limits: Limits) -> Iterator[str]:
         yield f"entries so far: {limits.entries}{most}"
 
 
-def _end(standing: Standing) -> str:
+def _end(standing: SegmentExplanation) -> str:
     if standing.rule.holds is None:
         return "as before: the rule cannot be evaluated"
     end = "for ever" if standing.flips_at is None else f"until {format_instant(standing.flips_at)}"
     return f"{end} if nothing more happens"
 
 
-def _branch(part: Part, lead: str, below: str) -> Iterator[str]:
+def _branch(part: RulePart, lead: str, below: str) -> Iterator[str]:
     yield f"{lead}{_sign(part.holds)} {_line(part)}"
     inner = lead.removesuffix("├─ ").removesuffix("└─ ") + below
     for number, child in enumerate(part.parts, 1):
@@ -83,14 +83,14 @@ def _branch(part: Part, lead: str, below: str) -> Iterator[str]:
         yield from _branch(child, inner + ("└─ " if last else "├─ "), "   " if last else "│  ")
 
 
-def _line(part: Part) -> str:
+def _line(part: RulePart) -> str:
     ends = [f"since {format_instant(part.changed_at)}"] if part.changed_at is not None else []
     ends += [f"until {format_instant(part.changes_at)}"] if part.changes_at is not None else []
     ends += [part.note] if part.note else []
     return part.label + _found(part) + (f"  [{'; '.join(ends)}]" if ends else "")
 
 
-def _found(part: Part) -> str:
+def _found(part: RulePart) -> str:
     if part.holds is None:
         return ": cannot be evaluated"
     if part.threshold is None:

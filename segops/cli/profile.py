@@ -18,7 +18,15 @@ from segops.cli._say import say_all, say_text
 from segops.config import load
 from segops.core.errors import SegopsError, UserError
 from segops.core.values import format_instant
-from segops.core.views.profile import EVENT, ITSELF, TAKEN_OVER, Belonging, Identifier, Kept, Portrait
+from segops.core.views.profile import (
+    EVENT,
+    ITSELF,
+    TAKEN_OVER,
+    FeatureView,
+    Identifier,
+    MembershipView,
+    ProfileView,
+)
 
 _EPILOG = """
 \b
@@ -30,11 +38,11 @@ _TIMEOUT_S: Final = 10
 _MAX_REDIRECTS: Final = 100
 
 
-def _json(portrait: Portrait) -> None:
+def _json(portrait: ProfileView) -> None:
     say_text(msgspec.json.format(msgspec.json.encode(portrait), indent=2).decode())
 
 
-def _tree(portrait: Portrait) -> None:
+def _tree(portrait: ProfileView) -> None:
     head = f"{portrait.profile_id} at {format_instant(portrait.now_ms)}"
     if portrait.first_ms is not None and portrait.latest_ms is not None:
         head += f", seen {format_instant(portrait.first_ms)} to {format_instant(portrait.latest_ms)}"
@@ -72,11 +80,11 @@ def _identifier(found: Identifier) -> str:
     return f"{found.identifier}: {_ORIGINS[found.origin]}{event}{when}"
 
 
-def _feature(kept: Kept) -> str:
+def _feature(kept: FeatureView) -> str:
     return f"{kept.label}: {'at least ' if kept.value_is_least else ''}{_shown(kept.value)}"
 
 
-def _membership(found: Belonging) -> str:
+def _membership(found: MembershipView) -> str:
     name = "" if found.name == found.segment_key else f" ({found.name})"
     reason = "" if found.reason is None else f", reason {found.reason}"
     cause = "" if found.event_id is None else f" {found.event_id}"
@@ -89,7 +97,7 @@ def _shown(value: Any) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
-_FORMATS: dict[str, Callable[[Portrait], None]] = {"tree": _tree, "json": _json}
+_FORMATS: dict[str, Callable[[ProfileView], None]] = {"tree": _tree, "json": _json}
 
 
 @click.command(epilog=_EPILOG)
@@ -127,7 +135,7 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         """None: whoever asks is told, and follows it, or not."""
 
 
-def _ask(url: str, identifier: str, token: str | None) -> Portrait:
+def _ask(url: str, identifier: str, token: str | None) -> ProfileView:
     # No proxy: the workers are asked directly, and what they say is personal data.
     opener = urllib.request.build_opener(_NoRedirects, urllib.request.ProxyHandler({}))
     for _ in range(_MAX_REDIRECTS):
@@ -162,10 +170,10 @@ def _get(opener: urllib.request.OpenerDirector, url: str, token: str | None) -> 
         raise SegopsError(f"no worker answers at {_place(url)}: {error}") from error
 
 
-def _read(status: int, body: bytes, url: str, identifier: str) -> Portrait:
+def _read(status: int, body: bytes, url: str, identifier: str) -> ProfileView:
     if status == 200:
         try:
-            return msgspec.json.decode(body, type=Portrait)
+            return msgspec.json.decode(body, type=ProfileView)
         except msgspec.MsgspecError as error:
             raise SegopsError(f"{_place(url)} does not answer as a worker does: {error}") from error
     if status == 404 and body == b"unknown\n":

@@ -13,7 +13,7 @@ from segops.cli._say import say
 from segops.core.errors import UserError
 from segops.core.events import Change
 from segops.core.values import format_instant
-from segops.scenarios import Outcome, run
+from segops.scenarios import ScenarioResult, run
 from segops.schemas.scenarios import Scenario, load_scenarios
 
 _EPILOG = """
@@ -41,7 +41,7 @@ def command(files: tuple[Path, ...], match: str, verbose: bool) -> None:
     scenarios = [found for found in load_scenarios(files) if match.lower() in found.name.lower()]
     if not scenarios:
         raise UserError(f"no scenario has {match!r} in its name")
-    outcomes: list[Outcome] = []
+    outcomes: list[ScenarioResult] = []
     for file, of_file in groupby(scenarios, key=lambda scenario: scenario.file):
         outcomes += _run_file(file, of_file, verbose)
     failed = [outcome for outcome in outcomes if not outcome.passed]
@@ -52,7 +52,7 @@ def command(files: tuple[Path, ...], match: str, verbose: bool) -> None:
     _summarise(outcomes, failed)
 
 
-def _run_file(file: Path, scenarios: Iterable[Scenario], verbose: bool) -> Iterator[Outcome]:
+def _run_file(file: Path, scenarios: Iterable[Scenario], verbose: bool) -> Iterator[ScenarioResult]:
     if not verbose:
         say(f"{file} ", end="")
     for scenario in scenarios:
@@ -66,7 +66,7 @@ def _run_file(file: Path, scenarios: Iterable[Scenario], verbose: bool) -> Itera
         say()
 
 
-def _report(outcome: Outcome) -> Iterator[str]:
+def _report(outcome: ScenarioResult) -> Iterator[str]:
     scenario, step = outcome.scenario, outcome.step
     yield f"FAILED {scenario.file}:{scenario.line}: {scenario.name}"
     yield f"  step {step.number} (line {step.line}), clock at {format_instant(outcome.clock_ms)}"
@@ -83,7 +83,7 @@ def _row(change: Change) -> str:
     return f"{begin}  {change.profile_id}  {change.reason}"
 
 
-def _summarise(outcomes: Sequence[Outcome], failed: Sequence[Outcome]) -> None:
+def _summarise(outcomes: Sequence[ScenarioResult], failed: Sequence[ScenarioResult]) -> None:
     passed = len(outcomes) - len(failed)
     counts = [f"{len(failed)} failed"] * bool(failed) + [f"{passed} passed"]
     say()

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from segops.config.base import PREFIX, Part, variable_of
+from segops.config.base import PREFIX, SettingsSection, variable_of
 from segops.config.engine import EngineSettings, IdentitySettings
 from segops.config.kafka import KafkaSettings, TopicSettings
 from segops.config.unknown import Unknown, unknown
@@ -62,7 +62,7 @@ class Settings(BaseModel):
         return self.worker.processing_guarantee == "exactly_once"
 
 
-_PARTS: dict[str, type[Part]] = {
+_PARTS: dict[str, type[SettingsSection]] = {
     "kafka": KafkaSettings,
     "topics": TopicSettings,
     "engine": EngineSettings,
@@ -82,7 +82,7 @@ def load(**overrides: Mapping[str, object]) -> Settings:
     Raises UserError with every wrong variable and the reason; values are never shown.
     """
     problems: list[str] = []
-    parts: dict[str, Part] = {}
+    parts: dict[str, SettingsSection] = {}
     for name, part in _PARTS.items():
         try:
             parts[name] = part(**overrides.get(name, {}))
@@ -93,7 +93,7 @@ def load(**overrides: Mapping[str, object]) -> Settings:
     return Settings.model_validate(parts)
 
 
-def _reasons(part: type[Part], error: ValidationError) -> Iterator[str]:
+def _reasons(part: type[SettingsSection], error: ValidationError) -> Iterator[str]:
     for problem in error.errors(include_input=False, include_url=False):
         reason = problem["msg"].removeprefix("Value error, ")
         where = str(problem["loc"][0]) if problem["loc"] else ""

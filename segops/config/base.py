@@ -17,7 +17,7 @@ def setting(name: str, default: object, description: str, **limits: Any) -> Any:
     )
 
 
-class Part(BaseSettings):
+class SettingsSection(BaseSettings):
     """A frozen group of settings; unknown fields are refused."""
 
     model_config = SettingsConfigDict(

@@ -6,12 +6,12 @@ from typing import Literal
 
 from pydantic import ByteSize
 
-from segops.config.base import Part, setting
+from segops.config.base import SettingsSection, setting
 from segops.config.types import DurationMs, EmailSources, Limits, Priority
 from segops.core.identifiers import DEFAULT_LIMIT, OTHERS, PRIORITY, Rules
 
 
-class EngineSettings(Part):
+class EngineSettings(SettingsSection):
     """What time is, and how much of an event is accepted."""
 
     clock: Literal["wall", "event"] = setting(
@@ -40,7 +40,7 @@ class EngineSettings(Part):
     )
 
 
-class IdentitySettings(Part):
+class IdentitySettings(SettingsSection):
     """Which identifiers are one person's."""
 
     priority: Priority = setting(

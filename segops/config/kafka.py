@@ -7,11 +7,11 @@ from typing import Annotated
 
 from pydantic import Field, SecretStr, model_validator
 
-from segops.config.base import Part, setting, variable_of
+from segops.config.base import SettingsSection, setting, variable_of
 from segops.config.types import Addresses, PositiveDurationMs, SaslMechanism, SecurityProtocol
 
 
-class KafkaSettings(Part):
+class KafkaSettings(SettingsSection):
     """How to reach the brokers."""
 
     bootstrap_servers: Addresses = setting(
@@ -56,7 +56,7 @@ class KafkaSettings(Part):
         return "bootstrap_servers" in self.model_fields_set
 
 
-class TopicSettings(Part):
+class TopicSettings(SettingsSection):
     """The topics: names, and what they are created with."""
 
     prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,100}$")] = setting(

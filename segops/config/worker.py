@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, ByteSize, Field
 
-from segops.config.base import Part, setting
+from segops.config.base import SettingsSection, setting
 from segops.config.types import MAX_PORT, DurationMs, Host, KafkaName, PositiveDurationMs, Token, duration_ms
 
 
-class CheckpointSettings(Part):
+class CheckpointSettings(SettingsSection):
     """When work becomes durable."""
 
     interval_ms: Annotated[int, BeforeValidator(duration_ms), Field(ge=10, le=60_000)] | None = setting(
@@ -22,7 +22,7 @@ class CheckpointSettings(Part):
     )
 
 
-class StateSettings(Part):
+class StateSettings(SettingsSection):
     """Where profiles are kept, and how much memory that takes."""
 
     data_dir: Path = setting("DATA_DIR", "segops-data", "Folder of the profile store, on a local disk.")
@@ -56,7 +56,7 @@ class StateSettings(Part):
     )
 
 
-class WorkerSettings(Part):
+class WorkerSettings(SettingsSection):
     """One worker process."""
 
     app_id: KafkaName = setting("APP_ID", "segops", "Name of the application: its group and changelog.")

@@ -15,7 +15,7 @@ from xxhash import xxh3_64_intdigest
 
 from segops.core.events import Change, Event, change_id
 from segops.core.features import UNREADABLE, Counted
-from segops.core.index import Kept
+from segops.core.index import IndexedFeature
 from segops.core.memberships import record_change
 from segops.core.merge import forget_messages, merge, note_of
 from segops.core.profile import Member, Profile
@@ -230,7 +230,7 @@ class Engine:
             touched |= self.segments.by_part[LATEST]
         return touched
 
-    def _feed(self, evaluation: _Evaluation, kept: Kept, event: Event, touched: set[int]) -> None:
+    def _feed(self, evaluation: _Evaluation, kept: IndexedFeature, event: Event, touched: set[int]) -> None:
         value = None
         if kept.extract is not None:
             value = kept.extract(event)

@@ -14,7 +14,7 @@ from segops.core.rules.model import Path
 from segops.core.values import lookup
 
 
-class Kept(msgspec.Struct, frozen=True, gc=False):
+class IndexedFeature(msgspec.Struct, frozen=True, gc=False):
     """A feature made ready: how it is kept, and the segments that it can move."""
 
     id: int
@@ -37,10 +37,10 @@ class Kept(msgspec.Struct, frozen=True, gc=False):
 class Watch(msgspec.Struct, frozen=True):
     """The features that an event name concerns: for every such event, and for one value of a property."""
 
-    always: tuple[Kept, ...]
-    by_value: tuple[tuple[Path, dict[str, tuple[Kept, ...]]], ...]
+    always: tuple[IndexedFeature, ...]
+    by_value: tuple[tuple[Path, dict[str, tuple[IndexedFeature, ...]]], ...]
 
-    def concerned(self, properties: Mapping[str, Any]) -> Iterable[Kept]:
+    def concerned(self, properties: Mapping[str, Any]) -> Iterable[IndexedFeature]:
         """The features that an event with these properties may belong to."""
         if not self.by_value:
             return self.always
@@ -52,7 +52,7 @@ class Watch(msgspec.Struct, frozen=True):
         return found
 
 
-def prepare(rules: Iterable[tuple[int, Rule]]) -> tuple[list[Kept], dict[int, Feature]]:
+def prepare(rules: Iterable[tuple[int, Rule]]) -> tuple[list[IndexedFeature], dict[int, Feature]]:
     """Every feature of these rules once, ready and by its id; a rule comes with its segment's index.
 
     Of a figure that several rules read, as much is kept as the one that needs the most of it.
@@ -68,14 +68,14 @@ def prepare(rules: Iterable[tuple[int, Rule]]) -> tuple[list[Kept], dict[int, Fe
     return [_kept(key, feature, concerned[key]) for key, feature in features.items()], features
 
 
-def _kept(key: int, feature: Feature, least: Mapping[int, int]) -> Kept:
+def _kept(key: int, feature: Feature, least: Mapping[int, int]) -> IndexedFeature:
     by_size = None
     if feature.counts_entries:
         sizes = range((feature.capacity or 0) + 1)
         by_size = tuple(
             frozenset(index for index, needed in least.items() if needed <= size) for size in sizes
         )
-    return Kept(
+    return IndexedFeature(
         id=key,
         names=feature.names,
         add=reducer_of(feature).add,
@@ -87,18 +87,18 @@ def _kept(key: int, feature: Feature, least: Mapping[int, int]) -> Kept:
     )
 
 
-def histories(kept: Iterable[Kept]) -> dict[str, tuple[tuple[Path, Kept], ...]]:
+def histories(kept: Iterable[IndexedFeature]) -> dict[str, tuple[tuple[Path, IndexedFeature], ...]]:
     """Top level of a trait -> the features that keep its history, each with the path of its value."""
-    found: dict[str, list[tuple[Path, Kept]]] = {}
+    found: dict[str, list[tuple[Path, IndexedFeature]]] = {}
     for feature in kept:
         if feature.trait is not None:
             found.setdefault(feature.trait[0], []).append((feature.trait, feature))
     return {name: tuple(features) for name, features in found.items()}
 
 
-def watches(kept: Iterable[Kept]) -> tuple[dict[str, Watch], Watch | None]:
+def watches(kept: Iterable[IndexedFeature]) -> tuple[dict[str, Watch], Watch | None]:
     """Event name -> the features that it concerns; and those that events of every other name concern."""
-    by_name: dict[str, dict[int, Kept]] = {}
+    by_name: dict[str, dict[int, IndexedFeature]] = {}
     of_any = {feature.id: feature for feature in kept if ANY_NAME in feature.names}
     for feature in kept:
         for name in feature.names:
@@ -107,9 +107,9 @@ def watches(kept: Iterable[Kept]) -> tuple[dict[str, Watch], Watch | None]:
     return found, _watch(of_any.values()) if of_any else None
 
 
-def _watch(features: Iterable[Kept]) -> Watch:
-    always: list[Kept] = []
-    by_value: dict[Path, dict[str, list[Kept]]] = {}
+def _watch(features: Iterable[IndexedFeature]) -> Watch:
+    always: list[IndexedFeature] = []
+    by_value: dict[Path, dict[str, list[IndexedFeature]]] = {}
     for feature in features:
         found = _equality(feature)
         if found is None:
@@ -124,7 +124,7 @@ def _watch(features: Iterable[Kept]) -> Watch:
     return Watch(tuple(always), tuple(tables))
 
 
-def _equality(kept: Kept) -> tuple[Path, Predicate] | None:
+def _equality(kept: IndexedFeature) -> tuple[Path, Predicate] | None:
     """The condition that a property equals a text, which the index answers; None if there is none."""
     for path, test in kept.where:
         name, operand = test.ops[0]

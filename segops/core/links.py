@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from segops.core.profile import Joined, Links, Origin, Profile
+from segops.core.profile import IdentifierOrigin, Joined, Links, Profile
 from segops.core.values import MAX_MS
 
 #: Identifiers of others that a profile remembers, so as not to claim them again with every event.
@@ -74,19 +74,19 @@ def refuse(profile: Profile, identifier: str) -> None:
         del links.refused[:-MAX_REFUSED]
 
 
-def note_origin(profile: Profile, identifier: str, origin: Origin) -> None:
+def note_origin(profile: Profile, identifier: str, origin: IdentifierOrigin) -> None:
     """Remember where an identifier was met, unless that is known."""
     if identifier != profile.id:
         links_of(profile).origins.setdefault(identifier, origin)
 
 
-def origin_of_joining(profile: Profile, loser: Profile | None, of: str, at_ms: int) -> Origin:
+def origin_of_joining(profile: Profile, loser: Profile | None, of: str, at_ms: int) -> IdentifierOrigin:
     """Where two profiles met: the event by which either of them claimed ``of`` at that instant."""
     for each in (profile, loser):
         known = None if each is None or each.links is None else each.links.origins.get(of)
         if known is not None and known.at_ms == at_ms:
             return known
-    return Origin(at_ms)
+    return IdentifierOrigin(at_ms)
 
 
 def timer_of(profile: Profile) -> int | None:

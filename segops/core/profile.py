@@ -33,7 +33,7 @@ class Past(msgspec.Struct, array_like=True, gc=False, frozen=True):
     left_ms: int | None = None
 
 
-class Held(msgspec.Struct, array_like=True, gc=False):
+class HeldEvent(msgspec.Struct, array_like=True, gc=False):
     """An event that waits, and the clock at its arrival."""
 
     clock_ms: int
@@ -70,7 +70,7 @@ class Parting(msgspec.Struct, array_like=True, gc=False):
     state: Profile | None = None
 
 
-class Origin(msgspec.Struct, array_like=True, gc=False, frozen=True):
+class IdentifierOrigin(msgspec.Struct, array_like=True, gc=False, frozen=True):
     """When an identifier was met, and by which event; None where that has no id, or is not known."""
 
     at_ms: int
@@ -87,7 +87,7 @@ class Links(msgspec.Struct, array_like=True, gc=False):
     #: Identifiers that belong to another known user, or are beyond a limit, oldest first.
     refused: list[str] = []
     #: What arrived while an answer was awaited.
-    held: list[Held] = []
+    held: list[HeldEvent] = []
     #: While an answer is awaited: the clock at which the profile stands still.
     clock_ms: int = -MAX_MS
     #: Profiles handed over, to be merged when nothing is awaited any more.
@@ -99,7 +99,7 @@ class Links(msgspec.Struct, array_like=True, gc=False):
     #: Requests to erase it, which wait, too: what was claimed is to go with it.
     erasing: list[Erasing] = []
     #: Identifiers of others that were claimed or came with a profile -> where they were met.
-    origins: dict[str, Origin] = {}
+    origins: dict[str, IdentifierOrigin] = {}
     #: Requests to split off, which wait, too.
     parting: list[Parting] = []
     #: Profiles that went their own way again -> the sequence of the hand-over that was undone, -1 for those

@@ -21,7 +21,7 @@ _FIELDS: Final = tuple(field for field in Change.__struct_fields__ if field != "
 _said: Final = attrgetter(*_FIELDS)
 
 
-class Audience:
+class ChangeCollector:
     """Reads ``membership.changes`` from its beginning, and keeps each change once, by its ``change_id``.
 
     ``duplicates`` counts those that came again, ``conflicts`` those that came again and were different.

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from segops.core.errors import UserError
 from segops.core.values import datetime_ms
-from segops.demo.moments import Moment, moment
+from segops.demo.moments import InputEvent, moment
 from segops.demo.wheels import data_file
 
 #: The log's first day, Thursday 2024-01-04, becomes Thursday 1997-09-04: whole weeks keep the weekdays.
@@ -54,13 +54,13 @@ def clicks_file() -> Path:
     return data_file("retentioneering", "ecom.csv.gz")
 
 
-def read_clicks(path: Path) -> Iterator[Moment]:
+def read_clicks(path: Path) -> Iterator[InputEvent]:
     """Every step in the log, in its order. Raises UserError for a row that is none."""
     with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
         yield from clicks(csv.DictReader(file))
 
 
-def clicks(rows: Iterable[Mapping[str, str]]) -> Iterator[Moment]:
+def clicks(rows: Iterable[Mapping[str, str]]) -> Iterator[InputEvent]:
     """The steps in rows of the log, each visitor's first one and each log-in preceded by an ``identify``.
 
     Raises UserError for a row that is none.
@@ -81,20 +81,20 @@ def clicks(rows: Iterable[Mapping[str, str]]) -> Iterator[Moment]:
             raise UserError(f"row {number} of the clickstream is none: {error!r}") from None
 
 
-def _identify(time_ms: int, row: Mapping[str, str]) -> Moment:
+def _identify(time_ms: int, row: Mapping[str, str]) -> InputEvent:
     visitor = row["user_id"]
     traits = {"acquisition_channel": row["acquisition_channel"], "cohort": row["user_cohort"]}
     call = {"type": "identify", "anonymousId": visitor, "traits": traits}
     return moment(time_ms, f"shop-{visitor}", visitor, call)
 
 
-def _login(number: int, time_ms: int, visitor: str, member: Mapping[str, str]) -> Moment:
+def _login(number: int, time_ms: int, visitor: str, member: Mapping[str, str]) -> InputEvent:
     call = {"type": "identify", "anonymousId": visitor, "traits": {"registered": True}, **member}
     # Behind the visitor's former step, also where that was in the same second, and before this one.
     return moment(time_ms, f"shop-{number - 1:05d}-login", visitor, call)
 
 
-def _step(number: int, time_ms: int, row: Mapping[str, str], member: Mapping[str, str]) -> Moment:
+def _step(number: int, time_ms: int, row: Mapping[str, str], member: Mapping[str, str]) -> InputEvent:
     kind, name = CALLS[row["event"]]
     visitor = row["user_id"]
     properties = {

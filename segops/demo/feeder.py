@@ -9,8 +9,8 @@ from typing import Final
 
 from segops.config import Settings
 from segops.core.errors import SegopsError
-from segops.demo.history import History
-from segops.demo.moments import Moment
+from segops.demo.history import OrderHistory
+from segops.demo.moments import InputEvent
 from segops.kafka.clients import running_producer
 from segops.kafka.topics import partition_counts
 from segops.operations.produce import Loader
@@ -31,7 +31,7 @@ class Feeder:
     there is no backlog to look at instead of the present. 0: as fast as the broker takes them.
     """
 
-    def __init__(self, loader: Loader, history: History, *, rate: float) -> None:
+    def __init__(self, loader: Loader, history: OrderHistory, *, rate: float) -> None:
         self.sent = self.done = 0
         self._loader = loader
         self._history = history
@@ -55,7 +55,7 @@ class Feeder:
         while self.sent - self.done > _AHEAD:
             await asyncio.sleep(_LOOK_S)
 
-    def _slices(self) -> Iterator[Sequence[Moment]]:
+    def _slices(self) -> Iterator[Sequence[InputEvent]]:
         size = max(1, int(self._rate / _SLICES_PER_SECOND)) if self._rate else _UNPACED_SLICE
         moments = self._history.moments
         for at in range(0, len(moments), size):
@@ -83,7 +83,7 @@ class Feeder:
 
 
 @asynccontextmanager
-async def feeder(settings: Settings, history: History, *, rate: float) -> AsyncIterator[Feeder]:
+async def feeder(settings: Settings, history: OrderHistory, *, rate: float) -> AsyncIterator[Feeder]:
     """A feeder of the events topic. UserError when no broker can be reached."""
     topic = settings.topics.events
     (partitions,) = (await partition_counts(settings.kafka, [topic])).values()

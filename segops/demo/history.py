@@ -12,17 +12,17 @@ import msgspec
 
 from segops.core.errors import UserError
 from segops.demo.clicks import clicks_file, read_clicks
-from segops.demo.moments import Moment
+from segops.demo.moments import InputEvent
 from segops.demo.purchases import purchases_file, read_purchases
 
 #: How far time goes on after the last event, so that it can be seen how people leave because of it.
 AFTERWARDS_MS: Final = 120 * 86_400_000
 
 
-class History(msgspec.Struct, frozen=True):
+class OrderHistory(msgspec.Struct, frozen=True):
     """Events in the order of time; ``final_ms`` is where time stops."""
 
-    moments: list[Moment]
+    moments: list[InputEvent]
     people: int
 
     @property
@@ -41,7 +41,7 @@ class History(msgspec.Struct, frozen=True):
         return self.last_ms + AFTERWARDS_MS
 
 
-def read_history(limit: int | None = None) -> History:
+def read_history(limit: int | None = None) -> OrderHistory:
     """All there is, or ``limit`` events of it: those of whole customers, over the whole time.
 
     Raises UserError when the data is not installed.
@@ -50,17 +50,17 @@ def read_history(limit: int | None = None) -> History:
     return arrange(both, limit)
 
 
-def arrange(found: Iterable[Moment], limit: int | None = None) -> History:
+def arrange(found: Iterable[InputEvent], limit: int | None = None) -> OrderHistory:
     """Order moments by time. Customers are chosen by a hash; only the last one's events may be cut short."""
     moments = sorted(found)
     if limit is not None:
         moments = _some(moments, limit)
     if not moments:
         raise UserError("no events at all: nothing can be shown")
-    return History(moments, len({moment.person for moment in moments}))
+    return OrderHistory(moments, len({moment.person for moment in moments}))
 
 
-def _some(moments: list[Moment], limit: int) -> list[Moment]:
+def _some(moments: list[InputEvent], limit: int) -> list[InputEvent]:
     counts = Counter(moment.person for moment in moments)
     left: dict[str, int] = {}
     for person in sorted(counts, key=lambda person: (crc32(person.encode()), person)):

@@ -16,14 +16,14 @@ from segops.config import Settings
 from segops.core.errors import SegopsError
 from segops.core.events import Change
 from segops.demo import worker_pages
-from segops.demo.audience import Audience, read_state
+from segops.demo.audience import ChangeCollector, read_state
 from segops.demo.children import Child
 from segops.demo.feeder import Feeder, feeder
-from segops.demo.history import History
+from segops.demo.history import OrderHistory
 from segops.demo.progress import Progress
-from segops.demo.scene import Scene
+from segops.demo.scene import DashboardState
 from segops.demo.screen import Screen
-from segops.demo.stage import Stage
+from segops.demo.stage import Environment
 from segops.demo.verify import Verdict, compare, compare_state, conflict
 from segops.kafka.clients import running_admin, running_consumer
 from segops.kafka.topics import describe
@@ -35,7 +35,7 @@ _LATE: Final = "segops_events_late_total"
 _MERGES: Final = "segops_merges_total"
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class RunResult(msgspec.Struct, frozen=True):
     """What the demo found: the two verdicts, and what must not have happened."""
 
     changes: Verdict
@@ -58,7 +58,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Cast:
+class Processes:
     """The processes of a run, and the ports of the worker's pages."""
 
     worker: Child
@@ -70,20 +70,20 @@ class Cast:
 class _Instruments:
     feeder: Feeder
     progress: Progress
-    audience: Audience
+    audience: ChangeCollector
 
 
-class Play:
+class Run:
     """One run over prepared topics. ``scene`` is what there is to see."""
 
-    def __init__(self, stage: Stage, history: History, cast: Cast, screen: Screen) -> None:
-        self.scene = Scene(history, stage.definitions)
+    def __init__(self, stage: Environment, history: OrderHistory, cast: Processes, screen: Screen) -> None:
+        self.scene = DashboardState(history, stage.definitions)
         self._stage = stage
         self._history = history
         self._cast = cast
         self._screen = screen
 
-    async def run(self, *, rate: float) -> Outcome:
+    async def run(self, *, rate: float) -> RunResult:
         """Play it to its end. Raises SegopsError when a process fails, or nothing moves any more."""
         async with self._instruments(rate) as instruments:
             attend = _Attendance(self, instruments)
@@ -109,7 +109,7 @@ class Play:
             feeder(settings, self._history, rate=rate) as feeding,
         ):
             progress = Progress(settings, admin, lookout)
-            yield _Instruments(feeding, progress, Audience(settings, reader, self.scene.note))
+            yield _Instruments(feeding, progress, ChangeCollector(settings, reader, self.scene.note))
 
     async def _until_ready(self) -> None:
         while not await worker_pages.ready(self._cast.ports):
@@ -128,9 +128,9 @@ class Play:
         self.scene.look(instruments.progress, instruments.feeder.sent)
         self._screen.show(self.scene)
 
-    async def _check(self, audience: Audience) -> Outcome:
+    async def _check(self, audience: ChangeCollector) -> RunResult:
         settings, received = self._stage.settings, audience.changes
-        return Outcome(
+        return RunResult(
             changes=compare(read_changes(self._stage.expected_file), received.values()),
             state=compare_state(received.values(), await read_state(settings)),
             duplicates=audience.duplicates,
@@ -153,7 +153,7 @@ async def _at_once() -> bool:
 class _Attendance:
     """Looks after some work until it is done and the facts agree, five times a second."""
 
-    def __init__(self, play: Play, instruments: _Instruments) -> None:
+    def __init__(self, play: Run, instruments: _Instruments) -> None:
         self.listening: asyncio.Future[None] | None = None
         self._play = play
         self._instruments = instruments

@@ -17,7 +17,7 @@ from zlib import crc32
 
 from segops.core.errors import UserError
 from segops.core.values import datetime_ms
-from segops.demo.moments import Moment, moment
+from segops.demo.moments import InputEvent, moment
 from segops.demo.wheels import data_file
 
 _OPENS_MS: Final = 8 * 3_600_000
@@ -30,14 +30,14 @@ def purchases_file() -> Path:
     return data_file("lifetimes", "CDNOW_master.txt")
 
 
-def read_purchases(path: Path) -> Iterator[Moment]:
+def read_purchases(path: Path) -> Iterator[InputEvent]:
     """Every purchase in the file, in its order. Raises UserError for a line that is none."""
     with path.open(encoding="ascii") as file:
         next(file, None)  # the names of the columns
         yield from purchases(file)
 
 
-def purchases(lines: Iterable[str]) -> Iterator[Moment]:
+def purchases(lines: Iterable[str]) -> Iterator[InputEvent]:
     """The purchases in lines without the heading.
 
     >>> [order] = purchases(["00001 19970101  1   11.77"])
@@ -57,7 +57,7 @@ def purchases(lines: Iterable[str]) -> Iterator[Moment]:
         that_day[customer, day] += 1
 
 
-def _order(number: int, time_ms: int, customer: str, quantity: int, amount: float) -> Moment:
+def _order(number: int, time_ms: int, customer: str, quantity: int, amount: float) -> InputEvent:
     properties = {
         "order_id": f"order-{number:05d}",
         "revenue": amount,

@@ -6,20 +6,20 @@ from collections.abc import Iterator
 from typing import Final
 
 from segops.core.values import format_instant
-from segops.demo.history import History
-from segops.demo.play import Cast, Outcome
-from segops.demo.scene import Scene
-from segops.demo.stage import Stage
+from segops.demo.history import OrderHistory
+from segops.demo.play import Processes, RunResult
+from segops.demo.scene import DashboardState
+from segops.demo.stage import Environment
 
 _SHOWN: Final = 10
 
 
-def summary(outcome: Outcome, scene: Scene, history: History) -> str:
+def summary(outcome: RunResult, scene: DashboardState, history: OrderHistory) -> str:
     """What happened, and whether it is what had to happen."""
     return "\n".join((*_sizes(scene), "", *_figures(outcome, scene, history), "", *_verdict(outcome)))
 
 
-def _sizes(scene: Scene) -> Iterator[str]:
+def _sizes(scene: DashboardState) -> Iterator[str]:
     width = max(len(each.name) for each in scene.segments.values())
     yield f"{'segment':<{width}}  {'members':>8} {'at most':>8} {'entered':>8} {'exited':>8}"
     for each in scene.segments.values():
@@ -27,7 +27,7 @@ def _sizes(scene: Scene) -> Iterator[str]:
         yield f"{each.name:<{width}}  " + " ".join(f"{figure:>8,}" for figure in figures)
 
 
-def _figures(outcome: Outcome, scene: Scene, history: History) -> Iterator[str]:
+def _figures(outcome: RunResult, scene: DashboardState, history: OrderHistory) -> Iterator[str]:
     first, final = (format_instant(ms)[:10] for ms in (history.first_ms, history.final_ms))
     days = (history.final_ms - history.first_ms) / 86_400_000
     yield (
@@ -44,7 +44,7 @@ def _figures(outcome: Outcome, scene: Scene, history: History) -> Iterator[str]:
     )
 
 
-def _verdict(outcome: Outcome) -> Iterator[str]:
+def _verdict(outcome: RunResult) -> Iterator[str]:
     differences = outcome.differences
     changes, state = outcome.changes, outcome.state
     compared = (
@@ -60,7 +60,7 @@ def _verdict(outcome: Outcome) -> Iterator[str]:
         yield f"  and {len(differences) - _SHOWN:,} more"
 
 
-def how_to_look(stage: Stage, cast: Cast) -> str:
+def how_to_look(stage: Environment, cast: Processes) -> str:
     """How to watch and question what is still running, and how to end it."""
     variables = (
         "SEGOPS_KAFKA_BOOTSTRAP_SERVERS",

@@ -21,14 +21,14 @@ from segops.brokers.network import reserve_ports
 from segops.core.errors import SegopsError, UserError
 from segops.core.values import format_instant
 from segops.demo.children import Child
-from segops.demo.history import History, read_history
+from segops.demo.history import OrderHistory, read_history
 from segops.demo.interrupts import interruptible, uninterrupted
 from segops.demo.options import Options
-from segops.demo.play import Cast, Outcome, Play
+from segops.demo.play import Processes, Run, RunResult
 from segops.demo.report import how_to_look, summary
-from segops.demo.scene import Scene
+from segops.demo.scene import DashboardState
 from segops.demo.screen import screen
-from segops.demo.stage import SEGMENTS, Stage, set_stage
+from segops.demo.stage import SEGMENTS, Environment, set_stage
 from segops.kafka import topics
 from segops.kafka.clients import running_admin
 from segops.kafka.definitions import publish
@@ -60,7 +60,7 @@ def run(options: Options, console: Console) -> int:
     return 1 if outcome.differences else 0
 
 
-def _welcome(history: History) -> str:
+def _welcome(history: OrderHistory) -> str:
     first, last = (format_instant(ms)[:10] for ms in (history.first_ms, history.last_ms))
     return (
         f"{len(history.moments):,} events of {history.people:,} customers, {first} to {last}: "
@@ -97,8 +97,8 @@ def _broker(options: Options, folder: Path) -> LocalBroker:
 
 
 def _set_up(
-    options: Options, history: History, folder: Path, broker: LocalBroker, things: ExitStack
-) -> tuple[Stage, Cast]:
+    options: Options, history: OrderHistory, folder: Path, broker: LocalBroker, things: ExitStack
+) -> tuple[Environment, Processes]:
     ports = things.enter_context(reserve_ports(options.processes))
     stage = set_stage(options, folder, broker, web_port=ports[0])
     _write(stage.events_file, history)
@@ -108,33 +108,33 @@ def _set_up(
     with uninterrupted():
         worker = things.enter_context(_worker(stage, options.processes))
         oracle = things.enter_context(_oracle(stage, history))
-    return stage, Cast(worker, oracle, ports)
+    return stage, Processes(worker, oracle, ports)
 
 
-def _write(path: Path, history: History) -> None:
+def _write(path: Path, history: OrderHistory) -> None:
     try:
         path.write_bytes(b"".join(moment.line + b"\n" for moment in history.moments))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from error
 
 
-async def _prepare(stage: Stage, processes: int) -> None:
+async def _prepare(stage: Environment, processes: int) -> None:
     await group.allow(stage.settings, processes)
     await topics.create(stage.settings)
     await publish(stage.settings, stage.definitions)
 
 
-async def _remove_topics(stage: Stage) -> None:
+async def _remove_topics(stage: Environment) -> None:
     async with running_admin(stage.settings.kafka) as admin:
         await admin.delete_topics([spec.name for spec in topics.topic_specs(stage.settings)])
 
 
-def _worker(stage: Stage, processes: int) -> Child:
+def _worker(stage: Environment, processes: int) -> Child:
     arguments = ("worker", "--clock", "event", "--processes", str(processes))
     return Child(*arguments, environment=stage.environment, log=stage.folder / "worker.log")
 
 
-def _oracle(stage: Stage, history: History) -> Child:
+def _oracle(stage: Environment, history: OrderHistory) -> Child:
     """``segops replay`` over the same input, which needs no Kafka: what must come out."""
     until = format_instant(history.final_ms)
     arguments = (
@@ -151,10 +151,10 @@ def _oracle(stage: Stage, history: History) -> Child:
 
 
 def _play(
-    stage: Stage, history: History, cast: Cast, console: Console, *, rate: float
-) -> tuple[Outcome, Scene]:
+    stage: Environment, history: OrderHistory, cast: Processes, console: Console, *, rate: float
+) -> tuple[RunResult, DashboardState]:
     with screen(console) as view:
-        play = Play(stage, history, cast, view)
+        play = Run(stage, history, cast, view)
         try:
             return asyncio.run(play.run(rate=rate)), play.scene
         except KafkaError as error:

@@ -11,7 +11,7 @@ from typing import Final
 
 from segops.core.events import Change
 from segops.core.segments import Definition
-from segops.demo.history import History
+from segops.demo.history import OrderHistory
 from segops.demo.progress import Progress
 
 _RATE_OVER_S: Final = 3.0
@@ -21,7 +21,7 @@ _DAY_MS: Final = 86_400_000
 _SAMPLE_MS: Final = 7 * _DAY_MS
 
 
-class Segment:
+class SegmentRow:
     """A segment's size, its comings and goings since the last look, and its curve."""
 
     def __init__(self, definition: Definition) -> None:
@@ -43,16 +43,16 @@ class Segment:
             self.exited += 1
 
 
-class Scene:
+class DashboardState:
     """Counts what happens; ``look`` takes over how far the pipeline is."""
 
-    def __init__(self, history: History, definitions: Sequence[Definition]) -> None:
+    def __init__(self, history: OrderHistory, definitions: Sequence[Definition]) -> None:
         self.phase = "starting"
         self.total = len(history.moments)
         self.sent = self.done = self.lag = 0
         self.clock_ms = 0
         self.changes: Counter[str] = Counter()
-        self.segments = {definition.key: Segment(definition) for definition in definitions}
+        self.segments = {definition.key: SegmentRow(definition) for definition in definitions}
         self.latest: deque[Change] = deque(maxlen=_LATEST)
         #: Seconds from the first event sent to the last one applied.
         self.applied_s = self.ready_s = 0.0

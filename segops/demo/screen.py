@@ -15,7 +15,7 @@ from rich.text import Text
 
 from segops.core.events import Change
 from segops.core.values import format_instant
-from segops.demo.scene import Scene, Segment
+from segops.demo.scene import DashboardState, SegmentRow
 
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
 _CURVE_WIDTH: Final = 40
@@ -28,7 +28,7 @@ _FIXED_LINES: Final = 8
 class Screen(Protocol):
     """Shows scenes."""
 
-    def show(self, scene: Scene) -> None:
+    def show(self, scene: DashboardState) -> None:
         """Show the scene as it is now."""
 
     def say(self, text: str) -> None:
@@ -52,7 +52,7 @@ class PlainScreen:
         self._console = console
         self._next_at = 0.0
 
-    def show(self, scene: Scene) -> None:
+    def show(self, scene: DashboardState) -> None:
         """Print a line if it is time for one."""
         if monotonic() >= self._next_at:
             self._next_at = monotonic() + _PLAIN_EVERY_S
@@ -70,7 +70,7 @@ class LiveScreen:
         self._live = live
         self._next_at = 0.0
 
-    def show(self, scene: Scene) -> None:
+    def show(self, scene: DashboardState) -> None:
         """Draw a frame if it is time for one."""
         if monotonic() >= self._next_at:
             self._next_at = monotonic() + 1 / _FRAMES_PER_SECOND
@@ -81,20 +81,20 @@ class LiveScreen:
         self._live.console.print(text, soft_wrap=True, highlight=False, markup=False)
 
 
-def plain_line(scene: Scene) -> str:
+def plain_line(scene: DashboardState) -> str:
     """The scene in one line: figures first, then the segments that have members."""
     sizes = ", ".join(f"{each.key} {each.size:,}" for each in scene.segments.values() if each.size)
     return f"{date(scene.clock_ms)}  {_figures(scene)}  {sizes or 'no members yet'}"
 
 
-def frame(scene: Scene, *, height: int) -> RenderableType:
+def frame(scene: DashboardState, *, height: int) -> RenderableType:
     """The whole view, for a terminal of this many lines."""
     room = max(0, height - _FIXED_LINES - len(scene.segments))
     latest = list(scene.latest)[-room:] if room else []
     return Group(_head(scene), Text(), _segments(scene.segments.values()), Text(), _latest(scene, latest))
 
 
-def _head(scene: Scene) -> RenderableType:
+def _head(scene: DashboardState) -> RenderableType:
     bar = Table.grid(padding=(0, 1), expand=True)
     bar.add_column(no_wrap=True)
     bar.add_column(ratio=1)
@@ -105,7 +105,7 @@ def _head(scene: Scene) -> RenderableType:
     return Group(bar, figures)
 
 
-def _figures(scene: Scene) -> str:
+def _figures(scene: DashboardState) -> str:
     timed = scene.changes["time"]
     return (
         f"{scene.done:,} of {scene.total:,} events  {scene.events_per_second:,.0f}/s  lag {scene.lag:,}  "
@@ -113,7 +113,7 @@ def _figures(scene: Scene) -> str:
     )
 
 
-def _segments(segments: Iterable[Segment]) -> RenderableType:
+def _segments(segments: Iterable[SegmentRow]) -> RenderableType:
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("segment", no_wrap=True)
     table.add_column("members", justify="right", no_wrap=True, min_width=7)
@@ -141,7 +141,7 @@ def curve(sizes: list[int], peak: int) -> str:
     return "".join(_BLOCKS[min(last, size * last // max(peak, 1))] for size in sizes[-_CURVE_WIDTH:])
 
 
-def _latest(scene: Scene, changes: Iterable[Change]) -> RenderableType:
+def _latest(scene: DashboardState, changes: Iterable[Change]) -> RenderableType:
     table = Table(box=None, pad_edge=False, header_style="dim")
     name_width = max(len(segment.name) for segment in scene.segments.values())
     table.add_column("latest changes", no_wrap=True, min_width=16)
@@ -154,7 +154,7 @@ def _latest(scene: Scene, changes: Iterable[Change]) -> RenderableType:
     return table
 
 
-def _row(scene: Scene, change: Change) -> tuple[RenderableType, ...]:
+def _row(scene: DashboardState, change: Change) -> tuple[RenderableType, ...]:
     sign = Text("+", style="green") if change.member else Text("-", style="red")
     until = "for good" if change.flips_at is None else format_instant(change.flips_at)[:16].replace("T", " ")
     segment = scene.segments.get(change.segment_key)

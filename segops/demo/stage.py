@@ -19,7 +19,7 @@ SEGMENTS = Path(__file__).with_name("segments")
 
 
 @dataclass(frozen=True)
-class Stage:
+class Environment:
     """``environment`` makes another ``segops`` process mean the same broker and topics."""
 
     folder: Path
@@ -38,11 +38,11 @@ class Stage:
         return self.folder / "expected.jsonl"
 
 
-def set_stage(options: Options, folder: Path, broker: LocalBroker, *, web_port: int) -> Stage:
+def set_stage(options: Options, folder: Path, broker: LocalBroker, *, web_port: int) -> Environment:
     """Settings for this broker: on a user's own, topics of a name that nobody else has."""
     overrides = _overrides(options, folder, broker, web_port)
     settings = config.load(**overrides)
-    return Stage(folder, settings, _environment(settings, overrides), load([SEGMENTS]))
+    return Environment(folder, settings, _environment(settings, overrides), load([SEGMENTS]))
 
 
 def _overrides(

@@ -176,7 +176,7 @@ def _apply(log: DefinitionLog, found: Mapping[TopicPartition, Sequence[Any]]) ->
     return any([log.apply(record.key, record.value, offset=record.offset) for record in records])
 
 
-class Step(msgspec.Struct, frozen=True):
+class DefinitionChange(msgspec.Struct, frozen=True):
     """What publishing means for one segment; ``version`` is the one in force afterwards.
 
     ``left out`` is one that was published by somebody else and fits nowhere, for this ``reason``.
@@ -191,7 +191,7 @@ class Step(msgspec.Struct, frozen=True):
 
 def plan(
     log: DefinitionLog, definitions: Iterable[Definition], *, prune: bool, retire: Collection[str] = ()
-) -> list[Step]:
+) -> list[DefinitionChange]:
     """What publishing would do, without doing it.
 
     A version rises by one when the rule's meaning changed; another name or description is
@@ -214,7 +214,9 @@ def plan(
     check_references([*wanted, *(d for key, d in others.items() if key not in broken)])
     steps = [_step(log.live.get(d.key), d) for d in wanted]
     steps += [_retirement(log.live[key]) for key in gone]
-    return steps + [Step(key, "left out", others[key].version, reason=why) for key, why in broken.items()]
+    return steps + [
+        DefinitionChange(key, "left out", others[key].version, reason=why) for key, why in broken.items()
+    ]
 
 
 def _to_retire(retire: Collection[str], log: DefinitionLog, wanted: Collection[str]) -> set[str]:
@@ -231,9 +233,9 @@ def _used_again(definition: Definition, version: int) -> Issue:
     return Issue(definition.source or definition.key, "key", reason)
 
 
-def _step(former: Definition | None, definition: Definition) -> Step:
+def _step(former: Definition | None, definition: Definition) -> DefinitionChange:
     if former is None:
-        return Step(definition.key, "added", 1, _record(definition, 1))
+        return DefinitionChange(definition.key, "added", 1, _record(definition, 1))
     if former.identity != definition.identity:
         version = former.version + 1
         if version > MAX_VERSION:
@@ -241,19 +243,21 @@ def _step(former: Definition | None, definition: Definition) -> Step:
                 f"{definition.key!r} has the greatest version that there is: retire it, and use another key"
             )
             raise DefinitionError([Issue(definition.source or definition.key, "version", reason)])
-        return Step(definition.key, "changed", version, _record(definition, version))
+        return DefinitionChange(definition.key, "changed", version, _record(definition, version))
     if (former.name, former.description) != (definition.name, definition.description):
-        return Step(definition.key, "described", former.version, _record(definition, former.version))
-    return Step(definition.key, "unchanged", former.version)
+        return DefinitionChange(
+            definition.key, "described", former.version, _record(definition, former.version)
+        )
+    return DefinitionChange(definition.key, "unchanged", former.version)
 
 
 def _record(definition: Definition, version: int) -> bytes:
     return definition_to_record(msgspec.structs.replace(definition, version=version))
 
 
-def _retirement(former: Definition) -> Step:
+def _retirement(former: Definition) -> DefinitionChange:
     record = msgspec.json.encode({"key": former.key, "version": former.version, "retired": True})
-    return Step(former.key, "retired", former.version, record)
+    return DefinitionChange(former.key, "retired", former.version, record)
 
 
 async def publish(
@@ -263,7 +267,7 @@ async def publish(
     prune: bool = False,
     retire: Collection[str] = (),
     dry_run: bool = False,
-) -> list[Step]:
+) -> list[DefinitionChange]:
     """Make ``definitions`` the ones in force, all or none of them, and return what that meant.
 
     Raises DefinitionError for a retired key used again, UserError when no broker can be reached or
@@ -285,7 +289,7 @@ async def publish(
     return steps
 
 
-async def _write(producer: AIOKafkaProducer, topic: str, steps: Sequence[Step]) -> None:
+async def _write(producer: AIOKafkaProducer, topic: str, steps: Sequence[DefinitionChange]) -> None:
     try:
         async with producer.transaction():
             await _send(producer, topic, steps)
@@ -297,7 +301,7 @@ async def _write(producer: AIOKafkaProducer, topic: str, steps: Sequence[Step]) 
         raise SegopsError(f"the definitions were not published: {in_words(error)}") from error
 
 
-async def _send(producer: AIOKafkaProducer, topic: str, steps: Sequence[Step]) -> None:
+async def _send(producer: AIOKafkaProducer, topic: str, steps: Sequence[DefinitionChange]) -> None:
     sent = []
     try:
         for step in steps:

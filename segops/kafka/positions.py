@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-Place = tuple[str, int]
+LogPartition = tuple[str, int]
 """A topic and a partition."""
 
 
-class Position(NamedTuple):
+class CommittedPosition(NamedTuple):
     """Where to go on in a partition, and what to keep with that."""
 
     offset: int
     metadata: str
 
 
-Positions = Mapping[Place, Position]
+Positions = Mapping[LogPartition, CommittedPosition]

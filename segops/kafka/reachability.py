@@ -75,7 +75,7 @@ _CAUSES: Final[tuple[tuple[type[BaseException], Cause], ...]] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class ConnectionProblem:
     """What keeps a client from the broker at ``address``; ``detail`` is what the error adds."""
 
     address: str
@@ -89,7 +89,7 @@ class Trouble:
 class Unreachable(UserError):
     """No broker can be reached. ``passes``: waiting can help, at one address at least."""
 
-    def __init__(self, message: str, troubles: tuple[Trouble, ...] = ()) -> None:
+    def __init__(self, message: str, troubles: tuple[ConnectionProblem, ...] = ()) -> None:
         super().__init__(message)
         self.troubles = troubles
         self.passes = not troubles or any(trouble.cause.passes for trouble in troubles)
@@ -148,7 +148,7 @@ def in_words(error: BaseException | None) -> str:
     )
 
 
-async def ask(kafka: KafkaSettings, options: dict[str, Any]) -> tuple[Trouble, ...]:
+async def ask(kafka: KafkaSettings, options: dict[str, Any]) -> tuple[ConnectionProblem, ...]:
     """Ask every address once, and those that the brokers name; what keeps a client from them."""
     timeout_ms = min(kafka.request_timeout_ms, _PATIENCE_MS)
     options = {**options, "request_timeout_ms": timeout_ms}
@@ -162,14 +162,16 @@ async def ask(kafka: KafkaSettings, options: dict[str, Any]) -> tuple[Trouble, .
     )
 
 
-def _as_named(troubles: Iterator[Trouble]) -> Iterator[Trouble]:
+def _as_named(troubles: Iterator[ConnectionProblem]) -> Iterator[ConnectionProblem]:
     for found in troubles:
-        yield Trouble(
+        yield ConnectionProblem(
             f"{found.address} (named by the brokers: advertised.listeners)", found.cause, found.detail
         )
 
 
-async def _ask(host: str, port: int, options: dict[str, Any]) -> tuple[Trouble | None, set[tuple[str, int]]]:
+async def _ask(
+    host: str, port: int, options: dict[str, Any]
+) -> tuple[ConnectionProblem | None, set[tuple[str, int]]]:
     """What is wrong with this address, or the addresses that the broker there names."""
     try:
         connection = await create_conn(host, port, **options)
@@ -180,5 +182,7 @@ async def _ask(host: str, port: int, options: dict[str, Any]) -> tuple[Trouble |
     except (errors.KafkaError, OSError, UnicodeError) as error:
         cause = why_unreachable(error)
         detail = str(error) if cause in (Cause.OTHER, Cause.LOGIN, Cause.CERTIFICATE) else ""
-        return Trouble(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", cause, detail), set()
+        return ConnectionProblem(
+            f"[{host}]:{port}" if ":" in host else f"{host}:{port}", cause, detail
+        ), set()
     return None, {(broker[1], broker[2]) for broker in metadata.brokers}

@@ -13,14 +13,14 @@ from segops.core.errors import SegopsError
 from segops.kafka import definitions
 from segops.kafka.clients import running_consumer, running_producer
 from segops.kafka.topics import partition_counts
-from segops.schemas.erasures import ERASE, Receipt, Request, decode_receipt, encode_request
+from segops.schemas.erasures import ERASE, ErasureRequest, Receipt, decode_receipt, encode_request
 from segops.schemas.records import partition_of
 from segops.schemas.ticks import TYPE_HEADER
 
 _POLL_MS = 500
 
 
-async def erase(settings: Settings, request: Request, *, wait_s: float) -> list[Receipt]:
+async def erase(settings: Settings, request: ErasureRequest, *, wait_s: float) -> list[Receipt]:
     """Send the request, and return its receipts once there is one for everything that led to the person.
 
     With ``wait_s`` 0 nothing is waited for. SegopsError when that time is over first.
@@ -49,7 +49,7 @@ async def erase(settings: Settings, request: Request, *, wait_s: float) -> list[
     return list(receipts.values())
 
 
-async def _send(settings: Settings, request: Request, partitions: int) -> None:
+async def _send(settings: Settings, request: ErasureRequest, partitions: int) -> None:
     key = request.profile.encode()
     async with running_producer(settings.kafka) as producer:
         await producer.send_and_wait(
@@ -61,7 +61,7 @@ async def _send(settings: Settings, request: Request, partitions: int) -> None:
         )
 
 
-async def _collect(consumer: AIOKafkaConsumer, request: Request, receipts: dict[str, Receipt]) -> None:
+async def _collect(consumer: AIOKafkaConsumer, request: ErasureRequest, receipts: dict[str, Receipt]) -> None:
     while not is_complete(receipts.values()):
         for records in (await consumer.getmany(timeout_ms=_POLL_MS)).values():
             for record in records:

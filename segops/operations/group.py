@@ -17,31 +17,33 @@ from segops.kafka.group_requests import DescribeGroup, LeaveGroup, has_left
 from segops.kafka.reachability import Unreachable
 
 
-class Member(NamedTuple):
+class GroupMember(NamedTuple):
     """A member: its fixed name (else the id that the broker gave it), and the host that it joined from."""
 
     name: str
     host: str
 
 
-class Group(NamedTuple):
+class ConsumerGroup(NamedTuple):
     """A group: its state in Kafka's words, and its members by name."""
 
     state: str
-    members: list[Member]
+    members: list[GroupMember]
 
 
-async def describe(settings: Settings) -> Group:
+async def describe(settings: Settings) -> ConsumerGroup:
     """The group of these workers as its broker knows it. Raises KafkaError."""
     async with running_admin(settings.kafka) as client:
         return await _describe(client, settings.worker.app_id)
 
 
-async def _describe(client: AIOKafkaAdminClient, name: str) -> Group:
+async def _describe(client: AIOKafkaAdminClient, name: str) -> ConsumerGroup:
     ((code, _, state, _, _, members, _),) = (await _ask(client, name, DescribeGroup(name))).groups
     if code:
         raise for_code(code)
-    return Group(state, sorted(Member(fixed or own, host.lstrip("/")) for own, fixed, _, host, *_ in members))
+    return ConsumerGroup(
+        state, sorted(GroupMember(fixed or own, host.lstrip("/")) for own, fixed, _, host, *_ in members)
+    )
 
 
 async def remove(settings: Settings, names: Iterable[str]) -> list[str]:

@@ -72,7 +72,7 @@ def _handover(data: bytes) -> Handover:
     return message
 
 
-class Published(msgspec.Struct):
+class PublishedQuarantine(msgspec.Struct):
     """What the state topic says of a profile: its last sequence, and the segments that it is in."""
 
     sequence: int = 0
@@ -143,7 +143,7 @@ async def _forget(settings: Settings, one: Quarantined) -> None:
         await producer.send_and_wait(topic, None, key=one.key, partition=place)
 
 
-async def published(settings: Settings, profile_id: str) -> Published:
+async def published(settings: Settings, profile_id: str) -> PublishedQuarantine:
     """What was published of a profile, by the state topic."""
     topic, prefix = settings.topics.membership_state, f"{profile_id}|".encode()
     count = (await partition_counts(settings.kafka, [topic]))[topic]
@@ -155,7 +155,7 @@ async def published(settings: Settings, profile_id: str) -> Published:
         else:
             rows[record.key] = json.loads(record.value)
     sequence = max((row["sequence"] for row in rows.values()), default=0)
-    return Published(sequence, tuple(row["segment_key"] for row in rows.values() if row["member"]))
+    return PublishedQuarantine(sequence, tuple(row["segment_key"] for row in rows.values() if row["member"]))
 
 
 async def _read(settings: Settings, places: Sequence[TopicPartition], prefix: bytes = b"") -> list[Any]:

@@ -17,7 +17,7 @@ ERASE: Final = b"erase"
 _MAX_REQUEST: Final = 200
 
 
-class Request(msgspec.Struct):
+class ErasureRequest(msgspec.Struct):
     """Whom to forget: any identifier of the person, with its type. ``request`` is chosen by who asks.
 
     ``segments``: those no longer in force of which there may be rows.
@@ -41,7 +41,7 @@ class Receipt(msgspec.Struct):
     awaits: list[str]
 
 
-_request = msgspec.json.Decoder(Request)
+_request = msgspec.json.Decoder(ErasureRequest)
 _receipt = msgspec.json.Decoder(Receipt)
 _encoder = msgspec.json.Encoder()
 
@@ -55,12 +55,12 @@ def hashed(identifier: str) -> str:
     return sha256(identifier.encode()).hexdigest()
 
 
-def encode_request(request: Request) -> bytes:
+def encode_request(request: ErasureRequest) -> bytes:
     """The value of the record."""
     return _encoder.encode(request)
 
 
-def decode_request(value: bytes | None) -> Request:
+def decode_request(value: bytes | None) -> ErasureRequest:
     """The request of a record. Raises ValueError when it is none."""
     try:
         found = _request.decode(value or b"")

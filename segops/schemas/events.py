@@ -22,7 +22,7 @@ from segops.schemas.identifying import (
     others_of,
 )
 from segops.schemas.mending import reread
-from segops.schemas.times import Times, event_time
+from segops.schemas.times import TimestampFields, event_time
 
 #: Values of the label ``reason`` of rejected events, and of the header of their dead letters.
 REJECT_REASONS = (
@@ -61,7 +61,7 @@ class _Context(msgspec.Struct, gc=False):
     traits: _Mail | None = None
 
 
-class _Envelope(Times, kw_only=True, gc=False):
+class _Envelope(TimestampFields, kw_only=True, gc=False):
     """What routing reads of an event; everything else is skipped unread."""
 
     type: str

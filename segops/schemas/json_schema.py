@@ -25,7 +25,7 @@ from segops.core.rules.parsing import (
 from segops.core.scoring.base import SCORERS
 from segops.core.values import UNIT_MS
 from segops.core.windows import CALENDAR_UNITS
-from segops.schemas.segments import KEY_PATTERN, FileForm, SegmentForm
+from segops.schemas.segments import KEY_PATTERN, SegmentFileForm, SegmentForm
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -39,7 +39,7 @@ def json_schema() -> Schema:
     >>> schema["$schema"], "did" in schema["$defs"]["node.did"]["properties"]
     ('https://json-schema.org/draft/2020-12/schema', True)
     """
-    file, segment = FileForm.model_json_schema(), SegmentForm.model_json_schema()
+    file, segment = SegmentFileForm.model_json_schema(), SegmentForm.model_json_schema()
     file["properties"]["segments"]["items"] = _ref("segment")
     file["properties"]["rfm"] = _rfm_block()
     segment["properties"]["when"] = _ref("node")

@@ -64,7 +64,7 @@ class StepForm(_Form):
     members: dict[str, list[str]] = {}
 
 
-class Step(msgspec.Struct, frozen=True):
+class ScenarioStep(msgspec.Struct, frozen=True):
     """A step ready to run: the clock moves to ``at_ms``, then the events are fed, then the checks are made.
 
     ``events`` are pairs of bytes and the id for an event without one. What is None is not checked: ``expect``
@@ -148,7 +148,7 @@ class StepReader:
         self._known = known
         self.start_ms = self._clock_ms = start_ms
 
-    def read(self, form: StepForm, index: int) -> Step:
+    def read(self, form: StepForm, index: int) -> ScenarioStep:
         """The step ready to run; its mistakes are noted in the document."""
         loc = (*self._place, "steps", index)
         written = form.model_fields_set
@@ -156,7 +156,7 @@ class StepReader:
             self._document.refuse(loc, "a step that does nothing")
         at_ms = self._move(form, loc)
         events = self._events(form, loc)
-        return Step(
+        return ScenarioStep(
             index + 1,
             self._document.line(loc),
             at_ms,

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from segops.core.errors import DefinitionError, Issue, UserError
 from segops.core.segments import SegmentSet
-from segops.schemas.scenario_steps import Step, StepForm, StepReader, first_instant, moment
+from segops.schemas.scenario_steps import ScenarioStep, StepForm, StepReader, first_instant, moment
 from segops.schemas.segments import form_issues, inline, load, unreadable, written_place
 from segops.schemas.written import SAFE_LOADER, read_yaml
 
@@ -33,7 +33,7 @@ class ScenarioForm(BaseModel):
     steps: list[StepForm] = Field(min_length=1)
 
 
-class FileForm(BaseModel):
+class ScenarioFileForm(BaseModel):
     """A scenario file as written; ``segments`` is a path relative to it, or a list of segments."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -51,7 +51,7 @@ class Scenario(msgspec.Struct, frozen=True):
     line: int
     segments: SegmentSet
     start_ms: int
-    steps: tuple[Step, ...]
+    steps: tuple[ScenarioStep, ...]
 
 
 class _Document:
@@ -126,7 +126,7 @@ def _file(file: Path, issues: list[Issue]) -> list[Scenario]:
 
 def _scenarios(document: _Document) -> list[Scenario]:
     try:
-        form = FileForm.model_validate(document.content)
+        form = ScenarioFileForm.model_validate(document.content)
     except ValidationError as error:
         for issue, detail in zip(form_issues("", "", error), error.errors(), strict=True):
             document.refuse(detail["loc"], issue.reason)

@@ -42,7 +42,7 @@ class SegmentForm(BaseModel):
     membership: Any = None
 
 
-class FileForm(BaseModel):
+class SegmentFileForm(BaseModel):
     """A segment file as written."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -184,7 +184,7 @@ class _Reading:
 
 def _file(file: Path, issues: list[Issue], warnings: list[Issue]) -> _Reading | None:
     try:
-        form = FileForm.model_validate(_parse(file))
+        form = SegmentFileForm.model_validate(_parse(file))
     except ValidationError as error:
         issues += form_issues(str(file), "", error)
         return None

@@ -95,7 +95,7 @@ def _packed(value: Any) -> tuple[bytes, bool]:
 _FREE: dict[type, frozenset[str]] = {
     Profile: frozenset({"traits"}),
     Event: frozenset({"properties", "traits"}),
-    states.Held: frozenset({"value"}),
+    states.RunningValue: frozenset({"value"}),
     states.Values: frozenset({"values"}),
     states.Entry: frozenset({"value", "timed"}),
     states.Link: frozenset({"values"}),

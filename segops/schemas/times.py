@@ -16,7 +16,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
 
-class Times(msgspec.Struct, gc=False):
+class TimestampFields(msgspec.Struct, gc=False):
     """The times of an event as written."""
 
     timestamp: Any = None
@@ -26,7 +26,7 @@ class Times(msgspec.Struct, gc=False):
 
 
 def event_time(
-    written: Times, *, default_ms: int | None, limits: IdentityLimits, mended: Counter[str] | None
+    written: TimestampFields, *, default_ms: int | None, limits: IdentityLimits, mended: Counter[str] | None
 ) -> tuple[int, bool]:
     """The time of an event in milliseconds, and whether it was clamped to the event's own ``receivedAt``.
 

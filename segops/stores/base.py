@@ -56,7 +56,7 @@ class ProfileStore(Protocol):
         ...
 
     @property
-    def crowded(self) -> bool:
+    def needs_compaction(self) -> bool:
         """Whether more was loaded than the store has put in order: wait before loading more."""
         ...
 

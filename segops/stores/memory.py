@@ -20,7 +20,7 @@ class _Disk:
 class MemoryStore:
     """One partition's profiles in a dict and a sorted list."""
 
-    crowded = False
+    needs_compaction = False
 
     def __init__(self, name: str, disk: _Disk) -> None:
         if disk.is_open:

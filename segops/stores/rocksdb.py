@@ -166,7 +166,7 @@ class RocksDBStore:
             self._mode = options
 
     @property
-    def crowded(self) -> bool:
+    def needs_compaction(self) -> bool:
         with _as_state_error(self._path, "cannot be read"):
             files = int(self._db.property_value(_LEVEL_0) or 0)
         if files > _CROWDED_FILES:

@@ -15,49 +15,49 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from segops.config import Settings
 from segops.core.engine import Engine
 from segops.core.errors import DefinitionError, SegopsError, StateError
-from segops.kafka.positions import Place, Position, Positions
+from segops.kafka.positions import CommittedPosition, LogPartition, Positions
 from segops.metrics import Metrics
 from segops.schemas.events import route
 from segops.schemas.identifying import limits_of
 from segops.schemas.in_force import split_in_force
 from segops.schemas.owner import Owner
 from segops.stores.base import ProfileStore, Write
-from segops.streaming.durability.channels import Channels, SharedChannel
+from segops.streaming.durability.channels import ProducerChannels, SharedProducer
 from segops.streaming.durability.checkpoint import AtLeastOnce, Checkpointer, ExactlyOnce, Owned, Topics, Ways
-from segops.streaming.durability.recovery import Disk, Recovery
+from segops.streaming.durability.recovery import Recovery, StoreManager
 from segops.streaming.durability.transactions import Transactions
-from segops.streaming.failpoints import CrashPoints
+from segops.streaming.failpoints import Failpoints
 from segops.streaming.kafka_output import KafkaOutput
-from segops.streaming.liveness.fence import Pulse, lease_s
-from segops.streaming.ownership.fresh_start import Renewal, WriteDown
-from segops.streaming.ownership.origin import Belonging, origin_of
+from segops.streaming.liveness.fence import LivenessFence, lease_s
+from segops.streaming.ownership.fresh_start import FreshStart, WriteDown
+from segops.streaming.ownership.origin import OriginCheck, origin_of
 from segops.streaming.partition.clock import PartitionClock
-from segops.streaming.partition.control import ControlLane
+from segops.streaming.partition.control import ControlProcessor
 from segops.streaming.partition.engines import engine_of, packed_of
 from segops.streaming.partition.marks import split_mark
 from segops.streaming.partition.resolve import Forwarding, ResolveProcessor, read_watermark
 from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.partition.snapshot import IN_FORCE_META
 from segops.streaming.partition.start import Bounds, Start
-from segops.streaming.publishers import Outputs, Producer, log_states
+from segops.streaming.publishers import BatchProducer, Producer, log_states
 
 log = logging.getLogger(__name__)
 
 
-class Group(Protocol):
+class CommittedOffsets(Protocol):
     """What the pipeline asks of the group's consumer."""
 
-    async def committed(self, places: Iterable[Place]) -> dict[Place, Position]: ...
+    async def committed(self, places: Iterable[LogPartition]) -> dict[LogPartition, CommittedPosition]: ...
     async def commit_positions(self, positions: Positions) -> None: ...
-    async def beginnings(self, places: Iterable[Place]) -> dict[Place, int]: ...
-    async def ends(self, places: Iterable[Place]) -> dict[Place, int]: ...
-    async def at_end(self, place: Place) -> bool: ...
-    def read_to(self, place: Place, end: int) -> bool: ...
-    def behind(self, place: Place, offset: int) -> int | None: ...
+    async def beginnings(self, places: Iterable[LogPartition]) -> dict[LogPartition, int]: ...
+    async def ends(self, places: Iterable[LogPartition]) -> dict[LogPartition, int]: ...
+    async def at_end(self, place: LogPartition) -> bool: ...
+    def read_to(self, place: LogPartition, end: int) -> bool: ...
+    def behind(self, place: LogPartition, offset: int) -> int | None: ...
 
 
 @dataclass(frozen=True)
-class Parts:
+class Dependencies:
     """What a pipeline is made of.
 
     ``producer`` serves all partitions; ``transactional_producer`` makes one for a partition number, not
@@ -65,45 +65,47 @@ class Parts:
     """
 
     metrics: Metrics
-    disk: Disk
+    disk: StoreManager
     changelog_consumer: Callable[..., AIOKafkaConsumer]
     standby_consumer: Callable[..., AIOKafkaConsumer]
     producer: Callable[[], Producer]
     transactional_producer: Callable[[int], AIOKafkaProducer]
-    crash: CrashPoints
+    crash: Failpoints
     owner: Owner
 
 
 @dataclass(frozen=True)
-class Opened:
+class Assignment:
     """What belongs to one assignment."""
 
     lanes: dict[int, SegmentProcessor]
     sources: dict[int, ResolveProcessor]
-    controls: dict[int, ControlLane]
+    controls: dict[int, ControlProcessor]
     outputs: list[KafkaOutput]
     checkpointer: Checkpointer
 
 
-class Opener:
+class AssignmentOpener:
     """Makes lanes; ``channels`` is where they send."""
 
-    def __init__(self, settings: Settings, parts: Parts) -> None:
+    def __init__(self, settings: Settings, parts: Dependencies) -> None:
         worker = settings.worker
         self._settings = settings
         self._limits = limits_of(settings)
         self._parts = parts
-        self._belonging = Belonging(settings, parts.owner, parts.changelog_consumer, self._lost)
-        self._renewal = Renewal(settings, self._belonging, parts.disk, parts.changelog_consumer, parts.crash)
-        self.channels: Channels
+        self._belonging = OriginCheck(settings, parts.owner, parts.changelog_consumer, self._lost)
+        self._renewal = FreshStart(
+            settings, self._belonging, parts.disk, parts.changelog_consumer, parts.crash
+        )
+        self.channels: ProducerChannels
         if settings.exactly_once:
             self.channels = self._transactions = Transactions(
                 parts.transactional_producer, app_id=worker.app_id, crash=parts.crash
             )
-            self.pulse = Pulse(math.inf)  # Kafka shuts out who comes too late: no need to guess
+            self.pulse = LivenessFence(math.inf)  # Kafka shuts out who comes too late: no need to guess
         else:
-            self.channels = self._shared = SharedChannel(parts.producer)
-            self.pulse = Pulse(lease_s(worker))
+            self.channels = self._shared = SharedProducer(parts.producer)
+            self.pulse = LivenessFence(lease_s(worker))
 
     def _output(self, topic: str, number: int) -> KafkaOutput:
         outputs = self.channels.of(number)
@@ -113,7 +115,9 @@ class Opener:
     def _by_events(self) -> bool:
         return self._settings.engine.clock == "event"
 
-    async def open(self, assigned: Iterable[Place], group: Group, engine: Engine) -> Opened:
+    async def open(
+        self, assigned: Iterable[LogPartition], group: CommittedOffsets, engine: Engine
+    ) -> Assignment:
         """The lanes of these partitions, at what the group committed.
 
         SegopsError when they do not belong together: one number is one owner, of all inputs.
@@ -153,11 +157,11 @@ class Opener:
         controls = {n: self._control(n, starts[topics.control, n]) for n in numbers}
         checkpointer = self._checkpointer(Owned(lanes, sources, controls), group)
         checkpointer.committed(starts)
-        return Opened(lanes, sources, controls, list(outputs.values()), checkpointer)
+        return Assignment(lanes, sources, controls, list(outputs.values()), checkpointer)
 
-    async def _renew(self, stores: dict[int, ProfileStore], group: Group) -> Positions:
+    async def _renew(self, stores: dict[int, ProfileStore], group: CommittedOffsets) -> Positions:
         """Start from nothing where that was decided; the positions where that goes on."""
-        positions: dict[Place, Position] = {}
+        positions: dict[LogPartition, CommittedPosition] = {}
         for number, store in stores.items():
             if self._belonging.is_stale(store):
                 renewed = await self._renewal.renew(number, store, group, self._write_down(group))
@@ -165,7 +169,7 @@ class Opener:
                 positions.update(renewed.positions)
         return positions
 
-    def _write_down(self, group: Group) -> WriteDown:
+    def _write_down(self, group: CommittedOffsets) -> WriteDown:
         """What a checkpoint does of it, before there is one."""
 
         async def write_down(number: int, writes: Sequence[Write], positions: Positions) -> int | None:
@@ -175,7 +179,7 @@ class Opener:
             self.pulse.check()
             if positions:
                 await group.commit_positions(positions)
-            outputs = Outputs(self._parts.producer)
+            outputs = BatchProducer(self._parts.producer)
             await log_states(outputs, changelog, writes)
             await outputs.settle()
             return outputs.acknowledged.get(changelog)
@@ -200,7 +204,7 @@ class Opener:
         finally:
             gauge.set(0)
 
-    def _begin(self, store: ProfileStore, number: int, position: Position) -> Start:
+    def _begin(self, store: ProfileStore, number: int, position: CommittedPosition) -> Start:
         metadata, mark = split_mark(position.metadata)
         origin = origin_of(store)
         return Start(
@@ -219,25 +223,25 @@ class Opener:
             log.warning("the clock of partition %d was lost and starts anew", number)
         return clock
 
-    def _source(self, number: int, start: Position) -> ResolveProcessor:
+    def _source(self, number: int, start: CommittedPosition) -> ResolveProcessor:
         metadata, mark = split_mark(start.metadata)
         watermark_ms = read_watermark(metadata)
         output = self._output(self._settings.topics.events, number)
         forwarding = Forwarding(partial(route, limits=self._limits), output, self._by_events)
         return ResolveProcessor(number, forwarding, offset=start.offset, watermark_ms=watermark_ms, mark=mark)
 
-    def _control(self, number: int, start: Position) -> ControlLane:
+    def _control(self, number: int, start: CommittedPosition) -> ControlProcessor:
         output = self._output(self._settings.topics.control, number)
         _, mark = split_mark(start.metadata)
-        return ControlLane(output, offset=start.offset, mark=mark)
+        return ControlProcessor(output, offset=start.offset, mark=mark)
 
-    def _checkpointer(self, owned: Owned, group: Group) -> Checkpointer:
+    def _checkpointer(self, owned: Owned, group: CommittedOffsets) -> Checkpointer:
         topics = self._settings.topics
         names = Topics(topics.events, topics.control, topics.profile_events, self._settings.worker.changelog)
         crash = self._parts.crash
         if self._settings.exactly_once:
             return ExactlyOnce(names, owned, self._transactions.owned, crash)
-        changelog = Outputs(self._parts.producer)
+        changelog = BatchProducer(self._parts.producer)
         ways = Ways(self._shared.outputs, changelog, group.commit_positions, self.pulse.check)
         return AtLeastOnce(names, owned, ways, crash)
 
@@ -270,7 +274,7 @@ def _recorded(data: bytes | None, newest: Engine | None) -> tuple[Engine, int] |
         return None
 
 
-def _numbers(places: list[Place], inputs: Iterable[str]) -> list[int]:
+def _numbers(places: list[LogPartition], inputs: Iterable[str]) -> list[int]:
     first, *others = ({number for topic, number in places if topic == each} for each in inputs)
     if any(other != first for other in others):
         raise SegopsError(f"the group gave partitions that do not belong together: {sorted(places)}")

@@ -9,7 +9,7 @@ EXIT_CODE = 137
 STALL = "stall"
 
 
-class CrashPoints:
+class Failpoints:
     """``name:n`` kills the process the n-th time that point ``name`` is passed; None never does.
 
     Points: cp1 after a batch was processed, cp2 after outputs were acknowledged, cp3 after the

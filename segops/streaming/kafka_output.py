@@ -11,19 +11,19 @@ from segops.config import Settings
 from segops.core.events import Change
 from segops.core.messages import Message
 from segops.core.step import Erased
-from segops.kafka.positions import Place
+from segops.kafka.positions import LogPartition
 from segops.metrics import Metrics
 from segops.schemas.records import Headers, Record, partition_of
 from segops.schemas.ticks import TICK_HEADERS
-from segops.streaming.partition.control import ControlLane
+from segops.streaming.partition.control import ControlProcessor
 from segops.streaming.partition.output import Counts, Letter, Output, ResolveCounts
 from segops.streaming.partition.resolve import ResolveProcessor
 from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.publishers import (
+    BatchProducer,
     ChangePublisher,
     DeadLetters,
     MessageSender,
-    Outputs,
     QuarantinePublisher,
 )
 from segops.wall_clock import wall_ms
@@ -34,7 +34,9 @@ log = logging.getLogger(__name__)
 class KafkaOutput(Output):
     """The output of the partition ``origin``: to the topics of ``settings``, through ``outputs``."""
 
-    def __init__(self, origin: Place, outputs: Outputs, settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self, origin: LogPartition, outputs: BatchProducer, settings: Settings, metrics: Metrics
+    ) -> None:
         topics, self._partition = settings.topics, origin[1]
         self._outputs = outputs
         self._places = [(topics.profile_events, number) for number in range(topics.partitions)]
@@ -165,7 +167,9 @@ def _export_mended(mended: Mapping[str, int], metrics: Metrics) -> None:
 
 
 def export_counts(
-    lanes: Iterable[SegmentProcessor], sources: Iterable[ResolveProcessor | ControlLane], metrics: Metrics
+    lanes: Iterable[SegmentProcessor],
+    sources: Iterable[ResolveProcessor | ControlProcessor],
+    metrics: Metrics,
 ) -> None:
     """Add what all lanes counted to the metrics, and start their counts anew."""
     for lane in lanes:

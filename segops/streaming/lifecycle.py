@@ -20,7 +20,7 @@ from segops.api.profiles import Elsewhere, NotReady
 from segops.config import Settings
 from segops.core.errors import SegopsError
 from segops.core.segments import Definition
-from segops.core.views.profile import Portrait
+from segops.core.views.profile import ProfileView
 from segops.kafka.definitions import follow
 from segops.kafka.outages import Outage, Pauses, is_outage
 from segops.kafka.reachability import Unreachable
@@ -37,7 +37,7 @@ _LOOK_S: Final = 1.0
 Build = Callable[[Sequence[Definition]], SegopsApp]
 
 
-class Joining:
+class JoinTimer:
     """For how long a broker has answered, and yet the group has not let this worker in."""
 
     def __init__(self, limit_s: float, now: Callable[[], float] = time.monotonic) -> None:
@@ -63,7 +63,7 @@ class Joining:
         return bool(self._limit_s) and self.seconds > self._limit_s
 
 
-class Life:
+class Lifecycle:
     """One worker process, as far as Kafka is concerned.
 
     ``admit`` asks the brokers whether and how a worker is to be built, at each opening; ``release`` lets go
@@ -87,7 +87,7 @@ class Life:
         self._stays: set[asyncio.Task[object]] = set()
         self._outage = Outage()
         self._pauses = Pauses()
-        self._joining = Joining(settings.worker.progress_timeout_ms / 1000)
+        self._joining = JoinTimer(settings.worker.progress_timeout_ms / 1000)
         self._connected = False
 
     # -- what is told --------------------------------------------------------------------------
@@ -107,7 +107,7 @@ class Life:
             return Condition(True)
         return Condition(False, "restoring partitions" if self.app.joined else "joining the group")
 
-    def look(self, identifier: str) -> Portrait | Elsewhere | None:
+    def look(self, identifier: str) -> ProfileView | Elsewhere | None:
         """What there is of a profile. Raises NotReady while partitions are on their way."""
         if self.app is None:
             raise NotReady

@@ -15,16 +15,16 @@ from typing import Final
 
 from segops.config import Settings
 from segops.core.engine import Engine
-from segops.kafka.positions import Place
+from segops.kafka.positions import LogPartition
 from segops.schemas.records import Record
 from segops.schemas.ticks import TICK_HEADERS, wall_tick
-from segops.streaming.assignment import Group, Opener, Parts
+from segops.streaming.assignment import AssignmentOpener, CommittedOffsets, Dependencies
 from segops.streaming.durability.checkpoint import Checkpointer
 from segops.streaming.durability.standby import Standbys
 from segops.streaming.failpoints import STALL
 from segops.streaming.kafka_output import Gauges, KafkaOutput, export_counts
 from segops.streaming.ownership.sweep import Sweeper
-from segops.streaming.partition.control import ControlLane
+from segops.streaming.partition.control import ControlProcessor
 from segops.streaming.partition.resolve import ResolveProcessor
 from segops.streaming.partition.segment import SegmentProcessor
 from segops.wall_clock import Jumps, wall_ms
@@ -44,18 +44,18 @@ _REST_S: Final = 0.02
 class Pipeline:
     """All lanes of a worker. ``running`` while they may process."""
 
-    def __init__(self, settings: Settings, engine: Engine, parts: Parts) -> None:
+    def __init__(self, settings: Settings, engine: Engine, parts: Dependencies) -> None:
         self.settings = settings
         self.metrics = parts.metrics
         self.engine = engine
         self.lanes: dict[int, SegmentProcessor] = {}
         self.sources: dict[int, ResolveProcessor] = {}
-        self.controls: dict[int, ControlLane] = {}
+        self.controls: dict[int, ControlProcessor] = {}
         #: Whether requests wait for the events before them, and others behind them.
         self._held_up = False
         self.running = False
         self._parts = parts
-        self._opener = Opener(settings, parts)
+        self._opener = AssignmentOpener(settings, parts)
         self.channels = self._opener.channels
         self.pulse = self._opener.pulse
         self._outputs: list[KafkaOutput] = []
@@ -79,7 +79,9 @@ class Pipeline:
 
     # -- opening and sealing -------------------------------------------------------------------
 
-    async def open(self, assigned: Iterable[Place], group: Group, *, standbys: Collection[int] = ()) -> None:
+    async def open(
+        self, assigned: Iterable[LogPartition], group: CommittedOffsets, *, standbys: Collection[int] = ()
+    ) -> None:
         """Restore the stores of these partitions and make their lanes, at what is committed.
 
         Then keep the stores of ``standbys`` current, which others own.
@@ -100,7 +102,7 @@ class Pipeline:
         """Let go of what outlives an assignment."""
         await self._standbys.stop()
 
-    def start_offsets(self) -> Mapping[Place, int]:
+    def start_offsets(self) -> Mapping[LogPartition, int]:
         """Where each owned partition goes on."""
         topics = self.settings.topics
         lanes = {(topics.profile_events, number): lane.offset for number, lane in self.lanes.items()}
@@ -108,12 +110,12 @@ class Pipeline:
         return lanes | sources | {(topics.control, n): lane.offset for n, lane in self.controls.items()}
 
     @property
-    def expected(self) -> set[Place]:
+    def expected(self) -> set[LogPartition]:
         """The owned partitions in which records that are there are to be read."""
         idle = self.settings.topics.control if self._held_up else None
         return {place for place in self.start_offsets() if place[0] != idle}
 
-    def pass_to(self, place: Place, offset: int) -> None:
+    def pass_to(self, place: LogPartition, offset: int) -> None:
         """There is no record in a partition between what was processed and ``offset``."""
         topic, number = place
         lanes: Mapping[int, SegmentProcessor | ResolveProcessor] = self.lanes
@@ -158,7 +160,7 @@ class Pipeline:
                 source.process(records, now_ms=wall_ms())
             self.channels.wake()
 
-    async def control(self, number: int, records: list[Record], group: Group) -> None:
+    async def control(self, number: int, records: list[Record], group: CommittedOffsets) -> None:
         """A batch of requests, which come behind all events that are in the same partition by now."""
         lane = self.controls.get(number)
         if lane is None:
@@ -172,7 +174,7 @@ class Pipeline:
             lane.process(records)
             self.channels.wake()
 
-    async def _events_before(self, number: int, lane: ControlLane, group: Group) -> None:
+    async def _events_before(self, number: int, lane: ControlProcessor, group: CommittedOffsets) -> None:
         place = (self.settings.topics.events, number)
         end = (await group.ends([place]))[place]
         while self._open(number, lane) and self.sources[number].offset < end:
@@ -180,7 +182,7 @@ class Pipeline:
                 return
             await asyncio.sleep(_IDLE_S)
 
-    def _open(self, number: int, lane: ControlLane) -> bool:
+    def _open(self, number: int, lane: ControlProcessor) -> bool:
         """Whether it still is what the partition was opened with, and may process."""
         return self.running and self.controls.get(number) is lane
 
@@ -194,7 +196,7 @@ class Pipeline:
             self._parts.crash.passed(STALL)
             self.channels.wake()
             self._woken.set()
-            hurried = self._rested and self.channels.awaited
+            hurried = self._rested and self.channels.has_waiters
             if hurried or self._pending() >= self.settings.checkpoint.max_records:
                 self._wanted.set()
 
@@ -211,13 +213,13 @@ class Pipeline:
     def _recording(self) -> bool:
         return any(lane.recording for lane in self.lanes.values())
 
-    async def breathe(self) -> None:
+    async def wait_for_capacity(self) -> None:
         """Come back when there is room for more: what is not durable is bounded.
 
         And when the definitions are durable, by which the next record is judged.
         """
         bound = 2 * self.settings.checkpoint.max_records
-        while self.running and (self.channels.heavy or self._pending() > bound or self._recording):
+        while self.running and (self.channels.over_limit or self._pending() > bound or self._recording):
             self._wanted.set()
             self._eased.clear()
             with contextlib.suppress(TimeoutError):
@@ -233,7 +235,7 @@ class Pipeline:
             for number in list(self.lanes):
                 busy |= self._work_slice(number)
                 await asyncio.sleep(0)
-            await self.breathe()
+            await self.wait_for_capacity()
             if not busy:
                 await self._nap()
 
@@ -261,7 +263,7 @@ class Pipeline:
             async with asyncio.timeout(_IDLE_S):
                 await self._woken.wait()
 
-    async def tick_wall(self, group: Group) -> None:
+    async def tick_wall(self, group: CommittedOffsets) -> None:
         """Tell every owned partition what time it is.
 
         After an outage time passes with the backlog: judged ahead of it, a purchase that waits in the log
@@ -283,7 +285,7 @@ class Pipeline:
             log.error("the wall clock of this machine jumped by %.1f s", jump_ms / 1000)
             self.metrics.clock_jumps.labels("ahead" if jump_ms > 0 else "back").inc()
 
-    async def _reached_ms(self, group: Group) -> int | None:
+    async def _reached_ms(self, group: CommittedOffsets) -> int | None:
         """Up to when all our sources have been forwarded, by Kafka's timestamps; None while nobody knows."""
         reached_ms = wall_ms()
         for number, source in list(self.sources.items()):
@@ -294,7 +296,7 @@ class Pipeline:
                 reached_ms = min(reached_ms, source.forwarded_ms)
         return reached_ms if self.running else None
 
-    async def tick_sources(self, group: Group) -> None:
+    async def tick_sources(self, group: CommittedOffsets) -> None:
         """Tell every partition how far our sources are, and how far our partitions are by what theirs say."""
         idle_after_ms = self.settings.engine.idle_source_ms
         for number, source in list(self.sources.items()):
@@ -318,7 +320,7 @@ class Pipeline:
         self._rested = False
         await self._until_wanted(rest_s)
         self._rested = True
-        if not self.channels.awaited:
+        if not self.channels.has_waiters:
             await self._until_wanted(interval_s - rest_s)
         self._wanted.clear()
 
@@ -358,12 +360,12 @@ class Pipeline:
         self._woken.set()
 
     def _count(self) -> None:
-        sources: list[ResolveProcessor | ControlLane] = [*self.sources.values(), *self.controls.values()]
+        sources: list[ResolveProcessor | ControlProcessor] = [*self.sources.values(), *self.controls.values()]
         export_counts(self.lanes.values(), sources, self.metrics)
         for output in self._outputs:
             output.export()
 
-    def export(self, group: Group | None = None) -> None:
+    def export(self, group: CommittedOffsets | None = None) -> None:
         """Bring the metrics up to date; ``group`` knows how far behind we are."""
         self._count()
         self._gauges.export(self.lanes)

@@ -12,7 +12,7 @@ from segops.core.events import Change
 from segops.core.messages import Message
 from segops.core.step import Erased
 from segops.core.values import format_instant
-from segops.kafka.positions import Place
+from segops.kafka.positions import LogPartition
 from segops.schemas.aside import FOUND_HEADER, HANDOVER_MARK, ORIGIN_HEADER, QUARANTINE_HEADER, REASON_HEADER
 from segops.schemas.changes import encode_change
 from segops.schemas.erasures import encode_receipt
@@ -34,7 +34,7 @@ class Producer(Protocol):
     async def send_batch(self, batch: Any, topic: str, *, partition: int) -> asyncio.Future[Any]: ...
 
 
-class Outputs:
+class BatchProducer:
     """Batches to Kafka, in order per partition.
 
     ``append`` is synchronous and never loses order; ``flush`` hands over what is there; ``settle``
@@ -47,20 +47,20 @@ class Outputs:
     def __init__(self, producer: Callable[[], Producer], *, heavy_bytes: int = 16 << 20) -> None:
         self._producer = producer
         self._heavy_bytes = heavy_bytes
-        self._open: dict[Place, Any] = {}
-        self._closed: deque[tuple[Place, Any]] = deque()
-        self._due: deque[tuple[Place, Any]] = deque()
+        self._open: dict[LogPartition, Any] = {}
+        self._closed: deque[tuple[LogPartition, Any]] = deque()
+        self._due: deque[tuple[LogPartition, Any]] = deque()
         self._held = False
         self._on_their_way: set[asyncio.Future[Any]] = set()
         self._bytes = 0
         self._error: BaseException | None = None
         self._lock = asyncio.Lock()
-        self.acknowledged: dict[Place, int] = {}
+        self.acknowledged: dict[LogPartition, int] = {}
         #: Whether another partition waits for something of what was appended since the last ``cut``.
-        self.awaited = False
+        self.has_waiters = False
 
     @property
-    def heavy(self) -> bool:
+    def over_limit(self) -> bool:
         """Whether so much waits for acknowledgement that the inputs should pause."""
         return self._bytes > self._heavy_bytes
 
@@ -76,7 +76,7 @@ class Outputs:
 
     def append(
         self,
-        place: Place,
+        place: LogPartition,
         *,
         key: bytes | None,
         value: bytes | None,
@@ -92,7 +92,7 @@ class Outputs:
             builder = self._open[place] = self._producer().create_batch()
             builder.append(timestamp=timestamp, key=key, value=value, headers=headers or [])
 
-    def _close(self, place: Place, builder: Any) -> None:
+    def _close(self, place: LogPartition, builder: Any) -> None:
         builder.close()
         self._bytes += builder.size()
         self._closed.append((place, builder))
@@ -109,7 +109,7 @@ class Outputs:
         """From here to ``release`` the other methods are about what was appended before: the rest waits."""
         self._make_due(full_only=False)
         self._held = True
-        self.awaited = False
+        self.has_waiters = False
 
     def release(self) -> None:
         """What was appended since ``cut`` may go."""
@@ -124,13 +124,13 @@ class Outputs:
             while self._due:
                 await self._send(*self._due.popleft())
 
-    async def _send(self, place: Place, builder: Any) -> None:
+    async def _send(self, place: LogPartition, builder: Any) -> None:
         size, records = builder.size(), builder.record_count()
         delivery = await self._producer().send_batch(builder, place[0], partition=place[1])
         self._on_their_way.add(delivery)
         delivery.add_done_callback(lambda done: self._delivered(done, place, records, size))
 
-    def _delivered(self, delivery: asyncio.Future[Any], place: Place, records: int, size: int) -> None:
+    def _delivered(self, delivery: asyncio.Future[Any], place: LogPartition, records: int, size: int) -> None:
         self._on_their_way.discard(delivery)
         self._bytes -= size
         error = asyncio.CancelledError() if delivery.cancelled() else delivery.exception()
@@ -154,7 +154,7 @@ class Outputs:
         self._raise_error()
 
 
-async def log_states(outputs: Outputs, changelog: Place, writes: Iterable[Write]) -> None:
+async def log_states(outputs: BatchProducer, changelog: LogPartition, writes: Iterable[Write]) -> None:
     """Append what is to be written to a store to its changelog, in slices: others have a turn in between."""
     for number, write in enumerate(writes, 1):
         outputs.append(changelog, key=write.profile_id.encode(), value=write.state)
@@ -165,7 +165,7 @@ async def log_states(outputs: Outputs, changelog: Place, writes: Iterable[Write]
 class ChangePublisher:
     """Membership changes as records of the two membership topics (``SPEC.md#changes``)."""
 
-    def __init__(self, outputs: Outputs, topics: TopicSettings, *, app_id: str) -> None:
+    def __init__(self, outputs: BatchProducer, topics: TopicSettings, *, app_id: str) -> None:
         self._outputs = outputs
         self._topics = (topics.membership_changes, topics.membership_state)
         self._receipts = topics.receipts
@@ -212,7 +212,7 @@ class ChangePublisher:
 class MessageSender:
     """What profiles say to each other, as records of the partition that it is for."""
 
-    def __init__(self, outputs: Outputs, *, topic: str, partitions: int) -> None:
+    def __init__(self, outputs: BatchProducer, *, topic: str, partitions: int) -> None:
         self._outputs = outputs
         self._topic = topic
         self._partitions = partitions
@@ -227,7 +227,7 @@ class MessageSender:
             headers=[(TYPE_HEADER, name_of(message).encode())],
             timestamp=timestamp,
         )
-        self._outputs.awaited = True
+        self._outputs.has_waiters = True
 
 
 class DeadLetters:
@@ -236,7 +236,7 @@ class DeadLetters:
     Of a record so large that the broker would not take it with its headers, the beginning.
     """
 
-    def __init__(self, outputs: Outputs, *, place: Place, origin: Place) -> None:
+    def __init__(self, outputs: BatchProducer, *, place: LogPartition, origin: LogPartition) -> None:
         self.origin = origin
         self._outputs = outputs
         self._place = place
@@ -258,7 +258,7 @@ class DeadLetters:
 class QuarantinePublisher:
     """Bytes that cannot be read, as records of the quarantine: as they are, headers tell of them."""
 
-    def __init__(self, outputs: Outputs, *, topic: str, partitions: int, origin: Place) -> None:
+    def __init__(self, outputs: BatchProducer, *, topic: str, partitions: int, origin: LogPartition) -> None:
         self._outputs = outputs
         self._topic = topic
         self._partitions = partitions

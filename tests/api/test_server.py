@@ -14,14 +14,14 @@ from aiohttp.web import ServerRunner, TCPSite
 from segops.api.health import Page
 from segops.api.profiles import Elsewhere, ProfilePages
 from segops.api.server import Pages, PageServer
-from segops.core.views.profile import Portrait
+from segops.core.views.profile import ProfileView
 
 BIG = b"x" * (32 << 20)  # more than the buffers of a socket hold
 ALL = "GET /healthz HTTP/1.1\r\nHost: h\r\n"
 END = "\r\n"
 
 
-def look(identifier: str) -> Portrait | Elsewhere | None:
+def look(identifier: str) -> ProfileView | Elsewhere | None:
     if identifier == "user_id:bug":
         raise RuntimeError("a bug")
     return Elsewhere(identifier, "http://there") if identifier.startswith("far:") else None

@@ -34,7 +34,7 @@ from segops.streaming.connections import Connections
 from segops.streaming.faust.intake import BATCH_RECORDS
 from segops.streaming.kafka_output import KafkaOutput
 from segops.streaming.partition.resolve import Forwarding, ResolveProcessor
-from segops.streaming.publishers import Outputs
+from segops.streaming.publishers import BatchProducer
 
 from .workload import segments
 
@@ -138,7 +138,7 @@ async def _resolve_alone(settings: Settings, count: int) -> float:
     await producer.start()
     try:
         consumer.assign([TopicPartition(settings.topics.events, p) for p in range(PARTITIONS)])
-        outputs = Outputs(lambda: producer)
+        outputs = BatchProducer(lambda: producer)
         lanes = [ResolveProcessor(p, _forwarding(settings, outputs, p)) for p in range(PARTITIONS)]
         begin, seen = time.process_time(), 0
         while seen < count:
@@ -154,7 +154,7 @@ async def _resolve_alone(settings: Settings, count: int) -> float:
         await consumer.stop()
 
 
-def _forwarding(settings: Settings, outputs: Outputs, number: int) -> Forwarding:
+def _forwarding(settings: Settings, outputs: BatchProducer, number: int) -> Forwarding:
     origin, metrics = (settings.topics.events, number), Metrics(CollectorRegistry())
     output = KafkaOutput(origin, outputs, settings, metrics)
     return Forwarding(partial(route, limits=limits_of(settings)), output, event_clock=True)

@@ -20,8 +20,8 @@ from segops.schemas.events import decode, route
 from segops.schemas.state import encode_profile
 from segops.stores.rocksdb import RocksDBStores
 from segops.streaming.connections import Connections
-from segops.streaming.durability.recovery import Disk, Recovery
-from segops.streaming.failpoints import CrashPoints
+from segops.streaming.durability.recovery import Recovery, StoreManager
+from segops.streaming.failpoints import Failpoints
 
 from .core import WALL_MS
 from .workload import segments
@@ -126,9 +126,9 @@ async def _recover(settings: Settings, connections: Connections, folder: Path) -
     )
     recovery = Recovery(
         settings.worker.changelog,
-        Disk(stores, discard=lambda _: None),
+        StoreManager(stores, discard=lambda _: None),
         connections.changelog_consumer,
-        crash=CrashPoints(),
+        crash=Failpoints(),
         restored=lambda _: None,
     )
     for store in (await recovery.run(range(PARTITIONS))).values():

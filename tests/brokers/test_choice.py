@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from segops.brokers import KINDS, BrokerFailed, BrokerUnavailable, LocalBroker, PassedOver, Request, choose
+from segops.brokers import (
+    KINDS,
+    BrokerFailed,
+    BrokerRequest,
+    BrokerUnavailable,
+    LocalBroker,
+    PassedOver,
+    choose,
+)
 from segops.brokers.base import KAFKA_VERSION
 from segops.brokers.choice import _first
 from segops.brokers.java import POM
@@ -24,17 +32,17 @@ class Scripted:
     def __init__(self, name: str, *, obstacle: str | None = None, failure: str | None = None) -> None:
         self.name, self._obstacle, self._failure = name, obstacle, failure
 
-    def obstacle(self, request: Request) -> str | None:
+    def obstacle(self, request: BrokerRequest) -> str | None:
         return self._obstacle
 
-    def start(self, request: Request) -> LocalBroker:
+    def start(self, request: BrokerRequest) -> LocalBroker:
         if self._failure:
             raise BrokerFailed(self._failure)
         return LocalBroker(self.name, f"the {self.name} one", "127.0.0.1:1")
 
 
 def first(*kinds: Scripted) -> LocalBroker:
-    return _first(kinds, Request(Path()))
+    return _first(kinds, BrokerRequest(Path()))
 
 
 def test_the_first_kind_that_works_is_taken_and_the_others_explained():
@@ -76,7 +84,7 @@ def test_wishes_that_nothing_can_fulfil_are_refused(wish, said):
 def test_no_obstacle_is_ever_raised():
     for kind in KINDS:
         for brokers in (1, 3):
-            assert kind.obstacle(Request(Path("/nowhere"), brokers)) != ""
+            assert kind.obstacle(BrokerRequest(Path("/nowhere"), brokers)) != ""
 
 
 def test_a_cluster_replicates_what_it_keeps_and_listens_on_loopback():

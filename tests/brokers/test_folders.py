@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from segops.brokers import BrokerFailed, BrokerUnavailable, LocalBroker, Request, choose, obstacle
+from segops.brokers import BrokerFailed, BrokerRequest, BrokerUnavailable, LocalBroker, choose, obstacle
 from segops.brokers.choice import _first
 from segops.brokers.folder import kind_of, start_in
 from segops.brokers.network import serving_nodes, wait_for
@@ -121,13 +121,13 @@ class Keeping:
     def __init__(self, name: str, *, fails: bool = False) -> None:
         self.name, self._fails = name, fails
 
-    def obstacle(self, request: Request) -> str | None:
+    def obstacle(self, request: BrokerRequest) -> str | None:
         return None
 
-    def start(self, request: Request) -> LocalBroker:
+    def start(self, request: BrokerRequest) -> LocalBroker:
         return start_in(request, self.name, lambda lock: self._start(request))
 
-    def _start(self, request: Request) -> LocalBroker:
+    def _start(self, request: BrokerRequest) -> LocalBroker:
         (request.data_dir / self.name).mkdir(exist_ok=True)
         if self._fails:
             raise BrokerFailed(f"{self.name} broke")
@@ -135,41 +135,44 @@ class Keeping:
 
 
 def test_a_new_folder_takes_the_first_kind_that_starts_and_stays_with_it(tmp_path: Path) -> None:
-    with _first([Keeping("jvm", fails=True), Keeping("embedded")], Request(tmp_path)) as broker:
+    with _first([Keeping("jvm", fails=True), Keeping("embedded")], BrokerRequest(tmp_path)) as broker:
         assert broker.kind == "embedded"
-    with _first([Keeping("jvm"), Keeping("embedded")], Request(tmp_path)) as broker:
+    with _first([Keeping("jvm"), Keeping("embedded")], BrokerRequest(tmp_path)) as broker:
         assert broker.kind == "embedded"
     with pytest.raises(BrokerUnavailable) as error:  # and is never replaced by an empty one of another kind
-        _first([Keeping("jvm"), Keeping("embedded", fails=True)], Request(tmp_path))
+        _first([Keeping("jvm"), Keeping("embedded", fails=True)], BrokerRequest(tmp_path))
     assert "jvm: " in str(error.value) and "embedded broke" in str(error.value)
 
 
 def test_a_folder_of_before_is_of_the_kind_whose_part_it_has(tmp_path: Path) -> None:
     (tmp_path / "embedded").mkdir()
     assert kind_of(tmp_path) == "embedded"
-    with _first([Keeping("jvm"), Keeping("embedded")], Request(tmp_path)) as broker:
+    with _first([Keeping("jvm"), Keeping("embedded")], BrokerRequest(tmp_path)) as broker:
         assert broker.kind == "embedded"
 
 
 def test_a_folder_is_free_again_after_a_failure_and_after_a_stop(tmp_path: Path) -> None:
     for _ in range(2):
         with pytest.raises(BrokerFailed):
-            _first([Keeping("jvm", fails=True)], Request(tmp_path))
+            _first([Keeping("jvm", fails=True)], BrokerRequest(tmp_path))
     for _ in range(2):
-        with _first([Keeping("jvm")], Request(tmp_path)), pytest.raises(BrokerUnavailable, match="in use"):
-            _first([Keeping("jvm")], Request(tmp_path))
+        with (
+            _first([Keeping("jvm")], BrokerRequest(tmp_path)),
+            pytest.raises(BrokerUnavailable, match="in use"),
+        ):
+            _first([Keeping("jvm")], BrokerRequest(tmp_path))
 
 
 def test_a_folder_that_cannot_be_used_is_the_users_mistake(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(BrokerUnavailable, match="cannot be used"):
-        _first([Keeping("jvm")], Request(tmp_path / "file"))
+        _first([Keeping("jvm")], BrokerRequest(tmp_path / "file"))
 
 
 @pytest.mark.parametrize("part", [".", "broker"])
 def test_a_demo_removes_nothing_that_is_in_use(part: str, tmp_path: Path) -> None:
     (tmp_path / "broker" / "jvm").mkdir(parents=True)
-    with _first([Keeping("jvm")], Request(tmp_path / part)):
+    with _first([Keeping("jvm")], BrokerRequest(tmp_path / part)):
         with pytest.raises(BrokerUnavailable, match="in use"), _folder(tmp_path):
             pass
         assert (tmp_path / "broker" / "jvm").is_dir()

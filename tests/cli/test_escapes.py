@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from segops import cli
 from segops.core.text import printable
-from segops.core.views.profile import EVENT, Belonging, Identifier, Kept, Portrait
+from segops.core.views.profile import EVENT, FeatureView, Identifier, MembershipView, ProfileView
 
 Run = Callable[..., Any]
 
@@ -109,7 +109,7 @@ def test_what_a_message_quotes_is_harmless(segops: Run, files: Path, words: list
 @pytest.fixture
 def worker() -> Iterator[str]:
     """A worker whose every text is hostile."""
-    portrait = Portrait(
+    portrait = ProfileView(
         profile_id=EVIL,
         now_ms=1,
         first_ms=1,
@@ -118,8 +118,8 @@ def worker() -> Iterator[str]:
         awaits=(EVIL,),
         held=0,
         traits={EVIL: EVIL, "list": [EVIL]},
-        features=(Kept(EVIL, EVIL, False),),
-        memberships=(Belonging(EVIL, EVIL, 1, 1, EVIL, EVIL, None),),
+        features=(FeatureView(EVIL, EVIL, False),),
+        memberships=(MembershipView(EVIL, EVIL, 1, 1, EVIL, EVIL, None),),
     )
 
     class Pages(BaseHTTPRequestHandler):

@@ -8,10 +8,12 @@ import pytest
 
 from segops import config
 from segops.cli._kafka import run
-from segops.kafka.reachability import Cause, Trouble, Unreachable
+from segops.kafka.reachability import Cause, ConnectionProblem, Unreachable
 
-GONE = Unreachable("nobody there", (Trouble("k:1", Cause.REFUSED),))
-WRONG = Unreachable("no such host", (Trouble("k:1", Cause.UNKNOWN_HOST), Trouble("l:1", Cause.LOGIN)))
+GONE = Unreachable("nobody there", (ConnectionProblem("k:1", Cause.REFUSED),))
+WRONG = Unreachable(
+    "no such host", (ConnectionProblem("k:1", Cause.UNKNOWN_HOST), ConnectionProblem("l:1", Cause.LOGIN))
+)
 
 
 @pytest.fixture(autouse=True)

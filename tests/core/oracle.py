@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from segops.core.events import Event
 from segops.core.rules.model import Node
 from segops.core.rules.policy import Policy
-from segops.core.rules.reference import History, Member, edges, holds
+from segops.core.rules.reference import EvaluatedMember, History, edges, holds
 from segops.core.segments import Definition
 
 #: How far ahead the oracle looks for the next flip: further than two days, and less than three.
@@ -133,7 +133,7 @@ class Oracle:
     def _judged(self, standings: Standings, now_ms: int) -> Standings:
         found: Standings = {}
         for d in self.definitions:
-            around = Member(
+            around = EvaluatedMember(
                 {key for key, standing in found.items() if standing.member}, standings[d.key].member
             )
             truth = holds(d.when, self.history, now_ms, around)

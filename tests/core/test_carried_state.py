@@ -9,7 +9,7 @@ import pytest
 
 from segops.core.features import CAPACITIES, State
 from segops.core.features.running import ZERO
-from segops.core.features.states import Sums, Times
+from segops.core.features.states import EventTimes, Sums
 
 from .kit import MONDAY as T
 from .kit import Customer, Edge, H, S, edges
@@ -106,7 +106,7 @@ def test_a_state_above_the_limit_goes_on_and_expires() -> None:
     for number in range(6, 9):
         customer.did("A", T + number * S)
     (state,) = customer.profile.features.values()
-    assert isinstance(state, Times)
+    assert isinstance(state, EventTimes)
     assert state.times == [T + number * S for number in range(3, 9)]
     customer.did("A", T + 6 * S + H)
     assert state.times == [T + 8 * S, T + 6 * S + H]  # seven have expired, one made room
@@ -123,7 +123,7 @@ def test_a_count_above_256_and_one_below_are_one_state_of_the_other_form() -> No
     assert customer.member_of == {"often"}
     customer.adopt(often=did({"gte": 257}))
     (state,) = customer.profile.features.values()
-    assert isinstance(state, Times) and len(state.times) == 257
+    assert isinstance(state, EventTimes) and len(state.times) == 257
     assert customer.member_of == {"often"}
 
 
@@ -152,16 +152,16 @@ def apart(*parts: tuple[int | None, State]) -> Customer:
 @pytest.mark.parametrize(
     ("parts", "times"),
     [
-        ([(4, Times([3, 4, 5, 6])), (16, Times([1, 2, 3, 4, 5, 6]))], [1, 2, 3, 4, 5, 6]),
+        ([(4, EventTimes([3, 4, 5, 6])), (16, EventTimes([1, 2, 3, 4, 5, 6]))], [1, 2, 3, 4, 5, 6]),
         # A limit of a wider class had been added later, and began with nothing.
-        ([(4, Times([3, 4, 5, 6])), (16, Times([6]))], [3, 4, 5, 6]),
+        ([(4, EventTimes([3, 4, 5, 6])), (16, EventTimes([6]))], [3, 4, 5, 6]),
         # An earlier version had the profile for a while, and counted from nothing.
-        ([(4, Times([3, 4])), (16, Times([5, 6]))], [3, 4, 5, 6]),
+        ([(4, EventTimes([3, 4])), (16, EventTimes([5, 6]))], [3, 4, 5, 6]),
         # Events of one time count as often as one of the states has them.
-        ([(1, Times([7])), (4, Times([7, 7, 7])), (16, Times([6, 7, 7]))], [6, 7, 7, 7]),
-        ([(4, Times([2, 3])), (None, Sums([1, 3], [4, 5], [ZERO] * 2, 2, ZERO))], [1, 1, 2, 3]),
-        ([(None, Sums([1, 3], [1, 2], [ZERO] * 2, 0, ZERO)), (4, Times([2, 3]))], [1, 2, 3]),
-        ([(64, Times([5]))], [5]),
+        ([(1, EventTimes([7])), (4, EventTimes([7, 7, 7])), (16, EventTimes([6, 7, 7]))], [6, 7, 7, 7]),
+        ([(4, EventTimes([2, 3])), (None, Sums([1, 3], [4, 5], [ZERO] * 2, 2, ZERO))], [1, 1, 2, 3]),
+        ([(None, Sums([1, 3], [1, 2], [ZERO] * 2, 0, ZERO)), (4, EventTimes([2, 3]))], [1, 2, 3]),
+        ([(64, EventTimes([5]))], [5]),
     ],
     ids=str,
 )
@@ -171,7 +171,7 @@ def test_states_kept_apart_become_one_that_holds_what_any_of_them_held(
     for order in (parts, parts[::-1]):
         customer = apart(*msgspec.msgpack.decode(msgspec.msgpack.encode(order), type=Parts))
         (state,) = customer.profile.features.values()
-        assert state == Times(times)
+        assert state == EventTimes(times)
 
 
 def test_limits_of_one_figure_share_one_feature_that_keeps_what_the_greatest_needs() -> None:
@@ -182,5 +182,5 @@ def test_limits_of_one_figure_share_one_feature_that_keeps_what_the_greatest_nee
     for number in range(100):
         customer.did("A", T + number)
     (state,) = customer.profile.features.values()
-    assert isinstance(state, Times) and len(state.times) == 64
+    assert isinstance(state, EventTimes) and len(state.times) == 64
     assert customer.member_of == {"s0", "s1"}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segops.core.features.sequence import Sequence, SequenceReducer, Step
+from segops.core.features.sequence import Sequence, SequenceReducer, SequenceStep
 from segops.core.profile import Profile
 from segops.core.rules.execution import Rule
 from segops.core.segments import SegmentSet
@@ -152,7 +152,7 @@ def test_a_policy_that_follows_a_record_far_ahead_is_read_in_one_walk() -> None:
     assert customer.profile.flips == {"base": MONDAY + 3 * S, "rule": MONDAY + 3 * S}
 
 
-def spans(steps: tuple[Step, ...], *links: tuple[int, int, Any]) -> list[tuple[int, int]]:
+def spans(steps: tuple[SequenceStep, ...], *links: tuple[int, int, Any]) -> list[tuple[int, int]]:
     reducer, state = SequenceReducer(Sequence(steps, within_ms=100)), None
     for time_ms, bits, value in links:
         state = reducer.add(state, time_ms, (bits, (value,)), time_ms) or state
@@ -161,7 +161,7 @@ def spans(steps: tuple[Step, ...], *links: tuple[int, int, Any]) -> list[tuple[i
 
 
 def test_the_spans_of_a_sequence_are_joined_where_they_meet() -> None:
-    steps = (Step(("a",), (), None, False), Step(("b",), (), None, False))
+    steps = (SequenceStep(("a",), (), None, False), SequenceStep(("b",), (), None, False))
     assert spans(steps, (0, 1, None), (1, 1, None), (2, 2, None)) == [(2, 101)]
 
 
@@ -169,5 +169,5 @@ def test_the_spans_of_a_sequence_are_joined_where_they_meet() -> None:
     ("first", "second", "same"), [(1, 1.0, True), (1, True, False), ([1], [1.0], True), ({}, [], False)]
 )
 def test_steps_are_compared_as_equal_values_are(first: Any, second: Any, same: bool) -> None:
-    steps = (Step(("a",), (), None, False), Step(("b",), (), None, False, ((("p",), 0),)))
+    steps = (SequenceStep(("a",), (), None, False), SequenceStep(("b",), (), None, False, ((("p",), 0),)))
     assert bool(spans(steps, (0, 1, first), (1, 2, second))) is same

@@ -12,7 +12,7 @@ from segops.core.operators import OPERATORS
 from segops.core.rules import model, wording
 from segops.core.segments import SegmentSet
 from segops.core.values import format_instant
-from segops.core.views.explain import Part, Standing, explain
+from segops.core.views.explain import RulePart, SegmentExplanation, explain
 
 from .kit import MONDAY as T
 from .kit import Customer, H, S, segments
@@ -20,11 +20,11 @@ from .strategies import streams
 from .test_equivalence import segment_sets
 
 
-def standing(customer: Customer, now_ms: int, index: int = 0) -> Standing:
+def standing(customer: Customer, now_ms: int, index: int = 0) -> SegmentExplanation:
     return explain(customer.engine.segments, customer.profile, now_ms).segments[index]
 
 
-def node(rule: dict[str, Any], now_ms: int, *events: tuple[Any, ...], **identity: Any) -> Part:
+def node(rule: dict[str, Any], now_ms: int, *events: tuple[Any, ...], **identity: Any) -> RulePart:
     """The rule's node after events ``(name, time, {property: value})``."""
     customer = Customer(rule=rule)
     for name, time_ms, *properties in events:
@@ -54,7 +54,7 @@ def test_it_says_what_the_engine_decided(known: SegmentSet, steps: list[tuple[st
         _check(found.rule)
 
 
-def _check(part: Part) -> None:
+def _check(part: RulePart) -> None:
     assert part.changes_at is None or part.holds is not None
     verdicts = [child.holds for child in part.parts]
     joined = {"all of": all(verdicts), "any of": any(verdicts), "not": not all(verdicts)}

@@ -10,7 +10,7 @@ import pytest
 
 from segops.core.features import CAPACITIES, MAX_ENTRIES, sliding
 from segops.core.features.feature import PANES
-from segops.core.features.states import Sums, Times, Values
+from segops.core.features.states import EventTimes, Sums, Values
 from segops.core.skips import Skip
 
 from .kit import MONDAY as T
@@ -81,7 +81,7 @@ def test_no_more_than_the_latest_times_that_a_threshold_needs_are_kept() -> None
     for number in range(1_000):
         customer.did("A", T + number)
     (state,) = customer.profile.features.values()
-    assert isinstance(state, Times)
+    assert isinstance(state, EventTimes)
     assert state.times == [T + 996, T + 997, T + 998, T + 999]
 
 

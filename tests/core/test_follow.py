@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from segops.core.events import Event
 from segops.core.rules import model
-from segops.core.rules.reference import Member, holds
+from segops.core.rules.reference import EvaluatedMember, holds
 from segops.core.segments import SegmentSet
-from segops.core.views.explain import Part
+from segops.core.views.explain import RulePart
 from segops.core.views.trace import Follower
 
 from .kit import MONDAY as T
@@ -22,7 +22,7 @@ from .strategies import streams
 from .test_equivalence import segment_sets
 
 
-def parts(part: Part) -> Iterator[Part]:
+def parts(part: RulePart) -> Iterator[RulePart]:
     yield part
     for child in part.parts:
         yield from parts(child)
@@ -42,14 +42,14 @@ class Reference(Oracle):
         members: set[str] = set()
         for d in self.definitions:  # nobody is in a segment yet, but for what others evaluate in place
             if d.policy is None and model.side(d.when, inside=True) is d.when:
-                members |= {d.key} if holds(d.when, self.history, 0, Member(members)) else set()
+                members |= {d.key} if holds(d.when, self.history, 0, EvaluatedMember(members)) else set()
         self.verdicts = self._verdicts(members, 0)
         self.changed: list[int | None] = [None] * len(self.verdicts)
 
     def _verdicts(self, members: set[str], now_ms: int) -> list[bool]:
         inside = self.members
         return [
-            holds(node, self.history, now_ms, Member(members, d.key in inside))
+            holds(node, self.history, now_ms, EvaluatedMember(members, d.key in inside))
             for d in self.definitions
             for node in nodes(d.when)
         ]
@@ -93,7 +93,7 @@ def test_every_node_knows_the_last_instant_at_which_it_changed(
             assert standing.rule.changed_at in (standing.since, None)
 
 
-def follow(known: SegmentSet, now_ms: int, *events: tuple[str, int], keys: Any = None) -> list[Part]:
+def follow(known: SegmentSet, now_ms: int, *events: tuple[str, int], keys: Any = None) -> list[RulePart]:
     follower = Follower(known, keys)
     profile = follower.new_profile("user_id:u1")
     for number, (name, time_ms) in enumerate(events):

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from segops.core import operators
 from segops.core.rules import model
-from segops.core.rules.analysis import Finding, lint
+from segops.core.rules.analysis import LintFinding, lint
 from segops.core.rules.analysis.contradictions import Literal, conflict
-from segops.core.rules.analysis.satisfiability import Claim, possible
+from segops.core.rules.analysis.satisfiability import Requirement, possible
 from segops.core.rules.parsing import Reader
-from segops.core.rules.reference import History, Member, holds
+from segops.core.rules.reference import EvaluatedMember, History, holds
 from segops.core.values import lookup
 
 from .oracle import judged
@@ -35,7 +35,7 @@ def test_what_a_value_satisfies_is_possible(
     """The claims are turned to what the value does; they must not be called impossible."""
     now_ms = BASE_MS + half_seconds * 500
     tests = [Reader(form, "is").predicate() for form, _ in drawn]
-    claims = [Claim(test, test.holds(value, now_ms)) for test in tests]
+    claims = [Requirement(test, test.holds(value, now_ms)) for test in tests]
     assert possible(claims), claims
 
 
@@ -46,19 +46,19 @@ def placed(node: model.Node, path: str) -> Iterator[tuple[str, model.Node]]:
         yield from placed(child, f"{path}.{steps[type(node)].format(i)}")
 
 
-def found_node(root: model.Node, finding: Finding) -> model.Node:
+def found_node(root: model.Node, finding: LintFinding) -> model.Node:
     """The innermost node at or above the place of a finding."""
     nodes = dict(placed(root, "when"))
     return nodes[max((path for path in nodes if f"{finding.path}.".startswith(f"{path}.")), key=len)]
 
 
-def _check_never(node: model.Node, finding: Finding, history: History, now_ms: int) -> None:
+def _check_never(node: model.Node, finding: LintFinding, history: History, now_ms: int) -> None:
     if ".where." in finding.path:  # a test of events: none satisfies it
         (test,) = [t for path, t in _where(node) if finding.path.endswith(f".where.{'.'.join(path)}")][:1]
         prop = finding.path.split(".where.")[1].split(".")
         assert not any(test.holds(lookup(e.properties, tuple(prop)), now_ms) for e in history.events)
     else:
-        assert not holds(node, history, now_ms, Member()), finding
+        assert not holds(node, history, now_ms, EvaluatedMember()), finding
 
 
 def _where(node: Any) -> tuple[tuple[model.Path, operators.Predicate], ...]:
@@ -84,7 +84,7 @@ def test_what_is_said_of_a_rule_is_so_at_every_instant(
         for finding in found.never:
             _check_never(found_node(root, finding), finding, history, now_ms)
         for finding in found.always:
-            assert holds(found_node(root, finding), history, now_ms, Member()), finding
+            assert holds(found_node(root, finding), history, now_ms, EvaluatedMember()), finding
 
 
 @settings(max_examples=400)
@@ -99,7 +99,7 @@ def test_what_is_so_together_is_no_conflict(
     """Each node is claimed to be as the reference finds it; no two of the claims may exclude each other."""
     nodes = [node for rule in drawn if (node := checked(rule)) is not None]
     for history, now_ms in judged(nodes, steps, watermark):
-        truth = [Literal(node, "", holds(node, history, now_ms, Member())) for node in nodes]
+        truth = [Literal(node, "", holds(node, history, now_ms, EvaluatedMember())) for node in nodes]
         assert not conflict(truth), (history.events, now_ms)
 
 

@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 
 from segops.core.events import Event
 from segops.core.features import UNREADABLE, Feature, extractor
-from segops.core.features.orders import MAX_ORDERS, ORDER_NAMES, Bought, OrdersReducer, Purchases, Told
+from segops.core.features.orders import (
+    MAX_ORDERS,
+    ORDER_NAMES,
+    OrdersReducer,
+    OrderStatement,
+    Purchases,
+    PurchaseTotals,
+)
 from segops.core.features.states import Order, Orders
 from segops.core.rules.reference import History, figures
 from segops.core.values import MAX_MS
@@ -52,7 +59,7 @@ class Shop:
             self.state = self.reducer.add(self.state, event.time_ms, value, self.now_ms) or self.state
         return value
 
-    def bought(self, now_ms: int | None = None) -> Bought:
+    def bought(self, now_ms: int | None = None) -> PurchaseTotals:
         """The figures; they are what the reference says."""
         now_ms = self.now_ms if now_ms is None else now_ms
         found = self.reducer.read(self.state, now_ms)
@@ -100,14 +107,14 @@ def test_a_cancellation_leaves_with_its_order_however_late_that_comes() -> None:
         for event in sorted((order, cancellation), key=lambda event: event is order and arrives_ms > T):
             shop.take(event, max(event.time_ms, arrives_ms if event is order else T))
         shop.did("Completed", T + 1, order_id="X", total=7)
-        assert shop.bought() == Bought(T + 1, 1, Decimal(7))
+        assert shop.bought() == PurchaseTotals(T + 1, 1, Decimal(7))
 
 
 def test_a_new_order_is_not_hidden_by_an_expired_one_of_the_same_id() -> None:
     shop = Shop()
     shop.did("Completed", T, order_id="X", total=5)
     shop.did("Completed", T + 20 * D, order_id="X", total=7)
-    assert shop.bought() == Bought(T + 20 * D, 1, Decimal(7))
+    assert shop.bought() == PurchaseTotals(T + 20 * D, 1, Decimal(7))
 
 
 @pytest.mark.parametrize(("later", "orders"), [(PERIOD - 1, 1), (PERIOD, 1), (PERIOD + 1, 1)])
@@ -116,7 +123,7 @@ def test_an_order_is_the_same_again_up_to_the_millisecond_at_which_it_leaves(lat
     shop.did("Completed", T, order_id="X", total=5)
     shop.did("Completed", T + later, order_id="X", total=7)
     new = later >= PERIOD
-    assert shop.bought() == Bought(T + later if new else T, orders, Decimal(7 if new else 5))
+    assert shop.bought() == PurchaseTotals(T + later if new else T, orders, Decimal(7 if new else 5))
 
 
 def test_what_was_said_of_an_expired_order_is_not_said_of_a_new_one_of_the_same_id() -> None:
@@ -125,7 +132,7 @@ def test_what_was_said_of_an_expired_order_is_not_said_of_a_new_one_of_the_same_
     shop.did("Refunded", T + 8 * D, order_id="X", total=1)
     shop.did("Cancelled", T + 9 * D, order_id="X")
     shop.did("Completed", T + 12 * D, order_id="X", total=7)
-    assert shop.bought() == Bought(T + 12 * D, 1, Decimal(7))
+    assert shop.bought() == PurchaseTotals(T + 12 * D, 1, Decimal(7))
 
 
 def test_of_an_order_that_comes_twice_the_earlier_stands_whichever_comes_first() -> None:
@@ -133,7 +140,7 @@ def test_of_an_order_that_comes_twice_the_earlier_stands_whichever_comes_first()
         shop = Shop()
         for day in order:
             shop.did("Completed", T + day * D, order_id="X", total=10 + day)
-        assert shop.bought() == Bought(T, 1, Decimal(10))
+        assert shop.bought() == PurchaseTotals(T, 1, Decimal(10))
 
 
 REFUND, WHOLE = ("Refunded", {"total": 15}), ("Refunded", {})
@@ -173,7 +180,7 @@ def test_what_is_said_of_an_order_comes_to_this(
     shop = Shop()
     for number, (name, properties) in arrivals[::-1] if late else arrivals:
         shop.did(name, T + number * S, order_id="X", **properties)
-    known = Bought(None, 0, Decimal(0)) if net is None else Bought(T, 1, Decimal(net))
+    known = PurchaseTotals(None, 0, Decimal(0)) if net is None else PurchaseTotals(T, 1, Decimal(net))
     assert shop.bought() == known
 
 
@@ -233,17 +240,17 @@ def test_a_cancelled_order_is_not_the_last_one() -> None:
     shop.did("Completed", T, order_id="X", total=50)
     shop.did("Completed", T + D, order_id="Y", total=20)
     shop.did("Cancelled", T + 2 * D, order_id="Y")
-    assert shop.bought() == Bought(T, 1, Decimal(50))
+    assert shop.bought() == PurchaseTotals(T, 1, Decimal(50))
     shop.did("Completed", T + 11 * D, order_id="Z", total=1)
     shop.did("Cancelled", T + 11 * D, order_id="Z")
-    assert shop.bought() == Bought(T, 0, Decimal(0))  # X has left the period, and is still the last
+    assert shop.bought() == PurchaseTotals(T, 0, Decimal(0))  # X has left the period, and is still the last
 
 
 def test_an_order_that_has_left_the_period_is_no_longer_cancelled() -> None:
     shop = Shop()
     shop.did("Completed", T, order_id="X", total=50)
     shop.did("Cancelled", T + PERIOD, order_id="X")
-    assert shop.bought() == Bought(T, 0, Decimal(0))
+    assert shop.bought() == PurchaseTotals(T, 0, Decimal(0))
 
 
 @pytest.mark.parametrize(
@@ -253,7 +260,7 @@ def test_what_names_no_order_changes_nothing(said: dict[str, Any]) -> None:
     shop = Shop()
     shop.did("Completed", T, total=50)
     assert shop.did(**said, time_ms=T + 1) is None
-    assert shop.bought() == Bought(T, 1, Decimal(50))
+    assert shop.bought() == PurchaseTotals(T, 1, Decimal(50))
 
 
 def test_another_currency_and_what_is_no_number_are_counted_as_unreadable_but_cancel_all_the_same() -> None:
@@ -285,7 +292,9 @@ def test_a_negative_order_is_neither_raised_nor_lowered_by_its_refund() -> None:
 def test_what_is_said_of_orders_is_bounded() -> None:
     rows = [Order(T + number, f"o{number}", Decimal(1), number + 1) for number in range(MAX_ORDERS)]
     state: Orders | None = Orders(-MAX_MS, [], rows, -MAX_MS)
-    state = OrdersReducer(Purchases(PERIOD)).add(state, T + D, Told("refunds", "X", Decimal(1), 7), T + D)
+    state = OrdersReducer(Purchases(PERIOD)).add(
+        state, T + D, OrderStatement("refunds", "X", Decimal(1), 7), T + D
+    )
     assert state is not None
     assert (len(state.refunds), state.refunds[0].order_id, state.refunds[-1].order_id) == (4_096, "o1", "X")
 
@@ -304,14 +313,14 @@ def former(last_ms: int, orders: list[Order], refunds: list[Order]) -> Shop:
 def test_a_state_of_an_earlier_version_goes_on() -> None:
     orders = [Order(T, "X", Decimal(50)), Order(T + D, "Y", Decimal(20))]
     shop = former(T + D, orders, [Order(T + 1, "X", Decimal(15))])
-    assert shop.reducer.read(shop.state, T + D) == Bought(T + D, 2, Decimal(55))
+    assert shop.reducer.read(shop.state, T + D) == PurchaseTotals(T + D, 2, Decimal(55))
     shop.did("Refunded", T + D, order_id="X", total=5)
     shop.did("Cancelled", T + 2 * D, order_id="Y")
-    assert shop.reducer.read(shop.state, T + 2 * D) == Bought(T, 1, Decimal(30))
+    assert shop.reducer.read(shop.state, T + 2 * D) == PurchaseTotals(T, 1, Decimal(30))
 
 
 def test_a_last_order_that_an_earlier_version_no_longer_kept_stays_the_last() -> None:
     shop = former(T, [], [])
     shop.did("Completed", T + 20 * D, order_id="Y", total=20)
     shop.did("Cancelled", T + 21 * D, order_id="Y")
-    assert shop.reducer.read(shop.state, T + 21 * D) == Bought(T, 0, Decimal(0))
+    assert shop.reducer.read(shop.state, T + 21 * D) == PurchaseTotals(T, 0, Decimal(0))

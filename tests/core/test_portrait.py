@@ -5,7 +5,15 @@ from __future__ import annotations
 from segops.core.engine import Engine
 from segops.core.events import Event
 from segops.core.identity.protocol import Identity
-from segops.core.views.profile import EVENT, ITSELF, TAKEN_OVER, Belonging, Identifier, Kept, portray
+from segops.core.views.profile import (
+    EVENT,
+    ITSELF,
+    TAKEN_OVER,
+    FeatureView,
+    Identifier,
+    MembershipView,
+    view_profile,
+)
 from segops.schemas.state import decode_profile, encode_profile
 
 from .kit import MONDAY as T
@@ -31,7 +39,7 @@ def person() -> Network:
 
 
 def test_identifiers_tell_by_which_event_they_came() -> None:
-    found = portray(SEGMENTS, person().profile("user_id:u1"), T + 2 * H).identifiers
+    found = view_profile(SEGMENTS, person().profile("user_id:u1"), T + 2 * H).identifiers
     assert {each.identifier: each for each in found} == {
         "user_id:u1": Identifier("user_id:u1", ITSELF, T, None),
         "email:a@x": Identifier("email:a@x", TAKEN_OVER, T + M, "m2"),
@@ -45,18 +53,18 @@ def test_who_is_told_to_join_brings_the_event_with_it() -> None:
     network = Network(SEGMENTS, lanes=4, seed=3)
     network.run([Event("Viewed", T, "m1", {}, user_id="u1", anonymous_id="a1")])
     network.run([Event("Viewed", T + M, "m2", {}, email="b@x", anonymous_id="a1")])
-    found = portray(SEGMENTS, network.profile("user_id:u1"), T + H).identifiers
+    found = view_profile(SEGMENTS, network.profile("user_id:u1"), T + H).identifiers
     assert Identifier("email:b@x", TAKEN_OVER, T + M, "m2") in found
     assert Identifier("anonymous_id:a1", EVENT, T, "m1") in found
 
 
 def test_features_are_what_rules_read_now() -> None:
     profile = person().profile("user_id:u1")
-    assert portray(SEGMENTS, profile, T + 2 * H).features == (
-        Kept("count of Viewed within 2h", 2),
-        Kept("sum of total over Bought", 12.5),
+    assert view_profile(SEGMENTS, profile, T + 2 * H).features == (
+        FeatureView("count of Viewed within 2h", 2),
+        FeatureView("sum of total over Bought", 12.5),
     )
-    assert portray(SEGMENTS, profile, T + 5 * H).features[0].value == 0
+    assert view_profile(SEGMENTS, profile, T + 5 * H).features[0].value == 0
 
 
 def test_a_count_above_256_is_told_as_a_number_of_events() -> None:
@@ -65,15 +73,15 @@ def test_a_count_above_256_is_told_as_a_number_of_events() -> None:
     profile = engine.new_profile("user_id:u1")
     for number in range(2):
         engine.on_event(profile, Event("Viewed", T + number, f"m{number}", {}), clock_ms=T)
-    assert portray(found, profile, T + M).features == (Kept("count of Viewed within 2h", 2),)
+    assert view_profile(found, profile, T + M).features == (FeatureView("count of Viewed within 2h", 2),)
 
 
 def test_memberships_tell_since_when_why_and_until_when() -> None:
-    found = portray(SEGMENTS, person().profile("user_id:u1"), T + 2 * H).memberships
+    found = view_profile(SEGMENTS, person().profile("user_id:u1"), T + 2 * H).memberships
     assert found == (
-        Belonging("old", "old", 1, T + H, "time", None, None),
-        Belonging("spenders", "spenders", 1, T + M, "event", "m2", None),
-        Belonging("viewers", "viewers", 1, T + 2 * M, "event", "m3", T + 2 * M + 2 * H),
+        MembershipView("old", "old", 1, T + H, "time", None, None),
+        MembershipView("spenders", "spenders", 1, T + M, "event", "m2", None),
+        MembershipView("viewers", "viewers", 1, T + 2 * M, "event", "m3", T + 2 * M + 2 * H),
     )
 
 
@@ -82,8 +90,8 @@ def test_a_membership_that_neither_of_two_profiles_had_came_with_the_merge() -> 
     network.run([Event("Viewed", T, "m1", {}, anonymous_id="a1")])
     network.run([Event("Viewed", T, "m2", {}, user_id="u1")])
     network.run([Event("Seen", T + M, "m3", {}, user_id="u1", anonymous_id="a1")])
-    found = portray(SEGMENTS, network.profile("user_id:u1"), T + M).memberships
-    assert found == (Belonging("viewers", "viewers", 1, T + M, "merge", None, T + 2 * H),)
+    found = view_profile(SEGMENTS, network.profile("user_id:u1"), T + M).memberships
+    assert found == (MembershipView("viewers", "viewers", 1, T + M, "merge", None, T + 2 * H),)
 
 
 def test_a_membership_of_a_new_definition_and_of_an_event_without_an_id_says_so() -> None:
@@ -94,7 +102,7 @@ def test_a_membership_of_a_new_definition_and_of_an_event_without_an_id_says_so(
     engine = Engine(SEGMENTS)
     engine.on_definitions(customer.profile, clock_ms=T + H)
     engine.on_event(customer.profile, Event("Bought", T + H, "y", {"total": 10}, named=False), clock_ms=T + H)
-    found = portray(SEGMENTS, decode_profile(encode_profile(customer.profile)), T + H).memberships
+    found = view_profile(SEGMENTS, decode_profile(encode_profile(customer.profile)), T + H).memberships
     assert [(each.segment_key, each.reason) for each in found] == [
         ("old", "definition"),
         ("spenders", "event"),
@@ -105,7 +113,7 @@ def test_a_profile_that_waits_says_for_what() -> None:
     profile = Engine(SEGMENTS).new_profile("user_id:u1")
     event = Event("Viewed", T, "m1", {}, user_id="u1", anonymous_id="a1")
     Identity(Engine(SEGMENTS)).on_event(profile, event, clock_ms=T)
-    found = portray(SEGMENTS, profile, T)
+    found = view_profile(SEGMENTS, profile, T)
     assert (found.awaits, found.held, found.first_ms, found.latest_ms) == (
         ("anonymous_id:a1",),
         1,

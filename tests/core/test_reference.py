@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from segops.core import geo, values
 from segops.core.features.orders import Purchases
-from segops.core.features.sequence import Sequence, Step
+from segops.core.features.sequence import Sequence, SequenceStep
 from segops.core.rules import model, reference
 from segops.core.rules.reference import values as slow
 from segops.core.scoring.rfm import Rfm
@@ -31,7 +31,7 @@ SHARED = {
 #: What parts of the tree can compute by themselves, for the compiled side.
 COMPUTED = {
     name
-    for part in (*model.Node.__args__, Rfm, Purchases, Sequence, Step)
+    for part in (*model.Node.__args__, Rfm, Purchases, Sequence, SequenceStep)
     for name, member in inspect.getmembers(part, lambda m: inspect.isfunction(m) or isinstance(m, property))
     if not name.startswith("_")
 }

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from segops.core.errors import DefinitionError
-from segops.core.features.orders import Bought
+from segops.core.features.orders import PurchaseTotals
 from segops.core.scoring.rfm import Digits, Rfm
 from segops.core.segments import SegmentSet
 from segops.core.skips import Skip
@@ -76,8 +76,8 @@ def test_an_order_sent_twice_counts_once() -> None:
 
 def test_an_edge_is_in_the_lower_digit_for_money_and_ends_the_higher_one_for_age() -> None:
     rfm = Rfm()
-    assert rfm.digits(Bought(0, 1, Decimal(50)), 30 * DAY - 1) == Digits(5, 1, 1)
-    assert rfm.digits(Bought(0, 2, Decimal("50.01")), 30 * DAY) == Digits(4, 2, 2)
+    assert rfm.digits(PurchaseTotals(0, 1, Decimal(50)), 30 * DAY - 1) == Digits(5, 1, 1)
+    assert rfm.digits(PurchaseTotals(0, 2, Decimal("50.01")), 30 * DAY) == Digits(4, 2, 2)
 
 
 def test_the_default_grid_covers_every_cell_once_and_has_no_dead_tier() -> None:

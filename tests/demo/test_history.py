@@ -13,8 +13,8 @@ import pytest
 from segops.core.errors import UserError
 from segops.core.values import parse_instant
 from segops.demo.clicks import CALLS, SHIFT_MS, clicks
-from segops.demo.history import AFTERWARDS_MS, History, arrange, read_history
-from segops.demo.moments import Moment
+from segops.demo.history import AFTERWARDS_MS, OrderHistory, arrange, read_history
+from segops.demo.moments import InputEvent
 from segops.demo.purchases import purchases
 from segops.demo.wheels import data_file
 from segops.schemas.events import route
@@ -23,7 +23,7 @@ DAY_MS = 86_400_000
 FAR_MS = 4_000_000_000_000
 
 
-def call(moment: Moment) -> dict[str, Any]:
+def call(moment: InputEvent) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(moment.line)
     return found
 
@@ -42,12 +42,12 @@ def row(event: str, timestamp: str = "2024-03-13 10:21:14", visitor: str = "user
 
 
 @pytest.fixture(scope="module")
-def history() -> History:
+def history() -> OrderHistory:
     return read_history()
 
 
 @pytest.fixture(scope="module")
-def everything(history: History) -> list[Moment]:
+def everything(history: OrderHistory) -> list[InputEvent]:
     return history.moments
 
 
@@ -129,7 +129,7 @@ def test_a_row_that_is_no_click_is_named(bad: dict[str, str]) -> None:
         list(clicks([row("home"), bad]))
 
 
-def test_all_of_the_history_is_there(everything: list[Moment]) -> None:
+def test_all_of_the_history_is_there(everything: list[InputEvent]) -> None:
     orders = [call(moment) for moment in everything if moment.message_id.startswith("cdnow-")]
     shop = [moment for moment in everything if moment.message_id.startswith("shop-")]
     assert len(orders) == 69_659
@@ -140,31 +140,31 @@ def test_all_of_the_history_is_there(everything: list[Moment]) -> None:
     assert names["page"] + names["track"] == 31_106
 
 
-def test_every_kind_of_click_occurs(everything: list[Moment]) -> None:
+def test_every_kind_of_click_occurs(everything: list[InputEvent]) -> None:
     calls = {(each["type"], each.get("event", each.get("name"))) for each in map(call, everything)}
     assert set(CALLS.values()) <= calls
 
 
-def test_events_are_in_the_order_of_time_and_each_is_one(everything: list[Moment]) -> None:
+def test_events_are_in_the_order_of_time_and_each_is_one(everything: list[InputEvent]) -> None:
     times = [moment.time_ms for moment in everything]
     assert times == sorted(times)
     assert len({moment.message_id for moment in everything}) == len(everything)
     assert all(parse_instant(call(moment)["timestamp"]) == moment.time_ms for moment in everything)
 
 
-def test_every_event_is_accepted(everything: list[Moment]) -> None:
+def test_every_event_is_accepted(everything: list[InputEvent]) -> None:
     for moment in everything:
         routed = route(moment.line, now_ms=FAR_MS, default_time_ms=None)
         assert routed.time_ms == moment.time_ms
         assert routed.profile_id.partition(":")[2] in (moment.person, moment.person.replace("user_", "w"))
 
 
-def test_the_clicks_lie_inside_the_purchases(everything: list[Moment]) -> None:
+def test_the_clicks_lie_inside_the_purchases(everything: list[InputEvent]) -> None:
     assert everything[0].message_id.startswith("cdnow-")
     assert everything[-1].message_id.startswith("cdnow-")
 
 
-def test_a_limit_takes_whole_customers_over_the_whole_time(history: History) -> None:
+def test_a_limit_takes_whole_customers_over_the_whole_time(history: OrderHistory) -> None:
     some = read_history(3_000)
     assert len(some.moments) == 3_000
     of_all = Counter(moment.person for moment in history.moments)

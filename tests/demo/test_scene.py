@@ -9,9 +9,9 @@ from rich.console import Console
 
 from segops.core.rules.model import KnownFor
 from segops.core.segments import Definition
-from segops.demo.history import History
+from segops.demo.history import OrderHistory
 from segops.demo.moments import moment
-from segops.demo.scene import Scene
+from segops.demo.scene import DashboardState
 from segops.demo.screen import frame, plain_line, screen
 from tests.demo.test_verify import change
 
@@ -24,12 +24,12 @@ class Progressed:
 
 
 @pytest.fixture
-def scene() -> Scene:
+def scene() -> DashboardState:
     moments = [moment(at * WEEK_MS, f"m{at}", "u1", {"type": "track"}) for at in range(1, 5)]
-    return Scene(History(moments, 1), [Definition("vip", "Very important", KnownFor(1))])
+    return DashboardState(OrderHistory(moments, 1), [Definition("vip", "Very important", KnownFor(1))])
 
 
-def test_a_change_is_shown_once_every_partition_has_reached_it(scene: Scene) -> None:
+def test_a_change_is_shown_once_every_partition_has_reached_it(scene: DashboardState) -> None:
     scene.note(change(2, occurred_at=3 * WEEK_MS, member=False))
     scene.note(change(1, occurred_at=WEEK_MS))
     scene.look(Progressed(1, WEEK_MS), 4)  # type: ignore[arg-type]
@@ -41,7 +41,7 @@ def test_a_change_is_shown_once_every_partition_has_reached_it(scene: Scene) -> 
     assert scene.done == scene.total == 4
 
 
-def test_the_final_figures_count_each_change_once_in_the_order_of_time(scene: Scene) -> None:
+def test_the_final_figures_count_each_change_once_in_the_order_of_time(scene: DashboardState) -> None:
     changes = [
         change(1, occurred_at=WEEK_MS),
         change(1, occurred_at=2 * WEEK_MS, profile="user_id:u2"),
@@ -56,7 +56,7 @@ def test_the_final_figures_count_each_change_once_in_the_order_of_time(scene: Sc
     assert (vip.size, vip.peak, vip.entered, vip.exited) == (1, 1, 2, 1)
 
 
-def test_the_frame_shows_figures_sizes_and_changes_and_fits(scene: Scene) -> None:
+def test_the_frame_shows_figures_sizes_and_changes_and_fits(scene: DashboardState) -> None:
     for sequence in range(1, 40):
         scene.note(change(sequence, occurred_at=WEEK_MS, profile=f"user_id:u{sequence}"))
     scene.look(Progressed(2, 2 * WEEK_MS, lag=1_234), 3)  # type: ignore[arg-type]
@@ -69,7 +69,7 @@ def test_the_frame_shows_figures_sizes_and_changes_and_fits(scene: Scene) -> Non
         assert part in text
 
 
-def test_without_a_terminal_there_are_plain_lines(scene: Scene) -> None:
+def test_without_a_terminal_there_are_plain_lines(scene: DashboardState) -> None:
     scene.note(change(1, occurred_at=WEEK_MS))
     scene.look(Progressed(1, WEEK_MS), 4)  # type: ignore[arg-type]
     assert "1 of 4 events" in plain_line(scene)

@@ -9,7 +9,7 @@ import pytest
 
 from segops.config import load
 from segops.core.events import Change, change_id
-from segops.demo.audience import Audience
+from segops.demo.audience import ChangeCollector
 from segops.demo.verify import compare, compare_state
 
 
@@ -81,7 +81,7 @@ def test_the_state_is_held_against_the_last_changes() -> None:
 
 def test_a_change_that_comes_again_is_counted_and_held_against_the_first() -> None:
     seen: list[Change] = []
-    audience = Audience(load(topics={"partitions": 1}), None, seen.append)
+    audience = ChangeCollector(load(topics={"partitions": 1}), None, seen.append)
     for each in (change(1), change(1), change(1, reason="time")):
         audience.note(each)
     assert seen == [change(1)]

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from .matrix import BOTH, FAULTS
-from .run import Brokers, Outcome, run_case, supported
+from .run import Brokers, CaseResult, run_case, supported
 from .table import write_report
 
 
@@ -29,7 +29,7 @@ def main() -> int:
     only = set(filter(None, options.only.split(",")))
     rows = [fault for fault in FAULTS if (fault.id in only if only else fault.every_time)]
     modes = [mode for mode in BOTH if options.mode in (mode, "both")]
-    outcomes: list[Outcome] = []
+    outcomes: list[CaseResult] = []
     folder = options.keep or Path(tempfile.mkdtemp(prefix="segops-faults-"))
     with Brokers(folder) as brokers:
         for fault in rows:

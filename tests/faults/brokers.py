@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..streaming.kit import wait_until
-from .proxy import Network
+from .proxy import FaultyNetwork
 from .rig import SESSION_TIMEOUT_S, Case
 
 _RSS_GROWTH_BYTES = 150 << 20
@@ -99,9 +99,9 @@ def stop_while_cut(case: Case) -> None:
     case.recovered(fault)
 
 
-def _network(case: Case) -> Network:
+def _network(case: Case) -> FaultyNetwork:
     ports = [int(address.rpartition(":")[2]) for address in case.plan.broker.bootstrap_servers.split(",")]
-    network = Network(ports, case.plan.seed)
+    network = FaultyNetwork(ports, case.plan.seed)
     case.at_end.append(network.close)
     return network
 

@@ -12,7 +12,7 @@ from segops.core.errors import StateError
 from segops.core.segments import Definition
 from segops.stores.rocksdb import RocksDBStores
 
-from .eyes import Committed, Eyes, Place, places_of
+from .eyes import Committed, KafkaInspector, Place, places_of
 
 EXACTLY_ONCE = "exactly_once"
 #: Far later than any timer.
@@ -104,7 +104,7 @@ def gather(
     settings: Settings,
     definitions: list[Definition],
     happened: Circumstances,
-    eyes: Eyes,
+    eyes: KafkaInspector,
     folders: Sequence[Path],
 ) -> Evidence:
     """Read it all. ``folders``: the workers' data folders; no worker may run."""

@@ -19,7 +19,7 @@ Committed = dict[Place, tuple[int, str]]
 _PATIENCE_S = 60.0
 
 
-class Eyes:
+class KafkaInspector:
     """A loop of its own and clients that last as long as it; every call is a plain function.
 
     A call that a broker fault disturbs is tried again for a minute.

@@ -118,7 +118,7 @@ class Target:
     clock: str
 
 
-class Load:
+class EventLoad:
     """Sends drafts at a steady pace until ``finish``; then the rest at once, and the end of time."""
 
     def __init__(self, target: Target, seed: int, shape: Shape) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 _CHUNK = 64 << 10
 
 
-class Network:
+class FaultyNetwork:
     """Forwards to these ports. ``delay_s`` holds every chunk back; ``cut`` lets nothing through, connections
     staying open; ``reset_share`` of the chunks end their connection instead; while it is ``down``, all
     connections are ended and new ones refused.

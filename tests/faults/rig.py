@@ -22,9 +22,9 @@ from segops.streaming.partition.marks import split_mark
 
 from ..streaming.kit import Stack, wait_until
 from .evidence import Circumstances, gather, topics_of
-from .eyes import Eyes, Place, places_of
+from .eyes import KafkaInspector, Place, places_of
 from .facts import Finding, tell
-from .load import LONGEST_UNITS, UNIT_MS, Load, Shape, Target, segment_text
+from .load import LONGEST_UNITS, UNIT_MS, EventLoad, Shape, Target, segment_text
 from .verify import verify
 
 
@@ -54,7 +54,7 @@ class Plan:
     replication: int = 1
 
 
-class Rig(Stack):
+class FaultCluster(Stack):
     """A stack whose workers can be told apart and mistreated."""
 
     replication = 1
@@ -77,15 +77,15 @@ class Case:
         self.plan = plan
         self.dice = random.Random(plan.seed)
         name = f"f{uuid4().hex[:10]}."
-        self.rig = Rig(plan.broker.bootstrap_servers, name, plan.folder, partitions=plan.partitions)
+        self.rig = FaultCluster(plan.broker.bootstrap_servers, name, plan.folder, partitions=plan.partitions)
         self.rig.replication = plan.replication
         self.rig.environment = self._environment()
         self.settings = self.rig.settings
-        self.eyes = Eyes(plan.broker.bootstrap_servers, self.settings.worker.app_id)
+        self.eyes = KafkaInspector(plan.broker.bootstrap_servers, self.settings.worker.app_id)
         target = Target(
             plan.broker.bootstrap_servers, self.settings.topics.events, plan.partitions, plan.clock
         )
-        self.load = Load(target, plan.seed, plan.shape)
+        self.load = EventLoad(target, plan.seed, plan.shape)
         self.happened = Circumstances(plan.mode, checkpoint_records=CHECKPOINT_RECORDS)
         self.workers: dict[int, subprocess.Popen[bytes]] = {}
         self.notes: list[str] = []

@@ -56,7 +56,7 @@ class Brokers:
 
 
 @dataclass
-class Outcome:
+class CaseResult:
     """What came of a case."""
 
     fault: str
@@ -95,9 +95,9 @@ def run_case(
     mode: str,
     seed: int,
     act: Callable[[Case], None] | None = None,
-) -> Outcome:
+) -> CaseResult:
     """Run ``fault`` (or ``act`` in its place) once and verify what is left."""
-    outcome = Outcome(fault.id, mode, seed)
+    outcome = CaseResult(fault.id, mode, seed)
     home = folder / f"{fault.id}-{mode}-{seed}"
     home.mkdir(parents=True)
     broker = brokers.get(fault.brokers)

@@ -18,7 +18,7 @@ from segops.schemas import events
 from segops.streaming.durability.checkpoint import AtLeastOnce
 from segops.streaming.partition import segment as lane
 from segops.streaming.partition.segment import SegmentProcessor
-from segops.streaming.publishers import MessageSender, Outputs
+from segops.streaming.publishers import BatchProducer, MessageSender
 
 from .rig import CRASHED
 
@@ -58,7 +58,7 @@ def commit_first() -> None:
 def no_flush() -> None:
     """Commit without waiting for the outputs, of which the pump sends none in time."""
     commit = AtLeastOnce._commit_changed
-    settle, flush = Outputs.settle, Outputs.flush
+    settle, flush = BatchProducer.settle, BatchProducer.flush
 
     async def committed(self: Any, positions: Any) -> None:
         await commit(self, positions)
@@ -75,7 +75,7 @@ def no_flush() -> None:
             await flush(self)
 
     AtLeastOnce._commit_changed = committed  # type: ignore[method-assign]
-    Outputs.settle, Outputs.flush = unsettled, unflushed  # type: ignore[method-assign]
+    BatchProducer.settle, BatchProducer.flush = unsettled, unflushed  # type: ignore[method-assign]
 
 
 def apply_twice() -> None:

@@ -22,7 +22,7 @@ from .draw import Sample, write_svg
 from .load import Shape
 from .matrix import Fault
 from .rig import SESSION_TIMEOUT_S, Case
-from .run import Brokers, Outcome, run_case, supported
+from .run import Brokers, CaseResult, run_case, supported
 from .table import machine
 
 WORKERS = (0, 1, 2)
@@ -72,7 +72,7 @@ ACTIONS: list[Callable[[Case, int], None]] = [
 ]
 
 
-class Watch:
+class SoakWatch:
     """Samples a case's workers every second."""
 
     def __init__(self, started: float) -> None:
@@ -107,7 +107,7 @@ class Watch:
         )
 
 
-def _round(case: Case, watch: Watch, until: float) -> None:
+def _round(case: Case, watch: SoakWatch, until: float) -> None:
     case.start(*WORKERS)
     case.ready(*WORKERS)
     watch.look_at(case)
@@ -130,10 +130,10 @@ def _round(case: Case, watch: Watch, until: float) -> None:
     watch.look_at(None)
 
 
-def soak(minutes: float, round_minutes: float, mode: str, seed: int, report: Path) -> list[Outcome]:
+def soak(minutes: float, round_minutes: float, mode: str, seed: int, report: Path) -> list[CaseResult]:
     """Run rounds; their outcomes. Writes ``report`` and the drawing beside it."""
     started = time.monotonic()
-    watch, outcomes = Watch(started), list[Outcome]()
+    watch, outcomes = SoakWatch(started), list[CaseResult]()
     folder = Path(tempfile.mkdtemp(prefix="segops-soak-"))
     with Brokers(folder) as brokers:
         while time.monotonic() - started < 60 * minutes:
@@ -158,7 +158,7 @@ def soak(minutes: float, round_minutes: float, mode: str, seed: int, report: Pat
     return outcomes
 
 
-def write(report: Path, samples: list[Sample], outcomes: list[Outcome], where: str) -> None:
+def write(report: Path, samples: list[Sample], outcomes: list[CaseResult], where: str) -> None:
     """The report and the drawing."""
     report.with_suffix(".svg").write_text(write_svg(samples))
     failed = [str(outcome.seed) for outcome in outcomes if outcome.failed]

@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from .matrix import Fault
-from .run import Outcome
+from .run import CaseResult
 
 _HEAD = "| fault | mode | seeds | lost | duplicated | wrong | worst recovery s | result |"
 
 
-def write_report(file: Path, rows: Sequence[Fault], outcomes: Sequence[Outcome], *, broker: str) -> None:
+def write_report(file: Path, rows: Sequence[Fault], outcomes: Sequence[CaseResult], *, broker: str) -> None:
     """Write the table of these outcomes, and what cannot run here with its reason.
 
     Rows that were not run this time stay as the file has them.
@@ -35,7 +35,7 @@ def write_report(file: Path, rows: Sequence[Fault], outcomes: Sequence[Outcome],
     file.write_text("\n".join(lines) + "\n")
 
 
-def _rows(fault: Fault, outcomes: Sequence[Outcome], former: Sequence[str]) -> Iterator[str]:
+def _rows(fault: Fault, outcomes: Sequence[CaseResult], former: Sequence[str]) -> Iterator[str]:
     title = f"{fault.id} {fault.title}"
     for mode in fault.modes:
         found = [each for each in outcomes if each.fault == fault.id and each.mode == mode]

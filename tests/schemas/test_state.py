@@ -12,7 +12,7 @@ from segops.core.engine import Engine
 from segops.core.errors import StateError
 from segops.core.events import Event
 from segops.core.features import states
-from segops.core.profile import Held, Joined, Links, Member, Past, Profile
+from segops.core.profile import Joined, Links, Member, Past, Profile, RunningValue
 from segops.core.segments import SegmentSet
 from segops.schemas.state import FORMAT, decode_profile, encode_profile, summary
 from tests.core.kit import definition
@@ -119,15 +119,15 @@ BIG = 10**30
 def test_free_values_in_every_part_of_a_profile_are_fitted() -> None:
     event = Event("E", 1, "m", {"deep": [{"big": BIG}]}, traits={"t": BIG})
     features: dict[int, Any] = {
-        1: states.Held(0, 1, BIG),
+        1: states.RunningValue(0, 1, BIG),
         2: states.Values([1], [BIG]),
         3: states.Entries([states.Entry(1, BIG, (BIG, "x"))]),
         4: states.Chains([states.Link(1, 1, (BIG,))], [(1, 2)]),
     }
-    held = Links(["x"], held=[Held(1, event)], joined=[Joined(1, Profile("y", traits={"n": -BIG}))])
+    held = Links(["x"], held=[RunningValue(1, event)], joined=[Joined(1, Profile("y", traits={"n": -BIG}))])
     again = decode_profile(encode_profile(Profile("x", features=features, links=held)))
     assert again.features == {
-        1: states.Held(0, 1, 1e30),
+        1: states.RunningValue(0, 1, 1e30),
         2: states.Values([1], [1e30]),
         3: states.Entries([states.Entry(1, 1e30, (1e30, "x"))]),
         4: states.Chains([states.Link(1, 1, (1e30,))], [(1, 2)]),

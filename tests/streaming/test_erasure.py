@@ -20,7 +20,7 @@ from segops.schemas.messages import encode_message
 from segops.schemas.segments import load
 from segops.schemas.ticks import TYPE_HEADER
 from segops.stores.memory import MemoryStores
-from segops.streaming.durability.restorer import Restoring
+from segops.streaming.durability.restorer import StoreRestorer
 from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.partition.snapshot import BASE_META
 from segops.streaming.partition.start import Start
@@ -120,7 +120,7 @@ def test_a_restored_store_knows_behind_which_sequence_changes_begin(engine: Engi
     logged = checkpoint(lane)
     store = MemoryStores().open(0)
     values = {key.encode(): value for key, value in logged.items()}
-    Restoring(store, expected=1).apply(values, 9)
+    StoreRestorer(store, expected=1).apply(values, 9)
     assert int(store.meta(BASE_META) or b"0") > 1
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from segops.core.engine import Engine
-from segops.core.views.profile import Portrait
+from segops.core.views.profile import ProfileView
 from segops.stores.base import Write
 from segops.stores.memory import MemoryStores
 from segops.streaming.partition.clock import PartitionClock
@@ -40,5 +40,5 @@ def test_a_profile_that_a_former_version_stored_stays_a_member(name: str, held: 
     lane.process([Rec(1, b"user_id:u1", event, headers)])
     assert output.changes == [] and output.rejected == []
     known = lane.portrait("user_id:u1")
-    assert isinstance(known, Portrait)
+    assert isinstance(known, ProfileView)
     assert [each.value for each in known.features] == [held]

@@ -17,10 +17,10 @@ from prometheus_client import CollectorRegistry
 from segops.config import load
 from segops.core.errors import SegopsError, StateError, StoreWriteError, UserError
 from segops.kafka.outages import Outage, OutOfTouch, Pauses, is_outage
-from segops.kafka.reachability import Cause, Trouble, Unreachable
+from segops.kafka.reachability import Cause, ConnectionProblem, Unreachable
 from segops.metrics import Metrics
 from segops.streaming import lifecycle
-from segops.streaming.lifecycle import Joining, Life
+from segops.streaming.lifecycle import JoinTimer, Lifecycle
 
 from .test_parts import Time
 
@@ -112,7 +112,7 @@ def test_an_outage_is_told_at_its_start_more_and_more_seldom_and_at_its_end(
 
 def test_who_is_kept_out_for_long_by_a_group_that_can_be_asked_needs_a_new_process() -> None:
     time = Time()
-    joining = Joining(600, time)
+    joining = JoinTimer(600, time)
     for time.now, kept_out in ((0, True), (500, True), (501, False), (502, True), (1_102, True)):
         joining.note(kept_out=kept_out)
         assert not joining.too_long
@@ -124,7 +124,7 @@ def test_who_is_kept_out_for_long_by_a_group_that_can_be_asked_needs_a_new_proce
 
 def test_a_limit_of_0_keeps_waiting() -> None:
     time = Time()
-    joining = Joining(0, time)
+    joining = JoinTimer(0, time)
     joining.note(kept_out=True)
     time.now = 10**9
     assert not joining.too_long
@@ -185,9 +185,9 @@ class World:
         self.apps.append(App(next(self.openings)))
         return self.apps[-1]
 
-    def run(self, until: Callable[[Life], bool] = lambda _: False) -> Life:
-        async def scenario() -> Life:
-            lived = Life(load(), self.metrics, admit=self._admit, release=lambda: None)
+    def run(self, until: Callable[[Lifecycle], bool] = lambda _: False) -> Lifecycle:
+        async def scenario() -> Lifecycle:
+            lived = Lifecycle(load(), self.metrics, admit=self._admit, release=lambda: None)
             stop = asyncio.Event()
             running = asyncio.ensure_future(lived.run(stop))
             while not running.done() and not until(lived):
@@ -201,11 +201,11 @@ class World:
 
 
 def refused() -> Unreachable:
-    return Unreachable("nothing listens", (Trouble("kafka:9092", Cause.REFUSED),))
+    return Unreachable("nothing listens", (ConnectionProblem("kafka:9092", Cause.REFUSED),))
 
 
 def unknown_host() -> Unreachable:
-    return Unreachable("unknown host name", (Trouble("kafka:9092", Cause.UNKNOWN_HOST),))
+    return Unreachable("unknown host name", (ConnectionProblem("kafka:9092", Cause.UNKNOWN_HOST),))
 
 
 def test_after_an_outage_a_worker_opens_again_and_has_let_go_of_what_it_had(

@@ -15,8 +15,8 @@ from segops.schemas.changes import decode_change, encode_change
 from segops.schemas.origin import ORIGIN_KEY, Mark, Origin, decode_origin, encode_origin
 from segops.schemas.owner import Owner, decode_owner, encode_owner
 from segops.stores.memory import MemoryStores
-from segops.streaming.durability.restorer import Restoring
-from segops.streaming.ownership.origin import Belonging
+from segops.streaming.durability.restorer import StoreRestorer
+from segops.streaming.ownership.origin import OriginCheck
 from segops.streaming.partition.marks import LastRecord, mark_of
 from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.partition.snapshot import ORIGIN_META
@@ -136,9 +136,9 @@ def test_what_changed_since_a_sweep_began_is_left_alone(wanted: list[Definition]
 @pytest.mark.parametrize("lineage", ["a1", "b2"])
 def test_a_store_of_another_changelog_is_found_out(lineage: str) -> None:
     store = MemoryStores().open(0)
-    Restoring(store, expected=1).apply({ORIGIN_KEY: encode_origin(ORIGIN)}, 5)
+    StoreRestorer(store, expected=1).apply({ORIGIN_KEY: encode_origin(ORIGIN)}, 5)
     tail = {ORIGIN_KEY: encode_origin(msgspec.structs.replace(ORIGIN, lineage=lineage))}
-    restoring = Restoring(store, expected=1)
+    restoring = StoreRestorer(store, expected=1)
     if lineage == "a1":
         restoring.apply(tail, 9)
     else:
@@ -147,7 +147,7 @@ def test_a_store_of_another_changelog_is_found_out(lineage: str) -> None:
 
 
 def test_a_changelog_with_a_start_from_nothing_in_it_is_read_from_its_beginning() -> None:
-    restoring = Restoring(MemoryStores().open(0), expected=2)
+    restoring = StoreRestorer(MemoryStores().open(0), expected=2)
     restoring.apply({ORIGIN_KEY: encode_origin(ORIGIN)}, 5)
     restoring.apply({ORIGIN_KEY: encode_origin(msgspec.structs.replace(ORIGIN, lineage="b2"))}, 9)
 
@@ -168,7 +168,7 @@ def test_state_of_other_topics_or_of_another_application_is_refused(origin: Orig
     store = MemoryStores().open(0)
     store.write([], {ORIGIN_META: encode_origin(origin)})
     settings = load(topics={"prefix": "shop.", "partitions": 3}, worker={"app_id": "app"})
-    belonging = Belonging(settings, Owner("app"), consumer=pytest.fail, lost=pytest.fail)
+    belonging = OriginCheck(settings, Owner("app"), consumer=pytest.fail, lost=pytest.fail)
     assert not belonging.is_stale(store)
     with pytest.raises(UserError, match=reason) if reason else contextlib.nullcontext():
         belonging.check_names(0, store)
@@ -176,7 +176,7 @@ def test_state_of_other_topics_or_of_another_application_is_refused(origin: Orig
 
 def test_only_state_from_before_the_decision_to_start_from_nothing_is_stale() -> None:
     store = MemoryStores().open(0)
-    fresh = Belonging(load(), Owner("app", generation=5), consumer=pytest.fail, lost=pytest.fail)
+    fresh = OriginCheck(load(), Owner("app", generation=5), consumer=pytest.fail, lost=pytest.fail)
     assert fresh.is_stale(store)
     for generation in (0, 4, 5, 6):
         store.write([], {ORIGIN_META: encode_origin(msgspec.structs.replace(ORIGIN, generation=generation))})

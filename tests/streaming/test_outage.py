@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from segops.brokers import LocalBroker
-from tests.faults.proxy import Network
+from tests.faults.proxy import FaultyNetwork
 from tests.rest import rest
 
 from .conftest import need_transactions
@@ -25,10 +25,10 @@ FINAL_MS = START_MS + 2 * DAY_MS
 
 
 @pytest.fixture
-def network(stack: Stack) -> Iterator[Network]:
+def network(stack: Stack) -> Iterator[FaultyNetwork]:
     """The only way from the workers of ``stack`` to the brokers."""
     ports = [int(address.rpartition(":")[2]) for address in stack.bootstrap_servers.split(",")]
-    network = Network(ports)
+    network = FaultyNetwork(ports)
     stack.hooks = {"FAULTS_REDIRECT": network.redirection}
     yield network
     stack.stop()
@@ -53,7 +53,7 @@ def threads_and_files(pid: int) -> tuple[int, int]:
 
 @pytest.mark.parametrize(("guarantee", "way"), [("at_least_once", "cut"), ("exactly_once", "down")])
 def test_a_worker_waits_while_its_brokers_are_away_and_goes_on_in_the_same_process(
-    stack: Stack, broker: LocalBroker, network: Network, guarantee: str, way: str
+    stack: Stack, broker: LocalBroker, network: FaultyNetwork, guarantee: str, way: str
 ) -> None:
     if guarantee == "exactly_once":
         need_transactions(broker)
@@ -87,7 +87,9 @@ def test_a_worker_waits_while_its_brokers_are_away_and_goes_on_in_the_same_proce
 
 
 @rest
-def test_what_a_former_opening_held_is_released(stack: Stack, broker: LocalBroker, network: Network) -> None:
+def test_what_a_former_opening_held_is_released(
+    stack: Stack, broker: LocalBroker, network: FaultyNetwork
+) -> None:
     need_transactions(broker)
     stack.guarantee = "exactly_once"
     stack.environment = {"SEGOPS_SESSION_TIMEOUT": "6s"}
@@ -111,7 +113,7 @@ def test_what_a_former_opening_held_is_released(stack: Stack, broker: LocalBroke
     assert held[2][1] <= held[0][1] + 1, held
 
 
-def test_a_worker_waits_for_a_broker_that_is_down_at_its_start(stack: Stack, network: Network) -> None:
+def test_a_worker_waits_for_a_broker_that_is_down_at_its_start(stack: Stack, network: FaultyNetwork) -> None:
     stack.publish()
     network.down = True
     worker = stack.start()
@@ -123,7 +125,7 @@ def test_a_worker_waits_for_a_broker_that_is_down_at_its_start(stack: Stack, net
     assert worker.poll() is None
 
 
-def test_a_worker_that_waits_for_its_broker_stops_when_told_to(stack: Stack, network: Network) -> None:
+def test_a_worker_that_waits_for_its_broker_stops_when_told_to(stack: Stack, network: FaultyNetwork) -> None:
     network.down = True
     worker = stack.start()
     wait_until(lambda: "waiting" in stack.get("/healthz")[1], "it waits", stack.diagnosis)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.proxy import Network
+from tests.faults.proxy import FaultyNetwork
 
 from .kit import START_MS, Stack, oracle, shop, wait_until
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.broker
 class Commands:
     """Commands that reach the brokers through ``network`` only."""
 
-    def __init__(self, stack: Stack, network: Network) -> None:
+    def __init__(self, stack: Stack, network: FaultyNetwork) -> None:
         self._stack = stack
         self._network = network
         self._running: list[subprocess.Popen[bytes]] = []
@@ -54,15 +54,15 @@ class Commands:
 
 
 @pytest.fixture
-def network(stack: Stack) -> Iterator[Network]:
+def network(stack: Stack) -> Iterator[FaultyNetwork]:
     ports = [int(address.rpartition(":")[2]) for address in stack.bootstrap_servers.split(",")]
-    network = Network(ports)
+    network = FaultyNetwork(ports)
     yield network
     network.close()
 
 
 @pytest.fixture
-def commands(stack: Stack, network: Network) -> Iterator[Commands]:
+def commands(stack: Stack, network: FaultyNetwork) -> Iterator[Commands]:
     commands = Commands(stack, network)
     yield commands
     commands.close()
@@ -74,7 +74,7 @@ def lines(file: Path, sent: list[Any]) -> str:
 
 
 def test_commands_wait_for_brokers_at_their_start_and_later(
-    stack: Stack, network: Network, commands: Commands
+    stack: Stack, network: FaultyNetwork, commands: Commands
 ) -> None:
     stack.publish()
     sent = shop(900, users=30, partitions=1)  # one user's events stay in order in whatever partition

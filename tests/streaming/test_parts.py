@@ -13,7 +13,7 @@ from segops.core.errors import RejectedEvent, SegopsError
 from segops.core.messages import Forget, Split
 from segops.core.profile import Erasing
 from segops.core.segments import SegmentSet
-from segops.kafka.positions import Position
+from segops.kafka.positions import CommittedPosition
 from segops.metrics import Metrics
 from segops.schemas.events import route
 from segops.schemas.in_force import encode_in_force, pack_definitions
@@ -24,14 +24,14 @@ from segops.schemas.ticks import TICK_HEADERS, TYPE_HEADER, decode_tick
 from segops.stores.memory import MemoryStores
 from segops.streaming.assignment import recorded_engine
 from segops.streaming.durability.checkpoint import AtLeastOnce, Owned, Topics, Ways
-from segops.streaming.failpoints import CrashPoints
+from segops.streaming.failpoints import Failpoints
 from segops.streaming.kafka_output import KafkaOutput
-from segops.streaming.liveness.fence import Pulse
-from segops.streaming.partition.control import ControlLane
+from segops.streaming.liveness.fence import LivenessFence
+from segops.streaming.partition.control import ControlProcessor
 from segops.streaming.partition.marks import with_mark
 from segops.streaming.partition.resolve import Forwarding, ResolveProcessor
 from segops.streaming.partition.snapshot import IN_FORCE_META
-from segops.streaming.publishers import DeadLetters, Outputs
+from segops.streaming.publishers import BatchProducer, DeadLetters
 
 from .test_lane import Rec
 
@@ -64,7 +64,7 @@ def test_recorded_definitions_that_cannot_be_used_are_as_none() -> None:
 
 def test_a_process_that_stood_still_is_fenced() -> None:
     time = Time()
-    pulse = Pulse(40.0, time)
+    pulse = LivenessFence(40.0, time)
     time.now = 39.0
     pulse.beat()
     time.now = 80.0
@@ -74,7 +74,7 @@ def test_a_process_that_stood_still_is_fenced() -> None:
         pulse.beat()  # a late beat does not heal it
 
 
-class Sink(Outputs):
+class Sink(BatchProducer):
     """Outputs that keep what was appended, and do not send."""
 
     def __init__(self) -> None:
@@ -102,8 +102,8 @@ def owned(lane: ResolveProcessor) -> Owned:
     return Owned({}, {1: lane}, {1: control_lane(Sink())})
 
 
-def control_lane(sink: Sink, offset: int = 0) -> ControlLane:
-    return ControlLane(output(sink, "control"), offset=offset)
+def control_lane(sink: Sink, offset: int = 0) -> ControlProcessor:
+    return ControlProcessor(output(sink, "control"), offset=offset)
 
 
 def event(offset: int, value: bytes, headers: list[tuple[str, bytes]] | None = None) -> Rec:
@@ -233,18 +233,18 @@ def test_a_checkpoint_commits_both_inputs_of_the_resolve_step() -> None:
         commits.append(positions)
 
     async def go() -> None:
-        outputs = Outputs(lambda: pytest.fail("nothing to send"))
+        outputs = BatchProducer(lambda: pytest.fail("nothing to send"))
         ways = Ways(outputs, outputs, commit, lambda: None)
-        checkpointer = AtLeastOnce(TOPICS, parts, ways, CrashPoints())
+        checkpointer = AtLeastOnce(TOPICS, parts, ways, Failpoints())
         await checkpointer.run()
         control.process([event(6, ERASE, [(TYPE_HEADER, b"erase")])])
         await checkpointer.run()
 
     asyncio.run(go())
     first, second = commits
-    assert first == {("e", 1): Position(0, "0"), ("k", 1): Position(0, "")}
+    assert first == {("e", 1): CommittedPosition(0, "0"), ("k", 1): CommittedPosition(0, "")}
     # The mark of the last record read goes with it: by it a topic that was made anew is told.
-    assert second == {("k", 1): Position(7, with_mark("", control.mark))}
+    assert second == {("k", 1): CommittedPosition(7, with_mark("", control.mark))}
     assert control.mark is not None and control.mark.offset == 6
 
 
@@ -257,9 +257,9 @@ def test_a_checkpoint_that_waited_for_the_last_one_does_nothing() -> None:
         await asyncio.sleep(0)
 
     async def go() -> None:
-        outputs = Outputs(lambda: pytest.fail("nothing to send"))
+        outputs = BatchProducer(lambda: pytest.fail("nothing to send"))
         ways = Ways(outputs, outputs, commit, lambda: None)
-        checkpointer = AtLeastOnce(TOPICS, owned(lane), ways, CrashPoints())
+        checkpointer = AtLeastOnce(TOPICS, owned(lane), ways, Failpoints())
         await asyncio.gather(checkpointer.run(last=True), checkpointer.run())
 
     asyncio.run(go())
@@ -272,7 +272,7 @@ def test_a_checkpoint_that_failed_once_never_commits_again() -> None:
     async def commit(positions: Any) -> None:
         committed.append(positions)
 
-    class Broken(Outputs):
+    class Broken(BatchProducer):
         async def settle(self) -> None:
             raise ConnectionError("the broker is gone")
 
@@ -280,8 +280,8 @@ def test_a_checkpoint_that_failed_once_never_commits_again() -> None:
         broken = Broken(producer=lambda: pytest.fail("nothing is to be sent"))
         lane = source_lane(Sink())
         ways = Ways(broken, broken, commit, lambda: None)
-        checkpointer = AtLeastOnce(TOPICS, owned(lane), ways, CrashPoints())
-        checkpointer.committed({("e", 1): Position(0, "")})
+        checkpointer = AtLeastOnce(TOPICS, owned(lane), ways, Failpoints())
+        checkpointer.committed({("e", 1): CommittedPosition(0, "")})
         for _ in range(2):
             with pytest.raises(ConnectionError):
                 await checkpointer.run()

@@ -19,7 +19,7 @@ from segops.schemas.messages import encode_message, name_of
 from segops.schemas.state import ASIDE, FORMAT, body_of, decode_profile, encode_profile, summary
 from segops.schemas.ticks import TYPE_HEADER
 from segops.stores.memory import MemoryStores
-from segops.streaming.durability.restorer import Restoring
+from segops.streaming.durability.restorer import StoreRestorer
 from segops.streaming.partition.quarantine import MAX_HELD
 from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.partition.start import Bounds, Start
@@ -72,7 +72,7 @@ class Partition:
         self.lane.close()
         self.stores = MemoryStores()
         store = self.stores.open(0)
-        Restoring(store, expected=9).apply(self.log, 1)
+        StoreRestorer(store, expected=9).apply(self.log, 1)
         store.close()
         self.lane = self._open()
 

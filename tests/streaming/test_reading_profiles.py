@@ -14,7 +14,7 @@ from segops.core.errors import SegopsError, UserError
 from segops.core.profile import Profile
 from segops.core.segments import SegmentSet
 from segops.core.values import format_instant
-from segops.core.views.profile import Portrait, portray
+from segops.core.views.profile import ProfileView, view_profile
 
 from .kit import START_MS, Sent, Stack, wait_until
 
@@ -28,13 +28,13 @@ segments:
 MINUTE = 60_000
 
 
-def look(identifier: str) -> Portrait | Elsewhere | None:
+def look(identifier: str) -> ProfileView | Elsewhere | None:
     if identifier == "user_id:moving":
         raise NotReady
     if identifier == "user_id:far":
         return Elsewhere("user_id:other/one", "http://there:6066")
     profile = Profile(identifier, first_ms=5, latest_ms=9)
-    return portray(SegmentSet([]), profile, 10) if identifier == "user_id:here" else None
+    return view_profile(SegmentSet([]), profile, 10) if identifier == "user_id:here" else None
 
 
 @pytest.mark.parametrize(

@@ -18,17 +18,17 @@ from segops.config import load
 from segops.core.engine import Engine
 from segops.core.profile import Profile
 from segops.core.segments import SegmentSet
-from segops.kafka.positions import Place, Position
+from segops.kafka.positions import CommittedPosition, LogPartition
 from segops.metrics import Metrics
 from segops.schemas.owner import Owner
 from segops.schemas.state import encode_profile
 from segops.stores.base import ProfileStore
 from segops.stores.rocksdb import RocksDBStores
 from segops.streaming import assignment
-from segops.streaming.assignment import Opener, Parts
+from segops.streaming.assignment import AssignmentOpener, Dependencies
 from segops.streaming.connections import Connections
-from segops.streaming.durability.recovery import Disk, Recovery
-from segops.streaming.failpoints import CrashPoints
+from segops.streaming.durability.recovery import Recovery, StoreManager
+from segops.streaming.failpoints import Failpoints
 
 pytestmark = pytest.mark.broker
 
@@ -69,15 +69,15 @@ class Changelog:
         await producer.stop()
 
     @property
-    def parts(self) -> Parts:
-        return Parts(
+    def parts(self) -> Dependencies:
+        return Dependencies(
             metrics=Metrics(CollectorRegistry()),
-            disk=Disk(self.stores, discard=lambda _: None),
+            disk=StoreManager(self.stores, discard=lambda _: None),
             changelog_consumer=self.connections.changelog_consumer,
             standby_consumer=self.connections.standby_consumer,
             producer=self.connections.producer,
             transactional_producer=self.connections.transactional_producer,
-            crash=CrashPoints(),
+            crash=Failpoints(),
             owner=Owner("recovery"),
         )
 
@@ -87,9 +87,9 @@ class Changelog:
 
         recovery = Recovery(
             self.topic,
-            Disk(self.stores, discard=lambda _: None),
+            StoreManager(self.stores, discard=lambda _: None),
             self.connections.changelog_consumer,
-            crash=CrashPoints(),
+            crash=Failpoints(),
             restored=count,
         )
         return (await asyncio.wait_for(recovery.run([0]), 60))[0]
@@ -155,7 +155,7 @@ def test_a_log_of_which_nothing_is_left_ends_at_once(changelog: Changelog) -> No
     asyncio.run(scenario())
 
 
-def inputs_of(changelog: Changelog) -> list[Place]:
+def inputs_of(changelog: Changelog) -> list[LogPartition]:
     """The partitions with number 0 of all topics that a worker reads."""
     topics = changelog.settings.topics
     return [(name, 0) for name in (topics.events, topics.control, topics.profile_events)]
@@ -179,7 +179,7 @@ def test_an_opening_that_is_broken_off_lets_go_of_its_stores(changelog: Changelo
     async def scenario() -> None:
         await changelog.create()
         group = Rebalancing()
-        opener = Opener(changelog.settings, changelog.parts)
+        opener = AssignmentOpener(changelog.settings, changelog.parts)
         running = asyncio.ensure_future(opener.open(inputs_of(changelog), group, Engine(SegmentSet.EMPTY)))
         await asyncio.wait_for(group.asked.wait(), 60)
         running.cancel()
@@ -192,10 +192,10 @@ def test_an_opening_that_is_broken_off_lets_go_of_its_stores(changelog: Changelo
 class Empty:
     """A group whose topics are empty, and that has committed nothing."""
 
-    async def committed(self, places: Iterable[Place]) -> dict[Place, Position]:
+    async def committed(self, places: Iterable[LogPartition]) -> dict[LogPartition, CommittedPosition]:
         return {}
 
-    async def beginnings(self, places: Iterable[Place]) -> dict[Place, int]:
+    async def beginnings(self, places: Iterable[LogPartition]) -> dict[LogPartition, int]:
         return dict.fromkeys(places, 0)
 
     ends = beginnings
@@ -213,7 +213,7 @@ def test_an_opening_that_is_broken_off_as_it_compiles_lets_go_of_its_stores(
     async def scenario() -> None:
         await changelog.create()
         monkeypatch.setattr(assignment, "_recorded", compile_slowly)
-        opener = Opener(changelog.settings, changelog.parts)
+        opener = AssignmentOpener(changelog.settings, changelog.parts)
         group: Any = Empty()
         running = asyncio.ensure_future(opener.open(inputs_of(changelog), group, Engine(SegmentSet.EMPTY)))
         assert await asyncio.to_thread(compiling.wait, 60)
@@ -245,8 +245,8 @@ def test_a_recovery_that_is_broken_off_as_it_ends_lets_go_of_its_stores(changelo
 
     async def scenario() -> None:
         await changelog.create()
-        disk = Disk(changelog.stores, discard=lambda _: None)
-        recovery = Recovery(changelog.topic, disk, consumer, crash=CrashPoints(), restored=lambda _: None)
+        disk = StoreManager(changelog.stores, discard=lambda _: None)
+        recovery = Recovery(changelog.topic, disk, consumer, crash=Failpoints(), restored=lambda _: None)
         running = asyncio.ensure_future(recovery.run([0]))
         await asyncio.wait_for(leaving.wait(), 60)
         running.cancel()

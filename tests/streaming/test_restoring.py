@@ -16,8 +16,8 @@ from segops.schemas.state import encode_profile
 from segops.stores.base import ProfileStore, StoreFactory, Write
 from segops.stores.memory import MemoryStores
 from segops.stores.rocksdb import RocksDBStores
-from segops.streaming.durability.recovery import AHEAD, Disk, Progress
-from segops.streaming.durability.restorer import Restoring, read_offset
+from segops.streaming.durability.recovery import AHEAD, RecoveryProgress, StoreManager
+from segops.streaming.durability.restorer import StoreRestorer, read_offset
 from segops.streaming.partition.snapshot import BASE_META, CHANGELOG_META, IN_FORCE_META, JUDGED_META
 
 IDS = st.sampled_from([f"user_id:u{number}" for number in range(6)])
@@ -51,7 +51,7 @@ def assert_holds(store: ProfileStore, log: list[list[Profile | str]]) -> None:
     due = [(profile.due_ms, id_) for id_, profile in alive.items() if profile.due_ms is not None]
     assert store.due(10**16, 100) == sorted(due)
     sizes = Counter(key for profile in alive.values() for key in profile.members)
-    lane_sizes = Restoring(store, expected=0)._sizes({})
+    lane_sizes = StoreRestorer(store, expected=0)._sizes({})
     assert +lane_sizes == sizes
 
 
@@ -62,12 +62,12 @@ def test_what_is_restored_is_the_latest_of_each_profile(
 ) -> None:
     stores = MemoryStores()
     store = stores.open(0)
-    restoring = Restoring(store, expected=10, bulk=bulk)
+    restoring = StoreRestorer(store, expected=10, bulk=bulk)
     for number, part in enumerate(log):
         if number == stop:  # a crash in between: the next one finds a store that is not empty
             store.close()
             store = stores.open(0)
-            restoring = Restoring(store, expected=10, bulk=bulk)
+            restoring = StoreRestorer(store, expected=10, bulk=bulk)
         restoring.apply(batch_of(part), 10 * (number + 1))
     assert_holds(store, log)
     assert read_offset(store, CHANGELOG_META) == (10 * len(log) - 1 if log else None)
@@ -75,7 +75,7 @@ def test_what_is_restored_is_the_latest_of_each_profile(
 
 def test_more_profiles_than_slots_are_told_apart(stores_on_disk: StoreFactory) -> None:
     store = stores_on_disk.open(0)
-    restoring = Restoring(store, expected=1, bulk=True)
+    restoring = StoreRestorer(store, expected=1, bulk=True)
     restoring._seen = bytearray(4)  # nearly every id meets another one's hash
     log: list[list[Profile | str]] = [
         [Profile(f"u{n}", due_ms=n + turn, members={"vip": Member(0, 1)}) for n in range(40)]
@@ -92,7 +92,7 @@ def test_more_profiles_than_slots_are_told_apart(stores_on_disk: StoreFactory) -
 def test_definitions_are_no_profile_and_all_is_judged_anew_by_them(bulk: bool) -> None:
     store = MemoryStores().open(0)
     store.write([], {JUDGED_META: b"others"})
-    restoring = Restoring(store, expected=10, bulk=bulk)
+    restoring = StoreRestorer(store, expected=10, bulk=bulk)
     state = encode_profile(Profile("user_id:u1", members={"vip": Member(0, 1)}))
     restoring.apply({b"user_id:u1": state, IN_FORCE_KEY: b"1..."}, 2)
     restoring.apply({b"user_id:u1": state}, 3)
@@ -112,7 +112,7 @@ def test_a_store_in_use_is_not_taken_for_a_damaged_one(stores_on_disk: StoreFact
     store.write([Write("a", b"1")], {})
     discarded: list[int] = []
     with pytest.raises(StoreInUseError):
-        Disk(stores_on_disk, discarded.append).open(0, log_end=10)
+        StoreManager(stores_on_disk, discarded.append).open(0, log_end=10)
     assert discarded == []
     assert store.get_many(["a"]) == [b"1"]
     store.close()
@@ -123,7 +123,7 @@ def test_a_store_that_is_ahead_of_the_log_is_emptied(stores_on_disk: StoreFactor
     store.write([Write("a", b"1")], {CHANGELOG_META: b"10"})
     store.close()
     reasons: list[str] = []
-    again = Disk(stores_on_disk, lambda _: None, reasons.append).open(0, log_end=10)
+    again = StoreManager(stores_on_disk, lambda _: None, reasons.append).open(0, log_end=10)
     assert again.get_many(["a"]) == [None]
     assert reasons == [AHEAD]
     again.close()
@@ -133,11 +133,11 @@ def test_what_cannot_be_read_is_stored_as_it_is_and_due_at_once(stores_on_disk: 
     store = stores_on_disk.open(0)
     unread = {b"a": b"\x09", b"b": b"", b"c": b"\x02\x00", "ü".encode(): b"\x02" + b"\xff" * 12}
     good = encode_profile(Profile("g"))
-    Restoring(store, expected=9).apply({**unread, b"g": good, b"\xff\xfe": good}, 1)
+    StoreRestorer(store, expected=9).apply({**unread, b"g": good, b"\xff\xfe": good}, 1)
     assert store.get_many(["a", "b", "c", "ü", "g"]) == [*unread.values(), good]
     assert sorted(store.due(0, 9)) == [(0, "a"), (0, "b"), (0, "c"), (0, "ü")]
     assert store.profile_ids(None, 9) == ["a", "b", "c", "g", "ü"]
-    Restoring(store, expected=9).apply({b"a": good, b"b": None}, 2)
+    StoreRestorer(store, expected=9).apply({b"a": good, b"b": None}, 2)
     assert store.due(0, 9) == [(0, "c"), (0, "ü")]
     store.close()
 
@@ -147,7 +147,7 @@ def test_a_beginning_of_sequences_that_is_no_number_is_left_out(
     stores_on_disk: StoreFactory, value: bytes
 ) -> None:
     store = stores_on_disk.open(0)
-    restoring = Restoring(store, expected=1)
+    restoring = StoreRestorer(store, expected=1)
     restoring.apply({BASE_KEY: b"17"}, 1)
     restoring.apply({BASE_KEY: value}, 2)
     assert store.meta(BASE_META) == b"17"
@@ -156,7 +156,7 @@ def test_a_beginning_of_sequences_that_is_no_number_is_left_out(
 
 def test_progress_says_what_is_left_and_how_long_it_may_take(caplog: pytest.LogCaptureFixture) -> None:
     now = 0.0
-    progress = Progress(lambda: now)
+    progress = RecoveryProgress(lambda: now)
     progress.begin()
     now = 4.0
     progress.restored, progress.left = 400, 1_000

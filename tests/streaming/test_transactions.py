@@ -15,15 +15,15 @@ from segops.core.errors import SegopsError
 from segops.core.profile import Profile
 from segops.kafka import topics
 from segops.kafka.clients import running_producer
-from segops.kafka.positions import Position
+from segops.kafka.positions import CommittedPosition
 from segops.schemas.state import encode_profile
 from segops.stores.base import Write
 from segops.stores.memory import MemoryStores
 from segops.streaming.connections import Connections
-from segops.streaming.durability.recovery import Disk, Recovery
+from segops.streaming.durability.recovery import Recovery, StoreManager
 from segops.streaming.durability.transactions import Transactions
-from segops.streaming.failpoints import CrashPoints
-from segops.streaming.publishers import Outputs
+from segops.streaming.failpoints import Failpoints
+from segops.streaming.publishers import BatchProducer
 
 from .kit import DEADLINE_S, Stack
 
@@ -39,7 +39,7 @@ class Writer:
         self._changelog = (stack.settings.worker.changelog, 0)
 
     @property
-    def outputs(self) -> Outputs:
+    def outputs(self) -> BatchProducer:
         return self.transactions.of(0)
 
     def append(self, text: str) -> None:
@@ -53,7 +53,7 @@ class Writer:
 async def writer(stack: Stack) -> AsyncIterator[Writer]:
     await topics.create(stack.settings)
     producer = Connections(stack.settings).transactional_producer
-    owned = Transactions(producer, app_id=stack.settings.worker.app_id, crash=CrashPoints())
+    owned = Transactions(producer, app_id=stack.settings.worker.app_id, crash=Failpoints())
     await owned.open([0])
     try:
         yield Writer(stack, owned)
@@ -117,7 +117,7 @@ def test_the_next_owner_shuts_out_the_former_and_ends_what_it_left_open(stack: S
         async with writer(stack) as owner:
             former.outputs.cut()
             with pytest.raises(SegopsError, match="partition 0 has been taken over"):
-                await former.commit(positions={(stack.settings.topics.events, 0): Position(7, "")})
+                await former.commit(positions={(stack.settings.topics.events, 0): CommittedPosition(7, "")})
             owner.append("kept")
             owner.outputs.cut()
             await owner.commit()
@@ -180,9 +180,9 @@ def test_recovery_waits_for_the_end_of_a_transaction_that_hides_records(stack: S
             await producer.send_and_wait(changelog, encode_profile(Profile("plain")), b"plain", 0)
         recovery = Recovery(
             changelog,
-            Disk(MemoryStores(), discard=lambda number: None),
+            StoreManager(MemoryStores(), discard=lambda number: None),
             Connections(stack.settings).changelog_consumer,
-            crash=CrashPoints(),
+            crash=Failpoints(),
             restored=lambda count: None,
         )
         recovering = asyncio.ensure_future(recovery.run([0]))

@@ -19,7 +19,7 @@ import msgspec
 
 from segops.core.features.feature import CAPACITIES, Feature
 from segops.core.features.running import ZERO
-from segops.core.features.states import Entries, Keys, State, Sums, Times, Values
+from segops.core.features.states import Entries, EventTimes, Keys, State, Sums, Values
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -47,22 +47,22 @@ def carried(
 
 def _formed(feature: Feature, state: State) -> State:
     """The state; of a count, in the form that its capacity asks for."""
-    if isinstance(state, Times) and feature.capacity is None:
+    if isinstance(state, EventTimes) and feature.capacity is None:
         return _summed(state)
     if isinstance(state, Sums) and feature.kind == "count" and feature.capacity is not None:
         return _latest(state)
     return state
 
 
-def _latest(state: Sums) -> Times:
+def _latest(state: Sums) -> EventTimes:
     """The latest events of a count that had kept all of them."""
     times: list[int] = []
     for time_ms, number in reversed(_rows(state)):
         times += [time_ms] * min(number, CAPACITIES[-1] - len(times))
-    return Times(times[::-1])
+    return EventTimes(times[::-1])
 
 
-def _summed(state: Times) -> Sums:
+def _summed(state: EventTimes) -> Sums:
     return _of_rows([(time_ms, 1) for time_ms in state.times])
 
 
@@ -71,9 +71,9 @@ def _of_rows(rows: list[tuple[int, int]]) -> Sums:
     return Sums([time_ms for time_ms, _ in rows], counts, [ZERO] * len(rows), 0, ZERO)
 
 
-def _rows(state: Times | Sums) -> list[tuple[int, int]]:
+def _rows(state: EventTimes | Sums) -> list[tuple[int, int]]:
     """Time and number of events of each entry."""
-    if isinstance(state, Times):
+    if isinstance(state, EventTimes):
         return [(time_ms, 1) for time_ms in state.times]
     before = [state.base_count, *state.counts]
     return [(time_ms, before[at + 1] - before[at]) for at, time_ms in enumerate(state.times)]
@@ -86,13 +86,13 @@ def _by_time(rows: Iterable[tuple[int, int]]) -> Counter[int]:
     return found
 
 
-def _counts(mine: Times | Sums, theirs: Times | Sums) -> State:
+def _counts(mine: EventTimes | Sums, theirs: EventTimes | Sums) -> State:
     """The count of more events goes on, with those that only the other one knows."""
     fewer, more = sorted((_rows(mine), _rows(theirs)), key=lambda rows: (sum(n for _, n in rows), rows))
     lacking = _by_time(fewer) - _by_time(more)
     rows = sorted([*more, *((time_ms, 1) for time_ms in lacking.elements())])
-    if isinstance(mine, Times) and isinstance(theirs, Times):
-        return Times([time_ms for time_ms, _ in rows][-CAPACITIES[-1] :])
+    if isinstance(mine, EventTimes) and isinstance(theirs, EventTimes):
+        return EventTimes([time_ms for time_ms, _ in rows][-CAPACITIES[-1] :])
     return _of_rows(rows)
 
 
@@ -125,7 +125,7 @@ def _entries(mine: Entries, theirs: Entries) -> Entries:
 
 #: Form of a state that earlier versions kept apart by capacity -> how two of one figure become one.
 _UNIONS: dict[type, Callable[[Any, Any], State]] = {
-    Times: _counts,
+    EventTimes: _counts,
     Sums: _counts,
     Keys: _keys,
     Values: _values,

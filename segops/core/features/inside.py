@@ -12,7 +12,7 @@ from segops.core.features.states import Entry
 from segops.core.values import add_exact, exact, subtract_exact
 
 
-class Inside(Protocol):
+class WindowAggregate(Protocol):
     """The events that count now, each named by its place among the entries."""
 
     def enter(self, at: int) -> None:
@@ -96,16 +96,16 @@ def _same(value: Any) -> Any:
     return value
 
 
-def _by_value(pick: int) -> Callable[[list[Entry]], Inside]:
+def _by_value(pick: int) -> Callable[[list[Entry]], WindowAggregate]:
     return lambda entries: _Ordered(lambda at: entries[at].value, pick, _same)
 
 
-def _by_place(pick: int, part: Callable[[Entry], Any]) -> Callable[[list[Entry]], Inside]:
+def _by_place(pick: int, part: Callable[[Entry], Any]) -> Callable[[list[Entry]], WindowAggregate]:
     return lambda entries: _Ordered(_same, pick, lambda at: part(entries[at]))
 
 
 #: Kind -> its aggregate, of which nothing counts yet; the entries are given oldest first.
-INSIDE: dict[str, Callable[[list[Entry]], Inside]] = {
+INSIDE: dict[str, Callable[[list[Entry]], WindowAggregate]] = {
     "count": _Count,
     "sum": _Sum,
     "distinct": _Distinct,

@@ -24,13 +24,13 @@ from segops.core.features.states import (
     Chains,
     Counted,
     Entries,
-    Held,
+    EventTimes,
     Keys,
     Orders,
+    RunningValue,
     State,
     Sums,
     Tally,
-    Times,
     Total,
     Values,
 )
@@ -40,7 +40,7 @@ from segops.core.windows import Within
 R = TypeVar("R")
 
 
-class Join(msgspec.Struct, frozen=True):
+class FeatureMerge(msgspec.Struct, frozen=True):
     """One feature of two profiles: ``shared`` is what the loser's copies of common messages added to it."""
 
     feature: Feature
@@ -56,14 +56,14 @@ def merge_state(
     """The state of both. It may be made of parts of either: neither is to be used after."""
     if survivor is None or loser is None:
         return loser if survivor is None else survivor
-    join = Join(feature, reducer_of(feature), tuple(shared), now_ms, feature.id)
+    join = FeatureMerge(feature, reducer_of(feature), tuple(shared), now_ms, feature.id)
     return _MERGES[survivor.__class__](join, survivor, loser)
 
 
-def _by_period(merge: Callable[[Join, Any, Any], State]) -> Callable[[Join, Any, Any], State]:
+def _by_period(merge: Callable[[FeatureMerge, Any, Any], State]) -> Callable[[FeatureMerge, Any, Any], State]:
     """Of states of two periods the newer is the whole state."""
 
-    def merged(join: Join, mine: Any, theirs: Any) -> State:
+    def merged(join: FeatureMerge, mine: Any, theirs: Any) -> State:
         if mine.since_ms != theirs.since_ms:
             newer: State = max(mine, theirs, key=lambda state: state.since_ms)
             return newer
@@ -72,16 +72,16 @@ def _by_period(merge: Callable[[Join, Any, Any], State]) -> Callable[[Join, Any,
     return merged
 
 
-def _in_period(join: Join, since_ms: int) -> list[Counted]:
+def _in_period(join: FeatureMerge, since_ms: int) -> list[Counted]:
     return [note for note in join.shared if not since_ms or note.time_ms >= since_ms]
 
 
-def _tally(join: Join, mine: Tally, theirs: Tally) -> Tally:
+def _tally(join: FeatureMerge, mine: Tally, theirs: Tally) -> Tally:
     both = sum(note.tallies.count(join.id) for note in _in_period(join, mine.since_ms))
     return Tally(mine.since_ms, mine.count + theirs.count - both)
 
 
-def _total(join: Join, mine: Total, theirs: Total) -> Total:
+def _total(join: FeatureMerge, mine: Total, theirs: Total) -> Total:
     count, total = mine.count + theirs.count, add_exact(mine.total, theirs.total)
     for note in _in_period(join, mine.since_ms):
         if join.id in note.totals:
@@ -89,22 +89,22 @@ def _total(join: Join, mine: Total, theirs: Total) -> Total:
     return Total(mine.since_ms, count, total)
 
 
-def _held(join: Join, mine: Held, theirs: Held) -> Held:
+def _held(join: FeatureMerge, mine: RunningValue, theirs: RunningValue) -> RunningValue:
     return mine if REPLACES[join.feature.kind](theirs, mine.time_ms, mine.value) else theirs
 
 
-def _keys(join: Join, mine: Keys, theirs: Keys) -> Keys:
+def _keys(join: FeatureMerge, mine: Keys, theirs: Keys) -> Keys:
     return Keys(mine.since_ms, set(sorted(mine.keys | theirs.keys)[: _most(join, mine.keys, theirs.keys)]))
 
 
-def _most(join: Join, mine: Sized, theirs: Sized) -> int | None:
+def _most(join: FeatureMerge, mine: Sized, theirs: Sized) -> int | None:
     """How many entries are kept of both: as many as are asked for, or as one of them holds from before."""
     capacity = join.feature.capacity
     return None if capacity is None else max(capacity, len(mine), len(theirs))
 
 
 def _joined(
-    join: Join,
+    join: FeatureMerge,
     mine: Sequence[R],
     theirs: Sequence[R],
     time_of: Callable[[R], int] = lambda row: row.time_ms,  # type: ignore[attr-defined]
@@ -120,13 +120,13 @@ def _joined(
     return sorted([*rest, *mine], key=time_of)
 
 
-def _times(join: Join, mine: Times, theirs: Times) -> Times:
-    return Times(
+def _times(join: FeatureMerge, mine: EventTimes, theirs: EventTimes) -> EventTimes:
+    return EventTimes(
         _joined(join, mine.times, theirs.times, int)[-(_most(join, mine.times, theirs.times) or 0) :]
     )
 
 
-def _sums(join: Join, mine: Sums, theirs: Sums) -> Sums:
+def _sums(join: FeatureMerge, mine: Sums, theirs: Sums) -> Sums:
     window = join.feature.window
     length_ms = window.length_ms if isinstance(window, Within) else MAX_MS
     rows = _joined(join, _rows(mine), _rows(theirs), lambda row: int(row[0]))
@@ -152,7 +152,7 @@ def _rows(state: Sums) -> list[tuple[int, int, Any]]:
     ]
 
 
-def _values(join: Join, mine: Values, theirs: Values) -> State:
+def _values(join: FeatureMerge, mine: Values, theirs: Values) -> State:
     """One value after the other, as the family itself adds them: a second copy changes no reading."""
     if join.feature.kind == "distinct" and len(mine.times) > len(theirs.times):
         mine, theirs = theirs, mine  # the order does not matter to it, and more of the longer one is kept
@@ -161,29 +161,29 @@ def _values(join: Join, mine: Values, theirs: Values) -> State:
     return theirs
 
 
-def _entries(join: Join, mine: Entries, theirs: Entries) -> Entries:
+def _entries(join: FeatureMerge, mine: Entries, theirs: Entries) -> Entries:
     return Entries(_joined(join, mine.entries, theirs.entries))
 
 
-def _chains(join: Join, mine: Chains, theirs: Chains) -> Chains:
+def _chains(join: FeatureMerge, mine: Chains, theirs: Chains) -> Chains:
     if not isinstance(join.reducer, SequenceReducer):
         raise TypeError("chains belong to sequences")
     return join.reducer.chains(_joined(join, mine.links, theirs.links))
 
 
-def _orders(join: Join, mine: Orders, theirs: Orders) -> Orders:
+def _orders(join: FeatureMerge, mine: Orders, theirs: Orders) -> Orders:
     if not isinstance(join.reducer, orders.OrdersReducer):
         raise TypeError("orders belong to the RFM of a period")
     return join.reducer.joined(mine, theirs, partial(_joined, join), join.now_ms)
 
 
 #: Form of the state -> how two of them become one.
-_MERGES: dict[type, Callable[[Join, Any, Any], State]] = {
+_MERGES: dict[type, Callable[[FeatureMerge, Any, Any], State]] = {
     Tally: _by_period(_tally),
     Total: _by_period(_total),
-    Held: _by_period(_held),
+    RunningValue: _by_period(_held),
     Keys: _by_period(_keys),
-    Times: _times,
+    EventTimes: _times,
     Sums: _sums,
     Values: _values,
     Entries: _entries,

@@ -51,7 +51,7 @@ class Purchases(msgspec.Struct, frozen=True):
     currency: str | None = None
 
 
-class Bought(NamedTuple):
+class PurchaseTotals(NamedTuple):
     """RFM's three figures: when the last order was, and number and net revenue of those in the period."""
 
     last_ms: int | None
@@ -59,7 +59,7 @@ class Bought(NamedTuple):
     net: Decimal
 
 
-class Told(NamedTuple):
+class OrderStatement(NamedTuple):
     """What one event says: the part of ``Orders`` that it is kept in, and the rest of its row there."""
 
     part: str
@@ -69,12 +69,12 @@ class Told(NamedTuple):
 
 
 class OrdersReducer:
-    """The value of an event is what it says, ``Told``."""
+    """The value of an event is what it says, ``OrderStatement``."""
 
     def __init__(self, purchases: Purchases) -> None:
         self.period_ms = purchases.period_ms
 
-    def add(self, state: Orders | None, time_ms: int, value: Told, now_ms: int) -> Orders | None:
+    def add(self, state: Orders | None, time_ms: int, value: OrderStatement, now_ms: int) -> Orders | None:
         state = Orders(-MAX_MS, [], [], -MAX_MS) if state is None else state
         self.forget(state, now_ms)
         row = Order(time_ms, value.order_id, value.amount, value.key)
@@ -166,12 +166,12 @@ class OrdersReducer:
                 found.append(row)
         return found
 
-    def read(self, state: Orders | None, now_ms: int) -> Bought:
+    def read(self, state: Orders | None, now_ms: int) -> PurchaseTotals:
         return next(self.future(state, now_ms))[1]
 
-    def future(self, state: Orders | None, now_ms: int) -> Iterator[tuple[int, Bought]]:
+    def future(self, state: Orders | None, now_ms: int) -> Iterator[tuple[int, PurchaseTotals]]:
         if state is None:
-            yield now_ms, Bought(None, 0, ZERO)
+            yield now_ms, PurchaseTotals(None, 0, ZERO)
             return
         begin = bisect_right(state.orders, now_ms - self.period_ms, key=_time_of)
         orders = _standing(state, state.orders[begin:])
@@ -180,9 +180,9 @@ class OrdersReducer:
         at, net = now_ms, reduce(add_exact, worth, ZERO)
         for left, order in enumerate(orders):
             if order.time_ms + self.period_ms != at:
-                yield at, Bought(last_ms, len(worth) - left, net)
+                yield at, PurchaseTotals(last_ms, len(worth) - left, net)
             at, net = order.time_ms + self.period_ms, subtract_exact(net, worth[left])
-        yield at, Bought(last_ms, 0, net)
+        yield at, PurchaseTotals(last_ms, 0, net)
 
 
 def insert(rows: list[Order], row: Order) -> None:
@@ -243,7 +243,7 @@ def _worth(order: Order, said: Iterable[tuple[int, int, Decimal]]) -> Decimal:
     return max(subtract_exact(amount, refunded), min(amount, ZERO)) if refunded else amount
 
 
-def told(event: Event, currency: str | None) -> Told | None:
+def told(event: Event, currency: str | None) -> OrderStatement | None:
     """What an event says of an order; None where that concerns none.
 
     Raises ValueError for an amount that is no number, or in another currency.
@@ -254,7 +254,7 @@ def told(event: Event, currency: str | None) -> Told | None:
     amount = _amount(properties, names, currency)
     refund_id = _text(properties.get("refund_id")) if part == "refunds" else ""
     if part == "orders":
-        return Told(part, order_id, ZERO if amount is None else amount)
+        return OrderStatement(part, order_id, ZERO if amount is None else amount)
     if not order_id or (part == "updates" and amount is None):
         return None
     identity = f"refund {refund_id}" if refund_id else f"message {event.message_id}"
@@ -262,7 +262,7 @@ def told(event: Event, currency: str | None) -> Told | None:
     if part == "refunds":
         part = "whole_refunds" if amount is None else part
         amount = ZERO if amount is None else amount.copy_abs()
-    return Told(part, order_id, amount or ZERO, key)
+    return OrderStatement(part, order_id, amount or ZERO, key)
 
 
 def _amount(properties: dict[str, Any], names: tuple[str, ...], currency: str | None) -> Decimal | None:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
-from segops.core.features.states import Held, Keys, Tally, Total
+from segops.core.features.states import Keys, RunningValue, Tally, Total
 from segops.core.values import add_exact, exact
 from segops.core.windows import ALWAYS, Calendar, Fixed, period, span
 
-S = TypeVar("S", Tally, Total, Held, Keys)
+S = TypeVar("S", Tally, Total, RunningValue, Keys)
 ZERO = Decimal(0)
 
 
@@ -99,7 +99,7 @@ class RunningDistinct(_Running[Keys]):
 
 
 #: Kind -> whether an event of this time and value replaces the held one.
-REPLACES: dict[str, Callable[[Held, int, Any], bool]] = {
+REPLACES: dict[str, Callable[[RunningValue, int, Any], bool]] = {
     "min": lambda held, _, value: bool(value < held.value),
     "max": lambda held, _, value: bool(value > held.value),
     "latest": lambda held, time_ms, _: time_ms >= held.time_ms,
@@ -109,7 +109,7 @@ REPLACES: dict[str, Callable[[Held, int, Any], bool]] = {
 }
 
 
-class RunningHeld(_Running[Held]):
+class RunningHeld(_Running[RunningValue]):
     """The one value that matters, or for first and last its time; None if there is none."""
 
     def __init__(self, window: Fixed | Calendar, kind: str) -> None:
@@ -117,16 +117,16 @@ class RunningHeld(_Running[Held]):
         self._replaces = REPLACES[kind]
         self._reads_time = kind in ("first", "last")
 
-    def _begin(self, since_ms: int, time_ms: int, value: Any) -> Held:
-        return Held(since_ms, time_ms, value)
+    def _begin(self, since_ms: int, time_ms: int, value: Any) -> RunningValue:
+        return RunningValue(since_ms, time_ms, value)
 
-    def _step(self, state: Held, time_ms: int, value: Any) -> bool:
+    def _step(self, state: RunningValue, time_ms: int, value: Any) -> bool:
         if not self._replaces(state, time_ms, value):
             return False
         state.time_ms, state.value = time_ms, value
         return True
 
-    def _value(self, state: Held | None) -> Any:
+    def _value(self, state: RunningValue | None) -> Any:
         if state is None:
             return None
         return state.time_ms if self._reads_time else state.value

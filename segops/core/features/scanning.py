@@ -9,7 +9,7 @@ from functools import lru_cache, reduce
 from typing import Any, Final
 
 from segops.core.features.bands import Series
-from segops.core.features.inside import INSIDE, Inside
+from segops.core.features.inside import INSIDE, WindowAggregate
 from segops.core.features.running import ZERO
 from segops.core.features.states import Entries, Entry
 from segops.core.operators import Predicate
@@ -128,7 +128,7 @@ class Scanning:
         return tuple(found)
 
 
-def _sweep(crowd: Inside, steps: list[tuple[int, int]], now_ms: int) -> Series:
+def _sweep(crowd: WindowAggregate, steps: list[tuple[int, int]], now_ms: int) -> Series:
     at = now_ms
     for instant, place in steps:
         if instant != at:

@@ -23,7 +23,7 @@ Path = tuple[str, ...]
 MAX_LINKS = 256
 
 
-class Step(msgspec.Struct, frozen=True):
+class SequenceStep(msgspec.Struct, frozen=True):
     """One step: events by name and properties, after the step before and within ``within_ms`` of it.
 
     ``same_as`` says which properties must equal those of an earlier step (from 0).
@@ -39,7 +39,7 @@ class Step(msgspec.Struct, frozen=True):
 class Sequence(msgspec.Struct, frozen=True):
     """Steps in order; the first is a ``did``. ``within_ms``: the first step's event is not older."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[SequenceStep, ...]
     within_ms: int | None = None
     strict: bool = False
 

@@ -10,7 +10,7 @@ from typing import Any
 from segops.core.features.bands import Points, Series, end_of_instant
 from segops.core.features.feature import MAX_ENTRIES, PANES
 from segops.core.features.running import ZERO
-from segops.core.features.states import Sums, Times, Values
+from segops.core.features.states import EventTimes, Sums, Values
 from segops.core.values import add_exact, exact, subtract_exact
 
 
@@ -24,12 +24,12 @@ class SlidingCount:
         self.length_ms = length_ms
         self.capacity = capacity
 
-    def add(self, state: Times | None, time_ms: int, value: Any, now_ms: int) -> Times | None:
+    def add(self, state: EventTimes | None, time_ms: int, value: Any, now_ms: int) -> EventTimes | None:
         gone = now_ms - self.length_ms
         if time_ms <= gone:
             return None
         if state is None:
-            return Times([time_ms])
+            return EventTimes([time_ms])
         times = state.times
         if times[0] <= gone:
             del times[: bisect_right(times, gone)]
@@ -41,10 +41,10 @@ class SlidingCount:
             del times[0]
         return state
 
-    def read(self, state: Times | None, now_ms: int) -> int:
+    def read(self, state: EventTimes | None, now_ms: int) -> int:
         return 0 if state is None else len(state.times) - bisect_right(state.times, now_ms - self.length_ms)
 
-    def next_crossing(self, state: Times | None, falling: tuple[int, ...], now_ms: int) -> int | None:
+    def next_crossing(self, state: EventTimes | None, falling: tuple[int, ...], now_ms: int) -> int | None:
         """When the count next falls below one of ``falling`` (greatest first), if nothing more happens."""
         return None if state is None else _next_crossing(state.times, self.length_ms, falling, now_ms)
 

@@ -29,7 +29,7 @@ class Total(msgspec.Struct, array_like=True, gc=False, tag=1):
     total: Decimal
 
 
-class Held(msgspec.Struct, array_like=True, gc=False, tag=2):
+class RunningValue(msgspec.Struct, array_like=True, gc=False, tag=2):
     """The one value that matters and its event's time, in the period that began at ``since_ms``."""
 
     since_ms: int
@@ -44,7 +44,7 @@ class Keys(msgspec.Struct, array_like=True, gc=False, tag=3):
     keys: set[str]
 
 
-class Times(msgspec.Struct, array_like=True, gc=False, tag=4):
+class EventTimes(msgspec.Struct, array_like=True, gc=False, tag=4):
     """Event times, oldest first."""
 
     times: list[int]
@@ -151,4 +151,4 @@ class Counted(msgspec.Struct, array_like=True, gc=False):
         self.totals = {key: value for key, value in self.totals.items() if key in feature_ids}
 
 
-State = Tally | Total | Held | Keys | Times | Sums | Values | Entries | Chains | Orders
+State = Tally | Total | RunningValue | Keys | EventTimes | Sums | Values | Entries | Chains | Orders

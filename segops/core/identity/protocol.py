@@ -46,7 +46,7 @@ from segops.core.messages import (
     Restore,
     Split,
 )
-from segops.core.profile import Held, Joined, Links, Origin, Parting, Profile, Waiter
+from segops.core.profile import HeldEvent, IdentifierOrigin, Joined, Links, Parting, Profile, Waiter
 from segops.core.step import Step, StepResult, Unjoined
 from segops.core.values import MAX_MS
 
@@ -143,7 +143,7 @@ class Identity:
     def _on_forward(self, step: Step, forward: Forward) -> None:
         profile, event = step.profile, forward.event
         if message_hash(event.message_id) not in profile.seen:
-            met = Origin(step.at_ms, event.message_id if event.named else None)
+            met = IdentifierOrigin(step.at_ms, event.message_id if event.named else None)
             said = {**dict.fromkeys(self.rules.identifiers_of(event), False), **aliases_of(event)}
             self._claim(step, said, met)
         if not is_waiting(profile):
@@ -153,13 +153,13 @@ class Identity:
             return
         links = links_of(profile)
         if len(links.held) < MAX_HELD:
-            links.held.append(Held(step.clock_ms, event))
+            links.held.append(HeldEvent(step.clock_ms, event))
             return
         step.result.count("unheld")
         links.clock_ms = step.clock_ms
         step.result.absorb(self.engine.on_event(profile, event, clock_ms=step.clock_ms))
 
-    def _claim(self, step: Step, identifiers: dict[str, bool], met: Origin) -> None:
+    def _claim(self, step: Step, identifiers: dict[str, bool], met: IdentifierOrigin) -> None:
         """Claim what the profile does not know yet; what is said explicitly even if it was refused."""
         profile = step.profile
         for identifier, explicit in identifiers.items():

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from segops.core.features.orders import Bought
+from segops.core.features.orders import PurchaseTotals
 from segops.core.features.sequence import Sequence
 from segops.core.operators import Predicate
 from segops.core.scoring.rfm import Digits, Rfm
@@ -126,7 +126,7 @@ class RfmNode(msgspec.Struct, frozen=True, tag="rfm"):
     tiers: tuple[str, ...]
     tests: tuple[tuple[str, Predicate], ...] = ()
 
-    def holds(self, bought: Bought, now_ms: int) -> bool:
+    def holds(self, bought: PurchaseTotals, now_ms: int) -> bool:
         """Whether these figures satisfy the node at ``now_ms``."""
         digits = self.rfm.digits(bought, now_ms)
         return digits is not None and self.fits(digits, now_ms)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from segops.core.features.feature import Feature
-from segops.core.features.sequence import Step
+from segops.core.features.sequence import SequenceStep
 from segops.core.operators import Anniversary, Predicate
 from segops.core.rules import model
 from segops.core.values import format_duration, format_instant
@@ -160,7 +160,7 @@ def _percent(node: model.Bucket) -> str:
     return f"from {node.low / 100:g} to {node.high / 100:g} %"
 
 
-def _step(step: Step) -> str:
+def _step(step: SequenceStep) -> str:
     same = [f"{'.'.join(path)} as in step {number + 1}" for path, number in step.same_as]
     parts = [
         "did not" if step.absent else "did",

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import msgspec
 
-from segops.core.features.orders import Bought, Purchases
+from segops.core.features.orders import Purchases, PurchaseTotals
 
 DAY_MS = 86_400_000
 
@@ -47,7 +47,7 @@ class Rfm(msgspec.Struct, frozen=True):
     monetary: tuple[Decimal, ...] = (Decimal(50), Decimal(100), Decimal(250), Decimal(500))
     tiers: tuple[tuple[str, int, int, int, int], ...] = tuple((name, *cells) for name, cells in GRID.items())
 
-    def digits(self, bought: Bought, now_ms: int) -> Digits | None:
+    def digits(self, bought: PurchaseTotals, now_ms: int) -> Digits | None:
         """The digits at ``now_ms``; None for a profile without an order.
 
         >>> Rfm().digits(Bought(0, 3, Decimal(75)), 30 * DAY_MS)
@@ -86,7 +86,7 @@ class Rfm(msgspec.Struct, frozen=True):
         }
         return len(edges[name]) + 1
 
-    def next_edge(self, bought: Bought, now_ms: int) -> int | None:
+    def next_edge(self, bought: PurchaseTotals, now_ms: int) -> int | None:
         """The instant after ``now_ms`` at which recency falls next."""
         if bought.last_ms is None:
             return None

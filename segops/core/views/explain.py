@@ -26,7 +26,7 @@ from segops.core.values import format_instant, lookup, share_of
 from segops.core.windows import Within
 
 
-class Part(msgspec.Struct, frozen=True):
+class RulePart(msgspec.Struct, frozen=True):
     """One node at one instant; times are milliseconds.
 
     ``holds`` is None where the node fails to evaluate. ``value`` is what ``threshold`` is held against: a
@@ -47,10 +47,10 @@ class Part(msgspec.Struct, frozen=True):
     changed_at: int | None = None
     changes_at: int | None = None
     note: str | None = None
-    parts: tuple[Part, ...] = ()
+    parts: tuple[RulePart, ...] = ()
 
 
-class Limits(msgspec.Struct, frozen=True):
+class Thresholds(msgspec.Struct, frozen=True):
     """What a segment's policy says of a profile; times are milliseconds.
 
     ``stays_until``: a member cannot leave before; ``enters_from``: one who is none cannot enter before. None
@@ -64,7 +64,7 @@ class Limits(msgspec.Struct, frozen=True):
     max_entries: int | None
 
 
-class Standing(msgspec.Struct, frozen=True):
+class SegmentExplanation(msgspec.Struct, frozen=True):
     """A profile in one segment: member since when and because of which event, until when, and why.
 
     ``event_id`` is None where no named event caused it: time or a definition did. ``flips_at`` is when the
@@ -79,8 +79,8 @@ class Standing(msgspec.Struct, frozen=True):
     since: int | None
     event_id: str | None
     flips_at: int | None
-    rule: Part
-    limits: Limits | None = None
+    rule: RulePart
+    limits: Thresholds | None = None
 
 
 class Explanation(msgspec.Struct, frozen=True):
@@ -88,7 +88,7 @@ class Explanation(msgspec.Struct, frozen=True):
 
     profile_id: str
     now_ms: int
-    segments: tuple[Standing, ...]
+    segments: tuple[SegmentExplanation, ...]
 
 
 #: Node (as ``followed_as`` names it) -> when its verdict last changed.
@@ -127,14 +127,14 @@ def followed_as(key: str, node: model.Node) -> bytes:
     return form if model.side(node, inside=True) is node else f"{key} ".encode() + form
 
 
-def _standing(definition: Definition, segment: Segment, view: _View) -> Standing:
+def _standing(definition: Definition, segment: Segment, view: _View) -> SegmentExplanation:
     membership = view.profile.members.get(definition.key)
     rule = _part(definition.when, definition.key, view)
     since = None if membership is None else membership.since_ms
     exact = definition.policy is None or not definition.policy.timed
     if view.changed is None and since is not None and rule.holds and exact:
         rule = msgspec.structs.replace(rule, changed_at=since)
-    return Standing(
+    return SegmentExplanation(
         definition.key,
         definition.name,
         definition.version,
@@ -154,12 +154,12 @@ def _flips_at(segment: Segment, view: _View) -> int | None:
         return None
 
 
-def _limits(key: str, policy: Policy, view: _View) -> Limits:
+def _limits(key: str, policy: Policy, view: _View) -> Thresholds:
     member, past = view.profile.members.get(key), past_of(view.profile, key)
     stays = None if member is None else member.since_ms + (policy.min_stay_ms or 0)
     blocked = member is None and past.left_ms is not None
     enters = (past.left_ms or 0) + (policy.cool_down_ms or 0) if blocked else None
-    return Limits(
+    return Thresholds(
         stays if stays is not None and stays > view.now_ms else None,
         enters if enters is not None and enters > view.now_ms else None,
         past.entries if policy.remembers else None,
@@ -167,11 +167,11 @@ def _limits(key: str, policy: Policy, view: _View) -> Limits:
     )
 
 
-def _part(node: model.Node, key: str, view: _View) -> Part:
+def _part(node: model.Node, key: str, view: _View) -> RulePart:
     parts = tuple(_part(child, key, view) for child in model.children(node))
     holds, changes_at = _verdict(node, key, view)
     value, least = _read(node, parts, view)
-    return Part(
+    return RulePart(
         label(node),
         holds,
         value,
@@ -193,7 +193,7 @@ def _verdict(node: model.Node, key: str, view: _View) -> tuple[bool | None, int 
         return None, None
 
 
-def _changed_at(node: model.Node, key: str, parts: tuple[Part, ...], view: _View) -> int | None:
+def _changed_at(node: model.Node, key: str, parts: tuple[RulePart, ...], view: _View) -> int | None:
     if view.changed is not None:
         return view.changed.get(followed_as(key, node))
     if isinstance(node, model.InSegment):
@@ -202,7 +202,7 @@ def _changed_at(node: model.Node, key: str, parts: tuple[Part, ...], view: _View
     return parts[0].changed_at if len(parts) == 1 else None
 
 
-def _read(node: model.Node, parts: tuple[Part, ...], view: _View) -> tuple[Any, bool]:
+def _read(node: model.Node, parts: tuple[RulePart, ...], view: _View) -> tuple[Any, bool]:
     if parts:
         single = isinstance(node, (model.Not, model.Hysteresis))
         return (None if single else sum(part.holds is True for part in parts)), False

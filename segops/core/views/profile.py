@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from segops.core.features import Feature, Values, reducer_of
-from segops.core.features.orders import Bought
-from segops.core.profile import Links, Origin, Profile
+from segops.core.features.orders import PurchaseTotals
+from segops.core.profile import IdentifierOrigin, Links, Profile
 from segops.core.rules.wording import feature_label
 from segops.core.segments import SegmentSet
 from segops.core.values import format_instant
@@ -35,7 +35,7 @@ class Identifier(msgspec.Struct, frozen=True):
     event_id: str | None
 
 
-class Kept(msgspec.Struct, frozen=True):
+class FeatureView(msgspec.Struct, frozen=True):
     """A feature: what its rules read of it now. ``value_is_least``: it is that or more."""
 
     label: str
@@ -43,7 +43,7 @@ class Kept(msgspec.Struct, frozen=True):
     value_is_least: bool = False
 
 
-class Belonging(msgspec.Struct, frozen=True):
+class MembershipView(msgspec.Struct, frozen=True):
     """A membership: since when, why, and until when if nothing more happens (None: for ever).
 
     ``reason``: ``event``, ``time``, ``definition`` or ``merge``; None: not known.
@@ -58,7 +58,7 @@ class Belonging(msgspec.Struct, frozen=True):
     until: int | None
 
 
-class Portrait(msgspec.Struct, frozen=True):
+class ProfileView(msgspec.Struct, frozen=True):
     """A profile at the clock of its partition, ``now_ms``; all times are milliseconds.
 
     ``awaits``: identifiers that it has claimed, without an answer yet; ``held``: events that wait for that.
@@ -72,11 +72,11 @@ class Portrait(msgspec.Struct, frozen=True):
     awaits: tuple[str, ...]
     held: int
     traits: dict[str, Any]
-    features: tuple[Kept, ...]
-    memberships: tuple[Belonging, ...]
+    features: tuple[FeatureView, ...]
+    memberships: tuple[MembershipView, ...]
 
 
-def portray(segments: SegmentSet, profile: Profile, now_ms: int) -> Portrait:
+def view_profile(segments: SegmentSet, profile: Profile, now_ms: int) -> ProfileView:
     """The portrait of a profile that these segments have judged. It is not touched.
 
     >>> portray(SegmentSet([]), Profile("user_id:u1", first_ms=5, latest_ms=9), 10).identifiers[0].at_ms
@@ -84,7 +84,7 @@ def portray(segments: SegmentSet, profile: Profile, now_ms: int) -> Portrait:
     """
     links, known = profile.links, profile.first_ms is not None
     names = {definition.key: definition.name for definition in segments.definitions}
-    return Portrait(
+    return ProfileView(
         profile.id,
         now_ms,
         profile.first_ms,
@@ -104,27 +104,27 @@ def _identifiers(profile: Profile) -> Iterator[Identifier]:
     for each in links.owned:
         if each != profile.id:
             met = links.origins.get(each)
-            known = met or Origin(0)
+            known = met or IdentifierOrigin(0)
             origin = TAKEN_OVER if each in links.absorbed else EVENT
             yield Identifier(each, origin, None if met is None else known.at_ms, known.event_id)
 
 
-def _features(segments: SegmentSet, profile: Profile, now_ms: int) -> Iterator[Kept]:
+def _features(segments: SegmentSet, profile: Profile, now_ms: int) -> Iterator[FeatureView]:
     for key, state in profile.features.items():
         feature = segments.features.get(key)
         if feature is not None:
             yield _kept(feature, state, now_ms)
 
 
-def _kept(feature: Feature, state: Any, now_ms: int) -> Kept:
+def _kept(feature: Feature, state: Any, now_ms: int) -> FeatureView:
     value = _readable(feature, reducer_of(feature).read(state, now_ms))
-    return Kept(feature_label(feature), value, is_least(feature, value))
+    return FeatureView(feature_label(feature), value, is_least(feature, value))
 
 
 def _readable(feature: Feature, value: Any) -> Any:
     if isinstance(value, Values):
         return value.values[-1] if value.values else None
-    if isinstance(value, Bought):
+    if isinstance(value, PurchaseTotals):
         last = None if value.last_ms is None else format_instant(value.last_ms)
         return {"orders": value.orders, "net": plain(value.net), "last": last}
     if isinstance(value, tuple):  # how many, and their sum
@@ -134,9 +134,9 @@ def _readable(feature: Feature, value: Any) -> Any:
     return plain(value)
 
 
-def _belonging(profile: Profile, key: str, name: str) -> Belonging:
+def _belonging(profile: Profile, key: str, name: str) -> MembershipView:
     member = profile.members[key]
     reason = member.reason if member.event_id is None else "event"
-    return Belonging(
+    return MembershipView(
         key, name, member.version, member.since_ms, reason, member.event_id, profile.flips.get(key)
     )

@@ -6,21 +6,21 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from segops.streaming.publishers import Outputs, Producer
+from segops.streaming.publishers import BatchProducer, Producer
 
 
-class Channels(Protocol):
+class ProducerChannels(Protocol):
     """Where the lanes of a worker put their records, by partition number."""
 
     @property
-    def heavy(self) -> bool:
+    def over_limit(self) -> bool:
         """Whether so much waits for acknowledgement that the inputs should pause."""
 
     @property
-    def awaited(self) -> bool:
+    def has_waiters(self) -> bool:
         """Whether another partition waits for what only a checkpoint will show to it."""
 
-    def of(self, number: int) -> Outputs:
+    def of(self, number: int) -> BatchProducer:
         """What the lanes of partition ``number`` append to."""
 
     def wake(self) -> None:
@@ -36,29 +36,29 @@ class Channels(Protocol):
         """Send what comes, for ever."""
 
 
-class SharedChannel:
+class SharedProducer:
     """The same outputs for all partitions: records go out as they come (at least once)."""
 
     def __init__(self, producer: Callable[[], Producer]) -> None:
-        self.outputs = Outputs(producer)
+        self.outputs = BatchProducer(producer)
         self._work = asyncio.Event()
 
     @property
-    def heavy(self) -> bool:
-        """See ``Channels``."""
-        return self.outputs.heavy
+    def over_limit(self) -> bool:
+        """See ``ProducerChannels``."""
+        return self.outputs.over_limit
 
     @property
-    def awaited(self) -> bool:
-        """See ``Channels``. What is sent is seen at once."""
+    def has_waiters(self) -> bool:
+        """See ``ProducerChannels``. What is sent is seen at once."""
         return False
 
-    def of(self, number: int) -> Outputs:
-        """See ``Channels``."""
+    def of(self, number: int) -> BatchProducer:
+        """See ``ProducerChannels``."""
         return self.outputs
 
     def wake(self) -> None:
-        """See ``Channels``."""
+        """See ``ProducerChannels``."""
         self._work.set()
 
     async def open(self, numbers: Iterable[int]) -> None:

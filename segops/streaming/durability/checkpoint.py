@@ -32,15 +32,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from segops.kafka.positions import Place, Position, Positions
+from segops.kafka.positions import CommittedPosition, LogPartition, Positions
 from segops.streaming.durability.transactions import Transaction
-from segops.streaming.failpoints import CrashPoints
-from segops.streaming.partition.control import ControlLane
+from segops.streaming.failpoints import Failpoints
+from segops.streaming.partition.control import ControlProcessor
 from segops.streaming.partition.marks import with_mark
 from segops.streaming.partition.resolve import ResolveProcessor
 from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.partition.snapshot import PartitionSnapshot
-from segops.streaming.publishers import Outputs, log_states
+from segops.streaming.publishers import BatchProducer, log_states
 
 Commit = Callable[[Positions], Awaitable[None]]
 
@@ -72,7 +72,7 @@ class Owned:
 
     lanes: Mapping[int, SegmentProcessor]
     sources: Mapping[int, ResolveProcessor]
-    controls: Mapping[int, ControlLane]
+    controls: Mapping[int, ControlProcessor]
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,8 @@ class Ways:
     ``fence`` raises when this process may no longer own its partitions.
     """
 
-    outputs: Outputs
-    changelog: Outputs
+    outputs: BatchProducer
+    changelog: BatchProducer
     commit: Commit
     fence: Callable[[], None]
 
@@ -91,13 +91,13 @@ class Ways:
 class Checkpointer(ABC):
     """Takes checkpoints of the lanes, one at a time."""
 
-    def __init__(self, topics: Topics, owned: Owned, crash: CrashPoints) -> None:
+    def __init__(self, topics: Topics, owned: Owned, crash: Failpoints) -> None:
         self._topics = topics
         self._lanes = owned.lanes
         self._sources = owned.sources
         self._controls = owned.controls
         self._crash = crash
-        self._committed: dict[Place, Position] = {}
+        self._committed: dict[LogPartition, CommittedPosition] = {}
         self._failure: BaseException | None = None
         self._ended = False
         self._lock = asyncio.Lock()
@@ -139,13 +139,15 @@ class Checkpointer(ABC):
     def _source_position(self, number: int) -> Positions:
         lane, control = self._sources[number], self._controls[number]
         return {
-            (self._topics.events, number): Position(lane.offset, with_mark(lane.metadata, lane.mark)),
-            (self._topics.control, number): Position(control.offset, with_mark("", control.mark)),
+            (self._topics.events, number): CommittedPosition(
+                lane.offset, with_mark(lane.metadata, lane.mark)
+            ),
+            (self._topics.control, number): CommittedPosition(control.offset, with_mark("", control.mark)),
         }
 
     def _lane_position(self, number: int, collected: PartitionSnapshot) -> Positions:
         metadata = with_mark(collected.metadata, collected.mark)
-        return {(self._topics.profile_events, number): Position(collected.offset, metadata)}
+        return {(self._topics.profile_events, number): CommittedPosition(collected.offset, metadata)}
 
 
 async def _encode(collected: PartitionSnapshot) -> None:
@@ -157,7 +159,7 @@ async def _encode(collected: PartitionSnapshot) -> None:
 class AtLeastOnce(Checkpointer):
     """All partitions step by step together, by one producer."""
 
-    def __init__(self, topics: Topics, owned: Owned, ways: Ways, crash: CrashPoints) -> None:
+    def __init__(self, topics: Topics, owned: Owned, ways: Ways, crash: Failpoints) -> None:
         super().__init__(topics, owned, crash)
         self._outputs = ways.outputs
         self._changelog = ways.changelog
@@ -165,7 +167,7 @@ class AtLeastOnce(Checkpointer):
         self._fence = ways.fence
 
     async def _run(self) -> int:
-        positions: dict[Place, Position] = {}
+        positions: dict[LogPartition, CommittedPosition] = {}
         for number in self._sources:
             positions.update(self._source_position(number))
         collected = await self._snapshot()
@@ -211,7 +213,7 @@ class ExactlyOnce(Checkpointer):
     """One transaction per partition, all at the same time."""
 
     def __init__(
-        self, topics: Topics, owned: Owned, transactions: Mapping[int, Transaction], crash: CrashPoints
+        self, topics: Topics, owned: Owned, transactions: Mapping[int, Transaction], crash: Failpoints
     ) -> None:
         super().__init__(topics, owned, crash)
         self._transactions = transactions

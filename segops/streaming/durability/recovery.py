@@ -19,8 +19,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from segops.core.errors import StateError, StoreInUseError, StoreWriteError
 from segops.kafka.batches import Fetched, fetch
 from segops.stores.base import ProfileStore, StoreFactory
-from segops.streaming.durability.restorer import Restoring, read_offset
-from segops.streaming.failpoints import CrashPoints
+from segops.streaming.durability.restorer import StoreRestorer, read_offset
+from segops.streaming.failpoints import Failpoints
 from segops.streaming.partition.snapshot import CHANGELOG_META
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ DAMAGED: Final = "damaged"
 AHEAD: Final = "ahead"
 
 
-class Progress:
+class RecoveryProgress:
     """How far a recovery is, in records; says so every few seconds while it lasts."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
@@ -64,7 +64,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Disk:
+class StoreManager:
     """The stores of a worker. ``discard`` removes the files of one that cannot even be opened.
 
     ``rebuilt`` is told why when a store starts over: damaged, or ahead of the log.
@@ -107,20 +107,20 @@ class Disk:
         self.rebuilt(reason)
 
 
-class Tail:
+class ChangelogReader:
     """The stores of some partitions and the changelog read into them, from where each store is.
 
     ``consumer`` is assigned here and stopped by whoever started it. ``bulk``: load what is far behind
     unlogged, and hold some of it back; ``finish`` must then follow.
     """
 
-    def __init__(self, topic: str, disk: Disk, consumer: AIOKafkaConsumer, *, bulk: bool) -> None:
+    def __init__(self, topic: str, disk: StoreManager, consumer: AIOKafkaConsumer, *, bulk: bool) -> None:
         self._topic = topic
         self._disk = disk
         self._consumer = consumer
         self._bulk = bulk
         self._hold_bytes = 0
-        self._restoring: dict[int, Restoring] = {}
+        self._restoring: dict[int, StoreRestorer] = {}
         self._rebuilt: set[int] = set()
 
     @property
@@ -148,14 +148,14 @@ class Tail:
             self._restoring[partition] = self._new(store, ends[place] - start)
             self._consumer.seek(place, start)
 
-    def _new(self, store: ProfileStore, expected: int) -> Restoring:
+    def _new(self, store: ProfileStore, expected: int) -> StoreRestorer:
         bulk = self._bulk and expected >= _BULK_RECORDS
-        return Restoring(store, expected=expected, bulk=bulk, hold_bytes=self._hold_bytes if bulk else 0)
+        return StoreRestorer(store, expected=expected, bulk=bulk, hold_bytes=self._hold_bytes if bulk else 0)
 
     async def apply(self, place: TopicPartition, fetched: Fetched) -> int:
         """Take what was fetched; how many records that were. A store at fault starts over, once."""
         restoring = self._restoring[place.partition]
-        while restoring.store.crowded:
+        while restoring.store.needs_compaction:
             await asyncio.sleep(_CROWDED_S)
         count, values = fetched.latest()
         took = await self._went_well(place, lambda: restoring.take(values, fetched.next_offset))
@@ -221,10 +221,10 @@ class Recovery:
     def __init__(
         self,
         topic: str,
-        disk: Disk,
+        disk: StoreManager,
         consumer: Callable[..., AIOKafkaConsumer],
         *,
-        crash: CrashPoints,
+        crash: Failpoints,
         restored: Callable[[int], None],
     ) -> None:
         self._topic = topic
@@ -232,12 +232,12 @@ class Recovery:
         self._consumer = consumer
         self._crash = crash
         self._restored = restored
-        self.progress = Progress()
+        self.progress = RecoveryProgress()
 
     async def run(self, partitions: Sequence[int]) -> dict[int, ProfileStore]:
         """The stores of ``partitions``, up to date. What was opened is closed when this fails."""
         consumer = self._consumer()
-        tail = Tail(self._topic, self._disk, consumer, bulk=True)
+        tail = ChangelogReader(self._topic, self._disk, consumer, bulk=True)
         try:
             await self._restore(consumer, tail, partitions)
         except BaseException:
@@ -245,7 +245,9 @@ class Recovery:
             raise
         return tail.stores
 
-    async def _restore(self, consumer: AIOKafkaConsumer, tail: Tail, partitions: Sequence[int]) -> None:
+    async def _restore(
+        self, consumer: AIOKafkaConsumer, tail: ChangelogReader, partitions: Sequence[int]
+    ) -> None:
         try:
             await consumer.start()
             places = [TopicPartition(self._topic, partition) for partition in partitions]
@@ -255,7 +257,9 @@ class Recovery:
         finally:
             await consumer.stop()
 
-    async def _read(self, consumer: AIOKafkaConsumer, tail: Tail, ends: Mapping[TopicPartition, int]) -> None:
+    async def _read(
+        self, consumer: AIOKafkaConsumer, tail: ChangelogReader, ends: Mapping[TopicPartition, int]
+    ) -> None:
         left = await self._left(consumer, ends)
         self.progress.begin()
         while left:

@@ -33,7 +33,7 @@ _NONE: Final = (None, b"")
 _ENTRY_BYTES: Final = 256  # of a key, two objects and their place in a dict
 
 
-class Restoring:
+class StoreRestorer:
     """Applies changelog records to ``store``; the latest record of a key wins.
 
     ``expected``: about how many records there will be. A store that was empty is not asked for the former

@@ -18,7 +18,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from segops.kafka.batches import fetch
 from segops.metrics import Metrics
-from segops.streaming.durability.recovery import Disk, Tail, log_ends
+from segops.streaming.durability.recovery import ChangelogReader, StoreManager, log_ends
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class Standbys:
     """Follows the changelog of the partitions last given to ``follow``; one call at a time."""
 
     def __init__(
-        self, topic: str, disk: Disk, consumer: Callable[..., AIOKafkaConsumer], metrics: Metrics
+        self, topic: str, disk: StoreManager, consumer: Callable[..., AIOKafkaConsumer], metrics: Metrics
     ) -> None:
         self._topic = topic
         self._disk = disk
@@ -67,7 +67,7 @@ class Standbys:
 
     async def _run(self, partitions: list[int]) -> None:
         consumer = self._consumer()
-        tail = Tail(self._topic, self._disk, consumer, bulk=False)
+        tail = ChangelogReader(self._topic, self._disk, consumer, bulk=False)
         try:
             await consumer.start()
             places = [TopicPartition(self._topic, partition) for partition in partitions]
@@ -78,7 +78,7 @@ class Standbys:
             tail.close()
             await consumer.stop()
 
-    async def _turn(self, consumer: AIOKafkaConsumer, tail: Tail) -> None:
+    async def _turn(self, consumer: AIOKafkaConsumer, tail: ChangelogReader) -> None:
         began = time.monotonic()
         for place, fetched in await fetch(consumer, 0):
             self._metrics.standby_records.inc(await tail.apply(place, fetched))

@@ -9,9 +9,9 @@ What is in a transaction
 ------------------------
 A transaction must hold the outputs, the changelog and the offsets of exactly the same records. Lanes do
 not stop while a checkpoint waits for the broker, so there is a cut: in one step, without an ``await``, the
-checkpoint takes the offsets and the changed profiles of a partition and calls ``Outputs.cut``. What was
+checkpoint takes the offsets and the changed profiles of a partition and calls ``BatchProducer.cut``. What was
 appended before is in this transaction, some of it sent already; what is appended from then on waits in
-memory until the commit is through (``Outputs.release``), and is the beginning of the next transaction.
+memory until the commit is through (``BatchProducer.release``), and is the beginning of the next transaction.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from aiokafka.errors import IllegalOperation, InvalidProducerEpoch, ProducerFenc
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from segops.kafka.outages import OutOfTouch
-from segops.kafka.positions import Place, Positions
+from segops.kafka.positions import LogPartition, Positions
 from segops.stores.base import Write
-from segops.streaming.failpoints import CrashPoints
-from segops.streaming.publishers import Outputs, log_states
+from segops.streaming.failpoints import Failpoints
+from segops.streaming.publishers import BatchProducer, log_states
 
 _HEAVY_BYTES = 16 << 20
 
@@ -36,11 +36,11 @@ _HEAVY_BYTES = 16 << 20
 class Transaction:
     """The transactions of one partition number. ``client`` is started, and used by nobody else."""
 
-    def __init__(self, number: int, client: AIOKafkaProducer, *, app_id: str, crash: CrashPoints) -> None:
+    def __init__(self, number: int, client: AIOKafkaProducer, *, app_id: str, crash: Failpoints) -> None:
         self.number = number
         self.client = client
-        self.outputs = Outputs(lambda: self)
-        self._states = Outputs(lambda: self)
+        self.outputs = BatchProducer(lambda: self)
+        self._states = BatchProducer(lambda: self)
         self._group = app_id
         self._crash = crash
         self._begun = False
@@ -71,7 +71,9 @@ class Transaction:
 
     # -- committing ----------------------------------------------------------------------------
 
-    async def commit(self, changelog: Place, writes: Sequence[Write], positions: Positions) -> int | None:
+    async def commit(
+        self, changelog: LogPartition, writes: Sequence[Write], positions: Positions
+    ) -> int | None:
         """Commit all that was appended before ``outputs.cut``, these states and these positions.
 
         Returns the offset of the last state in the changelog so far, None when there was none yet.
@@ -123,7 +125,7 @@ class Transactions:
     """The transactions of all partitions that this worker owns."""
 
     def __init__(
-        self, producer: Callable[[int], AIOKafkaProducer], *, app_id: str, crash: CrashPoints
+        self, producer: Callable[[int], AIOKafkaProducer], *, app_id: str, crash: Failpoints
     ) -> None:
         self.owned: dict[int, Transaction] = {}
         self._producer = producer
@@ -132,21 +134,21 @@ class Transactions:
         self._work = asyncio.Event()
 
     @property
-    def heavy(self) -> bool:
-        """See ``Channels``."""
+    def over_limit(self) -> bool:
+        """See ``ProducerChannels``."""
         return sum(one.outputs.waiting_bytes for one in self.owned.values()) > _HEAVY_BYTES
 
     @property
-    def awaited(self) -> bool:
-        """See ``Channels``. Messages between profiles are seen when they are committed."""
-        return any(one.outputs.awaited for one in self.owned.values())
+    def has_waiters(self) -> bool:
+        """See ``ProducerChannels``. Messages between profiles are seen when they are committed."""
+        return any(one.outputs.has_waiters for one in self.owned.values())
 
-    def of(self, number: int) -> Outputs:
-        """See ``Channels``."""
+    def of(self, number: int) -> BatchProducer:
+        """See ``ProducerChannels``."""
         return self.owned[number].outputs
 
     def wake(self) -> None:
-        """See ``Channels``."""
+        """See ``ProducerChannels``."""
         self._work.set()
 
     async def open(self, numbers: Iterable[int]) -> None:
@@ -158,7 +160,7 @@ class Transactions:
         await asyncio.gather(*(one.client.start() for one in self.owned.values()))
 
     async def close(self) -> None:
-        """See ``Channels``."""
+        """See ``ProducerChannels``."""
         former, self.owned = self.owned, {}
         await asyncio.gather(*(one.client.stop() for one in former.values()))
 

@@ -17,9 +17,9 @@ from segops.config import Settings, WorkerSettings
 from segops.core.engine import Engine
 from segops.core.errors import SegopsError
 from segops.core.segments import Definition
-from segops.core.views.profile import Portrait
+from segops.core.views.profile import ProfileView
 from segops.schemas.records import partition_of
-from segops.streaming.assignment import Parts
+from segops.streaming.assignment import Dependencies
 from segops.streaming.connections import REBALANCE_TIMEOUT_MS, REQUEST_TIMEOUT_MS, Connections, heartbeat_ms
 from segops.streaming.faust.assignor import MemberAssignor
 from segops.streaming.faust.tables import BatchTableManager, ProfilesTable
@@ -55,7 +55,9 @@ class SegopsApp(faust.App):
 
     mundane_level = "debug"
 
-    def __init__(self, settings: Settings, parts: Parts, connections: Connections, engine: Engine) -> None:
+    def __init__(
+        self, settings: Settings, parts: Dependencies, connections: Connections, engine: Engine
+    ) -> None:
         self.connections = connections
         self.pipeline = Pipeline(settings, engine, parts)
         self._owner = parts.owner
@@ -98,7 +100,7 @@ class SegopsApp(faust.App):
         consumer = self.batch_consumer
         async for batch in stream:
             if batch.epoch == consumer.epoch:
-                await self.pipeline.breathe()
+                await self.pipeline.wait_for_capacity()
             if batch.epoch == consumer.epoch:
                 yield batch
                 consumer.finished(batch)
@@ -280,9 +282,9 @@ class SegopsApp(faust.App):
     def _new_producer_transport(self) -> Any:
         return BatchTransport(self.conf.broker_producer, self)
 
-    def look(self, identifier: str) -> Portrait | Elsewhere | None:
+    def look(self, identifier: str) -> ProfileView | Elsewhere | None:
         """What there is of a profile at this moment. Raises NotReady while partitions are on their way."""
-        found: Portrait | str | None = identifier
+        found: ProfileView | str | None = identifier
         while isinstance(found, str):
             number = partition_of(found.encode(), self.settings_of_segops.topics.partitions)
             lane = self.pipeline.lanes.get(number) if self.ready else None

@@ -24,7 +24,7 @@ from mode import Service, ServiceT
 
 from segops.core.errors import SegopsError
 from segops.kafka.batches import arrival, drain
-from segops.kafka.positions import Position, Positions
+from segops.kafka.positions import CommittedPosition, Positions
 from segops.schemas.records import Record
 from segops.streaming.faust.consumer import LoopConsumer
 from segops.streaming.faust.intake import Intake
@@ -146,11 +146,11 @@ class BatchConsumer(LoopConsumer):
         self.epoch += 1
         self._intake.clear()
 
-    async def committed(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], Position]:
+    async def committed(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], CommittedPosition]:
         """What the group has committed of these partitions, with its metadata."""
         wanted = [TopicPartition(*place) for place in places]
         found = await self.client._coordinator.fetch_committed_offsets(wanted)  # noqa: SLF001
-        return {(tp.topic, tp.partition): Position(*committed) for tp, committed in found.items()}
+        return {(tp.topic, tp.partition): CommittedPosition(*committed) for tp, committed in found.items()}
 
     async def perform_seek(self) -> None:
         """Go to where the lanes go on."""
@@ -268,7 +268,7 @@ class BatchConsumer(LoopConsumer):
         """The worker's own watchdog looks at progress."""
 
 
-class BatchProducer(Producer):
+class TransportProducer(Producer):
     """Faust's producer around an idempotent aiokafka producer with our settings."""
 
     mundane_level = "debug"
@@ -289,5 +289,5 @@ class BatchTransport(Transport):
     """The driver behind ``segops://host:port`` (entry point ``faust.transports``)."""
 
     Consumer: ClassVar[Any] = BatchConsumer
-    Producer: ClassVar[Any] = BatchProducer
+    Producer: ClassVar[Any] = TransportProducer
     driver_version = f"aiokafka={aiokafka.__version__}"

@@ -19,7 +19,7 @@ def lease_s(worker: WorkerSettings) -> float:
     return _SHARE * worker.session_timeout_ms / 1000
 
 
-class Pulse:
+class LivenessFence:
     """Beats in the process's loop. A gap means that the process was stopped, or stuck.
 
     After a gap of ``limit_s`` the group may have given the partitions to somebody else, and writing

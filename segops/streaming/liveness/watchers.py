@@ -19,7 +19,7 @@ from segops.config import Settings
 from segops.core.errors import SegopsError, UserError
 from segops.kafka import topics
 from segops.kafka.outages import OutOfTouch, is_outage
-from segops.kafka.positions import Place
+from segops.kafka.positions import LogPartition
 from segops.kafka.reachability import Unreachable
 
 log = logging.getLogger(__name__)
@@ -128,9 +128,9 @@ class Stall:
     def __init__(self, limit_s: float, now: Callable[[], float] = time.monotonic) -> None:
         self._limit_s = limit_s
         self._now = now
-        self._moved: dict[Place, tuple[int, float]] = {}
+        self._moved: dict[LogPartition, tuple[int, float]] = {}
 
-    def check(self, places: Mapping[Place, tuple[int, int | None]]) -> None:
+    def check(self, places: Mapping[LogPartition, tuple[int, int | None]]) -> None:
         """``places``: offset, and end of the log where it is known."""
         now = self._now()
         self._moved = {place: self._moved.get(place, (-1, now)) for place in places}

@@ -17,13 +17,13 @@ from typing import Final, NamedTuple, Protocol
 from aiokafka import AIOKafkaConsumer
 
 from segops.config import Settings
-from segops.kafka.positions import Position, Positions
+from segops.kafka.positions import CommittedPosition, Positions
 from segops.schemas.in_force import BASE_KEY, IN_FORCE_KEY
 from segops.schemas.origin import ORIGIN_KEY, encode_origin
 from segops.stores.base import ProfileStore, Write
-from segops.streaming.durability.recovery import Disk
-from segops.streaming.failpoints import CrashPoints
-from segops.streaming.ownership.origin import Belonging, Offsets
+from segops.streaming.durability.recovery import StoreManager
+from segops.streaming.failpoints import Failpoints
+from segops.streaming.ownership.origin import Offsets, OriginCheck
 from segops.streaming.ownership.published import survey
 from segops.streaming.partition.snapshot import BASE_META, CHANGELOG_META, ORIGIN_META
 
@@ -47,16 +47,16 @@ class Renewed(NamedTuple):
     positions: Positions
 
 
-class Renewal:
+class FreshStart:
     """Gives up the state of partitions."""
 
     def __init__(
         self,
         settings: Settings,
-        belonging: Belonging,
-        disk: Disk,
+        belonging: OriginCheck,
+        disk: StoreManager,
         consumer: Callable[..., AIOKafkaConsumer],
-        crash: CrashPoints,
+        crash: Failpoints,
     ) -> None:
         self._topics = settings.topics
         self._belonging = belonging
@@ -98,4 +98,4 @@ class Renewal:
             if await self._belonging.is_another(place, group):
                 places.append(place)
         begins = await group.beginnings(places)
-        return {place: Position(begins[place], "") for place in places}
+        return {place: CommittedPosition(begins[place], "") for place in places}

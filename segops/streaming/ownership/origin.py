@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from segops.config import Settings
 from segops.core.errors import UserError
-from segops.kafka.positions import Place, Position, Positions
+from segops.kafka.positions import CommittedPosition, LogPartition, Positions
 from segops.schemas.origin import Mark, Origin, decode_origin
 from segops.schemas.owner import Owner
 from segops.stores.base import ProfileStore
@@ -33,20 +33,20 @@ _POLL_MS: Final = 200
 class Offsets(Protocol):
     """What is asked of the group's consumer."""
 
-    async def committed(self, places: Iterable[Place]) -> dict[Place, Position]: ...
-    async def beginnings(self, places: Iterable[Place]) -> dict[Place, int]: ...
-    async def ends(self, places: Iterable[Place]) -> dict[Place, int]: ...
+    async def committed(self, places: Iterable[LogPartition]) -> dict[LogPartition, CommittedPosition]: ...
+    async def beginnings(self, places: Iterable[LogPartition]) -> dict[LogPartition, int]: ...
+    async def ends(self, places: Iterable[LogPartition]) -> dict[LogPartition, int]: ...
 
 
 class _Logs(NamedTuple):
     """Where the logs begin and end, and what the group has committed."""
 
-    begins: Mapping[Place, int]
-    ends: Mapping[Place, int]
-    committed: Mapping[Place, Position]
+    begins: Mapping[LogPartition, int]
+    ends: Mapping[LogPartition, int]
+    committed: Mapping[LogPartition, CommittedPosition]
 
 
-class Belonging:
+class OriginCheck:
     """Compares state and topics. ``lost`` is told of which topic how many records were deleted unread."""
 
     def __init__(
@@ -95,7 +95,7 @@ class Belonging:
                 f"{wanted.app_id}: name another one (SEGOPS_DATA_DIR), or empty it"
             )
 
-    async def is_another(self, place: Place, group: Offsets) -> bool:
+    async def is_another(self, place: LogPartition, group: Offsets) -> bool:
         """Whether a partition is not the one of which the group has committed an offset."""
         committed = await group.committed([place])
         logs = _Logs(await group.beginnings([place]), await group.ends([place]), committed)
@@ -107,8 +107,12 @@ class Belonging:
         return False
 
     async def starts(
-        self, places: list[Place], stores: Mapping[int, ProfileStore], group: Offsets, renewed: Positions
-    ) -> dict[Place, Position]:
+        self,
+        places: list[LogPartition],
+        stores: Mapping[int, ProfileStore],
+        group: Offsets,
+        renewed: Positions,
+    ) -> dict[LogPartition, CommittedPosition]:
         """Where each partition goes on. ``renewed``: positions that have just been committed.
 
         UserError when it is not the one that was read, or records are gone that were not read.
@@ -120,16 +124,16 @@ class Belonging:
         await self._refuse_others(self._known(stores, logs), logs, group)
         return {place: self._start(place, logs) for place in places}
 
-    def _start(self, place: Place, logs: _Logs) -> Position:
+    def _start(self, place: LogPartition, logs: _Logs) -> CommittedPosition:
         begin = logs.begins[place]
-        position = logs.committed.get(place, Position(begin, ""))
+        position = logs.committed.get(place, CommittedPosition(begin, ""))
         if position.offset >= begin:
             return position
         if position.metadata:  # else nothing of it was read so far
             self._gone(place, begin - position.offset, begin)
-        return Position(begin, position.metadata)
+        return CommittedPosition(begin, position.metadata)
 
-    def _gone(self, place: Place, records: int, begin: int) -> None:
+    def _gone(self, place: LogPartition, records: int, begin: int) -> None:
         where = f"{place[0]}:{place[1]}: {records} records up to {begin - 1}"
         text = f"{where} were deleted before they were read"
         if self._settings.worker.on_lost_records == "stop":
@@ -137,9 +141,9 @@ class Belonging:
         log.error(text)
         self._lost(place[0], records)
 
-    def _known(self, stores: Mapping[int, ProfileStore], logs: _Logs) -> list[tuple[Place, Mark]]:
+    def _known(self, stores: Mapping[int, ProfileStore], logs: _Logs) -> list[tuple[LogPartition, Mark]]:
         """The marks to compare. UserError when a log ends before what was read of it."""
-        marks: list[tuple[Place, Mark]] = []
+        marks: list[tuple[LogPartition, Mark]] = []
         for place, position in logs.committed.items():
             _refuse_shorter(place, position.offset, logs)
             mark = split_mark(position.metadata)[1]
@@ -151,7 +155,7 @@ class Belonging:
             marks += [] if mark is None or (place, mark) in marks else [(place, mark)]
         return marks
 
-    def _mark_of_state(self, place: Place, store: ProfileStore, logs: _Logs) -> Mark | None:
+    def _mark_of_state(self, place: LogPartition, store: ProfileStore, logs: _Logs) -> Mark | None:
         origin = origin_of(store)
         if origin is not None:
             return origin.mark
@@ -172,7 +176,9 @@ class Belonging:
             )
         log.warning("%s: the topic is accepted as told", text)
 
-    async def _refuse_others(self, marks: Iterable[tuple[Place, Mark]], logs: _Logs, group: Offsets) -> None:
+    async def _refuse_others(
+        self, marks: Iterable[tuple[LogPartition, Mark]], logs: _Logs, group: Offsets
+    ) -> None:
         kept = []
         for place, mark in marks:
             _refuse_shorter(place, mark.offset + 1, logs)
@@ -187,7 +193,7 @@ class Belonging:
                 if mark.offset >= begins[place]:
                     raise UserError(_another(place, mark))
 
-    def _expired(self, place: Place, mark: Mark, begin: int) -> None:
+    def _expired(self, place: LogPartition, mark: Mark, begin: int) -> None:
         where = f"{place[0]}:{place[1]}"
         gap = begin - mark.offset - 1
         unread = f", and {gap} records behind it may never have been read" if gap else ""
@@ -196,7 +202,7 @@ class Belonging:
             f"that was applied, has expired{unread}"
         )
 
-    async def _different(self, marks: list[tuple[Place, Mark]]) -> Any:
+    async def _different(self, marks: list[tuple[LogPartition, Mark]]) -> Any:
         """Those of these marks at whose offsets other records are now, or none."""
         if not marks:
             return
@@ -228,7 +234,7 @@ def origin_of(store: ProfileStore) -> Origin | None:
     return decode_origin(data) if data else None
 
 
-def _refuse_shorter(place: Place, read: int, logs: _Logs) -> None:
+def _refuse_shorter(place: LogPartition, read: int, logs: _Logs) -> None:
     if read > logs.ends[place]:
         raise UserError(
             f"{place[0]}:{place[1]} ends at {logs.ends[place]}, but was read up to {read}: it was recreated "
@@ -236,7 +242,7 @@ def _refuse_shorter(place: Place, read: int, logs: _Logs) -> None:
         )
 
 
-def _another(place: Place, mark: Mark) -> str:
+def _another(place: LogPartition, mark: Mark) -> str:
     return (
         f"{place[0]}:{place[1]} holds another record at offset {mark.offset} than the one that was read: it "
         f"was deleted and made anew, and has grown past what was read. The stored profiles would pass over "

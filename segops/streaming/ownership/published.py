@@ -11,13 +11,13 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from segops.core.events import RESTART, Change
 from segops.kafka.batches import fetch
-from segops.kafka.positions import Place
+from segops.kafka.positions import LogPartition
 from segops.schemas.changes import decode_change
 
 _QUIET_S: Final = 0.5
 
 
-class Published(NamedTuple):
+class PublishedMemberships(NamedTuple):
     """The greatest sequence of any profile, and the most memberships of one that are published as true."""
 
     greatest: int
@@ -34,7 +34,7 @@ class _Row(msgspec.Struct):
 _row = msgspec.json.Decoder(_Row)
 
 
-async def survey(make: Callable[..., AIOKafkaConsumer], place: Place) -> Published:
+async def survey(make: Callable[..., AIOKafkaConsumer], place: LogPartition) -> PublishedMemberships:
     """Look through the partition ``place`` of the state topic."""
     greatest, true = 0, dict[bytes, str]()
     async for key, value in latest_rows(make, place):
@@ -44,11 +44,11 @@ async def survey(make: Callable[..., AIOKafkaConsumer], place: Place) -> Publish
             greatest = max(greatest, row.sequence)
             if row.member:
                 true[key] = row.profile_id
-    return Published(greatest, max(Counter(true.values()).values(), default=0))
+    return PublishedMemberships(greatest, max(Counter(true.values()).values(), default=0))
 
 
 async def rows_before(
-    make: Callable[..., AIOKafkaConsumer], place: Place, *, until: int
+    make: Callable[..., AIOKafkaConsumer], place: LogPartition, *, until: int
 ) -> dict[str, list[Change]]:
     """By profile, what is published as true by changes up to the sequence ``until``, in the order of keys.
 
@@ -80,7 +80,7 @@ def _decoded(value: bytes | None) -> _Row | None:
 
 
 async def latest_rows(
-    make: Callable[..., AIOKafkaConsumer], place: Place
+    make: Callable[..., AIOKafkaConsumer], place: LogPartition
 ) -> AsyncGenerator[tuple[bytes, bytes | None], None]:
     """The records of the partition up to its end of now; a later one of a key replaces an earlier one."""
     consumer, part = make(), TopicPartition(*place)

@@ -17,8 +17,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from segops.config import Settings
 from segops.kafka.batches import fetch
-from segops.kafka.positions import Place
-from segops.streaming.failpoints import CrashPoints
+from segops.kafka.positions import LogPartition
+from segops.streaming.failpoints import Failpoints
 from segops.streaming.ownership.origin import Offsets
 from segops.streaming.ownership.published import rows_before
 from segops.streaming.partition.segment import SegmentProcessor
@@ -33,10 +33,10 @@ _SLICE: Final = 200
 class Group(Offsets, Protocol):
     """What is asked of the group's consumer."""
 
-    def behind(self, place: Place, offset: int) -> int | None: ...
+    def behind(self, place: LogPartition, offset: int) -> int | None: ...
 
 
-class Lanes(Protocol):
+class SegmentProcessors(Protocol):
     """What is asked of the pipeline."""
 
     @property
@@ -44,14 +44,14 @@ class Lanes(Protocol):
     @property
     def running(self) -> bool: ...
     async def checkpoint(self) -> bool: ...
-    async def breathe(self) -> None: ...
+    async def wait_for_capacity(self) -> None: ...
 
 
 @dataclass
 class _Goal:
     """Where the logs ended when a lane was looked at first, and when all events had been forwarded."""
 
-    events: Mapping[Place, int]
+    events: Mapping[LogPartition, int]
     profile_events: int | None = None
 
 
@@ -59,7 +59,7 @@ class Sweeper:
     """Compares what the state topic says with the lanes, for those lanes that have it before them."""
 
     def __init__(
-        self, settings: Settings, consumer: Callable[..., AIOKafkaConsumer], crash: CrashPoints
+        self, settings: Settings, consumer: Callable[..., AIOKafkaConsumer], crash: Failpoints
     ) -> None:
         self._topics = settings.topics
         self._again = not settings.exactly_once
@@ -67,7 +67,7 @@ class Sweeper:
         self._crash = crash
         self._goals: dict[SegmentProcessor, _Goal] = {}
 
-    async def run(self, pipeline: Lanes, group: Callable[[], Group]) -> None:
+    async def run(self, pipeline: SegmentProcessors, group: Callable[[], Group]) -> None:
         """Look after the lanes, for ever."""
         while True:
             await asyncio.sleep(_LOOK_S)
@@ -90,7 +90,7 @@ class Sweeper:
         passed = lane.offset >= goal.profile_events or group.behind(place, lane.offset) == 0
         return passed and not (lane.recording or lane.replaying or lane.scanning)
 
-    async def _is_unread(self, ends: Mapping[Place, int], group: Group) -> bool:
+    async def _is_unread(self, ends: Mapping[LogPartition, int], group: Group) -> bool:
         """Whether there is a record before these ends that is not committed."""
         committed, begins = await group.committed(ends), await group.beginnings(ends)
         read = {place: committed[place].offset if place in committed else begins[place] for place in ends}
@@ -107,7 +107,7 @@ class Sweeper:
         finally:
             await consumer.stop()
 
-    async def _sweep(self, number: int, lane: SegmentProcessor, pipeline: Lanes) -> None:
+    async def _sweep(self, number: int, lane: SegmentProcessor, pipeline: SegmentProcessors) -> None:
         def is_open() -> bool:
             return pipeline.running and pipeline.lanes.get(number) is lane
 
@@ -121,7 +121,7 @@ class Sweeper:
         while is_open() and (few := list(islice(rows, _SLICE))):
             count += sum(lane.withdraw(profile_id, rows, again=self._again) for profile_id, rows in few)
             self._crash.passed("cp11")
-            await pipeline.breathe()
+            await pipeline.wait_for_capacity()
         if is_open():
             lane.end_sweep()
             log.info("partition %d: %d published memberships were not true any more", number, count)

@@ -46,7 +46,7 @@ REQUESTS: Final[Mapping[bytes, Callable[[bytes | None], Erase | Split | Release 
 }
 
 
-class ControlLane:
+class ControlProcessor:
     """One owned partition of the control topic."""
 
     def __init__(self, output: Output, *, offset: int = 0, mark: Mark | None = None) -> None:

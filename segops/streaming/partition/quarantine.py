@@ -26,14 +26,14 @@ QUARANTINED: Final = "quarantined"
 NOT_QUARANTINED: Final = "not_quarantined"
 
 
-class Position(NamedTuple):
+class QuarantinePosition(NamedTuple):
     """Where a partition is: the clock, and the offset in its profile events."""
 
     clock_ms: int
     offset: int
 
 
-class Limits(NamedTuple):
+class QuarantineLimits(NamedTuple):
     """How many profiles of a partition are set aside since it was opened, and bytes held for one, at most."""
 
     profiles: int = 1_000
@@ -51,7 +51,9 @@ class Released(NamedTuple):
 class Quarantine:
     """Sets the profiles of one partition aside, keeps records for them, and releases them."""
 
-    def __init__(self, output: Output, where: Callable[[], Position], limits: Limits) -> None:
+    def __init__(
+        self, output: Output, where: Callable[[], QuarantinePosition], limits: QuarantineLimits
+    ) -> None:
         self._output = output
         self._where = where
         self._limits = limits

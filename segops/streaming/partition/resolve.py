@@ -18,7 +18,7 @@ from segops.streaming.partition.output import Output, ResolveCounts
 MALFORMED: Final = "internal"
 
 
-class Routed(Protocol):
+class ForwardedEvent(Protocol):
     """Where an event belongs."""
 
     @property
@@ -34,7 +34,7 @@ class Route(Protocol):
 
     def __call__(
         self, value: bytes | None, *, now_ms: int, default_time_ms: int, mended: Counter[str]
-    ) -> Routed: ...
+    ) -> ForwardedEvent: ...
 
 
 @dataclass(frozen=True)

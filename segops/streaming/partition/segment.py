@@ -17,7 +17,7 @@ from segops.core.links import is_blank, timer_of
 from segops.core.messages import Message, Release
 from segops.core.profile import Profile
 from segops.core.step import StepResult
-from segops.core.views.profile import Portrait, portray
+from segops.core.views.profile import ProfileView, view_profile
 from segops.schemas.aside import HeldRecord
 from segops.schemas.events import decode
 from segops.schemas.messages import decode_message
@@ -30,7 +30,7 @@ from segops.streaming.partition.marks import LastRecord
 from segops.streaming.partition.metadata import PartitionMetadata, base_of, sizes_of
 from segops.streaming.partition.output import Counts, Output
 from segops.streaming.partition.profile_cache import CachedProfile, ProfileCache, Scan
-from segops.streaming.partition.quarantine import Limits, Position, Quarantine, Released
+from segops.streaming.partition.quarantine import Quarantine, QuarantineLimits, QuarantinePosition, Released
 from segops.streaming.partition.snapshot import CHANGELOG_META, JUDGED_META, ORIGIN_META, PartitionSnapshot
 from segops.streaming.partition.start import Bounds, Start
 
@@ -55,7 +55,7 @@ class SegmentProcessor:
         self._limits = bounds.limits
         self._evaluator = ProfileEvaluator(engine, bounds.limits.rules, max_state_bytes=bounds.state_bytes)
         self._quarantine = Quarantine(
-            output, self._where, Limits(bounds.quarantined, bounds.state_bytes // 2)
+            output, self._where, QuarantineLimits(bounds.quarantined, bounds.state_bytes // 2)
         )
         self._profiles = ProfileCache(store, engine, self._quarantine.set_aside, bound=bounds.profiles)
         self._effects = Effects(output, sizes_of(store), base_of(store))
@@ -69,17 +69,17 @@ class SegmentProcessor:
         self._reported_ms: int | None = None
         self._last = LastRecord(start.mark)
 
-    def _where(self) -> Position:
-        return Position(self.clock.now_ms, self.offset)
+    def _where(self) -> QuarantinePosition:
+        return QuarantinePosition(self.clock.now_ms, self.offset)
 
-    def portrait(self, profile_id: str) -> Portrait | str | None:
+    def portrait(self, profile_id: str) -> ProfileView | str | None:
         """What is known of a profile at this moment; the id of the one that took it over; None: nothing."""
         profile = self._profiles.peek(profile_id)
         if profile is None or profile.merged_into is not None:
             return None if profile is None else profile.merged_into
         if is_blank(profile):
             return None  # nothing but events that were refused
-        return portray(self._evaluator.engine.segments, profile, self.clock.now_ms)
+        return view_profile(self._evaluator.engine.segments, profile, self.clock.now_ms)
 
     @property
     def counts(self) -> Counts:

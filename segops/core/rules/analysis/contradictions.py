@@ -15,7 +15,7 @@ import msgspec
 from segops.core.features.orders import ORDER_NAME
 from segops.core.operators import Predicate
 from segops.core.rules import model
-from segops.core.rules.analysis.satisfiability import ANY_KIND, Claim, possible
+from segops.core.rules.analysis.satisfiability import ANY_KIND, Requirement, possible
 from segops.core.rules.counts import boundaries
 from segops.core.rules.execution.leaves import exact_test
 from segops.core.scoring.rfm import Digits, Rfm
@@ -127,7 +127,7 @@ def _values(literals: Literals) -> Iterator[Literals]:
         groups[about if alike[about] == 1 else model.canonical(tested.what)].append((literal, tested))
     for group in groups.values():
         found = [(tested, literal.holds) for literal, tested in group]
-        if not possible([Claim(tested.test, holds) for tested, holds in found], found[0][0].kinds):
+        if not possible([Requirement(tested.test, holds) for tested, holds in found], found[0][0].kinds):
             yield [literal for literal, _ in group]
 
 

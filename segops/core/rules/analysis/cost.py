@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import msgspec
 
 from segops.core.features import Feature, reducer_of
-from segops.core.features.orders import Told
+from segops.core.features.orders import OrderStatement
 from segops.core.operators import Predicate
 from segops.core.profile import Member, Past
 from segops.core.rules import model
@@ -206,7 +206,7 @@ def _value(feature: Feature, index: int) -> Any:
     if feature.sequence is not None:
         return 1 << index % len(feature.sequence.steps), (_TEXT,) * len(feature.sequence.paths)
     if feature.purchases is not None:
-        return Told("orders", f"{_TEXT}-{index}", Decimal("49.9"))
+        return OrderStatement("orders", f"{_TEXT}-{index}", Decimal("49.9"))
     value = _plain(feature.kind, index)
     if isinstance(feature.window, Between) or feature.timed_where:
         return value, (format_instant(_NOW_MS),) * len(feature.timed_where)

@@ -13,12 +13,12 @@ from segops.core.operators import Predicate
 from segops.core.rules import model
 from segops.core.rules.analysis.capacity import kept_in_full
 from segops.core.rules.analysis.contradictions import Literal, Literals, conflict
-from segops.core.rules.analysis.satisfiability import Claim, possible
+from segops.core.rules.analysis.satisfiability import Requirement, possible
 from segops.core.rules.wording import label, test_text
 from segops.core.scoring.rfm import Rfm
 
 
-class Finding(NamedTuple):
+class LintFinding(NamedTuple):
     """One thing about a rule: where it stands, and what it is."""
 
     path: str
@@ -29,9 +29,9 @@ class Lint(NamedTuple):
     """``never``: parts that no profile can ever satisfy. ``always``: parts that every profile satisfies from
     its first event on. ``notes``: what stands there to no effect, or costs more than one would think."""
 
-    never: list[Finding]
-    always: list[Finding]
-    notes: list[Finding]
+    never: list[LintFinding]
+    always: list[LintFinding]
+    notes: list[LintFinding]
 
 
 def lint(node: model.Node, path: str) -> Lint:
@@ -65,7 +65,7 @@ class _Reader:
     def _not(self, child: model.Node, path: str) -> bool | None:
         below = self.verdict(child, f"{path}.not")
         if below:
-            self.found.never.append(Finding(path, "never holds: what it negates always does"))
+            self.found.never.append(LintFinding(path, "never holds: what it negates always does"))
         return None if below is None else not below
 
     def _group(self, node: model.All | model.Any | model.AtLeast, path: str) -> bool | None:
@@ -79,12 +79,12 @@ class _Reader:
             return False
         if least == len(placed) and (found := _together(placed, holds=True)):
             self.found.never.append(
-                Finding(path, f"never holds: {_named(found, path, holds=True)} exclude each other")
+                LintFinding(path, f"never holds: {_named(found, path, holds=True)} exclude each other")
             )
             return False
         if least == 1 and (found := _together(placed, holds=False)):
             self.found.always.append(
-                Finding(path, f"always holds: one of {_named(found, path, holds=False)} always does")
+                LintFinding(path, f"always holds: one of {_named(found, path, holds=False)} always does")
             )
             return True
         return None
@@ -99,12 +99,12 @@ class _Reader:
                 continue
             known = first.setdefault(model.canonical(child.node), child.path)
             if known != child.path:
-                self.found.notes.append(Finding(child.path, f"the same as {known}: once is enough"))
+                self.found.notes.append(LintFinding(child.path, f"the same as {known}: once is enough"))
 
     def _leaf(self, node: model.Node, path: str) -> bool | None:
         self.found.never.extend(_impossible(node, path))
         self.found.notes.extend(_idle(node, path))
-        self.found.notes.extend(Finding(path + where, reason) for where, reason in kept_in_full(node))
+        self.found.notes.extend(LintFinding(path + where, reason) for where, reason in kept_in_full(node))
         if conflict([Literal(node)]):
             self.found.never.extend(_told(_NEVER, node, path))
             return False
@@ -166,11 +166,11 @@ def _named(literals: Literals, path: str, *, holds: bool) -> str:
 # -- leaves ----------------------------------------------------------------------------------------------
 
 
-def _impossible(node: model.Node, path: str) -> Iterator[Finding]:
+def _impossible(node: model.Node, path: str) -> Iterator[LintFinding]:
     """Tests within a leaf that nothing can satisfy."""
     for where, test in _conditions(node):
-        if not possible([Claim(test)]):
-            yield Finding(path + where, f"never holds: no value satisfies: {test_text(test)}")
+        if not possible([Requirement(test)]):
+            yield LintFinding(path + where, f"never holds: no value satisfies: {test_text(test)}")
 
 
 def _conditions(node: model.Node) -> Iterator[tuple[str, Predicate]]:
@@ -186,7 +186,7 @@ def _where(place: str, where: Iterable[tuple[model.Path, Predicate]]) -> Iterato
     return ((f"{place}.where.{'.'.join(path)}", test) for path, test in where)
 
 
-def _idle(node: model.Node, path: str) -> Iterator[Finding]:
+def _idle(node: model.Node, path: str) -> Iterator[LintFinding]:
     """Tests of digits that say nothing: they hold of everyone who has digits at all."""
     if not isinstance(node, model.RfmNode):
         return
@@ -194,14 +194,14 @@ def _idle(node: model.Node, path: str) -> Iterator[Finding]:
         greatest = node.rfm.greatest(name)
         if all(test.holds(digit, 0) for digit in range(1, greatest + 1)):
             reason = f"holds for everyone who has ordered: this digit is from 1 to {greatest}"
-            yield Finding(f"{path}.rfm.{name}", reason)
+            yield LintFinding(f"{path}.rfm.{name}", reason)
 
 
-def _told(table: dict[type, _Words], node: model.Node, path: str) -> Iterator[Finding]:
+def _told(table: dict[type, _Words], node: model.Node, path: str) -> Iterator[LintFinding]:
     words = table.get(type(node))
     if words is not None:
         where, say = words
-        yield Finding(path + where, say(node))
+        yield LintFinding(path + where, say(node))
 
 
 _Words = tuple[str, Callable[[Any], str]]

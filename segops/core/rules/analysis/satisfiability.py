@@ -18,14 +18,14 @@ from segops.core.values import kind, parse_instant
 ANY_KIND = ("missing", "number", "string", "boolean", "list", "object")
 
 
-class Claim(NamedTuple):
+class Requirement(NamedTuple):
     """A test, and whether it is to hold."""
 
     test: Predicate
     holds: bool = True
 
 
-Claims = Sequence[Claim]
+Claims = Sequence[Requirement]
 Op = tuple[str, Operand]
 
 
@@ -46,7 +46,7 @@ def possible(claims: Claims, kinds: Sequence[str] = ANY_KIND) -> bool:
 @lru_cache(maxsize=65_536)
 def _known(operator: str, operand: int, holds: bool, kinds: tuple[str, ...]) -> bool:
     """``possible`` of one claim on one integer, of which rules have very many alike."""
-    claims = (Claim(Predicate(((operator, operand),)), holds),)
+    claims = (Requirement(Predicate(((operator, operand),)), holds),)
     return any(_POSSIBLE[name](claims) for name in kinds)
 
 

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from segops.core.rules.analysis.contradictions import cells
-from segops.core.rules.analysis.satisfiability import Claim, some_number
+from segops.core.rules.analysis.satisfiability import Requirement, some_number
 from segops.core.rules.model import Hysteresis, RfmNode, ScoreNode
 from segops.core.rules.parsing.reader import Reader
 from segops.core.rules.parsing.rfm import read_rfm_node
@@ -85,7 +85,7 @@ def _check_complete(form: Reader) -> None:
 def _common_score(enter: ScoreNode, exit: ScoreNode) -> str | None:
     if enter.test.holds(None, 0):
         return "a missing score, which always counts as exit"
-    number = some_number([Claim(enter.test), Claim(exit.test)])
+    number = some_number([Requirement(enter.test), Requirement(exit.test)])
     if number is None:
         return None
     return f"{float(number):g}" if abs(number) < _LARGE else str(number)

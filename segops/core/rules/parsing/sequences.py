@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from segops.core.features.sequence import Sequence, Step
+from segops.core.features.sequence import Sequence, SequenceStep
 from segops.core.operators import Predicate
 from segops.core.rules import model
 from segops.core.rules.parsing.reader import EMPTY_WINDOW, Reader
@@ -29,9 +29,11 @@ def _within(form: Reader) -> int | None:
     return form.at("within").duration(EMPTY_WINDOW) if "within" in form else None
 
 
-def _steps(sequence: Reader) -> tuple[Step, ...]:
+def _steps(sequence: Reader) -> tuple[SequenceStep, ...]:
     forms = sequence.items(f"a list of 1 to {MAX_STEPS} steps", MAX_STEPS)
-    steps: list[Step] = sequence.gather(*(partial(_step, form, forms[:i]) for i, form in enumerate(forms)))
+    steps: list[SequenceStep] = sequence.gather(
+        *(partial(_step, form, forms[:i]) for i, form in enumerate(forms))
+    )
     last_did = max((number for number, step in enumerate(steps) if not step.absent), default=-1)
     closing = zip(forms[last_did + 1 :], steps[last_did + 1 :], strict=True)
     sequence.gather(
@@ -41,17 +43,17 @@ def _steps(sequence: Reader) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def _check_first(form: Reader, step: Step) -> None:
+def _check_first(form: Reader, step: SequenceStep) -> None:
     if step.absent or step.within_ms is not None:
         form.fail("the first step is a did, and has no step before to be within")
 
 
-def _check_closing(form: Reader, step: Step) -> None:
+def _check_closing(form: Reader, step: SequenceStep) -> None:
     if step.within_ms is None:
         form.fail("a did_not at the end needs a within: the deadline")
 
 
-def _step(form: Reader, earlier: list[Reader]) -> Step:
+def _step(form: Reader, earlier: list[Reader]) -> SequenceStep:
     heads = [head for head in ("did", "did_not") if isinstance(form.raw, dict) and head in form]
     if len(heads) != 1:
         form.fail("a step is a map with did or did_not")
@@ -62,7 +64,7 @@ def _step(form: Reader, earlier: list[Reader]) -> Step:
         lambda: _where(form.at("where"), earlier) if "where" in form else ((), ()),
         partial(_within, form),
     )
-    return Step(names, where, within_ms, head == "did_not", same_as)
+    return SequenceStep(names, where, within_ms, head == "did_not", same_as)
 
 
 _Condition = tuple[model.Path, Predicate | int]

@@ -12,9 +12,9 @@ everything with code of its own, except for three things; a test lists what it m
   ``tests/core/test_windows.py``.
 """
 
-from segops.core.rules.reference.evaluator import Member, holds
+from segops.core.rules.reference.evaluator import EvaluatedMember, holds
 from segops.core.rules.reference.history import History
 from segops.core.rules.reference.instants import edges
 from segops.core.rules.reference.orders import Figures, figures
 
-__all__ = ["Figures", "History", "Member", "edges", "figures", "holds"]
+__all__ = ["EvaluatedMember", "Figures", "History", "edges", "figures", "holds"]

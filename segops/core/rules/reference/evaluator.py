@@ -18,39 +18,39 @@ from segops.core.windows import Window
 _DAY_MS = 86_400_000
 
 
-class Member(NamedTuple):
+class EvaluatedMember(NamedTuple):
     """The segments that the profile is in, and whether it was in the one whose rule is evaluated."""
 
     of: Collection[str] = ()
     inside: bool = False
 
 
-def holds(node: model.Node, history: History, now_ms: int, member: Member) -> bool:
+def holds(node: model.Node, history: History, now_ms: int, member: EvaluatedMember) -> bool:
     """Whether the rule is true at ``now_ms`` for a profile with these memberships."""
     return _NODES[type(node)](node, history, now_ms, member)
 
 
-def _all(node: model.All, history: History, now_ms: int, member: Member) -> bool:
+def _all(node: model.All, history: History, now_ms: int, member: EvaluatedMember) -> bool:
     return all([holds(child, history, now_ms, member) for child in node.of])
 
 
-def _any(node: model.Any, history: History, now_ms: int, member: Member) -> bool:
+def _any(node: model.Any, history: History, now_ms: int, member: EvaluatedMember) -> bool:
     return any([holds(child, history, now_ms, member) for child in node.of])
 
 
-def _not(node: model.Not, history: History, now_ms: int, member: Member) -> bool:
+def _not(node: model.Not, history: History, now_ms: int, member: EvaluatedMember) -> bool:
     return not holds(node.of, history, now_ms, member)
 
 
-def _at_least(node: model.AtLeast, history: History, now_ms: int, member: Member) -> bool:
+def _at_least(node: model.AtLeast, history: History, now_ms: int, member: EvaluatedMember) -> bool:
     return sum(holds(child, history, now_ms, member) for child in node.of) >= node.k
 
 
-def _in_segment(node: model.InSegment, _history: History, _now_ms: int, member: Member) -> bool:
+def _in_segment(node: model.InSegment, _history: History, _now_ms: int, member: EvaluatedMember) -> bool:
     return node.key in member.of
 
 
-def _hysteresis(node: model.Hysteresis, history: History, now_ms: int, member: Member) -> bool:
+def _hysteresis(node: model.Hysteresis, history: History, now_ms: int, member: EvaluatedMember) -> bool:
     """Outside: enter. Inside: until exit, and a missing value is exit."""
     if not member.inside:
         return holds(node.enter, history, now_ms, member)
@@ -61,16 +61,16 @@ def _hysteresis(node: model.Hysteresis, history: History, now_ms: int, member: M
     return not (missing or holds(node.exit, history, now_ms, member))
 
 
-def _known_for(node: model.KnownFor, history: History, now_ms: int, _member: Member) -> bool:
+def _known_for(node: model.KnownFor, history: History, now_ms: int, _member: EvaluatedMember) -> bool:
     times = [event.time_ms for event in history.events]
     return bool(times) and now_ms - min(times) >= node.length_ms
 
 
-def _trait(node: model.Trait, history: History, now_ms: int, _member: Member) -> bool:
+def _trait(node: model.Trait, history: History, now_ms: int, _member: EvaluatedMember) -> bool:
     return node.test.holds(lookup(history.traits(), node.path), now_ms)
 
 
-def _has_been(node: model.HasBeen, history: History, now_ms: int, _member: Member) -> bool:
+def _has_been(node: model.HasBeen, history: History, now_ms: int, _member: EvaluatedMember) -> bool:
     """Every instant of the last ``length_ms`` at which the verdict could have changed is tried."""
     if not history.events or now_ms - min(event.time_ms for event in history.events) < node.length_ms:
         return False
@@ -79,18 +79,18 @@ def _has_been(node: model.HasBeen, history: History, now_ms: int, _member: Membe
     return all(node.test.holds(lookup(history.traits(at), node.path), at) for at in tried)
 
 
-def _near(node: model.Near, history: History, now_ms: int, _member: Member) -> bool:
+def _near(node: model.Near, history: History, now_ms: int, _member: EvaluatedMember) -> bool:
     located = [event for event in history.in_order() if event.location is not None]
     if not located or (node.within_ms is not None and now_ms - located[-1].time_ms >= node.within_ms):
         return False
     return distance_m(located[-1].location or (0.0, 0.0), (node.lat, node.lon)) <= node.radius_m
 
 
-def _bucket(node: model.Bucket, history: History, _now_ms: int, _member: Member) -> bool:
+def _bucket(node: model.Bucket, history: History, _now_ms: int, _member: EvaluatedMember) -> bool:
     return Fraction(node.low, 100) <= percent(node.salt, history.profile_id) < Fraction(node.high, 100)
 
 
-def _in_order(node: model.SequenceNode, history: History, now_ms: int, _member: Member) -> bool:
+def _in_order(node: model.SequenceNode, history: History, now_ms: int, _member: EvaluatedMember) -> bool:
     """Every choice of events is tried, one per ``did`` step."""
     within_ms = node.sequence.within_ms
     events = [event for event in history.in_order() if event.time_ms <= now_ms]
@@ -152,7 +152,7 @@ def _breaks(
     return in_time and _matches_step(node, number, event, chosen)
 
 
-def _rfm_is(node: model.RfmNode, history: History, now_ms: int, _member: Member) -> bool:
+def _rfm_is(node: model.RfmNode, history: History, now_ms: int, _member: EvaluatedMember) -> bool:
     digits = _digits(node, history, now_ms)
     if digits is None:
         return False
@@ -179,7 +179,7 @@ def _digits(node: model.RfmNode, history: History, now_ms: int) -> dict[str, int
     return {"recency": recency, "frequency": frequency, "monetary": monetary}
 
 
-def _score_is(node: model.ScoreNode, history: History, now_ms: int, _member: Member) -> bool:
+def _score_is(node: model.ScoreNode, history: History, now_ms: int, _member: EvaluatedMember) -> bool:
     return node.test.holds(_score(node, history, now_ms), now_ms)
 
 
@@ -193,7 +193,7 @@ def _recency_days(history: History, now_ms: int) -> int | None:
     return (now_ms - max(times)) // _DAY_MS if times else None
 
 
-def _did(node: model.Did, history: History, now_ms: int, _member: Member) -> bool:
+def _did(node: model.Did, history: History, now_ms: int, _member: EvaluatedMember) -> bool:
     return node.count.holds(len(_in_window(node.select, node.window, history, now_ms)), now_ms)
 
 
@@ -201,7 +201,7 @@ def _in_window(select: model.Selection, window: Window, history: History, now_ms
     return [event for event in history.select(select, now_ms) if counts(window, event.time_ms, now_ms)]
 
 
-def _aggregate(node: model.Aggregate, history: History, now_ms: int, _member: Member) -> bool:
+def _aggregate(node: model.Aggregate, history: History, now_ms: int, _member: EvaluatedMember) -> bool:
     found = [
         lookup(event.properties, node.path) for event in _in_window(node.select, node.window, history, now_ms)
     ]
@@ -232,7 +232,7 @@ def _exactly(test: Predicate) -> Predicate:
     return Predicate(tuple((name, converted(operand)) for name, operand in test.ops))
 
 
-def _occurrence(node: model.Occurrence, history: History, now_ms: int, _member: Member) -> bool:
+def _occurrence(node: model.Occurrence, history: History, now_ms: int, _member: EvaluatedMember) -> bool:
     times = [event.time_ms for event in history.select(node.select, now_ms)]
     if not times:
         return False
@@ -245,7 +245,7 @@ def _occurrence(node: model.Occurrence, history: History, now_ms: int, _member: 
 _SCORES: dict[str, Callable[[History, int], Any]] = {"recency_days": _recency_days}
 
 #: Node -> what it means.
-_NODES: dict[type, Callable[[Any, History, int, Member], bool]] = {
+_NODES: dict[type, Callable[[Any, History, int, EvaluatedMember], bool]] = {
     model.All: _all,
     model.Any: _any,
     model.Not: _not,
