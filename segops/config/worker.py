@@ -117,10 +117,10 @@ class WorkerSettings(SettingsSection):
     log_level: Literal["debug", "info", "warning", "error"] = setting(
         "LOG_LEVEL", "info", "The least that is logged: debug, info, warning or error."
     )
-    crash_at: Annotated[str, Field(pattern=r"^(cp([1-9]|1[01])|stall)(:[1-9][0-9]*)?$")] | None = setting(
+    crash_at: Annotated[str, Field(pattern=r"^[a-z_]+(:[1-9][0-9]*)?$")] | None = setting(
         "CRASH_AT",
         None,
-        "For tests of recovery: die at this point (cp1 to cp11), or stall, as name:n for the n-th time.",
+        "For tests of recovery: die at this failpoint, or stand still at stall, as name:n for the n-th time.",
     )
 
     @property

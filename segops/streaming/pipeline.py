@@ -87,7 +87,7 @@ class Pipeline:
         Then keep the stores of ``standbys`` current, which others own.
         """
         async with self._recovering:
-            self._parts.crash.passed("cp8")
+            self._parts.crash.passed("on_assign")
             self._close()
             await self._standbys.stop()
             opened = await self._opener.open(assigned, group, self.engine)
@@ -130,7 +130,7 @@ class Pipeline:
         if not self.running or self._checkpointer is None:
             return
         self.running = False
-        self._parts.crash.passed("cp7")
+        self._parts.crash.passed("on_revoke")
         async with asyncio.timeout(_SEAL_TIMEOUT_S):
             await self._checkpointer.run(last=True)
         self.export()
@@ -192,7 +192,7 @@ class Pipeline:
         if lane is not None and self.running:
             with self._timed("segment"):
                 lane.process(records)
-            self._parts.crash.passed("cp1")
+            self._parts.crash.passed("after_batch")
             self._parts.crash.passed(STALL)
             self.channels.wake()
             self._woken.set()
@@ -245,7 +245,7 @@ class Pipeline:
             return False
         fired, judged = lane.fire_due(SLICE), lane.rejudge(self._judged_at_once())
         if fired:
-            self._parts.crash.passed("cp10")
+            self._parts.crash.passed("after_timers")
         if fired or judged:
             self.channels.wake()
         busy = fired == SLICE or judged > 0

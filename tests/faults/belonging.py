@@ -17,7 +17,15 @@ from .rig import Case
 #: Void after a start from nothing: the reference counts from 1, and knows what profile-events still holds.
 _VOID = {"changes", "states", "alternation", "causes"}
 
-POINTS = ["cp9:1", "cp9:2", "cp9:4", "cp11:1", "cp2:1", "cp4:1", "cp5:2"]
+POINTS = [
+    "during_fresh_start:1",
+    "during_fresh_start:2",
+    "during_fresh_start:4",
+    "during_sweep:1",
+    "after_output_ack:1",
+    "after_store_write:1",
+    "after_offset_commit:2",
+]
 
 
 def another_prefix(case: Case) -> None:

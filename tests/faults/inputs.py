@@ -6,6 +6,7 @@ import base64
 import json
 
 from segops.core.values import format_instant
+from segops.streaming.failpoints import CHECKPOINT_POINTS
 
 from .load import BASE_MS, segment_text
 from .rig import Case
@@ -37,7 +38,7 @@ def _poison() -> list[bytes | None]:
 
 def poison(case: Case) -> None:
     """Records that are no events lie among the good ones; a worker dies among them."""
-    case.start(0, crash_at=f"cp{case.dice.randrange(1, 6)}:{case.dice.randrange(4, 10)}")
+    case.start(0, crash_at=f"{case.dice.choice(CHECKPOINT_POINTS)}:{case.dice.randrange(4, 10)}")
     case.start(1)
     case.load.start()
     for number, value in enumerate(_poison()):
@@ -51,7 +52,7 @@ def poison(case: Case) -> None:
 
 def duplicates(case: Case) -> None:
     """A producer without idempotence sends again what it had sent, to any partition; a worker dies."""
-    case.start(0, crash_at=f"cp{case.dice.randrange(1, 6)}:{case.dice.randrange(4, 10)}")
+    case.start(0, crash_at=f"{case.dice.choice(CHECKPOINT_POINTS)}:{case.dice.randrange(4, 10)}")
     case.start(1)
     case.load.start()
     for number in range(60):
@@ -87,7 +88,7 @@ def oversized(case: Case) -> None:
 
 def skewed_events(case: Case) -> None:
     """A tenth of the events are from a month ago or a month ahead; a worker dies among them."""
-    case.start(0, crash_at=f"cp{case.dice.randrange(1, 6)}:{case.dice.randrange(2, 6)}")
+    case.start(0, crash_at=f"{case.dice.choice(CHECKPOINT_POINTS)}:{case.dice.randrange(2, 6)}")
     case.start(1)
     case.load.start()
     case.crashed(0)

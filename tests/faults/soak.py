@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from segops.streaming.failpoints import POINTS
+
 from .brokers import rss_bytes
 from .draw import Sample, write_svg
 from .load import Shape
@@ -50,7 +52,7 @@ def _lose_disk(case: Case, number: int) -> None:
 
 def _crash_soon(case: Case, number: int) -> None:
     case.term(number, None)
-    point = case.dice.choice([*(f"cp{n}" for n in range(1, 9)), "cp10"])
+    point = case.dice.choice([*POINTS[:8], "after_timers"])
     case.start(number, crash_at=f"{point}:{case.dice.randrange(1, 20)}")
 
 

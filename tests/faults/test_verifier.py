@@ -70,7 +70,7 @@ def test_a_wrong_merge_is_found_out(broker: LocalBroker, tmp_path: Path, kind: s
 
 def test_a_good_worker_is_not(broker: LocalBroker, tmp_path: Path) -> None:
     def act(case: Case) -> None:
-        case.start(0, crash_at="cp3:4")
+        case.start(0, crash_at="after_changelog_ack:4")
         case.load.start()
         case.crashed(0)
         case.start(0)

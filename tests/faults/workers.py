@@ -5,15 +5,15 @@ from __future__ import annotations
 import signal
 import time
 
+from segops.streaming.failpoints import CHECKPOINT_POINTS
+
 from ..streaming.kit import wait_until
 from .rig import SESSION_TIMEOUT_S, Case
-
-POINTS = ["cp1", "cp2", "cp3", "cp4", "cp5"]
 
 
 def kill_at_a_point(case: Case) -> None:
     """Both workers die, each at a point of its own, and come back with their folders."""
-    points = [POINTS[(case.plan.seed + shift) % 5] for shift in (0, 2)]
+    points = [CHECKPOINT_POINTS[(case.plan.seed + shift) % 5] for shift in (0, 2)]
     case.notes.append(" ".join(points))
     for number, point in enumerate(points):
         case.start(number, crash_at=f"{point}:{case.dice.randrange(3, 9)}")
@@ -48,7 +48,7 @@ def kill_in_recovery(case: Case) -> None:
     fault = time.monotonic()
     case.kill(0)
     for nth in (1, 1 + case.dice.randrange(2)):
-        case.start(0, crash_at=f"cp6:{nth}", folder=1)
+        case.start(0, crash_at=f"during_recovery:{nth}", folder=1)
         case.ended(0, None)
     case.start(0, folder=1)
     case.recovered(fault)
@@ -87,7 +87,7 @@ def zombie(case: Case) -> None:
 
 def rebalances_while_timers_fire(case: Case) -> None:
     """Workers come and go while time passes; one dies just after timers fired."""
-    case.start(0, crash_at=f"cp10:{case.dice.randrange(2, 12)}")
+    case.start(0, crash_at=f"after_timers:{case.dice.randrange(2, 12)}")
     case.start(1)
     case.ready(0, 1)
     case.load.start()
@@ -104,13 +104,13 @@ def rebalances_while_timers_fire(case: Case) -> None:
 
 def rebalance_storm(case: Case) -> None:
     """Joins and leaves one upon another; one dies in a revocation, one in an assignment."""
-    case.start(0, crash_at="cp7:1")
+    case.start(0, crash_at="on_revoke:1")
     case.ready(0)
     case.load.start()
     fault = time.monotonic()
     case.start(1)
     case.crashed(0)
-    case.start(2, crash_at=f"cp8:{case.dice.randrange(1, 3)}")
+    case.start(2, crash_at=f"on_assign:{case.dice.randrange(1, 3)}")
     case.start(0)
     time.sleep(case.dice.random() * 2)
     for _ in range(3):

@@ -66,7 +66,15 @@ def _once(stack: Stack, topic: str, count: int) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    "point", ["cp1:5", "cp2:1", "cp3:2", "cp4:1", "cp5:2", *map(in_rest, ["cp2:5", "cp3:6", "cp5:4"])]
+    "point",
+    [
+        "after_batch:5",
+        "after_output_ack:1",
+        "after_changelog_ack:2",
+        "after_store_write:1",
+        "after_offset_commit:2",
+        *map(in_rest, ["after_output_ack:5", "after_changelog_ack:6", "after_offset_commit:4"]),
+    ],
 )
 def test_a_kill_at_any_point_repeats_nothing(stack: Stack, point: str) -> None:
     sent = shop(3_000, users=60, partitions=3)
@@ -80,7 +88,13 @@ def test_a_kill_at_any_point_repeats_nothing(stack: Stack, point: str) -> None:
 def test_kills_one_after_another_repeat_nothing(stack: Stack) -> None:
     sent = shop(3_000, users=60, partitions=3)
     stack.send([*sent, *BAD], final_ms=FINAL_MS)
-    for point in ("cp2:2", "cp5:1", "cp4:2", "cp3:1", "cp1:2"):
+    for point in (
+        "after_output_ack:2",
+        "after_offset_commit:1",
+        "after_store_write:2",
+        "after_changelog_ack:1",
+        "after_batch:2",
+    ):
         assert stack.start(crash_at=point).wait(60) == 137
     stack.start()
     assert_exactly_once(stack, sent)

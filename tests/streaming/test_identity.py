@@ -224,7 +224,16 @@ def test_a_browser_who_logs_in_is_one_profile_with_all_that_was_counted(story: S
     assert metric(stack, "segops_profiles_waiting") == 0
 
 
-@pytest.mark.parametrize("point", ["cp2:2", *map(in_rest, ["cp1:3", "cp3:2", "cp4:2", "cp5:2"])])
+@pytest.mark.parametrize(
+    "point",
+    [
+        "after_output_ack:2",
+        *map(
+            in_rest,
+            ["after_batch:3", "after_changelog_ack:2", "after_store_write:2", "after_offset_commit:2"],
+        ),
+    ],
+)
 def test_a_kill_in_the_middle_of_merges_changes_nothing(story: Story, guarantee: str, point: str) -> None:
     stack = story.stack
     stack.guarantee = guarantee

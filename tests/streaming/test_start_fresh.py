@@ -122,7 +122,16 @@ def test_a_start_from_nothing_ends_what_is_no_longer_true(stack: Stack) -> None:
     assert ended and not any(row["member"] for row in ended)
 
 
-@pytest.mark.parametrize("point", ["cp9:1", "cp4:2", *map(in_rest, ["cp9:2", "cp11:1", "cp5:1", "cp2:2"])])
+@pytest.mark.parametrize(
+    "point",
+    [
+        "during_fresh_start:1",
+        "after_store_write:2",
+        *map(
+            in_rest, ["during_fresh_start:2", "during_sweep:1", "after_offset_commit:1", "after_output_ack:2"]
+        ),
+    ],
+)
 def test_a_start_from_nothing_goes_on_where_it_was_killed(stack: Stack, point: str) -> None:
     sent = recreated(stack)
     stack.send(sent, final_ms=LATER_MS)

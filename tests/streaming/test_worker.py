@@ -76,7 +76,16 @@ def test_a_restart_goes_on_where_the_worker_stopped(stack: Stack, guarantee: str
     assert len(stack.read(stack.settings.topics.membership_changes)) == len(stack.changes())
 
 
-@pytest.mark.parametrize("point", ["cp1:3", "cp2:5", "cp3:5", "cp4:5", "cp5:5"])
+@pytest.mark.parametrize(
+    "point",
+    [
+        "after_batch:3",
+        "after_output_ack:5",
+        "after_changelog_ack:5",
+        "after_store_write:5",
+        "after_offset_commit:5",
+    ],
+)
 def test_a_kill_at_any_point_changes_nothing(stack: Stack, guarantee: str, point: str) -> None:
     stack.guarantee = guarantee
     stack.publish()
@@ -97,7 +106,7 @@ def test_a_lost_store_is_rebuilt_even_when_killed_on_the_way(stack: Stack, guara
     stack.wait_for_changes(oracle(sent[:1_000], stack.definitions, middle_ms))
     stack.stop()
     shutil.rmtree(stack.data_dir())
-    assert stack.start(crash_at="cp6:2").wait(60) == 137
+    assert stack.start(crash_at="during_recovery:2").wait(60) == 137
     stack.send(sent[1_000:], final_ms=FINAL_MS)
     stack.start()
     stack.wait_for_changes(oracle(sent, stack.definitions, FINAL_MS))
@@ -205,7 +214,7 @@ def _processes(supervisor: int) -> list[int]:
 def test_a_worker_that_waits_for_the_group_does_not_stand_still(stack: Stack) -> None:
     stack.environment = {"SEGOPS_SESSION_TIMEOUT": "6s"}
     stack.publish()
-    first = stack.start(number=0, crash_at="cp7:1")
+    first = stack.start(number=0, crash_at="on_revoke:1")
     wait_until(lambda: stack.owned(0), "first ready", stack.diagnosis)
     stack.start(number=1)  # the first one dies of it, and the second gets nothing until that is noticed
     assert first.wait(60) == 137

@@ -172,16 +172,16 @@ class AtLeastOnce(Checkpointer):
             positions.update(self._source_position(number))
         collected = await self._snapshot()
         await self._outputs.settle()  # 1
-        self._crash.passed("cp2")
+        self._crash.passed("after_output_ack")
         self._fence()
         await self._write_changelog(collected)  # 2
-        self._crash.passed("cp3")
+        self._crash.passed("after_changelog_ack")
         await self._write_stores(collected)  # 3
-        self._crash.passed("cp4")
+        self._crash.passed("after_store_write")
         for number, part in collected.items():
             positions.update(self._lane_position(number, part.collected))
         await self._commit_changed(self._changed(positions))  # 4
-        self._crash.passed("cp5")
+        self._crash.passed("after_offset_commit")
         for part in collected.values():
             part.lane.committed()
         return sum(part.collected.records for part in collected.values())
@@ -240,5 +240,5 @@ class ExactlyOnce(Checkpointer):
         self._lanes[number].write(collected, offset)  # 4
         self._lanes[number].committed()
         if collected.writes:
-            self._crash.passed("cp4")
+            self._crash.passed("after_store_write")
         return collected.records

@@ -279,7 +279,7 @@ class Recovery:
     def _count(self, records: int) -> None:
         self.progress.restored += records
         self._restored(records)
-        self._crash.passed("cp6")
+        self._crash.passed("during_recovery")
 
     async def _left(
         self, consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int]

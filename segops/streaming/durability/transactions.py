@@ -87,7 +87,7 @@ class Transaction:
             if self._begun:
                 await self.client.commit_transaction()
                 self._begun = False
-                self._crash.passed("cp5")
+                self._crash.passed("after_offset_commit")
         self.outputs.release()
         return self._states.acknowledged.get(changelog)
 
@@ -96,9 +96,9 @@ class Transaction:
         await self.outputs.flush()
         await self._states.flush()
         await self.outputs.settle()
-        self._pass("cp2")
+        self._pass("after_output_ack")
         await self._states.settle()
-        self._pass("cp3")
+        self._pass("after_changelog_ack")
 
     def _pass(self, point: str) -> None:
         if self._begun:

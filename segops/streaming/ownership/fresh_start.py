@@ -72,7 +72,7 @@ class FreshStart:
         given_up = await self._give_up(number, store, write_down)
         sweep_until = published.greatest if published.most else 0
         origin = encode_origin(self._belonging.new_origin(sweep_until=sweep_until))
-        self._crash.passed("cp9")
+        self._crash.passed("during_fresh_start")
         logged = {BASE_KEY: base, IN_FORCE_KEY: b"", ORIGIN_KEY: origin}
         writes = [Write(key.decode(), value) for key, value in logged.items()]
         positions = await self._beginnings(number, group)
@@ -87,7 +87,7 @@ class FreshStart:
         count, after = 0, None
         while ids := store.profile_ids(after, _SLICE):
             await write_down(number, [Write(profile_id, None) for profile_id in ids], {})
-            self._crash.passed("cp9")
+            self._crash.passed("during_fresh_start")
             count, after = count + len(ids), ids[-1]
         return count
 

@@ -120,7 +120,7 @@ class Sweeper:
         count = 0
         while is_open() and (few := list(islice(rows, _SLICE))):
             count += sum(lane.withdraw(profile_id, rows, again=self._again) for profile_id, rows in few)
-            self._crash.passed("cp11")
+            self._crash.passed("during_sweep")
             await pipeline.wait_for_capacity()
         if is_open():
             lane.end_sweep()
