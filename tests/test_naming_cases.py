@@ -11,7 +11,7 @@ from segops.core.values import format_instant
 from segops.replay import Replay
 from segops.schemas.identifying import DEFAULT, IdentityLimits
 
-from .core.kit import D, H, M, at, segments
+from .core.helpers import D, H, M, at, segments
 
 T = at("2026-03-01T10:00:00Z")
 OPENED = {"did": "Opened", "within": "1h"}

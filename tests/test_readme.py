@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 from segops.cli import cli
 from tests.conftest import WANTED
-from tests.streaming.kit import wait_until
+from tests.streaming.helpers import wait_until
 
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
 _FILE = re.compile(r"<!-- file: (\S+) -->\n```\w+\n(.*?)```", re.DOTALL)

@@ -35,7 +35,7 @@ from segops.schemas.events import decode
 from segops.schemas.segments import KEY_PATTERN, load
 from segops.schemas.written import read_yaml
 
-from .core.kit import Edge, at
+from .core.helpers import Edge, at
 from .core.oracle import Oracle
 
 ROOT = Path(__file__).parents[1]

@@ -66,7 +66,7 @@ def command(
     events, so eighteen months go by in about a minute. At the end every membership change is compared with
     what `segops replay` makes of the same input. Exit status 1 when one differs.
     """
-    from segops.demo.run import run
+    from segops.demo.main import run
 
     for name in ("aiokafka", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

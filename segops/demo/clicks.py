@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from segops.core.errors import UserError
 from segops.core.values import datetime_ms
-from segops.demo.moments import InputEvent, moment
+from segops.demo.input_events import InputEvent, moment
 from segops.demo.wheels import data_file
 
 #: The log's first day, Thursday 2024-01-04, becomes Thursday 1997-09-04: whole weeks keep the weekdays.

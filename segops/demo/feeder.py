@@ -10,7 +10,7 @@ from typing import Final
 from segops.config import Settings
 from segops.core.errors import SegopsError
 from segops.demo.history import OrderHistory
-from segops.demo.moments import InputEvent
+from segops.demo.input_events import InputEvent
 from segops.kafka.clients import running_producer
 from segops.kafka.topics import partition_counts
 from segops.operations.produce import Loader

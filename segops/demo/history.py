@@ -12,7 +12,7 @@ import msgspec
 
 from segops.core.errors import UserError
 from segops.demo.clicks import clicks_file, read_clicks
-from segops.demo.moments import InputEvent
+from segops.demo.input_events import InputEvent
 from segops.demo.purchases import purchases_file, read_purchases
 
 #: How far time goes on after the last event, so that it can be seen how people leave because of it.

@@ -17,7 +17,7 @@ from zlib import crc32
 
 from segops.core.errors import UserError
 from segops.core.values import datetime_ms
-from segops.demo.moments import InputEvent, moment
+from segops.demo.input_events import InputEvent, moment
 from segops.demo.wheels import data_file
 
 _OPENS_MS: Final = 8 * 3_600_000

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from segops.core.values import format_instant
+from segops.demo.dashboard import DashboardState
+from segops.demo.environment import Environment
 from segops.demo.history import OrderHistory
-from segops.demo.play import Processes, RunResult
-from segops.demo.scene import DashboardState
-from segops.demo.stage import Environment
+from segops.demo.run import Processes, RunResult
 
 _SHOWN: Final = 10
 

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from segops.core.events import Change
 from segops.core.values import format_instant
-from segops.demo.scene import DashboardState, SegmentRow
+from segops.demo.dashboard import DashboardState, SegmentRow
 
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
 _CURVE_WIDTH: Final = 40

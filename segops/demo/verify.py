@@ -8,7 +8,7 @@ from itertools import chain, zip_longest
 import msgspec
 
 from segops.core.events import Change
-from segops.demo.audience import differing, same
+from segops.demo.change_collector import differing, same
 from segops.schemas.changes import encode_change
 
 

@@ -17,7 +17,7 @@ from segops.brokers import BrokerFailed, BrokerRequest, BrokerUnavailable, Local
 from segops.brokers.choice import _first
 from segops.brokers.folder import kind_of, start_in
 from segops.brokers.network import serving_nodes, wait_for
-from segops.demo.run import _folder
+from segops.demo.main import _folder
 from tests.rest import rest
 
 Reserve = Callable[[int], list[int]]

@@ -21,7 +21,7 @@ from segops.core.errors import SegopsError, UserError
 from tests import command
 from tests.cli.test_mistakes import EVENT, SEGMENTS
 from tests.conftest import NOWHERE
-from tests.streaming.kit import wait_until
+from tests.streaming.helpers import wait_until
 
 #: Commands that print without Kafka.
 PRINTERS: dict[str, list[str]] = {

@@ -11,8 +11,8 @@ import pytest
 
 from segops.core.values import format_instant
 from tests.command import Result, run
-from tests.core.kit import MONDAY as T
-from tests.core.kit import H
+from tests.core.helpers import MONDAY as T
+from tests.core.helpers import H
 
 SEGMENTS = """
 version: 1

@@ -11,8 +11,8 @@ from segops.core.features import CAPACITIES, State
 from segops.core.features.running import ZERO
 from segops.core.features.states import EventTimes, Sums
 
-from .kit import MONDAY as T
-from .kit import Customer, Edge, H, S, edges
+from .helpers import MONDAY as T
+from .helpers import Customer, Edge, H, S, edges
 
 
 def did(test: dict[str, Any] | None = None) -> dict[str, Any]:

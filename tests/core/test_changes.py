@@ -14,7 +14,7 @@ from segops.core.rules.execution import Rule
 from segops.core.segments import SegmentSet
 from segops.core.values import format_instant
 
-from .kit import MONDAY, Customer, S, definition
+from .helpers import MONDAY, Customer, S, definition
 
 #: Every duration and time in these tests is a multiple of it, so that these are all instants that matter.
 STEP_MS = 500

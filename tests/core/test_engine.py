@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from .kit import LONG_AGO, Customer, D, Edge, H, S
-from .kit import MONDAY as T
+from .helpers import LONG_AGO, Customer, D, Edge, H, S
+from .helpers import MONDAY as T
 
 # -- at which instant ---------------------------------------------------------------------------
 

@@ -14,8 +14,8 @@ from segops.core.merge import REMEMBERED, REMEMBERED_MS
 from segops.core.operators import OPERATORS
 from segops.core.segments import SegmentSet
 
-from .kit import MONDAY as T
-from .kit import Customer, D, Edge, H, S, edges, segments
+from .helpers import MONDAY as T
+from .helpers import Customer, D, Edge, H, S, edges, segments
 
 HIGH_INTENT = {
     "all": [

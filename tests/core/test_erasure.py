@@ -11,8 +11,8 @@ from segops.core.identity.protocol import Identity
 from segops.core.messages import Claim, Erase, Forget, Handover, Join, Refused
 from segops.core.profile import Erasing, Waiter
 
-from .kit import MONDAY as T
-from .kit import H, S, segments
+from .helpers import MONDAY as T
+from .helpers import H, S, segments
 from .network import Network
 from .test_identity import ENGINE, SEGMENTS, assert_published_well
 from .test_identity_examples import Alone, event

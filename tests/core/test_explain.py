@@ -14,8 +14,8 @@ from segops.core.segments import SegmentSet
 from segops.core.values import format_instant
 from segops.core.views.explain import RulePart, SegmentExplanation, explain
 
-from .kit import MONDAY as T
-from .kit import Customer, H, S, segments
+from .helpers import MONDAY as T
+from .helpers import Customer, H, S, segments
 from .strategies import streams
 from .test_equivalence import segment_sets
 

@@ -13,8 +13,8 @@ from segops.core.features.feature import PANES
 from segops.core.features.states import EventTimes, Sums, Values
 from segops.core.skips import Skip
 
-from .kit import MONDAY as T
-from .kit import Customer, Edge, H, S, holds_at
+from .helpers import MONDAY as T
+from .helpers import Customer, Edge, H, S, holds_at
 
 BOUND = 256
 

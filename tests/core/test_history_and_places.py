@@ -12,7 +12,7 @@ from segops.core.segments import SegmentSet
 from segops.core.values import share_of
 from segops.schemas.events import decode
 
-from .kit import MONDAY, Customer, Edge, edges, mistakes, segments
+from .helpers import MONDAY, Customer, Edge, edges, mistakes, segments
 
 T = MONDAY
 GOLD = {"has_been": {"trait": "plan", "is": {"eq": "gold"}}, "for": "10s"}

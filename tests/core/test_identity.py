@@ -14,8 +14,8 @@ from segops.core.features import reducer_of
 from segops.core.identifiers import Rules, aliases_of
 from segops.core.profile import Profile
 
-from .kit import MONDAY as T
-from .kit import H, S, segments
+from .helpers import MONDAY as T
+from .helpers import H, S, segments
 from .network import Network
 
 SEGMENTS = segments(

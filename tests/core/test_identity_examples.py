@@ -17,8 +17,8 @@ from segops.core.profile import Profile
 from segops.core.step import StepResult
 from segops.schemas.state import decode_profile, encode_profile
 
-from .kit import MONDAY as T
-from .kit import H, S, segments
+from .helpers import MONDAY as T
+from .helpers import H, S, segments
 from .network import Network, copied
 from .test_identity import ENGINE, SEGMENTS, assert_at_rest, lived, reads
 

@@ -11,8 +11,8 @@ from segops.core.rules import model
 from segops.core.rules.analysis import Lint, lint
 from segops.core.rules.parsing import Context, Reader, read_rfm, read_rule
 
+from .contradictory_rules import trait
 from .strategies import RFM
-from .tangled import trait
 
 
 def checked(rule: dict[str, Any]) -> model.Node:

@@ -17,9 +17,9 @@ from segops.core.rules.parsing import Reader
 from segops.core.rules.reference import EvaluatedMember, History, holds
 from segops.core.values import lookup
 
+from .contradictory_rules import crowded_tests, narrow, of_events, pairs, plain_streams, tangled, values
 from .oracle import judged
 from .strategies import BASE_MS, rules, streams, tests
-from .tangled import crowded_tests, narrow, of_events, pairs, plain_streams, tangled, values
 from .test_lint import checked, linted
 
 

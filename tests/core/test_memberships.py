@@ -16,8 +16,8 @@ from segops.core.segments import SegmentSet
 from segops.core.views.explain import explain
 from segops.schemas.state import decode_profile, encode_profile
 
-from .kit import MONDAY as T
-from .kit import Customer, D, Edge, H, S, definition, mistakes
+from .helpers import MONDAY as T
+from .helpers import Customer, D, Edge, H, S, definition, mistakes
 
 VIEW = {"did": "A", "within": "10s"}
 

@@ -12,8 +12,8 @@ from segops.core.events import Event
 from segops.core.profile import Profile
 from segops.schemas.state import decode_profile, encode_profile, packed
 
-from .kit import MONDAY as T
-from .kit import D, segments
+from .helpers import MONDAY as T
+from .helpers import D, segments
 
 ENGINE = Engine(segments(opened={"did": "Opened", "within": "1h"}))
 NEW, OLD = {"email": "new@x"}, {"email": "old@x"}

@@ -11,8 +11,8 @@ from segops.core.operators import EDGES, OPERATORS, next_anniversary
 from segops.core.rules.parsing import Reader
 from segops.core.values import format_instant
 
-from .kit import MONDAY as NOW
-from .kit import D, H, at
+from .helpers import MONDAY as NOW
+from .helpers import D, H, at
 
 SAMPLES: dict[str, Any] = {
     "eq": 1,

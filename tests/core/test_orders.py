@@ -27,8 +27,8 @@ from segops.core.values import MAX_MS
 from segops.core.windows import ALWAYS
 from segops.schemas.state import packed
 
-from .kit import MONDAY as T
-from .kit import D, S
+from .helpers import MONDAY as T
+from .helpers import D, S
 from .strategies import purchases
 
 PERIOD = 10 * D

@@ -15,7 +15,7 @@ from segops.core.segments import SegmentSet
 from segops.core.skips import Skip
 from segops.schemas.segments import definition_from_record, definition_to_record, load, load_checked
 
-from .kit import MONDAY, Customer, Edge, mistakes
+from .helpers import MONDAY, Customer, Edge, mistakes
 
 T = MONDAY
 DAY = 86_400_000

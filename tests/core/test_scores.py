@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from .kit import MONDAY, Customer, Edge, mistakes
+from .helpers import MONDAY, Customer, Edge, mistakes
 
 T = MONDAY
 DAY = 86_400_000

@@ -10,7 +10,7 @@ from segops.core.features.sequence import MAX_LINKS
 from segops.core.values import MAX_MS
 from segops.schemas.state import decode_profile, encode_profile
 
-from .kit import MONDAY, Customer, Edge, mistakes
+from .helpers import MONDAY, Customer, Edge, mistakes
 
 T = MONDAY
 M, H = 60_000, 3_600_000

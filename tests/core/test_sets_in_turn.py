@@ -16,8 +16,8 @@ from segops.core.errors import DefinitionError
 from segops.core.memberships import compile_membership
 from segops.core.segments import MAX_REFERENCES, Definition, SegmentSet, check_references
 
-from .kit import MONDAY as T
-from .kit import D, definition
+from .helpers import MONDAY as T
+from .helpers import D, definition
 from .strategies import policies, rules, streams
 
 KEYS = ("a", "b", "c", "d")

@@ -12,8 +12,8 @@ from segops.core.operators import OPERATORS
 from segops.core.operators import Predicate as Ops
 from segops.core.skips import FOUND, Skip, misfit, sentences, wanted
 from segops.core.survey import Survey
-from tests.core.kit import MONDAY as T
-from tests.core.kit import Customer, segments
+from tests.core.helpers import MONDAY as T
+from tests.core.helpers import Customer, segments
 
 SAMPLES: dict[str, Any] = {
     "number": 5,

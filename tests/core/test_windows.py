@@ -8,8 +8,8 @@ import pytest
 
 from segops.core.windows import Calendar, period
 
-from .kit import MONDAY as T
-from .kit import D, H, S, at, holds_at
+from .helpers import MONDAY as T
+from .helpers import D, H, S, at, holds_at
 
 CALENDAR_DAY = {"calendar": {"this": "day", "zone": "Europe/Paris"}}
 

@@ -14,7 +14,7 @@ from segops.core.errors import UserError
 from segops.core.values import parse_instant
 from segops.demo.clicks import CALLS, SHIFT_MS, clicks
 from segops.demo.history import AFTERWARDS_MS, OrderHistory, arrange, read_history
-from segops.demo.moments import InputEvent
+from segops.demo.input_events import InputEvent
 from segops.demo.purchases import purchases
 from segops.demo.wheels import data_file
 from segops.schemas.events import route

@@ -9,9 +9,9 @@ from rich.console import Console
 
 from segops.core.rules.model import KnownFor
 from segops.core.segments import Definition
+from segops.demo.dashboard import DashboardState
 from segops.demo.history import OrderHistory
-from segops.demo.moments import moment
-from segops.demo.scene import DashboardState
+from segops.demo.input_events import moment
 from segops.demo.screen import frame, plain_line, screen
 from tests.demo.test_verify import change
 

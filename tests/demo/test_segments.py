@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from segops.core.segments import SegmentSet
+from segops.demo.environment import SEGMENTS
 from segops.demo.history import read_history
-from segops.demo.stage import SEGMENTS
 from segops.replay import Replay
 from segops.schemas.segments import load_checked
 

@@ -9,7 +9,7 @@ import pytest
 
 from segops.config import load
 from segops.core.events import Change, change_id
-from segops.demo.audience import ChangeCollector
+from segops.demo.change_collector import ChangeCollector
 from segops.demo.verify import compare, compare_state
 
 

@@ -9,10 +9,10 @@ from aiokafka.admin import NewTopic
 from segops.schemas.origin import ORIGIN_KEY, decode_origin
 from segops.schemas.ticks import TICK_HEADERS, source_tick
 
-from ..streaming.kit import wait_until
-from .eyes import Place, places_of
+from ..streaming.helpers import wait_until
+from .cluster import Case
+from .inspector import Place, places_of
 from .logs import delete_until
-from .rig import Case
 
 #: Void after a start from nothing: the reference counts from 1, and knows what profile-events still holds.
 _VOID = {"changes", "states", "alternation", "causes"}

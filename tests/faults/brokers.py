@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ..streaming.kit import wait_until
+from ..streaming.helpers import wait_until
+from .cluster import SESSION_TIMEOUT_S, Case
 from .proxy import FaultyNetwork
-from .rig import SESSION_TIMEOUT_S, Case
 
 _RSS_GROWTH_BYTES = 150 << 20
 

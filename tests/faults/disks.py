@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ..streaming.kit import wait_until
-from .eyes import places_of
-from .rig import Case, NotHere
+from ..streaming.helpers import wait_until
+from .cluster import Case, NotHere
+from .inspector import places_of
 
 
 def _lost(profiles: Path, kept: Path) -> None:

@@ -12,7 +12,7 @@ from segops.core.errors import StateError
 from segops.core.segments import Definition
 from segops.stores.rocksdb import RocksDBStores
 
-from .eyes import Committed, KafkaInspector, Place, places_of
+from .inspector import Committed, KafkaInspector, Place, places_of
 
 EXACTLY_ONCE = "exactly_once"
 #: Far later than any timer.

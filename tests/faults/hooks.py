@@ -1,6 +1,6 @@
 """``segops worker`` with a test's hands on it: run as ``python -m tests.faults.hooks worker``.
 
-FAULTS_SABOTAGE    a named way to be wrong (see ``sabotage``)
+FAULTS_SABOTAGE    a named way to be wrong (see ``broken_workers``)
 FAULTS_REDIRECT    ``port=port,…``: connections to one loopback port go to another (a proxy's)
 FAULTS_CLOCK       a file with the milliseconds by which this process's wall clock is off
 FAULTS_DIE         ``sent:claim:3`` or ``taken:handover:2``: die at the third claim sent, or once the second
@@ -86,7 +86,7 @@ def main() -> None:
         for name in ("SABOTAGE", "REDIRECT", "CLOCK", "DIE", "BLOCK_S")
     }
     if environment["SABOTAGE"]:
-        from .sabotage import KINDS
+        from .broken_workers import KINDS
 
         KINDS[environment["SABOTAGE"]]()
     if environment["REDIRECT"]:

@@ -8,8 +8,8 @@ import json
 from segops.core.values import format_instant
 from segops.streaming.failpoints import CHECKPOINT_POINTS
 
+from .cluster import Case
 from .load import BASE_MS, segment_text
-from .rig import Case
 
 _TRACK = {"type": "track", "event": "Product Viewed", "userId": "u1", "messageId": "bad"}
 

@@ -10,9 +10,9 @@ from aiokafka import TopicPartition
 from aiokafka.admin import NewTopic, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from ..streaming.kit import wait_until
-from .eyes import Place, places_of
-from .rig import Case
+from ..streaming.helpers import wait_until
+from .cluster import Case
+from .inspector import Place, places_of
 
 
 def delete_until(case: Case, offsets: dict[Place, int]) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from . import belonging, brokers, disks, inputs, logs, outages, workers
+from .cluster import Case
 from .load import Shape
-from .rig import Case
 
 DAY_MS = 86_400_000
 BOTH = ("at_least_once", "exactly_once")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from ..streaming.kit import wait_until
-from .rig import Case
+from ..streaming.helpers import wait_until
+from .cluster import Case
 
 _OUTAGE_S = 90.0
 _LONG_OUTAGE_S = 300.0

@@ -15,9 +15,9 @@ from segops.brokers import LocalBroker, choose
 from segops.config import load
 from segops.core.errors import UserError
 
+from .cluster import Case, NotHere, Plan
 from .facts import Finding
 from .matrix import Fault
-from .rig import Case, NotHere, Plan
 
 
 def supported(mode: str) -> bool:

@@ -20,10 +20,10 @@ from pathlib import Path
 from segops.streaming.failpoints import POINTS
 
 from .brokers import rss_bytes
+from .cluster import SESSION_TIMEOUT_S, Case
 from .draw import Sample, write_svg
 from .load import Shape
 from .matrix import Fault
-from .rig import SESSION_TIMEOUT_S, Case
 from .run import Brokers, CaseResult, run_case, supported
 from .table import machine
 

@@ -11,9 +11,9 @@ import pytest
 from segops.brokers import LocalBroker
 from tests.rest import in_rest
 
+from .cluster import Case, Plan
 from .facts import Finding
 from .load import Shape
-from .rig import Case, Plan
 
 pytestmark = pytest.mark.broker
 

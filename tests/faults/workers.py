@@ -7,8 +7,8 @@ import time
 
 from segops.streaming.failpoints import CHECKPOINT_POINTS
 
-from ..streaming.kit import wait_until
-from .rig import SESSION_TIMEOUT_S, Case
+from ..streaming.helpers import wait_until
+from .cluster import SESSION_TIMEOUT_S, Case
 
 
 def kill_at_a_point(case: Case) -> None:

@@ -10,7 +10,7 @@ import pytest
 from segops.brokers import LocalBroker
 from tests.rest import in_rest
 
-from .kit import Stack
+from .helpers import Stack
 
 
 @pytest.fixture

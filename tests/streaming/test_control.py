@@ -14,7 +14,7 @@ from segops.schemas.records import partition_of
 from segops.schemas.ticks import TYPE_HEADER
 from tests.rest import in_rest
 
-from .kit import DAY_MS, START_MS, Sent, Stack, oracle, shop, wait_until
+from .helpers import DAY_MS, START_MS, Sent, Stack, oracle, shop, wait_until
 from .test_erasure import command, receipts
 
 pytestmark = pytest.mark.broker

@@ -10,7 +10,7 @@ import pytest
 from segops.brokers import LocalBroker, choose, obstacle
 from tests.rest import rest
 
-from .kit import DAY_MS, START_MS, Stack, oracle, shop, wait_until
+from .helpers import DAY_MS, START_MS, Stack, oracle, shop, wait_until
 
 pytestmark = pytest.mark.broker
 

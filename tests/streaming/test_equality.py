@@ -21,7 +21,7 @@ from segops.schemas.changes import encode_change
 from tests.rest import rest
 
 from ..core.strategies import BASE_MS, RFM, rules, streams
-from .kit import Sent, Stack, comparable, wait_until
+from .helpers import Sent, Stack, comparable, wait_until
 
 UNTIL_MS = BASE_MS + 600_000
 WALL_MS = 2_000_000_000_000

@@ -25,11 +25,11 @@ from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.partition.snapshot import BASE_META
 from segops.streaming.partition.start import Start
 
-from .kit import SEGMENTS, Stack, wait_until
+from .helpers import SEGMENTS, Stack, wait_until
 from .output import RecordingOutput
 from .test_identity import SEGMENTS as PEOPLE
 from .test_identity import Story, rows
-from .test_lane import Rec, clock, forwarded
+from .test_segment_processor import Rec, clock, forwarded
 
 R = Erasing("r")
 

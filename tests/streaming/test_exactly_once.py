@@ -20,7 +20,7 @@ from segops.schemas.ticks import TYPE_HEADER
 from tests.rest import in_rest, rest
 
 from .conftest import need_transactions
-from .kit import DAY_MS, START_MS, Sent, Stack, oracle, oracle_states, shop, wait_until
+from .helpers import DAY_MS, START_MS, Sent, Stack, oracle, oracle_states, shop, wait_until
 
 pytestmark = pytest.mark.broker
 

@@ -18,7 +18,7 @@ from segops.schemas.changes import encode_change
 from segops.schemas.state import decode_profile
 from tests.rest import in_rest
 
-from .kit import START_MS, Sent, Stack, comparable, wait_until
+from .helpers import START_MS, Sent, Stack, comparable, wait_until
 
 pytestmark = pytest.mark.broker
 

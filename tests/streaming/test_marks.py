@@ -22,9 +22,9 @@ from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.partition.snapshot import ORIGIN_META
 from segops.streaming.partition.start import Start
 
-from .kit import DAY_MS, START_MS, shop
+from .helpers import DAY_MS, START_MS, shop
 from .output import RecordingOutput
-from .test_lane import Rec, clock, forwarded, tick, wanted, work_off  # noqa: F401 - a fixture
+from .test_segment_processor import Rec, clock, forwarded, tick, wanted, work_off  # noqa: F401 - a fixture
 
 ORIGIN = Origin("app", "shop.", 3, "a1")
 

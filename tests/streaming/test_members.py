@@ -8,7 +8,7 @@ from segops.api.profiles import path_of
 from segops.brokers import LocalBroker
 from tests.rest import in_rest
 
-from .kit import Stack, wait_until
+from .helpers import Stack, wait_until
 
 pytestmark = pytest.mark.broker
 

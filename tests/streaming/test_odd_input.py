@@ -19,11 +19,11 @@ from segops.stores.memory import MemoryStores
 from segops.streaming.kafka_output import export_lane, export_source
 from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.partition.start import Start
-from tests.core.kit import at, segments
+from tests.core.helpers import at, segments
 
 from .output import RecordingOutput
-from .test_lane import Rec, clock
 from .test_parts import Sink, event, source_lane
+from .test_segment_processor import Rec, clock
 
 STAMP = "2026-03-01T10:00:00Z"
 NOW = at("2026-06-01")

@@ -14,7 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
 
 from segops.brokers import LocalBroker
 
-from .kit import DAY_MS, START_MS, Stack, oracle, shop, wait_until
+from .helpers import DAY_MS, START_MS, Stack, oracle, shop, wait_until
 
 pytestmark = pytest.mark.broker
 

@@ -17,7 +17,7 @@ from tests.faults.proxy import FaultyNetwork
 from tests.rest import rest
 
 from .conftest import need_transactions
-from .kit import DAY_MS, START_MS, Stack, oracle, shop, wait_until
+from .helpers import DAY_MS, START_MS, Stack, oracle, shop, wait_until
 
 pytestmark = pytest.mark.broker
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.faults.proxy import FaultyNetwork
 
-from .kit import START_MS, Stack, oracle, shop, wait_until
+from .helpers import START_MS, Stack, oracle, shop, wait_until
 
 pytestmark = pytest.mark.broker
 

@@ -15,9 +15,9 @@ from segops.streaming.partition.resolve import Forwarding, ResolveProcessor
 from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.partition.start import Start
 
-from ..core.kit import segments
+from ..core.helpers import segments
 from .output import Forwarded, RecordingOutput
-from .test_lane import Rec, forwarded
+from .test_segment_processor import Rec, forwarded
 
 VIEW = b'{"type":"track","event":"View","userId":"u1","timestamp":"2025-10-09T08:53:21Z"}'
 VIEW_MS = 1_760_000_001_000

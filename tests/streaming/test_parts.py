@@ -33,7 +33,7 @@ from segops.streaming.partition.resolve import Forwarding, ResolveProcessor
 from segops.streaming.partition.snapshot import IN_FORCE_META
 from segops.streaming.publishers import BatchProducer, DeadLetters
 
-from .test_lane import Rec
+from .test_segment_processor import Rec
 
 
 class Time:

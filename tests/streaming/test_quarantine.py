@@ -24,9 +24,9 @@ from segops.streaming.partition.quarantine import MAX_HELD
 from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.partition.start import Bounds, Start
 
-from .kit import START_MS, oracle, shop
+from .helpers import START_MS, oracle, shop
 from .output import RecordingOutput
-from .test_lane import FINAL_MS, Rec, clock, forwarded, found, tick, wanted, work_off
+from .test_segment_processor import FINAL_MS, Rec, clock, forwarded, found, tick, wanted, work_off
 
 assert wanted  # a fixture
 

@@ -20,7 +20,7 @@ from segops.schemas.records import partition_of
 from segops.schemas.state import body_of, decode_profile
 from tests.rest import in_rest
 
-from .kit import DAY_MS, START_MS, Sent, Stack, oracle, shop, wait_until
+from .helpers import DAY_MS, START_MS, Sent, Stack, oracle, shop, wait_until
 
 pytestmark = pytest.mark.broker
 

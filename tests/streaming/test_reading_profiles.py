@@ -16,7 +16,7 @@ from segops.core.segments import SegmentSet
 from segops.core.values import format_instant
 from segops.core.views.profile import ProfileView, view_profile
 
-from .kit import START_MS, Sent, Stack, wait_until
+from .helpers import START_MS, Sent, Stack, wait_until
 
 SEGMENTS = """
 version: 1

@@ -9,7 +9,7 @@ import pytest
 from segops.brokers import LocalBroker
 from tests.rest import in_rest, rest
 
-from .kit import DAY_MS, START_MS, Stack, oracle, shop, wait_until
+from .helpers import DAY_MS, START_MS, Stack, oracle, shop, wait_until
 
 pytestmark = pytest.mark.broker
 

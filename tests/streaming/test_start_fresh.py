@@ -11,8 +11,8 @@ import pytest
 from segops.schemas.origin import ORIGIN_KEY, decode_origin
 from tests.rest import in_rest
 
-from .kit import DAY_MS, START_MS, Sent, Stack, oracle, shop, wait_until
-from .test_belonging import beside, made_anew, run_through, said
+from .helpers import DAY_MS, START_MS, Sent, Stack, oracle, shop, wait_until
+from .test_origin import beside, made_anew, run_through, said
 
 pytestmark = pytest.mark.broker
 

@@ -25,7 +25,7 @@ from segops.streaming.durability.transactions import Transactions
 from segops.streaming.failpoints import Failpoints
 from segops.streaming.publishers import BatchProducer
 
-from .kit import DEADLINE_S, Stack
+from .helpers import DEADLINE_S, Stack
 
 pytestmark = pytest.mark.broker
 

@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaProducer
 
 from tests.rest import rest
 
-from .kit import Sent, Stack, wait_until
+from .helpers import Sent, Stack, wait_until
 
 pytestmark = pytest.mark.broker
 

@@ -18,7 +18,7 @@ from segops import __version__
 from segops.core.segments import SegmentSet
 from segops.kafka import definitions
 
-from .kit import DAY_MS, SEGMENTS, START_MS, Sent, Stack, oracle, shop, wait_until
+from .helpers import DAY_MS, SEGMENTS, START_MS, Sent, Stack, oracle, shop, wait_until
 
 pytestmark = pytest.mark.broker
 

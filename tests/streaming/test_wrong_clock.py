@@ -14,7 +14,7 @@ from segops.config import Settings
 from segops.core.errors import SegopsError
 from segops.kafka.clients import running_admin
 
-from .kit import SEGMENTS, Stack, wait_until
+from .helpers import SEGMENTS, Stack, wait_until
 
 pytestmark = pytest.mark.broker
 

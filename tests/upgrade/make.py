@@ -16,7 +16,7 @@ from pathlib import Path
 
 from segops.brokers import choose
 
-from ..streaming.kit import Stack, wait_until
+from ..streaming.helpers import Stack, wait_until
 from .stream import APPLIED, GUARANTEES, PARTITIONS, PUBLISHED, WRITTEN, expected, segments, stream
 
 #: The broker must not expire the records before the test reads them, in a year or two.

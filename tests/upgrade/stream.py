@@ -12,7 +12,7 @@ from segops.replay import Replay
 from segops.schemas.changes import encode_change
 
 from ..faults.load import BASE_MS, LONGEST_UNITS, UNIT_MS, segment_text
-from ..streaming.kit import Sent, comparable
+from ..streaming.helpers import Sent, comparable
 
 PARTITIONS = 3
 EVENTS = 900

@@ -16,7 +16,7 @@ from segops.schemas.segments import load
 from tests.rest import rest
 
 from ..conftest import WANTED
-from ..streaming.kit import Stack
+from ..streaming.helpers import Stack
 from .stream import FINAL_MS, GUARANTEES, PARTITIONS, WRITTEN, expected, segments, stream
 
 ARCHIVES = sorted((Path(__file__).parent / "data").glob("*.tar.xz"))

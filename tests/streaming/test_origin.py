@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from segops.kafka import topics
 from tests.rest import in_rest, rest
 
-from .kit import DAY_MS, START_MS, Sent, Stack, oracle, shop, wait_until
+from .helpers import DAY_MS, START_MS, Sent, Stack, oracle, shop, wait_until
 
 pytestmark = pytest.mark.broker
 

@@ -24,7 +24,7 @@ from segops.streaming.durability.restorer import StoreRestorer, read_offset
 from segops.streaming.failpoints import Failpoints
 from segops.streaming.partition.snapshot import CHANGELOG_META, IN_FORCE_META
 
-from .test_restoring import LOGS, assert_holds, batch_of
+from .test_restorer import LOGS, assert_holds, batch_of
 
 PLACE = TopicPartition("changelog", 0)
 #: As many fetches as make a recovery load in bulk.

@@ -12,8 +12,8 @@ from segops.core.messages import Handover, Message, Split
 from segops.core.profile import Profile
 from segops.core.segments import SegmentSet
 
-from .kit import MONDAY as T
-from .kit import H, S
+from .helpers import MONDAY as T
+from .helpers import H, S
 from .network import Network, copied
 from .test_identity import SEGMENTS, People, assert_at_rest, assert_published_well, lived, reads, settled
 

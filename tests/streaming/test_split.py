@@ -22,9 +22,9 @@ from segops.schemas.state import encode_profile
 from segops.schemas.ticks import TYPE_HEADER
 from segops.streaming.partition.start import Bounds
 
-from .kit import START_MS, Sent, Stack, comparable, wait_until
+from .helpers import START_MS, Sent, Stack, comparable, wait_until
 from .test_identity import MINUTE, SEGMENTS, WALL_MS, Story, members, metric, rows, same_people
-from .test_lanes_together import Lanes, assert_people
+from .test_processors_together import Lanes, assert_people
 
 TALKATIVE = """
 version: 1

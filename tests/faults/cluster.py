@@ -20,10 +20,10 @@ from segops.schemas.ticks import is_tick
 from segops.streaming.partition.clock import PartitionClock
 from segops.streaming.partition.marks import split_mark
 
-from ..streaming.kit import Stack, wait_until
+from ..streaming.helpers import Stack, wait_until
 from .evidence import Circumstances, gather, topics_of
-from .eyes import KafkaInspector, Place, places_of
 from .facts import Finding, tell
+from .inspector import KafkaInspector, Place, places_of
 from .load import LONGEST_UNITS, UNIT_MS, EventLoad, Shape, Target, segment_text
 from .verify import verify
 

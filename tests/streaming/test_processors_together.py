@@ -28,9 +28,9 @@ from segops.streaming.partition.clock import PartitionClock
 from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.partition.start import Bounds, Start
 
-from .kit import START_MS, comparable
+from .helpers import START_MS, comparable
 from .output import RecordingOutput
-from .test_lane import Rec
+from .test_segment_processor import Rec
 
 WALL_MS = 2_000_000_000_000
 HOUR = 3_600_000

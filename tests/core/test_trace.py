@@ -15,8 +15,8 @@ from segops.core.segments import SegmentSet
 from segops.core.views.explain import RulePart
 from segops.core.views.trace import Follower
 
-from .kit import MONDAY as T
-from .kit import H, segments
+from .helpers import MONDAY as T
+from .helpers import H, segments
 from .oracle import Oracle, Seen, Standings
 from .strategies import streams
 from .test_equivalence import segment_sets

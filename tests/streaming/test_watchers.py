@@ -16,7 +16,7 @@ from segops.streaming.liveness.watchers import Stall
 from segops.streaming.partition.clock import PartitionClock
 from segops.wall_clock import Jumps
 
-from .kit import Stack
+from .helpers import Stack
 from .test_parts import Time
 
 PLACE = ("events", 0)

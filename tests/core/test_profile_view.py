@@ -16,8 +16,8 @@ from segops.core.views.profile import (
 )
 from segops.schemas.state import decode_profile, encode_profile
 
-from .kit import MONDAY as T
-from .kit import Customer, H, M, segments
+from .helpers import MONDAY as T
+from .helpers import Customer, H, M, segments
 from .network import Network
 
 SEGMENTS = segments(

@@ -15,11 +15,11 @@ from segops.streaming.partition.clock import PartitionClock
 from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.partition.snapshot import JUDGED_META
 from segops.streaming.partition.start import Start
-from tests.core.kit import MONDAY as T
-from tests.core.kit import S, segments
+from tests.core.helpers import MONDAY as T
+from tests.core.helpers import S, segments
 
 from .output import RecordingOutput
-from .test_lane import Rec
+from .test_segment_processor import Rec
 
 FORMER = json.loads((Path(__file__).parents[1] / "schemas" / "former_states.json").read_text("utf-8"))
 

@@ -26,7 +26,7 @@ from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.partition.snapshot import IN_FORCE_META
 from segops.streaming.partition.start import Bounds, Start
 
-from .kit import DAY_MS, SEGMENTS, START_MS, comparable, oracle, shop
+from .helpers import DAY_MS, SEGMENTS, START_MS, comparable, oracle, shop
 from .output import RecordingOutput
 
 FINAL_MS = START_MS + 2 * DAY_MS

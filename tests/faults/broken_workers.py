@@ -20,7 +20,7 @@ from segops.streaming.partition import segment as lane
 from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.publishers import BatchProducer, MessageSender
 
-from .rig import CRASHED
+from .cluster import CRASHED
 
 
 def _once() -> Path:
