@@ -47,14 +47,17 @@ class Engine:
 
     def new_profile(self, profile_id: str) -> Profile:
         """A profile before its first event: it exists, and is judged, from that event on."""
-        return Profile(profile_id, judged_by=self.version)
+        return Profile(profile_id, evaluated_by=self.version)
 
     def open(self, profile: Profile) -> Profile:
         """A profile from a store: made ready to be read, if an earlier version kept it for these segments.
 
         One that was judged by other segments is made ready by ``on_definitions``.
         """
-        if profile.judged_by == self.version and not profile.features.keys() <= self.segments.features.keys():
+        if (
+            profile.evaluated_by == self.version
+            and not profile.features.keys() <= self.segments.features.keys()
+        ):
             self.segments.keep_known(profile)
         return profile
 
@@ -69,7 +72,7 @@ class Engine:
         _remember(evaluation, message, event.time_ms)
         touched = self._apply(evaluation, event)
         if touched:
-            self._judge(evaluation, sorted(touched))
+            self._evaluate(evaluation, sorted(touched))
             _set_due(profile)
         return evaluation.result
 
@@ -84,44 +87,44 @@ class Engine:
         evaluation = _Evaluation(profile, "definition", max(clock_ms, profile.latest_ms))
         self.segments.keep_known(profile)
         self._close_removed(evaluation)
-        self._judge(evaluation, self._changed_for(profile, evaluation.now_ms))
-        profile.judged_by = self.version
+        self._evaluate(evaluation, self._changed_for(profile, evaluation.now_ms))
+        profile.evaluated_by = self.version
         _set_due(profile)
         return evaluation.result
 
     def _changed_for(self, profile: Profile, now_ms: int) -> Sequence[int]:
         """What may be other now than when the profile was judged last: what changed, and what is due."""
-        changed = self.segments.changed_since.get(profile.judged_by)
+        changed = self.segments.changed_since.get(profile.evaluated_by)
         if changed is None:
             return range(len(self.segments.segments))
         due = {key for key, at in profile.flips.items() if at <= now_ms}
         by_key = self.segments.by_key
         return sorted(by_key[key].index for key in changed | due if key in by_key)
 
-    def on_merge(self, profile: Profile, losers: Sequence[Profile], *, clock_ms: int) -> StepResult:
+    def on_merge(self, profile: Profile, sources: Sequence[Profile], *, clock_ms: int) -> StepResult:
         """Make one profile of several, and judge it by all segments at once.
 
-        Each loser is as ``on_yield`` and ``redirect`` left it, memberships included; it is used up. What
+        Each loser is as ``on_merge_into`` and ``redirect`` left it, memberships included; it is used up. What
         anyone was a member of counts as the survivor's record, from the earliest on.
         """
-        now_ms = max(clock_ms, *(each.latest_ms for each in (profile, *losers)))
+        now_ms = max(clock_ms, *(each.latest_ms for each in (profile, *sources)))
         evaluation = _Evaluation(profile, "merge", now_ms)
         self._pass_time(evaluation, now_ms)
         was = set(profile.members)
-        for loser in losers:
-            self.segments.keep_known(loser)
-            merge(profile, loser, self.segments.features, now_ms)
+        for source in sources:
+            self.segments.keep_known(source)
+            merge(profile, source, self.segments.features, now_ms)
         if profile.first_ms is not None:
-            self._judge_merged(evaluation, was)
+            self._evaluate_merged(evaluation, was)
         return evaluation.result
 
-    def _judge_merged(self, evaluation: _Evaluation, was: set[str]) -> None:
+    def _evaluate_merged(self, evaluation: _Evaluation, was: set[str]) -> None:
         """Judge a profile by the memberships of all; what is published starts from those that it had."""
         profile = evaluation.profile
         apart = _Evaluation(profile, evaluation.reason, evaluation.now_ms)
         profile.members = {key: m for key, m in profile.members.items() if key in self.segments.by_key}
         sequence = profile.sequence
-        self._judge(apart, range(len(self.segments.segments)))
+        self._evaluate(apart, range(len(self.segments.segments)))
         profile.sequence, evaluation.result.failures = sequence, apart.result.failures
         for segment in self.segments.segments:
             member, flips_at = segment.key in profile.members, profile.flips.get(segment.key)
@@ -130,7 +133,7 @@ class Engine:
                 evaluation.result.add_change(change)
         _set_due(profile)
 
-    def on_yield(self, profile: Profile, *, into: str, clock_ms: int) -> StepResult:
+    def on_merge_into(self, profile: Profile, *, into: str, clock_ms: int) -> StepResult:
         """End the memberships of a profile that another takes over: it is kept as it is, for the journey."""
         evaluation = _Evaluation(profile, "merge", max(clock_ms, profile.latest_ms))
         self._pass_time(evaluation, evaluation.now_ms)
@@ -148,8 +151,8 @@ class Engine:
         evaluation = _Evaluation(profile, "split", max(clock_ms, profile.latest_ms))
         self.segments.keep_known(profile)
         if profile.first_ms is not None:
-            self._judge_merged(evaluation, set())
-        profile.judged_by = self.version
+            self._evaluate_merged(evaluation, set())
+        profile.evaluated_by = self.version
         return evaluation.result
 
     def on_erase(self, profile: Profile, *, clock_ms: int) -> StepResult:
@@ -196,7 +199,7 @@ class Engine:
                 for key, at in profile.flips.items()
                 if at == evaluation.now_ms
             )
-            self._judge(evaluation, sorted(due))
+            self._evaluate(evaluation, sorted(due))
             _set_due(profile)
         evaluation.reason, evaluation.now_ms, evaluation.event_id = of_event
 
@@ -280,7 +283,7 @@ class Engine:
                     features[kept.id] = state
                     touched |= kept.segments
 
-    def _judge(self, evaluation: _Evaluation, indexes: Iterable[int]) -> None:
+    def _evaluate(self, evaluation: _Evaluation, indexes: Iterable[int]) -> None:
         """Judge segments in the order of judging, and find when each flips next."""
         profile, now_ms, segments = evaluation.profile, evaluation.now_ms, self.segments.segments
         members, flips = profile.members, profile.flips

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from segops.core.profile import IdentifierOrigin, Joined, Links, Profile
+from segops.core.profile import IdentifierOrigin, Links, MergedSource, Profile
 from segops.core.values import MAX_MS
 
 #: Identifiers of others that a profile remembers, so as not to claim them again with every event.
@@ -95,14 +95,14 @@ def timer_of(profile: Profile) -> int | None:
     return None if links is not None and links.pending else profile.due_ms
 
 
-def absorb(profile: Profile, loser: Profile, *, sequence: int, at_ms: int) -> list[str]:
+def merge_source(profile: Profile, loser: Profile, *, sequence: int, at_ms: int) -> list[str]:
     """Take in a profile handed over: its links now, its events once nothing is awaited any more.
 
     Returns what the loser had claimed explicitly and is still to be answered.
     """
     links, brought = links_of(profile), links_of(loser)
     loser.links = None
-    links.joined += [Joined(at_ms, loser), *brought.joined]
+    links.joined += [MergedSource(at_ms, loser), *brought.joined]
     links.absorbed |= brought.absorbed | {loser.id: sequence}
     links.held = sorted([*links.held, *brought.held], key=lambda held: (held.clock_ms, held.event.time_ms))
     links.origins = brought.origins | links.origins

@@ -18,7 +18,7 @@ REMEMBERED = 1_000
 REMEMBERED_MS = 86_400_000
 
 
-def merge(survivor: Profile, loser: Profile, features: Mapping[int, Feature], now_ms: int) -> None:
+def merge(survivor: Profile, source: Profile, features: Mapping[int, Feature], now_ms: int) -> None:
     """Change the survivor to be both, memberships included; flips and links stay its own.
 
     The loser is used up.
@@ -27,66 +27,66 @@ def merge(survivor: Profile, loser: Profile, features: Mapping[int, Feature], no
     the survivor's wins. A message that both had seen counts once where one of the two is no known user;
     else accumulators (``Tally``, ``Total``) cannot tell.
     """
-    _merge_features(survivor, loser, features, now_ms)
-    _merge_traits(survivor, loser)
-    _merge_seen(survivor, loser, now_ms)
-    _merge_memberships(survivor, loser)
-    known = [ms for ms in (survivor.first_ms, loser.first_ms) if ms is not None]
+    _merge_features(survivor, source, features, now_ms)
+    _merge_traits(survivor, source)
+    _merge_seen(survivor, source, now_ms)
+    _merge_memberships(survivor, source)
+    known = [ms for ms in (survivor.first_ms, source.first_ms) if ms is not None]
     survivor.first_ms = min(known, default=None)
-    survivor.latest_ms = max(survivor.latest_ms, loser.latest_ms)
-    if loser.location_ms > survivor.location_ms:
-        survivor.location, survivor.location_ms = loser.location, loser.location_ms
+    survivor.latest_ms = max(survivor.latest_ms, source.latest_ms)
+    if source.location_ms > survivor.location_ms:
+        survivor.location, survivor.location_ms = source.location, source.location_ms
     for name, time in _NAMES:
-        _merge_name(survivor, loser, name, time)
+        _merge_name(survivor, source, name, time)
 
 
 #: What a person was called last, each with the time of the event that said so.
 _NAMES = (("user_id", "user_ms"), ("anonymous_id", "anonymous_ms"), ("email", "email_ms"))
 
 
-def _merge_name(survivor: Profile, loser: Profile, name: str, time: str) -> None:
-    mine_ms, theirs_ms = getattr(survivor, time), getattr(loser, time)
+def _merge_name(survivor: Profile, source: Profile, name: str, time: str) -> None:
+    mine_ms, theirs_ms = getattr(survivor, time), getattr(source, time)
     never = mine_ms == -MAX_MS and getattr(survivor, name) is None
     if theirs_ms > mine_ms or never:
-        setattr(survivor, name, getattr(loser, name))
+        setattr(survivor, name, getattr(source, name))
         setattr(survivor, time, theirs_ms)
 
 
-def _merge_features(survivor: Profile, loser: Profile, features: Mapping[int, Feature], now_ms: int) -> None:
-    common = survivor.seen.keys() & loser.seen.keys()
-    notes = loser.counted or survivor.counted
+def _merge_features(survivor: Profile, source: Profile, features: Mapping[int, Feature], now_ms: int) -> None:
+    common = survivor.seen.keys() & source.seen.keys()
+    notes = source.counted or survivor.counted
     shared = [notes[message] for message in common if message in notes]
-    for key in features.keys() & loser.features.keys():
+    for key in features.keys() & source.features.keys():
         state = merge_state(
-            features[key], survivor.features.get(key), loser.features[key], shared=shared, now_ms=now_ms
+            features[key], survivor.features.get(key), source.features[key], shared=shared, now_ms=now_ms
         )
         if state is not None:
             survivor.features[key] = state
 
 
-def _merge_traits(survivor: Profile, loser: Profile) -> None:
-    for name, time_ms in loser.trait_times.items():
+def _merge_traits(survivor: Profile, source: Profile) -> None:
+    for name, time_ms in source.trait_times.items():
         if time_ms <= survivor.trait_times.get(name, -MAX_MS):
             continue
         survivor.trait_times[name] = time_ms
-        if name in loser.traits:
-            survivor.traits[name] = loser.traits[name]
+        if name in source.traits:
+            survivor.traits[name] = source.traits[name]
         else:
             survivor.traits.pop(name, None)
 
 
-def _merge_seen(survivor: Profile, loser: Profile, now_ms: int) -> None:
-    both = {**loser.seen, **survivor.seen}
+def _merge_seen(survivor: Profile, source: Profile, now_ms: int) -> None:
+    both = {**source.seen, **survivor.seen}
     survivor.seen = dict(sorted(both.items(), key=lambda item: item[1]))
-    survivor.counted = {**loser.counted, **survivor.counted} if may_lose(survivor) else {}
+    survivor.counted = {**source.counted, **survivor.counted} if may_lose(survivor) else {}
     forget_messages(survivor, now_ms)
 
 
-def _merge_memberships(survivor: Profile, loser: Profile) -> None:
+def _merge_memberships(survivor: Profile, source: Profile) -> None:
     """Both were entered; the earlier membership goes on."""
-    both = ((key, past_of(survivor, key), past_of(loser, key)) for key in survivor.past.keys() | loser.past)
+    both = ((key, past_of(survivor, key), past_of(source, key)) for key in survivor.past.keys() | source.past)
     survivor.past = {key: _merged_past(mine, theirs) for key, mine, theirs in both}
-    for key, theirs in loser.members.items():
+    for key, theirs in source.members.items():
         mine = survivor.members.setdefault(key, theirs)
         mine.since_ms = min(mine.since_ms, theirs.since_ms)
 
@@ -127,7 +127,7 @@ def redirect(profile: Profile, into: str) -> Profile:
     was = msgspec.structs.replace(profile)
     become(
         profile,
-        Profile(profile.id, profile.sequence, profile.applied, profile.judged_by, merged_into=into),
+        Profile(profile.id, profile.sequence, profile.applied, profile.evaluated_by, merged_into=into),
     )
     return was
 

@@ -35,7 +35,7 @@ class Claim(msgspec.Struct, array_like=True, gc=False, tag="claim"):
     hops: int = 0
 
 
-class Join(msgspec.Struct, array_like=True, gc=False, tag="join"):
+class MergeRequest(msgspec.Struct, array_like=True, gc=False, tag="join"):
     """The answer of an owner that comes first in the order: the claimant is to go over to ``into``."""
 
     to: str
@@ -131,4 +131,4 @@ class Release(msgspec.Struct, array_like=True, gc=False, tag="release"):
     state: Profile | None = None
 
 
-Message = Forward | Claim | Join | Handover | Refused | Erase | Forget | Split | Restore
+Message = Forward | Claim | MergeRequest | Handover | Refused | Erase | Forget | Split | Restore

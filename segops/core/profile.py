@@ -40,7 +40,7 @@ class HeldEvent(msgspec.Struct, array_like=True, gc=False):
     event: Event
 
 
-class Joined(msgspec.Struct, array_like=True, gc=False):
+class MergedSource(msgspec.Struct, array_like=True, gc=False):
     """A profile handed over, and the instant from which on it is part of another."""
 
     at_ms: int
@@ -62,7 +62,7 @@ class Erasing(msgspec.Struct, array_like=True, gc=False, frozen=True):
     segments: tuple[str, ...] = ()
 
 
-class Parting(msgspec.Struct, array_like=True, gc=False):
+class SplitRequest(msgspec.Struct, array_like=True, gc=False):
     """A request to split off a profile handed over: as it was then, None if there was nothing."""
 
     loser: str
@@ -91,7 +91,7 @@ class Links(msgspec.Struct, array_like=True, gc=False):
     #: While an answer is awaited: the clock at which the profile stands still.
     clock_ms: int = -MAX_MS
     #: Profiles handed over, to be merged when nothing is awaited any more.
-    joined: list[Joined] = []
+    joined: list[MergedSource] = []
     #: Hand-overs received: profile -> its sequence then. One that comes again is known by it.
     absorbed: dict[str, int] = {}
     #: Explicit claims that wait for this profile's own.
@@ -101,7 +101,7 @@ class Links(msgspec.Struct, array_like=True, gc=False):
     #: Identifiers of others that were claimed or came with a profile -> where they were met.
     origins: dict[str, IdentifierOrigin] = {}
     #: Requests to split off, which wait, too.
-    parting: list[Parting] = []
+    parting: list[SplitRequest] = []
     #: Profiles that went their own way again -> the sequence of the hand-over that was undone, -1 for those
     #: that this one was split from. What they claim of each other unasked is refused.
     parted: dict[str, int] = {}
@@ -117,7 +117,7 @@ class Profile(msgspec.Struct, array_like=True, gc=False):
     id: str
     sequence: int = 0
     applied: int = -1
-    judged_by: str = ""
+    evaluated_by: str = ""
     due_ms: int | None = None
     first_ms: int | None = None
     latest_ms: int = -MAX_MS

@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from segops.core.events import Change
-from segops.core.messages import Claim, Forget, Handover, Join, Message, Refused, Restore
+from segops.core.messages import Claim, Forget, Handover, MergeRequest, Message, Refused, Restore
 from segops.core.profile import Profile
 from segops.core.skips import Skip
 
@@ -105,7 +105,7 @@ class StepResult(msgspec.Struct, gc=False):
         if number:
             self.counts = {**self.counts, what: self.counts.get(what, 0) + number}
 
-    def absorb(self, other: StepResult) -> None:
+    def add(self, other: StepResult) -> None:
         """Append the effects of an engine's step, which has no other than these."""
         if other.changes:
             self.changes = _with(self.changes, other.changes)
@@ -135,7 +135,7 @@ class Step(msgspec.Struct, gc=False):
     result: StepResult
     full: bool = False
 
-    def send(self, message: Claim | Join | Handover | Refused | Forget | Restore) -> None:
+    def send(self, message: Claim | MergeRequest | Handover | Refused | Forget | Restore) -> None:
         """Send a message that is dated by the cause of this step."""
         message.at_ms = self.at_ms
         self.result.send(message)

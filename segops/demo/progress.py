@@ -73,7 +73,7 @@ class Progress:
         return sum(offsets.values()), behind, clocks
 
     def _clock_ms(self, metadata: str) -> int:
-        clock = PartitionClock(sources=self._count, lanes=self._count, by_events=True)
+        clock = PartitionClock(sources=self._count, processors=self._count, by_events=True)
         clock.load(split_mark(metadata)[0])
         return clock.now_ms
 
@@ -81,7 +81,7 @@ class Progress:
         """Whether at the last look every record was committed."""
         return self._known and self.lag == 0
 
-    async def all_judged(self, until_ms: int) -> bool:
+    async def all_evaluated(self, until_ms: int) -> bool:
         """Whether that is so, and no profile is left to be judged at an instant up to ``until_ms``."""
         return await self.caught_up() and await self.nothing_due(until_ms)
 

@@ -92,7 +92,9 @@ class Run:
                 await attend("starting the worker", self._until_ready())
                 self.scene.begin()
                 await attend("events", instruments.feeder.events(), progress.caught_up)
-                await attend("time goes on", instruments.feeder.time(), lambda: progress.all_judged(final_ms))
+                await attend(
+                    "time goes on", instruments.feeder.time(), lambda: progress.all_evaluated(final_ms)
+                )
             attend.listening = None
             await instruments.audience.catch_up()
             self.scene.close(instruments.audience.changes.values())

@@ -42,7 +42,7 @@ class _Frame(msgspec.Struct, array_like=True, gc=False):
     id: str
     sequence: int
     applied: int
-    judged_by: str
+    evaluated_by: str
     due_ms: int | None
     first_ms: int | None
     latest_ms: int

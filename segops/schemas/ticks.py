@@ -52,6 +52,6 @@ def source_tick(source: int, watermark_ms: int, *, idle: bool) -> bytes:
     return _encoder.encode({"source": source, "watermark_ms": watermark_ms, "idle": idle})
 
 
-def lane_tick(lane: int, watermark_ms: int) -> bytes:
+def watermark_tick(lane: int, watermark_ms: int) -> bytes:
     """The value of a tick that says up to when partition ``lane`` of profile events has been worked off."""
     return _encoder.encode({"lane": lane, "watermark_ms": watermark_ms})

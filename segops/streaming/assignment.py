@@ -78,7 +78,7 @@ class Dependencies:
 class Assignment:
     """What belongs to one assignment."""
 
-    lanes: dict[int, SegmentProcessor]
+    processors: dict[int, SegmentProcessor]
     sources: dict[int, ResolveProcessor]
     controls: dict[int, ControlProcessor]
     outputs: list[KafkaOutput]
@@ -146,18 +146,18 @@ class AssignmentOpener:
         outputs = {number: self._output(topic, number) for number in numbers}
         profiles = state.cache_profiles // max(1, len(numbers))
         bounds = Bounds(profiles, state.max_state_bytes, self._limits, state.max_quarantined)
-        lanes = {}
+        processors = {}
         for number in numbers:
             place, store = (topics.profile_events, number), stores[number]
             chosen, start = _start(store, engine, self._begin(store, number, starts[place]), ends[place])
-            lanes[number] = SegmentProcessor(
+            processors[number] = SegmentProcessor(
                 store, chosen, start=start, output=outputs[number], bounds=bounds
             )
         sources = {n: self._source(n, starts[topics.events, n]) for n in numbers}
         controls = {n: self._control(n, starts[topics.control, n]) for n in numbers}
-        checkpointer = self._checkpointer(Owned(lanes, sources, controls), group)
+        checkpointer = self._checkpointer(Owned(processors, sources, controls), group)
         checkpointer.committed(starts)
-        return Assignment(lanes, sources, controls, list(outputs.values()), checkpointer)
+        return Assignment(processors, sources, controls, list(outputs.values()), checkpointer)
 
     async def _renew(self, stores: dict[int, ProfileStore], group: CommittedOffsets) -> Positions:
         """Start from nothing where that was decided; the positions where that goes on."""
@@ -217,8 +217,8 @@ class AssignmentOpener:
 
     def _clock(self, number: int, metadata: str) -> PartitionClock:
         partitions = self._settings.topics.partitions
-        lanes = partitions if self._by_events else 0
-        clock = PartitionClock(sources=partitions, lanes=lanes, by_events=self._by_events)
+        processors = partitions if self._by_events else 0
+        clock = PartitionClock(sources=partitions, processors=processors, by_events=self._by_events)
         if not clock.load(metadata) and metadata:
             log.warning("the clock of partition %d was lost and starts anew", number)
         return clock

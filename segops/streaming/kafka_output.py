@@ -130,7 +130,7 @@ class KafkaOutput(Output):
         self._published.clear()
 
 
-def export_lane(counts: Counts, metrics: Metrics) -> None:
+def export_partition(counts: Counts, metrics: Metrics) -> None:
     """Add what a lane counted to the metrics."""
     metrics.events_consumed.labels("segment").inc(counts.records)
     metrics.duplicates.inc(counts.duplicates)
@@ -167,13 +167,13 @@ def _export_mended(mended: Mapping[str, int], metrics: Metrics) -> None:
 
 
 def export_counts(
-    lanes: Iterable[SegmentProcessor],
+    processors: Iterable[SegmentProcessor],
     sources: Iterable[ResolveProcessor | ControlProcessor],
     metrics: Metrics,
 ) -> None:
     """Add what all lanes counted to the metrics, and start their counts anew."""
-    for lane in lanes:
-        export_lane(lane.take_counts(), metrics)
+    for processor in processors:
+        export_partition(processor.take_counts(), metrics)
     for source in sources:
         resolved, source.counts = source.counts, ResolveCounts()
         export_source(resolved, metrics)
@@ -186,13 +186,13 @@ class Gauges:
         self._metrics = metrics
         self._segments: set[str] = set()
 
-    def export(self, lanes: dict[int, SegmentProcessor]) -> None:
+    def export(self, processors: dict[int, SegmentProcessor]) -> None:
         """Segment sizes, clocks and cached profiles of these partitions."""
         sizes: Counter[str] = Counter()
-        for partition, lane in lanes.items():
-            sizes.update(lane.sizes)
-            self._metrics.partition_clock.labels(str(partition)).set(lane.clock.now_ms / 1000)
-        self._metrics.profiles_cached.set(sum(lane.cached for lane in lanes.values()))
+        for partition, processor in processors.items():
+            sizes.update(processor.sizes)
+            self._metrics.partition_clock.labels(str(partition)).set(processor.clock.now_ms / 1000)
+        self._metrics.profiles_cached.set(sum(processor.cached for processor in processors.values()))
         self._export_sizes(sizes)
 
     def export_lag(self, behind: Mapping[tuple[str, int], int | None]) -> None:

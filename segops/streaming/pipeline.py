@@ -48,7 +48,7 @@ class Pipeline:
         self.settings = settings
         self.metrics = parts.metrics
         self.engine = engine
-        self.lanes: dict[int, SegmentProcessor] = {}
+        self.processors: dict[int, SegmentProcessor] = {}
         self.sources: dict[int, ResolveProcessor] = {}
         self.controls: dict[int, ControlProcessor] = {}
         #: Whether requests wait for the events before them, and others behind them.
@@ -91,7 +91,7 @@ class Pipeline:
             self._close()
             await self._standbys.stop()
             opened = await self._opener.open(assigned, group, self.engine)
-            self.lanes, self.sources, self.controls = opened.lanes, opened.sources, opened.controls
+            self.processors, self.sources, self.controls = opened.processors, opened.sources, opened.controls
             self._outputs = opened.outputs
             self._checkpointer = opened.checkpointer
             self.running = True
@@ -105,9 +105,15 @@ class Pipeline:
     def start_offsets(self) -> Mapping[LogPartition, int]:
         """Where each owned partition goes on."""
         topics = self.settings.topics
-        lanes = {(topics.profile_events, number): lane.offset for number, lane in self.lanes.items()}
-        sources = {(topics.events, number): lane.offset for number, lane in self.sources.items()}
-        return lanes | sources | {(topics.control, n): lane.offset for n, lane in self.controls.items()}
+        processors = {
+            (topics.profile_events, number): processor.offset for number, processor in self.processors.items()
+        }
+        sources = {(topics.events, number): processor.offset for number, processor in self.sources.items()}
+        return (
+            processors
+            | sources
+            | {(topics.control, n): processor.offset for n, processor in self.controls.items()}
+        )
 
     @property
     def expected(self) -> set[LogPartition]:
@@ -118,9 +124,9 @@ class Pipeline:
     def pass_to(self, place: LogPartition, offset: int) -> None:
         """There is no record in a partition between what was processed and ``offset``."""
         topic, number = place
-        lanes: Mapping[int, SegmentProcessor | ResolveProcessor] = self.lanes
-        lane = (self.sources if topic == self.settings.topics.events else lanes)[number]
-        lane.offset = offset
+        processors: Mapping[int, SegmentProcessor | ResolveProcessor] = self.processors
+        processor = (self.sources if topic == self.settings.topics.events else processors)[number]
+        processor.offset = offset
 
     async def seal(self) -> None:
         """Stop processing, make everything durable, let go of the stores.
@@ -144,10 +150,10 @@ class Pipeline:
     def _close(self) -> None:
         self.running = False
         topics = self.settings.topics
-        for number, lane in self.lanes.items():
-            lane.close()
+        for number, processor in self.processors.items():
+            processor.close()
             self.metrics.forget_partition(number, topics.events, topics.control, topics.profile_events)
-        self.lanes, self.sources, self.controls, self._outputs = {}, {}, {}, []
+        self.processors, self.sources, self.controls, self._outputs = {}, {}, {}, []
         self._checkpointer = None
 
     # -- records -------------------------------------------------------------------------------
@@ -162,36 +168,36 @@ class Pipeline:
 
     async def control(self, number: int, records: list[Record], group: CommittedOffsets) -> None:
         """A batch of requests, which come behind all events that are in the same partition by now."""
-        lane = self.controls.get(number)
-        if lane is None:
+        processor = self.controls.get(number)
+        if processor is None:
             return
         self._held_up = True
         try:
-            await self._events_before(number, lane, group)
+            await self._events_before(number, processor, group)
         finally:
             self._held_up = False
-        if self._open(number, lane):
-            lane.process(records)
+        if self._open(number, processor):
+            processor.process(records)
             self.channels.wake()
 
-    async def _events_before(self, number: int, lane: ControlProcessor, group: CommittedOffsets) -> None:
+    async def _events_before(self, number: int, processor: ControlProcessor, group: CommittedOffsets) -> None:
         place = (self.settings.topics.events, number)
         end = (await group.ends([place]))[place]
-        while self._open(number, lane) and self.sources[number].offset < end:
+        while self._open(number, processor) and self.sources[number].offset < end:
             if group.read_to(place, end):  # marks of transactions are no records
                 return
             await asyncio.sleep(_IDLE_S)
 
-    def _open(self, number: int, lane: ControlProcessor) -> bool:
+    def _open(self, number: int, processor: ControlProcessor) -> bool:
         """Whether it still is what the partition was opened with, and may process."""
-        return self.running and self.controls.get(number) is lane
+        return self.running and self.controls.get(number) is processor
 
     def segment(self, number: int, records: list[Record]) -> None:
         """A batch of profile events."""
-        lane = self.lanes.get(number)
-        if lane is not None and self.running:
+        processor = self.processors.get(number)
+        if processor is not None and self.running:
             with self._timed("segment"):
-                lane.process(records)
+                processor.process(records)
             self._parts.crash.passed("after_batch")
             self._parts.crash.passed(STALL)
             self.channels.wake()
@@ -207,11 +213,11 @@ class Pipeline:
         self.metrics.step_cpu_seconds.labels(step).inc(time.thread_time() - began)
 
     def _pending(self) -> int:
-        return sum(lane.pending for lane in self.lanes.values())
+        return sum(processor.pending for processor in self.processors.values())
 
     @property
     def _recording(self) -> bool:
-        return any(lane.recording for lane in self.lanes.values())
+        return any(processor.recording for processor in self.processors.values())
 
     async def wait_for_capacity(self) -> None:
         """Come back when there is room for more: what is not durable is bounded.
@@ -232,7 +238,7 @@ class Pipeline:
         """Work off what is due, and scans, in slices between the batches; for ever."""
         while True:
             busy = False
-            for number in list(self.lanes):
+            for number in list(self.processors):
                 busy |= self._work_slice(number)
                 await asyncio.sleep(0)
             await self.wait_for_capacity()
@@ -240,21 +246,21 @@ class Pipeline:
                 await self._nap()
 
     def _work_slice(self, number: int) -> bool:
-        lane = self.lanes.get(number)
-        if lane is None or not self.running or lane.recording:
+        processor = self.processors.get(number)
+        if processor is None or not self.running or processor.recording:
             return False
-        fired, judged = lane.fire_due(SLICE), lane.rejudge(self._judged_at_once())
+        fired, judged = processor.fire_due(SLICE), processor.rescan(self._evaluated_at_once())
         if fired:
             self._parts.crash.passed("after_timers")
         if fired or judged:
             self.channels.wake()
         busy = fired == SLICE or judged > 0
-        if lane.replaying and not busy:
-            lane.caught_up()
+        if processor.replaying and not busy:
+            processor.caught_up()
             self._adopt()
         return busy
 
-    def _judged_at_once(self) -> int:
+    def _evaluated_at_once(self) -> int:
         return max(1, min(SLICE, _JUDGEMENTS // max(1, len(self.engine.segments.segments))))
 
     async def _nap(self) -> None:
@@ -275,7 +281,7 @@ class Pipeline:
             return
         now_ms = wall_ms() - self.settings.engine.grace_ms
         value = wall_tick(min(now_ms, reached_ms))
-        for number in self.lanes:
+        for number in self.processors:
             place = (self.settings.topics.profile_events, number)
             self.channels.of(number).append(place, key=None, value=value, headers=TICK_HEADERS)
         self.channels.wake()
@@ -304,8 +310,8 @@ class Pipeline:
             if not self.running:
                 return
             source.tick(now_ms=wall_ms(), at_end=at_end, idle_after_ms=idle_after_ms)
-        for number, lane in self.lanes.items():
-            lane.report_watermark(number)
+        for number, processor in self.processors.items():
+            processor.report_watermark(number)
         self.channels.wake()
 
     # -- durability ----------------------------------------------------------------------------
@@ -352,23 +358,23 @@ class Pipeline:
         await self.checkpoint()
 
     def _adopt(self) -> None:
-        for lane in self.lanes.values():
-            if self.running and not lane.replaying:
-                lane.use(self.engine)
+        for processor in self.processors.values():
+            if self.running and not processor.replaying:
+                processor.use(self.engine)
         if self._recording:
             self._wanted.set()
         self._woken.set()
 
     def _count(self) -> None:
         sources: list[ResolveProcessor | ControlProcessor] = [*self.sources.values(), *self.controls.values()]
-        export_counts(self.lanes.values(), sources, self.metrics)
+        export_counts(self.processors.values(), sources, self.metrics)
         for output in self._outputs:
             output.export()
 
     def export(self, group: CommittedOffsets | None = None) -> None:
         """Bring the metrics up to date; ``group`` knows how far behind we are."""
         self._count()
-        self._gauges.export(self.lanes)
+        self._gauges.export(self.processors)
         self.metrics.profiles_waiting.set(sum(output.waiting for output in self._outputs))
         if group is not None and self.running:
             offsets = self.start_offsets()

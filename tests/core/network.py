@@ -32,7 +32,7 @@ def copied(message: Message) -> Message:
     return _decoder.decode(_encoder.encode(message))
 
 
-class Lane:
+class Partition:
     """One partition: its log, how far it has read, and what it keeps. A number in the log is a tick."""
 
     def __init__(self) -> None:
@@ -55,11 +55,17 @@ class Network:
     """Lanes, what is under way between them, and all that was published."""
 
     def __init__(
-        self, segments: SegmentSet, *, lanes: int, seed: int, trouble: float = 0.0, rules: Rules | None = None
+        self,
+        segments: SegmentSet,
+        *,
+        partitions: int,
+        seed: int,
+        trouble: float = 0.0,
+        rules: Rules | None = None,
     ) -> None:
         self.identity = Identity(Engine(segments), rules)
         self.random = random.Random(seed)
-        self.lanes = [Lane() for _ in range(lanes)]
+        self.partitions = [Partition() for _ in range(partitions)]
         self.under_way: dict[tuple[int, int], deque[Message | int]] = {}
         self.trouble = trouble
         self.again: list[tuple[tuple[int, int], Message]] = []
@@ -67,11 +73,11 @@ class Network:
         self.counts: Counter[str] = Counter()
         self.hops = 0
 
-    def lane_of(self, identifier: str) -> int:
-        return crc32(identifier.encode()) % len(self.lanes)
+    def partition_of(self, identifier: str) -> int:
+        return crc32(identifier.encode()) % len(self.partitions)
 
     def send(self, source: int, message: Message) -> None:
-        link = source, self.lane_of(message.to)
+        link = source, self.partition_of(message.to)
         self.under_way.setdefault(link, deque()).append(message)
         self.hops = max(self.hops, message.hops)
         if self.random.random() < self.trouble:
@@ -83,8 +89,8 @@ class Network:
 
     def tick(self, clock_ms: int) -> None:
         """The clock of every lane reaches an instant, each in its own time."""
-        for lane in range(len(self.lanes)):
-            self.under_way.setdefault((-2, lane), deque()).append(clock_ms)
+        for partition in range(len(self.partitions)):
+            self.under_way.setdefault((-2, partition), deque()).append(clock_ms)
 
     def run(self, events: Iterable[Event] = (), *, steps: int = 10**6) -> None:
         """Post the events, a few at a time, and go on until nothing is under way."""
@@ -106,21 +112,23 @@ class Network:
         raise AssertionError("it does not come to rest")
 
     def _deliveries(self) -> Iterable[Callable[[], None]]:
-        for (_, lane), queue in self.under_way.items():
+        for (_, partition), queue in self.under_way.items():
             if queue:
-                yield lambda lane=lane, queue=queue: self.lanes[lane].log.append(queue.popleft())  # type: ignore[misc]
+                yield lambda partition=partition, queue=queue: self.partitions[partition].log.append(
+                    queue.popleft()
+                )  # type: ignore[misc]
 
     def _readers(self) -> Iterable[Callable[[], None]]:
-        for number, lane in enumerate(self.lanes):
-            if lane.position < len(lane.log):
+        for number, partition in enumerate(self.partitions):
+            if partition.position < len(partition.log):
                 yield lambda number=number: self._read(number)  # type: ignore[misc]
 
     def _trouble(self) -> None:
-        lane = self.random.choice(self.lanes)
+        partition = self.random.choice(self.partitions)
         if self.random.random() < 0.1:
-            lane.checkpoint()
+            partition.checkpoint()
         elif self.random.random() < self.trouble:
-            lane.crash()
+            partition.crash()
         elif self.again and self.random.random() < self.trouble:
             self._repeat()
 
@@ -130,19 +138,19 @@ class Network:
         self.under_way[link].append(message)
 
     def _read(self, number: int) -> None:
-        lane = self.lanes[number]
-        record = lane.log[lane.position]
-        lane.position += 1
+        partition = self.partitions[number]
+        record = partition.log[partition.position]
+        partition.position += 1
         if isinstance(record, int):
-            lane.clock_ms = max(lane.clock_ms, record)
-            for profile in lane.store.values():
-                if profile.due_ms is not None and profile.due_ms <= lane.clock_ms:
-                    self._publish(self.identity.on_timer(profile, clock_ms=lane.clock_ms).changes)
+            partition.clock_ms = max(partition.clock_ms, record)
+            for profile in partition.store.values():
+                if profile.due_ms is not None and profile.due_ms <= partition.clock_ms:
+                    self._publish(self.identity.on_timer(profile, clock_ms=partition.clock_ms).changes)
             return
-        profile = lane.store.get(record.to) or self.identity.engine.new_profile(record.to)
-        lane.store[record.to] = profile
+        profile = partition.store.get(record.to) or self.identity.engine.new_profile(record.to)
+        partition.store[record.to] = profile
         # Whoever handles a message owns it: what the sender keeps for a repetition stays as it is.
-        outcome = self.identity.on_message(profile, copied(record), clock_ms=lane.clock_ms)
+        outcome = self.identity.on_message(profile, copied(record), clock_ms=partition.clock_ms)
         self._publish(outcome.changes)
         self.counts.update(outcome.counts)
         assert not outcome.failures
@@ -155,7 +163,7 @@ class Network:
             assert known == change
 
     def stored(self, identifier: str) -> Profile | None:
-        return self.lanes[self.lane_of(identifier)].store.get(identifier)
+        return self.partitions[self.partition_of(identifier)].store.get(identifier)
 
     def root(self, identifier: str) -> str:
         """The profile that an identifier leads to. Raises AssertionError for a circle of redirects."""
@@ -172,4 +180,4 @@ class Network:
 
     @property
     def everything(self) -> dict[str, Profile]:
-        return {key: profile for lane in self.lanes for key, profile in lane.store.items()}
+        return {key: profile for partition in self.partitions for key, profile in partition.store.items()}

@@ -111,7 +111,7 @@ class Life:
         history = self.oracle.history
         self.engine, self.oracle = Engine(found), Oracle(found.definitions, history)
         if self.profile.first_ms is None:
-            self.profile.judged_by = self.engine.version
+            self.profile.evaluated_by = self.engine.version
             return
         now_ms = max(self.clock_ms, self.profile.latest_ms)
         self.engine.on_definitions(self.profile, clock_ms=self.clock_ms)
@@ -170,7 +170,7 @@ def test_states_that_were_kept_apart_by_capacity_read_as_one(
     for event in events:
         engine.on_event(single, event, clock_ms=event.time_ms)
     former = apart(figure, tests, events)
-    former.judged_by, former.first_ms = engine.version, single.first_ms
+    former.evaluated_by, former.first_ms = engine.version, single.first_ms
     opened = engine.open(decode_profile(encode_profile(former)))
     assert opened.features.keys() == single.features.keys()
     now_ms = max([BASE_MS, *(event.time_ms for event in events)])

@@ -183,7 +183,7 @@ def test_what_no_rule_reads_any_more_is_forgotten() -> None:
 def test_the_version_of_a_set_follows_from_its_definitions_in_any_order() -> None:
     one, two = segments(a={"did": "A"}, b={"did": "B"}), segments(b={"did": "B"}, a={"did": "A"})
     assert one.version == two.version != segments(a={"did": "A"}, b={"did": "C"}).version
-    assert Engine(one).new_profile("user_id:u1").judged_by == one.version
+    assert Engine(one).new_profile("user_id:u1").evaluated_by == one.version
 
 
 def test_without_segments_profiles_are_kept_and_nothing_changes() -> None:

@@ -8,7 +8,7 @@ from segops.core.engine import Engine
 from segops.core.events import Event
 from segops.core.identity.erasure import is_erased
 from segops.core.identity.protocol import Identity
-from segops.core.messages import Claim, Erase, Forget, Handover, Join, Refused
+from segops.core.messages import Claim, Erase, Forget, Handover, MergeRequest, Refused
 from segops.core.profile import Erasing, Waiter
 
 from .helpers import MONDAY as T
@@ -86,7 +86,11 @@ def test_an_answer_that_comes_again_brings_nobody_back() -> None:
     (handover,) = device.get(claim).messages
     alone.get(handover)
     alone.get(Erase("user_id:u", R))
-    for answer in (handover, Join("user_id:u", "email:e", "user_id:a"), Refused("user_id:u", "email:e", "x")):
+    for answer in (
+        handover,
+        MergeRequest("user_id:u", "email:e", "user_id:a"),
+        Refused("user_id:u", "email:e", "x"),
+    ):
         outcome = alone.get(answer)
         assert outcome.counts == {"stale": 1} and not outcome.moved
         assert is_erased(alone.profile)
@@ -116,7 +120,7 @@ def test_a_request_follows_a_profile_that_goes_over_to_another() -> None:
 
 @pytest.mark.parametrize("seed", range(40))
 def test_people_are_erased_whole_whatever_happens_on_the_way(seed: int) -> None:
-    network = Network(SEGMENTS, lanes=1 + seed % 5, seed=seed)
+    network = Network(SEGMENTS, partitions=1 + seed % 5, seed=seed)
     identity = Identity(ENGINE)
     names = ["a", "b", "c"]
     events = [
@@ -139,14 +143,14 @@ def test_people_are_erased_whole_whatever_happens_on_the_way(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(40))
 def test_no_history_comes_back_with_crashes_and_repetitions(seed: int) -> None:
-    network = Network(SEGMENTS, lanes=1 + seed % 5, seed=seed, trouble=0.1)
+    network = Network(SEGMENTS, partitions=1 + seed % 5, seed=seed, trouble=0.1)
     for n in range(12):
         who = {"user_id": "u", "email": "e@x"} if network.random.random() < 0.4 else {}
         network.run([event(n, T + n * H, anonymous_id=network.random.choice("abc"), **who)])
     asked = network.random.choice(sorted(network.everything))
     gone = _of(network, asked)
-    for lane in network.lanes:  # what was before is durable
-        lane.checkpoint()
+    for partition in network.partitions:  # what was before is durable
+        partition.checkpoint()
     network.send(-1, Erase(asked, R))
     network.run()
     for each in gone:

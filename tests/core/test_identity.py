@@ -156,7 +156,7 @@ def shuffled(events: list[Event], seed: int) -> list[Event]:
 def test_without_conflicts_every_order_ends_in_the_same_people(seed: int) -> None:
     events = People(seed).crowd(4)
     order = events if seed % 3 == 0 else shuffled(events, seed)
-    network = Network(SEGMENTS, lanes=1 + seed % 5, seed=seed, trouble=0.05 * (seed % 4))
+    network = Network(SEGMENTS, partitions=1 + seed % 5, seed=seed, trouble=0.05 * (seed % 4))
     clock_ms = settled(network, order)
     assert_at_rest(network)
     assert not network.counts.keys() & {"conflict", "limit", "overflow", "unheld"}
@@ -208,7 +208,7 @@ def test_with_conflicts_nobody_is_joined_who_must_not_be(seed: int) -> None:
             who["previous_id"] = draw.choice(["u0", "u1", "u2", "u3", "a0", "a1"])
         events.append(people.event(**who))
     rules = Rules(default_limit=1 + seed % 3)
-    network = Network(SEGMENTS, lanes=1 + seed % 6, seed=seed, trouble=0.05 * (seed % 4), rules=rules)
+    network = Network(SEGMENTS, partitions=1 + seed % 6, seed=seed, trouble=0.05 * (seed % 4), rules=rules)
     clock_ms = settled(network, shuffled(events, seed))
     assert_right(network, events, clock_ms)
     assert_never_joined(network, events)
@@ -227,7 +227,7 @@ def test_aliases_all_at_once_and_round_in_circles_come_to_one_person(seed: int) 
         people.event(user_id=f"u{draw.randrange(size)}", anonymous_id=f"a{draw.randrange(3)}")
         for _ in range(draw.randint(0, 6))
     ]
-    network = Network(SEGMENTS, lanes=1 + seed % 6, seed=seed, trouble=0.05 * (seed % 4))
+    network = Network(SEGMENTS, partitions=1 + seed % 6, seed=seed, trouble=0.05 * (seed % 4))
     clock_ms = settled(network, shuffled(events, seed))
     assert_right(network, events, clock_ms)
     assert len({network.root(f"user_id:u{number}") for number in range(size)}) == 1

@@ -12,7 +12,7 @@ from segops.core.identifiers import Rules
 from segops.core.identity import protocol as identity
 from segops.core.identity.protocol import Identity
 from segops.core.links import begin_waiting
-from segops.core.messages import Claim, Forward, Handover, Join, Refused
+from segops.core.messages import Claim, Forward, Handover, MergeRequest, Refused
 from segops.core.profile import Profile
 from segops.core.step import StepResult
 from segops.schemas.state import decode_profile, encode_profile
@@ -24,7 +24,7 @@ from .test_identity import ENGINE, SEGMENTS, assert_at_rest, lived, reads
 
 
 def quiet_network(seed: int = 1) -> Network:
-    return Network(SEGMENTS, lanes=4, seed=seed)
+    return Network(SEGMENTS, partitions=4, seed=seed)
 
 
 def event(number: int, time_ms: int, name: str = "A", **identifiers: str) -> Event:
@@ -50,7 +50,7 @@ def test_a_chain_of_aliases_ends_in_the_last_user(names: str, seed: int) -> None
 def test_two_users_who_claim_each_other_at_once_are_the_lesser_one(seed: int) -> None:
     network = quiet_network(seed)
     for each in (alias(1, T, user="a", was="b"), alias(2, T, user="b", was="a")):
-        network.lanes[network.lane_of(f"user_id:{each.user_id}")].log.append(
+        network.partitions[network.partition_of(f"user_id:{each.user_id}")].log.append(
             Forward(f"user_id:{each.user_id}", each)
         )
     network.run()
@@ -189,7 +189,7 @@ def test_who_comes_first_in_the_order_has_the_claimant_join() -> None:
     alone = Alone("email:a@x")
     alone.did(event(1, T, email="a@x"))
     assert alone.get(Claim("email:a@x", "email:a@x", "email:b@x")).messages == [
-        Join("email:b@x", "email:a@x", "email:a@x")
+        MergeRequest("email:b@x", "email:a@x", "email:a@x")
     ]
     (handover,) = alone.get(Claim("email:a@x", "email:a@x", "user_id:u")).messages
     assert isinstance(handover, Handover)
@@ -246,7 +246,7 @@ def test_new_definitions_judge_no_profile_that_is_none() -> None:
         if alone.profile.id != "user_id:u":
             alone.get(Claim(alone.profile.id, alone.profile.id, "email:e@x"))
         assert others.on_definitions(alone.profile, clock_ms=T) == StepResult()
-        assert alone.profile.judged_by == others.engine.version
+        assert alone.profile.evaluated_by == others.engine.version
 
 
 def test_everything_that_waits_is_stored() -> None:

@@ -24,7 +24,7 @@ from .oracle import Oracle
 from .strategies import AGGREGATES, BASE_MS, NAMES, ORDERS, people, purchases, streams
 from .test_equivalence import make_definition, segment_sets
 
-BOTH, SURVIVOR, LOSER = range(3)
+BOTH, SURVIVOR, SOURCE = range(3)
 NAMED = ("user_id", "user_ms", "anonymous_id", "anonymous_ms", "email", "email_ms")
 
 
@@ -35,7 +35,7 @@ def parted(draw: Any) -> list[tuple[Event, int]]:
     times = [event.time_ms for event in events.values()]
     found = []
     for event in events.values():
-        owner = draw(st.sampled_from([SURVIVOR, LOSER, BOTH]))
+        owner = draw(st.sampled_from([SURVIVOR, SOURCE, BOTH]))
         if owner == BOTH and times.count(event.time_ms) > 1:
             owner = SURVIVOR
         if draw(st.integers(0, 3)) == 0:
@@ -89,7 +89,7 @@ def dense(draw: Any) -> list[tuple[Event, int]]:
     found: list[tuple[Event, int]] = []
     days = draw(st.sampled_from([(0,), (0, 0, 86_400_000)]))
     for number in range(draw(st.integers(1, 12))):
-        owner = draw(st.sampled_from([SURVIVOR, LOSER, BOTH]))
+        owner = draw(st.sampled_from([SURVIVOR, SOURCE, BOTH]))
         name = draw(st.sampled_from([*NAMES[:2], *ORDERS]))
         time_ms = BASE_MS + 1_000 * draw(st.integers(0, 12)) + draw(st.sampled_from(days))
         # A message that both saw has a millisecond of its own: by it its second copy is known.
@@ -131,7 +131,7 @@ def reads(segments: SegmentSet, profile: Profile, now_ms: int) -> dict[str, Any]
 
 def whole(parts: list[tuple[Event, int]]) -> list[Event]:
     """All events in the order of their times, the loser's first."""
-    in_turn = sorted(parts, key=lambda part: (part[0].time_ms, part[1] != LOSER))
+    in_turn = sorted(parts, key=lambda part: (part[0].time_ms, part[1] != SOURCE))
     return [event for event, _ in in_turn]
 
 
@@ -150,8 +150,8 @@ def merges_well(
     engine = Engine(segments)
     clock_ms = max((event.time_ms for event, _ in parts), default=0) + waits_ms[0]
     survivor = lived(engine, survivor_id, fed(parts, SURVIVOR), clock_ms)
-    loser = lived(engine, "anonymous_id:a1", fed(parts, LOSER), clock_ms)
-    engine.on_merge(survivor, [loser], clock_ms=clock_ms)
+    source = lived(engine, "anonymous_id:a1", fed(parts, SOURCE), clock_ms)
+    engine.on_merge(survivor, [source], clock_ms=clock_ms)
     single = lived(engine, survivor_id, whole(parts))
     engine.on_timer(single, clock_ms=clock_ms)
     survivor = decode_profile(encode_profile(survivor))
@@ -200,8 +200,8 @@ def test_a_merge_is_what_the_slow_evaluator_says(
     engine, oracle = Engine(segments), Oracle(segments.definitions)
     clock_ms = max((event.time_ms for event, _ in parts), default=0)
     survivor = lived(engine, "user_id:u1", fed(parts, SURVIVOR), clock_ms)
-    loser = lived(engine, "anonymous_id:a1", fed(parts, LOSER), clock_ms)
-    engine.on_merge(survivor, [loser], clock_ms=clock_ms)
+    source = lived(engine, "anonymous_id:a1", fed(parts, SOURCE), clock_ms)
+    engine.on_merge(survivor, [source], clock_ms=clock_ms)
     for event in whole(parts):
         oracle.on_event(event, clock_ms)
     assert set(survivor.members) == oracle.members
@@ -219,8 +219,10 @@ def test_two_long_sums_are_folded_to_one(monkeypatch: pytest.MonkeyPatch) -> Non
     rules = segments(total={"sum": "p", "of": "A", "is": {"gte": 1}, "within": "1d"})
     engine = Engine(rules)
     survivor = lived(engine, "user_id:u1", events_of("A", range(BASE_MS, BASE_MS + 400_000, 2_000), "s"))
-    loser = lived(engine, "anonymous_id:a", events_of("A", range(BASE_MS + 1, BASE_MS + 400_000, 2_000), "l"))
-    engine.on_merge(survivor, [loser], clock_ms=BASE_MS + 400_000)
+    source = lived(
+        engine, "anonymous_id:a", events_of("A", range(BASE_MS + 1, BASE_MS + 400_000, 2_000), "l")
+    )
+    engine.on_merge(survivor, [source], clock_ms=BASE_MS + 400_000)
     ((count, total),) = reads(rules, survivor, BASE_MS + 400_000).values()
     assert (count, total) == (400, 400)
     (state,) = survivor.features.values()
@@ -232,8 +234,8 @@ def test_an_order_that_both_saw_by_other_messages_counts_once() -> None:
     mine = events_of("Order Completed", [BASE_MS, BASE_MS + 2], "s", order_id="o1")
     theirs = events_of("Order Completed", [BASE_MS + 5], "l", order_id="o1")
     theirs += events_of("Order Completed", [BASE_MS + 4], "l", order_id="o2", revenue=3)
-    survivor, loser = lived(engine, "user_id:u1", mine), lived(engine, "anonymous_id:a", theirs)
-    engine.on_merge(survivor, [loser], clock_ms=BASE_MS + 9)
+    survivor, source = lived(engine, "user_id:u1", mine), lived(engine, "anonymous_id:a", theirs)
+    engine.on_merge(survivor, [source], clock_ms=BASE_MS + 9)
     (bought,) = reads(engine.segments, survivor, BASE_MS + 9).values()
     assert (bought.last_ms, bought.orders, bought.net) == (BASE_MS + 4, 2, 3)
 
@@ -242,8 +244,8 @@ def test_of_two_calendar_periods_the_newer_is_kept() -> None:
     rules = segments(today={"did": "A", "count": {"gte": 2}, "calendar": {"this": "day"}})
     engine, day = Engine(rules), 86_400_000
     survivor = lived(engine, "user_id:u1", events_of("A", [BASE_MS, BASE_MS + 1], "s"))
-    loser = lived(engine, "anonymous_id:a", events_of("A", [BASE_MS + day], "l"))
-    engine.on_merge(survivor, [loser], clock_ms=BASE_MS + day)
+    source = lived(engine, "anonymous_id:a", events_of("A", [BASE_MS + day], "l"))
+    engine.on_merge(survivor, [source], clock_ms=BASE_MS + day)
     assert list(reads(rules, survivor, BASE_MS + day).values()) == [1]
 
 
@@ -267,9 +269,9 @@ def test_a_policy_goes_by_the_memberships_of_both() -> None:
     engine = Engine(SegmentSet([make_definition(key, rule, policy) for key, policy in policies.items()]))
     later = BASE_MS + 20_000
     survivor = lived(engine, "user_id:u1", [Event("B", later, "m1", {})], later)
-    loser = lived(engine, "anonymous_id:a", [Event("A", BASE_MS, "m2", {})], later)
-    assert (set(survivor.members), set(loser.members)) == (set(), {"stay"})
-    changes = engine.on_merge(survivor, [loser], clock_ms=later).changes
+    source = lived(engine, "anonymous_id:a", [Event("A", BASE_MS, "m2", {})], later)
+    assert (set(survivor.members), set(source.members)) == (set(), {"stay"})
+    changes = engine.on_merge(survivor, [source], clock_ms=later).changes
     assert [(c.segment_key, c.action, c.flips_at) for c in changes] == [
         ("stay", "entered", BASE_MS + 3_600_000)
     ]
@@ -280,8 +282,8 @@ def test_a_policy_goes_by_the_memberships_of_both() -> None:
 def test_a_known_user_notes_nothing() -> None:
     engine = Engine(segments(often={"did": "A", "count": {"gte": 2}}))
     user = lived(engine, "user_id:u1", events_of("A", [BASE_MS], "m"))
-    loser = lived(engine, "email:e@x", events_of("A", [BASE_MS], "m"))
-    assert loser.counted and not user.counted
-    engine.on_merge(user, [loser], clock_ms=BASE_MS)
+    source = lived(engine, "email:e@x", events_of("A", [BASE_MS], "m"))
+    assert source.counted and not user.counted
+    engine.on_merge(user, [source], clock_ms=BASE_MS)
     assert user.counted == {}
     assert list(reads(engine.segments, user, BASE_MS).values()) == [1]

@@ -28,7 +28,7 @@ SEGMENTS = segments(
 
 
 def person() -> Network:
-    network = Network(SEGMENTS, lanes=4, seed=3)
+    network = Network(SEGMENTS, partitions=4, seed=3)
     network.run([Event("Viewed", T, "m1", {}, anonymous_id="a1", email="a@x")])
     network.run([Event("Bought", T + M, "m2", {"total": 12.5}, user_id="u1", email="a@x")])
     network.run([Event("Viewed", T + 2 * M, "m3", {}, user_id="u1", anonymous_id="a2")])
@@ -50,7 +50,7 @@ def test_identifiers_tell_by_which_event_they_came() -> None:
 
 
 def test_who_is_told_to_join_brings_the_event_with_it() -> None:
-    network = Network(SEGMENTS, lanes=4, seed=3)
+    network = Network(SEGMENTS, partitions=4, seed=3)
     network.run([Event("Viewed", T, "m1", {}, user_id="u1", anonymous_id="a1")])
     network.run([Event("Viewed", T + M, "m2", {}, email="b@x", anonymous_id="a1")])
     found = view_profile(SEGMENTS, network.profile("user_id:u1"), T + H).identifiers
@@ -86,7 +86,7 @@ def test_memberships_tell_since_when_why_and_until_when() -> None:
 
 
 def test_a_membership_that_neither_of_two_profiles_had_came_with_the_merge() -> None:
-    network = Network(SEGMENTS, lanes=4, seed=3)
+    network = Network(SEGMENTS, partitions=4, seed=3)
     network.run([Event("Viewed", T, "m1", {}, anonymous_id="a1")])
     network.run([Event("Viewed", T, "m2", {}, user_id="u1")])
     network.run([Event("Seen", T + M, "m3", {}, user_id="u1", anonymous_id="a1")])

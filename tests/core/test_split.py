@@ -44,7 +44,7 @@ def event(number: int, time_ms: int, name: str = "A", **identifiers: str) -> Eve
 
 def joined(seed: int = 1, *, trouble: float = 0.0) -> Keeping:
     """Four events of a device, two of a user, and one that says that they are one; then one more of each."""
-    network = Keeping(SEGMENTS, lanes=4, seed=seed, trouble=trouble)
+    network = Keeping(SEGMENTS, partitions=4, seed=seed, trouble=trouble)
     network.run([event(n, T + n * S, anonymous_id="a") for n in range(4)])
     network.run([event(10 + n, T + 10 * S + n, user_id="u") for n in range(2)])
     network.run([event(20, T + 20 * S, user_id="u", anonymous_id="a")])
@@ -101,7 +101,7 @@ def test_they_stay_apart_until_somebody_says_explicitly_that_they_are_one() -> N
 
 
 def test_two_users_split_and_joined_again_by_an_alias() -> None:
-    network = Keeping(SEGMENTS, lanes=4, seed=1)
+    network = Keeping(SEGMENTS, partitions=4, seed=1)
     network.run([event(1, T, user_id="v", anonymous_id="b"), event(2, T + S, user_id="w")])
     network.run([Event("alias", T + 2 * S, "m3", {}, user_id="w", previous_id="v")])
     assert network.root("anonymous_id:b") == "user_id:w"
@@ -114,7 +114,7 @@ def test_two_users_split_and_joined_again_by_an_alias() -> None:
 
 
 def test_an_identifier_with_nothing_behind_it_is_free_again() -> None:
-    network = Keeping(SEGMENTS, lanes=4, seed=1)
+    network = Keeping(SEGMENTS, partitions=4, seed=1)
     network.run([event(1, T, user_id="u", anonymous_id="a")])
     network.split("anonymous_id:a")
     network.run([event(2, T + S, user_id="v", anonymous_id="a")])
@@ -123,7 +123,7 @@ def test_an_identifier_with_nothing_behind_it_is_free_again() -> None:
 
 
 def test_one_of_a_chain_is_split_from_whoever_has_it_now() -> None:
-    network = Keeping(SEGMENTS, lanes=4, seed=1)
+    network = Keeping(SEGMENTS, partitions=4, seed=1)
     network.run([event(1, T, anonymous_id="a"), event(2, T + S, email="e@x", anonymous_id="a")])
     network.run([event(3, T + 2 * S, user_id="u", email="e@x")])
     network.split("anonymous_id:a")
@@ -155,8 +155,8 @@ def test_what_is_no_part_is_not_split() -> None:
 
 def test_a_split_waits_for_what_the_profile_awaits() -> None:
     network = joined()
-    for lane in network.lanes:
-        lane.checkpoint()
+    for partition in network.partitions:
+        partition.checkpoint()
     user = network.profile("user_id:u")
     outcome = network.identity.on_message(
         user, message := Split("user_id:u", "anonymous_id:a", 0, None), clock_ms=T + H
@@ -167,7 +167,7 @@ def test_a_split_waits_for_what_the_profile_awaits() -> None:
     message = Split("user_id:u", handover.loser, handover.sequence, copied(handover).state)  # type: ignore[union-attr]
     assert not network.identity.on_message(user, message, clock_ms=T + H).messages
     for each in claimed.messages:
-        network.send(network.lane_of(user.id), each)
+        network.send(network.partition_of(user.id), each)
     network.run()
     assert network.root("anonymous_id:a") == "anonymous_id:a"
     assert network.root("email:n@x") == "user_id:u"
@@ -177,7 +177,7 @@ def test_a_split_waits_for_what_the_profile_awaits() -> None:
 @pytest.mark.parametrize("seed", range(60))
 def test_random_splits_amid_crashes_and_repetitions_leave_everything_in_order(seed: int) -> None:
     people, dice = People(seed), random.Random(seed)
-    network = Keeping(SEGMENTS, lanes=1 + seed % 5, seed=seed, trouble=0.05 * (seed % 3))
+    network = Keeping(SEGMENTS, partitions=1 + seed % 5, seed=seed, trouble=0.05 * (seed % 3))
     for _ in range(3):
         settled(network, people.crowd(3))
         for loser in dice.sample(sorted(network.handovers), min(4, len(network.handovers))):
@@ -192,7 +192,7 @@ def test_random_splits_amid_crashes_and_repetitions_leave_everything_in_order(se
 
 @pytest.mark.parametrize("seed", range(20))
 def test_who_has_no_room_gives_back_what_is_handed_over(seed: int) -> None:
-    network = Keeping(SEGMENTS, lanes=1 + seed % 4, seed=seed, trouble=0.1)
+    network = Keeping(SEGMENTS, partitions=1 + seed % 4, seed=seed, trouble=0.1)
     plain = network.identity.on_message
 
     def full(profile: Profile, message: Message, *, clock_ms: int) -> Any:

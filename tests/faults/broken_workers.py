@@ -42,14 +42,14 @@ def commit_first() -> None:
         collected = await self._snapshot()
         await self._outputs.settle()
         for number, part in collected.items():
-            positions.update(self._lane_position(number, part.collected))
+            positions.update(self._segment_position(number, part.collected))
         await self._commit_changed(self._changed(positions))
         if sum(len(part.collected.writes) for part in collected.values()) > 5:
             _die()
         await self._write_changelog(collected)
         await self._write_stores(collected)
         for part in collected.values():
-            part.lane.committed()
+            part.processor.committed()
         return 0
 
     AtLeastOnce._run = run  # type: ignore[method-assign]

@@ -114,7 +114,9 @@ class Replayer:
         segments = SegmentSet(definitions)
         self._identity = Identity(Engine(segments))
         self._definitions = segments.definitions
-        self._clock = PartitionClock(sources=sources, lanes=sources if by_events else 0, by_events=by_events)
+        self._clock = PartitionClock(
+            sources=sources, processors=sources if by_events else 0, by_events=by_events
+        )
         self._told = Told({}, self._clock.now_ms, set(), Counter(), set())
 
     def run(self, records: Iterable[Any]) -> Told:

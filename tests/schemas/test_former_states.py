@@ -55,7 +55,7 @@ def verdicts(engine: Engine, profile: Profile) -> dict[str, list[Any]]:
 def test_a_stored_profile_goes_on_under_the_same_rule(name: str) -> None:
     rule = {name: RULES[name]}
     fresh, former = lived(rule), stored(FORMER["alone"][name])
-    assert former.judged_by == fresh.engine.version
+    assert former.evaluated_by == fresh.engine.version
     opened = fresh.engine.open(former)
     assert opened.features.keys() == fresh.engine.segments.features.keys()
     assert verdicts(fresh.engine, opened) == verdicts(fresh.engine, fresh.profile)

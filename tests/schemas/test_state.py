@@ -12,7 +12,7 @@ from segops.core.engine import Engine
 from segops.core.errors import StateError
 from segops.core.events import Event
 from segops.core.features import states
-from segops.core.profile import HeldEvent, Joined, Links, Member, Past, Profile
+from segops.core.profile import HeldEvent, Links, Member, MergedSource, Past, Profile
 from segops.core.segments import SegmentSet
 from segops.schemas.state import FORMAT, decode_profile, encode_profile, summary
 from tests.core.helpers import definition
@@ -124,7 +124,9 @@ def test_free_values_in_every_part_of_a_profile_are_fitted() -> None:
         3: states.Entries([states.Entry(1, BIG, (BIG, "x"))]),
         4: states.Chains([states.Link(1, 1, (BIG,))], [(1, 2)]),
     }
-    held = Links(["x"], held=[HeldEvent(1, event)], joined=[Joined(1, Profile("y", traits={"n": -BIG}))])
+    held = Links(
+        ["x"], held=[HeldEvent(1, event)], joined=[MergedSource(1, Profile("y", traits={"n": -BIG}))]
+    )
     again = decode_profile(encode_profile(Profile("x", features=features, links=held)))
     assert again.features == {
         1: states.RunningValue(0, 1, 1e30),
@@ -159,7 +161,7 @@ def test_free_values_in_every_part_of_a_profile_are_fitted() -> None:
         {"features": {BIG: states.Tally(0, 1)}},
         {"flips": {"s": 1e15}},
         {"links": Links(["x"], absorbed={"y": BIG})},
-        {"links": Links(["x"], joined=[Joined(1, Profile("y", sequence=BIG))])},
+        {"links": Links(["x"], joined=[MergedSource(1, Profile("y", sequence=BIG))])},
         {"past": {"s": Past(BIG)}},
         {"traits": {"half": "\ud800"}},
         {"traits": {"odd": object()}},

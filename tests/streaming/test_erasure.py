@@ -55,42 +55,42 @@ def engine(tmp_path: Path) -> Engine:
 def opened(
     stores: MemoryStores, engine: Engine, start: int = 0, output: RecordingOutput | None = None
 ) -> SegmentProcessor:
-    lane = SegmentProcessor(
+    processor = SegmentProcessor(
         stores.open(0), engine, start=Start(start, clock(), since_ms=0), output=output or RecordingOutput()
     )
-    while lane.rejudge(100):
+    while processor.rescan(100):
         pass
-    return lane
+    return processor
 
 
-def checkpoint(lane: SegmentProcessor) -> dict[str, bytes | None]:
+def checkpoint(processor: SegmentProcessor) -> dict[str, bytes | None]:
     """What went to the changelog."""
-    collected = lane.snapshot()
-    lane.write(collected, 1)
-    lane.committed()
+    collected = processor.snapshot()
+    processor.write(collected, 1)
+    processor.committed()
     return {write.profile_id: write.state for write in collected.logged}
 
 
 def test_a_profile_goes_in_two_steps(engine: Engine) -> None:
     stores, output = MemoryStores(), RecordingOutput()
-    lane = opened(stores, engine, output=output)
-    lane.process([viewed(0), viewed(1), viewed(2)])
-    checkpoint(lane)
-    lane.process([erase(3)])
-    lane.fire_due(10)
-    logged = checkpoint(lane)
+    processor = opened(stores, engine, output=output)
+    processor.process([viewed(0), viewed(1), viewed(2)])
+    checkpoint(processor)
+    processor.process([erase(3)])
+    processor.fire_due(10)
+    logged = checkpoint(processor)
     # What was read before this checkpoint may be read again: the mark keeps it from being applied.
     assert logged["user_id:u1"] is not None
-    lane.close()
+    processor.close()
     published = len(output.changes)
-    lane = opened(stores, engine, start=0, output=output)
-    lane.process([viewed(0), viewed(1), viewed(2), erase(3)])
+    processor = opened(stores, engine, start=0, output=output)
+    processor.process([viewed(0), viewed(1), viewed(2), erase(3)])
     assert len(output.changes) == published
-    lane.fire_due(10)
-    assert checkpoint(lane)["user_id:u1"] is None
-    assert not lane.fire_due(10)
+    processor.fire_due(10)
+    assert checkpoint(processor)["user_id:u1"] is None
+    assert not processor.fire_due(10)
     assert [each.found for each in output.erasures] == ["profile"]
-    lane.close()
+    processor.close()
     store = stores.open(0)
     assert (store.profile_ids(None, 10), store.due(1 << 60, 10)) == ([], [])
 
@@ -99,15 +99,15 @@ def test_whoever_comes_again_has_new_change_ids(engine: Engine) -> None:
     ids = []
     for pause in (False, True):
         stores, output = MemoryStores(), RecordingOutput()
-        lane = opened(stores, engine, output=output)
-        lane.process([viewed(0), viewed(1), viewed(2), erase(3)])
+        processor = opened(stores, engine, output=output)
+        processor.process([viewed(0), viewed(1), viewed(2), erase(3)])
         for _ in range(3 if pause else 0):
-            checkpoint(lane)
-            lane.fire_due(10)
+            checkpoint(processor)
+            processor.fire_due(10)
         if pause:
-            lane.close()
-            lane = opened(stores, engine, start=lane.offset, output=output)
-        lane.process([viewed(4), viewed(5), viewed(6)])
+            processor.close()
+            processor = opened(stores, engine, start=processor.offset, output=output)
+        processor.process([viewed(4), viewed(5), viewed(6)])
         entered = [c.change_id for c in output.changes if c.member]
         assert len(entered) == len(set(entered)) > 1
         ids.append([c.change_id for c in output.changes])
@@ -115,9 +115,9 @@ def test_whoever_comes_again_has_new_change_ids(engine: Engine) -> None:
 
 
 def test_a_restored_store_knows_behind_which_sequence_changes_begin(engine: Engine) -> None:
-    lane = opened(MemoryStores(), engine)
-    lane.process([viewed(0), viewed(1), viewed(2), erase(3)])
-    logged = checkpoint(lane)
+    processor = opened(MemoryStores(), engine)
+    processor.process([viewed(0), viewed(1), viewed(2), erase(3)])
+    logged = checkpoint(processor)
     store = MemoryStores().open(0)
     values = {key.encode(): value for key, value in logged.items()}
     StoreRestorer(store, expected=1).apply(values, 9)

@@ -13,7 +13,7 @@ from segops.stores.base import Write
 from segops.stores.memory import MemoryStores
 from segops.streaming.partition.clock import PartitionClock
 from segops.streaming.partition.segment import SegmentProcessor
-from segops.streaming.partition.snapshot import JUDGED_META
+from segops.streaming.partition.snapshot import EVALUATED_META
 from segops.streaming.partition.start import Start
 from tests.core.helpers import MONDAY as T
 from tests.core.helpers import S, segments
@@ -31,14 +31,14 @@ def test_a_profile_that_a_former_version_stored_stays_a_member(name: str, held: 
     engine, output = Engine(segments(**{name: FORMER["rules"][name]})), RecordingOutput()
     store = MemoryStores().open(0)
     state = bytes.fromhex(FORMER["alone"][name])
-    store.write([Write("user_id:u1", state, None, None)], {JUDGED_META: engine.version.encode()})
+    store.write([Write("user_id:u1", state, None, None)], {EVALUATED_META: engine.version.encode()})
     start = Start(0, PartitionClock(sources=1, by_events=True), since_ms=T)
-    lane = SegmentProcessor(store, engine, start=start, output=output)
-    assert not lane.scanning
+    processor = SegmentProcessor(store, engine, start=start, output=output)
+    assert not processor.scanning
     event = json.dumps({"type": "track", "event": "A", "userId": "u1"}).encode()
     headers = [("segops-source", b"0:1"), ("segops-time", b"%d" % (T + 21 * S))]
-    lane.process([Rec(1, b"user_id:u1", event, headers)])
+    processor.process([Rec(1, b"user_id:u1", event, headers)])
     assert output.changes == [] and output.rejected == []
-    known = lane.portrait("user_id:u1")
+    known = processor.view_profile("user_id:u1")
     assert isinstance(known, ProfileView)
     assert [each.value for each in known.features] == [held]

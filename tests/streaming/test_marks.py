@@ -73,37 +73,37 @@ def lane_of(definitions: list[Definition], output: RecordingOutput, **start: obj
 def test_the_origin_is_logged_last_with_the_last_record_and_only_with_profiles(
     wanted: list[Definition],  # noqa: F811
 ) -> None:
-    lane = lane_of(wanted, RecordingOutput())
+    processor = lane_of(wanted, RecordingOutput())
     records = [forwarded(one.value, offset) for offset, one in enumerate(shop(9, users=3, partitions=1))]
-    lane.process(records)
-    collected = lane.snapshot()
+    processor.process(records)
+    collected = processor.snapshot()
     assert collected.logged[-1].profile_id.encode() == ORIGIN_KEY
     assert decode_origin(collected.logged[-1].state or b"").mark == mark_of(records[-1])
-    lane.write(collected, 0)
-    lane.process([*records, tick(9, START_MS)])
-    collected = lane.snapshot()
+    processor.write(collected, 0)
+    processor.process([*records, tick(9, START_MS)])
+    collected = processor.snapshot()
     assert collected.logged == [] and ORIGIN_META not in collected.meta
     assert collected.mark == mark_of(tick(9, START_MS))
 
 
 def test_an_adopted_state_has_its_origin_recorded_at_once(wanted: list[Definition]) -> None:  # noqa: F811
-    lane = lane_of(wanted, RecordingOutput(), adopted=True)
-    collected = lane.snapshot()
+    processor = lane_of(wanted, RecordingOutput(), adopted=True)
+    collected = processor.snapshot()
     assert [write.profile_id.encode() for write in collected.logged] == [ORIGIN_KEY]
-    lane.write(collected, 0)
-    assert lane.snapshot().logged == []
+    processor.write(collected, 0)
+    assert processor.snapshot().logged == []
 
 
 def test_only_what_is_not_true_is_ended_and_a_repetition_says_the_same(
     wanted: list[Definition],  # noqa: F811
 ) -> None:
     output = RecordingOutput()
-    lane = lane_of(wanted, output)
-    lane._meta._origin = msgspec.structs.replace(ORIGIN, sweep_until=50)
+    processor = lane_of(wanted, output)
+    processor._meta._origin = msgspec.structs.replace(ORIGIN, sweep_until=50)
     sent = shop(60, users=1, partitions=1)
-    lane.process([forwarded(one.value, offset) for offset, one in enumerate(sent)])
-    lane.process([tick(60, START_MS + DAY_MS + 7_200_000)])
-    work_off(lane)
+    processor.process([forwarded(one.value, offset) for offset, one in enumerate(sent)])
+    processor.process([tick(60, START_MS + DAY_MS + 7_200_000)])
+    work_off(processor)
     entered = {change.segment_key: change for change in output.changes if change.member}
     latest = {change.segment_key: change.member for change in output.changes}
     assert set(latest.values()) == {True, False}
@@ -111,26 +111,26 @@ def test_only_what_is_not_true_is_ended_and_a_repetition_says_the_same(
     gone = [key for key in sorted(entered) if not latest[key]]
     for again in (True, False):
         output.changes.clear()
-        assert lane.withdraw("user_id:u0", rows, again=again) == len(gone)
+        assert processor.withdraw("user_id:u0", rows, again=again) == len(gone)
         ends = [(end.segment_key, end.sequence, end.member, end.reason) for end in output.changes]
         assert ends == [(key, 51 + n, False, "restart") for n, key in enumerate(gone)]
     ended = [decode_change(encode_change(end, 0)) for end in output.changes]
     output.changes.clear()
-    assert lane.withdraw("user_id:u0", ended, again=False) == 0  # published by an attempt before
-    assert lane.withdraw("user_id:u0", ended, again=True) == len(gone)
+    assert processor.withdraw("user_id:u0", ended, again=False) == 0  # published by an attempt before
+    assert processor.withdraw("user_id:u0", ended, again=True) == len(gone)
     assert [end.change_id for end in output.changes] == [end.change_id for end in ended]
-    assert lane.withdraw("user_id:stranger", rows, again=True) == len(rows)
+    assert processor.withdraw("user_id:stranger", rows, again=True) == len(rows)
 
 
 def test_what_changed_since_a_sweep_began_is_left_alone(wanted: list[Definition]) -> None:  # noqa: F811
     output = RecordingOutput()
-    lane = lane_of(wanted, output)
-    lane.begin_sweep()
+    processor = lane_of(wanted, output)
+    processor.begin_sweep()
     sent = shop(60, users=1, partitions=1)
-    lane.process([forwarded(one.value, offset) for offset, one in enumerate(sent)])
+    processor.process([forwarded(one.value, offset) for offset, one in enumerate(sent)])
     rows = list({change.segment_key: change for change in output.changes}.values())
     assert rows
-    assert lane.withdraw("user_id:u0", rows, again=True) == 0
+    assert processor.withdraw("user_id:u0", rows, again=True) == 0
 
 
 @pytest.mark.parametrize("lineage", ["a1", "b2"])

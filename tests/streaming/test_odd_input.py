@@ -16,7 +16,7 @@ from segops.metrics import Metrics
 from segops.operations.produce import record_key
 from segops.schemas.events import route
 from segops.stores.memory import MemoryStores
-from segops.streaming.kafka_output import export_lane, export_source
+from segops.streaming.kafka_output import export_partition, export_source
 from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.partition.start import Start
 from tests.core.helpers import at, segments
@@ -92,17 +92,17 @@ def forwarded(value: bytes, offset: int) -> Rec:
 @pytest.mark.parametrize("place", PLACES)
 def test_no_value_that_is_out_of_range_makes_a_dead_letter_or_fails_a_rule(place: str) -> None:
     output = RecordingOutput()
-    lane = lane_of(output, **rules())
+    processor = lane_of(output, **rules())
     for offset, value in enumerate((*NUMBERS, *TIMES)):
-        lane.process([forwarded(stamped(place.replace("V", value)), offset)])
-        lane.write(lane.snapshot(), None)  # what is stored can be stored
+        processor.process([forwarded(stamped(place.replace("V", value)), offset)])
+        processor.write(processor.snapshot(), None)  # what is stored can be stored
     assert output.rejected == []
-    assert not lane.counts.failures
-    assert not lane.counts.broken
+    assert not processor.counts.failures
+    assert not processor.counts.broken
 
 
 def test_what_a_lane_mends_and_skips_is_counted_in_metrics() -> None:
-    lane = lane_of(
+    processor = lane_of(
         RecordingOutput(), a={"sum": "a.b", "of": "A", "is": {"gt": 5}}, b={"trait": "t", "is": {"gt": 5}}
     )
     values = (
@@ -111,9 +111,9 @@ def test_what_a_lane_mends_and_skips_is_counted_in_metrics() -> None:
         '"type": "track", "event": "A", "userId": "u1", "properties": {"a": {"b": [5]}}',
         r'"type": "identify", "userId": "u1", "anonymousId": [1], "traits": {"t": "\ud83d"}',
     )
-    lane.process([forwarded(stamped(value), offset) for offset, value in enumerate(values)])
+    processor.process([forwarded(stamped(value), offset) for offset, value in enumerate(values)])
     metrics = Metrics(CollectorRegistry())
-    export_lane(lane.take_counts(), metrics)
+    export_partition(processor.take_counts(), metrics)
     value_of = metrics.registry.get_sample_value
     for kind in ("properties", "surrogate", "identifier"):
         assert value_of("segops_events_mended_total", {"kind": kind}) == 1
@@ -129,14 +129,14 @@ def test_paths_in_labels_are_bounded() -> None:
 
 def test_times_that_cannot_be_read_are_counted_and_a_far_one_moves_no_clock() -> None:
     sink = Sink()
-    lane = source_lane(sink)
+    processor = source_lane(sink)
     odd = b'{"type": "page", "userId": "u1", "timestamp": "%s", "sentAt": "", "receivedAt": "%s"}'
     ahead = odd % (b"2026-03-20T10:00:00Z", STAMP.encode())
-    lane.process([event(0, odd % (STAMP.encode(), b"soon")), event(1, ahead)], now_ms=NOW)
-    assert lane.watermark_ms == at(STAMP)
-    assert (lane.counts.clamped, lane.counts.mended) == (1, {"sent_at": 2, "received_at": 1})
+    processor.process([event(0, odd % (STAMP.encode(), b"soon")), event(1, ahead)], now_ms=NOW)
+    assert processor.watermark_ms == at(STAMP)
+    assert (processor.counts.clamped, processor.counts.mended) == (1, {"sent_at": 2, "received_at": 1})
     metrics = Metrics(CollectorRegistry())
-    export_source(lane.counts, metrics)
+    export_source(processor.counts, metrics)
     assert metrics.registry.get_sample_value("segops_events_clamped_total") == 1
     assert metrics.registry.get_sample_value("segops_events_mended_total", {"kind": "sent_at"}) == 2
 
@@ -144,10 +144,10 @@ def test_times_that_cannot_be_read_are_counted_and_a_far_one_moves_no_clock() ->
 @pytest.mark.parametrize("number", ["1e999", "9" * 10_000, "[1e999]", "{}"])
 def test_an_odd_device_of_an_event_without_a_user_ends_no_worker(number: str) -> None:
     sink = Sink()
-    lane = source_lane(sink)
+    processor = source_lane(sink)
     value = f'{{"type": "page", "anonymousId": "a1", "context": {{"device": {{"id": {number}}}}}}}'
-    lane.process([event(0, value.encode())], now_ms=NOW)
-    assert lane.counts.rejected == {}
+    processor.process([event(0, value.encode())], now_ms=NOW)
+    assert processor.counts.rejected == {}
     assert [key for _, key, _ in sink.appended] == [b"anonymous_id:a1"]
 
 

@@ -8,7 +8,7 @@ from segops.core.engine import Engine
 from segops.core.messages import Claim
 from segops.schemas.events import route
 from segops.schemas.records import SOURCE_HEADER, TIME_HEADER
-from segops.schemas.ticks import TICK_HEADERS, TYPE_HEADER, lane_tick, source_tick
+from segops.schemas.ticks import TICK_HEADERS, TYPE_HEADER, source_tick, watermark_tick
 from segops.stores.memory import MemoryStores
 from segops.streaming.partition.clock import PartitionClock
 from segops.streaming.partition.resolve import Forwarding, ResolveProcessor
@@ -64,7 +64,7 @@ def test_what_cannot_be_forwarded_is_a_dead_letter(
 
 
 def test_the_segment_step_publishes_through_the_same_port() -> None:
-    output, clock = RecordingOutput(), PartitionClock(sources=1, lanes=2, by_events=True)
+    output, clock = RecordingOutput(), PartitionClock(sources=1, processors=2, by_events=True)
     engine = Engine(segments(viewers={"did": "View"}))
     start = Start(0, clock, since_ms=0)
     processor = SegmentProcessor(MemoryStores().open(0), engine, start=start, output=output)
@@ -76,4 +76,4 @@ def test_the_segment_step_publishes_through_the_same_port() -> None:
     assert output.sent == [Claim("anonymous_id:a1", "anonymous_id:a1", "user_id:u1", at_ms=VIEW_MS)]
     assert output.waits == [("user_id:u1", None)]
     assert [(record.offset, reason) for record, reason, _ in output.rejected] == [(2, "internal")]
-    assert output.forwarded == [Forwarded(None, lane_tick(1, VIEW_MS))]
+    assert output.forwarded == [Forwarded(None, watermark_tick(1, VIEW_MS))]

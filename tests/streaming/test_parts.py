@@ -97,9 +97,9 @@ def output(sink: Sink, topic: str) -> KafkaOutput:
 TOPICS = Topics("e", "k", "p", "c")
 
 
-def owned(lane: ResolveProcessor) -> Owned:
+def owned(processor: ResolveProcessor) -> Owned:
     """A partition without profiles."""
-    return Owned({}, {1: lane}, {1: control_lane(Sink())})
+    return Owned({}, {1: processor}, {1: control_lane(Sink())})
 
 
 def control_lane(sink: Sink, offset: int = 0) -> ControlProcessor:
@@ -121,12 +121,12 @@ def ticks(sink: Sink) -> list[tuple[int, int, bool]]:
 
 def test_ticks_follow_what_they_cover_and_are_told_once() -> None:
     sink = Sink()
-    lane = source_lane(sink)
-    lane.tick(now_ms=0, at_end=False, idle_after_ms=100)
+    processor = source_lane(sink)
+    processor.tick(now_ms=0, at_end=False, idle_after_ms=100)
     assert sink.appended == []  # nothing was heard of this source yet
-    lane.process([event(0, VIEW % (1, 1)), event(1, VIEW % (2, 0))], now_ms=1_760_000_100_000)
+    processor.process([event(0, VIEW % (1, 1)), event(1, VIEW % (2, 0))], now_ms=1_760_000_100_000)
     for _ in range(2):
-        lane.tick(now_ms=0, at_end=True, idle_after_ms=100)
+        processor.tick(now_ms=0, at_end=True, idle_after_ms=100)
     watermark = 1_760_000_001_000
     assert ticks(sink) == [(0, watermark, False), (1, watermark, False)]
     assert [key is None for _, key, _ in sink.appended] == [False, False, True, True]
@@ -134,42 +134,44 @@ def test_ticks_follow_what_they_cover_and_are_told_once() -> None:
 
 def test_a_quiet_source_is_left_out_until_it_speaks_again() -> None:
     sink = Sink()
-    lane = source_lane(sink)
-    lane.tick(now_ms=1_000, at_end=True, idle_after_ms=100)
-    lane.tick(now_ms=1_099, at_end=True, idle_after_ms=100)
+    processor = source_lane(sink)
+    processor.tick(now_ms=1_000, at_end=True, idle_after_ms=100)
+    processor.tick(now_ms=1_099, at_end=True, idle_after_ms=100)
     assert ticks(sink) == []
-    lane.tick(now_ms=1_100, at_end=True, idle_after_ms=100)
+    processor.tick(now_ms=1_100, at_end=True, idle_after_ms=100)
     assert ticks(sink) == [(0, 0, True), (1, 0, True)]
-    lane.process([event(0, VIEW % (1, 1))], now_ms=1_760_000_100_000)
-    lane.tick(now_ms=1_200, at_end=True, idle_after_ms=100)
+    processor.process([event(0, VIEW % (1, 1))], now_ms=1_760_000_100_000)
+    processor.tick(now_ms=1_200, at_end=True, idle_after_ms=100)
     assert ticks(sink)[2:] == [(0, 1_760_000_001_000, False), (1, 1_760_000_001_000, False)]
 
 
 def test_a_source_is_never_idle_by_time_when_told_so() -> None:
     sink = Sink()
-    lane = source_lane(sink)
-    lane.tick(now_ms=0, at_end=True, idle_after_ms=0)
-    lane.tick(now_ms=10**12, at_end=True, idle_after_ms=0)
+    processor = source_lane(sink)
+    processor.tick(now_ms=0, at_end=True, idle_after_ms=0)
+    processor.tick(now_ms=10**12, at_end=True, idle_after_ms=0)
     assert ticks(sink) == []
 
 
 def test_the_final_tick_goes_to_every_partition_at_once() -> None:
     sink = Sink()
-    lane = source_lane(sink)
-    lane.process([event(0, b'{"watermark_ms": 5, "end": true}', TICK_HEADERS)], now_ms=0)
+    processor = source_lane(sink)
+    processor.process([event(0, b'{"watermark_ms": 5, "end": true}', TICK_HEADERS)], now_ms=0)
     assert ticks(sink) == [(0, 5, False), (1, 5, False)]
-    assert lane.metadata == "5"
+    assert processor.metadata == "5"
 
 
 def test_bad_events_and_bad_control_records_are_put_aside() -> None:
     sink = Sink()
-    lane = source_lane(sink)
+    processor = source_lane(sink)
     with pytest.raises(RejectedEvent):
         route(b"{", now_ms=0, default_time_ms=0)
-    lane.process([event(0, b"{"), event(1, b"{}", TICK_HEADERS), event(2, VIEW % (1, 1))], now_ms=2 * 10**12)
+    processor.process(
+        [event(0, b"{"), event(1, b"{}", TICK_HEADERS), event(2, VIEW % (1, 1))], now_ms=2 * 10**12
+    )
     assert [place[0] for place, _, _ in sink.appended] == ["dead-letters", "dead-letters", "profile-events"]
-    assert sum(lane.counts.rejected.values()) == 2
-    assert lane.offset == 3
+    assert sum(processor.counts.rejected.values()) == 2
+    assert processor.offset == 3
 
 
 ERASE = b'{"profile":"email:a@x","request":"r"}'
@@ -181,15 +183,15 @@ def letters(sink: Sink) -> list[bytes | None]:
 
 def test_a_request_goes_to_the_partition_of_its_profile() -> None:
     sink = Sink()
-    lane = control_lane(sink, offset=1)
+    processor = control_lane(sink, offset=1)
     split = encode_message(Split("user_id:u", "user_id:u", 3))
-    lane.process([event(n, ERASE, [(TYPE_HEADER, b"erase")]) for n in (0, 1)])
-    lane.process([event(4, split, [("other", b"x"), (TYPE_HEADER, b"split")])])
+    processor.process([event(n, ERASE, [(TYPE_HEADER, b"erase")]) for n in (0, 1)])
+    processor.process([event(4, split, [("other", b"x"), (TYPE_HEADER, b"split")])])
     assert [key for _, key, _ in sink.appended] == [b"email:a@x", b"user_id:u"]
     for (topic, number), key, value in sink.appended:
         assert (topic, number) == ("profile-events", partition_of(key or b"", 2))
         assert decode_message(value).to.encode() == key
-    assert (lane.offset, lane.counts.rejected.total()) == (5, 0)
+    assert (processor.offset, processor.counts.rejected.total()) == (5, 0)
 
 
 @pytest.mark.parametrize(
@@ -209,19 +211,23 @@ def test_a_request_goes_to_the_partition_of_its_profile() -> None:
 )
 def test_what_is_no_request_on_control_is_put_aside(value: bytes | None, kind: bytes | None) -> None:
     sink = Sink()
-    lane = control_lane(sink)
-    lane.process([event(0, value or b"", [] if kind is None else [(TYPE_HEADER, kind)])])
+    processor = control_lane(sink)
+    processor.process([event(0, value or b"", [] if kind is None else [(TYPE_HEADER, kind)])])
     assert letters(sink) == [value or b""] and len(sink.appended) == 1
-    assert (lane.offset, lane.counts.rejected) == (1, {"no_request": 1})
+    assert (processor.offset, processor.counts.rejected) == (1, {"no_request": 1})
 
 
 @pytest.mark.parametrize("kind", [b"erase", b"split"])
 def test_a_request_on_events_is_refused_and_tells_nothing_of_time(kind: bytes) -> None:
     sink = Sink()
-    lane = source_lane(sink)
-    lane.process([event(0, ERASE, [(TYPE_HEADER, kind)])], now_ms=2 * 10**12)
+    processor = source_lane(sink)
+    processor.process([event(0, ERASE, [(TYPE_HEADER, kind)])], now_ms=2 * 10**12)
     assert letters(sink) == [ERASE] and len(sink.appended) == 1
-    assert (lane.offset, lane.watermark_ms, lane.counts.rejected) == (1, 0, {"request_on_events": 1})
+    assert (processor.offset, processor.watermark_ms, processor.counts.rejected) == (
+        1,
+        0,
+        {"request_on_events": 1},
+    )
 
 
 def test_a_checkpoint_commits_both_inputs_of_the_resolve_step() -> None:
@@ -249,17 +255,17 @@ def test_a_checkpoint_commits_both_inputs_of_the_resolve_step() -> None:
 
 
 def test_a_checkpoint_that_waited_for_the_last_one_does_nothing() -> None:
-    lane, commits = source_lane(Sink()), []
+    processor, commits = source_lane(Sink()), []
 
     async def commit(positions: Any) -> None:
         commits.append(positions)
-        lane.offset += 1
+        processor.offset += 1
         await asyncio.sleep(0)
 
     async def go() -> None:
         outputs = BatchProducer(lambda: pytest.fail("nothing to send"))
         ways = Ways(outputs, outputs, commit, lambda: None)
-        checkpointer = AtLeastOnce(TOPICS, owned(lane), ways, Failpoints())
+        checkpointer = AtLeastOnce(TOPICS, owned(processor), ways, Failpoints())
         await asyncio.gather(checkpointer.run(last=True), checkpointer.run())
 
     asyncio.run(go())
@@ -278,9 +284,9 @@ def test_a_checkpoint_that_failed_once_never_commits_again() -> None:
 
     async def scenario() -> None:
         broken = Broken(producer=lambda: pytest.fail("nothing is to be sent"))
-        lane = source_lane(Sink())
+        processor = source_lane(Sink())
         ways = Ways(broken, broken, commit, lambda: None)
-        checkpointer = AtLeastOnce(TOPICS, owned(lane), ways, Failpoints())
+        checkpointer = AtLeastOnce(TOPICS, owned(processor), ways, Failpoints())
         checkpointer.committed({("e", 1): CommittedPosition(0, "")})
         for _ in range(2):
             with pytest.raises(ConnectionError):

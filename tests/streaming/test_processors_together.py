@@ -69,22 +69,24 @@ class Lanes:
         self.stores = MemoryStores()
         self._committed = [(0, "")] * number
         self._outputs = [RecordingOutput() for _ in range(number)]
-        self.lanes = [self._open(lane) for lane in range(number)]
+        self.lanes = [self._open(processor) for processor in range(number)]
 
-    def _open(self, lane: int) -> SegmentProcessor:
-        offset, metadata = self._committed[lane]
-        clock = PartitionClock(sources=1, lanes=self.number, by_events=True)
+    def _open(self, processor: int) -> SegmentProcessor:
+        offset, metadata = self._committed[processor]
+        clock = PartitionClock(sources=1, processors=self.number, by_events=True)
         assert clock.load(metadata) or not metadata
         return SegmentProcessor(
-            self.stores.open(lane),
+            self.stores.open(processor),
             self._engine,
             start=Start(offset, clock, since_ms=0),
-            output=self._outputs[lane],
+            output=self._outputs[processor],
             bounds=self.bounds,
         )
 
-    def append(self, lane: int, key: bytes | None, value: bytes, headers: list[tuple[str, bytes]]) -> None:
-        self.logs[lane].append(Rec(len(self.logs[lane]), key, value, headers))
+    def append(
+        self, processor: int, key: bytes | None, value: bytes, headers: list[tuple[str, bytes]]
+    ) -> None:
+        self.logs[processor].append(Rec(len(self.logs[processor]), key, value, headers))
 
     def post(self, value: bytes, number: int) -> None:
         routed = route(value, now_ms=WALL_MS, default_time_ms=0)
@@ -93,13 +95,13 @@ class Lanes:
         self.append(partition_of(key, self.number), key, value, headers)
 
     def tick(self, watermark_ms: int) -> None:
-        for lane in range(self.number):
-            self.append(lane, None, source_tick(0, watermark_ms, idle=False), TICK_HEADERS)
+        for processor in range(self.number):
+            self.append(processor, None, source_tick(0, watermark_ms, idle=False), TICK_HEADERS)
 
     def read(self, number: int, count: int = 1) -> None:
-        lane, output = self.lanes[number], self._outputs[number]
-        lane.process(self.logs[number][lane.offset : lane.offset + count])
-        while lane.fire_due(3):
+        processor, output = self.lanes[number], self._outputs[number]
+        processor.process(self.logs[number][processor.offset : processor.offset + count])
+        while processor.fire_due(3):
             pass
         for message in output.sent:
             key = message.to.encode()
@@ -109,7 +111,7 @@ class Lanes:
             self._publish(change)
         assert output.rejected == []
         self.noted += [reason for _, reason, _ in output.dead_letters]
-        lane.report_watermark(number)
+        processor.report_watermark(number)
         for tick in output.forwarded:
             for other in range(self.number):
                 self.append(other, None, tick.value or b"", TICK_HEADERS)
@@ -130,7 +132,7 @@ class Lanes:
         self.lanes[number] = self._open(number)
 
     def behind(self) -> list[int]:
-        return [n for n, lane in enumerate(self.lanes) if lane.offset < len(self.logs[n])]
+        return [n for n, processor in enumerate(self.lanes) if processor.offset < len(self.logs[n])]
 
     def rest(self) -> None:
         while behind := self.behind():
@@ -140,7 +142,7 @@ class Lanes:
     def stored(self) -> dict[str, Profile]:
         for number in range(self.number):
             self.checkpoint(number)
-        stores = [lane._store for lane in self.lanes]
+        stores = [processor._store for processor in self.lanes]
         states = [state for store in stores for state in store.get_many(store.profile_ids(None, 9_999))]
         return {profile.id: profile for profile in (decode_profile(state) for state in states if state)}
 
@@ -188,7 +190,7 @@ def assert_people(lanes: Lanes, replay: Replay) -> None:
         assert {*(found.links.owned if found.links else ())} == {
             *(wanted.links.owned if wanted.links else ())
         }
-    sizes = sum((lane.sizes for lane in lanes.lanes[1:]), lanes.lanes[0].sizes)
+    sizes = sum((processor.sizes for processor in lanes.lanes[1:]), lanes.lanes[0].sizes)
     assert +sizes == {key: size for key, size in replay.sizes.items() if size}
 
 
@@ -296,12 +298,12 @@ def test_a_message_that_was_applied_is_skipped_when_read_again(wanted: list[Defi
 def test_what_is_no_message_is_put_aside(wanted: list[Definition]) -> None:
     output = RecordingOutput()
     clock = PartitionClock(sources=1, by_events=False)
-    lane = SegmentProcessor(
+    processor = SegmentProcessor(
         MemoryStores().open(0), Engine(SegmentSet(wanted)), start=Start(0, clock), output=output
     )
     headers = [("segops-type", b"claim")]
     values = (None, b"", b"\x07", b"\x01", b"\x01\x91\xa5claim", b"\x01\x91\xa4what")
-    lane.process([Rec(n, b"user_id:u", value, headers) for n, value in enumerate(values)])
+    processor.process([Rec(n, b"user_id:u", value, headers) for n, value in enumerate(values)])
     assert [reason for _, reason, _ in output.rejected] == ["internal"] * len(values)
     with pytest.raises(ValueError, match="format 7"):
         decode_message(b"\x07")

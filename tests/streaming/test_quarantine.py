@@ -46,7 +46,7 @@ class Partition:
         self.stores, self.output = MemoryStores(), RecordingOutput()
         self.log: dict[bytes, bytes | None] = {}
         self.offset, self.metadata = 0, clock().dump()
-        self.lane = self._open()
+        self.processor = self._open()
 
     def _open(self) -> SegmentProcessor:
         now = clock()
@@ -57,24 +57,24 @@ class Partition:
         )
 
     def checkpoint(self) -> None:
-        collected = self.lane.snapshot()
+        collected = self.processor.snapshot()
         self.log.update({each.profile_id.encode(): each.state for each in collected.logged})
-        self.lane.write(collected, None)
-        self.lane.committed()
+        self.processor.write(collected, None)
+        self.processor.committed()
         self.offset, self.metadata = collected.offset, collected.metadata
 
     def crash(self) -> None:
-        self.lane.close()
-        self.lane = self._open()
+        self.processor.close()
+        self.processor = self._open()
 
     def rebuild(self) -> None:
         """Lose the store, and restore it from the changelog."""
-        self.lane.close()
+        self.processor.close()
         self.stores = MemoryStores()
         store = self.stores.open(0)
         StoreRestorer(store, expected=9).apply(self.log, 1)
         store.close()
-        self.lane = self._open()
+        self.processor = self._open()
 
     def stored(self, profile_id: str) -> bytes | None:
         return self.log.get(profile_id.encode())
@@ -124,20 +124,20 @@ def test_after_its_release_everything_is_as_if_nothing_had_been(
 ) -> None:
     records, expected = events(wanted)
     part = Partition(wanted)
-    part.lane.process(records[:100])
+    part.processor.process(records[:100])
     part.checkpoint()
     before = part.damage(WHO, damage)
     damaged = part.stored(WHO)
     assert damaged is not None
     for place in range(100, 200, 10):
-        part.lane.process(records[place : place + 10])
-        part.lane.fire_due(9)
+        part.processor.process(records[place : place + 10])
+        part.processor.fire_due(9)
         if place == 150:
             part.checkpoint()
         if crash == "often":
             part.crash()
-            part.lane.process(records[part.offset : place + 10])
-    work_off(part.lane)
+            part.processor.process(records[part.offset : place + 10])
+    work_off(part.processor)
     assert {(each.profile_id, each.data, each.found_in) for each in part.output.letters} == {
         (WHO, damaged, "profile")
     }
@@ -146,10 +146,10 @@ def test_after_its_release_everything_is_as_if_nothing_had_been(
         part.rebuild()
     state = decode_profile(before)
     release = Release(WHO, name_of_bytes(damaged), state.sequence, tuple(state.members), state)
-    part.lane.process([sent(release, 200)])
-    part.lane.process([msgspec.structs.replace(each, offset=each.offset + 1) for each in records[200:]])
-    part.lane.process([tick(len(records) + 1, FINAL_MS)])
-    work_off(part.lane)
+    part.processor.process([sent(release, 200)])
+    part.processor.process([msgspec.structs.replace(each, offset=each.offset + 1) for each in records[200:]])
+    part.processor.process([tick(len(records) + 1, FINAL_MS)])
+    work_off(part.processor)
     part.checkpoint()
     assert found(part.output) == expected
     assert part.output.rejected == []
@@ -157,18 +157,18 @@ def test_after_its_release_everything_is_as_if_nothing_had_been(
     data = part.stored(WHO)
     assert data is not None
     assert decode_profile(data).applied < len(records) + 1
-    assert +part.lane.sizes == {}
+    assert +part.processor.sizes == {}
 
 
 def damaged_partition(wanted: list[Definition], bounds: Bounds | None = None) -> tuple[Partition, bytes]:
     """A partition whose profile WHO is set aside; its state as it was."""
     records, _ = events(wanted)
     part = Partition(wanted, bounds)
-    part.lane.process(records[:100])
+    part.processor.process(records[:100])
     part.checkpoint()
     before = part.damage(WHO, DAMAGES["float"])
-    part.lane.process([record for record in records[100:130] if record.key == WHO.encode()])
-    work_off(part.lane)
+    part.processor.process([record for record in records[100:130] if record.key == WHO.encode()])
+    work_off(part.processor)
     part.checkpoint()
     return part, before
 
@@ -183,30 +183,30 @@ def aside_of(part: Partition) -> Aside:
 
 def test_what_is_set_aside_is_told_once_and_kept_in_the_sizes(wanted: list[Definition]) -> None:
     part, before = damaged_partition(wanted)
-    sizes, aside = +part.lane.sizes, aside_of(part)
+    sizes, aside = +part.processor.sizes, aside_of(part)
     assert aside.data is None and aside.held and "Expected `int`, got `float`" in aside.reason
     assert aside.members == list(decode_profile(before).members)
     for _ in range(3):
         part.rebuild()
-        work_off(part.lane)
+        work_off(part.processor)
         part.checkpoint()
     assert len(part.output.letters) == 1
-    assert +part.lane.sizes == sizes
-    assert part.lane.portrait(WHO) is None
+    assert +part.processor.sizes == sizes
+    assert part.processor.view_profile(WHO) is None
 
 
 def test_a_kill_before_the_bytes_are_published_does_not_lose_them(wanted: list[Definition]) -> None:
     records, _ = events(wanted)
     part = Partition(wanted)
-    part.lane.process(records[:100])
+    part.processor.process(records[:100])
     part.checkpoint()
     part.damage(WHO, DAMAGES["float"])
-    part.lane.process(records[100:110])
+    part.processor.process(records[100:110])
     part.checkpoint()  # the place is taken, and nothing published yet
     assert aside_of(part).data is not None
     assert part.output.letters == []
     part.rebuild()
-    work_off(part.lane)
+    work_off(part.processor)
     part.checkpoint()
     assert [each.profile_id for each in part.output.letters] == [WHO]
     assert aside_of(part).data is None
@@ -215,7 +215,7 @@ def test_a_kill_before_the_bytes_are_published_does_not_lose_them(wanted: list[D
 def test_dropped_it_begins_from_nothing_behind_all_that_was_published(wanted: list[Definition]) -> None:
     part, before = damaged_partition(wanted)
     state, aside = decode_profile(before), aside_of(part)
-    part.lane.process([sent(Release(WHO, aside.of, state.sequence + 40, tuple(state.members)), 500)])
+    part.processor.process([sent(Release(WHO, aside.of, state.sequence + 40, tuple(state.members)), 500)])
     exits = [each for each in part.output.changes if each.reason == "quarantine"]
     assert [(each.segment_key, each.action) for each in exits] == [
         (key, "exited") for key in sorted(state.members)
@@ -230,19 +230,19 @@ def test_dropped_it_begins_from_nothing_behind_all_that_was_published(wanted: li
     assert fresh.sequence == state.sequence + 40 + len(exits)
     records, _ = events(wanted)
     mine = [record for record in records if record.key == WHO.encode()]
-    part.lane.process([msgspec.structs.replace(each, offset=501 + n) for n, each in enumerate(mine)])
+    part.processor.process([msgspec.structs.replace(each, offset=501 + n) for n, each in enumerate(mine)])
     assert part.output.changes[-1].sequence > fresh.sequence
     assert part.output.releases == [WHO]
 
 
 def test_dropped_what_others_asked_is_answered(wanted: list[Definition]) -> None:
     part, _ = damaged_partition(wanted)
-    part.lane.process([sent(Claim("user_id:u1", "user_id:u1", "anonymous_id:a"), 400)])
-    part.lane.process([sent(Erase("user_id:u1", Erasing("ticket")), 401)])
+    part.processor.process([sent(Claim("user_id:u1", "user_id:u1", "anonymous_id:a"), 400)])
+    part.processor.process([sent(Erase("user_id:u1", Erasing("ticket")), 401)])
     assert part.output.sent == [] and part.output.erasures == []
     part.checkpoint()
     part.rebuild()
-    part.lane.process([sent(Release(WHO, aside_of(part).of), 402)])
+    part.processor.process([sent(Release(WHO, aside_of(part).of), 402)])
     assert [(name_of(each), each.to) for each in part.output.sent] == [("join", "anonymous_id:a")]
     assert [each.identifier for each in part.output.erasures] == [WHO]
 
@@ -251,8 +251,8 @@ def test_dropped_what_others_asked_is_answered(wanted: list[Definition]) -> None
 def test_a_request_for_other_bytes_changes_nothing(wanted: list[Definition], of: str) -> None:
     part, _ = damaged_partition(wanted)
     before = part.stored(WHO)
-    part.lane.process([sent(Release(WHO, of), 400), sent(Release("user_id:u2", of), 401)])
-    part.lane.process([sent(Release("user_id:nobody", of), 402)])
+    part.processor.process([sent(Release(WHO, of), 400), sent(Release("user_id:u2", of), 401)])
+    part.processor.process([sent(Release("user_id:nobody", of), 402)])
     part.checkpoint()
     assert part.stored(WHO) == before
     assert [reason for _, reason, _ in part.output.dead_letters] == ["not_quarantined"] * 3
@@ -263,12 +263,12 @@ def test_a_request_read_twice_is_applied_once(wanted: list[Definition]) -> None:
     part, before = damaged_partition(wanted)
     state = decode_profile(before)
     release = sent(Release(WHO, aside_of(part).of, state.sequence, tuple(state.members), state), 400)
-    part.lane.process([release])
+    part.processor.process([release])
     changes = len(part.output.changes)
-    collected = part.lane.snapshot()
-    part.lane.write(collected, None)  # killed between the store and the commit
+    collected = part.processor.snapshot()
+    part.processor.write(collected, None)  # killed between the store and the commit
     part.crash()
-    part.lane.process([release])
+    part.processor.process([release])
     assert len(part.output.changes) == changes
     assert part.output.dead_letters == []
 
@@ -280,7 +280,7 @@ def test_a_mended_state_that_differs_says_what_is_no_longer_so(wanted: list[Defi
     mended = decode_profile(before)
     gone = sorted(mended.members)[0]
     del mended.members[gone], mended.flips[gone]
-    part.lane.process([sent(Release(WHO, aside.of, state.sequence, tuple(state.members), mended), 400)])
+    part.processor.process([sent(Release(WHO, aside.of, state.sequence, tuple(state.members), mended), 400)])
     (told,) = [each for each in part.output.changes if each.reason == "quarantine"]
     assert (told.segment_key, told.member, told.sequence) == (gone, False, state.sequence + 1)
 
@@ -290,7 +290,7 @@ def test_what_is_held_has_a_bound_and_the_rest_becomes_dead_letters(wanted: list
     records, _ = events(wanted)
     one = next(record for record in records if record.key == WHO.encode())
     known = len(aside_of(part).held)
-    part.lane.process([msgspec.structs.replace(one, offset=1_000 + n) for n in range(MAX_HELD + 5)])
+    part.processor.process([msgspec.structs.replace(one, offset=1_000 + n) for n in range(MAX_HELD + 5)])
     part.checkpoint()
     assert len(aside_of(part).held) == MAX_HELD
     assert [reason for _, reason, _ in part.output.rejected] == ["quarantined"] * (5 + known)
@@ -301,7 +301,7 @@ def test_what_is_held_has_a_bound_of_bytes(wanted: list[Definition]) -> None:
     part, _ = damaged_partition(wanted, Bounds(state_bytes=8_192))
     records, _ = events(wanted)
     one = next(record for record in records if record.key == WHO.encode())
-    part.lane.process([msgspec.structs.replace(one, offset=1_000 + n) for n in range(100)])
+    part.processor.process([msgspec.structs.replace(one, offset=1_000 + n) for n in range(100)])
     part.checkpoint()
     assert 3_500 < aside_of(part).held_bytes <= 4_096
     assert part.output.rejected
@@ -310,12 +310,12 @@ def test_what_is_held_has_a_bound_of_bytes(wanted: list[Definition]) -> None:
 def test_too_many_that_cannot_be_read_stop_the_worker(wanted: list[Definition]) -> None:
     records, _ = events(wanted)
     part = Partition(wanted, Bounds(quarantined=2))
-    part.lane.process(records[:100])
+    part.processor.process(records[:100])
     part.checkpoint()
     part.log = {key: bytes([FORMAT + 1]) + (value or b"")[1:] for key, value in part.log.items()}
     part.rebuild()
     with pytest.raises(StateError, match=r"more than 2 profiles .* SEGOPS_MAX_QUARANTINED"):
-        part.lane.process(records[100:150])
+        part.processor.process(records[100:150])
 
 
 @pytest.mark.parametrize("value", [1e30, 10**30], ids=["float", "integer"])
@@ -325,29 +325,29 @@ def test_a_profile_that_cannot_be_stored_is_set_aside_instead(
 ) -> None:
     records, _ = events(wanted)
     part = Partition(wanted)
-    part.lane.process(records[:100])
+    part.processor.process(records[:100])
     part.checkpoint()
-    part.lane.process(records[100:120])
-    entry = part.lane._profiles.get(WHO)
+    part.processor.process(records[100:120])
+    entry = part.processor._profiles.get(WHO)
     entry.profile.members["foreign"] = Member(0, value)
-    part.lane._profiles.touch(entry)
+    part.processor._profiles.touch(entry)
     sequence, applied = entry.profile.sequence, entry.profile.applied
-    collected = part.lane.snapshot()
+    collected = part.processor.snapshot()
     if meanwhile == "event":
-        part.lane.process(records[120:140])
+        part.processor.process(records[120:140])
     elif meanwhile == "timer":
-        part.lane.fire_due(100)
+        part.processor.fire_due(100)
     part.log.update({each.profile_id.encode(): each.state for each in collected.logged})
-    part.lane.write(collected, None)
-    part.lane.committed()
+    part.processor.write(collected, None)
+    part.processor.committed()
     first = aside_of(part)
     assert (first.sequence, first.applied) == (sequence, applied)
     assert first.data is not None and sequence_in(first.data) == sequence
     assert "cannot be stored" in first.reason
     part.offset, part.metadata = collected.offset, collected.metadata
     part.rebuild()
-    part.lane.process(records[part.offset :])
-    work_off(part.lane)
+    part.processor.process(records[part.offset :])
+    work_off(part.processor)
     part.checkpoint()
     assert {each.of for each in part.output.letters} == {first.of}
     assert aside_of(part).held
@@ -361,19 +361,21 @@ def test_a_handover_that_cannot_be_read_is_set_aside_and_the_claimant_goes_on(
     loser.members["buyers"] = Member(START_MS, 1)
     handover = Handover("user_id:u9", "anonymous_id:a", "anonymous_id:a", 3, loser)
     event = {"type": "track", "event": "Page Seen", "userId": "u9", "anonymousId": "a", "messageId": "1"}
-    part.lane.process([forwarded(msgspec.json.encode({**event, "timestamp": "2025-10-09T08:53:20Z"}), 0)])
+    part.processor.process(
+        [forwarded(msgspec.json.encode({**event, "timestamp": "2025-10-09T08:53:20Z"}), 0)]
+    )
     broken = sent(handover, 1)
     assert broken.value is not None
     broken.value = broken.value.replace(b"\x94\xcf", b"\x94\xcb")  # a float as time of the membership
-    part.lane.process([broken])
+    part.processor.process([broken])
     (letter,) = part.output.letters
     assert (letter.profile_id, letter.found_in, letter.data) == ("anonymous_id:a", "handover", broken.value)
-    portrait = part.lane.portrait("user_id:u9")
+    portrait = part.processor.view_profile("user_id:u9")
     assert portrait is not None and not isinstance(portrait, str)
     assert not portrait.awaits
     assert not portrait.memberships
-    part.lane.process([sent(handover, 2)])  # as an operator mended it
-    profile = part.lane._profiles.peek("user_id:u9")
+    part.processor.process([sent(handover, 2)])  # as an operator mended it
+    profile = part.processor._profiles.peek("user_id:u9")
     assert profile is not None and profile.links is not None
     assert profile.links.absorbed == {"anonymous_id:a": 3}
     assert profile.first_ms == START_MS

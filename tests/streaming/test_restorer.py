@@ -18,7 +18,7 @@ from segops.stores.memory import MemoryStores
 from segops.stores.rocksdb import RocksDBStores
 from segops.streaming.durability.recovery import AHEAD, RecoveryProgress, StoreManager
 from segops.streaming.durability.restorer import StoreRestorer, read_offset
-from segops.streaming.partition.snapshot import BASE_META, CHANGELOG_META, IN_FORCE_META, JUDGED_META
+from segops.streaming.partition.snapshot import BASE_META, CHANGELOG_META, EVALUATED_META, IN_FORCE_META
 
 IDS = st.sampled_from([f"user_id:u{number}" for number in range(6)])
 PROFILES = st.builds(
@@ -91,14 +91,14 @@ def test_more_profiles_than_slots_are_told_apart(stores_on_disk: StoreFactory) -
 @pytest.mark.parametrize("bulk", [False, True])
 def test_definitions_are_no_profile_and_all_is_judged_anew_by_them(bulk: bool) -> None:
     store = MemoryStores().open(0)
-    store.write([], {JUDGED_META: b"others"})
+    store.write([], {EVALUATED_META: b"others"})
     restoring = StoreRestorer(store, expected=10, bulk=bulk)
     state = encode_profile(Profile("user_id:u1", members={"vip": Member(0, 1)}))
     restoring.apply({b"user_id:u1": state, IN_FORCE_KEY: b"1..."}, 2)
     restoring.apply({b"user_id:u1": state}, 3)
     assert store.profile_ids(None, 10) == ["user_id:u1"]
     assert store.meta(IN_FORCE_META) == b"1..."
-    assert not store.meta(JUDGED_META)
+    assert not store.meta(EVALUATED_META)
     assert read_offset(store, CHANGELOG_META) == 2
 
 
@@ -161,10 +161,10 @@ def test_progress_says_what_is_left_and_how_long_it_may_take(caplog: pytest.LogC
     now = 4.0
     progress.restored, progress.left = 400, 1_000
     with caplog.at_level("INFO", logger="segops"):
-        progress.tell()
+        progress.report()
         assert caplog.messages == []
         now = 5.0
-        progress.tell()
-        progress.tell()
+        progress.report()
+        progress.report()
     (line,) = caplog.messages
     assert "400 records restored, 1000 left, 80 a second, about 12 s to go" in line

@@ -67,8 +67,8 @@ def found(output: RecordingOutput) -> dict[str, dict[str, Any]]:
     return {change.change_id: comparable(encode_change(change, 0)) for change in output.changes}
 
 
-def work_off(lane: SegmentProcessor) -> None:
-    while lane.fire_due(7):
+def work_off(processor: SegmentProcessor) -> None:
+    while processor.fire_due(7):
         pass
 
 
@@ -89,26 +89,26 @@ def test_any_batching_and_any_crash_gives_what_the_engine_alone_gives(
     stores, engine, output = MemoryStores(), Engine(SegmentSet(wanted)), RecordingOutput()
     committed = Start(0, clock())
     while committed.offset < len(records):
-        lane = SegmentProcessor(stores.open(0), engine, start=committed, output=output, bounds=Bounds(5))
+        processor = SegmentProcessor(stores.open(0), engine, start=committed, output=output, bounds=Bounds(5))
         offset, metadata = committed.offset, committed.clock.dump()
         for batch in batches(records[offset:], dice):
-            lane.process(batch)
-            lane.fire_due(dice.randrange(5))
+            processor.process(batch)
+            processor.fire_due(dice.randrange(5))
             if dice.random() < 0.3:
-                collected = lane.snapshot()
+                collected = processor.snapshot()
                 if dice.random() < 0.5:  # the lane goes on while acknowledgements are awaited
-                    lane.fire_due(3)
-                lane.write(collected, None)
+                    processor.fire_due(3)
+                processor.write(collected, None)
                 if dice.random() < 0.2:
                     break  # killed between the store and the commit
                 offset, metadata = collected.offset, collected.metadata
             if dice.random() < 0.05:
                 break  # killed
         else:
-            work_off(lane)
-            lane.write(lane.snapshot(), None)
-            offset = lane.offset
-        lane.close()
+            work_off(processor)
+            processor.write(processor.snapshot(), None)
+            offset = processor.offset
+        processor.close()
         restored = clock()
         assert restored.load(metadata)
         committed = Start(offset, restored)
@@ -140,17 +140,17 @@ def test_a_lost_clock_is_no_clock(text: str) -> None:
 
 def test_a_profile_is_stored_from_its_first_event_on(wanted: list[Definition]) -> None:
     stores = MemoryStores()
-    lane = SegmentProcessor(
+    processor = SegmentProcessor(
         stores.open(0), Engine(SegmentSet(wanted)), start=Start(0, clock()), output=RecordingOutput()
     )
     value = json.dumps({"type": "track", "event": "Unheard Of", "userId": "u1"}).encode()
-    lane.process([forwarded(value, 0)])
-    collected = lane.snapshot()
+    processor.process([forwarded(value, 0)])
+    collected = processor.snapshot()
     assert [write.profile_id for write in collected.writes] == ["user_id:u1"]
 
 
 def test_time_moves_by_wall_ticks_alone_with_the_wall_clock(wanted: list[Definition]) -> None:
-    lane = SegmentProcessor(
+    processor = SegmentProcessor(
         MemoryStores().open(0),
         Engine(SegmentSet(wanted)),
         start=Start(0, clock(by_events=False)),
@@ -158,13 +158,13 @@ def test_time_moves_by_wall_ticks_alone_with_the_wall_clock(wanted: list[Definit
     )
     order = {"type": "track", "event": "Order Completed", "userId": "u1", "properties": {"total": 1}}
     order["timestamp"] = "2025-10-09T08:53:20Z"
-    lane.process([forwarded(json.dumps(order).encode(), 0)])
-    assert lane.clock.now_ms == 0
+    processor.process([forwarded(json.dumps(order).encode(), 0)])
+    assert processor.clock.now_ms == 0
     at = output.changes[0].occurred_at
-    lane.process([Rec(1, None, wall_tick(at + 6 * 3_600_000 - 1), TICK_HEADERS)])
-    assert lane.fire_due(10) == 0
-    lane.process([Rec(2, None, wall_tick(at + 6 * 3_600_000 + 5_000), TICK_HEADERS)])
-    assert lane.fire_due(10) == 1
+    processor.process([Rec(1, None, wall_tick(at + 6 * 3_600_000 - 1), TICK_HEADERS)])
+    assert processor.fire_due(10) == 0
+    processor.process([Rec(2, None, wall_tick(at + 6 * 3_600_000 + 5_000), TICK_HEADERS)])
+    assert processor.fire_due(10) == 1
     assert [(c.action, c.occurred_at) for c in output.changes] == [
         ("entered", at),
         ("exited", at + 6 * 3_600_000),
@@ -173,7 +173,7 @@ def test_time_moves_by_wall_ticks_alone_with_the_wall_clock(wanted: list[Definit
 
 def test_a_record_that_breaks_the_engine_is_put_aside_and_the_rest_goes_on(wanted: list[Definition]) -> None:
     output = RecordingOutput()
-    lane = SegmentProcessor(
+    processor = SegmentProcessor(
         MemoryStores().open(0), Engine(SegmentSet(wanted)), start=Start(0, clock()), output=output
     )
     good = [forwarded(one.value, offset) for offset, one in enumerate(shop(4, users=1, partitions=1))]
@@ -184,14 +184,14 @@ def test_a_record_that_breaks_the_engine_is_put_aside_and_the_rest_goes_on(wante
         Rec(7, None, b"no tick", []),
         Rec(8, None, source_tick(99, 1, idle=False), TICK_HEADERS),
     ]
-    lane.process([*good, *broken, tick(9, FINAL_MS)])
+    processor.process([*good, *broken, tick(9, FINAL_MS)])
     assert [record.offset for record, _, _ in output.rejected] == [4, 5, 6, 7, 8]
     assert [reason for _, reason, _ in output.rejected] == ["invalid_json", *["internal"] * 4]
-    assert lane.offset == 10 and lane.clock.now_ms == FINAL_MS
+    assert processor.offset == 10 and processor.clock.now_ms == FINAL_MS
 
 
 def test_what_was_not_written_stays_in_memory_and_the_rest_is_bounded(wanted: list[Definition]) -> None:
-    lane = SegmentProcessor(
+    processor = SegmentProcessor(
         MemoryStores().open(0),
         Engine(SegmentSet(wanted)),
         start=Start(0, clock()),
@@ -199,18 +199,18 @@ def test_what_was_not_written_stays_in_memory_and_the_rest_is_bounded(wanted: li
         bounds=Bounds(10),
     )
     sent = shop(500, users=100, partitions=1)
-    lane.process([forwarded(one.value, offset) for offset, one in enumerate(sent)])
-    dirty = lane.cached
+    processor.process([forwarded(one.value, offset) for offset, one in enumerate(sent)])
+    dirty = processor.cached
     assert dirty > 90
-    collected = lane.snapshot()
-    assert lane.cached == dirty
-    lane.write(collected, None)
-    assert lane.cached == 10
+    collected = processor.snapshot()
+    assert processor.cached == dirty
+    processor.write(collected, None)
+    assert processor.cached == 10
 
 
 def test_many_due_at_once_are_worked_off_in_slices(wanted: list[Definition]) -> None:
     output = RecordingOutput()
-    lane = SegmentProcessor(
+    processor = SegmentProcessor(
         MemoryStores().open(0),
         Engine(SegmentSet(wanted)),
         start=Start(0, clock()),
@@ -218,11 +218,11 @@ def test_many_due_at_once_are_worked_off_in_slices(wanted: list[Definition]) -> 
         bounds=Bounds(10),
     )
     sent = shop(2_000, users=500, partitions=1)
-    lane.process([forwarded(one.value, offset) for offset, one in enumerate(sent)])
-    lane.write(lane.snapshot(), None)
-    lane.process([tick(len(sent), FINAL_MS)])
+    processor.process([forwarded(one.value, offset) for offset, one in enumerate(sent)])
+    processor.write(processor.snapshot(), None)
+    processor.process([tick(len(sent), FINAL_MS)])
     looked = []
-    while slice_ := lane.fire_due(50):
+    while slice_ := processor.fire_due(50):
         looked.append(slice_)
     assert max(looked) <= 50 and sum(looked) > 200
     assert found(output) == oracle(sent, wanted, FINAL_MS)
@@ -233,29 +233,31 @@ def test_new_definitions_reach_profiles_in_memory_and_in_the_store(
 ) -> None:
     stores, output = MemoryStores(), RecordingOutput()
     engine = Engine(SegmentSet(wanted))
-    lane = SegmentProcessor(stores.open(0), engine, start=Start(0, clock()), output=output, bounds=Bounds(10))
+    processor = SegmentProcessor(
+        stores.open(0), engine, start=Start(0, clock()), output=output, bounds=Bounds(10)
+    )
     sent = shop(400, users=80, partitions=1)
     records = [forwarded(one.value, offset) for offset, one in enumerate(sent)]
-    lane.process(records[:200])
-    lane.write(lane.snapshot(), None)
-    lane.process(records[200:])  # some of these are only in memory when the definitions change
+    processor.process(records[:200])
+    processor.write(processor.snapshot(), None)
+    processor.process(records[200:])  # some of these are only in memory when the definitions change
     file = tmp_path / "more.yaml"
     file.write_text(SEGMENTS.rstrip() + "\n  - key: everyone\n    name: E\n    when:\n      known_for: 1ms\n")
-    lane.process([tick(400, START_MS + DAY_MS)])
-    work_off(lane)
+    processor.process([tick(400, START_MS + DAY_MS)])
+    work_off(processor)
     before = len(output.changes)
     newer = Engine(SegmentSet(load([file])))
-    lane.use(newer)
-    while lane.rejudge(7):
+    processor.use(newer)
+    while processor.rescan(7):
         pass
-    assert not lane.scanning
+    assert not processor.scanning
     fresh = output.changes[before:]
     users = {one.value.split(b'"userId": "')[1].split(b'"')[0].decode() for one in sent}
     assert sorted(change.profile_id for change in fresh) == sorted(f"user_id:{user}" for user in users)
     assert {(change.segment_key, change.reason) for change in fresh} == {("everyone", "definition")}
-    assert lane.sizes["everyone"] == len(users)
-    lane.write(lane.snapshot(), None)
-    lane.close()
+    assert processor.sizes["everyone"] == len(users)
+    processor.write(processor.snapshot(), None)
+    processor.close()
     again = SegmentProcessor(stores.open(0), newer, start=Start(401, clock(), 0), output=output)
     assert not again.scanning
     assert again.sizes["everyone"] == len(users)
@@ -266,42 +268,44 @@ def test_what_is_collected_is_as_it_was_though_it_is_encoded_later(wanted: list[
     records = [forwarded(one.value, at) for at, one in enumerate(shop(400, users=300, partitions=1))]
     engine, written = Engine(SegmentSet(wanted)), []
     for later in ([], records[300:], [tick(400, FINAL_MS)]):
-        lane = SegmentProcessor(
+        processor = SegmentProcessor(
             MemoryStores().open(0), engine, start=Start(0, clock()), output=RecordingOutput()
         )
-        lane.process(records[:300])
-        work_off(lane)
-        collected = lane.snapshot()
+        processor.process(records[:300])
+        work_off(processor)
+        collected = processor.snapshot()
         assert collected.encode()  # there is more to be encoded than fits into a slice
-        lane.process(later)
-        work_off(lane)
+        processor.process(later)
+        work_off(processor)
         written.append(collected.writes)
-        lane.write(collected, None)
-        changed = lane.snapshot().writes  # and what came later is in the next collection
+        processor.write(collected, None)
+        changed = processor.snapshot().writes  # and what came later is in the next collection
         assert bool(changed) is bool(later)
     assert written[0] == written[1] == written[2]
 
 
 def test_definitions_are_recorded_behind_what_others_judged(wanted: list[Definition]) -> None:
     store = MemoryStores().open(0)
-    lane = SegmentProcessor(
+    processor = SegmentProcessor(
         store, Engine(SegmentSet(wanted)), start=Start(0, clock(), since_ms=0), output=RecordingOutput()
     )
-    assert not lane.recording
-    lane.process([forwarded(one.value, offset) for offset, one in enumerate(shop(9, users=3, partitions=1))])
-    in_flight = lane.snapshot()
-    lane.use(Engine(SegmentSet(wanted[:1])))
+    assert not processor.recording
+    processor.process(
+        [forwarded(one.value, offset) for offset, one in enumerate(shop(9, users=3, partitions=1))]
+    )
+    in_flight = processor.snapshot()
+    processor.use(Engine(SegmentSet(wanted[:1])))
     assert in_flight.logged == in_flight.writes
-    lane.write(in_flight, 2)
-    lane.committed()
-    assert lane.recording  # that checkpoint did not know of it
-    lane.process([tick(9, START_MS + DAY_MS)])
-    collected = lane.snapshot()
+    processor.write(in_flight, 2)
+    processor.committed()
+    assert processor.recording  # that checkpoint did not know of it
+    processor.process([tick(9, START_MS + DAY_MS)])
+    collected = processor.snapshot()
     assert collected.logged[-1].profile_id.encode() == IN_FORCE_KEY
-    lane.write(collected, 3)
-    assert lane.recording  # not committed yet
-    lane.committed()
-    assert not lane.recording
+    processor.write(collected, 3)
+    assert processor.recording  # not committed yet
+    processor.committed()
+    assert not processor.recording
     recorded = decode_in_force(store.meta(IN_FORCE_META) or b"")
     assert [definition.key for definition in recorded.definitions] == [wanted[0].key]
     assert recorded.since_ms == START_MS + DAY_MS * 8 // 9
@@ -320,22 +324,22 @@ def test_when_a_profile_s_turn_comes_changes_nothing(wanted: list[Definition], s
     for each in (slices, [99]):
         output = RecordingOutput()
         start = Start(0, clock(), since_ms=0)
-        lane = SegmentProcessor(
+        processor = SegmentProcessor(
             MemoryStores().open(0), Engine(SegmentSet(wanted)), start=start, output=output
         )
-        lane.process(records[:40])
-        work_off(lane)
-        lane.use(newer)
+        processor.process(records[:40])
+        work_off(processor)
+        processor.use(newer)
         rest = iter(records[40:])
         for limit in each:
             if limit:
-                lane.rejudge(limit)
-            lane.process(list(itertools.islice(rest, 10)))
-            lane.fire_due(1)
-        lane.process(list(rest))
-        while lane.rejudge(99):
+                processor.rescan(limit)
+            processor.process(list(itertools.islice(rest, 10)))
+            processor.fire_due(1)
+        processor.process(list(rest))
+        while processor.rescan(99):
             pass
-        work_off(lane)
+        work_off(processor)
         by_turn.append(found(output))
     assert by_turn[0] == by_turn[1]
     assert any(change["segment_key"] == "old" for change in by_turn[0].values())
@@ -343,15 +347,15 @@ def test_when_a_profile_s_turn_comes_changes_nothing(wanted: list[Definition], s
 
 def test_a_repetition_ends_behind_what_anybody_can_have_judged(wanted: list[Definition]) -> None:
     start = Start(0, clock(), since_ms=0, replay_until=2)
-    lane = SegmentProcessor(
+    processor = SegmentProcessor(
         MemoryStores().open(0), Engine(SegmentSet(wanted)), start=start, output=RecordingOutput()
     )
     for offset in range(2):
-        lane.caught_up()
-        assert lane.replaying
-        lane.process([tick(offset, START_MS)])
-    lane.caught_up()
-    assert not lane.replaying
+        processor.caught_up()
+        assert processor.replaying
+        processor.process([tick(offset, START_MS)])
+    processor.caught_up()
+    assert not processor.replaying
 
 
 def test_an_event_that_would_make_a_profile_too_large_is_put_aside(wanted: list[Definition]) -> None:
@@ -362,17 +366,19 @@ def test_an_event_that_would_make_a_profile_too_large_is_put_aside(wanted: list[
     output, stores, engine = RecordingOutput(), MemoryStores(), Engine(SegmentSet(wanted))
     records = [forwarded(value % (n, n, b"x" * 3_000), n) for n in range(10)]
     bounds = Bounds(state_bytes=10_000)
-    lane = SegmentProcessor(stores.open(0), engine, start=Start(0, clock()), output=output, bounds=bounds)
+    processor = SegmentProcessor(
+        stores.open(0), engine, start=Start(0, clock()), output=output, bounds=bounds
+    )
     for record in records[:7]:
-        lane.process([record])
-    lane.write(lane.snapshot(), None)
-    lane.close()
+        processor.process([record])
+    processor.write(processor.snapshot(), None)
+    processor.close()
     store = stores.open(0)
-    lane = SegmentProcessor(store, engine, start=Start(7, clock()), output=output, bounds=bounds)
-    lane.process(records[7:])
+    processor = SegmentProcessor(store, engine, start=Start(7, clock()), output=output, bounds=bounds)
+    processor.process(records[7:])
     small = forwarded(value % (10, 0, b"y"), 10)
-    lane.process([small])
-    lane.write(lane.snapshot(), None)
+    processor.process([small])
+    processor.write(processor.snapshot(), None)
     assert [(record.offset, reason) for record, reason, _ in output.rejected] == [
         (offset, "state_too_large") for offset in range(3, 10)
     ]

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from segops.core.events import Event
 from segops.core.features.feature import Feature, Path
-from segops.core.features.orders import Purchases, told
+from segops.core.features.orders import Purchases, statement_of
 from segops.core.features.sequence import Sequence
 from segops.core.values import distinct_key, kind, lookup
 from segops.core.windows import Between
@@ -67,7 +67,7 @@ def _order(purchases: Purchases) -> Extract:
 
     def take(event: Event) -> Any:
         try:
-            return told(event, purchases.currency)
+            return statement_of(event, purchases.currency)
         except ValueError:
             return UNREADABLE
 

@@ -51,13 +51,13 @@ class FeatureMerge(msgspec.Struct, frozen=True):
 
 
 def merge_state(
-    feature: Feature, survivor: State | None, loser: State | None, *, shared: Iterable[Counted], now_ms: int
+    feature: Feature, survivor: State | None, source: State | None, *, shared: Iterable[Counted], now_ms: int
 ) -> State | None:
     """The state of both. It may be made of parts of either: neither is to be used after."""
-    if survivor is None or loser is None:
-        return loser if survivor is None else survivor
+    if survivor is None or source is None:
+        return source if survivor is None else survivor
     join = FeatureMerge(feature, reducer_of(feature), tuple(shared), now_ms, feature.id)
-    return _MERGES[survivor.__class__](join, survivor, loser)
+    return _MERGES[survivor.__class__](join, survivor, source)
 
 
 def _by_period(merge: Callable[[FeatureMerge, Any, Any], State]) -> Callable[[FeatureMerge, Any, Any], State]:

@@ -243,7 +243,7 @@ def _worth(order: Order, said: Iterable[tuple[int, int, Decimal]]) -> Decimal:
     return max(subtract_exact(amount, refunded), min(amount, ZERO)) if refunded else amount
 
 
-def told(event: Event, currency: str | None) -> OrderStatement | None:
+def statement_of(event: Event, currency: str | None) -> OrderStatement | None:
     """What an event says of an order; None where that concerns none.
 
     Raises ValueError for an amount that is no number, or in another currency.

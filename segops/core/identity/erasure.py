@@ -32,7 +32,7 @@ def erase(engine: Engine, step: Step, what: Erasing) -> None:
         _note(step, engine, what, Erased(what.request, profile.id, "nobody"))
         step.result.moved = False
         return
-    step.result.absorb(engine.on_erase(profile, clock_ms=standing_ms(profile, step.clock_ms)))
+    step.result.add(engine.on_erase(profile, clock_ms=standing_ms(profile, step.clock_ms)))
     for each in others:
         known = links.absorbed.get(each, MAX_MS) if links is not None else MAX_MS
         step.send(Forget(each, profile.id, what, known))
@@ -52,7 +52,7 @@ def forget(engine: Engine, step: Step, message: Forget) -> None:
 
 
 def _wipe(profile: Profile) -> None:
-    become(profile, Profile(profile.id, profile.sequence, profile.applied, profile.judged_by, _ANY_TIME))
+    become(profile, Profile(profile.id, profile.sequence, profile.applied, profile.evaluated_by, _ANY_TIME))
 
 
 def _note(step: Step, engine: Engine, what: Erasing, erased: Erased) -> None:

@@ -19,14 +19,21 @@ from segops.core.engine import Engine, message_hash
 from segops.core.events import Event
 from segops.core.identifiers import Rules, aliases_of, all_of, is_user, type_of
 from segops.core.identity.erasure import erase, forget
-from segops.core.identity.split import disputed, has_part, part, restore, stays_apart, without_what_came_since
+from segops.core.identity.split import (
+    contested,
+    is_split_off,
+    restore,
+    split_off,
+    stays_apart,
+    without_what_came_since,
+)
 from segops.core.links import (
-    absorb,
     begin_waiting,
     end_waiting,
     is_blank,
     is_waiting,
     links_of,
+    merge_source,
     note_origin,
     origin_of_joining,
     own,
@@ -40,13 +47,21 @@ from segops.core.messages import (
     Forget,
     Forward,
     Handover,
-    Join,
+    MergeRequest,
     Message,
     Refused,
     Restore,
     Split,
 )
-from segops.core.profile import HeldEvent, IdentifierOrigin, Joined, Links, Parting, Profile, Waiter
+from segops.core.profile import (
+    HeldEvent,
+    IdentifierOrigin,
+    Links,
+    MergedSource,
+    Profile,
+    SplitRequest,
+    Waiter,
+)
 from segops.core.step import Step, StepResult, Unjoined
 from segops.core.values import MAX_MS
 
@@ -66,7 +81,7 @@ class Identity:
         self._handlers: dict[type, Callable[[Step, Any], None]] = {
             Forward: self._on_forward,
             Claim: self._on_claim,
-            Join: self._on_join,
+            MergeRequest: self._on_merge_request,
             Handover: self._on_handover,
             Refused: self._on_refused,
             Erase: self._on_erase,
@@ -110,7 +125,7 @@ class Identity:
         if profile.merged_into is not None and not isinstance(message, (Forget, Restore)):
             self._relay(step, message, profile.merged_into)
             step.result.moved = False
-        elif profile.links is None and isinstance(message, Join | Handover | Refused):
+        elif profile.links is None and isinstance(message, MergeRequest | Handover | Refused):
             # An answer to what was asked before an erasure, come again after a crash.
             step.result.count("stale")
             step.result.moved = False
@@ -129,7 +144,7 @@ class Identity:
     def on_definitions(self, profile: Profile, *, clock_ms: int) -> StepResult:
         """Judge by the engine's segments a profile that was judged by others; only where there is one."""
         if profile.first_ms is None:
-            profile.judged_by = self.engine.version
+            profile.evaluated_by = self.engine.version
             return StepResult()
         return self.engine.on_definitions(profile, clock_ms=standing_ms(profile, clock_ms))
 
@@ -148,7 +163,7 @@ class Identity:
             self._claim(step, said, met)
         if not is_waiting(profile):
             found = self.engine.on_event(profile, event, clock_ms=step.clock_ms)
-            step.result.absorb(found)
+            step.result.add(found)
             step.result.moved = found.moved
             return
         links = links_of(profile)
@@ -157,7 +172,7 @@ class Identity:
             return
         step.result.count("unheld")
         links.clock_ms = step.clock_ms
-        step.result.absorb(self.engine.on_event(profile, event, clock_ms=step.clock_ms))
+        step.result.add(self.engine.on_event(profile, event, clock_ms=step.clock_ms))
 
     def _claim(self, step: Step, identifiers: dict[str, bool], met: IdentifierOrigin) -> None:
         """Claim what the profile does not know yet; what is said explicitly even if it was refused."""
@@ -202,16 +217,16 @@ class Identity:
             step.send(Refused(by, claim.of, owner))
         elif not (is_user(owner) and is_user(by)):
             if rank(by) < rank(owner):
-                self._yield(step, by, claim.of)
+                self._merge_into(step, by, claim.of)
             else:
-                step.send(Join(by, claim.of, owner, claim.explicit))
+                step.send(MergeRequest(by, claim.of, owner, claim.explicit))
         elif not claim.explicit:
             step.send(Refused(by, claim.of, owner))
         elif is_waiting(step.profile) and rank(owner) < rank(by):
             # Whoever waits yields to smaller ids only: so no circle of users yields all round.
             self._let_wait(step.profile, claim)
         else:
-            self._yield(step, by, claim.of)
+            self._merge_into(step, by, claim.of)
 
     @staticmethod
     def _let_wait(profile: Profile, claim: Claim) -> None:
@@ -219,7 +234,7 @@ class Identity:
         if (claim.of, claim.by) not in ((each.of, each.by) for each in waiting):
             waiting.append(Waiter(claim.of, claim.by, claim.at_ms))
 
-    def _on_join(self, step: Step, join: Join) -> None:
+    def _on_merge_request(self, step: Step, join: MergeRequest) -> None:
         """At the claimant, or the profile that it is part of by now, which may come first in the order."""
         profile, into = step.profile, join.into
         both_users = is_user(profile.id) and is_user(into)
@@ -230,12 +245,12 @@ class Identity:
         elif both_users and not join.explicit:
             self._conflict(step, join.of, into)
         elif not both_users and self.rules.rank(into) < self.rules.rank(profile.id):
-            self._yield(step, into, join.of)
+            self._merge_into(step, into, join.of)
         else:
             begin_waiting(profile, join.of, explicit=join.explicit, clock_ms=step.at_ms)
             step.send(Claim(join.of, join.of, profile.id, join.explicit))
 
-    def _yield(self, step: Step, into: str, of: str) -> None:
+    def _merge_into(self, step: Step, into: str, of: str) -> None:
         """Close the memberships and send everything to ``into``; what waited here is to be asked there."""
         profile = step.profile
         if is_blank(profile):
@@ -243,7 +258,7 @@ class Identity:
             step.send(Handover(into, of, profile.id, profile.sequence))
             return
         at_ms = standing_ms(profile, step.clock_ms)
-        step.result.absorb(self.engine.on_yield(profile, into=into, clock_ms=at_ms))
+        step.result.add(self.engine.on_merge_into(profile, into=into, clock_ms=at_ms))
         state = redirect(profile, into)
         step.send(Handover(into, of, profile.id, state.sequence, state))
         if state.links is not None:
@@ -267,7 +282,7 @@ class Identity:
         owned, asked = len(links.owned), handover.of in links.pending
         note_origin(profile, handover.loser, origin_of_joining(profile, state, handover.of, handover.at_ms))
         if state is not None and links.absorbed.get(handover.loser, -1) < handover.sequence:
-            for claimed in absorb(profile, state, sequence=handover.sequence, at_ms=step.at_ms):
+            for claimed in merge_source(profile, state, sequence=handover.sequence, at_ms=step.at_ms):
                 # Under the new name, which comes before the old one: who lets claims wait goes by it.
                 step.send(Claim(claimed, claimed, profile.id, explicit=True))
             step.result.count("joined")
@@ -307,19 +322,19 @@ class Identity:
             state.links.pending.pop(handover.of, None)
         self._unjoin(step, "size", handover.loser, "together they would be too large")
         step.result.count("returned")
-        part(step, Parting(handover.loser, handover.sequence, state))
+        split_off(step, SplitRequest(handover.loser, handover.sequence, state))
         refuse(profile, handover.of)
         self._settle(step)
 
     def _on_split(self, step: Step, split: Split) -> None:
-        parting = Parting(split.loser, split.sequence, split.state)
+        parting = SplitRequest(split.loser, split.sequence, split.state)
         if is_waiting(step.profile):
             links_of(step.profile).parting.append(parting)
-        elif has_part(step.profile, parting):
+        elif is_split_off(step.profile, parting):
             step.at_ms = step.clock_ms
             asked = without_what_came_since(parting)
-            part(step, parting)
-            self._claim_again(step, {each: False for each in disputed(step.profile, asked)})
+            split_off(step, parting)
+            self._claim_again(step, {each: False for each in contested(step.profile, asked)})
         else:
             detail = "there is nothing to split off: it is not part of that one, or by another hand-over"
             step.result.add_unjoined(Unjoined("split", step.profile.id, split.loser, detail))
@@ -332,7 +347,7 @@ class Identity:
             step.result.moved = False
             return
         asked = restore(profile, message, self.engine)
-        step.result.absorb(self.engine.on_restore(profile, clock_ms=standing_ms(profile, step.clock_ms)))
+        step.result.add(self.engine.on_restore(profile, clock_ms=standing_ms(profile, step.clock_ms)))
         step.result.count("split")
         self._claim_again(step, asked)
 
@@ -365,9 +380,9 @@ class Identity:
         for held in put_off.held:
             at_ms = max(at_ms, held.clock_ms)
             at_ms = self._merge(step, joined, at_ms=at_ms, until_ms=max(at_ms, held.event.time_ms))
-            step.result.absorb(self.engine.on_event(profile, held.event, clock_ms=at_ms))
+            step.result.add(self.engine.on_event(profile, held.event, clock_ms=at_ms))
         self._merge(step, joined, at_ms=at_ms, until_ms=MAX_MS)
-        step.result.absorb(self.engine.on_timer(profile, clock_ms=step.clock_ms))
+        step.result.add(self.engine.on_timer(profile, clock_ms=step.clock_ms))
         for message in _put_off(put_off, profile.id):
             self._take_up(step, message)
 
@@ -380,14 +395,14 @@ class Identity:
         else:
             self._handlers[message.__class__](step, message)
 
-    def _merge(self, step: Step, joined: deque[Joined], *, at_ms: int, until_ms: int) -> int:
+    def _merge(self, step: Step, joined: deque[MergedSource], *, at_ms: int, until_ms: int) -> int:
         """Merge with those that are one with the profile from an instant up to ``until_ms`` on; the clock."""
         losers = []
         while joined and joined[0].at_ms <= until_ms:
             at_ms = max(at_ms, joined[0].at_ms)
             losers.append(joined.popleft().profile)
         if losers:
-            step.result.absorb(self.engine.on_merge(step.profile, losers, clock_ms=at_ms))
+            step.result.add(self.engine.on_merge(step.profile, losers, clock_ms=at_ms))
         return at_ms
 
 

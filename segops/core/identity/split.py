@@ -10,13 +10,13 @@ from segops.core.engine import Engine
 from segops.core.links import end_waiting, links_of, refuse
 from segops.core.merge import become
 from segops.core.messages import Restore
-from segops.core.profile import Links, Parting, Profile
+from segops.core.profile import Links, Profile, SplitRequest
 from segops.core.step import Step
 
 _SPLIT_FROM = -1
 
 
-def has_part(profile: Profile, parting: Parting) -> bool:
+def is_split_off(profile: Profile, parting: SplitRequest) -> bool:
     """Whether that profile is part of this one, by that hand-over."""
     links, loser = profile.links, parting.loser
     if links is None or loser == profile.id or loser not in links.owned:
@@ -31,7 +31,7 @@ def stays_apart(profile: Profile, other: str) -> bool:
     return profile.links is not None and other in profile.links.parted
 
 
-def without_what_came_since(parting: Parting) -> list[str]:
+def without_what_came_since(parting: SplitRequest) -> list[str]:
     """Take off the state what was held: whoever took it in has applied it. What it had claimed is returned.
 
     The answers to that went to the other one, so both ask again, unasked: the redirects tell whose it is.
@@ -44,7 +44,7 @@ def without_what_came_since(parting: Parting) -> list[str]:
     return list(links.pending)
 
 
-def disputed(profile: Profile, claimed: list[str]) -> list[str]:
+def contested(profile: Profile, claimed: list[str]) -> list[str]:
     """Give up what else the loser had claimed, where it is not known whose it is; what to claim again."""
     owned = links_of(profile).owned
     found = [each for each in claimed if each in owned and each != profile.id]
@@ -53,7 +53,7 @@ def disputed(profile: Profile, claimed: list[str]) -> list[str]:
     return found
 
 
-def part(step: Step, parting: Parting) -> None:
+def split_off(step: Step, parting: SplitRequest) -> None:
     """Send the loser's state back to it, and leave its identifiers to it."""
     profile, state = step.profile, parting.state
     links = links_of(profile)
@@ -66,7 +66,7 @@ def part(step: Step, parting: Parting) -> None:
     step.send(Restore(parting.loser, profile.id, parting.sequence, state))
 
 
-def _brought(links: Links, parting: Parting) -> list[str]:
+def _brought(links: Links, parting: SplitRequest) -> list[str]:
     """The identifiers that go back with a profile: not those that have been split off since."""
     state = parting.state
     if state is None or state.links is None:

@@ -50,7 +50,7 @@ class Rfm(msgspec.Struct, frozen=True):
     def digits(self, bought: PurchaseTotals, now_ms: int) -> Digits | None:
         """The digits at ``now_ms``; None for a profile without an order.
 
-        >>> Rfm().digits(Bought(0, 3, Decimal(75)), 30 * DAY_MS)
+        >>> Rfm().digits(PurchaseTotals(0, 3, Decimal(75)), 30 * DAY_MS)
         Digits(recency=4, frequency=3, monetary=2)
         """
         if bought.last_ms is None:

@@ -79,7 +79,7 @@ class ProfileView(msgspec.Struct, frozen=True):
 def view_profile(segments: SegmentSet, profile: Profile, now_ms: int) -> ProfileView:
     """The portrait of a profile that these segments have judged. It is not touched.
 
-    >>> portray(SegmentSet([]), Profile("user_id:u1", first_ms=5, latest_ms=9), 10).identifiers[0].at_ms
+    >>> view_profile(SegmentSet([]), Profile("user_id:u1", first_ms=5, latest_ms=9), 10).identifiers[0].at_ms
     5
     """
     links, known = profile.links, profile.first_ms is not None

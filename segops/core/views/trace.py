@@ -27,7 +27,7 @@ class _Followed:
         """Note the verdict on a profile of which nothing is known yet."""
         self.holds = self.rule.holds(profile, now_ms)
 
-    def judge(self, profile: Profile, now_ms: int) -> None:
+    def evaluate(self, profile: Profile, now_ms: int) -> None:
         """Note the verdict at an instant."""
         holds = self.rule.holds(profile, now_ms)
         if holds is not self.holds:
@@ -82,7 +82,7 @@ class Follower(Engine):
         else:
             self._follow_time(profile, max(event.time_ms, clock_ms))
         result = super().on_event(profile, event, clock_ms=clock_ms)
-        self._each(lambda node: node.judge(profile, now_ms))
+        self._each(lambda node: node.evaluate(profile, now_ms))
         self._judged_ms = now_ms
         return result
 
@@ -104,7 +104,7 @@ class Follower(Engine):
         else:
             self._follow_time(profile, now_ms)
         result = super().on_merge(profile, losers, clock_ms=clock_ms)
-        self._each(lambda node: node.judge(profile, now_ms))
+        self._each(lambda node: node.evaluate(profile, now_ms))
         self._judged_ms = now_ms
         return result
 

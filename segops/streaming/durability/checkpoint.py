@@ -46,7 +46,7 @@ Commit = Callable[[Positions], Awaitable[None]]
 
 
 class _Part(NamedTuple):
-    lane: SegmentProcessor
+    processor: SegmentProcessor
     collected: PartitionSnapshot
 
 
@@ -70,7 +70,7 @@ class Durable(NamedTuple):
 class Owned:
     """The partitions of one assignment, by number."""
 
-    lanes: Mapping[int, SegmentProcessor]
+    processors: Mapping[int, SegmentProcessor]
     sources: Mapping[int, ResolveProcessor]
     controls: Mapping[int, ControlProcessor]
 
@@ -93,7 +93,7 @@ class Checkpointer(ABC):
 
     def __init__(self, topics: Topics, owned: Owned, crash: Failpoints) -> None:
         self._topics = topics
-        self._lanes = owned.lanes
+        self._lanes = owned.processors
         self._sources = owned.sources
         self._controls = owned.controls
         self._crash = crash
@@ -137,15 +137,15 @@ class Checkpointer(ABC):
         return {place: at for place, at in positions.items() if self._committed.get(place) != at}
 
     def _source_position(self, number: int) -> Positions:
-        lane, control = self._sources[number], self._controls[number]
+        processor, control = self._sources[number], self._controls[number]
         return {
             (self._topics.events, number): CommittedPosition(
-                lane.offset, with_mark(lane.metadata, lane.mark)
+                processor.offset, with_mark(processor.metadata, processor.mark)
             ),
             (self._topics.control, number): CommittedPosition(control.offset, with_mark("", control.mark)),
         }
 
-    def _lane_position(self, number: int, collected: PartitionSnapshot) -> Positions:
+    def _segment_position(self, number: int, collected: PartitionSnapshot) -> Positions:
         metadata = with_mark(collected.metadata, collected.mark)
         return {(self._topics.profile_events, number): CommittedPosition(collected.offset, metadata)}
 
@@ -179,15 +179,17 @@ class AtLeastOnce(Checkpointer):
         await self._write_stores(collected)  # 3
         self._crash.passed("after_store_write")
         for number, part in collected.items():
-            positions.update(self._lane_position(number, part.collected))
+            positions.update(self._segment_position(number, part.collected))
         await self._commit_changed(self._changed(positions))  # 4
         self._crash.passed("after_offset_commit")
         for part in collected.values():
-            part.lane.committed()
+            part.processor.committed()
         return sum(part.collected.records for part in collected.values())
 
     async def _snapshot(self) -> dict[int, _Part]:
-        collected = {number: _Part(lane, lane.snapshot()) for number, lane in self._lanes.items()}
+        collected = {
+            number: _Part(processor, processor.snapshot()) for number, processor in self._lanes.items()
+        }
         for part in collected.values():
             await _encode(part.collected)
         return collected
@@ -200,7 +202,7 @@ class AtLeastOnce(Checkpointer):
     async def _write_stores(self, collected: dict[int, _Part]) -> None:
         acknowledged = self._changelog.acknowledged
         for partition, part in collected.items():
-            part.lane.write(part.collected, acknowledged.get((self._topics.changelog, partition)))
+            part.processor.write(part.collected, acknowledged.get((self._topics.changelog, partition)))
             await asyncio.sleep(0)
 
     async def _commit_changed(self, changed: Positions) -> None:
@@ -228,7 +230,7 @@ class ExactlyOnce(Checkpointer):
     def _cut(self, number: int) -> asyncio.Future[int]:
         # No await in here: offsets, states and outputs must be of the same moment.
         collected = self._lanes[number].snapshot()
-        positions = {**self._source_position(number), **self._lane_position(number, collected)}
+        positions = {**self._source_position(number), **self._segment_position(number, collected)}
         self._transactions[number].outputs.cut()
         return asyncio.ensure_future(self._commit(number, collected, self._changed(positions)))
 

@@ -49,7 +49,7 @@ class RecoveryProgress:
         """The reading begins."""
         self._began = self._told = self._now()
 
-    def tell(self) -> None:
+    def report(self) -> None:
         """Log how far it is and how long it may still take, if that was not done lately."""
         now = self._now()
         if now - self._told >= _TELL_S and self.left:
@@ -273,7 +273,7 @@ class Recovery:
                     consumer.pause(place)
                 else:
                     left.append(place)
-            self.progress.tell()
+            self.progress.report()
         log.info("recovery: %d records restored", self.progress.restored)
 
     def _count(self, records: int) -> None:

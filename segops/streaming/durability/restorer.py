@@ -17,8 +17,8 @@ from segops.stores.base import ProfileStore, Row, Write
 from segops.streaming.partition.snapshot import (
     BASE_META,
     CHANGELOG_META,
+    EVALUATED_META,
     IN_FORCE_META,
-    JUDGED_META,
     LOGGED_META,
     ORIGIN_META,
     SIZES_META,
@@ -94,7 +94,7 @@ class StoreRestorer:
         meta = {CHANGELOG_META: str(next_offset - 1).encode(), SIZES_META: msgspec.json.encode(+sizes)}
         meta |= {name: data for name, data in logged.items() if data is not None}
         if logged[IN_FORCE_META] is not None:
-            meta[JUDGED_META] = b""
+            meta[EVALUATED_META] = b""
         if self._bulk:
             self.store.load(rows, meta)
         else:

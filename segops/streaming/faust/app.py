@@ -171,7 +171,7 @@ class SegopsApp(faust.App):
 
     # -- life ----------------------------------------------------------------------------------
 
-    async def open_lanes(self) -> None:
+    async def open_partitions(self) -> None:
         """Called by the table manager on every assignment, before anything is consumed."""
         consumer = self.batch_consumer
         changelog = self.settings_of_segops.worker.changelog
@@ -180,7 +180,7 @@ class SegopsApp(faust.App):
         await self.pipeline.open(assigned, consumer, standbys=standbys)
         if not self._owner.since_ms:
             self._owner = await owning.claim(self.settings_of_segops, self._owner)
-        log.info("%d partitions of profiles are ours and restored", len(self.pipeline.lanes))
+        log.info("%d partitions of profiles are ours and restored", len(self.pipeline.processors))
 
     async def live(self, definitions: AsyncIterator[list[Definition]]) -> NoReturn:
         """Start, and work until something fails: raises that.
@@ -287,10 +287,10 @@ class SegopsApp(faust.App):
         found: ProfileView | str | None = identifier
         while isinstance(found, str):
             number = partition_of(found.encode(), self.settings_of_segops.topics.partitions)
-            lane = self.pipeline.lanes.get(number) if self.ready else None
-            if lane is None:
+            processor = self.pipeline.processors.get(number) if self.ready else None
+            if processor is None:
                 return Elsewhere(found, self._owner_of(number))
-            found = lane.portrait(found)
+            found = processor.view_profile(found)
         return found
 
     def _owner_of(self, number: int) -> str:

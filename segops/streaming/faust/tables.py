@@ -60,7 +60,7 @@ class BatchRecovery(Recovery):
     async def _recover(self, generation_id: int) -> None:
         self._set_recovery_started()
         try:
-            await self._wait(asyncio.ensure_future(self.app.open_lanes()))
+            await self._wait(asyncio.ensure_future(self.app.open_partitions()))
             await self._wait(self.on_recovery_completed(generation_id))
         except (RebalanceAgain, ServiceStopped):
             return  # the next assignment starts over

@@ -40,7 +40,7 @@ class SegmentProcessors(Protocol):
     """What is asked of the pipeline."""
 
     @property
-    def lanes(self) -> dict[int, SegmentProcessor]: ...
+    def processors(self) -> dict[int, SegmentProcessor]: ...
     @property
     def running(self) -> bool: ...
     async def checkpoint(self) -> bool: ...
@@ -71,24 +71,30 @@ class Sweeper:
         """Look after the lanes, for ever."""
         while True:
             await asyncio.sleep(_LOOK_S)
-            lanes = {number: lane for number, lane in pipeline.lanes.items() if lane.sweep_until}
-            self._goals = {lane: goal for lane, goal in self._goals.items() if lane in lanes.values()}
-            for number, lane in lanes.items():
-                if pipeline.running and await self._caught_up(number, lane, group()):
-                    await self._sweep(number, lane, pipeline)
+            processors = {
+                number: processor
+                for number, processor in pipeline.processors.items()
+                if processor.sweep_until
+            }
+            self._goals = {
+                processor: goal for processor, goal in self._goals.items() if processor in processors.values()
+            }
+            for number, processor in processors.items():
+                if pipeline.running and await self._caught_up(number, processor, group()):
+                    await self._sweep(number, processor, pipeline)
 
-    async def _caught_up(self, number: int, lane: SegmentProcessor, group: Group) -> bool:
-        goal = self._goals.get(lane)
+    async def _caught_up(self, number: int, processor: SegmentProcessor, group: Group) -> bool:
+        goal = self._goals.get(processor)
         if goal is None:
             places = [(self._topics.events, each) for each in range(self._topics.partitions)]
-            goal = self._goals[lane] = _Goal(await group.ends(places))
+            goal = self._goals[processor] = _Goal(await group.ends(places))
         place = (self._topics.profile_events, number)
         if goal.profile_events is None:
             if await self._is_unread(goal.events, group):
                 return False
             goal.profile_events = (await group.ends([place]))[place]
-        passed = lane.offset >= goal.profile_events or group.behind(place, lane.offset) == 0
-        return passed and not (lane.recording or lane.replaying or lane.scanning)
+        passed = processor.offset >= goal.profile_events or group.behind(place, processor.offset) == 0
+        return passed and not (processor.recording or processor.replaying or processor.scanning)
 
     async def _is_unread(self, ends: Mapping[LogPartition, int], group: Group) -> bool:
         """Whether there is a record before these ends that is not committed."""
@@ -107,23 +113,23 @@ class Sweeper:
         finally:
             await consumer.stop()
 
-    async def _sweep(self, number: int, lane: SegmentProcessor, pipeline: SegmentProcessors) -> None:
+    async def _sweep(self, number: int, processor: SegmentProcessor, pipeline: SegmentProcessors) -> None:
         def is_open() -> bool:
-            return pipeline.running and pipeline.lanes.get(number) is lane
+            return pipeline.running and pipeline.processors.get(number) is processor
 
-        lane.begin_sweep()
+        processor.begin_sweep()
         if not await pipeline.checkpoint():  # what was said before is in the topic now
             return
         place = (self._topics.membership_state, number)
-        found = await rows_before(self._consumer, place, until=lane.sweep_until)
+        found = await rows_before(self._consumer, place, until=processor.sweep_until)
         rows = iter(found.items())
         count = 0
         while is_open() and (few := list(islice(rows, _SLICE))):
-            count += sum(lane.withdraw(profile_id, rows, again=self._again) for profile_id, rows in few)
+            count += sum(processor.withdraw(profile_id, rows, again=self._again) for profile_id, rows in few)
             self._crash.passed("during_sweep")
             await pipeline.wait_for_capacity()
         if is_open():
-            lane.end_sweep()
+            processor.end_sweep()
             log.info("partition %d: %d published memberships were not true any more", number, count)
 
 

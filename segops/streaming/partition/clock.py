@@ -79,9 +79,9 @@ class PartitionClock:
     """The clock of one partition. It never goes back.
 
     With the wall clock it is what the ticks of the partition's owner said. With the event clock it is the
-    least that the sources have reached. Where there are ``lanes``, each of them tells how far its own sources
-    have (``sources_ms``), behind all that it had to say to other partitions until then; the clock is the
-    least of what they told.
+    least that the sources have reached. With ``processors``, each processor reports how far its own sources
+    are (``sources_ms``), behind everything that it sent to other partitions until then; the clock is the least
+    of these reports.
 
     >>> clock = PartitionClock(sources=2, by_events=True)
     >>> clock.observe(0, 5_000)
@@ -93,7 +93,7 @@ class PartitionClock:
     >>> clock.mark(1, 3_000, idle=True)
     >>> clock.now_ms
     5000
-    >>> clock = PartitionClock(sources=1, lanes=2, by_events=True)
+    >>> clock = PartitionClock(sources=1, processors=2, by_events=True)
     >>> clock.observe(0, 5_000)
     >>> clock.report_watermark(0, 5_000)
     >>> clock.sources_ms, clock.now_ms
@@ -105,11 +105,11 @@ class PartitionClock:
 
     __slots__ = ("_by_events", "_lanes", "_sources", "now_ms")
 
-    def __init__(self, *, sources: int, by_events: bool, lanes: int = 0) -> None:
+    def __init__(self, *, sources: int, by_events: bool, processors: int = 0) -> None:
         self.now_ms = NO_CLOCK
         self._by_events = by_events
         self._sources = Watermark(sources)
-        self._lanes = Watermark(lanes) if lanes else None
+        self._lanes = Watermark(processors) if processors else None
 
     @property
     def sources_ms(self) -> int | None:
@@ -143,10 +143,10 @@ class PartitionClock:
         if self._lanes is None:
             self._move(self._sources.least)
 
-    def report_watermark(self, lane: int, watermark_ms: int) -> None:
-        """A tick of the event clock: how far the sources of partition ``lane`` are."""
+    def report_watermark(self, processor: int, watermark_ms: int) -> None:
+        """A tick of the event clock: how far the sources of partition ``processor`` are."""
         if self._by_events and self._lanes is not None:
-            self._lanes.mark(lane, watermark_ms)
+            self._lanes.mark(processor, watermark_ms)
             self._move(self._lanes.least)
 
     def _move(self, least_ms: int) -> None:
@@ -172,13 +172,13 @@ class PartitionClock:
             if version != _FORMAT or not parts:
                 return False
             sources = self._sources.loaded(parts[0], now_ms) if parts[0] else self._sources
-            lanes = self._lanes
-            if lanes is not None and len(parts) > 1:
-                lanes = lanes.loaded(parts[1], now_ms)
+            processors = self._lanes
+            if processors is not None and len(parts) > 1:
+                processors = processors.loaded(parts[1], now_ms)
         except ValueError:
             return False
         self.now_ms = now_ms
         if self._by_events:
-            self._sources, self._lanes = sources, lanes
+            self._sources, self._lanes = sources, processors
         self._move(self._sources.least if self._lanes is None else self._lanes.least)
         return True

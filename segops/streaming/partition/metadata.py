@@ -14,8 +14,8 @@ from segops.stores.base import ProfileStore
 from segops.streaming.partition.engines import packed_of
 from segops.streaming.partition.snapshot import (
     BASE_META,
+    EVALUATED_META,
     IN_FORCE_META,
-    JUDGED_META,
     LOGGED_NAMES,
     ORIGIN_META,
     SIZES_META,
@@ -64,13 +64,13 @@ class PartitionMetadata:
         meta = {SOURCE_META: b"%d" % offset, SIZES_META: _encode_sizes(+sizes)}
         if self._in_force_due:
             meta[IN_FORCE_META] = encode_in_force(packed_of(engine.segments), since_ms=self.since_ms)
-            meta[JUDGED_META] = b""  # also of a version that was in force before
+            meta[EVALUATED_META] = b""  # also of a version that was in force before
             self._in_force_due = False
         if base != self._recorded_base:
             self._recorded_base = base
             meta[BASE_META] = b"%d" % base
         if self._evaluated_by is not None:
-            meta[JUDGED_META], self._evaluated_by = self._evaluated_by, None
+            meta[EVALUATED_META], self._evaluated_by = self._evaluated_by, None
         return meta
 
     def take_origin(self, meta: Mapping[str, bytes], mark: Mark | None, *, dirty: bool) -> dict[str, bytes]:

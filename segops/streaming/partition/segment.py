@@ -22,7 +22,7 @@ from segops.schemas.aside import HeldRecord
 from segops.schemas.events import decode
 from segops.schemas.messages import decode_message
 from segops.schemas.records import Record, origin_of, profile_ids
-from segops.schemas.ticks import TYPE_HEADER, decode_tick, is_tick, lane_tick
+from segops.schemas.ticks import TYPE_HEADER, decode_tick, is_tick, watermark_tick
 from segops.stores.base import ProfileStore
 from segops.streaming.partition.effects import INTERNAL, Effects
 from segops.streaming.partition.evaluator import ProfileEvaluator
@@ -31,7 +31,7 @@ from segops.streaming.partition.metadata import PartitionMetadata, base_of, size
 from segops.streaming.partition.output import Counts, Output
 from segops.streaming.partition.profile_cache import CachedProfile, ProfileCache, Scan
 from segops.streaming.partition.quarantine import Quarantine, QuarantineLimits, QuarantinePosition, Released
-from segops.streaming.partition.snapshot import CHANGELOG_META, JUDGED_META, ORIGIN_META, PartitionSnapshot
+from segops.streaming.partition.snapshot import CHANGELOG_META, EVALUATED_META, ORIGIN_META, PartitionSnapshot
 from segops.streaming.partition.start import Bounds, Start
 
 
@@ -64,7 +64,7 @@ class SegmentProcessor:
         self._meta = PartitionMetadata(store, start)
         self._since_snapshot = 0
         self._replay_until = start.replay_until
-        judged = not self.recording and store.meta(JUDGED_META) == engine.version.encode()
+        judged = not self.recording and store.meta(EVALUATED_META) == engine.version.encode()
         self._scan = None if judged else Scan(self._profiles)
         self._reported_ms: int | None = None
         self._last = LastRecord(start.mark)
@@ -72,7 +72,7 @@ class SegmentProcessor:
     def _where(self) -> QuarantinePosition:
         return QuarantinePosition(self.clock.now_ms, self.offset)
 
-    def portrait(self, profile_id: str) -> ProfileView | str | None:
+    def view_profile(self, profile_id: str) -> ProfileView | str | None:
         """What is known of a profile at this moment; the id of the one that took it over; None: nothing."""
         profile = self._profiles.peek(profile_id)
         if profile is None or profile.merged_into is not None:
@@ -122,7 +122,7 @@ class SegmentProcessor:
             self._replay_until = 0
 
     def use(self, engine: Engine) -> None:
-        """Judge by ``engine`` once a checkpoint has recorded it; ``rejudge`` goes through all profiles.
+        """Judge by ``engine`` once a checkpoint has recorded it; ``rescan`` goes through all profiles.
 
         Not while it is ``replaying``.
         """
@@ -192,7 +192,7 @@ class SegmentProcessor:
             limits=self._limits,
             mended=effects.counts.mended,
         )
-        if cached.profile.judged_by != evaluator.version:
+        if cached.profile.evaluated_by != evaluator.version:
             self._redefine(cached)
         if effects.base:
             effects.begin(cached.profile)
@@ -219,7 +219,7 @@ class SegmentProcessor:
             self._apply_message(cached, record, message, self.clock.now_ms)
 
     def _apply_message(self, cached: CachedProfile, record: Record, message: Message, clock_ms: int) -> None:
-        if cached.profile.judged_by != self._evaluator.version:
+        if cached.profile.evaluated_by != self._evaluator.version:
             self._redefine(cached)
         if self._effects.base:
             self._effects.begin(cached.profile)
@@ -277,7 +277,7 @@ class SegmentProcessor:
         """
         reached_ms = self.clock.sources_ms
         if reached_ms is not None and reached_ms != self._reported_ms:
-            self._output.broadcast(lane_tick(partition, reached_ms))
+            self._output.broadcast(watermark_tick(partition, reached_ms))
         self._reported_ms = reached_ms
 
     @property
@@ -332,10 +332,10 @@ class SegmentProcessor:
     def _redefine(self, cached: CachedProfile) -> None:
         """Evaluate a profile by the definitions in force, if it was last evaluated by others."""
         profile, version = cached.profile, self._evaluator.version
-        if profile.judged_by == version or profile.merged_into is not None:
+        if profile.evaluated_by == version or profile.merged_into is not None:
             return
         if cached.is_new:  # only rejected events so far: it is judged from its first one on
-            profile.judged_by = version
+            profile.evaluated_by = version
         else:
             self._evaluate(cached, partial(self._evaluator.definitions, since_ms=self._meta.since_ms))
 
@@ -349,7 +349,7 @@ class SegmentProcessor:
         self._profiles.touch(cached)
         self._effects.accept_timed(result, None)
 
-    def rejudge(self, limit: int) -> int:
+    def rescan(self, limit: int) -> int:
         """Judge the next ``limit`` profiles by new definitions; how many were looked at, 0 when done."""
         if self._scan is None:
             return 0
@@ -383,7 +383,7 @@ class SegmentProcessor:
         if changelog_offset is not None:
             meta = {**meta, CHANGELOG_META: str(changelog_offset).encode()}
         writes = collected.writes
-        if writes or JUDGED_META in meta or ORIGIN_META in meta:
+        if writes or EVALUATED_META in meta or ORIGIN_META in meta:
             self._store.write(writes, meta)
         self._profiles.written()
 

@@ -10,7 +10,7 @@ from segops.schemas.origin import ORIGIN_KEY, Mark
 from segops.stores.base import Write
 from segops.streaming.partition.profile_cache import Snapshot
 
-JUDGED_META: Final = "judged_by"
+EVALUATED_META: Final = "judged_by"
 IN_FORCE_META: Final = "definitions"
 BASE_META: Final = "sequence_base"
 SIZES_META: Final = "segment_sizes"

@@ -33,9 +33,9 @@ def possible(claims: Claims, kinds: Sequence[str] = ANY_KIND) -> bool:
     """Whether a value of one of ``kinds`` may be as all claims want it.
 
     >>> never = (("gte", 10), ("lt", 5)), (("gt", 5), ("contains", "x"))
-    >>> [possible([Claim(Predicate(ops))]) for ops in never]
+    >>> [possible([Requirement(Predicate(ops))]) for ops in never]
     [False, False]
-    >>> possible([Claim(Predicate((("gte", 10),))), Claim(Predicate((("eq", 12),)), holds=False)])
+    >>> possible([Requirement(Predicate((("gte", 10),))), Requirement(Predicate((("eq", 12),)), holds=False)])
     True
     """
     if len(claims) == 1 and len(ops := claims[0].test.ops) == 1 and ops[0][1].__class__ is int:
@@ -58,7 +58,7 @@ def _agree(claims: Claims, value: Any) -> bool:
 def some_number(claims: Claims) -> Fraction | None:
     """A number that is as all claims want it, or None: there is none.
 
-    >>> some_number([Claim(Predicate((("gt", 3),))), Claim(Predicate((("lt", 4),)))])
+    >>> some_number([Requirement(Predicate((("gt", 3),))), Requirement(Predicate((("lt", 4),)))])
     Fraction(7, 2)
     """
     # One number of each span between two operands, and each operand, stands for all.

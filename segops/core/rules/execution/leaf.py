@@ -11,7 +11,16 @@ from segops.core.features import Feature, Reducer, reducer_of
 from segops.core.features.feature import Stepping
 from segops.core.operators import Predicate
 from segops.core.profile import Profile
-from segops.core.rules.execution.verdicts import Changes, Edge, Holds, Moves, Unfold, Verdicts, aging, judged
+from segops.core.rules.execution.verdicts import (
+    Changes,
+    Edge,
+    Holds,
+    Moves,
+    Unfold,
+    Verdicts,
+    aging,
+    evaluated,
+)
 
 
 def never(_profile: Profile, _now_ms: int) -> int | None:
@@ -91,7 +100,7 @@ def reading(
     def changes(profile: Profile, now_ms: int) -> Verdicts:
         found = series(profile.features.get(key), now_ms)
         if moves is None:
-            return judged(found, verdict)
+            return evaluated(found, verdict)
         return ((at, verdict(value, at)) for at, value in aging(found, moves))
 
     return Leaf(holds, feature=feature, least=least, changes=changes)

@@ -55,7 +55,7 @@ def series_of(reducer: Reducer, function: str, points: Points | None) -> Unfold 
     return lambda state, now_ms: banded(future(state, now_ms), points, number)
 
 
-def judged(series: Series, holds: Callable[[Any, int], bool]) -> Verdicts:
+def evaluated(series: Series, holds: Callable[[Any, int], bool]) -> Verdicts:
     """The verdict on a series that has an end, where it changes."""
     known: bool | None = None
     for at, value in series:
