@@ -80,8 +80,8 @@ class PartitionClock:
 
     With the wall clock it is what the ticks of the partition's owner said. With the event clock it is the
     least that the sources have reached. With ``processors``, each processor reports how far its own sources
-    are (``sources_ms``), behind everything that it sent to other partitions until then; the clock is the least
-    of these reports.
+    are (``sources_ms``), behind everything that it sent to other partitions until then. The clock is the
+    least of these reports.
 
     >>> clock = PartitionClock(sources=2, by_events=True)
     >>> clock.observe(0, 5_000)
