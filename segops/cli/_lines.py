@@ -13,7 +13,6 @@ import threading
 import zlib
 from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple, Self, cast
 
@@ -139,10 +138,16 @@ class LineSource:
 
         def pump() -> None:
             found: bytes | Exception = b"..."
-            with suppress(CancelledError):  # the loop has ended before the file
-                while found and not isinstance(found, Exception) and not loop.is_closed():
-                    found = self._read()
-                    asyncio.run_coroutine_threadsafe(ready.put(found), loop).result()
+            while found and not isinstance(found, Exception):
+                found = self._read()
+                put = ready.put(found)
+                try:
+                    asyncio.run_coroutine_threadsafe(put, loop).result()
+                except CancelledError:  # the loop ends before the file
+                    return
+                except RuntimeError:  # the loop has ended
+                    put.close()
+                    return
 
         threading.Thread(target=pump, daemon=True).start()
         while found := await ready.get():
