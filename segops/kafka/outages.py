@@ -77,7 +77,15 @@ def is_outage(error: BaseException) -> bool:
         return True
     if isinstance(error, OSError) and error.errno in _NETWORK:
         return True
-    return isinstance(error, (*_LOST, ConnectionError, TimeoutError, socket.gaierror))
+    return isinstance(error, (*_LOST, ConnectionError, TimeoutError, socket.gaierror)) or _is_closed(error)
+
+
+def _is_closed(error: BaseException) -> bool:
+    """Return whether uvloop refused a write to a connection that had just been closed.
+
+    It raises a bare RuntimeError there, where asyncio raises none, and the client expects an OSError.
+    """
+    return type(error) is RuntimeError and str(error).endswith("the handler is closed")
 
 
 class Pauses:

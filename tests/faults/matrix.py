@@ -92,7 +92,13 @@ FAULTS = [
     Fault("F34", "the only broker away for 90 s under load", outages.away, budget_s=150),
     Fault("F34b", "all of three brokers away for 90 s under load", outages.away, brokers=3, budget_s=180),
     Fault("F35", "workers started while the only broker is down", outages.started_without),
-    Fault("F35b", "workers started while all of three brokers are down", outages.started_without, brokers=3),
+    Fault(
+        "F35b",
+        "workers started while all of three brokers are down",
+        outages.started_without,
+        brokers=3,
+        budget_s=90,
+    ),
     Fault(
         "F36",
         "the only broker away for 5 minutes under load",

@@ -121,8 +121,15 @@ def run_case(
     except Exception:
         outcome.error = traceback.format_exc(limit=-3)
     finally:
-        case.close()
+        _close(case, outcome)
     outcome.seconds = time.monotonic() - started
     outcome.recovery_s = max(case.happened.recovery_s, default=0.0)
     outcome.notes = case.notes
     return outcome
+
+
+def _close(case: Case, outcome: CaseResult) -> None:
+    try:
+        case.close()
+    except Exception:  # a broker that did not come back: the next case starts with another
+        outcome.error = outcome.error or traceback.format_exc(limit=-3)

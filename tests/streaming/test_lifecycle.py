@@ -11,6 +11,7 @@ from itertools import count
 from typing import Any
 
 import pytest
+import uvloop
 from aiokafka import errors
 from prometheus_client import CollectorRegistry
 
@@ -80,6 +81,21 @@ def test_what_opening_again_can_mend_is_an_outage(error: BaseException) -> None:
 @pytest.mark.parametrize("error", NONE, ids=repr)
 def test_what_it_cannot_mend_is_none(error: BaseException) -> None:
     assert not is_outage(error)
+
+
+def test_a_write_to_a_connection_that_was_just_closed_is_an_outage() -> None:
+    async def write() -> None:
+        server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
+        async with server:
+            _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            writer.transport.abort()
+            await asyncio.sleep(0)  # the handle is closed by the loop
+            writer.write(b"x")
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner, pytest.raises(RuntimeError) as raised:
+        runner.run(write())
+    assert is_outage(raised.value)
+    assert not is_outage(RuntimeError("a bug"))
 
 
 def test_pauses_grow_to_a_bound_and_are_short_again_after_a_reset() -> None:
