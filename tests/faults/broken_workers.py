@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from segops.core import links
-from segops.core.identity import protocol as identity
+from segops.core.identity import merging
 from segops.core.messages import Handover
 from segops.schemas import events
 from segops.streaming.durability.checkpoint import AtLeastOnce
@@ -131,7 +131,7 @@ def lose_held() -> None:
             put_off.held = put_off.held[1:]
         return put_off
 
-    identity.end_waiting = lossy  # type: ignore[attr-defined]
+    merging.end_waiting = lossy  # type: ignore[attr-defined]
 
 
 KINDS: Mapping[str, Callable[[], None]] = {
