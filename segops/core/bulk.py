@@ -1,4 +1,4 @@
-"""Making very many objects at once."""
+"""Creation of very many objects at once."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """Let the collector of cycles rest while objects are made that stay.
+    """Pause cyclic garbage collection while long-lived objects are created.
 
-    It would go through all of them again and again, which takes longer than to make them.
+    The collector would traverse all of them again and again, which takes longer than creating them.
     """
     paused = gc.isenabled()
     gc.disable()

@@ -1,14 +1,15 @@
-"""What can go wrong, by whose fault it is.
+"""Errors, grouped by whose fault they are.
 
 ::
 
     SegopsError
-    ├── UserError            the person who wrote the file, option or setting can mend it
+    ├── UserError            the author of the file, option or setting can fix it
     │   └── DefinitionError  a segment file, with every issue found in it
-    ├── RejectedEvent        the data is at fault: it goes to the dead letters
-    └── StateError           stored state cannot be read
-        ├── StoreInUseError  not because it is damaged: another process has it open
-        └── StoreWriteError  not because it is damaged: the disk is full, or does not take writes
+    ├── RejectedEvent        the data is at fault: the record goes to the dead-letter topic
+    └── StateError           stored state cannot be read or written
+        ├── UnstorableError  a profile has values that cannot be stored
+        ├── StoreInUseError  the store is not damaged: another process has it open
+        └── StoreWriteError  the store is not damaged: the disk is full, read-only or broken
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ class SegopsError(Exception):
 
 
 class UserError(SegopsError):
-    """A mistake in something a person wrote; the message names the place and the reason."""
+    """A mistake in user input; the message names the location and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """One thing wrong with a definition.
+    """One problem in a definition.
 
     >>> str(Issue("shop.yaml", "segments[0].when.within", "a window of 0 holds nothing"))
     'shop.yaml: segments[0].when.within: a window of 0 holds nothing'
@@ -41,7 +42,7 @@ class Issue:
 
 
 class DefinitionError(UserError):
-    """Segment definitions were refused; ``issues`` has every reason, none was saved."""
+    """Invalid segment definitions; ``issues`` lists every problem. None of the definitions was saved."""
 
     def __init__(self, issues: list[Issue]) -> None:
         super().__init__("\n".join(map(str, issues)))
@@ -49,7 +50,7 @@ class DefinitionError(UserError):
 
 
 class RejectedEvent(SegopsError):
-    """An input record that is no event. ``reason`` is a metric label, ``detail`` is for people."""
+    """An invalid input record. ``reason`` is a metric label, ``detail`` is for people."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -58,11 +59,11 @@ class RejectedEvent(SegopsError):
 
 
 class StateError(SegopsError):
-    """A stored value has a format that this version does not read."""
+    """A stored value has a format that this version cannot read."""
 
 
 class UnstorableError(StateError):
-    """A profile has values that cannot be stored, or that would not be read again."""
+    """A profile has values that cannot be stored, or not be read back."""
 
 
 class StoreWriteError(StateError):
@@ -70,4 +71,4 @@ class StoreWriteError(StateError):
 
 
 class StoreInUseError(StateError):
-    """A store is open elsewhere: in another process, or twice in this one."""
+    """A store is already open in another process, or in this one."""

@@ -1,4 +1,4 @@
-"""What comes in and what goes out: an event, and a membership change."""
+"""Input and output of the engine: events and membership changes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import msgspec
 
 
 class Event(msgspec.Struct, gc=False):
-    """One event of a profile, decoded, its time corrected (``SPEC.md#events``).
+    """One decoded event of a profile, its time corrected (``SPEC.md#events``).
 
-    ``name`` is what ``did`` matches. ``message_id`` tells a repetition; ``named`` is False where the
-    producer gave none and the record's place serves for it. ``traits`` are to be merged into the profile
-    (a value of None removes the trait).
+    ``did`` matches ``name``. ``message_id`` identifies duplicates; ``named`` is False if the producer sent
+    none and the record's topic, partition and offset stand in for it. ``traits`` are merged into the profile
+    (None removes a trait).
     """
 
     name: str
@@ -27,18 +27,18 @@ class Event(msgspec.Struct, gc=False):
     named: bool = True
     #: Latitude and longitude in degrees.
     location: tuple[float, float] | None = None
-    #: Of an ``alias``: who the person was before.
+    #: In an ``alias``: the customer's previous id.
     previous_id: str | None = None
-    #: Further identifiers as ``<type>:<value>``: of devices, and those of other systems.
+    #: Further identifiers as ``<type>:<value>``: devices, and ids in other systems.
     others: tuple[str, ...] = ()
-    #: The event says that the person has no e-mail: ``email`` is None, and goes from the profile.
+    #: The event removes the profile's e-mail address; ``email`` is None.
     email_removed: bool = False
 
 
 class Change(msgspec.Struct, gc=False):
     """A membership change, in the field order of the published record (``SPEC.md#changes``).
 
-    ``evaluated_at`` is the wall clock of whoever publishes it; the core leaves it at 0.
+    ``evaluated_at`` is the publisher's wall clock; the core leaves it at 0.
     """
 
     profile_id: str
@@ -57,12 +57,12 @@ class Change(msgspec.Struct, gc=False):
     anonymous_id: str | None
     email: str | None
     traits_json: str
-    #: In the last changes of a profile that another took over: the id of that one.
+    #: In the last changes of a merged profile: the id of the survivor.
     merged_into: str | None = None
 
 
 def change_id(profile_id: str, segment_key: str, sequence: int) -> str:
-    """The deterministic identity of a change: a replay emits the same one.
+    """Return the deterministic id of a change: a replay emits the same one.
 
     >>> change_id("user_id:u1", "high-intent", 7)[:12]
     'eee18e462e97'
@@ -70,12 +70,12 @@ def change_id(profile_id: str, segment_key: str, sequence: int) -> str:
     return hashlib.sha256(f"{profile_id}|{segment_key}|{sequence}".encode()).hexdigest()
 
 
-#: Why a membership ended that was published, and that a start from nothing did not find again.
+#: The reason of an exit for a published membership that a rebuild from an empty state did not reproduce.
 RESTART = "restart"
 
 
 def withdrawn(entry: Change, *, sequence: int, at_ms: int) -> Change:
-    """The end of a membership that was published and is not true: of a state that was given up.
+    """Return the exit that withdraws a published membership whose state was discarded.
 
     >>> entry = Change("u", "vip", 1, "entered", True, "event", 5, 6, 7, "", "m", 9, "u", "a", "e", "")
     >>> end = withdrawn(entry, sequence=8, at_ms=3)

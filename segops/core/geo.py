@@ -1,4 +1,4 @@
-"""Places: how far apart they are, and how lengths are written."""
+"""Geographic distances, and the notation of lengths."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LENGTH = re.compile(r"([0-9]+(?:\.[0-9]+)?)(m|km|mi)")
 
 
 def parse_length(text: object) -> float:
-    """Metres of ``<number><unit>``, unit one of m, km and mi.
+    """Return the metres in ``<number><unit>``, with the unit m, km or mi.
 
     >>> parse_length("5km"), parse_length("1mi")
     (5000.0, 1609.344)
@@ -22,14 +22,14 @@ def parse_length(text: object) -> float:
     """
     match = _LENGTH.fullmatch(text) if isinstance(text, str) else None
     if match is None or float(match[1]) == 0:
-        raise ValueError(f"{text!r} is no length: write a number above 0 and m, km or mi, as in 5km")
+        raise ValueError(f"invalid length {text!r}: expected a number above 0 and m, km or mi (e.g. 5km)")
     return float(match[1]) * UNIT_M[match[2]]
 
 
 def distance_m(a: tuple[float, float], b: tuple[float, float]) -> float:
-    """The great-circle distance of two places, each (latitude, longitude) in degrees.
+    """Return the great-circle distance in metres between two (latitude, longitude) pairs in degrees.
 
-    By the haversine formula: it holds across the antimeridian and at the poles.
+    The haversine formula holds across the antimeridian and at the poles.
 
     >>> round(distance_m((0.0, 179.99), (0.0, -179.99)))
     2224

@@ -1,4 +1,4 @@
-"""Identifiers: ``<type>:<value>``, their order, and how many of a type one profile takes in."""
+"""Identifiers: ``<type>:<value>``, their rank, and the limits per type and profile."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import msgspec
 
 from segops.core.events import Event
 
-#: The type of a known user. Two of them become one only where somebody says so.
+#: The type of a known user. Two known users merge only on an explicit claim.
 USER = "user_id"
-#: In a priority: every type that is not named.
+#: In a priority: every type that is not listed.
 OTHERS = "*"
 PRIORITY = (USER, "email", "anonymous_id", "device_id", OTHERS)
 DEFAULT_LIMIT = 5
-#: Where an event may have its person's e-mail, in the order in which they are looked at.
+#: Where an event may carry the customer's e-mail address, in the order of lookup.
 EMAIL_SOURCES = ("traits", "context.traits", "properties")
 
 
 def type_of(identifier: str) -> str:
-    """The part before the first colon.
+    """Return the part before the first colon.
 
     >>> type_of("email:ada@example.com")
     'email'
@@ -28,7 +28,7 @@ def type_of(identifier: str) -> str:
 
 
 def all_of(event: Event) -> list[str]:
-    """Every identifier that an event carries, those that do not count included."""
+    """Return every identifier that an event carries, including ignored types."""
     found = []
     if event.user_id is not None:
         found.append(f"{USER}:{event.user_id}")
@@ -40,15 +40,15 @@ def all_of(event: Event) -> list[str]:
 
 
 def is_user(identifier: str) -> bool:
-    """Whether it names a known user."""
+    """Return whether an identifier names a known user."""
     return type_of(identifier) == USER
 
 
 class Rules(msgspec.Struct, frozen=True):
-    """Which identifier of several is a profile's id, and how many of each type are joined unasked.
+    """Which of several identifiers is a profile's id, and how many of each type merge implicitly.
 
-    What is not in ``priority`` is no identifier. Known users come first in it: by a profile's id it is
-    told whether another may take it over.
+    Types that are not in ``priority`` are ignored. Known users come first: whether another profile may take
+    one over depends on its id.
     """
 
     priority: tuple[str, ...] = PRIORITY
@@ -56,30 +56,30 @@ class Rules(msgspec.Struct, frozen=True):
     default_limit: int = DEFAULT_LIMIT
 
     def rank(self, identifier: str) -> tuple[int, str]:
-        """The total order: the least of a person's identifiers is the profile's id.
+        """Return the sort key of the total order of identifiers: a customer's first one is the profile's id.
 
         >>> sorted(["email:a", "device_id:1", "user_id:u", "loyalty:7", "email:B"], key=Rules().rank)
         ['user_id:u', 'email:B', 'email:a', 'device_id:1', 'loyalty:7']
         """
-        return self._place(type_of(identifier)), identifier
+        return self._priority_of(type_of(identifier)), identifier
 
-    def _place(self, kind: str) -> int:
+    def _priority_of(self, kind: str) -> int:
         for name in (kind, OTHERS):
             if name in self.priority:
                 return self.priority.index(name)
         return len(self.priority)
 
     def counts(self, kind: str) -> bool:
-        """Whether identifiers of a type are identifiers here."""
+        """Return whether identifiers of a type are used."""
         return self.counts_all or kind in self.priority
 
     @property
     def counts_all(self) -> bool:
-        """Whether identifiers of every type are identifiers here."""
+        """Whether identifiers of every type are used."""
         return OTHERS in self.priority
 
     def identifiers_of(self, event: Event) -> list[str]:
-        """The identifiers that an event carries, the one that it is routed to first.
+        """Return the identifiers that an event carries, the one that it is routed by first.
 
         >>> Rules().identifiers_of(Event("A", 0, "m", {}, user_id="u", anonymous_id="a", others=("card:7",)))
         ['user_id:u', 'anonymous_id:a', 'card:7']
@@ -88,20 +88,20 @@ class Rules(msgspec.Struct, frozen=True):
         return found if self.priority == PRIORITY and not event.others else self.ordered(found)
 
     def ordered(self, found: Iterable[str]) -> list[str]:
-        """Those that are identifiers here, the one to route by first; of one type in their own order."""
+        """Return the used identifiers by priority, the one to route by first; one type keeps its order."""
         counted = (each for each in found if self.counts(type_of(each)))
-        return sorted(dict.fromkeys(counted), key=lambda each: self._place(type_of(each)))
+        return sorted(dict.fromkeys(counted), key=lambda each: self._priority_of(type_of(each)))
 
     def limit(self, kind: str) -> int:
-        """How many identifiers of this type are joined to one profile."""
+        """Return how many identifiers of this type one profile takes in implicitly."""
         return dict(self.limits).get(kind, self.default_limit)
 
 
 def aliases_of(event: Event) -> dict[str, bool]:
-    """What an ``alias`` says was this person before -> whether that joins even two known users.
+    """Map the identifiers that an ``alias`` names to whether the claim is explicit, merging even known users.
 
-    ``previousId`` names a user or an anonymous id, it does not say which, so it stands for both. That the
-    one is the other is said of users only: an anonymous id may be a device that several share.
+    ``previousId`` names a user or an anonymous id without saying which, so it stands for both. The claim is
+    explicit for the user only: several customers may share the device of an anonymous id.
 
     >>> aliases_of(Event("alias", 0, "m", {}, user_id="u2", previous_id="u1"))
     {'user_id:u1': True, 'anonymous_id:u1': False}

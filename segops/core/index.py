@@ -1,4 +1,4 @@
-"""From an event to the features that it concerns, and from a feature to the segments that it can move."""
+"""Indexes from events to the features that they can change, and from features to segments."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from segops.core.values import lookup
 
 
 class IndexedFeature(msgspec.Struct, frozen=True, gc=False):
-    """A feature made ready: how it is kept, and the segments that it can move."""
+    """A compiled feature: how to update it, and the indexes of the segments that it can change."""
 
     id: int
     names: tuple[str, ...]
     add: Callable[[Any, int, Any, int], Any]
     extract: Extract | None
     segments: frozenset[int]
-    #: For a counting feature: number of entries kept -> the segments to which a change then matters. With
-    #: more entries, which a profile may hold from before, it matters to all of them.
+    #: For a counting feature: number of entries kept -> the segments that a change can then affect. A profile
+    #: may hold more entries from earlier definitions: then a change can affect all of them.
     by_size: tuple[frozenset[int], ...] | None
     where: tuple[tuple[Path, Predicate], ...]
     #: For a history: the path of the trait.
     trait: Path | None = None
 
     def selects(self, properties: Mapping[str, Any], now_ms: int) -> bool:
-        """Whether an event with these properties is one of the feature's."""
+        """Return whether an event with these properties matches the feature's ``where``."""
         return all(test.holds(lookup(properties, path), now_ms) for path, test in self.where)
 
 
 class Watch(msgspec.Struct, frozen=True):
-    """The features that an event name concerns: for every such event, and for one value of a property."""
+    """The features that read events of one name: always, or for one value of a property only."""
 
     always: tuple[IndexedFeature, ...]
     by_value: tuple[tuple[Path, dict[str, tuple[IndexedFeature, ...]]], ...]
 
     def concerned(self, properties: Mapping[str, Any]) -> Iterable[IndexedFeature]:
-        """The features that an event with these properties may belong to."""
+        """Return the features that an event with these properties may match."""
         if not self.by_value:
             return self.always
         found = list(self.always)
@@ -53,9 +53,9 @@ class Watch(msgspec.Struct, frozen=True):
 
 
 def prepare(rules: Iterable[tuple[int, Rule]]) -> tuple[list[IndexedFeature], dict[int, Feature]]:
-    """Every feature of these rules once, ready and by its id; a rule comes with its segment's index.
+    """Return every feature of these (segment index, rule) pairs once: compiled, and by its id.
 
-    Of a figure that several rules read, as much is kept as the one that needs the most of it.
+    If several rules read a feature, it gets the largest capacity that any of them needs.
     """
     features: dict[int, Feature] = {}
     concerned: dict[int, dict[int, int]] = {}
@@ -88,7 +88,7 @@ def _kept(key: int, feature: Feature, least: Mapping[int, int]) -> IndexedFeatur
 
 
 def histories(kept: Iterable[IndexedFeature]) -> dict[str, tuple[tuple[Path, IndexedFeature], ...]]:
-    """Top level of a trait -> the features that keep its history, each with the path of its value."""
+    """Map each top-level trait to the features that keep its history, each with the path of its value."""
     found: dict[str, list[tuple[Path, IndexedFeature]]] = {}
     for feature in kept:
         if feature.trait is not None:
@@ -97,7 +97,7 @@ def histories(kept: Iterable[IndexedFeature]) -> dict[str, tuple[tuple[Path, Ind
 
 
 def watches(kept: Iterable[IndexedFeature]) -> tuple[dict[str, Watch], Watch | None]:
-    """Event name -> the features that it concerns; and those that events of every other name concern."""
+    """Map event names to the features that read them; the second result serves every other name."""
     by_name: dict[str, dict[int, IndexedFeature]] = {}
     of_any = {feature.id: feature for feature in kept if ANY_NAME in feature.names}
     for feature in kept:
@@ -125,7 +125,7 @@ def _watch(features: Iterable[IndexedFeature]) -> Watch:
 
 
 def _equality(kept: IndexedFeature) -> tuple[Path, Predicate] | None:
-    """The condition that a property equals a text, which the index answers; None if there is none."""
+    """Return a condition that a property equals a string, which the index answers, or None."""
     for path, test in kept.where:
         name, operand = test.ops[0]
         if len(test.ops) == 1 and name == "eq" and isinstance(operand, str):

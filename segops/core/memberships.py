@@ -1,7 +1,6 @@
-"""Memberships that are more than the rule's truth: with a policy, or with hysteresis.
+"""Memberships that depend on earlier memberships: with a policy, or with hysteresis.
 
-Such a membership depends on what it was, so it is decided from the profile's record of it, and its future is
-that record followed from change to change.
+They are decided from the memberships recorded in the profile, and their future is simulated change by change.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ _ONCE = Past(entries=1)
 
 
 class Membership:
-    """Decides on one segment, as a rule does where membership is the rule's truth."""
+    """The membership of one segment; has the interface of a ``Rule``."""
 
     __slots__ = ("_cool_down_ms", "_inside", "_key", "_max_entries", "_min_stay_ms", "_outside")
 
@@ -32,7 +31,7 @@ class Membership:
         self._inside = inside
 
     def holds(self, profile: Profile, now_ms: int) -> bool:
-        """Whether the profile is a member from ``now_ms`` on, by what is recorded of it before."""
+        """Return whether the profile is a member from ``now_ms`` on, given its recorded memberships."""
         member = profile.members.get(self._key)
         if member is not None:
             return now_ms < member.since_ms + self._min_stay_ms or self._inside.holds(profile, now_ms)
@@ -44,9 +43,9 @@ class Membership:
         return self._outside.holds(profile, now_ms)
 
     def next_flip(self, profile: Profile, now_ms: int, member: bool) -> int | None:
-        """The earliest instant after ``now_ms`` at which the membership changes if nothing more happens.
+        """Return the earliest instant after ``now_ms`` at which the membership changes without another event.
 
-        ``member`` is what was decided for ``now_ms``, which the profile does not record yet.
+        ``member`` is the verdict at ``now_ms``, which the profile does not record yet.
         """
         recorded = profile.members.get(self._key)
         past = past_of(profile, self._key)
@@ -70,14 +69,14 @@ class Membership:
 
     @property
     def referred(self) -> Rule:
-        """What ``in_segment`` reads: the membership at an instant, now or to come, and its next change."""
+        """The rule that ``in_segment`` reads: the membership now or at a future instant, and its changes."""
         return _joined(self._member_at, self._changes, (self._outside, self._inside))
 
     def _member_at(self, profile: Profile, at_ms: int) -> bool:
         return next(self._changes(profile, at_ms))[1]
 
     def _changes(self, profile: Profile, now_ms: int) -> Verdicts:
-        """The membership at ``now_ms`` and its changes, if nothing happens after what is recorded."""
+        """Yield the membership at ``now_ms`` and its changes without another event."""
         member, flip_ms = self._key in profile.members, profile.flips.get(self._key)
         entries = past_of(profile, self._key).entries
         if flip_ms is None or flip_ms > now_ms:
@@ -96,7 +95,7 @@ class Membership:
 
 
 def _joined(holds: Holds, changes: Changes, rules: tuple[Rule, ...]) -> Rule:
-    """A verdict that depends on all that these rules depend on."""
+    """Return a rule that depends on everything these rules depend on."""
     return Rule(
         holds,
         None,
@@ -108,7 +107,7 @@ def _joined(holds: Holds, changes: Changes, rules: tuple[Rule, ...]) -> Rule:
 
 
 def _flip_from(rule: Rule, profile: Profile, now_ms: int, free_ms: int, *, member: bool) -> int | None:
-    """The first instant after ``now_ms`` and from ``free_ms`` on at which the verdict is not ``member``."""
+    """Return when the verdict is first not ``member``: after ``now_ms``, and not before ``free_ms``."""
     if free_ms <= now_ms:
         return rule.next_flip(profile, now_ms, member)
     return free_ms if rule.holds(profile, free_ms) != member else rule.next_flip(profile, free_ms, member)
@@ -117,9 +116,9 @@ def _flip_from(rule: Rule, profile: Profile, now_ms: int, free_ms: int, *, membe
 def compile_membership(
     key: str, node: Node, policy: Policy | None, others: Mapping[str, Rule]
 ) -> Rule | Membership:
-    """What decides on a segment: its rule, if its membership is the rule's truth.
+    """Compile a segment: to a plain rule if its membership depends on the rule alone.
 
-    ``others`` are the segments that it may refer to, as ``in_segment`` reads them.
+    ``others`` maps the segments that it may refer to, to what ``in_segment`` reads of them.
     """
     inside_node, outside_node = side(node, inside=True), side(node, inside=False)
     outside = compile_rule(key, outside_node, others)
@@ -129,7 +128,7 @@ def compile_membership(
 
 
 def compile_part(node: Node, own: Rule, others: Mapping[str, Rule]) -> Rule:
-    """A node of a segment's rule as it stands for whoever is a member of that segment, ``own``, or is not."""
+    """Compile a node of a segment's rule; with hysteresis it reads that segment's membership, ``own``."""
     outside = compile_rule("part", side(node, inside=False), others)
     inside_node = side(node, inside=True)
     if inside_node is node:
@@ -145,7 +144,7 @@ def compile_part(node: Node, own: Rule, others: Mapping[str, Rule]) -> Rule:
 
 
 def past_of(profile: Profile, key: str) -> Past:
-    """The earlier memberships of a segment. One that began before they were recorded counts as the first."""
+    """Return the earlier memberships of a segment; one that began before recording counts as the first."""
     recorded = profile.past.get(key)
     if recorded is not None:
         return recorded
@@ -153,7 +152,7 @@ def past_of(profile: Profile, key: str) -> Past:
 
 
 def record_change(profile: Profile, key: str, now_ms: int) -> None:
-    """Note that a membership that the profile still has ends, or that one it has not yet begins."""
+    """Record the end of a current membership, or the beginning of a new one; call it before the change."""
     past = past_of(profile, key)
     if key in profile.members:
         profile.past[key] = Past(past.entries, now_ms)

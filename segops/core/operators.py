@@ -1,7 +1,7 @@
 """The operators of predicates (``SPEC.md#operators``): what each means, and when its verdict changes.
 
-A value that is missing (absent, or null: ``None`` here) fails every operator but
-``exists: false``. That is decided in ``Predicate.holds`` and nowhere else.
+A missing value (absent or null: ``None`` here) fails every operator but ``exists: false``. Only
+``Predicate.holds`` decides that.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ Edges = Callable[[str, Operand, int], Iterable[int]]
 
 
 class Anniversary(msgspec.Struct, frozen=True):
-    """The operand of ``anniversary_in_next``: how far ahead, and on whose calendar."""
+    """The operand of ``anniversary_in_next``: how far ahead, and in which time zone."""
 
     length_ms: int
     zone: str = "UTC"
 
 
 class Predicate(msgspec.Struct, frozen=True):
-    """Operators that must all hold, in alphabetical order of their names.
+    """A conjunction of operators, in alphabetical order of their names.
 
     >>> Predicate((("gte", 3), ("lt", 5))).holds(4, now_ms=0)
     True
@@ -39,21 +39,21 @@ class Predicate(msgspec.Struct, frozen=True):
     ops: tuple[tuple[str, Operand], ...]
 
     def holds(self, value: Any, now_ms: int) -> bool:
-        """Whether ``value`` satisfies every operator at ``now_ms``."""
+        """Return whether ``value`` satisfies every operator at ``now_ms``."""
         if value is None:
             return all(name == "exists" and not operand for name, operand in self.ops)
-        for name, operand in self.ops:  # noqa: SIM110 - all() takes longer, and each event comes through here
+        for name, operand in self.ops:  # noqa: SIM110 - all() is slower, and this runs for every event
             if not OPERATORS[name](value, operand, now_ms):
                 return False
         return True
 
     @property
     def timed(self) -> bool:
-        """Whether the verdict on one value can change with time alone."""
+        """Whether the verdict on a value can change with time alone."""
         return any(name in EDGES for name, _ in self.ops)
 
     def next_edge(self, value: Any, now_ms: int) -> int | None:
-        """The earliest instant after ``now_ms`` at which the verdict on ``value`` could change."""
+        """Return the earliest instant after ``now_ms`` at which the verdict could change, or None."""
         if value.__class__ is not str:
             return None
         return min(
@@ -172,9 +172,9 @@ def _date(value: Any) -> int | None:
 
 
 def next_anniversary(date: str, zone: str, now_ms: int) -> int | None:
-    """The first anniversary of an ISO date after ``now_ms``, in milliseconds; None if it is no date.
+    """Return the first anniversary of an ISO date after ``now_ms``, in milliseconds; None for other strings.
 
-    A date alone is that day of the zone's calendar; 29 February falls on 1 March in other years.
+    A date without a time is that day of the zone's calendar; 29 February becomes 1 March in common years.
 
     >>> next_anniversary("2024-02-29", "UTC", parse_instant("2026-01-01"))
     1772323200000
@@ -183,7 +183,7 @@ def next_anniversary(date: str, zone: str, now_ms: int) -> int | None:
     if born is None:
         return None
     place = ZoneInfo(zone)
-    if not 400 < born.year < 9_600:  # its year does not matter, but near the ends no zone can be applied
+    if not 400 < born.year < 9_600:  # the year is irrelevant, but zones fail near the limits of datetime
         born = born.replace(year=2_000 + born.year % 400)
     if len(date) > 10:
         born = born.astimezone(place)
@@ -203,9 +203,9 @@ def _in_year(born: datetime, year: int, place: ZoneInfo) -> datetime:
 
 
 def pattern(text: str) -> Any:
-    """A compiled regular expression that runs in time linear in its input (RE2).
+    """Compile a regular expression that runs in time linear in its input (RE2).
 
-    Raises ValueError for one that it cannot promise that of: back-references, look-around, huge repeats.
+    Raises ValueError if it is invalid, or for what RE2 rejects: back-references, look-around, huge repeats.
     """
     if (known := _PATTERNS.get(text)) is not None:
         return known
@@ -215,7 +215,7 @@ def pattern(text: str) -> Any:
         return _PATTERNS.setdefault(text, re2.compile(text, options))
     except re2.error as error:
         reason = error.args[0].decode() if isinstance(error.args[0], bytes) else str(error)
-        raise ValueError(f"{text!r} is no safe regular expression: {reason}") from error
+        raise ValueError(f"invalid regular expression {text!r}: {reason}") from error
 
 
 _PATTERNS: dict[str, Any] = {}
@@ -261,7 +261,7 @@ def _edges_of_anniversary(value: str, operand: Operand, now_ms: int) -> Iterable
     return () if coming is None else (coming - operand.length_ms, coming)
 
 
-#: Operators whose verdict moves with time -> the instants at which it may.
+#: Operators whose verdict changes with time -> the instants at which it may change.
 EDGES: dict[str, Edges] = {
     "in_last": _edges_of_age,
     "newer_than": _edges_of_age,

@@ -1,4 +1,4 @@
-"""Segments: their definitions, and a set of them compiled and indexed by what can change them."""
+"""Segments: their definitions, and sets of them, compiled and indexed by what can change a membership."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from segops.core.rules.model import HasBeen, InSegment, Node, Path, RfmNode, Tra
 from segops.core.rules.policy import Policy
 from segops.core.skips import wanted
 
-#: Segments in a row, each of which refers to the next.
+#: The longest chain of segments in which each refers to the next.
 MAX_REFERENCES = 100
 _REMEMBERED_SETS = 15
 
 
 class Definition(msgspec.Struct, frozen=True):
-    """A checked segment. ``written`` is its rule as the author wrote it; ``version`` rises with its sense."""
+    """A validated segment. ``written`` is its rule as written; ``version`` rises when its meaning changes."""
 
     key: str
     name: str
@@ -40,7 +40,7 @@ class Definition(msgspec.Struct, frozen=True):
 
     @property
     def identity(self) -> str:
-        """The hash of the canonical form of the rule, and of the policy if there is one."""
+        """A hash of the canonical form of the rule, and of the policy if there is one."""
         of_rule = identity(self.when)
         if self.policy is None:
             return of_rule
@@ -49,10 +49,10 @@ class Definition(msgspec.Struct, frozen=True):
 
 
 class Segment(msgspec.Struct, frozen=True):
-    """A definition made ready. ``index`` is its place in the order of judging.
+    """A compiled definition. ``index`` is its position in the order of evaluation.
 
-    ``rule`` decides who is a member; ``referred`` is what ``in_segment`` reads of that, the same object where
-    membership is the rule's truth. ``remembers``: earlier memberships are recorded.
+    ``rule`` decides the membership; ``in_segment`` reads ``referred``, which is the same object if the
+    membership depends on the rule alone. ``remembers``: earlier memberships are recorded.
     """
 
     key: str
@@ -64,15 +64,15 @@ class Segment(msgspec.Struct, frozen=True):
 
 
 class SegmentSet:
-    """Segments in the order of judging: those that others refer to first, else by key.
+    """Compiled segments in the order of evaluation: referred segments first, else by key.
 
-    The order does not depend on how they are given: it decides the sequence of the changes of one instant,
-    and whoever judges by the same segments must number them alike.
+    The order does not depend on the order of ``definitions``. It decides the sequence numbers of the changes
+    of one instant, on which all workers with the same segments must agree.
 
-    ``former``: a set that has been compiled. What is in both is compiled once, and a profile that was judged
-    by that one is to be judged by what ``changed_since`` its version only.
+    ``former``: the set before this one. Segments of both are compiled once, and a profile last evaluated by
+    ``former`` needs to be evaluated only by the segments that ``changed_since`` its version.
 
-    Raises DefinitionError for a reference to no segment, a cycle (with its path) and a key given twice.
+    Raises DefinitionError for an unknown segment, a cycle (with its path) and a duplicate key.
 
     >>> from segops.core.rules.model import KnownFor, Not
     >>> old = Definition("old", "Old", KnownFor(86_400_000))
@@ -105,20 +105,20 @@ class SegmentSet:
         self.blank_members = _blank_members(self.segments)
 
     def keep_known(self, profile: Profile) -> None:
-        """Leave a profile what these segments read of it, in the form in which they read it."""
+        """Drop the features that these segments do not read, and convert the others to their current form."""
         profile.features = carried(profile.features, self.features, self._former)
         for note in profile.counted.values():
             note.keep(self.features)
 
     def same(self, definition: Definition, identity: str) -> Segment | None:
-        """The segment of a definition with the same sense, as far as that is in its rule and policy."""
+        """Return the segment whose rule, policy and version equal the definition's, or None."""
         known = self.by_key.get(definition.key)
         if known is None or known.version != definition.version:
             return None
         return known if self._identities[definition.key] == identity else None
 
     def identity_of(self, definition: Definition) -> str | None:
-        """The identity of this very definition, where it is in the set."""
+        """Return the identity of this very definition object, or None if the set does not contain it."""
         known = self.by_key.get(definition.key)
         if known is None or self.definitions[known.index] is not definition:
             return None
@@ -131,15 +131,15 @@ def _identities(definitions: Iterable[Definition], former: SegmentSet | None) ->
 
 
 def check_references(definitions: Iterable[Definition]) -> None:
-    """Raise DefinitionError, as SegmentSet does, where definitions do not fit together.
+    """Check the references between definitions.
 
-    And where one refers to another, that to a third, and so on, further than their rules can be followed.
+    Raises DefinitionError as ``SegmentSet`` does, and for a chain of more than ``MAX_REFERENCES`` segments.
     """
     depths: dict[str, int] = {}
     for each in _ordered(list(definitions)):
         depths[each.key] = max((depths[key] + 1 for key in references(each.when)), default=0)
         if depths[each.key] > MAX_REFERENCES:
-            reason = f"in_segment: more than {MAX_REFERENCES} segments that each refer to the next"
+            reason = f"in_segment: a chain of more than {MAX_REFERENCES} segments"
             raise DefinitionError([Issue(each.source, f"{each.key}.when", reason)])
 
 
@@ -169,7 +169,7 @@ def _refers_to_the_same(definition: Definition, referred: Mapping[str, Rule], fo
 
 
 def _changed_since(segments: SegmentSet, former: SegmentSet) -> dict[str, frozenset[str]]:
-    """Version of a set that came before -> the keys of what was compiled anew since; of the latest ones."""
+    """Map the versions of the latest former sets to the keys of the segments recompiled since."""
     rules = {segment.key: segment.rule for segment in former.segments}
     changed = frozenset(each.key for each in segments.segments if each.rule is not rules.get(each.key))
     earlier = dict(list(former.changed_since.items())[-_REMEMBERED_SETS:])
@@ -177,7 +177,7 @@ def _changed_since(segments: SegmentSet, former: SegmentSet) -> dict[str, frozen
 
 
 def _blank_members(segments: Iterable[Segment]) -> frozenset[int]:
-    """Who has a profile of which nothing is known yet: that does not depend on the instant."""
+    """Return the segments that contain a profile without events; that does not depend on the instant."""
     blank = Profile("")
     for segment in segments:
         if _holds(segment, blank):
@@ -188,7 +188,7 @@ def _blank_members(segments: Iterable[Segment]) -> frozenset[int]:
 def _holds(segment: Segment, blank: Profile) -> bool:
     try:
         return segment.rule.holds(blank, 0)
-    except Exception:  # a rule that fails has no members yet, and is counted when a profile is judged
+    except Exception:  # a rule that fails has no members yet; the failure counts when a profile is evaluated
         return False
 
 
@@ -198,7 +198,7 @@ def _version(definitions: Iterable[Definition], identities: Mapping[str, str]) -
 
 
 def references(node: Node) -> Iterable[str]:
-    """The keys of the segments that a rule refers to."""
+    """Yield the keys of the segments that a rule refers to."""
     if isinstance(node, InSegment):
         yield node.key
     for child in children(node):
@@ -206,7 +206,7 @@ def references(node: Node) -> Iterable[str]:
 
 
 def reads_rfm(node: Node) -> bool:
-    """Whether a rule depends on the ``rfm`` block."""
+    """Return whether a rule depends on the ``rfm`` block."""
     return isinstance(node, RfmNode) or any(reads_rfm(child) for child in children(node))
 
 
@@ -223,10 +223,10 @@ def _ordered(definitions: list[Definition]) -> list[Definition]:
 
 def _reference_issues(definitions: list[Definition], by_key: Mapping[str, Definition]) -> list[Issue]:
     twice = [d for d in definitions if by_key[d.key] is not d]
-    issues = [Issue(d.source, d.key, f"the key {d.key} is used twice") for d in twice]
+    issues = [Issue(d.source, d.key, f"duplicate key {d.key!r}") for d in twice]
     for definition in definitions:
         issues += [
-            Issue(definition.source, f"{definition.key}.when", f"in_segment: there is no segment {key}")
+            Issue(definition.source, f"{definition.key}.when", f"in_segment: unknown segment {key!r}")
             for key in sorted(set(references(definition.when)))
             if key not in by_key
         ]
@@ -236,7 +236,7 @@ def _reference_issues(definitions: list[Definition], by_key: Mapping[str, Defini
 def _visit(
     first: Definition, by_key: Mapping[str, Definition], done: dict[str, Definition]
 ) -> Iterable[Issue]:
-    """Put a definition into ``done`` after those that it refers to; the cycles found on the way."""
+    """Put a definition into ``done`` after those that it refers to, and yield the cycles found on the way."""
     path: dict[str, Iterator[str]] = {}
     key: str | None = first.key
     while key is not None:
@@ -244,14 +244,14 @@ def _visit(
             path[key] = iter(sorted(set(references(by_key[key].when)) & by_key.keys()))
         elif key in path:
             cycle = " -> ".join([*list(path)[list(path).index(key) :], key])
-            yield Issue(by_key[key].source, f"{key}.when", f"in_segment is a cycle: {cycle}")
+            yield Issue(by_key[key].source, f"{key}.when", f"in_segment forms a cycle: {cycle}")
         key = _next(path, by_key, done)
 
 
 def _next(
     path: dict[str, Iterator[str]], by_key: Mapping[str, Definition], done: dict[str, Definition]
 ) -> str | None:
-    """What the last of ``path`` refers to next; one that has nothing more to refer to is done."""
+    """Return the next reference of the last segment in ``path``, moving exhausted segments to ``done``."""
     while path:
         last = next(reversed(path))
         following = next(path[last], None)
@@ -271,7 +271,7 @@ def _by_trait(segments: Iterable[Segment]) -> dict[str, frozenset[int]]:
 
 
 def _trait_readings(definitions: Iterable[Definition]) -> dict[str, tuple[tuple[Path, frozenset[str]], ...]]:
-    """Top level of a trait -> the paths at which rules test it, and the kinds of values that they want."""
+    """Map each top-level trait to the paths that rules test in it, with the kinds of values they expect."""
     found: dict[str, dict[tuple[Path, frozenset[str]], None]] = {}
     for definition in definitions:
         for node in below(definition.when):

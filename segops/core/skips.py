@@ -1,4 +1,4 @@
-"""Values that rules cannot read: what they want, what is there instead, and how that is told."""
+"""Values that rules cannot read: the expected kinds, the kind found, and how to report it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from segops.core.features import Feature
 from segops.core.operators import EDGES, Predicate
 from segops.core.values import kind, lookup, parse_instant
 
-#: What is found in place of what rules want -> how that reads of one value, and of several.
+#: The kind found instead of the expected one -> the wording for one value, and for several.
 FOUND = {
     "text": ("is text", "are text"),
     "number": ("is a number", "are numbers"),
@@ -36,7 +36,7 @@ class Skip(NamedTuple):
 
 
 def wanted(test: Predicate) -> frozenset[str]:
-    """The kinds of values of which a test can hold; empty: any.
+    """Return the kinds of values that can satisfy a predicate; empty: any kind.
 
     >>> [wanted(Predicate((op,))) for op in (("gte", 5), ("in_last", 5), ("exists", True))]
     [frozenset({'number'}), frozenset({'date'}), frozenset()]
@@ -54,7 +54,7 @@ def wanted(test: Predicate) -> frozenset[str]:
 
 
 def misfit(value: Any, kinds: frozenset[str]) -> str | None:
-    """The key of ``FOUND`` for a value that is none of these kinds; None for one that is, or is missing.
+    """Return the key of ``FOUND`` for a value of another kind; None if the kind fits or the value is missing.
 
     >>> misfit("5", frozenset({"number"})), misfit("soon", frozenset({"date"})), misfit(5, frozenset())
     ('text', 'no_date', None)
@@ -68,7 +68,7 @@ def misfit(value: Any, kinds: frozenset[str]) -> str | None:
 
 
 def skipped(feature: Feature, event: Event) -> Skip:
-    """Why a feature passed over an event that is one of its own."""
+    """Return why a feature skipped an event that it selects."""
     amounts = [(name, event.properties.get(name)) for name in ("revenue", "total")]
     read = [(".".join(feature.path), lookup(event.properties, feature.path))] if feature.path else amounts
     for path, value in read:
@@ -82,7 +82,7 @@ _NUMBER = frozenset(("number",))
 
 
 def skipped_traits(name: str, value: Any, readings: Iterable[tuple[Path, frozenset[str]]]) -> Iterator[Skip]:
-    """The parts of a trait that rules cannot read; ``readings``: what they want, by the whole path."""
+    """Yield the parts of a trait that rules cannot read; ``readings``: full paths and the expected kinds."""
     for path, kinds in readings:
         found = misfit(lookup({name: value}, path), kinds)
         if found is not None:
@@ -90,7 +90,7 @@ def skipped_traits(name: str, value: Any, readings: Iterable[tuple[Path, frozens
 
 
 def sentences(skips: Mapping[Skip, int]) -> Iterator[str]:
-    """What was skipped and why, a line for each path and reason, the most frequent first.
+    """Yield one line per skipped path and reason, the most frequent first.
 
     >>> list(sentences({Skip("Order Completed", "revenue", "text"): 41, Skip("", "birthday", "no_date"): 1}))
     ['revenue of Order Completed: 41 values are text', 'trait birthday: 1 value is not a date']

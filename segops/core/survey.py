@@ -1,4 +1,4 @@
-"""What segments read of events, and whether any event has it."""
+"""A survey of events: which names, paths and traits that segments read occur in them."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from segops.core.segments import Definition
 from segops.core.skips import Skip, misfit, wanted
 from segops.core.values import lookup
 
-#: Aggregates that take any value, of which their test then may not hold. Others skip what they cannot read.
+#: Aggregates that accept values of any kind, so that a predicate may not fit. Others skip unreadable values.
 _VALUES = frozenset(("latest", "earliest"))
 
 
 class Reading(NamedTuple):
-    """One thing that a rule reads. ``wanted``: kinds of values, and ``date``; empty: any will do."""
+    """A path that a rule reads. ``wanted``: the expected kinds of values, or ``date``; empty: any kind."""
 
     path: tuple[str, ...]
     wanted: frozenset[str] = frozenset()
 
 
 class Survey:
-    """Goes through events, and keeps what it has met of all that some segments read."""
+    """A record of which names, paths and traits, of those that segments read, occurred in the events."""
 
     def __init__(self, definitions: Iterable[Definition]) -> None:
         self._of: dict[str, dict[Reading, bool]] = {}
@@ -49,7 +49,7 @@ class Survey:
             self._place_met = False
 
     def observe(self, event: Event) -> list[Skip]:
-        """Take note of an event; the values of it that a test cannot read, those of aggregates apart."""
+        """Record an event; return its values that a predicate cannot read, without those of aggregates."""
         self._met.add(event.name)
         self._place_met = self._place_met or event.location is not None
         found = []
@@ -67,11 +67,11 @@ class Survey:
         return found
 
     def names_never_met(self) -> Iterator[str]:
-        """A line for each event that segments read and that never came."""
-        yield from (f"no event is {name}" for name in sorted(self._of.keys() - self._met - {ANY_NAME}))
+        """Yield one line per event name that segments read and that never occurred."""
+        yield from (f"no event is named {name}" for name in sorted(self._of.keys() - self._met - {ANY_NAME}))
 
     def paths_never_met(self) -> Iterator[str]:
-        """A line for each path that segments read and none of the events that came had, or trait."""
+        """Yield one line per path or trait that segments read and that no event had."""
         for name in sorted(self._of.keys() & self._met):
             paths = {reading.path: met for reading, met in self._of[name].items()}
             yield from (f"no {name} has {'.'.join(path)}" for path, met in sorted(paths.items()) if not met)

@@ -1,4 +1,4 @@
-"""Durations, instants, property paths, and what kind a value is."""
+"""Durations, instants, property paths, exact arithmetic, and the kinds of values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 UNIT_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
-#: Latest instant that a rule may speak of, and the longest duration (about 31,700 years).
+#: The latest instant and the longest duration that a rule may use (about 31,700 years).
 MAX_MS = 10**15
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -37,7 +37,7 @@ _KINDS = {
 
 
 def parse_duration(text: object) -> int:
-    """Milliseconds of ``<whole number><unit>``, unit one of ms s m h d w.
+    """Return the milliseconds in ``<whole number><unit>``, with the unit ms, s, m, h, d or w.
 
     >>> parse_duration("48h"), parse_duration("2w")
     (172800000, 1209600000)
@@ -46,15 +46,16 @@ def parse_duration(text: object) -> int:
     """
     match = _DURATION.fullmatch(text) if isinstance(text, str) else None
     if match is None:
-        raise ValueError(f"{text!r} is no duration: write a whole number and ms, s, m, h, d or w, as in 48h")
+        expected = "expected a whole number and ms, s, m, h, d or w (e.g. 48h)"
+        raise ValueError(f"invalid duration {text!r}: {expected}")
     ms = int(match[1]) * UNIT_MS[match[2]]
     if ms > MAX_MS:
-        raise ValueError(f"{text!r} is longer than any window can be")
+        raise ValueError(f"invalid duration {text!r}: longer than the maximum of {format_duration(MAX_MS)}")
     return ms
 
 
 def format_duration(ms: int) -> str:
-    """The shortest way to write a duration.
+    """Return the shortest notation of a duration.
 
     >>> format_duration(172_800_000), format_duration(90_000), format_duration(0)
     ('2d', '90s', '0ms')
@@ -66,17 +67,17 @@ def format_duration(ms: int) -> str:
 
 
 def datetime_ms(moment: datetime) -> int:
-    """Milliseconds since the epoch, rounded down; a moment without an offset is UTC."""
+    """Return the milliseconds since the epoch, rounded down; a moment without an offset is UTC."""
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return (moment - _EPOCH) // _MILLISECOND
 
 
 def parse_moment(text: str) -> datetime | None:
-    """The moment of an ISO-8601 string, with its offset; None if it is none, or outside the years 1 to 9999.
+    """Parse an ISO-8601 string, with its offset; return None if it is invalid or outside the years 1 to 9999.
 
-    A date alone is midnight UTC, and no offset means UTC. Lower-case ``t`` and ``z``, blanks in place of the
-    ``T`` and before the offset, and ``UTC`` in place of ``Z`` are read, too.
+    A date without a time is midnight UTC, and no offset means UTC. Lower-case ``t`` and ``z``, blanks instead
+    of ``T`` and before the offset, and ``UTC`` instead of ``Z`` are accepted.
 
     >>> parse_moment("2026-03-01 10:00:05 UTC") == parse_moment("2026-03-01t11:00:05+01:00")
     True
@@ -111,7 +112,7 @@ def _is_within_years(moment: datetime) -> bool:
 
 @lru_cache(maxsize=65_536)
 def parse_instant(text: str) -> int | None:
-    """Milliseconds since the epoch of an ISO-8601 string as ``parse_moment`` reads it; None if it is none.
+    """Return the milliseconds since the epoch of a string that ``parse_moment`` accepts, else None.
 
     >>> parse_instant("1970-01-02"), parse_instant("1970-01-01T01:00:00+01:00"), parse_instant("soon")
     (86400000, 0, None)
@@ -121,7 +122,7 @@ def parse_instant(text: str) -> int | None:
 
 
 def format_instant(ms: int) -> str:
-    """ISO-8601 (and RFC 3339) in UTC with milliseconds.
+    """Format an instant as ISO 8601 (and RFC 3339) in UTC with milliseconds.
 
     >>> format_instant(86_400_001)
     '1970-01-02T00:00:00.001Z'
@@ -130,7 +131,7 @@ def format_instant(ms: int) -> str:
 
 
 def kind(value: object) -> str:
-    """``number``, ``string``, ``boolean``, ``list`` or ``object``; ``missing`` for None.
+    """Return ``number``, ``string``, ``boolean``, ``list`` or ``object``; ``missing`` for None.
 
     >>> [kind(v) for v in (20, 20.0, True, "x", None)]
     ['number', 'number', 'boolean', 'string', 'missing']
@@ -139,7 +140,7 @@ def kind(value: object) -> str:
 
 
 def equal(a: object, b: object) -> bool:
-    """Equality within a kind: 20 is 20.0, true is not 1, inside lists and objects too.
+    """Return whether two values of one kind are equal: 20 is 20.0, true is not 1, also in lists and objects.
 
     >>> equal(20, 20.0), equal(True, 1), equal("1", 1), equal([20], [20.0]), equal([True], [1])
     (True, False, False, True, False)
@@ -150,7 +151,7 @@ def equal(a: object, b: object) -> bool:
 
 
 def lookup(values: Mapping[str, Any], path: tuple[str, ...]) -> Any:
-    """The value at a path, or None when it is missing. Absent and null are the same.
+    """Return the value at a path, or None if it is missing; absent and null are the same.
 
     >>> lookup({"address": {"city": "Oslo"}}, ("address", "city"))
     'Oslo'
@@ -166,7 +167,7 @@ def lookup(values: Mapping[str, Any], path: tuple[str, ...]) -> Any:
 
 
 def exact(value: float | int | Decimal) -> Decimal:
-    """A number as the decimal that it was written as.
+    """Return a number as the decimal that was written.
 
     >>> exact(0.1) + exact(0.2)
     Decimal('0.3')
@@ -175,7 +176,7 @@ def exact(value: float | int | Decimal) -> Decimal:
 
 
 def add_exact(a: Decimal, b: Decimal) -> Decimal:
-    """A sum that never rounds.
+    """Add without rounding.
 
     >>> add_exact(Decimal(10**40), Decimal("0.1"))
     Decimal('10000000000000000000000000000000000000000.1')
@@ -184,7 +185,7 @@ def add_exact(a: Decimal, b: Decimal) -> Decimal:
 
 
 def subtract_exact(a: Decimal, b: Decimal) -> Decimal:
-    """A difference that never rounds.
+    """Subtract without rounding.
 
     >>> subtract_exact(Decimal("0.3"), Decimal("0.1"))
     Decimal('0.2')
@@ -193,7 +194,7 @@ def subtract_exact(a: Decimal, b: Decimal) -> Decimal:
 
 
 def multiply_exact(a: Decimal, b: int) -> Decimal:
-    """A product that never rounds.
+    """Multiply without rounding.
 
     >>> multiply_exact(Decimal("0.1"), 3)
     Decimal('0.3')
@@ -202,7 +203,7 @@ def multiply_exact(a: Decimal, b: int) -> Decimal:
 
 
 def share_of(salt: str, profile_id: str) -> int:
-    """Where a profile falls under a salt, in hundredths of a percent: 0 to 9,999 (``SPEC.md#bucket``).
+    """Return the bucket of a profile for a salt, in hundredths of a percent: 0-9,999 (``SPEC.md#bucket``).
 
     >>> share_of("spring", "user_id:u1")
     2044
@@ -212,7 +213,7 @@ def share_of(salt: str, profile_id: str) -> int:
 
 
 def distinct_key(value: Any) -> str:
-    """A text that two values share exactly when they are equal (``equal``).
+    """Return a string that two values share exactly if they are ``equal``.
 
     >>> distinct_key(20) == distinct_key(20.0), distinct_key(1) == distinct_key(True)
     (True, False)
@@ -229,7 +230,7 @@ def distinct_key(value: Any) -> str:
 
 
 def _with_whole_numbers(value: Any) -> Any:
-    """The same value with each whole float written as an integer."""
+    """Return the value with each whole float as an integer."""
     if value.__class__ is list:
         return [_with_whole_numbers(item) for item in value]
     if value.__class__ is dict:

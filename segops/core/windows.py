@@ -1,6 +1,6 @@
 """Windows: which event times count at an instant (``SPEC.md#windows``).
 
-Times are whole milliseconds, so every form is a span ``after < t <= upto``.
+Times are whole milliseconds, so every window is a span ``after < t <= upto``.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ ALWAYS = Fixed()
 
 
 def span(window: Window, now_ms: int) -> tuple[int, int]:
-    """The times that count at ``now_ms``, as ``(after, upto)``: ``after < t <= upto``.
+    """Return the bounds ``(after, upto)`` of the times that count at ``now_ms``: ``after < t <= upto``.
 
     >>> span(Within(10), 100), span(Between(30, 10), 100), span(Fixed(since_ms=5), 100)
     ((90, 100), (70, 90), (4, 100))
@@ -100,13 +100,13 @@ def _period_of_quarter(window: Calendar, quarter_hour: int) -> tuple[int, int]:
 
 
 def period(window: Calendar, now_ms: int) -> tuple[int, int]:
-    """The calendar period that holds ``now_ms``: its start, and the start of the next one.
+    """Return the start of the calendar period that contains ``now_ms``, and the start of the next one.
 
-    Days follow the zone's own clock, so the day on which summer time begins has 23 hours.
+    Days follow the zone's local time, so the day on which daylight saving time begins has 23 hours.
 
     >>> start, end = period(Calendar("day", "Europe/Paris"), 1_774_746_000_000)
     >>> (end - start) // 3_600_000
     23
     """
-    # Since 1972 every zone is at a whole quarter of an hour from UTC, so one answer serves a quarter.
+    # Since 1972 every zone's offset is a multiple of 15 minutes, so one cached result serves 15 minutes.
     return _period_of_quarter(window, now_ms // 900_000)

@@ -106,7 +106,7 @@ def _broken(found: Mapping[str, Definition]) -> dict[str, str]:
         graphlib.TopologicalSorter(uses).prepare()
     except graphlib.CycleError as error:
         cycle: list[str] = error.args[1]
-        return {key: f"in_segment is a cycle: {' -> '.join(cycle)}" for key in set(cycle)}
+        return {key: f"in_segment forms a cycle: {' -> '.join(cycle)}" for key in set(cycle)}
     return {}
 
 

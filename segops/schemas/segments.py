@@ -86,7 +86,7 @@ def load_checked(paths: Sequence[Path]) -> Loaded:
     try:
         check_references([*definitions, *stand_ins])
     except DefinitionError as error:
-        issues += [issue for issue in error.issues if not (unread and "there is no segment" in issue.reason)]
+        issues += [issue for issue in error.issues if not (unread and "unknown segment" in issue.reason)]
     if issues:
         raise DefinitionError(issues)
     return Loaded(definitions, warnings)

@@ -91,7 +91,7 @@ def test_what_rules_do_not_find_in_events_or_cannot_read_is_said(tmp_path: Path)
         "  trait birthday: 1 value is not a date",
         "  shop of Order Completed: 1 value is a number",
         "  no event has the trait tier",
-        "  no event is Order Complted",
+        "  no event is named Order Complted",
     ]
     assert [line.split(": ")[1] for line in done.err.splitlines()] == ["line 6", "line 7"]
 

@@ -47,13 +47,13 @@ REFUSED: dict[str, tuple[Any, str, str]] = {
     "unknown-segment": (
         {"in_segment": "nobody"},
         "unknown-segment.when",
-        "in_segment: there is no segment nobody",
+        "in_segment: unknown segment 'nobody'",
     ),
-    "cycle": (_LOOP, "x.when", "in_segment is a cycle: x -> y -> x"),
+    "cycle": (_LOOP, "x.when", "in_segment forms a cycle: x -> y -> x"),
     "unsafe-expression": (
         {"trait": "p", "is": {"matches": r"(a)\1"}},
         "segments[0].when.is.matches",
-        r"'(a)\\1' is no safe regular expression",
+        r"invalid regular expression '(a)\\1'",
     ),
     "within-of-0": ({"did": "A", "within": "0h"}, "segments[0].when.within", "a window of 0 holds nothing"),
     "count-that-never-holds": (
@@ -76,7 +76,7 @@ REFUSED: dict[str, tuple[Any, str, str]] = {
         "segments[0].when",
         "never holds: all[0] (did A within 1h) and all[1] (did not A within 2d) exclude each other",
     ),
-    "reused-key": ([{"key": "k", "when": {"did": n}} for n in "AB"], "k", "the key k is used twice"),
+    "reused-key": ([{"key": "k", "when": {"did": n}} for n in "AB"], "k", "duplicate key 'k'"),
 }
 
 
@@ -119,7 +119,7 @@ def test_all_of_a_folder_are_told_in_one_run(segops: Run, tmp_path: Path) -> Non
     for name, (_, place, reason) in REFUSED.items():
         if name != "reused-key":
             assert _is_told(done.err, files[name], place, reason), name
-    assert _is_told(done.err, files["reused-key"], "r", "the key r is used twice")
+    assert _is_told(done.err, files["reused-key"], "r", "duplicate key 'r'")
 
 
 def test_a_reference_to_a_refused_segment_is_no_second_mistake_but_one_to_none_is(
@@ -130,7 +130,7 @@ def test_a_reference_to_a_refused_segment_is_no_second_mistake_but_one_to_none_i
     told = segops("check", tmp_path).err.splitlines()
     assert [line.rsplit("json: ")[1] for line in told] == [
         "segments[0].when.did: the name of an event, or a list of at least one, is wanted",
-        "b.when: in_segment: there is no segment c",
+        "b.when: in_segment: unknown segment 'c'",
     ]
 
 

@@ -281,7 +281,7 @@ def test_hysteresis_that_makes_no_sense_is_refused(rule: dict[str, Any], issue: 
         ({}, "f: m: a map of any of min_stay, cool_down, max_entries is wanted"),
         ({"min_stay": "0d"}, "f: m.min_stay: a duration of 0 limits nothing"),
         ({"cool_down": "0ms"}, "f: m.cool_down: a duration of 0 limits nothing"),
-        ({"cool_down": 3}, "f: m.cool_down: 3 is no duration: "),
+        ({"cool_down": 3}, "f: m.cool_down: invalid duration 3: "),
         ({"max_entries": 0}, "f: m.max_entries: a whole number from 1 up is wanted, not 0"),
         ({"max_entries": True}, "f: m.max_entries: a whole number from 1 up is wanted, not True"),
         ({"cooldown": "1d"}, "f: m.cooldown: unknown key; here: min_stay, cool_down, max_entries"),

@@ -137,10 +137,10 @@ def test_events_paths_and_traits_that_never_came_are_told() -> None:
         f={"has_been": {"trait": "tier", "is": {"eq": "x"}}, "for": "1d"},
     )
     names = ("A", "B", "C", "Order Completed")
-    assert list(found.names_never_met()) == [f"no event is {name}" for name in names]
+    assert list(found.names_never_met()) == [f"no event is named {name}" for name in names]
     found.observe(event(price=5, total=None, traits={"plan": {"size": 5}}))
     found.observe(event("C", a={"b": None}))
-    assert list(found.names_never_met()) == ["no event is B", "no event is Order Completed"]
+    assert list(found.names_never_met()) == ["no event is named B", "no event is named Order Completed"]
     traits = ["no event has the trait plan.name", "no event has the trait tier"]
     assert list(found.paths_never_met()) == [
         "no A has total",

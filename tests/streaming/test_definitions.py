@@ -164,9 +164,9 @@ class TestLog:
     def test_what_fits_must_go_on_fitting(self) -> None:
         log = self.foreign()
         log.apply(b"user", record_of(definition("user", when={"in_segment": "ok"})))
-        with pytest.raises(DefinitionError, match="there is no segment ok"):
+        with pytest.raises(DefinitionError, match="unknown segment 'ok'"):
             plan(log, [definition("new")], prune=False, retire=["ok"])
-        with pytest.raises(DefinitionError, match="there is no segment a"):
+        with pytest.raises(DefinitionError, match="unknown segment 'a'"):
             plan(log, [definition("new", when={"in_segment": "a"})], prune=False)
         with pytest.raises(UserError, match="no such segment is published"):
             plan(log, [], prune=False, retire=["nobody"])
@@ -198,7 +198,7 @@ class TestLog:
         log.apply(b"base", record_of(definition("base")))
         user = definition("user", when={"in_segment": "base"})
         assert outcome(plan(log, [user], prune=False)) == [("user", "added", 1)]
-        with pytest.raises(DefinitionError, match="no segment base"):
+        with pytest.raises(DefinitionError, match="unknown segment 'base'"):
             plan(log, [user], prune=True)
 
 
