@@ -94,7 +94,7 @@ class Replay:
         while messages:
             message = messages.popleft()
             if self._handovers is not None and isinstance(message, Handover):
-                self._handovers[message.loser] = encode_message(message)
+                self._handovers[message.source] = encode_message(message)
             profile = self._profile(message.to)
             due_ms = timer_of(profile)
             result = self.identity.on_message(profile, message, clock_ms=clock_ms)

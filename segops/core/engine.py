@@ -1,9 +1,9 @@
-"""The conductor: an event, a timer or new definitions in, a result out.
+"""The engine: applies events, timers and new definitions to a profile, and returns the membership changes.
 
-Time (``SPEC.md#time``): an event of time t is judged at now = the greatest of t, the partition's clock and
-the profile's latest event time. Before it is applied, every instant due up to the greater of t and the
-clock is judged on its own. A profile's ``due_ms`` is the earliest instant at which one of its memberships
-changes if nothing more happens, found by evaluating whole rules, so a timer never fires for nothing.
+Time (``SPEC.md#time``): an event of time t is evaluated at the greatest of t, the partition's clock and the
+profile's latest event time. Before it is applied, every instant due up to the greater of t and the clock is
+evaluated on its own. A profile's ``due_ms`` is the earliest instant at which one of its memberships changes
+without another event. It is found by evaluating whole rules, so no timer fires without a change.
 """
 
 from __future__ import annotations
@@ -27,32 +27,33 @@ from segops.core.values import lookup
 
 
 class _Evaluation(msgspec.Struct, gc=False):
-    """One evaluation of one profile: its cause and its instant, and its result."""
+    """One evaluation of one profile: its cause, its instant and its result."""
 
     profile: Profile
     reason: str
     now_ms: int
     event_id: str | None = None
     result: StepResult = msgspec.field(default_factory=StepResult)
-    counted: Counted | None = None  #: where to note what the event adds
+    counted: Counted | None = None  #: records what the event adds to accumulators
     merged_into: str | None = None
 
 
 class Engine:
-    """Judges profiles against one set of segments. Profiles are changed in place."""
+    """Evaluates profiles against one set of segments, changing the profiles in place."""
 
     def __init__(self, segments: SegmentSet) -> None:
         self.segments = segments
         self.version = segments.version
 
     def new_profile(self, profile_id: str) -> Profile:
-        """A profile before its first event: it exists, and is judged, from that event on."""
+        """Return a profile without events; it is evaluated from its first event on."""
         return Profile(profile_id, evaluated_by=self.version)
 
     def open(self, profile: Profile) -> Profile:
-        """A profile from a store: made ready to be read, if an earlier version kept it for these segments.
+        """Convert a stored profile to the current form of its features; return it.
 
-        One that was judged by other segments is made ready by ``on_definitions``.
+        This serves profiles that an earlier version of segops stored for the same segments.
+        ``on_definitions`` converts those that were last evaluated by other segments.
         """
         if (
             profile.evaluated_by == self.version
@@ -62,7 +63,7 @@ class Engine:
         return profile
 
     def on_event(self, profile: Profile, event: Event, *, clock_ms: int) -> StepResult:
-        """Fire what is due before the event, apply the event, and judge what it can have changed."""
+        """Fire timers due before the event, apply it, and evaluate the segments that it can change."""
         message = message_hash(event.message_id)
         if message in profile.seen:
             return StepResult(moved=False, duplicates=1)
@@ -77,13 +78,13 @@ class Engine:
         return evaluation.result
 
     def on_timer(self, profile: Profile, *, clock_ms: int) -> StepResult:
-        """Judge every instant due up to ``clock_ms``, each on its own, in order."""
+        """Evaluate every instant due up to ``clock_ms``, each on its own, in order."""
         evaluation = _Evaluation(profile, "time", clock_ms)
         self._pass_time(evaluation, clock_ms)
         return evaluation.result
 
     def on_definitions(self, profile: Profile, *, clock_ms: int) -> StepResult:
-        """Judge a profile by these segments that was last judged by others."""
+        """Evaluate a profile that was last evaluated by other segments."""
         evaluation = _Evaluation(profile, "definition", max(clock_ms, profile.latest_ms))
         self.segments.keep_known(profile)
         self._close_removed(evaluation)
@@ -93,7 +94,7 @@ class Engine:
         return evaluation.result
 
     def _changed_for(self, profile: Profile, now_ms: int) -> Sequence[int]:
-        """What may be other now than when the profile was judged last: what changed, and what is due."""
+        """Return the segments recompiled since the profile's last evaluation, and those due."""
         changed = self.segments.changed_since.get(profile.evaluated_by)
         if changed is None:
             return range(len(self.segments.segments))
@@ -102,10 +103,11 @@ class Engine:
         return sorted(by_key[key].index for key in changed | due if key in by_key)
 
     def on_merge(self, profile: Profile, sources: Sequence[Profile], *, clock_ms: int) -> StepResult:
-        """Make one profile of several, and judge it by all segments at once.
+        """Merge sources into a profile, and evaluate it by all segments at once.
 
-        Each loser is as ``on_merge_into`` and ``redirect`` left it, memberships included; it is used up. What
-        anyone was a member of counts as the survivor's record, from the earliest on.
+        Each source is in the state that ``on_merge_into`` and ``redirect`` left, with its memberships; it
+        must not be used afterwards. The memberships of all count as the survivor's, each from its earliest
+        start.
         """
         now_ms = max(clock_ms, *(each.latest_ms for each in (profile, *sources)))
         evaluation = _Evaluation(profile, "merge", now_ms)
@@ -119,7 +121,7 @@ class Engine:
         return evaluation.result
 
     def _evaluate_merged(self, evaluation: _Evaluation, was: set[str]) -> None:
-        """Judge a profile by the memberships of all; what is published starts from those that it had."""
+        """Evaluate from the merged memberships; publish the differences from the profile's own, ``was``."""
         profile = evaluation.profile
         apart = _Evaluation(profile, evaluation.reason, evaluation.now_ms)
         profile.members = {key: m for key, m in profile.members.items() if key in self.segments.by_key}
@@ -134,7 +136,10 @@ class Engine:
         _set_due(profile)
 
     def on_merge_into(self, profile: Profile, *, into: str, clock_ms: int) -> StepResult:
-        """End the memberships of a profile that another takes over: it is kept as it is, for the journey."""
+        """Publish exits from all memberships of a profile that merges into another.
+
+        The profile keeps its memberships: they travel to the survivor.
+        """
         evaluation = _Evaluation(profile, "merge", max(clock_ms, profile.latest_ms))
         self._pass_time(evaluation, evaluation.now_ms)
         evaluation.merged_into = into
@@ -144,9 +149,9 @@ class Engine:
         return evaluation.result
 
     def on_restore(self, profile: Profile, *, clock_ms: int) -> StepResult:
-        """Judge a profile that had yielded and goes its own way again: what it is a member of is entered.
+        """Evaluate a profile that was merged and is split off again; publish entries to all its memberships.
 
-        Nothing is judged for the time in between. A membership that still holds dates from when it began.
+        The time in between is not evaluated. A membership that still holds keeps its original start.
         """
         evaluation = _Evaluation(profile, "split", max(clock_ms, profile.latest_ms))
         self.segments.keep_known(profile)
@@ -156,7 +161,7 @@ class Engine:
         return evaluation.result
 
     def on_erase(self, profile: Profile, *, clock_ms: int) -> StepResult:
-        """End the memberships of a profile that is to be forgotten; the changes tell no traits any more."""
+        """Publish exits from all memberships of a profile that is being erased, without its traits."""
         evaluation = _Evaluation(profile, "erasure", max(clock_ms, profile.latest_ms))
         self._pass_time(evaluation, evaluation.now_ms)
         profile.traits = {}
@@ -166,7 +171,7 @@ class Engine:
         return evaluation.result
 
     def on_release(self, profile: Profile, was: Collection[str], *, clock_ms: int) -> StepResult:
-        """Tell how the memberships of a profile that comes out of quarantine differ from those published."""
+        """Publish how a profile released from quarantine differs from its published memberships ``was``."""
         evaluation = _Evaluation(profile, "quarantine", clock_ms)
         for key in sorted(profile.members.keys() ^ set(was)):
             known, segment = profile.members.get(key), self.segments.by_key.get(key)
@@ -204,7 +209,7 @@ class Engine:
         evaluation.reason, evaluation.now_ms, evaluation.event_id = of_event
 
     def _apply(self, evaluation: _Evaluation, event: Event) -> set[int]:
-        """Apply an event to the profile; the indexes of the segments that it can have changed."""
+        """Apply an event to the profile; return the indexes of the segments that it can have changed."""
         touched = self._date(evaluation.profile, event.time_ms)
         _identify(evaluation.profile, event)
         if event.traits:
@@ -221,7 +226,7 @@ class Engine:
         return touched
 
     def _date(self, profile: Profile, time_ms: int) -> set[int]:
-        """Note when the profile was seen; the first event also concerns what holds of an empty profile."""
+        """Record the event time; the first event also touches segments that contain an empty profile."""
         touched: set[int] = set()
         if profile.first_ms is None:
             touched |= self.segments.blank_members
@@ -253,7 +258,7 @@ class Engine:
             else:
                 try:
                     touched |= by_size[len(state.times)]
-                except IndexError:  # more entries than are kept today, of a profile from before
+                except IndexError:  # the profile holds more entries, from definitions with a larger capacity
                     touched |= kept.segments
 
     def _merge_traits(self, evaluation: _Evaluation, event: Event) -> set[int]:
@@ -284,7 +289,7 @@ class Engine:
                     touched |= kept.segments
 
     def _evaluate(self, evaluation: _Evaluation, indexes: Iterable[int]) -> None:
-        """Judge segments in the order of judging, and find when each flips next."""
+        """Evaluate segments in order, and find when each flips next."""
         profile, now_ms, segments = evaluation.profile, evaluation.now_ms, self.segments.segments
         members, flips = profile.members, profile.flips
         for index in indexes:
@@ -294,7 +299,7 @@ class Engine:
             try:
                 member = rule.holds(profile, now_ms)
                 flips_at = rule.next_flip(profile, now_ms, member)
-            except Exception:  # a rule that fails keeps the membership that it had, and is counted
+            except Exception:  # a rule that fails leaves its membership unchanged, and is counted
                 evaluation.result.add_failure(key)
                 flips.pop(key, None)
                 continue
@@ -324,7 +329,7 @@ _NONE: frozenset[int] = frozenset()
 
 
 def message_hash(message_id: str) -> int:
-    """64 bits by which a message is remembered."""
+    """Return the 64-bit hash by which a profile remembers a message."""
     return xxh3_64_intdigest(message_id.encode())
 
 

@@ -1,40 +1,40 @@
-"""The links of a profile: the identifiers that lead to it, and what it waits for."""
+"""The links of a profile: its identifiers, and its pending claims and requests."""
 
 from __future__ import annotations
 
 from segops.core.profile import IdentifierOrigin, Links, MergedSource, Profile
 from segops.core.values import MAX_MS
 
-#: Identifiers of others that a profile remembers, so as not to claim them again with every event.
+#: The number of refused identifiers that a profile remembers, so as not to claim them again for every event.
 MAX_REFUSED = 100
-_MOVES = -MAX_MS
+_RUNNING = -MAX_MS
 
 
 def links_of(profile: Profile) -> Links:
-    """The links, begun if there were none."""
+    """Return the links, creating them if there are none."""
     if profile.links is None:
         profile.links = Links([profile.id])
     return profile.links
 
 
 def is_waiting(profile: Profile) -> bool:
-    """Whether a claim of the profile is not answered yet."""
+    """Return whether the profile has a pending claim."""
     return profile.links is not None and bool(profile.links.pending)
 
 
 def is_blank(profile: Profile) -> bool:
-    """Whether nothing is stored under the identifier."""
+    """Return whether nothing is stored under the identifier."""
     return profile.first_ms is None and profile.links is None
 
 
-def standing_ms(profile: Profile, clock_ms: int) -> int:
-    """The clock of the profile: it stands still while the profile waits."""
+def profile_clock_ms(profile: Profile, clock_ms: int) -> int:
+    """Return the clock of the profile: that of the partition, or the stopped one while the profile waits."""
     links = profile.links
-    return clock_ms if links is None or links.clock_ms == _MOVES else links.clock_ms
+    return clock_ms if links is None or links.clock_ms == _RUNNING else links.clock_ms
 
 
 def begin_waiting(profile: Profile, identifier: str, *, explicit: bool, clock_ms: int) -> None:
-    """Await the answer to a claim."""
+    """Add a pending claim; the first one stops the profile's clock at ``clock_ms``."""
     links = links_of(profile)
     if not links.pending:
         links.clock_ms = clock_ms
@@ -44,28 +44,28 @@ def begin_waiting(profile: Profile, identifier: str, *, explicit: bool, clock_ms
 
 
 def end_waiting(profile: Profile) -> Links:
-    """Let time go on; what had been put off."""
+    """Restart the profile's clock; remove and return the deferred sources, events and requests."""
     links = links_of(profile)
-    put_off = Links([], held=links.held, joined=links.joined, waiting=links.waiting, erasing=links.erasing)
-    put_off.parting = links.parting
-    links.held, links.joined, links.waiting, links.erasing, links.clock_ms = [], [], [], [], _MOVES
-    links.parting = []
-    return put_off
+    deferred = Links([], held=links.held, sources=links.sources, waiting=links.waiting, erasing=links.erasing)
+    deferred.split_requests = links.split_requests
+    links.held, links.sources, links.waiting, links.erasing, links.clock_ms = [], [], [], [], _RUNNING
+    links.split_requests = []
+    return deferred
 
 
 def own(profile: Profile, identifier: str) -> None:
-    """Count an identifier among the profile's own: nothing is to be asked of it any more."""
+    """Add an identifier to the profile's own, dropping its pending claim, split or refusal."""
     links = links_of(profile)
     if identifier not in links.owned:
         links.owned.append(identifier)
     links.pending.pop(identifier, None)
-    links.parted.pop(identifier, None)
+    links.split_off.pop(identifier, None)
     if identifier in links.refused:
         links.refused.remove(identifier)
 
 
 def refuse(profile: Profile, identifier: str) -> None:
-    """Remember that an identifier belongs to somebody else."""
+    """Record that an identifier belongs to another profile, dropping its pending claim."""
     links = links_of(profile)
     links.pending.pop(identifier, None)
     links.origins.pop(identifier, None)
@@ -75,14 +75,14 @@ def refuse(profile: Profile, identifier: str) -> None:
 
 
 def note_origin(profile: Profile, identifier: str, origin: IdentifierOrigin) -> None:
-    """Remember where an identifier was met, unless that is known."""
+    """Record where an identifier was first seen."""
     if identifier != profile.id:
         links_of(profile).origins.setdefault(identifier, origin)
 
 
-def origin_of_joining(profile: Profile, loser: Profile | None, of: str, at_ms: int) -> IdentifierOrigin:
-    """Where two profiles met: the event by which either of them claimed ``of`` at that instant."""
-    for each in (profile, loser):
+def origin_of_merge(profile: Profile, source: Profile | None, of: str, at_ms: int) -> IdentifierOrigin:
+    """Return the event for which either profile claimed ``of`` at ``at_ms``, if it is known."""
+    for each in (profile, source):
         known = None if each is None or each.links is None else each.links.origins.get(of)
         if known is not None and known.at_ms == at_ms:
             return known
@@ -90,23 +90,23 @@ def origin_of_joining(profile: Profile, loser: Profile | None, of: str, at_ms: i
 
 
 def timer_of(profile: Profile) -> int | None:
-    """When time may change a membership of the profile; None while it waits: its time stands still."""
+    """Return when the profile's timer is due; None for no timer, or while a pending claim stops its clock."""
     links = profile.links  # called for every event
     return None if links is not None and links.pending else profile.due_ms
 
 
-def merge_source(profile: Profile, loser: Profile, *, sequence: int, at_ms: int) -> list[str]:
-    """Take in a profile handed over: its links now, its events once nothing is awaited any more.
+def merge_source(profile: Profile, source: Profile, *, sequence: int, at_ms: int) -> list[str]:
+    """Take over the links of a source at once; its state and held events are merged when no claim is pending.
 
-    Returns what the loser had claimed explicitly and is still to be answered.
+    Return the source's explicit claims that are still pending.
     """
-    links, brought = links_of(profile), links_of(loser)
-    loser.links = None
-    links.joined += [MergedSource(at_ms, loser), *brought.joined]
-    links.absorbed |= brought.absorbed | {loser.id: sequence}
+    links, brought = links_of(profile), links_of(source)
+    source.links = None
+    links.sources += [MergedSource(at_ms, source), *brought.sources]
+    links.merged |= brought.merged | {source.id: sequence}
     links.held = sorted([*links.held, *brought.held], key=lambda held: (held.clock_ms, held.event.time_ms))
     links.origins = brought.origins | links.origins
-    links.parted = brought.parted | links.parted
+    links.split_off = brought.split_off | links.split_off
     for identifier in brought.owned:
         own(profile, identifier)
     for identifier, explicit in brought.pending.items():

@@ -1,4 +1,4 @@
-"""Two profiles made one: as if a single profile had seen every event of both, in the order of their times."""
+"""The merge of two profiles: as if one profile had seen every event of both, in the order of their times."""
 
 from __future__ import annotations
 
@@ -13,19 +13,17 @@ from segops.core.memberships import past_of
 from segops.core.profile import Past, Profile
 from segops.core.values import MAX_MS
 
-#: A message is remembered at least this many messages and this long (``SPEC.md#events``).
+#: A profile remembers at least this many messages, and each at least this long (``SPEC.md#events``).
 REMEMBERED = 1_000
 REMEMBERED_MS = 86_400_000
 
 
 def merge(survivor: Profile, source: Profile, features: Mapping[int, Feature], now_ms: int) -> None:
-    """Change the survivor to be both, memberships included; flips and links stay its own.
+    """Merge a source into the survivor, memberships included; flips and links stay the survivor's own.
 
-    The loser is used up.
-
-    ``now_ms`` is the instant of the merge, not before the latest event of either. Among values of one time
-    the survivor's wins. A message that both had seen counts once where one of the two is no known user;
-    else accumulators (``Tally``, ``Total``) cannot tell.
+    The source must not be used afterwards. ``now_ms`` is the instant of the merge, not before the latest
+    event of either. Of values with the same time the survivor's wins. A message that both have seen counts
+    once; but between two known users, accumulators (``Tally``, ``Total``) count it twice.
     """
     _merge_features(survivor, source, features, now_ms)
     _merge_traits(survivor, source)
@@ -40,7 +38,7 @@ def merge(survivor: Profile, source: Profile, features: Mapping[int, Feature], n
         _merge_name(survivor, source, name, time)
 
 
-#: What a person was called last, each with the time of the event that said so.
+#: The customer's latest names, each with the time of its event.
 _NAMES = (("user_id", "user_ms"), ("anonymous_id", "anonymous_ms"), ("email", "email_ms"))
 
 
@@ -83,7 +81,7 @@ def _merge_seen(survivor: Profile, source: Profile, now_ms: int) -> None:
 
 
 def _merge_memberships(survivor: Profile, source: Profile) -> None:
-    """Both were entered; the earlier membership goes on."""
+    """Add up the entries; of two current memberships the earlier one continues."""
     both = ((key, past_of(survivor, key), past_of(source, key)) for key in survivor.past.keys() | source.past)
     survivor.past = {key: _merged_past(mine, theirs) for key, mine, theirs in both}
     for key, theirs in source.members.items():
@@ -97,12 +95,12 @@ def _merged_past(mine: Past, theirs: Past) -> Past:
 
 
 def may_lose(profile: Profile) -> bool:
-    """Whether another profile may take this one over unasked, so that what messages added is noted."""
+    """Return whether the profile may be merged implicitly, so that it records what each message added."""
     return not is_user(profile.id)
 
 
 def forget_messages(profile: Profile, now_ms: int) -> None:
-    """Drop what need not be remembered any more."""
+    """Drop messages beyond ``REMEMBERED`` that are older than ``REMEMBERED_MS``."""
     seen = profile.seen
     while len(seen) > REMEMBERED:
         oldest = next(iter(seen))
@@ -113,16 +111,16 @@ def forget_messages(profile: Profile, now_ms: int) -> None:
 
 
 def note_of(profile: Profile, message: int, time_ms: int) -> Counted | None:
-    """Where to note what a message adds; None for a profile that needs none."""
+    """Return the record of what a message adds; None for a profile that needs none."""
     if not may_lose(profile):
         return None
     return profile.counted.setdefault(message, Counted(time_ms))
 
 
 def redirect(profile: Profile, into: str) -> Profile:
-    """Turn a profile into a redirect, in place; the profile that it was, which travels.
+    """Turn a profile into a redirect, in place; return its former state, to be handed over.
 
-    The redirect keeps its sequence: what was published of it goes on without gaps.
+    The redirect keeps the sequence number, so that its published changes continue without gaps.
     """
     was = msgspec.structs.replace(profile)
     become(
@@ -133,6 +131,6 @@ def redirect(profile: Profile, into: str) -> Profile:
 
 
 def become(profile: Profile, other: Profile) -> None:
-    """Make of a profile another one, in place."""
+    """Overwrite every field of a profile with another's."""
     for name in Profile.__struct_fields__:
         setattr(profile, name, getattr(other, name))

@@ -1,8 +1,8 @@
-"""What profiles say to each other across partitions. ``to`` is the identifier whose partition it goes to.
+"""Messages between profiles. ``to`` is the identifier that a message is addressed to and partitioned by.
 
-Between two partitions messages keep their order; each may come more than once. ``at_ms`` is the instant
-of the event by which the identifier was met: whatever the clocks of the partitions, profiles are one from
-then on.
+Messages between two partitions keep their order; each may be delivered more than once. ``at_ms`` is the
+instant of the event that named the identifier: the profiles are one from then on, whatever the clocks of
+their partitions.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _NEVER = -MAX_MS
 
 
 class Forward(msgspec.Struct, array_like=True, gc=False, tag="forward"):
-    """An event that came to a redirect."""
+    """An event relayed by a redirect."""
 
     to: str
     event: Event
@@ -25,7 +25,7 @@ class Forward(msgspec.Struct, array_like=True, gc=False, tag="forward"):
 
 
 class Claim(msgspec.Struct, array_like=True, gc=False, tag="claim"):
-    """Profile ``by`` met the identifier ``of``. ``explicit``: it was said that the two are one person."""
+    """Profile ``by`` claims the identifier ``of``. ``explicit``: an alias says that the two are one."""
 
     to: str
     of: str
@@ -36,7 +36,7 @@ class Claim(msgspec.Struct, array_like=True, gc=False, tag="claim"):
 
 
 class MergeRequest(msgspec.Struct, array_like=True, gc=False, tag="join"):
-    """The answer of an owner that comes first in the order: the claimant is to go over to ``into``."""
+    """An owner that ranks first asks the claimant to merge into it."""
 
     to: str
     of: str
@@ -47,15 +47,15 @@ class MergeRequest(msgspec.Struct, array_like=True, gc=False, tag="join"):
 
 
 class Handover(msgspec.Struct, array_like=True, gc=False, tag="handover"):
-    """``loser`` is a redirect from now on; ``state`` is all that it was, None if there was nothing.
+    """The profile ``source`` hands over its ``state`` (None: it had none); it is a redirect now.
 
-    ``of`` is the claimed identifier that is answered. Hand-overs are told apart by the loser and its
-    ``sequence``: one that comes again is known by them, and one is undone by them.
+    The hand-over answers the claim of ``of``. The source and its ``sequence`` identify a hand-over, for
+    redeliveries and for splits.
     """
 
     to: str
     of: str
-    loser: str
+    source: str
     sequence: int = 0
     state: Profile | None = None
     at_ms: int = _NEVER
@@ -63,7 +63,7 @@ class Handover(msgspec.Struct, array_like=True, gc=False, tag="handover"):
 
 
 class Refused(msgspec.Struct, array_like=True, gc=False, tag="refused"):
-    """``of`` belongs to ``owner``, another known user."""
+    """The owner refuses a claim of ``of``: it is another known user, or was split from the claimant."""
 
     to: str
     of: str
@@ -73,7 +73,7 @@ class Refused(msgspec.Struct, array_like=True, gc=False, tag="refused"):
 
 
 class Erase(msgspec.Struct, array_like=True, gc=False, tag="erase"):
-    """Forget the person of this identifier."""
+    """A request to erase the customer of this identifier."""
 
     to: str
     what: Erasing
@@ -82,7 +82,7 @@ class Erase(msgspec.Struct, array_like=True, gc=False, tag="erase"):
 
 
 class Forget(msgspec.Struct, array_like=True, gc=False, tag="forget"):
-    """``of`` is erased: the redirect at ``to`` goes, unless its sequence is beyond ``sequence`` by now."""
+    """Profile ``of`` is erased: delete the redirect at ``to``, unless its sequence exceeds ``sequence``."""
 
     to: str
     of: str
@@ -93,13 +93,13 @@ class Forget(msgspec.Struct, array_like=True, gc=False, tag="forget"):
 
 
 class Split(msgspec.Struct, array_like=True, gc=False, tag="split"):
-    """``loser`` is to be a profile of its own again, as it was handed over with ``sequence``.
+    """A request to split off ``source``, the source of the hand-over with ``sequence``.
 
-    It is sent to the loser, and finds the profile that it is part of by redirects.
+    It is sent to the source, whose redirects relay it to the survivor.
     """
 
     to: str
-    loser: str
+    source: str
     sequence: int = 0
     state: Profile | None = None
     at_ms: int = _NEVER
@@ -107,7 +107,7 @@ class Split(msgspec.Struct, array_like=True, gc=False, tag="split"):
 
 
 class Restore(msgspec.Struct, array_like=True, gc=False, tag="restore"):
-    """What ``by`` had been handed over goes back: the redirect at ``to`` is a profile again."""
+    """Survivor ``by`` returns the state of a hand-over: the redirect at ``to`` becomes a profile again."""
 
     to: str
     by: str
@@ -118,10 +118,10 @@ class Restore(msgspec.Struct, array_like=True, gc=False, tag="restore"):
 
 
 class Release(msgspec.Struct, array_like=True, gc=False, tag="release"):
-    """The end of a quarantine: the profile at ``to`` is ``state`` from now on; None: it begins from nothing.
+    """The end of a quarantine: the profile at ``to`` continues with ``state`` (None: from an empty state).
 
-    ``of`` names the bytes that were set aside. By what was published of it, ``sequence`` is the last,
-    and ``members`` are the segments that it is in.
+    ``of`` identifies the quarantined bytes. ``sequence`` is the last published sequence number of the
+    profile, and ``members`` are the segments that it is in according to the published changes.
     """
 
     to: str

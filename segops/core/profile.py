@@ -1,6 +1,6 @@
-"""A profile: everything that is kept about one customer.
+"""A profile: the state of one customer.
 
-Nothing in it leads back to it (``gc=False``): the collector need not go through millions of parts.
+Profiles contain no reference cycles (``gc=False``), so the collector need not traverse millions of objects.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from segops.core.values import MAX_MS
 
 
 class Member(msgspec.Struct, array_like=True, gc=False):
-    """One current membership: since when, by which version of the rule, because of which event.
+    """One current membership: its start, the version of the rule, and the event that caused it.
 
-    ``reason``: what caused it where that was no event with an id; None is also what older versions stored.
+    ``reason``: the cause, if it was not an event with an id; older versions always stored None.
     """
 
     since_ms: int
@@ -27,28 +27,28 @@ class Member(msgspec.Struct, array_like=True, gc=False):
 
 
 class Past(msgspec.Struct, array_like=True, gc=False, frozen=True):
-    """How often a profile has entered a segment, and when it last left; None: it has not."""
+    """How often a profile has entered a segment, and when it last left (None: never)."""
 
     entries: int = 0
     left_ms: int | None = None
 
 
 class HeldEvent(msgspec.Struct, array_like=True, gc=False):
-    """An event that waits, and the clock at its arrival."""
+    """An event held while its profile waits, and the clock at its arrival."""
 
     clock_ms: int
     event: Event
 
 
 class MergedSource(msgspec.Struct, array_like=True, gc=False):
-    """A profile handed over, and the instant from which on it is part of another."""
+    """A profile handed over, and the instant from which it is part of the survivor."""
 
     at_ms: int
     profile: Profile
 
 
 class Waiter(msgspec.Struct, array_like=True, gc=False):
-    """An explicit claim that is not answered yet: of which identifier, by whom, and since which instant."""
+    """A deferred explicit claim of the identifier ``of`` by the profile ``by``, made at ``at_ms``."""
 
     of: str
     by: str
@@ -56,62 +56,62 @@ class Waiter(msgspec.Struct, array_like=True, gc=False):
 
 
 class Erasing(msgspec.Struct, array_like=True, gc=False, frozen=True):
-    """A request to forget a person. ``segments``: rows of these are deleted, too, beside those in force."""
+    """A request to erase a customer. ``segments``: further segments, not in force, to delete rows of."""
 
     request: str
     segments: tuple[str, ...] = ()
 
 
 class SplitRequest(msgspec.Struct, array_like=True, gc=False):
-    """A request to split off a profile handed over: as it was then, None if there was nothing."""
+    """A request to split off a source, with its ``state`` when it was handed over (None: it had none)."""
 
-    loser: str
+    source: str
     sequence: int
     state: Profile | None = None
 
 
 class IdentifierOrigin(msgspec.Struct, array_like=True, gc=False, frozen=True):
-    """When an identifier was met, and by which event; None where that has no id, or is not known."""
+    """When an identifier was first seen, and in which event (None: without an id, or unknown)."""
 
     at_ms: int
     event_id: str | None = None
 
 
 class Links(msgspec.Struct, array_like=True, gc=False):
-    """Whose identifiers are whose: those of one profile, and what it waits for (``identity``)."""
+    """The identifiers of one profile, and the claims and requests that are pending (``identity``)."""
 
     #: The identifiers that lead to this profile, its own among them.
     owned: list[str]
-    #: Identifiers claimed and not answered yet -> whether explicitly.
+    #: Identifiers with a pending claim -> whether it is explicit.
     pending: dict[str, bool] = {}
     #: Identifiers that belong to another known user, or are beyond a limit, oldest first.
     refused: list[str] = []
-    #: What arrived while an answer was awaited.
+    #: Events that arrived while a claim was pending.
     held: list[HeldEvent] = []
-    #: While an answer is awaited: the clock at which the profile stands still.
+    #: While a claim is pending: the clock of the profile, which is stopped.
     clock_ms: int = -MAX_MS
-    #: Profiles handed over, to be merged when nothing is awaited any more.
-    joined: list[MergedSource] = []
-    #: Hand-overs received: profile -> its sequence then. One that comes again is known by it.
-    absorbed: dict[str, int] = {}
-    #: Explicit claims that wait for this profile's own.
+    #: Profiles handed over, to merge when no claim is pending any more.
+    sources: list[MergedSource] = []
+    #: Hand-overs received: source -> its sequence then, which identifies redeliveries.
+    merged: dict[str, int] = {}
+    #: Explicit claims by others, deferred until this profile's own are answered.
     waiting: list[Waiter] = []
-    #: Requests to erase it, which wait, too: what was claimed is to go with it.
+    #: Deferred requests to erase the profile: erasure includes the identifiers with a pending claim.
     erasing: list[Erasing] = []
-    #: Identifiers of others that were claimed or came with a profile -> where they were met.
+    #: Identifiers that were claimed or came with a source -> where they were first seen.
     origins: dict[str, IdentifierOrigin] = {}
-    #: Requests to split off, which wait, too.
-    parting: list[SplitRequest] = []
-    #: Profiles that went their own way again -> the sequence of the hand-over that was undone, -1 for those
-    #: that this one was split from. What they claim of each other unasked is refused.
-    parted: dict[str, int] = {}
+    #: Deferred requests to split off.
+    split_requests: list[SplitRequest] = []
+    #: Profiles split off -> the sequence of the undone hand-over; -1 for those that this one was split from.
+    #: Implicit claims between them are refused.
+    split_off: dict[str, int] = {}
 
 
 class Profile(msgspec.Struct, array_like=True, gc=False):
-    """The state of one profile. The engine changes it in place; its owner stores it.
+    """The state of one profile. The engine changes it in place; the caller stores it.
 
-    ``applied`` is the offset of the last record applied to it, kept by whoever feeds the engine, so that
-    a record read twice is skipped. New fields are added at the end, with a default.
+    ``applied`` is the offset of the last applied record, which the caller maintains to skip redelivered
+    records. New fields are added at the end, with a default.
     """
 
     id: str
@@ -125,27 +125,27 @@ class Profile(msgspec.Struct, array_like=True, gc=False):
     anonymous_id: str | None = None
     email: str | None = None
     traits: dict[str, Any] = {}
-    #: When each trait was set or removed: the latest event time wins.
+    #: When each trait was last set or removed: the latest event time wins.
     trait_times: dict[str, int] = {}
-    #: Message (64 bits of a hash) -> when it was applied, in the order of arrival.
+    #: Message (64-bit hash) -> when it was applied, in the order of arrival.
     seen: dict[int, int] = {}
     features: dict[int, State] = {}
     members: dict[str, Member] = {}
-    #: Segment -> the instant at which its membership changes if nothing more happens.
+    #: Segment -> the instant at which its membership changes without another event.
     flips: dict[str, int] = {}
     #: Last known latitude and longitude in degrees, and since when.
     location: tuple[float, float] | None = None
     location_ms: int = -MAX_MS
-    #: Segment -> earlier memberships; only for segments whose policy asks for them.
+    #: Segment -> earlier memberships; only for segments whose policy needs them.
     past: dict[str, Past] = {}
-    #: Message -> what it added, for those in ``seen``; only where the profile may be taken over unasked.
+    #: Message in ``seen`` -> what it added; only in profiles that may be merged implicitly.
     counted: dict[int, Counted] = {}
-    #: In a redirect: the profile that took this one over.
+    #: In a redirect: the survivor.
     merged_into: str | None = None
-    #: None until a second identifier is met.
+    #: None until a second identifier is seen.
     links: Links | None = None
     #: The event times of ``user_id``, ``anonymous_id`` and ``email`` (or of its removal): the latest wins.
-    #: Before any event where it is not known: older versions did not store it.
+    #: -MAX_MS if unknown: older versions did not store them.
     user_ms: int = -MAX_MS
     anonymous_ms: int = -MAX_MS
     email_ms: int = -MAX_MS

@@ -1,4 +1,4 @@
-"""One step of one profile: its result, and for the identity protocol its inputs."""
+"""One step of one profile: its result and, for the identity protocol, its inputs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from segops.core.skips import Skip
 
 
 class Unjoined(msgspec.Struct, frozen=True):
-    """An identifier that an event carried and that does not become one with the profile."""
+    """An identifier that an event or request named and that is not merged with (or split off) the profile."""
 
     reason: str  #: ``conflict``, ``limit``, ``size`` or ``split``
     profile_id: str
@@ -24,10 +24,10 @@ class Unjoined(msgspec.Struct, frozen=True):
 
 
 class Erased(msgspec.Struct, frozen=True):
-    """What was stored under an identifier is gone, by ``request``. ``others``: where more of it is to go.
+    """The erasure of what was stored under an identifier. ``others``: further identifiers to erase.
 
-    ``found``: what it was: ``profile`` or, where there was none, ``nobody``; below it ``redirect`` or
-    ``nothing``.
+    ``found`` says what was erased: ``profile``, or ``nobody`` if there was none; under the further
+    identifiers ``redirect``, or ``nothing``.
     """
 
     request: str
@@ -43,35 +43,35 @@ _NO_COUNTS: Final[Mapping[str, int]] = MappingProxyType({})
 class StepResult(msgspec.Struct, gc=False):
     """The effects of one step: what to publish, to send and to count.
 
-    Most steps have none, and a list takes longer to make than the rest of the result: so the defaults are
-    shared and immutable, and the methods make a list where there is something to add.
+    Most steps have no effects, and creating lists would cost more than the rest of the result. So the
+    defaults are shared and immutable, and the methods create a list when there is something to add.
 
     ``counts``: joined, relayed, limit, conflict, overflow, unheld, gave_up, stale, returned, split, erased.
-    ``unjoined`` names each identifier once, as long as the profile remembers it.
+    ``unjoined`` reports each identifier once, as long as the profile remembers it.
     """
 
-    #: In the order decided.
+    #: In the order of their sequence numbers.
     changes: Sequence[Change] = ()
-    #: False: the profile is as it was and need not be written.
+    #: False: the profile is unchanged and need not be written.
     moved: bool = True
-    #: Messages that had been applied before.
+    #: Messages skipped because they had been applied before.
     duplicates: int = 0
     #: Values that rules could not read.
     skipped: Sequence[Skip] = ()
-    #: Segments whose rule failed: their membership was kept.
+    #: Segments whose rule failed; their memberships are unchanged.
     failures: Sequence[str] = ()
     #: To other profiles.
     messages: Sequence[Message] = ()
     counts: Mapping[str, int] = _NO_COUNTS
     unjoined: Sequence[Unjoined] = ()
     erased: Sequence[Erased] = ()
-    #: Where something was erased: the segments in which it can have been.
+    #: For an erasure: the segments that the profile may have been in.
     segments: frozenset[str] = frozenset()
-    #: Whether the profile waits for answers now; None: as before.
+    #: Whether the profile waits for answers now; None: unchanged.
     waiting: bool | None = None
 
     def add_change(self, change: Change) -> None:
-        """Append a change."""
+        """Append a membership change."""
         self.changes = _with(self.changes, (change,))
 
     def add_failure(self, segment_key: str) -> None:
@@ -79,7 +79,7 @@ class StepResult(msgspec.Struct, gc=False):
         self.failures = _with(self.failures, (segment_key,))
 
     def skip(self, skip: Skip) -> None:
-        """Note a value that was passed over, once for the step."""
+        """Append a skipped value, once per step."""
         if skip not in self.skipped:
             self.skipped = _with(self.skipped, (skip,))
 
@@ -92,21 +92,21 @@ class StepResult(msgspec.Struct, gc=False):
         self.messages = _with(self.messages, messages)
 
     def add_unjoined(self, unjoined: Unjoined) -> None:
-        """Append an identifier that does not become one with the profile."""
+        """Append an identifier that is not merged."""
         self.unjoined = _with(self.unjoined, (unjoined,))
 
     def add_erased(self, erased: Erased, segments: Iterable[str]) -> None:
-        """Append an erasure, and where its memberships can have been."""
+        """Append an erasure, and the segments that the profile may have been in."""
         self.erased = _with(self.erased, (erased,))
         self.segments = self.segments.union(segments)
 
-    def count(self, what: str, number: int = 1) -> None:
-        """Count something that happened."""
+    def count(self, name: str, number: int = 1) -> None:
+        """Increment a count (see the class)."""
         if number:
-            self.counts = {**self.counts, what: self.counts.get(what, 0) + number}
+            self.counts = {**self.counts, name: self.counts.get(name, 0) + number}
 
     def add(self, other: StepResult) -> None:
-        """Append the effects of an engine's step, which has no other than these."""
+        """Append the result of a step of the engine, which sets these fields only."""
         if other.changes:
             self.changes = _with(self.changes, other.changes)
         if other.skipped:
@@ -124,9 +124,9 @@ def _with(known: Sequence[_Item], more: Iterable[_Item]) -> Sequence[_Item]:
 
 
 class Step(msgspec.Struct, gc=False):
-    """One step: the profile, the clock it is taken at, the instant of its cause, and its result.
+    """One step: the profile, the clock, the instant of its cause, and its result.
 
-    ``full``: there is no room in the profile for what is handed over.
+    ``full``: the profile has no room for the state that is handed over.
     """
 
     profile: Profile
@@ -136,6 +136,6 @@ class Step(msgspec.Struct, gc=False):
     full: bool = False
 
     def send(self, message: Claim | MergeRequest | Handover | Refused | Forget | Restore) -> None:
-        """Send a message that is dated by the cause of this step."""
+        """Send a message dated with the instant of this step's cause."""
         message.at_ms = self.at_ms
         self.result.send(message)

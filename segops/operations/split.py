@@ -62,4 +62,4 @@ def _handover(record: Record, profile_id: str) -> Handover | None:
         message = decode_message(value)
     except ValueError:  # of another version
         return None
-    return message if isinstance(message, Handover) and message.loser == profile_id else None
+    return message if isinstance(message, Handover) and message.source == profile_id else None

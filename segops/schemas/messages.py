@@ -104,4 +104,4 @@ def split_of(handover: Message | Release) -> Split:
     """
     if not isinstance(handover, Handover):
         raise ValueError(f"a {name_of(handover)} is no hand-over")
-    return Split(handover.loser, handover.loser, handover.sequence, handover.state)
+    return Split(handover.source, handover.source, handover.sequence, handover.state)

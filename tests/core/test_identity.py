@@ -132,7 +132,7 @@ def assert_at_rest(network: Network) -> None:
     assert network.counts["gave_up"] == 0
     for key, profile in network.everything.items():
         links = profile.links
-        assert links is None or not (links.pending or links.held or links.joined or links.waiting)
+        assert links is None or not (links.pending or links.held or links.sources or links.waiting)
         if profile.merged_into is not None:
             root = network.profile(key)
             assert root.links is not None and key in root.links.owned

@@ -256,7 +256,7 @@ def test_everything_that_waits_is_stored() -> None:
     alone.get(Handover("user_id:u", device.id, device.id, 1, device))
     assert decode_profile(encode_profile(alone.profile)) == alone.profile
     assert alone.profile.links is not None
-    assert alone.profile.links.joined[0].profile.features == device.features
+    assert alone.profile.links.sources[0].profile.features == device.features
 
 
 def test_profiles_are_one_from_the_instant_on_at_which_each_was_met() -> None:

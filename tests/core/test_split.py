@@ -27,9 +27,9 @@ class Keeping(Network):
 
     def send(self, source: int, message: Message) -> None:
         if isinstance(message, Handover):
-            known = self.handovers.get(message.loser)
+            known = self.handovers.get(message.source)
             if known is None or known.sequence <= message.sequence:
-                self.handovers[message.loser] = copied(message)  # type: ignore[assignment]
+                self.handovers[message.source] = copied(message)  # type: ignore[assignment]
         super().send(source, message)
 
     def split(self, loser: str) -> None:
@@ -164,7 +164,7 @@ def test_a_split_waits_for_what_the_profile_awaits() -> None:
     assert not outcome.moved
     claimed = network.identity.on_event(user, event(40, T + 40 * S, user_id="u", email="n@x"), clock_ms=T)
     handover = network.handovers["anonymous_id:a"]
-    message = Split("user_id:u", handover.loser, handover.sequence, copied(handover).state)  # type: ignore[union-attr]
+    message = Split("user_id:u", handover.source, handover.sequence, copied(handover).state)  # type: ignore[union-attr]
     assert not network.identity.on_message(user, message, clock_ms=T + H).messages
     for each in claimed.messages:
         network.send(network.partition_of(user.id), each)

@@ -125,11 +125,11 @@ def lose_held() -> None:
     """Drop what a profile had held while it waited."""
 
     def lossy(profile: Any) -> Any:
-        put_off = links.end_waiting(profile)
-        if put_off.held:
+        deferred = links.end_waiting(profile)
+        if deferred.held:
             _once().touch()
-            put_off.held = put_off.held[1:]
-        return put_off
+            deferred.held = deferred.held[1:]
+        return deferred
 
     merging.end_waiting = lossy  # type: ignore[attr-defined]
 

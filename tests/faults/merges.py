@@ -97,7 +97,7 @@ def _plain(data: bytes) -> bytes:
     message = decode_message(data)
     if isinstance(message, Handover) and message.state is not None:
         message.state.applied = -1
-        for joined in message.state.links.joined if message.state.links is not None else ():
+        for joined in message.state.links.sources if message.state.links is not None else ():
             joined.profile.applied = -1
     return encode_message(message)
 

@@ -125,7 +125,7 @@ def test_free_values_in_every_part_of_a_profile_are_fitted() -> None:
         4: states.Chains([states.Link(1, 1, (BIG,))], [(1, 2)]),
     }
     held = Links(
-        ["x"], held=[HeldEvent(1, event)], joined=[MergedSource(1, Profile("y", traits={"n": -BIG}))]
+        ["x"], held=[HeldEvent(1, event)], sources=[MergedSource(1, Profile("y", traits={"n": -BIG}))]
     )
     again = decode_profile(encode_profile(Profile("x", features=features, links=held)))
     assert again.features == {
@@ -137,7 +137,7 @@ def test_free_values_in_every_part_of_a_profile_are_fitted() -> None:
     assert again.links is not None
     assert again.links.held[0].event.properties == {"deep": [{"big": 1e30}]}
     assert again.links.held[0].event.traits == {"t": 1e30}
-    assert again.links.joined[0].profile.traits == {"n": -1e30}
+    assert again.links.sources[0].profile.traits == {"n": -1e30}
 
 
 @pytest.mark.parametrize(
@@ -160,8 +160,8 @@ def test_free_values_in_every_part_of_a_profile_are_fitted() -> None:
         {"features": {1: states.Tally(0, 1.5)}, "traits": {"big": BIG}},
         {"features": {BIG: states.Tally(0, 1)}},
         {"flips": {"s": 1e15}},
-        {"links": Links(["x"], absorbed={"y": BIG})},
-        {"links": Links(["x"], joined=[MergedSource(1, Profile("y", sequence=BIG))])},
+        {"links": Links(["x"], merged={"y": BIG})},
+        {"links": Links(["x"], sources=[MergedSource(1, Profile("y", sequence=BIG))])},
         {"past": {"s": Past(BIG)}},
         {"traits": {"half": "\ud800"}},
         {"traits": {"odd": object()}},

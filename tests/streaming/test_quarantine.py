@@ -377,7 +377,7 @@ def test_a_handover_that_cannot_be_read_is_set_aside_and_the_claimant_goes_on(
     part.processor.process([sent(handover, 2)])  # as an operator mended it
     profile = part.processor._profiles.peek("user_id:u9")
     assert profile is not None and profile.links is not None
-    assert profile.links.absorbed == {"anonymous_id:a": 3}
+    assert profile.links.merged == {"anonymous_id:a": 3}
     assert profile.first_ms == START_MS
 
 

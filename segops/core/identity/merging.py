@@ -12,10 +12,10 @@ from segops.core.links import (
     links_of,
     merge_source,
     note_origin,
-    origin_of_joining,
+    origin_of_merge,
     own,
+    profile_clock_ms,
     refuse,
-    standing_ms,
 )
 from segops.core.merge import redirect
 from segops.core.messages import Claim, Erase, Handover, Split
@@ -33,23 +33,23 @@ def hand_over(engine: Engine, step: Step, into: str, of: str) -> None:
         profile.merged_into = into
         step.send(Handover(into, of, profile.id, profile.sequence))
         return
-    at_ms = standing_ms(profile, step.clock_ms)
+    at_ms = profile_clock_ms(profile, step.clock_ms)
     step.result.add(engine.on_merge_into(profile, into=into, clock_ms=at_ms))
     state = redirect(profile, into)
     step.send(Handover(into, of, profile.id, state.sequence, state))
     if state.links is not None:
         step.result.send_all(_deferred(state.links, into))
-        state.links.waiting, state.links.erasing, state.links.parting = [], [], []
+        state.links.waiting, state.links.erasing, state.links.split_requests = [], [], []
 
 
 def was_split_off(profile: Profile, handover: Handover) -> bool:
     """Return whether this hand-over has been undone already: this is a redelivery."""
-    return links_of(profile).parted.get(handover.loser, -1) >= handover.sequence
+    return links_of(profile).split_off.get(handover.source, -1) >= handover.sequence
 
 
 def brings_state(profile: Profile, handover: Handover) -> bool:
     """Return whether the hand-over carries a state that the profile has not taken in yet."""
-    taken_in = links_of(profile).absorbed.get(handover.loser, -1)
+    taken_in = links_of(profile).merged.get(handover.source, -1)
     return handover.state is not None and taken_in < handover.sequence
 
 
@@ -58,13 +58,13 @@ def take_in(step: Step, handover: Handover) -> None:
     profile, state = step.profile, handover.state
     links = links_of(profile)
     asked = handover.of in links.pending
-    note_origin(profile, handover.loser, origin_of_joining(profile, state, handover.of, handover.at_ms))
+    note_origin(profile, handover.source, origin_of_merge(profile, state, handover.of, handover.at_ms))
     if state is not None and brings_state(profile, handover):
         for claimed in merge_source(profile, state, sequence=handover.sequence, at_ms=step.at_ms):
             # Claim again as the survivor: an owner decides by the claimant's rank whether the claim waits.
             step.send(Claim(claimed, claimed, profile.id, explicit=True))
         step.result.count("joined")
-    own(profile, handover.loser)
+    own(profile, handover.source)
     if asked:
         own(profile, handover.of)
     elif handover.of in links.pending:  # the source merged for an identifier that was split off since
@@ -74,7 +74,7 @@ def take_in(step: Step, handover: Handover) -> None:
 def claim_again(step: Step, identifiers: dict[str, bool]) -> None:
     """Claim identifiers (-> whether explicitly) whose ownership a split left open."""
     profile = step.profile
-    at_ms = standing_ms(profile, step.clock_ms)
+    at_ms = profile_clock_ms(profile, step.clock_ms)
     for identifier, explicit in identifiers.items():
         begin_waiting(profile, identifier, explicit=explicit, clock_ms=at_ms)
         step.send(Claim(identifier, identifier, profile.id, explicit))
@@ -83,8 +83,8 @@ def claim_again(step: Step, identifiers: dict[str, bool]) -> None:
 def catch_up(engine: Engine, step: Step) -> list[Deferred]:
     """Merge the sources and apply the held events in the order of time; return the deferred requests."""
     profile = step.profile
-    at_ms, deferred = standing_ms(profile, step.clock_ms), end_waiting(profile)
-    sources = deque(sorted(deferred.joined, key=lambda each: each.at_ms))
+    at_ms, deferred = profile_clock_ms(profile, step.clock_ms), end_waiting(profile)
+    sources = deque(sorted(deferred.sources, key=lambda each: each.at_ms))
     for held in deferred.held:
         at_ms = max(at_ms, held.clock_ms)
         until_ms = max(at_ms, held.event.time_ms)
@@ -112,5 +112,5 @@ def _deferred(links: Links, to: str) -> list[Deferred]:
     return [
         *(Claim(to, each.of, each.by, explicit=True, at_ms=each.at_ms) for each in links.waiting),
         *(Erase(to, what) for what in links.erasing),
-        *(Split(to, each.loser, each.sequence, each.state) for each in links.parting),
+        *(Split(to, each.source, each.sequence, each.state) for each in links.split_requests),
     ]

@@ -43,12 +43,12 @@ from segops.core.identity.merging import (
     was_split_off,
 )
 from segops.core.identity.split import (
+    can_split_off,
     contested,
-    is_split_off,
+    drop_deferred,
     restore,
     split_off,
     stays_apart,
-    without_what_came_since,
 )
 from segops.core.links import (
     begin_waiting,
@@ -56,8 +56,8 @@ from segops.core.links import (
     links_of,
     note_origin,
     own,
+    profile_clock_ms,
     refuse,
-    standing_ms,
 )
 from segops.core.messages import (
     Claim,
@@ -162,7 +162,7 @@ class Identity:
         if profile.first_ms is None:
             profile.evaluated_by = self.engine.version
             return StepResult()
-        return self.engine.on_definitions(profile, clock_ms=standing_ms(profile, clock_ms))
+        return self.engine.on_definitions(profile, clock_ms=profile_clock_ms(profile, clock_ms))
 
     def _handle(self, step: Step, message: Message) -> None:
         self._handlers[_state_of(step.profile)][message.__class__](step, message)
@@ -202,7 +202,7 @@ class Identity:
                     continue
             elif not explicit and self._full(profile, identifier):
                 limit = self.rules.limit(type_of(identifier))
-                _unjoin(step, "limit", identifier, f"it has {limit} of this type already")
+                _unjoin(step, "limit", identifier, f"it already has {limit} of this type")
                 continue
             begin_waiting(profile, identifier, explicit=explicit, clock_ms=step.at_ms)
             note_origin(profile, identifier, origin)
@@ -279,9 +279,9 @@ class Identity:
         profile, state = step.profile, handover.state
         if state is not None and state.links is not None:
             state.links.pending.pop(handover.of, None)
-        _unjoin(step, "size", handover.loser, "together they would be too large")
+        _unjoin(step, "size", handover.source, "the merged profile would be too large")
         step.result.count("returned")
-        split_off(step, SplitRequest(handover.loser, handover.sequence, state))
+        split_off(step, SplitRequest(handover.source, handover.sequence, state))
         refuse(profile, handover.of)
         self._settle(step)
 
@@ -297,16 +297,16 @@ class Identity:
         forget(self.engine, step, message)
 
     def _on_split(self, step: Step, split: Split) -> None:
-        request = SplitRequest(split.loser, split.sequence, split.state)
-        if is_split_off(step.profile, request):
+        request = SplitRequest(split.source, split.sequence, split.state)
+        if can_split_off(step.profile, request):
             step.at_ms = step.clock_ms
-            asked = without_what_came_since(request)
+            asked = drop_deferred(request)
             split_off(step, request)
             claim_again(step, {each: False for each in contested(step.profile, asked)})
             self._settle(step)
         else:
-            detail = "there is nothing to split off: it is not part of that one, or by another hand-over"
-            step.result.add_unjoined(Unjoined("split", step.profile.id, split.loser, detail))
+            detail = "nothing to split off: it is not part of this profile, or by another hand-over"
+            step.result.add_unjoined(Unjoined("split", step.profile.id, split.source, detail))
             step.result.moved = False
 
     def _on_restore(self, step: Step, message: Restore) -> None:
@@ -315,7 +315,7 @@ class Identity:
             _ignore_stale(step, message)
             return
         asked = restore(profile, message, self.engine)
-        step.result.add(self.engine.on_restore(profile, clock_ms=standing_ms(profile, step.clock_ms)))
+        step.result.add(self.engine.on_restore(profile, clock_ms=profile_clock_ms(profile, step.clock_ms)))
         step.result.count("split")
         claim_again(step, asked)
         self._settle(step)
@@ -385,4 +385,4 @@ def _defer_erase(step: Step, message: Erase) -> None:
 
 
 def _defer_split(step: Step, split: Split) -> None:
-    links_of(step.profile).parting.append(SplitRequest(split.loser, split.sequence, split.state))
+    links_of(step.profile).split_requests.append(SplitRequest(split.source, split.sequence, split.state))

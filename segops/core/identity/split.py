@@ -1,7 +1,7 @@
-"""Two profiles that are one go their own ways again: what was handed over goes back.
+"""Splits: a source becomes a profile of its own again, from the state of its hand-over.
 
-The loser is restored as it was handed over, with the identifiers that led to it then. What came since stays
-with the other one, and so does what that one has counted: nothing of a merged profile can be told apart.
+It gets back the identifiers and the state that it handed over. Later events stay with the survivor, and so
+does what the survivor has counted: the features of a merged profile cannot be separated.
 """
 
 from __future__ import annotations
@@ -16,36 +16,37 @@ from segops.core.step import Step
 _SPLIT_FROM = -1
 
 
-def is_split_off(profile: Profile, parting: SplitRequest) -> bool:
-    """Whether that profile is part of this one, by that hand-over."""
-    links, loser = profile.links, parting.loser
-    if links is None or loser == profile.id or loser not in links.owned:
+def can_split_off(profile: Profile, request: SplitRequest) -> bool:
+    """Return whether the source is part of this profile, by the hand-over of the request."""
+    links, source = profile.links, request.source
+    if links is None or source == profile.id or source not in links.owned:
         return False
-    if parting.state is None:
-        return loser not in links.absorbed
-    return links.absorbed.get(loser) == parting.sequence
+    if request.state is None:
+        return source not in links.merged
+    return links.merged.get(source) == request.sequence
 
 
 def stays_apart(profile: Profile, other: str) -> bool:
-    """Whether the two were split: only what is said explicitly joins them again."""
-    return profile.links is not None and other in profile.links.parted
+    """Return whether the two were split: only an explicit claim merges them again."""
+    return profile.links is not None and other in profile.links.split_off
 
 
-def without_what_came_since(parting: SplitRequest) -> list[str]:
-    """Take off the state what was held: whoever took it in has applied it. What it had claimed is returned.
+def drop_deferred(request: SplitRequest) -> list[str]:
+    """Drop held events and deferred requests from the state to return; return the identifiers it had claimed.
 
-    The answers to that went to the other one, so both ask again, unasked: the redirects tell whose it is.
+    The survivor has applied the held events and got the answers to the claims. So both profiles claim again,
+    implicitly, and the redirects decide.
     """
-    if parting.state is None or parting.state.links is None:
+    if request.state is None or request.state.links is None:
         return []
-    links = parting.state.links
-    links.joined = end_waiting(parting.state).joined
+    links = request.state.links
+    links.sources = end_waiting(request.state).sources
     links.pending = dict.fromkeys(links.pending, False)
     return list(links.pending)
 
 
 def contested(profile: Profile, claimed: list[str]) -> list[str]:
-    """Give up what else the loser had claimed, where it is not known whose it is; what to claim again."""
+    """Disown the identifiers that the source had claimed, since their owner is open; return them."""
     owned = links_of(profile).owned
     found = [each for each in claimed if each in owned and each != profile.id]
     for each in found:
@@ -53,36 +54,36 @@ def contested(profile: Profile, claimed: list[str]) -> list[str]:
     return found
 
 
-def split_off(step: Step, parting: SplitRequest) -> None:
-    """Send the loser's state back to it, and leave its identifiers to it."""
-    profile, state = step.profile, parting.state
+def split_off(step: Step, request: SplitRequest) -> None:
+    """Return the source's state and identifiers to it."""
+    profile, state = step.profile, request.state
     links = links_of(profile)
-    for each in _brought(links, parting):
+    for each in _brought(links, request):
         if each in links.owned:
             links.owned.remove(each)
         refuse(profile, each)
-        links.parted.setdefault(each, _SPLIT_FROM)
-    links.parted[parting.loser] = parting.sequence
-    step.send(Restore(parting.loser, profile.id, parting.sequence, state))
+        links.split_off.setdefault(each, _SPLIT_FROM)
+    links.split_off[request.source] = request.sequence
+    step.send(Restore(request.source, profile.id, request.sequence, state))
 
 
-def _brought(links: Links, parting: SplitRequest) -> list[str]:
-    """The identifiers that go back with a profile: not those that have been split off since."""
-    state = parting.state
+def _brought(links: Links, request: SplitRequest) -> list[str]:
+    """Return the identifiers that go back with a source, without those that were split off since."""
+    state = request.state
     if state is None or state.links is None:
-        return [parting.loser]
+        return [request.source]
     theirs = state.links
-    gone = [each for each in theirs.owned if each in links.parted and each not in links.owned]
+    gone = [each for each in theirs.owned if each in links.split_off and each not in links.owned]
     theirs.owned = [each for each in theirs.owned if each not in gone]
     theirs.refused += gone
-    theirs.parted |= {each: _SPLIT_FROM for each in gone}
-    return list(dict.fromkeys([parting.loser, *theirs.owned]))
+    theirs.split_off |= {each: _SPLIT_FROM for each in gone}
+    return list(dict.fromkeys([request.source, *theirs.owned]))
 
 
 def restore(profile: Profile, message: Restore, engine: Engine) -> dict[str, bool]:
-    """Make of a redirect the profile that it was, in place; what it had claimed and is to claim again.
+    """Turn a redirect back into its former profile, in place; return its claims (-> explicit) to make again.
 
-    Its sequence rises, so that its next hand-over is another one.
+    Its sequence number rises, so that its next hand-over differs from the undone one.
     """
     was = engine.new_profile(profile.id) if message.state is None else message.state
     was.applied, was.sequence = profile.applied, message.sequence + 1
@@ -91,5 +92,5 @@ def restore(profile: Profile, message: Restore, engine: Engine) -> dict[str, boo
     asked, links.pending = links.pending, {}
     asked.pop(message.by, None)
     refuse(profile, message.by)
-    links.parted[message.by] = _SPLIT_FROM
+    links.split_off[message.by] = _SPLIT_FROM
     return asked

@@ -105,7 +105,7 @@ def _identifiers(profile: Profile) -> Iterator[Identifier]:
         if each != profile.id:
             met = links.origins.get(each)
             known = met or IdentifierOrigin(0)
-            origin = TAKEN_OVER if each in links.absorbed else EVENT
+            origin = TAKEN_OVER if each in links.merged else EVENT
             yield Identifier(each, origin, None if met is None else known.at_ms, known.event_id)
 
 
