@@ -18,7 +18,7 @@ from segops.core.events import Change
 from segops.core.segments import SegmentSet
 from segops.core.values import format_instant
 from segops.core.views.explain import Explanation, RulePart, SegmentExplanation, Thresholds
-from segops.core.views.trace import Follower
+from segops.core.views.trace import Tracer
 from segops.replay import Replay
 from segops.schemas.identifying import limits_of
 from segops.schemas.segments import load as load_segments
@@ -158,7 +158,7 @@ def command(
     known = SegmentSet(load_segments(segments))
     if segment is not None and segment not in known.by_key:
         raise UserError(f"there is no segment {segment!r}; there are: {', '.join(sorted(known.by_key))}")
-    follower = Follower(known, None if segment is None else (segment,), profile_id=profile_id)
+    follower = Tracer(known, None if segment is None else (segment,), profile_id=profile_id)
     replay = Replay(follower.segments, wall_ms=wall_ms(), engine=follower, limits=limits_of(load()))
     read = Input(events, replay)
     _apply(replay, read, profile_id, at_ms)

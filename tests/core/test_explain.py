@@ -162,7 +162,7 @@ def test_traits_show_their_value_and_since_when_they_have_held() -> None:
         ({"sum": "p", "of": "A", "is": {"gte": 1}}, None),
         (
             {"sequence": [{"did": "A"}, {"did": "B"}]},
-            "of the events that a step may match, the 256 latest are kept",
+            "only the latest 256 events that a step may match are kept",
         ),
     ],
 )

@@ -13,7 +13,7 @@ from segops.core.rules import model
 from segops.core.rules.reference import EvaluatedMember, holds
 from segops.core.segments import SegmentSet
 from segops.core.views.explain import RulePart
-from segops.core.views.trace import Follower
+from segops.core.views.trace import Tracer
 
 from .helpers import MONDAY as T
 from .helpers import H, segments
@@ -69,7 +69,7 @@ def test_every_node_knows_the_last_instant_at_which_it_changed(
     known: SegmentSet, steps: list[tuple[str, Any]], watermark: bool
 ) -> None:
     note(str({d.key: d.written for d in known.definitions}))
-    follower, expected, clock_ms = Follower(known), Reference(known.definitions), -(10**15)
+    follower, expected, clock_ms = Tracer(known), Reference(known.definitions), -(10**15)
     profile = follower.new_profile("user_id:u1")
     for kind, arg in steps:
         if kind == "clock" or watermark:
@@ -94,7 +94,7 @@ def test_every_node_knows_the_last_instant_at_which_it_changed(
 
 
 def follow(known: SegmentSet, now_ms: int, *events: tuple[str, int], keys: Any = None) -> list[RulePart]:
-    follower = Follower(known, keys)
+    follower = Tracer(known, keys)
     profile = follower.new_profile("user_id:u1")
     for number, (name, time_ms) in enumerate(events):
         follower.on_event(profile, Event(name, time_ms, f"m{number}", {}), clock_ms=time_ms)
@@ -133,7 +133,7 @@ def test_only_what_is_explained_is_followed() -> None:
 
 def test_equal_numbers_and_truths_are_followed_apart() -> None:
     known = segments(a={"trait": "p", "is": {"eq": 1}}, b={"trait": "p", "is": {"eq": True}})
-    follower = Follower(known)
+    follower = Tracer(known)
     profile = follower.new_profile("user_id:u1")
     follower.on_event(profile, Event("identify", T, "m", {}, {"p": True}), clock_ms=T)
     assert [s.rule.changed_at for s in follower.explain(profile, T).segments] == [None, T]

@@ -1,4 +1,4 @@
-"""Why a profile is in a segment or not: every node of the rule, its value, its limit, its next change."""
+"""Explanations of memberships: every node of the rule with its value, threshold and next change."""
 
 from __future__ import annotations
 
@@ -27,16 +27,15 @@ from segops.core.windows import Within
 
 
 class RulePart(msgspec.Struct, frozen=True):
-    """One node at one instant; times are milliseconds.
+    """One node of a rule at one instant; times are milliseconds.
 
-    ``holds`` is None where the node fails to evaluate. ``value`` is what ``threshold`` is held against: a
-    count, a figure, a trait, for ages the instant that is counted from (ISO-8601), for groups the number of
-    children that hold; ``value_is_least``: it is that or more, since the profile keeps no more than the rule
-    needs. ``changed_at`` is when the verdict last changed. Of a profile that was followed it is exact, and
-    None means never since before the first event; of a stored one it is there where memberships say so
-    (``in_segment`` of a current one, what negates it, and the rule of a member itself), and None may mean
-    anything. ``changes_at`` is when it changes if nothing more happens; None: never. ``note`` states a bound
-    of exactness.
+    ``holds`` is None if the node fails to evaluate. ``value`` is compared with ``threshold``: a count, an
+    aggregate, a trait; for ages the instant that they count from (ISO 8601), for groups the number of
+    children that hold. ``value_is_least``: the value is at least that, since the profile keeps only what the
+    rule needs. ``changed_at`` is when the verdict last changed. For a traced profile it is exact, and None
+    means not since the first event. For a stored profile it is derived from memberships (``in_segment`` of a
+    current one, its negation, and the rule of a member itself), and None means unknown. ``changes_at`` is
+    when the verdict changes without another event (None: never). ``note`` states a limit of exactness.
     """
 
     label: str
@@ -51,11 +50,10 @@ class RulePart(msgspec.Struct, frozen=True):
 
 
 class Thresholds(msgspec.Struct, frozen=True):
-    """What a segment's policy says of a profile; times are milliseconds.
+    """The constraints of a segment's policy on a profile; times are milliseconds.
 
-    ``stays_until``: a member cannot leave before; ``enters_from``: one who is none cannot enter before. None
-    where nothing stands in the way. ``entries`` so far are None where they are not recorded, ``max_entries``
-    where they have no limit.
+    A member cannot leave before ``stays_until``; a non-member cannot enter before ``enters_from`` (None: no
+    constraint). ``entries`` so far is None if they are not recorded, ``max_entries`` if there is no limit.
     """
 
     stays_until: int | None
@@ -65,11 +63,12 @@ class Thresholds(msgspec.Struct, frozen=True):
 
 
 class SegmentExplanation(msgspec.Struct, frozen=True):
-    """A profile in one segment: member since when and because of which event, until when, and why.
+    """A profile's membership of one segment: since when, caused by which event, until when, and why.
 
-    ``event_id`` is None where no named event caused it: time or a definition did. ``flips_at`` is when the
-    membership changes if nothing more happens; None: never. ``rule`` is the one for members, or for others,
-    where they differ; ``limits`` are those of the policy, if there is one.
+    ``event_id`` is None if no event with an id caused it, but for example time or a definition. ``flips_at``
+    is when the membership changes without another event (None: never). With hysteresis, ``rule`` is the one
+    that applies to the profile: for members, or for non-members. ``limits`` are those of the policy, if there
+    is one.
     """
 
     segment_key: str
@@ -84,23 +83,23 @@ class SegmentExplanation(msgspec.Struct, frozen=True):
 
 
 class Explanation(msgspec.Struct, frozen=True):
-    """One profile at ``now_ms``, in every segment, in the order of judging."""
+    """One profile at ``now_ms`` in every segment, in the order of evaluation."""
 
     profile_id: str
     now_ms: int
     segments: tuple[SegmentExplanation, ...]
 
 
-#: Node (as ``followed_as`` names it) -> when its verdict last changed.
+#: Node (by its ``trace_key``) -> when its verdict last changed.
 Changed = Mapping[bytes, int | None]
 
 
 def explain(
     segments: SegmentSet, profile: Profile, now_ms: int, changed: Changed | None = None
 ) -> Explanation:
-    """Explain a profile that these segments have judged up to ``now_ms``. It is not touched.
+    """Explain a profile that these segments have evaluated up to ``now_ms``, without changing it.
 
-    ``changed`` is what following the profile told; without it, memberships tell what they can.
+    ``changed`` is the result of tracing the profile; without it, ``changed_at`` is derived from memberships.
 
     >>> segments = SegmentSet([Definition("old", "Old", model.KnownFor(10))])
     >>> old = explain(segments, Profile("user_id:u1", first_ms=100), 105).segments[0]
@@ -110,7 +109,7 @@ def explain(
     rules = {segment.key: segment.referred for segment in segments.segments}
     view = _View(profile, now_ms, rules, segments.features, changed)
     both = zip(segments.definitions, segments.segments, strict=True)
-    return Explanation(profile.id, now_ms, tuple(_standing(d, segment, view) for d, segment in both))
+    return Explanation(profile.id, now_ms, tuple(_segment(d, segment, view) for d, segment in both))
 
 
 class _View(msgspec.Struct, frozen=True):
@@ -121,13 +120,13 @@ class _View(msgspec.Struct, frozen=True):
     changed: Changed | None
 
 
-def followed_as(key: str, node: model.Node) -> bytes:
-    """The name by which a node of a segment's rule is followed: equal ones have one, but for hysteresis."""
+def trace_key(key: str, node: model.Node) -> bytes:
+    """Return the key by which a node is traced: equal nodes share it, unless they depend on a membership."""
     form = model.canonical(node)
     return form if model.side(node, inside=True) is node else f"{key} ".encode() + form
 
 
-def _standing(definition: Definition, segment: Segment, view: _View) -> SegmentExplanation:
+def _segment(definition: Definition, segment: Segment, view: _View) -> SegmentExplanation:
     membership = view.profile.members.get(definition.key)
     rule = _part(definition.when, definition.key, view)
     since = None if membership is None else membership.since_ms
@@ -150,7 +149,7 @@ def _standing(definition: Definition, segment: Segment, view: _View) -> SegmentE
 def _flips_at(segment: Segment, view: _View) -> int | None:
     try:
         return segment.rule.next_flip(view.profile, view.now_ms, segment.key in view.profile.members)
-    except Exception:  # as for a node
+    except Exception:  # a rule that fails has no next change
         return None
 
 
@@ -189,13 +188,13 @@ def _verdict(node: model.Node, key: str, view: _View) -> tuple[bool | None, int 
         rule = compile_part(node, view.rules[key], view.rules)
         holds = rule.holds(view.profile, view.now_ms)
         return holds, rule.next_flip(view.profile, view.now_ms, holds)
-    except Exception:  # a rule that fails has no verdict, and says so
+    except Exception:  # a rule that fails has no verdict: ``holds`` is None
         return None, None
 
 
 def _changed_at(node: model.Node, key: str, parts: tuple[RulePart, ...], view: _View) -> int | None:
     if view.changed is not None:
-        return view.changed.get(followed_as(key, node))
+        return view.changed.get(trace_key(key, node))
     if isinstance(node, model.InSegment):
         membership = view.profile.members.get(node.key)
         return None if membership is None else membership.since_ms
@@ -211,20 +210,20 @@ def _read(node: model.Node, parts: tuple[RulePart, ...], view: _View) -> tuple[A
         return None, False
     try:
         value = plain(read(node, view))
-    except Exception:  # as above: the node has no verdict either
+    except Exception:  # the node has no verdict either
         return None, False
     return value, is_least(_kept_feature(node, view), value)
 
 
 def is_least(feature: Feature | None, value: Any) -> bool:
-    """Whether a count has reached all that the feature keeps."""
+    """Return whether a count has reached its feature's capacity, so that the true value may be higher."""
     if feature is None or feature.capacity is None or value < feature.capacity:
         return False
     return not isinstance(reducer_of(feature), Scanning)
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON has it: an exact figure as the nearest number."""
+    """Return a value for JSON; an exact number becomes the nearest float or integer."""
     if not isinstance(value, (Decimal, Fraction)):
         return value
     try:
@@ -235,7 +234,7 @@ def plain(value: Any) -> Any:
 
 
 def _kept_feature(node: model.Node, view: _View) -> Feature | None:
-    """The feature as it is kept for all rules: of its figure as much as any of them needs."""
+    """Return the feature with the capacity that it has for all rules."""
     feature = feature_of(node)
     return None if feature is None else view.features.get(feature.id, feature)
 
@@ -262,7 +261,7 @@ def _instant(ms: int | None) -> str | None:
 
 
 def _held_since(node: model.HasBeen, view: _View) -> str | None:
-    """No further back than the rule needs to look."""
+    """Return since when the predicate has held, no further back than the rule needs."""
     feature, profile = feature_of(node), view.profile
     if feature is None or profile.first_ms is None:
         return None
@@ -284,7 +283,7 @@ def _digits(node: model.RfmNode, view: _View) -> str | None:
     return f"{tier or 'no tier'} ({digits.recency}, {digits.frequency}, {digits.monetary})"
 
 
-#: Node -> the value that its threshold is held against.
+#: Node -> the value that is compared with its threshold.
 _VALUES: dict[type, Callable[[Any, _View], Any]] = {
     model.Did: _count,
     model.Aggregate: _figure,
@@ -304,7 +303,7 @@ def _note(node: model.Node) -> str | None:
     if feature is None:
         return None
     if feature.kind == "sequence":
-        return f"of the events that a step may match, the {MAX_LINKS} latest are kept"
+        return f"only the latest {MAX_LINKS} events that a step may match are kept"
     folds = isinstance(reducer_of(feature), SlidingSum) or (
         feature.kind == "earliest" and isinstance(feature.window, Within) and not feature.timed_where
     )

@@ -1,6 +1,6 @@
-"""A profile as people read it: who it is, what is kept about it, and which segments it is in.
+"""A readable view of a profile: its identifiers, traits, features and memberships.
 
-It is made of what is stored, without judging anything: that costs no more than an event does.
+It is built from the stored state without evaluating rules, so it costs no more than an event.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ ITSELF, EVENT, TAKEN_OVER = "itself", "event", "taken_over"
 class Identifier(msgspec.Struct, frozen=True):
     """One identifier that leads to the profile.
 
-    ``origin``: ``itself`` (its id), ``event`` (an event carried it) or ``taken_over`` (the id of a profile
-    that this one took over). ``at_ms``: the time of the event by which it was met; None: not known.
+    ``origin``: ``itself`` (its id), ``event`` (an event carried it) or ``taken_over`` (the id of a merged
+    profile). ``at_ms``: the time of the event in which it was first seen; None: unknown.
     """
 
     identifier: str
@@ -36,7 +36,7 @@ class Identifier(msgspec.Struct, frozen=True):
 
 
 class FeatureView(msgspec.Struct, frozen=True):
-    """A feature: what its rules read of it now. ``value_is_least``: it is that or more."""
+    """A feature and the value that rules read now. ``value_is_least``: the value is at least that."""
 
     label: str
     value: Any
@@ -44,9 +44,9 @@ class FeatureView(msgspec.Struct, frozen=True):
 
 
 class MembershipView(msgspec.Struct, frozen=True):
-    """A membership: since when, why, and until when if nothing more happens (None: for ever).
+    """A membership: since when, why, and until when without another event (None: indefinitely).
 
-    ``reason``: ``event``, ``time``, ``definition`` or ``merge``; None: not known.
+    ``reason``: ``event``, ``time``, ``definition`` or ``merge``; None: unknown.
     """
 
     segment_key: str
@@ -61,7 +61,7 @@ class MembershipView(msgspec.Struct, frozen=True):
 class ProfileView(msgspec.Struct, frozen=True):
     """A profile at the clock of its partition, ``now_ms``; all times are milliseconds.
 
-    ``awaits``: identifiers that it has claimed, without an answer yet; ``held``: events that wait for that.
+    ``awaits``: the identifiers with a pending claim; ``held``: the number of events held meanwhile.
     """
 
     profile_id: str
@@ -77,7 +77,7 @@ class ProfileView(msgspec.Struct, frozen=True):
 
 
 def view_profile(segments: SegmentSet, profile: Profile, now_ms: int) -> ProfileView:
-    """The portrait of a profile that these segments have judged. It is not touched.
+    """Return the view of a profile that these segments have evaluated, without changing it.
 
     >>> view_profile(SegmentSet([]), Profile("user_id:u1", first_ms=5, latest_ms=9), 10).identifiers[0].at_ms
     5
@@ -94,7 +94,7 @@ def view_profile(segments: SegmentSet, profile: Profile, now_ms: int) -> Profile
         0 if links is None else len(links.held),
         profile.traits,
         tuple(sorted(_features(segments, profile, now_ms), key=lambda each: each.label)),
-        tuple(_belonging(profile, key, names.get(key, key)) for key in sorted(profile.members)),
+        tuple(_membership(profile, key, names.get(key, key)) for key in sorted(profile.members)),
     )
 
 
@@ -103,20 +103,20 @@ def _identifiers(profile: Profile) -> Iterator[Identifier]:
     links = profile.links or Links([])
     for each in links.owned:
         if each != profile.id:
-            met = links.origins.get(each)
-            known = met or IdentifierOrigin(0)
+            seen = links.origins.get(each)
+            known = seen or IdentifierOrigin(0)
             origin = TAKEN_OVER if each in links.merged else EVENT
-            yield Identifier(each, origin, None if met is None else known.at_ms, known.event_id)
+            yield Identifier(each, origin, None if seen is None else known.at_ms, known.event_id)
 
 
 def _features(segments: SegmentSet, profile: Profile, now_ms: int) -> Iterator[FeatureView]:
     for key, state in profile.features.items():
         feature = segments.features.get(key)
         if feature is not None:
-            yield _kept(feature, state, now_ms)
+            yield _feature(feature, state, now_ms)
 
 
-def _kept(feature: Feature, state: Any, now_ms: int) -> FeatureView:
+def _feature(feature: Feature, state: Any, now_ms: int) -> FeatureView:
     value = _readable(feature, reducer_of(feature).read(state, now_ms))
     return FeatureView(feature_label(feature), value, is_least(feature, value))
 
@@ -127,14 +127,14 @@ def _readable(feature: Feature, value: Any) -> Any:
     if isinstance(value, PurchaseTotals):
         last = None if value.last_ms is None else format_instant(value.last_ms)
         return {"orders": value.orders, "net": plain(value.net), "last": last}
-    if isinstance(value, tuple):  # how many, and their sum
+    if isinstance(value, tuple):  # the number of values and their sum
         return value[0] if feature.kind == "count" else plain(value[1])
     if feature.kind in ("first", "last") and value is not None:
         return format_instant(value)
     return plain(value)
 
 
-def _belonging(profile: Profile, key: str, name: str) -> MembershipView:
+def _membership(profile: Profile, key: str, name: str) -> MembershipView:
     member = profile.members[key]
     reason = member.reason if member.event_id is None else "event"
     return MembershipView(

@@ -1,4 +1,4 @@
-"""Following one profile node by node, so that an explanation knows when each verdict last changed."""
+"""Tracing of one profile node by node, so that an explanation knows when each verdict last changed."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from segops.core.rules import model
 from segops.core.rules.execution import Rule
 from segops.core.segments import SegmentSet
 from segops.core.step import StepResult
-from segops.core.views.explain import Explanation, explain, followed_as
+from segops.core.views.explain import Explanation, explain, trace_key
 
 
-class _Followed:
+class _TracedNode:
     """One node: its verdict, and when that last changed."""
 
     def __init__(self, rule: Rule) -> None:
@@ -24,17 +24,17 @@ class _Followed:
         self.changed_at: int | None = None
 
     def begin(self, profile: Profile, now_ms: int) -> None:
-        """Note the verdict on a profile of which nothing is known yet."""
+        """Record the verdict on a profile without events."""
         self.holds = self.rule.holds(profile, now_ms)
 
     def evaluate(self, profile: Profile, now_ms: int) -> None:
-        """Note the verdict at an instant."""
+        """Record the verdict at an instant."""
         holds = self.rule.holds(profile, now_ms)
         if holds is not self.holds:
             self.holds, self.changed_at = holds, now_ms
 
     def pass_time(self, profile: Profile, after_ms: int, until_ms: int) -> None:
-        """Note every verdict of the instants between at which time alone may change it."""
+        """Record the verdict at every instant between the two at which time alone may change it."""
         for at, holds in self.rule.changes(profile, after_ms):
             if at > until_ms:
                 return
@@ -42,19 +42,17 @@ class _Followed:
                 self.holds, self.changed_at = holds, at
 
 
-class Follower(Engine):
-    """An engine that follows every node of some segments (without ``keys``: of all), for one profile only.
+class Tracer(Engine):
+    """An engine that traces every node of some segments (without ``keys``: of all) for one profile.
 
-    Without ``profile_id`` it must be given no other profile.
-
-    Each event, and each edge in time, costs an evaluation of every node that it may concern: this is for
-    explaining a profile, not for running.
+    Without ``profile_id``, the caller must pass that one profile only. Each event and each timer evaluates
+    every node, so this serves explanations, not production.
 
     >>> from segops.core.segments import Definition
-    >>> follower = Follower(SegmentSet([Definition("old", "Old", model.Not(model.KnownFor(10)))]))
-    >>> profile = follower.new_profile("user_id:u1")
-    >>> _ = follower.on_event(profile, Event("page", 100, "m1", {}), clock_ms=100)
-    >>> rule = follower.explain(profile, 120).segments[0].rule
+    >>> tracer = Tracer(SegmentSet([Definition("old", "Old", model.Not(model.KnownFor(10)))]))
+    >>> profile = tracer.new_profile("user_id:u1")
+    >>> _ = tracer.on_event(profile, Event("page", 100, "m1", {}), clock_ms=100)
+    >>> rule = tracer.explain(profile, 120).segments[0].rule
     >>> rule.holds, rule.changed_at
     (False, 110)
     """
@@ -66,14 +64,14 @@ class Follower(Engine):
         self._profile_id = profile_id
         rules = {segment.key: segment.referred for segment in segments.segments}
         wanted = [d for d in segments.definitions if keys is None or d.key in keys]
-        nodes = {followed_as(d.key, node): (d.key, node) for d in wanted for node in model.below(d.when)}
-        self._followed = {
-            name: _Followed(compile_part(node, rules[key], rules)) for name, (key, node) in nodes.items()
+        nodes = {trace_key(d.key, node): (d.key, node) for d in wanted for node in model.below(d.when)}
+        self._nodes = {
+            name: _TracedNode(compile_part(node, rules[key], rules)) for name, (key, node) in nodes.items()
         }
-        self._judged_ms = 0
+        self._evaluated_ms = 0
 
     def on_event(self, profile: Profile, event: Event, *, clock_ms: int) -> StepResult:
-        """As the engine does, with every node judged where its verdict can change."""
+        """Apply an event, and evaluate every node whenever its verdict can change."""
         if self._is_other(profile) or message_hash(event.message_id) in profile.seen:
             return super().on_event(profile, event, clock_ms=clock_ms)
         now_ms = max(event.time_ms, clock_ms, profile.latest_ms)
@@ -83,29 +81,28 @@ class Follower(Engine):
             self._follow_time(profile, max(event.time_ms, clock_ms))
         result = super().on_event(profile, event, clock_ms=clock_ms)
         self._each(lambda node: node.evaluate(profile, now_ms))
-        self._judged_ms = now_ms
+        self._evaluated_ms = now_ms
         return result
 
     def on_timer(self, profile: Profile, *, clock_ms: int) -> StepResult:
-        """As the engine does, with every node judged where time can change its verdict."""
-        if profile.first_ms is not None and not self._is_other(
-            profile
-        ):  # before memberships move on: a verdict may depend on them
+        """Fire due timers, and evaluate every node whenever time can change its verdict."""
+        if profile.first_ms is not None and not self._is_other(profile):
+            # Before memberships change: a verdict may depend on them.
             self._follow_time(profile, clock_ms)
         return super().on_timer(profile, clock_ms=clock_ms)
 
-    def on_merge(self, profile: Profile, losers: Sequence[Profile], *, clock_ms: int) -> StepResult:
-        """As the engine does, with every node judged by what the profile is then."""
+    def on_merge(self, profile: Profile, sources: Sequence[Profile], *, clock_ms: int) -> StepResult:
+        """Merge sources into the profile, and evaluate every node on the result."""
         if self._is_other(profile):
-            return super().on_merge(profile, losers, clock_ms=clock_ms)
-        now_ms = max(clock_ms, *(each.latest_ms for each in (profile, *losers)))
+            return super().on_merge(profile, sources, clock_ms=clock_ms)
+        now_ms = max(clock_ms, *(each.latest_ms for each in (profile, *sources)))
         if profile.first_ms is None:
             self._each(lambda node: node.begin(profile, now_ms))
         else:
             self._follow_time(profile, now_ms)
-        result = super().on_merge(profile, losers, clock_ms=clock_ms)
+        result = super().on_merge(profile, sources, clock_ms=clock_ms)
         self._each(lambda node: node.evaluate(profile, now_ms))
-        self._judged_ms = now_ms
+        self._evaluated_ms = now_ms
         return result
 
     def _is_other(self, profile: Profile) -> bool:
@@ -114,16 +111,16 @@ class Follower(Engine):
     def explain(self, profile: Profile, now_ms: int) -> Explanation:
         """Explain the profile at ``now_ms``, not before its last event, with an exact ``changed_at``."""
         self._follow_time(profile, now_ms)
-        changed = {form: node.changed_at for form, node in self._followed.items()}
+        changed = {key: node.changed_at for key, node in self._nodes.items()}
         return explain(self.segments, profile, now_ms, changed)
 
     def _follow_time(self, profile: Profile, until_ms: int) -> None:
-        self._each(lambda node: node.pass_time(profile, self._judged_ms, until_ms))
-        self._judged_ms = max(self._judged_ms, until_ms)
+        self._each(lambda node: node.pass_time(profile, self._evaluated_ms, until_ms))
+        self._evaluated_ms = max(self._evaluated_ms, until_ms)
 
-    def _each(self, step: Callable[[_Followed], None]) -> None:
-        for node in self._followed.values():
+    def _each(self, step: Callable[[_TracedNode], None]) -> None:
+        for node in self._nodes.values():
             try:
                 step(node)
-            except Exception:  # noqa: S112 - as a rule that fails keeps its membership, a node keeps its verdict
+            except Exception:  # noqa: S112 - a node that fails keeps its verdict, as a rule keeps its membership
                 continue
