@@ -1,9 +1,9 @@
-"""Features: what a profile keeps of its events so that a leaf of a rule can be read at any instant.
+"""Features: the state that a profile keeps of its events, so that rules can be read at any instant.
 
-A feature is a selection of events, a window and an aggregate. It keeps what its leaves need and
-no more, yet reads exactly as if every event had been kept. Three families, by window:
+A feature is a selection of events, a window and an aggregate. It keeps only what rules need, yet reads
+exactly as if every event had been kept. There are three families, by window:
 
-- ``running``: windows that forget nothing, or everything at once (all time, fixed, calendar);
+- ``running``: windows that drop nothing, or everything at once (all time, fixed, calendar);
 - ``sliding``: ``within``, where the oldest event leaves first;
 - ``scanning``: ``between``, and conditions on an event that change with time.
 """

@@ -1,4 +1,4 @@
-"""Between which thresholds a number lies: while it stays between the same two, no test changes its mind."""
+"""Bands: the two thresholds around a number. No verdict changes while a number stays in its band."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from segops.core.operators import Predicate
 from segops.core.values import kind, multiply_exact, subtract_exact
 
 Points = tuple[Any, ...]
-#: What a feature reads as: ``(instant, value)`` in order of time, each value in force up to the next.
+#: The readings of a feature: ``(instant, value)`` in order of time, each value in force up to the next.
 Series = Iterator[tuple[int, Any]]
 _FAR = Decimal("Infinity")
 
 
 def thresholds(test: Predicate) -> Points:
-    """The numbers at which a test of a number may change its verdict, in order, between two infinities.
+    """Return the sorted numbers at which a predicate may change its verdict, between two infinities.
 
     >>> thresholds(Predicate((("between", (2, 5)), ("ne", 3))))
     (Decimal('-Infinity'), 2, 3, 5, Decimal('Infinity'))
@@ -28,13 +28,13 @@ def thresholds(test: Predicate) -> Points:
 
 
 def band(points: Points, number: Any) -> tuple[Any, Any]:
-    """The two thresholds between which a number lies; of one that is a threshold, an empty band."""
+    """Return the two thresholds around a number; for a number that is a threshold, twice that threshold."""
     at = bisect_left(points, number)
     return points[at - (points[at] != number)], points[at]
 
 
 def mean_band(points: Points, count: int, total: Decimal) -> tuple[Decimal, Decimal]:
-    """The band of ``total / count``, which need not be a decimal. There is at least one value."""
+    """Return the band of ``total / count``, which may not be an exact decimal; ``count`` is at least 1."""
     at = bisect_left(points, total, key=lambda point: multiply_exact(point, count))
     return points[at - (multiply_exact(points[at], count) != total)], points[at]
 
@@ -42,7 +42,7 @@ def mean_band(points: Points, count: int, total: Decimal) -> tuple[Decimal, Deci
 def banded(
     series: Iterable[tuple[int, Any]], points: Points, number_of: Callable[[Any], Any] | None = None
 ) -> Series:
-    """The part of a series at which the band of its number changes, and its beginning."""
+    """Yield the first reading of a series, and those at which the band of its number changes."""
     low: Any = 0
     high: Any = 0
     for at, value in series:
@@ -57,7 +57,7 @@ def banded(
 
 
 def mean_banded(series: Iterable[tuple[int, tuple[int, Decimal]]], points: Points) -> Series:
-    """``banded`` for the mean of a series of counts and totals."""
+    """Do as ``banded``, for the mean of a series of counts and totals."""
     low = high = Decimal(0)
     for at, (count, total) in series:
         if count and multiply_exact(low, count) < total < multiply_exact(high, count):
@@ -67,9 +67,10 @@ def mean_banded(series: Iterable[tuple[int, tuple[int, Decimal]]], points: Point
 
 
 def counts_leaving(state: Sums, begin: int, points: Points) -> int:
-    """Of the entries from ``begin`` on, which leave in order, the one with which the count leaves its band.
+    """Return the index of the entry whose leaving takes the count out of its band.
 
-    Their number if none does, as with the functions below.
+    Entries leave in order, from ``begin`` on. The result is the number of entries if none does; so are those
+    of the functions below.
     """
     left = state.counts[-1]
     low, high = band(points, left - (state.counts[begin - 1] if begin else state.base_count))
@@ -77,7 +78,7 @@ def counts_leaving(state: Sums, begin: int, points: Points) -> int:
 
 
 def totals_leaving(state: Sums, begin: int, points: Points) -> int:
-    """The entry with which the sum leaves its band."""
+    """Return the index of the entry whose leaving takes the sum out of its band."""
     left = state.totals[-1]
     gone = state.totals[begin - 1] if begin else state.base_total
     low, high = band(points, subtract_exact(left, gone))
@@ -92,7 +93,7 @@ def _first_outside(sums: list[Any], begin: int, low: Any, high: Any) -> int:
 
 
 def means_leaving(state: Sums, begin: int, points: Points) -> int:
-    """The entry with which the mean leaves its band: at the latest the last, for of nothing there is none."""
+    """Return the index of the entry whose leaving takes the mean out of its band; at most the last index."""
     counts, totals = state.counts, state.totals
     gone = (counts[begin - 1], totals[begin - 1]) if begin else (state.base_count, state.base_total)
     low, high = mean_band(points, counts[-1] - gone[0], subtract_exact(totals[-1], gone[1]))
@@ -105,5 +106,5 @@ def means_leaving(state: Sums, begin: int, points: Points) -> int:
 
 
 def end_of_instant(times: list[int], at: int) -> int:
-    """The index after the entries that are of the same time as the one at ``at``."""
+    """Return the index after the entries with the same time as the one at ``at``."""
     return bisect_right(times, times[at], at)

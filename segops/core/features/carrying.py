@@ -1,11 +1,11 @@
-"""What a profile holds of its figures, made ready for the features of another set of rules.
+"""Conversion of a profile's feature states for the features of another set of rules.
 
-A figure is one feature whatever the limits that rules hold it to; these say how much of it is kept. So a
-state goes on under other limits: what it holds beyond them is read as it is and expires, and what it lacks
-is not known. Only a count above the greatest class of capacity has another form.
+The identity of a feature does not include the thresholds of rules, which only set its capacity. So a state
+remains valid under other thresholds: surplus entries are read until they expire, and missing entries are
+unknown. Only a count above the greatest capacity has another form.
 
-Earlier versions kept a figure apart for each class. Of these states one is made that holds what any of them
-held, an event or a value once.
+Earlier versions kept one state per capacity. They are united into one state that holds each event or value of
+any of them once.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 def former_ids(features: Iterable[Feature]) -> dict[int, int]:
-    """Identity by an earlier version -> that of the feature now."""
+    """Map the ids of earlier versions to the current ids."""
     return {former: feature.id for feature in features for former in feature.former_ids}
 
 
 def carried(
     states: Mapping[int, State], features: Mapping[int, Feature], former: Mapping[int, int]
 ) -> dict[int, State]:
-    """Of these states, those that the features read, by their ids and in the form that they are kept in now.
+    """Return the states that the features read, by current id and in current form.
 
-    States are changed in place, and are not to be used after.
+    The states are changed in place and must not be used afterwards.
     """
     found: dict[int, State] = {}
     for key, state in states.items():
@@ -46,7 +46,7 @@ def carried(
 
 
 def _formed(feature: Feature, state: State) -> State:
-    """The state; of a count, in the form that its capacity asks for."""
+    """Return the state; for a count, in the form that its capacity requires."""
     if isinstance(state, EventTimes) and feature.capacity is None:
         return _summed(state)
     if isinstance(state, Sums) and feature.kind == "count" and feature.capacity is not None:
@@ -55,7 +55,7 @@ def _formed(feature: Feature, state: State) -> State:
 
 
 def _latest(state: Sums) -> EventTimes:
-    """The latest events of a count that had kept all of them."""
+    """Return the latest events of a count without a capacity."""
     times: list[int] = []
     for time_ms, number in reversed(_rows(state)):
         times += [time_ms] * min(number, CAPACITIES[-1] - len(times))
@@ -72,7 +72,7 @@ def _of_rows(rows: list[tuple[int, int]]) -> Sums:
 
 
 def _rows(state: EventTimes | Sums) -> list[tuple[int, int]]:
-    """Time and number of events of each entry."""
+    """Return the time and the number of events of each entry."""
     if isinstance(state, EventTimes):
         return [(time_ms, 1) for time_ms in state.times]
     before = [state.base_count, *state.counts]
@@ -87,7 +87,7 @@ def _by_time(rows: Iterable[tuple[int, int]]) -> Counter[int]:
 
 
 def _counts(mine: EventTimes | Sums, theirs: EventTimes | Sums) -> State:
-    """The count of more events goes on, with those that only the other one knows."""
+    """Unite two counts: the one of more events, plus the events that only the other one has."""
     fewer, more = sorted((_rows(mine), _rows(theirs)), key=lambda rows: (sum(n for _, n in rows), rows))
     lacking = _by_time(fewer) - _by_time(more)
     rows = sorted([*more, *((time_ms, 1) for time_ms in lacking.elements())])
@@ -103,7 +103,7 @@ def _keys(mine: Keys, theirs: Keys) -> Keys:
 
 
 def _values(mine: Values, theirs: Values) -> Values:
-    """Different values, each with its latest time."""
+    """Unite distinct values, each with its latest time."""
     latest = dict(zip(mine.values, mine.times, strict=True))
     for value, time_ms in zip(theirs.values, theirs.times, strict=True):
         latest[value] = max(time_ms, latest.get(value, time_ms))
@@ -123,7 +123,7 @@ def _entries(mine: Entries, theirs: Entries) -> Entries:
     return Entries(sorted(rows, key=lambda entry: entry.time_ms))
 
 
-#: Form of a state that earlier versions kept apart by capacity -> how two of one figure become one.
+#: Class of a state that earlier versions kept per capacity -> the union of two states of one feature.
 _UNIONS: dict[type, Callable[[Any, Any], State]] = {
     EventTimes: _counts,
     Sums: _counts,

@@ -1,4 +1,4 @@
-"""What a feature takes from the properties of an event."""
+"""Extraction of the values that features read from events."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from segops.core.windows import Between
 Extract = Callable[[Event], Any]
 _Get = Callable[[Mapping[str, Any]], Any]
 
-#: A value that the aggregate cannot read: the event is passed over, and counted.
+#: Stands for a value that the aggregate cannot read: the event is skipped and counted.
 UNREADABLE: Final = object()
 _NUMERIC = frozenset(("sum", "min", "max"))
 
 
 def extractor(feature: Feature) -> Extract | None:
-    """How to take a feature's value from properties; None for a feature that needs none.
+    """Return a function from an event to the feature's value; None for a feature that reads no value.
 
-    It returns None where the property is missing, and UNREADABLE where its type is of no use.
+    The function returns None if the property is missing, UNREADABLE if the aggregate cannot read its type.
 
     >>> from segops.core.windows import ALWAYS
     >>> take = extractor(Feature("sum", ("Order Completed",), (), ALWAYS, path=("revenue",)))
@@ -45,7 +45,7 @@ def _of_event(take: _Get) -> Extract:
 
 
 def _steps(sequence: Sequence) -> Extract:
-    """The steps that an event matches, and its compared values; None for an event of no use."""
+    """Extract the steps that an event matches, and its compared values; None for an irrelevant event."""
     numbered, paths = list(enumerate(sequence.steps)), sequence.paths
 
     def take(event: Event) -> Any:
@@ -63,7 +63,7 @@ def _steps(sequence: Sequence) -> Extract:
 
 
 def _order(purchases: Purchases) -> Extract:
-    """What an event says of an order; UNREADABLE in another currency or with an amount that is no number."""
+    """Extract the statement about an order; UNREADABLE for another currency or a non-numeric amount."""
 
     def take(event: Event) -> Any:
         try:

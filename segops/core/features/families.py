@@ -1,4 +1,4 @@
-"""Which family keeps a feature."""
+"""The choice of the family that implements a feature."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from segops.core.windows import Between, Calendar, Fixed, Within
 
 
 def reducer_of(feature: Feature) -> Reducer:
-    """What keeps and reads ``feature``.
+    """Return the reducer that updates and reads ``feature``.
 
     >>> reducer = reducer_of(Feature("count", ("Product Viewed",), (), Within(10), capacity=4))
     >>> state = reducer.add(None, 100, None, 100)

@@ -1,4 +1,4 @@
-"""What a feature is, and what every family of them can do."""
+"""Features, and the interfaces of the families that implement them."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from segops.core.windows import Window, Within
 
 Path = tuple[str, ...]
 
-#: In the identity of a feature, in place of its capacity.
+#: Stands for the capacity in the identity of a feature, which does not depend on it.
 _OF_ANY_CAPACITY = 0
-#: In the identity of orders, in place of their names, to which some have been added.
+#: Stands for the names in the identity of orders: later versions added names.
 _FIRST_NAMES = ("Order Completed", "Order Refunded")
 
-#: In place of names: every event concerns the feature.
+#: Stands for the names of a feature that reads every event.
 ANY_NAME = "*"
 
-#: How many of the latest events a counting feature may be asked to keep: the class that its greatest
-#: threshold needs, so that a new threshold seldom asks for more than is held.
+#: The capacities of a counting feature. It gets the smallest one that suffices for its greatest threshold, so
+#: that a new threshold seldom needs more events than the profile holds.
 CAPACITIES = (1, 4, 16, 64, 257)
-#: Above this many entries the older half of a ``within`` feature is folded into panes of length/64.
+#: Above this many entries, the older half of a ``within`` feature is folded into panes of length/64.
 MAX_ENTRIES = 4_096
 PANES = 64
 
@@ -34,10 +34,9 @@ PANES = 64
 class Feature(msgspec.Struct, frozen=True):
     """A selection of events, a window and an aggregate.
 
-    ``kind`` is count, sum (with the number of values, so that avg reads it too), min, max, distinct,
-    latest, earliest, first or last; or sequence, or orders; or history, of the trait at ``path`` instead
-    of events. ``capacity`` bounds what count and distinct keep, None keeps all: it says how much of the
-    figure is kept, not which figure it is.
+    ``kind`` is count, sum (with the number of values, so that avg can read it, too), min, max, distinct,
+    latest, earliest, first or last; or sequence, or orders; or history, of the trait at ``path`` instead of
+    events. ``capacity`` limits what count and distinct keep (None: no limit); it is not part of the identity.
     """
 
     kind: str
@@ -51,7 +50,7 @@ class Feature(msgspec.Struct, frozen=True):
 
     @property
     def id(self) -> int:
-        """The identity by which rules share it and profiles store it: 63 bits of a hash.
+        """The 63-bit hash by which rules share the feature and profiles store it.
 
         >>> from segops.core.windows import Within
         >>> a = Feature("count", ("Product Viewed",), (), Within(1000), capacity=4)
@@ -62,7 +61,7 @@ class Feature(msgspec.Struct, frozen=True):
 
     @property
     def former_ids(self) -> tuple[int, ...]:
-        """The identities by earlier versions, to which each class of ``capacity`` was another feature."""
+        """The ids in earlier versions, which had one id per capacity."""
         return self._ids((*CAPACITIES, None)) if self.is_limited else ()
 
     def _ids(self, capacities: Iterable[int | None]) -> tuple[int, ...]:
@@ -77,42 +76,42 @@ class Feature(msgspec.Struct, frozen=True):
 
     @property
     def is_limited(self) -> bool:
-        """Whether it is of a kind of which a ``capacity`` may keep a part."""
+        """Whether features of this kind may have a ``capacity``."""
         return self.kind == "distinct" or (self.kind == "count" and isinstance(self.window, Within))
 
     def or_wider(self, other: Feature) -> Feature:
-        """The one of two features that keeps more: they are one figure."""
+        """Return the one of two features with the same id that has the larger capacity."""
         if self.capacity is None or (other.capacity is not None and other.capacity <= self.capacity):
             return self
         return other
 
     @property
     def counts_entries(self) -> bool:
-        """Whether its value is the number of the entries that it keeps, of which ``capacity`` are enough."""
+        """Whether the value is the number of entries, of which ``capacity`` are kept."""
         return self.capacity is not None and isinstance(self.window, Within) and not self.timed_where
 
     @property
     def timed_where(self) -> tuple[tuple[Path, Predicate], ...]:
-        """The conditions on an event that change with time, read anew at every instant."""
+        """The conditions on an event that change with time, evaluated at every reading."""
         return tuple((path, test) for path, test in self.where if test.timed)
 
     @property
     def static_where(self) -> tuple[tuple[Path, Predicate], ...]:
-        """The conditions on an event that are settled when it arrives."""
+        """The conditions on an event that are evaluated once, when it arrives."""
         return tuple((path, test) for path, test in self.where if not test.timed)
 
 
 class Reducer(Protocol):
-    """How one feature is kept and read. States are of the family's own kind; None is no event yet."""
+    """The update and the reading of one feature. Each family has its own states; None: no event yet."""
 
     def add(self, state: Any, time_ms: int, value: Any, now_ms: int) -> Any:
-        """The state with an event in it (changed in place); None if the event changes nothing.
+        """Add an event to the state, in place, and return the state; None if the event changes nothing.
 
-        The event is not in the future: ``time_ms <= now_ms``.
+        ``time_ms`` must not exceed ``now_ms``.
         """
 
     def read(self, state: Any, now_ms: int) -> Any:
-        """The aggregate at ``now_ms``, which may lie ahead; the state is not touched."""
+        """Return the aggregate at ``now_ms``, which may be in the future, without changing the state."""
 
 
 @runtime_checkable
@@ -120,9 +119,9 @@ class Unfolding(Reducer, Protocol):
     """A reducer whose value may change with time as often as it has entries."""
 
     def future(self, state: Any, now_ms: int) -> Iterator[tuple[int, Any]]:
-        """What ``read`` returns if nothing more happens: now, and at each instant at which it may differ.
+        """Yield what ``read`` returns without another event: now, and at each instant at which it may differ.
 
-        Found in one pass, as far as it is asked for.
+        The readings are computed lazily, in one pass.
         """
 
 
@@ -131,4 +130,4 @@ class Stepping(Reducer, Protocol):
     """A reducer whose value changes with time once or twice."""
 
     def next_edge(self, state: Any, now_ms: int) -> int | None:
-        """The earliest instant after ``now_ms`` at which ``read`` could differ if nothing more happens."""
+        """Return when ``read`` could next differ after ``now_ms`` without another event, or None."""

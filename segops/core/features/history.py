@@ -1,4 +1,4 @@
-"""The values that a trait had: as many as it takes to know how long a test has held."""
+"""The history of a trait: enough values to know how long a predicate has held."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from segops.core.features.states import Values
 
 
 class TraitHistory:
-    """What a trait was set to and when, oldest first: all within the length, and the one in force before."""
+    """The values of a trait and their times, oldest first: those within the length, and the previous one."""
 
     def __init__(self, length_ms: int) -> None:
         self.length_ms = length_ms

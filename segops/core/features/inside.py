@@ -1,4 +1,4 @@
-"""An aggregate over events that come and go one at a time, in any order."""
+"""Aggregates over events that enter and leave a window one at a time, in any order."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from segops.core.values import add_exact, exact, subtract_exact
 
 
 class WindowAggregate(Protocol):
-    """The events that count now, each named by its place among the entries."""
+    """The aggregate of the events that count now, each given by its index in the entries."""
 
     def enter(self, at: int) -> None:
-        """One more counts."""
+        """Add an entry."""
 
     def leave(self, at: int) -> None:
-        """One counts no longer."""
+        """Remove an entry."""
 
     def value(self) -> Any:
-        """The aggregate."""
+        """Return the aggregate."""
 
 
 class _Count:
@@ -76,7 +76,7 @@ class _Distinct:
 
 
 class _Ordered:
-    """The first or the last in an order: of what ``key`` is of each entry, ``result`` is the aggregate."""
+    """The first or the last key in order; ``result`` turns it into the aggregate."""
 
     def __init__(self, key: Callable[[int], Any], pick: int, result: Callable[[Any], Any]) -> None:
         self.key, self.pick, self.result = key, pick, result
@@ -100,19 +100,19 @@ def _by_value(pick: int) -> Callable[[list[Entry]], WindowAggregate]:
     return lambda entries: _Ordered(lambda at: entries[at].value, pick, _same)
 
 
-def _by_place(pick: int, part: Callable[[Entry], Any]) -> Callable[[list[Entry]], WindowAggregate]:
+def _by_index(pick: int, part: Callable[[Entry], Any]) -> Callable[[list[Entry]], WindowAggregate]:
     return lambda entries: _Ordered(_same, pick, lambda at: part(entries[at]))
 
 
-#: Kind -> its aggregate, of which nothing counts yet; the entries are given oldest first.
+#: Kind -> a factory of its aggregate, initially empty; the entries are given oldest first.
 INSIDE: dict[str, Callable[[list[Entry]], WindowAggregate]] = {
     "count": _Count,
     "sum": _Sum,
     "distinct": _Distinct,
     "min": _by_value(0),
     "max": _by_value(-1),
-    "latest": _by_place(-1, lambda entry: entry.value),
-    "earliest": _by_place(0, lambda entry: entry.value),
-    "first": _by_place(0, lambda entry: entry.time_ms),
-    "last": _by_place(-1, lambda entry: entry.time_ms),
+    "latest": _by_index(-1, lambda entry: entry.value),
+    "earliest": _by_index(0, lambda entry: entry.value),
+    "first": _by_index(0, lambda entry: entry.time_ms),
+    "last": _by_index(-1, lambda entry: entry.time_ms),
 }

@@ -1,9 +1,8 @@
-"""Two states of one feature made one: as if every event of both had come to a single profile.
+"""The merge of two states of one feature: as if every event of both had come to a single profile.
 
-The events of the loser count as having arrived first, so that among events of one time the survivor's is
-the latest. Of a message that both had seen the loser's copy is taken off: from accumulators by what
-``Counted`` says of it, elsewhere by an entry that both have at its time. Families that read alike with and
-without the copy need nothing.
+The source's events count as having arrived first, so that among events of one time the survivor's is the
+latest. If both have seen a message, the source's copy is removed: from accumulators by its ``Counted``,
+elsewhere by an equal entry of both at its time. Families that read the same with the copy keep it.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ R = TypeVar("R")
 
 
 class FeatureMerge(msgspec.Struct, frozen=True):
-    """One feature of two profiles: ``shared`` is what the loser's copies of common messages added to it."""
+    """One feature of two profiles; ``shared`` is what the source's copies of common messages added."""
 
     feature: Feature
     reducer: Reducer
@@ -53,66 +52,66 @@ class FeatureMerge(msgspec.Struct, frozen=True):
 def merge_state(
     feature: Feature, survivor: State | None, source: State | None, *, shared: Iterable[Counted], now_ms: int
 ) -> State | None:
-    """The state of both. It may be made of parts of either: neither is to be used after."""
+    """Return the merged state. It may share parts with both, which must not be used afterwards."""
     if survivor is None or source is None:
         return source if survivor is None else survivor
-    join = FeatureMerge(feature, reducer_of(feature), tuple(shared), now_ms, feature.id)
-    return _MERGES[survivor.__class__](join, survivor, source)
+    context = FeatureMerge(feature, reducer_of(feature), tuple(shared), now_ms, feature.id)
+    return _MERGES[survivor.__class__](context, survivor, source)
 
 
 def _by_period(merge: Callable[[FeatureMerge, Any, Any], State]) -> Callable[[FeatureMerge, Any, Any], State]:
-    """Of states of two periods the newer is the whole state."""
+    """Wrap a merge of states of one period: of states of two periods, the newer one is the result."""
 
-    def merged(join: FeatureMerge, mine: Any, theirs: Any) -> State:
+    def merged(context: FeatureMerge, mine: Any, theirs: Any) -> State:
         if mine.since_ms != theirs.since_ms:
             newer: State = max(mine, theirs, key=lambda state: state.since_ms)
             return newer
-        return merge(join, mine, theirs)
+        return merge(context, mine, theirs)
 
     return merged
 
 
-def _in_period(join: FeatureMerge, since_ms: int) -> list[Counted]:
-    return [note for note in join.shared if not since_ms or note.time_ms >= since_ms]
+def _in_period(context: FeatureMerge, since_ms: int) -> list[Counted]:
+    return [note for note in context.shared if not since_ms or note.time_ms >= since_ms]
 
 
-def _tally(join: FeatureMerge, mine: Tally, theirs: Tally) -> Tally:
-    both = sum(note.tallies.count(join.id) for note in _in_period(join, mine.since_ms))
+def _tally(context: FeatureMerge, mine: Tally, theirs: Tally) -> Tally:
+    both = sum(note.tallies.count(context.id) for note in _in_period(context, mine.since_ms))
     return Tally(mine.since_ms, mine.count + theirs.count - both)
 
 
-def _total(join: FeatureMerge, mine: Total, theirs: Total) -> Total:
+def _total(context: FeatureMerge, mine: Total, theirs: Total) -> Total:
     count, total = mine.count + theirs.count, add_exact(mine.total, theirs.total)
-    for note in _in_period(join, mine.since_ms):
-        if join.id in note.totals:
-            count, total = count - 1, subtract_exact(total, note.totals[join.id])
+    for note in _in_period(context, mine.since_ms):
+        if context.id in note.totals:
+            count, total = count - 1, subtract_exact(total, note.totals[context.id])
     return Total(mine.since_ms, count, total)
 
 
-def _held(join: FeatureMerge, mine: RunningValue, theirs: RunningValue) -> RunningValue:
-    return mine if REPLACES[join.feature.kind](theirs, mine.time_ms, mine.value) else theirs
+def _running_value(context: FeatureMerge, mine: RunningValue, theirs: RunningValue) -> RunningValue:
+    return mine if REPLACES[context.feature.kind](theirs, mine.time_ms, mine.value) else theirs
 
 
-def _keys(join: FeatureMerge, mine: Keys, theirs: Keys) -> Keys:
-    return Keys(mine.since_ms, set(sorted(mine.keys | theirs.keys)[: _most(join, mine.keys, theirs.keys)]))
+def _keys(context: FeatureMerge, mine: Keys, theirs: Keys) -> Keys:
+    return Keys(mine.since_ms, set(sorted(mine.keys | theirs.keys)[: _most(context, mine.keys, theirs.keys)]))
 
 
-def _most(join: FeatureMerge, mine: Sized, theirs: Sized) -> int | None:
-    """How many entries are kept of both: as many as are asked for, or as one of them holds from before."""
-    capacity = join.feature.capacity
+def _most(context: FeatureMerge, mine: Sized, theirs: Sized) -> int | None:
+    """Return how many entries to keep: the capacity, or more if one of the states already holds more."""
+    capacity = context.feature.capacity
     return None if capacity is None else max(capacity, len(mine), len(theirs))
 
 
-def _joined(
-    join: FeatureMerge,
+def _merged_rows(
+    context: FeatureMerge,
     mine: Sequence[R],
     theirs: Sequence[R],
     time_of: Callable[[R], int] = lambda row: row.time_ms,  # type: ignore[attr-defined]
 ) -> list[R]:
-    """The rows of both by time, the loser's first, without the second copies of shared messages."""
-    rest, times = list(theirs), {note.time_ms for note in join.shared}
+    """Return the rows of both by time, the source's first, without the second copies of shared messages."""
+    rest, times = list(theirs), {note.time_ms for note in context.shared}
     left = [row for row in mine if time_of(row) in times]
-    for note in join.shared:
+    for note in context.shared:
         copy = next((row for row in rest if time_of(row) == note.time_ms and row in left), None)
         if copy is not None:
             left.remove(copy)
@@ -120,17 +119,16 @@ def _joined(
     return sorted([*rest, *mine], key=time_of)
 
 
-def _times(join: FeatureMerge, mine: EventTimes, theirs: EventTimes) -> EventTimes:
-    return EventTimes(
-        _joined(join, mine.times, theirs.times, int)[-(_most(join, mine.times, theirs.times) or 0) :]
-    )
+def _times(context: FeatureMerge, mine: EventTimes, theirs: EventTimes) -> EventTimes:
+    times = _merged_rows(context, mine.times, theirs.times, int)
+    return EventTimes(times[-(_most(context, mine.times, theirs.times) or 0) :])
 
 
-def _sums(join: FeatureMerge, mine: Sums, theirs: Sums) -> Sums:
-    window = join.feature.window
+def _sums(context: FeatureMerge, mine: Sums, theirs: Sums) -> Sums:
+    window = context.feature.window
     length_ms = window.length_ms if isinstance(window, Within) else MAX_MS
-    rows = _joined(join, _rows(mine), _rows(theirs), lambda row: int(row[0]))
-    rows = [row for row in rows if row[0] > join.now_ms - length_ms]
+    rows = _merged_rows(context, _rows(mine), _rows(theirs), lambda row: int(row[0]))
+    rows = [row for row in rows if row[0] > context.now_ms - length_ms]
     state = Sums(
         [row[0] for row in rows],
         list(accumulate(row[1] for row in rows)),
@@ -144,7 +142,7 @@ def _sums(join: FeatureMerge, mine: Sums, theirs: Sums) -> Sums:
 
 
 def _rows(state: Sums) -> list[tuple[int, int, Any]]:
-    """Time, number and sum of each entry on its own."""
+    """Return the time, number and sum of each single entry."""
     counts, totals = [state.base_count, *state.counts], [state.base_total, *state.totals]
     return [
         (time_ms, counts[at + 1] - counts[at], subtract_exact(totals[at + 1], totals[at]))
@@ -152,36 +150,36 @@ def _rows(state: Sums) -> list[tuple[int, int, Any]]:
     ]
 
 
-def _values(join: FeatureMerge, mine: Values, theirs: Values) -> State:
-    """One value after the other, as the family itself adds them: a second copy changes no reading."""
-    if join.feature.kind == "distinct" and len(mine.times) > len(theirs.times):
-        mine, theirs = theirs, mine  # the order does not matter to it, and more of the longer one is kept
+def _values(context: FeatureMerge, mine: Values, theirs: Values) -> State:
+    """Add one value after the other, as for events: a second copy changes no reading."""
+    if context.feature.kind == "distinct" and len(mine.times) > len(theirs.times):
+        mine, theirs = theirs, mine  # the order is irrelevant to distinct; add the shorter to the longer one
     for time_ms, value in zip(mine.times, mine.values, strict=True):
-        join.reducer.add(theirs, time_ms, value, join.now_ms)
+        context.reducer.add(theirs, time_ms, value, context.now_ms)
     return theirs
 
 
-def _entries(join: FeatureMerge, mine: Entries, theirs: Entries) -> Entries:
-    return Entries(_joined(join, mine.entries, theirs.entries))
+def _entries(context: FeatureMerge, mine: Entries, theirs: Entries) -> Entries:
+    return Entries(_merged_rows(context, mine.entries, theirs.entries))
 
 
-def _chains(join: FeatureMerge, mine: Chains, theirs: Chains) -> Chains:
-    if not isinstance(join.reducer, SequenceReducer):
-        raise TypeError("chains belong to sequences")
-    return join.reducer.chains(_joined(join, mine.links, theirs.links))
+def _chains(context: FeatureMerge, mine: Chains, theirs: Chains) -> Chains:
+    if not isinstance(context.reducer, SequenceReducer):
+        raise TypeError(f"expected a SequenceReducer for Chains, got {context.reducer!r}")
+    return context.reducer.chains(_merged_rows(context, mine.links, theirs.links))
 
 
-def _orders(join: FeatureMerge, mine: Orders, theirs: Orders) -> Orders:
-    if not isinstance(join.reducer, orders.OrdersReducer):
-        raise TypeError("orders belong to the RFM of a period")
-    return join.reducer.joined(mine, theirs, partial(_joined, join), join.now_ms)
+def _orders(context: FeatureMerge, mine: Orders, theirs: Orders) -> Orders:
+    if not isinstance(context.reducer, orders.OrdersReducer):
+        raise TypeError(f"expected an OrdersReducer for Orders, got {context.reducer!r}")
+    return context.reducer.merged(mine, theirs, partial(_merged_rows, context), context.now_ms)
 
 
-#: Form of the state -> how two of them become one.
+#: Class of the state -> the merge of two of them.
 _MERGES: dict[type, Callable[[FeatureMerge, Any, Any], State]] = {
     Tally: _by_period(_tally),
     Total: _by_period(_total),
-    RunningValue: _by_period(_held),
+    RunningValue: _by_period(_running_value),
     Keys: _by_period(_keys),
     EventTimes: _times,
     Sums: _sums,

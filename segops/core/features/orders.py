@@ -1,10 +1,9 @@
-"""What RFM reads of a customer's orders: the last one, how many in a period, and their net revenue.
+"""The orders that RFM reads: the time of the last one, and the number and net revenue of those in a period.
 
-An order counts once per ``order_id``: one with an id that an order of the period has is that order again, the
-earlier of the two stands. What is said of an order (refunds, updates, a cancellation) names it, and counts
-whichever of the two arrives first. It goes with the order, when that leaves the period; what is said of an
-order that is not known is kept for a period. Of refunds with one ``refund_id`` the earliest stands, whichever
-arrives first.
+An order counts once per ``order_id``: of two orders of the period with one id, the earlier is valid.
+Statements about an order (refunds, updates, a cancellation) name its id, and count whether they arrive before
+or after the order. They are dropped when the order leaves the period; statements about an unknown order are
+kept for a period. Of refunds with one ``refund_id`` the earliest is valid, in any order of arrival.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from segops.core.events import Event
 from segops.core.features.states import Order, Orders
 from segops.core.values import MAX_MS, add_exact, exact, kind, subtract_exact
 
-#: Event -> the part of the state that it is kept in, and the properties that may have its amount.
+#: Event -> the list of the state that keeps it, and the properties that may have its amount.
 _EVENTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "Order Completed": ("orders", ("revenue", "total")),
     "Order Refunded": ("refunds", ("total", "revenue")),
@@ -32,27 +31,27 @@ _EVENTS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 ORDER_NAMES = tuple(_EVENTS)
 ORDER_NAME = "Order Completed"
-#: At most this many of the latest orders are kept for one profile, and of each kind of what is said of them.
+#: The number of latest orders kept per profile, and of statements of each kind.
 MAX_ORDERS = 4_096
 
 ZERO = Decimal(0)
 _REFUNDS = ("refunds", "whole_refunds")
-#: What is said of an order's price; of one instant in this order.
+#: The statements that change an order's revenue; those of one instant apply in this order.
 _PRICED = ("updates", *_REFUNDS)
-_SAID = (*_PRICED, "cancellations")
-_UPDATE, _REFUND = 0, 1  # their places among _PRICED
+_STATEMENTS = (*_PRICED, "cancellations")
+_UPDATE, _REFUND = 0, 1  # indexes in _PRICED
 _time_of = attrgetter("time_ms")
 
 
 class Purchases(msgspec.Struct, frozen=True):
-    """Which orders RFM looks at: those of ``period_ms``, in ``currency`` where they name one (None: any)."""
+    """The orders that RFM reads: those of ``period_ms``, in ``currency`` if they name one (None: any)."""
 
     period_ms: int
     currency: str | None = None
 
 
 class PurchaseTotals(NamedTuple):
-    """RFM's three figures: when the last order was, and number and net revenue of those in the period."""
+    """The values of RFM: the time of the last order, and number and net revenue of those in the period."""
 
     last_ms: int | None
     orders: int
@@ -60,7 +59,7 @@ class PurchaseTotals(NamedTuple):
 
 
 class OrderStatement(NamedTuple):
-    """What one event says: the part of ``Orders`` that it is kept in, and the rest of its row there."""
+    """The content of one event: the list of ``Orders`` that keeps it, and its row there without the time."""
 
     part: str
     order_id: str
@@ -69,23 +68,26 @@ class OrderStatement(NamedTuple):
 
 
 class OrdersReducer:
-    """The value of an event is what it says, ``OrderStatement``."""
+    """Updates and reads ``Orders``. An event's value is its ``OrderStatement``."""
 
     def __init__(self, purchases: Purchases) -> None:
         self.period_ms = purchases.period_ms
 
     def add(self, state: Orders | None, time_ms: int, value: OrderStatement, now_ms: int) -> Orders | None:
         state = Orders(-MAX_MS, [], [], -MAX_MS) if state is None else state
-        self.forget(state, now_ms)
+        self.expire(state, now_ms)
         row = Order(time_ms, value.order_id, value.amount, value.key)
-        of_order = value.part == "orders"
-        if not (self._order(state, row, now_ms) if of_order else self._say(state, value.part, row, now_ms)):
+        if value.part == "orders":
+            changed = self._add_order(state, row, now_ms)
+        else:
+            changed = self._add_statement(state, value.part, row, now_ms)
+        if not changed:
             return None
-        self.forget(state, now_ms)
+        self.expire(state, now_ms)
         return state
 
-    def _order(self, state: Orders, row: Order, now_ms: int) -> bool:
-        """Put in an order, unless it is a later copy of one that is there."""
+    def _add_order(self, state: Orders, row: Order, now_ms: int) -> bool:
+        """Add an order, unless it is a later copy of a known one; return whether the state has changed."""
         again = (at for at, order in enumerate(state.orders) if order.order_id == row.order_id)
         at = next(again, None) if row.order_id else None
         if at is not None:
@@ -94,7 +96,7 @@ class OrdersReducer:
                 return False
             del state.orders[at]
         elif row.time_ms <= now_ms - self.period_ms and not self._is_cancelled(state, row):
-            state.gone_ms = max(row.time_ms, _gone(state))  # what is said of another one of this id stays
+            state.gone_ms = max(row.time_ms, _gone(state))  # keep the statements: the id may be used again
             return True
         insert(state.orders, row)
         return True
@@ -103,20 +105,20 @@ class OrdersReducer:
         until_ms = order.time_ms + self.period_ms
         return any(row.order_id == order.order_id and row.time_ms < until_ms for row in state.cancellations)
 
-    def forget(self, state: Orders, now_ms: int) -> None:
-        """Drop what has left the period, and set the time of the last order."""
+    def expire(self, state: Orders, now_ms: int) -> None:
+        """Drop orders and statements that have left the period, and set the time of the last order."""
         orders, after_ms = state.orders, now_ms - self.period_ms
         leaving = max(bisect_right(orders, after_ms, key=_time_of), len(orders) - MAX_ORDERS, 0)
         gone_ms = max(_gone(state), _last(state, orders[:leaving]))
         left = {order.order_id for order in orders[:leaving]}
         del orders[:leaving]
-        if any(getattr(state, part) for part in _SAID):
-            self._forget_said(state, left, now_ms)
+        if any(getattr(state, part) for part in _STATEMENTS):
+            self._expire_statements(state, left, now_ms)
         state.gone_ms, state.last_ms = gone_ms, max(gone_ms, _last(state, orders))
 
-    def _forget_said(self, state: Orders, left: set[str], now_ms: int) -> None:
+    def _expire_statements(self, state: Orders, left: set[str], now_ms: int) -> None:
         known = _known(state)
-        for part in _SAID:
+        for part in _STATEMENTS:
             rows = [
                 row
                 for row in getattr(state, part)
@@ -125,8 +127,8 @@ class OrdersReducer:
             ]
             setattr(state, part, rows[-MAX_ORDERS:])
 
-    def _say(self, state: Orders, part: str, row: Order, now_ms: int) -> bool:
-        """Note what is said of an order, unless that has expired or the same is said earlier."""
+    def _add_statement(self, state: Orders, part: str, row: Order, now_ms: int) -> bool:
+        """Add a statement, unless it has expired or an earlier copy is known; return whether it was added."""
         if row.time_ms <= _known(state).get(row.order_id, now_ms) - self.period_ms:
             return False
         for other_part in _REFUNDS if part in _REFUNDS else (part,):
@@ -140,24 +142,24 @@ class OrdersReducer:
         insert(getattr(state, part), row)
         return True
 
-    def joined(
+    def merged(
         self,
         mine: Orders,
         theirs: Orders,
-        join: Callable[[list[Order], list[Order]], list[Order]],
+        merge_rows: Callable[[list[Order], list[Order]], list[Order]],
         now_ms: int,
     ) -> Orders:
-        """The state of two profiles made one; ``join`` puts rows of both in order, each message once."""
+        """Return the merged state of two profiles; ``merge_rows`` sorts rows of both, each message once."""
         gone_ms = max(_gone(mine), _gone(theirs))
-        state = Orders(-MAX_MS, self._once(join(mine.orders, theirs.orders)), [], gone_ms)
-        for part in _SAID:
-            for row in join(getattr(mine, part), getattr(theirs, part)):
-                self._say(state, part, row, now_ms)
-        self.forget(state, now_ms)
+        state = Orders(-MAX_MS, self._unique(merge_rows(mine.orders, theirs.orders)), [], gone_ms)
+        for part in _STATEMENTS:
+            for row in merge_rows(getattr(mine, part), getattr(theirs, part)):
+                self._add_statement(state, part, row, now_ms)
+        self.expire(state, now_ms)
         return state
 
-    def _once(self, rows: list[Order]) -> list[Order]:
-        """Orders without later copies in the period of the same."""
+    def _unique(self, rows: list[Order]) -> list[Order]:
+        """Return the orders without later copies in the period."""
         known: dict[str, int] = {}
         found = []
         for row in rows:
@@ -174,32 +176,32 @@ class OrdersReducer:
             yield now_ms, PurchaseTotals(None, 0, ZERO)
             return
         begin = bisect_right(state.orders, now_ms - self.period_ms, key=_time_of)
-        orders = _standing(state, state.orders[begin:])
-        worth = _worths(state, orders)
+        orders = _valid(state, state.orders[begin:])
+        revenues = _net_revenues(state, orders)
         last_ms = state.last_ms if state.last_ms > -MAX_MS else None
-        at, net = now_ms, reduce(add_exact, worth, ZERO)
+        at, net = now_ms, reduce(add_exact, revenues, ZERO)
         for left, order in enumerate(orders):
             if order.time_ms + self.period_ms != at:
-                yield at, PurchaseTotals(last_ms, len(worth) - left, net)
-            at, net = order.time_ms + self.period_ms, subtract_exact(net, worth[left])
+                yield at, PurchaseTotals(last_ms, len(revenues) - left, net)
+            at, net = order.time_ms + self.period_ms, subtract_exact(net, revenues[left])
         yield at, PurchaseTotals(last_ms, 0, net)
 
 
 def insert(rows: list[Order], row: Order) -> None:
-    """Put a row in its place; of equal times the one that came last is last."""
+    """Insert a row by time, after rows of the same time."""
     rows.insert(bisect_right(rows, row.time_ms, key=_time_of), row)
 
 
 def _gone(state: Orders) -> int:
-    """When the last order was that is no longer kept; of states that do not note it, as far as it shows."""
+    """Return the time of the last order that is no longer kept, inferred for states of earlier versions."""
     if state.gone_ms is not None:
         return state.gone_ms
     latest_ms = state.orders[-1].time_ms if state.orders else -MAX_MS
     return state.last_ms if state.last_ms > latest_ms else -MAX_MS
 
 
-def _standing(state: Orders, orders: list[Order]) -> list[Order]:
-    """Those that are not cancelled."""
+def _valid(state: Orders, orders: list[Order]) -> list[Order]:
+    """Return the orders that are not cancelled."""
     if not state.cancellations:
         return orders
     cancelled = {row.order_id for row in state.cancellations}
@@ -207,35 +209,35 @@ def _standing(state: Orders, orders: list[Order]) -> list[Order]:
 
 
 def _last(state: Orders, orders: list[Order]) -> int:
-    standing = _standing(state, orders)
-    return standing[-1].time_ms if standing else -MAX_MS
+    valid = _valid(state, orders)
+    return valid[-1].time_ms if valid else -MAX_MS
 
 
 def _known(state: Orders) -> dict[str, int]:
-    """The time of each order that is kept, by its id."""
+    """Map the id of each kept order to its time."""
     return {order.order_id: order.time_ms for order in state.orders}
 
 
 def _precedence(part: str, row: Order) -> tuple[int, bool, Decimal]:
-    """The least stands among repetitions: the earliest; of one time, a stated amount, and the greatest."""
+    """Return a sort key: the least copy is valid: the earliest, then a stated amount, then the larger one."""
     return row.time_ms, part == "whole_refunds", -row.amount
 
 
-def _worths(state: Orders, orders: list[Order]) -> list[Decimal]:
-    """The net revenue of each order."""
-    said: dict[str, list[tuple[int, int, Decimal]]] = {}
+def _net_revenues(state: Orders, orders: list[Order]) -> list[Decimal]:
+    """Return the net revenue of each order."""
+    found: dict[str, list[tuple[int, int, Decimal]]] = {}
     for rank, part in enumerate(_PRICED):
         for row in getattr(state, part):
-            said.setdefault(row.order_id, []).append((row.time_ms, rank, row.amount))
-    if not said:
+            found.setdefault(row.order_id, []).append((row.time_ms, rank, row.amount))
+    if not found:
         return [order.amount for order in orders]
-    return [_worth(order, said.get(order.order_id, ()) if order.order_id else ()) for order in orders]
+    return [_net_revenue(order, found.get(order.order_id, ()) if order.order_id else ()) for order in orders]
 
 
-def _worth(order: Order, said: Iterable[tuple[int, int, Decimal]]) -> Decimal:
-    """What is left of an order: its latest amount less its refunds, which take no more than there is."""
+def _net_revenue(order: Order, statements: Iterable[tuple[int, int, Decimal]]) -> Decimal:
+    """Return the latest amount of an order less its refunds, which cannot exceed the amount."""
     amount, refunded = order.amount, ZERO
-    for time_ms, rank, value in sorted(said, key=itemgetter(0, 1)):
+    for time_ms, rank, value in sorted(statements, key=itemgetter(0, 1)):
         if rank == _UPDATE:
             amount = value if time_ms >= order.time_ms else amount
         else:
@@ -244,9 +246,9 @@ def _worth(order: Order, said: Iterable[tuple[int, int, Decimal]]) -> Decimal:
 
 
 def statement_of(event: Event, currency: str | None) -> OrderStatement | None:
-    """What an event says of an order; None where that concerns none.
+    """Return the statement of an event about an order; None if it names no order or has no effect.
 
-    Raises ValueError for an amount that is no number, or in another currency.
+    Raises ValueError for an amount that is not a number, or in another currency.
     """
     part, names = _EVENTS[event.name]
     properties = event.properties
@@ -266,7 +268,7 @@ def statement_of(event: Event, currency: str | None) -> OrderStatement | None:
 
 
 def _amount(properties: dict[str, Any], names: tuple[str, ...], currency: str | None) -> Decimal | None:
-    """The first of some properties that has a value; a refund's may be written as a negative number."""
+    """Return the first of the properties that has a value; a refund may be a negative number."""
     written = properties.get("currency")
     if names and currency is not None and written is not None and written != currency:
         raise ValueError(f"expected an amount in {currency}, got one in {written!r}")
@@ -277,7 +279,7 @@ def _amount(properties: dict[str, Any], names: tuple[str, ...], currency: str | 
 
 
 def _text(value: Any) -> str:
-    """An id as text; 7 and 7.0 are one."""
+    """Return an id as a string; 7 and 7.0 are the same id."""
     if value is None:
         return ""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

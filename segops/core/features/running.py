@@ -1,4 +1,4 @@
-"""Windows that forget nothing, or everything at once: all time, fixed dates, the current calendar period."""
+"""Windows that drop nothing, or everything at once: all time, fixed dates, the current calendar period."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ZERO = Decimal(0)
 
 
 class _Running(Generic[S]):
-    """One accumulator, begun anew with every calendar period."""
+    """One accumulator, which restarts with every calendar period."""
 
     def __init__(self, window: Fixed | Calendar, capacity: int | None = None) -> None:
         self.window = window
@@ -83,7 +83,7 @@ class RunningSum(_Running[Total]):
 
 
 class RunningDistinct(_Running[Keys]):
-    """The number of different values, exact up to the capacity."""
+    """The number of distinct values, exact up to the capacity."""
 
     def _begin(self, since_ms: int, time_ms: int, value: Any) -> Keys:
         return Keys(since_ms, {value})
@@ -98,7 +98,7 @@ class RunningDistinct(_Running[Keys]):
         return 0 if state is None else len(state.keys)
 
 
-#: Kind -> whether an event of this time and value replaces the held one.
+#: Kind -> whether an event with this time and value replaces the current one.
 REPLACES: dict[str, Callable[[RunningValue, int, Any], bool]] = {
     "min": lambda held, _, value: bool(value < held.value),
     "max": lambda held, _, value: bool(value > held.value),
@@ -110,7 +110,7 @@ REPLACES: dict[str, Callable[[RunningValue, int, Any], bool]] = {
 
 
 class RunningHeld(_Running[RunningValue]):
-    """The one value that matters, or for first and last its time; None if there is none."""
+    """The extreme, first or latest value; for ``first`` and ``last`` its time. None if there is none."""
 
     def __init__(self, window: Fixed | Calendar, kind: str) -> None:
         super().__init__(window)

@@ -1,4 +1,4 @@
-"""``between``, and conditions on an event that change with time: every event that may yet count is kept."""
+"""``between``, and conditions on an event that change with time: keep every event that may still count."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from segops.core.values import add_exact, exact
 from segops.core.windows import Between, Calendar, Window, Within, period, span
 
 YEAR_MS = 366 * 86_400_000
-#: Only anniversaries have edges without end. After so many edges and so long, what they do they do for ever.
+#: Only anniversaries have infinitely many edges. Beyond this time and number of edges, they only repeat.
 LOOK_AHEAD_MS = 3_653 * 86_400_000
 MAX_STEPS = 64
-#: Later than anything that a date and a duration can make.
+#: Later than the sum of any date and duration.
 NEVER: Final = 1 << 62
-#: For so many dates a feature remembers when its conditions hold.
+#: The number of dates for which a feature caches when its conditions hold.
 MAX_SPANS = 8_192
 
 Spans = tuple[tuple[int, int], ...]
@@ -30,9 +30,9 @@ _ALWAYS: Spans = ((-NEVER, NEVER),)
 
 
 class Scanning:
-    """Any aggregate, read by going through the events.
+    """Any aggregate, computed from the events at every reading.
 
-    The value of an event is a pair: the property's, and those that its timed conditions read.
+    An event's value is a pair: the value of the property, and the values that its timed conditions read.
     """
 
     def __init__(self, window: Window, kind: str, tests: tuple[Predicate, ...]) -> None:
@@ -71,32 +71,32 @@ class Scanning:
 
     def future(self, state: Entries | None, now_ms: int) -> Series:
         entries = [] if state is None else state.entries
-        crowd, passed = INSIDE[self.kind](entries), 0
+        aggregate, passed = INSIDE[self.kind](entries), 0
         while True:
             until_ms = now_ms + LOOK_AHEAD_MS if self.periodic else NEVER
             steps = sorted(self._steps(entries, now_ms, until_ms))
-            yield from _sweep(crowd, steps, now_ms)
+            yield from _sweep(aggregate, steps, now_ms)
             passed += len(steps)
             if not steps or passed > MAX_STEPS or not self.periodic:
                 return
-            now_ms, crowd = until_ms, INSIDE[self.kind](entries)
+            now_ms, aggregate = until_ms, INSIDE[self.kind](entries)
 
     def _steps(self, entries: list[Entry], now_ms: int, until_ms: int) -> Iterator[tuple[int, int]]:
-        """When an entry comes in (its place), and when it leaves (the complement of that)."""
-        lives = self._lives(now_ms)
-        for place, entry in enumerate(entries):
-            born, dies = lives(entry.time_ms)
-            if dies <= now_ms:
+        """Yield when an entry enters, with its index, and when it leaves, with the index's complement."""
+        in_window = self._in_window(now_ms)
+        for index, entry in enumerate(entries):
+            enters, leaves = in_window(entry.time_ms)
+            if leaves <= now_ms:
                 continue
             for begin, end in self._spans(entry.timed, now_ms):
-                begin, end = max(begin, born, now_ms), min(end, dies)
+                begin, end = max(begin, enters, now_ms), min(end, leaves)
                 if begin < end and begin < until_ms:
-                    yield begin, place
+                    yield begin, index
                     if end < until_ms:
-                        yield end, ~place
+                        yield end, ~index
 
-    def _lives(self, now_ms: int) -> Callable[[int], tuple[int, int]]:
-        """From when until when an event of some time is in the window, if it is now or comes to be."""
+    def _in_window(self, now_ms: int) -> Callable[[int], tuple[int, int]]:
+        """Return a function from an event time to the present or future span of the event in the window."""
         match self.window:
             case Within(length_ms=length):
                 return lambda time_ms: (time_ms, time_ms + length)
@@ -110,11 +110,11 @@ class Scanning:
         if not self.tests:
             return _ALWAYS
         if not all(value.__class__ is str for value in timed):
-            return ()  # no date
+            return ()  # not dates
         return self._known_spans(timed, now_ms // YEAR_MS if self.periodic else None)
 
     def _find_spans(self, timed: tuple[str, ...], year: int | None) -> Spans:
-        """When all conditions hold; of periodic ones, from a year on and as far as one looks ahead."""
+        """Find when all conditions hold; periodic ones, from ``year`` up to ``LOOK_AHEAD_MS`` after it."""
         at: int | None = -NEVER if year is None else year * YEAR_MS
         until = NEVER if year is None else (year + 1) * YEAR_MS + LOOK_AHEAD_MS
         found: list[tuple[int, int]] = []
@@ -128,21 +128,21 @@ class Scanning:
         return tuple(found)
 
 
-def _sweep(crowd: WindowAggregate, steps: list[tuple[int, int]], now_ms: int) -> Series:
+def _sweep(aggregate: WindowAggregate, steps: list[tuple[int, int]], now_ms: int) -> Series:
     at = now_ms
-    for instant, place in steps:
+    for instant, index in steps:
         if instant != at:
-            yield at, crowd.value()
+            yield at, aggregate.value()
             at = instant
-        if place >= 0:
-            crowd.enter(place)
+        if index >= 0:
+            aggregate.enter(index)
         else:
-            crowd.leave(~place)
-    yield at, crowd.value()
+            aggregate.leave(~index)
+    yield at, aggregate.value()
 
 
 def _first_after(state: Entries, time_ms: int) -> int:
-    """The index of the first entry later than ``time_ms``."""
+    """Return the index of the first entry later than ``time_ms``."""
     return bisect_right(state.entries, time_ms, key=_time_of)
 
 

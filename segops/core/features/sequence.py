@@ -1,8 +1,8 @@
 """Sequences (``SPEC.md#sequence``): one event after another, and deadlines that passed without one.
 
-Kept are the events that a step may match (all of them when the sequence is strict), oldest first, and what
-follows from them: the spans of time in which the sequence is true if nothing more happens. They are found
-anew whenever an event is added; in between, time needs no more than a look at the spans.
+The state has the events that a step may match (every event for a strict sequence), oldest first, and the
+spans of time in which the sequence holds without another event. The spans are searched again whenever an
+event is added; between events, a reading only looks them up.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from segops.core.values import MAX_MS, equal, kind
 
 Path = tuple[str, ...]
 
-#: At most this many of the latest events are kept for one profile and sequence.
+#: The number of latest events kept per profile and sequence.
 MAX_LINKS = 256
 
 
 class SequenceStep(msgspec.Struct, frozen=True):
-    """One step: events by name and properties, after the step before and within ``within_ms`` of it.
+    """One step: events by name and properties, after the previous step and within ``within_ms`` of it.
 
-    ``same_as`` says which properties must equal those of an earlier step (from 0).
+    ``same_as``: the properties that must equal those of an earlier step (numbered from 0).
     """
 
     names: tuple[str, ...]
@@ -37,7 +37,7 @@ class SequenceStep(msgspec.Struct, frozen=True):
 
 
 class Sequence(msgspec.Struct, frozen=True):
-    """Steps in order; the first is a ``did``. ``within_ms``: the first step's event is not older."""
+    """Steps in order; the first is a ``did``. ``within_ms``: the maximum age of the first step's event."""
 
     steps: tuple[SequenceStep, ...]
     within_ms: int | None = None
@@ -45,12 +45,12 @@ class Sequence(msgspec.Struct, frozen=True):
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """The properties that steps compare with those of earlier ones."""
+        """The properties that steps compare with earlier steps."""
         return tuple(sorted({path for step in self.steps for path, _ in step.same_as}))
 
 
 class SequenceReducer:
-    """Keeps the events of a sequence. An event's value: its steps (a bit each), and what is compared."""
+    """Updates and reads a sequence. An event's value: its matching steps (a bit each), compared values."""
 
     def __init__(self, sequence: Sequence) -> None:
         self.sequence = sequence
@@ -67,7 +67,7 @@ class SequenceReducer:
         return self.chains(links)
 
     def chains(self, links: list[Link]) -> Chains:
-        """The state of these events, oldest first: of the latest of them, and the spans searched anew."""
+        """Return the state of these events, oldest first: the latest of them, and the spans found."""
         links = links[-MAX_LINKS:]
         return Chains(links, _Search(self.sequence, links).spans())
 
@@ -84,7 +84,7 @@ class SequenceReducer:
 
 
 def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Spans in order, those joined that overlap or meet."""
+    """Return the spans in order, uniting those that overlap or touch."""
     found: list[tuple[int, int]] = []
     for begin, end in sorted(spans):
         if found and begin <= found[-1][1]:
@@ -94,14 +94,14 @@ def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     return found
 
 
-#: What later steps compare with: step -> the values of the event chosen for it, made comparable.
+#: The choices that later steps compare with: (step, comparable values of the event chosen for it).
 _Chosen = tuple[tuple[int, tuple[Any, ...]], ...]
 
 
 class _Search:
-    """Finds, for every event that may be the first step, from when on the whole sequence is true.
+    """A search, for every event that may be the first step, for the instant from which the sequence holds.
 
-    It goes from the last step to the first, and knows of each step the events from which the rest completes.
+    It proceeds recursively and memoizes, for each step, the events after which the rest completes.
     """
 
     def __init__(self, sequence: Sequence, links: list[Link]) -> None:
@@ -116,7 +116,7 @@ class _Search:
         self.known: dict[tuple[int, _Chosen], tuple[list[int], list[int]]] = {}
 
     def spans(self) -> list[tuple[int, int]]:
-        """``(begin, end)`` in milliseconds, end not included, in order and apart from each other."""
+        """Return disjoint spans ``(begin, end)`` in milliseconds, in order, ``end`` excluded."""
         within_ms = self.sequence.within_ms
         found = []
         for index, begin in zip(*self._completing(0, ()), strict=True):
@@ -126,7 +126,7 @@ class _Search:
         return _merged(found)
 
     def _comparable(self, value: Any) -> Any:
-        """What is the same for two values exactly when they are equal (``equal``); None if missing."""
+        """Return a hashable that two values share exactly if they are ``equal``; None if missing."""
         if value is None or not isinstance(value, (list, dict)):
             return None if value is None else (kind(value), value)
         known = next((number for number, one in enumerate(self.odd) if equal(one, value)), None)
@@ -136,7 +136,7 @@ class _Search:
         return "odd", known
 
     def _matching(self, links: list[Link], number: int) -> dict[tuple[Any, ...], list[int]]:
-        """The events that match a step, by what it compares of them."""
+        """Return the events that match a step, by their compared values."""
         compared = [self.paths[path] for path, _ in self.steps[number].same_as]
         found: dict[tuple[Any, ...], list[int]] = {}
         for index, link in enumerate(links):
@@ -146,7 +146,7 @@ class _Search:
         return found
 
     def _candidates(self, number: int, chosen: _Chosen) -> list[int]:
-        """The events that match a step after these choices."""
+        """Return the events that match a step after these choices."""
         same_as = self.steps[number].same_as
         if not same_as:
             return self.matching[number].get((), [])
@@ -155,7 +155,7 @@ class _Search:
         return [] if None in wanted else self.matching[number].get(wanted, [])
 
     def _completing(self, step: int, chosen: _Chosen) -> tuple[list[int], list[int]]:
-        """The events that match a step and after which the rest completes, and from when on it does."""
+        """Return the events that match a step and after which the rest completes, and when it completes."""
         key = step, chosen
         if key not in self.known:
             indexes, begins = [], []
@@ -169,10 +169,10 @@ class _Search:
         return self.known[key]
 
     def _complete(self, step: int, index: int, chosen: _Chosen) -> int | None:
-        """From when on the steps after ``step``, which event ``index`` matches, are all satisfied."""
+        """Return when all steps after ``step``, which event ``index`` matches, are satisfied, or None."""
         absent, following = self._next(step)
         if following is None:
-            return self._settled(absent, index, chosen)
+            return self._deadline(absent, index, chosen)
         last = self._last(index, absent, following, chosen)
         indexes, begins = self._completing(following, self._needed(following, chosen))
         earliest = None
@@ -181,16 +181,16 @@ class _Search:
                 break
             earliest = begins[at] if earliest is None else min(earliest, begins[at])
             if following > max(self.referred, default=-1):
-                break  # with nothing to compare, what begins later completes later
+                break  # without later comparisons, an event that begins later completes later
         return earliest
 
     def _needed(self, step: int, chosen: _Chosen) -> _Chosen:
-        """The choices that a step or one after it compares with."""
+        """Return the choices that a step or a later one compares with."""
         needed = {earlier for one in self.steps[step:] for _, earlier in one.same_as}
         return tuple(choice for choice in chosen if choice[0] in needed)
 
     def _next(self, step: int) -> tuple[list[int], int | None]:
-        """The ``did_not`` steps after a step, and the ``did`` step after those."""
+        """Return the ``did_not`` steps after a step, and the ``did`` step after those."""
         absent: list[int] = []
         for number in range(step + 1, len(self.steps)):
             if not self.steps[number].absent:
@@ -199,7 +199,7 @@ class _Search:
         return absent, None
 
     def _last(self, index: int, absent: list[int], following: int, chosen: _Chosen) -> int:
-        """The last event that may match the next step: not after one that breaks a ``did_not`` before it."""
+        """Return the last event that may match the next step, given the ``did_not`` steps before it."""
         begin_ms = self.times[index]
         last = index + 1 if self.sequence.strict else len(self.times) - 1
         last = min(last, self._last_within(begin_ms, self.steps[following].within_ms))
@@ -216,9 +216,9 @@ class _Search:
         count = len(self.times) if within_ms is None else bisect_right(self.times, begin_ms + within_ms)
         return count - 1
 
-    def _settled(self, absent: list[int], index: int, chosen: _Chosen) -> int | None:
-        """When the last closing ``did_not`` is settled; None if one is broken."""
-        begin_ms = settled = self.times[index]
+    def _deadline(self, absent: list[int], index: int, chosen: _Chosen) -> int | None:
+        """Return the last deadline of the closing ``did_not`` steps; None if an event breaks one of them."""
+        begin_ms = last = self.times[index]
         after = bisect_right(self.times, begin_ms)
         for number in absent:
             deadline = begin_ms + (self.steps[number].within_ms or 0)
@@ -226,5 +226,5 @@ class _Search:
             at = bisect_left(breaking, after)
             if at < len(breaking) and self.times[breaking[at]] <= deadline:
                 return None
-            settled = max(settled, deadline)
-        return settled
+            last = max(last, deadline)
+        return last

@@ -1,4 +1,4 @@
-"""``within``: the oldest event leaves first, at its time plus the window's length exactly."""
+"""``within``: the oldest event leaves first, exactly at its time plus the window's length."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from segops.core.values import add_exact, exact, subtract_exact
 class SlidingCount:
     """The number of events, exact up to ``capacity``: only that many of the latest are kept.
 
-    A state that holds more, from when more were asked for, keeps its number and shrinks as they expire.
+    A state with more entries, from a larger capacity before, does not grow, and shrinks as they expire.
     """
 
     def __init__(self, length_ms: int, capacity: int) -> None:
@@ -45,12 +45,12 @@ class SlidingCount:
         return 0 if state is None else len(state.times) - bisect_right(state.times, now_ms - self.length_ms)
 
     def next_crossing(self, state: EventTimes | None, falling: tuple[int, ...], now_ms: int) -> int | None:
-        """When the count next falls below one of ``falling`` (greatest first), if nothing more happens."""
+        """Return when the count next falls below one of ``falling`` (greatest first) by expiry."""
         return None if state is None else _next_crossing(state.times, self.length_ms, falling, now_ms)
 
 
 def _next_crossing(times: list[int], length_ms: int, falling: tuple[int, ...], now_ms: int) -> int | None:
-    """The number of times kept is below k from the instant on at which the k-th latest leaves."""
+    # The number of times is below k from the instant at which the k-th latest leaves.
     kept = len(times)
     for threshold in falling:
         if threshold <= kept:
@@ -60,7 +60,7 @@ def _next_crossing(times: list[int], length_ms: int, falling: tuple[int, ...], n
     return None
 
 
-#: Which entry, leaving, takes the count, the sum or the mean out of its band (``bands``).
+#: Finds the entry whose leaving takes the count, the sum or the mean out of its band (``bands``).
 Leaving = Callable[[Sums, int, Points], int]
 
 
@@ -108,7 +108,7 @@ class SlidingSum:
         return state.counts[-1] - count, subtract_exact(state.totals[-1], total)
 
     def crossings(self, state: Sums | None, points: Points, leaving: Leaving, now_ms: int) -> Series:
-        """What ``read`` returns: now, and whenever what ``leaving`` watches comes to a threshold."""
+        """Yield what ``read`` returns now, and whenever the number of ``leaving`` changes its band."""
         yield now_ms, self.read(state, now_ms)
         if state is None:
             return
@@ -121,12 +121,12 @@ class SlidingSum:
 
 
 def is_long(state: Sums) -> bool:
-    """Whether it is to be folded."""
+    """Return whether the state has to be folded."""
     return len(state.times) > MAX_ENTRIES
 
 
 def fold(state: Sums, pane_ms: int) -> None:
-    """Keep of the older half only the last entry of each pane: the pane leaves when its last event does."""
+    """Keep only the last entry of each pane of the older half: a pane leaves with its last event."""
     half = len(state.times) // 2
     keep = [i for i in range(half) if state.times[i] // pane_ms != state.times[i + 1] // pane_ms]
     keep += range(half, len(state.times))
@@ -139,7 +139,7 @@ Insert = Callable[[Values, int, Any, "SlidingValue"], bool]
 
 
 class SlidingValue:
-    """min, max, earliest and latest (None if there is none), and the number of distinct values."""
+    """The min, max, earliest or latest value (None if there is none), or the number of distinct values."""
 
     def __init__(self, length_ms: int, kind: str, capacity: int | None) -> None:
         self.length_ms = length_ms
@@ -164,7 +164,7 @@ class SlidingValue:
         return self._read(state.values, bisect_right(state.times, now_ms - self.length_ms))
 
     def next_crossing(self, state: Values | None, falling: tuple[int, ...], now_ms: int) -> int | None:
-        """When the number of distinct values next falls below one of ``falling``, as of ``SlidingCount``."""
+        """Return when the number of distinct values next falls below one of ``falling`` (greatest first)."""
         return None if state is None else _next_crossing(state.times, self.length_ms, falling, now_ms)
 
     def future(self, state: Values | None, now_ms: int) -> Series:
@@ -179,7 +179,7 @@ class SlidingValue:
 
 
 def _insert_extreme(beats: Callable[[Any, Any], bool]) -> Insert:
-    """Keep only values that no later event beats: the oldest one kept is the extreme of the window."""
+    """Keep only values that no later event beats: the oldest kept value is the extreme of the window."""
 
     def insert(state: Values, time_ms: int, value: Any, _spec: SlidingValue) -> bool:
         at = bisect_right(state.times, time_ms)
@@ -250,7 +250,7 @@ def _newest(values: list[Any], begin: int) -> Any:
     return values[-1] if begin < len(values) else None
 
 
-def _how_many(values: list[Any], begin: int) -> int:
+def _count(values: list[Any], begin: int) -> int:
     return len(values) - begin
 
 
@@ -259,5 +259,5 @@ _READS: dict[str, Callable[[list[Any], int], Any]] = {
     "max": _oldest,
     "earliest": _oldest,
     "latest": _newest,
-    "distinct": _how_many,
+    "distinct": _count,
 }

@@ -1,6 +1,6 @@
-"""The stored form of features. A tag tells them apart in the state codec; tags are never reused.
+"""The stored states of features. The state codec distinguishes them by a tag; tags are never reused.
 
-They hold no cycles, so that the collector leaves them out (``gc=False``).
+They contain no reference cycles, so the collector need not traverse them (``gc=False``).
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from segops.core.values import exact
 
 
 class Tally(msgspec.Struct, array_like=True, gc=False, tag=0):
-    """How many events, in the calendar period that began at ``since_ms`` (0: no period)."""
+    """The number of events in the calendar period that began at ``since_ms`` (0: no period)."""
 
     since_ms: int
     count: int
 
 
 class Total(msgspec.Struct, array_like=True, gc=False, tag=1):
-    """How many numbers and their exact sum, in the period that began at ``since_ms``."""
+    """The number of values and their exact sum in the period that began at ``since_ms``."""
 
     since_ms: int
     count: int
@@ -30,7 +30,7 @@ class Total(msgspec.Struct, array_like=True, gc=False, tag=1):
 
 
 class RunningValue(msgspec.Struct, array_like=True, gc=False, tag=2):
-    """The one value that matters and its event's time, in the period that began at ``since_ms``."""
+    """One value and its event's time in the period that began at ``since_ms``."""
 
     since_ms: int
     time_ms: int
@@ -38,7 +38,7 @@ class RunningValue(msgspec.Struct, array_like=True, gc=False, tag=2):
 
 
 class Keys(msgspec.Struct, array_like=True, gc=False, tag=3):
-    """The different values seen, in the period that began at ``since_ms``."""
+    """The distinct values in the period that began at ``since_ms``."""
 
     since_ms: int
     keys: set[str]
@@ -51,9 +51,9 @@ class EventTimes(msgspec.Struct, array_like=True, gc=False, tag=4):
 
 
 class Sums(msgspec.Struct, array_like=True, gc=False, tag=5):
-    """Event times, oldest first, each with the count and the sum of all up to it.
+    """Event times, oldest first, each with the cumulative count and sum.
 
-    ``base_count`` and ``base_total`` are what had been summed before the oldest time kept.
+    ``base_count`` and ``base_total`` are the cumulative values before the oldest time kept.
     """
 
     times: list[int]
@@ -71,7 +71,7 @@ class Values(msgspec.Struct, array_like=True, gc=False, tag=6):
 
 
 class Entry(msgspec.Struct, array_like=True, gc=False):
-    """One event: its time, its value, and the values that conditions on it read anew at every instant."""
+    """One event: its time, its value, and the values that its timed conditions read."""
 
     time_ms: int
     value: Any
@@ -93,16 +93,16 @@ class Link(msgspec.Struct, array_like=True, gc=False):
 
 
 class Chains(msgspec.Struct, array_like=True, gc=False, tag=8):
-    """The events of a sequence, oldest first, and the spans of time in which it is true."""
+    """The events of a sequence, oldest first, and the spans of time in which it holds."""
 
     links: list[Link]
     spans: list[tuple[int, int]]
 
 
 class Order(msgspec.Struct, array_like=True, gc=False):
-    """One order, or what was said of one: its time, the order_id (empty: none) and the amount.
+    """One order, or one statement about an order: its time, the order_id (empty: none) and the amount.
 
-    ``key``: of a refund or an update, the hash by which a repetition is known; 0: not known.
+    ``key``: the hash that identifies duplicates of a refund, update or cancellation; 0: unknown.
     """
 
     time_ms: int
@@ -112,11 +112,11 @@ class Order(msgspec.Struct, array_like=True, gc=False):
 
 
 class Orders(msgspec.Struct, array_like=True, gc=False, tag=9):
-    """The time of the last order that was not cancelled; orders of the period and what was said of them.
+    """The time of the last order that was not cancelled; the orders of the period, and statements about them.
 
-    All are oldest first. ``gone_ms``: when the last order was that is no longer kept, -MAX_MS if none was;
-    None is what earlier versions stored.
-    Refunds of all that is left of an order have no amount, cancellations neither.
+    Lists are oldest first. ``gone_ms``: the time of the last order that is no longer kept, -MAX_MS if there
+    is none; earlier versions stored None. Refunds of a whole order have no amount, and neither have
+    cancellations.
     """
 
     last_ms: int
@@ -129,9 +129,10 @@ class Orders(msgspec.Struct, array_like=True, gc=False, tag=9):
 
 
 class Counted(msgspec.Struct, array_like=True, gc=False):
-    """What one event added to a profile: its time, the tallies it is in, and its part of each total.
+    """What one event added to accumulators: its time, the tallies with it, and its part of each total.
 
-    Accumulators forget their events, so this is how one that two profiles saw is taken off again.
+    Accumulators do not keep events, so a merge subtracts an event that both profiles have seen by this
+    record.
     """
 
     time_ms: int
@@ -139,14 +140,14 @@ class Counted(msgspec.Struct, array_like=True, gc=False):
     totals: dict[int, Decimal] = {}
 
     def note(self, feature_id: int, state: State, value: Any) -> None:
-        """Remember that the event is in ``state``, if that is an accumulator."""
+        """Record that ``state`` includes the event, if it is an accumulator."""
         if state.__class__ is Tally:
             self.tallies.append(feature_id)
         elif state.__class__ is Total:
             self.totals[feature_id] = exact(value)
 
     def keep(self, feature_ids: Container[int]) -> None:
-        """Forget all other features: should one come back, it begins anew."""
+        """Drop all other features: if one is used again later, it starts empty."""
         self.tallies = [key for key in self.tallies if key in feature_ids]
         self.totals = {key: value for key, value in self.totals.items() if key in feature_ids}
 
