@@ -59,7 +59,7 @@ class Engine:
             profile.evaluated_by == self.version
             and not profile.features.keys() <= self.segments.features.keys()
         ):
-            self.segments.keep_known(profile)
+            self.segments.convert_features(profile)
         return profile
 
     def on_event(self, profile: Profile, event: Event, *, clock_ms: int) -> StepResult:
@@ -86,7 +86,7 @@ class Engine:
     def on_definitions(self, profile: Profile, *, clock_ms: int) -> StepResult:
         """Evaluate a profile that was last evaluated by other segments."""
         evaluation = _Evaluation(profile, "definition", max(clock_ms, profile.latest_ms))
-        self.segments.keep_known(profile)
+        self.segments.convert_features(profile)
         self._close_removed(evaluation)
         self._evaluate(evaluation, self._changed_for(profile, evaluation.now_ms))
         profile.evaluated_by = self.version
@@ -114,7 +114,7 @@ class Engine:
         self._pass_time(evaluation, now_ms)
         was = set(profile.members)
         for source in sources:
-            self.segments.keep_known(source)
+            self.segments.convert_features(source)
             merge(profile, source, self.segments.features, now_ms)
         if profile.first_ms is not None:
             self._evaluate_merged(evaluation, was)
@@ -154,7 +154,7 @@ class Engine:
         The time in between is not evaluated. A membership that still holds keeps its original start.
         """
         evaluation = _Evaluation(profile, "split", max(clock_ms, profile.latest_ms))
-        self.segments.keep_known(profile)
+        self.segments.convert_features(profile)
         if profile.first_ms is not None:
             self._evaluate_merged(evaluation, set())
         profile.evaluated_by = self.version
@@ -220,9 +220,9 @@ class Engine:
             touched |= self.segments.by_part[LOCATION]
         watch = self.segments.watches.get(event.name, self.segments.watch_of_any)
         if watch is not None:
-            for kept in watch.concerned(event.properties):
-                if not kept.where or kept.selects(event.properties, evaluation.now_ms):
-                    self._feed(evaluation, kept, event, touched)
+            for feature in watch.matching(event.properties):
+                if not feature.where or feature.selects(event.properties, evaluation.now_ms):
+                    self._feed(evaluation, feature, event, touched)
         return touched
 
     def _date(self, profile: Profile, time_ms: int) -> set[int]:
@@ -238,28 +238,30 @@ class Engine:
             touched |= self.segments.by_part[LATEST]
         return touched
 
-    def _feed(self, evaluation: _Evaluation, kept: IndexedFeature, event: Event, touched: set[int]) -> None:
+    def _feed(
+        self, evaluation: _Evaluation, feature: IndexedFeature, event: Event, touched: set[int]
+    ) -> None:
         value = None
-        if kept.extract is not None:
-            value = kept.extract(event)
+        if feature.extract is not None:
+            value = feature.extract(event)
             if value is None or value is UNREADABLE:
                 if value is UNREADABLE:
-                    evaluation.result.skip(skipped(self.segments.features[kept.id], event))
+                    evaluation.result.skip(skipped(self.segments.features[feature.id], event))
                 return
         features = evaluation.profile.features
-        state = kept.add(features.get(kept.id), event.time_ms, value, evaluation.now_ms)
+        state = feature.add(features.get(feature.id), event.time_ms, value, evaluation.now_ms)
         if state is not None:
-            features[kept.id] = state
+            features[feature.id] = state
             if evaluation.counted is not None:
-                evaluation.counted.note(kept.id, state, value)
-            by_size = kept.by_size
+                evaluation.counted.note(feature.id, state, value)
+            by_size = feature.by_size
             if by_size is None:
-                touched |= kept.segments
+                touched |= feature.segments
             else:
                 try:
                     touched |= by_size[len(state.times)]
                 except IndexError:  # the profile holds more entries, from definitions with a larger capacity
-                    touched |= kept.segments
+                    touched |= feature.segments
 
     def _merge_traits(self, evaluation: _Evaluation, event: Event) -> set[int]:
         touched: set[int] = set()
@@ -281,12 +283,12 @@ class Engine:
     def _keep_histories(self, evaluation: _Evaluation, event: Event, touched: set[int]) -> None:
         features = evaluation.profile.features
         for name in (event.traits or {}).keys() & self.segments.histories.keys():
-            for path, kept in self.segments.histories[name]:
+            for path, feature in self.segments.histories[name]:
                 value = lookup(event.traits or {}, path)
-                state = kept.add(features.get(kept.id), event.time_ms, value, evaluation.now_ms)
+                state = feature.add(features.get(feature.id), event.time_ms, value, evaluation.now_ms)
                 if state is not None:
-                    features[kept.id] = state
-                    touched |= kept.segments
+                    features[feature.id] = state
+                    touched |= feature.segments
 
     def _evaluate(self, evaluation: _Evaluation, indexes: Iterable[int]) -> None:
         """Evaluate segments in order, and find when each flips next."""

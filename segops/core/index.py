@@ -40,7 +40,7 @@ class Watch(msgspec.Struct, frozen=True):
     always: tuple[IndexedFeature, ...]
     by_value: tuple[tuple[Path, dict[str, tuple[IndexedFeature, ...]]], ...]
 
-    def concerned(self, properties: Mapping[str, Any]) -> Iterable[IndexedFeature]:
+    def matching(self, properties: Mapping[str, Any]) -> Iterable[IndexedFeature]:
         """Return the features that an event with these properties may match."""
         if not self.by_value:
             return self.always
@@ -58,17 +58,17 @@ def prepare(rules: Iterable[tuple[int, Rule]]) -> tuple[list[IndexedFeature], di
     If several rules read a feature, it gets the largest capacity that any of them needs.
     """
     features: dict[int, Feature] = {}
-    concerned: dict[int, dict[int, int]] = {}
+    affected: dict[int, dict[int, int]] = {}
     for index, rule in rules:
         for use in rule.features:
             key = use.feature.id
             features[key] = use.feature.or_wider(features.get(key, use.feature))
-            least = concerned.setdefault(key, {})
+            least = affected.setdefault(key, {})
             least[index] = min(use.least, least.get(index, use.least))
-    return [_kept(key, feature, concerned[key]) for key, feature in features.items()], features
+    return [_compiled(key, feature, affected[key]) for key, feature in features.items()], features
 
 
-def _kept(key: int, feature: Feature, least: Mapping[int, int]) -> IndexedFeature:
+def _compiled(key: int, feature: Feature, least: Mapping[int, int]) -> IndexedFeature:
     by_size = None
     if feature.counts_entries:
         sizes = range((feature.capacity or 0) + 1)
@@ -87,20 +87,20 @@ def _kept(key: int, feature: Feature, least: Mapping[int, int]) -> IndexedFeatur
     )
 
 
-def histories(kept: Iterable[IndexedFeature]) -> dict[str, tuple[tuple[Path, IndexedFeature], ...]]:
+def histories(features: Iterable[IndexedFeature]) -> dict[str, tuple[tuple[Path, IndexedFeature], ...]]:
     """Map each top-level trait to the features that keep its history, each with the path of its value."""
     found: dict[str, list[tuple[Path, IndexedFeature]]] = {}
-    for feature in kept:
+    for feature in features:
         if feature.trait is not None:
             found.setdefault(feature.trait[0], []).append((feature.trait, feature))
     return {name: tuple(features) for name, features in found.items()}
 
 
-def watches(kept: Iterable[IndexedFeature]) -> tuple[dict[str, Watch], Watch | None]:
+def watches(features: Iterable[IndexedFeature]) -> tuple[dict[str, Watch], Watch | None]:
     """Map event names to the features that read them; the second result serves every other name."""
     by_name: dict[str, dict[int, IndexedFeature]] = {}
-    of_any = {feature.id: feature for feature in kept if ANY_NAME in feature.names}
-    for feature in kept:
+    of_any = {feature.id: feature for feature in features if ANY_NAME in feature.names}
+    for feature in features:
         for name in feature.names:
             by_name.setdefault(name, dict(of_any))[feature.id] = feature
     found = {name: _watch(features.values()) for name, features in by_name.items()}
@@ -124,9 +124,9 @@ def _watch(features: Iterable[IndexedFeature]) -> Watch:
     return Watch(tuple(always), tuple(tables))
 
 
-def _equality(kept: IndexedFeature) -> tuple[Path, Predicate] | None:
+def _equality(feature: IndexedFeature) -> tuple[Path, Predicate] | None:
     """Return a condition that a property equals a string, which the index answers, or None."""
-    for path, test in kept.where:
+    for path, test in feature.where:
         name, operand = test.ops[0]
         if len(test.ops) == 1 and name == "eq" and isinstance(operand, str):
             return path, test

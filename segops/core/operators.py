@@ -182,24 +182,22 @@ def next_anniversary(date: str, zone: str, now_ms: int) -> int | None:
     born = parse_moment(date)
     if born is None:
         return None
-    place = ZoneInfo(zone)
+    tz = ZoneInfo(zone)
     if not 400 < born.year < 9_600:  # the year is irrelevant, but zones fail near the limits of datetime
         born = born.replace(year=2_000 + born.year % 400)
     if len(date) > 10:
-        born = born.astimezone(place)
-    year = datetime.fromtimestamp(now_ms // 1_000, place).year
+        born = born.astimezone(tz)
+    year = datetime.fromtimestamp(now_ms // 1_000, tz).year
     return next(
-        moment
-        for y in (year, year + 1, year + 2)
-        if (moment := datetime_ms(_in_year(born, y, place))) > now_ms
+        moment for y in (year, year + 1, year + 2) if (moment := datetime_ms(_in_year(born, y, tz))) > now_ms
     )
 
 
-def _in_year(born: datetime, year: int, place: ZoneInfo) -> datetime:
+def _in_year(born: datetime, year: int, tz: ZoneInfo) -> datetime:
     try:
-        return born.replace(year=year, tzinfo=place)
+        return born.replace(year=year, tzinfo=tz)
     except ValueError:
-        return born.replace(year=year, month=3, day=1, tzinfo=place)
+        return born.replace(year=year, month=3, day=1, tzinfo=tz)
 
 
 def pattern(text: str) -> Any:

@@ -17,7 +17,7 @@ from segops.core.profile import Member, Profile
 from segops.core.rules.execution import FIRST, LATEST, LOCATION, Rule
 from segops.core.rules.model import HasBeen, InSegment, Node, Path, RfmNode, Trait, below, children, identity
 from segops.core.rules.policy import Policy
-from segops.core.skips import wanted
+from segops.core.skips import expected_kinds
 
 #: The longest chain of segments in which each refers to the next.
 MAX_REFERENCES = 100
@@ -92,19 +92,19 @@ class SegmentSet:
         self.changed_since = {} if former is None else _changed_since(self, former)
         self.by_key = {segment.key: segment for segment in self.segments}
         self.remembered = frozenset(segment.key for segment in self.segments if segment.remembers)
-        kept, self.features = prepare((segment.index, segment.referred) for segment in self.segments)
+        indexed, self.features = prepare((segment.index, segment.referred) for segment in self.segments)
         self._former = former_ids(self.features.values())
-        self.watches, self.watch_of_any = watches(kept)
+        self.watches, self.watch_of_any = watches(indexed)
         self.by_trait = _by_trait(self.segments)
         self.trait_readings = _trait_readings(self.definitions)
         self.by_part = {
             part: frozenset(s.index for s in self.segments if part in s.referred.reads)
             for part in (FIRST, LATEST, LOCATION)
         }
-        self.histories = histories(kept)
+        self.histories = histories(indexed)
         self.blank_members = _blank_members(self.segments)
 
-    def keep_known(self, profile: Profile) -> None:
+    def convert_features(self, profile: Profile) -> None:
         """Drop the features that these segments do not read, and convert the others to their current form."""
         profile.features = carried(profile.features, self.features, self._former)
         for note in profile.counted.values():
@@ -275,7 +275,7 @@ def _trait_readings(definitions: Iterable[Definition]) -> dict[str, tuple[tuple[
     found: dict[str, dict[tuple[Path, frozenset[str]], None]] = {}
     for definition in definitions:
         for node in below(definition.when):
-            if isinstance(node, (Trait, HasBeen)) and (kinds := wanted(node.test)):
+            if isinstance(node, (Trait, HasBeen)) and (kinds := expected_kinds(node.test)):
                 found.setdefault(node.path[0], {})[node.path, kinds] = None
     return {name: tuple(readings) for name, readings in found.items()}
 

@@ -35,10 +35,10 @@ class Skip(NamedTuple):
     found: str
 
 
-def wanted(test: Predicate) -> frozenset[str]:
+def expected_kinds(test: Predicate) -> frozenset[str]:
     """Return the kinds of values that can satisfy a predicate; empty: any kind.
 
-    >>> [wanted(Predicate((op,))) for op in (("gte", 5), ("in_last", 5), ("exists", True))]
+    >>> [expected_kinds(Predicate((op,))) for op in (("gte", 5), ("in_last", 5), ("exists", True))]
     [frozenset({'number'}), frozenset({'date'}), frozenset()]
     """
     for name, operand in test.ops:

@@ -11,7 +11,7 @@ from segops.core.features.orders import ORDER_NAME
 from segops.core.operators import Predicate
 from segops.core.rules import model
 from segops.core.segments import Definition
-from segops.core.skips import Skip, misfit, wanted
+from segops.core.skips import Skip, expected_kinds, misfit
 from segops.core.values import lookup
 
 #: Aggregates that accept values of any kind, so that a predicate may not fit. Others skip unreadable values.
@@ -19,10 +19,10 @@ _VALUES = frozenset(("latest", "earliest"))
 
 
 class Reading(NamedTuple):
-    """A path that a rule reads. ``wanted``: the expected kinds of values, or ``date``; empty: any kind."""
+    """A path that a rule reads. ``kinds``: the expected kinds of values, or ``date``; empty: any kind."""
 
     path: tuple[str, ...]
-    wanted: frozenset[str] = frozenset()
+    kinds: frozenset[str] = frozenset()
 
 
 class Survey:
@@ -58,7 +58,7 @@ class Survey:
             value = lookup(event.properties, reading.path)
             if value is not None:
                 known[reading] = True
-                odd = misfit(value, reading.wanted)
+                odd = misfit(value, reading.kinds)
                 if odd is not None:
                     found.append(Skip(event.name, ".".join(reading.path), odd))
         for path in self._traits if event.traits else ():
@@ -86,7 +86,7 @@ def _readings(node: model.Node) -> Iterator[tuple[tuple[str, ...], Reading | Non
     match node:
         case model.Aggregate(function=function, select=select, path=path, test=test):
             yield from _selected(select.names, select.where)
-            yield select.names, Reading(path, wanted(test) if function in _VALUES else frozenset())
+            yield select.names, Reading(path, expected_kinds(test) if function in _VALUES else frozenset())
         case model.Did(select=select) | model.Occurrence(select=select):
             yield from _selected(select.names, select.where)
         case model.RfmNode():
@@ -103,4 +103,4 @@ def _selected(
 ) -> Iterator[tuple[tuple[str, ...], Reading | None]]:
     yield names, None
     for path, test in where:
-        yield names, Reading(path, wanted(test))
+        yield names, Reading(path, expected_kinds(test))

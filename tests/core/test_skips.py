@@ -10,7 +10,7 @@ from segops.core.engine import Engine
 from segops.core.events import Event
 from segops.core.operators import OPERATORS
 from segops.core.operators import Predicate as Ops
-from segops.core.skips import FOUND, Skip, misfit, sentences, wanted
+from segops.core.skips import FOUND, Skip, expected_kinds, misfit, sentences
 from segops.core.survey import Survey
 from tests.core.helpers import MONDAY as T
 from tests.core.helpers import Customer, segments
@@ -59,8 +59,8 @@ def test_a_trait_that_is_no_date_is_skipped(test: dict[str, Any]) -> None:
 
 def test_every_operator_says_what_it_wants() -> None:
     for name in OPERATORS:
-        assert bool(wanted(Ops(((name, 5),)))) is (name != "exists")
-    assert wanted(Ops((("exists", True), ("gte", 5)))) == {"number"}
+        assert bool(expected_kinds(Ops(((name, 5),)))) is (name != "exists")
+    assert expected_kinds(Ops((("exists", True), ("gte", 5)))) == {"number"}
 
 
 def test_a_value_is_skipped_once_for_an_event_however_many_rules_read_it() -> None:

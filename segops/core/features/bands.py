@@ -80,8 +80,8 @@ def counts_leaving(state: Sums, begin: int, points: Points) -> int:
 def totals_leaving(state: Sums, begin: int, points: Points) -> int:
     """Return the index of the entry whose leaving takes the sum out of its band."""
     left = state.totals[-1]
-    gone = state.totals[begin - 1] if begin else state.base_total
-    low, high = band(points, subtract_exact(left, gone))
+    before = state.totals[begin - 1] if begin else state.base_total
+    low, high = band(points, subtract_exact(left, before))
     return _first_outside(state.totals, begin, subtract_exact(left, high), subtract_exact(left, low))
 
 
@@ -95,8 +95,8 @@ def _first_outside(sums: list[Any], begin: int, low: Any, high: Any) -> int:
 def means_leaving(state: Sums, begin: int, points: Points) -> int:
     """Return the index of the entry whose leaving takes the mean out of its band; at most the last index."""
     counts, totals = state.counts, state.totals
-    gone = (counts[begin - 1], totals[begin - 1]) if begin else (state.base_count, state.base_total)
-    low, high = mean_band(points, counts[-1] - gone[0], subtract_exact(totals[-1], gone[1]))
+    before = (counts[begin - 1], totals[begin - 1]) if begin else (state.base_count, state.base_total)
+    low, high = mean_band(points, counts[-1] - before[0], subtract_exact(totals[-1], before[1]))
     count, total, last = counts[-1], totals[-1], len(counts) - 1
     for at in range(begin, last):
         left, sum_left = count - counts[at], subtract_exact(total, totals[at])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from segops.core.features.feature import Feature, Reducer
 from segops.core.features.history import TraitHistory
 from segops.core.features.orders import OrdersReducer
-from segops.core.features.running import RunningCount, RunningDistinct, RunningHeld, RunningSum
+from segops.core.features.running import RunningCount, RunningDistinct, RunningSelected, RunningSum
 from segops.core.features.scanning import Scanning
 from segops.core.features.sequence import SequenceReducer
 from segops.core.features.sliding import SlidingCount, SlidingSum, SlidingValue
@@ -40,7 +40,7 @@ def _running(feature: Feature, window: Fixed | Calendar) -> Reducer:
             return RunningSum(window)
         case "distinct":
             return RunningDistinct(window, feature.capacity)
-    return RunningHeld(window, feature.kind)
+    return RunningSelected(window, feature.kind)
 
 
 def _sliding(feature: Feature, length_ms: int) -> Reducer:

@@ -105,7 +105,7 @@ def _by_index(pick: int, part: Callable[[Entry], Any]) -> Callable[[list[Entry]]
 
 
 #: Kind -> a factory of its aggregate, initially empty; the entries are given oldest first.
-INSIDE: dict[str, Callable[[list[Entry]], WindowAggregate]] = {
+AGGREGATES: dict[str, Callable[[list[Entry]], WindowAggregate]] = {
     "count": _Count,
     "sum": _Sum,
     "distinct": _Distinct,

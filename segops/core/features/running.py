@@ -100,16 +100,16 @@ class RunningDistinct(_Running[Keys]):
 
 #: Kind -> whether an event with this time and value replaces the current one.
 REPLACES: dict[str, Callable[[RunningValue, int, Any], bool]] = {
-    "min": lambda held, _, value: bool(value < held.value),
-    "max": lambda held, _, value: bool(value > held.value),
-    "latest": lambda held, time_ms, _: time_ms >= held.time_ms,
-    "earliest": lambda held, time_ms, _: time_ms < held.time_ms,
-    "first": lambda held, time_ms, _: time_ms < held.time_ms,
-    "last": lambda held, time_ms, _: time_ms > held.time_ms,
+    "min": lambda current, _, value: bool(value < current.value),
+    "max": lambda current, _, value: bool(value > current.value),
+    "latest": lambda current, time_ms, _: time_ms >= current.time_ms,
+    "earliest": lambda current, time_ms, _: time_ms < current.time_ms,
+    "first": lambda current, time_ms, _: time_ms < current.time_ms,
+    "last": lambda current, time_ms, _: time_ms > current.time_ms,
 }
 
 
-class RunningHeld(_Running[RunningValue]):
+class RunningSelected(_Running[RunningValue]):
     """The extreme, first or latest value; for ``first`` and ``last`` its time. None if there is none."""
 
     def __init__(self, window: Fixed | Calendar, kind: str) -> None:

@@ -9,7 +9,7 @@ from functools import lru_cache, reduce
 from typing import Any, Final
 
 from segops.core.features.bands import Series
-from segops.core.features.inside import INSIDE, WindowAggregate
+from segops.core.features.inside import AGGREGATES, WindowAggregate
 from segops.core.features.running import ZERO
 from segops.core.features.states import Entries, Entry
 from segops.core.operators import Predicate
@@ -71,7 +71,7 @@ class Scanning:
 
     def future(self, state: Entries | None, now_ms: int) -> Series:
         entries = [] if state is None else state.entries
-        aggregate, passed = INSIDE[self.kind](entries), 0
+        aggregate, passed = AGGREGATES[self.kind](entries), 0
         while True:
             until_ms = now_ms + LOOK_AHEAD_MS if self.periodic else NEVER
             steps = sorted(self._steps(entries, now_ms, until_ms))
@@ -79,7 +79,7 @@ class Scanning:
             passed += len(steps)
             if not steps or passed > MAX_STEPS or not self.periodic:
                 return
-            now_ms, aggregate = until_ms, INSIDE[self.kind](entries)
+            now_ms, aggregate = until_ms, AGGREGATES[self.kind](entries)
 
     def _steps(self, entries: list[Entry], now_ms: int, until_ms: int) -> Iterator[tuple[int, int]]:
         """Yield when an entry enters, with its index, and when it leaves, with the index's complement."""

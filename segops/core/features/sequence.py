@@ -59,10 +59,10 @@ class SequenceReducer:
         self, state: Chains | None, time_ms: int, value: tuple[int, tuple[Any, ...]], now_ms: int
     ) -> Chains | None:
         within_ms = self.sequence.within_ms
-        gone = -MAX_MS if within_ms is None else now_ms - within_ms
-        if time_ms <= gone:
+        expired_ms = -MAX_MS if within_ms is None else now_ms - within_ms
+        if time_ms <= expired_ms:
             return None
-        links = [] if state is None else [link for link in state.links if link.time_ms > gone]
+        links = [] if state is None else [link for link in state.links if link.time_ms > expired_ms]
         links.insert(bisect_right(links, time_ms, key=lambda link: link.time_ms), Link(time_ms, *value))
         return self.chains(links)
 

@@ -25,14 +25,14 @@ class SlidingCount:
         self.capacity = capacity
 
     def add(self, state: EventTimes | None, time_ms: int, value: Any, now_ms: int) -> EventTimes | None:
-        gone = now_ms - self.length_ms
-        if time_ms <= gone:
+        expired_ms = now_ms - self.length_ms
+        if time_ms <= expired_ms:
             return None
         if state is None:
             return EventTimes([time_ms])
         times = state.times
-        if times[0] <= gone:
-            del times[: bisect_right(times, gone)]
+        if times[0] <= expired_ms:
+            del times[: bisect_right(times, expired_ms)]
         at = bisect_right(times, time_ms)
         if at == 0 and len(times) >= self.capacity:
             return None
@@ -82,10 +82,10 @@ class SlidingSum:
         return state
 
     def _expire(self, state: Sums, now_ms: int) -> None:
-        gone = bisect_right(state.times, now_ms - self.length_ms)
-        if gone:
-            state.base_count, state.base_total = state.counts[gone - 1], state.totals[gone - 1]
-            del state.times[:gone], state.counts[:gone], state.totals[:gone]
+        expired = bisect_right(state.times, now_ms - self.length_ms)
+        if expired:
+            state.base_count, state.base_total = state.counts[expired - 1], state.totals[expired - 1]
+            del state.times[:expired], state.counts[:expired], state.totals[:expired]
 
     def _insert(self, state: Sums, time_ms: int, value: Decimal) -> None:
         at = bisect_right(state.times, time_ms)
@@ -148,13 +148,13 @@ class SlidingValue:
         self._read = _READS[kind]
 
     def add(self, state: Values | None, time_ms: int, value: Any, now_ms: int) -> Values | None:
-        gone = now_ms - self.length_ms
-        if time_ms <= gone:
+        expired_ms = now_ms - self.length_ms
+        if time_ms <= expired_ms:
             return None
         if state is None:
             return Values([time_ms], [value])
-        if state.times and state.times[0] <= gone:
-            expired = bisect_right(state.times, gone)
+        if state.times and state.times[0] <= expired_ms:
+            expired = bisect_right(state.times, expired_ms)
             del state.times[:expired], state.values[:expired]
         return state if self._insert(state, time_ms, value, self) else None
 

@@ -73,10 +73,10 @@ def _brought(links: Links, request: SplitRequest) -> list[str]:
     if state is None or state.links is None:
         return [request.source]
     theirs = state.links
-    gone = [each for each in theirs.owned if each in links.split_off and each not in links.owned]
-    theirs.owned = [each for each in theirs.owned if each not in gone]
-    theirs.refused += gone
-    theirs.split_off |= {each: _SPLIT_FROM for each in gone}
+    left = [each for each in theirs.owned if each in links.split_off and each not in links.owned]
+    theirs.owned = [each for each in theirs.owned if each not in left]
+    theirs.refused += left
+    theirs.split_off |= {each: _SPLIT_FROM for each in left}
     return list(dict.fromkeys([request.source, *theirs.owned]))
 
 
