@@ -29,9 +29,9 @@ import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
+from segops.config import TopicSettings
 from segops.kafka.positions import CommittedPosition, LogPartition, Positions
 from segops.streaming.durability.transactions import Transaction
 from segops.streaming.failpoints import Failpoints
@@ -50,15 +50,6 @@ class _Part(NamedTuple):
     collected: PartitionSnapshot
 
 
-class Topics(NamedTuple):
-    """The topics that a checkpoint is about."""
-
-    events: str
-    control: str
-    profile_events: str
-    changelog: str
-
-
 class Durable(NamedTuple):
     """What a checkpoint did."""
 
@@ -66,37 +57,28 @@ class Durable(NamedTuple):
     seconds: float
 
 
-@dataclass(frozen=True)
-class Owned:
-    """The partitions of one assignment, by number."""
+class Checkpointer(ABC):
+    """Takes checkpoints of the partitions of one assignment, one at a time.
 
-    processors: Mapping[int, SegmentProcessor]
-    sources: Mapping[int, ResolveProcessor]
-    controls: Mapping[int, ControlProcessor]
-
-
-@dataclass(frozen=True)
-class Ways:
-    """How things leave: outputs, changelog records, offset commits.
-
-    ``fence`` raises when this process may no longer own its partitions.
+    ``processors``, ``sources`` and ``controls`` are by partition number.
     """
 
-    outputs: BatchProducer
-    changelog: BatchProducer
-    commit: Commit
-    fence: Callable[[], None]
-
-
-class Checkpointer(ABC):
-    """Takes checkpoints of the lanes, one at a time."""
-
-    def __init__(self, topics: Topics, owned: Owned, crash: Failpoints) -> None:
+    def __init__(
+        self,
+        topics: TopicSettings,
+        changelog_topic: str,
+        *,
+        processors: Mapping[int, SegmentProcessor],
+        sources: Mapping[int, ResolveProcessor],
+        controls: Mapping[int, ControlProcessor],
+        failpoints: Failpoints,
+    ) -> None:
         self._topics = topics
-        self._lanes = owned.processors
-        self._sources = owned.sources
-        self._controls = owned.controls
-        self._crash = crash
+        self._changelog_topic = changelog_topic
+        self._processors = processors
+        self._sources = sources
+        self._controls = controls
+        self._failpoints = failpoints
         self._committed: dict[LogPartition, CommittedPosition] = {}
         self._failure: BaseException | None = None
         self._ended = False
@@ -157,14 +139,37 @@ async def _encode(collected: PartitionSnapshot) -> None:
 
 
 class AtLeastOnce(Checkpointer):
-    """All partitions step by step together, by one producer."""
+    """Takes all partitions through the steps together, with one producer.
 
-    def __init__(self, topics: Topics, owned: Owned, ways: Ways, crash: Failpoints) -> None:
-        super().__init__(topics, owned, crash)
-        self._outputs = ways.outputs
-        self._changelog = ways.changelog
-        self._commit = ways.commit
-        self._fence = ways.fence
+    ``fence`` raises when this process may no longer own its partitions.
+    """
+
+    def __init__(
+        self,
+        topics: TopicSettings,
+        changelog_topic: str,
+        *,
+        processors: Mapping[int, SegmentProcessor],
+        sources: Mapping[int, ResolveProcessor],
+        controls: Mapping[int, ControlProcessor],
+        failpoints: Failpoints,
+        outputs: BatchProducer,
+        changelog: BatchProducer,
+        commit: Commit,
+        fence: Callable[[], None],
+    ) -> None:
+        super().__init__(
+            topics,
+            changelog_topic,
+            processors=processors,
+            sources=sources,
+            controls=controls,
+            failpoints=failpoints,
+        )
+        self._outputs = outputs
+        self._changelog = changelog
+        self._commit = commit
+        self._fence = fence
 
     async def _run(self) -> int:
         positions: dict[LogPartition, CommittedPosition] = {}
@@ -172,23 +177,23 @@ class AtLeastOnce(Checkpointer):
             positions.update(self._source_position(number))
         collected = await self._snapshot()
         await self._outputs.settle()  # 1
-        self._crash.passed("after_output_ack")
+        self._failpoints.passed("after_output_ack")
         self._fence()
         await self._write_changelog(collected)  # 2
-        self._crash.passed("after_changelog_ack")
+        self._failpoints.passed("after_changelog_ack")
         await self._write_stores(collected)  # 3
-        self._crash.passed("after_store_write")
+        self._failpoints.passed("after_store_write")
         for number, part in collected.items():
             positions.update(self._segment_position(number, part.collected))
         await self._commit_changed(self._changed(positions))  # 4
-        self._crash.passed("after_offset_commit")
+        self._failpoints.passed("after_offset_commit")
         for part in collected.values():
             part.processor.committed()
         return sum(part.collected.records for part in collected.values())
 
     async def _snapshot(self) -> dict[int, _Part]:
         collected = {
-            number: _Part(processor, processor.snapshot()) for number, processor in self._lanes.items()
+            number: _Part(processor, processor.snapshot()) for number, processor in self._processors.items()
         }
         for part in collected.values():
             await _encode(part.collected)
@@ -196,13 +201,13 @@ class AtLeastOnce(Checkpointer):
 
     async def _write_changelog(self, collected: dict[int, _Part]) -> None:
         for partition, part in collected.items():
-            await log_states(self._changelog, (self._topics.changelog, partition), part.collected.logged)
+            await log_states(self._changelog, (self._changelog_topic, partition), part.collected.logged)
         await self._changelog.settle()
 
     async def _write_stores(self, collected: dict[int, _Part]) -> None:
         acknowledged = self._changelog.acknowledged
         for partition, part in collected.items():
-            part.processor.write(part.collected, acknowledged.get((self._topics.changelog, partition)))
+            part.processor.write(part.collected, acknowledged.get((self._changelog_topic, partition)))
             await asyncio.sleep(0)
 
     async def _commit_changed(self, changed: Positions) -> None:
@@ -212,12 +217,27 @@ class AtLeastOnce(Checkpointer):
 
 
 class ExactlyOnce(Checkpointer):
-    """One transaction per partition, all at the same time."""
+    """Commits one transaction per partition, all of them concurrently."""
 
     def __init__(
-        self, topics: Topics, owned: Owned, transactions: Mapping[int, Transaction], crash: Failpoints
+        self,
+        topics: TopicSettings,
+        changelog_topic: str,
+        *,
+        processors: Mapping[int, SegmentProcessor],
+        sources: Mapping[int, ResolveProcessor],
+        controls: Mapping[int, ControlProcessor],
+        failpoints: Failpoints,
+        transactions: Mapping[int, Transaction],
     ) -> None:
-        super().__init__(topics, owned, crash)
+        super().__init__(
+            topics,
+            changelog_topic,
+            processors=processors,
+            sources=sources,
+            controls=controls,
+            failpoints=failpoints,
+        )
         self._transactions = transactions
 
     async def _run(self) -> int:
@@ -229,18 +249,18 @@ class ExactlyOnce(Checkpointer):
 
     def _cut(self, number: int) -> asyncio.Future[int]:
         # No await in here: offsets, states and outputs must be of the same moment.
-        collected = self._lanes[number].snapshot()
+        collected = self._processors[number].snapshot()
         positions = {**self._source_position(number), **self._segment_position(number, collected)}
         self._transactions[number].outputs.cut()
         return asyncio.ensure_future(self._commit(number, collected, self._changed(positions)))
 
     async def _commit(self, number: int, collected: PartitionSnapshot, positions: Positions) -> int:
-        changelog = (self._topics.changelog, number)
+        changelog = (self._changelog_topic, number)
         await _encode(collected)
         offset = await self._transactions[number].commit(changelog, collected.logged, positions)  # 1 to 3
         self.committed(positions)
-        self._lanes[number].write(collected, offset)  # 4
-        self._lanes[number].committed()
+        self._processors[number].write(collected, offset)  # 4
+        self._processors[number].committed()
         if collected.writes:
-            self._crash.passed("after_store_write")
+            self._failpoints.passed("after_store_write")
         return collected.records

@@ -33,13 +33,6 @@ class QuarantinePosition(NamedTuple):
     offset: int
 
 
-class QuarantineLimits(NamedTuple):
-    """How many profiles of a partition are set aside since it was opened, and bytes held for one, at most."""
-
-    profiles: int = 1_000
-    held_bytes: int = 256 << 10
-
-
 class Released(NamedTuple):
     """What comes of a release: the memberships counted until now, the clock, and the records to apply."""
 
@@ -52,21 +45,27 @@ class Quarantine:
     """Sets the profiles of one partition aside, keeps records for them, and releases them."""
 
     def __init__(
-        self, output: Output, where: Callable[[], QuarantinePosition], limits: QuarantineLimits
+        self,
+        output: Output,
+        position: Callable[[], QuarantinePosition],
+        *,
+        max_profiles: int = 1_000,
+        max_held_bytes: int = 256 << 10,
     ) -> None:
         self._output = output
-        self._where = where
-        self._limits = limits
+        self._position = position
+        self._max_profiles = max_profiles
+        self._max_held_bytes = max_held_bytes
         self._count = 0
 
     def set_aside(self, profile_id: str, data: bytes, reason: str) -> Aside:
         """What takes the place of a profile. StateError when there are more than may be."""
         self._count += 1
-        if self._count > self._limits.profiles:
-            text = f"more than {self._limits.profiles} profiles of a partition cannot be read"
+        if self._count > self._max_profiles:
+            text = f"more than {self._max_profiles} profiles of a partition cannot be read"
             hint = "were they written by a later version? SEGOPS_MAX_QUARANTINED allows for more"
             raise StateError(f"{text}: {hint}. The last one: {reason}")
-        at = self._where()
+        at = self._position()
         return set_aside(profile_id, data, reason, since_ms=at.clock_ms, offset=at.offset)
 
     def publish(self, profiles: ProfileCache, entry: CachedProfile) -> None:
@@ -89,7 +88,7 @@ class Quarantine:
         held = HeldRecord(clock_ms, record.offset, record.timestamp, record.key, record.value, headers)
         aside.applied = entry.profile.applied = record.offset
         profiles.touch(entry)
-        if len(aside.held) < MAX_HELD and aside.held_bytes + held.size <= self._limits.held_bytes:
+        if len(aside.held) < MAX_HELD and aside.held_bytes + held.size <= self._max_held_bytes:
             aside.hold(held)
         else:
             what = f"{len(aside.held)} records of {aside.held_bytes} bytes"
@@ -123,7 +122,7 @@ class Quarantine:
             )
             self._output.dead_letter(record, NOT_QUARANTINED, f"the profile {found}")
             return None
-        clock_ms, held = self._where().clock_ms, [each for each in aside.held if _is_message(each)]
+        clock_ms, held = self._position().clock_ms, [each for each in aside.held if _is_message(each)]
         if release.state is not None:
             clock_ms, held = aside.since_ms, aside.held
         profile = release.state or Profile(aside.id, applied=aside.applied)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from segops.core.errors import RejectedEvent
@@ -37,29 +36,20 @@ class Route(Protocol):
     ) -> ForwardedEvent: ...
 
 
-@dataclass(frozen=True)
-class Forwarding:
-    """How one partition is resolved.
-
-    With ``event_clock`` the watermark of every source is reported to all partitions of profile events.
-    """
-
-    route: Route
-    output: Output
-    event_clock: bool
-
-
 class ResolveProcessor:
     """One owned partition of raw events.
 
-    Its ticks follow the records which they cover, in every partition of profile events.
+    With ``event_clock`` it reports the watermark of its source to all partitions of profile events. Its ticks
+    follow the records that they cover, in every partition of profile events.
     """
 
     def __init__(
         self,
         source: int,
-        forwarding: Forwarding,
         *,
+        route: Route,
+        output: Output,
+        event_clock: bool,
         offset: int = 0,
         watermark_ms: int = 0,
         mark: Mark | None = None,
@@ -70,9 +60,9 @@ class ResolveProcessor:
         #: Kafka's timestamp of the last record forwarded, in ms.
         self.forwarded_ms: int | None = None
         self.counts = ResolveCounts()
-        self._route = forwarding.route
-        self._output = forwarding.output
-        self._event_clock = forwarding.event_clock
+        self._route = route
+        self._output = output
+        self._event_clock = event_clock
         self._last = LastRecord(mark)
         self._reported: tuple[int, bool] | None = None
         self._quiet_since_ms: int | None = None

@@ -20,6 +20,7 @@ from segops.core.step import StepResult
 from segops.core.views.profile import ProfileView, view_profile
 from segops.schemas.aside import HeldRecord
 from segops.schemas.events import decode
+from segops.schemas.identifying import DEFAULT, IdentityLimits
 from segops.schemas.messages import decode_message
 from segops.schemas.records import Record, origin_of, profile_ids
 from segops.schemas.ticks import TYPE_HEADER, decode_tick, is_tick, watermark_tick
@@ -30,13 +31,17 @@ from segops.streaming.partition.marks import LastRecord
 from segops.streaming.partition.metadata import PartitionMetadata, base_of, sizes_of
 from segops.streaming.partition.output import Counts, Output
 from segops.streaming.partition.profile_cache import CachedProfile, ProfileCache, Scan
-from segops.streaming.partition.quarantine import Quarantine, QuarantineLimits, QuarantinePosition, Released
+from segops.streaming.partition.quarantine import Quarantine, QuarantinePosition, Released
 from segops.streaming.partition.snapshot import CHANGELOG_META, EVALUATED_META, ORIGIN_META, PartitionSnapshot
-from segops.streaming.partition.start import Bounds, Start
+from segops.streaming.partition.start import Start
 
 
 class SegmentProcessor:
-    """One owned partition of profile events: it owns the sizes, the base sequence and the counts."""
+    """One owned partition of profile events: it owns the sizes, the base sequence and the counts.
+
+    ``cache_profiles`` bounds the clean profiles in memory, ``max_state_bytes`` the size of a stored profile,
+    ``max_quarantined`` the quarantined profiles: one more raises StateError.
+    """
 
     def __init__(
         self,
@@ -45,19 +50,21 @@ class SegmentProcessor:
         *,
         start: Start,
         output: Output,
-        bounds: Bounds | None = None,
+        limits: IdentityLimits = DEFAULT,
+        cache_profiles: int = 50_000,
+        max_state_bytes: int = 512 << 10,
+        max_quarantined: int = 1_000,
     ) -> None:
-        bounds = bounds or Bounds()
         self.clock = start.clock
         self.offset = start.offset
         self._store = store
         self._output = output
-        self._limits = bounds.limits
-        self._evaluator = ProfileEvaluator(engine, bounds.limits.rules, max_state_bytes=bounds.state_bytes)
+        self._limits = limits
+        self._evaluator = ProfileEvaluator(engine, limits.rules, max_state_bytes=max_state_bytes)
         self._quarantine = Quarantine(
-            output, self._where, QuarantineLimits(bounds.quarantined, bounds.state_bytes // 2)
+            output, self._position, max_profiles=max_quarantined, max_held_bytes=max_state_bytes // 2
         )
-        self._profiles = ProfileCache(store, engine, self._quarantine.set_aside, bound=bounds.profiles)
+        self._profiles = ProfileCache(store, engine, self._quarantine.set_aside, bound=cache_profiles)
         self._effects = Effects(output, sizes_of(store), base_of(store))
         #: The members of each segment.
         self.sizes = self._effects.sizes
@@ -69,7 +76,7 @@ class SegmentProcessor:
         self._reported_ms: int | None = None
         self._last = LastRecord(start.mark)
 
-    def _where(self) -> QuarantinePosition:
+    def _position(self) -> QuarantinePosition:
         return QuarantinePosition(self.clock.now_ms, self.offset)
 
     def view_profile(self, profile_id: str) -> ProfileView | str | None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from segops.schemas.identifying import DEFAULT, IdentityLimits
 from segops.schemas.origin import Mark, Origin
 from segops.streaming.partition.clock import PartitionClock
 
@@ -27,12 +25,3 @@ class Start:
     origin: Origin | None = None
     adopted: bool = False
     mark: Mark | None = None
-
-
-class Bounds(NamedTuple):
-    """At most: clean profiles in memory, bytes of a stored one, those set aside. What identifiers are."""
-
-    profiles: int = 50_000
-    state_bytes: int = 512 << 10
-    limits: IdentityLimits = DEFAULT
-    quarantined: int = 1_000
