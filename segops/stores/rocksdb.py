@@ -48,10 +48,10 @@ _PROFILE = ord("p")
 _DUE_PREFIX = struct.Struct(">cQ")
 _LEVEL_0 = "rocksdb.num-files-at-level0"
 _DUE_HEAD = 9  # the letter and the due time
-_CROWDED_FILES = 40  # of level 0; writes are held up, in this process's one thread, beyond the next two
+_COMPACT_FILES = 40  # of level 0; writes are held up, in this process's one thread, beyond the next two
 _SLOW_FILES = 80
 _STOP_FILES = 400
-_LEAST_FREE = 16 << 20
+_MIN_FREE_BYTES = 16 << 20
 _UNWRITABLE = "cannot be written"
 _LIVE_BUFFER = 64 << 20
 _BULK_BUFFER = 8 << 20  # stays in the processor's cache: ids in no order cost a third less
@@ -97,7 +97,7 @@ class RocksDBStore:
                 self._db = Rdict(str(path), options)
         except StateError as error:
             os.close(self._lock)
-            if shutil.disk_usage(path).free < _LEAST_FREE:
+            if shutil.disk_usage(path).free < _MIN_FREE_BYTES:
                 raise StoreWriteError(f"{error} (the disk is full)") from error
             raise
         self._check_layout()
@@ -169,9 +169,9 @@ class RocksDBStore:
     def needs_compaction(self) -> bool:
         with _as_state_error(self._path, "cannot be read"):
             files = int(self._db.property_value(_LEVEL_0) or 0)
-        if files > _CROWDED_FILES:
+        if files > _COMPACT_FILES:
             self._set(_LIVE)
-        return files > _CROWDED_FILES
+        return files > _COMPACT_FILES
 
     def due(self, until_ms: int, limit: int) -> list[tuple[int, str]]:
         until_ms = min(until_ms, _INT64_MAX - 1)

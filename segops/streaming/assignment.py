@@ -29,7 +29,7 @@ from segops.streaming.durability.transactions import Transactions
 from segops.streaming.failpoints import Failpoints
 from segops.streaming.kafka_output import KafkaOutput
 from segops.streaming.liveness.fence import LivenessFence, lease_s
-from segops.streaming.ownership.fresh_start import FreshStart, WriteDown
+from segops.streaming.ownership.fresh_start import FreshStart, Persist
 from segops.streaming.ownership.origin import OriginCheck, origin_of
 from segops.streaming.partition.clock import PartitionClock
 from segops.streaming.partition.control import ControlProcessor
@@ -100,7 +100,7 @@ class AssignmentOpener:
         self.channels: ProducerChannels
         if settings.exactly_once:
             self.channels = self._transactions = Transactions(
-                parts.transactional_producer, app_id=worker.app_id, crash=parts.crash
+                parts.transactional_producer, app_id=worker.app_id, failpoints=parts.crash
             )
             self.pulse = LivenessFence(math.inf)  # Kafka shuts out who comes too late: no need to guess
         else:
@@ -170,12 +170,12 @@ class AssignmentOpener:
         positions: dict[LogPartition, CommittedPosition] = {}
         for number, store in stores.items():
             if self._belonging.is_stale(store):
-                renewed = await self._renewal.renew(number, store, group, self._write_down(group))
+                renewed = await self._renewal.reset(number, store, group, self._write_down(group))
                 stores[number] = renewed.store
                 positions.update(renewed.positions)
         return positions
 
-    def _write_down(self, group: CommittedOffsets) -> WriteDown:
+    def _write_down(self, group: CommittedOffsets) -> Persist:
         """What a checkpoint does of it, before there is one."""
 
         async def write_down(number: int, writes: Sequence[Write], positions: Positions) -> int | None:
@@ -201,7 +201,7 @@ class AssignmentOpener:
             self._settings.worker.changelog,
             parts.disk,
             parts.changelog_consumer,
-            crash=parts.crash,
+            failpoints=parts.crash,
             restored=parts.metrics.recovery_records.inc,
         )
         gauge.set(len(partitions))

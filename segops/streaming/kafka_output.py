@@ -16,7 +16,7 @@ from segops.metrics import Metrics
 from segops.schemas.records import Headers, Record, partition_of
 from segops.schemas.ticks import TICK_HEADERS
 from segops.streaming.partition.control import ControlProcessor
-from segops.streaming.partition.output import Counts, Letter, Output, ResolveCounts
+from segops.streaming.partition.output import Counts, Output, QuarantineRecord, ResolveCounts
 from segops.streaming.partition.resolve import ResolveProcessor
 from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.publishers import (
@@ -39,10 +39,12 @@ class KafkaOutput(Output):
     ) -> None:
         topics, self._partition = settings.topics, origin[1]
         self._outputs = outputs
-        self._places = [(topics.profile_events, number) for number in range(topics.partitions)]
+        self._partitions = [(topics.profile_events, number) for number in range(topics.partitions)]
         self._publisher = ChangePublisher(outputs, topics, app_id=settings.worker.app_id)
         self._sender = MessageSender(outputs, topic=topics.profile_events, partitions=topics.partitions)
-        self._dead_letters = DeadLetters(outputs, place=(topics.dead_letters, self._partition), origin=origin)
+        self._dead_letters = DeadLetters(
+            outputs, partition=(topics.dead_letters, self._partition), origin=origin
+        )
         self._quarantine = QuarantinePublisher(
             outputs, topic=topics.quarantine, partitions=topics.partitions, origin=origin
         )
@@ -52,9 +54,9 @@ class KafkaOutput(Output):
 
     def forward(self, key: bytes, value: bytes | None, *, headers: Headers, timestamp: int) -> None:
         """Append a record to the partition of profile events that ``key`` belongs to."""
-        places = self._places
+        partitions = self._partitions
         self._outputs.append(
-            places[partition_of(key, len(places))],
+            partitions[partition_of(key, len(partitions))],
             key=key,
             value=value,
             headers=headers,
@@ -63,7 +65,7 @@ class KafkaOutput(Output):
 
     def broadcast(self, tick: bytes) -> None:
         """Append a tick to every partition of profile events."""
-        for place in self._places:
+        for place in self._partitions:
             self._outputs.append(place, key=None, value=tick, headers=TICK_HEADERS)
 
     def emit(self, changes: Sequence[Change], *, arrived_ms: int | None) -> None:
@@ -94,22 +96,22 @@ class KafkaOutput(Output):
         """Delete the rows of the state topic, and publish receipts."""
         self._publisher.forget(self._partition, erased, segments, now_ms=wall_ms())
 
-    def set_aside(self, letter: Letter) -> None:
+    def set_aside(self, record: QuarantineRecord) -> None:
         """Publish bytes that cannot be read, and say so; whose they are is in the topic only."""
-        place = (self._partition, letter.offset, letter.of)
-        log.error("partition %d, offset %d: %s is set aside: %s", *place, letter.reason)
-        self._quarantine.put(letter)
-        self._metrics.quarantined.labels(letter.found_in).inc()
+        place = (self._partition, record.offset, record.of)
+        log.error("partition %d, offset %d: %s is set aside: %s", *place, record.reason)
+        self._quarantine.put(record)
+        self._metrics.quarantined.labels(record.found_in).inc()
 
     def released(self, profile_id: str) -> None:
         """Delete what was published of a profile that was set aside."""
         self._quarantine.delete(profile_id)
 
-    def began(self, profile_id: str) -> None:
+    def wait_started(self, profile_id: str) -> None:
         """Note since when a profile waits."""
         self._waiting[profile_id] = time.monotonic()
 
-    def ended(self, profile_id: str, identifiers: int) -> None:
+    def wait_ended(self, profile_id: str, identifiers: int) -> None:
         """Measure how long a profile waited. One that began before this process did is not measured."""
         began = self._waiting.pop(profile_id, None)
         if began is not None:

@@ -310,7 +310,7 @@ def test_a_checkpoint_that_failed_once_never_commits_again() -> None:
 
 def test_of_a_huge_record_the_dead_letter_is_the_beginning() -> None:
     sink = Sink()
-    letters = DeadLetters(sink, place=("dead", 0), origin=("events", 0))
+    letters = DeadLetters(sink, partition=("dead", 0), origin=("events", 0))
     letters.put(Rec(0, b"k" * 1_000_000, b"v" * 1_000_000, []), "too_large", "")
     letters.put(Rec(1, b"k", b"v" * 400_000, []), "too_large", "")
     sizes = [(len(key or b""), len(value or b"")) for _, key, value in sink.appended]

@@ -47,7 +47,7 @@ Commit = Callable[[Positions], Awaitable[None]]
 
 class _Part(NamedTuple):
     processor: SegmentProcessor
-    collected: PartitionSnapshot
+    snapshot: PartitionSnapshot
 
 
 class Durable(NamedTuple):
@@ -116,7 +116,7 @@ class Checkpointer(ABC):
         """Take a checkpoint; how many input records it made durable."""
 
     def _changed(self, positions: Positions) -> Positions:
-        return {place: at for place, at in positions.items() if self._committed.get(place) != at}
+        return {partition: at for partition, at in positions.items() if self._committed.get(partition) != at}
 
     def _source_position(self, number: int) -> Positions:
         processor, control = self._sources[number], self._controls[number]
@@ -127,14 +127,14 @@ class Checkpointer(ABC):
             (self._topics.control, number): CommittedPosition(control.offset, with_mark("", control.mark)),
         }
 
-    def _segment_position(self, number: int, collected: PartitionSnapshot) -> Positions:
-        metadata = with_mark(collected.metadata, collected.mark)
-        return {(self._topics.profile_events, number): CommittedPosition(collected.offset, metadata)}
+    def _segment_position(self, number: int, snapshot: PartitionSnapshot) -> Positions:
+        metadata = with_mark(snapshot.metadata, snapshot.mark)
+        return {(self._topics.profile_events, number): CommittedPosition(snapshot.offset, metadata)}
 
 
-async def _encode(collected: PartitionSnapshot) -> None:
+async def _encode(snapshot: PartitionSnapshot) -> None:
     """Encode what was collected bit by bit, so that events need not wait for all of it."""
-    while collected.encode():
+    while snapshot.encode():
         await asyncio.sleep(0)
 
 
@@ -175,39 +175,39 @@ class AtLeastOnce(Checkpointer):
         positions: dict[LogPartition, CommittedPosition] = {}
         for number in self._sources:
             positions.update(self._source_position(number))
-        collected = await self._snapshot()
+        parts = await self._snapshot()
         await self._outputs.settle()  # 1
         self._failpoints.passed("after_output_ack")
         self._fence()
-        await self._write_changelog(collected)  # 2
+        await self._write_changelog(parts)  # 2
         self._failpoints.passed("after_changelog_ack")
-        await self._write_stores(collected)  # 3
+        await self._write_stores(parts)  # 3
         self._failpoints.passed("after_store_write")
-        for number, part in collected.items():
-            positions.update(self._segment_position(number, part.collected))
+        for number, part in parts.items():
+            positions.update(self._segment_position(number, part.snapshot))
         await self._commit_changed(self._changed(positions))  # 4
         self._failpoints.passed("after_offset_commit")
-        for part in collected.values():
+        for part in parts.values():
             part.processor.committed()
-        return sum(part.collected.records for part in collected.values())
+        return sum(part.snapshot.records for part in parts.values())
 
     async def _snapshot(self) -> dict[int, _Part]:
-        collected = {
+        parts = {
             number: _Part(processor, processor.snapshot()) for number, processor in self._processors.items()
         }
-        for part in collected.values():
-            await _encode(part.collected)
-        return collected
+        for part in parts.values():
+            await _encode(part.snapshot)
+        return parts
 
-    async def _write_changelog(self, collected: dict[int, _Part]) -> None:
-        for partition, part in collected.items():
-            await log_states(self._changelog, (self._changelog_topic, partition), part.collected.logged)
+    async def _write_changelog(self, parts: dict[int, _Part]) -> None:
+        for partition, part in parts.items():
+            await log_states(self._changelog, (self._changelog_topic, partition), part.snapshot.logged)
         await self._changelog.settle()
 
-    async def _write_stores(self, collected: dict[int, _Part]) -> None:
+    async def _write_stores(self, parts: dict[int, _Part]) -> None:
         acknowledged = self._changelog.acknowledged
-        for partition, part in collected.items():
-            part.processor.write(part.collected, acknowledged.get((self._changelog_topic, partition)))
+        for partition, part in parts.items():
+            part.processor.write(part.snapshot, acknowledged.get((self._changelog_topic, partition)))
             await asyncio.sleep(0)
 
     async def _commit_changed(self, changed: Positions) -> None:
@@ -249,18 +249,18 @@ class ExactlyOnce(Checkpointer):
 
     def _cut(self, number: int) -> asyncio.Future[int]:
         # No await in here: offsets, states and outputs must be of the same moment.
-        collected = self._processors[number].snapshot()
-        positions = {**self._source_position(number), **self._segment_position(number, collected)}
+        snapshot = self._processors[number].snapshot()
+        positions = {**self._source_position(number), **self._segment_position(number, snapshot)}
         self._transactions[number].outputs.cut()
-        return asyncio.ensure_future(self._commit(number, collected, self._changed(positions)))
+        return asyncio.ensure_future(self._commit(number, snapshot, self._changed(positions)))
 
-    async def _commit(self, number: int, collected: PartitionSnapshot, positions: Positions) -> int:
+    async def _commit(self, number: int, snapshot: PartitionSnapshot, positions: Positions) -> int:
         changelog = (self._changelog_topic, number)
-        await _encode(collected)
-        offset = await self._transactions[number].commit(changelog, collected.logged, positions)  # 1 to 3
+        await _encode(snapshot)
+        offset = await self._transactions[number].commit(changelog, snapshot.logged, positions)  # 1 to 3
         self.committed(positions)
-        self._processors[number].write(collected, offset)  # 4
+        self._processors[number].write(snapshot, offset)  # 4
         self._processors[number].committed()
-        if collected.writes:
+        if snapshot.writes:
             self._failpoints.passed("after_store_write")
-        return collected.records
+        return snapshot.records

@@ -26,9 +26,9 @@ from segops.streaming.partition.snapshot import (
 
 log = logging.getLogger(__name__)
 
-_MOST_DIGITS: Final = 18
-_LEAST_SLOTS: Final = 1 << 16
-_MOST_SLOTS: Final = 1 << 26
+_MAX_DIGITS: Final = 18
+_MIN_SLOTS: Final = 1 << 16
+_MAX_SLOTS: Final = 1 << 26
 _NONE: Final = (None, b"")
 _ENTRY_BYTES: Final = 256  # of a key, two objects and their place in a dict
 
@@ -38,37 +38,37 @@ class StoreRestorer:
 
     ``expected``: about how many records there will be. A store that was empty is not asked for the former
     state of a profile, unless its id has the hash of one that was met before. ``bulk``: load unlogged, until
-    ``finish``. ``hold_bytes``: of what is taken, about so much is held back, so that a profile which was
+    ``finish``. ``buffer_bytes``: of what is taken, about so much is held back, so that a profile which was
     logged again and again is written once; 0: all is written at once.
     """
 
     def __init__(
-        self, store: ProfileStore, *, expected: int, bulk: bool = False, hold_bytes: int = 0
+        self, store: ProfileStore, *, expected: int, bulk: bool = False, buffer_bytes: int = 0
     ) -> None:
         self.store = store
         self._bulk = bulk
-        self._hold_bytes = hold_bytes
-        self._held: dict[bytes, bytes | None] = {}
-        self._held_bytes = 0
+        self._buffer_bytes = buffer_bytes
+        self._buffer: dict[bytes, bytes | None] = {}
+        self._buffered_bytes = 0
         self._next_offset: int | None = None
         self._seen: bytearray | None = None
         if read_offset(store, CHANGELOG_META) is None and not store.profile_ids(None, 1):
-            wanted = max(_LEAST_SLOTS, min(_MOST_SLOTS, 8 * expected))
+            wanted = max(_MIN_SLOTS, min(_MAX_SLOTS, 8 * expected))
             self._seen = bytearray(1 << (wanted - 1).bit_length())
 
     def take(self, values: Mapping[bytes, bytes | None], next_offset: int) -> None:
         """``apply``, at the latest when as much is held back as may be, or by ``settle``."""
-        self._held_bytes += _size(values.values()) - _size(map(self._held.get, values))
-        self._held.update(values)
+        self._buffered_bytes += _size(values.values()) - _size(map(self._buffer.get, values))
+        self._buffer.update(values)
         self._next_offset = next_offset
-        if self._held_bytes + _ENTRY_BYTES * len(self._held) >= self._hold_bytes:
+        if self._buffered_bytes + _ENTRY_BYTES * len(self._buffer) >= self._buffer_bytes:
             self.settle()
 
     def settle(self) -> None:
         """Write what is held back."""
         if self._next_offset is not None:
-            self.apply(self._held, self._next_offset)
-            self._held, self._held_bytes, self._next_offset = {}, 0, None
+            self.apply(self._buffer, self._next_offset)
+            self._buffer, self._buffered_bytes, self._next_offset = {}, 0, None
 
     def apply(self, values: Mapping[bytes, bytes | None], next_offset: int) -> None:
         """One store write; ``next_offset`` is where to go on.
@@ -87,7 +87,7 @@ class StoreRestorer:
         if not all(map(_is_text, values)):
             log.error("a key of the changelog is no text, and so no profile's: its record is left out")
             values = {key: value for key, value in values.items() if _is_text(key)}
-        self._refuse_other(logged[ORIGIN_META])
+        self._check_lineage(logged[ORIGIN_META])
         members: dict[bytes, int] = {}
         rows = list(self._rows(values, self._known(values), members))
         sizes = self._sizes(members)
@@ -100,7 +100,7 @@ class StoreRestorer:
         else:
             self.store.write([Write(key.decode(), state, old, new) for key, state, old, new in rows], meta)
 
-    def _refuse_other(self, logged: bytes | None) -> None:
+    def _check_lineage(self, logged: bytes | None) -> None:
         """StateError when what is stored came from another changelog than what comes now."""
         stored = self.store.meta(ORIGIN_META) if self._seen is None and logged else None
         if stored and logged and decode_origin(stored).lineage != decode_origin(logged).lineage:
@@ -157,7 +157,7 @@ def _is_text(key: bytes) -> bool:
 
 
 def _is_base(value: bytes | None) -> bool:
-    return value is None or (value.isdigit() and len(value) <= _MOST_DIGITS)
+    return value is None or (value.isdigit() and len(value) <= _MAX_DIGITS)
 
 
 def _is_origin(value: bytes | None) -> bool:

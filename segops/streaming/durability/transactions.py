@@ -30,19 +30,19 @@ from segops.stores.base import Write
 from segops.streaming.failpoints import Failpoints
 from segops.streaming.publishers import BatchProducer, log_states
 
-_HEAVY_BYTES = 16 << 20
+_MAX_WAITING_BYTES = 16 << 20
 
 
 class Transaction:
     """The transactions of one partition number. ``client`` is started, and used by nobody else."""
 
-    def __init__(self, number: int, client: AIOKafkaProducer, *, app_id: str, crash: Failpoints) -> None:
+    def __init__(self, number: int, client: AIOKafkaProducer, *, app_id: str, failpoints: Failpoints) -> None:
         self.number = number
         self.client = client
         self.outputs = BatchProducer(lambda: self)
         self._states = BatchProducer(lambda: self)
         self._group = app_id
-        self._crash = crash
+        self._failpoints = failpoints
         self._begun = False
         self._beginning = asyncio.Lock()
 
@@ -87,7 +87,7 @@ class Transaction:
             if self._begun:
                 await self.client.commit_transaction()
                 self._begun = False
-                self._crash.passed("after_offset_commit")
+                self._failpoints.passed("after_offset_commit")
         self.outputs.release()
         return self._states.acknowledged.get(changelog)
 
@@ -102,11 +102,11 @@ class Transaction:
 
     def _pass(self, point: str) -> None:
         if self._begun:
-            self._crash.passed(point)
+            self._failpoints.passed(point)
 
     async def _add(self, positions: Positions) -> None:
         await self._begin()
-        offsets = {TopicPartition(*place): OffsetAndMetadata(*at) for place, at in positions.items()}
+        offsets = {TopicPartition(*partition): OffsetAndMetadata(*at) for partition, at in positions.items()}
         await self.client.send_offsets_to_transaction(offsets, self._group)
 
     @contextmanager
@@ -125,18 +125,18 @@ class Transactions:
     """The transactions of all partitions that this worker owns."""
 
     def __init__(
-        self, producer: Callable[[int], AIOKafkaProducer], *, app_id: str, crash: Failpoints
+        self, producer: Callable[[int], AIOKafkaProducer], *, app_id: str, failpoints: Failpoints
     ) -> None:
         self.owned: dict[int, Transaction] = {}
         self._producer = producer
         self._app_id = app_id
-        self._crash = crash
+        self._failpoints = failpoints
         self._work = asyncio.Event()
 
     @property
     def over_limit(self) -> bool:
         """See ``ProducerChannels``."""
-        return sum(one.outputs.waiting_bytes for one in self.owned.values()) > _HEAVY_BYTES
+        return sum(one.outputs.waiting_bytes for one in self.owned.values()) > _MAX_WAITING_BYTES
 
     @property
     def has_waiters(self) -> bool:
@@ -156,7 +156,7 @@ class Transactions:
         await self.close()
         for number in numbers:
             client = self._producer(number)
-            self.owned[number] = Transaction(number, client, app_id=self._app_id, crash=self._crash)
+            self.owned[number] = Transaction(number, client, app_id=self._app_id, failpoints=self._failpoints)
         await asyncio.gather(*(one.client.start() for one in self.owned.values()))
 
     async def close(self) -> None:

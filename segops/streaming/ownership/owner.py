@@ -33,14 +33,14 @@ from segops.wall_clock import wall_ms
 log = logging.getLogger(__name__)
 
 _POLL_MS: Final = 1_000
-_AGAIN_S: Final = 5.0
-WAYS: Final = (
+_RETRY_S: Final = 5.0
+REMEDIES: Final = (
     "Start from nothing with `segops worker --start-fresh`, or name the topics and the application that "
     "belong together (SEGOPS_TOPIC_PREFIX, SEGOPS_APP_ID)"
 )
 _COORDINATOR_S: Final = 30.0
 _COORDINATOR_POLL_S: Final = 0.2
-_ON_ITS_WAY: Final = (
+_COORDINATOR_ERRORS: Final = (
     GroupCoordinatorNotAvailableError,
     GroupLoadInProgressError,
     NotCoordinatorForGroupError,
@@ -57,12 +57,12 @@ async def admit(settings: Settings) -> Owner:
     read = await _read_topics(settings)
     vouched = found is None and settings.accept_topics
     if not vouched and await _is_foreign(settings, found, read):
-        raise UserError(_not_ours(settings, found))
+        raise UserError(_not_owned_text(settings, found))
     fresh = found is not None and found.generation
     if read and not read & _inputs(settings) and not fresh:
         raise UserError(
             f"the application {app_id} has read {', '.join(sorted(read))}: its stored profiles belong to "
-            f"those topics, not to {settings.topics.prefix}*. {WAYS}"
+            f"those topics, not to {settings.topics.prefix}*. {REMEDIES}"
         )
     return found or Owner(app_id)
 
@@ -72,7 +72,7 @@ async def decide(settings: Settings, *, fresh: bool, take_over: bool) -> None:
     app_id, found = settings.worker.app_id, await read_owner(settings)
     foreign = await _is_foreign(settings, found, await _read_topics(settings))
     if foreign and not take_over:
-        raise UserError(_not_ours(settings, found))
+        raise UserError(_not_owned_text(settings, found))
     if not fresh and not foreign:
         log.info("the topics %s* are those of %s already", settings.topics.prefix, app_id)
         return
@@ -92,7 +92,7 @@ async def _is_foreign(settings: Settings, found: Owner | None, read: set[str]) -
     return found.app_id != settings.worker.app_id
 
 
-def _not_ours(settings: Settings, owner: Owner | None) -> str:
+def _not_owned_text(settings: Settings, owner: Owner | None) -> str:
     app_id, prefix = settings.worker.app_id, settings.topics.prefix
     if owner is None:
         return (
@@ -151,7 +151,7 @@ async def watch_owner(settings: Settings, owner: Owner) -> None:
             raise
         except (KafkaError, OSError, UserError) as error:
             log.warning("the owner of the topics cannot be looked at now: %s", error)
-            await asyncio.sleep(_AGAIN_S)
+            await asyncio.sleep(_RETRY_S)
 
 
 class TakenOver(UserError):
@@ -195,9 +195,9 @@ async def _write(settings: Settings, owner: Owner) -> None:
 
 async def _has_memberships(settings: Settings) -> bool:
     topics = settings.topics
-    places = [TopicPartition(topics.membership_state, number) for number in range(topics.partitions)]
+    partitions = [TopicPartition(topics.membership_state, number) for number in range(topics.partitions)]
     async with running_consumer(settings.kafka) as consumer:
-        return any((await consumer.end_offsets(places)).values())
+        return any((await consumer.end_offsets(partitions)).values())
 
 
 async def _read_topics(settings: Settings) -> set[str]:
@@ -207,8 +207,8 @@ async def _read_topics(settings: Settings) -> set[str]:
         while True:
             try:
                 found = await admin.list_consumer_group_offsets(settings.worker.app_id)
-                return {place.topic for place, at in found.items() if at.offset >= 0}
-            except _ON_ITS_WAY as error:
+                return {partition.topic for partition, at in found.items() if at.offset >= 0}
+            except _COORDINATOR_ERRORS as error:
                 if time.monotonic() > until:
                     raise OutOfTouch(f"the coordinator of the group does not answer: {error}") from error
                 await asyncio.sleep(_COORDINATOR_POLL_S)

@@ -33,7 +33,7 @@ _SLICE: Final = 200
 class Group(Offsets, Protocol):
     """What is asked of the group's consumer."""
 
-    def behind(self, place: LogPartition, offset: int) -> int | None: ...
+    def behind(self, partition: LogPartition, offset: int) -> int | None: ...
 
 
 class SegmentProcessors(Protocol):
@@ -59,12 +59,12 @@ class Sweeper:
     """Compares what the state topic says with the lanes, for those lanes that have it before them."""
 
     def __init__(
-        self, settings: Settings, consumer: Callable[..., AIOKafkaConsumer], crash: Failpoints
+        self, settings: Settings, consumer: Callable[..., AIOKafkaConsumer], failpoints: Failpoints
     ) -> None:
         self._topics = settings.topics
-        self._again = not settings.exactly_once
+        self._republish = not settings.exactly_once
         self._consumer = consumer
-        self._crash = crash
+        self._failpoints = failpoints
         self._goals: dict[SegmentProcessor, _Goal] = {}
 
     async def run(self, pipeline: SegmentProcessors, group: Callable[[], Group]) -> None:
@@ -86,21 +86,28 @@ class Sweeper:
     async def _caught_up(self, number: int, processor: SegmentProcessor, group: Group) -> bool:
         goal = self._goals.get(processor)
         if goal is None:
-            places = [(self._topics.events, each) for each in range(self._topics.partitions)]
-            goal = self._goals[processor] = _Goal(await group.ends(places))
-        place = (self._topics.profile_events, number)
+            partitions = [(self._topics.events, each) for each in range(self._topics.partitions)]
+            goal = self._goals[processor] = _Goal(await group.ends(partitions))
+        partition = (self._topics.profile_events, number)
         if goal.profile_events is None:
             if await self._is_unread(goal.events, group):
                 return False
-            goal.profile_events = (await group.ends([place]))[place]
-        passed = processor.offset >= goal.profile_events or group.behind(place, processor.offset) == 0
+            goal.profile_events = (await group.ends([partition]))[partition]
+        passed = processor.offset >= goal.profile_events or group.behind(partition, processor.offset) == 0
         return passed and not (processor.recording or processor.replaying or processor.scanning)
 
     async def _is_unread(self, ends: Mapping[LogPartition, int], group: Group) -> bool:
         """Whether there is a record before these ends that is not committed."""
         committed, begins = await group.committed(ends), await group.beginnings(ends)
-        read = {place: committed[place].offset if place in committed else begins[place] for place in ends}
-        behind = {TopicPartition(*place): read[place] for place, end in ends.items() if read[place] < end}
+        read = {
+            partition: committed[partition].offset if partition in committed else begins[partition]
+            for partition in ends
+        }
+        behind = {
+            TopicPartition(*partition): read[partition]
+            for partition, end in ends.items()
+            if read[partition] < end
+        }
         if not behind:
             return False
         consumer = self._consumer()
@@ -120,13 +127,15 @@ class Sweeper:
         processor.begin_sweep()
         if not await pipeline.checkpoint():  # what was said before is in the topic now
             return
-        place = (self._topics.membership_state, number)
-        found = await rows_before(self._consumer, place, until=processor.sweep_until)
+        partition = (self._topics.membership_state, number)
+        found = await rows_before(self._consumer, partition, until=processor.sweep_until)
         rows = iter(found.items())
         count = 0
         while is_open() and (few := list(islice(rows, _SLICE))):
-            count += sum(processor.withdraw(profile_id, rows, again=self._again) for profile_id, rows in few)
-            self._crash.passed("during_sweep")
+            count += sum(
+                processor.withdraw(profile_id, rows, again=self._republish) for profile_id, rows in few
+            )
+            self._failpoints.passed("during_sweep")
             await pipeline.wait_for_capacity()
         if is_open():
             processor.end_sweep()
