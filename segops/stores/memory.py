@@ -1,4 +1,4 @@
-"""A profile store in memory, for tests and replays. Its factory is the disk: it outlives ``close``."""
+"""A profile store in memory, for tests and replays. Its factory keeps the contents after ``close``."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class MemoryStore:
 
     def write(self, writes: Iterable[Write], meta: Mapping[str, bytes]) -> None:
         contents = self._contents
-        for write in list(writes):  # an iterable that fails has then changed nothing
+        for write in list(writes):  # a failing iterable must change nothing
             if write.state is None:
                 contents.states.pop(write.profile_id, None)
             else:
@@ -53,7 +53,7 @@ class MemoryStore:
         self.write([Write(key.decode(), state, old, new) for key, state, old, new in rows], meta)
 
     def flush(self) -> None:
-        """Memory has nothing to flush."""
+        """Do nothing: there is no buffer."""
 
     def due(self, until_ms: int, limit: int) -> list[tuple[int, str]]:
         due = self._contents.due
@@ -94,7 +94,7 @@ def _move_due(due: list[tuple[int, str]], write: Write) -> None:
 
 
 class MemoryStores:
-    """Memory stores by partition; what one held is there when it is opened again."""
+    """Memory stores by partition. Their contents survive closing and reopening."""
 
     def __init__(self) -> None:
         self._by_partition: dict[int, _Contents] = {}

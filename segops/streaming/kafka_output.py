@@ -1,4 +1,4 @@
-"""The output of a partition to Kafka, and how processors are counted in metrics."""
+"""The Kafka output of a partition, and the export of the processors' counts to metrics."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 class KafkaOutput(Output):
-    """The output of the partition ``origin``: to the topics of ``settings``, through ``outputs``."""
+    """The output of the partition ``origin`` to the topics of ``settings``, through ``outputs``."""
 
     def __init__(
         self, origin: LogPartition, outputs: BatchProducer, settings: Settings, metrics: Metrics
@@ -53,7 +53,7 @@ class KafkaOutput(Output):
         self._published: Counter[tuple[str, str, str]] = Counter()
 
     def forward(self, key: bytes, value: bytes | None, *, headers: Headers, timestamp: int) -> None:
-        """Append a record to the partition of profile events that ``key`` belongs to."""
+        """Append a record to the partition of profile events for ``key``."""
         partitions = self._partitions
         self._outputs.append(
             partitions[partition_of(key, len(partitions))],
@@ -69,7 +69,7 @@ class KafkaOutput(Output):
             self._outputs.append(place, key=None, value=tick, headers=TICK_HEADERS)
 
     def emit(self, changes: Sequence[Change], *, arrived_ms: int | None) -> None:
-        """Publish changes."""
+        """Publish changes and measure their latency."""
         now_ms = wall_ms()
         self._publisher.publish(self._partition, changes, now_ms=now_ms)
         for change in changes:
@@ -78,17 +78,17 @@ class KafkaOutput(Output):
             self._metrics.end_to_end.observe(max(0, now_ms - arrived_ms) / 1000)
 
     def reject(self, record: Record, reason: str, detail: str) -> None:
-        """Put a record into the dead letters, and log it."""
+        """Send a record to the dead-letter topic and log it."""
         log.error("record %s:%d:%d: %s", *self._dead_letters.origin, record.offset, detail)
         self.dead_letter(record, reason, detail)
 
     def dead_letter(self, record: Record, reason: str, detail: str) -> None:
-        """Put a copy of a record into the dead letters, and what is to be said about it."""
+        """Send a copy of a record to the dead-letter topic, with a detail for people."""
         self._dead_letters.put(record, reason, detail)
         self._metrics.dead_letters.labels(reason).inc()
 
     def send(self, messages: Sequence[Message], *, arrived_ms: int) -> None:
-        """Send messages to the partitions that they are for."""
+        """Send messages to the partitions of their receivers."""
         for message in messages:
             self._sender.send(message, timestamp=arrived_ms)
 
@@ -97,22 +97,22 @@ class KafkaOutput(Output):
         self._publisher.forget(self._partition, erased, segments, now_ms=wall_ms())
 
     def set_aside(self, record: QuarantineRecord) -> None:
-        """Publish bytes that cannot be read, and say so; whose they are is in the topic only."""
+        """Publish unreadable bytes and log the fact; the profile id is in the topic only."""
         place = (self._partition, record.offset, record.of)
-        log.error("partition %d, offset %d: %s is set aside: %s", *place, record.reason)
+        log.error("partition %d, offset %d: profile quarantined (%s): %s", *place, record.reason)
         self._quarantine.put(record)
         self._metrics.quarantined.labels(record.found_in).inc()
 
     def released(self, profile_id: str) -> None:
-        """Delete what was published of a profile that was set aside."""
+        """Delete the quarantine record of a released profile."""
         self._quarantine.delete(profile_id)
 
     def wait_started(self, profile_id: str) -> None:
-        """Note since when a profile waits."""
+        """Note when a profile starts to wait."""
         self._waiting[profile_id] = time.monotonic()
 
     def wait_ended(self, profile_id: str, identifiers: int) -> None:
-        """Measure how long a profile waited. One that began before this process did is not measured."""
+        """Measure how long a profile waited, if this process saw the start."""
         began = self._waiting.pop(profile_id, None)
         if began is not None:
             self._metrics.convergence.observe(time.monotonic() - began)
@@ -121,11 +121,11 @@ class KafkaOutput(Output):
 
     @property
     def waiting(self) -> int:
-        """How many profiles wait, of those that began to since the partition was opened."""
+        """The number of waiting profiles that started to wait since the partition was opened."""
         return len(self._waiting)
 
     def export(self) -> None:
-        """Bring the counter of changes up to date."""
+        """Add the published changes to the metrics."""
         for (segment, action, reason), count in self._published.items():
             label = self._metrics.segment(segment)
             self._metrics.membership_changes.labels(label, action, reason).inc(count)
@@ -133,7 +133,7 @@ class KafkaOutput(Output):
 
 
 def export_partition(counts: Counts, metrics: Metrics) -> None:
-    """Add what a lane counted to the metrics."""
+    """Add the counts of a segment processor to the metrics."""
     metrics.events_consumed.labels("segment").inc(counts.records)
     metrics.duplicates.inc(counts.duplicates)
     metrics.late_events.inc(counts.late)
@@ -151,11 +151,11 @@ def export_partition(counts: Counts, metrics: Metrics) -> None:
         metrics.rule_failures.labels(metrics.segment(segment)).inc(failures)
     for problem in counts.broken:
         metrics.rule_failures.labels("internal").inc()
-        log.error("a profile could not be judged: %s", problem)
+        log.error("profile could not be evaluated: %s", problem)
 
 
 def export_source(counts: ResolveCounts, metrics: Metrics) -> None:
-    """Add what a lane of the resolve step counted to the metrics."""
+    """Add the counts of a resolve processor to the metrics."""
     metrics.events_consumed.labels("resolve").inc(counts.records)
     metrics.clamped_events.inc(counts.clamped)
     _export_mended(counts.mended, metrics)
@@ -173,7 +173,7 @@ def export_counts(
     sources: Iterable[ResolveProcessor | ControlProcessor],
     metrics: Metrics,
 ) -> None:
-    """Add what all lanes counted to the metrics, and start their counts anew."""
+    """Add the counts of all processors to the metrics, and reset them."""
     for processor in processors:
         export_partition(processor.take_counts(), metrics)
     for source in sources:
@@ -182,14 +182,14 @@ def export_counts(
 
 
 class Gauges:
-    """Gauges that are brought up to date when somebody looks."""
+    """Gauges that are updated by ``export``."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._segments: set[str] = set()
 
     def export(self, processors: dict[int, SegmentProcessor]) -> None:
-        """Segment sizes, clocks and cached profiles of these partitions."""
+        """Export segment sizes, clocks and cached profiles of these partitions."""
         sizes: Counter[str] = Counter()
         for partition, processor in processors.items():
             sizes.update(processor.sizes)
@@ -198,7 +198,7 @@ class Gauges:
         self._export_sizes(sizes)
 
     def export_lag(self, behind: Mapping[tuple[str, int], int | None]) -> None:
-        """How many records each partition is behind, where its end is known."""
+        """Export the consumer lag of each partition, in records, where it is known."""
         for (topic, partition), records in behind.items():
             if records is not None:
                 self._metrics.consumer_lag.labels(topic, str(partition)).set(records)

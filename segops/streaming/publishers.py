@@ -1,4 +1,4 @@
-"""What leaves the process: record batches per partition, sent in order, every delivery awaited."""
+"""Publish records: batches per partition, sent in order, with every delivery awaited."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from segops.schemas.ticks import TYPE_HEADER
 from segops.stores.base import Write
 from segops.streaming.partition.output import QuarantineRecord
 
-#: Kept of a dead letter's key, and of its value: together far below what brokers take, a mebibyte.
+#: The most bytes kept of a dead letter's key, and of its value: together far below a broker's limit of 1 MiB.
 _DEAD_LETTER_BYTES: Final = 400_000
 _LOG_SLICE: Final = 250
 
 
 class Producer(Protocol):
-    """The part of an aiokafka producer that is used."""
+    """The methods used of an aiokafka producer."""
 
     def create_batch(self) -> Any: ...
     async def send_batch(self, batch: Any, topic: str, *, partition: int) -> asyncio.Future[Any]: ...
 
 
 class BatchProducer:
-    """Batches to Kafka, in order per partition.
+    """Sends record batches to Kafka, in order per partition.
 
-    ``append`` is synchronous and never loses order; ``flush`` hands over what is there; ``settle``
-    returns once everything appended before it is acknowledged, and raises the first error there was.
+    ``append`` is synchronous and preserves order; ``flush`` passes batches to the producer; ``settle``
+    returns when everything appended before it is acknowledged, and raises the first delivery error.
 
-    A batch goes through three places: it is filled (``_open``), then full or cut off (``_closed``), then
-    due (``_due``), from where ``flush`` sends. Between ``cut`` and ``release`` nothing new becomes due.
+    A batch has three states: it is filled (``_open``), then full or cut off (``_closed``), then due
+    (``_due``), and ``flush`` sends it. Between ``cut`` and ``release`` no new batch becomes due.
     """
 
     def __init__(self, producer: Callable[[], Producer], *, max_waiting_bytes: int = 16 << 20) -> None:
@@ -56,22 +56,22 @@ class BatchProducer:
         self._error: BaseException | None = None
         self._lock = asyncio.Lock()
         self.acknowledged: dict[LogPartition, int] = {}
-        #: Whether another partition waits for something of what was appended since the last ``cut``.
+        #: Whether another partition waits for records appended since the last ``cut``.
         self.has_waiters = False
 
     @property
     def over_limit(self) -> bool:
-        """Whether so much waits for acknowledgement that the inputs should pause."""
+        """Whether the unacknowledged bytes exceed the limit, so that the inputs should pause."""
         return self._bytes > self._max_waiting_bytes
 
     @property
     def waiting_bytes(self) -> int:
-        """The size of the batches that are no longer filled, and not acknowledged yet."""
+        """The size of the closed, unacknowledged batches in bytes."""
         return self._bytes
 
     @property
     def full(self) -> bool:
-        """Whether ``flush(full_only=True)`` would send anything."""
+        """Whether ``flush(full_only=True)`` would send a batch."""
         return bool(self._due or (self._closed and not self._cut_pending))
 
     def append(
@@ -83,7 +83,7 @@ class BatchProducer:
         headers: Headers | None = None,
         timestamp: int | None = None,
     ) -> None:
-        """Add a record to (topic, partition). ``timestamp``: Kafka's, in ms; now when None."""
+        """Append a record to (topic, partition). ``timestamp``: Kafka's, in ms; None: the current time."""
         builder = self._open.get(partition)
         if builder is None:
             builder = self._open[partition] = self._producer().create_batch()
@@ -106,17 +106,17 @@ class BatchProducer:
         self._closed.clear()
 
     def cut(self) -> None:
-        """From here to ``release`` the other methods are about what was appended before: the rest waits."""
+        """Until ``release``, restrict the other methods to records appended before: later ones wait."""
         self._make_due(full_only=False)
         self._cut_pending = True
         self.has_waiters = False
 
     def release(self) -> None:
-        """What was appended since ``cut`` may go."""
+        """Allow records appended since ``cut`` to be sent."""
         self._cut_pending = False
 
     async def flush(self, *, full_only: bool = False) -> None:
-        """Hand over to the producer what was appended. Raises what a delivery failed with."""
+        """Pass the appended batches to the producer. Raises the first delivery error."""
         async with self._lock:
             self._raise_error()
             if not self._cut_pending:
@@ -152,12 +152,12 @@ class BatchProducer:
         waiting = list(self._in_flight)
         if waiting:
             await asyncio.wait(waiting)
-            await asyncio.sleep(0)  # the callbacks that take note of the outcome run first
+            await asyncio.sleep(0)  # lets the delivery callbacks run first
         self._raise_error()
 
 
 async def log_states(outputs: BatchProducer, changelog: LogPartition, writes: Iterable[Write]) -> None:
-    """Append what is to be written to a store to its changelog, in slices: others have a turn in between."""
+    """Append store writes to the changelog, in slices between which other work may run."""
     for number, write in enumerate(writes, 1):
         outputs.append(changelog, key=write.profile_id.encode(), value=write.state)
         if number % _LOG_SLICE == 0:
@@ -179,7 +179,7 @@ class ChangePublisher:
         ]
 
     def publish(self, partition: int, changes: Sequence[Change], *, now_ms: int) -> None:
-        """Append each change to both topics. ``now_ms``: when it was evaluated."""
+        """Append each change to both topics. ``now_ms``: the time of evaluation."""
         changes_topic, state_topic = self._topics
         for change in changes:
             value = encode_change(change, now_ms)
@@ -193,7 +193,7 @@ class ChangePublisher:
     def forget(
         self, partition: int, erased: Sequence[Erased], segments: Collection[str], *, now_ms: int
     ) -> None:
-        """Delete the rows of who was erased, as far as they are of ``segments``, and append receipts."""
+        """Delete the rows of erased profiles in ``segments``, and append receipts."""
         for each in erased:
             for segment in sorted(segments):
                 key = f"{each.identifier}|{segment}".encode()
@@ -212,7 +212,7 @@ class ChangePublisher:
 
 
 class MessageSender:
-    """What profiles say to each other, as records of the partition that it is for."""
+    """Messages between profiles, as records of the receiver's partition."""
 
     def __init__(self, outputs: BatchProducer, *, topic: str, partitions: int) -> None:
         self._outputs = outputs
@@ -220,7 +220,7 @@ class MessageSender:
         self._partitions = partitions
 
     def send(self, message: Message, *, timestamp: int) -> None:
-        """Append a message, with Kafka's timestamp of the record that was its cause."""
+        """Append a message with the Kafka timestamp of the record that caused it."""
         key = message.to.encode()
         self._outputs.append(
             (self._topic, partition_of(key, self._partitions)),
@@ -233,9 +233,9 @@ class MessageSender:
 
 
 class DeadLetters:
-    """Records of the partition ``origin`` put aside, with why and from where, in their original bytes.
+    """Records of the partition ``origin`` that failed: their original bytes, with reason and position.
 
-    Of a record so large that the broker would not take it with its headers, the beginning.
+    A record that would be too large for the broker with its headers is truncated.
     """
 
     def __init__(self, outputs: BatchProducer, *, partition: LogPartition, origin: LogPartition) -> None:
@@ -244,7 +244,7 @@ class DeadLetters:
         self._partition = partition
 
     def put(self, record: Record, reason: str, detail: str) -> None:
-        """Append ``record`` to the dead letters."""
+        """Append ``record`` to the dead-letter topic."""
         origin = "{}:{}:{}".format(*self.origin, record.offset).encode()
         headers = [
             (REASON_HEADER, reason.encode()),
@@ -258,7 +258,7 @@ class DeadLetters:
 
 
 class QuarantinePublisher:
-    """Bytes that cannot be read, as records of the quarantine: as they are, headers tell of them."""
+    """Unreadable bytes as records of the quarantine topic: unchanged, described by headers."""
 
     def __init__(self, outputs: BatchProducer, *, topic: str, partitions: int, origin: LogPartition) -> None:
         self._outputs = outputs
@@ -275,12 +275,12 @@ class QuarantinePublisher:
             (ORIGIN_HEADER, "{}:{}:{}".format(*self._origin, record.offset).encode()),
         ]
         key = record.profile_id.encode()
-        if record.found_in == "handover":  # the profile itself may be set aside, too
+        if record.found_in == "handover":  # the profile itself may be quarantined, too
             key += HANDOVER_MARK + record.of.encode()
         self._append(record.profile_id, key, record.data, headers)
 
     def delete(self, profile_id: str) -> None:
-        """Append that there is nothing any more."""
+        """Append a tombstone for a profile."""
         self._append(profile_id, profile_id.encode(), None, [])
 
     def _append(self, profile_id: str, key: bytes, value: bytes | None, headers: Headers) -> None:

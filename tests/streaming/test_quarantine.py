@@ -314,7 +314,7 @@ def test_too_many_that_cannot_be_read_stop_the_worker(wanted: list[Definition]) 
     part.checkpoint()
     part.log = {key: bytes([FORMAT + 1]) + (value or b"")[1:] for key, value in part.log.items()}
     part.rebuild()
-    with pytest.raises(StateError, match=r"more than 2 profiles .* SEGOPS_MAX_QUARANTINED"):
+    with pytest.raises(StateError, match=r"more than 2 unreadable profiles .* SEGOPS_MAX_QUARANTINED"):
         part.processor.process(records[100:150])
 
 

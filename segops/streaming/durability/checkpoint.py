@@ -1,26 +1,26 @@
-"""The checkpoint: the one way in which work becomes durable.
+"""The checkpoint: the only way in which work becomes durable.
 
-Every path that commits (timer, record bound, rebalance, shutdown) runs ``Checkpointer.run``. What is made
-durable is fixed first (``collect``), so that lanes may go on with new batches while it is encoded and the
-broker is waited for. Then, at least once (``AtLeastOnce``):
+Every path that commits (timer, record bound, rebalance, shutdown) runs ``Checkpointer.run``. It first takes a
+snapshot of each partition, so that processors may continue with new batches while the snapshot is encoded and
+acknowledgements are awaited. Then, at least once (``AtLeastOnce``):
 
 1. membership changes, forwarded events, dead letters and ticks are acknowledged,
-2. the changelog is: one record per profile that changed, then the definitions if others came into force,
-3. the store of each partition takes one write: states, due index, changelog and source offset,
+2. the changelog is acknowledged: one record per changed profile, then the definitions if they changed,
+3. the store of each partition is written at once: states, due index, changelog offset and source offset,
 4. the source offsets are committed, each with its clock as metadata.
 
-Exactly once (``ExactlyOnce``), every partition for itself and all at the same time:
+Exactly once (``ExactlyOnce``), for each partition separately and for all concurrently:
 
 1. and 2. as above, within the transaction of the partition,
 3. the source offsets, each with its clock, join the transaction, and it is committed,
-4. the store of the partition takes its write.
+4. the store of the partition is written.
 
-The store is written after the commit there, because a write cannot be taken back: a store with states of
-an aborted transaction would be ahead of its changelog, and recovery only ever adds. Killed in between, the
-store is behind, and recovery reads what it lacks from the changelog offset that it knows.
+There the store is written after the commit, because a store write cannot be rolled back: a store with states
+of an aborted transaction would be ahead of its changelog, and recovery only ever adds. If the process dies in
+between, the store is behind, and recovery reads the rest from the changelog offset in the store.
 
-Any failure leaves the offsets uncommitted; the caller then stops the process, because what is in memory
-may be ahead of what is known to be safe.
+Any failure leaves the offsets uncommitted. The caller then stops the process, because its memory may be
+ahead of the durable state.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class _Part(NamedTuple):
 
 
 class Durable(NamedTuple):
-    """What a checkpoint did."""
+    """The result of a checkpoint: the input records it made durable, and its duration."""
 
     records: int
     seconds: float
@@ -85,14 +85,14 @@ class Checkpointer(ABC):
         self._lock = asyncio.Lock()
 
     def committed(self, positions: Positions) -> None:
-        """These positions are committed now: they need not be committed again."""
+        """Note positions that are already committed and need not be committed again."""
         self._committed.update(positions)
 
     async def run(self, *, last: bool = False) -> Durable:
-        """Make durable all that was processed before this call. Raises whatever went wrong.
+        """Make everything processed before this call durable. Raises the error of the step that failed.
 
-        A caller that is cancelled does not stop it half-way; after a failure every call fails. After the
-        ``last`` one a call does nothing, also one that was made before and had to wait.
+        Cancelling the caller does not interrupt it. After a failure every call raises the same error. After
+        the ``last`` checkpoint every call does nothing, including one that was already waiting.
         """
         return await asyncio.shield(asyncio.ensure_future(self._run_alone(last=last)))
 
@@ -113,7 +113,7 @@ class Checkpointer(ABC):
 
     @abstractmethod
     async def _run(self) -> int:
-        """Take a checkpoint; how many input records it made durable."""
+        """Take a checkpoint; return how many input records it made durable."""
 
     def _changed(self, positions: Positions) -> Positions:
         return {partition: at for partition, at in positions.items() if self._committed.get(partition) != at}
@@ -133,7 +133,7 @@ class Checkpointer(ABC):
 
 
 async def _encode(snapshot: PartitionSnapshot) -> None:
-    """Encode what was collected bit by bit, so that events need not wait for all of it."""
+    """Encode a snapshot in slices, so that events need not wait for all of it."""
     while snapshot.encode():
         await asyncio.sleep(0)
 
@@ -244,11 +244,11 @@ class ExactlyOnce(Checkpointer):
         commits = []
         for number in list(self._transactions):
             commits.append(self._cut(number))
-            await asyncio.sleep(0)  # the commits that have begun go on
+            await asyncio.sleep(0)  # lets the commits that have started proceed
         return sum(await asyncio.gather(*commits))
 
     def _cut(self, number: int) -> asyncio.Future[int]:
-        # No await in here: offsets, states and outputs must be of the same moment.
+        # No await here: offsets, states and outputs must be of the same moment.
         snapshot = self._processors[number].snapshot()
         positions = {**self._source_position(number), **self._segment_position(number, snapshot)}
         self._transactions[number].outputs.cut()

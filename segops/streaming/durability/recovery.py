@@ -1,8 +1,8 @@
-"""Bringing the store of a partition up to date with its changelog.
+"""Recovery: bring the store of a partition up to date with its changelog.
 
-Read in big batches straight into store writes, by *position*: it ends where the log ended when it
-began, whether or not there is a record at the last offset (compaction and transaction markers leave
-holes).
+The changelog is read in large batches that become store writes. Reading ends by *position*: at the end
+offset of the log when recovery started, whether or not there is a record at the last offset (compaction and
+transaction markers leave gaps).
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _COMPACTION_POLL_S: Final = 0.05
 _REPORT_S: Final = 5.0
 _BULK_RECORDS: Final = 10_000
 _BUFFER_BYTES: Final = 64 << 20  # of all partitions that are restored
-_MAX_BUFFER_BYTES: Final = 16 << 20  # of one: the loop stands still while they are written
+_MAX_BUFFER_BYTES: Final = 16 << 20  # of one: writing them blocks the event loop
 
 DAMAGED: Final = "damaged"
 AHEAD: Final = "ahead"
 
 
 class RecoveryProgress:
-    """How far a recovery is, in records; says so every few seconds while it lasts."""
+    """The progress of a recovery in records, logged every few seconds."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self.restored = 0
@@ -46,18 +46,18 @@ class RecoveryProgress:
         self._started_s = self._last_report_s = now()
 
     def begin(self) -> None:
-        """The reading begins."""
+        """Start the clock of the rate."""
         self._started_s = self._last_report_s = self._now()
 
     def report(self) -> None:
-        """Log how far it is and how long it may still take, if that was not done lately."""
+        """Log progress and an estimate, if the last report is old enough."""
         now = self._now()
         if now - self._last_report_s >= _REPORT_S and self.left:
             self._last_report_s = now
             log.info("%s", self.line())
 
     def line(self) -> str:
-        """One line for people. The rate is of offsets passed, whether or not they still hold a record."""
+        """Return the progress as one line. The rate counts offsets, including those without a record."""
         rate = self.restored / max(self._now() - self._started_s, 1e-3)
         rest = f"about {self.left / rate:.0f} s to go" if rate else "no estimate yet"
         return f"recovery: {self.restored} records restored, {self.left} left, {rate:,.0f} a second, {rest}"
@@ -65,9 +65,9 @@ class RecoveryProgress:
 
 @dataclass(frozen=True)
 class StoreManager:
-    """The stores of a worker. ``discard`` removes the files of one that cannot even be opened.
+    """Opens the stores of a worker. ``discard`` removes the files of a store that cannot be opened.
 
-    ``rebuilt`` is told why when a store starts over: damaged, or ahead of the log.
+    ``rebuilt`` is called with the reason when a store is emptied: ``DAMAGED``, or ``AHEAD`` of the log.
     """
 
     stores: StoreFactory
@@ -75,9 +75,9 @@ class StoreManager:
     rebuilt: Callable[[str], None] = lambda reason: None
 
     def open(self, partition: int, *, log_end: int) -> ProfileStore:
-        """The store of ``partition``, emptied when it is damaged or does not belong to this changelog.
+        """Open the store of ``partition``, emptied if it is damaged or does not belong to this changelog.
 
-        StoreInUseError when another process has it open, StoreWriteError when the disk is full.
+        Raises StoreInUseError when another process has it open, StoreWriteError when the disk is full.
         """
         try:
             store = self.stores.open(partition)
@@ -93,11 +93,11 @@ class StoreManager:
             return self.start_over(store, partition, DAMAGED, str(error))
         if applied is None or applied < log_end:
             return store
-        text = f"it has changelog offset {applied}, but the log ends at {log_end}: was the topic recreated?"
+        text = f"its changelog offset is {applied}, but the log ends at {log_end}: was the topic recreated?"
         return self.start_over(store, partition, AHEAD, text)
 
     def start_over(self, store: ProfileStore, partition: int, reason: str, text: str) -> ProfileStore:
-        """Empty the store."""
+        """Log the reason, empty the store and open it again."""
         self._report(partition, reason, text)
         store.destroy()
         return self.stores.open(partition)
@@ -108,10 +108,10 @@ class StoreManager:
 
 
 class ChangelogReader:
-    """The stores of some partitions and the changelog read into them, from where each store is.
+    """Reads the changelog of some partitions into their stores, each from the offset of its store.
 
-    ``consumer`` is assigned here and stopped by whoever started it. ``bulk``: load what is far behind
-    unlogged, and hold some of it back; ``finish`` must then follow.
+    The caller starts and stops ``consumer``; it is assigned here. ``bulk``: load stores that are far behind
+    without a write-ahead log and through a buffer; ``finish`` must then follow.
     """
 
     def __init__(
@@ -127,17 +127,17 @@ class ChangelogReader:
 
     @property
     def stores(self) -> dict[int, ProfileStore]:
-        """The open stores."""
+        """The open stores by partition."""
         return {partition: restorer.store for partition, restorer in self._restorers.items()}
 
     def close(self) -> None:
-        """Close the stores."""
+        """Close all stores."""
         for restorer in self._restorers.values():
             restorer.store.close()
         self._restorers.clear()
 
     async def open(self, partitions: Iterable[int], ends: Mapping[TopicPartition, int]) -> None:
-        """Open the stores and go to where each goes on."""
+        """Open the stores and seek to the offset after each; ``ends`` are the logs' end offsets."""
         topic_partitions = {TopicPartition(self._topic, partition): partition for partition in partitions}
         self._buffer_bytes = min(_MAX_BUFFER_BYTES, _BUFFER_BYTES // max(1, len(topic_partitions)))
         self._consumer.assign(list(topic_partitions))
@@ -157,7 +157,7 @@ class ChangelogReader:
         )
 
     async def apply(self, topic_partition: TopicPartition, fetched: Fetched) -> int:
-        """Take what was fetched; how many records that were. A store at fault starts over, once."""
+        """Apply fetched records; return how many. A damaged store starts over, once."""
         restorer = self._restorers[topic_partition.partition]
         while restorer.store.needs_compaction:
             await asyncio.sleep(_COMPACTION_POLL_S)
@@ -172,7 +172,7 @@ class ChangelogReader:
             raise
         except StateError as error:
             if topic_partition.partition in self._rebuilt:
-                raise  # a store that was empty is not to blame
+                raise  # the store was just emptied: the error has another cause
             await self._start_over(topic_partition, error)
             return False
         return True
@@ -187,9 +187,9 @@ class ChangelogReader:
         self._consumer.seek(topic_partition, start)
 
     async def finish(self, topic_partition: TopicPartition) -> bool:
-        """Write what was held back and make all safe, before anybody writes after it.
+        """Write the buffer and make all loaded records durable, before any other write.
 
-        False: the store was at fault and starts over, so there is more to read.
+        Return False if the store was damaged and starts over, so that there is more to read.
         """
         restorer = self._restorers[topic_partition.partition]
         settled = await self._try(topic_partition, restorer.settle)
@@ -201,11 +201,11 @@ class ChangelogReader:
 async def log_ends(
     make: Callable[..., AIOKafkaConsumer], topic_partitions: list[TopicPartition]
 ) -> dict[TopicPartition, int]:
-    """Where the logs end, records of open transactions included.
+    """Return the end offsets of the logs, including records of open transactions.
 
-    With exactly once there is none any more when partitions are recovered: our producers have ended it.
-    After a change of the mode one may be left, and at-least-once records may be behind it: its end is
-    waited for, which the broker sees to.
+    With exactly-once processing no transaction is open when partitions are recovered: opening the producers
+    has ended it. After a change of the processing mode one may be left, with at-least-once records after it:
+    recovery then waits until the broker aborts it.
     """
     consumer = make(isolation_level="read_uncommitted")
     try:
@@ -219,9 +219,9 @@ async def log_ends(
 
 
 class Recovery:
-    """Restores the stores of some partitions with one consumer of its own, outside the group.
+    """Restores the stores of some partitions with a consumer of its own, outside the group.
 
-    ``restored`` is told how many records came back, batch by batch.
+    ``restored`` is called with the number of records of each batch.
     """
 
     def __init__(
@@ -241,7 +241,7 @@ class Recovery:
         self.progress = RecoveryProgress()
 
     async def run(self, partitions: Sequence[int]) -> dict[int, ProfileStore]:
-        """The stores of ``partitions``, up to date. What was opened is closed when this fails."""
+        """Return the restored stores of ``partitions``. On failure all stores are closed."""
         consumer = self._consumer()
         reader = ChangelogReader(self._topic, self._store_manager, consumer, bulk=True)
         try:
@@ -272,7 +272,7 @@ class Recovery:
             for topic_partition, fetched in await fetch(consumer, _QUIET_S):
                 if topic_partition in left:
                     self._count(await reader.apply(topic_partition, fetched))
-                    await asyncio.sleep(0)  # the next fetch arrives, the group hears of us
+                    await asyncio.sleep(0)  # lets the next fetch arrive and the heartbeat run
             before, left = left, await self._left(consumer, ends)
             for topic_partition in set(before) - set(left):
                 if await reader.finish(topic_partition):

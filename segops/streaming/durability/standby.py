@@ -1,8 +1,8 @@
-"""Stores of partitions that others own, kept current so that a fail-over need not restore them.
+"""Standby stores: current replicas of other workers' partitions, so that fail-over need not restore them.
 
-A standby reads the changelog by a consumer of its own, outside the group, once a second; when it is far
-behind, it rests four times as long as it worked. It never stops the worker: when something goes wrong it
-says so and tries again later.
+A standby reads the changelog with a consumer of its own, outside the group, once a second; when it is far
+behind, it rests four times as long as it worked. It never stops the worker: it logs an error and retries
+later.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from segops.streaming.durability.recovery import ChangelogReader, StoreManager, 
 log = logging.getLogger(__name__)
 
 _REST_S: Final = 1.0
-_REST_FACTOR: Final = 4  # rests that many times as long as it worked
+_REST_FACTOR: Final = 4  # of the time it worked
 _BEHIND: Final = 10_000
 _RETRY_S: Final = 30.0
 
 
 class Standbys:
-    """Follows the changelog of the partitions last given to ``follow``; one call at a time."""
+    """Follows the changelog of the partitions last passed to ``follow``; calls must not overlap."""
 
     def __init__(
         self,
@@ -45,13 +45,13 @@ class Standbys:
         self._task: asyncio.Task[None] | None = None
 
     def follow(self, partitions: Collection[int]) -> None:
-        """Begin to follow these; ``stop`` comes before."""
+        """Start to follow these partitions. Call ``stop`` first."""
         if partitions:
-            log.info("standby for %d partitions of profiles", len(partitions))
+            log.info("standby for %d profile partitions", len(partitions))
             self._task = asyncio.create_task(self._follow(sorted(partitions)))
 
     async def stop(self) -> None:
-        """Stop following; all stores are closed when this returns."""
+        """Stop following and close all stores."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -63,7 +63,7 @@ class Standbys:
             try:
                 await self._run(partitions)
             except Exception as error:
-                log.error("standby stops for %.0f s: %s: %s", _RETRY_S, type(error).__name__, error)
+                log.error("standby failed, retrying in %.0f s: %s: %s", _RETRY_S, type(error).__name__, error)
             finally:
                 for partition in partitions:
                     self._metrics.forget_standby(partition)

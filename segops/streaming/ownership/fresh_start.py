@@ -1,11 +1,10 @@
-"""Starting from nothing: the state of a partition is given up, when that was decided after it was made.
+"""Fresh start: discard the state of a partition that is older than the operator's decision to do so.
 
-The decision is the ``generation`` in the record of the topics' owner. Whoever opens a partition whose state
-is older gives the state up: tombstones for every profile, then the position in profile-events back to the
-beginning, then, as the last record, an origin of the new generation. Killed before that record, the next
-owner does it again; killed after it, the partition is a new one already. The sequences of the new state begin
-above all that were published, with room in between for the ends of memberships that prove untrue
-(``sweeping``).
+The decision is the ``generation`` in the record of the topics' owner. The worker that opens a partition with
+an older state discards it: tombstones for every profile, then the position in profile events back to the
+beginning, then, as the last record, an origin of the new generation. If the worker dies before that record,
+the next owner repeats the reset; after it, the partition is new. The sequences of the new state start above
+all published ones, leaving room for the ends of memberships that no longer hold (``sweep``).
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ _SLICE: Final = 5_000
 
 
 class Persist(Protocol):
-    """Make positions, then changelog records of a partition durable; the offset of the last of these."""
+    """Makes positions, then changelog records durable; returns the offset of the last record, if any."""
 
     def __call__(
         self, number: int, writes: Sequence[Write], positions: Positions
@@ -41,14 +40,14 @@ class Persist(Protocol):
 
 
 class ResetPartition(NamedTuple):
-    """The empty store of a partition, and where it goes on: a broker may still tell the former position."""
+    """The empty store of a partition, and its new positions, which a broker may not yet return."""
 
     store: ProfileStore
     positions: Positions
 
 
 class FreshStart:
-    """Gives up the state of partitions."""
+    """Discards the state of partitions."""
 
     def __init__(
         self,
@@ -67,11 +66,11 @@ class FreshStart:
     async def reset(
         self, number: int, store: ProfileStore, group: Offsets, persist: Persist
     ) -> ResetPartition:
-        """Give up the state of the partition, in its changelog and in its store."""
+        """Discard the state of a partition, in its changelog and in its store."""
         published = await survey(self._consumer, (self._topics.membership_state, number))
         former = int(store.meta(BASE_META) or b"0")
         base = b"%d" % max(former, published.greatest + published.most)
-        given_up = await self._give_up(number, store, persist)
+        discarded = await self._discard(number, store, persist)
         sweep_until = published.greatest if published.most else 0
         origin = encode_origin(self._origin_check.new_origin(sweep_until=sweep_until))
         self._failpoints.passed("during_fresh_start")
@@ -82,10 +81,10 @@ class FreshStart:
         store.destroy()
         fresh = self._store_manager.stores.open(number)
         fresh.write([], {CHANGELOG_META: b"%d" % (offset or 0), BASE_META: base, ORIGIN_META: origin})
-        log.warning("partition %d starts from nothing: %d stored profiles are given up", number, given_up)
+        log.warning("partition %d starts fresh: %d stored profiles discarded", number, discarded)
         return ResetPartition(fresh, positions)
 
-    async def _give_up(self, number: int, store: ProfileStore, persist: Persist) -> int:
+    async def _discard(self, number: int, store: ProfileStore, persist: Persist) -> int:
         count, after = 0, None
         while ids := store.profile_ids(after, _SLICE):
             await persist(number, [Write(profile_id, None) for profile_id in ids], {})
@@ -94,7 +93,7 @@ class FreshStart:
         return count
 
     async def _beginnings(self, number: int, group: Offsets) -> Positions:
-        """Profile events are read again; events and requests if they are others than those that were read."""
+        """Return the first offsets of profile events, and of the inputs whose topics were replaced."""
         partitions = [(self._topics.profile_events, number)]
         for partition in ((self._topics.events, number), (self._topics.control, number)):
             if await self._origin_check.is_replaced(partition, group):

@@ -1,4 +1,4 @@
-"""What was published of the memberships of one partition, read from the state topic."""
+"""The published memberships of one partition, read from the state topic."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _QUIET_S: Final = 0.5
 
 
 class PublishedMemberships(NamedTuple):
-    """The greatest sequence of any profile, and the most memberships of one that are published as true."""
+    """The greatest sequence of any profile, and the most memberships published of one profile."""
 
     greatest: int
     most: int
@@ -35,7 +35,7 @@ _row = msgspec.json.Decoder(_Row)
 
 
 async def survey(make: Callable[..., AIOKafkaConsumer], partition: LogPartition) -> PublishedMemberships:
-    """Look through the partition ``partition`` of the state topic."""
+    """Summarise a partition of the state topic."""
     greatest, true = 0, dict[bytes, str]()
     async for key, value in latest_rows(make, partition):
         row = _decoded(value)
@@ -50,9 +50,9 @@ async def survey(make: Callable[..., AIOKafkaConsumer], partition: LogPartition)
 async def rows_before(
     make: Callable[..., AIOKafkaConsumer], partition: LogPartition, *, until: int
 ) -> dict[str, list[Change]]:
-    """By profile, what is published as true by changes up to the sequence ``until``, in the order of keys.
+    """Return the memberships published up to the sequence ``until``, by profile, in key order.
 
-    Also of what of it has been ended since, because it was not true any more.
+    This includes those that a sweep has ended since.
     """
     rows: dict[bytes, bytes] = {}
     async for key, value in latest_rows(make, partition):
@@ -82,7 +82,7 @@ def _decoded(value: bytes | None) -> _Row | None:
 async def latest_rows(
     make: Callable[..., AIOKafkaConsumer], partition: LogPartition
 ) -> AsyncGenerator[tuple[bytes, bytes | None], None]:
-    """The records of the partition up to its end of now; a later one of a key replaces an earlier one."""
+    """Yield the records up to the current end offset; a later record of a key replaces an earlier one."""
     consumer, part = make(), TopicPartition(*partition)
     try:
         await consumer.start()

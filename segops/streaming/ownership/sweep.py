@@ -1,7 +1,7 @@
-"""After a start from nothing: memberships that were published and are no longer true are ended.
+"""The sweep after a fresh start: end published memberships that no longer hold.
 
-A partition is compared once it has caught up: all that stood in the input when it was opened is forwarded,
-and what was forwarded is judged. Until then it would end memberships that the records to come bring back.
+A partition is compared once it has caught up: all input from before it was opened is forwarded, and the
+forwarded records are evaluated. Earlier, the sweep would end memberships that later records establish again.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _SLICE: Final = 200
 
 
 class Group(Offsets, Protocol):
-    """What is asked of the group's consumer."""
+    """The methods used of the group's consumer."""
 
     def behind(self, partition: LogPartition, offset: int) -> int | None: ...
 
 
 class SegmentProcessors(Protocol):
-    """What is asked of the pipeline."""
+    """The methods used of the pipeline."""
 
     @property
     def processors(self) -> dict[int, SegmentProcessor]: ...
@@ -49,14 +49,14 @@ class SegmentProcessors(Protocol):
 
 @dataclass
 class _Goal:
-    """Where the logs ended when a lane was looked at first, and when all events had been forwarded."""
+    """The end offsets at the first look at a partition, and when all its events were forwarded."""
 
     events: Mapping[LogPartition, int]
     profile_events: int | None = None
 
 
 class Sweeper:
-    """Compares what the state topic says with the lanes, for those lanes that have it before them."""
+    """Compares the state topic with the processors that have a pending sweep."""
 
     def __init__(
         self, settings: Settings, consumer: Callable[..., AIOKafkaConsumer], failpoints: Failpoints
@@ -68,7 +68,7 @@ class Sweeper:
         self._goals: dict[SegmentProcessor, _Goal] = {}
 
     async def run(self, pipeline: SegmentProcessors, group: Callable[[], Group]) -> None:
-        """Look after the lanes, for ever."""
+        """Sweep each partition once it has caught up. Runs until cancelled."""
         while True:
             await asyncio.sleep(_LOOK_S)
             processors = {
@@ -97,7 +97,7 @@ class Sweeper:
         return passed and not (processor.recording or processor.replaying or processor.scanning)
 
     async def _is_unread(self, ends: Mapping[LogPartition, int], group: Group) -> bool:
-        """Whether there is a record before these ends that is not committed."""
+        """Return whether there is an uncommitted record before these end offsets."""
         committed, begins = await group.committed(ends), await group.beginnings(ends)
         read = {
             partition: committed[partition].offset if partition in committed else begins[partition]
@@ -125,7 +125,7 @@ class Sweeper:
             return pipeline.running and pipeline.processors.get(number) is processor
 
         processor.begin_sweep()
-        if not await pipeline.checkpoint():  # what was said before is in the topic now
+        if not await pipeline.checkpoint():  # the changes published before are in the topic now
             return
         partition = (self._topics.membership_state, number)
         found = await rows_before(self._consumer, partition, until=processor.sweep_until)
@@ -139,11 +139,11 @@ class Sweeper:
             await pipeline.wait_for_capacity()
         if is_open():
             processor.end_sweep()
-            log.info("partition %d: %d published memberships were not true any more", number, count)
+            log.info("partition %d: ended %d published memberships that no longer held", number, count)
 
 
 async def _finds_any(consumer: Any, ends: Mapping[TopicPartition, int]) -> bool:
-    """Whether there is a record before these ends; marks of transactions are none."""
+    """Return whether there is a record before these end offsets, other than transaction markers."""
     while any([await consumer.position(part) < end for part, end in ends.items()]):
         for part, fetched in await fetch(consumer, _QUIET_S):
             if any(record.offset < ends[part] for record in fetched):

@@ -32,7 +32,7 @@ class Effects:
         self._changed: set[tuple[str, str]] | None = None
 
     def begin(self, profile: Profile) -> None:
-        """Number the changes of a new profile from the base sequence."""
+        """Start the sequence of a new profile at the base."""
         if is_blank(profile) and profile.merged_into is None:
             profile.sequence = max(profile.sequence, self.base)
 
