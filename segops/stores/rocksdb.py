@@ -318,10 +318,10 @@ def _lock(path: Path) -> int:
 
 
 @contextmanager
-def _as_state_error(path: Path, what: str) -> Iterator[None]:
+def _as_state_error(path: Path, failure: str) -> Iterator[None]:
     """Turn RocksDB's bare exceptions into errors that name the store to examine or remove."""
     try:
         yield
     except Exception as error:
-        kind = StoreWriteError if what == _UNWRITABLE else StateError
-        raise kind(f"profile store {path} {what}: {error}") from error
+        kind = StoreWriteError if failure == _UNWRITABLE else StateError
+        raise kind(f"profile store {path} {failure}: {error}") from error

@@ -141,8 +141,8 @@ def export_partition(counts: Counts, metrics: Metrics) -> None:
         metrics.values_skipped.labels(metrics.path(path), found).inc(number)
     _export_mended(counts.mended, metrics)
     metrics.timers_fired.inc(counts.timers)
-    for what, number in counts.identities.items():
-        counter = metrics.identities.get(what)
+    for kind, number in counts.identities.items():
+        counter = metrics.identities.get(kind)
         if counter is not None:
             counter.inc(number)
     for lateness_ms in counts.lateness_ms:

@@ -162,8 +162,8 @@ class ChangelogReader:
         while restorer.store.needs_compaction:
             await asyncio.sleep(_COMPACTION_POLL_S)
         count, values = fetched.latest()
-        took = await self._try(topic_partition, lambda: restorer.take(values, fetched.next_offset))
-        return count if took else 0
+        applied = await self._try(topic_partition, lambda: restorer.take(values, fetched.next_offset))
+        return count if applied else 0
 
     async def _try(self, topic_partition: TopicPartition, work: Callable[[], None]) -> bool:
         try:

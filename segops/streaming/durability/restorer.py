@@ -53,8 +53,8 @@ class StoreRestorer:
         self._next_offset: int | None = None
         self._seen: bytearray | None = None
         if read_offset(store, CHANGELOG_META) is None and not store.profile_ids(None, 1):
-            wanted = max(_MIN_SLOTS, min(_MAX_SLOTS, 8 * expected))
-            self._seen = bytearray(1 << (wanted - 1).bit_length())
+            slots = max(_MIN_SLOTS, min(_MAX_SLOTS, 8 * expected))
+            self._seen = bytearray(1 << (slots - 1).bit_length())
 
     def take(self, values: Mapping[bytes, bytes | None], next_offset: int) -> None:
         """Buffer records; ``apply`` them when the buffer is full, or with ``settle``."""

@@ -83,19 +83,19 @@ class OriginCheck:
 
     def check_names(self, number: int, store: ProfileStore) -> None:
         """Raise UserError if the state of a partition belongs to other topics or another application."""
-        origin, wanted = origin_of(store), self.new_origin()
+        origin, expected = origin_of(store), self.new_origin()
         if origin is None:
             return
-        if (origin.prefix, origin.partitions) != (wanted.prefix, wanted.partitions):
+        if (origin.prefix, origin.partitions) != (expected.prefix, expected.partitions):
             raise UserError(
                 f"the stored profiles of {origin.app_id} (partition {number}) belong to the topics "
-                f"{origin.prefix}* with {origin.partitions} partitions, not to {wanted.prefix}* with "
-                f"{wanted.partitions}. {REMEDIES}"
+                f"{origin.prefix}* with {origin.partitions} partitions, not to {expected.prefix}* with "
+                f"{expected.partitions}. {REMEDIES}"
             )
-        if origin.app_id != wanted.app_id:
+        if origin.app_id != expected.app_id:
             raise UserError(
                 f"the data folder holds the profiles of the application {origin.app_id}, not of "
-                f"{wanted.app_id}: choose another folder (SEGOPS_DATA_DIR), or empty it"
+                f"{expected.app_id}: choose another folder (SEGOPS_DATA_DIR), or empty it"
             )
 
     async def is_replaced(self, partition: LogPartition, group: Offsets) -> bool:
@@ -182,14 +182,14 @@ class OriginCheck:
     async def _check_marks(
         self, marks: Iterable[tuple[LogPartition, Mark]], logs: _Logs, group: Offsets
     ) -> None:
-        kept = []
+        comparable = []
         for partition, mark in marks:
             _check_length(partition, mark.offset + 1, logs)
             if mark.offset >= logs.begins[partition]:
-                kept.append((partition, mark))
+                comparable.append((partition, mark))
             elif partition not in logs.committed:
                 self._expired(partition, mark, logs.begins[partition])
-        different = [(partition, mark) async for partition, mark in self._different(kept)]
+        different = [(partition, mark) async for partition, mark in self._different(comparable)]
         if different:  # unless the record has expired meanwhile
             begins = await group.beginnings([partition for partition, _ in different])
             for partition, mark in different:

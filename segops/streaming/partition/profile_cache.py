@@ -104,7 +104,7 @@ class ProfileSnapshot:
 
     @cached_property
     def writes(self) -> list[Write]:
-        """The store writes for all of them."""
+        """The store writes of all profiles."""
         while self.encode():
             pass
         return [entry.write for entry in self.entries if entry.write is not None]

@@ -129,10 +129,7 @@ class SegmentProcessor:
             self._replay_until = 0
 
     def use(self, engine: Engine) -> None:
-        """Evaluate by ``engine`` once a checkpoint has recorded it; ``rescan`` covers all profiles.
-
-        Must not be called while ``replaying``.
-        """
+        """Evaluate by ``engine`` once a checkpoint has recorded it. Not allowed while ``replaying``."""
         if engine.version == self._evaluator.version:
             return
         self._evaluator = self._evaluator.adopt(engine)
@@ -163,7 +160,11 @@ class SegmentProcessor:
         self._effects.counts.records += len(records)
 
     def _reject(self, record: Record, error: Exception) -> None:
-        """Send a record to the dead-letter topic. A StateError is raised: the partition cannot continue."""
+        """Send a record to the dead-letter topic. Raises a StateError: the partition cannot continue.
+
+        It means that the store failed or that too many profiles are unreadable. Any other error is a fault of
+        one record or of the engine: the partition continues, and the dead letter can be examined.
+        """
         if isinstance(error, RejectedEvent):
             self._output.reject(record, error.reason, error.detail)
         elif isinstance(error, UnstorableError):
