@@ -99,7 +99,7 @@ class KafkaOutput(Output):
     def set_aside(self, record: QuarantineRecord) -> None:
         """Publish unreadable bytes and log the fact; the profile id is in the topic only."""
         place = (self._partition, record.offset, record.of)
-        log.error("partition %d, offset %d: profile quarantined (%s): %s", *place, record.reason)
+        log.error("partition %d, offset %d: quarantined %s: %s", *place, record.reason)
         self._quarantine.put(record)
         self._metrics.quarantined.labels(record.found_in).inc()
 
