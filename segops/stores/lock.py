@@ -1,4 +1,4 @@
-"""Folders that one process uses at a time."""
+"""Locks on folders that one process uses at a time."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from segops.core.errors import StoreInUseError
 
 
 def lock_folder(path: Path) -> int:
-    """Lock an existing folder until the descriptor that this returns is closed, or the process ends.
+    """Lock an existing folder until the returned file descriptor is closed or the process ends.
 
-    StoreInUseError when it is locked already, by this process or another.
+    Raises StoreInUseError when it is already locked, by this process or another.
     """
     folder = os.open(path, os.O_RDONLY)
     try:

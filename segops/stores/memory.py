@@ -1,4 +1,4 @@
-"""A profile store in memory, for tests and replays. Its factory is the disk: it outlives ``close``."""
+"""A profile store in memory, for tests and replays. Its factory keeps the contents after ``close``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from segops.core.errors import StateError, StoreInUseError
 from segops.stores.base import ProfileStore, Row, Write
 
 
-class _Disk:
+class _Contents:
     def __init__(self) -> None:
         self.states: dict[str, bytes] = {}
         self.due: list[tuple[int, str]] = []
@@ -22,61 +22,61 @@ class MemoryStore:
 
     needs_compaction = False
 
-    def __init__(self, name: str, disk: _Disk) -> None:
-        if disk.is_open:
+    def __init__(self, name: str, contents: _Contents) -> None:
+        if contents.is_open:
             raise StoreInUseError(f"{name} is in use")
-        disk.is_open = True
+        contents.is_open = True
         self._name = name
-        self._kept: _Disk | None = disk
+        self._opened: _Contents | None = contents
 
     @property
-    def _disk(self) -> _Disk:
-        if self._kept is None:
+    def _contents(self) -> _Contents:
+        if self._opened is None:
             raise StateError(f"{self._name} is closed")
-        return self._kept
+        return self._opened
 
     def get_many(self, profile_ids: Sequence[str]) -> list[bytes | None]:
-        states = self._disk.states
+        states = self._contents.states
         return [states.get(profile_id) for profile_id in profile_ids]
 
     def write(self, writes: Iterable[Write], meta: Mapping[str, bytes]) -> None:
-        disk = self._disk
-        for write in list(writes):  # an iterable that fails has then changed nothing
+        contents = self._contents
+        for write in list(writes):  # a failing iterable must change nothing
             if write.state is None:
-                disk.states.pop(write.profile_id, None)
+                contents.states.pop(write.profile_id, None)
             else:
-                disk.states[write.profile_id] = write.state
-            _move_due(disk.due, write)
-        disk.meta.update(meta)
+                contents.states[write.profile_id] = write.state
+            _move_due(contents.due, write)
+        contents.meta.update(meta)
 
     def load(self, rows: Iterable[Row], meta: Mapping[str, bytes]) -> None:
         self.write([Write(key.decode(), state, old, new) for key, state, old, new in rows], meta)
 
     def flush(self) -> None:
-        """Memory has nothing to flush."""
+        """Do nothing: there is no buffer."""
 
     def due(self, until_ms: int, limit: int) -> list[tuple[int, str]]:
-        due = self._disk.due
+        due = self._contents.due
         return due[: min(limit, bisect_left(due, (until_ms + 1, "")))]
 
     def profile_ids(self, after: str | None, limit: int) -> list[str]:
-        ids = sorted(self._disk.states)
+        ids = sorted(self._contents.states)
         start = 0 if after is None else bisect_right(ids, after)
         return ids[start : start + limit]
 
     def meta(self, name: str) -> bytes | None:
-        return self._disk.meta.get(name)
+        return self._contents.meta.get(name)
 
     def close(self) -> None:
-        if self._kept is not None:
-            self._kept.is_open = False
-        self._kept = None
+        if self._opened is not None:
+            self._opened.is_open = False
+        self._opened = None
 
     def destroy(self) -> None:
-        if self._kept is not None:
-            self._kept.states.clear()
-            self._kept.due.clear()
-            self._kept.meta.clear()
+        if self._opened is not None:
+            self._opened.states.clear()
+            self._opened.due.clear()
+            self._opened.meta.clear()
         self.close()
 
 
@@ -94,11 +94,11 @@ def _move_due(due: list[tuple[int, str]], write: Write) -> None:
 
 
 class MemoryStores:
-    """Memory stores by partition; what one held is there when it is opened again."""
+    """Memory stores by partition. Their contents survive closing and reopening."""
 
     def __init__(self) -> None:
-        self._disks: dict[int, _Disk] = {}
+        self._by_partition: dict[int, _Contents] = {}
 
     def open(self, partition: int) -> ProfileStore:
-        disk = self._disks.setdefault(partition, _Disk())
-        return MemoryStore(f"profile store {partition} in memory", disk)
+        contents = self._by_partition.setdefault(partition, _Contents())
+        return MemoryStore(f"profile store {partition} in memory", contents)

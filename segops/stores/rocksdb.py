@@ -1,16 +1,16 @@
-"""The profile store on RocksDB: one database per partition, memory shared by all of them.
+"""The profile store on RocksDB: one database per partition, with shared memory limits.
 
 ==========================================  ======================
 ``p`` + profile id                          encoded state
 ``d`` + due time (8 bytes) + profile id     nothing: the due index
 ``m`` + name                                a named value
-``v``                                       version of this layout
+``v``                                       layout version
 ==========================================  ======================
 
-The log is written but not synced: a killed process loses nothing, a power cut may lose the tail,
-and since the changelog offset is part of the same batch, recovery then starts from the right place.
-What is loaded in bulk is not logged at all: files are made of memory in the order of loading, so that a
-crash leaves the store as it was after some load, with the offset of that load.
+The write-ahead log is written but not synced: a killed process loses nothing, a power failure may lose the
+tail. Since the changelog offset is part of the same batch, recovery then starts at the matching offset. Bulk
+loads bypass the log: memory tables are flushed in load order, so that a crash leaves the store as it was
+after some load, with the offset of that load.
 """
 
 from __future__ import annotations
@@ -48,21 +48,23 @@ _PROFILE = ord("p")
 _DUE_PREFIX = struct.Struct(">cQ")
 _LEVEL_0 = "rocksdb.num-files-at-level0"
 _DUE_HEAD = 9  # the letter and the due time
-_CROWDED_FILES = 40  # of level 0; writes are held up, in this process's one thread, beyond the next two
+# Numbers of level-0 files: loads pause above the first. RocksDB slows down writes at the second and stops
+# them at the third, which would block the event loop.
+_COMPACT_FILES = 40
 _SLOW_FILES = 80
 _STOP_FILES = 400
-_LEAST_FREE = 16 << 20
+_MIN_FREE_BYTES = 16 << 20
 _UNWRITABLE = "cannot be written"
 _LIVE_BUFFER = 64 << 20
-_BULK_BUFFER = 8 << 20  # stays in the processor's cache: ids in no order cost a third less
-_ARENA_BLOCK = 256 << 10  # held by every partition, however little it has to write
+_BULK_BUFFER = 8 << 20  # fits the CPU cache: random ids cost a third less
+_ARENA_BLOCK = 256 << 10  # allocated by every partition, however little it writes
 _LIVE = {"disable_auto_compactions": "false", "write_buffer_size": str(_LIVE_BUFFER)}
 _BULK = {"disable_auto_compactions": "true", "write_buffer_size": str(_BULK_BUFFER)}
 _OPEN_FILES = 128  # per partition: far below the usual limit of a process with tens of partitions
 
 
 def _due_bytes(due_ms: int) -> bytes:
-    """Sorts like ``due_ms``: flipping the top bit puts times before 1970 first."""
+    """Return bytes that sort like ``due_ms``: flipping the top bit puts times before 1970 first."""
     return _DUE_PREFIX.pack(b"d", due_ms + _TOP_BIT)
 
 
@@ -85,8 +87,8 @@ class RocksDBStore:
         self._write_options.sync = False
         self._load_options = WriteOptions()
         self._load_options.disable_wal = True  # type: ignore[method-assign, assignment]
-        # No entry of the due index is earlier than this. Asking for what is due then starts there,
-        # not at the tombstones of all the timers that ever fired, and mostly needs no look at all.
+        # No entry of the due index is earlier than this. A read of due profiles starts here instead of at the
+        # tombstones of all timers that ever fired, and mostly needs no read at all.
         self._due_floor_ms = _INT64_MIN
         self._mode = _LIVE
         with _as_state_error(path, "cannot be opened"):
@@ -97,7 +99,7 @@ class RocksDBStore:
                 self._db = Rdict(str(path), options)
         except StateError as error:
             os.close(self._lock)
-            if shutil.disk_usage(path).free < _LEAST_FREE:
+            if shutil.disk_usage(path).free < _MIN_FREE_BYTES:
                 raise StoreWriteError(f"{error} (the disk is full)") from error
             raise
         self._check_layout()
@@ -108,7 +110,7 @@ class RocksDBStore:
             self._db.put(b"v", _LAYOUT)
         elif found != _LAYOUT:
             self.close()
-            raise StateError(f"{self._path}: has layout {found!r}, this version reads {_LAYOUT!r}")
+            raise StateError(f"{self._path}: expected layout {_LAYOUT!r}, got {found!r}")
 
     def get_many(self, profile_ids: Sequence[str]) -> list[bytes | None]:
         if not profile_ids:
@@ -169,9 +171,9 @@ class RocksDBStore:
     def needs_compaction(self) -> bool:
         with _as_state_error(self._path, "cannot be read"):
             files = int(self._db.property_value(_LEVEL_0) or 0)
-        if files > _CROWDED_FILES:
+        if files > _COMPACT_FILES:
             self._set(_LIVE)
-        return files > _CROWDED_FILES
+        return files > _COMPACT_FILES
 
     def due(self, until_ms: int, limit: int) -> list[tuple[int, str]]:
         until_ms = min(until_ms, _INT64_MAX - 1)
@@ -198,7 +200,7 @@ class RocksDBStore:
 
     @property
     def closed(self) -> bool:
-        """Whether its folder is free for another."""
+        """Whether the store is closed and its folder unlocked."""
         return self._lock < 0
 
     def _unlock(self) -> None:
@@ -246,7 +248,7 @@ def _add(batch: WriteBatch, write: Write) -> None:
 
 
 def _add_index(batch: WriteBatch, index: Mapping[bytes, bool]) -> None:
-    # In order, and not between the profiles: a memory table takes the next key for a fifth of the time.
+    # Sorted and after the profiles: inserting adjacent keys into a memory table takes a fifth of the time.
     for key in sorted(index):
         if index[key]:
             batch.put(key, b"")
@@ -255,7 +257,7 @@ def _add_index(batch: WriteBatch, index: Mapping[bytes, bool]) -> None:
 
 
 class RocksDBStores:
-    """RocksDB stores by partition under one folder, with one read cache and one write buffer bound."""
+    """RocksDB stores by partition in one folder, sharing one read cache and one write buffer limit."""
 
     def __init__(self, directory: Path, *, block_cache_bytes: int, write_buffer_bytes: int) -> None:
         self._directory = directory
@@ -277,7 +279,7 @@ class RocksDBStores:
 
     @property
     def memory_bytes(self) -> int:
-        """Memory held by the read cache and the write buffers now."""
+        """The memory used by the read cache and the write buffers."""
         return self._cache.get_usage() + self._write_buffers.get_usage()
 
     def _build_options(self) -> Options:
@@ -301,14 +303,14 @@ class RocksDBStores:
         table = BlockBasedOptions()
         table.set_block_cache(self._cache)
         table.set_bloom_filter(10, False)
-        # Inside the bounded cache, or indexes and filters would be memory that nobody counts.
+        # In the bounded cache: otherwise the memory of indexes and filters would be unbounded.
         table.set_cache_index_and_filter_blocks(True)
         table.set_pin_l0_filter_and_index_blocks_in_cache(True)
         return table
 
 
 def _lock(path: Path) -> int:
-    # RocksDB's own lock cannot be told from damage by anything but its words.
+    # RocksDB reports its own lock as a generic error, distinguishable from damage only by its text.
     try:
         return lock_folder(path)
     except OSError as error:
@@ -316,10 +318,10 @@ def _lock(path: Path) -> int:
 
 
 @contextmanager
-def _as_state_error(path: Path, what: str) -> Iterator[None]:
-    """RocksDB raises bare exceptions; ours say which store, so that it can be looked at or removed."""
+def _as_state_error(path: Path, failure: str) -> Iterator[None]:
+    """Turn RocksDB's bare exceptions into errors that name the store to examine or remove."""
     try:
         yield
     except Exception as error:
-        kind = StoreWriteError if what == _UNWRITABLE else StateError
-        raise kind(f"profile store {path} {what}: {error}") from error
+        kind = StoreWriteError if failure == _UNWRITABLE else StateError
+        raise kind(f"profile store {path} {failure}: {error}") from error

@@ -23,22 +23,22 @@ from segops.schemas.in_force import split_in_force
 from segops.schemas.owner import Owner
 from segops.stores.base import ProfileStore, Write
 from segops.streaming.durability.channels import ProducerChannels, SharedProducer
-from segops.streaming.durability.checkpoint import AtLeastOnce, Checkpointer, ExactlyOnce, Owned, Topics, Ways
+from segops.streaming.durability.checkpoint import AtLeastOnce, Checkpointer, ExactlyOnce
 from segops.streaming.durability.recovery import Recovery, StoreManager
 from segops.streaming.durability.transactions import Transactions
 from segops.streaming.failpoints import Failpoints
 from segops.streaming.kafka_output import KafkaOutput
 from segops.streaming.liveness.fence import LivenessFence, lease_s
-from segops.streaming.ownership.fresh_start import FreshStart, WriteDown
+from segops.streaming.ownership.fresh_start import FreshStart, Persist
 from segops.streaming.ownership.origin import OriginCheck, origin_of
 from segops.streaming.partition.clock import PartitionClock
 from segops.streaming.partition.control import ControlProcessor
 from segops.streaming.partition.engines import engine_of, packed_of
 from segops.streaming.partition.marks import split_mark
-from segops.streaming.partition.resolve import Forwarding, ResolveProcessor, read_watermark
+from segops.streaming.partition.resolve import ResolveProcessor, read_watermark
 from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.partition.snapshot import IN_FORCE_META
-from segops.streaming.partition.start import Bounds, Start
+from segops.streaming.partition.start import Start
 from segops.streaming.publishers import BatchProducer, Producer, log_states
 
 log = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ class AssignmentOpener:
         self.channels: ProducerChannels
         if settings.exactly_once:
             self.channels = self._transactions = Transactions(
-                parts.transactional_producer, app_id=worker.app_id, crash=parts.crash
+                parts.transactional_producer, app_id=worker.app_id, failpoints=parts.crash
             )
             self.pulse = LivenessFence(math.inf)  # Kafka shuts out who comes too late: no need to guess
         else:
@@ -145,17 +145,23 @@ class AssignmentOpener:
         topic, state = self._settings.topics.profile_events, self._settings.state
         outputs = {number: self._output(topic, number) for number in numbers}
         profiles = state.cache_profiles // max(1, len(numbers))
-        bounds = Bounds(profiles, state.max_state_bytes, self._limits, state.max_quarantined)
         processors = {}
         for number in numbers:
             place, store = (topics.profile_events, number), stores[number]
             chosen, start = _start(store, engine, self._begin(store, number, starts[place]), ends[place])
             processors[number] = SegmentProcessor(
-                store, chosen, start=start, output=outputs[number], bounds=bounds
+                store,
+                chosen,
+                start=start,
+                output=outputs[number],
+                limits=self._limits,
+                cache_profiles=profiles,
+                max_state_bytes=state.max_state_bytes,
+                max_quarantined=state.max_quarantined,
             )
         sources = {n: self._source(n, starts[topics.events, n]) for n in numbers}
         controls = {n: self._control(n, starts[topics.control, n]) for n in numbers}
-        checkpointer = self._checkpointer(Owned(processors, sources, controls), group)
+        checkpointer = self._checkpointer(group, processors=processors, sources=sources, controls=controls)
         checkpointer.committed(starts)
         return Assignment(processors, sources, controls, list(outputs.values()), checkpointer)
 
@@ -164,12 +170,12 @@ class AssignmentOpener:
         positions: dict[LogPartition, CommittedPosition] = {}
         for number, store in stores.items():
             if self._belonging.is_stale(store):
-                renewed = await self._renewal.renew(number, store, group, self._write_down(group))
+                renewed = await self._renewal.reset(number, store, group, self._write_down(group))
                 stores[number] = renewed.store
                 positions.update(renewed.positions)
         return positions
 
-    def _write_down(self, group: CommittedOffsets) -> WriteDown:
+    def _write_down(self, group: CommittedOffsets) -> Persist:
         """What a checkpoint does of it, before there is one."""
 
         async def write_down(number: int, writes: Sequence[Write], positions: Positions) -> int | None:
@@ -195,7 +201,7 @@ class AssignmentOpener:
             self._settings.worker.changelog,
             parts.disk,
             parts.changelog_consumer,
-            crash=parts.crash,
+            failpoints=parts.crash,
             restored=parts.metrics.recovery_records.inc,
         )
         gauge.set(len(partitions))
@@ -227,23 +233,52 @@ class AssignmentOpener:
         metadata, mark = split_mark(start.metadata)
         watermark_ms = read_watermark(metadata)
         output = self._output(self._settings.topics.events, number)
-        forwarding = Forwarding(partial(route, limits=self._limits), output, self._by_events)
-        return ResolveProcessor(number, forwarding, offset=start.offset, watermark_ms=watermark_ms, mark=mark)
+        return ResolveProcessor(
+            number,
+            route=partial(route, limits=self._limits),
+            output=output,
+            event_clock=self._by_events,
+            offset=start.offset,
+            watermark_ms=watermark_ms,
+            mark=mark,
+        )
 
     def _control(self, number: int, start: CommittedPosition) -> ControlProcessor:
         output = self._output(self._settings.topics.control, number)
         _, mark = split_mark(start.metadata)
         return ControlProcessor(output, offset=start.offset, mark=mark)
 
-    def _checkpointer(self, owned: Owned, group: CommittedOffsets) -> Checkpointer:
-        topics = self._settings.topics
-        names = Topics(topics.events, topics.control, topics.profile_events, self._settings.worker.changelog)
-        crash = self._parts.crash
+    def _checkpointer(
+        self,
+        group: CommittedOffsets,
+        *,
+        processors: dict[int, SegmentProcessor],
+        sources: dict[int, ResolveProcessor],
+        controls: dict[int, ControlProcessor],
+    ) -> Checkpointer:
+        topics, changelog_topic = self._settings.topics, self._settings.worker.changelog
         if self._settings.exactly_once:
-            return ExactlyOnce(names, owned, self._transactions.owned, crash)
-        changelog = BatchProducer(self._parts.producer)
-        ways = Ways(self._shared.outputs, changelog, group.commit_positions, self.pulse.check)
-        return AtLeastOnce(names, owned, ways, crash)
+            return ExactlyOnce(
+                topics,
+                changelog_topic,
+                processors=processors,
+                sources=sources,
+                controls=controls,
+                failpoints=self._parts.crash,
+                transactions=self._transactions.owned,
+            )
+        return AtLeastOnce(
+            topics,
+            changelog_topic,
+            processors=processors,
+            sources=sources,
+            controls=controls,
+            failpoints=self._parts.crash,
+            outputs=self._shared.outputs,
+            changelog=BatchProducer(self._parts.producer),
+            commit=group.commit_positions,
+            fence=self.pulse.check,
+        )
 
 
 def _start(store: ProfileStore, newest: Engine, start: Start, end: int) -> tuple[Engine, Start]:

@@ -1,4 +1,4 @@
-"""Named points at which a test may let the process die, as a kill -9 would."""
+"""Named points at which a test can kill the process, as ``kill -9`` does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from segops.core.errors import UserError
 EXIT_CODE = 137
 STALL = "stall"
 
-#: The points of a checkpoint, in their order.
+#: The failpoints of a checkpoint, in order.
 CHECKPOINT_POINTS = (
     "after_batch",
     "after_output_ack",
@@ -20,21 +20,21 @@ CHECKPOINT_POINTS = (
 )
 POINTS = (
     *CHECKPOINT_POINTS,
-    "during_recovery",  # half of the changelog is read
-    "on_revoke",  # partitions go, before their last checkpoint
-    "on_assign",  # partitions come, before their recovery
-    "during_fresh_start",  # the state of a partition is given up
+    "during_recovery",  # part of the changelog is read
+    "on_revoke",  # partitions are revoked, before their last checkpoint
+    "on_assign",  # partitions are assigned, before their recovery
+    "during_fresh_start",  # the state of a partition is discarded
     "after_timers",
-    "during_sweep",  # published memberships that are no longer true are ended
+    "during_sweep",  # stale published memberships are ended
 )
 
 
 class Failpoints:
-    """``name:n`` kills the process the n-th time that point ``name`` is passed; None never does.
+    """The failpoint of a process: ``name:n`` kills it when it passes point ``name`` for the n-th time.
 
-    At ``STALL``, after a batch, the process does not die but stands still. With transactions, which commit
-    the offsets before the store is written, each partition passes the points of a checkpoint by itself.
-    Raises UserError for an unknown name.
+    At ``STALL``, after a batch, the process hangs instead. With transactions, which commit the offsets
+    before the store is written, each partition passes the points of a checkpoint separately. Raises
+    UserError for an unknown name.
     """
 
     def __init__(self, setting: str | None = None) -> None:
@@ -45,7 +45,7 @@ class Failpoints:
         self._left = int(count or "1") if name else 0
 
     def passed(self, name: str) -> None:
-        """Tell that the process is at this point."""
+        """Pass a point, which kills the process if it is the configured one."""
         if name == self._name:
             self._left -= 1
             if self._left <= 0 and name == STALL:

@@ -1,4 +1,4 @@
-"""The output of a partition to Kafka, and how processors are counted in metrics."""
+"""The Kafka output of a partition, and the export of the processors' counts to metrics."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from segops.metrics import Metrics
 from segops.schemas.records import Headers, Record, partition_of
 from segops.schemas.ticks import TICK_HEADERS
 from segops.streaming.partition.control import ControlProcessor
-from segops.streaming.partition.output import Counts, Letter, Output, ResolveCounts
+from segops.streaming.partition.output import Counts, Output, QuarantineRecord, ResolveCounts
 from segops.streaming.partition.resolve import ResolveProcessor
 from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.publishers import (
@@ -32,17 +32,19 @@ log = logging.getLogger(__name__)
 
 
 class KafkaOutput(Output):
-    """The output of the partition ``origin``: to the topics of ``settings``, through ``outputs``."""
+    """The output of the partition ``origin`` to the topics of ``settings``, through ``outputs``."""
 
     def __init__(
         self, origin: LogPartition, outputs: BatchProducer, settings: Settings, metrics: Metrics
     ) -> None:
         topics, self._partition = settings.topics, origin[1]
         self._outputs = outputs
-        self._places = [(topics.profile_events, number) for number in range(topics.partitions)]
+        self._partitions = [(topics.profile_events, number) for number in range(topics.partitions)]
         self._publisher = ChangePublisher(outputs, topics, app_id=settings.worker.app_id)
         self._sender = MessageSender(outputs, topic=topics.profile_events, partitions=topics.partitions)
-        self._dead_letters = DeadLetters(outputs, place=(topics.dead_letters, self._partition), origin=origin)
+        self._dead_letters = DeadLetters(
+            outputs, partition=(topics.dead_letters, self._partition), origin=origin
+        )
         self._quarantine = QuarantinePublisher(
             outputs, topic=topics.quarantine, partitions=topics.partitions, origin=origin
         )
@@ -51,10 +53,10 @@ class KafkaOutput(Output):
         self._published: Counter[tuple[str, str, str]] = Counter()
 
     def forward(self, key: bytes, value: bytes | None, *, headers: Headers, timestamp: int) -> None:
-        """Append a record to the partition of profile events that ``key`` belongs to."""
-        places = self._places
+        """Append a record to the partition of profile events for ``key``."""
+        partitions = self._partitions
         self._outputs.append(
-            places[partition_of(key, len(places))],
+            partitions[partition_of(key, len(partitions))],
             key=key,
             value=value,
             headers=headers,
@@ -63,11 +65,11 @@ class KafkaOutput(Output):
 
     def broadcast(self, tick: bytes) -> None:
         """Append a tick to every partition of profile events."""
-        for place in self._places:
+        for place in self._partitions:
             self._outputs.append(place, key=None, value=tick, headers=TICK_HEADERS)
 
     def emit(self, changes: Sequence[Change], *, arrived_ms: int | None) -> None:
-        """Publish changes."""
+        """Publish changes and measure their latency."""
         now_ms = wall_ms()
         self._publisher.publish(self._partition, changes, now_ms=now_ms)
         for change in changes:
@@ -76,17 +78,17 @@ class KafkaOutput(Output):
             self._metrics.end_to_end.observe(max(0, now_ms - arrived_ms) / 1000)
 
     def reject(self, record: Record, reason: str, detail: str) -> None:
-        """Put a record into the dead letters, and log it."""
+        """Send a record to the dead-letter topic and log it."""
         log.error("record %s:%d:%d: %s", *self._dead_letters.origin, record.offset, detail)
         self.dead_letter(record, reason, detail)
 
     def dead_letter(self, record: Record, reason: str, detail: str) -> None:
-        """Put a copy of a record into the dead letters, and what is to be said about it."""
+        """Send a copy of a record to the dead-letter topic, with a detail for people."""
         self._dead_letters.put(record, reason, detail)
         self._metrics.dead_letters.labels(reason).inc()
 
     def send(self, messages: Sequence[Message], *, arrived_ms: int) -> None:
-        """Send messages to the partitions that they are for."""
+        """Send messages to the partitions of their receivers."""
         for message in messages:
             self._sender.send(message, timestamp=arrived_ms)
 
@@ -94,23 +96,23 @@ class KafkaOutput(Output):
         """Delete the rows of the state topic, and publish receipts."""
         self._publisher.forget(self._partition, erased, segments, now_ms=wall_ms())
 
-    def set_aside(self, letter: Letter) -> None:
-        """Publish bytes that cannot be read, and say so; whose they are is in the topic only."""
-        place = (self._partition, letter.offset, letter.of)
-        log.error("partition %d, offset %d: %s is set aside: %s", *place, letter.reason)
-        self._quarantine.put(letter)
-        self._metrics.quarantined.labels(letter.found_in).inc()
+    def set_aside(self, record: QuarantineRecord) -> None:
+        """Publish unreadable bytes and log the fact; the profile id is in the topic only."""
+        place = (self._partition, record.offset, record.of)
+        log.error("partition %d, offset %d: quarantined %s: %s", *place, record.reason)
+        self._quarantine.put(record)
+        self._metrics.quarantined.labels(record.found_in).inc()
 
     def released(self, profile_id: str) -> None:
-        """Delete what was published of a profile that was set aside."""
+        """Delete the quarantine record of a released profile."""
         self._quarantine.delete(profile_id)
 
-    def began(self, profile_id: str) -> None:
-        """Note since when a profile waits."""
+    def wait_started(self, profile_id: str) -> None:
+        """Note when a profile starts to wait."""
         self._waiting[profile_id] = time.monotonic()
 
-    def ended(self, profile_id: str, identifiers: int) -> None:
-        """Measure how long a profile waited. One that began before this process did is not measured."""
+    def wait_ended(self, profile_id: str, identifiers: int) -> None:
+        """Measure how long a profile waited, if this process saw the start."""
         began = self._waiting.pop(profile_id, None)
         if began is not None:
             self._metrics.convergence.observe(time.monotonic() - began)
@@ -119,11 +121,11 @@ class KafkaOutput(Output):
 
     @property
     def waiting(self) -> int:
-        """How many profiles wait, of those that began to since the partition was opened."""
+        """The number of waiting profiles that started to wait since the partition was opened."""
         return len(self._waiting)
 
     def export(self) -> None:
-        """Bring the counter of changes up to date."""
+        """Add the published changes to the metrics."""
         for (segment, action, reason), count in self._published.items():
             label = self._metrics.segment(segment)
             self._metrics.membership_changes.labels(label, action, reason).inc(count)
@@ -131,7 +133,7 @@ class KafkaOutput(Output):
 
 
 def export_partition(counts: Counts, metrics: Metrics) -> None:
-    """Add what a lane counted to the metrics."""
+    """Add the counts of a segment processor to the metrics."""
     metrics.events_consumed.labels("segment").inc(counts.records)
     metrics.duplicates.inc(counts.duplicates)
     metrics.late_events.inc(counts.late)
@@ -139,8 +141,8 @@ def export_partition(counts: Counts, metrics: Metrics) -> None:
         metrics.values_skipped.labels(metrics.path(path), found).inc(number)
     _export_mended(counts.mended, metrics)
     metrics.timers_fired.inc(counts.timers)
-    for what, number in counts.identities.items():
-        counter = metrics.identities.get(what)
+    for kind, number in counts.identities.items():
+        counter = metrics.identities.get(kind)
         if counter is not None:
             counter.inc(number)
     for lateness_ms in counts.lateness_ms:
@@ -149,11 +151,11 @@ def export_partition(counts: Counts, metrics: Metrics) -> None:
         metrics.rule_failures.labels(metrics.segment(segment)).inc(failures)
     for problem in counts.broken:
         metrics.rule_failures.labels("internal").inc()
-        log.error("a profile could not be judged: %s", problem)
+        log.error("profile could not be evaluated: %s", problem)
 
 
 def export_source(counts: ResolveCounts, metrics: Metrics) -> None:
-    """Add what a lane of the resolve step counted to the metrics."""
+    """Add the counts of a resolve processor to the metrics."""
     metrics.events_consumed.labels("resolve").inc(counts.records)
     metrics.clamped_events.inc(counts.clamped)
     _export_mended(counts.mended, metrics)
@@ -171,7 +173,7 @@ def export_counts(
     sources: Iterable[ResolveProcessor | ControlProcessor],
     metrics: Metrics,
 ) -> None:
-    """Add what all lanes counted to the metrics, and start their counts anew."""
+    """Add the counts of all processors to the metrics, and reset them."""
     for processor in processors:
         export_partition(processor.take_counts(), metrics)
     for source in sources:
@@ -180,14 +182,14 @@ def export_counts(
 
 
 class Gauges:
-    """Gauges that are brought up to date when somebody looks."""
+    """Gauges that are updated by ``export``."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._segments: set[str] = set()
 
     def export(self, processors: dict[int, SegmentProcessor]) -> None:
-        """Segment sizes, clocks and cached profiles of these partitions."""
+        """Export segment sizes, clocks and cached profiles of these partitions."""
         sizes: Counter[str] = Counter()
         for partition, processor in processors.items():
             sizes.update(processor.sizes)
@@ -196,7 +198,7 @@ class Gauges:
         self._export_sizes(sizes)
 
     def export_lag(self, behind: Mapping[tuple[str, int], int | None]) -> None:
-        """How many records each partition is behind, where its end is known."""
+        """Export the consumer lag of each partition, in records, where it is known."""
         for (topic, partition), records in behind.items():
             if records is not None:
                 self._metrics.consumer_lag.labels(topic, str(partition)).set(records)

@@ -1,4 +1,4 @@
-"""What leaves the process: record batches per partition, sent in order, every delivery awaited."""
+"""Publish records: batches per partition, sent in order, with every delivery awaited."""
 
 from __future__ import annotations
 
@@ -20,125 +20,127 @@ from segops.schemas.messages import encode_message, name_of
 from segops.schemas.records import Headers, Record, partition_of
 from segops.schemas.ticks import TYPE_HEADER
 from segops.stores.base import Write
-from segops.streaming.partition.output import Letter
+from segops.streaming.partition.output import QuarantineRecord
 
-#: Kept of a dead letter's key, and of its value: together far below what brokers take, a mebibyte.
-_LETTER_BYTES: Final = 400_000
-_LOGGED_AT_ONCE: Final = 250
+#: The most bytes kept of a dead letter's key, and of its value: together far below a broker's limit of 1 MiB.
+_DEAD_LETTER_BYTES: Final = 400_000
+_LOG_SLICE: Final = 250
 
 
 class Producer(Protocol):
-    """The part of an aiokafka producer that is used."""
+    """The methods used of an aiokafka producer."""
 
     def create_batch(self) -> Any: ...
     async def send_batch(self, batch: Any, topic: str, *, partition: int) -> asyncio.Future[Any]: ...
 
 
 class BatchProducer:
-    """Batches to Kafka, in order per partition.
+    """Sends record batches to Kafka, in order per partition.
 
-    ``append`` is synchronous and never loses order; ``flush`` hands over what is there; ``settle``
-    returns once everything appended before it is acknowledged, and raises the first error there was.
+    ``append`` is synchronous and preserves order; ``flush`` passes batches to the producer; ``settle``
+    returns when everything appended before it is acknowledged, and raises the first delivery error.
 
-    A batch goes through three places: it is filled (``_open``), then full or cut off (``_closed``), then
-    due (``_due``), from where ``flush`` sends. Between ``cut`` and ``release`` nothing new becomes due.
+    A batch has three states: it is filled (``_open``), then full or cut off (``_closed``), then due
+    (``_due``), and ``flush`` sends it. Between ``cut`` and ``release`` no new batch becomes due.
     """
 
-    def __init__(self, producer: Callable[[], Producer], *, heavy_bytes: int = 16 << 20) -> None:
+    def __init__(self, producer: Callable[[], Producer], *, max_waiting_bytes: int = 16 << 20) -> None:
         self._producer = producer
-        self._heavy_bytes = heavy_bytes
+        self._max_waiting_bytes = max_waiting_bytes
         self._open: dict[LogPartition, Any] = {}
         self._closed: deque[tuple[LogPartition, Any]] = deque()
         self._due: deque[tuple[LogPartition, Any]] = deque()
-        self._held = False
-        self._on_their_way: set[asyncio.Future[Any]] = set()
+        self._cut_pending = False
+        self._in_flight: set[asyncio.Future[Any]] = set()
         self._bytes = 0
         self._error: BaseException | None = None
         self._lock = asyncio.Lock()
         self.acknowledged: dict[LogPartition, int] = {}
-        #: Whether another partition waits for something of what was appended since the last ``cut``.
+        #: Whether another partition waits for records appended since the last ``cut``.
         self.has_waiters = False
 
     @property
     def over_limit(self) -> bool:
-        """Whether so much waits for acknowledgement that the inputs should pause."""
-        return self._bytes > self._heavy_bytes
+        """Whether the unacknowledged bytes exceed the limit, so that the inputs should pause."""
+        return self._bytes > self._max_waiting_bytes
 
     @property
     def waiting_bytes(self) -> int:
-        """The size of the batches that are no longer filled, and not acknowledged yet."""
+        """The size of the closed, unacknowledged batches in bytes."""
         return self._bytes
 
     @property
     def full(self) -> bool:
-        """Whether ``flush(full_only=True)`` would send anything."""
-        return bool(self._due or (self._closed and not self._held))
+        """Whether ``flush(full_only=True)`` would send a batch."""
+        return bool(self._due or (self._closed and not self._cut_pending))
 
     def append(
         self,
-        place: LogPartition,
+        partition: LogPartition,
         *,
         key: bytes | None,
         value: bytes | None,
         headers: Headers | None = None,
         timestamp: int | None = None,
     ) -> None:
-        """Add a record to (topic, partition). ``timestamp``: Kafka's, in ms; now when None."""
-        builder = self._open.get(place)
+        """Append a record to (topic, partition). ``timestamp``: Kafka's, in ms; None: the current time."""
+        builder = self._open.get(partition)
         if builder is None:
-            builder = self._open[place] = self._producer().create_batch()
+            builder = self._open[partition] = self._producer().create_batch()
         if builder.append(timestamp=timestamp, key=key, value=value, headers=headers or []) is None:
-            self._close(place, builder)
-            builder = self._open[place] = self._producer().create_batch()
+            self._close(partition, builder)
+            builder = self._open[partition] = self._producer().create_batch()
             builder.append(timestamp=timestamp, key=key, value=value, headers=headers or [])
 
-    def _close(self, place: LogPartition, builder: Any) -> None:
+    def _close(self, partition: LogPartition, builder: Any) -> None:
         builder.close()
         self._bytes += builder.size()
-        self._closed.append((place, builder))
+        self._closed.append((partition, builder))
 
     def _make_due(self, *, full_only: bool) -> None:
         if not full_only:
-            for place, builder in self._open.items():
-                self._close(place, builder)
+            for partition, builder in self._open.items():
+                self._close(partition, builder)
             self._open = {}
         self._due.extend(self._closed)
         self._closed.clear()
 
     def cut(self) -> None:
-        """From here to ``release`` the other methods are about what was appended before: the rest waits."""
+        """Until ``release``, restrict the other methods to records appended before: later ones wait."""
         self._make_due(full_only=False)
-        self._held = True
+        self._cut_pending = True
         self.has_waiters = False
 
     def release(self) -> None:
-        """What was appended since ``cut`` may go."""
-        self._held = False
+        """Allow records appended since ``cut`` to be sent."""
+        self._cut_pending = False
 
     async def flush(self, *, full_only: bool = False) -> None:
-        """Hand over to the producer what was appended. Raises what a delivery failed with."""
+        """Pass the appended batches to the producer. Raises the first delivery error."""
         async with self._lock:
             self._raise_error()
-            if not self._held:
+            if not self._cut_pending:
                 self._make_due(full_only=full_only)
             while self._due:
                 await self._send(*self._due.popleft())
 
-    async def _send(self, place: LogPartition, builder: Any) -> None:
+    async def _send(self, partition: LogPartition, builder: Any) -> None:
         size, records = builder.size(), builder.record_count()
-        delivery = await self._producer().send_batch(builder, place[0], partition=place[1])
-        self._on_their_way.add(delivery)
-        delivery.add_done_callback(lambda done: self._delivered(done, place, records, size))
+        delivery = await self._producer().send_batch(builder, partition[0], partition=partition[1])
+        self._in_flight.add(delivery)
+        delivery.add_done_callback(lambda done: self._delivered(done, partition, records, size))
 
-    def _delivered(self, delivery: asyncio.Future[Any], place: LogPartition, records: int, size: int) -> None:
-        self._on_their_way.discard(delivery)
+    def _delivered(
+        self, delivery: asyncio.Future[Any], partition: LogPartition, records: int, size: int
+    ) -> None:
+        self._in_flight.discard(delivery)
         self._bytes -= size
         error = asyncio.CancelledError() if delivery.cancelled() else delivery.exception()
         if error is not None:
             self._error = self._error or error
             return
         last = delivery.result().offset + records - 1
-        self.acknowledged[place] = max(self.acknowledged.get(place, -1), last)
+        self.acknowledged[partition] = max(self.acknowledged.get(partition, -1), last)
 
     def _raise_error(self) -> None:
         if self._error is not None:
@@ -147,18 +149,18 @@ class BatchProducer:
     async def settle(self) -> None:
         """Wait until everything appended so far is acknowledged. Raises the first delivery error."""
         await self.flush()
-        waiting = list(self._on_their_way)
+        waiting = list(self._in_flight)
         if waiting:
             await asyncio.wait(waiting)
-            await asyncio.sleep(0)  # the callbacks that take note of the outcome run first
+            await asyncio.sleep(0)  # lets the delivery callbacks run first
         self._raise_error()
 
 
 async def log_states(outputs: BatchProducer, changelog: LogPartition, writes: Iterable[Write]) -> None:
-    """Append what is to be written to a store to its changelog, in slices: others have a turn in between."""
+    """Append store writes to the changelog, in slices between which other work may run."""
     for number, write in enumerate(writes, 1):
         outputs.append(changelog, key=write.profile_id.encode(), value=write.state)
-        if number % _LOGGED_AT_ONCE == 0:
+        if number % _LOG_SLICE == 0:
             await asyncio.sleep(0)
 
 
@@ -177,7 +179,7 @@ class ChangePublisher:
         ]
 
     def publish(self, partition: int, changes: Sequence[Change], *, now_ms: int) -> None:
-        """Append each change to both topics. ``now_ms``: when it was evaluated."""
+        """Append each change to both topics. ``now_ms``: the time of evaluation."""
         changes_topic, state_topic = self._topics
         for change in changes:
             value = encode_change(change, now_ms)
@@ -191,7 +193,7 @@ class ChangePublisher:
     def forget(
         self, partition: int, erased: Sequence[Erased], segments: Collection[str], *, now_ms: int
     ) -> None:
-        """Delete the rows of who was erased, as far as they are of ``segments``, and append receipts."""
+        """Delete the rows of erased profiles in ``segments``, and append receipts."""
         for each in erased:
             for segment in sorted(segments):
                 key = f"{each.identifier}|{segment}".encode()
@@ -210,7 +212,7 @@ class ChangePublisher:
 
 
 class MessageSender:
-    """What profiles say to each other, as records of the partition that it is for."""
+    """Messages between profiles, as records of the receiver's partition."""
 
     def __init__(self, outputs: BatchProducer, *, topic: str, partitions: int) -> None:
         self._outputs = outputs
@@ -218,7 +220,7 @@ class MessageSender:
         self._partitions = partitions
 
     def send(self, message: Message, *, timestamp: int) -> None:
-        """Append a message, with Kafka's timestamp of the record that was its cause."""
+        """Append a message with the Kafka timestamp of the record that caused it."""
         key = message.to.encode()
         self._outputs.append(
             (self._topic, partition_of(key, self._partitions)),
@@ -231,18 +233,18 @@ class MessageSender:
 
 
 class DeadLetters:
-    """Records of the partition ``origin`` put aside, with why and from where, in their original bytes.
+    """Records of the partition ``origin`` that failed: their original bytes, with reason and position.
 
-    Of a record so large that the broker would not take it with its headers, the beginning.
+    A record that would be too large for the broker with its headers is truncated.
     """
 
-    def __init__(self, outputs: BatchProducer, *, place: LogPartition, origin: LogPartition) -> None:
+    def __init__(self, outputs: BatchProducer, *, partition: LogPartition, origin: LogPartition) -> None:
         self.origin = origin
         self._outputs = outputs
-        self._place = place
+        self._partition = partition
 
     def put(self, record: Record, reason: str, detail: str) -> None:
-        """Append ``record`` to the dead letters."""
+        """Append ``record`` to the dead-letter topic."""
         origin = "{}:{}:{}".format(*self.origin, record.offset).encode()
         headers = [
             (REASON_HEADER, reason.encode()),
@@ -252,11 +254,11 @@ class DeadLetters:
         key, value = _beginning(record.key), _beginning(record.value)
         if (key, value) != (record.key, record.value):
             headers.append(("segops-cut", b"%d:%d" % (len(record.key or b""), len(record.value or b""))))
-        self._outputs.append(self._place, key=key, value=value, headers=headers)
+        self._outputs.append(self._partition, key=key, value=value, headers=headers)
 
 
 class QuarantinePublisher:
-    """Bytes that cannot be read, as records of the quarantine: as they are, headers tell of them."""
+    """Unreadable bytes as records of the quarantine topic: unchanged, described by headers."""
 
     def __init__(self, outputs: BatchProducer, *, topic: str, partitions: int, origin: LogPartition) -> None:
         self._outputs = outputs
@@ -264,27 +266,27 @@ class QuarantinePublisher:
         self._partitions = partitions
         self._origin = origin
 
-    def put(self, letter: Letter) -> None:
+    def put(self, record: QuarantineRecord) -> None:
         """Append the bytes under the id of their profile."""
         headers = [
-            (QUARANTINE_HEADER, letter.of.encode()),
-            (FOUND_HEADER, letter.found_in.encode()),
-            (REASON_HEADER, letter.reason[:1_000].encode(errors="replace")),
-            (ORIGIN_HEADER, "{}:{}:{}".format(*self._origin, letter.offset).encode()),
+            (QUARANTINE_HEADER, record.of.encode()),
+            (FOUND_HEADER, record.found_in.encode()),
+            (REASON_HEADER, record.reason[:1_000].encode(errors="replace")),
+            (ORIGIN_HEADER, "{}:{}:{}".format(*self._origin, record.offset).encode()),
         ]
-        key = letter.profile_id.encode()
-        if letter.found_in == "handover":  # the profile itself may be set aside, too
-            key += HANDOVER_MARK + letter.of.encode()
-        self._append(letter.profile_id, key, letter.data, headers)
+        key = record.profile_id.encode()
+        if record.found_in == "handover":  # the profile itself may be quarantined, too
+            key += HANDOVER_MARK + record.of.encode()
+        self._append(record.profile_id, key, record.data, headers)
 
     def delete(self, profile_id: str) -> None:
-        """Append that there is nothing any more."""
+        """Append a tombstone for a profile."""
         self._append(profile_id, profile_id.encode(), None, [])
 
     def _append(self, profile_id: str, key: bytes, value: bytes | None, headers: Headers) -> None:
-        place = (self._topic, partition_of(profile_id.encode(), self._partitions))
-        self._outputs.append(place, key=key, value=value, headers=headers)
+        partition = (self._topic, partition_of(profile_id.encode(), self._partitions))
+        self._outputs.append(partition, key=key, value=value, headers=headers)
 
 
 def _beginning(data: bytes | None) -> bytes | None:
-    return data[:_LETTER_BYTES] if data is not None else None
+    return data[:_DEAD_LETTER_BYTES] if data is not None else None

@@ -33,7 +33,7 @@ from segops.schemas.identifying import limits_of
 from segops.streaming.connections import Connections
 from segops.streaming.faust.intake import BATCH_RECORDS
 from segops.streaming.kafka_output import KafkaOutput
-from segops.streaming.partition.resolve import Forwarding, ResolveProcessor
+from segops.streaming.partition.resolve import ResolveProcessor
 from segops.streaming.publishers import BatchProducer
 
 from .workload import segments
@@ -139,7 +139,7 @@ async def _resolve_alone(settings: Settings, count: int) -> float:
     try:
         consumer.assign([TopicPartition(settings.topics.events, p) for p in range(PARTITIONS)])
         outputs = BatchProducer(lambda: producer)
-        lanes = [ResolveProcessor(p, _forwarding(settings, outputs, p)) for p in range(PARTITIONS)]
+        lanes = [_resolve_processor(settings, outputs, p) for p in range(PARTITIONS)]
         begin, seen = time.process_time(), 0
         while seen < count:
             for place, fetched in await fetch(consumer, 1.0):
@@ -154,10 +154,12 @@ async def _resolve_alone(settings: Settings, count: int) -> float:
         await consumer.stop()
 
 
-def _forwarding(settings: Settings, outputs: BatchProducer, number: int) -> Forwarding:
+def _resolve_processor(settings: Settings, outputs: BatchProducer, number: int) -> ResolveProcessor:
     origin, metrics = (settings.topics.events, number), Metrics(CollectorRegistry())
     output = KafkaOutput(origin, outputs, settings, metrics)
-    return Forwarding(partial(route, limits=limits_of(settings)), output, event_clock=True)
+    return ResolveProcessor(
+        number, route=partial(route, limits=limits_of(settings)), output=output, event_clock=True
+    )
 
 
 @contextmanager

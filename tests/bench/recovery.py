@@ -128,7 +128,7 @@ async def _recover(settings: Settings, connections: Connections, folder: Path) -
         settings.worker.changelog,
         StoreManager(stores, discard=lambda _: None),
         connections.changelog_consumer,
-        crash=Failpoints(),
+        failpoints=Failpoints(),
         restored=lambda _: None,
     )
     for store in (await recovery.run(range(PARTITIONS))).values():

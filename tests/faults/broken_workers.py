@@ -39,16 +39,16 @@ def commit_first() -> None:
         positions: dict[Any, Any] = {}
         for number in self._sources:
             positions.update(self._source_position(number))
-        collected = await self._snapshot()
+        parts = await self._snapshot()
         await self._outputs.settle()
-        for number, part in collected.items():
-            positions.update(self._segment_position(number, part.collected))
+        for number, part in parts.items():
+            positions.update(self._segment_position(number, part.snapshot))
         await self._commit_changed(self._changed(positions))
-        if sum(len(part.collected.writes) for part in collected.values()) > 5:
+        if sum(len(part.snapshot.writes) for part in parts.values()) > 5:
             _die()
-        await self._write_changelog(collected)
-        await self._write_stores(collected)
-        for part in collected.values():
+        await self._write_changelog(parts)
+        await self._write_stores(parts)
+        for part in parts.values():
             part.processor.committed()
         return 0
 
@@ -82,9 +82,9 @@ def apply_twice() -> None:
     """Die between store and commit; then apply what is read again, as if it were new."""
     write = AtLeastOnce._write_stores
 
-    async def written(self: Any, collected: Any) -> None:
-        await write(self, collected)
-        if not _once().exists() and sum(len(part.collected.writes) for part in collected.values()) > 5:
+    async def written(self: Any, parts: Any) -> None:
+        await write(self, parts)
+        if not _once().exists() and sum(len(part.snapshot.writes) for part in parts.values()) > 5:
             _die()
 
     def event(self: Any, record: Any) -> None:

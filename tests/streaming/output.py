@@ -9,7 +9,7 @@ from segops.core.events import Change
 from segops.core.messages import Message
 from segops.core.step import Erased
 from segops.schemas.records import Headers, Record
-from segops.streaming.partition.output import Letter
+from segops.streaming.partition.output import QuarantineRecord
 
 
 class Forwarded(NamedTuple):
@@ -31,7 +31,7 @@ class RecordingOutput:
         self.dead_letters: list[tuple[Record, str, str]] = []
         self.sent: list[Message] = []
         self.erasures: list[Erased] = []
-        self.letters: list[Letter] = []
+        self.letters: list[QuarantineRecord] = []
         self.releases: list[str] = []
         self.waits: list[tuple[str, int | None]] = []
 
@@ -56,14 +56,14 @@ class RecordingOutput:
     def erased(self, erased: Sequence[Erased], segments: Collection[str]) -> None:
         self.erasures.extend(erased)
 
-    def set_aside(self, letter: Letter) -> None:
-        self.letters.append(letter)
+    def set_aside(self, record: QuarantineRecord) -> None:
+        self.letters.append(record)
 
     def released(self, profile_id: str) -> None:
         self.releases.append(profile_id)
 
-    def began(self, profile_id: str) -> None:
+    def wait_started(self, profile_id: str) -> None:
         self.waits.append((profile_id, None))
 
-    def ended(self, profile_id: str, identifiers: int) -> None:
+    def wait_ended(self, profile_id: str, identifiers: int) -> None:
         self.waits.append((profile_id, identifiers))

@@ -120,10 +120,10 @@ def tail_of(stores: MemoryStores, log: Changelog, *, bulk: bool = True) -> Chang
 @settings(max_examples=100)
 @given(LOGS, st.integers(0, 2_000))
 def test_the_latest_of_each_profile_wins_however_much_is_held_back(
-    log: list[list[Profile | str]], hold_bytes: int
+    log: list[list[Profile | str]], buffer_bytes: int
 ) -> None:
     store = MemoryStores().open(0)
-    restoring = StoreRestorer(store, expected=10, bulk=True, hold_bytes=hold_bytes)
+    restoring = StoreRestorer(store, expected=10, bulk=True, buffer_bytes=buffer_bytes)
     for number, part in enumerate(log):
         restoring.take(batch_of(part), 10 * (number + 1))
     restoring.settle()
@@ -134,7 +134,7 @@ def test_the_latest_of_each_profile_wins_however_much_is_held_back(
 
 def test_a_profile_is_written_once_however_often_it_was_logged() -> None:
     store = Spied()
-    restoring = StoreRestorer(cast("ProfileStore", store), expected=10, bulk=True, hold_bytes=ALL_BYTES)
+    restoring = StoreRestorer(cast("ProfileStore", store), expected=10, bulk=True, buffer_bytes=ALL_BYTES)
     for number in range(7):
         restoring.take({b"b": state(number), b"a": state(number)}, 10 * (number + 1))
     restoring.settle()
@@ -144,7 +144,7 @@ def test_a_profile_is_written_once_however_often_it_was_logged() -> None:
 
 def test_definitions_that_were_held_back_are_no_profile_either() -> None:
     store = MemoryStores().open(0)
-    restoring = StoreRestorer(store, expected=10, bulk=True, hold_bytes=ALL_BYTES)
+    restoring = StoreRestorer(store, expected=10, bulk=True, buffer_bytes=ALL_BYTES)
     restoring.take({IN_FORCE_KEY: b"1", b"a": state(1)}, 10)
     restoring.take({IN_FORCE_KEY: b"2"}, 20)
     restoring.settle()
@@ -153,7 +153,7 @@ def test_definitions_that_were_held_back_are_no_profile_either() -> None:
 
 def test_the_offset_is_never_ahead_of_what_was_written() -> None:
     store = MemoryStores().open(0)
-    restoring = StoreRestorer(store, expected=10, bulk=True, hold_bytes=3_100)
+    restoring = StoreRestorer(store, expected=10, bulk=True, buffer_bytes=3_100)
     for number in range(55):
         restoring.take({b"%03d" % number: state(number)}, number + 1)
         offset = read_offset(store, CHANGELOG_META)
@@ -163,7 +163,7 @@ def test_the_offset_is_never_ahead_of_what_was_written() -> None:
 
 def test_no_more_is_held_back_than_may_be() -> None:
     store = Spied()
-    restoring = StoreRestorer(cast("ProfileStore", store), expected=10, bulk=True, hold_bytes=100_000)
+    restoring = StoreRestorer(cast("ProfileStore", store), expected=10, bulk=True, buffer_bytes=100_000)
     large = state(1) + bytes(10_000)
     for number in range(100):
         restoring.take({b"%d" % (number % 3): large}, number + 1)
@@ -239,7 +239,7 @@ def test_a_recovery_whose_last_write_fails_reads_all_again(monkeypatch: pytest.M
             "changelog",
             StoreManager(stores, lambda _: None, reasons.append),
             cast("Any", lambda **_: log),
-            crash=Failpoints(),
+            failpoints=Failpoints(),
             restored=lambda _: None,
         )
         store = (await whole.run([0]))[0]

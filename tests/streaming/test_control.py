@@ -72,7 +72,7 @@ def test_who_may_write_events_may_erase_nobody(stack: Stack, guarantee: str) -> 
     headers = dict(letter.headers)
     assert (letter.value, headers["segops-reason"]) == (request.value, b"request_on_events")
     assert headers["segops-origin"] == f"{topics.events}:0:0".encode()
-    assert b"belongs on the control topic" in headers["segops-detail"]
+    assert b"send it to the control topic" in headers["segops-detail"]
     assert receipts(stack) == []
     assert 'segops_events_rejected_total{reason="request_on_events"} 1.0' in stack.get("/metrics")[1]
 

@@ -142,7 +142,7 @@ def test_a_store_of_another_changelog_is_found_out(lineage: str) -> None:
     if lineage == "a1":
         restoring.apply(tail, 9)
     else:
-        with pytest.raises(StateError, match="it is from another changelog"):
+        with pytest.raises(StateError, match="it belongs to another changelog"):
             restoring.apply(tail, 9)
 
 

@@ -72,7 +72,9 @@ def test_topics_of_another_prefix_are_refused_under_the_same_application(stack: 
     other.send(shop(300, users=60, partitions=3, seed=2), final_ms=FINAL_MS)
     assert other.start().wait(60) == 2, said(other)
     assert f"has read {stack.settings.topics.events}" in said(other)
-    assert f"not to {other.name}*. Start from nothing with `segops worker --start-fresh`" in said(other)
+    assert f"not to {other.name}*. Discard the stored profiles with `segops worker --start-fresh`" in said(
+        other
+    )
     assert other.changes() == {}
     more = shop(300, users=60, partitions=3, seed=5, start_ms=FINAL_MS)
     stack.start()  # nothing has happened to its own topics
@@ -196,7 +198,7 @@ def test_where_nothing_is_left_to_compare_with_an_operator_is_asked(stack: Stack
     assert "segops worker --accept-topics" in said(stack)
     stack.start(options=["--accept-topics"])
     wait_until(lambda: stack.get("/readyz")[0] == 200, "ready", stack.diagnosis)
-    assert "the topic is accepted as told" in said(stack)
+    assert "topic accepted by --accept-topics" in said(stack)
     stack.stop()
 
 
@@ -210,6 +212,6 @@ def test_a_store_of_another_changelog_is_not_mixed_with_this_one(stack: Stack) -
     other.environment["SEGOPS_DATA_DIR"] = str(stack.data_dir())
     other.start()
     wait_until(lambda: other.get("/readyz")[0] == 200, "ready", other.diagnosis)
-    assert "it is from another changelog" in said(other)
+    assert "it belongs to another changelog" in said(other)
     assert 'segops_stores_rebuilt_total{reason="damaged"} 3.0' in other.get("/metrics")[1]
     other.stop()

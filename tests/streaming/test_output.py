@@ -11,7 +11,7 @@ from segops.schemas.records import SOURCE_HEADER, TIME_HEADER
 from segops.schemas.ticks import TICK_HEADERS, TYPE_HEADER, source_tick, watermark_tick
 from segops.stores.memory import MemoryStores
 from segops.streaming.partition.clock import PartitionClock
-from segops.streaming.partition.resolve import Forwarding, ResolveProcessor
+from segops.streaming.partition.resolve import ResolveProcessor
 from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.partition.start import Start
 
@@ -24,7 +24,7 @@ VIEW_MS = 1_760_000_001_000
 
 
 def resolving(output: RecordingOutput) -> ResolveProcessor:
-    return ResolveProcessor(3, Forwarding(route, output, event_clock=True))
+    return ResolveProcessor(3, route=route, output=output, event_clock=True)
 
 
 def test_an_event_is_forwarded_as_it_is_with_where_and_when_it_was() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -23,13 +24,13 @@ from segops.schemas.segments import definition_from_record
 from segops.schemas.ticks import TICK_HEADERS, TYPE_HEADER, decode_tick
 from segops.stores.memory import MemoryStores
 from segops.streaming.assignment import recorded_engine
-from segops.streaming.durability.checkpoint import AtLeastOnce, Owned, Topics, Ways
+from segops.streaming.durability.checkpoint import AtLeastOnce
 from segops.streaming.failpoints import Failpoints
 from segops.streaming.kafka_output import KafkaOutput
 from segops.streaming.liveness.fence import LivenessFence
 from segops.streaming.partition.control import ControlProcessor
 from segops.streaming.partition.marks import with_mark
-from segops.streaming.partition.resolve import Forwarding, ResolveProcessor
+from segops.streaming.partition.resolve import ResolveProcessor
 from segops.streaming.partition.snapshot import IN_FORCE_META
 from segops.streaming.publishers import BatchProducer, DeadLetters
 
@@ -86,7 +87,7 @@ class Sink(BatchProducer):
 
 
 def source_lane(sink: Sink) -> ResolveProcessor:
-    return ResolveProcessor(1, Forwarding(route, output(sink, "events"), event_clock=True))
+    return ResolveProcessor(1, route=route, output=output(sink, "events"), event_clock=True)
 
 
 def output(sink: Sink, topic: str) -> KafkaOutput:
@@ -94,12 +95,26 @@ def output(sink: Sink, topic: str) -> KafkaOutput:
     return KafkaOutput((topic, 1), sink, settings, Metrics(CollectorRegistry()))
 
 
-TOPICS = Topics("e", "k", "p", "c")
-
-
-def owned(processor: ResolveProcessor) -> Owned:
-    """A partition without profiles."""
-    return Owned({}, {1: processor}, {1: control_lane(Sink())})
+def at_least_once(
+    producer: BatchProducer,
+    commit: Callable[[Any], Awaitable[None]],
+    *,
+    source: ResolveProcessor,
+    control: ControlProcessor | None = None,
+) -> AtLeastOnce:
+    """The checkpoints of a partition without profiles."""
+    return AtLeastOnce(
+        load(topics={"prefix": ""}).topics,
+        "changelog",
+        processors={},
+        sources={1: source},
+        controls={1: control or control_lane(Sink())},
+        failpoints=Failpoints(),
+        outputs=producer,
+        changelog=producer,
+        commit=commit,
+        fence=lambda: None,
+    )
 
 
 def control_lane(sink: Sink, offset: int = 0) -> ControlProcessor:
@@ -233,24 +248,23 @@ def test_a_request_on_events_is_refused_and_tells_nothing_of_time(kind: bytes) -
 def test_a_checkpoint_commits_both_inputs_of_the_resolve_step() -> None:
     commits: list[Any] = []
     control = control_lane(Sink())
-    parts = Owned({}, {1: source_lane(Sink())}, {1: control})
+    source = source_lane(Sink())
 
     async def commit(positions: Any) -> None:
         commits.append(positions)
 
     async def go() -> None:
         outputs = BatchProducer(lambda: pytest.fail("nothing to send"))
-        ways = Ways(outputs, outputs, commit, lambda: None)
-        checkpointer = AtLeastOnce(TOPICS, parts, ways, Failpoints())
+        checkpointer = at_least_once(outputs, commit, source=source, control=control)
         await checkpointer.run()
         control.process([event(6, ERASE, [(TYPE_HEADER, b"erase")])])
         await checkpointer.run()
 
     asyncio.run(go())
     first, second = commits
-    assert first == {("e", 1): CommittedPosition(0, "0"), ("k", 1): CommittedPosition(0, "")}
+    assert first == {("events", 1): CommittedPosition(0, "0"), ("control", 1): CommittedPosition(0, "")}
     # The mark of the last record read goes with it: by it a topic that was made anew is told.
-    assert second == {("k", 1): CommittedPosition(7, with_mark("", control.mark))}
+    assert second == {("control", 1): CommittedPosition(7, with_mark("", control.mark))}
     assert control.mark is not None and control.mark.offset == 6
 
 
@@ -264,8 +278,7 @@ def test_a_checkpoint_that_waited_for_the_last_one_does_nothing() -> None:
 
     async def go() -> None:
         outputs = BatchProducer(lambda: pytest.fail("nothing to send"))
-        ways = Ways(outputs, outputs, commit, lambda: None)
-        checkpointer = AtLeastOnce(TOPICS, owned(processor), ways, Failpoints())
+        checkpointer = at_least_once(outputs, commit, source=processor)
         await asyncio.gather(checkpointer.run(last=True), checkpointer.run())
 
     asyncio.run(go())
@@ -285,9 +298,8 @@ def test_a_checkpoint_that_failed_once_never_commits_again() -> None:
     async def scenario() -> None:
         broken = Broken(producer=lambda: pytest.fail("nothing is to be sent"))
         processor = source_lane(Sink())
-        ways = Ways(broken, broken, commit, lambda: None)
-        checkpointer = AtLeastOnce(TOPICS, owned(processor), ways, Failpoints())
-        checkpointer.committed({("e", 1): CommittedPosition(0, "")})
+        checkpointer = at_least_once(broken, commit, source=processor)
+        checkpointer.committed({("events", 1): CommittedPosition(0, "")})
         for _ in range(2):
             with pytest.raises(ConnectionError):
                 await checkpointer.run()
@@ -298,7 +310,7 @@ def test_a_checkpoint_that_failed_once_never_commits_again() -> None:
 
 def test_of_a_huge_record_the_dead_letter_is_the_beginning() -> None:
     sink = Sink()
-    letters = DeadLetters(sink, place=("dead", 0), origin=("events", 0))
+    letters = DeadLetters(sink, partition=("dead", 0), origin=("events", 0))
     letters.put(Rec(0, b"k" * 1_000_000, b"v" * 1_000_000, []), "too_large", "")
     letters.put(Rec(1, b"k", b"v" * 400_000, []), "too_large", "")
     sizes = [(len(key or b""), len(value or b"")) for _, key, value in sink.appended]

@@ -26,7 +26,7 @@ from segops.schemas.ticks import TICK_HEADERS, source_tick
 from segops.stores.memory import MemoryStores
 from segops.streaming.partition.clock import PartitionClock
 from segops.streaming.partition.segment import SegmentProcessor
-from segops.streaming.partition.start import Bounds, Start
+from segops.streaming.partition.start import Start
 
 from .helpers import START_MS, comparable
 from .output import RecordingOutput
@@ -59,7 +59,7 @@ def wanted(tmp_path: Path) -> list[Definition]:
 class Lanes:
     """Some partitions, the log of each, and what they published."""
 
-    def __init__(self, wanted: list[Definition], number: int, *, bounds: Bounds | None = None) -> None:
+    def __init__(self, wanted: list[Definition], number: int, **bounds: int) -> None:
         self.number = number
         self.bounds = bounds
         self.logs: list[list[Rec]] = [[] for _ in range(number)]
@@ -80,7 +80,7 @@ class Lanes:
             self._engine,
             start=Start(offset, clock, since_ms=0),
             output=self._outputs[processor],
-            bounds=self.bounds,
+            **self.bounds,
         )
 
     def append(

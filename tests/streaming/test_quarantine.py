@@ -22,7 +22,7 @@ from segops.stores.memory import MemoryStores
 from segops.streaming.durability.restorer import StoreRestorer
 from segops.streaming.partition.quarantine import MAX_HELD
 from segops.streaming.partition.segment import SegmentProcessor
-from segops.streaming.partition.start import Bounds, Start
+from segops.streaming.partition.start import Start
 
 from .helpers import START_MS, oracle, shop
 from .output import RecordingOutput
@@ -41,7 +41,7 @@ def sent(message: Message | Release, offset: int) -> Rec:
 class Partition:
     """A partition over the lives of its owners. ``log``: what its changelog holds."""
 
-    def __init__(self, definitions: list[Definition], bounds: Bounds | None = None) -> None:
+    def __init__(self, definitions: list[Definition], **bounds: int) -> None:
         self.engine, self.bounds = Engine(SegmentSet(definitions)), bounds
         self.stores, self.output = MemoryStores(), RecordingOutput()
         self.log: dict[bytes, bytes | None] = {}
@@ -53,7 +53,7 @@ class Partition:
         now.load(self.metadata)
         start = Start(self.offset, now, since_ms=0)
         return SegmentProcessor(
-            self.stores.open(0), self.engine, start=start, output=self.output, bounds=self.bounds
+            self.stores.open(0), self.engine, start=start, output=self.output, **self.bounds
         )
 
     def checkpoint(self) -> None:
@@ -160,10 +160,10 @@ def test_after_its_release_everything_is_as_if_nothing_had_been(
     assert +part.processor.sizes == {}
 
 
-def damaged_partition(wanted: list[Definition], bounds: Bounds | None = None) -> tuple[Partition, bytes]:
+def damaged_partition(wanted: list[Definition], **bounds: int) -> tuple[Partition, bytes]:
     """A partition whose profile WHO is set aside; its state as it was."""
     records, _ = events(wanted)
-    part = Partition(wanted, bounds)
+    part = Partition(wanted, **bounds)
     part.processor.process(records[:100])
     part.checkpoint()
     before = part.damage(WHO, DAMAGES["float"])
@@ -298,7 +298,7 @@ def test_what_is_held_has_a_bound_and_the_rest_becomes_dead_letters(wanted: list
 
 
 def test_what_is_held_has_a_bound_of_bytes(wanted: list[Definition]) -> None:
-    part, _ = damaged_partition(wanted, Bounds(state_bytes=8_192))
+    part, _ = damaged_partition(wanted, max_state_bytes=8_192)
     records, _ = events(wanted)
     one = next(record for record in records if record.key == WHO.encode())
     part.processor.process([msgspec.structs.replace(one, offset=1_000 + n) for n in range(100)])
@@ -309,12 +309,12 @@ def test_what_is_held_has_a_bound_of_bytes(wanted: list[Definition]) -> None:
 
 def test_too_many_that_cannot_be_read_stop_the_worker(wanted: list[Definition]) -> None:
     records, _ = events(wanted)
-    part = Partition(wanted, Bounds(quarantined=2))
+    part = Partition(wanted, max_quarantined=2)
     part.processor.process(records[:100])
     part.checkpoint()
     part.log = {key: bytes([FORMAT + 1]) + (value or b"")[1:] for key, value in part.log.items()}
     part.rebuild()
-    with pytest.raises(StateError, match=r"more than 2 profiles .* SEGOPS_MAX_QUARANTINED"):
+    with pytest.raises(StateError, match=r"more than 2 unreadable profiles .* SEGOPS_MAX_QUARANTINED"):
         part.processor.process(records[100:150])
 
 

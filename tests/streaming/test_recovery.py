@@ -89,7 +89,7 @@ class Changelog:
             self.topic,
             StoreManager(self.stores, discard=lambda _: None),
             self.connections.changelog_consumer,
-            crash=Failpoints(),
+            failpoints=Failpoints(),
             restored=count,
         )
         return (await asyncio.wait_for(recovery.run([0]), 60))[0]
@@ -246,7 +246,7 @@ def test_a_recovery_that_is_broken_off_as_it_ends_lets_go_of_its_stores(changelo
     async def scenario() -> None:
         await changelog.create()
         disk = StoreManager(changelog.stores, discard=lambda _: None)
-        recovery = Recovery(changelog.topic, disk, consumer, crash=Failpoints(), restored=lambda _: None)
+        recovery = Recovery(changelog.topic, disk, consumer, failpoints=Failpoints(), restored=lambda _: None)
         running = asyncio.ensure_future(recovery.run([0]))
         await asyncio.wait_for(leaving.wait(), 60)
         running.cancel()

@@ -24,7 +24,7 @@ from segops.stores.memory import MemoryStores
 from segops.streaming.partition.clock import PartitionClock
 from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.partition.snapshot import IN_FORCE_META
-from segops.streaming.partition.start import Bounds, Start
+from segops.streaming.partition.start import Start
 
 from .helpers import DAY_MS, SEGMENTS, START_MS, comparable, oracle, shop
 from .output import RecordingOutput
@@ -89,7 +89,7 @@ def test_any_batching_and_any_crash_gives_what_the_engine_alone_gives(
     stores, engine, output = MemoryStores(), Engine(SegmentSet(wanted)), RecordingOutput()
     committed = Start(0, clock())
     while committed.offset < len(records):
-        processor = SegmentProcessor(stores.open(0), engine, start=committed, output=output, bounds=Bounds(5))
+        processor = SegmentProcessor(stores.open(0), engine, start=committed, output=output, cache_profiles=5)
         offset, metadata = committed.offset, committed.clock.dump()
         for batch in batches(records[offset:], dice):
             processor.process(batch)
@@ -196,7 +196,7 @@ def test_what_was_not_written_stays_in_memory_and_the_rest_is_bounded(wanted: li
         Engine(SegmentSet(wanted)),
         start=Start(0, clock()),
         output=RecordingOutput(),
-        bounds=Bounds(10),
+        cache_profiles=10,
     )
     sent = shop(500, users=100, partitions=1)
     processor.process([forwarded(one.value, offset) for offset, one in enumerate(sent)])
@@ -215,7 +215,7 @@ def test_many_due_at_once_are_worked_off_in_slices(wanted: list[Definition]) -> 
         Engine(SegmentSet(wanted)),
         start=Start(0, clock()),
         output=output,
-        bounds=Bounds(10),
+        cache_profiles=10,
     )
     sent = shop(2_000, users=500, partitions=1)
     processor.process([forwarded(one.value, offset) for offset, one in enumerate(sent)])
@@ -234,7 +234,7 @@ def test_new_definitions_reach_profiles_in_memory_and_in_the_store(
     stores, output = MemoryStores(), RecordingOutput()
     engine = Engine(SegmentSet(wanted))
     processor = SegmentProcessor(
-        stores.open(0), engine, start=Start(0, clock()), output=output, bounds=Bounds(10)
+        stores.open(0), engine, start=Start(0, clock()), output=output, cache_profiles=10
     )
     sent = shop(400, users=80, partitions=1)
     records = [forwarded(one.value, offset) for offset, one in enumerate(sent)]
@@ -365,16 +365,14 @@ def test_an_event_that_would_make_a_profile_too_large_is_put_aside(wanted: list[
     )
     output, stores, engine = RecordingOutput(), MemoryStores(), Engine(SegmentSet(wanted))
     records = [forwarded(value % (n, n, b"x" * 3_000), n) for n in range(10)]
-    bounds = Bounds(state_bytes=10_000)
-    processor = SegmentProcessor(
-        stores.open(0), engine, start=Start(0, clock()), output=output, bounds=bounds
-    )
+    bounds = {"max_state_bytes": 10_000}
+    processor = SegmentProcessor(stores.open(0), engine, start=Start(0, clock()), output=output, **bounds)
     for record in records[:7]:
         processor.process([record])
     processor.write(processor.snapshot(), None)
     processor.close()
     store = stores.open(0)
-    processor = SegmentProcessor(store, engine, start=Start(7, clock()), output=output, bounds=bounds)
+    processor = SegmentProcessor(store, engine, start=Start(7, clock()), output=output, **bounds)
     processor.process(records[7:])
     small = forwarded(value % (10, 0, b"y"), 10)
     processor.process([small])

@@ -20,7 +20,6 @@ from segops.schemas.records import partition_of
 from segops.schemas.segments import load
 from segops.schemas.state import encode_profile
 from segops.schemas.ticks import TYPE_HEADER
-from segops.streaming.partition.start import Bounds
 
 from .helpers import START_MS, Sent, Stack, comparable, wait_until
 from .test_identity import MINUTE, SEGMENTS, WALL_MS, Story, members, metric, rows, same_people
@@ -70,7 +69,7 @@ def test_profiles_that_are_too_large_together_stay_two_whatever_crashes(
     talkative: list[Definition], seed: int
 ) -> None:
     dice = random.Random(seed)
-    lanes = Lanes(talkative, 1 + seed % 3, bounds=Bounds(state_bytes=8_000))
+    lanes = Lanes(talkative, 1 + seed % 3, max_state_bytes=8_000)
     left = list(enumerate(two_large_ones()))
     while left or lanes.behind():
         if left and (dice.random() < 0.3 or not lanes.behind()):
@@ -97,7 +96,7 @@ def test_profiles_that_are_too_large_together_stay_two_whatever_crashes(
 
 
 def test_what_fits_is_joined(talkative: list[Definition]) -> None:
-    lanes = Lanes(talkative, 2, bounds=Bounds(state_bytes=20_000))
+    lanes = Lanes(talkative, 2, max_state_bytes=20_000)
     for number, line in enumerate(two_large_ones()):
         lanes.post(line, number)
         lanes.rest()

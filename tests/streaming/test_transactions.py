@@ -53,7 +53,7 @@ class Writer:
 async def writer(stack: Stack) -> AsyncIterator[Writer]:
     await topics.create(stack.settings)
     producer = Connections(stack.settings).transactional_producer
-    owned = Transactions(producer, app_id=stack.settings.worker.app_id, crash=Failpoints())
+    owned = Transactions(producer, app_id=stack.settings.worker.app_id, failpoints=Failpoints())
     await owned.open([0])
     try:
         yield Writer(stack, owned)
@@ -182,7 +182,7 @@ def test_recovery_waits_for_the_end_of_a_transaction_that_hides_records(stack: S
             changelog,
             StoreManager(MemoryStores(), discard=lambda number: None),
             Connections(stack.settings).changelog_consumer,
-            crash=Failpoints(),
+            failpoints=Failpoints(),
             restored=lambda count: None,
         )
         recovering = asyncio.ensure_future(recovery.run([0]))

@@ -1,4 +1,4 @@
-"""The ways from the lanes to Kafka: one for all partitions, or one with transactions for each."""
+"""The producer channels of a worker: one shared producer, or one transactional producer per partition."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from segops.streaming.publishers import BatchProducer, Producer
 
 
 class ProducerChannels(Protocol):
-    """Where the lanes of a worker put their records, by partition number."""
+    """The producers of a worker's partitions, by partition number."""
 
     @property
     def over_limit(self) -> bool:
-        """Whether so much waits for acknowledgement that the inputs should pause."""
+        """Whether the unacknowledged bytes exceed the limit, so that the inputs should pause."""
 
     @property
     def has_waiters(self) -> bool:
-        """Whether another partition waits for what only a checkpoint will show to it."""
+        """Whether another partition waits for records that become visible with the next checkpoint."""
 
     def of(self, number: int) -> BatchProducer:
-        """What the lanes of partition ``number`` append to."""
+        """Return the producer that the processors of partition ``number`` append to."""
 
     def wake(self) -> None:
-        """Something was appended."""
+        """Wake the pump after an append."""
 
     async def open(self, numbers: Iterable[int]) -> None:
-        """Become the writer of these partitions, and of no others."""
+        """Become the writer of exactly these partitions."""
 
     async def close(self) -> None:
-        """Stop being a writer. What was not made durable by a checkpoint is given up."""
+        """Stop being a writer, discarding what no checkpoint has made durable."""
 
     async def pump(self) -> None:
-        """Send what comes, for ever."""
+        """Send appended records. Runs until cancelled."""
 
 
 class SharedProducer:
-    """The same outputs for all partitions: records go out as they come (at least once)."""
+    """One producer for all partitions, which sends records as they come (at least once)."""
 
     def __init__(self, producer: Callable[[], Producer]) -> None:
         self.outputs = BatchProducer(producer)
@@ -50,7 +50,7 @@ class SharedProducer:
 
     @property
     def has_waiters(self) -> bool:
-        """See ``ProducerChannels``. What is sent is seen at once."""
+        """See ``ProducerChannels``. Sent records are visible at once."""
         return False
 
     def of(self, number: int) -> BatchProducer:
@@ -62,13 +62,13 @@ class SharedProducer:
         self._work.set()
 
     async def open(self, numbers: Iterable[int]) -> None:
-        """The one producer serves all partitions."""
+        """Do nothing: the one producer serves all partitions."""
 
     async def close(self) -> None:
-        """The producer is the app's."""
+        """Do nothing: the producer belongs to the app."""
 
     async def pump(self) -> None:
-        """While one request is out, the next batch fills."""
+        """Flush after each wake-up. The next batch fills while a request is in flight."""
         while True:
             await self._work.wait()
             self._work.clear()

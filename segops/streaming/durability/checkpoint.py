@@ -1,26 +1,26 @@
-"""The checkpoint: the one way in which work becomes durable.
+"""The checkpoint: the only way in which work becomes durable.
 
-Every path that commits (timer, record bound, rebalance, shutdown) runs ``Checkpointer.run``. What is made
-durable is fixed first (``collect``), so that lanes may go on with new batches while it is encoded and the
-broker is waited for. Then, at least once (``AtLeastOnce``):
+Every path that commits (timer, record bound, rebalance, shutdown) runs ``Checkpointer.run``. It first takes a
+snapshot of each partition, so that processors may continue with new batches while the snapshot is encoded and
+acknowledgements are awaited. Then, at least once (``AtLeastOnce``):
 
 1. membership changes, forwarded events, dead letters and ticks are acknowledged,
-2. the changelog is: one record per profile that changed, then the definitions if others came into force,
-3. the store of each partition takes one write: states, due index, changelog and source offset,
+2. the changelog is acknowledged: one record per changed profile, then the definitions if they changed,
+3. the store of each partition is written at once: states, due index, changelog offset and source offset,
 4. the source offsets are committed, each with its clock as metadata.
 
-Exactly once (``ExactlyOnce``), every partition for itself and all at the same time:
+Exactly once (``ExactlyOnce``), for each partition separately and for all concurrently:
 
 1. and 2. as above, within the transaction of the partition,
 3. the source offsets, each with its clock, join the transaction, and it is committed,
-4. the store of the partition takes its write.
+4. the store of the partition is written.
 
-The store is written after the commit there, because a write cannot be taken back: a store with states of
-an aborted transaction would be ahead of its changelog, and recovery only ever adds. Killed in between, the
-store is behind, and recovery reads what it lacks from the changelog offset that it knows.
+There the store is written after the commit, because a store write cannot be rolled back: a store with states
+of an aborted transaction would be ahead of its changelog, and recovery only ever adds. If the process dies in
+between, the store is behind, and recovery reads the rest from the changelog offset in the store.
 
-Any failure leaves the offsets uncommitted; the caller then stops the process, because what is in memory
-may be ahead of what is known to be safe.
+Any failure leaves the offsets uncommitted. The caller then stops the process, because its memory may be
+ahead of the durable state.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
+from segops.config import TopicSettings
 from segops.kafka.positions import CommittedPosition, LogPartition, Positions
 from segops.streaming.durability.transactions import Transaction
 from segops.streaming.failpoints import Failpoints
@@ -47,70 +47,52 @@ Commit = Callable[[Positions], Awaitable[None]]
 
 class _Part(NamedTuple):
     processor: SegmentProcessor
-    collected: PartitionSnapshot
-
-
-class Topics(NamedTuple):
-    """The topics that a checkpoint is about."""
-
-    events: str
-    control: str
-    profile_events: str
-    changelog: str
+    snapshot: PartitionSnapshot
 
 
 class Durable(NamedTuple):
-    """What a checkpoint did."""
+    """The result of a checkpoint: the input records it made durable, and its duration."""
 
     records: int
     seconds: float
 
 
-@dataclass(frozen=True)
-class Owned:
-    """The partitions of one assignment, by number."""
+class Checkpointer(ABC):
+    """Takes checkpoints of the partitions of one assignment, one at a time.
 
-    processors: Mapping[int, SegmentProcessor]
-    sources: Mapping[int, ResolveProcessor]
-    controls: Mapping[int, ControlProcessor]
-
-
-@dataclass(frozen=True)
-class Ways:
-    """How things leave: outputs, changelog records, offset commits.
-
-    ``fence`` raises when this process may no longer own its partitions.
+    ``processors``, ``sources`` and ``controls`` are by partition number.
     """
 
-    outputs: BatchProducer
-    changelog: BatchProducer
-    commit: Commit
-    fence: Callable[[], None]
-
-
-class Checkpointer(ABC):
-    """Takes checkpoints of the lanes, one at a time."""
-
-    def __init__(self, topics: Topics, owned: Owned, crash: Failpoints) -> None:
+    def __init__(
+        self,
+        topics: TopicSettings,
+        changelog_topic: str,
+        *,
+        processors: Mapping[int, SegmentProcessor],
+        sources: Mapping[int, ResolveProcessor],
+        controls: Mapping[int, ControlProcessor],
+        failpoints: Failpoints,
+    ) -> None:
         self._topics = topics
-        self._lanes = owned.processors
-        self._sources = owned.sources
-        self._controls = owned.controls
-        self._crash = crash
+        self._changelog_topic = changelog_topic
+        self._processors = processors
+        self._sources = sources
+        self._controls = controls
+        self._failpoints = failpoints
         self._committed: dict[LogPartition, CommittedPosition] = {}
         self._failure: BaseException | None = None
         self._ended = False
         self._lock = asyncio.Lock()
 
     def committed(self, positions: Positions) -> None:
-        """These positions are committed now: they need not be committed again."""
+        """Note positions that are already committed and need not be committed again."""
         self._committed.update(positions)
 
     async def run(self, *, last: bool = False) -> Durable:
-        """Make durable all that was processed before this call. Raises whatever went wrong.
+        """Make everything processed before this call durable. Raises the error of the step that failed.
 
-        A caller that is cancelled does not stop it half-way; after a failure every call fails. After the
-        ``last`` one a call does nothing, also one that was made before and had to wait.
+        Cancelling the caller does not interrupt it. After a failure every call raises the same error. After
+        the ``last`` checkpoint every call does nothing, including one that was already waiting.
         """
         return await asyncio.shield(asyncio.ensure_future(self._run_alone(last=last)))
 
@@ -131,10 +113,10 @@ class Checkpointer(ABC):
 
     @abstractmethod
     async def _run(self) -> int:
-        """Take a checkpoint; how many input records it made durable."""
+        """Take a checkpoint; return how many input records it made durable."""
 
     def _changed(self, positions: Positions) -> Positions:
-        return {place: at for place, at in positions.items() if self._committed.get(place) != at}
+        return {partition: at for partition, at in positions.items() if self._committed.get(partition) != at}
 
     def _source_position(self, number: int) -> Positions:
         processor, control = self._sources[number], self._controls[number]
@@ -145,64 +127,87 @@ class Checkpointer(ABC):
             (self._topics.control, number): CommittedPosition(control.offset, with_mark("", control.mark)),
         }
 
-    def _segment_position(self, number: int, collected: PartitionSnapshot) -> Positions:
-        metadata = with_mark(collected.metadata, collected.mark)
-        return {(self._topics.profile_events, number): CommittedPosition(collected.offset, metadata)}
+    def _segment_position(self, number: int, snapshot: PartitionSnapshot) -> Positions:
+        metadata = with_mark(snapshot.metadata, snapshot.mark)
+        return {(self._topics.profile_events, number): CommittedPosition(snapshot.offset, metadata)}
 
 
-async def _encode(collected: PartitionSnapshot) -> None:
-    """Encode what was collected bit by bit, so that events need not wait for all of it."""
-    while collected.encode():
+async def _encode(snapshot: PartitionSnapshot) -> None:
+    """Encode a snapshot in slices, so that events need not wait for all of it."""
+    while snapshot.encode():
         await asyncio.sleep(0)
 
 
 class AtLeastOnce(Checkpointer):
-    """All partitions step by step together, by one producer."""
+    """Takes all partitions through the steps together, with one producer.
 
-    def __init__(self, topics: Topics, owned: Owned, ways: Ways, crash: Failpoints) -> None:
-        super().__init__(topics, owned, crash)
-        self._outputs = ways.outputs
-        self._changelog = ways.changelog
-        self._commit = ways.commit
-        self._fence = ways.fence
+    ``fence`` raises when this process may no longer own its partitions.
+    """
+
+    def __init__(
+        self,
+        topics: TopicSettings,
+        changelog_topic: str,
+        *,
+        processors: Mapping[int, SegmentProcessor],
+        sources: Mapping[int, ResolveProcessor],
+        controls: Mapping[int, ControlProcessor],
+        failpoints: Failpoints,
+        outputs: BatchProducer,
+        changelog: BatchProducer,
+        commit: Commit,
+        fence: Callable[[], None],
+    ) -> None:
+        super().__init__(
+            topics,
+            changelog_topic,
+            processors=processors,
+            sources=sources,
+            controls=controls,
+            failpoints=failpoints,
+        )
+        self._outputs = outputs
+        self._changelog = changelog
+        self._commit = commit
+        self._fence = fence
 
     async def _run(self) -> int:
         positions: dict[LogPartition, CommittedPosition] = {}
         for number in self._sources:
             positions.update(self._source_position(number))
-        collected = await self._snapshot()
+        parts = await self._snapshot()
         await self._outputs.settle()  # 1
-        self._crash.passed("after_output_ack")
+        self._failpoints.passed("after_output_ack")
         self._fence()
-        await self._write_changelog(collected)  # 2
-        self._crash.passed("after_changelog_ack")
-        await self._write_stores(collected)  # 3
-        self._crash.passed("after_store_write")
-        for number, part in collected.items():
-            positions.update(self._segment_position(number, part.collected))
+        await self._write_changelog(parts)  # 2
+        self._failpoints.passed("after_changelog_ack")
+        await self._write_stores(parts)  # 3
+        self._failpoints.passed("after_store_write")
+        for number, part in parts.items():
+            positions.update(self._segment_position(number, part.snapshot))
         await self._commit_changed(self._changed(positions))  # 4
-        self._crash.passed("after_offset_commit")
-        for part in collected.values():
+        self._failpoints.passed("after_offset_commit")
+        for part in parts.values():
             part.processor.committed()
-        return sum(part.collected.records for part in collected.values())
+        return sum(part.snapshot.records for part in parts.values())
 
     async def _snapshot(self) -> dict[int, _Part]:
-        collected = {
-            number: _Part(processor, processor.snapshot()) for number, processor in self._lanes.items()
+        parts = {
+            number: _Part(processor, processor.snapshot()) for number, processor in self._processors.items()
         }
-        for part in collected.values():
-            await _encode(part.collected)
-        return collected
+        for part in parts.values():
+            await _encode(part.snapshot)
+        return parts
 
-    async def _write_changelog(self, collected: dict[int, _Part]) -> None:
-        for partition, part in collected.items():
-            await log_states(self._changelog, (self._topics.changelog, partition), part.collected.logged)
+    async def _write_changelog(self, parts: dict[int, _Part]) -> None:
+        for partition, part in parts.items():
+            await log_states(self._changelog, (self._changelog_topic, partition), part.snapshot.logged)
         await self._changelog.settle()
 
-    async def _write_stores(self, collected: dict[int, _Part]) -> None:
+    async def _write_stores(self, parts: dict[int, _Part]) -> None:
         acknowledged = self._changelog.acknowledged
-        for partition, part in collected.items():
-            part.processor.write(part.collected, acknowledged.get((self._topics.changelog, partition)))
+        for partition, part in parts.items():
+            part.processor.write(part.snapshot, acknowledged.get((self._changelog_topic, partition)))
             await asyncio.sleep(0)
 
     async def _commit_changed(self, changed: Positions) -> None:
@@ -212,35 +217,50 @@ class AtLeastOnce(Checkpointer):
 
 
 class ExactlyOnce(Checkpointer):
-    """One transaction per partition, all at the same time."""
+    """Commits one transaction per partition, all of them concurrently."""
 
     def __init__(
-        self, topics: Topics, owned: Owned, transactions: Mapping[int, Transaction], crash: Failpoints
+        self,
+        topics: TopicSettings,
+        changelog_topic: str,
+        *,
+        processors: Mapping[int, SegmentProcessor],
+        sources: Mapping[int, ResolveProcessor],
+        controls: Mapping[int, ControlProcessor],
+        failpoints: Failpoints,
+        transactions: Mapping[int, Transaction],
     ) -> None:
-        super().__init__(topics, owned, crash)
+        super().__init__(
+            topics,
+            changelog_topic,
+            processors=processors,
+            sources=sources,
+            controls=controls,
+            failpoints=failpoints,
+        )
         self._transactions = transactions
 
     async def _run(self) -> int:
         commits = []
         for number in list(self._transactions):
             commits.append(self._cut(number))
-            await asyncio.sleep(0)  # the commits that have begun go on
+            await asyncio.sleep(0)  # lets the commits that have started proceed
         return sum(await asyncio.gather(*commits))
 
     def _cut(self, number: int) -> asyncio.Future[int]:
-        # No await in here: offsets, states and outputs must be of the same moment.
-        collected = self._lanes[number].snapshot()
-        positions = {**self._source_position(number), **self._segment_position(number, collected)}
+        # No await here: offsets, states and outputs must be of the same moment.
+        snapshot = self._processors[number].snapshot()
+        positions = {**self._source_position(number), **self._segment_position(number, snapshot)}
         self._transactions[number].outputs.cut()
-        return asyncio.ensure_future(self._commit(number, collected, self._changed(positions)))
+        return asyncio.ensure_future(self._commit(number, snapshot, self._changed(positions)))
 
-    async def _commit(self, number: int, collected: PartitionSnapshot, positions: Positions) -> int:
-        changelog = (self._topics.changelog, number)
-        await _encode(collected)
-        offset = await self._transactions[number].commit(changelog, collected.logged, positions)  # 1 to 3
+    async def _commit(self, number: int, snapshot: PartitionSnapshot, positions: Positions) -> int:
+        changelog = (self._changelog_topic, number)
+        await _encode(snapshot)
+        offset = await self._transactions[number].commit(changelog, snapshot.logged, positions)  # 1 to 3
         self.committed(positions)
-        self._lanes[number].write(collected, offset)  # 4
-        self._lanes[number].committed()
-        if collected.writes:
-            self._crash.passed("after_store_write")
-        return collected.records
+        self._processors[number].write(snapshot, offset)  # 4
+        self._processors[number].committed()
+        if snapshot.writes:
+            self._failpoints.passed("after_store_write")
+        return snapshot.records

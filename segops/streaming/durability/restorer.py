@@ -1,4 +1,4 @@
-"""Changelog records into the store of one partition, with all that is derived from the profiles."""
+"""Apply changelog records to the store of one partition, with the due index and the segment sizes."""
 
 from __future__ import annotations
 
@@ -26,68 +26,68 @@ from segops.streaming.partition.snapshot import (
 
 log = logging.getLogger(__name__)
 
-_MOST_DIGITS: Final = 18
-_LEAST_SLOTS: Final = 1 << 16
-_MOST_SLOTS: Final = 1 << 26
+_MAX_DIGITS: Final = 18
+_MIN_SLOTS: Final = 1 << 16
+_MAX_SLOTS: Final = 1 << 26
 _NONE: Final = (None, b"")
-_ENTRY_BYTES: Final = 256  # of a key, two objects and their place in a dict
+_ENTRY_BYTES: Final = 256  # of a key, two objects and their dict slot
 
 
 class StoreRestorer:
     """Applies changelog records to ``store``; the latest record of a key wins.
 
-    ``expected``: about how many records there will be. A store that was empty is not asked for the former
-    state of a profile, unless its id has the hash of one that was met before. ``bulk``: load unlogged, until
-    ``finish``. ``hold_bytes``: of what is taken, about so much is held back, so that a profile which was
-    logged again and again is written once; 0: all is written at once.
+    ``expected``: the approximate number of records. A store that was empty is asked for the former state of
+    a profile only if the hash of its id has occurred before. ``bulk``: load without a write-ahead log until
+    ``finish``. ``buffer_bytes``: the approximate size of a buffer, so that a profile with many changelog
+    records is written once; 0: no buffer.
     """
 
     def __init__(
-        self, store: ProfileStore, *, expected: int, bulk: bool = False, hold_bytes: int = 0
+        self, store: ProfileStore, *, expected: int, bulk: bool = False, buffer_bytes: int = 0
     ) -> None:
         self.store = store
         self._bulk = bulk
-        self._hold_bytes = hold_bytes
-        self._held: dict[bytes, bytes | None] = {}
-        self._held_bytes = 0
+        self._buffer_bytes = buffer_bytes
+        self._buffer: dict[bytes, bytes | None] = {}
+        self._buffered_bytes = 0
         self._next_offset: int | None = None
         self._seen: bytearray | None = None
         if read_offset(store, CHANGELOG_META) is None and not store.profile_ids(None, 1):
-            wanted = max(_LEAST_SLOTS, min(_MOST_SLOTS, 8 * expected))
-            self._seen = bytearray(1 << (wanted - 1).bit_length())
+            slots = max(_MIN_SLOTS, min(_MAX_SLOTS, 8 * expected))
+            self._seen = bytearray(1 << (slots - 1).bit_length())
 
     def take(self, values: Mapping[bytes, bytes | None], next_offset: int) -> None:
-        """``apply``, at the latest when as much is held back as may be, or by ``settle``."""
-        self._held_bytes += _size(values.values()) - _size(map(self._held.get, values))
-        self._held.update(values)
+        """Buffer records; ``apply`` them when the buffer is full, or with ``settle``."""
+        self._buffered_bytes += _size(values.values()) - _size(map(self._buffer.get, values))
+        self._buffer.update(values)
         self._next_offset = next_offset
-        if self._held_bytes + _ENTRY_BYTES * len(self._held) >= self._hold_bytes:
+        if self._buffered_bytes + _ENTRY_BYTES * len(self._buffer) >= self._buffer_bytes:
             self.settle()
 
     def settle(self) -> None:
-        """Write what is held back."""
+        """Write the buffer to the store."""
         if self._next_offset is not None:
-            self.apply(self._held, self._next_offset)
-            self._held, self._held_bytes, self._next_offset = {}, 0, None
+            self.apply(self._buffer, self._next_offset)
+            self._buffer, self._buffered_bytes, self._next_offset = {}, 0, None
 
     def apply(self, values: Mapping[bytes, bytes | None], next_offset: int) -> None:
-        """One store write; ``next_offset`` is where to go on.
+        """Apply records in one store write; ``next_offset`` is the offset to continue from.
 
-        What cannot be read is stored as it is, and due at once: who judges profiles sets it aside.
+        An unreadable state is stored unchanged and due at once, so that its processor quarantines it.
         """
         logged = {name: values.get(key) for key, name in LOGGED_META.items()}
         if not values.keys().isdisjoint(LOGGED_META):
             values = {key: value for key, value in values.items() if key not in LOGGED_META}
         if not _is_base(logged[BASE_META]):
-            log.error("the changelog says where sequences begin, but not by a number: that is left out")
+            log.error("invalid base sequence in the changelog: expected a number; ignored")
             logged[BASE_META] = None
         if not _is_origin(logged[ORIGIN_META]):
-            log.error("the changelog has an origin of its state that cannot be read: that is left out")
+            log.error("unreadable origin in the changelog; ignored")
             logged[ORIGIN_META] = None
         if not all(map(_is_text, values)):
-            log.error("a key of the changelog is no text, and so no profile's: its record is left out")
+            log.error("invalid key in the changelog: expected UTF-8 text; record ignored")
             values = {key: value for key, value in values.items() if _is_text(key)}
-        self._refuse_other(logged[ORIGIN_META])
+        self._check_lineage(logged[ORIGIN_META])
         members: dict[bytes, int] = {}
         rows = list(self._rows(values, self._known(values), members))
         sizes = self._sizes(members)
@@ -100,14 +100,14 @@ class StoreRestorer:
         else:
             self.store.write([Write(key.decode(), state, old, new) for key, state, old, new in rows], meta)
 
-    def _refuse_other(self, logged: bytes | None) -> None:
-        """StateError when what is stored came from another changelog than what comes now."""
+    def _check_lineage(self, logged: bytes | None) -> None:
+        """Raise StateError if the store was restored from another changelog."""
         stored = self.store.meta(ORIGIN_META) if self._seen is None and logged else None
         if stored and logged and decode_origin(stored).lineage != decode_origin(logged).lineage:
-            raise StateError("it is from another changelog, or from before a start from nothing")
+            raise StateError("it belongs to another changelog, or to the state before a fresh start")
 
     def finish(self) -> None:
-        """Make safe what was loaded, after ``settle``. May be called from another thread."""
+        """Make loaded records durable, after ``settle``. May be called from another thread."""
         if self._bulk:
             self.store.flush()
 
@@ -157,7 +157,7 @@ def _is_text(key: bytes) -> bool:
 
 
 def _is_base(value: bytes | None) -> bool:
-    return value is None or (value.isdigit() and len(value) <= _MOST_DIGITS)
+    return value is None or (value.isdigit() and len(value) <= _MAX_DIGITS)
 
 
 def _is_origin(value: bytes | None) -> bool:
@@ -181,10 +181,10 @@ def _met(keys: Iterable[bytes], seen: bytearray) -> Iterator[bytes]:
 
 
 def read_offset(store: ProfileStore, name: str) -> int | None:
-    """An offset kept in the store's meta; None when there is none. StateError when unreadable."""
+    """Return an offset from the store's meta, None if there is none. Raises StateError when invalid."""
     data = store.meta(name)
     if data is None:
         return None
     if not data.isdigit():
-        raise StateError(f"{name} in the profile store is no offset")
+        raise StateError(f"invalid {name} in the profile store: expected an offset")
     return int(data)

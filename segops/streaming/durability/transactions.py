@@ -1,17 +1,17 @@
-"""Kafka transactions: one after another for each partition number, by a producer of its own.
+"""Kafka transactions: consecutive ones for each partition number, each partition with its own producer.
 
-The transactional id is ``<app id>-<partition>``. No two applications share one, whatever their names:
-what follows the last dash is always the partition. Whoever opens an id last shuts out those before, and
-the broker ends what they left open: a transaction that had been committed is completed, any other is
-aborted. So ``Transactions.open`` is the fence, and comes before anything of a partition is read.
+The transactional id is ``<app id>-<partition>``. No two applications share one, whatever their names: the
+part after the last dash is always the partition. Opening an id fences its earlier producers, and the broker
+ends the transaction that they left open: it completes one whose commit had started and aborts any other. So
+``Transactions.open`` is the fence, and comes before anything of a partition is read.
 
-What is in a transaction
-------------------------
-A transaction must hold the outputs, the changelog and the offsets of exactly the same records. Lanes do
+The contents of a transaction
+-----------------------------
+A transaction must hold the outputs, the changelog and the offsets of exactly the same records. Processors do
 not stop while a checkpoint waits for the broker, so there is a cut: in one step, without an ``await``, the
-checkpoint takes the offsets and the changed profiles of a partition and calls ``BatchProducer.cut``. What was
-appended before is in this transaction, some of it sent already; what is appended from then on waits in
-memory until the commit is through (``BatchProducer.release``), and is the beginning of the next transaction.
+checkpoint takes the offsets and the changed profiles of a partition and calls ``BatchProducer.cut``. Records
+appended before the cut belong to this transaction, and some are already sent. Records appended after it wait
+in memory until the commit is complete (``BatchProducer.release``) and start the next transaction.
 """
 
 from __future__ import annotations
@@ -30,30 +30,30 @@ from segops.stores.base import Write
 from segops.streaming.failpoints import Failpoints
 from segops.streaming.publishers import BatchProducer, log_states
 
-_HEAVY_BYTES = 16 << 20
+_MAX_WAITING_BYTES = 16 << 20
 
 
 class Transaction:
-    """The transactions of one partition number. ``client`` is started, and used by nobody else."""
+    """The transactions of one partition number. ``client`` is its own; ``Transactions`` starts it."""
 
-    def __init__(self, number: int, client: AIOKafkaProducer, *, app_id: str, crash: Failpoints) -> None:
+    def __init__(self, number: int, client: AIOKafkaProducer, *, app_id: str, failpoints: Failpoints) -> None:
         self.number = number
         self.client = client
         self.outputs = BatchProducer(lambda: self)
         self._states = BatchProducer(lambda: self)
         self._group = app_id
-        self._crash = crash
+        self._failpoints = failpoints
         self._begun = False
         self._beginning = asyncio.Lock()
 
-    # -- what its outputs send by --------------------------------------------------------------
+    # -- the producer of its outputs -----------------------------------------------------------
 
     def create_batch(self) -> object:
-        """A batch for the transaction in which it will be sent, whether that has begun or not."""
+        """Return a batch for the transaction in which it will be sent, even if that has not begun."""
         return self.client.create_batch()
 
     async def send_batch(self, batch: object, topic: str, *, partition: int) -> asyncio.Future[object]:
-        """Send within the transaction; the first one begins it."""
+        """Send a batch within the transaction; the first one begins it."""
         await self._begin()
         delivery: asyncio.Future[object] = await self.client.send_batch(batch, topic, partition=partition)
         return delivery
@@ -65,7 +65,7 @@ class Transaction:
                 self._begun = True
 
     async def send_full(self) -> None:
-        """Send early what fills a batch; the rest gains nothing by it, since nobody reads it yet."""
+        """Send full batches early. Partial ones would gain nothing: they are invisible before the commit."""
         with self._fenced():
             await self.outputs.flush(full_only=True)
 
@@ -74,10 +74,10 @@ class Transaction:
     async def commit(
         self, changelog: LogPartition, writes: Sequence[Write], positions: Positions
     ) -> int | None:
-        """Commit all that was appended before ``outputs.cut``, these states and these positions.
+        """Commit everything appended before ``outputs.cut``, these states and these positions.
 
-        Returns the offset of the last state in the changelog so far, None when there was none yet.
-        Nothing at all makes no transaction. Raises OutOfTouch when the partition is another's by now.
+        Return the changelog offset of the last state committed so far, None if there is none. Without
+        anything to commit there is no transaction. Raises OutOfTouch when another worker owns the partition.
         """
         await log_states(self._states, changelog, writes)
         with self._fenced():
@@ -87,12 +87,12 @@ class Transaction:
             if self._begun:
                 await self.client.commit_transaction()
                 self._begun = False
-                self._crash.passed("after_offset_commit")
+                self._failpoints.passed("after_offset_commit")
         self.outputs.release()
         return self._states.acknowledged.get(changelog)
 
     async def _deliver(self) -> None:
-        # The client commits what it has, delivered or not: every acknowledgement is looked at first.
+        # The client commits even after a failed delivery, so every acknowledgement is checked first.
         await self.outputs.flush()
         await self._states.flush()
         await self.outputs.settle()
@@ -102,11 +102,11 @@ class Transaction:
 
     def _pass(self, point: str) -> None:
         if self._begun:
-            self._crash.passed(point)
+            self._failpoints.passed(point)
 
     async def _add(self, positions: Positions) -> None:
         await self._begin()
-        offsets = {TopicPartition(*place): OffsetAndMetadata(*at) for place, at in positions.items()}
+        offsets = {TopicPartition(*partition): OffsetAndMetadata(*at) for partition, at in positions.items()}
         await self.client.send_offsets_to_transaction(offsets, self._group)
 
     @contextmanager
@@ -114,10 +114,10 @@ class Transaction:
         try:
             yield
         except (ProducerFenced, InvalidProducerEpoch, IllegalOperation) as error:
-            # Illegal is what comes after a refusal of something early, for which nobody waited.
+            # IllegalOperation follows a rejected early batch, whose delivery was not awaited.
             raise OutOfTouch(
-                f"partition {self.number} has been taken over by another worker, or its transaction took "
-                "too long: Kafka refuses what this process still had to say"
+                f"partition {self.number} has been taken over by another worker, or its transaction timed "
+                "out: Kafka rejects this process's writes"
             ) from error
 
 
@@ -125,22 +125,22 @@ class Transactions:
     """The transactions of all partitions that this worker owns."""
 
     def __init__(
-        self, producer: Callable[[int], AIOKafkaProducer], *, app_id: str, crash: Failpoints
+        self, producer: Callable[[int], AIOKafkaProducer], *, app_id: str, failpoints: Failpoints
     ) -> None:
         self.owned: dict[int, Transaction] = {}
         self._producer = producer
         self._app_id = app_id
-        self._crash = crash
+        self._failpoints = failpoints
         self._work = asyncio.Event()
 
     @property
     def over_limit(self) -> bool:
         """See ``ProducerChannels``."""
-        return sum(one.outputs.waiting_bytes for one in self.owned.values()) > _HEAVY_BYTES
+        return sum(one.outputs.waiting_bytes for one in self.owned.values()) > _MAX_WAITING_BYTES
 
     @property
     def has_waiters(self) -> bool:
-        """See ``ProducerChannels``. Messages between profiles are seen when they are committed."""
+        """See ``ProducerChannels``. Messages between profiles become visible with the commit."""
         return any(one.outputs.has_waiters for one in self.owned.values())
 
     def of(self, number: int) -> BatchProducer:
@@ -152,11 +152,11 @@ class Transactions:
         self._work.set()
 
     async def open(self, numbers: Iterable[int]) -> None:
-        """Shut out the former writers of these partitions, and end what they left open."""
+        """Fence the former writers of these partitions and end their open transactions."""
         await self.close()
         for number in numbers:
             client = self._producer(number)
-            self.owned[number] = Transaction(number, client, app_id=self._app_id, crash=self._crash)
+            self.owned[number] = Transaction(number, client, app_id=self._app_id, failpoints=self._failpoints)
         await asyncio.gather(*(one.client.start() for one in self.owned.values()))
 
     async def close(self) -> None:
@@ -165,7 +165,7 @@ class Transactions:
         await asyncio.gather(*(one.client.stop() for one in former.values()))
 
     async def pump(self) -> None:
-        """Send full batches early, so that little is left to be sent by the commit."""
+        """Send full batches early, so that the commit has little left to send. Runs until cancelled."""
         while True:
             await self._work.wait()
             self._work.clear()

@@ -1,11 +1,10 @@
-"""Starting from nothing: the state of a partition is given up, when that was decided after it was made.
+"""Fresh start: discard the state of a partition that is older than the operator's decision to do so.
 
-The decision is the ``generation`` in the record of the topics' owner. Whoever opens a partition whose state
-is older gives the state up: tombstones for every profile, then the position in profile-events back to the
-beginning, then, as the last record, an origin of the new generation. Killed before that record, the next
-owner does it again; killed after it, the partition is a new one already. The sequences of the new state begin
-above all that were published, with room in between for the ends of memberships that prove untrue
-(``sweeping``).
+The decision is the ``generation`` in the record of the topics' owner. The worker that opens a partition with
+an older state discards it: tombstones for every profile, then the position in profile events back to the
+beginning, then, as the last record, an origin of the new generation. If the worker dies before that record,
+the next owner repeats the reset; after it, the partition is new. The sequences of the new state start above
+all published ones, leaving room for the ends of memberships that no longer hold (``sweep``).
 """
 
 from __future__ import annotations
@@ -32,70 +31,72 @@ log = logging.getLogger(__name__)
 _SLICE: Final = 5_000
 
 
-class WriteDown(Protocol):
-    """Make positions, then changelog records of a partition durable; the offset of the last of these."""
+class Persist(Protocol):
+    """Makes positions, then changelog records durable; returns the offset of the last record, if any."""
 
     def __call__(
         self, number: int, writes: Sequence[Write], positions: Positions
     ) -> Awaitable[int | None]: ...
 
 
-class Renewed(NamedTuple):
-    """The empty store of a partition, and where it goes on: a broker may still tell the former position."""
+class ResetPartition(NamedTuple):
+    """The empty store of a partition, and its new positions, which a broker may not yet return."""
 
     store: ProfileStore
     positions: Positions
 
 
 class FreshStart:
-    """Gives up the state of partitions."""
+    """Discards the state of partitions."""
 
     def __init__(
         self,
         settings: Settings,
-        belonging: OriginCheck,
-        disk: StoreManager,
+        origin_check: OriginCheck,
+        store_manager: StoreManager,
         consumer: Callable[..., AIOKafkaConsumer],
-        crash: Failpoints,
+        failpoints: Failpoints,
     ) -> None:
         self._topics = settings.topics
-        self._belonging = belonging
-        self._disk = disk
+        self._origin_check = origin_check
+        self._store_manager = store_manager
         self._consumer = consumer
-        self._crash = crash
+        self._failpoints = failpoints
 
-    async def renew(self, number: int, store: ProfileStore, group: Offsets, write_down: WriteDown) -> Renewed:
-        """Give up the state of the partition, in its changelog and in its store."""
+    async def reset(
+        self, number: int, store: ProfileStore, group: Offsets, persist: Persist
+    ) -> ResetPartition:
+        """Discard the state of a partition, in its changelog and in its store."""
         published = await survey(self._consumer, (self._topics.membership_state, number))
         former = int(store.meta(BASE_META) or b"0")
         base = b"%d" % max(former, published.greatest + published.most)
-        given_up = await self._give_up(number, store, write_down)
+        discarded = await self._discard(number, store, persist)
         sweep_until = published.greatest if published.most else 0
-        origin = encode_origin(self._belonging.new_origin(sweep_until=sweep_until))
-        self._crash.passed("during_fresh_start")
+        origin = encode_origin(self._origin_check.new_origin(sweep_until=sweep_until))
+        self._failpoints.passed("during_fresh_start")
         logged = {BASE_KEY: base, IN_FORCE_KEY: b"", ORIGIN_KEY: origin}
         writes = [Write(key.decode(), value) for key, value in logged.items()]
         positions = await self._beginnings(number, group)
-        offset = await write_down(number, writes, positions)
+        offset = await persist(number, writes, positions)
         store.destroy()
-        fresh = self._disk.stores.open(number)
+        fresh = self._store_manager.stores.open(number)
         fresh.write([], {CHANGELOG_META: b"%d" % (offset or 0), BASE_META: base, ORIGIN_META: origin})
-        log.warning("partition %d starts from nothing: %d stored profiles are given up", number, given_up)
-        return Renewed(fresh, positions)
+        log.warning("partition %d starts fresh: %d stored profiles discarded", number, discarded)
+        return ResetPartition(fresh, positions)
 
-    async def _give_up(self, number: int, store: ProfileStore, write_down: WriteDown) -> int:
+    async def _discard(self, number: int, store: ProfileStore, persist: Persist) -> int:
         count, after = 0, None
         while ids := store.profile_ids(after, _SLICE):
-            await write_down(number, [Write(profile_id, None) for profile_id in ids], {})
-            self._crash.passed("during_fresh_start")
+            await persist(number, [Write(profile_id, None) for profile_id in ids], {})
+            self._failpoints.passed("during_fresh_start")
             count, after = count + len(ids), ids[-1]
         return count
 
     async def _beginnings(self, number: int, group: Offsets) -> Positions:
-        """Profile events are read again; events and requests if they are others than those that were read."""
-        places = [(self._topics.profile_events, number)]
-        for place in ((self._topics.events, number), (self._topics.control, number)):
-            if await self._belonging.is_another(place, group):
-                places.append(place)
-        begins = await group.beginnings(places)
-        return {place: CommittedPosition(begins[place], "") for place in places}
+        """Return the first offsets of profile events, and of the inputs whose topics were replaced."""
+        partitions = [(self._topics.profile_events, number)]
+        for partition in ((self._topics.events, number), (self._topics.control, number)):
+            if await self._origin_check.is_replaced(partition, group):
+                partitions.append(partition)
+        begins = await group.beginnings(partitions)
+        return {partition: CommittedPosition(begins[partition], "") for partition in partitions}

@@ -1,8 +1,9 @@
-"""Where the lanes of an assignment go on, and whether the topics are those that their state was made from.
+"""The start positions of an assignment, and the check that its topics are those that the state came from.
 
-Offsets mean something in one topic only. A state names its topics, and each topic is recognised by the last
-record that was read of it (``marks``): committed with each offset, and kept with the state. Where that
-record has expired, a committed offset is proof enough, since a broker forgets it with its topic.
+An offset is valid in one topic only. A state names its topics, and each topic is identified by the last
+record that was read from it (``marks``): committed with each offset, and stored with the state. Where that
+record has expired, a committed offset is sufficient proof, since a broker deletes it together with its
+topic.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from segops.schemas.origin import Mark, Origin, decode_origin
 from segops.schemas.owner import Owner
 from segops.stores.base import ProfileStore
 from segops.streaming.durability.restorer import read_offset
-from segops.streaming.ownership.owner import WAYS
+from segops.streaming.ownership.owner import REMEDIES
 from segops.streaming.partition.marks import mark_of, split_mark
 from segops.streaming.partition.snapshot import ORIGIN_META, SOURCE_META
 
@@ -31,15 +32,17 @@ _POLL_MS: Final = 200
 
 
 class Offsets(Protocol):
-    """What is asked of the group's consumer."""
+    """The methods used of the group's consumer."""
 
-    async def committed(self, places: Iterable[LogPartition]) -> dict[LogPartition, CommittedPosition]: ...
-    async def beginnings(self, places: Iterable[LogPartition]) -> dict[LogPartition, int]: ...
-    async def ends(self, places: Iterable[LogPartition]) -> dict[LogPartition, int]: ...
+    async def committed(
+        self, partitions: Iterable[LogPartition]
+    ) -> dict[LogPartition, CommittedPosition]: ...
+    async def beginnings(self, partitions: Iterable[LogPartition]) -> dict[LogPartition, int]: ...
+    async def ends(self, partitions: Iterable[LogPartition]) -> dict[LogPartition, int]: ...
 
 
 class _Logs(NamedTuple):
-    """Where the logs begin and end, and what the group has committed."""
+    """The first and end offsets of the logs, and the committed positions of the group."""
 
     begins: Mapping[LogPartition, int]
     ends: Mapping[LogPartition, int]
@@ -47,7 +50,7 @@ class _Logs(NamedTuple):
 
 
 class OriginCheck:
-    """Compares state and topics. ``lost`` is told of which topic how many records were deleted unread."""
+    """Compares state and topics. ``lost`` is called with a topic and its number of records deleted unread."""
 
     def __init__(
         self,
@@ -62,12 +65,12 @@ class OriginCheck:
         self._lost = lost
 
     def is_stale(self, store: ProfileStore) -> bool:
-        """Whether its state is of before a decision to start from nothing."""
+        """Return whether its state is older than the last decision to start fresh."""
         origin = origin_of(store)
         return self._owner.generation > (0 if origin is None else origin.generation)
 
     def new_origin(self, *, sweep_until: int = 0) -> Origin:
-        """The origin of a state that begins now, or that has none recorded."""
+        """Return the origin of a new state, or of one that has none recorded."""
         topics, app_id = self._settings.topics, self._settings.worker.app_id
         return Origin(
             app_id,
@@ -79,172 +82,174 @@ class OriginCheck:
         )
 
     def check_names(self, number: int, store: ProfileStore) -> None:
-        """UserError when the state of a partition belongs to other topics or another application."""
-        origin, wanted = origin_of(store), self.new_origin()
+        """Raise UserError if the state of a partition belongs to other topics or another application."""
+        origin, expected = origin_of(store), self.new_origin()
         if origin is None:
             return
-        if (origin.prefix, origin.partitions) != (wanted.prefix, wanted.partitions):
+        if (origin.prefix, origin.partitions) != (expected.prefix, expected.partitions):
             raise UserError(
                 f"the stored profiles of {origin.app_id} (partition {number}) belong to the topics "
-                f"{origin.prefix}* with {origin.partitions} partitions, not to {wanted.prefix}* with "
-                f"{wanted.partitions}. {WAYS}"
+                f"{origin.prefix}* with {origin.partitions} partitions, not to {expected.prefix}* with "
+                f"{expected.partitions}. {REMEDIES}"
             )
-        if origin.app_id != wanted.app_id:
+        if origin.app_id != expected.app_id:
             raise UserError(
                 f"the data folder holds the profiles of the application {origin.app_id}, not of "
-                f"{wanted.app_id}: name another one (SEGOPS_DATA_DIR), or empty it"
+                f"{expected.app_id}: choose another folder (SEGOPS_DATA_DIR), or empty it"
             )
 
-    async def is_another(self, place: LogPartition, group: Offsets) -> bool:
-        """Whether a partition is not the one of which the group has committed an offset."""
-        committed = await group.committed([place])
-        logs = _Logs(await group.beginnings([place]), await group.ends([place]), committed)
+    async def is_replaced(self, partition: LogPartition, group: Offsets) -> bool:
+        """Return whether a topic was replaced since the group committed an offset of it."""
+        committed = await group.committed([partition])
+        logs = _Logs(await group.beginnings([partition]), await group.ends([partition]), committed)
         try:
-            await self._refuse_others(self._known({}, logs), logs, group)
+            await self._check_marks(self._marks({}, logs), logs, group)
         except UserError as error:
-            log.warning("%s:%d is read from its beginning: %s", *place, error)
+            log.warning("reading %s:%d from the beginning: %s", *partition, error)
             return True
         return False
 
     async def starts(
         self,
-        places: list[LogPartition],
+        partitions: list[LogPartition],
         stores: Mapping[int, ProfileStore],
         group: Offsets,
         renewed: Positions,
     ) -> dict[LogPartition, CommittedPosition]:
-        """Where each partition goes on. ``renewed``: positions that have just been committed.
+        """Return the start position of each partition. ``renewed``: positions that were just committed.
 
-        UserError when it is not the one that was read, or records are gone that were not read.
+        Raises UserError if a topic was replaced, or if unread records were deleted.
         """
         for number, store in stores.items():
             self.check_names(number, store)
-        committed = {**await group.committed(places), **renewed}
-        logs = _Logs(await group.beginnings(places), await group.ends(places), committed)
-        await self._refuse_others(self._known(stores, logs), logs, group)
-        return {place: self._start(place, logs) for place in places}
+        committed = {**await group.committed(partitions), **renewed}
+        logs = _Logs(await group.beginnings(partitions), await group.ends(partitions), committed)
+        await self._check_marks(self._marks(stores, logs), logs, group)
+        return {partition: self._start(partition, logs) for partition in partitions}
 
-    def _start(self, place: LogPartition, logs: _Logs) -> CommittedPosition:
-        begin = logs.begins[place]
-        position = logs.committed.get(place, CommittedPosition(begin, ""))
+    def _start(self, partition: LogPartition, logs: _Logs) -> CommittedPosition:
+        begin = logs.begins[partition]
+        position = logs.committed.get(partition, CommittedPosition(begin, ""))
         if position.offset >= begin:
             return position
-        if position.metadata:  # else nothing of it was read so far
-            self._gone(place, begin - position.offset, begin)
+        if position.metadata:  # else none of its records were read so far
+            self._report_lost(partition, begin - position.offset, begin)
         return CommittedPosition(begin, position.metadata)
 
-    def _gone(self, place: LogPartition, records: int, begin: int) -> None:
-        where = f"{place[0]}:{place[1]}: {records} records up to {begin - 1}"
+    def _report_lost(self, partition: LogPartition, records: int, begin: int) -> None:
+        where = f"{partition[0]}:{partition[1]}: {records} records up to {begin - 1}"
         text = f"{where} were deleted before they were read"
         if self._settings.worker.on_lost_records == "stop":
-            raise UserError(f"{text}; SEGOPS_ON_LOST_RECORDS=continue goes on behind them")
+            raise UserError(f"{text}; SEGOPS_ON_LOST_RECORDS=continue skips them")
         log.error(text)
-        self._lost(place[0], records)
+        self._lost(partition[0], records)
 
-    def _known(self, stores: Mapping[int, ProfileStore], logs: _Logs) -> list[tuple[LogPartition, Mark]]:
-        """The marks to compare. UserError when a log ends before what was read of it."""
+    def _marks(self, stores: Mapping[int, ProfileStore], logs: _Logs) -> list[tuple[LogPartition, Mark]]:
+        """Return the marks to compare. Raises UserError if a log ends before the offset read."""
         marks: list[tuple[LogPartition, Mark]] = []
-        for place, position in logs.committed.items():
-            _refuse_shorter(place, position.offset, logs)
+        for partition, position in logs.committed.items():
+            _check_length(partition, position.offset, logs)
             mark = split_mark(position.metadata)[1]
-            marks += [] if mark is None else [(place, mark)]
+            marks += [] if mark is None else [(partition, mark)]
         for number, store in stores.items():
-            place = (self._settings.topics.profile_events, number)
-            _refuse_shorter(place, read_offset(store, SOURCE_META) or 0, logs)
-            mark = self._mark_of_state(place, store, logs)
-            marks += [] if mark is None or (place, mark) in marks else [(place, mark)]
+            partition = (self._settings.topics.profile_events, number)
+            _check_length(partition, read_offset(store, SOURCE_META) or 0, logs)
+            mark = self._mark_of_state(partition, store, logs)
+            marks += [] if mark is None or (partition, mark) in marks else [(partition, mark)]
         return marks
 
-    def _mark_of_state(self, place: LogPartition, store: ProfileStore, logs: _Logs) -> Mark | None:
+    def _mark_of_state(self, partition: LogPartition, store: ProfileStore, logs: _Logs) -> Mark | None:
         origin = origin_of(store)
         if origin is not None:
             return origin.mark
-        # Of a former version. The brokers forget what was committed together with its topic.
-        if place not in logs.committed and store.profile_ids(None, 1):
-            self._doubt(
-                f"the stored profiles do not say from which topics they are, and nothing of "
-                f"{place[0]}:{place[1]} is committed"
+        # The state of an earlier version. Brokers delete committed offsets together with their topic.
+        if partition not in logs.committed and store.profile_ids(None, 1):
+            self._require_acceptance(
+                f"the stored profiles do not record their topics, and no offset of "
+                f"{partition[0]}:{partition[1]} is committed"
             )
         return None
 
-    def _doubt(self, text: str) -> None:
-        """UserError unless the operator says that the topics are the right ones."""
+    def _require_acceptance(self, text: str) -> None:
+        """Raise UserError unless the operator has accepted the topics."""
         if not self._settings.accept_topics:
             raise UserError(
-                f"{text}: whether the stored profiles are from this topic cannot be seen. If they are, say "
-                f"so once with `segops worker --accept-topics`. {WAYS}"
+                f"{text}: cannot verify that the stored profiles came from this topic. If they did, confirm "
+                f"it once with `segops worker --accept-topics`. {REMEDIES}"
             )
-        log.warning("%s: the topic is accepted as told", text)
+        log.warning("%s: topic accepted by --accept-topics", text)
 
-    async def _refuse_others(
+    async def _check_marks(
         self, marks: Iterable[tuple[LogPartition, Mark]], logs: _Logs, group: Offsets
     ) -> None:
-        kept = []
-        for place, mark in marks:
-            _refuse_shorter(place, mark.offset + 1, logs)
-            if mark.offset >= logs.begins[place]:
-                kept.append((place, mark))
-            elif place not in logs.committed:
-                self._expired(place, mark, logs.begins[place])
-        different = [(place, mark) async for place, mark in self._different(kept)]
-        if different:  # or has it expired meanwhile?
-            begins = await group.beginnings([place for place, _ in different])
-            for place, mark in different:
-                if mark.offset >= begins[place]:
-                    raise UserError(_another(place, mark))
+        comparable = []
+        for partition, mark in marks:
+            _check_length(partition, mark.offset + 1, logs)
+            if mark.offset >= logs.begins[partition]:
+                comparable.append((partition, mark))
+            elif partition not in logs.committed:
+                self._expired(partition, mark, logs.begins[partition])
+        different = [(partition, mark) async for partition, mark in self._different(comparable)]
+        if different:  # unless the record has expired meanwhile
+            begins = await group.beginnings([partition for partition, _ in different])
+            for partition, mark in different:
+                if mark.offset >= begins[partition]:
+                    raise UserError(_replaced_text(partition, mark))
 
-    def _expired(self, place: LogPartition, mark: Mark, begin: int) -> None:
-        where = f"{place[0]}:{place[1]}"
+    def _expired(self, partition: LogPartition, mark: Mark, begin: int) -> None:
+        where = f"{partition[0]}:{partition[1]}"
         gap = begin - mark.offset - 1
-        unread = f", and {gap} records behind it may never have been read" if gap else ""
-        self._doubt(
-            f"nothing of {where} is committed any more, and the record at offset {mark.offset}, the last one "
-            f"that was applied, has expired{unread}"
+        unread = f", and {gap} records after it may not have been read" if gap else ""
+        self._require_acceptance(
+            f"no offset of {where} is committed any more, and the record at offset {mark.offset}, the last "
+            f"one that was applied, has expired{unread}"
         )
 
     async def _different(self, marks: list[tuple[LogPartition, Mark]]) -> Any:
-        """Those of these marks at whose offsets other records are now, or none."""
+        """Yield the marks whose offsets now hold another record, or none."""
         if not marks:
             return
-        # What was never committed counts as well: it shows that the log is another one.
+        # Records of aborted transactions count as well: they, too, show that the log is another one.
         consumer = self._consumer(isolation_level="read_uncommitted")
         try:
             await consumer.start()
-            consumer.assign({TopicPartition(*place) for place, _ in marks})
-            for place, mark in marks:
-                if await _mark_at(consumer, TopicPartition(*place), mark.offset) != mark:
-                    yield place, mark
+            consumer.assign({TopicPartition(*partition) for partition, _ in marks})
+            for partition, mark in marks:
+                if await _mark_at(consumer, TopicPartition(*partition), mark.offset) != mark:
+                    yield partition, mark
         finally:
             await consumer.stop()
 
 
-async def _mark_at(consumer: AIOKafkaConsumer, place: TopicPartition, offset: int) -> Mark | None:
-    consumer.seek(place, offset)
-    # By position: marks of transactions hold an offset, but no record.
-    while await consumer.position(place) <= offset:
-        found: list[Any] = (await consumer.getmany(place, timeout_ms=_POLL_MS, max_records=1)).get(place, [])
+async def _mark_at(consumer: AIOKafkaConsumer, partition: TopicPartition, offset: int) -> Mark | None:
+    consumer.seek(partition, offset)
+    # By position: a transaction marker occupies an offset without a record.
+    while await consumer.position(partition) <= offset:
+        found: list[Any] = (await consumer.getmany(partition, timeout_ms=_POLL_MS, max_records=1)).get(
+            partition, []
+        )
         if found:
             return mark_of(found[0]) if found[0].offset == offset else None
     return None
 
 
 def origin_of(store: ProfileStore) -> Origin | None:
-    """What the state in a store belongs to; None while that is not recorded. StateError when unreadable."""
+    """Return the origin of a store's state, None if it is not recorded. Raises StateError when unreadable."""
     data = store.meta(ORIGIN_META)
     return decode_origin(data) if data else None
 
 
-def _refuse_shorter(place: LogPartition, read: int, logs: _Logs) -> None:
-    if read > logs.ends[place]:
+def _check_length(partition: LogPartition, read: int, logs: _Logs) -> None:
+    if read > logs.ends[partition]:
         raise UserError(
-            f"{place[0]}:{place[1]} ends at {logs.ends[place]}, but was read up to {read}: it was recreated "
-            f"or truncated, and its offsets mean nothing to the stored profiles. {WAYS}"
+            f"{partition[0]}:{partition[1]} ends at {logs.ends[partition]}, but was read up to {read}: it "
+            f"was recreated or truncated, and the stored profiles do not match it. {REMEDIES}"
         )
 
 
-def _another(place: LogPartition, mark: Mark) -> str:
+def _replaced_text(partition: LogPartition, mark: Mark) -> str:
     return (
-        f"{place[0]}:{place[1]} holds another record at offset {mark.offset} than the one that was read: it "
-        f"was deleted and made anew, and has grown past what was read. The stored profiles would pass over "
-        f"records of it. {WAYS}"
+        f"{partition[0]}:{partition[1]} holds another record at offset {mark.offset} than the one that was "
+        f"read: the topic was recreated, and has grown beyond that offset. The stored profiles would miss "
+        f"records of it. {REMEDIES}"
     )

@@ -1,9 +1,8 @@
-"""One application publishes to the topics of a prefix: the owner, named by one record that all follow.
+"""The owner of the topics of a prefix: the one application that may publish to them, named by one record.
 
-The record stands in the segments topic, because every worker reads that topic anyway, whoever may write it
-decides what is published anyway, and no topic and no access list has to be added. The latest record
-decides. A worker that finds none writes one as soon as its partitions are open; of two that do so at the
-same moment, the one that wrote first stops.
+The record is in the segments topic: every worker reads that topic anyway, writers of that topic control what
+is published anyway, and no further topic or ACL is needed. The latest record wins. A worker that finds none
+writes one as soon as its partitions are open; if two do so at the same moment, the first writer stops.
 """
 
 from __future__ import annotations
@@ -33,14 +32,14 @@ from segops.wall_clock import wall_ms
 log = logging.getLogger(__name__)
 
 _POLL_MS: Final = 1_000
-_AGAIN_S: Final = 5.0
-WAYS: Final = (
-    "Start from nothing with `segops worker --start-fresh`, or name the topics and the application that "
-    "belong together (SEGOPS_TOPIC_PREFIX, SEGOPS_APP_ID)"
+_RETRY_S: Final = 5.0
+REMEDIES: Final = (
+    "Discard the stored profiles with `segops worker --start-fresh`, or set the matching topics and "
+    "application (SEGOPS_TOPIC_PREFIX, SEGOPS_APP_ID)"
 )
 _COORDINATOR_S: Final = 30.0
 _COORDINATOR_POLL_S: Final = 0.2
-_ON_ITS_WAY: Final = (
+_COORDINATOR_ERRORS: Final = (
     GroupCoordinatorNotAvailableError,
     GroupLoadInProgressError,
     NotCoordinatorForGroupError,
@@ -48,38 +47,38 @@ _ON_ITS_WAY: Final = (
 
 
 async def admit(settings: Settings) -> Owner:
-    """Ask whether this application may publish to its topics: as the owner, or as the first one.
+    """Check that this application may publish to its topics, before it joins the group; return their owner.
 
-    UserError when they are another's, when another of which nothing is recorded has published to them, and
-    when this one has read other topics so far: said here, before it joins the group.
+    Raises UserError when another application owns them, when an unrecorded application has published to
+    them, or when this application has read other topics so far.
     """
     app_id, found = settings.worker.app_id, await read_owner(settings)
     read = await _read_topics(settings)
     vouched = found is None and settings.accept_topics
     if not vouched and await _is_foreign(settings, found, read):
-        raise UserError(_not_ours(settings, found))
+        raise UserError(_not_owned_text(settings, found))
     fresh = found is not None and found.generation
     if read and not read & _inputs(settings) and not fresh:
         raise UserError(
             f"the application {app_id} has read {', '.join(sorted(read))}: its stored profiles belong to "
-            f"those topics, not to {settings.topics.prefix}*. {WAYS}"
+            f"those topics, not to {settings.topics.prefix}*. {REMEDIES}"
         )
     return found or Owner(app_id)
 
 
 async def decide(settings: Settings, *, fresh: bool, take_over: bool) -> None:
-    """Record what an operator decided. UserError when the topics are another's and are not taken over."""
+    """Record an operator's decision. Raises UserError for another's topics without ``take_over``."""
     app_id, found = settings.worker.app_id, await read_owner(settings)
     foreign = await _is_foreign(settings, found, await _read_topics(settings))
     if foreign and not take_over:
-        raise UserError(_not_ours(settings, found))
+        raise UserError(_not_owned_text(settings, found))
     if not fresh and not foreign:
-        log.info("the topics %s* are those of %s already", settings.topics.prefix, app_id)
+        log.info("the topics %s* already belong to %s", settings.topics.prefix, app_id)
         return
-    # What another has published goes on behind its sequences, as after any start from nothing.
+    # Sequences continue above those of the former owner, as after every fresh start.
     generation = max(wall_ms(), found.generation + 1 if found is not None else 0)
     await _write(settings, Owner(app_id, generation, wall_ms()))
-    log.info("%s starts from nothing on the topics %s*", app_id, settings.topics.prefix)
+    log.info("%s starts fresh on the topics %s*", app_id, settings.topics.prefix)
 
 
 def _inputs(settings: Settings) -> set[str]:
@@ -87,37 +86,37 @@ def _inputs(settings: Settings) -> set[str]:
 
 
 async def _is_foreign(settings: Settings, found: Owner | None, read: set[str]) -> bool:
-    if found is None:  # were it ours, it would have committed something
+    if found is None:  # this application would have committed offsets
         return not read & _inputs(settings) and await _has_memberships(settings)
     return found.app_id != settings.worker.app_id
 
 
-def _not_ours(settings: Settings, owner: Owner | None) -> str:
+def _not_owned_text(settings: Settings, owner: Owner | None) -> str:
     app_id, prefix = settings.worker.app_id, settings.topics.prefix
     if owner is None:
         return (
-            f"{settings.topics.membership_state} holds what another application has published: the group "
-            f"{app_id} has committed nothing of the topics {prefix}*. Stop the workers of that application "
-            f"and start these with `segops worker --take-over`, or, if it was {app_id} itself, with "
-            f"`segops worker --accept-topics`"
+            f"{settings.topics.membership_state} holds memberships published by another application: the "
+            f"group {app_id} has no committed offsets in the topics {prefix}*. Stop the workers of that "
+            f"application and start these with `segops worker --take-over`, or, if it was {app_id} itself, "
+            f"with `segops worker --accept-topics`"
         )
     return (
         f"the topics {prefix}* belong to the application {owner.app_id} since "
-        f"{format_instant(owner.since_ms)}: with {app_id} beside it, every change would be published twice. "
+        f"{format_instant(owner.since_ms)}: if {app_id} ran as well, every change would be published twice. "
         f"Stop its workers and start these with `segops worker --take-over`, or use another "
         f"SEGOPS_TOPIC_PREFIX or SEGOPS_APP_ID={owner.app_id}"
     )
 
 
 async def read_owner(settings: Settings) -> Owner | None:
-    """The owner as recorded now, None where none is. UserError when no broker can be reached."""
+    """Return the recorded owner, or None. Raises UserError when no broker can be reached."""
     part = TopicPartition(settings.topics.segments, 0)
     async with running_consumer(settings.kafka) as consumer:
         return await anext(_follow(consumer, part))
 
 
 async def _follow(consumer: AIOKafkaConsumer, part: TopicPartition) -> AsyncGenerator[Owner | None, None]:
-    """The owner now, then again with each poll, without end."""
+    """Yield the current owner, then again after each poll. Never ends."""
     owner: Owner | None = None
     consumer.assign([part])
     await consumer.seek_to_beginning(part)
@@ -134,12 +133,12 @@ def _read(value: bytes | None) -> Owner | None:
     try:
         return None if value is None else decode_owner(value)
     except ValueError as error:
-        log.error("the record of the topics' owner cannot be read: %s", error)
+        log.error("invalid owner record: %s", error)
         return None
 
 
 async def watch_owner(settings: Settings, owner: Owner) -> None:
-    """UserError when the topics are taken over, SegopsError when a start from nothing is decided."""
+    """Watch the owner record. Raises UserError after a takeover, SegopsError after a fresh start."""
     part = TopicPartition(settings.topics.segments, 0)
     while True:
         try:
@@ -150,8 +149,8 @@ async def watch_owner(settings: Settings, owner: Owner) -> None:
         except TakenOver:
             raise
         except (KafkaError, OSError, UserError) as error:
-            log.warning("the owner of the topics cannot be looked at now: %s", error)
-            await asyncio.sleep(_AGAIN_S)
+            log.warning("cannot read the owner of the topics: %s", error)
+            await asyncio.sleep(_RETRY_S)
 
 
 class TakenOver(UserError):
@@ -165,13 +164,14 @@ def _compare(settings: Settings, owner: Owner, found: Owner) -> None:
             f"workers of {owner.app_id} stop"
         )
     if found.generation > owner.generation:
-        raise SegopsError(f"it was decided that {owner.app_id} starts from nothing: this worker begins again")
+        raise SegopsError(f"a fresh start of {owner.app_id} was requested: this worker restarts")
 
 
 async def claim(settings: Settings, owner: Owner) -> Owner:
-    """Record this application as the owner of its topics where none is; the owner.
+    """Record this application as the owner of its topics if there is none; return the owner.
 
-    UserError when they have become another's. A worker that may not write the record says so and goes on.
+    Raises UserError when another application has become the owner. A worker that may not write the record
+    logs a warning and continues.
     """
     found = await read_owner(settings)
     if found is not None:
@@ -180,9 +180,9 @@ async def claim(settings: Settings, owner: Owner) -> Owner:
     claimed = Owner(owner.app_id, owner.generation, wall_ms())
     try:
         await _write(settings, claimed)
-        log.info("the topics %s* belong to %s from now on", settings.topics.prefix, owner.app_id)
+        log.info("the topics %s* now belong to %s", settings.topics.prefix, owner.app_id)
     except KafkaError as error:
-        log.warning("no owner of the topics %s* is recorded: %s", settings.topics.prefix, error)
+        log.warning("cannot record the owner of the topics %s*: %s", settings.topics.prefix, error)
     return claimed
 
 
@@ -195,20 +195,20 @@ async def _write(settings: Settings, owner: Owner) -> None:
 
 async def _has_memberships(settings: Settings) -> bool:
     topics = settings.topics
-    places = [TopicPartition(topics.membership_state, number) for number in range(topics.partitions)]
+    partitions = [TopicPartition(topics.membership_state, number) for number in range(topics.partitions)]
     async with running_consumer(settings.kafka) as consumer:
-        return any((await consumer.end_offsets(places)).values())
+        return any((await consumer.end_offsets(partitions)).values())
 
 
 async def _read_topics(settings: Settings) -> set[str]:
-    """The topics of which the group has committed offsets. Its coordinator may be on its way."""
+    """Return the topics with committed offsets of the group. Retries while its coordinator is unavailable."""
     until = time.monotonic() + _COORDINATOR_S
     async with running_admin(settings.kafka) as admin:
         while True:
             try:
                 found = await admin.list_consumer_group_offsets(settings.worker.app_id)
-                return {place.topic for place, at in found.items() if at.offset >= 0}
-            except _ON_ITS_WAY as error:
+                return {partition.topic for partition, at in found.items() if at.offset >= 0}
+            except _COORDINATOR_ERRORS as error:
                 if time.monotonic() > until:
-                    raise OutOfTouch(f"the coordinator of the group does not answer: {error}") from error
+                    raise OutOfTouch(f"the group coordinator is unavailable: {error}") from error
                 await asyncio.sleep(_COORDINATOR_POLL_S)

@@ -1,4 +1,4 @@
-"""What was published of the memberships of one partition, read from the state topic."""
+"""The published memberships of one partition, read from the state topic."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _QUIET_S: Final = 0.5
 
 
 class PublishedMemberships(NamedTuple):
-    """The greatest sequence of any profile, and the most memberships of one that are published as true."""
+    """The greatest sequence of any profile, and the most memberships published of one profile."""
 
     greatest: int
     most: int
@@ -34,10 +34,10 @@ class _Row(msgspec.Struct):
 _row = msgspec.json.Decoder(_Row)
 
 
-async def survey(make: Callable[..., AIOKafkaConsumer], place: LogPartition) -> PublishedMemberships:
-    """Look through the partition ``place`` of the state topic."""
+async def survey(make: Callable[..., AIOKafkaConsumer], partition: LogPartition) -> PublishedMemberships:
+    """Summarise a partition of the state topic."""
     greatest, true = 0, dict[bytes, str]()
-    async for key, value in latest_rows(make, place):
+    async for key, value in latest_rows(make, partition):
         row = _decoded(value)
         true.pop(key, None)
         if row is not None:
@@ -48,14 +48,14 @@ async def survey(make: Callable[..., AIOKafkaConsumer], place: LogPartition) -> 
 
 
 async def rows_before(
-    make: Callable[..., AIOKafkaConsumer], place: LogPartition, *, until: int
+    make: Callable[..., AIOKafkaConsumer], partition: LogPartition, *, until: int
 ) -> dict[str, list[Change]]:
-    """By profile, what is published as true by changes up to the sequence ``until``, in the order of keys.
+    """Return the memberships published up to the sequence ``until``, by profile, in key order.
 
-    Also of what of it has been ended since, because it was not true any more.
+    This includes those that a sweep has ended since.
     """
     rows: dict[bytes, bytes] = {}
-    async for key, value in latest_rows(make, place):
+    async for key, value in latest_rows(make, partition):
         row = _decoded(value)
         if value is not None and row is not None and _is_before(row, until):
             rows[key] = value
@@ -80,10 +80,10 @@ def _decoded(value: bytes | None) -> _Row | None:
 
 
 async def latest_rows(
-    make: Callable[..., AIOKafkaConsumer], place: LogPartition
+    make: Callable[..., AIOKafkaConsumer], partition: LogPartition
 ) -> AsyncGenerator[tuple[bytes, bytes | None], None]:
-    """The records of the partition up to its end of now; a later one of a key replaces an earlier one."""
-    consumer, part = make(), TopicPartition(*place)
+    """Yield the records up to the current end offset; a later record of a key replaces an earlier one."""
+    consumer, part = make(), TopicPartition(*partition)
     try:
         await consumer.start()
         consumer.assign([part])

@@ -1,7 +1,7 @@
-"""After a start from nothing: memberships that were published and are no longer true are ended.
+"""The sweep after a fresh start: end published memberships that no longer hold.
 
-A partition is compared once it has caught up: all that stood in the input when it was opened is forwarded,
-and what was forwarded is judged. Until then it would end memberships that the records to come bring back.
+A partition is compared once it has caught up: all input from before it was opened is forwarded, and the
+forwarded records are evaluated. Earlier, the sweep would end memberships that later records establish again.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _SLICE: Final = 200
 
 
 class Group(Offsets, Protocol):
-    """What is asked of the group's consumer."""
+    """The methods used of the group's consumer."""
 
-    def behind(self, place: LogPartition, offset: int) -> int | None: ...
+    def behind(self, partition: LogPartition, offset: int) -> int | None: ...
 
 
 class SegmentProcessors(Protocol):
-    """What is asked of the pipeline."""
+    """The methods used of the pipeline."""
 
     @property
     def processors(self) -> dict[int, SegmentProcessor]: ...
@@ -49,26 +49,26 @@ class SegmentProcessors(Protocol):
 
 @dataclass
 class _Goal:
-    """Where the logs ended when a lane was looked at first, and when all events had been forwarded."""
+    """The end offsets at the first look at a partition, and when all its events were forwarded."""
 
     events: Mapping[LogPartition, int]
     profile_events: int | None = None
 
 
 class Sweeper:
-    """Compares what the state topic says with the lanes, for those lanes that have it before them."""
+    """Compares the state topic with the processors that have a pending sweep."""
 
     def __init__(
-        self, settings: Settings, consumer: Callable[..., AIOKafkaConsumer], crash: Failpoints
+        self, settings: Settings, consumer: Callable[..., AIOKafkaConsumer], failpoints: Failpoints
     ) -> None:
         self._topics = settings.topics
-        self._again = not settings.exactly_once
+        self._republish = not settings.exactly_once
         self._consumer = consumer
-        self._crash = crash
+        self._failpoints = failpoints
         self._goals: dict[SegmentProcessor, _Goal] = {}
 
     async def run(self, pipeline: SegmentProcessors, group: Callable[[], Group]) -> None:
-        """Look after the lanes, for ever."""
+        """Sweep each partition once it has caught up. Runs until cancelled."""
         while True:
             await asyncio.sleep(_LOOK_S)
             processors = {
@@ -86,21 +86,28 @@ class Sweeper:
     async def _caught_up(self, number: int, processor: SegmentProcessor, group: Group) -> bool:
         goal = self._goals.get(processor)
         if goal is None:
-            places = [(self._topics.events, each) for each in range(self._topics.partitions)]
-            goal = self._goals[processor] = _Goal(await group.ends(places))
-        place = (self._topics.profile_events, number)
+            partitions = [(self._topics.events, each) for each in range(self._topics.partitions)]
+            goal = self._goals[processor] = _Goal(await group.ends(partitions))
+        partition = (self._topics.profile_events, number)
         if goal.profile_events is None:
             if await self._is_unread(goal.events, group):
                 return False
-            goal.profile_events = (await group.ends([place]))[place]
-        passed = processor.offset >= goal.profile_events or group.behind(place, processor.offset) == 0
+            goal.profile_events = (await group.ends([partition]))[partition]
+        passed = processor.offset >= goal.profile_events or group.behind(partition, processor.offset) == 0
         return passed and not (processor.recording or processor.replaying or processor.scanning)
 
     async def _is_unread(self, ends: Mapping[LogPartition, int], group: Group) -> bool:
-        """Whether there is a record before these ends that is not committed."""
+        """Return whether there is an uncommitted record before these end offsets."""
         committed, begins = await group.committed(ends), await group.beginnings(ends)
-        read = {place: committed[place].offset if place in committed else begins[place] for place in ends}
-        behind = {TopicPartition(*place): read[place] for place, end in ends.items() if read[place] < end}
+        read = {
+            partition: committed[partition].offset if partition in committed else begins[partition]
+            for partition in ends
+        }
+        behind = {
+            TopicPartition(*partition): read[partition]
+            for partition, end in ends.items()
+            if read[partition] < end
+        }
         if not behind:
             return False
         consumer = self._consumer()
@@ -118,23 +125,25 @@ class Sweeper:
             return pipeline.running and pipeline.processors.get(number) is processor
 
         processor.begin_sweep()
-        if not await pipeline.checkpoint():  # what was said before is in the topic now
+        if not await pipeline.checkpoint():  # the changes published before are in the topic now
             return
-        place = (self._topics.membership_state, number)
-        found = await rows_before(self._consumer, place, until=processor.sweep_until)
+        partition = (self._topics.membership_state, number)
+        found = await rows_before(self._consumer, partition, until=processor.sweep_until)
         rows = iter(found.items())
         count = 0
         while is_open() and (few := list(islice(rows, _SLICE))):
-            count += sum(processor.withdraw(profile_id, rows, again=self._again) for profile_id, rows in few)
-            self._crash.passed("during_sweep")
+            count += sum(
+                processor.withdraw(profile_id, rows, again=self._republish) for profile_id, rows in few
+            )
+            self._failpoints.passed("during_sweep")
             await pipeline.wait_for_capacity()
         if is_open():
             processor.end_sweep()
-            log.info("partition %d: %d published memberships were not true any more", number, count)
+            log.info("partition %d: ended %d published memberships that no longer held", number, count)
 
 
 async def _finds_any(consumer: Any, ends: Mapping[TopicPartition, int]) -> bool:
-    """Whether there is a record before these ends; marks of transactions are none."""
+    """Return whether there is a record before these end offsets, other than transaction markers."""
     while any([await consumer.position(part) < end for part, end in ends.items()]):
         for part, fetched in await fetch(consumer, _QUIET_S):
             if any(record.offset < ends[part] for record in fetched):

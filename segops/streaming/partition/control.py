@@ -1,6 +1,6 @@
-"""The control topic: what an operator asks of a profile, on its way to the partition of that profile.
+"""The control topic: an operator's requests, forwarded to the partitions of their profiles.
 
-It is a topic of its own, so that the right to write events is not the right to erase anybody.
+It is a topic of its own, so that the right to write events does not include the right to erase profiles.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from segops.streaming.partition.output import Output, ResolveCounts
 
 NO_REQUEST: Final = "no_request"
 ON_EVENTS: Final = "request_on_events"
-#: Reasons of dead letters, beside those of events.
+#: Reasons of dead letters, in addition to those of events.
 REFUSALS: Final = (NO_REQUEST, ON_EVENTS)
 
 
@@ -37,7 +37,7 @@ def _erase_of(value: bytes | None) -> Erase:
     return Erase(request.profile, Erasing(request.request, tuple(request.segments)))
 
 
-#: The type of a request -> how it is read. Raises ValueError.
+#: The type of a request -> its decoder, which raises ValueError.
 REQUESTS: Final[Mapping[bytes, Callable[[bytes | None], Erase | Split | Release | Handover]]] = {
     ERASE: _erase_of,
     SPLIT: decode_split,
@@ -61,7 +61,7 @@ class ControlProcessor:
         return self._last.mark
 
     def process(self, records: Sequence[Record]) -> None:
-        """Forward requests in the order of the log; what is none goes to the dead letters."""
+        """Forward requests in log order; invalid requests go to the dead-letter topic."""
         for record in records:
             if record.offset < self.offset:
                 continue

@@ -1,4 +1,4 @@
-"""The effects of steps on a partition as a whole: what is published of them, and the sums that they move."""
+"""The effects of steps on a partition: the published records and the partition-wide sums."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ INTERNAL: Final = "internal"
 
 
 class Effects:
-    """Publishes the results of steps, and keeps the sums of one partition.
+    """Publishes the results of steps and maintains the sums of one partition.
 
-    ``sizes``: the members of each segment. ``base``: the sequence that a new profile begins with, behind that
-    of every one that was erased. ``counts``: what happened since the counts were taken last.
+    ``sizes``: the number of members of each segment. ``base``: the first sequence of a new profile, greater
+    than that of every erased profile. ``counts``: the counts since they were last taken.
     """
 
     def __init__(self, output: Output, sizes: dict[str, int], base: int) -> None:
@@ -28,16 +28,16 @@ class Effects:
         self.base = base
         self.counts = Counts()
         self._output = output
-        #: Profiles and segments of the changes since a sweep began; None while there is none.
+        #: (profile, segment) of every change since the sweep began; None without a sweep.
         self._changed: set[tuple[str, str]] | None = None
 
     def begin(self, profile: Profile) -> None:
-        """Have the changes of a profile that is not known numbered behind the base."""
+        """Start the sequence of a new profile at the base."""
         if is_blank(profile) and profile.merged_into is None:
             profile.sequence = max(profile.sequence, self.base)
 
     def accept(self, result: StepResult, profile: Profile, record: Record) -> None:
-        """Publish and count the result of a step that ``record`` is the cause of."""
+        """Publish and count the result of a step that ``record`` caused."""
         if result.messages:
             self._output.send(result.messages, arrived_ms=record.timestamp)
         if result.changes or result.skipped or result.failures:
@@ -47,14 +47,14 @@ class Effects:
         if result.counts or result.unjoined:
             self._note_identities(result, record)
         if result.erased:
-            # Should the identifier come again, no change of its may have the id of an earlier one.
+            # If the identifier returns, none of its changes may reuse the id of an earlier one.
             self.base = max(self.base, profile.sequence + 1)
             self._output.erased(result.erased, result.segments)
         if result.waiting is not None:
             self._note_waiting(profile, waits=result.waiting)
 
     def accept_timed(self, result: StepResult, arrived_ms: int | None) -> None:
-        """Publish and count the result of a step that time or new definitions are the cause of."""
+        """Publish and count the result of a step that time or new definitions caused."""
         if result.changes:
             self.publish(result.changes, arrived_ms)
         if result.skipped:
@@ -63,13 +63,13 @@ class Effects:
             self.counts.failures.update(result.failures)
 
     def publish(self, changes: Sequence[Change], arrived_ms: int | None) -> None:
-        """Publish changes that the sizes follow."""
+        """Publish changes and adjust the sizes."""
         for change in changes:
             self.sizes[change.segment_key] += 1 if change.member else -1
         self.publish_corrections(changes, arrived_ms)
 
     def publish_corrections(self, changes: Sequence[Change], arrived_ms: int | None) -> None:
-        """Publish changes that the sizes know already."""
+        """Publish changes that the sizes already include."""
         if self._changed is not None:
             self._changed.update((change.profile_id, change.segment_key) for change in changes)
         self._output.emit(changes, arrived_ms=arrived_ms)
@@ -81,30 +81,30 @@ class Effects:
             detail = f"{each.profile_id} is not {joined} {each.identifier}: {each.detail}"
             self._output.dead_letter(record, f"identity_{each.reason}", detail)
         if "gave_up" in result.counts:
-            self._output.reject(record, INTERNAL, "it was sent on too often: redirects go round in a circle")
+            self._output.reject(record, INTERNAL, "forwarded too often: the redirects form a cycle")
 
     def _note_waiting(self, profile: Profile, *, waits: bool) -> None:
         if waits:
-            self._output.began(profile.id)
+            self._output.wait_started(profile.id)
         else:
-            self._output.ended(profile.id, 0 if profile.links is None else len(profile.links.owned))
+            self._output.wait_ended(profile.id, 0 if profile.links is None else len(profile.links.owned))
 
     def begin_sweep(self) -> None:
-        """Take note of what is published from now on."""
+        """Record the published changes from now on."""
         self._changed = set()
 
     def end_sweep(self) -> None:
-        """Take no more note of it."""
+        """Stop recording the published changes."""
         self._changed = None
 
     def withdraw(
         self, rows: Sequence[Change], members: Collection[str], *, after: int, at_ms: int, again: bool
     ) -> int:
-        """End the published memberships that are not among ``members``; how many these are.
+        """End the published memberships that are not among ``members``; return how many were published.
 
-        Their sequences are those behind ``after``, which no other change has: a repetition finds the same,
-        and nothing about the profile changes, which may not even be known. ``again``: publish also what was
-        published by an attempt that did not come to its end.
+        Their sequences follow ``after`` and no other change has them: a repetition assigns the same ones. The
+        profile itself, which may not exist, does not change. ``again``: also publish the ends that an
+        interrupted attempt has already published.
         """
         changed = self._changed or ()
         untrue = [

@@ -1,6 +1,6 @@
 """Evaluate one profile: apply an event, a message, time or new definitions within the bound of its state.
 
-An evaluator keeps nothing between two calls. Its caller stores the profile and takes care of the result.
+An evaluator is stateless: its caller stores the profile and publishes the result.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ STATE_TOO_LARGE: Final = "state_too_large"
 
 
 class ProfileEvaluator:
-    """Takes the steps of profiles by one set of definitions. A stored profile is at most so large."""
+    """Takes the steps of profiles by one set of definitions; ``max_state_bytes`` bounds a stored profile."""
 
     def __init__(self, engine: Engine, rules: Rules, *, max_state_bytes: int) -> None:
         self.engine = engine
@@ -36,11 +36,11 @@ class ProfileEvaluator:
         self._large = max_state_bytes // 2
 
     def adopt(self, engine: Engine) -> ProfileEvaluator:
-        """An evaluator by other definitions."""
+        """Return an evaluator with other definitions."""
         return ProfileEvaluator(engine, self._rules, max_state_bytes=self._max_state_bytes)
 
     def event(self, cached: CachedProfile, record: Record, event: Event, *, clock_ms: int) -> StepResult:
-        """Apply an event. Raises RejectedEvent when its profile would become too large."""
+        """Apply an event. Raises RejectedEvent when the profile would become too large."""
         cached.size += len(record.value or b"")
         if cached.size > self._large:
             step = partial(self._identity.on_event, event=event, clock_ms=clock_ms)
@@ -52,11 +52,11 @@ class ProfileEvaluator:
     def message(
         self, cached: CachedProfile, record: Record, message: Message, *, clock_ms: int
     ) -> StepResult:
-        """Apply a message of another profile. Raises RejectedEvent as ``event`` does."""
+        """Apply a message from another profile. Raises RejectedEvent as ``event`` does."""
         cached.size += len(record.value or b"")
         full = isinstance(message, Handover) and self._overflows(cached.profile, message, record)
         step = partial(self._identity.on_message, message=message, clock_ms=clock_ms, full=full)
-        # Only events are ever refused: whoever sent another message counts on it.
+        # Only forwarded events may be rejected: the senders of other messages rely on them.
         if cached.size > self._large and isinstance(message, Forward):
             return self._fitting(cached, record, step)
         result = step(cached.profile)
@@ -64,7 +64,7 @@ class ProfileEvaluator:
         return result
 
     def _overflows(self, profile: Profile, handover: Handover, record: Record) -> bool:
-        """Whether a profile would be too large with what is handed over: as stored, so each time alike."""
+        """Whether a profile would be too large after the merge: by stored size, so that replays agree."""
         if handover.state is None:
             return False
         return len(encode_profile(profile)) + len(record.value or b"") > self._max_state_bytes
@@ -72,11 +72,11 @@ class ProfileEvaluator:
     def _fitting(
         self, cached: CachedProfile, record: Record, step: Callable[[Profile], StepResult]
     ) -> StepResult:
-        """Take a step by an event, and take it back if a large profile becomes too large by it."""
+        """Take a step by an event, and undo it if the profile becomes too large."""
         before = encode_profile(cached.profile)
         result = step(cached.profile)
         cached.profile.applied = record.offset
-        reason = f"with it the profile would be larger than {self._max_state_bytes} bytes"
+        reason = f"the profile would exceed {self._max_state_bytes} bytes"
         try:
             cached.size = len(encode_profile(cached.profile))
             if cached.size <= self._max_state_bytes or cached.size <= len(before):
@@ -88,13 +88,13 @@ class ProfileEvaluator:
         raise RejectedEvent(STATE_TOO_LARGE, reason)
 
     def timer(self, profile: Profile, *, clock_ms: int) -> StepResult:
-        """Let time pass."""
+        """Fire the due timers."""
         return self._identity.on_timer(profile, clock_ms=clock_ms)
 
     def definitions(self, profile: Profile, *, since_ms: int) -> StepResult:
-        """Evaluate by these definitions, as of when they came into force: the order of profiles is free."""
+        """Evaluate by these definitions, as of when they took effect: profiles may come in any order."""
         return self._identity.on_definitions(profile, clock_ms=since_ms)
 
     def release(self, profile: Profile, was: Collection[str], *, clock_ms: int) -> StepResult:
-        """Make a profile ready that comes out of quarantine, and compare it with what ``was`` published."""
+        """Prepare a profile released from quarantine; ``was`` are its published memberships."""
         return self.engine.on_release(self.engine.open(profile), was, clock_ms=clock_ms)

@@ -1,6 +1,6 @@
-"""Marks: by the last record read a topic is recognised, also one that was deleted and made anew.
+"""Marks: the last record read identifies a topic, so that a recreated topic is detected.
 
-The id of a topic cannot be asked for (the client speaks Metadata v5); the records can.
+The id of a topic is not available (the client speaks Metadata v5); the records are.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _SEPARATOR: Final = "|"
 
 
 def mark_of(record: Record) -> Mark:
-    """The mark of a record: its place, its time, and a checksum of key, value and headers."""
+    """Return the mark of a record: its offset, its timestamp, and a checksum of key, value and headers."""
     crc = zlib.crc32(record.value or b"", zlib.crc32(record.key or b""))
     for name, value in record.headers:
         crc = zlib.crc32(value or b"", zlib.crc32(name.encode(), crc))
@@ -23,7 +23,7 @@ def mark_of(record: Record) -> Mark:
 
 
 class LastRecord:
-    """Remembers the last record read; its mark is made when it is asked for, once a checkpoint."""
+    """The last record read. Its mark is computed on demand, once per checkpoint."""
 
     __slots__ = ("_mark", "_record")
 
@@ -32,19 +32,19 @@ class LastRecord:
         self._record: Record | None = None
 
     def read(self, record: Record) -> None:
-        """It is this one now."""
+        """Set the last record read."""
         self._record = record
 
     @property
     def mark(self) -> Mark | None:
-        """Its mark; None when nothing was ever read."""
+        """The mark of the last record; None when no record was read."""
         if self._record is not None:
             self._mark, self._record = mark_of(self._record), None
         return self._mark
 
 
 def with_mark(metadata: str, mark: Mark | None) -> str:
-    """The metadata of an offset commit with the mark of the last record before that offset.
+    """Return the metadata of an offset commit with the mark of the last record before that offset.
 
     >>> with_mark("1;5;", Mark(7, 1760000000000, 255))
     '1;5;|7,1760000000000,255'
@@ -59,7 +59,7 @@ def with_mark(metadata: str, mark: Mark | None) -> str:
 
 
 def split_mark(metadata: str) -> tuple[str, Mark | None]:
-    """The two parts of what ``with_mark`` made; None where there is no mark, or none that can be read."""
+    """Split what ``with_mark`` returned into metadata and mark; None for a missing or unreadable mark."""
     text, bar, mark = metadata.partition(_SEPARATOR)
     try:
         return text, Mark(*map(int, mark.split(","))) if bar else None

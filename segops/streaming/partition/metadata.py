@@ -1,4 +1,4 @@
-"""The metadata of a partition: what its store keeps beside profiles, and what the next snapshot records."""
+"""The metadata of a partition: the named values of its store, and those due at the next snapshot."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _decode_sizes = msgspec.json.Decoder(dict[str, int]).decode
 
 
 class PartitionMetadata:
-    """The metadata of one partition, except for what the events change: sizes and base sequence are given.
+    """The metadata of one partition, except for sizes and base sequence, which ``Effects`` maintains.
 
     ``recording``: the definitions are not durable yet.
     """
@@ -41,7 +41,7 @@ class PartitionMetadata:
         self._recorded_base = base_of(store)
 
     def adopt(self, now_ms: int) -> None:
-        """Record other definitions, in force from now on, at the next snapshot."""
+        """Record at the next snapshot that other definitions are in force from ``now_ms`` on."""
         self.since_ms, self._evaluated_by = now_ms, None
         self.recording = self._in_force_due = True
 
@@ -51,20 +51,20 @@ class PartitionMetadata:
 
     @property
     def sweep_until(self) -> int:
-        """Memberships published up to this sequence are to be compared with the state; 0: none are."""
+        """The sequence up to which published memberships must be compared with the state; 0: none."""
         return 0 if self._origin is None else self._origin.sweep_until
 
     def swept(self) -> None:
-        """Record at the next snapshot that everything published was compared."""
+        """Record at the next snapshot that the sweep is complete."""
         if self._origin is not None:
             self._origin, self._origin_due = msgspec.structs.replace(self._origin, sweep_until=0), True
 
     def take(self, engine: Engine, *, offset: int, sizes: Counter[str], base: int) -> dict[str, bytes]:
-        """What is due; ``take_origin`` follows."""
+        """Return the values due at this snapshot; ``take_origin`` must follow."""
         meta = {SOURCE_META: b"%d" % offset, SIZES_META: _encode_sizes(+sizes)}
         if self._in_force_due:
             meta[IN_FORCE_META] = encode_in_force(packed_of(engine.segments), since_ms=self.since_ms)
-            meta[EVALUATED_META] = b""  # also of a version that was in force before
+            meta[EVALUATED_META] = b""  # also for a version that was in force before
             self._in_force_due = False
         if base != self._recorded_base:
             self._recorded_base = base
@@ -74,23 +74,23 @@ class PartitionMetadata:
         return meta
 
     def take_origin(self, meta: Mapping[str, bytes], mark: Mark | None, *, dirty: bool) -> dict[str, bytes]:
-        """The origin with the last record's ``mark``, where anything goes to the changelog."""
+        """Return the origin with the last record's ``mark``, if this snapshot writes to the changelog."""
         if self._origin is None or not (dirty or self._origin_due or LOGGED_NAMES & meta.keys()):
             return {}
         self._origin_due = False
         return {ORIGIN_META: encode_origin(msgspec.structs.replace(self._origin, mark=mark))}
 
     def committed(self) -> None:
-        """The last snapshot is durable."""
+        """Note that the last snapshot is durable."""
         self.recording = self._in_force_due
 
 
 def sizes_of(store: ProfileStore) -> dict[str, int]:
-    """The members of each segment by the last checkpoint."""
+    """Return the number of members of each segment as of the last checkpoint."""
     data = store.meta(SIZES_META)
     return _decode_sizes(data) if data else {}
 
 
 def base_of(store: ProfileStore) -> int:
-    """The base sequence by the last checkpoint."""
+    """Return the base sequence as of the last checkpoint."""
     return int(store.meta(BASE_META) or b"0")

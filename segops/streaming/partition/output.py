@@ -1,4 +1,4 @@
-"""What a processor publishes and counts."""
+"""The outputs and counts of a processor."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from segops.core.step import Erased
 from segops.schemas.records import Headers, Record
 
 
-class Letter(NamedTuple):
-    """What is published of bytes that cannot be read: ``found_in`` a ``profile``, or a ``handover`` of it.
+class QuarantineRecord(NamedTuple):
+    """Unreadable bytes to publish: ``found_in`` a stored ``profile``, or in a ``handover`` of one.
 
-    ``offset`` is where its partition of profile events was; ``of`` names the bytes.
+    ``offset`` is the partition's offset in profile events at that moment; ``of`` is the digest of the bytes.
     """
 
     profile_id: str
@@ -28,45 +28,45 @@ class Letter(NamedTuple):
 
 
 class Output(Protocol):
-    """Where the processors of one partition publish: no other effect of theirs leaves the process."""
+    """The only way in which the processors of one partition affect anything outside the process."""
 
     def forward(self, key: bytes, value: bytes | None, *, headers: Headers, timestamp: int) -> None:
-        """Append a record to the partition of profile events that ``key`` belongs to."""
+        """Append a record to the partition of profile events for ``key``."""
 
     def broadcast(self, tick: bytes) -> None:
         """Append a tick to every partition of profile events."""
 
     def emit(self, changes: Sequence[Change], *, arrived_ms: int | None) -> None:
-        """Publish these, in this order. ``arrived_ms``: Kafka's timestamp of the cause, if a record."""
+        """Publish changes in order. ``arrived_ms``: the Kafka timestamp of the record that caused them."""
 
     def reject(self, record: Record, reason: str, detail: str) -> None:
-        """Put a record into the dead letters, and log it: it should not have failed."""
+        """Send a record to the dead-letter topic and log it: it should not have failed."""
 
     def dead_letter(self, record: Record, reason: str, detail: str) -> None:
-        """Put a copy of a record into the dead letters, with what is to be said about it."""
+        """Send a copy of a record to the dead-letter topic, with a detail for people."""
 
     def send(self, messages: Sequence[Message], *, arrived_ms: int) -> None:
-        """Send these to other profiles, in this order."""
+        """Send messages to other profiles, in order."""
 
     def erased(self, erased: Sequence[Erased], segments: Collection[str]) -> None:
-        """Take away what is kept of these in ``segments``, and give receipts."""
+        """Delete the rows of erased profiles in ``segments``, and publish receipts."""
 
-    def set_aside(self, letter: Letter) -> None:
-        """Publish bytes that cannot be read."""
+    def set_aside(self, record: QuarantineRecord) -> None:
+        """Publish unreadable bytes to the quarantine topic."""
 
     def released(self, profile_id: str) -> None:
-        """Delete what was published of a profile that was set aside."""
+        """Delete the quarantine record of a released profile."""
 
-    def began(self, profile_id: str) -> None:
-        """A profile waits for others from now on."""
+    def wait_started(self, profile_id: str) -> None:
+        """Note that a profile starts to wait for others."""
 
-    def ended(self, profile_id: str, identifiers: int) -> None:
-        """A profile waits no more, and has so many identifiers."""
+    def wait_ended(self, profile_id: str, identifiers: int) -> None:
+        """Note that a profile no longer waits, and how many identifiers it has."""
 
 
 @dataclass
 class ResolveCounts:
-    """What happened in the resolve step since the counts were taken last."""
+    """Counts of the resolve step since they were last taken."""
 
     records: int = 0
     clamped: int = 0
@@ -76,12 +76,12 @@ class ResolveCounts:
 
 @dataclass
 class Counts:
-    """What happened since the counts were taken last."""
+    """Counts of the segment step since they were last taken."""
 
     records: int = 0
     duplicates: int = 0
     late: int = 0
-    #: Paths of values that rules could not read, and what was found there.
+    #: (path, type found) of values that rules could not read.
     skipped: Counter[tuple[str, str]] = field(default_factory=Counter)
     mended: Counter[str] = field(default_factory=Counter)
     timers: int = 0

@@ -1,11 +1,11 @@
 """A write-back cache of decoded profiles over the store of one partition.
 
-Between two checkpoints a changed profile lives here only. It is never dropped before the store has it:
-not while it is *dirty* (changed since the last ``collect``), and not while it is *in flight*
-(collected, but the checkpoint that writes it has not come to its end).
+Between two checkpoints a changed profile exists only here. It is never evicted before the store has it:
+neither while it is *dirty* (changed since the last ``snapshot``), nor while it is *in flight*
+(in a snapshot whose checkpoint has not completed).
 
-To encode thousands of profiles takes as long as hundreds of events, which would have to wait. So a
-collection is encoded bit by bit, and what is asked for meanwhile, and may be changed, just before that.
+Encoding thousands of profiles takes as long as hundreds of events, which would have to wait. So a snapshot is
+encoded in slices, and a profile that is accessed meanwhile is encoded first, since it may change.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from segops.schemas.aside import Aside, decode_aside, due_in, encode_aside, stan
 from segops.schemas.state import decode_profile, encode_profile, salvaged
 from segops.stores.base import ProfileStore, Write
 
-_DUE_READ = 2_000  # ids of due profiles taken from the store at once
-#: A collection is encoded in so many slices at most, of at least so many profiles.
+_DUE_READ = 2_000  # ids of due profiles read from the store at once
+#: The most slices in which a snapshot is encoded, and the fewest profiles of a slice.
 _SLICES: Final = 4
 _SLICE: Final = 100
 
 
 class CachedProfile:
-    """A profile in memory, and what the store believes about it. ``is_new``: nothing happened to it yet.
+    """A profile in memory, and what the store has of it. ``is_new``: nothing was applied to it yet.
 
-    ``size``: bytes of its state as last encoded, and of the events applied since.
+    ``size``: the bytes of its last encoded state plus those of the events applied since.
     """
 
     __slots__ = (
@@ -52,22 +52,22 @@ class CachedProfile:
     def __init__(self, profile: Profile, *, is_new: bool) -> None:
         self.profile = profile
         self.is_new = is_new
-        #: What is stored where the profile is set aside: ``profile`` then stands in for it.
+        #: The stored entry of a quarantined profile, for which ``profile`` is a stand-in.
         self.aside: Aside | None = None
         self.dirty = False
         self.used = True
         self.stored_due_ms = None if is_new else timer_of(profile)
         self.overlay_due_ms: int | None = None
         self.size = 0
-        #: What is in flight of it; COLLECTED: still to be encoded, before anything happens to it.
+        #: The write in flight; ``_PENDING``: to be encoded before the profile changes.
         self.write: Write | None = None
 
     def put_aside(self, aside: Aside) -> None:
-        """Keep what is set aside in place of the profile."""
+        """Replace the profile by its quarantine entry."""
         self.aside, self.profile = aside, stand_in(aside)
 
     def encode(self) -> None:
-        """Fix what is in flight. StateError, and nothing is changed, for a profile that cannot be stored."""
+        """Encode the write in flight. Raises UnstorableError, and changes nothing, if that is impossible."""
         profile = self.profile
         if self.aside is not None:
             state: bytes | None = encode_aside(self.aside)
@@ -78,11 +78,11 @@ class CachedProfile:
         self.write = Write(profile.id, state, old, self.stored_due_ms)
 
 
-_COLLECTED: Final = Write("", None, None, None)
+_PENDING: Final = Write("", None, None, None)
 
 
-class Snapshot:
-    """Profiles as they were when they were collected."""
+class ProfileSnapshot:
+    """The profiles that were dirty at one moment, as of that moment."""
 
     def __init__(
         self, entries: list[CachedProfile], encode: Callable[[CachedProfile], None] = CachedProfile.encode
@@ -92,19 +92,19 @@ class Snapshot:
         self._slice = max(_SLICE, -(-len(entries) // _SLICES))
         self._rest = iter(entries)
         for entry in entries:
-            entry.dirty, entry.write = False, _COLLECTED
+            entry.dirty, entry.write = False, _PENDING
 
     def encode(self) -> bool:
-        """Encode a few of them; whether there are more."""
+        """Encode one slice; return whether more remain."""
         few = list(islice(self._rest, self._slice))
         for entry in few:
-            if entry.write is _COLLECTED:
+            if entry.write is _PENDING:
                 self._encode(entry)
         return len(few) == self._slice
 
     @cached_property
     def writes(self) -> list[Write]:
-        """The store writes for all of them."""
+        """The store writes of all profiles."""
         while self.encode():
             pass
         return [entry.write for entry in self.entries if entry.write is not None]
@@ -113,8 +113,7 @@ class Snapshot:
 class ProfileCache:
     """The profiles of one partition. ``bound``: how many clean ones may stay in memory.
 
-    ``set_aside`` makes what takes the place of a profile that cannot be read, of its id, its bytes and the
-    reason.
+    ``set_aside`` returns the quarantine entry of an unreadable profile, given its id, bytes and the reason.
     """
 
     def __init__(
@@ -128,11 +127,11 @@ class ProfileCache:
         self._store = store
         self._set_aside = set_aside
         self._bound = bound
-        #: Makes new profiles, and makes ready what comes from the store.
+        #: Creates new profiles, and opens those read from the store.
         self.engine = engine
         self._entries: dict[str, CachedProfile] = {}
         self._dirty: list[CachedProfile] = []
-        self._in_flight = Snapshot([])
+        self._in_flight = ProfileSnapshot([])
         self._overlay: list[tuple[int, str]] = []
         self._due_ids: deque[str] = deque()
         self._due_read_until: int | None = None
@@ -142,41 +141,41 @@ class ProfileCache:
 
     @property
     def dirty(self) -> int:
-        """How many profiles changed since the last ``collect``."""
+        """The number of profiles changed since the last ``snapshot``."""
         return len(self._dirty)
 
     def cached_ids(self) -> list[str]:
-        """The ids in memory."""
+        """Return the ids in memory."""
         return list(self._entries)
 
     def get(self, profile_id: str) -> CachedProfile:
-        """The profile, made new when there is none. After ``load`` of its id this reads no store."""
+        """Return the profile, a new one if it is unknown. Reads no store after ``load`` of its id."""
         entry = self._entries.get(profile_id)
         if entry is None:
             self.load((profile_id,))
             entry = self._entries.get(profile_id) or self._insert_new(profile_id)
-        if entry.write is _COLLECTED:
+        if entry.write is _PENDING:
             self._encode(entry)
         entry.used = True
         return entry
 
     def known(self, profile_ids: Iterable[str]) -> list[CachedProfile]:
-        """Those of these profiles that exist, loaded by one read, without marking them as used."""
+        """Return those profiles that exist, loaded by one read, without marking them as used."""
         ids = list(profile_ids)
         self.load(ids, used=False)
         found = [entry for entry in map(self._entries.get, ids) if entry is not None]
         for entry in found:
-            if entry.write is _COLLECTED:
+            if entry.write is _PENDING:
                 self._encode(entry)
         return found
 
     def peek(self, profile_id: str) -> Profile | None:
-        """The profile as it is at this moment, to be read only; None when there is none."""
+        """Return the current profile, to be read only; None if it is unknown."""
         known = self.known((profile_id,))
         return known[0].profile if known and not known[0].is_new else None
 
     def load(self, profile_ids: Iterable[str], *, used: bool = True) -> None:
-        """Bring what is stored of these into memory by one read; what is not stored stays unknown."""
+        """Load the stored ones of these profiles by one read."""
         entries = self._entries
         missing = list({profile_id for profile_id in profile_ids if profile_id not in entries})
         if not missing:
@@ -192,7 +191,7 @@ class ProfileCache:
             profile = decode_profile(state)
             if profile.id == profile_id:
                 return CachedProfile(self.engine.open(profile), is_new=False)
-            reason = "a stored profile is under the id of another"
+            reason = "the stored profile has another id than its key"
         except StateError as error:
             reason = str(error)
         entry = CachedProfile(self.engine.new_profile(profile_id), is_new=False)
@@ -221,7 +220,7 @@ class ProfileCache:
             entry.encode()
 
     def load_batch(self, profile_ids: Iterable[str]) -> None:
-        """As ``load``, and make the unknown ones, so that ``get`` only looks into memory."""
+        """Load these profiles and create the unknown ones, so that ``get`` finds all in memory."""
         entries = self._entries
         ids = {profile_id for profile_id in profile_ids if profile_id not in entries}
         self.load(ids)
@@ -234,7 +233,7 @@ class ProfileCache:
         return entry
 
     def touch(self, entry: CachedProfile) -> None:
-        """This profile changed: write it at the next checkpoint, and mind its new due time."""
+        """Mark a profile as changed: write it at the next checkpoint, and index its new due time."""
         entry.is_new = False
         if not entry.dirty:
             entry.dirty = True
@@ -245,9 +244,9 @@ class ProfileCache:
             heapq.heappush(self._overlay, (due, entry.profile.id))
 
     def drop(self, entry: CachedProfile) -> None:
-        """Take a profile without content from the store with the next checkpoint, if the last one has it.
+        """Delete an empty profile at the next checkpoint, if its current state is durable.
 
-        Only a profile that is durable as it is: what was read before must not be applied to nothing.
+        Otherwise a replay would apply records to a new profile that the old one has already applied.
         """
         if not entry.dirty and entry.write is None:
             entry.profile.due_ms = None
@@ -255,7 +254,7 @@ class ProfileCache:
             entry.is_new = True
 
     def due_ids(self, until_ms: int, limit: int) -> list[str]:
-        """At most ``limit`` ids that may be due by ``until_ms``; look at the profile to know."""
+        """Return at most ``limit`` ids that may be due by ``until_ms``; the profile decides."""
         ids: list[str] = []
         overlay = self._overlay
         while len(ids) < limit and overlay and overlay[0][0] <= until_ms:
@@ -271,27 +270,27 @@ class ProfileCache:
 
     def _take_stored(self, until_ms: int, limit: int) -> list[str]:
         if not self._due_ids:
-            # The index is behind for what changed since the last checkpoint: reading that many more
-            # makes sure that stale rows at its head cannot hide a true one.
+            # The index is stale for profiles changed since the last checkpoint: reading that many more
+            # rows ensures that stale rows at its head cannot hide a due one.
             room = _DUE_READ + len(self._dirty) + len(self._in_flight.entries)
             rows = self._store.due(until_ms, room)
             self._due_ids.extend(profile_id for _, profile_id in rows)
             self._due_read_until = until_ms if len(rows) < room else None
         return [self._due_ids.popleft() for _ in range(min(limit, len(self._due_ids)))]
 
-    def snapshot(self) -> Snapshot:
-        """Everything dirty, as of now; ``written`` must follow.
+    def snapshot(self) -> ProfileSnapshot:
+        """Return a snapshot of the dirty profiles; ``written`` must follow.
 
-        Only one collection may be in flight at a time.
+        Only one snapshot may be in flight at a time.
         """
-        self._in_flight, self._dirty = Snapshot(self._dirty, self._encode), []
+        self._in_flight, self._dirty = ProfileSnapshot(self._dirty, self._encode), []
         return self._in_flight
 
     def written(self) -> None:
-        """The store has what was collected: drop what is over the bound, refresh the due overlay."""
+        """Note that the store has the snapshot: evict profiles over the bound, refresh the due overlay."""
         for entry in self._in_flight.entries:
             entry.overlay_due_ms = entry.write = None
-        self._in_flight = Snapshot([])
+        self._in_flight = ProfileSnapshot([])
         self._refresh_overlay()
         self._due_read_until = None
         if len(self._entries) > self._bound:
@@ -306,7 +305,7 @@ class ProfileCache:
         heapq.heapify(self._overlay)
 
     def _evict(self) -> None:
-        """Second chance: what was not used since the last round goes first."""
+        """Evict by second chance: profiles not used since the last round go first."""
         entries, over = self._entries, len(self._entries) - self._bound
         clean = [entry for entry in entries.values() if not entry.dirty]
         idle = (entry for entry in clean if not entry.used)
@@ -317,15 +316,15 @@ class ProfileCache:
             entry.used = False
 
     def stored_ids(self, after: str | None, limit: int) -> Sequence[str]:
-        """Ids in the store beyond ``after``, in key order."""
+        """Return ids in the store greater than ``after``, in key order."""
         return self._store.profile_ids(after, limit)
 
 
 class Scan:
-    """All profiles once: those in memory as of now, then the store in slices.
+    """An iteration over all profiles: those in memory at its start, then the store in slices.
 
-    What is in memory now and not yet stored would be missed by a walk through the store alone, if the
-    checkpoint wrote it behind the walker's back.
+    A walk through the store alone would miss a profile that is only in memory now, if a checkpoint wrote it
+    behind the walk's position.
     """
 
     def __init__(self, profiles: ProfileCache) -> None:
@@ -334,7 +333,7 @@ class Scan:
         self._after: str | None = None
 
     def take(self, limit: int) -> Sequence[str]:
-        """The next ids, at most ``limit``; none when all were taken."""
+        """Return the next ids, at most ``limit``; empty at the end."""
         if self._cached:
             return [self._cached.popleft() for _ in range(min(limit, len(self._cached)))]
         ids = self._profiles.stored_ids(self._after, limit)

@@ -1,8 +1,8 @@
-"""Profiles of a partition that cannot be read: set aside with what comes for them, until they are released.
+"""Quarantine of unreadable profiles: their records are held until an operator releases them.
 
-One is told of once: what takes its place in the store keeps its bytes and is due at once; when its turn
-comes the bytes are published, and left out from the next checkpoint on. So whatever crashes, the bytes are in
-the store and the changelog, or in the topic, or in both (ADR 0020).
+An unreadable profile is reported once. Its entry in the store keeps its bytes and is due at once; when it
+fires, the bytes are published, and the next checkpoint stores the entry without them. So after any crash the
+bytes are in the store and the changelog, or in the topic, or in both (ADR 0020).
 """
 
 from __future__ import annotations
@@ -17,31 +17,24 @@ from segops.schemas.aside import Aside, HeldRecord, name_of_bytes, set_aside
 from segops.schemas.messages import frame_of
 from segops.schemas.records import Record
 from segops.schemas.ticks import TYPE_HEADER
-from segops.streaming.partition.output import Letter, Output
+from segops.streaming.partition.output import Output, QuarantineRecord
 from segops.streaming.partition.profile_cache import CachedProfile, ProfileCache
 
-#: Records held for a profile at most; further ones become dead letters of this reason.
+#: The most records held for one profile; further ones become dead letters with this reason.
 MAX_HELD: Final = 1_000
 QUARANTINED: Final = "quarantined"
 NOT_QUARANTINED: Final = "not_quarantined"
 
 
 class QuarantinePosition(NamedTuple):
-    """Where a partition is: the clock, and the offset in its profile events."""
+    """The clock of a partition, and its offset in profile events."""
 
     clock_ms: int
     offset: int
 
 
-class QuarantineLimits(NamedTuple):
-    """How many profiles of a partition are set aside since it was opened, and bytes held for one, at most."""
-
-    profiles: int = 1_000
-    held_bytes: int = 256 << 10
-
-
 class Released(NamedTuple):
-    """What comes of a release: the memberships counted until now, the clock, and the records to apply."""
+    """The result of a release: the memberships counted so far, the clock, and the records to apply."""
 
     members: Collection[str]
     clock_ms: int
@@ -49,39 +42,48 @@ class Released(NamedTuple):
 
 
 class Quarantine:
-    """Sets the profiles of one partition aside, keeps records for them, and releases them."""
+    """Quarantines profiles of one partition, holds records for them, and releases them.
+
+    ``max_profiles`` counts since the partition was opened; ``max_held_bytes`` is per profile.
+    """
 
     def __init__(
-        self, output: Output, where: Callable[[], QuarantinePosition], limits: QuarantineLimits
+        self,
+        output: Output,
+        position: Callable[[], QuarantinePosition],
+        *,
+        max_profiles: int = 1_000,
+        max_held_bytes: int = 256 << 10,
     ) -> None:
         self._output = output
-        self._where = where
-        self._limits = limits
+        self._position = position
+        self._max_profiles = max_profiles
+        self._max_held_bytes = max_held_bytes
         self._count = 0
 
     def set_aside(self, profile_id: str, data: bytes, reason: str) -> Aside:
-        """What takes the place of a profile. StateError when there are more than may be."""
+        """Return the quarantine entry of a profile. Raises StateError when there are too many."""
         self._count += 1
-        if self._count > self._limits.profiles:
-            text = f"more than {self._limits.profiles} profiles of a partition cannot be read"
-            hint = "were they written by a later version? SEGOPS_MAX_QUARANTINED allows for more"
-            raise StateError(f"{text}: {hint}. The last one: {reason}")
-        at = self._where()
+        if self._count > self._max_profiles:
+            text = f"more than {self._max_profiles} unreadable profiles in one partition"
+            hint = "were they written by a later version? Raise the limit with SEGOPS_MAX_QUARANTINED"
+            raise StateError(f"{text}: {hint}. The last error: {reason}")
+        at = self._position()
         return set_aside(profile_id, data, reason, since_ms=at.clock_ms, offset=at.offset)
 
     def publish(self, profiles: ProfileCache, entry: CachedProfile) -> None:
-        """Publish what is due."""
+        """Publish the bytes of a quarantined profile, once."""
         aside = entry.aside
         if aside is not None and aside.data is not None:
             self._output.set_aside(
-                Letter(aside.id, "profile", aside.data, aside.of, aside.reason, aside.offset)
+                QuarantineRecord(aside.id, "profile", aside.data, aside.of, aside.reason, aside.offset)
             )
             aside.data = None
             entry.profile.due_ms = None
             profiles.touch(entry)
 
     def hold(self, profiles: ProfileCache, entry: CachedProfile, record: Record, *, clock_ms: int) -> None:
-        """Keep a record for a profile that is set aside."""
+        """Hold a record for a quarantined profile."""
         aside = entry.aside
         if aside is None:
             return
@@ -89,41 +91,43 @@ class Quarantine:
         held = HeldRecord(clock_ms, record.offset, record.timestamp, record.key, record.value, headers)
         aside.applied = entry.profile.applied = record.offset
         profiles.touch(entry)
-        if len(aside.held) < MAX_HELD and aside.held_bytes + held.size <= self._limits.held_bytes:
+        if len(aside.held) < MAX_HELD and aside.held_bytes + held.size <= self._max_held_bytes:
             aside.hold(held)
         else:
-            what = f"{len(aside.held)} records of {aside.held_bytes} bytes"
+            held_text = f"{len(aside.held)} records ({aside.held_bytes} bytes)"
             self._output.reject(
-                record, QUARANTINED, f"the profile is set aside, and {what} wait for it already"
+                record, QUARANTINED, f"the profile is quarantined and already holds {held_text}"
             )
 
     def unread_handover(self, record: Record, error: ValueError) -> Handover:
-        """Set aside the state that a hand-over brings; the hand-over without it.
+        """Quarantine the unreadable state of a handover; return the handover without it.
 
-        Raises ``error`` where the record is no hand-over.
+        Raises ``error`` when the record is not a handover.
         """
         value = record.value or b""
         frame = frame_of(value)
         if frame is None:
             raise error
         self._output.set_aside(
-            Letter(frame.loser, "handover", value, name_of_bytes(value), str(error), record.offset)
+            QuarantineRecord(frame.loser, "handover", value, name_of_bytes(value), str(error), record.offset)
         )
         return Handover(frame.to, frame.of, frame.loser, frame.sequence, None, frame.at_ms, frame.hops)
 
     def release(self, entry: CachedProfile, record: Record, release: Release) -> Released | None:
-        """Put a profile in the place of what is set aside; None where that is not what is set aside.
+        """Replace a quarantine entry by the released profile; None if the release does not match the entry.
 
-        Without a state these are the messages of other profiles only: they wait for answers.
+        A release without a state keeps only the messages of other profiles, which wait for answers.
         """
         aside = entry.aside
         if aside is None or aside.of != release.of:
             found = (
-                "is not set aside" if aside is None else f"is set aside as {aside.of}, not as {release.of}"
+                "is not quarantined"
+                if aside is None
+                else f"is quarantined as {aside.of}, not as {release.of}"
             )
             self._output.dead_letter(record, NOT_QUARANTINED, f"the profile {found}")
             return None
-        clock_ms, held = self._where().clock_ms, [each for each in aside.held if _is_message(each)]
+        clock_ms, held = self._position().clock_ms, [each for each in aside.held if _is_message(each)]
         if release.state is not None:
             clock_ms, held = aside.since_ms, aside.held
         profile = release.state or Profile(aside.id, applied=aside.applied)

@@ -1,10 +1,9 @@
-"""The resolve step of one partition of raw events: whose event is it, and where does it go."""
+"""The resolve step of one partition of raw events: forward each event to the partition of its profile."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from segops.core.errors import RejectedEvent
@@ -19,7 +18,7 @@ MALFORMED: Final = "internal"
 
 
 class ForwardedEvent(Protocol):
-    """Where an event belongs."""
+    """The profile and the time of an event."""
 
     @property
     def profile_id(self) -> str: ...
@@ -30,36 +29,27 @@ class ForwardedEvent(Protocol):
 
 
 class Route(Protocol):
-    """Finds the profile and the time of an event; ``mended`` counts what is odd. Raises RejectedEvent."""
+    """Resolves an event to its profile and time; ``mended`` counts repairs. Raises RejectedEvent."""
 
     def __call__(
         self, value: bytes | None, *, now_ms: int, default_time_ms: int, mended: Counter[str]
     ) -> ForwardedEvent: ...
 
 
-@dataclass(frozen=True)
-class Forwarding:
-    """How one partition is resolved.
-
-    With ``event_clock`` the watermark of every source is reported to all partitions of profile events.
-    """
-
-    route: Route
-    output: Output
-    event_clock: bool
-
-
 class ResolveProcessor:
     """One owned partition of raw events.
 
-    Its ticks follow the records which they cover, in every partition of profile events.
+    With ``event_clock`` it reports the watermark of its source to all partitions of profile events. In each
+    of them the ticks follow the records that they cover.
     """
 
     def __init__(
         self,
         source: int,
-        forwarding: Forwarding,
         *,
+        route: Route,
+        output: Output,
+        event_clock: bool,
         offset: int = 0,
         watermark_ms: int = 0,
         mark: Mark | None = None,
@@ -67,18 +57,18 @@ class ResolveProcessor:
         self.source = source
         self.offset = offset
         self.watermark_ms = watermark_ms
-        #: Kafka's timestamp of the last record forwarded, in ms.
+        #: Kafka timestamp of the last forwarded record, in ms.
         self.forwarded_ms: int | None = None
         self.counts = ResolveCounts()
-        self._route = forwarding.route
-        self._output = forwarding.output
-        self._event_clock = forwarding.event_clock
+        self._route = route
+        self._output = output
+        self._event_clock = event_clock
         self._last = LastRecord(mark)
         self._reported: tuple[int, bool] | None = None
         self._quiet_since_ms: int | None = None
 
     def process(self, records: Sequence[Record], *, now_ms: int) -> None:
-        """Forward records in the order of the log; invalid events go to the dead letters.
+        """Forward records in log order; invalid events go to the dead-letter topic.
 
         ``now_ms`` is the wall clock: an event too far ahead of it is clamped.
         """
@@ -128,7 +118,7 @@ class ResolveProcessor:
         try:
             watermark_ms = decode_tick(record.value).watermark_ms
             if watermark_ms is None:
-                raise ValueError("a control record without watermark_ms")
+                raise ValueError("missing watermark_ms in a tick")
         except ValueError as error:
             self.counts.rejected[MALFORMED] += 1
             self._output.dead_letter(record, MALFORMED, str(error))
@@ -138,16 +128,14 @@ class ResolveProcessor:
 
     def _misplaced(self, record: Record, kind: bytes) -> None:
         self.counts.rejected[ON_EVENTS] += 1
-        text = (
-            f"nothing was done: a request of type {kind.decode()} belongs on the control topic; send it there"
-        )
+        text = f"request of type {kind.decode()} ignored: send it to the control topic"
         self._output.dead_letter(record, ON_EVENTS, text)
 
     def tick(self, *, now_ms: int, at_end: bool, idle_after_ms: int) -> None:
-        """With the event clock: report the watermark of this source, where it is another than before.
+        """Report the watermark of this source if it changed. Does nothing without the event clock.
 
-        ``at_end``: everything that the partition holds has been forwarded. Quiet there for
-        ``idle_after_ms`` of the wall clock (0: never) the source is idle.
+        ``at_end``: the whole partition has been forwarded. A source without records there for
+        ``idle_after_ms`` of the wall clock (0: never) is idle.
         """
         if not self._event_clock:
             return
@@ -164,17 +152,17 @@ class ResolveProcessor:
 
     @property
     def metadata(self) -> str:
-        """What to keep with the committed offset, so that the watermark survives."""
+        """The metadata of the offset commit, which preserves the watermark."""
         return str(self.watermark_ms)
 
     @property
     def mark(self) -> Mark | None:
-        """The mark of the last record read; None when there was none yet."""
+        """The mark of the last record read; None before the first."""
         return self._last.mark
 
 
 def read_watermark(metadata: str) -> int:
-    """The watermark kept with a committed offset; 0 when there is none.
+    """Return the watermark committed with an offset; 0 if there is none.
 
     >>> read_watermark("1760000000000"), read_watermark("")
     (1760000000000, 0)

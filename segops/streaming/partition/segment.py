@@ -1,7 +1,7 @@
 """The segment step of one partition, without Kafka: records in, changes out, state in between.
 
-A lane is synchronous. Whoever drives it may do other things between two calls, never within one, so
-that a checkpoint never sees half a batch.
+A processor is synchronous: other work may run between two calls but never within one, so that a checkpoint
+never sees half a batch.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from segops.core.step import StepResult
 from segops.core.views.profile import ProfileView, view_profile
 from segops.schemas.aside import HeldRecord
 from segops.schemas.events import decode
+from segops.schemas.identifying import DEFAULT, IdentityLimits
 from segops.schemas.messages import decode_message
 from segops.schemas.records import Record, origin_of, profile_ids
 from segops.schemas.ticks import TYPE_HEADER, decode_tick, is_tick, watermark_tick
@@ -30,13 +31,17 @@ from segops.streaming.partition.marks import LastRecord
 from segops.streaming.partition.metadata import PartitionMetadata, base_of, sizes_of
 from segops.streaming.partition.output import Counts, Output
 from segops.streaming.partition.profile_cache import CachedProfile, ProfileCache, Scan
-from segops.streaming.partition.quarantine import Quarantine, QuarantineLimits, QuarantinePosition, Released
+from segops.streaming.partition.quarantine import Quarantine, QuarantinePosition, Released
 from segops.streaming.partition.snapshot import CHANGELOG_META, EVALUATED_META, ORIGIN_META, PartitionSnapshot
-from segops.streaming.partition.start import Bounds, Start
+from segops.streaming.partition.start import Start
 
 
 class SegmentProcessor:
-    """One owned partition of profile events: it owns the sizes, the base sequence and the counts."""
+    """One owned partition of profile events: it owns the sizes, the base sequence and the counts.
+
+    ``cache_profiles`` bounds the clean profiles in memory, ``max_state_bytes`` the size of a stored profile,
+    ``max_quarantined`` the quarantined profiles: one more raises StateError.
+    """
 
     def __init__(
         self,
@@ -45,87 +50,86 @@ class SegmentProcessor:
         *,
         start: Start,
         output: Output,
-        bounds: Bounds | None = None,
+        limits: IdentityLimits = DEFAULT,
+        cache_profiles: int = 50_000,
+        max_state_bytes: int = 512 << 10,
+        max_quarantined: int = 1_000,
     ) -> None:
-        bounds = bounds or Bounds()
         self.clock = start.clock
         self.offset = start.offset
         self._store = store
         self._output = output
-        self._limits = bounds.limits
-        self._evaluator = ProfileEvaluator(engine, bounds.limits.rules, max_state_bytes=bounds.state_bytes)
+        self._limits = limits
+        self._evaluator = ProfileEvaluator(engine, limits.rules, max_state_bytes=max_state_bytes)
         self._quarantine = Quarantine(
-            output, self._where, QuarantineLimits(bounds.quarantined, bounds.state_bytes // 2)
+            output, self._position, max_profiles=max_quarantined, max_held_bytes=max_state_bytes // 2
         )
-        self._profiles = ProfileCache(store, engine, self._quarantine.set_aside, bound=bounds.profiles)
+        self._profiles = ProfileCache(store, engine, self._quarantine.set_aside, bound=cache_profiles)
         self._effects = Effects(output, sizes_of(store), base_of(store))
         #: The members of each segment.
         self.sizes = self._effects.sizes
         self._meta = PartitionMetadata(store, start)
         self._since_snapshot = 0
         self._replay_until = start.replay_until
-        judged = not self.recording and store.meta(EVALUATED_META) == engine.version.encode()
-        self._scan = None if judged else Scan(self._profiles)
+        evaluated = not self.recording and store.meta(EVALUATED_META) == engine.version.encode()
+        self._scan = None if evaluated else Scan(self._profiles)
         self._reported_ms: int | None = None
         self._last = LastRecord(start.mark)
 
-    def _where(self) -> QuarantinePosition:
+    def _position(self) -> QuarantinePosition:
         return QuarantinePosition(self.clock.now_ms, self.offset)
 
     def view_profile(self, profile_id: str) -> ProfileView | str | None:
-        """What is known of a profile at this moment; the id of the one that took it over; None: nothing."""
+        """Return the current view of a profile, the id of the profile that it was merged into, or None."""
         profile = self._profiles.peek(profile_id)
         if profile is None or profile.merged_into is not None:
             return None if profile is None else profile.merged_into
         if is_blank(profile):
-            return None  # nothing but events that were refused
+            return None  # only rejected events so far
         return view_profile(self._evaluator.engine.segments, profile, self.clock.now_ms)
 
     @property
     def counts(self) -> Counts:
-        """What happened since the counts were taken last."""
+        """The counts since ``take_counts`` was last called."""
         return self._effects.counts
 
     def take_counts(self) -> Counts:
-        """What happened since the last call."""
+        """Return the counts since the last call, and reset them."""
         counts, self._effects.counts = self._effects.counts, Counts()
         return counts
 
     @property
     def pending(self) -> int:
-        """How much a checkpoint taken now would cover: records and changed profiles."""
+        """The work that a checkpoint would cover: records or changed profiles, whichever is more."""
         return max(self._since_snapshot, self._profiles.dirty)
 
     @property
     def cached(self) -> int:
-        """Profiles in memory."""
+        """The number of profiles in memory."""
         return len(self._profiles)
 
     @property
     def scanning(self) -> bool:
-        """Whether profiles are still being judged by new definitions."""
+        """Whether a rescan by new definitions is running."""
         return self._scan is not None
 
     @property
     def replaying(self) -> bool:
-        """Whether it repeats what a former process may have published: by the same definitions only."""
+        """Whether it replays records that an earlier process may have evaluated, by the same definitions."""
         return self._replay_until > 0
 
     @property
     def recording(self) -> bool:
-        """Whether the definitions are not durable yet: nothing may be judged by them."""
+        """Whether the definitions are not durable yet, so that nothing may be evaluated by them."""
         return self._meta.recording
 
     def caught_up(self) -> None:
-        """Nothing is due and nothing left to be judged anew: that may be the end of the repetition."""
+        """End the replay if its records are applied; no timer may be due and no rescan running."""
         if self.offset >= self._replay_until:
             self._replay_until = 0
 
     def use(self, engine: Engine) -> None:
-        """Judge by ``engine`` once a checkpoint has recorded it; ``rescan`` goes through all profiles.
-
-        Not while it is ``replaying``.
-        """
+        """Evaluate by ``engine`` once a checkpoint has recorded it. Not allowed while ``replaying``."""
         if engine.version == self._evaluator.version:
             return
         self._evaluator = self._evaluator.adopt(engine)
@@ -156,10 +160,10 @@ class SegmentProcessor:
         self._effects.counts.records += len(records)
 
     def _reject(self, record: Record, error: Exception) -> None:
-        """Put a record aside. Raises ``error`` where the partition cannot go on.
+        """Send a record to the dead-letter topic. Raises a StateError: the partition cannot continue.
 
-        That is: the store failed, or too many profiles cannot be read. Any other error is a bug, in a record
-        or in the engine: the partition goes on, and the dead letter can be looked at.
+        It means that the store failed or that too many profiles are unreadable. Any other error is a fault of
+        one record or of the engine: the partition continues, and the dead letter can be examined.
         """
         if isinstance(error, RejectedEvent):
             self._output.reject(record, error.reason, error.detail)
@@ -265,15 +269,15 @@ class SegmentProcessor:
     def _tick(self, record: Record) -> None:
         try:
             if not is_tick(record.headers):
-                raise ValueError("a record without a key that is no tick")
+                raise ValueError("expected a tick, got a record without a key")
             self.clock.take(decode_tick(record.value))
         except (ValueError, IndexError) as error:
             self._output.reject(record, INTERNAL, f"{type(error).__name__}: {error}")
 
     def report_watermark(self, partition: int) -> None:
-        """Report to every partition how far the sources of this one are, if they are elsewhere than before.
+        """Report the watermark of this partition's sources to every partition, if it changed.
 
-        The report follows all that this partition had to send until then.
+        The report follows everything that this partition has sent so far.
         """
         reached_ms = self.clock.sources_ms
         if reached_ms is not None and reached_ms != self._reported_ms:
@@ -282,33 +286,33 @@ class SegmentProcessor:
 
     @property
     def sweep_until(self) -> int:
-        """Memberships published up to this sequence are to be compared with the state; 0: none are."""
+        """The sequence up to which published memberships must be compared with the state; 0: none."""
         return self._meta.sweep_until
 
     def begin_sweep(self) -> None:
-        """Take note of what is published from now on."""
+        """Record the published changes from now on."""
         self._effects.begin_sweep()
 
     def withdraw(self, profile_id: str, rows: Sequence[Change], *, again: bool) -> int:
-        """End those of these published memberships of a profile that are not true now: how many."""
+        """End the published memberships of a profile that no longer hold; return how many."""
         members: Collection[str] = ()
         for cached in self._profiles.known((profile_id,)):
             if cached.aside is not None:
-                return 0  # what is true of it shows when it is released
+                return 0  # its memberships are compared on release
             if not cached.is_new:
                 members = cached.profile.members
         after, at_ms = self.sweep_until, self.clock.now_ms
         return self._effects.withdraw(rows, members, after=after, at_ms=at_ms, again=again)
 
     def end_sweep(self) -> None:
-        """Everything published is compared: the next checkpoint records that."""
+        """Record at the next checkpoint that all published memberships are compared."""
         self._meta.swept()
         self._effects.end_sweep()
 
     def fire_due(self, limit: int) -> int:
-        """Judge at most ``limit`` profiles whose time has come; how many were looked at.
+        """Fire the timers of at most ``limit`` due profiles; return how many were examined.
 
-        Fewer than ``limit`` means that nothing more is due at present.
+        Fewer than ``limit`` means that no other timer is due.
         """
         now_ms = self.clock.now_ms
         ids = self._profiles.due_ids(now_ms, limit)
@@ -330,17 +334,17 @@ class SegmentProcessor:
         counts.lateness_ms.append(now_ms - due_ms)
 
     def _redefine(self, cached: CachedProfile) -> None:
-        """Evaluate a profile by the definitions in force, if it was last evaluated by others."""
+        """Evaluate a profile by the definitions in force, unless it already was."""
         profile, version = cached.profile, self._evaluator.version
         if profile.evaluated_by == version or profile.merged_into is not None:
             return
-        if cached.is_new:  # only rejected events so far: it is judged from its first one on
+        if cached.is_new:  # only rejected events so far: its first event evaluates it
             profile.evaluated_by = version
         else:
             self._evaluate(cached, partial(self._evaluator.definitions, since_ms=self._meta.since_ms))
 
     def _evaluate(self, cached: CachedProfile, step: Callable[[Profile], StepResult]) -> None:
-        """Take a step that no record is the cause of. One that fails is counted, and the profile stays."""
+        """Take a step that no record caused. On failure it is counted, and the profile stays unchanged."""
         try:
             result = step(cached.profile)
         except Exception as error:
@@ -350,7 +354,7 @@ class SegmentProcessor:
         self._effects.accept_timed(result, None)
 
     def rescan(self, limit: int) -> int:
-        """Judge the next ``limit`` profiles by new definitions; how many were looked at, 0 when done."""
+        """Evaluate the next ``limit`` profiles by new definitions; return their number, 0 at the end."""
         if self._scan is None:
             return 0
         ids = self._scan.take(limit)
@@ -363,7 +367,7 @@ class SegmentProcessor:
         return len(ids)
 
     def snapshot(self) -> PartitionSnapshot:
-        """Fix what is to be made durable. ``write`` must follow before the next ``snapshot``."""
+        """Return the state to make durable. ``write`` must follow before the next ``snapshot``."""
         records, self._since_snapshot = self._since_snapshot, 0
         engine, base = self._evaluator.engine, self._effects.base
         meta = self._meta.take(engine, offset=self.offset, sizes=self.sizes, base=base)
@@ -377,18 +381,18 @@ class SegmentProcessor:
             records=records,
         )
 
-    def write(self, collected: PartitionSnapshot, changelog_offset: int | None) -> None:
-        """Step 3 of the checkpoint: states, due index and offsets in one write. StateError if not."""
-        meta: Mapping[str, bytes] = collected.meta
+    def write(self, snapshot: PartitionSnapshot, changelog_offset: int | None) -> None:
+        """Write states, due index and offsets to the store at once. Raises StateError on failure."""
+        meta: Mapping[str, bytes] = snapshot.meta
         if changelog_offset is not None:
             meta = {**meta, CHANGELOG_META: str(changelog_offset).encode()}
-        writes = collected.writes
+        writes = snapshot.writes
         if writes or EVALUATED_META in meta or ORIGIN_META in meta:
             self._store.write(writes, meta)
         self._profiles.written()
 
     def committed(self) -> None:
-        """The checkpoint of the last ``snapshot`` came to its end."""
+        """Note that the checkpoint of the last ``snapshot`` is complete."""
         self._meta.committed()
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""A lane as of one moment: what a checkpoint makes durable, and under which names."""
+"""The snapshot of a partition that a checkpoint makes durable, and the names of its values."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 from segops.schemas.in_force import BASE_KEY, IN_FORCE_KEY
 from segops.schemas.origin import ORIGIN_KEY, Mark
 from segops.stores.base import Write
-from segops.streaming.partition.profile_cache import Snapshot
+from segops.streaming.partition.profile_cache import ProfileSnapshot
 
 EVALUATED_META: Final = "judged_by"
 IN_FORCE_META: Final = "definitions"
@@ -23,9 +23,9 @@ CHANGELOG_META: Final = "changelog_offset"
 
 @dataclass(frozen=True)
 class PartitionSnapshot:
-    """A lane as of one moment: what a checkpoint makes durable."""
+    """A partition as of one moment. ``records``: the input records since the snapshot before."""
 
-    profiles: Snapshot
+    profiles: ProfileSnapshot
     meta: dict[str, bytes]
     offset: int
     metadata: str
@@ -33,19 +33,19 @@ class PartitionSnapshot:
     records: int
 
     def encode(self) -> bool:
-        """Encode a few of the profiles; whether there are more. Others may have their turn in between."""
+        """Encode one slice of the profiles; return whether more remain. Other work may run in between."""
         return self.profiles.encode()
 
     @property
     def writes(self) -> list[Write]:
-        """The profiles that changed, with their states as of that moment."""
+        """The store writes of the changed profiles."""
         return self.profiles.writes
 
     @property
     def logged(self) -> list[Write]:
-        """What goes to the changelog, in this order: definitions come after all that was judged before.
+        """The changelog records in order: definitions follow the profiles that were evaluated before them.
 
-        The origin comes last: its mark covers all that stands before it.
+        The origin comes last: its mark covers all records before it.
         """
         known = ((key, self.meta.get(name)) for key, name in LOGGED_META.items())
         return [*self.writes, *(Write(key.decode(), data) for key, data in known if data is not None)]

@@ -1,23 +1,21 @@
-"""Where a lane begins, and what bounds it."""
+"""The position and clock at which a partition starts."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from segops.schemas.identifying import DEFAULT, IdentityLimits
 from segops.schemas.origin import Mark, Origin
 from segops.streaming.partition.clock import PartitionClock
 
 
 @dataclass(frozen=True)
 class Start:
-    """Where a lane begins: the next record to apply, and what time it is there.
+    """The start of a partition: the next record to apply, and the clock there.
 
-    ``since_ms``: since when the engine's definitions are known to be in force; None: they are not recorded
-    yet. ``replay_until``: the records before this offset may have been judged already, by these definitions,
-    by a process that did not live to make it durable. ``origin``: what the state belongs to, not recorded
-    yet if it is ``adopted``; None: nothing is recorded. ``mark``: the last record before ``offset``.
+    ``since_ms``: when the engine's definitions came into force; None: they are not recorded yet.
+    ``replay_until``: records before this offset may already have been evaluated, by these definitions, in a
+    process that died before it made the results durable. ``origin``: the topics and application of the state,
+    not yet recorded if ``adopted``; None: unknown. ``mark``: the last record before ``offset``.
     """
 
     offset: int
@@ -27,12 +25,3 @@ class Start:
     origin: Origin | None = None
     adopted: bool = False
     mark: Mark | None = None
-
-
-class Bounds(NamedTuple):
-    """At most: clean profiles in memory, bytes of a stored one, those set aside. What identifiers are."""
-
-    profiles: int = 50_000
-    state_bytes: int = 512 << 10
-    limits: IdentityLimits = DEFAULT
-    quarantined: int = 1_000
