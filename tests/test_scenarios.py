@@ -306,7 +306,7 @@ ONE = f"scenarios: [{{name: one, steps: [{{event: {A}, expect: {{}}}}]}}]\n"
         ),
         (
             f"segments:\n- {{key: a, when: {{did: A, within: 0d}}}}\n{ONE}",
-            [" segments[0].when.within: a window of 0 holds nothing"],
+            [" segments[0].when.within: expected a duration above 0, got '0d'"],
         ),
         (
             f"{SEGMENTS}scenarios: []\n",

@@ -125,16 +125,16 @@ def test_a_bucket_holds_its_share_and_buckets_do_not_overlap() -> None:
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
-        ({"has_been": {"trait": "plan"}, "for": "1d"}, "when.has_been: a map of trait and is is wanted"),
+        ({"has_been": {"trait": "plan"}, "for": "1d"}, "when.has_been: expected a map with trait and is"),
         ({"has_been": {"trait": "plan", "is": {"eq": 1}}}, "when.for: None is no duration"),
         (
             {"near": {"lat": 91, "lon": 0, "radius": "1km"}},
-            "when.near.lat: degrees from -90 to 90 are wanted",
+            "when.near.lat: expected degrees from -90 to 90",
         ),
         ({"near": {"lat": 0, "lon": 0, "radius": "0km"}}, "when.near.radius: '0km' is no length"),
         ({"near": {"lat": 0, "lon": 0, "radius": "1km"}, "since": "2026-01-01"}, "when.since: unknown key"),
         ({"bucket": {"salt": "s", "from": 10, "to": 10}}, "when.bucket: never holds: from is not below to"),
-        ({"bucket": {"salt": "s", "from": 0, "to": 10.005}}, "when.bucket.to: two decimals at most"),
+        ({"bucket": {"salt": "s", "from": 0, "to": 10.005}}, "when.bucket.to: expected at most two decimals"),
     ],
 )
 def test_what_is_refused_and_why(rule: dict[str, Any], message: str) -> None:

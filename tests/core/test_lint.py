@@ -354,7 +354,7 @@ def test_a_mistake_leaves_nothing_to_look_through() -> None:
     with pytest.raises(DefinitionError) as refused:
         read_rule({"did": []}, "when", Context("t"))
     assert refused.value.issues == [
-        Issue("t", "when.did", "the name of an event, or a list of at least one, is wanted")
+        Issue("t", "when.did", "expected an event name or a non-empty list of event names")
     ]
     with pytest.raises(DefinitionError):
         Reader({"between": [10, 5]}, "is").predicate()

@@ -240,25 +240,28 @@ def test_segments_without_either_are_decided_by_their_rule_itself() -> None:
 @pytest.mark.parametrize(
     ("rule", "issue"),
     [
-        ({"not": QUIET}, "f: when.not: enter and exit cannot stand under not: "),
+        ({"not": QUIET}, "f: when.not: enter and exit are not allowed under not: "),
         (
             {"not": {"not": {"any": [QUIET]}}},
-            "f: when.not.not.any[0]: enter and exit cannot stand under not: ",
+            "f: when.not.not.any[0]: enter and exit are not allowed under not: ",
         ),
-        ({"not": ORDERS}, "f: when.not.rfm: enter and exit cannot stand under not: "),
+        ({"not": ORDERS}, "f: when.not.rfm: enter and exit are not allowed under not: "),
         ({**QUIET, "exit": {"gte": 7}}, "f: when: enter and exit both hold for 7"),
         ({**QUIET, "exit": {"lte": 5}}, "f: when: enter and exit both hold for 5"),
         ({**QUIET, "enter": {"gt": 3}, "exit": {"lt": 4}}, "f: when: enter and exit both hold for 3.5"),
         ({**QUIET, "exit": {"ne": 3}}, "f: when: enter and exit both hold for 5"),
         ({**QUIET, "enter": {"exists": False}}, "f: when: enter and exit both hold for a missing score"),
-        ({**QUIET, "is": {"gte": 5}}, "f: when.is: a score has is, or enter and exit"),
+        ({**QUIET, "is": {"gte": 5}}, "f: when.is: expected either is, or enter and exit"),
         (
             {"score": "recency_days", "enter": {"gte": 5}},
-            "f: when: exit is missing: enter and exit go together",
+            "f: when: missing exit: enter and exit go together",
         ),
-        ({"rfm": {"exit": "champions"}}, "f: when.rfm: enter is missing: enter and exit go together"),
-        ({"rfm": {**ORDERS["rfm"], "recency": 3}}, "f: when.rfm.recency: unknown key; here: enter, exit"),
-        ({"rfm": {"enter": "champions", "exit": "best"}}, "f: when.rfm.exit: there is no tier 'best'"),
+        ({"rfm": {"exit": "champions"}}, "f: when.rfm: missing enter: enter and exit go together"),
+        (
+            {"rfm": {**ORDERS["rfm"], "recency": 3}},
+            "f: when.rfm.recency: unknown key; expected one of enter, exit",
+        ),
+        ({"rfm": {"enter": "champions", "exit": "best"}}, "f: when.rfm.exit: unknown tier 'best'"),
         (
             {"rfm": {"enter": "champions", "exit": {"recency": {"lte": 5}, "monetary": 2}}},
             "f: when.rfm: enter and exit both hold for recency 5, frequency 4, monetary 2",
@@ -277,14 +280,14 @@ def test_hysteresis_that_makes_no_sense_is_refused(rule: dict[str, Any], issue: 
 @pytest.mark.parametrize(
     ("block", "issue"),
     [
-        (None, "f: m: a map of any of min_stay, cool_down, max_entries is wanted"),
-        ({}, "f: m: a map of any of min_stay, cool_down, max_entries is wanted"),
-        ({"min_stay": "0d"}, "f: m.min_stay: a duration of 0 limits nothing"),
-        ({"cool_down": "0ms"}, "f: m.cool_down: a duration of 0 limits nothing"),
+        (None, "f: m: expected a map with any of min_stay, cool_down, max_entries"),
+        ({}, "f: m: expected a map with any of min_stay, cool_down, max_entries"),
+        ({"min_stay": "0d"}, "f: m.min_stay: expected a duration above 0"),
+        ({"cool_down": "0ms"}, "f: m.cool_down: expected a duration above 0"),
         ({"cool_down": 3}, "f: m.cool_down: 3 is no duration: "),
-        ({"max_entries": 0}, "f: m.max_entries: a whole number from 1 up is wanted, not 0"),
-        ({"max_entries": True}, "f: m.max_entries: a whole number from 1 up is wanted, not True"),
-        ({"cooldown": "1d"}, "f: m.cooldown: unknown key; here: min_stay, cool_down, max_entries"),
+        ({"max_entries": 0}, "f: m.max_entries: expected an integer of at least 1, got 0"),
+        ({"max_entries": True}, "f: m.max_entries: expected an integer of at least 1, got True"),
+        ({"cooldown": "1d"}, "f: m.cooldown: unknown key; expected one of min_stay, cool_down, max_entries"),
     ],
     ids=str,
 )
