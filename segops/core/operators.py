@@ -215,7 +215,7 @@ def pattern(text: str) -> Any:
         return _PATTERNS.setdefault(text, re2.compile(text, options))
     except re2.error as error:
         reason = error.args[0].decode() if isinstance(error.args[0], bytes) else str(error)
-        raise ValueError(f"{text!r} is no safe regular expression: {reason}") from error
+        raise ValueError(f"invalid regular expression {text!r}: {reason}") from error
 
 
 _PATTERNS: dict[str, Any] = {}

@@ -51,13 +51,13 @@ REFUSED: dict[str, tuple[Any, str, str]] = {
     "unknown-segment": (
         {"in_segment": "nobody"},
         "unknown-segment.when",
-        "in_segment: there is no segment nobody",
+        "in_segment: unknown segment nobody",
     ),
     "cycle": (_LOOP, "x.when", "in_segment is a cycle: x -> y -> x"),
     "unsafe-expression": (
         {"trait": "p", "is": {"matches": r"(a)\1"}},
         "segments[0].when.is.matches",
-        r"'(a)\\1' is no safe regular expression",
+        r"invalid regular expression '(a)\\1'",
     ),
     "within-of-0": ({"did": "A", "within": "0h"}, "segments[0].when.within", "expected a duration above 0"),
     "count-that-never-holds": (
@@ -134,7 +134,7 @@ def test_a_reference_to_a_refused_segment_is_no_second_mistake_but_one_to_none_i
     told = segops("check", tmp_path).err.splitlines()
     assert [line.rsplit("json: ")[1] for line in told] == [
         "segments[0].when.did: expected an event name or a non-empty list of event names",
-        "b.when: in_segment: there is no segment c",
+        "b.when: in_segment: unknown segment c",
     ]
 
 

@@ -256,7 +256,7 @@ def test_a_date_at_the_end_of_the_calendar_does_no_harm(born: str, zone: str) ->
     "unsafe", [r"(a)\1", "(?=a)", "(?<!a)b", "a{1001}", "((a{99}){99}){99}", "(", "[z-a]"]
 )
 def test_an_expression_without_a_linear_bound_is_refused(unsafe: str) -> None:
-    with pytest.raises(DefinitionError, match="no safe regular expression"):
+    with pytest.raises(DefinitionError, match="invalid regular expression"):
         Reader({"matches": unsafe}, "is").predicate()
 
 
@@ -282,8 +282,8 @@ def test_an_expression_that_would_blow_up_elsewhere_is_linear_here() -> None:
         ({"exists": 1}, "true or false"),
         ({"before": "soon"}, "ISO-8601"),
         ({"in_last": "0d"}, "expected a duration above 0"),
-        ({"in_last": 7}, "no duration"),
-        ({"in_last": "7 days"}, "no duration"),
+        ({"in_last": 7}, "expected a duration"),
+        ({"in_last": "7 days"}, "expected a duration"),
         ({"anniversary_in_next": "7d", "zone": "Paris"}, "unknown time zone 'Paris'"),
         ({"eq": 1, "zone": "Europe/Paris"}, "unknown operator"),
     ],
