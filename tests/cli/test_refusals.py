@@ -148,11 +148,11 @@ def test_a_reference_to_a_refused_segment_is_no_second_mistake_but_one_to_none_i
         ),
         (
             {"any": [{"did": "A"}, {"did": "A"}]},
-            "segments[0].when.any[1]: the same as segments[0].when.any[0]: once",
+            "segments[0].when.any[1]: duplicate of segments[0].when.any[0]",
         ),
         (
             {"did": "A", "count": {"gte": 300}, "within": "1d"},
-            "segments[0].when.count: keeps every entry of a",
+            "segments[0].when.count: stores every entry of a",
         ),
     ],
 )

@@ -136,8 +136,8 @@ def test_a_file_has_its_own_edges_and_grid_and_they_travel_with_the_definition(t
 def test_dead_tiers_and_holes_are_warned_of(tmp_path: Path) -> None:
     reasons = [warning.reason for warning in load_checked([_loaded(tmp_path)]).warnings]
     assert reasons == [
-        "nobody can be in better: tiers before it take all its cells",
-        "in no tier: recency 1 frequency 1, recency 1 frequency 2",
+        "better is unreachable: earlier tiers take all its cells",
+        "digits in no tier: recency 1 frequency 1, recency 1 frequency 2",
     ]
 
 
