@@ -76,16 +76,16 @@ def load_checked(paths: Sequence[Path]) -> Loaded:
     issues: list[Issue] = []
     warnings: list[Issue] = []
     definitions: list[Definition] = []
-    stand_ins: list[Definition] = []
+    placeholders: list[Definition] = []
     unread = False
     for file in _files(paths):
         reading = _file(file, issues, warnings)
         unread = unread or reading is None
         if reading is not None:
             definitions += reading.definitions
-            stand_ins += reading.stand_ins
+            placeholders += reading.placeholders
     try:
-        check_references([*definitions, *stand_ins])
+        check_references([*definitions, *placeholders])
     except DefinitionError as error:
         issues += [issue for issue in error.issues if not (unread and "unknown segment" in issue.reason)]
     if issues:
@@ -125,7 +125,7 @@ class _Reading:
         self.rfm_written: Any = None
         self.definitions: list[Definition] = []
         #: Placeholders for invalid segments, so that references to them are not reported as mistakes, too.
-        self.stand_ins: list[Definition] = []
+        self.placeholders: list[Definition] = []
 
     def use_rfm(self, written: Any) -> None:
         """Parse the ``rfm`` block; the rules read afterwards use it."""
@@ -143,7 +143,7 @@ class _Reading:
             if definition is not None:
                 self.definitions.append(definition)
             elif isinstance(raw, dict) and isinstance(raw.get("key"), str):
-                self.stand_ins.append(Definition(raw["key"], raw["key"], KnownFor(0), source=self.source))
+                self.placeholders.append(Definition(raw["key"], raw["key"], KnownFor(0), source=self.source))
 
     def segment(self, raw: Any, path: str) -> Definition | None:
         """Read a segment; return None if it is invalid, with its mistakes in ``issues``."""

@@ -136,7 +136,7 @@ WHEN = "segments[0].when"
         ),
     ],
 )
-def test_a_mistake_is_refused_with_its_place_and_reason(tmp_path: Path, when: Any, message: str) -> None:
+def test_mistake_is_rejected_with_path_and_reason(tmp_path: Path, when: Any, message: str) -> None:
     issues = refused(write(tmp_path, one(when)))
     assert issues[0].startswith(message), issues
     assert len(issues) == 1
@@ -166,7 +166,7 @@ def test_a_mistake_is_refused_with_its_place_and_reason(tmp_path: Path, when: An
         ("version: 1\nsegments: [nonsense]", "segments[0]: "),
         (
             "version: 1\nsegments: [{key: a, when: {did: A",
-            "line 3, column 1: did not find expected ',' or '}' (while parsing a flow mapping, starting at line 2",
+            "line 3, column 1: did not find expected ',' or '}' (while parsing a flow mapping, starting at",
         ),
         (
             "version: 1\nversion: 1\nsegments: [{key: a, when: {did: A}}]",
@@ -179,7 +179,7 @@ def test_a_mistake_is_refused_with_its_place_and_reason(tmp_path: Path, when: An
         ("version: 1\nsegments: [{key: a, when: !!python/object:os.system {}}]", "line 2"),
     ],
 )
-def test_a_file_of_the_wrong_form_is_refused(tmp_path: Path, text: str, message: str) -> None:
+def test_file_of_the_wrong_form_is_rejected(tmp_path: Path, text: str, message: str) -> None:
     assert refused(write(tmp_path, text))[0].startswith(message)
 
 
@@ -188,14 +188,14 @@ def test_a_key_has_64_characters_at_most(tmp_path: Path) -> None:
     assert refused(write(tmp_path, one({"did": "A"}).replace("key: s", f"key: {'k' * 65}")))
 
 
-def test_a_key_used_twice_is_refused_across_files(tmp_path: Path) -> None:
+def test_duplicate_key_across_files_is_rejected(tmp_path: Path) -> None:
     write(tmp_path, one({"did": "A"}), "a.yaml")
     write(tmp_path, one({"did": "B"}), "b.yaml")
     with pytest.raises(DefinitionError, match="the key s is used twice"):
         load([tmp_path])
 
 
-def test_a_cycle_is_refused_with_its_path(tmp_path: Path) -> None:
+def test_cycle_is_rejected_with_its_path(tmp_path: Path) -> None:
     keys = {"a": "b", "b": "c", "c": "a"}
     text = {
         "version": 1,
@@ -205,7 +205,7 @@ def test_a_cycle_is_refused_with_its_path(tmp_path: Path) -> None:
     assert issue == "a.when: in_segment is a cycle: a -> b -> c -> a"
 
 
-def test_a_segment_may_not_refer_to_itself(tmp_path: Path) -> None:
+def test_segment_must_not_reference_itself(tmp_path: Path) -> None:
     assert refused(write(tmp_path, one({"in_segment": "s"}))) == ["s.when: in_segment is a cycle: s -> s"]
 
 
@@ -230,13 +230,13 @@ def test_every_mistake_of_a_folder_is_reported_in_one_run(tmp_path: Path) -> Non
     assert [name for name, _ in places].count("broken.yaml") == 1
 
 
-def test_a_reference_to_a_segment_that_has_a_mistake_is_not_reported_as_a_second_one(tmp_path: Path) -> None:
+def test_reference_to_an_invalid_segment_is_not_reported(tmp_path: Path) -> None:
     forms = [{"key": "a", "when": {"did": []}}, {"key": "b", "when": {"in_segment": "a"}}]
     issues = refused(write(tmp_path, json.dumps({"version": 1, "segments": forms}), "s.json"))
     assert [issue.split(":")[0] for issue in issues] == ["segments[0].when.did"]
 
 
-def test_a_count_from_0_up_is_a_warning_only(tmp_path: Path) -> None:
+def test_count_gte_0_is_only_a_warning(tmp_path: Path) -> None:
     loaded = load_checked([write(tmp_path, one({"did": "A", "count": {"gte": 0}}))])
     assert [d.key for d in loaded.definitions] == ["s"]
     assert [(w.path, w.reason) for w in loaded.warnings] == [
@@ -244,7 +244,7 @@ def test_a_count_from_0_up_is_a_warning_only(tmp_path: Path) -> None:
     ]
 
 
-def test_a_rule_nested_beyond_measure_is_refused(tmp_path: Path) -> None:
+def test_excessively_nested_file_is_rejected(tmp_path: Path) -> None:
     rule: Any = {"did": "A"}
     for _ in range(60):
         rule = {"not": rule}
@@ -265,7 +265,7 @@ def test_a_rule_of_a_thousand_levels_is_refused(tmp_path: Path, levels: int) -> 
 
 
 @pytest.mark.parametrize("head", ["all", "any"])
-def test_a_rule_of_too_many_nodes_is_refused_once(tmp_path: Path, head: str) -> None:
+def test_rule_with_too_many_nodes_is_reported_once(tmp_path: Path, head: str) -> None:
     def wide(leaves: int) -> str:
         return one({head: [{"trait": f"t{i}", "is": {"eq": i}} for i in range(leaves)]})
 
@@ -276,7 +276,7 @@ def test_a_rule_of_too_many_nodes_is_refused_once(tmp_path: Path, head: str) -> 
     assert len(refused(write(tmp_path, wide(5_000)))) == 1
 
 
-def test_a_list_of_counts_has_a_bound(tmp_path: Path) -> None:
+def test_list_of_counts_is_limited(tmp_path: Path) -> None:
     def listed(counts: int) -> str:
         return one({"did": "A", "count": {"in": list(range(counts))}})
 
@@ -285,13 +285,13 @@ def test_a_list_of_counts_has_a_bound(tmp_path: Path) -> None:
     assert issue.startswith(f"{WHEN}.count.in: expected at most 1,000 counts, got 1,001")
 
 
-def test_a_published_rule_may_be_wider_than_one_in_a_file() -> None:
+def test_published_rule_may_have_more_nodes_than_a_file_rule() -> None:
     when = {"any": [{"did": f"E{i}"} for i in range(2_000)]}
     assert definition_from_record(msgspec.json.encode({"key": "s", "version": 1, "when": when})) is not None
 
 
 @pytest.mark.parametrize("name", ["nothing.yaml", "empty"])
-def test_a_path_without_segment_files_is_the_user_s_mistake(tmp_path: Path, name: str) -> None:
+def test_path_without_segment_files_is_a_user_error(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=name):
         load([tmp_path / name])
@@ -300,7 +300,7 @@ def test_a_path_without_segment_files_is_the_user_s_mistake(tmp_path: Path, name
 # -- the traps of YAML and JSON ----------------------------------------------------------------------
 
 
-def test_dates_stay_text(tmp_path: Path) -> None:
+def test_yaml_dates_stay_strings(tmp_path: Path) -> None:
     when = "{all: [{did: A, since: 2025-01-01}, {trait: day, is: {eq: 2025-01-01}}]}"
     text = f"version: 1\nsegments:\n- key: s\n  when: {when}"
     (found,) = load([write(tmp_path, text)])
@@ -324,12 +324,12 @@ def test_json_is_read_as_json(tmp_path: Path) -> None:
         ('{"version": 1, "segments": [{"key": "s", "when": {"trait": "a", "is": {"eq": NaN}}}]}', "NaN"),
     ],
 )
-def test_json_with_a_mistake_is_refused(tmp_path: Path, text: str, message: str) -> None:
+def test_invalid_json_is_rejected(tmp_path: Path, text: str, message: str) -> None:
     (issue,) = refused(write(tmp_path, text, "s.json"))
     assert message in issue
 
 
-def test_a_segment_can_be_written_once_and_varied(tmp_path: Path) -> None:
+def test_yaml_merge_keys_vary_a_segment(tmp_path: Path) -> None:
     text = "version: 1\nsegments:\n  - &a {key: a, when: {did: A}}\n  - {<<: *a, key: b}\n"
     a, b = load([write(tmp_path, text, "s.yaml")])
     assert (a.key, b.key, b.when) == ("a", "b", a.when)
@@ -338,7 +338,7 @@ def test_a_segment_can_be_written_once_and_varied(tmp_path: Path) -> None:
 # -- identity, versions, records -----------------------------------------------------------------------
 
 
-def test_the_same_rule_written_otherwise_has_the_same_identity(tmp_path: Path) -> None:
+def test_layout_does_not_affect_rule_identity(tmp_path: Path) -> None:
     ways = [
         {"all": [{"did": ["A", "B"], "within": "48h"}, {"did": "C", "where": {"p": 1}}]},
         {"all": [{"did": "C", "where": {"p": {"eq": 1}}}, {"did": ["B", "A", "A"], "within": "2d"}]},
@@ -357,7 +357,7 @@ def test_the_same_rule_written_otherwise_has_the_same_identity(tmp_path: Path) -
 # -- the membership block ------------------------------------------------------------------------------
 
 
-def test_a_policy_is_read_published_and_read_again(tmp_path: Path) -> None:
+def test_policy_round_trips_through_its_record(tmp_path: Path) -> None:
     limits = {"min_stay": "7d", "cool_down": "720h", "max_entries": 3}
     (definition,) = load([write(tmp_path, one({"did": "A"}, membership=limits))])
     assert definition.policy is not None
@@ -368,7 +368,7 @@ def test_a_policy_is_read_published_and_read_again(tmp_path: Path) -> None:
     assert b"membership" not in definition_to_record(msgspec.structs.replace(definition, policy=None))
 
 
-def test_an_empty_membership_block_and_a_wrong_rule_are_refused_together(tmp_path: Path) -> None:
+def test_empty_membership_block_and_invalid_rule_are_reported_together(tmp_path: Path) -> None:
     path = write(tmp_path, one({"did": "A", "within": "0d"}, membership=None))
     assert refused(path) == [
         "segments[0].when.within: expected a duration above 0, got '0d'",

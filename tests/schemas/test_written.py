@@ -39,7 +39,7 @@ DEEPENING = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}]\n" for i in rang
         ("089", "089"),
     ],
 )
-def test_a_scalar_means_what_it_looks_like(text: str, value: Any) -> None:
+def test_yaml_scalars_are_read_as_they_look(text: str, value: Any) -> None:
     assert read_yaml(text) == value
 
 
@@ -69,7 +69,7 @@ def test_a_scalar_means_what_it_looks_like(text: str, value: Any) -> None:
         ("x:\n  a: 1\n  a: 2", (1, 2), "duplicate key 'a'"),
     ],
 )
-def test_what_is_beyond_a_bound_is_told_with_its_place(
+def test_limit_or_mistake_is_reported_with_line_and_column(
     text: str, place: tuple[int, int] | None, reason: str
 ) -> None:
     with pytest.raises(yaml.MarkedYAMLError) as caught:
@@ -93,12 +93,12 @@ def test_what_is_beyond_a_bound_is_told_with_its_place(
         ('{"a": NaN}', "NaN is not valid JSON"),
     ],
 )
-def test_json_beyond_a_bound_is_refused(text: str, reason: str) -> None:
+def test_json_beyond_a_limit_is_rejected(text: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         read_json(text)
 
 
-def test_values_are_counted_however_they_are_shared() -> None:
+def test_shared_values_count_each_time() -> None:
     value: Any = "x"
     for _ in range(30):
         value = [value, value]
@@ -113,7 +113,7 @@ def nested(levels: int) -> Any:
     return value
 
 
-def test_the_bound_of_depth_is_met_exactly() -> None:
+def test_depth_limit_is_exact() -> None:
     check_bounds(nested(MAX_DEPTH))
     read_yaml("[" * MAX_DEPTH + "]" * MAX_DEPTH)
     with pytest.raises(ValueError, match="levels deep"):
@@ -137,5 +137,5 @@ plain = st.recursive(
 
 
 @given(plain)
-def test_what_yaml_writes_is_read_as_it_was(value: Any) -> None:
+def test_yaml_dump_round_trips(value: Any) -> None:
     assert read_yaml(yaml.safe_dump(value)) == value
