@@ -31,7 +31,7 @@ def stored(text: str) -> Profile:
 
 
 def lived(rules: dict[str, dict[str, Any]]) -> Customer:
-    """A customer with the same events, in this version."""
+    """Return a customer with the same events, in this version."""
     customer = Customer(**rules)
     for number in range(6):
         customer.did("A", T + number * S, p=f"p{number}", q="2025-10-13T00:00:00Z", v=1)

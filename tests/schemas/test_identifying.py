@@ -24,7 +24,7 @@ def read(limits: IdentityLimits = DEFAULT, **fields: Any) -> Event:
 
 
 def profile_of(limits: IdentityLimits = DEFAULT, **fields: Any) -> str:
-    """The profile that the event goes to, which must be that of its first identifier."""
+    """Route an event and check that its profile is that of its first identifier."""
     routed = route(line(**fields), now_ms=10**14, default_time_ms=None, limits=limits)
     assert limits.rules.identifiers_of(read(limits, **fields))[0] == routed.profile_id
     return routed.profile_id

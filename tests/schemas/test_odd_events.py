@@ -24,12 +24,12 @@ LARGEST = 1.7976931348623157e308
 
 
 def record(**fields: Any) -> bytes:
-    """An event as a producer writes it that escapes what is not ASCII, halves of pairs included."""
+    """Encode an event with every non-ASCII character escaped, lone surrogates included."""
     return json.dumps({k: v for k, v in {**BASE, **fields}.items() if v is not ...}).encode()
 
 
 def raw(field: str, written: str) -> bytes:
-    """An event with a field that is written as given."""
+    """Encode an event with a raw value for one field."""
     return record(**{field: "@"}).replace(b'"@"', written.encode())
 
 
