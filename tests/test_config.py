@@ -74,9 +74,9 @@ def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     ("variable", "value", "reason"),
     [
-        ("SEGOPS_GRACE", "soon", "no duration"),
-        ("SEGOPS_GRACE", "1.5s", "no duration"),
-        ("SEGOPS_GRACE", "-1s", "no duration"),
+        ("SEGOPS_GRACE", "soon", "expected a duration"),
+        ("SEGOPS_GRACE", "1.5s", "expected a duration"),
+        ("SEGOPS_GRACE", "-1s", "expected a duration"),
         ("SEGOPS_RETENTION", "0", "greater than 0"),
         ("SEGOPS_PARTITIONS", "0", "greater than or equal to 1"),
         ("SEGOPS_PARTITIONS", "eight", "valid integer"),

@@ -29,8 +29,8 @@ class UserError(SegopsError):
 class Issue:
     """One problem in a definition.
 
-    >>> str(Issue("shop.yaml", "segments[0].when.within", "a window of 0 holds nothing"))
-    'shop.yaml: segments[0].when.within: a window of 0 holds nothing'
+    >>> str(Issue("shop.yaml", "segments[0].when.within", "expected a string, got 5"))
+    'shop.yaml: segments[0].when.within: expected a string, got 5'
     """
 
     source: str

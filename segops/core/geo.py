@@ -22,7 +22,7 @@ def parse_length(text: object) -> float:
     """
     match = _LENGTH.fullmatch(text) if isinstance(text, str) else None
     if match is None or float(match[1]) == 0:
-        raise ValueError(f"invalid length {text!r}: expected a number above 0 and m, km or mi (e.g. 5km)")
+        raise ValueError(f"expected a length above 0 in m, km or mi, such as 5km, got {text!r}")
     return float(match[1]) * UNIT_M[match[2]]
 
 

@@ -226,7 +226,7 @@ def _reference_issues(definitions: list[Definition], by_key: Mapping[str, Defini
     issues = [Issue(d.source, d.key, f"duplicate key {d.key!r}") for d in twice]
     for definition in definitions:
         issues += [
-            Issue(definition.source, f"{definition.key}.when", f"in_segment: unknown segment {key!r}")
+            Issue(definition.source, f"{definition.key}.when", f"in_segment: unknown segment {key}")
             for key in sorted(set(references(definition.when)))
             if key not in by_key
         ]

@@ -46,11 +46,10 @@ def parse_duration(text: object) -> int:
     """
     match = _DURATION.fullmatch(text) if isinstance(text, str) else None
     if match is None:
-        expected = "expected a whole number and ms, s, m, h, d or w (e.g. 48h)"
-        raise ValueError(f"invalid duration {text!r}: {expected}")
+        raise ValueError(f"expected a duration in ms, s, m, h, d or w, such as 48h, got {text!r}")
     ms = int(match[1]) * UNIT_MS[match[2]]
     if ms > MAX_MS:
-        raise ValueError(f"invalid duration {text!r}: longer than the maximum of {format_duration(MAX_MS)}")
+        raise ValueError(f"expected a duration of at most {MAX_MS:,} ms, got {text!r}")
     return ms
 
 

@@ -101,7 +101,7 @@ def _broken(found: Mapping[str, Definition]) -> dict[str, str]:
     uses = {key: used for key, definition in found.items() if (used := set(references(definition.when)))}
     missing = {key: sorted(used - found.keys()) for key, used in uses.items() if not used <= found.keys()}
     if missing:
-        return {key: f"in_segment: there is no segment {', '.join(used)}" for key, used in missing.items()}
+        return {key: f"in_segment: unknown segment {', '.join(used)}" for key, used in missing.items()}
     try:
         graphlib.TopologicalSorter(uses).prepare()
     except graphlib.CycleError as error:

@@ -1,8 +1,8 @@
-"""The stored form of a profile that is set aside: what is kept in its place, and what waits for it.
+"""The stored form of a quarantined profile: its unreadable bytes, and the records held for it.
 
-It has the place of the profile in the store and in the changelog, and so all that is promised of those. A
-format byte of its own tells it from a profile; the head is that of one, with the memberships that were
-known, so that what a store is indexed by stays as it was.
+It replaces the profile in the store and in the changelog, with the same guarantees. Its own format byte
+distinguishes it from a profile. The head is that of a profile, with the last known memberships, so that the
+indexes of the store stay unchanged.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from segops.core.profile import Profile
 from segops.schemas.state import ASIDE, body_of, encode_head, summary
 
 _MAX_SEQUENCE = 1 << 62
-#: Due whatever the clock says: what is set aside is to be published.
+#: Due at any clock: the unreadable bytes must be published.
 _AT_ONCE = 0
 
-#: In a key of the quarantine, between the profile that was handed over and the name of the bytes.
+#: In a key of the quarantine topic, separates the source profile of a handover from the name of the bytes.
 HANDOVER_MARK: Final = b"\x00"
 QUARANTINE_HEADER: Final = "segops-quarantine"
 FOUND_HEADER: Final = "segops-found-in"
@@ -29,7 +29,7 @@ ORIGIN_HEADER: Final = "segops-origin"
 
 
 class HeldRecord(msgspec.Struct, array_like=True, gc=False, frozen=True):
-    """A record that waits for its profile, as it came, and the clock of the partition at its arrival."""
+    """A record held for a quarantined profile, unchanged, and the partition's clock at its arrival."""
 
     clock_ms: int
     offset: int
@@ -40,37 +40,37 @@ class HeldRecord(msgspec.Struct, array_like=True, gc=False, frozen=True):
 
     @property
     def size(self) -> int:
-        """Bytes that it takes, about."""
+        """The approximate size in bytes."""
         return len(self.key or b"") + len(self.value or b"") + sum(len(value) for _, value in self.headers)
 
 
 class Aside(msgspec.Struct, array_like=True):
-    """A profile that cannot be read. New fields are added at the end, with a default."""
+    """A quarantined profile. New fields are added at the end, with a default."""
 
     id: str
-    #: Names the bytes: who releases the profile says what he has seen.
+    #: The name of the bytes (``name_of_bytes``), which a release must repeat.
     of: str
     reason: str
-    #: Where the partition was when the profile was set aside: clock, and offset in its profile events.
+    #: The partition's clock, and its offset in profile-events, when the profile was quarantined.
     since_ms: int
     offset: int
-    #: The bytes, until they are published.
+    #: The unreadable bytes, until they are published.
     data: bytes | None
-    #: Its last change, as far as that can be read.
+    #: The sequence of the last change, if readable, else 0.
     sequence: int = 0
     members: list[str] = []
-    #: The offset of the last record held or refused.
+    #: The offset of the last record held or rejected.
     applied: int = -1
     held: list[HeldRecord] = []
     held_bytes: int = 0
 
     @property
     def due_ms(self) -> int | None:
-        """When it is to be looked at."""
+        """When the profile is due."""
         return None if self.data is None else _AT_ONCE
 
     def hold(self, record: HeldRecord) -> None:
-        """Keep a record for the profile."""
+        """Hold a record for the profile."""
         self.held.append(record)
         self.held_bytes += record.size
 
@@ -80,13 +80,13 @@ _decoder = msgspec.msgpack.Decoder(Aside)
 
 
 def set_aside(profile_id: str, data: bytes, reason: str, *, since_ms: int, offset: int) -> Aside:
-    """What takes the place of a profile whose bytes cannot be read, with all that they still tell."""
+    """Quarantine a profile with unreadable bytes; sequence and memberships are salvaged if possible."""
     name = name_of_bytes(data)
     return Aside(profile_id, name, reason, since_ms, offset, data, sequence_in(data), _members_in(data))
 
 
 def name_of_bytes(data: bytes) -> str:
-    """A short name of some bytes.
+    """Return a short name of some bytes: the first 16 hex digits of their SHA-256.
 
     >>> name_of_bytes(b"x")
     '2d711642b726b044'
@@ -95,7 +95,7 @@ def name_of_bytes(data: bytes) -> str:
 
 
 def sequence_in(data: bytes) -> int:
-    """The sequence of a profile that need not be readable otherwise; 0 where that is not, either."""
+    """Return the sequence in the bytes of a profile that may be unreadable otherwise; 0 if unreadable."""
     try:
         found: Any = msgspec.msgpack.decode(body_of(data))
     except (StateError, msgspec.MsgspecError, ValueError, RecursionError):
@@ -112,7 +112,7 @@ def _members_in(data: bytes) -> list[str]:
 
 
 def due_in(data: bytes) -> int | None:
-    """The due time under which a store has some bytes; those without a readable head are due at once."""
+    """Return the due time under which a store indexes the bytes; an unreadable head is due at once."""
     try:
         return summary(data)[0]
     except StateError:
@@ -120,20 +120,20 @@ def due_in(data: bytes) -> int | None:
 
 
 def stand_in(aside: Aside) -> Profile:
-    """An empty profile in the place of the one set aside, for who reads offsets and timers only."""
+    """Return an empty profile with the offset and due time of the quarantined one."""
     return Profile(aside.id, applied=aside.applied, due_ms=aside.due_ms)
 
 
 def encode_aside(aside: Aside) -> bytes:
-    """The stored bytes."""
+    """Encode a quarantined profile for the store."""
     return encode_head(ASIDE, aside.due_ms, aside.members) + _encoder.encode(aside)
 
 
 def decode_aside(data: bytes) -> Aside | None:
-    """What is set aside under these bytes; None where they are of a profile. StateError if damaged."""
+    """Decode a quarantined profile; return None for the bytes of a profile. Raises StateError if damaged."""
     if data[:1] != bytes([ASIDE]):
         return None
     try:
         return _decoder.decode(body_of(data))
     except (msgspec.MsgspecError, RecursionError) as error:
-        raise StateError(f"what is set aside for a profile is damaged: {error}") from error
+        raise StateError(f"damaged quarantined profile: {error}") from error

@@ -27,10 +27,10 @@ _fields = msgspec.json.Decoder(dict[str, Raw])
 
 
 def events_of(body: bytes) -> Sequence[bytes]:
-    """The events of a body in their order: those of its ``batch``, or else the body itself.
+    """Split a body into its events, in order: those of its ``batch``, or else the body itself.
 
-    ``sentAt`` and ``receivedAt`` of the batch serve its events that have none; its ``context`` does part by
-    part. What an event says itself is kept as it is written. A byte-order mark is left out.
+    ``sentAt`` and ``receivedAt`` of the batch apply to events without them; its ``context`` is merged by key.
+    An event's own fields take precedence, byte for byte. A byte-order mark is removed.
 
     >>> events_of(b'{"batch": [{"type": "page"}, {"type": "page", "sentAt": "b"}], "sentAt": "a"}')
     [b'{"sentAt":"a","type":"page"}', b'{"sentAt":"b","type":"page"}']
@@ -51,7 +51,7 @@ def _read(body: bytes) -> _Body | None:
         return _body.decode(body)
     except msgspec.ValidationError:
         return None
-    except msgspec.DecodeError:  # no JSON, or half an emoji in it
+    except msgspec.DecodeError:  # invalid JSON, or a lone surrogate in it
         whole = without_surrogates(body)
         return None if whole == body else _read(whole)
     except RecursionError:
@@ -63,7 +63,7 @@ def _with(event: Raw, shared: Mapping[str, Raw]) -> bytes:
         return bytes(event)
     try:
         own = _fields.decode(event)
-    except _UNREADABLE:  # no object: as it is, to be refused where events are
+    except _UNREADABLE:  # not an object: passed on unchanged, so that the validation of events rejects it
         return bytes(event)
     fields = {**shared, **own}
     if "context" in shared and "context" in own:

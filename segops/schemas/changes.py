@@ -11,11 +11,11 @@ _decoder = msgspec.json.Decoder(Change)
 
 
 def encode_change(change: Change, evaluated_at_ms: int) -> bytes:
-    """The record of a change, stamped with the wall clock of its publisher."""
+    """Encode a change, stamped with the wall clock of its publisher."""
     change.evaluated_at = evaluated_at_ms
     return _encoder.encode(change)
 
 
 def decode_change(data: bytes) -> Change:
-    """The change of a published record. Raises msgspec.DecodeError for anything else."""
+    """Decode a published change. Raises msgspec.DecodeError for an invalid record."""
     return _decoder.decode(data)

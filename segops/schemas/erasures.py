@@ -1,6 +1,6 @@
-"""The border of erasures: the request as a record of the input, and the receipt.
+"""The records of erasures: requests and receipts.
 
-A receipt names identifiers by their SHA-256, so that it may be kept after the person is forgotten.
+A receipt names identifiers by their SHA-256, so that it may be retained after the erasure.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _MAX_REQUEST: Final = 200
 
 
 class ErasureRequest(msgspec.Struct):
-    """Whom to forget: any identifier of the person, with its type. ``request`` is chosen by who asks.
+    """A request to erase a profile: any of its identifiers, with the type. The client chooses ``request``.
 
-    ``segments``: those no longer in force of which there may be rows.
+    ``segments``: retired segments that may still have rows.
     """
 
     profile: str
@@ -29,9 +29,9 @@ class ErasureRequest(msgspec.Struct):
 
 
 class Receipt(msgspec.Struct):
-    """One identifier is forgotten. ``awaits``: those of whom a receipt of their own will tell.
+    """A confirmation that one identifier is erased. ``awaits``: identifiers that get receipts of their own.
 
-    ``found``: ``profile`` or ``nobody`` where the request led to; ``redirect`` or ``nothing`` elsewhere.
+    ``found``: ``profile`` or ``nobody`` at the profile of the request; ``redirect`` or ``nothing`` elsewhere.
     """
 
     request: str
@@ -47,7 +47,7 @@ _encoder = msgspec.json.Encoder()
 
 
 def hashed(identifier: str) -> str:
-    """How receipts name an identifier.
+    """Return the name of an identifier in receipts: its SHA-256.
 
     >>> hashed("user_id:u1")[:12]
     '90c5bc873ded'
@@ -56,16 +56,16 @@ def hashed(identifier: str) -> str:
 
 
 def encode_request(request: ErasureRequest) -> bytes:
-    """The value of the record."""
+    """Encode a request."""
     return _encoder.encode(request)
 
 
 def decode_request(value: bytes | None) -> ErasureRequest:
-    """The request of a record. Raises ValueError when it is none."""
+    """Decode a request. Raises ValueError for an invalid record."""
     try:
         found = _request.decode(value or b"")
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ValueError(f"not a request to erase: {error}") from error
+        raise ValueError(f"invalid erasure request: {error}") from error
     kind, colon, text = found.profile.partition(":")
     if not (kind and colon and text):
         raise ValueError("profile must be an identifier with its type, such as user_id:u1")
@@ -75,7 +75,7 @@ def decode_request(value: bytes | None) -> ErasureRequest:
 
 
 def encode_receipt(erased: Erased, erased_at_ms: int) -> tuple[bytes, bytes]:
-    """The key and the value of a receipt."""
+    """Encode a receipt; return its key and value."""
     identifier = hashed(erased.identifier)
     awaits = [hashed(each) for each in erased.others]
     receipt = Receipt(erased.request, identifier, erased.found, erased_at_ms, awaits)
@@ -83,5 +83,5 @@ def encode_receipt(erased: Erased, erased_at_ms: int) -> tuple[bytes, bytes]:
 
 
 def decode_receipt(value: bytes) -> Receipt:
-    """The receipt of a record. Raises msgspec.MsgspecError for anything else."""
+    """Decode a receipt. Raises msgspec.MsgspecError for an invalid record."""
     return _receipt.decode(value)

@@ -1,4 +1,4 @@
-"""The border: Segment-spec and RudderStack events as bytes, in; an ``Event``, or a reason, out."""
+"""Segment-spec and RudderStack events: from bytes to an ``Event``, or to a reason for rejection."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ REJECT_REASONS = (
     "internal",
 )
 
-#: What is nested deeper could be read, but perhaps not stored.
+#: Deeper nesting could be read, but perhaps not stored.
 MAX_DEPTH = 256
 
 
 class Routed(msgspec.Struct, frozen=True, gc=False):
-    """Where an event belongs and when it happened."""
+    """The profile and the time of an event."""
 
     profile_id: str
     time_ms: int
@@ -62,11 +62,11 @@ class _Context(msgspec.Struct, gc=False):
 
 
 class _Envelope(TimestampFields, kw_only=True, gc=False):
-    """What routing reads of an event; everything else is skipped unread."""
+    """The fields that routing reads; all others are skipped."""
 
     type: str
     event: Any = None
-    # Of these, an odd value beside a good one spoils no event.
+    # Any type: an invalid value does not reject an event that has a valid identifier.
     userId: Any = None
     anonymousId: Any = None
     traits: _Mail | None = None
@@ -80,7 +80,7 @@ class _OthersContext(msgspec.Struct, gc=False):
 
 
 class _Others(msgspec.Struct, gc=False):
-    """What routing reads of an event that names nobody in the first places."""
+    """The fields that routing reads of an event without the common identifiers."""
 
     context: _OthersContext | None = None
 
@@ -93,11 +93,11 @@ class _FullContext(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Full(msgspec.Struct, gc=False):
-    """What applying reads of an event. What should be an object is None where it is written as null."""
+    """The fields that processing reads; an object written as null is None."""
 
     type: str
     event: Any = None
-    # What routing has not looked at is taken as it comes: an odd value of it spoils no event.
+    # Any type: routing has accepted the event, and an invalid value here must not reject it.
     messageId: Any = None
     userId: Any = None
     anonymousId: Any = None
@@ -123,10 +123,10 @@ def route(
     limits: IdentityLimits = DEFAULT,
     mended: Counter[str] | None = None,
 ) -> Routed:
-    """The profile and the time of an event (``times.event_time``).
+    """Return the profile and the time (``times.event_time``) of an event.
 
     An event more than ``limits.max_ahead_ms`` ahead of its own ``receivedAt``, or of the wall clock
-    ``now_ms``, is clamped to it. ``default_time_ms`` serves an event that names no time. The profile is the
+    ``now_ms``, is clamped to it. An event without a time gets ``default_time_ms``. The profile is the
     first of the event's identifiers by ``limits.rules``. ``mended`` counts the times that cannot be read.
 
     >>> route(b'{"type":"track","event":"A","userId":"u1","timestamp":"1970-01-02"}', now_ms=10**12,
@@ -158,9 +158,9 @@ def decode(
     limits: IdentityLimits = DEFAULT,
     mended: Counter[str] | None = None,
 ) -> Event:
-    """The whole event of bytes that ``route`` has accepted; ``default_id`` serves one without a messageId.
+    """Decode an event that ``route`` has accepted; without a messageId it gets ``default_id``.
 
-    ``mended`` counts what was left out of it or mended, times apart: the kinds are ``mending.MENDED``.
+    ``mended`` counts its repaired and omitted parts, except times, by the kinds of ``mending.MENDED``.
 
     Raises RejectedEvent.
     """
@@ -192,7 +192,7 @@ _TYPES = frozenset(("track", "identify", "page", "screen", "group", "alias"))
 
 
 def _name(event: Any) -> tuple[str, str]:
-    """What ``did`` matches, and the type of the call. Raises RejectedEvent."""
+    """Return the name that ``did`` matches, and the type of the call. Raises RejectedEvent."""
     kind = event.type
     if kind not in _TYPES:
         kind = kind.strip().lower()
@@ -298,7 +298,7 @@ def _message_id(raw: Any) -> str | None:
 
 
 def _properties(full: _Full, kind: str) -> dict[str, Any]:
-    """What ``where`` reads: the properties, a page's name and category, the traits of identify and group."""
+    """Return the properties with a page's name and category, and the traits of identify and group."""
     properties = full.properties or {}
     if kind == "track":
         return properties
@@ -317,7 +317,7 @@ def _properties(full: _Full, kind: str) -> dict[str, Any]:
 
 
 def _location(context: _FullContext | None) -> tuple[float, float] | None:
-    """context.location.latitude and .longitude, in degrees; None where they are no place on earth."""
+    """Return the valid latitude and longitude of context.location, in degrees, or None."""
     written = None if context is None else context.location
     if not isinstance(written, dict):
         return None
@@ -329,7 +329,7 @@ def _location(context: _FullContext | None) -> tuple[float, float] | None:
 
 
 def _traits(full: _Full, kind: str) -> dict[str, Any] | None:
-    """The traits to merge: context.traits of any call, and the call's own unless it is of a group."""
+    """Return the traits to merge: context.traits, and the call's own traits unless it is a group call."""
     merged = full.context.traits if full.context is not None else None
     if full.traits and describes_person(kind):
         merged = {**(merged or {}), **full.traits}

@@ -1,4 +1,4 @@
-"""What is taken for an event and for an identifier."""
+"""The rules for valid events and identifiers."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from segops.core.identifiers import Rules
 MAX_BYTES = 32_768
 MAX_AHEAD_MS = 300_000
 MIN_SKEW_MS = 10_000
-#: Values that name nobody, in any case; so do those made of zeros and hyphens only.
+#: Values that identify no one, in any letter case; values of only zeros and hyphens do not, either.
 BLOCKED = ("-1", "null", "anonymous", "undefined", "none", "nan")
-#: Entries of ``context.externalIds`` that are looked at.
+#: The number of entries of ``context.externalIds`` that are read.
 MAX_EXTERNAL_IDS = 20
 
 
 class IdentityLimits(msgspec.Struct, frozen=True):
-    """What is taken for an event and an identifier, and what is not. ``blocked`` is in lower case."""
+    """Limits of valid events and identifiers. ``blocked`` is in lower case."""
 
     max_bytes: int = MAX_BYTES
     max_ahead_ms: int = MAX_AHEAD_MS
     blocked: frozenset[str] = frozenset(BLOCKED)
     rules: Rules = Rules()
     min_skew_ms: int = MIN_SKEW_MS
-    #: Where an e-mail identifies, of ``EMAIL_SOURCES`` in their order.
+    #: The parts of an event whose e-mail identifies, in order of precedence.
     email_sources: tuple[str, ...] = ("traits", "context.traits")
 
     def identifier(self, raw: Any) -> str | None:
-        """An identifier as text, or None for a value that names nobody."""
+        """Return an identifier as a string, or None for a blocked or invalid value."""
         text = raw if raw.__class__ is str else number_text(raw)
         if text is None:
             return None
@@ -41,7 +41,7 @@ class IdentityLimits(msgspec.Struct, frozen=True):
         return text if text.strip("0-") and text.lower() not in self.blocked else None
 
     def email(self, raw: object) -> str | None:
-        """An e-mail address in lower case, or None for a value that names nobody.
+        """Return an e-mail address in lower case, or None for a blocked or invalid value.
 
         >>> IdentityLimits().email(" Ada@Example.com "), IdentityLimits().email(7)
         ('ada@example.com', None)
@@ -51,12 +51,12 @@ class IdentityLimits(msgspec.Struct, frozen=True):
 
 DEFAULT = IdentityLimits()
 
-#: Above this not every whole number has a float of its own: two people's could be one.
+#: Above this, different integers may be equal floats, and two identifiers could collide.
 _LARGEST_WHOLE = float(1 << 53)
 
 
 def number_text(raw: Any) -> str | None:
-    """A whole number as text, however it is written; None for anything else.
+    """Return an integer, or a float with an integer value, as a string; None for anything else.
 
     >>> number_text(12345), number_text(12345.0), number_text(0.5), number_text(1e20), number_text(True)
     ('12345', '12345', None, None, None)
@@ -67,7 +67,7 @@ def number_text(raw: Any) -> str | None:
 
 
 def limits_of(settings: Settings) -> IdentityLimits:
-    """As an operator has set them."""
+    """Return the limits in the settings."""
     engine, identity = settings.engine, settings.identity
     blocked = frozenset(each.strip().lower() for each in identity.blocked.split(","))
     return IdentityLimits(
@@ -81,14 +81,14 @@ def limits_of(settings: Settings) -> IdentityLimits:
 
 
 def describes_person(kind: str) -> bool:
-    """Whether the traits of a call of this type are the person's: those of a group are the group's."""
+    """Return whether traits of this type of call describe the person; those of ``group`` do not."""
     return kind.strip().lower() != "group"
 
 
 def email_of(event: Any, limits: IdentityLimits) -> object:
-    """What an event writes as the person's e-mail, unread; UNSET where it does not speak of one.
+    """Return the raw e-mail of an event; UNSET without one.
 
-    The first source that has the key decides, with null or an odd value, too: traits override those of the
+    The first source with the key decides, even if its value is null or invalid: traits override those of the
     context. ``event`` has ``type``, ``traits``, ``context`` and ``properties``.
     """
     for source in limits.email_sources:
@@ -110,9 +110,9 @@ _TYPE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 def others_of(device: Any, external: Any, limits: IdentityLimits) -> tuple[str, ...]:
-    """The identifiers in ``context.device`` and ``context.externalIds``; an odd value there is none.
+    """Return the valid identifiers in ``context.device`` and ``context.externalIds``.
 
-    Of external ids those of the collection ``users``, or of none: others name accounts, which people share.
+    External ids must be of the collection ``users`` or of none: others are accounts, which people share.
     """
     if device is None and external is None:
         return ()

@@ -1,8 +1,8 @@
-"""The definitions by which a partition is judged, as its changelog and its store keep them.
+"""The active definitions of a partition, as stored in its changelog and its store.
 
-A format byte, since when they hold, then zlib of JSON: the definitions as they are published. That part is
-made once for all partitions. In format 1 the time was within the JSON. Profiles never have this key, and a
-version that does not know it refuses the record in words.
+A format byte, the instant of activation, then zlib of JSON: the definitions as published. The compressed part
+is computed once for all partitions. In format 1 the instant was in the JSON. No profile has this key, and a
+version that does not know the record rejects it with an error.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from segops.core.errors import DefinitionError, StateError
 from segops.core.segments import Definition
 from segops.schemas.segments import definition_from_record, definition_to_record
 
-#: Its key in the changelog.
+#: The key of the record in the changelog.
 IN_FORCE_KEY: Final = b"\x00definitions"
-#: The key of the number behind which the changes of whoever is new in a partition begin.
+#: The key of the base from which the change sequences of new profiles of a partition start.
 BASE_KEY: Final = b"\x00sequences"
 
 _FORMAT: Final = b"2"
@@ -29,7 +29,7 @@ _SINCE: Final = struct.Struct(">q")
 
 
 class InForce(msgspec.Struct, frozen=True):
-    """Definitions, and the partition's clock when they came into force there."""
+    """Definitions, and the partition's clock when they became active."""
 
     definitions: list[Definition]
     since_ms: int
@@ -44,13 +44,13 @@ _definitions = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def pack_definitions(definitions: Iterable[Definition]) -> bytes:
-    """Definitions as bytes."""
+    """Encode and compress definitions."""
     found: list[Any] = [msgspec.Raw(definition_to_record(definition)) for definition in definitions]
     return zlib.compress(msgspec.json.encode(found))
 
 
 def unpack_definitions(data: bytes) -> list[Definition]:
-    """What ``pack_definitions`` wrote. Raises StateError."""
+    """Decode the output of ``pack_definitions``. Raises StateError."""
     try:
         return _read(_definitions.decode(zlib.decompress(data)))
     except _UNREADABLE as error:
@@ -58,12 +58,12 @@ def unpack_definitions(data: bytes) -> list[Definition]:
 
 
 def encode_in_force(packed: bytes, *, since_ms: int) -> bytes:
-    """The stored bytes of packed definitions that are in force since an instant."""
+    """Encode packed definitions that are active since an instant."""
     return _FORMAT + _SINCE.pack(since_ms) + packed
 
 
 def split_in_force(data: bytes) -> tuple[int, bytes]:
-    """Since when definitions are in force, and the packed definitions. StateError for anything else."""
+    """Return the instant of activation and the packed definitions. Raises StateError."""
     if data.startswith(_FORMAT) and len(data) > _SINCE.size:
         return int(_SINCE.unpack_from(data, 1)[0]), data[1 + _SINCE.size :]
     if not data.startswith(_FORMER):
@@ -76,7 +76,7 @@ def split_in_force(data: bytes) -> tuple[int, bytes]:
 
 
 def decode_in_force(data: bytes) -> InForce:
-    """What ``encode_in_force`` wrote. StateError for another format and what cannot be read."""
+    """Decode the output of ``encode_in_force``. Raises StateError for another format or damage."""
     since_ms, packed = split_in_force(data)
     return InForce(unpack_definitions(packed), since_ms)
 

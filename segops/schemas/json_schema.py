@@ -1,7 +1,7 @@
-"""The JSON Schema of a segment file, made from the tables that check one, for editors.
+"""The JSON Schema of segment files for editors, generated from the parser's tables.
 
-It refuses nothing that ``segops check`` accepts. It accepts some of what that refuses: whatever depends on
-two places at once (a cycle, a reused key, a limit that can never hold).
+It accepts every file that ``segops check`` accepts, and some that it rejects: mistakes that involve two
+places (a cycle, a reused key, a threshold that can never hold).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Schema = dict[str, Any]
 
 
 def json_schema() -> Schema:
-    """The schema of a file (draft 2020-12).
+    """Return the schema of a segment file (draft 2020-12).
 
     >>> schema = json_schema()
     >>> schema["$schema"], "did" in schema["$defs"]["node.did"]["properties"]
@@ -124,7 +124,7 @@ def _where(values: list[Schema], least: int) -> Schema:
 
 
 def _parts() -> dict[str, Schema]:
-    """What several nodes share."""
+    """Return the definitions that several nodes share."""
     same_as = _map(("same_as",), same_as={"type": "integer", "minimum": 1, "maximum": MAX_STEPS})
     return {
         "names": {"anyOf": [{"type": "string", "minLength": 1}, _list({"type": "string", "minLength": 1})]},
@@ -162,7 +162,7 @@ _WINDOWS: dict[str, Schema] = {
 
 
 def _windowed(schema: Schema) -> Schema:
-    """A node that may have one window."""
+    """Add the keys of windows, at most one of which a node may have."""
     pairs = [pair for pair in combinations(WINDOW_KEYS, 2) if set(pair) != {"since", "until"}]
     properties = {**schema["properties"], **{key: _WINDOWS[key] for key in WINDOW_KEYS}}
     return {**schema, "properties": properties, "not": {"anyOf": [{"required": list(p)} for p in pairs]}}
@@ -240,14 +240,14 @@ def _only_is() -> Schema:
 
 
 def _membership() -> Schema:
-    """The ``membership`` block of a segment."""
+    """Return the schema of a ``membership`` block."""
     block = _map((), min_stay=_POSITIVE, cool_down=_POSITIVE, max_entries={"type": "integer", "minimum": 1})
-    text = "How long a membership lasts at least, and how soon and how often one begins again."
+    text = "Minimum stay, cool-down and maximum number of entries."
     return {"description": text, **block, "minProperties": 1}
 
 
 def _rfm_block() -> Schema:
-    """The ``rfm`` block of a file."""
+    """Return the schema of an ``rfm`` block."""
 
     def edges(items: Schema) -> Schema:
         return {**_list(items), "maxItems": MAX_EDGES}
@@ -255,7 +255,7 @@ def _rfm_block() -> Schema:
     pair = {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 2, "maxItems": 2}
     cells = _map(("recency", "frequency"), recency=pair, frequency=pair)
     return {
-        "description": "How RFM is computed; what is left out is as in the defaults.",
+        "description": "Parameters of RFM; missing keys keep their defaults.",
         **_map(
             (),
             period=_POSITIVE,
@@ -280,10 +280,10 @@ def _sequence(head: str) -> Schema:
     return _map((head,), **{head: steps}, within=_POSITIVE, strict={"type": "boolean"})
 
 
-_FIGURE = "The figure over a property of the events `of` a name satisfies `is`."
+_FIGURE = "The aggregate of a property over the events `of` a name satisfies `is`."
 _AGE = "The age of the first or last such event is older_than or newer_than a duration."
 
-#: Head of a node -> when it is true, and what makes its schema.
+#: Head of a node -> its description and the builder of its schema.
 _NODES: dict[str, tuple[str, Callable[[str], Schema]]] = {
     "all": ("Every child is true.", _group),
     "any": ("At least one child is true.", _group),
@@ -299,12 +299,12 @@ _NODES: dict[str, tuple[str, Callable[[str], Schema]]] = {
         "The customer's earliest event is at least this old.",
         lambda head: _map((head,), **{head: _DURATION}),
     ),
-    "has_been": ("The trait has satisfied `is` without a break for at least the time in `for`.", _has_been),
+    "has_been": ("The trait has satisfied `is` continuously for at least the duration in `for`.", _has_been),
     "near": ("The last known location is inside the circle.", _near),
-    "bucket": ("The customer falls into this share of all, in percent.", _bucket),
+    "bucket": ("The customer falls into this share of all customers, in percent.", _bucket),
     "score": ("The named score satisfies `is`; or from `enter` until `exit`.", _score),
     "rfm": (
-        "The RFM tier is one of these, or the digits satisfy tests; or from `enter` until `exit`.",
+        "The RFM tier is one of these, or the digits satisfy predicates; or from `enter` until `exit`.",
         _rfm,
     ),
     "sequence": ("Events happened one after another, or did not within a deadline.", _sequence),

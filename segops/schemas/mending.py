@@ -1,6 +1,6 @@
-"""The second reading of an event whose bytes are not quite an event: what is odd is mended and counted.
+"""The lenient decoder for events that the typed decoder rejects: invalid parts are repaired and counted.
 
-Most events never come here. One does when the typed decoder refuses it, and what it costs does not matter.
+It is rarely needed, so its speed does not matter.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from segops.core.errors import RejectedEvent
 
 _EMPTY = "something other than an object, read as empty"
 _IGNORED = "a time that cannot be read, ignored"
-#: Values of the label ``kind`` of mended events -> what part of an event it is, and what it was and became.
-#: An event counts once for each.
+#: Value of the label ``kind`` of mended events -> the part of the event, its former and its new value.
+#: An event counts once per kind.
 MENDED = {
     "properties": ("properties", _EMPTY),
     "traits": ("traits", _EMPTY),
@@ -39,11 +39,11 @@ _ESCAPES = re.compile(
     rb"(?s)\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)"
 )
 _LARGEST = 1.7976931348623157e308
-_MAX_DIGITS = 4_300  # more are not converted by Python; the first reading takes as many
+_MAX_DIGITS = 4_300  # the limit of Python's int(), and of the typed decoder
 
 
 def sentences(mended: Mapping[str, int]) -> Iterator[str]:
-    """What was odd about events, a line for each kind.
+    """Describe the repairs of events, a line for each kind.
 
     >>> list(sentences({"sent_at": 2}))
     ['sentAt: 2 events with a time that cannot be read, ignored']
@@ -55,7 +55,7 @@ def sentences(mended: Mapping[str, int]) -> Iterator[str]:
 
 
 def without_surrogates(text: bytes) -> bytes:
-    r"""A JSON text with U+FFFD for every half of a surrogate pair, as an emoji that was cut leaves one.
+    r"""Replace every lone surrogate in a JSON text, as left by a truncated emoji, with U+FFFD.
 
     >>> without_surrogates(rb'"\ud83d \ud83d\udc5f \\ud83d"')
     b'"\\ufffd \\ud83d\\udc5f \\\\ud83d"'
@@ -64,12 +64,12 @@ def without_surrogates(text: bytes) -> bytes:
 
 
 def reread(value: bytes, mended: Counter[str] | None) -> dict[str, Any]:
-    """An event with its odd parts mended, each kind counted in ``mended``.
+    """Decode an event, repair its invalid parts, and count each kind in ``mended``.
 
-    ``properties``, ``traits``, ``context`` and ``context.traits`` that are no objects are empty; halves of
-    surrogate pairs are U+FFFD; numbers beyond the range of a float are the nearest one.
+    ``properties``, ``traits``, ``context`` and ``context.traits`` that are not objects become empty; lone
+    surrogates become U+FFFD; numbers beyond the range of a float become the nearest float.
 
-    Raises RejectedEvent for what is no JSON object.
+    Raises RejectedEvent if the bytes are not a JSON object.
     """
     found: set[str] = set()
     event = _loaded(value.removeprefix(BYTE_ORDER_MARK), found)

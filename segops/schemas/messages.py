@@ -1,4 +1,4 @@
-"""The form of messages between profiles on Kafka: a version byte, then msgpack of an array-like struct."""
+"""The encoding of messages between profiles: a version byte, then msgpack of an array-like struct."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import msgspec
 from segops.core.messages import Handover, Message, Release, Split
 from segops.schemas.state import packed
 
-#: Raised when the form changes in a way that adding fields at the end does not cover.
+#: Incremented for changes of the encoding other than appended fields.
 FORMAT: Final = 1
 
-#: The value of the header ``segops-type`` of hand-overs, and of requests to undo one.
+#: Values of the header ``segops-type``: handovers, and requests to undo one.
 HANDOVER: Final = b"handover"
 SPLIT: Final = b"split"
-#: And of requests to release a profile that is set aside.
+#: Requests to release a quarantined profile.
 RELEASE: Final = b"release"
 
 _VERSION = bytes([FORMAT])
@@ -23,7 +23,7 @@ _decoder = msgspec.msgpack.Decoder(Message | Release)
 
 
 class HandoverFrame(msgspec.Struct, array_like=True, gc=False, tag="handover"):
-    """A hand-over whose state is not looked at."""
+    """A handover with its state left undecoded."""
 
     to: str
     of: str
@@ -38,7 +38,7 @@ _frame = msgspec.msgpack.Decoder(HandoverFrame)
 
 
 def frame_of(value: bytes) -> HandoverFrame | None:
-    """A hand-over that cannot be read, without its state; None where it is none."""
+    """Decode a handover without its state; return None for anything else."""
     if value[:1] != _VERSION:
         return None
     try:
@@ -48,7 +48,7 @@ def frame_of(value: bytes) -> HandoverFrame | None:
 
 
 def name_of(message: Message | Release) -> str:
-    """What kind of message it is.
+    """Return the type of a message.
 
     >>> from segops.core.messages import Claim
     >>> name_of(Claim("email:a@x", "email:a@x", "user_id:u"))
@@ -58,12 +58,12 @@ def name_of(message: Message | Release) -> str:
 
 
 def encode_message(message: Message | Release) -> bytes:
-    """The value of its record. An integer of more than 64 bits is sent as the nearest float."""
+    """Encode a message. An integer of more than 64 bits becomes the nearest float."""
     return _VERSION + packed(message)
 
 
 def decode_message(value: bytes | None) -> Message | Release:
-    """The message of a record. Raises ValueError when it is none, or of a format not read here."""
+    """Decode a message. Raises ValueError for an invalid record or an unsupported format."""
     if not value or value[:1] != _VERSION:
         found = value[0] if value else "nothing"
         raise ValueError(f"a message has format {found}, this version of segops reads {FORMAT}")
@@ -74,7 +74,7 @@ def decode_message(value: bytes | None) -> Message | Release:
 
 
 def decode_split(value: bytes | None) -> Split:
-    """The request to undo a hand-over in a record of the input. Raises ValueError when it is none."""
+    """Decode a request to undo a handover. Raises ValueError for anything else."""
     message = decode_message(value)
     if not isinstance(message, Split):
         raise ValueError(f"a {name_of(message)} is no request to split")
@@ -82,7 +82,7 @@ def decode_split(value: bytes | None) -> Split:
 
 
 def decode_release(value: bytes | None) -> Release:
-    """The request to release a profile in a record of the input. Raises ValueError when it is none."""
+    """Decode a request to release a profile. Raises ValueError for anything else."""
     message = decode_message(value)
     if not isinstance(message, Release):
         raise ValueError(f"a {name_of(message)} is no request to release a profile")
@@ -90,7 +90,7 @@ def decode_release(value: bytes | None) -> Release:
 
 
 def decode_handover(value: bytes | None) -> Handover:
-    """The hand-over in a record of the input, mended by an operator. Raises ValueError when it is none."""
+    """Decode a handover that an operator has repaired. Raises ValueError for anything else."""
     message = decode_message(value)
     if not isinstance(message, Handover):
         raise ValueError(f"a {name_of(message)} is no hand-over")
@@ -98,7 +98,7 @@ def decode_handover(value: bytes | None) -> Handover:
 
 
 def split_of(handover: Message | Release) -> Split:
-    """The request that undoes a hand-over; it is sent to the profile that was handed over.
+    """Return the request that undoes a handover; it is sent to the source profile.
 
     Raises ValueError for another message.
     """

@@ -1,6 +1,6 @@
-"""What the state of a partition belongs to, as its changelog and its store keep it: JSON under an own key.
+"""The application and topics that a partition's state belongs to: a JSON record in changelog and store.
 
-Profiles never have this key, and a version that does not know it refuses the record in words.
+No profile has its key, and a version that does not know the record rejects it with an error.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import msgspec
 
 from segops.core.errors import StateError
 
-#: Its key in the changelog.
+#: The key of the record in the changelog.
 ORIGIN_KEY: Final = b"\x00origin"
 
 
 class Mark(msgspec.Struct, frozen=True, array_like=True):
-    """A record by which its topic is recognised: offset, Kafka's timestamp in ms, CRC-32 of the content."""
+    """A record that identifies its topic: offset, Kafka's timestamp in ms, CRC-32 of the content."""
 
     offset: int
     timestamp: int
@@ -46,7 +46,7 @@ encode_origin = msgspec.json.Encoder().encode
 
 
 def decode_origin(data: bytes) -> Origin:
-    """What ``encode_origin`` wrote. StateError for what cannot be read."""
+    """Decode the output of ``encode_origin``. Raises StateError."""
     try:
         return _decoder.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

@@ -1,6 +1,6 @@
-"""Which application a prefix of topics belongs to: one record of the segments topic, under a key of its own.
+"""The application that owns a topic prefix: one record of the segments topic, under its own key.
 
-A version that does not know it says that it skips a record of the definitions, and goes on.
+A version that does not know the record logs that it skips a definition, and continues.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-#: Its key in the segments topic; no segment has it.
+#: The key of the record in the segments topic; no segment has it.
 OWNER_KEY: Final = b"\x00owner"
 
 
@@ -30,5 +30,5 @@ encode_owner = msgspec.json.Encoder().encode
 
 
 def decode_owner(data: bytes) -> Owner:
-    """What ``encode_owner`` wrote. Raises ValueError for what cannot be read."""
+    """Decode the output of ``encode_owner``. Raises ValueError for an invalid record."""
     return _decoder.decode(data)

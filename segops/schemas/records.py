@@ -1,4 +1,4 @@
-"""What the streaming layer says about records, whoever reads or writes them."""
+"""Kafka records: headers, partitioning and origins, shared by all producers and consumers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Headers = Sequence[tuple[str, bytes]]
 
 
 class Record(Protocol):
-    """The part of a Kafka record that is read here; which log it is of, its reader knows."""
+    """A Kafka record without its topic and partition."""
 
     @property
     def offset(self) -> int: ...
@@ -28,7 +28,7 @@ class Record(Protocol):
 
 
 def partition_of(profile_id: bytes, partitions: int) -> int:
-    """The partition of a profile, the same for every client that uses CRC-32 ("consistent").
+    """Return the partition of a profile, as every client with CRC-32 partitioning ("consistent") does.
 
     >>> partition_of(b"user_id:u1", 8)
     2
@@ -37,7 +37,7 @@ def partition_of(profile_id: bytes, partitions: int) -> int:
 
 
 def origin_of(headers: Headers) -> tuple[bytes, int]:
-    """Where a forwarded record came from (``<partition>:<offset>``) and its event time in ms.
+    """Return the source (``<partition>:<offset>``) and the event time in ms of a forwarded record.
 
     Raises ValueError when a header is missing or unreadable.
     """
@@ -47,11 +47,11 @@ def origin_of(headers: Headers) -> tuple[bytes, int]:
     try:
         return found[SOURCE_HEADER], int(found[TIME_HEADER])
     except KeyError as error:
-        raise ValueError(f"header {error} is missing") from None
+        raise ValueError(f"missing header {error}") from None
 
 
 def profile_ids(records: Iterable[Record], start: int) -> list[str]:
-    """The profiles that records from the offset ``start`` on are for."""
+    """Return the profile ids of the records from the offset ``start`` on."""
     ids = []
     for record in records:
         if record.key is not None and record.offset >= start:

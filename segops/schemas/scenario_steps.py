@@ -1,4 +1,4 @@
-"""The steps of a scenario: events, moves of the clock, and what is expected to come of them."""
+"""The steps of a scenario: clock advances, events and expected results."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from segops.core.errors import RejectedEvent
 from segops.core.values import MAX_MS, format_instant, parse_duration, parse_instant
 from segops.schemas.events import decode, route
 
-#: Where the clock begins if a scenario names no instant at all.
+#: The start of the clock if a scenario names no instant.
 DEFAULT_START = "2026-01-01T00:00:00Z"
-#: The fields of the spec's common calls. Anything else in an event is a slip of the pen.
+#: The fields of the Segment spec's common calls; other fields are reported as typing errors.
 EVENT_FIELDS = frozenset(
     {"type", "event", "name", "category", "properties", "traits", "context", "integrations", "channel"}
     | {"userId", "anonymousId", "groupId", "previousId", "messageId", "version"}
@@ -35,14 +35,14 @@ class _Form(BaseModel):
 
 
 class ExpectForm(_Form):
-    """The segments that profiles entered and left in a step, of all profiles together."""
+    """The segments entered and exited in a step, by all profiles together."""
 
     entered: list[str] = []
     exited: list[str] = []
 
 
 class ChangeForm(_Form):
-    """One change; only what is written is compared."""
+    """An expected change; only the fields given are compared."""
 
     action: Literal["entered", "exited"]
     segment: str
@@ -54,7 +54,7 @@ class ChangeForm(_Form):
 
 
 class StepForm(_Form):
-    """One step as written."""
+    """A step as written."""
 
     at: str = ""
     event: dict[Any, Any] = {}
@@ -65,11 +65,11 @@ class StepForm(_Form):
 
 
 class ScenarioStep(msgspec.Struct, frozen=True):
-    """A step ready to run: the clock moves to ``at_ms``, then the events are fed, then the checks are made.
+    """A step ready to run: the clock advances to ``at_ms``, the events are applied, the checks are made.
 
-    ``events`` are pairs of bytes and the id for an event without one. What is None is not checked: ``expect``
-    has sorted pairs of action and segment, ``changes`` the fields to compare, ``members`` sorted keys by
-    profile id.
+    ``events`` are pairs of an encoded event and the message id to use if it has none. ``expect`` has sorted
+    pairs of action and segment, ``changes`` the fields to compare, ``members`` sorted segment keys by profile
+    id. A check that is None is not made.
     """
 
     number: int
@@ -82,12 +82,12 @@ class ScenarioStep(msgspec.Struct, frozen=True):
 
     @property
     def checks(self) -> bool:
-        """Whether anything is expected of this step."""
+        """Whether the step has a check."""
         return not (self.expect is None and self.changes is None and self.members is None)
 
 
 def moment(written: str, start_ms: int | None) -> int:
-    """Milliseconds of an instant, shifted by durations; without an instant, from the start.
+    """Parse an instant shifted by durations (without an instant: relative to the start); return epoch ms.
 
     >>> moment("+1h", 0), moment("+48h - 1ms", 0), moment("1970-01-02 -1ms", None)
     (3600000, 172799999, 86399999)
@@ -98,10 +98,12 @@ def moment(written: str, start_ms: int | None) -> int:
     base, shifts = (match[1].strip(), match[2]) if match else (written, "")
     begin = parse_instant(base) if base else start_ms
     if begin is None or not (base or shifts):
-        raise ValueError(f"{written!r} is no instant: write 2026-01-31T00:00:00Z, or +1h from the start")
+        raise ValueError(
+            f"expected an instant, such as 2026-01-31T00:00:00Z or +1h from the start, got {written!r}"
+        )
     ms = begin + sum(_shift(shift) for shift in re.findall(_SHIFT, shifts))
     if not _EARLIEST_MS <= ms <= _LATEST_MS:
-        raise ValueError(f"{written!r} is no instant: outside the years 1 to 9999")
+        raise ValueError(f"expected an instant in the years 1 to 9999, got {written!r}")
     return ms
 
 
@@ -111,7 +113,7 @@ def _shift(written: str) -> int:
 
 
 def first_instant(steps: Sequence[StepForm]) -> str:
-    """The first instant that the first step names, else the default: where the clock begins by itself."""
+    """Return the first instant in the first step, or the default: the start of a scenario that names none."""
     events = [steps[0].event, *steps[0].events]
     for written in (steps[0].at, *(event.get("timestamp") for event in events)):
         if isinstance(written, str) and parse_instant(written) is not None:
@@ -120,7 +122,7 @@ def first_instant(steps: Sequence[StepForm]) -> str:
 
 
 def profile_id(written: str) -> str:
-    """The id of a profile: a bare name is a user's.
+    """Return the id of a profile; a bare name is a user id.
 
     >>> profile_id("ann"), profile_id("email:ann@example.com")
     ('user_id:ann', 'email:ann@example.com')
@@ -129,7 +131,7 @@ def profile_id(written: str) -> str:
 
 
 class Refusals(Protocol):
-    """Where mistakes are noted, and where things are written."""
+    """A document that collects mistakes and knows the line of each location."""
 
     def refuse(self, loc: Place, reason: str) -> None: ...
 
@@ -137,9 +139,9 @@ class Refusals(Protocol):
 
 
 class StepReader:
-    """Reads the steps of one scenario in order, minding where the clock stands.
+    """Reads the steps of one scenario in order and follows its clock.
 
-    ``known`` are the keys of the segments; None: they are not to be checked.
+    ``known`` are the keys of the segments; None disables the check for unknown segments.
     """
 
     def __init__(self, document: Refusals, place: Place, start_ms: int, known: frozenset[str] | None) -> None:
@@ -149,11 +151,11 @@ class StepReader:
         self.start_ms = self._clock_ms = start_ms
 
     def read(self, form: StepForm, index: int) -> ScenarioStep:
-        """The step ready to run; its mistakes are noted in the document."""
+        """Read a step; mistakes are reported to the document."""
         loc = (*self._place, "steps", index)
         written = form.model_fields_set
         if not written:
-            self._document.refuse(loc, "a step that does nothing")
+            self._document.refuse(loc, "expected a step with at least one key")
         at_ms = self._move(form, loc)
         events = self._events(form, loc)
         return ScenarioStep(
@@ -178,13 +180,15 @@ class StepReader:
             at_ms = self._moment(form.at, (*loc, "at"))
             if at_ms is not None and at_ms < self._clock_ms:
                 here = format_instant(self._clock_ms)
-                self._document.refuse((*loc, "at"), f"the clock stands at {here} and never goes back")
+                self._document.refuse(
+                    (*loc, "at"), f"expected an instant not before the clock, which is at {here}"
+                )
             self._clock_ms = max(self._clock_ms, at_ms or self._clock_ms)
         return self._clock_ms
 
     def _events(self, form: StepForm, loc: Place) -> tuple[tuple[bytes, str], ...]:
         if {"event", "events"} <= form.model_fields_set:
-            self._document.refuse(loc, "either event or events")
+            self._document.refuse(loc, "expected either event or events")
         written = [((*loc, "events", i), event) for i, event in enumerate(form.events)]
         if "event" in form.model_fields_set:
             written.insert(0, ((*loc, "event"), form.event))
@@ -192,10 +196,10 @@ class StepReader:
         return tuple((line, default_id) for line, default_id in found if line is not None)
 
     def _event(self, event: dict[Any, Any], loc: Place) -> bytes | None:
-        """The bytes of an event; the clock goes on to its time."""
+        """Encode an event and advance the clock to its time; return None if the event is invalid."""
         for key in event:
             if key not in EVENT_FIELDS:
-                self._document.refuse((*loc, str(key)), "unknown key: no field of an event")
+                self._document.refuse((*loc, str(key)), "unknown event field")
         event.setdefault("type", "track")
         if not any(name in event for name in _TIMES):
             event["timestamp"] = format_instant(self._clock_ms)
@@ -207,14 +211,14 @@ class StepReader:
             routed = route(line, now_ms=MAX_MS, default_time_ms=None)
             decode(line, time_ms=routed.time_ms, default_id="")
         except (RejectedEvent, TypeError, ValueError) as error:
-            self._document.refuse(loc, f"is no event: {error}")
+            self._document.refuse(loc, f"invalid event: {error}")
             return None
         self._clock_ms = max(self._clock_ms, routed.time_ms)
         return line
 
     def _segment(self, key: str, loc: Place) -> str:
         if self._known is not None and key not in self._known:
-            self._document.refuse(loc, f"there is no segment {key}")
+            self._document.refuse(loc, f"unknown segment {key}")
         return key
 
     def _expect(self, form: ExpectForm, loc: Place) -> tuple[tuple[str, str], ...]:

@@ -1,7 +1,7 @@
-"""Scenario files: written form in, checked scenarios out, with every mistake in one go.
+"""Scenario files, read into validated scenarios; every mistake is reported in one run.
 
-A scenario is a list of steps on one clock. What a step sends is brought into the form of the events topic
-here, so that running a scenario can only pass or fail.
+A scenario is a list of steps on one clock. The events of the steps are encoded and validated here, so that
+a run of a scenario can only pass or fail.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SUFFIXES = (".yaml", ".yml")
 
 
 class ScenarioForm(BaseModel):
-    """One scenario as written."""
+    """A scenario as written."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -44,7 +44,7 @@ class ScenarioFileForm(BaseModel):
 
 
 class Scenario(msgspec.Struct, frozen=True):
-    """A checked scenario, ready to run; ``line`` is where it begins in its file."""
+    """A validated scenario, ready to run; ``line`` is its first line in the file."""
 
     name: str
     file: Path
@@ -55,20 +55,20 @@ class Scenario(msgspec.Struct, frozen=True):
 
 
 class _Document:
-    """A file, its content and where everything in it is written."""
+    """A scenario file: its content, the line of each part, and the mistakes found."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
         self.issues: list[Issue] = []
         text = file.read_text("utf-8-sig")
-        self.content = read_yaml(text)  # within bounds, so that it can be composed, for the lines
+        self.content = read_yaml(text)  # checks the limits, so that composing it for the lines is safe
         self._node: Any = yaml.compose(text, SAFE_LOADER)
 
     def refuse(self, loc: tuple[int | str, ...], reason: str) -> None:
         self.issues.append(Issue(f"{self.file}:{self.line(loc)}", written_place("", loc), reason))
 
     def line(self, loc: Sequence[int | str]) -> int:
-        """The line of a place, or of the nearest one around it that is written."""
+        """Return the line of a location, or of its nearest ancestor in the file."""
         node, line = self._node, 1
         for part in loc:
             found = _child(node, part)
@@ -90,7 +90,7 @@ def _child(node: Any, part: int | str) -> tuple[int, yaml.Node] | None:
 
 
 def load_scenarios(paths: Sequence[Path]) -> list[Scenario]:
-    """The scenarios of files and folders. Raises DefinitionError with every mistake in all of them."""
+    """Load the scenarios of files and folders. Raises DefinitionError with the mistakes of all of them."""
     issues: list[Issue] = []
     scenarios: list[Scenario] = []
     for file in _files(paths):
@@ -132,7 +132,7 @@ def _scenarios(document: _Document) -> list[Scenario]:
             document.refuse(detail["loc"], issue.reason)
         return []
     segments = _segments(form.segments, document)
-    _refuse_twice([scenario.name for scenario in form.scenarios], document)
+    _refuse_duplicates([scenario.name for scenario in form.scenarios], document)
     return [_scenario(scenario, i, segments, document) for i, scenario in enumerate(form.scenarios)]
 
 
@@ -142,7 +142,7 @@ def _segments(written: Any, document: _Document) -> SegmentSet:
             return SegmentSet(load([document.file.parent / written]))
         if isinstance(written, list) and written:
             return SegmentSet(inline(written, str(document.file)))
-        document.refuse(("segments",), "a path relative to this file, or a list of segments, is wanted")
+        document.refuse(("segments",), "expected a path relative to this file, or a list of segments")
     except DefinitionError as error:
         document.issues += error.issues
     except UserError as error:
@@ -150,10 +150,10 @@ def _segments(written: Any, document: _Document) -> SegmentSet:
     return SegmentSet.EMPTY
 
 
-def _refuse_twice(names: Sequence[str], document: _Document) -> None:
+def _refuse_duplicates(names: Sequence[str], document: _Document) -> None:
     for i, name in enumerate(names):
         if name in names[:i]:
-            document.refuse(("scenarios", i, "name"), f"the name {name!r} stands twice")
+            document.refuse(("scenarios", i, "name"), f"duplicate name {name!r}")
 
 
 def _scenario(form: ScenarioForm, index: int, segments: SegmentSet, document: _Document) -> Scenario:
@@ -161,7 +161,7 @@ def _scenario(form: ScenarioForm, index: int, segments: SegmentSet, document: _D
     reader = StepReader(document, place, _start(form, place, document), _keys(segments))
     steps = tuple(reader.read(step, i) for i, step in enumerate(form.steps))
     if not any(step.checks for step in steps):
-        document.refuse(place, "nothing is expected: no step has expect, changes or members")
+        document.refuse(place, "missing checks: no step has expect, changes or members")
     return Scenario(form.name, document.file, document.line(place), segments, reader.start_ms, steps)
 
 
@@ -174,5 +174,5 @@ def _start(form: ScenarioForm, place: tuple[str, int], document: _Document) -> i
 
 
 def _keys(segments: SegmentSet) -> frozenset[str] | None:
-    # With no segments at all those were refused already: no need to call every mention of one unknown.
+    # An empty set means that the segments are invalid: then not every key is reported as unknown, too.
     return frozenset(segments.by_key) or None

@@ -1,4 +1,4 @@
-"""Segment files and records: written form in, checked definitions out, with every mistake in one go."""
+"""Segment files and the records of the segments topic, to and from validated definitions."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from segops.core.bulk import collector_paused
 from segops.core.errors import DefinitionError, Issue, UserError
@@ -22,7 +23,7 @@ from segops.core.segments import Definition, check_references, reads_rfm
 from segops.schemas.written import check_bounds, read_json, read_yaml
 
 SUFFIXES = (".yaml", ".yml", ".json")
-#: What former versions accepted goes on.
+#: Earlier versions accepted larger rules; published ones remain valid.
 _MAX_PUBLISHED_NODES = 10 * MAX_NODES
 MAX_VERSION = (1 << 63) - 1
 _TOPIC = "segments topic"
@@ -31,7 +32,7 @@ KEY_PATTERN = r"^[a-z0-9][a-z0-9-]{0,63}$"
 
 
 class SegmentForm(BaseModel):
-    """One segment as written."""
+    """A segment as written."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -58,33 +59,33 @@ def _parse(file: Path) -> Any:
 
 
 class Loaded(msgspec.Struct, frozen=True):
-    """The definitions of some files, and what is odd about them without being wrong."""
+    """The definitions of some files, and the warnings about them."""
 
     definitions: list[Definition]
     warnings: list[Issue]
 
 
 def load(paths: Sequence[Path]) -> list[Definition]:
-    """The definitions of files and folders. Raises DefinitionError with every mistake in all of them."""
+    """Load the definitions of files and folders. Raises DefinitionError with the mistakes of all of them."""
     return load_checked(paths).definitions
 
 
 @collector_paused()
 def load_checked(paths: Sequence[Path]) -> Loaded:
-    """Like ``load``, with the warnings."""
+    """Load the definitions of files and folders, with warnings. Raises DefinitionError like ``load``."""
     issues: list[Issue] = []
     warnings: list[Issue] = []
     definitions: list[Definition] = []
-    stand_ins: list[Definition] = []
+    placeholders: list[Definition] = []
     unread = False
     for file in _files(paths):
         reading = _file(file, issues, warnings)
         unread = unread or reading is None
         if reading is not None:
             definitions += reading.definitions
-            stand_ins += reading.stand_ins
+            placeholders += reading.placeholders
     try:
-        check_references([*definitions, *stand_ins])
+        check_references([*definitions, *placeholders])
     except DefinitionError as error:
         issues += [issue for issue in error.issues if not (unread and "unknown segment" in issue.reason)]
     if issues:
@@ -106,10 +107,10 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
 
 
 class _Reading:
-    """One file or record on the way in: where it is from, what was found, and its ``rfm`` block.
+    """The reading of one file or record: its source, the definitions and mistakes found, its ``rfm`` block.
 
-    ``lints``: rules are looked through for what can never or always hold. A published record is not: it was
-    when it was saved, and must be read whatever later versions find.
+    ``lints``: whether rules are checked for nodes that never or always hold. A published record is not: it
+    was checked when it was published, and must remain readable even if a later version finds more.
     """
 
     def __init__(
@@ -119,15 +120,15 @@ class _Reading:
         self.lints = lints
         self.issues = issues
         self.warnings = warnings
-        #: None once its block was refused.
+        #: None if the block is invalid.
         self.rfm: Rfm | None = Rfm()
         self.rfm_written: Any = None
         self.definitions: list[Definition] = []
-        #: In place of segments that were refused, so that a reference to one is not a second mistake.
-        self.stand_ins: list[Definition] = []
+        #: Placeholders for invalid segments, so that references to them are not reported as mistakes, too.
+        self.placeholders: list[Definition] = []
 
     def use_rfm(self, written: Any) -> None:
-        """Take this block for the rules that follow."""
+        """Parse the ``rfm`` block; the rules read afterwards use it."""
         if written is None:
             return
         self.rfm_written, context = written, Context(self.source)
@@ -136,16 +137,16 @@ class _Reading:
             self.warnings += [Issue(self.source, "rfm.tiers", reason) for reason in lint_rfm(self.rfm)]
 
     def segments(self, written: Sequence[Any]) -> None:
-        """Read a list of segments as written."""
+        """Read the segments of a file."""
         for i, raw in enumerate(written):
             definition = self.segment(raw, f"segments[{i}]")
             if definition is not None:
                 self.definitions.append(definition)
             elif isinstance(raw, dict) and isinstance(raw.get("key"), str):
-                self.stand_ins.append(Definition(raw["key"], raw["key"], KnownFor(0), source=self.source))
+                self.placeholders.append(Definition(raw["key"], raw["key"], KnownFor(0), source=self.source))
 
     def segment(self, raw: Any, path: str) -> Definition | None:
-        """The definition of a segment as written; None when something in it was refused."""
+        """Read a segment; return None if it is invalid, with its mistakes in ``issues``."""
         try:
             form = SegmentForm.model_validate(raw)
         except ValidationError as error:
@@ -166,7 +167,7 @@ class _Reading:
         )
 
     def _attempt(self, read: Callable[[], _T]) -> _T | None:
-        """What ``read`` reads, or None with its mistakes noted."""
+        """Return the result of ``read``, or None after adding its mistakes to ``issues``."""
         try:
             return read()
         except DefinitionError as error:
@@ -198,9 +199,9 @@ def _file(file: Path, issues: list[Issue], warnings: list[Issue]) -> _Reading | 
 
 
 def inline(written: Sequence[Any], source: str) -> list[Definition]:
-    """The definitions of a list under ``segments``, as it stands in a file of another kind.
+    """Read a list of segments inside another kind of file, such as a scenario file.
 
-    Raises DefinitionError with every mistake; references are not followed.
+    Raises DefinitionError with every mistake. References between segments are not checked.
     """
     issues: list[Issue] = []
     reading = _Reading(source, issues, [])
@@ -211,12 +212,12 @@ def inline(written: Sequence[Any], source: str) -> list[Definition]:
 
 
 def unreadable(file: Path, error: Exception) -> Issue:
-    """The mistake in a file that is no YAML or JSON, with its line where that is known."""
+    """Return the issue for a file that is not valid YAML or JSON, with the line if known."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         mark, begun = error.problem_mark, error.context_mark
         reason = error.problem or str(error)
         if begun is not None and error.context:
-            reason += f" ({error.context}, from line {begun.line + 1} on)"
+            reason += f" ({error.context}, starting at line {begun.line + 1})"
         return Issue(str(file), _line(mark.line + 1, mark.column + 1), reason)
     if isinstance(error, json.JSONDecodeError):
         return Issue(str(file), _line(error.lineno, error.colno), error.msg)
@@ -228,30 +229,38 @@ def _line(line: int, column: int) -> str:
 
 
 def form_issues(source: str, path: str, error: ValidationError) -> list[Issue]:
-    """What a form refused, each with its place below ``path``."""
-    return [
-        Issue(source, written_place(path, detail["loc"]), _REASONS.get(detail["type"], detail["msg"]))
-        for detail in error.errors()
-    ]
+    """Return the issues of a pydantic error, each with its path below ``path``."""
+    return [Issue(source, written_place(path, detail["loc"]), _reason(detail)) for detail in error.errors()]
 
 
+def _reason(detail: ErrorDetails) -> str:
+    form = _REASONS.get(detail["type"])
+    return detail["msg"] if form is None else form.format(input=detail["input"], **detail.get("ctx", {}))
+
+
+#: Type of a pydantic error -> its message.
 _REASONS = {
     "extra_forbidden": "unknown key",
-    "missing": "is missing",
-    "model_type": "a map is wanted",
-    "string_pattern_mismatch": "a key is lower-case letters, digits and hyphens (64 at most), as in vip-2",
+    "missing": "missing key",
+    "model_type": "expected a map, got {input!r:.40}",
+    "dict_type": "expected a map, got {input!r:.40}",
+    "list_type": "expected a list, got {input!r:.40}",
+    "string_type": "expected a string, got {input!r:.40}",
+    "literal_error": "expected {expected}, got {input!r:.40}",
+    "too_short": "expected a non-empty list",
+    "string_pattern_mismatch": "expected at most 64 lower-case letters, digits and hyphens, such as vip-2",
 }
 
 
 def written_place(path: str, loc: tuple[int | str, ...]) -> str:
-    """A place in a file as a person writes it: ``segments[0].when``."""
+    """Format a location as a path: ``segments[0].when``."""
     for part in loc:
         path += f"[{part}]" if isinstance(part, int) else f".{part}"
     return path.lstrip(".") or "-"
 
 
 def definition_to_record(definition: Definition) -> bytes:
-    """The record that publishes a definition: JSON with the rule as written."""
+    """Encode the record that publishes a definition: JSON with the rule as written."""
     return msgspec.json.encode(
         {
             "key": definition.key,
@@ -266,10 +275,10 @@ def definition_to_record(definition: Definition) -> bytes:
 
 
 def definition_from_record(value: bytes) -> Definition | None:
-    """The definition of a published record; None if it retires its key.
+    """Decode a published record; return None if it retires its key.
 
-    Every field is checked: what stands in the topic may be anybody's. Raises DefinitionError for a record
-    that is no definition.
+    Every field is validated, since any client may write to the topic. Raises DefinitionError for an invalid
+    record.
     """
     raw = _record(value)
     if raw.get("retired") is True:
@@ -300,6 +309,6 @@ def _record(value: bytes) -> dict[str, Any]:
 def _version(raw: dict[str, Any]) -> int:
     version = raw.get("version")
     if type(version) is not int or not 1 <= version <= MAX_VERSION:
-        reason = f"expected a whole number from 1 to {MAX_VERSION}, got {version!r}"
+        reason = f"expected an integer from 1 to {MAX_VERSION}, got {version!r}"
         raise DefinitionError([Issue(_TOPIC, "version", reason)])
     return version

@@ -1,10 +1,10 @@
 """The stored form of a profile: a version byte, a head, then msgpack of an array-like struct.
 
-The head repeats what a store is indexed by, so that a recovery need not decode whole profiles: the due
-time (8 bytes), the length of the membership list (4 bytes), and that list, one segment key a line.
+The head has the values that a store is indexed by, so that a recovery need not decode whole profiles: the
+due time (8 bytes), the length of the membership list (4 bytes), and that list, one segment key per line.
 
-Format 2 kept a count or a number of different values apart for each class of its limit; 3 says that they
-are one, which earlier versions would not find. Format 2 and format 1, which had no head, are still read.
+Format 2 stored a count or a number of distinct values once per capacity class; format 3 stores it once, which
+earlier versions would not find. Format 2, and format 1, which had no head, can still be read.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from segops.core.features import states
 from segops.core.links import timer_of
 from segops.core.profile import Member, Profile
 
-#: Raised when the form changes in a way that adding fields at the end does not cover.
+#: Incremented for changes of the encoding other than appended fields.
 FORMAT = 3
 
-#: Stands in place of ``FORMAT`` where a profile is set aside; its head is that of a profile.
+#: Replaces ``FORMAT`` for a quarantined profile; the head is that of a profile.
 ASIDE = ord("q")
 
 _HEADLESS = 1
@@ -37,7 +37,7 @@ _decoder = msgspec.msgpack.Decoder(Profile)
 
 
 class _Frame(msgspec.Struct, array_like=True, gc=False):
-    """A stored profile as far as a quick look goes: what reducers keep is passed over."""
+    """A stored profile with its traits and features left undecoded."""
 
     id: str
     sequence: int
@@ -61,10 +61,10 @@ _frame = msgspec.msgpack.Decoder(_Frame)
 
 
 def encode_profile(profile: Profile) -> bytes:
-    """The stored bytes of a profile, as ``packed``.
+    """Encode a profile for the store, as ``packed``.
 
-    Raises UnstorableError for one that would not be read again. Each time what all steps write is looked at;
-    where a value had to be fitted the whole profile is, which takes longer than to encode it.
+    Raises UnstorableError for a profile that could not be decoded again: the fields of ``_Frame`` are always
+    checked, the whole profile only if a value had to be fitted, since decoding it takes longer than encoding.
     """
     try:
         body, fitted = _packed(profile)
@@ -74,13 +74,16 @@ def encode_profile(profile: Profile) -> bytes:
         raise UnstorableError(f"a profile cannot be stored: {error}") from error
 
 
-#: Raised by encoding for values that msgpack or the head cannot say, by decoding for those of a wrong type.
+#: Raised by encoding for values that msgpack or the head cannot represent, by decoding for a wrong type.
 _UNSTORABLE = (msgspec.MsgspecError, OverflowError, ValueError, TypeError, RecursionError, struct.error)
 
 
 def packed(value: Any) -> bytes:
-    """A value as msgpack. A free value (of a trait, or a property) that is an integer of more than 64 bits
-    is kept as the nearest float. Raises OverflowError for any other such integer."""
+    """Encode a value as msgpack.
+
+    A free value (of a trait or property) that is an integer of more than 64 bits becomes the nearest float.
+    Raises OverflowError for any other such integer.
+    """
     return _packed(value)[0]
 
 
@@ -91,7 +94,7 @@ def _packed(value: Any) -> tuple[bytes, bool]:
         return _encoder.encode(_with_fitted(value)), True
 
 
-#: Fields that hold values as they came in events. All others are ours, and are never coerced.
+#: Fields with values from events. All other fields are internal and never coerced.
 _FREE: dict[type, frozenset[str]] = {
     Profile: frozenset({"traits"}),
     Event: frozenset({"properties", "traits"}),
@@ -103,7 +106,7 @@ _FREE: dict[type, frozenset[str]] = {
 
 
 def _with_fitted(value: Any) -> Any:
-    """A copy of structs in which the free values are fitted."""
+    """Copy structs with their free values fitted."""
     if isinstance(value, msgspec.Struct):
         free = _FREE.get(value.__class__, frozenset())
         fields = msgspec.structs.asdict(value).items()
@@ -121,13 +124,13 @@ def _head(profile: Profile) -> bytes:
 
 
 def encode_head(form: int, due_ms: int | None, keys: Iterable[str]) -> bytes:
-    """What a store is indexed by: the due time, and the keys of segments."""
+    """Encode the head: the due time and the keys of the segments."""
     members = "\n".join(keys).encode()
     return _HEAD.pack(form, _NOT_DUE if due_ms is None else due_ms, len(members)) + members
 
 
 def salvaged(profile: Profile) -> bytes:
-    """As much as can be said of a profile that cannot be stored, for people: it need not be readable."""
+    """Encode an unstorable profile for inspection; the bytes need not be decodable as a profile."""
     try:
         return _HEAD.pack(FORMAT, _NOT_DUE, 0) + _encoder.encode(_fitted(msgspec.to_builtins(profile)))
     except _UNSTORABLE:
@@ -151,12 +154,12 @@ _LARGEST = 1.7e308
 
 
 def decode_profile(data: bytes) -> Profile:
-    """The profile of stored bytes.
+    """Decode a stored profile.
 
     >>> decode_profile(encode_profile(Profile("user_id:u1"))).id
     'user_id:u1'
 
-    Raises StateError for a format that this version does not read, and for damaged bytes.
+    Raises StateError for an unsupported format and for damaged bytes.
     """
     try:
         return _decoder.decode(body_of(data, _WITH_HEAD))
@@ -165,7 +168,7 @@ def decode_profile(data: bytes) -> Profile:
 
 
 def body_of(data: bytes, formats: tuple[bytes, ...] = _HEADED) -> bytes:
-    """The msgpack behind the head. StateError for a format that is not read, and for half a head."""
+    """Return the msgpack after the head. Raises StateError for an unsupported format or a partial head."""
     if data.startswith(formats):
         if len(data) < _HEAD.size:
             raise StateError("a stored profile is damaged: it ends within its head")
@@ -177,7 +180,7 @@ def body_of(data: bytes, formats: tuple[bytes, ...] = _HEADED) -> bytes:
 
 
 def summary(data: bytes) -> tuple[int | None, bytes]:
-    """The due time, and the keys of the segments that the profile is in, one a line.
+    """Return the due time, and the keys of the segments that the profile is in, one per line.
 
     Raises StateError like ``decode_profile``.
     """

@@ -12,9 +12,9 @@ TICK_HEADERS: Final = [(TYPE_HEADER, b"tick")]
 
 
 class Tick(msgspec.Struct, omit_defaults=True):
-    """One tick: of the wall clock (``clock_ms``), or how far a source or a lane is (the other fields).
+    """A tick: of the wall clock (``clock_ms``), or the watermark of a source or a lane (the other fields).
 
-    ``end`` marks the control record at the end of an input: its watermark moves everyone on.
+    ``end`` marks the control record at the end of an input: its watermark applies to every partition.
     """
 
     clock_ms: int | None = None
@@ -30,12 +30,12 @@ _encoder = msgspec.json.Encoder()
 
 
 def is_tick(headers: Iterable[tuple[str, bytes]]) -> bool:
-    """Whether a record with these headers is a tick."""
+    """Return whether a record with these headers is a tick."""
     return any(name == TYPE_HEADER and value == b"tick" for name, value in headers)
 
 
 def decode_tick(value: bytes | None) -> Tick:
-    """The tick. Raises ValueError when it is none."""
+    """Decode a tick. Raises ValueError for an invalid record."""
     try:
         return _decoder.decode(value or b"")
     except msgspec.MsgspecError as error:
@@ -43,15 +43,15 @@ def decode_tick(value: bytes | None) -> Tick:
 
 
 def wall_tick(clock_ms: int) -> bytes:
-    """The value of a tick of the wall clock."""
+    """Encode a tick of the wall clock."""
     return _encoder.encode({"clock_ms": clock_ms})
 
 
 def source_tick(source: int, watermark_ms: int, *, idle: bool) -> bytes:
-    """The value of a tick of the event clock."""
+    """Encode a watermark of the event clock, of one source."""
     return _encoder.encode({"source": source, "watermark_ms": watermark_ms, "idle": idle})
 
 
 def watermark_tick(lane: int, watermark_ms: int) -> bytes:
-    """The value of a tick that says up to when partition ``lane`` of profile events has been worked off."""
+    """Encode the time up to which partition ``lane`` of profile-events has been processed."""
     return _encoder.encode({"lane": lane, "watermark_ms": watermark_ms})

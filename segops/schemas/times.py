@@ -1,4 +1,4 @@
-"""When an event happened: of the four times that collectors write, the one that counts."""
+"""Event time, derived from the four times that collectors write."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class TimestampFields(msgspec.Struct, gc=False):
 def event_time(
     written: TimestampFields, *, default_ms: int | None, limits: IdentityLimits, mended: Counter[str] | None
 ) -> tuple[int, bool]:
-    """The time of an event in milliseconds, and whether it was clamped to the event's own ``receivedAt``.
+    """Return the time of an event in ms, and whether it was clamped to the event's own ``receivedAt``.
 
-    A readable ``timestamp`` stands. Without one the sender's clock is corrected where
+    A valid ``timestamp`` is used as is. Without one the sender's clock is corrected where
     ``originalTimestamp``, ``sentAt`` and ``receivedAt`` are readable and the last two are at least
     ``min_skew_ms`` apart; else it is the first readable of ``originalTimestamp``, ``sentAt`` and
     ``receivedAt``; else ``default_ms``. A time more than ``max_ahead_ms`` after ``receivedAt`` is clamped
@@ -76,7 +76,7 @@ def _ms(span: timedelta) -> int:
 def _corrected(
     original: datetime | None, sent: datetime | None, arrived: datetime | None, min_skew_ms: int
 ) -> datetime | None:
-    """The moment by the receiver's clock; None where it is not known, or too near to the sender's to tell."""
+    """Return the moment by the receiver's clock; None if unknown, or if the clocks differ too little."""
     if original is None or sent is None or arrived is None or _ms(abs(arrived - sent)) < min_skew_ms:
         return None
     try:

@@ -1,8 +1,8 @@
-"""What people write: YAML and JSON into plain values, within bounds.
+"""YAML and JSON files, read into plain values within limits.
 
-The values are bounded as they count: an alias weighs as much as what it stands for, so a few lines that
-double each other cannot become billions. A YAML scalar means what it looks like: dates and ``18:30`` are
-texts (YAML 1.1 would read the latter as 1110).
+An alias counts as much as the value it refers to, so that a few lines of nested aliases cannot expand to
+billions of values. YAML scalars are read as authors expect: dates and ``18:30`` stay strings (YAML 1.1 would
+read the latter as 1110).
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from typing import Any, Final
 import msgspec
 import yaml
 
-#: Levels of maps and lists in each other, and values in one file or record.
+#: Limits of one file or record: nesting of maps and lists, and number of values.
 MAX_DEPTH: Final = 200
 MAX_VALUES: Final = 2_000_000
 LEAST_INT: Final = -(1 << 63)
 GREATEST_INT: Final = (1 << 64) - 1
 
-_TOO_DEEP: Final = f"maps and lists are nested deeper than {MAX_DEPTH} levels"
-_TOO_MANY: Final = f"more than {MAX_VALUES:,} values, those that aliases stand for included"
+_TOO_DEEP: Final = f"maps and lists nested more than {MAX_DEPTH} levels deep"
+_TOO_MANY: Final = f"more than {MAX_VALUES:,} values, counting expanded aliases"
 _SHOWN: Final = 24
-#: C where PyYAML was built with it: ten times as fast.
+#: The C loader if PyYAML was built with it: ten times as fast.
 SAFE_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG: Final = "tag:yaml.org,2002:"
 _LONE: Final = re.compile("[\ud800-\udfff]")
@@ -34,16 +34,16 @@ _OCTAL: Final = re.compile(r"[-+]?0[0-7_]+")
 
 
 class _Merge:
-    """What ``<<`` is as a key."""
+    """The merge key ``<<``."""
 
 
 def read_yaml(text: str) -> Any:
-    """The value of the one document in a text; None where there is none.
+    """Read a YAML text of at most one document; return None for an empty text.
 
     >>> read_yaml("{since: 2026-01-01, at: 18:30, of: [1, yes, ~]}")
     {'since': '2026-01-01', 'at': '18:30', 'of': [1, True, None]}
 
-    Raises yaml.YAMLError, with the place where that is known.
+    Raises yaml.YAMLError, with line and column if known.
     """
     return _Builder().build(_events(text))
 
@@ -58,7 +58,7 @@ def _events(text: str) -> Iterator[yaml.Event]:
 
 
 def read_json(text: str) -> Any:
-    """The value of a JSON text. Raises ValueError."""
+    """Read a JSON text. Raises ValueError for invalid JSON and beyond a limit."""
     try:
         value = json.loads(
             text, object_pairs_hook=_unique, parse_constant=_no_number, parse_int=_whole_number
@@ -70,7 +70,7 @@ def read_json(text: str) -> Any:
 
 
 def check_bounds(value: Any) -> None:
-    """Raise ValueError for a plain value that is deeper, larger, or has greater integers than may be."""
+    """Raise ValueError for a plain value beyond a limit: depth, size, 64-bit integers, valid Unicode."""
     level, count = [value], 0
     for _ in range(MAX_DEPTH + 1):
         count += len(level)
@@ -96,19 +96,19 @@ def _below(value: Any) -> Iterator[Any]:
 
 def _whole_text(text: str) -> str:
     if not text.isascii() and _LONE.search(text):
-        raise ValueError(f"half a character, which UTF-8 cannot say: {_short(ascii(text))}")
+        raise ValueError(f"lone surrogate in a string: {_short(ascii(text))}")
     return text
 
 
 def _in_range(number: int) -> int:
     if not LEAST_INT <= number <= GREATEST_INT:
-        raise ValueError("an integer of more than 64 bits")
+        raise ValueError("integer exceeds 64 bits")
     return number
 
 
 def _whole_number(text: str) -> int:
     if len(text) > _SHOWN:
-        raise ValueError(f"an integer of more than 64 bits: {_short(text)}")
+        raise ValueError(f"integer exceeds 64 bits: {_short(text)}")
     return _in_range(int(text))
 
 
@@ -120,27 +120,25 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         (key, _), *_ = Counter(key for key, _ in pairs).most_common(1)
-        raise ValueError(f"the key {key!r} stands twice")
+        raise ValueError(f"duplicate key {key!r}")
     return found
 
 
 def _no_number(name: str) -> Any:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not valid JSON")
 
 
 # -- scalars of YAML -------------------------------------------------------------------------------------
 
 
 def _int(text: str) -> Any:
-    if ":" in text:  # an integer of base 60 to YAML 1.1, a time or a code to everybody else
+    if ":" in text:  # YAML 1.1 reads an integer of base 60; authors mean a time or a code
         return text
     if _OCTAL.fullmatch(text):
-        raise ValueError(
-            f"{_short(text)} is an octal number in YAML: write it in quotes, or without the zero"
-        )
+        raise ValueError(f"{_short(text)} is an octal number in YAML; quote it, or drop the leading zero")
     plain = text.replace("_", "")
     if len(plain) > 3 * _SHOWN:
-        raise ValueError(f"an integer of more than 64 bits: {_short(text)}")
+        raise ValueError(f"integer exceeds 64 bits: {_short(text)}")
     return _in_range(int(plain, 0))
 
 
@@ -151,7 +149,7 @@ def _float(text: str) -> Any:
     return float(plain.replace(".inf", "inf").replace(".nan", "nan"))
 
 
-#: Tag of a scalar -> what it is. Of any other tag there is nothing in these files.
+#: Tag of a scalar -> its reader. Other tags are rejected.
 _SCALARS: dict[str, Callable[[str], Any]] = {
     f"{_TAG}str": str,
     f"{_TAG}int": _int,
@@ -182,14 +180,14 @@ def _scalar(event: yaml.ScalarEvent) -> Any:
     try:
         return read(event.value)
     except (ValueError, KeyError):
-        raise ValueError(f"{_short(event.value)!r} is no {event.tag.removeprefix(_TAG)}") from None
+        raise ValueError(f"invalid {event.tag.removeprefix(_TAG)} {_short(event.value)!r}") from None
 
 
 # -- maps, lists and aliases -----------------------------------------------------------------------------
 
 
 class _Part(msgspec.Struct, gc=False):
-    """A value, and how much it is: values in it and levels below it, those of aliases included."""
+    """A value with its size: the values in it and the levels below it, aliases expanded."""
 
     value: Any
     weight: int = 1
@@ -197,7 +195,7 @@ class _Part(msgspec.Struct, gc=False):
 
 
 class _Open(msgspec.Struct):
-    """A map or list that is being read."""
+    """A map or list whose end has not been reached yet."""
 
     part: _Part
     mark: Any
@@ -212,7 +210,7 @@ class _Open(msgspec.Struct):
 
 
 class _Builder:
-    """Makes one value of the events of a YAML parser, without recursion."""
+    """Builds a value from the events of a YAML parser, without recursion."""
 
     def __init__(self) -> None:
         self._open: list[_Open] = []
@@ -221,7 +219,7 @@ class _Builder:
         self._total = 0
 
     def build(self, events: Iterator[yaml.Event]) -> Any:
-        """The value of the one document."""
+        """Return the value of the only document; None without a document."""
         for event in events:
             take = _EVENTS.get(event.__class__)
             if take is not None:
@@ -232,12 +230,12 @@ class _Builder:
         return None if self._root is None else self._root.value
 
     def document(self, event: yaml.Event) -> None:
-        """Begin a document."""
+        """Begin a document. Raises ValueError for a second one."""
         if self._root is not None:
-            raise ValueError("a second document: one is wanted in a file")
+            raise ValueError("expected one document, got a second one")
 
     def scalar(self, event: yaml.ScalarEvent) -> None:
-        """Take a scalar."""
+        """Add a scalar."""
         value = _scalar(event)
         as_key = bool(self._open) and self._open[-1].awaits_key
         value = event.value if value is _Merge and not as_key else value
@@ -247,10 +245,10 @@ class _Builder:
         self._put(value, 1, 0)
 
     def alias(self, event: yaml.AliasEvent) -> None:
-        """Take what an alias stands for."""
+        """Add the value that an alias refers to."""
         part = self._anchors.get(str(event.anchor))
         if part is None:
-            raise ValueError(f"the alias *{event.anchor} stands for nothing that is complete before it")
+            raise ValueError(f"unknown alias *{event.anchor}: no complete value before it has that anchor")
         self._weigh(part.weight)
         if len(self._open) + part.height > MAX_DEPTH:
             raise ValueError(_TOO_DEEP)
@@ -267,7 +265,7 @@ class _Builder:
         self._open.append(_Open(_Part(value), _mark(event), event.anchor))
 
     def end(self, event: yaml.Event) -> None:
-        """End the map or list begun last."""
+        """End the innermost map or list."""
         ended = self._open.pop()
         if ended.merged:
             merged = {key: value for each in reversed(ended.merged) for key, value in each.items()}
@@ -299,14 +297,14 @@ class _Builder:
 
 
 def _mark(event: yaml.Event) -> Any:
-    return event.start_mark  # of the C parser or of the other one
+    return event.start_mark  # its type depends on the loader
 
 
 def _key(around: _Open, key: Any) -> None:
     if isinstance(key, (dict, list)):
-        raise ValueError("a key is a text, not a map or a list")
+        raise ValueError("expected a string as a key, got a map or a list")
     if key is not _Merge and key in around.part.value:
-        problem = f"the key {key!r} stands twice"
+        problem = f"duplicate key {key!r}"
         raise yaml.MarkedYAMLError(problem=problem, problem_mark=around.mark)
     around.key, around.has_key = key, True
 
@@ -317,7 +315,7 @@ def _set(around: _Open, key: Any, value: Any) -> None:
         return
     maps = value if isinstance(value, list) else [value]
     if not all(isinstance(each, dict) for each in maps):
-        raise ValueError("<< is followed by a map, or a list of maps")
+        raise ValueError("expected a map or a list of maps after <<")
     around.merged += maps
 
 

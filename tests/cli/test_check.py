@@ -26,8 +26,8 @@ def test_every_mistake_is_told_with_file_place_and_reason_and_status_2(tmp_path:
     done = check(tmp_path)
     assert (done.status, done.out) == (2, "")
     assert done.err.splitlines() == [
-        f"{tmp_path}/a.yaml: segments[0].when.within: a window of 0 holds nothing",
-        f"{tmp_path}/b.yaml: segments[0].when.all: a list of at least one node is wanted",
+        f"{tmp_path}/a.yaml: segments[0].when.within: expected a duration above 0, got '0d'",
+        f"{tmp_path}/b.yaml: segments[0].when.all: expected a non-empty list of nodes",
     ]
 
 

@@ -15,39 +15,43 @@ _LOOP = [{"key": "x", "when": {"in_segment": "y"}}, {"key": "y", "when": {"not":
 
 #: File -> its segments (a rule alone is one), the place of the mistake, and the reason.
 REFUSED: dict[str, tuple[Any, str, str]] = {
-    "unknown-key": ({"did": "A", "whithin": "1d"}, "segments[0].when.whithin", "unknown key; here: did, "),
+    "unknown-key": (
+        {"did": "A", "whithin": "1d"},
+        "segments[0].when.whithin",
+        "unknown key; expected one of did, ",
+    ),
     "unknown-key-of-a-segment": (
         [{"key": "k", "when": {"did": "A"}, "owner": "me"}],
         "segments[0].owner",
         "unknown key",
     ),
-    "unknown-node": ({"dit": "A"}, "segments[0].when", "no node: dit; a node has exactly one of all, any"),
+    "unknown-node": ({"dit": "A"}, "segments[0].when", "unknown node dit; expected one of all, any"),
     "unknown-operator": (
         {"trait": "p", "is": {"equals": 1}},
         "segments[0].when.is.equals",
         "unknown operator",
     ),
-    "empty-list": ({"all": []}, "segments[0].when.all", "a list of at least one node is wanted"),
+    "empty-list": ({"all": []}, "segments[0].when.all", "expected a non-empty list of nodes"),
     "empty-list-of-names": (
         {"did": []},
         "segments[0].when.did",
-        "the name of an event, or a list of at least",
+        "expected an event name or a non-empty list",
     ),
     "empty-list-of-values": (
         {"trait": "p", "is": {"in": []}},
         "segments[0].when.is.in",
-        "a list of at least one value is wanted",
+        "expected a non-empty list of values",
     ),
     "wrong-type": (
         {"did": "A", "count": {"gte": "3"}},
         "segments[0].when.count.gte",
-        "a count is a whole number",
+        "expected an integer",
     ),
-    "wrong-type-of-a-test": ({"trait": "p", "is": 3}, "segments[0].when.is", "a map of operators is wanted"),
+    "wrong-type-of-a-test": ({"trait": "p", "is": 3}, "segments[0].when.is", "expected a map of operators"),
     "unknown-segment": (
         {"in_segment": "nobody"},
         "unknown-segment.when",
-        "in_segment: unknown segment 'nobody'",
+        "in_segment: unknown segment nobody",
     ),
     "cycle": (_LOOP, "x.when", "in_segment forms a cycle: x -> y -> x"),
     "unsafe-expression": (
@@ -55,7 +59,7 @@ REFUSED: dict[str, tuple[Any, str, str]] = {
         "segments[0].when.is.matches",
         r"invalid regular expression '(a)\\1'",
     ),
-    "within-of-0": ({"did": "A", "within": "0h"}, "segments[0].when.within", "a window of 0 holds nothing"),
+    "within-of-0": ({"did": "A", "within": "0h"}, "segments[0].when.within", "expected a duration above 0"),
     "count-that-never-holds": (
         {"did": "A", "count": {"lt": 0}},
         "segments[0].when.count",
@@ -129,8 +133,8 @@ def test_a_reference_to_a_refused_segment_is_no_second_mistake_but_one_to_none_i
     _write(tmp_path, "b", {"all": [{"in_segment": "a"}, {"in_segment": "c"}]})
     told = segops("check", tmp_path).err.splitlines()
     assert [line.rsplit("json: ")[1] for line in told] == [
-        "segments[0].when.did: the name of an event, or a list of at least one, is wanted",
-        "b.when: in_segment: unknown segment 'c'",
+        "segments[0].when.did: expected an event name or a non-empty list of event names",
+        "b.when: in_segment: unknown segment c",
     ]
 
 
@@ -144,11 +148,11 @@ def test_a_reference_to_a_refused_segment_is_no_second_mistake_but_one_to_none_i
         ),
         (
             {"any": [{"did": "A"}, {"did": "A"}]},
-            "segments[0].when.any[1]: the same as segments[0].when.any[0]: once",
+            "segments[0].when.any[1]: duplicate of segments[0].when.any[0]",
         ),
         (
             {"did": "A", "count": {"gte": 300}, "within": "1d"},
-            "segments[0].when.count: keeps every entry of a",
+            "segments[0].when.count: stores every entry of a",
         ),
     ],
 )

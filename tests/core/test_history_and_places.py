@@ -125,16 +125,22 @@ def test_a_bucket_holds_its_share_and_buckets_do_not_overlap() -> None:
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
-        ({"has_been": {"trait": "plan"}, "for": "1d"}, "when.has_been: a map of trait and is is wanted"),
-        ({"has_been": {"trait": "plan", "is": {"eq": 1}}}, "when.for: invalid duration None"),
+        ({"has_been": {"trait": "plan"}, "for": "1d"}, "when.has_been: expected a map with trait and is"),
+        (
+            {"has_been": {"trait": "plan", "is": {"eq": 1}}},
+            "when.for: expected a duration in ms, s, m, h, d or w, such as 48h, got None",
+        ),
         (
             {"near": {"lat": 91, "lon": 0, "radius": "1km"}},
-            "when.near.lat: degrees from -90 to 90 are wanted",
+            "when.near.lat: expected degrees from -90 to 90",
         ),
-        ({"near": {"lat": 0, "lon": 0, "radius": "0km"}}, "when.near.radius: invalid length '0km'"),
+        (
+            {"near": {"lat": 0, "lon": 0, "radius": "0km"}},
+            "when.near.radius: expected a length above 0 in m, km or mi, such as 5km, got '0km'",
+        ),
         ({"near": {"lat": 0, "lon": 0, "radius": "1km"}, "since": "2026-01-01"}, "when.since: unknown key"),
         ({"bucket": {"salt": "s", "from": 10, "to": 10}}, "when.bucket: never holds: from is not below to"),
-        ({"bucket": {"salt": "s", "from": 0, "to": 10.005}}, "when.bucket.to: two decimals at most"),
+        ({"bucket": {"salt": "s", "from": 0, "to": 10.005}}, "when.bucket.to: expected at most two decimals"),
     ],
 )
 def test_what_is_refused_and_why(rule: dict[str, Any], message: str) -> None:

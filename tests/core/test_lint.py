@@ -213,10 +213,10 @@ def test_a_test_that_something_may_satisfy_is_not(test: dict[str, Any]) -> None:
             "when",
             "score",
         ),
-        ({"not": {"any": [{"did": "A"}, {"did_not": "A"}]}}, "when", "what it negates always does"),
+        ({"not": {"any": [{"did": "A"}, {"did_not": "A"}]}}, "when", "the negated node always holds"),
         ({"avg": "p", "of": "A", "is": {"contains": "x"}}, "when.is", "no avg satisfies: contains x"),
         ({"sum": "p", "of": "A", "is": {"exists": False}}, "when.is", "no sum satisfies: does not exist"),
-        ({"rfm": {"recency": {"gte": 6}}}, "when.rfm", "no customer has such digits: rfm recency ≥ 6"),
+        ({"rfm": {"recency": {"gte": 6}}}, "when.rfm", "no digits satisfy: rfm recency ≥ 6"),
     ],
 )
 def test_a_rule_that_contradicts_itself_can_never_hold(rule: dict[str, Any], path: str, reason: str) -> None:
@@ -304,42 +304,42 @@ def test_a_rule_that_always_holds_is_named(rule: dict[str, Any], path: str, reas
         (
             {"all": [{"did": "A", "within": "48h"}, {"did": "A", "within": "2d"}]},
             "when.all[1]",
-            "the same as when.all[0]",
+            "duplicate of when.all[0]",
         ),
         (
             {"any": [{"did": "A"}, {"did": "B"}, {"did": ["A"]}]},
             "when.any[2]",
-            "the same as when.any[0]: once is enough",
+            "duplicate of when.any[0]",
         ),
         (
             {"rfm": {"recency": {"gte": 1}}},
             "when.rfm.recency",
-            "holds for everyone who has ordered: this digit is from 1 to 5",
+            "holds for every customer with an order: this digit is from 1 to 5",
         ),
         (
             {"did": "A", "count": {"gte": 300}, "within": "1d"},
             "when.count",
-            "keeps every entry of a customer, and of more than 4,096",
+            "stores every entry of a customer; beyond 4,096",
         ),
         (
             {"did": "A", "count": {"in": [3, 257]}, "within": "1d"},
             "when.count",
-            "with a limit of 256 at most, 257 are kept and exact",
+            "up to a threshold of 256, at most 257 are stored, and the count is exact",
         ),
         (
             {"did": "A", "count": {"gte": 300}, "between": {"from": "2d", "to": "1d"}},
             "when.count",
-            "keeps every entry of a customer that may yet count, however many",
+            "stores every entry of a customer that may still count, without limit",
         ),
         (
             {"did": "A", "count": {"gte": 300}, "where": {"p": {"in_next": "1d"}}},
             "when.count",
-            "keeps every entry of a customer that may yet count",
+            "stores every entry of a customer that may still count",
         ),
         (
             {"distinct": "p", "of": "A", "is": {"gte": 258}},
             "when.is",
-            "keeps every different value of a customer, however many",
+            "stores every distinct value of a customer, without limit",
         ),
     ],
 )
@@ -354,7 +354,7 @@ def test_a_mistake_leaves_nothing_to_look_through() -> None:
     with pytest.raises(DefinitionError) as refused:
         read_rule({"did": []}, "when", Context("t"))
     assert refused.value.issues == [
-        Issue("t", "when.did", "the name of an event, or a list of at least one, is wanted")
+        Issue("t", "when.did", "expected an event name or a non-empty list of event names")
     ]
     with pytest.raises(DefinitionError):
         Reader({"between": [10, 5]}, "is").predicate()

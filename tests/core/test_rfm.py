@@ -136,24 +136,27 @@ def test_a_file_has_its_own_edges_and_grid_and_they_travel_with_the_definition(t
 def test_dead_tiers_and_holes_are_warned_of(tmp_path: Path) -> None:
     reasons = [warning.reason for warning in load_checked([_loaded(tmp_path)]).warnings]
     assert reasons == [
-        "nobody can be in better: tiers before it take all its cells",
-        "in no tier: recency 1 frequency 1, recency 1 frequency 2",
+        "better is unreachable: earlier tiers take all its cells",
+        "digits in no tier: recency 1 frequency 1, recency 1 frequency 2",
     ]
 
 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("recency: [20d, 10d]", "rfm.recency: each edge is above the one before"),
-        ("frequency: []", "rfm.frequency: a list of 1 to 9 rising edges is wanted"),
-        ("frequency: [1.5]", "rfm.frequency: a whole number from 0 up is wanted"),
-        ("monetary: [x]", "rfm.monetary: a number is wanted"),
-        ("currency: euro", "rfm.currency: 'euro' is no currency"),
-        ("period: 0d", "rfm.period: a duration of 0 holds nothing"),
+        ("recency: [20d, 10d]", "rfm.recency: expected each edge to be above the previous one"),
+        ("frequency: []", "rfm.frequency: expected a list of 1 to 9 edges"),
+        ("frequency: [1.5]", "rfm.frequency: expected an integer of at least 0"),
+        ("monetary: [x]", "rfm.monetary: expected a number"),
+        (
+            "currency: euro",
+            "rfm.currency: expected a currency code of three capitals, such as EUR, got 'euro'",
+        ),
+        ("period: 0d", "rfm.period: expected a duration above 0"),
         ("edges: []", "rfm.edges: unknown key"),
         (
             "tiers: {a: {recency: [1, 9], frequency: [1, 1]}}",
-            "rfm.tiers: a.recency: the lowest and the highest digit",
+            "rfm.tiers: a.recency: expected the lowest and the highest digit",
         ),
     ],
 )
@@ -167,13 +170,13 @@ def test_what_a_block_refuses_and_why(tmp_path: Path, line: str, message: str) -
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
-        ({"rfm": "champion"}, "when.rfm: there is no tier 'champion'; here: hibernating"),
-        ({"rfm": []}, "when.rfm: a tier, or a list of at least one, is wanted"),
+        ({"rfm": "champion"}, "when.rfm: unknown tier 'champion'; expected one of hibernating"),
+        ({"rfm": []}, "when.rfm: expected a tier or a non-empty list of tiers"),
         (
             {"rfm": {"money": 3}},
-            "when.rfm: a tier, or a map of any of recency, frequency, monetary, is wanted",
+            "when.rfm: expected a tier, or a map with any of recency, frequency, monetary",
         ),
-        ({"rfm": {"recency": {"gte": 2.5}}}, "when.rfm.recency.gte: a count is a whole number"),
+        ({"rfm": {"recency": {"gte": 2.5}}}, "when.rfm.recency.gte: expected an integer"),
         ({"rfm": "new", "within": "1d"}, "when.within: unknown key"),
     ],
 )

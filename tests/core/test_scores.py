@@ -52,5 +52,5 @@ def test_every_operator_on_numbers_flips_at_the_day(
 def test_an_unknown_score_is_refused() -> None:
     assert (
         mistakes({"score": "churn", "is": {"gte": 0.75}})[0]
-        == "f: when.score: there is no score 'churn'; here: recency_days"
+        == "f: when.score: unknown score 'churn'; expected one of recency_days"
     )

@@ -134,26 +134,26 @@ def test_what_is_kept_is_bounded_and_survives_the_store() -> None:
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
-        ({"sequence": []}, "when.sequence: a list of 1 to 16 steps is wanted"),
-        ({"sequence": [{"did_not": "A"}]}, "when.sequence[0]: the first step is a did"),
+        ({"sequence": []}, "when.sequence: expected a list of 1 to 16 steps"),
+        ({"sequence": [{"did_not": "A"}]}, "when.sequence[0]: expected the first step to be a did"),
         (
             {"sequence": [{"did": "A"}, {"did_not": "B"}]},
-            "when.sequence[1]: a did_not at the end needs a within",
+            "when.sequence[1]: missing within: a did_not at the end",
         ),
         ({"sequence": [{"did": "A"}, {"did": "B", "count": 2}]}, "when.sequence[1].count: unknown key"),
         (
             {"sequence": [{"did": "A"}, {"done": "B"}]},
-            "when.sequence[1]: a step is a map with did or did_not",
+            "when.sequence[1]: expected a map with either did or did_not",
         ),
-        ({"sequence": [{"did": "A"}], "within": "0d"}, "when.within: a window of 0 holds nothing"),
-        ({"sequence": [{"did": "A"}], "strict": 1}, "when.strict: true or false is wanted"),
+        ({"sequence": [{"did": "A"}], "within": "0d"}, "when.within: expected a duration above 0"),
+        ({"sequence": [{"did": "A"}], "strict": 1}, "when.strict: expected true or false"),
         (
             {"sequence": [{"did": "A"}, {"did": "B", "where": {"p": {"same_as": 2}}}]},
-            "when.sequence[1].where.p.same_as: the number of an earlier did step",
+            "when.sequence[1].where.p.same_as: expected only the number of an earlier did step",
         ),
         (
             {"sequence": [{"did": "A", "where": {"d": {"in_next": "3d"}}}]},
-            "when.sequence[0].where.d: a step is settled when its event arrives",
+            "when.sequence[0].where.d: a step is decided when its event arrives",
         ),
     ],
 )

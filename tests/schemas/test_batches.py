@@ -20,7 +20,7 @@ def of(**body: Any) -> list[Any]:
     return [json.loads(event) for event in events_of(json.dumps(body).encode())]
 
 
-def test_what_a_batch_says_serves_events_that_do_not_say_it_themselves() -> None:
+def test_batch_fields_apply_to_events_without_them() -> None:
     found = of(
         batch=[
             {"type": "page"},
@@ -44,13 +44,13 @@ def test_what_a_batch_says_serves_events_that_do_not_say_it_themselves() -> None
     ]
 
 
-def test_without_anything_to_add_events_are_passed_on_byte_for_byte() -> None:
+def test_events_are_unchanged_if_the_batch_adds_nothing() -> None:
     events = [PAGE % ', "n": 1.50', PAGE % ', "n": 1e400', PAGE % ', "e": "\\u00e9"', "[1]", "5", "null"]
     body = f'{{"writeKey": "w", "batch": [{", ".join(events)}]}}'
     assert list(events_of(body.encode())) == [event.encode() for event in events]
 
 
-def test_values_are_kept_as_they_are_written_where_something_is_added() -> None:
+def test_added_fields_leave_other_values_byte_identical() -> None:
     event = f'{{"n": 1.50, "m": 1e400, "e": "\\u00e9", "big": {"9" * 5_000}}}'
     body = f'{{"sentAt": "s", "batch": [{event}, 5]}}'
     first, second = events_of(body.encode())
@@ -59,13 +59,13 @@ def test_values_are_kept_as_they_are_written_where_something_is_added() -> None:
 
 
 @pytest.mark.parametrize("context", [[], "x", 5, None])
-def test_an_odd_context_of_the_batch_spoils_no_event(context: Any) -> None:
+def test_invalid_batch_context_does_not_affect_events(context: Any) -> None:
     own = {"type": "page", "context": {"ip": "own"}}
     assert of(batch=[own], context=context) == [own]
 
 
 @pytest.mark.parametrize("context", [[], "x", 5])
-def test_an_odd_context_of_an_event_is_its_own(context: Any) -> None:
+def test_invalid_event_context_is_kept(context: Any) -> None:
     assert of(batch=[{"context": context}], context={"ip": "all"}) == [{"context": context}]
 
 
@@ -83,7 +83,7 @@ def test_an_odd_context_of_an_event_is_its_own(context: Any) -> None:
         "",
     ],
 )
-def test_what_is_no_batch_is_one_event_as_it_is_written(body: str) -> None:
+def test_body_without_batch_is_one_unchanged_event(body: str) -> None:
     assert list(events_of(body.encode())) == [body.encode()]
     assert list(events_of(BOM + body.encode())) == [body.encode()]
 
@@ -92,7 +92,7 @@ def test_an_empty_batch_has_no_events() -> None:
     assert list(events_of(b'{"batch": []}')) == []
 
 
-def test_half_an_emoji_in_one_event_spoils_no_batch() -> None:
+def test_lone_surrogate_in_one_event_does_not_invalidate_the_batch() -> None:
     half = PAGE % ', "properties": {"q": "\\ud83d"}'
     found = events_of(BOM + f'{{"batch": [{half}, {PAGE % ""}]}}'.encode())
     assert len(found) == 2
@@ -117,5 +117,5 @@ def test_the_events_of_a_batch_of_an_sdk_can_be_routed() -> None:
 
 
 @given(st.binary(max_size=60) | st.text(max_size=40).map(lambda text: f'{{"batch":{text}}}'.encode()))
-def test_no_bytes_at_all_are_too_odd(body: bytes) -> None:
+def test_arbitrary_bytes_never_raise(body: bytes) -> None:
     assert isinstance(list(events_of(body)), list)

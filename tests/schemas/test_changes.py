@@ -21,7 +21,7 @@ FIELDS = tuple(
 )
 
 
-def test_a_change_is_flat_json_in_the_order_of_the_contract() -> None:
+def test_change_is_flat_json_in_contract_order() -> None:
     fields = json.loads(encode_change(CHANGE, 1_012))
     assert tuple(fields) == FIELDS
     assert all(value is None or isinstance(value, (str, int, bool)) for value in fields.values())
@@ -29,10 +29,10 @@ def test_a_change_is_flat_json_in_the_order_of_the_contract() -> None:
     assert fields["change_id"] == hashlib.sha256(b"user_id:u1|vip|7").hexdigest()
 
 
-def test_a_change_comes_back_as_it_was() -> None:
+def test_change_round_trips() -> None:
     assert decode_change(encode_change(CHANGE, 1_012)) == CHANGE
 
 
-def test_what_is_no_change_is_refused() -> None:
+def test_invalid_change_is_rejected() -> None:
     with pytest.raises(msgspec.DecodeError):
         decode_change(b'{"profile_id":"user_id:u1"}')

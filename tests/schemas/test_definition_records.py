@@ -14,7 +14,7 @@ from tests.core.strategies import rules
 
 
 @given(rules())
-def test_a_definition_survives_its_record(rule: dict[str, Any]) -> None:
+def test_definition_round_trips_through_its_record(rule: dict[str, Any]) -> None:
     text = {"key": "s", "name": "N", "description": "D", "version": 3, "when": rule}
     definition = definition_from_record(msgspec.json.encode(text))
     assert definition is not None
@@ -29,7 +29,7 @@ def test_a_definition_survives_its_record(rule: dict[str, Any]) -> None:
     )
 
 
-def test_a_retired_key_is_no_definition() -> None:
+def test_retired_key_decodes_to_none() -> None:
     assert definition_from_record(b'{"key":"s","version":2,"retired":true}') is None
 
 
@@ -62,17 +62,17 @@ def test_a_retired_key_is_no_definition() -> None:
         b'{"key":"s","version":1,"rfm":{"frequency":[1' + b"0" * 30 + b']},"when":{"rfm":"x"}}',
     ],
 )
-def test_a_record_that_is_no_definition_is_refused(value: bytes) -> None:
+def test_invalid_definition_record_is_rejected(value: bytes) -> None:
     with pytest.raises(DefinitionError):
         definition_from_record(value)
 
 
-def test_the_greatest_version_is_of_63_bits() -> None:
+def test_version_has_at_most_63_bits() -> None:
     found = definition_from_record(b'{"key":"s","version":9223372036854775807,"when":{"did":"A"}}')
     assert found is not None and found.version == 2**63 - 1
 
 
-def test_a_published_rule_is_read_even_if_it_would_be_refused_now() -> None:
+def test_published_rule_stays_readable_even_if_now_invalid() -> None:
     """What an earlier version let through must not stop a worker."""
     when = {"all": [{"did": "A"}, {"did_not": "A"}]}
     assert definition_from_record(msgspec.json.encode({"key": "s", "version": 1, "when": when})) is not None

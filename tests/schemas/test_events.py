@@ -78,7 +78,7 @@ def reason(value: bytes | None, **limits: int) -> str:
         ),
     ],
 )
-def test_the_strongest_identifier_names_the_profile(fields: dict[str, Any], profile_id: str) -> None:
+def test_strongest_identifier_determines_the_profile(fields: dict[str, Any], profile_id: str) -> None:
     assert routed(**fields).profile_id == profile_id
 
 
@@ -86,12 +86,12 @@ def test_the_strongest_identifier_names_the_profile(fields: dict[str, Any], prof
     "nobody",
     ["", "  ", "0", "00000000-0000-0000-0000-000000000000", "-1", "null", "NULL", "Anonymous", "nan", 0, -1],
 )
-def test_a_value_that_names_nobody_is_passed_over(nobody: Any) -> None:
+def test_blocked_identifier_is_skipped(nobody: Any) -> None:
     assert routed(userId=nobody, anonymousId="a1").profile_id == "anonymous_id:a1"
     assert decoded(userId=nobody, anonymousId="a1").user_id is None
 
 
-def test_other_identifiers_are_taken_as_far_as_they_are_readable() -> None:
+def test_other_identifiers_are_used_if_valid() -> None:
     odd: list[Any] = [
         7,
         {},
@@ -105,7 +105,7 @@ def test_other_identifiers_are_taken_as_far_as_they_are_readable() -> None:
     assert decoded(context={"device": [], "externalIds": odd}).others == ()
 
 
-def test_which_identifiers_count_and_in_which_order_is_a_setting() -> None:
+def test_identifier_types_and_priority_are_configurable() -> None:
     rules = Rules(priority=("user_id", "card", "anonymous_id"))
     limits = IdentityLimits(rules=rules, blocked=frozenset({"test"}))
     fields = {"userId": "Test", "anonymousId": "a1", "traits": {"email": "a@x"}}
@@ -119,7 +119,7 @@ def test_which_identifiers_count_and_in_which_order_is_a_setting() -> None:
 
 
 @pytest.mark.parametrize("somebody", ["10", "0a", "nullo", "-10", "anonymous1", "1-0"])
-def test_a_value_that_only_looks_like_nobody_names_somebody(somebody: str) -> None:
+def test_value_similar_to_a_blocked_one_is_a_valid_identifier(somebody: str) -> None:
     assert routed(userId=somebody).profile_id == f"user_id:{somebody}"
 
 
@@ -130,9 +130,7 @@ def test_a_value_that_only_looks_like_nobody_names_somebody(somebody: str) -> No
     ("ahead_ms", "time_ms", "clamped"),
     [(300_000, NOW + 300_000, False), (300_001, NOW, True), (D, NOW, True)],
 )
-def test_an_event_more_than_five_minutes_ahead_happened_now(
-    ahead_ms: int, time_ms: int, clamped: bool
-) -> None:
+def test_event_over_five_minutes_ahead_is_clamped_to_now(ahead_ms: int, time_ms: int, clamped: bool) -> None:
     found = routed(timestamp=format_instant(NOW + ahead_ms))
     assert (found.time_ms, found.clamped) == (time_ms, clamped)
 
@@ -141,29 +139,29 @@ def test_an_event_more_than_five_minutes_ahead_happened_now(
 
 
 @pytest.mark.parametrize("kind", ["identify", "page", "screen", "group", "alias"])
-def test_every_other_call_is_named_by_its_type(kind: str) -> None:
+def test_non_track_calls_are_named_by_type(kind: str) -> None:
     assert routed(type=kind, event=...).profile_id == "user_id:u1"
     assert decoded(type=kind, event=...).name == kind
 
 
-def test_a_track_call_is_named_by_its_event() -> None:
+def test_track_call_is_named_by_its_event() -> None:
     assert decoded(event="Order Completed").name == "Order Completed"
 
 
-def test_the_traits_of_a_call_and_of_its_context_are_merged() -> None:
+def test_call_and_context_traits_are_merged() -> None:
     both = {"traits": {"a": 1, "b": 1}, "context": {"traits": {"b": 2, "c": 2}}}
     assert decoded(type="identify", **both).traits == {"a": 1, "b": 1, "c": 2}
     assert decoded(**both).traits == {"a": 1, "b": 1, "c": 2}
     assert decoded().traits is None
 
 
-def test_the_traits_of_a_group_are_properties_of_its_event_only() -> None:
+def test_group_traits_are_event_properties_only() -> None:
     event = decoded(type="group", groupId="g1", traits={"plan": "gold"})
     assert event.properties == {"plan": "gold", "groupId": "g1"}
     assert event.traits is None
 
 
-def test_the_name_of_a_page_is_a_property_that_its_own_properties_override() -> None:
+def test_page_name_is_a_property_unless_overridden() -> None:
     assert decoded(type="page", name="Home", category="Docs").properties == {
         "name": "Home",
         "category": "Docs",
@@ -172,14 +170,14 @@ def test_the_name_of_a_page_is_a_property_that_its_own_properties_override() -> 
     assert decoded(name="Home").properties == {}
 
 
-def test_an_event_carries_its_identifiers_and_its_corrected_time() -> None:
+def test_event_carries_identifiers_and_corrected_time() -> None:
     event = decoded(anonymousId="a1", messageId="m1", traits={"email": "X@y.z"})
     assert (event.user_id, event.anonymous_id, event.email) == ("u1", "a1", "x@y.z")
     assert (event.time_ms, event.message_id, event.named) == (5, "m1", True)
 
 
 @pytest.mark.parametrize("message_id", [..., None, "", 0, True, 1.5, {}])
-def test_an_event_without_a_message_id_is_told_by_its_place(message_id: Any) -> None:
+def test_event_without_message_id_gets_the_default_id(message_id: Any) -> None:
     event = decoded(messageId=message_id)
     assert (event.message_id, event.named) == ("0:7", False)
 
@@ -188,7 +186,7 @@ def test_a_message_id_may_be_a_number() -> None:
     assert (decoded(messageId=12).message_id, decoded(messageId=12).named) == ("12", True)
 
 
-def test_what_rudderstack_sends_is_accepted_as_it_is() -> None:
+def test_rudderstack_events_are_accepted_unchanged() -> None:
     value = {
         "type": "track",
         "channel": "web",
@@ -251,15 +249,15 @@ REFUSED: list[tuple[str, bytes | None]] = [
 
 
 @pytest.mark.parametrize(("expected", "value"), REFUSED)
-def test_what_is_no_event_is_refused_with_a_reason(expected: str, value: bytes | None) -> None:
+def test_invalid_event_is_rejected_with_a_reason(expected: str, value: bytes | None) -> None:
     assert reason(value) == expected
 
 
-def test_every_reason_that_routing_can_give_is_tested() -> None:
+def test_every_reject_reason_is_covered() -> None:
     assert {expected for expected, _ in REFUSED} == set(REJECT_REASONS) - {"internal"}
 
 
-def test_the_largest_event_is_a_setting() -> None:
+def test_maximum_event_size_is_configurable() -> None:
     value = record()
     assert route(value, now_ms=NOW, default_time_ms=None, limits=IdentityLimits(max_bytes=len(value)))
     assert reason(value, max_bytes=len(value) - 1) == "too_large"
@@ -269,18 +267,18 @@ def nested(depth: int) -> bytes:
     return record(properties={"p": 0}).replace(b":0}", b":" + b"[" * depth + b"]" * depth + b"}")
 
 
-def test_what_is_nested_too_deeply_to_be_stored_is_refused_at_once() -> None:
+def test_nesting_too_deep_to_store_is_rejected_by_routing() -> None:
     # The object of the event and its properties are two levels themselves.
     assert route(nested(MAX_DEPTH - 2), now_ms=NOW, default_time_ms=None)
     assert reason(nested(MAX_DEPTH - 1)) == "too_deep"
 
 
-def test_many_brackets_side_by_side_or_in_texts_are_not_deep() -> None:
+def test_adjacent_or_quoted_brackets_do_not_count_as_nesting() -> None:
     value = record(properties={"list": [[]] * 400, "text": '[{"\\' * 400})
     assert route(value, now_ms=NOW, default_time_ms=None).profile_id == "user_id:u1"
 
 
-def test_an_event_with_anything_in_it_that_was_accepted_can_be_applied_and_stored() -> None:
+def test_any_accepted_event_can_be_applied_and_stored() -> None:
     engine = Engine(
         segments(
             latest={"latest": "p", "of": "A", "is": {"exists": True}, "within": "1d"},
@@ -329,7 +327,7 @@ fields = st.sampled_from(
 
 
 @given(st.dictionaries(fields, json_values, max_size=6))
-def test_what_routing_accepts_can_be_decoded(changes: dict[str, Any]) -> None:
+def test_routed_event_can_be_decoded(changes: dict[str, Any]) -> None:
     try:
         data = record(**changes)
     except (UnicodeEncodeError, msgspec.MsgspecError):
@@ -344,6 +342,6 @@ def test_what_routing_accepts_can_be_decoded(changes: dict[str, Any]) -> None:
 
 
 @given(st.binary(max_size=200))
-def test_no_bytes_at_all_make_routing_fail_otherwise_than_by_a_reason(data: bytes) -> None:
+def test_routing_of_arbitrary_bytes_only_raises_rejections(data: bytes) -> None:
     with pytest.raises(RejectedEvent):
         route(data, now_ms=NOW, default_time_ms=NOW)

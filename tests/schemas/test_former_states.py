@@ -31,7 +31,7 @@ def stored(text: str) -> Profile:
 
 
 def lived(rules: dict[str, dict[str, Any]]) -> Customer:
-    """A customer with the same events, in this version."""
+    """Return a customer with the same events, in this version."""
     customer = Customer(**rules)
     for number in range(6):
         customer.did("A", T + number * S, p=f"p{number}", q="2025-10-13T00:00:00Z", v=1)
@@ -52,7 +52,7 @@ def verdicts(engine: Engine, profile: Profile) -> dict[str, list[Any]]:
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_a_stored_profile_goes_on_under_the_same_rule(name: str) -> None:
+def test_former_state_continues_under_the_same_rule(name: str) -> None:
     rule = {name: RULES[name]}
     fresh, former = lived(rule), stored(FORMER["alone"][name])
     assert former.evaluated_by == fresh.engine.version
@@ -62,7 +62,7 @@ def test_a_stored_profile_goes_on_under_the_same_rule(name: str) -> None:
     assert (opened.members, opened.flips) == (fresh.profile.members, fresh.profile.flips)
 
 
-def test_a_stored_profile_goes_on_under_all_rules_with_one_state_for_each_figure() -> None:
+def test_former_state_continues_with_one_state_per_figure() -> None:
     fresh = lived(RULES)
     opened = fresh.engine.open(stored(FORMER["together"]))
     assert opened.features.keys() == fresh.engine.segments.features.keys() == fresh.profile.features.keys()
@@ -71,14 +71,14 @@ def test_a_stored_profile_goes_on_under_all_rules_with_one_state_for_each_figure
 
 @pytest.mark.parametrize("kind", ["count", "distinct", "ever"])
 @pytest.mark.parametrize(("before", "after"), [(5, 1), (5, 3), (300, 3), (300, 5), (5, 300)])
-def test_a_stored_profile_keeps_what_it_holds_under_another_limit(kind: str, before: int, after: int) -> None:
+def test_former_state_is_kept_under_another_threshold(kind: str, before: int, after: int) -> None:
     names = f"{kind}_{before}", f"{kind}_{after}"
     engine, profile = Engine(segments(often=RULES[names[1]])), stored(FORMER["alone"][names[0]])
     engine.on_definitions(profile, clock_ms=NOW)
     assert ("often" in profile.members) is (after <= 6)
 
 
-def test_what_was_handed_over_by_a_former_version_is_counted_in() -> None:
+def test_handover_from_a_former_version_is_merged() -> None:
     fresh = lived(RULES)
     user = fresh.engine.new_profile("user_id:u1")
     own(user, user.id)
@@ -88,7 +88,7 @@ def test_what_was_handed_over_by_a_former_version_is_counted_in() -> None:
     assert verdicts(fresh.engine, user) == verdicts(fresh.engine, fresh.profile)
 
 
-def test_what_is_opened_once_is_left_as_it_is() -> None:
+def test_migrated_state_is_not_migrated_again() -> None:
     fresh = lived(RULES)
     before = dict(fresh.profile.features)
     opened = fresh.engine.open(fresh.profile).features

@@ -24,7 +24,7 @@ def read(limits: IdentityLimits = DEFAULT, **fields: Any) -> Event:
 
 
 def profile_of(limits: IdentityLimits = DEFAULT, **fields: Any) -> str:
-    """The profile that the event goes to, which must be that of its first identifier."""
+    """Route an event and check that its profile is that of its first identifier."""
     routed = route(line(**fields), now_ms=10**14, default_time_ms=None, limits=limits)
     assert limits.rules.identifiers_of(read(limits, **fields))[0] == routed.profile_id
     return routed.profile_id
@@ -40,7 +40,7 @@ _OFFICE = {"name": "Acme", "email": "office@acme.example"}
 
 
 @pytest.mark.parametrize("kind", ["group", "Group", " GROUP "])
-def test_traits_of_a_group_call_neither_name_nor_describe_the_person(kind: str) -> None:
+def test_group_traits_neither_identify_nor_describe_the_person(kind: str) -> None:
     fields = {"type": kind, "groupId": "acme", "traits": _OFFICE}
     assert profile_of(**fields) == "anonymous_id:a1"
     event = read(**fields)
@@ -49,24 +49,24 @@ def test_traits_of_a_group_call_neither_name_nor_describe_the_person(kind: str) 
 
 
 @pytest.mark.parametrize("email", [None, "", 5, []])
-def test_a_group_without_an_email_takes_none_from_the_person(email: Any) -> None:
+def test_group_call_without_email_does_not_clear_the_email(email: Any) -> None:
     assert not read(type="group", traits={"email": email}).email_removed
 
 
-def test_a_group_call_carries_what_its_context_says_of_the_person() -> None:
+def test_group_call_applies_context_traits() -> None:
     fields = {"type": "group", "traits": _OFFICE, "context": context(email="Ann@x.y", city="Ulm")}
     assert profile_of(**fields) == "email:ann@x.y"
     assert read(**fields).traits == {"email": "Ann@x.y", "city": "Ulm"}
 
 
-def test_a_group_call_carries_properties_where_they_are_a_source() -> None:
+def test_group_call_reads_email_from_properties_if_configured() -> None:
     fields = {"type": "group", "traits": _OFFICE, "properties": {"email": "ann@x.y"}}
     assert profile_of(EVERYWHERE, **fields) == "email:ann@x.y"
     assert profile_of(**fields) == "anonymous_id:a1"
 
 
 @pytest.mark.parametrize("kind", ["identify", "track", "page", "screen", "alias"])
-def test_traits_of_every_other_call_name_and_describe_the_person(kind: str) -> None:
+def test_traits_of_other_calls_identify_and_describe_the_person(kind: str) -> None:
     fields = {"type": kind, "traits": {"email": "ann@x.y"}, "context": context(email="old@x.y", city="Ulm")}
     assert profile_of(**fields) == "email:ann@x.y"
     assert read(**fields).traits == {"email": "ann@x.y", "city": "Ulm"}
@@ -86,14 +86,14 @@ T, C, P = ({"email": f"{name}@x.y"} for name in "tcp")
         ("traits,properties", "t@x.y"),
     ],
 )
-def test_sources_of_email_are_looked_at_in_their_order(sources: str, found: str) -> None:
+def test_email_sources_are_read_in_order(sources: str, found: str) -> None:
     limits = IdentityLimits(email_sources=tuple(sources.split(",")))
     fields = {"traits": T, "context": {"traits": C}, "properties": P}
     assert profile_of(limits, **fields) == f"email:{found}"
     assert read(limits, **fields).email == found
 
 
-def test_email_of_properties_is_no_identifier_unless_it_is_a_source() -> None:
+def test_email_property_identifies_only_if_configured() -> None:
     assert profile_of(properties=P) == "anonymous_id:a1"
     assert (read(properties=P).email, read(properties=P).properties) == (None, P)
     assert profile_of(EVERYWHERE, properties=P) == "email:p@x.y"
@@ -102,7 +102,7 @@ def test_email_of_properties_is_no_identifier_unless_it_is_a_source() -> None:
 
 @pytest.mark.parametrize("nothing", [None, "", "  ", "null", "Anonymous", "0", 5, True, [], {}, ["a@x.y"]])
 @pytest.mark.parametrize("place", ["traits", "context", "properties"])
-def test_an_email_that_names_nobody_takes_the_former_one_away(place: str, nothing: Any) -> None:
+def test_blocked_email_clears_the_former_one(place: str, nothing: Any) -> None:
     fields: dict[str, Any] = {place: {"email": nothing}}
     if place == "context":
         fields = {place: context(email=nothing)}
@@ -112,7 +112,7 @@ def test_an_email_that_names_nobody_takes_the_former_one_away(place: str, nothin
 
 
 @pytest.mark.parametrize("nothing", [None, "", 5])
-def test_traits_go_before_those_of_the_context_with_an_empty_email_too(nothing: Any) -> None:
+def test_empty_email_trait_overrides_context_email(nothing: Any) -> None:
     fields = {"type": "identify", "traits": {"email": nothing}, "context": context(email="old@x.y")}
     event = read(**fields)
     assert (event.email, event.email_removed) == (None, True)
@@ -120,7 +120,7 @@ def test_traits_go_before_those_of_the_context_with_an_empty_email_too(nothing: 
     assert profile_of(**fields) == "anonymous_id:a1"
 
 
-def test_an_event_that_does_not_speak_of_email_leaves_it_alone() -> None:
+def test_event_without_email_keeps_the_former_one() -> None:
     for fields in ({}, {"traits": {}}, {"context": {}}, {"traits": {"Email": "a@x.y"}}, {"properties": P}):
         event = read(**fields)
         assert (event.email, event.email_removed) == (None, False)
@@ -149,7 +149,7 @@ def test_external_ids_of_other_collections_do_not_count(collection: Any) -> None
     assert profile_of(**fields) == "anonymous_id:a1"
 
 
-def test_ids_of_accounts_stand_beside_those_of_users() -> None:
+def test_account_ids_are_skipped_beside_user_ids() -> None:
     entries = [
         {"id": "acc-77", "type": "account_id", "collection": "accounts"},
         {"id": "ann", "type": "loyalty", "collection": "users"},

@@ -27,7 +27,7 @@ segments:
 """
 
 
-def test_what_is_read_back_is_the_same_set(tmp_path: Path) -> None:
+def test_active_definitions_round_trip(tmp_path: Path) -> None:
     file = tmp_path / "segments.yaml"
     file.write_text(SEGMENTS)
     wanted = SegmentSet(load([file]))
@@ -41,7 +41,7 @@ def test_what_is_read_back_is_the_same_set(tmp_path: Path) -> None:
     "data",
     [b"", b"3x", b"2x", b"1", b"1no zlib", b"\x02", encode_in_force(pack_definitions([]), since_ms=0)[:-5]],
 )
-def test_what_cannot_be_read_is_a_state_error(data: bytes) -> None:
+def test_unreadable_definitions_raise_state_error(data: bytes) -> None:
     with pytest.raises(StateError, match="the definitions of a partition"):
         decode_in_force(data)
 

@@ -25,11 +25,11 @@ def file(when: Any, **more: Any) -> dict[str, Any]:
     return {"version": 1, "segments": [{"key": "s", "when": when, **more}]}
 
 
-def test_it_is_a_schema_of_its_dialect() -> None:
+def test_schema_is_valid_in_its_dialect() -> None:
     Draft202012Validator.check_schema(json_schema.json_schema())
 
 
-def test_it_has_every_node_operator_and_window() -> None:
+def test_schema_covers_every_node_operator_and_window() -> None:
     schema = json_schema.json_schema()["$defs"]
     assert set(json_schema._NODES) == set(HEADS)
     assert set(schema["test"]["properties"]) == {*OPERATORS, "zone"}
@@ -39,12 +39,12 @@ def test_it_has_every_node_operator_and_window() -> None:
 @pytest.mark.parametrize(
     "path", sorted((ROOT / "segops/demo/segments").glob("*.yaml")), ids=lambda path: path.name
 )
-def test_shipped_segments_pass(path: Path) -> None:
+def test_shipped_segments_are_valid(path: Path) -> None:
     VALIDATOR.validate(_parse(path))
 
 
 @pytest.mark.parametrize("block", list(examples()))
-def test_examples_of_the_documentation_pass(block: str, tmp_path: Path) -> None:
+def test_documentation_examples_are_valid(block: str, tmp_path: Path) -> None:
     path = tmp_path / "example.yaml"
     path.write_text(block, "utf-8")
     form = _parse(path)
@@ -52,7 +52,7 @@ def test_examples_of_the_documentation_pass(block: str, tmp_path: Path) -> None:
 
 
 @given(rules(), policies())
-def test_what_the_check_accepts_passes(rule: dict[str, Any], policy: dict[str, Any]) -> None:
+def test_schema_accepts_what_check_accepts(rule: dict[str, Any], policy: dict[str, Any]) -> None:
     VALIDATOR.validate(file(rule, membership=policy))
 
 
@@ -114,11 +114,11 @@ WRONG_BLOCKS: list[Any] = [
     ],
     ids=str,
 )
-def test_wrong_files_are_refused(form: dict[str, Any]) -> None:
+def test_schema_rejects_invalid_files(form: dict[str, Any]) -> None:
     assert not VALIDATOR.is_valid(form)
 
 
-def test_the_command_prints_it() -> None:
+def test_schema_command_prints_the_schema() -> None:
     done = run("schema")
     assert (done.status, done.err) == (0, "")
     assert json.loads(done.out) == json_schema.json_schema()

@@ -24,12 +24,12 @@ LARGEST = 1.7976931348623157e308
 
 
 def record(**fields: Any) -> bytes:
-    """An event as a producer writes it that escapes what is not ASCII, halves of pairs included."""
+    """Encode an event with every non-ASCII character escaped, lone surrogates included."""
     return json.dumps({k: v for k, v in {**BASE, **fields}.items() if v is not ...}).encode()
 
 
 def raw(field: str, written: str) -> bytes:
-    """An event with a field that is written as given."""
+    """Encode an event with a raw value for one field."""
     return record(**{field: "@"}).replace(b'"@"', written.encode())
 
 
@@ -56,19 +56,19 @@ def test_the_type_of_a_call_is_read_in_any_case(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["identify", "page", "screen", "group", "alias"])
-def test_calls_in_capitals_are_named_as_others(kind: str) -> None:
+def test_call_type_in_capitals_gives_the_same_name(kind: str) -> None:
     fields = {"event": ..., "traits": {"plan": "pro"}, "name": "Home", "previousId": "u0"}
     small = read(record(type=kind, **fields))
     assert read(record(type=kind.upper(), **fields)) == read(record(type=kind.title(), **fields)) == small
     assert small[1].name == kind
 
 
-def test_what_is_no_call_is_none_in_capitals() -> None:
+def test_unknown_call_type_is_rejected_in_any_case() -> None:
     assert reason(record(type="PURCHASE")) == "unknown_type"
 
 
 @pytest.mark.parametrize("odd", [5, {}, ["x"], True])
-def test_a_call_that_needs_no_event_name_is_not_held_to_one(odd: Any) -> None:
+def test_non_track_call_needs_no_event_name(odd: Any) -> None:
     assert read(record(type="page", event=odd))[1].name == "page"
     assert reason(record(event=odd)) == "wrong_type"
 
@@ -79,7 +79,7 @@ def test_a_call_that_needs_no_event_name_is_not_held_to_one(odd: Any) -> None:
 @pytest.mark.parametrize("odd", [[], [1, {"p": 1}], "", "p=1", 0, 1.5, True, None])
 @pytest.mark.parametrize("part", ["properties", "traits", "context", "context_traits"])
 @pytest.mark.parametrize("kind", ["track", "identify", "page", "group"])
-def test_a_part_that_is_no_object_is_empty_and_the_event_stays(odd: Any, part: str, kind: str) -> None:
+def test_non_object_part_is_read_as_empty(odd: Any, part: str, kind: str) -> None:
     good: dict[str, Any] = {"properties": {"p": 1}, "traits": {"t": 2}, "context": {"traits": {"c": 3}}}
     if part == "context_traits":
         fields, empty = {**good, "context": {"traits": odd}}, {**good, "context": {}}
@@ -90,14 +90,14 @@ def test_a_part_that_is_no_object_is_empty_and_the_event_stays(odd: Any, part: s
     assert mended == {part: 1}
 
 
-def test_all_parts_may_be_odd_at_once() -> None:
+def test_all_parts_may_be_invalid_at_once() -> None:
     routed, event, mended = read(record(properties=[], traits="", context=[], messageId="m1"))
     assert (routed.profile_id, event.message_id) == ("user_id:u1", "m1")
     assert (event.properties, event.traits) == ({}, None)
     assert mended == {"properties": 1, "traits": 1, "context": 1}
 
 
-def test_an_odd_part_hides_no_identifier_of_another() -> None:
+def test_invalid_part_does_not_hide_identifiers_of_others() -> None:
     fields = {"userId": ..., "properties": [], "context": {"traits": {"email": "Ada@x.y"}}}
     routed, event, _ = read(record(**fields))
     assert (routed.profile_id, event.email) == ("email:ada@x.y", "ada@x.y")
@@ -129,14 +129,14 @@ def test_parts_that_are_objects_or_missing_are_not_counted() -> None:
         ("gr\\ud83d\u00f6\u00dfer \U0001f45f", "gr\ufffd\u00f6\u00dfer \U0001f45f"),
     ],
 )
-def test_half_an_emoji_becomes_a_replacement_character(cut: str, whole: str) -> None:
+def test_lone_surrogate_becomes_a_replacement_character(cut: str, whole: str) -> None:
     _, event, mended = read(raw("messageId", f'"{cut}"'))
     assert (event.message_id, mended) == (whole, {"surrogate": 1})
     _, event, mended = read(raw("properties", f'{{"{cut}": {{"{cut}": ["{cut}"]}}}}'))
     assert (event.properties, mended) == ({whole: {whole: [whole]}}, {"surrogate": 1})
 
 
-def test_half_an_emoji_may_stand_in_names_identifiers_traits_and_what_is_not_read() -> None:
+def test_lone_surrogate_is_accepted_in_any_field() -> None:
     half = r'"x\ud83d"'
     assert read(raw("event", half))[1].name == "x\ufffd"
     routed, event, _ = read(raw("userId", half))
@@ -149,7 +149,7 @@ def test_half_an_emoji_may_stand_in_names_identifiers_traits_and_what_is_not_rea
 
 
 @pytest.mark.parametrize("good", [r"\ud83d\udc5f", r"\\ud83d", r"\\\\udc5f", r"\u00e9", r"\ufffd"])
-def test_whole_pairs_and_escaped_backslashes_stay_as_they_are(good: str) -> None:
+def test_surrogate_pairs_and_escaped_backslashes_are_unchanged(good: str) -> None:
     _, event, mended = read(raw("properties", f'{{"p": "{good}", "q": []}}'))
     assert (event.properties["p"], mended) == (json.loads(f'"{good}"'), {})
     # Also where something else of the event is mended.
@@ -172,14 +172,14 @@ def test_whole_pairs_and_escaped_backslashes_stay_as_they_are(good: str) -> None
     ],
 )
 @pytest.mark.parametrize("place", ['{"p": %s}', '{"p": [1, {"q": %s}]}'])
-def test_a_number_beyond_the_range_of_a_float_is_the_nearest(written: str, near: float, place: str) -> None:
+def test_number_beyond_float_range_becomes_the_nearest_float(written: str, near: float, place: str) -> None:
     _, event, mended = read(raw("properties", place % written))
     assert event.properties == json.loads(place % repr(near))
     assert mended == {"number": 1}
 
 
 @pytest.mark.parametrize("written", ["1e-400", "9" * 30, "9" * 400, "1e308", "-0.0", "0." + "1" * 5_000])
-def test_a_number_within_the_range_is_read_as_before(written: str) -> None:
+def test_number_within_float_range_is_unchanged(written: str) -> None:
     value = raw("properties", f'{{"p": {written}}}')
     _, event, mended = read(value)
     assert (event.properties["p"], mended) == (json.loads(written), {})
@@ -187,7 +187,7 @@ def test_a_number_within_the_range_is_read_as_before(written: str) -> None:
 
 
 @pytest.mark.parametrize("written", ["1e999", "-1e999", "9" * 400, "9" * 20_000, "true", '"48"', "[]"])
-def test_a_latitude_that_is_none_is_no_place(written: str) -> None:
+def test_invalid_latitude_gives_no_location(written: str) -> None:
     location = f'{{"location": {{"latitude": {written}, "longitude": 2.5}}}}'
     assert read(raw("context", location))[1].location is None
 
@@ -196,13 +196,13 @@ def test_a_latitude_that_is_none_is_no_place(written: str) -> None:
     "field", ["messageId", "groupId", "name", "category", "previousId", "unknown", "sentAt"]
 )
 @pytest.mark.parametrize("written", ["1e999", "9" * 20_000])
-def test_a_number_out_of_range_anywhere_costs_no_event(field: str, written: str) -> None:
+def test_out_of_range_number_does_not_reject_the_event(field: str, written: str) -> None:
     _, event, _ = read(raw(field, written))
     assert (event.name, event.message_id) == ("A", "0:7")
 
 
 @pytest.mark.parametrize("written", ["1e999", "9" * 10_000])
-def test_identifiers_out_of_range_name_nobody(written: str) -> None:
+def test_out_of_range_identifiers_are_invalid(written: str) -> None:
     assert reason(raw("userId", written)) == "wrong_type"
     entries = f'[{{"type": "card", "id": {written}}}]'
     value = raw("context", f'{{"device": {{"id": {written}}}, "externalIds": {entries}}}')
@@ -214,7 +214,7 @@ def test_identifiers_out_of_range_name_nobody(written: str) -> None:
 
 
 @pytest.mark.parametrize("written", ["12345", "12345.0", "1.2345e4", '"12345"', '" 12345 "', "123450E-1"])
-def test_a_whole_number_is_one_identifier_however_it_is_written(written: str) -> None:
+def test_integer_identifier_is_equal_in_any_notation(written: str) -> None:
     for field, kind in (("userId", "user_id"), ("anonymousId", "anonymous_id")):
         value = raw(field, written) if field == "userId" else raw(field, written).replace(b'"u1"', b"null")
         routed, event, mended = read(value)
@@ -226,14 +226,14 @@ def test_a_whole_number_is_one_identifier_however_it_is_written(written: str) ->
     assert read(raw("context", context))[1].others == ("device_id:12345", "card:12345")
 
 
-def test_a_long_number_with_a_point_is_not_taken_for_its_neighbour() -> None:
+def test_long_float_identifier_is_not_rounded() -> None:
     """9007199254740993.0 is read as ...992.0: two people must not become one."""
     assert reason(raw("userId", "9007199254740993.0")) == "wrong_type"
     assert read(raw("userId", "9007199254740993"))[0].profile_id == "user_id:9007199254740993"
 
 
 @pytest.mark.parametrize("odd", [{"id": "u1"}, {}, ["u1"], [], True, False, 0.5, 1e20])
-def test_an_odd_identifier_beside_a_good_one_is_left_out_and_counted(odd: Any) -> None:
+def test_invalid_identifier_beside_a_valid_one_is_skipped_and_counted(odd: Any) -> None:
     routed, event, mended = read(record(anonymousId=odd))
     assert (routed.profile_id, event.anonymous_id, mended) == ("user_id:u1", None, {"identifier": 1})
     for good, profile_id in (
@@ -255,25 +255,25 @@ def test_an_odd_identifier_beside_a_good_one_is_left_out_and_counted(odd: Any) -
         {"device": {"id": "d1"}, "externalIds": {"id": True, "type": "card"}},
     ],
 )
-def test_an_odd_identifier_in_the_context_is_left_out_and_counted(context: dict[str, Any]) -> None:
+def test_invalid_context_identifier_is_skipped_and_counted(context: dict[str, Any]) -> None:
     routed, event, mended = read(record(context=context))
     assert (routed.profile_id, mended) == ("user_id:u1", {"identifier": 1})
     assert len(event.others) <= 1
 
 
 @pytest.mark.parametrize("nobody", [None, "", "null", 0, 0.0, -0.0, -1.0])
-def test_a_value_that_names_nobody_is_not_odd(nobody: Any) -> None:
+def test_blocked_identifier_is_not_counted_as_invalid(nobody: Any) -> None:
     assert read(record(anonymousId=nobody, context={"device": {"id": nobody}}))[2] == {}
 
 
 # -- both readings -------------------------------------------------------------------------------------
 
 
-def test_a_byte_order_mark_before_an_event_is_passed_over() -> None:
+def test_byte_order_mark_is_ignored() -> None:
     assert read(b"\xef\xbb\xbf" + record()) == read(record())
 
 
-def test_what_is_nested_too_deeply_is_refused_by_the_second_reading_too() -> None:
+def test_lenient_decoder_rejects_deep_nesting() -> None:
     def deep(depth: int) -> bytes:
         return raw("properties", '{"p": ' + "[" * depth + "1e400" + "]" * depth + "}")
 
@@ -282,7 +282,7 @@ def test_what_is_nested_too_deeply_is_refused_by_the_second_reading_too() -> Non
     assert reason(deep(9_000)) == "too_deep"
 
 
-def test_every_kind_of_mending_is_tested() -> None:
+def test_every_kind_of_mending_is_covered() -> None:
     found: Counter[str] = Counter()
     for field in ("properties", "traits", "context", "userId", "timestamp", "originalTimestamp", "sentAt"):
         found += (
@@ -309,7 +309,7 @@ parts = st.fixed_dictionaries(
 
 
 @given(parts)
-def test_both_readings_of_a_good_event_are_the_same(fields: dict[str, Any]) -> None:
+def test_both_decoders_agree_on_valid_events(fields: dict[str, Any]) -> None:
     try:
         value = msgspec.json.encode({**BASE, **fields})
     except UnicodeEncodeError:

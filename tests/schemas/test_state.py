@@ -30,7 +30,7 @@ def lived(rule: dict[str, Any], steps: list[tuple[str, Any]]) -> Profile:
 
 @settings(max_examples=50)
 @given(rules(), streams())
-def test_a_profile_comes_back_as_it_was(rule: dict[str, Any], steps: list[tuple[str, Any]]) -> None:
+def test_profile_round_trips(rule: dict[str, Any], steps: list[tuple[str, Any]]) -> None:
     profile = lived(rule, steps)
     again = decode_profile(encode_profile(profile))
     assert again == profile
@@ -42,18 +42,18 @@ def test_the_first_byte_is_the_format() -> None:
 
 
 @pytest.mark.parametrize("first", [0, FORMAT + 1, 255])
-def test_a_format_that_is_not_ours_is_refused_by_its_number(first: int) -> None:
+def test_unknown_format_is_rejected_by_number(first: int) -> None:
     data = bytes([first]) + encode_profile(Profile("user_id:u1"))[1:]
     with pytest.raises(StateError, match=f"has format {first}, this version of segops reads {FORMAT}"):
         decode_profile(data)
 
 
-def test_nothing_is_no_profile() -> None:
+def test_empty_bytes_are_rejected() -> None:
     with pytest.raises(StateError, match="format nothing"):
         decode_profile(b"")
 
 
-def test_a_profile_stored_before_fields_were_added_is_read_with_their_defaults() -> None:
+def test_missing_fields_get_defaults() -> None:
     # A format byte, a head (never due, no memberships), then an array of one: the id alone.
     head = (-(1 << 63)).to_bytes(8, "big", signed=True) + bytes(4)
     assert decode_profile(bytes([FORMAT]) + head + b"\x91\xa1x") == Profile("x")
@@ -80,14 +80,14 @@ def test_the_summary_is_that_of_the_profile(rule: dict[str, Any], steps: list[tu
     assert members.decode().splitlines() == list(profile.members)
 
 
-def test_a_damaged_head_is_told() -> None:
+def test_damaged_head_is_reported() -> None:
     with pytest.raises(StateError, match="damaged"):
         summary(bytes([FORMAT, 0]))
 
 
 @settings(max_examples=50)
 @given(rules(), streams(), st.data())
-def test_damaged_bytes_are_refused_or_read_but_never_crash(
+def test_damaged_bytes_are_rejected_or_decoded_without_a_crash(
     rule: dict[str, Any], steps: list[tuple[str, Any]], data: st.DataObject
 ) -> None:
     stored = bytearray(encode_profile(lived(rule, steps)))
@@ -116,7 +116,7 @@ def test_integers_beyond_64_bits_are_stored_as_the_nearest_float() -> None:
 BIG = 10**30
 
 
-def test_free_values_in_every_part_of_a_profile_are_fitted() -> None:
+def test_free_values_are_fitted_in_every_part() -> None:
     event = Event("E", 1, "m", {"deep": [{"big": BIG}]}, traits={"t": BIG})
     features: dict[int, Any] = {
         1: states.RunningValue(0, 1, BIG),
@@ -168,6 +168,6 @@ def test_free_values_in_every_part_of_a_profile_are_fitted() -> None:
         {"user_id": "\udfff"},
     ],
 )
-def test_what_could_not_be_read_again_is_never_encoded(fields: dict[str, Any]) -> None:
+def test_undecodable_profile_is_never_encoded(fields: dict[str, Any]) -> None:
     with pytest.raises(StateError, match="a profile cannot be stored"):
         encode_profile(Profile("x", **fields))

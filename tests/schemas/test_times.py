@@ -69,12 +69,12 @@ def routed(
         ({"sentAt": "", "receivedAt": 17}, format_instant(RECORD_MS)),
     ],
 )
-def test_which_of_its_times_is_an_event_s(times: dict[str, Any], moment: str) -> None:
+def test_event_time_precedence(times: dict[str, Any], moment: str) -> None:
     # Some are ahead of their receivedAt; what is clamped to it is tested below.
     assert routed(limits=IdentityLimits(max_ahead_ms=10**12), **times).time_ms == at(moment)
 
 
-def test_what_is_transit_is_a_setting() -> None:
+def test_minimum_clock_skew_is_configurable() -> None:
     times = {**FAST, "receivedAt": "2026-03-01T11:00:01Z"}
     assert routed(**times).time_ms == at("2026-03-01T10:59:58Z")
     for skew in (0, 1_000):
@@ -87,9 +87,7 @@ def test_what_is_transit_is_a_setting() -> None:
     ("field", "kind"),
     [("originalTimestamp", "original_timestamp"), ("sentAt", "sent_at"), ("receivedAt", "received_at")],
 )
-def test_a_time_beside_the_timestamp_that_cannot_be_read_costs_no_event(
-    odd: Any, field: str, kind: str
-) -> None:
+def test_unreadable_secondary_time_does_not_reject_the_event(odd: Any, field: str, kind: str) -> None:
     for others in ({"timestamp": STAMP}, {}):
         mended: Counter[str] = Counter()
         found = routed(mended, **others, **{field: odd})
@@ -98,7 +96,7 @@ def test_a_time_beside_the_timestamp_that_cannot_be_read_costs_no_event(
 
 
 @pytest.mark.parametrize("odd", ["", "  ", 0, False, [], {}])
-def test_a_timestamp_that_names_no_time_is_as_good_as_none(odd: Any) -> None:
+def test_empty_timestamp_counts_as_missing(odd: Any) -> None:
     mended: Counter[str] = Counter()
     assert routed(mended, timestamp=odd).time_ms == RECORD_MS
     assert mended == {"timestamp": 1}
@@ -108,7 +106,7 @@ def test_a_timestamp_that_names_no_time_is_as_good_as_none(odd: Any) -> None:
 @pytest.mark.parametrize(
     "odd", ["yesterday", "01/03/2026", 1_772_359_205_000, "1772359205", ["x"], {"$date": 5}]
 )
-def test_a_timestamp_that_cannot_be_read_is_replaced_by_the_same_moment_only(odd: Any) -> None:
+def test_unreadable_timestamp_is_replaced_only_by_the_original(odd: Any) -> None:
     """What was sent or received then may have happened long before: an import keeps its own times."""
     mended: Counter[str] = Counter()
     assert routed(mended, timestamp=odd, originalTimestamp=STAMP).time_ms == at(STAMP)
@@ -119,13 +117,13 @@ def test_a_timestamp_that_cannot_be_read_is_replaced_by_the_same_moment_only(odd
         assert caught.value.reason == "bad_time"
 
 
-def test_without_any_time_and_a_record_an_event_is_refused() -> None:
+def test_event_without_any_time_is_rejected() -> None:
     with pytest.raises(RejectedEvent) as caught:
         routed(default_ms=None, sentAt="never")
     assert caught.value.reason == "no_time"
 
 
-def test_times_that_are_read_or_missing_are_not_counted() -> None:
+def test_valid_and_missing_times_are_not_counted_as_mended() -> None:
     mended: Counter[str] = Counter()
     for times in (FAST, {"timestamp": STAMP, **FAST}, {}, {"timestamp": None, "sentAt": None}):
         routed(mended, **times)
@@ -146,12 +144,12 @@ def test_times_that_are_read_or_missing_are_not_counted() -> None:
         ("2026-02-28", "2026-02-28", False),
     ],
 )
-def test_an_event_is_not_later_than_it_was_received(stamp: str, moment: str, clamped: bool) -> None:
+def test_event_time_is_clamped_to_receipt(stamp: str, moment: str, clamped: bool) -> None:
     found = routed(timestamp=stamp, receivedAt="2026-03-01T10:00:00Z")
     assert (found.time_ms, found.clamped) == (at(moment), clamped)
 
 
-def test_how_far_ahead_of_its_receipt_an_event_may_be_is_a_setting() -> None:
+def test_maximum_time_ahead_of_receipt_is_configurable() -> None:
     times = {"timestamp": "2026-03-01T10:00:01Z", "receivedAt": "2026-03-01T10:00:00Z"}
     assert routed(limits=IdentityLimits(max_ahead_ms=1_000), **times).clamped is False
     assert routed(limits=IdentityLimits(max_ahead_ms=999), **times).clamped is True
@@ -162,13 +160,13 @@ def test_a_corrected_time_is_clamped_as_well() -> None:
     assert routed(**ahead) == Routed("user_id:u1", at("2026-03-01T10:00:00Z"), clamped=True)
 
 
-def test_a_receipt_in_the_future_is_held_against_the_wall_clock() -> None:
+def test_future_receipt_is_clamped_to_the_wall_clock() -> None:
     times = {"timestamp": "2027-01-01T00:00:00Z", "receivedAt": "2027-01-01T00:00:00Z"}
     assert routed(**times) == Routed("user_id:u1", NOW, clamped=True)
 
 
 @pytest.mark.parametrize("receivedAt", ["", "later", 7, None])
-def test_what_cannot_be_read_clamps_nothing(receivedAt: Any) -> None:
+def test_unreadable_receipt_does_not_clamp(receivedAt: Any) -> None:
     assert routed(timestamp=STAMP, receivedAt=receivedAt).time_ms == at(STAMP)
 
 
@@ -194,7 +192,7 @@ def test_what_cannot_be_read_clamps_nothing(receivedAt: Any) -> None:
         "20260301t100005.120z",
     ],
 )
-def test_the_ways_in_which_an_instant_is_written(written: str) -> None:
+def test_instant_notations(written: str) -> None:
     assert parse_instant(written) == at("2026-03-01T10:00:05.120Z")
     assert routed(timestamp=written).time_ms == at("2026-03-01T10:00:05.120Z")
 
@@ -215,16 +213,16 @@ def test_the_ways_in_which_an_instant_is_written(written: str) -> None:
         "9999-12-31T23:59:59-00:01",
     ],
 )
-def test_what_is_no_instant(written: str) -> None:
+def test_invalid_instants(written: str) -> None:
     assert parse_instant(written) is None
 
 
-def test_the_first_and_the_last_instant_can_be_written_again() -> None:
+def test_first_and_last_instants_can_be_formatted() -> None:
     for written in ("0001-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z"):
         assert format_instant(parse_instant(written) or 0) == written
 
 
-def test_dates_of_rules_are_read_as_those_of_events_are() -> None:
+def test_rule_dates_parse_like_event_dates() -> None:
     before = operators.Predicate((("before", at("2026-03-01T10:00:06Z")),))
     assert before.holds("2026-03-01 10:00:05 UTC", 0)
     born = "1990-03-01 10:00:05 utc"
@@ -238,7 +236,7 @@ anything = st.one_of(
 
 
 @given(anything, anything, anything, anything)
-def test_whatever_the_times_are_an_event_has_one_within_the_years_or_a_reason(
+def test_any_times_give_a_valid_instant_or_a_reason(
     stamp: Any, original: Any, sent: Any, received: Any
 ) -> None:
     try:

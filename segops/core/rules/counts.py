@@ -1,4 +1,4 @@
-"""Predicates over counts: where their verdict changes, and whether it ever does."""
+"""Predicates over counts: the counts at which the verdict changes, and whether it ever changes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ COUNT_OPERATORS = ("eq", "ne", "lt", "lte", "gt", "gte", "between", "in", "not_i
 
 
 def boundaries(test: Predicate) -> tuple[int, ...]:
-    """The counts from which on the verdict of a count's test may differ from the count below.
+    """Return the counts at which the verdict may differ from that on the previous count, in order.
 
     >>> boundaries(Predicate((("between", (2, 4)),)))
     (2, 5)
@@ -36,7 +36,7 @@ _BOUNDARIES: dict[str, Callable[[Any], Collection[int]]] = {
 
 
 def threshold_verdict(test: Predicate) -> str | None:
-    """``never`` or ``always`` if a test over counts can only do that, else None.
+    """Return ``never`` or ``always`` if the predicate holds for no count or for all, else None.
 
     >>> threshold_verdict(Predicate((("gte", 0),))), threshold_verdict(Predicate((("lt", 0),)))
     ('always', 'never')

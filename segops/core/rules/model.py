@@ -1,4 +1,4 @@
-"""The tree of a rule, as checked values. What each node means: ``SPEC.md#nodes``."""
+"""The validated tree of a rule; ``SPEC.md#nodes`` defines each node."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Path = tuple[str, ...]
 
 
 class Selection(msgspec.Struct, frozen=True):
-    """Which events a leaf reads: any of ``names`` whose properties satisfy every ``where``."""
+    """The events that a leaf reads: those of ``names`` whose properties satisfy every ``where``."""
 
     names: tuple[str, ...]
     where: tuple[tuple[Path, Predicate], ...] = ()
@@ -89,7 +89,7 @@ class KnownFor(msgspec.Struct, frozen=True, tag="known_for"):
 
 
 class HasBeen(msgspec.Struct, frozen=True, tag="has_been"):
-    """The trait at ``path`` has satisfied ``test`` without a break for at least ``length_ms``."""
+    """The trait at ``path`` has satisfied ``test`` continuously for at least ``length_ms``."""
 
     path: Path
     test: Predicate
@@ -97,7 +97,7 @@ class HasBeen(msgspec.Struct, frozen=True, tag="has_been"):
 
 
 class Near(msgspec.Struct, frozen=True, tag="near"):
-    """The last known location, not older than ``within_ms``, is at most ``radius_m`` metres away."""
+    """The last known location, younger than ``within_ms``, is at most ``radius_m`` metres away."""
 
     lat: float
     lon: float
@@ -114,7 +114,7 @@ class Bucket(msgspec.Struct, frozen=True, tag="bucket"):
 
 
 class SequenceNode(msgspec.Struct, frozen=True, tag="sequence"):
-    """A choice of events, one per ``did`` step, in order, breaks no ``did_not`` (``SPEC.md#sequence``)."""
+    """Events match the ``did`` steps in order, and none matches a ``did_not`` (``SPEC.md#sequence``)."""
 
     sequence: Sequence
 
@@ -126,13 +126,13 @@ class RfmNode(msgspec.Struct, frozen=True, tag="rfm"):
     tiers: tuple[str, ...]
     tests: tuple[tuple[str, Predicate], ...] = ()
 
-    def holds(self, bought: PurchaseTotals, now_ms: int) -> bool:
-        """Whether these figures satisfy the node at ``now_ms``."""
-        digits = self.rfm.digits(bought, now_ms)
+    def holds(self, totals: PurchaseTotals, now_ms: int) -> bool:
+        """Return whether these totals satisfy the node at ``now_ms``."""
+        digits = self.rfm.digits(totals, now_ms)
         return digits is not None and self.fits(digits, now_ms)
 
     def fits(self, digits: Digits, now_ms: int) -> bool:
-        """Whether these digits satisfy the node."""
+        """Return whether these digits satisfy the node."""
         if self.tiers:
             return self.rfm.tier(digits) in self.tiers
         return all(test.holds(getattr(digits, name), now_ms) for name, test in self.tests)
@@ -146,7 +146,7 @@ class ScoreNode(msgspec.Struct, frozen=True, tag="score"):
 
 
 class Hysteresis(msgspec.Struct, frozen=True, tag="hysteresis"):
-    """Outside the segment whose rule it stands in: ``enter``. Inside: there is a value, and not ``exit``."""
+    """For a non-member of the segment: ``enter``. For a member: the value exists and not ``exit``."""
 
     enter: ScoreNode | RfmNode
     exit: ScoreNode | RfmNode
@@ -180,7 +180,7 @@ Node = (
 
 
 def children(node: Node) -> tuple[Node, ...]:
-    """The nodes directly below a node."""
+    """Return the nodes directly below a node."""
     match node:
         case All(of=of) | Any(of=of) | AtLeast(of=of):
             return of
@@ -192,16 +192,17 @@ def children(node: Node) -> tuple[Node, ...]:
 
 
 def below(node: Node) -> Iterator[Node]:
-    """A node and all nodes below it."""
+    """Yield a node and all nodes below it, depth first."""
     yield node
     for child in children(node):
         yield from below(child)
 
 
 def side(node: Node, *, inside: bool) -> Node:
-    """The rule for who is inside its segment, or outside; the same object where there is no hysteresis.
+    """Return the rule without hysteresis, for members (``inside``) or non-members of its segment.
 
-    What holds outside also holds inside: hysteresis is refused under ``not``.
+    A rule without hysteresis is returned as the same object. A rule that holds outside also holds inside,
+    since hysteresis is not allowed under ``not``.
     """
     match node:
         case Hysteresis(enter=enter, exit=exit):
@@ -220,7 +221,7 @@ def _has_value(node: ScoreNode | RfmNode) -> Node:
 
 
 def identity(node: Node) -> str:
-    """The hash of a rule's canonical form: equal for rules that differ only in layout.
+    """Return the hash of a rule's canonical form: equal for rules that differ only in layout.
 
     The order of the children of ``all``, ``any`` and ``at_least`` does not count.
 
@@ -232,7 +233,7 @@ def identity(node: Node) -> str:
 
 
 def canonical(node: Node) -> bytes:
-    """The canonical JSON of a rule."""
+    """Return the canonical JSON of a rule."""
     return msgspec.json.encode(_sorted(msgspec.to_builtins(node)), order="sorted")
 
 

@@ -1,4 +1,4 @@
-"""The ``membership`` block of a segment: how long a membership lasts at least, and how often one begins."""
+"""The ``membership`` block of a segment: minimum stay, cool-down and maximum number of entries."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from segops.core.values import format_duration
 
 
 class Policy(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Limits of memberships. A member stays for ``min_stay_ms``, even while the rule is false; after an exit
-    nobody enters again for ``cool_down_ms``, and nobody more than ``max_entries`` times. None: no limit."""
+    """Limits of memberships; None means no limit.
+
+    A member stays for at least ``min_stay_ms``, even while the rule is false. After an exit, a profile does
+    not enter again for ``cool_down_ms``, and it never enters more than ``max_entries`` times.
+    """
 
     min_stay_ms: int | None = None
     cool_down_ms: int | None = None
@@ -19,17 +22,17 @@ class Policy(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def remembers(self) -> bool:
-        """Whether it depends on earlier memberships."""
+        """Whether the limits depend on past memberships, which must then be stored."""
         return self.cool_down_ms is not None or self.max_entries is not None
 
     @property
     def timed(self) -> bool:
-        """Whether a membership can change by it as time passes."""
+        """Whether a limit can end, and change a membership, by time alone."""
         return self.min_stay_ms is not None or self.cool_down_ms is not None
 
     @property
     def written(self) -> dict[str, Any]:
-        """The block as an author writes it.
+        """The block in the form of a segment file.
 
         >>> Policy(min_stay_ms=604_800_000, max_entries=3).written
         {'min_stay': '1w', 'max_entries': 3}

@@ -1,4 +1,4 @@
-"""How a node reads to a person: one table of nodes, one of operators.
+"""Nodes and predicates in words: one table of nodes, one of operators.
 
 >>> from segops.core.operators import Predicate
 >>> from segops.core.windows import Within
@@ -21,25 +21,25 @@ from segops.core.windows import Between, Calendar, Fixed, Window, Within
 
 
 def label(node: model.Node) -> str:
-    """A node in one line, without the nodes below it."""
+    """Describe a node in one line, without the nodes below it."""
     return " ".join(part for part in _LABELS[type(node)](node) if part)
 
 
 def threshold(node: model.Node) -> str | None:
-    """What the value of a node is held to, as in ``≥ 3``; None where there is nothing to compare."""
+    """Describe what a node compares its value with, such as ``≥ 3``; None if it compares nothing."""
     found = _THRESHOLDS.get(type(node))
     return None if found is None else found(node)
 
 
 def feature_label(feature: Feature) -> str:
-    """What a profile keeps, in one line: the events of a selection, in a window, as one aggregate.
+    """Describe a feature in one line: an aggregate over the events of a selection in a window.
 
     >>> feature_label(Feature("sum", ("Order Completed",), (), Within(172_800_000), ("total",)))
     'sum of total over Order Completed within 2d'
     """
     path, window = ".".join(feature.path or ()), _window(feature.window)
     if feature.sequence is not None:
-        return " ".join(part for part in _in_order(model.SequenceNode(feature.sequence)) if part)
+        return " ".join(part for part in _sequence(model.SequenceNode(feature.sequence)) if part)
     if feature.purchases is not None:
         return f"orders of the last {format_duration(feature.purchases.period_ms)}"
     if feature.kind == "history":
@@ -49,11 +49,13 @@ def feature_label(feature: Feature) -> str:
     return " ".join(part for part in (of, selected, window) if part)
 
 
-def test_text(test: Predicate) -> str:
-    """A test in words.
+def predicate_text(test: Predicate) -> str:
+    """Describe a predicate.
 
-    >>> test_text(Predicate((("gte", 3), ("lt", 5)))), test_text(Predicate((("in_next", 259_200_000),)))
-    ('≥ 3 and < 5', 'in the next 3d')
+    >>> predicate_text(Predicate((("gte", 3), ("lt", 5))))
+    '≥ 3 and < 5'
+    >>> predicate_text(Predicate((("in_next", 259_200_000),)))
+    'in the next 3d'
     """
     return " and ".join(_OPERATORS[name](operand) for name, operand in test.ops)
 
@@ -126,7 +128,7 @@ def _window(window: Window) -> str:
 
 
 def _where(conditions: tuple[tuple[model.Path, Predicate], ...]) -> str:
-    texts = [f"{'.'.join(path)} {test_text(test)}" for path, test in conditions]
+    texts = [f"{'.'.join(path)} {predicate_text(test)}" for path, test in conditions]
     return f"where {', '.join(texts)}" if texts else ""
 
 
@@ -137,13 +139,13 @@ def _select(select: model.Selection) -> str:
 def _did(node: model.Did) -> tuple[str, ...]:
     if node.count.ops == (("eq", 0),):
         return "did not", _select(node.select), _window(node.window)
-    count = "" if node.count.ops == (("gte", 1),) else test_text(node.count)
+    count = "" if node.count.ops == (("gte", 1),) else predicate_text(node.count)
     return "did", _select(node.select), count, _window(node.window)
 
 
 def _aggregate(node: model.Aggregate) -> tuple[str, ...]:
     figure = f"{node.function} of {'.'.join(node.path)} over"
-    return figure, _select(node.select), _window(node.window), test_text(node.test)
+    return figure, _select(node.select), _window(node.window), predicate_text(node.test)
 
 
 def _age(node: model.Occurrence) -> str:
@@ -172,7 +174,7 @@ def _step(step: SequenceStep) -> str:
     return " ".join(part for part in parts if part)
 
 
-def _in_order(node: model.SequenceNode) -> tuple[str, ...]:
+def _sequence(node: model.SequenceNode) -> tuple[str, ...]:
     sequence = node.sequence
     within = "" if sequence.within_ms is None else f"(within {format_duration(sequence.within_ms)})"
     head = "strict sequence" if sequence.strict else "sequence"
@@ -182,7 +184,7 @@ def _in_order(node: model.SequenceNode) -> tuple[str, ...]:
 def _digits(node: model.RfmNode) -> str:
     if node.tiers:
         return " or ".join(node.tiers)
-    return " and ".join(f"{name} {test_text(test)}" for name, test in node.tests)
+    return " and ".join(f"{name} {predicate_text(test)}" for name, test in node.tests)
 
 
 def _hysteresis(node: model.Hysteresis) -> tuple[str, ...]:
@@ -200,35 +202,35 @@ _LABELS: dict[type, Callable[[Any], tuple[str, ...]]] = {
     model.Did: _did,
     model.Aggregate: _aggregate,
     model.Occurrence: lambda node: (node.which, _select(node.select), _age(node)),
-    model.Trait: lambda node: ("trait", ".".join(node.path), test_text(node.test)),
+    model.Trait: lambda node: ("trait", ".".join(node.path), predicate_text(node.test)),
     model.HasBeen: lambda node: (
         f"trait {'.'.join(node.path)} has been",
-        test_text(node.test),
+        predicate_text(node.test),
         f"for {format_duration(node.length_ms)}",
     ),
     model.Near: _near,
     model.Bucket: lambda node: (f"bucket {node.salt!r}", _percent(node)),
-    model.SequenceNode: _in_order,
+    model.SequenceNode: _sequence,
     model.RfmNode: lambda node: ("rfm", _digits(node)),
-    model.ScoreNode: lambda node: ("score", node.name, test_text(node.test)),
+    model.ScoreNode: lambda node: ("score", node.name, predicate_text(node.test)),
     model.Hysteresis: _hysteresis,
     model.KnownFor: lambda node: (f"known for {format_duration(node.length_ms)}",),
     model.InSegment: lambda node: (f"in segment {node.key}",),
 }
 
-#: Node -> what its value is held to.
+#: Node -> what its value is compared with.
 _THRESHOLDS: dict[type, Callable[[Any], str]] = {
     model.All: lambda node: f"≥ {len(node.of)}",
     model.Any: lambda _node: "≥ 1",
     model.AtLeast: lambda node: f"≥ {node.k}",
-    model.Did: lambda node: test_text(node.count),
-    model.Aggregate: lambda node: test_text(node.test),
+    model.Did: lambda node: predicate_text(node.count),
+    model.Aggregate: lambda node: predicate_text(node.test),
     model.Occurrence: _age,
-    model.Trait: lambda node: test_text(node.test),
+    model.Trait: lambda node: predicate_text(node.test),
     model.HasBeen: lambda node: f"since {format_duration(node.length_ms)} or more",
     model.Near: lambda node: f"≤ {node.radius_m:g}",
     model.Bucket: _percent,
     model.RfmNode: _digits,
-    model.ScoreNode: lambda node: test_text(node.test),
+    model.ScoreNode: lambda node: predicate_text(node.test),
     model.KnownFor: lambda node: f"older than {format_duration(node.length_ms)}",
 }

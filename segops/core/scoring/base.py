@@ -1,4 +1,4 @@
-"""Scores: named figures of a profile that rules may test. A scorer is a port: add one to ``SCORERS``."""
+"""Scores: named numbers of a profile for use in rules. ``Scorer`` is a port: add a scorer to ``SCORERS``."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ DAY_MS = 86_400_000
 
 
 class Scorer(Protocol):
-    """One named score, of the profile and the instant only, and when a verdict on it may change."""
+    """A score: a function of the profile and the instant only, and when a predicate over it may change."""
 
     def value(self, profile: Profile, now_ms: int) -> float | None:
-        """The score at ``now_ms``; None where there is not enough to tell."""
+        """Return the score at ``now_ms``; None if it is not defined for the profile."""
 
     def next_edge(self, profile: Profile, test: Predicate, now_ms: int) -> int | None:
-        """The earliest instant after ``now_ms`` at which ``test`` of the score could change by time alone."""
+        """Return the earliest instant after ``now_ms`` at which time alone may change ``test``, or None."""
 
 
 class RecencyDays:
@@ -44,7 +44,7 @@ class RecencyDays:
 
 
 def _steps(test: Predicate) -> Iterable[int]:
-    """The whole numbers from which on a test of a rising whole number may have another verdict."""
+    """Yield the integers at which the verdict of a predicate on a rising integer may change."""
     for _, operand in test.ops:
         for number in operand if isinstance(operand, tuple) else (operand,):
             if kind(number) == "number":

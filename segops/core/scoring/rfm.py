@@ -26,7 +26,7 @@ GRID: dict[str, tuple[int, int, int, int]] = {
 
 
 class Digits(msgspec.Struct, frozen=True):
-    """Recency, frequency and monetary, each from 1 (worst) to one more than it has edges."""
+    """Recency, frequency and monetary, each from 1 (worst) to its number of edges plus one."""
 
     recency: int
     frequency: int
@@ -34,11 +34,11 @@ class Digits(msgspec.Struct, frozen=True):
 
 
 class Rfm(msgspec.Struct, frozen=True):
-    """How RFM is computed.
+    """The parameters of RFM.
 
-    Recency falls by one at each of ``recency_ms`` (ages of the last order, rising): it is exact to the
-    millisecond. Frequency and monetary are one more than the number of their edges strictly below them,
-    so that equal customers have equal digits. ``tiers``: name, then the digits as in ``GRID``.
+    Recency falls by one at each age of the last order in ``recency_ms`` (rising), to the millisecond.
+    Frequency and monetary are one more than the number of edges strictly below the value, so that equal
+    values have equal digits. ``tiers``: name, then the digits as in ``GRID``.
     """
 
     purchases: Purchases = Purchases(365 * DAY_MS, None)
@@ -47,23 +47,23 @@ class Rfm(msgspec.Struct, frozen=True):
     monetary: tuple[Decimal, ...] = (Decimal(50), Decimal(100), Decimal(250), Decimal(500))
     tiers: tuple[tuple[str, int, int, int, int], ...] = tuple((name, *cells) for name, cells in GRID.items())
 
-    def digits(self, bought: PurchaseTotals, now_ms: int) -> Digits | None:
-        """The digits at ``now_ms``; None for a profile without an order.
+    def digits(self, totals: PurchaseTotals, now_ms: int) -> Digits | None:
+        """Return the digits at ``now_ms``; None for a profile without an order.
 
         >>> Rfm().digits(PurchaseTotals(0, 3, Decimal(75)), 30 * DAY_MS)
         Digits(recency=4, frequency=3, monetary=2)
         """
-        if bought.last_ms is None:
+        if totals.last_ms is None:
             return None
-        age_ms = now_ms - bought.last_ms
+        age_ms = now_ms - totals.last_ms
         return Digits(
             len(self.recency_ms) + 1 - sum(edge <= age_ms for edge in self.recency_ms),
-            1 + sum(edge < bought.orders for edge in self.frequency),
-            1 + sum(edge < bought.net for edge in self.monetary),
+            1 + sum(edge < totals.orders for edge in self.frequency),
+            1 + sum(edge < totals.net for edge in self.monetary),
         )
 
     def tier(self, digits: Digits) -> str | None:
-        """The first tier whose cells hold the digits; None where the grid has a hole.
+        """Return the first tier whose cells contain the digits; None if there is none.
 
         >>> Rfm().tier(Digits(5, 5, 1)), Rfm().tier(Digits(1, 1, 5))
         ('champions', 'hibernating')
@@ -74,7 +74,7 @@ class Rfm(msgspec.Struct, frozen=True):
         return None
 
     def greatest(self, name: str) -> int:
-        """The best that the digit of this name can be.
+        """Return the highest value of the digit ``name``.
 
         >>> Rfm().greatest("recency")
         5
@@ -86,19 +86,19 @@ class Rfm(msgspec.Struct, frozen=True):
         }
         return len(edges[name]) + 1
 
-    def next_edge(self, bought: PurchaseTotals, now_ms: int) -> int | None:
-        """The instant after ``now_ms`` at which recency falls next."""
-        if bought.last_ms is None:
+    def next_edge(self, totals: PurchaseTotals, now_ms: int) -> int | None:
+        """Return the next instant after ``now_ms`` at which recency falls, or None."""
+        if totals.last_ms is None:
             return None
-        return next((bought.last_ms + age for age in self.recency_ms if bought.last_ms + age > now_ms), None)
+        return next((totals.last_ms + age for age in self.recency_ms if totals.last_ms + age > now_ms), None)
 
     def dead_tiers(self) -> list[str]:
-        """Tiers that no digits lead to: others before them take all their cells."""
+        """Return the tiers that no digits reach, since earlier tiers take all their cells."""
         reached = {self.tier(digits) for digits in self._cells()}
         return [name for name, *_ in self.tiers if name not in reached]
 
     def holes(self) -> list[tuple[int, int]]:
-        """Cells (recency, frequency) that lie in no tier."""
+        """Return the cells (recency, frequency) that are in no tier."""
         return [(cell.recency, cell.frequency) for cell in self._cells() if self.tier(cell) is None]
 
     def _cells(self) -> list[Digits]:

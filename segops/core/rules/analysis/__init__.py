@@ -1,4 +1,4 @@
-"""What is known about a rule before any event: what can never or always hold, and what is costly."""
+"""Static analysis of rules: nodes that never or always hold, and the cost of segments."""
 
 from segops.core.rules.analysis.cost import TYPICAL_ENTRIES, Cost, Costs, costs
 from segops.core.rules.analysis.linter import Lint, LintFinding, lint, lint_rfm

@@ -1,4 +1,4 @@
-"""Limits beyond which a count is no longer kept in a few entries, and what that costs."""
+"""Thresholds above which every entry of a count is stored, and what that costs."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from segops.core.rules.counts import boundaries
 from segops.core.rules.execution import leaves
 
 _MOST = CAPACITIES[-1] - 1
-_CHEAPER = f"with a limit of {_MOST} at most, {CAPACITIES[-1]} are kept"
+_CHEAPER = f"up to a threshold of {_MOST}, at most {CAPACITIES[-1]} are stored"
 
 
-def kept_in_full(node: model.Node) -> list[tuple[str, str]]:
-    """Where in a node a limit makes the engine keep every entry of a customer, and in words what that costs.
+def stored_in_full(node: model.Node) -> list[tuple[str, str]]:
+    """Return the paths in a node whose threshold makes the engine store every entry, with a warning each.
 
     >>> from segops.core.operators import Predicate
     >>> from segops.core.windows import Within
     >>> often = model.Did(model.Selection(("page",)), Within(1_000), Predicate((("gte", 300),)))
-    >>> [place for place, _ in kept_in_full(often)]
+    >>> [place for place, _ in stored_in_full(often)]
     ['.count']
     """
     match node:
@@ -29,7 +29,7 @@ def kept_in_full(node: model.Node) -> list[tuple[str, str]]:
         case model.Aggregate(function="distinct", test=test) if (
             max(boundaries(test), default=0) > CAPACITIES[-1]
         ):
-            return [(".is", f"keeps every different value of a customer, however many; {_CHEAPER}")]
+            return [(".is", f"stores every distinct value of a customer, without limit; {_CHEAPER}")]
     return []
 
 
@@ -37,8 +37,8 @@ def _of_count(node: model.Did) -> list[str]:
     feature = leaves.did(node).feature
     reducer = None if feature is None else reducer_of(feature)
     if isinstance(reducer, SlidingSum):
-        late = f"of more than {MAX_ENTRIES:,} the oldest leave up to 1/{PANES} of the window late"
-        return [f"keeps every entry of a customer, and {late}; {_CHEAPER} and exact"]
+        late = f"beyond {MAX_ENTRIES:,} the oldest expire up to 1/{PANES} of the window late"
+        return [f"stores every entry of a customer; {late}; {_CHEAPER}, and the count is exact"]
     if isinstance(reducer, Scanning):
-        return ["keeps every entry of a customer that may yet count, however many"]
+        return ["stores every entry of a customer that may still count, without limit"]
     return []

@@ -1,6 +1,6 @@
-"""Whether some nodes can be true, and others false, at one instant: what they say of one thing is compared.
+"""Whether some nodes can be true, and others false, at one instant: nodes over the same value are compared.
 
-Nothing is said where that is in doubt: a conflict that is found is certain, others may be there.
+The answer is conservative: a reported conflict is certain, but not every conflict is found.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from segops.core.windows import ALWAYS, Between, Fixed, Window, Within
 
 
 class Literal(NamedTuple):
-    """A node, where it stands in the rule, and whether it is to be true."""
+    """A node, its path in the rule, and whether it must be true or false."""
 
     node: model.Node
     path: str = ""
@@ -35,7 +35,7 @@ NOTHING = Predicate(())
 
 
 def conflict(literals: Literals) -> Literals:
-    """Some of these that can never be so together; none if nothing is known against it.
+    """Return literals that can never be satisfied together; empty if no conflict is found.
 
     >>> old, young = Literal(model.KnownFor(60), "a"), Literal(model.KnownFor(30), "b", holds=False)
     >>> [literal.path for literal in conflict([old, young])]
@@ -65,11 +65,11 @@ def _groups(literals: Literals, key_of: Callable[[Literal], Hashable]) -> Iterab
     return groups.values()
 
 
-# -- tests of one value ----------------------------------------------------------------------------------
+# -- predicates of one value ---------------------------------------------------------------------------
 
 
 class _Tested(NamedTuple):
-    """What is tested, how, and of what kinds it can be."""
+    """The value that a node tests, its predicate, and the kinds that the value can have."""
 
     what: model.Node
     test: Predicate
@@ -93,7 +93,7 @@ def _tested(literal: Literal) -> _Tested | None:
 
 
 def _about(what: model.Node) -> Hashable:
-    """What is the same for all that test the same: cheaper to tell than the canonical form."""
+    """Return a key that is equal for nodes over the same value: cheaper than the canonical form."""
     match what:
         case model.Trait(path=path):
             return path
@@ -105,11 +105,11 @@ def _about(what: model.Node) -> Hashable:
 
 
 def _exact(function: str, test: Predicate) -> Predicate:
-    """With thresholds as fractions of the decimals that were written, where the figure is an exact one."""
+    """Convert the thresholds of a sum or mean to the exact decimals as written."""
     return exact_test("avg", test) if function in ("sum", "avg") else test
 
 
-#: Function of an aggregate -> what its figure can be.
+#: Function of an aggregate -> the kinds that its value can have.
 KINDS: dict[str, tuple[str, ...]] = {
     "sum": ("number",),
     "distinct": ("whole",),
@@ -135,7 +135,7 @@ def _values(literals: Literals) -> Iterator[Literals]:
 
 
 class _Number(NamedTuple):
-    """How many such events there are: ``least`` to ``most`` (None: any number)."""
+    """Bounds on the number of selected events in a window: ``least`` to ``most`` (None: unbounded)."""
 
     of: Literal
     select: model.Selection
@@ -157,7 +157,7 @@ def _numbers_of(literal: Literal) -> Iterator[_Number]:
         case model.Did(select=select, window=window, count=count):
             yield from _counted(literal, select, window, count)
         case model.Aggregate(function="distinct", select=select, window=window, test=test):
-            # As many events as values at least; how many at most is not known.
+            # At least as many events as distinct values; there is no upper bound.
             yield from (n._replace(most=None) for n in _counted(literal, select, window, test))
         case model.Aggregate(function=function, select=select, window=window, test=test):
             if test.holds(0 if function == "sum" else None, 0) is not holds:
@@ -188,7 +188,7 @@ def _aged(literal: Literal, node: model.Occurrence) -> Iterator[_Number]:
 
 
 def _covers(wide: _Number, narrow: _Number) -> bool:
-    """Whether whatever is in ``narrow`` is also in ``wide``."""
+    """Whether every event in ``narrow`` is also in ``wide``."""
     return (
         set(narrow.select.names) <= set(wide.select.names)
         and _conditions(wide.select) <= _conditions(narrow.select)
@@ -212,7 +212,7 @@ def _window_covers(wide: Window, narrow: Window) -> bool:
 
 
 def _ages(window: Window) -> tuple[int, int] | None:
-    """The ages of the events that count: from the first on, below the second."""
+    """Return the ages of the events in a window: from the first on, below the second."""
     match window:
         case Within(length_ms=length):
             return 0, length
@@ -221,7 +221,7 @@ def _ages(window: Window) -> tuple[int, int] | None:
     return None
 
 
-# -- what else a profile is ------------------------------------------------------------------------------
+# -- other properties of a profile -----------------------------------------------------------------------
 
 
 def _known_for(literals: Literals) -> Iterator[Literals]:
@@ -264,12 +264,12 @@ def _digits(literals: Literals) -> Iterator[Literals]:
 
 
 def cells(rfm: Rfm) -> Iterator[Digits]:
-    """All digits that there are."""
+    """Yield all combinations of digits of a grid."""
     digits = (range(1, rfm.greatest(name) + 1) for name in ("recency", "frequency", "monetary"))
     return (Digits(*cell) for cell in product(*digits))
 
 
-#: Search -> the nodes that it is about; none: any.
+#: Search -> the node types that it compares; empty: all.
 _SEARCHES: dict[Callable[[Literals], Iterator[Literals]], frozenset[type]] = {
     _opposites: frozenset(),
     _values: frozenset({model.Trait, model.HasBeen, model.ScoreNode, model.Did, model.Aggregate}),

@@ -1,4 +1,4 @@
-"""What a segment costs: how much is kept of each profile for it, and what of it moves with time."""
+"""The cost of segments: the state stored per profile, and the leaves that change with time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from segops.core.rules.policy import Policy
 from segops.core.values import format_instant
 from segops.core.windows import Between, Calendar, Fixed, Window, Within, span
 
-#: How many entries a profile is taken to have where no capacity bounds them.
+#: The number of entries assumed where no capacity bounds it.
 TYPICAL_ENTRIES = 32
 _NOW_MS = 1_767_225_600_000
 _MONTH_MS = 30 * 86_400_000
@@ -38,7 +38,7 @@ class _Definition(Protocol):
 
 
 class _Segment(Protocol):
-    """A segment as compiled; ``remembers``: it keeps something of memberships that have ended."""
+    """A compiled segment; ``remembers``: it stores past memberships."""
 
     @property
     def key(self) -> str: ...
@@ -47,7 +47,7 @@ class _Segment(Protocol):
 
 
 class Segments(Protocol):
-    """Segments that are in force together, and all features that they read."""
+    """A set of active segments and all features that they read."""
 
     @property
     def definitions(self) -> Sequence[_Definition]: ...
@@ -58,11 +58,11 @@ class Segments(Protocol):
 
 
 class Cost(msgspec.Struct, frozen=True):
-    """The cost of one segment. Of a segment that it refers to nothing is counted again.
+    """The cost of one segment, not counting segments that it references.
 
-    ``shared`` of its ``features`` serve other segments too; ``timed_leaves`` of its ``leaves`` change their
-    verdict by time alone. ``state_bytes`` is an estimate of what a busy profile would store for it alone:
-    features that are full, or have TYPICAL_ENTRIES entries where nothing bounds them, and the membership.
+    ``shared`` of its ``features`` serve other segments, too; ``timed_leaves`` of its ``leaves`` can change
+    their verdict by time alone. ``state_bytes`` estimates what a busy profile stores for this segment:
+    the membership and its features, each full, or with TYPICAL_ENTRIES entries if unbounded.
     """
 
     segment_key: str
@@ -74,8 +74,10 @@ class Cost(msgspec.Struct, frozen=True):
 
 
 class Costs(msgspec.Struct, frozen=True):
-    """Every segment's cost, in the order of judging; and of all together, shared features once, with as much
-    kept of each as the segment that needs the most of it."""
+    """The cost of each segment, in evaluation order, and of all segments together.
+
+    The total counts a shared feature once, with the capacity that its most demanding segment needs.
+    """
 
     segments: tuple[Cost, ...]
     features: int
@@ -83,7 +85,7 @@ class Costs(msgspec.Struct, frozen=True):
 
 
 def costs(segments: Segments) -> Costs:
-    """What these segments cost.
+    """Return the cost of each segment and of all together.
 
     >>> from segops.core.segments import Definition, SegmentSet
     >>> of_all = costs(SegmentSet([Definition("old", "Old", model.KnownFor(86_400_000))]))
@@ -148,7 +150,7 @@ def _conditions(select: model.Selection) -> list[Predicate]:
 
 
 def _timed(node: model.Node, moving: Collection[str]) -> bool:
-    """Whether a leaf's verdict can change by time alone; ``moving`` are the segments before that can."""
+    """Return whether time alone can change a leaf; ``moving`` are the referenced segments that it can."""
     if isinstance(node, model.InSegment):
         return node.key in moving
     return _TIMED[type(node)](node)
@@ -174,7 +176,7 @@ _TIMED: dict[type, Callable[[Any], bool]] = {
 
 
 def typical_state(feature: Feature) -> bytes:
-    """A feature's identity and its state in a busy profile, encoded as a stored profile has them."""
+    """Encode a feature's id and its state in a busy profile, as in a stored profile."""
     reducer, state, number = reducer_of(feature), None, feature.capacity or TYPICAL_ENTRIES
     now_ms = _now(feature.window)
     for index, time_ms in enumerate(_times(feature, number, now_ms)):
@@ -183,7 +185,7 @@ def typical_state(feature: Feature) -> bytes:
 
 
 def _now(window: Window) -> int:
-    """An instant at which the window is open, and not just begun."""
+    """Return an instant well inside the window."""
     if isinstance(window, Calendar):
         return span(window, _NOW_MS)[0] + 23 * 3_600_000
     if not isinstance(window, Fixed):
@@ -192,7 +194,7 @@ def _now(window: Window) -> int:
 
 
 def _times(feature: Feature, number: int, now_ms: int) -> list[int]:
-    """Event times spread over the window, oldest first."""
+    """Return event times spread over the window, oldest first."""
     after, upto = span(feature.window, now_ms)
     if feature.sequence is not None and feature.sequence.within_ms is not None:
         after = now_ms - feature.sequence.within_ms
@@ -216,6 +218,6 @@ def _value(feature: Feature, index: int) -> Any:
 def _plain(kind: str, index: int) -> Any:
     if kind in ("count", "first", "last"):
         return None
-    # Falling for max and rising for min: then all of them are kept.
+    # Falling values for max and rising ones for min: then every entry is stored.
     figures = {"sum": 49.9, "max": 999.9 - index, "min": 99.9 + index}
     return figures.get(kind, f"{_TEXT}-{index}")

@@ -1,4 +1,4 @@
-"""From checked trees to code: the verdict of a rule on a profile, and when time alone changes it."""
+"""Compiled rules: the verdict of a rule on a profile, and when time alone changes it."""
 
 from segops.core.rules.execution.compiler import Rule, compile_rule, feature_of, features_of
 from segops.core.rules.execution.leaf import FIRST, LATEST, LOCATION

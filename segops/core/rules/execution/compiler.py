@@ -1,4 +1,4 @@
-"""From the tree of a rule to one code object, built from ``ast`` nodes, never from source text."""
+"""The compiler of rules: a tree becomes one function, built from ``ast`` nodes, never from source text."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ _Kind = TypeVar("_Kind", bound=ast.AST)
 
 
 class Use(msgspec.Struct, frozen=True):
-    """A feature that a rule reads; while it keeps fewer than ``least`` entries, none matters to the rule."""
+    """A feature that a rule reads; with fewer than ``least`` entries it does not affect the rule."""
 
     feature: Feature
     least: int
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """A compiled rule: its verdict on a profile at an instant, and what that depends on."""
+    """A compiled rule: its verdict on a profile at an instant, and the parts of the profile it reads."""
 
     holds: Holds
-    #: Of leaves that change once or twice with time. None: one may change as often as it has entries, and
-    #: the rule is followed by its ``changes``.
+    #: The edges of leaves that change once or twice with time. None if a leaf may change as often as it has
+    #: entries; ``changes`` then yields the verdicts over time.
     edges: tuple[Edge, ...] | None
     changes: Changes
     features: tuple[Use, ...]
     traits: frozenset[str]
-    #: Parts of the profile that it reads (``leaf.FIRST``, ``leaf.LOCATION``).
+    #: Parts of the profile that the rule reads (``leaf.FIRST``, ``leaf.LOCATION``).
     reads: frozenset[str]
 
     def next_flip(self, profile: Profile, now_ms: int, member: bool) -> int | None:
-        """The earliest instant after ``now_ms`` at which the verdict stops being ``member``, or None.
+        """Return the earliest instant after ``now_ms`` at which the verdict differs from ``member``, or None.
 
-        The search gives up after so many steps once it is ten years ahead: only anniversaries have edges
-        without end, and what they do in ten years they do for ever.
+        The search ends after MAX_STEPS steps once it is LOOK_AHEAD_MS (ten years) ahead: only anniversaries
+        have infinitely many edges, and a verdict that does not change within ten years never does.
         """
         if self.edges is not None:
             return self._next_flip_by_edges(profile, now_ms, member)
@@ -57,13 +57,13 @@ class Rule(msgspec.Struct, frozen=True):
         return None
 
     def leaf(self, key: str) -> Leaf:
-        """The rule as a leaf of another, which refers to it by its segment."""
+        """Return the rule as a leaf of a rule that references its segment ``key``."""
         if self.edges is None:
             return Leaf(self.holds, changes=self.changes, segment=key)
         return Leaf(self.holds, self._next_edge, segment=key)
 
     def _next_edge(self, profile: Profile, now_ms: int) -> int | None:
-        """The earliest instant after ``now_ms`` at which a leaf's verdict could change by time alone."""
+        """Return the earliest instant after ``now_ms`` at which time alone may change a leaf's verdict."""
         first = None
         for edge in self.edges or ():
             at = edge(profile, now_ms)
@@ -80,14 +80,14 @@ class Rule(msgspec.Struct, frozen=True):
                 return None
             later = self._next_edge(profile, at)
             if later is not None and later <= at:
-                # It would be found again and again, and the partition would stand still.
+                # The loop would never end, and the partition would stall.
                 raise ArithmeticError(f"an edge at {later} is not after {at}")
             at = later
         return at
 
 
 def compile_rule(key: str, node: model.Node, others: Mapping[str, Rule]) -> Rule:
-    """Compile the rule of segment ``key``; ``others`` are the rules that it may refer to.
+    """Compile the rule of segment ``key``; ``others`` are the rules that it may reference.
 
     >>> rule = compile_rule("new", model.Not(model.KnownFor(10)), {})
     >>> profile = Profile("user_id:u1", first_ms=100)
@@ -119,7 +119,7 @@ def _edges(found: list[Leaf]) -> tuple[Edge, ...]:
 
 
 class _Combine:
-    """The verdict of a rule from those of its leaves: compiled when it is asked for, which few rules are."""
+    """The verdict of a rule from those of its leaves; compiled on first use, since few rules need it."""
 
     def __init__(self, key: str, node: model.Node, others: Mapping[str, Rule]) -> None:
         self._rule = key, node, others
@@ -138,7 +138,7 @@ class _Combine:
 
 
 def _located(kind: type[_Kind]) -> type[_Kind]:
-    """A class of ``ast`` whose nodes stand in line 1: to give each its place takes longer than to compile."""
+    """Derive an ``ast`` class with a fixed location: setting it per node takes longer than to compile."""
     return cast("type[_Kind]", type(kind.__name__, (kind,), {"lineno": 1, "col_offset": 0}))
 
 
@@ -175,7 +175,7 @@ def _function_name(key: str) -> str:
 
 
 def _function(key: str, names: tuple[str, ...], body: ast.expr, namespace: dict[str, Any]) -> Any:
-    # The tree holds names of our own and constants only; nothing of the user's text is parsed as code.
+    # The tree has generated names and constants only; no text of a rule is parsed as code.
     exec(compile(_module(key, names, body), _file_name(key), "exec"), namespace)  # noqa: S102
     return namespace[_function_name(key)]
 
@@ -185,7 +185,7 @@ def _file_name(key: str) -> str:
 
 
 def _show_in_tracebacks(key: str, node: model.Node, others: Mapping[str, Rule]) -> None:
-    """Have a traceback through a rule show the expression that failed; made when one is printed."""
+    """Make tracebacks show the failed expression; its source is generated when one is printed."""
     linecache.cache[_file_name(key)] = (partial(_source, key, node, others),)
 
 
@@ -197,7 +197,7 @@ def _source(key: str, node: model.Node, others: Mapping[str, Rule]) -> str:
 class _Emitter:
     """Turns nodes into expressions over the verdicts of leaves, and collects the leaves.
 
-    Each verdict is read from ``profile`` at ``now_ms``, or ``from_verdicts``, a list of them.
+    A verdict is computed from ``profile`` at ``now_ms``, or, with ``from_verdicts``, read from a list.
     """
 
     def __init__(self, others: Mapping[str, Rule], *, from_verdicts: bool = False) -> None:
@@ -207,11 +207,11 @@ class _Emitter:
         self.namespace: dict[str, Any] = {"__builtins__": {"sum": sum, "len": len}}
 
     def expression(self, node: model.Node) -> ast.expr:
-        """The expression that is true when the node is."""
+        """Return the expression for a node."""
         return _EMITTERS[type(node)](self, node)
 
     def leaf(self, leaf: Leaf) -> ast.expr:
-        """The leaf's verdict."""
+        """Return the expression for a leaf's verdict."""
         number = len(self.leaves)
         self.leaves.append(leaf)
         if self._from_verdicts:
@@ -219,7 +219,7 @@ class _Emitter:
         return self._reading(leaf, number)
 
     def _reading(self, leaf: Leaf, number: int) -> ast.expr:
-        """A call of the leaf's verdict, or the comparison in place for a count within a length."""
+        """Return a call of the leaf, or an inlined comparison for a count in a sliding window."""
         if leaf.feature is not None and leaf.within_ms is not None and len(leaf.comparison) == 1:
             (name, operand), *_ = leaf.comparison
             if name in _IN_PLACE:
@@ -237,7 +237,7 @@ def _subscript(value: ast.expr, place: ast.expr) -> ast.expr:
 
 
 class _Count(msgspec.Struct, frozen=True):
-    """A count of the events within a length, as expressions: k are there if the k-th latest is."""
+    """Expressions for a count in a sliding window: it is at least k if the k-th latest event is in it."""
 
     feature_id: int
     length_ms: int
@@ -262,7 +262,7 @@ class _Count(msgspec.Struct, frozen=True):
         )
 
     def below(self, k: int) -> ast.expr:
-        """The opposite of ``reached``."""
+        """Return the negation of ``reached``."""
         return _UnaryOp(ast.Not(), self.reached(k))
 
 
@@ -319,9 +319,9 @@ _LEAVES: dict[type, Callable[[Any], Leaf]] = {
     model.HasBeen: leaves.has_been,
     model.Near: leaves.near,
     model.Bucket: leaves.bucket,
-    model.SequenceNode: leaves.in_order,
-    model.RfmNode: leaves.rfm_is,
-    model.ScoreNode: leaves.score_is,
+    model.SequenceNode: leaves.sequence,
+    model.RfmNode: leaves.rfm,
+    model.ScoreNode: leaves.score,
 }
 
 _EMITTERS: dict[type, Callable[[_Emitter, Any], ast.expr]] = {
@@ -335,13 +335,13 @@ _EMITTERS: dict[type, Callable[[_Emitter, Any], ast.expr]] = {
 
 
 def feature_of(node: model.Node) -> Feature | None:
-    """The feature that a leaf reads; None for a leaf that reads something else, and for a group."""
+    """Return the feature that a leaf reads; None for a group, and for a leaf without a feature."""
     make = _LEAVES.get(type(node))
     return None if make is None else make(node).feature
 
 
 def features_of(node: model.Node) -> Iterator[Feature]:
-    """The features that a rule reads itself, not by segments that it refers to."""
+    """Yield the features that a rule reads, without those of referenced segments."""
     if (feature := feature_of(node)) is not None:
         yield feature
     for child in model.children(node):

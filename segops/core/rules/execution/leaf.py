@@ -1,4 +1,4 @@
-"""What a leaf is, and how one reads a feature of the profile."""
+"""Leaves of compiled rules, and how a leaf reads a feature of the profile."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ from segops.core.rules.execution.verdicts import (
 
 
 def never(_profile: Profile, _now_ms: int) -> int | None:
-    """The edge of a leaf that time does not change."""
+    """Return None: the edge of a leaf that time does not change."""
     return None
 
 
 class Leaf(msgspec.Struct, frozen=True):
-    """A leaf made ready: its verdict, its next edge, and what it reads.
+    """A compiled leaf: its verdict, its next edge, and the parts of the profile that it reads.
 
-    One whose verdict may change with time as often as it has entries has ``changes`` in place of the edge.
+    A leaf whose verdict may change with time as often as it has entries has ``changes`` instead of an edge.
     """
 
     holds: Holds
     edge: Edge = never
     feature: Feature | None = None
-    #: How many entries of a counting feature there must be before one more can matter to the leaf.
+    #: The number of entries below which a counting feature does not affect the leaf.
     least: int = 0
     traits: tuple[str, ...] = ()
-    #: Parts of the profile that it reads: FIRST (its earliest event, and that it exists), LATEST, LOCATION.
+    #: Parts of the profile that the leaf reads: FIRST (existence and earliest event), LATEST, LOCATION.
     reads: tuple[str, ...] = ()
     segment: str | None = None
-    #: For a count within a length: that length and the test, which the compiler writes out in place.
+    #: For a count in a sliding window: its length and operators, which the compiler inlines.
     within_ms: int | None = None
     comparison: tuple[tuple[str, Any], ...] = ()
     changes: Changes | None = None
@@ -54,24 +54,24 @@ LOCATION = "location"
 LATEST = "latest"
 
 
-#: Whether what a feature reads as satisfies a leaf at an instant.
+#: Whether the value of a feature satisfies a leaf at an instant.
 Verdict = Callable[[Any, int], bool]
 
 
 def itself(value: Any) -> Any:
-    """What the test of most leaves sees of the feature's value."""
+    """Return the value: the view of most leaves on a feature."""
     return value
 
 
 def tested(view: Callable[[Any], Any], test: Predicate) -> Verdict:
-    """The verdict of a test on what it sees of the feature's value."""
+    """Return the verdict of a predicate on a view of the feature's value."""
     if view is itself:
         return test.holds
     return lambda value, now_ms: test.holds(view(value), now_ms)
 
 
 def holding(reducer: Reducer, key: int, verdict: Verdict) -> Holds:
-    """The verdict on the feature of a profile."""
+    """Return the function that evaluates ``verdict`` on the profile's feature ``key``."""
     read = reducer.read
 
     def holds(profile: Profile, now_ms: int) -> bool:
@@ -88,9 +88,10 @@ def reading(
     moves: Moves | None = None,
     least: int = 0,
 ) -> Leaf:
-    """A verdict on what a feature reads as.
+    """Return a leaf with a verdict on the value of a feature.
 
-    ``series`` is what that will be, if it may change often; ``moves``, when the verdict on one value may.
+    ``series`` yields the future values of a feature that may change often; ``moves`` returns the next instant
+    at which the verdict on an unchanged value may change.
     """
     reducer, key = reducer_of(feature), feature.id
     holds = holding(reducer, key, verdict)

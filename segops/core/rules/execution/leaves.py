@@ -1,4 +1,4 @@
-"""Leaves: how each is read from a profile, and when its verdict could change by time alone."""
+"""The leaf of each node: its verdict on a profile, and when time alone may change it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _capacity(threshold: int) -> int | None:
 
 
 def did(node: Did) -> Leaf:
-    """A count of events in a window."""
+    """Compile a count of events in a window."""
     crossings = boundaries(node.count)
     sliding = isinstance(node.window, Within)
     feature = Feature(
@@ -92,7 +92,7 @@ _KINDS = {"sum": "sum", "avg": "sum"}
 
 
 def aggregate(node: Aggregate) -> Leaf:
-    """An aggregate of a property over events in a window."""
+    """Compile an aggregate of a property over events in a window."""
     limit = _capacity(max(boundaries(node.test), default=1)) if node.function == "distinct" else None
     feature = Feature(
         _KINDS.get(node.function, node.function),
@@ -127,7 +127,7 @@ def _mean(value: tuple[int, Decimal]) -> Fraction | None:
     return Fraction(total) / count if count else None
 
 
-#: Function of an aggregate node -> what its test sees of the feature's value.
+#: Function of an aggregate node -> the view of its predicate on the feature's value.
 VIEWS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("min", "max", "distinct", "latest", "earliest"), itself),
     "sum": _total,
@@ -136,7 +136,7 @@ VIEWS: dict[str, Callable[[Any], Any]] = {
 
 
 def exact_test(function: str, test: Predicate) -> Predicate:
-    """The test of a sum or a mean, with thresholds as the decimals that were written.
+    """Convert the thresholds of a sum or mean to the exact decimals as written.
 
     >>> exact_test("sum", Predicate((("gte", 0.3),))).holds(Decimal("0.1") + Decimal("0.2"), 0)
     True
@@ -154,7 +154,7 @@ def _converted(operand: Any, convert: Callable[[Any], Any]) -> Any:
 
 
 def occurrence(node: Occurrence) -> Leaf:
-    """The age of the first or the last event."""
+    """Compile a predicate of the age of the first or last event."""
     feature = Feature(node.which, node.select.names, node.select.where, ALWAYS)
     older, newer = node.older_than_ms, node.newer_than_ms
     ages = [age for age in (older, newer) if age is not None]
@@ -173,7 +173,7 @@ def occurrence(node: Occurrence) -> Leaf:
 
 
 def trait(node: Trait) -> Leaf:
-    """A test of the profile's trait."""
+    """Compile a predicate of a trait."""
     path, test = node.path, node.test
 
     def holds(profile: Profile, now_ms: int) -> bool:
@@ -186,7 +186,7 @@ def trait(node: Trait) -> Leaf:
 
 
 def known_for(node: KnownFor) -> Leaf:
-    """The age of the profile's earliest event."""
+    """Compile a predicate of the age of the profile's earliest event."""
     length_ms = node.length_ms
 
     def holds(profile: Profile, now_ms: int) -> bool:
@@ -200,7 +200,7 @@ def known_for(node: KnownFor) -> Leaf:
 
 
 def has_been(node: HasBeen) -> Leaf:
-    """How long the trait has satisfied the test without a break."""
+    """Compile a predicate that a trait must have satisfied continuously for some time."""
     feature = Feature("history", (), (), Within(node.length_ms), path=node.path)
     key, test, length_ms = feature.id, node.test, node.length_ms
 
@@ -230,10 +230,10 @@ def has_been(node: HasBeen) -> Leaf:
 
 
 def held_since(history: Values | None, test: Predicate, known: tuple[int, int], now_ms: int) -> int | None:
-    """Since when a trait has satisfied a test without a break up to ``now_ms``; None if it does not now.
+    """Return since when a trait has continuously satisfied a predicate; None if it does not at ``now_ms``.
 
-    ``known`` is the profile's first event, before which nothing holds and up to the trait's first value of
-    which it is missing; and the length beyond which one need not look back.
+    ``known`` is the time of the profile's first event, and the length beyond which the past does not matter.
+    Before the first event nothing holds; from then until its first value the trait is missing.
     """
     first_ms, length_ms = known
     times, values = ([], []) if history is None else (history.times, history.values)
@@ -251,7 +251,7 @@ def held_since(history: Values | None, test: Predicate, known: tuple[int, int], 
 
 
 def _unbroken_since(value: Any, test: Predicate, begin_ms: int, until_ms: int) -> int | None:
-    """Since when, in ``[begin_ms, until_ms)``, one value satisfies a test up to the end; None if never."""
+    """Return since when, in ``[begin_ms, until_ms)``, a value satisfies a predicate to the end; else None."""
     since = begin_ms if test.holds(value, begin_ms) else None
     at = test.next_edge(value, begin_ms) if test.timed else None
     while at is not None and at < until_ms:
@@ -264,7 +264,7 @@ def _unbroken_since(value: Any, test: Predicate, begin_ms: int, until_ms: int) -
 
 
 def near(node: Near) -> Leaf:
-    """The last known location."""
+    """Compile a predicate of the last known location."""
     place, radius_m, within_ms = (node.lat, node.lon), node.radius_m, node.within_ms
 
     def holds(profile: Profile, now_ms: int) -> bool:
@@ -281,8 +281,8 @@ def near(node: Near) -> Leaf:
     return Leaf(holds, edge, reads=(LOCATION,))
 
 
-def in_order(node: SequenceNode) -> Leaf:
-    """A sequence of events."""
+def sequence(node: SequenceNode) -> Leaf:
+    """Compile a sequence of events."""
     steps = node.sequence.steps
     names = (
         (ANY_NAME,)
@@ -293,25 +293,25 @@ def in_order(node: SequenceNode) -> Leaf:
     return reading(feature, lambda value, _now_ms: bool(value), series=SequenceReducer(node.sequence).future)
 
 
-def rfm_is(node: RfmNode) -> Leaf:
-    """The RFM tier or digits: they move with every order and what is said of one, and with time."""
+def rfm(node: RfmNode) -> Leaf:
+    """Compile predicates of the RFM tier or digits, which change with orders and with time."""
     feature = Feature("orders", ORDER_NAMES, (), ALWAYS, purchases=node.rfm.purchases)
     future, rfm = OrdersReducer(node.rfm.purchases).future, node.rfm
 
     def series(state: Any, now_ms: int) -> Series:
-        """Recency apart, the digits change where the number of orders or their worth passes an edge."""
+        """Yield the totals whenever frequency or monetary change; ``rfm.next_edge`` follows recency."""
         known = None
-        for at, bought in future(state, now_ms):
-            passed = bisect_left(rfm.frequency, bought.orders), bisect_left(rfm.monetary, bought.net)
+        for at, totals in future(state, now_ms):
+            passed = bisect_left(rfm.frequency, totals.orders), bisect_left(rfm.monetary, totals.net)
             if passed != known:
                 known = passed
-                yield at, bought
+                yield at, totals
 
     return reading(feature, node.holds, series=series, moves=rfm.next_edge)
 
 
-def score_is(node: ScoreNode) -> Leaf:
-    """A named score."""
+def score(node: ScoreNode) -> Leaf:
+    """Compile a predicate of a score."""
     scorer: Scorer = SCORERS[node.name]
     test = node.test
 
@@ -325,7 +325,7 @@ def score_is(node: ScoreNode) -> Leaf:
 
 
 def bucket(node: Bucket) -> Leaf:
-    """A share of all profiles, the same for ever."""
+    """Compile a fixed share of all profiles."""
     salt, low, high = node.salt, node.low, node.high
 
     def holds(profile: Profile, _now_ms: int) -> bool:

@@ -1,4 +1,4 @@
-"""How verdicts change with time alone: one pass over what is to come, however often they change."""
+"""Verdicts over time: one pass over the future values of features, however often verdicts change."""
 
 from __future__ import annotations
 
@@ -22,24 +22,25 @@ from segops.core.profile import Profile
 
 Holds = Callable[[Profile, int], bool]
 Edge = Callable[[Profile, int], int | None]
-#: The verdict at an instant, with that instant, and at each later one at which it may be another; in order,
-#: and found as far as it is asked for. Only anniversaries go on without end.
+#: Pairs of an instant and the verdict from then on: first that of the starting instant, then each later one
+#: at which it may differ, in order and computed lazily. Only anniversaries make it infinite.
 Verdicts = Iterator[tuple[int, bool]]
 Changes = Callable[[Profile, int], Verdicts]
 
 
-#: The series of a feature, from its state and an instant on.
+#: The future values of a feature, from its state and an instant on.
 Unfold = Callable[[Any, int], Series]
-#: From a value and an instant: the next one at which the verdict on that value may change.
+#: From a value and an instant to the next instant at which the verdict on that value may change.
 Moves = Callable[[Any, int], int | None]
 
 _LEAVING: dict[str, Leaving] = {"count": counts_leaving, "sum": totals_leaving, "avg": means_leaving}
 
 
 def series_of(reducer: Reducer, function: str, points: Points | None) -> Unfold | None:
-    """Of what a feature reads as, all that matters to these thresholds; None if it changes seldom.
+    """Return the future values of a feature that differ at the thresholds ``points``.
 
-    ``function`` is that of the node; without ``points`` every value matters.
+    Returns None for a feature that changes at most once or twice with time. ``function`` is that of the node;
+    without ``points`` every value is yielded.
     """
     if isinstance(reducer, SlidingSum) and points is not None:
         crossings, leaving = reducer.crossings, _LEAVING[function]
@@ -56,7 +57,7 @@ def series_of(reducer: Reducer, function: str, points: Points | None) -> Unfold 
 
 
 def evaluated(series: Series, holds: Callable[[Any, int], bool]) -> Verdicts:
-    """The verdict on a series that has an end, where it changes."""
+    """Yield the verdicts on a finite series whenever they change."""
     known: bool | None = None
     for at, value in series:
         verdict = holds(value, at)
@@ -66,7 +67,7 @@ def evaluated(series: Series, holds: Callable[[Any, int], bool]) -> Verdicts:
 
 
 def aging(series: Series, moves: Moves) -> Series:
-    """A series, and between its instants those at which the verdict on the value in force may change.
+    """Yield a series, and between its instants those at which the verdict on the current value may change.
 
     >>> list(aging(iter([(0, "a"), (10, "b")]), lambda value, at: at + 6 if at < 12 else None))
     [(0, 'a'), (6, 'a'), (10, 'b'), (16, 'b')]
@@ -84,7 +85,7 @@ def aging(series: Series, moves: Moves) -> Series:
 
 
 def stepped(holds: Holds, edge: Edge) -> Changes:
-    """The verdicts of what knows its next edge only."""
+    """Return the verdicts over time of a leaf that has only a next edge."""
 
     def changes(profile: Profile, now_ms: int) -> Verdicts:
         at: int | None = now_ms
@@ -96,7 +97,7 @@ def stepped(holds: Holds, edge: Edge) -> Changes:
 
 
 def combined(parts: Sequence[Changes], combine: Callable[[list[bool]], bool]) -> Changes:
-    """The verdicts of a whole, from those of its parts."""
+    """Return the verdicts over time of a rule, combined from those of its leaves."""
 
     def changes(profile: Profile, now_ms: int) -> Verdicts:
         sources = [part(profile, now_ms) for part in parts]
@@ -106,7 +107,7 @@ def combined(parts: Sequence[Changes], combine: Callable[[list[bool]], bool]) ->
         passed, at = now_ms, _first(coming)
         while at is not None:
             if at <= passed:
-                # It would be found again and again, and the partition would stand still.
+                # The loop would never end, and the partition would stall.
                 raise ArithmeticError(f"an edge at {at} is not after {passed}")
             due = [number for number, one in enumerate(coming) if one is not None and one[0] == at]
             for number in due:

@@ -1,4 +1,4 @@
-"""From written rules to checked trees: ``read_rule``, ``read_policy`` and ``read_rfm``, and their tables."""
+"""Parsing: from rules as written to validated trees (``read_rule``, ``read_policy``, ``read_rfm``)."""
 
 from segops.core.rules.counts import COUNT_OPERATORS
 from segops.core.rules.parsing.context import MAX_NODES, Context

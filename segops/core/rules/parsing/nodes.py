@@ -1,4 +1,4 @@
-"""From the written form of a rule to its tree, with every mistake and its place."""
+"""The parser of rules: from the nodes as written to a tree, reporting every mistake with its path."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 from segops.core.operators import Predicate
 from segops.core.rules import model
 from segops.core.rules.parsing.context import Context
-from segops.core.rules.parsing.reader import EMPTY_WINDOW, Reader, Reads
+from segops.core.rules.parsing.reader import Reader, Reads
 from segops.core.rules.parsing.scores import SIDES, read_rfm_or_hysteresis, read_score
 from segops.core.rules.parsing.sequences import read_sequence
 from segops.core.rules.parsing.windows import WINDOW_KEYS, read_window
@@ -22,11 +22,11 @@ _MAX_DEPTH = 50
 
 
 def read_rule(raw: Raw, path: str, context: Context) -> model.Node:
-    """The tree of a rule. Raises DefinitionError with every mistake; warnings are left in the context.
+    """Parse the rule at ``path``. Raises DefinitionError with every mistake; adds warnings to the context.
 
     >>> read_rule({"did": "Order Completed", "within": "0h"}, "when", Context("shop.yaml"))
     Traceback (most recent call last):
-    segops.core.errors.DefinitionError: shop.yaml: when.within: a window of 0 holds nothing
+    segops.core.errors.DefinitionError: shop.yaml: when.within: expected a duration above 0, got '0h'
     """
     context.begin(path)
     return _node(Reader(raw, path, context))
@@ -35,12 +35,12 @@ def read_rule(raw: Raw, path: str, context: Context) -> model.Node:
 def _node(node: Reader) -> model.Node:
     node.context.count_node()
     if not isinstance(node.raw, dict):
-        node.fail(f"a node is a map with one of {', '.join(HEADS)}, not {node.raw!r}")
+        node.fail(f"expected a map with one of {', '.join(HEADS)}, got {node.raw!r}")
     found = [key for key in node.raw if key in HEADS]
     if len(found) != 1:
         node.fail(_about_heads(node.raw, found))
     if node.path.count(".") > _MAX_DEPTH:
-        node.fail(f"nested deeper than {_MAX_DEPTH} nodes")
+        node.fail(f"nested more than {_MAX_DEPTH} nodes deep")
     name = found[0]
     head = HEADS[name]
     if node.raw.keys() <= _KEYS[name]:
@@ -51,16 +51,17 @@ def _node(node: Reader) -> model.Node:
 
 def _about_heads(raw: dict[Raw, Raw], heads: list[str]) -> str:
     if heads:
-        return f"a node has exactly one of {', '.join(HEADS)}; here: {' and '.join(heads)}"
-    unknown = ", ".join(map(str, raw)) or "an empty map"
-    return f"no node: {unknown}; a node has exactly one of {', '.join(HEADS)}"
+        return f"expected exactly one of {', '.join(HEADS)}, got {' and '.join(heads)}"
+    if not raw:
+        return f"expected one of {', '.join(HEADS)}, got an empty map"
+    return f"unknown node {', '.join(map(str, raw))}; expected one of {', '.join(HEADS)}"
 
 
 # -- groups ------------------------------------------------------------------------------------------------
 
 
 def _children(form: Reader) -> tuple[model.Node, ...]:
-    nodes = form.items("a list of at least one node")
+    nodes = form.items("a non-empty list of nodes")
     return tuple(form.gather(*(partial(_node, child) for child in nodes)))
 
 
@@ -77,7 +78,7 @@ def _at_least(node: Reader) -> model.Node:
 
     def k(reader: Reader) -> int:
         of = form.raw["of"]
-        return reader.whole(1, max(1, len(of)) if isinstance(of, list) else 1, "to the number of nodes")
+        return reader.integer(1, max(1, len(of)) if isinstance(of, list) else 1, "the number of nodes")
 
     return model.AtLeast(*form.record({"k": k, "of": _children}, "{k: 2, of: [...]}"))
 
@@ -86,8 +87,6 @@ def _at_least(node: Reader) -> model.Node:
 
 
 def _selection(node: Reader, head: str) -> model.Selection:
-    """The events that a leaf reads."""
-
     if "where" not in node:
         return model.Selection(node.at(head).names())
     return model.Selection(*node.gather(node.at(head).names, node.at("where").where))
@@ -133,11 +132,11 @@ def _occurrence(which: str) -> Head:
 def _ages(form: Reader) -> tuple[int | None, int | None]:
     keys = ("older_than", "newer_than")
     if not isinstance(form.raw, dict) or not form.raw or set(form.raw) - set(keys):
-        form.fail("older_than or newer_than is wanted, as in {older_than: 60d}")
+        form.fail("expected older_than or newer_than, such as {older_than: 60d}")
     ages = dict(form.predicate(keys).ops)
     older_ms, newer_ms = ages.get("older_than"), ages.get("newer_than")
     if older_ms is not None and newer_ms is not None and older_ms >= newer_ms:
-        form.fail("never holds: nothing is both this old and this new")
+        form.fail("never holds: older_than is not below newer_than")
     return older_ms, newer_ms
 
 
@@ -154,16 +153,16 @@ def _known_for(node: Reader) -> model.Node:
 
 def _in_segment(node: Reader) -> model.Node:
     if not isinstance(node.raw["in_segment"], str):
-        node.at("in_segment").fail("the key of a segment is wanted")
+        node.at("in_segment").fail(f"expected a segment key, got {node.raw['in_segment']!r}")
     return model.InSegment(node.raw["in_segment"])
 
 
 def _has_been(node: Reader) -> model.Node:
-    def held() -> list[Raw]:
+    def trait() -> list[Raw]:
         reads: Reads = {"trait": Reader.property, "is": Reader.predicate}
         return node.at("has_been").record(reads, "{trait: plan, is: {eq: gold}}")
 
-    (path, predicate), length_ms = node.gather(held, node.at("for").duration)
+    (path, predicate), length_ms = node.gather(trait, node.at("for").duration)
     return model.HasBeen(path, predicate, length_ms)
 
 
@@ -174,14 +173,14 @@ def _near(node: Reader) -> model.Node:
         return node.at("near").record(reads, "{lat: 48.86, lon: 2.35, radius: 5km}")
 
     def within() -> int | None:
-        return node.at("within").duration(EMPTY_WINDOW) if "within" in node else None
+        return node.at("within").positive_duration() if "within" in node else None
 
     (lat, lon, radius_m), within_ms = node.gather(circle, within)
     return model.Near(lat, lon, radius_m, within_ms)
 
 
 def _degrees(limit: int, reader: Reader) -> float:
-    return float(reader.number(-limit, limit, f"degrees from -{limit} to {limit} are"))
+    return float(reader.number(-limit, limit, f"degrees from -{limit} to {limit}"))
 
 
 def _bucket(node: Reader) -> model.Node:
@@ -194,20 +193,20 @@ def _bucket(node: Reader) -> model.Node:
 
 
 def _hundredths(reader: Reader) -> int:
-    hundredths = reader.number(0, 100, "a percentage from 0 to 100 is") * 100
+    hundredths = reader.number(0, 100, "a percentage from 0 to 100") * 100
     if hundredths != int(hundredths):
-        reader.fail(f"two decimals at most, not {reader.raw!r}")
+        reader.fail(f"expected at most two decimals, got {reader.raw!r}")
     return int(hundredths)
 
 
 class Head(NamedTuple):
-    """The keys that may stand beside the head of a node, and what reads the node."""
+    """The keys allowed beside the head of a node, and the function that reads the node."""
 
     keys: tuple[str, ...]
     read: Callable[[Reader], model.Node]
 
 
-#: Head key -> how its node is read. Exactly one of these makes a node.
+#: Head key -> its other keys and its reader. A node has exactly one head key.
 HEADS: dict[str, Head] = {
     "all": Head((), lambda node: model.All(_children(node.at("all")))),
     "any": Head((), lambda node: model.Any(_children(node.at("any")))),

@@ -1,4 +1,4 @@
-"""The ``rfm`` block of a segment file, and the tiers and digits that a node names."""
+"""The parsers of a file's ``rfm`` block, and of the tiers or digits that an ``rfm`` node names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from segops.core.operators import Predicate
 from segops.core.rules import model
 from segops.core.rules.counts import COUNT_OPERATORS
 from segops.core.rules.parsing.context import Context
-from segops.core.rules.parsing.reader import EMPTY_DURATION, Reader
+from segops.core.rules.parsing.reader import Reader
 from segops.core.scoring.rfm import Rfm
 
 DIGITS = ("recency", "frequency", "monetary")
@@ -21,7 +21,7 @@ MAX_EDGES = 9
 
 
 def read_rfm(raw: Any, path: str, context: Context) -> Rfm:
-    """An ``rfm`` block; what it does not name is as in the defaults. Raises DefinitionError.
+    """Parse an ``rfm`` block; a missing key keeps its default. Raises DefinitionError with every mistake.
 
     >>> read_rfm({"currency": "EUR", "frequency": [1, 3]}, "rfm", Context()).frequency
     (1, 3)
@@ -40,18 +40,12 @@ def read_rfm(raw: Any, path: str, context: Context) -> Rfm:
 
 def _edges(read: Callable[[Reader], Any]) -> Callable[[Reader], tuple[Any, ...]]:
     def read_edges(reader: Reader) -> tuple[Any, ...]:
-        edges = tuple(
-            [read(edge) for edge in reader.values(f"a list of 1 to {MAX_EDGES} rising edges", MAX_EDGES)]
-        )
+        edges = tuple([read(edge) for edge in reader.values(f"a list of 1 to {MAX_EDGES} edges", MAX_EDGES)])
         if any(a >= b for a, b in pairwise(edges)):
-            reader.fail("each edge is above the one before")
+            reader.fail("expected each edge to be above the previous one")
         return edges
 
     return read_edges
-
-
-def _length(reader: Reader) -> int:
-    return reader.duration(EMPTY_DURATION)
 
 
 def _amount(reader: Reader) -> Decimal:
@@ -61,29 +55,29 @@ def _amount(reader: Reader) -> Decimal:
 def _currency(reader: Reader) -> str:
     raw = reader.raw
     if not isinstance(raw, str) or len(raw) != 3 or not raw.isupper():
-        reader.fail(f"{raw!r} is no currency; write its three letters, as in EUR")
+        reader.fail(f"expected a currency code of three capitals, such as EUR, got {raw!r}")
     return raw
 
 
-#: Key of the block -> what reads it, but for the tiers, which depend on the number of edges.
+#: Key of the block -> its reader. ``tiers`` is read apart: it depends on the numbers of edges.
 _FIELDS: dict[str, Callable[[Reader], Any]] = {
-    "period": _length,
+    "period": Reader.positive_duration,
     "currency": _currency,
-    "recency": _edges(_length),
-    "frequency": _edges(lambda reader: reader.whole(0)),
+    "recency": _edges(Reader.positive_duration),
+    "frequency": _edges(lambda reader: reader.integer(0)),
     "monetary": _edges(_amount),
 }
 
 
 def _greatest(block: Reader, key: str, default: tuple[int, ...]) -> int:
-    """The best digit that the edges under ``key`` lead to, valid or not."""
+    """Return the highest digit that the edges under ``key`` allow, whether the edges are valid or not."""
     edges = block.at(key, list(default)).raw
     return len(edges if isinstance(edges, list) else default) + 1
 
 
 def _tiers(block: Reader, tiers: Reader) -> tuple[tuple[str, int, int, int, int], ...]:
     if not isinstance(tiers.raw, dict) or not tiers.raw:
-        tiers.fail("a map of tiers is wanted, as in {champions: {recency: [5, 5], frequency: [4, 5]}}")
+        tiers.fail("expected a map of tiers, such as {champions: {recency: [5, 5], frequency: [4, 5]}}")
     default = Rfm()
     limits = (
         _greatest(block, "recency", default.recency_ms),
@@ -94,22 +88,22 @@ def _tiers(block: Reader, tiers: Reader) -> tuple[tuple[str, int, int, int, int]
 
 
 def _cells(tiers: Reader, name: Any, limits: tuple[int, int]) -> tuple[int, ...]:
-    """The lowest and the highest digit of recency, and of frequency."""
+    """Read a tier: the lowest and highest digit of recency, then of frequency."""
     form, ends = tiers.raw[name], []
     if not isinstance(form, dict) or set(form) != {"recency", "frequency"}:
         example = "{recency: [4, 5], frequency: [1, 2]}"
-        tiers.fail(f"{name}: recency and frequency are wanted, as in {example}")
+        tiers.fail(f"{name}: expected recency and frequency, such as {example}")
     for key, limit in zip(("recency", "frequency"), limits, strict=True):
         pair = form[key]
         valid = isinstance(pair, list) and len(pair) == 2 and all(type(digit) is int for digit in pair)
         if not valid or not 1 <= pair[0] <= pair[1] <= limit:
-            tiers.fail(f"{name}.{key}: the lowest and the highest digit from 1 to {limit} are wanted")
+            tiers.fail(f"{name}.{key}: expected the lowest and the highest digit, from 1 to {limit}")
         ends += pair
     return tuple(ends)
 
 
 def read_rfm_node(reader: Reader) -> model.RfmNode:
-    """The tiers, or the digits, that a node asks for."""
+    """Parse the tiers, or the predicates of digits, of an ``rfm`` node."""
     rfm = reader.context.rfm
     if isinstance(reader.raw, dict):
         return model.RfmNode(rfm or Rfm(), (), _digits(reader))
@@ -117,7 +111,7 @@ def read_rfm_node(reader: Reader) -> model.RfmNode:
 
 
 def _named_tiers(reader: Reader, rfm: Rfm | None) -> tuple[str, ...]:
-    names = reader.values("a tier, or a list of at least one,") if isinstance(reader.raw, list) else [reader]
+    names = reader.values("a tier or a non-empty list of tiers") if isinstance(reader.raw, list) else [reader]
     if rfm is None:
         return tuple(sorted({name.text() for name in names}))
     known = [name for name, *_ in rfm.tiers]
@@ -126,7 +120,7 @@ def _named_tiers(reader: Reader, rfm: Rfm | None) -> tuple[str, ...]:
 
 def _digits(reader: Reader) -> tuple[tuple[str, Predicate], ...]:
     if not reader.raw or set(reader.raw) - set(DIGITS):
-        reader.fail(f"a tier, or a map of any of {', '.join(DIGITS)}, is wanted")
+        reader.fail(f"expected a tier, or a map with any of {', '.join(DIGITS)}")
     names = sorted(reader.raw)
     tests = reader.gather(*(partial(reader.at(name).condition, COUNT_OPERATORS) for name in names))
     return tuple(zip(names, tests, strict=True))

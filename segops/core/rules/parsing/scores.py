@@ -1,6 +1,6 @@
-"""The nodes ``score`` and ``rfm``: with one predicate, or with hysteresis.
+"""The parsers of the nodes ``score`` and ``rfm``, with one predicate or with hysteresis.
 
-Hysteresis is ``enter`` and ``exit``: both are there, no value satisfies both, and no ``not`` is above them.
+Hysteresis needs both ``enter`` and ``exit``; no value may satisfy both, and no ``not`` may be above them.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from segops.core.rules.parsing.rfm import read_rfm_node
 from segops.core.scoring.base import SCORERS
 
 SIDES = ("enter", "exit")
-_NEGATED = "enter and exit cannot stand under not: what lets a customer in could then put them out"
+_NEGATED = "enter and exit are not allowed under not: a customer could enter and exit at once"
 
-#: A number from which on no float may be near.
+#: Numbers from here on may be too large for a float.
 _LARGE = 10**300
 
 Sided = ScoreNode | RfmNode
 
 
 def read_rfm_or_hysteresis(node: Reader) -> RfmNode | Hysteresis:
-    """An ``rfm`` node."""
+    """Parse an ``rfm`` node."""
     form = node.at("rfm")
     if not _has_sides(form):
         return read_rfm_node(form)
@@ -36,7 +36,7 @@ def read_rfm_or_hysteresis(node: Reader) -> RfmNode | Hysteresis:
 
 
 def read_score(node: Reader) -> ScoreNode | Hysteresis:
-    """A ``score`` node."""
+    """Parse a ``score`` node."""
 
     def score(form: Reader) -> ScoreNode:
         return ScoreNode(node.at("score").raw, form.predicate())
@@ -46,7 +46,7 @@ def read_score(node: Reader) -> ScoreNode | Hysteresis:
 
     def one_kind() -> None:
         if _has_sides(node) and "is" in node:
-            node.at("is").fail("a score has is, or enter and exit")
+            node.at("is").fail("expected either is, or enter and exit")
 
     name = partial(node.at("score").known, "score", SCORERS)
     found: ScoreNode | Hysteresis = node.gather(one_kind, name, sides)[-1]
@@ -58,7 +58,6 @@ def _has_sides(form: Reader) -> bool:
 
 
 def _hysteresis(form: Reader, read: Callable[[Reader], Sided]) -> Hysteresis:
-    """``enter`` and ``exit``, each read by ``read``."""
     present = [side for side in SIDES if side in form]
     *_, enter, exit = form.gather(
         partial(_check_place, form),
@@ -79,12 +78,12 @@ def _check_place(form: Reader) -> None:
 def _check_complete(form: Reader) -> None:
     for side in SIDES:
         if side not in form:
-            form.fail(f"{side} is missing: enter and exit go together")
+            form.fail(f"missing {side}: enter and exit go together")
 
 
 def _common_score(enter: ScoreNode, exit: ScoreNode) -> str | None:
     if enter.test.holds(None, 0):
-        return "a missing score, which always counts as exit"
+        return "a missing score, which counts as exit"
     number = some_number([Requirement(enter.test), Requirement(exit.test)])
     if number is None:
         return None
@@ -97,5 +96,5 @@ def _common_digits(enter: RfmNode, exit: RfmNode) -> str | None:
     return next(texts, None)
 
 
-#: Node -> a value that satisfies enter and exit, in words; None if there is none. Missing counts as exit.
+#: Node -> a value, in words, that satisfies both enter and exit, or None. A missing value counts as exit.
 _COMMON: dict[type, Callable[[Any, Any], str | None]] = {ScoreNode: _common_score, RfmNode: _common_digits}

@@ -1,4 +1,4 @@
-"""A sequence: its steps, their deadlines, and what they compare with earlier ones."""
+"""The parser of ``sequence`` nodes: steps, deadlines, and comparisons with earlier steps."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 from segops.core.features.sequence import Sequence, SequenceStep
 from segops.core.operators import Predicate
 from segops.core.rules import model
-from segops.core.rules.parsing.reader import EMPTY_WINDOW, Reader
+from segops.core.rules.parsing.reader import Reader
 
 MAX_STEPS = 16
 
 
 def read_sequence(node: Reader) -> model.SequenceNode:
-    """A ``sequence`` node."""
+    """Parse a ``sequence`` node."""
 
     def strict() -> bool:
         return "strict" in node and node.at("strict").boolean()
@@ -26,7 +26,7 @@ def read_sequence(node: Reader) -> model.SequenceNode:
 
 
 def _within(form: Reader) -> int | None:
-    return form.at("within").duration(EMPTY_WINDOW) if "within" in form else None
+    return form.at("within").positive_duration() if "within" in form else None
 
 
 def _steps(sequence: Reader) -> tuple[SequenceStep, ...]:
@@ -45,18 +45,18 @@ def _steps(sequence: Reader) -> tuple[SequenceStep, ...]:
 
 def _check_first(form: Reader, step: SequenceStep) -> None:
     if step.absent or step.within_ms is not None:
-        form.fail("the first step is a did, and has no step before to be within")
+        form.fail("expected the first step to be a did without within")
 
 
 def _check_closing(form: Reader, step: SequenceStep) -> None:
     if step.within_ms is None:
-        form.fail("a did_not at the end needs a within: the deadline")
+        form.fail("missing within: a did_not at the end needs a deadline")
 
 
 def _step(form: Reader, earlier: list[Reader]) -> SequenceStep:
     heads = [head for head in ("did", "did_not") if isinstance(form.raw, dict) and head in form]
     if len(heads) != 1:
-        form.fail("a step is a map with did or did_not")
+        form.fail("expected a map with either did or did_not")
     (head,) = heads
     _, names, (where, same_as), within_ms = form.gather(
         lambda: form.only(head, "where", "within"),
@@ -71,9 +71,9 @@ _Condition = tuple[model.Path, Predicate | int]
 
 
 def _where(where: Reader, earlier: list[Reader]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """The predicates of a step, and the properties it has in common with an earlier one."""
+    """Read the predicates of a step, and the properties that must equal those of an earlier step."""
     if not isinstance(where.raw, dict):
-        where.fail("a map of properties to tests is wanted")
+        where.fail("expected a map of properties to predicates")
     names = sorted(where.raw, key=str)
     found: list[_Condition] = where.gather(*(partial(_condition, where, name, earlier) for name in names))
     predicates = tuple(each for each in found if not isinstance(each[1], int))
@@ -86,14 +86,14 @@ def _condition(where: Reader, name: Any, earlier: list[Reader]) -> _Condition:
         return path, _same_as(condition, earlier)
     predicate = condition.condition()
     if predicate.timed:
-        condition.fail("a step is settled when its event arrives: compare with fixed dates (before, after)")
+        condition.fail("a step is decided when its event arrives; use fixed dates (before, after)")
     return path, predicate
 
 
 def _same_as(condition: Reader, earlier: list[Reader]) -> int:
-    """The position of the earlier step, from 0."""
+    """Read the number of an earlier step; return its index, from 0."""
     number = condition.at("same_as")
     dids = [at for at, step in enumerate(earlier, 1) if isinstance(step.raw, dict) and "did" in step]
     if set(condition.raw) != {"same_as"} or type(number.raw) is not int or number.raw not in dids:
-        number.fail("the number of an earlier did step, from 1, is wanted, and nothing beside it")
+        number.fail("expected only the number of an earlier did step, from 1")
     return int(number.raw) - 1

@@ -1,17 +1,17 @@
-"""The window of a node: at most one form, and never an empty one."""
+"""The parser of windows: a node has at most one, and it is never empty."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from segops.core.rules.parsing.reader import EMPTY_WINDOW, Reader, Reads
+from segops.core.rules.parsing.reader import Reader, Reads
 from segops.core.windows import ALWAYS, CALENDAR_UNITS, Between, Calendar, Fixed, Window, Within
 
 WINDOW_KEYS = ("within", "between", "since", "until", "calendar")
 
 
 def read_window(node: Reader) -> Window:
-    """The window of a node; every event so far if it names none.
+    """Parse the window of a node; without one, every event so far counts.
 
     >>> read_window(Reader({"within": "2d"}, "when"))
     Within(length_ms=172800000)
@@ -20,26 +20,26 @@ def read_window(node: Reader) -> Window:
     if not forms:
         return ALWAYS
     if len(forms) > 1:
-        node.fail(f"at most one window; here: {', '.join(sorted(forms))}")
+        node.fail(f"expected at most one window, got {', '.join(sorted(forms))}")
     return _FORMS[forms.pop()](node)
 
 
 def _within(node: Reader) -> Window:
-    return Within(node.at("within").duration(EMPTY_WINDOW))
+    return Within(node.at("within").positive_duration())
 
 
 def _between(node: Reader) -> Window:
     form, example = node.at("between"), "{from: 90d, to: 30d}"
     from_ms, to_ms = form.record({"from": Reader.duration, "to": Reader.duration}, example)
     if from_ms <= to_ms:
-        form.fail(f"from is further back than to, as in {example}")
+        form.fail(f"expected from further back than to, such as {example}")
     return Between(from_ms, to_ms)
 
 
 def _fixed(node: Reader) -> Window:
     since, until = (node.at(key).instant() if key in node else None for key in ("since", "until"))
     if since is not None and until is not None and since >= until:
-        node.at("until").fail("until is not after since: the window holds nothing")
+        node.at("until").fail("expected until after since: the window is empty")
     return Fixed(since, until)
 
 

@@ -1,15 +1,14 @@
-"""The slow evaluator: the meaning of each node over all events, read straight from the specification.
+"""The reference evaluator: the meaning of each node over all events, straight from the specification.
 
-The compiled rules and their small state are tested against it; nothing in segops imports it. It computes
-everything with code of its own, except for three things; a test lists what it may import:
+The compiled rules and their compact state are tested against it; nothing in segops imports it. It is
+independent code, except for three shared parts; a test restricts its imports to them:
 
-- the tree of a rule (``rules.model``) with the parameters in it, such as RFM's edges, which are data: what a
-  rule says, not what follows. The parser has tests of its own;
-- the operators of a single test (``operators``) and with them how a text is read as a date. They are pure
-  functions of one value and one instant, with no state to go wrong, and ``tests/core/test_operators.py``
-  holds each to written-out examples;
-- the calendar (``windows.period``), held to examples of days on which clocks change in
-  ``tests/core/test_windows.py``.
+- the tree of a rule (``rules.model``) with its parameters, such as RFM's edges: data, not computation. The
+  parser has its own tests;
+- the operators of a predicate (``operators``), including the parsing of dates: pure, stateless functions of
+  one value and one instant. ``tests/core/test_operators.py`` checks each against explicit examples;
+- the calendar (``windows.period``): ``tests/core/test_windows.py`` checks it against days on which clocks
+  change.
 """
 
 from segops.core.rules.reference.evaluator import EvaluatedMember, holds

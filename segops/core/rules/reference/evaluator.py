@@ -1,4 +1,4 @@
-"""What each node means: the rule evaluated over all events, node by node."""
+"""The meaning of each node: a rule evaluated over all events, node by node."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _DAY_MS = 86_400_000
 
 
 class EvaluatedMember(NamedTuple):
-    """The segments that the profile is in, and whether it was in the one whose rule is evaluated."""
+    """The segments that the profile is in, and whether it is in the segment whose rule is evaluated."""
 
     of: Collection[str] = ()
     inside: bool = False
 
 
 def holds(node: model.Node, history: History, now_ms: int, member: EvaluatedMember) -> bool:
-    """Whether the rule is true at ``now_ms`` for a profile with these memberships."""
+    """Return whether the rule is true at ``now_ms`` for a profile with these memberships."""
     return _NODES[type(node)](node, history, now_ms, member)
 
 
@@ -51,7 +51,7 @@ def _in_segment(node: model.InSegment, _history: History, _now_ms: int, member: 
 
 
 def _hysteresis(node: model.Hysteresis, history: History, now_ms: int, member: EvaluatedMember) -> bool:
-    """Outside: enter. Inside: until exit, and a missing value is exit."""
+    """Outside: enter. Inside: until exit; a missing value counts as exit."""
     if not member.inside:
         return holds(node.enter, history, now_ms, member)
     if isinstance(node.exit, model.ScoreNode):
@@ -71,7 +71,7 @@ def _trait(node: model.Trait, history: History, now_ms: int, _member: EvaluatedM
 
 
 def _has_been(node: model.HasBeen, history: History, now_ms: int, _member: EvaluatedMember) -> bool:
-    """Every instant of the last ``length_ms`` at which the verdict could have changed is tried."""
+    """Evaluate every instant of the last ``length_ms`` at which the verdict may have changed."""
     if not history.events or now_ms - min(event.time_ms for event in history.events) < node.length_ms:
         return False
     begin = now_ms - node.length_ms
@@ -90,8 +90,8 @@ def _bucket(node: model.Bucket, history: History, _now_ms: int, _member: Evaluat
     return Fraction(node.low, 100) <= percent(node.salt, history.profile_id) < Fraction(node.high, 100)
 
 
-def _in_order(node: model.SequenceNode, history: History, now_ms: int, _member: EvaluatedMember) -> bool:
-    """Every choice of events is tried, one per ``did`` step."""
+def _sequence(node: model.SequenceNode, history: History, now_ms: int, _member: EvaluatedMember) -> bool:
+    """Try every choice of events, one per ``did`` step."""
     within_ms = node.sequence.within_ms
     events = [event for event in history.in_order() if event.time_ms <= now_ms]
     firsts = [[at] for at, event in enumerate(events) if _matches_step(node, 0, event, {})]
@@ -112,7 +112,7 @@ def _matches_step(node: model.SequenceNode, number: int, event: Event, chosen: d
 
 
 def _completes(node: model.SequenceNode, events: list[Event], choice: list[int], now_ms: int) -> bool:
-    """Whether a choice for the first ``did`` steps can be completed; the rest is tried event by event."""
+    """Whether a choice for the first ``did`` steps can be completed, by trying every later event."""
     steps = node.sequence.steps
     dids = [number for number, step in enumerate(steps) if not step.absent]
     chosen = dict(zip(dids, (events[at] for at in choice), strict=False))
@@ -146,26 +146,26 @@ def _completes(node: model.SequenceNode, events: list[Event], choice: list[int],
 def _breaks(
     node: model.SequenceNode, number: int, event: Event, chosen: dict[int, Event], last: Event
 ) -> bool:
-    """Whether an event after ``last`` is one that a ``did_not`` step forbids."""
+    """Whether a ``did_not`` step forbids this event after ``last``."""
     within_ms = node.sequence.steps[number].within_ms
     in_time = within_ms is None or event.time_ms <= last.time_ms + within_ms
     return in_time and _matches_step(node, number, event, chosen)
 
 
-def _rfm_is(node: model.RfmNode, history: History, now_ms: int, _member: EvaluatedMember) -> bool:
+def _rfm(node: model.RfmNode, history: History, now_ms: int, _member: EvaluatedMember) -> bool:
     digits = _digits(node, history, now_ms)
     if digits is None:
         return False
     if not node.tiers:
         return all(test.holds(digits[name], now_ms) for name, test in node.tests)
-    for tier, r_low, r_high, f_low, f_high in node.rfm.tiers:  # the first that fits
+    for tier, r_low, r_high, f_low, f_high in node.rfm.tiers:  # the first match
         if r_low <= digits["recency"] <= r_high and f_low <= digits["frequency"] <= f_high:
             return tier in node.tiers
     return False
 
 
 def _digits(node: model.RfmNode, history: History, now_ms: int) -> dict[str, int] | None:
-    """Recency, frequency and monetary, each from 1, the worst; None without an order."""
+    """Return recency, frequency and monetary, each from 1, the worst; None without an order."""
     rfm = node.rfm
     found = figures(history, now_ms, period_ms=rfm.purchases.period_ms, currency=rfm.purchases.currency)
     if found.last_ms is None:
@@ -179,7 +179,7 @@ def _digits(node: model.RfmNode, history: History, now_ms: int) -> dict[str, int
     return {"recency": recency, "frequency": frequency, "monetary": monetary}
 
 
-def _score_is(node: model.ScoreNode, history: History, now_ms: int, _member: EvaluatedMember) -> bool:
+def _score_node(node: model.ScoreNode, history: History, now_ms: int, _member: EvaluatedMember) -> bool:
     return node.test.holds(_score(node, history, now_ms), now_ms)
 
 
@@ -188,7 +188,7 @@ def _score(node: model.ScoreNode, history: History, now_ms: int) -> Any:
 
 
 def _recency_days(history: History, now_ms: int) -> int | None:
-    """Whole days since the latest event; None before there is one."""
+    """Return whole days since the latest event; None without an event."""
     times = [event.time_ms for event in history.events]
     return (now_ms - max(times)) // _DAY_MS if times else None
 
@@ -222,7 +222,7 @@ def _aggregate(node: model.Aggregate, history: History, now_ms: int, _member: Ev
 
 
 def _exactly(test: Predicate) -> Predicate:
-    """A test of an exact figure: with its numbers as the decimals that were written."""
+    """Convert the numbers of a predicate to the exact decimals as written."""
 
     def converted(operand: Any) -> Any:
         if isinstance(operand, tuple):
@@ -259,8 +259,8 @@ _NODES: dict[type, Callable[[Any, History, int, EvaluatedMember], bool]] = {
     model.HasBeen: _has_been,
     model.Near: _near,
     model.Bucket: _bucket,
-    model.SequenceNode: _in_order,
-    model.RfmNode: _rfm_is,
-    model.ScoreNode: _score_is,
+    model.SequenceNode: _sequence,
+    model.RfmNode: _rfm,
+    model.ScoreNode: _score_node,
     model.Hysteresis: _hysteresis,
 }

@@ -1,4 +1,4 @@
-"""Every event of one profile, for the slow and obvious evaluator."""
+"""All events of one profile, for the reference evaluator."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from segops.core.windows import Between, Calendar, Fixed, Window, Within, period
 
 
 class History:
-    """Every event of one profile, in the order of arrival, without duplicates."""
+    """All events of one profile in order of arrival, without duplicates."""
 
     def __init__(self, profile_id: str = "") -> None:
         self.profile_id = profile_id
@@ -20,7 +20,7 @@ class History:
         self._arrived: dict[str, int] = {}
 
     def add(self, event: Event, now_ms: int | None = None) -> bool:
-        """Keep an event that arrives at ``now_ms``; False if its message is known."""
+        """Add an event that arrives at ``now_ms``; return False for a duplicate message."""
         if any(event.message_id == known.message_id for known in self.events):
             return False
         self.events.append(event)
@@ -29,17 +29,17 @@ class History:
         return True
 
     def arrivals(self) -> Iterator[tuple[Event, int]]:
-        """The events in the order of arrival, each with the instant; that of the latest event if not told."""
+        """Yield the events with their arrival instants (default: the latest event time so far)."""
         for number, event in enumerate(self.events, 1):
             latest_ms = max(known.time_ms for known in self.events[:number])
             yield event, self._arrived.get(event.message_id, latest_ms)
 
     def in_order(self) -> list[Event]:
-        """By (event time, arrival)."""
+        """Return the events by (event time, arrival)."""
         return sorted(self.events, key=lambda event: event.time_ms)
 
     def traits(self, upto_ms: int | None = None) -> dict[str, Any]:
-        """Per trait the value of the latest event time, at equal times the one that arrived last."""
+        """Return the value of each trait by latest event time; at equal times, the last to arrive."""
         merged: dict[str, Any] = {}
         for event in self.in_order():
             if upto_ms is None or event.time_ms <= upto_ms:
@@ -47,7 +47,7 @@ class History:
         return {name: value for name, value in merged.items() if value is not None}
 
     def select(self, select: model.Selection, now_ms: int) -> list[Event]:
-        """The selected events so far, by (event time, arrival)."""
+        """Return the selected events so far, by (event time, arrival)."""
         return [
             event
             for event in self.in_order()

@@ -17,10 +17,10 @@ _DAY_MS = 86_400_000
 
 
 def edges(nodes: Iterable[model.Node], history: History, now_ms: int, until_ms: int) -> list[int]:
-    """Every instant in ``(now_ms, until_ms]`` at which anything could change by time alone, and more.
+    """Return all instants in ``(now_ms, until_ms]`` at which time alone may change a verdict, and others.
 
-    Each time and each date that the profile knows, shifted by each duration that a rule names; and
-    the ends of calendar periods.
+    They are each time and date in the profile shifted by each duration in a rule, and the ends of calendar
+    periods.
     """
     everything = [below for node in nodes for below in _walk(node)]
     found = {
@@ -101,7 +101,7 @@ def _node_durations(node: model.Node) -> Iterable[int | None]:
 
 
 def _days(test: Predicate) -> Iterable[int]:
-    """The whole numbers of days around each number of a test."""
+    """Yield the integers around each number of a predicate."""
     for _, operand in test.ops:
         for number in operand if isinstance(operand, tuple) else (operand,):
             if is_number(number):

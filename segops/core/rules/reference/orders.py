@@ -1,7 +1,7 @@
-"""RFM's three figures from all events that a customer ever sent, for the slow and obvious evaluator.
+"""RFM's three figures from all events of a profile, for the reference evaluator.
 
-The events are gone through as they arrived, since what has left the period by then is not what a new order
-repeats, nor what a refund can be of.
+Events are applied in order of arrival: an order that has already left the period can neither be repeated by
+a new order nor be refunded.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ _AMOUNTS = {
 
 
 class Figures(NamedTuple):
-    """When the last order was (None: never), and number and net revenue of the orders in the period."""
+    """The time of the last order (None: never), and number and net revenue of the orders in the period."""
 
     last_ms: int | None
     orders: int
     net: Fraction
 
 
-class _Said(NamedTuple):
-    """An event, the order that it names, its amount if it has one, and what tells it from a repetition."""
+class _Statement(NamedTuple):
+    """An event about an order: the order id, the amount if any, and the identity that repetitions share."""
 
     name: str
     time_ms: int
@@ -40,21 +40,21 @@ class _Said(NamedTuple):
 
 
 class _Book(NamedTuple):
-    """The orders of the period, what is said of orders, and the times of orders that are not kept."""
+    """The orders of the period, the statements about orders, and the times of orders that have left."""
 
-    orders: list[_Said]
-    about: list[_Said]
+    orders: list[_Statement]
+    about: list[_Statement]
     gone: list[int]
 
 
 def figures(history: History, now_ms: int, *, period_ms: int, currency: str | None = None) -> Figures:
-    """The figures at ``now_ms``."""
+    """Return the figures at ``now_ms``."""
     book = _Book([], [], [])
     for event, at_ms in history.arrivals():
-        said = _said(event, currency)
-        if said is not None:
+        statement = _statement(event, currency)
+        if statement is not None:
             book = _without_expired(book, at_ms, period_ms)
-            book = _taken(book, said, at_ms, period_ms)
+            book = _taken(book, statement, at_ms, period_ms)
             book = _without_expired(book, at_ms, period_ms)
     standing = [order for order in book.orders if not _cancelled(order, book.about)]
     alive = [order for order in standing if order.time_ms > now_ms - period_ms]
@@ -63,7 +63,7 @@ def figures(history: History, now_ms: int, *, period_ms: int, currency: str | No
     return Figures(last_ms, len(alive), net)
 
 
-def _said(event: Event, currency: str | None) -> _Said | None:
+def _statement(event: Event, currency: str | None) -> _Statement | None:
     names = _AMOUNTS.get(event.name)
     if names is None:
         return None
@@ -78,7 +78,7 @@ def _said(event: Event, currency: str | None) -> _Said | None:
     idle = event.name == "Order Updated" and amount is None
     if event.name != "Order Completed" and (idle or not order_id):
         return None
-    return _Said(event.name, event.time_ms, order_id, amount, identity)
+    return _Statement(event.name, event.time_ms, order_id, amount, identity)
 
 
 def _id(value: Any) -> str:
@@ -87,34 +87,34 @@ def _id(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value == int(value) else str(value)
 
 
-def _taken(book: _Book, said: _Said, at_ms: int, period_ms: int) -> _Book:
-    if said.name != "Order Completed":
-        return book._replace(about=_with(book, said, at_ms, period_ms))
-    same = [order for order in book.orders if said.order_id and order.order_id == said.order_id]
-    if any(not 0 < order.time_ms - said.time_ms < period_ms for order in same):
+def _taken(book: _Book, statement: _Statement, at_ms: int, period_ms: int) -> _Book:
+    if statement.name != "Order Completed":
+        return book._replace(about=_with(book, statement, at_ms, period_ms))
+    same = [order for order in book.orders if statement.order_id and order.order_id == statement.order_id]
+    if any(not 0 < order.time_ms - statement.time_ms < period_ms for order in same):
         return book
     others = [order for order in book.orders if order not in same]
-    sooner = [other for other in book.about if other.time_ms < said.time_ms + period_ms]
-    late = not same and said.time_ms <= at_ms - period_ms
-    if late and not _cancelled(said, sooner):
-        return book._replace(gone=[*book.gone, said.time_ms])
-    # A late one that is cancelled leaves at once, and its cancellation with it, as if it had come in time.
-    return book._replace(orders=[*others, said])
+    sooner = [other for other in book.about if other.time_ms < statement.time_ms + period_ms]
+    late = not same and statement.time_ms <= at_ms - period_ms
+    if late and not _cancelled(statement, sooner):
+        return book._replace(gone=[*book.gone, statement.time_ms])
+    # A late order that is cancelled expires at once, with its cancellation, as if it had arrived in time.
+    return book._replace(orders=[*others, statement])
 
 
-def _with(book: _Book, said: _Said, at_ms: int, period_ms: int) -> list[_Said]:
-    """What is said of orders with one more; of repetitions the earliest stands."""
-    ordered = [order.time_ms for order in book.orders if order.order_id == said.order_id]
-    if said.time_ms <= max(ordered, default=at_ms) - period_ms:
+def _with(book: _Book, statement: _Statement, at_ms: int, period_ms: int) -> list[_Statement]:
+    """Return the statements with one more; of repetitions, the earliest counts."""
+    ordered = [order.time_ms for order in book.orders if order.order_id == statement.order_id]
+    if statement.time_ms <= max(ordered, default=at_ms) - period_ms:
         return book.about
-    repeated = said.name, said.order_id, said.identity
+    repeated = statement.name, statement.order_id, statement.identity
     same = [other for other in book.about if (other.name, other.order_id, other.identity) == repeated]
     others = [other for other in book.about if other not in same]
-    return [*others, min([*same, said], key=_precedence)]
+    return [*others, min([*same, statement], key=_precedence)]
 
 
-def _precedence(said: _Said) -> tuple[int, bool, Fraction]:
-    return said.time_ms, said.amount is None, -abs(said.amount or Fraction(0))
+def _precedence(statement: _Statement) -> tuple[int, bool, Fraction]:
+    return statement.time_ms, statement.amount is None, -abs(statement.amount or Fraction(0))
 
 
 def _without_expired(book: _Book, at_ms: int, period_ms: int) -> _Book:
@@ -123,23 +123,27 @@ def _without_expired(book: _Book, at_ms: int, period_ms: int) -> _Book:
     known = {order.order_id: order.time_ms for order in alive}
     ended = {order.order_id for order in expired} - known.keys()
     about = [
-        said
-        for said in book.about
-        if said.order_id not in ended and said.time_ms > known.get(said.order_id, at_ms) - period_ms
+        statement
+        for statement in book.about
+        if statement.order_id not in ended
+        and statement.time_ms > known.get(statement.order_id, at_ms) - period_ms
     ]
     gone = [order.time_ms for order in expired if not _cancelled(order, book.about)]
     return _Book(alive, about, [*book.gone, *gone])
 
 
-def _cancelled(order: _Said, about: list[_Said]) -> bool:
-    return any(said.name == "Order Cancelled" and said.order_id == order.order_id for said in about)
+def _cancelled(order: _Statement, about: list[_Statement]) -> bool:
+    return any(
+        statement.name == "Order Cancelled" and statement.order_id == order.order_id for statement in about
+    )
 
 
-def _worth(order: _Said, about: list[_Said]) -> Fraction:
-    """The price at each refund, in the order of their times, decides what is left then."""
-    own = [said for said in about if said.order_id == order.order_id and order.order_id]
+def _worth(order: _Statement, about: list[_Statement]) -> Fraction:
+    """Return the net amount: refunds apply in order of time, each at the price of that time."""
+    own = [statement for statement in about if statement.order_id == order.order_id and order.order_id]
     refunds = sorted(
-        (said for said in own if said.name == "Order Refunded"), key=lambda s: (s.time_ms, s.amount is None)
+        (statement for statement in own if statement.name == "Order Refunded"),
+        key=lambda s: (s.time_ms, s.amount is None),
     )
     refunded = Fraction(0)
     for refund in refunds:
@@ -151,14 +155,14 @@ def _worth(order: _Said, about: list[_Said]) -> Fraction:
     return price if not refunded else max(price - refunded, min(price, Fraction(0)))
 
 
-def _price(order: _Said, own: list[_Said], until_ms: int | None) -> Fraction:
-    """The amount of the order, or of its latest update up to an instant."""
+def _price(order: _Statement, own: list[_Statement], until_ms: int | None) -> Fraction:
+    """Return the amount of the order, or of its latest update up to an instant."""
     updates = [
-        said
-        for said in own
-        if said.name == "Order Updated"
-        and said.time_ms >= order.time_ms
-        and (until_ms is None or said.time_ms <= until_ms)
+        statement
+        for statement in own
+        if statement.name == "Order Updated"
+        and statement.time_ms >= order.time_ms
+        and (until_ms is None or statement.time_ms <= until_ms)
     ]
-    latest = sorted(updates, key=lambda said: said.time_ms)[-1:]
+    latest = sorted(updates, key=lambda statement: statement.time_ms)[-1:]
     return (latest or [order])[0].amount or Fraction(0)

@@ -1,4 +1,4 @@
-"""Values, distances and shares for the slow evaluator, computed the obvious way."""
+"""Values, distances and shares for the reference evaluator, computed the obvious way."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _EARTH_RADIUS_M = 6_371_008.8
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a number; ``True`` is none."""
+    """Return whether a value is a number; ``True`` is not."""
     return isinstance(value, (int, float, Decimal, Fraction)) and not isinstance(value, bool)
 
 
 def exact(number: Any) -> Fraction:
-    """A number as the decimal that it was written as.
+    """Return a number as the exact decimal as written.
 
     >>> exact(0.1) + exact(0.2)
     Fraction(3, 10)
@@ -26,7 +26,7 @@ def exact(number: Any) -> Fraction:
 
 
 def same(a: Any, b: Any) -> bool:
-    """Whether two values are equal: numbers by their amount, all others within one type, down to the leaves.
+    """Return whether two values are equal: numbers by value, others within one type, recursively.
 
     >>> same(20, 20.0), same([20], [20.0]), same(1, True), same([1], [True])
     (True, True, False, False)
@@ -41,7 +41,7 @@ def same(a: Any, b: Any) -> bool:
 
 
 def different(values: list[Any]) -> int:
-    """The number of different values.
+    """Return the number of distinct values.
 
     >>> different([1, 1.0, "1", True, [1], [1.0]])
     4
@@ -50,7 +50,7 @@ def different(values: list[Any]) -> int:
 
 
 def lookup(values: Any, path: tuple[str, ...]) -> Any:
-    """The value at a path through objects; None if it is missing.
+    """Return the value at a path through objects; None if missing.
 
     >>> lookup({"address": {"city": "Oslo"}}, ("address", "city"))
     'Oslo'
@@ -63,9 +63,9 @@ def lookup(values: Any, path: tuple[str, ...]) -> Any:
 
 
 def distance_m(a: tuple[float, float], b: tuple[float, float]) -> float:
-    """The great-circle distance of two places, each (latitude, longitude) in degrees.
+    """Return the great-circle distance in metres of two points, each (latitude, longitude) in degrees.
 
-    By the angle between the two directions from the centre of the earth.
+    It is computed from the angle between the two directions from the centre of the earth.
 
     >>> round(distance_m((0.0, 179.99), (0.0, -179.99))), round(distance_m((90.0, 0.0), (-90.0, 5.0)))
     (2224, 20015114)
@@ -82,7 +82,7 @@ def _direction(place: tuple[float, float]) -> tuple[float, float, float]:
 
 
 def percent(salt: str, profile_id: str) -> Fraction:
-    """Where a profile falls under a salt, from 0 to below 100: the first 8 bytes of a SHA-256.
+    """Return the percentile of a profile under a salt, in [0, 100): from the first 8 bytes of a SHA-256.
 
     >>> percent("spring", "user_id:u1")
     Fraction(511, 25)
