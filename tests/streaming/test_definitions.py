@@ -198,7 +198,7 @@ class TestLog:
         log.apply(b"base", record_of(definition("base")))
         user = definition("user", when={"in_segment": "base"})
         assert outcome(plan(log, [user], prune=False)) == [("user", "added", 1)]
-        with pytest.raises(DefinitionError, match="unknown segment 'base'"):
+        with pytest.raises(DefinitionError, match="unknown segment base"):
             plan(log, [user], prune=True)
 
 
