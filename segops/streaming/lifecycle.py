@@ -171,7 +171,7 @@ class Lifecycle:
 
     async def _failed(self, error: BaseException, stopping: asyncio.Future[Literal[True]]) -> None:
         if not is_outage(error) or (
-            not self._connected and isinstance(error, Unreachable) and not error.passes
+            not self._connected and isinstance(error, Unreachable) and not error.transient
         ):
             raise error
         self._outage.failed(error)
