@@ -249,8 +249,8 @@ def test_no_broker_is_told_with_the_address(
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["worker", "--data-dir", "/proc/segops"], "the data folder /proc/segops/worker-0 cannot be used"),
-        (["worker", "--data-dir", "good.jsonl/x"], "cannot be used"),
+        (["worker", "--data-dir", "/proc/segops"], "cannot use the data folder /proc/segops/worker-0"),
+        (["worker", "--data-dir", "good.jsonl/x"], "cannot use the data folder"),
         (["broker", "--kind", "embedded", "--data-dir", "/proc/segops"], "/proc/segops"),
         (["broker", "--kind", "embedded", "--data-dir", "good.jsonl/x"], "good.jsonl/x"),
         (["demo", "--limit", "1", "--data-dir", "/proc/segops"], "/proc/segops"),
