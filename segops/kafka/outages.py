@@ -56,7 +56,7 @@ _RECOVERABLE: Final = (
 
 
 class OutOfTouch(SegopsError):
-    """This worker lost contact with its group: other workers may own its partitions."""
+    """A worker has lost contact with its group: other workers may own its partitions."""
 
 
 def is_outage(error: BaseException) -> bool:

@@ -165,7 +165,7 @@ def test_a_member_that_brokers_answer_but_its_group_keeps_out_is_unhealthy(stack
         stack.environment |= {"SEGOPS_PROGRESS_TIMEOUT": "2s"}
         kept_out = stack.start(number=1)
         wait_until(lambda: stack.get("/healthz", 1)[0] == 500, "unhealthy", stack.diagnosis)
-        assert "brokers answer, but its group has not let it in" in stack.get("/healthz", 1)[1]
+        assert "the brokers answer, but joining the group has taken" in stack.get("/healthz", 1)[1]
         assert stack.get("/readyz", 1)[0] == 503
     finally:
         absent.send_signal(signal.SIGCONT)
