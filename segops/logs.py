@@ -1,4 +1,4 @@
-"""The log of a process: plain lines on the standard error, without control characters of others' text."""
+"""The log of a process: plain lines on standard error, with control characters escaped."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 from segops.core.text import printable
 
 _FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-#: The client tells each of its tries in an outage, hundreds a second; what comes of them comes as an error.
+#: aiokafka logs every retry of an outage, hundreds a second; the resulting error reaches us as an exception.
 _LIBRARIES: Final = {
     "faust": logging.ERROR,
     "mode": logging.ERROR,
@@ -18,23 +18,23 @@ _LIBRARIES: Final = {
 
 
 class _Lines(logging.Formatter):
-    """Further lines of a record are set in, so that no text can pass for a record of its own."""
+    """Indents the continuation lines of a record, so that no message can fake a record."""
 
     def format(self, record: logging.LogRecord) -> str:
         return printable(super().format(record), lines=True).replace("\n", "\n  ")
 
 
 def _is_ours(record: logging.LogRecord) -> bool:
-    """Whether it is no chatter of a Faust service: those log under our modules that extend them.
+    """Return whether a record is our own, not one of a Faust service that logs under our subclass's name.
 
-    What crashes one is chatter too: the process ends with it, and says so.
+    Drops crash reports of services too: the process ends with the same error and logs it.
     """
     message = str(record.msg)
     return not message.startswith("[^") or (record.levelno >= logging.ERROR and "]: Crashed " not in message)
 
 
 def start_logging(level: str) -> None:
-    """Log from this level on; of the libraries errors only, but everything for ``debug``."""
+    """Log from ``level`` on; only errors of the libraries, unless the level is ``debug``."""
     handler = logging.StreamHandler()
     handler.setFormatter(_Lines(_FORMAT))
     if level != "debug":

@@ -1,4 +1,4 @@
-"""Every metric: name, labels, help. ``segops_*``, base units, labels that cannot grow without bound."""
+"""Every metric: name, labels and help text. Names begin with ``segops_``; labels have bounded cardinality."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _CONVERGENCE_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.35, 0.5, 0.75, 1, 
 _IDENTIFIERS_BUCKETS = (1, 2, 3, 4, 5, 7, 10, 15, 20, 50, 100)
 _RECORDS_BUCKETS = (1, 10, 50, 100, 500, 1_000, 5_000, 10_000, 20_000, 50_000, 100_000)
 
-#: Segments with a label value of their own; those met later share the value ``other``.
+#: Number of segments with their own label value; later ones share the value ``other``.
 MAX_SEGMENTS = 1_000
 
 
 class Metrics:
-    """The metrics of one process, on a registry of the caller's.
+    """The metrics of one process, on the caller's registry.
 
-    No label ever holds a profile's id. Segment keys are bounded: use :meth:`segment` for the value.
+    No label holds a profile id. The number of segment keys is bounded: use :meth:`segment` for the value.
     """
 
     def __init__(self, registry: CollectorRegistry, *, max_segments: int = MAX_SEGMENTS) -> None:
@@ -33,49 +33,52 @@ class Metrics:
         self._time(registry)
         self._durability(registry)
         self._state(registry)
-        self._joining_and_parting(registry)
+        self._merging_and_splitting(registry)
         self._identity(registry)
         self.build = Info("segops_build", "The running version.", registry=registry)
 
     def _input(self, registry: CollectorRegistry) -> None:
         self.events_consumed = Counter(
             "segops_events_consumed_total",
-            "Records taken from the topics that a step reads (resolve, segment).",
+            "Records consumed by a step (resolve, segment).",
             ["step"],
             registry=registry,
         )
         self.step_cpu_seconds = Counter(
             "segops_step_cpu_seconds_total",
-            "Processor time that a step (resolve, segment) took for its records, without Kafka's client.",
+            "CPU time a step (resolve, segment) spent on its records, excluding the Kafka client.",
             ["step"],
             registry=registry,
         )
         self.events_rejected = Counter(
-            "segops_events_rejected_total", "Input that is no event.", ["reason"], registry=registry
+            "segops_events_rejected_total", "Invalid input records.", ["reason"], registry=registry
         )
         self.dead_letters = Counter(
-            "segops_dead_letters_total", "Records written to the dead letters.", ["reason"], registry=registry
+            "segops_dead_letters_total",
+            "Records written to the dead-letter topic.",
+            ["reason"],
+            registry=registry,
         )
         self.duplicates = Counter(
-            "segops_events_duplicate_total", "Events whose messageId had been applied.", registry=registry
+            "segops_events_duplicate_total", "Events whose messageId was already applied.", registry=registry
         )
         self.late_events = Counter(
             "segops_events_late_total", "Events older than their partition's clock.", registry=registry
         )
         self.clamped_events = Counter(
             "segops_events_clamped_total",
-            "Events too far ahead, moved to their receivedAt or to the wall clock.",
+            "Events too far in the future, clamped to their receivedAt or to the wall clock.",
             registry=registry,
         )
         self.events_mended = Counter(
             "segops_events_mended_total",
-            "Odd parts of events that were left out or mended, by kind.",
+            "Malformed parts of events that were dropped or repaired, by kind.",
             ["kind"],
             registry=registry,
         )
         self.values_skipped = Counter(
             "segops_values_skipped_total",
-            "Values that an aggregate or a test of a trait could not read, by path and what was found there.",
+            "Values that an aggregate or a trait condition could not read, by path and by what was found.",
             ["path", "found"],
             registry=registry,
         )
@@ -83,7 +86,7 @@ class Metrics:
     def _membership(self, registry: CollectorRegistry) -> None:
         self.rule_failures = Counter(
             "segops_rule_failures_total",
-            "Evaluations that failed; the membership was kept.",
+            "Failed rule evaluations; the membership did not change.",
             ["segment"],
             registry=registry,
         )
@@ -97,48 +100,48 @@ class Metrics:
             "segops_segment_members", "Members in this worker's partitions.", ["segment"], registry=registry
         )
         self.definitions_active = Gauge(
-            "segops_definitions_active", "Segment definitions in force.", registry=registry
+            "segops_definitions_active", "Active segment definitions.", registry=registry
         )
         self.quarantined = Counter(
             "segops_quarantined_total",
-            "Stored profiles, and profiles handed over, that could not be read and were set aside.",
+            "Stored or handed-over profiles that could not be read and were quarantined.",
             ["found_in"],
             registry=registry,
         )
         self.definitions_refused = Counter(
             "segops_definitions_refused_total",
-            "Published definitions that could not be used: the former of their key stays in force.",
+            "Published definitions that could not be used; the previous definition of the key stays active.",
             registry=registry,
         )
         self.definitions_version = Info(
-            "segops_definitions_version", "Identity of the definitions in force.", registry=registry
+            "segops_definitions_version", "Identity of the active definitions.", registry=registry
         )
 
     def _time(self, registry: CollectorRegistry) -> None:
         self.timers_fired = Counter(
-            "segops_timers_fired_total", "Profiles judged because time passed.", registry=registry
+            "segops_timers_fired_total", "Profiles evaluated because time passed.", registry=registry
         )
         self.timer_lateness = Histogram(
             "segops_timer_lateness_seconds",
-            "From the instant a timer was due to when it was worked off.",
+            "Time from when a timer was due until it fired.",
             buckets=_LATENESS_BUCKETS,
             registry=registry,
         )
         self.end_to_end = Histogram(
             "segops_end_to_end_seconds",
-            "From an event's arrival on Kafka to its membership change published.",
+            "Time from an event's arrival on Kafka until its membership change is published.",
             buckets=_END_TO_END_BUCKETS,
             registry=registry,
         )
         self.clock_jumps = Counter(
             "segops_wall_clock_jumps_total",
-            "Jumps of this machine's wall clock of more than five seconds.",
+            "Wall-clock jumps of at least five seconds on this machine.",
             ["direction"],
             registry=registry,
         )
         self.partition_clock = Gauge(
             "segops_partition_clock_seconds",
-            "Time that a partition has reached, as seconds since 1970.",
+            "Current time of a partition's clock, in seconds since 1970.",
             ["partition"],
             registry=registry,
         )
@@ -165,7 +168,7 @@ class Metrics:
 
         self.records_lost = Counter(
             "segops_records_lost_total",
-            "Records that were deleted before they were read.",
+            "Records deleted from a topic before they were read.",
             ["topic"],
             registry=registry,
         )
@@ -179,13 +182,13 @@ class Metrics:
         )
         self.stores_rebuilt = Counter(
             "segops_stores_rebuilt_total",
-            "Stores thrown away and rebuilt from the changelog: damaged, or ahead of it.",
+            "Stores discarded and rebuilt from the changelog because they were damaged or ahead of it.",
             ["reason"],
             registry=registry,
         )
         self.standby_lag = Gauge(
             "segops_standby_lag_records",
-            "Changelog records that a standby's store does not have yet.",
+            "Changelog records not yet applied to a standby store.",
             ["partition"],
             registry=registry,
         )
@@ -194,69 +197,67 @@ class Metrics:
         )
         self.broker_connected = Gauge(
             "segops_broker_connected",
-            "1 while this worker has its brokers, 0 while it waits for one.",
+            "1 while this worker is connected to its brokers, 0 while it waits for one.",
             registry=registry,
         )
         self.reopenings = Counter(
             "segops_reopenings_total",
-            "Times that this process gave all up since its last checkpoint and opened again.",
+            "Times this process discarded all work since its last checkpoint and reconnected.",
             registry=registry,
         )
         self.profiles_cached = Gauge(
-            "segops_profiles_cached", "Decoded profiles kept in memory.", registry=registry
+            "segops_profiles_cached", "Decoded profiles in memory.", registry=registry
         )
 
-    def _joining_and_parting(self, registry: CollectorRegistry) -> None:
+    def _merging_and_splitting(self, registry: CollectorRegistry) -> None:
         self.splits = Counter(
-            "segops_splits_total", "Profiles that are their own again after a merge.", registry=registry
+            "segops_splits_total", "Profiles separated again after a merge.", registry=registry
         )
         self.handovers_returned = Counter(
             "segops_handovers_returned_total",
-            "Profiles not merged because together they would be larger than SEGOPS_MAX_STATE_BYTES.",
+            "Profiles not merged because the result would exceed SEGOPS_MAX_STATE_BYTES.",
             registry=registry,
         )
         self.events_not_held = Counter(
             "segops_events_not_held_total",
-            "Events applied before their profile was whole: too many were held already.",
+            "Events applied before their profile was complete, because too many were already held.",
             registry=registry,
         )
 
     def _identity(self, registry: CollectorRegistry) -> None:
-        self.merges = Counter("segops_merges_total", "Profiles taken over by others.", registry=registry)
+        self.merges = Counter("segops_merges_total", "Profiles merged into others.", registry=registry)
         self.identity_conflicts = Counter(
             "segops_identity_conflicts_total",
-            "Identifiers not joined with a known user, because they belong to another.",
+            "Identifiers not linked to a known user because they belong to another user.",
             registry=registry,
         )
         self.identity_limits = Counter(
             "segops_identity_limits_total",
-            "Identifiers beyond the limit of their type: not joined, or come with a profile taken over.",
+            "Identifiers beyond the limit of their type: not linked, or brought by a merged profile.",
             registry=registry,
         )
         self.redirects_followed = Counter(
             "segops_redirects_followed_total",
-            "Events and messages sent on to the profile that took theirs over.",
+            "Events and messages forwarded to the profile that theirs was merged into.",
             registry=registry,
         )
         self.identifiers = Histogram(
             "segops_profile_identifiers",
-            "Identifiers of a profile, each time that it has claimed some and has the answers.",
+            "Identifiers of a profile, observed each time its claims are answered.",
             buckets=_IDENTIFIERS_BUCKETS,
             registry=registry,
         )
         self.convergence = Histogram(
             "segops_merge_convergence_seconds",
-            "From a profile's first claim to its being whole.",
+            "Time from a profile's first claim until it is complete.",
             buckets=_CONVERGENCE_BUCKETS,
             registry=registry,
         )
         self.profiles_waiting = Gauge(
-            "segops_profiles_waiting", "Profiles that await answers to claims.", registry=registry
+            "segops_profiles_waiting", "Profiles waiting for answers to claims.", registry=registry
         )
-        self.erasures = Counter(
-            "segops_erasures_total", "Profiles and redirects that were erased.", registry=registry
-        )
-        #: What the core counts -> the metric of it.
+        self.erasures = Counter("segops_erasures_total", "Erased profiles and redirects.", registry=registry)
+        #: Counter name of the core -> its metric.
         self.identities = {
             "joined": self.merges,
             "conflict": self.identity_conflicts,
@@ -270,7 +271,7 @@ class Metrics:
         }
 
     def segment(self, key: str) -> str:
-        """The label value of a segment: its key, or ``other`` past the bound.
+        """Return the label value of a segment: its key, or ``other`` beyond the limit.
 
         >>> metrics = Metrics(CollectorRegistry(), max_segments=1)
         >>> metrics.segment("first"), metrics.segment("second"), metrics.segment("first")
@@ -279,7 +280,7 @@ class Metrics:
         return self._bounded(key, self._segments)
 
     def path(self, path: str) -> str:
-        """The label value of a path in events, bounded like that of a segment."""
+        """Return the label value of an event path, bounded like that of a segment."""
         return self._bounded(path, self._paths)
 
     def _bounded(self, value: str, known: set[str]) -> str:
@@ -297,7 +298,7 @@ class Metrics:
             _remove(self.consumer_lag, topic, str(partition))
 
     def forget_standby(self, partition: int) -> None:
-        """Drop the gauge of a partition that this process is no standby for."""
+        """Drop the gauge of a partition that this process is no longer a standby for."""
         _remove(self.standby_lag, str(partition))
 
 

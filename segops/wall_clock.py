@@ -1,4 +1,4 @@
-"""The wall clock of this machine, read here and nowhere else."""
+"""The wall clock of this machine. No other module reads it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def wall_ms() -> int:
 
 
 class Jumps:
-    """Notices when the wall clock jumps: when it and the time since the start part."""
+    """Detects jumps of the wall clock by comparing it with the monotonic clock."""
 
     def __init__(
         self, wall: Callable[[], int] = wall_ms, steady_s: Callable[[], float] = time.monotonic
@@ -28,7 +28,7 @@ class Jumps:
         return self._wall() - int(self._steady_s() * 1000)
 
     def jumped_ms(self) -> int:
-        """By how much it jumped since the last call; 0 when that is less than five seconds."""
+        """Return the jump since the last call in ms; 0 when it is less than five seconds."""
         before, self._ahead_ms = self._ahead_ms, self._now()
         jump_ms = self._ahead_ms - before
         return jump_ms if abs(jump_ms) >= _JUMP_MS else 0

@@ -53,7 +53,7 @@ from segops.streaming.faust.app import SegopsApp
 from segops.streaming.lifecycle import STOP_TIMEOUT_S, Build, Lifecycle
 from segops.streaming.ownership import owner as owning
 from segops.streaming.partition.engines import build
-from segops.streaming.web import own_pages, page_server, serving, serving_tasks
+from segops.streaming.web import page_server, serving, serving_tasks, worker_pages
 
 log = logging.getLogger(__name__)
 
@@ -61,13 +61,13 @@ EXIT_FAILED: Final = 1
 EXIT_USER: Final = 2
 _RESTARTS: Final = 5
 _HEALTHY_S: Final = 300.0
-_LOOK_S: Final = 0.2
+_POLL_S: Final = 0.2
 
 
 def process_settings(settings: Settings, index: int) -> Settings:
-    """The settings of process ``index``: its own folder, port and name in the group.
+    """Return the settings of process ``index``, with its own folder, port and static member name.
 
-    The name follows from the machine and the folder, so that a restart is the same member again.
+    The name is derived from the host and the folder, so that a restarted process is the same member.
     """
     data_dir = (settings.state.data_dir / f"worker-{index}").absolute()
     worker = settings.worker
@@ -75,7 +75,7 @@ def process_settings(settings: Settings, index: int) -> Settings:
     if worker.instance_id and index:
         name = f"{worker.instance_id}-{index}"
     port = worker.web_port + index if worker.web_port else 0
-    anywhere = worker.web_host in ("0.0.0.0", "::")  # noqa: S104 - an address to listen on, none to go to
+    anywhere = worker.web_host in ("0.0.0.0", "::")  # noqa: S104 - only compared
     host = worker.advertised_host or (socket.gethostname() if anywhere else worker.web_host)
     return settings.model_copy(
         update={
@@ -88,7 +88,7 @@ def process_settings(settings: Settings, index: int) -> Settings:
 
 
 def decide(settings: Settings, *, fresh: bool, take_over: bool) -> None:
-    """Record that the application starts from nothing, or takes its topics over. UserError if it may not."""
+    """Record that the application starts fresh or takes its topics over. Raises UserError if it may not."""
     start_logging(settings.worker.log_level)
     asyncio.run(_decide(settings, fresh=fresh, take_over=take_over))
 
@@ -99,14 +99,14 @@ async def _decide(settings: Settings, *, fresh: bool, take_over: bool) -> None:
 
 
 def run(settings: Settings) -> int:
-    """Run one worker process until SIGTERM or SIGINT; its exit status."""
+    """Run one worker process until SIGTERM or SIGINT; return its exit status."""
     start_logging(settings.worker.log_level)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(settings))
 
 
 async def _serve(settings: Settings) -> int:
-    _claim(settings.state.data_dir)
+    _lock(settings.state.data_dir)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -125,23 +125,22 @@ async def _serve(settings: Settings) -> int:
             await life.run(stop, lambda: serving_tasks(server))
         except Exception as error:
             if life.app is None and isinstance(error, UserError):
-                raise  # a mistake that is seen before anything runs
+                raise  # found before the worker started: the command reports it
             _die(error)
     return 0
 
 
 def _pages(worker: WorkerSettings, life: Lifecycle, metrics: Metrics) -> Pages:
-    def numbers() -> Page:
+    def metrics_text() -> Page:
         life.export()
         return metrics_page(metrics.registry)
 
     token = None if worker.web_token is None else worker.web_token.get_secret_value()
-    profiles = ProfilePages(life.look, token=token, local=is_loopback(worker.web_host))
-    return own_pages(Health(life.condition), numbers, profiles)
+    profiles = ProfilePages(life.find_profile, token=token, local=is_loopback(worker.web_host))
+    return worker_pages(Health(life.condition), metrics_text, profiles)
 
 
-def _introduction(settings: Settings) -> str:
-    """Who this process is, where it belongs, and how it works."""
+def _summary(settings: Settings) -> str:
     worker, host = settings.worker, settings.worker.web_host
     return (
         f"segops {__version__}: member {worker.instance_id} of group {worker.app_id} "
@@ -152,21 +151,21 @@ def _introduction(settings: Settings) -> str:
     )
 
 
-def _claim(folder: Path) -> None:
-    """Make the data folder this process's own, for its life. UserError when it is another's."""
+def _lock(folder: Path) -> None:
+    """Lock the data folder until this process ends. Raises UserError when another process has it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock_folder(folder)
     except StoreInUseError:
         raise UserError(
-            f"the data folder {folder} is in use by another worker: each needs its own (SEGOPS_DATA_DIR)"
+            f"the data folder {folder} is in use by another worker; each needs its own (SEGOPS_DATA_DIR)"
         ) from None
     except OSError as error:
-        raise UserError(f"the data folder {folder} cannot be used: {error} (SEGOPS_DATA_DIR)") from None
+        raise UserError(f"cannot use the data folder {folder}: {error} (SEGOPS_DATA_DIR)") from None
 
 
 async def _admit(settings: Settings, metrics: Metrics, stores: RocksDBStores) -> Build:
-    """Make sure that brokers, topics and group are fit for this worker; how to build it then."""
+    """Check that brokers, topics and group admit this worker; return the function that builds its app."""
     await topics.create(settings)
     owner = await owning.admit(settings)
     return partial(_build, await group.for_joining(settings), owner, metrics, stores)
@@ -188,7 +187,7 @@ def _build(
     stores: RocksDBStores,
     definitions: Sequence[Definition],
 ) -> SegopsApp:
-    log.info("%s, %d definitions", _introduction(settings), len(definitions))
+    log.info("%s, %d definitions", _summary(settings), len(definitions))
     connections = Connections(settings)
     profiles = settings.state.data_dir / "profiles"
     parts = Dependencies(
@@ -210,21 +209,21 @@ def _build(
 
 
 def _die(error: BaseException) -> NoReturn:
-    """Leave at once: an orderly end would try to commit."""
+    """Exit at once: an orderly shutdown would try to commit."""
     status = EXIT_USER if isinstance(error, UserError) else EXIT_FAILED
-    unknown = not isinstance(error, SegopsError | InvalidTimestampError)
-    log.critical("segops worker stops: %s", in_words(error), exc_info=unknown and error)
+    unexpected = not isinstance(error, SegopsError | InvalidTimestampError)
+    log.critical("worker stopped: %s", in_words(error), exc_info=unexpected and error)
     logging.shutdown()
     os._exit(status)
 
 
 def supervise(settings: Settings, processes: int) -> int:
-    """Run ``processes`` worker processes until SIGTERM or SIGINT; the exit status of all.
+    """Run ``processes`` worker processes until SIGTERM or SIGINT; return their exit status.
 
-    UserError when so many cannot work together on the broker.
+    Raises UserError when the broker does not support that many.
     """
     start_logging(settings.worker.log_level)
-    asyncio.run(group.allow(settings, processes))
+    asyncio.run(group.check_processes(settings, processes))
     return Supervisor(
         [partial(_child, process_settings(settings, index)) for index in range(processes)]
     ).run()
@@ -242,7 +241,7 @@ def _child(settings: Settings) -> None:
 
 
 class Supervisor:
-    """Keeps processes running: one that fails is started again, at most five times in a row."""
+    """Keeps processes running: restarts a failed one, at most five times in a row."""
 
     def __init__(self, targets: Sequence[Callable[[], None]]) -> None:
         self._context = multiprocessing.get_context("spawn")
@@ -253,7 +252,7 @@ class Supervisor:
         self._stopping = False
 
     def run(self) -> int:
-        """Start all, and come back when all have ended."""
+        """Start all processes; return the exit status when all have ended."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         self._children = [self._start(index) for index in range(len(self._targets))]
@@ -272,7 +271,7 @@ class Supervisor:
 
     def _start(self, index: int) -> BaseProcess:
         child = self._context.Process(target=self._targets[index], name=f"segops-worker-{index}")
-        # A terminal's Ctrl-C reaches the children too: they leave it to this process, which ends them.
+        # A terminal sends Ctrl-C to the children too. They ignore it; this process stops them.
         former = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             child.start()
@@ -288,7 +287,7 @@ class Supervisor:
                     status = self._ended(index, child.exitcode)
                     if status is not None:
                         return status
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_S)
         return 0
 
     def _ended(self, index: int, exitcode: int) -> int | None:
@@ -300,7 +299,7 @@ class Supervisor:
         if self._failures[index] > _RESTARTS:
             log.critical("worker process %d keeps failing (status %d)", index, exitcode)
             return EXIT_FAILED
-        log.error("worker process %d failed (status %d) and is started again", index, exitcode)
+        log.error("worker process %d failed (status %d); restarting it", index, exitcode)
         self._pause(2.0 ** (self._failures[index] - 1))
         if not self._stopping:
             self._children[index] = self._start(index)
@@ -309,4 +308,4 @@ class Supervisor:
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         while time.monotonic() < until and not self._stopping:
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_S)

@@ -88,14 +88,14 @@ def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> N
         ("SEGOPS_CHECKPOINT_INTERVAL", "1ms", "greater than or equal to 10"),
         ("SEGOPS_SESSION_TIMEOUT", "5s", "greater than or equal to 6000"),
         ("SEGOPS_PROCESSING_GUARANTEE", "at_most_once", "'at_least_once'"),
-        ("SEGOPS_IDENTIFIERS", "email,user_id", "begins with user_id"),
-        ("SEGOPS_IDENTIFIERS", "user_id,email,email", "different types"),
+        ("SEGOPS_IDENTIFIERS", "email,user_id", "beginning with user_id"),
+        ("SEGOPS_IDENTIFIERS", "user_id,email,email", "distinct types"),
         (
             "SEGOPS_EMAIL_SOURCES",
             "traits,property",
-            "expected different names out of traits, context.traits, ",
+            "expected distinct names of traits, context.traits, ",
         ),
-        ("SEGOPS_EMAIL_SOURCES", "traits,traits", "expected different names"),
+        ("SEGOPS_EMAIL_SOURCES", "traits,traits", "expected distinct names"),
         ("SEGOPS_EMAIL_SOURCES", "traits,", "separated by commas"),
         ("SEGOPS_IDENTIFIER_LIMITS", "email", "type=number"),
         ("SEGOPS_IDENTIFIER_LIMITS", "email=few", "type=number"),
@@ -149,7 +149,7 @@ def test_a_login_must_be_complete_and_stays_secret(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("SEGOPS_KAFKA_SECURITY_PROTOCOL", "SASL_SSL")
     monkeypatch.setenv("SEGOPS_KAFKA_SASL_PASSWORD", "hunter2")
     message = refusal()
-    assert "SEGOPS_KAFKA_SASL_USERNAME is needed by SASL_SSL" in message
+    assert "SEGOPS_KAFKA_SASL_USERNAME is required by SASL_SSL" in message
     assert "hunter2" not in message
     monkeypatch.setenv("SEGOPS_KAFKA_SASL_USERNAME", "segops")
     settings = config.load()

@@ -28,7 +28,7 @@ from segops.schemas.events import REJECT_REASONS
 from segops.schemas.mending import MENDED
 from segops.schemas.segments import load
 from segops.streaming.partition.control import REFUSALS
-from segops.streaming.web import own_pages
+from segops.streaming.web import worker_pages
 
 ROOT = Path(__file__).parents[1]
 FRONT, ARCHITECTURE = ROOT / "README.md", ROOT / "segops/README.md"
@@ -151,7 +151,7 @@ def test_every_help_says_what_each_option_is_for(name: str, command: click.Comma
 
 
 def test_every_route_is_documented() -> None:
-    routes = own_pages(SimpleNamespace(live=1, ready=2), None, None).routes  # type: ignore[arg-type]
+    routes = worker_pages(SimpleNamespace(live=1, ready=2), None, None).routes  # type: ignore[arg-type]
     assert {f"GET {route}" for route in routes} == {
         c for c in first_cells(ARCHITECTURE) if c.startswith("GET ")
     }

@@ -1,4 +1,4 @@
-"""What the worker says about itself: /healthz, /readyz, /metrics."""
+"""The worker's health and metrics pages: /healthz, /readyz, /metrics."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _TEXT = "text/plain; charset=utf-8"
 
 
 class Page(NamedTuple):
-    """An HTTP answer."""
+    """An HTTP response."""
 
     status: int
     body: bytes
@@ -21,7 +21,7 @@ class Page(NamedTuple):
 
 
 class Condition(NamedTuple):
-    """How a worker is. ``reason``: why it is not ready. ``failed``: only a new process can help."""
+    """The condition of a worker: ``reason`` says why it is not ready, ``failed`` that it needs a restart."""
 
     ready: bool
     reason: str = ""
@@ -29,23 +29,23 @@ class Condition(NamedTuple):
 
 
 class Health:
-    """Liveness and readiness out of a worker's condition.
+    r"""Liveness and readiness pages for a worker's condition.
 
     >>> Health(lambda: Condition(ready=False, reason="waiting for Kafka")).ready()[:2]
-    (503, b'not ready: waiting for Kafka\\n')
+    (503, b'not ready: waiting for Kafka\n')
     """
 
     def __init__(self, condition: Callable[[], Condition]) -> None:
         self._condition = condition
 
     def live(self) -> Page:
-        """200 while the process works, or waits for Kafka; 500 asks for a new process."""
+        """Return 200 while the process works or waits for Kafka, 500 when it needs a restart."""
         found = self._condition()
         word = "failed" if found.failed else "ok"
         return Page(500 if found.failed else 200, _line(word, found.reason))
 
     def ready(self) -> Page:
-        """200 once partitions are assigned and restored."""
+        """Return 200 once the assigned partitions are restored, else 503."""
         found = self._condition()
         return Page(200, b"ready\n") if found.ready else Page(503, _line("not ready", found.reason))
 
@@ -55,5 +55,5 @@ def _line(word: str, reason: str) -> bytes:
 
 
 def metrics_page(registry: CollectorRegistry) -> Page:
-    """All metrics in Prometheus' text form."""
+    """Return all metrics in the Prometheus text format."""
     return Page(200, generate_latest(registry), CONTENT_TYPE_LATEST)

@@ -1,4 +1,4 @@
-"""Whether the worker's HTTP server can listen where it is told to, found out before the group is joined."""
+"""Check the address of the worker's HTTP server before the worker joins its group."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from segops.core.errors import UserError
 
 _REASONS: Final = {
     errno.EADDRINUSE: "port {port} on {host} is in use (SEGOPS_WEB_PORT)",
-    errno.EACCES: "port {port} on {host} needs rights that this process has not (SEGOPS_WEB_PORT)",
-    errno.EADDRNOTAVAIL: "{host} is no address of this machine (SEGOPS_WEB_HOST)",
+    errno.EACCES: "no permission to listen on port {port} of {host} (SEGOPS_WEB_PORT)",
+    errno.EADDRNOTAVAIL: "{host} is not an address of this machine (SEGOPS_WEB_HOST)",
 }
 
 
 def check_address(host: str, port: int) -> None:
-    """Raise UserError when a server could not listen on ``host`` and ``port`` (0: any) now."""
+    """Raise UserError when a server cannot listen on ``host`` and ``port`` (0: any) at the moment."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
-        raise UserError(f"{host} cannot be looked up: {error.strerror} (SEGOPS_WEB_HOST)") from error
+        raise UserError(f"{host} cannot be resolved: {error.strerror} (SEGOPS_WEB_HOST)") from error
     for family, kind, _, _, address in found:
         with socket.socket(family, kind) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,4 +1,4 @@
-"""What the worker says about one profile: /profiles/{id}."""
+"""The page of one profile: /profiles/{id}."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from segops.core.views.profile import ProfileView
 
 _JSON: Final = "application/json"
 _RETRY: Final = {"Retry-After": "1"}
-#: Personal data: no cache on the way is to keep it.
+#: Personal data: no cache may store it.
 _PRIVATE: Final = {"Cache-Control": "no-store"}
 
 
 class Elsewhere(NamedTuple):
-    """Another worker has the profile: its URL, and the identifier to ask for."""
+    """The worker that has the profile: its URL, and the identifier to request there."""
 
     identifier: str
     url: str
 
 
 class NotReady(SegopsError):
-    """The partition is on its way to its owner, or the owner is not known yet."""
+    """The partition is being restored, or its owner is not known yet."""
 
 
 class ProfilePages:
-    """Looks a profile up, for whoever may read it.
+    """Looks up profiles for authorized requests.
 
-    With a ``token`` those who tell it; without one anybody, if the server is ``local``: listens on a
-    loopback address.
+    With a ``token`` a request must present it; without one every request is authorized if the server is
+    ``local``, that is, listens on a loopback address.
 
     >>> pages = ProfilePages(lambda identifier: None, token=None, local=True)
     >>> pages.page("user_id:u1", None).status, pages.page("u1", None).status
@@ -50,12 +50,12 @@ class ProfilePages:
         self._local = local
 
     def page(self, identifier: str, authorization: str | None) -> Page:
-        """The profile as JSON, or where to ask for it (307), or why there is none to be had."""
+        """Return the profile as JSON, a redirect to the worker that has it (307), or an error page."""
         refusal = self._refusal(authorization)
         if refusal is not None:
             return refusal
         if ":" not in identifier:
-            return Page(400, b"an identifier is <type>:<value>\n")
+            return Page(400, b"expected an identifier <type>:<value>\n")
         try:
             found = self._look(identifier)
         except NotReady:
@@ -68,20 +68,20 @@ class ProfilePages:
 
     def _refusal(self, authorization: str | None) -> Page | None:
         if self._token is None:
-            return None if self._local else Page(403, b"profiles are shown with SEGOPS_WEB_TOKEN only\n")
-        scheme, _, told = (authorization or "").partition(" ")
-        # Odd bytes of a header come as surrogates.
-        same = hmac.compare_digest(told.strip(" ").encode("utf-8", "surrogateescape"), self._token.encode())
-        if scheme.lower() == "bearer" and same:
+            return None if self._local else Page(403, b"profiles require SEGOPS_WEB_TOKEN to be set\n")
+        scheme, _, token = (authorization or "").partition(" ")
+        # aiohttp decodes invalid bytes of a header to surrogates.
+        given = token.strip(" ").encode("utf-8", "surrogateescape")
+        if scheme.lower() == "bearer" and hmac.compare_digest(given, self._token.encode()):
             return None
-        return Page(401, b"SEGOPS_WEB_TOKEN is wanted\n", headers=_BEARER)
+        return Page(401, b"missing or invalid bearer token (SEGOPS_WEB_TOKEN)\n", headers=_BEARER)
 
 
 _BEARER: Final = {"WWW-Authenticate": "Bearer"}
 
 
 def path_of(identifier: str) -> str:
-    """The path of a profile.
+    """Return the path of a profile's page.
 
     >>> path_of("email:a/b@x")
     '/profiles/email%3Aa%2Fb%40x'
@@ -90,7 +90,7 @@ def path_of(identifier: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address is reached from its own machine only.
+    """Return whether an address is reachable only from its own machine.
 
     >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0")
     (True, True, False)

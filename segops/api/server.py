@@ -1,7 +1,7 @@
-"""The worker's HTTP server: a plain answer to whatever comes, and no connection that costs more than that.
+"""The worker's HTTP server: short responses, and strict limits on connections.
 
-A connection that says nothing, or takes no answer, is closed in time. Beyond the limit of connections a new
-one ends the oldest: descriptors stay free for Kafka and the store, and a probe is answered all the same.
+A connection that sends no request, or does not read its response, is closed after a timeout. Beyond the limit
+a new connection closes the oldest: descriptors remain for Kafka and the store, and probes are still answered.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ log = logging.getLogger(__name__)
 
 _PROFILES: Final = "/profiles/"
 _METHODS: Final = ("GET", "HEAD")
-#: What aiohttp says of malformed requests and of connections that break: whoever connects can write it.
-_HUSHED: Final = logging.getLogger(f"{__name__}.protocol")
-_HUSHED.setLevel(logging.CRITICAL + 1)
+#: aiohttp's log of malformed requests and broken connections, silenced because any client can fill it.
+_SILENT: Final = logging.getLogger(f"{__name__}.protocol")
+_SILENT.setLevel(logging.CRITICAL + 1)
 _MAX_HEADERS: Final = 64
 
 
@@ -46,7 +46,7 @@ class Pages:
         return [*self._fixed, f"{_PROFILES}{{id}}"]
 
     def page(self, method: str, path: str, authorization: str | None = None) -> Page:
-        """The answer to a request for ``path``, as it was sent: percent-encoded, without a query."""
+        """Return the response to a request for ``path``, percent-encoded and without a query."""
         make = self._fixed.get(path) or self._profile(path, authorization)
         if make is None:
             return Page(404, b"no such page\n")
@@ -55,7 +55,7 @@ class Pages:
         try:
             return make()
         except Exception:
-            log.exception("a page could not be made")
+            log.exception("cannot render a page")
             return Page(500, b"failed\n")
 
     def _profile(self, path: str, authorization: str | None) -> Callable[[], Page] | None:
@@ -66,15 +66,15 @@ class Pages:
         try:
             identifier = unquote_to_bytes(part).decode()
         except UnicodeError:
-            return lambda: Page(400, b"an identifier is UTF-8, percent-encoded\n")
+            return lambda: Page(400, b"expected a percent-encoded UTF-8 identifier\n")
         return lambda: pages.page(identifier, authorization)
 
 
 class PageServer(Server):
-    """Serves pages. To be mounted on an address by aiohttp's ``ServerRunner``; needs a running loop.
+    """Serves pages. Bind it to an address with aiohttp's ``ServerRunner``; requires a running loop.
 
-    ``timeout_s`` bounds how long a request may take to arrive, an answer to be taken, and a connection to be
-    idle between two; ``connections`` how many there are at a time.
+    ``timeout_s`` limits the time to receive a request, to send a response, and between two requests;
+    ``connections`` limits the number of open connections.
     """
 
     def __init__(self, pages: Pages, *, timeout_s: float, connections: int) -> None:
@@ -85,29 +85,29 @@ class PageServer(Server):
         self._open: dict[RequestHandler, asyncio.Transport] = {}
 
     def __call__(self) -> RequestHandler:
-        """A connection to be."""
+        """Return the handler of a new connection."""
         return _Connection(self, self._timeout_s)
 
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
-        """Count a connection; end the oldest when there are too many."""
+        """Add a connection; close the oldest when there are too many."""
         super().connection_made(handler, transport)
         self._open[handler] = transport
         while len(self._open) > self._limit:
             self._open.pop(next(iter(self._open))).abort()
 
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
-        """Forget a connection."""
+        """Remove a connection."""
         self._open.pop(handler, None)
         super().connection_lost(handler, exc)
 
     async def _answer(self, request: BaseRequest) -> Response:
-        told = request.headers.getall("Authorization", [])
-        authorization = told[0] if len(told) == 1 else None
+        headers = request.headers.getall("Authorization", [])
+        authorization = headers[0] if len(headers) == 1 else None
         return _response(self._pages.page(request.method, request.rel_url.raw_path, authorization))
 
 
 class _Connection(RequestHandler):
-    """A connection that tells nobody what it is made with, and says little of what went wrong."""
+    """A connection whose responses reveal neither the server software nor details of errors."""
 
     __slots__ = ("_timeout_s",)
 
@@ -117,7 +117,7 @@ class _Connection(RequestHandler):
             loop=asyncio.get_running_loop(),
             keepalive_timeout=timeout_s,  # also until the first request has arrived
             lingering_time=0,
-            logger=_HUSHED,
+            logger=_SILENT,
             access_log=None,  # type: ignore[arg-type]
             max_headers=_MAX_HEADERS,
             auto_decompress=False,
@@ -131,7 +131,7 @@ class _Connection(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> StreamResponse:
-        """The answer to what is no request, in one line."""
+        """Return a one-line response to a malformed request."""
         if isinstance(exc, LineTooLong):
             return _last(Page(431, b"too long\n"))
         return _last(Page(status, b"malformed\n" if status < 500 else b"failed\n"))
@@ -139,7 +139,7 @@ class _Connection(RequestHandler):
     async def finish_response(
         self, request: BaseRequest, resp: StreamResponse, start_time: float | None
     ) -> tuple[StreamResponse, bool]:
-        """Send an answer, to whoever takes it within the time."""
+        """Send a response; abort the connection if the client does not read it in time."""
         resp.headers.setdefault("Server", "segops")
         transport = self.transport
         try:

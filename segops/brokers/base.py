@@ -1,4 +1,4 @@
-"""The port: what a broker is to the rest of segops, and what a kind of broker has to offer."""
+"""The interface of local brokers: a running broker, and the kinds that start one."""
 
 from __future__ import annotations
 
@@ -11,40 +11,40 @@ from typing import Protocol, Self
 
 from segops.core.errors import SegopsError, UserError
 
-#: The Apache Kafka that is run here: the newest whose brokers still start on Java 17.
+#: The Apache Kafka version that is started here: the newest whose brokers run on Java 17.
 KAFKA_VERSION = "4.3.1"
 
 
 class BrokerUnavailable(UserError):
-    """This machine cannot run the broker asked for; the message says what is missing."""
+    """The requested broker cannot run on this machine; the message says what is missing."""
 
 
 class BrokerFailed(SegopsError):
-    """A broker did not start, or died; the message carries the end of its log."""
+    """A broker failed to start or died; the message includes the end of its log."""
 
 
 class Node(Protocol):
-    """One broker of a cluster, for tests that break things."""
+    """One broker of a cluster, for fault-injection tests."""
 
     @property
     def address(self) -> str:
-        """host:port."""
+        """The address as host:port."""
 
     @property
     def alive(self) -> bool:
-        """Whether it runs; a paused one does."""
+        """Whether the broker runs; a paused broker does."""
 
     def start(self) -> None:
-        """Start it again on the same port and data, and wait until it serves."""
+        """Restart the broker on the same port and data, and wait until it serves requests."""
 
     def stop(self) -> None:
-        """End it cleanly, by force when it does not end in time."""
+        """Shut the broker down; kill it if that takes too long."""
 
     def kill(self) -> None:
-        """End it at once, as a power cut would."""
+        """Kill the broker at once, as a power cut would."""
 
     def pause(self) -> None:
-        """Freeze it: connections stay open, nothing answers."""
+        """Suspend the broker: connections stay open, requests get no response."""
 
     def resume(self) -> None:
         """Undo ``pause``."""
@@ -52,9 +52,9 @@ class Node(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BrokerRequest:
-    """What is wanted. Only ``bootstrap_servers`` concerns a user's own broker.
+    """The requested broker. For the user's own broker only ``bootstrap_servers`` applies.
 
-    ``port`` is the first broker's; ``None`` finds a free one.
+    ``port`` is that of the first broker; ``None`` picks a free one.
     """
 
     data_dir: Path
@@ -65,7 +65,7 @@ class BrokerRequest:
 
 @dataclass(frozen=True, slots=True)
 class PassedOver:
-    """A kind which came earlier in the order and was not used."""
+    """A preferred kind of broker that was not used, and why."""
 
     kind: str
     reason: str
@@ -75,37 +75,40 @@ class PassedOver:
 
 
 class Kind(Protocol):
-    """A way to get a broker."""
+    """A kind of broker."""
 
     name: str
 
     def obstacle(self, request: BrokerRequest) -> str | None:
-        """Why this kind cannot serve the request here, or ``None``. Quick; never raises."""
+        """Return why this kind cannot serve the request on this machine, or None. Quick; never raises."""
 
     def start(self, request: BrokerRequest) -> LocalBroker:
-        """A broker which answers metadata requests. On BrokerFailed or BrokerUnavailable nothing is left."""
+        """Start a broker and return once it answers metadata requests.
+
+        Raises BrokerFailed or BrokerUnavailable, leaving nothing running.
+        """
 
 
 @dataclass(eq=False)
 class LocalBroker:
-    """A running broker or cluster. Leaving the ``with`` block, or the interpreter, stops what was started."""
+    """A running broker or cluster. It is stopped when the ``with`` block ends or the interpreter exits."""
 
     kind: str
     name: str
     bootstrap_servers: str
     nodes: Sequence[Node] = ()
     on_stop: list[Callable[[], None]] = field(default_factory=list)
-    #: The kinds tried before this one, each with its reason.
+    #: The preferred kinds that were not used, each with the reason.
     passed_over: tuple[PassedOver, ...] = ()
 
     def __post_init__(self) -> None:
         atexit.register(self.stop)
 
     def stop(self) -> None:
-        """Stop every process that was started for it; a second call does nothing."""
+        """Stop every process of this broker; a second call does nothing."""
         while self.on_stop:
             self.on_stop[0]()
-            # Taken off only once done: a stop broken off by a second Ctrl-C is finished at exit.
+            # Removed only when done: exit finishes a stop that a second Ctrl-C has interrupted.
             self.on_stop.pop(0)
         atexit.unregister(self.stop)
 

@@ -1,4 +1,4 @@
-"""Which broker: the first kind, in order of trust, which this machine can run."""
+"""Choose a broker: the most preferred kind that this machine can run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from segops.brokers.own import Own
 
 logger = logging.getLogger(__name__)
 
-#: In order of choice.
+#: In order of preference.
 KINDS: tuple[Kind, ...] = (Own(), Docker(), Jvm(), Embedded())
 AUTO = "auto"
 CLUSTER_SIZES = (1, 3)
@@ -31,15 +31,16 @@ def choose(
     port: int | None = None,
     bootstrap_servers: str | None = None,
 ) -> LocalBroker:
-    """Start, or name, a broker. Use it in a ``with`` block; its ``passed_over`` explains the choice.
+    """Start a broker, or connect to the user's own. Use the result in a ``with`` block.
 
-    ``data_dir`` keeps data and logs (``None``: a temporary folder, removed at the end). ``prefer`` is a kind
-    which must be had, ``None`` or "auto" the first that works; a folder with data keeps its kind.
-    ``bootstrap_servers`` is the user's own broker, which is never stopped. Raises BrokerUnavailable, with
-    every reason, when there is none, and BrokerFailed when the preferred kind does not start.
+    ``data_dir`` holds data and logs (``None``: a temporary folder, removed at the end). ``prefer`` is the
+    required kind; ``None`` or "auto" takes the first that works. A folder with data keeps its kind.
+    ``bootstrap_servers`` is the user's own broker, which is never stopped. ``passed_over`` of the result
+    explains the choice. Raises BrokerUnavailable with all reasons when no kind is available, and BrokerFailed
+    when the required kind does not start.
     """
     if brokers not in CLUSTER_SIZES:
-        raise BrokerUnavailable(f"a cluster of {brokers} is not offered: 1 or 3 brokers")
+        raise BrokerUnavailable(f"expected 1 or 3 brokers, got {brokers}")
     candidates = _candidates(prefer)
     folder = data_dir or Path(tempfile.mkdtemp(prefix="segops-broker-"))
     try:
@@ -52,7 +53,7 @@ def choose(
 
 
 def obstacle(kind: str, *, brokers: int = 1, bootstrap_servers: str | None = None) -> str | None:
-    """Why this kind of broker cannot be had on this machine, or ``None``. Quick; starts nothing."""
+    """Return why this kind of broker is unavailable on this machine, or None. Quick; starts nothing."""
     (found,) = _candidates(kind)
     return found.obstacle(BrokerRequest(Path(), brokers, bootstrap_servers=bootstrap_servers))
 
@@ -62,15 +63,16 @@ def _candidates(prefer: str | None) -> Sequence[Kind]:
         return KINDS
     found = [kind for kind in KINDS if kind.name == prefer]
     if not found:
-        raise BrokerUnavailable(f"no broker is called {prefer!r}: auto, {', '.join(k.name for k in KINDS)}")
+        names = ", ".join((AUTO, *(kind.name for kind in KINDS)))
+        raise BrokerUnavailable(f"unknown kind of broker {prefer!r} (one of: {names})")
     return found
 
 
 def _first(candidates: Sequence[Kind], request: BrokerRequest) -> LocalBroker:
     passed: list[PassedOver] = []
-    held = kind_of(request.data_dir)
+    stored = kind_of(request.data_dir)
     for kind in candidates:
-        reason = _stranger(kind, held, request.data_dir) or kind.obstacle(request)
+        reason = _conflict(kind, stored, request.data_dir) or kind.obstacle(request)
         if reason is None:
             try:
                 return _announce(kind.start(request), passed)
@@ -79,13 +81,13 @@ def _first(candidates: Sequence[Kind], request: BrokerRequest) -> LocalBroker:
                     raise
                 reason = str(error)
         passed.append(PassedOver(kind.name, reason))
-    raise BrokerUnavailable("no broker can be had:\n" + "\n".join(f"  {each}" for each in passed))
+    raise BrokerUnavailable("no broker is available:\n" + "\n".join(f"  {each}" for each in passed))
 
 
-def _stranger(kind: Kind, held: str | None, folder: Path) -> str | None:
-    if held in (None, kind.name) or kind.name == Own.name:
+def _conflict(kind: Kind, stored: str | None, folder: Path) -> str | None:
+    if stored in (None, kind.name) or kind.name == Own.name:
         return None
-    return f"{folder} holds the data of a broker of the kind {held}; another kind needs another folder"
+    return f"{folder} holds the data of a broker of kind {stored}; use another folder for another kind"
 
 
 def _announce(broker: LocalBroker, passed: Sequence[PassedOver]) -> LocalBroker:

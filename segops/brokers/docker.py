@@ -1,4 +1,4 @@
-"""Apache Kafka's own image, where a Docker engine answers. Its data lives and dies with the container."""
+"""Apache Kafka's official image on a Docker engine. Its data exists only as long as the container."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class ContainerNode:
         self.wait_ready()
 
     def wait_ready(self) -> None:
-        """Return once it answers. Raises BrokerFailed."""
+        """Return once the broker answers. Raises BrokerFailed."""
         if not wait_for(lambda: bool(serving_nodes(self.port)), within_s=_START_S):
             tail = self.container.logs(tail=15).decode(errors="replace")
-            raise BrokerFailed(f"{IMAGE} did not start; its log ends:\n{tail}")
+            raise BrokerFailed(f"{IMAGE} did not start; end of its log:\n{tail}")
 
     def stop(self) -> None:
         self.container.stop()
@@ -57,22 +57,22 @@ class ContainerNode:
 
 
 class Docker:
-    """One broker, in a container which testcontainers removes even when this process is killed."""
+    """One broker in a container, which testcontainers removes even when this process is killed."""
 
     name = "docker"
 
     def obstacle(self, request: BrokerRequest) -> str | None:
         if request.brokers != 1:
-            return "a cluster is not offered in Docker"
+            return "a cluster in Docker is not supported"
         if util.find_spec("testcontainers") is None or util.find_spec("docker") is None:
-            return "the testcontainers package is not installed (the extra 'test' brings it)"
+            return "the testcontainers package is not installed (extra 'test')"
         return None if _engine_answers() else "no Docker engine answers"
 
     def start(self, request: BrokerRequest) -> LocalBroker:
-        from testcontainers.core.container import DockerContainer  # a second to import, seldom needed
+        from testcontainers.core.container import DockerContainer  # takes a second to import, rarely needed
 
         with reserve_ports(1, request.port) as (port,):
-            pass  # Docker's own proxy may not be able to listen on a port that is held
+            pass  # release it: Docker's proxy may not be able to listen on a reserved port
         holder: Any = DockerContainer(IMAGE).with_envs(**_settings(port))
         holder.ports[f"{port}/tcp"] = (LOOPBACK, port)  # its own method can only bind all addresses
         try:
@@ -81,7 +81,7 @@ class Docker:
         except BaseException as error:
             holder.stop()
             if isinstance(error, Exception) and not isinstance(error, BrokerFailed):
-                raise BrokerFailed(f"{IMAGE} could not be run: {error}") from error
+                raise BrokerFailed(f"cannot run {IMAGE}: {error}") from error
             raise
         name = f"apache-kafka {KAFKA_VERSION} (docker)"
         return LocalBroker(self.name, name, node.address, nodes=(node,), on_stop=[holder.stop])
@@ -90,7 +90,7 @@ class Docker:
 def _engine_answers() -> bool:
     try:
         docker = import_module("docker")
-        # The client leaks a socket when nobody answers, so the plain case is looked up first.
+        # The client leaks a socket when no engine answers, so check the default socket first.
         if "base_url" not in docker.utils.kwargs_from_env() and not _DEFAULT_SOCKET.exists():
             return False
         client = docker.from_env(timeout=_PING_S)
@@ -98,7 +98,7 @@ def _engine_answers() -> bool:
             return bool(client.ping())
         finally:
             client.close()
-    except Exception:  # whatever is wrong with the engine, the answer is no
+    except Exception:  # any failure means that the engine is unusable
         return False
 
 

@@ -1,4 +1,4 @@
-"""The broker of the noida-db wheel: one native process, for a machine with nothing but Python."""
+"""The broker of the noida-db wheel: one native process, for machines with only Python."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from segops.brokers.folder import start_in
 from segops.brokers.network import reserve_ports
 from segops.brokers.process import ProcessNode, start_all, stop_all
 
-#: How the broker names its cluster, on every machine: how a client can tell what it talks to.
+#: The broker's cluster id, the same on every machine, by which a client recognizes it.
 CLUSTER_ID = "MkU3OEVBNTctOEUyRi00"
 
 
 class Embedded:
-    """Never for production: for one worker, and a member which dies is not expired from its group."""
+    """A broker for one worker, never for production: it does not expire dead members from a group."""
 
     name = "embedded"
 
     def obstacle(self, request: BrokerRequest) -> str | None:
         if request.brokers != 1:
-            return "it has one broker only"
+            return "it supports one broker only"
         if util.find_spec("noida_db") is None:
-            return "the noida-db package is not installed (the extra 'embedded' brings it)"
+            return "the noida-db package is not installed (extra 'embedded')"
         return None
 
     def start(self, request: BrokerRequest) -> LocalBroker:
@@ -49,7 +49,7 @@ class Embedded:
 
 
 def _command(port: int, folder: Path) -> list[str]:
-    # The program itself rather than its Python wrapper, which does not pass a SIGTERM on.
+    # Run the program itself: its Python wrapper does not forward SIGTERM.
     program = Path(str(files("noida_db"))) / "noida-db"
     program.chmod(0o755)
     serve = [str(program), "start", "--only", "kafka"]

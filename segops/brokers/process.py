@@ -1,4 +1,4 @@
-"""A broker as an operating system process: its group, its log, its end."""
+"""A broker as an operating-system process: start, log and termination."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _TAIL_BYTES = 1_500
 
 @dataclass
 class ProcessNode:
-    """One broker process in a process group of its own, so that a terminal's Ctrl-C does not reach it first.
+    """One broker process, in its own process group so that Ctrl-C in a terminal does not reach it first.
 
-    ``node_id`` is what the broker calls itself in metadata; ``None`` accepts any. It inherits the descriptor
-    ``lock``.
+    ``node_id`` is the broker's id in metadata responses; ``None`` accepts any. The process inherits the
+    descriptor ``lock``.
     """
 
     command: Sequence[str]
@@ -41,7 +41,7 @@ class ProcessNode:
 
     @property
     def pid(self) -> int | None:
-        """The process id, also after the end; ``None`` before the first start."""
+        """The process id, also after the process has ended; None before the first start."""
         return self._process.pid if self._process else None
 
     @property
@@ -64,7 +64,7 @@ class ProcessNode:
             )
 
     def wait_ready(self, peers: Iterable[int] = ()) -> None:
-        """Return once it serves and lists itself and ``peers`` as up. Raises BrokerFailed."""
+        """Return once the broker lists itself and ``peers`` as live. Raises BrokerFailed."""
         wanted = {*peers} | ({self.node_id} if self.node_id is not None else set())
 
         def settled() -> bool:
@@ -72,7 +72,7 @@ class ProcessNode:
 
         if not wait_for(settled, within_s=START_S) or not self.alive:
             tail = self.log_tail()
-            raise BrokerFailed(f"the broker on {self.address} did not start; its log ends:\n{tail}")
+            raise BrokerFailed(f"the broker on {self.address} did not start; end of its log:\n{tail}")
 
     def _serves(self, wanted: set[int]) -> bool:
         up = serving_nodes(self.port)
@@ -97,13 +97,13 @@ class ProcessNode:
     def resume(self) -> None:
         self._signal(signal.SIGCONT)
 
-    def ask_to_end(self) -> None:
-        """SIGTERM, also to a paused process."""
+    def terminate(self) -> None:
+        """Send SIGTERM, also to a paused process."""
         self._signal(signal.SIGTERM)
         self._signal(signal.SIGCONT)
 
     def end_within(self, seconds: float) -> None:
-        """Wait for the end, then force it."""
+        """Wait for the process to end; kill it after ``seconds``."""
         if self._process is None:
             return
         try:
@@ -116,7 +116,7 @@ class ProcessNode:
             os.killpg(self._process.pid, number)
 
     def log_tail(self) -> str:
-        """The end of what this run wrote."""
+        """Return the end of the log since the last start."""
         with self.log.open("rb") as log:
             size = log.seek(0, os.SEEK_END)
             log.seek(max(self._log_from, size - _TAIL_BYTES))
@@ -124,16 +124,16 @@ class ProcessNode:
 
 
 def stop_all(nodes: Sequence[ProcessNode]) -> None:
-    """End a cluster together: one deadline for all, then by force."""
+    """Terminate all nodes together; kill those still running after the deadline."""
     for node in nodes:
-        node.ask_to_end()
+        node.terminate()
     wait_for(lambda: not any(node.alive for node in nodes), within_s=STOP_S)
     for node in nodes:
         node.end_within(0.0)
 
 
 def start_all(nodes: Sequence[ProcessNode]) -> None:
-    """Start a cluster together; on failure nothing is left running."""
+    """Start all nodes together; on failure kill them all."""
     peers = [node.node_id for node in nodes if node.node_id is not None]
     try:
         for node in nodes:

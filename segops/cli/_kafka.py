@@ -48,7 +48,7 @@ async def patiently(work: Callable[[], Awaitable[_T]], wait_s: float) -> _T:
             return await work()
         except Unreachable as error:
             left_s = until - asyncio.get_running_loop().time()
-            if not error.passes or left_s <= 0:
+            if not error.transient or left_s <= 0:
                 raise
             if not said:
                 bound = "" if wait_s == math.inf else f", {wait_s:g} s at most"

@@ -105,7 +105,7 @@ def _mended(one: Quarantined, state: Path | None) -> Profile | Handover:
         if state is None:
             return one.readable()
         if state.suffix == ".json":
-            return one.mended(_json(state))
+            return one.repaired(_json(state))
         return msgspec.structs.replace(one, data=state.read_bytes()).readable()
     except StateError as error:
         raise UserError(f"{one.profile_id} cannot be restored: {error}") from error

@@ -1,7 +1,7 @@
-"""Settings: small frozen values, one class per part, read once from ``SEGOPS_*`` variables.
+"""Settings: frozen values, one class per section, read once from ``SEGOPS_*`` variables.
 
-This package is the only reader of the environment. Durations are written ``500ms``, ``1s``, ``5m``
-and become whole milliseconds; sizes are written ``67108864`` or ``64MiB`` and become bytes.
+Only this package reads the environment. Durations are written ``500ms``, ``1s``, ``5m`` and become whole
+milliseconds; sizes are written ``67108864`` or ``64MiB`` and become bytes.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = [
 
 
 class Settings(BaseModel):
-    """All of them. ``accept_topics``: an operator's word, given with a start and not by the environment."""
+    """All sections. ``accept_topics`` is an operator's decision: a start option, no environment variable."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -53,12 +53,12 @@ class Settings(BaseModel):
 
     @property
     def checkpoint_interval_ms(self) -> int:
-        """As set, or by the guarantee: with exactly_once nothing is seen before a checkpoint."""
+        """The interval, shorter by default with exactly_once, where checkpoints make changes visible."""
         return self.checkpoint.interval_ms or (250 if self.exactly_once else 1_000)
 
     @property
     def exactly_once(self) -> bool:
-        """Whether work is made durable in transactions."""
+        """Whether checkpoints are Kafka transactions."""
         return self.worker.processing_guarantee == "exactly_once"
 
 
@@ -74,12 +74,12 @@ _PARTS: dict[str, type[SettingsSection]] = {
 
 
 def load(**overrides: Mapping[str, object]) -> Settings:
-    """The settings: ``overrides`` by part and field, else the environment, else the defaults.
+    """Load the settings: ``overrides`` by section and field, else the environment, else the defaults.
 
     >>> load(engine={"clock": "event", "grace_ms": "0"}).engine.grace_ms
     0
 
-    Raises UserError with every wrong variable and the reason; values are never shown.
+    Raises UserError with every invalid variable and the reason; values are never shown.
     """
     problems: list[str] = []
     parts: dict[str, SettingsSection] = {}
@@ -101,17 +101,17 @@ def _reasons(part: type[SettingsSection], error: ValidationError) -> Iterator[st
 
 
 def variables() -> Iterator[tuple[str, object, str]]:
-    """Every variable with its default and its description, for documentation."""
+    """Yield every variable with its default and its description, for the documentation."""
     for part in _PARTS.values():
         for field in part.model_fields.values():
             yield str(field.validation_alias), field.default, field.description or ""
 
 
 def unknown_variables() -> list[Unknown]:
-    """Each ``SEGOPS_`` variable that is no setting; those of Kubernetes and of the tests are left out."""
+    """Return the unknown ``SEGOPS_`` variables, except those of Kubernetes and of the tests."""
     return unknown(os.environ, {name for name, _, _ in variables()})  # noqa: TID251 - this is the module that may
 
 
 def debugging() -> bool:
-    """Whether SEGOPS_LOG_LEVEL asks for everything, also where other settings are wrong."""
+    """Return whether SEGOPS_LOG_LEVEL is ``debug``, even when other settings are invalid."""
     return os.environ.get(f"{PREFIX}LOG_LEVEL") == "debug"  # noqa: TID251 - this is the module that may

@@ -1,4 +1,4 @@
-"""A part of the settings: its fields, and the variables they are read from."""
+"""The base of a settings section: fields, and the environment variables they are read from."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ PREFIX = "SEGOPS_"
 
 
 def setting(name: str, default: object, description: str, **limits: Any) -> Any:
-    """A field read from ``SEGOPS_<name>``; ``description`` is its documentation."""
+    """Declare a field read from ``SEGOPS_<name>``; ``description`` is its documentation."""
     return Field(
         default, validation_alias=PREFIX + name, description=description, validate_default=True, **limits
     )
 
 
 class SettingsSection(BaseSettings):
-    """A frozen group of settings; unknown fields are refused."""
+    """A frozen group of settings; unknown fields are rejected."""
 
     model_config = SettingsConfigDict(
         frozen=True, extra="forbid", populate_by_name=True, env_ignore_empty=True, hide_input_in_errors=True
@@ -26,7 +26,7 @@ class SettingsSection(BaseSettings):
 
 
 def variable_of(part: type[BaseSettings], field: str) -> str:
-    """The environment variable of a field.
+    """Return the environment variable of a field.
 
     >>> from segops.config.engine import EngineSettings
     >>> variable_of(EngineSettings, "grace_ms")

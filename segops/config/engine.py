@@ -1,4 +1,4 @@
-"""Settings of time, of accepted events, and of identity."""
+"""Settings of time, of accepted events and of identity."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from segops.core.identifiers import DEFAULT_LIMIT, OTHERS, PRIORITY, Rules
 
 
 class EngineSettings(SettingsSection):
-    """What time is, and how much of an event is accepted."""
+    """Where time comes from, and which events are accepted."""
 
     clock: Literal["wall", "event"] = setting(
-        "CLOCK", "wall", "What moves time: wall (live) or event (history, demo, tests)."
+        "CLOCK", "wall", "Time source: wall (live) or event (history, demo, tests)."
     )
     grace_ms: DurationMs = setting(
-        "GRACE", "1s", "How far the wall clock of a partition stays behind, for events in flight."
+        "GRACE", "1s", "Delay of a partition's clock behind the wall clock, for events in flight."
     )
     idle_source_ms: DurationMs = setting(
         "IDLE_SOURCE",
         "10s",
-        "After how long without records a source at its end no longer holds the event clock back; 0: never.",
+        "Time without records after which a source at its end stops holding back the event clock; 0: never.",
     )
     max_event_ahead_ms: DurationMs = setting(
         "MAX_EVENT_AHEAD",
         "5m",
-        "How far ahead of the wall clock, or of its own receivedAt, an event may be before it is clamped.",
+        "How far ahead of the wall clock, or of its receivedAt, an event may be before it is clamped.",
     )
     min_skew_ms: DurationMs = setting(
         "MIN_SKEW",
         "10s",
-        "How far receivedAt and sentAt must be apart for a sender's clock to be corrected; less is transit.",
+        "Smallest gap between receivedAt and sentAt that corrects a sender's clock; less counts as transit.",
     )
     max_event_bytes: ByteSize = setting(
         "MAX_EVENT_BYTES", 32_768, "Largest event accepted; larger ones become dead letters.", ge=256
@@ -41,38 +41,38 @@ class EngineSettings(SettingsSection):
 
 
 class IdentitySettings(SettingsSection):
-    """Which identifiers are one person's."""
+    """Which identifiers are linked to one profile."""
 
     priority: Priority = setting(
         "IDENTIFIERS",
         ",".join(PRIORITY),
-        "Types of identifiers that count, the first that an event has names its profile; *: all others.",
+        "Identifier types by priority; the first one that an event has names its profile; *: all others.",
     )
     limits: Limits = setting(
         "IDENTIFIER_LIMITS",
         "user_id=1,*=5",
-        "How many identifiers of a type a profile joins unasked; *: of any other type.",
+        "How many identifiers of a type a profile links automatically; *: of any other type.",
     )
     blocked: str = setting(
         "BLOCKED_IDENTIFIERS",
         "-1,null,anonymous,undefined,none,nan",
-        "Values that name nobody, in any case; zeros and hyphens alone never do.",
+        "Values that identify no one, case-insensitive; zeros and hyphens alone are always blocked.",
     )
 
     email_sources: EmailSources = setting(
         "EMAIL_SOURCES",
         "traits,context.traits",
-        "Where the e-mail of an event's person is looked for: traits, context.traits, properties.",
+        "Where an event's e-mail address is read from: traits, context.traits, properties.",
     )
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The sources of e-mail, in the order in which they are looked at."""
+        """The sources of e-mail addresses, in order of precedence."""
         return tuple(self.email_sources.split(","))
 
     @property
     def rules(self) -> Rules:
-        """As the core has them."""
+        """The identity rules in the core's form."""
         limits = {
             kind: int(limit) for kind, _, limit in (one.partition("=") for one in self.limits.split(","))
         }

@@ -1,4 +1,4 @@
-"""How the values of settings are written, and which are refused."""
+"""Types of setting values: their notation, and the values they reject."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from segops.core.values import parse_duration
 
 
 def duration_ms(text: object) -> object:
-    """A duration as written, in milliseconds; anything else as it is."""
+    """Convert a duration such as ``5m`` to milliseconds; return anything else unchanged."""
     if text == "0":
         return 0
     return parse_duration(text) if isinstance(text, str) else text
@@ -20,7 +20,7 @@ def duration_ms(text: object) -> object:
 
 def _kafka_name(text: str) -> str:
     if re.fullmatch(r"[A-Za-z0-9._-]{1,150}", text) is None:
-        raise ValueError("may hold letters, digits, '.', '_' and '-' only (150 at most)")
+        raise ValueError("must consist of at most 150 letters, digits, '.', '_' and '-'")
     return text
 
 
@@ -29,42 +29,42 @@ def _addresses(text: str) -> str:
     for address in addresses:
         found = _ADDRESS.fullmatch(address)
         if found is None:
-            raise ValueError("is no list of host:port, separated by commas")
+            raise ValueError("expected host:port pairs separated by commas")
         if not 0 < int(found["port"]) <= MAX_PORT:
-            raise ValueError(f"a port is from 1 to {MAX_PORT}")
+            raise ValueError(f"expected a port from 1 to {MAX_PORT}")
     return ",".join(addresses)
 
 
 def _host(text: str) -> str:
     if _HOST.fullmatch(text) is None:
-        raise ValueError("is no host name or address")
+        raise ValueError("invalid host name or address")
     return text
 
 
 def _token(text: SecretStr) -> SecretStr:
     if re.fullmatch(r"[\x21-\x7e]+", text.get_secret_value()) is None:
-        raise ValueError("may hold visible ASCII characters only: no blank, no line end")
+        raise ValueError("must consist of visible ASCII characters: no spaces, no line breaks")
     return text
 
 
 def _priority(text: str) -> str:
     names = text.split(",")
     if names[0] != USER or len(set(names)) < len(names) or not all(_TYPE.fullmatch(each) for each in names):
-        raise ValueError(f"is no list of different types, separated by commas, that begins with {USER}")
+        raise ValueError(f"expected distinct types separated by commas, beginning with {USER}")
     return text
 
 
 def _limits(text: str) -> str:
     pairs = [each.partition("=") for each in text.split(",")]
     if not all(_TYPE.fullmatch(kind) and limit.isdecimal() for kind, _, limit in pairs):
-        raise ValueError("is no list of type=number, separated by commas")
+        raise ValueError("expected type=number pairs separated by commas")
     return text
 
 
 def _sources(text: str) -> str:
     names = [each.strip() for each in text.split(",")]
     if len(set(names)) < len(names) or not set(names) <= set(EMAIL_SOURCES):
-        raise ValueError(f"expected different names out of {', '.join(EMAIL_SOURCES)}, separated by commas")
+        raise ValueError(f"expected distinct names of {', '.join(EMAIL_SOURCES)}, separated by commas")
     return ",".join(each for each in EMAIL_SOURCES if each in names)
 
 

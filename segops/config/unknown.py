@@ -1,4 +1,4 @@
-"""``SEGOPS_`` variables that are no settings: misspelt ones are mistakes, others are only odd."""
+"""Unknown ``SEGOPS_`` variables: a misspelled setting is an error, any other variable a warning."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 
 from segops.config.base import PREFIX
 
-#: What Kubernetes sets in every pod for a service whose name begins with "segops".
+#: Variables that Kubernetes sets in every pod for a service whose name begins with "segops".
 _SERVICE: Final = re.compile(
     PREFIX + r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
 )
@@ -21,21 +21,21 @@ _TESTS: Final = f"{PREFIX}TEST_"
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A variable that is no setting, the one that is nearest to it, and whether that must have been meant."""
+    """An unknown variable, the setting with the closest name, and whether it is a misspelling of that one."""
 
     name: str
     near: str | None
     misspelt: bool
 
     def __str__(self) -> str:
-        return f"{self.name} is no setting" + (f"; did you mean {self.near}?" if self.near else "")
+        return f"unknown setting {self.name}" + (f"; did you mean {self.near}?" if self.near else "")
 
 
 def unknown(environment: Mapping[str, str], known: Collection[str]) -> list[Unknown]:
-    """The variables of ``environment`` that begin with ``SEGOPS_`` and are neither ``known`` nor Kubernetes'.
+    """Return the ``SEGOPS_`` variables of ``environment`` that are neither ``known`` nor set by Kubernetes.
 
     >>> [str(found) for found in unknown({"SEGOPS_GARCE": "1s"}, ["SEGOPS_GRACE"])]
-    ['SEGOPS_GARCE is no setting; did you mean SEGOPS_GRACE?']
+    ['unknown setting SEGOPS_GARCE; did you mean SEGOPS_GRACE?']
     """
     names = (name for name in sorted(environment) if name.startswith(PREFIX) and name.upper() not in known)
     return [_look(name, known) for name in names if not _is_foreign(name, environment[name])]
@@ -55,7 +55,7 @@ def _look(name: str, known: Collection[str]) -> Unknown:
 
 
 def edits(one: str, other: str) -> int:
-    """How many letters must be put in, left out, replaced, or exchanged with the next, to get the other text.
+    """Return the edit distance: letters inserted, deleted, replaced, or swapped with the next one.
 
     >>> edits("GARCE", "GRACE"), edits("PARTITION", "PARTITIONS"), edits("", "AB")
     (1, 1, 2)

@@ -1,4 +1,4 @@
-"""Settings of checkpoints, of the profile store, and of a worker process."""
+"""Settings of checkpoints, of the profile store and of a worker process."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from segops.config.types import MAX_PORT, DurationMs, Host, KafkaName, PositiveD
 
 
 class CheckpointSettings(SettingsSection):
-    """When work becomes durable."""
+    """When processed records become durable."""
 
     interval_ms: Annotated[int, BeforeValidator(duration_ms), Field(ge=10, le=60_000)] | None = setting(
-        "CHECKPOINT_INTERVAL", None, "Time between two checkpoints, 10ms to 1m; 1s, or 250ms if exactly_once."
+        "CHECKPOINT_INTERVAL",
+        None,
+        "Time between checkpoints, 10ms to 1m; by default 1s, or 250ms with exactly_once.",
     )
     max_records: int = setting(
         "CHECKPOINT_MAX_RECORDS", 20_000, "Records after which a checkpoint is taken early.", ge=1
@@ -23,11 +25,11 @@ class CheckpointSettings(SettingsSection):
 
 
 class StateSettings(SettingsSection):
-    """Where profiles are kept, and how much memory that takes."""
+    """Where profiles are stored, and how much memory the store uses."""
 
     data_dir: Path = setting("DATA_DIR", "segops-data", "Folder of the profile store, on a local disk.")
     cache_profiles: int = setting(
-        "CACHE_PROFILES", 50_000, "Decoded profiles that a worker keeps in memory at most.", ge=100
+        "CACHE_PROFILES", 50_000, "Maximum number of decoded profiles that a worker keeps in memory.", ge=100
     )
     block_cache_bytes: ByteSize = setting(
         "BLOCK_CACHE_BYTES", "128MiB", "Read cache of the store, shared by a worker's partitions.", ge=1 << 20
@@ -35,19 +37,19 @@ class StateSettings(SettingsSection):
     max_state_bytes: ByteSize = setting(
         "MAX_STATE_BYTES",
         "512KiB",
-        "Largest stored profile; an event that would make it larger becomes a dead letter.",
+        "Largest stored profile; an event that would exceed it becomes a dead letter.",
         ge=4_096,
     )
     max_quarantined: int = setting(
         "MAX_QUARANTINED",
         1_000,
-        "Profiles of a partition set aside, because they cannot be read, before the worker stops instead.",
+        "Unreadable profiles that a partition may quarantine before the worker stops instead.",
         ge=0,
     )
     standby_replicas: int = setting(
         "STANDBY_REPLICAS",
         0,
-        "Further workers that keep a current copy of each partition's store; the same for all workers.",
+        "Other workers that keep a current copy of each partition's store; must be equal on all workers.",
         ge=0,
         le=3,
     )
@@ -59,71 +61,77 @@ class StateSettings(SettingsSection):
 class WorkerSettings(SettingsSection):
     """One worker process."""
 
-    app_id: KafkaName = setting("APP_ID", "segops", "Name of the application: its group and changelog.")
+    app_id: KafkaName = setting(
+        "APP_ID", "segops", "Name of the application: its consumer group and changelog."
+    )
     instance_id: KafkaName | None = setting(
         "INSTANCE_ID",
         None,
-        "This worker's fixed name in the group, so that a restart takes its partitions back.",
+        "Static member name in the group, so that a restarted worker gets its partitions back.",
     )
     web_host: Host = setting("WEB_HOST", "127.0.0.1", "Address that the worker's HTTP server listens on.")
     web_port: int = setting(
-        "WEB_PORT", 6066, "Port of the worker's HTTP server; each has its own.", ge=0, le=MAX_PORT
+        "WEB_PORT", 6066, "Port of the worker's HTTP server; each worker needs its own.", ge=0, le=MAX_PORT
     )
     advertised_host: Host | None = setting(
-        "ADVERTISED_HOST", None, "Name or address by which others reach the worker's HTTP server."
+        "ADVERTISED_HOST", None, "Host name or address at which others reach the worker's HTTP server."
     )
     web_token: Token | None = setting(
         "WEB_TOKEN",
         None,
-        "What readers of profiles must tell; none: they are read on loopback addresses only.",
+        "Bearer token that reading profiles requires; without one, only loopback addresses serve profiles.",
     )
     web_timeout_ms: PositiveDurationMs = setting(
         "WEB_TIMEOUT",
         "30s",
-        "How long an HTTP request may take to arrive, an answer to be taken, a connection to be idle.",
+        "Timeout for receiving an HTTP request, for sending a response, and for an idle connection.",
     )
     web_connections: int = setting(
-        "WEB_CONNECTIONS", 100, "HTTP connections at a time; a further one ends the oldest.", ge=1, le=10_000
+        "WEB_CONNECTIONS",
+        100,
+        "Maximum number of HTTP connections; a further one closes the oldest.",
+        ge=1,
+        le=10_000,
     )
     leave_on_stop: bool = setting(
         "LEAVE_ON_STOP",
         False,
-        "Whether a worker that is told to stop gives its partitions back at once: it stops for good.",
+        "Whether a worker leaves the group when it stops, so that others get its partitions at once.",
     )
     session_timeout_ms: Annotated[int, BeforeValidator(duration_ms), Field(ge=6_000, le=1_800_000)] = setting(
         "SESSION_TIMEOUT",
         "45s",
-        "After how long without a sign of life a worker's partitions go to others, 6s to 30m.",
+        "Consumer-group session timeout, 6s to 30m.",
     )
     on_lost_records: Literal["stop", "continue"] = setting(
         "ON_LOST_RECORDS",
         "stop",
-        "When records were deleted before they were read: stop, or continue behind them.",
+        "What to do when records were deleted before they were read: stop, or continue after them.",
     )
     stall_timeout_ms: DurationMs = setting(
-        "STALL_TIMEOUT", "1m", "How long a process may stand still before it is ended; 0: for ever."
+        "STALL_TIMEOUT", "1m", "How long a process may be unresponsive before it is killed; 0: no limit."
     )
     progress_timeout_ms: DurationMs = setting(
         "PROGRESS_TIMEOUT",
         "10m",
-        "How long records may wait without any of their partition being read before the process is ended, "
-        "and how long a group may keep a worker out before /healthz fails; 0: for ever.",
+        "How long a partition with unread records may make no progress before the process exits, "
+        "and how long a worker may wait to join its group before /healthz fails; 0: no limit.",
     )
     processing_guarantee: Literal["at_least_once", "exactly_once"] = setting(
         "PROCESSING_GUARANTEE",
         "at_least_once",
-        "What a crash may repeat: at_least_once (repeats, with the same ids) or exactly_once (nothing).",
+        "What a crash may repeat: at_least_once (changes, with the same ids) or exactly_once (nothing).",
     )
     log_level: Literal["debug", "info", "warning", "error"] = setting(
-        "LOG_LEVEL", "info", "The least that is logged: debug, info, warning or error."
+        "LOG_LEVEL", "info", "Minimum log level: debug, info, warning or error."
     )
     crash_at: Annotated[str, Field(pattern=r"^[a-z_]+(:[1-9][0-9]*)?$")] | None = setting(
         "CRASH_AT",
         None,
-        "For tests of recovery: die at this failpoint, or stand still at stall, as name:n for the n-th time.",
+        "For recovery tests: die at this failpoint, or hang at stall; name:n is the n-th time.",
     )
 
     @property
     def changelog(self) -> str:
-        """The topic that the profile store is rebuilt from (compacted)."""
+        """The name of the changelog topic of the profile store (compacted)."""
         return f"{self.app_id}-profiles-changelog"

@@ -119,7 +119,7 @@ def _write(path: Path, history: OrderHistory) -> None:
 
 
 async def _prepare(stage: Environment, processes: int) -> None:
-    await group.allow(stage.settings, processes)
+    await group.check_processes(stage.settings, processes)
     await topics.create(stage.settings)
     await publish(stage.settings, stage.definitions)
 

@@ -1,4 +1,4 @@
-"""Kafka clients from the settings, and one clear message when no broker can be reached."""
+"""Kafka clients made from the settings, and one clear error when no broker is reachable."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from aiokafka.helpers import create_ssl_context
 
 from segops.config import KafkaSettings
 from segops.core.errors import UserError
-from segops.kafka.reachability import Unreachable, ask
+from segops.kafka.reachability import Unreachable, probe
 
 
 def client_options(kafka: KafkaSettings) -> dict[str, Any]:
-    """What every aiokafka client is made with: addresses, login, encryption.
+    """Return the options common to all aiokafka clients: addresses, login, encryption.
 
     Raises UserError when a certificate or key cannot be read.
     """
@@ -45,7 +45,7 @@ def _ssl_context(kafka: KafkaSettings) -> ssl.SSLContext | None:
         )
     except (OSError, ssl.SSLError) as error:
         files = [str(file) for file in (kafka.ssl_cafile, kafka.ssl_certfile, kafka.ssl_keyfile) if file]
-        raise UserError(f"SEGOPS_KAFKA_SSL_*: {', '.join(files)} cannot be used: {error}") from error
+        raise UserError(f"SEGOPS_KAFKA_SSL_*: cannot use {', '.join(files)}: {error}") from error
     return context
 
 
@@ -54,18 +54,18 @@ def _text(value: object) -> str | None:
 
 
 async def unreachable(kafka: KafkaSettings, error: BaseException) -> Unreachable:
-    """The error to show when no broker answers: each address with its reason, and where it was set."""
-    login = "" if kafka.security_protocol == "PLAINTEXT" else f", by {kafka.security_protocol}"
-    troubles = await ask(kafka, client_options(kafka))
-    reasons = "; ".join(map(str, troubles)) or f"{kafka.bootstrap_servers}: {error}"
+    """Probe the brokers and return the error to show: each address with its reason, and the setting."""
+    protocol = "" if kafka.security_protocol == "PLAINTEXT" else f" over {kafka.security_protocol}"
+    problems = await probe(kafka, client_options(kafka))
+    reasons = "; ".join(map(str, problems)) or f"{kafka.bootstrap_servers}: {error}"
     return Unreachable(
-        f"no Kafka broker can be reached{login} (SEGOPS_KAFKA_BOOTSTRAP_SERVERS): {reasons}", troubles
+        f"cannot reach a Kafka broker{protocol} (SEGOPS_KAFKA_BOOTSTRAP_SERVERS): {reasons}", problems
     )
 
 
 @asynccontextmanager
 async def running_admin(kafka: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
-    """An admin client; Unreachable when no broker answers."""
+    """Run an admin client. Raises Unreachable when no broker answers."""
     client = AIOKafkaAdminClient(**client_options(kafka))
     async with _running(kafka, client.start, client.close):
         yield client
@@ -73,9 +73,9 @@ async def running_admin(kafka: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClie
 
 @asynccontextmanager
 async def running_consumer(kafka: KafkaSettings, **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
-    """A consumer without a group unless ``options`` name one; Unreachable when no broker answers.
+    """Run a consumer, without a group unless ``options`` name one. Raises Unreachable when no broker answers.
 
-    It reads what is committed, whether in a transaction or without one.
+    By default it reads committed records only and commits no offsets.
     """
     options = {"isolation_level": "read_committed", "enable_auto_commit": False, **options}
     client = AIOKafkaConsumer(**client_options(kafka), **options)
@@ -85,7 +85,7 @@ async def running_consumer(kafka: KafkaSettings, **options: Any) -> AsyncIterato
 
 @asynccontextmanager
 async def running_producer(kafka: KafkaSettings, **options: Any) -> AsyncIterator[AIOKafkaProducer]:
-    """An idempotent producer; leaving sends what is left. Unreachable when no broker answers."""
+    """Run an idempotent producer, flushed on exit. Raises Unreachable when no broker answers."""
     client = AIOKafkaProducer(enable_idempotence=True, acks="all", **client_options(kafka), **options)
     async with _running(kafka, client.start, client.stop):
         yield client

@@ -1,9 +1,9 @@
-"""The definitions topic: read whole, followed, and published to all at once.
+"""The definitions topic: reading, following and publishing segment definitions.
 
-The topic is compacted and has one partition. A definition's record is replaced by its next version; a
-segment that is given up leaves ``{"key": …, "version": n, "retired": true}`` behind for good, so that its
-key is never used again. What one publisher wrote becomes visible together, in one transaction, and of two
-publishers at the same time the first one fails: it has decided by versions that are no longer true.
+The topic is compacted and has one partition. The next version of a definition replaces its record. A retired
+segment leaves ``{"key": …, "version": n, "retired": true}`` behind permanently, so that its key is never
+reused. A publisher writes all its records in one transaction. Of two concurrent publishers the first fails,
+because it decided by versions that are outdated.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ class _Retired(msgspec.Struct):
 
 
 class DefinitionLog:
-    """What the records read so far amount to.
+    """The definitions and retired keys after the records read so far.
 
-    A record that cannot be read is told to ``on_bad`` and changes nothing: the former definition of its
-    key stays in force.
+    An unreadable record is reported to ``on_bad`` and changes nothing: the previous definition of its key
+    stays active.
     """
 
     def __init__(self, on_bad: Callable[[str], None] = logger.error) -> None:
@@ -54,32 +54,32 @@ class DefinitionLog:
         self._on_bad = on_bad
 
     def definitions(self) -> list[Definition]:
-        """Those in force, by key; one that refers to no segment, or to itself, is reported and left out."""
+        """Return the active definitions by key, reporting and leaving out those with a broken reference."""
         broken = left_out(self.live)
         for key, reason in broken.items():
-            self._on_bad(f"the segment {key} is left out: {reason}")
+            self._on_bad(f"ignoring segment {key}: {reason}")
         return [self.live[key] for key in sorted(self.live) if key not in broken]
 
     def apply(self, key: bytes | None, value: bytes | None, *, offset: int = -1) -> bool:
-        """Take one record in; whether the definitions in force may be others now."""
-        if key == OWNER_KEY:  # it stands here because everybody reads this topic: see ``owning``
+        """Apply one record; return whether it may have changed the active definitions."""
+        if key == OWNER_KEY:  # in this topic because every worker reads it: see ``streaming.ownership.owner``
             return False
         try:
-            return self._take(_name(key), value)
-        except Exception as error:  # whatever stands in a topic: it must not stop a worker
-            self._on_bad(f"record {offset} of the definitions (key {key!r}) is skipped: {error}")
+            return self._apply(_segment_key(key), value)
+        except Exception as error:  # no record in the topic may stop a worker
+            self._on_bad(f"skipping definition record {offset} (key {key!r}): {error}")
             return False
 
-    def _take(self, key: str, value: bytes | None) -> bool:
+    def _apply(self, key: str, value: bytes | None) -> bool:
         if value is None:
             return self.live.pop(key, None) is not None
         definition = definition_from_record(value)
         if definition is None:
             retired = msgspec.json.decode(value, type=_Retired)
-            _same(key, retired.key)
+            _check_key(key, retired.key)
             self.retired[key] = retired.version
             return self.live.pop(key, None) is not None
-        _same(key, definition.key)
+        _check_key(key, definition.key)
         self.retired.pop(key, None)
         former = self.live.get(key)
         self.live[key] = definition
@@ -87,7 +87,7 @@ class DefinitionLog:
 
 
 def left_out(definitions: Mapping[str, Definition]) -> dict[str, str]:
-    """The keys of the definitions that refer to no segment, or to themselves, each with the reason."""
+    """Return the definitions with a missing or circular reference: key -> reason."""
     found = {key: definitions[key] for key in sorted(definitions)}
     reasons: dict[str, str] = {}
     while broken := _broken(found):
@@ -110,25 +110,25 @@ def _broken(found: Mapping[str, Definition]) -> dict[str, str]:
     return {}
 
 
-def _name(key: bytes | None) -> str:
+def _segment_key(key: bytes | None) -> str:
     if key is None:
-        raise ValueError("it has no key")
+        raise ValueError("missing key")
     return key.decode()
 
 
-def _same(key: str, inside: str) -> None:
-    if key != inside:
-        raise ValueError(f"its value is of the segment {inside!r}")
+def _check_key(key: str, found: str) -> None:
+    if key != found:
+        raise ValueError(f"the value defines segment {found!r}")
 
 
 async def follow(
     settings: Settings, *, on_bad: Callable[[str], None] = logger.error
 ) -> AsyncGenerator[list[Definition], None]:
-    """The definitions in force: first all of them, then again whenever they changed, without end.
+    """Yield all active definitions, and again after every change. Runs until closed.
 
-    Each list is whole: nothing that was published together is ever seen in part. Close the generator
-    (``contextlib.aclosing``) to let go of its consumer. Raises UserError when no broker can be reached
-    or the topic does not exist.
+    Each list is consistent: it never contains a part of one publication. Close the generator
+    (``contextlib.aclosing``) to stop its consumer. Raises UserError when no broker is reachable or the topic
+    does not exist.
     """
     log = DefinitionLog(on_bad)
     part = await _partition(settings)
@@ -144,7 +144,7 @@ async def follow(
 
 
 async def read(settings: Settings, *, on_bad: Callable[[str], None] = logger.error) -> DefinitionLog:
-    """Everything that the topic says now, retired segments included. Raises like :func:`follow`."""
+    """Read the whole topic, including retired segments. Raises like :func:`follow`."""
     log = DefinitionLog(on_bad)
     part = await _partition(settings)
     async with running_consumer(settings.kafka) as consumer:
@@ -177,9 +177,9 @@ def _apply(log: DefinitionLog, found: Mapping[TopicPartition, Sequence[Any]]) ->
 
 
 class DefinitionChange(msgspec.Struct, frozen=True):
-    """What publishing means for one segment; ``version`` is the one in force afterwards.
+    """The effect of publishing on one segment; ``version`` is the active one afterwards.
 
-    ``left out`` is one that was published by somebody else and fits nowhere, for this ``reason``.
+    ``left out`` is a published segment of another publisher with a broken reference; ``reason`` names it.
     """
 
     key: str
@@ -192,56 +192,53 @@ class DefinitionChange(msgspec.Struct, frozen=True):
 def plan(
     log: DefinitionLog, definitions: Iterable[Definition], *, prune: bool, retire: Collection[str] = ()
 ) -> list[DefinitionChange]:
-    """What publishing would do, without doing it.
+    """Return what publishing would change, without publishing.
 
-    A version rises by one when the rule's meaning changed; another name or description is
-    ``described`` anew under the same version. ``prune`` retires what is not among ``definitions``, ``retire``
-    single keys. What is published already and fits nowhere is ``left out``, and in nobody's way.
+    A change of the rule's meaning increments the version; a change of only the name or description is
+    ``described``, with the same version. ``prune`` retires all segments not in ``definitions``, ``retire``
+    the given keys. A published segment with a broken reference is ``left out`` and blocks nothing.
 
-    Raises DefinitionError for every key that was retired before, and when the segments in force afterwards
-    would not fit together; UserError for a key to retire that is not published, or also wanted.
+    Raises DefinitionError for retired keys and for references that would be broken afterwards; UserError for
+    a key to retire that is not published, or is also in ``definitions``.
     """
-    wanted = list(definitions)
-    used = [d for d in wanted if d.key in log.retired]
-    if used:
-        raise DefinitionError([_used_again(d, log.retired[d.key]) for d in used])
-    keys = {d.key for d in wanted}
-    gone = sorted(set(log.live) - keys) if prune else sorted(_to_retire(retire, log, keys))
-    others = {key: d for key, d in log.live.items() if key not in keys and key not in gone}
-    ours = {each.key: each for each in wanted}
-    known = left_out(log.live).keys() - keys
-    broken = {key: why for key, why in sorted(left_out({**others, **ours}).items()) if key in known}
-    check_references([*wanted, *(d for key, d in others.items() if key not in broken)])
-    steps = [_step(log.live.get(d.key), d) for d in wanted]
-    steps += [_retirement(log.live[key]) for key in gone]
-    return steps + [
+    listed = list(definitions)
+    new = {each.key: each for each in listed}
+    reused = [each for each in listed if each.key in log.retired]
+    if reused:
+        raise DefinitionError([_reused_key(each, log.retired[each.key]) for each in reused])
+    retired = sorted(log.live.keys() - new.keys()) if prune else sorted(_to_retire(retire, log, new))
+    others = {key: each for key, each in log.live.items() if key not in new and key not in retired}
+    known = left_out(log.live).keys() - new.keys()
+    broken = {key: why for key, why in sorted(left_out({**others, **new}).items()) if key in known}
+    check_references([*listed, *(each for key, each in others.items() if key not in broken)])
+    changes = [_change(log.live.get(each.key), each) for each in listed]
+    changes += [_retirement(log.live[key]) for key in retired]
+    return changes + [
         DefinitionChange(key, "left out", others[key].version, reason=why) for key, why in broken.items()
     ]
 
 
-def _to_retire(retire: Collection[str], log: DefinitionLog, wanted: Collection[str]) -> set[str]:
+def _to_retire(retire: Collection[str], log: DefinitionLog, new: Collection[str]) -> set[str]:
     for key in retire:
-        if key in wanted:
-            raise UserError(f"{key!r} is to be retired, and is among the segments to be published")
+        if key in new:
+            raise UserError(f"cannot retire {key!r}: it is among the segments to publish")
         if key not in log.live:
-            raise UserError(f"{key!r} is to be retired, but no such segment is published")
+            raise UserError(f"cannot retire {key!r}: no such segment is published")
     return set(retire)
 
 
-def _used_again(definition: Definition, version: int) -> Issue:
-    reason = f"{definition.key!r} was retired at version {version}, and a key is never used again"
+def _reused_key(definition: Definition, version: int) -> Issue:
+    reason = f"{definition.key!r} was retired at version {version}; a retired key cannot be reused"
     return Issue(definition.source or definition.key, "key", reason)
 
 
-def _step(former: Definition | None, definition: Definition) -> DefinitionChange:
+def _change(former: Definition | None, definition: Definition) -> DefinitionChange:
     if former is None:
         return DefinitionChange(definition.key, "added", 1, _record(definition, 1))
     if former.identity != definition.identity:
         version = former.version + 1
         if version > MAX_VERSION:
-            reason = (
-                f"{definition.key!r} has the greatest version that there is: retire it, and use another key"
-            )
+            reason = f"{definition.key!r} has reached the highest version: retire it and use another key"
             raise DefinitionError([Issue(definition.source or definition.key, "version", reason)])
         return DefinitionChange(definition.key, "changed", version, _record(definition, version))
     if (former.name, former.description) != (definition.name, definition.description):
@@ -268,45 +265,43 @@ async def publish(
     retire: Collection[str] = (),
     dry_run: bool = False,
 ) -> list[DefinitionChange]:
-    """Make ``definitions`` the ones in force, all or none of them, and return what that meant.
+    """Publish ``definitions`` atomically and return the changes.
 
-    Raises DefinitionError for a retired key used again, UserError when no broker can be reached or
-    somebody else published at the same time; nothing is written then.
+    Raises, without writing anything, DefinitionError for a retired key or a broken reference, and UserError
+    when no broker is reachable or another publisher commits first.
     """
     if dry_run:
         return plan(await read(settings), definitions, prune=prune, retire=retire)
     await _partition(settings)
-    # Whoever opens the transactional id last shuts out those before, so no publisher writes from what
-    # it read before another one wrote. The log is read only once the id is ours.
+    # Opening the transactional id fences earlier publishers. The topic is read only after that, so no
+    # publisher writes a decision that is based on outdated definitions.
     options = {
         "transactional_id": f"{settings.topics.segments}-publisher",
         "transaction_timeout_ms": _TRANSACTION_TIMEOUT_MS,
     }
     async with running_producer(settings.kafka, **options) as producer:
-        steps = plan(await read(settings), definitions, prune=prune, retire=retire)
-        if any(step.record for step in steps):
-            await _write(producer, settings.topics.segments, steps)
-    return steps
+        changes = plan(await read(settings), definitions, prune=prune, retire=retire)
+        if any(change.record for change in changes):
+            await _write(producer, settings.topics.segments, changes)
+    return changes
 
 
-async def _write(producer: AIOKafkaProducer, topic: str, steps: Sequence[DefinitionChange]) -> None:
+async def _write(producer: AIOKafkaProducer, topic: str, changes: Sequence[DefinitionChange]) -> None:
     try:
         async with producer.transaction():
-            await _send(producer, topic, steps)
+            await _send(producer, topic, changes)
     except (ProducerFenced, InvalidProducerEpoch):
-        raise UserError(
-            "somebody else published definitions at the same moment: nothing was written, try again"
-        ) from None
+        raise UserError("another publisher committed first; nothing was written. Retry.") from None
     except KafkaError as error:
-        raise SegopsError(f"the definitions were not published: {in_words(error)}") from error
+        raise SegopsError(f"failed to publish the definitions: {in_words(error)}") from error
 
 
-async def _send(producer: AIOKafkaProducer, topic: str, steps: Sequence[DefinitionChange]) -> None:
+async def _send(producer: AIOKafkaProducer, topic: str, changes: Sequence[DefinitionChange]) -> None:
     sent = []
     try:
-        for step in steps:
-            if step.record is not None:
-                sent.append(await producer.send(topic, step.record, key=step.key.encode(), partition=0))
+        for change in changes:
+            if change.record is not None:
+                sent.append(await producer.send(topic, change.record, key=change.key.encode(), partition=0))
     finally:
         outcomes = await asyncio.gather(*sent, return_exceptions=True)
     for outcome in outcomes:

@@ -1,6 +1,6 @@
-"""Members of a group by their fixed names: who is in it, and leaving it for good. The client speaks neither.
+"""Consumer-group requests that aiokafka lacks: describe a group and remove static members.
 
-Brokers of version 2.4 or newer do.
+They require brokers of version 2.4 or newer.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _Leave(RequestStruct):  # type: ignore[misc]
 
 
 class LeaveGroup(Request[_Leave]):  # type: ignore[misc]
-    """A member leaves its group: by its ``member_id`` if it is that still, else whoever has the name."""
+    """Remove a member from its group, by ``member_id`` if given, else by static member name."""
 
     API_KEY = 13
 
@@ -42,12 +42,15 @@ class LeaveGroup(Request[_Leave]):  # type: ignore[misc]
         self._member = (member_id, instance_id)
 
     def build(self, request_struct_class: type[_Leave]) -> _Leave:
-        """The request as it is sent."""
+        """Build the request for the wire."""
         return request_struct_class(self._group, [self._member])
 
 
 def has_left(answer: Any) -> bool:
-    """Whether the member is gone by this; False when the group had none of that name. Raises KafkaError."""
+    """Return whether the request removed the member; False if the group has no such member.
+
+    Raises KafkaError.
+    """
     for code in (answer.error_code, *(member[-1] for member in answer.members)):
         error = for_code(code)
         if error is UnknownMemberIdError:
@@ -94,7 +97,7 @@ class _Describe(RequestStruct):  # type: ignore[misc]
 
 
 class DescribeGroup(Request[_Describe]):  # type: ignore[misc]
-    """Who is in a group."""
+    """Describe the state and the members of a group."""
 
     API_KEY = 15
 
@@ -102,5 +105,5 @@ class DescribeGroup(Request[_Describe]):  # type: ignore[misc]
         self._group = group
 
     def build(self, request_struct_class: type[_Describe]) -> _Describe:
-        """The request as it is sent."""
+        """Build the request for the wire."""
         return request_struct_class([self._group], False)

@@ -1,7 +1,7 @@
-"""Outages of Kafka: which failures are one, how long to pause between two tries, what is told of it.
+"""Kafka outages: which errors count as one, how long to pause between attempts, and what to log.
 
-A worker waits an outage out. All that it held is given up, back to the last checkpoint, and it opens again
-(``segops.streaming.lifecycle``). A wrong setting, damaged state or a bug is no outage: those end the process.
+A worker waits an outage out: it discards all work since the last checkpoint, then reconnects
+(``segops.streaming.lifecycle``). A wrong setting, damaged state or a bug is no outage; it ends the process.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ log = logging.getLogger(__name__)
 
 _FIRST_PAUSE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 15.0
-_FIRST_TELLING_S: Final = 5.0
-_LONGEST_TELLING_S: Final = 600.0
-_DEEPEST: Final = 8
+_FIRST_LOG_INTERVAL_S: Final = 5.0
+_LONGEST_LOG_INTERVAL_S: Final = 600.0
+_MAX_CAUSE_DEPTH: Final = 8
 
 _NETWORK: Final = frozenset(
     {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.ETIMEDOUT, errno.EPIPE}
 )
 
-#: Errors that the client does not retry by itself, and that another member or producer of ours need not meet.
-_LOST: Final = (
+#: Errors that the client does not retry, but that a new group member or producer need not encounter.
+_RECOVERABLE: Final = (
     errors.BrokerNotAvailableError,
     errors.CommitFailedError,
     errors.ConcurrentTransactions,
     errors.IllegalGenerationError,
-    errors.IllegalOperation,  # what comes after a refusal of something early, for which nothing waited
+    errors.IllegalOperation,  # a follow-up of an earlier rejected request that nothing awaited
     errors.InvalidFetchSessionEpoch,
     errors.InvalidProducerEpoch,
     errors.InvalidProducerIdMapping,
@@ -56,20 +56,20 @@ _LOST: Final = (
 
 
 class OutOfTouch(SegopsError):
-    """This worker was out of touch with its group: its partitions may be another's by now."""
+    """A worker has lost contact with its group: other workers may own its partitions."""
 
 
 def is_outage(error: BaseException) -> bool:
-    """Whether opening again, once a broker answers, may be all that it takes.
+    """Return whether reconnecting, once a broker answers, may resolve the error.
 
     >>> is_outage(errors.ProducerFenced()), is_outage(errors.TopicAuthorizationFailedError())
     (True, False)
     """
-    for _ in range(_DEEPEST):
+    for _ in range(_MAX_CAUSE_DEPTH):
         if type(error) is not errors.KafkaError:
             break
         if error.__cause__ is None:
-            return True  # of the client's background tasks; a copy of its wrapper has lost the cause
+            return True  # from the client's background tasks; copying the wrapper loses the cause
         error = error.__cause__
     if isinstance(error, SegopsError):
         return isinstance(error, OutOfTouch | Unreachable)
@@ -77,7 +77,8 @@ def is_outage(error: BaseException) -> bool:
         return True
     if isinstance(error, OSError) and error.errno in _NETWORK:
         return True
-    return isinstance(error, (*_LOST, ConnectionError, TimeoutError, socket.gaierror)) or _is_closed(error)
+    lost = isinstance(error, (*_RECOVERABLE, ConnectionError, TimeoutError, socket.gaierror))
+    return lost or _is_closed(error)
 
 
 def _is_closed(error: BaseException) -> bool:
@@ -89,9 +90,9 @@ def _is_closed(error: BaseException) -> bool:
 
 
 class Pauses:
-    """Pauses between tries: each about twice the one before, up to a bound, and shorter by up to half.
+    """Exponential backoff with jitter: each pause doubles up to a limit, then is shortened by up to half.
 
-    Workers that lost their broker at one moment so do not all come back at one moment.
+    The jitter keeps workers that lost their broker together from reconnecting together.
 
     >>> pauses = Pauses(lambda: 0.0)
     >>> [pauses.take() for _ in range(7)]
@@ -103,49 +104,49 @@ class Pauses:
         self._next_s = _FIRST_PAUSE_S
 
     def take(self) -> float:
-        """The next pause, in seconds."""
+        """Return the next pause in seconds, and double the one after."""
         pause_s = self._next_s * (1 - self._dice() / 2)
         self._next_s = min(2 * self._next_s, _LONGEST_PAUSE_S)
         return pause_s
 
     def reset(self) -> None:
-        """Begin with short pauses again."""
+        """Return to the shortest pause."""
         self._next_s = _FIRST_PAUSE_S
 
 
 class Outage:
-    """One outage after another: since when, why, and what the log says of it.
+    """The current outage: since when, and why. ``reason`` is None while there is none.
 
-    ``reason`` is None while there is none. The log has a line at the start, at growing intervals, at the end.
+    Logs at the start of an outage, at growing intervals, and at its end.
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self.reason: str | None = None
         self._now = now
-        self._began = self._tell_at = 0.0
-        self._interval_s = _FIRST_TELLING_S
+        self._began = self._log_at = 0.0
+        self._interval_s = _FIRST_LOG_INTERVAL_S
 
     @property
     def seconds(self) -> float:
-        """How long it lasts; 0 while there is none."""
+        """The duration so far; 0 while there is no outage."""
         return 0.0 if self.reason is None else self._now() - self._began
 
     def failed(self, error: BaseException) -> None:
-        """Take note of another failure: the first begins an outage."""
+        """Record a failure; the first one begins an outage."""
         now, began = self._now(), self.reason is None
         self.reason = in_words(error)
         if began:
-            self._began, self._interval_s = now, _FIRST_TELLING_S
-            log.error("this worker waits for Kafka: %s", self.reason)
-        elif now < self._tell_at:
+            self._began, self._interval_s = now, _FIRST_LOG_INTERVAL_S
+            log.error("waiting for Kafka: %s", self.reason)
+        elif now < self._log_at:
             return
         else:
             log.error("still waiting for Kafka after %.0f s: %s", now - self._began, self.reason)
-        self._tell_at = now + self._interval_s
-        self._interval_s = min(2 * self._interval_s, _LONGEST_TELLING_S)
+        self._log_at = now + self._interval_s
+        self._interval_s = min(2 * self._interval_s, _LONGEST_LOG_INTERVAL_S)
 
     def over(self) -> None:
-        """A broker answers."""
+        """End the outage: a broker answers."""
         if self.reason is not None:
-            log.warning("Kafka answers after %.0f s: this worker opens again", self.seconds)
+            log.warning("Kafka answers again after %.0f s; reconnecting", self.seconds)
             self.reason = None

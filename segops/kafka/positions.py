@@ -1,4 +1,4 @@
-"""Positions in the input: what a checkpoint commits and an assignment begins with."""
+"""Input positions, committed by checkpoints and restored by assignments."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ LogPartition = tuple[str, int]
 
 
 class CommittedPosition(NamedTuple):
-    """Where to go on in a partition, and what to keep with that."""
+    """The next offset to read in a partition, and the metadata committed with it."""
 
     offset: int
     metadata: str

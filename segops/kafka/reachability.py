@@ -1,8 +1,7 @@
-"""Why no Kafka broker can be reached: the client's errors in the words of the person who named the brokers.
+"""Why no Kafka broker is reachable: the client's errors in terms of the operator's settings.
 
-The client tries every address and keeps the reasons to itself ("Unable to bootstrap"), so a start that failed
-is followed by one question to each address (``ask``). What an error means is decided without I/O
-(``why_unreachable``).
+The client tries every address without reporting the reasons ("Unable to bootstrap"), so after a failed start
+``probe`` connects to each address once. ``why_unreachable`` classifies an error without I/O.
 """
 
 from __future__ import annotations
@@ -23,45 +22,45 @@ from aiokafka.protocol.metadata import MetadataRequest
 from segops.config import KafkaSettings
 from segops.core.errors import SegopsError, UserError
 
-_PATIENCE_MS: Final = 5_000
+_PROBE_TIMEOUT_MS: Final = 5_000
 _OTHER_PROTOCOL: Final = (
-    "another service listens there, or SEGOPS_KAFKA_SECURITY_PROTOCOL is not the listener's"
+    "another service listens there, or SEGOPS_KAFKA_SECURITY_PROTOCOL does not match the listener"
 )
 
 
 class Cause(StrEnum):
-    """What keeps a client from a broker; the value is its explanation."""
+    """Why a client cannot use a broker; the value is its explanation."""
 
     REFUSED = "connection refused, nothing listens there"
-    NO_ROUTE = "no route to this host"
+    NO_ROUTE = "no route to host"
     UNKNOWN_HOST = "unknown host name"
-    NO_NAME_SERVER = "the host name cannot be looked up now"
-    SILENT = f"no answer: the host is away, or {_OTHER_PROTOCOL}"
-    CLOSED = f"it closes connections without an answer: it is starting, {_OTHER_PROTOCOL}"
-    PROTOCOL = f"it does not answer as a Kafka broker: {_OTHER_PROTOCOL}"
-    CERTIFICATE = "its certificate is not trusted (SEGOPS_KAFKA_SSL_CAFILE)"
-    LOGIN = "the login is refused (SEGOPS_KAFKA_SASL_*)"
-    OTHER = "it cannot be used"
+    NO_NAME_SERVER = "the host name cannot be resolved at the moment"
+    SILENT = f"no answer: the host is down, or {_OTHER_PROTOCOL}"
+    CLOSED = f"connection closed without an answer: the broker is starting, {_OTHER_PROTOCOL}"
+    PROTOCOL = f"not a Kafka broker: {_OTHER_PROTOCOL}"
+    CERTIFICATE = "untrusted certificate (SEGOPS_KAFKA_SSL_CAFILE)"
+    LOGIN = "login refused (SEGOPS_KAFKA_SASL_*)"
+    OTHER = "connection failed"
 
     @property
-    def passes(self) -> bool:
-        """Whether waiting can end it; otherwise a setting is wrong."""
-        return self not in _LASTING
+    def transient(self) -> bool:
+        """Whether waiting may help; otherwise a setting is wrong."""
+        return self not in _PERMANENT
 
 
 _WRONG_CLOCK: Final = (
-    "the brokers refuse the time of a record: the clock of this machine is too far from theirs, set it "
-    "(an hour ahead is allowed, unless message.timestamp.after.max.ms of the topic says otherwise)"
+    "the brokers reject the timestamp of a record: this machine's clock differs too much from theirs "
+    "(an hour ahead is allowed by default, see the topic's message.timestamp.after.max.ms)"
 )
-_LASTING: Final = frozenset({Cause.UNKNOWN_HOST, Cause.PROTOCOL, Cause.CERTIFICATE, Cause.LOGIN})
-_LOGIN_CODES: Final = frozenset({33, 34, 58})  # mechanism, state, and credentials that are refused
+_PERMANENT: Final = frozenset({Cause.UNKNOWN_HOST, Cause.PROTOCOL, Cause.CERTIFICATE, Cause.LOGIN})
+_LOGIN_CODES: Final = frozenset({33, 34, 58})  # rejected mechanism, state, credentials
 _NO_ROUTE: Final = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL})
 
-#: The first that an error is an instance of says its cause; subclasses come before their bases.
+#: The first match decides; subclasses come before their bases.
 _CAUSES: Final[tuple[tuple[type[BaseException], Cause], ...]] = (
     (ssl.SSLCertVerificationError, Cause.CERTIFICATE),
     (ssl.SSLError, Cause.PROTOCOL),
-    (UnicodeError, Cause.UNKNOWN_HOST),  # a name that cannot be one, such as a..b
+    (UnicodeError, Cause.UNKNOWN_HOST),  # an invalid name such as a..b
     (ConnectionRefusedError, Cause.REFUSED),
     (ConnectionError, Cause.CLOSED),
     (TimeoutError, Cause.SILENT),
@@ -76,7 +75,7 @@ _CAUSES: Final[tuple[tuple[type[BaseException], Cause], ...]] = (
 
 @dataclass(frozen=True, slots=True)
 class ConnectionProblem:
-    """What keeps a client from the broker at ``address``; ``detail`` is what the error adds."""
+    """Why a client cannot use the broker at ``address``; ``detail`` is the text of the error."""
 
     address: str
     cause: Cause
@@ -87,16 +86,16 @@ class ConnectionProblem:
 
 
 class Unreachable(UserError):
-    """No broker can be reached. ``passes``: waiting can help, at one address at least."""
+    """No broker is reachable. ``transient``: waiting may help, for at least one address."""
 
-    def __init__(self, message: str, troubles: tuple[ConnectionProblem, ...] = ()) -> None:
+    def __init__(self, message: str, problems: tuple[ConnectionProblem, ...] = ()) -> None:
         super().__init__(message)
-        self.troubles = troubles
-        self.passes = not troubles or any(trouble.cause.passes for trouble in troubles)
+        self.problems = problems
+        self.transient = not problems or any(problem.cause.transient for problem in problems)
 
 
 def why_unreachable(error: BaseException) -> Cause:
-    """What an error of a connection or of the first requests on it means.
+    """Classify an error of a connection or of the first requests on it.
 
     >>> why_unreachable(ConnectionRefusedError(111, "Connect call failed")).name
     'REFUSED'
@@ -116,7 +115,7 @@ def why_unreachable(error: BaseException) -> Cause:
 
 
 def _why_closed(reason: BaseException | None) -> Cause:
-    """Of a connection that stood: an answer that is none of Kafka's is cut off by the other side."""
+    """Classify the end of an established connection: a server of another protocol cuts its answer off."""
     if isinstance(reason, asyncio.IncompleteReadError):
         return Cause.PROTOCOL if reason.partial else Cause.CLOSED
     return Cause.CLOSED if reason is None or isinstance(reason, ConnectionError) else Cause.PROTOCOL
@@ -127,14 +126,14 @@ def _why_os_error(error: OSError) -> Cause:
         return Cause.NO_ROUTE
     if error.errno == errno.ETIMEDOUT:
         return Cause.SILENT
-    # One text about all addresses of a name, without a number (asyncio): IPv6 and IPv4 of localhost.
+    # asyncio joins the errors of all addresses of a name (IPv6 and IPv4 of localhost), without an errno.
     return (
         Cause.REFUSED if error.errno is None and f"Errno {errno.ECONNREFUSED}" in str(error) else Cause.OTHER
     )
 
 
 def in_words(error: BaseException | None) -> str:
-    """The error as it is told: the brokers' refusal of a time says what is wrong, and where.
+    """Return the message to show for an error; for a rejected timestamp, what is wrong with the clocks.
 
     >>> in_words(errors.KafkaTimeoutError("no answer"))
     'KafkaTimeoutError: no answer'
@@ -148,31 +147,31 @@ def in_words(error: BaseException | None) -> str:
     )
 
 
-async def ask(kafka: KafkaSettings, options: dict[str, Any]) -> tuple[ConnectionProblem, ...]:
-    """Ask every address once, and those that the brokers name; what keeps a client from them."""
-    timeout_ms = min(kafka.request_timeout_ms, _PATIENCE_MS)
+async def probe(kafka: KafkaSettings, options: dict[str, Any]) -> tuple[ConnectionProblem, ...]:
+    """Connect once to every bootstrap address and to every advertised one; return the problems found."""
+    timeout_ms = min(kafka.request_timeout_ms, _PROBE_TIMEOUT_MS)
     options = {**options, "request_timeout_ms": timeout_ms}
     options.pop("bootstrap_servers")
-    places = [(host, port) for host, port, _ in collect_hosts(kafka.bootstrap_servers, randomize=False)]
-    asked = await asyncio.gather(*(_ask(host, port, options) for host, port in places))
-    named = {place for _, names in asked for place in names} - set(places)
-    further = await asyncio.gather(*(_ask(host, port, options) for host, port in sorted(named)))
+    addresses = [(host, port) for host, port, _ in collect_hosts(kafka.bootstrap_servers, randomize=False)]
+    probed = await asyncio.gather(*(_probe(host, port, options) for host, port in addresses))
+    advertised = {address for _, found in probed for address in found} - set(addresses)
+    further = await asyncio.gather(*(_probe(host, port, options) for host, port in sorted(advertised)))
     return tuple(
-        [*(found for found, _ in asked if found), *_as_named(found for found, _ in further if found)]
+        [*(found for found, _ in probed if found), *_as_advertised(found for found, _ in further if found)]
     )
 
 
-def _as_named(troubles: Iterator[ConnectionProblem]) -> Iterator[ConnectionProblem]:
-    for found in troubles:
+def _as_advertised(problems: Iterator[ConnectionProblem]) -> Iterator[ConnectionProblem]:
+    for found in problems:
         yield ConnectionProblem(
-            f"{found.address} (named by the brokers: advertised.listeners)", found.cause, found.detail
+            f"{found.address} (advertised.listeners of the brokers)", found.cause, found.detail
         )
 
 
-async def _ask(
+async def _probe(
     host: str, port: int, options: dict[str, Any]
 ) -> tuple[ConnectionProblem | None, set[tuple[str, int]]]:
-    """What is wrong with this address, or the addresses that the broker there names."""
+    """Return the problem with this address, or the addresses that its broker advertises."""
     try:
         connection = await create_conn(host, port, **options)
         try:

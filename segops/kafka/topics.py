@@ -1,4 +1,4 @@
-"""The topics: what they are created with, and whether those found are the ones wanted."""
+"""The application's topics: their specification, creation and verification."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from segops.kafka.clients import running_admin, running_consumer
 _READY_TIMEOUT_S: Final = 30.0
 _READY_POLL_S: Final = 0.05
 
-#: A compacted topic is only compacted outside its newest file: small files keep recovery short.
+#: Kafka never compacts the active log segment: small segments keep recovery short.
 _COMPACTED: Final = {"cleanup.policy": "compact", "segment.bytes": str(64 << 20)}
 
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
-    """A topic as it should be."""
+    """A topic as the application requires it; ``holds`` says what it contains."""
 
     name: str
     partitions: int
@@ -48,7 +48,7 @@ class TopicSpec:
 
 @dataclass(frozen=True, slots=True)
 class TopicState:
-    """A topic as it is; ``partitions`` 0 where there is none."""
+    """The actual state of a topic; ``partitions`` is 0 if it does not exist."""
 
     spec: TopicSpec
     partitions: int = 0
@@ -58,7 +58,7 @@ class TopicState:
     has_leaders: bool = False
 
     def problems(self) -> Iterator[str]:
-        """What makes this topic unusable, in words."""
+        """Yield every reason why this topic is unusable."""
         name, wanted = self.spec.name, self.spec
         if not self.partitions:
             yield f"{name} does not exist: run `segops topics create`"
@@ -71,7 +71,7 @@ class TopicState:
 
 
 def topic_specs(settings: Settings) -> list[TopicSpec]:
-    """Every topic of the application, the profile store's changelog included."""
+    """Return the specification of every topic, including the profile store's changelog."""
     topics = settings.topics
     retained = {"cleanup.policy": "delete", "retention.ms": str(topics.retention_ms)}
     safe = {"min.insync.replicas": "2"} if topics.replication >= 3 else {}
@@ -98,37 +98,37 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
 async def create(settings: Settings) -> list[str]:
     """Create the missing topics and return their names.
 
-    Nothing is created when one that exists is wrong, or no broker answers: UserError says which and why.
+    Raises UserError, creating nothing, when an existing topic is unusable or no broker answers.
     """
     async with running_admin(settings.kafka) as admin:
         specs = topic_specs(settings)
-        states = await _look(admin, specs)
-        _refuse(state for state in states if state.partitions)
+        states = await _describe(admin, specs)
+        _check(state for state in states if state.partitions)
         missing = [state.spec for state in states if not state.partitions]
         if missing:
             await _create(admin, missing)
-            states = await _ready(admin, specs)  # the next broker asked may not know them yet
-        _refuse(states)
+            states = await _wait_for_leaders(admin, specs)  # the next broker asked may not know them yet
+        _check(states)
     return [spec.name for spec in missing]
 
 
 async def verify(settings: Settings) -> None:
-    """UserError naming every topic that is missing, or differs in partitions or clean-up policy."""
+    """Raise UserError naming every topic that is missing or differs in partitions or clean-up policy."""
     async with running_admin(settings.kafka) as admin:
-        _refuse(await _look(admin, topic_specs(settings)))
+        _check(await _describe(admin, topic_specs(settings)))
 
 
 async def problems(settings: Settings) -> list[str]:
-    """What is wrong with the topics now, in words. UserError when no broker can be reached."""
+    """Return what is wrong with the topics now. Raises UserError when no broker is reachable."""
     async with running_admin(settings.kafka) as admin:
-        states = await _look(admin, topic_specs(settings))
+        states = await _describe(admin, topic_specs(settings))
     return [problem for state in states for problem in state.problems()]
 
 
 async def describe(settings: Settings) -> list[TopicState]:
-    """All topics as they are, with the number of offsets between their ends as ``records``."""
+    """Return the state of all topics, with the number of offsets in each as ``records``."""
     async with running_admin(settings.kafka) as admin:
-        states = await _look(admin, topic_specs(settings))
+        states = await _describe(admin, topic_specs(settings))
     counts = await _count_records(settings.kafka, states)
     return [
         TopicState(s.spec, s.partitions, s.replication, s.configs, counts.get(s.spec.name), s.has_leaders)
@@ -137,29 +137,29 @@ async def describe(settings: Settings) -> list[TopicState]:
 
 
 async def partition_counts(kafka: KafkaSettings, names: Sequence[str]) -> dict[str, int]:
-    """How many partitions each of these topics has. UserError names those that do not exist."""
+    """Return the number of partitions of each topic. Raises UserError naming the missing ones."""
     async with running_admin(kafka) as admin:
         counts = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
     missing = [name for name in names if not counts.get(name)]
     if missing:
         raise UserError(
-            f"no such topic: {', '.join(missing)}; `segops topics create` makes those of the application"
+            f"missing topics: {', '.join(missing)} (`segops topics create` creates those of the application)"
         )
     return {name: counts[name] for name in names}
 
 
-def _refuse(states: Iterable[TopicState]) -> None:
+def _check(states: Iterable[TopicState]) -> None:
     problems = [problem for state in states for problem in state.problems()]
     if problems:
         raise UserError(
-            "the topics cannot be used:\n"
+            "unusable topics:\n"
             + "\n".join(f"  {problem}" for problem in problems)
-            + "\n(SEGOPS_PARTITIONS, SEGOPS_TOPIC_PREFIX and SEGOPS_APP_ID say what is expected)"
+            + "\n(expected by SEGOPS_PARTITIONS, SEGOPS_TOPIC_PREFIX and SEGOPS_APP_ID)"
         )
 
 
-async def _look(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> list[TopicState]:
-    # All topics are asked for, since asking by name makes a broker with auto-creation create them.
+async def _describe(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> list[TopicState]:
+    # Describe all topics: naming them would make a broker with auto-creation create them.
     found = {topic["topic"]: topic for topic in await admin.describe_topics() if not topic["error_code"]}
     configs = await _configs(admin, [spec.name for spec in specs if spec.name in found])
     return [_state(spec, found.get(spec.name), configs.get(spec.name, {})) for spec in specs]
@@ -203,25 +203,27 @@ async def _create(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> Non
 
 
 def _not_created(name: str, error: type[Exception], detail: str, specs: Sequence[TopicSpec]) -> SegopsError:
-    text = f"topic {name} cannot be created: {error.__name__}"
+    text = f"cannot create the topic {name}: {error.__name__}"
     if error is InvalidReplicationFactorError:
-        return UserError(f"{text}: SEGOPS_REPLICATION={specs[0].replication} needs as many brokers. {detail}")
+        return UserError(
+            f"{text}: SEGOPS_REPLICATION={specs[0].replication} requires as many brokers. {detail}"
+        )
     if error in (TopicAuthorizationFailedError, PolicyViolationError):
         return UserError(f"{text} {detail}")
     return SegopsError(f"{text} {detail}")
 
 
-async def _ready(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> list[TopicState]:
-    """The topics, once every partition has a leader: one just created is not known everywhere at once."""
+async def _wait_for_leaders(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> list[TopicState]:
+    """Return the topics once every partition has a leader: a new topic reaches the brokers one by one."""
     try:
         async with asyncio.timeout(_READY_TIMEOUT_S):
             while True:
-                states = await _look(admin, specs)
+                states = await _describe(admin, specs)
                 if all(state.has_leaders for state in states):
                     return states
                 await asyncio.sleep(_READY_POLL_S)
     except TimeoutError:
-        raise SegopsError(f"topics without a leader {_READY_TIMEOUT_S:.0f} s after their creation") from None
+        raise SegopsError(f"topics have no leader {_READY_TIMEOUT_S:.0f} s after their creation") from None
 
 
 async def _count_records(kafka: KafkaSettings, states: Sequence[TopicState]) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Asking for an erasure, and waiting for its receipts."""
+"""Request an erasure and wait for its receipts."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _POLL_MS = 500
 
 
 async def erase(settings: Settings, request: ErasureRequest, *, wait_s: float) -> list[Receipt]:
-    """Send the request, and return its receipts once there is one for everything that led to the person.
+    """Send the request and return its receipts, once every identifier of the profile has one.
 
-    With ``wait_s`` 0 nothing is waited for. SegopsError when that time is over first.
+    With ``wait_s`` 0 return at once. Raises SegopsError when ``wait_s`` seconds pass first.
     """
     topics = settings.topics
     retired = (await definitions.read(settings)).retired
@@ -33,7 +33,7 @@ async def erase(settings: Settings, request: ErasureRequest, *, wait_s: float) -
     async with running_consumer(settings.kafka) as consumer:
         consumer.assign(parts)
         await consumer.seek_to_end(*parts)
-        for part in parts:  # now, before the request is there
+        for part in parts:  # resolve the seek now, before the request is sent
             await consumer.position(part)
         await _send(settings, request, counts[topics.control])
         if not wait_s:
@@ -43,9 +43,9 @@ async def erase(settings: Settings, request: ErasureRequest, *, wait_s: float) -
             async with asyncio.timeout(wait_s):
                 await _collect(consumer, request, receipts)
         except TimeoutError:
-            known = f"{len(receipts)} receipts so far" if receipts else "no receipt yet"
-            text = f"request {request.request} is sent; after {wait_s:g} s there is {known}"
-            raise SegopsError(f"{text}: is a worker running?") from None
+            count = f"{len(receipts)} receipts" if receipts else "no receipt"
+            text = f"request {request.request} was sent, but {count} arrived within {wait_s:g} s"
+            raise SegopsError(f"{text}; is a worker running?") from None
     return list(receipts.values())
 
 
@@ -71,7 +71,7 @@ async def _collect(consumer: AIOKafkaConsumer, request: ErasureRequest, receipts
 
 
 def _note(receipts: dict[str, Receipt], receipt: Receipt) -> None:
-    # Of two for one identifier, after a crash, the one that found more.
+    # A crash may leave two receipts for one identifier: keep the one that found more.
     known = receipts.get(receipt.identifier_sha256)
     if known is None or known.found in ("nothing", "nobody"):
         receipts[receipt.identifier_sha256] = receipt
@@ -85,7 +85,7 @@ def _receipt(value: bytes | None) -> Receipt | None:
 
 
 def is_complete(receipts: Iterable[Receipt]) -> bool:
-    """Whether there is a receipt of the profile itself, and of all that it awaits.
+    """Return whether the profile itself and everything its receipt awaits have receipts.
 
     >>> is_complete([Receipt("r", "hash of one", "profile", 0, ["hash of another"])])
     False

@@ -1,4 +1,4 @@
-"""The group of the workers: who is in it, taking a member out, and how many a broker can work with."""
+"""The workers' consumer group: its members, removing them, and how many workers a broker supports."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from segops.kafka.reachability import Unreachable
 
 
 class GroupMember(NamedTuple):
-    """A member: its fixed name (else the id that the broker gave it), and the host that it joined from."""
+    """A member: its static name, else the id given by the broker, and the host it joined from."""
 
     name: str
     host: str
 
 
 class ConsumerGroup(NamedTuple):
-    """A group: its state in Kafka's words, and its members by name."""
+    """A group: its state as Kafka names it, and its members sorted by name."""
 
     state: str
     members: list[GroupMember]
 
 
 async def describe(settings: Settings) -> ConsumerGroup:
-    """The group of these workers as its broker knows it. Raises KafkaError."""
+    """Describe the workers' group. Raises KafkaError."""
     async with running_admin(settings.kafka) as client:
         return await _describe(client, settings.worker.app_id)
 
 
 async def _describe(client: AIOKafkaAdminClient, name: str) -> ConsumerGroup:
-    ((code, _, state, _, _, members, _),) = (await _ask(client, name, DescribeGroup(name))).groups
+    ((code, _, state, _, _, members, _),) = (await _send(client, name, DescribeGroup(name))).groups
     if code:
         raise for_code(code)
     return ConsumerGroup(
@@ -47,23 +47,23 @@ async def _describe(client: AIOKafkaAdminClient, name: str) -> ConsumerGroup:
 
 
 async def remove(settings: Settings, names: Iterable[str]) -> list[str]:
-    """Take members out of the group by their fixed names; those that were in it. Raises KafkaError."""
+    """Remove members from the group by static name and return the removed ones. Raises KafkaError."""
     group = settings.worker.app_id
     async with running_admin(settings.kafka) as client:
-        return [name for name in names if has_left(await _ask(client, group, LeaveGroup(group, name)))]
+        return [name for name in names if has_left(await _send(client, group, LeaveGroup(group, name)))]
 
 
-async def _ask(client: AIOKafkaAdminClient, group: str, request: Any) -> Any:
+async def _send(client: AIOKafkaAdminClient, group: str, request: Any) -> Any:
     node = await client.find_coordinator(group)
-    return await client._send_request_to_node(node, request)  # noqa: SLF001 - it has no such request itself
+    return await client._send_request_to_node(node, request)  # noqa: SLF001 - it lacks these requests
 
 
 async def for_joining(settings: Settings) -> Settings:
-    """The settings to join the group with, once it is clear that this broker can have one more member.
+    """Check that the broker supports one more member, and return the settings to join the group with.
 
-    The embedded one can have one only: while a member joins, it refuses the last commits of the others, so
-    that each join or leave would end them all. UserError when it has one of another name. The only one
-    leaves when it stops, since none could come while its name is in the group.
+    The embedded broker supports one member only: while a member joins, it rejects the last commits of the
+    others, so each join or leave would end them all. Its only worker leaves the group when it stops, since no
+    other could join before. Raises UserError when the group has a member of another name.
     """
     async with running_admin(settings.kafka) as client:
         if not await _is_embedded(client):
@@ -72,17 +72,17 @@ async def for_joining(settings: Settings) -> Settings:
     others = [member.name for member in members if member.name != settings.worker.instance_id]
     if others:
         raise UserError(
-            f"{_ONE_ONLY}, and {', '.join(others)} is in the group {settings.worker.app_id} already; if that "
-            f"one is gone for good: segops group remove {' '.join(others)}"
+            f"{_ONE_ONLY}, and {', '.join(others)} is already in the group {settings.worker.app_id}; if that "
+            f"worker no longer exists: segops group remove {' '.join(others)}"
         )
     leaving = settings.worker.model_copy(update={"leave_on_stop": True})
     return settings.model_copy(update={"worker": leaving})
 
 
-async def allow(settings: Settings, processes: int) -> None:
-    """UserError when so many processes cannot work together on this broker.
+async def check_processes(settings: Settings, processes: int) -> None:
+    """Raise UserError when the broker does not support ``processes`` workers.
 
-    One that does not answer is left to the processes, which say so.
+    A broker that does not answer is reported by the processes themselves.
     """
     embedded = False
     if processes > 1:
@@ -98,5 +98,5 @@ async def _is_embedded(client: AIOKafkaAdminClient) -> bool:
 
 
 _ONE_ONLY: Final = (
-    "the embedded broker works with one worker process (Apache Kafka with many: segops broker --kind jvm)"
+    "the embedded broker supports one worker process (Apache Kafka supports many: segops broker --kind jvm)"
 )

@@ -1,4 +1,4 @@
-"""Reading the membership topics: how many members each segment has, and who comes and goes."""
+"""Read the membership topics: segment sizes, and live membership changes."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _row = msgspec.json.Decoder(_Row)
 
 
 class Sizes:
-    """The members of each segment, counted exactly from ``profile|segment`` rows in any number.
+    """The number of members of each segment, from the ``profile|segment`` rows of the state topic.
 
-    Keeps one 64-bit hash per member, not the ids: two profiles are taken for one with a chance of about
-    1 in 30 million at a million members.
+    Keeps one 64-bit hash per member instead of the id: with a million members, two profiles collide with a
+    probability of about 1 in 30 million.
 
     >>> sizes = Sizes()
     >>> sizes.apply(b"user_id:u1|vip", b'{"member":true}')
@@ -45,7 +45,7 @@ class Sizes:
         self._members: dict[str, set[int]] = {}
 
     def apply(self, key: bytes | None, value: bytes | None) -> None:
-        """Take in one record of the state topic; one that cannot be read is passed over."""
+        """Apply one record of the state topic; skip it if it is unreadable."""
         profile, bar, segment = (key or b"").rpartition(b"|")
         if not bar:
             return
@@ -56,12 +56,12 @@ class Sizes:
             return
 
     def note(self, change: Change) -> int:
-        """Take in a change, and return the size of its segment after it."""
+        """Apply a change and return the resulting size of its segment."""
         self._set(change.profile_id.encode(), change.segment_key, member=change.member)
         return len(self._members[change.segment_key])
 
     def counts(self) -> dict[str, int]:
-        """Segment key -> members, by key."""
+        """Return the number of members by segment key, sorted by key."""
         return {segment: len(members) for segment, members in sorted(self._members.items())}
 
     def _set(self, profile: bytes, segment: str, *, member: bool) -> None:
@@ -73,7 +73,7 @@ class Sizes:
 
 
 class Memberships:
-    """The sizes as they are, then the changes as they come."""
+    """The current segment sizes, then the live changes."""
 
     def __init__(self, consumer: AIOKafkaConsumer, state: Sequence[TopicPartition]) -> None:
         self.sizes = Sizes()
@@ -82,7 +82,7 @@ class Memberships:
         self._seen: OrderedDict[str, None] = OrderedDict()
 
     async def catch_up(self) -> None:
-        """Read the state topic from its beginning to its end of now."""
+        """Read the state topic from its beginning to its current end."""
         await self._consumer.seek_to_beginning(*self._state)
         ends = await self._consumer.end_offsets(self._state)
         behind = [part for part in self._state if await self._consumer.position(part) < ends[part]]
@@ -94,9 +94,9 @@ class Memberships:
         self._consumer.pause(*self._state)
 
     async def changes(self) -> AsyncGenerator[tuple[Change, bytes, int], None]:
-        """Without end: a change, its record as published, and the size of its segment after it.
+        """Yield each change, its published record and the resulting size of its segment. Runs until closed.
 
-        A change that was published twice comes once; a record that is none is passed over.
+        Skips repetitions of a change and invalid records.
         """
         while True:
             found = await self._consumer.getmany(timeout_ms=_POLL_MS)
@@ -123,13 +123,13 @@ def _change(value: bytes | None) -> Change | None:
 
 @asynccontextmanager
 async def memberships(settings: Settings) -> AsyncIterator[Memberships]:
-    """The memberships from now on: call ``catch_up`` first. UserError when there are no such topics."""
+    """Follow the memberships; call ``catch_up`` first. Raises UserError when a topic is missing."""
     names = [settings.topics.membership_changes, settings.topics.membership_state]
     counts = await partition_counts(settings.kafka, names)
     changes, state = ([TopicPartition(name, p) for p in range(counts[name])] for name in names)
     async with running_consumer(settings.kafka) as consumer:
         consumer.assign([*changes, *state])
-        # Taken before the state is read: a change in between is then in both, and in none never.
+        # Resolve the positions before reading the state: a change in between is seen twice, but never missed.
         await consumer.seek_to_end(*changes)
         for part in changes:
             await consumer.position(part)

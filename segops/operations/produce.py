@@ -1,4 +1,4 @@
-"""Sending raw events to a topic: the bytes as they are, every delivery checked."""
+"""Send raw events to a topic, byte for byte, and check every delivery."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _ids = msgspec.json.Decoder(_Ids)
 
 
 def record_key(line: bytes) -> bytes | None:
-    """The record key of an event: its userId, else its anonymousId, else none.
+    """Return the record key of an event: its userId, else its anonymousId, else None.
 
     >>> record_key(b'{"userId": "u1", "anonymousId": "a1"}')
     b'u1'
@@ -50,7 +50,7 @@ def record_key(line: bytes) -> bytes | None:
         ids = _ids.decode(line)
     except msgspec.ValidationError:
         return None
-    except (msgspec.DecodeError, UnicodeDecodeError):  # no JSON, or half an emoji in it
+    except (msgspec.DecodeError, UnicodeDecodeError):  # invalid JSON, or a lone surrogate
         whole = without_surrogates(line)
         return None if whole == line else record_key(whole)
     for value in (ids.userId, ids.anonymousId):
@@ -62,7 +62,7 @@ def record_key(line: bytes) -> bytes | None:
 
 @dataclass
 class Deliveries:
-    """How many records were handed over, and what the broker said of them; ``ticks`` of them were ticks."""
+    """Counts of records sent, acknowledged and failed; ``ticks`` of the records sent are ticks."""
 
     sent: int = 0
     ticks: int = 0
@@ -81,7 +81,7 @@ class Deliveries:
 
 
 class Loader:
-    """Sends lines to one topic and counts what became of them."""
+    """Sends lines to one topic and counts the deliveries."""
 
     def __init__(self, producer: AIOKafkaProducer, topic: str, partitions: int) -> None:
         self.deliveries = Deliveries()
@@ -90,16 +90,16 @@ class Loader:
         self._partitions = partitions
 
     async def send(self, lines: Iterable[bytes]) -> None:
-        """Hand over one record a line; waits while the producer's buffers are full."""
+        """Send one record per line. Blocks while the producer's buffers are full."""
         await self.send_keyed((record_key(line), line) for line in lines)
 
     async def send_keyed(self, records: Iterable[tuple[bytes | None, bytes]]) -> None:
-        """The same, with the record keys given."""
+        """Send records with the given keys. Blocks while the producer's buffers are full."""
         for key, line in records:
             await self._send(line, key=key)
 
     async def final_tick(self, watermark_ms: int) -> None:
-        """Say in every partition that its events are over and time is ``watermark_ms``: call it last."""
+        """Send a tick to every partition: its input has ended at time ``watermark_ms``. Call this last."""
         await self.settle()
         value = msgspec.json.encode({"watermark_ms": watermark_ms, "end": True})
         for partition in range(self._partitions):
@@ -108,29 +108,29 @@ class Loader:
         await self.settle()
 
     async def settle(self) -> None:
-        """Wait until the broker has answered for every record handed over."""
+        """Wait until the delivery of every record sent has succeeded or failed."""
         await self._producer.flush()
-        # Reports are counted by callbacks of the loop, which may run a turn after the flush.
+        # Event-loop callbacks count the deliveries, and may run one iteration after the flush.
         while self.deliveries.acknowledged + self.deliveries.failed < self.deliveries.sent:
             await asyncio.sleep(0)
 
-    async def _send(self, value: bytes, **where: Any) -> None:
+    async def _send(self, value: bytes, **options: Any) -> None:
         self.deliveries.sent += 1
         try:
-            delivery = await self._accepted(value, where)
-        except Exception as error:  # refused before it was sent: too large, or the producer has failed
+            delivery = await self._buffer(value, options)
+        except Exception as error:  # rejected by the client: too large, or the producer has failed
             self.deliveries.failed += 1
             self.deliveries.first_error = self.deliveries.first_error or error
         else:
             delivery.add_done_callback(self.deliveries.note)
 
-    async def _accepted(self, value: bytes, where: Mapping[str, Any]) -> asyncio.Future[Any]:
-        """Hand one record over, as soon as there is room: brokers may be away for long."""
+    async def _buffer(self, value: bytes, options: Mapping[str, Any]) -> asyncio.Future[Any]:
+        """Add a record to the producer's buffer, retrying until there is room: an outage may be long."""
         while True:
             try:
-                delivery: asyncio.Future[Any] = await self._producer.send(self._topic, value, **where)
+                delivery: asyncio.Future[Any] = await self._producer.send(self._topic, value, **options)
             except KafkaTimeoutError:
-                log.warning("brokers take no records now: %d wait", self._waiting)
+                log.warning("the brokers accept no records: %d are waiting", self._waiting)
             else:
                 return delivery
 
@@ -141,7 +141,7 @@ class Loader:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Where to, at how many records a second at most, and the instant at which the input ends, if it does."""
+    """A topic, the maximum rate in records per second, and the time at which the input ends, if it does."""
 
     topic: str
     rate: float | None = None
@@ -159,14 +159,14 @@ async def send_all(
     *,
     on_progress: Callable[[Deliveries], None] = _ignore,
 ) -> Deliveries:
-    """Send every line of ``slices``; the result counts what failed, and no failed delivery raises.
+    """Send every line of ``slices`` and return the counts. A failed delivery is counted, not raised.
 
-    The final tick is only sent when all was delivered. Raises UserError when no broker can be reached or
+    Sends the final tick only when every delivery succeeded. Raises UserError when no broker is reachable or
     the topic does not exist.
     """
     (partitions,) = (await partition_counts(settings.kafka, [load.topic])).values()
     async with running_producer(settings.kafka, **_PRODUCER) as producer:
-        keep_all(producer)
+        disable_expiry(producer)
         loader = Loader(producer, load.topic, partitions)
         async for lines in _paced(slices, load.rate):
             await loader.send(lines)
@@ -177,9 +177,9 @@ async def send_all(
     return loader.deliveries
 
 
-def keep_all(producer: AIOKafkaProducer) -> None:
-    """Let no record expire while it waits for a broker; the client gives up after a request's time-out."""
-    producer._message_accumulator._batch_ttl = math.inf  # noqa: SLF001 - no option of the client's
+def disable_expiry(producer: AIOKafkaProducer) -> None:
+    """Keep buffered records until a broker accepts them; by default they expire after the request timeout."""
+    producer._message_accumulator._batch_ttl = math.inf  # noqa: SLF001 - the client has no option for it
 
 
 async def _paced(

@@ -1,7 +1,6 @@
-"""The quarantine from outside: what is in it, and the requests that release a profile or give it up.
+"""Inspect the quarantine, and request that a profile is released or discarded.
 
-A profile is released by a record of the input that carries its state; what is set aside of a hand-over by
-sending the hand-over again.
+A control record with its state releases a profile. Sending a quarantined hand-over again releases it.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _POLL_MS = 500
 
 
 class Quarantined(msgspec.Struct, frozen=True):
-    """One record of the quarantine. ``found_in``: ``profile``, or ``handover`` of it to another."""
+    """One record of the quarantine. ``found_in`` is ``profile``, or ``handover`` to another profile."""
 
     key: bytes
     profile_id: str
@@ -41,25 +40,25 @@ class Quarantined(msgspec.Struct, frozen=True):
     data: bytes
 
     def readable(self) -> Profile | Handover:
-        """What the bytes say, in this version. Raises StateError."""
+        """Decode the bytes with this version. Raises StateError."""
         return _handover(self.data) if self.found_in == "handover" else decode_profile(self.data)
 
     def plain(self) -> Any:
-        """The fields as plain values, to be mended. Raises StateError where nothing can be read."""
+        """Return the fields as plain values, for repair. Raises StateError when the bytes are unreadable."""
         body = self.data[1:] if self.found_in == "handover" else body_of(self.data)
         try:
             return msgspec.msgpack.decode(body)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            raise StateError(f"the bytes are no msgpack: {error}") from error
+            raise StateError(f"invalid msgpack: {error}") from error
 
-    def mended(self, form: Any) -> Profile | Handover:
-        """What mended plain values say. Raises StateError."""
+    def repaired(self, form: Any) -> Profile | Handover:
+        """Convert repaired plain values to a profile or a hand-over. Raises StateError."""
         try:
             if self.found_in == "handover":
                 return msgspec.convert(form, Handover, str_keys=True)
             return msgspec.convert(form, Profile, str_keys=True)
         except msgspec.MsgspecError as error:
-            raise StateError(f"the mended state cannot be read: {error}") from error
+            raise StateError(f"invalid repaired state: {error}") from error
 
 
 def _handover(data: bytes) -> Handover:
@@ -68,19 +67,19 @@ def _handover(data: bytes) -> Handover:
     except ValueError as error:
         raise StateError(str(error)) from error
     if not isinstance(message, Handover):
-        raise StateError("the bytes are of another message")
+        raise StateError("expected a hand-over, got another message")
     return message
 
 
 class PublishedQuarantine(msgspec.Struct):
-    """What the state topic says of a profile: its last sequence, and the segments that it is in."""
+    """The published state of a profile: its last sequence, and the segments it is a member of."""
 
     sequence: int = 0
     members: tuple[str, ...] = ()
 
 
 async def quarantined(settings: Settings) -> list[Quarantined]:
-    """Everything that is in the quarantine, by partition."""
+    """Return everything in the quarantine, by partition."""
     topic = settings.topics.quarantine
     count = (await partition_counts(settings.kafka, [topic]))[topic]
     found: dict[bytes, Quarantined] = {}
@@ -100,28 +99,28 @@ def _quarantined(record: Any) -> Quarantined:
     return Quarantined(record.key, profile_id, of, found_in, reason, origin, record.timestamp, record.value)
 
 
-async def find(settings: Settings, wanted: str) -> Quarantined:
-    """What is in the quarantine of a profile, or under a name. UserError for nothing, and for several."""
-    found = [each for each in await quarantined(settings) if wanted in (each.profile_id, each.of)]
+async def find(settings: Settings, name: str) -> Quarantined:
+    """Find a quarantine record by profile id or record name. Raises UserError unless exactly one matches."""
+    found = [each for each in await quarantined(settings) if name in (each.profile_id, each.of)]
     if not found:
-        raise UserError(f"{wanted!r} is not in the quarantine")
+        raise UserError(f"{name!r} is not in the quarantine")
     if len(found) > 1:
         names = " and ".join(f"{each.of} ({each.found_in})" for each in found)
-        raise UserError(f"of {wanted!r} there are {names}: name one of them")
+        raise UserError(f"{name!r} matches {names}: name one of them")
     return found[0]
 
 
 async def release(settings: Settings, one: Quarantined, state: Profile | Handover | None) -> None:
-    """Ask for a profile to go on as ``state``, or from nothing; of a hand-over, send it, or give it up."""
+    """Request that a profile continues from ``state``, or empty if None; send or discard a hand-over."""
     if one.found_in == "handover":
         if isinstance(state, Handover):
             await _request(settings, state.to, encode_message(state), HANDOVER)
         await _forget(settings, one)
         return
     if isinstance(state, Profile) and state.id != one.profile_id:
-        raise UserError(f"the state is of {state.id!r}, expected {one.profile_id!r}")
+        raise UserError(f"expected the state of {one.profile_id!r}, got that of {state.id!r}")
     if isinstance(state, Handover):
-        raise SegopsError(f"a hand-over is no state of {one.profile_id!r}")
+        raise SegopsError(f"expected the state of {one.profile_id!r}, got a hand-over")
     known = await published(settings, one.profile_id)
     message = Release(one.profile_id, one.of, known.sequence, known.members, state)
     await _request(settings, one.profile_id, encode_message(message), RELEASE)
@@ -139,17 +138,17 @@ async def _forget(settings: Settings, one: Quarantined) -> None:
     topic = settings.topics.quarantine
     partitions = (await partition_counts(settings.kafka, [topic]))[topic]
     async with running_producer(settings.kafka) as producer:
-        place = partition_of(one.profile_id.encode(), partitions)
-        await producer.send_and_wait(topic, None, key=one.key, partition=place)
+        partition = partition_of(one.profile_id.encode(), partitions)
+        await producer.send_and_wait(topic, None, key=one.key, partition=partition)
 
 
 async def published(settings: Settings, profile_id: str) -> PublishedQuarantine:
-    """What was published of a profile, by the state topic."""
+    """Return the published state of a profile, from the state topic."""
     topic, prefix = settings.topics.membership_state, f"{profile_id}|".encode()
     count = (await partition_counts(settings.kafka, [topic]))[topic]
-    place = TopicPartition(topic, partition_of(profile_id.encode(), count))
+    partition = TopicPartition(topic, partition_of(profile_id.encode(), count))
     rows: dict[bytes, dict[str, Any]] = {}
-    for record in await _read(settings, [place], prefix):
+    for record in await _read(settings, [partition], prefix):
         if record.value is None:
             rows.pop(record.key, None)
         else:
@@ -159,7 +158,7 @@ async def published(settings: Settings, profile_id: str) -> PublishedQuarantine:
 
 
 async def _read(settings: Settings, places: Sequence[TopicPartition], prefix: bytes = b"") -> list[Any]:
-    """The records of these partitions up to where they end now, of keys that begin with ``prefix``."""
+    """Return the records whose keys begin with ``prefix``, up to the current ends of the partitions."""
     found: list[Any] = []
     async with running_consumer(settings.kafka, auto_offset_reset="earliest") as consumer:
         consumer.assign(list(places))

@@ -1,4 +1,4 @@
-"""Undoing a hand-over: it is looked for in its topic, and the request that undoes it is sent."""
+"""Undo a hand-over: find it in its topic, and send the request that undoes it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _POLL_MS = 500
 
 
 async def split(settings: Settings, profile_id: str) -> Handover:
-    """Ask for the profile to be as it was when it was handed over last; the hand-over.
+    """Request that the profile is restored to its state at its last hand-over; return that hand-over.
 
-    SegopsError where none is retained.
+    Raises SegopsError when no hand-over of the profile is retained.
     """
     topics = settings.topics
     counts = await partition_counts(settings.kafka, [topics.control, topics.profile_events])
@@ -43,7 +43,7 @@ async def split(settings: Settings, profile_id: str) -> Handover:
 async def _latest(
     consumer: AIOKafkaConsumer, parts: list[TopicPartition], profile_id: str
 ) -> Handover | None:
-    # It is in the partition of whoever claimed the profile; redirects may have sent it on from there.
+    # The hand-over is in the partition of the claiming profile, or further along a chain of redirects.
     ends = await consumer.end_offsets(parts)
     latest: Handover | None = None
     while any([await consumer.position(part) < end for part, end in ends.items()]):

@@ -1,4 +1,4 @@
-"""Making the lanes of an assignment: stores restored, clocks and offsets as committed."""
+"""Open an assignment: restored stores, and processors at the committed clocks and offsets."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 
 
 class CommittedOffsets(Protocol):
-    """What the pipeline asks of the group's consumer."""
+    """The operations of the group's consumer that the pipeline uses."""
 
     async def committed(self, places: Iterable[LogPartition]) -> dict[LogPartition, CommittedPosition]: ...
     async def commit_positions(self, positions: Positions) -> None: ...
@@ -58,10 +58,10 @@ class CommittedOffsets(Protocol):
 
 @dataclass(frozen=True)
 class Dependencies:
-    """What a pipeline is made of.
+    """The resources a pipeline is built from.
 
-    ``producer`` serves all partitions; ``transactional_producer`` makes one for a partition number, not
-    started.
+    ``producer`` returns the one shared by all partitions; ``transactional_producer`` creates one for a
+    partition number, not yet started.
     """
 
     metrics: Metrics
@@ -76,7 +76,7 @@ class Dependencies:
 
 @dataclass(frozen=True)
 class Assignment:
-    """What belongs to one assignment."""
+    """The processors, outputs and checkpointer of one assignment."""
 
     processors: dict[int, SegmentProcessor]
     sources: dict[int, ResolveProcessor]
@@ -86,7 +86,7 @@ class Assignment:
 
 
 class AssignmentOpener:
-    """Makes lanes; ``channels`` is where they send."""
+    """Opens assignments; the processors send through ``channels``."""
 
     def __init__(self, settings: Settings, parts: Dependencies) -> None:
         worker = settings.worker
@@ -102,7 +102,7 @@ class AssignmentOpener:
             self.channels = self._transactions = Transactions(
                 parts.transactional_producer, app_id=worker.app_id, failpoints=parts.crash
             )
-            self.pulse = LivenessFence(math.inf)  # Kafka shuts out who comes too late: no need to guess
+            self.pulse = LivenessFence(math.inf)  # Kafka fences stale producers itself
         else:
             self.channels = self._shared = SharedProducer(parts.producer)
             self.pulse = LivenessFence(lease_s(worker))
@@ -118,27 +118,27 @@ class AssignmentOpener:
     async def open(
         self, assigned: Iterable[LogPartition], group: CommittedOffsets, engine: Engine
     ) -> Assignment:
-        """The lanes of these partitions, at what the group committed.
+        """Open the assigned partitions at the offsets that the group committed.
 
-        SegopsError when they do not belong together: one number is one owner, of all inputs.
+        Raises SegopsError when the inputs have different partition numbers: one worker must own a number in
+        all of them.
         """
         topics = self._settings.topics
         inputs = (topics.events, topics.control, topics.profile_events)
-        places = [place for place in assigned if place[0] in inputs]
-        numbers = _numbers(places, inputs)
-        # First of all, former owners are shut out and their transactions ended: only then do the logs
-        # and the committed offsets stand still, and the changelog can be read to its end (an open
-        # transaction would hide what is behind it). The offsets come last, because the broker may show
-        # those of a transaction that has just ended a moment later than its records.
+        partitions = [partition for partition in assigned if partition[0] in inputs]
+        numbers = _numbers(partitions, inputs)
+        # First fence the former owners and end their transactions. Only then are the logs and the committed
+        # offsets final, and the changelog readable to its end, past any open transaction. Read the offsets
+        # last: after a transaction ends, the broker may expose its offsets later than its records.
         await self.channels.open(numbers)
         stores = await self._restore(numbers)
         try:
             renewed = await self._renew(stores, group)
-            starts = await self._belonging.starts(places, stores, group, renewed)
+            starts = await self._belonging.starts(partitions, stores, group, renewed)
             ends = await group.ends([(topics.profile_events, number) for number in numbers])
-            for store in stores.values():  # compiled off the loop, and kept for what follows
+            for store in stores.values():  # compile outside the event loop; the result is cached
                 await asyncio.to_thread(_recorded, store.meta(IN_FORCE_META), engine)
-        except BaseException:  # a rebalance while this waits, too: the next opening needs the stores
+        except BaseException:  # including a rebalance: the next assignment opens the stores again
             for store in stores.values():
                 store.close()
             raise
@@ -147,8 +147,9 @@ class AssignmentOpener:
         profiles = state.cache_profiles // max(1, len(numbers))
         processors = {}
         for number in numbers:
-            place, store = (topics.profile_events, number), stores[number]
-            chosen, start = _start(store, engine, self._begin(store, number, starts[place]), ends[place])
+            partition, store = (topics.profile_events, number), stores[number]
+            begin = self._begin(store, number, starts[partition])
+            chosen, start = _start(store, engine, begin, ends[partition])
             processors[number] = SegmentProcessor(
                 store,
                 chosen,
@@ -166,7 +167,7 @@ class AssignmentOpener:
         return Assignment(processors, sources, controls, list(outputs.values()), checkpointer)
 
     async def _renew(self, stores: dict[int, ProfileStore], group: CommittedOffsets) -> Positions:
-        """Start from nothing where that was decided; the positions where that goes on."""
+        """Reset the partitions for which a fresh start was decided; return their new positions."""
         positions: dict[LogPartition, CommittedPosition] = {}
         for number, store in stores.items():
             if self._belonging.is_stale(store):
@@ -176,7 +177,7 @@ class AssignmentOpener:
         return positions
 
     def _write_down(self, group: CommittedOffsets) -> Persist:
-        """What a checkpoint does of it, before there is one."""
+        """Return a function that makes writes and positions durable before there is a checkpointer."""
 
         async def write_down(number: int, writes: Sequence[Write], positions: Positions) -> int | None:
             changelog = (self._settings.worker.changelog, number)
@@ -226,7 +227,7 @@ class AssignmentOpener:
         processors = partitions if self._by_events else 0
         clock = PartitionClock(sources=partitions, processors=processors, by_events=self._by_events)
         if not clock.load(metadata) and metadata:
-            log.warning("the clock of partition %d was lost and starts anew", number)
+            log.warning("the clock of partition %d was lost and restarts", number)
         return clock
 
     def _source(self, number: int, start: CommittedPosition) -> ResolveProcessor:
@@ -282,7 +283,7 @@ class AssignmentOpener:
 
 
 def _start(store: ProfileStore, newest: Engine, start: Start, end: int) -> tuple[Engine, Start]:
-    """What to judge by, and from where: first as before, up to ``end``, where anybody can have been."""
+    """Return the engine and the start: the recorded engine replays up to ``end``, the furthest position."""
     recorded = recorded_engine(store, newest)
     if recorded is None:
         return newest, start
@@ -292,7 +293,7 @@ def _start(store: ProfileStore, newest: Engine, start: Start, end: int) -> tuple
 
 
 def recorded_engine(store: ProfileStore, newest: Engine | None = None) -> tuple[Engine, int] | None:
-    """The definitions that are in force in a partition and since when; None when that is not known."""
+    """Return a partition's active definitions and the time (ms) since they are active; None if unknown."""
     return _recorded(store.meta(IN_FORCE_META), newest)
 
 
@@ -305,12 +306,12 @@ def _recorded(data: bytes | None, newest: Engine | None) -> tuple[Engine, int] |
             return newest, since_ms
         return engine_of(packed), since_ms
     except (StateError, DefinitionError) as error:
-        log.error("it goes on with the newest definitions: %s", error)
+        log.error("continuing with the newest definitions: %s", error)
         return None
 
 
-def _numbers(places: list[LogPartition], inputs: Iterable[str]) -> list[int]:
-    first, *others = ({number for topic, number in places if topic == each} for each in inputs)
+def _numbers(partitions: list[LogPartition], inputs: Iterable[str]) -> list[int]:
+    first, *others = ({number for topic, number in partitions if topic == each} for each in inputs)
     if any(other != first for other in others):
-        raise SegopsError(f"the group gave partitions that do not belong together: {sorted(places)}")
+        raise SegopsError(f"the assigned partitions are not co-partitioned: {sorted(partitions)}")
     return sorted(first)

@@ -31,12 +31,12 @@ _NO_LINGER: Final = struct.pack("ii", 1, 0)
 
 
 def heartbeat_ms(worker: WorkerSettings) -> int:
-    """The time between two signs of life to the group."""
+    """Return the heartbeat interval of the group's members in ms."""
     return worker.session_timeout_ms // 15
 
 
 class FencedClient(AIOKafkaClient):  # type: ignore[misc]
-    """The connections of a producer. ``fence`` runs before every request, and raises if none may be sent."""
+    """The connections of a producer. ``fence`` runs before every request and raises if none may be sent."""
 
     def __init__(self, fence: Callable[[], None], **options: Any) -> None:
         super().__init__(**options)
@@ -80,7 +80,7 @@ class DroppableConsumer(AIOKafkaConsumer):  # type: ignore[misc]
 
 
 class Connections:
-    """Makes clients; whoever asks for one starts and stops it, or all are dropped at once."""
+    """Creates clients. The caller starts and stops them; ``drop`` cuts them all off at once."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -89,13 +89,13 @@ class Connections:
         self._dropped = False
 
     def drop(self) -> None:
-        """Cut all connections, and send nothing more, not even what is under way. Nothing is awaited."""
+        """Cut all connections at once, discarding unsent data. Clients send nothing afterwards."""
         self._dropped = True
         for client in list(self._made):
             client.drop()
 
     def group_consumer(self, assignor: Any) -> AIOKafkaConsumer:
-        """The member of the group. Its offsets are committed by checkpoints only."""
+        """Create the group's consumer. Only checkpoints commit its offsets."""
         worker = self._settings.worker
         return self._consumer(
             request_timeout_ms=REQUEST_TIMEOUT_MS,
@@ -103,7 +103,7 @@ class Connections:
             group_id=worker.app_id,
             group_instance_id=worker.instance_id,
             partition_assignment_strategy=[assignor],
-            auto_offset_reset="none",  # records that are gone are never passed over unsaid
+            auto_offset_reset="none",  # never skip deleted records silently
             session_timeout_ms=worker.session_timeout_ms,
             rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
             heartbeat_interval_ms=heartbeat_ms(worker),
@@ -114,7 +114,7 @@ class Connections:
         )
 
     def changelog_consumer(self, *, isolation_level: str = "read_committed") -> AIOKafkaConsumer:
-        """A consumer outside the group, for recovery."""
+        """Create a consumer outside the group, for recovery."""
         return self._consumer(
             client_id=f"segops-{self._settings.worker.app_id}-recovery",
             auto_offset_reset="earliest",
@@ -124,7 +124,7 @@ class Connections:
         )
 
     def standby_consumer(self, *, isolation_level: str = "read_committed") -> AIOKafkaConsumer:
-        """A consumer outside the group, for standbys: few requests, small answers."""
+        """Create a consumer outside the group, for standbys: few requests, small responses."""
         return self._consumer(
             client_id=f"segops-{self._settings.worker.app_id}-standby",
             auto_offset_reset="earliest",
@@ -135,18 +135,18 @@ class Connections:
         )
 
     def producer(self, fence: Callable[[], None] = lambda: None) -> AIOKafkaProducer:
-        """The idempotent producer: acknowledged by all replicas, in order per partition.
+        """Create the idempotent producer: acknowledged by all replicas, in order per partition.
 
-        ``fence`` raises when nothing may be sent any more. It is asked before every request: what was
-        handed over is sent by a task of the client's own, as soon as a process that stood still goes on.
+        ``fence`` raises when nothing more may be sent. It runs before every request, because a background
+        task of the client sends buffered records as soon as a suspended process resumes.
         """
         return self._producer(fence, max_batch_size=_BATCH_BYTES)
 
     def transactional_producer(self, number: int) -> AIOKafkaProducer:
-        """The producer of partition ``number``, for transactions. Its start shuts out all before it.
+        """Create the transactional producer of partition ``number``. Starting it fences all earlier ones.
 
-        The broker aborts a transaction that is open for longer than a checkpoint and its deadline can
-        take: until then a dead owner's one hides from readers what was written behind it.
+        The broker aborts a transaction that stays open longer than a checkpoint and its deadline can take.
+        Until then, a dead owner's transaction hides the records behind it from readers.
         """
         settings = self._settings
         return self._producer(
@@ -165,7 +165,7 @@ class Connections:
         def fence_all() -> None:
             fence()
             if self._dropped:
-                raise OutOfTouch("all since the last checkpoint has been given up")
+                raise OutOfTouch("the work since the last checkpoint was discarded")
 
         shared = {**self._options, "client_id": f"segops-{self._settings.worker.app_id}"}
         producer = FencedProducer(
@@ -174,7 +174,7 @@ class Connections:
             **options,
             acks="all",
             enable_idempotence=True,
-            compression_type="snappy",  # the client fixes lz4 at its slowest level: 70 times the time
+            compression_type="snappy",  # the client hard-codes lz4's slowest level, 70 times slower
         )
         self._made.add(producer)
         return producer
@@ -186,7 +186,7 @@ def _cut_all(client: Any) -> None:
 
 
 def cut(connection: Any) -> None:
-    """End a connection of the client's at once: what the system has not sent yet is thrown away."""
+    """Reset a connection of the client at once, discarding data that the system has not sent."""
     writer = connection._writer  # noqa: SLF001
     if writer is not None:
         transport = writer.transport

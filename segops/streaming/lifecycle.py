@@ -1,8 +1,8 @@
-"""The life of a worker: it opens, works, and after an outage of Kafka opens again, in the same process.
+"""The lifecycle of a worker: connect, work, and reconnect after a Kafka outage, in the same process.
 
-Whatever an opening has made (tasks, connections, stores, Faust's app) goes with it, and nothing that it still
-had to say is sent: its partitions may be another worker's by then. The next opening goes on from the last
-checkpoint, as after a crash. What stays is the process: its HTTP server, its metrics, its data folder.
+An outage discards everything that a session has created (tasks, connections, stores, Faust's app) without
+sending buffered records, because another worker may own its partitions. The next session continues from the
+last checkpoint, as after a crash. The process keeps its HTTP server, its metrics and its data folder.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from segops.streaming.faust.app import SegopsApp
 log = logging.getLogger(__name__)
 
 STOP_TIMEOUT_S: Final = 30.0
-_LET_GO_S: Final = 20.0
-_LET_GO_AGAIN_S: Final = 2.0
-_LOOK_S: Final = 1.0
+_CANCEL_TIMEOUT_S: Final = 20.0
+_CANCEL_AGAIN_S: Final = 2.0
+_WATCH_S: Final = 1.0
 
 Build = Callable[[Sequence[Definition]], SegopsApp]
 
 
 class JoinTimer:
-    """For how long a broker has answered, and yet the group has not let this worker in."""
+    """The time for which the brokers have answered without the group admitting this worker."""
 
     def __init__(self, limit_s: float, now: Callable[[], float] = time.monotonic) -> None:
         self._limit_s = limit_s
@@ -46,7 +46,7 @@ class JoinTimer:
         self._since: float | None = None
 
     def note(self, *, kept_out: bool) -> None:
-        """Tell how it is now. ``kept_out``: brokers answer, and the worker is no member with a share."""
+        """Record the current state. ``kept_out``: the brokers answer, but the worker has no assignment."""
         if not kept_out:
             self._since = None
         elif self._since is None:
@@ -54,20 +54,20 @@ class JoinTimer:
 
     @property
     def seconds(self) -> float:
-        """How long it lasts by now."""
+        """The time kept out so far."""
         return 0.0 if self._since is None else self._now() - self._since
 
     @property
     def too_long(self) -> bool:
-        """Whether waiting on is no use. Never with a limit of 0."""
+        """Whether the limit is exceeded; never with a limit of 0."""
         return bool(self._limit_s) and self.seconds > self._limit_s
 
 
 class Lifecycle:
-    """One worker process, as far as Kafka is concerned.
+    """One worker process and its Kafka sessions, one after another.
 
-    ``admit`` asks the brokers whether and how a worker is to be built, at each opening; ``release`` lets go
-    of what was opened beside the app.
+    At the start of each session ``admit`` checks with the brokers and returns the function that builds the
+    app. ``release`` closes the resources opened outside the app.
     """
 
     def __init__(
@@ -83,23 +83,23 @@ class Lifecycle:
         self._metrics = metrics
         self._admit = admit
         self._release = release
-        self._standing: Callable[[], set[asyncio.Task[None]]] = set
-        self._stays: set[asyncio.Task[object]] = set()
+        self._server_tasks: Callable[[], set[asyncio.Task[None]]] = set
+        self._process_tasks: set[asyncio.Task[object]] = set()
         self._outage = Outage()
         self._pauses = Pauses()
         self._joining = JoinTimer(settings.worker.progress_timeout_ms / 1000)
         self._connected = False
 
-    # -- what is told --------------------------------------------------------------------------
+    # -- reports -------------------------------------------------------------------------------
 
     def condition(self) -> Condition:
-        """For /healthz and /readyz."""
+        """Return the condition that /healthz and /readyz report."""
         if self._outage.reason is not None:
             return Condition(
                 False, f"waiting for Kafka for {self._outage.seconds:.0f} s: {self._outage.reason}"
             )
         if self._joining.too_long:
-            reason = f"brokers answer, but its group has not let it in for {self._joining.seconds:.0f} s"
+            reason = f"the brokers answer, but joining the group has taken {self._joining.seconds:.0f} s"
             return Condition(False, reason, failed=True)
         if self.app is None:
             return Condition(False, "connecting")
@@ -107,46 +107,49 @@ class Lifecycle:
             return Condition(True)
         return Condition(False, "restoring partitions" if self.app.joined else "joining the group")
 
-    def look(self, identifier: str) -> ProfileView | Elsewhere | None:
-        """What there is of a profile. Raises NotReady while partitions are on their way."""
+    def find_profile(self, identifier: str) -> ProfileView | Elsewhere | None:
+        """Return a profile, the worker that has it, or None. Raises NotReady during a rebalance."""
         if self.app is None:
             raise NotReady
-        return self.app.look(identifier)
+        return self.app.find_profile(identifier)
 
     def export(self) -> None:
-        """Bring the metrics up to date."""
+        """Update the metrics."""
         if self.app is not None and self.app.ready:
             self.app.export()
 
-    # -- opening and waiting -------------------------------------------------------------------
+    # -- sessions ------------------------------------------------------------------------------
 
-    async def run(self, stop: asyncio.Event, standing: Callable[[], set[asyncio.Task[None]]] = set) -> None:
-        """Work until ``stop``, then end in good order. Raises what no opening can mend.
+    async def run(
+        self, stop: asyncio.Event, server_tasks: Callable[[], set[asyncio.Task[None]]] = set
+    ) -> None:
+        """Work until ``stop``, then shut down in order. Raises errors that reconnecting cannot resolve.
 
-        ``standing``: tasks that outlive an opening, beside those that there are now.
+        ``server_tasks`` and the tasks running now outlive a session.
         """
-        self._standing = standing
+        self._server_tasks = server_tasks
         stopping = asyncio.ensure_future(stop.wait())
         watching = asyncio.ensure_future(self._watch())
-        self._stays = asyncio.all_tasks()
+        self._process_tasks = asyncio.all_tasks()
         try:
             while not stop.is_set():
-                opening = asyncio.ensure_future(self._open())
-                await asyncio.wait((stopping, opening), return_when=asyncio.FIRST_COMPLETED)
-                if not opening.done():
-                    await self._stop(opening)
+                session = asyncio.ensure_future(self._run_session())
+                await asyncio.wait((stopping, session), return_when=asyncio.FIRST_COMPLETED)
+                if not session.done():
+                    await self._stop(session)
                 else:
-                    await self._failed(opening.exception() or SegopsError("it ended by itself"), stopping)
+                    error = session.exception() or SegopsError("the session ended unexpectedly")
+                    await self._failed(error, stopping)
         finally:
             watching.cancel()
             stopping.cancel()
 
-    async def _open(self) -> None:
+    async def _run_session(self) -> None:
         build = await self._admit()
         self._connected = True
         self._outage.over()
         self._metrics.broker_connected.set(1)
-        definitions = follow(self._settings, on_bad=self._refused)
+        definitions = follow(self._settings, on_bad=self._rejected)
         try:
             self.app = build(await anext(definitions))
         except BaseException:
@@ -154,7 +157,7 @@ class Lifecycle:
             raise
         await self.app.live(definitions)
 
-    def _refused(self, reason: str) -> None:
+    def _rejected(self, reason: str) -> None:
         log.error(reason)
         self._metrics.definitions_refused.inc()
 
@@ -163,7 +166,7 @@ class Lifecycle:
             if self.app is not None and self.app.ready:
                 self._pauses.reset()
             self._joining.note(kept_out=self._kept_out)
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(_WATCH_S)
 
     @property
     def _kept_out(self) -> bool:
@@ -171,67 +174,70 @@ class Lifecycle:
 
     async def _failed(self, error: BaseException, stopping: asyncio.Future[Literal[True]]) -> None:
         if not is_outage(error) or (
-            not self._connected and isinstance(error, Unreachable) and not error.passes
+            not self._connected and isinstance(error, Unreachable) and not error.transient
         ):
             raise error
         self._outage.failed(error)
         self._metrics.broker_connected.set(0)
         if self.app is not None:
             self._metrics.reopenings.inc()
-        await self._let_go()
+        await self._discard()
         await asyncio.wait((stopping,), timeout=self._pauses.take())
 
-    async def _let_go(self) -> None:
-        """Give up what the opening made. SegopsError when something of it stays."""
+    async def _discard(self) -> None:
+        """Discard everything the session has created. Raises SegopsError when a task does not end."""
         app, self.app = self.app, None
-        with _unheard():
+        with _silent_libraries():
             if app is not None:
                 app.watchdog.rest()
                 app.connections.drop()
             left = await self._cancel()
             if app is not None:
-                app.let_go()
+                app.discard()
             self._release()
             del app
             gc.unfreeze()
             gc.collect()
         if left:
-            raise SegopsError(f"what failed could not be let go of: {', '.join(map(repr, left))}")
+            raise SegopsError(f"tasks of the failed session did not end: {', '.join(map(repr, left))}")
 
     async def _cancel(self) -> set[asyncio.Task[object]]:
-        """End all tasks of the opening; those that would not end."""
-        until = time.monotonic() + _LET_GO_S
-        while left := asyncio.all_tasks() - self._stays - self._standing() - {asyncio.current_task()}:
+        """Cancel all tasks of the session; return those that did not end in time."""
+        until = time.monotonic() + _CANCEL_TIMEOUT_S
+        while left := self._session_tasks():
             for task in left:
                 task.cancel()
             if time.monotonic() > until:
                 return left
-            await asyncio.wait(left, timeout=_LET_GO_AGAIN_S)
+            await asyncio.wait(left, timeout=_CANCEL_AGAIN_S)
         return set()
 
-    # -- the end -------------------------------------------------------------------------------
+    def _session_tasks(self) -> set[asyncio.Task[object]]:
+        return asyncio.all_tasks() - self._process_tasks - self._server_tasks() - {asyncio.current_task()}
 
-    async def _stop(self, opening: asyncio.Future[None]) -> None:
-        """In good order: with a last checkpoint. Raises what went wrong."""
+    # -- shutdown ------------------------------------------------------------------------------
+
+    async def _stop(self, session: asyncio.Future[None]) -> None:
+        """Shut down with a last checkpoint. Raises the error of a failed shutdown."""
         app = self.app
         if app is not None:
             app.watchdog.rest()
-        opening.cancel()
-        await asyncio.wait((opening,))
+        session.cancel()
+        await asyncio.wait((session,))
         if app is None:
             return
         try:
             async with asyncio.timeout(STOP_TIMEOUT_S):
                 await app.stop()
         except TimeoutError:
-            raise SegopsError(f"it could not stop in good order within {STOP_TIMEOUT_S:.0f} s") from None
+            raise SegopsError(f"shutdown timed out after {STOP_TIMEOUT_S:.0f} s") from None
         if app.failure.done():
             raise app.failure.result()
 
 
 @contextmanager
-def _unheard() -> Iterator[None]:
-    """What libraries say of being let go of: all of it has one cause, which has been told."""
+def _silent_libraries() -> Iterator[None]:
+    """Silence the libraries while they are shut down: their errors have one cause, which is logged."""
     loggers = [logging.getLogger(name) for name in ("asyncio", "aiokafka", "faust", "mode")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -1,7 +1,6 @@
-"""The lanes of a worker and their life: opened on assignment, sealed before they are given away.
+"""The processors of a worker: opened on assignment, sealed before revocation.
 
-Nothing here knows Faust. ``app`` calls it when the group gave or takes partitions and when a batch of
-records is there.
+This module does not depend on Faust. ``faust.app`` calls it for assignments, revocations and batches.
 """
 
 from __future__ import annotations
@@ -31,18 +30,18 @@ from segops.wall_clock import Jumps, wall_ms
 
 log = logging.getLogger(__name__)
 
-#: Profiles whose time has come that are judged between two batches of events, which wait for them.
+#: Due profiles that are evaluated between two batches of events, which wait meanwhile.
 SLICE: Final = 50
-#: Rules that are judged by new definitions in one slice: of a set from before the start all are.
-_JUDGEMENTS: Final = 20_000
+#: Rules that a rescan for new definitions evaluates in one slice.
+_RULES_PER_SLICE: Final = 20_000
 _IDLE_S: Final = 0.05
 _SEAL_TIMEOUT_S: Final = 25.0
-#: From the end of a checkpoint to the next one, when profiles of other partitions wait for it.
+#: Pause between two checkpoints when profiles of other partitions wait for one.
 _REST_S: Final = 0.02
 
 
 class Pipeline:
-    """All lanes of a worker. ``running`` while they may process."""
+    """All processors of a worker. ``running`` is True while they may process records."""
 
     def __init__(self, settings: Settings, engine: Engine, parts: Dependencies) -> None:
         self.settings = settings
@@ -51,8 +50,8 @@ class Pipeline:
         self.processors: dict[int, SegmentProcessor] = {}
         self.sources: dict[int, ResolveProcessor] = {}
         self.controls: dict[int, ControlProcessor] = {}
-        #: Whether requests wait for the events before them, and others behind them.
-        self._held_up = False
+        #: Whether control records wait for the events before them.
+        self._control_blocked = False
         self.running = False
         self._parts = parts
         self._opener = AssignmentOpener(settings, parts)
@@ -74,7 +73,7 @@ class Pipeline:
 
     @property
     def event_clock(self) -> bool:
-        """Whether time moves by events instead of the wall clock."""
+        """Whether event times instead of the wall clock move time."""
         return self.settings.engine.clock == "event"
 
     # -- opening and sealing -------------------------------------------------------------------
@@ -82,28 +81,28 @@ class Pipeline:
     async def open(
         self, assigned: Iterable[LogPartition], group: CommittedOffsets, *, standbys: Collection[int] = ()
     ) -> None:
-        """Restore the stores of these partitions and make their lanes, at what is committed.
+        """Restore the stores of the assigned partitions and create their processors at the committed offsets.
 
-        Then keep the stores of ``standbys`` current, which others own.
+        Then follow the changelogs of ``standbys``, partitions that other workers own.
         """
         async with self._recovering:
             self._parts.crash.passed("on_assign")
             self._close()
             await self._standbys.stop()
-            opened = await self._opener.open(assigned, group, self.engine)
-            self.processors, self.sources, self.controls = opened.processors, opened.sources, opened.controls
-            self._outputs = opened.outputs
-            self._checkpointer = opened.checkpointer
+            found = await self._opener.open(assigned, group, self.engine)
+            self.processors, self.sources, self.controls = found.processors, found.sources, found.controls
+            self._outputs = found.outputs
+            self._checkpointer = found.checkpointer
             self.running = True
             self._adopt()
             self._standbys.follow(standbys)
 
     async def stop(self) -> None:
-        """Let go of what outlives an assignment."""
+        """Stop the standbys, which outlive an assignment."""
         await self._standbys.stop()
 
     def start_offsets(self) -> Mapping[LogPartition, int]:
-        """Where each owned partition goes on."""
+        """Return the next offset to process in each owned partition."""
         topics = self.settings.topics
         processors = {
             (topics.profile_events, number): processor.offset for number, processor in self.processors.items()
@@ -117,21 +116,21 @@ class Pipeline:
 
     @property
     def expected(self) -> set[LogPartition]:
-        """The owned partitions in which records that are there are to be read."""
-        idle = self.settings.topics.control if self._held_up else None
-        return {place for place in self.start_offsets() if place[0] != idle}
+        """The owned partitions that must make progress if they have records."""
+        blocked = self.settings.topics.control if self._control_blocked else None
+        return {partition for partition in self.start_offsets() if partition[0] != blocked}
 
-    def pass_to(self, place: LogPartition, offset: int) -> None:
-        """There is no record in a partition between what was processed and ``offset``."""
-        topic, number = place
+    def pass_to(self, partition: LogPartition, offset: int) -> None:
+        """Advance a partition to ``offset``: there are no records between its last record and that offset."""
+        topic, number = partition
         processors: Mapping[int, SegmentProcessor | ResolveProcessor] = self.processors
         processor = (self.sources if topic == self.settings.topics.events else processors)[number]
         processor.offset = offset
 
     async def seal(self) -> None:
-        """Stop processing, make everything durable, let go of the stores.
+        """Stop processing, take a last checkpoint, close the stores.
 
-        Raises TimeoutError when that takes too long: what is uncommitted is then processed again.
+        Raises TimeoutError when that takes too long: uncommitted records are then processed again.
         """
         if not self.running or self._checkpointer is None:
             return
@@ -143,8 +142,8 @@ class Pipeline:
         self._close()
         await self.channels.close()
 
-    def let_go(self) -> None:
-        """Close the stores as they are: what no checkpoint has made durable is given up."""
+    def discard(self) -> None:
+        """Close the stores, discarding uncommitted changes."""
         self._close()
 
     def _close(self) -> None:
@@ -159,7 +158,7 @@ class Pipeline:
     # -- records -------------------------------------------------------------------------------
 
     def resolve(self, number: int, records: list[Record]) -> None:
-        """A batch of raw events."""
+        """Process a batch of raw events."""
         source = self.sources.get(number)
         if source is not None and self.running:
             with self._timed("resolve"):
@@ -167,33 +166,35 @@ class Pipeline:
             self.channels.wake()
 
     async def control(self, number: int, records: list[Record], group: CommittedOffsets) -> None:
-        """A batch of requests, which come behind all events that are in the same partition by now."""
+        """Process a batch of control records, after all events that the same partition holds now."""
         processor = self.controls.get(number)
         if processor is None:
             return
-        self._held_up = True
+        self._control_blocked = True
         try:
-            await self._events_before(number, processor, group)
+            await self._wait_for_events(number, processor, group)
         finally:
-            self._held_up = False
-        if self._open(number, processor):
+            self._control_blocked = False
+        if self._is_open(number, processor):
             processor.process(records)
             self.channels.wake()
 
-    async def _events_before(self, number: int, processor: ControlProcessor, group: CommittedOffsets) -> None:
-        place = (self.settings.topics.events, number)
-        end = (await group.ends([place]))[place]
-        while self._open(number, processor) and self.sources[number].offset < end:
-            if group.read_to(place, end):  # marks of transactions are no records
+    async def _wait_for_events(
+        self, number: int, processor: ControlProcessor, group: CommittedOffsets
+    ) -> None:
+        events = (self.settings.topics.events, number)
+        end = (await group.ends([events]))[events]
+        while self._is_open(number, processor) and self.sources[number].offset < end:
+            if group.read_to(events, end):  # only transaction markers are left before the end
                 return
             await asyncio.sleep(_IDLE_S)
 
-    def _open(self, number: int, processor: ControlProcessor) -> bool:
-        """Whether it still is what the partition was opened with, and may process."""
+    def _is_open(self, number: int, processor: ControlProcessor) -> bool:
+        """Return whether ``processor`` is still the one of its partition, and may process."""
         return self.running and self.controls.get(number) is processor
 
     def segment(self, number: int, records: list[Record]) -> None:
-        """A batch of profile events."""
+        """Process a batch of profile events."""
         processor = self.processors.get(number)
         if processor is not None and self.running:
             with self._timed("segment"):
@@ -202,8 +203,8 @@ class Pipeline:
             self._parts.crash.passed(STALL)
             self.channels.wake()
             self._woken.set()
-            hurried = self._rested and self.channels.has_waiters
-            if hurried or self._pending() >= self.settings.checkpoint.max_records:
+            urgent = self._rested and self.channels.has_waiters
+            if urgent or self._pending() >= self.settings.checkpoint.max_records:
                 self._wanted.set()
 
     @contextlib.contextmanager
@@ -220,12 +221,9 @@ class Pipeline:
         return any(processor.recording for processor in self.processors.values())
 
     async def wait_for_capacity(self) -> None:
-        """Come back when there is room for more: what is not durable is bounded.
-
-        And when the definitions are durable, by which the next record is judged.
-        """
-        bound = 2 * self.settings.checkpoint.max_records
-        while self.running and (self.channels.over_limit or self._pending() > bound or self._recording):
+        """Block until uncommitted work is below the limit, and the active definitions are durable."""
+        limit = 2 * self.settings.checkpoint.max_records
+        while self.running and (self.channels.over_limit or self._pending() > limit or self._recording):
             self._wanted.set()
             self._eased.clear()
             with contextlib.suppress(TimeoutError):
@@ -235,7 +233,7 @@ class Pipeline:
     # -- time ----------------------------------------------------------------------------------
 
     async def work_timers(self) -> None:
-        """Work off what is due, and scans, in slices between the batches; for ever."""
+        """Fire due timers and continue rescans in small slices between batches. Runs until cancelled."""
         while True:
             busy = False
             for number in list(self.processors):
@@ -243,37 +241,37 @@ class Pipeline:
                 await asyncio.sleep(0)
             await self.wait_for_capacity()
             if not busy:
-                await self._nap()
+                await self._wait_for_work()
 
     def _work_slice(self, number: int) -> bool:
         processor = self.processors.get(number)
         if processor is None or not self.running or processor.recording:
             return False
-        fired, judged = processor.fire_due(SLICE), processor.rescan(self._evaluated_at_once())
+        fired, rescanned = processor.fire_due(SLICE), processor.rescan(self._rescan_size())
         if fired:
             self._parts.crash.passed("after_timers")
-        if fired or judged:
+        if fired or rescanned:
             self.channels.wake()
-        busy = fired == SLICE or judged > 0
+        busy = fired == SLICE or rescanned > 0
         if processor.replaying and not busy:
             processor.caught_up()
             self._adopt()
         return busy
 
-    def _evaluated_at_once(self) -> int:
-        return max(1, min(SLICE, _JUDGEMENTS // max(1, len(self.engine.segments.segments))))
+    def _rescan_size(self) -> int:
+        return max(1, min(SLICE, _RULES_PER_SLICE // max(1, len(self.engine.segments.segments))))
 
-    async def _nap(self) -> None:
+    async def _wait_for_work(self) -> None:
         self._woken.clear()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_IDLE_S):
                 await self._woken.wait()
 
     async def tick_wall(self, group: CommittedOffsets) -> None:
-        """Tell every owned partition what time it is.
+        """Append a tick with the current time to every owned partition.
 
-        After an outage time passes with the backlog: judged ahead of it, a purchase that waits in the log
-        would count as one that was never made.
+        After an outage time advances with the backlog: otherwise a purchase that still waits in the log would
+        count as missing.
         """
         self._note_jump(self._jumps.jumped_ms())
         reached_ms = await self._reached_ms(group)
@@ -282,8 +280,8 @@ class Pipeline:
         now_ms = wall_ms() - self.settings.engine.grace_ms
         value = wall_tick(min(now_ms, reached_ms))
         for number in self.processors:
-            place = (self.settings.topics.profile_events, number)
-            self.channels.of(number).append(place, key=None, value=value, headers=TICK_HEADERS)
+            partition = (self.settings.topics.profile_events, number)
+            self.channels.of(number).append(partition, key=None, value=value, headers=TICK_HEADERS)
         self.channels.wake()
 
     def _note_jump(self, jump_ms: int) -> None:
@@ -292,7 +290,7 @@ class Pipeline:
             self.metrics.clock_jumps.labels("ahead" if jump_ms > 0 else "back").inc()
 
     async def _reached_ms(self, group: CommittedOffsets) -> int | None:
-        """Up to when all our sources have been forwarded, by Kafka's timestamps; None while nobody knows."""
+        """Return the Kafka timestamp (ms) that all owned sources have reached; None while unknown."""
         reached_ms = wall_ms()
         for number, source in list(self.sources.items()):
             at_end = await group.at_end((self.settings.topics.events, number))
@@ -303,7 +301,7 @@ class Pipeline:
         return reached_ms if self.running else None
 
     async def tick_sources(self, group: CommittedOffsets) -> None:
-        """Tell every partition how far our sources are, and how far our partitions are by what theirs say."""
+        """Report the watermarks of the owned sources and of the owned partitions to every partition."""
         idle_after_ms = self.settings.engine.idle_source_ms
         for number, source in list(self.sources.items()):
             at_end = await group.at_end((self.settings.topics.events, number))
@@ -317,9 +315,9 @@ class Pipeline:
     # -- durability ----------------------------------------------------------------------------
 
     async def checkpoint_due(self) -> None:
-        """Come back when it is time for a checkpoint.
+        """Return when the next checkpoint is due.
 
-        Earlier when there is much to make durable, or when a profile waits for what others cannot see yet.
+        It is due early when much work is uncommitted, or when profiles of other partitions wait for it.
         """
         interval_s = self.settings.checkpoint_interval_ms / 1000
         rest_s = min(_REST_S, interval_s)
@@ -336,7 +334,7 @@ class Pipeline:
                 await self._wanted.wait()
 
     async def checkpoint(self) -> bool:
-        """Take a checkpoint; False when there is nothing open."""
+        """Take a checkpoint; return False when no partitions are open."""
         if not self.running or self._checkpointer is None:
             return False
         durable = await self._checkpointer.run()
@@ -347,11 +345,11 @@ class Pipeline:
         return True
 
     async def use(self, engine: Engine) -> None:
-        """Judge by ``engine`` from now on, in each partition as soon as that can be.
+        """Evaluate with ``engine`` from now on, in each partition as soon as possible.
 
-        Lanes pause until a checkpoint has made durable what was judged by the former one, and that this
-        one is in force; so a crash repeats nothing under other definitions. Where a lane repeats what a
-        former process may have judged, it goes through that first.
+        Processors pause until a checkpoint has made durable all results of the previous engine, and the
+        switch itself, so that no record is processed again with other definitions after a crash. A processor
+        that is replaying records of an earlier process finishes the replay first.
         """
         self.engine = engine
         self._adopt()
@@ -372,10 +370,11 @@ class Pipeline:
             output.export()
 
     def export(self, group: CommittedOffsets | None = None) -> None:
-        """Bring the metrics up to date; ``group`` knows how far behind we are."""
+        """Update the metrics; ``group`` provides the consumer lag."""
         self._count()
         self._gauges.export(self.processors)
         self.metrics.profiles_waiting.set(sum(output.waiting for output in self._outputs))
         if group is not None and self.running:
             offsets = self.start_offsets()
-            self._gauges.export_lag({place: group.behind(place, at) for place, at in offsets.items()})
+            lags = {partition: group.behind(partition, offset) for partition, offset in offsets.items()}
+            self._gauges.export_lag(lags)

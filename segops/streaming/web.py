@@ -1,4 +1,4 @@
-"""The worker's HTTP server: it serves from the start of the process to its end, whatever Kafka does."""
+"""The worker's HTTP server. It serves for the life of the process, also during Kafka outages."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from segops.api.profiles import ProfilePages
 from segops.api.server import Pages, PageServer
 from segops.config import WorkerSettings
 
-#: How long an answer that is under way may hold up the end of the process.
+#: How long a response in progress may delay the end of the process.
 _SHUTDOWN_S: Final = 2.0
 
 
 @asynccontextmanager
 async def serving(worker: WorkerSettings, server: PageServer) -> AsyncIterator[None]:
-    """Serve while the block lasts. UserError when the address cannot be listened on."""
+    """Serve for the duration of the block. Raises UserError when the address is not available."""
     check_address(worker.web_host, worker.web_port)
     runner = ServerRunner(server, shutdown_timeout=_SHUTDOWN_S)
     await runner.setup()
@@ -33,16 +33,16 @@ async def serving(worker: WorkerSettings, server: PageServer) -> AsyncIterator[N
 
 
 def serving_tasks(server: PageServer) -> set[asyncio.Task[None]]:
-    """The tasks behind the connections that are open now."""
-    found = {connection._task_handler for connection in server.connections}  # noqa: SLF001 - not told otherwise
+    """Return the tasks of the open connections."""
+    found = {connection._task_handler for connection in server.connections}  # noqa: SLF001 - not public
     return {task for task in found if task is not None}
 
 
-def own_pages(health: Health, metrics: Callable[[], Page], profiles: ProfilePages) -> Pages:
-    """What a worker serves: /metrics, /healthz, /readyz and /profiles."""
+def worker_pages(health: Health, metrics: Callable[[], Page], profiles: ProfilePages) -> Pages:
+    """Return the pages of a worker: /metrics, /healthz, /readyz and /profiles."""
     return Pages({"/metrics": metrics, "/healthz": health.live, "/readyz": health.ready}, profiles)
 
 
 def page_server(worker: WorkerSettings, pages: Pages) -> PageServer:
-    """The server of these pages, within the limits that are set."""
+    """Return a server of ``pages`` with the configured limits."""
     return PageServer(pages, timeout_s=worker.web_timeout_ms / 1000, connections=worker.web_connections)

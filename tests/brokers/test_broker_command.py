@@ -26,7 +26,7 @@ def test_help_tells_the_kinds_apart():
 def test_a_kind_that_cannot_be_had_is_the_users_mistake():
     done = run("broker", "--kind", "embedded", "--brokers", "3")
     assert done.status == 2
-    assert "embedded: it has one broker only" in done.err
+    assert "embedded: it supports one broker only" in done.err
 
 
 @pytest.mark.broker

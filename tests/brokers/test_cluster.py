@@ -89,5 +89,5 @@ def test_a_data_folder_of_another_cluster_size_is_refused(tmp_path: Path):
         (tmp_path / "jvm" / f"node-{i}").mkdir(parents=True)
     if reason := obstacle("jvm"):
         pytest.skip(f"jvm: {reason}")
-    with pytest.raises(BrokerUnavailable, match="holds a cluster of 3, not of 1"):
+    with pytest.raises(BrokerUnavailable, match="holds a cluster of 3, not 1"):
         choose(tmp_path, prefer="jvm")

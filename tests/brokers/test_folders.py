@@ -100,7 +100,7 @@ def test_a_folder_keeps_the_kind_of_its_data(tmp_path: Path) -> None:
         assert broker.kind == kind_of(tmp_path) == "embedded"
     with choose(tmp_path) as again:  # though other kinds are preferred
         assert again.kind == "embedded"
-    with pytest.raises(BrokerUnavailable, match="holds the data of a broker of the kind embedded"):
+    with pytest.raises(BrokerUnavailable, match="holds the data of a broker of kind embedded"):
         choose(tmp_path, prefer="jvm")
 
 
@@ -165,7 +165,7 @@ def test_a_folder_is_free_again_after_a_failure_and_after_a_stop(tmp_path: Path)
 
 def test_a_folder_that_cannot_be_used_is_the_users_mistake(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(BrokerUnavailable, match="cannot be used"):
+    with pytest.raises(BrokerUnavailable, match="cannot use the data folder"):
         _first([Keeping("jvm")], BrokerRequest(tmp_path / "file"))
 
 

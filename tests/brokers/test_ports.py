@@ -55,7 +55,7 @@ def test_ports_are_in_a_row_and_no_second_reservation_gets_them(monkeypatch: pyt
     with reserve_ports(4) as ports:
         assert ports == list(range(ports[0], ports[0] + 4))
         monkeypatch.setattr(network, "_PORTS", range(ports[0], ports[0] + 4))
-        with pytest.raises(BrokerUnavailable, match="no 1 free ports in a row"):
+        with pytest.raises(BrokerUnavailable, match="no 1 consecutive free ports"):
             reserve_ports(1)
     with reserve_ports(4) as again:
         assert again == ports

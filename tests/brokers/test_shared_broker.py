@@ -53,7 +53,7 @@ def test_it_is_one_for_all_and_stops_with_the_last_user_even_a_killed_one(tmp_pa
 def test_that_it_cannot_be_had_is_told_to_every_user(tmp_path: Path) -> None:
     for _ in range(2):
         with (
-            pytest.raises(RuntimeError, match="no broker is called 'rabbit'"),
+            pytest.raises(RuntimeError, match="unknown kind of broker 'rabbit'"),
             shared_broker(tmp_path, "rabbit"),
         ):
             pass

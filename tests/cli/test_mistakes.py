@@ -176,7 +176,7 @@ def test_a_misspelt_setting_is_refused_by_every_command(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SEGOPS_KAFKA_BOOTSTRAP_SERVER", "kafka:9092")
     done = segops(*CALLS[name])
-    told = "SEGOPS_KAFKA_BOOTSTRAP_SERVER is no setting; did you mean SEGOPS_KAFKA_BOOTSTRAP_SERVERS?\n"
+    told = "unknown setting SEGOPS_KAFKA_BOOTSTRAP_SERVER; did you mean SEGOPS_KAFKA_BOOTSTRAP_SERVERS?\n"
     assert (done.status, done.out, done.err) == (2, "", told)
 
 
@@ -189,19 +189,25 @@ class Setting:
 
 
 SETTINGS = [
-    Setting("SEGOPS_KAFKA_BOOTSTRAP_SERVERS", "kafka:65536", "a port is from 1 to 65535"),
-    Setting("SEGOPS_KAFKA_BOOTSTRAP_SERVERS", "kafka:0", "a port is from 1 to 65535"),
-    Setting("SEGOPS_KAFKA_BOOTSTRAP_SERVERS", "kafka..example:9092", "is no list of host:port"),
-    Setting("SEGOPS_KAFKA_BOOTSTRAP_SERVERS", "x" * 64 + ":9092", "is no list of host:port"),
-    Setting("SEGOPS_KAFKA_BOOTSTRAP_SERVERS", "kafka\n:9092", "is no list of host:port"),
+    Setting("SEGOPS_KAFKA_BOOTSTRAP_SERVERS", "kafka:65536", "expected a port from 1 to 65535"),
+    Setting("SEGOPS_KAFKA_BOOTSTRAP_SERVERS", "kafka:0", "expected a port from 1 to 65535"),
+    Setting(
+        "SEGOPS_KAFKA_BOOTSTRAP_SERVERS",
+        "kafka..example:9092",
+        "expected host:port pairs separated by commas",
+    ),
+    Setting(
+        "SEGOPS_KAFKA_BOOTSTRAP_SERVERS", "x" * 64 + ":9092", "expected host:port pairs separated by commas"
+    ),
+    Setting("SEGOPS_KAFKA_BOOTSTRAP_SERVERS", "kafka\n:9092", "expected host:port pairs separated by commas"),
     Setting("SEGOPS_WEB_PORT", "65536", "less than or equal to 65535"),
     Setting("SEGOPS_WEB_PORT", "tcp://10.0.0.1:6066", "valid integer"),
-    Setting("SEGOPS_WEB_HOST", "my host", "is no host name or address"),
-    Setting("SEGOPS_WEB_HOST", "a..b", "is no host name or address"),
-    Setting("SEGOPS_ADVERTISED_HOST", "http://here", "is no host name or address"),
-    Setting("SEGOPS_WEB_TOKEN", "secret\n", "visible ASCII characters only"),
-    Setting("SEGOPS_WEB_TOKEN", "geheimniß", "visible ASCII characters only"),
-    Setting("SEGOPS_WEB_TOKEN", "two words", "visible ASCII characters only"),
+    Setting("SEGOPS_WEB_HOST", "my host", "invalid host name or address"),
+    Setting("SEGOPS_WEB_HOST", "a..b", "invalid host name or address"),
+    Setting("SEGOPS_ADVERTISED_HOST", "http://here", "invalid host name or address"),
+    Setting("SEGOPS_WEB_TOKEN", "secret\n", "must consist of visible ASCII characters"),
+    Setting("SEGOPS_WEB_TOKEN", "geheimniß", "must consist of visible ASCII characters"),
+    Setting("SEGOPS_WEB_TOKEN", "two words", "must consist of visible ASCII characters"),
     Setting("SEGOPS_LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
 ]
 
@@ -243,8 +249,8 @@ def test_no_broker_is_told_with_the_address(
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["worker", "--data-dir", "/proc/segops"], "the data folder /proc/segops/worker-0 cannot be used"),
-        (["worker", "--data-dir", "good.jsonl/x"], "cannot be used"),
+        (["worker", "--data-dir", "/proc/segops"], "cannot use the data folder /proc/segops/worker-0"),
+        (["worker", "--data-dir", "good.jsonl/x"], "cannot use the data folder"),
         (["broker", "--kind", "embedded", "--data-dir", "/proc/segops"], "/proc/segops"),
         (["broker", "--kind", "embedded", "--data-dir", "good.jsonl/x"], "good.jsonl/x"),
         (["demo", "--limit", "1", "--data-dir", "/proc/segops"], "/proc/segops"),

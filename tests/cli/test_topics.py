@@ -48,7 +48,7 @@ def test_no_broker_is_a_mistake_with_an_address(segops: Run, monkeypatch: pytest
         refused = segops(*command)
         assert (refused.status, refused.out) == (2, "")
         assert refused.err == (
-            "no Kafka broker can be reached (SEGOPS_KAFKA_BOOTSTRAP_SERVERS): "
+            "cannot reach a Kafka broker (SEGOPS_KAFKA_BOOTSTRAP_SERVERS): "
             "127.0.0.1:1: connection refused, nothing listens there\n"
         )
 

@@ -34,7 +34,7 @@ class NotHere(Exception):
 
 CRASHED = 137
 #: What a worker says each time that it gives up what is uncommitted, which then may come again.
-WAITS = "this worker waits for Kafka"
+WAITS = "waiting for Kafka: "
 #: The shortest that Apache Kafka's default settings allow.
 SESSION_TIMEOUT_S = 6.0
 CHECKPOINT_RECORDS = 100

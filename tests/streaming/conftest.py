@@ -31,7 +31,7 @@ def need_transactions(broker: LocalBroker) -> None:
 def several_workers(broker: LocalBroker) -> None:
     """Skip where a broker has a single worker."""
     if "embedded" in broker.name:
-        pytest.skip("the embedded broker works with one worker process")
+        pytest.skip("the embedded broker supports one worker process")
 
 
 @pytest.fixture(params=["at_least_once", in_rest("exactly_once")])

@@ -125,7 +125,7 @@ class TestLog:
         log = DefinitionLog()
         log.apply(b"a", record_of(definition("a"), version=2**63 - 1))
         assert outcome(plan(log, [definition("a")], prune=False)) == [("a", "unchanged", 2**63 - 1)]
-        with pytest.raises(DefinitionError, match="retire it, and use another key"):
+        with pytest.raises(DefinitionError, match="retire it and use another key"):
             plan(log, [definition("a", event="Product Viewed")], prune=False)
 
     def foreign(self) -> DefinitionLog:
@@ -170,7 +170,7 @@ class TestLog:
             plan(log, [definition("new", when={"in_segment": "a"})], prune=False)
         with pytest.raises(UserError, match="no such segment is published"):
             plan(log, [], prune=False, retire=["nobody"])
-        with pytest.raises(UserError, match="among the segments to be published"):
+        with pytest.raises(UserError, match="among the segments to publish"):
             plan(log, [definition("ok")], prune=False, retire=["ok"])
 
     def test_the_plan_says_what_becomes_of_each_segment(self) -> None:
@@ -300,7 +300,7 @@ def test_following_needs_the_topic(broker: LocalBroker, topic_prefix: str) -> No
     settings = config.load(
         kafka={"bootstrap_servers": broker.bootstrap_servers}, topics={"prefix": topic_prefix}
     )
-    with pytest.raises(UserError, match=f"no such topic: {topic_prefix}segments"):
+    with pytest.raises(UserError, match=f"missing topics: {topic_prefix}segments"):
         asyncio.run(read(settings))
 
 

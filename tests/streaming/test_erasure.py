@@ -190,5 +190,5 @@ def test_nobody_waits_for_ever_for_a_receipt(stack: Stack) -> None:
     stack.publish()
     done = command(stack, "--profile", "user_id:u1", "--wait", "2")
     assert done.returncode == 1
-    assert "no receipt yet" in done.stderr
+    assert "no receipt arrived" in done.stderr
     assert command(stack, "--profile", "u1").returncode == 2

@@ -116,7 +116,7 @@ def test_a_stale_owner_is_shut_out_and_its_transaction_aborted(stack: Stack) -> 
     finally:
         stale.send_signal(signal.SIGCONT)
     log = stack.folder / "worker-0.log"
-    wait_until(lambda: "this worker waits for Kafka" in log.read_text(), "it gives up", stack.diagnosis)
+    wait_until(lambda: "waiting for Kafka: " in log.read_text(), "it gives up", stack.diagnosis)
     wait_until(lambda: stack.owned(0) and stack.owned(1), "shared", stack.diagnosis)
     assert_exactly_once(stack, sent)
     assert stale.poll() is None

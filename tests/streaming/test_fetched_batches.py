@@ -34,7 +34,7 @@ def unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
     def taken(result: Any, place: TopicPartition) -> Iterator[tuple[TopicPartition, Any]]:
         yield place, result
 
-    monkeypatch.setattr(raw, "_taken", taken)
+    monkeypatch.setattr(raw, "_take", taken)
 
 
 def good() -> Any:

@@ -9,7 +9,7 @@ import pytest
 from aiokafka.errors import GroupAuthorizationFailedError
 
 from segops.kafka.group_requests import DescribeGroup, LeaveGroup, has_left
-from segops.streaming.liveness.watchers import await_namesake
+from segops.streaming.liveness.watchers import has_namesake
 
 VERSIONS = {13: (0, 5), 15: (0, 5)}
 
@@ -53,11 +53,11 @@ class Coordinator:
 @pytest.mark.parametrize(("lost", "found"), [(1, True), (3, True), (None, False)])
 def test_a_namesake_shows_by_taking_the_membership_back(lost: int | None, found: bool) -> None:
     coordinator = Coordinator(lost=lost)
-    assert asyncio.run(await_namesake(coordinator, 0.2)) is found
+    assert asyncio.run(has_namesake(coordinator, 0.2)) is found
     assert coordinator.beats == (lost or 4)
 
 
 def test_a_group_that_does_not_answer_is_asked_again_from_the_start() -> None:
     coordinator = Coordinator(away=2)
-    assert not asyncio.run(await_namesake(coordinator, 0.2))
+    assert not asyncio.run(has_namesake(coordinator, 0.2))
     assert (coordinator.beats, coordinator.resets) == (2, 1)

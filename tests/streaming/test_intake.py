@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 from aiokafka import TopicPartition
 
-from segops.streaming.faust.intake import BATCH_RECORDS, RECORDS_UNDER_WAY, Intake
+from segops.streaming.faust.intake import BATCH_RECORDS, MAX_IN_FLIGHT, Intake
 
 EVENTS, OTHERS = (TopicPartition("events", number) for number in range(2))
 PROFILES = TopicPartition("profile-events", 0)
@@ -40,9 +40,9 @@ def handed(intake: Intake) -> list[tuple[TopicPartition, int, int]]:
 def test_of_a_topic_there_are_only_so_many_records_with_the_agent(intake: Intake) -> None:
     add(intake, PROFILES, 10 * BATCH_RECORDS)
     begins = [begin for _ in range(5) for _, begin, _ in handed(intake)]
-    assert begins == list(range(0, RECORDS_UNDER_WAY, BATCH_RECORDS))
+    assert begins == list(range(0, MAX_IN_FLIGHT, BATCH_RECORDS))
     intake.finished(PROFILES, BATCH_RECORDS)
-    assert handed(intake) == [(PROFILES, RECORDS_UNDER_WAY, BATCH_RECORDS)]
+    assert handed(intake) == [(PROFILES, MAX_IN_FLIGHT, BATCH_RECORDS)]
 
 
 def test_a_topic_whose_agent_has_enough_to_do_delays_no_other(intake: Intake) -> None:
@@ -51,7 +51,7 @@ def test_a_topic_whose_agent_has_enough_to_do_delays_no_other(intake: Intake) ->
         pass
     add(intake, EVENTS, 3)
     assert handed(intake) == [(EVENTS, 0, 3)]
-    assert intake.wanted([EVENTS, PROFILES]) == {EVENTS}
+    assert intake.accepting([EVENTS, PROFILES]) == {EVENTS}
 
 
 def test_partitions_take_turns_and_each_keeps_its_order(intake: Intake) -> None:
@@ -67,7 +67,7 @@ def test_a_fetch_of_markers_only_leaves_nothing_to_wait_for(intake: Intake) -> N
     add(intake, EVENTS, 0)
     assert handed(intake) == []
     assert not intake.busy("events")
-    assert intake.wanted([EVENTS]) == {EVENTS}
+    assert intake.accepting([EVENTS]) == {EVENTS}
 
 
 def test_a_topic_is_busy_until_all_of_it_is_through(intake: Intake) -> None:

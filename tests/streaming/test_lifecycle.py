@@ -118,11 +118,11 @@ def test_an_outage_is_told_at_its_start_more_and_more_seldom_and_at_its_end(
     outage.over()
     outage.over()
     said = [record.getMessage() for record in caplog.records]
-    assert said[0] == "this worker waits for Kafka: no broker"
+    assert said[0] == "waiting for Kafka: no broker"
     told = [line.split()[5] for line in said[1:-1]]
     assert told[:4] == ["5", "15", "35", "75"]
     assert len(told) < 15
-    assert said[-1].startswith("Kafka answers after 3599 s")
+    assert said[-1].startswith("Kafka answers again after 3599 s")
     assert outage.seconds == 0
 
 
@@ -167,7 +167,7 @@ class App:
     def drop(self) -> None:
         self.done.append("dropped")
 
-    def let_go(self) -> None:
+    def discard(self) -> None:
         self.done.append("let go")
         assert self.left.cancelled()
 
@@ -184,8 +184,8 @@ class World:
         self.apps: list[App] = []
         self.metrics = Metrics(CollectorRegistry())
         monkeypatch.setattr(lifecycle, "follow", self._follow)
-        monkeypatch.setattr(lifecycle, "_LET_GO_S", 0.2)
-        monkeypatch.setattr(lifecycle, "_LET_GO_AGAIN_S", 0.05)
+        monkeypatch.setattr(lifecycle, "_CANCEL_TIMEOUT_S", 0.2)
+        monkeypatch.setattr(lifecycle, "_CANCEL_AGAIN_S", 0.05)
         monkeypatch.setattr(lifecycle.Pauses, "take", lambda _: 0.0)
 
     async def _admit(self) -> lifecycle.Build:
@@ -277,7 +277,7 @@ def test_a_task_that_does_not_end_ends_the_worker(monkeypatch: pytest.MonkeyPatc
             except asyncio.CancelledError:
                 continue
 
-    def let_go(app: App) -> None: ...
+    def discard(app: App) -> None: ...
 
     async def live(app: App, definitions: object) -> None:
         asyncio.ensure_future(stubborn()).set_name("stubborn")
@@ -285,6 +285,6 @@ def test_a_task_that_does_not_end_ends_the_worker(monkeypatch: pytest.MonkeyPatc
         raise ConnectionResetError
 
     monkeypatch.setattr(App, "live", live)
-    monkeypatch.setattr(App, "let_go", let_go)
-    with pytest.raises(SegopsError, match=r"could not be let go of: .*stubborn"):
+    monkeypatch.setattr(App, "discard", discard)
+    with pytest.raises(SegopsError, match=r"tasks of the failed session did not end: .*stubborn"):
         world.run()

@@ -113,7 +113,7 @@ def test_a_second_worker_on_a_data_folder_ends_at_once(stack: Stack) -> None:
     stack.start()
     ready(stack)
     assert stack.start().wait(60) == 2
-    assert "is in use by another worker: each needs its own (SEGOPS_DATA_DIR)" in said(stack)
+    assert "is in use by another worker; each needs its own (SEGOPS_DATA_DIR)" in said(stack)
     assert stack.get("/readyz")[0] == 200
 
 
@@ -122,7 +122,7 @@ def test_a_second_member_of_the_same_name_ends_in_words(stack: Stack) -> None:
     stack.start(number=0)
     ready(stack, 0)
     assert stack.start(number=1).wait(60) == 2
-    assert "is a second worker running with SEGOPS_INSTANCE_ID=same?" in said(stack, 1)
+    assert "is a second one running with SEGOPS_INSTANCE_ID=same?" in said(stack, 1)
     ready(stack, 0)
 
 

@@ -54,9 +54,9 @@ MEANINGS: list[tuple[BaseException, Cause, bool]] = [
 ]
 
 
-@pytest.mark.parametrize(("error", "cause", "passes"), MEANINGS, ids=lambda value: repr(value)[:60])
-def test_each_error_means_one_cause(error: BaseException, cause: Cause, passes: bool) -> None:
-    assert (why_unreachable(error), cause.passes) == (cause, passes)
+@pytest.mark.parametrize(("error", "cause", "transient"), MEANINGS, ids=lambda value: repr(value)[:60])
+def test_each_error_means_one_cause(error: BaseException, cause: Cause, transient: bool) -> None:
+    assert (why_unreachable(error), cause.transient) == (cause, transient)
 
 
 def test_every_cause_has_words_of_its_own() -> None:
@@ -115,22 +115,22 @@ SERVERS: list[tuple[Serve, Cause]] = [
 @pytest.mark.parametrize(("serve", "cause"), SERVERS)
 def test_another_service_on_the_port_is_told_as_what_it_does(serve: Serve, cause: Cause) -> None:
     found = asyncio.run(_served(serve))
-    assert [trouble.cause for trouble in found.troubles] == [cause]
+    assert [problem.cause for problem in found.problems] == [cause]
     assert str(cause) in str(found)
 
 
 def test_encryption_asked_of_a_service_without_it_is_told() -> None:
     found = asyncio.run(_served(_http, security_protocol="SSL"))
-    assert [trouble.cause for trouble in found.troubles] == [Cause.PROTOCOL]
+    assert [problem.cause for problem in found.problems] == [Cause.PROTOCOL]
 
 
 def test_each_address_has_its_reason() -> None:
     name = "a-name-of-more-than-sixty-three-characters-which-no-host-can-ever-have"[:60] + ".invalid"
     found = asyncio.run(_refusal(f"{NOWHERE},{name}:9092"))
-    refused, unknown = found.troubles
+    refused, unknown = found.problems
     assert (refused.address, refused.cause) == (NOWHERE, Cause.REFUSED)
     assert unknown.cause in (Cause.UNKNOWN_HOST, Cause.NO_NAME_SERVER)  # as the machine has a name server
-    assert found.passes, "the first may come back"
+    assert found.transient, "the first may come back"
     assert str(found).endswith(f"{NOWHERE}: {Cause.REFUSED}; {unknown}")
 
 
@@ -138,5 +138,5 @@ def test_each_address_has_its_reason() -> None:
 def test_a_login_at_a_listener_without_one_is_told(broker: LocalBroker) -> None:
     login = {"security_protocol": "SASL_PLAINTEXT", "sasl_username": "u", "sasl_password": "p"}
     found = asyncio.run(_refusal(broker.bootstrap_servers, **login))
-    assert found.troubles[0].cause in (Cause.LOGIN, Cause.CLOSED)
+    assert found.problems[0].cause in (Cause.LOGIN, Cause.CLOSED)
     assert "by SASL_PLAINTEXT" in str(found)

@@ -32,7 +32,7 @@ def test_records_that_wait_without_a_move_are_a_stall() -> None:
     time.now = 118
     stall.check({PLACE: (6, 9)})
     time.now = 120
-    with pytest.raises(SegopsError, match="events:0 has 3 records waiting and has not moved for 60 s"):
+    with pytest.raises(SegopsError, match="events:0 has 3 unread records and made no progress for 60 s"):
         stall.check({PLACE: (6, 9)})
 
 
@@ -133,7 +133,7 @@ def test_a_process_that_may_have_lost_its_partitions_sends_nothing_more(
 
     def fence() -> None:
         if lost:
-            raise SegopsError("this process stood still")
+            raise SegopsError("this process was unresponsive")
 
     async def scenario() -> None:
         nonlocal lost

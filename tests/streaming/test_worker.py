@@ -255,7 +255,7 @@ def test_a_misspelt_setting_is_named_with_the_nearest_one(stack: Stack) -> None:
     stack.environment = {"SEGOPS_PARTITION": "3"}
     stack.start()
     log = stack.folder / "worker-0.log"
-    said = "SEGOPS_PARTITION is no setting; did you mean SEGOPS_PARTITIONS?"
+    said = "unknown setting SEGOPS_PARTITION; did you mean SEGOPS_PARTITIONS?"
     wait_until(lambda: said in log.read_text(), "its name", lambda: log.read_text())
 
 

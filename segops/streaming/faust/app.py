@@ -38,10 +38,10 @@ _PROGRESS_S: Final = 5.0
 
 
 class BatchSchema(faust.Schema):  # type: ignore[type-arg]
-    """Batches pass as they are: decoding is the lane's business."""
+    """Passes batches through unchanged: the processors decode records."""
 
     def compile(self, app: Any, **kwargs: Any) -> Callable[..., Awaitable[Any]]:
-        """The function that makes a Faust event of a message."""
+        """Return the function that converts a message to a Faust event."""
         create_event = app.create_event
 
         async def decode(message: Any, *, propagate: bool = False) -> Any:
@@ -51,7 +51,7 @@ class BatchSchema(faust.Schema):  # type: ignore[type-arg]
 
 
 class SegopsApp(faust.App):
-    """Our Faust app. ``failure`` is set to the reason when nothing more may be done by it."""
+    """The worker's Faust app. ``failure`` is set to the error after which the app must do nothing more."""
 
     mundane_level = "debug"
 
@@ -107,9 +107,9 @@ class SegopsApp(faust.App):
 
     @property
     def batch_consumer(self) -> BatchConsumer:
-        """The group's consumer."""
+        """The consumer of the group."""
         consumer: Any = self.consumer
-        assert isinstance(consumer, BatchConsumer)  # noqa: S101 - the transport makes no other
+        assert isinstance(consumer, BatchConsumer)  # noqa: S101 - the transport creates no other
         return consumer
 
     async def _on_agent_error(self, agent: Any, exc: BaseException) -> None:
@@ -127,9 +127,9 @@ class SegopsApp(faust.App):
         await self._or_fail(self.pipeline.sweeper.run(self.pipeline, lambda: self.batch_consumer))
 
     async def guard(self) -> None:
-        """Look out for what must stop this app, for ever; also while it starts and restores."""
+        """Run the watchers that may end this app, also during start and recovery. Runs until cancelled."""
         worker = self.settings_of_segops.worker
-        guarding = (
+        watching = (
             self.pipeline.pulse.run(self.watchdog.pat),
             guards.watch_topics(self.settings_of_segops, lambda: self.joined),
             owning.watch_owner(self.settings_of_segops, self._owner),
@@ -137,10 +137,10 @@ class SegopsApp(faust.App):
             guards.watch_lease(self._coordinator, lambda: self.pipeline.running, lease_s(worker)),
             self._watch_progress(guards.Stall(worker.progress_timeout_ms / 1000)),
         )
-        await asyncio.gather(*map(self._or_fail, guarding))
+        await asyncio.gather(*map(self._or_fail, watching))
 
     def _coordinator(self) -> Any:
-        """aiokafka's, None before the consumer is there."""
+        """Return the group coordinator client; None before the consumer exists."""
         consumer: Any = self._consumer
         return consumer.coordinator if isinstance(consumer, BatchConsumer) else None
 
@@ -169,10 +169,10 @@ class SegopsApp(faust.App):
         except Exception as error:
             await self.fail(error)
 
-    # -- life ----------------------------------------------------------------------------------
+    # -- lifecycle -----------------------------------------------------------------------------
 
     async def open_partitions(self) -> None:
-        """Called by the table manager on every assignment, before anything is consumed."""
+        """Open the assigned partitions; the recovery calls this before any record is consumed."""
         consumer = self.batch_consumer
         changelog = self.settings_of_segops.worker.changelog
         standbys = [tp.partition for tp in self.assignor.assigned_standbys() if tp.topic == changelog]
@@ -180,14 +180,14 @@ class SegopsApp(faust.App):
         await self.pipeline.open(assigned, consumer, standbys=standbys)
         if not self._owner.since_ms:
             self._owner = await owning.claim(self.settings_of_segops, self._owner)
-        log.info("%d partitions of profiles are ours and restored", len(self.pipeline.processors))
+        log.info("%d profile partitions assigned and restored", len(self.pipeline.processors))
 
     async def live(self, definitions: AsyncIterator[list[Definition]]) -> NoReturn:
-        """Start, and work until something fails: raises that.
+        """Start and work until a failure, and raise it.
 
-        Cancelled, it leaves the app as it is: ``stop`` ends it in good order, ``let_go`` at once.
+        Cancelling this does not stop the app: ``stop`` shuts it down in order, ``discard`` at once.
         """
-        # A start lasts as long as the recovery: a failure meanwhile ends that too.
+        # The start lasts as long as the recovery, so a failure must end it, too.
         tasks = [
             asyncio.ensure_future(self._or_fail(work))
             for work in (self._follow(definitions), self.guard(), self._start())
@@ -206,24 +206,24 @@ class SegopsApp(faust.App):
 
     async def _follow(self, definitions: AsyncIterator[list[Definition]]) -> None:
         await self.follow(definitions)
-        raise SegopsError("the definitions ended")
+        raise SegopsError("the definitions stream ended")
 
     async def follow(self, definitions: AsyncIterator[list[Definition]]) -> None:
-        """Judge by each set of definitions that comes; one that cannot be used is passed over."""
+        """Switch to each new set of definitions; skip one that cannot be used."""
         async for found in definitions:
             try:
                 engine = await build_aside(found, self.pipeline.engine)
                 await self.pipeline.use(engine)
                 self._export_definitions(engine)
             except SegopsError as error:
-                log.error("new definitions are not used, the former stay in force: %s", error)
+                log.error("cannot use the new definitions, the previous ones stay active: %s", error)
 
     def _export_definitions(self, engine: Engine) -> None:
         self._metrics.definitions_version.info({"version": engine.version})
         self._metrics.definitions_active.set(len(engine.segments.definitions))
 
     def fence(self) -> None:
-        """Raise, and end this app, when its partitions may be another's."""
+        """Raise OutOfTouch, and end this app, when another worker may own its partitions."""
         try:
             self.pipeline.pulse.check()
         except SegopsError as error:
@@ -231,11 +231,11 @@ class SegopsApp(faust.App):
             raise
 
     async def fail(self, error: BaseException) -> None:
-        """End this app without committing anything more."""
+        """End this app without another commit."""
         self._crash(error)
 
     async def crash(self, reason: BaseException) -> None:
-        """Whatever crashes in Faust ends this app too."""
+        """End this app when a Faust service crashes."""
         self._crash(reason)
 
     def _crash(self, reason: BaseException) -> None:
@@ -244,37 +244,37 @@ class SegopsApp(faust.App):
             self.failure.set_result(reason)
 
     async def on_stop(self) -> None:
-        """In good order: the last checkpoint, then the standbys' stores."""
+        """Shut down in order: the last checkpoint, then the standbys."""
         await super().on_stop()
         await self.pipeline.stop()
 
     @property
     def leaves_the_group(self) -> bool:
-        """Whether the end of this app is one for good: in good order, and wanted by the operator."""
+        """Whether this app leaves the group when it stops: as configured, unless it failed."""
         return self.settings_of_segops.worker.leave_on_stop and not self.failure.done()
 
     @property
     def ready(self) -> bool:
-        """Whether this worker has its partitions, restored, and processes."""
+        """Whether the assigned partitions are restored and being processed."""
         return self.pipeline.running and not self.rebalancing
 
     @property
     def joined(self) -> bool:
-        """Whether the group has given this worker its share, be it none."""
+        """Whether this worker has an assignment, possibly an empty one."""
         consumer: Any = self._consumer
         return isinstance(consumer, BatchConsumer) and consumer.joined
 
     def export(self) -> None:
-        """Bring the metrics up to date."""
+        """Update the metrics."""
         self.pipeline.export(self.batch_consumer)
 
-    def let_go(self) -> None:
-        """Give up all since the last checkpoint: close the lanes and their stores. Nothing is awaited."""
+    def discard(self) -> None:
+        """Discard all work since the last checkpoint and close the stores, without awaiting anything."""
         self.watchdog.rest()
-        self.pipeline.let_go()
+        self.pipeline.discard()
 
     def _create_directories(self) -> None:
-        """Faust keeps no files here: the stores make their own folders."""
+        """Do nothing: Faust stores no files, and our stores create their own folders."""
 
     def _new_transport(self) -> Any:
         return BatchTransport(self.conf.broker_consumer, self)
@@ -282,8 +282,8 @@ class SegopsApp(faust.App):
     def _new_producer_transport(self) -> Any:
         return BatchTransport(self.conf.broker_producer, self)
 
-    def look(self, identifier: str) -> ProfileView | Elsewhere | None:
-        """What there is of a profile at this moment. Raises NotReady while partitions are on their way."""
+    def find_profile(self, identifier: str) -> ProfileView | Elsewhere | None:
+        """Return a profile, the worker that has it, or None. Raises NotReady during a rebalance."""
         found: ProfileView | str | None = identifier
         while isinstance(found, str):
             number = partition_of(found.encode(), self.settings_of_segops.topics.partitions)
@@ -294,7 +294,7 @@ class SegopsApp(faust.App):
         return found
 
     def _owner_of(self, number: int) -> str:
-        """The URL of the worker that has a partition, by what the group told with the last assignment."""
+        """Return the URL of the worker that owns a partition, according to the last assignment."""
         changelog, own = self.settings_of_segops.worker.changelog, str(self.conf.canonical_url)
         for url, topics in self.router.table_metadata(self.profiles.name).items():
             if self.ready and url.rstrip("/") != own.rstrip("/") and number in topics.get(changelog, ()):
@@ -323,20 +323,20 @@ def _faust_settings(settings: Settings) -> dict[str, Any]:
         "broker_commit_interval": settings.checkpoint_interval_ms / 1000,
         "stream_wait_empty": True,
         "stream_recovery_delay": 0.0,
-        "web_enabled": False,  # ours outlives an app
+        "web_enabled": False,  # our server outlives the app
         "canonical_url": _url(worker),
     }
 
 
 def settle_memory() -> None:
-    """Take what is there now out of the collector's sight: it stays. ``gc.unfreeze`` undoes it."""
+    """Exclude all current objects from garbage collection; ``gc.unfreeze`` undoes it."""
     gc.collect()
     gc.freeze()
-    # What gets old here are profiles, which hold no cycles: going through them again frees nothing.
+    # Long-lived new objects are profiles, which have no cycles: scanning them again frees nothing.
     gc.set_threshold(20_000, 1_000, 1_000)
 
 
 def _url(worker: WorkerSettings) -> str:
-    """Where others reach the HTTP server."""
+    """Return the URL at which others reach the HTTP server."""
     host = worker.advertised_host or worker.web_host
     return f"http://{f'[{host}]' if ':' in host else host}:{worker.web_port}"

@@ -1,7 +1,7 @@
-"""Faust's consumer around an aiokafka consumer that lives in the main loop.
+"""Faust's consumer around an aiokafka consumer in the main event loop.
 
-Faust's own driver runs it in a thread, two hops per call away. Here it is one loop: no hop per fetch,
-and a process that cannot serve its loop cannot pretend to be alive either.
+Faust's own driver runs the client in a thread, two hops per call away. In one loop there is no hop per fetch,
+and a process with a blocked loop sends no heartbeats.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from faust.types import TP, ConsumerMessage
 
 from segops.kafka.group_requests import LeaveGroup, has_left
 from segops.streaming.faust.assignor import NamesakeError
-from segops.streaming.liveness.watchers import await_namesake
+from segops.streaming.liveness.watchers import has_namesake
 
 log = logging.getLogger(__name__)
 
-#: Times between two heartbeats after which a process that is alive has joined again.
+#: Heartbeat intervals within which a live process that lost its membership has joined again.
 _BEATS: Final = 2.5
 
 
-def _tps(places: Iterable[TopicPartition]) -> set[TP]:
-    return {TP(place.topic, place.partition) for place in places}
+def _tps(partitions: Iterable[TopicPartition]) -> set[TP]:
+    return {TP(each.topic, each.partition) for each in partitions}
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -53,10 +53,10 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
 
 
 class LoopConsumer(Consumer):
-    """The plumbing; what is done with records and commits is up to the subclass.
+    """The adapter from Faust to aiokafka; the subclass handles records and commits.
 
-    ``revoked`` is set while no assignment holds: from a revocation to the next assignment. ``joined`` while
-    one does.
+    ``revoked`` is set from a revocation to the next assignment; ``joined`` is True while an assignment is
+    valid.
     """
 
     consumer_stopped_errors: ClassVar[tuple[type[BaseException], ...]] = (ConsumerStoppedError,)
@@ -71,12 +71,12 @@ class LoopConsumer(Consumer):
         self._listener = _Listener(self)
 
     async def on_start(self) -> None:
-        """Connect."""
+        """Create the client and connect."""
         self._client = self.app.connections.group_consumer(self.app.assignor)
         await self._client.start()
 
     async def on_shutdown(self) -> None:
-        """Disconnect, after the last checkpoint; leave the group first where that is wanted."""
+        """Disconnect, after the last checkpoint; leave the group first if configured."""
         if self._client is not None:
             if self.app.leaves_the_group:
                 await self._leave()
@@ -84,38 +84,39 @@ class LoopConsumer(Consumer):
 
     async def _leave(self) -> None:
         coordinator = self.coordinator
-        wish = LeaveGroup(coordinator.group_id, coordinator._group_instance_id, coordinator.member_id)  # noqa: SLF001
-        await coordinator.close()  # no heartbeat may bring the member back
+        member = coordinator._group_instance_id, coordinator.member_id  # noqa: SLF001
+        request = LeaveGroup(coordinator.group_id, *member)
+        await coordinator.close()  # no heartbeat may restore the membership
         try:
-            has_left(await coordinator._send_req(wish))  # noqa: SLF001
+            has_left(await coordinator._send_req(request))  # noqa: SLF001
         except KafkaError as error:
-            log.warning("the group was not left, others wait for the session timeout: %r", error)
+            log.warning("failed to leave the group, others wait for the session timeout: %r", error)
         else:
-            log.info("the group is left: others take the partitions now")
+            log.info("left the group: others take over its partitions now")
 
     @property
     def client(self) -> AIOKafkaConsumer:
-        """The aiokafka consumer. ConsumerStoppedError before the start."""
+        """The aiokafka consumer. Raises ConsumerStoppedError before the start."""
         if self._client is None:
             raise ConsumerStoppedError
         return self._client
 
     @property
     def coordinator(self) -> Any:
-        """aiokafka's part in the group; None before the start."""
+        """The group coordinator client of aiokafka; None before the start."""
         return None if self._client is None else self._client._coordinator  # noqa: SLF001
 
     async def on_assigned(self, assigned: set[TP]) -> None:
-        """The group gave us these partitions."""
+        """Handle a new assignment."""
         raise NotImplementedError
 
     async def join_again(self) -> None:
-        """Make the group assign anew: what it assigned was for this member's former process.
+        """Make the group rebalance, after an assignment made for an earlier process of this member.
 
-        Fails when that process is alive: its partitions must not have two owners.
+        Fail the app when that process is still alive: partitions must not have two owners.
         """
         try:
-            if await await_namesake(self.coordinator, _BEATS * self.app.conf.broker_heartbeat_interval):
+            if await has_namesake(self.coordinator, _BEATS * self.app.conf.broker_heartbeat_interval):
                 raise NamesakeError(self.app.conf.consumer_group_instance_id)
         except Exception as error:
             await self.app.fail(error)
@@ -126,22 +127,22 @@ class LoopConsumer(Consumer):
         """Join the group for these topics."""
         self.client.subscribe(topics=set(topics), listener=self._listener)
 
-    # -- what Faust asks a consumer ------------------------------------------------------------
+    # -- Faust's interface of a consumer -------------------------------------------------------
 
     def assignment(self) -> set[TP]:
-        """Partitions that the group gave us."""
+        """Return the assigned partitions."""
         return _tps(self.client.assignment())
 
     def highwater(self, tp: TP) -> int:
-        """The end of the log as last seen."""
+        """Return the last known end of the log."""
         return self.client.highwater(TopicPartition(*tp)) or 0
 
     async def position(self, tp: TP) -> int | None:
-        """The next offset to be fetched."""
+        """Return the next offset to fetch."""
         return cast("int", await self.client.position(TopicPartition(*tp)))
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
-        """Seek to the commits."""
+        """Seek to the committed offsets."""
         return cast("Mapping[TP, int]", await self.client.seek_to_committed())
 
     async def _seek(self, partition: TP, offset: int) -> None:
@@ -153,29 +154,29 @@ class LoopConsumer(Consumer):
             self.client.seek(TopicPartition(*tp), offset)
 
     async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, int]:
-        """Where the logs begin."""
-        wanted = [TopicPartition(*tp) for tp in partitions]
-        return cast("Mapping[TP, int]", await self.client.beginning_offsets(wanted))
+        """Return the first offset of each log."""
+        found = await self.client.beginning_offsets([TopicPartition(*tp) for tp in partitions])
+        return cast("Mapping[TP, int]", found)
 
     async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
-        """Where the logs end."""
-        wanted = [TopicPartition(*tp) for tp in partitions]
-        return cast("Mapping[TP, int]", await self.client.end_offsets(wanted))
+        """Return the end offset of each log."""
+        found = await self.client.end_offsets([TopicPartition(*tp) for tp in partitions])
+        return cast("Mapping[TP, int]", found)
 
     def topic_partitions(self, topic: str) -> int | None:
-        """How many partitions the topic has, as far as is known."""
+        """Return the number of partitions of a topic, or None if unknown."""
         found = self.client._client.cluster.partitions_for_topic(topic)  # noqa: SLF001
         return len(found) if found else None
 
     def key_partition(self, topic: str, key: bytes | None, partition: int | None = None) -> int | None:
-        """Partitions are chosen by ``records.partition_of``, never here."""
+        """Return ``partition``: ``records.partition_of`` chooses it, never Faust."""
         return partition
 
     async def create_topic(self, topic: str, partitions: int, replication: int, **kwargs: Any) -> None:
-        """Topics are made by ``segops.kafka.topics`` before the app starts."""
+        """Do nothing: ``segops.kafka.topics`` creates the topics before the app starts."""
 
     def close(self) -> None:
-        """Nothing to do before the shutdown."""
+        """Do nothing: ``on_shutdown`` closes the client."""
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         return _unused()
@@ -184,7 +185,7 @@ class LoopConsumer(Consumer):
         return _unused()
 
     def getmany(self, timeout: float) -> AsyncIterator[Any]:
-        """Not used: see ``_drain_messages``."""
+        """Raise NotImplementedError: ``_drain_messages`` replaces it."""
         return _unused()
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
@@ -195,4 +196,4 @@ class LoopConsumer(Consumer):
 
 
 def _unused() -> NoReturn:
-    raise NotImplementedError("the batch lane does not come this way")
+    raise NotImplementedError("not used by the batch consumer")

@@ -1,8 +1,8 @@
-"""Fetched records on their way to the agents: cut into batches, a bounded number of them at a time.
+"""Fetched records on their way to the agents, in batches with a bounded number in flight.
 
-An aiokafka consumer asks a broker for nothing more while it still holds anything of that broker, and one
-request covers all partitions there. Whatever is fetched is therefore taken out at once: else a partition
-whose agent has enough to do delays all others.
+An aiokafka consumer sends no fetch request to a broker while it still buffers records of that broker, and one
+request covers all partitions there. The intake therefore drains the buffers at once. Otherwise a partition
+with a busy agent would delay all others.
 """
 
 from __future__ import annotations
@@ -17,57 +17,58 @@ from segops.kafka.batches import Fetched
 from segops.schemas.records import Record
 
 BATCH_RECORDS: Final = 250
-#: With so many of a topic its agent has enough to do: it is given no further batch.
-RECORDS_UNDER_WAY: Final = 500
+#: Records of a topic in flight above which its agent gets no further batch.
+MAX_IN_FLIGHT: Final = 500
 
 
 class Intake:
-    """What was fetched and is not through an agent yet: of each partition what one fetch brought, at most."""
+    """Fetched records that no agent has finished yet; at most one fetch per partition waits."""
 
     def __init__(self) -> None:
-        #: The next batch of each partition, and what comes after it.
+        #: The next batch of each partition, and the batches after it.
         self._waiting: dict[TopicPartition, tuple[list[Record], Iterator[list[Record]]]] = {}
-        self._under_way: Counter[str] = Counter()
-        self._of_place: Counter[TopicPartition] = Counter()
+        self._topic_in_flight: Counter[str] = Counter()
+        self._in_flight: Counter[TopicPartition] = Counter()
 
-    def wanted(self, active: Iterable[TopicPartition]) -> set[TopicPartition]:
-        """Those of these partitions of which more may come."""
-        return {place for place in active if place not in self._waiting}
+    def accepting(self, active: Iterable[TopicPartition]) -> set[TopicPartition]:
+        """Return the partitions of ``active`` whose next fetch can be added."""
+        return {partition for partition in active if partition not in self._waiting}
 
-    def add(self, place: TopicPartition, fetched: Fetched) -> None:
-        """What one fetch brought of a partition that was wanted."""
-        self._cut(place, fetched.slices(BATCH_RECORDS))
+    def add(self, partition: TopicPartition, fetched: Fetched) -> None:
+        """Add the records of one fetch of an accepting partition."""
+        self._queue(partition, fetched.slices(BATCH_RECORDS))
 
-    def _cut(self, place: TopicPartition, slices: Iterator[list[Record]]) -> None:
+    def _queue(self, partition: TopicPartition, slices: Iterator[list[Record]]) -> None:
         records = next(slices, None)
         if records:
-            self._waiting[place] = (records, slices)  # behind the others
+            self._waiting[partition] = (records, slices)  # behind the others
 
     def hand_out(self) -> Iterator[tuple[TopicPartition, list[Record]]]:
-        """Batches for agents with room, the partitions in turn; each counts as under way from here on."""
-        for place in list(self._waiting):
-            if self._under_way[place.topic] < RECORDS_UNDER_WAY:
-                records, slices = self._waiting.pop(place)
-                self._cut(place, slices)
-                self._under_way[place.topic] += len(records)
-                self._of_place[place] += len(records)
-                yield place, records
+        """Yield batches for agents below their limit, one per partition, counting each as in flight."""
+        for partition in list(self._waiting):
+            if self._topic_in_flight[partition.topic] < MAX_IN_FLIGHT:
+                records, slices = self._waiting.pop(partition)
+                self._queue(partition, slices)
+                self._topic_in_flight[partition.topic] += len(records)
+                self._in_flight[partition] += len(records)
+                yield partition, records
 
-    def finished(self, place: TopicPartition, records: int) -> None:
-        """An agent is through with a batch."""
-        self._under_way[place.topic] -= records
-        self._of_place[place] -= records
+    def finished(self, partition: TopicPartition, records: int) -> None:
+        """Record that an agent has finished a batch of this many records."""
+        self._topic_in_flight[partition.topic] -= records
+        self._in_flight[partition] -= records
 
     def busy(self, topic: str) -> bool:
-        """Whether anything that was fetched of this topic is not through its agent yet."""
-        return self._under_way[topic] > 0 or any(place.topic == topic for place in self._waiting)
+        """Return whether a fetched record of this topic is unfinished."""
+        waits = any(partition.topic == topic for partition in self._waiting)
+        return self._topic_in_flight[topic] > 0 or waits
 
-    def holds(self, place: TopicPartition) -> bool:
-        """Whether anything that was fetched of this partition is not through its agent yet."""
-        return self._of_place[place] > 0 or place in self._waiting
+    def holds(self, partition: TopicPartition) -> bool:
+        """Return whether a fetched record of this partition is unfinished."""
+        return self._in_flight[partition] > 0 or partition in self._waiting
 
     def clear(self) -> None:
-        """Forget everything: it will be fetched again by whoever owns the partitions then."""
+        """Discard everything: the next owner of the partitions fetches it again."""
         self._waiting.clear()
-        self._under_way.clear()
-        self._of_place.clear()
+        self._topic_in_flight.clear()
+        self._in_flight.clear()

@@ -1,4 +1,4 @@
-"""The ``profiles`` table: Faust's name, changelog topic and co-partitioning, our state and recovery."""
+"""The ``profiles`` table: Faust's changelog topic and co-partitioning, with our stores and recovery."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ from mode import Service
 
 
 class ProfilesTable(faust.Table):  # type: ignore[type-arg]
-    """Stands for the profiles towards Faust. The states themselves are in the lanes.
+    """Represents the profiles to Faust. The states themselves are in the processors' stores.
 
-    What Faust would do per key (serialize, write, send to the changelog) is done per checkpoint.
+    Checkpoints do the work that Faust would do per key: serialize, write, send to the changelog.
     """
 
     mundane_level = "debug"
 
     async def on_start(self) -> None:
-        """The stores are opened by the recovery, per partition."""
+        """Do nothing: the recovery opens the store of each partition."""
 
     async def on_rebalance(
         self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
     ) -> None:
-        """The stores were closed on revocation."""
+        """Do nothing: the revocation closed the stores."""
 
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
-        """The lanes are open by now."""
+        """Do nothing: the processors are already open."""
 
     def persisted_offset(self, tp: TP) -> int | None:
-        """Kept in the store's meta, where the recovery reads it."""
+        """Return None: the offset is in the store's metadata, which the recovery reads."""
         return None
 
     def on_key_get(self, key: Any) -> NoReturn:
-        """Refused: profiles are read through a lane."""
-        raise TypeError("profiles are read and written by the lanes")
+        """Raise TypeError: only processors access profiles."""
+        raise TypeError("only processors read and write profiles")
 
     on_key_set = on_key_del = on_key_get  # type: ignore[assignment]
 
 
 class BatchRecovery(Recovery):
-    """Recovery in batches, by a consumer of its own (``segops.streaming.durability.recovery``)."""
+    """Recovery in batches, with its own consumer (``segops.streaming.durability.recovery``)."""
 
     mundane_level = "debug"
     app: Any
@@ -68,9 +68,9 @@ class BatchRecovery(Recovery):
             await self.app.fail(error)
 
     async def _wait(self, coro: Any, timeout: Any = None) -> None:
-        """Wait; RebalanceAgain when the partitions go meanwhile, not only when the next ones come.
+        """Wait; raise RebalanceAgain already at a revocation, not only at the next assignment.
 
-        Faust would finish, and let the lanes work on partitions that another worker may open by then.
+        Faust would finish the recovery, and process partitions that another worker may open meanwhile.
         """
         signals: tuple[Any, ...] = (self.app.batch_consumer.revoked, self.signal_recovery_start)
         result = await self.wait_first(coro, *signals, timeout=timeout)
@@ -81,11 +81,11 @@ class BatchRecovery(Recovery):
 
     @Service.task
     async def _slurp_changelogs(self) -> None:
-        """Nothing of the changelog comes through the group's consumer."""
+        """Do nothing: the group's consumer does not read the changelog."""
 
     @Service.task
     async def _publish_stats(self) -> None:
-        """The recovery tells its progress by metrics."""
+        """Do nothing: metrics report the progress of the recovery."""
 
 
 class BatchTableManager(TableManager):
@@ -94,7 +94,7 @@ class BatchTableManager(TableManager):
     mundane_level = "debug"
 
     async def on_start(self) -> None:
-        """Start without the second that Faust waits for tables declared late."""
+        """Start without Faust's one-second wait for tables that are declared late."""
         await self._update_channels()
         await self.recovery.start()
 

@@ -1,11 +1,11 @@
 """Faust's transport for batches: one Faust event carries many records of one partition.
 
-Faust's own path costs about 100 µs per event (tasks, queues, acks); paid once per batch of hundreds of
-records it does not matter. What differs from Faust's aiokafka driver:
+Faust's own path costs about 100 µs per event (tasks, queues, acks), which is negligible once per batch of
+hundreds of records. Differences from Faust's aiokafka driver:
 
-- the aiokafka consumer lives in the main loop, not in a thread of its own (``loop_consumer``);
-- back-pressure is a number of records per topic that may be under way (``intake``);
-- a commit, whoever asks for it, is a checkpoint (see ``checkpoint``).
+- the aiokafka consumer runs in the main event loop, not in its own thread (``consumer``);
+- back-pressure limits the records in flight per topic (``intake``);
+- every commit is a checkpoint (``durability.checkpoint``).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from mode import Service, ServiceT
 
 from segops.core.errors import SegopsError
 from segops.kafka.batches import arrival, drain
-from segops.kafka.positions import CommittedPosition, Positions
+from segops.kafka.positions import CommittedPosition, LogPartition, Positions
 from segops.schemas.records import Record
 from segops.streaming.faust.consumer import LoopConsumer
 from segops.streaming.faust.intake import Intake
@@ -33,7 +33,7 @@ _POLL_S: Final = 0.2
 
 
 class Batch:
-    """Records of one partition in the order of the log; the value of a Faust event."""
+    """Records of one partition in log order; the value of a Faust event."""
 
     __slots__ = ("epoch", "partition", "records", "topic")
 
@@ -50,9 +50,9 @@ class BatchConsumer(LoopConsumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.epoch = 0
-        self._sought = -1
+        self._sought_epoch = -1
         self._intake = Intake()
-        self._room: asyncio.Future[None] | None = None
+        self._capacity: asyncio.Future[None] | None = None
 
     # -- fetching ------------------------------------------------------------------------------
 
@@ -64,43 +64,43 @@ class BatchConsumer(LoopConsumer):
                     continue
                 self._take()
                 if not await self._deliver():
-                    await self._news()
+                    await self._wait_for_work()
         except (ConsumerStoppedError, asyncio.CancelledError):
-            if not self.app.should_stop:  # to Faust, whoever is cancelled in a rebalance has crashed
+            if not self.app.should_stop:  # Faust treats a task cancelled in a rebalance as crashed
                 raise
         except Exception as error:
             await self.app.crash(error)
 
     def _take(self) -> None:
         self.coordinator.check_errors()
-        wanted = self._intake.wanted(TopicPartition(*tp) for tp in self._active_partitions)
+        accepting = self._intake.accepting(TopicPartition(*tp) for tp in self._active_partitions)
         try:
-            with self.client._subscription.fetch_context():  # noqa: SLF001 - the group counts us as alive
-                for place, fetched in drain(self.client, wanted):
-                    self._intake.add(place, fetched)
+            with self.client._subscription.fetch_context():  # noqa: SLF001 - counts as a poll of the consumer
+                for partition, fetched in drain(self.client, accepting):
+                    self._intake.add(partition, fetched)
         except NoOffsetForPartitionError:
-            pass  # from before the lanes said where they go on
+            pass  # a fetch from before the seek to the processors' offsets
         except OffsetOutOfRangeError as error:
-            for place, offset in error.args[0].items():
-                if self._position(place) == offset:  # else the lanes said so since
-                    lost = f"{place.topic}:{place.partition}: what begins at {offset}"
-                    raise SegopsError(f"{lost} was deleted before it was read") from error
+            for partition, offset in error.args[0].items():
+                if self._position(partition) == offset:  # otherwise the processors have sought since
+                    lost = f"{partition.topic}:{partition.partition} from offset {offset} on"
+                    raise SegopsError(f"records of {lost} were deleted before they were read") from error
 
     async def _deliver(self) -> bool:
-        """Give agents what they have room for; whether that was anything."""
+        """Deliver batches to agents that have capacity; return whether there were any."""
         epoch, delivered = self.epoch, False
-        for place, records in self._intake.hand_out():
+        for partition, records in self._intake.hand_out():
             delivered = True
-            await self.callback(self._message(Batch(place.topic, place.partition, records, epoch)))
+            await self.callback(self._message(Batch(partition.topic, partition.partition, records, epoch)))
             if not self.flow_active or epoch != self.epoch:
-                break  # revoked meanwhile: who owns the partition next reads from the commit
+                break  # revoked meanwhile: the next owner reads from the committed offset
         return delivered
 
-    async def _news(self) -> None:
-        """Until something arrives, or an agent is through with something."""
+    async def _wait_for_work(self) -> None:
+        """Wait until a fetch arrives or an agent finishes a batch."""
         arrived = arrival(self.client)
-        self._room = asyncio.get_running_loop().create_future()
-        await asyncio.wait([arrived, self._room], timeout=_POLL_S, return_when=asyncio.FIRST_COMPLETED)
+        self._capacity = asyncio.get_running_loop().create_future()
+        await asyncio.wait([arrived, self._capacity], timeout=_POLL_S, return_when=asyncio.FIRST_COMPLETED)
         if arrived.done():
             arrived.result()
         arrived.cancel()
@@ -125,20 +125,20 @@ class BatchConsumer(LoopConsumer):
         )
 
     def finished(self, batch: Batch) -> None:
-        """An agent is through with ``batch``: there is room for another."""
+        """Record that an agent has finished ``batch`` and has capacity for another."""
         if batch.epoch == self.epoch:
             self._intake.finished(TopicPartition(batch.topic, batch.partition), len(batch.records))
-            if self._room is not None and not self._room.done():
-                self._room.set_result(None)
+            if self._capacity is not None and not self._capacity.done():
+                self._capacity.set_result(None)
 
     # -- assignment ----------------------------------------------------------------------------
 
     async def on_assigned(self, assigned: set[TP]) -> None:
-        """The group gave us these partitions."""
+        """Handle a new assignment."""
         generation = self.client._coordinator.generation  # noqa: SLF001 - as Faust's driver does
         self.app.consumer_generation_id = generation
         self._new_epoch()
-        # Read by the recovery's own consumer: unpaused, a response per partition would sit in memory.
+        # The recovery reads them with its own consumer: unpaused, each would buffer a response here.
         self.client.pause(*(TopicPartition(*tp) for tp in assigned if self._is_changelog_tp(tp)))
         await self.on_partitions_assigned(assigned, generation)
 
@@ -146,82 +146,82 @@ class BatchConsumer(LoopConsumer):
         self.epoch += 1
         self._intake.clear()
 
-    async def committed(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], CommittedPosition]:
-        """What the group has committed of these partitions, with its metadata."""
-        wanted = [TopicPartition(*place) for place in places]
-        found = await self.client._coordinator.fetch_committed_offsets(wanted)  # noqa: SLF001
+    async def committed(self, partitions: Iterable[LogPartition]) -> dict[LogPartition, CommittedPosition]:
+        """Return the group's committed offsets of these partitions, with their metadata."""
+        tps = [TopicPartition(*each) for each in partitions]
+        found = await self.client._coordinator.fetch_committed_offsets(tps)  # noqa: SLF001
         return {(tp.topic, tp.partition): CommittedPosition(*committed) for tp, committed in found.items()}
 
     async def perform_seek(self) -> None:
-        """Go to where the lanes go on."""
-        for place, offset in self.app.pipeline.start_offsets().items():
-            self.client.seek(TopicPartition(*place), offset)
-        self._sought = self.epoch
+        """Seek to the offsets of the processors."""
+        for partition, offset in self.app.pipeline.start_offsets().items():
+            self.client.seek(TopicPartition(*partition), offset)
+        self._sought_epoch = self.epoch
 
-    async def beginnings(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
-        """The first offset that each partition still has."""
-        found = await self.client.beginning_offsets([TopicPartition(*place) for place in places])
+    async def beginnings(self, partitions: Iterable[LogPartition]) -> dict[LogPartition, int]:
+        """Return the first retained offset of each partition."""
+        found = await self.client.beginning_offsets([TopicPartition(*each) for each in partitions])
         return {(tp.topic, tp.partition): offset for tp, offset in found.items()}
 
-    async def ends(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
-        """Where each log ends."""
-        found = await self.client.end_offsets([TopicPartition(*place) for place in places])
+    async def ends(self, partitions: Iterable[LogPartition]) -> dict[LogPartition, int]:
+        """Return the end offset of each partition."""
+        found = await self.client.end_offsets([TopicPartition(*each) for each in partitions])
         return {(tp.topic, tp.partition): offset for tp, offset in found.items()}
 
-    def progress(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], tuple[int, int | None]]:
-        """How far each partition has been fetched, and up to where it can be; None where nobody knows yet."""
-        found = [(place, TopicPartition(*place)) for place in places]
-        return {place: (self._position(tp), self.client.last_stable_offset(tp)) for place, tp in found}
+    def progress(self, partitions: Iterable[LogPartition]) -> dict[LogPartition, tuple[int, int | None]]:
+        """Return the fetch position and the last stable offset of each partition; None while unknown."""
+        found = [(each, TopicPartition(*each)) for each in partitions]
+        return {each: (self._position(tp), self.client.last_stable_offset(tp)) for each, tp in found}
 
-    def log_end(self, place: tuple[str, int]) -> int | None:
-        """The end of the log as last seen; None when it was not seen yet, or is another's to see by now."""
-        partition = TopicPartition(*place)
-        end: int | None = self.client.highwater(partition) if partition in self.client.assignment() else None
+    def log_end(self, partition: LogPartition) -> int | None:
+        """Return the last known end of the log; None if unknown or no longer assigned."""
+        tp = TopicPartition(*partition)
+        end: int | None = self.client.highwater(tp) if tp in self.client.assignment() else None
         return end
 
-    def behind(self, place: tuple[str, int], offset: int) -> int | None:
-        """How many records come after ``offset``; None while the end of the log was not seen yet.
+    def behind(self, partition: LogPartition, offset: int) -> int | None:
+        """Return the number of records from ``offset`` on; None while the end of the log is unknown.
 
-        Marks of transactions are no records: read to the end of the log, nothing is left.
+        Transaction markers do not count: at the end of the log the lag is 0.
         """
-        end = self.log_end(place)
+        end = self.log_end(partition)
         if end is None:
             return None
-        read = 0 if self._intake.busy(place[0]) else self._position(TopicPartition(*place))
+        read = 0 if self._intake.busy(partition[0]) else self._position(TopicPartition(*partition))
         return 0 if read >= end else max(0, end - offset)
 
-    def _position(self, place: TopicPartition) -> int:
+    def _position(self, tp: TopicPartition) -> int:
         subscription = self.client._subscription.subscription  # noqa: SLF001 - position() would wait
-        if subscription is None or place not in subscription.assignment.tps:
+        if subscription is None or tp not in subscription.assignment.tps:
             return 0
-        state = subscription.assignment.state_value(place)
+        state = subscription.assignment.state_value(tp)
         return int(state.position) if state.has_valid_position else 0
 
-    async def at_end(self, place: tuple[str, int]) -> bool:
-        """Whether everything that the partition holds has been through an agent."""
-        end = self.log_end(place)
-        if end is None or self._intake.busy(place[0]):
+    async def at_end(self, partition: LogPartition) -> bool:
+        """Return whether the agents have finished all records of the partition."""
+        end = self.log_end(partition)
+        if end is None or self._intake.busy(partition[0]):
             return False
-        position: int = await self.client.position(TopicPartition(*place))
+        position: int = await self.client.position(TopicPartition(*partition))
         return position >= end
 
-    def read_to(self, place: tuple[str, int], end: int) -> bool:
-        """Whether everything before the offset ``end`` has been through an agent."""
-        partition = TopicPartition(*place)
-        return self._position(partition) >= end and not self._intake.holds(partition)
+    def read_to(self, partition: LogPartition, end: int) -> bool:
+        """Return whether the agents have finished all records before the offset ``end``."""
+        tp = TopicPartition(*partition)
+        return self._position(tp) >= end and not self._intake.holds(tp)
 
     # -- committing ----------------------------------------------------------------------------
 
     async def commit_positions(self, positions: Positions) -> None:
-        """Commit offsets with their metadata. Raises CommitFailedError when we are no longer owner."""
+        """Commit offsets with their metadata. Raises CommitFailedError when this worker lost ownership."""
         await self.client.commit(
-            {TopicPartition(*place): OffsetAndMetadata(*position) for place, position in positions.items()}
+            {TopicPartition(*each): OffsetAndMetadata(*position) for each, position in positions.items()}
         )
 
     async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
-        """A checkpoint: all of Faust's ways to commit come through here."""
+        """Take a checkpoint. All of Faust's commits end up here."""
         self._forget_acks()
-        self._pass_marks()
+        self._pass_markers()
         try:
             taken = bool(await self.app.pipeline.checkpoint())
         except Exception as error:
@@ -229,29 +229,30 @@ class BatchConsumer(LoopConsumer):
             raise
         return bool(taken)
 
-    def _pass_marks(self) -> None:
-        """Let lanes pass what holds an offset but no record, such as marks of transactions.
+    def _pass_markers(self) -> None:
+        """Advance processors past offsets without records, such as transaction markers.
 
-        Once it had expired it would look like records that were not read. Not before the lanes have said
-        where they go on: until then positions are the group's.
+        After their deletion such offsets would look like lost records. This applies only after the seek to
+        the processors' offsets: before that, positions are those of the group.
         """
-        if self._sought == self.epoch:
-            for place, offset in self.app.pipeline.start_offsets().items():
-                position = 0 if self._intake.busy(place[0]) else self._position(TopicPartition(*place))
+        if self._sought_epoch == self.epoch:
+            for partition, offset in self.app.pipeline.start_offsets().items():
+                busy = self._intake.busy(partition[0])
+                position = 0 if busy else self._position(TopicPartition(*partition))
                 if position > offset:
-                    self.app.pipeline.pass_to(place, position)
+                    self.app.pipeline.pass_to(partition, position)
 
     async def wait_empty(self) -> None:
-        """Before partitions go: stop the lanes, take a last checkpoint within the deadline."""
+        """Seal the partitions before a revocation, with a last checkpoint within the deadline."""
         await self.app.pipeline.seal()
         self._forget_acks()
         self._new_epoch()
 
     async def on_task_error(self, exc: BaseException) -> None:
-        """After an error nothing is committed any more."""
+        """Do nothing: after an error, commit nothing."""
 
     def _forget_acks(self) -> None:
-        # Faust counts batches acknowledged by agents; the offset committed is the lane's own.
+        # Faust tracks acknowledged batches; checkpoints commit the processors' offsets instead.
         self._acked.clear()
         self._acked_index.clear()
         self._unacked_messages.clear()
@@ -265,11 +266,11 @@ class BatchConsumer(LoopConsumer):
 
     @Service.task
     async def _commit_livelock_detector(self) -> None:
-        """The worker's own watchdog looks at progress."""
+        """Do nothing: ``liveness.watchers.Stall`` checks the progress."""
 
 
 class TransportProducer(Producer):
-    """Faust's producer around an idempotent aiokafka producer with our settings."""
+    """Faust's producer around the worker's idempotent aiokafka producer."""
 
     mundane_level = "debug"
 
@@ -278,11 +279,11 @@ class TransportProducer(Producer):
 
     @property
     def client(self) -> AIOKafkaProducer:
-        """The aiokafka producer. NotReady before the start."""
+        """The aiokafka producer. Raises NotReady before the start."""
         return self._ensure_producer()
 
     async def create_topic(self, topic: str, partitions: int, replication: int, **kwargs: Any) -> None:
-        """Topics are made by ``segops.kafka.topics`` before the app starts."""
+        """Do nothing: ``segops.kafka.topics`` creates the topics before the app starts."""
 
 
 class BatchTransport(Transport):

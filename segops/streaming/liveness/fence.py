@@ -1,4 +1,4 @@
-"""Noticing that this process was out of touch."""
+"""Detect that this process was suspended for longer than its lease on its partitions."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _SHARE: Final = 0.9
 
 
 def lease_s(worker: WorkerSettings) -> float:
-    """For how long partitions are surely a worker's own after its last sign of life."""
+    """Return for how long after its last heartbeat a worker certainly owns its partitions, in seconds."""
     return _SHARE * worker.session_timeout_ms / 1000
 
 
 class LivenessFence:
-    """Beats in the process's loop. A gap means that the process was stopped, or stuck.
+    """Beats in the event loop. A gap between beats means that the process was suspended or blocked.
 
-    After a gap of ``limit_s`` the group may have given the partitions to somebody else, and writing
-    their changelog would undo what the new owner wrote: ``check`` then raises OutOfTouch.
+    After a gap of ``limit_s`` the group may have assigned the partitions to another worker, whose changelog
+    records would be overwritten: ``check`` then raises OutOfTouch.
     """
 
     def __init__(self, limit_s: float, now: Callable[[], float] = time.monotonic) -> None:
@@ -32,20 +32,20 @@ class LivenessFence:
         self._last = now()
 
     def check(self) -> None:
-        """Raise OutOfTouch when the last beat is too long ago."""
+        """Raise OutOfTouch when the last beat is older than the limit."""
         gap_s = self._now() - self._last
         if gap_s > self.limit_s:
             raise OutOfTouch(
-                f"this process stood still for {gap_s:.0f} s: its partitions may be another's by now"
+                f"this process was unresponsive for {gap_s:.0f} s: another worker may own its partitions"
             )
 
     def beat(self) -> None:
-        """The process is alive. Raises OutOfTouch like ``check``."""
+        """Record a sign of life. Raises OutOfTouch like ``check``."""
         self.check()
         self._last = self._now()
 
     async def run(self, pat: Callable[[], None] = lambda: None) -> None:
-        """Beat for ever, and pat the watchdog each time."""
+        """Beat and call ``pat`` periodically. Runs until cancelled."""
         while True:
             self.beat()
             pat()

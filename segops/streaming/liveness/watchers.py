@@ -1,6 +1,6 @@
-"""Looking out for what an operator can break while a worker runs, and for a worker that is stuck.
+"""Watchers for a running worker: changed topics, lost group membership, missing progress.
 
-Each guard runs for ever and raises what the process must stop with.
+Each watcher runs until cancelled, and raises the error that must end the process or the session.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _LOOKS: Final = 4
 
 
 async def watch_topics(settings: Settings, joined: Callable[[], bool], every_s: float = _TOPICS_S) -> None:
-    """UserError when a topic was deleted, or its partitions became more.
+    """Raise UserError when a topic is deleted or gets more partitions.
 
-    Unreachable when no broker answers a worker that has not ``joined`` its group: the client would try for
-    ever to join, without a word.
+    Raise Unreachable when no broker answers a worker that has not ``joined`` its group: the client would
+    otherwise retry forever without reporting it.
     """
     while True:
         await asyncio.sleep(every_s)
@@ -42,19 +42,19 @@ async def watch_topics(settings: Settings, joined: Callable[[], bool], every_s: 
         except Unreachable as error:
             if not joined():
                 raise
-            log.warning("the topics cannot be looked at now: %s", error)
+            log.warning("cannot check the topics: %s", error)
             continue
         except (SegopsError, KafkaError, OSError, TimeoutError) as error:
-            log.warning("the topics cannot be looked at now: %s", error)
+            log.warning("cannot check the topics: %s", error)
             continue
         if problems:
             raise UserError("the topics were changed while this worker ran:\n  " + "\n  ".join(problems))
 
 
 async def watch_group(coordinator: Callable[[], Any]) -> None:
-    """SegopsError when the member's part in the group has ended: nobody would notice otherwise.
+    """Raise SegopsError when the coordinator's background task fails, which the client does not report.
 
-    OutOfTouch when joining again can mend it, UserError when another member has the same fixed name.
+    Raise OutOfTouch when rejoining may help, UserError when another member has the same static name.
     """
     while True:
         await asyncio.sleep(_GROUP_S)
@@ -67,19 +67,19 @@ async def watch_group(coordinator: Callable[[], Any]) -> None:
             if isinstance(cause, UserError):
                 raise cause from error
             kind = OutOfTouch if is_outage(error) else SegopsError
-            raise kind(f"the group has ended this member: {error}") from error
+            raise kind(f"this worker lost its group membership: {error}") from error
 
 
-async def await_namesake(coordinator: Any, for_s: float) -> bool:
-    """Whether another process is the member with this one's fixed name, and alive.
+async def has_namesake(coordinator: Any, for_s: float) -> bool:
+    """Return whether another live process uses this member's static name.
 
-    Whoever joins last is that member; the other notices by its next heartbeat and joins again. So a
-    namesake shows within the time between two heartbeats. Where the group does not answer, it is asked to
-    take this member in once more, so that all begins again.
+    The process that joins last becomes the member; the other one is rejected at its next heartbeat and joins
+    again. A live namesake therefore shows within one heartbeat interval. If the group does not answer, reset
+    the membership, so that this member joins again from the start.
     """
     for _ in range(_LOOKS):
         await asyncio.sleep(for_s / _LOOKS)
-        answered = await coordinator._do_heartbeat()  # noqa: SLF001 - it has none of its own in this state
+        answered = await coordinator._do_heartbeat()  # noqa: SLF001 - the client sends none in this state
         if coordinator.member_id == JoinGroupRequest.UNKNOWN_MEMBER_ID:
             return True
         if not answered:
@@ -89,75 +89,74 @@ async def await_namesake(coordinator: Any, for_s: float) -> bool:
 
 
 async def watch_lease(coordinator: Callable[[], Any], owning: Callable[[], bool], limit_s: float) -> None:
-    """OutOfTouch when the group has not answered for ``limit_s``, counted from when it was asked.
+    """Raise OutOfTouch when no heartbeat sent in the last ``limit_s`` seconds was answered.
 
-    What a worker that is cut off still has to send would arrive behind what the next owner wrote, and
-    undo it: all of that has to be gone before the group may give its partitions away.
+    Records that an isolated worker still has to send would arrive behind those of the next owner and
+    overwrite them. They must be discarded before the group may assign the partitions to another worker.
     """
-    heard, told = time.monotonic(), False
+    last_answer, warned = time.monotonic(), False
     while True:
         await asyncio.sleep(min(_GROUP_S, limit_s / 10))
-        found, asked = coordinator(), time.monotonic()
-        if found is None or not owning() or await _answers(found, heard + limit_s - asked):
-            heard, told = asked, False
-        elif time.monotonic() - heard < limit_s:
-            if not told:
-                log.warning("the group does not answer, and is asked for %.0f s at most", limit_s)
-            told = True
+        found, sent = coordinator(), time.monotonic()
+        if found is None or not owning() or await _answers(found, last_answer + limit_s - sent):
+            last_answer, warned = sent, False
+        elif time.monotonic() - last_answer < limit_s:
+            if not warned:
+                log.warning("the group does not answer, retrying for at most %.0f s", limit_s)
+            warned = True
         else:
             raise OutOfTouch(
-                f"the group has not answered for {limit_s:.0f} s: the partitions may be another's by now"
+                f"the group has not answered for {limit_s:.0f} s: another worker may own the partitions"
             )
 
 
 async def _answers(coordinator: Any, within_s: float) -> bool:
     try:
         async with asyncio.timeout(within_s):
-            return bool(await coordinator._do_heartbeat())  # noqa: SLF001 - its own beats are not told
+            return bool(await coordinator._do_heartbeat())  # noqa: SLF001 - the client does not expose its heartbeats
     except (KafkaError, TimeoutError):
         return False
 
 
 class Stall:
-    """Notices that there is work but none is done, by the positions of the owned partitions.
-
-    ``check`` is told where each partition is and how far behind; SegopsError after ``limit_s`` without a
-    move of one that is behind. 0: never.
-    """
+    """Detects a partition that has unread records but makes no progress for ``limit_s`` (0: no limit)."""
 
     def __init__(self, limit_s: float, now: Callable[[], float] = time.monotonic) -> None:
         self._limit_s = limit_s
         self._now = now
         self._moved: dict[LogPartition, tuple[int, float]] = {}
 
-    def check(self, places: Mapping[LogPartition, tuple[int, int | None]]) -> None:
-        """``places``: offset, and end of the log where it is known."""
+    def check(self, positions: Mapping[LogPartition, tuple[int, int | None]]) -> None:
+        """Raise SegopsError for a stalled partition.
+
+        ``positions`` holds the offset of each owned partition, and the end of its log if known.
+        """
         now = self._now()
-        self._moved = {place: self._moved.get(place, (-1, now)) for place in places}
-        for place, (offset, end) in places.items():
-            if offset != self._moved[place][0] or not end or offset >= end:
-                self._moved[place] = (offset, now)
-            elif self._limit_s and now - self._moved[place][1] > self._limit_s:
+        self._moved = {partition: self._moved.get(partition, (-1, now)) for partition in positions}
+        for partition, (offset, end) in positions.items():
+            if offset != self._moved[partition][0] or not end or offset >= end:
+                self._moved[partition] = (offset, now)
+            elif self._limit_s and now - self._moved[partition][1] > self._limit_s:
                 raise SegopsError(
-                    f"{place[0]}:{place[1]} has {end - offset} records waiting and has not moved for "
-                    f"{self._limit_s:.0f} s"
+                    f"{partition[0]}:{partition[1]} has {end - offset} unread records and made no progress "
+                    f"for {self._limit_s:.0f} s"
                 )
 
 
 class Watchdog:
-    """Ends the process, with the stacks of all threads, when it is not patted for ``limit_s``. 0: never.
+    """Ends the process, dumping all stacks, when ``pat`` is not called for ``limit_s`` (0: never).
 
-    It is a thread that needs neither Python's lock nor the loop, so that nothing can hold it up.
+    It is a native thread that needs neither the GIL nor the event loop, so nothing can block it.
     """
 
     def __init__(self, limit_s: float) -> None:
         self._limit_s = limit_s
 
     def pat(self) -> None:
-        """All is well: count anew."""
+        """Restart the countdown."""
         if self._limit_s:
             faulthandler.dump_traceback_later(self._limit_s, exit=True)
 
     def rest(self) -> None:
-        """Stop counting."""
+        """Cancel the countdown."""
         faulthandler.cancel_dump_traceback_later()
