@@ -17,7 +17,7 @@ def test_files_without_mistakes_are_counted(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(GOOD)
     done = check(tmp_path)
     assert (done.status, done.err) == (0, "")
-    assert done.out == "2 segments, 1 features: no mistakes\n"
+    assert done.out == "2 segments, 1 feature: OK\n"
 
 
 def test_every_mistake_is_told_with_file_place_and_reason_and_status_2(tmp_path: Path) -> None:
@@ -83,8 +83,8 @@ def test_what_rules_do_not_find_in_events_or_cannot_read_is_said(tmp_path: Path)
     done = check("--events", events, rules)
     assert done.status == 0
     assert done.out.splitlines() == [
-        "3 segments, 2 features: no mistakes",
-        f"{events}: 5 events, and 2 that are none (no_identifier 1, invalid_json 1)",
+        "3 segments, 2 features: OK",
+        f"{events}: 5 events, 2 invalid (no_identifier 1, invalid_json 1)",
         "  properties: 1 event with something other than an object, read as empty",
         "  sentAt: 1 event with a time that cannot be read, ignored",
         "  revenue of Order Completed: 2 values are text",
@@ -102,7 +102,7 @@ def test_of_events_in_which_all_is_found_nothing_is_said(tmp_path: Path) -> None
     events.write_text(order("u1", '{"revenue": 5, "shop": "eu"}'))
     done = check(tmp_path / "a.yaml", "--events", events)
     assert (done.status, done.err) == (0, "")
-    assert done.out == f"1 segment, 1 features: no mistakes\n{events}: 1 events\n"
+    assert done.out == f"1 segment, 1 feature: OK\n{events}: 1 events\n"
 
 
 def test_a_file_of_events_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_the_cost_of_each_segment_is_a_table(tmp_path: Path) -> None:
     done = check("--cost", tmp_path)
     assert (done.status, done.err) == (0, "")
     first, _, heading, a, b, every, *_ = done.out.splitlines()
-    assert first == "2 segments, 1 features: no mistakes"
+    assert first == "2 segments, 1 feature: OK"
     assert heading.split("  ")[0] == "segment"
     assert a.split()[:5] == ["a", "1", "1", "0", "0"]
     assert b.split()[:5] == ["b", "1", "0", "0", "0"]

@@ -241,8 +241,8 @@ ENDINGS: list[tuple[BaseException, int, str]] = [
         "segops failed: [Errno 28] No space left on device: 'x'",
     ),
     (ConnectionResetError(104, "reset"), 1, "segops failed: [Errno 104] reset"),
-    (MemoryError(), 1, "segops failed: MemoryError: ; this is a fault of segops"),
-    (KeyError("x"), 1, "segops failed: KeyError: 'x'; this is a fault of segops"),
+    (MemoryError(), 1, "segops failed: MemoryError: ; this is a bug in segops"),
+    (KeyError("x"), 1, "segops failed: KeyError: 'x'; this is a bug in segops"),
 ]
 
 

@@ -105,7 +105,7 @@ def test_the_latest_time_is_that_of_an_event_whatever_it_is_called() -> None:
     ]
     found = asyncio.run(latest_ms("x", _slices(list(enumerate(lines)))))
     assert format_instant(found) == "2026-01-03T00:00:00.000Z"
-    with pytest.raises(UserError, match=r"^x: no event has a time to shift$"):
+    with pytest.raises(UserError, match=r"^x: no event has a readable time to shift$"):
         asyncio.run(latest_ms("x", _slices([(1, b"{}")])))
 
 

@@ -87,15 +87,15 @@ def test_an_instant_after_the_last_event_is_reached_by_time(files: tuple[str, ..
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (("--profile", "ann"), "the profile 'ann' has no event; did you mean user_id:ann?\n"),
-        (("--profile", "user_id:eve"), "the profile 'user_id:eve' has no event\n"),
+        (("--profile", "ann"), "profile 'ann' has no event; did you mean user_id:ann?\n"),
+        (("--profile", "user_id:eve"), "profile 'user_id:eve' has no event\n"),
         (
             ("--profile", "user_id:bob", "--at", format_instant(T)),
-            f"the profile 'user_id:bob' has no event up to {format_instant(T)}\n",
+            f"profile 'user_id:bob' has no event up to {format_instant(T)}\n",
         ),
         (
             ("--profile", "user_id:ann", "--segment", "x"),
-            "there is no segment 'x'; there are: high-intent, known\n",
+            "unknown segment 'x'; known segments: high-intent, known\n",
         ),
     ],
 )
@@ -116,8 +116,8 @@ def test_limits_of_the_policy_are_shown(files: tuple[str, ...]) -> None:
     since, end = format_instant(T + 24 * H), format_instant(T + 31 * 24 * H)
     assert done.out.splitlines()[2:5] == [
         "✓ known, version 1",
-        f"  member since {since}, for ever if nothing more happens",
-        f"  stays until {end} at least, entries so far: 1 of 3",
+        f"  member since {since}, indefinitely if nothing more happens",
+        f"  stays at least until {end}, entries so far: 1 of 3",
     ]
     found = json.loads(explain(*files, "--profile", "user_id:ann", *at, "--format", "json").out)
     assert found["segments"][0]["limits"] == {

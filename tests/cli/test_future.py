@@ -22,13 +22,18 @@ NO_BROKER = "unknown host name"
 @pytest.mark.parametrize(
     ("clock", "tick", "options", "told"),
     [
-        ("wall", "9999-01-01", [], f"{REFUSED}: with SEGOPS_CLOCK=wall, time comes by itself"),
-        ("wall", "9999-01-01", ["--beyond-now"], f"{REFUSED}: with SEGOPS_CLOCK=wall, time comes by itself"),
+        ("wall", "9999-01-01", [], f"{REFUSED}: with SEGOPS_CLOCK=wall, ticks cannot advance time"),
+        (
+            "wall",
+            "9999-01-01",
+            ["--beyond-now"],
+            f"{REFUSED}: with SEGOPS_CLOCK=wall, ticks cannot advance time",
+        ),
         ("wall", "+1h", [], REFUSED),
         ("wall", "+1m", [], NO_BROKER),  # clocks are never quite equal: SEGOPS_MAX_EVENT_AHEAD
         ("wall", "-1h", [], NO_BROKER),
-        ("event", "9999-01-01", [], f"{REFUSED}: no clock goes back"),
-        ("event", "+1h", [], "--beyond-now if that is meant"),
+        ("event", "9999-01-01", [], f"{REFUSED}: clocks never go back"),
+        ("event", "+1h", [], "pass --beyond-now to allow it"),
         ("event", "+1h", ["--beyond-now"], NO_BROKER),
         ("event", "-1h", [], NO_BROKER),
     ],

@@ -101,7 +101,7 @@ def test_a_line_that_is_no_event_is_told_by_its_number(
     first, second, total = done.err.splitlines()
     assert first.startswith("-: line 3: invalid_json: ")
     assert second.startswith("-: line 6: no_name: ")
-    assert total == "2 lines were no events"
+    assert total == "2 invalid events"
 
 
 def test_strict_is_satisfied_by_good_lines(segments: Path) -> None:
@@ -154,7 +154,7 @@ def test_a_file_in_utf_16_is_refused_with_advice(segments: Path, tmp_path: Path)
     path.write_text(VIEWS, "utf-16")
     done = replay("--segments", segments, "--events", path)
     assert (done.status, done.out) == (2, "")
-    assert done.err == f"{path}: expected UTF-8, got UTF-16: in PowerShell write it with -Encoding utf8\n"
+    assert done.err == f"{path}: expected UTF-8, got UTF-16 (in PowerShell, write with -Encoding utf8)\n"
 
 
 def test_a_table_is_for_people(segments: Path) -> None:
@@ -182,7 +182,10 @@ def test_a_truncated_file_is_told_and_what_came_before_was_printed(segments: Pat
         (("--events", "-"), "Missing option '--segments'"),
         (("--segments", "nowhere.yaml", "--events", "-"), "nowhere.yaml: no such file or folder"),
         (("--events", "nowhere.jsonl"), "nowhere.jsonl: No such file or directory"),
-        (("--events", "-", "--until", "soon"), "'soon' is no ISO-8601 instant"),
+        (
+            ("--events", "-", "--until", "soon"),
+            "expected an ISO-8601 instant like 2026-01-31T00:00:00Z, got 'soon'",
+        ),
         (("--events", "-", "--format", "xml"), "'xml' is not one of"),
     ],
 )

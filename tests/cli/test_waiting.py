@@ -39,7 +39,7 @@ class Work:
 
 def test_it_is_tried_again_and_said_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(Work(GONE, 3), wait_s=60) == 4
-    assert capsys.readouterr().err == "waiting for a broker, 60 s at most: nobody there\n"
+    assert capsys.readouterr().err == "waiting for up to 60 s for a broker: nobody there\n"
 
 
 def test_it_ends_when_the_time_is_over(capsys: pytest.CaptureFixture[str]) -> None:

@@ -92,7 +92,7 @@ def test_once_shows_the_sizes_of_all_segments(segops: Run, ready: config.Setting
 def test_an_unknown_segment_is_a_mistake(segops: Run, ready: config.Settings) -> None:
     result = segops("watch", "--once", "--segment", "vp")
     assert result.status == 2
-    assert "no segment 'vp'" in result.err
+    assert "unknown segment 'vp'" in result.err
 
 
 def test_changes_are_followed_once_each_with_reason_and_end(process: Run, ready: config.Settings) -> None:
