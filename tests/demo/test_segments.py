@@ -27,8 +27,8 @@ def test_people_enter_and_leave_every_example() -> None:
     replay = Replay(SegmentSet(load_checked([SEGMENTS]).definitions), wall_ms=FAR_MS)
     seen = Counter(
         (change.segment_key, change.action)
-        for moment in history.moments
-        for change in replay.feed(moment.line, default_id="")
+        for event in history.events
+        for change in replay.feed(event.line, default_id="")
     )
     for change in replay.advance(history.final_ms):
         seen[change.segment_key, change.action] += 1
