@@ -1,4 +1,4 @@
-"""What is shown: sizes that are true at the date shown, and views that say what they should."""
+"""The dashboard: sizes match the date shown, and both views show the right figures."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def dashboard() -> DashboardState:
     return DashboardState(OrderHistory(events, 1), [Definition("vip", "Very important", KnownFor(1))])
 
 
-def test_a_change_is_shown_once_every_partition_has_reached_it(dashboard: DashboardState) -> None:
+def test_a_change_appears_once_every_partition_has_reached_it(dashboard: DashboardState) -> None:
     dashboard.note(change(2, occurred_at=3 * WEEK_MS, member=False))
     dashboard.note(change(1, occurred_at=WEEK_MS))
     dashboard.look(Progressed(1, WEEK_MS), 4)  # type: ignore[arg-type]
@@ -41,7 +41,7 @@ def test_a_change_is_shown_once_every_partition_has_reached_it(dashboard: Dashbo
     assert dashboard.done == dashboard.total == 4
 
 
-def test_the_final_figures_count_each_change_once_in_the_order_of_time(dashboard: DashboardState) -> None:
+def test_final_figures_count_each_change_once_in_time_order(dashboard: DashboardState) -> None:
     changes = [
         change(1, occurred_at=WEEK_MS),
         change(1, occurred_at=2 * WEEK_MS, profile="user_id:u2"),
@@ -56,7 +56,7 @@ def test_the_final_figures_count_each_change_once_in_the_order_of_time(dashboard
     assert (vip.size, vip.peak, vip.entered, vip.exited) == (1, 1, 2, 1)
 
 
-def test_the_frame_shows_figures_sizes_and_changes_and_fits(dashboard: DashboardState) -> None:
+def test_the_frame_shows_figures_sizes_and_changes_and_fits_the_screen(dashboard: DashboardState) -> None:
     for sequence in range(1, 40):
         dashboard.note(change(sequence, occurred_at=WEEK_MS, profile=f"user_id:u{sequence}"))
     dashboard.look(Progressed(2, 2 * WEEK_MS, lag=1_234), 3)  # type: ignore[arg-type]
@@ -69,7 +69,7 @@ def test_the_frame_shows_figures_sizes_and_changes_and_fits(dashboard: Dashboard
         assert part in text
 
 
-def test_without_a_terminal_there_are_plain_lines(dashboard: DashboardState) -> None:
+def test_without_a_terminal_plain_lines_are_printed(dashboard: DashboardState) -> None:
     dashboard.note(change(1, occurred_at=WEEK_MS))
     dashboard.look(Progressed(1, WEEK_MS), 4)  # type: ignore[arg-type]
     assert "1 of 4 events" in plain_line(dashboard)

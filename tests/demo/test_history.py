@@ -1,4 +1,4 @@
-"""The demo's input: what becomes of a line of the purchases, of a click, and of all of them together."""
+"""The demo's input: purchases, clicks, and the history made of both."""
 
 from __future__ import annotations
 
@@ -64,14 +64,14 @@ def test_a_purchase_becomes_an_order() -> None:
     }
 
 
-def test_purchases_of_one_day_follow_each_other_within_the_day() -> None:
+def test_purchases_of_one_day_are_spaced_within_the_day() -> None:
     line = "00009 19970103 1 9.99"
     times = [event.time_ms for event in purchases([line] * 16)]
     assert [later - earlier for earlier, later in pairwise(times)] == [7 * 60_000] * 15
     assert len({time_ms // DAY_MS for time_ms in times}) == 1
 
 
-def test_the_time_of_day_follows_from_customer_and_day_alone() -> None:
+def test_the_time_of_day_depends_only_on_customer_and_day() -> None:
     lines = ["00001 19970101 1 1.00", "00002 19970101 1 1.00"]
     one, two = purchases(lines)
     other_two, other_one = purchases(reversed(lines))
@@ -79,12 +79,12 @@ def test_the_time_of_day_follows_from_customer_and_day_alone() -> None:
 
 
 @pytest.mark.parametrize("line", ["", "00001 19970101 1", "00001 19971301 1 1.00", "00001 19970101 1 x"])
-def test_a_line_that_is_no_purchase_is_named(line: str) -> None:
+def test_an_invalid_purchase_is_named(line: str) -> None:
     with pytest.raises(UserError, match="purchase 2"):
         list(purchases(["00001 19970101 1 1.00", line]))
 
 
-def test_a_click_gets_the_name_of_the_spec_and_is_moved_by_whole_weeks() -> None:
+def test_a_click_gets_a_spec_name_and_is_shifted_by_whole_weeks() -> None:
     identify, step = clicks([row("product_view")])
     assert call(step) == {
         "type": "track",
@@ -99,7 +99,7 @@ def test_a_click_gets_the_name_of_the_spec_and_is_moved_by_whole_weeks() -> None
     assert SHIFT_MS % (7 * DAY_MS) == 0
 
 
-def test_a_page_is_a_page_and_each_visitor_is_introduced_once() -> None:
+def test_pages_stay_pages_and_each_visitor_is_identified_once() -> None:
     rows = [row("home"), row("cart"), row("home", visitor="user_0001")]
     found = [call(event) for event in clicks(rows)]
     assert [(each["type"], each.get("name", each.get("event"))) for each in found] == [
@@ -111,7 +111,7 @@ def test_a_page_is_a_page_and_each_visitor_is_introduced_once() -> None:
     ]
 
 
-def test_a_visitor_is_known_from_the_account_page_on() -> None:
+def test_a_visitor_is_logged_in_from_the_account_page_on() -> None:
     rows = [row("home"), row("account_page"), row("payment_details"), row("home", visitor="user_0001")]
     found = sorted(clicks(rows))
     whose = [(call(event).get("userId"), call(event)["anonymousId"]) for event in found]
@@ -124,19 +124,19 @@ def test_a_visitor_is_known_from_the_account_page_on() -> None:
 
 
 @pytest.mark.parametrize("bad", [row("unheard_of"), row("home", "yesterday"), {"event": "home"}])
-def test_a_row_that_is_no_click_is_named(bad: dict[str, str]) -> None:
+def test_an_invalid_click_is_named(bad: dict[str, str]) -> None:
     with pytest.raises(UserError, match="row 2"):
         list(clicks([row("home"), bad]))
 
 
-def test_all_of_the_history_is_there(everything: list[InputEvent]) -> None:
+def test_the_history_is_complete(everything: list[InputEvent]) -> None:
     orders = [call(event) for event in everything if event.message_id.startswith("cdnow-")]
     shop = [event for event in everything if event.message_id.startswith("shop-")]
     assert len(orders) == 69_659
     assert len({order["userId"] for order in orders}) == 23_570
     assert sum(Decimal(str(order["properties"]["revenue"])) for order in orders) == Decimal("2500315.63")
     names = Counter(json.loads(event.line)["type"] for event in shop)
-    assert names["identify"] == 600 + 491  # introduced, and logged in
+    assert names["identify"] == 600 + 491  # first steps, and log-ins
     assert names["page"] + names["track"] == 31_106
 
 
@@ -145,7 +145,7 @@ def test_every_kind_of_click_occurs(everything: list[InputEvent]) -> None:
     assert set(CALLS.values()) <= calls
 
 
-def test_events_are_in_the_order_of_time_and_each_is_one(everything: list[InputEvent]) -> None:
+def test_events_are_in_time_order_with_unique_ids(everything: list[InputEvent]) -> None:
     times = [event.time_ms for event in everything]
     assert times == sorted(times)
     assert len({event.message_id for event in everything}) == len(everything)
@@ -159,12 +159,12 @@ def test_every_event_is_accepted(everything: list[InputEvent]) -> None:
         assert routed.profile_id.partition(":")[2] in (event.person, event.person.replace("user_", "w"))
 
 
-def test_the_clicks_lie_inside_the_purchases(everything: list[InputEvent]) -> None:
+def test_clicks_fall_within_the_time_of_the_purchases(everything: list[InputEvent]) -> None:
     assert everything[0].message_id.startswith("cdnow-")
     assert everything[-1].message_id.startswith("cdnow-")
 
 
-def test_a_limit_takes_whole_customers_over_the_whole_time(history: OrderHistory) -> None:
+def test_a_limit_keeps_complete_customers_over_the_whole_time(history: OrderHistory) -> None:
     some = read_history(3_000)
     assert len(some.events) == 3_000
     of_all = Counter(event.person for event in history.events)
@@ -175,7 +175,7 @@ def test_a_limit_takes_whole_customers_over_the_whole_time(history: OrderHistory
     assert {event.message_id[:4] for event in some.events} == {"cdno", "shop"}
 
 
-def test_no_events_at_all_are_refused() -> None:
+def test_an_empty_history_is_rejected() -> None:
     with pytest.raises(UserError, match="no events"):
         arrange([])
 

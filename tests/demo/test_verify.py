@@ -1,4 +1,4 @@
-"""The check at the end finds every kind of difference, and none where there is none."""
+"""The final check finds every kind of difference, and none where there is none."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def change(sequence: int, *, profile: str = "user_id:u1", member: bool = True, *
 WANTED = [change(1), change(2, member=False), change(1, profile="user_id:u2")]
 
 
-def test_the_same_changes_in_another_order_and_at_another_time_are_the_same() -> None:
+def test_order_of_arrival_and_evaluation_time_are_ignored() -> None:
     received = [msgspec.structs.replace(each, evaluated_at=99) for each in reversed(WANTED)]
     verdict = compare(WANTED, received)
     assert (verdict.compared, verdict.profiles, verdict.differences) == (3, 2, [])
@@ -54,13 +54,13 @@ def test_the_same_changes_in_another_order_and_at_another_time_are_the_same() ->
         ([*WANTED[:2], change(1, profile="user_id:u2", traits_json="[]")], "differs in traits_json"),
     ],
 )
-def test_a_difference_is_found(received: list[Change], said: str) -> None:
+def test_each_kind_of_difference_is_found(received: list[Change], said: str) -> None:
     (difference,) = compare(WANTED, received).differences
     assert said in difference
 
 
 @pytest.mark.parametrize("field", [f for f in Change.__struct_fields__ if f != "evaluated_at"])
-def test_every_field_counts(field: str) -> None:
+def test_every_field_is_compared(field: str) -> None:
     other = msgspec.structs.replace(WANTED[0])
     value = getattr(other, field)
     setattr(other, field, value + 1 if isinstance(value, int) else "another")
@@ -71,7 +71,7 @@ def rows(changes: list[Change]) -> dict[bytes, Change]:
     return {f"{each.profile_id}|{each.segment_key}".encode(): each for each in changes}
 
 
-def test_the_state_is_held_against_the_last_changes() -> None:
+def test_the_state_is_compared_with_the_latest_changes() -> None:
     last = WANTED[1:]
     assert compare_state(WANTED, rows(last)).differences == []
     assert len(compare_state(WANTED, rows([WANTED[0], WANTED[2]])).differences) == 1
@@ -79,7 +79,7 @@ def test_the_state_is_held_against_the_last_changes() -> None:
     assert len(compare_state(WANTED[:2], rows(last)).differences) == 1
 
 
-def test_a_change_that_comes_again_is_counted_and_held_against_the_first() -> None:
+def test_a_repeated_change_is_counted_and_compared_with_the_first() -> None:
     seen: list[Change] = []
     collector = ChangeCollector(load(topics={"partitions": 1}), None, seen.append)
     for each in (change(1), change(1), change(1, reason="time")):
