@@ -208,7 +208,7 @@ def test_a_late_invalid_line_is_skipped_and_reported(
     result = segops("produce", file)
     assert result.status == 2
     assert result.out.startswith("20,001 records delivered")
-    *progress, refused = result.err.splitlines()  # progress is told after a while, on a slow machine
+    *progress, refused = result.err.splitlines()  # slow machines print progress first
     assert refused == f"{file}: 2 not sent, lines 20002, 20004: expected a JSON object"
     assert all(line.endswith(" records sent") for line in progress)
 

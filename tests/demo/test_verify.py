@@ -35,36 +35,36 @@ def change(sequence: int, *, profile: str = "user_id:u1", member: bool = True, *
     return msgspec.convert(fields | other, Change)
 
 
-WANTED = [change(1), change(2, member=False), change(1, profile="user_id:u2")]
+EXPECTED = [change(1), change(2, member=False), change(1, profile="user_id:u2")]
 
 
 def test_order_of_arrival_and_evaluation_time_are_ignored() -> None:
-    received = [msgspec.structs.replace(each, evaluated_at=99) for each in reversed(WANTED)]
-    verdict = compare(WANTED, received)
+    received = [msgspec.structs.replace(each, evaluated_at=99) for each in reversed(EXPECTED)]
+    verdict = compare(EXPECTED, received)
     assert (verdict.compared, verdict.profiles, verdict.differences) == (3, 2, [])
 
 
 @pytest.mark.parametrize(
     "received, said",
     [
-        (WANTED[:1] + WANTED[2:], "missing"),
-        ([*WANTED, change(3)], "unexpected"),
-        ([*WANTED, change(1, profile="user_id:u3")], "user_id:u3: unexpected"),
-        ([*WANTED[:2], change(1, profile="user_id:u2", flips_at=5)], "differs in flips_at"),
-        ([*WANTED[:2], change(1, profile="user_id:u2", traits_json="[]")], "differs in traits_json"),
+        (EXPECTED[:1] + EXPECTED[2:], "missing"),
+        ([*EXPECTED, change(3)], "unexpected"),
+        ([*EXPECTED, change(1, profile="user_id:u3")], "user_id:u3: unexpected"),
+        ([*EXPECTED[:2], change(1, profile="user_id:u2", flips_at=5)], "differs in flips_at"),
+        ([*EXPECTED[:2], change(1, profile="user_id:u2", traits_json="[]")], "differs in traits_json"),
     ],
 )
 def test_each_kind_of_difference_is_found(received: list[Change], said: str) -> None:
-    (difference,) = compare(WANTED, received).differences
+    (difference,) = compare(EXPECTED, received).differences
     assert said in difference
 
 
 @pytest.mark.parametrize("field", [f for f in Change.__struct_fields__ if f != "evaluated_at"])
 def test_every_field_is_compared(field: str) -> None:
-    other = msgspec.structs.replace(WANTED[0])
+    other = msgspec.structs.replace(EXPECTED[0])
     value = getattr(other, field)
     setattr(other, field, value + 1 if isinstance(value, int) else "another")
-    assert compare(WANTED, [other, *WANTED[1:]]).differences
+    assert compare(EXPECTED, [other, *EXPECTED[1:]]).differences
 
 
 def rows(changes: list[Change]) -> dict[bytes, Change]:
@@ -72,11 +72,11 @@ def rows(changes: list[Change]) -> dict[bytes, Change]:
 
 
 def test_the_state_is_compared_with_the_latest_changes() -> None:
-    last = WANTED[1:]
-    assert compare_state(WANTED, rows(last)).differences == []
-    assert len(compare_state(WANTED, rows([WANTED[0], WANTED[2]])).differences) == 1
-    assert len(compare_state(WANTED, rows(last[:1])).differences) == 1
-    assert len(compare_state(WANTED[:2], rows(last)).differences) == 1
+    last = EXPECTED[1:]
+    assert compare_state(EXPECTED, rows(last)).differences == []
+    assert len(compare_state(EXPECTED, rows([EXPECTED[0], EXPECTED[2]])).differences) == 1
+    assert len(compare_state(EXPECTED, rows(last[:1])).differences) == 1
+    assert len(compare_state(EXPECTED[:2], rows(last)).differences) == 1
 
 
 def test_a_repeated_change_is_counted_and_compared_with_the_first() -> None:
