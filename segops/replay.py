@@ -1,7 +1,7 @@
 """Membership changes of a stream of events, without Kafka: one source, its event clock, profiles in memory.
 
-This is the engine's own answer to what a running system must emit for the same input. What profiles say to
-each other arrives at once, so that a person's profiles are one from the event on by which that is known.
+The replay defines what a running system must emit for the same input. Messages between profiles arrive at
+once, so that a person's profiles merge with the event that links them.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ from segops.schemas.messages import decode_message, encode_message, split_of
 
 
 class Replay:
-    """Feeds events in the order of arrival and yields changes in the order in which they are decided.
+    """Applies events in order of arrival and yields changes in processing order.
 
-    The clock is the greatest event time so far. Before an event moves it on, every profile that falls due
-    up to the new time is judged, each at its own instant, in order of (instant, profile).
-    ``sizes`` counts members, ``counts`` what happened to identities; ``duplicates`` and ``failures`` what
-    happened on the way, ``mended`` (by kind) and ``clamped`` what was odd about events. ``profiles`` has
-    redirects, too. ``retain``: hand-overs are kept, so that ``split`` can undo them.
+    The clock is the greatest event time so far. Before an event advances it, every profile with a timer
+    due by the new time is evaluated, each at its own instant, in order of (instant, profile).
+    ``sizes`` counts members per segment, ``counts`` identity events such as merges; ``duplicates`` and
+    ``failures`` count skipped events and failed evaluations, ``mended`` (by kind) and ``clamped`` repaired
+    events. ``profiles`` includes redirects. With ``retain``, hand-overs are kept so that ``split`` can undo
+    them.
     """
 
     def __init__(
@@ -59,11 +60,11 @@ class Replay:
         self._handovers: dict[str, bytes] | None = {} if retain else None
 
     def feed(self, line: bytes, *, default_id: str) -> Iterator[Change]:
-        """Apply one event as bytes. Raises RejectedEvent, before anything has changed, for what is none."""
+        """Apply one event given as bytes. Raises RejectedEvent, before anything changes, if it is invalid."""
         yield from self.apply(*self.read(line, default_id=default_id))
 
     def read(self, line: bytes, *, default_id: str) -> tuple[str, Event]:
-        """The profile and the event of a line, neither applied. Raises RejectedEvent."""
+        """Decode a line into profile id and event without applying it. Raises RejectedEvent."""
         mended: Counter[str] = Counter()
         limits = self._limits
         routed = route(line, now_ms=self._wall_ms, default_time_ms=None, limits=limits, mended=mended)
@@ -73,7 +74,7 @@ class Replay:
         return routed.profile_id, event
 
     def apply(self, profile_id: str, event: Event) -> Iterator[Change]:
-        """Move the clock on to an event, apply it to its profile, and let profiles become one."""
+        """Advance the clock to an event, apply it to its profile, and merge profiles that it links."""
         yield from self.advance(event.time_ms)
         self.events += 1
         clock_ms = event.time_ms if self.clock_ms is None else self.clock_ms
@@ -102,25 +103,25 @@ class Replay:
             yield from self._account(profile, due_ms, result)
 
     def split(self, profile_id: str) -> Iterator[Change]:
-        """Undo the latest hand-over of a profile. UserError where none is retained."""
+        """Undo the latest hand-over of a profile. Raises UserError if none is retained."""
         retained = (self._handovers or {}).get(profile_id)
         if retained is None:
-            raise UserError(f"no hand-over of {profile_id!r} is retained")
+            raise UserError(f"no retained hand-over of {profile_id!r}")
         yield from self._deliver([split_of(decode_message(retained))], self.clock_ms or 0)
 
     def advance(self, clock_ms: int) -> Iterator[Change]:
-        """Move the clock on, never back, and judge what falls due."""
+        """Advance the clock, never back, and evaluate profiles whose timers are due."""
         if self.clock_ms is None or clock_ms > self.clock_ms:
             self.clock_ms = clock_ms
         while self._due and self._due[0][0] <= self.clock_ms:
             due_ms, profile_id = heapq.heappop(self._due)
             profile = self.profiles[profile_id]
             if profile.due_ms == due_ms:
-                # One instant at a time, so that the changes of all profiles come in order of time.
+                # One instant at a time, so that the changes of all profiles come in time order.
                 yield from self._account(profile, due_ms, self.engine.on_timer(profile, clock_ms=due_ms))
 
     def take_skipped(self) -> list[tuple[str, Skip]]:
-        """The values that rules could not read since the last call, each with the profile."""
+        """Return and clear the values that rules could not read, with their profile ids."""
         skipped, self._skipped = self._skipped, []
         return skipped
 

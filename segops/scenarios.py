@@ -1,4 +1,4 @@
-"""Running scenarios: segments as code, tried against the engine without Kafka."""
+"""The scenario runner: tests for segments, run on the engine without Kafka."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from segops.schemas.scenarios import Scenario
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """What was not as expected. ``lines`` begin with ``-`` (expected), ``+`` (actual) or a space (both)."""
+    """A mismatch. ``lines`` begin with ``-`` (expected), ``+`` (actual) or a space (both)."""
 
     title: str
     lines: tuple[str, ...]
 
 
 class ScenarioResult(msgspec.Struct, frozen=True):
-    """What came of a scenario. It ends at the first step that is not as expected.
+    """The result of a scenario, which ends at the first step with a mismatch.
 
-    ``before`` are the changes of the steps before that one.
+    ``before`` holds the changes of the preceding steps.
     """
 
     scenario: Scenario
@@ -62,33 +62,31 @@ def _apply(step: ScenarioStep, replay: Replay) -> Iterator[Change]:
 
 def _failed(rules: int) -> Iterator[Difference]:
     if rules:
-        yield Difference(
-            "rules that failed to evaluate, and kept the memberships there were", (f"+ {rules}",)
-        )
+        yield Difference("rules that failed to evaluate, leaving memberships unchanged", (f"+ {rules}",))
 
 
 def _differences(step: ScenarioStep, changes: Sequence[Change], replay: Replay) -> Iterator[Difference]:
     if step.expect is not None:
-        wanted = [f"{action:<7} {key}" for action, key in step.expect]
-        yield from _compare("expect", wanted, sorted(f"{c.action:<7} {c.segment_key}" for c in changes))
+        expected = [f"{action:<7} {key}" for action, key in step.expect]
+        yield from _compare("expect", expected, sorted(f"{c.action:<7} {c.segment_key}" for c in changes))
     if step.changes is not None:
         yield from _compare(
             "changes", [_line(fields) for fields in step.changes], _lines(changes, step.changes)
         )
     for profile_id, keys in (step.members or {}).items():
         profile = replay.profiles.get(profile_id)
-        members = ["(there is no such profile yet)"] if profile is None else sorted(profile.members)
+        members = ["(no such profile yet)"] if profile is None else sorted(profile.members)
         yield from _compare(f"members of {profile_id}", list(keys), members)
 
 
-def _compare(title: str, wanted: list[str], actual: list[str]) -> Iterator[Difference]:
-    if wanted != actual:
-        lines = difflib.ndiff(wanted, actual)
+def _compare(title: str, expected: list[str], actual: list[str]) -> Iterator[Difference]:
+    if expected != actual:
+        lines = difflib.ndiff(expected, actual)
         yield Difference(title, tuple(line for line in lines if not line.startswith("?")))
 
 
 def fields_of(change: Change) -> Mapping[str, str]:
-    """A change as a scenario writes it."""
+    """Return a change's fields as scenarios write them."""
     return {
         "action": change.action,
         "segment": change.segment_key,
@@ -103,9 +101,9 @@ def fields_of(change: Change) -> Mapping[str, str]:
 _SHOWN = ("action", "segment", "profile", "reason", "occurred_at")
 
 
-def _lines(changes: Sequence[Change], wanted: Sequence[Mapping[str, str]]) -> list[str]:
-    """The changes with the fields of those expected in their places."""
-    names = [tuple(fields) for fields in wanted]
+def _lines(changes: Sequence[Change], expected: Sequence[Mapping[str, str]]) -> list[str]:
+    """Format each change with the fields that the expected change at its position has."""
+    names = [tuple(fields) for fields in expected]
     names += [names[-1] if names else _SHOWN] * (len(changes) - len(names))
     return [
         _line({name: value for name, value in fields_of(change).items() if name in named})

@@ -96,7 +96,7 @@ def test_a_failing_scenario_shows_the_difference_and_status_1(tmp_path: Path) ->
         "    - often\n"
         "      seen\n"
         "  members of user_id:bob (- expected, + actual):\n"
-        "    + (there is no such profile yet)\n"
+        "    + (no such profile yet)\n"
         "  changes before this step:\n"
         "    2026-01-01T00:00:00.000Z  entered seen  user_id:ann  event\n"
         "\n1 failed, 0 passed\n"

@@ -1,4 +1,4 @@
-"""The command line: parse, call, print. One file a command, loaded when it is called."""
+"""The command line: parse, call, print. One file per command, imported on demand."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from segops.cli._say import warn
 from segops.config import unknown_variables
 from segops.core.errors import UserError
 
-#: command -> the one-line help shown in the list; its code is ``segops.cli.<command>:command``.
+#: Command -> the one-line help shown in the list. Its code is ``segops.cli.<command>:command``.
 COMMANDS = {
     "apply": "Publish segment definitions to the compacted segments topic.",
-    "broker": "Start a local broker, or explain the choice of one.",
-    "check": "Check segment files and report every mistake.",
-    "demo": "Run the whole system on real purchase history, and verify it.",
-    "erase": "Forget a person, and wait for the receipts.",
-    "explain": "Say why a profile is in its segments or not.",
-    "group": "Show the workers, or give a stopped one's partitions to the others.",
-    "profile": "Print what a running system knows of one person.",
+    "broker": "Start a local Kafka broker.",
+    "check": "Check segment files and report every error.",
+    "demo": "Run the whole system on real purchase history and verify it.",
+    "erase": "Erase a person and wait for the receipts.",
+    "explain": "Explain why a profile is or is not in its segments.",
+    "group": "List the workers, or reassign a stopped worker's partitions.",
+    "profile": "Show one person's profile in a running system.",
     "produce": "Send events from a file to the events topic.",
-    "quarantine": "Look at profiles that cannot be read; restore or drop them.",
+    "quarantine": "Inspect, restore or drop unreadable profiles.",
     "replay": "Compute membership changes from a file, without Kafka.",
-    "split": "Undo the merge of a profile, as long as it is retained.",
-    "test": "Run scenarios: what segments must do, step by step.",
-    "schema": "Print the JSON Schema of segment files, for editors.",
+    "split": "Undo the merge of a profile.",
+    "test": "Run scenarios: tests for segments.",
+    "schema": "Print the JSON Schema of segment files.",
     "topics": "Create, verify or describe the topics.",
     "version": "Print the version.",
     "watch": "Follow membership changes and segment sizes.",
@@ -53,7 +53,7 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:  # click would make it a failure
+        except BrokenPipeError:  # click would exit with 1
             sys.exit(PIPE_CLOSED)
 
 
@@ -62,15 +62,15 @@ class _Commands(click.Group):
 def cli() -> None:
     """Real-time customer segmentation on Kafka.
 
-    Settings are environment variables, SEGOPS_*; a misspelt one is refused.
+    Settings are environment variables named SEGOPS_*; a misspelt name is an error.
 
-    Exit status: 0 fine, 2 a mistake of the user's (the message names the place and the reason), 1 a failure.
+    Exit status: 0 success, 2 a user error (the message says where and why), 1 a failure.
     """
     if not {"-h", "--help"} & set(sys.argv):
-        _look_at_variables()
+        _check_variables()
 
 
-def _look_at_variables() -> None:
+def _check_variables() -> None:
     found = unknown_variables()
     misspelt = [str(variable) for variable in found if variable.misspelt]
     if misspelt:
@@ -80,5 +80,5 @@ def _look_at_variables() -> None:
 
 
 def main() -> None:
-    """The ``segops`` script: no traceback for a mistake of the user's."""
+    """Run the ``segops`` script and exit with its status, without a traceback."""
     sys.exit(status_of(lambda: cli.main(standalone_mode=False)))

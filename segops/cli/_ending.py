@@ -1,4 +1,4 @@
-"""How a command ends: the exit status and the words for everything that can be raised, never a traceback."""
+"""How a command ends: an exit status and a message for every exception, never a traceback."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from segops.core.errors import SegopsError, UserError
 INTERRUPTED: Final = 128 + signal.SIGINT
 PIPE_CLOSED: Final = 128 + signal.SIGPIPE
 _FAILED: Final = 1
-_MISTAKE: Final = 2
+_USER_ERROR: Final = 2
 
 Ending = tuple[int, str]
 
-#: What the system says of a path that the user should not have named.
-_MISTAKEN: Final = frozenset(
+#: Error numbers that mean the user named a wrong path.
+_USER_ERRNOS: Final = frozenset(
     getattr(errno, name)
     for name in [
         "ENOENT",
@@ -45,7 +45,7 @@ _MISTAKEN: Final = frozenset(
 
 
 def status_of(command: Callable[[], object]) -> int:
-    """Run ``command``; its exit status, after everything printed has been handed over."""
+    """Run ``command``, flush its output and return its exit status."""
     prepare()
     status = _guarded(command)
     return _guarded(flush) or status
@@ -57,12 +57,12 @@ def _guarded(work: Callable[[], object]) -> int:
     except SystemExit as exit_:
         return exit_.code if isinstance(exit_.code, int) else _FAILED
     except BaseException as error:
-        status, words = ending(error)
+        status, message = ending(error)
         if _output_failed(error):
             _drop_output()
-        with suppress(OSError, OutputFailed):  # where nothing can be said, the status says it
-            if words:
-                say_text(words, err=True)
+        with suppress(OSError, OutputFailed):  # without a usable stderr, the status has to do
+            if message:
+                say_text(message, err=True)
             if config.debugging():
                 say_text("".join(traceback.format_exception(error)), err=True)
         return status
@@ -70,7 +70,7 @@ def _guarded(work: Callable[[], object]) -> int:
 
 
 def _output_failed(error: BaseException) -> bool:
-    """Whether the standard output cannot be written; click writes help itself, and raises a plain OSError."""
+    """Tell whether standard output cannot be written. click writes help itself and raises a plain OSError."""
     if isinstance(error, BrokenPipeError | OutputFailed):
         return True
     try:
@@ -82,37 +82,37 @@ def _output_failed(error: BaseException) -> bool:
 
 
 def ending(error: BaseException) -> Ending:
-    """The exit status and the words of an error: 2 for the user's mistakes, 1 for failures."""
-    return next(tell(error) for kind, tell in _ENDINGS if isinstance(error, kind))
+    """Return the exit status and the message of an error: 2 for user errors, 1 for failures."""
+    return next(describe(error) for kind, describe in _ENDINGS if isinstance(error, kind))
 
 
 def _usage(error: click.ClickException) -> Ending:
     text = io.StringIO()
     error.show(text)
-    return _MISTAKE, text.getvalue().rstrip("\n")
+    return _USER_ERROR, text.getvalue().rstrip("\n")
 
 
 def _os_error(error: OSError) -> Ending:
-    if isinstance(error.filename, str | bytes | os.PathLike) and error.errno in _MISTAKEN:
-        return _MISTAKE, f"{os.fsdecode(error.filename)}: {error.strerror}"
+    if isinstance(error.filename, str | bytes | os.PathLike) and error.errno in _USER_ERRNOS:
+        return _USER_ERROR, f"{os.fsdecode(error.filename)}: {error.strerror}"
     return _FAILED, f"segops failed: {error}"
 
 
 def _bug(error: BaseException) -> Ending:
     return _FAILED, (
-        f"segops failed: {type(error).__name__}: {error}; this is a fault of segops, please report it "
-        "(SEGOPS_LOG_LEVEL=debug shows where it is)"
+        f"segops failed: {type(error).__name__}: {error}; this is a bug in segops, please report it "
+        "(SEGOPS_LOG_LEVEL=debug shows the traceback)"
     )
 
 
-#: The first kind that an error is of says how it ends.
+#: The first kind that an error is an instance of decides.
 _ENDINGS: Final[tuple[tuple[type[BaseException], Callable[..., Ending]], ...]] = (
     (KeyboardInterrupt, lambda _: (INTERRUPTED, "")),
     (click.Abort, lambda _: (INTERRUPTED, "")),
     (click.exceptions.Exit, lambda error: (error.exit_code, "")),
     (click.ClickException, _usage),
-    (BrokenPipeError, lambda _: (PIPE_CLOSED, "")),  # as any program ends whose reader has left
-    (UserError, lambda error: (_MISTAKE, str(error))),
+    (BrokenPipeError, lambda _: (PIPE_CLOSED, "")),  # the convention when the reader of a pipe leaves
+    (UserError, lambda error: (_USER_ERROR, str(error))),
     (SegopsError, lambda error: (_FAILED, f"segops failed: {error}")),
     (OSError, _os_error),
     (BaseException, _bug),
@@ -120,6 +120,6 @@ _ENDINGS: Final[tuple[tuple[type[BaseException], Callable[..., Ending]], ...]] =
 
 
 def _drop_output() -> None:
-    """Let what is left in the buffer go nowhere, or the interpreter complains of it at its end."""
+    """Discard buffered output; otherwise the interpreter complains about it at exit."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""Lines of events on their way to Kafka: only JSON objects go, at times that can be moved to the present."""
+"""Event lines on their way to Kafka: only JSON objects are sent, optionally with shifted times."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class NotSent:
-    """The numbers of the lines that are no JSON objects."""
+    """The numbers of lines that are not JSON objects."""
 
     def __init__(self) -> None:
         self.count = 0
         self._first: list[int] = []
 
     def note(self, number: int) -> None:
-        """Count this line."""
+        """Count one such line."""
         self.count += 1
         if self.count <= _SHOWN:
             self._first.append(number)
@@ -38,10 +38,10 @@ class NotSent:
 
 
 async def objects(source: object, slices: Slices, not_sent: NotSent) -> AsyncIterator[Sequence[bytes]]:
-    """The lines that are JSON objects.
+    """Yield the lines that are JSON objects; note the others in ``not_sent``.
 
-    The others are noted in ``not_sent``. Raises UserError, before anything is yielded, when one of the first
-    slice is none: then the file is of another kind, such as CSV.
+    Raises UserError, before anything is yielded, if the first slice has a line that is not an object: then
+    the file is of another kind, such as CSV.
     """
     first = True
     async for lines in slices:
@@ -60,24 +60,24 @@ def _is_object(number: int, line: bytes, not_sent: NotSent) -> bool:
 
 
 async def latest_ms(source: object, slices: Slices) -> int:
-    """The latest time of an event. UserError when none has one."""
+    """Return the latest event time. Raises UserError if no event has one."""
     latest: int | None = None
     async for lines in slices:
         for time_ms in (time_ms for _, line in lines for time_ms in _event_time(line)):
             latest = time_ms if latest is None else max(latest, time_ms)
     if latest is None:
-        raise UserError(f"{source}: no event has a time to shift")
+        raise UserError(f"{source}: no event has a readable time to shift")
     return latest
 
 
 def _event_time(line: bytes) -> Iterator[int]:
-    """The time of one event, where it has a readable one."""
+    """Yield the event's time, if it has a readable one."""
     times = _times(_fields(line))
     yield from [times[name] for name in _TIMES if name in times][:1]
 
 
 def shifted(line: bytes, by_ms: int) -> bytes:
-    """The event with all its times moved; a line without any stays as it is.
+    """Return the event with all its times shifted. A line without times is returned unchanged.
 
     >>> shifted(b'{"a": 1.50, "timestamp": "2026-03-01T10:00:00Z"}', 1_000)
     b'{"a":1.50,"timestamp":"2026-03-01T10:00:01.000Z"}'
@@ -93,7 +93,7 @@ def _read(line: bytes) -> dict[str, msgspec.Raw] | None:
         return _object.decode(line)
     except msgspec.ValidationError:
         return None
-    except msgspec.DecodeError:  # no JSON, or half an emoji in it
+    except msgspec.DecodeError:  # invalid JSON, or JSON with half of a surrogate pair
         whole = without_surrogates(line)
         return None if whole == line else _read(whole)
     except (UnicodeDecodeError, RecursionError):

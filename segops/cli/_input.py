@@ -1,4 +1,4 @@
-"""Events of a file for a replay, and what is said about them beside the results."""
+"""Events of a file for a replay, and the notes about them on standard error."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from segops.schemas import mending
 
 
 class Input:
-    """Reads the events of a file for a replay, each with the id of its profile; none is applied.
+    """Iterates over the events of a file, each with its profile id, without applying them.
 
-    What is no event is named on standard error, and counted in ``rejected`` by its reason. ``skipped`` has
-    the values that rules could not read, by profile: each event is to be applied before the next is read.
+    Invalid events are reported on standard error and counted in ``rejected`` by reason. ``skipped`` holds, by
+    profile, the values that rules could not read: apply each event before reading the next.
     """
 
     def __init__(self, path: Path, replay: Replay) -> None:
@@ -47,12 +47,12 @@ class Input:
                 self.skipped.setdefault(profile_id, Counter())[skip] += 1
 
     def notes(self) -> Iterator[str]:
-        """A line for each kind of thing that was odd, for what was skipped, and for paths never met."""
+        """Yield a line per kind of repair, per kind of skipped value and per path that no event had."""
         replay = self._replay
         yield from mending.sentences(replay.mended)
         if replay.clamped:
             events = "1 event" if replay.clamped == 1 else f"{replay.clamped:,} events"
-            yield f"time: {events} too far ahead of receivedAt or of the wall clock, moved there"
+            yield f"time: {events} too far ahead of receivedAt or of the wall clock, clamped"
         skipped: Counter[Skip] = Counter()
         for each in self.skipped.values():
             skipped.update(each)
@@ -60,7 +60,7 @@ class Input:
         yield from self.survey.paths_never_met()
 
     def skipped_of(self, profile_id: str) -> Iterator[str]:
-        """A line for what was skipped of the events of a profile, and of those that are part of it now."""
+        """Yield a line per kind of value skipped for a profile or for profiles merged into it."""
         skipped: Counter[Skip] = Counter()
         for owner, each in self.skipped.items():
             profile = self._replay.profiles.get(owner)

@@ -1,4 +1,4 @@
-"""What the commands that talk to Kafka share: settings, one event loop, no client's chatter."""
+"""The common frame of commands that talk to Kafka: settings, an event loop, a silenced client."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _PAUSE_S = 0.5
 
 
 def run(work: Callable[[Settings], Awaitable[_T]], *, wait_s: float = 0.0) -> _T:
-    """Do ``work`` with the settings of the environment, and return what it returns.
+    """Run ``work`` with the settings of the environment and return its result.
 
-    For ``wait_s``, which may be infinite, it is tried again while no broker answers yet. Raises UserError
-    for wrong settings, Unreachable when no broker answers, SegopsError when Kafka fails on the way.
+    Retries for ``wait_s`` seconds (may be infinite) while no broker answers. Raises UserError for wrong
+    settings, Unreachable if no broker answers, SegopsError if Kafka fails later.
     """
     settings = load()
-    # The client reports on its own retries; what matters to a person comes as an error.
+    # The client logs its own retries; whatever matters to the user is raised as an error.
     for name in ("aiokafka", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
@@ -40,9 +40,9 @@ def run(work: Callable[[Settings], Awaitable[_T]], *, wait_s: float = 0.0) -> _T
 
 
 async def patiently(work: Callable[[], Awaitable[_T]], wait_s: float) -> _T:
-    """What ``work`` returns; for so long it is repeated where waiting can help, which is said once."""
+    """Return the result of ``work``, retrying for ``wait_s`` where waiting can help; report the wait once."""
     until = asyncio.get_running_loop().time() + wait_s
-    said = not wait_s
+    reported = not wait_s
     while True:
         try:
             return await work()
@@ -50,8 +50,8 @@ async def patiently(work: Callable[[], Awaitable[_T]], wait_s: float) -> _T:
             left_s = until - asyncio.get_running_loop().time()
             if not error.transient or left_s <= 0:
                 raise
-            if not said:
-                bound = "" if wait_s == math.inf else f", {wait_s:g} s at most"
-                say(f"waiting for a broker{bound}: {error}", err=True)
-                said = True
+            if not reported:
+                bound = "" if wait_s == math.inf else f" for up to {wait_s:g} s"
+                say(f"waiting{bound} for a broker: {error}", err=True)
+                reported = True
             await asyncio.sleep(min(_PAUSE_S, left_s))

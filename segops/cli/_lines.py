@@ -1,6 +1,6 @@
-"""Events from a file or from the standard input: one by one, or as slices for an event loop.
+"""Events from a file or standard input: one by one, or in slices for an event loop.
 
-A line is an event, or a body with a ``batch`` of them; blank lines are passed over, and byte-order marks.
+A line is an event, or a body with a ``batch`` of events. Blank lines and byte-order marks are skipped.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 
 
 class Found(NamedTuple):
-    """One event of a file: its line, and its number in the batch of that line (from 1; 0: it is alone)."""
+    """One event of a file: its line number, and its number in that line's batch (from 1; 0: no batch)."""
 
     line: int
     item: int
@@ -34,19 +34,19 @@ class Found(NamedTuple):
 
     @property
     def place(self) -> str:
-        """Where it stands, for people."""
+        """Where the event is, for messages."""
         return f"line {self.line}, event {self.item} of the batch" if self.item else f"line {self.line}"
 
     @property
     def default_id(self) -> str:
-        """What serves it for a messageId."""
+        """The substitute for a missing messageId."""
         return f"line:{self.line}:{self.item}" if self.item else f"line:{self.line}"
 
 
 def read_events(path: Path) -> Iterator[Found]:
-    """The events of a file in their order (``-``: the standard input; ``.gz``: unpacked).
+    """Yield the events of a file in order (``-``: standard input; ``.gz``: decompressed).
 
-    Raises UserError when it cannot be read to its end.
+    Raises UserError if the file cannot be read to its end.
     """
     with _open_bytes(path) as file:
         for number, line in enumerate(_lines(path, file), 1):
@@ -77,14 +77,14 @@ def _lines(path: Path, file: BinaryIO) -> Iterator[bytes]:
 
 def _refuse_utf_16(path: Path, head: bytes) -> None:
     if head.startswith(_UTF_16):
-        raise UserError(f"{path}: expected UTF-8, got UTF-16: in PowerShell write it with -Encoding utf8")
+        raise UserError(f"{path}: expected UTF-8, got UTF-16 (in PowerShell, write with -Encoding utf8)")
 
 
 class LineSource:
-    """The events of ``path`` (``-``: the standard input; ``.gz``: unpacked), in slices.
+    """The events of ``path`` (``-``: standard input; ``.gz``: decompressed), in slices.
 
-    ``size`` is the file's length in bytes and ``position`` how much of it has been read, for progress;
-    both are None and 0 for the standard input.
+    For progress, ``size`` is the file's length in bytes and ``position`` the number of bytes read; None and 0
+    for standard input.
     """
 
     def __init__(self, path: Path) -> None:
@@ -103,13 +103,13 @@ class LineSource:
 
     @property
     def position(self) -> int:
-        """Bytes of the file read so far."""
+        """The number of bytes read so far."""
         return 0 if self.size is None else self._raw.tell()
 
     async def slices(self) -> AsyncIterator[Sequence[tuple[int, bytes]]]:
-        """Whole events with the numbers of their lines, as soon as they can be read.
+        """Yield whole events with their line numbers, as soon as they can be read.
 
-        Raises UserError when the file cannot be read to its end.
+        Raises UserError if the file cannot be read to its end.
         """
         rest, begun = b"", False
         async for chunk in self._chunks():
@@ -132,7 +132,7 @@ class LineSource:
         ]
 
     async def _chunks(self) -> AsyncIterator[bytes]:
-        # A daemon thread, since a read from a terminal cannot be broken off: it must not hold up the exit.
+        # A daemon thread: a read from a terminal cannot be cancelled and must not delay the exit.
         loop = asyncio.get_running_loop()
         ready: asyncio.Queue[bytes | Exception] = asyncio.Queue(_AHEAD)
 
@@ -159,18 +159,18 @@ class LineSource:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         if not self._number:
             return f"cannot be read: {reason}"
-        return f"cannot be read to its end: {reason}; the {self._number:,} lines before were sent"
+        return f"cannot be read to its end: {reason}; the {self._number:,} lines before it were sent"
 
     def _read(self) -> bytes | Exception:
         try:
             return self._file.read(_CHUNK)
-        except (OSError, EOFError, ValueError, zlib.error) as error:  # ValueError: closed in the meantime
+        except (OSError, EOFError, ValueError, zlib.error) as error:  # ValueError: closed meanwhile
             return error
 
 
 def _open(path: Path) -> BinaryIO:
     try:
-        if path == STDIN:  # unbuffered: what is there is read at once, and no lock is held while waiting
+        if path == STDIN:  # unbuffered: returns available bytes at once and holds no lock while waiting
             return cast(BinaryIO, io.FileIO(0, closefd=False))
         return path.open("rb")
     except OSError as error:

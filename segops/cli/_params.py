@@ -1,4 +1,4 @@
-"""Types of options that several commands share."""
+"""Option types that several commands share."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ class Instant(click.ParamType):
     name = "ISO"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """The milliseconds of ``value``."""
+        """Return ``value`` in milliseconds since 1970."""
         found = parse_instant(value)
         if found is None:
-            self.fail(f"{value!r} is no ISO-8601 instant, such as 2026-01-31T00:00:00Z", param, ctx)
+            self.fail(f"expected an ISO-8601 instant like 2026-01-31T00:00:00Z, got {value!r}", param, ctx)
         return found
 
 

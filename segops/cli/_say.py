@@ -1,4 +1,4 @@
-"""The only place that prints: control characters in the text of others are escaped here."""
+"""The only module that prints: it escapes control characters in foreign text."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ import click
 from segops.core.errors import SegopsError
 from segops.core.text import printable
 
-_PIPE_WIDTH = 200  # nothing is cut where no terminal sets a width
+_PIPE_WIDTH = 200  # wide enough not to truncate tables when there is no terminal
 
 
 class OutputFailed(SegopsError):
-    """The standard output cannot be written: the disk is full, for instance."""
+    """Standard output cannot be written, for instance because the disk is full."""
 
 
 def say(line: str = "", *, err: bool = False, end: str = "\n", colour: str | None = None) -> None:
-    """Print one line; a line feed within it is escaped like any control character."""
+    """Print one line, escaping line feeds within it like any control character."""
     _write(printable(line) + end, err=err, colour=colour)
 
 
 def say_text(text: str, *, err: bool = False) -> None:
-    """Print lines of ours, such as indented JSON or all mistakes of a file."""
+    """Print text whose line feeds are ours, such as indented JSON or all errors of a file."""
     _write(printable(text, lines=True) + "\n", err=err)
 
 
 def say_all(lines: Iterable[str]) -> None:
-    """Print many lines, without emptying the buffer after each."""
-    with _told():
+    """Print many lines without flushing after each."""
+    with _reporting_failure():
         for line in lines:
             sys.stdout.write(printable(line) + "\n")
 
 
 def warn(line: str) -> None:
-    """Print a line that begins with ``warning:`` to the standard error."""
+    """Print a line with the prefix ``warning:`` to standard error."""
     say(f"warning: {line}", err=True)
 
 
 def say_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, figures: Iterable[str] = ()) -> None:
-    """Print a table in a terminal's width, or unabridged; ``figures`` are the columns set to the right."""
+    """Print a table, fitted to the terminal if there is one; the columns in ``figures`` align right."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -62,38 +62,38 @@ def say_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, figures:
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = _PIPE_WIDTH
-    with _told():
+    with _reporting_failure():
         console.print(table)
 
 
 def flush() -> None:
-    """Hand over what is still in the buffer. Raises OutputFailed; BrokenPipeError when no reader is left."""
-    with _told():
+    """Flush standard output. Raises OutputFailed, or BrokenPipeError if the reader has left."""
+    with _reporting_failure():
         sys.stdout.flush()
 
 
 def prepare() -> None:
-    """Make the standard streams usable: one that is closed is empty, or swallows what is written.
+    """Make the standard streams usable: replace a closed stream by the null device.
 
-    The standard output takes characters that its encoding lacks as escapes, as the error output does.
+    Characters that the encoding of standard output lacks are written as escapes, as on standard error.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - for the process's life
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - open for the life of the process
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _write(text: str, *, err: bool, colour: str | None = None) -> None:
-    with _told():
+    with _reporting_failure():
         click.secho(text, err=err, nl=False, fg=colour)
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _reporting_failure() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise OutputFailed(f"the output cannot be written: {error.strerror}") from error
+        raise OutputFailed(f"cannot write to standard output: {error.strerror}") from error

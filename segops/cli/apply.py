@@ -25,16 +25,19 @@ _MARKS = {"added": "+", "changed": "~", "described": "~", "unchanged": "=", "ret
 @click.command(epilog=_EPILOG)
 @click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option(
-    "--prune", is_flag=True, help="Retire the segments that are not in PATHS; their keys stay taken."
+    "--prune", is_flag=True, help="Retire segments that are not in PATHS; their keys stay reserved."
 )
-@click.option("--retire", multiple=True, metavar="KEY", help="Retire this segment, too; its key stays taken.")
-@click.option("--dry-run", is_flag=True, help="Say what would happen and change nothing.")
+@click.option(
+    "--retire", multiple=True, metavar="KEY", help="Also retire this segment; its key stays reserved."
+)
+@click.option("--dry-run", is_flag=True, help="Show what would change without publishing.")
 def command(paths: Sequence[Path], prune: bool, retire: Sequence[str], dry_run: bool) -> None:
     """Publish the segment definitions in PATHS (files or folders).
 
-    All are checked first, and all or none of them are published. A definition's version rises by one when
-    its rule changes meaning; running workers take the new ones over within seconds. A published segment that
-    refers to none, as another writer may leave one behind, is left out by workers and reported here.
+    All files are checked first; then all definitions are published or none. A definition's version increases
+    by one when the meaning of its rule changes. Running workers adopt new definitions within seconds.
+    Workers leave out a published segment that refers to an unknown one, such as another writer may leave
+    behind; it is reported here.
     """
     loaded = segments.load_checked(paths)
     for warning in loaded.warnings:
@@ -47,8 +50,8 @@ def command(paths: Sequence[Path], prune: bool, retire: Sequence[str], dry_run: 
     for step in steps:
         say(f"{_MARKS[step.action]} {step.key}  version {step.version}  {step.action}")
         if step.reason:
-            way = f"publish what it refers to, or retire it by --retire {step.key} or --prune"
-            warn(f"{step.key} is published, but {step.reason}: {way}")
+            fix = f"publish the segment it refers to, or retire it with --retire {step.key} or --prune"
+            warn(f"{step.key} is published, but {step.reason}: {fix}")
     say(_summary(steps) + ("; nothing was written (dry run)" if dry_run else ""))
 
 

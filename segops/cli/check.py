@@ -1,4 +1,4 @@
-"""``segops check``: every mistake in segment files, and what the segments cost."""
+"""``segops check``: every error in segment files, and what the segments cost."""
 
 from __future__ import annotations
 
@@ -30,61 +30,64 @@ _FIGURES = ("leaves", "features", "shared", "timed", "bytes per profile")
 
 @click.command(epilog=_EPILOG)
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path))
-@click.option("--cost", is_flag=True, help="Show what each segment keeps of a profile, and what time moves.")
+@click.option("--cost", is_flag=True, help="Show what each segment stores per profile.")
 @click.option(
     "--events",
     type=click.Path(path_type=Path, allow_dash=True),
-    help="Try them on the events of a file, or -: what do the rules not find, or cannot read?",
+    help="Check the rules against a file of events (- for standard input): unknown names, unreadable values.",
 )
 def command(paths: tuple[Path, ...], cost: bool, events: Path | None) -> None:
-    """Check segment files and folders of them, and report every mistake with its file, place and reason.
+    """Check segment files or folders and report every error with its file, place and reason.
 
-    Exit status 0: they can be applied. 2: they would be refused. Warnings do not refuse.
+    Exit status 0: the segments can be applied. 2: they cannot. Warnings do not count.
 
-    With --cost, per segment: its leaves; the features that they read, and how many of those other segments
-    read too; the leaves whose verdict time changes; the bytes that a busy profile stores for it (estimated).
+    --cost shows per segment: its leaves; the features they read, and how many of those are shared with other
+    segments; the leaves that change with time; the estimated bytes that a busy profile stores for it.
 
-    With --events, what is odd about the events of a file; values that the rules cannot read, as texts where
-    they want numbers; and events, paths and traits that the rules speak of and none of the events had.
+    --events reports odd parts of the events; values that the rules cannot read, such as strings where they
+    expect numbers; and event names, paths and traits in the rules that no event had.
     """
     loaded = load_checked(paths)
     for warning in loaded.warnings:
         warn(str(warning))
     features = {feature.id for each in loaded.definitions for feature in features_of(each.when)}
-    plural = "segment" if len(loaded.definitions) == 1 else "segments"
-    say(f"{len(loaded.definitions)} {plural}, {len(features)} features: no mistakes")
+    say(f"{_count(len(loaded.definitions), 'segment')}, {_count(len(features), 'feature')}: OK")
     if cost:
         _print_costs(SegmentSet(loaded.definitions))
     if events is not None:
-        _try(SegmentSet(loaded.definitions), events)
+        _check_against(SegmentSet(loaded.definitions), events)
 
 
-def _try(segments: SegmentSet, events: Path) -> None:
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _check_against(segments: SegmentSet, events: Path) -> None:
     replay = Replay(segments, wall_ms=wall_ms(), limits=limits_of(load()))
     found = Input(events, replay)
     for owner, event in found:
         for _ in replay.apply(owner, event):
             pass
-    say(f"{events}: {replay.events:,} events" + _refused(found.rejected))
+    say(f"{events}: {replay.events:,} events" + _invalid(found.rejected))
     for note in (*found.notes(), *found.survey.names_never_met()):
         say(f"  {note}")
 
 
-def _refused(rejected: Counter[str]) -> str:
+def _invalid(rejected: Counter[str]) -> str:
     if not rejected:
         return ""
     reasons = ", ".join(f"{reason} {number:,}" for reason, number in rejected.most_common())
-    return f", and {rejected.total():,} that are none ({reasons})"
+    return f", {rejected.total():,} invalid ({reasons})"
 
 
 def _print_costs(segments: SegmentSet) -> None:
     found = costs(segments)
     rows = [(cost.segment_key, *_figures(cost)) for cost in found.segments]
-    rows.append(("all, shared once", "", str(found.features), "", "", f"{found.state_bytes:,}"))
+    rows.append(("all (shared counted once)", "", str(found.features), "", "", f"{found.state_bytes:,}"))
     say()
     say_table(("segment", *_FIGURES), rows, figures=_FIGURES)
     say()
-    say(f"bytes: an estimate, with {TYPICAL_ENTRIES} entries where nothing bounds them")
+    say(f"bytes: an estimate that assumes {TYPICAL_ENTRIES} entries where a feature is unbounded")
 
 
 def _figures(cost: Cost) -> tuple[str, ...]:

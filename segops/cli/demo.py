@@ -29,27 +29,33 @@ Examples:
     type=click.Choice(["embedded", "jvm", "docker", "own", "auto"]),
     default="embedded",
     show_default=True,
-    help="Where it runs: a kind of `segops broker`, or own: the one of SEGOPS_KAFKA_BOOTSTRAP_SERVERS, "
-    "where it makes topics of its own and removes them.",
+    help="Broker to run on: a kind of `segops broker`, or own: SEGOPS_KAFKA_BOOTSTRAP_SERVERS, where the "
+    "demo creates topics of its own and deletes them afterwards.",
 )
 @click.option(
     "--rate",
     type=click.FloatRange(min=0),
     default=DEFAULT_RATE,
     show_default=True,
-    help="Events a second at most, so that one can watch; 0: as fast as it goes.",
+    help="Maximum events per second, slow enough to watch; 0: unlimited.",
 )
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Take N events only.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Use only N events.")
 @click.option(
-    "--partitions", type=click.IntRange(1, 256), default=4, show_default=True, help="Of each topic."
+    "--partitions",
+    type=click.IntRange(1, 256),
+    default=4,
+    show_default=True,
+    help="Partitions per topic.",
 )
-@click.option("--processes", type=click.IntRange(1, 64), default=1, show_default=True, help="Of the worker.")
+@click.option(
+    "--processes", type=click.IntRange(1, 64), default=1, show_default=True, help="Worker processes."
+)
 @click.option(
     "--data-dir",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Keeps input, logs and data; else a temporary folder does, removed at the end.",
+    help="Folder for input, logs and data. Default: a temporary folder, deleted at the end.",
 )
-@click.option("--keep", is_flag=True, help="Leave broker and worker running at the end, until Ctrl-C.")
+@click.option("--keep", is_flag=True, help="Keep broker and worker running at the end, until Ctrl-C.")
 def command(
     broker: str,
     rate: float,
@@ -59,12 +65,12 @@ def command(
     data_dir: Path | None,
     keep: bool,
 ) -> None:
-    """Show segops at work, and check every result.
+    """Show segops at work and verify every result.
 
     Starts a broker and a worker, publishes the example segments, sends the purchase history of 23,570
-    customers mixed with the clicks of 600 visitors, and lets 120 more days pass. Time is that of the
-    events, so eighteen months go by in about a minute. At the end every membership change is compared with
-    what `segops replay` makes of the same input. Exit status 1 when one differs.
+    customers mixed with the clicks of 600 visitors, and lets 120 more days pass. Time follows the events, so
+    eighteen months take about a minute. At the end, every membership change is compared with the output of
+    `segops replay` for the same input. Exit status 1 if any differs.
     """
     from segops.demo.main import run
 

@@ -1,4 +1,4 @@
-"""``segops erase``: forget a person."""
+"""``segops erase``: erase a person."""
 
 from __future__ import annotations
 
@@ -20,27 +20,31 @@ Examples:
 
 
 @click.command(epilog=_EPILOG)
-@click.option("--profile", required=True, help="Any identifier of the person, with its type: user_id:u1.")
-@click.option("--request", help="A name for the request, to find its receipts by; a random one otherwise.")
+@click.option("--profile", required=True, help="Any identifier of the person, such as user_id:u1.")
+@click.option("--request", help="Name of the request, by which its receipts are found. Default: random.")
 @click.option(
-    "--wait", type=click.FloatRange(min=0), default=60.0, show_default=True, help="Seconds to wait; 0: not."
+    "--wait",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    help="Seconds to wait for the receipts; 0: do not wait.",
 )
 def command(profile: str, request: str | None, wait: float) -> None:
-    """Forget a person: the profile, its timers, its memberships, and all identifiers that lead to it.
+    """Erase a person: the profile, its timers and memberships, and all identifiers that lead to it.
 
-    Its memberships end with the reason erasure. What topics keep until their retention ends, such as raw
-    events, is not touched. Exit status 1 when the receipts do not come in time.
+    The memberships end with the reason erasure. Records that topics keep until their retention ends, such as
+    raw events, remain. Exit status 1 if the receipts do not arrive in time.
     """
-    wanted = ErasureRequest(profile, request or uuid4().hex)
+    erasure = ErasureRequest(profile, request or uuid4().hex)
     try:
-        decode_request(encode_request(wanted))
+        decode_request(encode_request(erasure))
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    receipts = run(lambda settings: erasing.erase(settings, wanted, wait_s=wait))
+    receipts = run(lambda settings: erasing.erase(settings, erasure, wait_s=wait))
     if not wait:
-        say(f"request {wanted.request} is sent")
+        say(f"request {erasure.request} sent")
         return
     for receipt in receipts:
         say(f"{receipt.found:8}  sha256 {receipt.identifier_sha256}")
-    gone = sum(receipt.found in ("profile", "redirect") for receipt in receipts)
-    say(f"request {wanted.request}: {gone} of {len(receipts)} identifiers were stored, and are erased")
+    erased = sum(receipt.found in ("profile", "redirect") for receipt in receipts)
+    say(f"request {erasure.request}: {erased} of {len(receipts)} identifiers were stored and are now erased")

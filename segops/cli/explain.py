@@ -1,4 +1,4 @@
-"""``segops explain``: why a profile is in a segment or not, from a file of events."""
+"""``segops explain``: why a profile is or is not in a segment, from a file of events."""
 
 from __future__ import annotations
 
@@ -38,40 +38,40 @@ def _json(explanation: Explanation) -> None:
 
 def _tree(explanation: Explanation) -> None:
     say(f"{explanation.profile_id} at {format_instant(explanation.now_ms)}")
-    for standing in explanation.segments:
-        say_all(["", *_standing(standing)])
+    for segment in explanation.segments:
+        say_all(["", *_segment(segment)])
 
 
-def _standing(standing: SegmentExplanation) -> Iterator[str]:
-    name = "" if standing.name == standing.segment_key else f" ({standing.name})"
-    yield f"{_sign(standing.member)} {standing.segment_key}{name}, version {standing.version}"
-    yield f"  {_membership(standing)}"
-    if standing.limits is not None and (limits := ", ".join(_limits(standing.limits))):
+def _segment(segment: SegmentExplanation) -> Iterator[str]:
+    name = "" if segment.name == segment.segment_key else f" ({segment.name})"
+    yield f"{_sign(segment.member)} {segment.segment_key}{name}, version {segment.version}"
+    yield f"  {_membership(segment)}"
+    if segment.limits is not None and (limits := ", ".join(_limits(segment.limits))):
         yield f"  {limits}"
-    yield from _branch(standing.rule, "  ", "")
+    yield from _branch(segment.rule, "  ", "")
 
 
-def _membership(standing: SegmentExplanation) -> str:
-    if not standing.member or standing.since is None:
-        return f"no member, {_end(standing)}"
-    cause = "" if standing.event_id is None else f" because of event {standing.event_id}"
-    return f"member since {format_instant(standing.since)}{cause}, {_end(standing)}"
+def _membership(segment: SegmentExplanation) -> str:
+    if not segment.member or segment.since is None:
+        return f"not a member, {_end(segment)}"
+    cause = "" if segment.event_id is None else f" because of event {segment.event_id}"
+    return f"member since {format_instant(segment.since)}{cause}, {_end(segment)}"
 
 
 def _limits(limits: Thresholds) -> Iterator[str]:
     if limits.stays_until is not None:
-        yield f"stays until {format_instant(limits.stays_until)} at least"
+        yield f"stays at least until {format_instant(limits.stays_until)}"
     if limits.enters_from is not None:
-        yield f"may not enter before {format_instant(limits.enters_from)}"
+        yield f"cannot enter before {format_instant(limits.enters_from)}"
     if limits.entries is not None:
-        most = "" if limits.max_entries is None else f" of {limits.max_entries}"
-        yield f"entries so far: {limits.entries}{most}"
+        maximum = "" if limits.max_entries is None else f" of {limits.max_entries}"
+        yield f"entries so far: {limits.entries}{maximum}"
 
 
-def _end(standing: SegmentExplanation) -> str:
-    if standing.rule.holds is None:
-        return "as before: the rule cannot be evaluated"
-    end = "for ever" if standing.flips_at is None else f"until {format_instant(standing.flips_at)}"
+def _end(segment: SegmentExplanation) -> str:
+    if segment.rule.holds is None:
+        return "unchanged: the rule cannot be evaluated"
+    end = "indefinitely" if segment.flips_at is None else f"until {format_instant(segment.flips_at)}"
     return f"{end} if nothing more happens"
 
 
@@ -120,26 +120,24 @@ _FORMATS: dict[str, Callable[[Explanation], None]] = {"tree": _tree, "json": _js
     required=True,
     multiple=True,
     type=click.Path(path_type=Path),
-    help="A file or folder of segments; give it again for more.",
+    help="File or folder of segments; may be repeated.",
 )
 @click.option(
     "--events",
     required=True,
     type=click.Path(path_type=Path, allow_dash=True),
-    help="A file of events (.jsonl, .jsonl.gz), or - for the standard input.",
+    help="File of events (.jsonl, .jsonl.gz), or - for standard input.",
 )
-@click.option("--profile", "profile_id", required=True, metavar="ID", help="As in user_id:ann.")
-@click.option(
-    "--at", "at_ms", type=INSTANT, help="The instant to explain; without it, that of the last event."
-)
-@click.option("--segment", metavar="KEY", help="Explain this segment only.")
+@click.option("--profile", "profile_id", required=True, metavar="ID", help="Profile id, such as user_id:ann.")
+@click.option("--at", "at_ms", type=INSTANT, help="Instant to explain. Default: the time of the last event.")
+@click.option("--segment", metavar="KEY", help="Explain only this segment.")
 @click.option(
     "--format",
     "form",
     type=click.Choice(list(_FORMATS)),
     default="tree",
     show_default=True,
-    help="How it is printed.",
+    help="Output format.",
 )
 def command(
     segments: tuple[Path, ...],
@@ -149,22 +147,23 @@ def command(
     segment: str | None,
     form: str,
 ) -> None:
-    """Say why a profile is in its segments or not: every node of their rules, what it finds, and until when.
+    """Explain why a profile is or is not in its segments: each rule node, its value, and until when it holds.
 
-    Reads events as `segops replay` does, up to the first that is later than --at. A node shows its verdict,
-    its value, since when it has stood so (nothing: since before the first event) and when it changes if
-    nothing more happens. Standard error tells which values of the profile's events the rules cannot read.
+    Reads events as `segops replay` does, up to the first one later than --at. Each node shows its verdict,
+    its value, since when the verdict holds (blank: since before the first event) and when it changes if
+    nothing more happens. Values of the profile's events that the rules cannot read are listed on standard
+    error.
     """
     known = SegmentSet(load_segments(segments))
     if segment is not None and segment not in known.by_key:
-        raise UserError(f"there is no segment {segment!r}; there are: {', '.join(sorted(known.by_key))}")
+        raise UserError(f"unknown segment {segment!r}; known segments: {', '.join(sorted(known.by_key))}")
     follower = Tracer(known, None if segment is None else (segment,), profile_id=profile_id)
     replay = Replay(follower.segments, wall_ms=wall_ms(), engine=follower, limits=limits_of(load()))
     read = Input(events, replay)
     _apply(replay, read, profile_id, at_ms)
     found = follower.explain(replay.profiles[profile_id], replay.clock_ms or 0)
     if segment is not None:
-        chosen = tuple(standing for standing in found.segments if standing.segment_key == segment)
+        chosen = tuple(each for each in found.segments if each.segment_key == segment)
         found = msgspec.structs.replace(found, segments=chosen)
     _FORMATS[form](found)
     for note in read.skipped_of(profile_id):
@@ -172,23 +171,26 @@ def command(
 
 
 def _apply(replay: Replay, read: Input, profile_id: str, at_ms: int | None) -> None:
-    """Replay all events: others' may become this profile's. Raises UserError if the profile has none."""
+    """Replay all events, since other profiles may merge into this one.
+
+    Raises UserError if the profile has no event.
+    """
     alike: set[str] = set()
     for owner, event in read:
         if at_ms is not None and event.time_ms > at_ms:
             break
-        _work_off(replay.apply(owner, event))
+        _drain(replay.apply(owner, event))
         alike.update({owner} if owner.partition(":")[2] == profile_id else ())
     profile = replay.profiles.get(profile_id)
     if profile is not None and profile.merged_into is not None:
-        raise UserError(f"the profile {profile_id!r} is part of {profile.merged_into!r}: explain that one")
+        raise UserError(f"profile {profile_id!r} was merged into {profile.merged_into!r}; explain that one")
     if profile is None or profile.first_ms is None:
         raise UserError(_unknown(profile_id, alike, at_ms))
     if at_ms is not None:
-        _work_off(replay.advance(at_ms))
+        _drain(replay.advance(at_ms))
 
 
-def _work_off(changes: Iterator[Change]) -> None:
+def _drain(changes: Iterator[Change]) -> None:
     for _ in changes:
         pass
 
@@ -196,4 +198,4 @@ def _work_off(changes: Iterator[Change]) -> None:
 def _unknown(profile_id: str, alike: set[str], at_ms: int | None) -> str:
     until = "" if at_ms is None else f" up to {format_instant(at_ms)}"
     hint = f"; did you mean {' or '.join(sorted(alike))}?" if alike else ""
-    return f"the profile {profile_id!r} has no event{until}{hint}"
+    return f"profile {profile_id!r} has no event{until}{hint}"

@@ -19,15 +19,15 @@ Examples:
 
 @click.group(epilog=_EPILOG)
 def command() -> None:
-    """Show the workers that share the partitions, or take one out.
+    """List the workers that share the partitions, or remove one.
 
-    SEGOPS_APP_ID names the group; a worker's name in it is SEGOPS_INSTANCE_ID.
+    SEGOPS_APP_ID names the group, SEGOPS_INSTANCE_ID a worker in it.
     """
 
 
 @command.command("list", epilog="Example: segops group list")
 def list_() -> None:
-    """Show the members: their names, and the hosts that they joined from."""
+    """List the members with their names and the hosts they joined from."""
     found = run(group.describe)
     say_table(("member", "host"), found.members)
     say(f"state: {found.state}", err=True)
@@ -36,13 +36,13 @@ def list_() -> None:
 @command.command(epilog="Example: segops group remove segops-3")
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 def remove(names: tuple[str, ...]) -> None:
-    """Give the partitions of stopped workers to the others now, not after SEGOPS_SESSION_TIMEOUT.
+    """Reassign the partitions of stopped workers now instead of after SEGOPS_SESSION_TIMEOUT.
 
-    A worker that runs is not stopped by this: it joins again, or ends and is started again.
+    This does not stop a running worker: it rejoins, or exits and is restarted.
     """
     removed = run(lambda settings: group.remove(settings, names))
     for name in removed:
         say(f"removed {name}")
     missing = [name for name in names if name not in removed]
     if missing:
-        raise UserError(f"not in the group: {', '.join(missing)} (segops group list shows who is)")
+        raise UserError(f"not in the group: {', '.join(missing)} (see segops group list)")

@@ -38,20 +38,19 @@ _REPORT_EVERY_S = 5.0
 
 @click.command(epilog=_EPILOG)
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Events a second at most.")
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Maximum events per second.")
 @click.option(
     "--final-tick",
     type=INSTANT,
-    help="Afterwards move the event clock (SEGOPS_CLOCK=event) of every partition to this instant: the "
-    "input has ended.",
+    help="After the last event, advance every partition's event clock (SEGOPS_CLOCK=event) to this instant.",
 )
-@click.option("--beyond-now", is_flag=True, help="Allow a --final-tick that is in the future.")
+@click.option("--beyond-now", is_flag=True, help="Allow a --final-tick in the future.")
 @click.option(
     "--shift-to-now",
     is_flag=True,
-    help="Move the times of all events by the same amount, so that the latest is now.",
+    help="Shift the times of all events by the same amount so that the latest is now.",
 )
-@click.option("--topic", help="Topic to send to instead of the events topic.")
+@click.option("--topic", help="Send to this topic instead of the events topic.")
 def command(
     file: Path,
     rate: float | None,
@@ -60,17 +59,17 @@ def command(
     shift_to_now: bool,
     topic: str | None,
 ) -> None:
-    """Send the events in FILE, one JSON object a line (.jsonl, .jsonl.gz, or - for the standard input).
+    """Send the events in FILE, one JSON object per line (.jsonl, .jsonl.gz, or - for standard input).
 
-    Objects are sent as they are, also those that are no events: the engine puts them to the dead letters with
-    the reason. Of a line that is a body with a "batch", each event is sent. A line that is no JSON object is
-    not sent; if it is one of the first, nothing is. The record key is the userId, else the anonymousId. It
-    waits while brokers are away. Exit status 1 when they did not take every record, 2 when a line was not
-    sent.
+    Objects are sent unchanged, including invalid events: the engine sends those to the dead-letter topic with
+    the reason. If a line is a body with a "batch", each event of the batch is sent. Lines that are not JSON
+    objects are not sent; if one is among the first lines, nothing is sent. The record key is the userId, else
+    the anonymousId. Waits while no broker answers. Exit status 1 if a record was not delivered, 2 if a line
+    was not sent.
     """
     if shift_to_now and file == STDIN:
         raise click.UsageError(
-            "--shift-to-now needs a file: the latest time is found before anything is sent"
+            "--shift-to-now requires a file: it needs the latest time before sending anything"
         )
     started, not_sent = monotonic(), NotSent()
 
@@ -80,7 +79,7 @@ def command(
         shift_ms = await _shift_ms(file) if shift_to_now else 0
         with LineSource(file) as source, _reporting(source) as report:
             lines = objects(file, source.slices(), not_sent)
-            # What is no file of events is refused before a broker is asked.
+            # Reject a file that does not hold events before asking a broker.
             first = await anext(lines, None) or []
             await patiently(lambda: topics.partition_counts(settings.kafka, [load.topic]), math.inf)
             sent = await send_all(settings, load, _moved(first, lines, shift_ms), on_progress=report)
@@ -110,18 +109,18 @@ async def _moved(
 
 
 def _refuse_future(engine: EngineSettings, final_tick: int | None, beyond_now: bool) -> None:
-    """Raise UserError for a tick that moves time beyond the present, which nothing takes back."""
+    """Raise UserError for a tick that moves time beyond the present, which is irreversible."""
     if final_tick is None or final_tick <= wall_ms() + engine.max_event_ahead_ms:
         return
     if engine.clock == "wall":
         raise UserError(
-            f"--final-tick {format_instant(final_tick)} is in the future: with SEGOPS_CLOCK=wall, time comes "
-            "by itself and no tick moves it"
+            f"--final-tick {format_instant(final_tick)} is in the future: with SEGOPS_CLOCK=wall, "
+            "ticks cannot advance time"
         )
     if not beyond_now:
         raise UserError(
-            f"--final-tick {format_instant(final_tick)} is in the future: no clock goes back, so every event "
-            "before it would be late from then on; --beyond-now if that is meant"
+            f"--final-tick {format_instant(final_tick)} is in the future: clocks never go back, so every "
+            "event before it would be late; pass --beyond-now to allow it"
         )
 
 

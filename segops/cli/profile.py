@@ -1,4 +1,4 @@
-"""``segops profile``: what is known of one person in a running system."""
+"""``segops profile``: one person's profile in a running system."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ _TIMEOUT_S: Final = 10
 _MAX_REDIRECTS: Final = 100
 
 
-def _json(portrait: ProfileView) -> None:
-    say_text(msgspec.json.format(msgspec.json.encode(portrait), indent=2).decode())
+def _json(view: ProfileView) -> None:
+    say_text(msgspec.json.format(msgspec.json.encode(view), indent=2).decode())
 
 
-def _tree(portrait: ProfileView) -> None:
-    head = f"{portrait.profile_id} at {format_instant(portrait.now_ms)}"
-    if portrait.first_ms is not None and portrait.latest_ms is not None:
-        head += f", seen {format_instant(portrait.first_ms)} to {format_instant(portrait.latest_ms)}"
+def _tree(view: ProfileView) -> None:
+    head = f"{view.profile_id} at {format_instant(view.now_ms)}"
+    if view.first_ms is not None and view.latest_ms is not None:
+        head += f", seen {format_instant(view.first_ms)} to {format_instant(view.latest_ms)}"
     parts: tuple[tuple[str, list[str]], ...] = (
-        ("identifiers", [_identifier(each) for each in portrait.identifiers]),
-        ("awaits the answer of", [*portrait.awaits, *_held(portrait.held)]),
-        ("traits", [f"{name}: {_shown(value)}" for name, value in sorted(portrait.traits.items())]),
-        ("features", [_feature(each) for each in portrait.features]),
-        ("memberships", [_membership(each) for each in portrait.memberships]),
+        ("identifiers", [_identifier(each) for each in view.identifiers]),
+        ("waiting for", [*view.awaits, *_held(view.held)]),
+        ("traits", [f"{name}: {_shown(value)}" for name, value in sorted(view.traits.items())]),
+        ("features", [_feature(each) for each in view.features]),
+        ("memberships", [_membership(each) for each in view.memberships]),
     )
     say_all([head, *(line for name, lines in parts if lines for line in _branch(name, lines))])
 
@@ -64,31 +64,31 @@ def _branch(name: str, lines: list[str]) -> Iterator[str]:
 
 def _held(number: int) -> Iterator[str]:
     if number:
-        yield f"({number} events are held until then)"
+        yield f"({number} events are held meanwhile)"
 
 
 _ORIGINS = {
     ITSELF: "the profile's own, first event",
-    EVENT: "carried by an event",
-    TAKEN_OVER: "of a profile taken over by an event",
+    EVENT: "from event",
+    TAKEN_OVER: "of a profile merged into this one by event",
 }
 
 
 def _identifier(found: Identifier) -> str:
     event = "" if found.event_id is None else f" {found.event_id}"
-    when = "" if found.at_ms is None else f" of {format_instant(found.at_ms)}"
+    when = "" if found.at_ms is None else f" at {format_instant(found.at_ms)}"
     return f"{found.identifier}: {_ORIGINS[found.origin]}{event}{when}"
 
 
-def _feature(kept: FeatureView) -> str:
-    return f"{kept.label}: {'at least ' if kept.value_is_least else ''}{_shown(kept.value)}"
+def _feature(feature: FeatureView) -> str:
+    return f"{feature.label}: {'at least ' if feature.value_is_least else ''}{_shown(feature.value)}"
 
 
 def _membership(found: MembershipView) -> str:
     name = "" if found.name == found.segment_key else f" ({found.name})"
     reason = "" if found.reason is None else f", reason {found.reason}"
     cause = "" if found.event_id is None else f" {found.event_id}"
-    end = "for ever" if found.until is None else f"until {format_instant(found.until)}"
+    end = "indefinitely" if found.until is None else f"until {format_instant(found.until)}"
     since = f"since {format_instant(found.since)}{reason}{cause}"
     return f"{found.segment_key}{name}, version {found.version}: {since}, {end} if nothing more happens"
 
@@ -103,7 +103,9 @@ _FORMATS: dict[str, Callable[[ProfileView], None]] = {"tree": _tree, "json": _js
 @click.command(epilog=_EPILOG)
 @click.argument("identifier", metavar="ID")
 @click.option(
-    "--url", metavar="URL", help="Of any worker of the group; else SEGOPS_WEB_HOST and SEGOPS_WEB_PORT."
+    "--url",
+    metavar="URL",
+    help="URL of any worker of the group. Default: SEGOPS_WEB_HOST and SEGOPS_WEB_PORT.",
 )
 @click.option(
     "--format",
@@ -111,39 +113,38 @@ _FORMATS: dict[str, Callable[[ProfileView], None]] = {"tree": _tree, "json": _js
     type=click.Choice(list(_FORMATS)),
     default="tree",
     show_default=True,
-    help="How it is printed.",
+    help="Output format.",
 )
 def command(identifier: str, url: str | None, form: str) -> None:
-    """Print what a running system knows of the person of ID: any identifier, as in user_id:ann.
+    """Show the profile of the person with the identifier ID, such as user_id:ann, in a running system.
 
-    Shows the identifiers and where they come from, traits, features, and memberships with since, why and
-    until.
-    The worker that is asked says which one has the profile, and that one is asked.
+    Prints the identifiers and their origins, traits, features, and memberships with start, reason and end.
+    Any worker can be asked: it redirects to the one that owns the profile's partition.
     """
     kind, colon, value = identifier.partition(":")
     if not (kind and colon and value):
-        raise UserError(f"{identifier!r} is no identifier: <type>:<value> is wanted, as in user_id:ann")
+        raise UserError(f"expected an identifier <type>:<value> like user_id:ann, got {identifier!r}")
     worker = load().worker
     token = None if worker.web_token is None else worker.web_token.get_secret_value()
-    wanted = f"{kind}:{value.lower()}" if kind == "email" else identifier
+    canonical = f"{kind}:{value.lower()}" if kind == "email" else identifier
     base = (url or f"http://{worker.web_host}:{worker.web_port}").rstrip("/")
-    _FORMATS[form](_ask(base + path_of(wanted), wanted, token))
+    _FORMATS[form](_fetch(base + path_of(canonical), canonical, token))
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *_request: Any) -> None:
-        """None: whoever asks is told, and follows it, or not."""
+        """Return None, so that the redirect is raised and followed by `_fetch`."""
 
 
-def _ask(url: str, identifier: str, token: str | None) -> ProfileView:
-    # No proxy: the workers are asked directly, and what they say is personal data.
+def _fetch(url: str, identifier: str, token: str | None) -> ProfileView:
+    # No proxy: workers are reached directly, and their answers are personal data.
     opener = urllib.request.build_opener(_NoRedirects, urllib.request.ProxyHandler({}))
     for _ in range(_MAX_REDIRECTS):
         status, body, location = _get(opener, url, token)
         if status != 307 or location is None:
             return _read(status, body, url, identifier)
         url = location
-    raise SegopsError("the workers do not agree on who has the profile: partitions move, try again")
+    raise SegopsError("too many redirects between workers: partitions are being reassigned; retry")
 
 
 def _is_url(url: str) -> bool:
@@ -151,15 +152,15 @@ def _is_url(url: str) -> bool:
         parts = urlsplit(url)
         (parts.hostname or "").encode("idna")
         return parts.scheme in ("http", "https") and parts.port != 0 and re.search(r"[^!-~]", url) is None
-    except ValueError:  # brackets, the port, or a label of the name
+    except ValueError:  # invalid brackets, port or host name label
         return False
 
 
 def _get(opener: urllib.request.OpenerDirector, url: str, token: str | None) -> tuple[int, bytes, str | None]:
     if not _is_url(url):
-        raise UserError(f"{url!r} is no URL of a worker, such as http://127.0.0.1:6066")
+        raise UserError(f"expected a worker's URL like http://127.0.0.1:6066, got {url!r}")
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-    request = urllib.request.Request(url, headers=headers)  # noqa: S310 - the scheme is looked at
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310 - the scheme is checked
     try:
         with opener.open(request, timeout=_TIMEOUT_S) as answer:
             return answer.status, answer.read(), None
@@ -167,7 +168,7 @@ def _get(opener: urllib.request.OpenerDirector, url: str, token: str | None) -> 
         with error:
             return error.code, error.read(), error.headers.get("Location")
     except (OSError, http.client.HTTPException) as error:
-        raise SegopsError(f"no worker answers at {_place(url)}: {error}") from error
+        raise SegopsError(f"no worker answers at {_address(url)}: {error}") from error
 
 
 def _read(status: int, body: bytes, url: str, identifier: str) -> ProfileView:
@@ -175,16 +176,16 @@ def _read(status: int, body: bytes, url: str, identifier: str) -> ProfileView:
         try:
             return msgspec.json.decode(body, type=ProfileView)
         except msgspec.MsgspecError as error:
-            raise SegopsError(f"{_place(url)} does not answer as a worker does: {error}") from error
+            raise SegopsError(f"{_address(url)} does not answer like a worker: {error}") from error
     if status == 404 and body == b"unknown\n":
-        raise SegopsError(f"nothing is known of {identifier!r}")
+        raise SegopsError(f"unknown identifier {identifier!r}")
     if status == 503:
-        raise SegopsError(f"the worker at {_place(url)} is not ready: try again in a moment")
-    said = body[:200].decode(errors="replace").strip()
-    raise SegopsError(f"{_place(url)} answers {status}: {said}")
+        raise SegopsError(f"the worker at {_address(url)} is not ready; retry in a moment")
+    text = body[:200].decode(errors="replace").strip()
+    raise SegopsError(f"{_address(url)} answered {status}: {text}")
 
 
-def _place(url: str) -> str:
-    """Where, without whose profile it is."""
+def _address(url: str) -> str:
+    """Return the URL without its path, which names a person."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"

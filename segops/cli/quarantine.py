@@ -1,4 +1,4 @@
-"""``segops quarantine``: profiles that cannot be read, and what becomes of them."""
+"""``segops quarantine``: list, inspect, restore or drop profiles that cannot be read."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ Examples:
 
 @click.group(epilog=_EPILOG)
 def command() -> None:
-    """Look at profiles that could not be read and were set aside; restore them, or give them up.
+    """Inspect quarantined profiles, which could not be read; restore or drop them.
 
-    Until then the events of such a profile are kept for it, and everybody else's are worked off. ID is the
-    profile, or the name of what is set aside.
+    While a profile is quarantined, its events are kept for it and all other profiles are processed normally.
+    ID is the profile's id or the name of the quarantined bytes.
     """
 
 
 @command.command("list", epilog="Example: segops quarantine list")
 def list_() -> None:
-    """List what is set aside: since when, whose, where it was found, and why it cannot be read."""
+    """List quarantined profiles: since when, where they were found, and why they cannot be read."""
     found = run(quarantined.quarantined)
     if not found:
-        say("nothing is set aside")
+        say("nothing is quarantined")
         return
     columns = ("since", "profile", "name", "found in", "origin", "bytes", "reason")
     say_table(columns, map(_row, found), figures=("bytes",))
@@ -55,11 +55,11 @@ def _row(one: Quarantined) -> tuple[str, ...]:
 
 @command.command(epilog="Example: segops quarantine show user_id:u1 > u1.json")
 @click.argument("profile_id", metavar="ID")
-@click.option("--raw", is_flag=True, help="Write the bytes as they are.")
+@click.option("--raw", is_flag=True, help="Write the stored bytes unchanged.")
 def show(profile_id: str, raw: bool) -> None:
-    """Print the fields of what is set aside of ID as JSON, to be mended and given to restore.
+    """Print the fields of a quarantined profile as JSON, to be repaired and passed to restore.
 
-    Why it cannot be read is on the standard error.
+    The reason why it cannot be read is printed on standard error.
     """
     one = run(lambda settings: quarantined.find(settings, profile_id))
     if raw:
@@ -75,29 +75,29 @@ def show(profile_id: str, raw: bool) -> None:
 @click.option(
     "--state",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Restore this instead of the bytes set aside: fields as show prints them (.json), or bytes.",
+    help="File to restore instead of the quarantined bytes: fields as printed by show (.json), or bytes.",
 )
 def restore(profile_id: str, state: Path | None) -> None:
-    """Let ID go on as it was stored, and apply what has been kept for it since.
+    """Restore a quarantined profile and apply the events kept for it.
 
-    Without --state the bytes must be readable by this version, as those of a later one are after an upgrade.
+    Without --state, this version must be able to read the stored bytes, for instance after an upgrade.
     """
     one = run(lambda settings: quarantined.find(settings, profile_id))
     found = _mended(one, state)
     run(lambda settings: quarantined.release(settings, one, found))
-    say(f"{profile_id} is restored: the request is sent")
+    say(f"request to restore {profile_id} sent")
 
 
 @command.command(epilog="Example: segops quarantine drop user_id:u1")
 @click.argument("profile_id", metavar="ID")
 def drop(profile_id: str) -> None:
-    """Give up what is set aside of ID, and the events kept for it: it begins from nothing.
+    """Drop a quarantined profile and the events kept for it; the profile starts empty.
 
-    Its memberships end with the reason quarantine; its sequence goes on behind the last one published.
+    Its memberships end with the reason quarantine; its sequence continues after the last published one.
     """
     one = run(lambda settings: quarantined.find(settings, profile_id))
     run(lambda settings: quarantined.release(settings, one, None))
-    say(f"{profile_id} is dropped: the request is sent")
+    say(f"request to drop {profile_id} sent")
 
 
 def _mended(one: Quarantined, state: Path | None) -> Profile | Handover:

@@ -49,30 +49,30 @@ _HEADING = f"{'occurred at':<24}  {'action':<7}  {'segment':<24}  {'reason':<10}
     required=True,
     multiple=True,
     type=click.Path(path_type=Path),
-    help="A file or folder of segments; give it again for more.",
+    help="File or folder of segments; may be repeated.",
 )
 @click.option(
     "--events",
     required=True,
     type=click.Path(path_type=Path, allow_dash=True),
-    help="A file of events (.jsonl, .jsonl.gz), or - for the standard input.",
+    help="File of events (.jsonl, .jsonl.gz), or - for standard input.",
 )
-@click.option("--until", type=INSTANT, help="Move the clock on to this instant at the end.")
+@click.option("--until", type=INSTANT, help="Advance the clock to this instant after the last event.")
 @click.option(
     "--format",
     "form",
     type=click.Choice(list(_FORMATS)),
     default="jsonl",
     show_default=True,
-    help="jsonl: the records as they are published.",
+    help="Output format; jsonl prints the records as they are published.",
 )
-@click.option("--strict", is_flag=True, help="Exit with status 1 if a line was no event.")
+@click.option("--strict", is_flag=True, help="Exit with status 1 if an event was invalid.")
 def command(segments: tuple[Path, ...], events: Path, until: int | None, form: str, strict: bool) -> None:
-    """Print the membership changes that the events cause, one a line, in the order in which they are decided.
+    """Print the membership changes that the events cause, one per line, in processing order.
 
-    Events are of the Segment form, in the order of arrival; the clock is the greatest event time so far. A
-    line may be a body with a "batch" of them. What is no event is named on the standard error, and counted;
-    so are odd parts of events, and values that the rules cannot read.
+    Events are in Segment's format, in order of arrival; the clock is the greatest event time so far. A line
+    may be a body with a "batch" of events. Invalid events, repaired parts of events and values that the rules
+    cannot read are reported on standard error.
     """
     replay = Replay(SegmentSet(load_segments(segments)), wall_ms=wall_ms(), limits=limits_of(load()))
     found = Input(events, replay)
@@ -87,7 +87,7 @@ def command(segments: tuple[Path, ...], events: Path, until: int | None, form: s
         say(note, err=True)
     rejected = found.rejected.total()
     if rejected:
-        say(f"{rejected} lines were no events", err=True)
+        say(f"{rejected} invalid events", err=True)
         sys.exit(1 if strict else 0)
 
 

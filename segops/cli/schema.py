@@ -13,15 +13,15 @@ _EPILOG = """
 \b
 Example:
   segops schema > segops.schema.json
-Then an editor with a YAML language server completes and checks a file that begins with
+An editor with a YAML language server then completes and checks a file that begins with
   # yaml-language-server: $schema=segops.schema.json
 """
 
 
 @click.command(epilog=_EPILOG)
 def command() -> None:
-    """Print the JSON Schema (draft 2020-12) of segment files, for editors to complete and check them.
+    """Print the JSON Schema (draft 2020-12) of segment files, for completion and checks in editors.
 
-    What it refuses, `segops check` refuses; `segops check` sees more, such as cycles.
+    `segops check` rejects everything that the schema rejects, and more, such as cycles.
     """
     say_text(json.dumps(json_schema(), indent=2, ensure_ascii=False))

@@ -20,15 +20,15 @@ Examples:
 @click.command(epilog=_EPILOG)
 @click.argument("profile_id", metavar="ID")
 def command(profile_id: str) -> None:
-    """Undo the merge of the profile ID into another, for as long as its hand-over is retained.
+    """Undo the merge of the profile ID into another, as long as its hand-over record is retained.
 
-    The profile is again what it was when it was handed over, with the identifiers that led to it. What came
-    since stays with the other one, and so does what that one has counted. They are joined again only by an
-    alias.
+    The profile returns to its state at the hand-over, with the identifiers that led to it. Everything since
+    then stays with the other profile, and so does what that profile has counted. Only an alias merges the two
+    again.
     """
     kind, colon, value = profile_id.partition(":")
     if not (kind and colon and value):
-        raise UserError(f"{profile_id!r} is no identifier: <type>:<value> is wanted, as in anonymous_id:a1")
+        raise UserError(f"expected an identifier <type>:<value> like anonymous_id:a1, got {profile_id!r}")
     found = run(lambda settings: splitting.split(settings, profile_id))
-    what = "an identifier without events" if found.state is None else "the state"
-    say(f"{profile_id} gets back {what} of hand-over {found.sequence}: the request is sent")
+    state = "an identifier without events" if found.state is None else "its state"
+    say(f"request sent: {profile_id} gets back {state} of hand-over {found.sequence}")

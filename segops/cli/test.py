@@ -1,4 +1,4 @@
-"""``segops test``: scenarios for segments."""
+"""``segops test``: tests for segments, written as scenarios."""
 
 from __future__ import annotations
 
@@ -28,54 +28,54 @@ _SHOWN_BEFORE = 10
 @click.command(epilog=_EPILOG)
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
 @click.option(
-    "--match", default="", metavar="TEXT", help="Only scenarios with TEXT in the name, in any case."
+    "--match", default="", metavar="TEXT", help="Run only scenarios whose name contains TEXT (any case)."
 )
-@click.option("--verbose", is_flag=True, help="A line for each scenario.")
+@click.option("--verbose", is_flag=True, help="Print a line per scenario.")
 def command(files: tuple[Path, ...], match: str, verbose: bool) -> None:
-    """Run scenarios: events, moves of the clock, and the memberships and changes that must come of them.
+    """Run scenarios: events, clock moves, and the memberships and changes expected from them.
 
-    FILE is a file of scenarios or a folder of them.
+    FILE is a scenario file or a folder of scenario files.
 
-    Exit status 0: all passed. 1: a scenario failed. 2: a file has a mistake, and nothing was run.
+    Exit status 0: all passed. 1: a scenario failed. 2: a file has an error, and nothing was run.
     """
     scenarios = [found for found in load_scenarios(files) if match.lower() in found.name.lower()]
     if not scenarios:
-        raise UserError(f"no scenario has {match!r} in its name")
-    outcomes: list[ScenarioResult] = []
+        raise UserError(f"no scenario name contains {match!r}")
+    results: list[ScenarioResult] = []
     for file, of_file in groupby(scenarios, key=lambda scenario: scenario.file):
-        outcomes += _run_file(file, of_file, verbose)
-    failed = [outcome for outcome in outcomes if not outcome.passed]
-    for outcome in failed:
+        results += _run_file(file, of_file, verbose)
+    failed = [result for result in results if not result.passed]
+    for result in failed:
         say()
-        for line in _report(outcome):
+        for line in _report(result):
             say(line)
-    _summarise(outcomes, failed)
+    _summarise(results, failed)
 
 
 def _run_file(file: Path, scenarios: Iterable[Scenario], verbose: bool) -> Iterator[ScenarioResult]:
     if not verbose:
         say(f"{file} ", end="")
     for scenario in scenarios:
-        outcome = run(scenario)
+        result = run(scenario)
         if verbose:
-            say(f"{'passed' if outcome.passed else 'FAILED'}  {file}:{scenario.line}: {scenario.name}")
+            say(f"{'passed' if result.passed else 'FAILED'}  {file}:{scenario.line}: {scenario.name}")
         else:
-            say("." if outcome.passed else "F", end="")
-        yield outcome
+            say("." if result.passed else "F", end="")
+        yield result
     if not verbose:
         say()
 
 
-def _report(outcome: ScenarioResult) -> Iterator[str]:
-    scenario, step = outcome.scenario, outcome.step
+def _report(result: ScenarioResult) -> Iterator[str]:
+    scenario, step = result.scenario, result.step
     yield f"FAILED {scenario.file}:{scenario.line}: {scenario.name}"
-    yield f"  step {step.number} (line {step.line}), clock at {format_instant(outcome.clock_ms)}"
-    for difference in outcome.differences:
+    yield f"  step {step.number} (line {step.line}), clock at {format_instant(result.clock_ms)}"
+    for difference in result.differences:
         yield f"  {difference.title} (- expected, + actual):"
         yield from (f"    {line}" for line in difference.lines)
-    if outcome.before:
+    if result.before:
         yield "  changes before this step:"
-        yield from map(_row, outcome.before[-_SHOWN_BEFORE:])
+        yield from map(_row, result.before[-_SHOWN_BEFORE:])
 
 
 def _row(change: Change) -> str:
@@ -83,8 +83,8 @@ def _row(change: Change) -> str:
     return f"{begin}  {change.profile_id}  {change.reason}"
 
 
-def _summarise(outcomes: Sequence[ScenarioResult], failed: Sequence[ScenarioResult]) -> None:
-    passed = len(outcomes) - len(failed)
+def _summarise(results: Sequence[ScenarioResult], failed: Sequence[ScenarioResult]) -> None:
+    passed = len(results) - len(failed)
     counts = [f"{len(failed)} failed"] * bool(failed) + [f"{passed} passed"]
     say()
     say(", ".join(counts))

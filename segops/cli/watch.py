@@ -1,4 +1,4 @@
-"""``segops watch``: who enters and leaves which segment, and how large the segments are."""
+"""``segops watch``: membership changes as they are published, and segment sizes."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ class _View(msgspec.Struct, frozen=True):
 
 
 @click.command(epilog=_EPILOG)
-@click.option("--segment", metavar="KEY", help="Show this segment only.")
+@click.option("--segment", metavar="KEY", help="Show only this segment.")
 @click.option(
     "--format",
     "format_",
     type=click.Choice(["table", "jsonl"]),
     default="table",
     show_default=True,
-    help="jsonl: the records as they are published, without the sizes unless --once.",
+    help="Output format; jsonl prints the records as they are published, and sizes only with --once.",
 )
-@click.option("--once", is_flag=True, help="Show the sizes as they are now, and end.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="End after N changes.")
+@click.option("--once", is_flag=True, help="Show the current sizes and exit.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Exit after N changes.")
 def command(segment: str | None, format_: str, once: bool, limit: int | None) -> None:
     """Follow membership changes and segment sizes until Ctrl-C.
 
-    Sizes are counted from the compacted topic of memberships. Of each change it shows the reason, and until
-    when it holds if nothing more happens.
+    Sizes are counted from the compacted membership topic. Each change is shown with its reason and the
+    instant at which the membership flips if nothing more happens.
     """
     view = _View(segment, format_, once, limit)
     with suppress(KeyboardInterrupt):
@@ -65,7 +65,7 @@ async def _watch(settings: Settings, view: _View) -> None:
         await found.catch_up()
         counts = {**dict.fromkeys(names, 0), **found.sizes.counts()}
         if view.segment is not None and view.segment not in counts:
-            raise UserError(f"there is no segment {view.segment!r}; `segops watch --once` lists them")
+            raise UserError(f"unknown segment {view.segment!r}; `segops watch --once` lists all segments")
         if view.once or view.format == "table":
             _print_sizes(counts, names, view)
         if not view.once:

@@ -22,32 +22,43 @@ Examples:
 
 @click.command(epilog=_EPILOG)
 @click.option(
-    "--processes", type=click.IntRange(1, 256), default=1, show_default=True, help="One per core is best."
+    "--processes",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    help="Worker processes; use one per core.",
 )
-@click.option("--clock", type=click.Choice(["wall", "event"]), help="What moves time. [SEGOPS_CLOCK]")
+@click.option("--clock", type=click.Choice(["wall", "event"]), help="What advances time. [SEGOPS_CLOCK]")
 @click.option(
     "--web-port",
     type=click.IntRange(0, 65_535),
-    help="Of the first process; the next takes the next. [SEGOPS_WEB_PORT]",
+    help="HTTP port of the first process; the second uses the next port, and so on. [SEGOPS_WEB_PORT]",
 )
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
-    help="The least that is logged. [SEGOPS_LOG_LEVEL]",
+    help="Minimum log level. [SEGOPS_LOG_LEVEL]",
 )
 @click.option(
     "--data-dir",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Keeps the profiles; a folder below it per process. [SEGOPS_DATA_DIR]",
+    help="Folder of the profile stores, with a subfolder per process. [SEGOPS_DATA_DIR]",
 )
 @click.option(
     "--leave-on-stop",
     is_flag=True,
-    help="When told to stop, give the partitions to others at once. [SEGOPS_LEAVE_ON_STOP]",
+    help="Leave the group on shutdown, so that others take the partitions at once. [SEGOPS_LEAVE_ON_STOP]",
 )
-@click.option("--start-fresh", "fresh", is_flag=True, help="Give up the stored profiles and read again.")
+@click.option(
+    "--start-fresh",
+    "fresh",
+    is_flag=True,
+    help="Discard the stored profiles and rebuild them from the topics.",
+)
 @click.option("--take-over", is_flag=True, help="Become the application that publishes to these topics.")
-@click.option("--accept-topics", is_flag=True, help="Say that the stored profiles are from these topics.")
+@click.option(
+    "--accept-topics", is_flag=True, help="Confirm that the stored profiles belong to these topics."
+)
 def command(
     *,
     processes: int,
@@ -62,12 +73,12 @@ def command(
 ) -> None:
     """Turn events into membership changes until Ctrl-C.
 
-    It waits while Kafka is away. A process that fails says why. One of several is started again, up to five
-    times in a row; then all stop with status 1. State is in the data folder and on Kafka: losing the folder
-    costs time, nothing else.
+    Waits while Kafka is unreachable. With --processes, a process that fails is restarted up to five times in
+    a row; then all stop with status 1. State is in the data folder and on Kafka: losing the folder costs only
+    the time to restore it.
 
-    The last three options decide something for all workers of the application: give them to one start of one
-    worker, after all others have stopped. A start without them goes on with what was decided.
+    The last three options apply to all workers of the application: pass them to one start of one worker,
+    after all others have stopped. Later starts do not need them.
     """
     from segops import worker
 

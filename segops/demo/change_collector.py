@@ -1,4 +1,4 @@
-"""What a subscriber sees: every membership change, and the compacted state."""
+"""The consumer's view: every membership change, and the compacted state."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _POLL_MS: Final = 200
 _MAX_RECORDS: Final = 10_000
 _PAUSE_S: Final = 0.1
 _FIELDS: Final = tuple(field for field in Change.__struct_fields__ if field != "evaluated_at")
-_said: Final = attrgetter(*_FIELDS)
+_compared: Final = attrgetter(*_FIELDS)
 
 
 class ChangeCollector:
-    """Reads ``membership.changes`` from its beginning, and keeps each change once, by its ``change_id``.
+    """Reads ``membership.changes`` from its beginning and keeps each change once, by its ``change_id``.
 
-    ``duplicates`` counts those that came again, ``conflicts`` those that came again and were different.
+    ``duplicates`` counts repeated changes; ``conflicts`` holds repeated changes that differ from the first.
     """
 
     def __init__(
@@ -36,19 +36,19 @@ class ChangeCollector:
         self._consumer = consumer
         self._on_change = on_change
         topics = settings.topics
-        self._places = _places(topics.membership_changes, topics.partitions)
+        self._partitions = _partitions(topics.membership_changes, topics.partitions)
 
     async def listen(self) -> None:
-        """Take in changes as they come, without end."""
-        self._consumer.assign(self._places)
-        await self._consumer.seek_to_beginning(*self._places)
+        """Collect changes as they arrive. Runs until cancelled."""
+        self._consumer.assign(self._partitions)
+        await self._consumer.seek_to_beginning(*self._partitions)
         while True:
             await self._take()
-            # A live view has time, and the machine belongs to the worker: between two looks nothing is
-            # fetched, also where a broker answers at once that there is nothing.
-            self._consumer.pause(*self._places)
+            # The machine belongs to the worker: fetch nothing between two polls, even if the broker answers
+            # an empty fetch at once.
+            self._consumer.pause(*self._partitions)
             await asyncio.sleep(_PAUSE_S)
-            self._consumer.resume(*self._places)
+            self._consumer.resume(*self._partitions)
 
     async def _take(self) -> None:
         found = await self._consumer.getmany(timeout_ms=_POLL_MS, max_records=_MAX_RECORDS)
@@ -57,7 +57,7 @@ class ChangeCollector:
                 self.note(decode_change(record.value))
 
     def note(self, change: Change) -> None:
-        """Take in one change."""
+        """Collect one change."""
         former = self.changes.setdefault(change.change_id, change)
         if former is change:
             self._on_change(change)
@@ -67,23 +67,23 @@ class ChangeCollector:
             self.conflicts.append((former, change))
 
     async def catch_up(self) -> None:
-        """Read on to the topic's end of now. ``listen`` must have stopped."""
-        self._consumer.resume(*self._places)
-        ends: Mapping[TopicPartition, int] = await self._consumer.end_offsets(self._places)
-        while [place for place in self._places if await self._consumer.position(place) < ends[place]]:
+        """Read on to the current end of the topic. ``listen`` must have stopped."""
+        self._consumer.resume(*self._partitions)
+        ends: Mapping[TopicPartition, int] = await self._consumer.end_offsets(self._partitions)
+        while [each for each in self._partitions if await self._consumer.position(each) < ends[each]]:
             await self._take()
-        self._consumer.pause(*self._places)
+        self._consumer.pause(*self._partitions)
 
 
 async def read_state(settings: Settings) -> dict[bytes, Change]:
-    """``membership.state`` as it is now: the latest row of each ``profile|segment``."""
-    places = _places(settings.topics.membership_state, settings.topics.partitions)
+    """Read ``membership.state`` to its current end: the latest row per ``profile|segment``."""
+    partitions = _partitions(settings.topics.membership_state, settings.topics.partitions)
     rows: dict[bytes, Change] = {}
     async with running_consumer(settings.kafka, isolation_level="read_committed") as consumer:
-        consumer.assign(places)
-        await consumer.seek_to_beginning(*places)
-        ends: Mapping[TopicPartition, int] = await consumer.end_offsets(places)
-        while [place for place in places if await consumer.position(place) < ends[place]]:
+        consumer.assign(partitions)
+        await consumer.seek_to_beginning(*partitions)
+        ends: Mapping[TopicPartition, int] = await consumer.end_offsets(partitions)
+        while [each for each in partitions if await consumer.position(each) < ends[each]]:
             found = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_MAX_RECORDS)
             for record in (record for records in found.values() for record in records):
                 if record.value is None:
@@ -94,14 +94,14 @@ async def read_state(settings: Settings) -> dict[bytes, Change]:
 
 
 def same(one: Change, other: Change) -> bool:
-    """Whether two changes agree in everything but when they were worked off."""
-    return bool(_said(one) == _said(other))
+    """Tell whether two changes agree in every field except ``evaluated_at``."""
+    return bool(_compared(one) == _compared(other))
 
 
 def differing(one: Change, other: Change) -> list[str]:
-    """The fields in which two changes differ, ``evaluated_at`` left out."""
+    """Return the fields in which two changes differ, except ``evaluated_at``."""
     return [field for field in _FIELDS if getattr(one, field) != getattr(other, field)]
 
 
-def _places(topic: str, count: int) -> list[TopicPartition]:
+def _partitions(topic: str, count: int) -> list[TopicPartition]:
     return [TopicPartition(topic, number) for number in range(count)]

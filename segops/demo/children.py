@@ -1,4 +1,4 @@
-"""``segops`` commands as processes of their own, with settings passed as a user would: by the environment."""
+"""``segops`` commands as child processes, with settings passed like a user's: by the environment."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _TAIL_BYTES: Final = 2_000
 
 
 class Child:
-    """A running ``segops ...``; leaving the ``with`` block ends it.
+    """A running ``segops ...`` process; leaving the ``with`` block stops it.
 
-    It is in a session of its own, so that a terminal's Ctrl-C reaches us first and the end is in order.
-    Its standard error goes to the file ``log``, its standard output to ``out``, or to the log as well.
+    It runs in a session of its own, so that a terminal's Ctrl-C reaches only the demo, which stops it in
+    order. Its standard error goes to the file ``log``, its standard output to ``out``, by default the log.
     """
 
     def __init__(
@@ -50,22 +50,22 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The process id."""
         return self._process.pid
 
     def ended(self) -> bool:
-        """Whether it has come to its end, well or not."""
+        """Tell whether the process has exited."""
         return self._process.poll() is not None
 
     def check(self) -> None:
-        """Raise SegopsError, with the end of its log, if it has failed."""
+        """Raise SegopsError with the end of the log if the process has failed."""
         if self._process.poll():
             raise SegopsError(
-                f"{self.name} ended with status {self._process.returncode}:\n{self._log_tail()}"
+                f"{self.name} exited with status {self._process.returncode}:\n{self._log_tail()}"
             )
 
     def stop(self) -> None:
-        """End it in good order, by force if that takes too long. A second call does nothing."""
+        """Stop the process gracefully, or kill it after 45 s. A second call does nothing."""
         if self.ended():
             return
         self._process.send_signal(signal.SIGTERM)
@@ -80,4 +80,4 @@ class Child:
 
 
 def _inherited() -> dict[str, str]:
-    return dict(os.environ)  # noqa: TID251 - passed on to a process of ours, not read
+    return dict(os.environ)  # noqa: TID251 - passed on to a child process, not read

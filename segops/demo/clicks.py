@@ -1,8 +1,8 @@
-"""A shop's clickstream as calls of the Segment spec, moved into the time of the purchase history.
+"""A shop's clickstream as calls of the Segment spec, shifted into the time of the purchase history.
 
-Visitors are anonymous until they log in: before they look at their account, or enter how they pay. What they
-look at becomes the names that Segment's e-commerce spec gives it; before a visitor's first step stands an
-``identify`` with where he came from, which becomes his traits.
+Visitors are anonymous until they log in, which they do before viewing their account or entering payment
+details. Steps get the event names of Segment's e-commerce spec. An ``identify`` with the acquisition channel
+precedes a visitor's first step.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import Any, Final
 
 from segops.core.errors import UserError
 from segops.core.values import datetime_ms
-from segops.demo.input_events import InputEvent, moment
+from segops.demo.input_events import InputEvent, input_event
 from segops.demo.wheels import data_file
 
-#: The log's first day, Thursday 2024-01-04, becomes Thursday 1997-09-04: whole weeks keep the weekdays.
+#: Shifts the log's first day, Thursday 2024-01-04, to Thursday 1997-09-04: whole weeks keep the weekdays.
 SHIFT_MS: Final = 9_618 * 86_400_000
 
-#: Step in the log -> the type of call and its name.
+#: Step in the log -> type and name of the call.
 CALLS: Final[Mapping[str, tuple[str, str]]] = {
     "home": ("page", "Home"),
     "account_page": ("page", "Account"),
@@ -45,25 +45,25 @@ CALLS: Final[Mapping[str, tuple[str, str]]] = {
     "support_chat": ("track", "Support Chat Started"),
 }
 
-#: Steps for which a visitor logs in first.
+#: Steps that require a log-in first.
 _KNOWN_AT: Final = frozenset({"account_page", "payment_details"})
 
 
 def clicks_file() -> Path:
-    """Where the clickstream lies. Raises UserError when it is not installed."""
+    """Return the path of the clickstream. Raises UserError if it is not installed."""
     return data_file("retentioneering", "ecom.csv.gz")
 
 
 def read_clicks(path: Path) -> Iterator[InputEvent]:
-    """Every step in the log, in its order. Raises UserError for a row that is none."""
+    """Yield every step of the log in order. Raises UserError for an invalid row."""
     with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
         yield from clicks(csv.DictReader(file))
 
 
 def clicks(rows: Iterable[Mapping[str, str]]) -> Iterator[InputEvent]:
-    """The steps in rows of the log, each visitor's first one and each log-in preceded by an ``identify``.
+    """Yield the steps of the rows, with an ``identify`` before each visitor's first step and each log-in.
 
-    Raises UserError for a row that is none.
+    Raises UserError for an invalid row.
     """
     known: set[str] = set()
     members: dict[str, dict[str, str]] = {}
@@ -78,20 +78,20 @@ def clicks(rows: Iterable[Mapping[str, str]]) -> Iterator[InputEvent]:
                 yield _login(number, time_ms, row["user_id"], members[row["user_id"]])
             yield _step(number, time_ms, row, members.get(row["user_id"], {}))
         except (KeyError, ValueError) as error:
-            raise UserError(f"row {number} of the clickstream is none: {error!r}") from None
+            raise UserError(f"clickstream: invalid row {number}: {error!r}") from None
 
 
 def _identify(time_ms: int, row: Mapping[str, str]) -> InputEvent:
     visitor = row["user_id"]
     traits = {"acquisition_channel": row["acquisition_channel"], "cohort": row["user_cohort"]}
     call = {"type": "identify", "anonymousId": visitor, "traits": traits}
-    return moment(time_ms, f"shop-{visitor}", visitor, call)
+    return input_event(time_ms, f"shop-{visitor}", visitor, call)
 
 
 def _login(number: int, time_ms: int, visitor: str, member: Mapping[str, str]) -> InputEvent:
     call = {"type": "identify", "anonymousId": visitor, "traits": {"registered": True}, **member}
-    # Behind the visitor's former step, also where that was in the same second, and before this one.
-    return moment(time_ms, f"shop-{number - 1:05d}-login", visitor, call)
+    # Sorts after the visitor's previous step, even within the same second, and before this one.
+    return input_event(time_ms, f"shop-{number - 1:05d}-login", visitor, call)
 
 
 def _step(number: int, time_ms: int, row: Mapping[str, str], member: Mapping[str, str]) -> InputEvent:
@@ -104,7 +104,7 @@ def _step(number: int, time_ms: int, row: Mapping[str, str], member: Mapping[str
     }
     call: dict[str, Any] = {"type": kind, "event" if kind == "track" else "name": name}
     call |= {"anonymousId": visitor, "properties": properties, **member}
-    return moment(time_ms, f"shop-{number:05d}", visitor, call)
+    return input_event(time_ms, f"shop-{number:05d}", visitor, call)
 
 
 def _instant_ms(written: str) -> int:

@@ -1,4 +1,4 @@
-"""What there is to see at one moment of the demo, whoever draws it."""
+"""The figures that the demo displays, independent of how they are drawn."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from segops.demo.progress import Progress
 _RATE_OVER_S: Final = 3.0
 _LATEST: Final = 40
 _DAY_MS: Final = 86_400_000
-#: One point of a segment's curve for so much time of the history.
+#: Time of the history per point of a segment's curve.
 _SAMPLE_MS: Final = 7 * _DAY_MS
 
 
 class SegmentRow:
-    """A segment's size, its comings and goings since the last look, and its curve."""
+    """A segment's size, its entries and exits so far, and its curve."""
 
     def __init__(self, definition: Definition) -> None:
         self.key = definition.key
@@ -44,11 +44,11 @@ class SegmentRow:
 
 
 class DashboardState:
-    """Counts what happens; ``look`` takes over how far the pipeline is."""
+    """Counts changes; ``look`` updates the progress of the pipeline."""
 
     def __init__(self, history: OrderHistory, definitions: Sequence[Definition]) -> None:
         self.phase = "starting"
-        self.total = len(history.moments)
+        self.total = len(history.events)
         self.sent = self.done = self.lag = 0
         self.clock_ms = 0
         self.changes: Counter[str] = Counter()
@@ -59,21 +59,21 @@ class DashboardState:
         self._started = monotonic()
         self._speeds: deque[tuple[float, int]] = deque()
         self._next_sample_ms = history.first_ms + _SAMPLE_MS
-        self._coming: list[tuple[int, int, Change]] = []
+        self._pending: list[tuple[int, int, Change]] = []
         self._numbers = count()
 
     def note(self, change: Change) -> None:
-        """Take in one membership change."""
+        """Queue one membership change until the clock reaches it."""
         self.changes[change.reason] += 1
-        heappush(self._coming, (change.occurred_at, next(self._numbers), change))
+        heappush(self._pending, (change.occurred_at, next(self._numbers), change))
 
-    def _play_to(self, clock_ms: int) -> None:
+    def _advance_to(self, clock_ms: int) -> None:
         """Show the changes up to an instant that all partitions have reached.
 
-        One partition may be days ahead of another; in the order of time the sizes are true at every date.
+        One partition may be days ahead of another; in time order, the sizes are right at every date.
         """
-        while self._coming and self._coming[0][0] <= clock_ms:
-            occurred_ms, _, change = heappop(self._coming)
+        while self._pending and self._pending[0][0] <= clock_ms:
+            occurred_ms, _, change = heappop(self._pending)
             self._sample(occurred_ms)
             self.latest.append(change)
             segment = self.segments.get(change.segment_key)
@@ -88,11 +88,11 @@ class DashboardState:
                 segment.curve.append(segment.size)
 
     def look(self, progress: Progress, sent: int) -> None:
-        """Take over how far the feeder and the pipeline are."""
+        """Update the progress of the feeder and the pipeline."""
         now, before = monotonic(), self.done
         self.sent, self.lag, self.clock_ms = sent, progress.lag, progress.clock_ms
-        self.done = min(self.total, progress.events)  # the records that only carry time come on top
-        self._play_to(self.clock_ms)
+        self.done = min(self.total, progress.events)  # ticks are counted, too
+        self._advance_to(self.clock_ms)
         if self.done > before:
             self.applied_s = self.elapsed_s - self.ready_s
         self._speeds.append((now, self.done))
@@ -100,15 +100,15 @@ class DashboardState:
             self._speeds.popleft()
 
     def begin(self) -> None:
-        """The worker is ready, and events are about to be sent."""
+        """Start the timer: the worker is ready, and events are about to be sent."""
         self.ready_s = self.elapsed_s
 
     def close(self, changes: Iterable[Change]) -> None:
-        """Count once more over all changes in the order of time, so that the final figures are exact.
+        """Recount all changes in time order, so that the final figures are exact.
 
-        Of one instant the exits count first.
+        At the same instant, exits count before entries.
         """
-        self._coming.clear()
+        self._pending.clear()
         for segment in self.segments.values():
             segment.size = segment.peak = segment.entered = segment.exited = 0
         for change in sorted(changes, key=lambda change: (change.occurred_at, change.member)):
@@ -116,7 +116,7 @@ class DashboardState:
 
     @property
     def events_per_second(self) -> float:
-        """Events durably applied a second, over the last few seconds."""
+        """Events durably applied per second, over the last few seconds."""
         if len(self._speeds) < 2:
             return 0.0
         (since, before), (now, after) = self._speeds[0], self._speeds[-1]
@@ -124,5 +124,5 @@ class DashboardState:
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds since the beginning."""
+        """Seconds since the start."""
         return monotonic() - self._started

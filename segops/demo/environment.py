@@ -1,4 +1,4 @@
-"""The settings that the demo and its processes run with, and where its files are."""
+"""The settings and files of the demo and its processes."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from segops.core.segments import Definition
 from segops.demo.options import Options
 from segops.schemas.segments import load
 
-#: The segments that are shipped as examples.
+#: The example segments.
 SEGMENTS = Path(__file__).with_name("segments")
 
 
 @dataclass(frozen=True)
 class Environment:
-    """``environment`` makes another ``segops`` process mean the same broker and topics."""
+    """Settings and files of a run. ``variables`` configure other ``segops`` processes for it."""
 
     folder: Path
     settings: Settings
-    environment: Mapping[str, str]
+    variables: Mapping[str, str]
     definitions: list[Definition]
 
     @property
@@ -34,15 +34,15 @@ class Environment:
 
     @property
     def expected_file(self) -> Path:
-        """What ``segops replay`` makes of the input."""
+        """The output of ``segops replay`` for the input."""
         return self.folder / "expected.jsonl"
 
 
-def set_stage(options: Options, folder: Path, broker: LocalBroker, *, web_port: int) -> Environment:
-    """Settings for this broker: on a user's own, topics of a name that nobody else has."""
+def make_environment(options: Options, folder: Path, broker: LocalBroker, *, web_port: int) -> Environment:
+    """Return the settings for this broker; on a user's own broker, with uniquely named topics."""
     overrides = _overrides(options, folder, broker, web_port)
     settings = config.load(**overrides)
-    return Environment(folder, settings, _environment(settings, overrides), load([SEGMENTS]))
+    return Environment(folder, settings, _variables(settings, overrides), load([SEGMENTS]))
 
 
 def _overrides(
@@ -58,14 +58,14 @@ def _overrides(
     return {
         "kafka": kafka,
         "topics": topics,
-        # Time moves by events and by the ticks at the end alone: however slow the machine, none is late.
+        # Only events and the final ticks advance time, so no event is late on a slow machine.
         "engine": {"clock": "event", "idle_source_ms": "0"},
         "state": {"data_dir": str(folder / "worker")},
         "worker": {"app_id": name, "instance_id": "demo", "web_host": "127.0.0.1", "web_port": web_port},
     }
 
 
-def _environment(settings: Settings, overrides: Mapping[str, Mapping[str, object]]) -> dict[str, str]:
+def _variables(settings: Settings, overrides: Mapping[str, Mapping[str, object]]) -> dict[str, str]:
     return {
         config.variable_of(type(getattr(settings, part)), field): str(value)
         for part, fields in overrides.items()

@@ -1,4 +1,4 @@
-"""Sends the history to the events topic, and lets time pass afterwards; every delivery is checked."""
+"""Sends the history to the events topic, then advances time; every delivery is checked."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _STEP_S: Final = 0.15
 
 
 class Feeder:
-    """``sent`` counts the events handed over, ``done`` how many of them somebody has seen processed.
+    """Sends events; ``sent`` counts them, and the caller sets ``done`` to the number processed.
 
-    ``rate`` is how many are sent a second at most; then it also never runs far ahead of ``done``, so that
-    there is no backlog to look at instead of the present. 0: as fast as the broker takes them.
+    ``rate`` is the maximum number of events per second; the feeder then also stays close to ``done``, so that
+    the view shows the present instead of a backlog. 0: as fast as the broker accepts events.
     """
 
     def __init__(self, loader: Loader, history: OrderHistory, *, rate: float) -> None:
@@ -38,13 +38,13 @@ class Feeder:
         self._rate = rate
 
     async def events(self) -> None:
-        """Send all events. Raises SegopsError when the broker did not take every one."""
+        """Send all events. Raises SegopsError if the broker did not accept every one."""
         loop = asyncio.get_running_loop()
         started = loop.time()
-        for moments in self._slices():
-            # A person's events keep to one partition, before and after the log-in.
-            await self._loader.send_keyed((moment.person.encode(), moment.line) for moment in moments)
-            self.sent += len(moments)
+        for events in self._slices():
+            # All events of a person go to one partition, before and after the log-in.
+            await self._loader.send_keyed((event.person.encode(), event.line) for event in events)
+            self.sent += len(events)
             if self._rate:
                 await self._pause(started + self.sent / self._rate - loop.time())
         await self._loader.settle()
@@ -57,14 +57,14 @@ class Feeder:
 
     def _slices(self) -> Iterator[Sequence[InputEvent]]:
         size = max(1, int(self._rate / _SLICES_PER_SECOND)) if self._rate else _UNPACED_SLICE
-        moments = self._history.moments
-        for at in range(0, len(moments), size):
-            yield moments[at : at + size]
+        events = self._history.events
+        for at in range(0, len(events), size):
+            yield events[at : at + size]
 
     async def time(self) -> None:
-        """Say that the events are over, and move time on to the end of the history.
+        """End the input and advance time to the end of the history.
 
-        One step would do; many can be watched. Raises SegopsError like ``events``.
+        One tick would do; many can be watched. Raises SegopsError like ``events``.
         """
         for instant_ms in self._instants():
             await self._loader.final_tick(instant_ms)
@@ -84,7 +84,7 @@ class Feeder:
 
 @asynccontextmanager
 async def feeder(settings: Settings, history: OrderHistory, *, rate: float) -> AsyncIterator[Feeder]:
-    """A feeder of the events topic. UserError when no broker can be reached."""
+    """Open a feeder for the events topic. Raises UserError if no broker can be reached."""
     topic = settings.topics.events
     (partitions,) = (await partition_counts(settings.kafka, [topic])).values()
     async with running_producer(settings.kafka, **_PRODUCER) as producer:

@@ -1,4 +1,4 @@
-"""The demo's whole input: purchases and clicks, in the order in which they happened."""
+"""The demo's whole input: purchases and clicks in time order."""
 
 from __future__ import annotations
 
@@ -15,58 +15,61 @@ from segops.demo.clicks import clicks_file, read_clicks
 from segops.demo.input_events import InputEvent
 from segops.demo.purchases import purchases_file, read_purchases
 
-#: How far time goes on after the last event, so that it can be seen how people leave because of it.
+#: How long time continues after the last event, to show people leave as time passes.
 AFTERWARDS_MS: Final = 120 * 86_400_000
 
 
 class OrderHistory(msgspec.Struct, frozen=True):
-    """Events in the order of time; ``final_ms`` is where time stops."""
+    """Events in time order, and the number of people."""
 
-    moments: list[InputEvent]
+    events: list[InputEvent]
     people: int
 
     @property
     def first_ms(self) -> int:
-        """When the first event happened."""
-        return self.moments[0].time_ms
+        """The time of the first event."""
+        return self.events[0].time_ms
 
     @property
     def last_ms(self) -> int:
-        """When the last event happened."""
-        return self.moments[-1].time_ms
+        """The time of the last event."""
+        return self.events[-1].time_ms
 
     @property
     def final_ms(self) -> int:
-        """Where time stops."""
+        """The instant at which the demo's time ends."""
         return self.last_ms + AFTERWARDS_MS
 
 
 def read_history(limit: int | None = None) -> OrderHistory:
-    """All there is, or ``limit`` events of it: those of whole customers, over the whole time.
+    """Return the whole history, or ``limit`` events: those of complete customers, over the whole time.
 
-    Raises UserError when the data is not installed.
+    Raises UserError if the data is not installed.
     """
     both = chain(read_purchases(purchases_file()), read_clicks(clicks_file()))
     return arrange(both, limit)
 
 
 def arrange(found: Iterable[InputEvent], limit: int | None = None) -> OrderHistory:
-    """Order moments by time. Customers are chosen by a hash; only the last one's events may be cut short."""
-    moments = sorted(found)
+    """Sort events by time. With a limit, choose customers by hash; only the last one may lose events.
+
+    Raises UserError if there is no event.
+    """
+    events = sorted(found)
     if limit is not None:
-        moments = _some(moments, limit)
-    if not moments:
-        raise UserError("no events at all: nothing can be shown")
-    return OrderHistory(moments, len({moment.person for moment in moments}))
+        events = _limited(events, limit)
+    if not events:
+        raise UserError("no events: nothing to show")
+    return OrderHistory(events, len({event.person for event in events}))
 
 
-def _some(moments: list[InputEvent], limit: int) -> list[InputEvent]:
-    counts = Counter(moment.person for moment in moments)
+def _limited(events: list[InputEvent], limit: int) -> list[InputEvent]:
+    counts = Counter(event.person for event in events)
     left: dict[str, int] = {}
     for person in sorted(counts, key=lambda person: (crc32(person.encode()), person)):
         left[person] = min(counts[person], limit)
         limit -= left[person]
-    return [moment for moment in moments if _taken(left, moment.person)]
+    return [event for event in events if _taken(left, event.person)]
 
 
 def _taken(left: dict[str, int], person: str) -> bool:

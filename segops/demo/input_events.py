@@ -1,4 +1,4 @@
-"""One event of the demo's input: its bytes, and what orders it."""
+"""One event of the demo's input: its bytes and its sort key."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class InputEvent(msgspec.Struct, frozen=True, order=True, gc=False):
-    """An event ready to be sent; moments sort by time, then by message."""
+    """An event ready to be sent; events sort by time, then by message id."""
 
     time_ms: int
     message_id: str
@@ -20,10 +20,10 @@ class InputEvent(msgspec.Struct, frozen=True, order=True, gc=False):
     line: bytes
 
 
-def moment(time_ms: int, message_id: str, person: str, call: dict[str, Any]) -> InputEvent:
-    """A moment from a call of the Segment spec, to which message id and timestamp are added.
+def input_event(time_ms: int, message_id: str, person: str, call: dict[str, Any]) -> InputEvent:
+    """Make an event from a call of the Segment spec, adding message id and timestamp.
 
-    >>> moment(0, "m1", "u1", {"type": "track", "event": "A", "userId": "u1"}).line
+    >>> input_event(0, "m1", "u1", {"type": "track", "event": "A", "userId": "u1"}).line
     b'{"type":"track","event":"A","userId":"u1","messageId":"m1","timestamp":"1970-01-01T00:00:00.000Z"}'
     """
     stamped = {**call, "messageId": message_id, "timestamp": format_instant(time_ms)}

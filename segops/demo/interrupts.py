@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: both break the demo off, but never between starting something and knowing of it."""
+"""Ctrl-C and SIGTERM: both interrupt the demo, but never between starting a process and recording it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """SIGTERM raises KeyboardInterrupt as Ctrl-C does; Ctrl-C also where a shell started us in background."""
+    """Make SIGTERM raise KeyboardInterrupt like Ctrl-C, and Ctrl-C work even for a background job."""
     former = {
         signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
         signal.SIGTERM: signal.signal(signal.SIGTERM, _interrupt),
@@ -27,14 +27,14 @@ def interruptible() -> Iterator[None]:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """A signal that comes within the block takes effect at its end.
+    """Defer signals until the end of the block.
 
-    Without it a process could have been started, and the interrupt come before anybody had its id.
+    Otherwise an interrupt could come after a process was started and before its id was recorded.
     """
-    came: list[int] = []
+    received: list[int] = []
 
     def note(number: int, _frame: FrameType | None) -> None:
-        came.append(number)
+        received.append(number)
 
     former = {number: signal.signal(number, note) for number in _SIGNALS}
     try:
@@ -42,8 +42,8 @@ def uninterrupted() -> Iterator[None]:
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
-        if came:
-            signal.raise_signal(came[0])
+        if received:
+            signal.raise_signal(received[0])
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

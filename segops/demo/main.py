@@ -1,4 +1,4 @@
-"""The demo from an empty folder to an exit status: starts everything, plays, reports, clears up."""
+"""The demo from an empty folder to an exit status: start everything, run, report, clean up."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from segops.core.errors import SegopsError, UserError
 from segops.core.values import format_instant
 from segops.demo.children import Child
 from segops.demo.dashboard import DashboardState
-from segops.demo.environment import SEGMENTS, Environment, set_stage
+from segops.demo.environment import SEGMENTS, Environment, make_environment
 from segops.demo.history import OrderHistory, read_history
 from segops.demo.interrupts import interruptible, uninterrupted
 from segops.demo.options import Options
@@ -40,47 +40,47 @@ _PARTS: Final = ("broker", "worker", "events.jsonl", "expected.jsonl", "worker.l
 
 
 def run(options: Options, console: Console) -> int:
-    """Run the demo; its exit status: 0 when everything was as it must be, 1 when not.
+    """Run the demo and return its exit status: 0 if every result is as expected, else 1.
 
-    Raises UserError when the data or the broker cannot be had, SegopsError when a part of it fails, and
-    KeyboardInterrupt for SIGINT and SIGTERM. Whatever was started has ended then.
+    Raises UserError if the data or the broker is unavailable, SegopsError if a process fails, and
+    KeyboardInterrupt for SIGINT and SIGTERM. In all cases, every process it started has ended.
     """
     history = read_history(options.limit)
-    with interruptible(), ExitStack() as things:
-        folder = things.enter_context(_folder(options.folder))
+    with interruptible(), ExitStack() as stack:
+        folder = stack.enter_context(_folder(options.folder))
         console.print(_welcome(history), soft_wrap=True, highlight=False)
-        broker = things.enter_context(_broker(options, folder))
+        broker = stack.enter_context(_broker(options, folder))
         console.print(f"broker: {broker.name} at {broker.bootstrap_servers}", soft_wrap=True, highlight=False)
-        stage, cast = _set_up(options, history, folder, broker, things)
-        outcome, scene = _play(stage, history, cast, console, rate=options.rate)
-        console.print(summary(outcome, scene, history), soft_wrap=True, highlight=False, markup=False)
+        environment, processes = _set_up(options, history, folder, broker, stack)
+        result, dashboard = _run(environment, history, processes, console, rate=options.rate)
+        console.print(summary(result, dashboard, history), soft_wrap=True, highlight=False, markup=False)
         if options.keep:
-            console.print(how_to_look(stage, cast), soft_wrap=True, highlight=False, markup=False)
-            _stay(cast.worker)
-    return 1 if outcome.differences else 0
+            console.print(how_to_look(environment, processes), soft_wrap=True, highlight=False, markup=False)
+            _stay(processes.worker)
+    return 1 if result.differences else 0
 
 
 def _welcome(history: OrderHistory) -> str:
     first, last = (format_instant(ms)[:10] for ms in (history.first_ms, history.last_ms))
     return (
-        f"{len(history.moments):,} events of {history.people:,} customers, {first} to {last}: "
+        f"{len(history.events):,} events of {history.people:,} customers, {first} to {last}: "
         "the purchases of CDNOW and the clicks of a shop"
     )
 
 
 @contextmanager
-def _folder(wanted: Path | None) -> Iterator[Path]:
-    """The folder asked for, emptied of an earlier run and kept, or a temporary one, removed."""
-    if wanted is None:
+def _folder(chosen: Path | None) -> Iterator[Path]:
+    """Provide the chosen folder, cleared of an earlier run, or a temporary one, removed at the end."""
+    if chosen is None:
         with tempfile.TemporaryDirectory(prefix="segops-demo-", ignore_cleanup_errors=True) as name:
             yield Path(name)
         return
-    lock = lock_folder(wanted)
+    lock = lock_folder(chosen)
     try:
-        os.close(lock_folder(wanted / _PARTS[0]))  # nor may it be in use by a broker that outlived its demo
+        os.close(lock_folder(chosen / _PARTS[0]))  # a broker that outlived its demo may still use it
         for part in _PARTS:
-            _remove(wanted / part)
-        yield wanted.resolve()
+            _remove(chosen / part)
+        yield chosen.resolve()
     finally:
         os.close(lock)
 
@@ -97,68 +97,68 @@ def _broker(options: Options, folder: Path) -> LocalBroker:
 
 
 def _set_up(
-    options: Options, history: OrderHistory, folder: Path, broker: LocalBroker, things: ExitStack
+    options: Options, history: OrderHistory, folder: Path, broker: LocalBroker, stack: ExitStack
 ) -> tuple[Environment, Processes]:
-    ports = things.enter_context(reserve_ports(options.processes))
-    stage = set_stage(options, folder, broker, web_port=ports[0])
-    _write(stage.events_file, history)
-    asyncio.run(_prepare(stage, options.processes))
+    ports = stack.enter_context(reserve_ports(options.processes))
+    environment = make_environment(options, folder, broker, web_port=ports[0])
+    _write(environment.events_file, history)
+    asyncio.run(_prepare(environment, options.processes))
     if broker.kind == "own":
-        things.callback(lambda: asyncio.run(_remove_topics(stage)))
+        stack.callback(lambda: asyncio.run(_remove_topics(environment)))
     with uninterrupted():
-        worker = things.enter_context(_worker(stage, options.processes))
-        oracle = things.enter_context(_oracle(stage, history))
-    return stage, Processes(worker, oracle, ports)
+        worker = stack.enter_context(_worker(environment, options.processes))
+        oracle = stack.enter_context(_oracle(environment, history))
+    return environment, Processes(worker, oracle, ports)
 
 
 def _write(path: Path, history: OrderHistory) -> None:
     try:
-        path.write_bytes(b"".join(moment.line + b"\n" for moment in history.moments))
+        path.write_bytes(b"".join(event.line + b"\n" for event in history.events))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from error
 
 
-async def _prepare(stage: Environment, processes: int) -> None:
-    await group.check_processes(stage.settings, processes)
-    await topics.create(stage.settings)
-    await publish(stage.settings, stage.definitions)
+async def _prepare(environment: Environment, processes: int) -> None:
+    await group.check_processes(environment.settings, processes)
+    await topics.create(environment.settings)
+    await publish(environment.settings, environment.definitions)
 
 
-async def _remove_topics(stage: Environment) -> None:
-    async with running_admin(stage.settings.kafka) as admin:
-        await admin.delete_topics([spec.name for spec in topics.topic_specs(stage.settings)])
+async def _remove_topics(environment: Environment) -> None:
+    async with running_admin(environment.settings.kafka) as admin:
+        await admin.delete_topics([spec.name for spec in topics.topic_specs(environment.settings)])
 
 
-def _worker(stage: Environment, processes: int) -> Child:
+def _worker(environment: Environment, processes: int) -> Child:
     arguments = ("worker", "--clock", "event", "--processes", str(processes))
-    return Child(*arguments, environment=stage.environment, log=stage.folder / "worker.log")
+    return Child(*arguments, environment=environment.variables, log=environment.folder / "worker.log")
 
 
-def _oracle(stage: Environment, history: OrderHistory) -> Child:
-    """``segops replay`` over the same input, which needs no Kafka: what must come out."""
+def _oracle(environment: Environment, history: OrderHistory) -> Child:
+    """Start ``segops replay`` over the same input, without Kafka, for the expected changes."""
     until = format_instant(history.final_ms)
     arguments = (
         "--segments",
         str(SEGMENTS),
         "--events",
-        str(stage.events_file),
+        str(environment.events_file),
         "--until",
         until,
         "--strict",
     )
-    log = stage.folder / "replay.log"
-    return Child("replay", *arguments, environment={}, log=log, out=stage.expected_file)
+    log = environment.folder / "replay.log"
+    return Child("replay", *arguments, environment={}, log=log, out=environment.expected_file)
 
 
-def _play(
-    stage: Environment, history: OrderHistory, cast: Processes, console: Console, *, rate: float
+def _run(
+    environment: Environment, history: OrderHistory, processes: Processes, console: Console, *, rate: float
 ) -> tuple[RunResult, DashboardState]:
     with screen(console) as view:
-        play = Run(stage, history, cast, view)
+        demo = Run(environment, history, processes, view)
         try:
-            return asyncio.run(play.run(rate=rate)), play.scene
+            return asyncio.run(demo.run(rate=rate)), demo.dashboard
         except KafkaError as error:
-            raise SegopsError(f"Kafka at {stage.settings.kafka.bootstrap_servers}: {error}") from error
+            raise SegopsError(f"Kafka at {environment.settings.kafka.bootstrap_servers}: {error}") from error
 
 
 def _stay(worker: Child) -> None:

@@ -1,4 +1,4 @@
-"""What the demo is asked to do."""
+"""The options of the demo."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-#: Fast enough to be over in a minute, slow enough to watch.
+#: Fast enough to finish in a minute, slow enough to watch.
 DEFAULT_RATE: Final = 2_500.0
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """``limit`` events at most; ``rate`` events a second at most, 0: as fast as it goes.
+    """Options: at most ``limit`` events, at most ``rate`` events per second (0: unlimited).
 
-    ``broker`` is a kind of ``segops.brokers``; ``bootstrap_servers`` serves the kind ``own``. ``folder``
-    holds everything that the demo writes; None is a temporary folder that is removed at the end.
+    ``broker`` is a kind of ``segops.brokers``; ``bootstrap_servers`` is for the kind ``own``. ``folder``
+    holds everything that the demo writes; None means a temporary folder, removed at the end.
     """
 
     limit: int | None = None

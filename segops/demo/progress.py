@@ -1,4 +1,4 @@
-"""How far the pipeline is, by what it has committed: facts of the broker, whatever the worker says."""
+"""The progress of the pipeline, by its committed offsets: facts from the broker, not from the worker."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Offsets = Mapping[TopicPartition, int]
 
 
 class Progress:
-    """Looks at the group's commits and the ends of the topics.
+    """Compares the group's committed offsets with the ends of the topics.
 
     ``events`` of the input are durably applied, ``lag`` records are not, and every partition has reached
-    ``clock_ms`` (0: not known yet).
+    ``clock_ms`` (0: unknown).
     """
 
     def __init__(self, settings: Settings, admin: AIOKafkaAdminClient, consumer: AIOKafkaConsumer) -> None:
@@ -37,40 +37,40 @@ class Progress:
         self._consumer = consumer
         self._group = settings.worker.app_id
         self._count = settings.topics.partitions
-        self._input = _places(settings.topics.events, self._count)
-        self._applied = _places(settings.topics.profile_events, self._count)
-        self._changelog = _places(settings.worker.changelog, self._count)
+        self._input = _partitions(settings.topics.events, self._count)
+        self._applied = _partitions(settings.topics.profile_events, self._count)
+        self._changelog = _partitions(settings.worker.changelog, self._count)
         self._due: dict[bytes, int | None] = {}
 
     async def look(self) -> None:
-        """Bring the figures up to date. Where the broker cannot say for the moment, all is taken as open."""
+        """Update the figures. While the broker cannot answer, the pipeline counts as not caught up."""
         try:
             await self._look()
             self._known = True
         except KafkaError as error:
-            if not error.retriable:  # as it is while a fresh broker makes its topic of commits
+            if not error.retriable:  # retriable while a fresh broker creates its offsets topic
                 raise
             self._known = False
 
     async def _look(self) -> None:
-        # The input first, and of each topic its end before its commits: when all of the input is committed,
-        # what it forwarded is in the next topic, so that a lag of 0 there is one for good.
-        resolved, waiting, _ = await self._behind(self._input)
-        _, unapplied, clocks = await self._behind(self._applied)
+        # The input first, and for each topic its end before its commits: once all input is committed, the
+        # forwarded records are in the next topic, so that a lag of 0 there is final.
+        resolved, waiting, _ = await self._lag_of(self._input)
+        _, unapplied, clocks = await self._lag_of(self._applied)
         self.lag = waiting + unapplied
         self.events = max(self.events, resolved - unapplied)
         self.clock_ms = max(self.clock_ms, min(clocks, default=0))
         self.position = (resolved, unapplied, self.clock_ms)
 
-    async def _behind(self, places: list[TopicPartition]) -> tuple[int, int, list[int]]:
-        ends: Offsets = await self._consumer.end_offsets(places)
-        committed = await self._admin.list_consumer_group_offsets(self._group, partitions=places)
-        if not committed.keys() >= set(places):  # the client passes over an error of the whole answer
+    async def _lag_of(self, partitions: list[TopicPartition]) -> tuple[int, int, list[int]]:
+        ends: Offsets = await self._consumer.end_offsets(partitions)
+        committed = await self._admin.list_consumer_group_offsets(self._group, partitions=partitions)
+        if not committed.keys() >= set(partitions):  # the client ignores an error of the whole answer
             raise GroupLoadInProgressError
-        offsets = {place: max(0, committed[place].offset) for place in places}
-        clocks = [self._clock_ms(committed[place].metadata or "") for place in places]
-        behind = sum(max(0, ends[place] - offsets[place]) for place in places)
-        return sum(offsets.values()), behind, clocks
+        offsets = {each: max(0, committed[each].offset) for each in partitions}
+        clocks = [self._clock_ms(committed[each].metadata or "") for each in partitions]
+        lag = sum(max(0, ends[each] - offsets[each]) for each in partitions)
+        return sum(offsets.values()), lag, clocks
 
     def _clock_ms(self, metadata: str) -> int:
         clock = PartitionClock(sources=self._count, processors=self._count, by_events=True)
@@ -78,18 +78,18 @@ class Progress:
         return clock.now_ms
 
     async def caught_up(self) -> bool:
-        """Whether at the last look every record was committed."""
+        """Tell whether every record was committed at the last update."""
         return self._known and self.lag == 0
 
     async def all_evaluated(self, until_ms: int) -> bool:
-        """Whether that is so, and no profile is left to be judged at an instant up to ``until_ms``."""
+        """Tell whether it has caught up and no profile has a timer due by ``until_ms``."""
         return await self.caught_up() and await self.nothing_due(until_ms)
 
     async def nothing_due(self, until_ms: int) -> bool:
-        """Whether no stored profile has anything left to be judged up to ``until_ms``.
+        """Tell whether no stored profile has a timer due by ``until_ms``.
 
-        A profile is written to the changelog after its changes were acknowledged, so this says that
-        all changes up to that instant are in their topic.
+        A profile is written to the changelog after its changes were acknowledged, so all changes up to that
+        instant are then in their topic.
         """
         if not self._consumer.assignment():
             self._consumer.assign(self._changelog)
@@ -97,7 +97,7 @@ class Progress:
         self._consumer.resume(*self._changelog)
         ends: Offsets = await self._consumer.end_offsets(self._changelog)
         states: dict[bytes, bytes | None] = {}
-        while [place for place in ends if await self._consumer.position(place) < ends[place]]:
+        while [each for each in ends if await self._consumer.position(each) < ends[each]]:
             for records in (await self._consumer.getmany(timeout_ms=_POLL_MS)).values():
                 states |= {r.key: r.value for r in records if not r.key.startswith(b"\0")}
         self._consumer.pause(*self._changelog)
@@ -112,5 +112,5 @@ def _due_ms(state: bytes | None) -> int | None:
     return NO_CLOCK if is_waiting(profile) else profile.due_ms
 
 
-def _places(topic: str, count: int) -> list[TopicPartition]:
+def _partitions(topic: str, count: int) -> list[TopicPartition]:
     return [TopicPartition(topic, number) for number in range(count)]

@@ -1,8 +1,8 @@
 """CDNOW's purchase history as ``Order Completed`` events.
 
-A line of the file is a customer, a day, a number of CDs and an amount in dollars. It has no time of day, so
-each customer's day gets one between 08:00 and 20:00 UTC that follows from customer and day alone, and
-several purchases of one day follow each other by seven minutes, in the order of the file.
+A line of the file is a customer, a day, a number of CDs and an amount in dollars. The time of day is missing:
+each customer's day gets one between 08:00 and 20:00 UTC, determined by customer and day alone, and further
+purchases on the same day follow at intervals of seven minutes, in the order of the file.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from zlib import crc32
 
 from segops.core.errors import UserError
 from segops.core.values import datetime_ms
-from segops.demo.input_events import InputEvent, moment
+from segops.demo.input_events import InputEvent, input_event
 from segops.demo.wheels import data_file
 
 _OPENS_MS: Final = 8 * 3_600_000
@@ -26,35 +26,35 @@ _APART_MS: Final = 7 * 60_000
 
 
 def purchases_file() -> Path:
-    """Where the history lies. Raises UserError when it is not installed."""
+    """Return the path of the history. Raises UserError if it is not installed."""
     return data_file("lifetimes", "CDNOW_master.txt")
 
 
 def read_purchases(path: Path) -> Iterator[InputEvent]:
-    """Every purchase in the file, in its order. Raises UserError for a line that is none."""
+    """Yield every purchase of the file in order. Raises UserError for an invalid line."""
     with path.open(encoding="ascii") as file:
-        next(file, None)  # the names of the columns
+        next(file, None)  # the header
         yield from purchases(file)
 
 
 def purchases(lines: Iterable[str]) -> Iterator[InputEvent]:
-    """The purchases in lines without the heading.
+    """Yield the purchases in lines without the header.
 
     >>> [order] = purchases(["00001 19970101  1   11.77"])
     >>> order.message_id, order.person
     ('cdnow-00001', 'c00001')
 
-    Raises UserError for a line that is none.
+    Raises UserError for an invalid line.
     """
-    that_day: Counter[tuple[str, str]] = Counter()
+    per_day: Counter[tuple[str, str]] = Counter()
     for number, line in enumerate(lines, 1):
         try:
             customer, day, quantity, amount = line.split()
-            time_ms = _day_ms(day) + _time_of_day_ms(customer, day, that_day[customer, day])
+            time_ms = _day_ms(day) + _time_of_day_ms(customer, day, per_day[customer, day])
             yield _order(number, time_ms, customer, int(quantity), float(amount))
         except ValueError as error:
-            raise UserError(f"purchase {number}: {line.strip()!r} is none: {error}") from None
-        that_day[customer, day] += 1
+            raise UserError(f"invalid purchase {number} {line.strip()!r}: {error}") from None
+        per_day[customer, day] += 1
 
 
 def _order(number: int, time_ms: int, customer: str, quantity: int, amount: float) -> InputEvent:
@@ -66,7 +66,7 @@ def _order(number: int, time_ms: int, customer: str, quantity: int, amount: floa
     }
     person = f"c{customer}"
     call = {"type": "track", "event": "Order Completed", "userId": person, "properties": properties}
-    return moment(time_ms, f"cdnow-{number:05d}", person, call)
+    return input_event(time_ms, f"cdnow-{number:05d}", person, call)
 
 
 @lru_cache(maxsize=1_000)

@@ -1,4 +1,4 @@
-"""The performance: feed, watch, wait until the facts say that all is processed, and check."""
+"""One run of the demo: feed, watch, wait until everything is processed, and check."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _MERGES: Final = "segops_merges_total"
 
 
 class RunResult(msgspec.Struct, frozen=True):
-    """What the demo found: the two verdicts, and what must not have happened."""
+    """The two verdicts, and counts of anomalies that must not occur."""
 
     changes: Verdict
     state: Verdict
@@ -48,18 +48,18 @@ class RunResult(msgspec.Struct, frozen=True):
 
     @property
     def differences(self) -> list[str]:
-        """Everything that is not as it must be."""
+        """Everything that is not as expected."""
         found = [*self.changes.differences, *self.conflicts, *self.state.differences]
         if self.late:
-            found.append(f"{self.late} events were late, though all were sent in the order of time")
+            found.append(f"{self.late} late events, although all were sent in time order")
         if self.dead_letters:
-            found.append(f"{self.dead_letters} records are in the dead letters")
+            found.append(f"{self.dead_letters} records in the dead-letter topic")
         return found
 
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes of a run, and the ports of the worker's pages."""
+    """The processes of a run, and the HTTP ports of the worker."""
 
     worker: Child
     oracle: Child
@@ -70,76 +70,78 @@ class Processes:
 class _Instruments:
     feeder: Feeder
     progress: Progress
-    audience: ChangeCollector
+    collector: ChangeCollector
 
 
 class Run:
-    """One run over prepared topics. ``scene`` is what there is to see."""
+    """One run over prepared topics. ``dashboard`` has the figures to display."""
 
-    def __init__(self, stage: Environment, history: OrderHistory, cast: Processes, screen: Screen) -> None:
-        self.scene = DashboardState(history, stage.definitions)
-        self._stage = stage
+    def __init__(
+        self, environment: Environment, history: OrderHistory, processes: Processes, screen: Screen
+    ) -> None:
+        self.dashboard = DashboardState(history, environment.definitions)
+        self._environment = environment
         self._history = history
-        self._cast = cast
+        self._processes = processes
         self._screen = screen
 
     async def run(self, *, rate: float) -> RunResult:
-        """Play it to its end. Raises SegopsError when a process fails, or nothing moves any more."""
+        """Run to the end. Raises SegopsError if a process fails or nothing progresses any more."""
         async with self._instruments(rate) as instruments:
-            attend = _Attendance(self, instruments)
+            monitor = _Monitor(self, instruments)
             progress, final_ms = instruments.progress, self._history.final_ms
-            async with _running(instruments.audience.listen()) as attend.listening:
-                await attend("starting the worker", self._until_ready())
-                self.scene.begin()
-                await attend("events", instruments.feeder.events(), progress.caught_up)
-                await attend(
-                    "time goes on", instruments.feeder.time(), lambda: progress.all_evaluated(final_ms)
+            async with _running(instruments.collector.listen()) as monitor.listening:
+                await monitor("starting the worker", self._until_ready())
+                self.dashboard.begin()
+                await monitor("events", instruments.feeder.events(), progress.caught_up)
+                await monitor(
+                    "time passes", instruments.feeder.time(), lambda: progress.all_evaluated(final_ms)
                 )
-            attend.listening = None
-            await instruments.audience.catch_up()
-            self.scene.close(instruments.audience.changes.values())
-            await attend("checking against the replay", self._until_replayed(), patient=True)
-            return await self._check(instruments.audience)
+            monitor.listening = None
+            await instruments.collector.catch_up()
+            self.dashboard.close(instruments.collector.changes.values())
+            await monitor("comparing with the replay", self._until_replayed(), patient=True)
+            return await self._check(instruments.collector)
 
     @asynccontextmanager
     async def _instruments(self, rate: float) -> AsyncIterator[_Instruments]:
-        settings = self._stage.settings
+        settings = self._environment.settings
         async with (
             running_admin(settings.kafka) as admin,
-            running_consumer(settings.kafka) as lookout,
+            running_consumer(settings.kafka) as offsets,
             running_consumer(settings.kafka, isolation_level="read_committed") as reader,
             feeder(settings, self._history, rate=rate) as feeding,
         ):
-            progress = Progress(settings, admin, lookout)
-            yield _Instruments(feeding, progress, ChangeCollector(settings, reader, self.scene.note))
+            progress = Progress(settings, admin, offsets)
+            yield _Instruments(feeding, progress, ChangeCollector(settings, reader, self.dashboard.note))
 
     async def _until_ready(self) -> None:
-        while not await worker_pages.ready(self._cast.ports):
+        while not await worker_pages.ready(self._processes.ports):
             await asyncio.sleep(_LOOK_S)
 
     async def _until_replayed(self) -> None:
-        while not self._cast.oracle.ended():
+        while not self._processes.oracle.ended():
             await asyncio.sleep(_LOOK_S)
 
     def look(self, instruments: _Instruments) -> None:
-        """Check on the processes and show how far things are."""
-        self._cast.worker.check()
-        self._cast.oracle.check()
-        if self._cast.worker.ended():
-            raise SegopsError("the worker ended before its work was done")
-        self.scene.look(instruments.progress, instruments.feeder.sent)
-        self._screen.show(self.scene)
+        """Check the processes and show the progress."""
+        self._processes.worker.check()
+        self._processes.oracle.check()
+        if self._processes.worker.ended():
+            raise SegopsError("the worker exited before its work was done")
+        self.dashboard.look(instruments.progress, instruments.feeder.sent)
+        self._screen.show(self.dashboard)
 
-    async def _check(self, audience: ChangeCollector) -> RunResult:
-        settings, received = self._stage.settings, audience.changes
+    async def _check(self, collector: ChangeCollector) -> RunResult:
+        settings, received = self._environment.settings, collector.changes
         return RunResult(
-            changes=compare(read_changes(self._stage.expected_file), received.values()),
+            changes=compare(read_changes(self._environment.expected_file), received.values()),
             state=compare_state(received.values(), await read_state(settings)),
-            duplicates=audience.duplicates,
-            conflicts=[conflict(*pair) for pair in audience.conflicts],
-            late=await worker_pages.total(self._cast.ports, _LATE),
+            duplicates=collector.duplicates,
+            conflicts=[conflict(*pair) for pair in collector.conflicts],
+            late=await worker_pages.total(self._processes.ports, _LATE),
             dead_letters=await _count(settings, settings.topics.dead_letters),
-            merges=await worker_pages.total(self._cast.ports, _MERGES),
+            merges=await worker_pages.total(self._processes.ports, _MERGES),
         )
 
 
@@ -152,12 +154,12 @@ async def _at_once() -> bool:
     return True
 
 
-class _Attendance:
-    """Looks after some work until it is done and the facts agree, five times a second."""
+class _Monitor:
+    """Polls work five times a second until it is done and its effect is visible."""
 
-    def __init__(self, play: Run, instruments: _Instruments) -> None:
+    def __init__(self, run: Run, instruments: _Instruments) -> None:
         self.listening: asyncio.Future[None] | None = None
-        self._play = play
+        self._run = run
         self._instruments = instruments
         self._mark: object = None
         self._moved = monotonic()
@@ -170,11 +172,11 @@ class _Attendance:
         *,
         patient: bool = False,
     ) -> None:
-        """Come back when ``work`` has ended and ``fact`` holds after that.
+        """Wait until ``work`` has ended and ``fact`` holds afterwards.
 
-        Raises SegopsError when nothing has moved for two minutes, unless ``patient``.
+        Raises SegopsError after two minutes without progress, unless ``patient``.
         """
-        self._play.scene.phase = phase
+        self._run.dashboard.phase = phase
         self._moved = monotonic()
         async with _running(work) as task:
             while True:
@@ -187,17 +189,18 @@ class _Attendance:
                 await asyncio.sleep(_LOOK_S)
 
     async def _look(self, patient: bool) -> None:
-        here = self._instruments
+        instruments = self._instruments
         if self.listening is not None and self.listening.done():
             self.listening.result()
-        await here.progress.look()
-        here.feeder.done = here.progress.events
-        self._play.look(here)
-        mark = here.progress.position, here.feeder.sent, len(here.audience.changes)
+        progress, feeder = instruments.progress, instruments.feeder
+        await progress.look()
+        feeder.done = progress.events
+        self._run.look(instruments)
+        mark = progress.position, feeder.sent, len(instruments.collector.changes)
         if mark != self._mark or patient:
             self._mark, self._moved = mark, monotonic()
         elif monotonic() - self._moved > _STUCK_S:
-            raise SegopsError(f"nothing has moved for {_STUCK_S:.0f} s: {here.progress.lag:,} records behind")
+            raise SegopsError(f"no progress for {_STUCK_S:.0f} s: {progress.lag:,} records behind")
 
 
 @asynccontextmanager
@@ -211,7 +214,7 @@ async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Tas
 
 
 def read_changes(path: Path) -> Iterator[Change]:
-    """The changes in a file of JSON lines."""
+    """Yield the changes in a file of JSON lines."""
     with path.open("rb") as file:
         for line in file:
             yield decode_change(line)

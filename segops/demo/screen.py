@@ -1,4 +1,4 @@
-"""The live view: drawn over itself on a terminal, a line now and then elsewhere."""
+"""The live view: redrawn in place on a terminal, a line every two seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ _FIXED_LINES: Final = 8
 
 
 class Screen(Protocol):
-    """Shows scenes."""
+    """Shows the dashboard."""
 
-    def show(self, scene: DashboardState) -> None:
-        """Show the scene as it is now."""
+    def show(self, state: DashboardState) -> None:
+        """Show the current state."""
 
     def say(self, text: str) -> None:
-        """A line that stays."""
+        """Print a permanent line."""
 
 
 @contextmanager
 def screen(console: Console) -> Iterator[Screen]:
-    """What suits the console: a live view on a terminal, plain lines elsewhere."""
+    """Provide a live view on a terminal, plain lines elsewhere."""
     if not console.is_terminal:
         yield PlainScreen(console)
         return
@@ -46,17 +46,17 @@ def screen(console: Console) -> Iterator[Screen]:
 
 
 class PlainScreen:
-    """A line every two seconds."""
+    """A screen that prints a line every two seconds."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._next_at = 0.0
 
-    def show(self, scene: DashboardState) -> None:
-        """Print a line if it is time for one."""
+    def show(self, state: DashboardState) -> None:
+        """Print a line if one is due."""
         if monotonic() >= self._next_at:
             self._next_at = monotonic() + _PLAIN_EVERY_S
-            self._console.print(plain_line(scene), soft_wrap=True, highlight=False)
+            self._console.print(plain_line(state), soft_wrap=True, highlight=False)
 
     def say(self, text: str) -> None:
         """Print a line."""
@@ -64,52 +64,52 @@ class PlainScreen:
 
 
 class LiveScreen:
-    """Eight frames a second."""
+    """A screen that draws eight frames per second."""
 
     def __init__(self, live: Live) -> None:
         self._live = live
         self._next_at = 0.0
 
-    def show(self, scene: DashboardState) -> None:
-        """Draw a frame if it is time for one."""
+    def show(self, state: DashboardState) -> None:
+        """Draw a frame if one is due."""
         if monotonic() >= self._next_at:
             self._next_at = monotonic() + 1 / _FRAMES_PER_SECOND
-            self._live.update(frame(scene, height=self._live.console.height), refresh=True)
+            self._live.update(frame(state, height=self._live.console.height), refresh=True)
 
     def say(self, text: str) -> None:
         """Print a line above the view."""
         self._live.console.print(text, soft_wrap=True, highlight=False, markup=False)
 
 
-def plain_line(scene: DashboardState) -> str:
-    """The scene in one line: figures first, then the segments that have members."""
-    sizes = ", ".join(f"{each.key} {each.size:,}" for each in scene.segments.values() if each.size)
-    return f"{date(scene.clock_ms)}  {_figures(scene)}  {sizes or 'no members yet'}"
+def plain_line(state: DashboardState) -> str:
+    """Return the state in one line: figures first, then the segments that have members."""
+    sizes = ", ".join(f"{each.key} {each.size:,}" for each in state.segments.values() if each.size)
+    return f"{date(state.clock_ms)}  {_figures(state)}  {sizes or 'no members yet'}"
 
 
-def frame(scene: DashboardState, *, height: int) -> RenderableType:
-    """The whole view, for a terminal of this many lines."""
-    room = max(0, height - _FIXED_LINES - len(scene.segments))
-    latest = list(scene.latest)[-room:] if room else []
-    return Group(_head(scene), Text(), _segments(scene.segments.values()), Text(), _latest(scene, latest))
+def frame(state: DashboardState, *, height: int) -> RenderableType:
+    """Return the whole view for a terminal with ``height`` lines."""
+    room = max(0, height - _FIXED_LINES - len(state.segments))
+    latest = list(state.latest)[-room:] if room else []
+    return Group(_head(state), Text(), _segments(state.segments.values()), Text(), _latest(state, latest))
 
 
-def _head(scene: DashboardState) -> RenderableType:
+def _head(state: DashboardState) -> RenderableType:
     bar = Table.grid(padding=(0, 1), expand=True)
     bar.add_column(no_wrap=True)
     bar.add_column(ratio=1)
     bar.add_column(no_wrap=True, justify="right")
-    clock = Text(date(scene.clock_ms), style="bold cyan")
-    bar.add_row(clock, ProgressBar(total=scene.total, completed=scene.done), f"{scene.elapsed_s:.0f} s")
-    figures = Text(f"{scene.phase}: {_figures(scene)}", no_wrap=True, overflow="ellipsis")
+    clock = Text(date(state.clock_ms), style="bold cyan")
+    bar.add_row(clock, ProgressBar(total=state.total, completed=state.done), f"{state.elapsed_s:.0f} s")
+    figures = Text(f"{state.phase}: {_figures(state)}", no_wrap=True, overflow="ellipsis")
     return Group(bar, figures)
 
 
-def _figures(scene: DashboardState) -> str:
-    timed = scene.changes["time"]
+def _figures(state: DashboardState) -> str:
+    timed = state.changes["time"]
     return (
-        f"{scene.done:,} of {scene.total:,} events  {scene.events_per_second:,.0f}/s  lag {scene.lag:,}  "
-        f"{scene.changes.total():,} changes ({timed:,} by time)"
+        f"{state.done:,} of {state.total:,} events  {state.events_per_second:,.0f}/s  lag {state.lag:,}  "
+        f"{state.changes.total():,} changes ({timed:,} by time)"
     )
 
 
@@ -132,7 +132,7 @@ def _segments(segments: Iterable[SegmentRow]) -> RenderableType:
 
 
 def curve(sizes: list[int], peak: int) -> str:
-    """The latest sizes as a row of blocks, the highest for ``peak``.
+    """Draw the latest sizes as a row of blocks, the tallest for ``peak``.
 
     >>> curve([0, 4, 8], 8)
     '▁▄█'
@@ -141,32 +141,34 @@ def curve(sizes: list[int], peak: int) -> str:
     return "".join(_BLOCKS[min(last, size * last // max(peak, 1))] for size in sizes[-_CURVE_WIDTH:])
 
 
-def _latest(scene: DashboardState, changes: Iterable[Change]) -> RenderableType:
+def _latest(state: DashboardState, changes: Iterable[Change]) -> RenderableType:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    name_width = max(len(segment.name) for segment in scene.segments.values())
+    name_width = max(len(segment.name) for segment in state.segments.values())
     table.add_column("latest changes", no_wrap=True, min_width=16)
     table.add_column("", no_wrap=True)
     table.add_column("segment", no_wrap=True, min_width=name_width)
-    for heading in ("profile", "because of", "until, if nothing happens"):
+    for heading in ("profile", "reason", "until, if nothing happens"):
         table.add_column(heading, no_wrap=True, min_width=10)
     for change in changes:
-        table.add_row(*_row(scene, change))
+        table.add_row(*_row(state, change))
     return table
 
 
-def _row(scene: DashboardState, change: Change) -> tuple[RenderableType, ...]:
+def _row(state: DashboardState, change: Change) -> tuple[RenderableType, ...]:
     sign = Text("+", style="green") if change.member else Text("-", style="red")
-    until = "for good" if change.flips_at is None else format_instant(change.flips_at)[:16].replace("T", " ")
-    segment = scene.segments.get(change.segment_key)
+    until = (
+        "indefinitely" if change.flips_at is None else format_instant(change.flips_at)[:16].replace("T", " ")
+    )
+    segment = state.segments.get(change.segment_key)
     name = change.segment_key if segment is None else segment.name
-    moment = format_instant(change.occurred_at)[:16].replace("T", " ")
-    return moment, sign, name, change.profile_id.partition(":")[2], change.reason, until
+    time = format_instant(change.occurred_at)[:16].replace("T", " ")
+    return time, sign, name, change.profile_id.partition(":")[2], change.reason, until
 
 
 def date(ms: int) -> str:
-    """The day of an instant, for people.
+    """Return the date of an instant.
 
     >>> date(852_105_903_844)
     '1997-01-01'
     """
-    return format_instant(ms)[:10] if ms else "no clock yet"
+    return format_instant(ms)[:10] if ms else "clock unknown"

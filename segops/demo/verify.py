@@ -1,4 +1,4 @@
-"""The check at the end: what came out of Kafka is what the replay of the same input gives."""
+"""The final check: the changes published to Kafka equal the replay of the same input."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from segops.schemas.changes import encode_change
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """How much was ``compared``, and the differences found, in words."""
+    """The number of items compared, the number of profiles, and a message per difference."""
 
     compared: int
     profiles: int
@@ -21,34 +21,34 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 def compare(expected: Iterable[Change], received: Iterable[Change]) -> Verdict:
-    """Hold changes against each other: per profile, in the order of their sequence, every field.
+    """Compare every field of the changes, per profile, in order of sequence.
 
-    ``expected`` has each profile's changes in order. Only when something was worked off may differ.
+    ``expected`` has each profile's changes in order. Only ``evaluated_at`` may differ.
     """
-    wanted = by_profile(expected)
-    found = by_profile(received)
-    for changes in found.values():
+    replayed = by_profile(expected)
+    published = by_profile(received)
+    for changes in published.values():
         changes.sort(key=lambda change: change.sequence)
-    profiles = sorted(wanted.keys() | found.keys())
+    profiles = sorted(replayed.keys() | published.keys())
     differences = chain.from_iterable(
-        _differences(profile, wanted.get(profile, []), found.get(profile, [])) for profile in profiles
+        _differences(profile, replayed.get(profile, []), published.get(profile, [])) for profile in profiles
     )
-    compared = sum(map(len, wanted.values()))
+    compared = sum(map(len, replayed.values()))
     return Verdict(compared, len(profiles), list(differences))
 
 
 def by_profile(changes: Iterable[Change]) -> dict[str, list[Change]]:
-    """Changes of each profile, in the order in which they come."""
+    """Group changes by profile, keeping their order."""
     found: dict[str, list[Change]] = {}
     for change in changes:
         found.setdefault(change.profile_id, []).append(change)
     return found
 
 
-def _differences(profile: str, wanted: list[Change], found: list[Change]) -> Iterator[str]:
-    for expected, received in zip_longest(wanted, found):
+def _differences(profile: str, replayed: list[Change], published: list[Change]) -> Iterator[str]:
+    for expected, received in zip_longest(replayed, published):
         if expected is None:
-            yield f"{profile}: one too many: {written(received)}"
+            yield f"{profile}: unexpected: {written(received)}"
         elif received is None:
             yield f"{profile}: missing: {written(expected)}"
         elif not same(expected, received):
@@ -59,14 +59,14 @@ def _differences(profile: str, wanted: list[Change], found: list[Change]) -> Ite
 
 
 def compare_state(changes: Iterable[Change], rows: Mapping[bytes, Change]) -> Verdict:
-    """Hold the compacted state against the last change of each profile and segment."""
+    """Compare the compacted state with the latest change per profile and segment."""
     last: dict[bytes, Change] = {}
     for change in changes:
         key = f"{change.profile_id}|{change.segment_key}".encode()
         if key not in last or change.sequence > last[key].sequence:
             last[key] = change
     differences = [
-        f"{key.decode()}: state {_or_none(rows.get(key))}, last change {_or_none(last.get(key))}"
+        f"{key.decode()}: state {_or_none(rows.get(key))}, latest change {_or_none(last.get(key))}"
         for key in sorted(last.keys() | rows.keys())
         if key not in last or key not in rows or not same(last[key], rows[key])
     ]
@@ -74,13 +74,13 @@ def compare_state(changes: Iterable[Change], rows: Mapping[bytes, Change]) -> Ve
 
 
 def conflict(former: Change, later: Change) -> str:
-    """Two records of one ``change_id`` that do not say the same, in words."""
+    """Describe two records with the same ``change_id`` and different fields."""
     fields = ", ".join(differing(former, later))
-    return f"one change_id, but another {fields}:\n    {written(former)}\n    {written(later)}"
+    return f"same change_id, different {fields}:\n    {written(former)}\n    {written(later)}"
 
 
 def written(change: Change) -> str:
-    """A change as it stands on the topic."""
+    """Return a change as published, as JSON."""
     return encode_change(change, change.evaluated_at).decode()
 
 

@@ -1,4 +1,4 @@
-"""Data files inside installed packages, found without importing the packages."""
+"""Data files inside installed packages, located without importing the packages."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from segops.core.errors import UserError
 
 
 def data_file(package: str, name: str) -> Path:
-    """The file ``name`` inside ``package``, which need not be importable.
+    """Return the path of the file ``name`` inside ``package``, which need not be importable.
 
-    Raises UserError, with what to do, when the package is not installed or holds no such file.
+    Raises UserError with a remedy if the package is not installed or has no such file.
     """
     spec = find_spec(package)
     if spec is None or spec.origin is None:
-        raise UserError(f"the demo's data is missing: no package {package}; `make install` installs it")
+        raise UserError(f"missing demo data: no package {package}; `make install` installs it")
     found = next(iter(sorted(Path(spec.origin).parent.rglob(name))), None)
     if found is None:
         raise UserError(
-            f"the demo's data is missing: the installed {package} holds no {name}; "
-            "`make clean install` installs the version that does"
+            f"missing demo data: the installed {package} has no {name}; "
+            "`make clean install` installs a version that does"
         )
     return found

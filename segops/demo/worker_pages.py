@@ -1,4 +1,4 @@
-"""What the worker says of itself over HTTP."""
+"""The worker's HTTP pages: readiness and metrics."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _TIMEOUT_S = 5.0
 
 
 async def get(port: int, path: str) -> tuple[int, str]:
-    """Status and body of a page on this machine; status 0 when nobody answers."""
+    """Fetch a page of this machine: its status and body; status 0 if there is no answer."""
     try:
         async with asyncio.timeout(_TIMEOUT_S):
             return await _get(port, path)
@@ -29,12 +29,12 @@ async def _get(port: int, path: str) -> tuple[int, str]:
 
 
 async def ready(ports: Iterable[int]) -> bool:
-    """Whether every one of these workers has its partitions and processes."""
+    """Tell whether all of these workers are ready."""
     return all([(await get(port, "/readyz"))[0] == 200 for port in ports])
 
 
 async def total(ports: Iterable[int], metric: str) -> int:
-    """The sum of a counter over all workers and labels."""
+    """Return the sum of a counter over all workers and labels."""
     pages = [(await get(port, "/metrics"))[1] for port in ports]
     samples = (
         sample

@@ -1,4 +1,4 @@
-"""Run a command as its user does, in this process or in one of its own."""
+"""Run a command as a user does, in this process or in a child process."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def segops(capfd: pytest.CaptureFixture[str]) -> Run:
 
 @pytest.fixture
 def settings(broker: LocalBroker, topic_prefix: str, monkeypatch: pytest.MonkeyPatch) -> config.Settings:
-    """An environment with a broker and a prefix of the test's own; no topics yet."""
+    """Provide settings with a broker and a topic prefix of the test's own; no topics yet."""
     for name, _, _ in config.variables():
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SEGOPS_KAFKA_BOOTSTRAP_SERVERS", broker.bootstrap_servers)
@@ -43,7 +43,7 @@ def settings(broker: LocalBroker, topic_prefix: str, monkeypatch: pytest.MonkeyP
 
 @pytest.fixture
 def process(settings: config.Settings) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    """Start ``segops ...`` in a process of its own; what still runs is killed at the end."""
+    """Start ``segops ...`` in a child process, killed at the end if it still runs."""
     started: list[subprocess.Popen[bytes]] = []
 
     def start(*arguments: object) -> subprocess.Popen[bytes]:

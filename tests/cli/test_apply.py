@@ -30,7 +30,9 @@ def live(settings: config.Settings) -> dict[str, int]:
     return {key: d.version for key, d in asyncio.run(read(settings)).live.items()}
 
 
-def test_the_life_of_a_folder_of_segments(segops: Run, settings: config.Settings, tmp_path: Path) -> None:
+def test_apply_publishes_changes_and_prunes_a_folder(
+    segops: Run, settings: config.Settings, tmp_path: Path
+) -> None:
     segops("topics", "create")
     file = write(tmp_path / "shop.yaml", BUYERS, VIEWERS)
     dry = segops("apply", tmp_path, "--dry-run")
@@ -57,7 +59,9 @@ def test_the_life_of_a_folder_of_segments(segops: Run, settings: config.Settings
     assert live(settings) == {"viewers": 2}
 
 
-def test_a_mistake_anywhere_saves_nothing(segops: Run, settings: config.Settings, tmp_path: Path) -> None:
+def test_an_error_in_any_file_publishes_nothing(
+    segops: Run, settings: config.Settings, tmp_path: Path
+) -> None:
     segops("topics", "create")
     write(tmp_path / "good.yaml", BUYERS)
     write(tmp_path / "bad.yaml", "{key: other, when: {did: X, within: 0h}}", "{key: third, when: {dud: X}}")
@@ -68,7 +72,7 @@ def test_a_mistake_anywhere_saves_nothing(segops: Run, settings: config.Settings
     assert live(settings) == {}
 
 
-def test_without_topics_it_says_what_to_do(segops: Run, settings: config.Settings, tmp_path: Path) -> None:
+def test_missing_topics_suggest_topics_create(segops: Run, settings: config.Settings, tmp_path: Path) -> None:
     refused = segops("apply", write(tmp_path / "shop.yaml", BUYERS))
     assert refused.status == 2
     assert "segops topics create" in refused.err

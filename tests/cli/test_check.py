@@ -1,4 +1,4 @@
-"""``segops check`` as a person runs it."""
+"""``segops check``: errors, warnings, costs, and rules against events."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ def check(*paths: Path | str) -> Result:
     return run("check", *paths)
 
 
-def test_files_without_mistakes_are_counted(tmp_path: Path) -> None:
+def test_valid_files_are_counted(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(GOOD)
     done = check(tmp_path)
     assert (done.status, done.err) == (0, "")
-    assert done.out == "2 segments, 1 features: no mistakes\n"
+    assert done.out == "2 segments, 1 feature: OK\n"
 
 
-def test_every_mistake_is_told_with_file_place_and_reason_and_status_2(tmp_path: Path) -> None:
+def test_every_error_has_file_place_and_reason_and_status_2(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("version: 1\nsegments:\n- {key: a, when: {did: A, within: 0d}}\n")
     (tmp_path / "b.yaml").write_text("version: 1\nsegments:\n- {key: b, when: {all: []}}\n")
     done = check(tmp_path)
@@ -31,7 +31,7 @@ def test_every_mistake_is_told_with_file_place_and_reason_and_status_2(tmp_path:
     ]
 
 
-def test_a_warning_does_not_refuse(tmp_path: Path) -> None:
+def test_a_warning_keeps_status_0(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text("version: 1\nsegments:\n- {key: a, when: {did: A, count: {gte: 0}}}\n")
     done = check(path)
@@ -39,13 +39,13 @@ def test_a_warning_does_not_refuse(tmp_path: Path) -> None:
     assert done.err == f"warning: {path}: segments[0].when.count: always holds: a count is never below 0\n"
 
 
-def test_a_path_that_is_not_there_is_a_mistake_without_a_traceback(tmp_path: Path) -> None:
+def test_a_missing_path_is_a_user_error_without_a_traceback(tmp_path: Path) -> None:
     done = check(tmp_path / "nowhere.yaml")
     assert (done.status, done.out) == (2, "")
     assert done.err == f"{tmp_path}/nowhere.yaml: no such file or folder\n"
 
 
-def test_no_path_at_all_is_a_mistake() -> None:
+def test_a_missing_argument_is_a_user_error() -> None:
     done = check()
     assert done.status == 2
     assert "Missing argument 'PATH...'" in done.err
@@ -76,15 +76,15 @@ EVENTS = "\n".join(
 )
 
 
-def test_what_rules_do_not_find_in_events_or_cannot_read_is_said(tmp_path: Path) -> None:
+def test_unread_values_and_unknown_names_in_events_are_reported(tmp_path: Path) -> None:
     rules, events = tmp_path / "a.yaml", tmp_path / "e.jsonl"
     rules.write_text(f"version: 1\nsegments:\n- {SPENT}\n- {BORN}\n- {RARE}\n")
     events.write_text(EVENTS)
     done = check("--events", events, rules)
     assert done.status == 0
     assert done.out.splitlines() == [
-        "3 segments, 2 features: no mistakes",
-        f"{events}: 5 events, and 2 that are none (no_identifier 1, invalid_json 1)",
+        "3 segments, 2 features: OK",
+        f"{events}: 5 events, 2 invalid (no_identifier 1, invalid_json 1)",
         "  properties: 1 event with something other than an object, read as empty",
         "  sentAt: 1 event with a time that cannot be read, ignored",
         "  revenue of Order Completed: 2 values are text",
@@ -96,28 +96,28 @@ def test_what_rules_do_not_find_in_events_or_cannot_read_is_said(tmp_path: Path)
     assert [line.split(": ")[1] for line in done.err.splitlines()] == ["line 6", "line 7"]
 
 
-def test_of_events_in_which_all_is_found_nothing_is_said(tmp_path: Path) -> None:
+def test_events_that_match_all_rules_produce_no_notes(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(f"version: 1\nsegments:\n- {SPENT}\n")
     events = tmp_path / "e.jsonl"
     events.write_text(order("u1", '{"revenue": 5, "shop": "eu"}'))
     done = check(tmp_path / "a.yaml", "--events", events)
     assert (done.status, done.err) == (0, "")
-    assert done.out == f"1 segment, 1 features: no mistakes\n{events}: 1 events\n"
+    assert done.out == f"1 segment, 1 feature: OK\n{events}: 1 events\n"
 
 
-def test_a_file_of_events_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
+def test_a_missing_events_file_is_a_user_error(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(GOOD)
     done = check(tmp_path / "a.yaml", "--events", tmp_path / "nowhere.jsonl")
     assert done.status == 2
     assert done.err == f"{tmp_path}/nowhere.jsonl: No such file or directory\n"
 
 
-def test_the_cost_of_each_segment_is_a_table(tmp_path: Path) -> None:
+def test_cost_prints_a_table_per_segment(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(GOOD)
     done = check("--cost", tmp_path)
     assert (done.status, done.err) == (0, "")
     first, _, heading, a, b, every, *_ = done.out.splitlines()
-    assert first == "2 segments, 1 features: no mistakes"
+    assert first == "2 segments, 1 feature: OK"
     assert heading.split("  ")[0] == "segment"
     assert a.split()[:5] == ["a", "1", "1", "0", "0"]
     assert b.split()[:5] == ["b", "1", "0", "0", "0"]

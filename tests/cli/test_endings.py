@@ -1,4 +1,4 @@
-"""How commands end when it is not their own doing: a full disk, a reader that leaves, Ctrl-C."""
+"""How commands end for external reasons: a full disk, a closed pipe, Ctrl-C."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PRINTERS: dict[str, list[str]] = {
     "schema": ["schema"],
     "version": ["version"],
 }
-#: Commands that wait for a server which says nothing, or for the standard input.
+#: Commands that wait for a silent server or for standard input.
 WAITERS: dict[str, list[str]] = {
     "apply": ["apply", "good.yaml"],
     "demo": ["demo", "--limit", "1", "--broker", "own"],
@@ -64,7 +64,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def bare() -> dict[str, str]:
-    """An environment as a user has it: buffered output, no settings, and no broker at its address."""
+    """Return a user's environment: buffered output, no settings, and no broker at its address."""
     nowhere = {"SEGOPS_KAFKA_BOOTSTRAP_SERVERS": NOWHERE}
     ours = ("SEGOPS_", "PYTHONUNBUFFERED")
     return nowhere | {key: value for key, value in os.environ.items() if not key.startswith(ours)}
@@ -72,7 +72,7 @@ def bare() -> dict[str, str]:
 
 @pytest.fixture
 def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give this process the folder and the environment that ``start`` gives to one of its own."""
+    """Give this process the folder and the environment that ``start`` gives to a child process."""
     monkeypatch.chdir(folder)
     for name in [name for name in os.environ if name.startswith("SEGOPS_")]:
         monkeypatch.delenv(name)
@@ -82,7 +82,7 @@ def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def abandoned_pipe() -> int:
-    """The end of a pipe to write to, whose reader has left."""
+    """Provide the write end of a pipe whose reader has closed."""
     reader, writer = os.pipe()
     os.close(reader)
     return writer
@@ -104,11 +104,11 @@ def start(
 
 
 def interruptible() -> None:
-    """Take SIGINT as a terminal's processes do; where the tests run in the background it is ignored."""
+    """Restore SIGINT as in a terminal; it is ignored when the tests run in the background."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-#: A process each, for what the interpreter says at its end: help, which click prints, a line, and a table.
+#: Run in a child process each, to see the interpreter's own output at exit: click's help, a line, a table.
 ENDED = ["help", "version", "check-cost"]
 IN_PROCESS = sorted({*PRINTERS} - {*ENDED})
 full_disk = pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
@@ -116,7 +116,7 @@ full_disk = pytest.mark.skipif(not Path("/dev/full").exists(), reason="this syst
 
 @full_disk
 @pytest.mark.parametrize("name", ENDED)
-def test_a_full_disk_is_told(folder: Path, name: str) -> None:
+def test_a_full_disk_is_reported(folder: Path, name: str) -> None:
     with open("/dev/full", "wb") as full, start(folder, PRINTERS[name], out=full.fileno()) as process:
         _, err = process.communicate(timeout=60)
     assert_full(process.returncode, err.decode())
@@ -124,7 +124,7 @@ def test_a_full_disk_is_told(folder: Path, name: str) -> None:
 
 @full_disk
 @pytest.mark.parametrize("name", IN_PROCESS)
-def test_a_full_disk_is_told_in_process(here: None, name: str) -> None:
+def test_a_full_disk_is_reported_in_process(here: None, name: str) -> None:
     with open("/dev/full", "w") as full, StringIO() as err:
         assert_full(command.call_with(StringIO(), full, err, *PRINTERS[name]), err.getvalue())
 
@@ -137,14 +137,14 @@ def assert_full(status: int, err: str) -> None:
 
 
 @pytest.mark.parametrize("name", ENDED)
-def test_a_reader_that_leaves_ends_it_without_a_word(folder: Path, name: str) -> None:
+def test_a_closed_pipe_ends_the_command_silently(folder: Path, name: str) -> None:
     with start(folder, PRINTERS[name], out=abandoned_pipe()) as process:
         _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (1 if name == "help" else 128 + signal.SIGPIPE, b"")
 
 
 @pytest.mark.parametrize("name", IN_PROCESS)
-def test_a_reader_that_leaves_ends_it_without_a_word_in_process(here: None, name: str) -> None:
+def test_a_closed_pipe_ends_the_command_silently_in_process(here: None, name: str) -> None:
     with open(abandoned_pipe(), "w") as out, StringIO() as err:
         status = command.call_with(StringIO(), out, err, *PRINTERS[name])
         assert (status, err.getvalue()) == (128 + signal.SIGPIPE, "")
@@ -156,11 +156,11 @@ closed_by = pytest.mark.parametrize("name", ["version", "replay", "check-cost", 
 
 
 def status_of_closed(name: str) -> int:
-    return 2 if name in ("mistake", "produce") else 0  # no host of that name, which nothing waits for
+    return 2 if name in ("mistake", "produce") else 0  # an unknown host name is not waited for
 
 
 @closed_by
-def test_closed_streams_are_empty_ones(folder: Path, name: str) -> None:
+def test_closed_standard_streams_act_as_empty(folder: Path, name: str) -> None:
     shell = ["bash", "-c", f'exec "$@" {" ".join(STREAMS)}', "bash", sys.executable, "-m", "segops"]
     environment = bare() | {"SEGOPS_KAFKA_BOOTSTRAP_SERVERS": NO_HOST}
     done = subprocess.run(
@@ -171,7 +171,7 @@ def test_closed_streams_are_empty_ones(folder: Path, name: str) -> None:
 
 @pytest.mark.parametrize("stream", STREAMS.values())
 @closed_by
-def test_a_closed_stream_is_an_empty_one(
+def test_a_closed_standard_stream_acts_as_empty_in_process(
     here: None, monkeypatch: pytest.MonkeyPatch, name: str, stream: str
 ) -> None:
     monkeypatch.setenv("SEGOPS_KAFKA_BOOTSTRAP_SERVERS", NO_HOST)
@@ -189,20 +189,20 @@ def silent() -> Iterator[socket.socket]:
 
 
 @pytest.mark.parametrize("name", WAITERS)
-def test_ctrl_c_ends_what_waits_for_a_server(folder: Path, silent: socket.socket, name: str) -> None:
+def test_ctrl_c_ends_commands_that_wait_for_a_server(folder: Path, silent: socket.socket, name: str) -> None:
     address = f"127.0.0.1:{silent.getsockname()[1]}"
     words = [word.replace("SERVER", address) for word in WAITERS[name]]
     with ExitStack() as connections:
         process = connections.enter_context(start(folder, words, SEGOPS_KAFKA_BOOTSTRAP_SERVERS=address))
-        connections.enter_context(silent.accept()[0])  # it is there, and waits
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does it
+        connections.enter_context(silent.accept()[0])  # the command has connected and waits
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
         _, err = process.communicate(timeout=60)
     assert b"Traceback" not in err
-    assert process.returncode in (130, 0)  # a worker ends in good order
+    assert process.returncode in (130, 0)  # a worker shuts down gracefully
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_ctrl_c_ends_what_reads_the_standard_input(folder: Path, name: str) -> None:
+def test_ctrl_c_ends_commands_that_read_standard_input(folder: Path, name: str) -> None:
     with start(folder, READERS[name]) as process:
         assert process.stdin is not None
         wait_until(lambda: process.poll() is not None or _reads(process.pid), "it reads")
@@ -213,18 +213,18 @@ def test_ctrl_c_ends_what_reads_the_standard_input(folder: Path, name: str) -> N
 
 
 def _reads(pid: int) -> bool:
-    """Whether a thread of the process stands in a read of a pipe."""
+    """Tell whether a thread of the process is blocked in a read of a pipe."""
     return any("pipe_read" in _waits_in(task) for task in Path(f"/proc/{pid}/task").iterdir())
 
 
 def _waits_in(task: Path) -> str:
     try:
         return (task / "wchan").read_text()
-    except OSError:  # the thread has ended since it was listed
+    except OSError:  # the thread ended after it was listed
         return ""
 
 
-#: What is raised, the status, and the words.
+#: The exception, the status, and the message.
 ENDINGS: list[tuple[BaseException, int, str]] = [
     (UserError("a.yaml: line 3: no"), 2, "a.yaml: line 3: no"),
     (SegopsError("the broker is gone"), 1, "segops failed: the broker is gone"),
@@ -241,13 +241,13 @@ ENDINGS: list[tuple[BaseException, int, str]] = [
         "segops failed: [Errno 28] No space left on device: 'x'",
     ),
     (ConnectionResetError(104, "reset"), 1, "segops failed: [Errno 104] reset"),
-    (MemoryError(), 1, "segops failed: MemoryError: ; this is a fault of segops"),
-    (KeyError("x"), 1, "segops failed: KeyError: 'x'; this is a fault of segops"),
+    (MemoryError(), 1, "segops failed: MemoryError: ; this is a bug in segops"),
+    (KeyError("x"), 1, "segops failed: KeyError: 'x'; this is a bug in segops"),
 ]
 
 
 @pytest.mark.parametrize(("error", "status", "words"), ENDINGS, ids=lambda value: repr(value)[:40])
-def test_every_error_has_a_status_and_words(error: BaseException, status: int, words: str) -> None:
+def test_every_error_has_a_status_and_a_message(error: BaseException, status: int, words: str) -> None:
     found, told = ending(error)
     assert found == status
     assert told.startswith(words) if words else told == ""

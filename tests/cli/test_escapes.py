@@ -1,4 +1,4 @@
-"""Nothing that others wrote steers the operator's terminal, whichever command shows it."""
+"""Foreign text cannot control the operator's terminal, whichever command prints it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from segops.core.views.profile import EVENT, FeatureView, Identifier, Membership
 
 Run = Callable[..., Any]
 
-#: C0 (a line end among them), DEL, C1, and characters that turn the direction of text.
+#: C0 (including line feeds), DEL, C1, and characters that change the direction of text.
 EVIL = "u\x1b]0;title\x07\x1b[2J\r\n2026-01-01 forged\x7f\x9b31m\u202etxt\u2066\u200f\u2028."
 STEERS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
@@ -57,7 +57,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 GIVEN = ["--segments", "segments.json", "--events", "events.jsonl"]
 
 
-def test_replay_prints_one_harmless_line_a_change(segops: Run, files: Path) -> None:
+def test_replay_prints_one_escaped_line_per_change(segops: Run, files: Path) -> None:
     table = segops("replay", *GIVEN, "--format", "table")
     assert table.status == 0
     assert_harmless(table.out, lines=2)
@@ -66,7 +66,7 @@ def test_replay_prints_one_harmless_line_a_change(segops: Run, files: Path) -> N
     assert "events.jsonl: line 3: " in table.err
 
 
-def test_json_stays_json_of_the_same_meaning(segops: Run, files: Path) -> None:
+def test_escaped_json_decodes_to_the_same_values(segops: Run, files: Path) -> None:
     lines = segops("replay", *GIVEN).out
     assert_harmless(lines, lines=1)
     assert json.loads(lines)["profile_id"] == f"user_id:{EVIL}"
@@ -76,7 +76,7 @@ def test_json_stays_json_of_the_same_meaning(segops: Run, files: Path) -> None:
     assert json.loads(found)["segments"][0]["name"] == EVIL
 
 
-def test_explain_prints_a_harmless_tree(segops: Run, files: Path) -> None:
+def test_explain_escapes_its_tree(segops: Run, files: Path) -> None:
     tree = segops("explain", *GIVEN, "--profile", f"user_id:{EVIL}")
     assert tree.status == 0
     assert_harmless(tree.out, lines=5)
@@ -100,7 +100,7 @@ def test_explain_prints_a_harmless_tree(segops: Run, files: Path) -> None:
     ],
     ids=lambda words: words[0][:8] + words[-2][:8] if len(words) > 1 else "command",
 )
-def test_what_a_message_quotes_is_harmless(segops: Run, files: Path, words: list[str]) -> None:
+def test_quoted_input_in_messages_is_escaped(segops: Run, files: Path, words: list[str]) -> None:
     done = segops(*words)
     assert done.status == 2
     assert STEERS.search(done.out + done.err) is None
@@ -108,7 +108,7 @@ def test_what_a_message_quotes_is_harmless(segops: Run, files: Path, words: list
 
 @pytest.fixture
 def worker() -> Iterator[str]:
-    """A worker whose every text is hostile."""
+    """Serve a worker's pages with hostile text everywhere."""
     portrait = ProfileView(
         profile_id=EVIL,
         now_ms=1,
@@ -130,7 +130,7 @@ def worker() -> Iterator[str]:
             self.wfile.write(msgspec.json.encode(portrait) if good else EVIL.encode())
 
         def log_message(self, *_arguments: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     with HTTPServer(("127.0.0.1", 0), Pages) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -138,7 +138,7 @@ def worker() -> Iterator[str]:
         server.shutdown()
 
 
-def test_profile_prints_what_a_worker_says_harmlessly(segops: Run, worker: str) -> None:
+def test_profile_escapes_a_workers_answer(segops: Run, worker: str) -> None:
     tree = segops("profile", "user_id:good", "--url", worker)
     assert tree.status == 0
     assert_harmless(tree.out, lines=12)
@@ -151,14 +151,14 @@ def test_profile_prints_what_a_worker_says_harmlessly(segops: Run, worker: str) 
 
 
 @given(st.text())
-def test_printable_text_is_harmless_and_printed_json_means_the_same(text: str) -> None:
+def test_printable_escapes_control_characters_and_preserves_json(text: str) -> None:
     shown = printable(text)
     assert re.search(f"{STEERS.pattern[:-1]}\n\ud800-\udfff]", shown) is None
     assert json.loads(printable(json.dumps({"x": text}, ensure_ascii=False))) == {"x": text}
     assert printable(printable(text)) == shown
 
 
-def test_only_one_place_prints() -> None:
+def test_only_say_prints() -> None:
     folder = Path(cli.__file__).parent
     for file in folder.glob("*.py"):
         printing = re.findall(

@@ -44,12 +44,12 @@ def sent(not_sent: NotSent, *slices: Sequence[tuple[int, bytes]]) -> list[bytes]
         b"[" * 9_999,
     ],
 )
-def test_a_first_line_that_is_no_object_refuses_the_file(line: bytes) -> None:
+def test_a_non_object_in_the_first_lines_rejects_the_file(line: bytes) -> None:
     with pytest.raises(UserError, match=r"^x.jsonl: line 2: expected a JSON object; nothing was sent$"):
         sent(NotSent(), [(1, b'{"userId": "u"}'), (2, line)], [(3, b"{}")])
 
 
-def test_a_later_one_is_left_out_and_counted() -> None:
+def test_a_later_non_object_is_skipped_and_counted() -> None:
     not_sent = NotSent()
     bad = [(number, b"x") for number in range(2, 20)]
     assert sent(not_sent, [(1, b"{}")], [*bad, (20, b'{"a":1}')]) == [b"{}", b'{"a":1}']
@@ -68,7 +68,7 @@ def read(path: Path) -> list[tuple[int, bytes]]:
     st.lists(st.sampled_from([b"{}", b"", b"  ", b"x" * 100_000, b"\xef\xbb\xbf{}"]), max_size=9),
     st.booleans(),
 )
-def test_lines_have_the_numbers_that_an_editor_shows(
+def test_line_numbers_match_those_of_an_editor(
     tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], dos: bool
 ) -> None:
     path = tmp_path_factory.mktemp("lines") / "x.jsonl"
@@ -77,7 +77,7 @@ def test_lines_have_the_numbers_that_an_editor_shows(
     assert read(path) == [(number, line) for number, line in wanted if line.strip()]
 
 
-def test_an_object_with_half_an_emoji_or_a_number_out_of_range_is_one() -> None:
+def test_objects_with_lone_surrogates_or_huge_numbers_are_sent() -> None:
     lines = [
         rb'{"userId": "x\ud83d"}',
         b'{"sentAt": 1e999, "a": [1e999]}',
@@ -95,7 +95,7 @@ def test_an_object_with_half_an_emoji_or_a_number_out_of_range_is_one() -> None:
     }
 
 
-def test_the_latest_time_is_that_of_an_event_whatever_it_is_called() -> None:
+def test_the_latest_time_considers_every_time_field() -> None:
     lines = [
         b"no object",
         b'{"timestamp": "soon", "sentAt": 7}',
@@ -105,12 +105,12 @@ def test_the_latest_time_is_that_of_an_event_whatever_it_is_called() -> None:
     ]
     found = asyncio.run(latest_ms("x", _slices(list(enumerate(lines)))))
     assert format_instant(found) == "2026-01-03T00:00:00.000Z"
-    with pytest.raises(UserError, match=r"^x: no event has a time to shift$"):
+    with pytest.raises(UserError, match=r"^x: no event has a readable time to shift$"):
         asyncio.run(latest_ms("x", _slices([(1, b"{}")])))
 
 
 @given(st.integers(0, 2_000_000_000_000), st.integers(-1_000_000_000, 1_000_000_000_000))
-def test_all_times_are_shifted_alike_and_nothing_else(at_ms: int, by_ms: int) -> None:
+def test_shifting_changes_all_times_equally_and_nothing_else(at_ms: int, by_ms: int) -> None:
     event = {
         "timestamp": format_instant(at_ms),
         "sentAt": "?",

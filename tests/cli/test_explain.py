@@ -1,4 +1,4 @@
-"""``segops explain`` as a person runs it: the tree, the JSON, the instant, and mistakes."""
+"""``segops explain``: the tree, the JSON, the instant, and user errors."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def explain(*args: str) -> Result:
     return run("explain", *args)
 
 
-def test_the_tree_has_every_node_with_its_verdict(files: tuple[str, ...]) -> None:
+def test_the_tree_shows_every_node_with_its_verdict(files: tuple[str, ...]) -> None:
     done = explain(*files, "--profile", "user_id:ann", "--segment", "high-intent")
     end = format_instant(T + 48 * H)
     assert done.out.splitlines() == [
@@ -67,7 +67,7 @@ def test_the_tree_has_every_node_with_its_verdict(files: tuple[str, ...]) -> Non
     assert "events.jsonl: line 4: " in done.err
 
 
-def test_json_has_every_segment_at_the_instant_asked_for(files: tuple[str, ...]) -> None:
+def test_json_covers_every_segment_at_the_given_instant(files: tuple[str, ...]) -> None:
     at = T + H
     done = explain(*files, "--profile", "user_id:ann", "--at", format_instant(at), "--format", "json")
     found = json.loads(done.out)
@@ -77,7 +77,7 @@ def test_json_has_every_segment_at_the_instant_asked_for(files: tuple[str, ...])
     assert (known["flips_at"], known["rule"]["parts"]) == (T + 24 * H, [])
 
 
-def test_an_instant_after_the_last_event_is_reached_by_time(files: tuple[str, ...]) -> None:
+def test_an_instant_after_the_last_event_advances_the_clock(files: tuple[str, ...]) -> None:
     at = format_instant(T + 48 * H)
     done = explain(*files, "--profile", "user_id:ann", "--at", at, "--format", "json")
     intent, known = json.loads(done.out)["segments"]
@@ -87,19 +87,19 @@ def test_an_instant_after_the_last_event_is_reached_by_time(files: tuple[str, ..
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (("--profile", "ann"), "the profile 'ann' has no event; did you mean user_id:ann?\n"),
-        (("--profile", "user_id:eve"), "the profile 'user_id:eve' has no event\n"),
+        (("--profile", "ann"), "profile 'ann' has no event; did you mean user_id:ann?\n"),
+        (("--profile", "user_id:eve"), "profile 'user_id:eve' has no event\n"),
         (
             ("--profile", "user_id:bob", "--at", format_instant(T)),
-            f"the profile 'user_id:bob' has no event up to {format_instant(T)}\n",
+            f"profile 'user_id:bob' has no event up to {format_instant(T)}\n",
         ),
         (
             ("--profile", "user_id:ann", "--segment", "x"),
-            "there is no segment 'x'; there are: high-intent, known\n",
+            "unknown segment 'x'; known segments: high-intent, known\n",
         ),
     ],
 )
-def test_an_unknown_profile_or_segment_is_a_mistake(
+def test_an_unknown_profile_or_segment_is_a_user_error(
     files: tuple[str, ...], args: tuple[str, ...], message: str
 ) -> None:
     done = explain(*files, *args)
@@ -107,7 +107,7 @@ def test_an_unknown_profile_or_segment_is_a_mistake(
     assert done.err.endswith(message)
 
 
-def test_limits_of_the_policy_are_shown(files: tuple[str, ...]) -> None:
+def test_policy_limits_are_shown(files: tuple[str, ...]) -> None:
     path = Path(files[1])
     limited = "{known_for: 1d}, membership: {min_stay: 30d, max_entries: 3}}"
     path.write_text(path.read_text().replace("{known_for: 1d}}", limited))
@@ -116,8 +116,8 @@ def test_limits_of_the_policy_are_shown(files: tuple[str, ...]) -> None:
     since, end = format_instant(T + 24 * H), format_instant(T + 31 * 24 * H)
     assert done.out.splitlines()[2:5] == [
         "✓ known, version 1",
-        f"  member since {since}, for ever if nothing more happens",
-        f"  stays until {end} at least, entries so far: 1 of 3",
+        f"  member since {since}, indefinitely if nothing more happens",
+        f"  stays at least until {end}, entries so far: 1 of 3",
     ]
     found = json.loads(explain(*files, "--profile", "user_id:ann", *at, "--format", "json").out)
     assert found["segments"][0]["limits"] == {
@@ -128,14 +128,12 @@ def test_limits_of_the_policy_are_shown(files: tuple[str, ...]) -> None:
     }
 
 
-def test_values_of_the_profile_that_rules_cannot_read_are_told(
-    files: tuple[str, ...], tmp_path: Path
-) -> None:
+def test_unreadable_values_of_the_profile_are_reported(files: tuple[str, ...], tmp_path: Path) -> None:
     rule = "{sum: price, of: Product Viewed, is: {gte: 5}, where: {shop: eu}}"
     (tmp_path / "segments.yaml").write_text(f"version: 1\nsegments: [{{key: spent, when: {rule}}}]\n")
     views = [json.loads(event(user, T + n)) for n, user in enumerate(("ann", "", "bob", "ann"))]
     views[1] |= {"anonymousId": "a1"}
-    views[3] |= {"anonymousId": "a1"}  # what was anonymous is hers now
+    views[3] |= {"anonymousId": "a1"}  # links the anonymous id to her
     odd = {"properties": {"price": "5", "shop": "eu"}}
     (tmp_path / "events.jsonl").write_text("".join(json.dumps(view | odd) + "\n" for view in views))
     for profile, told in (

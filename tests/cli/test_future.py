@@ -1,4 +1,4 @@
-"""``segops produce --final-tick`` and time that has not come: nothing moves a clock there unasked."""
+"""``segops produce --final-tick`` never advances a clock into the future without ``--beyond-now``."""
 
 from __future__ import annotations
 
@@ -22,18 +22,23 @@ NO_BROKER = "unknown host name"
 @pytest.mark.parametrize(
     ("clock", "tick", "options", "told"),
     [
-        ("wall", "9999-01-01", [], f"{REFUSED}: with SEGOPS_CLOCK=wall, time comes by itself"),
-        ("wall", "9999-01-01", ["--beyond-now"], f"{REFUSED}: with SEGOPS_CLOCK=wall, time comes by itself"),
+        ("wall", "9999-01-01", [], f"{REFUSED}: with SEGOPS_CLOCK=wall, ticks cannot advance time"),
+        (
+            "wall",
+            "9999-01-01",
+            ["--beyond-now"],
+            f"{REFUSED}: with SEGOPS_CLOCK=wall, ticks cannot advance time",
+        ),
         ("wall", "+1h", [], REFUSED),
         ("wall", "+1m", [], NO_BROKER),  # clocks are never quite equal: SEGOPS_MAX_EVENT_AHEAD
         ("wall", "-1h", [], NO_BROKER),
-        ("event", "9999-01-01", [], f"{REFUSED}: no clock goes back"),
-        ("event", "+1h", [], "--beyond-now if that is meant"),
+        ("event", "9999-01-01", [], f"{REFUSED}: clocks never go back"),
+        ("event", "+1h", [], "pass --beyond-now to allow it"),
         ("event", "+1h", ["--beyond-now"], NO_BROKER),
         ("event", "-1h", [], NO_BROKER),
     ],
 )
-def test_a_tick_in_the_future_is_refused_before_anything_is_sent(
+def test_a_future_tick_is_rejected_before_anything_is_sent(
     segops: Run,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
@@ -45,7 +50,7 @@ def test_a_tick_in_the_future_is_refused_before_anything_is_sent(
     for name, _, _ in config.variables():
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SEGOPS_CLOCK", clock)
-    # A wrong setting: a broker that is merely down would be waited for.
+    # An invalid setting, because the command would wait for a broker that is down.
     monkeypatch.setenv("SEGOPS_KAFKA_BOOTSTRAP_SERVERS", "no-such-host.invalid:9092")
     (tmp_path / "events.jsonl").write_text('{"userId": "u"}\n')
     offsets = {"+1h": HOUR_MS, "+1m": 60_000, "-1h": -HOUR_MS}

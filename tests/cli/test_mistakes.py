@@ -1,4 +1,4 @@
-"""Every command against every kind of plain mistake: status 2 and words that name it, never a traceback."""
+"""Every command against every kind of simple user error: status 2 and a message that names it."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _below_a_file(folder: Path) -> Path:
 
 
 def _unreadable(_folder: Path) -> Path:
-    return Path("/proc/self/mem")  # it can be opened, also by root, and no read of it succeeds
+    return Path("/proc/self/mem")  # opens even for root, but every read fails
 
 
 def _odd_name(folder: Path) -> Path:
@@ -110,19 +110,19 @@ FILES: list[Callable[[Path], Path]] = [
 
 @pytest.mark.parametrize("make", FILES, ids=lambda make: make.__name__)
 @pytest.mark.parametrize("reader", READERS)
-def test_a_file_that_cannot_be_used_is_named(
+def test_an_unusable_file_is_named(
     segops: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str, make: Callable[[Path], Path]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    # Nothing listens there: a file that is refused is refused before a broker is looked for.
+    # Nothing listens there: a file must be rejected before the command contacts a broker.
     monkeypatch.setenv("SEGOPS_KAFKA_BOOTSTRAP_SERVERS", NOWHERE)
     file = make(tmp_path)
     done = segops(*(file if word == "FILE" else word for word in READERS[reader]))
     if reader == "replay-events" and make in (_no_utf8, _binary):
-        assert (done.status, "were no events" in done.err) == (0, True)
+        assert (done.status, "invalid events" in done.err) == (0, True)
         return
     assert done.status == 2
-    assert done.out == "" or make is _cut_gzip  # what could be read was replayed
+    assert done.out == "" or make is _cut_gzip  # the readable part was replayed
     assert "\x1b" not in done.err
     named = "user_id:u" if reader == "explain-events" and make in (_no_utf8, _binary) else file.name
     assert named[:2] in done.err
@@ -130,7 +130,7 @@ def test_a_file_that_cannot_be_used_is_named(
 
 # -- settings --------------------------------------------------------------------------------------
 
-#: Every command that is not a group, with arguments of which none is a mistake.
+#: Every command that is not a group, with valid arguments.
 CALLS: dict[str, list[str]] = {
     "apply": ["apply", "good.yaml"],
     "broker": ["broker", "--kind", "embedded", "--data-dir", "good.yaml"],
@@ -161,16 +161,16 @@ CALLS: dict[str, list[str]] = {
 KAFKA = ["apply", "erase", "produce", "split", "topics-create", "topics-verify", "topics-describe", "watch"]
 KAFKA += ["worker", "demo", "group-list", "group-remove"]
 KAFKA += ["quarantine-list", "quarantine-show", "quarantine-restore", "quarantine-drop"]
-#: Those that wait for a broker: see tests/streaming/test_outage.py and test_outage_commands.py.
+#: Commands that wait for a broker: see tests/streaming/test_outage.py and test_outage_commands.py.
 PATIENT = ["produce", "worker"]
 
 
-def test_every_command_is_called() -> None:
+def test_the_table_calls_every_command() -> None:
     assert {words[0] for words in CALLS.values()} == set(COMMANDS)
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_a_misspelt_setting_is_refused_by_every_command(
+def test_every_command_rejects_a_misspelt_setting(
     segops: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -219,7 +219,7 @@ def _settings() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(("name", "setting"), list(_settings()))
-def test_a_wrong_setting_is_named_without_its_value(
+def test_an_invalid_setting_is_named_without_its_value(
     segops: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, setting: Setting
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -232,7 +232,7 @@ def test_a_wrong_setting_is_named_without_its_value(
 
 
 @pytest.mark.parametrize("name", sorted({*KAFKA} - {*PATIENT}))
-def test_no_broker_is_told_with_the_address(
+def test_an_unreachable_broker_is_reported_with_its_address(
     segops: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -257,7 +257,7 @@ def test_no_broker_is_told_with_the_address(
         (["demo", "--limit", "1", "--data-dir", "good.jsonl/x"], "good.jsonl/x"),
     ],
 )
-def test_a_folder_that_cannot_be_made_is_named(
+def test_a_folder_that_cannot_be_created_is_named(
     segops: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str], told: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -273,7 +273,7 @@ def test_a_folder_that_cannot_be_made_is_named(
     "url",
     ["ftp://x", "127.0.0.1:6066", "http://[::1", "http://x:99999", "http://x:y", "http://a..b", "http://a b"],
 )
-def test_a_url_that_is_none_is_told(segops: Run, url: str) -> None:
+def test_an_invalid_url_is_a_user_error(segops: Run, url: str) -> None:
     done = segops("profile", "user_id:u", "--url", url)
     assert (done.status, done.out) == (2, "")
-    assert "is no URL of a worker" in done.err
+    assert "expected a worker's URL like" in done.err

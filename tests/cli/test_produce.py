@@ -1,4 +1,4 @@
-"""``segops produce``: every line arrives as it is, and every failure is told."""
+"""``segops produce``: every line arrives unchanged, and every failure is reported."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def _records(settings: config.Settings, count: int) -> list[Any]:
 
 
 def records(settings: config.Settings, count: int) -> list[Any]:
-    """All records of the events topic: ``count`` at least."""
+    """Return all records of the events topic, at least ``count``."""
     return asyncio.run(_records(settings, count))
 
 
@@ -53,7 +53,7 @@ KEYS = [b"u1", b"a1", b"42", None, None, "caf\u00e9".encode()]
 
 
 @pytest.mark.parametrize("form", ["plain", "gz", "crlf", "unfinished"])
-def test_lines_arrive_as_they_are_with_their_key(
+def test_lines_are_sent_unchanged_with_their_key(
     segops: Run, settings: config.Settings, tmp_path: Path, form: str
 ) -> None:
     segops("topics", "create")
@@ -87,7 +87,7 @@ def test_each_event_of_a_batch_is_a_record(segops: Run, settings: config.Setting
     }
 
 
-def test_order_per_key_and_the_final_tick_last_in_every_partition(
+def test_order_per_key_is_kept_and_the_final_tick_comes_last(
     segops: Run, settings: config.Settings, tmp_path: Path
 ) -> None:
     segops("topics", "create")
@@ -112,7 +112,7 @@ def test_order_per_key_and_the_final_tick_last_in_every_partition(
     assert set(last) == {0, 1, 2}
 
 
-def test_a_refused_record_is_counted_and_fails_the_command(
+def test_an_undelivered_record_is_counted_and_fails_the_command(
     segops: Run, settings: config.Settings, tmp_path: Path
 ) -> None:
     segops("topics", "create")
@@ -125,7 +125,7 @@ def test_a_refused_record_is_counted_and_fails_the_command(
     assert {record.key for record in records(settings, 2)} == {b"u1", b"u2"}, "no final tick after a failure"
 
 
-def test_the_standard_input_is_sent_as_it_comes(process: Run, segops: Run, settings: config.Settings) -> None:
+def test_standard_input_is_sent_as_it_arrives(process: Run, segops: Run, settings: config.Settings) -> None:
     segops("topics", "create")
     sender = process("produce", "-")
     sender.stdin.write(b'{"userId": "now"}\n')
@@ -137,7 +137,7 @@ def test_the_standard_input_is_sent_as_it_comes(process: Run, segops: Run, setti
     assert sender.stdout.read().startswith(b"2 records delivered")
 
 
-def test_an_interrupt_ends_it_at_once(process: Run, segops: Run, settings: config.Settings) -> None:
+def test_an_interrupt_ends_produce_immediately(process: Run, segops: Run, settings: config.Settings) -> None:
     segops("topics", "create")
     sender = process("produce", "-")
     sender.stdin.write(b'{"userId": "now"}\n')
@@ -148,7 +148,7 @@ def test_an_interrupt_ends_it_at_once(process: Run, segops: Run, settings: confi
     assert b"Traceback" not in sender.stderr.read()
 
 
-def test_rate_bounds_the_events_a_second(segops: Run, settings: config.Settings, tmp_path: Path) -> None:
+def test_rate_limits_events_per_second(segops: Run, settings: config.Settings, tmp_path: Path) -> None:
     segops("topics", "create")
     (tmp_path / "events.jsonl").write_text('{"userId": "u"}\n' * 100)
     result = segops("produce", tmp_path / "events.jsonl", "--rate", "200")
@@ -156,7 +156,7 @@ def test_rate_bounds_the_events_a_second(segops: Run, settings: config.Settings,
     assert 0.4 <= seconds < 5
 
 
-def test_a_cut_file_is_a_mistake_that_is_told(segops: Run, settings: config.Settings, tmp_path: Path) -> None:
+def test_a_truncated_file_is_a_user_error(segops: Run, settings: config.Settings, tmp_path: Path) -> None:
     segops("topics", "create")
     file = tmp_path / "events.jsonl.gz"
     file.write_bytes(gzip.compress(b'{"userId": "u"}\n' * 100_000)[:-20])
@@ -175,7 +175,7 @@ def test_a_cut_file_is_a_mistake_that_is_told(segops: Run, settings: config.Sett
         ["-", "--shift-to-now"],
     ],
 )
-def test_a_mistake_in_the_arguments_is_status_2(
+def test_invalid_arguments_have_status_2(
     segops: Run,
     settings: config.Settings,
     monkeypatch: pytest.MonkeyPatch,
@@ -189,9 +189,7 @@ def test_a_mistake_in_the_arguments_is_status_2(
     assert result.err
 
 
-def test_nothing_is_sent_of_a_file_that_holds_no_events(
-    segops: Run, settings: config.Settings, tmp_path: Path
-) -> None:
+def test_a_file_without_events_sends_nothing(segops: Run, settings: config.Settings, tmp_path: Path) -> None:
     segops("topics", "create")
     (tmp_path / "events.csv").write_text("userId,event\nu1,Order Completed\n")
     result = segops("produce", tmp_path / "events.csv", "--final-tick", "2026-01-31")
@@ -200,7 +198,9 @@ def test_nothing_is_sent_of_a_file_that_holds_no_events(
     assert records(settings, 0) == []
 
 
-def test_a_line_far_down_is_left_out_and_told(segops: Run, settings: config.Settings, tmp_path: Path) -> None:
+def test_a_late_invalid_line_is_skipped_and_reported(
+    segops: Run, settings: config.Settings, tmp_path: Path
+) -> None:
     segops("topics", "create")
     file = tmp_path / "events.jsonl"
     many = b'{"userId": "u"}\n' * 20_000
@@ -208,12 +208,12 @@ def test_a_line_far_down_is_left_out_and_told(segops: Run, settings: config.Sett
     result = segops("produce", file)
     assert result.status == 2
     assert result.out.startswith("20,001 records delivered")
-    *progress, refused = result.err.splitlines()  # progress is told after a while, on a slow machine
+    *progress, refused = result.err.splitlines()  # slow machines print progress first
     assert refused == f"{file}: 2 not sent, lines 20002, 20004: expected a JSON object"
     assert all(line.endswith(" records sent") for line in progress)
 
 
-def test_events_of_the_past_are_sent_as_if_the_last_were_of_now(
+def test_shift_to_now_moves_the_last_event_to_now(
     segops: Run, settings: config.Settings, tmp_path: Path
 ) -> None:
     segops("topics", "create")

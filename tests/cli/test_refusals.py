@@ -1,4 +1,4 @@
-"""Everything for which a segment is refused (``SPEC.md#refused``), as the person sees it who wrote it."""
+"""Every reason for which a segment is rejected (``SPEC.md#refused``), as its author sees it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Run = Callable[..., Any]
 
 _LOOP = [{"key": "x", "when": {"in_segment": "y"}}, {"key": "y", "when": {"not": {"in_segment": "x"}}}]
 
-#: File -> its segments (a rule alone is one), the place of the mistake, and the reason.
+#: File -> its segments (or a single rule), the place of the error, and the reason.
 REFUSED: dict[str, tuple[Any, str, str]] = {
     "unknown-key": (
         {"did": "A", "whithin": "1d"},
@@ -97,10 +97,10 @@ def _is_told(err: str, path: Path, place: str, reason: str) -> bool:
 
 @pytest.mark.parametrize("name", REFUSED)
 @pytest.mark.parametrize("command", ["check", "apply"])
-def test_it_is_refused_with_file_place_and_reason(
+def test_every_invalid_segment_is_rejected_with_file_place_and_reason(
     segops: Run, tmp_path: Path, command: str, name: str
 ) -> None:
-    """``apply`` finds it out before it looks for a broker: nothing is half saved."""
+    """``apply`` reports it before it contacts a broker: nothing is partly published."""
     written, place, reason = REFUSED[name]
     path = _write(tmp_path, name, written)
     done = segops(command, path)
@@ -109,7 +109,7 @@ def test_it_is_refused_with_file_place_and_reason(
     assert _is_told(done.err, path, place, reason), done.err
 
 
-def test_all_of_a_folder_are_told_in_one_run(segops: Run, tmp_path: Path) -> None:
+def test_all_errors_of_a_folder_are_reported_in_one_run(segops: Run, tmp_path: Path) -> None:
     files = {
         name: _write(tmp_path, name, written)
         for name, (written, _, _) in REFUSED.items()
@@ -126,9 +126,7 @@ def test_all_of_a_folder_are_told_in_one_run(segops: Run, tmp_path: Path) -> Non
     assert _is_told(done.err, files["reused-key"], "r", "duplicate key 'r'")
 
 
-def test_a_reference_to_a_refused_segment_is_no_second_mistake_but_one_to_none_is(
-    segops: Run, tmp_path: Path
-) -> None:
+def test_a_reference_to_an_invalid_segment_is_not_a_second_error(segops: Run, tmp_path: Path) -> None:
     _write(tmp_path, "a", {"did": []})
     _write(tmp_path, "b", {"all": [{"in_segment": "a"}, {"in_segment": "c"}]})
     told = segops("check", tmp_path).err.splitlines()
@@ -156,10 +154,10 @@ def test_a_reference_to_a_refused_segment_is_no_second_mistake_but_one_to_none_i
         ),
     ],
 )
-def test_what_is_odd_but_not_wrong_is_a_warning(segops: Run, tmp_path: Path, when: Any, warning: str) -> None:
+def test_suspicious_rules_are_warnings(segops: Run, tmp_path: Path, when: Any, warning: str) -> None:
     path = _write(tmp_path, "odd", when)
     done = segops("check", path)
     assert done.status == 0
-    assert done.out.endswith("no mistakes\n")
+    assert done.out.endswith(": OK\n")
     assert len(done.err.splitlines()) == 1
     assert done.err.startswith(f"warning: {path}: {warning}")

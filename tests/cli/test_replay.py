@@ -1,4 +1,4 @@
-"""``segops replay`` as a person runs it: files, the standard input, formats, exit statuses."""
+"""``segops replay``: files, standard input, formats, exit statuses."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def changes(done: Result) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.out.splitlines()]
 
 
-def test_the_example_of_the_contract_enters_and_exits_at_the_millisecond(segments: Path) -> None:
+def test_the_high_intent_example_enters_and_exits_at_the_millisecond(segments: Path) -> None:
     until = format_instant(T + 48 * H)
     done = replay("--segments", segments, "--events", "-", "--until", until, text=VIEWS)
     entered, exited = changes(done)
@@ -64,24 +64,24 @@ def test_the_example_of_the_contract_enters_and_exits_at_the_millisecond(segment
     assert (exited["event_id"], exited["flips_at"], exited["sequence"]) == (None, None, 2)
 
 
-def test_until_one_millisecond_earlier_nothing_has_exited(segments: Path) -> None:
+def test_one_millisecond_before_the_end_nothing_has_exited(segments: Path) -> None:
     until = format_instant(T + 48 * H - 1)
     done = replay("--segments", segments, "--events", "-", "--until", until, text=VIEWS)
     assert [change["action"] for change in changes(done)] == ["entered"]
 
 
-def test_without_until_time_ends_with_the_last_event(segments: Path) -> None:
+def test_without_until_the_clock_stops_at_the_last_event(segments: Path) -> None:
     done = replay("--segments", segments, "--events", "-", text=VIEWS)
     assert [change["action"] for change in changes(done)] == ["entered"]
 
 
-def test_a_purchase_ends_it(segments: Path) -> None:
+def test_a_purchase_ends_the_membership(segments: Path) -> None:
     text = VIEWS + view(T + 3 * H, "Order Completed")
     found = changes(replay("--segments", segments, "--events", "-", text=text))
     assert [(c["action"], c["occurred_at"]) for c in found] == [("entered", T + 2 * H), ("exited", T + 3 * H)]
 
 
-def test_a_packed_file_gives_what_a_plain_one_gives(segments: Path, tmp_path: Path) -> None:
+def test_a_gzip_file_gives_the_same_changes(segments: Path, tmp_path: Path) -> None:
     plain, packed = tmp_path / "e.jsonl", tmp_path / "e.jsonl.gz"
     plain.write_text(VIEWS)
     packed.write_bytes(gzip.compress(VIEWS.encode()))
@@ -91,7 +91,7 @@ def test_a_packed_file_gives_what_a_plain_one_gives(segments: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize(("strict", "status"), [((), 0), (("--strict",), 1)])
-def test_a_line_that_is_no_event_is_told_by_its_number(
+def test_an_invalid_line_is_reported_with_its_number(
     segments: Path, strict: tuple[str, ...], status: int
 ) -> None:
     text = "\n".join([VIEWS.splitlines()[0], "", "{oops", *VIEWS.splitlines()[1:], '{"type":"track"}'])
@@ -101,14 +101,14 @@ def test_a_line_that_is_no_event_is_told_by_its_number(
     first, second, total = done.err.splitlines()
     assert first.startswith("-: line 3: invalid_json: ")
     assert second.startswith("-: line 6: no_name: ")
-    assert total == "2 lines were no events"
+    assert total == "2 invalid events"
 
 
-def test_strict_is_satisfied_by_good_lines(segments: Path) -> None:
+def test_strict_accepts_valid_lines(segments: Path) -> None:
     assert replay("--segments", segments, "--events", "-", "--strict", text=VIEWS).status == 0
 
 
-def test_values_that_rules_cannot_read_and_paths_never_met_are_told_beside_the_changes(
+def test_unread_values_and_unmet_paths_are_reported_on_standard_error(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "s.yaml"
@@ -149,15 +149,15 @@ def test_events_of_a_batch_without_message_ids_are_different_events(segments: Pa
     assert [change["action"] for change in changes(done)] == ["entered"]
 
 
-def test_a_file_in_utf_16_is_refused_with_advice(segments: Path, tmp_path: Path) -> None:
+def test_a_utf_16_file_is_rejected_with_a_hint(segments: Path, tmp_path: Path) -> None:
     path = tmp_path / "powershell.jsonl"
     path.write_text(VIEWS, "utf-16")
     done = replay("--segments", segments, "--events", path)
     assert (done.status, done.out) == (2, "")
-    assert done.err == f"{path}: expected UTF-8, got UTF-16: in PowerShell write it with -Encoding utf8\n"
+    assert done.err == f"{path}: expected UTF-8, got UTF-16 (in PowerShell, write with -Encoding utf8)\n"
 
 
-def test_a_table_is_for_people(segments: Path) -> None:
+def test_table_format_prints_a_heading_and_rows(segments: Path) -> None:
     heading, row = replay(
         "--segments", segments, "--events", "-", "--format", "table", text=VIEWS
     ).out.splitlines()
@@ -166,7 +166,9 @@ def test_a_table_is_for_people(segments: Path) -> None:
     assert row.split()[3:] == ["event", "2025-10-15T00:00:00.000Z", "user_id:u1"]
 
 
-def test_a_truncated_file_is_told_and_what_came_before_was_printed(segments: Path, tmp_path: Path) -> None:
+def test_a_truncated_file_is_reported_after_its_readable_part_is_printed(
+    segments: Path, tmp_path: Path
+) -> None:
     packed = tmp_path / "e.jsonl.gz"
     packed.write_bytes(gzip.compress(VIEWS.encode())[:-8])
     done = replay("--segments", segments, "--events", packed)
@@ -182,11 +184,14 @@ def test_a_truncated_file_is_told_and_what_came_before_was_printed(segments: Pat
         (("--events", "-"), "Missing option '--segments'"),
         (("--segments", "nowhere.yaml", "--events", "-"), "nowhere.yaml: no such file or folder"),
         (("--events", "nowhere.jsonl"), "nowhere.jsonl: No such file or directory"),
-        (("--events", "-", "--until", "soon"), "'soon' is no ISO-8601 instant"),
+        (
+            ("--events", "-", "--until", "soon"),
+            "expected an ISO-8601 instant like 2026-01-31T00:00:00Z, got 'soon'",
+        ),
         (("--events", "-", "--format", "xml"), "'xml' is not one of"),
     ],
 )
-def test_a_mistake_of_the_user_s_is_status_2_without_a_traceback(
+def test_user_errors_have_status_2_without_a_traceback(
     segments: Path, args: tuple[str, ...], message: str
 ) -> None:
     given = args if "--segments" in args or message.startswith("Missing") else ("--segments", segments, *args)
@@ -196,7 +201,7 @@ def test_a_mistake_of_the_user_s_is_status_2_without_a_traceback(
     assert "Traceback" not in done.err
 
 
-def test_several_folders_of_segments_are_one_set(segments: Path, tmp_path: Path) -> None:
+def test_several_segment_folders_form_one_set(segments: Path, tmp_path: Path) -> None:
     more = tmp_path / "more"
     more.mkdir()
     (more / "b.json").write_text('{"version":1,"segments":[{"key":"b","when":{"in_segment":"high-intent"}}]}')

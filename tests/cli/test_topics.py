@@ -20,7 +20,7 @@ def test_create_verify_describe(segops: Run, settings: config.Settings, topic_pr
     assert created.status == 0
     assert f"created {topic_prefix}events" in created.out.splitlines()
     assert len(created.out.splitlines()) == 10
-    assert segops("topics", "create").out == "all topics exist and are as expected\n"
+    assert segops("topics", "create").out == "all topics exist with the expected settings\n"
     assert segops("topics", "verify").status == 0
     described = segops("topics", "describe")
     assert described.err == ""
@@ -29,7 +29,7 @@ def test_create_verify_describe(segops: Run, settings: config.Settings, topic_pr
     assert rows[f"{topic_prefix}app-profiles-changelog"] == ["3", "1", "compact", "0"]
 
 
-def test_describe_shows_what_is_wrong(
+def test_describe_reports_topics_that_differ(
     segops: Run, settings: config.Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     segops("topics", "create")
@@ -42,7 +42,9 @@ def test_describe_shows_what_is_wrong(
     assert f"{settings.topics.events} has 3 partition(s), expected 5" in refused.err
 
 
-def test_no_broker_is_a_mistake_with_an_address(segops: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_broker_is_a_user_error_with_its_address(
+    segops: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SEGOPS_KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
     for command in (["topics", "create", "--wait", "0"], ["watch", "--once"], ["topics", "verify"]):
         refused = segops(*command)
@@ -53,7 +55,7 @@ def test_no_broker_is_a_mistake_with_an_address(segops: Run, monkeypatch: pytest
         )
 
 
-def test_wrong_settings_are_a_mistake(segops: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_settings_are_a_user_error(segops: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEGOPS_PARTITIONS", "none")
     refused = segops("topics", "create")
     assert (refused.status, refused.out) == (2, "")

@@ -1,4 +1,4 @@
-"""Waiting for a broker that starts: said once, bounded, and only where waiting can help."""
+"""Waiting for a broker: reported once, bounded, and only where waiting can help."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Work:
-    """Fails so often, then returns how often it was done."""
+    """Fails a given number of times, then returns the number of calls."""
 
     def __init__(self, error: Unreachable, failures: int) -> None:
         self.done = 0
@@ -37,12 +37,12 @@ class Work:
         return self.done
 
 
-def test_it_is_tried_again_and_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_waiting_retries_and_is_reported_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(Work(GONE, 3), wait_s=60) == 4
-    assert capsys.readouterr().err == "waiting for a broker, 60 s at most: nobody there\n"
+    assert capsys.readouterr().err == "waiting for up to 60 s for a broker: nobody there\n"
 
 
-def test_it_ends_when_the_time_is_over(capsys: pytest.CaptureFixture[str]) -> None:
+def test_waiting_ends_after_its_limit(capsys: pytest.CaptureFixture[str]) -> None:
     work = Work(GONE, 1_000_000)
     with pytest.raises(Unreachable, match="nobody there"):
         run(work, wait_s=0.01)
@@ -51,7 +51,7 @@ def test_it_ends_when_the_time_is_over(capsys: pytest.CaptureFixture[str]) -> No
 
 
 @pytest.mark.parametrize(("error", "wait_s"), [(GONE, 0.0), (WRONG, 60.0)])
-def test_without_a_wait_or_hope_it_fails_at_once(
+def test_without_a_wait_or_a_passing_reason_it_fails_at_once(
     capsys: pytest.CaptureFixture[str], error: Unreachable, wait_s: float
 ) -> None:
     work = Work(error, 1_000_000)

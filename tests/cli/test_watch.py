@@ -1,4 +1,4 @@
-"""``segops watch``: the sizes from the compacted topic, then the changes."""
+"""``segops watch``: sizes from the compacted topic, then the changes."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def ready(segops: Run, settings: config.Settings, tmp_path: Path) -> config.Sett
     return settings
 
 
-def test_once_shows_the_sizes_of_all_segments(segops: Run, ready: config.Settings) -> None:
+def test_once_prints_the_sizes_of_all_segments(segops: Run, ready: config.Settings) -> None:
     publish(
         ready,
         change("a", "vip", 1, member=True),
@@ -89,13 +89,13 @@ def test_once_shows_the_sizes_of_all_segments(segops: Run, ready: config.Setting
     assert [json.loads(line)["members"] for line in lines] == [2]
 
 
-def test_an_unknown_segment_is_a_mistake(segops: Run, ready: config.Settings) -> None:
+def test_an_unknown_segment_is_a_user_error(segops: Run, ready: config.Settings) -> None:
     result = segops("watch", "--once", "--segment", "vp")
     assert result.status == 2
-    assert "no segment 'vp'" in result.err
+    assert "unknown segment 'vp'" in result.err
 
 
-def test_changes_are_followed_once_each_with_reason_and_end(process: Run, ready: config.Settings) -> None:
+def test_each_change_is_printed_once_with_reason_and_end(process: Run, ready: config.Settings) -> None:
     publish(ready, change("a", "vip", 1, member=True))
     watcher = process("watch", "--segment", "vip", "--limit", 2)
     assert watcher.stdout.readline().split() == [b"segment", b"members", b"name"]
@@ -104,7 +104,7 @@ def test_changes_are_followed_once_each_with_reason_and_end(process: Run, ready:
     publish(ready, change("b", "idle", 1, member=True), entered, entered, change("a", "vip", 2, member=False))
     lines = watcher.stdout.read().decode().splitlines()
     assert watcher.wait(30) == 0
-    # The two are of different partitions, so either may come first.
+    # The two come from different partitions, so either may be first.
     first_in = "entered" in lines[0]
     assert sorted(lines, key=lambda line: "exited" in line) == [
         "2025-10-09T08:53:20.000Z  + entered  vip  user_id:b  event"
@@ -113,13 +113,13 @@ def test_changes_are_followed_once_each_with_reason_and_end(process: Run, ready:
     ]
 
 
-def test_jsonl_is_the_published_record(process: Run, ready: config.Settings) -> None:
+def test_jsonl_prints_the_published_record(process: Run, ready: config.Settings) -> None:
     watcher = process("watch", "--format", "jsonl")
     lines: list[bytes] = []
     reader = threading.Thread(target=lambda: lines.append(watcher.stdout.readline()), daemon=True)
     reader.start()
     published: dict[int, Change] = {}
-    # It says nothing before a first change: publish new ones until it has begun to follow.
+    # It prints nothing before the first change: publish new ones until it follows.
     while reader.is_alive() and len(published) < 500:
         sequence = len(published) + 1
         published[sequence] = change("a", "vip", sequence, member=sequence % 2 == 1)

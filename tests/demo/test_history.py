@@ -1,4 +1,4 @@
-"""The demo's input: what becomes of a line of the purchases, of a click, and of all of them together."""
+"""The demo's input: purchases, clicks, and the history made of both."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ DAY_MS = 86_400_000
 FAR_MS = 4_000_000_000_000
 
 
-def call(moment: InputEvent) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(moment.line)
+def call(event: InputEvent) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(event.line)
     return found
 
 
@@ -48,12 +48,12 @@ def history() -> OrderHistory:
 
 @pytest.fixture(scope="module")
 def everything(history: OrderHistory) -> list[InputEvent]:
-    return history.moments
+    return history.events
 
 
 def test_a_purchase_becomes_an_order() -> None:
-    (moment,) = purchases([" 00002 19970112  5   77.00\r\n"])
-    order = call(moment)
+    (event,) = purchases([" 00002 19970112  5   77.00\r\n"])
+    order = call(event)
     assert order.pop("timestamp").startswith("1997-01-12T")
     assert order == {
         "type": "track",
@@ -64,14 +64,14 @@ def test_a_purchase_becomes_an_order() -> None:
     }
 
 
-def test_purchases_of_one_day_follow_each_other_within_the_day() -> None:
+def test_purchases_of_one_day_are_spaced_within_the_day() -> None:
     line = "00009 19970103 1 9.99"
-    times = [moment.time_ms for moment in purchases([line] * 16)]
+    times = [event.time_ms for event in purchases([line] * 16)]
     assert [later - earlier for earlier, later in pairwise(times)] == [7 * 60_000] * 15
     assert len({time_ms // DAY_MS for time_ms in times}) == 1
 
 
-def test_the_time_of_day_follows_from_customer_and_day_alone() -> None:
+def test_the_time_of_day_depends_only_on_customer_and_day() -> None:
     lines = ["00001 19970101 1 1.00", "00002 19970101 1 1.00"]
     one, two = purchases(lines)
     other_two, other_one = purchases(reversed(lines))
@@ -79,12 +79,12 @@ def test_the_time_of_day_follows_from_customer_and_day_alone() -> None:
 
 
 @pytest.mark.parametrize("line", ["", "00001 19970101 1", "00001 19971301 1 1.00", "00001 19970101 1 x"])
-def test_a_line_that_is_no_purchase_is_named(line: str) -> None:
+def test_an_invalid_purchase_is_named(line: str) -> None:
     with pytest.raises(UserError, match="purchase 2"):
         list(purchases(["00001 19970101 1 1.00", line]))
 
 
-def test_a_click_gets_the_name_of_the_spec_and_is_moved_by_whole_weeks() -> None:
+def test_a_click_gets_a_spec_name_and_is_shifted_by_whole_weeks() -> None:
     identify, step = clicks([row("product_view")])
     assert call(step) == {
         "type": "track",
@@ -99,9 +99,9 @@ def test_a_click_gets_the_name_of_the_spec_and_is_moved_by_whole_weeks() -> None
     assert SHIFT_MS % (7 * DAY_MS) == 0
 
 
-def test_a_page_is_a_page_and_each_visitor_is_introduced_once() -> None:
+def test_pages_stay_pages_and_each_visitor_is_identified_once() -> None:
     rows = [row("home"), row("cart"), row("home", visitor="user_0001")]
-    found = [call(moment) for moment in clicks(rows)]
+    found = [call(event) for event in clicks(rows)]
     assert [(each["type"], each.get("name", each.get("event"))) for each in found] == [
         ("identify", None),
         ("page", "Home"),
@@ -111,32 +111,32 @@ def test_a_page_is_a_page_and_each_visitor_is_introduced_once() -> None:
     ]
 
 
-def test_a_visitor_is_known_from_the_account_page_on() -> None:
+def test_a_visitor_is_logged_in_from_the_account_page_on() -> None:
     rows = [row("home"), row("account_page"), row("payment_details"), row("home", visitor="user_0001")]
     found = sorted(clicks(rows))
-    whose = [(call(moment).get("userId"), call(moment)["anonymousId"]) for moment in found]
+    whose = [(call(event).get("userId"), call(event)["anonymousId"]) for event in found]
     assert whose.count((None, "user_0001")) == 2
     mine = [user for user, visitor in whose if visitor == "user_0000"]
     assert mine == [None, None, "w0000", "w0000", "w0000"]
-    login = next(moment for moment in found if moment.message_id.endswith("-login"))
+    login = next(event for event in found if event.message_id.endswith("-login"))
     assert call(login)["type"] == "identify"
     assert login.person == "user_0000"
 
 
 @pytest.mark.parametrize("bad", [row("unheard_of"), row("home", "yesterday"), {"event": "home"}])
-def test_a_row_that_is_no_click_is_named(bad: dict[str, str]) -> None:
+def test_an_invalid_click_is_named(bad: dict[str, str]) -> None:
     with pytest.raises(UserError, match="row 2"):
         list(clicks([row("home"), bad]))
 
 
-def test_all_of_the_history_is_there(everything: list[InputEvent]) -> None:
-    orders = [call(moment) for moment in everything if moment.message_id.startswith("cdnow-")]
-    shop = [moment for moment in everything if moment.message_id.startswith("shop-")]
+def test_the_history_is_complete(everything: list[InputEvent]) -> None:
+    orders = [call(event) for event in everything if event.message_id.startswith("cdnow-")]
+    shop = [event for event in everything if event.message_id.startswith("shop-")]
     assert len(orders) == 69_659
     assert len({order["userId"] for order in orders}) == 23_570
     assert sum(Decimal(str(order["properties"]["revenue"])) for order in orders) == Decimal("2500315.63")
-    names = Counter(json.loads(moment.line)["type"] for moment in shop)
-    assert names["identify"] == 600 + 491  # introduced, and logged in
+    names = Counter(json.loads(event.line)["type"] for event in shop)
+    assert names["identify"] == 600 + 491  # first steps, and log-ins
     assert names["page"] + names["track"] == 31_106
 
 
@@ -145,37 +145,37 @@ def test_every_kind_of_click_occurs(everything: list[InputEvent]) -> None:
     assert set(CALLS.values()) <= calls
 
 
-def test_events_are_in_the_order_of_time_and_each_is_one(everything: list[InputEvent]) -> None:
-    times = [moment.time_ms for moment in everything]
+def test_events_are_in_time_order_with_unique_ids(everything: list[InputEvent]) -> None:
+    times = [event.time_ms for event in everything]
     assert times == sorted(times)
-    assert len({moment.message_id for moment in everything}) == len(everything)
-    assert all(parse_instant(call(moment)["timestamp"]) == moment.time_ms for moment in everything)
+    assert len({event.message_id for event in everything}) == len(everything)
+    assert all(parse_instant(call(event)["timestamp"]) == event.time_ms for event in everything)
 
 
 def test_every_event_is_accepted(everything: list[InputEvent]) -> None:
-    for moment in everything:
-        routed = route(moment.line, now_ms=FAR_MS, default_time_ms=None)
-        assert routed.time_ms == moment.time_ms
-        assert routed.profile_id.partition(":")[2] in (moment.person, moment.person.replace("user_", "w"))
+    for event in everything:
+        routed = route(event.line, now_ms=FAR_MS, default_time_ms=None)
+        assert routed.time_ms == event.time_ms
+        assert routed.profile_id.partition(":")[2] in (event.person, event.person.replace("user_", "w"))
 
 
-def test_the_clicks_lie_inside_the_purchases(everything: list[InputEvent]) -> None:
+def test_clicks_fall_within_the_time_of_the_purchases(everything: list[InputEvent]) -> None:
     assert everything[0].message_id.startswith("cdnow-")
     assert everything[-1].message_id.startswith("cdnow-")
 
 
-def test_a_limit_takes_whole_customers_over_the_whole_time(history: OrderHistory) -> None:
+def test_a_limit_keeps_complete_customers_over_the_whole_time(history: OrderHistory) -> None:
     some = read_history(3_000)
-    assert len(some.moments) == 3_000
-    of_all = Counter(moment.person for moment in history.moments)
-    of_some = Counter(moment.person for moment in some.moments)
+    assert len(some.events) == 3_000
+    of_all = Counter(event.person for event in history.events)
+    of_some = Counter(event.person for event in some.events)
     assert sum(of_all[person] != count for person, count in of_some.items()) <= 1
     assert some.last_ms - some.first_ms > 500 * DAY_MS
     assert some.final_ms == some.last_ms + AFTERWARDS_MS
-    assert {moment.message_id[:4] for moment in some.moments} == {"cdno", "shop"}
+    assert {event.message_id[:4] for event in some.events} == {"cdno", "shop"}
 
 
-def test_no_events_at_all_are_refused() -> None:
+def test_an_empty_history_is_rejected() -> None:
     with pytest.raises(UserError, match="no events"):
         arrange([])
 
@@ -186,5 +186,5 @@ def test_a_missing_package_says_how_to_install_it() -> None:
 
 
 def test_a_package_without_the_file_says_so() -> None:
-    with pytest.raises(UserError, match=r"lifetimes holds no no_such_file\.csv"):
+    with pytest.raises(UserError, match=r"lifetimes has no no_such_file\.csv"):
         data_file("lifetimes", "no_such_file.csv")

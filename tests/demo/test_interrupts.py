@@ -1,4 +1,4 @@
-"""Being broken off: by either signal, and never in the middle of a start."""
+"""Interrupting the demo: by either signal, and never in the middle of a start."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from segops.demo.interrupts import interruptible, uninterrupted
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_either_signal_breaks_off(number: signal.Signals) -> None:
+def test_either_signal_interrupts(number: signal.Signals) -> None:
     before = signal.getsignal(number)
     with pytest.raises(KeyboardInterrupt), interruptible():
         signal.raise_signal(number)
@@ -18,7 +18,7 @@ def test_either_signal_breaks_off(number: signal.Signals) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_start_is_finished_first(number: signal.Signals) -> None:
+def test_a_signal_during_a_start_is_deferred(number: signal.Signals) -> None:
     started = []
     with pytest.raises(KeyboardInterrupt), interruptible(), uninterrupted():
         signal.raise_signal(number)

@@ -1,4 +1,4 @@
-"""The example segments: without a mistake, and every one of them lives over the demo's history."""
+"""The example segments: valid, and all of them in use over the demo's history."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from segops.schemas.segments import load_checked
 FAR_MS = 4_000_000_000_000
 
 
-def test_the_examples_have_no_mistake_and_speak_to_people() -> None:
+def test_the_examples_are_valid_and_described() -> None:
     loaded = load_checked([SEGMENTS])
     assert not loaded.warnings
     assert 8 <= len(loaded.definitions) <= 12
@@ -22,13 +22,13 @@ def test_the_examples_have_no_mistake_and_speak_to_people() -> None:
         assert definition.description
 
 
-def test_people_enter_and_leave_every_example() -> None:
+def test_every_example_is_entered_and_left() -> None:
     history = read_history(6_000)
     replay = Replay(SegmentSet(load_checked([SEGMENTS]).definitions), wall_ms=FAR_MS)
     seen = Counter(
         (change.segment_key, change.action)
-        for moment in history.moments
-        for change in replay.feed(moment.line, default_id="")
+        for event in history.events
+        for change in replay.feed(event.line, default_id="")
     )
     for change in replay.advance(history.final_ms):
         seen[change.segment_key, change.action] += 1

@@ -1,4 +1,4 @@
-"""The check at the end finds every kind of difference, and none where there is none."""
+"""The final check finds every kind of difference, and none where there is none."""
 
 from __future__ import annotations
 
@@ -35,55 +35,55 @@ def change(sequence: int, *, profile: str = "user_id:u1", member: bool = True, *
     return msgspec.convert(fields | other, Change)
 
 
-WANTED = [change(1), change(2, member=False), change(1, profile="user_id:u2")]
+EXPECTED = [change(1), change(2, member=False), change(1, profile="user_id:u2")]
 
 
-def test_the_same_changes_in_another_order_and_at_another_time_are_the_same() -> None:
-    received = [msgspec.structs.replace(each, evaluated_at=99) for each in reversed(WANTED)]
-    verdict = compare(WANTED, received)
+def test_order_of_arrival_and_evaluation_time_are_ignored() -> None:
+    received = [msgspec.structs.replace(each, evaluated_at=99) for each in reversed(EXPECTED)]
+    verdict = compare(EXPECTED, received)
     assert (verdict.compared, verdict.profiles, verdict.differences) == (3, 2, [])
 
 
 @pytest.mark.parametrize(
     "received, said",
     [
-        (WANTED[:1] + WANTED[2:], "missing"),
-        ([*WANTED, change(3)], "one too many"),
-        ([*WANTED, change(1, profile="user_id:u3")], "user_id:u3: one too many"),
-        ([*WANTED[:2], change(1, profile="user_id:u2", flips_at=5)], "differs in flips_at"),
-        ([*WANTED[:2], change(1, profile="user_id:u2", traits_json="[]")], "differs in traits_json"),
+        (EXPECTED[:1] + EXPECTED[2:], "missing"),
+        ([*EXPECTED, change(3)], "unexpected"),
+        ([*EXPECTED, change(1, profile="user_id:u3")], "user_id:u3: unexpected"),
+        ([*EXPECTED[:2], change(1, profile="user_id:u2", flips_at=5)], "differs in flips_at"),
+        ([*EXPECTED[:2], change(1, profile="user_id:u2", traits_json="[]")], "differs in traits_json"),
     ],
 )
-def test_a_difference_is_found(received: list[Change], said: str) -> None:
-    (difference,) = compare(WANTED, received).differences
+def test_each_kind_of_difference_is_found(received: list[Change], said: str) -> None:
+    (difference,) = compare(EXPECTED, received).differences
     assert said in difference
 
 
 @pytest.mark.parametrize("field", [f for f in Change.__struct_fields__ if f != "evaluated_at"])
-def test_every_field_counts(field: str) -> None:
-    other = msgspec.structs.replace(WANTED[0])
+def test_every_field_is_compared(field: str) -> None:
+    other = msgspec.structs.replace(EXPECTED[0])
     value = getattr(other, field)
     setattr(other, field, value + 1 if isinstance(value, int) else "another")
-    assert compare(WANTED, [other, *WANTED[1:]]).differences
+    assert compare(EXPECTED, [other, *EXPECTED[1:]]).differences
 
 
 def rows(changes: list[Change]) -> dict[bytes, Change]:
     return {f"{each.profile_id}|{each.segment_key}".encode(): each for each in changes}
 
 
-def test_the_state_is_held_against_the_last_changes() -> None:
-    last = WANTED[1:]
-    assert compare_state(WANTED, rows(last)).differences == []
-    assert len(compare_state(WANTED, rows([WANTED[0], WANTED[2]])).differences) == 1
-    assert len(compare_state(WANTED, rows(last[:1])).differences) == 1
-    assert len(compare_state(WANTED[:2], rows(last)).differences) == 1
+def test_the_state_is_compared_with_the_latest_changes() -> None:
+    last = EXPECTED[1:]
+    assert compare_state(EXPECTED, rows(last)).differences == []
+    assert len(compare_state(EXPECTED, rows([EXPECTED[0], EXPECTED[2]])).differences) == 1
+    assert len(compare_state(EXPECTED, rows(last[:1])).differences) == 1
+    assert len(compare_state(EXPECTED[:2], rows(last)).differences) == 1
 
 
-def test_a_change_that_comes_again_is_counted_and_held_against_the_first() -> None:
+def test_a_repeated_change_is_counted_and_compared_with_the_first() -> None:
     seen: list[Change] = []
-    audience = ChangeCollector(load(topics={"partitions": 1}), None, seen.append)
+    collector = ChangeCollector(load(topics={"partitions": 1}), None, seen.append)
     for each in (change(1), change(1), change(1, reason="time")):
-        audience.note(each)
+        collector.note(each)
     assert seen == [change(1)]
-    assert audience.duplicates == 2
-    assert [later.reason for _, later in audience.conflicts] == ["time"]
+    assert collector.duplicates == 2
+    assert [later.reason for _, later in collector.conflicts] == ["time"]

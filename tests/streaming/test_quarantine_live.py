@@ -139,7 +139,7 @@ def test_killed_and_restored_it_has_missed_nothing(stack: Stack, tmp_path: Path,
     wait_until(lambda: not in_quarantine(stack), "an empty quarantine", stack.diagnosis)
     stack.send([], final_ms=FINAL_MS)
     stack.wait_for_changes(expected)
-    assert "nothing is set aside" in segops(stack, "quarantine", "list").stdout
+    assert "nothing is quarantined" in segops(stack, "quarantine", "list").stdout
 
 
 def test_dropped_it_begins_from_nothing(stack: Stack) -> None:

@@ -143,8 +143,8 @@ def test_any_worker_leads_to_the_profile_of_any_identifier(stack: Stack) -> None
     assert read(ODD, 0)["profile_id"] == read(ODD.upper().replace("EMAIL", "email"), 1)["profile_id"] == ODD
     tree = segops_profile(stack, "anonymous_id:a1", form="tree")
     assert "viewers (Viewers), version 1: since 2025-10-09T09:24:20.000Z, reason event m101, until" in tree
-    assert "anonymous_id:a1: of a profile taken over by an event m101 of" in tree
-    with pytest.raises(SegopsError, match="nothing is known of 'user_id:nobody'"):
+    assert "anonymous_id:a1: of a profile merged into this one by event m101 at" in tree
+    with pytest.raises(SegopsError, match="unknown identifier 'user_id:nobody'"):
         segops_profile(stack, "user_id:nobody", number=1)
     logs = "".join(path.read_text() for path in stack.folder.glob("*.log"))
     assert "user_id" not in logs and "anonymous_id" not in logs
