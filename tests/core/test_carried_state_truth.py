@@ -17,7 +17,7 @@ from segops.core.segments import SegmentSet
 from segops.core.values import format_instant
 from segops.schemas.state import decode_profile, encode_profile
 
-from .oracle import Oracle, Standing
+from .oracle import MembershipState, Oracle
 from .strategies import BASE_MS, composite
 from .test_equivalence import make_definition, seen_of
 
@@ -115,8 +115,8 @@ class Life:
             return
         now_ms = max(self.clock_ms, self.profile.latest_ms)
         self.engine.on_definitions(self.profile, clock_ms=self.clock_ms)
-        outside = {definition.key: Standing() for definition in found.definitions}
-        self.oracle.standings, self.oracle.judged_ms = self.oracle._judged(outside, now_ms), now_ms
+        outside = {definition.key: MembershipState() for definition in found.definitions}
+        self.oracle.memberships, self.oracle.evaluated_ms = self.oracle._evaluate(outside, now_ms), now_ms
 
     def happen(self, kind: str, arg: Any) -> None:
         if kind == "clock":

@@ -16,7 +16,7 @@ from segops.core.rules.parsing import Context, read_policy, read_rfm, read_rule
 from segops.core.segments import Definition, SegmentSet
 from segops.schemas.state import decode_profile, encode_profile
 
-from .oracle import FAR_MS, Named, Oracle, Seen, named
+from .oracle import FAR_MS, ChangeSummary, Oracle, PublishedIdentity, published_identity
 from .strategies import BASE_MS, RFM, composite, policies, rules, streams
 
 _limits = st.one_of(st.none(), policies())
@@ -39,20 +39,20 @@ def make_definition(key: str, form: dict[str, Any], limits: dict[str, Any] | Non
     return Definition(key, key, node, written={"when": form, "membership": limits}, policy=policy)
 
 
-def seen_of(change: Change, now_ms: int) -> Seen:
+def seen_of(change: Change, now_ms: int) -> ChangeSummary:
     flips_at = change.flips_at if change.flips_at is None or change.flips_at <= now_ms + FAR_MS else None
-    return Seen(
+    return ChangeSummary(
         change.segment_key, change.action, change.reason, change.occurred_at, flips_at, change.event_id
     )
 
 
-def _told(change: Change) -> Named:
+def _told(change: Change) -> PublishedIdentity:
     traits = msgspec.json.decode(change.traits_json)
-    return Named(change.user_id, change.anonymous_id, change.email, traits)
+    return PublishedIdentity(change.user_id, change.anonymous_id, change.email, traits)
 
 
-def _names(profile: Profile) -> Named:
-    return Named(profile.user_id, profile.anonymous_id, profile.email, profile.traits)
+def _names(profile: Profile) -> PublishedIdentity:
+    return PublishedIdentity(profile.user_id, profile.anonymous_id, profile.email, profile.traits)
 
 
 def _engine_step(engine: Engine, profile: Profile, kind: str, arg: Any, clock_ms: int) -> list[Change]:
@@ -78,8 +78,8 @@ def agree(segments: SegmentSet, steps: list[tuple[str, Any]], watermark: bool) -
         # What time brings about before an event is published with the names from before it.
         reason = "time" if kind == "clock" else "event"
         told = [_told(change) for change in changes if change.reason == reason]
-        assert told == [named(oracle.history)] * len(told)
-        assert _names(profile) == named(oracle.history)
+        assert told == [published_identity(oracle.history)] * len(told)
+        assert _names(profile) == published_identity(oracle.history)
         # What is stored between two steps is all that the next one has.
         profile = decode_profile(encode_profile(profile))
     assert profile.due_ms == min(profile.flips.values(), default=None)

@@ -143,11 +143,11 @@ def test_people_are_erased_whole_whatever_happens_on_the_way(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(40))
 def test_no_history_comes_back_with_crashes_and_repetitions(seed: int) -> None:
-    network = Network(SEGMENTS, partitions=1 + seed % 5, seed=seed, trouble=0.1)
+    network = Network(SEGMENTS, partitions=1 + seed % 5, seed=seed, fault_rate=0.1)
     for n in range(12):
         who = {"user_id": "u", "email": "e@x"} if network.random.random() < 0.4 else {}
         network.run([event(n, T + n * H, anonymous_id=network.random.choice("abc"), **who)])
-    asked = network.random.choice(sorted(network.everything))
+    asked = network.random.choice(sorted(network.profiles))
     gone = _of(network, asked)
     for partition in network.partitions:  # what was before is durable
         partition.checkpoint()

@@ -12,7 +12,7 @@ from segops.core.segments import SegmentSet
 from segops.core.values import share_of
 from segops.schemas.events import decode
 
-from .helpers import MONDAY, Customer, Edge, edges, mistakes, segments
+from .helpers import MONDAY, Customer, Edge, edges, issues_of, segments
 
 T = MONDAY
 GOLD = {"has_been": {"trait": "plan", "is": {"eq": "gold"}}, "for": "10s"}
@@ -138,5 +138,5 @@ def test_a_bucket_holds_its_share_and_buckets_do_not_overlap() -> None:
     ],
 )
 def test_what_is_refused_and_why(rule: dict[str, Any], message: str) -> None:
-    found = mistakes(rule)
+    found = issues_of(rule)
     assert any(issue.startswith(f"f: {message}") for issue in found), found

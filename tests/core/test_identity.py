@@ -123,14 +123,14 @@ def assert_published_well(network: Network) -> None:
         assert change.member is (key not in members)
         members ^= {key}
         assert (change.merged_into is None) or (change.reason == "merge" and not change.member)
-    held = {(p.id, key) for p in network.everything.values() if p.merged_into is None for key in p.members}
+    held = {(p.id, key) for p in network.profiles.values() if p.merged_into is None for key in p.members}
     assert members == held
 
 
 def assert_at_rest(network: Network) -> None:
     """Nothing waits, nothing was given up, and every redirect leads to a profile that knows of it."""
     assert network.counts["gave_up"] == 0
-    for key, profile in network.everything.items():
+    for key, profile in network.profiles.items():
         links = profile.links
         assert links is None or not (links.pending or links.held or links.joined or links.waiting)
         if profile.merged_into is not None:
@@ -156,7 +156,7 @@ def shuffled(events: list[Event], seed: int) -> list[Event]:
 def test_without_conflicts_every_order_ends_in_the_same_people(seed: int) -> None:
     events = People(seed).crowd(4)
     order = events if seed % 3 == 0 else shuffled(events, seed)
-    network = Network(SEGMENTS, partitions=1 + seed % 5, seed=seed, trouble=0.05 * (seed % 4))
+    network = Network(SEGMENTS, partitions=1 + seed % 5, seed=seed, fault_rate=0.05 * (seed % 4))
     clock_ms = settled(network, order)
     assert_at_rest(network)
     assert not network.counts.keys() & {"conflict", "limit", "overflow", "unheld"}
@@ -170,9 +170,9 @@ def test_without_conflicts_every_order_ends_in_the_same_people(seed: int) -> Non
 def assert_right(network: Network, events: list[Event], clock_ms: int) -> None:
     """Whatever was claimed: one owner for each identifier, and each event once, in its person's profile."""
     assert_at_rest(network)
-    roots = {key: p for key, p in network.everything.items() if p.merged_into is None}
+    roots = {key: p for key, p in network.profiles.items() if p.merged_into is None}
     owned = [each for p in roots.values() for each in (p.links.owned if p.links else [p.id])]
-    assert sorted(owned) == sorted(network.everything.keys())
+    assert sorted(owned) == sorted(network.profiles.keys())
     for key, profile in roots.items():
         mine = [event for event in events if network.root(Rules().identifiers_of(event)[0]) == key]
         if mine:
@@ -208,7 +208,7 @@ def test_with_conflicts_nobody_is_joined_who_must_not_be(seed: int) -> None:
             who["previous_id"] = draw.choice(["u0", "u1", "u2", "u3", "a0", "a1"])
         events.append(people.event(**who))
     rules = Rules(default_limit=1 + seed % 3)
-    network = Network(SEGMENTS, partitions=1 + seed % 6, seed=seed, trouble=0.05 * (seed % 4), rules=rules)
+    network = Network(SEGMENTS, partitions=1 + seed % 6, seed=seed, fault_rate=0.05 * (seed % 4), rules=rules)
     clock_ms = settled(network, shuffled(events, seed))
     assert_right(network, events, clock_ms)
     assert_never_joined(network, events)
@@ -227,7 +227,7 @@ def test_aliases_all_at_once_and_round_in_circles_come_to_one_person(seed: int) 
         people.event(user_id=f"u{draw.randrange(size)}", anonymous_id=f"a{draw.randrange(3)}")
         for _ in range(draw.randint(0, 6))
     ]
-    network = Network(SEGMENTS, partitions=1 + seed % 6, seed=seed, trouble=0.05 * (seed % 4))
+    network = Network(SEGMENTS, partitions=1 + seed % 6, seed=seed, fault_rate=0.05 * (seed % 4))
     clock_ms = settled(network, shuffled(events, seed))
     assert_right(network, events, clock_ms)
     assert len({network.root(f"user_id:u{number}") for number in range(size)}) == 1

@@ -17,15 +17,23 @@ from segops.core.rules.parsing import Reader
 from segops.core.rules.reference import EvaluatedMember, History, holds
 from segops.core.values import lookup
 
-from .contradictory_rules import crowded_tests, narrow, of_events, pairs, plain_streams, tangled, values
-from .oracle import judged
-from .strategies import BASE_MS, rules, streams, tests
+from .contradictory_rules import (
+    conflicting_predicates,
+    contradictory_rules,
+    event_leaves,
+    overlapping_leaves,
+    pairs,
+    plain_streams,
+    values,
+)
+from .oracle import instants
+from .strategies import BASE_MS, predicates, rules, streams
 from .test_lint import checked, linted
 
 
 @settings(max_examples=1_000)
 @given(
-    st.lists(st.tuples(crowded_tests() | tests, st.booleans()), min_size=1, max_size=3),
+    st.lists(st.tuples(conflicting_predicates() | predicates, st.booleans()), min_size=1, max_size=3),
     values,
     st.integers(-10, 160),
 )
@@ -34,8 +42,8 @@ def test_what_a_value_satisfies_is_possible(
 ) -> None:
     """The claims are turned to what the value does; they must not be called impossible."""
     now_ms = BASE_MS + half_seconds * 500
-    tests = [Reader(form, "is").predicate() for form, _ in drawn]
-    claims = [Requirement(test, test.holds(value, now_ms)) for test in tests]
+    predicates = [Reader(form, "is").predicate() for form, _ in drawn]
+    claims = [Requirement(test, test.holds(value, now_ms)) for test in predicates]
     assert possible(claims), claims
 
 
@@ -69,7 +77,7 @@ def _where(node: Any) -> tuple[tuple[model.Path, operators.Predicate], ...]:
 
 
 @settings(max_examples=300)
-@given(st.one_of(pairs, tangled, rules()), st.one_of(plain_streams, streams()), st.booleans())
+@given(st.one_of(pairs, contradictory_rules, rules()), st.one_of(plain_streams, streams()), st.booleans())
 def test_what_is_said_of_a_rule_is_so_at_every_instant(
     rule: dict[str, Any], steps: list[tuple[str, Any]], watermark: bool
 ) -> None:
@@ -80,7 +88,7 @@ def test_what_is_said_of_a_rule_is_so_at_every_instant(
     note(str((rule, found)))
     if not found.never and not found.always:
         return
-    for history, now_ms in judged([root], steps, watermark):
+    for history, now_ms in instants([root], steps, watermark):
         for finding in found.never:
             _check_never(found_node(root, finding), finding, history, now_ms)
         for finding in found.always:
@@ -89,7 +97,7 @@ def test_what_is_said_of_a_rule_is_so_at_every_instant(
 
 @settings(max_examples=400)
 @given(
-    st.lists(st.one_of(of_events, of_events, narrow), min_size=2, max_size=5),
+    st.lists(st.one_of(event_leaves, event_leaves, overlapping_leaves), min_size=2, max_size=5),
     st.one_of(plain_streams, plain_streams, streams()),
     st.booleans(),
 )
@@ -98,12 +106,12 @@ def test_what_is_so_together_is_no_conflict(
 ) -> None:
     """Each node is claimed to be as the reference finds it; no two of the claims may exclude each other."""
     nodes = [node for rule in drawn if (node := checked(rule)) is not None]
-    for history, now_ms in judged(nodes, steps, watermark):
+    for history, now_ms in instants(nodes, steps, watermark):
         truth = [Literal(node, "", holds(node, history, now_ms, EvaluatedMember())) for node in nodes]
         assert not conflict(truth), (history.events, now_ms)
 
 
-@given(tangled, st.booleans())
+@given(contradictory_rules, st.booleans())
 def test_a_rule_and_its_opposite_are_always_found(rule: dict[str, Any], first: bool) -> None:
     """So that the rule above is not about nothing."""
     if checked(rule) is None:

@@ -17,7 +17,7 @@ from segops.core.views.explain import explain
 from segops.schemas.state import decode_profile, encode_profile
 
 from .helpers import MONDAY as T
-from .helpers import Customer, D, Edge, H, S, definition, mistakes
+from .helpers import Customer, D, Edge, H, S, definition, issues_of
 
 VIEW = {"did": "A", "within": "10s"}
 
@@ -271,7 +271,7 @@ def test_segments_without_either_are_decided_by_their_rule_itself() -> None:
     ids=str,
 )
 def test_hysteresis_that_makes_no_sense_is_refused(rule: dict[str, Any], issue: str) -> None:
-    assert mistakes(rule)[0].startswith(issue)
+    assert issues_of(rule)[0].startswith(issue)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from segops.schemas.state import decode_profile, encode_profile
 
 from .helpers import segments
 from .oracle import Oracle
-from .strategies import AGGREGATES, BASE_MS, NAMES, ORDERS, people, purchases, streams
+from .strategies import AGGREGATES, BASE_MS, NAMES, ORDERS, identities, purchases, streams
 from .test_equivalence import make_definition, segment_sets
 
 BOTH, SURVIVOR, SOURCE = range(3)
@@ -103,7 +103,7 @@ def dense(draw: Any) -> list[tuple[Event, int]]:
             properties |= draw(
                 purchases(("o1", "o1", "o2", None) if len(days) == 1 else (f"o{number}", None))
             )
-        event = Event(name, time_ms, f"m{number}", properties, traits, location=place, **draw(people()))
+        event = Event(name, time_ms, f"m{number}", properties, traits, location=place, **draw(identities()))
         found.append((event, owner))
     return draw(st.permutations(found))
 

@@ -15,7 +15,7 @@ from segops.core.segments import SegmentSet
 from segops.core.skips import Skip
 from segops.schemas.segments import definition_from_record, definition_to_record, load, load_checked
 
-from .helpers import MONDAY, Customer, Edge, mistakes
+from .helpers import MONDAY, Customer, Edge, issues_of
 
 T = MONDAY
 DAY = 86_400_000
@@ -178,5 +178,5 @@ def test_what_a_block_refuses_and_why(tmp_path: Path, line: str, message: str) -
     ],
 )
 def test_what_a_node_refuses_and_why(rule: dict[str, Any], message: str) -> None:
-    found = mistakes(rule)
+    found = issues_of(rule)
     assert any(issue.startswith(f"f: {message}") for issue in found), found

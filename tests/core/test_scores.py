@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from .helpers import MONDAY, Customer, Edge, mistakes
+from .helpers import MONDAY, Customer, Edge, issues_of
 
 T = MONDAY
 DAY = 86_400_000
@@ -51,6 +51,6 @@ def test_every_operator_on_numbers_flips_at_the_day(
 
 def test_an_unknown_score_is_refused() -> None:
     assert (
-        mistakes({"score": "churn", "is": {"gte": 0.75}})[0]
+        issues_of({"score": "churn", "is": {"gte": 0.75}})[0]
         == "f: when.score: there is no score 'churn'; here: recency_days"
     )

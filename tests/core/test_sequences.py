@@ -10,7 +10,7 @@ from segops.core.features.sequence import MAX_LINKS
 from segops.core.values import MAX_MS
 from segops.schemas.state import decode_profile, encode_profile
 
-from .helpers import MONDAY, Customer, Edge, mistakes
+from .helpers import MONDAY, Customer, Edge, issues_of
 
 T = MONDAY
 M, H = 60_000, 3_600_000
@@ -158,5 +158,5 @@ def test_what_is_kept_is_bounded_and_survives_the_store() -> None:
     ],
 )
 def test_what_is_refused_and_why(rule: dict[str, Any], message: str) -> None:
-    found = mistakes(rule)
+    found = issues_of(rule)
     assert any(issue.startswith(f"f: {message}") for issue in found), found

@@ -42,9 +42,9 @@ def event(number: int, time_ms: int, name: str = "A", **identifiers: str) -> Eve
     return Event(name, time_ms, f"m{number}", {"p": 3}, **identifiers)
 
 
-def joined(seed: int = 1, *, trouble: float = 0.0) -> Keeping:
+def joined(seed: int = 1, *, fault_rate: float = 0.0) -> Keeping:
     """Four events of a device, two of a user, and one that says that they are one; then one more of each."""
-    network = Keeping(SEGMENTS, partitions=4, seed=seed, trouble=trouble)
+    network = Keeping(SEGMENTS, partitions=4, seed=seed, fault_rate=fault_rate)
     network.run([event(n, T + n * S, anonymous_id="a") for n in range(4)])
     network.run([event(10 + n, T + 10 * S + n, user_id="u") for n in range(2)])
     network.run([event(20, T + 20 * S, user_id="u", anonymous_id="a")])
@@ -59,7 +59,7 @@ def alone(profile: Profile, network: Network) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_loser_is_as_it_was_handed_over_and_what_came_since_stays(seed: int) -> None:
-    network = joined(seed, trouble=0.1)
+    network = joined(seed, fault_rate=0.1)
     before = network.profile("user_id:u")
     had = reads(before, T + H)
     network.split("anonymous_id:a")
@@ -177,7 +177,7 @@ def test_a_split_waits_for_what_the_profile_awaits() -> None:
 @pytest.mark.parametrize("seed", range(60))
 def test_random_splits_amid_crashes_and_repetitions_leave_everything_in_order(seed: int) -> None:
     people, dice = People(seed), random.Random(seed)
-    network = Keeping(SEGMENTS, partitions=1 + seed % 5, seed=seed, trouble=0.05 * (seed % 3))
+    network = Keeping(SEGMENTS, partitions=1 + seed % 5, seed=seed, fault_rate=0.05 * (seed % 3))
     for _ in range(3):
         settled(network, people.crowd(3))
         for loser in dice.sample(sorted(network.handovers), min(4, len(network.handovers))):
@@ -185,14 +185,14 @@ def test_random_splits_amid_crashes_and_repetitions_leave_everything_in_order(se
                 network.split(loser)
     network.run()
     assert_at_rest(network)
-    for key, profile in network.everything.items():
+    for key, profile in network.profiles.items():
         for owned in profile.links.owned if profile.links and profile.merged_into is None else ():
             assert network.root(owned) == key
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_who_has_no_room_gives_back_what_is_handed_over(seed: int) -> None:
-    network = Keeping(SEGMENTS, partitions=1 + seed % 4, seed=seed, trouble=0.1)
+    network = Keeping(SEGMENTS, partitions=1 + seed % 4, seed=seed, fault_rate=0.1)
     plain = network.identity.on_message
 
     def full(profile: Profile, message: Message, *, clock_ms: int) -> Any:

@@ -17,7 +17,7 @@ from segops.core.views.trace import Follower
 
 from .helpers import MONDAY as T
 from .helpers import H, segments
-from .oracle import Oracle, Seen, Standings
+from .oracle import ChangeSummary, Memberships, Oracle
 from .strategies import streams
 from .test_equivalence import segment_sets
 
@@ -54,8 +54,10 @@ class Reference(Oracle):
             for node in nodes(d.when)
         ]
 
-    def _adopt(self, standings: Standings, now_ms: int, reason: str, event_id: str | None) -> list[Seen]:
-        self.standings = standings
+    def _adopt(
+        self, memberships: Memberships, now_ms: int, reason: str, event_id: str | None
+    ) -> list[ChangeSummary]:
+        self.memberships = memberships
         verdicts = self._verdicts(self.members, now_ms)
         pairs = zip(self.verdicts, verdicts, self.changed, strict=True)
         self.changed = [now_ms if old is not new else known for old, new, known in pairs]
