@@ -1,4 +1,4 @@
-"""Forgetting a person: nothing is left, nothing comes back, and whoever comes again begins anew."""
+"""Erasure: nothing remains, nothing returns, and a returning identifier starts an empty profile."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from segops.core.profile import Erasing, Waiter
 from .helpers import MONDAY as T
 from .helpers import H, S, segments
 from .network import Network
-from .test_identity import ENGINE, SEGMENTS, assert_published_well
+from .test_identity import ENGINE, SEGMENTS, assert_changes_are_consistent
 from .test_identity_examples import Alone, event
 
 R = Erasing("r", ("gone",))
 
 
-def test_a_profile_ends_its_memberships_and_is_forgotten() -> None:
+def test_erasure_exits_memberships_and_deletes_the_profile() -> None:
     alone = Alone()
     for number in range(4):
         alone.did(event(number, T + number, user_id="u"), T)
@@ -41,7 +41,7 @@ def test_a_profile_ends_its_memberships_and_is_forgotten() -> None:
     assert alone.profile == left
 
 
-def test_whoever_comes_again_begins_anew() -> None:
+def test_returning_identifier_starts_an_empty_profile() -> None:
     alone = Alone()
     for number in range(3):
         alone.did(event(number, T + number, user_id="u"), T)
@@ -53,7 +53,7 @@ def test_whoever_comes_again_begins_anew() -> None:
     assert alone.profile.first_ms == T + 2 * S
 
 
-def test_nobody_is_erased_where_there_is_nobody() -> None:
+def test_erasing_an_unknown_identifier_changes_nothing() -> None:
     forget = Forget("user_id:u", "user_id:v", R)
     for message, found in ((Erase("user_id:u", R), "nobody"), (forget, "nothing")):
         alone = Alone()
@@ -63,7 +63,7 @@ def test_nobody_is_erased_where_there_is_nobody() -> None:
         assert alone.profile == ENGINE.new_profile("user_id:u")
 
 
-def test_a_profile_that_waits_is_erased_with_what_it_waits_for() -> None:
+def test_waiting_profile_is_erased_with_its_held_events() -> None:
     alone, device = Alone(), Alone("anonymous_id:a")
     device.did(event(1, T, anonymous_id="a"))
     (claim,) = alone.did(event(2, T + 1, user_id="u", anonymous_id="a")).messages
@@ -79,7 +79,7 @@ def test_a_profile_that_waits_is_erased_with_what_it_waits_for() -> None:
     assert is_erased(device.profile)
 
 
-def test_an_answer_that_comes_again_brings_nobody_back() -> None:
+def test_duplicate_answer_does_not_restore_an_erased_profile() -> None:
     alone, device = Alone(), Alone("anonymous_id:a")
     device.did(event(1, T, anonymous_id="a"))
     (claim,) = alone.did(event(2, T + 1, user_id="u", anonymous_id="a")).messages
@@ -96,7 +96,7 @@ def test_an_answer_that_comes_again_brings_nobody_back() -> None:
         assert is_erased(alone.profile)
 
 
-def test_a_redirect_that_came_to_be_since_is_not_forgotten() -> None:
+def test_redirect_created_after_the_request_survives() -> None:
     device = Alone("anonymous_id:a")
     for number in range(4):
         device.did(event(number, T, anonymous_id="a"))
@@ -106,7 +106,7 @@ def test_a_redirect_that_came_to_be_since_is_not_forgotten() -> None:
     assert device.profile.merged_into == "user_id:v"
 
 
-def test_a_request_follows_a_profile_that_goes_over_to_another() -> None:
+def test_request_follows_a_merged_profile() -> None:
     alone = Alone("user_id:b")
     alone.did(event(1, T, user_id="b", email="e@x"))
     assert alone.profile.links is not None
@@ -119,7 +119,7 @@ def test_a_request_follows_a_profile_that_goes_over_to_another() -> None:
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_people_are_erased_whole_whatever_happens_on_the_way(seed: int) -> None:
+def test_erasure_is_complete_despite_faults(seed: int) -> None:
     network = Network(SEGMENTS, partitions=1 + seed % 5, seed=seed)
     identity = Identity(ENGINE)
     names = ["a", "b", "c"]
@@ -138,27 +138,27 @@ def test_people_are_erased_whole_whatever_happens_on_the_way(seed: int) -> None:
         found = network.stored(each)
         assert found is None or is_erased(found), each
     assert network.counts["erased"] == len(gone)
-    assert_published_well(network)
+    assert_changes_are_consistent(network)
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_no_history_comes_back_with_crashes_and_repetitions(seed: int) -> None:
+def test_crashes_and_duplicates_do_not_restore_erased_history(seed: int) -> None:
     network = Network(SEGMENTS, partitions=1 + seed % 5, seed=seed, fault_rate=0.1)
     for n in range(12):
         who = {"user_id": "u", "email": "e@x"} if network.random.random() < 0.4 else {}
         network.run([event(n, T + n * H, anonymous_id=network.random.choice("abc"), **who)])
     asked = network.random.choice(sorted(network.profiles))
     gone = _of(network, asked)
-    for partition in network.partitions:  # what was before is durable
+    for partition in network.partitions:  # the state before the request is durable
         partition.checkpoint()
     network.send(-1, Erase(asked, R))
     network.run()
     for each in gone:
         found = network.stored(each)
-        # A claim that comes again may leave a redirect; it knows of nothing that happened.
+        # A duplicated claim may leave a redirect, which holds no history.
         assert found is None or (found.first_ms is None and found.members == {}), each
         assert found is None or not (found.seen or found.traits or found.features)
-    assert_published_well(network)
+    assert_changes_are_consistent(network)
 
 
 def _of(network: Network, identifier: str) -> set[str]:
@@ -166,7 +166,7 @@ def _of(network: Network, identifier: str) -> set[str]:
     return {network.root(identifier), *(links.owned if links is not None else ())}
 
 
-def test_consent_is_a_trait_and_its_withdrawal_ends_a_membership() -> None:
+def test_withdrawn_consent_trait_ends_a_membership() -> None:
     wanted = segments(mailable={"all": [{"trait": "consent.email", "is": {"eq": True}}, {"did": "A"}]})
     engine = Engine(wanted)
     profile = engine.new_profile("user_id:u")

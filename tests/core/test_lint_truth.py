@@ -1,4 +1,4 @@
-"""Nothing is found that is not so: the reference evaluator is asked."""
+"""The linter has no false positives: its findings are checked against the reference evaluator."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ from .test_lint import checked, linted
     values,
     st.integers(-10, 160),
 )
-def test_what_a_value_satisfies_is_possible(
+def test_satisfied_requirements_are_possible(
     drawn: list[tuple[dict[str, Any], bool]], value: Any, half_seconds: int
 ) -> None:
-    """The claims are turned to what the value does; they must not be called impossible."""
+    """Set each requirement to the predicate's verdict on a value: the combination must be possible."""
     now_ms = BASE_MS + half_seconds * 500
     predicates = [Reader(form, "is").predicate() for form, _ in drawn]
     claims = [Requirement(test, test.holds(value, now_ms)) for test in predicates]
@@ -55,13 +55,13 @@ def placed(node: model.Node, path: str) -> Iterator[tuple[str, model.Node]]:
 
 
 def found_node(root: model.Node, finding: LintFinding) -> model.Node:
-    """The innermost node at or above the place of a finding."""
+    """Return the innermost node at or above the path of a finding."""
     nodes = dict(placed(root, "when"))
     return nodes[max((path for path in nodes if f"{finding.path}.".startswith(f"{path}.")), key=len)]
 
 
 def _check_never(node: model.Node, finding: LintFinding, history: History, now_ms: int) -> None:
-    if ".where." in finding.path:  # a test of events: none satisfies it
+    if ".where." in finding.path:  # a predicate on events that no event satisfies
         (test,) = [t for path, t in _where(node) if finding.path.endswith(f".where.{'.'.join(path)}")][:1]
         prop = finding.path.split(".where.")[1].split(".")
         assert not any(test.holds(lookup(e.properties, tuple(prop)), now_ms) for e in history.events)
@@ -78,11 +78,11 @@ def _where(node: Any) -> tuple[tuple[model.Path, operators.Predicate], ...]:
 
 @settings(max_examples=300)
 @given(st.one_of(pairs, contradictory_rules, rules()), st.one_of(plain_streams, streams()), st.booleans())
-def test_what_is_said_of_a_rule_is_so_at_every_instant(
+def test_findings_hold_at_every_instant(
     rule: dict[str, Any], steps: list[tuple[str, Any]], watermark: bool
 ) -> None:
     root = checked(rule)
-    if root is None:  # a count among them can never or always hold
+    if root is None:  # the count of the events can never or always hold
         return
     found = lint(root, "when")
     note(str((rule, found)))
@@ -101,10 +101,10 @@ def test_what_is_said_of_a_rule_is_so_at_every_instant(
     st.one_of(plain_streams, plain_streams, streams()),
     st.booleans(),
 )
-def test_what_is_so_together_is_no_conflict(
+def test_simultaneous_verdicts_are_no_conflict(
     drawn: list[dict[str, Any]], steps: list[tuple[str, Any]], watermark: bool
 ) -> None:
-    """Each node is claimed to be as the reference finds it; no two of the claims may exclude each other."""
+    """Give each node the reference's verdict: no two of these literals may exclude each other."""
     nodes = [node for rule in drawn if (node := checked(rule)) is not None]
     for history, now_ms in instants(nodes, steps, watermark):
         truth = [Literal(node, "", holds(node, history, now_ms, EvaluatedMember())) for node in nodes]
@@ -112,8 +112,8 @@ def test_what_is_so_together_is_no_conflict(
 
 
 @given(contradictory_rules, st.booleans())
-def test_a_rule_and_its_opposite_are_always_found(rule: dict[str, Any], first: bool) -> None:
-    """So that the rule above is not about nothing."""
+def test_conjunction_of_a_rule_and_its_negation_is_always_reported(rule: dict[str, Any], first: bool) -> None:
+    """Guard against a linter that reports nothing, which would satisfy the tests above."""
     if checked(rule) is None:
         return
     pair = [rule, {"not": rule}] if first else [{"not": rule}, rule]

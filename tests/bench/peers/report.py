@@ -1,4 +1,4 @@
-"""RESULTS.md and its plots, from the ledger: made anew after every run, by nobody's hand."""
+"""RESULTS.md and its plots, generated from the ledger after every run."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ a compacted topic as well.
 
 
 def write(ledger: Ledger, folder: Path) -> None:
-    """The page and the plots beside it."""
+    """Write the page and its plots."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "RESULTS.md").write_text("\n".join(_page(ledger)))
     for measure, title in (("per_cpu_second", "events per CPU second"), ("per_second", "events per second")):
@@ -52,7 +52,7 @@ def write(ledger: Ledger, folder: Path) -> None:
 
 
 def _medians(ledger: Ledger, measure: str) -> list[tuple[str, float]]:
-    found = [(name, ledger.middle(name, measure)) for name in CONTESTANTS]
+    found = [(name, ledger.median(name, measure)) for name in CONTESTANTS]
     return [(name, value) for name, value in found if value is not None]
 
 
@@ -81,14 +81,14 @@ def _peers(ledger: Ledger) -> Iterator[str]:
         if cells:
             count = len(ledger.of(name, "per_cpu_second"))
             yield _line([f"{contestant.title} ({count})", *cells, contestant.left_out or "–"])
-    if ledger.middle("ceiling", "per_cpu_second"):
+    if ledger.median("ceiling", "per_cpu_second"):
         yield _line(
             ["consume and decode alone: the ceiling", *_speeds(ledger, "ceiling"), "", "everything else"]
         )
 
 
 def _cells(ledger: Ledger, name: str) -> Iterator[str]:
-    memory = ledger.middle(name, "peak_rss_bytes")
+    memory = ledger.median(name, "peak_rss_bytes")
     if memory is not None:
         yield from _speeds(ledger, name)
         yield f"{memory / MIB:,.0f} MiB"
@@ -98,7 +98,7 @@ def _cells(ledger: Ledger, name: str) -> Iterator[str]:
 
 def _speeds(ledger: Ledger, name: str) -> Iterator[str]:
     for measure in ("per_cpu_second", "per_second"):
-        theirs, ours = ledger.middle(name, measure), ledger.middle("segops", measure)
+        theirs, ours = ledger.median(name, measure), ledger.median("segops", measure)
         assert theirs is not None
         low, high = min(ledger.of(name, measure)), max(ledger.of(name, measure))
         yield f"{theirs:,.0f} ({low:,.0f}–{high:,.0f})"
@@ -117,9 +117,9 @@ _RATIOS: Sequence[tuple[str, str, float]] = (
 
 def _targets(ledger: Ledger) -> Iterator[str]:
     yield "\n## Targets\n\n| measure | target | found | |\n|---|---|---|---|"
-    ours = ledger.middle("segops", "per_cpu_second")
+    ours = ledger.median("segops", "per_cpu_second")
     for title, system, least in _RATIOS:
-        theirs = ledger.middle(system, "per_cpu_second")
+        theirs = ledger.median(system, "per_cpu_second")
         if ours and theirs:
             yield _line([title, f"at least {least}", f"{ours / theirs:.2f}", _met(ours / theirs >= least)])
     for row in ledger.rows.values():
