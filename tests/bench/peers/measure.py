@@ -109,7 +109,9 @@ def _warm(reference: Reference, output: list[tuple[int, Change]], enough: float)
     """Return when at least ``enough`` events had been processed, and their number at that time."""
     reached = [0] * len(reference.events)
     stamps = sorted(
-        (stamp, place) for stamp, change in output if (place := reference.caused_by.get(change)) is not None
+        (stamp, position)
+        for stamp, change in output
+        if (position := reference.caused_by.get(change)) is not None
     )
     for number, (stamp, (partition, event)) in enumerate(stamps):
         reached[partition] = max(reached[partition], event + 1)

@@ -54,8 +54,10 @@ def expected(records: Iterable[Record], segments: SegmentSet, *, partitions: int
         caused = list(_net(timed, record.at_ms))
         made.timed += timed
         made.at_events += caused
-        place = (record.partition, made.events[record.partition])
-        made.caused_by.update(dict.fromkeys((c for c in (*timed, *caused) if c.at_ms == record.at_ms), place))
+        position = (record.partition, made.events[record.partition])
+        made.caused_by.update(
+            dict.fromkeys((c for c in (*timed, *caused) if c.at_ms == record.at_ms), position)
+        )
         made.events[record.partition] += 1
     made.profiles = len(profiles)
     for user, profile in profiles.items():

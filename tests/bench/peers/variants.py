@@ -79,7 +79,7 @@ def known(setup: Setup) -> Values:
     """Measure segops without anonymous ids, which the peers do not resolve either."""
     users = _variant(SEGOPS_IDENTIFIERS="user_id")
     rate = dict(_pair(setup, {"users": users}, "per_cpu_second"))["users"]
-    return {"figures": {"events per CPU second where user ids alone are identifiers": f"{rate:,.0f}"}}
+    return {"figures": {"events per CPU second with user ids as the only identifiers": f"{rate:,.0f}"}}
 
 
 def many_segments(setup: Setup) -> Values:
@@ -113,8 +113,8 @@ def many_profiles(setup: Setup) -> Values:
         peak[profiles] = result["peak_rss_bytes"]
         figures[f"{profiles:,} profiles"] = (
             f"{result['per_cpu_second']:,.0f} events per CPU second, "
-            f"{result['half_rss_bytes'] / MIB:,.0f} MiB at half, "
-            f"{result['peak_rss_bytes'] / MIB:,.0f} MiB at most, "
+            f"{result['half_rss_bytes'] / MIB:,.0f} MiB at half time, "
+            f"{result['peak_rss_bytes'] / MIB:,.0f} MiB peak, "
             f"{result['disk_bytes'] / result['profiles']:,.0f} bytes per profile on disk, "
             f"{result['changelog_bytes'] / result['profiles']:,.0f} in the changelog"
         )
