@@ -236,8 +236,8 @@ def hystereses(draw: Any) -> dict[str, Any]:
 def policies(draw: Any) -> dict[str, Any]:
     """Draw a membership block."""
     form = {"min_stay": draw(durations), "cool_down": draw(durations), "max_entries": draw(st.integers(1, 3))}
-    kept = draw(st.lists(st.sampled_from(sorted(form)), min_size=1, max_size=3, unique=True))
-    return {key: form[key] for key in kept}
+    chosen = draw(st.lists(st.sampled_from(sorted(form)), min_size=1, max_size=3, unique=True))
+    return {key: form[key] for key in chosen}
 
 
 @cache
@@ -324,8 +324,8 @@ def purchases(draw: Any, ids: tuple[Any, ...] = ("o1", "o1", "o2", 7, 7.0, None)
 @composite
 def identities(draw: Any) -> dict[str, Any]:
     """Draw the identifiers of an event; most are missing."""
-    said = st.sampled_from([None, None, "one", "two"])
-    found = {field: draw(said) for field in ("user_id", "anonymous_id", "email")}
+    identifiers = st.sampled_from([None, None, "one", "two"])
+    found = {field: draw(identifiers) for field in ("user_id", "anonymous_id", "email")}
     return found | {"email_removed": found["email"] is None and draw(st.integers(0, 3)) == 0}
 
 
@@ -350,10 +350,10 @@ def streams(draw: Any) -> list[tuple[str, Any]]:
         repeat = number and draw(st.integers(0, 9)) == 0
         message = f"m{draw(st.integers(0, number - 1))}" if repeat else f"m{number}"
         traits = draw(_maybe_traits)
-        place = draw(st.sampled_from([None, None, (0.0, -179.99), (1.0, 179.0), (60.0, 10.0)]))
+        location = draw(st.sampled_from([None, None, (0.0, -179.99), (1.0, 179.0), (60.0, 10.0)]))
         name = draw(st.sampled_from((*NAMES, *NAMES, *ORDERS, "Order Completed")))
         found = {**draw(properties()), **(draw(purchases()) if name in ORDERS else {})}
-        event = Event(name, time_ms, message, found, traits, location=place, **draw(identities()))
+        event = Event(name, time_ms, message, found, traits, location=location, **draw(identities()))
         steps.append(("event", event))
     steps.append(("clock", at + draw(st.sampled_from([0, 5_000, 100_000, *DAYS_MS]))))
     return steps

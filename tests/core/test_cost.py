@@ -103,5 +103,5 @@ def test_every_typical_state_can_be_stored(known: SegmentSet) -> None:
         for use in segment.referred.features:
             data = typical_state(use.feature)
             (state,) = msgspec.msgpack.decode(data, type=dict[int, State]).values()
-            kept = getattr(state, "times", None) or getattr(state, "entries", None) or [state]
-            assert 1 <= len(kept) <= max(TYPICAL_ENTRIES, use.feature.capacity or 1)
+            entries = getattr(state, "times", None) or getattr(state, "entries", None) or [state]
+            assert 1 <= len(entries) <= max(TYPICAL_ENTRIES, use.feature.capacity or 1)

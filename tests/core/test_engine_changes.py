@@ -113,9 +113,9 @@ def test_failing_rule_keeps_its_membership_and_is_counted(monkeypatch: pytest.Mo
         raise ZeroDivisionError
 
     monkeypatch.setitem(OPERATORS, "matches", broken)
-    transition = customer.send("A", T + S, traits={"x": "n"})
-    assert transition.failures == ["trait"]
-    assert not transition.changes
+    result = customer.send("A", T + S, traits={"x": "n"})
+    assert result.failures == ["trait"]
+    assert not result.changes
     assert customer.member_of == {"a", "trait"}
     monkeypatch.undo()
     assert edges(customer.send("A", T + 2 * S, traits={"x": "n"})) == [Edge("exited", "trait", T + 2 * S)]

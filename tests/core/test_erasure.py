@@ -25,16 +25,16 @@ def test_erasure_exits_memberships_and_deletes_the_profile() -> None:
     for number in range(4):
         alone.did(event(number, T + number, user_id="u"), T)
     assert set(alone.profile.members) == {"all-time", "recent", "today"}
-    outcome = alone.get(Erase("user_id:u", R), T + S)
-    fields = [(c.segment_key, c.action, c.reason, c.sequence, c.traits_json) for c in outcome.changes]
+    result = alone.get(Erase("user_id:u", R), T + S)
+    fields = [(c.segment_key, c.action, c.reason, c.sequence, c.traits_json) for c in result.changes]
     assert fields == [
         ("all-time", "exited", "erasure", 4, "{}"),
         ("recent", "exited", "erasure", 5, "{}"),
         ("today", "exited", "erasure", 6, "{}"),
     ]
-    (erased,) = outcome.erased
+    (erased,) = result.erased
     assert (erased.request, erased.identifier, erased.found) == ("r", "user_id:u", "profile")
-    assert outcome.segments == {*SEGMENTS.by_key, "gone"}
+    assert result.segments == {*SEGMENTS.by_key, "gone"}
     assert is_erased(alone.profile)
     left = ENGINE.new_profile("user_id:u")
     left.sequence, left.due_ms = 6, alone.profile.due_ms
@@ -46,8 +46,8 @@ def test_returning_identifier_starts_an_empty_profile() -> None:
     for number in range(3):
         alone.did(event(number, T + number, user_id="u"), T)
     alone.get(Erase("user_id:u", R), T + S)
-    outcome = alone.did(event(1, T + 2 * S, user_id="u"), T + 2 * S)
-    assert not outcome.changes and not outcome.duplicates
+    result = alone.did(event(1, T + 2 * S, user_id="u"), T + 2 * S)
+    assert not result.changes and not result.duplicates
     assert not is_erased(alone.profile)
     assert alone.profile.members == {}
     assert alone.profile.first_ms == T + 2 * S
@@ -57,9 +57,9 @@ def test_erasing_an_unknown_identifier_changes_nothing() -> None:
     forget = Forget("user_id:u", "user_id:v", R)
     for message, found in ((Erase("user_id:u", R), "nobody"), (forget, "nothing")):
         alone = Alone()
-        outcome = alone.get(message)
-        assert [each.found for each in outcome.erased] == [found]
-        assert not outcome.moved
+        result = alone.get(message)
+        assert [each.found for each in result.erased] == [found]
+        assert not result.moved
         assert alone.profile == ENGINE.new_profile("user_id:u")
 
 
@@ -69,13 +69,11 @@ def test_waiting_profile_is_erased_with_its_held_events() -> None:
     (claim,) = alone.did(event(2, T + 1, user_id="u", anonymous_id="a")).messages
     assert not alone.get(Erase("user_id:u", R)).erased
     (handover,) = device.get(claim).messages
-    outcome = alone.get(handover)
-    assert [each.others for each in outcome.erased] == [("anonymous_id:a",)]
-    assert outcome.messages == [
-        Forget("anonymous_id:a", "user_id:u", R, device.profile.sequence, at_ms=T + 1)
-    ]
+    result = alone.get(handover)
+    assert [each.others for each in result.erased] == [("anonymous_id:a",)]
+    assert result.messages == [Forget("anonymous_id:a", "user_id:u", R, device.profile.sequence, at_ms=T + 1)]
     assert is_erased(alone.profile)
-    assert [each.found for each in device.get(outcome.messages[0]).erased] == ["redirect"]
+    assert [each.found for each in device.get(result.messages[0]).erased] == ["redirect"]
     assert is_erased(device.profile)
 
 
@@ -91,8 +89,8 @@ def test_duplicate_answer_does_not_restore_an_erased_profile() -> None:
         MergeRequest("user_id:u", "email:e", "user_id:a"),
         Refused("user_id:u", "email:e", "x"),
     ):
-        outcome = alone.get(answer)
-        assert outcome.counts == {"stale": 1} and not outcome.moved
+        result = alone.get(answer)
+        assert result.counts == {"stale": 1} and not result.moved
         assert is_erased(alone.profile)
 
 
@@ -101,8 +99,8 @@ def test_redirect_created_after_the_request_survives() -> None:
     for number in range(4):
         device.did(event(number, T, anonymous_id="a"))
     device.get(Claim("anonymous_id:a", "anonymous_id:a", "user_id:v"))
-    outcome = device.get(Forget("anonymous_id:a", "user_id:u", R, device.profile.sequence - 1))
-    assert not outcome.moved
+    result = device.get(Forget("anonymous_id:a", "user_id:u", R, device.profile.sequence - 1))
+    assert not result.moved
     assert device.profile.merged_into == "user_id:v"
 
 
@@ -112,10 +110,10 @@ def test_request_follows_a_merged_profile() -> None:
     assert alone.profile.links is not None
     alone.profile.links.waiting = [Waiter("user_id:b", f"user_id:{name}", T) for name in "cd"]
     alone.get(Erase("user_id:b", R))
-    outcome = alone.get(Handover("user_id:b", "email:e@x", "email:e@x", at_ms=T))
+    result = alone.get(Handover("user_id:b", "email:e@x", "email:e@x", at_ms=T))
     assert alone.profile.merged_into == "user_id:c"
-    assert outcome.moved
-    assert outcome.messages[-1] == Erase("user_id:c", R, hops=1)
+    assert result.moved
+    assert result.messages[-1] == Erase("user_id:c", R, hops=1)
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -167,12 +165,12 @@ def _of(network: Network, identifier: str) -> set[str]:
 
 
 def test_withdrawn_consent_trait_ends_a_membership() -> None:
-    wanted = segments(mailable={"all": [{"trait": "consent.email", "is": {"eq": True}}, {"did": "A"}]})
-    engine = Engine(wanted)
+    mailable = segments(mailable={"all": [{"trait": "consent.email", "is": {"eq": True}}, {"did": "A"}]})
+    engine = Engine(mailable)
     profile = engine.new_profile("user_id:u")
-    said = []
+    actions = []
     for number, consent in enumerate((None, True, False)):
         traits = None if consent is None else {"consent": {"email": consent}}
-        told = Event("A", T + number, f"m{number}", {}, user_id="u", traits=traits)
-        said += [c.action for c in engine.on_event(profile, told, clock_ms=T + number).changes]
-    assert said == ["entered", "exited"]
+        event = Event("A", T + number, f"m{number}", {}, user_id="u", traits=traits)
+        actions += [c.action for c in engine.on_event(profile, event, clock_ms=T + number).changes]
+    assert actions == ["entered", "exited"]

@@ -181,17 +181,17 @@ def assert_owners(network: Network, events: list[Event], clock_ms: int) -> None:
 
 def assert_never_merged(network: Network, events: list[Event]) -> None:
     """Assert that two users share a profile exactly if aliases connect them."""
-    said = [
+    aliases = [
         {f"user_id:{event.user_id}", f"user_id:{event.previous_id}"}
         for event in events
         if event.previous_id is not None
     ]
-    users = {f"user_id:{event.user_id}" for event in events if event.user_id is not None}.union(*said)
+    users = {f"user_id:{event.user_id}" for event in events if event.user_id is not None}.union(*aliases)
     for user in users:
         same = {other for other in users if network.root(other) == network.root(user)}
         known = {user}
-        for _ in said:
-            known = known.union(*(pair for pair in said if pair & known))
+        for _ in aliases:
+            known = known.union(*(pair for pair in aliases if pair & known))
         assert same == known
 
 

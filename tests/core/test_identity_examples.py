@@ -112,8 +112,8 @@ def test_held_events_are_evaluated_as_if_the_answer_had_been_there() -> None:
     assert alone.did(event(2, T + S, user_id="u"), T + S) == StepResult()
     assert alone.identity.on_timer(alone.profile, clock_ms=T + 5 * H) == StepResult()
     device = replayed("anonymous_id:a", [event(3, T - S, anonymous_id="a")], T + 2 * H)
-    outcome = alone.get(Handover("user_id:u", "anonymous_id:a", device.id, 1, device), T + 5 * H)
-    seen = [(c.action, c.segment_key, c.occurred_at, c.reason, c.event_id) for c in outcome.changes]
+    result = alone.get(Handover("user_id:u", "anonymous_id:a", device.id, 1, device), T + 5 * H)
+    seen = [(c.action, c.segment_key, c.occurred_at, c.reason, c.event_id) for c in result.changes]
     assert seen == [
         ("entered", "recent", T + S, "event", "m2"),
         ("entered", "today", T + S, "event", "m2"),
@@ -168,8 +168,8 @@ def test_duplicate_handover_adds_nothing() -> None:
 def test_events_beyond_the_hold_limit_are_applied_immediately(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(identity, "MAX_HELD", 2)
     alone = Alone()
-    outcomes = [alone.did(event(n, T + n, user_id="u", anonymous_id="a"), T + n) for n in range(4)]
-    assert [outcome.counts.get("unheld", 0) for outcome in outcomes] == [0, 0, 1, 1]
+    results = [alone.did(event(n, T + n, user_id="u", anonymous_id="a"), T + n) for n in range(4)]
+    assert [result.counts.get("unheld", 0) for result in results] == [0, 0, 1, 1]
     assert list(alone.profile.seen) == [message_hash("m2"), message_hash("m3")]
     alone.get(Refused("user_id:u", "anonymous_id:a", "user_id:v"), T + 9)
     assert len(alone.profile.seen) == 4
@@ -178,8 +178,8 @@ def test_events_beyond_the_hold_limit_are_applied_immediately(monkeypatch: pytes
 def test_looping_message_is_dropped_and_counted() -> None:
     alone = Alone("anonymous_id:a")
     alone.get(Claim("anonymous_id:a", "anonymous_id:a", "user_id:u"))
-    outcome = alone.get(Forward("anonymous_id:a", event(1, T), hops=identity.MAX_HOPS))
-    assert (outcome.messages, outcome.counts) == ((), {"gave_up": 1})
+    result = alone.get(Forward("anonymous_id:a", event(1, T), hops=identity.MAX_HOPS))
+    assert (result.messages, result.counts) == ((), {"gave_up": 1})
     assert alone.get(Forward("anonymous_id:a", event(1, T))).messages == [
         Forward("user_id:u", event(1, T), 1)
     ]
@@ -204,8 +204,8 @@ def test_memberships_of_a_merged_profile_continue_under_the_survivor() -> None:
     for number in range(4):
         device.did(event(number, T + number, anonymous_id="a"), T)
     assert set(device.profile.members) == {"all-time", "recent", "today"}
-    outcome = device.get(Claim("anonymous_id:a", "anonymous_id:a", "user_id:u"), T + S)
-    fields = [(c.segment_key, c.action, c.reason, c.merged_into, c.sequence) for c in outcome.changes]
+    result = device.get(Claim("anonymous_id:a", "anonymous_id:a", "user_id:u"), T + S)
+    fields = [(c.segment_key, c.action, c.reason, c.merged_into, c.sequence) for c in result.changes]
     assert fields == [
         ("all-time", "exited", "merge", "user_id:u", 4),
         ("recent", "exited", "merge", "user_id:u", 5),
@@ -213,7 +213,7 @@ def test_memberships_of_a_merged_profile_continue_under_the_survivor() -> None:
     ]
     user = Alone()
     user.did(event(9, T + 2, user_id="u", anonymous_id="a"), T)
-    (handover,) = outcome.messages
+    (handover,) = result.messages
     changes = user.get(handover, T + S).changes
     assert [(c.segment_key, c.action, c.reason, c.merged_into) for c in changes] == [
         ("all-time", "entered", "merge", None),
@@ -231,8 +231,8 @@ def test_idle_profile_is_brought_up_to_date_when_merged() -> None:
     assert set(user.profile.members) == {"quiet"}
     device = replayed("anonymous_id:a", [event(2, T + 2 * H - S)], T + 2 * H)
     begin_waiting(user.profile, device.id, explicit=False, clock_ms=T + 2 * H)
-    outcome = user.get(Handover("user_id:u", device.id, device.id, 1, device), T + 2 * H)
-    assert [(c.segment_key, c.action, c.reason) for c in outcome.changes] == [
+    result = user.get(Handover("user_id:u", device.id, device.id, 1, device), T + 2 * H)
+    assert [(c.segment_key, c.action, c.reason) for c in result.changes] == [
         ("quiet", "exited", "merge"),
         ("today", "entered", "merge"),
     ]
@@ -286,9 +286,9 @@ def test_late_answers_date_the_merge_from_the_claim() -> None:
 def test_conflict_is_reported_once() -> None:
     alone = Alone()
     alone.identity = Identity(ENGINE, Rules(limits=(("anonymous_id", 0),)))
-    told = [alone.did(event(n, T, user_id="u", anonymous_id="a")).unjoined for n in range(2)]
-    assert [(each.reason, each.identifier) for each in told[0]] == [("limit", "anonymous_id:a")]
-    assert not told[1]
+    conflicts = [alone.did(event(n, T, user_id="u", anonymous_id="a")).unjoined for n in range(2)]
+    assert [(each.reason, each.identifier) for each in conflicts[0]] == [("limit", "anonymous_id:a")]
+    assert not conflicts[1]
 
 
 def test_event_with_known_identifiers_only_is_not_news() -> None:

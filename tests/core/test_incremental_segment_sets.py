@@ -40,8 +40,8 @@ def successive_sets(draw: Any) -> tuple[list[Definition], list[Definition], list
                 more = {"membership": draw(policies())} if draw(st.integers(0, 3)) == 0 else {}
                 now[key] = definition(key, {**rule, **more}, version=version)
         fitting = [each for each in now.values() if set(module.references(each.when)) <= now.keys()]
-        kept = {each.key for each in fitting}
-        former = {d.key: d for d in fitting if set(module.references(d.when)) <= kept}
+        known_keys = {each.key for each in fitting}
+        former = {d.key: d for d in fitting if set(module.references(d.when)) <= known_keys}
         drawn.append(list(former.values()))
     return drawn[0], drawn[1], drawn[2]
 
@@ -75,16 +75,16 @@ def test_incremental_set_evaluates_like_a_set_compiled_from_scratch(
     for ours, theirs in zip(sets, alone, strict=True):
         latest += wait_ms
         found = Engine(ours).on_definitions(profile, clock_ms=latest)
-        wanted = Engine(theirs).on_definitions(other, clock_ms=latest)
-        assert found.changes == wanted.changes
+        expected = Engine(theirs).on_definitions(other, clock_ms=latest)
+        assert found.changes == expected.changes
         assert profile == other
     found = Engine(sets[1]).on_definitions(skipped, clock_ms=latest)
-    wanted = Engine(alone[1]).on_definitions(skipped_other, clock_ms=latest)
-    assert found.changes == wanted.changes
+    expected = Engine(alone[1]).on_definitions(skipped_other, clock_ms=latest)
+    assert found.changes == expected.changes
     assert skipped == skipped_other
 
 
-def bought(number: int, version: int = 1) -> Definition:
+def buyers(number: int, version: int = 1) -> Definition:
     return definition(f"s{number:03}", {"did": "Bought", "count": {"gte": number + version}}, version=version)
 
 
@@ -101,13 +101,13 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_only_changed_definitions_are_compiled(compiled: list[str]) -> None:
-    definitions = [bought(number) for number in range(200)]
+    definitions = [buyers(number) for number in range(200)]
     definitions.append(definition("user", {"in_segment": "s007"}))
     first = SegmentSet(definitions)
     assert len(compiled) == 201
     compiled.clear()
     again = [
-        bought(number, 2 if number == 7 else 1) for number in range(200)
+        buyers(number, 2 if number == 7 else 1) for number in range(200)
     ]  # parsed again, as after a restart
     second = SegmentSet([*again, definitions[-1]], first)
     assert compiled == ["s007", "user"]
@@ -121,12 +121,12 @@ def test_only_changed_definitions_are_compiled(compiled: list[str]) -> None:
 
 
 def test_new_name_compiles_nothing_and_new_version_does(compiled: list[str]) -> None:
-    first = SegmentSet([bought(1), bought(2)])
+    first = SegmentSet([buyers(1), buyers(2)])
     compiled.clear()
-    named = Definition("s001", "Other", bought(1).when)
-    assert SegmentSet([named, bought(2)], first).definitions[0].name == "Other"
+    named = Definition("s001", "Other", buyers(1).when)
+    assert SegmentSet([named, buyers(2)], first).definitions[0].name == "Other"
     assert compiled == []
-    SegmentSet([bought(1), bought(2, version=2)], first)
+    SegmentSet([buyers(1), buyers(2, version=2)], first)
     assert compiled == ["s002"]
 
 

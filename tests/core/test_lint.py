@@ -83,15 +83,17 @@ SOMETIMES: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("test", NEVER, ids=str)
 def test_unsatisfiable_predicate_is_found_everywhere(test: dict[str, Any]) -> None:
-    places = {
+    rules_by_path = {
         "when.is": trait(test),
         "when.where.p": {"did": "A", "where": {"p": test}},
         "when.has_been.is": {"has_been": {"trait": "p", "is": test}, "for": "1d"},
         "when.all[1].not.is": {"all": [{"did": "A"}, {"not": {"latest": "p", "of": "A", "is": test}}]},
     }
     if not Reader(test, "is").predicate().timed:
-        places["when.sequence[1].where.p"] = {"sequence": [{"did": "A"}, {"did": "B", "where": {"p": test}}]}
-    for path, rule in places.items():
+        rules_by_path["when.sequence[1].where.p"] = {
+            "sequence": [{"did": "A"}, {"did": "B", "where": {"p": test}}]
+        }
+    for path, rule in rules_by_path.items():
         (found,) = linted(rule).never
         assert (found.path, found.reason[:12]) == (path, "never holds:")
 

@@ -97,13 +97,15 @@ def dense_owned_events(draw: Any) -> list[tuple[Event, int]]:
         properties = {"p": draw(st.sampled_from([0, 1, 2.5, 0.1, "x"]))}
         properties["q"] = format_instant(time_ms)
         traits = draw(st.sampled_from([None, None, {"p": 1}, {"p": 2}, {"p": None}]))
-        place = draw(st.sampled_from([None, (0.0, 179.0)]))
+        location = draw(st.sampled_from([None, (0.0, 179.0)]))
         if name in ORDERS:
             # Updates of an order that has left the period are ignored; a part cannot know that it has.
             properties |= draw(
                 purchases(("o1", "o1", "o2", None) if len(days) == 1 else (f"o{number}", None))
             )
-        event = Event(name, time_ms, f"m{number}", properties, traits, location=place, **draw(identities()))
+        event = Event(
+            name, time_ms, f"m{number}", properties, traits, location=location, **draw(identities())
+        )
         found.append((event, owner))
     return draw(st.permutations(found))
 
@@ -234,8 +236,8 @@ def test_order_in_different_messages_of_both_profiles_counts_once() -> None:
     theirs += events_of("Order Completed", [BASE_MS + 4], "l", order_id="o2", revenue=3)
     survivor, source = replayed(engine, "user_id:u1", mine), replayed(engine, "anonymous_id:a", theirs)
     engine.on_merge(survivor, [source], clock_ms=BASE_MS + 9)
-    (bought,) = reads(engine.segments, survivor, BASE_MS + 9).values()
-    assert (bought.last_ms, bought.orders, bought.net) == (BASE_MS + 4, 2, 3)
+    (totals,) = reads(engine.segments, survivor, BASE_MS + 9).values()
+    assert (totals.last_ms, totals.orders, totals.net) == (BASE_MS + 4, 2, 3)
 
 
 def test_newer_calendar_period_is_kept() -> None:

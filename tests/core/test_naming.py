@@ -77,13 +77,13 @@ def test_event_without_a_device_removes_none() -> None:
 
 
 MERGES = {
-    "the loser's is newer": ([(1, OLD)], [(2, NEW)], "new@x"),
+    "the source's is newer": ([(1, OLD)], [(2, NEW)], "new@x"),
     "the survivor's is newer": ([(2, NEW)], [(1, OLD)], "new@x"),
-    "the loser removed it later": ([(1, OLD)], [(2, REMOVED)], None),
+    "the source removed it later": ([(1, OLD)], [(2, REMOVED)], None),
     "the survivor removed it later": ([(2, REMOVED)], [(1, OLD)], None),
-    "the loser removed another one before": ([(2, NEW)], [(0, OLD), (1, REMOVED)], "new@x"),
+    "the source removed another one earlier": ([(2, NEW)], [(0, OLD), (1, REMOVED)], "new@x"),
     "the survivor removed another one before": ([(0, OLD), (1, REMOVED)], [(2, NEW)], "new@x"),
-    "only the loser has one": ([(1, {})], [(1, NEW)], "new@x"),
+    "only the source has one": ([(1, {})], [(1, NEW)], "new@x"),
     "equal times: the survivor's": ([(1, NEW)], [(1, OLD)], "new@x"),
     "equal times: the survivor's removal": ([(1, REMOVED)], [(1, OLD)], None),
     "neither has one": ([(1, {})], [(2, {})], None),
@@ -93,22 +93,22 @@ MERGES = {
 @pytest.mark.parametrize("name", MERGES)
 def test_address_after_a_merge(name: str) -> None:
     mine, theirs, email = MERGES[name]
-    survivor, loser = replayed("user_id:u", *mine), replayed("anonymous_id:a", *theirs)
-    ENGINE.on_merge(survivor, [loser], clock_ms=T + 9 * D)
+    survivor, source = replayed("user_id:u", *mine), replayed("anonymous_id:a", *theirs)
+    ENGINE.on_merge(survivor, [source], clock_ms=T + 9 * D)
     assert_published(survivor, email)
 
 
 def test_latest_of_two_sources_wins() -> None:
     survivor = replayed("user_id:u", (1, OLD))
-    losers = [replayed("anonymous_id:a", (3, REMOVED)), replayed("anonymous_id:b", (2, NEW))]
-    ENGINE.on_merge(survivor, losers, clock_ms=T + 9 * D)
+    sources = [replayed("anonymous_id:a", (3, REMOVED)), replayed("anonymous_id:b", (2, NEW))]
+    ENGINE.on_merge(survivor, sources, clock_ms=T + 9 * D)
     assert_published(survivor, None)
 
 
 def test_latest_user_id_is_published_after_an_alias() -> None:
     survivor = replayed("user_id:u1", (1, {"user_id": "u1", "anonymous_id": "a1"}))
-    loser = replayed("user_id:u2", (2, {"user_id": "u2"}), (0, {"user_id": "u2", "anonymous_id": "a2"}))
-    ENGINE.on_merge(survivor, [loser], clock_ms=T + 9 * D)
+    source = replayed("user_id:u2", (2, {"user_id": "u2"}), (0, {"user_id": "u2", "anonymous_id": "a2"}))
+    ENGINE.on_merge(survivor, [source], clock_ms=T + 9 * D)
     assert (survivor.user_id, survivor.anonymous_id) == ("u2", "a1")
 
 

@@ -15,8 +15,8 @@ from .helpers import MONDAY, Customer, Edge, edges, issues_of
 T = MONDAY
 
 
-def _locate(customer: Customer, place: tuple[float, float], time_ms: int, number: int = 0) -> list[Edge]:
-    event = Event("page", time_ms, f"p{number}", {}, location=place)
+def _locate(customer: Customer, location: tuple[float, float], time_ms: int, number: int = 0) -> list[Edge]:
+    event = Event("page", time_ms, f"p{number}", {}, location=location)
     return edges(customer.engine.on_event(customer.profile, event, clock_ms=customer.clock_ms))
 
 

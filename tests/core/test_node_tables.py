@@ -44,10 +44,10 @@ FORMS: dict[str, dict[str, Any]] = {
 HYSTERESIS = {"score": "recency_days", "enter": {"lte": 3}, "exit": {"gte": 9}}
 
 GROUPS = dict.fromkeys(
-    (model.All, model.Any, model.Not, model.AtLeast), "the children are looked at one by one"
+    (model.All, model.Any, model.Not, model.AtLeast), "the children are checked one by one"
 )
-PARTED = {model.Hysteresis: "stands for two nodes: ``model.side`` puts one of them in its place"}
-REFERS = {model.InSegment: "what is said is said of the segment that it names"}
+TWO_SIDED = {model.Hysteresis: "stands for two nodes: ``model.side`` replaces it by one of them"}
+REFERS = {model.InSegment: "the finding concerns the segment that it names"}
 
 #: Pass -> the nodes of its table, and the excluded nodes with the reason of each.
 TABLES: dict[str, tuple[Collection[type], dict[type, str]]] = {
@@ -57,7 +57,7 @@ TABLES: dict[str, tuple[Collection[type], dict[type, str]]] = {
         {
             model.Not: "there is one child, which holds or does not",
             model.SequenceNode: "it has happened or has not",
-            **PARTED,
+            **TWO_SIDED,
             **REFERS,
         },
     ),
@@ -65,7 +65,7 @@ TABLES: dict[str, tuple[Collection[type], dict[type, str]]] = {
         linter._NEVER,
         {
             **GROUPS,
-            **PARTED,
+            **TWO_SIDED,
             **REFERS,
             model.Did: "a count that never holds is refused when it is read",
             model.Occurrence: "ages that exclude each other are refused when they are read",
@@ -79,7 +79,7 @@ TABLES: dict[str, tuple[Collection[type], dict[type, str]]] = {
         linter._ALWAYS,
         {
             **GROUPS,
-            **PARTED,
+            **TWO_SIDED,
             **REFERS,
             model.Did: "a count that always holds is refused, or warned of, when it is read",
             **dict.fromkeys(
@@ -92,18 +92,18 @@ TABLES: dict[str, tuple[Collection[type], dict[type, str]]] = {
     ),
     "satisfiability": (
         frozenset[type]().union(*contradictions._SEARCHES.values()),
-        {**GROUPS, **PARTED, **REFERS, model.Near: "distances are not looked into"},
+        {**GROUPS, **TWO_SIDED, **REFERS, model.Near: "distances are not looked into"},
     ),
-    "compile": (compiler._EMITTERS, PARTED),
+    "compile": (compiler._EMITTERS, TWO_SIDED),
     "cost": (
         cost._TIMED,
-        {**GROUPS, **PARTED, model.InSegment: "moves with time if the segment that it names does"},
+        {**GROUPS, **TWO_SIDED, model.InSegment: "moves with time if the segment that it names does"},
     ),
     "explain": (
         explain._VALUES,
         {
             **GROUPS,
-            **PARTED,
+            **TWO_SIDED,
             model.SequenceNode: "it has happened or has not",
             model.InSegment: "a membership has no value",
         },

@@ -46,7 +46,7 @@ class Shop:
         self.now_ms = -MAX_MS
 
     def did(self, name: str, time_ms: int, *, id: str | None = None, **properties: Any) -> Any:
-        """Apply an event ``Order {name}``; return the unreadable values."""
+        """Apply an event ``Order {name}``; return the value extracted from it."""
         event = Event(f"Order {name}", time_ms, id or f"m{len(self.history.events)}", properties)
         return self.take(event, time_ms)
 
@@ -59,7 +59,7 @@ class Shop:
             self.state = self.reducer.add(self.state, event.time_ms, value, self.now_ms) or self.state
         return value
 
-    def bought(self, now_ms: int | None = None) -> PurchaseTotals:
+    def totals(self, now_ms: int | None = None) -> PurchaseTotals:
         """Return the totals, after comparing them with the reference."""
         now_ms = self.now_ms if now_ms is None else now_ms
         found = self.reducer.read(self.state, now_ms)
@@ -70,7 +70,7 @@ class Shop:
 
     @property
     def net(self) -> Decimal:
-        return self.bought().net
+        return self.totals().net
 
 
 @st.composite
@@ -94,9 +94,9 @@ def test_orders_agree_with_the_reference(events: list[tuple[Event, int]]) -> Non
         note(f"{event.name} {event.time_ms - T} {event.properties}")
         shop.take(event, now_ms)
         series = list(shop.reducer.future(shop.state, shop.now_ms))
-        assert [value for _, value in series] == [shop.bought(at) for at, _ in series]
+        assert [value for _, value in series] == [shop.totals(at) for at, _ in series]
         for later_ms in (5_000, 20_000, 40_000):
-            shop.bought(shop.now_ms + later_ms)
+            shop.totals(shop.now_ms + later_ms)
 
 
 def test_cancellation_expires_with_its_order_however_late() -> None:
@@ -107,14 +107,14 @@ def test_cancellation_expires_with_its_order_however_late() -> None:
         for event in sorted((order, cancellation), key=lambda event: event is order and arrives_ms > T):
             shop.take(event, max(event.time_ms, arrives_ms if event is order else T))
         shop.did("Completed", T + 1, order_id="X", total=7)
-        assert shop.bought() == PurchaseTotals(T + 1, 1, Decimal(7))
+        assert shop.totals() == PurchaseTotals(T + 1, 1, Decimal(7))
 
 
 def test_expired_order_does_not_hide_a_new_one_with_the_same_id() -> None:
     shop = Shop()
     shop.did("Completed", T, order_id="X", total=5)
     shop.did("Completed", T + 20 * D, order_id="X", total=7)
-    assert shop.bought() == PurchaseTotals(T + 20 * D, 1, Decimal(7))
+    assert shop.totals() == PurchaseTotals(T + 20 * D, 1, Decimal(7))
 
 
 @pytest.mark.parametrize(("later", "orders"), [(PERIOD - 1, 1), (PERIOD, 1), (PERIOD + 1, 1)])
@@ -123,7 +123,7 @@ def test_order_id_is_a_duplicate_until_the_order_expires(later: int, orders: int
     shop.did("Completed", T, order_id="X", total=5)
     shop.did("Completed", T + later, order_id="X", total=7)
     new = later >= PERIOD
-    assert shop.bought() == PurchaseTotals(T + later if new else T, orders, Decimal(7 if new else 5))
+    assert shop.totals() == PurchaseTotals(T + later if new else T, orders, Decimal(7 if new else 5))
 
 
 def test_updates_of_an_expired_order_do_not_apply_to_a_new_one_with_the_same_id() -> None:
@@ -132,7 +132,7 @@ def test_updates_of_an_expired_order_do_not_apply_to_a_new_one_with_the_same_id(
     shop.did("Refunded", T + 8 * D, order_id="X", total=1)
     shop.did("Cancelled", T + 9 * D, order_id="X")
     shop.did("Completed", T + 12 * D, order_id="X", total=7)
-    assert shop.bought() == PurchaseTotals(T + 12 * D, 1, Decimal(7))
+    assert shop.totals() == PurchaseTotals(T + 12 * D, 1, Decimal(7))
 
 
 def test_earlier_of_two_events_of_an_order_wins_in_any_order_of_arrival() -> None:
@@ -140,7 +140,7 @@ def test_earlier_of_two_events_of_an_order_wins_in_any_order_of_arrival() -> Non
         shop = Shop()
         for day in order:
             shop.did("Completed", T + day * D, order_id="X", total=10 + day)
-        assert shop.bought() == PurchaseTotals(T, 1, Decimal(10))
+        assert shop.totals() == PurchaseTotals(T, 1, Decimal(10))
 
 
 REFUND, WHOLE = ("Refunded", {"total": 15}), ("Refunded", {})
@@ -148,7 +148,7 @@ UPDATE, CANCEL = ("Updated", {"total": 80}), ("Cancelled", {})
 
 
 @pytest.mark.parametrize(
-    ("said", "net"),
+    ("updates", "net"),
     [
         ([REFUND], 35),
         ([REFUND, REFUND], 20),
@@ -172,14 +172,16 @@ UPDATE, CANCEL = ("Updated", {"total": 80}), ("Cancelled", {})
     ids=str,
 )
 @pytest.mark.parametrize("late", [False, True])
-def test_net_revenue_of_an_order(said: list[tuple[str, dict[str, Any]]], net: int | None, late: bool) -> None:
-    events = [("Completed", {"total": 50}), *said]
+def test_net_revenue_of_an_order(
+    updates: list[tuple[str, dict[str, Any]]], net: int | None, late: bool
+) -> None:
+    events = [("Completed", {"total": 50}), *updates]
     arrivals = list(enumerate(events))
     shop = Shop()
     for number, (name, properties) in arrivals[::-1] if late else arrivals:
         shop.did(name, T + number * S, order_id="X", **properties)
     known = PurchaseTotals(None, 0, Decimal(0)) if net is None else PurchaseTotals(T, 1, Decimal(net))
-    assert shop.bought() == known
+    assert shop.totals() == known
 
 
 @pytest.mark.parametrize("amounts", [(15, 15), (None, None), (15, None)])
@@ -238,10 +240,10 @@ def test_cancelled_order_is_not_the_last_order() -> None:
     shop.did("Completed", T, order_id="X", total=50)
     shop.did("Completed", T + D, order_id="Y", total=20)
     shop.did("Cancelled", T + 2 * D, order_id="Y")
-    assert shop.bought() == PurchaseTotals(T, 1, Decimal(50))
+    assert shop.totals() == PurchaseTotals(T, 1, Decimal(50))
     shop.did("Completed", T + 11 * D, order_id="Z", total=1)
     shop.did("Cancelled", T + 11 * D, order_id="Z")
-    assert shop.bought() == PurchaseTotals(
+    assert shop.totals() == PurchaseTotals(
         T, 0, Decimal(0)
     )  # X has left the period and is still the last order
 
@@ -250,17 +252,17 @@ def test_order_outside_the_period_cannot_be_cancelled() -> None:
     shop = Shop()
     shop.did("Completed", T, order_id="X", total=50)
     shop.did("Cancelled", T + PERIOD, order_id="X")
-    assert shop.bought() == PurchaseTotals(T, 0, Decimal(0))
+    assert shop.totals() == PurchaseTotals(T, 0, Decimal(0))
 
 
 @pytest.mark.parametrize(
-    "said", [{"name": "Refunded", "total": 5}, {"name": "Updated", "total": 5}, {"name": "Cancelled"}]
+    "updates", [{"name": "Refunded", "total": 5}, {"name": "Updated", "total": 5}, {"name": "Cancelled"}]
 )
-def test_event_without_an_order_id_changes_nothing(said: dict[str, Any]) -> None:
+def test_event_without_an_order_id_changes_nothing(updates: dict[str, Any]) -> None:
     shop = Shop()
     shop.did("Completed", T, total=50)
-    assert shop.did(**said, time_ms=T + 1) is None
-    assert shop.bought() == PurchaseTotals(T, 1, Decimal(50))
+    assert shop.did(**updates, time_ms=T + 1) is None
+    assert shop.totals() == PurchaseTotals(T, 1, Decimal(50))
 
 
 def test_unreadable_amounts_are_counted_and_still_cancel() -> None:
@@ -271,7 +273,7 @@ def test_unreadable_amounts_are_counted_and_still_cancel() -> None:
         assert shop.did(name, T + 1, order_id="X", total="5", currency="EUR") is UNREADABLE
     assert shop.net == 50
     shop.did("Cancelled", T + 2, order_id="X", total="5", currency="USD")
-    assert shop.bought().orders == 0
+    assert shop.totals().orders == 0
 
 
 def test_whole_number_ids_are_equal_in_every_spelling() -> None:

@@ -154,9 +154,9 @@ def test_split_of_a_foreign_identifier_is_refused() -> None:
         Split("anonymous_id:a", "anonymous_id:a", 99, Profile("anonymous_id:a")),
     ):
         profile = network.profile(message.to)
-        outcome = network.identity.on_message(profile, message, clock_ms=T + H)
-        assert [each.reason for each in outcome.unjoined] == ["split"]
-        assert not outcome.moved and not outcome.messages
+        result = network.identity.on_message(profile, message, clock_ms=T + H)
+        assert [each.reason for each in result.unjoined] == ["split"]
+        assert not result.moved and not result.messages
     network.run()
     assert network.root("anonymous_id:a") == "user_id:u"
 
@@ -166,10 +166,10 @@ def test_split_waits_for_pending_claims() -> None:
     for partition in network.partitions:
         partition.checkpoint()
     user = network.profile("user_id:u")
-    outcome = network.identity.on_message(
+    result = network.identity.on_message(
         user, message := Split("user_id:u", "anonymous_id:a", 0, None), clock_ms=T + H
     )
-    assert not outcome.moved
+    assert not result.moved
     claimed = network.identity.on_event(user, event(40, T + 40 * S, user_id="u", email="n@x"), clock_ms=T)
     handover = network.handovers["anonymous_id:a"]
     message = Split("user_id:u", handover.loser, handover.sequence, copied(handover).state)  # type: ignore[union-attr]
