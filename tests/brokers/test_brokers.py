@@ -251,5 +251,5 @@ def test_stop_leaves_no_process_and_a_kept_folder_is_reused(kind, tmp_path: Path
     for group in groups:
         with pytest.raises(ProcessLookupError):
             os.killpg(group, 0)
-    with choose(tmp_path, prefer=kind) as again:
-        asyncio.run(produce(again.bootstrap_servers, "kept", b"still there"))
+    with choose(tmp_path, prefer=kind) as restarted:
+        asyncio.run(produce(restarted.bootstrap_servers, "kept", b"still there"))

@@ -26,7 +26,7 @@ from segops.brokers.network import is_free, serving_nodes
 ROOT = POM.parents[2]
 
 
-class Scripted:
+class FakeKind:
     """A kind of broker whose behaviour the test sets."""
 
     def __init__(self, name: str, *, obstacle: str | None = None, failure: str | None = None) -> None:
@@ -41,13 +41,13 @@ class Scripted:
         return LocalBroker(self.name, f"the {self.name} one", "127.0.0.1:1")
 
 
-def first(*kinds: Scripted) -> LocalBroker:
+def first(*kinds: FakeKind) -> LocalBroker:
     return _first(kinds, BrokerRequest(Path()))
 
 
 def test_first_available_kind_is_chosen_and_the_others_are_explained():
     chosen = first(
-        Scripted("a", obstacle="not here"), Scripted("b", failure="it broke"), Scripted("c"), Scripted("d")
+        FakeKind("a", obstacle="not here"), FakeKind("b", failure="it broke"), FakeKind("c"), FakeKind("d")
     )
     assert chosen.kind == "c"
     assert chosen.passed_over == (PassedOver("a", "not here"), PassedOver("b", "it broke"))
@@ -55,14 +55,14 @@ def test_first_available_kind_is_chosen_and_the_others_are_explained():
 
 def test_all_reasons_are_given_if_no_broker_is_available():
     with pytest.raises(BrokerUnavailable) as error:
-        first(Scripted("a", obstacle="not here"), Scripted("b", failure="it broke"))
+        first(FakeKind("a", obstacle="not here"), FakeKind("b", failure="it broke"))
     assert "a: not here" in str(error.value)
     assert "b: it broke" in str(error.value)
 
 
 def test_failure_of_a_preferred_kind_is_reported():
     with pytest.raises(BrokerFailed, match="it broke"):
-        first(Scripted("only", failure="it broke"))
+        first(FakeKind("only", failure="it broke"))
 
 
 def test_order_of_preference():
@@ -75,10 +75,12 @@ def test_external_broker_comes_first_and_is_not_managed():
         assert (broker.nodes, broker.passed_over) == ((), ())
 
 
-@pytest.mark.parametrize(("wish", "said"), [({"prefer": "rabbit"}, "rabbit"), ({"brokers": 2}, "1 or 3")])
-def test_unsatisfiable_requests_are_rejected(wish, said):
-    with pytest.raises(BrokerUnavailable, match=said):
-        choose(**wish)
+@pytest.mark.parametrize(
+    ("options", "message"), [({"prefer": "rabbit"}, "rabbit"), ({"brokers": 2}, "1 or 3")]
+)
+def test_unsatisfiable_requests_are_rejected(options, message):
+    with pytest.raises(BrokerUnavailable, match=message):
+        choose(**options)
 
 
 def test_obstacles_are_returned_not_raised():
@@ -88,8 +90,8 @@ def test_obstacles_are_returned_not_raised():
 
 
 def test_cluster_replicates_its_topics_and_listens_on_loopback():
-    places = [Placement(i, 9000 + i, 9100 + i, Path(f"node-{i}")) for i in (1, 2, 3)]
-    settings = server_properties(places[1], places)
+    placements = [Placement(i, 9000 + i, 9100 + i, Path(f"node-{i}")) for i in (1, 2, 3)]
+    settings = server_properties(placements[1], placements)
     assert settings["controller.quorum.voters"] == "1@127.0.0.1:9101,2@127.0.0.1:9102,3@127.0.0.1:9103"
     assert settings["listeners"] == "PLAINTEXT://127.0.0.1:9002,CONTROLLER://127.0.0.1:9102"
     assert settings["offsets.topic.replication.factor"] == "3"

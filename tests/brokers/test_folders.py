@@ -62,8 +62,8 @@ def test_second_broker_on_a_folder_is_rejected_and_the_first_continues(
     port, other = reserve(2)
     with running(kind, port, tmp_path) as process:
         before = files(tmp_path)
-        for wanted in (kind, "auto"):
-            done = second(tmp_path, other, wanted)
+        for requested in (kind, "auto"):
+            done = second(tmp_path, other, requested)
             assert done.returncode == 2, done.stderr
             assert f"the data folder {tmp_path} is in use by another broker or demo" in done.stderr
         assert files(tmp_path) == before
@@ -115,7 +115,7 @@ def test_busy_port_is_reported_and_nothing_starts(kind: str, tmp_path: Path) -> 
     assert kind_of(tmp_path) is None
 
 
-class Keeping:
+class PersistentKind:
     """A kind of broker that stores data in its folder."""
 
     def __init__(self, name: str, *, fails: bool = False) -> None:
@@ -135,44 +135,46 @@ class Keeping:
 
 
 def test_new_folder_is_bound_to_the_first_kind_that_starts(tmp_path: Path) -> None:
-    with _first([Keeping("jvm", fails=True), Keeping("embedded")], BrokerRequest(tmp_path)) as broker:
+    with _first(
+        [PersistentKind("jvm", fails=True), PersistentKind("embedded")], BrokerRequest(tmp_path)
+    ) as broker:
         assert broker.kind == "embedded"
-    with _first([Keeping("jvm"), Keeping("embedded")], BrokerRequest(tmp_path)) as broker:
+    with _first([PersistentKind("jvm"), PersistentKind("embedded")], BrokerRequest(tmp_path)) as broker:
         assert broker.kind == "embedded"
     with pytest.raises(BrokerUnavailable) as error:  # and no empty broker of another kind replaces it
-        _first([Keeping("jvm"), Keeping("embedded", fails=True)], BrokerRequest(tmp_path))
+        _first([PersistentKind("jvm"), PersistentKind("embedded", fails=True)], BrokerRequest(tmp_path))
     assert "jvm: " in str(error.value) and "embedded broke" in str(error.value)
 
 
 def test_unmarked_folder_belongs_to_the_kind_of_its_subfolder(tmp_path: Path) -> None:
     (tmp_path / "embedded").mkdir()
     assert kind_of(tmp_path) == "embedded"
-    with _first([Keeping("jvm"), Keeping("embedded")], BrokerRequest(tmp_path)) as broker:
+    with _first([PersistentKind("jvm"), PersistentKind("embedded")], BrokerRequest(tmp_path)) as broker:
         assert broker.kind == "embedded"
 
 
 def test_folder_is_unlocked_after_a_failure_and_after_a_stop(tmp_path: Path) -> None:
     for _ in range(2):
         with pytest.raises(BrokerFailed):
-            _first([Keeping("jvm", fails=True)], BrokerRequest(tmp_path))
+            _first([PersistentKind("jvm", fails=True)], BrokerRequest(tmp_path))
     for _ in range(2):
         with (
-            _first([Keeping("jvm")], BrokerRequest(tmp_path)),
+            _first([PersistentKind("jvm")], BrokerRequest(tmp_path)),
             pytest.raises(BrokerUnavailable, match="in use"),
         ):
-            _first([Keeping("jvm")], BrokerRequest(tmp_path))
+            _first([PersistentKind("jvm")], BrokerRequest(tmp_path))
 
 
 def test_unusable_folder_is_a_user_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(BrokerUnavailable, match="cannot be used"):
-        _first([Keeping("jvm")], BrokerRequest(tmp_path / "file"))
+        _first([PersistentKind("jvm")], BrokerRequest(tmp_path / "file"))
 
 
 @pytest.mark.parametrize("part", [".", "broker"])
 def test_demo_deletes_no_folder_in_use(part: str, tmp_path: Path) -> None:
     (tmp_path / "broker" / "jvm").mkdir(parents=True)
-    with _first([Keeping("jvm")], BrokerRequest(tmp_path / part)):
+    with _first([PersistentKind("jvm")], BrokerRequest(tmp_path / part)):
         with pytest.raises(BrokerUnavailable, match="in use"), _folder(tmp_path):
             pass
         assert (tmp_path / "broker" / "jvm").is_dir()

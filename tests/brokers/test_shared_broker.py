@@ -45,8 +45,8 @@ def test_broker_is_shared_and_stops_after_the_last_user_even_if_killed(tmp_path:
         second.kill()
     assert wait_until_stopped(tmp_path)
     assert not serving_nodes(port)
-    with shared_broker(tmp_path, "embedded") as again:  # and starts again for a later user
-        assert serving_nodes(int(again.bootstrap_servers.rpartition(":")[2]))
+    with shared_broker(tmp_path, "embedded") as restarted:  # and starts restarted for a later user
+        assert serving_nodes(int(restarted.bootstrap_servers.rpartition(":")[2]))
     assert wait_until_stopped(tmp_path)
 
 

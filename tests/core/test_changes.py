@@ -77,10 +77,12 @@ events = st.lists(
 )
 
 
-def busy(rule: dict[str, Any], made: list[tuple[int, int, float, int]]) -> tuple[Rule, Profile, int]:
+def profile_after(
+    rule: dict[str, Any], drawn: list[tuple[int, int, float, int]]
+) -> tuple[Rule, Profile, int]:
     """Return the compiled rule, a profile after these events, and the current time."""
     customer, now_ms = Customer(rule=rule), MONDAY
-    for gap, late, value, due in made:
+    for gap, late, value, due in drawn:
         now_ms += gap * STEP_MS
         date = format_instant(now_ms + due * STEP_MS)
         customer.send("E", now_ms + late * STEP_MS, v=value, due=date)
@@ -91,9 +93,9 @@ def busy(rule: dict[str, Any], made: list[tuple[int, int, float, int]]) -> tuple
 
 @given(rules, events)
 def test_next_flip_is_the_first_instant_with_another_verdict(
-    form: dict[str, Any], made: list[tuple[int, int, float, int]]
+    form: dict[str, Any], drawn: list[tuple[int, int, float, int]]
 ) -> None:
-    rule, profile, now_ms = busy(form, made)
+    rule, profile, now_ms = profile_after(form, drawn)
     member = rule.holds(profile, now_ms)
     instants = (now_ms + step * STEP_MS // 2 for step in range(1, 2 * LAST))
     expected = next((at for at in instants if rule.holds(profile, at) != member), None)
@@ -102,9 +104,9 @@ def test_next_flip_is_the_first_instant_with_another_verdict(
 
 @given(rules, events)
 def test_predicted_verdicts_match_later_evaluations(
-    form: dict[str, Any], made: list[tuple[int, int, float, int]]
+    form: dict[str, Any], drawn: list[tuple[int, int, float, int]]
 ) -> None:
-    rule, profile, now_ms = busy(form, made)
+    rule, profile, now_ms = profile_after(form, drawn)
     coming = dict(rule.changes(profile, now_ms))
     verdict = coming[now_ms]
     for at in range(now_ms, now_ms + LAST * STEP_MS, STEP_MS // 2):

@@ -80,7 +80,7 @@ def test_shared_device_stays_with_its_first_user() -> None:
     assert network.profile("user_id:u1").latest_ms == T + 2
     assert network.counts["conflict"] == 1
     network.run([event(4, T + 3, anonymous_id="shop", user_id="u2")])
-    assert network.counts["conflict"] == 1, "what was refused is not claimed again"
+    assert network.counts["conflict"] == 1, "a refused identifier is not claimed again"
 
 
 def test_user_owns_no_more_devices_than_the_limit() -> None:

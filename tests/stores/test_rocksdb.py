@@ -58,37 +58,37 @@ def killed_writer(folder: Path, batches: int, writer: str = WRITER) -> int:
     """Run the writer, kill it once it has printed ``batches``, and return the last number printed."""
     process = subprocess.Popen([sys.executable, "-c", writer, str(folder)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    said = 0
+    reported = 0
     for line in process.stdout:
-        said = int(line)
-        if said == batches:
+        reported = int(line)
+        if reported == batches:
             os.kill(process.pid, signal.SIGKILL)
     assert process.wait(30) == -signal.SIGKILL
     process.stdout.close()
-    return said
+    return reported
 
 
 @pytest.mark.parametrize("batches", [1, 7, 60])
 def test_killed_process_loses_and_tears_no_batch(tmp_path: Path, batches: int) -> None:
-    said = killed_writer(tmp_path, batches)
+    reported = killed_writer(tmp_path, batches)
     store = rocksdb_stores(tmp_path).open(0)
-    kept = int(store.meta("batch") or b"0")
-    assert kept in (said, said + 1)
-    assert set(store.get_many([f"p{k}" for k in range(200)])) == {b"%d" % kept * 50}
-    assert store.due(10**9, 1_000) == sorted((kept, f"p{k}") for k in range(200))
+    stored = int(store.meta("batch") or b"0")
+    assert stored in (reported, reported + 1)
+    assert set(store.get_many([f"p{k}" for k in range(200)])) == {b"%d" % stored * 50}
+    assert store.due(10**9, 1_000) == sorted((stored, f"p{k}") for k in range(200))
     store.close()
 
 
 @pytest.mark.parametrize("batches", [1, 50, 130])
 def test_killed_process_leaves_a_consistent_prefix_of_a_load(tmp_path: Path, batches: int) -> None:
-    said = killed_writer(tmp_path, batches, LOADER)
+    reported = killed_writer(tmp_path, batches, LOADER)
     store = rocksdb_stores(tmp_path).open(0)
-    kept = int(store.meta("batch") or b"0")
-    assert kept <= said + 1
-    assert batches == 1 or kept > 0
+    stored = int(store.meta("batch") or b"0")
+    assert stored <= reported + 1
+    assert batches == 1 or stored > 0
     states = store.get_many([f"p{k}" for k in range(20)])
-    assert {state and int(state.partition(b" ")[0]) for state in states} == {kept or None}
-    assert store.due(10**9, 1_000) == (sorted((kept, f"p{k}") for k in range(20)) if kept else [])
+    assert {state and int(state.partition(b" ")[0]) for state in states} == {stored or None}
+    assert store.due(10**9, 1_000) == (sorted((stored, f"p{k}") for k in range(20)) if stored else [])
     store.close()
 
 

@@ -70,15 +70,15 @@ def test_state_of_the_former_version_is_continued(former: tuple[LocalBroker, Pat
     file.write_text(segments())
     definitions = load([file])
     before = stack.changes()
-    wanted = expected(definitions, stream(), until_ms=FINAL_MS)
+    expected_changes = expected(definitions, stream(), until_ms=FINAL_MS)
     assert before, "the former version published changes"
-    assert set(before) < set(wanted), "and left some to be published"
+    assert set(before) < set(expected_changes), "and left others to this version"
     steps = asyncio.run(publish(stack.settings, definitions, dry_run=True))
     assert {step.action for step in steps} == {"unchanged"}
     try:
         stack.start()
         stack.send(stream()[WRITTEN:], final_ms=FINAL_MS)
-        stack.wait_for_changes(wanted)
+        stack.wait_for_changes(expected_changes)
     finally:
         stack.close()
-    assert stack.changes() == wanted
+    assert stack.changes() == expected_changes

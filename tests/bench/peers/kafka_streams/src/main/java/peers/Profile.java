@@ -64,7 +64,7 @@ public final class Profile {
   }
 
   /** Brings the memberships up to date and returns a bit for each one that changed. */
-  int judge(long at) {
+  int evaluate(long at) {
     orders.removeIf(order -> order.at() <= at - 30 * DAY);
     int before = memberOf;
     memberOf = members(at);

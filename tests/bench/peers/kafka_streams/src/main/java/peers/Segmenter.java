@@ -52,7 +52,7 @@ final class Segmenter implements Processor<String, Event, String, Change> {
     Long waiting = profile.due;
     catchUp(user, profile, at);
     profile.apply(record.value(), at);
-    publish(user, profile, profile.judge(at), at);
+    publish(user, profile, profile.evaluate(at), at);
     settle(user, profile, waiting, at);
   }
 
@@ -83,7 +83,7 @@ final class Segmenter implements Processor<String, Event, String, Change> {
   private void catchUp(String user, Profile profile, long now) {
     while (profile.due != null && profile.due <= now) {
       long at = profile.due;
-      publish(user, profile, profile.judge(at), at);
+      publish(user, profile, profile.evaluate(at), at);
       profile.due = next(profile, at);
     }
   }
