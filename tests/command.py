@@ -24,7 +24,7 @@ class Result:
 
 @contextmanager
 def signals_restored() -> Iterator[None]:
-    """Put back the handlers that a command, which has a process to itself, leaves in place."""
+    """Restore the signal handlers that a command, which expects a process of its own, replaces."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
@@ -34,7 +34,7 @@ def signals_restored() -> Iterator[None]:
 
 
 def call(*arguments: object) -> int:
-    """Call the ``segops`` script's function with ``arguments``; return its exit status."""
+    """Call the ``segops`` entry point with ``arguments``; return its exit status."""
     with pytest.MonkeyPatch.context() as patch, signals_restored():
         patch.setattr(sys, "argv", ["segops", *map(str, arguments)])
         try:
@@ -46,7 +46,7 @@ def call(*arguments: object) -> int:
 
 
 def call_with(stdin: TextIO | None, stdout: TextIO | None, stderr: TextIO | None, *arguments: object) -> int:
-    """Call it with other standard streams; ``None`` is a closed one, as the interpreter has it."""
+    """Call the entry point with these standard streams; ``None`` is a closed one."""
     given = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
     with pytest.MonkeyPatch.context() as patch:
         for name, stream in given.items():
@@ -54,12 +54,12 @@ def call_with(stdin: TextIO | None, stdout: TextIO | None, stderr: TextIO | None
         status = call(*arguments)
         for name, stream in given.items():
             if stream is None:
-                getattr(sys, name).close()  # the command has put one of its own there
+                getattr(sys, name).close()  # the command has replaced the stream
     return status
 
 
 def run(*arguments: object, text: str = "") -> Result:
-    """Call it with ``text`` as standard input; return what it wrote. All streams are UTF-8."""
+    """Call the entry point with ``text`` as standard input; return its output. All streams are UTF-8."""
     read, out, err = (TextIOWrapper(BytesIO(data), encoding="utf-8") for data in (text.encode(), b"", b""))
     err.reconfigure(errors="backslashreplace", write_through=True)
     with read, out, err:

@@ -1,7 +1,7 @@
-"""What every test may use: the session's broker, unique topic names, Hypothesis profiles.
+"""Shared fixtures: the broker of the session, unique topic names, Hypothesis profiles.
 
 SEGOPS_TEST_BROKER chooses the broker: auto (the first that this machine can run), docker, jvm or embedded.
-A broker asked for by name which cannot be had fails the tests that need it; it is never replaced.
+A broker named explicitly is never replaced: if it is unavailable, the tests that need it fail.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from segops.brokers.network import reserve_ports
 
 from .shared_broker import name_of_used, shared_broker, wait_until_stopped
 
-#: An address that refuses connections: port 1 belongs to a service which nobody runs.
+#: An address that refuses connections: port 1 is assigned to a service that is no longer in use.
 NOWHERE = "127.0.0.1:1"
 WANTED = os.environ.get("SEGOPS_TEST_BROKER", "auto")
 _FOLDER = pytest.StashKey[Path]()
-#: Folders of long tests which have only the broker of the run in common.
+#: Folders of long tests that share only the broker of the run.
 _ONE_BY_ONE = ("tests/faults/", "tests/streaming/")
-#: Modules in them whose tests share more.
+#: Modules in these folders whose tests share other fixtures.
 _TOGETHER = ("tests/streaming/test_embedded.py",)
 
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
@@ -36,7 +36,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.ge
 
 
 def scope_of(nodeid: str) -> str:
-    """Name what one process of a parallel run is given at once: a test, or all tests of a module."""
+    """Return the unit that is assigned to one process of a parallel run: a test, or a module."""
     module = nodeid.partition("::")[0]
     alone = module.startswith(_ONE_BY_ONE) and module not in _TOGETHER
     return nodeid if alone else module
@@ -44,33 +44,33 @@ def scope_of(nodeid: str) -> str:
 
 @pytest.fixture(scope="session")
 def broker(pytestconfig: pytest.Config) -> Iterator[LocalBroker]:
-    """The broker that all processes of this run share: name topics and groups with ``topic_prefix``."""
+    """Provide the broker that all processes of this run share; prefix names with ``topic_prefix``."""
     with shared_broker(pytestconfig.stash[_FOLDER], WANTED) as shared:
         yield shared
 
 
 @pytest.fixture
 def topic_prefix() -> str:
-    """A prefix that no other test uses, for topics, groups and transactional ids."""
+    """Return a unique prefix for topics, groups and transactional ids."""
     return f"t{uuid4().hex[:10]}."
 
 
 @pytest.fixture
 def reserve() -> Iterator[Callable[[int], list[int]]]:
-    """Reserve that many loopback ports until the test ends."""
+    """Return a function that reserves loopback ports until the test ends."""
     with ExitStack() as held:
         yield lambda count: held.enter_context(reserve_ports(count))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests of a broker first: they take longest, and short ones fill what is left at the end."""
+    """Run tests with a broker first: they take longest, and short tests balance the processes at the end."""
     items.sort(key=lambda item: item.get_closest_marker("broker") is None)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Share the tests among the processes of a parallel run as ``scope_of`` says, unless told otherwise."""
-    if config.getoption("dist") != "load":  # what -n alone means
+    """Distribute the tests of a parallel run by ``scope_of``, unless ``--dist`` is given."""
+    if config.getoption("dist") != "load":  # the default of -n
         return None
     from xdist.scheduler import LoadScopeScheduling
 
@@ -83,11 +83,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_report_header() -> str:
-    return f"segops: broker wanted: {WANTED} (SEGOPS_TEST_BROKER)"
+    return f"segops: requested broker: {WANTED} (SEGOPS_TEST_BROKER)"
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Agree on a folder with the other processes of the run (pytest-xdist): below the controller's."""
+    """Choose a folder that all processes of the run (pytest-xdist) share: below the controller's."""
     base: Path = session.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
     below_controller = hasattr(session.config, "workerinput")
     session.config.stash[_FOLDER] = (base.parent if below_controller else base) / "shared-broker"
@@ -105,7 +105,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """End after the broker: whoever starts the next run finds the machine free."""
+    """Wait until the broker has stopped, so that the next run does not overlap with it."""
     folder = config.stash.get(_FOLDER, None)
     if folder is not None and not hasattr(config, "workerinput"):
         wait_until_stopped(folder)

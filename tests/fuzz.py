@@ -1,7 +1,7 @@
-"""``make fuzz``: compiled rules against the slow evaluator, over many more cases than a test has.
+"""``make fuzz``: compiled rules against the reference evaluator, over many more cases than the tests.
 
-Each round draws its own random rules and streams, from the seed that it names; a mismatch is shrunk to its
-smallest form, printed, and the search goes on. Exit status 1 if there was one.
+Each round draws random rules and streams from its own seed, which it prints. A mismatch is shrunk to its
+smallest form and printed, and the search continues. Exit status 1 if there was any mismatch.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from hypothesis import strategies as st
 from segops.core.segments import SegmentSet
 
 from .core.strategies import streams
-from .core.test_equivalence import agree, segment_sets
+from .core.test_equivalence import assert_agreement, segment_sets
 
 ROUND = 500
 
 
 class Fuzz:
-    """Rounds of cases; ``cases`` counts those drawn, ``mismatches`` holds what was found, as text."""
+    """Rounds of cases: ``cases`` counts those drawn, ``mismatches`` holds the failures as text."""
 
-    def __init__(self, compare: Any = agree) -> None:
+    def __init__(self, compare: Any = assert_agreement) -> None:
         self.compare = compare
         self.cases = 0
         self.mismatches: list[str] = []
 
     def round(self, number: int, cases: int) -> None:
-        """Draw and compare ``cases`` cases from the seed ``number``."""
+        """Draw and compare ``cases`` cases with the seed ``number``."""
         failed = False
 
         @seed(number)
@@ -47,7 +47,7 @@ class Fuzz:
         @given(segment_sets(), streams(), st.booleans())
         def case(segments: SegmentSet, steps: list[tuple[str, Any]], watermark: bool) -> None:
             nonlocal failed
-            self.cases += not failed  # what shrinking tries is not a case
+            self.cases += not failed  # attempts while shrinking are not cases
             note(str({d.key: d.written for d in segments.definitions}))
             try:
                 self.compare(segments, steps, watermark)
@@ -62,7 +62,7 @@ class Fuzz:
 
 
 def run(cases: int, seconds: float, first_seed: int, fuzz: Fuzz) -> None:
-    """Rounds until ``cases`` are done or ``seconds`` have passed, with a line of progress for each."""
+    """Run rounds until ``cases`` are done or ``seconds`` have passed; print a progress line for each."""
     begun = time.monotonic()
     number = first_seed
     while fuzz.cases < cases and time.monotonic() - begun < seconds:
@@ -79,7 +79,7 @@ def run(cases: int, seconds: float, first_seed: int, fuzz: Fuzz) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run; the exit status."""
+    """Parse the arguments, run, and return the exit status."""
     parser = argparse.ArgumentParser(prog="make fuzz", description=__doc__)
     parser.add_argument("--cases", type=int, default=20_000)
     parser.add_argument("--seconds", type=float, default=600)

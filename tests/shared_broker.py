@@ -1,7 +1,7 @@
-"""One broker for all processes of a test run: the first that needs it starts it, the last to end stops it.
+"""One broker for all processes of a test run: the first user starts it, the last one stops it.
 
 A keeper process owns the broker. Every user holds a shared lock on one file, which the system releases even
-when the user is killed; once the keeper gets that lock for itself, nobody uses the broker any more.
+when the user is killed. Once the keeper acquires the exclusive lock, the broker has no more users.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _START_S, _STOP_S = 300.0, 60.0
 
 @contextmanager
 def shared_broker(folder: Path, kind: str) -> Iterator[LocalBroker]:
-    """The broker of the run that keeps its files in ``folder``; its nodes are out of reach.
+    """Provide the broker of the run with files in ``folder``; its nodes cannot be controlled.
 
-    Raises RuntimeError, in every process of the run, when the broker cannot be had.
+    Raises RuntimeError, in every process of the run, when the broker is unavailable.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder / "users", fcntl.LOCK_SH):
@@ -36,7 +36,7 @@ def shared_broker(folder: Path, kind: str) -> Iterator[LocalBroker]:
 
 
 def name_of_used(folder: Path) -> tuple[str, list[str]] | None:
-    """The name of the run's broker and the kinds that were passed over; None when no test needed one."""
+    """Return the name of the run's broker and the skipped kinds; None when no test needed a broker."""
     if not _facts(folder).exists():
         return None
     facts = json.loads(_facts(folder).read_text())
@@ -44,7 +44,7 @@ def name_of_used(folder: Path) -> tuple[str, list[str]] | None:
 
 
 def wait_until_stopped(folder: Path) -> bool:
-    """Whether the run's broker, if there was one, has stopped."""
+    """Wait for the run's broker, if any, to stop; return whether it did."""
     return wait_for(lambda: not _facts(folder).exists(), within_s=_STOP_S)
 
 
@@ -62,7 +62,7 @@ def _locked(file: Path, how: int) -> Iterator[None]:
 def _start_keeper(folder: Path, kind: str) -> None:
     command = [sys.executable, "-m", "tests.shared_broker", str(folder), kind]
     with (folder / "keeper.log").open("ab") as log:
-        # A session of its own: a Ctrl-C reaches the tests first, which still need the broker.
+        # In a session of its own: Ctrl-C must not reach the keeper while the tests still need the broker.
         subprocess.run(
             command,
             cwd=Path(__file__).parents[1],
@@ -85,25 +85,25 @@ def _broker(folder: Path) -> LocalBroker:
 
 
 def keep(folder: Path, kind: str) -> None:
-    """Start a broker, tell the users of ``folder`` where it is, and stop it when the last one has gone."""
+    """Start a broker, publish its address to the users of ``folder``, and stop it after the last user."""
     try:
         with choose(folder / "data", prefer=kind) as broker:
             passed_over = [(each.kind, each.reason) for each in broker.passed_over]
-            tell = {"kind": broker.kind, "name": broker.name, "servers": broker.bootstrap_servers}
-            _tell(folder, {**tell, "passed_over": passed_over})
+            address = {"kind": broker.kind, "name": broker.name, "servers": broker.bootstrap_servers}
+            _publish(folder, {**address, "passed_over": passed_over})
             with _locked(folder / "users", fcntl.LOCK_EX):
                 broker.stop()
                 _facts(folder).unlink()
     except Exception as error:
-        _tell(folder, {"error": f"{type(error).__name__}: {error}"})
+        _publish(folder, {"error": f"{type(error).__name__}: {error}"})
 
 
-def _tell(folder: Path, facts: dict[str, object]) -> None:
+def _publish(folder: Path, facts: dict[str, object]) -> None:
     draft = folder / "broker.draft"
     draft.write_text(json.dumps(facts))
     os.replace(draft, _facts(folder))
 
 
 if __name__ == "__main__":
-    if os.fork() == 0:  # the starter may end before the keeper does
+    if os.fork() == 0:  # the process that starts the keeper may end before it
         keep(Path(sys.argv[1]), sys.argv[2])

@@ -1,4 +1,4 @@
-"""Settings: read from variables, refused with the variable's name, never showing a secret."""
+"""Settings: read from variables, rejected with the variable's name, never showing a secret."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def refusal(**overrides: dict[str, object]) -> str:
     return str(caught.value)
 
 
-def test_the_defaults_are_valid_and_safe() -> None:
+def test_defaults_are_valid_and_safe() -> None:
     settings = config.load()
     assert settings.engine.clock == "wall"
     assert (settings.engine.grace_ms, settings.engine.max_event_ahead_ms) == (1_000, 300_000)
@@ -38,13 +38,13 @@ def test_the_defaults_are_valid_and_safe() -> None:
     assert not settings.kafka.chosen
 
 
-def test_checkpoints_are_as_far_apart_as_the_guarantee_asks_for_unless_it_is_said() -> None:
+def test_default_checkpoint_interval_depends_on_the_guarantee() -> None:
     once: dict[str, object] = {"processing_guarantee": "exactly_once"}
     assert config.load(worker=once).checkpoint_interval_ms == 250
     assert config.load(worker=once, checkpoint={"interval_ms": "2s"}).checkpoint_interval_ms == 2_000
 
 
-def test_variables_are_read_with_units(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_accept_units(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEGOPS_KAFKA_BOOTSTRAP_SERVERS", "a:9092, b:9093")
     monkeypatch.setenv("SEGOPS_GRACE", "500ms")
     monkeypatch.setenv("SEGOPS_RETENTION", "2w")
@@ -59,14 +59,14 @@ def test_variables_are_read_with_units(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.topics.membership_changes == "shop.membership.changes"
 
 
-def test_an_override_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_override_takes_precedence_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEGOPS_GRACE", "5s")
     monkeypatch.setenv("SEGOPS_CLOCK", "event")
     engine = config.load(engine={"grace_ms": 7}).engine
     assert (engine.grace_ms, engine.clock) == (7, "event")
 
 
-def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEGOPS_INSTANCE_ID", "")
     assert config.load().worker.instance_id is None
 
@@ -101,7 +101,7 @@ def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> N
         ("SEGOPS_IDENTIFIER_LIMITS", "email=few", "type=number"),
     ],
 )
-def test_a_wrong_value_is_refused_by_name(
+def test_invalid_value_is_rejected_with_the_variable_name(
     monkeypatch: pytest.MonkeyPatch, variable: str, value: str, reason: str
 ) -> None:
     monkeypatch.setenv(variable, value)
@@ -110,7 +110,7 @@ def test_a_wrong_value_is_refused_by_name(
     assert reason in message
 
 
-def test_the_rules_of_identity_are_those_of_the_core_unless_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_identity_rules_default_to_those_of_the_core(monkeypatch: pytest.MonkeyPatch) -> None:
     assert limits_of(config.load()) == DEFAULT
     monkeypatch.setenv("SEGOPS_IDENTIFIERS", "user_id,card")
     monkeypatch.setenv("SEGOPS_IDENTIFIER_LIMITS", "card=2,*=3")
@@ -128,24 +128,24 @@ def test_the_rules_of_identity_are_those_of_the_core_unless_set(monkeypatch: pyt
         ("properties,context.traits,traits", ("traits", "context.traits", "properties")),
     ],
 )
-def test_sources_of_email_stand_in_one_order(
+def test_email_sources_have_one_order(
     monkeypatch: pytest.MonkeyPatch, written: str, sources: tuple[str, ...]
 ) -> None:
     monkeypatch.setenv("SEGOPS_EMAIL_SOURCES", written)
     assert limits_of(config.load()).email_sources == sources
 
 
-def test_every_mistake_is_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_errors_are_reported_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEGOPS_GRACE", "soon")
     monkeypatch.setenv("SEGOPS_WEB_PORT", "99999")
     assert [line.split(":")[0] for line in refusal().splitlines()] == ["SEGOPS_GRACE", "SEGOPS_WEB_PORT"]
 
 
-def test_a_misspelt_override_is_refused() -> None:
+def test_misspelled_override_is_rejected() -> None:
     assert "graec_ms" in refusal(engine={"graec_ms": 1})
 
 
-def test_a_login_must_be_complete_and_stays_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_credentials_must_be_complete_and_stay_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEGOPS_KAFKA_SECURITY_PROTOCOL", "SASL_SSL")
     monkeypatch.setenv("SEGOPS_KAFKA_SASL_PASSWORD", "hunter2")
     message = refusal()
@@ -158,7 +158,7 @@ def test_a_login_must_be_complete_and_stays_secret(monkeypatch: pytest.MonkeyPat
     assert "hunter2" not in repr(settings)
 
 
-def test_settings_cannot_be_changed() -> None:
+def test_settings_are_immutable() -> None:
     with pytest.raises(ValidationError):
         config.load().engine.grace_ms = 3  # type: ignore[misc]
 
@@ -172,13 +172,13 @@ def test_settings_cannot_be_changed() -> None:
         ("SEGOPS_WEBPORT", "1", "SEGOPS_WEB_PORT", True),
         ("SEGOPS_WEV_PORT", "6066", "SEGOPS_WEB_PORT", True),
         ("SEGOPS_PROCESSING_GUARANTY", "exactly_once", "SEGOPS_PROCESSING_GUARANTEE", True),
-        ("SEGOPS_PORT", "6066", "SEGOPS_WEB_PORT", False),  # Kubernetes' is a URL
+        ("SEGOPS_PORT", "6066", "SEGOPS_WEB_PORT", False),  # Kubernetes sets a URL
         ("SEGOPS_BOOTSTRAP_SERVERS", "k:1", "SEGOPS_KAFKA_BOOTSTRAP_SERVERS", False),
         ("SEGOPS_OWNER", "shop", None, False),
         ("SEGOPS_", "", None, False),
     ],
 )
-def test_a_variable_that_is_no_setting_is_misspelt_or_odd(
+def test_unknown_variable_is_a_misspelling_or_unrelated(
     monkeypatch: pytest.MonkeyPatch, variable: str, value: str, meant: str | None, misspelt: bool
 ) -> None:
     monkeypatch.setenv(variable, value)
@@ -197,14 +197,17 @@ def test_a_variable_that_is_no_setting_is_misspelt_or_odd(
         ("SEGOPS_PORT_6066_TCP_PORT", "6066"),
         ("SEGOPS_PORT_6066_TCP_ADDR", "10.0.0.1"),
         ("SEGOPS_WORKER_PORT", "tcp://10.0.0.1:6066"),
-        ("SEGOPS_WEV_PORT", "tcp://10.0.0.1:6066"),  # two letters from a setting, and yet a service's
+        (
+            "SEGOPS_WEV_PORT",
+            "tcp://10.0.0.1:6066",
+        ),  # a service's variable, although two letters from a setting
         ("SEGOPS_WORKER_SERVICE_HOST", "10.0.0.1"),
         ("SEGOPS_TEST_BROKER", "jvm"),
         ("SEGOPS_GRACE", "1s"),
         ("SEGOPSY_GRACE", "1s"),
     ],
 )
-def test_a_variable_of_kubernetes_or_of_the_tests_is_passed_over(
+def test_variables_of_kubernetes_and_of_the_tests_are_ignored(
     monkeypatch: pytest.MonkeyPatch, variable: str, value: str
 ) -> None:
     monkeypatch.setenv(variable, value)
@@ -212,14 +215,14 @@ def test_a_variable_of_kubernetes_or_of_the_tests_is_passed_over(
 
 
 @given(st.text("ABC_", max_size=6), st.text("ABC_", max_size=6))
-def test_edits_are_symmetric_and_bounded(one: str, other: str) -> None:
+def test_edit_distance_is_symmetric_and_bounded(one: str, other: str) -> None:
     found = edits(one, other)
     assert found == edits(other, one)
     assert (found == 0) == (one == other)
     assert abs(len(one) - len(other)) <= found <= max(len(one), len(other))
 
 
-def test_every_variable_has_a_description_and_a_name_of_its_own() -> None:
+def test_every_variable_has_a_description_and_a_unique_name() -> None:
     rows = list(config.variables())
     assert all(description.endswith(".") for _, _, description in rows)
     assert len({name for name, _, _ in rows}) == len(rows)

@@ -1,4 +1,4 @@
-"""The documentation says what the code has: settings, metrics, nodes, commands, routes, links, examples."""
+"""The documentation matches the code: settings, metrics, nodes, commands, routes, links, examples."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ROOT = Path(__file__).parents[1]
 FRONT, ARCHITECTURE = ROOT / "README.md", ROOT / "segops/README.md"
 GUIDE, OPERATING = ROOT / "segops/core/rules/README.md", ROOT / "deploy/README.md"
 DECISIONS = sorted((ROOT / "segops/adr").glob("*.md"))
-#: Held to the code by test_spec; here only its links are.
+#: test_spec compares the specification with the code; here only its links are checked.
 SPEC = ROOT / "segops/core/rules/SPEC.md"
 PAGES = [FRONT, ARCHITECTURE, GUIDE, OPERATING, ROOT / "CHANGELOG.md", *DECISIONS]
 
@@ -45,7 +45,7 @@ def text(page: Path) -> str:
 
 
 def rows(page: Path) -> list[list[str]]:
-    """The cells of every table row of a page."""
+    """Yield the cells of every table row of a page."""
     found = (
         line.strip("|").replace("\\|", "¦").split("|") for line in text(page).splitlines() if line[:1] == "|"
     )
@@ -53,7 +53,7 @@ def rows(page: Path) -> list[list[str]]:
 
 
 def first_cells(page: Path) -> set[str]:
-    """What stands in backticks in the first cells of a page's tables."""
+    """Return the names in backticks in the first cells of a page's tables."""
     return {name for cells in rows(page) for name in re.findall(r"`([^`]+)`", cells[0])}
 
 
@@ -81,7 +81,7 @@ def test_every_metric_is_documented_with_its_labels(row: list[str]) -> None:
     assert row in rows(ARCHITECTURE), f"missing: | {' | '.join(row)} |"
 
 
-def test_no_setting_or_metric_is_documented_that_does_not_exist() -> None:
+def test_documented_settings_and_metrics_exist() -> None:
     known = {row[0].strip("`") for row in (*setting_rows(), *metric_rows())}
     written = {name for name in first_cells(ARCHITECTURE) if re.fullmatch(r"SEGOPS_\w+|segops_\w+", name)}
     assert written - {"segops_version"} == known
@@ -110,7 +110,7 @@ def _keys(form: Any) -> set[str]:
     return {key for item in form for key in _keys(item)} if isinstance(form, list) else set()
 
 
-def test_the_guide_states_the_bound_of_exactness() -> None:
+def test_guide_states_the_bound_of_exactness() -> None:
     assert f"{MAX_ENTRIES:,} entries" in text(GUIDE)
     assert f"1/{PANES} of the window" in text(GUIDE)
 
@@ -143,7 +143,7 @@ def test_every_option_of_a_command_is_documented(name: str, command: click.Comma
 @pytest.mark.parametrize(
     ("name", "command"), list(commands(cli, "segops")), ids=lambda value: str(value)[:30]
 )
-def test_every_help_says_what_each_option_is_for(name: str, command: click.Command) -> None:
+def test_help_describes_every_option(name: str, command: click.Command) -> None:
     assert command.help and command.epilog and "Example" in command.epilog
     assert [
         option.name for option in command.params if isinstance(option, click.Option) and not option.help
@@ -161,7 +161,7 @@ def test_every_reject_reason_is_documented() -> None:
     assert {*REJECT_REASONS, *REFUSALS} <= first_cells(ARCHITECTURE)
 
 
-def test_whatever_is_mended_or_passed_over_is_documented() -> None:
+def test_every_repaired_or_ignored_input_is_documented() -> None:
     assert set(MENDED) <= first_cells(ARCHITECTURE)
     for found in FOUND:
         assert f"`{found}`" in text(ARCHITECTURE)
@@ -181,7 +181,7 @@ def test_every_topic_is_documented() -> None:
 @pytest.mark.parametrize(
     "page", [*PAGES, SPEC, ROOT / "tests/README.md"], ids=lambda page: str(page.relative_to(ROOT))
 )
-def test_every_link_within_the_repository_leads_somewhere(page: Path) -> None:
+def test_every_link_within_the_repository_resolves(page: Path) -> None:
     targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", re.sub(r"```.*?```", "", text(page), flags=re.S))
     for target in targets:
         if not target.startswith(("http://", "https://")):
@@ -201,7 +201,7 @@ def examples() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("block", list(examples()))
-def test_every_example_of_a_segment_passes_the_check(block: str, tmp_path: Path) -> None:
+def test_every_example_segment_passes_check(block: str, tmp_path: Path) -> None:
     form = yaml.load(block, yaml.BaseLoader)
     path = tmp_path / "segments.yaml"
     if "version" in form:
@@ -216,7 +216,7 @@ def test_every_example_of_a_segment_passes_the_check(block: str, tmp_path: Path)
     assert load([path])
 
 
-def test_each_decision_is_numbered_and_says_why() -> None:
+def test_every_decision_record_is_numbered_and_gives_reasons() -> None:
     assert len(DECISIONS) >= 8
     assert [path.name[:4] for path in DECISIONS] == [f"{n:04d}" for n in range(1, len(DECISIONS) + 1)]
     for path in DECISIONS:

@@ -1,4 +1,4 @@
-"""The size of things: small functions, short modules, few arguments."""
+"""Size limits: small functions, short modules, few arguments."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def functions_of(path: Path) -> list[Function]:
 
 
 def lines(function: Function) -> int:
-    """The lines of a function from ``def`` to its end, without its docstring."""
+    """Return the number of lines of a function from ``def`` to its end, without its docstring."""
     begin, end = function.lineno, function.end_lineno or function.lineno
     first = function.body[0]
     documented = ast.get_docstring(function) is not None
@@ -37,7 +37,7 @@ def lines(function: Function) -> int:
 
 
 def positional(function: Function) -> int:
-    """Arguments that may be given by place, ``self`` and ``cls`` apart."""
+    """Return the number of positional arguments, without ``self`` and ``cls``."""
     names = [argument.arg for argument in (*function.args.posonlyargs, *function.args.args)]
     return len([name for name in names if name not in ("self", "cls")])
 
@@ -46,7 +46,7 @@ def broken(path: Path) -> Iterator[str]:
     source = path.read_text("utf-8")
     if source.count("\n") > MODULE_LINES:
         yield f"{source.count(chr(10))} lines"
-    command = path.parent.name == "cli"  # there an argument is an option
+    command = path.parent.name == "cli"  # each argument of a command is an option
     for function in functions_of(path):
         if lines(function) > FUNCTION_LINES:
             yield f"{function.name} has {lines(function)} lines"
@@ -55,16 +55,16 @@ def broken(path: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_a_module_is_small_and_so_is_all_in_it(path: Path) -> None:
+def test_modules_and_their_functions_are_small(path: Path) -> None:
     assert list(broken(path)) == []
 
 
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: str(path.relative_to(PACKAGE.parent)))
-def test_a_module_of_tests_is_short(path: Path) -> None:
+def test_test_modules_are_short(path: Path) -> None:
     assert path.read_text("utf-8").count("\n") <= MODULE_LINES
 
 
-def test_most_functions_have_ten_lines_at_most() -> None:
+def test_most_functions_have_at_most_ten_lines() -> None:
     sizes = sorted(lines(f) for path in MODULES for f in functions_of(path))
     assert sizes[len(sizes) // 2] <= 8
     assert sizes[len(sizes) * 9 // 10] <= 25
@@ -78,11 +78,11 @@ def test_most_functions_have_ten_lines_at_most() -> None:
         ("@cache\nasync def f():\n    return 1", 2),
     ],
 )
-def test_a_function_is_measured_without_its_docstring(source: str, measured: int) -> None:
+def test_functions_are_measured_without_their_docstring(source: str, measured: int) -> None:
     assert lines(next(functions(ast.parse(source)))) == measured
 
 
-def test_what_is_too_large_is_found(tmp_path: Path) -> None:
+def test_violations_are_found(tmp_path: Path) -> None:
     body: Any = "".join(f"    x{n} = {n}\n" for n in range(50))
     path = tmp_path / "large.py"
     path.write_text(f"def f(a, b, c, d, e, g):\n{body}" + "\n" * 400)

@@ -1,4 +1,4 @@
-"""The log: plain lines that others' text cannot forge, at the level that was asked for."""
+"""The log: plain lines that input cannot forge, at the configured level."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Start = Callable[[str], None]
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Start logging as in a new process; afterwards all is as it was."""
+    """Return a function that starts logging as in a new process; restore the loggers afterwards."""
     loggers = [logging.getLogger(name) for name in (None, "faust", "mode", "aiokafka", "aiohttp")]
     before = [(logger.level, logger.handlers[:]) for logger in loggers]
 
     def start(level: str) -> None:
-        before[0] = (before[0][0], logging.root.handlers[:])  # pytest's come with the test
+        before[0] = (before[0][0], logging.root.handlers[:])  # pytest adds its handlers for each test
         logging.root.handlers[:] = []
         start_logging(level)
 
@@ -29,7 +29,7 @@ def start() -> Iterator[Start]:
         logger.handlers[:] = handlers
 
 
-def test_control_characters_and_further_lines_are_no_records(
+def test_control_characters_and_line_breaks_cannot_forge_records(
     start: Start, capsys: pytest.CaptureFixture[str]
 ) -> None:
     start("info")
@@ -41,7 +41,7 @@ def test_control_characters_and_further_lines_are_no_records(
     assert second == "  2026-01-01 CRITICAL segops: forged: no"
 
 
-def test_a_traceback_is_part_of_its_record(start: Start, capsys: pytest.CaptureFixture[str]) -> None:
+def test_traceback_is_part_of_its_record(start: Start, capsys: pytest.CaptureFixture[str]) -> None:
     start("info")
     try:
         raise ValueError("\x07")
@@ -64,7 +64,9 @@ def test_a_traceback_is_part_of_its_record(start: Start, capsys: pytest.CaptureF
         ("error", ["ours error", "theirs error"]),
     ],
 )
-def test_levels(start: Start, capsys: pytest.CaptureFixture[str], level: str, shown: list[str]) -> None:
+def test_records_below_the_level_are_dropped(
+    start: Start, capsys: pytest.CaptureFixture[str], level: str, shown: list[str]
+) -> None:
     start(level)
     ours, theirs = logging.getLogger("segops.streaming.faust.tables"), logging.getLogger("faust.worker")
     ours.debug("ours debug")

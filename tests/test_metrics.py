@@ -1,4 +1,4 @@
-"""Metrics: named by the rules, bounded, and no side effect of an import."""
+"""Metrics follow the naming rules, are bounded, and are not registered on import."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def families() -> dict[str, MetricWrapperBase]:
     return {name: value for name, value in vars(metrics).items() if isinstance(value, MetricWrapperBase)}
 
 
-def test_names_labels_and_help_follow_the_rules() -> None:
+def test_names_labels_and_help_follow_conventions() -> None:
     for metric in families().values():
         assert metric._name.startswith("segops_")
         assert metric._documentation.endswith(".")
         assert set(metric._labelnames) <= LABELS
 
 
-def test_no_two_metrics_share_a_name_and_all_are_exported() -> None:
+def test_metric_names_are_unique_and_all_are_exported() -> None:
     metrics = Metrics(CollectorRegistry())
     metrics.build.info({"version": "1"})
     metrics.definitions_version.info({"version": "abc"})
@@ -37,19 +37,19 @@ def test_no_two_metrics_share_a_name_and_all_are_exported() -> None:
     assert 'segops_definitions_version_info{version="abc"} 1.0' in text
 
 
-def test_two_processes_worth_of_metrics_live_side_by_side() -> None:
+def test_two_sets_of_metrics_coexist() -> None:
     first, second = Metrics(CollectorRegistry()), Metrics(CollectorRegistry())
     first.duplicates.inc()
     assert first.registry.get_sample_value("segops_events_duplicate_total") == 1
     assert second.registry.get_sample_value("segops_events_duplicate_total") == 0
 
 
-def test_a_thousand_segments_have_labels_and_the_next_share_one() -> None:
+def test_segments_beyond_a_thousand_share_one_label() -> None:
     metrics = Metrics(CollectorRegistry())
     assert {metrics.segment(f"s{n}") for n in range(1_500)} == {f"s{n}" for n in range(1_000)} | {"other"}
 
 
-def test_a_partition_given_up_leaves_no_gauge_behind() -> None:
+def test_revoked_partition_leaves_no_gauge() -> None:
     metrics = Metrics(CollectorRegistry())
     for partition in ("3", "4"):
         metrics.partition_clock.labels(partition).set(1)
@@ -60,7 +60,7 @@ def test_a_partition_given_up_leaves_no_gauge_behind() -> None:
     assert text.count('partition="4"') == 2
 
 
-def test_importing_registers_nothing() -> None:
+def test_import_registers_no_metrics() -> None:
     code = (
         "import prometheus_client as p; before = set(p.REGISTRY._names_to_collectors);"
         "import segops.metrics; assert set(p.REGISTRY._names_to_collectors) == before"

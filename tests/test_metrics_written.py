@@ -1,4 +1,4 @@
-"""Every declared metric is written by production code: a static look over the package."""
+"""Every declared metric is written by production code: a static analysis of the package."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ WRITERS = {"inc", "dec", "set", "observe", "info"}
 
 
 def written(tree: ast.AST) -> Iterator[str]:
-    """The attributes of ``metrics`` that a module writes a sample of.
+    """Return the attributes of ``metrics`` that a module writes a sample of.
 
-    Seen are ``metrics.name.inc``, the same behind ``.labels(...)``, and a local name bound to a metric (or to
-    an entry of a table of them).
+    Recognizes ``metrics.name.inc``, also after ``.labels(...)``, and local names bound to a metric or to an
+    entry of a table of metrics.
     """
     bound = {name: value for assign in ast.walk(tree) for name, value in bindings(assign)}
     for node in ast.walk(tree):
@@ -50,16 +50,16 @@ def last_name(node: ast.expr) -> str | None:
 
 
 def text_arguments(tree: ast.AST) -> Iterator[object]:
-    """Every text that a call hands over by place: the names under which the core counts are among them."""
+    """Yield every positional string argument; the names under which the core counts are among them."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             yield from (argument.value for argument in node.args if isinstance(argument, ast.Constant))
 
 
 def unwritten(metrics: Metrics, shell: Iterable[str], core: Iterable[str]) -> set[str]:
-    """The names of the declared metrics that none of these sources writes.
+    """Return the names of the declared metrics that none of these sources writes.
 
-    One of ``metrics.identities`` is written when the shell writes that table and the core counts its name.
+    An entry of ``metrics.identities`` counts as written if the shell writes the table and the core its name.
     """
     declared = {name: value for name, value in vars(metrics).items() if isinstance(value, MetricWrapperBase)}
     direct = {name for text in shell for name in written(ast.parse(text))}
@@ -75,11 +75,11 @@ def sources(of_core: bool) -> list[str]:
     return [path.read_text("utf-8") for path in paths]
 
 
-def test_production_code_writes_every_declared_metric() -> None:
+def test_every_declared_metric_is_written() -> None:
     assert unwritten(Metrics(CollectorRegistry()), sources(of_core=False), sources(of_core=True)) == set()
 
 
-def test_a_declared_metric_alone_counts_as_unwritten() -> None:
+def test_declaration_alone_counts_as_unwritten() -> None:
     metrics = Metrics(CollectorRegistry())
     everything = {name for name, value in vars(metrics).items() if isinstance(value, MetricWrapperBase)}
     declarations = (PACKAGE / "metrics.py").read_text("utf-8")
@@ -89,7 +89,7 @@ def test_a_declared_metric_alone_counts_as_unwritten() -> None:
     assert unwritten(metrics, [reads], []) == everything
 
 
-def test_each_way_to_write_a_metric_is_seen() -> None:
+def test_every_form_of_writing_a_metric_is_recognized() -> None:
     metrics = Metrics(CollectorRegistry())
     everything = unwritten(metrics, [], [])
     writes = {

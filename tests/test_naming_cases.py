@@ -1,4 +1,4 @@
-"""Who is who and what a change says of the person, from lines to changes, as users reported it."""
+"""Reported cases of identity resolution and published identifiers, from input lines to changes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ VIEWS = {"did": "Product Viewed", "count": {"gte": 2}}
 def changes(
     rule: dict[str, Any], *events: tuple[int, dict[str, Any]], until_ms: int = 0, limits: Any = DEFAULT
 ) -> list[tuple[Any, ...]]:
-    """Of each change: action, profile, user id, anonymous id, e-mail and traits."""
+    """Return action, profile, user id, anonymous id, e-mail and traits of each change."""
     replay = Replay(segments(rule=rule), wall_ms=10**14, limits=limits)
     found = []
     for number, (time_ms, form) in enumerate(events):
@@ -42,7 +42,7 @@ def track(event: str, **more: Any) -> dict[str, Any]:
     return {"type": "track", "event": event, **more}
 
 
-def test_the_address_of_a_company_joins_nobody() -> None:
+def test_company_address_merges_no_profiles() -> None:
     office = {"name": "Acme", "email": "office@acme.example"}
     found = changes(
         BUYER,
@@ -56,7 +56,7 @@ def test_the_address_of_a_company_joins_nobody() -> None:
     ]
 
 
-def test_a_group_call_does_not_take_the_address_of_a_member_away() -> None:
+def test_group_call_does_not_remove_a_member_s_address() -> None:
     found = changes(
         OPENED,
         (T, identify("ann@x.y", userId="ann")),
@@ -74,7 +74,7 @@ def account(collection: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("collection", "joined"), [("accounts", 0), ("groups", 0), (7, 0), ("users", 1), (None, 1)]
 )
-def test_colleagues_are_not_joined_by_the_id_of_their_account(collection: Any, joined: int) -> None:
+def test_shared_account_id_merges_no_profiles(collection: Any, joined: int) -> None:
     found = changes(
         VIEWS,
         (T, track("Product Viewed", anonymousId="q-1", **account(collection))),
@@ -83,7 +83,7 @@ def test_colleagues_are_not_joined_by_the_id_of_their_account(collection: Any, j
     assert len(found) == joined
 
 
-def test_a_late_identify_does_not_bring_an_old_address_back() -> None:
+def test_late_identify_does_not_restore_an_old_address() -> None:
     found = changes(
         OPENED,
         (T + D, identify("new@mail.example", userId="eh")),
@@ -95,7 +95,7 @@ def test_a_late_identify_does_not_bring_an_old_address_back() -> None:
     assert found == [("entered", *says), ("exited", *says)]
 
 
-def test_a_removed_address_is_in_no_later_change() -> None:
+def test_removed_address_is_in_no_later_change() -> None:
     found = changes(
         OPENED,
         (T, identify("gone@mail.example", userId="ei")),
@@ -107,7 +107,7 @@ def test_a_removed_address_is_in_no_later_change() -> None:
     assert found == [("entered", *says), ("exited", *says)]
 
 
-def test_an_address_removed_in_the_context_is_in_no_later_change() -> None:
+def test_address_removed_in_context_is_in_no_later_change() -> None:
     found = changes(
         OPENED,
         (T, identify("gone@mail.example", userId="ei")),
@@ -116,7 +116,7 @@ def test_an_address_removed_in_the_context_is_in_no_later_change() -> None:
     assert found == [("entered", "user_id:ei", "ei", None, None, {})]
 
 
-def test_a_late_identify_does_not_bring_an_old_device_back() -> None:
+def test_late_identify_does_not_restore_an_old_device() -> None:
     found = changes(
         OPENED,
         (T + D, identify("ann@x.y", userId="ann", anonymousId="phone")),
@@ -135,7 +135,7 @@ MERGED: dict[str, tuple[list[tuple[int, dict[str, Any]]], str | None]] = {
         [(T, identify(None, anonymousId="d")), (T + H, identify("a@x.y", userId="ann"))],
         "a@x.y",
     ),
-    "removed by the user, later, told first": (
+    "removed by the user later, arrived first": (
         [(T + H, identify(None, userId="ann")), (T, track("Product Viewed", anonymousId="d"))],
         None,
     ),
@@ -143,14 +143,14 @@ MERGED: dict[str, tuple[list[tuple[int, dict[str, Any]]], str | None]] = {
 
 
 @pytest.mark.parametrize("name", MERGED)
-def test_an_address_removed_on_one_side_of_a_merge(name: str) -> None:
+def test_address_removed_on_one_side_of_a_merge(name: str) -> None:
     events, email = MERGED[name]
     known = track("Opened", userId="ann", anonymousId="d")
     found = changes(OPENED, *events, (T + D, known))
     assert found == [("entered", "user_id:ann", "ann", "d", email, {"email": email} if email else {})]
 
 
-def test_after_an_alias_the_latest_of_both_users_counts() -> None:
+def test_latest_address_of_both_users_wins_after_an_alias() -> None:
     found = changes(
         OPENED,
         (T + H, identify("new@x.y", userId="b")),
@@ -161,7 +161,7 @@ def test_after_an_alias_the_latest_of_both_users_counts() -> None:
     assert found == [("entered", "user_id:b", "a", "d", "new@x.y", {"email": "new@x.y"})]
 
 
-def test_an_address_in_properties_is_somebody_else_s_unless_it_is_a_source() -> None:
+def test_address_in_properties_identifies_only_if_configured_as_a_source() -> None:
     gift = track("Order Completed", userId="ann", properties={"email": "friend@x.y"})
     friend = identify("friend@x.y", anonymousId="d")
     assert changes(BUYER, (T, gift), (T + H, friend)) == [("entered", "user_id:ann", "ann", None, None, {})]

@@ -1,4 +1,4 @@
-"""The README's example does what the README prints, without Kafka and with it."""
+"""The README's example prints what the README shows, without Kafka and with it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _write_files() -> None:
         Path(name).write_text(text)
 
 
-def test_the_example_prints_what_the_readme_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_example_prints_the_output_in_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     _write_files()
     (session,) = _RUN.findall(README)
@@ -47,7 +47,7 @@ def test_the_example_prints_what_the_readme_shows(tmp_path: Path, monkeypatch: p
 
 @contextmanager
 def _shell(script: str, environment: dict[str, str], out: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A shell with this script, in a session of its own that ends with the block."""
+    """Run a shell script in its own session, which ends with the block."""
     with out.open("wb") as output:
         shell = subprocess.Popen(
             ["bash", "-c", script],
@@ -65,7 +65,7 @@ def _shell(script: str, environment: dict[str, str], out: Path) -> Iterator[subp
 
 
 @pytest.mark.broker
-def test_the_live_section_happens_as_written(
+def test_live_section_works_as_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reserve: Callable[[int], list[int]]
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""Replay: the engine's own answer, in order of time over all profiles."""
+"""Replay: the changes of the engine alone, in order of time over all profiles."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def line(user: str, name: str, time_ms: int, **fields: Any) -> bytes:
     return msgspec.json.encode(event)
 
 
-def told(changes: list[Change]) -> list[tuple[str, str, str, int]]:
+def summaries(changes: list[Change]) -> list[tuple[str, str, str, int]]:
     return [(c.profile_id[8:], c.segment_key, c.action, c.occurred_at) for c in changes]
 
 
@@ -30,10 +30,10 @@ def run(replay: Replay, *lines: bytes) -> list[Change]:
     return [change for n, text in enumerate(lines, 1) for change in replay.feed(text, default_id=f"line:{n}")]
 
 
-def test_changes_of_all_profiles_come_in_order_of_time() -> None:
+def test_changes_are_ordered_by_time_over_all_profiles() -> None:
     replay = Replay(segments(**RULES), wall_ms=T + D)
     changes = run(replay, line("u1", "A", T), line("u2", "A", T + S), line("u3", "B", T + 60 * S))
-    assert told(changes) == [
+    assert summaries(changes) == [
         ("u1", "a", "entered", T),
         ("u2", "a", "entered", T + S),
         ("u1", "calm", "entered", T + 5 * S),
@@ -45,15 +45,15 @@ def test_changes_of_all_profiles_come_in_order_of_time() -> None:
     assert replay.sizes == {"a": 0, "calm": 3}
 
 
-def test_a_late_event_is_judged_at_the_greatest_event_time_so_far() -> None:
+def test_late_event_is_evaluated_at_the_greatest_event_time_so_far() -> None:
     replay = Replay(segments(**RULES), wall_ms=T + D)
     changes = run(replay, line("u1", "B", T + 9 * S), line("u2", "A", T))
-    assert told(changes)[-1] == ("u2", "calm", "entered", T + 9 * S)
-    assert told(changes)[-2] == ("u2", "a", "entered", T + 9 * S)
-    assert told(list(replay.advance(T + D))) == [("u2", "a", "exited", T + 10 * S)]
+    assert summaries(changes)[-1] == ("u2", "calm", "entered", T + 9 * S)
+    assert summaries(changes)[-2] == ("u2", "a", "entered", T + 9 * S)
+    assert summaries(list(replay.advance(T + D))) == [("u2", "a", "exited", T + 10 * S)]
 
 
-def test_the_clock_never_goes_back() -> None:
+def test_clock_is_monotonic() -> None:
     replay = Replay(segments(**RULES), wall_ms=T + D)
     run(replay, line("u1", "A", T))
     assert len(list(replay.advance(T + 7 * S))) == 1
@@ -61,20 +61,20 @@ def test_the_clock_never_goes_back() -> None:
     assert replay.clock_ms == T + 7 * S
 
 
-def test_a_duplicate_is_counted_and_changes_nothing() -> None:
+def test_duplicate_is_counted_and_changes_nothing() -> None:
     replay = Replay(segments(two={"did": "A", "count": {"gte": 2}}), wall_ms=T + D)
     again = line("u1", "A", T, messageId="m1")
     assert run(replay, again, again) == []
     assert (replay.events, replay.duplicates) == (2, 1)
 
 
-def test_lines_without_a_message_id_are_events_of_their_own() -> None:
+def test_lines_without_a_message_id_are_distinct_events() -> None:
     replay = Replay(segments(two={"did": "A", "count": {"gte": 2}}), wall_ms=T + D)
     (change,) = run(replay, line("u1", "A", T), line("u1", "A", T))
     assert change.event_id is None
 
 
-def test_what_is_no_event_changes_nothing_at_all() -> None:
+def test_invalid_event_changes_nothing() -> None:
     replay = Replay(segments(**RULES), wall_ms=T + D)
     run(replay, line("u1", "A", T))
     with pytest.raises(RejectedEvent):
@@ -84,14 +84,14 @@ def test_what_is_no_event_changes_nothing_at_all() -> None:
     assert (replay.clock_ms, replay.events, list(replay.profiles)) == (T, 1, ["user_id:u1"])
 
 
-def test_a_change_is_stamped_with_its_own_instant_so_that_two_runs_are_equal() -> None:
+def test_processed_at_is_the_instant_of_the_change_so_runs_are_equal() -> None:
     lines = [line("u1", "A", T), line("u2", "A", T + S), line("u1", "B", T + 60 * S)]
     first, second = (run(Replay(segments(**RULES), wall_ms=wall), *lines) for wall in (T + D, T + 9 * D))
     assert first == second
     assert all(change.evaluated_at == change.occurred_at for change in first)
 
 
-def test_profiles_become_one_with_the_event_that_says_so() -> None:
+def test_profiles_merge_at_the_event_that_connects_them() -> None:
     rules = {"three": {"did": "A", "count": {"gte": 3}}, "once": {"did": "A", "within": "10s"}}
     replay = Replay(segments(**rules), wall_ms=T + D)
     anonymous = {"userId": None, "anonymousId": "a1"}

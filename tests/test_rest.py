@@ -1,4 +1,4 @@
-"""`make test` and `make test-rest` together run every test, and each test once."""
+"""`make test` and `make test-rest` together run every test exactly once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TARGETS = ("test", "test-rest")
 
 
 def selected_by(target: str) -> str:
-    """The expression of marks with which a target of the Makefile selects tests."""
+    """Return the mark expression with which a Makefile target selects tests."""
     command = ["make", "--dry-run", "--assume-old", ".venv/.installed", target, "TESTS="]
     said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     words = shlex.split(next(line for line in said.splitlines() if "/pytest " in line))
@@ -25,7 +25,7 @@ def selected_by(target: str) -> str:
 
 @cache
 def collected() -> dict[str, tuple[set[str], int]]:
-    """For each target, the tests that it selects and the number of all that there are."""
+    """Return the tests that each target selects and the total number of tests."""
     base = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m"]
     running = {
         target: subprocess.Popen([*base, selected_by(target)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
@@ -40,21 +40,21 @@ def _parsed(said: str) -> tuple[set[str], int]:
     return {line for line in said.splitlines() if re.match(r"(?:tests|segops)/\S+::", line)}, int(total[1])
 
 
-def test_every_test_is_run_by_one_of_the_two() -> None:
+def test_every_test_is_run_by_exactly_one_target() -> None:
     (quick, total), (rest, same_total) = (collected()[target] for target in TARGETS)
     assert quick and rest
     assert not quick & rest
     assert total == same_total == len(quick) + len(rest)
 
 
-def test_the_table_names_each_file_of_which_tests_are_in_the_rest() -> None:
+def test_table_names_every_file_with_tests_in_the_rest() -> None:
     table = (ROOT / "tests/README.md").read_text("utf-8")
     named = re.findall(r"^\| `([\w/]+\.py)`", table, re.MULTILINE)
     rest, _ = collected()["test-rest"]
     assert sorted(named) == sorted({name.partition("::")[0].removeprefix("tests/") for name in rest})
 
 
-def test_modules_whose_tests_share_a_fixture_stay_in_one_process() -> None:
+def test_modules_with_shared_fixtures_run_in_one_process() -> None:
     sharing = [
         path for path in (ROOT / "tests").rglob("test_*.py") if 'scope="module"' in path.read_text("utf-8")
     ]

@@ -1,4 +1,4 @@
-"""The scenarios beside this hold, and could fail; the runner says what differs, and where mistakes are."""
+"""The scenarios in this folder pass and can fail; the runner reports differences and invalid files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ every_scenario = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: f"
 
 
 @every_scenario
-def test_a_scenario_holds(scenario: Scenario) -> None:
+def test_scenario_passes(scenario: Scenario) -> None:
     outcome = run(scenario)
     assert outcome.differences == ()
     assert outcome.passed
@@ -35,7 +35,7 @@ def test_a_scenario_holds(scenario: Scenario) -> None:
 
 
 @every_scenario
-def test_a_scenario_fails_on_rules_turned_round(scenario: Scenario) -> None:
+def test_scenario_fails_on_inverted_rules(scenario: Scenario) -> None:
     definitions = scenario.segments.definitions
     turned = [msgspec.structs.replace(d, when=Not(side(d.when, inside=False))) for d in definitions]
     assert not run(msgspec.structs.replace(scenario, segments=SegmentSet(turned))).passed
@@ -71,14 +71,14 @@ def issues_of(tmp_path: Path, text: str) -> list[str]:
     return [str(issue).removeprefix(f"{path}:") for issue in caught.value.issues]
 
 
-def test_passing_scenarios_are_dots_and_status_0(tmp_path: Path) -> None:
+def test_passing_scenarios_print_dots_and_exit_with_0(tmp_path: Path) -> None:
     result = result_of(
         tmp_path, steps(f"{{event: {A}, expect: {{entered: [seen]}}}}", "{at: +1h, expect: {exited: [seen]}}")
     )
     assert (result.exit_code, result.output) == (0, f"{tmp_path}/s.yaml .\n\n1 passed\n")
 
 
-def test_a_failing_scenario_shows_the_difference_and_status_1(tmp_path: Path) -> None:
+def test_failing_scenario_shows_the_difference_and_exits_with_1(tmp_path: Path) -> None:
     text = steps(
         f"{{event: {A}}}",
         "{at: +1h -1ms, expect: {exited: [seen]}, members: {ann: [often, seen], bob: []}}",
@@ -114,9 +114,7 @@ def test_a_failing_scenario_shows_the_difference_and_status_1(tmp_path: Path) ->
         ("event_id: m1", "event_id=none"),
     ],
 )
-def test_each_field_of_a_change_that_is_written_is_compared(
-    tmp_path: Path, written: str, actual: str
-) -> None:
+def test_every_written_field_of_a_change_is_compared(tmp_path: Path, written: str, actual: str) -> None:
     wanted, found = changes_of(tmp_path, f"[{{action: entered, segment: seen, {written}}}]")
     name = written.split(":")[0]
     assert wanted.startswith(f"- entered seen {name}=")
@@ -135,7 +133,7 @@ def test_each_field_of_a_change_that_is_written_is_compared(
         ),
     ],
 )
-def test_the_list_of_changes_is_complete(tmp_path: Path, written: str, lines: list[str]) -> None:
+def test_list_of_changes_must_be_complete(tmp_path: Path, written: str, lines: list[str]) -> None:
     assert changes_of(tmp_path, written) == lines
 
 
@@ -146,14 +144,14 @@ def changes_of(tmp_path: Path, written: str) -> list[str]:
     return list(difference.lines)
 
 
-def test_a_change_that_is_as_expected_in_every_field_passes(tmp_path: Path) -> None:
+def test_change_that_matches_in_every_field_passes(tmp_path: Path) -> None:
     identity = "action: entered, segment: seen, profile: ann, reason: event, event_id: m1"
     event = "{event: A, userId: ann, messageId: m1}"
     text = steps(f"{{event: {event}, changes: [{{{identity}, occurred_at: +0s, flips_at: +1h}}]}}")
     assert result_of(tmp_path, text).exit_code == 0
 
 
-def test_a_rule_that_fails_to_evaluate_fails_the_scenario(tmp_path: Path) -> None:
+def test_rule_that_fails_to_evaluate_fails_the_scenario(tmp_path: Path) -> None:
     def broken(_profile: Any, _now_ms: int) -> bool:
         raise ZeroDivisionError
 
@@ -169,7 +167,7 @@ def test_a_rule_that_fails_to_evaluate_fails_the_scenario(tmp_path: Path) -> Non
     assert difference.lines == ("+ 2",)
 
 
-def test_an_event_can_be_written_once_and_varied(tmp_path: Path) -> None:
+def test_event_can_be_defined_once_and_varied(tmp_path: Path) -> None:
     text = steps(
         "{event: &a {event: A, userId: ann}}",
         "{event: {<<: *a, userId: bob}, expect: {entered: [seen]}, members: {bob: [seen]}}",
@@ -177,7 +175,7 @@ def test_an_event_can_be_written_once_and_varied(tmp_path: Path) -> None:
     assert result_of(tmp_path, text).exit_code == 0
 
 
-def test_changes_of_several_profiles_are_counted_one_by_one(tmp_path: Path) -> None:
+def test_changes_of_several_profiles_are_counted_separately(tmp_path: Path) -> None:
     both = "[{event: A, userId: ann}, {event: A, anonymousId: x}]"
     text = steps(f"{{events: {both}, expect: {{entered: [seen]}}}}")
     assert "+ entered seen" in result_of(tmp_path, text).output
@@ -204,14 +202,14 @@ def test_changes_of_several_profiles_are_counted_one_by_one(tmp_path: Path) -> N
         ),
     ],
 )
-def test_where_the_clock_stands(tmp_path: Path, start: str, first: str, instant: str) -> None:
+def test_initial_clock(tmp_path: Path, start: str, first: str, instant: str) -> None:
     path = tmp_path / "s.yaml"
     text = steps(f"{{{first}}}", "{expect: {}}")
     path.write_text(text.replace("name: one", f"name: one\n    {start}"))
     assert format_instant(run(load_scenarios([path])[0]).clock_ms) == instant
 
 
-def test_match_picks_scenarios_and_verbose_names_them(tmp_path: Path) -> None:
+def test_match_selects_scenarios_and_verbose_names_them(tmp_path: Path) -> None:
     text = steps(f"{{event: {A}, expect: {{entered: [seen]}}}}")
     text += f"  - name: Two\n    steps: [{{event: {A}, expect: {{}}}}]\n"
     result = result_of(tmp_path, text, "--match", "two", "--verbose")
@@ -223,7 +221,7 @@ def test_match_picks_scenarios_and_verbose_names_them(tmp_path: Path) -> None:
     assert isinstance(result_of(tmp_path, text, "--match", "three").exception, UserError)
 
 
-# -- mistakes ------------------------------------------------------------------------------------------
+# -- errors --------------------------------------------------------------------------------------------
 
 NO_INSTANT = "expected an instant, such as 2026-01-31T00:00:00Z or +1h from the start, got"
 S0 = "scenarios[0].steps[0]"
@@ -280,7 +278,7 @@ CHANGE = "action: entered, segment: seen"
         (f"{{event: {A}, events: [{A}]}}", f"5: {S0}: expected either event or events"),
     ],
 )
-def test_a_mistake_in_a_step_is_told_with_its_line_and_place(tmp_path: Path, step: str, issue: str) -> None:
+def test_error_in_a_step_is_reported_with_line_and_path(tmp_path: Path, step: str, issue: str) -> None:
     assert issues_of(tmp_path, steps(step, "{members: {}}")) == [issue]
 
 
@@ -333,13 +331,11 @@ ONE = f"scenarios: [{{name: one, steps: [{{event: {A}, expect: {{}}}}]}}]\n"
         ),
     ],
 )
-def test_a_mistake_in_a_file_is_told_with_its_line_and_place(
-    tmp_path: Path, text: str, issues: list[str]
-) -> None:
+def test_error_in_a_file_is_reported_with_line_and_path(tmp_path: Path, text: str, issues: list[str]) -> None:
     assert issues_of(tmp_path, text) == issues
 
 
-def test_every_mistake_of_every_file_is_told_and_nothing_is_run(tmp_path: Path) -> None:
+def test_errors_of_all_files_are_reported_and_nothing_runs(tmp_path: Path) -> None:
     (tmp_path / "good.yaml").write_text(SEGMENTS + ONE)
     (tmp_path / "bad.yaml").write_text(steps("{at: x}", "{at: y}", "{expect: {}}"))
     (tmp_path / "odd.yml").write_text(SEGMENTS + "scenario: []\n")
@@ -354,7 +350,7 @@ def test_every_mistake_of_every_file_is_told_and_nothing_is_run(tmp_path: Path) 
     ]
 
 
-def test_a_mistake_in_the_segments_referred_to_is_told_where_it_is(tmp_path: Path) -> None:
+def test_error_in_a_referenced_segment_file_is_reported_there(tmp_path: Path) -> None:
     (tmp_path / "rules").mkdir()
     (tmp_path / "rules/a.yaml").write_text("version: 1\nsegments:\n- {key: a, when: {all: []}}\n")
     (tmp_path / "s.yaml").write_text(f"segments: rules\n{ONE}")
@@ -365,14 +361,14 @@ def test_a_mistake_in_the_segments_referred_to_is_told_where_it_is(tmp_path: Pat
         load_scenarios([tmp_path / "s.yaml"])
 
 
-def test_a_path_without_scenarios_is_a_mistake(tmp_path: Path) -> None:
+def test_path_without_scenarios_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no scenario files"):
         load_scenarios([tmp_path])
     with pytest.raises(UserError, match="no such file or folder"):
         load_scenarios([tmp_path / "nowhere.yaml"])
 
 
-def test_a_mistake_of_the_users_has_status_2_and_no_traceback(tmp_path: Path) -> None:
+def test_user_error_exits_with_2_and_no_traceback(tmp_path: Path) -> None:
     path = tmp_path / "s.yaml"
     path.write_text(steps("{at: soon, expect: {}}"))
     done = command.run("test", path)
@@ -384,7 +380,7 @@ def test_a_mistake_of_the_users_has_status_2_and_no_traceback(tmp_path: Path) ->
 # -- the guide -----------------------------------------------------------------------------------------
 
 
-def test_the_example_of_the_guide_prints_what_the_guide_shows(
+def test_example_of_the_guide_prints_the_output_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""SPEC.md defines the rule language that runs: its names, limits, citations and examples."""
+"""SPEC.md matches the implemented rule language: names, limits, citations and examples."""
 
 from __future__ import annotations
 
@@ -47,31 +47,31 @@ CITATION = re.compile(r"SPEC\.md#([\w-]*)")
 PROFILE = "user_id:u1"
 T = at("2026-01-05")
 HORIZON_MS = 700 * 86_400_000
-#: A value of each kind.
+#: A value of each type.
 VALUES: tuple[Any, ...] = (1, "", True, [], {}, None)
 CALLS = ("page", "screen", "identify", "group", "alias")
 
 
 def section(anchor: str) -> str:
-    """The text between the heading of an anchor and the next heading."""
+    """Return the text between the heading of an anchor and the next heading."""
     found = re.search(rf'<a id="{anchor}"></a>\n(.*?)(?=^#|\Z)', TEXT, flags=re.S | re.M)
     assert found is not None, anchor
     return found[1]
 
 
 def rows(anchor: str) -> list[list[str]]:
-    """The cells of the table in a section, without its head."""
+    """Return the cells of the table in a section, without its header."""
     lines = [line for line in section(anchor).splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
 
 
 def names(anchor: str) -> list[str]:
-    """The name in the first cell of each row: what stands in backticks, up to a colon."""
+    """Return the name in the first cell of each row: the text in backticks, up to a colon."""
     return [re.findall(r"`([^`:]+)", cells[0])[0] for cells in rows(anchor)]
 
 
 def quoted(text: str, first: str, last: str) -> list[str]:
-    """The names in backticks from one to another, in order."""
+    """Return the names in backticks between two phrases, in order."""
     found = re.findall(r"`([^`]+)`", text)
     return found[found.index(first) : found.index(last, found.index(first)) + 1]
 
@@ -97,14 +97,14 @@ def test_every_citation_names_an_anchor() -> None:
     assert {(page, anchor) for page, anchor in cited if anchor not in ANCHORS} == set()
 
 
-def test_the_contents_list_every_anchor_in_order() -> None:
+def test_contents_list_every_anchor_in_order() -> None:
     contents = re.search(r"^Contents:\n(.*?)\n\n", TEXT, flags=re.S | re.M)
     assert contents is not None
     assert re.findall(r"\]\(#([\w-]+)\)", contents[1]) == ANCHORS
     assert len(set(ANCHORS)) == len(ANCHORS)
 
 
-def test_every_link_within_the_specification_leads_somewhere() -> None:
+def test_every_link_within_the_specification_resolves() -> None:
     assert set(re.findall(r"\]\(#([^)]+)\)", TEXT)) <= set(ANCHORS)
 
 
@@ -125,17 +125,17 @@ def test_every_link_within_the_specification_leads_somewhere() -> None:
         ("values", {kind(value) for value in VALUES}),
     ],
 )
-def test_a_table_names_what_the_code_knows_and_nothing_else(anchor: str, known: Collection[str]) -> None:
+def test_table_lists_exactly_the_names_in_the_code(anchor: str, known: Collection[str]) -> None:
     assert sorted(names(anchor)) == sorted(known)
 
 
-def test_every_node_leads_to_its_own_section() -> None:
+def test_every_node_links_to_its_own_section() -> None:
     for name, (cell, *_) in zip(names("nodes"), rows("nodes"), strict=True):
         (anchor,) = re.findall(r"\(#([\w-]+)\)", cell)
         assert any(name in example.when_keys for example in EXAMPLES if example.anchor == anchor), name
 
 
-def test_lists_in_sentences_are_those_of_the_code() -> None:
+def test_lists_in_sentences_match_the_code() -> None:
     assert quoted(section("counts"), "eq", "not_in") == list(COUNT_OPERATORS)
     assert quoted(section("calendar"), "day", "year") == list(CALENDAR_UNITS)
     assert quoted(section("values"), "ms", "w") == list(UNIT_MS)
@@ -149,7 +149,7 @@ def test_lists_in_sentences_are_those_of_the_code() -> None:
     assert f"{EARTH_RADIUS_M:,}" in section("near")
 
 
-def test_the_defaults_of_rfm_are_those_of_the_code() -> None:
+def test_rfm_defaults_match_the_code() -> None:
     default = Rfm()
     stated = {key.strip("`"): value.strip("`") for key, value, _ in rows("rfm")}
     form = {key: yaml.safe_load(value) for key, value in stated.items() if key not in ("currency", "tiers")}
@@ -191,7 +191,7 @@ def test_every_limit_is_stated() -> None:
     [context, nodes, reader, rfm, sequences, segments, sequence, orders, written],
     ids=lambda m: m.__name__,
 )
-def test_every_bound_of_the_code_is_stated(module: ModuleType) -> None:
+def test_every_bound_in_the_code_is_stated(module: ModuleType) -> None:
     found = {name: value for name, value in vars(module).items() if name.strip("_").startswith("MAX_")}
     assert {name for name, value in found.items() if value not in LIMITS.values()} == set()
 
@@ -203,7 +203,7 @@ def _nested(depth: int) -> dict[str, Any]:
     return form
 
 
-def test_the_depth_of_a_rule_is_counted_in_nodes() -> None:
+def test_rule_depth_is_counted_in_nodes() -> None:
     for depth, refused in ((nodes._MAX_DEPTH, False), (nodes._MAX_DEPTH + 1, True)):
         if refused:
             with pytest.raises(DefinitionError):
@@ -216,7 +216,7 @@ def test_the_depth_of_a_rule_is_counted_in_nodes() -> None:
 
 
 class Example(NamedTuple):
-    """A rule of the specification, and lives of a profile with the spans in which it is a member."""
+    """A rule of the specification with histories of a profile and the spans of its membership."""
 
     anchor: str
     number: int
@@ -284,7 +284,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("example", "case"), CASES)
-def test_the_compiled_rule_holds_when_the_example_says(
+def test_compiled_rule_holds_during_the_stated_spans(
     example: Example, case: dict[str, Any], tmp_path: Path
 ) -> None:
     engine = Engine(SegmentSet(example.definitions(tmp_path)))
@@ -305,7 +305,7 @@ def test_the_compiled_rule_holds_when_the_example_says(
 
 
 @pytest.mark.parametrize(("example", "case"), CASES)
-def test_the_slow_evaluator_holds_when_the_example_says(
+def test_reference_evaluator_holds_during_the_stated_spans(
     example: Example, case: dict[str, Any], tmp_path: Path
 ) -> None:
     oracle, changes, now_ms = Oracle(SegmentSet(example.definitions(tmp_path)).definitions), [], T

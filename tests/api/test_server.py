@@ -1,4 +1,4 @@
-"""The HTTP server by raw sockets: what any visitor can send, and hold open."""
+"""The HTTP server over raw sockets: everything that a client can send or hold open."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from segops.api.profiles import Elsewhere, ProfilePages
 from segops.api.server import Pages, PageServer
 from segops.core.views.profile import ProfileView
 
-BIG = b"x" * (32 << 20)  # more than the buffers of a socket hold
+BIG = b"x" * (32 << 20)  # more than fits in the socket buffers
 ALL = "GET /healthz HTTP/1.1\r\nHost: h\r\n"
 END = "\r\n"
 
@@ -28,7 +28,7 @@ def look(identifier: str) -> ProfileView | Elsewhere | None:
 
 
 class Host:
-    """A server on a port of its own."""
+    """A server on its own port."""
 
     def __init__(self, server: PageServer, port: int) -> None:
         self.server = server
@@ -38,7 +38,7 @@ class Host:
         return await asyncio.open_connection("127.0.0.1", self.port)
 
     async def ask(self, request: str | bytes) -> bytes:
-        """All that the server says to ``request`` until it closes, with nothing more to come."""
+        """Return all bytes that the server sends for ``request`` until it closes the connection."""
         reader, writer = await self.open()
         writer.write(request.encode("latin-1") if isinstance(request, str) else request)
         answer = await reader.read()
@@ -132,7 +132,7 @@ PERSON = "/profiles/user_id%3Aann"
         (get(PERSON, utf8("authorization: bearer  sécret ")), 404),
     ],
 )
-def test_each_request_has_its_answer(request_: str, status: int) -> None:
+def test_status_of_each_request(request_: str, status: int) -> None:
     async def steps(host: Host) -> None:
         assert await host.status(request_) == status
 
@@ -157,7 +157,7 @@ MALFORMED = [
 
 
 @pytest.mark.parametrize("request_", MALFORMED)
-def test_what_is_no_request_is_refused_in_a_line_and_logged_nowhere(
+def test_invalid_request_is_rejected_in_one_line_and_not_logged(
     request_: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def steps(host: Host) -> None:
@@ -178,21 +178,21 @@ def test_what_is_no_request_is_refused_in_a_line_and_logged_nowhere(
         get("/healthz", "X" * 9_000 + ": x"),
     ],
 )
-def test_what_is_too_long_is_refused(request_: str) -> None:
+def test_oversized_request_is_rejected(request_: str) -> None:
     async def steps(host: Host) -> None:
         assert await host.status(request_) == 431
 
     serve(steps)
 
 
-def test_too_many_headers_are_refused() -> None:
+def test_too_many_headers_are_rejected() -> None:
     async def steps(host: Host) -> None:
         assert await host.status(get("/healthz", *(f"X{n}: x" for n in range(100)))) in (400, 431)
 
     serve(steps)
 
 
-def test_a_failure_is_logged_without_what_was_asked_for(caplog: pytest.LogCaptureFixture) -> None:
+def test_failure_is_logged_without_the_requested_path(caplog: pytest.LogCaptureFixture) -> None:
     async def steps(host: Host) -> None:
         assert (await host.ask(get("/profiles/user_id%3Abug", RIGHT))).endswith(b"failed\n")
 
@@ -201,7 +201,7 @@ def test_a_failure_is_logged_without_what_was_asked_for(caplog: pytest.LogCaptur
 
 
 @pytest.mark.parametrize("request_", [get("/healthz"), get("/"), "nonsense\r\n\r\n", get("/x" * 9_000)])
-def test_no_answer_tells_what_it_is_made_with(request_: str) -> None:
+def test_responses_do_not_reveal_the_server_software(request_: str) -> None:
     async def steps(host: Host) -> None:
         head = (await host.ask(request_)).partition(b"\r\n\r\n")[0].lower()
         assert b"server: segops\r\n" in head + b"\r\n"
@@ -210,7 +210,7 @@ def test_no_answer_tells_what_it_is_made_with(request_: str) -> None:
     serve(steps)
 
 
-def test_head_has_the_length_but_no_body_and_405_says_what_is_allowed() -> None:
+def test_head_has_length_without_body_and_405_lists_allowed_methods() -> None:
     async def steps(host: Host) -> None:
         head, _, body = (await host.ask(get("/healthz", method="HEAD"))).partition(b"\r\n\r\n")
         assert b"Content-Length: 3" in head and body == b""
@@ -220,17 +220,17 @@ def test_head_has_the_length_but_no_body_and_405_says_what_is_allowed() -> None:
 
 
 @pytest.mark.parametrize("sent", ["", "GET /hea", ALL, "POST /healthz HTTP/1.1\r\nContent-Length: 9\r\n\r\n"])
-def test_a_request_that_does_not_arrive_ends_its_connection(sent: str) -> None:
+def test_incomplete_request_times_out(sent: str) -> None:
     async def steps(host: Host) -> None:
         reader, writer = await host.open()
         writer.write(sent.encode())
-        await reader.read()  # until the server closes
+        await reader.read()  # until the server closes the connection
         writer.close()
 
     serve(steps, timeout_s=0.2)
 
 
-def test_a_head_that_trickles_in_ends_its_connection_too() -> None:
+def test_slow_request_header_times_out() -> None:
     async def steps(host: Host) -> None:
         reader, writer = await host.open()
         writer.write(ALL.encode())
@@ -243,7 +243,7 @@ def test_a_head_that_trickles_in_ends_its_connection_too() -> None:
     serve(steps, timeout_s=0.2)
 
 
-def test_an_answer_that_is_not_taken_ends_its_connection() -> None:
+def test_unread_response_times_out() -> None:
     async def steps(host: Host) -> None:
         reader, writer = await host.open()
         writer.write(get("/big").encode())
@@ -256,7 +256,7 @@ def test_an_answer_that_is_not_taken_ends_its_connection() -> None:
     serve(steps, timeout_s=0.2)
 
 
-def test_connections_are_kept_for_further_requests() -> None:
+def test_connections_are_reused() -> None:
     async def steps(host: Host) -> None:
         reader, writer = await host.open()
         for _ in range(3):
@@ -267,7 +267,7 @@ def test_connections_are_kept_for_further_requests() -> None:
     serve(steps)
 
 
-def test_beyond_the_limit_the_oldest_connection_ends_and_a_probe_is_answered() -> None:
+def test_oldest_connection_closes_at_the_limit_and_probes_are_answered() -> None:
     async def steps(host: Host) -> None:
         held = [await host.open() for _ in range(30)]
         for _, writer in held:

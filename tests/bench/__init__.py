@@ -1,1 +1,1 @@
-"""How fast: `make bench`."""
+"""Benchmarks: `make bench`."""

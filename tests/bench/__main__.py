@@ -1,6 +1,6 @@
-"""``make bench``: what an event costs in the core, and end to end through a broker, against the ceiling.
+"""``make bench``: the cost of an event in the core, and end to end through a broker, against the ceiling.
 
-The machine is named with the figures; compare ratios of one run, not figures of two.
+The machine is printed with the figures; compare ratios within a run, not figures of two runs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .workload import events
 
 
 def main() -> None:
-    """Run and print."""
+    """Run the benchmarks and print the figures."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--events", type=int, default=300_000)
     parser.add_argument("--profiles", type=int, default=30_000)
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def machine() -> str:
-    """What this runs on, in a line."""
+    """Return one line that describes this machine."""
     cpu = next(
         (line.partition(":")[2].strip() for line in _cpuinfo() if line.startswith("model name")), "unknown"
     )

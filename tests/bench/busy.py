@@ -1,4 +1,4 @@
-"""One busy profile: what an event costs when the profile has many others in the windows of a rule."""
+"""One busy profile: the cost of an event when the windows of a rule contain many others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from segops.core.values import format_instant
 
 from .workload import START_MS
 
-#: Node -> a rule on one busy profile, chosen to be dear: its verdict changes late or never. N is the window.
+#: Node -> an expensive rule on one busy profile, whose verdict changes late or never. N is the window.
 RULES: dict[str, dict[str, Any]] = {
     "count of at least 3": {"did": "Order Completed", "count": {"gte": 3}, "within": "N"},
     "count of at least 300": {"did": "Order Completed", "count": {"gte": 300}, "within": "N"},
@@ -76,27 +76,27 @@ RULES: dict[str, dict[str, Any]] = {
 STEP_MS = 10_000
 
 
-def measure(sizes: tuple[int, ...] = (100, 1_000, 4_000), turns: int = 10) -> dict[str, float]:
-    """Microseconds of CPU per event of a profile that has as many events in each rule's window."""
+def measure(sizes: tuple[int, ...] = (100, 1_000, 4_000), repeats: int = 10) -> dict[str, float]:
+    """Measure CPU microseconds per event, by the number of events in the window of each rule."""
     return {
-        f"busy: {name}, {size:,} events, \µs per event": _busy(form, size, turns)
+        f"busy: {name}, {size:,} events, µs per event": _busy(form, size, repeats)
         for name, form in RULES.items()
         for size in sizes
     }
 
 
-def _busy(form: dict[str, Any], size: int, turns: int) -> float:
+def _busy(form: dict[str, Any], size: int, repeats: int) -> float:
     window = f"{size * STEP_MS}ms"
     written = json.loads(json.dumps(form).replace('"N"', f'"{window}"'))
     node = read_rule(written, "busy", Context("bench"))
     engine = Engine(SegmentSet([Definition("busy", "busy", node, written=written)]))
     profile = engine.new_profile("user_id:busy")
-    made = [_busy_event(number, size) for number in range(size + turns)]
+    made = [_busy_event(number, size) for number in range(size + repeats)]
     _fill(engine, profile, made[:size])
     begin = time.process_time()
     for event in made[size:]:
         engine.on_event(profile, event, clock_ms=0)
-    return (time.process_time() - begin) / turns * 1e6
+    return (time.process_time() - begin) / repeats * 1e6
 
 
 def _busy_event(number: int, size: int) -> Event:
@@ -107,7 +107,7 @@ def _busy_event(number: int, size: int) -> Event:
 
 
 def _fill(engine: Engine, profile: Profile, made: list[Event]) -> None:
-    """What the events leave behind, without a verdict after each of them."""
+    """Add the events to the features of the profile without evaluating rules after each."""
     for use in engine.segments.segments[0].referred.features:
         reducer, take = reducer_of(use.feature), extractor(use.feature)
         for event in made:

@@ -1,4 +1,4 @@
-"""The core alone: decode, apply, judge, in one process and without Kafka."""
+"""The core alone: decode, apply and evaluate, in one process and without Kafka."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WALL_MS = 2_000_000_000_000
 
 
 def measure(events: list[tuple[str, bytes]]) -> dict[str, float]:
-    """Events per CPU second of each part, bytes per profile, and changes per event."""
+    """Measure events per CPU second of each part, bytes per profile, and changes per event."""
     values = [value for _, value in events]
     gc.collect()
     gc.freeze()
@@ -62,8 +62,8 @@ def _measure(values: list[bytes]) -> dict[str, float]:
     return {
         "core: route, events per CPU second": count / routing,
         "core: decode, events per CPU second": count / decoding,
-        "core: route + decode + judge, events per CPU second": count / whole,
-        "core: judge alone, events per CPU second": count / max(whole - routing - decoding, 1e-9),
+        "core: route + decode + evaluate, events per CPU second": count / whole,
+        "core: evaluate alone, events per CPU second": count / max(whole - routing - decoding, 1e-9),
         "core: changes per event": changes / count,
         "state: bytes per profile": sum(map(len, stored)) / len(stored),
         "state: encode, profiles per CPU second": len(stored) / encoding,
@@ -72,30 +72,30 @@ def _measure(values: list[bytes]) -> dict[str, float]:
 
 
 def _answer(profile: Profile, event: Event) -> None:
-    """Let the profile own every identifier of the event, as it does once its claims are answered."""
+    """Let the profile own every identifier of the event, as if all its claims had been answered."""
     for identifier in all_of(event):
         own(profile, identifier)
 
 
 def many_segments(events: list[tuple[str, bytes]]) -> dict[str, float]:
-    """An event with ever more segments, when it concerns at most ten: medians of five turns."""
+    """Measure the cost of more segments, of which an event concerns at most ten: medians of five runs."""
     decoded = []
     for user, value in events[:60_000]:
         routed = route(value, now_ms=WALL_MS, default_time_ms=0)
         decoded.append((user, decode(value, time_ms=routed.time_ms, default_id="-")))
     sets = {count: generated(count) for count in (10, 100, 1_000, 10_000)}
-    turns: dict[int, list[float]] = {count: [] for count in sets}
+    runs: dict[int, list[float]] = {count: [] for count in sets}
     for _ in range(5):
         for count, segments_of in sets.items():
-            turns[count].append(_judging(segments_of, decoded))
-    cost = {count: sorted(taken)[2] for count, taken in turns.items()}
-    figures = {"core: judge with 10 generated segments, events per CPU second": len(decoded) / cost[10]}
+            runs[count].append(_evaluation_seconds(segments_of, decoded))
+    cost = {count: sorted(taken)[2] for count, taken in runs.items()}
+    figures = {"core: evaluate with 10 generated segments, events per CPU second": len(decoded) / cost[10]}
     return figures | {
         f"core: cost with {count:,} against 10": cost[count] / cost[10] for count in (100, 1_000, 10_000)
     }
 
 
-def _judging(segments_of: SegmentSet, decoded: list[tuple[str, Event]]) -> float:
+def _evaluation_seconds(segments_of: SegmentSet, decoded: list[tuple[str, Event]]) -> float:
     engine = Engine(segments_of)
     profiles: dict[str, Profile] = {}
 

@@ -1,4 +1,4 @@
-"""How long it takes until what an anonymous visitor did is part of the profile that they log in to."""
+"""The time until the events of an anonymous visitor are part of the profile of their login."""
 
 from __future__ import annotations
 
@@ -26,33 +26,33 @@ from .workload import MIX, device, event
 
 _BUCKET = re.compile(r'segops_merge_convergence_seconds_bucket\{le="([^"]+)"\} (\S+)')
 _MERGES = re.compile(r"^segops_merges_total (\S+)", re.MULTILINE)
-_VISITORS = 2_000  # at the same time
-_VIEWS = 5  # of each before the log-in
-_VISIT = 10  # events of each in all
+_VISITORS = 2_000  # concurrent
+_VIEWS = 5  # per visitor before the login
+_VISIT = 10  # events per visitor in total
 _WARM_S = 8.0
 _SLICE_S = 0.02
-#: Stands where the time of an event is written when it is sent.
+#: Placeholder of the event time, which is filled in when the event is sent.
 _UNSENT_MS = 1_000_000_000_000
 _UNSENT = format_instant(_UNSENT_MS).encode()
 
 
 def measure(broker: LocalBroker, folder: Path, *, rate: float, seconds: int = 20) -> dict[str, float]:
-    """Quantiles of the time from a first claim to a whole profile, at ``rate`` events a second."""
-    figures: dict[str, float] = {"identity: events a second": rate}
+    """Measure quantiles of the time from a first claim to a merged profile, at ``rate`` events per second."""
+    figures: dict[str, float] = {"identity: events per second": rate}
     for guarantee in ("at_least_once", "exactly_once"):
         settings = settings_for(broker, folder, guarantee, clock="wall")
         asyncio.run(prepare(settings))
         with running(folder) as worker:
-            _until_up(worker, settings)
+            _wait_until_ready(worker, settings)
             asyncio.run(_visits(settings, rate, range(int(rate * _WARM_S))))
-            before = _settled(settings)
+            before = _final_counts(settings)
             asyncio.run(_visits(settings, rate, range(int(rate * _WARM_S), int(rate * (_WARM_S + seconds)))))
-            found = _convergence(before, _settled(settings))
+            found = _convergence(before, _final_counts(settings))
         figures |= {f"identity: {guarantee}, {name}": figure for name, figure in found.items()}
     return figures
 
 
-def _until_up(worker: subprocess.Popen[bytes], settings: Settings) -> None:
+def _wait_until_ready(worker: subprocess.Popen[bytes], settings: Settings) -> None:
     while not page(settings, "readyz"):
         if worker.poll() is not None:
             raise SystemExit("the worker ended; see its log")
@@ -60,15 +60,15 @@ def _until_up(worker: subprocess.Popen[bytes], settings: Settings) -> None:
 
 
 async def _visits(settings: Settings, rate: float, numbers: range) -> None:
-    made = list(_records(numbers))  # before they are needed: making one costs more than sending it
-    count = len(made)
+    built = list(_records(numbers))  # built in advance: building an event costs more than sending it
+    count = len(built)
     producer = AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap_servers, acks="all")
     await producer.start()
     try:
         begun, sent = time.monotonic(), 0
         while sent < count:
             due = min(count, int((time.monotonic() - begun) * rate))
-            await send_all(producer, settings.topics.events, map(_now, made[sent:due]))
+            await send_all(producer, settings.topics.events, map(_now, built[sent:due]))
             sent = due
             await asyncio.sleep(_SLICE_S)
     finally:
@@ -83,44 +83,44 @@ def _records(numbers: range) -> Iterator[Record]:
         yield Record(user, partition_of(user.encode(), PARTITIONS), 0, value)
 
 
-def _now(made: Record) -> Record:
+def _now(built: Record) -> Record:
     now_ms = int(time.time() * 1000)
-    return made._replace(at_ms=now_ms, value=made.value.replace(_UNSENT, format_instant(now_ms).encode()))
+    return built._replace(at_ms=now_ms, value=built.value.replace(_UNSENT, format_instant(now_ms).encode()))
 
 
 def _event(rng: random.Random, names: list[str], number: int) -> tuple[str, bytes]:
-    """An event of a visitor, who logs in amid a visit; then the next one comes in their place.
+    """Return an event of a visitor, who logs in during the visit and is then replaced by a new visitor.
 
-    Visits do not begin together, so that there are as many log-ins at any moment.
+    Visits are staggered, so that logins are spread evenly.
     """
-    turn, place = divmod(number, _VISITORS)
-    visit, step = divmod(turn + place % _VISIT, _VISIT)
+    cycle, place = divmod(number, _VISITORS)
+    visit, step = divmod(cycle + place % _VISIT, _VISIT)
     user = f"v{visit * _VISITORS + place}"
     name = "identify" if step == _VIEWS else rng.choice(names)
-    made = event(rng, name, user, number, at_ms=_UNSENT_MS)
-    made["anonymousId"] = device(user, 0)
+    built = event(rng, name, user, number, at_ms=_UNSENT_MS)
+    built["anonymousId"] = device(user, 0)
     if step < _VIEWS:
-        del made["userId"]
-    return user, msgspec.json.encode(made)
+        del built["userId"]
+    return user, msgspec.json.encode(built)
 
 
-class _Seen(NamedTuple):
+class _Counts(NamedTuple):
     merges: float
-    #: Of the histogram: upper edge -> how many took at most so long.
+    #: Histogram: upper edge in seconds -> cumulative count.
     buckets: dict[float, float]
 
 
-def _settled(settings: Settings) -> _Seen:
-    """What the worker has counted, once it counts no more."""
+def _final_counts(settings: Settings) -> _Counts:
+    """Return the worker's counts once they no longer change."""
     text, before = page(settings, "metrics"), ""
     while _MERGES.findall(text) != _MERGES.findall(before):
         time.sleep(2)
         text, before = page(settings, "metrics"), text
     buckets = {float(edge): float(count) for edge, count in _BUCKET.findall(text)}
-    return _Seen(float(_MERGES.findall(text)[0]), buckets)
+    return _Counts(float(_MERGES.findall(text)[0]), buckets)
 
 
-def _convergence(before: _Seen, after: _Seen) -> dict[str, float]:
+def _convergence(before: _Counts, after: _Counts) -> dict[str, float]:
     buckets = [(edge, count - before.buckets[edge]) for edge, count in after.buckets.items()]
     return {
         "merges": after.merges - before.merges,
@@ -130,7 +130,7 @@ def _convergence(before: _Seen, after: _Seen) -> dict[str, float]:
 
 
 def quantile(buckets: Sequence[tuple[float, float]], share: float) -> float:
-    """Of a histogram's cumulated buckets, evenly filled; its last finite edge when it is beyond that."""
+    """Interpolate a quantile of cumulative buckets; return the last finite edge beyond it."""
     wanted, low, below = share * buckets[-1][1], 0.0, 0.0
     for edge, count in buckets:
         if count >= wanted and count > below:

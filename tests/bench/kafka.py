@@ -46,7 +46,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def measure(broker: LocalBroker, events: list[tuple[str, bytes]], folder: Path) -> dict[str, float]:
-    """Events per CPU second of the ceiling, the first step alone, and a worker with either guarantee."""
+    """Measure the ceiling, [resolve] alone, and a worker with either guarantee."""
     settings = settings_for(broker, folder, "at_least_once")
     asyncio.run(_fill(settings, events))
     ceiling = asyncio.run(_ceiling(settings, len(events)))
@@ -71,7 +71,7 @@ def measure(broker: LocalBroker, events: list[tuple[str, bytes]], folder: Path) 
 
 
 def settings_for(broker: LocalBroker, folder: Path, guarantee: str, *, clock: str = "event") -> Settings:
-    """For topics, a group and a store of its own; the worker reads them from the environment too."""
+    """Return settings with their own topics, group and store, also set in the worker's environment."""
     name = uuid4().hex[:8]
     environment = {
         "SEGOPS_KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap_servers,
@@ -89,14 +89,14 @@ def settings_for(broker: LocalBroker, folder: Path, guarantee: str, *, clock: st
 
 @cache
 def _web_port() -> int:
-    """The port of the one worker that runs at a time, held until this process ends."""
+    """Return the web port of the worker, reserved until this process ends."""
     reserved = reserve_ports(1)
     atexit.register(reserved.release)
     return reserved.numbers[0]
 
 
 async def prepare(settings: Settings) -> None:
-    """Make the topics and publish the segments."""
+    """Create the topics and publish the segments."""
     await topics.create(settings)
     await definitions.publish(settings, list(segments().definitions), prune=False)
 
@@ -131,7 +131,7 @@ async def _ceiling(settings: Settings, count: int) -> float:
 
 
 async def _resolve_alone(settings: Settings, count: int) -> float:
-    """The first step without the second: from its topic to the next, as in a worker."""
+    """Measure [resolve] without [segment]: from its topic to the next, as in a worker."""
     connections = Connections(settings)
     consumer, producer = connections.changelog_consumer(), connections.producer()
     await consumer.start()
@@ -139,12 +139,12 @@ async def _resolve_alone(settings: Settings, count: int) -> float:
     try:
         consumer.assign([TopicPartition(settings.topics.events, p) for p in range(PARTITIONS)])
         outputs = BatchProducer(lambda: producer)
-        lanes = [_resolve_processor(settings, outputs, p) for p in range(PARTITIONS)]
+        processors = [_resolve_processor(settings, outputs, p) for p in range(PARTITIONS)]
         begin, seen = time.process_time(), 0
         while seen < count:
-            for place, fetched in await fetch(consumer, 1.0):
+            for partition, fetched in await fetch(consumer, 1.0):
                 for records in fetched.slices(BATCH_RECORDS):
-                    lanes[place.partition].process(records, now_ms=int(1000 * time.time()))
+                    processors[partition.partition].process(records, now_ms=int(1000 * time.time()))
                     seen += len(records)
                     await outputs.flush()
         await outputs.settle()
@@ -164,7 +164,7 @@ def _resolve_processor(settings: Settings, outputs: BatchProducer, number: int) 
 
 @contextmanager
 def running(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker with the settings of the environment; it ends with the context."""
+    """Run a worker with the settings of the environment until the block ends."""
     with (folder / "worker.log").open("wb") as log:
         command = [str(Path(sys.executable).with_name("segops")), "worker"]
         worker = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
@@ -176,7 +176,7 @@ def running(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def page(settings: Settings, name: str) -> str:
-    """A page of the worker's; empty while it does not answer, or is not ready."""
+    """Return a page of the worker; empty while the worker is unreachable or not ready."""
     try:
         address = f"http://127.0.0.1:{settings.worker.web_port}/{name}"
         text: str = urllib.request.urlopen(address, timeout=5).read().decode()
@@ -188,19 +188,19 @@ def page(settings: Settings, name: str) -> str:
 class _Rates(NamedTuple):
     per_cpu_second: float
     per_second: float
-    #: Of each step, per second of processor time in it.
+    #: Step -> records per second of CPU time spent in it.
     steps: dict[str, float]
 
 
 class _Sample(NamedTuple):
-    #: Records that [segment] is through: events, and what profiles say to each other because of them.
+    #: Records that [segment] has processed: events, and messages between profiles.
     records: float
     cpu_s: float
     wall_s: float
 
 
 def _worker(settings: Settings, count: int, folder: Path) -> _Rates:
-    """Rates between the first and the last twentieth of the work; those of the steps from the beginning."""
+    """Measure rates between the first and last twentieth of the work, and rates of the whole steps."""
     with running(folder) as worker:
         samples, steps = _samples(worker, settings, count)
     whole = samples[-1].records
@@ -213,7 +213,7 @@ def _worker(settings: Settings, count: int, folder: Path) -> _Rates:
 def _samples(
     worker: subprocess.Popen[bytes], settings: Settings, count: int
 ) -> tuple[list[_Sample], dict[str, float]]:
-    """How far the worker was when, until nothing is left to do; and the rates of its steps."""
+    """Sample the worker's progress until all records are processed; also return the rates of its steps."""
     samples: list[_Sample] = []
     deadline = time.monotonic() + 600
     while True:

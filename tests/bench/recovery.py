@@ -1,4 +1,4 @@
-"""Recovery: the changelog of many profiles into stores on an empty disk, and where the time goes."""
+"""Recovery: the changelog of many profiles into empty stores, and the time of each part."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from .core import WALL_MS
 from .workload import segments
 
 PARTITIONS = 8
-_LEAST, _MOST = 300, 800  # bytes of a state that is taken
+_LEAST, _MOST = 300, 800  # bytes of a sampled state
 
 
 def states(events: Sequence[tuple[str, bytes]]) -> list[bytes]:
-    """Stored profiles as the workload leaves them, of 300 to 800 bytes."""
+    """Return encoded profiles of the workload, of 300 to 800 bytes."""
     engine = Engine(segments())
     profiles: dict[str, Profile] = {}
     for user, value in events:
@@ -42,28 +42,30 @@ def states(events: Sequence[tuple[str, bytes]]) -> list[bytes]:
     return [state for state in stored if _LEAST <= len(state) <= _MOST]
 
 
-def measure(broker: LocalBroker, kept: Sequence[bytes], folder: Path, *, records: int) -> dict[str, float]:
-    """Changelog records a second of wall: read only, with records unpacked, and the whole recovery."""
+def measure(broker: LocalBroker, states: Sequence[bytes], folder: Path, *, records: int) -> dict[str, float]:
+    """Measure changelog records per second: read only, with records unpacked, and the whole recovery."""
     settings = load(
         kafka={"bootstrap_servers": broker.bootstrap_servers},
         topics={"prefix": f"bench{uuid4().hex[:8]}.", "partitions": PARTITIONS},
         worker={"app_id": f"bench{uuid4().hex[:8]}"},
     )
-    return asyncio.run(_measure(settings, kept, folder, records))
+    return asyncio.run(_measure(settings, states, folder, records))
 
 
-async def _measure(settings: Settings, kept: Sequence[bytes], folder: Path, records: int) -> dict[str, float]:
+async def _measure(
+    settings: Settings, states: Sequence[bytes], folder: Path, records: int
+) -> dict[str, float]:
     await topics.create(settings)
-    await _fill(settings, kept, records)
+    await _fill(settings, states, records)
     connections = Connections(settings)
-    await _read(settings, connections, unpack=False)  # the broker's caches are warm from here on
+    await _read(settings, connections, unpack=False)  # warm the broker's caches
     reading = await _seconds(lambda: _read(settings, connections, unpack=False))
     unpacking = await _seconds(lambda: _read(settings, connections, unpack=True))
     began = time.thread_time()
     whole = await _seconds(lambda: _recover(settings, connections, folder))
     busy = time.thread_time() - began
     return {
-        "recovery: bytes per state": sum(map(len, kept)) / len(kept),
+        "recovery: bytes per state": sum(map(len, states)) / len(states),
         "recovery: fetched, records per second": records / reading,
         "recovery: fetched and unpacked, records per second": records / unpacking,
         "recovery: from an empty disk, records per second": records / whole,
@@ -77,24 +79,26 @@ async def _seconds(work: Callable[[], Awaitable[None]]) -> float:
     return time.perf_counter() - began
 
 
-async def _fill(settings: Settings, kept: Sequence[bytes], records: int) -> None:
+async def _fill(settings: Settings, states: Sequence[bytes], records: int) -> None:
     producer: AIOKafkaProducer = Connections(settings).producer()
     await producer.start()
     try:
         for partition in range(PARTITIONS):
-            await _fill_partition(producer, settings.worker.changelog, partition, kept, records // PARTITIONS)
+            await _fill_partition(
+                producer, settings.worker.changelog, partition, states, records // PARTITIONS
+            )
     finally:
         await producer.stop()
 
 
 async def _fill_partition(
-    producer: AIOKafkaProducer, topic: str, partition: int, kept: Sequence[bytes], records: int
+    producer: AIOKafkaProducer, topic: str, partition: int, states: Sequence[bytes], records: int
 ) -> None:
     batch = producer.create_batch()
     for number in range(records):
-        # Ids come in no order, as those of customers do.
+        # Ids are unordered, as real ones are.
         key = b"user_id:%08x-%d" % (number * 2_654_435_761 % (1 << 32), partition)
-        while batch.append(key=key, value=kept[number % len(kept)], timestamp=None) is None:
+        while batch.append(key=key, value=states[number % len(states)], timestamp=None) is None:
             await producer.send_batch(batch, topic, partition=partition)
             batch = producer.create_batch()
     await (await producer.send_batch(batch, topic, partition=partition))
@@ -104,11 +108,11 @@ async def _read(settings: Settings, connections: Connections, *, unpack: bool) -
     consumer: AIOKafkaConsumer = connections.changelog_consumer()
     await consumer.start()
     try:
-        places = [TopicPartition(settings.worker.changelog, number) for number in range(PARTITIONS)]
-        consumer.assign(places)
-        ends = await consumer.end_offsets(places)
-        await consumer.seek_to_beginning(*places)
-        while any([await consumer.position(place) < ends[place] for place in places]):
+        partitions = [TopicPartition(settings.worker.changelog, number) for number in range(PARTITIONS)]
+        consumer.assign(partitions)
+        ends = await consumer.end_offsets(partitions)
+        await consumer.seek_to_beginning(*partitions)
+        while any([await consumer.position(place) < ends[place] for place in partitions]):
             for _, fetched in await fetch(consumer, 1.0):
                 if unpack:
                     fetched.latest()

@@ -1,4 +1,4 @@
-"""The comparison can be trusted: the same input each time, and no wrong output passes."""
+"""The comparison is reliable: reproducible input, and no wrong output passes."""
 
 from __future__ import annotations
 
@@ -31,30 +31,30 @@ def reference(records: list[Record]) -> Reference:
     return expected(records, segments(), partitions=JOB.partitions, final_ms=JOB.final_ms)
 
 
-def test_a_job_is_the_same_bytes_each_time(records: list[Record]) -> None:
+def test_job_is_reproducible(records: list[Record]) -> None:
     assert records == list(JOB.records())
     assert records != list(replace(JOB, seed=8).records())
 
 
-def test_events_are_in_order_and_of_a_real_size(records: list[Record]) -> None:
+def test_events_are_ordered_and_of_realistic_size(records: list[Record]) -> None:
     assert [r.at_ms for r in records] == sorted(r.at_ms for r in records)
     assert all(600 <= len(r.value) <= 1_000 for r in records)
 
 
-def test_every_segment_is_entered_and_left(reference: Reference) -> None:
+def test_every_segment_is_entered_and_exited(reference: Reference) -> None:
     for changes in (reference.timed, reference.at_events):
         assert {(c.segment, c.action) for c in changes} == {
             (segment.key, action) for segment in segments().segments for action in ("entered", "exited")
         }
 
 
-def test_time_alone_matters(reference: Reference) -> None:
-    """A profile that does nothing any more still leaves: what is judged at events only misses it."""
+def test_time_alone_causes_changes(reference: Reference) -> None:
+    """An idle profile still exits segments: evaluation at events only misses these changes."""
     assert len(reference.timed) > len(reference.at_events)
-    assert set(reference.timed) - set(reference.places)
+    assert set(reference.timed) - set(reference.caused_by)
 
 
-def test_the_rules_by_hand_agree_with_the_engine(records: list[Record], reference: Reference) -> None:
+def test_handwritten_rules_agree_with_the_engine(records: list[Record], reference: Reference) -> None:
     changes, profiles = [], dict[str, shop.Profile]()
     for record in records:
         profile = profiles.setdefault(record.user, shop.new_profile())
@@ -62,14 +62,14 @@ def test_the_rules_by_hand_agree_with_the_engine(records: list[Record], referenc
     assert differences(reference.at_events, changes) == []
 
 
-def test_the_edges_by_hand_agree_with_the_engine(records: list[Record], reference: Reference) -> None:
+def test_handwritten_timers_agree_with_the_engine(records: list[Record], reference: Reference) -> None:
     changes, profiles = [], dict[str, shop.Profile]()
     due: list[tuple[int, str]] = []
 
     def pass_time(until: int) -> None:
         while due and due[0][0] <= until:
             at, user = heapq.heappop(due)
-            changes.extend(Change(user, *change, at) for change in shop.judge(profiles[user], at))
+            changes.extend(Change(user, *change, at) for change in shop.evaluate(profiles[user], at))
             wait(user, at)
 
     def wait(user: str, at: int) -> None:
@@ -89,28 +89,28 @@ def _event(profile: shop.Profile, user: str, value: bytes, at_ms: int) -> list[C
     event = json.loads(value)
     assert shop.instant_ms(event["timestamp"]) == at_ms
     shop.apply(profile, event, at_ms)
-    return [Change(user, *change, at_ms) for change in shop.judge(profile, at_ms)]
+    return [Change(user, *change, at_ms) for change in shop.evaluate(profile, at_ms)]
 
 
-def test_what_is_right_passes_in_any_order_of_profiles(reference: Reference) -> None:
+def test_correct_output_passes_in_any_order_of_profiles(reference: Reference) -> None:
     by_user = sorted(reference.timed, key=lambda change: change.user)
     assert differences(reference.timed, by_user) == []
 
 
-@pytest.mark.parametrize("spoil", ["missing", "twice", "wrong time", "wrong action", "swapped", "invented"])
-def test_what_is_wrong_is_found(reference: Reference, spoil: str) -> None:
+@pytest.mark.parametrize("fault", ["missing", "twice", "wrong time", "wrong action", "swapped", "invented"])
+def test_wrong_output_is_found(reference: Reference, fault: str) -> None:
     got = list(reference.timed)
     again = next(n for n, c in enumerate(got) if n and c[:2] in {other[:2] for other in got[:n]})
     before = next(n for n, c in enumerate(got) if c[:2] == got[again][:2])
-    if spoil == "missing":
+    if fault == "missing":
         del got[again]
-    elif spoil == "twice":
+    elif fault == "twice":
         got.insert(again, got[again])
-    elif spoil == "wrong time":
+    elif fault == "wrong time":
         got[again] = got[again]._replace(at_ms=got[again].at_ms + 1)
-    elif spoil == "wrong action":
+    elif fault == "wrong action":
         got[again] = got[again]._replace(action=got[before].action)
-    elif spoil == "swapped":
+    elif fault == "swapped":
         got[again], got[before] = got[before], got[again]
     else:
         got.append(Change("nobody", "premium", "entered", 0))
@@ -118,30 +118,30 @@ def test_what_is_wrong_is_found(reference: Reference, spoil: str) -> None:
     assert "expected" in line
 
 
-def test_time_counts_from_the_end_of_the_warm_up() -> None:
-    """Ten events in one partition, each with a change a second later than the one before."""
+def test_time_is_measured_from_the_end_of_the_warm_up() -> None:
+    """Measure ten events in one partition whose changes are a second apart."""
     changes = [Change("u", f"s{number}", "entered", number) for number in range(10)]
-    places = {change: (0, number) for number, change in enumerate(changes)}
-    reference = Reference(at_events=changes, places=places, events=[10])
+    caused_by = {change: (0, number) for number, change in enumerate(changes)}
+    reference = Reference(at_events=changes, caused_by=caused_by, events=[10])
     output = [(1_000 * number, change) for number, change in enumerate(changes)]
     samples = [Sample(at_s=number, cpu_s=number / 2, rss_bytes=number) for number in range(11)]
     found = figures(reference, output, samples, warm_up=0.1)
     assert (found.events, found.wall_s, found.cpu_s, found.peak_rss_bytes) == (9, 9.0, 4.5, 10)
 
 
-def test_an_unfinished_comparison_goes_on(tmp_path: Path) -> None:
+def test_unfinished_comparison_is_resumed(tmp_path: Path) -> None:
     file, about = tmp_path / "results.json", {"events": 1}
     ledger = Ledger.open(file, about, resume=False)
     ledger.add(0, "faust", {"per_cpu_second": 2.0})
     ledger.add(1, "faust", {"reason": "wrong"})
-    kept = Ledger.open(file, about, resume=True)
-    assert kept.has(0, "faust") and not kept.has(0, "quix")
-    assert (kept.middle("faust", "per_cpu_second"), kept.reasons("faust")) == (2.0, ["wrong"])
+    resumed = Ledger.open(file, about, resume=True)
+    assert resumed.has(0, "faust") and not resumed.has(0, "quix")
+    assert (resumed.median("faust", "per_cpu_second"), resumed.reasons("faust")) == (2.0, ["wrong"])
     assert not Ledger.open(file, {"events": 2}, resume=True).runs
     assert not Ledger.open(file, about, resume=False).runs
 
 
-def test_what_is_wrong_has_no_figure_on_the_page(tmp_path: Path) -> None:
+def test_wrong_run_has_no_figure_on_the_page(tmp_path: Path) -> None:
     about = {
         "machine": "m",
         "java": 17,

@@ -1,4 +1,4 @@
-"""The job that is timed: a shop's events of realistic size, skewed over many profiles, and ten segments."""
+"""The benchmark workload: a shop's events of realistic size, skewed over many profiles; ten segments."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from segops.core.segments import Definition, SegmentSet
 from segops.core.values import format_instant
 
 START_MS = 1_760_000_000_000
-#: Time between two events: half a million cover about six days.
+#: Time between two events: half a million events cover about six days.
 STEP_MS = 1_000
 
 MIX = (
@@ -59,7 +59,7 @@ SEGMENTS: dict[str, dict[str, Any]] = {
 
 
 def segments() -> SegmentSet:
-    """The ten segments."""
+    """Return the ten segments."""
     definitions = []
     for key, form in SEGMENTS.items():
         node = read_rule(form, key, Context("bench"))
@@ -68,7 +68,7 @@ def segments() -> SegmentSet:
 
 
 def events(count: int, profiles: int, seed: int = 7) -> list[tuple[str, bytes]]:
-    """``(user id, event as JSON of 600 to 1,000 bytes)`` in order of time, a few profiles very busy."""
+    """Return ``(user id, JSON event of 600 to 1,000 bytes)`` by time; a few profiles are very busy."""
     rng = random.Random(seed)
     names = [name for name, weight in MIX for _ in range(weight)]
     made = []
@@ -80,12 +80,12 @@ def events(count: int, profiles: int, seed: int = 7) -> list[tuple[str, bytes]]:
 
 
 def device(user: str, number: int) -> str:
-    """The anonymous id that a user has on one of the devices."""
+    """Return the anonymous id of a user on one device."""
     return f"{zlib.crc32(f'{user}/{number}'.encode()):016x}-a"
 
 
 def event(rng: random.Random, name: str, user: str, number: int, *, at_ms: int) -> dict[str, Any]:
-    """The ``number``-th event of the shop, in Segment's form."""
+    """Return the ``number``-th event of the shop, in Segment's format."""
     at = format_instant(at_ms)
     made: dict[str, Any] = {
         "type": name if name in ("page", "identify") else "track",
@@ -130,7 +130,7 @@ def event(rng: random.Random, name: str, user: str, number: int, *, at_ms: int) 
 
 
 def generated(count: int) -> SegmentSet:
-    """``count`` segments over 50 event names; an event of the workload concerns at most ten of them."""
+    """Return ``count`` segments over 50 event names; an event of the workload concerns at most ten."""
     names = ("Product Viewed", *(f"Event {number}" for number in range(49)))
     definitions = []
     for number in range(count):

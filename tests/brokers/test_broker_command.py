@@ -1,4 +1,4 @@
-"""``segops broker`` as a person runs it."""
+"""``segops broker`` on the command line."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tests.rest import in_rest
 SEGOPS = [sys.executable, "-c", "from segops.cli import main; main()", "broker"]
 
 
-def test_help_tells_the_kinds_apart():
+def test_help_describes_the_kinds():
     done = run("broker", "--help")
     assert done.status == 0
     assert all(word in done.out for word in ("docker", "jvm", "embedded", "Examples:"))
 
 
-def test_a_kind_that_cannot_be_had_is_the_users_mistake():
+def test_unavailable_kind_is_a_user_error():
     done = run("broker", "--kind", "embedded", "--brokers", "3")
     assert done.status == 2
     assert "embedded: it supports one broker only" in done.err
@@ -32,7 +32,7 @@ def test_a_kind_that_cannot_be_had_is_the_users_mistake():
 @pytest.mark.broker
 @pytest.mark.parametrize("number", [signal.SIGINT, in_rest(signal.SIGTERM)])
 @pytest.mark.parametrize("kind", ["jvm", "embedded"])
-def test_it_serves_until_it_is_told_to_stop(kind, number, tmp_path: Path, reserve):
+def test_broker_serves_until_it_is_stopped(kind, number, tmp_path: Path, reserve):
     if reason := obstacle(kind):
         pytest.skip(f"{kind}: {reason}")
     (port,) = reserve(1)

@@ -1,4 +1,4 @@
-"""Every kind of broker that this machine can run does what segops needs of one."""
+"""Every kind of broker that this machine can run meets the needs of segops."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PATIENCE_S = 30.0
 def own_broker(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LocalBroker]:
-    """A broker of each kind, for this file alone: its tests restart it."""
+    """Provide a broker of each kind for this module, whose tests restart it."""
     kind = request.param
     reason = obstacle(kind)
     if reason and os.environ.get("SEGOPS_TEST_BROKER") != kind:
@@ -72,7 +72,7 @@ async def produce(servers: str, topic: str, *values: bytes) -> None:
 
 
 async def read(servers: str, topic: str, count: int, **options) -> list[bytes]:
-    """The first ``count`` values of partition 0."""
+    """Return the first ``count`` values of partition 0."""
     async with started(
         AIOKafkaConsumer(bootstrap_servers=servers, auto_offset_reset="earliest", **options)
     ) as consumer:
@@ -80,7 +80,7 @@ async def read(servers: str, topic: str, count: int, **options) -> list[bytes]:
         return [(await consumer.getone()).value for _ in range(count)]
 
 
-def test_topics_are_created_with_their_partitions_and_settings(run, topic_prefix):
+def test_topics_are_created_with_their_partitions_and_configs(run, topic_prefix):
     async def steps(servers):
         name = f"{topic_prefix}compacted"
         await create_topic(servers, name, 3, **{"cleanup.policy": "compact"})
@@ -91,7 +91,7 @@ def test_topics_are_created_with_their_partitions_and_settings(run, topic_prefix
     run(steps)
 
 
-def test_topics_do_not_appear_by_themselves(own_broker, run, topic_prefix):
+def test_topics_are_not_created_automatically(own_broker, run, topic_prefix):
     if own_broker.kind == "embedded":
         pytest.skip("embedded: it creates whatever topic is asked about")
 
@@ -103,7 +103,7 @@ def test_topics_do_not_appear_by_themselves(own_broker, run, topic_prefix):
     run(steps)
 
 
-def test_records_come_back_in_order_with_key_headers_and_time(run, topic_prefix):
+def test_records_are_read_in_order_with_key_headers_and_timestamp(run, topic_prefix):
     async def steps(servers):
         topic = f"{topic_prefix}records"
         await create_topic(servers, topic)
@@ -126,7 +126,7 @@ def test_records_come_back_in_order_with_key_headers_and_time(run, topic_prefix)
     run(steps)
 
 
-def test_a_group_commit_keeps_offset_and_metadata(run, topic_prefix):
+def test_group_commit_stores_offset_and_metadata(run, topic_prefix):
     async def steps(servers):
         topic, group = f"{topic_prefix}commits", f"{topic_prefix}group"
         await create_topic(servers, topic)
@@ -149,7 +149,7 @@ def test_a_group_commit_keeps_offset_and_metadata(run, topic_prefix):
     run(steps)
 
 
-def test_read_committed_sees_committed_transactions_only(run, topic_prefix):
+def test_read_committed_returns_committed_transactions_only(run, topic_prefix):
     async def steps(servers):
         topic, group = f"{topic_prefix}transactions", f"{topic_prefix}group"
         await create_topic(servers, topic)
@@ -175,7 +175,7 @@ def test_read_committed_sees_committed_transactions_only(run, topic_prefix):
     run(steps)
 
 
-def test_a_second_transactional_producer_fences_the_first(run, topic_prefix):
+def test_second_transactional_producer_fences_the_first(run, topic_prefix):
     async def steps(servers):
         topic, name = f"{topic_prefix}fenced", f"{topic_prefix}writer"
         await create_topic(servers, topic)
@@ -194,7 +194,7 @@ def test_a_second_transactional_producer_fences_the_first(run, topic_prefix):
     run(steps)
 
 
-def test_members_share_a_topic_and_a_leaver_hands_over(run, topic_prefix):
+def test_members_share_a_topic_and_take_over_from_a_leaver(run, topic_prefix):
     async def steps(servers):
         topic, group = f"{topic_prefix}shared", f"{topic_prefix}group"
         await create_topic(servers, topic, 4)
@@ -214,7 +214,7 @@ def test_members_share_a_topic_and_a_leaver_hands_over(run, topic_prefix):
     run(steps)
 
 
-def test_a_restart_keeps_the_data_and_the_address(own_broker, run, topic_prefix):
+def test_restart_keeps_data_and_address(own_broker, run, topic_prefix):
     topic = f"{topic_prefix}durable"
 
     async def before(servers):
@@ -233,16 +233,16 @@ def test_a_restart_keeps_the_data_and_the_address(own_broker, run, topic_prefix)
     run(after)
 
 
-def test_it_listens_on_loopback_only(own_broker):
+def test_broker_listens_on_loopback_only(own_broker):
     port = int(own_broker.bootstrap_servers.rpartition(":")[2])
     socket.create_connection(("127.0.0.1", port), timeout=5).close()
-    # Whoever listens on all addresses also listens on this one.
+    # A server that listens on all addresses also listens on this one.
     with pytest.raises(OSError):
         socket.create_connection(("127.0.0.2", port), timeout=5).close()
 
 
 @pytest.mark.parametrize("kind", [in_rest("jvm"), "embedded"])
-def test_stopping_leaves_no_process_and_a_kept_folder_is_found_again(kind, tmp_path: Path):
+def test_stop_leaves_no_process_and_a_kept_folder_is_reused(kind, tmp_path: Path):
     if reason := obstacle(kind):
         pytest.skip(f"{kind}: {reason}")
     with choose(tmp_path, prefer=kind) as broker:
@@ -251,5 +251,5 @@ def test_stopping_leaves_no_process_and_a_kept_folder_is_found_again(kind, tmp_p
     for group in groups:
         with pytest.raises(ProcessLookupError):
             os.killpg(group, 0)
-    with choose(tmp_path, prefer=kind) as again:
-        asyncio.run(produce(again.bootstrap_servers, "kept", b"still there"))
+    with choose(tmp_path, prefer=kind) as restarted:
+        asyncio.run(produce(restarted.bootstrap_servers, "kept", b"still there"))

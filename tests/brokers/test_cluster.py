@@ -1,4 +1,4 @@
-"""Three real brokers, one of which fails: what the fault tests of the streaming layer stand on."""
+"""Three real brokers, one of which fails: the basis of the fault tests of the streaming layer."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBroker]:
 
 
 async def leader_of(servers: str, topic: str) -> int:
-    """The node id of partition 0's leader."""
+    """Return the node id of the leader of partition 0."""
     admin = AIOKafkaAdminClient(bootstrap_servers=servers)
     await admin.start()
     try:
@@ -46,10 +46,10 @@ async def create(servers: str, topic: str) -> None:
 
 
 async def write_through(cluster: LocalBroker, topic: str, breaks) -> list[bytes]:
-    """What the topic holds after 100 acknowledged writes, with ``breaks(leader)`` done half-way."""
+    """Write 100 acknowledged records, call ``breaks(leader)`` half-way, and return the topic's values."""
     servers = cluster.bootstrap_servers
     await create(servers, topic)
-    # A frozen broker keeps its connections open: only a short request time-out finds it out.
+    # A frozen broker keeps its connections open: only a short request timeout detects it.
     quick = {"bootstrap_servers": servers, "request_timeout_ms": 3_000}
     producer = AIOKafkaProducer(**quick, enable_idempotence=True)
     consumer = AIOKafkaConsumer(**quick, auto_offset_reset="earliest")
@@ -69,7 +69,7 @@ async def write_through(cluster: LocalBroker, topic: str, breaks) -> list[bytes]
 
 @rest
 @pytest.mark.parametrize("fault", ["kill", "pause"])
-def test_acknowledged_writes_survive_the_loss_of_the_leader(fault, cluster, topic_prefix):
+def test_acknowledged_writes_survive_loss_of_the_leader(fault, cluster, topic_prefix):
     broken = []
 
     def breaks(node):
@@ -84,7 +84,7 @@ def test_acknowledged_writes_survive_the_loss_of_the_leader(fault, cluster, topi
     assert held == [b"%d" % i for i in range(100)]
 
 
-def test_a_data_folder_of_another_cluster_size_is_refused(tmp_path: Path):
+def test_data_folder_of_another_cluster_size_is_rejected(tmp_path: Path):
     for i in (1, 2, 3):
         (tmp_path / "jvm" / f"node-{i}").mkdir(parents=True)
     if reason := obstacle("jvm"):

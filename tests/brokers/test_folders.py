@@ -1,4 +1,4 @@
-"""A broker's folder: for one broker at a time, and of one kind."""
+"""The data folder of a broker: used by one broker at a time, and by one kind only."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def need(kind: str) -> None:
 
 @contextmanager
 def running(kind: str, port: int, folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """``segops broker`` as a process of its own, once it serves."""
+    """Run ``segops broker`` as a process; enter the block once it serves."""
     command = [*SEGOPS, "--kind", kind, "--port", str(port), "--data-dir", str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -44,7 +44,7 @@ def running(kind: str, port: int, folder: Path) -> Iterator[subprocess.Popen[str
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """The settings that a broker was started with."""
+    """Return the contents of the broker's configuration files."""
     return {str(path): path.read_bytes() for path in folder.rglob("*.properties")}
 
 
@@ -55,15 +55,15 @@ def second(folder: Path, port: int, kind: str = "auto") -> subprocess.CompletedP
 
 @pytest.mark.broker
 @KINDS
-def test_a_second_broker_on_a_folder_is_refused_and_the_first_goes_on(
+def test_second_broker_on_a_folder_is_rejected_and_the_first_continues(
     kind: str, tmp_path: Path, reserve: Reserve
 ) -> None:
     need(kind)
     port, other = reserve(2)
     with running(kind, port, tmp_path) as process:
         before = files(tmp_path)
-        for wanted in (kind, "auto"):
-            done = second(tmp_path, other, wanted)
+        for requested in (kind, "auto"):
+            done = second(tmp_path, other, requested)
             assert done.returncode == 2, done.stderr
             assert f"the data folder {tmp_path} is in use by another broker or demo" in done.stderr
         assert files(tmp_path) == before
@@ -74,7 +74,7 @@ def test_a_second_broker_on_a_folder_is_refused_and_the_first_goes_on(
 @pytest.mark.broker
 @rest
 @KINDS
-def test_a_folder_is_locked_while_a_broker_lives_whose_starter_was_killed(
+def test_folder_stays_locked_while_an_orphaned_broker_runs(
     kind: str, tmp_path: Path, reserve: Reserve
 ) -> None:
     need(kind)
@@ -94,7 +94,7 @@ def test_a_folder_is_locked_while_a_broker_lives_whose_starter_was_killed(
 
 
 @pytest.mark.broker
-def test_a_folder_keeps_the_kind_of_its_data(tmp_path: Path) -> None:
+def test_folder_keeps_the_kind_of_its_data(tmp_path: Path) -> None:
     need("embedded")
     with choose(tmp_path, prefer="embedded") as broker:
         assert broker.kind == kind_of(tmp_path) == "embedded"
@@ -105,7 +105,7 @@ def test_a_folder_keeps_the_kind_of_its_data(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["auto", "jvm", "embedded"])
-def test_a_busy_port_is_said_and_starts_nothing(kind: str, tmp_path: Path) -> None:
+def test_busy_port_is_reported_and_nothing_starts(kind: str, tmp_path: Path) -> None:
     if kind != "auto":
         need(kind)
     with socket.create_server(("127.0.0.1", 0)) as busy:
@@ -115,8 +115,8 @@ def test_a_busy_port_is_said_and_starts_nothing(kind: str, tmp_path: Path) -> No
     assert kind_of(tmp_path) is None
 
 
-class Keeping:
-    """A kind that keeps data in its folder."""
+class PersistentKind:
+    """A kind of broker that stores data in its folder."""
 
     def __init__(self, name: str, *, fails: bool = False) -> None:
         self.name, self._fails = name, fails
@@ -134,45 +134,47 @@ class Keeping:
         return LocalBroker(self.name, self.name, "127.0.0.1:1")
 
 
-def test_a_new_folder_takes_the_first_kind_that_starts_and_stays_with_it(tmp_path: Path) -> None:
-    with _first([Keeping("jvm", fails=True), Keeping("embedded")], BrokerRequest(tmp_path)) as broker:
+def test_new_folder_is_bound_to_the_first_kind_that_starts(tmp_path: Path) -> None:
+    with _first(
+        [PersistentKind("jvm", fails=True), PersistentKind("embedded")], BrokerRequest(tmp_path)
+    ) as broker:
         assert broker.kind == "embedded"
-    with _first([Keeping("jvm"), Keeping("embedded")], BrokerRequest(tmp_path)) as broker:
+    with _first([PersistentKind("jvm"), PersistentKind("embedded")], BrokerRequest(tmp_path)) as broker:
         assert broker.kind == "embedded"
-    with pytest.raises(BrokerUnavailable) as error:  # and is never replaced by an empty one of another kind
-        _first([Keeping("jvm"), Keeping("embedded", fails=True)], BrokerRequest(tmp_path))
+    with pytest.raises(BrokerUnavailable) as error:  # and no empty broker of another kind replaces it
+        _first([PersistentKind("jvm"), PersistentKind("embedded", fails=True)], BrokerRequest(tmp_path))
     assert "jvm: " in str(error.value) and "embedded broke" in str(error.value)
 
 
-def test_a_folder_of_before_is_of_the_kind_whose_part_it_has(tmp_path: Path) -> None:
+def test_unmarked_folder_belongs_to_the_kind_of_its_subfolder(tmp_path: Path) -> None:
     (tmp_path / "embedded").mkdir()
     assert kind_of(tmp_path) == "embedded"
-    with _first([Keeping("jvm"), Keeping("embedded")], BrokerRequest(tmp_path)) as broker:
+    with _first([PersistentKind("jvm"), PersistentKind("embedded")], BrokerRequest(tmp_path)) as broker:
         assert broker.kind == "embedded"
 
 
-def test_a_folder_is_free_again_after_a_failure_and_after_a_stop(tmp_path: Path) -> None:
+def test_folder_is_unlocked_after_a_failure_and_after_a_stop(tmp_path: Path) -> None:
     for _ in range(2):
         with pytest.raises(BrokerFailed):
-            _first([Keeping("jvm", fails=True)], BrokerRequest(tmp_path))
+            _first([PersistentKind("jvm", fails=True)], BrokerRequest(tmp_path))
     for _ in range(2):
         with (
-            _first([Keeping("jvm")], BrokerRequest(tmp_path)),
+            _first([PersistentKind("jvm")], BrokerRequest(tmp_path)),
             pytest.raises(BrokerUnavailable, match="in use"),
         ):
-            _first([Keeping("jvm")], BrokerRequest(tmp_path))
+            _first([PersistentKind("jvm")], BrokerRequest(tmp_path))
 
 
-def test_a_folder_that_cannot_be_used_is_the_users_mistake(tmp_path: Path) -> None:
+def test_unusable_folder_is_a_user_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(BrokerUnavailable, match="cannot use the data folder"):
-        _first([Keeping("jvm")], BrokerRequest(tmp_path / "file"))
+        _first([PersistentKind("jvm")], BrokerRequest(tmp_path / "file"))
 
 
 @pytest.mark.parametrize("part", [".", "broker"])
-def test_a_demo_removes_nothing_that_is_in_use(part: str, tmp_path: Path) -> None:
+def test_demo_deletes_no_folder_in_use(part: str, tmp_path: Path) -> None:
     (tmp_path / "broker" / "jvm").mkdir(parents=True)
-    with _first([Keeping("jvm")], BrokerRequest(tmp_path / part)):
+    with _first([PersistentKind("jvm")], BrokerRequest(tmp_path / part)):
         with pytest.raises(BrokerUnavailable, match="in use"), _folder(tmp_path):
             pass
         assert (tmp_path / "broker" / "jvm").is_dir()

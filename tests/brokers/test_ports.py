@@ -1,4 +1,4 @@
-"""A reserved port belongs to who reserved it: side by side, no two programs are given the same one."""
+"""Port reservations are exclusive, also between concurrent programs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from segops.brokers.network import is_free, reserve_ports
 
 holds = pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a server use a port that is held")
 
-#: Reserve until the range has none left, say which, and hold them until the input ends.
+#: Reserves ports until the range is exhausted, prints them, and holds them until its input ends.
 _GREEDY = """
 import sys
 from segops.brokers import BrokerUnavailable, network
@@ -30,7 +30,7 @@ sys.stdin.read()
 
 
 @holds
-def test_programs_that_start_side_by_side_never_take_the_same_port() -> None:
+def test_concurrent_programs_never_reserve_the_same_port() -> None:
     area = ["29000", "29064"]
     programs = [
         subprocess.Popen(
@@ -51,7 +51,7 @@ def test_programs_that_start_side_by_side_never_take_the_same_port() -> None:
 
 
 @holds
-def test_ports_are_in_a_row_and_no_second_reservation_gets_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ports_are_consecutive_and_reserved_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with reserve_ports(4) as ports:
         assert ports == list(range(ports[0], ports[0] + 4))
         monkeypatch.setattr(network, "_PORTS", range(ports[0], ports[0] + 4))
@@ -62,7 +62,7 @@ def test_ports_are_in_a_row_and_no_second_reservation_gets_them(monkeypatch: pyt
 
 
 @holds
-def test_a_server_uses_a_held_port_again_and_again() -> None:
+def test_server_can_bind_a_held_port_repeatedly() -> None:
     with reserve_ports(1) as (port,):
         for _ in range(2):
             with socket.create_server(("127.0.0.1", port)) as server:
@@ -75,24 +75,24 @@ def test_a_server_uses_a_held_port_again_and_again() -> None:
 
 
 @holds
-def test_a_program_that_asks_for_a_held_port_plainly_is_refused() -> None:
+def test_plain_bind_to_a_held_port_fails() -> None:
     with reserve_ports(1) as (port,), socket.socket() as other, pytest.raises(OSError, match="in use"):
         other.bind(("127.0.0.1", port))
 
 
-def test_a_port_that_the_caller_names_may_be_held_by_the_caller() -> None:
+def test_caller_may_reserve_a_port_that_it_holds() -> None:
     with reserve_ports(2) as (first, second), reserve_ports(2, first) as named:
         assert named == [first, second]
 
 
-def test_a_port_asked_for_on_which_a_server_listens_is_named_and_none_is_held() -> None:
+def test_requested_port_in_use_is_named_and_none_is_held() -> None:
     with reserve_ports(2) as (first, second), socket.create_server(("127.0.0.1", second)):
         with pytest.raises(BrokerUnavailable, match=f"^port {second} is in use; choose another with --port$"):
             reserve_ports(2, first)
         assert is_free(first)
 
 
-def test_a_second_release_does_nothing() -> None:
+def test_second_release_has_no_effect() -> None:
     reserved = reserve_ports(1)
     reserved.release()
     reserved.release()

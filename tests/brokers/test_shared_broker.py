@@ -1,4 +1,4 @@
-"""The processes of a test run share one broker, which ends with the last of them."""
+"""The processes of a test run share one broker, which stops after the last of them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _user(folder: Path) -> subprocess.Popen[str]:
 
 
 @pytest.mark.broker
-def test_it_is_one_for_all_and_stops_with_the_last_user_even_a_killed_one(tmp_path: Path) -> None:
+def test_broker_is_shared_and_stops_after_the_last_user_even_if_killed(tmp_path: Path) -> None:
     if reason := obstacle("embedded"):
         pytest.skip(reason)
     with _user(tmp_path) as first, _user(tmp_path) as second:
@@ -45,12 +45,12 @@ def test_it_is_one_for_all_and_stops_with_the_last_user_even_a_killed_one(tmp_pa
         second.kill()
     assert wait_until_stopped(tmp_path)
     assert not serving_nodes(port)
-    with shared_broker(tmp_path, "embedded") as again:  # and starts for a user that comes later
-        assert serving_nodes(int(again.bootstrap_servers.rpartition(":")[2]))
+    with shared_broker(tmp_path, "embedded") as restarted:  # and starts restarted for a later user
+        assert serving_nodes(int(restarted.bootstrap_servers.rpartition(":")[2]))
     assert wait_until_stopped(tmp_path)
 
 
-def test_that_it_cannot_be_had_is_told_to_every_user(tmp_path: Path) -> None:
+def test_unavailability_is_reported_to_every_user(tmp_path: Path) -> None:
     for _ in range(2):
         with (
             pytest.raises(RuntimeError, match="unknown kind of broker 'rabbit'"),
@@ -59,6 +59,6 @@ def test_that_it_cannot_be_had_is_told_to_every_user(tmp_path: Path) -> None:
             pass
 
 
-def test_a_run_that_needs_none_starts_none(tmp_path: Path) -> None:
+def test_run_without_users_starts_no_broker(tmp_path: Path) -> None:
     assert name_of_used(tmp_path) is None
     assert wait_until_stopped(tmp_path)

@@ -1,4 +1,4 @@
-"""Rules and tests that contradict themselves, or always hold, more often than not."""
+"""Strategies for rules and predicates that are usually contradictory or always true."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from segops.core.events import Event
 from segops.core.values import format_instant
 
-from .strategies import BASE_MS, composite, dates, durations, numbers, scalars, tests, words
+from .strategies import BASE_MS, composite, dates, durations, numbers, predicates, scalars, words
 
 
 def trait(test: dict[str, Any], path: str = "p") -> dict[str, Any]:
@@ -44,8 +44,8 @@ _operands: dict[str, st.SearchStrategy[Any]] = {
 
 
 @composite
-def crowded_tests(draw: Any) -> dict[str, Any]:
-    """Tests of several operators, which often exclude each other."""
+def conflicting_predicates(draw: Any) -> dict[str, Any]:
+    """Draw a predicate with several operators, which often exclude each other."""
     return {name: draw(_operands[name]) for name in draw(ops)}
 
 
@@ -73,8 +73,8 @@ _ages = st.dictionaries(
 _figures = st.sampled_from(
     [{"gt": 0}, {"lte": 0}, {"gte": 1}, {"exists": True}, {"eq": 1}, {"lt": 0.3}, {"gte": 0.3}]
 )
-#: Leaves about so few things that two of them often speak of the same one.
-narrow = st.one_of(
+#: Leaves over so few names and values that two of them often concern the same one.
+overlapping_leaves = st.one_of(
     st.builds(lambda n, c, w, o: {"did": n, **c, **w, **o}, _names, _counts, _wheres, _windows),
     st.builds(lambda n, w, o: {"did_not": n, **w, **o}, _names, _wheres, _windows),
     st.builds(lambda k, n, a: {k: n, "is": a}, st.sampled_from(["first", "last"]), _names, _ages),
@@ -86,7 +86,7 @@ narrow = st.one_of(
         _figures,
     ),
     st.builds(lambda n, c: {"distinct": "p", "of": n, "is": c["count"]}, _names, _counts.filter(bool)),
-    (tests | crowded_tests()).map(trait),
+    (predicates | conflicting_predicates()).map(trait),
     _figures.map(lambda test: {"has_been": {"trait": "p", "is": test}, "for": "2s"}),
     st.sampled_from(["0s", "2s", "4s"]).map(lambda length: {"known_for": length}),
     st.sampled_from([(0, 20), (20, 100), (0, 100), (20, 21)]).map(
@@ -100,7 +100,7 @@ narrow = st.one_of(
 )
 
 
-def _grown(inner: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
+def _composed(inner: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
     several = st.lists(inner, min_size=2, max_size=3)
     return st.one_of(
         several.map(lambda of: {"all": of}),
@@ -110,21 +110,21 @@ def _grown(inner: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[s
     )
 
 
-#: Rules that contradict themselves, or always hold, more often than not.
-tangled = st.recursive(narrow, _grown, max_leaves=5)
-#: Two leaves about the same events, of which one may exclude the other.
-of_events = st.one_of(
+#: Rules that are usually contradictory or always true.
+contradictory_rules = st.recursive(overlapping_leaves, _composed, max_leaves=5)
+#: Leaves about the same events, any of which may exclude another.
+event_leaves = st.one_of(
     st.builds(lambda c, w, o: {"did": "A", **c, **w, **o}, _counts, _wheres, _windows),
     st.builds(lambda n, w, o: {"did_not": n, **w, **o}, _names, _wheres, _windows),
     st.builds(lambda k, a: {k: "A", "is": a}, st.sampled_from(["first", "last"]), _ages),
     st.builds(lambda c: {"distinct": "p", "of": "A", "is": c["count"]}, _counts.filter(bool)),
     st.builds(lambda o, i: {"sum": "p", "of": "A", "is": i, **o}, _windows, _figures),
 )
-_signed = st.one_of(of_events, of_events, of_events.map(lambda node: {"not": node}))
+_signed = st.one_of(event_leaves, event_leaves, event_leaves.map(lambda node: {"not": node}))
 pairs = st.builds(
     lambda key, of: {key: of}, st.sampled_from(["all", "all", "any"]), st.tuples(_signed, _signed).map(list)
 )
-#: Few names, few values, steps of whole seconds: what the leaves above speak of.
+#: Streams of the names and values that the leaves above use, in steps of whole seconds.
 plain_streams = st.lists(
     st.tuples(
         st.sampled_from([0, 1_000, 1_000, 3_000]),

@@ -1,4 +1,4 @@
-"""One customer, one line a step: what the tests of the core are written in."""
+"""Helpers for the tests of the core: one profile and its engine, with one line per step."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from segops.core.values import parse_instant
 S, M, H, D = 1_000, 60_000, 3_600_000, 86_400_000
 #: A Monday, 00:00 UTC.
 MONDAY = 1_760_313_600_000
-#: Longer ago than any event of a test.
+#: Earlier than any event of a test.
 LONG_AGO = -(10**14)
 
 
 def at(text: str) -> int:
-    """The milliseconds of an ISO-8601 instant."""
+    """Return an ISO 8601 instant in milliseconds since 1970."""
     ms = parse_instant(text)
     assert ms is not None
     return ms
 
 
 def definition(key: str, rule: dict[str, Any], *, version: int = 1) -> Definition:
-    """A checked definition of a rule as an author writes it; with a policy where ``membership`` is in it."""
+    """Parse a rule as an author writes it, and its policy if it has a ``membership`` block."""
     context = Context("test")
     when = {name: part for name, part in rule.items() if name != "membership"}
     node = read_rule(when, key, context)
@@ -38,34 +38,34 @@ def definition(key: str, rule: dict[str, Any], *, version: int = 1) -> Definitio
     return Definition(key, key, node, version=version, written=when, policy=policy)
 
 
-def mistakes(rule: dict[str, Any]) -> list[str]:
-    """What is refused about a rule that stands at ``when`` of a file ``f``."""
+def issues_of(rule: dict[str, Any]) -> list[str]:
+    """Return the issues of an invalid rule, located at ``when`` in file ``f``."""
     with pytest.raises(DefinitionError) as refused:
         read_rule(rule, "when", Context("f"))
     return [str(issue) for issue in refused.value.issues]
 
 
 def segments(**rules: dict[str, Any]) -> SegmentSet:
-    """A set of segments; an underscore in a name stands for a hyphen in the key."""
+    """Return a segment set with one segment per keyword; an underscore becomes a hyphen in the key."""
     return SegmentSet([definition(key.replace("_", "-"), rule) for key, rule in rules.items()])
 
 
 class Edge(NamedTuple):
-    """What a change says in most tests."""
+    """The fields of a change that most tests compare."""
 
     action: str
     segment: str
     occurred_at: int
 
 
-def edges(transition: StepResult) -> list[Edge]:
-    """The changes of a step, in order."""
-    assert not transition.failures
-    return [Edge(c.action, c.segment_key, c.occurred_at) for c in transition.changes]
+def edges(result: StepResult) -> list[Edge]:
+    """Return the changes of a step, in order. Fails if an evaluation failed."""
+    assert not result.failures
+    return [Edge(c.action, c.segment_key, c.occurred_at) for c in result.changes]
 
 
 class Customer:
-    """A profile and its engine. The clock stands still unless a step moves it."""
+    """A profile and its engine. Only ``wait`` advances the clock."""
 
     def __init__(self, clock_ms: int = LONG_AGO, /, **rules: dict[str, Any]) -> None:
         self.engine = Engine(segments(**rules))
@@ -82,33 +82,33 @@ class Customer:
         traits: dict[str, Any] | None = None,
         **p: Any,
     ) -> StepResult:
-        """An event, with its properties as keywords."""
+        """Apply an event whose properties are the keyword arguments."""
         self._count += 1
         event = Event(name, time_ms, id or f"m{self._count}", p, traits)
         return self.engine.on_event(self.profile, event, clock_ms=self.clock_ms)
 
     def did(self, name: str, time_ms: int, **more: Any) -> list[Edge]:
-        """An event; the changes that it causes."""
+        """Apply an event and return its changes."""
         return edges(self.send(name, time_ms, **more))
 
     def wait(self, clock_ms: int) -> list[Edge]:
-        """The clock reaches an instant; the changes that time causes."""
+        """Advance the clock and return the changes caused by time."""
         self.clock_ms = max(clock_ms, self.clock_ms)
         return edges(self.engine.on_timer(self.profile, clock_ms=self.clock_ms))
 
     def adopt(self, **rules: dict[str, Any]) -> StepResult:
-        """Other definitions come into force."""
+        """Switch to other definitions."""
         self.engine = Engine(segments(**rules))
         return self.engine.on_definitions(self.profile, clock_ms=self.clock_ms)
 
     @property
     def member_of(self) -> set[str]:
-        """The segments that the customer is in."""
+        """The keys of the segments that the profile is a member of."""
         return set(self.profile.members)
 
 
 def holds_at(rule: dict[str, Any], now_ms: int, *events: tuple[Any, ...]) -> bool:
-    """Whether a rule is true at ``now_ms``. Events: ``(name, time, {property: value})``, as they arrived."""
+    """Return whether a rule holds at ``now_ms`` after events ``(name, time, {property: value})``."""
     customer = Customer(rule=rule)
     for name, time_ms, *properties in events:
         customer.send(name, time_ms, **(properties[0] if properties else {}))

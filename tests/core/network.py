@@ -1,9 +1,9 @@
-"""A simulated network of partitions: logs, delays, crashes and repetitions, all drawn from one seed.
+"""A simulated network of partitions: logs, delays, crashes and duplicates, all drawn from one seed.
 
-Each lane is a partition as Kafka has it: a log that others append to, read in order, with a store and a
-clock that only records of the log move. Between two lanes messages keep their order; how long each link
-takes, and which lane works next, is random. A lane may crash: it goes back to its last checkpoint and sends
-everything since once more. Any message may also come again, much later.
+Each partition is an append-only log that is read in order, with a store and a clock that only records of the
+log advance. Messages between two partitions keep their order; the delay of each link and the partition that
+runs next are random. A partition that crashes returns to its last checkpoint and resends profiles after
+it. Any message may also be duplicated, much later.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _encoder, _decoder = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(Message)
 
 
 def copied(message: Message) -> Message:
-    """What arrives of a message that was written to a topic."""
+    """Return the message as a consumer reads it back from a topic."""
     return _decoder.decode(_encoder.encode(message))
 
 
 class Partition:
-    """One partition: its log, how far it has read, and what it keeps. A number in the log is a tick."""
+    """One partition: its log, its position, its store and its checkpoint. A number in the log is a tick."""
 
     def __init__(self) -> None:
         self.log: list[Message | int] = []
@@ -52,7 +52,7 @@ class Partition:
 
 
 class Network:
-    """Lanes, what is under way between them, and all that was published."""
+    """The partitions, the messages in flight between them, and every published change."""
 
     def __init__(
         self,
@@ -60,15 +60,15 @@ class Network:
         *,
         partitions: int,
         seed: int,
-        trouble: float = 0.0,
+        fault_rate: float = 0.0,
         rules: Rules | None = None,
     ) -> None:
         self.identity = Identity(Engine(segments), rules)
         self.random = random.Random(seed)
         self.partitions = [Partition() for _ in range(partitions)]
-        self.under_way: dict[tuple[int, int], deque[Message | int]] = {}
-        self.trouble = trouble
-        self.again: list[tuple[tuple[int, int], Message]] = []
+        self.in_flight: dict[tuple[int, int], deque[Message | int]] = {}
+        self.fault_rate = fault_rate
+        self.duplicates: list[tuple[tuple[int, int], Message]] = []
         self.published: dict[tuple[str, int], Change] = {}
         self.counts: Counter[str] = Counter()
         self.hops = 0
@@ -78,22 +78,22 @@ class Network:
 
     def send(self, source: int, message: Message) -> None:
         link = source, self.partition_of(message.to)
-        self.under_way.setdefault(link, deque()).append(message)
+        self.in_flight.setdefault(link, deque()).append(message)
         self.hops = max(self.hops, message.hops)
-        if self.random.random() < self.trouble:
-            self.again.append((link, message))
+        if self.random.random() < self.fault_rate:
+            self.duplicates.append((link, message))
 
     def post(self, event: Event) -> None:
-        """An event from outside, to the lane of its first identifier."""
+        """Send an input event to the partition of its first identifier."""
         self.send(-1, Forward(self.identity.rules.identifiers_of(event)[0], event))
 
     def tick(self, clock_ms: int) -> None:
-        """The clock of every lane reaches an instant, each in its own time."""
+        """Send a tick to every partition; each reads it after a delay of its own."""
         for partition in range(len(self.partitions)):
-            self.under_way.setdefault((-2, partition), deque()).append(clock_ms)
+            self.in_flight.setdefault((-2, partition), deque()).append(clock_ms)
 
     def run(self, events: Iterable[Event] = (), *, steps: int = 10**6) -> None:
-        """Post the events, a few at a time, and go on until nothing is under way."""
+        """Post the events, a few at a time, and run until no message is in flight."""
         left = deque(events)
         for _ in range(steps):
             moves = [*self._deliveries(), *self._readers()]
@@ -104,15 +104,15 @@ class Network:
                     self.tick(event.time_ms)
             elif moves:
                 self.random.choice(moves)()
-                self._trouble()
-            elif self.again:
-                self._repeat()
+                self._inject_fault()
+            elif self.duplicates:
+                self._duplicate()
             else:
                 return
-        raise AssertionError("it does not come to rest")
+        raise AssertionError(f"messages are still in flight after {steps} steps")
 
     def _deliveries(self) -> Iterable[Callable[[], None]]:
-        for (_, partition), queue in self.under_way.items():
+        for (_, partition), queue in self.in_flight.items():
             if queue:
                 yield lambda partition=partition, queue=queue: self.partitions[partition].log.append(
                     queue.popleft()
@@ -123,19 +123,19 @@ class Network:
             if partition.position < len(partition.log):
                 yield lambda number=number: self._read(number)  # type: ignore[misc]
 
-    def _trouble(self) -> None:
+    def _inject_fault(self) -> None:
         partition = self.random.choice(self.partitions)
         if self.random.random() < 0.1:
             partition.checkpoint()
-        elif self.random.random() < self.trouble:
+        elif self.random.random() < self.fault_rate:
             partition.crash()
-        elif self.again and self.random.random() < self.trouble:
-            self._repeat()
+        elif self.duplicates and self.random.random() < self.fault_rate:
+            self._duplicate()
 
-    def _repeat(self) -> None:
-        """A message comes once more, behind all that was sent on its way since."""
-        link, message = self.again.pop(self.random.randrange(len(self.again)))
-        self.under_way[link].append(message)
+    def _duplicate(self) -> None:
+        """Duplicate a message, behind all messages sent on its link since."""
+        link, message = self.duplicates.pop(self.random.randrange(len(self.duplicates)))
+        self.in_flight[link].append(message)
 
     def _read(self, number: int) -> None:
         partition = self.partitions[number]
@@ -149,12 +149,12 @@ class Network:
             return
         profile = partition.store.get(record.to) or self.identity.engine.new_profile(record.to)
         partition.store[record.to] = profile
-        # Whoever handles a message owns it: what the sender keeps for a repetition stays as it is.
-        outcome = self.identity.on_message(profile, copied(record), clock_ms=partition.clock_ms)
-        self._publish(outcome.changes)
-        self.counts.update(outcome.counts)
-        assert not outcome.failures
-        for message in outcome.messages:
+        # The handler may modify its message; a copy keeps the sender's, which may be sent duplicates, intact.
+        result = self.identity.on_message(profile, copied(record), clock_ms=partition.clock_ms)
+        self._publish(result.changes)
+        self.counts.update(result.counts)
+        assert not result.failures
+        for message in result.messages:
             self.send(number, copied(message))
 
     def _publish(self, changes: list[Change]) -> None:
@@ -166,7 +166,7 @@ class Network:
         return self.partitions[self.partition_of(identifier)].store.get(identifier)
 
     def root(self, identifier: str) -> str:
-        """The profile that an identifier leads to. Raises AssertionError for a circle of redirects."""
+        """Follow redirects to a profile and return its id. Raises AssertionError for a cycle."""
         seen = [identifier]
         while (profile := self.stored(seen[-1])) is not None and profile.merged_into is not None:
             assert profile.merged_into not in seen, seen
@@ -179,5 +179,5 @@ class Network:
         return found
 
     @property
-    def everything(self) -> dict[str, Profile]:
+    def profiles(self) -> dict[str, Profile]:
         return {key: profile for partition in self.partitions for key, profile in partition.store.items()}

@@ -1,4 +1,4 @@
-"""Random rules, as an author would write them, and random streams of events for them."""
+"""Strategies for random rules, as an author would write them, and for random streams of events."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from segops.core.values import format_instant
 
 
 def composite(build: Callable[..., Any]) -> Callable[..., st.SearchStrategy[Any]]:
-    """``st.composite``, one strategy per arguments: to make and validate one costs far more than a draw."""
+    """Cache the strategies of ``st.composite`` by argument: building one costs far more than a draw."""
     return cache(st.composite(build))
 
 
 NAMES = ("A", "B", "C")
 ORDERS = ("Order Completed", "Order Refunded", "Order Updated", "Order Cancelled")
-#: All times lie in a few minutes after this, so that windows of seconds open and close often.
+#: All times are within a few minutes after this, so that windows of seconds open and close often.
 BASE_MS = 1_760_000_000_000
 SPAN_MS = 60_000
-#: Now and then the clock goes on by days, which is what scores count.
+#: Some advances of the clock are days long: scores count days.
 DAYS_MS = (86_399_000, 86_400_000, 130_000_000)
 
 names = st.one_of(
@@ -59,11 +59,11 @@ def _operator(operators: list[str], operands: st.SearchStrategy[Any]) -> st.Sear
     return st.tuples(st.sampled_from(operators), operands).map(lambda pair: {pair[0]: pair[1]})
 
 
-timed_tests = st.one_of(
+timed_predicates = st.one_of(
     _operator(["in_last", "in_next", "older_than", "newer_than"], durations),
     _operator(["before", "after"], dates),
 )
-value_tests = st.one_of(
+value_predicates = st.one_of(
     _operator(["eq", "ne"], scalars),
     _operator(["lt", "lte", "gt", "gte"], st.one_of(numbers, words)),
     _operator(["in", "not_in"], st.lists(scalars, min_size=1, max_size=3)),
@@ -74,18 +74,18 @@ value_tests = st.one_of(
     st.just({"matches": "^x"}),
     st.tuples(numbers, numbers).map(lambda ab: {"gte": min(ab), "lt": max(ab) + 1}),
 )
-tests = st.one_of(value_tests, value_tests, timed_tests)
+predicates = st.one_of(value_predicates, value_predicates, timed_predicates)
 where = st.one_of(
     st.just({}),
     st.dictionaries(
-        st.sampled_from(["p", "q", "o.r"]), st.one_of(scalars, tests), min_size=1, max_size=2
+        st.sampled_from(["p", "q", "o.r"]), st.one_of(scalars, predicates), min_size=1, max_size=2
     ).map(lambda w: {"where": w}),
 )
 
 
 @composite
-def count_tests(draw: Any) -> dict[str, Any]:
-    """Tests over counts that can both hold and fail."""
+def count_predicates(draw: Any) -> dict[str, Any]:
+    """Draw a predicate over a count that can both hold and fail."""
     k = draw(st.integers(1, 4))
     return draw(
         st.sampled_from(
@@ -112,32 +112,36 @@ traits = st.sampled_from(["p", "q", "o.r"])
 
 @composite
 def aggregates(draw: Any) -> dict[str, Any]:
-    """An aggregate of a property."""
+    """Draw an aggregate of a property."""
     function = draw(st.sampled_from(AGGREGATES))
-    test = draw({"distinct": count_tests(), "latest": tests, "earliest": tests}.get(function, value_tests))
+    test = draw(
+        {"distinct": count_predicates(), "latest": predicates, "earliest": predicates}.get(
+            function, value_predicates
+        )
+    )
     prop = draw(st.sampled_from(["p", "q"]))
     return {function: prop, "of": draw(names), "is": test, **draw(where), **draw(windows)}
 
 
 @composite
 def occurrences(draw: Any) -> dict[str, Any]:
-    """The age of the first or last event."""
+    """Draw a rule on the age of the first or last event."""
     age = {draw(st.sampled_from(["older_than", "newer_than"])): draw(durations)}
     return {draw(st.sampled_from(["first", "last"])): draw(names), "is": age}
 
 
 @composite
 def has_beens(draw: Any) -> dict[str, Any]:
-    """How long a trait has satisfied a test."""
-    return {"has_been": {"trait": draw(traits), "is": draw(tests)}, "for": draw(durations)}
+    """Draw a rule on how long a trait has satisfied a predicate."""
+    return {"has_been": {"trait": draw(traits), "is": draw(predicates)}, "for": draw(durations)}
 
 
 _radius_windows = st.one_of(st.just({}), durations.map(lambda d: {"within": d}))
 
 
 @composite
-def places(draw: Any) -> dict[str, Any]:
-    """A circle across the antimeridian."""
+def near_rules(draw: Any) -> dict[str, Any]:
+    """Draw a circle that crosses the antimeridian."""
     radius = draw(st.sampled_from(["3km", "200km"]))
     return {
         "near": {"lat": 0, "lon": 179.99, "radius": radius},
@@ -145,11 +149,11 @@ def places(draw: Any) -> dict[str, Any]:
     }
 
 
-dids = st.tuples(names, count_tests(), where, windows).map(
+dids = st.tuples(names, count_predicates(), where, windows).map(
     lambda p: {"did": p[0], "count": p[1], **p[2], **p[3]}
 )
 did_nots = st.tuples(names, where, windows).map(lambda p: {"did_not": p[0], **p[1], **p[2]})
-trait_leaves = st.tuples(traits, tests).map(lambda p: {"trait": p[0], "is": p[1]})
+trait_leaves = st.tuples(traits, predicates).map(lambda p: {"trait": p[0], "is": p[1]})
 buckets = st.tuples(words, st.integers(0, 50), st.integers(51, 100)).map(
     lambda p: {"bucket": {"salt": p[0], "from": p[1], "to": p[2]}}
 )
@@ -158,7 +162,7 @@ known_fors = durations.map(lambda d: {"known_for": d})
 
 @composite
 def sequences(draw: Any) -> dict[str, Any]:
-    """Two to four steps, with closing and inner did_not, deadlines, comparisons with earlier steps."""
+    """Draw two to four steps with closing and inner did_not, deadlines, and references to earlier steps."""
     steps: list[dict[str, Any]] = [{"did": draw(names), **draw(_step_where(()))}]
     for _ in range(draw(st.integers(1, 3))):
         dids = tuple(number for number, step in enumerate(steps, 1) if "did" in step)
@@ -179,13 +183,13 @@ def sequences(draw: Any) -> dict[str, Any]:
 @cache
 def _step_where(dids: tuple[int, ...]) -> st.SearchStrategy[dict[str, Any]]:
     choices: list[st.SearchStrategy[dict[str, Any]]] = [st.just({}), st.just({})]
-    choices.append(value_tests.map(lambda test: {"where": {"p": test}}))
+    choices.append(value_predicates.map(lambda test: {"where": {"p": test}}))
     if dids:
         choices.append(st.sampled_from(dids).map(lambda number: {"where": {"p": {"same_as": number}}}))
     return st.one_of(choices)
 
 
-#: Edges of seconds, for streams of minutes.
+#: Thresholds of seconds, for streams of minutes.
 RFM = {
     "period": "20s",
     "recency": ["2s", "5s", "9s"],
@@ -210,7 +214,7 @@ rfms = st.one_of(
 
 @composite
 def hystereses(draw: Any) -> dict[str, Any]:
-    """A score or an RFM node with enter and exit that exclude each other."""
+    """Draw a score or RFM node whose enter and exit conditions exclude each other."""
     kind = draw(st.sampled_from(["score", "tier", "digit", "digit", "mixed"]))
     if kind == "score":
         low = draw(st.sampled_from([-1, 0, 0.5, 1, 2]))
@@ -230,15 +234,15 @@ def hystereses(draw: Any) -> dict[str, Any]:
 
 @composite
 def policies(draw: Any) -> dict[str, Any]:
-    """A membership block."""
+    """Draw a membership block."""
     form = {"min_stay": draw(durations), "cool_down": draw(durations), "max_entries": draw(st.integers(1, 3))}
-    kept = draw(st.lists(st.sampled_from(sorted(form)), min_size=1, max_size=3, unique=True))
-    return {key: form[key] for key in kept}
+    chosen = draw(st.lists(st.sampled_from(sorted(form)), min_size=1, max_size=3, unique=True))
+    return {key: form[key] for key in chosen}
 
 
 @cache
-def lively(keys: tuple[str, ...]) -> st.SearchStrategy[dict[str, Any]]:
-    """A rule that comes and goes by time, in most cases with the segments ``keys``."""
+def timed_rules(keys: tuple[str, ...]) -> st.SearchStrategy[dict[str, Any]]:
+    """Return rules that time alone turns true and false, mostly ones that refer to the segments ``keys``."""
     short = st.integers(1, 12).map(lambda n: f"{n * 500}ms")
     moving = st.one_of(
         st.tuples(names, short).map(lambda p: {"did": p[0], "within": p[1]}),
@@ -256,14 +260,14 @@ def lively(keys: tuple[str, ...]) -> st.SearchStrategy[dict[str, Any]]:
     return st.one_of(found, joined.map(lambda p: {p[0]: [p[1], p[2]]}))
 
 
-scores = value_tests.map(lambda test: {"score": "recency_days", "is": test})
+scores = value_predicates.map(lambda test: {"score": "recency_days", "is": test})
 
 
 @cache
 def leaves(keys: tuple[str, ...]) -> st.SearchStrategy[dict[str, Any]]:
-    """One leaf; ``keys`` are the segments it may refer to."""
+    """Return leaf nodes; ``keys`` are the segments that they may refer to."""
     every = [dids, dids, did_nots, aggregates(), aggregates(), occurrences(), trait_leaves, known_fors]
-    every += [has_beens(), places(), buckets, sequences(), sequences(), rfms, scores]
+    every += [has_beens(), near_rules(), buckets, sequences(), sequences(), rfms, scores]
     if keys:
         every.append(st.sampled_from(keys).map(lambda key: {"in_segment": key}))
     return st.one_of(every)
@@ -271,7 +275,7 @@ def leaves(keys: tuple[str, ...]) -> st.SearchStrategy[dict[str, Any]]:
 
 @cache
 def rules(keys: tuple[str, ...] = ()) -> st.SearchStrategy[dict[str, Any]]:
-    """A rule, nested to depth 5 at most without those above a hysteresis."""
+    """Return rules, nested at most 5 deep, not counting the levels above a hysteresis."""
 
     def join(inner: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
         several = st.lists(inner, min_size=1, max_size=3)
@@ -286,7 +290,7 @@ def rules(keys: tuple[str, ...] = ()) -> st.SearchStrategy[dict[str, Any]]:
 
     plain = st.recursive(leaves(keys), grow, max_leaves=5)
     mixed = st.recursive(st.one_of(plain, hystereses()), join, max_leaves=3)
-    return st.one_of(plain, mixed, lively(keys), lively(keys))
+    return st.one_of(plain, mixed, timed_rules(keys), timed_rules(keys))
 
 
 _values = st.one_of(scalars, dates, st.none(), st.lists(scalars, max_size=2))
@@ -295,7 +299,7 @@ _flat = st.dictionaries(st.sampled_from(["p", "q"]), _values, max_size=2)
 
 @composite
 def properties(draw: Any) -> dict[str, Any]:
-    """Properties or traits: some missing, some null, some dates, some nested."""
+    """Draw properties or traits: some missing, some null, some dates, some nested."""
     found = draw(_flat)
     if draw(st.booleans()):
         found["o"] = {"r": draw(_values)}
@@ -306,7 +310,7 @@ def properties(draw: Any) -> dict[str, Any]:
 
 @composite
 def purchases(draw: Any, ids: tuple[Any, ...] = ("o1", "o1", "o2", 7, 7.0, None)) -> dict[str, Any]:
-    """What an event says of an order: mostly of the same few, some without an amount, some of no use."""
+    """Draw the properties of an order event: few ids, some missing amounts, some invalid ones."""
     amounts = st.sampled_from([None, None, 0, 0.1, 2.5, 5, 20, 20, -5, "20", True])
     found = {
         "order_id": draw(st.sampled_from(ids)),
@@ -318,10 +322,10 @@ def purchases(draw: Any, ids: tuple[Any, ...] = ("o1", "o1", "o2", 7, 7.0, None)
 
 
 @composite
-def people(draw: Any) -> dict[str, Any]:
-    """What an event says of who its person is: nothing in most fields."""
-    said = st.sampled_from([None, None, "one", "two"])
-    found = {field: draw(said) for field in ("user_id", "anonymous_id", "email")}
+def identities(draw: Any) -> dict[str, Any]:
+    """Draw the identifiers of an event; most are missing."""
+    identifiers = st.sampled_from([None, None, "one", "two"])
+    found = {field: draw(identifiers) for field in ("user_id", "anonymous_id", "email")}
     return found | {"email_removed": found["email"] is None and draw(st.integers(0, 3)) == 0}
 
 
@@ -331,7 +335,7 @@ _maybe_traits = st.one_of(st.none(), properties())
 
 @composite
 def streams(draw: Any) -> list[tuple[str, Any]]:
-    """Steps for one profile: events (in order, late, equal, duplicate, ahead) and advances of the clock."""
+    """Draw the steps of one profile: events in order, late, simultaneous, duplicate or early, and ticks."""
     steps: list[tuple[str, Any]] = []
     at = BASE_MS
     for number in range(draw(st.integers(1, 10))):
@@ -346,10 +350,10 @@ def streams(draw: Any) -> list[tuple[str, Any]]:
         repeat = number and draw(st.integers(0, 9)) == 0
         message = f"m{draw(st.integers(0, number - 1))}" if repeat else f"m{number}"
         traits = draw(_maybe_traits)
-        place = draw(st.sampled_from([None, None, (0.0, -179.99), (1.0, 179.0), (60.0, 10.0)]))
+        location = draw(st.sampled_from([None, None, (0.0, -179.99), (1.0, 179.0), (60.0, 10.0)]))
         name = draw(st.sampled_from((*NAMES, *NAMES, *ORDERS, "Order Completed")))
         found = {**draw(properties()), **(draw(purchases()) if name in ORDERS else {})}
-        event = Event(name, time_ms, message, found, traits, location=place, **draw(people()))
+        event = Event(name, time_ms, message, found, traits, location=location, **draw(identities()))
         steps.append(("event", event))
     steps.append(("clock", at + draw(st.sampled_from([0, 5_000, 100_000, *DAYS_MS]))))
     return steps

@@ -1,4 +1,4 @@
-"""Definitions that change a limit read what the profile holds; states of former versions are read as one."""
+"""A changed threshold reads the stored state; states of former versions are merged into one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def distinct(test: dict[str, Any], **window: Any) -> dict[str, Any]:
 
 
 def six_times(**rules: dict[str, Any]) -> Customer:
-    """A customer with six events of six values, a second apart."""
+    """Return a customer with six events of six values, one second apart."""
     customer = Customer(**rules)
     for number in range(6):
         customer.did("A", T + number * S, p=f"p{number}")
@@ -48,13 +48,13 @@ Parts = list[tuple[int | None, State]]
 @pytest.mark.parametrize(
     ("before", "after"), [(5, 4), (3, 4), (5, 6), (300, 5), (300, 6), (60, 2), (257, 300)]
 )
-def test_a_limit_that_moves_alone_reads_what_is_held(figure: Any, before: int, after: int) -> None:
+def test_changed_threshold_reads_stored_state(figure: Any, before: int, after: int) -> None:
     customer = six_times(often=figure({"gte": before}))
     customer.adopt(often=figure({"gte": after}))
     assert customer.member_of == ({"often"} if after <= 6 else set())
 
 
-def test_a_changed_limit_beside_one_that_holds_more_reads_it() -> None:
+def test_changed_threshold_reads_the_state_kept_for_a_greater_one() -> None:
     customer = six_times(some=did({"gte": 1}), often=did({"gte": 5}))
     assert edges(customer.adopt(some=did({"gte": 4}), often=did({"gte": 5}))) == []
     assert customer.member_of == {"some", "often"}
@@ -65,7 +65,7 @@ def test_a_changed_limit_beside_one_that_holds_more_reads_it() -> None:
     [NO_A, did({"lte": 2}), did({"lt": 1}), did({"eq": 0}), did({"eq": 3}), did({"gte": 300})],
     ids=str,
 )
-def test_a_limit_added_beside_another_changes_no_membership(added: dict[str, Any]) -> None:
+def test_added_threshold_changes_no_existing_membership(added: dict[str, Any]) -> None:
     customer = six_times(often=did({"gte": 5}))
     assert edges(customer.adopt(often=did({"gte": 5}), added=added)) == []
     customer.did("B", T + 5 * S + H)  # all of them have left
@@ -79,28 +79,28 @@ def holds_of_nothing(rule: dict[str, Any]) -> bool:
 
 
 @pytest.mark.parametrize("first", [4, 20, 300])
-def test_the_timer_follows_what_is_held(first: int) -> None:
+def test_timer_follows_stored_state(first: int) -> None:
     customer = six_times(often=did({"gte": first}))
     customer.adopt(often=did({"gte": 3}))
-    # Three are left until the fourth of six leaves.
+    # Three events remain until the fourth of six leaves the window.
     assert customer.profile.due_ms == T + 3 * S + H
     assert customer.wait(T + 2 * H) == [Edge("exited", "often", T + 3 * S + H)]
 
 
-def test_what_a_wider_limit_misses_is_counted_from_the_events_after_it() -> None:
+def test_greater_threshold_counts_missing_events_from_its_adoption() -> None:
     customer = six_times(often=did({"gte": 4}))
-    # The four latest are held: the count reads as four until more come.
+    # The four latest events are stored: the count is four until more arrive.
     assert edges(customer.adopt(often=did({"gte": 5}))) == [Edge("exited", "often", T + 10 * S)]
     assert customer.did("A", T + 10 * S) == [Edge("entered", "often", T + 10 * S)]
 
 
-def test_a_limit_that_goes_down_and_up_again_has_lost_nothing() -> None:
+def test_lowering_and_raising_a_threshold_loses_nothing() -> None:
     customer = six_times(often=did({"gte": 6}))
     assert edges(customer.adopt(often=did({"gte": 2}))) == []
     assert edges(customer.adopt(often=did({"gte": 6}))) == []
 
 
-def test_a_state_above_the_limit_goes_on_and_expires() -> None:
+def test_state_above_capacity_is_kept_and_expires() -> None:
     customer = six_times(often=did({"gte": 6}))
     customer.adopt(often=did({"gte": 1}))
     for number in range(6, 9):
@@ -109,11 +109,11 @@ def test_a_state_above_the_limit_goes_on_and_expires() -> None:
     assert isinstance(state, EventTimes)
     assert state.times == [T + number * S for number in range(3, 9)]
     customer.did("A", T + 6 * S + H)
-    assert state.times == [T + 8 * S, T + 6 * S + H]  # seven have expired, one made room
+    assert state.times == [T + 8 * S, T + 6 * S + H]  # seven have expired, one was evicted
     assert customer.member_of == {"often"}
 
 
-def test_a_count_above_256_and_one_below_are_one_state_of_the_other_form() -> None:
+def test_counts_above_and_below_256_convert_each_other_s_state() -> None:
     customer = six_times(often=did({"gte": 6}))
     customer.adopt(often=did({"gte": 300}))
     (state,) = customer.profile.features.values()
@@ -128,7 +128,7 @@ def test_a_count_above_256_and_one_below_are_one_state_of_the_other_form() -> No
 
 
 @each_figure
-def test_a_state_above_the_limit_does_not_grow(figure: Any) -> None:
+def test_state_above_capacity_does_not_grow(figure: Any) -> None:
     customer = six_times(often=figure({"gte": 6}))
     customer.adopt(often=figure({"gte": 2}))
     for number in range(6, 40):
@@ -138,8 +138,8 @@ def test_a_state_above_the_limit_does_not_grow(figure: Any) -> None:
     assert len(getattr(state, "times", None) or state.keys) == 6  # type: ignore[union-attr]
 
 
-def apart(*parts: tuple[int | None, State]) -> Customer:
-    """A profile of a version that kept a figure apart for each class of capacity, opened by this one."""
+def former_profile(*parts: tuple[int | None, State]) -> Customer:
+    """Open a profile of a former version, which stored one state per capacity class."""
     customer = Customer(few=did({"gte": 3}), often=did({"gte": 5}))
     customer.did("B", T)
     feature = next(iter(customer.engine.segments.features.values()))
@@ -153,11 +153,11 @@ def apart(*parts: tuple[int | None, State]) -> Customer:
     ("parts", "times"),
     [
         ([(4, EventTimes([3, 4, 5, 6])), (16, EventTimes([1, 2, 3, 4, 5, 6]))], [1, 2, 3, 4, 5, 6]),
-        # A limit of a wider class had been added later, and began with nothing.
+        # A threshold of a greater class was added later and began empty.
         ([(4, EventTimes([3, 4, 5, 6])), (16, EventTimes([6]))], [3, 4, 5, 6]),
-        # An earlier version had the profile for a while, and counted from nothing.
+        # An earlier version ran for a while and counted from zero.
         ([(4, EventTimes([3, 4])), (16, EventTimes([5, 6]))], [3, 4, 5, 6]),
-        # Events of one time count as often as one of the states has them.
+        # Simultaneous events count as often as the state that has most of them.
         ([(1, EventTimes([7])), (4, EventTimes([7, 7, 7])), (16, EventTimes([6, 7, 7]))], [6, 7, 7, 7]),
         ([(4, EventTimes([2, 3])), (None, Sums([1, 3], [4, 5], [ZERO] * 2, 2, ZERO))], [1, 1, 2, 3]),
         ([(None, Sums([1, 3], [1, 2], [ZERO] * 2, 0, ZERO)), (4, EventTimes([2, 3]))], [1, 2, 3]),
@@ -165,16 +165,14 @@ def apart(*parts: tuple[int | None, State]) -> Customer:
     ],
     ids=str,
 )
-def test_states_kept_apart_become_one_that_holds_what_any_of_them_held(
-    parts: Parts, times: list[int]
-) -> None:
+def test_states_per_capacity_class_merge_into_their_union(parts: Parts, times: list[int]) -> None:
     for order in (parts, parts[::-1]):
-        customer = apart(*msgspec.msgpack.decode(msgspec.msgpack.encode(order), type=Parts))
+        customer = former_profile(*msgspec.msgpack.decode(msgspec.msgpack.encode(order), type=Parts))
         (state,) = customer.profile.features.values()
         assert state == EventTimes(times)
 
 
-def test_limits_of_one_figure_share_one_feature_that_keeps_what_the_greatest_needs() -> None:
+def test_thresholds_share_one_feature_with_the_greatest_capacity() -> None:
     tests = [{"gte": 1}, {"gte": 4}, {"lte": 20}, {"eq": 60}]
     customer = Customer(**{f"s{number}": did(test) for number, test in enumerate(tests)})
     (feature,) = customer.engine.segments.features.values()

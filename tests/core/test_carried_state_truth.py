@@ -1,4 +1,4 @@
-"""Limits that move within what a profile holds decide as if they had been in force from the start."""
+"""A changed threshold within the stored capacity decides as if in force from the start."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from segops.core.segments import SegmentSet
 from segops.core.values import format_instant
 from segops.schemas.state import decode_profile, encode_profile
 
-from .oracle import Oracle, Standing
+from .oracle import MembershipState, Oracle
 from .strategies import BASE_MS, composite
 from .test_equivalence import make_definition, seen_of
 
@@ -37,20 +37,20 @@ def limited(figure: str, test: dict[str, Any]) -> dict[str, Any]:
     return {**FIGURES[figure], "is" if "distinct" in figure else "count": test}
 
 
-def needs(test: dict[str, Any]) -> int:
-    """How much of a figure decides a test."""
+def entries_needed(test: dict[str, Any]) -> int:
+    """Return the number of entries that decides a predicate."""
     return max(boundaries(Reader(test, "is").predicate()), default=1)
 
 
-def held(tests: list[dict[str, Any]]) -> int:
-    """How much of a figure is kept for these tests."""
-    most = max(map(needs, tests))
+def capacity_of(tests: list[dict[str, Any]]) -> int:
+    """Return the number of entries that is stored for these predicates."""
+    most = max(map(entries_needed, tests))
     return next((capacity for capacity in CAPACITIES if capacity >= most), EVERYTHING)
 
 
 @composite
 def limits(draw: Any, most: int) -> dict[str, Any]:
-    """A test that ``most`` entries decide."""
+    """Draw a predicate that at most ``most`` entries decide."""
     k = draw(st.sampled_from([limit for limit in LIMITS if limit <= most]))
     low = draw(st.integers(0, k - 1))
     forms: list[dict[str, Any]] = [
@@ -64,8 +64,8 @@ def limits(draw: Any, most: int) -> dict[str, Any]:
 
 
 @st.composite
-def lives(draw: Any) -> tuple[str, list[tuple[str, Any]]]:
-    """A figure, and steps: events, in order and late, advances of the clock, and other tests in force."""
+def histories(draw: Any) -> tuple[str, list[tuple[str, Any]]]:
+    """Draw a figure and steps: events in order and late, ticks, and changes of the predicates."""
     figure, most, at = draw(st.sampled_from(sorted(FIGURES))), EVERYTHING, BASE_MS
     steps: list[tuple[str, Any]] = []
     for number in range(draw(st.integers(2, 30))):
@@ -73,7 +73,7 @@ def lives(draw: Any) -> tuple[str, list[tuple[str, Any]]]:
         at += draw(st.sampled_from([0, 1, 1, 500, 900, 3_000]))
         if kind == "tests":
             tests = draw(st.lists(limits(most), min_size=1, max_size=3))
-            most = min(most, held(tests))
+            most = min(most, capacity_of(tests))
             steps.append((kind, tests))
         elif kind == "clock":
             steps.append((kind, at))
@@ -86,8 +86,8 @@ def lives(draw: Any) -> tuple[str, list[tuple[str, Any]]]:
     return figure, [*steps, ("clock", at + 30_000)]
 
 
-class Life:
-    """A profile under definitions that come and go, and the reference, which knows all events."""
+class ProfileAndOracle:
+    """A profile under changing definitions, beside the oracle, which keeps all events."""
 
     def __init__(self, figure: str) -> None:
         self.figure = figure
@@ -101,7 +101,7 @@ class Life:
             self.adopt(arg)
         else:
             self.clock_ms = max(self.clock_ms, arg if kind == "clock" else arg.time_ms)
-            self.happen(kind, arg)
+            self.advance(kind, arg)
         assert set(self.profile.members) == self.oracle.members
         self.profile = self.engine.open(decode_profile(encode_profile(self.profile)))
 
@@ -115,35 +115,35 @@ class Life:
             return
         now_ms = max(self.clock_ms, self.profile.latest_ms)
         self.engine.on_definitions(self.profile, clock_ms=self.clock_ms)
-        outside = {definition.key: Standing() for definition in found.definitions}
-        self.oracle.standings, self.oracle.judged_ms = self.oracle._judged(outside, now_ms), now_ms
+        outside = {definition.key: MembershipState() for definition in found.definitions}
+        self.oracle.memberships, self.oracle.evaluated_ms = self.oracle._evaluate(outside, now_ms), now_ms
 
-    def happen(self, kind: str, arg: Any) -> None:
+    def advance(self, kind: str, arg: Any) -> None:
         if kind == "clock":
-            transition = self.engine.on_timer(self.profile, clock_ms=self.clock_ms)
+            result = self.engine.on_timer(self.profile, clock_ms=self.clock_ms)
             expected = self.oracle.on_clock(self.clock_ms)
         else:
-            transition = self.engine.on_event(self.profile, arg, clock_ms=self.clock_ms)
+            result = self.engine.on_event(self.profile, arg, clock_ms=self.clock_ms)
             expected = self.oracle.on_event(arg, self.clock_ms)
-        assert not transition.failures
-        assert [seen_of(change, change.occurred_at) for change in transition.changes] == expected
+        assert not result.failures
+        assert [seen_of(change, change.occurred_at) for change in result.changes] == expected
 
 
 @settings(max_examples=200)
-@given(lives())
-def test_limits_that_move_within_what_is_held_decide_as_if_in_force_from_the_start(
+@given(histories())
+def test_changed_threshold_within_capacity_decides_as_if_in_force_from_the_start(
     life: tuple[str, list[tuple[str, Any]]],
 ) -> None:
     figure, steps = life
     note(figure)
-    profile = Life(figure)
+    profile = ProfileAndOracle(figure)
     for kind, arg in steps:
         note(f"{kind} {arg}")
         profile.step(kind, arg)
 
 
-def apart(figure: str, tests: list[dict[str, Any]], events: list[Event]) -> Profile:
-    """A profile as the versions before kept it: a feature of its own for each class of capacity."""
+def former_profile(figure: str, tests: list[dict[str, Any]], events: list[Event]) -> Profile:
+    """Return a profile as former versions stored it: one feature per capacity class."""
     every = Profile("user_id:u1")
     for test in tests:
         engine = Engine(SegmentSet([make_definition("s", limited(figure, test))]))
@@ -158,8 +158,8 @@ def apart(figure: str, tests: list[dict[str, Any]], events: list[Event]) -> Prof
 
 
 @settings(max_examples=100)
-@given(lives(), st.lists(limits(EVERYTHING), min_size=1, max_size=4))
-def test_states_that_were_kept_apart_by_capacity_read_as_one(
+@given(histories(), st.lists(limits(EVERYTHING), min_size=1, max_size=4))
+def test_former_states_per_capacity_class_read_as_one(
     life: tuple[str, list[tuple[str, Any]]], tests: list[dict[str, Any]]
 ) -> None:
     figure, steps = life
@@ -169,7 +169,7 @@ def test_states_that_were_kept_apart_by_capacity_read_as_one(
     single = engine.new_profile("user_id:u1")
     for event in events:
         engine.on_event(single, event, clock_ms=event.time_ms)
-    former = apart(figure, tests, events)
+    former = former_profile(figure, tests, events)
     former.evaluated_by, former.first_ms = engine.version, single.first_ms
     opened = engine.open(decode_profile(encode_profile(former)))
     assert opened.features.keys() == single.features.keys()

@@ -1,4 +1,4 @@
-"""The next flip, found in one pass over what is to come, is where the rule first reads otherwise."""
+"""The next flip, found in one pass over future changes, is the first instant with another verdict."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from segops.core.values import format_instant
 
 from .helpers import MONDAY, Customer, S, definition
 
-#: Every duration and time in these tests is a multiple of it, so that these are all instants that matter.
+#: Every duration and time in these tests is a multiple of it, so that its multiples are all the edges.
 STEP_MS = 500
 LAST = 120
 
@@ -77,10 +77,12 @@ events = st.lists(
 )
 
 
-def busy(rule: dict[str, Any], made: list[tuple[int, int, float, int]]) -> tuple[Rule, Profile, int]:
-    """The rule, a profile that has had these events, and now."""
+def profile_after(
+    rule: dict[str, Any], drawn: list[tuple[int, int, float, int]]
+) -> tuple[Rule, Profile, int]:
+    """Return the compiled rule, a profile after these events, and the current time."""
     customer, now_ms = Customer(rule=rule), MONDAY
-    for gap, late, value, due in made:
+    for gap, late, value, due in drawn:
         now_ms += gap * STEP_MS
         date = format_instant(now_ms + due * STEP_MS)
         customer.send("E", now_ms + late * STEP_MS, v=value, due=date)
@@ -90,10 +92,10 @@ def busy(rule: dict[str, Any], made: list[tuple[int, int, float, int]]) -> tuple
 
 
 @given(rules, events)
-def test_the_next_flip_is_where_the_rule_first_reads_otherwise(
-    form: dict[str, Any], made: list[tuple[int, int, float, int]]
+def test_next_flip_is_the_first_instant_with_another_verdict(
+    form: dict[str, Any], drawn: list[tuple[int, int, float, int]]
 ) -> None:
-    rule, profile, now_ms = busy(form, made)
+    rule, profile, now_ms = profile_after(form, drawn)
     member = rule.holds(profile, now_ms)
     instants = (now_ms + step * STEP_MS // 2 for step in range(1, 2 * LAST))
     expected = next((at for at in instants if rule.holds(profile, at) != member), None)
@@ -101,10 +103,10 @@ def test_the_next_flip_is_where_the_rule_first_reads_otherwise(
 
 
 @given(rules, events)
-def test_the_verdicts_to_come_are_what_the_rule_reads_then(
-    form: dict[str, Any], made: list[tuple[int, int, float, int]]
+def test_predicted_verdicts_match_later_evaluations(
+    form: dict[str, Any], drawn: list[tuple[int, int, float, int]]
 ) -> None:
-    rule, profile, now_ms = busy(form, made)
+    rule, profile, now_ms = profile_after(form, drawn)
     coming = dict(rule.changes(profile, now_ms))
     verdict = coming[now_ms]
     for at in range(now_ms, now_ms + LAST * STEP_MS, STEP_MS // 2):
@@ -112,7 +114,7 @@ def test_the_verdicts_to_come_are_what_the_rule_reads_then(
         assert verdict is rule.holds(profile, at)
 
 
-def test_a_sum_that_sinks_and_rises_again_within_an_instant_does_not_flip() -> None:
+def test_sum_that_falls_and_rises_within_one_instant_does_not_flip() -> None:
     customer = Customer(rule={"sum": "v", "of": "E", "within": "10s", "is": {"gte": 1}})
     for value in (5, -5, 3):
         customer.send("E", MONDAY, v=value)
@@ -121,7 +123,7 @@ def test_a_sum_that_sinks_and_rises_again_within_an_instant_does_not_flip() -> N
 
 
 @pytest.mark.parametrize("written", [0.3, 3e-1])
-def test_a_mean_is_held_to_the_decimal_that_was_written(written: float) -> None:
+def test_mean_is_compared_with_the_decimal_as_written(written: float) -> None:
     customer = Customer(rule={"avg": "v", "of": "E", "within": "10s", "is": {"gte": written}})
     for second, value in enumerate((0.1, 0.5, 0.3, 0.2)):
         customer.send("E", MONDAY + second * S, v=value)
@@ -130,7 +132,7 @@ def test_a_mean_is_held_to_the_decimal_that_was_written(written: float) -> None:
     assert customer.profile.flips["rule"] == MONDAY + 10 * S
 
 
-def test_an_anniversary_in_where_is_followed_past_the_new_year() -> None:
+def test_anniversary_in_where_crosses_the_new_year() -> None:
     customer = Customer(rule={"did": "E", "where": {"day": {"anniversary_in_next": "1d"}}})
     customer.send("E", MONDAY, day="2000-03-01")
     first = customer.profile.flips["rule"]
@@ -139,7 +141,7 @@ def test_an_anniversary_in_where_is_followed_past_the_new_year() -> None:
     assert format_instant(customer.profile.flips["rule"]) == "2026-03-01T00:00:00.000Z"
 
 
-def test_a_policy_that_follows_a_record_far_ahead_is_read_in_one_walk() -> None:
+def test_policy_far_ahead_is_evaluated_in_one_pass() -> None:
     base = definition(
         "base", {"did": "E", "count": {"eq": 1}, "within": "2s", "membership": {"min_stay": "3s"}}
     )
@@ -160,7 +162,7 @@ def spans(steps: tuple[SequenceStep, ...], *links: tuple[int, int, Any]) -> list
     return state.spans
 
 
-def test_the_spans_of_a_sequence_are_joined_where_they_meet() -> None:
+def test_adjacent_spans_of_a_sequence_are_merged() -> None:
     steps = (SequenceStep(("a",), (), None, False), SequenceStep(("b",), (), None, False))
     assert spans(steps, (0, 1, None), (1, 1, None), (2, 2, None)) == [(2, 101)]
 
@@ -168,6 +170,6 @@ def test_the_spans_of_a_sequence_are_joined_where_they_meet() -> None:
 @pytest.mark.parametrize(
     ("first", "second", "same"), [(1, 1.0, True), (1, True, False), ([1], [1.0], True), ({}, [], False)]
 )
-def test_steps_are_compared_as_equal_values_are(first: Any, second: Any, same: bool) -> None:
+def test_sequence_steps_compare_values_by_equality(first: Any, second: Any, same: bool) -> None:
     steps = (SequenceStep(("a",), (), None, False), SequenceStep(("b",), (), None, False, ((("p",), 0),)))
     assert bool(spans(steps, (0, 1, first), (1, 2, second))) is same

@@ -1,4 +1,4 @@
-"""The cost of segments: what is counted is what is kept, and what never moves with time never does."""
+"""The cost of segments: counted features are stored ones, and untimed segments never flip."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def cost(rule: dict[str, Any], **others: dict[str, Any]) -> Cost:
 
 @settings(max_examples=60)
 @given(segment_sets(), streams())
-def test_features_are_those_kept_and_only_timed_segments_flip(
+def test_counted_features_are_stored_and_only_timed_segments_flip(
     known: SegmentSet, steps: list[tuple[str, Any]]
 ) -> None:
     found = costs(known)
@@ -41,7 +41,7 @@ def test_features_are_those_kept_and_only_timed_segments_flip(
             assert not still & profile.flips.keys()
 
 
-def test_what_two_segments_read_is_shared_and_counted_once_in_all() -> None:
+def test_shared_features_are_counted_once() -> None:
     view = {"did": "A", "count": {"gte": 3}, "within": "1h"}
     found = costs(segments(a={"all": [view, {"did": "B"}]}, b={"any": [view, {"in_segment": "a"}]}))
     a, b = found.segments
@@ -70,18 +70,18 @@ def test_what_two_segments_read_is_shared_and_counted_once_in_all() -> None:
     ],
     ids=str,
 )
-def test_leaves_that_time_moves_are_counted(rule: dict[str, Any], timed: int) -> None:
+def test_timed_leaves_are_counted(rule: dict[str, Any], timed: int) -> None:
     assert cost(rule, other={"known_for": "1d"}).timed_leaves == timed
 
 
-def test_bytes_rise_with_what_a_profile_keeps() -> None:
+def test_bytes_grow_with_stored_state() -> None:
     sizes = [cost({"did": "A", "count": {"gte": k}, "within": "48h"}).state_bytes for k in CAPACITIES]
     assert sizes == sorted(set(sizes))
     once, many = cost({"did": "A"}), cost({"sum": "p", "of": "A", "is": {"gte": 1}, "within": "1h"})
     assert once.state_bytes < 100 < many.state_bytes
 
 
-def test_of_a_figure_that_several_segments_limit_all_keep_what_the_greatest_limit_needs() -> None:
+def test_shared_feature_is_sized_by_the_greatest_threshold() -> None:
     few, many = ({"did": "A", "count": {"gte": k}, "within": "48h"} for k in (3, 60))
     found = costs(segments(few=few, many=many))
     alone = [costs(segments(**{key: rule})).state_bytes for key, rule in (("few", few), ("many", many))]
@@ -98,10 +98,10 @@ def cost_of_feature(rule: dict[str, Any]) -> int:
 
 @settings(max_examples=60)
 @given(segment_sets())
-def test_every_typical_state_is_one_that_can_be_stored(known: SegmentSet) -> None:
+def test_every_typical_state_can_be_stored(known: SegmentSet) -> None:
     for segment in known.segments:
         for use in segment.referred.features:
             data = typical_state(use.feature)
             (state,) = msgspec.msgpack.decode(data, type=dict[int, State]).values()
-            kept = getattr(state, "times", None) or getattr(state, "entries", None) or [state]
-            assert 1 <= len(kept) <= max(TYPICAL_ENTRIES, use.feature.capacity or 1)
+            entries = getattr(state, "times", None) or getattr(state, "entries", None) or [state]
+            assert 1 <= len(entries) <= max(TYPICAL_ENTRIES, use.feature.capacity or 1)

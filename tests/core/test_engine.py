@@ -1,4 +1,4 @@
-"""The conductor: what is judged, when, in which order, and what a change says.
+"""The engine: what is evaluated, at which instant, in which order, and the resulting changes.
 
 See ``SPEC.md#events``, ``SPEC.md#time`` and ``SPEC.md#changes``.
 """
@@ -12,38 +12,38 @@ import pytest
 from .helpers import LONG_AGO, Customer, D, Edge, H, S
 from .helpers import MONDAY as T
 
-# -- at which instant ---------------------------------------------------------------------------
+# -- instants of evaluation ---------------------------------------------------------------------
 
 
-def test_an_event_in_order_is_judged_at_its_own_time() -> None:
+def test_event_in_order_is_evaluated_at_its_own_time() -> None:
     customer = Customer(LONG_AGO, a={"did": "A"})
     assert customer.did("A", T) == [Edge("entered", "a", T)]
 
 
-def test_a_late_event_is_judged_at_the_clock() -> None:
+def test_late_event_is_evaluated_at_the_clock() -> None:
     customer = Customer(T + 10 * S, a={"did": "A"})
     assert customer.did("A", T) == [Edge("entered", "a", T + 10 * S)]
 
 
-def test_an_event_behind_its_own_profile_is_judged_at_the_latest_event() -> None:
+def test_event_behind_its_profile_is_evaluated_at_the_latest_event() -> None:
     customer = Customer(T, a={"did": "A"})
     customer.did("B", T + 10 * S)
     assert customer.did("A", T + 5 * S) == [Edge("entered", "a", T + 10 * S)]
 
 
-def test_an_event_ahead_of_the_clock_is_judged_at_its_own_time() -> None:
+def test_event_ahead_of_the_clock_is_evaluated_at_its_own_time() -> None:
     customer = Customer(T, a={"did": "A"})
     assert customer.did("A", T + 10 * S) == [Edge("entered", "a", T + 10 * S)]
 
 
-def test_a_late_event_counts_where_it_belongs() -> None:
+def test_late_event_counts_at_its_event_time() -> None:
     customer = Customer(two={"did": "A", "count": {"gte": 2}, "within": "10s"})
     customer.did("A", T + 9 * S)
     assert customer.did("A", T) == [Edge("entered", "two", T + 9 * S)]
     assert customer.wait(T + D) == [Edge("exited", "two", T + 10 * S)]
 
 
-def test_a_late_event_rewrites_no_change_that_was_published() -> None:
+def test_late_event_rewrites_no_published_change() -> None:
     customer = Customer(none={"did_not": "A", "within": "10s"})
     assert customer.did("Seen", T) == [Edge("entered", "none", T)]
     assert customer.did("B", T + 8 * S) == []
@@ -51,7 +51,7 @@ def test_a_late_event_rewrites_no_change_that_was_published() -> None:
     assert customer.wait(T + D) == [Edge("entered", "none", T + 11 * S)]
 
 
-def test_a_timer_that_is_due_fires_before_an_event_of_that_instant() -> None:
+def test_due_timer_fires_before_an_event_of_the_same_instant() -> None:
     customer = Customer(a={"did": "A", "within": "10s"})
     customer.did("A", T)
     assert customer.did("A", T + 10 * S) == [
@@ -60,14 +60,14 @@ def test_a_timer_that_is_due_fires_before_an_event_of_that_instant() -> None:
     ]
 
 
-def test_an_event_just_before_a_timer_keeps_the_membership() -> None:
+def test_event_just_before_a_timer_keeps_the_membership() -> None:
     customer = Customer(a={"did": "A", "within": "10s"})
     customer.did("A", T)
     assert customer.did("A", T + 10 * S - 1) == []
     assert customer.profile.due_ms == T + 20 * S - 1
 
 
-def test_what_time_did_before_an_event_says_time_and_names_no_event() -> None:
+def test_change_by_time_before_an_event_has_reason_time_and_no_event_id() -> None:
     customer = Customer(a={"did": "A", "within": "10s"}, b={"did": "B"})
     customer.did("A", T)
     passed, caused = customer.send("B", T + 60 * S, id="m-b").changes
@@ -77,20 +77,20 @@ def test_what_time_did_before_an_event_says_time_and_names_no_event() -> None:
     assert caused.occurred_at == T + 60 * S
 
 
-def test_a_change_occurs_at_its_own_instant_however_late_it_is_worked_off() -> None:
+def test_change_occurs_at_its_own_instant_however_late_the_timer_fires() -> None:
     customer = Customer(a={"did": "A", "within": "10s"})
     customer.did("A", T)
     assert customer.wait(T + 1_000 * D) == [Edge("exited", "a", T + 10 * S)]
 
 
-def test_nothing_happens_a_millisecond_early() -> None:
+def test_timer_does_not_fire_a_millisecond_early() -> None:
     customer = Customer(a={"did": "A", "within": "10s"})
     customer.did("A", T)
     assert customer.wait(T + 10 * S - 1) == []
     assert customer.wait(T + 10 * S) == [Edge("exited", "a", T + 10 * S)]
 
 
-def test_a_jump_of_the_clock_judges_every_edge_in_order() -> None:
+def test_clock_jump_evaluates_every_edge_in_order() -> None:
     customer = Customer(
         one={"did": "A", "count": {"eq": 1}, "within": "10s"},
         two={"did": "A", "count": {"gte": 2}, "within": "10s"},
@@ -107,7 +107,7 @@ def test_a_jump_of_the_clock_judges_every_edge_in_order() -> None:
     ]
 
 
-def test_a_membership_that_opened_and_closed_between_two_looks_is_published_as_both() -> None:
+def test_membership_that_began_and_ended_between_two_ticks_publishes_both_changes() -> None:
     customer = Customer(rule={"did": "A", "between": {"from": "20s", "to": "10s"}})
     assert customer.did("A", T) == []
     assert customer.wait(T + D) == [
@@ -116,21 +116,21 @@ def test_a_membership_that_opened_and_closed_between_two_looks_is_published_as_b
     ]
 
 
-def test_time_passing_can_make_a_rule_true() -> None:
+def test_time_alone_can_make_a_rule_true() -> None:
     customer = Customer(calm={"did": "A", "count": {"lte": 1}, "within": "10s"})
     assert customer.did("A", T) == [Edge("entered", "calm", T)]
     assert customer.did("A", T + S) == [Edge("exited", "calm", T + S)]
     assert customer.wait(T + D) == [Edge("entered", "calm", T + 10 * S)]
 
 
-def test_a_clock_that_stands_still_does_nothing_twice() -> None:
+def test_repeated_tick_changes_nothing() -> None:
     customer = Customer(a={"did": "A", "within": "10s"})
     customer.did("A", T)
     assert len(customer.wait(T + 10 * S)) == 1
     assert customer.wait(T + 10 * S) == []
 
 
-def test_a_profile_is_judged_from_its_first_event_on() -> None:
+def test_profile_is_evaluated_from_its_first_event_on() -> None:
     customer = Customer(T, never={"did_not": "A"}, known={"known_for": "10s"})
     assert customer.wait(T + D) == []
     assert customer.did("B", T + 2 * D) == [Edge("entered", "never", T + 2 * D)]
@@ -143,7 +143,7 @@ def flips(customer: Customer, name: str, time_ms: int, **properties: Any) -> dic
     return {c.segment_key: c.flips_at for c in customer.send(name, time_ms, **properties).changes}
 
 
-def test_flips_at_is_when_the_whole_rule_changes_not_its_first_leaf() -> None:
+def test_flips_at_is_the_flip_of_the_whole_rule_not_of_its_first_leaf() -> None:
     customer = Customer(
         either={"any": [{"did": "A", "within": "10s"}, {"did": "A", "within": "30s"}]},
         both={"all": [{"did": "A", "within": "10s"}, {"did": "A", "within": "30s"}]},
@@ -158,27 +158,27 @@ def test_flips_at_is_when_the_whole_rule_changes_not_its_first_leaf() -> None:
     }
 
 
-def test_flips_at_looks_past_edges_that_cancel_out() -> None:
-    # At 10 s one leaf ends while another begins; the rule holds on until 20 s.
+def test_flips_at_skips_edges_that_cancel_out() -> None:
+    # At 10 s one leaf ends while another begins; the rule holds until 20 s.
     handover = {"any": [{"did": "A", "within": "10s"}, {"did": "A", "between": {"from": "20s", "to": "10s"}}]}
     customer = Customer(rule=handover)
     assert flips(customer, "A", T) == {"rule": T + 20 * S}
     assert customer.wait(T + D) == [Edge("exited", "rule", T + 20 * S)]
 
 
-def test_a_rule_that_time_cannot_change_has_no_flip_and_no_timer() -> None:
+def test_untimed_rule_has_no_flip_and_no_timer() -> None:
     customer = Customer(rule={"did": "A"})
     assert flips(customer, "A", T) == {"rule": None}
     assert customer.profile.due_ms is None
 
 
-def test_an_exit_says_when_the_customer_comes_back() -> None:
+def test_exit_carries_the_instant_of_the_next_entry() -> None:
     customer = Customer(calm={"did_not": "A", "within": "10s"})
     customer.did("Seen", T)
     assert flips(customer, "A", T + S) == {"calm": T + 11 * S}
 
 
-def test_due_is_the_earliest_flip_of_all_segments() -> None:
+def test_due_ms_is_the_earliest_flip_of_all_segments() -> None:
     customer = Customer(long={"did": "A", "within": "1h"}, short={"did": "A", "within": "1m"})
     customer.did("A", T)
     assert customer.profile.due_ms == T + 60 * S
@@ -189,7 +189,7 @@ def test_due_is_the_earliest_flip_of_all_segments() -> None:
 # -- known_for, traits ------------------------------------------------------------------------------
 
 
-def test_known_for_begins_at_the_earliest_event_even_one_that_comes_late() -> None:
+def test_known_for_begins_at_the_earliest_event_even_if_late() -> None:
     customer = Customer(known={"known_for": "10s"})
     assert customer.did("A", T) == []
     assert customer.profile.due_ms == T + 10 * S
@@ -199,14 +199,14 @@ def test_known_for_begins_at_the_earliest_event_even_one_that_comes_late() -> No
     assert customer.wait(T + D) == []
 
 
-def test_of_two_values_of_a_trait_the_later_event_s_wins() -> None:
+def test_trait_value_with_the_later_event_time_wins() -> None:
     customer = Customer(gold={"trait": "tier", "is": {"eq": "gold"}})
     assert customer.did("identify", T, traits={"tier": "gold"}) == [Edge("entered", "gold", T)]
     assert customer.did("identify", T - 1, traits={"tier": "tin"}) == []
     assert customer.did("identify", T, traits={"tier": "tin"}) == [Edge("exited", "gold", T)]
 
 
-def test_null_removes_a_trait_and_a_late_value_does_not_bring_it_back() -> None:
+def test_null_removes_a_trait_and_a_late_value_does_not_restore_it() -> None:
     customer = Customer(
         gone={"trait": "tier", "is": {"exists": False}}, other={"trait": "tier", "is": {"ne": "gold"}}
     )
@@ -219,14 +219,14 @@ def test_null_removes_a_trait_and_a_late_value_does_not_bring_it_back() -> None:
     assert customer.profile.traits == {}
 
 
-def test_each_trait_has_a_time_of_its_own() -> None:
+def test_each_trait_has_its_own_event_time() -> None:
     customer = Customer(a={"trait": "a", "is": {"eq": 1}}, b={"trait": "b", "is": {"eq": 1}})
     customer.did("identify", T, traits={"a": 1})
     assert customer.did("identify", T - 1, traits={"a": 2, "b": 1}) == [Edge("entered", "b", T)]
     assert customer.member_of == {"a", "b"}
 
 
-def test_not_of_a_test_is_true_on_a_missing_trait() -> None:
+def test_negated_predicate_holds_on_a_missing_trait() -> None:
     customer = Customer(
         not_gold={"not": {"trait": "tier", "is": {"eq": "gold"}}},
         ne_gold={"trait": "tier", "is": {"ne": "gold"}},
@@ -235,13 +235,13 @@ def test_not_of_a_test_is_true_on_a_missing_trait() -> None:
     assert customer.member_of == {"not-gold"}
 
 
-def test_a_trait_inside_an_object_is_reached_by_its_path() -> None:
+def test_nested_trait_is_read_by_its_path() -> None:
     customer = Customer(oslo={"trait": "address.city", "is": {"eq": "Oslo"}})
     assert customer.did("A", T, traits={"address": {"city": "Oslo"}}) == [Edge("entered", "oslo", T)]
     assert customer.did("A", T + 1, traits={"address": "Oslo"}) == [Edge("exited", "oslo", T + 1)]
 
 
-def test_a_date_in_a_trait_moves_its_segment_at_the_millisecond() -> None:
+def test_date_trait_flips_its_segment_at_the_exact_millisecond() -> None:
     customer = Customer(renew={"trait": "ends", "is": {"in_next": "10s"}})
     assert customer.did("identify", T, traits={"ends": "2025-10-13T00:01:00Z"}) == []
     assert customer.wait(T + D) == [Edge("entered", "renew", T + 50 * S), Edge("exited", "renew", T + 60 * S)]
@@ -250,7 +250,7 @@ def test_a_date_in_a_trait_moves_its_segment_at_the_millisecond() -> None:
 # -- several segments ---------------------------------------------------------------------------------
 
 
-def test_segments_that_refer_to_others_are_judged_after_them_three_deep() -> None:
+def test_referring_segments_are_evaluated_after_their_references_three_deep() -> None:
     rules = {
         "third": {"all": [{"in_segment": "second"}, {"did": "C"}]},
         "second": {"all": [{"in_segment": "first"}, {"did": "B"}]},
@@ -271,14 +271,14 @@ def test_segments_that_refer_to_others_are_judged_after_them_three_deep() -> Non
     ]
 
 
-def test_not_in_a_segment_enters_when_the_other_exits() -> None:
+def test_negated_in_segment_enters_when_the_other_exits() -> None:
     customer = Customer(idle={"not": {"in_segment": "busy"}}, busy={"did": "A", "within": "10s"})
     assert customer.did("A", T) == [Edge("entered", "busy", T)]
     assert customer.wait(T + D) == [Edge("exited", "busy", T + 10 * S), Edge("entered", "idle", T + 10 * S)]
 
 
 @pytest.mark.parametrize("k", [1, 2, 3])
-def test_at_least_counts_its_children(k: int) -> None:
+def test_at_least_counts_its_true_children(k: int) -> None:
     children = [{"did": "A"}, {"did": "B"}, {"did_not": "C"}]
     customer = Customer(rule={"at_least": {"k": k, "of": children}})
     customer.did("Seen", T)

@@ -1,4 +1,4 @@
-"""What the engine says of a change and remembers: duplicates, failures, definitions that change."""
+"""The fields of a change, duplicates, failures, and changed definitions."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ HIGH_INTENT = {
     ]
 }
 
-# -- what a change says ---------------------------------------------------------------------------------
+# -- fields of a change ---------------------------------------------------------------------------------
 
 
-def test_a_change_says_all_that_the_contract_lists() -> None:
+def test_change_has_every_field_of_the_contract() -> None:
     engine = Engine(segments(a={"did": "A", "within": "10s"}))
     profile = engine.new_profile("user_id:u1")
     event = Event("A", T, "m-1", {}, {"b": 1, "a": [None]}, "u1", "a1", "u1@example.com")
@@ -40,7 +40,7 @@ def test_a_change_says_all_that_the_contract_lists() -> None:
     assert (change.occurred_at, change.flips_at, change.event_id) == (T, T + 10 * S, "m-1")
 
 
-def test_an_event_without_a_message_id_is_told_by_its_place_but_not_named() -> None:
+def test_event_without_a_message_id_is_deduplicated_by_offset_but_not_named_in_changes() -> None:
     customer = Customer(a={"did": "A"})
     event = Event("A", T, "0:17", {}, named=False)
     (change,) = customer.engine.on_event(customer.profile, event, clock_ms=T).changes
@@ -48,7 +48,7 @@ def test_an_event_without_a_message_id_is_told_by_its_place_but_not_named() -> N
     assert customer.engine.on_event(customer.profile, event, clock_ms=T).duplicates
 
 
-def test_changes_alternate_and_are_numbered_without_gaps() -> None:
+def test_changes_alternate_and_have_gapless_sequence_numbers() -> None:
     customer = Customer(
         recent={"did": "A", "within": "7s"},
         calm={"did": "A", "count": {"lt": 2}, "within": "20s"},
@@ -71,7 +71,7 @@ def test_changes_alternate_and_are_numbered_without_gaps() -> None:
 # -- duplicates -------------------------------------------------------------------------------------
 
 
-def test_a_known_message_changes_nothing() -> None:
+def test_duplicate_message_changes_nothing() -> None:
     customer = Customer(two={"did": "A", "count": {"gte": 2}})
     customer.send("A", T, id="one")
     again = customer.send("A", T + 1, id="one", traits={"x": 1})
@@ -80,7 +80,7 @@ def test_a_known_message_changes_nothing() -> None:
     assert customer.profile.latest_ms == T
 
 
-def test_the_last_thousand_messages_are_remembered_however_old() -> None:
+def test_last_thousand_message_ids_are_remembered_however_old() -> None:
     customer = Customer()
     for number in range(REMEMBERED):
         customer.send("A", T + number * D, id=f"m{number}")
@@ -90,7 +90,7 @@ def test_the_last_thousand_messages_are_remembered_however_old() -> None:
     assert customer.send("A", T + REMEMBERED * D, id="m2").duplicates
 
 
-def test_messages_of_the_last_day_are_remembered_however_many() -> None:
+def test_message_ids_of_the_last_day_are_remembered_however_many() -> None:
     customer = Customer()
     for number in range(REMEMBERED * 2):
         customer.send("A", T, id=f"m{number}")
@@ -104,7 +104,7 @@ def test_messages_of_the_last_day_are_remembered_however_many() -> None:
 # -- failures ------------------------------------------------------------------------------------------
 
 
-def test_a_rule_that_fails_keeps_its_membership_and_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_rule_keeps_its_membership_and_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     customer = Customer(a={"did": "A", "within": "10s"}, trait={"trait": "x", "is": {"matches": "y"}})
     customer.did("A", T, traits={"x": "y"})
     assert customer.member_of == {"a", "trait"}
@@ -113,15 +113,15 @@ def test_a_rule_that_fails_keeps_its_membership_and_is_counted(monkeypatch: pyte
         raise ZeroDivisionError
 
     monkeypatch.setitem(OPERATORS, "matches", broken)
-    transition = customer.send("A", T + S, traits={"x": "n"})
-    assert transition.failures == ["trait"]
-    assert not transition.changes
+    result = customer.send("A", T + S, traits={"x": "n"})
+    assert result.failures == ["trait"]
+    assert not result.changes
     assert customer.member_of == {"a", "trait"}
     monkeypatch.undo()
     assert edges(customer.send("A", T + 2 * S, traits={"x": "n"})) == [Edge("exited", "trait", T + 2 * S)]
 
 
-def test_a_rule_that_refers_to_one_that_fails_is_kept_and_counted_with_it(
+def test_rule_that_refers_to_a_failing_one_keeps_its_membership_and_is_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     customer = Customer(
@@ -138,7 +138,7 @@ def test_a_rule_that_refers_to_one_that_fails_is_kept_and_counted_with_it(
 # -- definitions ---------------------------------------------------------------------------------------
 
 
-def test_a_segment_that_is_added_is_filled_from_what_is_known() -> None:
+def test_added_segment_is_evaluated_from_stored_state() -> None:
     customer = Customer(a={"did": "A"})
     customer.did("A", T, traits={"tier": "gold"})
     (change,) = customer.adopt(a={"did": "A"}, gold={"trait": "tier", "is": {"eq": "gold"}}).changes
@@ -146,7 +146,7 @@ def test_a_segment_that_is_added_is_filled_from_what_is_known() -> None:
     assert (change.occurred_at, change.event_id) == (T, None)
 
 
-def test_a_segment_that_is_removed_loses_its_members() -> None:
+def test_removed_segment_exits_its_members() -> None:
     customer = Customer(a={"did": "A"}, b={"did": "A"})
     customer.did("A", T)
     (change,) = customer.adopt(b={"did": "A"}).changes
@@ -155,7 +155,7 @@ def test_a_segment_that_is_removed_loses_its_members() -> None:
     assert customer.member_of == {"b"}
 
 
-def test_a_segment_that_changed_is_judged_anew_and_its_timer_with_it() -> None:
+def test_changed_segment_is_reevaluated_with_its_timer() -> None:
     customer = Customer(a={"did": "A", "within": "1h"})
     customer.did("A", T)
     customer.clock_ms = T + 10 * S
@@ -164,14 +164,14 @@ def test_a_segment_that_changed_is_judged_anew_and_its_timer_with_it() -> None:
     assert customer.profile.due_ms is None
 
 
-def test_a_change_of_the_window_alone_moves_the_timer() -> None:
+def test_changed_window_moves_the_timer() -> None:
     customer = Customer(a={"known_for": "1h"})
     customer.did("A", T)
     assert not customer.adopt(a={"known_for": "2h"}).changes
     assert customer.profile.due_ms == T + 2 * H
 
 
-def test_what_no_rule_reads_any_more_is_forgotten() -> None:
+def test_unreferenced_features_are_deleted() -> None:
     customer = Customer(a={"did": "A"}, b={"did": "B"})
     customer.did("A", T)
     customer.did("B", T)
@@ -180,23 +180,23 @@ def test_what_no_rule_reads_any_more_is_forgotten() -> None:
     assert customer.member_of == {"b"}
 
 
-def test_the_version_of_a_set_follows_from_its_definitions_in_any_order() -> None:
+def test_version_of_a_segment_set_does_not_depend_on_order() -> None:
     one, two = segments(a={"did": "A"}, b={"did": "B"}), segments(b={"did": "B"}, a={"did": "A"})
     assert one.version == two.version != segments(a={"did": "A"}, b={"did": "C"}).version
     assert Engine(one).new_profile("user_id:u1").evaluated_by == one.version
 
 
-def test_without_segments_profiles_are_kept_and_nothing_changes() -> None:
+def test_without_segments_profiles_are_stored_and_nothing_changes() -> None:
     engine = Engine(SegmentSet.EMPTY)
     profile = engine.new_profile("user_id:u1")
     assert not engine.on_event(profile, Event("A", T, "m", {}), clock_ms=T).changes
     assert (profile.first_ms, profile.latest_ms, profile.due_ms) == (T, T, None)
 
 
-# -- the example of the contract --------------------------------------------------------------------------
+# -- the example of the specification ---------------------------------------------------------------------
 
 
-def test_high_intent_enters_with_the_third_view_and_leaves_48_hours_after_the_first() -> None:
+def test_high_intent_enters_at_the_third_view_and_exits_48_hours_after_the_first() -> None:
     customer = Customer(high_intent=HIGH_INTENT)
     assert customer.did("Product Viewed", T) == []
     assert customer.did("Product Viewed", T + H) == []
@@ -205,7 +205,7 @@ def test_high_intent_enters_with_the_third_view_and_leaves_48_hours_after_the_fi
     assert customer.wait(T + 48 * H) == [Edge("exited", "high-intent", T + 48 * H)]
 
 
-def test_high_intent_ends_with_a_purchase_and_returns_when_the_purchase_is_old_enough() -> None:
+def test_high_intent_exits_at_a_purchase_and_reenters_when_the_purchase_leaves_the_window() -> None:
     customer = Customer(high_intent=HIGH_INTENT)
     customer.did("Order Completed", T)
     for offset in (40, 41, 42):

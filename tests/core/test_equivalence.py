@@ -1,4 +1,4 @@
-"""The compiled rules over small state decide as the reference does over all events: changes and flips_at."""
+"""Compiled rules over bounded state equal the oracle over all events, in changes and flips_at."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from segops.core.rules.parsing import Context, read_policy, read_rfm, read_rule
 from segops.core.segments import Definition, SegmentSet
 from segops.schemas.state import decode_profile, encode_profile
 
-from .oracle import FAR_MS, Named, Oracle, Seen, named
+from .oracle import FAR_MS, ChangeSummary, Oracle, PublishedIdentity, published_identity
 from .strategies import BASE_MS, RFM, composite, policies, rules, streams
 
 _limits = st.one_of(st.none(), policies())
@@ -24,7 +24,7 @@ _limits = st.one_of(st.none(), policies())
 
 @composite
 def segment_sets(draw: Any, *, limited: bool = True) -> SegmentSet:
-    """One to three segments; ``limited``: some with a policy for their memberships."""
+    """Draw one to three segments; with ``limited``, some have a membership policy."""
     limits = _limits if limited else st.none()
     forms = {"s0": draw(rules())}
     for number in range(1, draw(st.integers(1, 3))):
@@ -39,32 +39,32 @@ def make_definition(key: str, form: dict[str, Any], limits: dict[str, Any] | Non
     return Definition(key, key, node, written={"when": form, "membership": limits}, policy=policy)
 
 
-def seen_of(change: Change, now_ms: int) -> Seen:
+def seen_of(change: Change, now_ms: int) -> ChangeSummary:
     flips_at = change.flips_at if change.flips_at is None or change.flips_at <= now_ms + FAR_MS else None
-    return Seen(
+    return ChangeSummary(
         change.segment_key, change.action, change.reason, change.occurred_at, flips_at, change.event_id
     )
 
 
-def _told(change: Change) -> Named:
+def _published_identity_of(change: Change) -> PublishedIdentity:
     traits = msgspec.json.decode(change.traits_json)
-    return Named(change.user_id, change.anonymous_id, change.email, traits)
+    return PublishedIdentity(change.user_id, change.anonymous_id, change.email, traits)
 
 
-def _names(profile: Profile) -> Named:
-    return Named(profile.user_id, profile.anonymous_id, profile.email, profile.traits)
+def _stored_identity(profile: Profile) -> PublishedIdentity:
+    return PublishedIdentity(profile.user_id, profile.anonymous_id, profile.email, profile.traits)
 
 
 def _engine_step(engine: Engine, profile: Profile, kind: str, arg: Any, clock_ms: int) -> list[Change]:
     if kind == "clock":
         return engine.on_timer(profile, clock_ms=clock_ms).changes
-    transition = engine.on_event(profile, arg, clock_ms=clock_ms)
-    assert not transition.failures
-    return transition.changes
+    result = engine.on_event(profile, arg, clock_ms=clock_ms)
+    assert not result.failures
+    return result.changes
 
 
-def agree(segments: SegmentSet, steps: list[tuple[str, Any]], watermark: bool) -> None:
-    """Both decide alike at every step. ``watermark``: events move the clock on, too."""
+def assert_agreement(segments: SegmentSet, steps: list[tuple[str, Any]], watermark: bool) -> None:
+    """Assert that engine and oracle agree at every step. ``watermark``: events advance the clock."""
     engine, oracle = Engine(segments), Oracle(segments.definitions)
     profile = engine.new_profile("user_id:u1")
     clock_ms = -(10**15)
@@ -75,12 +75,12 @@ def agree(segments: SegmentSet, steps: list[tuple[str, Any]], watermark: bool) -
         expected = oracle.on_clock(clock_ms) if kind == "clock" else oracle.on_event(arg, clock_ms)
         assert [seen_of(c, c.occurred_at) for c in changes] == expected, (kind, arg)
         assert set(profile.members) == oracle.members
-        # What time brings about before an event is published with the names from before it.
+        # Changes caused by time before an event carry the identifiers from before it.
         reason = "time" if kind == "clock" else "event"
-        told = [_told(change) for change in changes if change.reason == reason]
-        assert told == [named(oracle.history)] * len(told)
-        assert _names(profile) == named(oracle.history)
-        # What is stored between two steps is all that the next one has.
+        published = [_published_identity_of(change) for change in changes if change.reason == reason]
+        assert published == [published_identity(oracle.history)] * len(published)
+        assert _stored_identity(profile) == published_identity(oracle.history)
+        # Each step starts from the stored profile alone.
         profile = decode_profile(encode_profile(profile))
     assert profile.due_ms == min(profile.flips.values(), default=None)
 
@@ -90,7 +90,7 @@ def test_compiled_equals_reference(
     segments: SegmentSet, steps: list[tuple[str, Any]], watermark: bool
 ) -> None:
     note({d.key: d.written for d in segments.definitions})
-    agree(segments, steps, watermark)
+    assert_agreement(segments, steps, watermark)
 
 
 @pytest.mark.parametrize(
@@ -107,8 +107,8 @@ def test_compiled_equals_reference(
         ([0.1], [0.1000001], False),
     ],
 )
-def test_numbers_inside_lists_and_objects_are_compared_as_others(first: Any, second: Any, same: bool) -> None:
-    """For ``distinct`` and ``same_as``, by both; the values are the events' in turn."""
+def test_nested_numbers_are_compared_by_value(first: Any, second: Any, same: bool) -> None:
+    """Compare the values of two events by ``distinct`` and ``same_as``, in engine and oracle."""
     forms = {
         "different": {"distinct": "p", "of": "A", "is": {"gte": 2}},
         "repeated": {"sequence": [{"did": "A"}, {"did": "A", "where": {"p": {"same_as": 1}}}]},
@@ -118,7 +118,7 @@ def test_numbers_inside_lists_and_objects_are_compared_as_others(first: Any, sec
         ("event", Event("A", BASE_MS + number, f"m{number}", {"p": value}))
         for number, value in enumerate((first, second))
     ]
-    agree(segments, steps, watermark=True)
+    assert_agreement(segments, steps, watermark=True)
     oracle = Oracle(segments.definitions)
     for _, event in steps:
         oracle.on_event(event, event.time_ms)

@@ -1,4 +1,4 @@
-"""Segments of one set are judged in one order, however they are given."""
+"""The evaluation order of a segment set."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from segops.core.rules.model import All, InSegment, KnownFor
 from segops.core.segments import Definition, SegmentSet
 
 
-def test_the_order_of_judging_does_not_depend_on_how_segments_are_given() -> None:
+def test_evaluation_order_does_not_depend_on_definition_order() -> None:
     rule = KnownFor(1_000)
     given = [
         Definition("a", "A", All((InSegment("d"), InSegment("c")))),

@@ -1,4 +1,4 @@
-"""An explanation agrees with the engine: whole rules with memberships, nodes with their children."""
+"""Explanations agree with the engine: rules with memberships, nodes with their children."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from .strategies import streams
 from .test_equivalence import segment_sets
 
 
-def standing(customer: Customer, now_ms: int, index: int = 0) -> SegmentExplanation:
+def explanation(customer: Customer, now_ms: int, index: int = 0) -> SegmentExplanation:
     return explain(customer.engine.segments, customer.profile, now_ms).segments[index]
 
 
 def node(rule: dict[str, Any], now_ms: int, *events: tuple[Any, ...], **identity: Any) -> RulePart:
-    """The rule's node after events ``(name, time, {property: value})``."""
+    """Return the explained rule after events ``(name, time, {property: value})``."""
     customer = Customer(rule=rule)
     for name, time_ms, *properties in events:
         customer.send(name, time_ms, **identity, **(properties[0] if properties else {}))
     customer.wait(now_ms)
-    return standing(customer, now_ms).rule
+    return explanation(customer, now_ms).rule
 
 
 @settings(max_examples=60)
 @given(segment_sets(), streams())
-def test_it_says_what_the_engine_decided(known: SegmentSet, steps: list[tuple[str, Any]]) -> None:
+def test_explanation_agrees_with_the_engine(known: SegmentSet, steps: list[tuple[str, Any]]) -> None:
     engine = Engine(known)
     profile = engine.new_profile("user_id:u1")
     now_ms = 0
@@ -63,12 +63,12 @@ def _check(part: RulePart) -> None:
         _check(child)
 
 
-def test_a_member_is_told_since_when_why_and_until_when() -> None:
+def test_membership_shows_its_start_cause_and_next_flip() -> None:
     rule = {"all": [{"did": "A", "count": {"gte": 2}, "within": "48h"}, {"did_not": "B", "within": "48h"}]}
     customer = Customer(rule=rule)
     customer.did("A", T)
     customer.did("A", T + H, id="m-7")
-    found = standing(customer, T + 2 * H)
+    found = explanation(customer, T + 2 * H)
     assert (found.member, found.since, found.event_id, found.flips_at) == (True, T + H, "m-7", T + 48 * H)
     assert found.rule.changed_at == T + H
     views, orders = found.rule.parts
@@ -77,24 +77,24 @@ def test_a_member_is_told_since_when_why_and_until_when() -> None:
     assert (orders.label, orders.value, orders.changes_at) == ("did not B within 2d", 0, None)
 
 
-def test_a_membership_that_time_began_has_no_event() -> None:
+def test_membership_that_time_began_has_no_event() -> None:
     customer = Customer(rule={"known_for": "1h"})
     customer.did("A", T)
     customer.wait(T + 2 * H)
-    found = standing(customer, T + 2 * H)
+    found = explanation(customer, T + 2 * H)
     assert (found.since, found.event_id, found.flips_at) == (T + H, None, None)
 
 
-def test_a_reference_and_its_negation_know_since_when_they_stand() -> None:
+def test_reference_and_its_negation_show_their_last_change() -> None:
     customer = Customer(a={"did": "A", "within": "1h"}, b={"any": [{"not": {"in_segment": "a"}}]})
     customer.did("A", T)
-    inverse = standing(customer, T, 1).rule.parts[0]
+    inverse = explanation(customer, T, 1).rule.parts[0]
     assert (inverse.holds, inverse.changed_at, inverse.changes_at) == (False, T, T + H)
     customer.wait(T + H)
-    assert standing(customer, T + H, 1).rule.parts[0].changed_at is None
+    assert explanation(customer, T + H, 1).rule.parts[0].changed_at is None
 
 
-def test_a_count_that_is_no_longer_kept_in_full_is_a_least_one() -> None:
+def test_truncated_count_is_shown_as_a_minimum() -> None:
     twice = {"did": "A", "count": {"gte": 2}, "within": "1h"}
     seen = [node(twice, T + 9, *(("A", T + n) for n in range(times))) for times in (3, 4, 9)]
     assert [(part.value, part.value_is_least) for part in seen] == [(3, False), (4, True), (4, True)]
@@ -105,22 +105,22 @@ def test_a_count_that_is_no_longer_kept_in_full_is_a_least_one() -> None:
 @pytest.mark.parametrize(
     ("beside", "found"), [(3, (4, True)), (6, (9, False)), (17, (9, False)), (300, (9, False))]
 )
-def test_a_count_is_told_as_far_as_any_rule_keeps_it(beside: int, found: tuple[int, bool]) -> None:
+def test_count_is_shown_up_to_the_greatest_capacity(beside: int, found: tuple[int, bool]) -> None:
     rules = {"few": {"gte": 2}, "more": {"gte": beside}}
     customer = Customer(**{key: {"did": "A", "count": test, "within": "1h"} for key, test in rules.items()})
     for number in range(9):
         customer.did("A", T + number)
-    few = standing(customer, T + 9).rule
+    few = explanation(customer, T + 9).rule
     assert (few.value, few.value_is_least) == found
 
 
-def test_a_count_that_was_kept_for_a_greater_limit_is_at_least_what_is_left_of_it() -> None:
+def test_count_stored_for_a_greater_threshold_is_shown_as_a_minimum() -> None:
     customer = Customer(rule={"did": "A", "count": {"gte": 9}, "within": "1h"})
     for number in range(6):
         customer.did("A", T + number)
     customer.adopt(rule={"did": "A", "count": {"gte": 3}, "within": "1h"})
     customer.did("A", T + 9)
-    rule = standing(customer, T + 9).rule
+    rule = explanation(customer, T + 9).rule
     assert (rule.value, rule.value_is_least) == (6, True)
 
 
@@ -139,13 +139,13 @@ def test_a_count_that_was_kept_for_a_greater_limit_is_at_least_what_is_left_of_i
         ({"did": "A", "between": {"from": "1h", "to": "1s"}}, [("A", T), ("A", T + 10 * S)], 1),
     ],
 )
-def test_a_node_shows_what_its_limit_is_held_against(
+def test_node_shows_the_value_compared_with_its_threshold(
     rule: dict[str, Any], events: list[tuple[Any, ...]], value: Any
 ) -> None:
     assert node(rule, T + 10 * S, *events).value == value
 
 
-def test_traits_show_their_value_and_since_when_they_have_held() -> None:
+def test_traits_show_their_value_and_the_start_of_it() -> None:
     gold = {"trait": "plan", "is": {"eq": "gold"}}
     held = node({"has_been": gold, "for": "1h"}, T + 5, ("identify", T), traits={"plan": "gold"})
     assert (held.value, held.holds, held.changes_at) == (format_instant(T), False, T + H)
@@ -166,21 +166,21 @@ def test_traits_show_their_value_and_since_when_they_have_held() -> None:
         ),
     ],
 )
-def test_the_bound_of_exactness_is_visible(rule: dict[str, Any], note: str | None) -> None:
+def test_bound_of_exactness_is_shown(rule: dict[str, Any], note: str | None) -> None:
     assert node(rule, T, ("A", T)).note == note
 
 
-def test_a_node_that_fails_has_no_verdict_and_the_others_have() -> None:
+def test_failing_node_has_no_verdict_and_the_others_do() -> None:
     customer = Customer(rule={"any": [{"did": "A"}, {"sum": "p", "of": "B", "is": {"gte": 1}}]})
     customer.did("A", T)
     customer.send("B", T, p=1)
     damaged = next(key for key, state in customer.profile.features.items() if hasattr(state, "total"))
     customer.profile.features[damaged] = object()  # type: ignore[assignment]
-    good, bad = standing(customer, T).rule.parts
+    good, bad = explanation(customer, T).rule.parts
     assert (good.holds, bad.holds, bad.value) == (True, None, None)
 
 
-def test_every_node_and_operator_has_words() -> None:
+def test_every_node_and_operator_has_a_label() -> None:
     assert set(wording._LABELS) == set(model.Node.__args__)
     assert set(wording._OPERATORS) == set(OPERATORS)
 
@@ -208,6 +208,6 @@ def test_every_node_and_operator_has_words() -> None:
         ),
     ],
 )
-def test_labels_read_like_the_rule(rule: dict[str, Any], label: str) -> None:
+def test_label_of_a_rule(rule: dict[str, Any], label: str) -> None:
     (found,) = segments(rule=rule).definitions
     assert wording.label(found.when) == label

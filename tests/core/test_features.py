@@ -1,4 +1,4 @@
-"""Aggregates over events: exact in both directions, whatever the order of arrival, within stated bounds."""
+"""Aggregates over events are exact in both directions, in any order of arrival, within stated bounds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BOUND = 256
 
 @pytest.fixture
 def small_bound(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Folding begins at a few entries, so that a test of it is short."""
+    """Lower the number of entries at which folding begins, to keep the tests of it short."""
     assert sliding.MAX_ENTRIES == MAX_ENTRIES == 4_096
     monkeypatch.setattr(sliding, "MAX_ENTRIES", BOUND)
     yield
@@ -31,7 +31,7 @@ def total(value: Any, **window: Any) -> dict[str, Any]:
     return {"sum": "p", "of": "A", "is": {"eq": value}, **window}
 
 
-def test_a_count_rises_and_falls_through_every_comparison() -> None:
+def test_rising_and_falling_count_crosses_every_comparison() -> None:
     rules = {
         "gte2": {"gte": 2},
         "gt2": {"gt": 2},
@@ -65,7 +65,7 @@ def test_a_count_rises_and_falls_through_every_comparison() -> None:
 
 
 @pytest.mark.parametrize("threshold", [*CAPACITIES, 2, 5, 63, 256, 300])
-def test_a_count_is_exact_at_and_around_every_capacity(threshold: int) -> None:
+def test_count_is_exact_around_every_capacity(threshold: int) -> None:
     customer = Customer(rule={"did": "A", "count": {"gte": threshold}, "within": "1h"})
     many = threshold + 20
     for number in range(many):
@@ -76,7 +76,7 @@ def test_a_count_is_exact_at_and_around_every_capacity(threshold: int) -> None:
     assert customer.wait(T + 2 * H) == [Edge("exited", "rule", leaves)]
 
 
-def test_no_more_than_the_latest_times_that_a_threshold_needs_are_kept() -> None:
+def test_only_the_latest_times_that_a_threshold_needs_are_stored() -> None:
     customer = Customer(rule={"did": "A", "count": {"gte": 3}, "within": "1h"})
     for number in range(1_000):
         customer.did("A", T + number)
@@ -98,7 +98,7 @@ def test_no_more_than_the_latest_times_that_a_threshold_needs_are_kept() -> None
     ],
 )
 @pytest.mark.parametrize("window", [{}, {"within": "1h"}, {"between": {"from": "1h", "to": "0s"}}])
-def test_every_aggregate_is_the_same_in_any_order_of_arrival(
+def test_aggregates_do_not_depend_on_order_of_arrival(
     node: dict[str, Any], expected: bool, window: dict[str, Any]
 ) -> None:
     events = [("A", T, {"p": 3}), ("A", T + 1, {"p": 5}), ("A", T + 2, {"p": 1})]
@@ -108,7 +108,7 @@ def test_every_aggregate_is_the_same_in_any_order_of_arrival(
 
 
 @pytest.mark.parametrize("window", [{}, {"within": "1h"}, {"between": {"from": "1h", "to": "0s"}}])
-def test_of_equal_times_the_first_arrival_is_the_earliest_and_the_last_the_latest(
+def test_arrival_order_breaks_ties_of_earliest_and_latest(
     window: dict[str, Any],
 ) -> None:
     events = [("A", T, {"p": "first"}), ("A", T, {"p": "second"}), ("A", T, {"p": "third"})]
@@ -116,14 +116,14 @@ def test_of_equal_times_the_first_arrival_is_the_earliest_and_the_last_the_lates
     assert holds_at({"latest": "p", "of": "A", "is": {"eq": "third"}, **window}, T, *events)
 
 
-def test_equal_times_leave_a_window_together() -> None:
+def test_simultaneous_events_leave_a_window_together() -> None:
     customer = Customer(rule={"did": "A", "count": {"gte": 1}, "within": "1s"})
     customer.did("A", T)
     customer.did("A", T)
     assert customer.wait(T + S) == [Edge("exited", "rule", T + S)]
 
 
-def test_a_duplicate_counts_once() -> None:
+def test_duplicate_event_counts_once() -> None:
     customer = Customer(twice={"did": "A", "count": {"gte": 2}}, sum=total(7))
     customer.did("A", T, id="one", p=7)
     assert customer.send("A", T + 1, id="one", p=7).duplicates
@@ -131,20 +131,20 @@ def test_a_duplicate_counts_once() -> None:
 
 
 @pytest.mark.parametrize("window", [{}, {"within": "1d"}, {"between": {"from": "1d", "to": "0s"}}])
-def test_a_tenth_and_two_tenths_are_three_tenths(window: dict[str, Any]) -> None:
+def test_sum_of_decimals_is_exact(window: dict[str, Any]) -> None:
     events = [("A", T, {"p": 0.1}), ("A", T + 1, {"p": 0.2})]
     assert holds_at(total(0.3, **window), T + 1, *events)
     assert holds_at({"avg": "p", "of": "A", "is": {"eq": 0.15}, **window}, T + 1, *events)
 
 
-def test_a_mean_that_has_no_decimal_is_compared_exactly() -> None:
+def test_mean_without_a_finite_decimal_is_compared_exactly() -> None:
     events = [("A", T, {"p": 1}), ("A", T, {"p": 0}), ("A", T, {"p": 0})]
     third = {"avg": "p", "of": "A"}
     assert holds_at({**third, "is": {"gt": 0.3333333333333333}}, T, *events)
     assert holds_at({**third, "is": {"lt": 0.3333333333333334}}, T, *events)
 
 
-def test_ten_thousand_values_leave_exactly_nothing_behind() -> None:
+def test_sum_returns_to_zero_after_ten_thousand_values_expire() -> None:
     customer = Customer(zero=total(0, within="1m"), three=total(0.3, within="1m"))
     draw = random.Random(7)
     for number in range(10_000):
@@ -157,18 +157,18 @@ def test_ten_thousand_values_leave_exactly_nothing_behind() -> None:
     assert customer.member_of == {"three"}
 
 
-def test_a_sum_of_very_unlike_numbers_loses_nothing() -> None:
+def test_sum_of_very_large_and_small_numbers_is_exact() -> None:
     events = [("A", T + i, {"p": p}) for i, p in enumerate((1e22, 0.1, -1e22))]
     assert holds_at(total(0.1, within="1h"), T + 2, *events)
     assert holds_at(total(0.1), T + 2, *events)
 
 
-def test_a_sum_that_has_lost_its_oldest_value_is_still_exact() -> None:
+def test_sum_is_exact_after_its_oldest_value_expires() -> None:
     events = [("A", T, {"p": 1}), ("A", T + S, {"p": 1e28}), ("A", T + S, {"p": 0.1})]
     assert holds_at({"sum": "p", "of": "A", "is": {"gt": 1e28}, "within": "10s"}, T + 10 * S, *events)
 
 
-def test_values_of_other_types_are_passed_over_and_counted() -> None:
+def test_values_of_other_types_are_skipped_and_counted() -> None:
     customer = Customer(sum=total(5), most={"max": "p", "of": "A", "is": {"eq": 5}})
     customer.did("A", T, p=5)
     odd_values = {"text": "7", "boolean": True, "list": [1], "object": {"a": 1}}
@@ -179,7 +179,7 @@ def test_values_of_other_types_are_passed_over_and_counted() -> None:
 
 
 @pytest.mark.parametrize("window", [{}, {"within": "1h"}, {"between": {"from": "1h", "to": "0s"}}])
-def test_of_nothing_sums_and_distinct_are_0_and_the_rest_is_missing(window: dict[str, Any]) -> None:
+def test_without_events_sum_and_distinct_are_0_and_other_aggregates_missing(window: dict[str, Any]) -> None:
     seen = ("Seen", T)
     of = {"of": "A", **window}
     assert holds_at({"sum": "p", "is": {"eq": 0}, **of}, T, seen)
@@ -189,7 +189,7 @@ def test_of_nothing_sums_and_distinct_are_0_and_the_rest_is_missing(window: dict
         assert not holds_at({function: "p", "is": {"ne": 1}, **of}, T, seen)
 
 
-def test_distinct_tells_types_apart_and_not_ways_of_writing() -> None:
+def test_distinct_separates_types_but_not_spellings_of_a_number() -> None:
     values = [20, 20.0, "20", True, 1, [1], {"a": 1}, None]
     customer = Customer(**{f"d{n}": {"distinct": "p", "of": "A", "is": {"eq": n}} for n in (5, 6, 7)})
     for number, value in enumerate(values):
@@ -197,7 +197,7 @@ def test_distinct_tells_types_apart_and_not_ways_of_writing() -> None:
     assert customer.member_of == {"d6"}
 
 
-def test_a_value_stays_distinct_until_its_last_event_leaves() -> None:
+def test_value_counts_as_distinct_until_its_last_event_expires() -> None:
     rule = {"distinct": "p", "of": "A", "is": {"gte": 2}, "within": "10s"}
     customer = Customer(rule=rule)
     customer.did("A", T, p="x")
@@ -207,7 +207,7 @@ def test_a_value_stays_distinct_until_its_last_event_leaves() -> None:
     assert customer.wait(T + 20 * S) == [Edge("exited", "rule", T + 11 * S)]
 
 
-def test_the_next_best_takes_over_when_an_extreme_leaves() -> None:
+def test_next_extreme_follows_when_an_extreme_expires() -> None:
     customer = Customer(rule={"max": "p", "of": "A", "is": {"eq": 3}, "within": "10s"})
     for offset, value in ((0, 9), (1, 3), (2, 1)):
         customer.did("A", T + offset * S, p=value)
@@ -217,7 +217,7 @@ def test_the_next_best_takes_over_when_an_extreme_leaves() -> None:
     ]
 
 
-def test_first_and_last_move_with_late_events() -> None:
+def test_late_events_move_first_and_last() -> None:
     customer = Customer(
         old={"first": "A", "is": {"older_than": "10s"}}, fresh={"last": "A", "is": {"newer_than": "5s"}}
     )
@@ -235,9 +235,7 @@ def test_first_and_last_move_with_late_events() -> None:
         ({"did": "A", "count": {"gte": 300}}, 300),
     ],
 )
-def test_entries_beyond_the_bound_are_folded_and_leave_a_pane_late_at_most(
-    node: dict[str, Any], last: int
-) -> None:
+def test_folded_entries_expire_at_most_one_pane_late(node: dict[str, Any], last: int) -> None:
     length, many = 64 * H, BOUND * 4
     customer = Customer(rule={**node, "within": "64h"})
     for number in range(many):
@@ -248,12 +246,12 @@ def test_entries_beyond_the_bound_are_folded_and_leave_a_pane_late_at_most(
     exact = T + (many - last) * S + length
     (left,) = customer.wait(T + 200 * H)
     assert exact <= left.occurred_at < exact + length // PANES
-    # What came last has not been folded, so a rule on that much is exact.
+    # The latest entries are not folded, so a rule on that many is exact.
     assert (left.occurred_at == exact) is (last == 60)
 
 
 @pytest.mark.usefixtures("small_bound")
-def test_a_folded_sum_is_exact_while_nothing_has_left_and_once_all_has() -> None:
+def test_folded_sum_is_exact_before_any_entry_and_after_every_entry_expires() -> None:
     length, many = 64 * H, BOUND * 2
     customer = Customer(all=total(many, within="64h"), none=total(0, within="64h"))
     for number in range(many):
@@ -266,7 +264,7 @@ def test_a_folded_sum_is_exact_while_nothing_has_left_and_once_all_has() -> None
 
 
 @pytest.mark.usefixtures("small_bound")
-def test_earliest_keeps_a_bounded_number_of_values() -> None:
+def test_earliest_stores_a_bounded_number_of_values() -> None:
     customer = Customer(rule={"earliest": "p", "of": "A", "is": {"eq": 0}, "within": "64h"})
     for number in range(BOUND * 3):
         customer.send("A", T + number * S, p=number)
@@ -276,7 +274,7 @@ def test_earliest_keeps_a_bounded_number_of_values() -> None:
     assert customer.wait(T + 64 * H) == [Edge("exited", "rule", T + 64 * H)]
 
 
-def test_a_condition_on_an_event_s_date_is_judged_anew_at_every_instant() -> None:
+def test_date_condition_in_where_is_reevaluated_over_time() -> None:
     rule = {"did": "Booked", "where": {"departs": {"in_next": "10s"}}}
     customer = Customer(rule=rule)
     assert customer.did("Booked", T, departs="2025-10-13T00:01:00Z") == []
@@ -286,7 +284,7 @@ def test_a_condition_on_an_event_s_date_is_judged_anew_at_every_instant() -> Non
     ]
 
 
-def test_segments_that_ask_the_same_share_what_is_kept() -> None:
+def test_equal_aggregates_of_segments_share_one_feature() -> None:
     same = {"did": "A", "within": "1h"}
     customer = Customer(
         one={**same, "count": {"gte": 3}},

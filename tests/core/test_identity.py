@@ -1,4 +1,4 @@
-"""One profile per person, over a network that delays, repeats and crashes."""
+"""One profile per person, over a network with delays, duplicates and crashes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ENGINE = Engine(SEGMENTS)
 
 
 class People:
-    """Random events of random people: times rise, no two are equal."""
+    """Random events of random people, with strictly increasing times."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
@@ -54,7 +54,7 @@ class People:
         return event
 
     def person(self, number: int, *, known: bool, mailed: bool) -> list[Event]:
-        """A few devices, each with events before and after it is known whose it is."""
+        """Return the events of a few devices, each with events before and after it is identified."""
         me: dict[str, str] = {"user_id": f"u{number}"} if known else {}
         mail = {"email": f"p{number}@x"} if mailed else {}
         found: list[Event] = []
@@ -76,7 +76,7 @@ class People:
 
 
 def components(events: Iterable[Event]) -> list[set[str]]:
-    """The identifiers of each person, by the events alone."""
+    """Return the identifiers of each person, derived from the events alone."""
     found: list[set[str]] = []
     for event in events:
         mine = {*Rules().identifiers_of(event), *aliases_of(event)}
@@ -85,7 +85,7 @@ def components(events: Iterable[Event]) -> list[set[str]]:
     return found
 
 
-def lived(profile_id: str, events: Iterable[Event], clock_ms: int) -> Profile:
+def replayed(profile_id: str, events: Iterable[Event], clock_ms: int) -> Profile:
     profile = ENGINE.new_profile(profile_id)
     for event in sorted(events, key=lambda event: event.time_ms):
         ENGINE.on_event(profile, event, clock_ms=-(10**14))
@@ -98,7 +98,7 @@ def reads(profile: Profile, now_ms: int) -> list[Any]:
     return [reducer_of(feature).read(state, now_ms) for feature, state in pairs]
 
 
-def assert_is(profile: Profile, single: Profile, clock_ms: int) -> None:
+def assert_equal_profiles(profile: Profile, single: Profile, clock_ms: int) -> None:
     assert reads(profile, clock_ms) == reads(single, clock_ms)
     assert reads(profile, clock_ms + H) == reads(single, clock_ms + H)
     assert (profile.members.keys(), profile.flips) == (single.members.keys(), single.flips)
@@ -107,40 +107,40 @@ def assert_is(profile: Profile, single: Profile, clock_ms: int) -> None:
 
 
 def named(profile: Profile) -> tuple[str | None, ...]:
-    """What is published of a person beside the traits."""
+    """Return the identifiers that a change carries."""
     return profile.user_id, profile.anonymous_id, profile.email
 
 
-def assert_published_well(network: Network) -> None:
-    """No gaps, entered and exited in turn, and what was published last is what holds."""
+def assert_changes_are_consistent(network: Network) -> None:
+    """Assert gapless sequences of alternating entries and exits that end in the stored memberships."""
     members: set[tuple[str, str]] = set()
     sequences: dict[str, int] = {}
     for (profile_id, sequence), change in sorted(network.published.items()):
-        # A profile that was split off skips a number each time.
+        # Each split skips one sequence number of the profile that is split off.
         assert 0 < sequence - sequences.get(profile_id, 0) <= 1 + network.counts["split"]
         sequences[profile_id] = sequence
         key = (profile_id, change.segment_key)
         assert change.member is (key not in members)
         members ^= {key}
         assert (change.merged_into is None) or (change.reason == "merge" and not change.member)
-    held = {(p.id, key) for p in network.everything.values() if p.merged_into is None for key in p.members}
+    held = {(p.id, key) for p in network.profiles.values() if p.merged_into is None for key in p.members}
     assert members == held
 
 
 def assert_at_rest(network: Network) -> None:
-    """Nothing waits, nothing was given up, and every redirect leads to a profile that knows of it."""
+    """Assert that nothing waits, no message was dropped, and each redirect's target owns it."""
     assert network.counts["gave_up"] == 0
-    for key, profile in network.everything.items():
+    for key, profile in network.profiles.items():
         links = profile.links
         assert links is None or not (links.pending or links.held or links.sources or links.waiting)
         if profile.merged_into is not None:
             root = network.profile(key)
             assert root.links is not None and key in root.links.owned
-    assert_published_well(network)
+    assert_changes_are_consistent(network)
 
 
-def settled(network: Network, events: list[Event]) -> int:
-    """Send everything through, with the clock following; the clock at the end."""
+def settle(network: Network, events: list[Event]) -> int:
+    """Process all events, advance the clock past them, and return it."""
     network.run(events)
     clock_ms = max((event.time_ms for event in events), default=T) + S
     network.tick(clock_ms)
@@ -153,50 +153,50 @@ def shuffled(events: list[Event], seed: int) -> list[Event]:
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_without_conflicts_every_order_ends_in_the_same_people(seed: int) -> None:
+def test_without_conflicts_every_order_yields_the_same_profiles(seed: int) -> None:
     events = People(seed).crowd(4)
     order = events if seed % 3 == 0 else shuffled(events, seed)
-    network = Network(SEGMENTS, partitions=1 + seed % 5, seed=seed, trouble=0.05 * (seed % 4))
-    clock_ms = settled(network, order)
+    network = Network(SEGMENTS, partitions=1 + seed % 5, seed=seed, fault_rate=0.05 * (seed % 4))
+    clock_ms = settle(network, order)
     assert_at_rest(network)
     assert not network.counts.keys() & {"conflict", "limit", "overflow", "unheld"}
     for group in components(events):
         root = min(group, key=Rules().rank)
         assert {network.root(identifier) for identifier in group} == {root}
         mine = [event for event in events if Rules().identifiers_of(event)[0] in group]
-        assert_is(network.profile(root), lived(root, mine, clock_ms), clock_ms)
+        assert_equal_profiles(network.profile(root), replayed(root, mine, clock_ms), clock_ms)
 
 
-def assert_right(network: Network, events: list[Event], clock_ms: int) -> None:
-    """Whatever was claimed: one owner for each identifier, and each event once, in its person's profile."""
+def assert_owners(network: Network, events: list[Event], clock_ms: int) -> None:
+    """Assert one owner per identifier, and each event counted once, in its owner's profile."""
     assert_at_rest(network)
-    roots = {key: p for key, p in network.everything.items() if p.merged_into is None}
+    roots = {key: p for key, p in network.profiles.items() if p.merged_into is None}
     owned = [each for p in roots.values() for each in (p.links.owned if p.links else [p.id])]
-    assert sorted(owned) == sorted(network.everything.keys())
+    assert sorted(owned) == sorted(network.profiles.keys())
     for key, profile in roots.items():
         mine = [event for event in events if network.root(Rules().identifiers_of(event)[0]) == key]
         if mine:
-            assert_is(profile, lived(key, mine, clock_ms), clock_ms)
+            assert_equal_profiles(profile, replayed(key, mine, clock_ms), clock_ms)
 
 
-def assert_never_joined(network: Network, events: list[Event]) -> None:
-    """Two users are one person exactly where aliases say so."""
-    said = [
+def assert_never_merged(network: Network, events: list[Event]) -> None:
+    """Assert that two users share a profile exactly if aliases connect them."""
+    aliases = [
         {f"user_id:{event.user_id}", f"user_id:{event.previous_id}"}
         for event in events
         if event.previous_id is not None
     ]
-    users = {f"user_id:{event.user_id}" for event in events if event.user_id is not None}.union(*said)
+    users = {f"user_id:{event.user_id}" for event in events if event.user_id is not None}.union(*aliases)
     for user in users:
         same = {other for other in users if network.root(other) == network.root(user)}
         known = {user}
-        for _ in said:
-            known = known.union(*(pair for pair in said if pair & known))
+        for _ in aliases:
+            known = known.union(*(pair for pair in aliases if pair & known))
         assert same == known
 
 
 @pytest.mark.parametrize("seed", range(120))
-def test_with_conflicts_nobody_is_joined_who_must_not_be(seed: int) -> None:
+def test_conflicts_merge_no_separate_users(seed: int) -> None:
     people = People(seed)
     draw = people.random
     events = []
@@ -208,14 +208,14 @@ def test_with_conflicts_nobody_is_joined_who_must_not_be(seed: int) -> None:
             who["previous_id"] = draw.choice(["u0", "u1", "u2", "u3", "a0", "a1"])
         events.append(people.event(**who))
     rules = Rules(default_limit=1 + seed % 3)
-    network = Network(SEGMENTS, partitions=1 + seed % 6, seed=seed, trouble=0.05 * (seed % 4), rules=rules)
-    clock_ms = settled(network, shuffled(events, seed))
-    assert_right(network, events, clock_ms)
-    assert_never_joined(network, events)
+    network = Network(SEGMENTS, partitions=1 + seed % 6, seed=seed, fault_rate=0.05 * (seed % 4), rules=rules)
+    clock_ms = settle(network, shuffled(events, seed))
+    assert_owners(network, events, clock_ms)
+    assert_never_merged(network, events)
 
 
 @pytest.mark.parametrize("seed", range(120))
-def test_aliases_all_at_once_and_round_in_circles_come_to_one_person(seed: int) -> None:
+def test_concurrent_and_cyclic_aliases_yield_one_profile(seed: int) -> None:
     people = People(seed)
     draw = people.random
     size = draw.randint(2, 6)
@@ -227,8 +227,8 @@ def test_aliases_all_at_once_and_round_in_circles_come_to_one_person(seed: int) 
         people.event(user_id=f"u{draw.randrange(size)}", anonymous_id=f"a{draw.randrange(3)}")
         for _ in range(draw.randint(0, 6))
     ]
-    network = Network(SEGMENTS, partitions=1 + seed % 6, seed=seed, trouble=0.05 * (seed % 4))
-    clock_ms = settled(network, shuffled(events, seed))
-    assert_right(network, events, clock_ms)
+    network = Network(SEGMENTS, partitions=1 + seed % 6, seed=seed, fault_rate=0.05 * (seed % 4))
+    clock_ms = settle(network, shuffled(events, seed))
+    assert_owners(network, events, clock_ms)
     assert len({network.root(f"user_id:u{number}") for number in range(size)}) == 1
     assert network.hops < 4 * size

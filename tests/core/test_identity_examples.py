@@ -1,4 +1,4 @@
-"""The identity protocol by examples: claims, hand-overs, held events, and what is published of a merge."""
+"""The identity protocol by examples: claims, handovers, held events, and the changes of a merge."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from segops.schemas.state import decode_profile, encode_profile
 from .helpers import MONDAY as T
 from .helpers import H, S, segments
 from .network import Network, copied
-from .test_identity import ENGINE, SEGMENTS, assert_at_rest, lived, reads
+from .test_identity import ENGINE, SEGMENTS, assert_at_rest, reads, replayed
 
 
 def quiet_network(seed: int = 1) -> Network:
@@ -37,7 +37,7 @@ def alias(number: int, time_ms: int, *, user: str, was: str) -> Event:
 
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize("names", ["abc", "acb", "bac", "bca", "cab", "cba"])
-def test_a_chain_of_aliases_ends_in_the_last_user(names: str, seed: int) -> None:
+def test_alias_chain_ends_in_the_last_user(names: str, seed: int) -> None:
     first, second, third = names
     network = quiet_network(seed)
     network.run([event(1, T, user_id=first), event(2, T + 1, user_id=second), event(3, T + 2, user_id=third)])
@@ -47,7 +47,7 @@ def test_a_chain_of_aliases_ends_in_the_last_user(names: str, seed: int) -> None
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_two_users_who_claim_each_other_at_once_are_the_lesser_one(seed: int) -> None:
+def test_users_that_claim_each_other_concurrently_become_the_lesser_one(seed: int) -> None:
     network = quiet_network(seed)
     for each in (alias(1, T, user="a", was="b"), alias(2, T, user="b", was="a")):
         network.partitions[network.partition_of(f"user_id:{each.user_id}")].log.append(
@@ -59,7 +59,7 @@ def test_two_users_who_claim_each_other_at_once_are_the_lesser_one(seed: int) ->
     assert_at_rest(network)
 
 
-def test_a_log_out_begins_a_new_anonymous_id_of_the_same_person() -> None:
+def test_new_anonymous_id_after_logout_belongs_to_the_same_profile() -> None:
     network = quiet_network()
     before = [event(1, T, anonymous_id="a1"), event(2, T + 1, anonymous_id="a1", user_id="u")]
     after = [event(3, T + 2, anonymous_id="a2"), event(4, T + 3, anonymous_id="a2", user_id="u")]
@@ -67,11 +67,11 @@ def test_a_log_out_begins_a_new_anonymous_id_of_the_same_person() -> None:
         network.run([each])
     assert network.root("anonymous_id:a1") == network.root("anonymous_id:a2") == "user_id:u"
     assert reads(network.profile("user_id:u"), T + S) == reads(
-        lived("user_id:u", [*before, *after], T), T + S
+        replayed("user_id:u", [*before, *after], T), T + S
     )
 
 
-def test_a_shared_device_stays_with_its_first_user() -> None:
+def test_shared_device_stays_with_its_first_user() -> None:
     network = quiet_network()
     network.run([event(1, T, anonymous_id="shop", user_id="u1")])
     network.run([event(2, T + 1, anonymous_id="shop", user_id="u2"), event(3, T + 2, anonymous_id="shop")])
@@ -80,10 +80,10 @@ def test_a_shared_device_stays_with_its_first_user() -> None:
     assert network.profile("user_id:u1").latest_ms == T + 2
     assert network.counts["conflict"] == 1
     network.run([event(4, T + 3, anonymous_id="shop", user_id="u2")])
-    assert network.counts["conflict"] == 1, "what was refused is not claimed again"
+    assert network.counts["conflict"] == 1, "a refused identifier is not claimed again"
 
 
-def test_a_user_takes_in_no_more_devices_than_the_limit() -> None:
+def test_user_owns_no_more_devices_than_the_limit() -> None:
     network = quiet_network()
     for number in range(7):
         network.run([event(number, T + number, anonymous_id=f"a{number}", user_id="u")])
@@ -92,7 +92,7 @@ def test_a_user_takes_in_no_more_devices_than_the_limit() -> None:
 
 
 class Alone:
-    """One profile and its protocol, with the answers to its claims given by hand."""
+    """One profile and its protocol; the test sends the answers to its claims."""
 
     def __init__(self, profile_id: str = "user_id:u") -> None:
         self.identity = Identity(ENGINE)
@@ -105,15 +105,15 @@ class Alone:
         return self.identity.on_event(self.profile, event, clock_ms=clock_ms)
 
 
-def test_events_wait_for_an_answer_and_are_judged_as_if_it_had_been_there() -> None:
+def test_held_events_are_evaluated_as_if_the_answer_had_been_there() -> None:
     alone = Alone()
     first = alone.did(event(1, T, user_id="u", anonymous_id="a"), T)
     assert first.messages == [Claim("anonymous_id:a", "anonymous_id:a", "user_id:u", at_ms=T)]
     assert alone.did(event(2, T + S, user_id="u"), T + S) == StepResult()
     assert alone.identity.on_timer(alone.profile, clock_ms=T + 5 * H) == StepResult()
-    device = lived("anonymous_id:a", [event(3, T - S, anonymous_id="a")], T + 2 * H)
-    outcome = alone.get(Handover("user_id:u", "anonymous_id:a", device.id, 1, device), T + 5 * H)
-    seen = [(c.action, c.segment_key, c.occurred_at, c.reason, c.event_id) for c in outcome.changes]
+    device = replayed("anonymous_id:a", [event(3, T - S, anonymous_id="a")], T + 2 * H)
+    result = alone.get(Handover("user_id:u", "anonymous_id:a", device.id, 1, device), T + 5 * H)
+    seen = [(c.action, c.segment_key, c.occurred_at, c.reason, c.event_id) for c in result.changes]
     assert seen == [
         ("entered", "recent", T + S, "event", "m2"),
         ("entered", "today", T + S, "event", "m2"),
@@ -122,7 +122,7 @@ def test_events_wait_for_an_answer_and_are_judged_as_if_it_had_been_there() -> N
     ]
 
 
-def test_the_time_of_a_profile_stands_still_while_it_waits() -> None:
+def test_time_of_a_waiting_profile_does_not_advance() -> None:
     alone = Alone()
     alone.did(event(1, T, user_id="u"), T)
     alone.did(event(2, T + S, user_id="u", anonymous_id="a"), T + S)
@@ -133,7 +133,7 @@ def test_the_time_of_a_profile_stands_still_while_it_waits() -> None:
     assert seen == [("entered", "today", T + S), ("entered", "quiet", T + S + H)]
 
 
-def test_a_refusal_sets_the_held_events_free() -> None:
+def test_refusal_releases_held_events() -> None:
     alone = Alone()
     alone.did(event(1, T, user_id="u", anonymous_id="a"))
     alone.did(event(2, T, user_id="u", anonymous_id="b"))
@@ -144,7 +144,7 @@ def test_a_refusal_sets_the_held_events_free() -> None:
     assert not alone.did(event(3, T, user_id="u", anonymous_id="a")).messages
 
 
-def test_a_refusal_does_not_answer_what_was_claimed_explicitly_since() -> None:
+def test_refusal_does_not_answer_a_later_explicit_claim() -> None:
     alone = Alone()
     alone.did(event(1, T, user_id="u", anonymous_id="a"))
     begin_waiting(alone.profile, "anonymous_id:a", explicit=True, clock_ms=T)
@@ -153,11 +153,11 @@ def test_a_refusal_does_not_answer_what_was_claimed_explicitly_since() -> None:
     assert alone.profile.first_ms is None
 
 
-def test_a_hand_over_that_comes_again_adds_nothing() -> None:
+def test_duplicate_handover_adds_nothing() -> None:
     alone = Alone()
     alone.did(event(1, T, user_id="u", anonymous_id="a"))
     handover = Handover(
-        "user_id:u", "anonymous_id:a", "anonymous_id:a", 1, lived("anonymous_id:a", [event(2, T)], T)
+        "user_id:u", "anonymous_id:a", "anonymous_id:a", 1, replayed("anonymous_id:a", [event(2, T)], T)
     )
     alone.get(handover)
     stored = encode_profile(alone.profile)
@@ -165,27 +165,27 @@ def test_a_hand_over_that_comes_again_adds_nothing() -> None:
     assert encode_profile(alone.profile) == stored
 
 
-def test_more_events_than_may_wait_are_applied_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_events_beyond_the_hold_limit_are_applied_immediately(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(identity, "MAX_HELD", 2)
     alone = Alone()
-    outcomes = [alone.did(event(n, T + n, user_id="u", anonymous_id="a"), T + n) for n in range(4)]
-    assert [outcome.counts.get("unheld", 0) for outcome in outcomes] == [0, 0, 1, 1]
+    results = [alone.did(event(n, T + n, user_id="u", anonymous_id="a"), T + n) for n in range(4)]
+    assert [result.counts.get("unheld", 0) for result in results] == [0, 0, 1, 1]
     assert list(alone.profile.seen) == [message_hash("m2"), message_hash("m3")]
     alone.get(Refused("user_id:u", "anonymous_id:a", "user_id:v"), T + 9)
     assert len(alone.profile.seen) == 4
 
 
-def test_a_message_that_goes_round_and_round_is_given_up_and_counted() -> None:
+def test_looping_message_is_dropped_and_counted() -> None:
     alone = Alone("anonymous_id:a")
     alone.get(Claim("anonymous_id:a", "anonymous_id:a", "user_id:u"))
-    outcome = alone.get(Forward("anonymous_id:a", event(1, T), hops=identity.MAX_HOPS))
-    assert (outcome.messages, outcome.counts) == ((), {"gave_up": 1})
+    result = alone.get(Forward("anonymous_id:a", event(1, T), hops=identity.MAX_HOPS))
+    assert (result.messages, result.counts) == ((), {"gave_up": 1})
     assert alone.get(Forward("anonymous_id:a", event(1, T))).messages == [
         Forward("user_id:u", event(1, T), 1)
     ]
 
 
-def test_who_comes_first_in_the_order_has_the_claimant_join() -> None:
+def test_claimant_merges_into_a_profile_that_precedes_it_in_rank() -> None:
     alone = Alone("email:a@x")
     alone.did(event(1, T, email="a@x"))
     assert alone.get(Claim("email:a@x", "email:a@x", "email:b@x")).messages == [
@@ -199,13 +199,13 @@ def test_who_comes_first_in_the_order_has_the_claimant_join() -> None:
     )
 
 
-def test_memberships_of_a_profile_taken_over_end_and_go_on_under_the_new_id() -> None:
+def test_memberships_of_a_merged_profile_continue_under_the_survivor() -> None:
     device = Alone("anonymous_id:a")
     for number in range(4):
         device.did(event(number, T + number, anonymous_id="a"), T)
     assert set(device.profile.members) == {"all-time", "recent", "today"}
-    outcome = device.get(Claim("anonymous_id:a", "anonymous_id:a", "user_id:u"), T + S)
-    fields = [(c.segment_key, c.action, c.reason, c.merged_into, c.sequence) for c in outcome.changes]
+    result = device.get(Claim("anonymous_id:a", "anonymous_id:a", "user_id:u"), T + S)
+    fields = [(c.segment_key, c.action, c.reason, c.merged_into, c.sequence) for c in result.changes]
     assert fields == [
         ("all-time", "exited", "merge", "user_id:u", 4),
         ("recent", "exited", "merge", "user_id:u", 5),
@@ -213,7 +213,7 @@ def test_memberships_of_a_profile_taken_over_end_and_go_on_under_the_new_id() ->
     ]
     user = Alone()
     user.did(event(9, T + 2, user_id="u", anonymous_id="a"), T)
-    (handover,) = outcome.messages
+    (handover,) = result.messages
     changes = user.get(handover, T + S).changes
     assert [(c.segment_key, c.action, c.reason, c.merged_into) for c in changes] == [
         ("all-time", "entered", "merge", None),
@@ -224,22 +224,22 @@ def test_memberships_of_a_profile_taken_over_end_and_go_on_under_the_new_id() ->
     assert since == {"all-time": T + 3, "recent": T + 2, "today": T + 1}
 
 
-def test_a_profile_that_sleeps_is_right_at_once_when_merged() -> None:
+def test_idle_profile_is_brought_up_to_date_when_merged() -> None:
     user = Alone()
     user.did(event(1, T, user_id="u"), T)
     user.identity.on_timer(user.profile, clock_ms=T + 2 * H)
     assert set(user.profile.members) == {"quiet"}
-    device = lived("anonymous_id:a", [event(2, T + 2 * H - S)], T + 2 * H)
+    device = replayed("anonymous_id:a", [event(2, T + 2 * H - S)], T + 2 * H)
     begin_waiting(user.profile, device.id, explicit=False, clock_ms=T + 2 * H)
-    outcome = user.get(Handover("user_id:u", device.id, device.id, 1, device), T + 2 * H)
-    assert [(c.segment_key, c.action, c.reason) for c in outcome.changes] == [
+    result = user.get(Handover("user_id:u", device.id, device.id, 1, device), T + 2 * H)
+    assert [(c.segment_key, c.action, c.reason) for c in result.changes] == [
         ("quiet", "exited", "merge"),
         ("today", "entered", "merge"),
     ]
     assert user.profile.due_ms == T + 3 * H - S
 
 
-def test_new_definitions_judge_no_profile_that_is_none() -> None:
+def test_new_definitions_do_not_evaluate_redirects() -> None:
     others = Identity(Engine(segments(absent={"did_not": "A"})))
     for alone in (Alone(), Alone("anonymous_id:a")):
         alone.did(event(1, T, user_id="u", anonymous_id="a"))
@@ -249,18 +249,18 @@ def test_new_definitions_judge_no_profile_that_is_none() -> None:
         assert alone.profile.evaluated_by == others.engine.version
 
 
-def test_everything_that_waits_is_stored() -> None:
+def test_pending_claims_and_held_events_are_stored() -> None:
     alone = Alone()
     alone.did(event(1, T, user_id="u", anonymous_id="a", email="e@x"))
-    device = lived("anonymous_id:a", [event(2, T)], T)
+    device = replayed("anonymous_id:a", [event(2, T)], T)
     alone.get(Handover("user_id:u", device.id, device.id, 1, device))
     assert decode_profile(encode_profile(alone.profile)) == alone.profile
     assert alone.profile.links is not None
     assert alone.profile.links.sources[0].profile.features == device.features
 
 
-def test_profiles_are_one_from_the_instant_on_at_which_each_was_met() -> None:
-    """Two claims answered at once and late give what immediate answers give."""
+def test_late_answers_date_the_merge_from_the_claim() -> None:
+    """Compare two claims that are answered late and together with immediate answers."""
     published = []
     for late in (False, True):
         user, answers = Alone(), []
@@ -283,15 +283,15 @@ def test_profiles_are_one_from_the_instant_on_at_which_each_was_met() -> None:
     assert [c.reason for c in published[0]].count("merge") > 1
 
 
-def test_who_is_told_apart_is_told_once() -> None:
+def test_conflict_is_reported_once() -> None:
     alone = Alone()
     alone.identity = Identity(ENGINE, Rules(limits=(("anonymous_id", 0),)))
-    told = [alone.did(event(n, T, user_id="u", anonymous_id="a")).unjoined for n in range(2)]
-    assert [(each.reason, each.identifier) for each in told[0]] == [("limit", "anonymous_id:a")]
-    assert not told[1]
+    conflicts = [alone.did(event(n, T, user_id="u", anonymous_id="a")).unjoined for n in range(2)]
+    assert [(each.reason, each.identifier) for each in conflicts[0]] == [("limit", "anonymous_id:a")]
+    assert not conflicts[1]
 
 
-def test_an_event_that_says_nothing_new_is_known_as_such() -> None:
+def test_event_with_known_identifiers_only_is_not_news() -> None:
     alone = Alone()
     knows = alone.identity.knows
     both = event(1, T, user_id="u", anonymous_id="a")
@@ -304,7 +304,7 @@ def test_an_event_that_says_nothing_new_is_known_as_such() -> None:
     assert not knows(alone.profile, alias(3, T, user="u", was="v"))
 
 
-def test_what_is_no_identifier_here_says_nothing_new() -> None:
+def test_unconfigured_identifier_is_not_news() -> None:
     profile, both = Profile("user_id:u"), event(0, T, user_id="u", anonymous_id="a")
     rules = Rules(priority=("user_id",))
     assert not Identity(ENGINE).knows(profile, both)

@@ -1,4 +1,4 @@
-"""What lints find in rules."""
+"""The findings of the rule linter."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def linted(rule: dict[str, Any], rfm: bool = False) -> Lint:
     return lint(checked(rule) if rfm else read_rule(rule, "when", Context("t")), "when")
 
 
-# -- a test of one value ---------------------------------------------------------------------------------
+# -- predicates ------------------------------------------------------------------------------------------
 
 NEVER: list[dict[str, Any]] = [
     {"gte": 10, "lt": 5},
@@ -77,27 +77,29 @@ SOMETIMES: list[dict[str, Any]] = [
     {"in_last": "3d", "anniversary_in_next": "3d"},
     {"eq": "2024-01-01", "in_next": "3d", "before": "2024-01-02"},
     {"exists": False},
-    {"matches": "^x", "starts_with": "y"},  # in truth it never holds; expressions are not looked into
+    {"matches": "^x", "starts_with": "y"},  # it never holds, but regular expressions are not analyzed
 ]
 
 
 @pytest.mark.parametrize("test", NEVER, ids=str)
-def test_a_test_that_nothing_satisfies_is_found_wherever_it_stands(test: dict[str, Any]) -> None:
-    places = {
+def test_unsatisfiable_predicate_is_found_everywhere(test: dict[str, Any]) -> None:
+    rules_by_path = {
         "when.is": trait(test),
         "when.where.p": {"did": "A", "where": {"p": test}},
         "when.has_been.is": {"has_been": {"trait": "p", "is": test}, "for": "1d"},
         "when.all[1].not.is": {"all": [{"did": "A"}, {"not": {"latest": "p", "of": "A", "is": test}}]},
     }
     if not Reader(test, "is").predicate().timed:
-        places["when.sequence[1].where.p"] = {"sequence": [{"did": "A"}, {"did": "B", "where": {"p": test}}]}
-    for path, rule in places.items():
+        rules_by_path["when.sequence[1].where.p"] = {
+            "sequence": [{"did": "A"}, {"did": "B", "where": {"p": test}}]
+        }
+    for path, rule in rules_by_path.items():
         (found,) = linted(rule).never
         assert (found.path, found.reason[:12]) == (path, "never holds:")
 
 
 @pytest.mark.parametrize("test", SOMETIMES, ids=str)
-def test_a_test_that_something_may_satisfy_is_not(test: dict[str, Any]) -> None:
+def test_satisfiable_predicate_is_not_reported(test: dict[str, Any]) -> None:
     assert linted(trait(test)) == Lint([], [], [])
 
 
@@ -219,7 +221,7 @@ def test_a_test_that_something_may_satisfy_is_not(test: dict[str, Any]) -> None:
         ({"rfm": {"recency": {"gte": 6}}}, "when.rfm", "no digits satisfy: rfm recency ≥ 6"),
     ],
 )
-def test_a_rule_that_contradicts_itself_can_never_hold(rule: dict[str, Any], path: str, reason: str) -> None:
+def test_contradictory_rule_never_holds(rule: dict[str, Any], path: str, reason: str) -> None:
     (found,) = linted(rule).never
     assert found.path == path
     assert found.reason.startswith("never holds: ")
@@ -237,7 +239,7 @@ def test_a_rule_that_contradicts_itself_can_never_hold(rule: dict[str, Any], pat
         {"all": [trait({"gte": 20}), trait({"lt": 30})]},
         {"all": [trait({"eq": 1}), trait({"eq": 2}, "q")]},
         {"all": [trait({"eq": 1}), trait({"eq": True}, "q"), {"not": trait({"eq": True})}]},
-        {"any": [trait({"eq": 1}), trait({"ne": 1})]},  # neither, where it is missing
+        {"any": [trait({"eq": 1}), trait({"ne": 1})]},  # neither holds on a missing value
         {"any": [trait({"eq": 1}), trait({"eq": 2})]},
         {"all": [{"known_for": "30d"}, {"not": {"known_for": "60d"}}]},
         {"all": [{"first": "A", "is": {"older_than": "60d"}}, {"did": "A", "within": "30d"}]},
@@ -254,7 +256,7 @@ def test_a_rule_that_contradicts_itself_can_never_hold(rule: dict[str, Any], pat
     ],
     ids=str,
 )
-def test_nothing_is_said_of_a_rule_that_can_be_both_true_and_false(rule: dict[str, Any]) -> None:
+def test_satisfiable_rule_has_no_findings(rule: dict[str, Any]) -> None:
     assert linted(rule) == Lint([], [], [])
 
 
@@ -291,7 +293,7 @@ def test_nothing_is_said_of_a_rule_that_can_be_both_true_and_false(rule: dict[st
         ),
     ],
 )
-def test_a_rule_that_always_holds_is_named(rule: dict[str, Any], path: str, reason: str) -> None:
+def test_rule_that_always_holds_is_reported(rule: dict[str, Any], path: str, reason: str) -> None:
     found = linted(rule)
     assert found.never == []
     assert [finding.path for finding in found.always] == [path]
@@ -343,14 +345,14 @@ def test_a_rule_that_always_holds_is_named(rule: dict[str, Any], path: str, reas
         ),
     ],
 )
-def test_what_is_of_no_use_or_costs_much_is_named(rule: dict[str, Any], path: str, reason: str) -> None:
+def test_useless_or_costly_part_is_reported(rule: dict[str, Any], path: str, reason: str) -> None:
     found = linted(rule)
     assert (found.never, found.always) == ([], [])
     assert [finding.path for finding in found.notes] == [path]
     assert reason in found.notes[0].reason
 
 
-def test_a_mistake_leaves_nothing_to_look_through() -> None:
+def test_invalid_rule_is_not_linted() -> None:
     with pytest.raises(DefinitionError) as refused:
         read_rule({"did": []}, "when", Context("t"))
     assert refused.value.issues == [

@@ -1,4 +1,4 @@
-"""Nothing is found that is not so: the reference evaluator is asked."""
+"""The linter has no false positives: its findings are checked against the reference evaluator."""
 
 from __future__ import annotations
 
@@ -17,25 +17,33 @@ from segops.core.rules.parsing import Reader
 from segops.core.rules.reference import EvaluatedMember, History, holds
 from segops.core.values import lookup
 
-from .contradictory_rules import crowded_tests, narrow, of_events, pairs, plain_streams, tangled, values
-from .oracle import judged
-from .strategies import BASE_MS, rules, streams, tests
+from .contradictory_rules import (
+    conflicting_predicates,
+    contradictory_rules,
+    event_leaves,
+    overlapping_leaves,
+    pairs,
+    plain_streams,
+    values,
+)
+from .oracle import instants
+from .strategies import BASE_MS, predicates, rules, streams
 from .test_lint import checked, linted
 
 
 @settings(max_examples=1_000)
 @given(
-    st.lists(st.tuples(crowded_tests() | tests, st.booleans()), min_size=1, max_size=3),
+    st.lists(st.tuples(conflicting_predicates() | predicates, st.booleans()), min_size=1, max_size=3),
     values,
     st.integers(-10, 160),
 )
-def test_what_a_value_satisfies_is_possible(
+def test_satisfied_requirements_are_possible(
     drawn: list[tuple[dict[str, Any], bool]], value: Any, half_seconds: int
 ) -> None:
-    """The claims are turned to what the value does; they must not be called impossible."""
+    """Set each requirement to the predicate's verdict on a value: the combination must be possible."""
     now_ms = BASE_MS + half_seconds * 500
-    tests = [Reader(form, "is").predicate() for form, _ in drawn]
-    claims = [Requirement(test, test.holds(value, now_ms)) for test in tests]
+    predicates = [Reader(form, "is").predicate() for form, _ in drawn]
+    claims = [Requirement(test, test.holds(value, now_ms)) for test in predicates]
     assert possible(claims), claims
 
 
@@ -47,13 +55,13 @@ def placed(node: model.Node, path: str) -> Iterator[tuple[str, model.Node]]:
 
 
 def found_node(root: model.Node, finding: LintFinding) -> model.Node:
-    """The innermost node at or above the place of a finding."""
+    """Return the innermost node at or above the path of a finding."""
     nodes = dict(placed(root, "when"))
     return nodes[max((path for path in nodes if f"{finding.path}.".startswith(f"{path}.")), key=len)]
 
 
 def _check_never(node: model.Node, finding: LintFinding, history: History, now_ms: int) -> None:
-    if ".where." in finding.path:  # a test of events: none satisfies it
+    if ".where." in finding.path:  # a predicate on events that no event satisfies
         (test,) = [t for path, t in _where(node) if finding.path.endswith(f".where.{'.'.join(path)}")][:1]
         prop = finding.path.split(".where.")[1].split(".")
         assert not any(test.holds(lookup(e.properties, tuple(prop)), now_ms) for e in history.events)
@@ -69,18 +77,18 @@ def _where(node: Any) -> tuple[tuple[model.Path, operators.Predicate], ...]:
 
 
 @settings(max_examples=300)
-@given(st.one_of(pairs, tangled, rules()), st.one_of(plain_streams, streams()), st.booleans())
-def test_what_is_said_of_a_rule_is_so_at_every_instant(
+@given(st.one_of(pairs, contradictory_rules, rules()), st.one_of(plain_streams, streams()), st.booleans())
+def test_findings_hold_at_every_instant(
     rule: dict[str, Any], steps: list[tuple[str, Any]], watermark: bool
 ) -> None:
     root = checked(rule)
-    if root is None:  # a count among them can never or always hold
+    if root is None:  # the count of the events can never or always hold
         return
     found = lint(root, "when")
     note(str((rule, found)))
     if not found.never and not found.always:
         return
-    for history, now_ms in judged([root], steps, watermark):
+    for history, now_ms in instants([root], steps, watermark):
         for finding in found.never:
             _check_never(found_node(root, finding), finding, history, now_ms)
         for finding in found.always:
@@ -89,23 +97,23 @@ def test_what_is_said_of_a_rule_is_so_at_every_instant(
 
 @settings(max_examples=400)
 @given(
-    st.lists(st.one_of(of_events, of_events, narrow), min_size=2, max_size=5),
+    st.lists(st.one_of(event_leaves, event_leaves, overlapping_leaves), min_size=2, max_size=5),
     st.one_of(plain_streams, plain_streams, streams()),
     st.booleans(),
 )
-def test_what_is_so_together_is_no_conflict(
+def test_simultaneous_verdicts_are_no_conflict(
     drawn: list[dict[str, Any]], steps: list[tuple[str, Any]], watermark: bool
 ) -> None:
-    """Each node is claimed to be as the reference finds it; no two of the claims may exclude each other."""
+    """Give each node the reference's verdict: no two of these literals may exclude each other."""
     nodes = [node for rule in drawn if (node := checked(rule)) is not None]
-    for history, now_ms in judged(nodes, steps, watermark):
+    for history, now_ms in instants(nodes, steps, watermark):
         truth = [Literal(node, "", holds(node, history, now_ms, EvaluatedMember())) for node in nodes]
         assert not conflict(truth), (history.events, now_ms)
 
 
-@given(tangled, st.booleans())
-def test_a_rule_and_its_opposite_are_always_found(rule: dict[str, Any], first: bool) -> None:
-    """So that the rule above is not about nothing."""
+@given(contradictory_rules, st.booleans())
+def test_conjunction_of_a_rule_and_its_negation_is_always_reported(rule: dict[str, Any], first: bool) -> None:
+    """Guard against a linter that reports nothing, which would satisfy the tests above."""
     if checked(rule) is None:
         return
     pair = [rule, {"not": rule}] if first else [{"not": rule}, rule]

@@ -1,4 +1,4 @@
-"""Memberships that are not their rule's truth: policies, hysteresis, and in_segment of both."""
+"""Memberships that differ from the verdict of their rule: policies, hysteresis, in_segment of both."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from segops.core.views.explain import explain
 from segops.schemas.state import decode_profile, encode_profile
 
 from .helpers import MONDAY as T
-from .helpers import Customer, D, Edge, H, S, definition, mistakes
+from .helpers import Customer, D, Edge, H, S, definition, issues_of
 
 VIEW = {"did": "A", "within": "10s"}
 
@@ -37,7 +37,7 @@ def limited(rule: dict[str, Any] = VIEW, **limits: Any) -> dict[str, Any]:
 # -- policies ------------------------------------------------------------------------------------------
 
 
-def test_a_member_stays_for_min_stay_and_then_leaves_by_time_alone() -> None:
+def test_member_stays_for_min_stay_and_then_exits_by_time_alone() -> None:
     customer = Customer(rule=limited(min_stay="1m"))
     change = customer.send("A", T).changes[0]
     assert (change.occurred_at, change.flips_at) == (T, T + 60 * S)
@@ -45,14 +45,14 @@ def test_a_member_stays_for_min_stay_and_then_leaves_by_time_alone() -> None:
     assert customer.wait(T + 60 * S) == [exited(T + 60 * S)]
 
 
-def test_a_rule_that_holds_again_when_min_stay_ends_keeps_its_member() -> None:
+def test_rule_that_holds_again_when_min_stay_ends_keeps_the_membership() -> None:
     customer = Customer(rule=limited(min_stay="1m"))
     customer.did("A", T)
     assert customer.did("A", T + 55 * S) == []
     assert customer.wait(T + D) == [exited(T + 65 * S)]
 
 
-def test_an_event_cannot_end_a_membership_before_min_stay() -> None:
+def test_event_cannot_end_a_membership_before_min_stay() -> None:
     rule = {"all": [{"did": "A"}, {"did_not": "B"}]}
     customer = Customer(rule=limited(rule, min_stay="1m"))
     customer.did("A", T)
@@ -61,7 +61,7 @@ def test_an_event_cannot_end_a_membership_before_min_stay() -> None:
     assert customer.wait(T + D) == [exited(T + 60 * S)]
 
 
-def test_cool_down_blocks_and_ends_by_time_alone() -> None:
+def test_cool_down_blocks_entry_and_ends_by_time_alone() -> None:
     customer = Customer(rule=limited({"did": "A", "within": "10s"}, cool_down="15s"))
     customer.did("A", T)
     assert customer.wait(T + 10 * S) == [exited(T + 10 * S)]
@@ -70,7 +70,7 @@ def test_cool_down_blocks_and_ends_by_time_alone() -> None:
     assert customer.wait(T + D) == [entered(T + 25 * S), exited(T + 30 * S)]
 
 
-def test_a_cool_down_after_which_the_rule_is_false_lets_nobody_in() -> None:
+def test_no_entry_after_a_cool_down_if_the_rule_is_false() -> None:
     customer = Customer(rule=limited(cool_down="1m"))
     customer.did("A", T)
     customer.wait(T + 10 * S)
@@ -79,7 +79,7 @@ def test_a_cool_down_after_which_the_rule_is_false_lets_nobody_in() -> None:
     assert customer.wait(T + D) == []
 
 
-def test_no_more_than_max_entries() -> None:
+def test_entries_are_limited_by_max_entries() -> None:
     customer = Customer(rule=limited(max_entries=2))
     for number in range(2):
         assert customer.did("A", T + number * H) == [entered(T + number * H)]
@@ -89,7 +89,7 @@ def test_no_more_than_max_entries() -> None:
     assert customer.profile.past == {"rule": Past(2, T + H + 10 * S)}
 
 
-def test_only_what_a_policy_asks_for_is_recorded() -> None:
+def test_only_fields_that_the_policy_needs_are_recorded() -> None:
     customer = Customer(plain=VIEW, stay=limited(min_stay="1s"), cool=limited(cool_down="1s"))
     customer.did("A", T)
     assert set(customer.profile.past) == {"cool"}
@@ -97,7 +97,7 @@ def test_only_what_a_policy_asks_for_is_recorded() -> None:
     assert customer.profile.past == {}
 
 
-def test_a_membership_from_before_the_policy_counts_as_the_first_entry() -> None:
+def test_membership_older_than_its_policy_counts_as_the_first_entry() -> None:
     customer = Customer(rule=VIEW)
     customer.did("A", T)
     assert not customer.adopt(rule=limited(max_entries=1)).changes
@@ -105,7 +105,7 @@ def test_a_membership_from_before_the_policy_counts_as_the_first_entry() -> None
     assert customer.did("A", T + H) == []
 
 
-def test_a_removed_segment_loses_its_members_at_once_and_is_forgotten() -> None:
+def test_removed_segment_exits_its_members_immediately_and_is_deleted() -> None:
     customer = Customer(rule=limited(min_stay="30d", max_entries=1), other={"did": "B"})
     customer.did("A", T)
     changes = customer.adopt(other={"did": "B"}).changes
@@ -113,7 +113,7 @@ def test_a_removed_segment_loses_its_members_at_once_and_is_forgotten() -> None:
     assert customer.profile.past == {} == customer.profile.flips
 
 
-def test_a_state_stored_before_there_were_policies_is_read() -> None:
+def test_state_of_a_version_without_policies_is_read() -> None:
     new = encode_profile(Profile("user_id:u1", sequence=3))
     fields = msgspec.msgpack.decode(new[13:])  # behind the head
     old = new[:13] + msgspec.msgpack.encode(fields[: Profile.__struct_fields__.index("past")])
@@ -123,7 +123,7 @@ def test_a_state_stored_before_there_were_policies_is_read() -> None:
 # -- in_segment ----------------------------------------------------------------------------------------
 
 
-def test_in_segment_is_the_membership_and_not_the_rule() -> None:
+def test_in_segment_reads_the_membership_not_the_rule() -> None:
     customer = Customer(a=limited(min_stay="1m"), b={"in_segment": "a"}, c={"not": {"in_segment": "a"}})
     changes = customer.send("A", T).changes
     assert [(c.segment_key, c.flips_at) for c in changes] == [("a", T + 60 * S), ("b", T + 60 * S)]
@@ -131,17 +131,17 @@ def test_in_segment_is_the_membership_and_not_the_rule() -> None:
     assert customer.wait(T + H) == [exited(end, "a"), exited(end, "b"), entered(end, "c")]
 
 
-def test_in_segment_follows_what_is_to_come_through_a_cool_down() -> None:
+def test_in_segment_predicts_through_a_cool_down() -> None:
     both = {"any": [{"did": "A", "within": "10s"}, {"last": "A", "is": {"older_than": "12s"}}]}
     rule = {"all": [{"in_segment": "a"}, {"known_for": "11s"}]}
     customer = Customer(a=limited(both, cool_down="5s"), rule=rule)
     customer.did("A", T)
-    # a is left at 10 s, open again at 12 s by its rule and at 15 s by its cool-down.
+    # a exits at 10 s; its rule holds again at 12 s, and its cool-down ends at 15 s.
     assert customer.profile.flips == {"a": T + 10 * S, "rule": T + 15 * S}
     assert customer.wait(T + D)[-1] == entered(T + 15 * S)
 
 
-def test_in_segment_knows_in_advance_that_the_entries_are_used_up() -> None:
+def test_in_segment_predicts_that_max_entries_is_reached() -> None:
     both = {"any": [{"did": "A", "within": "10s"}, {"last": "A", "is": {"older_than": "12s"}}]}
     rule = {"all": [{"in_segment": "a"}, {"known_for": "11s"}]}
     for most, due in ((1, None), (2, T + 12 * S)):
@@ -160,7 +160,7 @@ THRICE = {
 }
 
 
-def test_in_segment_counts_the_entries_that_are_to_come() -> None:
+def test_in_segment_counts_predicted_entries() -> None:
     rule = {"all": [{"in_segment": "a"}, {"known_for": "15s"}]}
     for most, due in ((2, None), (3, T + 16 * S)):
         customer = Customer(a=limited(THRICE, max_entries=most), rule=rule)
@@ -168,7 +168,7 @@ def test_in_segment_counts_the_entries_that_are_to_come() -> None:
         assert customer.profile.flips.get("rule") == due
 
 
-def test_an_exit_says_when_the_next_entry_is_that_its_own_cool_down_allows() -> None:
+def test_exit_carries_the_next_entry_that_its_cool_down_allows() -> None:
     customer = Customer(rule=limited(THRICE, cool_down="5s"))
     customer.did("A", T)
     customer.clock_ms = T + 10 * S
@@ -177,13 +177,13 @@ def test_an_exit_says_when_the_next_entry_is_that_its_own_cool_down_allows() -> 
     assert customer.wait(T + D) == [entered(T + 16 * S), exited(T + 18 * S)]
 
 
-def test_the_first_event_of_all_reaches_those_who_look_at_a_segment_of_the_absent() -> None:
+def test_first_event_evaluates_references_to_a_segment_of_absence() -> None:
     absent = limited({"did_not": "A"}, min_stay="1h")
     customer = Customer(a=absent, b={"in_segment": "a"})
     assert customer.did("B", T) == [entered(T, "a"), entered(T, "b")]
 
 
-def test_a_rule_that_fails_keeps_the_membership_that_others_see(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_rule_keeps_the_membership_that_references_read(monkeypatch: pytest.MonkeyPatch) -> None:
     customer = Customer(a=limited(min_stay="1s"), b={"in_segment": "a"})
     customer.did("A", T)
 
@@ -202,7 +202,7 @@ QUIET = {"score": "recency_days", "enter": {"gte": 5}, "exit": {"lt": 2}}
 ORDERS = {"rfm": {"enter": {"recency": 5}, "exit": {"recency": {"lte": 3}}}}
 
 
-def test_a_score_enters_and_leaves_at_different_values() -> None:
+def test_score_enters_and_exits_at_different_values() -> None:
     active = {"score": "recency_days", "enter": {"lt": 1}, "exit": {"gte": 3}}
     customer = Customer(rule=active)
     change = customer.send("A", T).changes[0]
@@ -212,7 +212,7 @@ def test_a_score_enters_and_leaves_at_different_values() -> None:
     assert customer.profile.due_ms is None
 
 
-def test_rfm_enters_and_leaves_at_different_digits() -> None:
+def test_rfm_enters_and_exits_at_different_digits() -> None:
     customer = Customer(rule=ORDERS)
     change = customer.send("Order Completed", T).changes[0]
     assert (change.action, change.flips_at) == ("entered", T + 60 * D)
@@ -221,7 +221,7 @@ def test_rfm_enters_and_leaves_at_different_digits() -> None:
     assert customer.did("Order Completed", T + 91 * D) == [entered(T + 91 * D)]
 
 
-def test_in_segment_of_a_hysteresis_is_the_membership() -> None:
+def test_in_segment_of_a_hysteresis_reads_the_membership() -> None:
     customer = Customer(a=ORDERS, b={"in_segment": "a"})
     customer.did("Order Completed", T)
     assert customer.profile.flips == {"a": T + 60 * D, "b": T + 60 * D}
@@ -229,12 +229,12 @@ def test_in_segment_of_a_hysteresis_is_the_membership() -> None:
     assert customer.wait(T + 60 * D) == [exited(T + 60 * D, "a"), exited(T + 60 * D, "b")]
 
 
-def test_segments_without_either_are_decided_by_their_rule_itself() -> None:
+def test_segment_without_policy_or_hysteresis_follows_its_rule() -> None:
     known = SegmentSet([definition("a", VIEW), definition("b", {"in_segment": "a"})])
     assert all(segment.rule is segment.referred for segment in known.segments)
 
 
-# -- refusals ------------------------------------------------------------------------------------------
+# -- errors --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -273,8 +273,8 @@ def test_segments_without_either_are_decided_by_their_rule_itself() -> None:
     ],
     ids=str,
 )
-def test_hysteresis_that_makes_no_sense_is_refused(rule: dict[str, Any], issue: str) -> None:
-    assert mistakes(rule)[0].startswith(issue)
+def test_invalid_hysteresis_is_rejected(rule: dict[str, Any], issue: str) -> None:
+    assert issues_of(rule)[0].startswith(issue)
 
 
 @pytest.mark.parametrize(
@@ -291,13 +291,13 @@ def test_hysteresis_that_makes_no_sense_is_refused(rule: dict[str, Any], issue: 
     ],
     ids=str,
 )
-def test_a_policy_that_makes_no_sense_is_refused(block: Any, issue: str) -> None:
+def test_invalid_policy_is_rejected(block: Any, issue: str) -> None:
     with pytest.raises(DefinitionError) as refused:
         read_policy(block, "m", Context("f"))
     assert str(refused.value.issues[0]).startswith(issue)
 
 
-def test_a_policy_is_part_of_the_identity_only_where_there_is_one() -> None:
+def test_version_covers_the_policy_only_if_there_is_one() -> None:
     plain = definition("a", VIEW)
     kinds = [plain, *(definition("a", limited(min_stay=length)) for length in ("1h", "60m", "2h"))]
     without, hour, same, two = (d.identity for d in kinds)
@@ -310,7 +310,7 @@ def test_a_policy_is_part_of_the_identity_only_where_there_is_one() -> None:
 # -- explain -------------------------------------------------------------------------------------------
 
 
-def test_an_explanation_has_the_limits_and_the_end_that_they_make() -> None:
+def test_explanation_shows_the_policy_and_the_flip_that_it_causes() -> None:
     customer = Customer(rule=limited(min_stay="1m", cool_down="1h", max_entries=3))
     customer.did("A", T)
     customer.wait(T + 20 * S)
@@ -324,7 +324,7 @@ def test_an_explanation_has_the_limits_and_the_end_that_they_make() -> None:
     assert (outside.limits.stays_until, outside.limits.enters_from) == (None, T + 60 * S + H)
 
 
-def test_an_explanation_of_hysteresis_shows_both_sides() -> None:
+def test_explanation_of_hysteresis_shows_both_sides() -> None:
     customer = Customer(rule=ORDERS)
     customer.did("Order Completed", T)
     customer.wait(T + 45 * D)

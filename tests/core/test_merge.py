@@ -1,4 +1,4 @@
-"""Two profiles made one are what a single profile would be that had seen every event of both."""
+"""A merged profile equals a single profile that received every event of both."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from segops.schemas.state import decode_profile, encode_profile
 
 from .helpers import segments
 from .oracle import Oracle
-from .strategies import AGGREGATES, BASE_MS, NAMES, ORDERS, people, purchases, streams
+from .strategies import AGGREGATES, BASE_MS, NAMES, ORDERS, identities, purchases, streams
 from .test_equivalence import make_definition, segment_sets
 
 BOTH, SURVIVOR, SOURCE = range(3)
@@ -29,8 +29,8 @@ NAMED = ("user_id", "user_ms", "anonymous_id", "anonymous_ms", "email", "email_m
 
 
 @st.composite
-def parted(draw: Any) -> list[tuple[Event, int]]:
-    """Events, each with who saw it. One that both saw has a millisecond of its own."""
+def owned_events(draw: Any) -> list[tuple[Event, int]]:
+    """Draw events with their owner. An event of both profiles has a millisecond of its own."""
     events = {step.message_id: step for kind, step in draw(streams()) if kind == "event"}
     times = [event.time_ms for event in events.values()]
     found = []
@@ -70,7 +70,7 @@ _OTHERS: dict[str, dict[str, Any]] = {
 
 
 def _everything() -> SegmentSet:
-    """A segment for every family of features in every kind of window."""
+    """Return a segment for every family of features in every kind of window."""
     forms = dict(_OTHERS)
     for name, window in _WINDOWS.items():
         forms[f"did-{name}"] = {"did": ["A", "B"], "count": {"gte": 3}, **window}
@@ -84,31 +84,33 @@ EVERYTHING = _everything()
 
 
 @st.composite
-def dense(draw: Any) -> list[tuple[Event, int]]:
-    """Events close to each other, some a day later, most of which concern most features."""
+def dense_owned_events(draw: Any) -> list[tuple[Event, int]]:
+    """Draw dense events, some a day later, most of which concern most features."""
     found: list[tuple[Event, int]] = []
     days = draw(st.sampled_from([(0,), (0, 0, 86_400_000)]))
     for number in range(draw(st.integers(1, 12))):
         owner = draw(st.sampled_from([SURVIVOR, SOURCE, BOTH]))
         name = draw(st.sampled_from([*NAMES[:2], *ORDERS]))
         time_ms = BASE_MS + 1_000 * draw(st.integers(0, 12)) + draw(st.sampled_from(days))
-        # A message that both saw has a millisecond of its own: by it its second copy is known.
+        # A message of both profiles has a millisecond of its own, by which its copy is recognized.
         time_ms += number + 1 if owner == BOTH else 0
         properties = {"p": draw(st.sampled_from([0, 1, 2.5, 0.1, "x"]))}
         properties["q"] = format_instant(time_ms)
         traits = draw(st.sampled_from([None, None, {"p": 1}, {"p": 2}, {"p": None}]))
-        place = draw(st.sampled_from([None, (0.0, 179.0)]))
+        location = draw(st.sampled_from([None, (0.0, 179.0)]))
         if name in ORDERS:
-            # What is said of an order after it has left its period is of no use, which a part cannot know.
+            # Updates of an order that has left the period are ignored; a part cannot know that it has.
             properties |= draw(
                 purchases(("o1", "o1", "o2", None) if len(days) == 1 else (f"o{number}", None))
             )
-        event = Event(name, time_ms, f"m{number}", properties, traits, location=place, **draw(people()))
+        event = Event(
+            name, time_ms, f"m{number}", properties, traits, location=location, **draw(identities())
+        )
         found.append((event, owner))
     return draw(st.permutations(found))
 
 
-def lived(engine: Engine, profile_id: str, events: list[Event], clock_ms: int = -(10**15)) -> Profile:
+def replayed(engine: Engine, profile_id: str, events: list[Event], clock_ms: int = -(10**15)) -> Profile:
     profile = engine.new_profile(profile_id)
     for event in events:
         engine.on_event(profile, event, clock_ms=-(10**15))
@@ -117,11 +119,11 @@ def lived(engine: Engine, profile_id: str, events: list[Event], clock_ms: int = 
 
 
 def reads(segments: SegmentSet, profile: Profile, now_ms: int) -> dict[str, Any]:
-    """What every feature says at an instant."""
+    """Return the value of every feature at an instant."""
     found = {}
     for key, feature in segments.features.items():
         value = reducer_of(feature).read(profile.features.get(key), now_ms)  # type: ignore[arg-type]
-        if feature.kind == "history" and value is not None:  # how much older it also keeps differs
+        if feature.kind == "history" and value is not None:  # profiles may differ in older entries
             in_force = dict(zip(value.times, value.values, strict=True))
             value = {at: set_to for at, set_to in in_force.items() if at > now_ms - feature.window.length_ms}
             value = value or None
@@ -129,30 +131,30 @@ def reads(segments: SegmentSet, profile: Profile, now_ms: int) -> dict[str, Any]
     return found
 
 
-def whole(parts: list[tuple[Event, int]]) -> list[Event]:
-    """All events in the order of their times, the loser's first."""
+def all_events(parts: list[tuple[Event, int]]) -> list[Event]:
+    """Return all events ordered by time, the source's first."""
     in_turn = sorted(parts, key=lambda part: (part[0].time_ms, part[1] != SOURCE))
     return [event for event, _ in in_turn]
 
 
-def fed(parts: list[tuple[Event, int]], owner: int) -> list[Event]:
+def events_seen_by(parts: list[tuple[Event, int]], owner: int) -> list[Event]:
     return [event for event, of in parts if of in (owner, BOTH)]
 
 
-def by_truth(segments: SegmentSet) -> bool:
-    """Whether who is a member follows from the events alone, not from what was judged of them before."""
+def stateless(segments: SegmentSet) -> bool:
+    """Return whether memberships follow from the events alone, not from earlier evaluations."""
     return all(segment.rule is segment.referred for segment in segments.segments)
 
 
-def merges_well(
+def assert_merge(
     segments: SegmentSet, parts: list[tuple[Event, int]], survivor_id: str, waits_ms: list[int]
 ) -> None:
     engine = Engine(segments)
     clock_ms = max((event.time_ms for event, _ in parts), default=0) + waits_ms[0]
-    survivor = lived(engine, survivor_id, fed(parts, SURVIVOR), clock_ms)
-    source = lived(engine, "anonymous_id:a1", fed(parts, SOURCE), clock_ms)
+    survivor = replayed(engine, survivor_id, events_seen_by(parts, SURVIVOR), clock_ms)
+    source = replayed(engine, "anonymous_id:a1", events_seen_by(parts, SOURCE), clock_ms)
     engine.on_merge(survivor, [source], clock_ms=clock_ms)
-    single = lived(engine, survivor_id, whole(parts))
+    single = replayed(engine, survivor_id, all_events(parts))
     engine.on_timer(single, clock_ms=clock_ms)
     survivor = decode_profile(encode_profile(survivor))
     for wait_ms in waits_ms:
@@ -160,7 +162,7 @@ def merges_well(
         assert reads(segments, survivor, now_ms) == reads(segments, single, now_ms), now_ms
     if single.first_ms is None:
         return
-    if by_truth(segments):
+    if stateless(segments):
         assert (survivor.members.keys(), survivor.flips) == (single.members.keys(), single.flips)
         assert survivor.due_ms == single.due_ms
     for field in ("traits", "trait_times", "first_ms", "latest_ms", "location", "location_ms", *NAMED):
@@ -174,35 +176,33 @@ waits = st.lists(st.integers(0, 30_000), min_size=3, max_size=3)
 
 
 @settings(max_examples=200)
-@given(dense(), survivors, waits)
-def test_every_family_of_features_is_merged(
+@given(dense_owned_events(), survivors, waits)
+def test_every_feature_family_is_merged(
     parts: list[tuple[Event, int]], survivor_id: str, waits_ms: list[int]
 ) -> None:
-    merges_well(EVERYTHING, parts, survivor_id, waits_ms)
+    assert_merge(EVERYTHING, parts, survivor_id, waits_ms)
 
 
 @settings(max_examples=40)
-@given(segment_sets(), parted(), survivors, waits)
-def test_a_merge_is_the_profile_that_saw_everything(
+@given(segment_sets(), owned_events(), survivors, waits)
+def test_merge_equals_a_profile_with_all_events(
     segments: SegmentSet, parts: list[tuple[Event, int]], survivor_id: str, waits_ms: list[int]
 ) -> None:
     note(str({d.key: d.written for d in segments.definitions}))
-    merges_well(segments, parts, survivor_id, waits_ms)
+    assert_merge(segments, parts, survivor_id, waits_ms)
 
 
 @settings(max_examples=40)
-@given(segment_sets(limited=False), parted())
-def test_a_merge_is_what_the_slow_evaluator_says(
-    segments: SegmentSet, parts: list[tuple[Event, int]]
-) -> None:
-    assume(by_truth(segments))
+@given(segment_sets(limited=False), owned_events())
+def test_merge_agrees_with_the_oracle(segments: SegmentSet, parts: list[tuple[Event, int]]) -> None:
+    assume(stateless(segments))
     note(str({d.key: d.written for d in segments.definitions}))
     engine, oracle = Engine(segments), Oracle(segments.definitions)
     clock_ms = max((event.time_ms for event, _ in parts), default=0)
-    survivor = lived(engine, "user_id:u1", fed(parts, SURVIVOR), clock_ms)
-    source = lived(engine, "anonymous_id:a1", fed(parts, SOURCE), clock_ms)
+    survivor = replayed(engine, "user_id:u1", events_seen_by(parts, SURVIVOR), clock_ms)
+    source = replayed(engine, "anonymous_id:a1", events_seen_by(parts, SOURCE), clock_ms)
     engine.on_merge(survivor, [source], clock_ms=clock_ms)
-    for event in whole(parts):
+    for event in all_events(parts):
         oracle.on_event(event, clock_ms)
     assert set(survivor.members) == oracle.members
     engine.on_timer(survivor, clock_ms=clock_ms + 30_000)
@@ -214,12 +214,12 @@ def events_of(name: str, times: Iterable[int], prefix: str, **properties: Any) -
     return [Event(name, at, f"{prefix}{at}", {"p": 1, **properties}) for at in times]
 
 
-def test_two_long_sums_are_folded_to_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_merged_long_sums_are_folded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sliding, "MAX_ENTRIES", 256)
     rules = segments(total={"sum": "p", "of": "A", "is": {"gte": 1}, "within": "1d"})
     engine = Engine(rules)
-    survivor = lived(engine, "user_id:u1", events_of("A", range(BASE_MS, BASE_MS + 400_000, 2_000), "s"))
-    source = lived(
+    survivor = replayed(engine, "user_id:u1", events_of("A", range(BASE_MS, BASE_MS + 400_000, 2_000), "s"))
+    source = replayed(
         engine, "anonymous_id:a", events_of("A", range(BASE_MS + 1, BASE_MS + 400_000, 2_000), "l")
     )
     engine.on_merge(survivor, [source], clock_ms=BASE_MS + 400_000)
@@ -229,47 +229,47 @@ def test_two_long_sums_are_folded_to_one(monkeypatch: pytest.MonkeyPatch) -> Non
     assert isinstance(state, Sums) and len(state.times) <= 256
 
 
-def test_an_order_that_both_saw_by_other_messages_counts_once() -> None:
+def test_order_in_different_messages_of_both_profiles_counts_once() -> None:
     engine = Engine(SegmentSet([make_definition("s", {"rfm": {"frequency": {"gte": 1}}})]))
     mine = events_of("Order Completed", [BASE_MS, BASE_MS + 2], "s", order_id="o1")
     theirs = events_of("Order Completed", [BASE_MS + 5], "l", order_id="o1")
     theirs += events_of("Order Completed", [BASE_MS + 4], "l", order_id="o2", revenue=3)
-    survivor, source = lived(engine, "user_id:u1", mine), lived(engine, "anonymous_id:a", theirs)
+    survivor, source = replayed(engine, "user_id:u1", mine), replayed(engine, "anonymous_id:a", theirs)
     engine.on_merge(survivor, [source], clock_ms=BASE_MS + 9)
-    (bought,) = reads(engine.segments, survivor, BASE_MS + 9).values()
-    assert (bought.last_ms, bought.orders, bought.net) == (BASE_MS + 4, 2, 3)
+    (totals,) = reads(engine.segments, survivor, BASE_MS + 9).values()
+    assert (totals.last_ms, totals.orders, totals.net) == (BASE_MS + 4, 2, 3)
 
 
-def test_of_two_calendar_periods_the_newer_is_kept() -> None:
+def test_newer_calendar_period_is_kept() -> None:
     rules = segments(today={"did": "A", "count": {"gte": 2}, "calendar": {"this": "day"}})
     engine, day = Engine(rules), 86_400_000
-    survivor = lived(engine, "user_id:u1", events_of("A", [BASE_MS, BASE_MS + 1], "s"))
-    source = lived(engine, "anonymous_id:a", events_of("A", [BASE_MS + day], "l"))
+    survivor = replayed(engine, "user_id:u1", events_of("A", [BASE_MS, BASE_MS + 1], "s"))
+    source = replayed(engine, "anonymous_id:a", events_of("A", [BASE_MS + day], "l"))
     engine.on_merge(survivor, [source], clock_ms=BASE_MS + day)
     assert list(reads(rules, survivor, BASE_MS + day).values()) == [1]
 
 
-def test_what_a_message_added_is_forgotten_with_the_feature_and_with_the_message() -> None:
+def test_contributions_are_deleted_with_their_feature_and_their_message() -> None:
     spent = {"sum": "p", "of": "A", "is": {"gte": 1}}
     engine = Engine(segments(often={"did": "A", "count": {"gte": 2}}, spent=spent))
-    profile = lived(engine, "anonymous_id:a", events_of("A", [BASE_MS], "m"))
-    (note_of_it,) = profile.counted.values()
-    assert (len(note_of_it.tallies), list(note_of_it.totals.values())) == (1, [1])
+    profile = replayed(engine, "anonymous_id:a", events_of("A", [BASE_MS], "m"))
+    (contribution,) = profile.counted.values()
+    assert (len(contribution.tallies), list(contribution.totals.values())) == (1, [1])
     Engine(segments(spent=spent)).on_definitions(profile, clock_ms=BASE_MS)
-    assert (note_of_it.tallies, len(note_of_it.totals)) == ([], 1)
+    assert (contribution.tallies, len(contribution.totals)) == ([], 1)
     lasting = events_of("A", range(BASE_MS, BASE_MS + 90_000 * 1_100, 90_000), "m")
-    profile = lived(engine, "anonymous_id:a", lasting)
+    profile = replayed(engine, "anonymous_id:a", lasting)
     assert profile.counted.keys() == profile.seen.keys()
     assert len(profile.counted) == REMEMBERED
 
 
-def test_a_policy_goes_by_the_memberships_of_both() -> None:
+def test_policy_considers_the_memberships_of_both() -> None:
     rule = {"did": "A", "within": "10s"}
     policies = {"stay": {"min_stay": "1h"}, "once": {"max_entries": 1}}
     engine = Engine(SegmentSet([make_definition(key, rule, policy) for key, policy in policies.items()]))
     later = BASE_MS + 20_000
-    survivor = lived(engine, "user_id:u1", [Event("B", later, "m1", {})], later)
-    source = lived(engine, "anonymous_id:a", [Event("A", BASE_MS, "m2", {})], later)
+    survivor = replayed(engine, "user_id:u1", [Event("B", later, "m1", {})], later)
+    source = replayed(engine, "anonymous_id:a", [Event("A", BASE_MS, "m2", {})], later)
     assert (set(survivor.members), set(source.members)) == (set(), {"stay"})
     changes = engine.on_merge(survivor, [source], clock_ms=later).changes
     assert [(c.segment_key, c.action, c.flips_at) for c in changes] == [
@@ -279,10 +279,10 @@ def test_a_policy_goes_by_the_memberships_of_both() -> None:
     assert not engine.on_event(survivor, Event("A", later + 1, "m3", {}), clock_ms=later).changes
 
 
-def test_a_known_user_notes_nothing() -> None:
+def test_user_profile_records_no_contributions() -> None:
     engine = Engine(segments(often={"did": "A", "count": {"gte": 2}}))
-    user = lived(engine, "user_id:u1", events_of("A", [BASE_MS], "m"))
-    source = lived(engine, "email:e@x", events_of("A", [BASE_MS], "m"))
+    user = replayed(engine, "user_id:u1", events_of("A", [BASE_MS], "m"))
+    source = replayed(engine, "email:e@x", events_of("A", [BASE_MS], "m"))
     assert source.counted and not user.counted
     engine.on_merge(user, [source], clock_ms=BASE_MS)
     assert user.counted == {}

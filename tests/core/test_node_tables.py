@@ -1,4 +1,4 @@
-"""Every table of nodes covers the union of nodes, or leaves some out for a reason that stands here."""
+"""Every table of nodes covers the node union, or excludes nodes for a reason listed here."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.test_docs import GUIDE, first_cells
 NODES = frozenset(get_args(model.Node))
 
 _AGGREGATE = {"of": "A", "is": {"gte": 2}}
-#: Head -> what may stand beside it: the shortest node of each.
+#: Head -> the other keys of the shortest node.
 FORMS: dict[str, dict[str, Any]] = {
     **{head: {head: [{"did": "A"}]} for head in ("all", "any")},
     "not": {"not": {"did": "A"}},
@@ -44,12 +44,12 @@ FORMS: dict[str, dict[str, Any]] = {
 HYSTERESIS = {"score": "recency_days", "enter": {"lte": 3}, "exit": {"gte": 9}}
 
 GROUPS = dict.fromkeys(
-    (model.All, model.Any, model.Not, model.AtLeast), "the children are looked at one by one"
+    (model.All, model.Any, model.Not, model.AtLeast), "the children are checked one by one"
 )
-PARTED = {model.Hysteresis: "stands for two nodes: ``model.side`` puts one of them in its place"}
-REFERS = {model.InSegment: "what is said is said of the segment that it names"}
+TWO_SIDED = {model.Hysteresis: "stands for two nodes: ``model.side`` replaces it by one of them"}
+REFERS = {model.InSegment: "the finding concerns the segment that it names"}
 
-#: Pass -> the nodes of its table, and those that it leaves out, each with the reason.
+#: Pass -> the nodes of its table, and the excluded nodes with the reason of each.
 TABLES: dict[str, tuple[Collection[type], dict[type, str]]] = {
     "wording: labels": (wording._LABELS, {}),
     "wording: thresholds": (
@@ -57,7 +57,7 @@ TABLES: dict[str, tuple[Collection[type], dict[type, str]]] = {
         {
             model.Not: "there is one child, which holds or does not",
             model.SequenceNode: "it has happened or has not",
-            **PARTED,
+            **TWO_SIDED,
             **REFERS,
         },
     ),
@@ -65,7 +65,7 @@ TABLES: dict[str, tuple[Collection[type], dict[type, str]]] = {
         linter._NEVER,
         {
             **GROUPS,
-            **PARTED,
+            **TWO_SIDED,
             **REFERS,
             model.Did: "a count that never holds is refused when it is read",
             model.Occurrence: "ages that exclude each other are refused when they are read",
@@ -79,7 +79,7 @@ TABLES: dict[str, tuple[Collection[type], dict[type, str]]] = {
         linter._ALWAYS,
         {
             **GROUPS,
-            **PARTED,
+            **TWO_SIDED,
             **REFERS,
             model.Did: "a count that always holds is refused, or warned of, when it is read",
             **dict.fromkeys(
@@ -92,18 +92,18 @@ TABLES: dict[str, tuple[Collection[type], dict[type, str]]] = {
     ),
     "satisfiability": (
         frozenset[type]().union(*contradictions._SEARCHES.values()),
-        {**GROUPS, **PARTED, **REFERS, model.Near: "distances are not looked into"},
+        {**GROUPS, **TWO_SIDED, **REFERS, model.Near: "distances are not looked into"},
     ),
-    "compile": (compiler._EMITTERS, PARTED),
+    "compile": (compiler._EMITTERS, TWO_SIDED),
     "cost": (
         cost._TIMED,
-        {**GROUPS, **PARTED, model.InSegment: "moves with time if the segment that it names does"},
+        {**GROUPS, **TWO_SIDED, model.InSegment: "moves with time if the segment that it names does"},
     ),
     "explain": (
         explain._VALUES,
         {
             **GROUPS,
-            **PARTED,
+            **TWO_SIDED,
             model.SequenceNode: "it has happened or has not",
             model.InSegment: "a membership has no value",
         },
@@ -117,24 +117,24 @@ def read(form: dict[str, Any]) -> model.Node:
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_a_table_covers_every_node_or_says_why_not(name: str) -> None:
+def test_table_covers_every_node_or_lists_its_exclusions(name: str) -> None:
     covered, left_out = TABLES[name]
     assert set(covered) | set(left_out) == NODES
     assert not set(covered) & set(left_out)
 
 
-def test_what_is_read_covers_every_node() -> None:
+def test_shortest_nodes_cover_every_node() -> None:
     assert set(FORMS) == set(HEADS)
     assert {type(read(form)) for form in (*FORMS.values(), HYSTERESIS)} == NODES
 
 
 @pytest.mark.parametrize("heads", [set(json_schema._NODES), first_cells(GUIDE)], ids=["schema", "guide"])
-def test_the_schema_and_the_guide_have_every_head(heads: set[str]) -> None:
+def test_schema_and_guide_have_every_head(heads: set[str]) -> None:
     assert set(HEADS) <= heads
 
 
 @pytest.mark.parametrize("form", [*FORMS.values(), HYSTERESIS], ids=str)
-def test_every_node_goes_through_every_pass(form: dict[str, Any]) -> None:
+def test_every_node_passes_every_pass(form: dict[str, Any]) -> None:
     node = read(form)
     vip = compile_rule("vip", model.KnownFor(0), {})
     for inside in (False, True):

@@ -1,4 +1,4 @@
-"""A portrait tells of a profile what is stored: identifiers with their origin, features, memberships."""
+"""The view of a profile: identifiers with their origin, features, memberships."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def person() -> Network:
     return network
 
 
-def test_identifiers_tell_by_which_event_they_came() -> None:
+def test_identifiers_show_the_event_that_introduced_them() -> None:
     found = view_profile(SEGMENTS, person().profile("user_id:u1"), T + 2 * H).identifiers
     assert {each.identifier: each for each in found} == {
         "user_id:u1": Identifier("user_id:u1", ITSELF, T, None),
@@ -49,7 +49,7 @@ def test_identifiers_tell_by_which_event_they_came() -> None:
     }
 
 
-def test_who_is_told_to_join_brings_the_event_with_it() -> None:
+def test_merged_identifier_shows_the_event_that_caused_the_merge() -> None:
     network = Network(SEGMENTS, partitions=4, seed=3)
     network.run([Event("Viewed", T, "m1", {}, user_id="u1", anonymous_id="a1")])
     network.run([Event("Viewed", T + M, "m2", {}, email="b@x", anonymous_id="a1")])
@@ -58,7 +58,7 @@ def test_who_is_told_to_join_brings_the_event_with_it() -> None:
     assert Identifier("anonymous_id:a1", EVENT, T, "m1") in found
 
 
-def test_features_are_what_rules_read_now() -> None:
+def test_features_show_the_values_that_rules_read_now() -> None:
     profile = person().profile("user_id:u1")
     assert view_profile(SEGMENTS, profile, T + 2 * H).features == (
         FeatureView("count of Viewed within 2h", 2),
@@ -67,7 +67,7 @@ def test_features_are_what_rules_read_now() -> None:
     assert view_profile(SEGMENTS, profile, T + 5 * H).features[0].value == 0
 
 
-def test_a_count_above_256_is_told_as_a_number_of_events() -> None:
+def test_count_above_256_is_shown_as_a_number_of_events() -> None:
     found = segments(often={"did": "Viewed", "count": {"gte": 300}, "within": "2h"})
     engine = Engine(found)
     profile = engine.new_profile("user_id:u1")
@@ -76,7 +76,7 @@ def test_a_count_above_256_is_told_as_a_number_of_events() -> None:
     assert view_profile(found, profile, T + M).features == (FeatureView("count of Viewed within 2h", 2),)
 
 
-def test_memberships_tell_since_when_why_and_until_when() -> None:
+def test_memberships_show_their_start_cause_and_next_flip() -> None:
     found = view_profile(SEGMENTS, person().profile("user_id:u1"), T + 2 * H).memberships
     assert found == (
         MembershipView("old", "old", 1, T + H, "time", None, None),
@@ -85,7 +85,7 @@ def test_memberships_tell_since_when_why_and_until_when() -> None:
     )
 
 
-def test_a_membership_that_neither_of_two_profiles_had_came_with_the_merge() -> None:
+def test_membership_that_neither_profile_had_is_caused_by_the_merge() -> None:
     network = Network(SEGMENTS, partitions=4, seed=3)
     network.run([Event("Viewed", T, "m1", {}, anonymous_id="a1")])
     network.run([Event("Viewed", T, "m2", {}, user_id="u1")])
@@ -94,7 +94,7 @@ def test_a_membership_that_neither_of_two_profiles_had_came_with_the_merge() -> 
     assert found == (MembershipView("viewers", "viewers", 1, T + M, "merge", None, T + 2 * H),)
 
 
-def test_a_membership_of_a_new_definition_and_of_an_event_without_an_id_says_so() -> None:
+def test_membership_by_a_new_definition_or_an_unnamed_event_shows_its_cause() -> None:
     customer = Customer()
     identity = Identity(customer.engine)
     identity.on_event(customer.profile, Event("Viewed", T, "x", {}, named=False, user_id="u1"), clock_ms=T)
@@ -109,7 +109,7 @@ def test_a_membership_of_a_new_definition_and_of_an_event_without_an_id_says_so(
     ]
 
 
-def test_a_profile_that_waits_says_for_what() -> None:
+def test_waiting_profile_shows_its_pending_claims() -> None:
     profile = Engine(SEGMENTS).new_profile("user_id:u1")
     event = Event("Viewed", T, "m1", {}, user_id="u1", anonymous_id="a1")
     Identity(Engine(SEGMENTS)).on_event(profile, event, clock_ms=T)

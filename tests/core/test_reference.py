@@ -1,4 +1,4 @@
-"""The slow evaluator stands on its own: what it takes from elsewhere in segops is listed here."""
+"""The reference evaluator is independent: its imports from segops are listed here."""
 
 from __future__ import annotations
 
@@ -20,15 +20,19 @@ from segops.core.scoring.rfm import Rfm
 
 FOLDER = Path(reference.__file__).parent
 PACKAGE = "segops.core.rules.reference"
-#: Module -> the names that the evaluator may take from it.
+#: Module -> the names that the evaluator may import from it.
 SHARED = {
-    "segops.core.events": {"Event"},  # an event as it is decoded: a type
+    "segops.core.events": {"Event"},  # the type of a decoded event
     "segops.core.rules": {"model"},  # the tree of a rule
-    "segops.core.operators": {"Anniversary", "Predicate", "next_anniversary"},  # the operators of a test ...
+    "segops.core.operators": {
+        "Anniversary",
+        "Predicate",
+        "next_anniversary",
+    },  # the operators of a predicate ...
     "segops.core.values": {"parse_instant"},  # ... which read dates
     "segops.core.windows": {"Between", "Calendar", "Fixed", "Window", "Within", "period"},  # the calendar
 }
-#: What parts of the tree can compute by themselves, for the compiled side.
+#: Methods of tree nodes that compute for the compiled side.
 COMPUTED = {
     name
     for part in (*model.Node.__args__, Rfm, Purchases, Sequence, SequenceStep)
@@ -38,7 +42,7 @@ COMPUTED = {
 
 
 def imports(tree: ast.AST) -> Iterator[tuple[str, str]]:
-    """Each import of something in segops: the module, and the name ('' for the module as a whole)."""
+    """Yield each import from segops: the module and the name ('' for the whole module)."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
             module = "." * node.level + (node.module or "")
@@ -57,7 +61,7 @@ def foreign(source: str) -> list[tuple[str, str]]:
 
 
 def borrowed(source: str) -> list[str]:
-    """Uses of what a part of the tree computes; the one method in use is a test's ``holds``."""
+    """Return the uses of methods that compute; the only one allowed is a predicate's ``holds``."""
     tests = ("test", "count", "_exactly")
     found = []
     for node in ast.walk(ast.parse(source)):
@@ -69,13 +73,13 @@ def borrowed(source: str) -> list[str]:
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.name)
-def test_the_evaluator_shares_only_the_tree_the_operators_and_the_calendar(path: Path) -> None:
+def test_evaluator_shares_only_the_tree_operators_and_calendar(path: Path) -> None:
     source = path.read_text("utf-8")
     assert foreign(source) == []
     assert borrowed(source) == []
 
 
-def test_an_import_and_a_use_of_the_compiled_side_are_found() -> None:
+def test_imports_and_uses_of_the_compiled_side_are_found() -> None:
     assert foreign("from segops.core.values import equal, parse_instant") == [("segops.core.values", "equal")]
     assert foreign("import segops.core.geo") == [("segops.core.geo", "")]
     assert foreign("from ..leaves import exact_test") == [("..leaves", "exact_test")]
@@ -107,7 +111,7 @@ places = st.tuples(st.floats(-90, 90), st.floats(-180, 180))
 
 
 @given(st.lists(found, max_size=4))
-def test_both_sides_tell_the_same_values_apart(several: list[object]) -> None:
+def test_both_sides_distinguish_the_same_values(several: list[object]) -> None:
     assert slow.different(several) == len({values.distinct_key(value) for value in several})
     for a in several:
         for b in several:
@@ -115,16 +119,16 @@ def test_both_sides_tell_the_same_values_apart(several: list[object]) -> None:
 
 
 @given(numbers)
-def test_both_sides_read_a_number_as_the_same_decimal(number: float) -> None:
+def test_both_sides_convert_a_number_to_the_same_decimal(number: float) -> None:
     assert slow.exact(number) == values.exact(number)
 
 
 @given(places, places)
-def test_both_sides_measure_the_same_distance(a: tuple[float, float], b: tuple[float, float]) -> None:
-    """To the metre: near the antipodes the haversine formula loses more digits than that."""
+def test_both_sides_measure_equal_distances(a: tuple[float, float], b: tuple[float, float]) -> None:
+    """Compare to the metre: near the antipodes the haversine formula loses all further digits."""
     assert slow.distance_m(a, b) == pytest.approx(geo.distance_m(a, b), rel=1e-9, abs=1)
 
 
 @given(st.text(), st.text())
-def test_both_sides_give_a_profile_the_same_share(salt: str, profile_id: str) -> None:
+def test_both_sides_compute_the_same_share(salt: str, profile_id: str) -> None:
     assert slow.percent(salt, profile_id) * 100 == values.share_of(salt, profile_id)

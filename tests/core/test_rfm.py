@@ -1,4 +1,4 @@
-"""RFM: digits and tiers move with every order, with every refund, and with time."""
+"""RFM digits and tiers change with orders, refunds and time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from segops.core.segments import SegmentSet
 from segops.core.skips import Skip
 from segops.schemas.segments import definition_from_record, definition_to_record, load, load_checked
 
-from .helpers import MONDAY, Customer, Edge, mistakes
+from .helpers import MONDAY, Customer, Edge, issues_of
 
 T = MONDAY
 DAY = 86_400_000
@@ -26,7 +26,7 @@ def _order(customer: Customer, time_ms: int, number: int, revenue: float = 60, *
     return customer.did("Order Completed", time_ms, order_id=f"o{number}", revenue=revenue, **more)
 
 
-def test_tiers_move_with_orders_and_by_time_alone() -> None:
+def test_tiers_change_with_orders_and_by_time_alone() -> None:
     customer = Customer(**TIERS)
     assert _order(customer, T, 0) == [Edge("entered", "new", T)]
     for number in range(1, 6):
@@ -36,7 +36,7 @@ def test_tiers_move_with_orders_and_by_time_alone() -> None:
     assert customer.wait(last + 30 * DAY - 1) == []
     assert customer.wait(last + 30 * DAY) == [Edge("exited", "champions", last + 30 * DAY)]
     assert customer.wait(last + 120 * DAY) == [Edge("entered", "at-risk", last + 120 * DAY)]
-    # Frequency falls as orders leave the period of 365 days: six, then none.
+    # Frequency falls from six to none as orders leave the period of 365 days.
     changes = customer.wait(last + 366 * DAY)
     assert [(edge.action, edge.segment) for edge in changes] == [
         ("exited", "at-risk"),
@@ -44,7 +44,7 @@ def test_tiers_move_with_orders_and_by_time_alone() -> None:
     ]
 
 
-def test_nobody_has_digits_without_an_order() -> None:
+def test_profile_without_orders_has_no_digits() -> None:
     customer = Customer(
         low={"rfm": {"recency": {"gte": 1}}}, none={"not": {"rfm": {"frequency": {"gte": 1}}}}
     )
@@ -52,7 +52,7 @@ def test_nobody_has_digits_without_an_order() -> None:
     assert customer.member_of == {"none"}
 
 
-def test_a_refund_takes_its_order_s_amount_off_once() -> None:
+def test_refund_subtracts_its_amount_once() -> None:
     customer = Customer(rich={"rfm": {"monetary": {"gte": 3}}})
     assert _order(customer, T, 1, 101) == [Edge("entered", "rich", T)]
     refund = {"order_id": "o1", "refund_id": "r1", "total": 2}
@@ -61,26 +61,26 @@ def test_a_refund_takes_its_order_s_amount_off_once() -> None:
     assert customer.did("Order Refunded", T + 3, **refund) == []
 
 
-def test_a_refund_that_arrives_before_its_order_counts_too() -> None:
+def test_refund_that_arrives_before_its_order_counts() -> None:
     customer = Customer(rich={"rfm": {"monetary": {"gte": 3}}})
     customer.did("Order Refunded", T + 5, order_id="o1", total=50)
     assert _order(customer, T, 1, 120) == []
 
 
-def test_an_order_sent_twice_counts_once() -> None:
+def test_duplicate_order_counts_once() -> None:
     customer = Customer(twice={"rfm": {"frequency": {"gte": 2}}})
     _order(customer, T, 1)
     assert _order(customer, T + 1, 1) == []
     assert _order(customer, T + 2, 2) == [Edge("entered", "twice", T + 2)]
 
 
-def test_an_edge_is_in_the_lower_digit_for_money_and_ends_the_higher_one_for_age() -> None:
+def test_edge_belongs_to_the_lower_monetary_digit_and_ends_the_higher_recency_digit() -> None:
     rfm = Rfm()
     assert rfm.digits(PurchaseTotals(0, 1, Decimal(50)), 30 * DAY - 1) == Digits(5, 1, 1)
     assert rfm.digits(PurchaseTotals(0, 2, Decimal("50.01")), 30 * DAY) == Digits(4, 2, 2)
 
 
-def test_the_default_grid_covers_every_cell_once_and_has_no_dead_tier() -> None:
+def test_default_grid_covers_every_cell_once_without_dead_tiers() -> None:
     assert Rfm().holes() == [] and Rfm().dead_tiers() == []
     cells = [
         name
@@ -117,7 +117,7 @@ def _loaded(tmp_path: Path, text: str = BLOCK) -> Path:
     return file
 
 
-def test_a_file_has_its_own_edges_and_grid_and_they_travel_with_the_definition(tmp_path: Path) -> None:
+def test_edges_and_grid_of_a_file_are_stored_in_its_definitions(tmp_path: Path) -> None:
     definitions = load([_loaded(tmp_path)])
     records = [definition_from_record(definition_to_record(definition)) for definition in definitions]
     assert [d.identity for d in definitions] == [d.identity for d in records if d is not None]
@@ -133,7 +133,7 @@ def test_a_file_has_its_own_edges_and_grid_and_they_travel_with_the_definition(t
     assert customer.member_of == {"good", "rich"}
 
 
-def test_dead_tiers_and_holes_are_warned_of(tmp_path: Path) -> None:
+def test_dead_tiers_and_gaps_are_warned_about(tmp_path: Path) -> None:
     reasons = [warning.reason for warning in load_checked([_loaded(tmp_path)]).warnings]
     assert reasons == [
         "better is unreachable: earlier tiers take all its cells",
@@ -160,7 +160,7 @@ def test_dead_tiers_and_holes_are_warned_of(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_a_block_refuses_and_why(tmp_path: Path, line: str, message: str) -> None:
+def test_invalid_rfm_block_is_rejected_with_the_reason(tmp_path: Path, line: str, message: str) -> None:
     text = f"version: 1\nrfm:\n  {line}\nsegments:\n  - key: plain\n    when: {{did: A}}\n"
     with pytest.raises(DefinitionError) as refused:
         load([_loaded(tmp_path, text)])
@@ -180,6 +180,6 @@ def test_what_a_block_refuses_and_why(tmp_path: Path, line: str, message: str) -
         ({"rfm": "new", "within": "1d"}, "when.within: unknown key"),
     ],
 )
-def test_what_a_node_refuses_and_why(rule: dict[str, Any], message: str) -> None:
-    found = mistakes(rule)
+def test_invalid_rfm_node_is_rejected_with_the_reason(rule: dict[str, Any], message: str) -> None:
+    found = issues_of(rule)
     assert any(issue.startswith(f"f: {message}") for issue in found), found

@@ -1,4 +1,4 @@
-"""Scores: tested like any number, and right at the instant at which time moves them."""
+"""Scores are compared like numbers and change at the exact instant."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from .helpers import MONDAY, Customer, Edge, mistakes
+from .helpers import MONDAY, Customer, Edge, issues_of
 
 T = MONDAY
 DAY = 86_400_000
 
 
-def test_recency_rises_at_whole_days_and_falls_with_an_event() -> None:
+def test_recency_rises_at_whole_days_and_falls_at_an_event() -> None:
     customer = Customer(quiet={"score": "recency_days", "is": {"gte": 3}})
     customer.did("page", T)
     assert customer.profile.due_ms == T + 3 * DAY
@@ -21,7 +21,7 @@ def test_recency_rises_at_whole_days_and_falls_with_an_event() -> None:
     assert customer.did("page", T + 4 * DAY) == [Edge("exited", "quiet", T + 4 * DAY)]
 
 
-def test_a_late_event_does_not_make_anyone_younger() -> None:
+def test_late_event_does_not_lower_recency() -> None:
     customer = Customer(quiet={"score": "recency_days", "is": {"gte": 3}})
     customer.did("page", T)
     customer.wait(T + 3 * DAY)
@@ -40,7 +40,7 @@ def test_a_late_event_does_not_make_anyone_younger() -> None:
         ({"eq": "2"}, []),
     ],
 )
-def test_every_operator_on_numbers_flips_at_the_day(
+def test_every_number_operator_flips_at_the_exact_day(
     test: dict[str, Any], days: list[tuple[str, int]]
 ) -> None:
     customer = Customer(rule={"score": "recency_days", "is": test})
@@ -49,8 +49,8 @@ def test_every_operator_on_numbers_flips_at_the_day(
     assert found == [(action, T + day * DAY) for action, day in days]
 
 
-def test_an_unknown_score_is_refused() -> None:
+def test_unknown_score_is_rejected() -> None:
     assert (
-        mistakes({"score": "churn", "is": {"gte": 0.75}})[0]
+        issues_of({"score": "churn", "is": {"gte": 0.75}})[0]
         == "f: when.score: unknown score 'churn'; expected one of recency_days"
     )

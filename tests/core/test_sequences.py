@@ -1,4 +1,4 @@
-"""Sequences (``SPEC.md#sequence``): order, deadlines, breaks, comparisons, to the millisecond."""
+"""Sequences (``SPEC.md#sequence``): order, deadlines, breaks and comparisons, to the millisecond."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from segops.core.features.sequence import MAX_LINKS
 from segops.core.values import MAX_MS
 from segops.schemas.state import decode_profile, encode_profile
 
-from .helpers import MONDAY, Customer, Edge, mistakes
+from .helpers import MONDAY, Customer, Edge, issues_of
 
 T = MONDAY
 M, H = 60_000, 3_600_000
@@ -25,7 +25,7 @@ CART: dict[str, Any] = {
 }
 
 
-def test_the_deadline_enters_without_an_event_and_the_window_ends_it() -> None:
+def test_deadline_enters_without_an_event_and_the_window_ends_the_membership() -> None:
     customer = Customer(stuck=CART)
     customer.did("Product Added", T)
     assert customer.did("Checkout Started", T + 30 * M) == []
@@ -34,14 +34,14 @@ def test_the_deadline_enters_without_an_event_and_the_window_ends_it() -> None:
     assert customer.wait(T + 168 * H) == [Edge("exited", "stuck", T + 168 * H)]
 
 
-def test_a_step_a_millisecond_past_its_within_is_too_late() -> None:
+def test_step_a_millisecond_after_its_within_does_not_match() -> None:
     customer = Customer(stuck=CART)
     customer.did("Product Added", T)
     customer.did("Checkout Started", T + 30 * M + 1)
     assert customer.wait(T + 3 * H) == []
 
 
-def test_an_order_up_to_the_deadline_breaks_it_and_one_after_does_not() -> None:
+def test_forbidden_event_breaks_a_sequence_up_to_the_deadline_only() -> None:
     for order_ms, entered in ((T + 10 * M + H, False), (T + 10 * M + H + 1, True)):
         customer = Customer(stuck=CART)
         customer.did("Product Added", T)
@@ -51,7 +51,7 @@ def test_an_order_up_to_the_deadline_breaks_it_and_one_after_does_not() -> None:
         assert customer.member_of == ({"stuck"} if entered else set())
 
 
-def test_a_late_order_within_the_deadline_takes_the_member_out() -> None:
+def test_late_forbidden_event_within_the_deadline_exits_the_member() -> None:
     customer = Customer(stuck=CART)
     customer.did("Product Added", T)
     customer.did("Checkout Started", T + 10 * M)
@@ -59,7 +59,7 @@ def test_a_late_order_within_the_deadline_takes_the_member_out() -> None:
     assert customer.did("Order Completed", T + 20 * M) == [Edge("exited", "stuck", T + 2 * H)]
 
 
-def test_any_choice_of_events_will_do() -> None:
+def test_any_combination_of_events_may_match() -> None:
     rule = {"sequence": [{"did": "A"}, {"did_not": "X"}, {"did": "B"}]}
     customer = Customer(rule=rule)
     for number, name in enumerate("AXAB"):
@@ -67,7 +67,7 @@ def test_any_choice_of_events_will_do() -> None:
     assert found == [Edge("entered", "rule", T + 3)]
 
 
-def test_an_inner_did_not_with_a_deadline_forbids_only_that_long() -> None:
+def test_inner_did_not_forbids_only_until_its_deadline() -> None:
     rule = {"sequence": [{"did": "A"}, {"did_not": "X", "within": "10s"}, {"did": "B"}]}
     for at_ms, member in ((T + 10_000, False), (T + 10_001, True)):
         customer = Customer(rule=rule)
@@ -77,7 +77,7 @@ def test_an_inner_did_not_with_a_deadline_forbids_only_that_long() -> None:
         assert customer.member_of == ({"rule"} if member else set())
 
 
-def test_events_of_one_instant_are_ordered_by_arrival() -> None:
+def test_simultaneous_events_are_ordered_by_arrival() -> None:
     rule = {"sequence": [{"did": "A"}, {"did": "B"}]}
     right, wrong = Customer(rule=rule), Customer(rule=rule)
     right.did("A", T)
@@ -86,7 +86,7 @@ def test_events_of_one_instant_are_ordered_by_arrival() -> None:
     assert wrong.did("A", T) == []
 
 
-def test_strict_allows_nothing_between() -> None:
+def test_strict_forbids_events_in_between() -> None:
     customer = Customer(rule={"sequence": [{"did": "A"}, {"did": "B"}], "strict": True})
     for number, name in enumerate(["A", "page", "B"]):
         assert customer.did(name, T + number) == []
@@ -94,7 +94,7 @@ def test_strict_allows_nothing_between() -> None:
     assert customer.did("B", T + 11) == [Edge("entered", "rule", T + 11)]
 
 
-def test_a_step_may_ask_for_the_value_of_an_earlier_one() -> None:
+def test_step_can_require_the_value_of_an_earlier_step() -> None:
     same = {"where": {"product_id": {"same_as": 1}}}
     rule = {
         "sequence": [
@@ -113,14 +113,14 @@ def test_a_step_may_ask_for_the_value_of_an_earlier_one() -> None:
     assert customer.member_of == set()
 
 
-def test_a_missing_value_is_the_same_as_none() -> None:
+def test_missing_value_equals_no_value() -> None:
     rule = {"sequence": [{"did": "A"}, {"did": "B", "where": {"p": {"same_as": 1}}}]}
     customer = Customer(rule=rule)
     customer.did("A", T)
     assert customer.did("B", T + 1) == []
 
 
-def test_what_is_kept_is_bounded_and_survives_the_store() -> None:
+def test_sequence_state_is_bounded_and_survives_storage() -> None:
     customer = Customer(rule={"sequence": [{"did": "A"}, {"did": "B"}]})
     for number in range(MAX_LINKS + 50):
         customer.did("A", T + number)
@@ -157,6 +157,6 @@ def test_what_is_kept_is_bounded_and_survives_the_store() -> None:
         ),
     ],
 )
-def test_what_is_refused_and_why(rule: dict[str, Any], message: str) -> None:
-    found = mistakes(rule)
+def test_invalid_sequence_is_rejected_with_the_reason(rule: dict[str, Any], message: str) -> None:
+    found = issues_of(rule)
     assert any(issue.startswith(f"f: {message}") for issue in found), found

@@ -1,4 +1,4 @@
-"""Profiles that were joined go their own ways again, once, whatever the network does."""
+"""A merged profile can be split off again, exactly once, despite faults of the network."""
 
 from __future__ import annotations
 
@@ -15,11 +15,19 @@ from segops.core.segments import SegmentSet
 from .helpers import MONDAY as T
 from .helpers import H, S
 from .network import Network, copied
-from .test_identity import SEGMENTS, People, assert_at_rest, assert_published_well, lived, reads, settled
+from .test_identity import (
+    SEGMENTS,
+    People,
+    assert_at_rest,
+    assert_changes_are_consistent,
+    reads,
+    replayed,
+    settle,
+)
 
 
-class Keeping(Network):
-    """A network that keeps the hand-overs that it has seen, as a topic does. ``full``: who has no room."""
+class RetainingNetwork(Network):
+    """A network that retains its handovers, as a topic does."""
 
     def __init__(self, segments: SegmentSet, **options: Any) -> None:
         super().__init__(segments, **options)
@@ -42,9 +50,9 @@ def event(number: int, time_ms: int, name: str = "A", **identifiers: str) -> Eve
     return Event(name, time_ms, f"m{number}", {"p": 3}, **identifiers)
 
 
-def joined(seed: int = 1, *, trouble: float = 0.0) -> Keeping:
-    """Four events of a device, two of a user, and one that says that they are one; then one more of each."""
-    network = Keeping(SEGMENTS, partitions=4, seed=seed, trouble=trouble)
+def merged(seed: int = 1, *, fault_rate: float = 0.0) -> RetainingNetwork:
+    """Merge a device with four events into a user with two, then send one more event of each."""
+    network = RetainingNetwork(SEGMENTS, partitions=4, seed=seed, fault_rate=fault_rate)
     network.run([event(n, T + n * S, anonymous_id="a") for n in range(4)])
     network.run([event(10 + n, T + 10 * S + n, user_id="u") for n in range(2)])
     network.run([event(20, T + 20 * S, user_id="u", anonymous_id="a")])
@@ -58,14 +66,14 @@ def alone(profile: Profile, network: Network) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_loser_is_as_it_was_handed_over_and_what_came_since_stays(seed: int) -> None:
-    network = joined(seed, trouble=0.1)
+def test_source_is_restored_as_handed_over_and_later_events_stay(seed: int) -> None:
+    network = merged(seed, fault_rate=0.1)
     before = network.profile("user_id:u")
     had = reads(before, T + H)
     network.split("anonymous_id:a")
     network.run()
     device, user = network.profile("anonymous_id:a"), network.profile("user_id:u")
-    wanted = lived("anonymous_id:a", [event(n, T + n * S, anonymous_id="a") for n in range(4)], T)
+    wanted = replayed("anonymous_id:a", [event(n, T + n * S, anonymous_id="a") for n in range(4)], T)
     assert device.id == "anonymous_id:a" and reads(device, T + H) == reads(wanted, T + H)
     assert reads(user, T + H) == had
     assert user.links is not None and user.links.owned == ["user_id:u"]
@@ -73,8 +81,8 @@ def test_the_loser_is_as_it_was_handed_over_and_what_came_since_stays(seed: int)
     assert_at_rest(network)
 
 
-def test_the_memberships_of_the_loser_are_entered_with_the_reason_split_and_date_from_before() -> None:
-    network = joined()
+def test_memberships_of_the_source_are_entered_with_reason_split_and_their_former_start() -> None:
+    network = merged()
     network.split("anonymous_id:a")
     network.run()
     device = network.profile("anonymous_id:a")
@@ -86,8 +94,8 @@ def test_the_memberships_of_the_loser_are_entered_with_the_reason_split_and_date
     assert {c.segment_key for c in changes if c.reason == "merge"} == entered
 
 
-def test_they_stay_apart_until_somebody_says_explicitly_that_they_are_one() -> None:
-    network = joined()
+def test_split_profiles_stay_separate_without_an_explicit_alias() -> None:
+    network = merged()
     network.split("anonymous_id:a")
     network.run()
     network.run([event(30, T + 30 * S, user_id="u", anonymous_id="a")])
@@ -100,8 +108,8 @@ def test_they_stay_apart_until_somebody_says_explicitly_that_they_are_one() -> N
     assert_at_rest(network)
 
 
-def test_two_users_split_and_joined_again_by_an_alias() -> None:
-    network = Keeping(SEGMENTS, partitions=4, seed=1)
+def test_split_users_are_merged_again_by_an_alias() -> None:
+    network = RetainingNetwork(SEGMENTS, partitions=4, seed=1)
     network.run([event(1, T, user_id="v", anonymous_id="b"), event(2, T + S, user_id="w")])
     network.run([Event("alias", T + 2 * S, "m3", {}, user_id="w", previous_id="v")])
     assert network.root("anonymous_id:b") == "user_id:w"
@@ -113,8 +121,8 @@ def test_two_users_split_and_joined_again_by_an_alias() -> None:
     assert_at_rest(network)
 
 
-def test_an_identifier_with_nothing_behind_it_is_free_again() -> None:
-    network = Keeping(SEGMENTS, partitions=4, seed=1)
+def test_identifier_without_history_is_released_by_a_split() -> None:
+    network = RetainingNetwork(SEGMENTS, partitions=4, seed=1)
     network.run([event(1, T, user_id="u", anonymous_id="a")])
     network.split("anonymous_id:a")
     network.run([event(2, T + S, user_id="v", anonymous_id="a")])
@@ -122,8 +130,8 @@ def test_an_identifier_with_nothing_behind_it_is_free_again() -> None:
     assert_at_rest(network)
 
 
-def test_one_of_a_chain_is_split_from_whoever_has_it_now() -> None:
-    network = Keeping(SEGMENTS, partitions=4, seed=1)
+def test_profile_of_a_merge_chain_is_split_from_its_current_owner() -> None:
+    network = RetainingNetwork(SEGMENTS, partitions=4, seed=1)
     network.run([event(1, T, anonymous_id="a"), event(2, T + S, email="e@x", anonymous_id="a")])
     network.run([event(3, T + 2 * S, user_id="u", email="e@x")])
     network.split("anonymous_id:a")
@@ -134,11 +142,11 @@ def test_one_of_a_chain_is_split_from_whoever_has_it_now() -> None:
     network.split("email:e@x")
     network.run()
     assert network.root("email:e@x") == "email:e@x"
-    assert_published_well(network)
+    assert_changes_are_consistent(network)
 
 
-def test_what_is_no_part_is_not_split() -> None:
-    network = joined()
+def test_split_of_a_foreign_identifier_is_refused() -> None:
+    network = merged()
     for message in (
         Split("user_id:u", "user_id:u"),
         Split("user_id:u", "anonymous_id:b", 3, Profile("anonymous_id:b")),
@@ -146,22 +154,22 @@ def test_what_is_no_part_is_not_split() -> None:
         Split("anonymous_id:a", "anonymous_id:a", 99, Profile("anonymous_id:a")),
     ):
         profile = network.profile(message.to)
-        outcome = network.identity.on_message(profile, message, clock_ms=T + H)
-        assert [each.reason for each in outcome.unjoined] == ["split"]
-        assert not outcome.moved and not outcome.messages
+        result = network.identity.on_message(profile, message, clock_ms=T + H)
+        assert [each.reason for each in result.unjoined] == ["split"]
+        assert not result.moved and not result.messages
     network.run()
     assert network.root("anonymous_id:a") == "user_id:u"
 
 
-def test_a_split_waits_for_what_the_profile_awaits() -> None:
-    network = joined()
+def test_split_waits_for_pending_claims() -> None:
+    network = merged()
     for partition in network.partitions:
         partition.checkpoint()
     user = network.profile("user_id:u")
-    outcome = network.identity.on_message(
+    result = network.identity.on_message(
         user, message := Split("user_id:u", "anonymous_id:a", 0, None), clock_ms=T + H
     )
-    assert not outcome.moved
+    assert not result.moved
     claimed = network.identity.on_event(user, event(40, T + 40 * S, user_id="u", email="n@x"), clock_ms=T)
     handover = network.handovers["anonymous_id:a"]
     message = Split("user_id:u", handover.source, handover.sequence, copied(handover).state)  # type: ignore[union-attr]
@@ -175,24 +183,24 @@ def test_a_split_waits_for_what_the_profile_awaits() -> None:
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_random_splits_amid_crashes_and_repetitions_leave_everything_in_order(seed: int) -> None:
+def test_random_splits_with_crashes_and_duplicates_leave_a_consistent_state(seed: int) -> None:
     people, dice = People(seed), random.Random(seed)
-    network = Keeping(SEGMENTS, partitions=1 + seed % 5, seed=seed, trouble=0.05 * (seed % 3))
+    network = RetainingNetwork(SEGMENTS, partitions=1 + seed % 5, seed=seed, fault_rate=0.05 * (seed % 3))
     for _ in range(3):
-        settled(network, people.crowd(3))
+        settle(network, people.crowd(3))
         for loser in dice.sample(sorted(network.handovers), min(4, len(network.handovers))):
             for _ in range(dice.choice((1, 1, 2))):
                 network.split(loser)
     network.run()
     assert_at_rest(network)
-    for key, profile in network.everything.items():
+    for key, profile in network.profiles.items():
         for owned in profile.links.owned if profile.links and profile.merged_into is None else ():
             assert network.root(owned) == key
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_who_has_no_room_gives_back_what_is_handed_over(seed: int) -> None:
-    network = Keeping(SEGMENTS, partitions=1 + seed % 4, seed=seed, trouble=0.1)
+def test_full_profile_returns_a_handover(seed: int) -> None:
+    network = RetainingNetwork(SEGMENTS, partitions=1 + seed % 4, seed=seed, fault_rate=0.1)
     plain = network.identity.on_message
 
     def full(profile: Profile, message: Message, *, clock_ms: int) -> Any:
@@ -208,7 +216,7 @@ def test_who_has_no_room_gives_back_what_is_handed_over(seed: int) -> None:
     assert network.root("anonymous_id:a") == "anonymous_id:a"
     counted = [reads(network.profile(each), T + H)[0] for each in ("anonymous_id:a", "user_id:u")]
     wanted = [
-        lived("x", each, T)
+        replayed("x", each, T)
         for each in ([*events, event(21, T + 21 * S)], [event(n, T) for n in (10, 20, 22)])
     ]
     assert counted == [reads(each, T + H)[0] for each in wanted]

@@ -1,4 +1,4 @@
-"""When each node last changed: a profile that is followed against the reference, judged at every instant."""
+"""The last change of each node: a traced profile against the oracle, evaluated at every instant."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from segops.core.views.trace import Tracer
 
 from .helpers import MONDAY as T
 from .helpers import H, segments
-from .oracle import Oracle, Seen, Standings
+from .oracle import ChangeSummary, Memberships, Oracle
 from .strategies import streams
 from .test_equivalence import segment_sets
 
@@ -35,12 +35,12 @@ def nodes(node: model.Node) -> Iterator[model.Node]:
 
 
 class Reference(Oracle):
-    """The verdict on every node, and when it last changed; blank profiles have verdicts, too."""
+    """The verdict on every node and the instant of its last change; blank profiles have verdicts, too."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         members: set[str] = set()
-        for d in self.definitions:  # nobody is in a segment yet, but for what others evaluate in place
+        for d in self.definitions:  # no memberships yet, except rules that others evaluate inline
             if d.policy is None and model.side(d.when, inside=True) is d.when:
                 members |= {d.key} if holds(d.when, self.history, 0, EvaluatedMember(members)) else set()
         self.verdicts = self._verdicts(members, 0)
@@ -54,8 +54,10 @@ class Reference(Oracle):
             for node in nodes(d.when)
         ]
 
-    def _adopt(self, standings: Standings, now_ms: int, reason: str, event_id: str | None) -> list[Seen]:
-        self.standings = standings
+    def _adopt(
+        self, memberships: Memberships, now_ms: int, reason: str, event_id: str | None
+    ) -> list[ChangeSummary]:
+        self.memberships = memberships
         verdicts = self._verdicts(self.members, now_ms)
         pairs = zip(self.verdicts, verdicts, self.changed, strict=True)
         self.changed = [now_ms if old is not new else known for old, new, known in pairs]
@@ -65,7 +67,7 @@ class Reference(Oracle):
 
 @settings(max_examples=200)
 @given(segment_sets(), streams(), st.booleans())
-def test_every_node_knows_the_last_instant_at_which_it_changed(
+def test_every_node_has_the_instant_of_its_last_change(
     known: SegmentSet, steps: list[tuple[str, Any]], watermark: bool
 ) -> None:
     note(str({d.key: d.written for d in known.definitions}))
@@ -83,14 +85,14 @@ def test_every_node_knows_the_last_instant_at_which_it_changed(
     if profile.first_ms is None:
         return
     found = follower.explain(profile, max(clock_ms, profile.latest_ms))
-    seen = [part for standing in found.segments for part in parts(standing.rule)]
+    seen = [part for explanation in found.segments for part in parts(explanation.rule)]
     assert [part.holds for part in seen] == expected.verdicts
     assert [(part.label, part.changed_at) for part in seen] == [
         (part.label, changed) for part, changed in zip(seen, expected.changed, strict=True)
     ]
-    for standing in found.segments:
-        if standing.member and standing.since != profile.first_ms and standing.limits is None:
-            assert standing.rule.changed_at in (standing.since, None)
+    for explanation in found.segments:
+        if explanation.member and explanation.since != profile.first_ms and explanation.limits is None:
+            assert explanation.rule.changed_at in (explanation.since, None)
 
 
 def follow(known: SegmentSet, now_ms: int, *events: tuple[str, int], keys: Any = None) -> list[RulePart]:
@@ -98,10 +100,10 @@ def follow(known: SegmentSet, now_ms: int, *events: tuple[str, int], keys: Any =
     profile = follower.new_profile("user_id:u1")
     for number, (name, time_ms) in enumerate(events):
         follower.on_event(profile, Event(name, time_ms, f"m{number}", {}), clock_ms=time_ms)
-    return [p for standing in follower.explain(profile, now_ms).segments for p in parts(standing.rule)]
+    return [p for explanation in follower.explain(profile, now_ms).segments for p in parts(explanation.rule)]
 
 
-def test_nodes_change_with_events_and_with_time_each_on_its_own() -> None:
+def test_each_node_records_its_own_changes_by_events_and_time() -> None:
     rule = {"all": [{"did": "A", "count": {"gte": 2}, "within": "2h"}, {"not": {"did": "B", "within": "1h"}}]}
     events = (("A", T), ("B", T + 1), ("A", T + H))
     found = follow(segments(rule=rule), T + 2 * H - 1, *events)
@@ -115,23 +117,23 @@ def test_nodes_change_with_events_and_with_time_each_on_its_own() -> None:
     assert [part.changed_at for part in later] == [T + 2 * H, T + 2 * H, T + H + 1, T + H + 1]
 
 
-def test_what_has_never_changed_says_nothing() -> None:
+def test_unchanged_node_has_no_changed_at() -> None:
     did, did_not = follow(segments(rule={"any": [{"did": "A"}, {"did_not": "B"}]}), T + 9 * H, ("A", T))[1:]
     assert (did.holds, did.changed_at) == (True, T)
     assert (did_not.holds, did_not.changed_at) == (True, None)
 
 
-def test_a_change_and_its_opposite_at_one_instant_are_a_change() -> None:
+def test_two_opposite_changes_at_one_instant_count_as_a_change() -> None:
     (found,) = follow(segments(rule={"did": "A", "count": {"eq": 1}}), T, ("B", T - 5), ("A", T), ("A", T))
     assert (found.holds, found.changed_at) == (False, T)
 
 
-def test_only_what_is_explained_is_followed() -> None:
+def test_only_explained_segments_are_traced() -> None:
     known = segments(a={"did": "A"}, b={"did": "A", "within": "1h"})
     assert [part.changed_at for part in follow(known, T + 2 * H, ("A", T), keys=("b",))] == [None, T + H]
 
 
-def test_equal_numbers_and_truths_are_followed_apart() -> None:
+def test_number_and_boolean_predicates_are_traced_separately() -> None:
     known = segments(a={"trait": "p", "is": {"eq": 1}}, b={"trait": "p", "is": {"eq": True}})
     follower = Tracer(known)
     profile = follower.new_profile("user_id:u1")

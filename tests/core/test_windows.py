@@ -1,4 +1,4 @@
-"""Windows: which events count, to the millisecond, in both directions."""
+"""Windows: which events count, to the millisecond, at both ends."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CALENDAR_DAY = {"calendar": {"this": "day", "zone": "Europe/Paris"}}
 
 
 def counts(window: dict[str, Any], time_ms: int, now_ms: int) -> bool:
-    """Whether an event of ``time_ms`` counts at ``now_ms``, by every aggregate that can tell."""
+    """Return whether an event of ``time_ms`` counts at ``now_ms``; all aggregates must agree."""
     event = ("A", time_ms, {"p": 7})
     before = ("Nothing", time_ms)
     nodes = [
@@ -45,19 +45,19 @@ def first_and_last(window: dict[str, Any], time_ms: int, first: int | None, last
         assert not counts(window, time_ms, last + 1)
 
 
-def test_within_counts_from_the_event_until_the_millisecond_before_its_time_plus_the_length() -> None:
+def test_within_counts_an_event_until_just_before_its_time_plus_the_length() -> None:
     first_and_last({"within": "48h"}, T, T, T + 48 * H - 1)
 
 
-def test_the_shortest_window_is_the_event_s_own_millisecond() -> None:
+def test_shortest_window_is_the_millisecond_of_the_event() -> None:
     first_and_last({"within": "1ms"}, T, T, T)
 
 
-def test_between_begins_to_count_at_to_and_ends_at_from() -> None:
+def test_between_counts_an_event_from_to_until_from() -> None:
     first_and_last({"between": {"from": "90d", "to": "30d"}}, T, T + 30 * D, T + 90 * D - 1)
 
 
-def test_between_may_reach_up_to_now() -> None:
+def test_between_can_end_now() -> None:
     first_and_last({"between": {"from": "90d", "to": "0d"}}, T, T, T + 90 * D - 1)
 
 
@@ -76,7 +76,7 @@ def test_between_may_reach_up_to_now() -> None:
         ({}, -10 * D, True),
     ],
 )
-def test_a_fixed_window_is_closed_before_and_open_after(
+def test_fixed_window_includes_its_start_and_excludes_its_end(
     window: dict[str, Any], time: int, expected: bool
 ) -> None:
     assert counts(window, time, time) is expected
@@ -111,7 +111,7 @@ def test_a_fixed_window_is_closed_before_and_open_after(
         ("day", "Africa/Cairo", "2025-10-30T21:30:00Z", "2025-10-29T21:00:00Z", "2025-10-30T22:00:00Z"),
     ],
 )
-def test_a_calendar_period_follows_the_zone_s_own_clock(
+def test_calendar_period_follows_the_time_zone(
     this: str, zone: str, inside: str, start: str, end: str
 ) -> None:
     calendar = Calendar(this, zone)
@@ -128,28 +128,28 @@ def test_a_calendar_period_follows_the_zone_s_own_clock(
         ("America/New_York", "2025-03-09T05:00:00Z", "2025-03-10T04:00:00Z"),
     ],
 )
-def test_an_event_counts_until_its_own_calendar_day_ends(zone: str, start: str, end: str) -> None:
+def test_event_counts_until_its_calendar_day_ends(zone: str, start: str, end: str) -> None:
     window = {"calendar": {"this": "day", "zone": zone}}
     first_and_last(window, at(start), at(start), at(end) - 1)
     first_and_last(window, at(end) - 1, at(end) - 1, at(end) - 1)
     assert not counts(window, at(start) - 1, at(start))
 
 
-def test_a_late_event_counts_in_the_window_of_its_own_time() -> None:
+def test_late_event_counts_in_the_window_of_its_event_time() -> None:
     now = T + 10 * S
     late = ("A", T + 1)
     for expected, length in ((False, "9999ms"), (True, "10s")):
         assert holds_at({"did": "A", "within": length}, now, ("Now", now), late) is expected
 
 
-def test_a_late_event_of_yesterday_does_not_count_today() -> None:
+def test_late_event_of_yesterday_does_not_count_today() -> None:
     midnight = at("2025-10-14T22:00:00Z")
     rule = {"did": "A", **CALENDAR_DAY}
     assert not holds_at(rule, midnight, ("Now", midnight), ("A", midnight - 1))
     assert holds_at(rule, midnight + 1, ("Now", midnight + 1), ("A", midnight))
 
 
-def test_a_late_event_can_enter_between_at_once() -> None:
+def test_late_event_can_enter_between_immediately() -> None:
     rule = {"did": "A", "between": {"from": "10s", "to": "5s"}}
     assert holds_at(rule, T + 5 * S, ("Now", T + 5 * S), ("A", T))
     assert not holds_at(rule, T + 5 * S, ("Now", T + 5 * S), ("A", T + 1))

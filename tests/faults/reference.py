@@ -30,7 +30,7 @@ from segops.schemas.state import decode_profile, encode_profile
 from segops.schemas.ticks import TYPE_HEADER, decode_tick
 from segops.streaming.partition.clock import PartitionClock
 
-from ..core.oracle import Oracle, Seen, Standings
+from ..core.oracle import ChangeSummary, Memberships, Oracle
 
 #: The default of SEGOPS_MAX_STATE_BYTES.
 MAX_STATE_BYTES = 512 << 10
@@ -43,13 +43,15 @@ class Judge(Oracle):
 
     def truth(self, now_ms: int) -> set[str]:
         """The segments that the profile is rightly in at ``now_ms``."""
-        return {key for key, now in self._judged(self.standings, now_ms).items() if now.member}
+        return {key for key, now in self._evaluate(self.memberships, now_ms).items() if now.member}
 
-    def _adopt(self, standings: Standings, now_ms: int, reason: str, event_id: str | None) -> list[Seen]:
-        former, self.standings = self.standings, standings
+    def _adopt(
+        self, memberships: Memberships, now_ms: int, reason: str, event_id: str | None
+    ) -> list[ChangeSummary]:
+        former, self.memberships = self.memberships, memberships
         return [
-            Seen(key, "entered" if now.member else "exited", reason, now_ms, None, event_id)
-            for key, now in standings.items()
+            ChangeSummary(key, "entered" if now.member else "exited", reason, now_ms, None, event_id)
+            for key, now in memberships.items()
             if now.member is not former[key].member
         ]
 
@@ -60,7 +62,7 @@ class Person:
 
     oracle: Oracle
     profile: Profile
-    seen: list[Seen] = field(default_factory=list)
+    seen: list[ChangeSummary] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
     moved_at: int = -1
     events: int = 0
@@ -76,7 +78,7 @@ class Person:
         return self.alone and self.events <= SLOW_EVENTS
 
     @property
-    def expected(self) -> list[Seen]:
+    def expected(self) -> list[ChangeSummary]:
         """The changes that there must be, in order."""
         return self.seen if self.slow else [seen_of(change) for change in self.changes]
 
@@ -86,9 +88,11 @@ def is_message(record: Any) -> bool:
     return bool(record.key is not None and record.headers and record.headers[0][0] == TYPE_HEADER)
 
 
-def seen_of(change: Change) -> Seen:
+def seen_of(change: Change) -> ChangeSummary:
     """A published change as the oracle would say it."""
-    return Seen(change.segment_key, change.action, change.reason, change.occurred_at, None, change.event_id)
+    return ChangeSummary(
+        change.segment_key, change.action, change.reason, change.occurred_at, None, change.event_id
+    )
 
 
 @dataclass
@@ -204,8 +208,8 @@ class Replayer:
             person.seen += person.oracle.on_clock(now_ms)
 
 
-def _named(seen: Seen, message_id: str, named: str | None) -> Seen:
+def _named(seen: ChangeSummary, message_id: str, named: str | None) -> ChangeSummary:
     """An event without an id of its own is named in no change."""
     if named is None and seen.event_id == message_id:
-        return Seen(seen.segment, seen.action, seen.reason, seen.occurred_at, seen.flips_at, None)
+        return ChangeSummary(seen.segment, seen.action, seen.reason, seen.occurred_at, seen.flips_at, None)
     return seen

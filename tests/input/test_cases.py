@@ -1,8 +1,8 @@
-"""Files as tools write them: each folder beside this is one, with what must come of it.
+"""Input files as tools write them: one per folder, with the expected results.
 
-``events.jsonl`` and ``segments.yaml`` go through ``segops replay`` up to ``until``. Changes are compared with
-``expected.jsonl`` by the fields written there, lines of ``expected.txt`` must be part of what is said, and
-``rejects`` is how many events are refused (0).
+``segops replay`` reads ``events.jsonl`` and ``segments.yaml`` up to ``until``. Changes are compared with
+``expected.jsonl`` by the fields written there, lines of ``expected.txt`` must occur in the messages, and
+``rejects`` is the number of rejected events (default 0).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def order(row: dict[str, Any]) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_a_file_gives_what_it_must(case: Path) -> None:
+def test_changes_of_an_input_file(case: Path) -> None:
     result = replay(case)
     assert result.exit_code == 0
     wanted = rows(case / "expected.jsonl")
@@ -53,11 +53,11 @@ def test_a_file_gives_what_it_must(case: Path) -> None:
 @pytest.mark.parametrize(
     "case", [case for case in CASES if (case / "expected.txt").exists()], ids=lambda case: case.name
 )
-def test_what_was_odd_is_said(case: Path) -> None:
+def test_messages_about_an_input_file(case: Path) -> None:
     said = replay(case).stderr
     for line in (case / "expected.txt").read_text("utf-8").splitlines():
         assert line in said
 
 
-def test_there_are_cases() -> None:
+def test_cases_exist() -> None:
     assert len(CASES) >= 10

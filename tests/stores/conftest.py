@@ -1,4 +1,4 @@
-"""The stores under test: the same suite runs against each."""
+"""The store implementations under test; the same suite runs against each."""
 
 from __future__ import annotations
 

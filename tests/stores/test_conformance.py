@@ -1,4 +1,4 @@
-"""What every profile store must do."""
+"""The contract of every profile store."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def ids(store: ProfileStore) -> list[str]:
     return store.profile_ids(None, 1_000)
 
 
-def test_a_new_store_is_empty(store: ProfileStore) -> None:
+def test_new_store_is_empty(store: ProfileStore) -> None:
     assert store.get_many(["a", "b"]) == [None, None]
     assert store.get_many([]) == []
     assert store.due(FOREVER, 10) == []
@@ -31,18 +31,18 @@ def test_a_new_store_is_empty(store: ProfileStore) -> None:
     assert store.meta("changelog_offset") is None
 
 
-def test_states_come_back_in_the_order_asked_for(store: ProfileStore) -> None:
+def test_states_are_returned_in_the_requested_order(store: ProfileStore) -> None:
     store.write([Write("a", b"1"), Write("b", b""), Write("c\u00e9\u4e2d", b"\0\xff")], {})
     assert store.get_many(["c\u00e9\u4e2d", "x", "b", "a", "a"]) == [b"\0\xff", None, b"", b"1", b"1"]
 
 
-def test_the_last_write_of_a_profile_in_a_batch_holds(store: ProfileStore) -> None:
+def test_last_write_of_a_profile_in_a_batch_wins(store: ProfileStore) -> None:
     store.write([Write("a", b"1", None, 5), Write("a", b"2", 5, 7)], {})
     assert store.get_many(["a"]) == [b"2"]
     assert store.due(FOREVER, 10) == [(7, "a")]
 
 
-def test_a_removed_profile_leaves_nothing(store: ProfileStore) -> None:
+def test_removed_profile_leaves_nothing(store: ProfileStore) -> None:
     store.write([Write("a", b"1", None, 5), Write("b", b"1", None, 6)], {})
     store.write([Write("a", None, 5, None)], {})
     assert store.get_many(["a", "b"]) == [None, b"1"]
@@ -50,7 +50,7 @@ def test_a_removed_profile_leaves_nothing(store: ProfileStore) -> None:
     assert ids(store) == ["b"]
 
 
-def test_due_is_earliest_first_with_both_ends_held_to(store: ProfileStore) -> None:
+def test_due_returns_earliest_first_within_time_and_limit(store: ProfileStore) -> None:
     times = [1_760_000_000_000, -1, 0, 5, -(10**12), 5, 300, 256, 255, 2**40]
     store.write([Write(f"p{n}", b"", None, at) for n, at in enumerate(times)], {})
     expected = sorted((at, f"p{n}") for n, at in enumerate(times))
@@ -62,7 +62,7 @@ def test_due_is_earliest_first_with_both_ends_held_to(store: ProfileStore) -> No
     assert store.due(FOREVER, 0) == []
 
 
-def test_a_due_time_earlier_than_those_already_worked_off_is_found(store: ProfileStore) -> None:
+def test_due_time_earlier_than_processed_ones_is_found(store: ProfileStore) -> None:
     store.write([Write("a", b"", None, 100)], {})
     assert store.due(1_000, 10) == [(100, "a")]
     store.write([Write("a", b"", 100, None)], {})
@@ -71,13 +71,13 @@ def test_a_due_time_earlier_than_those_already_worked_off_is_found(store: Profil
     assert store.due(1_000, 10) == [(50, "late"), (1_000, "edge")]
 
 
-def test_an_unchanged_due_time_stays(store: ProfileStore) -> None:
+def test_unchanged_due_time_is_kept(store: ProfileStore) -> None:
     store.write([Write("a", b"1", None, 100)], {})
     store.write([Write("a", b"2", 100, 100)], {})
     assert store.due(100, 10) == [(100, "a")]
 
 
-def test_ids_are_scanned_in_slices_without_gap_or_repeat(store: ProfileStore) -> None:
+def test_ids_are_scanned_in_slices_without_gaps_or_repeats(store: ProfileStore) -> None:
     names = ["", "a", "a\0", "a\0b", "ab", "b", "zz", "\u00e9", "\u4e2d", "\U0001f600"]
     store.write([Write(name, b"x", None, 1) for name in names], {"zeta": b"1"})
     seen: list[str] = []
@@ -86,14 +86,14 @@ def test_ids_are_scanned_in_slices_without_gap_or_repeat(store: ProfileStore) ->
     assert seen == sorted(names)
 
 
-def test_meta_is_overwritten_and_lives_apart_from_profiles(store: ProfileStore) -> None:
+def test_meta_is_overwritten_and_separate_from_profiles(store: ProfileStore) -> None:
     store.write([Write("offset", b"state")], {"offset": b"1"})
     store.write([], {"offset": b"2", "": b"empty"})
     assert (store.meta("offset"), store.meta("")) == (b"2", b"empty")
     assert store.get_many(["offset"]) == [b"state"]
 
 
-def test_a_batch_that_fails_while_it_is_made_changes_nothing(store: ProfileStore) -> None:
+def test_batch_that_fails_while_being_built_changes_nothing(store: ProfileStore) -> None:
     def broken() -> Iterator[Write]:
         yield Write("a", b"1", None, 5)
         raise RuntimeError("the producer of writes failed")
@@ -105,7 +105,7 @@ def test_a_batch_that_fails_while_it_is_made_changes_nothing(store: ProfileStore
     assert store.due(FOREVER, 10) == []
 
 
-def test_everything_is_there_when_opened_again_at_once(stores: StoreFactory) -> None:
+def test_reopened_store_has_all_data(stores: StoreFactory) -> None:
     for generation in range(3):
         store = stores.open(0)
         assert store.meta("n") == (str(generation - 1).encode() if generation else None)
@@ -115,7 +115,7 @@ def test_everything_is_there_when_opened_again_at_once(stores: StoreFactory) -> 
         store.close()
 
 
-def test_a_closed_store_says_so_and_may_be_closed_again(stores: StoreFactory) -> None:
+def test_closed_store_raises_and_close_is_idempotent(stores: StoreFactory) -> None:
     store = stores.open(0)
     store.close()
     store.close()
@@ -129,7 +129,7 @@ def test_a_closed_store_says_so_and_may_be_closed_again(stores: StoreFactory) ->
         store.due(FOREVER, 1)
 
 
-def test_a_store_is_open_once_at_a_time(stores: StoreFactory) -> None:
+def test_store_is_opened_by_one_user_at_a_time(stores: StoreFactory) -> None:
     store = stores.open(0)
     with pytest.raises(StateError):
         stores.open(0)
@@ -137,7 +137,7 @@ def test_a_store_is_open_once_at_a_time(stores: StoreFactory) -> None:
     stores.open(0).close()
 
 
-def test_partitions_do_not_see_each_other(stores: StoreFactory) -> None:
+def test_partitions_are_isolated(stores: StoreFactory) -> None:
     first, second = stores.open(0), stores.open(1)
     first.write([Write("a", b"1", None, 1)], {"offset": b"1"})
     assert second.get_many(["a"]) == [None]
@@ -149,7 +149,7 @@ def test_partitions_do_not_see_each_other(stores: StoreFactory) -> None:
     second.close()
 
 
-def test_a_destroyed_store_starts_empty(stores: StoreFactory) -> None:
+def test_destroyed_store_starts_empty(stores: StoreFactory) -> None:
     store = stores.open(0)
     store.write([Write("a", b"1", None, 1)], {"offset": b"1"})
     store.destroy()

@@ -1,4 +1,4 @@
-"""Random histories of a store against the obvious model of one."""
+"""Random operations on a store against a model of dictionaries."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHANGES = st.lists(st.tuples(PROFILES, st.none() | st.binary(max_size=4), st.non
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """The model: a dict of states, a dict of due times, a dict of named values."""
+    """A store beside its model: dictionaries of states, due times and named values."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert self.store.due(until_ms, limit) == rows[:limit]
 
     @rule(until_ms=TIMES, limit=st.integers(1, 3))
-    def work_off_due(self, until_ms: int, limit: int) -> None:
+    def process_due(self, until_ms: int, limit: int) -> None:
         worked_off = self.store.due(until_ms, limit)
         self.store.write([Write(id_, self.states[id_], at, None) for at, id_ in worked_off], {})
         for _, profile_id in worked_off:
@@ -79,7 +79,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.store = self.stores.open(0)
 
     @invariant()
-    def states_and_meta_are_the_models(self) -> None:
+    def states_and_meta_match_the_model(self) -> None:
         asked = ["absent", *self.states]
         assert self.store.get_many(asked) == [None, *self.states.values()]
         assert self.store.profile_ids(None, 100) == sorted(self.states)

@@ -1,4 +1,4 @@
-"""What only a store on disk can get wrong: crashes, locks, damage, memory."""
+"""The store on disk: crashes, locks, damage, memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def rocksdb_stores(directory: Path) -> RocksDBStores:
     return RocksDBStores(directory, block_cache_bytes=8 << 20, write_buffer_bytes=8 << 20)
 
 
-#: Writes batch after batch, each with its number in the meta and in every state, and says so.
+#: Writes batches, each with its number in the meta and in every state, and prints the number.
 WRITER = """
 import sys
 from pathlib import Path
@@ -38,7 +38,7 @@ while True:
 """
 
 
-#: The same in bulk; states of 20 KB, so that files are made of memory all the time.
+#: The same as bulk loads, with states of 20 KB, so that memtables are flushed all the time.
 LOADER = """
 import os, sys
 from pathlib import Path
@@ -55,45 +55,45 @@ while True:
 
 
 def killed_writer(folder: Path, batches: int, writer: str = WRITER) -> int:
-    """Run the writer, kill it once it has said ``batches``; returns the last number it said."""
+    """Run the writer, kill it once it has printed ``batches``, and return the last number printed."""
     process = subprocess.Popen([sys.executable, "-c", writer, str(folder)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    said = 0
+    reported = 0
     for line in process.stdout:
-        said = int(line)
-        if said == batches:
+        reported = int(line)
+        if reported == batches:
             os.kill(process.pid, signal.SIGKILL)
     assert process.wait(30) == -signal.SIGKILL
     process.stdout.close()
-    return said
+    return reported
 
 
 @pytest.mark.parametrize("batches", [1, 7, 60])
-def test_a_killed_process_loses_no_batch_and_tears_none(tmp_path: Path, batches: int) -> None:
-    said = killed_writer(tmp_path, batches)
+def test_killed_process_loses_and_tears_no_batch(tmp_path: Path, batches: int) -> None:
+    reported = killed_writer(tmp_path, batches)
     store = rocksdb_stores(tmp_path).open(0)
-    kept = int(store.meta("batch") or b"0")
-    assert kept in (said, said + 1)
-    assert set(store.get_many([f"p{k}" for k in range(200)])) == {b"%d" % kept * 50}
-    assert store.due(10**9, 1_000) == sorted((kept, f"p{k}") for k in range(200))
+    stored = int(store.meta("batch") or b"0")
+    assert stored in (reported, reported + 1)
+    assert set(store.get_many([f"p{k}" for k in range(200)])) == {b"%d" % stored * 50}
+    assert store.due(10**9, 1_000) == sorted((stored, f"p{k}") for k in range(200))
     store.close()
 
 
 @pytest.mark.parametrize("batches", [1, 50, 130])
-def test_a_killed_process_leaves_a_load_as_it_was_at_some_moment(tmp_path: Path, batches: int) -> None:
-    said = killed_writer(tmp_path, batches, LOADER)
+def test_killed_process_leaves_a_consistent_prefix_of_a_load(tmp_path: Path, batches: int) -> None:
+    reported = killed_writer(tmp_path, batches, LOADER)
     store = rocksdb_stores(tmp_path).open(0)
-    kept = int(store.meta("batch") or b"0")
-    assert kept <= said + 1
-    assert batches == 1 or kept > 0
+    stored = int(store.meta("batch") or b"0")
+    assert stored <= reported + 1
+    assert batches == 1 or stored > 0
     states = store.get_many([f"p{k}" for k in range(20)])
-    assert {state and int(state.partition(b" ")[0]) for state in states} == {kept or None}
-    assert store.due(10**9, 1_000) == (sorted((kept, f"p{k}") for k in range(20)) if kept else [])
+    assert {state and int(state.partition(b" ")[0]) for state in states} == {stored or None}
+    assert store.due(10**9, 1_000) == (sorted((stored, f"p{k}") for k in range(20)) if stored else [])
     store.close()
 
 
 @pytest.mark.parametrize("end", ["flush", "close"])
-def test_what_was_loaded_is_safe_after_a_flush_or_a_close(tmp_path: Path, end: str) -> None:
+def test_load_is_durable_after_flush_or_close(tmp_path: Path, end: str) -> None:
     code = (
         "import os, sys; from pathlib import Path; from segops.stores.rocksdb import RocksDBStores;"
         "stores = RocksDBStores(Path(sys.argv[1]), block_cache_bytes=1 << 20, write_buffer_bytes=1 << 20);"
@@ -106,7 +106,7 @@ def test_what_was_loaded_is_safe_after_a_flush_or_a_close(tmp_path: Path, end: s
     store.close()
 
 
-#: Writes until the disk takes no more, here by a limit on the size of files; says how far it came.
+#: Writes until the disk is full, simulated by a limit on file size; prints its progress.
 FILLER = """
 import os, resource, signal, sys
 from pathlib import Path
@@ -128,7 +128,7 @@ os._exit(0)
 """
 
 
-def test_a_disk_that_is_full_is_told_and_nothing_written_is_lost(tmp_path: Path) -> None:
+def test_full_disk_is_reported_and_no_written_batch_is_lost(tmp_path: Path) -> None:
     run = subprocess.run(
         [sys.executable, "-c", FILLER, str(tmp_path)], capture_output=True, text=True, check=True
     )
@@ -157,7 +157,7 @@ def test_two_processes_cannot_share_a_store(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["CURRENT", "MANIFEST", "*.sst"])
-def test_a_damaged_store_is_refused_by_name(tmp_path: Path, damage: str) -> None:
+def test_damaged_store_is_rejected_with_its_path(tmp_path: Path, damage: str) -> None:
     store = rocksdb_stores(tmp_path).open(0)
     store.write([Write(f"p{n}", os.urandom(100)) for n in range(1_000)], {})
     store.close()
@@ -170,38 +170,38 @@ def test_a_damaged_store_is_refused_by_name(tmp_path: Path, damage: str) -> None
     with pytest.raises(StateError, match=str(tmp_path / "0")):
         broken = rocksdb_stores(tmp_path).open(0)
         broken.get_many(["p1"])
-    # The way out that an operator (or recovery) takes: remove it and start again.
+    # The remedy of an operator or of recovery: delete the store and start empty.
     fresh = tmp_path / "0"
     for file in fresh.iterdir():
         file.unlink()
     rocksdb_stores(tmp_path).open(0).close()
 
 
-def test_a_layout_of_another_version_is_refused(tmp_path: Path) -> None:
+def test_layout_of_another_version_is_rejected(tmp_path: Path) -> None:
     stores = rocksdb_stores(tmp_path)
     store = stores.open(0)
     store._db.put(b"v", b"99")
     store.close()
     with pytest.raises(StateError, match="layout"):
         stores.open(0)
-    with pytest.raises(StateError, match="layout"):  # and the lock was not left behind
+    with pytest.raises(StateError, match="layout"):  # and the lock was released
         stores.open(0)
 
 
-def test_a_folder_that_cannot_be_made_is_a_state_error(tmp_path: Path) -> None:
+def test_folder_that_cannot_be_created_is_a_state_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StateError, match="cannot be opened"):
         rocksdb_stores(tmp_path / "file").open(0)
 
 
-def test_destroy_removes_the_files(tmp_path: Path) -> None:
+def test_destroy_deletes_the_files(tmp_path: Path) -> None:
     store = rocksdb_stores(tmp_path).open(0)
     store.write([Write("a", b"1")], {})
     store.destroy()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_memory_is_bounded_over_all_partitions(tmp_path: Path) -> None:
+def test_memory_is_bounded_across_partitions(tmp_path: Path) -> None:
     stores = RocksDBStores(tmp_path, block_cache_bytes=4 << 20, write_buffer_bytes=4 << 20)
     opened = [stores.open(partition) for partition in range(8)]
     for batch in range(20):
@@ -210,8 +210,8 @@ def test_memory_is_bounded_over_all_partitions(tmp_path: Path) -> None:
             store.write([Write(f"p{n}", os.urandom(400), None, n) for n in ids], {})
     for store in opened:
         store.get_many([f"p{n}" for n in range(10_000)])
-    # 32 MiB were written and read; held are 4 + 4, and a block or two of 256 KiB for each partition. What is
-    # being written to files in the background is held until it is there.
+    # 32 MiB were written and read; 4 + 4 MiB stay in memory, and one or two blocks of 256 KiB per partition.
+    # Memtables that are being flushed in the background stay in memory until they are on disk.
     until = time.monotonic() + 30
     while stores.memory_bytes >= 12 << 20 and time.monotonic() < until:
         time.sleep(0.05)

@@ -1,8 +1,8 @@
-"""Write the archive of the upgrade test: topics and stores as the checked-out version leaves them.
+"""Write the archive of the upgrade test: topics and stores as the checked-out version writes them.
 
     python -m tests.upgrade.make tests/upgrade/data/COMMIT.tar.xz
 
-Run it in a checkout of the version to be kept, with this folder copied into its tests. It needs Apache Kafka
+Run it in a checkout of the version to archive, with this folder copied into its tests. It needs Apache Kafka
 (the ``jvm`` kind).
 """
 
@@ -19,14 +19,14 @@ from segops.brokers import choose
 from ..streaming.helpers import Stack, wait_until
 from .stream import APPLIED, GUARANTEES, PARTITIONS, PUBLISHED, WRITTEN, expected, segments, stream
 
-#: The broker must not expire the records before the test reads them, in a year or two.
+#: The broker must not delete the records before the test reads them, a year or two later.
 RETENTION = {"SEGOPS_RETENTION": "36500d"}
-#: The member that stopped for good leaves the group soon.
+#: A short session timeout: the stopped worker leaves the group soon.
 MEMBER = {"SEGOPS_SESSION_TIMEOUT": "6s"}
 
 
 def main() -> None:
-    """Fill the topics, let a worker apply a part, stop all in good order, and pack what is on the disk."""
+    """Fill the topics, let a worker process a part, stop everything cleanly, and archive the files."""
     target = Path(sys.argv[1]).absolute()
     os.environ.update(RETENTION)
     with tempfile.TemporaryDirectory() as name:
@@ -35,7 +35,7 @@ def main() -> None:
             for prefix, guarantee in GUARANTEES.items():
                 _fill(broker.bootstrap_servers, prefix, guarantee, folder / prefix)
         with tarfile.open(target, "w:xz", preset=9) as archive:
-            archive.add(folder, ".", filter=_wanted)
+            archive.add(folder, ".", filter=_state_only)
 
 
 def _fill(bootstrap_servers: str, prefix: str, guarantee: str, folder: Path) -> None:
@@ -54,8 +54,8 @@ def _fill(bootstrap_servers: str, prefix: str, guarantee: str, folder: Path) -> 
     stack.send(sent[APPLIED:WRITTEN])
 
 
-def _wanted(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    """Leave out what is no state: what processes printed, locks, and the name of the packer."""
+def _state_only(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    """Exclude logs and locks, and remove the name of the archive's owner."""
     name = Path(member.name).name
     if name in ("LOG", "LOCK") or (
         name.endswith(".log") and "/data/" not in member.name and "/profiles/" not in member.name

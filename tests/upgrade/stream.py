@@ -1,4 +1,4 @@
-"""The events of the upgrade test: the former version applies the first part, this one the rest."""
+"""The events of the upgrade test: the former version processes the first part, this one the rest."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from ..streaming.helpers import Sent, comparable
 
 PARTITIONS = 3
 EVENTS = 900
-#: Events whose changes the former version published, those that were sent to it, and and those that were
-#: written by the time this version starts.
+#: The number of events whose changes the former version published, that were sent to it, and that are in
+#: the topic when this version starts.
 PUBLISHED, APPLIED, WRITTEN = 300, 400, 550
 WALL_MS = 2_000_000_000_000
 STEP_MS = 2_000
 FINAL_MS = BASE_MS + EVENTS * STEP_MS + (LONGEST_UNITS + 4) * UNIT_MS["event"]
-#: Each application: the processing guarantee that its topics and stores were written with.
+#: Application -> the processing guarantee with which its topics and stores were written.
 GUARANTEES = {"alo.": "at_least_once", "eos.": "exactly_once"}
 
 _NAMES = ["Product Viewed"] * 5 + ["Product Added"] * 2 + ["Order Completed"] * 2 + ["identify"]
 
 
 def segments() -> str:
-    """One segment at least of every kind of node."""
+    """Return segments that use every kind of node."""
     return segment_text("event")
 
 
 def stream() -> list[Sent]:
-    """Events in order of time, each person's in one partition; some visitors log in half-way."""
+    """Return events in order of time, one partition per person; some visitors log in half-way."""
     dice = random.Random(20261126)
     sent = []
     for number in range(EVENTS):
@@ -58,7 +58,7 @@ def _form(dice: random.Random, number: int) -> dict[str, Any]:
 
 
 def _who(user: int, number: int) -> dict[str, Any]:
-    """A known, a mailed or an anonymous person; every fourth visitor logs in at a moment of its own."""
+    """Return a known, e-mailed or anonymous person; every fourth visitor logs in at its own time."""
     match user % 4:
         case 0:
             return {"anonymousId": f"a{user}"}
@@ -75,7 +75,7 @@ def _who(user: int, number: int) -> dict[str, Any]:
 def expected(
     definitions: list[Definition], sent: list[Sent], *, until_ms: int = 0
 ) -> dict[str, dict[str, Any]]:
-    """The changes that these events cause, from the engine alone, by change id."""
+    """Return the changes that the engine alone derives from these events, by change id."""
     replay = Replay(SegmentSet(definitions), wall_ms=WALL_MS)
     changes = [change for event in sent for change in replay.feed(event.value, default_id="")]
     changes += replay.advance(until_ms)

@@ -1,4 +1,4 @@
-"""What the landed version before wrote, topics, stores and definitions, opens and goes on."""
+"""Topics, stores and definitions of the former version can be opened and continued."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..streaming.helpers import Stack
 from .stream import FINAL_MS, GUARANTEES, PARTITIONS, WRITTEN, expected, segments, stream
 
 ARCHIVES = sorted((Path(__file__).parent / "data").glob("*.tar.xz"))
-#: Whether the worker finds its stores, or has to restore them from the changelog.
+#: Whether the worker's stores exist or must be restored from the changelog.
 STORES: dict[str, list[pytest.MarkDecorator]] = {"kept": [], "lost": [rest]}
 
 pytestmark = pytest.mark.broker
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.broker
 def former(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[LocalBroker, Path]]:
-    """A broker on the topics that the former version left, and the folder of its workers' files."""
+    """Provide a broker with the topics of the former version, and the folder of its workers' files."""
     if WANTED not in ("auto", "jvm"):
         pytest.skip("the archive holds the files of Apache Kafka")
     archived, store = request.param
@@ -57,12 +57,12 @@ def former(
         yield broker, folder
 
 
-def test_there_is_an_archive() -> None:
+def test_archive_exists() -> None:
     assert ARCHIVES
 
 
 @pytest.mark.parametrize("prefix", GUARANTEES)
-def test_state_of_the_former_version_opens_and_goes_on(former: tuple[LocalBroker, Path], prefix: str) -> None:
+def test_state_of_the_former_version_is_continued(former: tuple[LocalBroker, Path], prefix: str) -> None:
     broker, folder = former
     stack = Stack(broker.bootstrap_servers, prefix, folder / prefix, partitions=PARTITIONS)
     stack.guarantee, stack.environment = GUARANTEES[prefix], {"SEGOPS_SESSION_TIMEOUT": "6s"}
@@ -70,15 +70,15 @@ def test_state_of_the_former_version_opens_and_goes_on(former: tuple[LocalBroker
     file.write_text(segments())
     definitions = load([file])
     before = stack.changes()
-    wanted = expected(definitions, stream(), until_ms=FINAL_MS)
+    expected_changes = expected(definitions, stream(), until_ms=FINAL_MS)
     assert before, "the former version published changes"
-    assert set(before) < set(wanted), "and left some to be published"
+    assert set(before) < set(expected_changes), "and left others to this version"
     steps = asyncio.run(publish(stack.settings, definitions, dry_run=True))
     assert {step.action for step in steps} == {"unchanged"}
     try:
         stack.start()
         stack.send(stream()[WRITTEN:], final_ms=FINAL_MS)
-        stack.wait_for_changes(wanted)
+        stack.wait_for_changes(expected_changes)
     finally:
         stack.close()
-    assert stack.changes() == wanted
+    assert stack.changes() == expected_changes

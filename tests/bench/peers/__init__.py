@@ -1,1 +1,1 @@
-"""The same job, side by side: segops against what its user would pick instead. ``make bench-peers``."""
+"""The same job on segops and on its alternatives: ``make bench-peers``."""

@@ -1,6 +1,6 @@
-"""``make bench-peers``: the same job on segops and on what its user would pick instead, side by side.
+"""``make bench-peers``: the same job on segops and on its alternatives, side by side.
 
-Every output is checked against the reference before its time counts. Compare ratios of one run.
+Every output is checked against the reference before its time counts. Compare ratios within a run.
 """
 
 from __future__ import annotations
@@ -27,30 +27,32 @@ from . import environments, live, report, variants
 from .contestants import CONTESTANTS, Contestant
 from .job import Job, segments
 from .ledger import Ledger, Values
-from .turns import Ground, laid, outcome
+from .rounds import Setup, measure_run, prepared
 
 PAGE = Path(__file__).parents[1]
 
 
 def main() -> None:
-    """Run, print, and keep the figures."""
+    """Run the comparison, print the figures and write the page."""
     options = _options()
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # new topics have no leaders for a moment
-    gc.disable()  # a million events are held: looking at them again and again frees nothing
-    taking_part = _present(options.peers.split(",") if options.peers else [])
+    logging.getLogger("aiokafka").setLevel(
+        logging.CRITICAL
+    )  # it warns about new topics, which have no leader at first
+    gc.disable()  # the heap holds a million events: collections would free nothing
+    taking_part = _available(options.peers.split(",") if options.peers else [])
     job = Job(options.events, options.profiles)
     options.cache.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(prefix="broker-", dir=options.cache) as folder,
         choose(Path(folder), prefer=options.broker) as broker,
     ):
-        ground = Ground.of(broker, options.cache / "runs", job, segments())
-        ledger = Ledger.open(options.cache / "results.json", _about(ground, options), resume=options.resume)
+        setup = Setup.of(broker, options.cache / "runs", job, segments())
+        ledger = Ledger.open(options.cache / "results.json", _about(setup, options), resume=options.resume)
         _say(f"{ledger.about}")
         for number in range(options.turns):
-            _turn(ground, ledger, number, taking_part)
+            _run_round(setup, ledger, number, taking_part)
             report.write(ledger, options.page)
-        _other_rows(ground, ledger, options)
+        _other_rows(setup, ledger, options)
     report.write(ledger, options.page)
     _say(f"written: {options.page / 'RESULTS.md'}")
 
@@ -61,60 +63,62 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--profiles", type=int, default=100_000)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--peers", default=",".join(CONTESTANTS), help="names, separated by commas")
-    parser.add_argument("--rows", default=",".join(ROWS), help="what else of segops, separated by commas")
-    parser.add_argument("--resume", action="store_true", help="keep the runs of the same job that are there")
+    parser.add_argument(
+        "--rows", default=",".join(ROWS), help="further measures of segops, separated by commas"
+    )
+    parser.add_argument("--resume", action="store_true", help="keep the existing runs of the same job")
     parser.add_argument("--broker", default=os.environ.get("SEGOPS_TEST_BROKER", "auto"))
     parser.add_argument("--cache", type=Path, default=environments.CACHE)
     parser.add_argument("--page", type=Path, default=PAGE, help="the folder for RESULTS.md and the plots")
     return parser.parse_args()
 
 
-def _present(names: Sequence[str]) -> list[Contestant]:
-    """Those that can be had here; of the others it is said why not."""
+def _available(names: Sequence[str]) -> list[Contestant]:
+    """Return the available contestants; print why the others are unavailable."""
     found = []
     for name in names:
         try:
             CONTESTANTS[name].provide()
             found.append(CONTESTANTS[name])
         except environments.Unavailable as error:
-            _say(f"left out: {name}: {error}")
+            _say(f"skipped: {name}: {error}")
     return found
 
 
-def _about(ground: Ground, options: argparse.Namespace) -> Values:
+def _about(setup: Setup, options: argparse.Namespace) -> Values:
     return {
         "machine": machine(),
         "java": java_version(find_java() or "java"),
-        "broker": ground.broker.name,
+        "broker": setup.broker.name,
         "events": options.events,
-        "profiles": ground.job.profiles,
-        "changes": len(ground.reference.timed),
-        "bytes": sum(len(record.value) for record in ground.records) / len(ground.records),
+        "profiles": setup.job.profiles,
+        "changes": len(setup.reference.timed),
+        "bytes": sum(len(record.value) for record in setup.records) / len(setup.records),
     }
 
 
-def _turn(ground: Ground, ledger: Ledger, number: int, taking_part: Sequence[Contestant]) -> None:
-    its_turn = [each for each in taking_part if number == 0 or not each.slow]
-    missing = [each for each in its_turn if not ledger.has(number, each.name)]
+def _run_round(setup: Setup, ledger: Ledger, number: int, taking_part: Sequence[Contestant]) -> None:
+    taking_part_now = [each for each in taking_part if number == 0 or not each.slow]
+    missing = [each for each in taking_part_now if not ledger.has(number, each.name)]
     if not missing:
         return
-    with laid(ground, missing) as places:
-        ledger.add(number, "ceiling", _ceiling(ground, places[missing[0].name].input))
+    with prepared(setup, missing) as places:
+        ledger.add(number, "ceiling", _ceiling(setup, places[missing[0].name].input))
         for each in missing:
             begun = time.monotonic()
-            result = outcome(ground, each, places[each.name])
+            result = measure_run(setup, each, places[each.name])
             ledger.add(number, each.name, result)
             found = result.get("reason") or f"{result['per_cpu_second']:,.0f} events per CPU second"
-            _say(f"turn {number + 1}, {each.title}: {found} ({time.monotonic() - begun:.0f} s)")
+            _say(f"round {number + 1}, {each.title}: {found} ({time.monotonic() - begun:.0f} s)")
 
 
-def _ceiling(ground: Ground, topic: str) -> Values:
-    command = [sys.executable, "-m", f"{__package__}.ceiling", ground.broker.bootstrap_servers, topic]
-    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=900).stdout.split()
-    return {"per_cpu_second": float(said[0]), "per_second": float(said[1])}
+def _ceiling(setup: Setup, topic: str) -> Values:
+    command = [sys.executable, "-m", f"{__package__}.ceiling", setup.broker.bootstrap_servers, topic]
+    output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=900).stdout.split()
+    return {"per_cpu_second": float(output[0]), "per_second": float(output[1])}
 
 
-#: The other measures of segops; those that need a rate get the most that one process has done.
+#: The other measures of segops; those that need a rate receive the throughput of one process.
 ROWS: Mapping[str, Callable[..., Values]] = {
     "latency": live.latency,
     "timers": live.timers,
@@ -128,14 +132,14 @@ ROWS: Mapping[str, Callable[..., Values]] = {
 _NEED_RATE = ("latency", "timers")
 
 
-def _other_rows(ground: Ground, ledger: Ledger, options: argparse.Namespace) -> None:
+def _other_rows(setup: Setup, ledger: Ledger, options: argparse.Namespace) -> None:
     for name in filter(None, options.rows.split(",")):
         if options.resume and name in ledger.rows:
             continue
-        row: Callable[..., Any] = partial(ROWS[name], ground)
-        begun, rate = time.monotonic(), ledger.middle("segops", "per_second")
+        row: Callable[..., Any] = partial(ROWS[name], setup)
+        begun, rate = time.monotonic(), ledger.median("segops", "per_second")
         if name in _NEED_RATE and rate is None:
-            _say(f"{name}: left out: it needs a run of segops first")
+            _say(f"{name}: skipped: requires a run of segops first")
             continue
         try:
             ledger.put(name, row(rate) if name in _NEED_RATE else row())

@@ -1,7 +1,7 @@
-"""The ceiling: one process that consumes the input and decodes it, and does nothing with it.
+"""The ceiling: one process that consumes and decodes the input, and does nothing else.
 
-A program of its own, ``python -m tests.bench.peers.ceiling SERVERS TOPIC``, so that nothing else is in its
-memory. Prints events per CPU second and per second, without the first tenth.
+Runs as a separate program, ``python -m tests.bench.peers.ceiling SERVERS TOPIC``, so that nothing else is in
+its memory. Prints events per CPU second and per second, without the first tenth.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ _WARM_UP = 0.1
 
 
 async def measure(servers: str, topic: str) -> tuple[float, float]:
-    """Events per CPU second and per second of the wall clock."""
+    """Return events per CPU second and per second of wall time."""
     decode = msgspec.json.Decoder().decode
     async with kafka.consumer(servers) as reader:
-        places = await kafka.reading(reader, topic)
-        reader.assign(places)
-        total, seen, begun, cpu, wall = await kafka.count(reader, places), 0, 0, 0.0, 0.0
+        partitions = await kafka.partitions_of(reader, topic)
+        reader.assign(partitions)
+        total, seen, begun, cpu, wall = await kafka.count(reader, partitions), 0, 0, 0.0, 0.0
         while seen < total:
             for records in (await reader.getmany(timeout_ms=1_000)).values():
                 for record in records:

@@ -1,4 +1,4 @@
-"""Whether a system said exactly what it had to say: nothing missing, wrong, twice or in another order."""
+"""The check of an output: no change may be missing, wrong, duplicate or out of order."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _SHOWN = 5
 
 
 def differences(expected: Iterable[Change], got: Iterable[Change]) -> list[str]:
-    """One line per (profile, segment) whose changes are not the expected ones; none when all is right."""
+    """Return one line per (profile, segment) whose changes differ from the expected ones."""
     wanted, found = _histories(expected), _histories(got)
     wrong = [key for key in wanted.keys() | found.keys() if wanted.get(key, []) != found.get(key, [])]
     return [f"{key}: expected {wanted.get(key, [])}, got {found.get(key, [])}" for key in sorted(wrong)]
 
 
 def summary(lines: list[str]) -> str:
-    """The first of them, and how many there are."""
+    """Return the number of differences and the first of them."""
     return "\n".join([f"{len(lines)} histories differ", *lines[:_SHOWN]])
 
 

@@ -1,3 +1,3 @@
-"""The peers' programs import what is in their own environments only."""
+"""Exclude the peers' programs, which import packages of their own environments only."""
 
 collect_ignore_glob = ["apps/*_*.py"]

@@ -1,4 +1,4 @@
-"""Who takes part: how each is started, what it answers for, and how its output reads."""
+"""The contestants: how each is started, what it omits, and how its output is decoded."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ APPS = Path(__file__).parent / "apps"
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where one run happens. ``prefix`` begins the names of all topics of its turn."""
+class Run:
+    """The environment of one run. ``prefix`` begins the names of all topics of its round."""
 
     servers: str
     prefix: str
@@ -31,7 +31,7 @@ class Place:
 
     @property
     def input(self) -> str:
-        """The topic with the events, shared by a turn."""
+        """The topic with the events, shared by a round."""
         return f"{self.prefix}events"
 
 
@@ -65,67 +65,67 @@ def _segops_change(value: bytes) -> Change:
 
 @dataclass(frozen=True)
 class Contestant:
-    """One system. ``timed``: it also says what time alone causes; ``left_out``: what it does not do."""
+    """One system. ``timed``: it also publishes changes by time alone; ``left_out``: what it omits."""
 
     name: str
     title: str
-    command: Callable[[Place], Sequence[str]]
-    environment: Callable[[Place], Mapping[str, str]]
+    command: Callable[[Run], Sequence[str]]
+    environment: Callable[[Run], Mapping[str, str]]
     timed: bool = False
     left_out: str = ""
-    #: Makes what the program needs, once. Raises environments.Unavailable.
+    #: Installs what the program needs, once. Raises environments.Unavailable.
     provide: Callable[[], object] = lambda: None
     change: Callable[[bytes], Change] = _peer_change
-    output: Callable[[Place], str] = lambda place: f"{place.prefix}{place.name}.changes"
+    output: Callable[[Run], str] = lambda run: f"{run.prefix}{run.name}.changes"
     output_partitions: int | None = None
-    #: It takes as long as all others together: it has no turn but the first.
+    #: It takes as long as all others together and runs in the first round only.
     slow: bool = False
-    #: The first part of the events: imports, rebalance, first compilation. It counts for nobody.
+    #: The share of events that is not measured: imports, rebalance, first compilation.
     warm_up: float = 0.1
 
 
-def _peer_environment(place: Place) -> dict[str, str]:
+def _peer_environment(run: Run) -> dict[str, str]:
     return {
-        "PEER_BROKERS": place.servers,
-        "PEER_NAME": f"{place.prefix}{place.name}",
-        "PEER_INPUT": place.input,
-        "PEER_OUTPUT": f"{place.prefix}{place.name}.changes",
-        "PEER_PARTITIONS": str(place.partitions),
+        "PEER_BROKERS": run.servers,
+        "PEER_NAME": f"{run.prefix}{run.name}",
+        "PEER_INPUT": run.input,
+        "PEER_OUTPUT": f"{run.prefix}{run.name}.changes",
+        "PEER_PARTITIONS": str(run.partitions),
         "PYTHONPATH": str(APPS),
     }
 
 
-def segops_environment(place: Place) -> dict[str, str]:
-    """The settings of a worker, the documented defaults but for names and the clock."""
+def segops_environment(run: Run) -> dict[str, str]:
+    """Return the settings of a worker: the documented defaults except names and the clock."""
     return {
-        "SEGOPS_KAFKA_BOOTSTRAP_SERVERS": place.servers,
-        "SEGOPS_TOPIC_PREFIX": place.prefix,
-        "SEGOPS_PARTITIONS": str(place.partitions),
+        "SEGOPS_KAFKA_BOOTSTRAP_SERVERS": run.servers,
+        "SEGOPS_TOPIC_PREFIX": run.prefix,
+        "SEGOPS_PARTITIONS": str(run.partitions),
         "SEGOPS_RETENTION": "3650d",
         "SEGOPS_CLOCK": "event",
-        "SEGOPS_APP_ID": f"{place.prefix}{place.name}",
-        "SEGOPS_DATA_DIR": str(place.folder / "data"),
-        "SEGOPS_WEB_PORT": str(place.web_port),
-        # Programs run in folders of their own: a relative path would lose this checkout there.
+        "SEGOPS_APP_ID": f"{run.prefix}{run.name}",
+        "SEGOPS_DATA_DIR": str(run.folder / "data"),
+        "SEGOPS_WEB_PORT": str(run.web_port),
+        # Programs run in their own folders: a relative path would not lead to this checkout.
         "PYTHONPATH": str(environments.ROOT),
     }
 
 
 def segops_command(*options: str) -> list[str]:
-    """A worker from this checkout."""
+    """Return the command of a worker from this checkout."""
     return [sys.executable, "-c", "from segops.cli import main; main()", "worker", *options]
 
 
-def _faust(place: Place) -> list[str]:
-    options = ["-A", "faust_app", "-L", "uvloop", "--datadir", str(place.folder / "data")]
+def _faust(run: Run) -> list[str]:
+    options = ["-A", "faust_app", "-L", "uvloop", "--datadir", str(run.folder / "data")]
     return [
         str(environments.python("faust")),
-        *("-m", "faust", *options, "worker", "-l", "warn", "--web-port", str(place.web_port)),
+        *("-m", "faust", *options, "worker", "-l", "warn", "--web-port", str(run.web_port)),
     ]
 
 
-def _bytewax(place: Place) -> list[str]:
-    # The recovery partitions have to exist before the flow starts.
+def _bytewax(run: Run) -> list[str]:
+    # The recovery partitions must exist before the flow starts.
     script = (
         "import bytewax.recovery as r, pathlib, runpy, sys;"
         "pathlib.Path('recovery').mkdir(exist_ok=True); r.init_db_dir(pathlib.Path('recovery'), 4);"
@@ -135,14 +135,14 @@ def _bytewax(place: Place) -> list[str]:
     return [str(environments.python("bytewax")), "-c", script]
 
 
-def _kafka_streams(place: Place) -> list[str]:
+def _kafka_streams(run: Run) -> list[str]:
     java = find_java()
     if java is None:
         raise environments.Unavailable("no Java")
     return [java, "-Xmx1g", "-cp", f"{environments.jars('kafka_streams')}/*", "peers.Main"]
 
 
-_NO_TIME = "what time alone causes"
+_NO_TIME = "changes by time alone"
 
 CONTESTANTS: Mapping[str, Contestant] = {
     made.name: made
@@ -150,11 +150,11 @@ CONTESTANTS: Mapping[str, Contestant] = {
         Contestant(
             "segops",
             "segops",
-            lambda place: segops_command(),
+            lambda run: segops_command(),
             segops_environment,
             timed=True,
             change=_segops_change,
-            output=lambda place: f"{place.prefix}membership.changes",
+            output=lambda run: f"{run.prefix}membership.changes",
         ),
         Contestant(
             "faust",
@@ -168,7 +168,7 @@ CONTESTANTS: Mapping[str, Contestant] = {
         Contestant(
             "quix",
             "Quix Streams 3.28.1",
-            lambda place: [str(environments.python("quix")), str(APPS / "quix_app.py")],
+            lambda run: [str(environments.python("quix")), str(APPS / "quix_app.py")],
             _peer_environment,
             left_out=_NO_TIME,
             provide=lambda: environments.python("quix"),
@@ -192,11 +192,11 @@ CONTESTANTS: Mapping[str, Contestant] = {
         Contestant(
             "pyflink",
             "PyFlink 2.3.0",
-            lambda place: [str(environments.python("pyflink")), str(APPS / "pyflink_job.py")],
-            lambda place: {
-                **_peer_environment(place),
+            lambda run: [str(environments.python("pyflink")), str(APPS / "pyflink_job.py")],
+            lambda run: {
+                **_peer_environment(run),
                 "PEER_JARS": str(environments.jars("pyflink_jars")),
-                # The worker processes that Flink starts are found by these.
+                # Flink finds the interpreter of its worker processes by PATH.
                 "PATH": f"{environments.python('pyflink').parent}{os.pathsep}{os.environ['PATH']}",
             },
             timed=True,

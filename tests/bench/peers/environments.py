@@ -1,4 +1,4 @@
-"""What the peers run in: virtual environments and jars, made once below ``.segops/peers``."""
+"""The environments of the peers: virtual environments and jars, built once below ``.segops/peers``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 CACHE = ROOT / ".segops" / "peers"
 
-#: The versions compared. Clients are pinned beside the frameworks: their speed is part of the figure.
+#: The compared versions. Clients are pinned with the frameworks: their speed is part of the figure.
 REQUIREMENTS: Mapping[str, Sequence[str]] = {
     "faust": (
         "faust-streaming[rocksdict,orjson,uvloop]==0.15.3",
@@ -29,11 +29,11 @@ REQUIREMENTS: Mapping[str, Sequence[str]] = {
 
 
 class Unavailable(Exception):
-    """This peer cannot be had on this machine; the message says why."""
+    """Raised when a peer cannot be installed on this machine; the message gives the reason."""
 
 
 def python(name: str) -> Path:
-    """The interpreter of an environment, made if need be. Raises Unavailable."""
+    """Return the interpreter of an environment, creating it if needed. Raises Unavailable."""
     folder, wanted = CACHE / f"venv-{name}", "\n".join(REQUIREMENTS[name])
     stamp, interpreter = folder / "requirements.txt", folder / "bin" / "python"
     if stamp.is_file() and stamp.read_text() == wanted:
@@ -47,7 +47,7 @@ def python(name: str) -> Path:
 
 
 def jars(name: str) -> Path:
-    """The folder with everything that the Maven project ``name`` needs at run time, itself included."""
+    """Return the folder with the jars of the Maven project ``name`` and its dependencies."""
     project, folder = HERE / name, CACHE / f"jars-{name}"
     wanted = _fingerprint(project)
     stamp = folder / "sources"
@@ -70,5 +70,5 @@ def _run(command: Sequence[str]) -> None:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Unavailable(f"{command[0]}: {error}") from error
     if done.returncode:
-        said = (done.stdout + done.stderr).strip()[-600:]
-        raise Unavailable(f"{Path(command[0]).name} failed: {said}")
+        output = (done.stdout + done.stderr).strip()[-600:]
+        raise Unavailable(f"{Path(command[0]).name} failed: {output}")

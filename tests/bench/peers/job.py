@@ -1,4 +1,4 @@
-"""The job that all do: a shop's events over 45 days, skewed over many profiles, and ten segments."""
+"""The job of all contestants: a shop's events over 45 days, skewed over many profiles; ten segments."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from segops.core.segments import Definition, SegmentSet
 from ..workload import MIX, START_MS, event
 
 SPAN_MS = 45 * 86_400_000
-#: Time passes once more after the last event, by one event per partition: what is due by then is due for all.
+#: After the last event, one closing event per partition advances the time: the same timers are due for all.
 CLOSING_MS = 3_600_000
 
 SEGMENTS: dict[str, dict[str, Any]] = {
@@ -48,7 +48,7 @@ SEGMENTS: dict[str, dict[str, Any]] = {
 
 
 class Record(NamedTuple):
-    """An event as it is produced."""
+    """An event as produced."""
 
     user: str
     partition: int
@@ -58,22 +58,22 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True)
 class Job:
-    """``events`` of ``profiles`` at most, by ``seed``. The same job is the same bytes."""
+    """``events`` of at most ``profiles``, derived from ``seed``. Equal jobs yield equal bytes."""
 
     events: int = 1_000_000
     profiles: int = 100_000
     partitions: int = 4
     seed: int = 7
-    #: Every profile alike, each with its share of the events, rather than by Zipf's law.
+    #: Every profile has an equal share of the events, instead of Zipf's law.
     even: bool = False
 
     @property
     def final_ms(self) -> int:
-        """When time stops."""
+        """The event time of the closing events."""
         return START_MS + SPAN_MS + CLOSING_MS
 
     def records(self) -> Iterator[Record]:
-        """All events in order of time, the closing ones last."""
+        """Yield all events in order of time, the closing ones last."""
         rng = random.Random(self.seed)
         names = [name for name, weight in MIX for _ in range(weight)]
         for number in range(self.events):
@@ -87,21 +87,21 @@ class Job:
             yield Record(user, partition, self.final_ms, json.dumps(made).encode())
 
     def partition(self, user: str) -> int:
-        """Where the events of a user are: all peers read them by user."""
+        """Return the partition of a user's events: all peers read them keyed by user."""
         return zlib.crc32(user.encode()) % self.partitions
 
 
 def skewed(rng: random.Random, profiles: int) -> int:
-    """A profile by Zipf's law (Zipf–Mandelbrot, exponent 1): a tenth of them has two thirds of the events."""
+    """Draw a profile by Zipf's law (Zipf–Mandelbrot, exponent 1): a tenth has two thirds of the events."""
     return int(profiles * (1001 ** rng.random() - 1) / 1000)
 
 
 def segments() -> SegmentSet:
-    """The ten segments."""
+    """Return the ten segments."""
     return SegmentSet(definitions(SEGMENTS))
 
 
 def definitions(forms: dict[str, dict[str, Any]]) -> list[Definition]:
-    """Rules by key, checked."""
+    """Parse rules by key."""
     context = Context("bench")
     return [Definition(key, key, read_rule(form, key, context), written=form) for key, form in forms.items()]

@@ -1,4 +1,4 @@
-"""The broker's side of a run: topics, input, the output and how far it is, with the broker's times."""
+"""Kafka access of a run: topics, input, output and its progress, with the broker's timestamps."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from aiokafka.errors import for_code
 
 from .job import Record
 
-#: Events carry times of the past: nothing may expire. The broker stamps the output, to time it.
-#: By name: partitions and settings.
+#: Events have past timestamps, so retention is unlimited. The broker timestamps the output, to measure it.
+#: Topic -> number of partitions and configs.
 Topics = Mapping[str, tuple[int, Mapping[str, str]]]
 
 INPUT = {"retention.ms": "-1", "message.timestamp.type": "CreateTime"}
@@ -23,7 +23,7 @@ _BATCH_BYTES = 512 * 1024
 
 
 async def create(servers: str, topics: Topics) -> None:
-    """Make topics, by name, each with its number of partitions and settings."""
+    """Create topics, each with its number of partitions and configs."""
     async with _admin(servers) as admin:
         made = [
             NewTopic(name, number, 1, topic_configs=dict(configs))
@@ -37,7 +37,7 @@ async def create(servers: str, topics: Topics) -> None:
 
 
 async def delete(servers: str, prefix: str) -> None:
-    """Remove all topics whose names begin so."""
+    """Delete all topics with a prefix."""
     async with _admin(servers) as admin:
         names = [name for name in await admin.list_topics() if name.startswith(prefix)]
         if names:
@@ -45,7 +45,7 @@ async def delete(servers: str, prefix: str) -> None:
 
 
 async def load(servers: str, topic: str, records: Iterable[Record]) -> None:
-    """Produce the input: keyed by the user, in order within each partition, stamped with its event time."""
+    """Produce the input, keyed by user, in order within each partition, timestamped with its event time."""
     producer = AIOKafkaProducer(
         bootstrap_servers=servers, compression_type="lz4", max_batch_size=_BATCH_BYTES, acks="all"
     )
@@ -57,7 +57,7 @@ async def load(servers: str, topic: str, records: Iterable[Record]) -> None:
 
 
 async def send_all(producer: AIOKafkaProducer, topic: str, records: Iterable[Record]) -> None:
-    """Send in batches of a partition each; returns when all are acknowledged."""
+    """Send in batches of one partition each; return when all are acknowledged."""
     batches: dict[int, Any] = {}
     for record in records:
         batch = batches.get(record.partition)
@@ -79,22 +79,22 @@ async def _send(producer: AIOKafkaProducer, topic: str, partition: int, batch: A
 
 
 async def read(servers: str, topic: str) -> list[Any]:
-    """Every record that a topic holds now, committed ones only."""
+    """Return all committed records of a topic."""
     async with consumer(servers) as reader:
-        places = await reading(reader, topic)
-        reader.assign(places)
-        ends, records = await reader.end_offsets(places), []
+        partitions = await partitions_of(reader, topic)
+        reader.assign(partitions)
+        ends, records = await reader.end_offsets(partitions), []
         while any([await reader.position(place) < end for place, end in ends.items()]):
             for found in (await reader.getmany(timeout_ms=200)).values():
                 records += found
     return records
 
 
-async def reading(reader: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
-    """The partitions of a topic."""
+async def partitions_of(reader: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
+    """Return the partitions of a topic."""
     numbers = None
     while not numbers:
-        await reader._client.force_metadata_update()  # a topic that is new to this client
+        await reader._client.force_metadata_update()  # the client does not know the topic yet
         numbers = reader.partitions_for_topic(topic) or await _known(reader, topic)
     return [TopicPartition(topic, number) for number in sorted(numbers)]
 
@@ -104,14 +104,14 @@ async def _known(reader: AIOKafkaConsumer, topic: str) -> set[int]:
     return set(reader._client.cluster.partitions_for_topic(topic) or ())
 
 
-async def count(reader: AIOKafkaConsumer, places: list[TopicPartition]) -> int:
-    """How many offsets a topic has."""
-    return sum((await reader.end_offsets(places)).values())
+async def count(reader: AIOKafkaConsumer, partitions: list[TopicPartition]) -> int:
+    """Return the sum of the end offsets of partitions."""
+    return sum((await reader.end_offsets(partitions)).values())
 
 
 @asynccontextmanager
 async def consumer(servers: str) -> AsyncIterator[AIOKafkaConsumer]:
-    """A reader without a group."""
+    """Open a consumer without a group."""
     made = AIOKafkaConsumer(
         bootstrap_servers=servers,
         auto_offset_reset="earliest",

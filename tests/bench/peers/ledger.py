@@ -1,25 +1,25 @@
-"""The figures of a comparison, kept in a file after each run so that a broken-off one can go on."""
+"""The figures of a comparison, saved after each run so that an interrupted comparison can be resumed."""
 
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 Values = dict[str, Any]
 
 
 def target(measure: str, wanted: str, found: str, met: bool) -> Values:
-    """What was asked for, and what was found, in words."""
+    """Return a target and the measured value, as text."""
     return {"measure": measure, "target": wanted, "found": found, "met": met}
 
 
 @dataclass
 class Ledger:
-    """``about``: what was compared, and where; ``runs`` by turn and system; ``rows``: the other measures."""
+    """``about``: the job and the machine; ``runs`` by round and system; ``rows``: the other measures."""
 
     path: Path
     about: Values
@@ -28,39 +28,39 @@ class Ledger:
 
     @classmethod
     def open(cls, path: Path, about: Values, *, resume: bool) -> Ledger:
-        """A new one, or with ``resume`` what is there, if it is about the same."""
+        """Open an empty ledger, or with ``resume`` the saved one if it is about the same job."""
         if resume and path.is_file():
-            kept = json.loads(path.read_text())
-            if kept["about"] == about:
-                return cls(path, about, kept["runs"], kept["rows"])
+            saved = json.loads(path.read_text())
+            if saved["about"] == about:
+                return cls(path, about, saved["runs"], saved["rows"])
         return cls(path, about)
 
     def add(self, turn: int, system: str, values: Values) -> None:
-        """Keep one run."""
+        """Save one run."""
         self.runs = [run for run in self.runs if (run["turn"], run["system"]) != (turn, system)]
         self.runs.append({"turn": turn, "system": system, **values})
         self._save()
 
     def put(self, row: str, values: Values) -> None:
-        """Keep one of the other measures."""
+        """Save one of the other measures."""
         self.rows[row] = values
         self._save()
 
     def has(self, turn: int, system: str) -> bool:
-        """Whether this run was done."""
+        """Return whether this run is complete."""
         return any((run["turn"], run["system"]) == (turn, system) for run in self.runs)
 
     def of(self, system: str, measure: str) -> list[float]:
-        """One measure of all runs of a system that passed."""
+        """Return one measure of all passed runs of a system."""
         return [run[measure] for run in self.runs if run["system"] == system and measure in run]
 
-    def middle(self, system: str, measure: str) -> float | None:
-        """Its median; None without a run that passed."""
+    def median(self, system: str, measure: str) -> float | None:
+        """Return the median of a measure; None without a passed run."""
         found = self.of(system, measure)
-        return median(found) if found else None
+        return statistics.median(found) if found else None
 
     def reasons(self, system: str) -> Iterable[str]:
-        """Why runs of a system have no figure."""
+        """Return the reasons why runs of a system have no figure."""
         return [run["reason"] for run in self.runs if run["system"] == system and run.get("reason")]
 
     def _save(self) -> None:

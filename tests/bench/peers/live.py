@@ -1,6 +1,6 @@
-"""segops by the wall clock: from an event's arrival to its change, and how late a flood of timers is.
+"""segops by the wall clock: the latency from event to change, and the lateness of a burst of timers.
 
-Both times are the broker's: when the event was appended, and when the change was.
+Both times are the broker's: the append of the event and the append of the change.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from segops.core.values import format_instant
 
 from ..workload import MIX, event
 from . import kafka
-from .contestants import CONTESTANTS, Place, segops_environment
+from .contestants import CONTESTANTS, Run, segops_environment
 from .job import Record, definitions, skewed
 from .ledger import Values, target
 from .measure import percentile
 from .process import Program
-from .turns import Ground, laid
+from .rounds import Setup, prepared
 
 _SLICE_S = 0.02
 _WARM_S, _LIVE_S = 8.0, 30.0
 _TIMERS, _WAIT_MS = 100_000, 45_000
-#: Everything has been said when nothing was for so long; after this it is too late.
+#: Seconds without output after which the output is complete, and the limit on waiting for it.
 _SETTLED_S, _LATEST_S = 4.0, 180.0
-#: Stands where the time of an event is written when it is sent.
+#: Placeholder of the event time, which is filled in when the event is sent.
 _UNSENT_MS = 1_000_000_000_000
 _STAMPED = {"retention.ms": "-1", "message.timestamp.type": "LogAppendTime"}
 
 SEGOPS = replace(
     CONTESTANTS["segops"],
-    environment=lambda place: {**segops_environment(place), "SEGOPS_CLOCK": "wall"},
+    environment=lambda run: {**segops_environment(run), "SEGOPS_CLOCK": "wall"},
 )
 
 
@@ -53,24 +53,24 @@ class _Change(msgspec.Struct):
 
 
 @dataclass
-class Heard:
-    """What the broker knows afterwards, in milliseconds."""
+class BrokerTimes:
+    """The broker's times after the run, in milliseconds."""
 
-    #: When a live event arrived and how long its change took: (arrival, latency).
+    #: (arrival, latency of its change) of each live event.
     latencies: list[tuple[int, int]]
-    #: How long after its instant a change that time caused was there.
+    #: Delay of each change by time after its instant.
     lateness: list[int]
 
 
-def latency(ground: Ground, rate: float) -> Values:
-    """At half of ``rate`` (events per second, the most that one process does here)."""
+def latency(setup: Setup, rate: float) -> Values:
+    """Measure latency at half of ``rate``, the maximum events per second of one process."""
     wanted = rate / 2
 
     async def drive(sender: Sender) -> None:
         await sender.live(wanted, _WARM_S + _LIVE_S)
 
-    begun_ms, heard = _play(ground, ground.segments, drive)
-    found = [taken for at, taken in heard.latencies if at >= begun_ms + _WARM_S * 1000]
+    begun_ms, times = _play(setup, setup.segments, drive)
+    found = [taken for at, taken in times.latencies if at >= begun_ms + _WARM_S * 1000]
     middle, most, rare = (percentile(found, part) for part in (0.5, 0.99, 0.999))
     title = f"event to change at {wanted:,.0f} events per second"
     return {
@@ -84,10 +84,10 @@ def latency(ground: Ground, rate: float) -> Values:
     }
 
 
-def timers(ground: Ground, rate: float) -> Values:
-    """100,000 timers due within one second, while live events go on at a quarter of ``rate``."""
+def timers(setup: Setup, rate: float) -> Values:
+    """Measure 100,000 timers due within one second, beside live events at a quarter of ``rate``."""
     due = {"waits": {"did": "Waits", "within": f"{_WAIT_MS // 1000}s"}}
-    forms = {definition.key: definition.written for definition in ground.segments.definitions}
+    forms = {definition.key: definition.written for definition in setup.segments.definitions}
     flood_ms = 0
 
     async def drive(sender: Sender) -> None:
@@ -97,61 +97,64 @@ def timers(ground: Ground, rate: float) -> Values:
         left_s = (flood_ms + _WAIT_MS - sender.now_ms()) / 1000
         await sender.live(rate / 4, left_s + 10)
 
-    _, heard = _play(ground, SegmentSet(definitions({**forms, **due})), drive)
+    _, times = _play(setup, SegmentSet(definitions({**forms, **due})), drive)
     fires_ms = flood_ms + _WAIT_MS
-    calm = [taken for at, taken in heard.latencies if fires_ms - 12_000 <= at < fires_ms - 1_000]
-    over_ms = fires_ms + max(heard.lateness)
-    busy = [taken for at, taken in heard.latencies if fires_ms <= at < over_ms]
-    late, before, during = percentile(heard.lateness, 0.99), percentile(calm, 0.99), percentile(busy, 0.99)
+    calm = [taken for at, taken in times.latencies if fires_ms - 12_000 <= at < fires_ms - 1_000]
+    over_ms = fires_ms + max(times.lateness)
+    busy = [taken for at, taken in times.latencies if fires_ms <= at < over_ms]
+    late, before, during = percentile(times.lateness, 0.99), percentile(calm, 0.99), percentile(busy, 0.99)
     return {
         "figures": {
-            f"{len(heard.lateness):,} timers due in one second, lateness p50, p99, most": (
-                f"{percentile(heard.lateness, 0.5)} ms, {late} ms, {max(heard.lateness)} ms"
+            f"{len(times.lateness):,} timers due in one second, lateness p50, p99, max": (
+                f"{percentile(times.lateness, 0.5)} ms, {late} ms, {max(times.lateness)} ms"
             ),
-            "live p99 before and meanwhile": f"{before} ms, {during} ms",
+            "live p99 before and during the burst": f"{before} ms, {during} ms",
         },
         "targets": [
             target("100,000 timers in one second, lateness p99", "under 2 s", f"{late} ms", late < 2_000),
             target(
-                "live p99 meanwhile", "at most doubled", f"{during / before:.1f} times", during <= 2 * before
+                "live p99 during the burst",
+                "at most doubled",
+                f"{during / before:.1f} times",
+                during <= 2 * before,
             ),
         ],
     }
 
 
 def _play(
-    ground: Ground, segments: SegmentSet, drive: Callable[[Sender], Awaitable[None]]
-) -> tuple[int, Heard]:
-    """Start a worker on no input, send, wait, and read what the broker saw."""
-    empty = replace(ground, records=[], segments=segments)
-    with laid(empty, [SEGOPS], configs=_STAMPED) as places:
-        place = places[SEGOPS.name]
-        with Program(SEGOPS.command(place), SEGOPS.environment(place), place.folder):
-            begun_ms = asyncio.run(_drive(empty, place, drive))
-        return begun_ms, asyncio.run(_heard(place))
+    setup: Setup, segments: SegmentSet, drive: Callable[[Sender], Awaitable[None]]
+) -> tuple[int, BrokerTimes]:
+    """Start a worker without input, send events, wait for the output, and read the broker's times."""
+    empty = replace(setup, records=[], segments=segments)
+    with prepared(empty, [SEGOPS], configs=_STAMPED) as runs:
+        run = runs[SEGOPS.name]
+        with Program(SEGOPS.command(run), SEGOPS.environment(run), run.folder):
+            begun_ms = asyncio.run(_drive(empty, run, drive))
+        return begun_ms, asyncio.run(_broker_times(run))
 
 
-async def _drive(ground: Ground, place: Place, drive: Callable[[Sender], Awaitable[None]]) -> int:
-    producer = AIOKafkaProducer(bootstrap_servers=place.servers, acks="all", compression_type="lz4")
+async def _drive(setup: Setup, run: Run, drive: Callable[[Sender], Awaitable[None]]) -> int:
+    producer = AIOKafkaProducer(bootstrap_servers=run.servers, acks="all", compression_type="lz4")
     await producer.start()
     try:
-        sender = Sender(producer, place.input, ground)
-        await sender.live(200, 5)  # a worker that has not started catches up here
+        sender = Sender(producer, run.input, setup)
+        await sender.live(200, 5)  # lets the worker start and catch up
         begun_ms = sender.now_ms()
         await drive(sender)
-        await _settled(place)
+        await _wait_for_output(run)
     finally:
         await producer.stop()
     return begun_ms
 
 
-async def _settled(place: Place) -> None:
+async def _wait_for_output(run: Run) -> None:
     begun = since = time.monotonic()
     seen = 0
-    async with kafka.consumer(place.servers) as reader:
-        places = await kafka.reading(reader, SEGOPS.output(place))
+    async with kafka.consumer(run.servers) as reader:
+        runs = await kafka.partitions_of(reader, SEGOPS.output(run))
         while time.monotonic() - since < _SETTLED_S and time.monotonic() - begun < _LATEST_S:
-            found = await kafka.count(reader, places)
+            found = await kafka.count(reader, runs)
             if found != seen:
                 seen, since = found, time.monotonic()
             await asyncio.sleep(_SLICE_S)
@@ -159,19 +162,19 @@ async def _settled(place: Place) -> None:
 
 @dataclass
 class Sender:
-    """Sends events as of now, in slices of 20 ms."""
+    """Sends events with the current time, in slices of 20 ms."""
 
     producer: AIOKafkaProducer
     topic: str
-    ground: Ground
+    setup: Setup
     number: int = 0
 
     def now_ms(self) -> int:
-        """The wall clock."""
+        """Return the wall-clock time."""
         return int(time.time() * 1000)
 
     async def live(self, rate: float, seconds: float) -> None:
-        """The shop's events at an even pace."""
+        """Send the shop's events at a constant rate."""
         made = self._events(int(rate * seconds) + 1)
         begun, sent = time.monotonic(), 0
         while (passed := time.monotonic() - begun) < seconds:
@@ -181,27 +184,27 @@ class Sender:
             await asyncio.sleep(_SLICE_S)
 
     async def waiting(self, count: int, at_ms: int) -> None:
-        """One event each of ``count`` profiles, all within one second from ``at_ms`` on."""
+        """Send one event each of ``count`` profiles, all within one second from ``at_ms``."""
         unsent, made = format_instant(_UNSENT_MS), []
         for number in range(count):
             form = {"type": "track", "event": "Waits", "userId": f"w{number}", "messageId": f"w{number}"}
             value = msgspec.json.encode({**form, "timestamp": unsent})
             stamp = format_instant(at_ms + number * 1_000 // count).encode()
             user = f"w{number}"
-            partition = self.ground.job.partition(user)
+            partition = self.setup.job.partition(user)
             made.append(Record(user, partition, at_ms, value.replace(unsent.encode(), stamp)))
         await self._send(made)
 
     def _events(self, count: int) -> Iterator[Record]:
-        """Made before they are needed: making one costs more than sending it."""
-        dice, profiles = random.Random(self.number), self.ground.job.profiles
+        """Build events in advance: building one costs more than sending it."""
+        dice, profiles = random.Random(self.number), self.setup.job.profiles
         names = [name for name, weight in MIX for _ in range(weight)]
         unsent, made = format_instant(_UNSENT_MS).encode(), []
         for _ in range(count):
             self.number += 1
             user = f"u{skewed(dice, profiles)}"
             form = event(dice, dice.choice(names), user, self.number, at_ms=_UNSENT_MS)
-            made.append((user, self.ground.job.partition(user), msgspec.json.encode(form)))
+            made.append((user, self.setup.job.partition(user), msgspec.json.encode(form)))
         for user, partition, value in made:
             now_ms = self.now_ms()
             stamp = format_instant(now_ms).encode()
@@ -211,16 +214,16 @@ class Sender:
         await kafka.send_all(self.producer, self.topic, records)
 
 
-async def _heard(place: Place) -> Heard:
+async def _broker_times(run: Run) -> BrokerTimes:
     sent = msgspec.json.Decoder(_Sent).decode
-    arrived = {sent(r.value).messageId: r.timestamp for r in await kafka.read(place.servers, place.input)}
+    arrived = {sent(r.value).messageId: r.timestamp for r in await kafka.read(run.servers, run.input)}
     read = msgspec.json.Decoder(_Change).decode
-    heard = Heard([], [])
-    for record in await kafka.read(place.servers, SEGOPS.output(place)):
+    times = BrokerTimes([], [])
+    for record in await kafka.read(run.servers, SEGOPS.output(run)):
         change: Any = read(record.value)
         if change.reason == "time":
-            heard.lateness.append(record.timestamp - change.occurred_at)
+            times.lateness.append(record.timestamp - change.occurred_at)
         elif not change.event_id.startswith("w"):
             came_ms = arrived[change.event_id]
-            heard.latencies.append((came_ms, record.timestamp - came_ms))
-    return heard
+            times.latencies.append((came_ms, record.timestamp - came_ms))
+    return times

@@ -1,4 +1,4 @@
-"""One run of one contestant: start it on the input, wait for its output, check it, and only then count."""
+"""One run of one contestant: start it on the input, wait for its output, check it, then measure it."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from dataclasses import dataclass
 
 from . import kafka
 from .check import differences, summary
-from .contestants import Contestant, Place
+from .contestants import Contestant, Run
 from .process import Program, Sample, cpu_at
 from .reference import Change, Reference
 
 _LOOK_S = 0.2
-#: The output is over when it is complete and stays so, or when nothing more comes.
+#: The output has ended when it is complete and stays so, or when no more arrives.
 _SETTLED_S = 3.0
 _STALLED_S = 90.0
 
 
 class Failed(Exception):
-    """A run without a figure; the message says why."""
+    """Raised when a run has no figure; the message gives the reason."""
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What a run that passed the check has measured, after the warm-up."""
+    """The measurements of a passed run, after the warm-up."""
 
     events: int
     wall_s: float
     cpu_s: float
     changes: int
     peak_rss_bytes: int
-    #: Resident when half of the time was over: a flat run does not end much higher.
+    #: Resident memory at half time: the peak of a flat run is not much higher.
     half_rss_bytes: int
 
     @property
@@ -46,8 +46,8 @@ class Figures:
         return self.events / self.wall_s
 
 
-async def run(contestant: Contestant, place: Place, reference: Reference) -> Figures:
-    """The figures of one run on the input that is there. Raises Failed."""
+async def run(contestant: Contestant, place: Run, reference: Reference) -> Figures:
+    """Run a contestant on the prepared input and return its figures. Raises Failed."""
     wanted = reference.timed if contestant.timed else reference.at_events
     topic = contestant.output(place)
     program = Program(contestant.command(place), contestant.environment(place), place.folder)
@@ -59,19 +59,19 @@ async def run(contestant: Contestant, place: Place, reference: Reference) -> Fig
         stamps.append(record.timestamp)
     wrong = differences(wanted, got)
     if wrong:
-        raise Failed(f"{contestant.title} is wrong: {summary(wrong)}")
+        raise Failed(f"{contestant.title} has wrong output: {summary(wrong)}")
     output = list(zip(stamps, got, strict=True))
     return figures(reference, output, program.samples, warm_up=contestant.warm_up)
 
 
 async def _finish(program: Program, servers: str, topic: str, wanted: int) -> None:
-    """Sample until the output has settled."""
+    """Sample the process until its output has ended."""
     seen, since, begun = 0, time.monotonic(), time.monotonic()
     async with kafka.consumer(servers) as reader:
-        places = await kafka.reading(reader, topic)
+        partitions = await kafka.partitions_of(reader, topic)
         while True:
             program.sample()
-            found = await kafka.count(reader, places)
+            found = await kafka.count(reader, partitions)
             if found != seen:
                 seen, since = found, time.monotonic()
             still = time.monotonic() - since
@@ -86,10 +86,10 @@ async def _finish(program: Program, servers: str, topic: str, wanted: int) -> No
 def figures(
     reference: Reference, output: list[tuple[int, Change]], samples: Sequence[Sample], *, warm_up: float
 ) -> Figures:
-    """From the broker's times of the output (ms) and the samples of the process.
+    """Compute figures from the broker's timestamps of the output (ms) and the samples of the process.
 
-    An event is known to be done when a change that it caused has arrived. The count begins when the warm-up
-    is done and ends with the last change.
+    An event counts as processed when a change that it caused has arrived. The measurement lasts from the end
+    of the warm-up to the last change.
     """
     total = sum(reference.events)
     begin_ms, done = _warm(reference, output, total * warm_up)
@@ -106,10 +106,12 @@ def figures(
 
 
 def _warm(reference: Reference, output: list[tuple[int, Change]], enough: float) -> tuple[int, int]:
-    """When at least ``enough`` events were done, and how many they were then."""
+    """Return when at least ``enough`` events had been processed, and their number at that time."""
     reached = [0] * len(reference.events)
     stamps = sorted(
-        (stamp, place) for stamp, change in output if (place := reference.places.get(change)) is not None
+        (stamp, position)
+        for stamp, change in output
+        if (position := reference.caused_by.get(change)) is not None
     )
     for number, (stamp, (partition, event)) in enumerate(stamps):
         reached[partition] = max(reached[partition], event + 1)
@@ -120,5 +122,5 @@ def _warm(reference: Reference, output: list[tuple[int, Change]], enough: float)
 
 
 def percentile(values: Sequence[float], part: float) -> float:
-    """The value that ``part`` of all do not exceed."""
+    """Return the smallest value that at least ``part`` of the values do not exceed."""
     return sorted(values)[min(len(values) - 1, int(part * len(values)))]

@@ -1,4 +1,4 @@
-"""Bars as SVG, by hand: a plot that any browser shows and any diff reads."""
+"""Bar charts as plain SVG, readable in any browser and in diffs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _STYLE = "font-family='sans-serif' font-size='13'"
 
 
 def bars(title: str, rows: Sequence[tuple[str, float]], unit: str) -> str:
-    """One bar a row, the first in another colour."""
+    """Return a chart with one bar per row, the first in another colour."""
     most = max((value for _, value in rows), default=1.0) or 1.0
     height = 50 + _ROW * len(rows)
     lines = [

@@ -1,4 +1,4 @@
-"""A program under measurement: its whole process tree, sampled from /proc."""
+"""A measured program: its whole process tree, sampled from /proc."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _STOP_S = 40.0
 
 
 class Sample(NamedTuple):
-    """CPU time used so far, and memory in use, at a moment of the wall clock (seconds since 1970)."""
+    """CPU time used so far and resident memory at a wall-clock time (seconds since 1970)."""
 
     at_s: float
     cpu_s: float
@@ -26,7 +26,7 @@ class Sample(NamedTuple):
 
 @dataclass
 class Program:
-    """A command in a session of its own; leaving the ``with`` block ends it and all that it has started."""
+    """A command in its own session; leaving the ``with`` block ends it and all its descendants."""
 
     command: Sequence[str]
     environment: Mapping[str, str]
@@ -52,21 +52,21 @@ class Program:
 
     @property
     def log(self) -> Path:
-        """What it prints."""
+        """The file with its output."""
         return self.folder / "program.log"
 
     @property
     def pid(self) -> int:
-        """The process that was started."""
+        """The id of the started process."""
         return self._process.pid
 
     @property
     def running(self) -> bool:
-        """Whether it still does."""
+        """Whether the process is still running."""
         return self._process.poll() is None
 
     def end(self, number: signal.Signals) -> None:
-        """Signal it, and force it when it does not end in time."""
+        """Signal the process, and kill it if it does not end in time."""
         family = tree(self.pid)
         if self.running:
             self._process.send_signal(number)
@@ -79,7 +79,7 @@ class Program:
             _kill(pid, self.pid)
 
     def sample(self) -> Sample:
-        """Look at it now, and remember."""
+        """Take a sample and store it."""
         stats = [found for pid in tree(self.pid) if (found := _stat(pid))]
         made = Sample(time.time(), sum(cpu for cpu, _ in stats), sum(rss for _, rss in stats))
         self.samples.append(made)
@@ -87,7 +87,7 @@ class Program:
 
 
 def cpu_at(samples: Sequence[Sample], at_s: float) -> float:
-    """CPU time used by a moment, between two samples in proportion."""
+    """Interpolate the CPU time used up to a wall-clock time."""
     before = max((s for s in samples if s.at_s <= at_s), default=samples[0])
     after = min((s for s in samples if s.at_s >= at_s), default=samples[-1])
     if after.at_s <= before.at_s:
@@ -97,7 +97,7 @@ def cpu_at(samples: Sequence[Sample], at_s: float) -> float:
 
 
 def tree(root: int) -> list[int]:
-    """A process and all its descendants, the process first."""
+    """Return a process and all its descendants, the process first."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and (fields := _fields(int(entry.name))):
@@ -119,11 +119,11 @@ def _stat(pid: int) -> tuple[float, int] | None:
     fields = _fields(pid)
     if not fields:
         return None
-    # The children that have ended are counted with whoever waited for them.
+    # The time of children that have ended is counted with the parent that waited for them.
     return sum(int(field) for field in fields[11:15]) / _TICKS, int(fields[21]) * _PAGE
 
 
 def _kill(pid: int, session: int) -> None:
     fields = _fields(pid)
-    if fields and int(fields[3]) == session:  # the same process still, not one that took over the number
+    if fields and int(fields[3]) == session:  # still the same process, not another one that reuses the id
         os.kill(pid, signal.SIGKILL)

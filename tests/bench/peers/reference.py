@@ -1,4 +1,4 @@
-"""What a job must cause, by the engine alone; and for peers that cannot wait, judged at events only."""
+"""The expected changes of a job by the engine alone, with timers and, for peers without, at events only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _WALL_MS = 4_000_000_000_000
 
 
 class Change(NamedTuple):
-    """One membership change, in no system's own form."""
+    """One membership change, independent of any system's format."""
 
     user: str
     segment: str
@@ -27,20 +27,20 @@ class Change(NamedTuple):
 
 @dataclass
 class Reference:
-    """The expected changes. ``timed`` has what time alone causes, ``at_events`` is judged at events only.
+    """The expected changes: ``timed`` includes changes by time alone, ``at_events`` evaluates at events only.
 
-    ``places`` says for the changes that an event causes which it was: (partition, its number there).
+    ``caused_by`` maps each change that an event causes to the event: (partition, index in it).
     """
 
     timed: list[Change] = field(default_factory=list)
     at_events: list[Change] = field(default_factory=list)
-    places: dict[Change, tuple[int, int]] = field(default_factory=dict)
+    caused_by: dict[Change, tuple[int, int]] = field(default_factory=dict)
     events: list[int] = field(default_factory=list)
     profiles: int = 0
 
 
 def expected(records: Iterable[Record], segments: SegmentSet, *, partitions: int, final_ms: int) -> Reference:
-    """Judge every event in order of time, then let time pass to ``final_ms``."""
+    """Evaluate every event in order of time, then advance the clock to ``final_ms``."""
     engine, profiles = Engine(segments), dict[str, Profile]()
     made = Reference(events=[0] * partitions)
     for record in records:
@@ -54,8 +54,10 @@ def expected(records: Iterable[Record], segments: SegmentSet, *, partitions: int
         caused = list(_net(timed, record.at_ms))
         made.timed += timed
         made.at_events += caused
-        place = (record.partition, made.events[record.partition])
-        made.places.update(dict.fromkeys((c for c in (*timed, *caused) if c.at_ms == record.at_ms), place))
+        position = (record.partition, made.events[record.partition])
+        made.caused_by.update(
+            dict.fromkeys((c for c in (*timed, *caused) if c.at_ms == record.at_ms), position)
+        )
         made.events[record.partition] += 1
     made.profiles = len(profiles)
     for user, profile in profiles.items():
@@ -65,7 +67,7 @@ def expected(records: Iterable[Record], segments: SegmentSet, *, partitions: int
 
 
 def _net(changes: list[Change], at_ms: int) -> Iterator[Change]:
-    """What a look at ``at_ms`` sees of the changes since the last: of each segment one, or none."""
+    """Reduce the changes since the last evaluation to the net changes at ``at_ms``."""
     last: dict[str, list[Change]] = {}
     for change in changes:
         last.setdefault(change.segment, []).append(change)

@@ -1,4 +1,4 @@
-"""RESULTS.md and its plots, from the ledger: made anew after every run, by nobody's hand."""
+"""RESULTS.md and its plots, generated from the ledger after every run."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ MIB = 1 << 20
 _METHOD = """\
 ## The job
 
-JSON events in Segment's form over 45 days of event time, in order, by Zipf's law over the profiles (a tenth
-of them has two thirds of the events): pages, products viewed, carts, orders, identifies. Ten segments:
-counts in windows of 1 to 30 days, one of them filtered by a property, a sum of 30 days, a recency in both
-directions, a trait, things not done. Changes (entered, exited) go to a topic; state is durable. No event is
-sent twice and identities do not merge: segops looks out for both all the same, and publishes each change to
-a compacted topic as well.
+JSON events in Segment's format over 45 days of event time, in order, distributed over the profiles by Zipf's
+law (a tenth of them has two thirds of the events): pages, product views, carts, orders, identifies. Ten
+segments: counts in windows of 1 to 30 days, one of them filtered by a property, a sum over 30 days, a recency
+in both directions, a trait, the absence of events. Changes (entered, exited) go to a topic; state is durable.
+No event is duplicated and no identities merge. segops checks for both nevertheless, and also publishes each
+change to a compacted topic.
 
 ## The method
 
-- One process of each on four partitions, one broker on the same machine, one after the other (A B C, A B
-  C); medians. Faust and PyFlink, which take longer than all others together, have one turn only. Compare
-  ratios: the machine's speed varies from hour to hour.
-- The input is in its topic before a system starts. The first tenth counts for nobody: imports, rebalance,
-  first compilation. From there to the last change; by the broker's timestamps of the output, which tell
-  from the event that caused a change how far the system was.
-- CPU time is that of the whole process tree (user and system, collector and compiler threads included),
-  every 0.2 s from /proc. Memory is the most that its processes held resident
-  together. What a system does after its last change, such as a last checkpoint, counts for nobody.
-- Before a run counts, every change is compared with the reference (the engine in one process, no Kafka),
-  per profile and segment, with its instant. One wrong, missing or second change, and the run has no figure.
-  Systems that cannot wait for an instant are compared with what a judge who looks at events only would say.
+- One process of each system on four partitions, one broker on the same machine, one after the other (A B C,
+  A B C); medians. Faust and PyFlink, which take longer than all others together, run in the first round only.
+  Compare ratios: the speed of the machine varies from hour to hour.
+- The input is in its topic before a system starts. The first tenth is not measured: imports, rebalance, first
+  compilation. The measurement lasts from there to the last change. Progress is read from the broker's
+  timestamps of the output, by the event that caused each change.
+- CPU time is that of the whole process tree (user and system, including garbage collector and compiler
+  threads), sampled every 0.2 s from /proc. Memory is the peak resident memory of all its processes. Work
+  after the last change, such as a last checkpoint, is not measured.
+- Before a run counts, every change is compared with the reference (the engine in one process, without Kafka),
+  per profile and segment, with its instant. A run with one wrong, missing or duplicate change has no figure.
+  Systems without timers are compared with an evaluation at events only.
 - The programs are in [`peers/apps`](peers/apps) and [`peers/kafka_streams`](peers/kafka_streams), with the
-  reasons for how they are written. The Python peers share the rules, written by hand for these ten
-  segments; segops compiles its rules from the segment files.
+  reasons for their design. The Python peers share rules handwritten for these ten segments; segops compiles
+  its rules from the segment files.
 """
 
 
 def write(ledger: Ledger, folder: Path) -> None:
-    """The page and the plots beside it."""
+    """Write the page and its plots."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "RESULTS.md").write_text("\n".join(_page(ledger)))
     for measure, title in (("per_cpu_second", "events per CPU second"), ("per_second", "events per second")):
@@ -52,7 +52,7 @@ def write(ledger: Ledger, folder: Path) -> None:
 
 
 def _medians(ledger: Ledger, measure: str) -> list[tuple[str, float]]:
-    found = [(name, ledger.middle(name, measure)) for name in CONTESTANTS]
+    found = [(name, ledger.median(name, measure)) for name in CONTESTANTS]
     return [(name, value) for name, value in found if value is not None]
 
 
@@ -63,7 +63,7 @@ def _page(ledger: Ledger) -> Iterator[str]:
     yield "{events:,} events of {bytes:.0f} bytes, {profiles:,} profiles, {changes:,} changes.".format(
         **ledger.about
     )
-    yield "Medians of as many runs as stand behind each name, the least and the most in brackets.\n"
+    yield "Medians; in brackets, the number of runs after each name, minimum and maximum after each figure.\n"
     yield from _peers(ledger)
     yield "\n![events per CPU second](per_cpu_second.svg)\n"
     yield from _targets(ledger)
@@ -73,22 +73,22 @@ def _page(ledger: Ledger) -> Iterator[str]:
 
 
 def _peers(ledger: Ledger) -> Iterator[str]:
-    heads = ("system", "events per CPU second", "segops is", "events per second", "segops is", "most memory")
-    yield _line([*heads, "not done"])
+    heads = ("system", "events per CPU second", "segops is", "events per second", "segops is", "peak memory")
+    yield _line([*heads, "omitted"])
     yield _line(["---"] * 7)
     for name, contestant in CONTESTANTS.items():
         cells = list(_cells(ledger, name))
         if cells:
             count = len(ledger.of(name, "per_cpu_second"))
             yield _line([f"{contestant.title} ({count})", *cells, contestant.left_out or "–"])
-    if ledger.middle("ceiling", "per_cpu_second"):
+    if ledger.median("ceiling", "per_cpu_second"):
         yield _line(
             ["consume and decode alone: the ceiling", *_speeds(ledger, "ceiling"), "", "everything else"]
         )
 
 
 def _cells(ledger: Ledger, name: str) -> Iterator[str]:
-    memory = ledger.middle(name, "peak_rss_bytes")
+    memory = ledger.median(name, "peak_rss_bytes")
     if memory is not None:
         yield from _speeds(ledger, name)
         yield f"{memory / MIB:,.0f} MiB"
@@ -98,14 +98,14 @@ def _cells(ledger: Ledger, name: str) -> Iterator[str]:
 
 def _speeds(ledger: Ledger, name: str) -> Iterator[str]:
     for measure in ("per_cpu_second", "per_second"):
-        theirs, ours = ledger.middle(name, measure), ledger.middle("segops", measure)
+        theirs, ours = ledger.median(name, measure), ledger.median("segops", measure)
         assert theirs is not None
         low, high = min(ledger.of(name, measure)), max(ledger.of(name, measure))
         yield f"{theirs:,.0f} ({low:,.0f}–{high:,.0f})"
         yield f"{ours / theirs:,.2f} times" if ours and name != "segops" else "–"
 
 
-#: What is asked for: measure, least (or most) ratio, and where the ratio is in the ledger.
+#: Targets: the measure, the system in the ledger, and the least ratio.
 _RATIOS: Sequence[tuple[str, str, float]] = (
     ("against Faust, per CPU second", "faust", 40),
     ("against Quix Streams, per CPU second", "quix", 3),
@@ -116,10 +116,10 @@ _RATIOS: Sequence[tuple[str, str, float]] = (
 
 
 def _targets(ledger: Ledger) -> Iterator[str]:
-    yield "\n## Targets\n\n| measure | target | found | |\n|---|---|---|---|"
-    ours = ledger.middle("segops", "per_cpu_second")
+    yield "\n## Targets\n\n| measure | target | measured | |\n|---|---|---|---|"
+    ours = ledger.median("segops", "per_cpu_second")
     for title, system, least in _RATIOS:
-        theirs = ledger.middle(system, "per_cpu_second")
+        theirs = ledger.median(system, "per_cpu_second")
         if ours and theirs:
             yield _line([title, f"at least {least}", f"{ours / theirs:.2f}", _met(ours / theirs >= least)])
     for row in ledger.rows.values():

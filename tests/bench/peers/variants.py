@@ -1,4 +1,4 @@
-"""segops against itself on the job: processes, guarantee, number of segments and of profiles, recovery."""
+"""segops against itself on the job: processes, guarantee, numbers of segments and profiles, recovery."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from segops.brokers import LocalBroker
 from segops.core.errors import UserError
 
 from ..workload import generated
-from .contestants import CONTESTANTS, Contestant, Place, segops_command, segops_environment
+from .contestants import CONTESTANTS, Contestant, Run, segops_command, segops_environment
 from .job import Job, segments
 from .ledger import Values, target
 from .process import Program
-from .turns import Ground, laid, outcome
+from .rounds import Setup, measure_run, prepared
 
 SEGOPS = CONTESTANTS["segops"]
 MIB = 1 << 20
@@ -29,18 +29,18 @@ _READY_S = 300.0
 def _variant(*options: str, **settings: str) -> Contestant:
     return replace(
         SEGOPS,
-        command=lambda place: segops_command(*options),
-        environment=lambda place: {**segops_environment(place), **settings},
+        command=lambda run: segops_command(*options),
+        environment=lambda run: {**segops_environment(run), **settings},
     )
 
 
-def _pair(ground: Ground, variants: Mapping[str, Contestant], measure: str) -> Iterator[tuple[str, float]]:
-    """The better of two runs of each, in turn."""
+def _pair(setup: Setup, variants: Mapping[str, Contestant], measure: str) -> Iterator[tuple[str, float]]:
+    """Return the better of two alternating runs of each variant."""
     found: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(2):
         for name, variant in variants.items():
-            with laid(ground, [variant]) as places:
-                found[name].append(_figure(outcome(ground, variant, places[variant.name]), measure))
+            with prepared(setup, [variant]) as runs:
+                found[name].append(_figure(measure_run(setup, variant, runs[variant.name]), measure))
     return ((name, max(values)) for name, values in found.items())
 
 
@@ -50,11 +50,11 @@ def _figure(result: Values, measure: str) -> float:
     return float(result[measure])
 
 
-def processes(ground: Ground) -> Values:
-    """One against two, by the wall clock."""
-    # The second process joins while the first is at work: the count begins when they have shared.
+def processes(setup: Setup) -> Values:
+    """Compare one process with two, by the wall clock."""
+    # The second process joins while the first is working: measure after the rebalance.
     variants = {n: replace(_variant("--processes", n), warm_up=0.3) for n in ("1", "2")}
-    rates = dict(_pair(ground, variants, "per_second"))
+    rates = dict(_pair(setup, variants, "per_second"))
     ratio = rates["2"] / rates["1"]
     return {
         "figures": {f"events per second with {n} process(es)": f"{rate:,.0f}" for n, rate in rates.items()},
@@ -62,10 +62,10 @@ def processes(ground: Ground) -> Values:
     }
 
 
-def guarantee(ground: Ground) -> Values:
-    """exactly_once against at_least_once."""
+def guarantee(setup: Setup) -> Values:
+    """Compare exactly_once with at_least_once."""
     once = _variant(SEGOPS_PROCESSING_GUARANTEE="exactly_once")
-    rates = dict(_pair(ground, {"at_least_once": SEGOPS, "exactly_once": once}, "per_cpu_second"))
+    rates = dict(_pair(setup, {"at_least_once": SEGOPS, "exactly_once": once}, "per_cpu_second"))
     ratio = rates["exactly_once"] / rates["at_least_once"]
     return {
         "figures": {f"events per CPU second, {name}": f"{rate:,.0f}" for name, rate in rates.items()},
@@ -75,19 +75,19 @@ def guarantee(ground: Ground) -> Values:
     }
 
 
-def known(ground: Ground) -> Values:
-    """Without a look at anonymous ids: no more than the peers do."""
+def known(setup: Setup) -> Values:
+    """Measure segops without anonymous ids, which the peers do not resolve either."""
     users = _variant(SEGOPS_IDENTIFIERS="user_id")
-    rate = dict(_pair(ground, {"users": users}, "per_cpu_second"))["users"]
-    return {"figures": {"events per CPU second where user ids alone are identifiers": f"{rate:,.0f}"}}
+    rate = dict(_pair(setup, {"users": users}, "per_cpu_second"))["users"]
+    return {"figures": {"events per CPU second with user ids as the only identifiers": f"{rate:,.0f}"}}
 
 
-def many_segments(ground: Ground) -> Values:
-    """The whole path with more and more segments, of which an event concerns ten at most."""
-    job = replace(ground.job, events=max(1_000, ground.job.events // 4))
+def many_segments(setup: Setup) -> Values:
+    """Measure the whole path with more segments, of which an event concerns at most ten."""
+    job = replace(setup.job, events=max(1_000, setup.job.events // 4))
     rates = {}
     for count in (10, 100, 1_000, 10_000):
-        smaller = Ground.of(ground.broker, ground.folder, job, generated(count))
+        smaller = Setup.of(setup.broker, setup.folder, job, generated(count))
         rates[count] = next(_pair(smaller, {"": SEGOPS}, "per_cpu_second"))[1]
     cost = {count: rates[10] / rate for count, rate in rates.items()}
     return {
@@ -103,18 +103,18 @@ def many_segments(ground: Ground) -> Values:
     }
 
 
-def many_profiles(ground: Ground) -> Values:
-    """Events of more and more profiles, 50, 5 and 1 of each: speed, memory, stored bytes."""
-    events = 2 * ground.job.events
+def many_profiles(setup: Setup) -> Values:
+    """Measure speed, memory and stored bytes with more profiles, of 50, 5 and 1 events each."""
+    events = 2 * setup.job.events
     figures, peak = {}, {}
     for profiles in (events // 200, events // 20, events):
-        result = _even(ground.broker, ground, Job(max(profiles, events // 4), profiles, even=True))
+        result = _even(setup.broker, setup, Job(max(profiles, events // 4), profiles, even=True))
         _figure(result, "per_cpu_second")
         peak[profiles] = result["peak_rss_bytes"]
         figures[f"{profiles:,} profiles"] = (
             f"{result['per_cpu_second']:,.0f} events per CPU second, "
-            f"{result['half_rss_bytes'] / MIB:,.0f} MiB at half, "
-            f"{result['peak_rss_bytes'] / MIB:,.0f} MiB at most, "
+            f"{result['half_rss_bytes'] / MIB:,.0f} MiB at half time, "
+            f"{result['peak_rss_bytes'] / MIB:,.0f} MiB peak, "
             f"{result['disk_bytes'] / result['profiles']:,.0f} bytes per profile on disk, "
             f"{result['changelog_bytes'] / result['profiles']:,.0f} in the changelog"
         )
@@ -125,20 +125,20 @@ def many_profiles(ground: Ground) -> Values:
     }
 
 
-def _even(broker: LocalBroker, ground: Ground, job: Job) -> Values:
-    larger = Ground.of(broker, ground.folder, job, segments())
-    with laid(larger, [SEGOPS]) as places:
-        return outcome(larger, SEGOPS, places[SEGOPS.name])
+def _even(broker: LocalBroker, setup: Setup, job: Job) -> Values:
+    larger = Setup.of(broker, setup.folder, job, segments())
+    with prepared(larger, [SEGOPS]) as runs:
+        return measure_run(larger, SEGOPS, runs[SEGOPS.name])
 
 
-def recovery(ground: Ground) -> Values:
-    """Lose the files of a worker that has done the job, and start it again."""
-    with laid(ground, [SEGOPS]) as places:
-        place = places[SEGOPS.name]
-        _figure(outcome(ground, SEGOPS, place), "per_cpu_second")
-        shutil.rmtree(place.folder / "data")
-        with Program(SEGOPS.command(place), SEGOPS.environment(place), place.folder) as program:
-            records, seconds = _recovered(program, place)
+def recovery(setup: Setup) -> Values:
+    """Delete the files of a worker that has finished the job, and restart it."""
+    with prepared(setup, [SEGOPS]) as runs:
+        run = runs[SEGOPS.name]
+        _figure(measure_run(setup, SEGOPS, run), "per_cpu_second")
+        shutil.rmtree(run.folder / "data")
+        with Program(SEGOPS.command(run), SEGOPS.environment(run), run.folder) as program:
+            records, seconds = _recovered(program, run)
     rate = records / seconds
     return {
         "figures": {"changelog records restored": f"{records:,.0f} in {seconds:.1f} s"},
@@ -148,13 +148,15 @@ def recovery(ground: Ground) -> Values:
     }
 
 
-def _recovered(program: Program, place: Place) -> tuple[float, float]:
-    """How many records came back, and how long that took: from the look before the first that saw any to
-    the first that saw no partition being restored. What is counted last may have to be written still.
+def _recovered(program: Program, run: Run) -> tuple[float, float]:
+    """Return the number of restored records and the seconds that it took.
+
+    Measured from the last poll without restored records to the first without recovering partitions; the last
+    records counted may not be written yet.
     """
     until, began = time.monotonic() + _READY_S, 0.0
     while time.monotonic() < until and program.running:
-        text = _page(place, "/metrics")
+        text = _page(run, "/metrics")
         restored, restoring = _RESTORED.search(text), _RESTORING.search(text)
         if restored and float(restored[1]) and restoring and not float(restoring[1]):
             return float(restored[1]), time.monotonic() - began
@@ -164,9 +166,9 @@ def _recovered(program: Program, place: Place) -> tuple[float, float]:
     raise UserError(f"the worker did not recover; see {program.log}")
 
 
-def _page(place: Place, path: str) -> str:
+def _page(run: Run, path: str) -> str:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{place.web_port}{path}", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{run.web_port}{path}", timeout=5) as answer:
             return str(answer.read().decode())
     except OSError:
         return ""

@@ -1,1 +1,1 @@
-"""The peers' programs. Each runs in an environment of its own; nothing here is imported by the bench."""
+"""The programs of the peers. Each runs in its own environment; the benchmark does not import them."""

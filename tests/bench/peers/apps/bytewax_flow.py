@@ -3,8 +3,7 @@
 Idiomatic: the Kafka operators, orjson for JSON, ``stateful_flat_map`` keyed by the user, a snapshot of
 changed state every ten seconds (-s 10) to SQLite recovery partitions. That store is Bytewax's durable state:
 it keeps no changelog on Kafka, and the working state is in memory.
-Left out: what time alone causes. A logic is notified by the wall clock (``notify_at``), not by the events'
-time.
+Omitted: changes by time alone. A logic is notified by the wall clock (``notify_at``), not by event time.
 """
 
 import os
@@ -15,7 +14,7 @@ import orjson
 from bytewax.connectors.kafka import KafkaSinkMessage
 from bytewax.connectors.kafka import operators as kop
 from bytewax.dataflow import Dataflow
-from shop import Profile, apply, instant_ms, judge, new_profile
+from shop import Profile, apply, evaluate, instant_ms, new_profile
 
 BROKERS = [os.environ["PEER_BROKERS"]]
 
@@ -29,7 +28,7 @@ def segment(profile: Profile | None, event: dict[str, Any]) -> tuple[Profile, li
     at = instant_ms(event["timestamp"])
     profile = profile or new_profile()
     apply(profile, event, at)
-    moved = judge(profile, at)
+    moved = evaluate(profile, at)
     user = event["userId"]
     return profile, [
         {"profile_id": user, "segment": key, "action": action, "at": at} for key, action in moved

@@ -3,7 +3,7 @@
 Idiomatic: the agent takes one event at a time, a ``Record`` describes what it reads of the JSON, the profile
 is a table entry on RocksDB, and Faust keeps the changelog. orjson and uvloop are installed, which Faust then
 uses.
-Left out: what time alone causes. Faust has no timers per key; a table would have to be scanned by
+Omitted: changes by time alone. Faust has no timers per key; a table would have to be scanned by
 ``app.timer``.
 """
 
@@ -11,7 +11,7 @@ import os
 from typing import Any
 
 import faust
-from shop import apply, instant_ms, judge, new_profile
+from shop import apply, evaluate, instant_ms, new_profile
 
 
 class Event(faust.Record, serializer="json"):
@@ -36,7 +36,7 @@ app = faust.App(
     store="rocksdb://",
     topic_partitions=int(os.environ["PEER_PARTITIONS"]),
     topic_replication_factor=1,
-    # A spare copy of the state on another worker, which the others do not keep either.
+    # No standby copy of the state on another worker: the other contestants have none either.
     table_standby_replicas=0,
 )
 events = app.topic(os.environ["PEER_INPUT"], key_type=str, key_serializer="raw", value_type=Event)
@@ -50,7 +50,7 @@ async def segment(stream):
         at = instant_ms(event.timestamp)
         profile = profiles[event.userId]
         apply(profile, event.asdict(), at)
-        moved = list(judge(profile, at))
+        moved = list(evaluate(profile, at))
         profiles[event.userId] = profile
         for key, action in moved:
             await changes.send(key=event.userId, value=Change(event.userId, key, action, at))

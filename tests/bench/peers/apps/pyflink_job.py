@@ -2,7 +2,7 @@
 
 Idiomatic: Kafka source and sink of the connector, watermarks from Kafka's timestamps (the events' own), one
 value of keyed state in RocksDB, a checkpoint every ten seconds, Python functions in worker processes (the
-default). Flink has timers per key, so nothing is left out. Its durable state is the checkpoint; it keeps no
+default). Flink has timers per key, so nothing is omitted. Its durable state is the checkpoint; it keeps no
 changelog on Kafka. The sink cannot key a record by a part of it without Java, so the output has one partition
 to keep its order.
 """
@@ -22,7 +22,7 @@ from pyflink.datastream.connectors.kafka import (
     KafkaSource,
 )
 from pyflink.datastream.state import ValueStateDescriptor
-from shop import apply, instant_ms, judge, new_profile, next_edge
+from shop import apply, evaluate, instant_ms, new_profile, next_edge
 
 
 class Segment(KeyedProcessFunction):
@@ -33,21 +33,21 @@ class Segment(KeyedProcessFunction):
         at = instant_ms(event["timestamp"])
         profile = self.profile.value() or {**new_profile(), "due": None}
         user = event["userId"]
-        # The watermark comes after the events that it covers: what was due before this one is judged first.
+        # The watermark follows the events that it covers: evaluate timers due before this event first.
         while profile["due"] is not None and profile["due"] <= at:
-            yield from self.look(user, profile, profile["due"], ctx)
+            yield from self.evaluate_at(user, profile, profile["due"], ctx)
         apply(profile, event, at)
-        yield from self.look(user, profile, at, ctx)
+        yield from self.evaluate_at(user, profile, at, ctx)
         self.profile.update(profile)
 
     def on_timer(self, timestamp, ctx):
         profile = self.profile.value()
         if profile["due"] == timestamp:
-            yield from self.look(ctx.get_current_key(), profile, timestamp, ctx)
+            yield from self.evaluate_at(ctx.get_current_key(), profile, timestamp, ctx)
             self.profile.update(profile)
 
-    def look(self, user, profile, at, ctx):
-        for key, action in judge(profile, at):
+    def evaluate_at(self, user, profile, at, ctx):
+        for key, action in evaluate(profile, at):
             yield orjson.dumps({"profile_id": user, "segment": key, "action": action, "at": at}).decode()
         edge = next_edge(profile, at)
         if edge != profile["due"]:

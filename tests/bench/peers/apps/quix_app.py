@@ -2,14 +2,14 @@
 
 Idiomatic: JSON in and out by the topics' own deserializers, state by ``stateful=True`` (RocksDB with a
 changelog topic, written once per checkpoint), ``expand=True`` for none to many changes of an event.
-Left out: what time alone causes. State is reached from a message of its key only.
+Omitted: changes by time alone. State is accessible only while processing a message of its key.
 """
 
 import os
 from typing import Any
 
 from quixstreams import Application, State
-from shop import apply, instant_ms, judge, new_profile
+from shop import apply, evaluate, instant_ms, new_profile
 
 application = Application(
     broker_address=os.environ["PEER_BROKERS"],
@@ -25,7 +25,7 @@ def segment(event: dict[str, Any], state: State) -> list[dict[str, Any]]:
     at = instant_ms(event["timestamp"])
     profile = state.get("profile") or new_profile()
     apply(profile, event, at)
-    moved = list(judge(profile, at))
+    moved = list(evaluate(profile, at))
     state.set("profile", profile)
     user = event["userId"]
     return [{"profile_id": user, "segment": key, "action": action, "at": at} for key, action in moved]

@@ -1,8 +1,8 @@
-"""The ten segments by hand: what the authors of the Python peers would write, whatever the framework.
+"""The ten segments, handwritten as for any of the Python frameworks.
 
-A profile is a plain dict, so that every framework stores it in its own way. It keeps what the rules need and
-no more: "at least 5 in 7 days" needs the times of the latest 5. ``judge`` is called for each event;
-``next_edge`` serves those frameworks that can wait for an instant.
+A profile is a plain dict, which every framework stores in its own way. It holds only what the rules need:
+"at least 5 in 7 days" needs the times of the latest 5. ``evaluate`` is called for each event; ``next_edge``
+serves the frameworks with timers.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Any
 HOUR = 3_600_000
 DAY = 24 * HOUR
 
-#: The age of what has not happened.
+#: The age of an event that has not happened.
 NEVER = float("inf")
 
 Profile = dict[str, Any]
 
 
 def new_profile() -> Profile:
-    """Nobody yet: no event, no membership."""
+    """Return a profile without events and memberships."""
     return {
         "views": [],  # times of the latest 5 Product Viewed
         "acme": [],  # times of the latest 2 Product Viewed of the brand Acme
@@ -35,12 +35,12 @@ def new_profile() -> Profile:
 
 
 def instant_ms(text: str) -> int:
-    """Milliseconds since 1970 of an ISO-8601 time."""
+    """Return an ISO 8601 time in milliseconds since 1970."""
     return round(datetime.fromisoformat(text).timestamp() * 1000)
 
 
 def apply(profile: Profile, event: dict[str, Any], at: int) -> None:
-    """Put an event into the profile."""
+    """Apply an event to the profile."""
     if event["type"] == "identify":
         profile["plan"] = event["traits"].get("plan", profile["plan"])
     elif event["type"] == "page":
@@ -61,8 +61,8 @@ def _track(profile: Profile, name: str, properties: dict[str, Any], at: int) -> 
         profile["orders"].append([at, round(properties["revenue"] * 100)])
 
 
-def judge(profile: Profile, at: int) -> Iterator[tuple[str, str]]:
-    """The segments that the profile has entered and left, brought up to date to ``at``."""
+def evaluate(profile: Profile, at: int) -> Iterator[tuple[str, str]]:
+    """Bring the memberships up to date to ``at`` and yield their changes."""
     profile["orders"] = [order for order in profile["orders"] if at - 30 * DAY < order[0]]
     before, now = profile["member_of"], members(profile, at)
     if now != before:
@@ -72,7 +72,7 @@ def judge(profile: Profile, at: int) -> Iterator[tuple[str, str]]:
 
 
 def members(profile: Profile, at: int) -> list[str]:
-    """The segments that hold at an instant."""
+    """Return the segments whose rules hold at an instant."""
     views, orders, added = profile["views"], profile["orders"], profile["added"]
     since_added = at - added if added is not None else NEVER
     since = at - profile["ordered"] if profile["ordered"] is not None else NEVER
@@ -96,7 +96,7 @@ def _times(times: list[int], least: int, window: int, at: int) -> bool:
 
 
 def next_edge(profile: Profile, at: int) -> int | None:
-    """The next instant after ``at`` at which time alone may change a membership."""
+    """Return the next instant after ``at`` at which time alone may change a membership."""
     ordered, added, orders = profile["ordered"], profile["added"], profile["orders"]
     edges = [
         times[-least] + window

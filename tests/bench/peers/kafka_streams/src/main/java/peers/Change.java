@@ -2,6 +2,6 @@ package peers;
 
 import com.fasterxml.jackson.annotation.JsonProperty;
 
-/** A membership change as it is published. */
+/** A published membership change. */
 public record Change(
     @JsonProperty("profile_id") String profileId, String segment, String action, long at) {}

@@ -3,7 +3,7 @@ package peers;
 import com.fasterxml.jackson.annotation.JsonIgnoreProperties;
 import java.time.OffsetDateTime;
 
-/** What the job reads of an event; Jackson skips the rest. */
+/** The fields of an event that the job reads; Jackson skips the rest. */
 @JsonIgnoreProperties(ignoreUnknown = true)
 public record Event(
     String type, String event, String userId, String timestamp, Properties properties, Traits traits) {

@@ -6,7 +6,7 @@ import java.io.UncheckedIOException;
 import org.apache.kafka.common.serialization.Serde;
 import org.apache.kafka.common.serialization.Serdes;
 
-/** JSON by Jackson, with readers and writers made once per type. */
+/** JSON by Jackson, with readers and writers created once per type. */
 final class Json {
   private static final ObjectMapper MAPPER = new ObjectMapper();
 

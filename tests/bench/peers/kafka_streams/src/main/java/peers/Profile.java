@@ -4,8 +4,8 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * What the ten segments need of a profile and no more: "at least 5 in 7 days" needs the times of the latest 5. The
- * rules are those of apps/shop.py, and of the segment files.
+ * Only the state that the ten segments need: "at least 5 in 7 days" needs the times of the latest 5. The rules are
+ * those of apps/shop.py and of the segment files.
  */
 public final class Profile {
   private static final long DAY = 86_400_000L;
@@ -24,10 +24,10 @@ public final class Profile {
   public Long ordered;
   public String plan;
 
-  /** A bit for each segment that the profile is in. */
+  /** One bit for each segment of which the profile is a member. */
   public int memberOf;
 
-  /** The instant that waits in the due store, if one does. */
+  /** The due time in the due store, if any. */
   public Long due;
 
   void apply(Event event, long at) {
@@ -63,8 +63,8 @@ public final class Profile {
     times.add(at);
   }
 
-  /** Brings the memberships up to date and returns those that differ now, a bit each. */
-  int judge(long at) {
+  /** Brings the memberships up to date and returns a bit for each one that changed. */
+  int evaluate(long at) {
     orders.removeIf(order -> order.at() <= at - 30 * DAY);
     int before = memberOf;
     memberOf = members(at);
@@ -99,7 +99,7 @@ public final class Profile {
     return times.size() >= least && at - times.get(times.size() - least) < window;
   }
 
-  /** The next instant after {@code at} at which time alone may change a membership; none: the greatest long. */
+  /** Returns the next instant after {@code at} at which time alone may change a membership, or Long.MAX_VALUE. */
   long nextEdge(long at) {
     long edge = Long.MAX_VALUE;
     edge = sooner(edge, leaves(views, 3, 2 * DAY), at);

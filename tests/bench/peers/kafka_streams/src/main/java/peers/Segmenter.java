@@ -14,14 +14,14 @@ import org.apache.kafka.streams.processor.api.Record;
 import org.apache.kafka.streams.state.KeyValueStore;
 
 /**
- * One task's profiles, and a second store that is sorted by when time next matters to a profile: the usual way to
- * have timers per key in Kafka Streams. What is due before an event of its profile is judged before that event.
+ * The profiles of one task, and a second store sorted by the next due time of each profile: the usual way to have
+ * timers per key in Kafka Streams. Timers due before an event of their profile are evaluated before that event.
  */
 final class Segmenter implements Processor<String, Event, String, Change> {
   static final String PROFILES = "profiles";
   static final String DUE = "due";
 
-  /** How often, in stream time, the due store is looked at. In a replay an hour passes in a blink. */
+  /** Interval of scans of the due store, in stream time. In a replay an hour passes within milliseconds. */
   private static final Duration LOOK = Duration.ofHours(1);
 
   private static final byte[] NOTHING = new byte[0];
@@ -30,7 +30,7 @@ final class Segmenter implements Processor<String, Event, String, Change> {
   private KeyValueStore<String, Profile> profiles;
   private KeyValueStore<Bytes, byte[]> due;
 
-  /** All that is due by this instant has been judged. */
+  /** All timers due by this instant have been evaluated. */
   private long passed;
 
   @Override
@@ -52,14 +52,14 @@ final class Segmenter implements Processor<String, Event, String, Change> {
     Long waiting = profile.due;
     catchUp(user, profile, at);
     profile.apply(record.value(), at);
-    publish(user, profile, profile.judge(at), at);
+    publish(user, profile, profile.evaluate(at), at);
     settle(user, profile, waiting, at);
   }
 
-  /** Judges what fell due by the stream's time. */
+  /** Evaluates the timers that are due by stream time. */
   private void passTime(long now) {
     List<Bytes> found = new ArrayList<>();
-    // Not from the beginning: RocksDB would walk over all that was deleted there.
+    // Not from the beginning: RocksDB would scan all tombstones there.
     try (var range = due.range(edge(passed), edge(now + 1))) {
       while (range.hasNext()) {
         found.add(range.next().key);
@@ -79,16 +79,16 @@ final class Segmenter implements Processor<String, Event, String, Change> {
     return Bytes.wrap(ByteBuffer.allocate(8).putLong(at).array());
   }
 
-  /** Every edge up to {@code now}, each on its own, in order. */
+  /** Evaluates every edge up to {@code now} separately, in order. */
   private void catchUp(String user, Profile profile, long now) {
     while (profile.due != null && profile.due <= now) {
       long at = profile.due;
-      publish(user, profile, profile.judge(at), at);
+      publish(user, profile, profile.evaluate(at), at);
       profile.due = next(profile, at);
     }
   }
 
-  /** Stores the profile, and moves its entry of the due store when its next instant is another one. */
+  /** Stores the profile, and moves its entry in the due store if its next due time has changed. */
   private void settle(String user, Profile profile, Long waiting, long at) {
     profile.due = next(profile, at);
     if (waiting != null && !waiting.equals(profile.due)) {
@@ -114,7 +114,7 @@ final class Segmenter implements Processor<String, Event, String, Change> {
     }
   }
 
-  /** Big-endian, so that the store's order is that of time. */
+  /** Big-endian, so that the store is ordered by time. */
   private static Bytes dueKey(long at, String user) {
     byte[] name = user.getBytes(StandardCharsets.UTF_8);
     return Bytes.wrap(ByteBuffer.allocate(8 + name.length).putLong(at).put(name).array());

@@ -1,4 +1,4 @@
-"""Values that rules cannot read are told: of which type they are, where they stand, and what never comes."""
+"""Unreadable values are reported with their type and path, and names that never occur."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ SAMPLES: dict[str, Any] = {
         ({"has_been": {"trait": "p", "is": {"eq": "five"}}, "for": "1d"}, {"text"}),
     ],
 )
-def test_a_trait_of_which_its_test_cannot_hold_is_skipped(when: dict[str, Any], fine: set[str]) -> None:
+def test_trait_of_an_incompatible_type_is_skipped(when: dict[str, Any], fine: set[str]) -> None:
     for found, value in SAMPLES.items():
         skipped = Customer(one=when).send("identify", T, traits={"p": value}).skipped
         assert [*skipped] == ([] if found in fine else [Skip("", "p", found)])
 
 
 @pytest.mark.parametrize("test", [{"in_next": "3d"}, {"before": "2026-01-01"}, {"anniversary_in_next": "3d"}])
-def test_a_trait_that_is_no_date_is_skipped(test: dict[str, Any]) -> None:
+def test_trait_with_an_invalid_date_is_skipped(test: dict[str, Any]) -> None:
     customer = Customer(one={"trait": "born.on", "is": test})
     odd = (("31/12/1990", "no_date"), ("", "no_date"), (1990, "number"), (["1990-01-01"], "list"))
     for value, found in odd:
@@ -57,19 +57,19 @@ def test_a_trait_that_is_no_date_is_skipped(test: dict[str, Any]) -> None:
     assert not customer.send("identify", T, traits={"other": 5}).skipped
 
 
-def test_every_operator_says_what_it_wants() -> None:
+def test_every_operator_names_its_operand_types() -> None:
     for name in OPERATORS:
         assert bool(expected_kinds(Ops(((name, 5),)))) is (name != "exists")
     assert expected_kinds(Ops((("exists", True), ("gte", 5)))) == {"number"}
 
 
-def test_a_value_is_skipped_once_for_an_event_however_many_rules_read_it() -> None:
+def test_value_is_skipped_once_per_event_however_many_rules_read_it() -> None:
     total = {"sum": "p", "of": "A", "is": {"gt": 5}}
     customer = Customer(a=total, b={**total, "within": "1d"}, c={"max": "p", "of": "A", "is": {"gt": 5}})
     assert [*customer.send("A", T, p="7").skipped] == [Skip("A", "p", "text")]
 
 
-def test_amounts_of_orders_are_skipped_with_the_reason() -> None:
+def test_order_amounts_are_skipped_with_the_reason() -> None:
     engine = Engine(segments(rich={"rfm": {"monetary": {"gte": 2}}}))
     for number, (properties, skip) in enumerate(
         [
@@ -84,7 +84,7 @@ def test_amounts_of_orders_are_skipped_with_the_reason() -> None:
         assert [*engine.on_event(profile, event, clock_ms=T).skipped] == skip
 
 
-def test_there_are_words_for_whatever_can_be_found() -> None:
+def test_every_finding_has_a_sentence() -> None:
     odd = [misfit(value, frozenset({"none of these"})) for value in SAMPLES.values()]
     odd += [misfit("x", frozenset({"date"})), "other_currency"]
     assert set(odd) == set(FOUND)
@@ -105,7 +105,7 @@ def event(name: str = "A", traits: dict[str, Any] | None = None, **properties: A
     return Event(name, T, "m", properties, traits)
 
 
-def test_what_a_where_cannot_read_is_told() -> None:
+def test_unreadable_value_in_where_is_reported() -> None:
     found = survey(one={"did": "A", "where": {"price": {"gte": 5}, "on": {"in_next": "3d"}, "sku": "x"}})
     assert set(found.observe(event(price="5", on="soon", sku=5))) == {
         Skip("A", "price", "text"),
@@ -116,7 +116,7 @@ def test_what_a_where_cannot_read_is_told() -> None:
     assert found.observe(event("B", price="5")) == []
 
 
-def test_a_latest_value_of_which_its_test_cannot_hold_is_told() -> None:
+def test_latest_value_of_an_incompatible_type_is_reported() -> None:
     found = survey(
         one={"latest": "plan", "of": "A", "is": {"eq": 5}},
         two={"distinct": "sku", "of": "A", "is": {"gt": 1}},
@@ -125,7 +125,7 @@ def test_a_latest_value_of_which_its_test_cannot_hold_is_told() -> None:
     assert found.observe(event(plan=5, sku={})) == []
 
 
-def test_events_paths_and_traits_that_never_came_are_told() -> None:
+def test_events_paths_and_traits_that_never_occur_are_reported() -> None:
     plan = {"trait": "plan.name", "is": {"eq": "x"}}
     step = {"did": "C", "where": {"a.b": 1, "k": {"same_as": 1}}}
     found = survey(

@@ -1,4 +1,4 @@
-"""A set of segments that follows another: compiled is what changed, and judged is what that can change."""
+"""A new segment set compiles only changed definitions and reevaluates only affected segments."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ KEYS = ("a", "b", "c", "d")
 
 
 @st.composite
-def sets_in_turn(draw: Any) -> tuple[list[Definition], list[Definition], list[Definition]]:
-    """Three sets of definitions: each as the one before, but for some that changed, came, or went."""
+def successive_sets(draw: Any) -> tuple[list[Definition], list[Definition], list[Definition]]:
+    """Draw three successive sets of definitions, with changed, added and removed ones."""
     former: dict[str, Definition] = {}
-    turns = []
+    drawn = []
     for version in (1, 2, 3):
         now: dict[str, Definition] = {}
         for number, key in enumerate(KEYS):
@@ -40,26 +40,26 @@ def sets_in_turn(draw: Any) -> tuple[list[Definition], list[Definition], list[De
                 more = {"membership": draw(policies())} if draw(st.integers(0, 3)) == 0 else {}
                 now[key] = definition(key, {**rule, **more}, version=version)
         fitting = [each for each in now.values() if set(module.references(each.when)) <= now.keys()]
-        kept = {each.key for each in fitting}
-        former = {d.key: d for d in fitting if set(module.references(d.when)) <= kept}
-        turns.append(list(former.values()))
-    return turns[0], turns[1], turns[2]
+        known_keys = {each.key for each in fitting}
+        former = {d.key: d for d in fitting if set(module.references(d.when)) <= known_keys}
+        drawn.append(list(former.values()))
+    return drawn[0], drawn[1], drawn[2]
 
 
 @settings(max_examples=150, deadline=None)
-@given(sets_in_turn(), streams(), st.integers(0, 10 * D))
-def test_a_profile_becomes_what_it_would_by_a_set_compiled_by_itself(
-    turns: tuple[list[Definition], list[Definition], list[Definition]],
+@given(successive_sets(), streams(), st.integers(0, 10 * D))
+def test_incremental_set_evaluates_like_a_set_compiled_from_scratch(
+    drawn: tuple[list[Definition], list[Definition], list[Definition]],
     steps: list[tuple[str, Any]],
     wait_ms: int,
 ) -> None:
     try:
-        first = SegmentSet(turns[0])
-        sets = [SegmentSet(turns[1], first)]
-        sets.append(SegmentSet(turns[2], sets[0]))
+        first = SegmentSet(drawn[0])
+        sets = [SegmentSet(drawn[1], first)]
+        sets.append(SegmentSet(drawn[2], sets[0]))
     except DefinitionError:
-        return  # a reference to what was left out
-    alone = [SegmentSet(turn) for turn in turns[1:]]
+        return  # a reference to a removed segment
+    alone = [SegmentSet(each) for each in drawn[1:]]
     assert [each.version for each in sets] == [each.version for each in alone]
     assert [each.blank_members for each in sets] == [each.blank_members for each in alone]
     profile = Engine(first).new_profile("user_id:u1")
@@ -75,16 +75,16 @@ def test_a_profile_becomes_what_it_would_by_a_set_compiled_by_itself(
     for ours, theirs in zip(sets, alone, strict=True):
         latest += wait_ms
         found = Engine(ours).on_definitions(profile, clock_ms=latest)
-        wanted = Engine(theirs).on_definitions(other, clock_ms=latest)
-        assert found.changes == wanted.changes
+        expected = Engine(theirs).on_definitions(other, clock_ms=latest)
+        assert found.changes == expected.changes
         assert profile == other
     found = Engine(sets[1]).on_definitions(skipped, clock_ms=latest)
-    wanted = Engine(alone[1]).on_definitions(skipped_other, clock_ms=latest)
-    assert found.changes == wanted.changes
+    expected = Engine(alone[1]).on_definitions(skipped_other, clock_ms=latest)
+    assert found.changes == expected.changes
     assert skipped == skipped_other
 
 
-def bought(number: int, version: int = 1) -> Definition:
+def buyers(number: int, version: int = 1) -> Definition:
     return definition(f"s{number:03}", {"did": "Bought", "count": {"gte": number + version}}, version=version)
 
 
@@ -100,15 +100,15 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return keys
 
 
-def test_only_what_changed_is_compiled(compiled: list[str]) -> None:
-    definitions = [bought(number) for number in range(200)]
+def test_only_changed_definitions_are_compiled(compiled: list[str]) -> None:
+    definitions = [buyers(number) for number in range(200)]
     definitions.append(definition("user", {"in_segment": "s007"}))
     first = SegmentSet(definitions)
     assert len(compiled) == 201
     compiled.clear()
     again = [
-        bought(number, 2 if number == 7 else 1) for number in range(200)
-    ]  # read anew, as after a restart
+        buyers(number, 2 if number == 7 else 1) for number in range(200)
+    ]  # parsed again, as after a restart
     second = SegmentSet([*again, definitions[-1]], first)
     assert compiled == ["s007", "user"]
     assert second.changed_since == {first.version: frozenset({"s007", "user"})}
@@ -120,13 +120,13 @@ def test_only_what_changed_is_compiled(compiled: list[str]) -> None:
     assert third.by_key["s100"].rule is first.by_key["s100"].rule
 
 
-def test_another_name_compiles_nothing_and_another_version_does(compiled: list[str]) -> None:
-    first = SegmentSet([bought(1), bought(2)])
+def test_new_name_compiles_nothing_and_new_version_does(compiled: list[str]) -> None:
+    first = SegmentSet([buyers(1), buyers(2)])
     compiled.clear()
-    named = Definition("s001", "Other", bought(1).when)
-    assert SegmentSet([named, bought(2)], first).definitions[0].name == "Other"
+    named = Definition("s001", "Other", buyers(1).when)
+    assert SegmentSet([named, buyers(2)], first).definitions[0].name == "Other"
     assert compiled == []
-    SegmentSet([bought(1), bought(2, version=2)], first)
+    SegmentSet([buyers(1), buyers(2, version=2)], first)
     assert compiled == ["s002"]
 
 
@@ -135,20 +135,20 @@ def chain(length: int) -> list[Definition]:
     return [*links, definition(f"s{length:04}", {"did": "Bought"})]
 
 
-def test_a_long_chain_of_references_is_refused_and_one_that_is_published_stops_nobody() -> None:
+def test_long_reference_chain_is_rejected_but_loads_if_already_published() -> None:
     check_references(chain(MAX_REFERENCES))
     with pytest.raises(DefinitionError, match="a chain of more than 100 segments"):
         check_references(chain(MAX_REFERENCES + 1))
     assert len(SegmentSet(chain(3_000)).segments) == 3_001
 
 
-def test_a_long_cycle_is_told() -> None:
+def test_long_cycle_is_reported() -> None:
     links = [definition(f"s{n:04}", {"in_segment": f"s{(n + 1) % 2_000:04}"}) for n in range(2_000)]
     with pytest.raises(DefinitionError, match=r"s0000 -> s0001 -> .* -> s1999 -> s0000"):
         SegmentSet(links)
 
 
-def test_a_traceback_through_a_rule_shows_its_expression() -> None:
+def test_traceback_through_a_rule_shows_its_expression() -> None:
     rule = (
         SegmentSet([definition("a-b", {"did": "Bought", "count": {"gte": 2}, "within": "1d"})])
         .by_key["a-b"]
