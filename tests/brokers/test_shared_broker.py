@@ -10,7 +10,7 @@ import pytest
 
 from segops.brokers import obstacle
 from segops.brokers.network import serving_nodes
-from tests.shared_broker import name_of_used, shared_broker, wait_until_stopped
+from tests.shared_broker import used_broker, shared_broker, wait_until_stopped
 
 _USER = """
 import sys
@@ -40,7 +40,7 @@ def test_it_is_one_for_all_and_stops_with_the_last_user_even_a_killed_one(tmp_pa
         port = int(address.rpartition(":")[2])
         first.communicate()
         assert serving_nodes(port)
-        name, passed_over = name_of_used(tmp_path) or ("", [])
+        name, passed_over = used_broker(tmp_path) or ("", [])
         assert "embedded" in name and passed_over == []
         second.kill()
     assert wait_until_stopped(tmp_path)
@@ -60,5 +60,5 @@ def test_that_it_cannot_be_had_is_told_to_every_user(tmp_path: Path) -> None:
 
 
 def test_a_run_that_needs_none_starts_none(tmp_path: Path) -> None:
-    assert name_of_used(tmp_path) is None
+    assert used_broker(tmp_path) is None
     assert wait_until_stopped(tmp_path)
