@@ -10,7 +10,7 @@ import pytest
 
 from segops.brokers import obstacle
 from segops.brokers.network import serving_nodes
-from tests.shared_broker import used_broker, shared_broker, wait_until_stopped
+from tests.shared_broker import shared_broker, used_broker, wait_until_stopped
 
 _USER = """
 import sys

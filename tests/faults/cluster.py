@@ -189,7 +189,7 @@ class Case:
 
     def share_partitions(self, *numbers: int) -> bool:
         """Return whether these workers now own all partitions among them."""
-        owned = [self.cluster.owned(number) for number in numbers]
+        owned = [self.cluster.owned_partitions(number) for number in numbers]
         enough = len(numbers) > self.plan.partitions or all(owned)
         return enough and sum(map(len, owned)) == self.plan.partitions
 

@@ -160,7 +160,7 @@ def few_files(case: Case) -> None:
     fault = time.monotonic()
     case.start(0, prefix=f"prlimit --nofile={case.rng.choice([24, 32, 40])}")
     wait_until(
-        lambda: case.workers[0].poll() is not None or case.cluster.owned(0),
+        lambda: case.workers[0].poll() is not None or case.cluster.owned_partitions(0),
         "worker 0 ends or owns partitions",
         case.diagnosis,
     )
