@@ -16,7 +16,7 @@ from segops.core.identity import protocol as identity
 from segops.core.messages import Handover
 from segops.schemas import events
 from segops.streaming.durability.checkpoint import AtLeastOnce
-from segops.streaming.partition import segment as lane
+from segops.streaming.partition import segment
 from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.publishers import BatchProducer, MessageSender
 
@@ -91,11 +91,11 @@ def apply_twice() -> None:
         profile = self._profiles.get(record.key.decode()).profile
         if record.offset <= profile.applied:
             profile.applied = -1
-            lane.decode = _renamed  # type: ignore[attr-defined]
+            segment.decode = _renamed  # type: ignore[attr-defined]
         try:
             apply(self, record)
         finally:
-            lane.decode = events.decode  # type: ignore[attr-defined]
+            segment.decode = events.decode  # type: ignore[attr-defined]
 
     apply = SegmentProcessor._event
     AtLeastOnce._write_stores = written  # type: ignore[method-assign]

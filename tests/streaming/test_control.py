@@ -45,7 +45,7 @@ def committed(stack: Stack) -> dict[tuple[str, int], int]:
             offsets = await admin.list_consumer_group_offsets(stack.settings.worker.app_id)
         finally:
             await admin.close()
-        return {(place.topic, place.partition): each.offset for place, each in offsets.items()}
+        return {(tp.topic, tp.partition): each.offset for tp, each in offsets.items()}
 
     return asyncio.run(look())
 
@@ -107,8 +107,8 @@ def test_request_survives_a_crash(stack: Stack, guarantee: str, crash_at: str) -
     wait_until(lambda: members(stack) == {"user_id:u2"}, "the second is left", stack.diagnosis)
     (receipts_found,) = found(stack).values()
     assert receipts_found[0] == "profile" and (guarantee == "at_least_once" or receipts_found == ["profile"])
-    place = stack.settings.topics.control, partition_of(b"user_id:u1", stack.partitions)
-    wait_until(lambda: committed(stack).get(place) == 1, "the offset", stack.diagnosis)
+    tp = stack.settings.topics.control, partition_of(b"user_id:u1", stack.partitions)
+    wait_until(lambda: committed(stack).get(tp) == 1, "the offset", stack.diagnosis)
 
 
 def test_clock_advances_without_requests(stack: Stack) -> None:

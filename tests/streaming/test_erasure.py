@@ -66,10 +66,10 @@ def opened(
 
 def checkpoint(processor: SegmentProcessor) -> dict[str, bytes | None]:
     """Take a checkpoint and return what it wrote to the changelog."""
-    collected = processor.snapshot()
-    processor.write(collected, 1)
+    snapshot = processor.snapshot()
+    processor.write(snapshot, 1)
     processor.committed()
-    return {write.profile_id: write.state for write in collected.logged}
+    return {write.profile_id: write.state for write in snapshot.logged}
 
 
 def test_profile_is_erased_in_two_steps(engine: Engine) -> None:

@@ -196,12 +196,12 @@ async def _forwarded(stack: Stack, profile_id: str, ids: dict[str, str]) -> None
     """Write a profile event as the resolve step would."""
     form = {"type": "track", "event": "View", "messageId": "m1", "timestamp": format_instant(START_MS), **ids}
     headers = [(SOURCE_HEADER, b"0:0"), (TIME_HEADER, b"%d" % START_MS)]
-    place = partition_of(profile_id.encode(), stack.partitions)
+    topic_partition = partition_of(profile_id.encode(), stack.partitions)
     async with running_producer(stack.settings.kafka) as producer:
         await producer.send_and_wait(
             stack.settings.topics.profile_events,
             json.dumps(form).encode(),
             key=profile_id.encode(),
-            partition=place,
+            partition=topic_partition,
             headers=headers,
         )

@@ -31,8 +31,8 @@ def consumer(*arrived: tuple[TopicPartition, Any]) -> Any:
 def unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Return fetch results unchanged, without decoding their bytes."""
 
-    def taken(result: Any, place: TopicPartition) -> Iterator[tuple[TopicPartition, Any]]:
-        yield place, result
+    def taken(result: Any, topic_partition: TopicPartition) -> Iterator[tuple[TopicPartition, Any]]:
+        yield topic_partition, result
 
     monkeypatch.setattr(raw, "_taken", taken)
 

@@ -29,12 +29,12 @@ def intake() -> Intake:
     return Intake()
 
 
-def add(intake: Intake, place: TopicPartition, count: int, begin: int = 0) -> None:
-    intake.add(place, cast("Any", Fetch(count, begin)))
+def add(intake: Intake, tp: TopicPartition, count: int, begin: int = 0) -> None:
+    intake.add(tp, cast("Any", Fetch(count, begin)))
 
 
 def handed(intake: Intake) -> list[tuple[TopicPartition, int, int]]:
-    return [(place, cast("Any", records[0]), len(records)) for place, records in intake.hand_out()]
+    return [(tp, cast("Any", records[0]), len(records)) for tp, records in intake.hand_out()]
 
 
 def test_records_of_a_topic_at_the_agent_are_limited(intake: Intake) -> None:
@@ -57,10 +57,13 @@ def test_busy_topic_does_not_delay_others(intake: Intake) -> None:
 def test_partitions_alternate_and_keep_their_order(intake: Intake) -> None:
     add(intake, EVENTS, 2 * BATCH_RECORDS)
     add(intake, OTHERS, 2 * BATCH_RECORDS, begin=7)
-    assert [(place, begin) for place, begin, _ in handed(intake)] == [(EVENTS, 0), (OTHERS, 7)]
+    assert [(tp, begin) for tp, begin, _ in handed(intake)] == [
+        (EVENTS, 0),
+        (OTHERS, 7),
+    ]
     intake.finished(EVENTS, 2 * BATCH_RECORDS)
     again = [(EVENTS, BATCH_RECORDS), (OTHERS, 7 + BATCH_RECORDS)]
-    assert [(place, begin) for place, begin, _ in handed(intake)] == again
+    assert [(tp, begin) for tp, begin, _ in handed(intake)] == again
 
 
 def test_fetch_of_transaction_markers_only_is_complete_at_once(intake: Intake) -> None:

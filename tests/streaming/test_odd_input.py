@@ -40,7 +40,7 @@ NUMBERS = (
 )
 TIMES = ('"9999-12-31T23:59:59Z"', '"0001-01-01"', '"0001-01-01T00:00:00+14:00"')
 #: Events with V in place of the unusual value.
-PLACES = (
+TEMPLATES = (
     '"type": "track", "event": "A", "userId": "u1", "properties": {"p": V}',
     '"type": "track", "event": "Order Completed", "userId": "u1", "properties": {"revenue": V}',
     '"type": "track", "event": "Order Refunded", "userId": "u1", "properties": {"total": V}',
@@ -74,7 +74,7 @@ def rules() -> dict[str, Any]:
     return {f"r{number}": rule for number, rule in enumerate((*figures, *tests, *others))}
 
 
-def lane_of(output: RecordingOutput, **rules: Any) -> SegmentProcessor:
+def processor_of(output: RecordingOutput, **rules: Any) -> SegmentProcessor:
     start = Start(0, clock(by_events=False))
     return SegmentProcessor(MemoryStores().open(0), Engine(segments(**rules)), start=start, output=output)
 
@@ -89,12 +89,12 @@ def forwarded(value: bytes, offset: int) -> FakeRecord:
     return FakeRecord(offset, routed.profile_id.encode(), value, headers)
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_out_of_range_values_neither_reject_an_event_nor_fail_a_rule(place: str) -> None:
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_out_of_range_values_neither_reject_an_event_nor_fail_a_rule(template: str) -> None:
     output = RecordingOutput()
-    processor = lane_of(output, **rules())
+    processor = processor_of(output, **rules())
     for offset, value in enumerate((*NUMBERS, *TIMES)):
-        processor.process([forwarded(stamped(place.replace("V", value)), offset)])
+        processor.process([forwarded(stamped(template.replace("V", value)), offset)])
         processor.write(processor.snapshot(), None)  # the state can be encoded
     assert output.rejected == []
     assert not processor.counts.failures
@@ -102,7 +102,7 @@ def test_out_of_range_values_neither_reject_an_event_nor_fail_a_rule(place: str)
 
 
 def test_repaired_and_skipped_values_are_counted() -> None:
-    processor = lane_of(
+    processor = processor_of(
         RecordingOutput(), a={"sum": "a.b", "of": "A", "is": {"gt": 5}}, b={"trait": "t", "is": {"gt": 5}}
     )
     values = (

@@ -61,16 +61,16 @@ def test_deleted_unread_records_stop_the_worker_unless_configured(stack: Stack) 
     sent = shop_events(600, users=30, partitions=3)
     run_through(stack, sent[:300])
     stack.send(sent[300:])
-    places = [TopicPartition(stack.settings.topics.events, number) for number in range(3)]
-    ends = Counter(record.partition for record in stack.read(places[0].topic))
-    wanted = {place: RecordsToDelete(ends[place.partition]) for place in places}
+    partitions = [TopicPartition(stack.settings.topics.events, number) for number in range(3)]
+    ends = Counter(record.partition for record in stack.read(partitions[0].topic))
+    wanted = {partition: RecordsToDelete(ends[partition.partition]) for partition in partitions}
     admin(stack, lambda client: client.delete_records(wanted))
     assert stack.start().wait(60) == 2
     assert "were deleted before they were read; SEGOPS_ON_LOST_RECORDS=continue" in log_text(stack)
     stack.environment = {"SEGOPS_ON_LOST_RECORDS": "continue"}
     stack.start()
     ready(stack)
-    lost = f'segops_records_lost_total{{topic="{places[0].topic}"}} 300.0'
+    lost = f'segops_records_lost_total{{topic="{partitions[0].topic}"}} 300.0'
     assert lost in stack.get("/metrics")[1]
     stack.send([], final_ms=FINAL_MS)
     stack.wait_for_changes(expected_changes(sent[:300], stack.definitions, FINAL_MS))

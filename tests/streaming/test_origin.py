@@ -141,10 +141,10 @@ def expire(stack: Stack, *names: str) -> None:
     async def act(client: AIOKafkaAdminClient) -> None:
         consumer = AIOKafkaConsumer(bootstrap_servers=stack.bootstrap_servers)
         await consumer.start()
-        places = [TopicPartition(name, number) for name in names for number in range(stack.partitions)]
-        ends = await consumer.end_offsets(places)
+        partitions = [TopicPartition(name, number) for name in names for number in range(stack.partitions)]
+        ends = await consumer.end_offsets(partitions)
         await consumer.stop()
-        await client.delete_records({place: RecordsToDelete(end) for place, end in ends.items()})
+        await client.delete_records({partition: RecordsToDelete(end) for partition, end in ends.items()})
 
     admin(stack, act)
 
@@ -154,16 +154,16 @@ def fully_committed(stack: Stack) -> bool:
     names = (stack.settings.topics.events, stack.settings.topics.profile_events)
 
     async def look() -> bool:
-        places = [TopicPartition(name, number) for name in names for number in range(stack.partitions)]
+        partitions = [TopicPartition(name, number) for name in names for number in range(stack.partitions)]
         consumer = AIOKafkaConsumer(
             bootstrap_servers=stack.bootstrap_servers, group_id=stack.settings.worker.app_id
         )
         await consumer.start()
-        consumer.assign(places)
-        ends = await consumer.end_offsets(places)
-        committed = [await consumer.committed(place) for place in places]
+        consumer.assign(partitions)
+        ends = await consumer.end_offsets(partitions)
+        committed = [await consumer.committed(partition) for partition in partitions]
         await consumer.stop()
-        return committed == [ends[place] for place in places]
+        return committed == [ends[partition] for partition in partitions]
 
     return asyncio.run(look())
 

@@ -58,11 +58,11 @@ class Partition:
         )
 
     def checkpoint(self) -> None:
-        collected = self.processor.snapshot()
-        self.log.update({each.profile_id.encode(): each.state for each in collected.logged})
-        self.processor.write(collected, None)
+        snapshot = self.processor.snapshot()
+        self.log.update({each.profile_id.encode(): each.state for each in snapshot.logged})
+        self.processor.write(snapshot, None)
         self.processor.committed()
-        self.offset, self.metadata = collected.offset, collected.metadata
+        self.offset, self.metadata = snapshot.offset, snapshot.metadata
 
     def crash(self) -> None:
         self.processor.close()
@@ -130,14 +130,14 @@ def test_released_profile_equals_an_undamaged_one(
     before = part.damage(WHO, damage)
     damaged = part.stored(WHO)
     assert damaged is not None
-    for place in range(100, 200, 10):
-        part.processor.process(records[place : place + 10])
+    for start in range(100, 200, 10):
+        part.processor.process(records[start : start + 10])
         part.processor.fire_due(9)
-        if place == 150:
+        if start == 150:
             part.checkpoint()
         if crash == "often":
             part.crash()
-            part.processor.process(records[part.offset : place + 10])
+            part.processor.process(records[part.offset : start + 10])
     work_off(part.processor)
     assert {(each.profile_id, each.data, each.found_in) for each in part.output.letters} == {
         (WHO, damaged, "profile")
@@ -266,8 +266,8 @@ def test_reread_release_request_is_applied_once(wanted: list[Definition]) -> Non
     release = sent(Release(WHO, aside_of(part).of, state.sequence, tuple(state.members), state), 400)
     part.processor.process([release])
     changes = len(part.output.changes)
-    collected = part.processor.snapshot()
-    part.processor.write(collected, None)  # killed between store write and commit
+    snapshot = part.processor.snapshot()
+    part.processor.write(snapshot, None)  # killed between store write and commit
     part.crash()
     part.processor.process([release])
     assert len(part.output.changes) == changes
@@ -282,8 +282,8 @@ def test_repaired_state_ends_memberships_it_lacks(wanted: list[Definition]) -> N
     gone = sorted(mended.members)[0]
     del mended.members[gone], mended.flips[gone]
     part.processor.process([sent(Release(WHO, aside.of, state.sequence, tuple(state.members), mended), 400)])
-    (told,) = [each for each in part.output.changes if each.reason == "quarantine"]
-    assert (told.segment_key, told.member, told.sequence) == (gone, False, state.sequence + 1)
+    (exited,) = [each for each in part.output.changes if each.reason == "quarantine"]
+    assert (exited.segment_key, exited.member, exited.sequence) == (gone, False, state.sequence + 1)
 
 
 def test_excess_waiting_records_become_dead_letters(wanted: list[Definition]) -> None:
@@ -333,19 +333,19 @@ def test_profile_that_cannot_be_stored_is_quarantined(
     entry.profile.members["foreign"] = Member(0, value)
     part.processor._profiles.touch(entry)
     sequence, applied = entry.profile.sequence, entry.profile.applied
-    collected = part.processor.snapshot()
+    snapshot = part.processor.snapshot()
     if meanwhile == "event":
         part.processor.process(records[120:140])
     elif meanwhile == "timer":
         part.processor.fire_due(100)
-    part.log.update({each.profile_id.encode(): each.state for each in collected.logged})
-    part.processor.write(collected, None)
+    part.log.update({each.profile_id.encode(): each.state for each in snapshot.logged})
+    part.processor.write(snapshot, None)
     part.processor.committed()
     first = aside_of(part)
     assert (first.sequence, first.applied) == (sequence, applied)
     assert first.data is not None and sequence_in(first.data) == sequence
     assert "cannot be stored" in first.reason
-    part.offset, part.metadata = collected.offset, collected.metadata
+    part.offset, part.metadata = snapshot.offset, snapshot.metadata
     part.rebuild()
     part.processor.process(records[part.offset :])
     work_off(part.processor)
@@ -371,10 +371,10 @@ def test_unreadable_handover_is_quarantined_and_the_claimant_continues(
     part.processor.process([broken])
     (letter,) = part.output.letters
     assert (letter.profile_id, letter.found_in, letter.data) == ("anonymous_id:a", "handover", broken.value)
-    portrait = part.processor.view_profile("user_id:u9")
-    assert portrait is not None and not isinstance(portrait, str)
-    assert not portrait.awaits
-    assert not portrait.memberships
+    view = part.processor.view_profile("user_id:u9")
+    assert view is not None and not isinstance(view, str)
+    assert not view.awaits
+    assert not view.memberships
     part.processor.process([sent(handover, 2)])  # repaired by an operator
     profile = part.processor._profiles.peek("user_id:u9")
     assert profile is not None and profile.links is not None

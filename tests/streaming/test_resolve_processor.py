@@ -12,8 +12,8 @@ from .fakes import ERASE, VIEW, RecordingProducer, event, letters, resolve_proce
 
 
 def ticks(sink: RecordingProducer) -> list[tuple[int, int, bool]]:
-    found = [(place, decode_tick(value)) for place, key, value in sink.appended if key is None]
-    reports = [(place[1], tick) for place, tick in found if place[0] != "dead-letters"]
+    found = [(tp, decode_tick(value)) for tp, key, value in sink.appended if key is None]
+    reports = [(tp[1], tick) for tp, tick in found if tp[0] != "dead-letters"]
     return [(number, tick.watermark_ms or 0, tick.idle) for number, tick in reports]
 
 
@@ -67,7 +67,11 @@ def test_invalid_events_and_ticks_become_dead_letters() -> None:
     processor.process(
         [event(0, b"{"), event(1, b"{}", TICK_HEADERS), event(2, VIEW % (1, 1))], now_ms=2 * 10**12
     )
-    assert [place[0] for place, _, _ in sink.appended] == ["dead-letters", "dead-letters", "profile-events"]
+    assert [tp[0] for tp, _, _ in sink.appended] == [
+        "dead-letters",
+        "dead-letters",
+        "profile-events",
+    ]
     assert sum(processor.counts.rejected.values()) == 2
     assert processor.offset == 3
 

@@ -51,8 +51,8 @@ def assert_holds(store: ProfileStore, log: list[list[Profile | str]]) -> None:
     due = [(profile.due_ms, id_) for id_, profile in alive.items() if profile.due_ms is not None]
     assert store.due(10**16, 100) == sorted(due)
     sizes = Counter(key for profile in alive.values() for key in profile.members)
-    lane_sizes = StoreRestorer(store, expected=0)._sizes({})
-    assert +lane_sizes == sizes
+    restored_sizes = StoreRestorer(store, expected=0)._sizes({})
+    assert +restored_sizes == sizes
 
 
 @settings(max_examples=100)

@@ -199,7 +199,7 @@ def test_recovery_waits_for_open_transactions(stack: Stack) -> None:
 async def _end(stack: Stack) -> int:
     consumer = Connections(stack.settings).changelog_consumer()
     await consumer.start()
-    place = TopicPartition(stack.settings.topics.membership_changes, 0)
-    end: int = (await consumer.end_offsets([place]))[place]
+    topic_partition = TopicPartition(stack.settings.topics.membership_changes, 0)
+    end: int = (await consumer.end_offsets([topic_partition]))[topic_partition]
     await consumer.stop()
     return end

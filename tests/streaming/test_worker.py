@@ -306,17 +306,17 @@ def _members(stack: Stack, segment: str) -> set[str]:
 def _assert_one_history(stack: Stack) -> None:
     """Verify that sequences are unique, memberships alternate and topic and profiles agree."""
     changes = sorted(stack.changes().values(), key=lambda one: (one["profile_id"], one["sequence"]))
-    places = [(one["profile_id"], one["sequence"]) for one in changes]
-    assert len(set(places)) == len(places)
+    sequences = [(one["profile_id"], one["sequence"]) for one in changes]
+    assert len(set(sequences)) == len(sequences)
     member: dict[tuple[str, str], bool] = {}
     for one in changes:
         pair = one["profile_id"], one["segment_key"]
         assert one["member"] is not member.get(pair, False), one
         member[pair] = one["member"]
     states: dict[str, Any] = stack.states()
-    kept = {(profile, key) for profile, (_, keys) in states.items() for key in keys}
-    assert {pair for pair, holds in member.items() if holds} == kept
-    assert {pair for pair, holds in _latest(stack).items() if holds} == kept
+    memberships = {(profile, key) for profile, (_, keys) in states.items() for key in keys}
+    assert {pair for pair, holds in member.items() if holds} == memberships
+    assert {pair for pair, holds in _latest(stack).items() if holds} == memberships
 
 
 def test_new_definitions_reach_every_profile(stack: Stack) -> None:
