@@ -1,7 +1,7 @@
-"""Shared fixtures: the broker of the session, unique topic names, Hypothesis profiles.
+"""Fixtures for all tests (broker, unique topic names, ports), scheduling and Hypothesis profiles.
 
-SEGOPS_TEST_BROKER chooses the broker: auto (the first that this machine can run), docker, jvm or embedded.
-A broker named explicitly is never replaced: if it is unavailable, the tests that need it fail.
+SEGOPS_TEST_BROKER selects the broker: auto (the first that this machine can run), docker, jvm or embedded.
+If a broker selected by name is unavailable, the tests that need it fail; no other kind replaces it.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from hypothesis import settings
 from segops.brokers import LocalBroker
 from segops.brokers.network import reserve_ports
 
-from .shared_broker import name_of_used, shared_broker, wait_until_stopped
+from .shared_broker import shared_broker, used_broker, wait_until_stopped
 
-#: An address that refuses connections: port 1 is assigned to a service that is no longer in use.
+#: An address that refuses connections: port 1 is assigned to an obsolete service (tcpmux).
 NOWHERE = "127.0.0.1:1"
-WANTED = os.environ.get("SEGOPS_TEST_BROKER", "auto")
+REQUESTED = os.environ.get("SEGOPS_TEST_BROKER", "auto")
 _FOLDER = pytest.StashKey[Path]()
-#: Folders of long tests that share only the broker of the run.
-_ONE_BY_ONE = ("tests/faults/", "tests/streaming/")
-#: Modules in these folders whose tests share other fixtures.
-_TOGETHER = ("tests/streaming/test_embedded.py",)
+#: Folders of long tests that share nothing but the broker of the run.
+_SPLIT_FOLDERS = ("tests/faults/", "tests/streaming/")
+#: Modules in these folders whose tests share fixtures.
+_WHOLE_MODULES = ("tests/streaming/test_embedded.py",)
 
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
 settings.register_profile("dev", deadline=None)
@@ -36,40 +36,40 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.ge
 
 
 def scope_of(nodeid: str) -> str:
-    """Return the unit that is assigned to one process of a parallel run: a test, or a module."""
+    """Return the unit that a parallel run assigns to one process: the test itself or its module."""
     module = nodeid.partition("::")[0]
-    alone = module.startswith(_ONE_BY_ONE) and module not in _TOGETHER
-    return nodeid if alone else module
+    is_split = module.startswith(_SPLIT_FOLDERS) and module not in _WHOLE_MODULES
+    return nodeid if is_split else module
 
 
 @pytest.fixture(scope="session")
 def broker(pytestconfig: pytest.Config) -> Iterator[LocalBroker]:
-    """Provide the broker that all processes of this run share; prefix names with ``topic_prefix``."""
-    with shared_broker(pytestconfig.stash[_FOLDER], WANTED) as shared:
+    """Yield the broker shared by all processes of the run. Prefix topics and groups with ``topic_prefix``."""
+    with shared_broker(pytestconfig.stash[_FOLDER], REQUESTED) as shared:
         yield shared
 
 
 @pytest.fixture
 def topic_prefix() -> str:
-    """Return a unique prefix for topics, groups and transactional ids."""
+    """Return a unique prefix for the topics, groups and transactional ids of a test."""
     return f"t{uuid4().hex[:10]}."
 
 
 @pytest.fixture
 def reserve() -> Iterator[Callable[[int], list[int]]]:
-    """Return a function that reserves loopback ports until the test ends."""
-    with ExitStack() as held:
-        yield lambda count: held.enter_context(reserve_ports(count))
+    """Yield a function that reserves a number of loopback ports until the test ends."""
+    with ExitStack() as stack:
+        yield lambda count: stack.enter_context(reserve_ports(count))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run tests with a broker first: they take longest, and short tests balance the processes at the end."""
+    """Run broker tests first: they take longest, and short tests balance the processes at the end."""
     items.sort(key=lambda item: item.get_closest_marker("broker") is None)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Distribute the tests of a parallel run by ``scope_of``, unless ``--dist`` is given."""
+    """Distribute the tests of a parallel run by ``scope_of``, unless another distribution is selected."""
     if config.getoption("dist") != "load":  # the default of -n
         return None
     from xdist.scheduler import LoadScopeScheduling
@@ -83,18 +83,18 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_report_header() -> str:
-    return f"segops: requested broker: {WANTED} (SEGOPS_TEST_BROKER)"
+    return f"segops: requested broker: {REQUESTED} (SEGOPS_TEST_BROKER)"
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Choose a folder that all processes of the run (pytest-xdist) share: below the controller's."""
     base: Path = session.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
-    below_controller = hasattr(session.config, "workerinput")
-    session.config.stash[_FOLDER] = (base.parent if below_controller else base) / "shared-broker"
+    is_xdist_worker = hasattr(session.config, "workerinput")
+    session.config.stash[_FOLDER] = (base.parent if is_xdist_worker else base) / "shared-broker"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    used = name_of_used(config.stash[_FOLDER])
+    used = used_broker(config.stash[_FOLDER])
     if used is None:
         return
     name, passed_over = used
@@ -105,7 +105,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Wait until the broker has stopped, so that the next run does not overlap with it."""
+    """Wait until the broker has stopped, so that it does not disturb the next run."""
     folder = config.stash.get(_FOLDER, None)
     if folder is not None and not hasattr(config, "workerinput"):
         wait_until_stopped(folder)

@@ -1,4 +1,4 @@
-"""The mark ``rest`` of the tests that `make test` leaves to `make test-rest`."""
+"""The mark ``rest`` of tests that `make test` leaves to `make test-rest`."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ rest = pytest.mark.rest
 
 
 def in_rest(*values: Any, **options: Any) -> Any:
-    """Return a parameter set of ``pytest.mark.parametrize`` that only `make test-rest` runs."""
+    """Return a parameter set for ``pytest.mark.parametrize`` that only `make test-rest` runs."""
     return pytest.param(*values, marks=rest, **options)

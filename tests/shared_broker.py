@@ -1,7 +1,8 @@
-"""One broker for all processes of a test run: the first user starts it, the last one stops it.
+"""One broker for all processes of a test run: the first that needs it starts it, the last to finish stops it.
 
-A keeper process owns the broker. Every user holds a shared lock on one file, which the system releases even
-when the user is killed. Once the keeper acquires the exclusive lock, the broker has no more users.
+A keeper process owns the broker. Every test process holds a shared lock on one file, which the operating
+system releases even if the process is killed. When the keeper acquires that lock exclusively, no process uses
+the broker any more.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ _START_S, _STOP_S = 300.0, 60.0
 
 @contextmanager
 def shared_broker(folder: Path, kind: str) -> Iterator[LocalBroker]:
-    """Provide the broker of the run with files in ``folder``; its nodes cannot be controlled.
+    """Yield the broker of the run whose files are in ``folder``, starting it if necessary.
 
-    Raises RuntimeError, in every process of the run, when the broker is unavailable.
+    The yielded broker has an address but no nodes to control. Raises RuntimeError in every process of the run
+    if the broker cannot be started.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder / "users", fcntl.LOCK_SH):
@@ -35,8 +37,8 @@ def shared_broker(folder: Path, kind: str) -> Iterator[LocalBroker]:
         yield _broker(folder)
 
 
-def name_of_used(folder: Path) -> tuple[str, list[str]] | None:
-    """Return the name of the run's broker and the skipped kinds; None when no test needed a broker."""
+def used_broker(folder: Path) -> tuple[str, list[str]] | None:
+    """Return the name of the run's broker and the kinds passed over, or None if no test needed a broker."""
     if not _facts(folder).exists():
         return None
     facts = json.loads(_facts(folder).read_text())
@@ -44,7 +46,7 @@ def name_of_used(folder: Path) -> tuple[str, list[str]] | None:
 
 
 def wait_until_stopped(folder: Path) -> bool:
-    """Wait for the run's broker, if any, to stop; return whether it did."""
+    """Wait for the run's broker, if any, to stop; return whether it has."""
     return wait_for(lambda: not _facts(folder).exists(), within_s=_STOP_S)
 
 
@@ -53,16 +55,16 @@ def _facts(folder: Path) -> Path:
 
 
 @contextmanager
-def _locked(file: Path, how: int) -> Iterator[None]:
-    with file.open("a") as held:
-        fcntl.flock(held, how)
+def _locked(file: Path, mode: int) -> Iterator[None]:
+    with file.open("a") as lock:
+        fcntl.flock(lock, mode)
         yield
 
 
 def _start_keeper(folder: Path, kind: str) -> None:
     command = [sys.executable, "-m", "tests.shared_broker", str(folder), kind]
     with (folder / "keeper.log").open("ab") as log:
-        # In a session of its own: Ctrl-C must not reach the keeper while the tests still need the broker.
+        # A new session, so that Ctrl-C does not stop the broker before the tests that still use it.
         subprocess.run(
             command,
             cwd=Path(__file__).parents[1],
@@ -73,7 +75,7 @@ def _start_keeper(folder: Path, kind: str) -> None:
             check=True,
         )
     if not wait_for(lambda: _facts(folder).exists(), within_s=_START_S):
-        raise RuntimeError(f"the broker did not start within {_START_S} s: see {folder / 'keeper.log'}")
+        raise RuntimeError(f"the broker did not start within {_START_S} s; see {folder / 'keeper.log'}")
 
 
 def _broker(folder: Path) -> LocalBroker:
@@ -85,25 +87,25 @@ def _broker(folder: Path) -> LocalBroker:
 
 
 def keep(folder: Path, kind: str) -> None:
-    """Start a broker, publish its address to the users of ``folder``, and stop it after the last user."""
+    """Start a broker, publish its address in ``folder`` and stop it when its last user has finished."""
     try:
         with choose(folder / "data", prefer=kind) as broker:
             passed_over = [(each.kind, each.reason) for each in broker.passed_over]
-            address = {"kind": broker.kind, "name": broker.name, "servers": broker.bootstrap_servers}
-            _publish(folder, {**address, "passed_over": passed_over})
+            facts = {"kind": broker.kind, "name": broker.name, "servers": broker.bootstrap_servers}
+            _write_facts(folder, {**facts, "passed_over": passed_over})
             with _locked(folder / "users", fcntl.LOCK_EX):
                 broker.stop()
                 _facts(folder).unlink()
     except Exception as error:
-        _publish(folder, {"error": f"{type(error).__name__}: {error}"})
+        _write_facts(folder, {"error": f"{type(error).__name__}: {error}"})
 
 
-def _publish(folder: Path, facts: dict[str, object]) -> None:
+def _write_facts(folder: Path, facts: dict[str, object]) -> None:
     draft = folder / "broker.draft"
     draft.write_text(json.dumps(facts))
     os.replace(draft, _facts(folder))
 
 
 if __name__ == "__main__":
-    if os.fork() == 0:  # the process that starts the keeper may end before it
+    if os.fork() == 0:  # the keeper outlives the process that starts it
         keep(Path(sys.argv[1]), sys.argv[2])

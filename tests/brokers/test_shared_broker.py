@@ -10,7 +10,7 @@ import pytest
 
 from segops.brokers import obstacle
 from segops.brokers.network import serving_nodes
-from tests.shared_broker import name_of_used, shared_broker, wait_until_stopped
+from tests.shared_broker import shared_broker, used_broker, wait_until_stopped
 
 _USER = """
 import sys
@@ -40,7 +40,7 @@ def test_broker_is_shared_and_stops_after_the_last_user_even_if_killed(tmp_path:
         port = int(address.rpartition(":")[2])
         first.communicate()
         assert serving_nodes(port)
-        name, passed_over = name_of_used(tmp_path) or ("", [])
+        name, passed_over = used_broker(tmp_path) or ("", [])
         assert "embedded" in name and passed_over == []
         second.kill()
     assert wait_until_stopped(tmp_path)
@@ -59,6 +59,6 @@ def test_unavailability_is_reported_to_every_user(tmp_path: Path) -> None:
             pass
 
 
-def test_run_without_users_starts_no_broker(tmp_path: Path) -> None:
-    assert name_of_used(tmp_path) is None
+def test_a_run_that_needs_none_starts_none(tmp_path: Path) -> None:
+    assert used_broker(tmp_path) is None
     assert wait_until_stopped(tmp_path)

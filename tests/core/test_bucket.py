@@ -29,7 +29,7 @@ def test_bucket_holds_its_share_and_buckets_do_not_overlap() -> None:
     ("rule", "message"),
     [
         ({"bucket": {"salt": "s", "from": 10, "to": 10}}, "when.bucket: never holds: from is not below to"),
-        ({"bucket": {"salt": "s", "from": 0, "to": 10.005}}, "when.bucket.to: two decimals at most"),
+        ({"bucket": {"salt": "s", "from": 0, "to": 10.005}}, "when.bucket.to: expected at most two decimals"),
     ],
 )
 def test_invalid_bucket_is_rejected_with_the_reason(rule: dict[str, Any], message: str) -> None:

@@ -58,7 +58,7 @@ def test_missing_trait_counts_from_the_first_event() -> None:
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
-        ({"has_been": {"trait": "plan"}, "for": "1d"}, "when.has_been: a map of trait and is is wanted"),
+        ({"has_been": {"trait": "plan"}, "for": "1d"}, "when.has_been: expected a map with trait and is"),
         ({"has_been": {"trait": "plan", "is": {"eq": 1}}}, "when.for: None is no duration"),
     ],
 )

@@ -1,7 +1,7 @@
-"""Ways to be wrong on purpose, so that it is known that the verifier sees them. Never part of segops.
+"""Deliberately broken workers that prove the verifier detects each kind of error. Never part of segops.
 
-Most break one rule of the checkpoint and then die at a moment at which breaking it matters, once: the
-flag file that FAULTS_ONCE names is made then, and a worker that finds it is a good one.
+Most break one rule of the checkpoint and then die once, at a point where the broken rule matters. They create
+the flag file named by FAULTS_ONCE when they die; a worker that finds the file runs correctly.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from segops.core.identity import merging
 from segops.core.messages import Handover
 from segops.schemas import events
 from segops.streaming.durability.checkpoint import AtLeastOnce
-from segops.streaming.partition import segment as lane
+from segops.streaming.partition import segment
 from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.publishers import BatchProducer, MessageSender
 
@@ -33,7 +33,7 @@ def _die() -> None:
 
 
 def commit_first() -> None:
-    """Commit the source offsets before the changelog and the store have what they stand for."""
+    """Commit the source offsets before their effects are in the changelog and the store."""
 
     async def run(self: Any) -> int:
         positions: dict[Any, Any] = {}
@@ -56,7 +56,7 @@ def commit_first() -> None:
 
 
 def no_flush() -> None:
-    """Commit without waiting for the outputs, of which the pump sends none in time."""
+    """Commit without waiting for the outputs, none of which is sent in time."""
     commit = AtLeastOnce._commit_changed
     settle, flush = BatchProducer.settle, BatchProducer.flush
 
@@ -79,7 +79,7 @@ def no_flush() -> None:
 
 
 def apply_twice() -> None:
-    """Die between store and commit; then apply what is read again, as if it were new."""
+    """Die between the store write and the commit; then apply the re-read records a second time."""
     write = AtLeastOnce._write_stores
 
     async def written(self: Any, parts: Any) -> None:
@@ -91,11 +91,11 @@ def apply_twice() -> None:
         profile = self._profiles.get(record.key.decode()).profile
         if record.offset <= profile.applied:
             profile.applied = -1
-            lane.decode = _renamed  # type: ignore[attr-defined]
+            segment.decode = _renamed  # type: ignore[attr-defined]
         try:
             apply(self, record)
         finally:
-            lane.decode = events.decode  # type: ignore[attr-defined]
+            segment.decode = events.decode  # type: ignore[attr-defined]
 
     apply = SegmentProcessor._event
     AtLeastOnce._write_stores = written  # type: ignore[method-assign]
@@ -109,7 +109,7 @@ def _renamed(*args: Any, **named: Any) -> Any:
 
 
 def lose_handover() -> None:
-    """Not send a profile that was handed over, once, without dying."""
+    """Drop one handed-over profile instead of sending it, without dying."""
     send = MessageSender.send
 
     def lossy(self: Any, message: Any, **more: Any) -> None:
@@ -122,7 +122,7 @@ def lose_handover() -> None:
 
 
 def lose_held() -> None:
-    """Drop what a profile had held while it waited."""
+    """Drop the first event that a profile held back while it waited for a merge."""
 
     def lossy(profile: Any) -> Any:
         deferred = links.end_waiting(profile)

@@ -1,4 +1,4 @@
-"""One case: an application of its own, workers as processes, a load, and what happens to them."""
+"""A fault case: one application with its own topics, worker processes and event load."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from segops.streaming.partition.clock import PartitionClock
 from segops.streaming.partition.marks import split_mark
 
 from ..streaming.helpers import Stack, wait_until
-from .evidence import Circumstances, gather, topics_of
-from .facts import Finding, tell
-from .inspector import KafkaInspector, Place, places_of
+from .evidence import Circumstances, collect_evidence, topics_of
+from .facts import Finding, account_of
+from .inspector import KafkaInspector, Partition, partitions_of
 from .load import LONGEST_UNITS, UNIT_MS, EventLoad, Shape, Target, segment_text
 from .verify import verify
 
 
-class NotHere(Exception):
-    """This fault cannot be made on this machine; the message says why."""
+class FaultUnavailable(Exception):
+    """Raised when this machine cannot inject the fault; the message is the reason."""
 
 
 CRASHED = 137
-#: What a worker says each time that it gives up what is uncommitted, which then may come again.
-WAITS = "waiting for Kafka: "
-#: The shortest that Apache Kafka's default settings allow.
+#: A worker logs this each time it discards uncommitted work, which may then be repeated.
+WAITING_FOR_KAFKA = "waiting for Kafka: "
+#: The shortest session timeout that Apache Kafka allows by default.
 SESSION_TIMEOUT_S = 6.0
 CHECKPOINT_RECORDS = 100
 
 
 @dataclass
 class Plan:
-    """What a case is run with."""
+    """The parameters of a case."""
 
     broker: LocalBroker
     folder: Path
@@ -55,13 +55,13 @@ class Plan:
 
 
 class FaultCluster(Stack):
-    """A stack whose workers can be told apart and mistreated."""
+    """A stack with a replication factor and a choice of clock."""
 
     replication = 1
 
     @property
     def settings(self) -> Settings:
-        """As the workers have them."""
+        """The settings that the workers run with."""
         return load(
             kafka={"bootstrap_servers": self.bootstrap_servers},
             topics={"prefix": self.name, "partitions": self.partitions, "replication": self.replication},
@@ -71,27 +71,29 @@ class FaultCluster(Stack):
 
 
 class Case:
-    """The hands of a fault. Workers have numbers; each has a folder of its own."""
+    """The operations that a fault is made of. Workers are numbered; each has its own data folder."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.dice = random.Random(plan.seed)
+        self.rng = random.Random(plan.seed)
         name = f"f{uuid4().hex[:10]}."
-        self.rig = FaultCluster(plan.broker.bootstrap_servers, name, plan.folder, partitions=plan.partitions)
-        self.rig.replication = plan.replication
-        self.rig.environment = self._environment()
-        self.settings = self.rig.settings
-        self.eyes = KafkaInspector(plan.broker.bootstrap_servers, self.settings.worker.app_id)
+        self.cluster = FaultCluster(
+            plan.broker.bootstrap_servers, name, plan.folder, partitions=plan.partitions
+        )
+        self.cluster.replication = plan.replication
+        self.cluster.environment = self._environment()
+        self.settings = self.cluster.settings
+        self.inspector = KafkaInspector(plan.broker.bootstrap_servers, self.settings.worker.app_id)
         target = Target(
             plan.broker.bootstrap_servers, self.settings.topics.events, plan.partitions, plan.clock
         )
         self.load = EventLoad(target, plan.seed, plan.shape)
-        self.happened = Circumstances(plan.mode, checkpoint_records=CHECKPOINT_RECORDS)
+        self.circumstances = Circumstances(plan.mode, checkpoint_records=CHECKPOINT_RECORDS)
         self.workers: dict[int, subprocess.Popen[bytes]] = {}
         self.notes: list[str] = []
-        self.at_end: list[Callable[[], None]] = []
+        self.cleanups: list[Callable[[], None]] = []
         self.settled = False
-        #: Up to where events were forwarded when a fault began, by partition.
+        #: The committed input offset of each partition at the start of the fault.
         self.forwarded: dict[int, int] = {}
 
     def _environment(self) -> dict[str, str]:
@@ -105,30 +107,35 @@ class Case:
             "SEGOPS_PROCESSING_GUARANTEE": self.plan.mode,
         }
 
-    # -- life ----------------------------------------------------------------------------------
+    # -- life cycle ----------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Make topics and definitions."""
-        self.rig.publish(segment_text(self.plan.clock))
-        self.happened.unchanged = {definition.key for definition in self.rig.definitions}
+        """Create the topics and publish the segment definitions."""
+        self.cluster.publish(segment_text(self.plan.clock))
+        self.circumstances.unchanged_segments = {definition.key for definition in self.cluster.definitions}
 
     def close(self) -> None:
-        """End everything that was started."""
+        """Stop everything the case has started."""
         for worker in self.workers.values():
             if worker.poll() is None:
                 worker.send_signal(signal.SIGCONT)
                 worker.kill()
                 worker.wait()
-        for act in self.at_end:
-            act()
-        self.rig.close()
+        for cleanup in self.cleanups:
+            cleanup()
+        self.cluster.close()
         self.load.close()
-        self.eyes.close()
+        self.inspector.close()
 
     # -- workers -------------------------------------------------------------------------------
 
     def start(self, *numbers: int, crash_at: str = "", folder: int | None = None, **more: str) -> None:
-        """Start workers. ``more``: variables of the hooks, or of segops with its prefix; ``options``."""
+        """Start workers.
+
+        ``more`` holds environment variables (SEGOPS_..., FAULTS_...), ``options`` (of the command line) and
+        ``prefix`` (a command that runs the worker). ``folder`` is the number of the worker whose data folder
+        these workers use instead of their own.
+        """
         for number in numbers:
             self._start(number, crash_at, self.data_dir(number if folder is None else folder), more)
 
@@ -136,202 +143,217 @@ class Case:
         settings = {name: value for name, value in more.items() if name.startswith(("SEGOPS_", "FAULTS_"))}
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("SEGOPS_")},
-            "SEGOPS_KAFKA_BOOTSTRAP_SERVERS": self.rig.bootstrap_servers,
-            "SEGOPS_TOPIC_PREFIX": self.rig.name,
-            "SEGOPS_PARTITIONS": str(self.rig.partitions),
+            "SEGOPS_KAFKA_BOOTSTRAP_SERVERS": self.cluster.bootstrap_servers,
+            "SEGOPS_TOPIC_PREFIX": self.cluster.name,
+            "SEGOPS_PARTITIONS": str(self.cluster.partitions),
             "SEGOPS_APP_ID": self.settings.worker.app_id,
             "SEGOPS_DATA_DIR": str(data_dir),
-            "SEGOPS_WEB_PORT": str(self.rig.port(number)),
+            "SEGOPS_WEB_PORT": str(self.cluster.port(number)),
             "SEGOPS_CRASH_AT": crash_at,
-            **self.rig.environment,
+            **self.cluster.environment,
             **settings,
         }
         command = [*more.get("prefix", "").split(), sys.executable, "-m", "tests.faults.hooks", "worker"]
         command += more.get("options", "").split()
-        with self.log(number).open("ab") as log:
+        with self.log_file(number).open("ab") as log:
             self.workers[number] = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
 
     def data_dir(self, number: int) -> Path:
-        """Where worker ``number`` keeps its files."""
-        return self.rig.data_dir(number)
+        """Return the data folder of worker ``number``."""
+        return self.cluster.data_dir(number)
 
     def profiles(self, number: int) -> Path:
-        """The folder of worker ``number``'s stores."""
+        """Return the folder of the stores of worker ``number``."""
         return self.data_dir(number) / "worker-0" / "profiles"
 
-    def log(self, number: int) -> Path:
-        """What worker ``number`` said."""
-        return self.rig.folder / f"worker-{number}.log"
+    def log_file(self, number: int) -> Path:
+        """Return the log file of worker ``number``."""
+        return self.cluster.folder / f"worker-{number}.log"
 
-    def said(self, number: int) -> str:
-        """What worker ``number`` said so far."""
-        return self.log(number).read_text(errors="replace") if self.log(number).exists() else ""
+    def log_text(self, number: int) -> str:
+        """Return what worker ``number`` has logged so far."""
+        return self.log_file(number).read_text(errors="replace") if self.log_file(number).exists() else ""
 
-    def ready(self, *numbers: int) -> None:
-        """Until these workers together own every partition, and each of them some."""
-        wait_until(lambda: self.shared(*numbers), f"workers {numbers} ready", self.diagnosis)
+    def wait_ready(self, *numbers: int) -> None:
+        """Wait until these workers together own all partitions and each owns at least one."""
+        wait_until(lambda: self.share_partitions(*numbers), f"workers {numbers} ready", self.diagnosis)
 
-    def ready_again(self, *numbers: int) -> None:
-        """As ``ready``; whoever ends on the way is started again."""
+    def revive_until_ready(self, *numbers: int) -> None:
+        """Wait as ``wait_ready`` does, restarting any of these workers that ends meanwhile."""
 
-        def there() -> bool:
+        def all_ready() -> bool:
             self.revive(*numbers)
-            return self.shared(*numbers)
+            return self.share_partitions(*numbers)
 
-        wait_until(there, f"workers {numbers} ready again", self.diagnosis)
+        wait_until(all_ready, f"workers {numbers} ready again", self.diagnosis)
 
-    def shared(self, *numbers: int) -> bool:
-        """Whether these workers share all partitions among them now."""
-        owned = [self.rig.owned(number) for number in numbers]
+    def share_partitions(self, *numbers: int) -> bool:
+        """Return whether these workers now own all partitions among them."""
+        owned = [self.cluster.owned_partitions(number) for number in numbers]
         enough = len(numbers) > self.plan.partitions or all(owned)
         return enough and sum(map(len, owned)) == self.plan.partitions
 
     def kill(self, number: int) -> None:
-        """kill -9."""
+        """Kill a worker with SIGKILL."""
         self.workers[number].kill()
         self.workers[number].wait()
-        self.happened.crashes += 1
+        self.circumstances.crashes += 1
 
-    def term(self, number: int, status: int | None = 0) -> None:
-        """SIGTERM, and until it has ended. Before its handlers are there a process dies of it."""
+    def terminate(self, number: int, status: int | None = 0) -> None:
+        """Send SIGTERM and wait until the worker has ended.
+
+        Only for a ready worker: SIGTERM kills a process that has not installed its handlers yet.
+        """
         self.workers[number].terminate()
-        self.ended(number, status)
+        self.wait_ended(number, status)
 
-    def ended(self, number: int, status: int | None) -> None:
-        """Until this worker has ended, with ``status`` if that matters; anything but 0 is a crash."""
-        wait_until(lambda: self.workers[number].poll() is not None, f"end of {number}", self.diagnosis)
+    def wait_ended(self, number: int, status: int | None) -> None:
+        """Wait until this worker has ended, with ``status`` unless None; all but 0 counts as a crash."""
+        wait_until(lambda: self.workers[number].poll() is not None, f"worker {number} ended", self.diagnosis)
         found = self.workers[number].returncode
-        self.happened.crashes += found != 0
+        self.circumstances.crashes += found != 0
         assert status in (None, found), (
-            f"worker {number} ended with {found}, not {status}\n{self.diagnosis()}"
+            f"worker {number} ended with {found}, expected {status}\n{self.diagnosis()}"
         )
 
-    def gave_up(self, number: int) -> None:
-        """Until this worker has given up what it held, to open again in the same process."""
-        wait_until(lambda: WAITS in self.said(number), f"{number} gives up", self.diagnosis)
+    def wait_reopening(self, number: int) -> None:
+        """Wait until this worker has closed its partitions to reopen them in the same process."""
+        wait_until(
+            lambda: WAITING_FOR_KAFKA in self.log_text(number), f"worker {number} reopens", self.diagnosis
+        )
 
-    def crashed(self, number: int) -> None:
-        """Until this worker has died at its crash point."""
-        self.ended(number, CRASHED)
+    def wait_crashed(self, number: int) -> None:
+        """Wait until this worker has died at its failpoint."""
+        self.wait_ended(number, CRASHED)
 
     def revive(self, *numbers: int, **more: str) -> None:
-        """Start again those of these workers that have ended, as an orchestrator would."""
+        """Restart those of these workers that have ended, as an orchestrator would."""
         for number in numbers:
             status = self.workers[number].poll()
             if status is not None:
-                self.happened.crashes += status != 0
+                self.circumstances.crashes += status != 0
                 self.start(number, **more)
 
     def signal(self, number: int, what: signal.Signals) -> None:
-        """Send a signal."""
+        """Send a signal to a worker."""
         self.workers[number].send_signal(what)
 
-    # -- what is known -------------------------------------------------------------------------
+    # -- observations --------------------------------------------------------------------------
 
-    def places(self) -> list[Place]:
-        """Every partition of every topic."""
-        return places_of(topics_of(self.settings), self.plan.partitions)
+    def partitions(self) -> list[Partition]:
+        """Return every partition of every topic of the application."""
+        return partitions_of(topics_of(self.settings), self.plan.partitions)
 
-    def behind(self, topic: str, ends: dict[Place, int]) -> int:
-        """How many records of ``topic`` before ``ends`` are not committed.
+    def lag(self, topic: str, ends: dict[Partition, int]) -> int:
+        """Return the number of records of ``topic`` before ``ends`` whose offsets are not committed.
 
-        Records, not offsets: nobody commits past the markers of transactions at the end of a log.
+        Counts records, not offsets: no worker commits past the transaction markers at the end of a log.
         """
-        starts = {place: offset for place, (offset, _) in self.eyes.committed().items()}
-        places = [place for place, end in ends.items() if starts.get(place, 0) < end]
-        if not places:
+        starts = {partition: offset for partition, (offset, _) in self.inspector.committed().items()}
+        partitions = [partition for partition, end in ends.items() if starts.get(partition, 0) < end]
+        if not partitions:
             return 0
-        found = self.eyes.read(places, "read_committed", starts)
-        return sum(record.offset < ends[place] for place, records in found.items() for record in records)
+        found = self.inspector.read(partitions, "read_committed", starts)
+        return sum(
+            record.offset < ends[partition] for partition, records in found.items() for record in records
+        )
 
-    def caught_up(self, deadline_s: float = 90.0) -> None:
-        """Until everything that is there now has been through both steps."""
+    def wait_caught_up(self, deadline_s: float = 90.0) -> None:
+        """Wait until every record that is in the log now has passed through both steps."""
         topics = self.settings.topics
         for topic in (topics.events, topics.profile_events):
-            ends = self.eyes.ends(places_of([topic], self.plan.partitions))
-            fact = partial(self._has_passed, topic, ends)
-            wait_until(fact, f"caught up with {topic}", self.diagnosis, deadline_s)
+            ends = self.inspector.ends(partitions_of([topic], self.plan.partitions))
+            is_processed = partial(self._is_processed, topic, ends)
+            wait_until(is_processed, f"{topic} processed", self.diagnosis, deadline_s)
 
-    def _has_passed(self, topic: str, ends: dict[Place, int]) -> bool:
-        return self.behind(topic, ends) == 0
+    def _is_processed(self, topic: str, ends: dict[Partition, int]) -> bool:
+        return self.lag(topic, ends) == 0
 
-    def recovered(self, since: float) -> None:
-        """Note how long it took from ``since`` (monotonic) until all of that time was worked off."""
-        self.caught_up()
-        self.happened.recovery_s.append(time.monotonic() - since)
+    def record_recovery(self, since: float) -> None:
+        """Wait until the backlog is processed and record the seconds since ``since`` (monotonic)."""
+        self.wait_caught_up()
+        self.circumstances.recovery_s.append(time.monotonic() - since)
 
     def diagnosis(self) -> str:
-        """What to look at when something did not happen."""
-        return "\n".join(f"-- worker {n}: {self.said(n)[-1_500:]}" for n in sorted(self.workers))
+        """Return the end of each worker's log, for the message of a failed wait."""
+        return "\n".join(f"-- worker {n}: {self.log_text(n)[-1_500:]}" for n in sorted(self.workers))
 
     # -- the end -------------------------------------------------------------------------------
 
     def settle(self) -> None:
-        """Send the rest, wait until nothing is left to do, and stop the workers in good order, once."""
+        """Send the rest of the load, wait until it is processed and shut the workers down. Idempotent."""
         if self.settled:
             return
         self.settled = True
         self.load.finish()
-        self.caught_up()
-        wait_until(lambda: not self._on_its_way(), "nothing left to say", self.diagnosis)
+        self.wait_caught_up()
+        wait_until(lambda: not self._in_flight(), "no record in flight", self.diagnosis)
         if self.plan.clock == "wall":
-            self._until_time_has_passed()
-        self._until_all_is_said()
+            self._wait_windows_closed()
+        self._wait_published()
         running = [number for number, worker in self.workers.items() if worker.poll() is None]
-        self.ready(*running)  # who is told to stop before it listens dies of it
+        self.wait_ready(*running)  # SIGTERM kills a worker that has not installed its handlers yet
         for number in running:
             self.workers[number].terminate()
         for number in running:
-            self.ended(number, 0)
+            self.wait_ended(number, 0)
 
-    def _on_its_way(self) -> bool:
-        """Whether a record is not worked off. What comes of one is sent before it counts as worked off."""
+    def _in_flight(self) -> bool:
+        """Return whether a record is unprocessed; its outputs are sent before it counts as processed."""
         topics = self.settings.topics
-        starts = {place: offset for place, (offset, _) in self.eyes.committed().items()}
-        places = places_of([topics.events, topics.profile_events], self.plan.partitions)
-        found = self.eyes.read(places, "read_committed", starts)
+        starts = {partition: offset for partition, (offset, _) in self.inspector.committed().items()}
+        partitions = partitions_of([topics.events, topics.profile_events], self.plan.partitions)
+        found = self.inspector.read(partitions, "read_committed", starts)
         return any(not is_tick(record.headers) for records in found.values() for record in records)
 
-    def _until_time_has_passed(self) -> None:
+    def _wait_windows_closed(self) -> None:
         until_ms = self.load.last_ms + LONGEST_UNITS * UNIT_MS["wall"] + 1_000
-        wait_until(lambda: min(self.clocks()) > until_ms, "time to pass", self.diagnosis)
+        wait_until(lambda: min(self.clocks()) > until_ms, "all windows closed", self.diagnosis)
 
     def clocks(self) -> list[int]:
-        """What time it is in each partition, as committed."""
+        """Return the committed clock of each partition in ms."""
         found = []
-        for (topic, _), (_, metadata) in self.eyes.committed().items():
+        for (topic, _), (_, metadata) in self.inspector.committed().items():
             if topic == self.settings.topics.profile_events:
                 clock = PartitionClock(sources=self.plan.partitions, by_events=False)
                 clock.load(split_mark(metadata)[0])
                 found.append(clock.now_ms)
         return found or [0]
 
-    def _until_all_is_said(self) -> None:
-        """Until as many changes are there as must come; what is missing then, the verifier tells."""
-        evidence = gather(self.settings, self.rig.definitions, self.happened, self.eyes, [])
-        told = [tell(evidence, number, slow_events=0) for number in evidence.partitions]
-        wanted = sum(len(person.changes) for each in told for person in each.people.values())
+    def _wait_published(self) -> None:
+        """Wait for the expected number of changes; after 15 s the verifier reports what is missing."""
+        evidence = collect_evidence(
+            self.settings, self.cluster.definitions, self.circumstances, self.inspector, []
+        )
+        accounts = [account_of(evidence, number, slow_events=0) for number in evidence.partitions]
+        expected_count = sum(
+            len(expected.changes) for each in accounts for expected in each.profiles.values()
+        )
         topic = [self.settings.topics.membership_changes]
-        places = places_of(topic, self.plan.partitions)
+        partitions = partitions_of(topic, self.plan.partitions)
 
-        def there() -> bool:
-            found = self.eyes.read(places, "read_committed")
+        def all_published() -> bool:
+            found = self.inspector.read(partitions, "read_committed")
             ids = {
                 record.key + b"|" + dict(record.headers)["ce_id"] for rs in found.values() for record in rs
             }
-            return len(ids) >= wanted
+            return len(ids) >= expected_count
 
-        _try_until(there, 15.0)
+        _try_until(all_published, 15.0)
 
     def findings(self) -> list[Finding]:
-        """What the verifier has to say."""
-        self.happened.crashes += sum(self.said(number).count(WAITS) for number in self.workers)
-        folders = sorted(self.rig.folder.glob("data-*"))
-        evidence = gather(self.settings, self.rig.definitions, self.happened, self.eyes, folders)
+        """Verify what the workers left behind and return the findings."""
+        self.circumstances.crashes += sum(
+            self.log_text(number).count(WAITING_FOR_KAFKA) for number in self.workers
+        )
+        folders = sorted(self.cluster.folder.glob("data-*"))
+        evidence = collect_evidence(
+            self.settings, self.cluster.definitions, self.circumstances, self.inspector, folders
+        )
         return verify(evidence)
 
 
-def _try_until(fact: Callable[[], bool], seconds: float) -> None:
+def _try_until(condition: Callable[[], bool], seconds: float) -> None:
     until = time.monotonic() + seconds
-    while not fact() and time.monotonic() < until:
+    while not condition() and time.monotonic() < until:
         time.sleep(0.2)

@@ -1,4 +1,4 @@
-"""Faults need a Kafka that misses the dead."""
+"""Skip the fault tests on brokers that do not behave as Apache Kafka does."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from segops.brokers import LocalBroker
 
 @pytest.fixture(autouse=True)
 def real_kafka(broker: LocalBroker) -> None:
-    """Skip on the embedded broker: it never expires a member, and lists aborted transactions wrongly."""
+    """Skip on the embedded broker: it never expires members and lists aborted transactions incorrectly."""
     if broker.kind == "embedded":
-        pytest.skip("the embedded broker misses nobody who is gone")
+        pytest.skip("the embedded broker never expires group members")

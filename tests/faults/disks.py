@@ -1,4 +1,4 @@
-"""What happens to the stores."""
+"""Faults of the local stores."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..streaming.helpers import wait_until
-from .cluster import Case, NotHere
-from .inspector import places_of
+from .cluster import Case, FaultUnavailable
+from .inspector import partitions_of
 
 
-def _lost(profiles: Path, kept: Path) -> None:
+def _all_deleted(profiles: Path, backup: Path) -> None:
     shutil.rmtree(profiles)
 
 
-def _one_lost(profiles: Path, kept: Path) -> None:
+def _one_deleted(profiles: Path, backup: Path) -> None:
     shutil.rmtree(sorted(profiles.glob("*"))[0])
 
 
-def _flipped(profiles: Path, kept: Path) -> None:
+def _flipped(profiles: Path, backup: Path) -> None:
     for file in sorted(profiles.rglob("*.sst")) or sorted(profiles.rglob("*.log")):
         data = bytearray(file.read_bytes())
         for at in range(0, len(data), 97):
@@ -30,70 +30,77 @@ def _flipped(profiles: Path, kept: Path) -> None:
         file.write_bytes(bytes(data))
 
 
-def _truncated(profiles: Path, kept: Path) -> None:
+def _truncated(profiles: Path, backup: Path) -> None:
     for file in profiles.rglob("*.log"):
         data = file.read_bytes()
         file.write_bytes(data[: len(data) // 2])
 
 
-def _no_manifest(profiles: Path, kept: Path) -> None:
+def _no_current_file(profiles: Path, backup: Path) -> None:
     for file in profiles.rglob("CURRENT"):
         file.write_bytes(b"nothing\n")
 
 
-def _stale(profiles: Path, kept: Path) -> None:
+def _outdated(profiles: Path, backup: Path) -> None:
     shutil.rmtree(profiles)
-    shutil.copytree(kept, profiles)
+    shutil.copytree(backup, profiles)
 
 
-DAMAGES: list[Callable[[Path, Path], None]] = [_lost, _one_lost, _flipped, _truncated, _no_manifest, _stale]
+DAMAGES: list[Callable[[Path, Path], None]] = [
+    _all_deleted,
+    _one_deleted,
+    _flipped,
+    _truncated,
+    _no_current_file,
+    _outdated,
+]
 
 
 def damaged_store(case: Case) -> None:
-    """A worker ends, its store is damaged, and it comes back to catch up or to rebuild."""
-    damages = case.dice.sample(DAMAGES, 2)
+    """Damage a stopped worker's store: after the restart the worker catches up or rebuilds the store."""
+    damages = case.rng.sample(DAMAGES, 2)
     case.notes.append(" ".join(damage.__name__.strip("_") for damage in damages))
-    kept = case.rig.folder / "kept"
+    backup = case.cluster.folder / "kept"
     case.start(0)
-    case.ready(0)
+    case.wait_ready(0)
     case.load.start()
     for number, damage in enumerate(damages):
         case.load.wait_sent(100 * number + 60)
-        case.caught_up()
-        case.ready(0)
-        case.term(0)
-        if not kept.exists():
-            shutil.copytree(case.profiles(0), kept)
+        case.wait_caught_up()
+        case.wait_ready(0)
+        case.terminate(0)
+        if not backup.exists():
+            shutil.copytree(case.profiles(0), backup)
             case.start(0)
             case.load.wait_sent(120)
-            case.ready(0)
-            case.caught_up()
+            case.wait_ready(0)
+            case.wait_caught_up()
             case.kill(0)
         fault = time.monotonic()
-        damage(case.profiles(0), kept)
+        damage(case.profiles(0), backup)
         case.start(0)
-        case.recovered(fault)
+        case.record_recovery(fault)
 
 
 def full_disk(case: Case) -> None:
-    """The disk fills up under load: nothing is committed that is not on it. Then there is room again."""
+    """Fill the disk under load: the worker commits nothing that is not stored. Then free space again."""
     folder = case.data_dir(0)
     folder.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", folder], capture_output=True)
     if mounted.returncode:
-        raise NotHere(f"no tmpfs can be mounted: {mounted.stderr.decode().strip()}")
-    case.at_end.append(lambda: subprocess.run(["umount", "-l", folder], check=False) and None)
+        raise FaultUnavailable(f"cannot mount a tmpfs: {mounted.stderr.decode().strip()}")
+    case.cleanups.append(lambda: subprocess.run(["umount", "-l", folder], check=False) and None)
     case.start(0, 1)
-    case.ready(0, 1)
+    case.wait_ready(0, 1)
     case.load.start()
     case.load.wait_sent(60)
     fault = time.monotonic()
     _fill(folder / "filler")
-    wait_until(lambda: case.workers[0].poll() is not None, "the worker gives up", case.diagnosis)
-    case.ended(0, None)
+    wait_until(lambda: case.workers[0].poll() is not None, "the worker ended", case.diagnosis)
+    case.wait_ended(0, None)
     (folder / "filler").unlink()
     case.start(0)
-    case.recovered(fault)
+    case.record_recovery(fault)
 
 
 def _fill(file: Path) -> None:
@@ -103,29 +110,29 @@ def _fill(file: Path) -> None:
 
 
 def newer_state(case: Case) -> None:
-    """The changelog holds a state of a later version: a worker refuses it, until it is gone."""
+    """Write a state of a later format to the changelog: workers refuse to start until it is replaced."""
     case.start(0)
-    case.ready(0)
+    case.wait_ready(0)
     case.load.start()
     case.load.wait_sent(100)
-    case.caught_up()
-    case.term(0)
+    case.wait_caught_up()
+    case.terminate(0)
     topic = case.settings.worker.changelog
-    places = places_of([topic], case.plan.partitions)
-    found = case.eyes.read(places, "read_committed").items()
+    partitions = partitions_of([topic], case.plan.partitions)
+    found = case.inspector.read(partitions, "read_committed").items()
     states = [
-        (place[1], record)
-        for place, records in found
+        (partition[1], record)
+        for partition, records in found
         for record in records
         if not record.key.startswith(b"\0")
     ]
     partition, last = states[-1]
-    case.eyes.produce(topic, partition, last.key, b"\x7f" + last.value[1:])
+    case.inspector.produce(topic, partition, last.key, b"\x7f" + last.value[1:])
     shutil.rmtree(case.profiles(0))
     case.start(0)
-    case.ended(0, 1)
-    assert "has format 127, this version of segops reads" in case.said(0), case.said(0)[-800:]
-    case.eyes.produce(topic, partition, last.key, last.value)
+    case.wait_ended(0, 1)
+    assert "has format 127, this version of segops reads" in case.log_text(0), case.log_text(0)[-800:]
+    case.inspector.produce(topic, partition, last.key, last.value)
     fault = time.monotonic()
     case.start(0)
-    case.recovered(fault)
+    case.record_recovery(fault)

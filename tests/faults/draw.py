@@ -1,4 +1,4 @@
-"""A drawing of memory and lag over time, as SVG."""
+"""An SVG chart of memory and lag over time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _WIDTH, _HEIGHT, _MARGIN = 900, 220, 60
 
 
 class Sample(NamedTuple):
-    """What was seen at an instant: the largest worker's memory, and input records not committed."""
+    """Measurements at one instant: memory of the largest worker, number of uncommitted input records."""
 
     at_s: float
     rss_bytes: int
@@ -17,7 +17,7 @@ class Sample(NamedTuple):
 
 
 def write_svg(samples: Sequence[Sample]) -> str:
-    """Two curves, one below the other, over the same minutes."""
+    """Return an SVG document with two curves, one below the other, on the same time axis."""
     end_s = max((sample.at_s for sample in samples), default=1.0) or 1.0
     rss = [(sample.at_s / end_s, sample.rss_bytes / (1 << 20)) for sample in samples]
     lag = [(sample.at_s / end_s, float(sample.lag)) for sample in samples]
@@ -28,7 +28,7 @@ def write_svg(samples: Sequence[Sample]) -> str:
             ' font-family="sans-serif" font-size="12">',
             '<rect width="100%" height="100%" fill="white"/>',
             _curve(rss, 20, f"largest worker, MiB, over {end_s / 60:.0f} min", "#1f77b4"),
-            _curve(lag, 20 + _HEIGHT + _MARGIN, "input records not committed", "#d62728"),
+            _curve(lag, 20 + _HEIGHT + _MARGIN, "uncommitted input records", "#d62728"),
             "</svg>",
         ]
     )

@@ -1,4 +1,4 @@
-"""All that is left when the workers have ended: the topics, the offsets, the stores."""
+"""Everything that the workers left behind: topics, committed offsets and stores."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from segops.core.errors import StateError
 from segops.core.segments import Definition
 from segops.stores.rocksdb import RocksDBStores
 
-from .inspector import Committed, KafkaInspector, Place, places_of
+from .inspector import Committed, KafkaInspector, Partition, partitions_of
 
 EXACTLY_ONCE = "exactly_once"
-#: Far later than any timer.
+#: Later than any timer.
 _ALL_DUE_MS = 1 << 60
-_MANY = 1_000_000
+_NO_LIMIT = 1_000_000
 
 
 @dataclass
 class StoreFound:
-    """One RocksDB store of one worker; ``problem`` when it could not be opened."""
+    """One RocksDB store of one worker; ``problem`` is the error if it could not be read."""
 
     folder: str
     partition: int
@@ -34,61 +34,62 @@ class StoreFound:
 
 @dataclass
 class Circumstances:
-    """What was done to the system, as far as the checks must know.
+    """What a fault did to the system, as far as the checks depend on it.
 
-    ``poison``: the places of records that must end as dead letters. ``gone``: input deleted on purpose,
-    by partition the first offset that was left. ``loose``: checks which the fault itself makes void.
-    ``unchanged``: segments whose definition changed meanwhile are not among them.
+    ``poison``: the origins (``topic:partition:offset``) of records that must become dead letters.
+    ``deleted_before``: by partition, the first offset left after input was deleted on purpose.
+    ``skipped_checks``: names of checks that the fault invalidates.
+    ``unchanged_segments``: keys of the segments whose definitions stay the same throughout the case.
     """
 
     mode: str
     crashes: int = 0
     checkpoint_records: int = 0
     poison: set[str] = field(default_factory=set)
-    gone: dict[int, int] = field(default_factory=dict)
-    loose: set[str] = field(default_factory=set)
-    unchanged: set[str] = field(default_factory=set)
+    deleted_before: dict[int, int] = field(default_factory=dict)
+    skipped_checks: set[str] = field(default_factory=set)
+    unchanged_segments: set[str] = field(default_factory=set)
     recovery_s: list[float] = field(default_factory=list)
     budget_s: float = 45.0
 
 
 @dataclass
 class Evidence:
-    """Everything, read once."""
+    """The contents of topics, offsets and stores, read once."""
 
     settings: Settings
     definitions: list[Definition]
-    happened: Circumstances
+    circumstances: Circumstances
     committed: Committed
-    visible: dict[Place, list[Any]]
-    raw: dict[Place, list[Any]]
-    ends: dict[Place, int]
-    stable: dict[Place, int]
+    visible: dict[Partition, list[Any]]
+    raw: dict[Partition, list[Any]]
+    ends: dict[Partition, int]
+    stable: dict[Partition, int]
     stores: list[StoreFound]
     strays: list[str]
 
     @property
     def partitions(self) -> range:
-        """The numbers of the partitions."""
+        """The partition numbers."""
         return range(self.settings.topics.partitions)
 
     @property
     def exactly_once(self) -> bool:
-        """Whether the workers ran in that mode."""
-        return self.happened.mode == EXACTLY_ONCE
+        """Whether the workers ran with the exactly-once guarantee."""
+        return self.circumstances.mode == EXACTLY_ONCE
 
     def log(self, topic: str, partition: int) -> list[Any]:
-        """What a reader of committed records sees."""
+        """Return the records that a read_committed consumer sees."""
         return self.visible[topic, partition]
 
     def all_of(self, topic: str, *, raw: bool = False) -> Iterator[Any]:
-        """The records of all partitions of a topic, partition by partition."""
+        """Yield the records of a topic, partition by partition; with ``raw``, uncommitted ones too."""
         for partition in self.partitions:
             yield from (self.raw if raw else self.visible)[topic, partition]
 
 
 def topics_of(settings: Settings) -> list[str]:
-    """The topics that are looked at."""
+    """Return the topics that the checks read."""
     topics = settings.topics
     return [
         topics.events,
@@ -100,24 +101,24 @@ def topics_of(settings: Settings) -> list[str]:
     ]
 
 
-def gather(
+def collect_evidence(
     settings: Settings,
     definitions: list[Definition],
-    happened: Circumstances,
-    eyes: KafkaInspector,
+    circumstances: Circumstances,
+    inspector: KafkaInspector,
     folders: Sequence[Path],
 ) -> Evidence:
-    """Read it all. ``folders``: the workers' data folders; no worker may run."""
-    places = places_of(topics_of(settings), settings.topics.partitions)
+    """Read all evidence. ``folders`` are the workers' data folders; no worker may be running."""
+    partitions = partitions_of(topics_of(settings), settings.topics.partitions)
     return Evidence(
         settings=settings,
         definitions=definitions,
-        happened=happened,
-        committed=eyes.committed(),
-        visible=eyes.read(places, "read_committed"),
-        raw=eyes.read(places, "read_uncommitted"),
-        ends=eyes.ends(places),
-        stable=eyes.ends(places, "read_committed"),
+        circumstances=circumstances,
+        committed=inspector.committed(),
+        visible=inspector.read(partitions, "read_committed"),
+        raw=inspector.read(partitions, "read_uncommitted"),
+        ends=inspector.ends(partitions),
+        stable=inspector.ends(partitions, "read_committed"),
         stores=[found for folder in folders for found in _stores(folder)],
         strays=[stray for folder in folders for stray in _strays(folder, settings.topics.partitions)],
     )
@@ -147,9 +148,9 @@ def _store(stores: RocksDBStores, folder: str, partition: int) -> StoreFound:
         found.problem = str(error)
         return found
     try:
-        ids = store.profile_ids(None, _MANY)
+        ids = store.profile_ids(None, _NO_LIMIT)
         found.states = {i: s for i, s in zip(ids, store.get_many(ids), strict=True) if s is not None}
-        found.due = store.due(_ALL_DUE_MS, _MANY)
+        found.due = store.due(_ALL_DUE_MS, _NO_LIMIT)
         found.changelog_offset = int(store.meta("changelog_offset") or b"-1")
     except StateError as error:
         found.problem = str(error)

@@ -1,4 +1,4 @@
-"""What a check is given: the evidence and the reference's account of it; and what it finds."""
+"""The input of a check (evidence and reference) and its output (findings)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from segops.core.events import Change
 from segops.schemas.changes import decode_change
 
 from .evidence import Evidence, StoreFound
-from .reference import Replayer, Told
+from .reference import PartitionAccount, Replayer
 
-#: How the reason of a dead letter begins that only says something about a record that was applied.
+#: Dead letters whose reason has this prefix are notes on records that were applied.
 NOTE = "identity_"
 
 
 class Finding(NamedTuple):
-    """Something that must not be. ``kind``: lost, duplicated or wrong."""
+    """A violated invariant. ``kind`` is lost, duplicated or wrong."""
 
     check: str
     kind: str
@@ -31,23 +31,23 @@ class Finding(NamedTuple):
 
 @dataclass
 class Facts:
-    """The evidence, and what the reference makes of it."""
+    """The evidence and the reference computed from it, each read or computed once."""
 
-    seen: Evidence
-    _told: dict[int, Told] = field(default_factory=dict)
+    evidence: Evidence
+    _accounts: dict[int, PartitionAccount] = field(default_factory=dict)
 
-    def told(self, partition: int) -> Told:
-        """The reference's account of a partition, up to what is committed of it."""
-        if partition not in self._told:
-            self._told[partition] = tell(self.seen, partition)
-        return self._told[partition]
+    def account(self, partition: int) -> PartitionAccount:
+        """Return the reference's account of a partition up to its committed offset."""
+        if partition not in self._accounts:
+            self._accounts[partition] = account_of(self.evidence, partition)
+        return self._accounts[partition]
 
     @cached_property
     def changes(self) -> dict[str, list[Change]]:
-        """The changes of each profile, each once, in the order of their first appearance."""
+        """The distinct changes of each profile in order of first publication."""
         found: dict[str, list[Change]] = defaultdict(list)
         known: set[str] = set()
-        for record in self.seen.all_of(self.seen.settings.topics.membership_changes):
+        for record in self.evidence.all_of(self.evidence.settings.topics.membership_changes):
             change = decode_change(record.value)
             if change.change_id not in known:
                 known.add(change.change_id)
@@ -56,20 +56,20 @@ class Facts:
 
     @cached_property
     def letters(self) -> list[tuple[str, str]]:
-        """The dead letters: why, and the record."""
-        records = self.seen.all_of(self.seen.settings.topics.dead_letters)
+        """The reason and origin of each dead letter."""
+        records = self.evidence.all_of(self.evidence.settings.topics.dead_letters)
         headers = (dict(record.headers) for record in records)
         return [(each["segops-reason"].decode(), each["segops-origin"].decode()) for each in headers]
 
     @cached_property
     def changelog(self) -> dict[int, dict[str, bytes]]:
-        """What a store must hold that read each partition's changelog from the beginning."""
-        return {partition: self.changelog_until(partition, 1 << 60) for partition in self.seen.partitions}
+        """By partition, the states that a full replay of the changelog yields."""
+        return {partition: self.changelog_until(partition, 1 << 60) for partition in self.evidence.partitions}
 
     def changelog_until(self, partition: int, last: int) -> dict[str, bytes]:
-        """The same, up to and with offset ``last``."""
+        """Return the states that replaying the changelog up to and including offset ``last`` yields."""
         states: dict[str, bytes] = {}
-        for record in self.seen.log(self.seen.settings.worker.changelog, partition):
+        for record in self.evidence.log(self.evidence.settings.worker.changelog, partition):
             if record.offset > last or record.key is None or record.key.startswith(b"\0"):
                 continue
             if record.value is None:
@@ -79,18 +79,18 @@ class Facts:
         return states
 
     def newest_store(self, partition: int) -> StoreFound | None:
-        """The store that is furthest in the changelog: its owner's, unless somebody failed."""
-        found = [s for s in self.seen.stores if s.partition == partition and not s.problem]
+        """Return the readable store with the highest changelog offset, normally the partition owner's."""
+        found = [s for s in self.evidence.stores if s.partition == partition and not s.problem]
         return max(found, key=lambda store: store.changelog_offset, default=None)
 
 
-def tell(seen: Evidence, partition: int, **how: int) -> Told:
-    """The reference's account of a partition, up to what is committed of it."""
-    topics = seen.settings.topics
-    until = seen.committed.get((topics.profile_events, partition), (0, ""))[0]
-    by_events = seen.settings.engine.clock == "event"
-    replayer = Replayer(seen.definitions, topics.partitions, by_events=by_events, **how)
-    return replayer.run(r for r in seen.log(topics.profile_events, partition) if r.offset < until)
+def account_of(evidence: Evidence, partition: int, **options: int) -> PartitionAccount:
+    """Compute the reference's account of a partition up to its committed offset."""
+    topics = evidence.settings.topics
+    until = evidence.committed.get((topics.profile_events, partition), (0, ""))[0]
+    by_events = evidence.settings.engine.clock == "event"
+    replayer = Replayer(evidence.definitions, topics.partitions, by_events=by_events, **options)
+    return replayer.run(r for r in evidence.log(topics.profile_events, partition) if r.offset < until)
 
 
 Check = Callable[[Facts], Iterator[Finding]]

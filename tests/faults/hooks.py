@@ -1,11 +1,11 @@
-"""``segops worker`` with a test's hands on it: run as ``python -m tests.faults.hooks worker``.
+"""``segops worker`` with fault hooks: run as ``python -m tests.faults.hooks worker``.
 
-FAULTS_SABOTAGE    a named way to be wrong (see ``broken_workers``)
-FAULTS_REDIRECT    ``port=port,…``: connections to one loopback port go to another (a proxy's)
-FAULTS_CLOCK       a file with the milliseconds by which this process's wall clock is off
-FAULTS_DIE         ``sent:claim:3`` or ``taken:handover:2``: die at the third claim sent, or once the second
-                   hand-over was taken in, before any of it is durable
-FAULTS_BLOCK_S     on SIGUSR1, block the loop for as many seconds
+FAULTS_SABOTAGE    the name of a deliberate error (see ``broken_workers``)
+FAULTS_REDIRECT    ``port=port,…``: connect to the second loopback port (a proxy's) instead of the first
+FAULTS_CLOCK       a file with the offset of this process's wall clock in ms
+FAULTS_DIE         ``sent:claim:3`` or ``taken:handover:2``: die when the third claim is sent, or when the
+                   second hand-over is applied, before either is durable
+FAULTS_BLOCK_S     on SIGUSR1, block the event loop for this many seconds
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from segops.streaming.partition import clock
 
 
 def shift_clock(file: Path) -> None:
-    """Let the wall clock be off by what ``file`` says now, read at every look."""
+    """Shift the wall clock by the offset in ``file``, which is read at each call."""
 
     def shifted() -> float:
         try:
@@ -33,7 +33,7 @@ def shift_clock(file: Path) -> None:
 
 
 def redirect(ports: dict[int, int]) -> None:
-    """Connect to the second port of each pair where the first is asked for."""
+    """Redirect connections from the first port of each pair to the second."""
     import asyncio
 
     import uvloop
@@ -45,22 +45,22 @@ def redirect(ports: dict[int, int]) -> None:
             return await super().create_connection(factory, host, ports.get(port, port), **more)  # type: ignore[misc]
 
     class Loop(Redirected, uvloop.Loop):  # type: ignore[misc]
-        """The worker's."""
+        """The event loop of the worker."""
 
     class Plain(Redirected, asyncio.SelectorEventLoop):
-        """The other commands'."""
+        """The event loop of the other commands."""
 
     uvloop.new_event_loop = Loop
     asyncio.DefaultEventLoopPolicy._loop_factory = Plain
 
 
 def block(seconds: float) -> None:
-    """Make SIGUSR1 stop everything in this process for a while, as a long computation would."""
+    """Make SIGUSR1 block this process for ``seconds``, as a long computation would."""
     signal.signal(signal.SIGUSR1, lambda number, frame: time.sleep(seconds))
 
 
 def die(when: str, kind: str, count: int) -> None:
-    """Die in the middle of a merge, as of kill -9."""
+    """Make this process kill itself with SIGKILL in the middle of a merge."""
     from segops.schemas.messages import name_of
     from segops.streaming.partition.segment import SegmentProcessor
     from segops.streaming.publishers import MessageSender
@@ -80,7 +80,7 @@ def die(when: str, kind: str, count: int) -> None:
 
 
 def main() -> None:
-    """Put the hooks in, then be the command line."""
+    """Install the hooks that the environment names, then run the segops command line."""
     environment = {
         name: os.environ.get(f"FAULTS_{name}", "")
         for name in ("SABOTAGE", "REDIRECT", "CLOCK", "DIE", "BLOCK_S")

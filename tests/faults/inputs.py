@@ -1,4 +1,4 @@
-"""What comes in: bad records, repetitions, wrong clocks."""
+"""Faults of the input: invalid records, duplicates and wrong clocks."""
 
 from __future__ import annotations
 
@@ -37,72 +37,74 @@ def _poison() -> list[bytes | None]:
 
 
 def poison(case: Case) -> None:
-    """Records that are no events lie among the good ones; a worker dies among them."""
-    case.start(0, crash_at=f"{case.dice.choice(CHECKPOINT_POINTS)}:{case.dice.randrange(4, 10)}")
+    """Send invalid records among valid events and kill a worker meanwhile."""
+    case.start(0, crash_at=f"{case.rng.choice(CHECKPOINT_POINTS)}:{case.rng.randrange(4, 10)}")
     case.start(1)
     case.load.start()
     for number, value in enumerate(_poison()):
         case.load.wait_sent(20 * number)
-        partition = case.dice.randrange(case.plan.partitions)
-        key = b"k" * 900_000 if number == 3 else case.dice.choice([b"", b"k", None if value else b"k"])
-        case.happened.poison.add(case.load.put(partition, value, key=key))
-    case.crashed(0)
+        partition = case.rng.randrange(case.plan.partitions)
+        key = b"k" * 900_000 if number == 3 else case.rng.choice([b"", b"k", None if value else b"k"])
+        case.circumstances.poison.add(case.load.put(partition, value, key=key))
+    case.wait_crashed(0)
     case.start(0)
 
 
 def duplicates(case: Case) -> None:
-    """A producer without idempotence sends again what it had sent, to any partition; a worker dies."""
-    case.start(0, crash_at=f"{case.dice.choice(CHECKPOINT_POINTS)}:{case.dice.randrange(4, 10)}")
+    """Resend events to any partition, as a non-idempotent producer does, and kill a worker meanwhile."""
+    case.start(0, crash_at=f"{case.rng.choice(CHECKPOINT_POINTS)}:{case.rng.randrange(4, 10)}")
     case.start(1)
     case.load.start()
     for number in range(60):
         case.load.wait_sent(5 * number + 20)
-        value = case.dice.choice(case.load.values[:])
-        case.load.put(case.dice.randrange(case.plan.partitions), value)
-    case.crashed(0)
+        value = case.rng.choice(case.load.values[:])
+        case.load.put(case.rng.randrange(case.plan.partitions), value)
+    case.wait_crashed(0)
     case.start(0)
 
 
 def _noise(case: Case, size: int) -> str:
-    """Text that no codec makes much smaller."""
-    return base64.b64encode(case.dice.randbytes(size)).decode()[:size]
+    """Return text that no codec compresses well."""
+    return base64.b64encode(case.rng.randbytes(size)).decode()[:size]
 
 
 def oversized(case: Case) -> None:
-    """Events as large as the broker takes them, and a profile that grows beyond what a record may hold."""
+    """Send events at the broker's size limit, and grow a profile beyond the maximum record size."""
     case.start(0, 1)
-    case.ready(0, 1)
+    case.wait_ready(0, 1)
     case.load.start()
     for size in (40_000, 1_000_000, 1_048_400):
         case.load.wait_sent(case.load.sent + 10)
         value = json.dumps({**_TRACK, "properties": {"text": _noise(case, size)}}).encode()
-        case.happened.poison.add(case.load.put(0, value[: size + 80]))
+        case.circumstances.poison.add(case.load.put(0, value[: size + 80]))
     for number in range(60):
         form = {"type": "identify", "userId": "giant", "messageId": f"g{number}"}
         traits = {f"t{number}": _noise(case, 30_000)}
         at = format_instant(BASE_MS + number * 1_000)
         case.load.put(1, json.dumps({**form, "traits": traits, "timestamp": at}).encode())
     case.load.wait_sent(300)
-    case.caught_up(deadline_s=40)
+    case.wait_caught_up(deadline_s=40)
 
 
 def skewed_events(case: Case) -> None:
-    """A tenth of the events are from a month ago or a month ahead; a worker dies among them."""
-    case.start(0, crash_at=f"{case.dice.choice(CHECKPOINT_POINTS)}:{case.dice.randrange(2, 6)}")
+    """Shift a tenth of the events by a month either way and kill a worker meanwhile."""
+    case.start(0, crash_at=f"{case.rng.choice(CHECKPOINT_POINTS)}:{case.rng.randrange(2, 6)}")
     case.start(1)
     case.load.start()
-    case.crashed(0)
+    case.wait_crashed(0)
     case.start(0)
 
 
 def skewed_workers(case: Case) -> None:
-    """Two workers disagree by five minutes; then one is an hour late, until its clock is mended."""
-    case.happened.loose.add("causes")  # whoever's clock was mended has judged by what it said before
-    clock = case.rig.folder / "clock"
+    """Run two workers whose clocks differ by five minutes; then set one back by an hour and correct it."""
+    case.circumstances.skipped_checks.add(
+        "causes"
+    )  # the corrected worker has already evaluated timers by its wrong clock
+    clock = case.cluster.folder / "clock"
     clock.write_text("300000")
     case.start(0, FAULTS_CLOCK=str(clock))
     case.start(1)
-    case.ready(0, 1)
+    case.wait_ready(0, 1)
     case.load.start()
     case.load.wait_sent(120)
     clock.write_text("-3600000")
@@ -113,19 +115,21 @@ def skewed_workers(case: Case) -> None:
 
 
 def definitions_change(case: Case) -> None:
-    """While events flow a segment comes, one goes, one changes; a record that is no definition comes too."""
-    case.happened.loose |= {"changes", "states", "state topic"}
-    case.happened.unchanged -= {"curious", "seldom"}
+    """Under load, add, remove and change a segment, and write an invalid definition record."""
+    case.circumstances.skipped_checks |= {"changes", "states", "state topic"}
+    case.circumstances.unchanged_segments -= {"curious", "seldom"}
     case.start(0, 1)
-    case.ready(0, 1)
+    case.wait_ready(0, 1)
     case.load.start()
     case.load.wait_sent(100)
     text = segment_text(case.plan.clock).replace("key: seldom", "key: rarely")
-    case.rig.publish(text.replace("is: {gte: 3}}", "is: {gte: 2}}"))
-    garbage = case.eyes.produce(case.settings.topics.segments, 0, b"often", b'{"key":"often","version":"x"}')
-    case.notes.append(f"garbage at {garbage}")
+    case.cluster.publish(text.replace("is: {gte: 3}}", "is: {gte: 2}}"))
+    invalid = case.inspector.produce(
+        case.settings.topics.segments, 0, b"often", b'{"key":"often","version":"x"}'
+    )
+    case.notes.append(f"invalid record at {invalid}")
     case.load.wait_sent(160)
     case.kill(0)
     case.start(0)
     case.load.wait_sent(200)
-    case.rig.publish(text)
+    case.cluster.publish(text)

@@ -1,4 +1,4 @@
-"""Looking at Kafka from outside: offsets, whole topics, and a few things that break them."""
+"""Synchronous access to Kafka for faults and checks: offsets, whole topics and destructive operations."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-Place = tuple[str, int]
-Committed = dict[Place, tuple[int, str]]
+#: A topic and the number of one of its partitions.
+Partition = tuple[str, int]
+Committed = dict[Partition, tuple[int, str]]
 
 _PATIENCE_S = 60.0
 
 
 class KafkaInspector:
-    """A loop of its own and clients that last as long as it; every call is a plain function.
+    """Synchronous calls of Kafka clients that run in their own event loop.
 
-    A call that a broker fault disturbs is tried again for a minute.
+    Reads and admin calls are retried for a minute when a broker fault disturbs them.
     """
 
     def __init__(self, bootstrap_servers: str, group: str) -> None:
@@ -33,7 +34,7 @@ class KafkaInspector:
         self._thread.start()
 
     def close(self) -> None:
-        """End the loop."""
+        """Stop the event loop."""
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
@@ -52,7 +53,7 @@ class KafkaInspector:
     # -- offsets -------------------------------------------------------------------------------
 
     def committed(self) -> Committed:
-        """What the group has committed, with its metadata."""
+        """Return the committed offset and metadata of each partition of the group."""
         return self._call(self._committed)
 
     async def _committed(self) -> Committed:
@@ -60,48 +61,55 @@ class KafkaInspector:
             found = await admin.list_consumer_group_offsets(self._group)
         return {(tp.topic, tp.partition): (o.offset, o.metadata) for tp, o in found.items() if o.offset >= 0}
 
-    def ends(self, places: Sequence[Place], isolation: str = "read_uncommitted") -> dict[Place, int]:
-        """Where the logs end; with read_committed, where the first open transaction begins."""
-        return self._call(lambda: self._bounds(places, isolation, "end_offsets"))
+    def ends(
+        self, partitions: Sequence[Partition], isolation: str = "read_uncommitted"
+    ) -> dict[Partition, int]:
+        """Return the end offsets; with read_committed, the last stable offsets."""
+        return self._call(lambda: self._bounds(partitions, isolation, "end_offsets"))
 
-    def beginnings(self, places: Sequence[Place]) -> dict[Place, int]:
-        """Where the logs begin."""
-        return self._call(lambda: self._bounds(places, "read_uncommitted", "beginning_offsets"))
+    def beginnings(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
+        """Return the beginning offsets."""
+        return self._call(lambda: self._bounds(partitions, "read_uncommitted", "beginning_offsets"))
 
-    async def _bounds(self, places: Sequence[Place], isolation: str, which: str) -> dict[Place, int]:
+    async def _bounds(
+        self, partitions: Sequence[Partition], isolation: str, which: str
+    ) -> dict[Partition, int]:
         async with self.consumer(isolation) as consumer:
-            found = await getattr(consumer, which)([TopicPartition(*place) for place in places])
+            found = await getattr(consumer, which)([TopicPartition(*partition) for partition in partitions])
         return {(tp.topic, tp.partition): offset for tp, offset in found.items()}
 
     # -- records -------------------------------------------------------------------------------
 
     def read(
-        self, places: Sequence[Place], isolation: str, starts: Mapping[Place, int] | None = None
-    ) -> dict[Place, list[Any]]:
-        """Everything that these partitions hold now, from ``starts`` on, in the order of each log."""
-        return self._call(lambda: self._read(places, isolation, starts or {}))
+        self, partitions: Sequence[Partition], isolation: str, starts: Mapping[Partition, int] | None = None
+    ) -> dict[Partition, list[Any]]:
+        """Return all records that these partitions hold now, from ``starts`` on, in the order of each log."""
+        return self._call(lambda: self._read(partitions, isolation, starts or {}))
 
     async def _read(
-        self, places: Sequence[Place], isolation: str, starts: Mapping[Place, int]
-    ) -> dict[Place, list[Any]]:
-        found: dict[Place, list[Any]] = {place: [] for place in places}
+        self, partitions: Sequence[Partition], isolation: str, starts: Mapping[Partition, int]
+    ) -> dict[Partition, list[Any]]:
+        found: dict[Partition, list[Any]] = {partition: [] for partition in partitions}
         async with self.consumer(isolation) as consumer:
-            parts = [TopicPartition(*place) for place in places]
-            consumer.assign(parts)
-            begins, ends = await consumer.beginning_offsets(parts), await consumer.end_offsets(parts)
-            for tp in parts:
+            topic_partitions = [TopicPartition(*partition) for partition in partitions]
+            consumer.assign(topic_partitions)
+            begins, ends = (
+                await consumer.beginning_offsets(topic_partitions),
+                await consumer.end_offsets(topic_partitions),
+            )
+            for tp in topic_partitions:
                 consumer.seek(tp, max(begins[tp], starts.get((tp.topic, tp.partition), 0)))
-            left = [tp for tp in parts if await consumer.position(tp) < ends[tp]]
+            left = [tp for tp in topic_partitions if await consumer.position(tp) < ends[tp]]
             while left:
                 for tp, records in (await consumer.getmany(*left, timeout_ms=200)).items():
                     found[tp.topic, tp.partition] += [r for r in records if r.offset < ends[tp]]
                 left = [tp for tp in left if await consumer.position(tp) < ends[tp]]
         return found
 
-    # -- breaking things -----------------------------------------------------------------------
+    # -- changes -------------------------------------------------------------------------------
 
     def admin_call(self, name: str, *args: Any, **named: Any) -> Any:
-        """A call of the admin client."""
+        """Call a method of the admin client and return its result."""
 
         async def call() -> Any:
             async with self.admin() as admin:
@@ -110,11 +118,11 @@ class KafkaInspector:
         return self._call(call)
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        """Run this in the loop, once."""
+        """Run a coroutine in the event loop, without retries."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(_PATIENCE_S)
 
     def produce(self, topic: str, partition: int, key: bytes, value: bytes | None) -> int:
-        """Write one record; its offset."""
+        """Write one record and return its offset."""
         return int(self.run(self._produce(topic, partition, [(key, value)])))
 
     async def _produce(
@@ -129,13 +137,13 @@ class KafkaInspector:
         finally:
             await producer.stop()
 
-    def grow(
+    def append(
         self, topic: str, partition: int, values: Sequence[bytes], headers: Sequence[tuple[str, bytes]]
     ) -> None:
-        """Write these values without a key."""
-        self.run(self._grow(topic, partition, values, headers))
+        """Append values without keys."""
+        self.run(self._append(topic, partition, values, headers))
 
-    async def _grow(
+    async def _append(
         self, topic: str, partition: int, values: Sequence[bytes], headers: Sequence[tuple[str, bytes]]
     ) -> None:
         producer = AIOKafkaProducer(bootstrap_servers=self._servers, linger_ms=20)
@@ -146,14 +154,14 @@ class KafkaInspector:
         finally:
             await producer.stop()
 
-    def copy(self, topic: str, contents: Mapping[Place, list[Any]]) -> None:
-        """Write the keys and values of these records into a topic."""
+    def copy(self, topic: str, contents: Mapping[Partition, list[Any]]) -> None:
+        """Write the keys and values of these records to a topic, partition by partition."""
         for (_, partition), records in contents.items():
             if records:
                 self.run(self._produce(topic, partition, [(r.key, r.value) for r in records]))
 
     def abort(self, topic: str, partition: int, records: Sequence[tuple[bytes, bytes]]) -> None:
-        """Write these records in a transaction that is then aborted."""
+        """Write records in a transaction and abort it."""
         self.run(self._abort(topic, partition, records))
 
     async def _abort(self, topic: str, partition: int, records: Sequence[tuple[bytes, bytes]]) -> None:
@@ -171,7 +179,7 @@ class KafkaInspector:
 
     @contextlib.asynccontextmanager
     async def admin(self) -> AsyncIterator[AIOKafkaAdminClient]:
-        """An admin client."""
+        """Open an admin client for the duration of the block."""
         client = AIOKafkaAdminClient(bootstrap_servers=self._servers, request_timeout_ms=10_000)
         await client.start()
         try:
@@ -181,7 +189,7 @@ class KafkaInspector:
 
     @contextlib.asynccontextmanager
     async def consumer(self, isolation: str) -> AsyncIterator[AIOKafkaConsumer]:
-        """A consumer without a group."""
+        """Open a consumer without a group for the duration of the block."""
         client = AIOKafkaConsumer(
             bootstrap_servers=self._servers,
             isolation_level=isolation,
@@ -197,6 +205,6 @@ class KafkaInspector:
             await client.stop()
 
 
-def places_of(topics: Iterable[str], partitions: int) -> list[Place]:
-    """Every partition of these topics."""
-    return [(topic, number) for topic in topics for number in range(partitions)]
+def partitions_of(topics: Iterable[str], count: int) -> list[Partition]:
+    """Return every partition of topics that have ``count`` partitions each."""
+    return [(topic, number) for topic in topics for number in range(count)]

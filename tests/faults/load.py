@@ -1,4 +1,4 @@
-"""What is thrown at the workers: a seeded stream of events, sent by a thread of its own."""
+"""The event load: a seeded stream of events, sent by a background thread."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NAMES = ["Product Viewed"] * 5 + ["Product Added"] * 2 + ["Order Completed"] * 
 
 
 def segment_text(clock: str) -> str:
-    """The segment file, with its windows in the units of ``clock``."""
+    """Return the segment file with its windows in the units of ``clock``."""
     text = (Path(__file__).parent / "segments.yaml").read_text()
     unit_ms = UNIT_MS[clock]
     return re.sub(r"\b(\d+)u\b", lambda found: f"{int(found[1]) * unit_ms}ms", text)
@@ -34,7 +34,10 @@ def segment_text(clock: str) -> str:
 
 @dataclass
 class Shape:
-    """How much of what. ``skew_ms``: shift some events by as much; ``logins``: people on several devices."""
+    """The size and kind of a load.
+
+    ``skew_ms`` shifts some events by this much either way; with ``logins``, users log in on several devices.
+    """
 
     events: int = 360
     users: int = 20
@@ -47,60 +50,58 @@ class Shape:
 
 @dataclass
 class Draft:
-    """An event before it has its time. ``again``: the number of an earlier one to send once more."""
+    """An event without its timestamp. ``repeats`` is the number of an earlier event to send once more."""
 
     partition: int
     form: dict[str, Any]
     late_ms: int = 0
-    again: int | None = None
+    repeats: int | None = None
 
 
 def drafts(seed: int, partitions: int, shape: Shape) -> list[Draft]:
-    """The stream of ``seed``: known, mailed and anonymous people, some events late, some sent again."""
-    dice = random.Random(seed)
-    made: list[Draft] = []
+    """Return the stream of ``seed``: identified, email-only and anonymous users; late and repeated events."""
+    rng = random.Random(seed)
+    result: list[Draft] = []
     for number in range(shape.events):
-        user = dice.randrange(shape.users)
-        # Most people's events keep to a partition, as a keyed producer's do; some come from anywhere.
+        user = rng.randrange(shape.users)
+        # Most users' events stay in one partition, as a keyed producer's do; the others' go to any.
         anywhere = shape.logins or user % 5 == 0
-        partition = dice.randrange(partitions) if anywhere else user % partitions
-        if number > 20 and dice.random() < 0.05:
-            for _ in range(dice.randrange(1, shape.copies)):
-                made.append(Draft(partition, {}, again=dice.randrange(number)))
-        late_ms = dice.choice([1, 30_000, 200_000]) if dice.random() < 0.06 else 0
-        if shape.skew_ms and dice.random() < 0.1:
-            late_ms = dice.choice([-shape.skew_ms, shape.skew_ms])
-        who = _visitor(dice, user) if shape.logins else _who(user)
-        made.append(Draft(partition, {**_form(dice, seed, number), **who}, late_ms))
-    return made
+        partition = rng.randrange(partitions) if anywhere else user % partitions
+        if number > 20 and rng.random() < 0.05:
+            for _ in range(rng.randrange(1, shape.copies)):
+                result.append(Draft(partition, {}, repeats=rng.randrange(number)))
+        late_ms = rng.choice([1, 30_000, 200_000]) if rng.random() < 0.06 else 0
+        if shape.skew_ms and rng.random() < 0.1:
+            late_ms = rng.choice([-shape.skew_ms, shape.skew_ms])
+        identifiers = _device_identifiers(rng, user) if shape.logins else _identifiers(user)
+        result.append(Draft(partition, {**_form(rng, seed, number), **identifiers}, late_ms))
+    return result
 
 
-def _form(dice: random.Random, seed: int, number: int) -> dict[str, Any]:
-    name = dice.choice(_NAMES)
+def _form(rng: random.Random, seed: int, number: int) -> dict[str, Any]:
+    name = rng.choice(_NAMES)
     form: dict[str, Any] = {"type": "identify"} if name == "identify" else {"type": "track", "event": name}
-    form["properties"] = {"total": dice.randrange(10, 200), "product": f"p{dice.randrange(6)}"}
-    if dice.random() < 0.97:  # without an id the place of the record serves for it
+    form["properties"] = {"total": rng.randrange(10, 200), "product": f"p{rng.randrange(6)}"}
+    if rng.random() < 0.97:  # without a message id, the record's partition and offset identify the event
         form["messageId"] = f"m{seed}-{number}"
     if name == "identify":
-        form["traits"] = {"plan": dice.choice(["pro", "free", None])}
-    if dice.random() < 0.1:
+        form["traits"] = {"plan": rng.choice(["pro", "free", None])}
+    if rng.random() < 0.1:
         form["context"] = {
-            "location": {"latitude": dice.choice([48.85, 45.0]), "longitude": dice.choice([2.35, 2.36])}
+            "location": {"latitude": rng.choice([48.85, 45.0]), "longitude": rng.choice([2.35, 2.36])}
         }
     return form
 
 
-def _visitor(dice: random.Random, user: int) -> dict[str, Any]:
-    """Somebody with two devices, known or not; every fourth now and then uses somebody else's."""
-    owner = user + 1 if user % 4 == 0 and dice.random() < 0.2 else user
-    device = {"anonymousId": f"a{owner}-{dice.randrange(2)}"}
+def _device_identifiers(rng: random.Random, user: int) -> dict[str, Any]:
+    """Return identifiers of a user with two devices; every fourth user also uses another user's."""
+    owner = user + 1 if user % 4 == 0 and rng.random() < 0.2 else user
+    device = {"anonymousId": f"a{owner}-{rng.randrange(2)}"}
     known, mailed = {"userId": f"u{user}"}, {"context": {"traits": {"email": f"p{user}@shop.example"}}}
-    return dice.choice(
-        [device, device, known, {**device, **known}, {**device, **mailed}, {**known, **mailed}]
-    )
+    return rng.choice([device, device, known, {**device, **known}, {**device, **mailed}, {**known, **mailed}])
 
 
-def _who(user: int) -> dict[str, Any]:
+def _identifiers(user: int) -> dict[str, Any]:
     if user % 5 == 3:
         return {"anonymousId": f"a{user}"}
     if user % 5 == 4:
@@ -110,7 +111,7 @@ def _who(user: int) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Target:
-    """Where the load goes, and by which clock its events are dated."""
+    """The topic of a load and the clock that dates its events."""
 
     bootstrap_servers: str
     topic: str
@@ -119,7 +120,7 @@ class Target:
 
 
 class EventLoad:
-    """Sends drafts at a steady pace until ``finish``; then the rest at once, and the end of time."""
+    """Sends events at a steady rate until ``finish``, which sends the rest at once and the final tick."""
 
     def __init__(self, target: Target, seed: int, shape: Shape) -> None:
         self.target = target
@@ -129,31 +130,31 @@ class EventLoad:
         self.error: BaseException | None = None
         self._shape = shape
         self._drafts = drafts(seed, target.partitions, shape)
-        self._hurry = threading.Event()
+        self._finishing = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._producer: AIOKafkaProducer | None = None
-        self._up = threading.Event()
+        self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._done = threading.Event()
-        self._looping = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._looping.start()
+        self._loop_thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._loop_thread.start()
 
     @property
     def final_ms(self) -> int:
-        """Later than every window of every event."""
+        """An instant after every window of every event has closed."""
         span_ms = self._shape.step_ms * len(self._drafts)
         return BASE_MS + span_ms + (LONGEST_UNITS + 4) * UNIT_MS["event"] + self._shape.skew_ms
 
     def start(self) -> None:
-        """Begin sending."""
+        """Start sending."""
         self._thread.start()
-        self._up.wait(30)
+        self._ready.wait(30)
 
     def finish(self) -> None:
-        """Send what is left without waiting between, then the tick that moves everyone on."""
-        self._hurry.set()
+        """Send the remaining events without pauses, then the final tick that advances all clocks."""
+        self._finishing.set()
         if not self._done.wait(600):
-            raise AssertionError(f"the load could not be sent: {self.sent} of {len(self._drafts)}")
+            raise AssertionError(f"sent only {self.sent} of {len(self._drafts)} events")
         if self.error is not None:
             raise self.error
         if self.target.clock == "event":
@@ -162,29 +163,29 @@ class EventLoad:
                 self.put(partition, tick, headers=TICK_HEADERS)
 
     def close(self) -> None:
-        """Let go of the producer."""
-        self._hurry.set()
+        """Stop sending and close the producer."""
+        self._finishing.set()
         if self._thread.is_alive():
             self._thread.join(30)
         if self._producer is not None:
             self._call(self._producer.stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._looping.join(10)
+        self._loop_thread.join(10)
         self._loop.close()
 
     def put(self, partition: int, value: bytes | None, **more: Any) -> str:
-        """Send one record at once; its ``topic:partition:offset``."""
+        """Send one record, wait for its acknowledgement and return its ``topic:partition:offset``."""
         assert self._producer is not None
         sent = self._producer.send_and_wait(self.target.topic, value, partition=partition, **more)
         return f"{self.target.topic}:{partition}:{self._call(sent).offset}"
 
     def put_soon(self, partition: int, value: bytes) -> None:
-        """Hand one record over without waiting for its acknowledgement."""
+        """Send one record without waiting for its acknowledgement."""
         assert self._producer is not None
         self._call(self._producer.send(self.target.topic, value, partition=partition))
 
     def wait_sent(self, count: int) -> None:
-        """Until this many were sent, or all."""
+        """Wait until this many events have been sent, or all."""
         while self.sent < min(count, len(self._drafts)) and self.error is None:
             time.sleep(0.02)
 
@@ -194,17 +195,17 @@ class EventLoad:
     def _run(self) -> None:
         try:
             self._call(self._open())
-            self._up.set()
+            self._ready.set()
             for number, draft in enumerate(self._drafts):
                 self._call(self._send(draft, number))
                 self.sent += 1
-                self._hurry.wait(1 / self._shape.per_second)
+                self._finishing.wait(1 / self._shape.per_second)
             assert self._producer is not None
             self._call(self._producer.flush())
         except BaseException as error:
             self.error = error
         finally:
-            self._up.set()
+            self._ready.set()
             self._done.set()
 
     async def _open(self) -> None:
@@ -212,13 +213,13 @@ class EventLoad:
             bootstrap_servers=self.target.bootstrap_servers,
             acks="all",
             enable_idempotence=True,
-            request_timeout_ms=600_000,  # brokers may be gone for long
+            request_timeout_ms=600_000,  # brokers may be down for minutes
         )
         await self._producer.start()
 
     async def _send(self, draft: Draft, number: int) -> None:
-        if draft.again is not None:
-            value = self.values[draft.again % len(self.values)]
+        if draft.repeats is not None:
+            value = self.values[draft.repeats % len(self.values)]
         else:
             value = self._dated(draft, number)
         self.values.append(value)

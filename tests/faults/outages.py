@@ -1,4 +1,4 @@
-"""Brokers that are away: workers wait for them, and go on in the same process."""
+"""Broker outages: workers wait for the brokers and continue in the same process."""
 
 from __future__ import annotations
 
@@ -13,66 +13,70 @@ _LONG_OUTAGE_S = 300.0
 
 
 def restart(case: Case) -> None:
-    """All brokers end, in good order or not, and come back at once."""
-    _working(case)
-    way = case.dice.choice(["kill", "stop"])
-    case.notes.append(way)
+    """Kill all brokers or shut them down cleanly, and restart them within seconds."""
+    _run_workers(case)
+    action = case.rng.choice(["kill", "stop"])
+    case.notes.append(action)
     fault = time.monotonic()
-    _end(case, way)
-    time.sleep(case.dice.random() * 4)
-    _start(case)
-    _went_on(case, fault)
+    _end_brokers(case, action)
+    time.sleep(case.rng.random() * 4)
+    _start_brokers(case)
+    _wait_continued(case, fault)
 
 
-def away(case: Case, seconds: float = _OUTAGE_S) -> None:
-    """All brokers are away, and the events of that time come when they are back."""
-    _working(case)
-    way = case.dice.choice(["kill", "stop"])
-    case.notes.append(way)
+def down(case: Case, seconds: float = _OUTAGE_S) -> None:
+    """Take all brokers down for ``seconds``; the events of that time are sent once they are back."""
+    _run_workers(case)
+    action = case.rng.choice(["kill", "stop"])
+    case.notes.append(action)
     fault = time.monotonic()
-    _end(case, way)
-    wait_until(lambda: all(_waits(case, number) for number in (0, 1)), "both wait", case.diagnosis)
+    _end_brokers(case, action)
+    wait_until(
+        lambda: all(_is_waiting(case, number) for number in (0, 1)), "both workers wait", case.diagnosis
+    )
     while time.monotonic() < fault + seconds:
-        assert all(_waits(case, number) for number in (0, 1)), case.diagnosis()
+        assert all(_is_waiting(case, number) for number in (0, 1)), case.diagnosis()
         time.sleep(1)
-    _start(case)
-    _went_on(case, fault)
+    _start_brokers(case)
+    _wait_continued(case, fault)
 
 
-def away_for_long(case: Case) -> None:
-    """The same for minutes."""
-    away(case, _LONG_OUTAGE_S)
+def down_for_long(case: Case) -> None:
+    """Take all brokers down for five minutes."""
+    down(case, _LONG_OUTAGE_S)
 
 
 def started_without(case: Case) -> None:
-    """Workers are started while there is no broker: with an empty store, and with one from before."""
+    """Start workers while all brokers are down, one with an empty store and one with existing state."""
     case.start(0)
-    case.ready(0)
+    case.wait_ready(0)
     case.load.start()
     case.load.wait_sent(80)
-    case.caught_up()
-    case.term(0)
+    case.wait_caught_up()
+    case.terminate(0)
     fault = time.monotonic()
-    _end(case, case.dice.choice(["kill", "stop"]))
+    _end_brokers(case, case.rng.choice(["kill", "stop"]))
     case.start(0, 1)
-    wait_until(lambda: all(_waits(case, number) for number in (0, 1)), "both wait", case.diagnosis)
-    _start(case)
-    _went_on(case, fault)
+    wait_until(
+        lambda: all(_is_waiting(case, number) for number in (0, 1)), "both workers wait", case.diagnosis
+    )
+    _start_brokers(case)
+    _wait_continued(case, fault)
 
 
-def _working(case: Case) -> None:
+def _run_workers(case: Case) -> None:
     case.start(0, 1)
-    case.ready(0, 1)
+    case.wait_ready(0, 1)
     case.load.start()
-    case.load.wait_sent(80 + case.dice.randrange(100))
+    case.load.wait_sent(80 + case.rng.randrange(100))
 
 
-def _end(case: Case, way: str) -> None:
+def _end_brokers(case: Case, action: str) -> None:
     for node in case.plan.broker.nodes:
-        getattr(node, way)()
+        getattr(node, action)()
 
 
-def _start(case: Case) -> None:
+def _start_brokers(case: Case) -> None:
     nodes: list[Any] = list(case.plan.broker.nodes)
     for node in nodes:
         node.launch()
@@ -80,16 +84,16 @@ def _start(case: Case) -> None:
         node.wait_ready()
 
 
-def _waits(case: Case, number: int) -> bool:
-    """Whether a worker says that it waits: alive for whoever would restart it, and not ready."""
-    status, body = case.rig.get("/healthz", number)
-    ready = case.rig.get("/readyz", number)[0]
+def _is_waiting(case: Case, number: int) -> bool:
+    """Return whether a worker reports that it waits: healthy, so that it is not restarted, and not ready."""
+    status, body = case.cluster.get("/healthz", number)
+    ready = case.cluster.get("/readyz", number)[0]
     return status == 200 and ready == 503 and "waiting for Kafka" in body
 
 
-def _went_on(case: Case, fault: float) -> None:
-    """Until all is worked off, by the processes that were there before."""
-    case.ready(0, 1)
-    case.recovered(fault)
+def _wait_continued(case: Case, fault: float) -> None:
+    """Wait until the backlog is processed, by the same worker processes."""
+    case.wait_ready(0, 1)
+    case.record_recovery(fault)
     ended = [number for number in (0, 1) if case.workers[number].poll() is not None]
     assert not ended, f"workers {ended} ended\n{case.diagnosis()}"

@@ -1,10 +1,10 @@
-"""What must have come out, computed from the log of profile events alone.
+"""The expected results of a case, computed from the log of profile events alone.
 
-Ticks are records of that log, and so is what profiles say to each other, so it says all there is to know:
-who did what, who is who, and what time it was then. Two judges read it: the slow evaluator that keeps every
-event (``tests.core.oracle``) says which changes there must be, and the identity protocol over the engine, in
-one piece and never disturbed, what each profile must look like inside and what it must have sent. Profiles
-that ever met another identifier are left to the second: the slow one knows one profile only.
+The log also holds the ticks and the messages between profiles, so it determines all events, identities
+and clocks. Two evaluators read it. The slow evaluator (``tests.core.oracle``), which keeps every event,
+yields the expected changes. The identity protocol over the engine, in one process without faults, yields
+the expected state of each profile and the messages that it sends. Profiles that ever met another identifier
+are left to the second, because the slow evaluator knows one profile only.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from ..core.oracle import ChangeSummary, Memberships, Oracle
 
 #: The default of SEGOPS_MAX_STATE_BYTES.
 MAX_STATE_BYTES = 512 << 10
-#: Beyond this many events a profile is left to the engine: the slow evaluator would take minutes.
+#: Profiles with more events than this are left to the engine: the slow evaluator would take minutes.
 SLOW_EVENTS = 80
 
 
-class Judge(Oracle):
-    """The slow evaluator, without the even slower search for the flip after each change."""
+class ReferenceEvaluator(Oracle):
+    """The slow evaluator without the even slower search for ``flips_at``."""
 
     def truth(self, now_ms: int) -> set[str]:
-        """The segments that the profile is rightly in at ``now_ms``."""
+        """Return the keys of the segments whose member the profile is at ``now_ms``."""
         return {key for key, now in self._evaluate(self.memberships, now_ms).items() if now.member}
 
     def _adopt(
@@ -57,8 +57,8 @@ class Judge(Oracle):
 
 
 @dataclass
-class Person:
-    """One profile as both judges see it."""
+class ExpectedProfile:
+    """One profile as both evaluators see it."""
 
     oracle: Oracle
     profile: Profile
@@ -69,47 +69,49 @@ class Person:
 
     @property
     def alone(self) -> bool:
-        """Whether this identifier never met another one."""
+        """Whether this profile never met another identifier."""
         return self.profile.merged_into is None and self.profile.links is None
 
     @property
     def slow(self) -> bool:
-        """Whether the slow evaluator knows everything of this profile."""
+        """Whether the slow evaluator has seen every event of this profile."""
         return self.alone and self.events <= SLOW_EVENTS
 
     @property
-    def expected(self) -> list[ChangeSummary]:
-        """The changes that there must be, in order."""
+    def expected_changes(self) -> list[ChangeSummary]:
+        """The expected changes in order."""
         return self.seen if self.slow else [seen_of(change) for change in self.changes]
 
 
 def is_message(record: Any) -> bool:
-    """Whether a profile says this to another one."""
+    """Return whether a record is a message from one profile to another."""
     return bool(record.key is not None and record.headers and record.headers[0][0] == TYPE_HEADER)
 
 
 def seen_of(change: Change) -> ChangeSummary:
-    """A published change as the oracle would say it."""
+    """Return a published change in the oracle's form."""
     return ChangeSummary(
         change.segment_key, change.action, change.reason, change.occurred_at, None, change.event_id
     )
 
 
 @dataclass
-class Told:
-    """The reference's account of one partition: its people, its clock, the sources of the events that would
-    have made a profile too large, the messages that it sends, and the offsets of the records by which
-    somebody was not joined."""
+class PartitionAccount:
+    """The reference's account of one partition.
 
-    people: dict[str, Person]
+    ``now_ms`` is its clock, ``refused`` the sources of events that would make a profile too large,
+    ``messages`` those that its profiles send, and ``unmerged`` the offsets of records whose merge is refused.
+    """
+
+    profiles: dict[str, ExpectedProfile]
     now_ms: int
     refused: set[str]
     messages: Counter[bytes]
-    unjoined: set[int]
+    unmerged: set[int]
 
 
 class Replayer:
-    """Reads one partition of profile events as its lane should have."""
+    """Processes one partition of profile events as its segment processor should."""
 
     def __init__(
         self, definitions: list[Definition], sources: int, *, by_events: bool, slow_events: int = SLOW_EVENTS
@@ -121,10 +123,10 @@ class Replayer:
         self._clock = PartitionClock(
             sources=sources, processors=sources if by_events else 0, by_events=by_events
         )
-        self._told = Told({}, self._clock.now_ms, set(), Counter(), set())
+        self._account = PartitionAccount({}, self._clock.now_ms, set(), Counter(), set())
 
-    def run(self, records: Iterable[Any]) -> Told:
-        """The account after these records, with everything judged that is due by then."""
+    def run(self, records: Iterable[Any]) -> PartitionAccount:
+        """Return the account after these records, with all due timers fired."""
         for record in records:
             if record.key is None:
                 self._tick(record)
@@ -132,10 +134,10 @@ class Replayer:
                 self._message(record)
             else:
                 self._event(record)
-        for person in self._told.people.values():
-            self._pass_time(person, self._clock.now_ms)
-        self._told.now_ms = self._clock.now_ms
-        return self._told
+        for expected in self._account.profiles.values():
+            self._pass_time(expected, self._clock.now_ms)
+        self._account.now_ms = self._clock.now_ms
+        return self._account
 
     def _tick(self, record: Any) -> None:
         tick = decode_tick(record.value)
@@ -148,68 +150,68 @@ class Replayer:
 
     def _message(self, record: Any) -> None:
         message = decode_message(record.value)
-        person = self._person(message.to)
-        outcome = self._fitting(person, message)
-        if outcome is not None:
-            self._note(person, record, outcome)
+        expected = self._profile(message.to)
+        result = self._apply(expected, message)
+        if result is not None:
+            self._note(expected, record, result)
 
     def _event(self, record: Any) -> None:
         source, time_ms = origin_of(record.headers)
         self._clock.observe(int(source.partition(b":")[0]), time_ms)
-        person = self._person(record.key.decode())
+        expected = self._profile(record.key.decode())
         try:
             event = decode(record.value, time_ms=time_ms, default_id=source.decode())
         except RejectedEvent:
             return
-        outcome = self._fitting(person, Forward(person.profile.id, event))
-        if outcome is None:
-            self._told.refused.add(source.decode())
+        result = self._apply(expected, Forward(expected.profile.id, event))
+        if result is None:
+            self._account.refused.add(source.decode())
             return
-        self._note(person, record, outcome)
-        if outcome.moved and not outcome.duplicates:
-            self._see(person, event)
+        self._note(expected, record, result)
+        if result.moved and not result.duplicates:
+            self._see(expected, event)
 
-    def _see(self, person: Person, event: Event) -> None:
-        person.events += 1
-        if person.events <= self._slow_events and person.alone:
-            seen = person.oracle.on_event(event, self._clock.now_ms)
+    def _see(self, expected: ExpectedProfile, event: Event) -> None:
+        expected.events += 1
+        if expected.events <= self._slow_events and expected.alone:
+            seen = expected.oracle.on_event(event, self._clock.now_ms)
             named = event.message_id if event.named else None
-            person.seen += [_named(each, event.message_id, named) for each in seen]
+            expected.seen += [_named(each, event.message_id, named) for each in seen]
 
-    def _note(self, person: Person, record: Any, outcome: StepResult) -> None:
-        person.changes += outcome.changes
-        self._told.messages.update(map(encode_message, outcome.messages))
-        if outcome.unjoined:
-            self._told.unjoined.add(record.offset)
-        if outcome.moved:
-            person.moved_at = record.offset
+    def _note(self, expected: ExpectedProfile, record: Any, result: StepResult) -> None:
+        expected.changes += result.changes
+        self._account.messages.update(map(encode_message, result.messages))
+        if result.unjoined:
+            self._account.unmerged.add(record.offset)
+        if result.moved:
+            expected.moved_at = record.offset
 
-    def _fitting(self, person: Person, message: Message) -> StepResult | None:
-        """Take a step; None, and nothing changed, when the profile would be too large with an event."""
-        before = encode_profile(person.profile)
-        outcome = self._identity.on_message(person.profile, message, clock_ms=self._clock.now_ms)
-        size = len(encode_profile(person.profile))
+    def _apply(self, expected: ExpectedProfile, message: Message) -> StepResult | None:
+        """Apply a message; return None, changing nothing, if an event would make the profile too large."""
+        before = encode_profile(expected.profile)
+        result = self._identity.on_message(expected.profile, message, clock_ms=self._clock.now_ms)
+        size = len(encode_profile(expected.profile))
         if isinstance(message, Forward) and size > max(MAX_STATE_BYTES, len(before)):
-            person.profile = decode_profile(before)
+            expected.profile = decode_profile(before)
             return None
-        return outcome
+        return result
 
-    def _person(self, profile_id: str) -> Person:
-        person = self._told.people.get(profile_id)
-        if person is None:
-            oracle = Judge(self._definitions, History(profile_id))
+    def _profile(self, profile_id: str) -> ExpectedProfile:
+        expected = self._account.profiles.get(profile_id)
+        if expected is None:
+            oracle = ReferenceEvaluator(self._definitions, History(profile_id))
             profile = self._identity.engine.new_profile(profile_id)
-            person = self._told.people[profile_id] = Person(oracle, profile)
-        return person
+            expected = self._account.profiles[profile_id] = ExpectedProfile(oracle, profile)
+        return expected
 
-    def _pass_time(self, person: Person, now_ms: int) -> None:
-        person.changes += self._identity.on_timer(person.profile, clock_ms=now_ms).changes
-        if person.events <= self._slow_events and person.alone:
-            person.seen += person.oracle.on_clock(now_ms)
+    def _pass_time(self, expected: ExpectedProfile, now_ms: int) -> None:
+        expected.changes += self._identity.on_timer(expected.profile, clock_ms=now_ms).changes
+        if expected.events <= self._slow_events and expected.alone:
+            expected.seen += expected.oracle.on_clock(now_ms)
 
 
 def _named(seen: ChangeSummary, message_id: str, named: str | None) -> ChangeSummary:
-    """An event without an id of its own is named in no change."""
+    """Remove a generated message id from a change: only an event's own id is published."""
     if named is None and seen.event_id == message_id:
         return ChangeSummary(seen.segment, seen.action, seen.reason, seen.occurred_at, seen.flips_at, None)
     return seen

@@ -1,4 +1,4 @@
-"""Running one case: the fault, the end, the verdict."""
+"""Running one case: inject the fault, stop the workers, verify."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from segops.brokers import LocalBroker, choose
 from segops.config import load
 from segops.core.errors import UserError
 
-from .cluster import Case, NotHere, Plan
+from .cluster import Case, FaultUnavailable, Plan
 from .facts import Finding
 from .matrix import Fault
 
 
 def supported(mode: str) -> bool:
-    """Whether workers know this mode."""
+    """Return whether workers support this processing guarantee."""
     try:
         load(worker={"processing_guarantee": mode})
     except UserError:
@@ -30,7 +30,7 @@ def supported(mode: str) -> bool:
 
 
 class Brokers:
-    """Apache Kafka, one node for all cases; three for those that break brokers."""
+    """Apache Kafka clusters by size, shared by all cases and started on first use."""
 
     def __init__(self, folder: Path, single: LocalBroker | None = None) -> None:
         self._folder = folder
@@ -47,7 +47,7 @@ class Brokers:
         self._stack.close()
 
     def get(self, size: int) -> LocalBroker:
-        """The cluster of this size, started when it is asked for first."""
+        """Return the cluster with ``size`` brokers, starting it on first use."""
         if size not in self._running:
             broker = choose(self._folder / f"kafka-{size}", prefer="jvm", brokers=size)
             self._running[size] = self._stack.enter_context(broker)
@@ -57,7 +57,7 @@ class Brokers:
 
 @dataclass
 class CaseResult:
-    """What came of a case."""
+    """The result of a case."""
 
     fault: str
     mode: str
@@ -66,24 +66,24 @@ class CaseResult:
     recovery_s: float = 0.0
     findings: list[Finding] = field(default_factory=list)
     error: str = ""
-    not_here: str = ""
+    unavailable: str = ""
     notes: list[str] = field(default_factory=list)
 
     @property
     def failed(self) -> bool:
-        """Whether anything is not as it must be."""
+        """Whether the case had findings or an error."""
         return bool(self.findings or self.error)
 
     def line(self) -> str:
-        """The outcome in a line, and what was found below it."""
-        verdict = "FAILED" if self.failed else self.not_here or "ok"
+        """Return the result in one line, followed by a line for each finding."""
+        verdict = "FAILED" if self.failed else self.unavailable or "ok"
         head = f"{self.fault:4} {self.mode} seed {self.seed}: {verdict} in {self.seconds:.1f} s"
         notes = f" [{', '.join(self.notes)}]" if self.notes else ""
         found = [f"     {text}" for text in [*map(str, self.findings[:20]), *self.error.splitlines()]]
         return "\n".join([f"{head}, recovery {self.recovery_s:.1f} s{notes}", *found])
 
     def count(self, kind: str) -> int:
-        """How many findings are of this kind."""
+        """Return the number of findings of this kind."""
         return Counter(finding.kind for finding in self.findings)[kind]
 
 
@@ -97,39 +97,39 @@ def run_case(
     act: Callable[[Case], None] | None = None,
     patience: float = 1.0,
 ) -> CaseResult:
-    """Run ``fault`` (or ``act`` in its place) once and verify what is left.
+    """Run ``fault``, or ``act`` in its place, once and verify the evidence.
 
-    ``patience`` multiplies the budget of the recovery, for machines that do other work.
+    ``patience`` multiplies the recovery budget, for machines under other load.
     """
-    outcome = CaseResult(fault.id, mode, seed)
-    home = folder / f"{fault.id}-{mode}-{seed}"
-    home.mkdir(parents=True)
+    result = CaseResult(fault.id, mode, seed)
+    case_folder = folder / f"{fault.id}-{mode}-{seed}"
+    case_folder.mkdir(parents=True)
     broker = brokers.get(fault.brokers)
     plan = Plan(
-        broker, home, seed, mode=mode, clock=fault.clock, shape=fault.shape, replication=fault.brokers
+        broker, case_folder, seed, mode=mode, clock=fault.clock, shape=fault.shape, replication=fault.brokers
     )
     case = Case(plan)
-    case.happened.budget_s = fault.budget_s * patience
+    case.circumstances.budget_s = fault.budget_s * patience
     started = time.monotonic()
     try:
         case.open()
         (act or fault.run or (lambda _: None))(case)
         case.settle()
-        outcome.findings = case.findings()
-    except NotHere as reason:
-        outcome.not_here = str(reason)
+        result.findings = case.findings()
+    except FaultUnavailable as reason:
+        result.unavailable = str(reason)
     except Exception:
-        outcome.error = traceback.format_exc(limit=-3)
+        result.error = traceback.format_exc(limit=-3)
     finally:
-        _close(case, outcome)
-    outcome.seconds = time.monotonic() - started
-    outcome.recovery_s = max(case.happened.recovery_s, default=0.0)
-    outcome.notes = case.notes
-    return outcome
+        _close(case, result)
+    result.seconds = time.monotonic() - started
+    result.recovery_s = max(case.circumstances.recovery_s, default=0.0)
+    result.notes = case.notes
+    return result
 
 
-def _close(case: Case, outcome: CaseResult) -> None:
+def _close(case: Case, result: CaseResult) -> None:
     try:
         case.close()
-    except Exception:  # a broker that did not come back: the next case starts with another
-        outcome.error = outcome.error or traceback.format_exc(limit=-3)
+    except Exception:  # a broker failed to restart; the next case starts another
+        result.error = result.error or traceback.format_exc(limit=-3)

@@ -1,7 +1,7 @@
-"""``make soak``: random faults at random times, for as long as is wanted.
+"""``make soak``: random faults at random times for a given duration.
 
-It goes in rounds of a few minutes. Each is an application of its own with three workers under load; at
-its end everything is verified. Memory and lag are sampled all the time and drawn.
+A soak runs in rounds of a few minutes. Each round is a separate application with three workers under load and
+ends with a full verification. Memory and lag are sampled throughout and drawn.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ def _kill(case: Case, number: int) -> None:
 
 
 def _term(case: Case, number: int) -> None:
-    case.term(number, None)
+    case.terminate(number, None)
 
 
 def _freeze(case: Case, number: int) -> None:
     case.signal(number, signal.SIGSTOP)
-    time.sleep(case.dice.choice([0.3, 1.5]) * SESSION_TIMEOUT_S)
+    time.sleep(case.rng.choice([0.3, 1.5]) * SESSION_TIMEOUT_S)
     case.signal(number, signal.SIGCONT)
 
 
@@ -51,15 +51,15 @@ def _lose_disk(case: Case, number: int) -> None:
 
 
 def _crash_soon(case: Case, number: int) -> None:
-    case.term(number, None)
-    point = case.dice.choice([*POINTS[:8], "after_timers"])
-    case.start(number, crash_at=f"{point}:{case.dice.randrange(1, 20)}")
+    case.terminate(number, None)
+    point = case.rng.choice([*POINTS[:8], "after_timers"])
+    case.start(number, crash_at=f"{point}:{case.rng.randrange(1, 20)}")
 
 
 def _pause_broker(case: Case, number: int) -> None:
     node = case.plan.broker.nodes[0]
     node.pause()
-    time.sleep(case.dice.random() * SESSION_TIMEOUT_S)
+    time.sleep(case.rng.random() * SESSION_TIMEOUT_S)
     node.resume()
 
 
@@ -75,7 +75,7 @@ ACTIONS: list[Callable[[Case, int], None]] = [
 
 
 class SoakWatch:
-    """Samples a case's workers every second."""
+    """Samples memory and lag of a case's workers every two seconds."""
 
     def __init__(self, started: float) -> None:
         self.samples: list[Sample] = []
@@ -83,8 +83,8 @@ class SoakWatch:
         self._case: Case | None = None
         threading.Thread(target=self._run, daemon=True).start()
 
-    def look_at(self, case: Case | None) -> None:
-        """Sample this one from now on."""
+    def watch(self, case: Case | None) -> None:
+        """Sample this case from now on; None pauses sampling."""
         self._case = case
 
     def _run(self) -> None:
@@ -101,7 +101,7 @@ class SoakWatch:
     @staticmethod
     def _committed(case: Case) -> int:
         try:
-            found = case.eyes.committed()
+            found = case.inspector.committed()
         except Exception:
             return 0
         return sum(
@@ -111,65 +111,65 @@ class SoakWatch:
 
 def _round(case: Case, watch: SoakWatch, until: float) -> None:
     case.start(*WORKERS)
-    case.ready(*WORKERS)
-    watch.look_at(case)
+    case.wait_ready(*WORKERS)
+    watch.watch(case)
     case.load.start()
     while time.monotonic() < until:
-        time.sleep(case.dice.random() * 8)
-        number = case.dice.choice(WORKERS)
+        time.sleep(case.rng.random() * 8)
+        number = case.rng.choice(WORKERS)
         if case.workers[number].poll() is None:
-            action = case.dice.choice(ACTIONS)
+            action = case.rng.choice(ACTIONS)
             case.notes.append(action.__name__.strip("_"))
             action(case, number)
         case.revive(*WORKERS)
-    time.sleep(2 * SESSION_TIMEOUT_S)  # whoever was frozen knows by now, and crash points had their chance
+    time.sleep(2 * SESSION_TIMEOUT_S)  # frozen workers have noticed, failpoints have been reached
     for number in WORKERS:
         if case.workers[number].poll() is None:
-            case.kill(number)  # and its crash point with it
-    case.ready_again(*WORKERS)
+            case.kill(number)  # disarms its failpoint
+    case.revive_until_ready(*WORKERS)
     fault = time.monotonic()
-    case.recovered(fault)
-    watch.look_at(None)
+    case.record_recovery(fault)
+    watch.watch(None)
 
 
 def soak(minutes: float, round_minutes: float, mode: str, seed: int, report: Path) -> list[CaseResult]:
-    """Run rounds; their outcomes. Writes ``report`` and the drawing beside it."""
+    """Run rounds and return their results. Writes ``report`` and the chart beside it."""
     started = time.monotonic()
-    watch, outcomes = SoakWatch(started), list[CaseResult]()
+    watch, results = SoakWatch(started), list[CaseResult]()
     folder = Path(tempfile.mkdtemp(prefix="segops-soak-"))
     with Brokers(folder) as brokers:
         while time.monotonic() - started < 60 * minutes:
             left_s = min(60 * round_minutes, max(20.0, 60 * minutes - (time.monotonic() - started)))
-            # As many people as there is time, so that no stream is too long for the slow evaluator.
+            # Scale the users with the time, so that no profile has too many events for the slow evaluator.
             users = max(10, int(left_s * 20 / EVENTS_PER_USER))
             shape = Shape(events=users * EVENTS_PER_USER, users=users, per_second=20.0)
             until = time.monotonic() + left_s
-            outcomes.append(
+            results.append(
                 run_case(
                     Fault("F28", "a random mix", None, shape=shape, budget_s=90),
                     brokers,
                     folder,
                     mode=mode,
-                    seed=seed + len(outcomes),
+                    seed=seed + len(results),
                     act=lambda case, until=until: _round(case, watch, until),  # type: ignore[misc]
                 )
             )
-            print(outcomes[-1].line(), flush=True)
-            watch.look_at(None)
-        write(report, watch.samples, outcomes, f"{machine()}, {brokers.name}")
-    return outcomes
+            print(results[-1].line(), flush=True)
+            watch.watch(None)
+        write(report, watch.samples, results, f"{machine()}, {brokers.name}")
+    return results
 
 
-def write(report: Path, samples: list[Sample], outcomes: list[CaseResult], where: str) -> None:
-    """The report and the drawing."""
+def write(report: Path, samples: list[Sample], results: list[CaseResult], where: str) -> None:
+    """Write the report and the chart."""
     report.with_suffix(".svg").write_text(write_svg(samples))
-    failed = [str(outcome.seed) for outcome in outcomes if outcome.failed]
-    verdict = f"**failed** with seed {', '.join(failed)}" if failed else "nothing lost, nothing twice"
-    actions, seconds = sum(len(o.notes) for o in outcomes), sum(o.seconds for o in outcomes)
+    failed = [str(result.seed) for result in results if result.failed]
+    verdict = f"**failed** with seed {', '.join(failed)}" if failed else "nothing lost or duplicated"
+    actions, seconds = sum(len(o.notes) for o in results), sum(o.seconds for o in results)
     lines = [
         "# Soak",
         "",
-        f"{len(outcomes)} rounds with {actions} random faults in {seconds / 60:.0f} min: {verdict}.",
+        f"{len(results)} rounds with {actions} random faults in {seconds / 60:.0f} min: {verdict}.",
         f"{where}.",
         f"Largest worker: {max((s.rss_bytes for s in samples), default=0) >> 20} MiB.",
         "",
@@ -179,7 +179,7 @@ def write(report: Path, samples: list[Sample], outcomes: list[CaseResult], where
 
 
 def main() -> int:
-    """As from the command line; 1 when a round failed."""
+    """Run a soak from the command line. Return 1 if any round failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--round-minutes", type=float, default=3)
@@ -188,9 +188,9 @@ def main() -> int:
     parser.add_argument("--report", type=Path, default=Path(__file__).parent / "SOAK.md")
     options = parser.parse_args()
     if not supported(options.mode):
-        parser.error(f"workers do not know the mode {options.mode}")
-    outcomes = soak(options.minutes, options.round_minutes, options.mode, options.seed, options.report)
-    return int(any(outcome.failed for outcome in outcomes))
+        parser.error(f"unsupported mode {options.mode}")
+    results = soak(options.minutes, options.round_minutes, options.mode, options.seed, options.report)
+    return int(any(result.failed for result in results))
 
 
 if __name__ == "__main__":

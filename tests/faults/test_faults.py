@@ -1,4 +1,4 @@
-"""The rows of the fault matrix that are run on every change, with one seed each."""
+"""The rows of the fault matrix that run on every change, with one seed each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .matrix import BOTH, FAULTS, Fault
 from .run import Brokers, run_case, supported
 
 pytestmark = pytest.mark.broker
-#: Tests share the machine with each other: how fast a worker recovers is for `make faults` to say.
+#: Parallel tests slow recovery down; `make faults` checks the budgets themselves.
 _PATIENCE = 4.0
 
 EVERY_TIME = ("F1", "F2", "F3", "F4", "F5", "F9", "F10", "F12", "F15", "F16", "F19", "F22")
@@ -23,7 +23,7 @@ ROWS = [fault for fault in FAULTS if fault.id in EVERY_TIME]
 
 
 def cases() -> Iterator[Any]:
-    """Every row in each mode; `make test` runs it in one of them, in turn."""
+    """Yield every row in each mode; `make test` runs each row in one mode, alternating."""
     for number, fault in enumerate(ROWS):
         for mode in filter(supported, BOTH):
             case = pytest.param if mode == BOTH[number % len(BOTH)] else in_rest
@@ -37,9 +37,7 @@ def brokers(broker: LocalBroker, tmp_path: Path) -> Iterator[Brokers]:
 
 
 @pytest.mark.parametrize(("fault", "mode"), [*cases()])
-def test_nothing_is_lost_and_nothing_counted_twice(
-    brokers: Brokers, tmp_path: Path, fault: Fault, mode: str
-) -> None:
+def test_no_data_is_lost_or_duplicated(brokers: Brokers, tmp_path: Path, fault: Fault, mode: str) -> None:
     seed = BOTH.index(mode) + 1
-    outcome = run_case(fault, brokers, tmp_path, mode=mode, seed=seed, patience=_PATIENCE)
-    assert not outcome.failed, outcome.line()
+    result = run_case(fault, brokers, tmp_path, mode=mode, seed=seed, patience=_PATIENCE)
+    assert not result.failed, result.line()

@@ -1,4 +1,4 @@
-"""The verifier sees what it is there to see: workers that are wrong on purpose, on a real broker."""
+"""The verifier detects deliberately broken workers, on a real broker."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ SHAPE = Shape(events=160, users=8, per_second=200.0)
 LOGINS = replace(SHAPE, logins=True)
 
 
-def verdict(
+def findings_after(
     broker: LocalBroker, folder: Path, act: Callable[[Case], None], shape: Shape = SHAPE
 ) -> list[Finding]:
-    """What is found after ``act`` under a small load."""
+    """Return the findings after ``act`` under a small load."""
     case = Case(Plan(broker, folder, seed=1, partitions=2, shape=shape))
     try:
         case.open()
@@ -35,12 +35,12 @@ def verdict(
         case.close()
 
 
-def wrong(kind: str) -> Callable[[Case], None]:
+def run_broken_worker(kind: str) -> Callable[[Case], None]:
     def act(case: Case) -> None:
-        sabotage = {"FAULTS_SABOTAGE": kind, "FAULTS_ONCE": str(case.rig.folder / "once")}
+        sabotage = {"FAULTS_SABOTAGE": kind, "FAULTS_ONCE": str(case.cluster.folder / "once")}
         case.start(0, **sabotage)
         case.load.start()
-        case.crashed(0)
+        case.wait_crashed(0)
         case.start(0, **sabotage)
 
     return act
@@ -50,29 +50,29 @@ def wrong(kind: str) -> Callable[[Case], None]:
     ("kind", "checks"),
     [in_rest("commit_first", {"I1", "I3"}), in_rest("no_flush", {"I3"}), ("apply_twice", {"I1"})],
 )
-def test_a_wrong_worker_is_found_out(
+def test_verifier_detects_a_broken_worker(
     broker: LocalBroker, tmp_path: Path, kind: str, checks: set[str]
 ) -> None:
-    found = verdict(broker, tmp_path, wrong(kind))
+    found = findings_after(broker, tmp_path, run_broken_worker(kind))
     assert checks <= {finding.check for finding in found}, found
 
 
 @pytest.mark.parametrize("kind", ["lose_handover", in_rest("lose_held")])
-def test_a_wrong_merge_is_found_out(broker: LocalBroker, tmp_path: Path, kind: str) -> None:
+def test_verifier_detects_a_broken_merge(broker: LocalBroker, tmp_path: Path, kind: str) -> None:
     def act(case: Case) -> None:
-        case.start(0, FAULTS_SABOTAGE=kind, FAULTS_ONCE=str(case.rig.folder / "once"))
+        case.start(0, FAULTS_SABOTAGE=kind, FAULTS_ONCE=str(case.cluster.folder / "once"))
         case.load.start()
 
-    found = verdict(broker, tmp_path, act, LOGINS)
+    found = findings_after(broker, tmp_path, act, LOGINS)
     assert (tmp_path / "once").exists()
     assert ("I9", "lost") in {(finding.check, finding.kind) for finding in found}, found
 
 
-def test_a_good_worker_is_not(broker: LocalBroker, tmp_path: Path) -> None:
+def test_verifier_accepts_a_correct_worker(broker: LocalBroker, tmp_path: Path) -> None:
     def act(case: Case) -> None:
         case.start(0, crash_at="after_changelog_ack:4")
         case.load.start()
-        case.crashed(0)
+        case.wait_crashed(0)
         case.start(0)
 
-    assert verdict(broker, tmp_path, act) == []
+    assert findings_after(broker, tmp_path, act) == []

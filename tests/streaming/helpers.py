@@ -1,4 +1,4 @@
-"""A worker as a process of its own against a real broker, and what it should have said."""
+"""Worker processes against a real broker, and the changes that they should publish."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ from segops.schemas.ticks import TICK_HEADERS
 START_MS = 1_760_000_000_000
 DAY_MS = 86_400_000
 DEADLINE_S = 60.0
-#: Short: the group soon misses a killed member, and soon hears of a new one (15 heartbeats in this time).
+#: Short, so that the group soon expires a killed member and soon rebalances (15 heartbeats per timeout).
 SESSION_TIMEOUT = "10s"
-#: The most that a test gives one worker (``--processes``): each has a web port.
+#: Maximum number of processes per worker (``--processes``); each needs a web port.
 _PROCESSES = 2
 
 SEGMENTS = """
@@ -73,53 +73,57 @@ segments:
 
 @dataclass
 class Sent:
-    """An event as it was sent."""
+    """A raw event and the partition that it is sent to."""
 
     partition: int
     value: bytes
 
 
-def shop(count: int, *, users: int, partitions: int, seed: int = 1, start_ms: int = START_MS) -> list[Sent]:
-    """A stream of events over a day, in order, each user's in one partition."""
-    dice = random.Random(seed)
+def shop_events(
+    count: int, *, users: int, partitions: int, seed: int = 1, start_ms: int = START_MS
+) -> list[Sent]:
+    """Return ``count`` events over a day in time order, each user's in one partition."""
+    rng = random.Random(seed)
     step = DAY_MS // count
     sent = []
     for number in range(count):
-        user = dice.randrange(users)
+        user = rng.randrange(users)
         moment = datetime.fromtimestamp((start_ms + number * step) / 1000, UTC)
         event = {
             "type": "track",
-            "event": dice.choice(["Product Viewed", "Product Viewed", "Page Seen", "Order Completed"]),
+            "event": rng.choice(["Product Viewed", "Product Viewed", "Page Seen", "Order Completed"]),
             "userId": f"u{user}",
             "messageId": f"m{seed}-{number}",
             "timestamp": moment.isoformat(timespec="milliseconds"),
-            "properties": {"total": dice.randrange(200)},
+            "properties": {"total": rng.randrange(200)},
         }
         sent.append(Sent(user % partitions, json.dumps(event).encode()))
     return sent
 
 
-def oracle(sent: Iterable[Sent], wanted: list[Definition], final_ms: int) -> dict[str, dict[str, Any]]:
-    """The changes that these events must cause, by change id, from the engine alone."""
-    changes, _ = _judged(sent, wanted, final_ms)
+def expected_changes(
+    sent: Iterable[Sent], definitions: list[Definition], final_ms: int
+) -> dict[str, dict[str, Any]]:
+    """Return the changes that these events must cause, by change id, computed by the engine alone."""
+    changes, _ = _evaluate(sent, definitions, final_ms)
     return {change.change_id: comparable(encode_change(change, 0)) for change in changes}
 
 
-def oracle_states(sent: Iterable[Sent], wanted: list[Definition], final_ms: int) -> dict[str, object]:
-    """What each profile must have become, from the engine alone: see ``essence``."""
-    _, profiles = _judged(sent, wanted, final_ms)
-    return {profile_id: essence(profile) for profile_id, profile in profiles.items()}
+def expected_states(sent: Iterable[Sent], definitions: list[Definition], final_ms: int) -> dict[str, object]:
+    """Return the ``membership_summary`` of each profile, computed by the engine alone."""
+    _, profiles = _evaluate(sent, definitions, final_ms)
+    return {profile_id: membership_summary(profile) for profile_id, profile in profiles.items()}
 
 
-def essence(profile: Profile) -> object:
-    """How many changes a profile has been through, and what it is a member of, since when."""
+def membership_summary(profile: Profile) -> object:
+    """Return a profile's sequence and the segments that it is a member of, with the start times."""
     return profile.sequence, {key: member.since_ms for key, member in profile.members.items()}
 
 
-def _judged(
-    sent: Iterable[Sent], wanted: list[Definition], final_ms: int
+def _evaluate(
+    sent: Iterable[Sent], definitions: list[Definition], final_ms: int
 ) -> tuple[list[Change], dict[str, Profile]]:
-    engine = Engine(SegmentSet(wanted))
+    engine = Engine(SegmentSet(definitions))
     profiles: dict[str, Profile] = {}
     changes: list[Change] = []
     for event in sent:
@@ -133,7 +137,7 @@ def _judged(
 
 
 def comparable(value: bytes) -> dict[str, Any]:
-    """A published change without the wall clock in it."""
+    """Decode a published change and remove its wall clock time."""
     change: dict[str, Any] = json.loads(value)
     del change["evaluated_at"]
     return change
@@ -141,7 +145,7 @@ def comparable(value: bytes) -> dict[str, Any]:
 
 @dataclass
 class Stack:
-    """One application on a broker: its settings, its workers, what it reads and writes."""
+    """One application on a broker: its settings, workers and topics."""
 
     bootstrap_servers: str
     name: str
@@ -149,10 +153,10 @@ class Stack:
     partitions: int = 3
     guarantee: str = "at_least_once"
     environment: dict[str, str] = field(default_factory=dict)
-    #: Variables of ``tests.faults.hooks``, for workers that a test has its hands on.
+    #: Variables of ``tests.faults.hooks``; if set, workers run with these hooks.
     hooks: dict[str, str] = field(default_factory=dict)
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
-    #: The web ports of each worker, of all its processes.
+    #: The web ports of each worker's processes.
     ports: dict[int, ReservedPorts] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -160,7 +164,7 @@ class Stack:
 
     @property
     def settings(self) -> Settings:
-        """As the workers have them."""
+        """The settings that the workers run with."""
         return load(
             kafka={"bootstrap_servers": self.bootstrap_servers},
             topics={"prefix": self.name, "partitions": self.partitions},
@@ -168,7 +172,7 @@ class Stack:
         )
 
     def publish(self, text: str = SEGMENTS) -> None:
-        """Make these segments the ones in force."""
+        """Create the topics and publish these segment definitions."""
         file = self.folder / "segments.yaml"
         file.write_text(text)
         self.definitions = load_segments([file])
@@ -181,7 +185,7 @@ class Stack:
     def start(
         self, *, number: int = 0, crash_at: str = "", processes: int = 1, options: Iterable[str] = ()
     ) -> subprocess.Popen[bytes]:
-        """Start a worker with its own folder and web port."""
+        """Start worker ``number`` with its own data folder and web port."""
         environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("SEGOPS_")},
             "SEGOPS_KAFKA_BOOTSTRAP_SERVERS": self.bootstrap_servers,
@@ -208,27 +212,27 @@ class Stack:
         return worker
 
     def data_dir(self, number: int = 0) -> Path:
-        """Where worker ``number`` keeps its files."""
+        """Return the data folder of worker ``number``."""
         return self.folder / f"data-{number}"
 
     def port(self, number: int = 0) -> int:
-        """The web port of worker ``number``."""
+        """Return the web port of worker ``number``."""
         if number not in self.ports:
             self.ports[number] = reserve_ports(_PROCESSES)
         return self.ports[number].numbers[0]
 
-    def move(self, number: int = 0) -> None:
-        """Let worker ``number`` have another web port from its next start on."""
+    def change_port(self, number: int = 0) -> None:
+        """Give worker ``number`` another web port from its next start on."""
         self.ports.pop(number).release()
 
     def close(self) -> None:
-        """End all workers and let go of their ports."""
+        """Stop all workers and release their ports."""
         self.stop()
         for reserved in self.ports.values():
             reserved.release()
 
     def stop(self) -> None:
-        """End all workers that still run."""
+        """Stop all workers that still run, by SIGTERM or after 40 s by SIGKILL."""
         for worker in self.workers:
             if worker.poll() is None:
                 worker.send_signal(signal.SIGTERM)
@@ -241,7 +245,7 @@ class Stack:
         self.workers.clear()
 
     def segops(self, *arguments: str) -> Result:
-        """What a command of an operator of this application does."""
+        """Run a segops command for this application and return its result."""
         variables = {
             "SEGOPS_KAFKA_BOOTSTRAP_SERVERS": self.bootstrap_servers,
             "SEGOPS_APP_ID": self.settings.worker.app_id,
@@ -249,12 +253,12 @@ class Stack:
         return CliRunner().invoke(cli, arguments, env=variables)
 
     def members(self) -> list[str]:
-        """The names of the workers in the group."""
+        """Return the member names of the consumer group."""
         _, *rows = self.segops("group", "list").stdout.splitlines()
         return [row.split()[0] for row in rows]
 
     def get(self, path: str, number: int = 0) -> tuple[int, str]:
-        """Status and body of a page; status 0 when nobody answers."""
+        """Return the status and body of a page; status 0 if the worker does not answer."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port(number)}{path}", timeout=5) as answer:
                 return answer.status, answer.read().decode()
@@ -263,8 +267,8 @@ class Stack:
         except OSError:
             return 0, ""
 
-    def owned(self, number: int = 0) -> set[str]:
-        """The partitions that worker ``number`` has taken; none while it is not ready."""
+    def owned_partitions(self, number: int = 0) -> set[str]:
+        """Return the partitions that worker ``number`` owns; none while it is not ready."""
         if self.get("/readyz", number)[0] != 200:
             return set()
         clocks = r'segops_partition_clock_seconds\{partition="(\d+)"\}'
@@ -278,7 +282,7 @@ class Stack:
         headers: list[tuple[str, bytes]] | None = None,
         topic: str | None = None,
     ) -> None:
-        """Write raw events, or records of another topic, then the tick that moves everyone on."""
+        """Write raw events, or records of another topic, then a final tick if ``final_ms`` is given."""
         asyncio.run(self._send(list(sent), final_ms, headers, topic or self.settings.topics.events))
 
     async def _send(
@@ -297,15 +301,15 @@ class Stack:
         await producer.stop()
 
     async def send_to(self, topic: str, values: list[bytes]) -> None:
-        """Write these into every partition of a topic."""
+        """Write these values to every partition of a topic."""
         producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap_servers, linger_ms=20)
         await producer.start()
-        places = [(value, number) for number in range(self.partitions) for value in values]
-        await asyncio.gather(*[await producer.send(topic, value, partition=n) for value, n in places])
+        partitions = [(value, number) for number in range(self.partitions) for value in values]
+        await asyncio.gather(*[await producer.send(topic, value, partition=n) for value, n in partitions])
         await producer.stop()
 
     def read(self, topic: str, *, isolation: str = "read_committed") -> list[Any]:
-        """Everything that a topic holds now, as far as this isolation level shows it."""
+        """Return all records of a topic that are visible now at this isolation level."""
         return asyncio.run(self._read(topic, isolation))
 
     async def _read(self, topic: str, isolation: str) -> list[Any]:
@@ -315,11 +319,11 @@ class Stack:
             isolation_level=isolation,
         )
         await consumer.start()
-        places = [TopicPartition(topic, number) for number in range(self.partitions)]
-        consumer.assign(places)
-        ends = await consumer.end_offsets(places)
+        partitions = [TopicPartition(topic, number) for number in range(self.partitions)]
+        consumer.assign(partitions)
+        ends = await consumer.end_offsets(partitions)
         records: list[Any] = []
-        while any([await consumer.position(place) < end for place, end in ends.items()]):
+        while any([await consumer.position(partition) < end for partition, end in ends.items()]):
             for found in (await consumer.getmany(timeout_ms=200)).values():
                 records += found
         await consumer.stop()
@@ -327,11 +331,11 @@ class Stack:
 
     @staticmethod
     def decoded(record: Any) -> dict[str, Any]:
-        """The published change of a record, without the wall clock in it."""
+        """Decode the published change of a record without its wall clock time."""
         return comparable(record.value)
 
     def changes(self) -> dict[str, dict[str, Any]]:
-        """The published changes, each change id once. A change id with two meanings fails."""
+        """Return the published changes by change id. Fails if one id has two different changes."""
         found: dict[str, dict[str, Any]] = {}
         for record in self.read(self.settings.topics.membership_changes):
             change = comparable(record.value)
@@ -339,28 +343,33 @@ class Stack:
         return found
 
     def states(self) -> dict[str, object]:
-        """What the changelog makes of each profile: see ``essence``."""
+        """Return the ``membership_summary`` of each profile in the changelog."""
         latest = {record.key.decode(): record.value for record in self.read(self.settings.worker.changelog)}
         profiles = {key: state for key, state in latest.items() if not key.startswith("\0")}
-        return {profile_id: essence(decode_profile(state)) for profile_id, state in profiles.items()}
+        return {
+            profile_id: membership_summary(decode_profile(state)) for profile_id, state in profiles.items()
+        }
 
     def wait_for_changes(self, expected: dict[str, dict[str, Any]]) -> None:
-        """Until all expected changes are there; then they are all there is."""
+        """Wait until all expected changes are published, and verify that there are no others."""
         wait_until(lambda: set(self.changes()) >= set(expected), f"{len(expected)} changes", self.diagnosis)
         assert self.changes() == expected
 
     def diagnosis(self) -> str:
-        """What to look at when something did not happen."""
+        """Return the number of changes and the end of each worker's log, for the message of a failed wait."""
         logs = [path.read_text()[-2_000:] for path in sorted(self.folder.glob("*.log"))]
         return "\n".join([f"changes so far: {len(self.changes())}", *logs])
 
 
 def wait_until(
-    fact: Callable[[], object], what: str, diagnosis: Callable[[], str] = str, deadline_s: float = DEADLINE_S
+    condition: Callable[[], object],
+    what: str,
+    diagnosis: Callable[[], str] = str,
+    deadline_s: float = DEADLINE_S,
 ) -> None:
-    """Look until ``fact`` holds."""
+    """Poll until ``condition`` holds. Raises AssertionError with ``diagnosis`` after ``deadline_s``."""
     until = time.monotonic() + deadline_s
-    while not fact():
+    while not condition():
         if time.monotonic() > until:
-            raise AssertionError(f"{what}: not within {deadline_s} s\n{diagnosis()}")
+            raise AssertionError(f"{what}: timed out after {deadline_s} s\n{diagnosis()}")
         time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""An output that keeps what is published, for tests of the processors without Kafka."""
+"""An output that records what is published, for tests of the processors without Kafka."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Forwarded(NamedTuple):
 
 
 class RecordingOutput:
-    """Keeps what is published in lists, each in the order of publication."""
+    """Records publications in lists, each in the order of publication."""
 
     def __init__(self) -> None:
         self.forwarded: list[Forwarded] = []

@@ -1,4 +1,4 @@
-"""Whom an assignment was made for: this process, its former one, or another that has its name now."""
+"""The process that an assignment is for: this one, its predecessor, or another with the same name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TOPICS = {"events", "profile-events"}
 
 @pytest.fixture
 def assignor() -> MemberAssignor:
-    """Of a process that has just joined."""
+    """Return the assignor of a process that has just joined."""
     conf = SimpleNamespace(canonical_url=OWN, consumer_group_instance_id="me")
     made = MemberAssignor(SimpleNamespace(conf=conf, tables=SimpleNamespace(changelog_topics=set())))
     made.metadata(TOPICS)
@@ -24,7 +24,7 @@ def assignor() -> MemberAssignor:
 
 
 def assign(assignor: MemberAssignor, url: str, topics: set[str] = TOPICS) -> bool:
-    """Hand an assignment over; whether the member has to join once more."""
+    """Deliver an assignment; return whether the member has to rejoin."""
     actives = {topic: [0] for topic in sorted(topics)}
     metadata = ClientMetadata(
         assignment=ClientAssignment(actives=actives, standbys={}),
@@ -37,19 +37,19 @@ def assign(assignor: MemberAssignor, url: str, topics: set[str] = TOPICS) -> boo
     return assignor.outdated
 
 
-def test_an_assignment_for_this_process_is_taken(assignor: MemberAssignor) -> None:
+def test_assignment_for_this_process_is_accepted(assignor: MemberAssignor) -> None:
     assert not assign(assignor, OWN)
     assert not assign(assignor, OWN)
     assert {tp.topic for tp in assignor.assigned_actives()} == TOPICS
 
 
-def test_one_for_a_former_process_is_outdated_until_one_for_this_comes(assignor: MemberAssignor) -> None:
+def test_assignment_for_a_previous_process_is_outdated(assignor: MemberAssignor) -> None:
     assert assign(assignor, FORMER)
-    assert assign(assignor, FORMER)  # the broker went away before the group assigned anew
+    assert assign(assignor, FORMER)  # the broker went down before the group was reassigned
     assert not assign(assignor, OWN)
 
 
-def test_one_for_another_address_later_on_means_that_another_process_has_the_name(
+def test_later_assignment_for_another_address_reveals_a_duplicate_name(
     assignor: MemberAssignor,
 ) -> None:
     assign(assignor, OWN)
@@ -57,14 +57,12 @@ def test_one_for_another_address_later_on_means_that_another_process_has_the_nam
         assign(assignor, FORMER)
 
 
-def test_one_that_knows_less_topics_is_outdated_once(assignor: MemberAssignor) -> None:
+def test_assignment_with_fewer_topics_is_outdated_once(assignor: MemberAssignor) -> None:
     assert assign(assignor, OWN, {"events"})
-    assert not assign(assignor, OWN, {"events"})  # the cluster does not have the other
+    assert not assign(assignor, OWN, {"events"})  # the other topic does not exist in the cluster
 
 
-def test_joining_again_tells_other_metadata_than_the_first_time(assignor: MemberAssignor) -> None:
+def test_rejoining_sends_different_metadata(assignor: MemberAssignor) -> None:
     first = assignor.metadata(TOPICS).user_data
     assign(assignor, FORMER)
-    assert (
-        assignor.metadata(TOPICS).user_data != first
-    )  # else the broker would not make the group assign anew
+    assert assignor.metadata(TOPICS).user_data != first  # otherwise the broker would not rebalance the group

@@ -1,4 +1,4 @@
-"""What of a changelog is held back while a store is restored: the latest of each profile, for a while."""
+"""The changelog reader buffers the latest state of each profile while a store is restored."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from segops.streaming.partition.snapshot import CHANGELOG_META, IN_FORCE_META
 from .test_restorer import LOGS, assert_holds, batch_of
 
 PLACE = TopicPartition("changelog", 0)
-#: As many fetches as make a recovery load in bulk.
+#: Enough fetches for a bulk restore.
 EMPTY: list[dict[bytes, bytes | None]] = [{}] * 10_000
 ALL_BYTES = 1 << 30
 
@@ -37,7 +37,7 @@ def state(number: int) -> bytes:
 
 
 class Spied:
-    """A store in memory that knows what was written at once."""
+    """An in-memory store that records each write batch."""
 
     def __init__(self) -> None:
         self.store = MemoryStores().open(0)
@@ -52,7 +52,7 @@ class Spied:
 
 
 class Failing(MemoryStores):
-    """Stores in memory whose first writes fail, as those of a damaged disk do."""
+    """In-memory stores whose first writes fail, as those on a damaged disk do."""
 
     def __init__(self, times: int) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class Failing(MemoryStores):
 
 
 class Changelog:
-    """A consumer of a changelog with ``fetches``, of ten offsets each; and a fetch of it."""
+    """A consumer of a changelog with ``fetches`` of ten offsets each, and one fetch from it."""
 
     def __init__(self, fetches: list[dict[bytes, bytes | None]]) -> None:
         self.fetches = fetches
@@ -119,9 +119,7 @@ def tail_of(stores: MemoryStores, log: Changelog, *, bulk: bool = True) -> Chang
 
 @settings(max_examples=100)
 @given(LOGS, st.integers(0, 2_000))
-def test_the_latest_of_each_profile_wins_however_much_is_held_back(
-    log: list[list[Profile | str]], buffer_bytes: int
-) -> None:
+def test_latest_state_wins_for_any_buffer_size(log: list[list[Profile | str]], buffer_bytes: int) -> None:
     store = MemoryStores().open(0)
     restoring = StoreRestorer(store, expected=10, bulk=True, buffer_bytes=buffer_bytes)
     for number, part in enumerate(log):
@@ -132,7 +130,7 @@ def test_the_latest_of_each_profile_wins_however_much_is_held_back(
     assert read_offset(store, CHANGELOG_META) == (10 * len(log) - 1 if log else None)
 
 
-def test_a_profile_is_written_once_however_often_it_was_logged() -> None:
+def test_a_profile_logged_many_times_is_written_once() -> None:
     store = Spied()
     restoring = StoreRestorer(cast("ProfileStore", store), expected=10, bulk=True, buffer_bytes=ALL_BYTES)
     for number in range(7):
@@ -142,7 +140,7 @@ def test_a_profile_is_written_once_however_often_it_was_logged() -> None:
     assert list(store.written[0]) == [b"a", b"b"]  # in order
 
 
-def test_definitions_that_were_held_back_are_no_profile_either() -> None:
+def test_buffered_definitions_are_not_restored_as_a_profile() -> None:
     store = MemoryStores().open(0)
     restoring = StoreRestorer(store, expected=10, bulk=True, buffer_bytes=ALL_BYTES)
     restoring.take({IN_FORCE_KEY: b"1", b"a": state(1)}, 10)
@@ -151,7 +149,7 @@ def test_definitions_that_were_held_back_are_no_profile_either() -> None:
     assert (store.meta(IN_FORCE_META), store.profile_ids(None, 9)) == (b"2", ["a"])
 
 
-def test_the_offset_is_never_ahead_of_what_was_written() -> None:
+def test_stored_offset_never_passes_the_written_states() -> None:
     store = MemoryStores().open(0)
     restoring = StoreRestorer(store, expected=10, bulk=True, buffer_bytes=3_100)
     for number in range(55):
@@ -161,13 +159,13 @@ def test_the_offset_is_never_ahead_of_what_was_written() -> None:
     assert 0 < len(store.profile_ids(None, 100)) < 55
 
 
-def test_no_more_is_held_back_than_may_be() -> None:
+def test_buffer_stays_below_its_limit() -> None:
     store = Spied()
     restoring = StoreRestorer(cast("ProfileStore", store), expected=10, bulk=True, buffer_bytes=100_000)
     large = state(1) + bytes(10_000)
     for number in range(100):
         restoring.take({b"%d" % (number % 3): large}, number + 1)
-    assert store.written == []  # three of 10 kB, again and again
+    assert store.written == []  # three profiles of 10 kB, repeatedly
     for number in range(100):
         restoring.take({b"%d" % number: large, b"gone-%d" % number: None}, number + 101)
     sizes = [sum(len(value or b"") for value in part.values()) for part in store.written]
@@ -175,7 +173,7 @@ def test_no_more_is_held_back_than_may_be() -> None:
     assert max(sizes) <= 100_000 + len(large)
 
 
-def test_a_standby_writes_at_once() -> None:
+def test_standby_writes_without_buffering() -> None:
     async def scenario() -> None:
         log = Changelog([{b"a": state(1)}, *EMPTY])
         tail = tail_of(MemoryStores(), log, bulk=False)
@@ -188,7 +186,7 @@ def test_a_standby_writes_at_once() -> None:
     asyncio.run(scenario())
 
 
-def test_a_store_at_fault_starts_over_without_what_was_held_back() -> None:
+def test_failed_store_restarts_with_an_empty_buffer() -> None:
     async def scenario() -> None:
         log = Changelog([{b"a": state(1)}, {b"b": state(2)}, *EMPTY])
         tail = tail_of(Failing(1), log)
@@ -208,7 +206,7 @@ def test_a_store_at_fault_starts_over_without_what_was_held_back() -> None:
     asyncio.run(scenario())
 
 
-def test_a_log_that_cannot_be_read_is_told_after_the_store_started_over_once() -> None:
+def test_unreadable_changelog_is_reported_after_one_restart() -> None:
     async def scenario() -> None:
         log = Changelog([{b"b": state(1)}, *EMPTY])
         tail = tail_of(Failing(2), log)
@@ -223,7 +221,7 @@ def test_a_log_that_cannot_be_read_is_told_after_the_store_started_over_once() -
     asyncio.run(scenario())
 
 
-def test_a_recovery_whose_last_write_fails_reads_all_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failure_of_the_last_write_restarts_the_recovery(monkeypatch: pytest.MonkeyPatch) -> None:
     log = Changelog([{b"a": state(number)} for number in range(2_000)])
     monkeypatch.setattr(recovery, "_BULK_RECORDS", 1_000)
     stores = Failing(1)

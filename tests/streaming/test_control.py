@@ -1,4 +1,4 @@
-"""The control topic: not open to writers of events, behind the events before it, obeyed whatever crashes."""
+"""The control topic: separate from events, ordered after earlier events, applied despite crashes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from segops.schemas.records import partition_of
 from segops.schemas.ticks import TYPE_HEADER
 from tests.rest import in_rest
 
-from .helpers import DAY_MS, START_MS, Sent, Stack, oracle, shop, wait_until
+from .helpers import DAY_MS, START_MS, Sent, Stack, expected_changes, shop_events, wait_until
 from .test_erasure import command, receipts
 
 pytestmark = pytest.mark.broker
@@ -23,18 +23,18 @@ FINAL_MS = START_MS + 2 * DAY_MS
 
 
 def views(user: str, count: int, partitions: int = 3) -> list[Sent]:
-    """Events of one user, in the partition of that user's requests."""
+    """Return events of one user, in the partition of that user's requests."""
     home = partition_of(f"user_id:{user}".encode(), partitions)
     form = {"type": "track", "event": "Product Viewed", "userId": user, "timestamp": "2025-10-09T09:00:00Z"}
     return [Sent(home, json.dumps({**form, "messageId": f"{user}-{n}"}).encode()) for n in range(count)]
 
 
 def found(stack: Stack) -> dict[str, list[str]]:
-    """What the receipts say, by hashed identifier."""
-    said: dict[str, list[str]] = {}
+    """Return the results in the receipts, by hashed identifier."""
+    receipts_found: dict[str, list[str]] = {}
     for receipt in receipts(stack):
-        said.setdefault(receipt["identifier_sha256"], []).append(receipt["found"])
-    return said
+        receipts_found.setdefault(receipt["identifier_sha256"], []).append(receipt["found"])
+    return receipts_found
 
 
 def committed(stack: Stack) -> dict[tuple[str, int], int]:
@@ -45,27 +45,27 @@ def committed(stack: Stack) -> dict[tuple[str, int], int]:
             offsets = await admin.list_consumer_group_offsets(stack.settings.worker.app_id)
         finally:
             await admin.close()
-        return {(place.topic, place.partition): each.offset for place, each in offsets.items()}
+        return {(tp.topic, tp.partition): each.offset for tp, each in offsets.items()}
 
     return asyncio.run(look())
 
 
 def members(stack: Stack) -> set[str]:
-    """The profiles of which the state topic has a row."""
+    """Return the profiles with a row in the state topic."""
     latest = {r.key.decode(): r.value for r in stack.read(stack.settings.topics.membership_state)}
     return {key.partition("|")[0] for key, value in latest.items() if value is not None}
 
 
-def test_who_may_write_events_may_erase_nobody(stack: Stack, guarantee: str) -> None:
+def test_requests_on_the_events_topic_are_rejected(stack: Stack, guarantee: str) -> None:
     stack.guarantee = guarantee
     stack.publish()
     request = Sent(0, b'{"profile":"user_id:u1","request":"r"}')
-    # As a version wrote them that knew no control topic, under way when this one starts.
+    # Requests in flight from a former version, which wrote them to the events topic.
     stack.send([request], headers=[(TYPE_HEADER, ERASE)])
-    sent = shop(90, users=5, partitions=3)
+    sent = shop_events(90, users=5, partitions=3)
     stack.start()
     stack.send(sent, final_ms=FINAL_MS)
-    stack.wait_for_changes(oracle(sent, stack.definitions, FINAL_MS))
+    stack.wait_for_changes(expected_changes(sent, stack.definitions, FINAL_MS))
     topics = stack.settings.topics
     wait_until(lambda: stack.read(topics.dead_letters), "the dead letter", stack.diagnosis)
     (letter,) = stack.read(topics.dead_letters)
@@ -77,9 +77,9 @@ def test_who_may_write_events_may_erase_nobody(stack: Stack, guarantee: str) -> 
     assert 'segops_events_rejected_total{reason="request_on_events"} 1.0' in stack.get("/metrics")[1]
 
 
-def test_a_request_comes_behind_the_events_that_were_there_before_it(stack: Stack) -> None:
+def test_request_is_applied_after_earlier_events(stack: Stack) -> None:
     stack.publish()
-    # A backlog that takes several batches: a request that did not wait would find nobody.
+    # A backlog of several batches: a request that did not wait for it would find no profile.
     stack.send([*views("u1", 3), *views("u9", 6_000), *views("u1", 3)])
     assert command(stack, "--profile", "user_id:u1", "--request", "r", "--wait", "0").returncode == 0
     stack.start()
@@ -92,7 +92,7 @@ def test_a_request_comes_behind_the_events_that_were_there_before_it(stack: Stac
 @pytest.mark.parametrize(
     "crash_at", ["after_output_ack:1", *map(in_rest, ["after_changelog_ack:1", "after_store_write:1"])]
 )
-def test_a_request_is_done_whatever_crashes(stack: Stack, guarantee: str, crash_at: str) -> None:
+def test_request_survives_a_crash(stack: Stack, guarantee: str, crash_at: str) -> None:
     stack.guarantee = guarantee
     stack.publish()
     stack.send(views("u1", 3))
@@ -105,16 +105,16 @@ def test_a_request_is_done_whatever_crashes(stack: Stack, guarantee: str, crash_
     stack.start()
     wait_until(lambda: found(stack), "the receipt", stack.diagnosis)
     wait_until(lambda: members(stack) == {"user_id:u2"}, "the second is left", stack.diagnosis)
-    (said,) = found(stack).values()
-    assert said[0] == "profile" and (guarantee == "at_least_once" or said == ["profile"])
-    place = stack.settings.topics.control, partition_of(b"user_id:u1", stack.partitions)
-    wait_until(lambda: committed(stack).get(place) == 1, "the offset", stack.diagnosis)
+    (receipts_found,) = found(stack).values()
+    assert receipts_found[0] == "profile" and (guarantee == "at_least_once" or receipts_found == ["profile"])
+    tp = stack.settings.topics.control, partition_of(b"user_id:u1", stack.partitions)
+    wait_until(lambda: committed(stack).get(tp) == 1, "the offset", stack.diagnosis)
 
 
-def test_time_passes_while_nobody_asks_for_anything(stack: Stack) -> None:
-    stack.environment = {"SEGOPS_IDLE_SOURCE": "0"}  # a source holds the clock back until it speaks
+def test_clock_advances_without_requests(stack: Stack) -> None:
+    stack.environment = {"SEGOPS_IDLE_SOURCE": "0"}  # a source without events holds the clock back
     stack.publish()
-    sent: list[Any] = shop(90, users=5, partitions=3)
+    sent: list[Any] = shop_events(90, users=5, partitions=3)
     stack.start()
     stack.send(sent, final_ms=FINAL_MS)
-    stack.wait_for_changes(oracle(sent, stack.definitions, FINAL_MS))
+    stack.wait_for_changes(expected_changes(sent, stack.definitions, FINAL_MS))

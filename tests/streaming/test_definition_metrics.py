@@ -1,4 +1,4 @@
-"""The metrics that name the definitions in force follow each set that a worker takes into use."""
+"""The metrics of active definitions follow each set that a worker activates."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NEW = Definition("new", "New", KnownFor(1))
 TWICE = Definition("old", "Twice", KnownFor(5))
 
 
-def test_each_set_of_definitions_replaces_the_one_before(tmp_path: Path) -> None:
+def test_metrics_name_only_the_latest_definitions(tmp_path: Path) -> None:
     metrics = Metrics(CollectorRegistry())
 
     def exported() -> tuple[float | None, list[str]]:
@@ -43,7 +43,7 @@ def test_each_set_of_definitions_replaces_the_one_before(tmp_path: Path) -> None
 
         await app.follow(published([OLD, NEW]))
         assert exported() == (2, [SegmentSet([OLD, NEW]).version])
-        await app.follow(published([OLD, TWICE]))  # one key for two segments: the former set stays in force
+        await app.follow(published([OLD, TWICE]))  # one key for two segments: the previous set stays active
         assert exported() == (2, [SegmentSet([OLD, NEW]).version])
         await app.follow(published([]))
         assert exported() == (0, [SegmentSet([]).version])

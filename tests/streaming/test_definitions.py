@@ -1,4 +1,4 @@
-"""Definitions over a real broker: whole, atomic, versioned, and not to be broken by a bad record."""
+"""Definitions on a real broker: atomic, versioned and robust against invalid records."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ async def next_list(lists: AsyncGenerator[list[Definition], None]) -> list[tuple
 
 
 class TestLog:
-    """The fold, without Kafka."""
+    """The fold of definition records, without Kafka."""
 
-    def test_the_latest_record_of_a_key_holds(self) -> None:
+    def test_latest_record_of_a_key_wins(self) -> None:
         log = DefinitionLog()
         first, second = definition("a"), definition("a", event="Product Viewed")
         assert log.apply(b"a", record_of(first))
@@ -89,7 +89,7 @@ class TestLog:
             (None, b'{"key": "a", "version": 2, "name": "a", "when": {"did": "x"}}'),
         ],
     )
-    def test_a_bad_record_is_reported_and_the_former_definition_kept(
+    def test_invalid_record_is_reported_and_the_definition_kept(
         self, key: bytes | None, value: bytes
     ) -> None:
         reports: list[str] = []
@@ -101,7 +101,7 @@ class TestLog:
         (report,) = reports
         assert "record 17" in report
 
-    def test_retired_and_removed_segments_are_no_longer_in_force(self) -> None:
+    def test_retired_and_removed_segments_are_inactive(self) -> None:
         log = DefinitionLog()
         for key in ("a", "b", "c"):
             log.apply(key.encode(), record_of(definition(key)))
@@ -110,7 +110,7 @@ class TestLog:
         assert [d.key for d in log.definitions()] == ["c"]
         assert log.retired == {"a": 1}
 
-    def test_what_does_not_fit_together_is_left_out_and_the_rest_used(self) -> None:
+    def test_inconsistent_definitions_are_excluded(self) -> None:
         reports: list[str] = []
         log = DefinitionLog(reports.append)
         uses = {"a": "gone", "b": "a", "x": "y", "y": "x", "z": "ok"}
@@ -121,7 +121,7 @@ class TestLog:
         assert len(reports) == 4
         assert any("cycle" in report for report in reports)
 
-    def test_a_greatest_version_is_not_exceeded(self) -> None:
+    def test_version_does_not_exceed_the_maximum(self) -> None:
         log = DefinitionLog()
         log.apply(b"a", record_of(definition("a"), version=2**63 - 1))
         assert outcome(plan(log, [definition("a")], prune=False)) == [("a", "unchanged", 2**63 - 1)]
@@ -129,14 +129,14 @@ class TestLog:
             plan(log, [definition("a", event="Product Viewed")], prune=False)
 
     def foreign(self) -> DefinitionLog:
-        """A log with a dangling definition, one that refers to it, and a cycle, beside one that fits."""
+        """Return a log with a dangling definition, one that depends on it, a cycle and a valid one."""
         log = DefinitionLog(lambda _: None)
         for key, used in {"a": "gone", "b": "a", "x": "y", "y": "x"}.items():
             log.apply(key.encode(), record_of(definition(key, when={"in_segment": used})))
         log.apply(b"ok", record_of(definition("ok")))
         return log
 
-    def test_what_dangles_in_the_topic_stands_in_nobodys_way(self) -> None:
+    def test_dangling_definition_does_not_block_others(self) -> None:
         steps = plan(self.foreign(), [definition("new")], prune=False)
         assert [(step.key, step.action) for step in steps] == [
             ("new", "added"),
@@ -146,7 +146,7 @@ class TestLog:
         assert steps[1].reason == "in_segment: unknown segment gone"
         assert "cycle" in steps[3].reason
 
-    def test_what_dangles_can_be_mended_retired_or_pruned(self) -> None:
+    def test_dangling_definition_can_be_fixed_retired_or_pruned(self) -> None:
         log = self.foreign()
         mended = outcome(plan(log, [definition("gone"), definition("x")], prune=False))
         assert mended == [("gone", "added", 1), ("x", "changed", 2)]
@@ -161,7 +161,7 @@ class TestLog:
         pruned = outcome(plan(log, [definition("ok")], prune=True))
         assert pruned == [("ok", "unchanged", 1), *((key, "retired", 1) for key in ("a", "b", "x", "y"))]
 
-    def test_what_fits_must_go_on_fitting(self) -> None:
+    def test_valid_references_must_stay_valid(self) -> None:
         log = self.foreign()
         log.apply(b"user", record_of(definition("user", when={"in_segment": "ok"})))
         with pytest.raises(DefinitionError, match="unknown segment ok"):
@@ -173,7 +173,7 @@ class TestLog:
         with pytest.raises(UserError, match="among the segments to publish"):
             plan(log, [definition("ok")], prune=False, retire=["ok"])
 
-    def test_the_plan_says_what_becomes_of_each_segment(self) -> None:
+    def test_plan_lists_the_action_for_each_segment(self) -> None:
         log = DefinitionLog()
         for key in ("same", "renamed", "moved", "gone"):
             log.apply(key.encode(), record_of(definition(key), version=3))
@@ -193,7 +193,7 @@ class TestLog:
         ]
         assert outcome(plan(log, wanted, prune=False)) == outcome(steps)[:-1]
 
-    def test_a_plan_that_would_leave_a_reference_to_nothing_is_refused(self) -> None:
+    def test_plan_with_a_dangling_reference_is_refused(self) -> None:
         log = DefinitionLog()
         log.apply(b"base", record_of(definition("base")))
         user = definition("user", when={"in_segment": "base"})
@@ -203,7 +203,7 @@ class TestLog:
 
 
 @pytest.mark.broker
-def test_an_empty_topic_has_no_definitions(settings: config.Settings) -> None:
+def test_empty_topic_has_no_definitions(settings: config.Settings) -> None:
     async def first() -> list[tuple[str, int]]:
         async with aclosing(follow(settings)) as lists:
             return await next_list(lists)
@@ -213,7 +213,7 @@ def test_an_empty_topic_has_no_definitions(settings: config.Settings) -> None:
 
 
 @pytest.mark.broker
-def test_the_versions_of_a_segment_over_its_life(settings: config.Settings) -> None:
+def test_versions_over_the_life_of_a_segment(settings: config.Settings) -> None:
     def apply(*definitions: Definition, **options: Any) -> list[tuple[str, str, int]]:
         return outcome(asyncio.run(publish(settings, definitions, **options)))
 
@@ -222,7 +222,7 @@ def test_the_versions_of_a_segment_over_its_life(settings: config.Settings) -> N
     assert apply(a, b) == [("a", "added", 1), ("b", "added", 1)]
     end = asyncio.run(topics.describe(settings))[2].records
     assert apply(a, b) == [("a", "unchanged", 1), ("b", "unchanged", 1)]
-    assert asyncio.run(topics.describe(settings))[2].records == end, "unchanged ones are not written again"
+    assert asyncio.run(topics.describe(settings))[2].records == end, "unchanged definitions were written"
     assert apply(moved, dry_run=True) == [("a", "changed", 2)]
     assert apply(a) == [("a", "unchanged", 1)]
     assert apply(moved) == [("a", "changed", 2)]
@@ -234,7 +234,7 @@ def test_the_versions_of_a_segment_over_its_life(settings: config.Settings) -> N
 
 
 @pytest.mark.broker
-def test_a_follower_sees_each_publication_whole(settings: config.Settings) -> None:
+def test_follower_sees_each_publication_atomically(settings: config.Settings) -> None:
     many = [definition(f"s{n:03d}", event=f"Event {n}") for n in range(300)]
     changed = [definition(each.key, event="Other") for each in many]
 
@@ -243,7 +243,7 @@ def test_a_follower_sees_each_publication_whole(settings: config.Settings) -> No
             seen = [await next_list(lists)]
             await publish(settings, many)
             seen.append(await next_list(lists))
-            await publish(settings, many)  # nothing to tell
+            await publish(settings, many)  # no change to follow
             await publish(settings, changed)
             seen.append(await next_list(lists))
             await publish(settings, changed[:1], prune=True)
@@ -259,7 +259,7 @@ def test_a_follower_sees_each_publication_whole(settings: config.Settings) -> No
 
 
 @pytest.mark.broker
-def test_a_bad_record_on_the_topic_is_reported_and_the_rest_followed(settings: config.Settings) -> None:
+def test_follower_reports_invalid_records_and_continues(settings: config.Settings) -> None:
     reports: list[str] = []
 
     async def scenario() -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
@@ -274,12 +274,12 @@ def test_a_bad_record_on_the_topic_is_reported_and_the_rest_followed(settings: c
 
 
 @pytest.mark.broker
-def test_of_two_publishers_at_once_one_wins_whole_or_both_in_turn(settings: config.Settings) -> None:
+def test_concurrent_publishers_are_serialized_or_one_fails(settings: config.Settings) -> None:
     ours = [definition(f"s{n}", event="Ours") for n in range(50)]
     theirs = [definition(f"s{n}", event="Theirs") for n in range(50)]
 
     async def race() -> list[Any]:
-        # The loser's client leaves futures of its own unread, and says so at length when they are collected.
+        # The losing client leaves futures unread, which asyncio reports when they are garbage-collected.
         asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
         both = publish(settings, ours), publish(settings, theirs)
         return await asyncio.gather(*both, return_exceptions=True)
@@ -289,14 +289,14 @@ def test_of_two_publishers_at_once_one_wins_whole_or_both_in_turn(settings: conf
     assert all(isinstance(failure, UserError) for failure in failures)
     assert len(failures) < 2
     live = asyncio.run(read(settings)).live
-    # Nobody's decision was made on versions that somebody else replaced, and no half is left.
+    # Neither publisher used outdated versions, and no partial publication is left.
     assert {d.version for d in live.values()} == {2 - len(failures)}
     assert len({d.identity for d in live.values()}) == 1
     assert len(live) == 50
 
 
 @pytest.mark.broker
-def test_following_needs_the_topic(broker: LocalBroker, topic_prefix: str) -> None:
+def test_following_requires_the_topic(broker: LocalBroker, topic_prefix: str) -> None:
     settings = config.load(
         kafka={"bootstrap_servers": broker.bootstrap_servers}, topics={"prefix": topic_prefix}
     )
@@ -305,7 +305,7 @@ def test_following_needs_the_topic(broker: LocalBroker, topic_prefix: str) -> No
 
 
 @pytest.mark.broker
-def test_what_is_not_committed_is_neither_seen_nor_waited_for(settings: config.Settings) -> None:
+def test_uncommitted_records_are_neither_read_nor_awaited(settings: config.Settings) -> None:
     rolled_back, topic = definition("rolled-back"), settings.topics.segments
 
     async def scenario() -> tuple[set[str], set[str], list[tuple[str, int]]]:

@@ -1,4 +1,4 @@
-"""The embedded broker has one worker: a further one is refused in words, and the first notices nothing."""
+"""The embedded broker supports one worker: a second is refused and does not affect the first."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from segops.brokers import LocalBroker, choose, obstacle
 from tests.rest import rest
 
-from .helpers import DAY_MS, START_MS, Stack, oracle, shop, wait_until
+from .helpers import DAY_MS, START_MS, Stack, expected_changes, shop_events, wait_until
 
 pytestmark = pytest.mark.broker
 
@@ -19,7 +19,7 @@ FINAL_MS = START_MS + 2 * DAY_MS
 
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBroker]:
-    """An embedded one, whatever the other tests have."""
+    """Yield an embedded broker, whatever broker the other tests use."""
     if reason := obstacle("embedded"):
         pytest.skip(reason)
     with choose(tmp_path_factory.mktemp("embedded"), prefer="embedded") as chosen:
@@ -36,31 +36,31 @@ def ready(stack: Stack, number: int = 0) -> None:
     wait_until(lambda: stack.get("/readyz", number)[0] == 200, "ready", stack.diagnosis)
 
 
-def said(stack: Stack, number: int = 0) -> str:
+def log_text(stack: Stack, number: int = 0) -> str:
     return (stack.folder / f"worker-{number}.log").read_text()
 
 
-def test_a_second_worker_is_refused_and_the_first_goes_on(stack: Stack) -> None:
-    sent = shop(600, users=30, partitions=3)
+def test_second_worker_is_refused_and_the_first_continues(stack: Stack) -> None:
+    sent = shop_events(600, users=30, partitions=3)
     first = stack.start(number=0)
     ready(stack)
     stack.send(sent[:300])
     (name,) = stack.members()
     assert stack.start(number=1).wait(60) == 2
-    assert "the embedded broker supports one worker process" in said(stack, 1)
-    assert f"segops group remove {name}" in said(stack, 1)
+    assert "the embedded broker supports one worker process" in log_text(stack, 1)
+    assert f"segops group remove {name}" in log_text(stack, 1)
     stack.send(sent[300:], final_ms=FINAL_MS)
-    stack.wait_for_changes(oracle(sent, stack.definitions, FINAL_MS))
+    stack.wait_for_changes(expected_changes(sent, stack.definitions, FINAL_MS))
     assert first.poll() is None
 
 
-def test_several_processes_are_refused(stack: Stack) -> None:
+def test_multiple_processes_are_refused(stack: Stack) -> None:
     assert stack.start(processes=2).wait(60) == 2
-    assert "the embedded broker supports one worker process" in said(stack)
+    assert "the embedded broker supports one worker process" in log_text(stack)
     assert stack.members() == []
 
 
-def test_another_worker_comes_up_once_the_first_has_stopped(stack: Stack) -> None:
+def test_worker_starts_after_another_has_stopped(stack: Stack) -> None:
     first = stack.start(number=0)
     ready(stack, 0)
     first.terminate()
@@ -70,7 +70,7 @@ def test_another_worker_comes_up_once_the_first_has_stopped(stack: Stack) -> Non
 
 
 @rest
-def test_a_worker_that_is_lost_is_taken_out_by_hand(stack: Stack) -> None:
+def test_lost_worker_is_removed_by_command(stack: Stack) -> None:
     lost = stack.start(number=0)
     ready(stack, 0)
     lost.send_signal(signal.SIGKILL)
@@ -84,11 +84,11 @@ def test_a_worker_that_is_lost_is_taken_out_by_hand(stack: Stack) -> None:
 
 
 @rest
-def test_a_worker_that_was_killed_comes_up_at_another_address(stack: Stack) -> None:
+def test_killed_worker_restarts_on_another_port(stack: Stack) -> None:
     killed = stack.start()
     ready(stack)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
-    stack.move()
+    stack.change_port()
     stack.start()
     ready(stack)

@@ -1,4 +1,4 @@
-"""Several partitions and two workers decide, record for record, as replay does in one process."""
+"""Two workers on several partitions publish the same changes as replay in one process."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _segment_file(forms: list[dict[str, Any]]) -> str:
 
 
 def _accepted(form: dict[str, Any]) -> bool:
-    """Whether a rule can be saved: one with a part that never holds cannot."""
+    """Return whether a rule can be published: no part of it is contradictory."""
     grid = read_rfm(RFM, "rfm", Context("equality"))
     try:
         return not lint(read_rule(form, "when", Context("equality", grid)), "when").never
@@ -43,7 +43,7 @@ def _accepted(form: dict[str, Any]) -> bool:
 
 
 def _sent(people: list[list[tuple[str, Any]]]) -> list[Sent]:
-    """All people's events in order of time: some known, some by email, some anonymous, some sent twice."""
+    """Return all users' events in time order; users are identified by user id, email or anonymous id."""
     made = []
     for number, steps in enumerate(people):
         for event in (arg for kind, arg in steps if kind == "event"):
@@ -78,8 +78,8 @@ def _replayed(segments: SegmentSet, sent: list[Sent]) -> dict[str, dict[str, Any
     return {change.change_id: comparable(encode_change(change, 0)) for change in changes}
 
 
-def _shared(stack: Stack) -> bool:
-    first, second = stack.owned(0), stack.owned(1)
+def _both_own_partitions(stack: Stack) -> bool:
+    first, second = stack.owned_partitions(0), stack.owned_partitions(1)
     return bool(first and second) and len(first) + len(second) == PARTITIONS
 
 
@@ -111,12 +111,12 @@ def test_two_workers_publish_what_replay_computes(
         stack.publish(_segment_file(forms))
         for worker in (0, 1):
             stack.start(number=worker)
-        # Both at work before there is any: else the first could do it all before the second has joined.
-        wait_until(lambda: _shared(stack), "both own partitions", stack.diagnosis)
+        # Both own partitions before events are sent: otherwise the first could process them all alone.
+        wait_until(lambda: _both_own_partitions(stack), "both own partitions", stack.diagnosis)
         sent = _sent(people)
         stack.send(sent, final_ms=UNTIL_MS)
         stack.wait_for_changes(_replayed(SegmentSet(stack.definitions), sent))
     finally:
         stack.close()
-    # Nothing was still on its way: a worker that ends has published what it had decided.
+    # Stopped workers have published all their changes.
     assert stack.changes() == _replayed(SegmentSet(stack.definitions), sent)

@@ -1,4 +1,4 @@
-"""Forgetting a person: in one lane, in any checkpointing; and in a running system, by the command."""
+"""Erasing a profile: in one processor with any checkpoints, and in a running system by command."""
 
 from __future__ import annotations
 
@@ -25,24 +25,25 @@ from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.partition.snapshot import BASE_META
 from segops.streaming.partition.start import Start
 
+from .fakes import FakeRecord
 from .helpers import SEGMENTS, Stack, wait_until
 from .output import RecordingOutput
 from .test_identity import SEGMENTS as PEOPLE
 from .test_identity import Story, rows
-from .test_segment_processor import Rec, clock, forwarded
+from .test_segment_processor import clock, forwarded
 
 R = Erasing("r")
 
 
-def viewed(offset: int, user: str = "u1") -> Rec:
+def viewed(offset: int, user: str = "u1") -> FakeRecord:
     at = f"2025-01-01T00:00:{offset:02}Z"
     form = {"type": "track", "event": "Product Viewed", "userId": user, "messageId": f"m{offset}"}
     return forwarded(json.dumps({**form, "timestamp": at}).encode(), offset)
 
 
-def erase(offset: int, user: str = "u1") -> Rec:
+def erase(offset: int, user: str = "u1") -> FakeRecord:
     message = Erase(f"user_id:{user}", R)
-    return Rec(offset, message.to.encode(), encode_message(message), [(TYPE_HEADER, b"erase")])
+    return FakeRecord(offset, message.to.encode(), encode_message(message), [(TYPE_HEADER, b"erase")])
 
 
 @pytest.fixture
@@ -64,14 +65,14 @@ def opened(
 
 
 def checkpoint(processor: SegmentProcessor) -> dict[str, bytes | None]:
-    """What went to the changelog."""
-    collected = processor.snapshot()
-    processor.write(collected, 1)
+    """Take a checkpoint and return what it wrote to the changelog."""
+    snapshot = processor.snapshot()
+    processor.write(snapshot, 1)
     processor.committed()
-    return {write.profile_id: write.state for write in collected.logged}
+    return {write.profile_id: write.state for write in snapshot.logged}
 
 
-def test_a_profile_goes_in_two_steps(engine: Engine) -> None:
+def test_profile_is_erased_in_two_steps(engine: Engine) -> None:
     stores, output = MemoryStores(), RecordingOutput()
     processor = opened(stores, engine, output=output)
     processor.process([viewed(0), viewed(1), viewed(2)])
@@ -79,7 +80,7 @@ def test_a_profile_goes_in_two_steps(engine: Engine) -> None:
     processor.process([erase(3)])
     processor.fire_due(10)
     logged = checkpoint(processor)
-    # What was read before this checkpoint may be read again: the mark keeps it from being applied.
+    # Records read before this checkpoint may be read again; the tombstone keeps them from being applied.
     assert logged["user_id:u1"] is not None
     processor.close()
     published = len(output.changes)
@@ -95,7 +96,7 @@ def test_a_profile_goes_in_two_steps(engine: Engine) -> None:
     assert (store.profile_ids(None, 10), store.due(1 << 60, 10)) == ([], [])
 
 
-def test_whoever_comes_again_has_new_change_ids(engine: Engine) -> None:
+def test_returning_profile_has_new_change_ids(engine: Engine) -> None:
     ids = []
     for pause in (False, True):
         stores, output = MemoryStores(), RecordingOutput()
@@ -114,7 +115,7 @@ def test_whoever_comes_again_has_new_change_ids(engine: Engine) -> None:
     assert ids[0] == ids[1]
 
 
-def test_a_restored_store_knows_behind_which_sequence_changes_begin(engine: Engine) -> None:
+def test_restored_store_continues_the_sequence_of_an_erased_profile(engine: Engine) -> None:
     processor = opened(MemoryStores(), engine)
     processor.process([viewed(0), viewed(1), viewed(2), erase(3)])
     logged = checkpoint(processor)
@@ -124,7 +125,7 @@ def test_a_restored_store_knows_behind_which_sequence_changes_begin(engine: Engi
     assert int(store.meta(BASE_META) or b"0") > 1
 
 
-def test_what_names_nobody_is_no_request() -> None:
+def test_request_without_identifier_is_rejected() -> None:
     for value in (
         None,
         b"",
@@ -153,7 +154,7 @@ def receipts(stack: Stack) -> list[dict[str, Any]]:
 
 
 @pytest.mark.broker
-def test_a_person_is_forgotten_by_every_identifier(stack: Stack) -> None:
+def test_every_identifier_of_a_profile_is_erased(stack: Stack) -> None:
     stack.publish(PEOPLE)
     story = Story(stack)
     stack.start()
@@ -161,7 +162,7 @@ def test_a_person_is_forgotten_by_every_identifier(stack: Stack) -> None:
         story.event("Product Viewed", "a1", properties={"total": 1})
     story.event("Order Completed", "u1 a1 m1", properties={"total": 400})
     story.event("Product Viewed", "u2")
-    story.tell()
+    story.publish()
     assert {row[0] for row in rows(stack)} == {"user_id:u1", "user_id:u2"}
     done = command(stack, "--profile", "anonymous_id:a1", "--request", "r1")
     assert done.returncode == 0, done.stderr
@@ -186,7 +187,7 @@ def _left(stack: Stack) -> list[str]:
 
 
 @pytest.mark.broker
-def test_nobody_waits_for_ever_for_a_receipt(stack: Stack) -> None:
+def test_waiting_for_a_receipt_times_out(stack: Stack) -> None:
     stack.publish()
     done = command(stack, "--profile", "user_id:u1", "--wait", "2")
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""Exactly once: what a reader of committed records sees, whatever was killed, stopped or replaced."""
+"""Exactly once: what a read_committed consumer sees after kills, stops and takeovers."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from segops.schemas.records import SOURCE_HEADER, TIME_HEADER, partition_of
 from segops.schemas.ticks import TYPE_HEADER
 from tests.rest import in_rest, rest
 
-from .conftest import need_transactions
-from .helpers import DAY_MS, START_MS, Sent, Stack, oracle, oracle_states, shop, wait_until
+from .conftest import require_transactions
+from .helpers import DAY_MS, START_MS, Sent, Stack, expected_changes, expected_states, shop_events, wait_until
 
 pytestmark = pytest.mark.broker
 
@@ -30,16 +30,16 @@ BAD = [Sent(1, b"{"), Sent(2, b"null")]
 
 @pytest.fixture
 def stack(stack: Stack, broker: LocalBroker) -> Stack:
-    need_transactions(broker)
+    require_transactions(broker)
     stack.guarantee = "exactly_once"
     stack.publish()
     return stack
 
 
 def assert_exactly_once(stack: Stack, sent: list[Sent]) -> None:
-    """Every change on both topics, every forwarded event and every dead letter once; states to match."""
+    """Verify that every change, forwarded event and dead letter appears once and that states match."""
     names = stack.settings.topics
-    expected = oracle(sent, stack.definitions, FINAL_MS)
+    expected = expected_changes(sent, stack.definitions, FINAL_MS)
     stack.wait_for_changes(expected)
     for topic in (names.membership_changes, names.membership_state):
         found = _once(stack, topic, len(expected))
@@ -51,12 +51,12 @@ def assert_exactly_once(stack: Stack, sent: list[Sent]) -> None:
     assert len(origins) == len(sent) and set(origins.values()) == {1}
     letters = [record.value for record in _once(stack, names.dead_letters, len(BAD))]
     assert sorted(letters) == sorted(bad.value for bad in BAD)
-    states = oracle_states(sent, stack.definitions, FINAL_MS)
+    states = expected_states(sent, stack.definitions, FINAL_MS)
     wait_until(lambda: stack.states() == states, "the states of the engine alone", stack.diagnosis)
 
 
 def _once(stack: Stack, topic: str, count: int) -> list[Any]:
-    """The records of a topic, without ticks, once ``count`` are visible: each topic has its own moment."""
+    """Wait until a topic has ``count`` visible records besides ticks, and return them."""
 
     def found() -> list[Any]:
         return [record for record in stack.read(topic) if dict(record.headers).get("segops-type") is None]
@@ -76,8 +76,8 @@ def _once(stack: Stack, topic: str, count: int) -> list[Any]:
         *map(in_rest, ["after_output_ack:5", "after_changelog_ack:6", "after_offset_commit:4"]),
     ],
 )
-def test_a_kill_at_any_point_repeats_nothing(stack: Stack, point: str) -> None:
-    sent = shop(3_000, users=60, partitions=3)
+def test_kill_at_any_failpoint_repeats_nothing(stack: Stack, point: str) -> None:
+    sent = shop_events(3_000, users=60, partitions=3)
     stack.send([*sent, *BAD], final_ms=FINAL_MS)
     assert stack.start(crash_at=point).wait(60) == 137
     stack.start()
@@ -85,8 +85,8 @@ def test_a_kill_at_any_point_repeats_nothing(stack: Stack, point: str) -> None:
 
 
 @rest
-def test_kills_one_after_another_repeat_nothing(stack: Stack) -> None:
-    sent = shop(3_000, users=60, partitions=3)
+def test_successive_kills_repeat_nothing(stack: Stack) -> None:
+    sent = shop_events(3_000, users=60, partitions=3)
     stack.send([*sent, *BAD], final_ms=FINAL_MS)
     for point in (
         "after_output_ack:2",
@@ -100,30 +100,30 @@ def test_kills_one_after_another_repeat_nothing(stack: Stack) -> None:
     assert_exactly_once(stack, sent)
 
 
-def test_a_stale_owner_is_shut_out_and_its_transaction_aborted(stack: Stack) -> None:
-    """Stopped with a transaction open until its session is over, then awake again."""
-    sent = shop(12_000, users=60, partitions=3)
+def test_stale_owner_is_fenced_and_its_transaction_aborted(stack: Stack) -> None:
+    """Suspend a worker with an open transaction until its session expires, then resume it."""
+    sent = shop_events(12_000, users=60, partitions=3)
     slow = {"SEGOPS_CHECKPOINT_INTERVAL": "1m", "SEGOPS_CHECKPOINT_MAX_RECORDS": "1000000"}
     stack.environment = {"SEGOPS_SESSION_TIMEOUT": "6s", **slow}
     stale = stack.start(number=0)
-    wait_until(lambda: len(stack.owned(0)) == 3, "all are the first one's", stack.diagnosis)
+    wait_until(lambda: len(stack.owned_partitions(0)) == 3, "worker 0 owns all partitions", stack.diagnosis)
     stack.send([*sent, *BAD], final_ms=FINAL_MS)
     wait_until(lambda: _stopped_in_a_transaction(stack, stale), "sent early", stack.diagnosis)
     try:
         stack.environment = {"SEGOPS_SESSION_TIMEOUT": "6s"}
         stack.start(number=1)
-        stack.wait_for_changes(oracle(sent, stack.definitions, FINAL_MS))
+        stack.wait_for_changes(expected_changes(sent, stack.definitions, FINAL_MS))
     finally:
         stale.send_signal(signal.SIGCONT)
     log = stack.folder / "worker-0.log"
     wait_until(lambda: "waiting for Kafka: " in log.read_text(), "it gives up", stack.diagnosis)
-    wait_until(lambda: stack.owned(0) and stack.owned(1), "shared", stack.diagnosis)
+    wait_until(lambda: stack.owned_partitions(0) and stack.owned_partitions(1), "shared", stack.diagnosis)
     assert_exactly_once(stack, sent)
     assert stale.poll() is None
 
 
 def _stopped_in_a_transaction(stack: Stack, worker: Popen[bytes]) -> bool:
-    """Stop a worker if it has sent what it has not committed: its first transaction records definitions."""
+    """Suspend a worker if it has sent uncommitted records; its first transaction records definitions."""
     topic = stack.settings.topics.profile_events
     worker.send_signal(signal.SIGSTOP)
     if len(stack.read(topic, isolation="read_uncommitted")) > len(stack.read(topic)):
@@ -132,24 +132,24 @@ def _stopped_in_a_transaction(stack: Stack, worker: Popen[bytes]) -> bool:
     return False
 
 
-def test_states_survive_the_loss_of_every_store(stack: Stack) -> None:
-    sent = shop(2_000, users=40, partitions=3)
+def test_states_survive_the_loss_of_all_stores(stack: Stack) -> None:
+    sent = shop_events(2_000, users=40, partitions=3)
     middle_ms = START_MS + DAY_MS // 2
-    stack.environment = {"SEGOPS_SESSION_TIMEOUT": "6s"}  # the first one's name in the group ends with it
+    stack.environment = {"SEGOPS_SESSION_TIMEOUT": "6s"}  # the first worker's group membership ends with it
     stack.start(number=0)
     stack.send(sent[:1_000], final_ms=middle_ms)
-    stack.wait_for_changes(oracle(sent[:1_000], stack.definitions, middle_ms))
+    stack.wait_for_changes(expected_changes(sent[:1_000], stack.definitions, middle_ms))
     stack.stop()
-    stack.start(number=1)  # another folder
+    stack.start(number=1)  # another data folder
     stack.send([*sent[1_000:], *BAD], final_ms=FINAL_MS)
     assert_exactly_once(stack, sent)
 
 
-def test_marks_of_transactions_are_no_lag(stack: Stack) -> None:
-    sent = shop(300, users=10, partitions=3)
+def test_transaction_markers_do_not_count_as_lag(stack: Stack) -> None:
+    sent = shop_events(300, users=10, partitions=3)
     stack.start()
     stack.send(sent, final_ms=FINAL_MS)
-    stack.wait_for_changes(oracle(sent, stack.definitions, FINAL_MS))
+    stack.wait_for_changes(expected_changes(sent, stack.definitions, FINAL_MS))
     wait_until(lambda: set(_lags(stack).values()) == {0.0}, "no lag", stack.diagnosis)
     assert len(_lags(stack)) == 9
 
@@ -160,8 +160,8 @@ def _lags(stack: Stack) -> dict[str, float]:
 
 
 @rest
-def test_one_mode_goes_on_where_the_other_stopped(stack: Stack) -> None:
-    sent = shop(2_000, users=40, partitions=3)
+def test_switching_the_guarantee_continues_from_the_committed_offsets(stack: Stack) -> None:
+    sent = shop_events(2_000, users=40, partitions=3)
     for begin, guarantee in ((0, "at_least_once"), (500, "exactly_once"), (1_000, "at_least_once")):
         stack.guarantee = guarantee
         stack.start()
@@ -179,7 +179,7 @@ def test_one_mode_goes_on_where_the_other_stopped(stack: Stack) -> None:
     assert_exactly_once(stack, sent)
 
 
-def test_profiles_do_not_wait_out_the_interval_for_each_other(stack: Stack) -> None:
+def test_merge_messages_commit_before_the_interval_ends(stack: Stack) -> None:
     stack.environment = {"SEGOPS_CHECKPOINT_INTERVAL": "1m"}
     stack.start()
     asyncio.run(_forwarded(stack, "user_id:u1", {"userId": "u1", "anonymousId": "a1"}))
@@ -188,20 +188,20 @@ def test_profiles_do_not_wait_out_the_interval_for_each_other(stack: Stack) -> N
     def answered() -> bool:
         return b"handover" in {dict(record.headers).get(TYPE_HEADER) for record in stack.read(topic)}
 
-    # A claim and its answer are two transactions: without haste a whole interval lies between them.
+    # A claim and its answer take two transactions; without early commits an interval would lie between them.
     wait_until(answered, "the answer to a claim", stack.diagnosis, deadline_s=50)
 
 
 async def _forwarded(stack: Stack, profile_id: str, ids: dict[str, str]) -> None:
-    """Write an event as [resolve] would have."""
+    """Write a profile event as the resolve step would."""
     form = {"type": "track", "event": "View", "messageId": "m1", "timestamp": format_instant(START_MS), **ids}
     headers = [(SOURCE_HEADER, b"0:0"), (TIME_HEADER, b"%d" % START_MS)]
-    place = partition_of(profile_id.encode(), stack.partitions)
+    topic_partition = partition_of(profile_id.encode(), stack.partitions)
     async with running_producer(stack.settings.kafka) as producer:
         await producer.send_and_wait(
             stack.settings.topics.profile_events,
             json.dumps(form).encode(),
             key=profile_id.encode(),
-            partition=place,
+            partition=topic_partition,
             headers=headers,
         )

@@ -1,4 +1,4 @@
-"""What is taken out of a client's buffers: nothing of it gets lost, whatever else went wrong."""
+"""Batches taken from the client's fetch buffers are never lost, even if another fetch failed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GOOD, BAD = TopicPartition("events", 0), TopicPartition("events", 1)
 
 
 def consumer(*arrived: tuple[TopicPartition, Any]) -> Any:
-    """A client whose fetcher holds these."""
+    """Return a client whose fetcher has buffered these results."""
     fetcher = SimpleNamespace(
         error_future=SimpleNamespace(done=lambda: False),
         _records=dict(arrived),
@@ -29,10 +29,10 @@ def consumer(*arrived: tuple[TopicPartition, Any]) -> Any:
 
 @pytest.fixture(autouse=True)
 def unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each result is taken as it is, without its bytes."""
+    """Return fetch results unchanged, without decoding their bytes."""
 
-    def taken(result: Any, place: TopicPartition) -> Iterator[tuple[TopicPartition, Any]]:
-        yield place, result
+    def taken(result: Any, topic_partition: TopicPartition) -> Iterator[tuple[TopicPartition, Any]]:
+        yield topic_partition, result
 
     monkeypatch.setattr(raw, "_take", taken)
 
@@ -45,22 +45,22 @@ def bad() -> Any:
     return FetchError(error=OffsetOutOfRangeError({BAD: 7}), backoff=0)
 
 
-def test_a_failure_waits_until_what_arrived_before_it_is_handed_over() -> None:
+def test_failure_is_raised_after_earlier_batches_are_delivered() -> None:
     client = consumer((GOOD, result := good()), (BAD, bad()))
     assert raw.drain(client, {GOOD, BAD}) == [(GOOD, result)]
     with pytest.raises(OffsetOutOfRangeError):
         raw.drain(client, {GOOD, BAD})
-    assert raw.drain(client, {GOOD, BAD}) == []  # it is fetched again
+    assert raw.drain(client, {GOOD, BAD}) == []  # the batch is fetched again
 
 
-def test_what_arrived_behind_a_failure_is_there_afterwards() -> None:
+def test_batches_after_a_failure_are_kept() -> None:
     client = consumer((BAD, bad()), (GOOD, result := good()))
     with pytest.raises(OffsetOutOfRangeError):
         raw.drain(client, {GOOD, BAD})
     assert raw.drain(client, {GOOD, BAD}) == [(GOOD, result)]
 
 
-def test_what_is_not_wanted_stays_in_the_client() -> None:
+def test_batches_of_other_partitions_stay_in_the_client() -> None:
     client = consumer((GOOD, good()), (BAD, result := good()))
     assert raw.drain(client, {BAD}) == [(BAD, result)]
     assert list(client._fetcher._records) == [GOOD]

@@ -1,4 +1,4 @@
-"""A lane opens on profiles that a former version stored, under the definitions that it had."""
+"""A processor opens on profiles stored by a former version under its recorded definitions."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from segops.streaming.partition.start import Start
 from tests.core.helpers import MONDAY as T
 from tests.core.helpers import S, segments
 
+from .fakes import FakeRecord
 from .output import RecordingOutput
-from .test_segment_processor import Rec
 
 FORMER = json.loads((Path(__file__).parents[1] / "schemas" / "former_states.json").read_text("utf-8"))
 
@@ -27,7 +27,7 @@ FORMER = json.loads((Path(__file__).parents[1] / "schemas" / "former_states.json
 @pytest.mark.parametrize(
     ("name", "held"), [("count_1", 1), ("count_5", 7), ("distinct_5", 6), ("ever_5", 6), ("today_5", 6)]
 )
-def test_a_profile_that_a_former_version_stored_stays_a_member(name: str, held: int) -> None:
+def test_profile_stored_by_a_former_version_stays_a_member(name: str, held: int) -> None:
     engine, output = Engine(segments(**{name: FORMER["rules"][name]})), RecordingOutput()
     store = MemoryStores().open(0)
     state = bytes.fromhex(FORMER["alone"][name])
@@ -37,7 +37,7 @@ def test_a_profile_that_a_former_version_stored_stays_a_member(name: str, held: 
     assert not processor.scanning
     event = json.dumps({"type": "track", "event": "A", "userId": "u1"}).encode()
     headers = [("segops-source", b"0:1"), ("segops-time", b"%d" % (T + 21 * S))]
-    processor.process([Rec(1, b"user_id:u1", event, headers)])
+    processor.process([FakeRecord(1, b"user_id:u1", event, headers)])
     assert output.changes == [] and output.rejected == []
     known = processor.view_profile("user_id:u1")
     assert isinstance(known, ProfileView)

@@ -1,4 +1,4 @@
-"""The requests about members by their fixed names, as they are on the wire, and what answers mean."""
+"""Group requests for static members: their wire format and the meaning of responses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from segops.streaming.liveness.watchers import has_namesake
 VERSIONS = {13: (0, 5), 15: (0, 5)}
 
 
-def test_the_requests_on_the_wire() -> None:
+def test_requests_are_encoded_as_kafka_expects() -> None:
     leave = LeaveGroup("g", "name", "id").prepare(VERSIONS)
     assert (leave.API_KEY, leave.API_VERSION) == (13, 3)
     assert leave.encode() == b"\0\x01g" + b"\0\0\0\x01" + b"\0\x02id" + b"\0\x04name"
@@ -24,18 +24,18 @@ def test_the_requests_on_the_wire() -> None:
 
 
 @pytest.mark.parametrize(("code", "member", "left"), [(0, 0, True), (0, 25, False), (25, 25, False)])
-def test_a_member_is_gone_or_was_not_there(code: int, member: int, left: bool) -> None:
+def test_removing_a_member_succeeds_or_finds_none(code: int, member: int, left: bool) -> None:
     answer = SimpleNamespace(error_code=code, members=[("", "name", member)])
     assert has_left(answer) is left
 
 
-def test_other_answers_are_errors() -> None:
+def test_other_responses_are_errors() -> None:
     with pytest.raises(GroupAuthorizationFailedError):
         has_left(SimpleNamespace(error_code=30, members=[]))
 
 
 class Coordinator:
-    """A part in a group that is lost with the ``lost``-th heartbeat, or out of reach with the ``away``-th."""
+    """A membership that is lost at the ``lost``-th heartbeat, or unreachable at the ``away``-th."""
 
     def __init__(self, *, lost: int | None = None, away: int | None = None) -> None:
         self.member_id, self.beats, self.resets, self._lost, self._away = "me", 0, 0, lost, away
@@ -51,13 +51,13 @@ class Coordinator:
 
 
 @pytest.mark.parametrize(("lost", "found"), [(1, True), (3, True), (None, False)])
-def test_a_namesake_shows_by_taking_the_membership_back(lost: int | None, found: bool) -> None:
+def test_duplicate_member_is_detected_when_it_reclaims_the_membership(lost: int | None, found: bool) -> None:
     coordinator = Coordinator(lost=lost)
     assert asyncio.run(has_namesake(coordinator, 0.2)) is found
     assert coordinator.beats == (lost or 4)
 
 
-def test_a_group_that_does_not_answer_is_asked_again_from_the_start() -> None:
+def test_check_restarts_after_the_group_did_not_answer() -> None:
     coordinator = Coordinator(away=2)
     assert not asyncio.run(has_namesake(coordinator, 0.2))
     assert (coordinator.beats, coordinator.resets) == (2, 1)

@@ -1,4 +1,4 @@
-"""One profile per person in a running system: what workers publish of merges is what replay computes."""
+"""One profile per person in a running system: workers publish the merges that replay computes."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ segments:
 
 
 class Story:
-    """Events in order of time, each person's in one partition, and what replay makes of them."""
+    """Events in time order, each person's in one partition, and their replay."""
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
@@ -66,7 +66,7 @@ class Story:
         self._told = 0
 
     def event(self, name: str, who: str, *, home: int = 0, **more: Any) -> None:
-        """One event a minute. ``who``: ``u``, ``a`` and ``m`` words are user, device and mail address."""
+        """Add one event a minute. Words in ``who`` starting with u, a, m are user, device and email."""
         self._number += 1
         self.now_ms += MINUTE
         kinds = {"u": "userId", "a": "anonymousId", "m": "email"}
@@ -87,15 +87,15 @@ class Story:
         self.event("-", user, type="alias", previousId=previous)
 
     def until(self, now_ms: int) -> None:
-        """Replay what was not replayed yet, and let time pass up to an instant."""
+        """Replay the new events and advance the clock to an instant."""
         self.now_ms = max(self.now_ms, now_ms)
         changes = [c for one in self.sent[self._told :] for c in self.replay.feed(one.value, default_id="")]
         changes += self.replay.advance(self.now_ms)
         self._told = len(self.sent)
         self.expected |= {c.change_id: comparable(encode_change(c, 0)) for c in changes}
 
-    def tell(self, pause_ms: int = HOUR) -> None:
-        """Send what was not sent yet, let time pass, and wait until it is all published."""
+    def publish(self, pause_ms: int = HOUR) -> None:
+        """Send the new events, advance the clock and wait until all changes are published."""
         news = self.sent[self._told :]
         self.until(self.now_ms + pause_ms)
         self.stack.send(news, final_ms=self.now_ms)
@@ -112,14 +112,14 @@ def story(stack: Stack) -> Story:
 
 
 def stored(stack: Stack) -> dict[str, Profile]:
-    """What the changelog makes of each profile and redirect."""
+    """Return each profile and redirect in the changelog."""
     latest = {record.key: record.value for record in stack.read(stack.settings.worker.changelog)}
     latest = {key: state for key, state in latest.items() if not key.startswith(b"\0")}
     return {profile_id.decode(): decode_profile(state) for profile_id, state in latest.items()}
 
 
 def rows(stack: Stack) -> set[tuple[str, str]]:
-    """Who is a member of what, by the latest row of each profile and segment."""
+    """Return the memberships by the latest row of each profile and segment."""
     latest = {record.key: record.value for record in stack.read(stack.settings.topics.membership_state)}
     found = [json.loads(value) for value in latest.values()]
     return {(row["profile_id"], row["segment_key"]) for row in found if row["member"]}
@@ -141,28 +141,28 @@ def metric(stack: Stack, name: str) -> float:
 
 
 def same_people(stack: Stack, replay: Replay, *, since: bool = True) -> bool:
-    """Whether the same identifiers are one, with the same memberships; and since the same instants."""
+    """Return whether the same identifiers are merged, with the same memberships and start times."""
     found, wanted = stored(stack), replay.profiles
     ids = {key for key, profile in wanted.items() if profile.first_ms is not None or profile.merged_into}
     return ids <= found.keys() and all(_same(found[key], wanted[key], since=since) for key in ids)
 
 
 def _same(found: Profile, wanted: Profile, *, since: bool) -> bool:
-    owned = [set(each.links.owned) if each.links else {each.id} for each in (found, wanted)]
+    identifiers = [set(each.links.owned) if each.links else {each.id} for each in (found, wanted)]
     joined = [
         {key: m.since_ms if since else 0 for key, m in each.members.items()} for each in (found, wanted)
     ]
     numbered = not since or found.sequence == wanted.sequence
     return (
         found.merged_into == wanted.merged_into
-        and owned[0] == owned[1]
+        and identifiers[0] == identifiers[1]
         and joined[0] == joined[1]
         and numbered
     )
 
 
 def assert_converges(story: Story) -> None:
-    """Whatever came before what: the people and their memberships are those of replay in the end."""
+    """Wait until profiles and memberships equal those of replay, in whatever order events were read."""
     stack = story.stack
     wait_until(lambda: same_people(stack, story.replay, since=False), "the people", stack.diagnosis)
     wait_until(lambda: rows(stack) == members(story.replay.profiles.values()), "the rows", stack.diagnosis)
@@ -179,37 +179,37 @@ def assert_converges(story: Story) -> None:
 
 
 def crowd(story: Story, people: int, seed: int, *, keyed: bool = True) -> None:
-    """Browsers on a device or two who log in, each some time; then all that they do carries both ids.
+    """Add visitors on one or two devices who log in at some time and then send both identifiers.
 
-    ``keyed``: each one's events are in one partition, so that they come in order.
+    With ``keyed``, each visitor's events are in one partition and so in order.
     """
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     known: dict[tuple[int, int], bool] = {}
     for _ in range(people * 12):
-        person, device = dice.randrange(people), dice.randrange(2)
-        logged_in = known.setdefault((person, device), False) or dice.random() < 0.25
+        person, device = rng.randrange(people), rng.randrange(2)
+        logged_in = known.setdefault((person, device), False) or rng.random() < 0.25
         known[person, device] = logged_in
         who = f"a{person}-{device}" + (f" u{person}" if logged_in else "")
-        name = dice.choice(["Product Viewed", "Product Viewed", "Order Completed"])
-        plan = {"context": {"traits": {"plan": dice.choice(["gold", None])}}} if dice.random() < 0.1 else {}
-        home = person if keyed else dice.randrange(99)
-        story.event(name, who, home=home, properties={"total": dice.randrange(200)}, **plan)
+        name = rng.choice(["Product Viewed", "Product Viewed", "Order Completed"])
+        plan = {"context": {"traits": {"plan": rng.choice(["gold", None])}}} if rng.random() < 0.1 else {}
+        home = person if keyed else rng.randrange(99)
+        story.event(name, who, home=home, properties={"total": rng.randrange(200)}, **plan)
 
 
-def test_a_browser_who_logs_in_is_one_profile_with_all_that_was_counted(story: Story) -> None:
+def test_login_merges_the_device_with_all_counts(story: Story) -> None:
     stack = story.stack
     stack.start()
     for _ in range(2):
         story.event("Product Viewed", "a1")
     story.event("Order Completed", "u1", home=1, properties={"total": 200})
-    story.tell()
+    story.publish()
     assert story.members("anonymous_id:a1") == {"keen", "lately", "quiet"}
     story.event("Product Viewed", "u1 a1")
     story.event("Order Completed", "u1 a1", properties={"total": 150})
-    story.tell()
+    story.publish()
     assert story.members("user_id:u1") == {"viewers", "keen", "lately", "spenders"}
     story.event("Product Viewed", "a1")
-    story.tell(3 * 24 * HOUR)
+    story.publish(3 * 24 * HOUR)
     assert story.members("user_id:u1") == {"viewers", "spenders", "quiet", "old-friends"}
     closed = [change for change in story.expected.values() if change["merged_into"]]
     assert {change["profile_id"] for change in closed} == {"anonymous_id:a1"}
@@ -234,7 +234,7 @@ def test_a_browser_who_logs_in_is_one_profile_with_all_that_was_counted(story: S
         ),
     ],
 )
-def test_a_kill_in_the_middle_of_merges_changes_nothing(story: Story, guarantee: str, point: str) -> None:
+def test_kill_during_merges_does_not_affect_the_result(story: Story, guarantee: str, point: str) -> None:
     stack = story.stack
     stack.guarantee = guarantee
     crowd(story, 25, seed=len(point))
@@ -244,18 +244,22 @@ def test_a_kill_in_the_middle_of_merges_changes_nothing(story: Story, guarantee:
     stack.start()
     assert_converges(story)
     if guarantee == "exactly_once":
-        # At least once, what is forwarded again may come behind what was forwarded after it to another
-        # partition: an event from before a log-in is late then.
+        # With at_least_once, a re-forwarded event may arrive after later events of another partition,
+        # which makes an event from before a log-in late.
         stack.wait_for_changes(story.expected)
         assert same_people(stack, story.replay)
 
 
-def test_two_workers_and_any_record_keys_end_in_the_same_people(story: Story, guarantee: str) -> None:
+def test_two_workers_converge_for_any_record_keys(story: Story, guarantee: str) -> None:
     stack = story.stack
     stack.guarantee = guarantee
     for number in (0, 1):
         stack.start(number=number)
-    wait_until(lambda: stack.owned(0) and stack.owned(1), "both own partitions", stack.diagnosis)
+    wait_until(
+        lambda: stack.identifiers(0) and stack.identifiers(1),
+        "both own partitions",
+        stack.diagnosis,
+    )
     crowd(story, 20, seed=3, keyed=False)
     story.until(story.now_ms + 24 * HOUR)
     stack.send(story.sent, final_ms=story.now_ms)
@@ -263,7 +267,7 @@ def test_two_workers_and_any_record_keys_end_in_the_same_people(story: Story, gu
 
 
 def test_merges_of_members_and_of_counts(story: Story) -> None:
-    """Both are members, one is, none is but the sum; what both saw; stragglers; chains and circles."""
+    """Merge members and non-members, with shared events, late events, chains and cycles."""
     stack = story.stack
     stack.start()
     for who, views in (("aboth", 3), ("uboth", 4), ("aone", 3), ("uone", 1), ("asum", 2), ("usum", 1)):
@@ -273,19 +277,19 @@ def test_merges_of_members_and_of_counts(story: Story) -> None:
         story.event("Order Completed", who, messageId="same", properties={"total": 200})
     for user in ("u-a", "u-b", "u-c", "u-d", "u-e"):
         story.event("Product Viewed", user, home=ord(user[-1]))
-    story.tell()
+    story.publish()
     for person in ("both", "one", "sum", "saw"):
         story.event("Log In", f"u{person} a{person}", home=len(person))
     story.alias("u-b", "u-a")
     story.alias("u-e", "u-d")
-    story.tell()
+    story.publish()
     story.event("Order Completed", "asum", properties={"total": 300})
     story.event("Order Completed", "asaw", properties={"total": 99})
     story.alias("u-c", "u-b")
     story.alias("u-d", "u-e")
-    story.tell()
+    story.publish()
     story.event("Product Viewed", "u-a")
-    story.tell(2 * 24 * HOUR)
+    story.publish(2 * 24 * HOUR)
     assert {story.replay.profiles[f"user_id:u-{name}"].merged_into for name in "abd"} == {
         "user_id:u-b",
         "user_id:u-c",
@@ -295,43 +299,43 @@ def test_merges_of_members_and_of_counts(story: Story) -> None:
         assert "viewers" in story.members(f"user_id:u{person}")
     assert "viewers" in story.members("user_id:u-c")
     assert "spenders" in story.members("user_id:usum")
-    assert "spenders" not in story.members("user_id:usaw"), "an order that both saw counts once"
+    assert "spenders" not in story.members("user_id:usaw"), "an order seen by both profiles counts once"
     assert_converges(story)
 
 
-def test_a_sleeper_is_judged_by_all_segments_when_merged(story: Story) -> None:
+def test_inactive_profile_is_evaluated_for_all_segments_when_merged(story: Story) -> None:
     stack = story.stack
     stack.start()
     story.event("identify", "u1", type="identify", traits={"plan": "gold"})
-    story.tell(5 * 24 * HOUR)
+    story.publish(5 * 24 * HOUR)
     story.event("Product Viewed", "a1", home=1)
     story.event("Product Viewed", "a1 m1", home=1)
-    story.tell()
+    story.publish()
     assert story.members("email:m1@shop.example") == {"keen", "lately", "quiet"}
     story.event("Log In", "u1 m1", home=2)
-    story.tell(2 * HOUR)
+    story.publish(2 * HOUR)
     assert story.members("user_id:u1") == {"gold", "keen", "lately", "quiet", "old-friends"}
-    story.tell(2 * 24 * HOUR)
+    story.publish(2 * 24 * HOUR)
     assert story.members("user_id:u1") == {"gold", "quiet", "old-friends"}
 
 
-def test_known_people_who_share_something_stay_apart(story: Story) -> None:
+def test_known_users_sharing_an_identifier_are_not_merged(story: Story) -> None:
     stack = story.stack
     stack.start()
     story.event("Product Viewed", "u1 ashop")
     story.event("Product Viewed", "u3 aown")
     for number in range(5):
         story.event("Product Viewed", f"mall a{number}")
-    story.tell()
+    story.publish()
     for number in range(20, 50):
         story.event("Product Viewed", f"u{number} ashop", home=number)
     story.event("Product Viewed", "u3 aown2")
     for number in range(5, 9):
         story.event("Product Viewed", f"mall a{number}")
-    story.tell()
+    story.publish()
     for who in ("ashop", "aown", "aown2", "a7", "mall"):
         story.event("Order Completed", who, properties={"total": 400})
-    story.tell()
+    story.publish()
     spenders = {key for key, profile in story.replay.profiles.items() if "spenders" in profile.members}
     assert spenders == {"user_id:u1", "user_id:u3", "anonymous_id:a7", "email:mall@shop.example"}
     assert metric(stack, "segops_identity_conflicts_total") == 30
@@ -344,20 +348,20 @@ def test_known_people_who_share_something_stay_apart(story: Story) -> None:
     }
 
 
-def test_with_the_wall_clock_a_log_in_merges_within_moments(story: Story, guarantee: str) -> None:
+def test_login_merges_promptly_with_the_wall_clock(story: Story, guarantee: str) -> None:
     stack = story.stack
     stack.guarantee = guarantee
     stack.environment = {"SEGOPS_CLOCK": "wall"}
     stack.start()
     wait_until(lambda: stack.get("/readyz")[0] == 200, "ready", stack.diagnosis)
-    # Kafka's own timestamps serve: the events name no time.
+    # The events have no timestamp, so Kafka's record timestamps apply.
     for number in range(30):
         for step, who in enumerate((f"a{number}", f"a{number}", f"a{number} u{number}")):
             story.event("Product Viewed", who, home=number, timestamp=None, messageId=f"{number}-{step}")
     stack.send(story.sent)
     wanted = {(f"user_id:u{number}", key) for number in range(30) for key in ("viewers", "keen", "lately")}
-    wait_until(lambda: rows(stack) >= wanted, "thirty people", stack.diagnosis)
+    wait_until(lambda: rows(stack) >= wanted, "thirty profiles", stack.diagnosis)
     redirects = {f"anonymous_id:a{number}": f"user_id:u{number}" for number in range(30)}
     found = lambda: {key: profile.merged_into for key, profile in stored(stack).items()}  # noqa: E731
-    wait_until(lambda: found().items() >= redirects.items(), "their devices", stack.diagnosis)
+    wait_until(lambda: found().items() >= redirects.items(), "merged devices", stack.diagnosis)
     assert metric(stack, "segops_events_not_held_total") == 0

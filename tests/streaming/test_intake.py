@@ -1,4 +1,4 @@
-"""Batches on their way from the fetches to the agents."""
+"""The intake between fetches and agents."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PROFILES = TopicPartition("profile-events", 0)
 
 
 class Fetch:
-    """Stands for what one fetch brought: numbers instead of records."""
+    """The result of one fetch, with numbers in place of records."""
 
     def __init__(self, count: int, begin: int = 0) -> None:
         self._records = range(begin, begin + count)
@@ -29,15 +29,15 @@ def intake() -> Intake:
     return Intake()
 
 
-def add(intake: Intake, place: TopicPartition, count: int, begin: int = 0) -> None:
-    intake.add(place, cast("Any", Fetch(count, begin)))
+def add(intake: Intake, tp: TopicPartition, count: int, begin: int = 0) -> None:
+    intake.add(tp, cast("Any", Fetch(count, begin)))
 
 
 def handed(intake: Intake) -> list[tuple[TopicPartition, int, int]]:
-    return [(place, cast("Any", records[0]), len(records)) for place, records in intake.hand_out()]
+    return [(tp, cast("Any", records[0]), len(records)) for tp, records in intake.hand_out()]
 
 
-def test_of_a_topic_there_are_only_so_many_records_with_the_agent(intake: Intake) -> None:
+def test_records_of_a_topic_at_the_agent_are_limited(intake: Intake) -> None:
     add(intake, PROFILES, 10 * BATCH_RECORDS)
     begins = [begin for _ in range(5) for _, begin, _ in handed(intake)]
     assert begins == list(range(0, MAX_IN_FLIGHT, BATCH_RECORDS))
@@ -45,7 +45,7 @@ def test_of_a_topic_there_are_only_so_many_records_with_the_agent(intake: Intake
     assert handed(intake) == [(PROFILES, MAX_IN_FLIGHT, BATCH_RECORDS)]
 
 
-def test_a_topic_whose_agent_has_enough_to_do_delays_no_other(intake: Intake) -> None:
+def test_busy_topic_does_not_delay_others(intake: Intake) -> None:
     add(intake, PROFILES, 10 * BATCH_RECORDS)
     while handed(intake):
         pass
@@ -54,23 +54,26 @@ def test_a_topic_whose_agent_has_enough_to_do_delays_no_other(intake: Intake) ->
     assert intake.accepting([EVENTS, PROFILES]) == {EVENTS}
 
 
-def test_partitions_take_turns_and_each_keeps_its_order(intake: Intake) -> None:
+def test_partitions_alternate_and_keep_their_order(intake: Intake) -> None:
     add(intake, EVENTS, 2 * BATCH_RECORDS)
     add(intake, OTHERS, 2 * BATCH_RECORDS, begin=7)
-    assert [(place, begin) for place, begin, _ in handed(intake)] == [(EVENTS, 0), (OTHERS, 7)]
+    assert [(tp, begin) for tp, begin, _ in handed(intake)] == [
+        (EVENTS, 0),
+        (OTHERS, 7),
+    ]
     intake.finished(EVENTS, 2 * BATCH_RECORDS)
     again = [(EVENTS, BATCH_RECORDS), (OTHERS, 7 + BATCH_RECORDS)]
-    assert [(place, begin) for place, begin, _ in handed(intake)] == again
+    assert [(tp, begin) for tp, begin, _ in handed(intake)] == again
 
 
-def test_a_fetch_of_markers_only_leaves_nothing_to_wait_for(intake: Intake) -> None:
+def test_fetch_of_transaction_markers_only_is_complete_at_once(intake: Intake) -> None:
     add(intake, EVENTS, 0)
     assert handed(intake) == []
     assert not intake.busy("events")
     assert intake.accepting([EVENTS]) == {EVENTS}
 
 
-def test_a_topic_is_busy_until_all_of_it_is_through(intake: Intake) -> None:
+def test_topic_is_busy_until_all_its_records_are_processed(intake: Intake) -> None:
     add(intake, EVENTS, 1)
     assert intake.busy("events")
     assert not intake.busy("profile-events")
@@ -80,7 +83,7 @@ def test_a_topic_is_busy_until_all_of_it_is_through(intake: Intake) -> None:
     assert not intake.busy("events")
 
 
-def test_a_partition_is_held_until_all_of_it_is_through_whatever_others_do(intake: Intake) -> None:
+def test_partition_is_busy_until_all_its_records_are_processed(intake: Intake) -> None:
     add(intake, EVENTS, BATCH_RECORDS + 1)
     add(intake, OTHERS, 1)
     assert intake.holds(EVENTS) and intake.holds(OTHERS)
@@ -95,7 +98,7 @@ def test_a_partition_is_held_until_all_of_it_is_through_whatever_others_do(intak
     assert not intake.holds(OTHERS)
 
 
-def test_after_a_rebalance_nothing_of_before_is_left(intake: Intake) -> None:
+def test_rebalance_discards_queued_batches(intake: Intake) -> None:
     add(intake, EVENTS, 2 * BATCH_RECORDS)
     handed(intake)
     intake.clear()

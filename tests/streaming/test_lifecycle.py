@@ -1,4 +1,4 @@
-"""What a worker does about a failure: opens again, or ends."""
+"""The worker's reaction to failures: reopen its partitions or end."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from segops.metrics import Metrics
 from segops.streaming import lifecycle
 from segops.streaming.lifecycle import JoinTimer, Lifecycle
 
-from .test_parts import Time
+from .fakes import ManualClock
 
 
 def wrapped(cause: BaseException) -> errors.KafkaError:
@@ -74,22 +74,22 @@ NONE: list[BaseException] = [
 
 
 @pytest.mark.parametrize("error", OUTAGES, ids=repr)
-def test_what_opening_again_can_mend_is_an_outage(error: BaseException) -> None:
+def test_recoverable_errors_are_outages(error: BaseException) -> None:
     assert is_outage(error)
 
 
 @pytest.mark.parametrize("error", NONE, ids=repr)
-def test_what_it_cannot_mend_is_none(error: BaseException) -> None:
+def test_other_errors_are_not_outages(error: BaseException) -> None:
     assert not is_outage(error)
 
 
-def test_a_write_to_a_connection_that_was_just_closed_is_an_outage() -> None:
+def test_write_to_a_closed_connection_is_an_outage() -> None:
     async def write() -> None:
         server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
         async with server:
             _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
             writer.transport.abort()
-            await asyncio.sleep(0)  # the handle is closed by the loop
+            await asyncio.sleep(0)  # lets the loop close the handle
             writer.write(b"x")
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner, pytest.raises(RuntimeError) as raised:
@@ -98,7 +98,7 @@ def test_a_write_to_a_connection_that_was_just_closed_is_an_outage() -> None:
     assert not is_outage(RuntimeError("a bug"))
 
 
-def test_pauses_grow_to_a_bound_and_are_short_again_after_a_reset() -> None:
+def test_pauses_grow_to_a_limit_and_reset() -> None:
     least, most = Pauses(lambda: 1.0), Pauses(lambda: 0.0)
     for _ in range(20):
         assert 0.25 <= least.take() <= most.take() <= 15.0
@@ -106,40 +106,40 @@ def test_pauses_grow_to_a_bound_and_are_short_again_after_a_reset() -> None:
     assert most.take() == 0.5
 
 
-def test_an_outage_is_told_at_its_start_more_and_more_seldom_and_at_its_end(
+def test_outage_is_logged_at_increasing_intervals(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.WARNING)
-    time = Time()
+    time = ManualClock()
     outage = Outage(time)
     for time.now in map(float, range(3_600)):
         outage.failed(Unreachable("no broker"))
     assert outage.seconds == 3_599
     outage.over()
     outage.over()
-    said = [record.getMessage() for record in caplog.records]
-    assert said[0] == "waiting for Kafka: no broker"
-    told = [line.split()[5] for line in said[1:-1]]
-    assert told[:4] == ["5", "15", "35", "75"]
-    assert len(told) < 15
-    assert said[-1].startswith("Kafka answers again after 3599 s")
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages[0] == "waiting for Kafka: no broker"
+    pauses = [line.split()[5] for line in messages[1:-1]]
+    assert pauses[:4] == ["5", "15", "35", "75"]
+    assert len(pauses) < 15
+    assert messages[-1].startswith("Kafka answers again after 3599 s")
     assert outage.seconds == 0
 
 
-def test_who_is_kept_out_for_long_by_a_group_that_can_be_asked_needs_a_new_process() -> None:
-    time = Time()
+def test_member_kept_out_by_a_reachable_group_is_unhealthy() -> None:
+    time = ManualClock()
     joining = JoinTimer(600, time)
     for time.now, kept_out in ((0, True), (500, True), (501, False), (502, True), (1_102, True)):
         joining.note(kept_out=kept_out)
         assert not joining.too_long
     time.now = 1_103
     assert joining.too_long
-    joining.note(kept_out=False)  # as while brokers are away
+    joining.note(kept_out=False)  # as while brokers are down
     assert not joining.too_long
 
 
-def test_a_limit_of_0_keeps_waiting() -> None:
-    time = Time()
+def test_limit_of_0_waits_indefinitely() -> None:
+    time = ManualClock()
     joining = JoinTimer(0, time)
     joining.note(kept_out=True)
     time.now = 10**9
@@ -147,7 +147,7 @@ def test_a_limit_of_0_keeps_waiting() -> None:
 
 
 class App:
-    """Stands for an opening that does ``works`` and then fails with ``error``, or never."""
+    """A fake application that runs ``works`` and then fails with ``error``, or runs on."""
 
     def __init__(self, error: BaseException | None) -> None:
         self.connections = self.watchdog = self
@@ -176,7 +176,7 @@ class App:
 
 
 class World:
-    """A life on these openings and these answers of the brokers, one after another; the last one stays."""
+    """A lifecycle over these applications and broker responses, in order; the last of each repeats."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, openings: list[BaseException | None]) -> None:
         self.openings = iter(openings)
@@ -224,7 +224,7 @@ def unknown_host() -> Unreachable:
     return Unreachable("unknown host name", (ConnectionProblem("kafka:9092", Cause.UNKNOWN_HOST),))
 
 
-def test_after_an_outage_a_worker_opens_again_and_has_let_go_of_what_it_had(
+def test_worker_releases_its_resources_and_reopens_after_an_outage(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     world = World(monkeypatch, [ConnectionResetError(), errors.ProducerFenced(), None])
@@ -235,7 +235,7 @@ def test_after_an_outage_a_worker_opens_again_and_has_let_go_of_what_it_had(
     assert world.condition == (True, "", False)
 
 
-def test_a_worker_waits_for_a_broker_at_its_start_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_worker_waits_for_a_broker_at_startup_and_logs_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(monkeypatch, [None])
     world.answers = (refused() for _ in count())
     world.run(
@@ -246,7 +246,7 @@ def test_a_worker_waits_for_a_broker_at_its_start_and_says_why(monkeypatch: pyte
     assert world.metrics.reopenings._value.get() == 0
 
 
-def test_a_wrong_setting_ends_a_worker_at_its_start_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_address_ends_a_worker_at_startup_only(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(monkeypatch, [])
     world.answers = iter([refused(), unknown_host()])
     with pytest.raises(Unreachable, match="unknown host name"):
@@ -260,14 +260,14 @@ def test_a_wrong_setting_ends_a_worker_at_its_start_only(monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     "error", [StateError("damaged"), UserError("topics were changed"), TypeError("a bug")]
 )
-def test_what_is_no_outage_ends_a_worker(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+def test_other_errors_end_a_worker(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     world = World(monkeypatch, [error])
     with pytest.raises(type(error), match=str(error)):
         world.run()
-    assert "stopped" not in world.apps[0].done  # nothing may be committed
+    assert "stopped" not in world.apps[0].done  # no commit allowed
 
 
-def test_a_task_that_does_not_end_ends_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_task_that_ignores_cancellation_ends_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(monkeypatch, [ConnectionResetError()])
 
     async def stubborn() -> None:

@@ -1,4 +1,4 @@
-"""A worker that cannot listen is told why, before it joins its group."""
+"""A worker whose web port is unavailable ends with the reason before it joins its group."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from segops.core.errors import UserError
 Run = Callable[..., Any]
 
 
-def test_a_free_port_is_fine_and_stays_free(reserve: Callable[[int], list[int]]) -> None:
+def test_free_port_is_accepted_and_stays_free(reserve: Callable[[int], list[int]]) -> None:
     (port,) = reserve(1)
     for _ in range(2):
         check_address("127.0.0.1", port)
@@ -24,7 +24,7 @@ def test_a_free_port_is_fine_and_stays_free(reserve: Callable[[int], list[int]])
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "localhost"])
-def test_a_taken_port_is_named(host: str) -> None:
+def test_taken_port_is_named(host: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         with pytest.raises(UserError, match=rf"^port {port} on {host} is in use \(SEGOPS_WEB_PORT\)$"):
@@ -32,16 +32,16 @@ def test_a_taken_port_is_named(host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["203.0.113.7", "no-such-host.invalid"])
-def test_a_host_that_is_not_here_is_named(host: str, reserve: Callable[[int], list[int]]) -> None:
+def test_foreign_host_is_named(host: str, reserve: Callable[[int], list[int]]) -> None:
     with pytest.raises(UserError, match=rf"^{host} .*\(SEGOPS_WEB_HOST\)$"):
         check_address(host, reserve(1)[0])
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_a_worker_whose_port_is_taken_ends_with_2(
+def test_worker_with_a_taken_port_ends_with_status_2(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str], processes: int
 ) -> None:
-    """Without a broker: it never gets so far as to ask for one."""
+    """Runs without a broker, because the worker ends before it connects to one."""
     from segops import worker
 
     for name, _, _ in config.variables():

@@ -1,4 +1,4 @@
-"""Marks of records, the origin of a state, and the end of memberships that are not true, without Kafka."""
+"""Record marks, the origin of stored state and the sweep of stale memberships, without Kafka."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.partition.snapshot import ORIGIN_META
 from segops.streaming.partition.start import Start
 
-from .helpers import DAY_MS, START_MS, shop
+from .fakes import FakeRecord
+from .helpers import DAY_MS, START_MS, shop_events
 from .output import RecordingOutput
-from .test_segment_processor import Rec, clock, forwarded, tick, wanted, work_off  # noqa: F401 - a fixture
+from .test_segment_processor import clock, forwarded, tick, wanted, work_off  # noqa: F401 - a fixture
 
 ORIGIN = Origin("app", "shop.", 3, "a1")
 
@@ -32,29 +33,29 @@ ORIGIN = Origin("app", "shop.", 3, "a1")
 @pytest.mark.parametrize(
     "other",
     [
-        Rec(8, b"k", b"v", [("h", b"1")]),
-        Rec(7, b"K", b"v", [("h", b"1")]),
-        Rec(7, b"k", b"V", [("h", b"1")]),
-        Rec(7, None, b"v", [("h", b"1")]),
-        Rec(7, b"k", None, [("h", b"1")]),
-        Rec(7, b"k", b"v", [("h", b"2")]),
-        Rec(7, b"k", b"v", [("g", b"1")]),
-        Rec(7, b"k", b"v", []),
-        Rec(7, b"k", b"v", [("h", b"1")], START_MS + 1),
+        FakeRecord(8, b"k", b"v", [("h", b"1")]),
+        FakeRecord(7, b"K", b"v", [("h", b"1")]),
+        FakeRecord(7, b"k", b"V", [("h", b"1")]),
+        FakeRecord(7, None, b"v", [("h", b"1")]),
+        FakeRecord(7, b"k", None, [("h", b"1")]),
+        FakeRecord(7, b"k", b"v", [("h", b"2")]),
+        FakeRecord(7, b"k", b"v", [("g", b"1")]),
+        FakeRecord(7, b"k", b"v", []),
+        FakeRecord(7, b"k", b"v", [("h", b"1")], START_MS + 1),
     ],
 )
-def test_records_that_differ_in_anything_have_different_marks(other: Rec) -> None:
-    assert mark_of(other) != mark_of(Rec(7, b"k", b"v", [("h", b"1")]))
+def test_different_records_have_different_marks(other: FakeRecord) -> None:
+    assert mark_of(other) != mark_of(FakeRecord(7, b"k", b"v", [("h", b"1")]))
 
 
-def test_a_mark_stays_until_another_record_is_read() -> None:
+def test_mark_is_kept_until_the_next_record() -> None:
     last = LastRecord(Mark(3, 1, 2))
     assert last.mark == Mark(3, 1, 2)
-    last.read(Rec(7, b"k", b"v", []))
-    assert last.mark == last.mark == mark_of(Rec(7, b"k", b"v", []))
+    last.read(FakeRecord(7, b"k", b"v", []))
+    assert last.mark == last.mark == mark_of(FakeRecord(7, b"k", b"v", []))
 
 
-def test_origin_and_owner_come_back_and_what_is_none_is_refused() -> None:
+def test_origin_and_owner_round_trip_and_invalid_bytes_are_refused() -> None:
     origin = msgspec.structs.replace(ORIGIN, mark=Mark(7, 8, 9), sweep_until=4)
     assert decode_origin(encode_origin(origin)) == origin
     with pytest.raises(StateError, match="the origin of a partition's state cannot be read"):
@@ -64,43 +65,45 @@ def test_origin_and_owner_come_back_and_what_is_none_is_refused() -> None:
         decode_owner(b"{}")
 
 
-def lane_of(definitions: list[Definition], output: RecordingOutput, **start: object) -> SegmentProcessor:
+def processor_of(definitions: list[Definition], output: RecordingOutput, **start: object) -> SegmentProcessor:
     begin = Start(0, clock(), since_ms=0, origin=ORIGIN, **start)  # type: ignore[arg-type]
     engine = Engine(SegmentSet(definitions))
     return SegmentProcessor(MemoryStores().open(0), engine, start=begin, output=output)
 
 
-def test_the_origin_is_logged_last_with_the_last_record_and_only_with_profiles(
+def test_origin_is_logged_last_and_only_with_profiles(
     wanted: list[Definition],  # noqa: F811
 ) -> None:
-    processor = lane_of(wanted, RecordingOutput())
-    records = [forwarded(one.value, offset) for offset, one in enumerate(shop(9, users=3, partitions=1))]
+    processor = processor_of(wanted, RecordingOutput())
+    records = [
+        forwarded(one.value, offset) for offset, one in enumerate(shop_events(9, users=3, partitions=1))
+    ]
     processor.process(records)
-    collected = processor.snapshot()
-    assert collected.logged[-1].profile_id.encode() == ORIGIN_KEY
-    assert decode_origin(collected.logged[-1].state or b"").mark == mark_of(records[-1])
-    processor.write(collected, 0)
+    snapshot = processor.snapshot()
+    assert snapshot.logged[-1].profile_id.encode() == ORIGIN_KEY
+    assert decode_origin(snapshot.logged[-1].state or b"").mark == mark_of(records[-1])
+    processor.write(snapshot, 0)
     processor.process([*records, tick(9, START_MS)])
-    collected = processor.snapshot()
-    assert collected.logged == [] and ORIGIN_META not in collected.meta
-    assert collected.mark == mark_of(tick(9, START_MS))
+    snapshot = processor.snapshot()
+    assert snapshot.logged == [] and ORIGIN_META not in snapshot.meta
+    assert snapshot.mark == mark_of(tick(9, START_MS))
 
 
-def test_an_adopted_state_has_its_origin_recorded_at_once(wanted: list[Definition]) -> None:  # noqa: F811
-    processor = lane_of(wanted, RecordingOutput(), adopted=True)
-    collected = processor.snapshot()
-    assert [write.profile_id.encode() for write in collected.logged] == [ORIGIN_KEY]
-    processor.write(collected, 0)
+def test_origin_of_adopted_state_is_recorded_at_once(wanted: list[Definition]) -> None:  # noqa: F811
+    processor = processor_of(wanted, RecordingOutput(), adopted=True)
+    snapshot = processor.snapshot()
+    assert [write.profile_id.encode() for write in snapshot.logged] == [ORIGIN_KEY]
+    processor.write(snapshot, 0)
     assert processor.snapshot().logged == []
 
 
-def test_only_what_is_not_true_is_ended_and_a_repetition_says_the_same(
+def test_sweep_ends_stale_memberships_only_and_is_repeatable(
     wanted: list[Definition],  # noqa: F811
 ) -> None:
     output = RecordingOutput()
-    processor = lane_of(wanted, output)
+    processor = processor_of(wanted, output)
     processor._meta._origin = msgspec.structs.replace(ORIGIN, sweep_until=50)
-    sent = shop(60, users=1, partitions=1)
+    sent = shop_events(60, users=1, partitions=1)
     processor.process([forwarded(one.value, offset) for offset, one in enumerate(sent)])
     processor.process([tick(60, START_MS + DAY_MS + 7_200_000)])
     work_off(processor)
@@ -116,17 +119,17 @@ def test_only_what_is_not_true_is_ended_and_a_repetition_says_the_same(
         assert ends == [(key, 51 + n, False, "restart") for n, key in enumerate(gone)]
     ended = [decode_change(encode_change(end, 0)) for end in output.changes]
     output.changes.clear()
-    assert processor.withdraw("user_id:u0", ended, again=False) == 0  # published by an attempt before
+    assert processor.withdraw("user_id:u0", ended, again=False) == 0  # published by an earlier attempt
     assert processor.withdraw("user_id:u0", ended, again=True) == len(gone)
     assert [end.change_id for end in output.changes] == [end.change_id for end in ended]
     assert processor.withdraw("user_id:stranger", rows, again=True) == len(rows)
 
 
-def test_what_changed_since_a_sweep_began_is_left_alone(wanted: list[Definition]) -> None:  # noqa: F811
+def test_sweep_skips_changes_made_since_it_began(wanted: list[Definition]) -> None:  # noqa: F811
     output = RecordingOutput()
-    processor = lane_of(wanted, output)
+    processor = processor_of(wanted, output)
     processor.begin_sweep()
-    sent = shop(60, users=1, partitions=1)
+    sent = shop_events(60, users=1, partitions=1)
     processor.process([forwarded(one.value, offset) for offset, one in enumerate(sent)])
     rows = list({change.segment_key: change for change in output.changes}.values())
     assert rows
@@ -134,7 +137,7 @@ def test_what_changed_since_a_sweep_began_is_left_alone(wanted: list[Definition]
 
 
 @pytest.mark.parametrize("lineage", ["a1", "b2"])
-def test_a_store_of_another_changelog_is_found_out(lineage: str) -> None:
+def test_store_of_another_changelog_is_detected(lineage: str) -> None:
     store = MemoryStores().open(0)
     StoreRestorer(store, expected=1).apply({ORIGIN_KEY: encode_origin(ORIGIN)}, 5)
     tail = {ORIGIN_KEY: encode_origin(msgspec.structs.replace(ORIGIN, lineage=lineage))}
@@ -146,7 +149,7 @@ def test_a_store_of_another_changelog_is_found_out(lineage: str) -> None:
             restoring.apply(tail, 9)
 
 
-def test_a_changelog_with_a_start_from_nothing_in_it_is_read_from_its_beginning() -> None:
+def test_changelog_with_a_fresh_start_is_read_from_the_beginning() -> None:
     restoring = StoreRestorer(MemoryStores().open(0), expected=2)
     restoring.apply({ORIGIN_KEY: encode_origin(ORIGIN)}, 5)
     restoring.apply({ORIGIN_KEY: encode_origin(msgspec.structs.replace(ORIGIN, lineage="b2"))}, 9)
@@ -164,7 +167,7 @@ def test_a_changelog_with_a_start_from_nothing_in_it_is_read_from_its_beginning(
         (msgspec.structs.replace(ORIGIN, app_id="else"), "profiles of the application else, not of app"),
     ],
 )
-def test_state_of_other_topics_or_of_another_application_is_refused(origin: Origin, reason: str) -> None:
+def test_state_of_other_topics_or_applications_is_refused(origin: Origin, reason: str) -> None:
     store = MemoryStores().open(0)
     store.write([], {ORIGIN_META: encode_origin(origin)})
     settings = load(topics={"prefix": "shop.", "partitions": 3}, worker={"app_id": "app"})
@@ -174,7 +177,7 @@ def test_state_of_other_topics_or_of_another_application_is_refused(origin: Orig
         belonging.check_names(0, store)
 
 
-def test_only_state_from_before_the_decision_to_start_from_nothing_is_stale() -> None:
+def test_state_is_stale_only_if_older_than_the_fresh_start() -> None:
     store = MemoryStores().open(0)
     fresh = OriginCheck(load(), Owner("app", generation=5), consumer=pytest.fail, lost=pytest.fail)
     assert fresh.is_stale(store)

@@ -1,4 +1,4 @@
-"""Foreign objects are adapted by subclasses: none is patched at run time."""
+"""Third-party objects are adapted by subclasses, never patched at run time."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from segops.streaming.connections import Connections, FencedClient
 
 FOLDER = Path(segops.streaming.__file__).parent
 MODULES = [*sorted(FOLDER.glob("**/*.py")), FOLDER.parent / "worker.py"]
-#: Values (never functions) that a client has no option for: see ADR 0003.
+#: Values (never functions) that a client offers no option for: see ADR 0003.
 ALLOWED = {"load.py": ["producer._message_accumulator._batch_ttl"]}
 
 
 def patches(source: str) -> Iterator[str]:
-    """Assignments of private attributes and of functions to objects other than ``self``; calls of setattr."""
+    """Find setattr calls and assignments of private attributes or functions, except to ``self``."""
     tree = ast.parse(source)
     functions = {
         node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
@@ -48,7 +48,7 @@ def attributes(target: ast.expr) -> Iterator[ast.Attribute]:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)
-def test_no_foreign_object_is_patched(path: Path) -> None:
+def test_no_third_party_object_is_patched(path: Path) -> None:
     assert list(patches(path.read_text("utf-8"))) == ALLOWED.get(path.name, [])
 
 
@@ -64,7 +64,7 @@ def test_no_foreign_object_is_patched(path: Path) -> None:
         ("self._closed = True\nentry.used = True\nself._done = lambda: None", []),
     ],
 )
-def test_each_way_to_patch_is_found(source: str, found: list[str]) -> None:
+def test_each_kind_of_patch_is_detected(source: str, found: list[str]) -> None:
     assert list(patches(source)) == found
 
 
@@ -78,12 +78,12 @@ def test_all_parts_of_a_producer_share_the_fenced_client(*, transactional: bool)
         assert producer._metadata is producer.client.cluster
         assert producer._message_accumulator._cluster is producer.client.cluster
         assert (producer.client._client_id, producer.client._bootstrap_servers) == ("segops-ours", "here:1")
-        connections.drop()  # not started: no ResourceWarning on its way out
+        connections.drop()  # not started: avoids a ResourceWarning
 
     asyncio.run(scenario())
 
 
-def test_the_fence_comes_before_every_request_even_before_a_connection_is_made() -> None:
+def test_fence_is_checked_before_every_request_and_connection() -> None:
     class Closed(Exception): ...
 
     def fence() -> None:

@@ -1,4 +1,4 @@
-"""Odd events on their way through a worker, without Kafka: applied, counted, and no clock goes wrong."""
+"""Unusual events through both processors, without Kafka: applied and counted without a clock error."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.partition.start import Start
 from tests.core.helpers import at, segments
 
+from .fakes import FakeRecord, RecordingProducer, event, resolve_processor
 from .output import RecordingOutput
-from .test_parts import Sink, event, source_lane
-from .test_segment_processor import Rec, clock
+from .test_segment_processor import clock
 
 STAMP = "2026-03-01T10:00:00Z"
 NOW = at("2026-06-01")
@@ -39,8 +39,8 @@ NUMBERS = (
     '{"a": 1e400}',
 )
 TIMES = ('"9999-12-31T23:59:59Z"', '"0001-01-01"', '"0001-01-01T00:00:00+14:00"')
-#: Events of u1 with V in the place of an odd value.
-PLACES = (
+#: Events with V in place of the unusual value.
+TEMPLATES = (
     '"type": "track", "event": "A", "userId": "u1", "properties": {"p": V}',
     '"type": "track", "event": "Order Completed", "userId": "u1", "properties": {"revenue": V}',
     '"type": "track", "event": "Order Refunded", "userId": "u1", "properties": {"total": V}',
@@ -74,7 +74,7 @@ def rules() -> dict[str, Any]:
     return {f"r{number}": rule for number, rule in enumerate((*figures, *tests, *others))}
 
 
-def lane_of(output: RecordingOutput, **rules: Any) -> SegmentProcessor:
+def processor_of(output: RecordingOutput, **rules: Any) -> SegmentProcessor:
     start = Start(0, clock(by_events=False))
     return SegmentProcessor(MemoryStores().open(0), Engine(segments(**rules)), start=start, output=output)
 
@@ -83,26 +83,26 @@ def stamped(fields: str) -> bytes:
     return f'{{"timestamp": "{STAMP}", {fields}}}'.encode()
 
 
-def forwarded(value: bytes, offset: int) -> Rec:
+def forwarded(value: bytes, offset: int) -> FakeRecord:
     routed = route(value, now_ms=NOW, default_time_ms=0)
     headers = [("segops-source", b"0:%d" % offset), ("segops-time", b"%d" % routed.time_ms)]
-    return Rec(offset, routed.profile_id.encode(), value, headers)
+    return FakeRecord(offset, routed.profile_id.encode(), value, headers)
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_no_value_that_is_out_of_range_makes_a_dead_letter_or_fails_a_rule(place: str) -> None:
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_out_of_range_values_neither_reject_an_event_nor_fail_a_rule(template: str) -> None:
     output = RecordingOutput()
-    processor = lane_of(output, **rules())
+    processor = processor_of(output, **rules())
     for offset, value in enumerate((*NUMBERS, *TIMES)):
-        processor.process([forwarded(stamped(place.replace("V", value)), offset)])
-        processor.write(processor.snapshot(), None)  # what is stored can be stored
+        processor.process([forwarded(stamped(template.replace("V", value)), offset)])
+        processor.write(processor.snapshot(), None)  # the state can be encoded
     assert output.rejected == []
     assert not processor.counts.failures
     assert not processor.counts.broken
 
 
-def test_what_a_lane_mends_and_skips_is_counted_in_metrics() -> None:
-    processor = lane_of(
+def test_repaired_and_skipped_values_are_counted() -> None:
+    processor = processor_of(
         RecordingOutput(), a={"sum": "a.b", "of": "A", "is": {"gt": 5}}, b={"trait": "t", "is": {"gt": 5}}
     )
     values = (
@@ -121,15 +121,15 @@ def test_what_a_lane_mends_and_skips_is_counted_in_metrics() -> None:
         assert value_of("segops_values_skipped_total", {"path": path, "found": found}) == 1
 
 
-def test_paths_in_labels_are_bounded() -> None:
+def test_number_of_path_labels_is_bounded() -> None:
     metrics = Metrics(CollectorRegistry(), max_segments=1)
     assert [metrics.path(path) for path in ("a.b", "c", "a.b")] == ["a.b", "other", "a.b"]
     assert metrics.segment("c") == "c"
 
 
-def test_times_that_cannot_be_read_are_counted_and_a_far_one_moves_no_clock() -> None:
-    sink = Sink()
-    processor = source_lane(sink)
+def test_invalid_times_are_counted_and_a_future_time_moves_no_clock() -> None:
+    sink = RecordingProducer()
+    processor = resolve_processor(sink)
     odd = b'{"type": "page", "userId": "u1", "timestamp": "%s", "sentAt": "", "receivedAt": "%s"}'
     ahead = odd % (b"2026-03-20T10:00:00Z", STAMP.encode())
     processor.process([event(0, odd % (STAMP.encode(), b"soon")), event(1, ahead)], now_ms=NOW)
@@ -142,9 +142,9 @@ def test_times_that_cannot_be_read_are_counted_and_a_far_one_moves_no_clock() ->
 
 
 @pytest.mark.parametrize("number", ["1e999", "9" * 10_000, "[1e999]", "{}"])
-def test_an_odd_device_of_an_event_without_a_user_ends_no_worker(number: str) -> None:
-    sink = Sink()
-    processor = source_lane(sink)
+def test_invalid_device_without_a_user_does_not_end_the_worker(number: str) -> None:
+    sink = RecordingProducer()
+    processor = resolve_processor(sink)
     value = f'{{"type": "page", "anonymousId": "a1", "context": {{"device": {{"id": {number}}}}}}}'
     processor.process([event(0, value.encode())], now_ms=NOW)
     assert processor.counts.rejected == {}
@@ -167,7 +167,7 @@ def test_an_odd_device_of_an_event_without_a_user_ends_no_worker(number: str) ->
         (b'{"userId": true}', None),
     ],
 )
-def test_the_record_key_is_the_identifier_that_routing_reads(line: bytes, key: bytes | None) -> None:
+def test_record_key_is_the_routing_identifier(line: bytes, key: bytes | None) -> None:
     assert record_key(line) == key
 
 
@@ -198,8 +198,8 @@ def test_produce_refuses_utf_16(tmp_path: Path) -> None:
         asyncio.run(_produced(path))
 
 
-def test_a_record_that_is_a_batch_is_no_event() -> None:
-    """One record is one event: what produces into the topic splits them."""
+def test_batch_in_one_record_is_rejected() -> None:
+    """One record is one event: producers must split batches."""
     with pytest.raises(RejectedEvent) as caught:
         route(b'{"batch": [{"type": "page", "userId": "u1"}]}', now_ms=NOW, default_time_ms=0)
     assert caught.value.reason == "wrong_type"

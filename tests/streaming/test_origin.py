@@ -1,4 +1,4 @@
-"""State belongs to the topics that it was made from: it is never used with others unsaid."""
+"""State belongs to the topics it was computed from and is never used with others silently."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from segops.kafka import topics
 from tests.rest import in_rest, rest
 
-from .helpers import DAY_MS, START_MS, Sent, Stack, oracle, shop, wait_until
+from .helpers import DAY_MS, START_MS, Sent, Stack, expected_changes, shop_events, wait_until
 
 pytestmark = pytest.mark.broker
 
@@ -28,7 +28,7 @@ def stack(stack: Stack, guarantee: str) -> Stack:
     return stack
 
 
-def said(stack: Stack, number: int = 0) -> str:
+def log_text(stack: Stack, number: int = 0) -> str:
     return (stack.folder / f"worker-{number}.log").read_text()
 
 
@@ -45,15 +45,15 @@ def admin(stack: Stack, act: Callable[[AIOKafkaAdminClient], Awaitable[Any]]) ->
 
 
 def run_through(stack: Stack, sent: list[Sent]) -> None:
-    """Work all of this off and stop in good order."""
+    """Process these events and shut down cleanly."""
     stack.start()
     stack.send(sent, final_ms=FINAL_MS)
-    stack.wait_for_changes(oracle(sent, stack.definitions, FINAL_MS))
+    stack.wait_for_changes(expected_changes(sent, stack.definitions, FINAL_MS))
     stack.stop()
 
 
-def beside(stack: Stack, **environment: str) -> Stack:
-    """Topics of another prefix on the same broker, for workers with the same folders."""
+def with_other_prefix(stack: Stack, **environment: str) -> Stack:
+    """Return a stack with another topic prefix on the same broker and with the same data folders."""
     folder = stack.folder / "beside"
     folder.mkdir()
     other = Stack(stack.bootstrap_servers, f"{stack.name}other.", folder, guarantee=stack.guarantee)
@@ -64,37 +64,38 @@ def beside(stack: Stack, **environment: str) -> Stack:
 
 
 @pytest.mark.parametrize("disk", ["", in_rest("an-empty-disk")])
-def test_topics_of_another_prefix_are_refused_under_the_same_application(stack: Stack, disk: str) -> None:
-    sent = shop(600, users=60, partitions=3)
+def test_topics_with_another_prefix_are_refused(stack: Stack, disk: str) -> None:
+    sent = shop_events(600, users=60, partitions=3)
     run_through(stack, sent)
     folder = stack.folder / disk if disk else stack.data_dir()
-    other = beside(stack, SEGOPS_APP_ID=stack.settings.worker.app_id, SEGOPS_DATA_DIR=str(folder))
-    other.send(shop(300, users=60, partitions=3, seed=2), final_ms=FINAL_MS)
-    assert other.start().wait(60) == 2, said(other)
-    assert f"has read {stack.settings.topics.events}" in said(other)
-    assert f"not to {other.name}*. Discard the stored profiles with `segops worker --start-fresh`" in said(
-        other
+    other = with_other_prefix(stack, SEGOPS_APP_ID=stack.settings.worker.app_id, SEGOPS_DATA_DIR=str(folder))
+    other.send(shop_events(300, users=60, partitions=3, seed=2), final_ms=FINAL_MS)
+    assert other.start().wait(60) == 2, log_text(other)
+    assert f"has read {stack.settings.topics.events}" in log_text(other)
+    assert (
+        f"not to {other.name}*. Discard the stored profiles with `segops worker --start-fresh`"
+        in log_text(other)
     )
     assert other.changes() == {}
-    more = shop(300, users=60, partitions=3, seed=5, start_ms=FINAL_MS)
-    stack.start()  # nothing has happened to its own topics
+    more = shop_events(300, users=60, partitions=3, seed=5, start_ms=FINAL_MS)
+    stack.start()  # its own topics are unchanged
     stack.send(more, final_ms=FINAL_MS + 2 * DAY_MS)
-    stack.wait_for_changes(oracle([*sent, *more], stack.definitions, FINAL_MS + 2 * DAY_MS))
+    stack.wait_for_changes(expected_changes([*sent, *more], stack.definitions, FINAL_MS + 2 * DAY_MS))
 
 
-def test_the_changelog_alone_tells_to_which_topics_it_belongs(stack: Stack) -> None:
-    run_through(stack, shop(600, users=60, partitions=3))
+def test_changelog_alone_identifies_its_topics(stack: Stack) -> None:
+    run_through(stack, shop_events(600, users=60, partitions=3))
     gone = [stack.settings.topics.events, stack.settings.topics.profile_events]
-    admin(stack, lambda client: client.delete_topics(gone))  # and with them what was committed
+    admin(stack, lambda client: client.delete_topics(gone))  # including the committed offsets
     folder = str(stack.folder / "an-empty-disk")
-    other = beside(stack, SEGOPS_APP_ID=stack.settings.worker.app_id, SEGOPS_DATA_DIR=folder)
-    other.send(shop(300, users=60, partitions=3, seed=2), final_ms=FINAL_MS)
-    assert other.start().wait(60) == 2, said(other)
-    assert f"belong to the topics {stack.name}* with 3 partitions, not to {other.name}*" in said(other)
+    other = with_other_prefix(stack, SEGOPS_APP_ID=stack.settings.worker.app_id, SEGOPS_DATA_DIR=folder)
+    other.send(shop_events(300, users=60, partitions=3, seed=2), final_ms=FINAL_MS)
+    assert other.start().wait(60) == 2, log_text(other)
+    assert f"belong to the topics {stack.name}* with 3 partitions, not to {other.name}*" in log_text(other)
     assert other.changes() == {}
 
 
-def made_anew(stack: Stack, topic: str) -> None:
+def recreate(stack: Stack, topic: str) -> None:
     """Delete a topic and create it again."""
     admin(stack, lambda client: client.delete_topics([topic]))
     wait_until(lambda: topic not in admin(stack, lambda client: client.list_topics()), "no topic")
@@ -106,30 +107,30 @@ def made_anew(stack: Stack, topic: str) -> None:
 
 
 @pytest.mark.parametrize("kept", ["folder", "changelog"])
-def test_profile_events_made_anew_and_grown_past_are_refused(stack: Stack, kept: str) -> None:
-    run_through(stack, shop(600, users=60, partitions=3))
+def test_recreated_profile_events_are_refused_after_growing_past_the_offset(stack: Stack, kept: str) -> None:
+    run_through(stack, shop_events(600, users=60, partitions=3))
     topic = stack.settings.topics.profile_events
     former = max(record.offset for record in stack.read(topic, isolation="read_uncommitted"))
-    made_anew(stack, topic)
+    recreate(stack, topic)
     asyncio.run(stack.send_to(topic, [b"%d" % number for number in range(former + 10)]))
     if kept == "changelog":
         stack.environment = {"SEGOPS_DATA_DIR": str(stack.folder / "an-empty-disk")}
-    assert stack.start().wait(60) == 2, said(stack)
-    assert "holds another record at offset" in said(stack)
-    assert topic in said(stack) and "segops worker --start-fresh" in said(stack)
+    assert stack.start().wait(60) == 2, log_text(stack)
+    assert "holds another record at offset" in log_text(stack)
+    assert topic in log_text(stack) and "segops worker --start-fresh" in log_text(stack)
 
 
-def test_events_made_anew_and_grown_past_are_read_from_their_beginning_or_refused(stack: Stack) -> None:
-    sent = shop(600, users=60, partitions=3)
+def test_recreated_events_are_read_from_the_beginning_or_refused(stack: Stack) -> None:
+    sent = shop_events(600, users=60, partitions=3)
     run_through(stack, sent)
     topic = stack.settings.topics.events
-    made_anew(stack, topic)
-    more = [Sent(one.partition, one.value) for one in shop(900, users=60, partitions=3, seed=3)]
+    recreate(stack, topic)
+    more = [Sent(one.partition, one.value) for one in shop_events(900, users=60, partitions=3, seed=3)]
     stack.send(more, final_ms=FINAL_MS)
     stack.start()
     wait_until(lambda: more_came(stack) or stack.workers[-1].poll() == 2, "read or refused", stack.diagnosis)
     if stack.workers[-1].poll() == 2:
-        assert "holds another record at offset" in said(stack)
+        assert "holds another record at offset" in log_text(stack)
 
 
 def more_came(stack: Stack) -> bool:
@@ -143,75 +144,75 @@ def expire(stack: Stack, *names: str) -> None:
     async def act(client: AIOKafkaAdminClient) -> None:
         consumer = AIOKafkaConsumer(bootstrap_servers=stack.bootstrap_servers)
         await consumer.start()
-        places = [TopicPartition(name, number) for name in names for number in range(stack.partitions)]
-        ends = await consumer.end_offsets(places)
+        partitions = [TopicPartition(name, number) for name in names for number in range(stack.partitions)]
+        ends = await consumer.end_offsets(partitions)
         await consumer.stop()
-        await client.delete_records({place: RecordsToDelete(end) for place, end in ends.items()})
+        await client.delete_records({partition: RecordsToDelete(end) for partition, end in ends.items()})
 
     admin(stack, act)
 
 
-def at_rest(stack: Stack) -> bool:
-    """Whether all is committed up to the ends of both inputs, marks of transactions included."""
+def fully_committed(stack: Stack) -> bool:
+    """Return whether both inputs are committed to their ends, transaction markers included."""
     names = (stack.settings.topics.events, stack.settings.topics.profile_events)
 
     async def look() -> bool:
-        places = [TopicPartition(name, number) for name in names for number in range(stack.partitions)]
+        partitions = [TopicPartition(name, number) for name in names for number in range(stack.partitions)]
         consumer = AIOKafkaConsumer(
             bootstrap_servers=stack.bootstrap_servers, group_id=stack.settings.worker.app_id
         )
         await consumer.start()
-        consumer.assign(places)
-        ends = await consumer.end_offsets(places)
-        committed = [await consumer.committed(place) for place in places]
+        consumer.assign(partitions)
+        ends = await consumer.end_offsets(partitions)
+        committed = [await consumer.committed(partition) for partition in partitions]
         await consumer.stop()
-        return committed == [ends[place] for place in places]
+        return committed == [ends[partition] for partition in partitions]
 
     return asyncio.run(look())
 
 
-def test_retention_of_all_that_was_read_stops_nobody(stack: Stack) -> None:
-    sent = shop(300, users=30, partitions=3)
-    more = shop(300, users=30, partitions=3, seed=5, start_ms=FINAL_MS)
+def test_expiry_of_all_read_records_does_not_stop_a_worker(stack: Stack) -> None:
+    sent = shop_events(300, users=30, partitions=3)
+    more = shop_events(300, users=30, partitions=3, seed=5, start_ms=FINAL_MS)
     stack.start()
     stack.send(sent, final_ms=FINAL_MS)
-    stack.wait_for_changes(oracle(sent, stack.definitions, FINAL_MS))
-    wait_until(lambda: at_rest(stack), "rest", stack.diagnosis)
+    stack.wait_for_changes(expected_changes(sent, stack.definitions, FINAL_MS))
+    wait_until(lambda: fully_committed(stack), "rest", stack.diagnosis)
     stack.stop()
     expire(stack, stack.settings.topics.events, stack.settings.topics.profile_events)
     stack.start()
     stack.send(more, final_ms=FINAL_MS + 2 * DAY_MS)
-    stack.wait_for_changes(oracle([*sent, *more], stack.definitions, FINAL_MS + 2 * DAY_MS))
+    stack.wait_for_changes(expected_changes([*sent, *more], stack.definitions, FINAL_MS + 2 * DAY_MS))
 
 
 @rest
-def test_where_nothing_is_left_to_compare_with_an_operator_is_asked(stack: Stack) -> None:
-    """The topic was deleted, and so what was committed of it; the record applied last has expired."""
-    run_through(stack, shop(300, users=30, partitions=3))
+def test_operator_must_decide_when_no_record_is_left_to_compare(stack: Stack) -> None:
+    """The topic was recreated without committed offsets, and the last applied record has expired."""
+    run_through(stack, shop_events(300, users=30, partitions=3))
     topic = stack.settings.topics.profile_events
     former = max(record.offset for record in stack.read(topic, isolation="read_uncommitted"))
-    made_anew(stack, topic)
+    recreate(stack, topic)
     asyncio.run(stack.send_to(topic, [b"%d" % number for number in range(former + 10)]))
     expire(stack, topic)
-    assert stack.start().wait(60) == 2, said(stack)
-    assert "the last one that was applied, has expired, and" in said(stack)
-    assert "segops worker --accept-topics" in said(stack)
+    assert stack.start().wait(60) == 2, log_text(stack)
+    assert "the last one that was applied, has expired, and" in log_text(stack)
+    assert "segops worker --accept-topics" in log_text(stack)
     stack.start(options=["--accept-topics"])
     wait_until(lambda: stack.get("/readyz")[0] == 200, "ready", stack.diagnosis)
-    assert "topic accepted by --accept-topics" in said(stack)
+    assert "topic accepted by --accept-topics" in log_text(stack)
     stack.stop()
 
 
 @rest
-def test_a_store_of_another_changelog_is_not_mixed_with_this_one(stack: Stack) -> None:
-    """A folder is used under another application, whose changelog has grown past what the store knows."""
-    run_through(stack, shop(150, users=30, partitions=3))
-    other = beside(stack)
-    sent = shop(900, users=60, partitions=3, seed=2)
+def test_store_of_another_changelog_is_rebuilt(stack: Stack) -> None:
+    """Use a data folder under another application whose changelog has passed the store's offset."""
+    run_through(stack, shop_events(150, users=30, partitions=3))
+    other = with_other_prefix(stack)
+    sent = shop_events(900, users=60, partitions=3, seed=2)
     run_through(other, sent)
     other.environment["SEGOPS_DATA_DIR"] = str(stack.data_dir())
     other.start()
     wait_until(lambda: other.get("/readyz")[0] == 200, "ready", other.diagnosis)
-    assert "it belongs to another changelog" in said(other)
+    assert "it belongs to another changelog" in log_text(other)
     assert 'segops_stores_rebuilt_total{reason="damaged"} 3.0' in other.get("/metrics")[1]
     other.stop()

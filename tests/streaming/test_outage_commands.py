@@ -1,4 +1,4 @@
-"""``segops produce`` and ``segops watch`` wait for brokers, at their start and later."""
+"""``segops produce`` and ``segops watch`` wait for brokers at startup and later."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,13 @@ import pytest
 
 from tests.faults.proxy import FaultyNetwork
 
-from .helpers import START_MS, Stack, oracle, shop, wait_until
+from .helpers import START_MS, Stack, expected_changes, shop_events, wait_until
 
 pytestmark = pytest.mark.broker
 
 
 class Commands:
-    """Commands that reach the brokers through ``network`` only."""
+    """Commands that reach the brokers only through ``network``."""
 
     def __init__(self, stack: Stack, network: FaultyNetwork) -> None:
         self._stack = stack
@@ -44,7 +45,10 @@ class Commands:
     def path(self, name: str, kind: str) -> Path:
         return self._stack.folder / f"{name}.{kind}"
 
-    def said(self, name: str, kind: str = "err") -> str:
+    def has_logged(self, name: str, text: str) -> bool:
+        return text in self.log_text(name)
+
+    def log_text(self, name: str, kind: str = "err") -> str:
         return self.path(name, kind).read_text()
 
     def close(self) -> None:
@@ -73,38 +77,44 @@ def lines(file: Path, sent: list[Any]) -> str:
     return str(file)
 
 
-def test_commands_wait_for_brokers_at_their_start_and_later(
+def test_commands_wait_for_brokers_at_startup_and_later(
     stack: Stack, network: FaultyNetwork, commands: Commands
 ) -> None:
     stack.publish()
-    sent = shop(900, users=30, partitions=1)  # one user's events stay in order in whatever partition
-    expected = oracle(sent, stack.definitions, START_MS)
+    sent = shop_events(900, users=30, partitions=1)  # a user's events stay in order for any partition
+    expected = expected_changes(sent, stack.definitions, START_MS)
     first, second = lines(stack.folder / "1.jsonl", sent[:300]), lines(stack.folder / "2.jsonl", sent[300:])
     network.down = True
     watch = commands.start("watch", "watch", "--format", "jsonl")
     produce = commands.start("produce", "produce", first)
     for name in ("watch", "produce"):
-        wait_until(lambda: "waiting for a broker: " in commands.said(name), name, lambda: commands.said(name))  # noqa: B023
+        wait_until(
+            partial(commands.has_logged, name, "waiting for a broker: "),
+            name,
+            partial(commands.log_text, name),
+        )
     network.down = False
-    assert produce.wait(60) == 0, commands.said("produce")
+    assert produce.wait(60) == 0, commands.log_text("produce")
     wait_until(lambda: watch.poll() is None and commands.path("watch", "out").exists(), "watch")
 
     produce = commands.start("slow", "produce", second, "--rate", "100")
-    wait_until(lambda: len(stack.read(stack.settings.topics.events)) > 400, "some are sent", stack.diagnosis)
+    wait_until(
+        lambda: len(stack.read(stack.settings.topics.events)) > 400, "first events sent", stack.diagnosis
+    )
     network.down = True
-    stack.start()  # changes come while the way of the commands is cut; the worker's is not
+    stack.start()  # the worker publishes changes while the commands are cut off
     wait_until(lambda: stack.changes(), "changes", stack.diagnosis)
     assert watch.poll() is None and produce.poll() is None
     network.down = False
-    assert produce.wait(60) == 0, commands.said("slow")
+    assert produce.wait(60) == 0, commands.log_text("slow")
     values = [record.value for record in stack.read(stack.settings.topics.events)]
-    assert sorted(values) == sorted(one.value for one in sent)  # each once
+    assert sorted(values) == sorted(one.value for one in sent)  # each exactly once
     wait_until(lambda: set(stack.changes()) >= set(expected), "all changes", stack.diagnosis)
     seen: set[str] = set()
 
     def watched() -> bool:
-        found = [json.loads(line) for line in commands.said("watch", "out").splitlines()]
+        found = [json.loads(line) for line in commands.log_text("watch", "out").splitlines()]
         seen.update(one["change_id"] for one in found if "change_id" in one)
         return seen >= set(stack.changes())
 
-    wait_until(watched, "the changes of the time of the outage are watched", lambda: commands.said("watch"))
+    wait_until(watched, "changes from the outage watched", lambda: commands.log_text("watch"))

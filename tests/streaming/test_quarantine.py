@@ -1,4 +1,4 @@
-"""A profile that cannot be read, without Kafka: its partition goes on, and nothing of it is lost."""
+"""An unreadable profile is quarantined without loss while its partition continues; without Kafka."""
 
 from __future__ import annotations
 
@@ -24,22 +24,23 @@ from segops.streaming.partition.quarantine import MAX_HELD
 from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.partition.start import Start
 
-from .helpers import START_MS, oracle, shop
+from .fakes import FakeRecord
+from .helpers import START_MS, expected_changes, shop_events
 from .output import RecordingOutput
-from .test_segment_processor import FINAL_MS, Rec, clock, forwarded, found, tick, wanted, work_off
+from .test_segment_processor import FINAL_MS, clock, forwarded, found, tick, wanted, work_off
 
 assert wanted  # a fixture
 
 Damage = Callable[[bytes], bytes]
 
 
-def sent(message: Message | Release, offset: int) -> Rec:
+def sent(message: Message | Release, offset: int) -> FakeRecord:
     headers = [(TYPE_HEADER, name_of(message).encode())]
-    return Rec(offset, message.to.encode(), encode_message(message), headers)
+    return FakeRecord(offset, message.to.encode(), encode_message(message), headers)
 
 
 class Partition:
-    """A partition over the lives of its owners. ``log``: what its changelog holds."""
+    """A partition across restarts of its owner; ``log`` is its changelog."""
 
     def __init__(self, definitions: list[Definition], **bounds: int) -> None:
         self.engine, self.bounds = Engine(SegmentSet(definitions)), bounds
@@ -57,18 +58,18 @@ class Partition:
         )
 
     def checkpoint(self) -> None:
-        collected = self.processor.snapshot()
-        self.log.update({each.profile_id.encode(): each.state for each in collected.logged})
-        self.processor.write(collected, None)
+        snapshot = self.processor.snapshot()
+        self.log.update({each.profile_id.encode(): each.state for each in snapshot.logged})
+        self.processor.write(snapshot, None)
         self.processor.committed()
-        self.offset, self.metadata = collected.offset, collected.metadata
+        self.offset, self.metadata = snapshot.offset, snapshot.metadata
 
     def crash(self) -> None:
         self.processor.close()
         self.processor = self._open()
 
     def rebuild(self) -> None:
-        """Lose the store, and restore it from the changelog."""
+        """Delete the store and restore it from the changelog."""
         self.processor.close()
         self.stores = MemoryStores()
         store = self.stores.open(0)
@@ -80,7 +81,7 @@ class Partition:
         return self.log.get(profile_id.encode())
 
     def damage(self, profile_id: str, damage: Damage) -> bytes:
-        """Damage a profile in the store and in the changelog; the bytes as they were."""
+        """Damage a profile in the store and the changelog; return the original bytes."""
         before = self.stored(profile_id)
         assert before is not None
         self.log[profile_id.encode()] = damage(before)
@@ -89,7 +90,7 @@ class Partition:
 
 
 def float_in_place(data: bytes) -> bytes:
-    """As an earlier version stored a version of more than 64 bits."""
+    """Return a state as an earlier version stored it, with a float for a version of more than 64 bits."""
     body = body_of(data)
     fields = msgspec.msgpack.decode(body)
     fields[14]["foreign"] = [0, 1e30]
@@ -108,10 +109,10 @@ DAMAGES: dict[str, Damage] = {
 }
 
 
-def events(wanted: list[Definition], count: int = 240) -> tuple[list[Rec], dict[str, dict[str, Any]]]:
-    shopping = shop(count, users=4, partitions=1, seed=5)
+def events(wanted: list[Definition], count: int = 240) -> tuple[list[FakeRecord], dict[str, dict[str, Any]]]:
+    shopping = shop_events(count, users=4, partitions=1, seed=5)
     records = [forwarded(one.value, offset) for offset, one in enumerate(shopping)]
-    return records, oracle(shopping, wanted, FINAL_MS)
+    return records, expected_changes(shopping, wanted, FINAL_MS)
 
 
 WHO = "user_id:u1"
@@ -119,7 +120,7 @@ WHO = "user_id:u1"
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 @pytest.mark.parametrize("crash", ["never", "often"])
-def test_after_its_release_everything_is_as_if_nothing_had_been(
+def test_released_profile_equals_an_undamaged_one(
     wanted: list[Definition], damage: Damage, crash: str
 ) -> None:
     records, expected = events(wanted)
@@ -129,14 +130,14 @@ def test_after_its_release_everything_is_as_if_nothing_had_been(
     before = part.damage(WHO, damage)
     damaged = part.stored(WHO)
     assert damaged is not None
-    for place in range(100, 200, 10):
-        part.processor.process(records[place : place + 10])
+    for start in range(100, 200, 10):
+        part.processor.process(records[start : start + 10])
         part.processor.fire_due(9)
-        if place == 150:
+        if start == 150:
             part.checkpoint()
         if crash == "often":
             part.crash()
-            part.processor.process(records[part.offset : place + 10])
+            part.processor.process(records[part.offset : start + 10])
     work_off(part.processor)
     assert {(each.profile_id, each.data, each.found_in) for each in part.output.letters} == {
         (WHO, damaged, "profile")
@@ -161,7 +162,7 @@ def test_after_its_release_everything_is_as_if_nothing_had_been(
 
 
 def damaged_partition(wanted: list[Definition], **bounds: int) -> tuple[Partition, bytes]:
-    """A partition whose profile WHO is set aside; its state as it was."""
+    """Return a partition with profile WHO in quarantine, and the profile's original state."""
     records, _ = events(wanted)
     part = Partition(wanted, **bounds)
     part.processor.process(records[:100])
@@ -181,7 +182,7 @@ def aside_of(part: Partition) -> Aside:
     return found
 
 
-def test_what_is_set_aside_is_told_once_and_kept_in_the_sizes(wanted: list[Definition]) -> None:
+def test_quarantined_profile_is_reported_once_and_counted(wanted: list[Definition]) -> None:
     part, before = damaged_partition(wanted)
     sizes, aside = +part.processor.sizes, aside_of(part)
     assert aside.data is None and aside.held and "Expected `int`, got `float`" in aside.reason
@@ -195,14 +196,14 @@ def test_what_is_set_aside_is_told_once_and_kept_in_the_sizes(wanted: list[Defin
     assert part.processor.view_profile(WHO) is None
 
 
-def test_a_kill_before_the_bytes_are_published_does_not_lose_them(wanted: list[Definition]) -> None:
+def test_kill_before_publication_keeps_the_quarantined_bytes(wanted: list[Definition]) -> None:
     records, _ = events(wanted)
     part = Partition(wanted)
     part.processor.process(records[:100])
     part.checkpoint()
     part.damage(WHO, DAMAGES["float"])
     part.processor.process(records[100:110])
-    part.checkpoint()  # the place is taken, and nothing published yet
+    part.checkpoint()  # the quarantine entry is stored but not yet published
     assert aside_of(part).data is not None
     assert part.output.letters == []
     part.rebuild()
@@ -212,7 +213,7 @@ def test_a_kill_before_the_bytes_are_published_does_not_lose_them(wanted: list[D
     assert aside_of(part).data is None
 
 
-def test_dropped_it_begins_from_nothing_behind_all_that_was_published(wanted: list[Definition]) -> None:
+def test_dropped_profile_restarts_after_the_published_sequence(wanted: list[Definition]) -> None:
     part, before = damaged_partition(wanted)
     state, aside = decode_profile(before), aside_of(part)
     part.processor.process([sent(Release(WHO, aside.of, state.sequence + 40, tuple(state.members)), 500)])
@@ -235,7 +236,7 @@ def test_dropped_it_begins_from_nothing_behind_all_that_was_published(wanted: li
     assert part.output.releases == [WHO]
 
 
-def test_dropped_what_others_asked_is_answered(wanted: list[Definition]) -> None:
+def test_dropping_a_profile_answers_pending_messages(wanted: list[Definition]) -> None:
     part, _ = damaged_partition(wanted)
     part.processor.process([sent(Claim("user_id:u1", "user_id:u1", "anonymous_id:a"), 400)])
     part.processor.process([sent(Erase("user_id:u1", Erasing("ticket")), 401)])
@@ -248,7 +249,7 @@ def test_dropped_what_others_asked_is_answered(wanted: list[Definition]) -> None
 
 
 @pytest.mark.parametrize("of", ["", "another"])
-def test_a_request_for_other_bytes_changes_nothing(wanted: list[Definition], of: str) -> None:
+def test_release_request_for_other_bytes_is_ignored(wanted: list[Definition], of: str) -> None:
     part, _ = damaged_partition(wanted)
     before = part.stored(WHO)
     part.processor.process([sent(Release(WHO, of), 400), sent(Release("user_id:u2", of), 401)])
@@ -259,21 +260,21 @@ def test_a_request_for_other_bytes_changes_nothing(wanted: list[Definition], of:
     assert part.output.rejected == []
 
 
-def test_a_request_read_twice_is_applied_once(wanted: list[Definition]) -> None:
+def test_reread_release_request_is_applied_once(wanted: list[Definition]) -> None:
     part, before = damaged_partition(wanted)
     state = decode_profile(before)
     release = sent(Release(WHO, aside_of(part).of, state.sequence, tuple(state.members), state), 400)
     part.processor.process([release])
     changes = len(part.output.changes)
-    collected = part.processor.snapshot()
-    part.processor.write(collected, None)  # killed between the store and the commit
+    snapshot = part.processor.snapshot()
+    part.processor.write(snapshot, None)  # killed between store write and commit
     part.crash()
     part.processor.process([release])
     assert len(part.output.changes) == changes
     assert part.output.dead_letters == []
 
 
-def test_a_mended_state_that_differs_says_what_is_no_longer_so(wanted: list[Definition]) -> None:
+def test_repaired_state_ends_memberships_it_lacks(wanted: list[Definition]) -> None:
     part, before = damaged_partition(wanted)
     state, aside = decode_profile(before), aside_of(part)
     assert state.members
@@ -281,11 +282,11 @@ def test_a_mended_state_that_differs_says_what_is_no_longer_so(wanted: list[Defi
     gone = sorted(mended.members)[0]
     del mended.members[gone], mended.flips[gone]
     part.processor.process([sent(Release(WHO, aside.of, state.sequence, tuple(state.members), mended), 400)])
-    (told,) = [each for each in part.output.changes if each.reason == "quarantine"]
-    assert (told.segment_key, told.member, told.sequence) == (gone, False, state.sequence + 1)
+    (exited,) = [each for each in part.output.changes if each.reason == "quarantine"]
+    assert (exited.segment_key, exited.member, exited.sequence) == (gone, False, state.sequence + 1)
 
 
-def test_what_is_held_has_a_bound_and_the_rest_becomes_dead_letters(wanted: list[Definition]) -> None:
+def test_excess_waiting_records_become_dead_letters(wanted: list[Definition]) -> None:
     part, _ = damaged_partition(wanted)
     records, _ = events(wanted)
     one = next(record for record in records if record.key == WHO.encode())
@@ -297,7 +298,7 @@ def test_what_is_held_has_a_bound_and_the_rest_becomes_dead_letters(wanted: list
     assert len(part.stored(WHO) or b"") < 512 << 10
 
 
-def test_what_is_held_has_a_bound_of_bytes(wanted: list[Definition]) -> None:
+def test_waiting_records_are_limited_by_size(wanted: list[Definition]) -> None:
     part, _ = damaged_partition(wanted, max_state_bytes=8_192)
     records, _ = events(wanted)
     one = next(record for record in records if record.key == WHO.encode())
@@ -307,7 +308,7 @@ def test_what_is_held_has_a_bound_of_bytes(wanted: list[Definition]) -> None:
     assert part.output.rejected
 
 
-def test_too_many_that_cannot_be_read_stop_the_worker(wanted: list[Definition]) -> None:
+def test_too_many_unreadable_profiles_stop_the_worker(wanted: list[Definition]) -> None:
     records, _ = events(wanted)
     part = Partition(wanted, max_quarantined=2)
     part.processor.process(records[:100])
@@ -320,7 +321,7 @@ def test_too_many_that_cannot_be_read_stop_the_worker(wanted: list[Definition]) 
 
 @pytest.mark.parametrize("value", [1e30, 10**30], ids=["float", "integer"])
 @pytest.mark.parametrize("meanwhile", ["nothing", "event", "timer"])
-def test_a_profile_that_cannot_be_stored_is_set_aside_instead(
+def test_profile_that_cannot_be_stored_is_quarantined(
     wanted: list[Definition], value: Any, meanwhile: str
 ) -> None:
     records, _ = events(wanted)
@@ -332,19 +333,19 @@ def test_a_profile_that_cannot_be_stored_is_set_aside_instead(
     entry.profile.members["foreign"] = Member(0, value)
     part.processor._profiles.touch(entry)
     sequence, applied = entry.profile.sequence, entry.profile.applied
-    collected = part.processor.snapshot()
+    snapshot = part.processor.snapshot()
     if meanwhile == "event":
         part.processor.process(records[120:140])
     elif meanwhile == "timer":
         part.processor.fire_due(100)
-    part.log.update({each.profile_id.encode(): each.state for each in collected.logged})
-    part.processor.write(collected, None)
+    part.log.update({each.profile_id.encode(): each.state for each in snapshot.logged})
+    part.processor.write(snapshot, None)
     part.processor.committed()
     first = aside_of(part)
     assert (first.sequence, first.applied) == (sequence, applied)
     assert first.data is not None and sequence_in(first.data) == sequence
     assert "cannot be stored" in first.reason
-    part.offset, part.metadata = collected.offset, collected.metadata
+    part.offset, part.metadata = snapshot.offset, snapshot.metadata
     part.rebuild()
     part.processor.process(records[part.offset :])
     work_off(part.processor)
@@ -353,7 +354,7 @@ def test_a_profile_that_cannot_be_stored_is_set_aside_instead(
     assert aside_of(part).held
 
 
-def test_a_handover_that_cannot_be_read_is_set_aside_and_the_claimant_goes_on(
+def test_unreadable_handover_is_quarantined_and_the_claimant_continues(
     wanted: list[Definition],
 ) -> None:
     part = Partition(wanted)
@@ -366,22 +367,22 @@ def test_a_handover_that_cannot_be_read_is_set_aside_and_the_claimant_goes_on(
     )
     broken = sent(handover, 1)
     assert broken.value is not None
-    broken.value = broken.value.replace(b"\x94\xcf", b"\x94\xcb")  # a float as time of the membership
+    broken.value = broken.value.replace(b"\x94\xcf", b"\x94\xcb")  # a float for the time of the membership
     part.processor.process([broken])
     (letter,) = part.output.letters
     assert (letter.profile_id, letter.found_in, letter.data) == ("anonymous_id:a", "handover", broken.value)
-    portrait = part.processor.view_profile("user_id:u9")
-    assert portrait is not None and not isinstance(portrait, str)
-    assert not portrait.awaits
-    assert not portrait.memberships
-    part.processor.process([sent(handover, 2)])  # as an operator mended it
+    view = part.processor.view_profile("user_id:u9")
+    assert view is not None and not isinstance(view, str)
+    assert not view.awaits
+    assert not view.memberships
+    part.processor.process([sent(handover, 2)])  # repaired by an operator
     profile = part.processor._profiles.peek("user_id:u9")
     assert profile is not None and profile.links is not None
     assert profile.links.merged == {"anonymous_id:a": 3}
     assert profile.first_ms == START_MS
 
 
-def test_the_stored_form_has_the_head_of_a_profile() -> None:
+def test_stored_form_has_the_header_of_a_profile() -> None:
     aside = Aside("user_id:u1", "of", "reason", 5, 7, b"bytes", 3, ["buyers", "vip"])
     assert summary(encode_aside(aside)) == (0, b"buyers\nvip")
     aside.data = None

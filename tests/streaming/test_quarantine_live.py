@@ -1,4 +1,4 @@
-"""A profile that cannot be read, on a broker: nobody waits for it, and released it has missed nothing."""
+"""An unreadable profile on a broker: no other profile waits for it, and its release loses nothing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from segops.schemas.records import partition_of
 from segops.schemas.state import body_of, decode_profile
 from tests.rest import in_rest
 
-from .helpers import DAY_MS, START_MS, Sent, Stack, oracle, shop, wait_until
+from .helpers import DAY_MS, START_MS, Sent, Stack, expected_changes, shop_events, wait_until
 
 pytestmark = pytest.mark.broker
 
@@ -48,14 +48,14 @@ def segops(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def changelog(stack: Stack) -> bytes | None:
-    """What the changelog has of WHO."""
+    """Return the latest state of WHO in the changelog."""
     records = [record.value for record in stack.read(stack.settings.worker.changelog) if record.key == WHO]
     return records[-1] if records else None
 
 
 def work_off(stack: Stack, sent: list[Sent], people: set[str]) -> None:
-    """Start a worker, and let it publish all that comes of these people by ``sent``."""
-    expected = set(of_people(oracle(sent, stack.definitions, 0), people))
+    """Start a worker and wait until it has published the changes of these users up to ``sent``."""
+    expected = set(of_people(expected_changes(sent, stack.definitions, 0), people))
     stack.start()
     wait_until(lambda: set(stack.changes()) >= expected, "the changes so far", stack.diagnosis)
 
@@ -65,7 +65,7 @@ def of_people(changes: dict[str, dict[str, Any]], people: set[str]) -> dict[str,
 
 
 def damage(stack: Stack) -> None:
-    """Write a float in the place of an integer, as an earlier version did."""
+    """Replace an integer by a float, as an earlier version did."""
     stored = changelog(stack)
     assert stored is not None
     body = body_of(stored)
@@ -87,7 +87,7 @@ def set_aside(stack: Stack) -> bool:
 
 
 def first_ms(stack: Stack) -> int | None:
-    """Since when WHO is known, by the changelog; None while it is set aside."""
+    """Return the ``first_ms`` of WHO in the changelog; None while it is in quarantine."""
     return None if set_aside(stack) else decode_profile(changelog(stack) or b"").first_ms
 
 
@@ -96,7 +96,7 @@ def in_quarantine(stack: Stack) -> list[str]:
 
 
 def halves(stack: Stack) -> tuple[list[Sent], list[Sent]]:
-    sent = shop(900, users=12, partitions=3)
+    sent = shop_events(900, users=12, partitions=3)
     return sent[:450], sent[450:]
 
 
@@ -105,7 +105,7 @@ def everybody(sent: list[Sent]) -> set[str]:
 
 
 def quarantine_one(stack: Stack, first: list[Sent], second: list[Sent]) -> None:
-    """Work off ``first``, damage WHO, work off ``second`` for all others, and kill the worker."""
+    """Process ``first``, damage WHO, process ``second`` for all others and kill the worker."""
     stack.send(first)
     work_off(stack, first, everybody(first))
     wait_until(lambda: changelog(stack), "a profile in the changelog", stack.diagnosis)
@@ -113,7 +113,7 @@ def quarantine_one(stack: Stack, first: list[Sent], second: list[Sent]) -> None:
     damage(stack)
     stack.send(second)
     work_off(stack, [*first, *second], everybody(first) - {WHO.decode()})
-    wait_until(lambda: set_aside(stack) and in_quarantine(stack), "the quarantine", stack.diagnosis)
+    wait_until(lambda: set_aside(stack) and in_quarantine(stack), "profile quarantined", stack.diagnosis)
     assert stack.get("/healthz")[0] == 200
     worker = stack.workers.pop()
     worker.send_signal(signal.SIGKILL)
@@ -121,7 +121,7 @@ def quarantine_one(stack: Stack, first: list[Sent], second: list[Sent]) -> None:
 
 
 @pytest.mark.parametrize("lost", [False, in_rest(True)], ids=["its store", "a store from the changelog"])
-def test_killed_and_restored_it_has_missed_nothing(stack: Stack, tmp_path: Path, lost: bool) -> None:
+def test_released_profile_has_missed_nothing_after_a_kill(stack: Stack, tmp_path: Path, lost: bool) -> None:
     first, second = halves(stack)
     quarantine_one(stack, first, second)
     assert len(in_quarantine(stack)) == 1
@@ -135,14 +135,14 @@ def test_killed_and_restored_it_has_missed_nothing(stack: Stack, tmp_path: Path,
     restored = segops(stack, "quarantine", "restore", "user_id:u1", "--state", str(tmp_path / "mended.json"))
     assert restored.returncode == 0, restored.stderr
     stack.start(number=1 if lost else 0)
-    expected = oracle([*first, *second], stack.definitions, FINAL_MS)
+    expected = expected_changes([*first, *second], stack.definitions, FINAL_MS)
     wait_until(lambda: not in_quarantine(stack), "an empty quarantine", stack.diagnosis)
     stack.send([], final_ms=FINAL_MS)
     stack.wait_for_changes(expected)
     assert "nothing is quarantined" in segops(stack, "quarantine", "list").stdout
 
 
-def test_dropped_it_begins_from_nothing(stack: Stack) -> None:
+def test_dropped_profile_restarts_empty(stack: Stack) -> None:
     first, second = halves(stack)
     quarantine_one(stack, first, second)
     mine = {WHO.decode()}
@@ -156,7 +156,7 @@ def test_dropped_it_begins_from_nothing(stack: Stack) -> None:
     assert dropped.returncode == 0, dropped.stderr
     stack.start()
     wait_until(lambda: not in_quarantine(stack), "an empty quarantine", stack.diagnosis)
-    later = shop(30, users=1, partitions=1, seed=9, start_ms=START_MS + DAY_MS)
+    later = shop_events(30, users=1, partitions=1, seed=9, start_ms=START_MS + DAY_MS)
     later = [Sent(1, one.value.replace(b'"u0"', b'"u1"')) for one in later]
     stack.send(later, final_ms=FINAL_MS)
     wait_until(lambda: first_ms(stack) == START_MS + DAY_MS, "a profile of the later events", stack.diagnosis)

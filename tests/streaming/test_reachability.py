@@ -1,4 +1,4 @@
-"""Why a broker cannot be reached: each cause has words of its own, and says whether waiting can help."""
+"""Diagnosis of unreachable brokers: each cause has its own message and says whether waiting can help."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def closed(reason: BaseException | None) -> errors.KafkaConnectionError:
     return error
 
 
-#: An error as asyncio or aiokafka raise it, what it means, and whether waiting can help.
+#: An error of asyncio or aiokafka, its cause, and whether waiting can help.
 MEANINGS: list[tuple[BaseException, Cause, bool]] = [
     (ConnectionRefusedError(errno.ECONNREFUSED, "Connect call failed"), Cause.REFUSED, True),
     (OSError("Multiple exceptions: [Errno 111] Connect call failed ('::1', 1)"), Cause.REFUSED, True),
@@ -43,7 +43,7 @@ MEANINGS: list[tuple[BaseException, Cause, bool]] = [
     (closed(ConnectionResetError()), Cause.CLOSED, True),
     (ConnectionResetError(errno.ECONNRESET, "reset"), Cause.CLOSED, True),
     (closed(asyncio.IncompleteReadError(b"/1.1 400", 1 << 30)), Cause.PROTOCOL, False),
-    (closed(ValueError("no response of Kafka's")), Cause.PROTOCOL, False),
+    (closed(ValueError("not a Kafka response")), Cause.PROTOCOL, False),
     (errors.CorrelationIdError(), Cause.PROTOCOL, False),
     (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER]"), Cause.PROTOCOL, False),
     (ssl.SSLCertVerificationError(1, "self-signed certificate"), Cause.CERTIFICATE, False),
@@ -55,11 +55,11 @@ MEANINGS: list[tuple[BaseException, Cause, bool]] = [
 
 
 @pytest.mark.parametrize(("error", "cause", "transient"), MEANINGS, ids=lambda value: repr(value)[:60])
-def test_each_error_means_one_cause(error: BaseException, cause: Cause, transient: bool) -> None:
+def test_each_error_has_one_cause(error: BaseException, cause: Cause, transient: bool) -> None:
     assert (why_unreachable(error), cause.transient) == (cause, transient)
 
 
-def test_every_cause_has_words_of_its_own() -> None:
+def test_each_cause_has_its_own_message() -> None:
     assert len({str(cause) for cause in Cause}) == len(Cause)
 
 
@@ -88,7 +88,7 @@ async def _http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 async def _garbage(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.read(1)
-    writer.write(b"\0\0\0\4\0\0\0\7")  # a frame of another conversation
+    writer.write(b"\0\0\0\4\0\0\0\7")  # a frame of another protocol
     await writer.drain()
 
 
@@ -113,29 +113,32 @@ SERVERS: list[tuple[Serve, Cause]] = [
 
 
 @pytest.mark.parametrize(("serve", "cause"), SERVERS)
-def test_another_service_on_the_port_is_told_as_what_it_does(serve: Serve, cause: Cause) -> None:
+def test_foreign_service_on_the_port_is_described(serve: Serve, cause: Cause) -> None:
     found = asyncio.run(_served(serve))
     assert [problem.cause for problem in found.problems] == [cause]
     assert str(cause) in str(found)
 
 
-def test_encryption_asked_of_a_service_without_it_is_told() -> None:
+def test_tls_to_a_plaintext_listener_is_diagnosed() -> None:
     found = asyncio.run(_served(_http, security_protocol="SSL"))
     assert [problem.cause for problem in found.problems] == [Cause.PROTOCOL]
 
 
-def test_each_address_has_its_reason() -> None:
+def test_each_address_has_its_own_reason() -> None:
     name = "a-name-of-more-than-sixty-three-characters-which-no-host-can-ever-have"[:60] + ".invalid"
     found = asyncio.run(_refusal(f"{NOWHERE},{name}:9092"))
     refused, unknown = found.problems
     assert (refused.address, refused.cause) == (NOWHERE, Cause.REFUSED)
-    assert unknown.cause in (Cause.UNKNOWN_HOST, Cause.NO_NAME_SERVER)  # as the machine has a name server
+    assert unknown.cause in (
+        Cause.UNKNOWN_HOST,
+        Cause.NO_NAME_SERVER,
+    )  # resolves because the machine has a name server
     assert found.transient, "the first may come back"
     assert str(found).endswith(f"{NOWHERE}: {Cause.REFUSED}; {unknown}")
 
 
 @pytest.mark.broker
-def test_a_login_at_a_listener_without_one_is_told(broker: LocalBroker) -> None:
+def test_login_at_a_listener_without_sasl_is_diagnosed(broker: LocalBroker) -> None:
     login = {"security_protocol": "SASL_PLAINTEXT", "sasl_username": "u", "sasl_password": "p"}
     found = asyncio.run(_refusal(broker.bootstrap_servers, **login))
     assert found.problems[0].cause in (Cause.LOGIN, Cause.CLOSED)

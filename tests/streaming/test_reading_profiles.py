@@ -1,4 +1,4 @@
-"""Profiles are read from the worker that has them, whichever is asked."""
+"""Profiles can be read from any worker, which redirects to the owner."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def look(identifier: str) -> ProfileView | Elsewhere | None:
         ("user_id:moving", 503),
     ],
 )
-def test_a_page_says_what_there_is(identifier: str, status: int) -> None:
+def test_index_page_lists_the_routes(identifier: str, status: int) -> None:
     page = ProfilePages(look, token=None, local=True).page(identifier, None)
     assert page.status == status
     assert page.headers.get("Location") == (
@@ -68,9 +68,7 @@ def test_a_page_says_what_there_is(identifier: str, status: int) -> None:
         ("secret", False, "Bearer secret", 200),
     ],
 )
-def test_profiles_are_shown_to_whoever_may_see_them(
-    token: str | None, local: bool, told: str | None, status: int
-) -> None:
+def test_profiles_require_the_token(token: str | None, local: bool, told: str | None, status: int) -> None:
     assert ProfilePages(look, token=token, local=local).page("user_id:here", told).status == status
 
 
@@ -101,11 +99,14 @@ ODD = "email:b/%2f?#ö&x@y"
 def test_any_worker_leads_to_the_profile_of_any_identifier(stack: Stack) -> None:
     stack.publish(SEGMENTS)
     stack.start(number=0)
-    wait_until(lambda: stack.owned(0), "the first worker's partitions", stack.diagnosis)
+    wait_until(lambda: stack.owned_partitions(0), "the first worker's partitions", stack.diagnosis)
     stack.start(number=1)
     wait_until(
-        lambda: len(stack.owned(0)) + len(stack.owned(1)) == stack.partitions and stack.owned(1),
-        "both own some",
+        lambda: (
+            len(stack.owned_partitions(0)) + len(stack.owned_partitions(1)) == stack.partitions
+            and stack.owned_partitions(1)
+        ),
+        "both own partitions",
         stack.diagnosis,
     )
     people = range(6)
@@ -130,7 +131,7 @@ def test_any_worker_leads_to_the_profile_of_any_identifier(stack: Stack) -> None
             return False
         return all(each["memberships"] and each["now_ms"] >= START_MS + 60 * MINUTE for each in found)
 
-    wait_until(arrived, "everybody is a viewer", stack.diagnosis)
+    wait_until(arrived, "all profiles are viewers", stack.diagnosis)
     for n in people:
         known = [read(f"{kind}{n}", number) for kind in ("user_id:u", "anonymous_id:a") for number in (0, 1)]
         assert known == [known[0]] * 4
@@ -151,12 +152,12 @@ def test_any_worker_leads_to_the_profile_of_any_identifier(stack: Stack) -> None
 
 
 @pytest.mark.broker
-def test_the_command_says_what_is_wrong(stack: Stack) -> None:
+def test_command_reports_errors(stack: Stack) -> None:
     with pytest.raises(SegopsError, match="no worker answers at http://127"):
         segops_profile(stack, "user_id:u1")
     with pytest.raises(UserError, match="'u1' is no identifier"):
         segops_profile(stack, "u1")
 
 
-def test_odd_identifiers_are_one_part_of_a_path() -> None:
+def test_unusual_identifiers_are_one_path_segment() -> None:
     assert path_of("card:a/b?c#d%") == "/profiles/card%3Aa%2Fb%3Fc%23d%25"

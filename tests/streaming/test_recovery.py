@@ -1,4 +1,4 @@
-"""Recovery from real changelogs: with holes, markers, aborted transactions and deleted heads."""
+"""Recovery from real changelogs with gaps, transaction markers, aborted transactions and deleted heads."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.broker
 
 
 class Changelog:
-    """A changelog of one partition and the store that is restored from it."""
+    """A changelog with one partition, and the store restored from it."""
 
     def __init__(self, broker: LocalBroker, name: str, folder: Path) -> None:
         self.servers = broker.bootstrap_servers
@@ -57,7 +57,7 @@ class Changelog:
         await admin.close()
 
     async def send(self, transactions: list[tuple[dict[str, int], bool]]) -> None:
-        """Each a transaction: due times by profile, and whether it is committed."""
+        """Write each of these as a transaction: due times by profile, and whether it is committed."""
         producer = AIOKafkaProducer(bootstrap_servers=self.servers, transactional_id=self.topic)
         await producer.start()
         for values, committed in transactions:
@@ -100,7 +100,7 @@ def changelog(broker: LocalBroker, topic_prefix: str, tmp_path: Path) -> Changel
     return Changelog(broker, topic_prefix.rstrip("."), tmp_path)
 
 
-def test_aborted_transactions_and_markers_at_the_end_are_passed_over(changelog: Changelog) -> None:
+def test_aborted_transactions_and_trailing_markers_are_skipped(changelog: Changelog) -> None:
     async def scenario() -> None:
         await changelog.create()
         await changelog.send([({"a": 1, "b": 2}, True), ({"a": 9, "c": 9}, False), ({"b": 3}, True)])
@@ -117,7 +117,7 @@ def test_aborted_transactions_and_markers_at_the_end_are_passed_over(changelog: 
     asyncio.run(scenario())
 
 
-def test_what_came_since_is_restored_on_top(changelog: Changelog) -> None:
+def test_newer_records_are_restored_on_top(changelog: Changelog) -> None:
     async def scenario() -> None:
         await changelog.create()
         await changelog.send([({"a": 1, "b": 2}, True)])
@@ -131,7 +131,7 @@ def test_what_came_since_is_restored_on_top(changelog: Changelog) -> None:
     asyncio.run(scenario())
 
 
-def test_a_log_whose_beginning_is_gone_ends_too(changelog: Changelog) -> None:
+def test_recovery_ends_for_a_log_with_a_deleted_head(changelog: Changelog) -> None:
     async def scenario() -> None:
         await changelog.create()
         await changelog.send([({"a": 1, "b": 2}, True), ({"c": 3}, True)])
@@ -143,7 +143,7 @@ def test_a_log_whose_beginning_is_gone_ends_too(changelog: Changelog) -> None:
     asyncio.run(scenario())
 
 
-def test_a_log_of_which_nothing_is_left_ends_at_once(changelog: Changelog) -> None:
+def test_recovery_ends_at_once_for_an_emptied_log(changelog: Changelog) -> None:
     async def scenario() -> None:
         await changelog.create()
         await changelog.send([({"a": 1}, False)])
@@ -156,13 +156,13 @@ def test_a_log_of_which_nothing_is_left_ends_at_once(changelog: Changelog) -> No
 
 
 def inputs_of(changelog: Changelog) -> list[LogPartition]:
-    """The partitions with number 0 of all topics that a worker reads."""
+    """Return partition 0 of each topic that a worker reads."""
     topics = changelog.settings.topics
     return [(name, 0) for name in (topics.events, topics.control, topics.profile_events)]
 
 
 class Rebalancing:
-    """A group that has no time for questions; tells when one was asked."""
+    """A group that never answers; signals when it is queried."""
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()
@@ -175,7 +175,7 @@ class Rebalancing:
         return answer
 
 
-def test_an_opening_that_is_broken_off_lets_go_of_its_stores(changelog: Changelog) -> None:
+def test_cancelled_opening_closes_its_stores(changelog: Changelog) -> None:
     async def scenario() -> None:
         await changelog.create()
         group = Rebalancing()
@@ -190,7 +190,7 @@ def test_an_opening_that_is_broken_off_lets_go_of_its_stores(changelog: Changelo
 
 
 class Empty:
-    """A group whose topics are empty, and that has committed nothing."""
+    """A group with empty topics and without committed offsets."""
 
     async def committed(self, places: Iterable[LogPartition]) -> dict[LogPartition, CommittedPosition]:
         return {}
@@ -201,7 +201,7 @@ class Empty:
     ends = beginnings
 
 
-def test_an_opening_that_is_broken_off_as_it_compiles_lets_go_of_its_stores(
+def test_opening_cancelled_while_compiling_closes_its_stores(
     changelog: Changelog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compiling, broken_off = threading.Event(), threading.Event()
@@ -225,7 +225,7 @@ def test_an_opening_that_is_broken_off_as_it_compiles_lets_go_of_its_stores(
     asyncio.run(scenario())
 
 
-def test_a_recovery_that_is_broken_off_as_it_ends_lets_go_of_its_stores(changelog: Changelog) -> None:
+def test_recovery_cancelled_at_its_end_closes_its_stores(changelog: Changelog) -> None:
     leaving = asyncio.Event()
 
     def consumer(**options: Any) -> AIOKafkaConsumer:
@@ -239,7 +239,7 @@ def test_a_recovery_that_is_broken_off_as_it_ends_lets_go_of_its_stores(changelo
             finally:
                 await stop()
 
-        if not options:  # the one that reads; another one asks where the log ends
+        if not options:  # the consumer that reads; another queries the end offsets
             made.stop = stop_slowly
         return made
 

@@ -1,4 +1,4 @@
-"""A store restored from the changelog: states, due index and sizes are those of the latest records."""
+"""A store restored from the changelog has the states, due index and sizes of the latest records."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PROFILES = st.builds(
     st.none() | st.integers(-(10**12), 10**15),
     st.sets(st.sampled_from(["buyers", "high-intent", "vip"])),
 )
-#: A changelog in batches: a profile, or the id of one that is gone.
+#: A changelog in batches: a profile, or the id of an erased one.
 LOGS = st.lists(st.lists(PROFILES | IDS, max_size=6), max_size=6)
 
 
@@ -51,20 +51,20 @@ def assert_holds(store: ProfileStore, log: list[list[Profile | str]]) -> None:
     due = [(profile.due_ms, id_) for id_, profile in alive.items() if profile.due_ms is not None]
     assert store.due(10**16, 100) == sorted(due)
     sizes = Counter(key for profile in alive.values() for key in profile.members)
-    lane_sizes = StoreRestorer(store, expected=0)._sizes({})
-    assert +lane_sizes == sizes
+    restored_sizes = StoreRestorer(store, expected=0)._sizes({})
+    assert +restored_sizes == sizes
 
 
 @settings(max_examples=100)
 @given(LOGS, st.integers(0, 6), st.booleans())
-def test_what_is_restored_is_the_latest_of_each_profile(
+def test_latest_state_of_each_profile_is_restored(
     log: list[list[Profile | str]], stop: int, bulk: bool
 ) -> None:
     stores = MemoryStores()
     store = stores.open(0)
     restoring = StoreRestorer(store, expected=10, bulk=bulk)
     for number, part in enumerate(log):
-        if number == stop:  # a crash in between: the next one finds a store that is not empty
+        if number == stop:  # a crash in between: the next restore finds a non-empty store
             store.close()
             store = stores.open(0)
             restoring = StoreRestorer(store, expected=10, bulk=bulk)
@@ -73,10 +73,10 @@ def test_what_is_restored_is_the_latest_of_each_profile(
     assert read_offset(store, CHANGELOG_META) == (10 * len(log) - 1 if log else None)
 
 
-def test_more_profiles_than_slots_are_told_apart(stores_on_disk: StoreFactory) -> None:
+def test_more_profiles_than_slots_are_distinguished(stores_on_disk: StoreFactory) -> None:
     store = stores_on_disk.open(0)
     restoring = StoreRestorer(store, expected=1, bulk=True)
-    restoring._seen = bytearray(4)  # nearly every id meets another one's hash
+    restoring._seen = bytearray(4)  # nearly every id collides with another's hash
     log: list[list[Profile | str]] = [
         [Profile(f"u{n}", due_ms=n + turn, members={"vip": Member(0, 1)}) for n in range(40)]
         for turn in range(3)
@@ -89,7 +89,7 @@ def test_more_profiles_than_slots_are_told_apart(stores_on_disk: StoreFactory) -
 
 
 @pytest.mark.parametrize("bulk", [False, True])
-def test_definitions_are_no_profile_and_all_is_judged_anew_by_them(bulk: bool) -> None:
+def test_restored_definitions_trigger_a_rescan(bulk: bool) -> None:
     store = MemoryStores().open(0)
     store.write([], {EVALUATED_META: b"others"})
     restoring = StoreRestorer(store, expected=10, bulk=bulk)
@@ -107,7 +107,7 @@ def stores_on_disk(tmp_path: Path) -> StoreFactory:
     return RocksDBStores(tmp_path, block_cache_bytes=8 << 20, write_buffer_bytes=8 << 20)
 
 
-def test_a_store_in_use_is_not_taken_for_a_damaged_one(stores_on_disk: StoreFactory) -> None:
+def test_store_in_use_is_not_treated_as_damaged(stores_on_disk: StoreFactory) -> None:
     store = stores_on_disk.open(0)
     store.write([Write("a", b"1")], {})
     discarded: list[int] = []
@@ -118,7 +118,7 @@ def test_a_store_in_use_is_not_taken_for_a_damaged_one(stores_on_disk: StoreFact
     store.close()
 
 
-def test_a_store_that_is_ahead_of_the_log_is_emptied(stores_on_disk: StoreFactory) -> None:
+def test_store_ahead_of_the_changelog_is_emptied(stores_on_disk: StoreFactory) -> None:
     store = stores_on_disk.open(0)
     store.write([Write("a", b"1")], {CHANGELOG_META: b"10"})
     store.close()
@@ -129,7 +129,7 @@ def test_a_store_that_is_ahead_of_the_log_is_emptied(stores_on_disk: StoreFactor
     again.close()
 
 
-def test_what_cannot_be_read_is_stored_as_it_is_and_due_at_once(stores_on_disk: StoreFactory) -> None:
+def test_unreadable_state_is_stored_unchanged_and_due_at_once(stores_on_disk: StoreFactory) -> None:
     store = stores_on_disk.open(0)
     unread = {b"a": b"\x09", b"b": b"", b"c": b"\x02\x00", "ü".encode(): b"\x02" + b"\xff" * 12}
     good = encode_profile(Profile("g"))
@@ -143,9 +143,7 @@ def test_what_cannot_be_read_is_stored_as_it_is_and_due_at_once(stores_on_disk: 
 
 
 @pytest.mark.parametrize("value", [b"", b"x", b"-1", b"1.5", b"9" * 30, "٣".encode()])
-def test_a_beginning_of_sequences_that_is_no_number_is_left_out(
-    stores_on_disk: StoreFactory, value: bytes
-) -> None:
+def test_invalid_initial_sequence_is_ignored(stores_on_disk: StoreFactory, value: bytes) -> None:
     store = stores_on_disk.open(0)
     restoring = StoreRestorer(store, expected=1)
     restoring.apply({BASE_KEY: b"17"}, 1)
@@ -154,7 +152,7 @@ def test_a_beginning_of_sequences_that_is_no_number_is_left_out(
     store.close()
 
 
-def test_progress_says_what_is_left_and_how_long_it_may_take(caplog: pytest.LogCaptureFixture) -> None:
+def test_progress_reports_remaining_records_and_time(caplog: pytest.LogCaptureFixture) -> None:
     now = 0.0
     progress = RecoveryProgress(lambda: now)
     progress.begin()

@@ -1,4 +1,4 @@
-"""Profiles that go their own ways again: by request, and where there is no room for both."""
+"""Splitting merged profiles, by request and when the merged profile would be too large."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from segops.schemas.ticks import TYPE_HEADER
 
 from .helpers import START_MS, Sent, Stack, comparable, wait_until
 from .test_identity import MINUTE, SEGMENTS, WALL_MS, Story, members, metric, rows, same_people
-from .test_processors_together import Lanes, assert_people
+from .test_processors_together import ProcessorNetwork, assert_profiles
 
 TALKATIVE = """
 version: 1
@@ -65,29 +65,29 @@ def two_large_ones() -> list[bytes]:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_profiles_that_are_too_large_together_stay_two_whatever_crashes(
+def test_profiles_too_large_to_merge_stay_apart_despite_crashes(
     talkative: list[Definition], seed: int
 ) -> None:
-    dice = random.Random(seed)
-    lanes = Lanes(talkative, 1 + seed % 3, max_state_bytes=8_000)
+    rng = random.Random(seed)
+    network = ProcessorNetwork(talkative, 1 + seed % 3, max_state_bytes=8_000)
     left = list(enumerate(two_large_ones()))
-    while left or lanes.behind():
-        if left and (dice.random() < 0.3 or not lanes.behind()):
-            lanes.post(left[0][1], left.pop(0)[0])
+    while left or network.lagging():
+        if left and (rng.random() < 0.3 or not network.lagging()):
+            network.post(left[0][1], left.pop(0)[0])
         else:
-            lanes.read(dice.choice(lanes.behind()), dice.randrange(1, 4))
-        if seed and dice.random() < 0.1:
-            lanes.checkpoint(dice.randrange(lanes.number))
-            lanes.crash(dice.randrange(lanes.number))
-    stored = lanes.stored()
+            network.read(rng.choice(network.lagging()), rng.randrange(1, 4))
+        if seed and rng.random() < 0.1:
+            network.checkpoint(rng.randrange(network.number))
+            network.crash(rng.randrange(network.number))
+    stored = network.stored()
     user, device = stored["user_id:u"], stored["anonymous_id:a"]
     assert (user.merged_into, device.merged_into) == (None, None)
-    # The last event may come while the device's profile is away: then it stays with the user.
+    # An event that arrives while the device's profile is being handed over stays with the user.
     assert [len(each.seen) for each in (user, device)] in ([9, 9], [10, 8])
     assert all(len(encode_profile(each)) < 8_000 for each in (user, device))
-    assert "identity_size" in lanes.noted
+    assert "identity_size" in network.noted
     assert user.members.keys() == device.members.keys() == {"variety"}
-    rows = sorted(lanes.published.values(), key=lambda row: row["sequence"])
+    rows = sorted(network.published.values(), key=lambda row: row["sequence"])
     assert [(row["action"], row["reason"]) for row in rows if row["profile_id"] == device.id] == [
         ("entered", "event"),
         ("exited", "merge"),
@@ -95,13 +95,13 @@ def test_profiles_that_are_too_large_together_stay_two_whatever_crashes(
     ]
 
 
-def test_what_fits_is_joined(talkative: list[Definition]) -> None:
-    lanes = Lanes(talkative, 2, max_state_bytes=20_000)
+def test_profiles_that_fit_are_merged(talkative: list[Definition]) -> None:
+    network = ProcessorNetwork(talkative, 2, max_state_bytes=20_000)
     for number, line in enumerate(two_large_ones()):
-        lanes.post(line, number)
-        lanes.rest()
-    assert lanes.stored()["anonymous_id:a"].merged_into == "user_id:u"
-    assert lanes.noted == []
+        network.post(line, number)
+        network.drain()
+    assert network.stored()["anonymous_id:a"].merged_into == "user_id:u"
+    assert network.noted == []
 
 
 def segops_split(stack: Stack, profile_id: str) -> subprocess.CompletedProcess[str]:
@@ -117,7 +117,7 @@ def segops_split(stack: Stack, profile_id: str) -> subprocess.CompletedProcess[s
 
 
 def split(story: Story, profile_id: str) -> None:
-    """Here and there."""
+    """Split a profile in the running system and in the replay."""
     asked = segops_split(story.stack, profile_id)
     assert asked.returncode == 0, asked.stderr
     changes = story.replay.split(profile_id)
@@ -125,7 +125,7 @@ def split(story: Story, profile_id: str) -> None:
 
 
 @pytest.mark.broker
-def test_a_merge_is_undone_in_a_running_system_as_in_replay(stack: Stack, guarantee: str) -> None:
+def test_split_in_a_running_system_matches_replay(stack: Stack, guarantee: str) -> None:
     stack.guarantee = guarantee
     stack.publish(SEGMENTS)
     story = Story(stack)
@@ -134,21 +134,21 @@ def test_a_merge_is_undone_in_a_running_system_as_in_replay(stack: Stack, guaran
     for _ in range(3):
         story.event("Product Viewed", "a1")
     story.event("Order Completed", "u1", home=1, properties={"total": 200})
-    story.tell()
+    story.publish()
     story.event("Order Completed", "u1 a1", properties={"total": 150})
-    story.tell()
+    story.publish()
     story.event("Product Viewed", "a1")
-    story.tell()
+    story.publish()
     assert story.members("anonymous_id:a1") == set()
     split(story, "anonymous_id:a1")
     stack.wait_for_changes(story.expected)
     assert story.members("anonymous_id:a1") == {"viewers", "keen", "lately", "quiet"}
-    split(story, "anonymous_id:a1")  # the same hand-over: it is undone already
+    split(story, "anonymous_id:a1")  # the same hand-over again, which is already undone
     story.event("Product Viewed", "u1 a1")
     story.event("Product Viewed", "a1")
-    story.tell()
+    story.publish()
     story.event("-", "u1", type="alias", previousId="u0")
-    story.tell()
+    story.publish()
     wait_until(lambda: same_people(stack, story.replay), "the stored profiles", stack.diagnosis)
     assert story.replay.profiles["anonymous_id:a1"].merged_into is None
     assert rows(stack) == members(story.replay.profiles.values())
@@ -158,7 +158,7 @@ def test_a_merge_is_undone_in_a_running_system_as_in_replay(stack: Stack, guaran
 
 
 @pytest.mark.broker
-def test_what_is_no_request_to_split_is_put_aside(stack: Stack) -> None:
+def test_invalid_split_requests_become_dead_letters(stack: Stack) -> None:
     stack.publish(SEGMENTS)
     stack.start()
     topics = stack.settings.topics
@@ -172,32 +172,34 @@ def test_what_is_no_request_to_split_is_put_aside(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_a_request_is_applied_once_whatever_crashes(talkative: list[Definition], seed: int) -> None:
-    dice = random.Random(seed)
-    lanes, replay = (
-        Lanes(talkative, 1 + seed % 3),
+def test_split_request_is_applied_once_despite_crashes(talkative: list[Definition], seed: int) -> None:
+    rng = random.Random(seed)
+    network, replay = (
+        ProcessorNetwork(talkative, 1 + seed % 3),
         Replay(SegmentSet(talkative), wall_ms=WALL_MS, retain=True),
     )
     lines = two_large_ones()
     for number, line in enumerate(lines):
-        lanes.post(line, number)
-        lanes.rest()
+        network.post(line, number)
+        network.drain()
         list(replay.feed(line, default_id=""))
-    handovers = (record for log in lanes.logs for record in log if (TYPE_HEADER, HANDOVER) in record.headers)
+    handovers = (
+        record for log in network.logs for record in log if (TYPE_HEADER, HANDOVER) in record.headers
+    )
     asked = encode_message(split_of(decode_message(next(handovers).value)))
     device = b"anonymous_id:a"
     for _ in range(3):
-        lanes.append(partition_of(device, lanes.number), device, asked, [(TYPE_HEADER, SPLIT)])
-    while lanes.behind():
-        lanes.read(dice.choice(lanes.behind()), dice.randrange(1, 3))
-        if dice.random() < 0.3:
-            lanes.checkpoint(dice.randrange(lanes.number))
-        if seed and dice.random() < 0.3:
-            lanes.crash(dice.randrange(lanes.number))
+        network.append(partition_of(device, network.number), device, asked, [(TYPE_HEADER, SPLIT)])
+    while network.lagging():
+        network.read(rng.choice(network.lagging()), rng.randrange(1, 3))
+        if rng.random() < 0.3:
+            network.checkpoint(rng.randrange(network.number))
+        if seed and rng.random() < 0.3:
+            network.crash(rng.randrange(network.number))
     list(replay.split("anonymous_id:a"))
-    assert_people(lanes, replay)
-    stored = lanes.stored()
+    assert_profiles(network, replay)
+    stored = network.stored()
     assert {key: len(each.seen) for key, each in stored.items()} == {"user_id:u": 18, "anonymous_id:a": 8}
-    split_off = [row for row in lanes.published.values() if row["reason"] == "split"]
+    split_off = [row for row in network.published.values() if row["reason"] == "split"]
     assert [row["action"] for row in split_off] == ["entered"]
-    assert set(lanes.noted) == {"identity_split"}
+    assert set(network.noted) == {"identity_split"}

@@ -1,4 +1,4 @@
-"""A worker dies for good: its standby goes on from the store that it kept current."""
+"""A standby takes over from a dead worker with the store it has kept current."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from segops.brokers import LocalBroker
 from tests.rest import in_rest, rest
 
-from .helpers import DAY_MS, START_MS, Stack, oracle, shop, wait_until
+from .helpers import DAY_MS, START_MS, Stack, expected_changes, shop_events, wait_until
 
 pytestmark = pytest.mark.broker
 
@@ -27,7 +27,7 @@ def is_current(stack: Stack, number: int) -> bool:
 
 
 @pytest.mark.parametrize("guarantee", ["at_least_once", in_rest("exactly_once")])
-def test_a_standby_takes_over_and_restores_only_the_rest(
+def test_standby_takes_over_and_restores_only_the_remainder(
     stack: Stack, broker: LocalBroker, guarantee: str
 ) -> None:
     if broker.name.startswith("embedded"):
@@ -36,14 +36,18 @@ def test_a_standby_takes_over_and_restores_only_the_rest(
     stack.partitions = 4
     stack.environment = {"SEGOPS_STANDBY_REPLICAS": "1", "SEGOPS_SESSION_TIMEOUT": "6s"}
     stack.publish()
-    sent = shop(4_000, users=200, partitions=4)
+    sent = shop_events(4_000, users=200, partitions=4)
     victim = stack.start(number=0)
     wait_until(lambda: stack.get("/readyz", 0)[0] == 200, "first ready", stack.diagnosis)
     stack.start(number=1)
-    wait_until(lambda: len(stack.owned(0)) == len(stack.owned(1)) == 2, "shared", stack.diagnosis)
+    wait_until(
+        lambda: len(stack.owned_partitions(0)) == len(stack.owned_partitions(1)) == 2,
+        "shared",
+        stack.diagnosis,
+    )
     middle_ms = START_MS + DAY_MS // 2
     stack.send(sent[:2_000], final_ms=middle_ms)
-    stack.wait_for_changes(oracle(sent[:2_000], stack.definitions, middle_ms))
+    stack.wait_for_changes(expected_changes(sent[:2_000], stack.definitions, middle_ms))
     wait_until(lambda: is_current(stack, 0) and is_current(stack, 1), "standbys current", stack.diagnosis)
     changelog = stack.read(stack.settings.worker.changelog)
     before = metric(stack, "segops_recovery_records_total", 1)
@@ -51,17 +55,17 @@ def test_a_standby_takes_over_and_restores_only_the_rest(
     victim.kill()
     victim.wait()
     stack.send(sent[2_000:], final_ms=FINAL_MS)
-    wait_until(lambda: len(stack.owned(1)) == 4, "taken over", stack.diagnosis, 150)
-    stack.wait_for_changes(oracle(sent, stack.definitions, FINAL_MS))
+    wait_until(lambda: len(stack.owned_partitions(1)) == 4, "taken over", stack.diagnosis, 150)
+    stack.wait_for_changes(expected_changes(sent, stack.definitions, FINAL_MS))
     restored = metric(stack, "segops_recovery_records_total", 1) - before
     assert restored < len(changelog) / 10
 
 
 @rest
-def test_standbys_survive_that_the_group_shares_anew(stack: Stack) -> None:
+def test_standbys_survive_a_rebalance(stack: Stack) -> None:
     stack.environment = {"SEGOPS_STANDBY_REPLICAS": "1", "SEGOPS_SESSION_TIMEOUT": "6s"}
     stack.publish()
-    sent = shop(2_000, users=60, partitions=3)
+    sent = shop_events(2_000, users=60, partitions=3)
     stack.start(number=0)
     wait_until(lambda: stack.get("/readyz", 0)[0] == 200, "first ready", stack.diagnosis)
     for start in range(0, 2_000, 500):
@@ -72,6 +76,6 @@ def test_standbys_survive_that_the_group_shares_anew(stack: Stack) -> None:
         other.wait()
     stack.start(number=1)
     stack.send([], final_ms=FINAL_MS)
-    stack.wait_for_changes(oracle(sent, stack.definitions, FINAL_MS))
+    stack.wait_for_changes(expected_changes(sent, stack.definitions, FINAL_MS))
     for number in (0, 1):
         assert "is open elsewhere" not in (stack.folder / f"worker-{number}.log").read_text()

@@ -1,4 +1,4 @@
-"""Starting from nothing, and taking topics over from another application."""
+"""Fresh starts, and taking topics over from another application."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from segops.schemas.origin import ORIGIN_KEY, decode_origin
 from tests.rest import in_rest
 
-from .helpers import DAY_MS, START_MS, Sent, Stack, oracle, shop, wait_until
-from .test_origin import beside, made_anew, run_through, said
+from .helpers import DAY_MS, START_MS, Sent, Stack, expected_changes, shop_events, wait_until
+from .test_origin import log_text, recreate, run_through, with_other_prefix
 
 pytestmark = pytest.mark.broker
 
@@ -29,12 +29,12 @@ def stack(stack: Stack, guarantee: str) -> Stack:
 
 
 def open_ended(users: int, *, seed: int, start_ms: int = START_MS) -> list[Sent]:
-    """Events of people who are members of something at their end."""
-    return shop(10 * users, users=users, partitions=3, seed=seed, start_ms=start_ms)
+    """Return events of users who are members of a segment at the end."""
+    return shop_events(10 * users, users=users, partitions=3, seed=seed, start_ms=start_ms)
 
 
 def rows(stack: Stack) -> dict[str, dict[str, Any]]:
-    """The latest change of each profile and segment."""
+    """Return the latest change of each profile and segment."""
     found: dict[str, dict[str, Any]] = {}
     for record in stack.read(stack.settings.topics.membership_state):
         found[record.key.decode()] = stack.decoded(record)
@@ -47,14 +47,14 @@ def members(stack: Stack) -> set[str]:
 
 def wanted_members(stack: Stack, sent: list[Sent], until_ms: int) -> set[str]:
     latest: dict[str, bool] = {}
-    changes = oracle(sent, stack.definitions, until_ms).values()
+    changes = expected_changes(sent, stack.definitions, until_ms).values()
     for change in sorted(changes, key=lambda each: each["sequence"]):
         latest[f"{change['profile_id']}|{change['segment_key']}"] = change["member"]
     return {key for key, member in latest.items() if member}
 
 
 def greatest_of(stack: Stack) -> dict[int, int]:
-    """The greatest sequence that is published of each partition."""
+    """Return the highest published sequence of each partition."""
     found: dict[int, int] = {}
     for record in stack.read(stack.settings.topics.membership_changes):
         found[record.partition] = max(found.get(record.partition, 0), stack.decoded(record)["sequence"])
@@ -62,9 +62,9 @@ def greatest_of(stack: Stack) -> dict[int, int]:
 
 
 def assert_in_order(stack: Stack, greatest: dict[int, int]) -> None:
-    """For each row sequences rise, and memberships alternate up to ``greatest`` and after it.
+    """Verify that in each row sequences rise and memberships alternate, up to ``greatest`` and after it.
 
-    A start from nothing enters again what it finds again, and ends the rest; exactly once means once.
+    A fresh start publishes the memberships it finds again and ends the others, with exactly_once only once.
     """
     by_row: dict[str, list[dict[str, Any]]] = defaultdict(list)
     ids: Counter[str] = Counter()
@@ -96,23 +96,23 @@ def is_swept(stack: Stack) -> bool:
 
 
 def recreated(stack: Stack) -> list[Sent]:
-    """Profile events with other records than those that were applied; a worker refuses them."""
+    """Recreate the profile events with other records than the applied ones; a worker refuses them."""
     former = open_ended(60, seed=1)
     stack.start()
     stack.send(former, final_ms=START_MS + DAY_MS // 2)
-    expected = oracle(former[: len(former) // 2], stack.definitions, START_MS)
+    expected = expected_changes(former[: len(former) // 2], stack.definitions, START_MS)
     wait_until(lambda: set(stack.changes()) >= set(expected), "changes", stack.diagnosis)
     stack.stop()
     assert members(stack)
-    made_anew(stack, stack.settings.topics.profile_events)
-    made_anew(stack, stack.settings.topics.events)
+    recreate(stack, stack.settings.topics.profile_events)
+    recreate(stack, stack.settings.topics.events)
     return open_ended(40, seed=2, start_ms=FINAL_MS)
 
 
-def test_a_start_from_nothing_ends_what_is_no_longer_true(stack: Stack) -> None:
+def test_fresh_start_ends_stale_memberships(stack: Stack) -> None:
     sent = recreated(stack)
     stack.send(sent, final_ms=LATER_MS)
-    assert stack.start().wait(60) == 2, said(stack)
+    assert stack.start().wait(60) == 2, log_text(stack)
     greatest = greatest_of(stack)
     stack.start(options=["--start-fresh"])
     wait_until(lambda: is_swept(stack), "swept", stack.diagnosis)
@@ -132,34 +132,34 @@ def test_a_start_from_nothing_ends_what_is_no_longer_true(stack: Stack) -> None:
         ),
     ],
 )
-def test_a_start_from_nothing_goes_on_where_it_was_killed(stack: Stack, point: str) -> None:
+def test_fresh_start_resumes_after_a_kill(stack: Stack, point: str) -> None:
     sent = recreated(stack)
     stack.send(sent, final_ms=LATER_MS)
     greatest = greatest_of(stack)
-    assert stack.start(options=["--start-fresh"], crash_at=point).wait(60) == 137, said(stack)
-    stack.start()  # what was decided is recorded: it need not be said again
+    assert stack.start(options=["--start-fresh"], crash_at=point).wait(60) == 137, log_text(stack)
+    stack.start()  # the decision is recorded and needs no option at the next start
     wait_until(lambda: is_swept(stack), "swept", stack.diagnosis)
     assert members(stack) == wanted_members(stack, sent, LATER_MS)
     assert_in_order(stack, greatest)
 
 
-def test_an_application_moves_to_topics_of_another_prefix(stack: Stack) -> None:
+def test_application_moves_to_topics_with_another_prefix(stack: Stack) -> None:
     run_through(stack, open_ended(60, seed=1))
     app_id, folder = stack.settings.worker.app_id, str(stack.folder / "an-empty-disk")
-    other = beside(stack, SEGOPS_APP_ID=app_id, SEGOPS_DATA_DIR=folder)
+    other = with_other_prefix(stack, SEGOPS_APP_ID=app_id, SEGOPS_DATA_DIR=folder)
     sent = open_ended(60, seed=2)
     other.send(sent, final_ms=FINAL_MS)
     other.start(options=["--start-fresh"])
     try:
-        other.wait_for_changes(oracle(sent, stack.definitions, FINAL_MS))
+        other.wait_for_changes(expected_changes(sent, stack.definitions, FINAL_MS))
     finally:
         other.close()
-    assert stack.start().wait(60) == 2  # its state belongs to the others now
-    assert f"belong to the topics {other.name}* with 3 partitions, not to {stack.name}*" in said(stack)
+    assert stack.start().wait(60) == 2  # its state now belongs to the other topics
+    assert f"belong to the topics {other.name}* with 3 partitions, not to {stack.name}*" in log_text(stack)
 
 
 def second(stack: Stack) -> Stack:
-    """Another application on the same topics, with folders of its own."""
+    """Return another application on the same topics, with its own data folders."""
     folder = stack.folder / "second"
     folder.mkdir()
     other = Stack(stack.bootstrap_servers, stack.name, folder, guarantee=stack.guarantee)
@@ -168,21 +168,21 @@ def second(stack: Stack) -> Stack:
     return other
 
 
-def test_a_second_application_is_refused_until_it_takes_over(stack: Stack) -> None:
+def test_second_application_is_refused_until_it_takes_over(stack: Stack) -> None:
     sent = open_ended(60, seed=1)
     first = stack.start()
     stack.send(sent, final_ms=LATER_MS)
-    stack.wait_for_changes(oracle(sent, stack.definitions, LATER_MS))
+    stack.wait_for_changes(expected_changes(sent, stack.definitions, LATER_MS))
     other, greatest = second(stack), greatest_of(stack)
     try:
-        assert other.start().wait(60) == 2, said(other)
+        assert other.start().wait(60) == 2, log_text(other)
         app_id = stack.settings.worker.app_id
-        assert f"the topics {stack.name}* belong to the application {app_id} since" in said(other)
+        assert f"the topics {stack.name}* belong to the application {app_id} since" in log_text(other)
         assert first.poll() is None
         other.start(options=["--take-over"])
         assert first.wait(60) == 2
-        assert "were taken over by the application second-" in said(stack)
-        assert stack.start().wait(60) == 2  # it stays so
+        assert "were taken over by the application second-" in log_text(stack)
+        assert stack.start().wait(60) == 2  # the takeover persists
         more = open_ended(60, seed=3, start_ms=LATER_MS)
         stack.send(more, final_ms=LATER_MS + 2 * DAY_MS)
         wanted = wanted_members(stack, [*sent, *more], LATER_MS + 2 * DAY_MS)
@@ -195,6 +195,6 @@ def test_a_second_application_is_refused_until_it_takes_over(stack: Stack) -> No
 
 
 def forwarded(stack: Stack) -> set[bytes]:
-    """The messages in profile events."""
+    """Return the messages in the profile events."""
     records = stack.read(stack.settings.topics.profile_events)
     return {json.loads(record.value)["messageId"].encode() for record in records if record.key is not None}

@@ -1,4 +1,4 @@
-"""A recovery ends with the assignment that it is for."""
+"""A recovery ends when its assignment ends."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from segops.schemas.owner import Owner
 from segops.worker import _build, _stores
 
 
-def test_partitions_that_go_while_they_are_restored_are_not_opened(tmp_path: Path) -> None:
+def test_partitions_revoked_during_recovery_are_not_opened(tmp_path: Path) -> None:
     async def scenario() -> None:
         settings = load(state={"data_dir": tmp_path})
         app = _build(settings, Owner("segops"), Metrics(CollectorRegistry()), _stores(settings), [])
@@ -30,7 +30,7 @@ def test_partitions_that_go_while_they_are_restored_are_not_opened(tmp_path: Pat
         with pytest.raises(RebalanceAgain):
             await waiting
         assert opening.cancelled()
-        with pytest.raises(RebalanceAgain):  # one that begins too late
+        with pytest.raises(RebalanceAgain):  # a recovery that starts too late
             await recovery._wait(asyncio.Event().wait())
         revoked.clear()
         await recovery._wait(asyncio.sleep(0))

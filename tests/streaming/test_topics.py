@@ -1,4 +1,4 @@
-"""Topics on a real broker: made right, verified, and refused with everything that is wrong."""
+"""Topics on a real broker are created, verified and refused with all their errors."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def make(settings: config.Settings, name: str, partitions: int, **configs:
                 await asyncio.sleep(0.05)
 
 
-def test_what_is_missing_is_created_once_as_specified(settings: config.Settings, topic_prefix: str) -> None:
+def test_missing_topics_are_created_once_as_specified(settings: config.Settings, topic_prefix: str) -> None:
     expected = {topic_prefix + name for name in NAMES} | {f"{topic_prefix}app-profiles-changelog"}
     assert set(asyncio.run(topics.create(settings))) == expected
     assert asyncio.run(topics.create(settings)) == []
@@ -70,7 +70,7 @@ def test_what_is_missing_is_created_once_as_specified(settings: config.Settings,
     assert states[f"{topic_prefix}events"].configs["retention.ms"] == str(7 * 86_400_000)
 
 
-def test_several_workers_may_create_at_the_same_time(settings: config.Settings) -> None:
+def test_workers_can_create_topics_concurrently(settings: config.Settings) -> None:
     async def race() -> list[list[str]]:
         return await asyncio.gather(*(topics.create(settings) for _ in range(4)))
 
@@ -89,7 +89,7 @@ def test_verify_names_every_missing_topic_and_creates_none(
         asyncio.run(topics.partition_counts(settings.kafka, [f"{topic_prefix}events"]))
 
 
-def test_other_partition_counts_are_refused_by_name(
+def test_wrong_partition_counts_are_refused_by_name(
     broker: LocalBroker, settings: config.Settings, topic_prefix: str
 ) -> None:
     asyncio.run(topics.create(settings))
@@ -103,7 +103,7 @@ def test_other_partition_counts_are_refused_by_name(
         assert not any("segments" in line for line in lines)
 
 
-def test_a_wrong_topic_keeps_the_others_from_being_made(settings: config.Settings, topic_prefix: str) -> None:
+def test_invalid_topic_prevents_creation_of_the_others(settings: config.Settings, topic_prefix: str) -> None:
     asyncio.run(make(settings, f"{topic_prefix}dead-letters", 1))
     with pytest.raises(UserError, match=r"dead-letters has 1 partition\(s\), expected 3"):
         asyncio.run(topics.create(settings))
@@ -111,20 +111,18 @@ def test_a_wrong_topic_keeps_the_others_from_being_made(settings: config.Setting
     assert [state.spec.name for state in made] == [f"{topic_prefix}dead-letters"]
 
 
-def test_state_that_would_be_deleted_with_age_is_refused(
-    settings: config.Settings, topic_prefix: str
-) -> None:
+def test_retention_on_a_state_topic_is_refused(settings: config.Settings, topic_prefix: str) -> None:
     asyncio.run(make(settings, f"{topic_prefix}segments", 1, **{"cleanup.policy": "delete"}))
     with pytest.raises(UserError, match=r"segments has cleanup.policy=delete, expected compact"):
         asyncio.run(topics.create(settings))
 
 
-def test_too_much_replication_is_the_users_mistake(broker: LocalBroker, topic_prefix: str) -> None:
+def test_too_high_replication_is_a_user_error(broker: LocalBroker, topic_prefix: str) -> None:
     with pytest.raises(UserError, match="SEGOPS_REPLICATION=9"):
         asyncio.run(topics.create(settings_for(broker, topic_prefix, replication=9)))
 
 
-def test_an_unreachable_broker_is_named(topic_prefix: str) -> None:
+def test_unreachable_broker_is_named(topic_prefix: str) -> None:
     nowhere = config.load(kafka={"bootstrap_servers": "127.0.0.1:1"}, topics={"prefix": topic_prefix})
     for work in (topics.create, topics.verify, topics.describe):
         with pytest.raises(
@@ -133,13 +131,13 @@ def test_an_unreachable_broker_is_named(topic_prefix: str) -> None:
             asyncio.run(work(nowhere))
 
 
-def test_three_copies_survive_the_loss_of_one() -> None:
+def test_three_replicas_survive_the_loss_of_one() -> None:
     specs = topic_specs(config.load(topics={"replication": 3}))
     assert {spec.configs["min.insync.replicas"] for spec in specs} == {"2"}
     assert not any("min.insync.replicas" in spec.configs for spec in topic_specs(config.load()))
 
 
-def test_a_login_reaches_the_client_and_a_missing_certificate_is_named() -> None:
+def test_login_reaches_the_client_and_missing_certificate_is_named() -> None:
     login = {"security_protocol": "SASL_PLAINTEXT", "sasl_username": "u", "sasl_password": "p"}
     options = client_options(config.load(kafka=login).kafka)
     assert (options["sasl_plain_username"], options["sasl_plain_password"]) == ("u", "p")

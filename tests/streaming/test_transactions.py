@@ -1,4 +1,4 @@
-"""The transactions of a partition, against a real broker."""
+"""The transactions of a partition on a real broker."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ pytestmark = pytest.mark.broker
 
 
 class Writer:
-    """A worker's transactions and the places that it writes to."""
+    """A worker's transactions and the partitions they write to."""
 
-    def __init__(self, stack: Stack, owned: Transactions) -> None:
-        self.transactions = owned
+    def __init__(self, stack: Stack, transactions: Transactions) -> None:
+        self.transactions = transactions
         self._changes = stack.settings.topics.membership_changes
         self._changelog = (stack.settings.worker.changelog, 0)
 
@@ -53,12 +53,12 @@ class Writer:
 async def writer(stack: Stack) -> AsyncIterator[Writer]:
     await topics.create(stack.settings)
     producer = Connections(stack.settings).transactional_producer
-    owned = Transactions(producer, app_id=stack.settings.worker.app_id, failpoints=Failpoints())
-    await owned.open([0])
+    transactions = Transactions(producer, app_id=stack.settings.worker.app_id, failpoints=Failpoints())
+    await transactions.open([0])
     try:
-        yield Writer(stack, owned)
+        yield Writer(stack, transactions)
     finally:
-        await owned.close()
+        await transactions.close()
 
 
 async def seen(stack: Stack, isolation: str = "read_committed") -> list[str]:
@@ -67,7 +67,7 @@ async def seen(stack: Stack, isolation: str = "read_committed") -> list[str]:
 
 
 async def committed(stack: Stack, count: int) -> list[str]:
-    """What there is once ``count`` records are visible, which is a moment after their commit."""
+    """Wait until ``count`` records are visible, shortly after their commit, and return them."""
     async with asyncio.timeout(DEADLINE_S):
         while len(found := await seen(stack)) < count:
             await asyncio.sleep(0.05)
@@ -82,14 +82,14 @@ def run(stack: Stack, scenario: Callable[[Writer], Awaitable[None]]) -> None:
     asyncio.run(within())
 
 
-def test_a_transaction_holds_what_came_before_the_cut_and_nothing_else(stack: Stack) -> None:
+def test_transaction_holds_exactly_the_records_before_the_cut(stack: Stack) -> None:
     async def scenario(one: Writer) -> None:
         one.append("sent early")
         await one.outputs.flush()
         one.append("before")
         one.outputs.cut()
         one.append("after")
-        await one.outputs.flush()  # whoever sends while the commit is under way
+        await one.outputs.flush()  # sends during the commit
         assert await one.commit(Write("p", b"state", None, None)) == 0
         assert await committed(stack, 2) == ["sent early", "before"]
         one.append("after that")
@@ -100,7 +100,7 @@ def test_a_transaction_holds_what_came_before_the_cut_and_nothing_else(stack: St
     run(stack, scenario)
 
 
-def test_nobody_sees_what_is_not_committed(stack: Stack) -> None:
+def test_uncommitted_records_are_invisible(stack: Stack) -> None:
     async def scenario(one: Writer) -> None:
         one.append("early")
         await one.outputs.settle()
@@ -110,7 +110,7 @@ def test_nobody_sees_what_is_not_committed(stack: Stack) -> None:
     run(stack, scenario)
 
 
-def test_the_next_owner_shuts_out_the_former_and_ends_what_it_left_open(stack: Stack) -> None:
+def test_next_owner_fences_the_former_and_ends_its_transaction(stack: Stack) -> None:
     async def scenario(former: Writer) -> None:
         former.append("lost")
         await former.outputs.settle()
@@ -126,7 +126,7 @@ def test_the_next_owner_shuts_out_the_former_and_ends_what_it_left_open(stack: S
     run(stack, scenario)
 
 
-def test_a_stale_owner_is_shut_out_even_when_it_begins_anew(stack: Stack) -> None:
+def test_stale_owner_is_fenced_in_its_next_transaction(stack: Stack) -> None:
     async def scenario(former: Writer) -> None:
         async with writer(stack):
             former.append("lost")
@@ -138,7 +138,7 @@ def test_a_stale_owner_is_shut_out_even_when_it_begins_anew(stack: Stack) -> Non
     run(stack, scenario)
 
 
-def test_a_refusal_that_nobody_waited_for_is_told_by_the_next_send(stack: Stack) -> None:
+def test_unawaited_refusal_is_raised_by_the_next_send(stack: Stack) -> None:
     async def scenario(former: Writer) -> None:
         one = former.transactions.owned[0]
         batch = one.create_batch()
@@ -155,7 +155,7 @@ def test_a_refusal_that_nobody_waited_for_is_told_by_the_next_send(stack: Stack)
     run(stack, scenario)
 
 
-def test_nothing_to_commit_makes_no_transaction(stack: Stack) -> None:
+def test_empty_commit_starts_no_transaction(stack: Stack) -> None:
     async def scenario(one: Writer) -> None:
         one.append("something")
         one.outputs.cut()
@@ -171,7 +171,7 @@ def test_nothing_to_commit_makes_no_transaction(stack: Stack) -> None:
     run(stack, scenario)
 
 
-def test_recovery_waits_for_the_end_of_a_transaction_that_hides_records(stack: Stack) -> None:
+def test_recovery_waits_for_open_transactions(stack: Stack) -> None:
     async def scenario(former: Writer) -> None:
         changelog = stack.settings.worker.changelog
         former.outputs.append((changelog, 0), key=b"aborted", value=encode_profile(Profile("aborted")))
@@ -199,7 +199,7 @@ def test_recovery_waits_for_the_end_of_a_transaction_that_hides_records(stack: S
 async def _end(stack: Stack) -> int:
     consumer = Connections(stack.settings).changelog_consumer()
     await consumer.start()
-    place = TopicPartition(stack.settings.topics.membership_changes, 0)
-    end: int = (await consumer.end_offsets([place]))[place]
+    topic_partition = TopicPartition(stack.settings.topics.membership_changes, 0)
+    end: int = (await consumer.end_offsets([topic_partition]))[topic_partition]
     await consumer.stop()
     return end

@@ -1,4 +1,4 @@
-"""With the wall clock, time alone moves people, at the exact instant, without an event to trigger it."""
+"""With the wall clock, time alone changes memberships at the exact instant, without an event."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ segments:
 """
 
 
-def test_a_window_ends_and_an_age_begins_to_the_millisecond(stack: Stack) -> None:
+def test_windows_and_ages_are_exact_to_the_millisecond(stack: Stack) -> None:
     stack.environment = {"SEGOPS_CLOCK": "wall", "SEGOPS_GRACE": "300ms"}
     stack.publish(SEGMENTS)
     stack.start()
@@ -59,8 +59,8 @@ segments:
 
 
 @rest
-def test_after_an_outage_time_passes_with_the_backlog(stack: Stack) -> None:
-    """A minute ago a customer viewed a product and bought it 5 s later; nobody worked until now."""
+def test_backlog_after_an_outage_is_processed_in_event_order(stack: Stack) -> None:
+    """A minute ago a customer viewed a product and bought it 5 s later; no worker ran until now."""
     stack.environment = {"SEGOPS_CLOCK": "wall"}
     stack.publish(WAITING)
     begun_ms = int(time.time() * 1000) - 60_000
@@ -79,7 +79,7 @@ def test_after_an_outage_time_passes_with_the_backlog(stack: Stack) -> None:
 
 
 async def _produce(stack: Stack, events: list[tuple[int, bytes]]) -> None:
-    """Write events with the time of each as Kafka's timestamp."""
+    """Write events with their times as Kafka timestamps."""
     producer = AIOKafkaProducer(bootstrap_servers=stack.bootstrap_servers, linger_ms=20)
     await producer.start()
     topic = stack.settings.topics.events

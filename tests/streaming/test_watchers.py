@@ -1,4 +1,4 @@
-"""Stalls and jumps of the clock are noticed."""
+"""Watchers detect stalls, clock jumps and lost group membership."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from segops.streaming.liveness.watchers import Stall
 from segops.streaming.partition.clock import PartitionClock
 from segops.wall_clock import Jumps
 
+from .fakes import ManualClock
 from .helpers import Stack
-from .test_parts import Time
 
 PLACE = ("events", 0)
 
 
-def test_records_that_wait_without_a_move_are_a_stall() -> None:
-    time = Time()
+def test_waiting_records_without_progress_are_a_stall() -> None:
+    time = ManualClock()
     stall = Stall(60, time)
     stall.check({PLACE: (5, 9)})
     time.now = 59
     stall.check({PLACE: (5, 9)})
-    stall.check({PLACE: (6, 9)})  # it moved
+    stall.check({PLACE: (6, 9)})  # the offset moved
     time.now = 118
     stall.check({PLACE: (6, 9)})
     time.now = 120
@@ -37,15 +37,15 @@ def test_records_that_wait_without_a_move_are_a_stall() -> None:
 
 
 @pytest.mark.parametrize("end", [None, 5, 0])
-def test_who_waits_for_nothing_does_not_stall(end: int | None) -> None:
-    time = Time()
+def test_no_waiting_records_are_no_stall(end: int | None) -> None:
+    time = ManualClock()
     stall = Stall(60, time)
     for time.now in (0.0, 100.0, 200.0):
         stall.check({PLACE: (5, end)})
 
 
-def test_a_partition_that_was_away_begins_anew() -> None:
-    time = Time()
+def test_reassigned_partition_restarts_the_stall_timer() -> None:
+    time = ManualClock()
     stall = Stall(60, time)
     stall.check({PLACE: (5, 9)})
     time.now = 50
@@ -54,15 +54,15 @@ def test_a_partition_that_was_away_begins_anew() -> None:
     stall.check({PLACE: (5, 9)})
 
 
-def test_a_stall_is_allowed_for_ever_when_told_so() -> None:
-    time = Time()
+def test_timeout_of_zero_disables_stall_detection() -> None:
+    time = ManualClock()
     stall = Stall(0, time)
     stall.check({PLACE: (5, 9)})
     time.now = 10**6
     stall.check({PLACE: (5, 9)})
 
 
-def test_jumps_of_the_wall_clock_are_noticed_once_and_small_corrections_are_none() -> None:
+def test_clock_jump_is_reported_once_and_small_corrections_are_ignored() -> None:
     wall, steady = 1_000_000, 10.0
     jumps = Jumps(lambda: wall, lambda: steady)
     wall, steady = wall + 60_000, steady + 60
@@ -76,15 +76,15 @@ def test_jumps_of_the_wall_clock_are_noticed_once_and_small_corrections_are_none
     assert jumps.jumped_ms() == -7_200_000
 
 
-def test_time_in_a_partition_never_goes_back() -> None:
+def test_partition_clock_never_goes_back() -> None:
     clock = PartitionClock(sources=1, by_events=False)
-    for told in (5_000, 9_000, 2_000, 8_999):
-        clock.advance(told)
+    for reported_ms in (5_000, 9_000, 2_000, 8_999):
+        clock.advance(reported_ms)
     assert clock.now_ms == 9_000
 
 
 class Group:
-    """A coordinator that answers as long as it is asked to."""
+    """A coordinator that answers a given number of heartbeats."""
 
     def __init__(self, answers: int) -> None:
         self.left = answers
@@ -97,14 +97,14 @@ class Group:
         return True
 
 
-def test_who_is_not_answered_by_the_group_stops() -> None:
+def test_worker_stops_when_the_group_does_not_answer() -> None:
     group = Group(answers=3)
     with pytest.raises(SegopsError, match="has not answered"):
         asyncio.run(guards.watch_lease(lambda: group, lambda: True, 0.2))
     assert group.left < 0
 
 
-def test_a_group_that_does_not_answer_is_told_once_before_it_is_given_up(
+def test_unanswered_heartbeat_is_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     class Refusing(Group):
@@ -116,7 +116,7 @@ def test_a_group_that_does_not_answer_is_told_once_before_it_is_given_up(
     assert [record.getMessage().split(",")[0] for record in caplog.records] == ["the group does not answer"]
 
 
-def test_who_owns_nothing_needs_no_answer() -> None:
+def test_worker_without_partitions_needs_no_answer() -> None:
     async def watch() -> None:
         async with asyncio.timeout(0.5):
             await guards.watch_lease(lambda: Group(answers=0), lambda: False, 0.05)
@@ -126,7 +126,7 @@ def test_who_owns_nothing_needs_no_answer() -> None:
 
 
 @pytest.mark.broker
-def test_a_process_that_may_have_lost_its_partitions_sends_nothing_more(
+def test_process_that_may_have_lost_its_partitions_sends_nothing(
     stack: Stack,
 ) -> None:
     topic, lost = stack.settings.topics.membership_changes, False
@@ -153,7 +153,7 @@ def test_a_process_that_may_have_lost_its_partitions_sends_nothing_more(
 
 @pytest.mark.broker
 @pytest.mark.parametrize("kind", ["shared", "transactional"])
-def test_what_was_handed_over_is_not_sent_once_connections_are_dropped(stack: Stack, kind: str) -> None:
+def test_queued_requests_are_not_sent_after_connections_drop(stack: Stack, kind: str) -> None:
     topic = stack.settings.topics.membership_changes
 
     async def scenario() -> None:

@@ -1,4 +1,4 @@
-"""The worker end to end: a process against a real broker, held against the engine alone."""
+"""The worker end to end: processes on a real broker, compared with the engine alone."""
 
 from __future__ import annotations
 
@@ -18,37 +18,37 @@ from segops import __version__
 from segops.core.segments import SegmentSet
 from segops.kafka import definitions
 
-from .helpers import DAY_MS, SEGMENTS, START_MS, Sent, Stack, oracle, shop, wait_until
+from .helpers import DAY_MS, SEGMENTS, START_MS, Sent, Stack, expected_changes, shop_events, wait_until
 
 pytestmark = pytest.mark.broker
 
 FINAL_MS = START_MS + 2 * DAY_MS
 
 
-def test_changes_are_what_the_engine_alone_says(stack: Stack, guarantee: str) -> None:
+def test_changes_equal_the_engines(stack: Stack, guarantee: str) -> None:
     stack.guarantee = guarantee
     stack.publish()
-    sent = shop(3_000, users=60, partitions=3)
+    sent = shop_events(3_000, users=60, partitions=3)
     stack.start()
     stack.send(sent, final_ms=FINAL_MS)
-    expected = oracle(sent, stack.definitions, FINAL_MS)
+    expected = expected_changes(sent, stack.definitions, FINAL_MS)
     assert len(expected) > 300
     stack.wait_for_changes(expected)
 
 
-def test_state_topic_holds_the_latest_change_in_the_profile_s_partition(stack: Stack, guarantee: str) -> None:
+def test_state_topic_holds_the_latest_change_in_the_profiles_partition(stack: Stack, guarantee: str) -> None:
     stack.guarantee = guarantee
     stack.publish()
-    sent = shop(600, users=20, partitions=3)
+    sent = shop_events(600, users=20, partitions=3)
     stack.start()
     stack.send(sent, final_ms=FINAL_MS)
-    expected = oracle(sent, stack.definitions, FINAL_MS)
+    expected = expected_changes(sent, stack.definitions, FINAL_MS)
     stack.wait_for_changes(expected)
     changes = stack.read(stack.settings.topics.membership_changes)
     partitions = {record.key: record.partition for record in changes}
-    # The two topics take batches of their own: that one is complete says nothing of the other.
+    # The two topics are produced in separate batches: one may be complete before the other.
     state_topic = stack.settings.topics.membership_state
-    wait_until(lambda: len(stack.read(state_topic)) >= len(changes), "as many states", stack.diagnosis)
+    wait_until(lambda: len(stack.read(state_topic)) >= len(changes), "all states", stack.diagnosis)
     states = stack.read(state_topic)
     assert len(states) == len(changes)
     for record in states:
@@ -61,18 +61,18 @@ def test_state_topic_holds_the_latest_change_in_the_profile_s_partition(stack: S
         assert headers["ce_type"].decode() == f"segops.membership.{change['action']}"
 
 
-def test_a_restart_goes_on_where_the_worker_stopped(stack: Stack, guarantee: str) -> None:
+def test_restart_continues_where_the_worker_stopped(stack: Stack, guarantee: str) -> None:
     stack.guarantee = guarantee
     stack.publish()
-    sent = shop(2_000, users=40, partitions=3)
+    sent = shop_events(2_000, users=40, partitions=3)
     middle_ms = START_MS + DAY_MS // 2
     stack.start()
     stack.send(sent[:1_000], final_ms=middle_ms)
-    stack.wait_for_changes(oracle(sent[:1_000], stack.definitions, middle_ms))
+    stack.wait_for_changes(expected_changes(sent[:1_000], stack.definitions, middle_ms))
     stack.stop()
     stack.send(sent[1_000:], final_ms=FINAL_MS)
     stack.start()
-    stack.wait_for_changes(oracle(sent, stack.definitions, FINAL_MS))
+    stack.wait_for_changes(expected_changes(sent, stack.definitions, FINAL_MS))
     assert len(stack.read(stack.settings.topics.membership_changes)) == len(stack.changes())
 
 
@@ -86,42 +86,42 @@ def test_a_restart_goes_on_where_the_worker_stopped(stack: Stack, guarantee: str
         "after_offset_commit:5",
     ],
 )
-def test_a_kill_at_any_point_changes_nothing(stack: Stack, guarantee: str, point: str) -> None:
+def test_kill_at_any_failpoint_does_not_affect_changes(stack: Stack, guarantee: str, point: str) -> None:
     stack.guarantee = guarantee
     stack.publish()
-    sent = shop(3_000, users=60, partitions=3)
+    sent = shop_events(3_000, users=60, partitions=3)
     stack.send(sent, final_ms=FINAL_MS)
     assert stack.start(crash_at=point).wait(60) == 137
     stack.start()
-    stack.wait_for_changes(oracle(sent, stack.definitions, FINAL_MS))
+    stack.wait_for_changes(expected_changes(sent, stack.definitions, FINAL_MS))
 
 
-def test_a_lost_store_is_rebuilt_even_when_killed_on_the_way(stack: Stack, guarantee: str) -> None:
+def test_lost_store_is_rebuilt_despite_a_kill_during_recovery(stack: Stack, guarantee: str) -> None:
     stack.guarantee = guarantee
     stack.publish()
-    sent = shop(2_000, users=40, partitions=3)
+    sent = shop_events(2_000, users=40, partitions=3)
     middle_ms = START_MS + DAY_MS // 2
     stack.start()
     stack.send(sent[:1_000], final_ms=middle_ms)
-    stack.wait_for_changes(oracle(sent[:1_000], stack.definitions, middle_ms))
+    stack.wait_for_changes(expected_changes(sent[:1_000], stack.definitions, middle_ms))
     stack.stop()
     shutil.rmtree(stack.data_dir())
     assert stack.start(crash_at="during_recovery:2").wait(60) == 137
     stack.send(sent[1_000:], final_ms=FINAL_MS)
     stack.start()
-    stack.wait_for_changes(oracle(sent, stack.definitions, FINAL_MS))
+    stack.wait_for_changes(expected_changes(sent, stack.definitions, FINAL_MS))
     restored = re.search(r"^segops_recovery_records_total (\S+)", stack.get("/metrics")[1], re.MULTILINE)
     assert restored is not None and float(restored[1]) > 0
 
 
-def test_bad_input_is_put_aside_with_the_reason_and_stops_nothing(stack: Stack, guarantee: str) -> None:
+def test_invalid_input_becomes_dead_letters_with_reasons(stack: Stack, guarantee: str) -> None:
     stack.guarantee = guarantee
     stack.publish()
-    good = shop(300, users=10, partitions=3)
+    good = shop_events(300, users=10, partitions=3)
     bad = [b"", b"{", b"\xff\xfe", b"[]", b'{"type":"track"}', b"null"]
     stack.start()
     stack.send([*good[:150], *(Sent(1, value) for value in bad), *good[150:]], final_ms=FINAL_MS)
-    stack.wait_for_changes(oracle(good, stack.definitions, FINAL_MS))
+    stack.wait_for_changes(expected_changes(good, stack.definitions, FINAL_MS))
     letters = stack.read(stack.settings.topics.dead_letters)
     assert sorted(letter.value or b"" for letter in letters) == sorted(bad)
     for letter in letters:
@@ -130,12 +130,12 @@ def test_bad_input_is_put_aside_with_the_reason_and_stops_nothing(stack: Stack, 
         assert headers["segops-origin"].startswith(f"{stack.settings.topics.events}:1:".encode())
 
 
-def test_each_step_says_what_processor_time_it_takes(stack: Stack) -> None:
+def test_each_step_reports_its_cpu_time(stack: Stack) -> None:
     stack.publish()
     stack.start()
-    sent = shop(100, users=5, partitions=stack.partitions)
+    sent = shop_events(100, users=5, partitions=stack.partitions)
     stack.send(sent, final_ms=FINAL_MS)
-    stack.wait_for_changes(oracle(sent, stack.definitions, FINAL_MS))
+    stack.wait_for_changes(expected_changes(sent, stack.definitions, FINAL_MS))
     spent = dict(
         re.findall(r'^segops_step_cpu_seconds_total\{step="(\w+)"\} (\S+)', stack.get("/metrics")[1], re.M)
     )
@@ -143,7 +143,7 @@ def test_each_step_says_what_processor_time_it_takes(stack: Stack) -> None:
     assert min(map(float, spent.values())) > 0
 
 
-def test_a_worker_is_ready_once_it_has_its_partitions(stack: Stack) -> None:
+def test_worker_is_ready_once_it_owns_its_partitions(stack: Stack) -> None:
     stack.publish()
     stack.start()
     wait_until(lambda: stack.get("/readyz")[0] == 200, "ready", stack.diagnosis)
@@ -155,25 +155,30 @@ def test_a_worker_is_ready_once_it_has_its_partitions(stack: Stack) -> None:
 @pytest.mark.usefixtures("several_workers")
 def test_two_workers_share_the_partitions(stack: Stack) -> None:
     stack.publish()
-    sent = shop(2_000, users=40, partitions=3)
+    sent = shop_events(2_000, users=40, partitions=3)
     stack.start(number=0)
     wait_until(lambda: stack.get("/readyz", 0)[0] == 200, "first ready", stack.diagnosis)
     stack.send(sent[:1_000])
     stack.start(number=1)
-    wait_until(lambda: len(stack.owned(0)) + len(stack.owned(1)) == 3 and stack.owned(1), "shared")
+    wait_until(
+        lambda: (
+            len(stack.owned_partitions(0)) + len(stack.owned_partitions(1)) == 3 and stack.owned_partitions(1)
+        ),
+        "shared",
+    )
     stack.send(sent[1_000:], final_ms=FINAL_MS)
-    stack.wait_for_changes(oracle(sent, stack.definitions, FINAL_MS))
-    assert stack.owned(0) | stack.owned(1) == {"0", "1", "2"}
+    stack.wait_for_changes(expected_changes(sent, stack.definitions, FINAL_MS))
+    assert stack.owned_partitions(0) | stack.owned_partitions(1) == {"0", "1", "2"}
 
 
 @pytest.mark.usefixtures("several_workers")
 def test_rebalances_under_load_lose_nothing(stack: Stack, guarantee: str) -> None:
     stack.guarantee = guarantee
     stack.publish()
-    sent = shop(4_000, users=60, partitions=3)
+    sent = shop_events(4_000, users=60, partitions=3)
     stack.start(number=0)
     wait_until(lambda: stack.get("/readyz", 0)[0] == 200, "first ready", stack.diagnosis)
-    for start in range(0, 4_000, 500):  # each restart of the second makes the group share anew
+    for start in range(0, 4_000, 500):  # each restart of the second worker triggers a rebalance
         other = stack.start(number=1)
         stack.send(sent[start : start + 500])
         wait_until(lambda: stack.get("/readyz", 1)[0] == 200, "second ready", stack.diagnosis)
@@ -181,13 +186,13 @@ def test_rebalances_under_load_lose_nothing(stack: Stack, guarantee: str) -> Non
         other.wait()
     stack.start(number=1)
     stack.send([], final_ms=FINAL_MS)
-    stack.wait_for_changes(oracle(sent, stack.definitions, FINAL_MS))
+    stack.wait_for_changes(expected_changes(sent, stack.definitions, FINAL_MS))
 
 
 @pytest.mark.usefixtures("several_workers")
-def test_a_process_that_is_killed_is_started_again(stack: Stack) -> None:
+def test_killed_process_is_restarted(stack: Stack) -> None:
     stack.publish()
-    sent = shop(1_000, users=40, partitions=3)
+    sent = shop_events(1_000, users=40, partitions=3)
     supervisor = stack.start(processes=2)
     wait_until(lambda: stack.get("/readyz")[0] == 200, "first ready", stack.diagnosis)
     stack.send(sent[:500])
@@ -200,7 +205,7 @@ def test_a_process_that_is_killed_is_started_again(stack: Stack) -> None:
         stack.diagnosis,
     )
     stack.send(sent[500:], final_ms=FINAL_MS)
-    stack.wait_for_changes(oracle(sent, stack.definitions, FINAL_MS))
+    stack.wait_for_changes(expected_changes(sent, stack.definitions, FINAL_MS))
     supervisor.send_signal(signal.SIGTERM)
     assert supervisor.wait(60) == 0
 
@@ -211,23 +216,25 @@ def _processes(supervisor: int) -> list[int]:
 
 
 @pytest.mark.usefixtures("several_workers")
-def test_a_worker_that_waits_for_the_group_does_not_stand_still(stack: Stack) -> None:
+def test_worker_waiting_for_the_group_keeps_running(stack: Stack) -> None:
     stack.environment = {"SEGOPS_SESSION_TIMEOUT": "6s"}
     stack.publish()
     first = stack.start(number=0, crash_at="on_revoke:1")
-    wait_until(lambda: stack.owned(0), "first ready", stack.diagnosis)
-    stack.start(number=1)  # the first one dies of it, and the second gets nothing until that is noticed
+    wait_until(lambda: stack.owned_partitions(0), "first ready", stack.diagnosis)
+    stack.start(
+        number=1
+    )  # the first process dies; the second gets no partitions until the group expires the first
     assert first.wait(60) == 137
-    wait_until(lambda: len(stack.owned(1)) == 3, "second ready", stack.diagnosis)
+    wait_until(lambda: len(stack.owned_partitions(1)) == 3, "second ready", stack.diagnosis)
 
 
-def test_states_of_a_later_version_stop_the_worker_in_words(stack: Stack) -> None:
+def test_state_of_a_later_version_stops_the_worker_with_a_message(stack: Stack) -> None:
     stack.environment = {"SEGOPS_MAX_QUARANTINED": "1"}
     stack.publish()
     worker = stack.start()
-    sent = shop(60, users=6, partitions=3)
+    sent = shop_events(60, users=6, partitions=3)
     stack.send(sent, final_ms=FINAL_MS)
-    stack.wait_for_changes(oracle(sent, stack.definitions, FINAL_MS))
+    stack.wait_for_changes(expected_changes(sent, stack.definitions, FINAL_MS))
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(60) == 0
     for key in (b"user_id:x1", b"user_id:x2"):
@@ -243,36 +250,36 @@ async def _produce(stack: Stack, topic: str, key: bytes, value: bytes) -> None:
     await producer.stop()
 
 
-def test_a_wrong_partition_count_is_refused_in_words(stack: Stack) -> None:
+def test_wrong_partition_count_is_refused_with_a_message(stack: Stack) -> None:
     stack.publish()
     stack.partitions = 4
     assert stack.start().wait(60) == 2
     assert "has 3 partition(s), expected 4" in (stack.folder / "worker-0.log").read_text()
 
 
-def test_a_misspelt_setting_is_named_with_the_nearest_one(stack: Stack) -> None:
+def test_misspelt_setting_is_named_with_the_closest_match(stack: Stack) -> None:
     stack.bootstrap_servers = "127.0.0.1:1"
     stack.environment = {"SEGOPS_PARTITION": "3"}
     stack.start()
     log = stack.folder / "worker-0.log"
-    said = "unknown setting SEGOPS_PARTITION; did you mean SEGOPS_PARTITIONS?"
-    wait_until(lambda: said in log.read_text(), "its name", lambda: log.read_text())
+    log_text = "unknown setting SEGOPS_PARTITION; did you mean SEGOPS_PARTITIONS?"
+    wait_until(lambda: log_text in log.read_text(), "its name", lambda: log.read_text())
 
 
-def test_a_kill_after_new_definitions_and_newer_ones_before_the_restart(stack: Stack, guarantee: str) -> None:
+def test_kill_between_two_publications_of_definitions(stack: Stack, guarantee: str) -> None:
     stack.guarantee = guarantee
-    # No checkpoint but those that definitions ask for: what is judged by new ones is not durable.
+    # Only definitions trigger a checkpoint, so results of new definitions are not durable.
     stack.environment = {"SEGOPS_CHECKPOINT_INTERVAL": "60s", "SEGOPS_CHECKPOINT_MAX_RECORDS": "100000"}
-    if guarantee == "exactly_once":  # only what is durable is seen
+    if guarantee == "exactly_once":  # only durable results are visible
         stack.environment = {"SEGOPS_CHECKPOINT_INTERVAL": "300ms"}
     stack.publish()
-    sent = shop(600, users=30, partitions=3)
+    sent = shop_events(600, users=30, partitions=3)
     worker = stack.start()
     stack.send(sent, final_ms=START_MS + DAY_MS)
     segment = "  - key: {}\n    name: Name\n    when:\n      {}\n"
     second = SEGMENTS.rstrip() + "\n" + segment.format("passing", "known_for: 1ms")
     if guarantee == "at_least_once":
-        stack.wait_for_changes(oracle(sent, stack.definitions, START_MS + DAY_MS))
+        stack.wait_for_changes(expected_changes(sent, stack.definitions, START_MS + DAY_MS))
     stack.publish(second)
     wait_until(lambda: len(_members(stack, "passing")) == 30, "30 new members", stack.diagnosis)
     worker.kill()
@@ -297,28 +304,28 @@ def _members(stack: Stack, segment: str) -> set[str]:
 
 
 def _assert_one_history(stack: Stack) -> None:
-    """Each sequence means one change, memberships alternate, and the topic's are those of the profiles."""
+    """Verify that sequences are unique, memberships alternate and topic and profiles agree."""
     changes = sorted(stack.changes().values(), key=lambda one: (one["profile_id"], one["sequence"]))
-    places = [(one["profile_id"], one["sequence"]) for one in changes]
-    assert len(set(places)) == len(places)
+    sequences = [(one["profile_id"], one["sequence"]) for one in changes]
+    assert len(set(sequences)) == len(sequences)
     member: dict[tuple[str, str], bool] = {}
     for one in changes:
         pair = one["profile_id"], one["segment_key"]
         assert one["member"] is not member.get(pair, False), one
         member[pair] = one["member"]
     states: dict[str, Any] = stack.states()
-    kept = {(profile, key) for profile, (_, keys) in states.items() for key in keys}
-    assert {pair for pair, holds in member.items() if holds} == kept
-    assert {pair for pair, holds in _latest(stack).items() if holds} == kept
+    memberships = {(profile, key) for profile, (_, keys) in states.items() for key in keys}
+    assert {pair for pair, holds in member.items() if holds} == memberships
+    assert {pair for pair, holds in _latest(stack).items() if holds} == memberships
 
 
 def test_new_definitions_reach_every_profile(stack: Stack) -> None:
     stack.publish()
-    sent = shop(600, users=30, partitions=3)
+    sent = shop_events(600, users=30, partitions=3)
     middle_ms = START_MS + DAY_MS
     stack.start()
     stack.send(sent, final_ms=middle_ms)
-    stack.wait_for_changes(oracle(sent, stack.definitions, middle_ms))
+    stack.wait_for_changes(expected_changes(sent, stack.definitions, middle_ms))
     more = "  - key: everyone\n    name: Everyone\n    when:\n      known_for: 1ms\n"
     before = set(stack.changes())
     stack.publish(SEGMENTS.rstrip() + "\n" + more)

@@ -1,4 +1,4 @@
-"""Brokers that refuse the time of a record, as they do when a clock is an hour ahead of theirs."""
+"""Brokers that reject record timestamps, as they do when a worker's clock is an hour ahead."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ TOLD = "the clock of this machine is too far from theirs, set it"
 
 @pytest.fixture
 def strict(broker: LocalBroker, stack: Stack) -> Stack:
-    """A topic of profile events that refuses every time but that of the moment, which no record has."""
+    """Make the profile events topic reject every timestamp but the broker's current one."""
     if broker.kind != "jvm":
-        pytest.skip("only Apache Kafka looks at the time of records")
+        pytest.skip("only Apache Kafka checks record timestamps")
 
     async def make() -> None:
         configs = {"cleanup.policy": "delete", "message.timestamp.before.max.ms": "0"}
@@ -37,9 +37,9 @@ def strict(broker: LocalBroker, stack: Stack) -> Stack:
     return stack
 
 
-def test_a_worker_stops_with_words_and_no_traceback(strict: Stack) -> None:
+def test_worker_stops_with_a_message_and_no_traceback(strict: Stack) -> None:
     strict.publish(SEGMENTS)
-    strict.environment["SEGOPS_CLOCK"] = "wall"  # a tick twice a second
+    strict.environment["SEGOPS_CLOCK"] = "wall"  # ticks are sent twice a second
     worker = strict.start()
     wait_until(lambda: worker.poll() is not None, "it stops", strict.diagnosis)
     log = (strict.folder / "worker-0.log").read_text()
@@ -47,7 +47,7 @@ def test_a_worker_stops_with_words_and_no_traceback(strict: Stack) -> None:
     assert "Traceback" not in log
 
 
-def test_a_command_fails_with_the_same_words(strict: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_fails_with_the_same_message(strict: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEGOPS_KAFKA_BOOTSTRAP_SERVERS", strict.bootstrap_servers)
 
     async def work(settings: Settings) -> None:

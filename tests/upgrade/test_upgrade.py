@@ -15,7 +15,7 @@ from segops.kafka.definitions import publish
 from segops.schemas.segments import load
 from tests.rest import rest
 
-from ..conftest import WANTED
+from ..conftest import REQUESTED
 from ..streaming.helpers import Stack
 from .stream import FINAL_MS, GUARANTEES, PARTITIONS, WRITTEN, expected, segments, stream
 
@@ -37,8 +37,8 @@ pytestmark = pytest.mark.broker
 def former(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[LocalBroker, Path]]:
-    """Provide a broker with the topics of the former version, and the folder of its workers' files."""
-    if WANTED not in ("auto", "jvm"):
+    """A broker on the topics that the former version left, and the folder of its workers' files."""
+    if REQUESTED not in ("auto", "jvm"):
         pytest.skip("the archive holds the files of Apache Kafka")
     archived, store = request.param
     folder = tmp_path_factory.mktemp("upgrade")
@@ -50,7 +50,7 @@ def former(
     try:
         broker = choose(folder / "broker", prefer="jvm")
     except BrokerUnavailable as error:
-        if WANTED == "jvm":
+        if REQUESTED == "jvm":
             raise
         pytest.skip(str(error))
     with broker:
