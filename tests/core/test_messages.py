@@ -11,6 +11,7 @@ import pytest
 from segops.core.engine import Engine
 from segops.core.events import Event
 from segops.core.identity.protocol import Identity
+from segops.core.links import begin_waiting, is_waiting, own
 from segops.core.messages import (
     Claim,
     Erase,
@@ -26,10 +27,12 @@ from segops.core.messages import (
 )
 from segops.core.profile import Erasing, Profile
 from segops.core.segments import SegmentSet
+from segops.core.step import StepResult
 from segops.schemas.messages import decode_message, encode_message, name_of
 
 README = Path(__file__).parents[2] / "segops/README.md"
 MESSAGES = set(get_args(Message))
+ENGINE = Engine(SegmentSet([]))
 TO, OF = "user_id:u", "email:ada@example.com"
 EXAMPLES: list[Message] = [
     Forward(TO, Event("Order Completed", 1, "m1", properties={"total": 2.5})),
@@ -48,8 +51,25 @@ def test_there_is_an_example_of_every_message() -> None:
     assert {type(message) for message in EXAMPLES} == MESSAGES
 
 
-def test_every_message_has_a_handler() -> None:
-    assert set(Identity(Engine(SegmentSet([])))._handlers) == MESSAGES
+def profile(state: str) -> Profile:
+    """The profile ``TO`` in one of the states that the protocol distinguishes."""
+    found = ENGINE.new_profile(TO)
+    if state != "unlinked":
+        own(found, "anonymous_id:b")
+    if state == "waiting":
+        begin_waiting(found, OF, explicit=False, clock_ms=0)
+    found.merged_into = "user_id:a" if state == "redirect" else None
+    return found
+
+
+@pytest.mark.parametrize("state", ["unlinked", "linked", "waiting", "redirect"])
+@pytest.mark.parametrize("message", EXAMPLES, ids=name_of)
+def test_every_message_is_handled_in_every_state(message: Message, state: str) -> None:
+    found = profile(state)
+    assert is_waiting(found) == (state == "waiting")
+    delivered = decode_message(encode_message(message))
+    assert not isinstance(delivered, Release)
+    assert isinstance(Identity(ENGINE).on_message(found, delivered, clock_ms=1), StepResult)
 
 
 @pytest.mark.parametrize("message", EXAMPLES, ids=name_of)
