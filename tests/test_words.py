@@ -25,7 +25,7 @@ WORDS = {
     "outlet outlets": "output, Kafka output, batch producer",
     "ways": "keyword arguments",
     "parts": "dependencies",
-    "flight flights collect collected": "snapshot, partition snapshot",
+    "flight flights collected": "snapshot, partition snapshot",
     "disk disks": "store manager",
     "tail": "changelog reader",
     "restoring": "store restorer",
