@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from segops.cli import cli
-from tests.conftest import WANTED
+from tests.conftest import REQUESTED
 from tests.streaming.helpers import wait_until
 
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
@@ -73,7 +73,7 @@ def test_live_section_works_as_written(
     blocks = dict(_LIVE.findall(README))
     broker, web = map(str, reserve(2))
     named = blocks["system"].replace("9092", broker)
-    system = named.replace("segops broker ", f"segops broker --kind {WANTED} --port {broker} ")
+    system = named.replace("segops broker ", f"segops broker --kind {REQUESTED} --port {broker} ")
     bare = {key: value for key, value in os.environ.items() if not key.startswith("SEGOPS_")}
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = {**bare, "PATH": path, "SEGOPS_WEB_PORT": web}

@@ -13,7 +13,7 @@ from segops.metrics import Metrics
 from segops.schemas.events import route
 from segops.streaming.kafka_output import KafkaOutput
 from segops.streaming.partition.control import ControlProcessor
-from segops.streaming.partition.resolve import Forwarding, ResolveProcessor
+from segops.streaming.partition.resolve import ResolveProcessor
 from segops.streaming.publishers import BatchProducer
 
 from .helpers import START_MS
@@ -56,7 +56,7 @@ def kafka_output(sink: RecordingProducer, topic: str) -> KafkaOutput:
 
 
 def resolve_processor(sink: RecordingProducer) -> ResolveProcessor:
-    return ResolveProcessor(1, Forwarding(route, kafka_output(sink, "events"), event_clock=True))
+    return ResolveProcessor(1, route=route, output=kafka_output(sink, "events"), event_clock=True)
 
 
 def control_processor(sink: RecordingProducer, offset: int = 0) -> ControlProcessor:
