@@ -134,7 +134,8 @@ class AssignmentOpener:
         stores = await self._restore(numbers)
         try:
             renewed = await self._renew(stores, group)
-            starts = await self._belonging.starts(partitions, stores, group, renewed)
+            opened_at = await self._belonging.starts(partitions, stores, group, renewed)
+            starts = opened_at.positions
             ends = await group.ends([(topics.profile_events, number) for number in numbers])
             for store in stores.values():  # compile outside the event loop; the result is cached
                 await asyncio.to_thread(_recorded, store.meta(IN_FORCE_META), engine)
@@ -163,7 +164,7 @@ class AssignmentOpener:
         sources = {n: self._source(n, starts[topics.events, n]) for n in numbers}
         controls = {n: self._control(n, starts[topics.control, n]) for n in numbers}
         checkpointer = self._checkpointer(group, processors=processors, sources=sources, controls=controls)
-        checkpointer.committed(starts)
+        checkpointer.committed(opened_at.committed)
         return Assignment(processors, sources, controls, list(outputs.values()), checkpointer)
 
     async def _renew(self, stores: dict[int, ProfileStore], group: CommittedOffsets) -> Positions:

@@ -11,10 +11,14 @@ from subprocess import Popen
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import CommitFailedError
+from aiokafka.structs import OffsetAndMetadata
 
 from segops.brokers import LocalBroker
 from segops.core.values import format_instant
 from segops.kafka.clients import running_producer
+from segops.schemas.positions import POSITIONS_KEY, Move, decode_positions
 from segops.schemas.records import SOURCE_HEADER, TIME_HEADER, partition_of
 from segops.schemas.ticks import TYPE_HEADER
 from tests.rest import in_rest, rest
@@ -130,6 +134,53 @@ def _stopped_in_a_transaction(stack: Stack, worker: Popen[bytes]) -> bool:
         return True
     worker.send_signal(signal.SIGCONT)
     return False
+
+
+def test_offsets_that_kafka_lost_are_found_in_the_changelog(stack: Stack) -> None:
+    """Kafka can commit the records of a transaction without its offsets, when brokers start anew."""
+    sent = shop_events(3_000, users=60, partitions=3)
+    stack.send([*sent, *BAD], final_ms=FINAL_MS)
+    assert stack.start(crash_at="after_offset_commit:5").wait(60) == 137
+    moves = _last_moves(stack)
+    assert stack.settings.topics.events in {topic for topic, _ in moves}
+    wait_until(lambda: _committed_before(stack, moves), "the member is gone", stack.diagnosis)
+    stack.start()
+    assert_exactly_once(stack, sent)
+    assert "Kafka lost a committed offset" in (stack.folder / "worker-0.log").read_text()
+
+
+def _last_moves(stack: Stack) -> dict[tuple[str, int], Move]:
+    """Return what the last transaction of each partition committed."""
+    records = stack.read(stack.settings.worker.changelog)
+    logged = {record.partition: record.value for record in records if record.key == POSITIONS_KEY}
+    return {
+        (topic, number): move
+        for number, value in logged.items()
+        for topic, move in decode_positions(value).items()
+        if move.before is not None
+    }
+
+
+def _committed_before(stack: Stack, moves: dict[tuple[str, int], Move]) -> bool:
+    """Commit the offsets from before; return False while the group still has a member."""
+    try:
+        asyncio.run(_commit_before(stack, moves))
+    except CommitFailedError:
+        return False
+    return True
+
+
+async def _commit_before(stack: Stack, moves: dict[tuple[str, int], Move]) -> None:
+    group = stack.settings.worker.app_id
+    consumer = AIOKafkaConsumer(bootstrap_servers=stack.bootstrap_servers, group_id=group)
+    partitions = [TopicPartition(*partition) for partition in moves]
+    consumer.assign(partitions)
+    await consumer.start()
+    try:
+        before = {partition: OffsetAndMetadata(moves[partition].before, "") for partition in partitions}
+        await consumer.commit(before)
+    finally:
+        await consumer.stop()
 
 
 def test_states_survive_the_loss_of_all_stores(stack: Stack) -> None:

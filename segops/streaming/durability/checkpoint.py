@@ -33,13 +33,14 @@ from typing import NamedTuple
 
 from segops.config import TopicSettings
 from segops.kafka.positions import CommittedPosition, LogPartition, Positions
+from segops.schemas.positions import Move, encode_positions
 from segops.streaming.durability.transactions import Transaction
 from segops.streaming.failpoints import Failpoints
 from segops.streaming.partition.control import ControlProcessor
 from segops.streaming.partition.marks import with_mark
 from segops.streaming.partition.resolve import ResolveProcessor
 from segops.streaming.partition.segment import SegmentProcessor
-from segops.streaming.partition.snapshot import PartitionSnapshot
+from segops.streaming.partition.snapshot import POSITIONS_META, PartitionSnapshot
 from segops.streaming.publishers import BatchProducer, log_states
 
 Commit = Callable[[Positions], Awaitable[None]]
@@ -256,6 +257,8 @@ class ExactlyOnce(Checkpointer):
 
     async def _commit(self, number: int, snapshot: PartitionSnapshot, positions: Positions) -> int:
         changelog = (self._changelog_topic, number)
+        if positions:
+            snapshot.meta[POSITIONS_META] = encode_positions(self._moves(positions))
         await _encode(snapshot)
         offset = await self._transactions[number].commit(changelog, snapshot.logged, positions)  # 1 to 3
         self.committed(positions)
@@ -264,3 +267,11 @@ class ExactlyOnce(Checkpointer):
         if snapshot.writes:
             self._failpoints.passed("after_store_write")
         return snapshot.records
+
+    def _moves(self, positions: Positions) -> dict[str, Move]:
+        """Return what these positions change, by topic: Kafka may lose them, but not the changelog."""
+        moves = {}
+        for partition, at in positions.items():
+            former = self._committed.get(partition)
+            moves[partition[0]] = Move(None if former is None else former.offset, at.offset, at.metadata)
+        return moves

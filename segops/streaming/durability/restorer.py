@@ -12,6 +12,7 @@ import msgspec
 from segops.core.errors import StateError
 from segops.schemas.aside import due_in
 from segops.schemas.origin import decode_origin
+from segops.schemas.positions import decode_positions
 from segops.schemas.state import summary
 from segops.stores.base import ProfileStore, Row, Write
 from segops.streaming.partition.snapshot import (
@@ -21,6 +22,7 @@ from segops.streaming.partition.snapshot import (
     IN_FORCE_META,
     LOGGED_META,
     ORIGIN_META,
+    POSITIONS_META,
     SIZES_META,
 )
 
@@ -84,6 +86,9 @@ class StoreRestorer:
         if not _is_origin(logged[ORIGIN_META]):
             log.error("unreadable origin in the changelog; ignored")
             logged[ORIGIN_META] = None
+        if not _is_positions(logged[POSITIONS_META]):
+            log.error("the changelog has unreadable positions of a transaction: they are left out")
+            logged[POSITIONS_META] = None
         if not all(map(_is_text, values)):
             log.error("invalid key in the changelog: expected UTF-8 text; record ignored")
             values = {key: value for key, value in values.items() if _is_text(key)}
@@ -163,6 +168,13 @@ def _is_base(value: bytes | None) -> bool:
 def _is_origin(value: bytes | None) -> bool:
     try:
         return value is None or decode_origin(value) is not None
+    except StateError:
+        return False
+
+
+def _is_positions(value: bytes | None) -> bool:
+    try:
+        return value is None or decode_positions(value) is not None
     except StateError:
         return False
 

@@ -20,11 +20,12 @@ from segops.core.errors import UserError
 from segops.kafka.positions import CommittedPosition, LogPartition, Positions
 from segops.schemas.origin import Mark, Origin, decode_origin
 from segops.schemas.owner import Owner
+from segops.schemas.positions import decode_positions
 from segops.stores.base import ProfileStore
 from segops.streaming.durability.restorer import read_offset
 from segops.streaming.ownership.owner import REMEDIES
 from segops.streaming.partition.marks import mark_of, split_mark
-from segops.streaming.partition.snapshot import ORIGIN_META, SOURCE_META
+from segops.streaming.partition.snapshot import ORIGIN_META, POSITIONS_META, SOURCE_META
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,37 @@ class _Logs(NamedTuple):
     begins: Mapping[LogPartition, int]
     ends: Mapping[LogPartition, int]
     committed: Mapping[LogPartition, CommittedPosition]
+
+
+class Starts(NamedTuple):
+    """Where partitions go on; ``lost``: what the group has committed where Kafka lost an offset."""
+
+    positions: dict[LogPartition, CommittedPosition]
+    lost: dict[LogPartition, CommittedPosition | None]
+
+    @property
+    def committed(self) -> Positions:
+        """The positions that need not be committed again."""
+        known = {**self.positions, **self.lost}
+        return {partition: at for partition, at in known.items() if at is not None}
+
+
+def lost_offsets(
+    stores: Mapping[int, ProfileStore], committed: Positions
+) -> dict[LogPartition, CommittedPosition]:
+    """Return the positions that a transaction committed and Kafka lost (``schemas.positions``).
+
+    They are those of the last transaction of a partition, where the group is still at the offset before.
+    """
+    found = {}
+    for number, store in stores.items():
+        for topic, move in decode_positions(store.meta(POSITIONS_META) or b"{}").items():
+            partition = (topic, number)
+            at = committed.get(partition)
+            if (None if at is None else at.offset) == move.before != move.offset:
+                log.warning("%s:%d: Kafka lost a committed offset: reading on at %d", *partition, move.offset)
+                found[partition] = CommittedPosition(move.offset, move.metadata)
+    return found
 
 
 class OriginCheck:
@@ -115,7 +147,7 @@ class OriginCheck:
         stores: Mapping[int, ProfileStore],
         group: Offsets,
         renewed: Positions,
-    ) -> dict[LogPartition, CommittedPosition]:
+    ) -> Starts:
         """Return the start position of each partition. ``renewed``: positions that were just committed.
 
         Raises UserError if a topic was replaced, or if unread records were deleted.
@@ -123,9 +155,12 @@ class OriginCheck:
         for number, store in stores.items():
             self.check_names(number, store)
         committed = {**await group.committed(partitions), **renewed}
-        logs = _Logs(await group.beginnings(partitions), await group.ends(partitions), committed)
+        lost = lost_offsets(stores, committed)
+        known = {**committed, **lost}
+        logs = _Logs(await group.beginnings(partitions), await group.ends(partitions), known)
         await self._check_marks(self._marks(stores, logs), logs, group)
-        return {partition: self._start(partition, logs) for partition in partitions}
+        starts = {partition: self._start(partition, logs) for partition in partitions}
+        return Starts(starts, {partition: committed.get(partition) for partition in lost})
 
     def _start(self, partition: LogPartition, logs: _Logs) -> CommittedPosition:
         begin = logs.begins[partition]

@@ -32,7 +32,12 @@ from segops.streaming.partition.metadata import PartitionMetadata, base_of, size
 from segops.streaming.partition.output import Counts, Output
 from segops.streaming.partition.profile_cache import CachedProfile, ProfileCache, Scan
 from segops.streaming.partition.quarantine import Quarantine, QuarantinePosition, Released
-from segops.streaming.partition.snapshot import CHANGELOG_META, EVALUATED_META, ORIGIN_META, PartitionSnapshot
+from segops.streaming.partition.snapshot import (
+    CHANGELOG_META,
+    EVALUATED_META,
+    STORED_ALONE,
+    PartitionSnapshot,
+)
 from segops.streaming.partition.start import Start
 
 
@@ -387,7 +392,7 @@ class SegmentProcessor:
         if changelog_offset is not None:
             meta = {**meta, CHANGELOG_META: str(changelog_offset).encode()}
         writes = snapshot.writes
-        if writes or EVALUATED_META in meta or ORIGIN_META in meta:
+        if writes or not meta.keys().isdisjoint(STORED_ALONE):
             self._store.write(writes, meta)
         self._profiles.written()
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from segops.schemas.in_force import BASE_KEY, IN_FORCE_KEY
 from segops.schemas.origin import ORIGIN_KEY, Mark
+from segops.schemas.positions import POSITIONS_KEY
 from segops.stores.base import Write
 from segops.streaming.partition.profile_cache import ProfileSnapshot
 
@@ -15,8 +16,16 @@ IN_FORCE_META: Final = "definitions"
 BASE_META: Final = "sequence_base"
 SIZES_META: Final = "segment_sizes"
 ORIGIN_META: Final = "origin"
-LOGGED_META: Final = {BASE_KEY: BASE_META, IN_FORCE_KEY: IN_FORCE_META, ORIGIN_KEY: ORIGIN_META}
+POSITIONS_META: Final = "positions"
+LOGGED_META: Final = {
+    BASE_KEY: BASE_META,
+    IN_FORCE_KEY: IN_FORCE_META,
+    POSITIONS_KEY: POSITIONS_META,
+    ORIGIN_KEY: ORIGIN_META,
+}
 LOGGED_NAMES: Final = frozenset(LOGGED_META.values())
+#: Stored even when no profile has changed.
+STORED_ALONE: Final = frozenset((EVALUATED_META, ORIGIN_META, POSITIONS_META))
 SOURCE_META: Final = "source_offset"
 CHANGELOG_META: Final = "changelog_offset"
 
