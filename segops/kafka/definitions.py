@@ -23,6 +23,7 @@ from segops.core.errors import DefinitionError, Issue, SegopsError, UserError
 from segops.core.segments import Definition, check_references, references
 from segops.kafka.clients import running_consumer, running_producer
 from segops.kafka.reachability import in_words
+from segops.kafka.reading import read_to_end
 from segops.kafka.topics import partition_counts
 from segops.schemas.owner import OWNER_KEY
 from segops.schemas.segments import MAX_VERSION, definition_from_record, definition_to_record
@@ -139,7 +140,7 @@ async def follow(
         yield log.definitions()
         while True:
             found = await consumer.getmany(part, timeout_ms=_POLL_MS)
-            if _apply(log, found) | await _read_to_end(consumer, part, log):
+            if _apply(log, found.get(part, ())) | await _read_to_end(consumer, part, log):
                 yield log.definitions()
 
 
@@ -163,16 +164,10 @@ async def _partition(settings: Settings) -> TopicPartition:
 
 
 async def _read_to_end(consumer: AIOKafkaConsumer, part: TopicPartition, log: DefinitionLog) -> bool:
-    # By position, not by a record with a given offset: compaction and transaction marks leave gaps.
-    end: int = (await consumer.end_offsets([part]))[part]
-    changed = False
-    while await consumer.position(part) < end:
-        changed |= _apply(log, await consumer.getmany(part, timeout_ms=_POLL_MS))
-    return changed
+    return _apply(log, [record async for record in read_to_end(consumer, [part])])
 
 
-def _apply(log: DefinitionLog, found: Mapping[TopicPartition, Sequence[Any]]) -> bool:
-    records = [record for records in found.values() for record in records]
+def _apply(log: DefinitionLog, records: Iterable[Any]) -> bool:
     return any([log.apply(record.key, record.value, offset=record.offset) for record in records])
 
 

@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from segops.config import Settings
 from segops.core.events import Change
 from segops.kafka.clients import running_consumer
+from segops.kafka.reading import read_to_end
 from segops.kafka.topics import partition_counts
 from segops.schemas.changes import decode_change
 
@@ -84,13 +85,8 @@ class Memberships:
     async def catch_up(self) -> None:
         """Read the state topic from its beginning to its current end."""
         await self._consumer.seek_to_beginning(*self._state)
-        ends = await self._consumer.end_offsets(self._state)
-        behind = [part for part in self._state if await self._consumer.position(part) < ends[part]]
-        while behind:
-            for records in (await self._consumer.getmany(*behind, timeout_ms=_POLL_MS)).values():
-                for record in records:
-                    self.sizes.apply(record.key, record.value)
-            behind = [part for part in behind if await self._consumer.position(part) < ends[part]]
+        async for record in read_to_end(self._consumer, self._state):
+            self.sizes.apply(record.key, record.value)
         self._consumer.pause(*self._state)
 
     async def changes(self) -> AsyncGenerator[tuple[Change, bytes, int], None]:

@@ -17,14 +17,13 @@ from segops.core.errors import SegopsError, StateError, UserError
 from segops.core.messages import Handover, Release
 from segops.core.profile import Profile
 from segops.kafka.clients import running_consumer, running_producer
+from segops.kafka.reading import read_to_end
 from segops.kafka.topics import partition_counts
 from segops.schemas.aside import FOUND_HEADER, HANDOVER_MARK, ORIGIN_HEADER, QUARANTINE_HEADER, REASON_HEADER
 from segops.schemas.messages import HANDOVER, RELEASE, decode_message, encode_message
 from segops.schemas.records import partition_of
 from segops.schemas.state import body_of, decode_profile
 from segops.schemas.ticks import TYPE_HEADER
-
-_POLL_MS = 500
 
 
 class Quarantined(msgspec.Struct, frozen=True):
@@ -157,14 +156,10 @@ async def published(settings: Settings, profile_id: str) -> PublishedQuarantine:
     return PublishedQuarantine(sequence, tuple(row["segment_key"] for row in rows.values() if row["member"]))
 
 
-async def _read(settings: Settings, places: Sequence[TopicPartition], prefix: bytes = b"") -> list[Any]:
+async def _read(settings: Settings, partitions: Sequence[TopicPartition], prefix: bytes = b"") -> list[Any]:
     """Return the records whose keys begin with ``prefix``, up to the current ends of the partitions."""
-    found: list[Any] = []
     async with running_consumer(settings.kafka, auto_offset_reset="earliest") as consumer:
-        consumer.assign(list(places))
-        await consumer.seek_to_beginning(*places)
-        ends = await consumer.end_offsets(list(places))
-        while any([await consumer.position(place) < end for place, end in ends.items()]):
-            for records in (await consumer.getmany(timeout_ms=_POLL_MS)).values():
-                found += [each for each in records if (each.key or b"").startswith(prefix)]
-    return found
+        consumer.assign(list(partitions))
+        await consumer.seek_to_beginning(*partitions)
+        records = read_to_end(consumer, partitions)
+        return [record async for record in records if (record.key or b"").startswith(prefix)]

@@ -8,12 +8,11 @@ from segops.config import Settings
 from segops.core.errors import SegopsError
 from segops.core.messages import Handover
 from segops.kafka.clients import running_consumer, running_producer
+from segops.kafka.reading import read_to_end
 from segops.kafka.topics import partition_counts
 from segops.schemas.messages import HANDOVER, SPLIT, decode_message, encode_message, split_of
 from segops.schemas.records import Record, partition_of
 from segops.schemas.ticks import TYPE_HEADER
-
-_POLL_MS = 500
 
 
 async def split(settings: Settings, profile_id: str) -> Handover:
@@ -44,13 +43,11 @@ async def _latest(
     consumer: AIOKafkaConsumer, parts: list[TopicPartition], profile_id: str
 ) -> Handover | None:
     # The hand-over is in the partition of the claiming profile, or further along a chain of redirects.
-    ends = await consumer.end_offsets(parts)
     latest: Handover | None = None
-    while any([await consumer.position(part) < end for part, end in ends.items()]):
-        for records in (await consumer.getmany(timeout_ms=_POLL_MS)).values():
-            for found in (_handover(record, profile_id) for record in records):
-                if found is not None and (latest is None or found.sequence >= latest.sequence):
-                    latest = found
+    async for record in read_to_end(consumer, parts):
+        found = _handover(record, profile_id)
+        if found is not None and (latest is None or found.sequence >= latest.sequence):
+            latest = found
     return latest
 
 
