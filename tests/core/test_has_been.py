@@ -59,7 +59,7 @@ def test_missing_trait_counts_from_the_first_event() -> None:
     ("rule", "message"),
     [
         ({"has_been": {"trait": "plan"}, "for": "1d"}, "when.has_been: expected a map with trait and is"),
-        ({"has_been": {"trait": "plan", "is": {"eq": 1}}}, "when.for: None is no duration"),
+        ({"has_been": {"trait": "plan", "is": {"eq": 1}}}, "when.for: expected a duration"),
     ],
 )
 def test_invalid_has_been_is_rejected_with_the_reason(rule: dict[str, Any], message: str) -> None:

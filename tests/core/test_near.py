@@ -72,7 +72,7 @@ def test_location_is_read_from_the_context(location: bytes, expected: tuple[floa
             {"near": {"lat": 91, "lon": 0, "radius": "1km"}},
             "when.near.lat: expected degrees from -90 to 90",
         ),
-        ({"near": {"lat": 0, "lon": 0, "radius": "0km"}}, "when.near.radius: '0km' is no length"),
+        ({"near": {"lat": 0, "lon": 0, "radius": "0km"}}, "when.near.radius: expected a length above 0"),
         ({"near": {"lat": 0, "lon": 0, "radius": "1km"}, "since": "2026-01-01"}, "when.since: unknown key"),
     ],
 )

@@ -287,7 +287,7 @@ class Case:
         self.settled = True
         self.load.finish()
         self.wait_caught_up()
-        wait_until(lambda: not self._in_flight(), "no record in flight", self.diagnosis)
+        wait_until(lambda: not self._unsettled(), "no record in flight", self.diagnosis)
         if self.plan.clock == "wall":
             self._wait_windows_closed()
         self._wait_published()
@@ -298,7 +298,7 @@ class Case:
         for number in running:
             self.wait_ended(number, 0)
 
-    def _in_flight(self) -> bool:
+    def _unsettled(self) -> bool:
         """Return whether a record is unprocessed; its outputs are sent before it counts as processed."""
         topics = self.settings.topics
         starts = {partition: offset for partition, (offset, _) in self.inspector.committed().items()}

@@ -40,7 +40,7 @@ def _rows(fault: Fault, results: Sequence[CaseResult], previous: Sequence[str]) 
     for mode in fault.modes:
         found = [each for each in results if each.fault == fault.id and each.mode == mode]
         if not found:
-            yield from _kept(previous, fault.id, mode, title)
+            yield from _lines_of_others(previous, fault.id, mode, title)
             continue
         counts = " | ".join(
             str(sum(each.count(kind) for each in found)) for kind in ("lost", "duplicated", "wrong")
@@ -53,7 +53,7 @@ def _rows(fault: Fault, results: Sequence[CaseResult], previous: Sequence[str]) 
         yield f"| {title} | {mode} | {len(found)} | {counts} | {worst_s:.1f} | {result} |"
 
 
-def _kept(lines: Sequence[str], fault_id: str, mode: str, title: str) -> Iterator[str]:
+def _lines_of_others(lines: Sequence[str], fault_id: str, mode: str, title: str) -> Iterator[str]:
     for line in lines:
         first, _, rest = line.partition(" | ")
         if first.startswith(f"| {fault_id} ") and rest.startswith(f"{mode} | "):

@@ -83,7 +83,7 @@ def test_segment_processor_publishes_through_the_same_port() -> None:
 
 def test_dead_letter_of_a_huge_record_is_truncated() -> None:
     sink = RecordingProducer()
-    letters = DeadLetters(sink, place=("dead", 0), origin=("events", 0))
+    letters = DeadLetters(sink, partition=("dead", 0), origin=("events", 0))
     letters.put(FakeRecord(0, b"k" * 1_000_000, b"v" * 1_000_000, []), "too_large", "")
     letters.put(FakeRecord(1, b"k", b"v" * 400_000, []), "too_large", "")
     sizes = [(len(key or b""), len(value or b"")) for _, key, value in sink.appended]

@@ -91,6 +91,11 @@ def sizes_of(store: ProfileStore) -> dict[str, int]:
     return _decode_sizes(data) if data else {}
 
 
+def is_evaluated_by(store: ProfileStore, version: str) -> bool:
+    """Return whether all profiles of the store were evaluated by these definitions."""
+    return store.meta(EVALUATED_META) == version.encode()
+
+
 def base_of(store: ProfileStore) -> int:
     """Return the base sequence as of the last checkpoint."""
     return int(store.meta(BASE_META) or b"0")

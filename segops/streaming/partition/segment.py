@@ -28,16 +28,11 @@ from segops.stores.base import ProfileStore
 from segops.streaming.partition.effects import INTERNAL, Effects
 from segops.streaming.partition.evaluator import ProfileEvaluator
 from segops.streaming.partition.marks import LastRecord
-from segops.streaming.partition.metadata import PartitionMetadata, base_of, sizes_of
+from segops.streaming.partition.metadata import PartitionMetadata, base_of, is_evaluated_by, sizes_of
 from segops.streaming.partition.output import Counts, Output
 from segops.streaming.partition.profile_cache import CachedProfile, ProfileCache, Scan
 from segops.streaming.partition.quarantine import Quarantine, QuarantinePosition, Released
-from segops.streaming.partition.snapshot import (
-    CHANGELOG_META,
-    EVALUATED_META,
-    STORED_ALONE,
-    PartitionSnapshot,
-)
+from segops.streaming.partition.snapshot import CHANGELOG_META, STORED_ALONE, PartitionSnapshot
 from segops.streaming.partition.start import Start
 
 
@@ -76,7 +71,7 @@ class SegmentProcessor:
         self._meta = PartitionMetadata(store, start)
         self._since_snapshot = 0
         self._replay_until = start.replay_until
-        evaluated = not self.recording and store.meta(EVALUATED_META) == engine.version.encode()
+        evaluated = not self.recording and is_evaluated_by(store, engine.version)
         self._scan = None if evaluated else Scan(self._profiles)
         self._reported_ms: int | None = None
         self._last = LastRecord(start.mark)
