@@ -128,4 +128,4 @@ def test_jsonl_prints_the_published_record(process: Run, ready: config.Settings)
     seen = json.loads(lines[0])
     assert lines[0] == encode_change(published[seen["sequence"]], 1) + b"\n"
     watcher.send_signal(signal.SIGINT)
-    assert watcher.wait(10) == 0
+    assert watcher.wait(60) == 0

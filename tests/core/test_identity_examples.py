@@ -12,7 +12,7 @@ from segops.core.identifiers import Rules
 from segops.core.identity import protocol as identity
 from segops.core.identity.protocol import Identity
 from segops.core.links import begin_waiting
-from segops.core.messages import Claim, Forward, Handover, MergeRequest, Refused
+from segops.core.messages import Claim, Forward, Handover, MergeRequest, Refused, Split
 from segops.core.profile import Profile
 from segops.core.step import StepResult
 from segops.schemas.state import decode_profile, encode_profile
@@ -309,3 +309,12 @@ def test_unconfigured_identifier_is_not_news() -> None:
     rules = Rules(priority=("user_id",))
     assert not Identity(ENGINE).knows(profile, both)
     assert Identity(ENGINE, rules).knows(profile, both)
+
+
+def test_answer_that_ends_the_wait_is_stored_although_a_deferred_split_is_stale() -> None:
+    alone = Alone()
+    alone.did(event(1, T, user_id="u", anonymous_id="a"), T)
+    alone.get(Split("user_id:u", "anonymous_id:unknown", 4))  # deferred: the profile waits
+    result = alone.get(Handover("user_id:u", "anonymous_id:a", "anonymous_id:a", 0, None, at_ms=T))
+    assert result.waiting is False
+    assert result.moved

@@ -130,7 +130,7 @@ def test_waiting_worker_stops_on_sigterm(stack: Stack, network: FaultyNetwork) -
     worker = stack.start()
     wait_until(lambda: "waiting" in stack.get("/healthz")[1], "it waits", stack.diagnosis)
     worker.terminate()
-    assert worker.wait(10) == 0
+    assert worker.wait(60) == 0
 
 
 def test_unknown_host_at_startup_is_an_invalid_setting(stack: Stack) -> None:

@@ -345,6 +345,7 @@ class Identity:
             self._on_claim(msgspec.structs.replace(step, at_ms=request.at_ms), request)
         else:
             self._handle(step, request)
+        step.result.moved = True  # whatever became of the request: the profile no longer waits
 
 
 def _state_of(profile: Profile) -> _State:
