@@ -17,7 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from segops.streaming.partition import clock
+from segops import wall_clock
 
 
 def shift_clock(file: Path) -> None:
@@ -29,7 +29,7 @@ def shift_clock(file: Path) -> None:
         except (OSError, ValueError):
             return time.time()
 
-    clock.time = SimpleNamespace(time=shifted)  # type: ignore[assignment]
+    wall_clock.time = SimpleNamespace(time=shifted)  # type: ignore[assignment]
 
 
 def redirect(ports: dict[int, int]) -> None:

@@ -256,7 +256,7 @@ def test_two_workers_converge_for_any_record_keys(story: Story, guarantee: str) 
     for number in (0, 1):
         stack.start(number=number)
     wait_until(
-        lambda: stack.identifiers(0) and stack.identifiers(1),
+        lambda: stack.owned_partitions(0) and stack.owned_partitions(1),
         "both own partitions",
         stack.diagnosis,
     )
