@@ -142,4 +142,4 @@ def test_login_at_a_listener_without_sasl_is_diagnosed(broker: LocalBroker) -> N
     login = {"security_protocol": "SASL_PLAINTEXT", "sasl_username": "u", "sasl_password": "p"}
     found = asyncio.run(_refusal(broker.bootstrap_servers, **login))
     assert found.problems[0].cause in (Cause.LOGIN, Cause.CLOSED)
-    assert "by SASL_PLAINTEXT" in str(found)
+    assert "over SASL_PLAINTEXT" in str(found)

@@ -155,7 +155,7 @@ def test_any_worker_leads_to_the_profile_of_any_identifier(stack: Stack) -> None
 def test_command_reports_errors(stack: Stack) -> None:
     with pytest.raises(SegopsError, match="no worker answers at http://127"):
         segops_profile(stack, "user_id:u1")
-    with pytest.raises(UserError, match="'u1' is no identifier"):
+    with pytest.raises(UserError, match="got 'u1'"):
         segops_profile(stack, "u1")
 
 

@@ -18,7 +18,7 @@ from .helpers import SEGMENTS, Stack, wait_until
 
 pytestmark = pytest.mark.broker
 
-TOLD = "the clock of this machine is too far from theirs, set it"
+TOLD = "this machine's clock differs too much from theirs"
 
 
 @pytest.fixture
