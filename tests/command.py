@@ -71,3 +71,8 @@ def _written(stream: TextIOWrapper) -> str:
     buffer = stream.buffer
     assert isinstance(buffer, BytesIO)
     return buffer.getvalue().decode()
+
+
+def interruptible() -> None:
+    """Restore SIGINT as in a terminal; it is ignored when the tests run in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

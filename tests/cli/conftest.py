@@ -10,7 +10,7 @@ import pytest
 
 from segops import config
 from segops.brokers import LocalBroker
-from tests.command import Result, call
+from tests.command import Result, call, interruptible
 
 Run = Callable[..., Result]
 
@@ -50,7 +50,9 @@ def process(settings: config.Settings) -> Iterator[Callable[..., subprocess.Pope
         code = "from segops.cli import main; main()"
         pipe = subprocess.PIPE
         command = [sys.executable, "-c", code, *map(str, arguments)]
-        started.append(subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe))
+        started.append(
+            subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, preexec_fn=interruptible)
+        )
         return started[-1]
 
     yield start

@@ -99,13 +99,8 @@ def start(
         stdout=out,
         stderr=subprocess.PIPE,
         start_new_session=True,
-        preexec_fn=interruptible,
+        preexec_fn=command.interruptible,
     )
-
-
-def interruptible() -> None:
-    """Restore SIGINT as in a terminal; it is ignored when the tests run in the background."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 #: Run in a child process each, to see the interpreter's own output at exit: click's help, a line, a table.
