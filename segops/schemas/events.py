@@ -284,7 +284,7 @@ def _profile_id(envelope: _Envelope, value: bytes, limits: IdentityLimits) -> st
     if any(_is_odd(raw) for raw in (envelope.userId, anonymous_id)):
         raise RejectedEvent("wrong_type", "an identifier is a text or a whole number")
     if envelope.userId or anonymous_id or email:
-        raise RejectedEvent("blocked_identifier", "every identifier has a value that names nobody")
+        raise RejectedEvent("blocked_identifier", "every identifier is a placeholder value")
     raise RejectedEvent("no_identifier", "neither userId nor anonymousId nor an email")
 
 

@@ -52,7 +52,8 @@ def test_mark_is_kept_until_the_next_record() -> None:
     last = LastRecord(Mark(3, 1, 2))
     assert last.mark == Mark(3, 1, 2)
     last.read(FakeRecord(7, b"k", b"v", []))
-    assert last.mark == last.mark == mark_of(FakeRecord(7, b"k", b"v", []))
+    expected = mark_of(FakeRecord(7, b"k", b"v", []))
+    assert [last.mark, last.mark] == [expected, expected]  # the second is the kept one
 
 
 def test_origin_and_owner_round_trip_and_invalid_bytes_are_refused() -> None:

@@ -19,6 +19,7 @@ from segops.config import Settings
 from segops.kafka.positions import CommittedPosition, Positions
 from segops.schemas.in_force import BASE_KEY, IN_FORCE_KEY
 from segops.schemas.origin import ORIGIN_KEY, encode_origin
+from segops.schemas.positions import POSITIONS_KEY, encode_positions
 from segops.stores.base import ProfileStore, Write
 from segops.streaming.durability.recovery import StoreManager
 from segops.streaming.failpoints import Failpoints
@@ -74,7 +75,10 @@ class FreshStart:
         sweep_until = published.greatest if published.most else 0
         origin = encode_origin(self._origin_check.new_origin(sweep_until=sweep_until))
         self._failpoints.passed("during_fresh_start")
-        logged = {BASE_KEY: base, IN_FORCE_KEY: b"", ORIGIN_KEY: origin}
+        # The recorded positions go too: the group returns to offsets from before former transactions, which
+        # would otherwise count as lost.
+        cleared = encode_positions({})
+        logged = {BASE_KEY: base, IN_FORCE_KEY: b"", POSITIONS_KEY: cleared, ORIGIN_KEY: origin}
         writes = [Write(key.decode(), value) for key, value in logged.items()]
         positions = await self._beginnings(number, group)
         offset = await persist(number, writes, positions)
