@@ -6,32 +6,26 @@ never sees half a batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
 from segops.core.engine import Engine
-from segops.core.errors import RejectedEvent, StateError, UnstorableError
 from segops.core.events import Change
 from segops.core.identity.erasure import is_erased
 from segops.core.links import is_blank, timer_of
-from segops.core.messages import Message, Release
-from segops.core.profile import Profile
-from segops.core.step import StepResult
 from segops.core.views.profile import ProfileView, view_profile
-from segops.schemas.aside import HeldRecord
-from segops.schemas.events import decode
 from segops.schemas.identifying import DEFAULT, IdentityLimits
-from segops.schemas.messages import decode_message
-from segops.schemas.records import Record, origin_of, profile_ids
-from segops.schemas.ticks import TYPE_HEADER, decode_tick, is_tick, watermark_tick
+from segops.schemas.records import Record, profile_ids
+from segops.schemas.ticks import watermark_tick
 from segops.stores.base import ProfileStore
-from segops.streaming.partition.effects import INTERNAL, Effects
+from segops.streaming.partition.applier import RecordApplier
+from segops.streaming.partition.effects import Effects
 from segops.streaming.partition.evaluator import ProfileEvaluator
 from segops.streaming.partition.marks import LastRecord
 from segops.streaming.partition.metadata import PartitionMetadata, base_of, is_evaluated_by, sizes_of
 from segops.streaming.partition.output import Counts, Output
 from segops.streaming.partition.profile_cache import CachedProfile, ProfileCache, Scan
-from segops.streaming.partition.quarantine import Quarantine, QuarantinePosition, Released
+from segops.streaming.partition.quarantine import Quarantine, QuarantinePosition
 from segops.streaming.partition.snapshot import CHANGELOG_META, STORED_ALONE, PartitionSnapshot
 from segops.streaming.partition.start import Start
 
@@ -59,8 +53,6 @@ class SegmentProcessor:
         self.offset = start.offset
         self._store = store
         self._output = output
-        self._limits = limits
-        self._evaluator = ProfileEvaluator(engine, limits.rules, max_state_bytes=max_state_bytes)
         self._quarantine = Quarantine(
             output, self._position, max_profiles=max_quarantined, max_held_bytes=max_state_bytes // 2
         )
@@ -69,6 +61,16 @@ class SegmentProcessor:
         #: The members of each segment.
         self.sizes = self._effects.sizes
         self._meta = PartitionMetadata(store, start)
+        self._applier = RecordApplier(
+            ProfileEvaluator(engine, limits.rules, max_state_bytes=max_state_bytes),
+            clock=self.clock,
+            profiles=self._profiles,
+            quarantine=self._quarantine,
+            effects=self._effects,
+            output=output,
+            meta=self._meta,
+            limits=limits,
+        )
         self._since_snapshot = 0
         self._replay_until = start.replay_until
         evaluated = not self.recording and is_evaluated_by(store, engine.version)
@@ -86,7 +88,7 @@ class SegmentProcessor:
             return None if profile is None else profile.merged_into
         if is_blank(profile):
             return None  # only rejected events so far
-        return view_profile(self._evaluator.engine.segments, profile, self.clock.now_ms)
+        return view_profile(self._applier.evaluator.engine.segments, profile, self.clock.now_ms)
 
     @property
     def counts(self) -> Counts:
@@ -130,9 +132,9 @@ class SegmentProcessor:
 
     def use(self, engine: Engine) -> None:
         """Evaluate by ``engine`` once a checkpoint has recorded it. Not allowed while ``replaying``."""
-        if engine.version == self._evaluator.version:
+        if engine.version == self._applier.evaluator.version:
             return
-        self._evaluator = self._evaluator.adopt(engine)
+        self._applier.evaluator = self._applier.evaluator.adopt(engine)
         self._profiles.engine = engine
         self._meta.adopt(self.clock.now_ms)
         self._scan = Scan(self._profiles)
@@ -143,136 +145,12 @@ class SegmentProcessor:
         for record in records:
             offset = record.offset
             if offset >= self.offset:
-                if record.key is None:
-                    self._tick(record)
-                else:
-                    try:
-                        if record.headers and record.headers[0][0] == TYPE_HEADER:
-                            self._message(record)
-                        else:
-                            self._event(record)
-                    except Exception as error:
-                        self._reject(record, error)
+                self._applier.apply(record)
                 self.offset = offset + 1
                 self._since_snapshot += 1
         if records and records[-1].offset == self.offset - 1:
             self._last.read(records[-1])
         self._effects.counts.records += len(records)
-
-    def _reject(self, record: Record, error: Exception) -> None:
-        """Send a record to the dead-letter topic. Raises a StateError: the partition cannot continue.
-
-        It means that the store failed or that too many profiles are unreadable. Any other error is a fault of
-        one record or of the engine: the partition continues, and the dead letter can be examined.
-        """
-        if isinstance(error, RejectedEvent):
-            self._output.reject(record, error.reason, error.detail)
-        elif isinstance(error, UnstorableError):
-            self._output.reject(record, INTERNAL, str(error))
-        elif isinstance(error, StateError):
-            raise error
-        else:
-            self._output.reject(record, INTERNAL, f"{type(error).__name__}: {error}")
-
-    def _event(self, record: Record) -> None:
-        source, time_ms = origin_of(record.headers)
-        clock = self.clock
-        clock.observe(int(source.partition(b":")[0]), time_ms)
-        cached = self._profiles.get(record.key.decode())  # type: ignore[union-attr]
-        if record.offset > cached.profile.applied:
-            if cached.aside is not None:
-                self._quarantine.hold(self._profiles, cached, record, clock_ms=clock.now_ms)
-            else:
-                self._apply_event(cached, record, (source, time_ms), clock.now_ms)
-
-    def _apply_event(
-        self, cached: CachedProfile, record: Record, origin: tuple[bytes, int], clock_ms: int
-    ) -> None:
-        (source, time_ms), effects, evaluator = origin, self._effects, self._evaluator
-        event = decode(
-            record.value,  # type: ignore[arg-type]
-            time_ms=time_ms,
-            default_id=source.decode(),
-            limits=self._limits,
-            mended=effects.counts.mended,
-        )
-        if cached.profile.evaluated_by != evaluator.version:
-            self._redefine(cached)
-        if effects.base:
-            effects.begin(cached.profile)
-        if time_ms < clock_ms:
-            effects.counts.late += 1
-        result = evaluator.event(cached, record, event, clock_ms=clock_ms)
-        if result.moved or (cached.is_new and not is_blank(cached.profile)):
-            self._profiles.touch(cached)
-        effects.accept(result, cached.profile, record)
-
-    def _message(self, record: Record) -> None:
-        try:
-            message = decode_message(record.value)
-        except ValueError as error:
-            message = self._quarantine.unread_handover(record, error)
-        cached = self._profiles.get(message.to)
-        if record.offset <= cached.profile.applied:
-            return
-        if isinstance(message, Release):
-            self._release(cached, record, message)
-        elif cached.aside is not None:
-            self._quarantine.hold(self._profiles, cached, record, clock_ms=self.clock.now_ms)
-        else:
-            self._apply_message(cached, record, message, self.clock.now_ms)
-
-    def _apply_message(self, cached: CachedProfile, record: Record, message: Message, clock_ms: int) -> None:
-        if cached.profile.evaluated_by != self._evaluator.version:
-            self._redefine(cached)
-        if self._effects.base:
-            self._effects.begin(cached.profile)
-        result = self._evaluator.message(cached, record, message, clock_ms=clock_ms)
-        if result.moved or (cached.is_new and not is_blank(cached.profile)):
-            self._profiles.touch(cached)
-        self._effects.accept(result, cached.profile, record)
-
-    def _release(self, cached: CachedProfile, record: Record, message: Release) -> None:
-        released = self._quarantine.release(cached, record, message)
-        if released is not None:
-            self._take_back(cached, released, message)
-            for held in released.held:
-                if held.offset > cached.profile.applied:
-                    self._apply_held(cached, held)
-        if cached.aside is None and not cached.is_new:
-            cached.profile.applied = record.offset
-            self._profiles.touch(cached)
-
-    def _take_back(self, cached: CachedProfile, released: Released, message: Release) -> None:
-        profile = cached.profile
-        result = self._evaluator.release(profile, message.members, clock_ms=released.clock_ms)
-        self.sizes.update(profile.members.keys())
-        self.sizes.subtract(released.members)
-        self._effects.publish_corrections(result.changes, None)
-        self._redefine(cached)
-        self._profiles.touch(cached)
-        self._output.released(profile.id)
-        if message.state is None:
-            profile.applied = -1
-
-    def _apply_held(self, cached: CachedProfile, held: HeldRecord) -> None:
-        try:
-            if held.headers and held.headers[0][0] == TYPE_HEADER:
-                message = decode_message(held.value)
-                if not isinstance(message, Release):
-                    self._apply_message(cached, held, message, held.clock_ms)
-            else:
-                self._apply_event(cached, held, origin_of(held.headers), held.clock_ms)
-        except Exception as error:
-            self._reject(held, error)
-
-    def _tick(self, record: Record) -> None:
-        try:
-            if not is_tick(record.headers):
-                raise ValueError("expected a tick, got a record without a key")
-            self.clock.take(decode_tick(record.value))
-        except (ValueError, IndexError) as error:
-            self._output.reject(record, INTERNAL, f"{type(error).__name__}: {error}")
 
     def report_watermark(self, partition: int) -> None:
         """Report the watermark of this partition's sources to every partition, if it changed.
@@ -327,31 +205,11 @@ class SegmentProcessor:
         return len(ids)
 
     def _fire(self, cached: CachedProfile, now_ms: int, due_ms: int) -> None:
-        self._redefine(cached)
-        self._evaluate(cached, partial(self._evaluator.timer, clock_ms=now_ms))
+        self._applier.redefine(cached)
+        self._applier.evaluate(cached, partial(self._applier.evaluator.timer, clock_ms=now_ms))
         counts = self._effects.counts
         counts.timers += 1
         counts.lateness_ms.append(now_ms - due_ms)
-
-    def _redefine(self, cached: CachedProfile) -> None:
-        """Evaluate a profile by the definitions in force, unless it already was."""
-        profile, version = cached.profile, self._evaluator.version
-        if profile.evaluated_by == version or profile.merged_into is not None:
-            return
-        if cached.is_new:  # only rejected events so far: its first event evaluates it
-            profile.evaluated_by = version
-        else:
-            self._evaluate(cached, partial(self._evaluator.definitions, since_ms=self._meta.since_ms))
-
-    def _evaluate(self, cached: CachedProfile, step: Callable[[Profile], StepResult]) -> None:
-        """Take a step that no record caused. On failure it is counted, and the profile stays unchanged."""
-        try:
-            result = step(cached.profile)
-        except Exception as error:
-            self.counts.broken.append(f"{cached.profile.id}: {type(error).__name__}: {error}")
-            return
-        self._profiles.touch(cached)
-        self._effects.accept_timed(result, None)
 
     def rescan(self, limit: int) -> int:
         """Evaluate the next ``limit`` profiles by new definitions; return their number, 0 at the end."""
@@ -360,16 +218,16 @@ class SegmentProcessor:
         ids = self._scan.take(limit)
         if not ids:
             self._scan = None
-            self._meta.evaluated(self._evaluator.version)
+            self._meta.evaluated(self._applier.evaluator.version)
         for cached in self._profiles.known(ids):
             if cached.aside is None:
-                self._redefine(cached)
+                self._applier.redefine(cached)
         return len(ids)
 
     def snapshot(self) -> PartitionSnapshot:
         """Return the state to make durable. ``write`` must follow before the next ``snapshot``."""
         records, self._since_snapshot = self._since_snapshot, 0
-        engine, base = self._evaluator.engine, self._effects.base
+        engine, base = self._applier.evaluator.engine, self._effects.base
         meta = self._meta.take(engine, offset=self.offset, sizes=self.sizes, base=base)
         mark, dirty = self._last.mark, bool(self._profiles.dirty)
         return PartitionSnapshot(
