@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
+from segops.cli._changes import print_changes
 from segops.cli._kafka import run
-from segops.cli._say import say, warn
-from segops.kafka import definitions
-from segops.kafka.definitions import DefinitionChange
+from segops.cli._say import warn
+from segops.operations import definitions
 from segops.schemas import segments
 
 _EPILOG = """
@@ -19,7 +19,6 @@ Examples:
   segops apply segments/ --dry-run
   segops apply segments/ --prune
 """
-_MARKS = {"added": "+", "changed": "~", "described": "~", "unchanged": "=", "retired": "-", "left out": "!"}
 
 
 @click.command(epilog=_EPILOG)
@@ -47,14 +46,4 @@ def command(paths: Sequence[Path], prune: bool, retire: Sequence[str], dry_run: 
             settings, loaded.definitions, prune=prune, retire=retire, dry_run=dry_run
         )
     )
-    for step in steps:
-        say(f"{_MARKS[step.action]} {step.key}  version {step.version}  {step.action}")
-        if step.reason:
-            fix = f"publish the segment it refers to, or retire it with --retire {step.key} or --prune"
-            warn(f"{step.key} is published, but {step.reason}: {fix}")
-    say(_summary(steps) + ("; nothing was written (dry run)" if dry_run else ""))
-
-
-def _summary(steps: Sequence[DefinitionChange]) -> str:
-    counts = {action: sum(step.action == action for step in steps) for action in _MARKS}
-    return ", ".join(f"{count} {action}" for action, count in counts.items() if count) or "no segments"
+    print_changes(steps, note="; nothing was written (dry run)" if dry_run else "")

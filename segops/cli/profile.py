@@ -90,7 +90,8 @@ def _membership(found: MembershipView) -> str:
     cause = "" if found.event_id is None else f" {found.event_id}"
     end = "indefinitely" if found.until is None else f"until {format_instant(found.until)}"
     since = f"since {format_instant(found.since)}{reason}{cause}"
-    return f"{found.segment_key}{name}, version {found.version}: {since}, {end} if nothing more happens"
+    ends = "paused" if found.paused else f"{end} if nothing more happens"
+    return f"{found.segment_key}{name}, version {found.version}: {since}, {ends}"
 
 
 def _shown(value: Any) -> str:

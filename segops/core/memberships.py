@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
+
 from segops.core.profile import Past, Profile
 from segops.core.rules.execution import Changes, Holds, Rule, Verdicts, combined, compile_rule
 from segops.core.rules.model import Node, side
@@ -92,6 +94,36 @@ class Membership:
                 flip_ms = self._enters(profile, at_ms, Past(entries, at_ms))
             if at_ms <= now_ms and (flip_ms is None or flip_ms > now_ms):
                 yield now_ms, member
+
+
+class PausedMembership:
+    """The frozen membership of a paused segment: only a merge, a split or an erasure changes it.
+
+    It depends on the same features as the ``rule``, so that the profile keeps them up to date.
+    """
+
+    __slots__ = ("_key", "_rule")
+
+    def __init__(self, key: str, rule: Rule | Membership) -> None:
+        self._key = key
+        self._rule = rule.referred if isinstance(rule, Membership) else rule
+
+    def holds(self, profile: Profile, _now_ms: int) -> bool:
+        """Return whether the profile is a member."""
+        return self._key in profile.members
+
+    def next_flip(self, _profile: Profile, _now_ms: int, _member: bool) -> None:
+        """Return None: time does not change the membership."""
+
+    @property
+    def referred(self) -> Rule:
+        """The rule that ``in_segment`` reads: the frozen membership."""
+
+        def changes(profile: Profile, now_ms: int) -> Verdicts:
+            yield now_ms, self.holds(profile, now_ms)
+
+        frozen = _joined(self.holds, changes, (self._rule,))
+        return msgspec.structs.replace(frozen, edges=())
 
 
 def _joined(holds: Holds, changes: Changes, rules: tuple[Rule, ...]) -> Rule:

@@ -12,7 +12,7 @@ from segops.core.bulk import collector_paused
 from segops.core.errors import DefinitionError, Issue
 from segops.core.features.carrying import carried, former_ids
 from segops.core.index import histories, prepare, watches
-from segops.core.memberships import Membership, compile_membership
+from segops.core.memberships import Membership, PausedMembership, compile_membership
 from segops.core.profile import Member, Profile
 from segops.core.rules.execution import FIRST, LATEST, LOCATION, Rule
 from segops.core.rules.model import HasBeen, InSegment, Node, Path, RfmNode, Trait, below, children, identity
@@ -37,6 +37,8 @@ class Definition(msgspec.Struct, frozen=True):
     #: The file's ``rfm`` block as written, for a rule that reads it.
     rfm: Any = None
     policy: Policy | None = None
+    #: The memberships are frozen. An operator sets this; it is not part of the meaning.
+    paused: bool = False
 
     @property
     def identity(self) -> str:
@@ -58,7 +60,7 @@ class Segment(msgspec.Struct, frozen=True):
     key: str
     version: int
     index: int
-    rule: Rule | Membership
+    rule: Rule | Membership | PausedMembership
     referred: Rule
     remembers: bool
 
@@ -127,7 +129,11 @@ class SegmentSet:
 
 def _identities(definitions: Iterable[Definition], former: SegmentSet | None) -> dict[str, str]:
     known = (lambda _: None) if former is None else former.identity_of
-    return {each.key: known(each) or each.identity for each in definitions}
+    return {each.key: known(each) or _identity_of(each) for each in definitions}
+
+
+def _identity_of(definition: Definition) -> str:
+    return f"{definition.identity}{'|paused' if definition.paused else ''}"
 
 
 def check_references(definitions: Iterable[Definition]) -> None:
@@ -154,8 +160,9 @@ def _compiled(
             referred[d.key] = known.referred
             segments.append(known if known.index == index else msgspec.structs.replace(known, index=index))
             continue
-        rule = compile_membership(d.key, d.when, d.policy, referred)
-        referred[d.key] = rule.referred if isinstance(rule, Membership) else rule
+        compiled = compile_membership(d.key, d.when, d.policy, referred)
+        rule = PausedMembership(d.key, compiled) if d.paused else compiled
+        referred[d.key] = rule if isinstance(rule, Rule) else rule.referred
         remembers = d.policy is not None and d.policy.remembers
         segments.append(Segment(d.key, d.version, index, rule, referred[d.key], remembers))
     return tuple(segments)

@@ -31,8 +31,8 @@ from segops.demo.run import Processes, Run, RunResult
 from segops.demo.screen import screen
 from segops.kafka import topics
 from segops.kafka.clients import running_admin
-from segops.kafka.definitions import publish
 from segops.operations import group
+from segops.operations.definitions import publish
 
 _KEEP_LOOK_S: Final = 0.5
 #: What an earlier run may have left in a folder.

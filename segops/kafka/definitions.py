@@ -1,39 +1,32 @@
-"""The definitions topic: reading, following and publishing segment definitions.
+"""The definitions topic: reading and following segment definitions.
 
 The topic is compacted and has one partition. The next version of a definition replaces its record. A retired
 segment leaves ``{"key": …, "version": n, "retired": true}`` behind permanently, so that its key is never
-reused. A publisher writes all its records in one transaction. Of two concurrent publishers the first fails,
-because it decided by versions that are outdated.
+reused.
 """
 
 from __future__ import annotations
 
-import asyncio
 import graphlib
 import logging
-from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from segops.config import Settings
-from segops.core.errors import DefinitionError, Issue, SegopsError, UserError
-from segops.core.segments import Definition, check_references, references
-from segops.kafka.clients import running_consumer, running_producer
-from segops.kafka.reachability import in_words
+from segops.core.errors import UserError
+from segops.core.segments import Definition, references
+from segops.kafka.clients import running_consumer
 from segops.kafka.reading import read_to_end
 from segops.kafka.topics import partition_counts
 from segops.schemas.owner import OWNER_KEY
-from segops.schemas.segments import MAX_VERSION, definition_from_record, definition_to_record
+from segops.schemas.segments import MAX_VERSION, definition_from_record
 
 logger = logging.getLogger(__name__)
 
 _POLL_MS: Final = 1_000
-_TRANSACTION_TIMEOUT_MS: Final = 15_000
-
-Action = Literal["added", "changed", "described", "unchanged", "retired", "left out"]
 
 
 class _Retired(msgspec.Struct):
@@ -132,7 +125,7 @@ async def follow(
     does not exist.
     """
     log = DefinitionLog(on_bad)
-    part = await _partition(settings)
+    part = await require_topic(settings)
     async with running_consumer(settings.kafka) as consumer:
         consumer.assign([part])
         await consumer.seek_to_beginning(part)
@@ -147,7 +140,7 @@ async def follow(
 async def read(settings: Settings, *, on_bad: Callable[[str], None] = logger.error) -> DefinitionLog:
     """Read the whole topic, including retired segments. Raises like :func:`follow`."""
     log = DefinitionLog(on_bad)
-    part = await _partition(settings)
+    part = await require_topic(settings)
     async with running_consumer(settings.kafka) as consumer:
         consumer.assign([part])
         await consumer.seek_to_beginning(part)
@@ -155,7 +148,8 @@ async def read(settings: Settings, *, on_bad: Callable[[str], None] = logger.err
     return log
 
 
-async def _partition(settings: Settings) -> TopicPartition:
+async def require_topic(settings: Settings) -> TopicPartition:
+    """Return the one partition of the topic. Raises UserError if it is missing or has more."""
     topic = settings.topics.segments
     (count,) = (await partition_counts(settings.kafka, [topic])).values()
     if count != 1:
@@ -169,136 +163,3 @@ async def _read_to_end(consumer: AIOKafkaConsumer, part: TopicPartition, log: De
 
 def _apply(log: DefinitionLog, records: Iterable[Any]) -> bool:
     return any([log.apply(record.key, record.value, offset=record.offset) for record in records])
-
-
-class DefinitionChange(msgspec.Struct, frozen=True):
-    """The effect of publishing on one segment; ``version`` is the active one afterwards.
-
-    ``left out`` is a published segment of another publisher with a broken reference; ``reason`` names it.
-    """
-
-    key: str
-    action: Action
-    version: int
-    record: bytes | None = None
-    reason: str = ""
-
-
-def plan(
-    log: DefinitionLog, definitions: Iterable[Definition], *, prune: bool, retire: Collection[str] = ()
-) -> list[DefinitionChange]:
-    """Return what publishing would change, without publishing.
-
-    A change of the rule's meaning increments the version; a change of only the name or description is
-    ``described``, with the same version. ``prune`` retires all segments not in ``definitions``, ``retire``
-    the given keys. A published segment with a broken reference is ``left out`` and blocks nothing.
-
-    Raises DefinitionError for retired keys and for references that would be broken afterwards; UserError for
-    a key to retire that is not published, or is also in ``definitions``.
-    """
-    listed = list(definitions)
-    new = {each.key: each for each in listed}
-    reused = [each for each in listed if each.key in log.retired]
-    if reused:
-        raise DefinitionError([_reused_key(each, log.retired[each.key]) for each in reused])
-    retired = sorted(log.live.keys() - new.keys()) if prune else sorted(_to_retire(retire, log, new))
-    others = {key: each for key, each in log.live.items() if key not in new and key not in retired}
-    known = left_out(log.live).keys() - new.keys()
-    broken = {key: why for key, why in sorted(left_out({**others, **new}).items()) if key in known}
-    check_references([*listed, *(each for key, each in others.items() if key not in broken)])
-    changes = [_change(log.live.get(each.key), each) for each in listed]
-    changes += [_retirement(log.live[key]) for key in retired]
-    return changes + [
-        DefinitionChange(key, "left out", others[key].version, reason=why) for key, why in broken.items()
-    ]
-
-
-def _to_retire(retire: Collection[str], log: DefinitionLog, new: Collection[str]) -> set[str]:
-    for key in retire:
-        if key in new:
-            raise UserError(f"cannot retire {key!r}: it is among the segments to publish")
-        if key not in log.live:
-            raise UserError(f"cannot retire {key!r}: no such segment is published")
-    return set(retire)
-
-
-def _reused_key(definition: Definition, version: int) -> Issue:
-    reason = f"{definition.key!r} was retired at version {version}; a retired key cannot be reused"
-    return Issue(definition.source or definition.key, "key", reason)
-
-
-def _change(former: Definition | None, definition: Definition) -> DefinitionChange:
-    if former is None:
-        return DefinitionChange(definition.key, "added", 1, _record(definition, 1))
-    if former.identity != definition.identity:
-        version = former.version + 1
-        if version > MAX_VERSION:
-            reason = f"{definition.key!r} has reached the highest version: retire it and use another key"
-            raise DefinitionError([Issue(definition.source or definition.key, "version", reason)])
-        return DefinitionChange(definition.key, "changed", version, _record(definition, version))
-    if (former.name, former.description) != (definition.name, definition.description):
-        return DefinitionChange(
-            definition.key, "described", former.version, _record(definition, former.version)
-        )
-    return DefinitionChange(definition.key, "unchanged", former.version)
-
-
-def _record(definition: Definition, version: int) -> bytes:
-    return definition_to_record(msgspec.structs.replace(definition, version=version))
-
-
-def _retirement(former: Definition) -> DefinitionChange:
-    record = msgspec.json.encode({"key": former.key, "version": former.version, "retired": True})
-    return DefinitionChange(former.key, "retired", former.version, record)
-
-
-async def publish(
-    settings: Settings,
-    definitions: Iterable[Definition],
-    *,
-    prune: bool = False,
-    retire: Collection[str] = (),
-    dry_run: bool = False,
-) -> list[DefinitionChange]:
-    """Publish ``definitions`` atomically and return the changes.
-
-    Raises, without writing anything, DefinitionError for a retired key or a broken reference, and UserError
-    when no broker is reachable or another publisher commits first.
-    """
-    if dry_run:
-        return plan(await read(settings), definitions, prune=prune, retire=retire)
-    await _partition(settings)
-    # Opening the transactional id fences earlier publishers. The topic is read only after that, so no
-    # publisher writes a decision that is based on outdated definitions.
-    options = {
-        "transactional_id": f"{settings.topics.segments}-publisher",
-        "transaction_timeout_ms": _TRANSACTION_TIMEOUT_MS,
-    }
-    async with running_producer(settings.kafka, **options) as producer:
-        changes = plan(await read(settings), definitions, prune=prune, retire=retire)
-        if any(change.record for change in changes):
-            await _write(producer, settings.topics.segments, changes)
-    return changes
-
-
-async def _write(producer: AIOKafkaProducer, topic: str, changes: Sequence[DefinitionChange]) -> None:
-    try:
-        async with producer.transaction():
-            await _send(producer, topic, changes)
-    except (ProducerFenced, InvalidProducerEpoch):
-        raise UserError("another publisher committed first; nothing was written. Retry.") from None
-    except KafkaError as error:
-        raise SegopsError(f"failed to publish the definitions: {in_words(error)}") from error
-
-
-async def _send(producer: AIOKafkaProducer, topic: str, changes: Sequence[DefinitionChange]) -> None:
-    sent = []
-    try:
-        for change in changes:
-            if change.record is not None:
-                sent.append(await producer.send(topic, change.record, key=change.key.encode(), partition=0))
-    finally:
-        outcomes = await asyncio.gather(*sent, return_exceptions=True)
-    for outcome in outcomes:
-        if isinstance(outcome, BaseException):
-            raise outcome

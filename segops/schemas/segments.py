@@ -270,6 +270,7 @@ def definition_to_record(definition: Definition) -> bytes:
             "when": definition.written,
             **({} if definition.rfm is None else {"rfm": definition.rfm}),
             **({} if definition.policy is None else {"membership": definition.policy.written}),
+            **({"paused": True} if definition.paused else {}),
         }
     )
 
@@ -288,11 +289,11 @@ def definition_from_record(value: bytes) -> Definition | None:
     issues: list[Issue] = []
     reading = _Reading(_TOPIC, issues, [], lints=False)
     reading.use_rfm(rfm)
-    form = {key: item for key, item in raw.items() if key not in ("version", "rfm")}
+    form = {key: item for key, item in raw.items() if key not in ("version", "rfm", "paused")}
     definition = reading.segment(form, str(raw.get("key")) if version else "-")
     if definition is None or issues:
         raise DefinitionError(issues)
-    return msgspec.structs.replace(definition, version=_version(raw))
+    return msgspec.structs.replace(definition, version=_version(raw), paused=_paused(raw))
 
 
 def _record(value: bytes) -> dict[str, Any]:
@@ -304,6 +305,13 @@ def _record(value: bytes) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise DefinitionError([Issue(_TOPIC, "-", "expected a map")])
     return raw
+
+
+def _paused(raw: dict[str, Any]) -> bool:
+    paused = raw.get("paused", False)
+    if not isinstance(paused, bool):
+        raise DefinitionError([Issue(_TOPIC, "paused", f"expected true or false, got {paused!r:.40}")])
+    return paused
 
 
 def _version(raw: dict[str, Any]) -> int:

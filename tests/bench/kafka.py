@@ -24,9 +24,10 @@ from prometheus_client import CollectorRegistry
 from segops.brokers import LocalBroker
 from segops.brokers.network import reserve_ports
 from segops.config import Settings, load
-from segops.kafka import definitions, topics
+from segops.kafka import topics
 from segops.kafka.batches import fetch
 from segops.metrics import Metrics
+from segops.operations import definitions
 from segops.operations.produce import Load, send_all
 from segops.schemas.events import route
 from segops.schemas.identifying import limits_of

@@ -29,7 +29,8 @@ from segops.core.engine import Engine
 from segops.core.events import Change
 from segops.core.profile import Profile
 from segops.core.segments import Definition, SegmentSet
-from segops.kafka import definitions, topics
+from segops.kafka import topics
+from segops.operations import definitions
 from segops.schemas.changes import encode_change
 from segops.schemas.events import decode, route
 from segops.schemas.segments import load as load_segments

@@ -16,7 +16,8 @@ from segops.core.errors import DefinitionError, UserError
 from segops.core.segments import Definition
 from segops.kafka import topics
 from segops.kafka.clients import running_producer
-from segops.kafka.definitions import DefinitionLog, follow, plan, publish, read
+from segops.kafka.definitions import DefinitionLog, follow, read
+from segops.operations.definitions import plan, plan_pause, publish
 from segops.schemas.segments import definition_from_record
 
 
@@ -164,7 +165,7 @@ class TestLog:
     def test_valid_references_must_stay_valid(self) -> None:
         log = self.foreign()
         log.apply(b"user", record_of(definition("user", when={"in_segment": "ok"})))
-        with pytest.raises(DefinitionError, match="unknown segment ok"):
+        with pytest.raises(UserError, match=r"cannot retire 'ok': used by user \(in_segment\)"):
             plan(log, [definition("new")], prune=False, retire=["ok"])
         with pytest.raises(DefinitionError, match="unknown segment a"):
             plan(log, [definition("new", when={"in_segment": "a"})], prune=False)
@@ -198,8 +199,43 @@ class TestLog:
         log.apply(b"base", record_of(definition("base")))
         user = definition("user", when={"in_segment": "base"})
         assert outcome(plan(log, [user], prune=False)) == [("user", "added", 1)]
-        with pytest.raises(DefinitionError, match="unknown segment base"):
+        with pytest.raises(UserError, match="cannot retire 'base': used by user"):
             plan(log, [user], prune=True)
+
+    def test_a_paused_segment_stays_paused_when_it_is_applied_again(self) -> None:
+        log = DefinitionLog()
+        log.apply(b"a", record_of(definition("a"), paused=True))
+        for wanted in (definition("a", name="Other"), definition("a", event="Product Viewed")):
+            (step,) = plan(log, [wanted], prune=False)
+            assert step.record is not None
+            found = definition_from_record(step.record)
+            assert found is not None and found.paused
+        assert outcome(plan(log, [definition("a")], prune=False)) == [("a", "unchanged", 1)]
+
+    def test_pausing_and_resuming_keep_the_version(self) -> None:
+        log = DefinitionLog()
+        log.apply(b"a", record_of(definition("a"), version=3))
+        (paused,) = plan_pause(log, ["a", "a"], paused=True)
+        assert outcome([paused]) == [("a", "paused", 3)]
+        log.apply(b"a", paused.record)
+        assert outcome(plan_pause(log, ["a"], paused=True)) == [("a", "unchanged", 3)]
+        (resumed,) = plan_pause(log, ["a"], paused=False)
+        assert outcome([resumed]) == [("a", "resumed", 3)]
+        log.apply(b"a", resumed.record)
+        assert not log.live["a"].paused
+
+    def test_only_published_segments_can_be_paused(self) -> None:
+        log = DefinitionLog()
+        log.apply(b"old", b'{"key":"old","version":2,"retired":true}')
+        with pytest.raises(UserError, match="cannot pause 'new': no such segment is published"):
+            plan_pause(log, ["new"], paused=True)
+        with pytest.raises(UserError, match="cannot resume 'old': it was retired at version 2"):
+            plan_pause(log, ["old"], paused=False)
+
+    @pytest.mark.parametrize("paused", [1, "yes", None])
+    def test_a_record_with_another_pause_than_true_or_false_is_invalid(self, paused: Any) -> None:
+        with pytest.raises(DefinitionError, match="paused: expected true or false"):
+            definition_from_record(record_of(definition("a"), paused=paused))
 
 
 @pytest.mark.broker

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from segops.brokers import BrokerUnavailable, LocalBroker, choose
-from segops.kafka.definitions import publish
+from segops.operations.definitions import publish
 from segops.schemas.segments import load
 from tests.rest import rest
 

@@ -14,7 +14,7 @@ from segops.core.features import Feature, Values, reducer_of
 from segops.core.features.orders import PurchaseTotals
 from segops.core.profile import IdentifierOrigin, Links, Profile
 from segops.core.rules.wording import feature_label
-from segops.core.segments import SegmentSet
+from segops.core.segments import Definition, SegmentSet
 from segops.core.values import format_instant
 from segops.core.views.explain import is_least, plain
 
@@ -46,7 +46,7 @@ class FeatureView(msgspec.Struct, frozen=True):
 class MembershipView(msgspec.Struct, frozen=True):
     """A membership: since when, why, and until when without another event (None: indefinitely).
 
-    ``reason``: ``event``, ``time``, ``definition`` or ``merge``; None: unknown.
+    ``reason``: ``event``, ``time``, ``definition`` or ``merge``; None: unknown. ``paused``: it is frozen.
     """
 
     segment_key: str
@@ -56,6 +56,7 @@ class MembershipView(msgspec.Struct, frozen=True):
     reason: str | None
     event_id: str | None
     until: int | None
+    paused: bool = False
 
 
 class ProfileView(msgspec.Struct, frozen=True):
@@ -83,7 +84,7 @@ def view_profile(segments: SegmentSet, profile: Profile, now_ms: int) -> Profile
     5
     """
     links, known = profile.links, profile.first_ms is not None
-    names = {definition.key: definition.name for definition in segments.definitions}
+    definitions = {definition.key: definition for definition in segments.definitions}
     return ProfileView(
         profile.id,
         now_ms,
@@ -94,7 +95,7 @@ def view_profile(segments: SegmentSet, profile: Profile, now_ms: int) -> Profile
         0 if links is None else len(links.held),
         profile.traits,
         tuple(sorted(_features(segments, profile, now_ms), key=lambda each: each.label)),
-        tuple(_membership(profile, key, names.get(key, key)) for key in sorted(profile.members)),
+        tuple(_membership(profile, key, definitions.get(key)) for key in sorted(profile.members)),
     )
 
 
@@ -134,9 +135,15 @@ def _readable(feature: Feature, value: Any) -> Any:
     return plain(value)
 
 
-def _membership(profile: Profile, key: str, name: str) -> MembershipView:
+def _membership(profile: Profile, key: str, definition: Definition | None) -> MembershipView:
     member = profile.members[key]
-    reason = member.reason if member.event_id is None else "event"
     return MembershipView(
-        key, name, member.version, member.since_ms, reason, member.event_id, profile.flips.get(key)
+        key,
+        key if definition is None else definition.name,
+        member.version,
+        member.since_ms,
+        member.reason if member.event_id is None else "event",
+        member.event_id,
+        profile.flips.get(key),
+        definition is not None and definition.paused,
     )

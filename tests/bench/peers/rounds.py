@@ -15,7 +15,8 @@ from segops.brokers import LocalBroker
 from segops.brokers.network import reserve_ports
 from segops.config import Settings, load
 from segops.core.segments import SegmentSet
-from segops.kafka import definitions, topics
+from segops.kafka import topics
+from segops.operations import definitions
 
 from . import kafka, measure
 from .contestants import Contestant, Run

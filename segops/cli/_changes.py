@@ -1,0 +1,32 @@
+"""The lines that a publication of definitions prints."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from segops.cli._say import say, warn
+from segops.operations.definitions import DefinitionChange
+
+_MARKS = {
+    "added": "+",
+    "changed": "~",
+    "described": "~",
+    "unchanged": "=",
+    "paused": "~",
+    "resumed": "~",
+    "retired": "-",
+    "left out": "!",
+}
+
+
+def print_changes(changes: Sequence[DefinitionChange], *, note: str = "") -> None:
+    """Print a line for each change, a warning for each segment left out, and the totals with a ``note``."""
+    for change in changes:
+        say(f"{_MARKS[change.action]} {change.key}  version {change.version}  {change.action}")
+        if change.reason:
+            fix = f"publish the segment it refers to, or retire it with `segops retire {change.key}`"
+            warn(f"{change.key} is published, but {change.reason}: {fix}")
+    counts = Counter[str](change.action for change in changes)
+    totals = ", ".join(f"{counts[action]} {action}" for action in _MARKS if counts[action])
+    say((totals or "no segments") + note)

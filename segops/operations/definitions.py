@@ -1,0 +1,231 @@
+"""Publication of segment definitions: apply, pause, resume and retire.
+
+A publisher writes all its records in one transaction. Of two concurrent publishers the first fails, because
+it decided by versions that are outdated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
+from typing import Final, Literal
+
+import msgspec
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
+
+from segops.config import Settings
+from segops.core.errors import DefinitionError, Issue, SegopsError, UserError
+from segops.core.segments import Definition, check_references, references
+from segops.kafka.clients import running_producer
+from segops.kafka.definitions import DefinitionLog, left_out, read, require_topic
+from segops.kafka.reachability import in_words
+from segops.schemas.segments import MAX_VERSION, definition_to_record
+
+_TRANSACTION_TIMEOUT_MS: Final = 15_000
+
+Action = Literal["added", "changed", "described", "unchanged", "paused", "resumed", "retired", "left out"]
+
+
+class DefinitionChange(msgspec.Struct, frozen=True):
+    """The effect of publishing on one segment; ``version`` is the active one afterwards.
+
+    ``left out`` is a published segment of another publisher with a broken reference; ``reason`` names it.
+    """
+
+    key: str
+    action: Action
+    version: int
+    record: bytes | None = None
+    reason: str = ""
+
+
+def plan(
+    log: DefinitionLog, definitions: Iterable[Definition], *, prune: bool, retire: Collection[str] = ()
+) -> list[DefinitionChange]:
+    """Return what publishing would change, without publishing.
+
+    A change of the rule's meaning increments the version; a change of only the name or description is
+    ``described``, with the same version. A paused segment stays paused. ``prune`` retires all segments that
+    are not in ``definitions``, ``retire`` the given keys. A published segment with a broken reference is
+    ``left out`` and blocks nothing.
+
+    Raises DefinitionError for retired keys and for references that would be broken afterwards; UserError for
+    a key to retire that is not published, is also in ``definitions``, or is referred to by another segment.
+    """
+    listed = list(definitions)
+    new = {each.key: each for each in listed}
+    reused = [each for each in listed if each.key in log.retired]
+    if reused:
+        raise DefinitionError([_reused_key(each, log.retired[each.key]) for each in reused])
+    retired = sorted(log.live.keys() - new.keys()) if prune else sorted(_to_retire(retire, log, new))
+    others = {key: each for key, each in log.live.items() if key not in new and key not in retired}
+    known = left_out(log.live).keys() - new.keys()
+    _check_unused(retired, [*listed, *(each for key, each in others.items() if key not in known)])
+    broken = {key: why for key, why in sorted(left_out({**others, **new}).items()) if key in known}
+    check_references([*listed, *(each for key, each in others.items() if key not in broken)])
+    changes = [_change(log.live.get(each.key), each) for each in listed]
+    changes += [_retirement(log.live[key]) for key in retired]
+    return changes + [
+        DefinitionChange(key, "left out", others[key].version, reason=why) for key, why in broken.items()
+    ]
+
+
+def _to_retire(retire: Collection[str], log: DefinitionLog, new: Collection[str]) -> set[str]:
+    for key in retire:
+        if key in new:
+            raise UserError(f"cannot retire {key!r}: it is among the segments to publish")
+    _check_published(retire, log, "retire")
+    return set(retire)
+
+
+def _check_published(keys: Iterable[str], log: DefinitionLog, verb: str) -> None:
+    for key in keys:
+        if key in log.retired:
+            raise UserError(f"cannot {verb} {key!r}: it was retired at version {log.retired[key]}")
+        if key not in log.live:
+            raise UserError(f"cannot {verb} {key!r}: no such segment is published")
+
+
+def _check_unused(retired: Collection[str], remaining: Iterable[Definition]) -> None:
+    users = dependants(remaining)
+    for key in retired:
+        if key in users:
+            raise UserError(f"cannot retire {key!r}: used by {', '.join(users[key])} (in_segment)")
+
+
+def dependants(definitions: Iterable[Definition]) -> dict[str, list[str]]:
+    """Map each segment that others refer to, to the keys of those, in order.
+
+    >>> from segops.core.rules.model import InSegment, KnownFor
+    >>> dependants([Definition("old", "Old", KnownFor(1)), Definition("b", "B", InSegment("old"))])
+    {'old': ['b']}
+    """
+    found: dict[str, set[str]] = {}
+    for definition in definitions:
+        for key in references(definition.when):
+            found.setdefault(key, set()).add(definition.key)
+    return {key: sorted(users) for key, users in found.items()}
+
+
+def _reused_key(definition: Definition, version: int) -> Issue:
+    reason = f"{definition.key!r} was retired at version {version}; a retired key cannot be reused"
+    return Issue(definition.source or definition.key, "key", reason)
+
+
+def _change(former: Definition | None, definition: Definition) -> DefinitionChange:
+    if former is None:
+        return DefinitionChange(definition.key, "added", 1, _record(definition, 1))
+    if former.identity != definition.identity:
+        version = former.version + 1
+        if version > MAX_VERSION:
+            reason = f"{definition.key!r} has reached the highest version: retire it and use another key"
+            raise DefinitionError([Issue(definition.source or definition.key, "version", reason)])
+        record = _record(definition, version, paused=former.paused)
+        return DefinitionChange(definition.key, "changed", version, record)
+    if (former.name, former.description) != (definition.name, definition.description):
+        record = _record(definition, former.version, paused=former.paused)
+        return DefinitionChange(definition.key, "described", former.version, record)
+    return DefinitionChange(definition.key, "unchanged", former.version)
+
+
+def _record(definition: Definition, version: int, *, paused: bool = False) -> bytes:
+    return definition_to_record(msgspec.structs.replace(definition, version=version, paused=paused))
+
+
+def plan_pause(log: DefinitionLog, keys: Iterable[str], *, paused: bool) -> list[DefinitionChange]:
+    """Return what pausing, or resuming, the segments would change, without publishing.
+
+    Raises UserError for a key that is not published.
+    """
+    listed = list(dict.fromkeys(keys))
+    _check_published(listed, log, "pause" if paused else "resume")
+    return [_pause(log.live[key], paused=paused) for key in listed]
+
+
+def _pause(definition: Definition, *, paused: bool) -> DefinitionChange:
+    if definition.paused is paused:
+        return DefinitionChange(definition.key, "unchanged", definition.version)
+    record = _record(definition, definition.version, paused=paused)
+    return DefinitionChange(definition.key, "paused" if paused else "resumed", definition.version, record)
+
+
+def _retirement(former: Definition) -> DefinitionChange:
+    record = msgspec.json.encode({"key": former.key, "version": former.version, "retired": True})
+    return DefinitionChange(former.key, "retired", former.version, record)
+
+
+async def publish(
+    settings: Settings,
+    definitions: Iterable[Definition],
+    *,
+    prune: bool = False,
+    retire: Collection[str] = (),
+    dry_run: bool = False,
+) -> list[DefinitionChange]:
+    """Publish ``definitions`` atomically and return the changes.
+
+    Raises, without writing anything, DefinitionError for a retired key or a broken reference, and UserError
+    when no broker is reachable or another publisher commits first.
+    """
+    if dry_run:
+        return plan(await read(settings), definitions, prune=prune, retire=retire)
+    return await _commit(settings, partial(plan, definitions=definitions, prune=prune, retire=retire))
+
+
+async def pause(settings: Settings, keys: Collection[str], *, paused: bool) -> list[DefinitionChange]:
+    """Freeze the memberships of segments, or let them follow the rules again; return the changes.
+
+    Raises UserError like ``publish``, and for a key that is not published.
+    """
+    return await _commit(settings, partial(plan_pause, keys=keys, paused=paused))
+
+
+async def retire(settings: Settings, keys: Collection[str]) -> list[DefinitionChange]:
+    """Retire segments; return the changes.
+
+    Raises UserError like ``publish``, and for a key that is not published or that another segment refers to.
+    """
+    return await _commit(settings, partial(plan, definitions=(), prune=False, retire=keys))
+
+
+async def _commit(
+    settings: Settings, decide: Callable[[DefinitionLog], list[DefinitionChange]]
+) -> list[DefinitionChange]:
+    """Publish, in one transaction, the changes that ``decide`` derives from the current definitions."""
+    await require_topic(settings)
+    # Opening the transactional id fences earlier publishers. The topic is read only after that, so no
+    # publisher writes a decision that is based on outdated definitions.
+    options = {
+        "transactional_id": f"{settings.topics.segments}-publisher",
+        "transaction_timeout_ms": _TRANSACTION_TIMEOUT_MS,
+    }
+    async with running_producer(settings.kafka, **options) as producer:
+        changes = decide(await read(settings))
+        if any(change.record for change in changes):
+            await _write(producer, settings.topics.segments, changes)
+    return changes
+
+
+async def _write(producer: AIOKafkaProducer, topic: str, changes: Sequence[DefinitionChange]) -> None:
+    try:
+        async with producer.transaction():
+            await _send(producer, topic, changes)
+    except (ProducerFenced, InvalidProducerEpoch):
+        raise UserError("another publisher committed first; nothing was written. Retry.") from None
+    except KafkaError as error:
+        raise SegopsError(f"failed to publish the definitions: {in_words(error)}") from error
+
+
+async def _send(producer: AIOKafkaProducer, topic: str, changes: Sequence[DefinitionChange]) -> None:
+    sent = []
+    try:
+        for change in changes:
+            if change.record is not None:
+                sent.append(await producer.send(topic, change.record, key=change.key.encode(), partition=0))
+    finally:
+        outcomes = await asyncio.gather(*sent, return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
