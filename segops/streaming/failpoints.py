@@ -26,6 +26,7 @@ POINTS = (
     "during_fresh_start",  # the state of a partition is discarded
     "after_timers",
     "during_sweep",  # stale published memberships are ended
+    "during_row_deletion",  # rows of retired segments are deleted
 )
 
 

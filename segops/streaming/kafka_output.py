@@ -96,6 +96,10 @@ class KafkaOutput(Output):
         """Delete the rows of the state topic, and publish receipts."""
         self._publisher.forget(self._partition, erased, segments, now_ms=wall_ms())
 
+    def delete_rows(self, keys: Sequence[bytes]) -> None:
+        """Append a tombstone to the state topic for each key."""
+        self._publisher.delete_rows(self._partition, keys)
+
     def set_aside(self, record: QuarantineRecord) -> None:
         """Publish unreadable bytes and log the fact; the profile id is in the topic only."""
         place = (self._partition, record.offset, record.of)

@@ -196,10 +196,14 @@ class ChangePublisher:
         """Delete the rows of erased profiles in ``segments``, and append receipts."""
         for each in erased:
             for segment in sorted(segments):
-                key = f"{each.identifier}|{segment}".encode()
-                self._outputs.append((self._topics[1], partition), key=key, value=None)
+                self.delete_rows(partition, [f"{each.identifier}|{segment}".encode()])
             receipt_key, value = encode_receipt(each, now_ms)
             self._outputs.append((self._receipts, partition), key=receipt_key, value=value)
+
+    def delete_rows(self, partition: int, keys: Sequence[bytes]) -> None:
+        """Append a tombstone to the state topic for each key."""
+        for key in keys:
+            self._outputs.append((self._topics[1], partition), key=key, value=None)
 
     def _headers(self, change: Change) -> Headers:
         return [

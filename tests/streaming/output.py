@@ -31,6 +31,7 @@ class RecordingOutput:
         self.dead_letters: list[tuple[Record, str, str]] = []
         self.sent: list[Message] = []
         self.erasures: list[Erased] = []
+        self.deleted_rows: list[bytes] = []
         self.letters: list[QuarantineRecord] = []
         self.releases: list[str] = []
         self.waits: list[tuple[str, int | None]] = []
@@ -55,6 +56,9 @@ class RecordingOutput:
 
     def erased(self, erased: Sequence[Erased], segments: Collection[str]) -> None:
         self.erasures.extend(erased)
+
+    def delete_rows(self, keys: Sequence[bytes]) -> None:
+        self.deleted_rows.extend(keys)
 
     def set_aside(self, record: QuarantineRecord) -> None:
         self.letters.append(record)

@@ -1,7 +1,11 @@
-"""The sweep after a fresh start: end published memberships that no longer hold.
+"""Sweeps over the published memberships: after a fresh start, and after a segment was retired.
+
+After a fresh start, a sweep ends the published memberships that no longer hold.
 
 A partition is compared once it has caught up: all input from before it was opened is forwarded, and the
 forwarded records are evaluated. Earlier, the sweep would end memberships that later records establish again.
+
+After a segment was retired and its members have exited, a sweep deletes its rows, also of former members.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from segops.kafka.batches import fetch
 from segops.kafka.positions import LogPartition
 from segops.streaming.failpoints import Failpoints
 from segops.streaming.ownership.origin import Offsets
-from segops.streaming.ownership.published import rows_before
+from segops.streaming.ownership.published import latest_rows, rows_before
 from segops.streaming.partition.segment import SegmentProcessor
 
 log = logging.getLogger(__name__)
@@ -82,6 +86,9 @@ class Sweeper:
             for number, processor in processors.items():
                 if pipeline.running and await self._caught_up(number, processor, group()):
                     await self._sweep(number, processor, pipeline)
+            for number, processor in list(pipeline.processors.items()):
+                if pipeline.running and processor.has_retired_rows and not processor.sweep_until:
+                    await self._delete_rows(number, processor, pipeline)
 
     async def _caught_up(self, number: int, processor: SegmentProcessor, group: Group) -> bool:
         goal = self._goals.get(processor)
@@ -140,6 +147,27 @@ class Sweeper:
         if is_open():
             processor.end_sweep()
             log.info("partition %d: ended %d published memberships that no longer held", number, count)
+
+    async def _delete_rows(
+        self, number: int, processor: SegmentProcessor, pipeline: SegmentProcessors
+    ) -> None:
+        """Delete the rows of segments that are not in force, unless the definitions change meanwhile."""
+        if not await pipeline.checkpoint():  # the exits of all members are in the topic now
+            return
+        partition, count = (self._topics.membership_state, number), 0
+        rows = {key async for key, value in latest_rows(self._consumer, partition) if value is not None}
+        keys = iter(sorted(rows))
+        while few := list(islice(keys, _SLICE)):
+            if not (pipeline.running and pipeline.processors.get(number) is processor):
+                return
+            if not processor.has_retired_rows:
+                return
+            count += processor.delete_retired_rows(few)
+            self._failpoints.passed("during_row_deletion")
+            await pipeline.wait_for_capacity()
+        processor.retired_rows_deleted()
+        if count:
+            log.info("partition %d: deleted %d rows of retired segments", number, count)
 
 
 async def _finds_any(consumer: Any, ends: Mapping[TopicPartition, int]) -> bool:

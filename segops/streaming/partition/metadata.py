@@ -18,11 +18,13 @@ from segops.streaming.partition.snapshot import (
     IN_FORCE_META,
     LOGGED_NAMES,
     ORIGIN_META,
+    ROWS_META,
     SIZES_META,
     SOURCE_META,
 )
 from segops.streaming.partition.start import Start
 
+_DUE, _DONE = b"due", b"done"
 _encode_sizes = msgspec.json.encode
 _decode_sizes = msgspec.json.Decoder(dict[str, int]).decode
 
@@ -30,7 +32,8 @@ _decode_sizes = msgspec.json.Decoder(dict[str, int]).decode
 class PartitionMetadata:
     """The metadata of one partition, except for sizes and base sequence, which ``Effects`` maintains.
 
-    ``recording``: the definitions are not durable yet.
+    ``recording``: the definitions are not durable yet. ``rows_due``: the state topic may hold rows of
+    segments that are not in force; that is not in the changelog, so a lost disk makes it true.
     """
 
     def __init__(self, store: ProfileStore, start: Start) -> None:
@@ -39,11 +42,22 @@ class PartitionMetadata:
         self._evaluated_by: bytes | None = None
         self._origin, self._origin_due = start.origin, start.adopted
         self._recorded_base = base_of(store)
+        self.rows_due = store.meta(ROWS_META) != _DONE
+        self._rows: bytes | None = None
 
-    def adopt(self, now_ms: int) -> None:
-        """Record at the next snapshot that other definitions are in force from ``now_ms`` on."""
+    def adopt(self, now_ms: int, *, removed: bool) -> None:
+        """Record at the next snapshot that other definitions are in force from ``now_ms`` on.
+
+        ``removed``: they lack a segment of the former ones.
+        """
         self.since_ms, self._evaluated_by = now_ms, None
         self.recording = self._in_force_due = True
+        if removed:
+            self.rows_due, self._rows = True, _DUE
+
+    def rows_deleted(self) -> None:
+        """Record at the next snapshot that only segments in force have rows in the state topic."""
+        self.rows_due, self._rows = False, _DONE
 
     def evaluated(self, version: str) -> None:
         """Record at the next snapshot that all profiles were evaluated by these definitions."""
@@ -69,6 +83,8 @@ class PartitionMetadata:
         if base != self._recorded_base:
             self._recorded_base = base
             meta[BASE_META] = b"%d" % base
+        if self._rows is not None:
+            meta[ROWS_META], self._rows = self._rows, None
         if self._evaluated_by is not None:
             meta[EVALUATED_META], self._evaluated_by = self._evaluated_by, None
         return meta

@@ -51,6 +51,9 @@ class Output(Protocol):
     def erased(self, erased: Sequence[Erased], segments: Collection[str]) -> None:
         """Delete the rows of erased profiles in ``segments``, and publish receipts."""
 
+    def delete_rows(self, keys: Sequence[bytes]) -> None:
+        """Delete rows of this partition of the state topic."""
+
     def set_aside(self, record: QuarantineRecord) -> None:
         """Publish unreadable bytes to the quarantine topic."""
 

@@ -134,9 +134,11 @@ class SegmentProcessor:
         """Evaluate by ``engine`` once a checkpoint has recorded it. Not allowed while ``replaying``."""
         if engine.version == self._applier.evaluator.version:
             return
+        former = self._applier.evaluator.engine.segments
         self._applier.evaluator = self._applier.evaluator.adopt(engine)
         self._profiles.engine = engine
-        self._meta.adopt(self.clock.now_ms)
+        removed = former.by_key.keys() - engine.segments.by_key.keys()
+        self._meta.adopt(self.clock.now_ms, removed=bool(removed))
         self._scan = Scan(self._profiles)
 
     def process(self, records: Sequence[Record]) -> None:
@@ -186,6 +188,22 @@ class SegmentProcessor:
         """Record at the next checkpoint that all published memberships are compared."""
         self._meta.swept()
         self._effects.end_sweep()
+
+    @property
+    def has_retired_rows(self) -> bool:
+        """Whether the state topic may hold rows of retired segments, whose members have all exited."""
+        return self._meta.rows_due and not (self.recording or self.replaying or self.scanning)
+
+    def delete_retired_rows(self, keys: Sequence[bytes]) -> int:
+        """Delete those rows ``profile|segment`` whose segment is not in force; return their number."""
+        in_force = self._applier.evaluator.engine.segments.by_key
+        retired = [key for key in keys if _segment_of(key) not in in_force]
+        self._output.delete_rows(retired)
+        return len(retired)
+
+    def retired_rows_deleted(self) -> None:
+        """Record at the next checkpoint that the rows of retired segments are deleted."""
+        self._meta.rows_deleted()
 
     def fire_due(self, limit: int) -> int:
         """Fire the timers of at most ``limit`` due profiles; return how many were examined.
@@ -256,3 +274,7 @@ class SegmentProcessor:
     def close(self) -> None:
         """Close the store, discarding what no checkpoint has written."""
         self._store.close()
+
+
+def _segment_of(key: bytes) -> str:
+    return key.rpartition(b"|")[2].decode(errors="replace")

@@ -17,6 +17,8 @@ BASE_META: Final = "sequence_base"
 SIZES_META: Final = "segment_sizes"
 ORIGIN_META: Final = "origin"
 POSITIONS_META: Final = "positions"
+#: Whether the state topic may hold rows of segments that are not in force.
+ROWS_META: Final = "retired_rows"
 LOGGED_META: Final = {
     BASE_KEY: BASE_META,
     IN_FORCE_KEY: IN_FORCE_META,
@@ -25,7 +27,7 @@ LOGGED_META: Final = {
 }
 LOGGED_NAMES: Final = frozenset(LOGGED_META.values())
 #: Stored even when no profile has changed.
-STORED_ALONE: Final = frozenset((EVALUATED_META, ORIGIN_META, POSITIONS_META))
+STORED_ALONE: Final = frozenset((EVALUATED_META, ORIGIN_META, POSITIONS_META, ROWS_META))
 SOURCE_META: Final = "source_offset"
 CHANGELOG_META: Final = "changelog_offset"
 
