@@ -22,6 +22,7 @@ COMMANDS = {
     "erase": "Erase a person and wait for the receipts.",
     "explain": "Explain why a profile is or is not in its segments.",
     "group": "List the workers, or reassign a stopped worker's partitions.",
+    "members": "List who is, or was, in a segment.",
     "pause": "Freeze the memberships of segments.",
     "profile": "Show one person's profile in a running system.",
     "produce": "Send events from a file to the events topic.",

@@ -6,7 +6,7 @@ import http.client
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -14,10 +14,13 @@ import click
 import msgspec
 
 from segops.api.profiles import path_of
+from segops.cli._kafka import run
+from segops.cli._params import INSTANT
 from segops.cli._say import say_all, say_text
 from segops.config import load
 from segops.core.errors import SegopsError, UserError
 from segops.core.values import format_instant
+from segops.core.views.history import PastMembership
 from segops.core.views.profile import (
     EVENT,
     ITSELF,
@@ -27,12 +30,14 @@ from segops.core.views.profile import (
     MembershipView,
     ProfileView,
 )
+from segops.operations.history import memberships_at
 
 _EPILOG = """
 \b
 Examples:
   segops profile user_id:ann
   segops profile email:ann@example.com --url http://127.0.0.1:6067 --format json
+  segops profile user_id:ann --at 2026-05-01T12:00:00Z
 """
 _TIMEOUT_S: Final = 10
 _MAX_REDIRECTS: Final = 100
@@ -101,6 +106,30 @@ def _shown(value: Any) -> str:
 _FORMATS: dict[str, Callable[[ProfileView], None]] = {"tree": _tree, "json": _json}
 
 
+def _past_tree(at_ms: int, profile_id: str, memberships: Sequence[PastMembership]) -> None:
+    lines = [_past(each) for each in memberships]
+    say_all([f"{profile_id} at {format_instant(at_ms)}", *(_branch("memberships", lines) if lines else ())])
+
+
+def _past(found: PastMembership) -> str:
+    since = "before the retained changes" if found.since is None else format_instant(found.since)
+    reason = "" if found.reason is None else f", reason {found.reason}"
+    cause = "" if found.event_id is None else f" {found.event_id}"
+    end = "indefinitely" if found.until is None else f"until {format_instant(found.until)}"
+    return f"{found.segment_key}, version {found.version}: since {since}{reason}{cause}, {end}"
+
+
+def _past_json(at_ms: int, profile_id: str, memberships: Sequence[PastMembership]) -> None:
+    view = {"profile_id": profile_id, "at_ms": at_ms, "memberships": memberships}
+    say_text(msgspec.json.format(msgspec.json.encode(view), indent=2).decode())
+
+
+_PAST_FORMATS: dict[str, Callable[[int, str, Sequence[PastMembership]], None]] = {
+    "tree": _past_tree,
+    "json": _past_json,
+}
+
+
 @click.command(epilog=_EPILOG)
 @click.argument("identifier", metavar="ID")
 @click.option(
@@ -116,15 +145,22 @@ _FORMATS: dict[str, Callable[[ProfileView], None]] = {"tree": _tree, "json": _js
     show_default=True,
     help="Output format.",
 )
-def command(identifier: str, url: str | None, form: str) -> None:
+@click.option("--at", "at_ms", type=INSTANT, help="Show the memberships at this past instant only.")
+def command(identifier: str, url: str | None, form: str, at_ms: int | None) -> None:
     """Show the profile of the person with the identifier ID, such as user_id:ann, in a running system.
 
     Prints the identifiers and their origins, traits, features, and memberships with start, reason and end.
     Any worker can be asked: it redirects to the one that owns the profile's partition.
+
+    With --at, the answer comes from the published changes instead, and ID is the id of a profile; if that had
+    been merged by then, the memberships are those of the profile that it was merged into.
     """
     kind, colon, value = identifier.partition(":")
     if not (kind and colon and value):
         raise UserError(f"expected an identifier <type>:<value> like user_id:ann, got {identifier!r}")
+    if at_ms is not None:
+        _PAST_FORMATS[form](at_ms, *run(lambda settings: memberships_at(settings, identifier, at_ms)))
+        return
     worker = load().worker
     token = None if worker.web_token is None else worker.web_token.get_secret_value()
     canonical = f"{kind}:{value.lower()}" if kind == "email" else identifier

@@ -145,6 +145,7 @@ CALLS: dict[str, list[str]] = {
     "quarantine-restore": ["quarantine", "restore", "user_id:u"],
     "quarantine-drop": ["quarantine", "drop", "user_id:u"],
     "replay": ["replay", "--segments", "good.yaml", "--events", "good.jsonl"],
+    "members": ["members", "a"],
     "pause": ["pause", "a"],
     "resume": ["resume", "a"],
     "retire": ["retire", "a"],
@@ -163,7 +164,8 @@ CALLS: dict[str, list[str]] = {
     "worker-processes": ["worker", "--processes", "2"],
 }
 KAFKA = ["apply", "erase", "produce", "split", "topics-create", "topics-verify", "topics-describe", "watch"]
-KAFKA += ["worker", "demo", "group-list", "group-remove", "pause", "resume", "retire", "segments"]
+KAFKA += ["worker", "demo", "group-list", "group-remove", "members", "pause", "resume"]
+KAFKA += ["retire", "segments"]
 KAFKA += ["quarantine-list", "quarantine-show", "quarantine-restore", "quarantine-drop"]
 #: Commands that wait for a broker: see tests/streaming/test_outage.py and test_outage_commands.py.
 PATIENT = ["produce", "worker"]
