@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
 from prometheus_client import CollectorRegistry
 
 from segops.config import load
+from segops.core.errors import SegopsError
 from segops.core.rules.model import KnownFor
 from segops.core.segments import Definition, SegmentSet
 from segops.metrics import Metrics
@@ -18,6 +20,11 @@ from segops.worker import _build, _stores
 OLD = Definition("old", "Old", KnownFor(86_400_000))
 NEW = Definition("new", "New", KnownFor(1))
 TWICE = Definition("old", "Twice", KnownFor(5))
+
+
+async def published(*sets: list[Definition]) -> AsyncIterator[list[Definition]]:
+    for each in sets:
+        yield each
 
 
 def test_metrics_name_only_the_latest_definitions(tmp_path: Path) -> None:
@@ -37,10 +44,6 @@ def test_metrics_name_only_the_latest_definitions(tmp_path: Path) -> None:
         app = _build(settings, Owner("segops"), metrics, _stores(settings), [OLD])
         assert exported() == (1, [SegmentSet([OLD]).version])
 
-        async def published(*sets: list[Definition]) -> AsyncIterator[list[Definition]]:
-            for each in sets:
-                yield each
-
         await app.follow(published([OLD, NEW]))
         assert exported() == (2, [SegmentSet([OLD, NEW]).version])
         await app.follow(published([OLD, TWICE]))  # one key for two segments: the previous set stays active
@@ -49,3 +52,22 @@ def test_metrics_name_only_the_latest_definitions(tmp_path: Path) -> None:
         assert exported() == (0, [SegmentSet([]).version])
 
     asyncio.run(scenario())
+
+
+def test_a_switch_whose_checkpoint_fails_ends_the_following(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new set is active already, so the worker must not go on as if it were not."""
+
+    async def fails() -> bool:
+        raise SegopsError("the changelog is not acknowledged")
+
+    async def scenario() -> None:
+        settings = load(state={"data_dir": tmp_path})
+        metrics = Metrics(CollectorRegistry())
+        app = _build(settings, Owner("segops"), metrics, _stores(settings), [OLD])
+        monkeypatch.setattr(app.pipeline, "checkpoint", fails)
+        await app.follow(published([OLD, NEW], [OLD]))
+
+    with pytest.raises(SegopsError, match="not acknowledged"):
+        asyncio.run(scenario())

@@ -209,14 +209,18 @@ class SegopsApp(faust.App):
         raise SegopsError("the definitions stream ended")
 
     async def follow(self, definitions: AsyncIterator[list[Definition]]) -> None:
-        """Switch to each new set of definitions; skip one that cannot be used."""
+        """Switch to each new set of definitions; skip one that cannot be compiled.
+
+        Raises SegopsError if the checkpoint of a switch fails: the new set may then be active or not.
+        """
         async for found in definitions:
             try:
                 engine = await build_aside(found, self.pipeline.engine)
-                await self.pipeline.use(engine)
-                self._export_definitions(engine)
             except SegopsError as error:
                 log.error("cannot use the new definitions, the previous ones stay active: %s", error)
+            else:
+                await self.pipeline.use(engine)
+                self._export_definitions(engine)
 
     def _export_definitions(self, engine: Engine) -> None:
         self._metrics.definitions_version.info({"version": engine.version})
