@@ -55,7 +55,7 @@ format-check: $(STAMP)
 lint: $(STAMP) ## Check the style
 	$(BIN)/ruff check .
 
-format: $(STAMP) ## Format the code and mend what can be mended
+format: $(STAMP) ## Format the code and fix what can be fixed
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 

@@ -259,7 +259,7 @@ class Metrics:
         self.erasures = Counter("segops_erasures_total", "Erased profiles and redirects.", registry=registry)
         #: Counter name of the core -> its metric.
         self.identities = {
-            "joined": self.merges,
+            "merged": self.merges,
             "conflict": self.identity_conflicts,
             "limit": self.identity_limits,
             "overflow": self.identity_limits,

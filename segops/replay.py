@@ -31,7 +31,7 @@ class Replay:
     The clock is the greatest event time so far. Before an event advances it, every profile with a timer
     due by the new time is evaluated, each at its own instant, in order of (instant, profile).
     ``sizes`` counts members per segment, ``counts`` identity events such as merges; ``duplicates`` and
-    ``failures`` count skipped events and failed evaluations, ``mended`` (by kind) and ``clamped`` repaired
+    ``failures`` count skipped events and failed evaluations, ``repairs`` (by kind) and ``clamped`` repaired
     events. ``profiles`` includes redirects. With ``retain``, hand-overs are kept so that ``split`` can undo
     them.
     """
@@ -52,7 +52,7 @@ class Replay:
         self.counts: Counter[str] = Counter()
         self.clock_ms: int | None = None
         self.events = self.duplicates = self.clamped = self.failures = 0
-        self.mended: Counter[str] = Counter()
+        self.repairs: Counter[str] = Counter()
         self._skipped: list[tuple[str, Skip]] = []
         self._wall_ms = wall_ms
         self._limits = limits
@@ -65,12 +65,12 @@ class Replay:
 
     def read(self, line: bytes, *, default_id: str) -> tuple[str, Event]:
         """Decode a line into profile id and event without applying it. Raises RejectedEvent."""
-        mended: Counter[str] = Counter()
+        repairs: Counter[str] = Counter()
         limits = self._limits
-        routed = route(line, now_ms=self._wall_ms, default_time_ms=None, limits=limits, mended=mended)
-        event = decode(line, time_ms=routed.time_ms, default_id=default_id, limits=limits, mended=mended)
+        routed = route(line, now_ms=self._wall_ms, default_time_ms=None, limits=limits, repairs=repairs)
+        event = decode(line, time_ms=routed.time_ms, default_id=default_id, limits=limits, repairs=repairs)
         self.clamped += routed.clamped
-        self.mended.update(mended)
+        self.repairs.update(repairs)
         return routed.profile_id, event
 
     def apply(self, profile_id: str, event: Event) -> Iterator[Change]:

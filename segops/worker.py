@@ -1,4 +1,4 @@
-"""The composition root: makes the parts of a worker process, runs them, and supervises several.
+"""The composition root: builds a worker process, runs it, and supervises several.
 
 A worker waits for Kafka during an outage (``segops.streaming.lifecycle``). A process that fails for another
 reason logs it in one line and exits with 1, without committing uncertain work; its replacement continues from
@@ -190,9 +190,9 @@ def _build(
     log.info("%s, %d definitions", _summary(settings), len(definitions))
     connections = Connections(settings)
     profiles = settings.state.data_dir / "profiles"
-    parts = Dependencies(
+    dependencies = Dependencies(
         metrics=metrics,
-        disk=StoreManager(
+        store_manager=StoreManager(
             stores,
             discard=lambda number: shutil.rmtree(profiles / str(number)),
             rebuilt=lambda reason: metrics.stores_rebuilt.labels(reason).inc(),
@@ -201,10 +201,10 @@ def _build(
         standby_consumer=connections.standby_consumer,
         producer=lambda: app.producer.client,  # type: ignore[attr-defined]
         transactional_producer=connections.transactional_producer,
-        crash=Failpoints(settings.worker.crash_at),
+        failpoints=Failpoints(settings.worker.crash_at),
         owner=owner,
     )
-    app = SegopsApp(settings, parts, connections, build(definitions))
+    app = SegopsApp(settings, dependencies, connections, build(definitions))
     return app
 
 

@@ -25,7 +25,7 @@ from segops.core.skips import FOUND
 from segops.kafka.topics import topic_specs
 from segops.metrics import Metrics
 from segops.schemas.events import REJECT_REASONS
-from segops.schemas.mending import MENDED
+from segops.schemas.repairs import REPAIRS
 from segops.schemas.segments import load
 from segops.streaming.partition.control import REFUSALS
 from segops.streaming.web import worker_pages
@@ -164,7 +164,7 @@ def test_every_reject_reason_is_documented() -> None:
 
 
 def test_every_repaired_or_ignored_input_is_documented() -> None:
-    assert set(MENDED) <= first_cells(ARCHITECTURE)
+    assert set(REPAIRS) <= first_cells(ARCHITECTURE)
     for found in FOUND:
         assert f"`{found}`" in text(ARCHITECTURE)
 

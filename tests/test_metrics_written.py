@@ -95,11 +95,13 @@ def test_every_form_of_writing_a_metric_is_recognized() -> None:
     writes = {
         "self._metrics.duplicates.inc()": {"duplicates"},
         "metrics.dead_letters.labels(reason).inc(2)": {"dead_letters"},
-        "restored = parts.metrics.recovery_records.inc": {"recovery_records"},
-        "parts, gauge = 1, self.metrics.partitions_recovering\ngauge.set(0)": {"partitions_recovering"},
+        "restored = dependencies.metrics.recovery_records.inc": {"recovery_records"},
+        "dependencies, gauge = 1, self.metrics.partitions_recovering\ngauge.set(0)": {
+            "partitions_recovering"
+        },
     }
     for source, names in writes.items():
         assert unwritten(metrics, [source], []) == everything - names
     table = "counter = metrics.identities.get(what)\ncounter.inc(n)"
-    assert unwritten(metrics, [table], ["outcome.count('joined')"]) == everything - {"merges"}
+    assert unwritten(metrics, [table], ["result.count('merged')"]) == everything - {"merges"}
     assert unwritten(metrics, [table], []) == everything

@@ -72,15 +72,15 @@ def account(collection: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("collection", "joined"), [("accounts", 0), ("groups", 0), (7, 0), ("users", 1), (None, 1)]
+    ("collection", "merged"), [("accounts", 0), ("groups", 0), (7, 0), ("users", 1), (None, 1)]
 )
-def test_shared_account_id_merges_no_profiles(collection: Any, joined: int) -> None:
+def test_shared_account_id_merges_no_profiles(collection: Any, merged: int) -> None:
     found = changes(
         VIEWS,
         (T, track("Product Viewed", anonymousId="q-1", **account(collection))),
         (T + M, track("Product Viewed", anonymousId="q-2", **account(collection))),
     )
-    assert len(found) == joined
+    assert len(found) == merged
 
 
 def test_late_identify_does_not_restore_an_old_address() -> None:

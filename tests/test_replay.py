@@ -113,4 +113,4 @@ def test_profiles_merge_at_the_event_that_connects_them() -> None:
     ]
     assert changes[1].merged_into == "user_id:u1"
     assert replay.sizes == {"three": 1, "once": 0}
-    assert (replay.counts["joined"], replay.counts["relayed"]) == (1, 1)
+    assert (replay.counts["merged"], replay.counts["relayed"]) == (1, 1)

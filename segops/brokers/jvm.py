@@ -68,7 +68,7 @@ class Jvm:
         classpath = f"{fetch_jars(java)}/*"
         storage_tool = [java, *_TOOL_JVM, "-cp", classpath, "kafka.tools.StorageTool"]
         with ExitStack() as undo:
-            cluster = _place(request, undo)
+            cluster = _placements(request, undo)
             _prepare(storage_tool, request.data_dir, cluster)
             nodes = [_node([java, *_BROKER_JVM, "-cp", classpath], node, lock) for node in cluster]
             start_all(nodes)
@@ -124,7 +124,7 @@ _SMALL_AND_QUICK: Mapping[str, str] = {
 }
 
 
-def _place(request: BrokerRequest, undo: ExitStack) -> list[Placement]:
+def _placements(request: BrokerRequest, undo: ExitStack) -> list[Placement]:
     """Assign ports and folders to the nodes; the ports stay reserved until ``undo`` is closed."""
     root, count = request.data_dir.resolve() / Jvm.name, request.brokers
     found = len(list(root.glob("node-*")))

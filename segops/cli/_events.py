@@ -9,7 +9,7 @@ import msgspec
 
 from segops.core.errors import UserError
 from segops.core.values import format_instant, parse_instant
-from segops.schemas.mending import without_surrogates
+from segops.schemas.repairs import without_surrogates
 
 Slices = AsyncIterator[Sequence[tuple[int, bytes]]]
 

@@ -14,7 +14,7 @@ from segops.core.events import Event
 from segops.core.skips import Skip
 from segops.core.survey import Survey
 from segops.replay import Replay
-from segops.schemas import mending
+from segops.schemas import repairs
 
 
 class Input:
@@ -38,7 +38,7 @@ class Input:
                 owner, event = replay.read(found.value, default_id=found.default_id)
             except RejectedEvent as error:
                 self.rejected[error.reason] += 1
-                say(f"{self._path}: {found.place}: {error}", err=True)
+                say(f"{self._path}: {found.location}: {error}", err=True)
                 continue
             skipped = dict.fromkeys(self.survey.observe(event), owner)
             yield owner, event
@@ -49,7 +49,7 @@ class Input:
     def notes(self) -> Iterator[str]:
         """Yield a line per kind of repair, per kind of skipped value and per path that no event had."""
         replay = self._replay
-        yield from mending.sentences(replay.mended)
+        yield from repairs.sentences(replay.repairs)
         if replay.clamped:
             events = "1 event" if replay.clamped == 1 else f"{replay.clamped:,} events"
             yield f"time: {events} too far ahead of receivedAt or of the wall clock, clamped"

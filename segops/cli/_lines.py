@@ -33,7 +33,7 @@ class Found(NamedTuple):
     value: bytes
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """Where the event is, for messages."""
         return f"line {self.line}, event {self.item} of the batch" if self.item else f"line {self.line}"
 

@@ -83,7 +83,7 @@ def restore(profile_id: str, state: Path | None) -> None:
     Without --state, this version must be able to read the stored bytes, for instance after an upgrade.
     """
     one = run(lambda settings: quarantined.find(settings, profile_id))
-    found = _mended(one, state)
+    found = _repaired(one, state)
     run(lambda settings: quarantined.release(settings, one, found))
     say(f"request to restore {profile_id} sent")
 
@@ -100,7 +100,7 @@ def drop(profile_id: str) -> None:
     say(f"request to drop {profile_id} sent")
 
 
-def _mended(one: Quarantined, state: Path | None) -> Profile | Handover:
+def _repaired(one: Quarantined, state: Path | None) -> Profile | Handover:
     try:
         if state is None:
             return one.readable()

@@ -72,7 +72,7 @@ class Membership:
     @property
     def referred(self) -> Rule:
         """The rule that ``in_segment`` reads: the membership now or at a future instant, and its changes."""
-        return _joined(self._member_at, self._changes, (self._outside, self._inside))
+        return _combined_rule(self._member_at, self._changes, (self._outside, self._inside))
 
     def _member_at(self, profile: Profile, at_ms: int) -> bool:
         return next(self._changes(profile, at_ms))[1]
@@ -122,11 +122,11 @@ class PausedMembership:
         def changes(profile: Profile, now_ms: int) -> Verdicts:
             yield now_ms, self.holds(profile, now_ms)
 
-        frozen = _joined(self.holds, changes, (self._rule,))
+        frozen = _combined_rule(self.holds, changes, (self._rule,))
         return msgspec.structs.replace(frozen, edges=())
 
 
-def _joined(holds: Holds, changes: Changes, rules: tuple[Rule, ...]) -> Rule:
+def _combined_rule(holds: Holds, changes: Changes, rules: tuple[Rule, ...]) -> Rule:
     """Return a rule that depends on everything these rules depend on."""
     return Rule(
         holds,
@@ -172,7 +172,7 @@ def compile_part(node: Node, own: Rule, others: Mapping[str, Rule]) -> Rule:
 
     rules = (outside, inside, own)
     changes = combined([rule.changes for rule in rules], lambda verdicts: verdicts[1 if verdicts[2] else 0])
-    return _joined(holds, changes, rules)
+    return _combined_rule(holds, changes, rules)
 
 
 def past_of(profile: Profile, key: str) -> Past:

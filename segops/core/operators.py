@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import re2
 
-from segops.core.values import datetime_ms, equal, kind, parse_instant, parse_moment
+from segops.core.values import datetime_ms, equal, kind, parse_datetime, parse_instant
 
 Operand = Any
 Edges = Callable[[str, Operand, int], Iterable[int]]
@@ -179,7 +179,7 @@ def next_anniversary(date: str, zone: str, now_ms: int) -> int | None:
     >>> next_anniversary("2024-02-29", "UTC", parse_instant("2026-01-01"))
     1772323200000
     """
-    born = parse_moment(date)
+    born = parse_datetime(date)
     if born is None:
         return None
     tz = ZoneInfo(zone)
@@ -189,7 +189,9 @@ def next_anniversary(date: str, zone: str, now_ms: int) -> int | None:
         born = born.astimezone(tz)
     year = datetime.fromtimestamp(now_ms // 1_000, tz).year
     return next(
-        moment for y in (year, year + 1, year + 2) if (moment := datetime_ms(_in_year(born, y, tz))) > now_ms
+        instant
+        for y in (year, year + 1, year + 2)
+        if (instant := datetime_ms(_in_year(born, y, tz))) > now_ms
     )
 
 

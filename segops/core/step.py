@@ -14,7 +14,7 @@ from segops.core.profile import Profile
 from segops.core.skips import Skip
 
 
-class Unjoined(msgspec.Struct, frozen=True):
+class NotMerged(msgspec.Struct, frozen=True):
     """An identifier that an event or request named and that is not merged with (or split off) the profile."""
 
     reason: str  #: ``conflict``, ``limit``, ``size`` or ``split``
@@ -46,8 +46,8 @@ class StepResult(msgspec.Struct, gc=False):
     Most steps have no effects, and creating lists would cost more than the rest of the result. So the
     defaults are shared and immutable, and the methods create a list when there is something to add.
 
-    ``counts``: joined, relayed, limit, conflict, overflow, unheld, gave_up, stale, returned, split, erased.
-    ``unjoined`` reports each identifier once, as long as the profile remembers it.
+    ``counts``: merged, relayed, limit, conflict, overflow, unheld, gave_up, stale, returned, split, erased.
+    ``not_merged`` reports each identifier once, as long as the profile remembers it.
     """
 
     #: In the order of their sequence numbers.
@@ -63,7 +63,7 @@ class StepResult(msgspec.Struct, gc=False):
     #: To other profiles.
     messages: Sequence[Message] = ()
     counts: Mapping[str, int] = _NO_COUNTS
-    unjoined: Sequence[Unjoined] = ()
+    not_merged: Sequence[NotMerged] = ()
     erased: Sequence[Erased] = ()
     #: For an erasure: the segments that the profile may have been in.
     segments: frozenset[str] = frozenset()
@@ -91,9 +91,9 @@ class StepResult(msgspec.Struct, gc=False):
         """Append messages."""
         self.messages = _with(self.messages, messages)
 
-    def add_unjoined(self, unjoined: Unjoined) -> None:
+    def add_not_merged(self, not_merged: NotMerged) -> None:
         """Append an identifier that is not merged."""
-        self.unjoined = _with(self.unjoined, (unjoined,))
+        self.not_merged = _with(self.not_merged, (not_merged,))
 
     def add_erased(self, erased: Erased, segments: Iterable[str]) -> None:
         """Append an erasure, and the segments that the profile may have been in."""

@@ -32,7 +32,7 @@ class Survey:
         self._of: dict[str, dict[Reading, bool]] = {}
         self._traits: dict[tuple[str, ...], bool] = {}
         self._met: set[str] = set()
-        self._place_met = True
+        self._location_met = True
         for definition in definitions:
             for node in model.below(definition.when):
                 self._add(node)
@@ -46,12 +46,12 @@ class Survey:
         if isinstance(node, (model.Trait, model.HasBeen)):
             self._traits[node.path] = False
         if isinstance(node, model.Near):
-            self._place_met = False
+            self._location_met = False
 
     def observe(self, event: Event) -> list[Skip]:
         """Record an event; return its values that a predicate cannot read, without those of aggregates."""
         self._met.add(event.name)
-        self._place_met = self._place_met or event.location is not None
+        self._location_met = self._location_met or event.location is not None
         found = []
         known = self._of.get(event.name, {})
         for reading in known:
@@ -78,7 +78,7 @@ class Survey:
         for path, met in sorted(self._traits.items()):
             if not met:
                 yield f"no event has the trait {'.'.join(path)}"
-        if not self._place_met:
+        if not self._location_met:
             yield "no event has a context.location"
 
 

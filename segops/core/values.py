@@ -65,32 +65,32 @@ def format_duration(ms: int) -> str:
     return f"{ms}ms"
 
 
-def datetime_ms(moment: datetime) -> int:
-    """Return the milliseconds since the epoch, rounded down; a moment without an offset is UTC."""
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return (moment - _EPOCH) // _MILLISECOND
+def datetime_ms(time: datetime) -> int:
+    """Return the milliseconds since the epoch, rounded down; a time without an offset is UTC."""
+    if time.tzinfo is None:
+        time = time.replace(tzinfo=UTC)
+    return (time - _EPOCH) // _MILLISECOND
 
 
-def parse_moment(text: str) -> datetime | None:
+def parse_datetime(text: str) -> datetime | None:
     """Parse an ISO-8601 string, with its offset; return None if it is invalid or outside the years 1 to 9999.
 
     A date without a time is midnight UTC, and no offset means UTC. Lower-case ``t`` and ``z``, blanks instead
     of ``T`` and before the offset, and ``UTC`` instead of ``Z`` are accepted.
 
-    >>> parse_moment("2026-03-01 10:00:05 UTC") == parse_moment("2026-03-01t11:00:05+01:00")
+    >>> parse_datetime("2026-03-01 10:00:05 UTC") == parse_datetime("2026-03-01t11:00:05+01:00")
     True
     """
     try:
-        moment = datetime.fromisoformat(text)
+        parsed = datetime.fromisoformat(text)
     except ValueError:
         found = _read_loosely(text)
         if found is None:
             return None
-        moment = found
-    if moment.tzinfo is None:
-        return moment.replace(tzinfo=UTC)
-    return moment if 1 < moment.year < MAXYEAR or _is_within_years(moment) else None
+        parsed = found
+    if parsed.tzinfo is None:
+        return parsed.replace(tzinfo=UTC)
+    return parsed if 1 < parsed.year < MAXYEAR or _is_within_years(parsed) else None
 
 
 def _read_loosely(text: str) -> datetime | None:
@@ -101,9 +101,9 @@ def _read_loosely(text: str) -> datetime | None:
         return None
 
 
-def _is_within_years(moment: datetime) -> bool:
+def _is_within_years(parsed: datetime) -> bool:
     try:
-        moment.astimezone(UTC)
+        parsed.astimezone(UTC)
     except OverflowError:
         return False
     return True
@@ -111,13 +111,13 @@ def _is_within_years(moment: datetime) -> bool:
 
 @lru_cache(maxsize=65_536)
 def parse_instant(text: str) -> int | None:
-    """Return the milliseconds since the epoch of a string that ``parse_moment`` accepts, else None.
+    """Return the milliseconds since the epoch of a string that ``parse_datetime`` accepts, else None.
 
     >>> parse_instant("1970-01-02"), parse_instant("1970-01-01T01:00:00+01:00"), parse_instant("soon")
     (86400000, 0, None)
     """
-    moment = parse_moment(text)
-    return None if moment is None else (moment - _EPOCH) // _MILLISECOND
+    parsed = parse_datetime(text)
+    return None if parsed is None else (parsed - _EPOCH) // _MILLISECOND
 
 
 def format_instant(ms: int) -> str:

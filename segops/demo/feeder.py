@@ -42,8 +42,8 @@ class Feeder:
         loop = asyncio.get_running_loop()
         started = loop.time()
         for events in self._slices():
-            # All events of a person go to one partition, before and after the log-in.
-            await self._loader.send_keyed((event.person.encode(), event.line) for event in events)
+            # All events of a profile go to one partition, before and after the log-in.
+            await self._loader.send_keyed((event.profile.encode(), event.line) for event in events)
             self.sent += len(events)
             if self._rate:
                 await self._pause(started + self.sent / self._rate - loop.time())

@@ -60,18 +60,18 @@ def arrange(found: Iterable[InputEvent], limit: int | None = None) -> OrderHisto
         events = _limited(events, limit)
     if not events:
         raise UserError("no events: nothing to show")
-    return OrderHistory(events, len({event.person for event in events}))
+    return OrderHistory(events, len({event.profile for event in events}))
 
 
 def _limited(events: list[InputEvent], limit: int) -> list[InputEvent]:
-    counts = Counter(event.person for event in events)
+    counts = Counter(event.profile for event in events)
     left: dict[str, int] = {}
-    for person in sorted(counts, key=lambda person: (crc32(person.encode()), person)):
-        left[person] = min(counts[person], limit)
-        limit -= left[person]
-    return [event for event in events if _taken(left, event.person)]
+    for profile in sorted(counts, key=lambda profile: (crc32(profile.encode()), profile)):
+        left[profile] = min(counts[profile], limit)
+        limit -= left[profile]
+    return [event for event in events if _taken(left, event.profile)]
 
 
-def _taken(left: dict[str, int], person: str) -> bool:
-    left[person] -= 1
-    return left[person] >= 0
+def _taken(left: dict[str, int], profile: str) -> bool:
+    left[profile] -= 1
+    return left[profile] >= 0

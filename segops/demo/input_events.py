@@ -16,15 +16,15 @@ class InputEvent(msgspec.Struct, frozen=True, order=True, gc=False):
 
     time_ms: int
     message_id: str
-    person: str
+    profile: str
     line: bytes
 
 
-def input_event(time_ms: int, message_id: str, person: str, call: dict[str, Any]) -> InputEvent:
+def input_event(time_ms: int, message_id: str, profile: str, call: dict[str, Any]) -> InputEvent:
     """Make an event from a call of the Segment spec, adding message id and timestamp.
 
     >>> input_event(0, "m1", "u1", {"type": "track", "event": "A", "userId": "u1"}).line
     b'{"type":"track","event":"A","userId":"u1","messageId":"m1","timestamp":"1970-01-01T00:00:00.000Z"}'
     """
     stamped = {**call, "messageId": message_id, "timestamp": format_instant(time_ms)}
-    return InputEvent(time_ms, message_id, person, _encode(stamped))
+    return InputEvent(time_ms, message_id, profile, _encode(stamped))

@@ -41,7 +41,7 @@ def purchases(lines: Iterable[str]) -> Iterator[InputEvent]:
     """Yield the purchases in lines without the header.
 
     >>> [order] = purchases(["00001 19970101  1   11.77"])
-    >>> order.message_id, order.person
+    >>> order.message_id, order.profile
     ('cdnow-00001', 'c00001')
 
     Raises UserError for an invalid line.
@@ -64,9 +64,9 @@ def _order(number: int, time_ms: int, customer: str, quantity: int, amount: floa
         "currency": "USD",
         "quantity": quantity,
     }
-    person = f"c{customer}"
-    call = {"type": "track", "event": "Order Completed", "userId": person, "properties": properties}
-    return input_event(time_ms, f"cdnow-{number:05d}", person, call)
+    profile = f"c{customer}"
+    call = {"type": "track", "event": "Order Completed", "userId": profile, "properties": properties}
+    return input_event(time_ms, f"cdnow-{number:05d}", profile, call)
 
 
 @lru_cache(maxsize=1_000)

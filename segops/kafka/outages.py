@@ -1,7 +1,7 @@
 """Kafka outages: which errors count as one, how long to pause between attempts, and what to log.
 
 A worker waits an outage out: it discards all work since the last checkpoint, then reconnects
-(``segops.streaming.lifecycle``). A wrong setting, damaged state or a bug is no outage; it ends the process.
+(``segops.streaming.lifecycle``). A wrong setting, damaged state or a bug ends the process.
 """
 
 from __future__ import annotations

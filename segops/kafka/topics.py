@@ -170,14 +170,16 @@ def _state(
 ) -> TopicState:
     if found is None:
         return TopicState(spec)
-    parts = found["partitions"]
-    replicas = parts[0]["replicas"] if parts else []
+    partitions = found["partitions"]
+    replicas = partitions[0]["replicas"] if partitions else []
     return TopicState(
         spec,
-        partitions=len(parts),
+        partitions=len(partitions),
         replication=len(replicas) if isinstance(replicas, list) else 0,
         configs=configs,
-        has_leaders=all(not part["error_code"] and part["leader"] != -1 for part in parts),
+        has_leaders=all(
+            not partition["error_code"] and partition["leader"] != -1 for partition in partitions
+        ),
     )
 
 
@@ -227,12 +229,12 @@ async def _wait_for_leaders(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpe
 
 
 async def _count_records(kafka: KafkaSettings, states: Sequence[TopicState]) -> dict[str, int]:
-    parts = [TopicPartition(s.spec.name, p) for s in states for p in range(s.partitions)]
-    if not parts:
+    partitions = [TopicPartition(s.spec.name, p) for s in states for p in range(s.partitions)]
+    if not partitions:
         return {}
     async with running_consumer(kafka) as consumer:
-        first, end = await consumer.beginning_offsets(parts), await consumer.end_offsets(parts)
-    counts = dict.fromkeys((part.topic for part in parts), 0)
-    for part in parts:
-        counts[part.topic] += end[part] - first[part]
+        first, end = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
+    counts = dict.fromkeys((partition.topic for partition in partitions), 0)
+    for partition in partitions:
+        counts[partition.topic] += end[partition] - first[partition]
     return counts

@@ -29,12 +29,12 @@ async def erase(settings: Settings, request: ErasureRequest, *, wait_s: float) -
     retired = (await definitions.read(settings)).retired
     request = msgspec.structs.replace(request, segments=sorted({*request.segments, *retired}))
     counts = await partition_counts(settings.kafka, [topics.control, topics.receipts])
-    parts = [TopicPartition(topics.receipts, number) for number in range(counts[topics.receipts])]
+    partitions = [TopicPartition(topics.receipts, number) for number in range(counts[topics.receipts])]
     async with running_consumer(settings.kafka) as consumer:
-        consumer.assign(parts)
-        await consumer.seek_to_end(*parts)
-        for part in parts:  # resolve the seek now, before the request is sent
-            await consumer.position(part)
+        consumer.assign(partitions)
+        await consumer.seek_to_end(*partitions)
+        for partition in partitions:  # resolve the seek now, before the request is sent
+            await consumer.position(partition)
         await _send(settings, request, counts[topics.control])
         if not wait_s:
             return []

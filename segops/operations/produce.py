@@ -17,7 +17,7 @@ from segops.config import Settings
 from segops.kafka.clients import running_producer
 from segops.kafka.topics import partition_counts
 from segops.schemas.identifying import number_text
-from segops.schemas.mending import without_surrogates
+from segops.schemas.repairs import without_surrogates
 from segops.schemas.ticks import TICK_HEADERS
 
 log = logging.getLogger(__name__)

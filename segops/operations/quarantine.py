@@ -19,8 +19,14 @@ from segops.core.profile import Profile
 from segops.kafka.clients import running_consumer, running_producer
 from segops.kafka.reading import read_to_end
 from segops.kafka.topics import partition_counts
-from segops.schemas.aside import FOUND_HEADER, HANDOVER_MARK, ORIGIN_HEADER, QUARANTINE_HEADER, REASON_HEADER
 from segops.schemas.messages import HANDOVER, RELEASE, decode_message, encode_message
+from segops.schemas.quarantine import (
+    FOUND_HEADER,
+    HANDOVER_MARK,
+    ORIGIN_HEADER,
+    QUARANTINE_HEADER,
+    REASON_HEADER,
+)
 from segops.schemas.records import partition_of
 from segops.schemas.state import body_of, decode_profile
 from segops.schemas.ticks import TYPE_HEADER

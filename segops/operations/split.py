@@ -22,10 +22,10 @@ async def split(settings: Settings, profile_id: str) -> Handover:
     """
     topics = settings.topics
     counts = await partition_counts(settings.kafka, [topics.control, topics.profile_events])
-    parts = [TopicPartition(topics.profile_events, n) for n in range(counts[topics.profile_events])]
+    partitions = [TopicPartition(topics.profile_events, n) for n in range(counts[topics.profile_events])]
     async with running_consumer(settings.kafka, auto_offset_reset="earliest") as consumer:
-        consumer.assign(parts)
-        found = await _latest(consumer, parts, profile_id)
+        consumer.assign(partitions)
+        found = await _latest(consumer, partitions, profile_id)
     if found is None:
         raise SegopsError(f"no hand-over of {profile_id!r} is retained in {topics.profile_events}")
     async with running_producer(settings.kafka) as producer:
@@ -40,11 +40,11 @@ async def split(settings: Settings, profile_id: str) -> Handover:
 
 
 async def _latest(
-    consumer: AIOKafkaConsumer, parts: list[TopicPartition], profile_id: str
+    consumer: AIOKafkaConsumer, partitions: list[TopicPartition], profile_id: str
 ) -> Handover | None:
     # The hand-over is in the partition of the claiming profile, or further along a chain of redirects.
     latest: Handover | None = None
-    async for record in read_to_end(consumer, parts):
+    async for record in read_to_end(consumer, partitions):
         found = _handover(record, profile_id)
         if found is not None and (latest is None or found.sequence >= latest.sequence):
             latest = found

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from segops.schemas.mending import BYTE_ORDER_MARK, without_surrogates
+from segops.schemas.repairs import BYTE_ORDER_MARK, without_surrogates
 
 _MISSING = Raw(b"null")
 

@@ -16,12 +16,12 @@ from segops.core.values import kind
 from segops.schemas.identifying import (
     DEFAULT,
     IdentityLimits,
-    describes_person,
+    describes_profile,
     email_of,
     number_text,
     others_of,
 )
-from segops.schemas.mending import reread
+from segops.schemas.repairs import reread
 from segops.schemas.times import TimestampFields, event_time
 
 #: Values of the label ``reason`` of rejected events, and of the header of their dead letters.
@@ -121,13 +121,13 @@ def route(
     now_ms: int,
     default_time_ms: int | None,
     limits: IdentityLimits = DEFAULT,
-    mended: Counter[str] | None = None,
+    repairs: Counter[str] | None = None,
 ) -> Routed:
     """Return the profile and the time (``times.event_time``) of an event.
 
     An event more than ``limits.max_ahead_ms`` ahead of its own ``receivedAt``, or of the wall clock
     ``now_ms``, is clamped to it. An event without a time gets ``default_time_ms``. The profile is the
-    first of the event's identifiers by ``limits.rules``. ``mended`` counts the times that cannot be read.
+    first of the event's identifiers by ``limits.rules``. ``repairs`` counts the times that cannot be read.
 
     >>> route(b'{"type":"track","event":"A","userId":"u1","timestamp":"1970-01-02"}', now_ms=10**12,
     ...       default_time_ms=None)
@@ -144,7 +144,7 @@ def route(
         _refuse_deep(value)
     _name(envelope)
     profile_id = _profile_id(envelope, value, limits)
-    time_ms, clamped = event_time(envelope, default_ms=default_time_ms, limits=limits, mended=mended)
+    time_ms, clamped = event_time(envelope, default_ms=default_time_ms, limits=limits, repairs=repairs)
     if time_ms > now_ms + limits.max_ahead_ms:
         return Routed(profile_id, now_ms, clamped=True)
     return Routed(profile_id, time_ms, clamped)
@@ -156,18 +156,18 @@ def decode(
     time_ms: int,
     default_id: str,
     limits: IdentityLimits = DEFAULT,
-    mended: Counter[str] | None = None,
+    repairs: Counter[str] | None = None,
 ) -> Event:
     """Decode an event that ``route`` has accepted; without a messageId it gets ``default_id``.
 
-    ``mended`` counts its repaired and omitted parts, except times, by the kinds of ``mending.MENDED``.
+    ``repairs`` counts its repaired and omitted parts, except times, by the kinds of ``repairs.REPAIRS``.
 
     Raises RejectedEvent.
     """
-    full = _read(_full, value, mended)
+    full = _read(_full, value, repairs)
     name, kind = _name(full)
-    if mended is not None:
-        _count_odd(full, mended)
+    if repairs is not None:
+        _count_odd(full, repairs)
     message_id, identifier, context = _message_id(full.messageId), limits.identifier, full.context
     said = email_of(full, limits)
     email = limits.email(said)
@@ -208,38 +208,38 @@ def _name(event: Any) -> tuple[str, str]:
     return name, kind
 
 
-def _read(decoder: msgspec.json.Decoder[Any], value: bytes, mended: Counter[str] | None) -> Any:
+def _read(decoder: msgspec.json.Decoder[Any], value: bytes, repairs: Counter[str] | None) -> Any:
     try:
         return decoder.decode(value)
     except RecursionError:
         raise RejectedEvent("too_deep", "nested too deeply") from None
     except (msgspec.MsgspecError, UnicodeDecodeError):  # the first is a ValidationError, too
-        event = reread(value, mended)
+        event = reread(value, repairs)
     try:
         return msgspec.convert(event, decoder.type)
     except msgspec.ValidationError as error:
         raise RejectedEvent("wrong_type", str(error)) from None
 
 
-def _count_odd(full: _Full, mended: Counter[str]) -> None:
+def _count_odd(full: _Full, repairs: Counter[str]) -> None:
     context = full.context
     if full.properties is None:
-        mended["properties"] += 1
+        repairs["properties"] += 1
     if full.traits is None:
-        mended["traits"] += 1
+        repairs["traits"] += 1
     if context is None:
-        mended["context"] += 1
+        repairs["context"] += 1
     else:
         if context.traits is None:
-            mended["context_traits"] += 1
+            repairs["context_traits"] += 1
         if (context.device is not None or context.externalIds is not None) and _has_odd_others(context):
-            mended["identifier"] += 1
+            repairs["identifier"] += 1
             return
     user_id, anonymous_id, previous_id = full.userId, full.anonymousId, full.previousId
     if user_id.__class__ in _PLAIN and anonymous_id.__class__ in _PLAIN and previous_id.__class__ in _PLAIN:
         return  # almost always
     if any(map(_is_odd, (user_id, anonymous_id, previous_id))):
-        mended["identifier"] += 1
+        repairs["identifier"] += 1
 
 
 def _has_odd_others(context: _FullContext) -> bool:
@@ -331,6 +331,6 @@ def _location(context: _FullContext | None) -> tuple[float, float] | None:
 def _traits(full: _Full, kind: str) -> dict[str, Any] | None:
     """Return the traits to merge: context.traits, and the call's own traits unless it is a group call."""
     merged = full.context.traits if full.context is not None else None
-    if full.traits and describes_person(kind):
+    if full.traits and describes_profile(kind):
         merged = {**(merged or {}), **full.traits}
     return merged or None

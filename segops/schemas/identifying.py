@@ -80,7 +80,7 @@ def limits_of(settings: Settings) -> IdentityLimits:
     )
 
 
-def describes_person(kind: str) -> bool:
+def describes_profile(kind: str) -> bool:
     """Return whether traits of this type of call describe the person; those of ``group`` do not."""
     return kind.strip().lower() != "group"
 
@@ -100,7 +100,7 @@ def email_of(event: Any, limits: IdentityLimits) -> object:
 
 
 _PARTS: Final[Mapping[str, Callable[[Any], Any]]] = {
-    "traits": lambda event: event.traits if event.traits and describes_person(event.type) else None,
+    "traits": lambda event: event.traits if event.traits and describes_profile(event.type) else None,
     "context.traits": lambda event: None if event.context is None else event.context.traits,
     "properties": lambda event: event.properties,
 }

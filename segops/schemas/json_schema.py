@@ -50,7 +50,7 @@ def json_schema() -> Schema:
         "$schema": DIALECT,
         **file,
         "title": "Segments of segops",
-        "$defs": {"segment": segment, "node": any_node, **nodes, **_parts()},
+        "$defs": {"segment": segment, "node": any_node, **nodes, **_shared_schemas()},
     }
 
 
@@ -123,7 +123,7 @@ def _where(values: list[Schema], least: int) -> Schema:
     }
 
 
-def _parts() -> dict[str, Schema]:
+def _shared_schemas() -> dict[str, Schema]:
     """Return the definitions that several nodes share."""
     same_as = _map(("same_as",), same_as={"type": "integer", "minimum": 1, "maximum": MAX_STEPS})
     return {

@@ -27,7 +27,7 @@ class HandoverFrame(msgspec.Struct, array_like=True, gc=False, tag="handover"):
 
     to: str
     of: str
-    loser: str
+    source: str
     sequence: int = 0
     state: msgspec.Raw = msgspec.Raw()
     at_ms: int = 0
@@ -77,7 +77,7 @@ def decode_split(value: bytes | None) -> Split:
     """Decode a request to undo a handover. Raises ValueError for anything else."""
     message = decode_message(value)
     if not isinstance(message, Split):
-        raise ValueError(f"a {name_of(message)} is no request to split")
+        raise ValueError(f"expected a request to split, got a {name_of(message)}")
     return message
 
 
@@ -85,7 +85,7 @@ def decode_release(value: bytes | None) -> Release:
     """Decode a request to release a profile. Raises ValueError for anything else."""
     message = decode_message(value)
     if not isinstance(message, Release):
-        raise ValueError(f"a {name_of(message)} is no request to release a profile")
+        raise ValueError(f"expected a request to release a profile, got a {name_of(message)}")
     return message
 
 
@@ -93,7 +93,7 @@ def decode_handover(value: bytes | None) -> Handover:
     """Decode a handover that an operator has repaired. Raises ValueError for anything else."""
     message = decode_message(value)
     if not isinstance(message, Handover):
-        raise ValueError(f"a {name_of(message)} is no hand-over")
+        raise ValueError(f"expected a hand-over, got a {name_of(message)}")
     return message
 
 
@@ -103,5 +103,5 @@ def split_of(handover: Message | Release) -> Split:
     Raises ValueError for another message.
     """
     if not isinstance(handover, Handover):
-        raise ValueError(f"a {name_of(handover)} is no hand-over")
+        raise ValueError(f"expected a hand-over, got a {name_of(handover)}")
     return Split(handover.source, handover.source, handover.sequence, handover.state)

@@ -24,10 +24,10 @@ EVENT_FIELDS = frozenset(
 _TIMES = ("timestamp", "originalTimestamp", "receivedAt", "sentAt")
 _IDENTIFIERS = ("user_id:", "email:", "anonymous_id:")
 _SHIFT = r"\s*[+-]\s*\d+\s*(?:ms|[smhdw])"
-_MOMENT = re.compile(rf"(.*?)((?:{_SHIFT})*)\s*")
+_SHIFTED = re.compile(rf"(.*?)((?:{_SHIFT})*)\s*")
 _EARLIEST_MS, _LATEST_MS = -62_135_596_800_000, 253_402_300_799_999
 
-Place = tuple[int | str, ...]
+Location = tuple[int | str, ...]
 
 
 class _Form(BaseModel):
@@ -86,15 +86,15 @@ class ScenarioStep(msgspec.Struct, frozen=True):
         return not (self.expect is None and self.changes is None and self.members is None)
 
 
-def moment(written: str, start_ms: int | None) -> int:
+def shifted_instant(written: str, start_ms: int | None) -> int:
     """Parse an instant shifted by durations (without an instant: relative to the start); return epoch ms.
 
-    >>> moment("+1h", 0), moment("+48h - 1ms", 0), moment("1970-01-02 -1ms", None)
+    >>> shifted_instant("+1h", 0), shifted_instant("+48h - 1ms", 0), shifted_instant("1970-01-02 -1ms", None)
     (3600000, 172799999, 86399999)
 
     Raises ValueError for anything else.
     """
-    match = _MOMENT.fullmatch(written)
+    match = _SHIFTED.fullmatch(written)
     base, shifts = (match[1].strip(), match[2]) if match else (written, "")
     begin = parse_instant(base) if base else start_ms
     if begin is None or not (base or shifts):
@@ -133,9 +133,9 @@ def profile_id(written: str) -> str:
 class Refusals(Protocol):
     """A document that collects mistakes and knows the line of each location."""
 
-    def refuse(self, loc: Place, reason: str) -> None: ...
+    def refuse(self, loc: Location, reason: str) -> None: ...
 
-    def line(self, loc: Place) -> int: ...
+    def line(self, loc: Location) -> int: ...
 
 
 class StepReader:
@@ -144,15 +144,17 @@ class StepReader:
     ``known`` are the keys of the segments; None disables the check for unknown segments.
     """
 
-    def __init__(self, document: Refusals, place: Place, start_ms: int, known: frozenset[str] | None) -> None:
+    def __init__(
+        self, document: Refusals, location: Location, start_ms: int, known: frozenset[str] | None
+    ) -> None:
         self._document = document
-        self._place = place
+        self._location = location
         self._known = known
         self.start_ms = self._clock_ms = start_ms
 
     def read(self, form: StepForm, index: int) -> ScenarioStep:
         """Read a step; mistakes are reported to the document."""
-        loc = (*self._place, "steps", index)
+        loc = (*self._location, "steps", index)
         written = form.model_fields_set
         if not written:
             self._document.refuse(loc, "expected a step with at least one key")
@@ -168,16 +170,16 @@ class StepReader:
             self._members(form.members, (*loc, "members")) if "members" in written else None,
         )
 
-    def _moment(self, written: str, loc: Place) -> int | None:
+    def _instant(self, written: str, loc: Location) -> int | None:
         try:
-            return moment(written, self.start_ms)
+            return shifted_instant(written, self.start_ms)
         except ValueError as error:
             self._document.refuse(loc, str(error))
             return None
 
-    def _move(self, form: StepForm, loc: Place) -> int:
+    def _move(self, form: StepForm, loc: Location) -> int:
         if "at" in form.model_fields_set:
-            at_ms = self._moment(form.at, (*loc, "at"))
+            at_ms = self._instant(form.at, (*loc, "at"))
             if at_ms is not None and at_ms < self._clock_ms:
                 here = format_instant(self._clock_ms)
                 self._document.refuse(
@@ -186,16 +188,16 @@ class StepReader:
             self._clock_ms = max(self._clock_ms, at_ms or self._clock_ms)
         return self._clock_ms
 
-    def _events(self, form: StepForm, loc: Place) -> tuple[tuple[bytes, str], ...]:
+    def _events(self, form: StepForm, loc: Location) -> tuple[tuple[bytes, str], ...]:
         if {"event", "events"} <= form.model_fields_set:
             self._document.refuse(loc, "expected either event or events")
         written = [((*loc, "events", i), event) for i, event in enumerate(form.events)]
         if "event" in form.model_fields_set:
             written.insert(0, ((*loc, "event"), form.event))
-        found = [(self._event(dict(event), place), str(place)) for place, event in written]
+        found = [(self._event(dict(event), each), str(each)) for each, event in written]
         return tuple((line, default_id) for line, default_id in found if line is not None)
 
-    def _event(self, event: dict[Any, Any], loc: Place) -> bytes | None:
+    def _event(self, event: dict[Any, Any], loc: Location) -> bytes | None:
         """Encode an event and advance the clock to its time; return None if the event is invalid."""
         for key in event:
             if key not in EVENT_FIELDS:
@@ -204,7 +206,7 @@ class StepReader:
         if not any(name in event for name in _TIMES):
             event["timestamp"] = format_instant(self._clock_ms)
         elif isinstance(event.get("timestamp"), str):
-            time_ms = self._moment(event["timestamp"], (*loc, "timestamp"))
+            time_ms = self._instant(event["timestamp"], (*loc, "timestamp"))
             event["timestamp"] = format_instant(self._clock_ms if time_ms is None else time_ms)
         try:
             line = msgspec.json.encode(event)
@@ -216,12 +218,12 @@ class StepReader:
         self._clock_ms = max(self._clock_ms, routed.time_ms)
         return line
 
-    def _segment(self, key: str, loc: Place) -> str:
+    def _segment(self, key: str, loc: Location) -> str:
         if self._known is not None and key not in self._known:
             self._document.refuse(loc, f"unknown segment {key}")
         return key
 
-    def _expect(self, form: ExpectForm, loc: Place) -> tuple[tuple[str, str], ...]:
+    def _expect(self, form: ExpectForm, loc: Location) -> tuple[tuple[str, str], ...]:
         lists = {"entered": form.entered, "exited": form.exited}
         return tuple(
             sorted(
@@ -231,10 +233,10 @@ class StepReader:
             )
         )
 
-    def _changes(self, forms: Sequence[ChangeForm], loc: Place) -> tuple[Mapping[str, str], ...]:
+    def _changes(self, forms: Sequence[ChangeForm], loc: Location) -> tuple[Mapping[str, str], ...]:
         return tuple(self._change(form, (*loc, i)) for i, form in enumerate(forms))
 
-    def _change(self, form: ChangeForm, loc: Place) -> Mapping[str, str]:
+    def _change(self, form: ChangeForm, loc: Location) -> Mapping[str, str]:
         self._segment(form.segment, (*loc, "segment"))
         fields = {
             name: "none" if value is None else str(value)
@@ -246,12 +248,12 @@ class StepReader:
         for name in ("occurred_at", "flips_at"):
             instant = getattr(form, name)
             if name in fields and instant is not None:
-                fields[name] = format_instant(self._moment(instant, (*loc, name)) or 0)
+                fields[name] = format_instant(self._instant(instant, (*loc, name)) or 0)
         if "flips_at" in fields and form.flips_at is None:
             fields["flips_at"] = "never"
         return fields
 
-    def _members(self, form: Mapping[str, Sequence[str]], loc: Place) -> Mapping[str, Sequence[str]]:
+    def _members(self, form: Mapping[str, Sequence[str]], loc: Location) -> Mapping[str, Sequence[str]]:
         return {
             profile_id(name): sorted(self._segment(key, (*loc, name, i)) for i, key in enumerate(keys))
             for name, keys in form.items()

@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from segops.core.errors import DefinitionError, Issue, UserError
 from segops.core.segments import SegmentSet
-from segops.schemas.scenario_steps import ScenarioStep, StepForm, StepReader, first_instant, moment
-from segops.schemas.segments import form_issues, inline, load, unreadable, written_place
+from segops.schemas.scenario_steps import ScenarioStep, StepForm, StepReader, first_instant, shifted_instant
+from segops.schemas.segments import form_issues, format_location, inline, load, unreadable
 from segops.schemas.written import SAFE_LOADER, read_yaml
 
 SUFFIXES = (".yaml", ".yml")
@@ -65,7 +65,7 @@ class _Document:
         self._node: Any = yaml.compose(text, SAFE_LOADER)
 
     def refuse(self, loc: tuple[int | str, ...], reason: str) -> None:
-        self.issues.append(Issue(f"{self.file}:{self.line(loc)}", written_place("", loc), reason))
+        self.issues.append(Issue(f"{self.file}:{self.line(loc)}", format_location("", loc), reason))
 
     def line(self, loc: Sequence[int | str]) -> int:
         """Return the line of a location, or of its nearest ancestor in the file."""
@@ -157,19 +157,19 @@ def _refuse_duplicates(names: Sequence[str], document: _Document) -> None:
 
 
 def _scenario(form: ScenarioForm, index: int, segments: SegmentSet, document: _Document) -> Scenario:
-    place = ("scenarios", index)
-    reader = StepReader(document, place, _start(form, place, document), _keys(segments))
+    location = ("scenarios", index)
+    reader = StepReader(document, location, _start(form, location, document), _keys(segments))
     steps = tuple(reader.read(step, i) for i, step in enumerate(form.steps))
     if not any(step.checks for step in steps):
-        document.refuse(place, "missing checks: no step has expect, changes or members")
-    return Scenario(form.name, document.file, document.line(place), segments, reader.start_ms, steps)
+        document.refuse(location, "missing checks: no step has expect, changes or members")
+    return Scenario(form.name, document.file, document.line(location), segments, reader.start_ms, steps)
 
 
-def _start(form: ScenarioForm, place: tuple[str, int], document: _Document) -> int:
+def _start(form: ScenarioForm, location: tuple[str, int], document: _Document) -> int:
     try:
-        return moment(form.start or first_instant(form.steps), None)
+        return shifted_instant(form.start or first_instant(form.steps), None)
     except ValueError as error:
-        document.refuse((*place, "start"), str(error))
+        document.refuse((*location, "start"), str(error))
         return 0
 
 

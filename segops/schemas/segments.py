@@ -230,7 +230,7 @@ def _line(line: int, column: int) -> str:
 
 def form_issues(source: str, path: str, error: ValidationError) -> list[Issue]:
     """Return the issues of a pydantic error, each with its path below ``path``."""
-    return [Issue(source, written_place(path, detail["loc"]), _reason(detail)) for detail in error.errors()]
+    return [Issue(source, format_location(path, detail["loc"]), _reason(detail)) for detail in error.errors()]
 
 
 def _reason(detail: ErrorDetails) -> str:
@@ -252,7 +252,7 @@ _REASONS = {
 }
 
 
-def written_place(path: str, loc: tuple[int | str, ...]) -> str:
+def format_location(path: str, loc: tuple[int | str, ...]) -> str:
     """Format a location as a path: ``segments[0].when``."""
     for part in loc:
         path += f"[{part}]" if isinstance(part, int) else f".{part}"

@@ -25,11 +25,11 @@ from segops.core.profile import Member, Profile
 FORMAT = 3
 
 #: Replaces ``FORMAT`` for a quarantined profile; the head is that of a profile.
-ASIDE = ord("q")
+QUARANTINED = ord("q")
 
 _HEADLESS = 1
 _WITH_HEAD = (bytes([2]), bytes([FORMAT]))
-_HEADED = (*_WITH_HEAD, bytes([ASIDE]))
+_HEADED = (*_WITH_HEAD, bytes([QUARANTINED]))
 _HEAD = struct.Struct(">BqI")
 _NOT_DUE = -(1 << 63)
 _encoder = msgspec.msgpack.Encoder()
@@ -193,5 +193,5 @@ def summary(data: bytes) -> tuple[int | None, bytes]:
         raise StateError(f"a stored profile is damaged: {error}") from error
     members = data[_HEAD.size : _HEAD.size + length]
     if len(members) < length or not members.isascii():
-        raise StateError("a stored profile is damaged: its head is none")
+        raise StateError("a stored profile is damaged: invalid head")
     return None if due_ms == _NOT_DUE else due_ms, members

@@ -12,14 +12,14 @@ TICK_HEADERS: Final = [(TYPE_HEADER, b"tick")]
 
 
 class Tick(msgspec.Struct, omit_defaults=True):
-    """A tick: of the wall clock (``clock_ms``), or the watermark of a source or a lane (the other fields).
+    """A tick: of the wall clock (``clock_ms``), or a watermark of a source or processor (the other fields).
 
     ``end`` marks the control record at the end of an input: its watermark applies to every partition.
     """
 
     clock_ms: int | None = None
     source: int | None = None
-    lane: int | None = None
+    processor: int | None = msgspec.field(name="lane", default=None)  # the key in stored records
     watermark_ms: int | None = None
     idle: bool = False
     end: bool = False
@@ -52,6 +52,6 @@ def source_tick(source: int, watermark_ms: int, *, idle: bool) -> bytes:
     return _encoder.encode({"source": source, "watermark_ms": watermark_ms, "idle": idle})
 
 
-def watermark_tick(lane: int, watermark_ms: int) -> bytes:
-    """Encode the time up to which partition ``lane`` of profile-events has been processed."""
-    return _encoder.encode({"lane": lane, "watermark_ms": watermark_ms})
+def watermark_tick(processor: int, watermark_ms: int) -> bytes:
+    """Encode the time up to which partition ``processor`` of profile-events has been processed."""
+    return _encoder.encode({"lane": processor, "watermark_ms": watermark_ms})

@@ -47,13 +47,15 @@ log = logging.getLogger(__name__)
 class CommittedOffsets(Protocol):
     """The operations of the group's consumer that the pipeline uses."""
 
-    async def committed(self, places: Iterable[LogPartition]) -> dict[LogPartition, CommittedPosition]: ...
+    async def committed(
+        self, partitions: Iterable[LogPartition]
+    ) -> dict[LogPartition, CommittedPosition]: ...
     async def commit_positions(self, positions: Positions) -> None: ...
-    async def beginnings(self, places: Iterable[LogPartition]) -> dict[LogPartition, int]: ...
-    async def ends(self, places: Iterable[LogPartition]) -> dict[LogPartition, int]: ...
-    async def at_end(self, place: LogPartition) -> bool: ...
-    def read_to(self, place: LogPartition, end: int) -> bool: ...
-    def behind(self, place: LogPartition, offset: int) -> int | None: ...
+    async def beginnings(self, partitions: Iterable[LogPartition]) -> dict[LogPartition, int]: ...
+    async def ends(self, partitions: Iterable[LogPartition]) -> dict[LogPartition, int]: ...
+    async def at_end(self, partition: LogPartition) -> bool: ...
+    def read_to(self, partition: LogPartition, end: int) -> bool: ...
+    def behind(self, partition: LogPartition, offset: int) -> int | None: ...
 
 
 @dataclass(frozen=True)
@@ -65,12 +67,12 @@ class Dependencies:
     """
 
     metrics: Metrics
-    disk: StoreManager
+    store_manager: StoreManager
     changelog_consumer: Callable[..., AIOKafkaConsumer]
     standby_consumer: Callable[..., AIOKafkaConsumer]
     producer: Callable[[], Producer]
     transactional_producer: Callable[[int], AIOKafkaProducer]
-    crash: Failpoints
+    failpoints: Failpoints
     owner: Owner
 
 
@@ -88,28 +90,34 @@ class Assignment:
 class AssignmentOpener:
     """Opens assignments; the processors send through ``channels``."""
 
-    def __init__(self, settings: Settings, parts: Dependencies) -> None:
+    def __init__(self, settings: Settings, dependencies: Dependencies) -> None:
         worker = settings.worker
         self._settings = settings
         self._limits = limits_of(settings)
-        self._parts = parts
-        self._belonging = OriginCheck(settings, parts.owner, parts.changelog_consumer, self._lost)
-        self._renewal = FreshStart(
-            settings, self._belonging, parts.disk, parts.changelog_consumer, parts.crash
+        self._dependencies = dependencies
+        self._origin_check = OriginCheck(
+            settings, dependencies.owner, dependencies.changelog_consumer, self._lost
+        )
+        self._fresh_start = FreshStart(
+            settings,
+            self._origin_check,
+            dependencies.store_manager,
+            dependencies.changelog_consumer,
+            dependencies.failpoints,
         )
         self.channels: ProducerChannels
         if settings.exactly_once:
             self.channels = self._transactions = Transactions(
-                parts.transactional_producer, app_id=worker.app_id, failpoints=parts.crash
+                dependencies.transactional_producer, app_id=worker.app_id, failpoints=dependencies.failpoints
             )
-            self.pulse = LivenessFence(math.inf)  # Kafka fences stale producers itself
+            self.fence = LivenessFence(math.inf)  # Kafka fences stale producers itself
         else:
-            self.channels = self._shared = SharedProducer(parts.producer)
-            self.pulse = LivenessFence(lease_s(worker))
+            self.channels = self._shared = SharedProducer(dependencies.producer)
+            self.fence = LivenessFence(lease_s(worker))
 
     def _output(self, topic: str, number: int) -> KafkaOutput:
         outputs = self.channels.of(number)
-        return KafkaOutput((topic, number), outputs, self._settings, self._parts.metrics)
+        return KafkaOutput((topic, number), outputs, self._settings, self._dependencies.metrics)
 
     @property
     def _by_events(self) -> bool:
@@ -133,8 +141,8 @@ class AssignmentOpener:
         await self.channels.open(numbers)
         stores = await self._restore(numbers)
         try:
-            renewed = await self._renew(stores, group)
-            opened_at = await self._belonging.starts(partitions, stores, group, renewed)
+            fresh = await self._start_fresh(stores, group)
+            opened_at = await self._origin_check.starts(partitions, stores, group, fresh)
             starts = opened_at.positions
             ends = await group.ends([(topics.profile_events, number) for number in numbers])
             for store in stores.values():  # compile outside the event loop; the result is cached
@@ -167,44 +175,44 @@ class AssignmentOpener:
         checkpointer.committed(opened_at.committed)
         return Assignment(processors, sources, controls, list(outputs.values()), checkpointer)
 
-    async def _renew(self, stores: dict[int, ProfileStore], group: CommittedOffsets) -> Positions:
+    async def _start_fresh(self, stores: dict[int, ProfileStore], group: CommittedOffsets) -> Positions:
         """Reset the partitions for which a fresh start was decided; return their new positions."""
         positions: dict[LogPartition, CommittedPosition] = {}
         for number, store in stores.items():
-            if self._belonging.is_stale(store):
-                renewed = await self._renewal.reset(number, store, group, self._write_down(group))
-                stores[number] = renewed.store
-                positions.update(renewed.positions)
+            if self._origin_check.is_stale(store):
+                fresh = await self._fresh_start.reset(number, store, group, self._persist(group))
+                stores[number] = fresh.store
+                positions.update(fresh.positions)
         return positions
 
-    def _write_down(self, group: CommittedOffsets) -> Persist:
+    def _persist(self, group: CommittedOffsets) -> Persist:
         """Return a function that makes writes and positions durable before there is a checkpointer."""
 
-        async def write_down(number: int, writes: Sequence[Write], positions: Positions) -> int | None:
+        async def persist(number: int, writes: Sequence[Write], positions: Positions) -> int | None:
             changelog = (self._settings.worker.changelog, number)
             if self._settings.exactly_once:
                 return await self._transactions.owned[number].commit(changelog, writes, positions)
-            self.pulse.check()
+            self.fence.check()
             if positions:
                 await group.commit_positions(positions)
-            outputs = BatchProducer(self._parts.producer)
+            outputs = BatchProducer(self._dependencies.producer)
             await log_states(outputs, changelog, writes)
             await outputs.settle()
             return outputs.acknowledged.get(changelog)
 
-        return write_down
+        return persist
 
     def _lost(self, topic: str, records: int) -> None:
-        self._parts.metrics.records_lost.labels(topic).inc(records)
+        self._dependencies.metrics.records_lost.labels(topic).inc(records)
 
     async def _restore(self, partitions: list[int]) -> dict[int, ProfileStore]:
-        parts, gauge = self._parts, self._parts.metrics.partitions_recovering
+        dependencies, gauge = self._dependencies, self._dependencies.metrics.partitions_recovering
         recovery = Recovery(
             self._settings.worker.changelog,
-            parts.disk,
-            parts.changelog_consumer,
-            failpoints=parts.crash,
-            restored=parts.metrics.recovery_records.inc,
+            dependencies.store_manager,
+            dependencies.changelog_consumer,
+            failpoints=dependencies.failpoints,
+            restored=dependencies.metrics.recovery_records.inc,
         )
         gauge.set(len(partitions))
         try:
@@ -218,7 +226,7 @@ class AssignmentOpener:
         return Start(
             position.offset,
             self._clock(number, metadata),
-            origin=origin or self._belonging.new_origin(),
+            origin=origin or self._origin_check.new_origin(),
             adopted=origin is None,
             mark=mark or (None if origin is None else origin.mark),
         )
@@ -266,7 +274,7 @@ class AssignmentOpener:
                 processors=processors,
                 sources=sources,
                 controls=controls,
-                failpoints=self._parts.crash,
+                failpoints=self._dependencies.failpoints,
                 transactions=self._transactions.owned,
             )
         return AtLeastOnce(
@@ -275,11 +283,11 @@ class AssignmentOpener:
             processors=processors,
             sources=sources,
             controls=controls,
-            failpoints=self._parts.crash,
+            failpoints=self._dependencies.failpoints,
             outputs=self._shared.outputs,
-            changelog=BatchProducer(self._parts.producer),
+            changelog=BatchProducer(self._dependencies.producer),
             commit=group.commit_positions,
-            fence=self.pulse.check,
+            fence=self.fence.check,
         )
 
 

@@ -65,8 +65,8 @@ class KafkaOutput(Output):
 
     def broadcast(self, tick: bytes) -> None:
         """Append a tick to every partition of profile events."""
-        for place in self._partitions:
-            self._outputs.append(place, key=None, value=tick, headers=TICK_HEADERS)
+        for partition in self._partitions:
+            self._outputs.append(partition, key=None, value=tick, headers=TICK_HEADERS)
 
     def emit(self, changes: Sequence[Change], *, arrived_ms: int | None) -> None:
         """Publish changes and measure their latency."""
@@ -100,7 +100,7 @@ class KafkaOutput(Output):
         """Append a tombstone to the state topic for each key."""
         self._publisher.delete_rows(self._partition, keys)
 
-    def set_aside(self, record: QuarantineRecord) -> None:
+    def quarantine(self, record: QuarantineRecord) -> None:
         """Publish unreadable bytes and log the fact; the profile id is in the topic only."""
         place = (self._partition, record.offset, record.of)
         log.error("partition %d, offset %d: quarantined %s: %s", *place, record.reason)
@@ -143,7 +143,7 @@ def export_partition(counts: Counts, metrics: Metrics) -> None:
     metrics.late_events.inc(counts.late)
     for (path, found), number in counts.skipped.items():
         metrics.values_skipped.labels(metrics.path(path), found).inc(number)
-    _export_mended(counts.mended, metrics)
+    _export_repairs(counts.repairs, metrics)
     metrics.timers_fired.inc(counts.timers)
     for kind, number in counts.identities.items():
         counter = metrics.identities.get(kind)
@@ -162,13 +162,13 @@ def export_source(counts: ResolveCounts, metrics: Metrics) -> None:
     """Add the counts of a resolve processor to the metrics."""
     metrics.events_consumed.labels("resolve").inc(counts.records)
     metrics.clamped_events.inc(counts.clamped)
-    _export_mended(counts.mended, metrics)
+    _export_repairs(counts.repairs, metrics)
     for reason, rejected in counts.rejected.items():
         metrics.events_rejected.labels(reason).inc(rejected)
 
 
-def _export_mended(mended: Mapping[str, int], metrics: Metrics) -> None:
-    for kind, number in mended.items():
+def _export_repairs(repairs: Mapping[str, int], metrics: Metrics) -> None:
+    for kind, number in repairs.items():
         metrics.events_mended.labels(kind).inc(number)
 
 

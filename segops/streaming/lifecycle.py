@@ -45,16 +45,16 @@ class JoinTimer:
         self._now = now
         self._since: float | None = None
 
-    def note(self, *, kept_out: bool) -> None:
-        """Record the current state. ``kept_out``: the brokers answer, but the worker has no assignment."""
-        if not kept_out:
+    def note(self, *, waiting_to_join: bool) -> None:
+        """Record the state. ``waiting_to_join``: the brokers answer, but the worker has no assignment."""
+        if not waiting_to_join:
             self._since = None
         elif self._since is None:
             self._since = self._now()
 
     @property
     def seconds(self) -> float:
-        """The time kept out so far."""
+        """How long the worker has waited for the group so far, in seconds."""
         return 0.0 if self._since is None else self._now() - self._since
 
     @property
@@ -165,11 +165,11 @@ class Lifecycle:
         while True:
             if self.app is not None and self.app.ready:
                 self._pauses.reset()
-            self._joining.note(kept_out=self._kept_out)
+            self._joining.note(waiting_to_join=self._waiting_to_join)
             await asyncio.sleep(_WATCH_S)
 
     @property
-    def _kept_out(self) -> bool:
+    def _waiting_to_join(self) -> bool:
         return self._connected and self._outage.reason is None and not (self.app and self.app.joined)
 
     async def _failed(self, error: BaseException, stopping: asyncio.Future[Literal[True]]) -> None:

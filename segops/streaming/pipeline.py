@@ -43,9 +43,9 @@ _REST_S: Final = 0.02
 class Pipeline:
     """All processors of a worker. ``running`` is True while they may process records."""
 
-    def __init__(self, settings: Settings, engine: Engine, parts: Dependencies) -> None:
+    def __init__(self, settings: Settings, engine: Engine, dependencies: Dependencies) -> None:
         self.settings = settings
-        self.metrics = parts.metrics
+        self.metrics = dependencies.metrics
         self.engine = engine
         self.processors: dict[int, SegmentProcessor] = {}
         self.sources: dict[int, ResolveProcessor] = {}
@@ -53,17 +53,20 @@ class Pipeline:
         #: Whether control records wait for the events before them.
         self._control_blocked = False
         self.running = False
-        self._parts = parts
-        self._opener = AssignmentOpener(settings, parts)
+        self._dependencies = dependencies
+        self._opener = AssignmentOpener(settings, dependencies)
         self.channels = self._opener.channels
-        self.pulse = self._opener.pulse
+        self.fence = self._opener.fence
         self._outputs: list[KafkaOutput] = []
         self._standbys = Standbys(
-            settings.worker.changelog, parts.disk, parts.standby_consumer, parts.metrics
+            settings.worker.changelog,
+            dependencies.store_manager,
+            dependencies.standby_consumer,
+            dependencies.metrics,
         )
-        self.sweeper = Sweeper(settings, parts.changelog_consumer, parts.crash)
+        self.sweeper = Sweeper(settings, dependencies.changelog_consumer, dependencies.failpoints)
         self._jumps = Jumps()
-        self._gauges = Gauges(parts.metrics)
+        self._gauges = Gauges(dependencies.metrics)
         self._checkpointer: Checkpointer | None = None
         self._recovering = asyncio.Lock()
         self._rested = False
@@ -86,7 +89,7 @@ class Pipeline:
         Then follow the changelogs of ``standbys``, partitions that other workers own.
         """
         async with self._recovering:
-            self._parts.crash.passed("on_assign")
+            self._dependencies.failpoints.passed("on_assign")
             self._close()
             await self._standbys.stop()
             found = await self._opener.open(assigned, group, self.engine)
@@ -135,7 +138,7 @@ class Pipeline:
         if not self.running or self._checkpointer is None:
             return
         self.running = False
-        self._parts.crash.passed("on_revoke")
+        self._dependencies.failpoints.passed("on_revoke")
         async with asyncio.timeout(_SEAL_TIMEOUT_S):
             await self._checkpointer.run(last=True)
         self.export()
@@ -199,8 +202,8 @@ class Pipeline:
         if processor is not None and self.running:
             with self._timed("segment"):
                 processor.process(records)
-            self._parts.crash.passed("after_batch")
-            self._parts.crash.passed(STALL)
+            self._dependencies.failpoints.passed("after_batch")
+            self._dependencies.failpoints.passed(STALL)
             self.channels.wake()
             self._woken.set()
             urgent = self._rested and self.channels.has_waiters
@@ -249,7 +252,7 @@ class Pipeline:
             return False
         fired, rescanned = processor.fire_due(SLICE), processor.rescan(self._rescan_size())
         if fired:
-            self._parts.crash.passed("after_timers")
+            self._dependencies.failpoints.passed("after_timers")
         if fired or rescanned:
             self.channels.wake()
         busy = fired == SLICE or rescanned > 0

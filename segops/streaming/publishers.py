@@ -13,10 +13,16 @@ from segops.core.messages import Message
 from segops.core.step import Erased
 from segops.core.values import format_instant
 from segops.kafka.positions import LogPartition
-from segops.schemas.aside import FOUND_HEADER, HANDOVER_MARK, ORIGIN_HEADER, QUARANTINE_HEADER, REASON_HEADER
 from segops.schemas.changes import encode_change
 from segops.schemas.erasures import encode_receipt
 from segops.schemas.messages import encode_message, name_of
+from segops.schemas.quarantine import (
+    FOUND_HEADER,
+    HANDOVER_MARK,
+    ORIGIN_HEADER,
+    QUARANTINE_HEADER,
+    REASON_HEADER,
+)
 from segops.schemas.records import Headers, Record, partition_of
 from segops.schemas.ticks import TYPE_HEADER
 from segops.stores.base import Write

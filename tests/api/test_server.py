@@ -80,7 +80,7 @@ def utf8(text: str) -> str:
 
 
 RIGHT = utf8("Authorization: Bearer sécret")
-PERSON = "/profiles/user_id%3Aann"
+PROFILE = "/profiles/user_id%3Aann"
 
 
 @pytest.mark.parametrize(
@@ -108,9 +108,9 @@ PERSON = "/profiles/user_id%3Aann"
         (get("/healthz", method="OPTIONS"), 405),
         (get("/healthz", method="TRACE"), 405),
         (get("/healthz", method="PROPFIND"), 405),
-        (get(PERSON, RIGHT, method="DELETE"), 405),
+        (get(PROFILE, RIGHT, method="DELETE"), 405),
         (get("*", method="OPTIONS"), 404),
-        (get(PERSON, RIGHT), 404),
+        (get(PROFILE, RIGHT), 404),
         (get("/profiles/ann", RIGHT), 400),
         (get("/profiles/user_id%3A%ff", RIGHT), 400),
         (get("/profiles/user_id:\xff", RIGHT), 400),
@@ -118,18 +118,18 @@ PERSON = "/profiles/user_id%3Aann"
         (get("/profiles/user_id%3A%00%zz%", RIGHT), 404),
         (get("/profiles/user_id%3Abug", RIGHT), 500),
         (get("/profiles/far%3A%0d%0aX:%20y", RIGHT), 307),
-        (get(PERSON), 401),
-        (get(PERSON, utf8("Authorization: sécret")), 401),
-        (get(PERSON, utf8("Authorization: Basic sécret")), 401),
-        (get(PERSON, utf8("Authorization: Bearersécret")), 401),
-        (get(PERSON, utf8("Authorization: Bearer sécret x")), 401),
-        (get(PERSON, "Authorization: Bearer"), 401),
-        (get(PERSON, "Authorization:"), 401),
-        (get(PERSON, "Authorization: Bearer \xff\xfe\x80"), 401),
-        (get(PERSON, "Authorization: \xff"), 401),
-        (get(PERSON, "Authorization: Bearer s\xe9cret"), 401),
-        (get(PERSON, RIGHT, RIGHT), 401),
-        (get(PERSON, utf8("authorization: bearer  sécret ")), 404),
+        (get(PROFILE), 401),
+        (get(PROFILE, utf8("Authorization: sécret")), 401),
+        (get(PROFILE, utf8("Authorization: Basic sécret")), 401),
+        (get(PROFILE, utf8("Authorization: Bearersécret")), 401),
+        (get(PROFILE, utf8("Authorization: Bearer sécret x")), 401),
+        (get(PROFILE, "Authorization: Bearer"), 401),
+        (get(PROFILE, "Authorization:"), 401),
+        (get(PROFILE, "Authorization: Bearer \xff\xfe\x80"), 401),
+        (get(PROFILE, "Authorization: \xff"), 401),
+        (get(PROFILE, "Authorization: Bearer s\xe9cret"), 401),
+        (get(PROFILE, RIGHT, RIGHT), 401),
+        (get(PROFILE, utf8("authorization: bearer  sécret ")), 404),
     ],
 )
 def test_status_of_each_request(request_: str, status: int) -> None:

@@ -243,6 +243,6 @@ ENDINGS: list[tuple[BaseException, int, str]] = [
 
 @pytest.mark.parametrize(("error", "status", "words"), ENDINGS, ids=lambda value: repr(value)[:40])
 def test_every_error_has_a_status_and_a_message(error: BaseException, status: int, words: str) -> None:
-    found, told = ending(error)
+    found, message = ending(error)
     assert found == status
-    assert told.startswith(words) if words else told == ""
+    assert message.startswith(words) if words else message == ""

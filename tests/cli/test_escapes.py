@@ -109,7 +109,7 @@ def test_quoted_input_in_messages_is_escaped(segops: Run, files: Path, words: li
 @pytest.fixture
 def worker() -> Iterator[str]:
     """Serve a worker's pages with hostile text everywhere."""
-    portrait = ProfileView(
+    view = ProfileView(
         profile_id=EVIL,
         now_ms=1,
         first_ms=1,
@@ -127,7 +127,7 @@ def worker() -> Iterator[str]:
             good = "good" in self.path
             self.send_response(200 if good else 500)
             self.end_headers()
-            self.wfile.write(msgspec.json.encode(portrait) if good else EVIL.encode())
+            self.wfile.write(msgspec.json.encode(view) if good else EVIL.encode())
 
         def log_message(self, *_arguments: object) -> None:
             """Log nothing."""

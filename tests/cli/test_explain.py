@@ -136,10 +136,10 @@ def test_unreadable_values_of_the_profile_are_reported(files: tuple[str, ...], t
     views[3] |= {"anonymousId": "a1"}  # links the anonymous id to her
     odd = {"properties": {"price": "5", "shop": "eu"}}
     (tmp_path / "events.jsonl").write_text("".join(json.dumps(view | odd) + "\n" for view in views))
-    for profile, told in (
+    for profile, message in (
         ("user_id:ann", "price of Product Viewed: 3 values are text\n"),
         ("user_id:bob", "price of Product Viewed: 1 value is text\n"),
     ):
         done = explain(*files, "--profile", profile)
-        assert (done.status, done.err) == (0, told)
+        assert (done.status, done.err) == (0, message)
         assert "✗ sum of price" in done.out

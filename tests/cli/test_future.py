@@ -20,7 +20,7 @@ NO_BROKER = "unknown host name"
 
 
 @pytest.mark.parametrize(
-    ("clock", "tick", "options", "told"),
+    ("clock", "tick", "options", "message"),
     [
         ("wall", "9999-01-01", [], f"{REFUSED}: with SEGOPS_CLOCK=wall, ticks cannot advance time"),
         (
@@ -45,7 +45,7 @@ def test_a_future_tick_is_rejected_before_anything_is_sent(
     clock: str,
     tick: str,
     options: list[str],
-    told: str,
+    message: str,
 ) -> None:
     for name, _, _ in config.variables():
         monkeypatch.delenv(name, raising=False)
@@ -57,4 +57,4 @@ def test_a_future_tick_is_rejected_before_anything_is_sent(
     instant = format_instant(wall_ms() + offsets[tick]) if tick in offsets else tick
     done = segops("produce", tmp_path / "events.jsonl", "--final-tick", instant, *options)
     assert (done.status, done.out) == (2, "")
-    assert told in done.err
+    assert message in done.err

@@ -182,8 +182,8 @@ def test_every_command_rejects_a_misspelt_setting(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SEGOPS_KAFKA_BOOTSTRAP_SERVER", "kafka:9092")
     done = segops(*CALLS[name])
-    told = "unknown setting SEGOPS_KAFKA_BOOTSTRAP_SERVER; did you mean SEGOPS_KAFKA_BOOTSTRAP_SERVERS?\n"
-    assert (done.status, done.out, done.err) == (2, "", told)
+    message = "unknown setting SEGOPS_KAFKA_BOOTSTRAP_SERVER; did you mean SEGOPS_KAFKA_BOOTSTRAP_SERVERS?\n"
+    assert (done.status, done.out, done.err) == (2, "", message)
 
 
 @dataclass(frozen=True)
@@ -253,7 +253,7 @@ def test_an_unreachable_broker_is_reported_with_its_address(
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["worker", "--data-dir", "/proc/segops"], "cannot use the data folder /proc/segops/worker-0"),
         (["worker", "--data-dir", "good.jsonl/x"], "cannot use the data folder"),
@@ -264,12 +264,12 @@ def test_an_unreachable_broker_is_reported_with_its_address(
     ],
 )
 def test_a_folder_that_cannot_be_created_is_named(
-    segops: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str], told: str
+    segops: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str], message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     done = segops(*words)
     assert done.status == 2
-    assert told in done.err
+    assert message in done.err
 
 
 # -- URLs ------------------------------------------------------------------------------------------

@@ -24,13 +24,17 @@ Run = Callable[..., Any]
 
 
 async def _records(settings: config.Settings, count: int) -> list[Any]:
-    parts = [TopicPartition(settings.topics.events, number) for number in range(settings.topics.partitions)]
+    partitions = [
+        TopicPartition(settings.topics.events, number) for number in range(settings.topics.partitions)
+    ]
     found: list[Any] = []
     async with running_consumer(settings.kafka) as consumer, asyncio.timeout(60):
-        consumer.assign(parts)
-        await consumer.seek_to_beginning(*parts)
-        ends = await consumer.end_offsets(parts)
-        while len(found) < count or any([await consumer.position(part) < ends[part] for part in parts]):
+        consumer.assign(partitions)
+        await consumer.seek_to_beginning(*partitions)
+        ends = await consumer.end_offsets(partitions)
+        while len(found) < count or any(
+            [await consumer.position(partition) < ends[partition] for partition in partitions]
+        ):
             for batch in (await consumer.getmany(timeout_ms=200)).values():
                 found += batch
     return found

@@ -91,8 +91,8 @@ def _write(folder: Path, name: str, written: Any) -> Path:
     return path
 
 
-def _is_told(err: str, path: Path, place: str, reason: str) -> bool:
-    return any(line.startswith(f"{path}: {place}: {reason}") for line in err.splitlines())
+def _is_reported(err: str, path: Path, location: str, reason: str) -> bool:
+    return any(line.startswith(f"{path}: {location}: {reason}") for line in err.splitlines())
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -101,12 +101,12 @@ def test_every_invalid_segment_is_rejected_with_file_place_and_reason(
     segops: Run, tmp_path: Path, command: str, name: str
 ) -> None:
     """``apply`` reports it before it contacts a broker: nothing is partly published."""
-    written, place, reason = REFUSED[name]
+    written, location, reason = REFUSED[name]
     path = _write(tmp_path, name, written)
     done = segops(command, path)
     assert (done.status, done.out) == (2, "")
     assert len(done.err.splitlines()) == 1
-    assert _is_told(done.err, path, place, reason), done.err
+    assert _is_reported(done.err, path, location, reason), done.err
 
 
 def test_all_errors_of_a_folder_are_reported_in_one_run(segops: Run, tmp_path: Path) -> None:
@@ -120,17 +120,17 @@ def test_all_errors_of_a_folder_are_reported_in_one_run(segops: Run, tmp_path: P
     done = segops("check", tmp_path)
     assert (done.status, done.out) == (2, "")
     assert len(done.err.splitlines()) == len(REFUSED)
-    for name, (_, place, reason) in REFUSED.items():
+    for name, (_, location, reason) in REFUSED.items():
         if name != "reused-key":
-            assert _is_told(done.err, files[name], place, reason), name
-    assert _is_told(done.err, files["reused-key"], "r", "duplicate key 'r'")
+            assert _is_reported(done.err, files[name], location, reason), name
+    assert _is_reported(done.err, files["reused-key"], "r", "duplicate key 'r'")
 
 
 def test_a_reference_to_an_invalid_segment_is_not_a_second_error(segops: Run, tmp_path: Path) -> None:
     _write(tmp_path, "a", {"did": []})
     _write(tmp_path, "b", {"all": [{"in_segment": "a"}, {"in_segment": "c"}]})
-    told = segops("check", tmp_path).err.splitlines()
-    assert [line.rsplit("json: ")[1] for line in told] == [
+    reported = segops("check", tmp_path).err.splitlines()
+    assert [line.rsplit("json: ")[1] for line in reported] == [
         "segments[0].when.did: expected an event name or a non-empty list of event names",
         "b.when: in_segment: unknown segment c",
     ]

@@ -10,7 +10,7 @@ from segops import config
 from segops.cli._kafka import run
 from segops.kafka.reachability import Cause, ConnectionProblem, Unreachable
 
-GONE = Unreachable("nobody there", (ConnectionProblem("k:1", Cause.REFUSED),))
+GONE = Unreachable("no broker answers", (ConnectionProblem("k:1", Cause.REFUSED),))
 WRONG = Unreachable(
     "no such host", (ConnectionProblem("k:1", Cause.UNKNOWN_HOST), ConnectionProblem("l:1", Cause.LOGIN))
 )
@@ -39,12 +39,12 @@ class Work:
 
 def test_waiting_retries_and_is_reported_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(Work(GONE, 3), wait_s=60) == 4
-    assert capsys.readouterr().err == "waiting for up to 60 s for a broker: nobody there\n"
+    assert capsys.readouterr().err == "waiting for up to 60 s for a broker: no broker answers\n"
 
 
 def test_waiting_ends_after_its_limit(capsys: pytest.CaptureFixture[str]) -> None:
     work = Work(GONE, 1_000_000)
-    with pytest.raises(Unreachable, match="nobody there"):
+    with pytest.raises(Unreachable, match="no broker answers"):
         run(work, wait_s=0.01)
     assert work.done > 1
     assert capsys.readouterr().err.count("\n") == 1

@@ -41,7 +41,7 @@ FIGURES = {
 }
 each_figure = pytest.mark.parametrize("figure", FIGURES.values(), ids=FIGURES.keys())
 
-Parts = list[tuple[int | None, State]]
+States = list[tuple[int | None, State]]
 
 
 @each_figure
@@ -138,19 +138,19 @@ def test_state_above_capacity_does_not_grow(figure: Any) -> None:
     assert len(getattr(state, "times", None) or state.keys) == 6  # type: ignore[union-attr]
 
 
-def former_profile(*parts: tuple[int | None, State]) -> Customer:
+def former_profile(*states: tuple[int | None, State]) -> Customer:
     """Open a profile of a former version, which stored one state per capacity class."""
     customer = Customer(few=did({"gte": 3}), often=did({"gte": 5}))
     customer.did("B", T)
     feature = next(iter(customer.engine.segments.features.values()))
     ids = dict(zip((*CAPACITIES, None), feature.former_ids, strict=True))
-    customer.profile.features = {ids[capacity]: state for capacity, state in parts}
+    customer.profile.features = {ids[capacity]: state for capacity, state in states}
     customer.engine.open(customer.profile)
     return customer
 
 
 @pytest.mark.parametrize(
-    ("parts", "times"),
+    ("states", "times"),
     [
         ([(4, EventTimes([3, 4, 5, 6])), (16, EventTimes([1, 2, 3, 4, 5, 6]))], [1, 2, 3, 4, 5, 6]),
         # A threshold of a greater class was added later and began empty.
@@ -165,9 +165,9 @@ def former_profile(*parts: tuple[int | None, State]) -> Customer:
     ],
     ids=str,
 )
-def test_states_per_capacity_class_merge_into_their_union(parts: Parts, times: list[int]) -> None:
-    for order in (parts, parts[::-1]):
-        customer = former_profile(*msgspec.msgpack.decode(msgspec.msgpack.encode(order), type=Parts))
+def test_states_per_capacity_class_merge_into_their_union(states: States, times: list[int]) -> None:
+    for order in (states, states[::-1]):
+        customer = former_profile(*msgspec.msgpack.decode(msgspec.msgpack.encode(order), type=States))
         (state,) = customer.profile.features.values()
         assert state == EventTimes(times)
 

@@ -53,7 +53,7 @@ class People:
         event.email_removed = event.email is None and self.removing.random() < 0.1
         return event
 
-    def person(self, number: int, *, known: bool, mailed: bool) -> list[Event]:
+    def profile_events(self, number: int, *, known: bool, mailed: bool) -> list[Event]:
         """Return the events of a few devices, each with events before and after it is identified."""
         me: dict[str, str] = {"user_id": f"u{number}"} if known else {}
         mail = {"email": f"p{number}@x"} if mailed else {}
@@ -71,7 +71,7 @@ class People:
         events: list[Event] = []
         for number in range(size):
             known = self.random.random() < 0.6
-            events += self.person(number, known=known, mailed=not known or self.random.random() < 0.5)
+            events += self.profile_events(number, known=known, mailed=not known or self.random.random() < 0.5)
         return events
 
 

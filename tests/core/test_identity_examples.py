@@ -286,7 +286,7 @@ def test_late_answers_date_the_merge_from_the_claim() -> None:
 def test_conflict_is_reported_once() -> None:
     alone = Alone()
     alone.identity = Identity(ENGINE, Rules(limits=(("anonymous_id", 0),)))
-    conflicts = [alone.did(event(n, T, user_id="u", anonymous_id="a")).unjoined for n in range(2)]
+    conflicts = [alone.did(event(n, T, user_id="u", anonymous_id="a")).not_merged for n in range(2)]
     assert [(each.reason, each.identifier) for each in conflicts[0]] == [("limit", "anonymous_id:a")]
     assert not conflicts[1]
 

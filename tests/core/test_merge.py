@@ -99,7 +99,7 @@ def dense_owned_events(draw: Any) -> list[tuple[Event, int]]:
         traits = draw(st.sampled_from([None, None, {"p": 1}, {"p": 2}, {"p": None}]))
         location = draw(st.sampled_from([None, (0.0, 179.0)]))
         if name in ORDERS:
-            # Updates of an order that has left the period are ignored; a part cannot know that it has.
+            # Updates of an order that has left the period are ignored; a owned cannot know that it has.
             properties |= draw(
                 purchases(("o1", "o1", "o2", None) if len(days) == 1 else (f"o{number}", None))
             )
@@ -131,14 +131,14 @@ def reads(segments: SegmentSet, profile: Profile, now_ms: int) -> dict[str, Any]
     return found
 
 
-def all_events(parts: list[tuple[Event, int]]) -> list[Event]:
+def all_events(history: list[tuple[Event, int]]) -> list[Event]:
     """Return all events ordered by time, the source's first."""
-    in_turn = sorted(parts, key=lambda part: (part[0].time_ms, part[1] != SOURCE))
+    in_turn = sorted(history, key=lambda owned: (owned[0].time_ms, owned[1] != SOURCE))
     return [event for event, _ in in_turn]
 
 
-def events_seen_by(parts: list[tuple[Event, int]], owner: int) -> list[Event]:
-    return [event for event, of in parts if of in (owner, BOTH)]
+def events_seen_by(history: list[tuple[Event, int]], owner: int) -> list[Event]:
+    return [event for event, of in history if of in (owner, BOTH)]
 
 
 def stateless(segments: SegmentSet) -> bool:
@@ -147,14 +147,14 @@ def stateless(segments: SegmentSet) -> bool:
 
 
 def assert_merge(
-    segments: SegmentSet, parts: list[tuple[Event, int]], survivor_id: str, waits_ms: list[int]
+    segments: SegmentSet, history: list[tuple[Event, int]], survivor_id: str, waits_ms: list[int]
 ) -> None:
     engine = Engine(segments)
-    clock_ms = max((event.time_ms for event, _ in parts), default=0) + waits_ms[0]
-    survivor = replayed(engine, survivor_id, events_seen_by(parts, SURVIVOR), clock_ms)
-    source = replayed(engine, "anonymous_id:a1", events_seen_by(parts, SOURCE), clock_ms)
+    clock_ms = max((event.time_ms for event, _ in history), default=0) + waits_ms[0]
+    survivor = replayed(engine, survivor_id, events_seen_by(history, SURVIVOR), clock_ms)
+    source = replayed(engine, "anonymous_id:a1", events_seen_by(history, SOURCE), clock_ms)
     engine.on_merge(survivor, [source], clock_ms=clock_ms)
-    single = replayed(engine, survivor_id, all_events(parts))
+    single = replayed(engine, survivor_id, all_events(history))
     engine.on_timer(single, clock_ms=clock_ms)
     survivor = decode_profile(encode_profile(survivor))
     for wait_ms in waits_ms:
@@ -178,31 +178,31 @@ waits = st.lists(st.integers(0, 30_000), min_size=3, max_size=3)
 @settings(max_examples=200)
 @given(dense_owned_events(), survivors, waits)
 def test_every_feature_family_is_merged(
-    parts: list[tuple[Event, int]], survivor_id: str, waits_ms: list[int]
+    history: list[tuple[Event, int]], survivor_id: str, waits_ms: list[int]
 ) -> None:
-    assert_merge(EVERYTHING, parts, survivor_id, waits_ms)
+    assert_merge(EVERYTHING, history, survivor_id, waits_ms)
 
 
 @settings(max_examples=40)
 @given(segment_sets(), owned_events(), survivors, waits)
 def test_merge_equals_a_profile_with_all_events(
-    segments: SegmentSet, parts: list[tuple[Event, int]], survivor_id: str, waits_ms: list[int]
+    segments: SegmentSet, history: list[tuple[Event, int]], survivor_id: str, waits_ms: list[int]
 ) -> None:
     note(str({d.key: d.written for d in segments.definitions}))
-    assert_merge(segments, parts, survivor_id, waits_ms)
+    assert_merge(segments, history, survivor_id, waits_ms)
 
 
 @settings(max_examples=40)
 @given(segment_sets(limited=False), owned_events())
-def test_merge_agrees_with_the_oracle(segments: SegmentSet, parts: list[tuple[Event, int]]) -> None:
+def test_merge_agrees_with_the_oracle(segments: SegmentSet, history: list[tuple[Event, int]]) -> None:
     assume(stateless(segments))
     note(str({d.key: d.written for d in segments.definitions}))
     engine, oracle = Engine(segments), Oracle(segments.definitions)
-    clock_ms = max((event.time_ms for event, _ in parts), default=0)
-    survivor = replayed(engine, "user_id:u1", events_seen_by(parts, SURVIVOR), clock_ms)
-    source = replayed(engine, "anonymous_id:a1", events_seen_by(parts, SOURCE), clock_ms)
+    clock_ms = max((event.time_ms for event, _ in history), default=0)
+    survivor = replayed(engine, "user_id:u1", events_seen_by(history, SURVIVOR), clock_ms)
+    source = replayed(engine, "anonymous_id:a1", events_seen_by(history, SOURCE), clock_ms)
     engine.on_merge(survivor, [source], clock_ms=clock_ms)
-    for event in all_events(parts):
+    for event in all_events(history):
         oracle.on_event(event, clock_ms)
     assert set(survivor.members) == oracle.members
     engine.on_timer(survivor, clock_ms=clock_ms + 30_000)

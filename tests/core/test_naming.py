@@ -20,10 +20,10 @@ NEW, OLD = {"email": "new@x"}, {"email": "old@x"}
 REMOVED: dict[str, Any] = {"email_removed": True, "traits": {"email": None}}
 
 
-def replayed(profile_id: str, *parts: tuple[int, dict[str, Any]]) -> Profile:
+def replayed(profile_id: str, *events: tuple[int, dict[str, Any]]) -> Profile:
     """Return a profile after events of these days, in order of arrival, stored after each."""
     profile = ENGINE.new_profile(profile_id)
-    for number, (day, fields) in enumerate(parts):
+    for number, (day, fields) in enumerate(events):
         fields = {"traits": {"email": fields["email"]} if "email" in fields else None, **fields}
         event = Event("identify", T + day * D, f"{profile_id}{number}", {}, **fields)
         ENGINE.on_event(profile, event, clock_ms=T)

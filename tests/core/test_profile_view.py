@@ -27,7 +27,7 @@ SEGMENTS = segments(
 )
 
 
-def person() -> Network:
+def merged_network() -> Network:
     network = Network(SEGMENTS, partitions=4, seed=3)
     network.run([Event("Viewed", T, "m1", {}, anonymous_id="a1", email="a@x")])
     network.run([Event("Bought", T + M, "m2", {"total": 12.5}, user_id="u1", email="a@x")])
@@ -39,7 +39,7 @@ def person() -> Network:
 
 
 def test_identifiers_show_the_event_that_introduced_them() -> None:
-    found = view_profile(SEGMENTS, person().profile("user_id:u1"), T + 2 * H).identifiers
+    found = view_profile(SEGMENTS, merged_network().profile("user_id:u1"), T + 2 * H).identifiers
     assert {each.identifier: each for each in found} == {
         "user_id:u1": Identifier("user_id:u1", ITSELF, T, None),
         "email:a@x": Identifier("email:a@x", TAKEN_OVER, T + M, "m2"),
@@ -59,7 +59,7 @@ def test_merged_identifier_shows_the_event_that_caused_the_merge() -> None:
 
 
 def test_features_show_the_values_that_rules_read_now() -> None:
-    profile = person().profile("user_id:u1")
+    profile = merged_network().profile("user_id:u1")
     assert view_profile(SEGMENTS, profile, T + 2 * H).features == (
         FeatureView("count of Viewed within 2h", 2),
         FeatureView("sum of total over Bought", 12.5),
@@ -77,7 +77,7 @@ def test_count_above_256_is_shown_as_a_number_of_events() -> None:
 
 
 def test_memberships_show_their_start_cause_and_next_flip() -> None:
-    found = view_profile(SEGMENTS, person().profile("user_id:u1"), T + 2 * H).memberships
+    found = view_profile(SEGMENTS, merged_network().profile("user_id:u1"), T + 2 * H).memberships
     assert found == (
         MembershipView("old", "old", 1, T + H, "time", None, None),
         MembershipView("spenders", "spenders", 1, T + M, "event", "m2", None),

@@ -40,10 +40,10 @@ class RetainingNetwork(Network):
                 self.handovers[message.source] = copied(message)  # type: ignore[assignment]
         super().send(source, message)
 
-    def split(self, loser: str) -> None:
-        found = copied(self.handovers[loser])
+    def split(self, source: str) -> None:
+        found = copied(self.handovers[source])
         assert isinstance(found, Handover)
-        self.send(-3, Split(loser, loser, found.sequence, found.state))
+        self.send(-3, Split(source, source, found.sequence, found.state))
 
 
 def event(number: int, time_ms: int, name: str = "A", **identifiers: str) -> Event:
@@ -155,7 +155,7 @@ def test_split_of_a_foreign_identifier_is_refused() -> None:
     ):
         profile = network.profile(message.to)
         result = network.identity.on_message(profile, message, clock_ms=T + H)
-        assert [each.reason for each in result.unjoined] == ["split"]
+        assert [each.reason for each in result.not_merged] == ["split"]
         assert not result.moved and not result.messages
     network.run()
     assert network.root("anonymous_id:a") == "user_id:u"
@@ -188,9 +188,9 @@ def test_random_splits_with_crashes_and_duplicates_leave_a_consistent_state(seed
     network = RetainingNetwork(SEGMENTS, partitions=1 + seed % 5, seed=seed, fault_rate=0.05 * (seed % 3))
     for _ in range(3):
         settle(network, people.crowd(3))
-        for loser in dice.sample(sorted(network.handovers), min(4, len(network.handovers))):
+        for source in dice.sample(sorted(network.handovers), min(4, len(network.handovers))):
             for _ in range(dice.choice((1, 1, 2))):
-                network.split(loser)
+                network.split(source)
     network.run()
     assert_at_rest(network)
     for key, profile in network.profiles.items():

@@ -53,7 +53,7 @@ def test_every_change_equals_the_replay(environment: dict[str, str], tmp_path: P
 
 
 @pytest.fixture
-def kept(environment: dict[str, str], tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+def running_demo(environment: dict[str, str], tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     options = ["--broker", "own", "--limit", "200", "--rate", "0", "--keep", "--data-dir", str(tmp_path)]
     process = subprocess.Popen(
         [*COMMAND, *options], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -64,11 +64,11 @@ def kept(environment: dict[str, str], tmp_path: Path) -> Iterator[subprocess.Pop
 
 
 def test_a_kept_demo_can_be_watched_and_cleans_up(
-    kept: subprocess.Popen[str], environment: dict[str, str]
+    running_demo: subprocess.Popen[str], environment: dict[str, str]
 ) -> None:
-    assert kept.stdout is not None
+    assert running_demo.stdout is not None
     said = []
-    for line in kept.stdout:
+    for line in running_demo.stdout:
         said.append(line)
         if "Ctrl-C here stops them" in line:
             break
@@ -78,8 +78,8 @@ def test_a_kept_demo_can_be_watched_and_cleans_up(
         watch, env=environment | exports, capture_output=True, text=True, timeout=DEADLINE_S
     )
     assert re.search(r"lapsed +\d+ +Lapsed", sizes.stdout), sizes.stdout + sizes.stderr
-    kept.send_signal(signal.SIGTERM)
-    assert kept.wait(DEADLINE_S) == 0
+    running_demo.send_signal(signal.SIGTERM)
+    assert running_demo.wait(DEADLINE_S) == 0
     gone = subprocess.run(
         watch, env=environment | exports, capture_output=True, text=True, timeout=DEADLINE_S
     )

@@ -120,7 +120,7 @@ def test_a_visitor_is_logged_in_from_the_account_page_on() -> None:
     assert mine == [None, None, "w0000", "w0000", "w0000"]
     login = next(event for event in found if event.message_id.endswith("-login"))
     assert call(login)["type"] == "identify"
-    assert login.person == "user_0000"
+    assert login.profile == "user_0000"
 
 
 @pytest.mark.parametrize("bad", [row("unheard_of"), row("home", "yesterday"), {"event": "home"}])
@@ -156,7 +156,7 @@ def test_every_event_is_accepted(everything: list[InputEvent]) -> None:
     for event in everything:
         routed = route(event.line, now_ms=FAR_MS, default_time_ms=None)
         assert routed.time_ms == event.time_ms
-        assert routed.profile_id.partition(":")[2] in (event.person, event.person.replace("user_", "w"))
+        assert routed.profile_id.partition(":")[2] in (event.profile, event.profile.replace("user_", "w"))
 
 
 def test_clicks_fall_within_the_time_of_the_purchases(everything: list[InputEvent]) -> None:
@@ -167,9 +167,9 @@ def test_clicks_fall_within_the_time_of_the_purchases(everything: list[InputEven
 def test_a_limit_keeps_complete_customers_over_the_whole_time(history: OrderHistory) -> None:
     some = read_history(3_000)
     assert len(some.events) == 3_000
-    of_all = Counter(event.person for event in history.events)
-    of_some = Counter(event.person for event in some.events)
-    assert sum(of_all[person] != count for person, count in of_some.items()) <= 1
+    of_all = Counter(event.profile for event in history.events)
+    of_some = Counter(event.profile for event in some.events)
+    assert sum(of_all[profile] != count for profile, count in of_some.items()) <= 1
     assert some.last_ms - some.first_ms > 500 * DAY_MS
     assert some.final_ms == some.last_ms + AFTERWARDS_MS
     assert {event.message_id[:4] for event in some.events} == {"cdno", "shop"}

@@ -33,7 +33,7 @@ def test_every_example_is_entered_and_left() -> None:
     for change in replay.advance(history.final_ms):
         seen[change.segment_key, change.action] += 1
     assert replay.failures == replay.duplicates == 0
-    assert (replay.take_skipped(), replay.mended) == ([], {})
+    assert (replay.take_skipped(), replay.repairs) == ([], {})
     for key in replay.sizes:
         assert seen[key, "entered"] > 0, key
         assert seen[key, "exited"] > 0, key

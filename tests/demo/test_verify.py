@@ -1,4 +1,4 @@
-"""The final check finds every kind of difference, and none where there is none."""
+"""The final check finds every kind of difference, and reports none for equal outputs."""
 
 from __future__ import annotations
 

@@ -39,17 +39,17 @@ def commit_first() -> None:
         positions: dict[Any, Any] = {}
         for number in self._sources:
             positions.update(self._source_position(number))
-        parts = await self._snapshot()
+        snapshots = await self._snapshot()
         await self._outputs.settle()
-        for number, part in parts.items():
-            positions.update(self._segment_position(number, part.snapshot))
+        for number, taken in snapshots.items():
+            positions.update(self._segment_position(number, taken.snapshot))
         await self._commit_changed(self._changed(positions))
-        if sum(len(part.snapshot.writes) for part in parts.values()) > 5:
+        if sum(len(taken.snapshot.writes) for taken in snapshots.values()) > 5:
             _die()
-        await self._write_changelog(parts)
-        await self._write_stores(parts)
-        for part in parts.values():
-            part.processor.committed()
+        await self._write_changelog(snapshots)
+        await self._write_stores(snapshots)
+        for taken in snapshots.values():
+            taken.processor.committed()
         return 0
 
     AtLeastOnce._run = run  # type: ignore[method-assign]
@@ -82,9 +82,9 @@ def apply_twice() -> None:
     """Die between the store write and the commit; then apply the re-read records a second time."""
     write = AtLeastOnce._write_stores
 
-    async def written(self: Any, parts: Any) -> None:
-        await write(self, parts)
-        if not _once().exists() and sum(len(part.snapshot.writes) for part in parts.values()) > 5:
+    async def written(self: Any, snapshots: Any) -> None:
+        await write(self, snapshots)
+        if not _once().exists() and sum(len(taken.snapshot.writes) for taken in snapshots.values()) > 5:
             _die()
 
     def event(self: Any, record: Any) -> None:

@@ -143,8 +143,8 @@ class Replayer:
         tick = decode_tick(record.value)
         if tick.clock_ms is not None:
             self._clock.advance(tick.clock_ms)
-        elif tick.lane is not None and tick.watermark_ms is not None:
-            self._clock.report_watermark(tick.lane, tick.watermark_ms)
+        elif tick.processor is not None and tick.watermark_ms is not None:
+            self._clock.report_watermark(tick.processor, tick.watermark_ms)
         elif tick.source is not None and tick.watermark_ms is not None:
             self._clock.mark(tick.source, tick.watermark_ms, idle=tick.idle)
 
@@ -181,7 +181,7 @@ class Replayer:
     def _note(self, expected: ExpectedProfile, record: Any, result: StepResult) -> None:
         expected.changes += result.changes
         self._account.messages.update(map(encode_message, result.messages))
-        if result.unjoined:
+        if result.not_merged:
             self._account.unmerged.add(record.offset)
         if result.moved:
             expected.moved_at = record.offset

@@ -1,4 +1,4 @@
-"""Published definitions: what is read back, and what of anybody's records is refused."""
+"""Published definitions: which records are read back, and which are rejected."""
 
 from __future__ import annotations
 

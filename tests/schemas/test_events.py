@@ -83,12 +83,12 @@ def test_strongest_identifier_determines_the_profile(fields: dict[str, Any], pro
 
 
 @pytest.mark.parametrize(
-    "nobody",
+    "blocked",
     ["", "  ", "0", "00000000-0000-0000-0000-000000000000", "-1", "null", "NULL", "Anonymous", "nan", 0, -1],
 )
-def test_blocked_identifier_is_skipped(nobody: Any) -> None:
-    assert routed(userId=nobody, anonymousId="a1").profile_id == "anonymous_id:a1"
-    assert decoded(userId=nobody, anonymousId="a1").user_id is None
+def test_blocked_identifier_is_skipped(blocked: Any) -> None:
+    assert routed(userId=blocked, anonymousId="a1").profile_id == "anonymous_id:a1"
+    assert decoded(userId=blocked, anonymousId="a1").user_id is None
 
 
 def test_other_identifiers_are_used_if_valid() -> None:
@@ -118,9 +118,9 @@ def test_identifier_types_and_priority_are_configurable() -> None:
         assert rules.identifiers_of(event)[-1] == "anonymous_id:a1"
 
 
-@pytest.mark.parametrize("somebody", ["10", "0a", "nullo", "-10", "anonymous1", "1-0"])
-def test_value_similar_to_a_blocked_one_is_a_valid_identifier(somebody: str) -> None:
-    assert routed(userId=somebody).profile_id == f"user_id:{somebody}"
+@pytest.mark.parametrize("similar", ["10", "0a", "nullo", "-10", "anonymous1", "1-0"])
+def test_value_similar_to_a_blocked_one_is_a_valid_identifier(similar: str) -> None:
+    assert routed(userId=similar).profile_id == f"user_id:{similar}"
 
 
 # -- when: more in test_times ------------------------------------------------------------------------

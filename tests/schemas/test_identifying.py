@@ -101,11 +101,11 @@ def test_email_property_identifies_only_if_configured() -> None:
 
 
 @pytest.mark.parametrize("nothing", [None, "", "  ", "null", "Anonymous", "0", 5, True, [], {}, ["a@x.y"]])
-@pytest.mark.parametrize("place", ["traits", "context", "properties"])
-def test_blocked_email_clears_the_former_one(place: str, nothing: Any) -> None:
-    fields: dict[str, Any] = {place: {"email": nothing}}
-    if place == "context":
-        fields = {place: context(email=nothing)}
+@pytest.mark.parametrize("section", ["traits", "context", "properties"])
+def test_blocked_email_clears_the_former_one(section: str, nothing: Any) -> None:
+    fields: dict[str, Any] = {section: {"email": nothing}}
+    if section == "context":
+        fields = {section: context(email=nothing)}
     event = read(EVERYWHERE, **fields)
     assert (event.email, event.email_removed) == (None, True)
     assert profile_of(EVERYWHERE, **fields) == "anonymous_id:a1"

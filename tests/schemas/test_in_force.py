@@ -1,4 +1,4 @@
-"""Recorded definitions: read back they judge alike, and what cannot be read says so."""
+"""Recorded definitions: decoded ones evaluate alike, and invalid ones are rejected."""
 
 from __future__ import annotations
 

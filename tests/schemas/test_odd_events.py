@@ -15,7 +15,7 @@ from segops.core.errors import RejectedEvent
 from segops.core.events import Event
 from segops.schemas import events
 from segops.schemas.events import MAX_DEPTH, Routed, decode, route
-from segops.schemas.mending import MENDED, reread
+from segops.schemas.repairs import REPAIRS, reread
 from tests.core.helpers import at
 
 STAMP = "2026-03-01T09:00:00Z"
@@ -34,10 +34,10 @@ def raw(field: str, written: str) -> bytes:
 
 
 def read(value: bytes) -> tuple[Routed, Event, Counter[str]]:
-    mended: Counter[str] = Counter()
-    routed = route(value, now_ms=at("2026-06-01"), default_time_ms=None, mended=mended)
-    event = decode(value, time_ms=routed.time_ms, default_id="0:7", mended=mended)
-    return routed, event, mended
+    repairs: Counter[str] = Counter()
+    routed = route(value, now_ms=at("2026-06-01"), default_time_ms=None, repairs=repairs)
+    event = decode(value, time_ms=routed.time_ms, default_id="0:7", repairs=repairs)
+    return routed, event, repairs
 
 
 def reason(value: bytes) -> str:
@@ -51,8 +51,8 @@ def reason(value: bytes) -> str:
 
 @pytest.mark.parametrize("kind", ["Track", "TRACK", "track", " track", "tRaCk"])
 def test_the_type_of_a_call_is_read_in_any_case(kind: str) -> None:
-    _, event, mended = read(record(type=kind, properties={"p": 1}, name="N"))
-    assert (event.name, event.properties, mended) == ("A", {"p": 1}, {})
+    _, event, repairs = read(record(type=kind, properties={"p": 1}, name="N"))
+    assert (event.name, event.properties, repairs) == ("A", {"p": 1}, {})
 
 
 @pytest.mark.parametrize("kind", ["identify", "page", "screen", "group", "alias"])
@@ -73,7 +73,7 @@ def test_non_track_call_needs_no_event_name(odd: Any) -> None:
     assert reason(record(event=odd)) == "wrong_type"
 
 
-# -- parts that are no objects -------------------------------------------------------------------------
+# -- parts that are not objects -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("odd", [[], [1, {"p": 1}], "", "p=1", 0, 1.5, True, None])
@@ -85,16 +85,16 @@ def test_non_object_part_is_read_as_empty(odd: Any, part: str, kind: str) -> Non
         fields, empty = {**good, "context": {"traits": odd}}, {**good, "context": {}}
     else:
         fields, empty = {**good, part: odd}, {**good, part: {}}
-    routed, event, mended = read(record(type=kind, **fields))
+    routed, event, repairs = read(record(type=kind, **fields))
     assert (routed, event) == read(record(type=kind, **empty))[:2]
-    assert mended == {part: 1}
+    assert repairs == {part: 1}
 
 
 def test_all_parts_may_be_invalid_at_once() -> None:
-    routed, event, mended = read(record(properties=[], traits="", context=[], messageId="m1"))
+    routed, event, repairs = read(record(properties=[], traits="", context=[], messageId="m1"))
     assert (routed.profile_id, event.message_id) == ("user_id:u1", "m1")
     assert (event.properties, event.traits) == ({}, None)
-    assert mended == {"properties": 1, "traits": 1, "context": 1}
+    assert repairs == {"properties": 1, "traits": 1, "context": 1}
 
 
 def test_invalid_part_does_not_hide_identifiers_of_others() -> None:
@@ -130,10 +130,10 @@ def test_parts_that_are_objects_or_missing_are_not_counted() -> None:
     ],
 )
 def test_lone_surrogate_becomes_a_replacement_character(cut: str, whole: str) -> None:
-    _, event, mended = read(raw("messageId", f'"{cut}"'))
-    assert (event.message_id, mended) == (whole, {"surrogate": 1})
-    _, event, mended = read(raw("properties", f'{{"{cut}": {{"{cut}": ["{cut}"]}}}}'))
-    assert (event.properties, mended) == ({whole: {whole: [whole]}}, {"surrogate": 1})
+    _, event, repairs = read(raw("messageId", f'"{cut}"'))
+    assert (event.message_id, repairs) == (whole, {"surrogate": 1})
+    _, event, repairs = read(raw("properties", f'{{"{cut}": {{"{cut}": ["{cut}"]}}}}'))
+    assert (event.properties, repairs) == ({whole: {whole: [whole]}}, {"surrogate": 1})
 
 
 def test_lone_surrogate_is_accepted_in_any_field() -> None:
@@ -150,11 +150,11 @@ def test_lone_surrogate_is_accepted_in_any_field() -> None:
 
 @pytest.mark.parametrize("good", [r"\ud83d\udc5f", r"\\ud83d", r"\\\\udc5f", r"\u00e9", r"\ufffd"])
 def test_surrogate_pairs_and_escaped_backslashes_are_unchanged(good: str) -> None:
-    _, event, mended = read(raw("properties", f'{{"p": "{good}", "q": []}}'))
-    assert (event.properties["p"], mended) == (json.loads(f'"{good}"'), {})
-    # Also where something else of the event is mended.
-    _, event, mended = read(raw("messageId", f'"{good}"').replace(b"}", b', "properties": []}'))
-    assert (event.message_id, mended) == (json.loads(f'"{good}"'), {"properties": 1})
+    _, event, repairs = read(raw("properties", f'{{"p": "{good}", "q": []}}'))
+    assert (event.properties["p"], repairs) == (json.loads(f'"{good}"'), {})
+    # Also where another part of the event is repaired.
+    _, event, repairs = read(raw("messageId", f'"{good}"').replace(b"}", b', "properties": []}'))
+    assert (event.message_id, repairs) == (json.loads(f'"{good}"'), {"properties": 1})
 
 
 # -- numbers out of range ------------------------------------------------------------------------------
@@ -171,18 +171,20 @@ def test_surrogate_pairs_and_escaped_backslashes_are_unchanged(good: str) -> Non
         ("9" * 400 + ".5", LARGEST),
     ],
 )
-@pytest.mark.parametrize("place", ['{"p": %s}', '{"p": [1, {"q": %s}]}'])
-def test_number_beyond_float_range_becomes_the_nearest_float(written: str, near: float, place: str) -> None:
-    _, event, mended = read(raw("properties", place % written))
-    assert event.properties == json.loads(place % repr(near))
-    assert mended == {"number": 1}
+@pytest.mark.parametrize("template", ['{"p": %s}', '{"p": [1, {"q": %s}]}'])
+def test_number_beyond_float_range_becomes_the_nearest_float(
+    written: str, near: float, template: str
+) -> None:
+    _, event, repairs = read(raw("properties", template % written))
+    assert event.properties == json.loads(template % repr(near))
+    assert repairs == {"number": 1}
 
 
 @pytest.mark.parametrize("written", ["1e-400", "9" * 30, "9" * 400, "1e308", "-0.0", "0." + "1" * 5_000])
 def test_number_within_float_range_is_unchanged(written: str) -> None:
     value = raw("properties", f'{{"p": {written}}}')
-    _, event, mended = read(value)
-    assert (event.properties["p"], mended) == (json.loads(written), {})
+    _, event, repairs = read(value)
+    assert (event.properties["p"], repairs) == (json.loads(written), {})
     assert read(value.replace(b"}}", b'}, "traits": []}'))[1].properties == event.properties
 
 
@@ -217,9 +219,9 @@ def test_out_of_range_identifiers_are_invalid(written: str) -> None:
 def test_integer_identifier_is_equal_in_any_notation(written: str) -> None:
     for field, kind in (("userId", "user_id"), ("anonymousId", "anonymous_id")):
         value = raw(field, written) if field == "userId" else raw(field, written).replace(b'"u1"', b"null")
-        routed, event, mended = read(value)
+        routed, event, repairs = read(value)
         assert routed.profile_id == f"{kind}:12345"
-        assert (event.user_id or event.anonymous_id, mended) == ("12345", {})
+        assert (event.user_id or event.anonymous_id, repairs) == ("12345", {})
     assert read(raw("messageId", written))[1].message_id.strip() == "12345"
     assert read(raw("previousId", written).replace(b"track", b"alias"))[1].previous_id == "12345"
     context = f'{{"device": {{"id": {written}}}, "externalIds": [{{"type": "card", "id": {written}}}]}}'
@@ -234,15 +236,15 @@ def test_long_float_identifier_is_not_rounded() -> None:
 
 @pytest.mark.parametrize("odd", [{"id": "u1"}, {}, ["u1"], [], True, False, 0.5, 1e20])
 def test_invalid_identifier_beside_a_valid_one_is_skipped_and_counted(odd: Any) -> None:
-    routed, event, mended = read(record(anonymousId=odd))
-    assert (routed.profile_id, event.anonymous_id, mended) == ("user_id:u1", None, {"identifier": 1})
+    routed, event, repairs = read(record(anonymousId=odd))
+    assert (routed.profile_id, event.anonymous_id, repairs) == ("user_id:u1", None, {"identifier": 1})
     for good, profile_id in (
         ({"anonymousId": "a1"}, "anonymous_id:a1"),
         ({"traits": {"email": "a@x.y"}}, "email:a@x.y"),
         ({"context": {"device": {"id": "d1"}}}, "device_id:d1"),
     ):
-        routed, event, mended = read(record(userId=odd, **good))
-        assert (routed.profile_id, event.user_id, mended) == (profile_id, None, {"identifier": 1})
+        routed, event, repairs = read(record(userId=odd, **good))
+        assert (routed.profile_id, event.user_id, repairs) == (profile_id, None, {"identifier": 1})
     assert reason(record(userId=odd)) == reason(record(userId=odd, anonymousId="null")) == "wrong_type"
 
 
@@ -256,14 +258,14 @@ def test_invalid_identifier_beside_a_valid_one_is_skipped_and_counted(odd: Any) 
     ],
 )
 def test_invalid_context_identifier_is_skipped_and_counted(context: dict[str, Any]) -> None:
-    routed, event, mended = read(record(context=context))
-    assert (routed.profile_id, mended) == ("user_id:u1", {"identifier": 1})
+    routed, event, repairs = read(record(context=context))
+    assert (routed.profile_id, repairs) == ("user_id:u1", {"identifier": 1})
     assert len(event.others) <= 1
 
 
-@pytest.mark.parametrize("nobody", [None, "", "null", 0, 0.0, -0.0, -1.0])
-def test_blocked_identifier_is_not_counted_as_invalid(nobody: Any) -> None:
-    assert read(record(anonymousId=nobody, context={"device": {"id": nobody}}))[2] == {}
+@pytest.mark.parametrize("blocked", [None, "", "null", 0, 0.0, -0.0, -1.0])
+def test_blocked_identifier_is_not_counted_as_invalid(blocked: Any) -> None:
+    assert read(record(anonymousId=blocked, context={"device": {"id": blocked}}))[2] == {}
 
 
 # -- both readings -------------------------------------------------------------------------------------
@@ -282,7 +284,7 @@ def test_lenient_decoder_rejects_deep_nesting() -> None:
     assert reason(deep(9_000)) == "too_deep"
 
 
-def test_every_kind_of_mending_is_covered() -> None:
+def test_every_kind_of_repair_is_covered() -> None:
     found: Counter[str] = Counter()
     for field in ("properties", "traits", "context", "userId", "timestamp", "originalTimestamp", "sentAt"):
         found += (
@@ -292,7 +294,7 @@ def test_every_kind_of_mending_is_covered() -> None:
         )
     found += read(record(receivedAt=[1]))[2] + read(record(context={"traits": [1]}))[2]
     found += read(raw("name", r'"\ud83d"'))[2] + read(raw("properties", '{"a": 1e999}'))[2]
-    assert set(found) == set(MENDED)
+    assert set(found) == set(REPAIRS)
 
 
 numbers = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
@@ -302,18 +304,18 @@ values = st.recursive(
     max_leaves=5,
 )
 objects = st.dictionaries(st.text(max_size=3), values, max_size=3)
-parts = st.fixed_dictionaries(
+written_parts = st.fixed_dictionaries(
     {"type": st.sampled_from(["track", "Identify", "page"]), "messageId": values, "properties": objects},
     optional={"traits": objects, "context": st.fixed_dictionaries({"traits": objects, "device": values})},
 )
 
 
-@given(parts)
+@given(written_parts)
 def test_both_decoders_agree_on_valid_events(fields: dict[str, Any]) -> None:
     try:
         value = msgspec.json.encode({**BASE, **fields})
     except UnicodeEncodeError:
         return
-    mended: Counter[str] = Counter()
-    second = msgspec.convert(reread(value, mended), events._full.type)
-    assert (second, mended) == (events._full.decode(value), {})
+    repairs: Counter[str] = Counter()
+    second = msgspec.convert(reread(value, repairs), events._full.type)
+    assert (second, repairs) == (events._full.decode(value), {})

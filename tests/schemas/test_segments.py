@@ -219,15 +219,15 @@ def test_every_mistake_of_a_folder_is_reported_in_one_run(tmp_path: Path) -> Non
     write(tmp_path, "not ours", "notes.txt")
     with pytest.raises(DefinitionError) as caught:
         load([tmp_path])
-    places = [(Path(issue.source).name, issue.path.removeprefix(WHEN)) for issue in caught.value.issues]
-    assert [place for place in places if place[0] != "broken.yaml"] == [
+    locations = [(Path(issue.source).name, issue.path.removeprefix(WHEN)) for issue in caught.value.issues]
+    assert [location for location in locations if location[0] != "broken.yaml"] == [
         ("a.yaml", ".all[0].within"),
         ("a.yaml", ".all[1].did"),
         ("a.yaml", ".all[2]"),
         ("b.yml", ".is.in"),
         ("b.yml", ".is.lt"),
     ]
-    assert [name for name, _ in places].count("broken.yaml") == 1
+    assert [name for name, _ in locations].count("broken.yaml") == 1
 
 
 def test_reference_to_an_invalid_segment_is_not_reported(tmp_path: Path) -> None:
@@ -339,7 +339,7 @@ def test_yaml_merge_keys_vary_a_segment(tmp_path: Path) -> None:
 
 
 def test_layout_does_not_affect_rule_identity(tmp_path: Path) -> None:
-    ways = [
+    spellings = [
         {"all": [{"did": ["A", "B"], "within": "48h"}, {"did": "C", "where": {"p": 1}}]},
         {"all": [{"did": "C", "where": {"p": {"eq": 1}}}, {"did": ["B", "A", "A"], "within": "2d"}]},
         {
@@ -349,7 +349,7 @@ def test_layout_does_not_affect_rule_identity(tmp_path: Path) -> None:
             ]
         },
     ]
-    found = {load([write(tmp_path, one(when))])[0].identity for when in ways}
+    found = {load([write(tmp_path, one(when))])[0].identity for when in spellings}
     assert len(found) == 1
     assert load([write(tmp_path, one({"did": ["A", "B"], "within": "48h"}))])[0].identity not in found
 

@@ -29,17 +29,17 @@ FAST = {
 
 
 def routed(
-    mended: Counter[str] | None = None,
+    repairs: Counter[str] | None = None,
     limits: IdentityLimits = DEFAULT,
     default_ms: int | None = RECORD_MS,
     **times: Any,
 ) -> Routed:
     value = msgspec.json.encode({"type": "page", "userId": "u1", **times})
-    return route(value, now_ms=NOW, default_time_ms=default_ms, limits=limits, mended=mended)
+    return route(value, now_ms=NOW, default_time_ms=default_ms, limits=limits, repairs=repairs)
 
 
 @pytest.mark.parametrize(
-    ("times", "moment"),
+    ("times", "expected"),
     [
         ({"timestamp": STAMP}, STAMP),
         ({"timestamp": "2026-03-01"}, "2026-03-01T00:00:00Z"),
@@ -69,9 +69,9 @@ def routed(
         ({"sentAt": "", "receivedAt": 17}, format_instant(RECORD_MS)),
     ],
 )
-def test_event_time_precedence(times: dict[str, Any], moment: str) -> None:
+def test_event_time_precedence(times: dict[str, Any], expected: str) -> None:
     # Some are ahead of their receivedAt; what is clamped to it is tested below.
-    assert routed(limits=IdentityLimits(max_ahead_ms=10**12), **times).time_ms == at(moment)
+    assert routed(limits=IdentityLimits(max_ahead_ms=10**12), **times).time_ms == at(expected)
 
 
 def test_minimum_clock_skew_is_configurable() -> None:
@@ -89,17 +89,17 @@ def test_minimum_clock_skew_is_configurable() -> None:
 )
 def test_unreadable_secondary_time_does_not_reject_the_event(odd: Any, field: str, kind: str) -> None:
     for others in ({"timestamp": STAMP}, {}):
-        mended: Counter[str] = Counter()
-        found = routed(mended, **others, **{field: odd})
+        repairs: Counter[str] = Counter()
+        found = routed(repairs, **others, **{field: odd})
         assert found.time_ms == (at(STAMP) if others else RECORD_MS)
-        assert mended == {kind: 1}
+        assert repairs == {kind: 1}
 
 
 @pytest.mark.parametrize("odd", ["", "  ", 0, False, [], {}])
 def test_empty_timestamp_counts_as_missing(odd: Any) -> None:
-    mended: Counter[str] = Counter()
-    assert routed(mended, timestamp=odd).time_ms == RECORD_MS
-    assert mended == {"timestamp": 1}
+    repairs: Counter[str] = Counter()
+    assert routed(repairs, timestamp=odd).time_ms == RECORD_MS
+    assert repairs == {"timestamp": 1}
     assert routed(timestamp=odd, sentAt=STAMP).time_ms == at(STAMP)
 
 
@@ -108,9 +108,9 @@ def test_empty_timestamp_counts_as_missing(odd: Any) -> None:
 )
 def test_unreadable_timestamp_is_replaced_only_by_the_original(odd: Any) -> None:
     """What was sent or received then may have happened long before: an import keeps its own times."""
-    mended: Counter[str] = Counter()
-    assert routed(mended, timestamp=odd, originalTimestamp=STAMP).time_ms == at(STAMP)
-    assert mended == {"timestamp": 1}
+    repairs: Counter[str] = Counter()
+    assert routed(repairs, timestamp=odd, originalTimestamp=STAMP).time_ms == at(STAMP)
+    assert repairs == {"timestamp": 1}
     for others in ({}, {"sentAt": STAMP, "receivedAt": STAMP}, {"originalTimestamp": "yesterday"}):
         with pytest.raises(RejectedEvent) as caught:
             routed(timestamp=odd, **others)
@@ -123,18 +123,18 @@ def test_event_without_any_time_is_rejected() -> None:
     assert caught.value.reason == "no_time"
 
 
-def test_valid_and_missing_times_are_not_counted_as_mended() -> None:
-    mended: Counter[str] = Counter()
+def test_valid_and_missing_times_are_not_counted_as_repairs() -> None:
+    repairs: Counter[str] = Counter()
     for times in (FAST, {"timestamp": STAMP, **FAST}, {}, {"timestamp": None, "sentAt": None}):
-        routed(mended, **times)
-    assert not mended
+        routed(repairs, **times)
+    assert not repairs
 
 
 # -- clamped -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("stamp", "moment", "clamped"),
+    ("stamp", "expected", "clamped"),
     [
         ("2026-03-01T10:05:00Z", "2026-03-01T10:05:00Z", False),
         ("2026-03-01T10:05:00.001Z", "2026-03-01T10:00:00Z", True),
@@ -144,9 +144,9 @@ def test_valid_and_missing_times_are_not_counted_as_mended() -> None:
         ("2026-02-28", "2026-02-28", False),
     ],
 )
-def test_event_time_is_clamped_to_receipt(stamp: str, moment: str, clamped: bool) -> None:
+def test_event_time_is_clamped_to_receipt(stamp: str, expected: str, clamped: bool) -> None:
     found = routed(timestamp=stamp, receivedAt="2026-03-01T10:00:00Z")
-    assert (found.time_ms, found.clamped) == (at(moment), clamped)
+    assert (found.time_ms, found.clamped) == (at(expected), clamped)
 
 
 def test_maximum_time_ahead_of_receipt_is_configurable() -> None:
@@ -229,9 +229,9 @@ def test_rule_dates_parse_like_event_dates() -> None:
     assert operators.next_anniversary(born, "UTC", NOW) == at("2027-03-01T10:00:05Z")
 
 
-moments = st.integers(at("0001-01-01"), at("9999-12-31")).map(format_instant)
+instants = st.integers(at("0001-01-01"), at("9999-12-31")).map(format_instant)
 anything = st.one_of(
-    st.none(), moments, st.sampled_from(("", "x", 5, 1e300, "0001-01-01T00:00:00+01:00", [], {"a": 1}))
+    st.none(), instants, st.sampled_from(("", "x", 5, 1e300, "0001-01-01T00:00:00+01:00", [], {"a": 1}))
 )
 
 

@@ -44,7 +44,7 @@ def test_yaml_scalars_are_read_as_they_look(text: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "place", "reason"),
+    ("text", "location", "reason"),
     [
         (DOUBLING, (18, 17), "more than 2,000,000 values, counting expanded aliases"),
         (MERGING, None, "more than 2,000,000 values"),
@@ -70,14 +70,14 @@ def test_yaml_scalars_are_read_as_they_look(text: str, value: Any) -> None:
     ],
 )
 def test_limit_or_mistake_is_reported_with_line_and_column(
-    text: str, place: tuple[int, int] | None, reason: str
+    text: str, location: tuple[int, int] | None, reason: str
 ) -> None:
     with pytest.raises(yaml.MarkedYAMLError) as caught:
         read_yaml(text)
     assert reason in str(caught.value.problem)
     mark = caught.value.problem_mark
     assert mark is not None
-    assert place is None or (mark.line, mark.column) == place
+    assert location is None or (mark.line, mark.column) == location
 
 
 @pytest.mark.parametrize(

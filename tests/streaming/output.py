@@ -60,7 +60,7 @@ class RecordingOutput:
     def delete_rows(self, keys: Sequence[bytes]) -> None:
         self.deleted_rows.extend(keys)
 
-    def set_aside(self, record: QuarantineRecord) -> None:
+    def quarantine(self, record: QuarantineRecord) -> None:
         self.letters.append(record)
 
     def released(self, profile_id: str) -> None:

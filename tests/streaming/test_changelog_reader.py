@@ -26,7 +26,7 @@ from segops.streaming.partition.snapshot import CHANGELOG_META, IN_FORCE_META
 
 from .test_restorer import LOGS, assert_holds, batch_of
 
-PLACE = TopicPartition("changelog", 0)
+PARTITION = TopicPartition("changelog", 0)
 #: Enough fetches for a bulk restore.
 EMPTY: list[dict[bytes, bytes | None]] = [{}] * 10_000
 ALL_BYTES = 1 << 30
@@ -86,22 +86,22 @@ class Changelog:
 
         return nothing
 
-    def assign(self, places: list[TopicPartition]) -> None: ...
+    def assign(self, partitions: list[TopicPartition]) -> None: ...
 
-    def seek(self, place: TopicPartition, offset: int) -> None:
+    def seek(self, partition: TopicPartition, offset: int) -> None:
         self.at = offset
 
-    def pause(self, place: TopicPartition) -> None:
-        self.paused.append(place)
+    def pause(self, partition: TopicPartition) -> None:
+        self.paused.append(partition)
 
-    async def position(self, place: TopicPartition) -> int:
+    async def position(self, partition: TopicPartition) -> int:
         return self.at
 
-    async def beginning_offsets(self, places: list[TopicPartition]) -> dict[TopicPartition, int]:
-        return dict.fromkeys(places, 0)
+    async def beginning_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(partitions, 0)
 
-    async def end_offsets(self, places: list[TopicPartition]) -> dict[TopicPartition, int]:
-        return dict.fromkeys(places, 10 * len(self.fetches))
+    async def end_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(partitions, 10 * len(self.fetches))
 
     def next(self) -> Fetched:
         values = self.fetches[self.at // 10]
@@ -112,48 +112,48 @@ class Changelog:
         return fetched
 
 
-def tail_of(stores: MemoryStores, log: Changelog, *, bulk: bool = True) -> ChangelogReader:
-    disk = StoreManager(stores, discard=lambda _: None)
-    return ChangelogReader("changelog", disk, cast("AIOKafkaConsumer", log), bulk=bulk)
+def reader_of(stores: MemoryStores, log: Changelog, *, bulk: bool = True) -> ChangelogReader:
+    store_manager = StoreManager(stores, discard=lambda _: None)
+    return ChangelogReader("changelog", store_manager, cast("AIOKafkaConsumer", log), bulk=bulk)
 
 
 @settings(max_examples=100)
 @given(LOGS, st.integers(0, 2_000))
 def test_latest_state_wins_for_any_buffer_size(log: list[list[Profile | str]], buffer_bytes: int) -> None:
     store = MemoryStores().open(0)
-    restoring = StoreRestorer(store, expected=10, bulk=True, buffer_bytes=buffer_bytes)
+    restorer = StoreRestorer(store, expected=10, bulk=True, buffer_bytes=buffer_bytes)
     for number, part in enumerate(log):
-        restoring.take(batch_of(part), 10 * (number + 1))
-    restoring.settle()
-    restoring.finish()
+        restorer.take(batch_of(part), 10 * (number + 1))
+    restorer.settle()
+    restorer.finish()
     assert_holds(store, log)
     assert read_offset(store, CHANGELOG_META) == (10 * len(log) - 1 if log else None)
 
 
 def test_a_profile_logged_many_times_is_written_once() -> None:
     store = Spied()
-    restoring = StoreRestorer(cast("ProfileStore", store), expected=10, bulk=True, buffer_bytes=ALL_BYTES)
+    restorer = StoreRestorer(cast("ProfileStore", store), expected=10, bulk=True, buffer_bytes=ALL_BYTES)
     for number in range(7):
-        restoring.take({b"b": state(number), b"a": state(number)}, 10 * (number + 1))
-    restoring.settle()
+        restorer.take({b"b": state(number), b"a": state(number)}, 10 * (number + 1))
+    restorer.settle()
     assert store.written == [{b"a": state(6), b"b": state(6)}]
     assert list(store.written[0]) == [b"a", b"b"]  # in order
 
 
 def test_buffered_definitions_are_not_restored_as_a_profile() -> None:
     store = MemoryStores().open(0)
-    restoring = StoreRestorer(store, expected=10, bulk=True, buffer_bytes=ALL_BYTES)
-    restoring.take({IN_FORCE_KEY: b"1", b"a": state(1)}, 10)
-    restoring.take({IN_FORCE_KEY: b"2"}, 20)
-    restoring.settle()
+    restorer = StoreRestorer(store, expected=10, bulk=True, buffer_bytes=ALL_BYTES)
+    restorer.take({IN_FORCE_KEY: b"1", b"a": state(1)}, 10)
+    restorer.take({IN_FORCE_KEY: b"2"}, 20)
+    restorer.settle()
     assert (store.meta(IN_FORCE_META), store.profile_ids(None, 9)) == (b"2", ["a"])
 
 
 def test_stored_offset_never_passes_the_written_states() -> None:
     store = MemoryStores().open(0)
-    restoring = StoreRestorer(store, expected=10, bulk=True, buffer_bytes=3_100)
+    restorer = StoreRestorer(store, expected=10, bulk=True, buffer_bytes=3_100)
     for number in range(55):
-        restoring.take({b"%03d" % number: state(number)}, number + 1)
+        restorer.take({b"%03d" % number: state(number)}, number + 1)
         offset = read_offset(store, CHANGELOG_META)
         assert len(store.profile_ids(None, 100)) == (0 if offset is None else offset + 1)
     assert 0 < len(store.profile_ids(None, 100)) < 55
@@ -161,13 +161,13 @@ def test_stored_offset_never_passes_the_written_states() -> None:
 
 def test_buffer_stays_below_its_limit() -> None:
     store = Spied()
-    restoring = StoreRestorer(cast("ProfileStore", store), expected=10, bulk=True, buffer_bytes=100_000)
+    restorer = StoreRestorer(cast("ProfileStore", store), expected=10, bulk=True, buffer_bytes=100_000)
     large = state(1) + bytes(10_000)
     for number in range(100):
-        restoring.take({b"%d" % (number % 3): large}, number + 1)
+        restorer.take({b"%d" % (number % 3): large}, number + 1)
     assert store.written == []  # three profiles of 10 kB, repeatedly
     for number in range(100):
-        restoring.take({b"%d" % number: large, b"gone-%d" % number: None}, number + 101)
+        restorer.take({b"%d" % number: large, b"gone-%d" % number: None}, number + 101)
     sizes = [sum(len(value or b"") for value in part.values()) for part in store.written]
     assert len(sizes) >= 9
     assert max(sizes) <= 100_000 + len(large)
@@ -176,12 +176,12 @@ def test_buffer_stays_below_its_limit() -> None:
 def test_standby_writes_without_buffering() -> None:
     async def scenario() -> None:
         log = Changelog([{b"a": state(1)}, *EMPTY])
-        tail = tail_of(MemoryStores(), log, bulk=False)
-        await tail.open([0], await log.end_offsets([PLACE]))
-        assert await tail.apply(PLACE, log.next()) == 10
-        assert tail.stores[0].due(9, 9) == [(1, "a")]
-        assert read_offset(tail.stores[0], CHANGELOG_META) == 9
-        tail.close()
+        reader = reader_of(MemoryStores(), log, bulk=False)
+        await reader.open([0], await log.end_offsets([PARTITION]))
+        assert await reader.apply(PARTITION, log.next()) == 10
+        assert reader.stores[0].due(9, 9) == [(1, "a")]
+        assert read_offset(reader.stores[0], CHANGELOG_META) == 9
+        reader.close()
 
     asyncio.run(scenario())
 
@@ -189,19 +189,19 @@ def test_standby_writes_without_buffering() -> None:
 def test_failed_store_restarts_with_an_empty_buffer() -> None:
     async def scenario() -> None:
         log = Changelog([{b"a": state(1)}, {b"b": state(2)}, *EMPTY])
-        tail = tail_of(Failing(1), log)
-        await tail.open([0], await log.end_offsets([PLACE]))
-        await tail.apply(PLACE, log.next())
-        await tail.apply(PLACE, log.next())
-        assert tail.stores[0].profile_ids(None, 9) == []
-        assert not await tail.finish(PLACE)
+        reader = reader_of(Failing(1), log)
+        await reader.open([0], await log.end_offsets([PARTITION]))
+        await reader.apply(PARTITION, log.next())
+        await reader.apply(PARTITION, log.next())
+        assert reader.stores[0].profile_ids(None, 9) == []
+        assert not await reader.finish(PARTITION)
         assert log.at == 0
         log.fetches[:2] = [{b"c": state(3)}, {}]
-        await tail.apply(PLACE, log.next())
-        assert await tail.finish(PLACE)
-        assert tail.stores[0].profile_ids(None, 9) == ["c"]
-        assert read_offset(tail.stores[0], CHANGELOG_META) == 9
-        tail.close()
+        await reader.apply(PARTITION, log.next())
+        assert await reader.finish(PARTITION)
+        assert reader.stores[0].profile_ids(None, 9) == ["c"]
+        assert read_offset(reader.stores[0], CHANGELOG_META) == 9
+        reader.close()
 
     asyncio.run(scenario())
 
@@ -209,14 +209,14 @@ def test_failed_store_restarts_with_an_empty_buffer() -> None:
 def test_unreadable_changelog_is_reported_after_one_restart() -> None:
     async def scenario() -> None:
         log = Changelog([{b"b": state(1)}, *EMPTY])
-        tail = tail_of(Failing(2), log)
-        await tail.open([0], await log.end_offsets([PLACE]))
-        await tail.apply(PLACE, log.next())
-        assert not await tail.finish(PLACE)
+        reader = reader_of(Failing(2), log)
+        await reader.open([0], await log.end_offsets([PARTITION]))
+        await reader.apply(PARTITION, log.next())
+        assert not await reader.finish(PARTITION)
         with pytest.raises(StateError, match="block checksum mismatch"):
-            await tail.apply(PLACE, log.next())
-            await tail.finish(PLACE)
-        tail.close()
+            await reader.apply(PARTITION, log.next())
+            await reader.finish(PARTITION)
+        reader.close()
 
     asyncio.run(scenario())
 
@@ -228,7 +228,7 @@ def test_failure_of_the_last_write_restarts_the_recovery(monkeypatch: pytest.Mon
     reasons: list[str] = []
 
     async def fetch(consumer: Changelog, timeout_s: float) -> list[tuple[TopicPartition, Fetched]]:
-        return [(PLACE, consumer.next())]
+        return [(PARTITION, consumer.next())]
 
     monkeypatch.setattr(recovery, "fetch", fetch)
 
@@ -247,4 +247,4 @@ def test_failure_of_the_last_write_restarts_the_recovery(monkeypatch: pytest.Mon
 
     asyncio.run(scenario())
     assert reasons == [recovery.DAMAGED]
-    assert log.paused == [PLACE]
+    assert log.paused == [PARTITION]

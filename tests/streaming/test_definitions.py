@@ -52,7 +52,7 @@ async def put(settings: config.Settings, *records: tuple[bytes | None, bytes | N
             await producer.send_and_wait(settings.topics.segments, value, key=key, partition=0)
 
 
-def outcome(steps: Sequence[Any]) -> list[tuple[str, str, int]]:
+def actions_of(steps: Sequence[Any]) -> list[tuple[str, str, int]]:
     return [(step.key, step.action, step.version) for step in steps]
 
 
@@ -125,7 +125,7 @@ class TestLog:
     def test_version_does_not_exceed_the_maximum(self) -> None:
         log = DefinitionLog()
         log.apply(b"a", record_of(definition("a"), version=2**63 - 1))
-        assert outcome(plan(log, [definition("a")], prune=False)) == [("a", "unchanged", 2**63 - 1)]
+        assert actions_of(plan(log, [definition("a")], prune=False)) == [("a", "unchanged", 2**63 - 1)]
         with pytest.raises(DefinitionError, match="retire it and use another key"):
             plan(log, [definition("a", event="Product Viewed")], prune=False)
 
@@ -149,9 +149,9 @@ class TestLog:
 
     def test_dangling_definition_can_be_fixed_retired_or_pruned(self) -> None:
         log = self.foreign()
-        mended = outcome(plan(log, [definition("gone"), definition("x")], prune=False))
-        assert mended == [("gone", "added", 1), ("x", "changed", 2)]
-        retired = outcome(plan(log, [definition("new")], prune=False, retire=["a", "x"]))
+        replaced = actions_of(plan(log, [definition("gone"), definition("x")], prune=False))
+        assert replaced == [("gone", "added", 1), ("x", "changed", 2)]
+        retired = actions_of(plan(log, [definition("new")], prune=False, retire=["a", "x"]))
         assert retired == [
             ("new", "added", 1),
             ("a", "retired", 1),
@@ -159,7 +159,7 @@ class TestLog:
             ("b", "left out", 1),
             ("y", "left out", 1),
         ]
-        pruned = outcome(plan(log, [definition("ok")], prune=True))
+        pruned = actions_of(plan(log, [definition("ok")], prune=True))
         assert pruned == [("ok", "unchanged", 1), *((key, "retired", 1) for key in ("a", "b", "x", "y"))]
 
     def test_valid_references_must_stay_valid(self) -> None:
@@ -185,20 +185,20 @@ class TestLog:
             definition("new"),
         ]
         steps = plan(log, wanted, prune=True)
-        assert outcome(steps) == [
+        assert actions_of(steps) == [
             ("same", "unchanged", 3),
             ("renamed", "described", 3),
             ("moved", "changed", 4),
             ("new", "added", 1),
             ("gone", "retired", 3),
         ]
-        assert outcome(plan(log, wanted, prune=False)) == outcome(steps)[:-1]
+        assert actions_of(plan(log, wanted, prune=False)) == actions_of(steps)[:-1]
 
     def test_plan_with_a_dangling_reference_is_refused(self) -> None:
         log = DefinitionLog()
         log.apply(b"base", record_of(definition("base")))
         user = definition("user", when={"in_segment": "base"})
-        assert outcome(plan(log, [user], prune=False)) == [("user", "added", 1)]
+        assert actions_of(plan(log, [user], prune=False)) == [("user", "added", 1)]
         with pytest.raises(UserError, match="cannot retire 'base': used by user"):
             plan(log, [user], prune=True)
 
@@ -210,17 +210,17 @@ class TestLog:
             assert step.record is not None
             found = definition_from_record(step.record)
             assert found is not None and found.paused
-        assert outcome(plan(log, [definition("a")], prune=False)) == [("a", "unchanged", 1)]
+        assert actions_of(plan(log, [definition("a")], prune=False)) == [("a", "unchanged", 1)]
 
     def test_pausing_and_resuming_keep_the_version(self) -> None:
         log = DefinitionLog()
         log.apply(b"a", record_of(definition("a"), version=3))
         (paused,) = plan_pause(log, ["a", "a"], paused=True)
-        assert outcome([paused]) == [("a", "paused", 3)]
+        assert actions_of([paused]) == [("a", "paused", 3)]
         log.apply(b"a", paused.record)
-        assert outcome(plan_pause(log, ["a"], paused=True)) == [("a", "unchanged", 3)]
+        assert actions_of(plan_pause(log, ["a"], paused=True)) == [("a", "unchanged", 3)]
         (resumed,) = plan_pause(log, ["a"], paused=False)
-        assert outcome([resumed]) == [("a", "resumed", 3)]
+        assert actions_of([resumed]) == [("a", "resumed", 3)]
         log.apply(b"a", resumed.record)
         assert not log.live["a"].paused
 
@@ -251,7 +251,7 @@ def test_empty_topic_has_no_definitions(settings: config.Settings) -> None:
 @pytest.mark.broker
 def test_versions_over_the_life_of_a_segment(settings: config.Settings) -> None:
     def apply(*definitions: Definition, **options: Any) -> list[tuple[str, str, int]]:
-        return outcome(asyncio.run(publish(settings, definitions, **options)))
+        return actions_of(asyncio.run(publish(settings, definitions, **options)))
 
     a, b = definition("a"), definition("b")
     moved = definition("a", event="Product Viewed")

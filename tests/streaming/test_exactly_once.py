@@ -120,7 +120,7 @@ def test_stale_owner_is_fenced_and_its_transaction_aborted(stack: Stack) -> None
     finally:
         stale.send_signal(signal.SIGCONT)
     log = stack.folder / "worker-0.log"
-    wait_until(lambda: "waiting for Kafka: " in log.read_text(), "it gives up", stack.diagnosis)
+    wait_until(lambda: "waiting for Kafka: " in log.read_text(), "the worker waits", stack.diagnosis)
     wait_until(lambda: stack.owned_partitions(0) and stack.owned_partitions(1), "shared", stack.diagnosis)
     assert_exactly_once(stack, sent)
     assert stale.poll() is None
@@ -137,7 +137,7 @@ def _stopped_in_a_transaction(stack: Stack, worker: Popen[bytes]) -> bool:
 
 
 def test_offsets_that_kafka_lost_are_found_in_the_changelog(stack: Stack) -> None:
-    """Kafka can commit the records of a transaction without its offsets, when brokers start anew."""
+    """Kafka can commit the records of a transaction without its offsets, when brokers restart."""
     sent = shop_events(3_000, users=60, partitions=3)
     stack.send([*sent, *BAD], final_ms=FINAL_MS)
     assert stack.start(crash_at="after_offset_commit:5").wait(60) == 137

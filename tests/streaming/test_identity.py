@@ -63,7 +63,7 @@ class Story:
         self.replay = Replay(SegmentSet(stack.definitions), wall_ms=WALL_MS)
         self.expected: dict[str, dict[str, Any]] = {}
         self._number = 0
-        self._told = 0
+        self._replayed = 0
 
     def event(self, name: str, who: str, *, home: int = 0, **more: Any) -> None:
         """Add one event a minute. Words in ``who`` starting with u, a, m are user, device and email."""
@@ -89,14 +89,16 @@ class Story:
     def until(self, now_ms: int) -> None:
         """Replay the new events and advance the clock to an instant."""
         self.now_ms = max(self.now_ms, now_ms)
-        changes = [c for one in self.sent[self._told :] for c in self.replay.feed(one.value, default_id="")]
+        changes = [
+            c for one in self.sent[self._replayed :] for c in self.replay.feed(one.value, default_id="")
+        ]
         changes += self.replay.advance(self.now_ms)
-        self._told = len(self.sent)
+        self._replayed = len(self.sent)
         self.expected |= {c.change_id: comparable(encode_change(c, 0)) for c in changes}
 
     def publish(self, pause_ms: int = HOUR) -> None:
         """Send the new events, advance the clock and wait until all changes are published."""
-        news = self.sent[self._told :]
+        news = self.sent[self._replayed :]
         self.until(self.now_ms + pause_ms)
         self.stack.send(news, final_ms=self.now_ms)
         self.stack.wait_for_changes(self.expected)
@@ -343,7 +345,7 @@ def test_known_users_sharing_an_identifier_are_not_merged(story: Story) -> None:
     noted = [dict(record.headers) for record in stack.read(stack.settings.topics.dead_letters)]
     reasons = Counter(headers["segops-reason"] for headers in noted)
     assert reasons == {b"identity_conflict": 30, b"identity_limit": 4}
-    assert b"user_id:u20 is not joined with anonymous_id:ashop: it belongs to user_id:u1" in {
+    assert b"user_id:u20 is not merged with anonymous_id:ashop: it belongs to user_id:u1" in {
         headers["segops-detail"] for headers in noted
     }
 

@@ -129,19 +129,19 @@ def test_outage_is_logged_at_increasing_intervals(
 def test_member_kept_out_by_a_reachable_group_is_unhealthy() -> None:
     time = ManualClock()
     joining = JoinTimer(600, time)
-    for time.now, kept_out in ((0, True), (500, True), (501, False), (502, True), (1_102, True)):
-        joining.note(kept_out=kept_out)
+    for time.now, waiting_to_join in ((0, True), (500, True), (501, False), (502, True), (1_102, True)):
+        joining.note(waiting_to_join=waiting_to_join)
         assert not joining.too_long
     time.now = 1_103
     assert joining.too_long
-    joining.note(kept_out=False)  # as while brokers are down
+    joining.note(waiting_to_join=False)  # as while brokers are down
     assert not joining.too_long
 
 
 def test_limit_of_0_waits_indefinitely() -> None:
     time = ManualClock()
     joining = JoinTimer(0, time)
-    joining.note(kept_out=True)
+    joining.note(waiting_to_join=True)
     time.now = 10**9
     assert not joining.too_long
 
@@ -168,7 +168,7 @@ class App:
         self.done.append("dropped")
 
     def discard(self) -> None:
-        self.done.append("let go")
+        self.done.append("discarded")
         assert self.left.cancelled()
 
     async def stop(self) -> None:
@@ -229,7 +229,11 @@ def test_worker_releases_its_resources_and_reopens_after_an_outage(
 ) -> None:
     world = World(monkeypatch, [ConnectionResetError(), errors.ProducerFenced(), None])
     world.run(until=lambda lived: len(world.apps) == 3 and lived.app is not None)
-    assert [app.done for app in world.apps] == [["dropped", "let go"], ["dropped", "let go"], ["stopped"]]
+    assert [app.done for app in world.apps] == [
+        ["dropped", "discarded"],
+        ["dropped", "discarded"],
+        ["stopped"],
+    ]
     assert world.metrics.reopenings._value.get() == 2
     assert world.metrics.broker_connected._value.get() == 1
     assert world.condition == (True, "", False)

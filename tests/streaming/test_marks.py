@@ -142,18 +142,18 @@ def test_store_of_another_changelog_is_detected(lineage: str) -> None:
     store = MemoryStores().open(0)
     StoreRestorer(store, expected=1).apply({ORIGIN_KEY: encode_origin(ORIGIN)}, 5)
     tail = {ORIGIN_KEY: encode_origin(msgspec.structs.replace(ORIGIN, lineage=lineage))}
-    restoring = StoreRestorer(store, expected=1)
+    restorer = StoreRestorer(store, expected=1)
     if lineage == "a1":
-        restoring.apply(tail, 9)
+        restorer.apply(tail, 9)
     else:
         with pytest.raises(StateError, match="it belongs to another changelog"):
-            restoring.apply(tail, 9)
+            restorer.apply(tail, 9)
 
 
 def test_changelog_with_a_fresh_start_is_read_from_the_beginning() -> None:
-    restoring = StoreRestorer(MemoryStores().open(0), expected=2)
-    restoring.apply({ORIGIN_KEY: encode_origin(ORIGIN)}, 5)
-    restoring.apply({ORIGIN_KEY: encode_origin(msgspec.structs.replace(ORIGIN, lineage="b2"))}, 9)
+    restorer = StoreRestorer(MemoryStores().open(0), expected=2)
+    restorer.apply({ORIGIN_KEY: encode_origin(ORIGIN)}, 5)
+    restorer.apply({ORIGIN_KEY: encode_origin(msgspec.structs.replace(ORIGIN, lineage="b2"))}, 9)
 
 
 @pytest.mark.parametrize(
@@ -172,10 +172,10 @@ def test_state_of_other_topics_or_applications_is_refused(origin: Origin, reason
     store = MemoryStores().open(0)
     store.write([], {ORIGIN_META: encode_origin(origin)})
     settings = load(topics={"prefix": "shop.", "partitions": 3}, worker={"app_id": "app"})
-    belonging = OriginCheck(settings, Owner("app"), consumer=pytest.fail, lost=pytest.fail)
-    assert not belonging.is_stale(store)
+    origin_check = OriginCheck(settings, Owner("app"), consumer=pytest.fail, lost=pytest.fail)
+    assert not origin_check.is_stale(store)
     with pytest.raises(UserError, match=reason) if reason else contextlib.nullcontext():
-        belonging.check_names(0, store)
+        origin_check.check_names(0, store)
 
 
 def test_state_is_stale_only_if_older_than_the_fresh_start() -> None:

@@ -134,7 +134,7 @@ def test_invalid_times_are_counted_and_a_future_time_moves_no_clock() -> None:
     ahead = odd % (b"2026-03-20T10:00:00Z", STAMP.encode())
     processor.process([event(0, odd % (STAMP.encode(), b"soon")), event(1, ahead)], now_ms=NOW)
     assert processor.watermark_ms == at(STAMP)
-    assert (processor.counts.clamped, processor.counts.mended) == (1, {"sent_at": 2, "received_at": 1})
+    assert (processor.counts.clamped, processor.counts.repairs) == (1, {"sent_at": 2, "received_at": 1})
     metrics = Metrics(CollectorRegistry())
     export_source(processor.counts, metrics)
     assert metrics.registry.get_sample_value("segops_events_clamped_total") == 1

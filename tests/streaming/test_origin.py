@@ -63,11 +63,11 @@ def with_other_prefix(stack: Stack, **environment: str) -> Stack:
     return other
 
 
-@pytest.mark.parametrize("disk", ["", in_rest("an-empty-disk")])
-def test_topics_with_another_prefix_are_refused(stack: Stack, disk: str) -> None:
+@pytest.mark.parametrize("empty_folder", ["", in_rest("an-empty-disk")])
+def test_topics_with_another_prefix_are_refused(stack: Stack, empty_folder: str) -> None:
     sent = shop_events(600, users=60, partitions=3)
     run_through(stack, sent)
-    folder = stack.folder / disk if disk else stack.data_dir()
+    folder = stack.folder / empty_folder if empty_folder else stack.data_dir()
     other = with_other_prefix(stack, SEGOPS_APP_ID=stack.settings.worker.app_id, SEGOPS_DATA_DIR=str(folder))
     other.send(shop_events(300, users=60, partitions=3, seed=2), final_ms=FINAL_MS)
     assert other.start().wait(60) == 2, log_text(other)
@@ -106,14 +106,16 @@ def recreate(stack: Stack, topic: str) -> None:
     asyncio.run(create())
 
 
-@pytest.mark.parametrize("kept", ["folder", "changelog"])
-def test_recreated_profile_events_are_refused_after_growing_past_the_offset(stack: Stack, kept: str) -> None:
+@pytest.mark.parametrize("retained", ["folder", "changelog"])
+def test_recreated_profile_events_are_refused_after_growing_past_the_offset(
+    stack: Stack, retained: str
+) -> None:
     run_through(stack, shop_events(600, users=60, partitions=3))
     topic = stack.settings.topics.profile_events
     former = max(record.offset for record in stack.read(topic, isolation="read_uncommitted"))
     recreate(stack, topic)
     asyncio.run(stack.send_to(topic, [b"%d" % number for number in range(former + 10)]))
-    if kept == "changelog":
+    if retained == "changelog":
         stack.environment = {"SEGOPS_DATA_DIR": str(stack.folder / "an-empty-disk")}
     assert stack.start().wait(60) == 2, log_text(stack)
     assert "holds another record at offset" in log_text(stack)

@@ -163,12 +163,12 @@ def test_member_kept_out_by_its_group_is_unhealthy(stack: Stack) -> None:
     absent.send_signal(signal.SIGSTOP)  # the rebalance waits for this member
     try:
         stack.environment |= {"SEGOPS_PROGRESS_TIMEOUT": "2s"}
-        kept_out = stack.start(number=1)
+        joining = stack.start(number=1)
         wait_until(lambda: stack.get("/healthz", 1)[0] == 500, "unhealthy", stack.diagnosis)
         assert "the brokers answer, but joining the group has taken" in stack.get("/healthz", 1)[1]
         assert stack.get("/readyz", 1)[0] == 503
     finally:
         absent.send_signal(signal.SIGCONT)
-    wait_until(lambda: stack.owned_partitions(1), "it is let in", stack.diagnosis)
+    wait_until(lambda: stack.owned_partitions(1), "worker 1 joined the group", stack.diagnosis)
     assert stack.get("/healthz", 1)[0] == 200
-    assert kept_out.poll() is None
+    assert joining.poll() is None

@@ -14,9 +14,15 @@ from segops.core.errors import StateError
 from segops.core.messages import Claim, Erase, Handover, Message, Release
 from segops.core.profile import Erasing, Member, Profile
 from segops.core.segments import Definition, SegmentSet
-from segops.schemas.aside import Aside, decode_aside, encode_aside, name_of_bytes, sequence_in
 from segops.schemas.messages import encode_message, name_of
-from segops.schemas.state import ASIDE, FORMAT, body_of, decode_profile, encode_profile, summary
+from segops.schemas.quarantine import (
+    QuarantinedProfile,
+    decode_quarantined,
+    encode_quarantined,
+    name_of_bytes,
+    sequence_in,
+)
+from segops.schemas.state import FORMAT, QUARANTINED, body_of, decode_profile, encode_profile, summary
 from segops.schemas.ticks import TYPE_HEADER
 from segops.stores.memory import MemoryStores
 from segops.streaming.durability.restorer import StoreRestorer
@@ -89,7 +95,7 @@ class Partition:
         return before
 
 
-def float_in_place(data: bytes) -> bytes:
+def with_float_version(data: bytes) -> bytes:
     """Return a state as an earlier version stored it, with a float for a version of more than 64 bits."""
     body = body_of(data)
     fields = msgspec.msgpack.decode(body)
@@ -98,14 +104,14 @@ def float_in_place(data: bytes) -> bytes:
 
 
 DAMAGES: dict[str, Damage] = {
-    "float": float_in_place,
+    "float": with_float_version,
     "cut": lambda data: data[: len(data) // 2],
     "head": lambda data: data[:5],
     "empty": lambda data: b"",
     "later": lambda data: b"\x07" + data[1:],
     "noise": lambda data: b"\x02" + bytes(random.Random(3).randbytes(200)),
     "other": lambda data: encode_profile(Profile("user_id:other")),
-    "mark": lambda data: bytes([ASIDE]) + data[1:],
+    "mark": lambda data: bytes([QUARANTINED]) + data[1:],
 }
 
 
@@ -174,19 +180,19 @@ def damaged_partition(wanted: list[Definition], **bounds: int) -> tuple[Partitio
     return part, before
 
 
-def aside_of(part: Partition) -> Aside:
+def entry_of(part: Partition) -> QuarantinedProfile:
     data = part.stored(WHO)
     assert data is not None
-    found = decode_aside(data)
+    found = decode_quarantined(data)
     assert found is not None
     return found
 
 
 def test_quarantined_profile_is_reported_once_and_counted(wanted: list[Definition]) -> None:
     part, before = damaged_partition(wanted)
-    sizes, aside = +part.processor.sizes, aside_of(part)
-    assert aside.data is None and aside.held and "Expected `int`, got `float`" in aside.reason
-    assert aside.members == list(decode_profile(before).members)
+    sizes, entry = +part.processor.sizes, entry_of(part)
+    assert entry.data is None and entry.held and "Expected `int`, got `float`" in entry.reason
+    assert entry.members == list(decode_profile(before).members)
     for _ in range(3):
         part.rebuild()
         work_off(part.processor)
@@ -204,19 +210,19 @@ def test_kill_before_publication_keeps_the_quarantined_bytes(wanted: list[Defini
     part.damage(WHO, DAMAGES["float"])
     part.processor.process(records[100:110])
     part.checkpoint()  # the quarantine entry is stored but not yet published
-    assert aside_of(part).data is not None
+    assert entry_of(part).data is not None
     assert part.output.letters == []
     part.rebuild()
     work_off(part.processor)
     part.checkpoint()
     assert [each.profile_id for each in part.output.letters] == [WHO]
-    assert aside_of(part).data is None
+    assert entry_of(part).data is None
 
 
 def test_dropped_profile_restarts_after_the_published_sequence(wanted: list[Definition]) -> None:
     part, before = damaged_partition(wanted)
-    state, aside = decode_profile(before), aside_of(part)
-    part.processor.process([sent(Release(WHO, aside.of, state.sequence + 40, tuple(state.members)), 500)])
+    state, entry = decode_profile(before), entry_of(part)
+    part.processor.process([sent(Release(WHO, entry.of, state.sequence + 40, tuple(state.members)), 500)])
     exits = [each for each in part.output.changes if each.reason == "quarantine"]
     assert [(each.segment_key, each.action) for each in exits] == [
         (key, "exited") for key in sorted(state.members)
@@ -243,7 +249,7 @@ def test_dropping_a_profile_answers_pending_messages(wanted: list[Definition]) -
     assert part.output.sent == [] and part.output.erasures == []
     part.checkpoint()
     part.rebuild()
-    part.processor.process([sent(Release(WHO, aside_of(part).of), 402)])
+    part.processor.process([sent(Release(WHO, entry_of(part).of), 402)])
     assert [(name_of(each), each.to) for each in part.output.sent] == [("join", "anonymous_id:a")]
     assert [each.identifier for each in part.output.erasures] == [WHO]
 
@@ -263,7 +269,7 @@ def test_release_request_for_other_bytes_is_ignored(wanted: list[Definition], of
 def test_reread_release_request_is_applied_once(wanted: list[Definition]) -> None:
     part, before = damaged_partition(wanted)
     state = decode_profile(before)
-    release = sent(Release(WHO, aside_of(part).of, state.sequence, tuple(state.members), state), 400)
+    release = sent(Release(WHO, entry_of(part).of, state.sequence, tuple(state.members), state), 400)
     part.processor.process([release])
     changes = len(part.output.changes)
     snapshot = part.processor.snapshot()
@@ -276,12 +282,11 @@ def test_reread_release_request_is_applied_once(wanted: list[Definition]) -> Non
 
 def test_repaired_state_ends_memberships_it_lacks(wanted: list[Definition]) -> None:
     part, before = damaged_partition(wanted)
-    state, aside = decode_profile(before), aside_of(part)
+    state, whole, entry = decode_profile(before), decode_profile(before), entry_of(part)
     assert state.members
-    mended = decode_profile(before)
-    gone = sorted(mended.members)[0]
-    del mended.members[gone], mended.flips[gone]
-    part.processor.process([sent(Release(WHO, aside.of, state.sequence, tuple(state.members), mended), 400)])
+    gone = sorted(whole.members)[0]
+    del whole.members[gone], whole.flips[gone]
+    part.processor.process([sent(Release(WHO, entry.of, state.sequence, tuple(state.members), whole), 400)])
     (exited,) = [each for each in part.output.changes if each.reason == "quarantine"]
     assert (exited.segment_key, exited.member, exited.sequence) == (gone, False, state.sequence + 1)
 
@@ -290,10 +295,10 @@ def test_excess_waiting_records_become_dead_letters(wanted: list[Definition]) ->
     part, _ = damaged_partition(wanted)
     records, _ = events(wanted)
     one = next(record for record in records if record.key == WHO.encode())
-    known = len(aside_of(part).held)
+    known = len(entry_of(part).held)
     part.processor.process([msgspec.structs.replace(one, offset=1_000 + n) for n in range(MAX_HELD + 5)])
     part.checkpoint()
-    assert len(aside_of(part).held) == MAX_HELD
+    assert len(entry_of(part).held) == MAX_HELD
     assert [reason for _, reason, _ in part.output.rejected] == ["quarantined"] * (5 + known)
     assert len(part.stored(WHO) or b"") < 512 << 10
 
@@ -304,7 +309,7 @@ def test_waiting_records_are_limited_by_size(wanted: list[Definition]) -> None:
     one = next(record for record in records if record.key == WHO.encode())
     part.processor.process([msgspec.structs.replace(one, offset=1_000 + n) for n in range(100)])
     part.checkpoint()
-    assert 3_500 < aside_of(part).held_bytes <= 4_096
+    assert 3_500 < entry_of(part).held_bytes <= 4_096
     assert part.output.rejected
 
 
@@ -341,7 +346,7 @@ def test_profile_that_cannot_be_stored_is_quarantined(
     part.log.update({each.profile_id.encode(): each.state for each in snapshot.logged})
     part.processor.write(snapshot, None)
     part.processor.committed()
-    first = aside_of(part)
+    first = entry_of(part)
     assert (first.sequence, first.applied) == (sequence, applied)
     assert first.data is not None and sequence_in(first.data) == sequence
     assert "cannot be stored" in first.reason
@@ -351,16 +356,16 @@ def test_profile_that_cannot_be_stored_is_quarantined(
     work_off(part.processor)
     part.checkpoint()
     assert {each.of for each in part.output.letters} == {first.of}
-    assert aside_of(part).held
+    assert entry_of(part).held
 
 
 def test_unreadable_handover_is_quarantined_and_the_claimant_continues(
     wanted: list[Definition],
 ) -> None:
     part = Partition(wanted)
-    loser = Profile("anonymous_id:a", sequence=3, first_ms=START_MS, latest_ms=START_MS)
-    loser.members["buyers"] = Member(START_MS, 1)
-    handover = Handover("user_id:u9", "anonymous_id:a", "anonymous_id:a", 3, loser)
+    source = Profile("anonymous_id:a", sequence=3, first_ms=START_MS, latest_ms=START_MS)
+    source.members["buyers"] = Member(START_MS, 1)
+    handover = Handover("user_id:u9", "anonymous_id:a", "anonymous_id:a", 3, source)
     event = {"type": "track", "event": "Page Seen", "userId": "u9", "anonymousId": "a", "messageId": "1"}
     part.processor.process(
         [forwarded(msgspec.json.encode({**event, "timestamp": "2025-10-09T08:53:20Z"}), 0)]
@@ -375,7 +380,7 @@ def test_unreadable_handover_is_quarantined_and_the_claimant_continues(
     assert view is not None and not isinstance(view, str)
     assert not view.awaits
     assert not view.memberships
-    part.processor.process([sent(handover, 2)])  # repaired by an operator
+    part.processor.process([sent(handover, 2)])  # whole by an operator
     profile = part.processor._profiles.peek("user_id:u9")
     assert profile is not None and profile.links is not None
     assert profile.links.merged == {"anonymous_id:a": 3}
@@ -383,13 +388,13 @@ def test_unreadable_handover_is_quarantined_and_the_claimant_continues(
 
 
 def test_stored_form_has_the_header_of_a_profile() -> None:
-    aside = Aside("user_id:u1", "of", "reason", 5, 7, b"bytes", 3, ["buyers", "vip"])
-    assert summary(encode_aside(aside)) == (0, b"buyers\nvip")
-    aside.data = None
-    assert summary(encode_aside(aside)) == (None, b"buyers\nvip")
-    assert decode_aside(encode_aside(aside)) == aside
-    assert decode_aside(encode_profile(Profile("x"))) is None
+    entry = QuarantinedProfile("user_id:u1", "of", "reason", 5, 7, b"bytes", 3, ["buyers", "vip"])
+    assert summary(encode_quarantined(entry)) == (0, b"buyers\nvip")
+    entry.data = None
+    assert summary(encode_quarantined(entry)) == (None, b"buyers\nvip")
+    assert decode_quarantined(encode_quarantined(entry)) == entry
+    assert decode_quarantined(encode_profile(Profile("x"))) is None
     with pytest.raises(StateError, match="damaged"):
-        decode_aside(encode_aside(aside)[:-2])
+        decode_quarantined(encode_quarantined(entry)[:-2])
     with pytest.raises(StateError):
-        decode_profile(encode_aside(aside))
+        decode_profile(encode_quarantined(entry))

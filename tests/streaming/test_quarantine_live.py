@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from segops.kafka.clients import running_producer
-from segops.schemas.aside import decode_aside
+from segops.schemas.quarantine import decode_quarantined
 from segops.schemas.records import partition_of
 from segops.schemas.state import body_of, decode_profile
 from tests.rest import in_rest
@@ -81,14 +81,14 @@ def damage(stack: Stack) -> None:
     asyncio.run(put())
 
 
-def set_aside(stack: Stack) -> bool:
+def is_quarantined(stack: Stack) -> bool:
     data = changelog(stack)
-    return data is not None and decode_aside(data) is not None
+    return data is not None and decode_quarantined(data) is not None
 
 
 def first_ms(stack: Stack) -> int | None:
     """Return the ``first_ms`` of WHO in the changelog; None while it is in quarantine."""
-    return None if set_aside(stack) else decode_profile(changelog(stack) or b"").first_ms
+    return None if is_quarantined(stack) else decode_profile(changelog(stack) or b"").first_ms
 
 
 def in_quarantine(stack: Stack) -> list[str]:
@@ -100,20 +100,20 @@ def halves(stack: Stack) -> tuple[list[Sent], list[Sent]]:
     return sent[:450], sent[450:]
 
 
-def everybody(sent: list[Sent]) -> set[str]:
+def profile_ids(sent: list[Sent]) -> set[str]:
     return {f"user_id:{json.loads(one.value)['userId']}" for one in sent}
 
 
 def quarantine_one(stack: Stack, first: list[Sent], second: list[Sent]) -> None:
     """Process ``first``, damage WHO, process ``second`` for all others and kill the worker."""
     stack.send(first)
-    work_off(stack, first, everybody(first))
+    work_off(stack, first, profile_ids(first))
     wait_until(lambda: changelog(stack), "a profile in the changelog", stack.diagnosis)
     stack.stop()
     damage(stack)
     stack.send(second)
-    work_off(stack, [*first, *second], everybody(first) - {WHO.decode()})
-    wait_until(lambda: set_aside(stack) and in_quarantine(stack), "profile quarantined", stack.diagnosis)
+    work_off(stack, [*first, *second], profile_ids(first) - {WHO.decode()})
+    wait_until(lambda: is_quarantined(stack) and in_quarantine(stack), "profile quarantined", stack.diagnosis)
     assert stack.get("/healthz")[0] == 200
     worker = stack.workers.pop()
     worker.send_signal(signal.SIGKILL)
@@ -131,8 +131,10 @@ def test_released_profile_has_missed_nothing_after_a_kill(stack: Stack, tmp_path
     shown = segops(stack, "quarantine", "show", "user_id:u1")
     fields = json.loads(shown.stdout)
     fields[1] = int(fields[1])
-    (tmp_path / "mended.json").write_text(json.dumps(fields))
-    restored = segops(stack, "quarantine", "restore", "user_id:u1", "--state", str(tmp_path / "mended.json"))
+    (tmp_path / "repaired.json").write_text(json.dumps(fields))
+    restored = segops(
+        stack, "quarantine", "restore", "user_id:u1", "--state", str(tmp_path / "repaired.json")
+    )
     assert restored.returncode == 0, restored.stderr
     stack.start(number=1 if lost else 0)
     expected = expected_changes([*first, *second], stack.definitions, FINAL_MS)

@@ -58,7 +58,7 @@ def test_index_page_lists_the_routes(identifier: str, status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("token", "local", "told", "status"),
+    ("token", "local", "given", "status"),
     [
         (None, True, None, 200),
         (None, False, None, 403),
@@ -68,8 +68,8 @@ def test_index_page_lists_the_routes(identifier: str, status: int) -> None:
         ("secret", False, "Bearer secret", 200),
     ],
 )
-def test_profiles_require_the_token(token: str | None, local: bool, told: str | None, status: int) -> None:
-    assert ProfilePages(look, token=token, local=local).page("user_id:here", told).status == status
+def test_profiles_require_the_token(token: str | None, local: bool, given: str | None, status: int) -> None:
+    assert ProfilePages(look, token=token, local=local).page("user_id:here", given).status == status
 
 
 def segops_profile(stack: Stack, identifier: str, *, number: int = 0, form: str = "json") -> str:

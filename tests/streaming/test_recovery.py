@@ -69,15 +69,15 @@ class Changelog:
         await producer.stop()
 
     @property
-    def parts(self) -> Dependencies:
+    def dependencies(self) -> Dependencies:
         return Dependencies(
             metrics=Metrics(CollectorRegistry()),
-            disk=StoreManager(self.stores, discard=lambda _: None),
+            store_manager=StoreManager(self.stores, discard=lambda _: None),
             changelog_consumer=self.connections.changelog_consumer,
             standby_consumer=self.connections.standby_consumer,
             producer=self.connections.producer,
             transactional_producer=self.connections.transactional_producer,
-            crash=Failpoints(),
+            failpoints=Failpoints(),
             owner=Owner("recovery"),
         )
 
@@ -179,7 +179,7 @@ def test_cancelled_opening_closes_its_stores(changelog: Changelog) -> None:
     async def scenario() -> None:
         await changelog.create()
         group = Rebalancing()
-        opener = AssignmentOpener(changelog.settings, changelog.parts)
+        opener = AssignmentOpener(changelog.settings, changelog.dependencies)
         running = asyncio.ensure_future(opener.open(inputs_of(changelog), group, Engine(SegmentSet.EMPTY)))
         await asyncio.wait_for(group.asked.wait(), 60)
         running.cancel()
@@ -192,11 +192,11 @@ def test_cancelled_opening_closes_its_stores(changelog: Changelog) -> None:
 class Empty:
     """A group with empty topics and without committed offsets."""
 
-    async def committed(self, places: Iterable[LogPartition]) -> dict[LogPartition, CommittedPosition]:
+    async def committed(self, partitions: Iterable[LogPartition]) -> dict[LogPartition, CommittedPosition]:
         return {}
 
-    async def beginnings(self, places: Iterable[LogPartition]) -> dict[LogPartition, int]:
-        return dict.fromkeys(places, 0)
+    async def beginnings(self, partitions: Iterable[LogPartition]) -> dict[LogPartition, int]:
+        return dict.fromkeys(partitions, 0)
 
     ends = beginnings
 
@@ -213,7 +213,7 @@ def test_opening_cancelled_while_compiling_closes_its_stores(
     async def scenario() -> None:
         await changelog.create()
         monkeypatch.setattr(assignment, "_recorded", compile_slowly)
-        opener = AssignmentOpener(changelog.settings, changelog.parts)
+        opener = AssignmentOpener(changelog.settings, changelog.dependencies)
         group: Any = Empty()
         running = asyncio.ensure_future(opener.open(inputs_of(changelog), group, Engine(SegmentSet.EMPTY)))
         assert await asyncio.to_thread(compiling.wait, 60)
@@ -245,8 +245,10 @@ def test_recovery_cancelled_at_its_end_closes_its_stores(changelog: Changelog) -
 
     async def scenario() -> None:
         await changelog.create()
-        disk = StoreManager(changelog.stores, discard=lambda _: None)
-        recovery = Recovery(changelog.topic, disk, consumer, failpoints=Failpoints(), restored=lambda _: None)
+        store_manager = StoreManager(changelog.stores, discard=lambda _: None)
+        recovery = Recovery(
+            changelog.topic, store_manager, consumer, failpoints=Failpoints(), restored=lambda _: None
+        )
         running = asyncio.ensure_future(recovery.run([0]))
         await asyncio.wait_for(leaving.wait(), 60)
         running.cancel()

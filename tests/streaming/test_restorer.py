@@ -62,28 +62,28 @@ def test_latest_state_of_each_profile_is_restored(
 ) -> None:
     stores = MemoryStores()
     store = stores.open(0)
-    restoring = StoreRestorer(store, expected=10, bulk=bulk)
+    restorer = StoreRestorer(store, expected=10, bulk=bulk)
     for number, part in enumerate(log):
         if number == stop:  # a crash in between: the next restore finds a non-empty store
             store.close()
             store = stores.open(0)
-            restoring = StoreRestorer(store, expected=10, bulk=bulk)
-        restoring.apply(batch_of(part), 10 * (number + 1))
+            restorer = StoreRestorer(store, expected=10, bulk=bulk)
+        restorer.apply(batch_of(part), 10 * (number + 1))
     assert_holds(store, log)
     assert read_offset(store, CHANGELOG_META) == (10 * len(log) - 1 if log else None)
 
 
 def test_more_profiles_than_slots_are_distinguished(stores_on_disk: StoreFactory) -> None:
     store = stores_on_disk.open(0)
-    restoring = StoreRestorer(store, expected=1, bulk=True)
-    restoring._seen = bytearray(4)  # nearly every id collides with another's hash
+    restorer = StoreRestorer(store, expected=1, bulk=True)
+    restorer._seen = bytearray(4)  # nearly every id collides with another's hash
     log: list[list[Profile | str]] = [
         [Profile(f"u{n}", due_ms=n + turn, members={"vip": Member(0, 1)}) for n in range(40)]
         for turn in range(3)
     ]
     for turn, part in enumerate(log):
-        restoring.apply(batch_of(part), turn + 1)
-    restoring.finish()
+        restorer.apply(batch_of(part), turn + 1)
+    restorer.finish()
     assert_holds(store, log)
     store.close()
 
@@ -92,10 +92,10 @@ def test_more_profiles_than_slots_are_distinguished(stores_on_disk: StoreFactory
 def test_restored_definitions_trigger_a_rescan(bulk: bool) -> None:
     store = MemoryStores().open(0)
     store.write([], {EVALUATED_META: b"others"})
-    restoring = StoreRestorer(store, expected=10, bulk=bulk)
+    restorer = StoreRestorer(store, expected=10, bulk=bulk)
     state = encode_profile(Profile("user_id:u1", members={"vip": Member(0, 1)}))
-    restoring.apply({b"user_id:u1": state, IN_FORCE_KEY: b"1..."}, 2)
-    restoring.apply({b"user_id:u1": state}, 3)
+    restorer.apply({b"user_id:u1": state, IN_FORCE_KEY: b"1..."}, 2)
+    restorer.apply({b"user_id:u1": state}, 3)
     assert store.profile_ids(None, 10) == ["user_id:u1"]
     assert store.meta(IN_FORCE_META) == b"1..."
     assert not store.meta(EVALUATED_META)
@@ -145,9 +145,9 @@ def test_unreadable_state_is_stored_unchanged_and_due_at_once(stores_on_disk: St
 @pytest.mark.parametrize("value", [b"", b"x", b"-1", b"1.5", b"9" * 30, "٣".encode()])
 def test_invalid_initial_sequence_is_ignored(stores_on_disk: StoreFactory, value: bytes) -> None:
     store = stores_on_disk.open(0)
-    restoring = StoreRestorer(store, expected=1)
-    restoring.apply({BASE_KEY: b"17"}, 1)
-    restoring.apply({BASE_KEY: value}, 2)
+    restorer = StoreRestorer(store, expected=1)
+    restorer.apply({BASE_KEY: b"17"}, 1)
+    restorer.apply({BASE_KEY: value}, 2)
     assert store.meta(BASE_META) == b"17"
     store.close()
 

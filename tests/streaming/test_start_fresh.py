@@ -186,8 +186,8 @@ def test_second_application_is_refused_until_it_takes_over(stack: Stack) -> None
         more = open_ended(60, seed=3, start_ms=LATER_MS)
         stack.send(more, final_ms=LATER_MS + 2 * DAY_MS)
         wanted = wanted_members(stack, [*sent, *more], LATER_MS + 2 * DAY_MS)
-        everybody = {f"m3-{number}".encode() for number in range(len(more))}
-        wait_until(lambda: forwarded(stack) >= everybody, "forwarded", other.diagnosis)
+        sent_ids = {f"m3-{number}".encode() for number in range(len(more))}
+        wait_until(lambda: forwarded(stack) >= sent_ids, "forwarded", other.diagnosis)
         wait_until(lambda: members(stack) == wanted, "members", other.diagnosis)
         assert_in_order(stack, greatest)
     finally:

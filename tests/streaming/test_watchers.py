@@ -19,47 +19,47 @@ from segops.wall_clock import Jumps
 from .fakes import ManualClock
 from .helpers import Stack
 
-PLACE = ("events", 0)
+PARTITION = ("events", 0)
 
 
 def test_waiting_records_without_progress_are_a_stall() -> None:
     time = ManualClock()
     stall = Stall(60, time)
-    stall.check({PLACE: (5, 9)})
+    stall.check({PARTITION: (5, 9)})
     time.now = 59
-    stall.check({PLACE: (5, 9)})
-    stall.check({PLACE: (6, 9)})  # the offset moved
+    stall.check({PARTITION: (5, 9)})
+    stall.check({PARTITION: (6, 9)})  # the offset moved
     time.now = 118
-    stall.check({PLACE: (6, 9)})
+    stall.check({PARTITION: (6, 9)})
     time.now = 120
     with pytest.raises(SegopsError, match="events:0 has 3 unread records and made no progress for 60 s"):
-        stall.check({PLACE: (6, 9)})
+        stall.check({PARTITION: (6, 9)})
 
 
 @pytest.mark.parametrize("end", [None, 5, 0])
-def test_no_waiting_records_are_no_stall(end: int | None) -> None:
+def test_no_waiting_records_are_not_a_stall(end: int | None) -> None:
     time = ManualClock()
     stall = Stall(60, time)
     for time.now in (0.0, 100.0, 200.0):
-        stall.check({PLACE: (5, end)})
+        stall.check({PARTITION: (5, end)})
 
 
 def test_reassigned_partition_restarts_the_stall_timer() -> None:
     time = ManualClock()
     stall = Stall(60, time)
-    stall.check({PLACE: (5, 9)})
+    stall.check({PARTITION: (5, 9)})
     time.now = 50
     stall.check({})
     time.now = 100
-    stall.check({PLACE: (5, 9)})
+    stall.check({PARTITION: (5, 9)})
 
 
 def test_timeout_of_zero_disables_stall_detection() -> None:
     time = ManualClock()
     stall = Stall(0, time)
-    stall.check({PLACE: (5, 9)})
+    stall.check({PARTITION: (5, 9)})
     time.now = 10**6
-    stall.check({PLACE: (5, 9)})
+    stall.check({PARTITION: (5, 9)})
 
 
 def test_clock_jump_is_reported_once_and_small_corrections_are_ignored() -> None:

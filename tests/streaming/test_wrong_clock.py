@@ -18,7 +18,7 @@ from .helpers import SEGMENTS, Stack, wait_until
 
 pytestmark = pytest.mark.broker
 
-TOLD = "this machine's clock differs too much from theirs"
+MESSAGE = "this machine's clock differs too much from theirs"
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_worker_stops_with_a_message_and_no_traceback(strict: Stack) -> None:
     worker = strict.start()
     wait_until(lambda: worker.poll() is not None, "it stops", strict.diagnosis)
     log = (strict.folder / "worker-0.log").read_text()
-    assert (worker.returncode, log.count(TOLD)) == (1, 1), log
+    assert (worker.returncode, log.count(MESSAGE)) == (1, 1), log
     assert "Traceback" not in log
 
 
@@ -55,5 +55,5 @@ def test_command_fails_with_the_same_message(strict: Stack, monkeypatch: pytest.
         async with AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap_servers) as producer:
             await producer.send_and_wait(topic, b"x", timestamp_ms=1)
 
-    with pytest.raises(SegopsError, match=TOLD):
+    with pytest.raises(SegopsError, match=MESSAGE):
         run(work)

@@ -9,9 +9,9 @@ from functools import lru_cache, reduce
 from typing import Any, Final
 
 from segops.core.features.bands import Series
-from segops.core.features.inside import AGGREGATES, WindowAggregate
 from segops.core.features.running import ZERO
 from segops.core.features.states import Entries, Entry
+from segops.core.features.window_aggregates import AGGREGATES, WindowAggregate
 from segops.core.operators import Predicate
 from segops.core.values import add_exact, exact
 from segops.core.windows import Between, Calendar, Window, Within, period, span

@@ -63,7 +63,7 @@ def take_in(step: Step, handover: Handover) -> None:
         for claimed in merge_source(profile, state, sequence=handover.sequence, at_ms=step.at_ms):
             # Claim again as the survivor: an owner decides by the claimant's rank whether the claim waits.
             step.send(Claim(claimed, claimed, profile.id, explicit=True))
-        step.result.count("joined")
+        step.result.count("merged")
     own(profile, handover.source)
     if asked:
         own(profile, handover.of)

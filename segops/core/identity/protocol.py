@@ -72,7 +72,7 @@ from segops.core.messages import (
     Split,
 )
 from segops.core.profile import HeldEvent, IdentifierOrigin, Profile, SplitRequest, Waiter
-from segops.core.step import Step, StepResult, Unjoined
+from segops.core.step import NotMerged, Step, StepResult
 
 #: The most events that a waiting profile holds; further ones are applied at once.
 MAX_HELD = 1_000
@@ -306,7 +306,7 @@ class Identity:
             self._settle(step)
         else:
             detail = "nothing to split off: it is not part of this profile, or by another hand-over"
-            step.result.add_unjoined(Unjoined("split", step.profile.id, split.source, detail))
+            step.result.add_not_merged(NotMerged("split", step.profile.id, split.source, detail))
             step.result.moved = False
 
     def _on_restore(self, step: Step, message: Restore) -> None:
@@ -371,7 +371,7 @@ def _ignore_stale(step: Step, _: Message) -> None:
 
 def _unjoin(step: Step, reason: str, identifier: str, detail: str) -> None:
     step.result.count(reason)
-    step.result.add_unjoined(Unjoined(reason, step.profile.id, identifier, detail))
+    step.result.add_not_merged(NotMerged(reason, step.profile.id, identifier, detail))
     refuse(step.profile, identifier)
 
 

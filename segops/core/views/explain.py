@@ -212,7 +212,7 @@ def _read(node: model.Node, parts: tuple[RulePart, ...], view: _View) -> tuple[A
         value = plain(read(node, view))
     except Exception:  # the node has no verdict either
         return None, False
-    return value, is_least(_kept_feature(node, view), value)
+    return value, is_least(_shared_feature(node, view), value)
 
 
 def is_least(feature: Feature | None, value: Any) -> bool:
@@ -233,14 +233,14 @@ def plain(value: Any) -> Any:
         return str(value)
 
 
-def _kept_feature(node: model.Node, view: _View) -> Feature | None:
+def _shared_feature(node: model.Node, view: _View) -> Feature | None:
     """Return the feature with the capacity that it has for all rules."""
     feature = feature_of(node)
     return None if feature is None else view.features.get(feature.id, feature)
 
 
 def _state(node: model.Node, view: _View) -> Any:
-    feature = _kept_feature(node, view)
+    feature = _shared_feature(node, view)
     if feature is None:
         return None
     return reducer_of(feature).read(view.profile.features.get(feature.id), view.now_ms)
@@ -271,8 +271,8 @@ def _held_since(node: model.HasBeen, view: _View) -> str | None:
 
 
 def _distance(node: model.Near, view: _View) -> int | None:
-    place = view.profile.location
-    return None if place is None else round(distance_m(place, (node.lat, node.lon)))
+    location = view.profile.location
+    return None if location is None else round(distance_m(location, (node.lat, node.lon)))
 
 
 def _digits(node: model.RfmNode, view: _View) -> str | None:

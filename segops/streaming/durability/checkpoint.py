@@ -46,7 +46,7 @@ from segops.streaming.publishers import BatchProducer, log_states
 Commit = Callable[[Positions], Awaitable[None]]
 
 
-class _Part(NamedTuple):
+class _ProcessorSnapshot(NamedTuple):
     processor: SegmentProcessor
     snapshot: PartitionSnapshot
 
@@ -176,39 +176,40 @@ class AtLeastOnce(Checkpointer):
         positions: dict[LogPartition, CommittedPosition] = {}
         for number in self._sources:
             positions.update(self._source_position(number))
-        parts = await self._snapshot()
+        snapshots = await self._snapshot()
         await self._outputs.settle()  # 1
         self._failpoints.passed("after_output_ack")
         self._fence()
-        await self._write_changelog(parts)  # 2
+        await self._write_changelog(snapshots)  # 2
         self._failpoints.passed("after_changelog_ack")
-        await self._write_stores(parts)  # 3
+        await self._write_stores(snapshots)  # 3
         self._failpoints.passed("after_store_write")
-        for number, part in parts.items():
-            positions.update(self._segment_position(number, part.snapshot))
+        for number, taken in snapshots.items():
+            positions.update(self._segment_position(number, taken.snapshot))
         await self._commit_changed(self._changed(positions))  # 4
         self._failpoints.passed("after_offset_commit")
-        for part in parts.values():
-            part.processor.committed()
-        return sum(part.snapshot.records for part in parts.values())
+        for taken in snapshots.values():
+            taken.processor.committed()
+        return sum(taken.snapshot.records for taken in snapshots.values())
 
-    async def _snapshot(self) -> dict[int, _Part]:
-        parts = {
-            number: _Part(processor, processor.snapshot()) for number, processor in self._processors.items()
+    async def _snapshot(self) -> dict[int, _ProcessorSnapshot]:
+        snapshots = {
+            number: _ProcessorSnapshot(processor, processor.snapshot())
+            for number, processor in self._processors.items()
         }
-        for part in parts.values():
-            await _encode(part.snapshot)
-        return parts
+        for taken in snapshots.values():
+            await _encode(taken.snapshot)
+        return snapshots
 
-    async def _write_changelog(self, parts: dict[int, _Part]) -> None:
-        for partition, part in parts.items():
-            await log_states(self._changelog, (self._changelog_topic, partition), part.snapshot.logged)
+    async def _write_changelog(self, snapshots: dict[int, _ProcessorSnapshot]) -> None:
+        for partition, taken in snapshots.items():
+            await log_states(self._changelog, (self._changelog_topic, partition), taken.snapshot.logged)
         await self._changelog.settle()
 
-    async def _write_stores(self, parts: dict[int, _Part]) -> None:
+    async def _write_stores(self, snapshots: dict[int, _ProcessorSnapshot]) -> None:
         acknowledged = self._changelog.acknowledged
-        for partition, part in parts.items():
-            part.processor.write(part.snapshot, acknowledged.get((self._changelog_topic, partition)))
+        for partition, taken in snapshots.items():
+            taken.processor.write(taken.snapshot, acknowledged.get((self._changelog_topic, partition)))
             await asyncio.sleep(0)
 
     async def _commit_changed(self, changed: Positions) -> None:
@@ -249,7 +250,7 @@ class ExactlyOnce(Checkpointer):
         return sum(await asyncio.gather(*commits))
 
     def _cut(self, number: int) -> asyncio.Future[int]:
-        # No await here: offsets, states and outputs must be of the same moment.
+        # No await here: offsets, states and outputs must be of the same instant.
         snapshot = self._processors[number].snapshot()
         positions = {**self._source_position(number), **self._segment_position(number, snapshot)}
         self._transactions[number].outputs.cut()

@@ -10,9 +10,9 @@ from typing import Final
 import msgspec
 
 from segops.core.errors import StateError
-from segops.schemas.aside import due_in
 from segops.schemas.origin import decode_origin
 from segops.schemas.positions import decode_positions
+from segops.schemas.quarantine import due_in
 from segops.schemas.state import summary
 from segops.stores.base import ProfileStore, Row, Write
 from segops.streaming.partition.snapshot import (

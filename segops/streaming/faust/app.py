@@ -27,7 +27,7 @@ from segops.streaming.faust.transport import Batch, BatchConsumer, BatchTranspor
 from segops.streaming.liveness import watchers as guards
 from segops.streaming.liveness.fence import lease_s
 from segops.streaming.ownership import owner as owning
-from segops.streaming.partition.engines import build_aside
+from segops.streaming.partition.engines import build_in_thread
 from segops.streaming.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
@@ -56,16 +56,16 @@ class SegopsApp(faust.App):
     mundane_level = "debug"
 
     def __init__(
-        self, settings: Settings, parts: Dependencies, connections: Connections, engine: Engine
+        self, settings: Settings, dependencies: Dependencies, connections: Connections, engine: Engine
     ) -> None:
         self.connections = connections
-        self.pipeline = Pipeline(settings, engine, parts)
-        self._owner = parts.owner
+        self.pipeline = Pipeline(settings, engine, dependencies)
+        self._owner = dependencies.owner
         self.failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self.watchdog = guards.Watchdog(settings.worker.stall_timeout_ms / 1000)
         super().__init__(settings.worker.app_id, **_faust_settings(settings))
         self.settings_of_segops = settings
-        self._metrics = parts.metrics
+        self._metrics = dependencies.metrics
         self._declare(settings)
         self._export_definitions(engine)
 
@@ -130,7 +130,7 @@ class SegopsApp(faust.App):
         """Run the watchers that may end this app, also during start and recovery. Runs until cancelled."""
         worker = self.settings_of_segops.worker
         watching = (
-            self.pipeline.pulse.run(self.watchdog.pat),
+            self.pipeline.fence.run(self.watchdog.pat),
             guards.watch_topics(self.settings_of_segops, lambda: self.joined),
             owning.watch_owner(self.settings_of_segops, self._owner),
             guards.watch_group(self._coordinator),
@@ -215,7 +215,7 @@ class SegopsApp(faust.App):
         """
         async for found in definitions:
             try:
-                engine = await build_aside(found, self.pipeline.engine)
+                engine = await build_in_thread(found, self.pipeline.engine)
             except SegopsError as error:
                 log.error("cannot use the new definitions, the previous ones stay active: %s", error)
             else:
@@ -229,7 +229,7 @@ class SegopsApp(faust.App):
     def fence(self) -> None:
         """Raise OutOfTouch, and end this app, when another worker may own its partitions."""
         try:
-            self.pipeline.pulse.check()
+            self.pipeline.fence.check()
         except SegopsError as error:
             self._crash(error)
             raise

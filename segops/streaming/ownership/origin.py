@@ -146,15 +146,15 @@ class OriginCheck:
         partitions: list[LogPartition],
         stores: Mapping[int, ProfileStore],
         group: Offsets,
-        renewed: Positions,
+        fresh: Positions,
     ) -> Starts:
-        """Return the start position of each partition. ``renewed``: positions that were just committed.
+        """Return the start position of each partition. ``fresh``: positions that were just committed.
 
         Raises UserError if a topic was replaced, or if unread records were deleted.
         """
         for number, store in stores.items():
             self.check_names(number, store)
-        committed = {**await group.committed(partitions), **renewed}
+        committed = {**await group.committed(partitions), **fresh}
         lost = lost_offsets(stores, committed)
         known = {**committed, **lost}
         logs = _Logs(await group.beginnings(partitions), await group.ends(partitions), known)

@@ -10,10 +10,10 @@ from segops.core.links import is_blank
 from segops.core.messages import Message, Release
 from segops.core.profile import Profile
 from segops.core.step import StepResult
-from segops.schemas.aside import HeldRecord
 from segops.schemas.events import decode
 from segops.schemas.identifying import IdentityLimits
 from segops.schemas.messages import decode_message
+from segops.schemas.quarantine import HeldRecord
 from segops.schemas.records import Record, origin_of
 from segops.schemas.ticks import TYPE_HEADER, decode_tick, is_tick
 from segops.streaming.partition.clock import PartitionClock
@@ -83,7 +83,7 @@ class RecordApplier:
         clock.observe(int(source.partition(b":")[0]), time_ms)
         cached = self._profiles.get(record.key.decode())  # type: ignore[union-attr]
         if record.offset > cached.profile.applied:
-            if cached.aside is not None:
+            if cached.quarantined is not None:
                 self._quarantine.hold(self._profiles, cached, record, clock_ms=clock.now_ms)
             else:
                 self._apply_event(cached, record, (source, time_ms), clock.now_ms)
@@ -97,7 +97,7 @@ class RecordApplier:
             time_ms=time_ms,
             default_id=source.decode(),
             limits=self._limits,
-            mended=effects.counts.mended,
+            repairs=effects.counts.repairs,
         )
         if cached.profile.evaluated_by != evaluator.version:
             self.redefine(cached)
@@ -120,7 +120,7 @@ class RecordApplier:
             return
         if isinstance(message, Release):
             self._release(cached, record, message)
-        elif cached.aside is not None:
+        elif cached.quarantined is not None:
             self._quarantine.hold(self._profiles, cached, record, clock_ms=self._clock.now_ms)
         else:
             self._apply_message(cached, record, message, self._clock.now_ms)
@@ -142,7 +142,7 @@ class RecordApplier:
             for held in released.held:
                 if held.offset > cached.profile.applied:
                     self._apply_held(cached, held)
-        if cached.aside is None and not cached.is_new:
+        if cached.quarantined is None and not cached.is_new:
             cached.profile.applied = record.offset
             self._profiles.touch(cached)
 

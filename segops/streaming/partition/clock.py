@@ -119,8 +119,8 @@ class PartitionClock:
         """Advance by a tick of any kind. Raises IndexError for an unknown source or processor."""
         if tick.clock_ms is not None:
             self.advance(tick.clock_ms)
-        elif tick.lane is not None and tick.watermark_ms is not None:
-            self.report_watermark(tick.lane, tick.watermark_ms)
+        elif tick.processor is not None and tick.watermark_ms is not None:
+            self.report_watermark(tick.processor, tick.watermark_ms)
         elif tick.source is not None and tick.watermark_ms is not None:
             self.mark(tick.source, tick.watermark_ms, idle=tick.idle)
 

@@ -44,7 +44,7 @@ class Effects:
             self.accept_timed(result, record.timestamp)
         if result.duplicates:
             self.counts.duplicates += result.duplicates
-        if result.counts or result.unjoined:
+        if result.counts or result.not_merged:
             self._note_identities(result, record)
         if result.erased:
             # If the identifier returns, none of its changes may reuse the id of an earlier one.
@@ -76,9 +76,9 @@ class Effects:
 
     def _note_identities(self, result: StepResult, record: Record) -> None:
         self.counts.identities.update(result.counts)
-        for each in result.unjoined:
-            joined = "split from" if each.reason == "split" else "joined with"
-            detail = f"{each.profile_id} is not {joined} {each.identifier}: {each.detail}"
+        for each in result.not_merged:
+            verb = "split from" if each.reason == "split" else "merged with"
+            detail = f"{each.profile_id} is not {verb} {each.identifier}: {each.detail}"
             self._output.dead_letter(record, f"identity_{each.reason}", detail)
         if "gave_up" in result.counts:
             self._output.reject(record, INTERNAL, "forwarded too often: the redirects form a cycle")

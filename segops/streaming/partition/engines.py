@@ -36,6 +36,6 @@ def build(definitions: Sequence[Definition], former: Engine | None = None) -> En
     return engine
 
 
-async def build_aside(definitions: Sequence[Definition], former: Engine) -> Engine:
+async def build_in_thread(definitions: Sequence[Definition], former: Engine) -> Engine:
     """Run ``build`` in a thread, so that event processing continues."""
     return await asyncio.to_thread(build, definitions, former)

@@ -54,7 +54,7 @@ class Output(Protocol):
     def delete_rows(self, keys: Sequence[bytes]) -> None:
         """Delete rows of this partition of the state topic."""
 
-    def set_aside(self, record: QuarantineRecord) -> None:
+    def quarantine(self, record: QuarantineRecord) -> None:
         """Publish unreadable bytes to the quarantine topic."""
 
     def released(self, profile_id: str) -> None:
@@ -74,7 +74,7 @@ class ResolveCounts:
     records: int = 0
     clamped: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
-    mended: Counter[str] = field(default_factory=Counter)
+    repairs: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass
@@ -86,7 +86,7 @@ class Counts:
     late: int = 0
     #: (path, type found) of values that rules could not read.
     skipped: Counter[tuple[str, str]] = field(default_factory=Counter)
-    mended: Counter[str] = field(default_factory=Counter)
+    repairs: Counter[str] = field(default_factory=Counter)
     timers: int = 0
     broken: list[str] = field(default_factory=list)
     lateness_ms: list[int] = field(default_factory=list)

@@ -21,7 +21,13 @@ from segops.core.engine import Engine
 from segops.core.errors import StateError, UnstorableError
 from segops.core.links import timer_of
 from segops.core.profile import Profile
-from segops.schemas.aside import Aside, decode_aside, due_in, encode_aside, stand_in
+from segops.schemas.quarantine import (
+    QuarantinedProfile,
+    decode_quarantined,
+    due_in,
+    encode_quarantined,
+    stand_in,
+)
 from segops.schemas.state import decode_profile, encode_profile, salvaged
 from segops.stores.base import ProfileStore, Write
 
@@ -38,11 +44,11 @@ class CachedProfile:
     """
 
     __slots__ = (
-        "aside",
         "dirty",
         "is_new",
         "overlay_due_ms",
         "profile",
+        "quarantined",
         "size",
         "stored_due_ms",
         "used",
@@ -53,7 +59,7 @@ class CachedProfile:
         self.profile = profile
         self.is_new = is_new
         #: The stored entry of a quarantined profile, for which ``profile`` is a stand-in.
-        self.aside: Aside | None = None
+        self.quarantined: QuarantinedProfile | None = None
         self.dirty = False
         self.used = True
         self.stored_due_ms = None if is_new else timer_of(profile)
@@ -62,15 +68,15 @@ class CachedProfile:
         #: The write in flight; ``_PENDING``: to be encoded before the profile changes.
         self.write: Write | None = None
 
-    def put_aside(self, aside: Aside) -> None:
+    def quarantine(self, quarantined: QuarantinedProfile) -> None:
         """Replace the profile by its quarantine entry."""
-        self.aside, self.profile = aside, stand_in(aside)
+        self.quarantined, self.profile = quarantined, stand_in(quarantined)
 
     def encode(self) -> None:
         """Encode the write in flight. Raises UnstorableError, and changes nothing, if that is impossible."""
         profile = self.profile
-        if self.aside is not None:
-            state: bytes | None = encode_aside(self.aside)
+        if self.quarantined is not None:
+            state: bytes | None = encode_quarantined(self.quarantined)
         else:
             state = None if self.is_new else encode_profile(profile)
         old, self.stored_due_ms = self.stored_due_ms, timer_of(profile)
@@ -113,19 +119,19 @@ class ProfileSnapshot:
 class ProfileCache:
     """The profiles of one partition. ``bound``: how many clean ones may stay in memory.
 
-    ``set_aside`` returns the quarantine entry of an unreadable profile, given its id, bytes and the reason.
+    ``quarantine`` returns the quarantine entry of an unreadable profile, given its id, bytes and the reason.
     """
 
     def __init__(
         self,
         store: ProfileStore,
         engine: Engine,
-        set_aside: Callable[[str, bytes, str], Aside],
+        quarantine: Callable[[str, bytes, str], QuarantinedProfile],
         *,
         bound: int,
     ) -> None:
         self._store = store
-        self._set_aside = set_aside
+        self._quarantine = quarantine
         self._bound = bound
         #: Creates new profiles, and opens those read from the store.
         self.engine = engine
@@ -197,11 +203,11 @@ class ProfileCache:
         entry = CachedProfile(self.engine.new_profile(profile_id), is_new=False)
         entry.stored_due_ms = due_in(state)
         try:
-            aside = decode_aside(state)
+            quarantined = decode_quarantined(state)
         except StateError as error:
-            aside, reason = None, str(error)
-        entry.put_aside(aside or self._set_aside(profile_id, state, reason))
-        if aside is None:
+            quarantined, reason = None, str(error)
+        entry.quarantine(quarantined or self._quarantine(profile_id, state, reason))
+        if quarantined is None:
             self.touch(entry)
         return entry
 
@@ -210,13 +216,13 @@ class ProfileCache:
             entry.encode()
         except UnstorableError as error:
             profile = entry.profile
-            aside = self._set_aside(profile.id, salvaged(profile), str(error))
-            aside.applied, aside.sequence, aside.members = (
+            quarantined = self._quarantine(profile.id, salvaged(profile), str(error))
+            quarantined.applied, quarantined.sequence, quarantined.members = (
                 profile.applied,
                 profile.sequence,
                 [*profile.members],
             )
-            entry.put_aside(aside)
+            entry.quarantine(quarantined)
             entry.encode()
 
     def load_batch(self, profile_ids: Iterable[str]) -> None:

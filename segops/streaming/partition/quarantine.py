@@ -13,8 +13,8 @@ from typing import Final, NamedTuple
 from segops.core.errors import StateError
 from segops.core.messages import Handover, Release
 from segops.core.profile import Profile
-from segops.schemas.aside import Aside, HeldRecord, name_of_bytes, set_aside
 from segops.schemas.messages import frame_of
+from segops.schemas.quarantine import HeldRecord, QuarantinedProfile, name_of_bytes, quarantine_profile
 from segops.schemas.records import Record
 from segops.schemas.ticks import TYPE_HEADER
 from segops.streaming.partition.output import Output, QuarantineRecord
@@ -61,7 +61,7 @@ class Quarantine:
         self._max_held_bytes = max_held_bytes
         self._count = 0
 
-    def set_aside(self, profile_id: str, data: bytes, reason: str) -> Aside:
+    def add(self, profile_id: str, data: bytes, reason: str) -> QuarantinedProfile:
         """Return the quarantine entry of a profile. Raises StateError when there are too many."""
         self._count += 1
         if self._count > self._max_profiles:
@@ -69,32 +69,32 @@ class Quarantine:
             hint = "were they written by a later version? Raise the limit with SEGOPS_MAX_QUARANTINED"
             raise StateError(f"{text}: {hint}. The last error: {reason}")
         at = self._position()
-        return set_aside(profile_id, data, reason, since_ms=at.clock_ms, offset=at.offset)
+        return quarantine_profile(profile_id, data, reason, since_ms=at.clock_ms, offset=at.offset)
 
     def publish(self, profiles: ProfileCache, entry: CachedProfile) -> None:
         """Publish the bytes of a quarantined profile, once."""
-        aside = entry.aside
-        if aside is not None and aside.data is not None:
-            self._output.set_aside(
-                QuarantineRecord(aside.id, "profile", aside.data, aside.of, aside.reason, aside.offset)
+        stored = entry.quarantined
+        if stored is not None and stored.data is not None:
+            self._output.quarantine(
+                QuarantineRecord(stored.id, "profile", stored.data, stored.of, stored.reason, stored.offset)
             )
-            aside.data = None
+            stored.data = None
             entry.profile.due_ms = None
             profiles.touch(entry)
 
     def hold(self, profiles: ProfileCache, entry: CachedProfile, record: Record, *, clock_ms: int) -> None:
         """Hold a record for a quarantined profile."""
-        aside = entry.aside
-        if aside is None:
+        stored = entry.quarantined
+        if stored is None:
             return
         headers = list(record.headers)
         held = HeldRecord(clock_ms, record.offset, record.timestamp, record.key, record.value, headers)
-        aside.applied = entry.profile.applied = record.offset
+        stored.applied = entry.profile.applied = record.offset
         profiles.touch(entry)
-        if len(aside.held) < MAX_HELD and aside.held_bytes + held.size <= self._max_held_bytes:
-            aside.hold(held)
+        if len(stored.held) < MAX_HELD and stored.held_bytes + held.size <= self._max_held_bytes:
+            stored.hold(held)
         else:
-            held_text = f"{len(aside.held)} records ({aside.held_bytes} bytes)"
+            held_text = f"{len(stored.held)} records ({stored.held_bytes} bytes)"
             self._output.reject(
                 record, QUARANTINED, f"the profile is quarantined and already holds {held_text}"
             )
@@ -108,32 +108,32 @@ class Quarantine:
         frame = frame_of(value)
         if frame is None:
             raise error
-        self._output.set_aside(
-            QuarantineRecord(frame.loser, "handover", value, name_of_bytes(value), str(error), record.offset)
+        self._output.quarantine(
+            QuarantineRecord(frame.source, "handover", value, name_of_bytes(value), str(error), record.offset)
         )
-        return Handover(frame.to, frame.of, frame.loser, frame.sequence, None, frame.at_ms, frame.hops)
+        return Handover(frame.to, frame.of, frame.source, frame.sequence, None, frame.at_ms, frame.hops)
 
     def release(self, entry: CachedProfile, record: Record, release: Release) -> Released | None:
         """Replace a quarantine entry by the released profile; None if the release does not match the entry.
 
         A release without a state keeps only the messages of other profiles, which wait for answers.
         """
-        aside = entry.aside
-        if aside is None or aside.of != release.of:
+        stored = entry.quarantined
+        if stored is None or stored.of != release.of:
             found = (
                 "is not quarantined"
-                if aside is None
-                else f"is quarantined as {aside.of}, not as {release.of}"
+                if stored is None
+                else f"is quarantined as {stored.of}, not as {release.of}"
             )
             self._output.dead_letter(record, NOT_QUARANTINED, f"the profile {found}")
             return None
-        clock_ms, held = self._position().clock_ms, [each for each in aside.held if _is_message(each)]
+        clock_ms, held = self._position().clock_ms, [each for each in stored.held if _is_message(each)]
         if release.state is not None:
-            clock_ms, held = aside.since_ms, aside.held
-        profile = release.state or Profile(aside.id, applied=aside.applied)
-        profile.sequence = max(profile.sequence, aside.sequence, release.sequence)
-        entry.aside, entry.profile = None, profile
-        return Released(aside.members, clock_ms, held)
+            clock_ms, held = stored.since_ms, stored.held
+        profile = release.state or Profile(stored.id, applied=stored.applied)
+        profile.sequence = max(profile.sequence, stored.sequence, release.sequence)
+        entry.quarantined, entry.profile = None, profile
+        return Released(stored.members, clock_ms, held)
 
 
 def _is_message(record: HeldRecord) -> bool:

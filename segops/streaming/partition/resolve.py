@@ -29,10 +29,10 @@ class ForwardedEvent(Protocol):
 
 
 class Route(Protocol):
-    """Resolves an event to its profile and time; ``mended`` counts repairs. Raises RejectedEvent."""
+    """Resolves an event to its profile and time; ``repairs`` counts repairs. Raises RejectedEvent."""
 
     def __call__(
-        self, value: bytes | None, *, now_ms: int, default_time_ms: int, mended: Counter[str]
+        self, value: bytes | None, *, now_ms: int, default_time_ms: int, repairs: Counter[str]
     ) -> ForwardedEvent: ...
 
 
@@ -91,7 +91,7 @@ class ResolveProcessor:
     def _event(self, record: Record, now_ms: int) -> None:
         try:
             routed = self._route(
-                record.value, now_ms=now_ms, default_time_ms=record.timestamp, mended=self.counts.mended
+                record.value, now_ms=now_ms, default_time_ms=record.timestamp, repairs=self.counts.repairs
             )
         except RejectedEvent as rejection:
             self.counts.rejected[rejection.reason] += 1

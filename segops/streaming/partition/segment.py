@@ -56,7 +56,7 @@ class SegmentProcessor:
         self._quarantine = Quarantine(
             output, self._position, max_profiles=max_quarantined, max_held_bytes=max_state_bytes // 2
         )
-        self._profiles = ProfileCache(store, engine, self._quarantine.set_aside, bound=cache_profiles)
+        self._profiles = ProfileCache(store, engine, self._quarantine.add, bound=cache_profiles)
         self._effects = Effects(output, sizes_of(store), base_of(store))
         #: The members of each segment.
         self.sizes = self._effects.sizes
@@ -177,7 +177,7 @@ class SegmentProcessor:
         """End the published memberships of a profile that no longer hold; return how many."""
         members: Collection[str] = ()
         for cached in self._profiles.known((profile_id,)):
-            if cached.aside is not None:
+            if cached.quarantined is not None:
                 return 0  # its memberships are compared on release
             if not cached.is_new:
                 members = cached.profile.members
@@ -214,7 +214,7 @@ class SegmentProcessor:
         ids = self._profiles.due_ids(now_ms, limit)
         for cached in self._profiles.known(ids):
             due_ms = timer_of(cached.profile)
-            if cached.aside is not None:
+            if cached.quarantined is not None:
                 self._quarantine.publish(self._profiles, cached)
             elif is_erased(cached.profile):
                 self._profiles.drop(cached)
@@ -238,7 +238,7 @@ class SegmentProcessor:
             self._scan = None
             self._meta.evaluated(self._applier.evaluator.version)
         for cached in self._profiles.known(ids):
-            if cached.aside is None:
+            if cached.quarantined is None:
                 self._applier.redefine(cached)
         return len(ids)
 

@@ -69,7 +69,7 @@ def latency(setup: Setup, rate: float) -> Values:
     async def drive(sender: Sender) -> None:
         await sender.live(wanted, _WARM_S + _LIVE_S)
 
-    begun_ms, times = _play(setup, setup.segments, drive)
+    begun_ms, times = _measure(setup, setup.segments, drive)
     found = [taken for at, taken in times.latencies if at >= begun_ms + _WARM_S * 1000]
     middle, most, rare = (percentile(found, part) for part in (0.5, 0.99, 0.999))
     title = f"event to change at {wanted:,.0f} events per second"
@@ -97,7 +97,7 @@ def timers(setup: Setup, rate: float) -> Values:
         left_s = (flood_ms + _WAIT_MS - sender.now_ms()) / 1000
         await sender.live(rate / 4, left_s + 10)
 
-    _, times = _play(setup, SegmentSet(definitions({**forms, **due})), drive)
+    _, times = _measure(setup, SegmentSet(definitions({**forms, **due})), drive)
     fires_ms = flood_ms + _WAIT_MS
     calm = [taken for at, taken in times.latencies if fires_ms - 12_000 <= at < fires_ms - 1_000]
     over_ms = fires_ms + max(times.lateness)
@@ -122,7 +122,7 @@ def timers(setup: Setup, rate: float) -> Values:
     }
 
 
-def _play(
+def _measure(
     setup: Setup, segments: SegmentSet, drive: Callable[[Sender], Awaitable[None]]
 ) -> tuple[int, BrokerTimes]:
     """Start a worker without input, send events, wait for the output, and read the broker's times."""

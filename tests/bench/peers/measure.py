@@ -46,15 +46,15 @@ class Figures:
         return self.events / self.wall_s
 
 
-async def run(contestant: Contestant, place: Run, reference: Reference) -> Figures:
+async def run(contestant: Contestant, prepared: Run, reference: Reference) -> Figures:
     """Run a contestant on the prepared input and return its figures. Raises Failed."""
     wanted = reference.timed if contestant.timed else reference.at_events
-    topic = contestant.output(place)
-    program = Program(contestant.command(place), contestant.environment(place), place.folder)
+    topic = contestant.output(prepared)
+    program = Program(contestant.command(prepared), contestant.environment(prepared), prepared.folder)
     with program:
-        await _finish(program, place.servers, topic, len(wanted))
+        await _finish(program, prepared.servers, topic, len(wanted))
     got, stamps = [], []
-    for record in await kafka.read(place.servers, topic):
+    for record in await kafka.read(prepared.servers, topic):
         got.append(contestant.change(record.value))
         stamps.append(record.timestamp)
     wrong = differences(wanted, got)

@@ -137,7 +137,7 @@ def _children(node: model.Node, path: str) -> list[Literal]:
 
 def _together(children: Iterable[Literal], *, holds: bool) -> Literals:
     """Return a minimal conflict that arises if all of ``children`` are true (``holds``), or all false."""
-    found = conflict([part for child in children for part in _parts(child._replace(holds=holds))])
+    found = conflict([literal for child in children for literal in _implied(child._replace(holds=holds))])
     for literal in found:
         fewer = [other for other in found if other is not literal]
         if conflict(fewer):
@@ -145,18 +145,18 @@ def _together(children: Iterable[Literal], *, holds: bool) -> Literals:
     return found
 
 
-def _parts(literal: Literal) -> Iterator[Literal]:
+def _implied(literal: Literal) -> Iterator[Literal]:
     """Yield the literal and every literal that it implies."""
     yield literal
     node, path, holds = literal
     children = _children(node, path)
     if isinstance(node, model.Not):
-        yield from _parts(children[0]._replace(holds=not holds))
+        yield from _implied(children[0]._replace(holds=not holds))
     elif isinstance(node, (model.All, model.Any, model.AtLeast)):
         needed = _least(node) if holds else len(children) - _least(node) + 1
         if needed == len(children):
             for child in children:
-                yield from _parts(child._replace(holds=holds))
+                yield from _implied(child._replace(holds=holds))
 
 
 def _named(literals: Literals, path: str, *, holds: bool) -> str:
@@ -187,8 +187,8 @@ def _conditions(node: model.Node) -> Iterator[tuple[str, Predicate]]:
                 yield from _where(f".sequence[{number}]", step.where)
 
 
-def _where(place: str, where: Iterable[tuple[model.Path, Predicate]]) -> Iterator[tuple[str, Predicate]]:
-    return ((f"{place}.where.{'.'.join(path)}", test) for path, test in where)
+def _where(prefix: str, where: Iterable[tuple[model.Path, Predicate]]) -> Iterator[tuple[str, Predicate]]:
+    return ((f"{prefix}.where.{'.'.join(path)}", test) for path, test in where)
 
 
 def _redundant(node: model.Node, path: str) -> Iterator[LintFinding]:

@@ -232,8 +232,8 @@ def _name(name: str) -> ast.expr:
     return _Name(name, ast.Load())
 
 
-def _subscript(value: ast.expr, place: ast.expr) -> ast.expr:
-    return _Subscript(value, place, ast.Load())
+def _subscript(value: ast.expr, index: ast.expr) -> ast.expr:
+    return _Subscript(value, index, ast.Load())
 
 
 class _Count(msgspec.Struct, frozen=True):

@@ -265,12 +265,12 @@ def _unbroken_since(value: Any, test: Predicate, begin_ms: int, until_ms: int) -
 
 def near(node: Near) -> Leaf:
     """Compile a predicate of the last known location."""
-    place, radius_m, within_ms = (node.lat, node.lon), node.radius_m, node.within_ms
+    center, radius_m, within_ms = (node.lat, node.lon), node.radius_m, node.within_ms
 
     def holds(profile: Profile, now_ms: int) -> bool:
         if profile.location is None or (within_ms is not None and now_ms - profile.location_ms >= within_ms):
             return False
-        return distance_m(profile.location, place) <= radius_m
+        return distance_m(profile.location, center) <= radius_m
 
     def edge(profile: Profile, now_ms: int) -> int | None:
         if within_ms is None or profile.location is None:

@@ -96,11 +96,11 @@ def stepped(holds: Holds, edge: Edge) -> Changes:
     return changes
 
 
-def combined(parts: Sequence[Changes], combine: Callable[[list[bool]], bool]) -> Changes:
+def combined(leaves: Sequence[Changes], combine: Callable[[list[bool]], bool]) -> Changes:
     """Return the verdicts over time of a rule, combined from those of its leaves."""
 
     def changes(profile: Profile, now_ms: int) -> Verdicts:
-        sources = [part(profile, now_ms) for part in parts]
+        sources = [leaf(profile, now_ms) for leaf in leaves]
         verdicts = [next(source)[1] for source in sources]
         yield now_ms, combine(verdicts)
         coming = [next(source, None) for source in sources]

@@ -60,7 +60,7 @@ def _has_sides(form: Reader) -> bool:
 def _hysteresis(form: Reader, read: Callable[[Reader], Sided]) -> Hysteresis:
     present = [side for side in SIDES if side in form]
     *_, enter, exit = form.gather(
-        partial(_check_place, form),
+        partial(_check_not_negated, form),
         partial(_check_complete, form),
         *(partial(read, form.at(side)) for side in present),
     )
@@ -70,7 +70,7 @@ def _hysteresis(form: Reader, read: Callable[[Reader], Sided]) -> Hysteresis:
     return Hysteresis(enter, exit)
 
 
-def _check_place(form: Reader) -> None:
+def _check_not_negated(form: Reader) -> None:
     if form.context.negations:
         form.fail(_NEGATED)
 

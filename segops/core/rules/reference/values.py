@@ -76,8 +76,8 @@ def distance_m(a: tuple[float, float], b: tuple[float, float]) -> float:
     return _EARTH_RADIUS_M * atan2(sqrt(sum(part * part for part in across)), along)
 
 
-def _direction(place: tuple[float, float]) -> tuple[float, float, float]:
-    latitude, longitude = radians(place[0]), radians(place[1])
+def _direction(point: tuple[float, float]) -> tuple[float, float, float]:
+    latitude, longitude = radians(point[0]), radians(point[1])
     return cos(latitude) * cos(longitude), cos(latitude) * sin(longitude), sin(latitude)
 
 

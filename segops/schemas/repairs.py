@@ -16,9 +16,9 @@ from segops.core.errors import RejectedEvent
 
 _EMPTY = "something other than an object, read as empty"
 _IGNORED = "a time that cannot be read, ignored"
-#: Value of the label ``kind`` of mended events -> the part of the event, its former and its new value.
+#: Value of the label ``kind`` of repaired events -> the part of the event, its former and its new value.
 #: An event counts once per kind.
-MENDED = {
+REPAIRS = {
     "properties": ("properties", _EMPTY),
     "traits": ("traits", _EMPTY),
     "context": ("context", _EMPTY),
@@ -42,14 +42,14 @@ _LARGEST = 1.7976931348623157e308
 _MAX_DIGITS = 4_300  # the limit of Python's int(), and of the typed decoder
 
 
-def sentences(mended: Mapping[str, int]) -> Iterator[str]:
+def sentences(repairs: Mapping[str, int]) -> Iterator[str]:
     """Describe the repairs of events, a line for each kind.
 
     >>> list(sentences({"sent_at": 2}))
     ['sentAt: 2 events with a time that cannot be read, ignored']
     """
-    for kind, (part, what) in MENDED.items():
-        number = mended.get(kind)
+    for kind, (part, what) in REPAIRS.items():
+        number = repairs.get(kind)
         if number:
             yield f"{part}: {number:,} {'event' if number == 1 else 'events'} with {what}"
 
@@ -63,8 +63,8 @@ def without_surrogates(text: bytes) -> bytes:
     return _ESCAPES.sub(lambda found: rb"\ufffd" if found[1] else found[0], text)
 
 
-def reread(value: bytes, mended: Counter[str] | None) -> dict[str, Any]:
-    """Decode an event, repair its invalid parts, and count each kind in ``mended``.
+def reread(value: bytes, repairs: Counter[str] | None) -> dict[str, Any]:
+    """Decode an event, repair its invalid parts, and count each kind in ``repairs``.
 
     ``properties``, ``traits``, ``context`` and ``context.traits`` that are not objects become empty; lone
     surrogates become U+FFFD; numbers beyond the range of a float become the nearest float.
@@ -80,8 +80,8 @@ def reread(value: bytes, mended: Counter[str] | None) -> dict[str, Any]:
     if not isinstance(event["context"].setdefault("traits", {}), dict):
         found.add("context_traits")
         event["context"]["traits"] = {}
-    if mended is not None:
-        mended.update(found)
+    if repairs is not None:
+        repairs.update(found)
     return event
 
 
@@ -111,4 +111,4 @@ def _loaded(value: bytes, found: set[str]) -> Any:
 
 
 def _refuse(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not valid JSON")

@@ -14,7 +14,7 @@ import msgspec
 
 from segops.core.errors import StateError
 from segops.core.profile import Profile
-from segops.schemas.state import ASIDE, body_of, encode_head, summary
+from segops.schemas.state import QUARANTINED, body_of, encode_head, summary
 
 _MAX_SEQUENCE = 1 << 62
 #: Due at any clock: the unreadable bytes must be published.
@@ -44,7 +44,7 @@ class HeldRecord(msgspec.Struct, array_like=True, gc=False, frozen=True):
         return len(self.key or b"") + len(self.value or b"") + sum(len(value) for _, value in self.headers)
 
 
-class Aside(msgspec.Struct, array_like=True):
+class QuarantinedProfile(msgspec.Struct, array_like=True):
     """A quarantined profile. New fields are added at the end, with a default."""
 
     id: str
@@ -76,13 +76,17 @@ class Aside(msgspec.Struct, array_like=True):
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Aside)
+_decoder = msgspec.msgpack.Decoder(QuarantinedProfile)
 
 
-def set_aside(profile_id: str, data: bytes, reason: str, *, since_ms: int, offset: int) -> Aside:
+def quarantine_profile(
+    profile_id: str, data: bytes, reason: str, *, since_ms: int, offset: int
+) -> QuarantinedProfile:
     """Quarantine a profile with unreadable bytes; sequence and memberships are salvaged if possible."""
     name = name_of_bytes(data)
-    return Aside(profile_id, name, reason, since_ms, offset, data, sequence_in(data), _members_in(data))
+    return QuarantinedProfile(
+        profile_id, name, reason, since_ms, offset, data, sequence_in(data), _members_in(data)
+    )
 
 
 def name_of_bytes(data: bytes) -> str:
@@ -119,19 +123,19 @@ def due_in(data: bytes) -> int | None:
         return _AT_ONCE
 
 
-def stand_in(aside: Aside) -> Profile:
+def stand_in(quarantined: QuarantinedProfile) -> Profile:
     """Return an empty profile with the offset and due time of the quarantined one."""
-    return Profile(aside.id, applied=aside.applied, due_ms=aside.due_ms)
+    return Profile(quarantined.id, applied=quarantined.applied, due_ms=quarantined.due_ms)
 
 
-def encode_aside(aside: Aside) -> bytes:
+def encode_quarantined(quarantined: QuarantinedProfile) -> bytes:
     """Encode a quarantined profile for the store."""
-    return encode_head(ASIDE, aside.due_ms, aside.members) + _encoder.encode(aside)
+    return encode_head(QUARANTINED, quarantined.due_ms, quarantined.members) + _encoder.encode(quarantined)
 
 
-def decode_aside(data: bytes) -> Aside | None:
+def decode_quarantined(data: bytes) -> QuarantinedProfile | None:
     """Decode a quarantined profile; return None for the bytes of a profile. Raises StateError if damaged."""
-    if data[:1] != bytes([ASIDE]):
+    if data[:1] != bytes([QUARANTINED]):
         return None
     try:
         return _decoder.decode(body_of(data))
