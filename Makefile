@@ -59,8 +59,9 @@ format: $(STAMP) ## Format the code and fix what can be fixed
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
-types: $(STAMP) ## Check the types
+types: $(STAMP) ## Check the types; in tests, the names and calls
 	$(BIN)/mypy
+	$(BIN)/mypy -p tests
 
 imports: $(STAMP) ## Check that each layer imports lower ones only
 	$(BIN)/lint-imports

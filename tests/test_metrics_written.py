@@ -35,14 +35,16 @@ def bindings(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
     if not isinstance(node, ast.Assign):
         return
     target, value = node.targets[0], node.value
-    several = isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple)
-    pairs = zip(target.elts, value.elts, strict=True) if several else [(target, value)]
+    pairs = [(target, value)]
+    if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+        pairs = list(zip(target.elts, value.elts, strict=True))
     yield from ((name.id, bound) for name, bound in pairs if isinstance(name, ast.Name))
 
 
 def without_call(node: ast.expr, method: str) -> ast.expr:
-    called = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == method
-    return node.func.value if called else node
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == method:
+        return node.func.value
+    return node
 
 
 def last_name(node: ast.expr) -> str | None:

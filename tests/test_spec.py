@@ -154,14 +154,14 @@ def test_rfm_defaults_match_the_code() -> None:
     stated = {key.strip("`"): value.strip("`") for key, value, _ in rows("rfm")}
     form = {key: yaml.safe_load(value) for key, value in stated.items() if key not in ("currency", "tiers")}
 
-    assert rfm.read_rfm(form, "rfm", reader.Context()) == default
+    assert rfm.read_rfm(form, "rfm", context.Context()) == default
     assert stated["currency"] == "none" and "ten tiers" in stated["tiers"] and len(default.tiers) == 10
 
 
 # -- limits --------------------------------------------------------------------------------------------
 
 LIMITS = {
-    "nodes of a rule": reader.Context().max_nodes,
+    "nodes of a rule": context.Context().max_nodes,
     "depth of a rule (`at_least` counts twice)": nodes._MAX_DEPTH,
     "references in a chain": segments.MAX_REFERENCES,
     "steps of a sequence": sequences.MAX_STEPS,
@@ -207,9 +207,9 @@ def test_rule_depth_is_counted_in_nodes() -> None:
     for depth, refused in ((nodes._MAX_DEPTH, False), (nodes._MAX_DEPTH + 1, True)):
         if refused:
             with pytest.raises(DefinitionError):
-                nodes.read_rule(_nested(depth), "segments[0].when", reader.Context())
+                nodes.read_rule(_nested(depth), "segments[0].when", context.Context())
         else:
-            nodes.read_rule(_nested(depth), "segments[0].when", reader.Context())
+            nodes.read_rule(_nested(depth), "segments[0].when", context.Context())
 
 
 # -- examples ------------------------------------------------------------------------------------------

@@ -16,8 +16,8 @@ from segops.core.identity import merging
 from segops.core.messages import Handover
 from segops.schemas import events
 from segops.streaming.durability.checkpoint import AtLeastOnce
-from segops.streaming.partition import segment
-from segops.streaming.partition.segment import SegmentProcessor
+from segops.streaming.partition import applier
+from segops.streaming.partition.applier import RecordApplier
 from segops.streaming.publishers import BatchProducer, MessageSender
 
 from .cluster import CRASHED
@@ -91,15 +91,15 @@ def apply_twice() -> None:
         profile = self._profiles.get(record.key.decode()).profile
         if record.offset <= profile.applied:
             profile.applied = -1
-            segment.decode = _renamed  # type: ignore[attr-defined]
+            applier.decode = _renamed  # type: ignore[attr-defined]
         try:
             apply(self, record)
         finally:
-            segment.decode = events.decode  # type: ignore[attr-defined]
+            applier.decode = events.decode  # type: ignore[attr-defined]
 
-    apply = SegmentProcessor._event
+    apply = RecordApplier._event
     AtLeastOnce._write_stores = written  # type: ignore[method-assign]
-    SegmentProcessor._event = event  # type: ignore[method-assign]
+    RecordApplier._event = event  # type: ignore[method-assign]
 
 
 def _renamed(*args: Any, **named: Any) -> Any:

@@ -29,7 +29,7 @@ def shift_clock(file: Path) -> None:
         except (OSError, ValueError):
             return time.time()
 
-    wall_clock.time = SimpleNamespace(time=shifted)  # type: ignore[assignment]
+    wall_clock.time = SimpleNamespace(time=shifted)  # type: ignore[assignment,attr-defined]
 
 
 def redirect(ports: dict[int, int]) -> None:
@@ -51,7 +51,7 @@ def redirect(ports: dict[int, int]) -> None:
         """The event loop of the other commands."""
 
     uvloop.new_event_loop = Loop
-    asyncio.DefaultEventLoopPolicy._loop_factory = Plain
+    asyncio.DefaultEventLoopPolicy._loop_factory = Plain  # type: ignore[attr-defined]
 
 
 def block(seconds: float) -> None:

@@ -60,7 +60,7 @@ class ReferenceEvaluator(Oracle):
 class ExpectedProfile:
     """One profile as both evaluators see it."""
 
-    oracle: Oracle
+    oracle: ReferenceEvaluator
     profile: Profile
     seen: list[ChangeSummary] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)

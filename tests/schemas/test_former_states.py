@@ -46,7 +46,7 @@ def verdicts(engine: Engine, profile: Profile) -> dict[str, list[Any]]:
     """Of every segment: whether the rule holds, and when it changes, over the next hour."""
     instants = [NOW, NOW + H - 20 * S, NOW + H - 17 * S, NOW + H]
     return {
-        s.key: [(s.rule.holds(profile, at), s.rule.next_flip(profile, at, member=True)) for at in instants]
+        s.key: [(s.rule.holds(profile, at), s.rule.next_flip(profile, at, True)) for at in instants]
         for s in engine.segments.segments
     }
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -179,7 +180,7 @@ def test_damaged_store_is_rejected_with_its_path(tmp_path: Path, damage: str) ->
 
 def test_layout_of_another_version_is_rejected(tmp_path: Path) -> None:
     stores = rocksdb_stores(tmp_path)
-    store = stores.open(0)
+    store: Any = stores.open(0)
     store._db.put(b"v", b"99")
     store.close()
     with pytest.raises(StateError, match="layout"):

@@ -186,7 +186,7 @@ class World:
         monkeypatch.setattr(lifecycle, "follow", self._follow)
         monkeypatch.setattr(lifecycle, "_CANCEL_TIMEOUT_S", 0.2)
         monkeypatch.setattr(lifecycle, "_CANCEL_AGAIN_S", 0.05)
-        monkeypatch.setattr(lifecycle.Pauses, "take", lambda _: 0.0)
+        monkeypatch.setattr(Pauses, "take", lambda _: 0.0)
 
     async def _admit(self) -> lifecycle.Build:
         error = next(self.answers, None)

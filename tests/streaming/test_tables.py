@@ -20,7 +20,8 @@ def test_partitions_revoked_during_recovery_are_not_opened(tmp_path: Path) -> No
     async def scenario() -> None:
         settings = load(state={"data_dir": tmp_path})
         app = _build(settings, Owner("segops"), Metrics(CollectorRegistry()), _stores(settings), [])
-        recovery: Any = app.tables.recovery
+        tables: Any = app.tables
+        recovery = tables.recovery
         revoked = app.batch_consumer.revoked
         opening = asyncio.ensure_future(asyncio.Event().wait())
         waiting = asyncio.ensure_future(recovery._wait(opening))
