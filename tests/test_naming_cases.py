@@ -10,8 +10,9 @@ import pytest
 from segops.core.values import format_instant
 from segops.replay import Replay
 from segops.schemas.identifying import DEFAULT, IdentityLimits
+from segops.testing import at, segments
 
-from .core.helpers import D, H, M, at, segments
+from .core.helpers import D, H, M
 
 T = at("2026-03-01T10:00:00Z")
 OPENED = {"did": "Opened", "within": "1h"}

@@ -11,8 +11,9 @@ from segops.core.errors import RejectedEvent
 from segops.core.events import Change
 from segops.core.values import format_instant
 from segops.replay import Replay
+from segops.testing import segments
 from tests.core.helpers import MONDAY as T
-from tests.core.helpers import D, S, segments
+from tests.core.helpers import D, S
 
 RULES = {"a": {"did": "A", "within": "10s"}, "calm": {"did_not": "A", "within": "5s"}}
 

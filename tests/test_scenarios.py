@@ -15,8 +15,8 @@ from segops.core.errors import DefinitionError, UserError
 from segops.core.rules.model import Not, side
 from segops.core.segments import SegmentSet
 from segops.core.values import format_instant
-from segops.scenarios import run
 from segops.schemas.scenarios import Scenario, load_scenarios
+from segops.testing import run_scenario
 from tests import command
 
 ROOT = Path(__file__).parents[1]
@@ -28,7 +28,7 @@ every_scenario = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: f"
 
 @every_scenario
 def test_scenario_passes(scenario: Scenario) -> None:
-    outcome = run(scenario)
+    outcome = run_scenario(scenario)
     assert outcome.differences == ()
     assert outcome.passed
     assert outcome.step is scenario.steps[-1]
@@ -38,7 +38,7 @@ def test_scenario_passes(scenario: Scenario) -> None:
 def test_scenario_fails_on_inverted_rules(scenario: Scenario) -> None:
     definitions = scenario.segments.definitions
     turned = [msgspec.structs.replace(d, when=Not(side(d.when, inside=False))) for d in definitions]
-    assert not run(msgspec.structs.replace(scenario, segments=SegmentSet(turned))).passed
+    assert not run_scenario(msgspec.structs.replace(scenario, segments=SegmentSet(turned))).passed
 
 
 # -- the runner ----------------------------------------------------------------------------------------
@@ -140,7 +140,7 @@ def test_list_of_changes_must_be_complete(tmp_path: Path, written: str, lines: l
 def changes_of(tmp_path: Path, written: str) -> list[str]:
     path = tmp_path / "s.yaml"
     path.write_text(steps(f"{{event: {A}, changes: {written}}}"))
-    (difference,) = run(load_scenarios([path])[0]).differences
+    (difference,) = run_scenario(load_scenarios([path])[0]).differences
     return list(difference.lines)
 
 
@@ -162,7 +162,7 @@ def test_rule_that_fails_to_evaluate_fails_the_scenario(tmp_path: Path) -> None:
     scenario.segments.segments = tuple(
         replace(segment, rule=replace(segment.rule, holds=broken)) for segment in scenario.segments.segments
     )
-    (difference,) = run(scenario).differences
+    (difference,) = run_scenario(scenario).differences
     assert difference.title.startswith("rules that failed")
     assert difference.lines == ("+ 2",)
 
@@ -206,7 +206,7 @@ def test_initial_clock(tmp_path: Path, start: str, first: str, instant: str) -> 
     path = tmp_path / "s.yaml"
     text = steps(f"{{{first}}}", "{expect: {}}")
     path.write_text(text.replace("name: one", f"name: one\n    {start}"))
-    assert format_instant(run(load_scenarios([path])[0]).clock_ms) == instant
+    assert format_instant(run_scenario(load_scenarios([path])[0]).clock_ms) == instant
 
 
 def test_match_selects_scenarios_and_verbose_names_them(tmp_path: Path) -> None:

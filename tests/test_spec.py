@@ -34,8 +34,8 @@ from segops.schemas import written
 from segops.schemas.events import decode
 from segops.schemas.segments import KEY_PATTERN, load
 from segops.schemas.written import read_yaml
+from segops.testing import Flip, at
 
-from .core.helpers import Edge, at
 from .core.oracle import Oracle
 
 ROOT = Path(__file__).parents[1]
@@ -268,12 +268,12 @@ def _events(events: list[list[Any]]) -> Iterator[Event]:
         yield decode(msgspec.json.encode(record), time_ms=_instant(time), default_id="-")
 
 
-def _spans(spans: list[str]) -> Iterator[Edge]:
+def _spans(spans: list[str]) -> Iterator[Flip]:
     for span in spans:
         begin, _, end = span.partition("..")
-        yield Edge("entered", "rule", _instant(begin))
+        yield Flip("entered", "rule", _instant(begin))
         if end:
-            yield Edge("exited", "rule", _instant(end))
+            yield Flip("exited", "rule", _instant(end))
 
 
 CASES = [
@@ -296,7 +296,7 @@ def test_compiled_rule_holds_during_the_stated_spans(
     flips_at = profile.flips.get("rule", T + HORIZON_MS)
     changes += engine.on_timer(profile, clock_ms=T + HORIZON_MS).changes
     own = [change for change in changes if change.segment_key == "rule"]
-    assert [Edge(c.action, c.segment_key, c.occurred_at) for c in own] == expected
+    assert [Flip(c.action, c.segment_key, c.occurred_at) for c in own] == expected
     coming = [edge.occurred_at for edge in expected if edge.occurred_at > now_ms]
     assert min(flips_at, T + HORIZON_MS) == min([*coming, T + HORIZON_MS])
     for change, after in pairwise(own):
@@ -313,5 +313,5 @@ def test_reference_evaluator_holds_during_the_stated_spans(
         now_ms = max(now_ms, event.time_ms)
         changes += oracle.on_event(event, now_ms)
     changes += oracle.on_clock(T + HORIZON_MS)
-    found = [Edge(c.action, c.segment, c.occurred_at) for c in changes if c.segment == "rule"]
+    found = [Flip(c.action, c.segment, c.occurred_at) for c in changes if c.segment == "rule"]
     assert found == list(_spans(case["member"]))

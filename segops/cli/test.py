@@ -13,8 +13,8 @@ from segops.cli._say import say
 from segops.core.errors import UserError
 from segops.core.events import Change
 from segops.core.values import format_instant
-from segops.scenarios import ScenarioResult, run
 from segops.schemas.scenarios import Scenario, load_scenarios
+from segops.testing.scenarios import ScenarioResult, run_scenario
 
 _EPILOG = """
 \b
@@ -56,7 +56,7 @@ def _run_file(file: Path, scenarios: Iterable[Scenario], verbose: bool) -> Itera
     if not verbose:
         say(f"{file} ", end="")
     for scenario in scenarios:
-        result = run(scenario)
+        result = run_scenario(scenario)
         if verbose:
             say(f"{'passed' if result.passed else 'FAILED'}  {file}:{scenario.line}: {scenario.name}")
         else:

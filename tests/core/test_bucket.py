@@ -8,8 +8,9 @@ import pytest
 
 from segops.core.segments import SegmentSet
 from segops.core.values import share_of
+from segops.testing import Customer, segments
 
-from .helpers import MONDAY, Customer, issues_of, segments
+from .helpers import MONDAY, issues_of
 
 T = MONDAY
 

@@ -10,9 +10,10 @@ import pytest
 from segops.core.features import CAPACITIES, State
 from segops.core.features.running import ZERO
 from segops.core.features.states import EventTimes, Sums
+from segops.testing import Customer, Flip, flips
 
 from .helpers import MONDAY as T
-from .helpers import Customer, Edge, H, S, edges
+from .helpers import H, S
 
 
 def did(test: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -56,7 +57,7 @@ def test_changed_threshold_reads_stored_state(figure: Any, before: int, after: i
 
 def test_changed_threshold_reads_the_state_kept_for_a_greater_one() -> None:
     customer = six_times(some=did({"gte": 1}), often=did({"gte": 5}))
-    assert edges(customer.adopt(some=did({"gte": 4}), often=did({"gte": 5}))) == []
+    assert flips(customer.adopt(some=did({"gte": 4}), often=did({"gte": 5}))) == []
     assert customer.member_of == {"some", "often"}
 
 
@@ -67,7 +68,7 @@ def test_changed_threshold_reads_the_state_kept_for_a_greater_one() -> None:
 )
 def test_added_threshold_changes_no_existing_membership(added: dict[str, Any]) -> None:
     customer = six_times(often=did({"gte": 5}))
-    assert edges(customer.adopt(often=did({"gte": 5}), added=added)) == []
+    assert flips(customer.adopt(often=did({"gte": 5}), added=added)) == []
     customer.did("B", T + 5 * S + H)  # all of them have left
     assert customer.member_of == ({"added"} if holds_of_nothing(added) else set())
 
@@ -84,20 +85,20 @@ def test_timer_follows_stored_state(first: int) -> None:
     customer.adopt(often=did({"gte": 3}))
     # Three events remain until the fourth of six leaves the window.
     assert customer.profile.due_ms == T + 3 * S + H
-    assert customer.wait(T + 2 * H) == [Edge("exited", "often", T + 3 * S + H)]
+    assert customer.wait(T + 2 * H) == [Flip("exited", "often", T + 3 * S + H)]
 
 
 def test_greater_threshold_counts_missing_events_from_its_adoption() -> None:
     customer = six_times(often=did({"gte": 4}))
     # The four latest events are stored: the count is four until more arrive.
-    assert edges(customer.adopt(often=did({"gte": 5}))) == [Edge("exited", "often", T + 10 * S)]
-    assert customer.did("A", T + 10 * S) == [Edge("entered", "often", T + 10 * S)]
+    assert flips(customer.adopt(often=did({"gte": 5}))) == [Flip("exited", "often", T + 10 * S)]
+    assert customer.did("A", T + 10 * S) == [Flip("entered", "often", T + 10 * S)]
 
 
 def test_lowering_and_raising_a_threshold_loses_nothing() -> None:
     customer = six_times(often=did({"gte": 6}))
-    assert edges(customer.adopt(often=did({"gte": 2}))) == []
-    assert edges(customer.adopt(often=did({"gte": 6}))) == []
+    assert flips(customer.adopt(often=did({"gte": 2}))) == []
+    assert flips(customer.adopt(often=did({"gte": 6}))) == []
 
 
 def test_state_above_capacity_is_kept_and_expires() -> None:

@@ -13,8 +13,9 @@ from segops.core.profile import Profile
 from segops.core.rules.execution import Rule
 from segops.core.segments import SegmentSet
 from segops.core.values import format_instant
+from segops.testing import Customer, definition
 
-from .helpers import MONDAY, Customer, S, definition
+from .helpers import MONDAY, S
 
 #: Every duration and time in these tests is a multiple of it, so that its multiples are all the edges.
 STEP_MS = 500

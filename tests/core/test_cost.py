@@ -13,8 +13,8 @@ from segops.core.features import CAPACITIES
 from segops.core.features.states import State
 from segops.core.rules.analysis.cost import TYPICAL_ENTRIES, Cost, costs, typical_state
 from segops.core.segments import SegmentSet
+from segops.testing import segments
 
-from .helpers import segments
 from .strategies import streams
 from .test_equivalence import segment_sets
 

@@ -9,54 +9,56 @@ from typing import Any
 
 import pytest
 
-from .helpers import LONG_AGO, Customer, D, Edge, H, S
+from segops.testing import Customer, Flip
+
 from .helpers import MONDAY as T
+from .helpers import D, H, S
 
 # -- instants of evaluation ---------------------------------------------------------------------
 
 
 def test_event_in_order_is_evaluated_at_its_own_time() -> None:
-    customer = Customer(LONG_AGO, a={"did": "A"})
-    assert customer.did("A", T) == [Edge("entered", "a", T)]
+    customer = Customer(a={"did": "A"})
+    assert customer.did("A", T) == [Flip("entered", "a", T)]
 
 
 def test_late_event_is_evaluated_at_the_clock() -> None:
     customer = Customer(T + 10 * S, a={"did": "A"})
-    assert customer.did("A", T) == [Edge("entered", "a", T + 10 * S)]
+    assert customer.did("A", T) == [Flip("entered", "a", T + 10 * S)]
 
 
 def test_event_behind_its_profile_is_evaluated_at_the_latest_event() -> None:
     customer = Customer(T, a={"did": "A"})
     customer.did("B", T + 10 * S)
-    assert customer.did("A", T + 5 * S) == [Edge("entered", "a", T + 10 * S)]
+    assert customer.did("A", T + 5 * S) == [Flip("entered", "a", T + 10 * S)]
 
 
 def test_event_ahead_of_the_clock_is_evaluated_at_its_own_time() -> None:
     customer = Customer(T, a={"did": "A"})
-    assert customer.did("A", T + 10 * S) == [Edge("entered", "a", T + 10 * S)]
+    assert customer.did("A", T + 10 * S) == [Flip("entered", "a", T + 10 * S)]
 
 
 def test_late_event_counts_at_its_event_time() -> None:
     customer = Customer(two={"did": "A", "count": {"gte": 2}, "within": "10s"})
     customer.did("A", T + 9 * S)
-    assert customer.did("A", T) == [Edge("entered", "two", T + 9 * S)]
-    assert customer.wait(T + D) == [Edge("exited", "two", T + 10 * S)]
+    assert customer.did("A", T) == [Flip("entered", "two", T + 9 * S)]
+    assert customer.wait(T + D) == [Flip("exited", "two", T + 10 * S)]
 
 
 def test_late_event_rewrites_no_published_change() -> None:
     customer = Customer(none={"did_not": "A", "within": "10s"})
-    assert customer.did("Seen", T) == [Edge("entered", "none", T)]
+    assert customer.did("Seen", T) == [Flip("entered", "none", T)]
     assert customer.did("B", T + 8 * S) == []
-    assert customer.did("A", T + S) == [Edge("exited", "none", T + 8 * S)]
-    assert customer.wait(T + D) == [Edge("entered", "none", T + 11 * S)]
+    assert customer.did("A", T + S) == [Flip("exited", "none", T + 8 * S)]
+    assert customer.wait(T + D) == [Flip("entered", "none", T + 11 * S)]
 
 
 def test_due_timer_fires_before_an_event_of_the_same_instant() -> None:
     customer = Customer(a={"did": "A", "within": "10s"})
     customer.did("A", T)
     assert customer.did("A", T + 10 * S) == [
-        Edge("exited", "a", T + 10 * S),
-        Edge("entered", "a", T + 10 * S),
+        Flip("exited", "a", T + 10 * S),
+        Flip("entered", "a", T + 10 * S),
     ]
 
 
@@ -70,7 +72,7 @@ def test_event_just_before_a_timer_keeps_the_membership() -> None:
 def test_change_by_time_before_an_event_has_reason_time_and_no_event_id() -> None:
     customer = Customer(a={"did": "A", "within": "10s"}, b={"did": "B"})
     customer.did("A", T)
-    passed, caused = customer.send("B", T + 60 * S, id="m-b").changes
+    passed, caused = customer.send("B", T + 60 * S, message_id="m-b").changes
     assert (passed.segment_key, passed.reason, passed.event_id) == ("a", "time", None)
     assert passed.occurred_at == T + 10 * S
     assert (caused.segment_key, caused.reason, caused.event_id) == ("b", "event", "m-b")
@@ -80,14 +82,14 @@ def test_change_by_time_before_an_event_has_reason_time_and_no_event_id() -> Non
 def test_change_occurs_at_its_own_instant_however_late_the_timer_fires() -> None:
     customer = Customer(a={"did": "A", "within": "10s"})
     customer.did("A", T)
-    assert customer.wait(T + 1_000 * D) == [Edge("exited", "a", T + 10 * S)]
+    assert customer.wait(T + 1_000 * D) == [Flip("exited", "a", T + 10 * S)]
 
 
 def test_timer_does_not_fire_a_millisecond_early() -> None:
     customer = Customer(a={"did": "A", "within": "10s"})
     customer.did("A", T)
     assert customer.wait(T + 10 * S - 1) == []
-    assert customer.wait(T + 10 * S) == [Edge("exited", "a", T + 10 * S)]
+    assert customer.wait(T + 10 * S) == [Flip("exited", "a", T + 10 * S)]
 
 
 def test_clock_jump_evaluates_every_edge_in_order() -> None:
@@ -100,10 +102,10 @@ def test_clock_jump_evaluates_every_edge_in_order() -> None:
         customer.did("A", T + offset * S)
     assert customer.member_of == {"two"}
     assert customer.wait(T + D) == [
-        Edge("entered", "few", T + 10 * S),
-        Edge("entered", "one", T + 11 * S),
-        Edge("exited", "two", T + 11 * S),
-        Edge("exited", "one", T + 12 * S),
+        Flip("entered", "few", T + 10 * S),
+        Flip("entered", "one", T + 11 * S),
+        Flip("exited", "two", T + 11 * S),
+        Flip("exited", "one", T + 12 * S),
     ]
 
 
@@ -111,16 +113,16 @@ def test_membership_that_began_and_ended_between_two_ticks_publishes_both_change
     customer = Customer(rule={"did": "A", "between": {"from": "20s", "to": "10s"}})
     assert customer.did("A", T) == []
     assert customer.wait(T + D) == [
-        Edge("entered", "rule", T + 10 * S),
-        Edge("exited", "rule", T + 20 * S),
+        Flip("entered", "rule", T + 10 * S),
+        Flip("exited", "rule", T + 20 * S),
     ]
 
 
 def test_time_alone_can_make_a_rule_true() -> None:
     customer = Customer(calm={"did": "A", "count": {"lte": 1}, "within": "10s"})
-    assert customer.did("A", T) == [Edge("entered", "calm", T)]
-    assert customer.did("A", T + S) == [Edge("exited", "calm", T + S)]
-    assert customer.wait(T + D) == [Edge("entered", "calm", T + 10 * S)]
+    assert customer.did("A", T) == [Flip("entered", "calm", T)]
+    assert customer.did("A", T + S) == [Flip("exited", "calm", T + S)]
+    assert customer.wait(T + D) == [Flip("entered", "calm", T + 10 * S)]
 
 
 def test_repeated_tick_changes_nothing() -> None:
@@ -133,7 +135,7 @@ def test_repeated_tick_changes_nothing() -> None:
 def test_profile_is_evaluated_from_its_first_event_on() -> None:
     customer = Customer(T, never={"did_not": "A"}, known={"known_for": "10s"})
     assert customer.wait(T + D) == []
-    assert customer.did("B", T + 2 * D) == [Edge("entered", "never", T + 2 * D)]
+    assert customer.did("B", T + 2 * D) == [Flip("entered", "never", T + 2 * D)]
 
 
 # -- flips_at and due -----------------------------------------------------------------------------
@@ -163,7 +165,7 @@ def test_flips_at_skips_edges_that_cancel_out() -> None:
     handover = {"any": [{"did": "A", "within": "10s"}, {"did": "A", "between": {"from": "20s", "to": "10s"}}]}
     customer = Customer(rule=handover)
     assert flips(customer, "A", T) == {"rule": T + 20 * S}
-    assert customer.wait(T + D) == [Edge("exited", "rule", T + 20 * S)]
+    assert customer.wait(T + D) == [Flip("exited", "rule", T + 20 * S)]
 
 
 def test_untimed_rule_has_no_flip_and_no_timer() -> None:
@@ -195,25 +197,25 @@ def test_known_for_begins_at_the_earliest_event_even_if_late() -> None:
     assert customer.profile.due_ms == T + 10 * S
     customer.did("A", T - 4 * S)
     assert customer.profile.due_ms == T + 6 * S
-    assert customer.did("A", T - 60 * S) == [Edge("entered", "known", T)]
+    assert customer.did("A", T - 60 * S) == [Flip("entered", "known", T)]
     assert customer.wait(T + D) == []
 
 
 def test_trait_value_with_the_later_event_time_wins() -> None:
     customer = Customer(gold={"trait": "tier", "is": {"eq": "gold"}})
-    assert customer.did("identify", T, traits={"tier": "gold"}) == [Edge("entered", "gold", T)]
+    assert customer.did("identify", T, traits={"tier": "gold"}) == [Flip("entered", "gold", T)]
     assert customer.did("identify", T - 1, traits={"tier": "tin"}) == []
-    assert customer.did("identify", T, traits={"tier": "tin"}) == [Edge("exited", "gold", T)]
+    assert customer.did("identify", T, traits={"tier": "tin"}) == [Flip("exited", "gold", T)]
 
 
 def test_null_removes_a_trait_and_a_late_value_does_not_restore_it() -> None:
     customer = Customer(
         gone={"trait": "tier", "is": {"exists": False}}, other={"trait": "tier", "is": {"ne": "gold"}}
     )
-    assert customer.did("identify", T, traits={"tier": "tin"}) == [Edge("entered", "other", T)]
+    assert customer.did("identify", T, traits={"tier": "tin"}) == [Flip("entered", "other", T)]
     assert customer.did("identify", T + 1, traits={"tier": None}) == [
-        Edge("entered", "gone", T + 1),
-        Edge("exited", "other", T + 1),
+        Flip("entered", "gone", T + 1),
+        Flip("exited", "other", T + 1),
     ]
     assert customer.did("identify", T, traits={"tier": "tin"}) == []
     assert customer.profile.traits == {}
@@ -222,7 +224,7 @@ def test_null_removes_a_trait_and_a_late_value_does_not_restore_it() -> None:
 def test_each_trait_has_its_own_event_time() -> None:
     customer = Customer(a={"trait": "a", "is": {"eq": 1}}, b={"trait": "b", "is": {"eq": 1}})
     customer.did("identify", T, traits={"a": 1})
-    assert customer.did("identify", T - 1, traits={"a": 2, "b": 1}) == [Edge("entered", "b", T)]
+    assert customer.did("identify", T - 1, traits={"a": 2, "b": 1}) == [Flip("entered", "b", T)]
     assert customer.member_of == {"a", "b"}
 
 
@@ -237,14 +239,14 @@ def test_negated_predicate_holds_on_a_missing_trait() -> None:
 
 def test_nested_trait_is_read_by_its_path() -> None:
     customer = Customer(oslo={"trait": "address.city", "is": {"eq": "Oslo"}})
-    assert customer.did("A", T, traits={"address": {"city": "Oslo"}}) == [Edge("entered", "oslo", T)]
-    assert customer.did("A", T + 1, traits={"address": "Oslo"}) == [Edge("exited", "oslo", T + 1)]
+    assert customer.did("A", T, traits={"address": {"city": "Oslo"}}) == [Flip("entered", "oslo", T)]
+    assert customer.did("A", T + 1, traits={"address": "Oslo"}) == [Flip("exited", "oslo", T + 1)]
 
 
 def test_date_trait_flips_its_segment_at_the_exact_millisecond() -> None:
     customer = Customer(renew={"trait": "ends", "is": {"in_next": "10s"}})
     assert customer.did("identify", T, traits={"ends": "2025-10-13T00:01:00Z"}) == []
-    assert customer.wait(T + D) == [Edge("entered", "renew", T + 50 * S), Edge("exited", "renew", T + 60 * S)]
+    assert customer.wait(T + D) == [Flip("entered", "renew", T + 50 * S), Flip("exited", "renew", T + 60 * S)]
 
 
 # -- several segments ---------------------------------------------------------------------------------
@@ -260,21 +262,21 @@ def test_referring_segments_are_evaluated_after_their_references_three_deep() ->
     customer.did("C", T)
     customer.did("B", T)
     assert customer.did("A", T) == [
-        Edge("entered", "first", T),
-        Edge("entered", "second", T),
-        Edge("entered", "third", T),
+        Flip("entered", "first", T),
+        Flip("entered", "second", T),
+        Flip("entered", "third", T),
     ]
     assert customer.wait(T + D) == [
-        Edge("exited", "first", T + 10 * S),
-        Edge("exited", "second", T + 10 * S),
-        Edge("exited", "third", T + 10 * S),
+        Flip("exited", "first", T + 10 * S),
+        Flip("exited", "second", T + 10 * S),
+        Flip("exited", "third", T + 10 * S),
     ]
 
 
 def test_negated_in_segment_enters_when_the_other_exits() -> None:
     customer = Customer(idle={"not": {"in_segment": "busy"}}, busy={"did": "A", "within": "10s"})
-    assert customer.did("A", T) == [Edge("entered", "busy", T)]
-    assert customer.wait(T + D) == [Edge("exited", "busy", T + 10 * S), Edge("entered", "idle", T + 10 * S)]
+    assert customer.did("A", T) == [Flip("entered", "busy", T)]
+    assert customer.wait(T + D) == [Flip("exited", "busy", T + 10 * S), Flip("entered", "idle", T + 10 * S)]
 
 
 @pytest.mark.parametrize("k", [1, 2, 3])

@@ -13,9 +13,10 @@ from segops.core.events import Event
 from segops.core.merge import REMEMBERED, REMEMBERED_MS
 from segops.core.operators import OPERATORS
 from segops.core.segments import SegmentSet
+from segops.testing import Customer, Flip, flips, segments
 
 from .helpers import MONDAY as T
-from .helpers import Customer, D, Edge, H, S, edges, segments
+from .helpers import D, H, S
 
 HIGH_INTENT = {
     "all": [
@@ -57,7 +58,9 @@ def test_changes_alternate_and_have_gapless_sequence_numbers() -> None:
     changes = []
     for number in range(60):
         offset = number * (1 + number % 9) % 97
-        changes += customer.send("A", T + number * 3 * S - (number % 5) * S, id=f"m{offset}-{number}").changes
+        changes += customer.send(
+            "A", T + number * 3 * S - (number % 5) * S, message_id=f"m{offset}-{number}"
+        ).changes
     changes += customer.engine.on_timer(customer.profile, clock_ms=T + D).changes
     assert [change.sequence for change in changes] == list(range(1, len(changes) + 1))
     assert len({change.change_id for change in changes}) == len(changes) > 20
@@ -73,8 +76,8 @@ def test_changes_alternate_and_have_gapless_sequence_numbers() -> None:
 
 def test_duplicate_message_changes_nothing() -> None:
     customer = Customer(two={"did": "A", "count": {"gte": 2}})
-    customer.send("A", T, id="one")
-    again = customer.send("A", T + 1, id="one", traits={"x": 1})
+    customer.send("A", T, message_id="one")
+    again = customer.send("A", T + 1, message_id="one", traits={"x": 1})
     assert (again.duplicates, again.moved, again.changes) == (1, False, ())
     assert customer.profile.traits == {}
     assert customer.profile.latest_ms == T
@@ -83,21 +86,21 @@ def test_duplicate_message_changes_nothing() -> None:
 def test_last_thousand_message_ids_are_remembered_however_old() -> None:
     customer = Customer()
     for number in range(REMEMBERED):
-        customer.send("A", T + number * D, id=f"m{number}")
-    assert customer.send("A", T + REMEMBERED * D, id="m0").duplicates
-    customer.send("A", T + REMEMBERED * D, id="new")
-    assert not customer.send("A", T + REMEMBERED * D, id="m0").duplicates
-    assert customer.send("A", T + REMEMBERED * D, id="m2").duplicates
+        customer.send("A", T + number * D, message_id=f"m{number}")
+    assert customer.send("A", T + REMEMBERED * D, message_id="m0").duplicates
+    customer.send("A", T + REMEMBERED * D, message_id="new")
+    assert not customer.send("A", T + REMEMBERED * D, message_id="m0").duplicates
+    assert customer.send("A", T + REMEMBERED * D, message_id="m2").duplicates
 
 
 def test_message_ids_of_the_last_day_are_remembered_however_many() -> None:
     customer = Customer()
     for number in range(REMEMBERED * 2):
-        customer.send("A", T, id=f"m{number}")
-    customer.send("A", T + REMEMBERED_MS - 1, id="next day")
-    assert customer.send("A", T + REMEMBERED_MS - 1, id="m0").duplicates
-    customer.send("A", T + REMEMBERED_MS, id="a day later")
-    assert not customer.send("A", T + REMEMBERED_MS, id="m0").duplicates
+        customer.send("A", T, message_id=f"m{number}")
+    customer.send("A", T + REMEMBERED_MS - 1, message_id="next day")
+    assert customer.send("A", T + REMEMBERED_MS - 1, message_id="m0").duplicates
+    customer.send("A", T + REMEMBERED_MS, message_id="a day later")
+    assert not customer.send("A", T + REMEMBERED_MS, message_id="m0").duplicates
     assert len(customer.profile.seen) <= REMEMBERED + 1
 
 
@@ -118,7 +121,7 @@ def test_failing_rule_keeps_its_membership_and_is_counted(monkeypatch: pytest.Mo
     assert not result.changes
     assert customer.member_of == {"a", "trait"}
     monkeypatch.undo()
-    assert edges(customer.send("A", T + 2 * S, traits={"x": "n"})) == [Edge("exited", "trait", T + 2 * S)]
+    assert flips(customer.send("A", T + 2 * S, traits={"x": "n"})) == [Flip("exited", "trait", T + 2 * S)]
 
 
 def test_rule_that_refers_to_a_failing_one_keeps_its_membership_and_is_counted(
@@ -200,9 +203,9 @@ def test_high_intent_enters_at_the_third_view_and_exits_48_hours_after_the_first
     customer = Customer(high_intent=HIGH_INTENT)
     assert customer.did("Product Viewed", T) == []
     assert customer.did("Product Viewed", T + H) == []
-    assert customer.did("Product Viewed", T + 2 * H) == [Edge("entered", "high-intent", T + 2 * H)]
+    assert customer.did("Product Viewed", T + 2 * H) == [Flip("entered", "high-intent", T + 2 * H)]
     assert customer.wait(T + 48 * H - 1) == []
-    assert customer.wait(T + 48 * H) == [Edge("exited", "high-intent", T + 48 * H)]
+    assert customer.wait(T + 48 * H) == [Flip("exited", "high-intent", T + 48 * H)]
 
 
 def test_high_intent_exits_at_a_purchase_and_reenters_when_the_purchase_leaves_the_window() -> None:
@@ -210,6 +213,6 @@ def test_high_intent_exits_at_a_purchase_and_reenters_when_the_purchase_leaves_t
     customer.did("Order Completed", T)
     for offset in (40, 41, 42):
         assert customer.did("Product Viewed", T + offset * H) == []
-    assert customer.wait(T + 60 * H) == [Edge("entered", "high-intent", T + 48 * H)]
-    assert customer.did("Order Completed", T + 60 * H) == [Edge("exited", "high-intent", T + 60 * H)]
+    assert customer.wait(T + 60 * H) == [Flip("entered", "high-intent", T + 48 * H)]
+    assert customer.did("Order Completed", T + 60 * H) == [Flip("exited", "high-intent", T + 60 * H)]
     assert customer.wait(T + 300 * H) == []

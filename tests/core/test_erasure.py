@@ -10,9 +10,10 @@ from segops.core.identity.erasure import is_erased
 from segops.core.identity.protocol import Identity
 from segops.core.messages import Claim, Erase, Forget, Handover, MergeRequest, Refused
 from segops.core.profile import Erasing, Waiter
+from segops.testing import segments
 
 from .helpers import MONDAY as T
-from .helpers import H, S, segments
+from .helpers import H, S
 from .network import Network
 from .test_identity import ENGINE, SEGMENTS, assert_changes_are_consistent
 from .test_identity_examples import Alone, event

@@ -13,9 +13,10 @@ from segops.core.rules import model, wording
 from segops.core.segments import SegmentSet
 from segops.core.values import format_instant
 from segops.core.views.explain import RulePart, SegmentExplanation, explain
+from segops.testing import Customer, segments
 
 from .helpers import MONDAY as T
-from .helpers import Customer, H, S, segments
+from .helpers import H, S
 from .strategies import streams
 from .test_equivalence import segment_sets
 
@@ -67,7 +68,7 @@ def test_membership_shows_its_start_cause_and_next_flip() -> None:
     rule = {"all": [{"did": "A", "count": {"gte": 2}, "within": "48h"}, {"did_not": "B", "within": "48h"}]}
     customer = Customer(rule=rule)
     customer.did("A", T)
-    customer.did("A", T + H, id="m-7")
+    customer.did("A", T + H, message_id="m-7")
     found = explanation(customer, T + 2 * H)
     assert (found.member, found.since, found.event_id, found.flips_at) == (True, T + H, "m-7", T + 48 * H)
     assert found.rule.changed_at == T + H

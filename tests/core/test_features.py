@@ -12,9 +12,10 @@ from segops.core.features import CAPACITIES, MAX_ENTRIES, sliding
 from segops.core.features.feature import PANES
 from segops.core.features.states import EventTimes, Sums, Values
 from segops.core.skips import Skip
+from segops.testing import Customer, Flip
 
 from .helpers import MONDAY as T
-from .helpers import Customer, Edge, H, S, holds_at
+from .helpers import H, S, holds_at
 
 BOUND = 256
 
@@ -73,7 +74,7 @@ def test_count_is_exact_around_every_capacity(threshold: int) -> None:
         assert (customer.member_of == {"rule"}) is (number + 1 >= threshold)
     leaves = T + (many - threshold) + H
     assert customer.profile.due_ms == leaves
-    assert customer.wait(T + 2 * H) == [Edge("exited", "rule", leaves)]
+    assert customer.wait(T + 2 * H) == [Flip("exited", "rule", leaves)]
 
 
 def test_only_the_latest_times_that_a_threshold_needs_are_stored() -> None:
@@ -120,13 +121,13 @@ def test_simultaneous_events_leave_a_window_together() -> None:
     customer = Customer(rule={"did": "A", "count": {"gte": 1}, "within": "1s"})
     customer.did("A", T)
     customer.did("A", T)
-    assert customer.wait(T + S) == [Edge("exited", "rule", T + S)]
+    assert customer.wait(T + S) == [Flip("exited", "rule", T + S)]
 
 
 def test_duplicate_event_counts_once() -> None:
     customer = Customer(twice={"did": "A", "count": {"gte": 2}}, sum=total(7))
-    customer.did("A", T, id="one", p=7)
-    assert customer.send("A", T + 1, id="one", p=7).duplicates
+    customer.did("A", T, message_id="one", p=7)
+    assert customer.send("A", T + 1, message_id="one", p=7).duplicates
     assert customer.member_of == {"sum"}
 
 
@@ -204,7 +205,7 @@ def test_value_counts_as_distinct_until_its_last_event_expires() -> None:
     customer.did("A", T + S, p="y")
     customer.did("A", T + 5 * S, p="x")
     assert customer.profile.due_ms == T + 11 * S
-    assert customer.wait(T + 20 * S) == [Edge("exited", "rule", T + 11 * S)]
+    assert customer.wait(T + 20 * S) == [Flip("exited", "rule", T + 11 * S)]
 
 
 def test_next_extreme_follows_when_an_extreme_expires() -> None:
@@ -212,8 +213,8 @@ def test_next_extreme_follows_when_an_extreme_expires() -> None:
     for offset, value in ((0, 9), (1, 3), (2, 1)):
         customer.did("A", T + offset * S, p=value)
     assert customer.wait(T + 60 * S) == [
-        Edge("entered", "rule", T + 10 * S),
-        Edge("exited", "rule", T + 11 * S),
+        Flip("entered", "rule", T + 10 * S),
+        Flip("exited", "rule", T + 11 * S),
     ]
 
 
@@ -221,10 +222,10 @@ def test_late_events_move_first_and_last() -> None:
     customer = Customer(
         old={"first": "A", "is": {"older_than": "10s"}}, fresh={"last": "A", "is": {"newer_than": "5s"}}
     )
-    assert customer.did("A", T + 20 * S) == [Edge("entered", "fresh", T + 20 * S)]
-    assert customer.did("A", T + 10 * S) == [Edge("entered", "old", T + 20 * S)]
+    assert customer.did("A", T + 20 * S) == [Flip("entered", "fresh", T + 20 * S)]
+    assert customer.did("A", T + 10 * S) == [Flip("entered", "old", T + 20 * S)]
     assert customer.wait(T + 25 * S - 1) == []
-    assert customer.wait(T + 25 * S) == [Edge("exited", "fresh", T + 25 * S)]
+    assert customer.wait(T + 25 * S) == [Flip("exited", "fresh", T + 25 * S)]
 
 
 @pytest.mark.usefixtures("small_bound")
@@ -260,7 +261,7 @@ def test_folded_sum_is_exact_before_any_entry_and_after_every_entry_expires() ->
     left, empty = customer.wait(T + 200 * H)
     assert left.segment == "all"
     assert T + length <= left.occurred_at < T + length + length // PANES
-    assert empty == Edge("entered", "none", T + (many - 1) * S + length)
+    assert empty == Flip("entered", "none", T + (many - 1) * S + length)
 
 
 @pytest.mark.usefixtures("small_bound")
@@ -271,7 +272,7 @@ def test_earliest_stores_a_bounded_number_of_values() -> None:
     (state,) = customer.profile.features.values()
     assert isinstance(state, Values)
     assert len(state.times) <= BOUND
-    assert customer.wait(T + 64 * H) == [Edge("exited", "rule", T + 64 * H)]
+    assert customer.wait(T + 64 * H) == [Flip("exited", "rule", T + 64 * H)]
 
 
 def test_date_condition_in_where_is_reevaluated_over_time() -> None:
@@ -279,8 +280,8 @@ def test_date_condition_in_where_is_reevaluated_over_time() -> None:
     customer = Customer(rule=rule)
     assert customer.did("Booked", T, departs="2025-10-13T00:01:00Z") == []
     assert customer.wait(T + 100 * S) == [
-        Edge("entered", "rule", T + 50 * S),
-        Edge("exited", "rule", T + 60 * S),
+        Flip("entered", "rule", T + 50 * S),
+        Flip("exited", "rule", T + 60 * S),
     ]
 
 

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from .helpers import MONDAY, Customer, Edge, issues_of
+from segops.testing import Customer, Flip
+
+from .helpers import MONDAY, issues_of
 
 T = MONDAY
 GOLD = {"has_been": {"trait": "plan", "is": {"eq": "gold"}}, "for": "10s"}
@@ -17,14 +19,14 @@ def test_has_been_holds_at_the_exact_end_of_its_duration() -> None:
     assert customer.did("identify", T, traits={"plan": "gold"}) == []
     assert customer.profile.due_ms == T + 10_000
     assert customer.wait(T + 9_999) == []
-    assert customer.wait(T + 10_000) == [Edge("entered", "gold", T + 10_000)]
+    assert customer.wait(T + 10_000) == [Flip("entered", "gold", T + 10_000)]
 
 
 def test_repeated_value_does_not_restart_has_been() -> None:
     customer = Customer(gold=GOLD)
     customer.did("identify", T, traits={"plan": "gold"})
     customer.did("identify", T + 6_000, traits={"plan": "gold"})
-    assert customer.wait(T + 10_000) == [Edge("entered", "gold", T + 10_000)]
+    assert customer.wait(T + 10_000) == [Flip("entered", "gold", T + 10_000)]
 
 
 def test_interruption_restarts_has_been() -> None:
@@ -33,7 +35,7 @@ def test_interruption_restarts_has_been() -> None:
     customer.did("identify", T + 5_000, traits={"plan": "free"})
     customer.did("identify", T + 6_000, traits={"plan": "gold"})
     assert customer.wait(T + 15_999) == []
-    assert customer.wait(T + 16_000) == [Edge("entered", "gold", T + 16_000)]
+    assert customer.wait(T + 16_000) == [Flip("entered", "gold", T + 16_000)]
 
 
 def test_late_event_can_interrupt_has_been() -> None:
@@ -42,16 +44,16 @@ def test_late_event_can_interrupt_has_been() -> None:
     customer.did("identify", T + 8_000, traits={"plan": "gold"})
     assert customer.did("identify", T + 4_000, traits={"plan": None}) == []
     assert customer.wait(T + 17_999) == []
-    assert customer.wait(T + 18_000) == [Edge("entered", "gold", T + 18_000)]
+    assert customer.wait(T + 18_000) == [Flip("entered", "gold", T + 18_000)]
 
 
 def test_missing_trait_counts_from_the_first_event() -> None:
     rule = {"has_been": {"trait": "email", "is": {"exists": False}}, "for": "10s"}
     customer = Customer(nameless=rule)
     customer.did("page", T)
-    assert customer.wait(T + 10_000) == [Edge("entered", "nameless", T + 10_000)]
+    assert customer.wait(T + 10_000) == [Flip("entered", "nameless", T + 10_000)]
     assert customer.did("identify", T + 11_000, traits={"email": "a@b.c"}) == [
-        Edge("exited", "nameless", T + 11_000)
+        Flip("exited", "nameless", T + 11_000)
     ]
 
 

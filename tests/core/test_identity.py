@@ -13,9 +13,10 @@ from segops.core.events import Event
 from segops.core.features import reducer_of
 from segops.core.identifiers import Rules, aliases_of
 from segops.core.profile import Profile
+from segops.testing import segments
 
 from .helpers import MONDAY as T
-from .helpers import H, S, segments
+from .helpers import H, S
 from .network import Network
 
 SEGMENTS = segments(

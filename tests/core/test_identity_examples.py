@@ -16,9 +16,10 @@ from segops.core.messages import Claim, Forward, Handover, MergeRequest, Refused
 from segops.core.profile import Profile
 from segops.core.step import StepResult
 from segops.schemas.state import decode_profile, encode_profile
+from segops.testing import segments
 
 from .helpers import MONDAY as T
-from .helpers import H, S, segments
+from .helpers import H, S
 from .network import Network, copied
 from .test_identity import ENGINE, SEGMENTS, assert_at_rest, reads, replayed
 

@@ -15,9 +15,10 @@ from segops.core.engine import Engine
 from segops.core.errors import DefinitionError
 from segops.core.memberships import compile_membership
 from segops.core.segments import MAX_REFERENCES, Definition, SegmentSet, check_references
+from segops.testing import definition
 
 from .helpers import MONDAY as T
-from .helpers import D, definition
+from .helpers import D
 from .strategies import policies, rules, streams
 
 KEYS = ("a", "b", "c", "d")

@@ -15,19 +15,20 @@ from segops.core.rules.policy import Policy
 from segops.core.segments import SegmentSet
 from segops.core.views.explain import explain
 from segops.schemas.state import decode_profile, encode_profile
+from segops.testing import Customer, Flip, definition
 
 from .helpers import MONDAY as T
-from .helpers import Customer, D, Edge, H, S, definition, issues_of
+from .helpers import D, H, S, issues_of
 
 VIEW = {"did": "A", "within": "10s"}
 
 
-def entered(at_ms: int, key: str = "rule") -> Edge:
-    return Edge("entered", key, at_ms)
+def entered(at_ms: int, key: str = "rule") -> Flip:
+    return Flip("entered", key, at_ms)
 
 
-def exited(at_ms: int, key: str = "rule") -> Edge:
-    return Edge("exited", key, at_ms)
+def exited(at_ms: int, key: str = "rule") -> Flip:
+    return Flip("exited", key, at_ms)
 
 
 def limited(rule: dict[str, Any] = VIEW, **limits: Any) -> dict[str, Any]:

@@ -12,9 +12,10 @@ from segops.core.segments import SegmentSet
 from segops.core.values import format_instant
 from segops.core.views.history import MembershipsAt
 from segops.replay import Replay
+from segops.testing import definition
 
 from .helpers import MONDAY as T
-from .helpers import D, H, M, definition
+from .helpers import D, H, M
 
 SEGMENTS = {
     "viewers": {"did": "A", "within": "3h"},

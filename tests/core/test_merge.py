@@ -18,8 +18,8 @@ from segops.core.profile import Profile
 from segops.core.segments import SegmentSet
 from segops.core.values import format_instant
 from segops.schemas.state import decode_profile, encode_profile
+from segops.testing import segments
 
-from .helpers import segments
 from .oracle import Oracle
 from .strategies import AGGREGATES, BASE_MS, NAMES, ORDERS, identities, purchases, streams
 from .test_equivalence import make_definition, segment_sets

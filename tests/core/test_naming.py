@@ -11,9 +11,10 @@ from segops.core.engine import Engine
 from segops.core.events import Event
 from segops.core.profile import Profile
 from segops.schemas.state import decode_profile, encode_profile, packed
+from segops.testing import segments
 
 from .helpers import MONDAY as T
-from .helpers import D, segments
+from .helpers import D
 
 ENGINE = Engine(segments(opened={"did": "Opened", "within": "1h"}))
 NEW, OLD = {"email": "new@x"}, {"email": "old@x"}

@@ -6,32 +6,27 @@ from typing import Any
 
 import pytest
 
-from segops.core.events import Event
 from segops.core.geo import distance_m, parse_length
 from segops.schemas.events import decode
+from segops.testing import Customer, Flip
 
-from .helpers import MONDAY, Customer, Edge, edges, issues_of
+from .helpers import MONDAY, issues_of
 
 T = MONDAY
 
 
-def _locate(customer: Customer, location: tuple[float, float], time_ms: int, number: int = 0) -> list[Edge]:
-    event = Event("page", time_ms, f"p{number}", {}, location=location)
-    return edges(customer.engine.on_event(customer.profile, event, clock_ms=customer.clock_ms))
-
-
 def test_near_crosses_the_antimeridian_and_ends_when_the_location_is_stale() -> None:
     customer = Customer(fiji={"near": {"lat": -17, "lon": 179.99, "radius": "5km"}, "within": "1h"})
-    assert _locate(customer, (-17.0, -179.99), T) == [Edge("entered", "fiji", T)]
+    assert customer.did("page", T, location=(-17.0, -179.99)) == [Flip("entered", "fiji", T)]
     assert customer.wait(T + 3_599_999) == []
-    assert customer.wait(T + 3_600_000) == [Edge("exited", "fiji", T + 3_600_000)]
+    assert customer.wait(T + 3_600_000) == [Flip("exited", "fiji", T + 3_600_000)]
 
 
 def test_late_location_does_not_replace_a_newer_one() -> None:
     customer = Customer(shop={"near": {"lat": 0, "lon": 0, "radius": "1km"}})
-    assert _locate(customer, (0.0, 0.0), T + 10) == [Edge("entered", "shop", T + 10)]
-    assert _locate(customer, (9.0, 9.0), T + 5, 1) == []
-    assert _locate(customer, (9.0, 9.0), T + 10, 2) == [Edge("exited", "shop", T + 10)]
+    assert customer.did("page", T + 10, location=(0.0, 0.0)) == [Flip("entered", "shop", T + 10)]
+    assert customer.did("page", T + 5, location=(9.0, 9.0)) == []
+    assert customer.did("page", T + 10, location=(9.0, 9.0)) == [Flip("exited", "shop", T + 10)]
 
 
 @pytest.mark.parametrize(

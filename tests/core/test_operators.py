@@ -10,9 +10,10 @@ from segops.core.errors import DefinitionError
 from segops.core.operators import EDGES, OPERATORS, next_anniversary
 from segops.core.rules.parsing import Reader
 from segops.core.values import format_instant
+from segops.testing import at
 
 from .helpers import MONDAY as NOW
-from .helpers import D, H, at
+from .helpers import D, H
 
 SAMPLES: dict[str, Any] = {
     "eq": 1,

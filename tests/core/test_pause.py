@@ -12,9 +12,11 @@ from segops.core.engine import Engine
 from segops.core.events import Event
 from segops.core.segments import SegmentSet
 from segops.core.views.profile import view_profile
+from segops.testing import definition
+from segops.testing.customer import LONG_AGO
 
-from .helpers import LONG_AGO, D, H, S, definition
 from .helpers import MONDAY as T
+from .helpers import D, H, S
 
 VIEW = {"did": "A", "within": "10s"}
 OFTEN = {"did": "A", "count": {"gte": 2}, "within": "1d"}

@@ -15,9 +15,10 @@ from segops.core.views.profile import (
     view_profile,
 )
 from segops.schemas.state import decode_profile, encode_profile
+from segops.testing import Customer, segments
 
 from .helpers import MONDAY as T
-from .helpers import Customer, H, M, segments
+from .helpers import H, M
 from .network import Network
 
 SEGMENTS = segments(

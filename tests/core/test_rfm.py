@@ -11,31 +11,31 @@ import pytest
 from segops.core.errors import DefinitionError
 from segops.core.features.orders import PurchaseTotals
 from segops.core.scoring.rfm import Digits, Rfm
-from segops.core.segments import SegmentSet
 from segops.core.skips import Skip
 from segops.schemas.segments import definition_from_record, definition_to_record, load, load_checked
+from segops.testing import Customer, Flip
 
-from .helpers import MONDAY, Customer, Edge, issues_of
+from .helpers import MONDAY, issues_of
 
 T = MONDAY
 DAY = 86_400_000
 TIERS = {tier: {"rfm": tier} for tier in ("new", "champions", "at_risk", "hibernating", "about_to_sleep")}
 
 
-def _order(customer: Customer, time_ms: int, number: int, revenue: float = 60, **more: Any) -> list[Edge]:
+def _order(customer: Customer, time_ms: int, number: int, revenue: float = 60, **more: Any) -> list[Flip]:
     return customer.did("Order Completed", time_ms, order_id=f"o{number}", revenue=revenue, **more)
 
 
 def test_tiers_change_with_orders_and_by_time_alone() -> None:
     customer = Customer(**TIERS)
-    assert _order(customer, T, 0) == [Edge("entered", "new", T)]
+    assert _order(customer, T, 0) == [Flip("entered", "new", T)]
     for number in range(1, 6):
         _order(customer, T + number, number)
     assert customer.member_of == {"champions"}
     last = T + 5
     assert customer.wait(last + 30 * DAY - 1) == []
-    assert customer.wait(last + 30 * DAY) == [Edge("exited", "champions", last + 30 * DAY)]
-    assert customer.wait(last + 120 * DAY) == [Edge("entered", "at-risk", last + 120 * DAY)]
+    assert customer.wait(last + 30 * DAY) == [Flip("exited", "champions", last + 30 * DAY)]
+    assert customer.wait(last + 120 * DAY) == [Flip("entered", "at-risk", last + 120 * DAY)]
     # Frequency falls from six to none as orders leave the period of 365 days.
     changes = customer.wait(last + 366 * DAY)
     assert [(edge.action, edge.segment) for edge in changes] == [
@@ -54,10 +54,10 @@ def test_profile_without_orders_has_no_digits() -> None:
 
 def test_refund_subtracts_its_amount_once() -> None:
     customer = Customer(rich={"rfm": {"monetary": {"gte": 3}}})
-    assert _order(customer, T, 1, 101) == [Edge("entered", "rich", T)]
+    assert _order(customer, T, 1, 101) == [Flip("entered", "rich", T)]
     refund = {"order_id": "o1", "refund_id": "r1", "total": 2}
-    assert customer.did("Order Refunded", T + 1, **refund) == [Edge("exited", "rich", T + 1)]
-    assert _order(customer, T + 2, 2, 1.5) == [Edge("entered", "rich", T + 2)]
+    assert customer.did("Order Refunded", T + 1, **refund) == [Flip("exited", "rich", T + 1)]
+    assert _order(customer, T + 2, 2, 1.5) == [Flip("entered", "rich", T + 2)]
     assert customer.did("Order Refunded", T + 3, **refund) == []
 
 
@@ -71,7 +71,7 @@ def test_duplicate_order_counts_once() -> None:
     customer = Customer(twice={"rfm": {"frequency": {"gte": 2}}})
     _order(customer, T, 1)
     assert _order(customer, T + 1, 1) == []
-    assert _order(customer, T + 2, 2) == [Edge("entered", "twice", T + 2)]
+    assert _order(customer, T + 2, 2) == [Flip("entered", "twice", T + 2)]
 
 
 def test_edge_belongs_to_the_lower_monetary_digit_and_ends_the_higher_recency_digit() -> None:
@@ -118,12 +118,12 @@ def _loaded(tmp_path: Path, text: str = BLOCK) -> Path:
 
 
 def test_edges_and_grid_of_a_file_are_stored_in_its_definitions(tmp_path: Path) -> None:
-    definitions = load([_loaded(tmp_path)])
+    file = _loaded(tmp_path)
+    definitions = load([file])
     records = [definition_from_record(definition_to_record(definition)) for definition in definitions]
     assert [d.identity for d in definitions] == [d.identity for d in records if d is not None]
     assert [definition.rfm is not None for definition in definitions] == [True, True, False]
-    customer = Customer()
-    customer.engine.segments = SegmentSet(definitions)
+    customer = Customer.from_files(file)
     _order(customer, T, 1, 100.5, currency="EUR")
     assert customer.member_of == {"good"}
     dollars = customer.send("Order Completed", T + 1, order_id="o2", revenue=1_000, currency="USD")

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from .helpers import MONDAY, Customer, Edge, issues_of
+from segops.testing import Customer, Flip
+
+from .helpers import MONDAY, issues_of
 
 T = MONDAY
 DAY = 86_400_000
@@ -17,8 +19,8 @@ def test_recency_rises_at_whole_days_and_falls_at_an_event() -> None:
     customer.did("page", T)
     assert customer.profile.due_ms == T + 3 * DAY
     assert customer.wait(T + 3 * DAY - 1) == []
-    assert customer.wait(T + 3 * DAY) == [Edge("entered", "quiet", T + 3 * DAY)]
-    assert customer.did("page", T + 4 * DAY) == [Edge("exited", "quiet", T + 4 * DAY)]
+    assert customer.wait(T + 3 * DAY) == [Flip("entered", "quiet", T + 3 * DAY)]
+    assert customer.did("page", T + 4 * DAY) == [Flip("exited", "quiet", T + 4 * DAY)]
 
 
 def test_late_event_does_not_lower_recency() -> None:

@@ -9,8 +9,9 @@ import pytest
 from segops.core.features.sequence import MAX_LINKS
 from segops.core.values import MAX_MS
 from segops.schemas.state import decode_profile, encode_profile
+from segops.testing import Customer, Flip
 
-from .helpers import MONDAY, Customer, Edge, issues_of
+from .helpers import MONDAY, issues_of
 
 T = MONDAY
 M, H = 60_000, 3_600_000
@@ -30,8 +31,8 @@ def test_deadline_enters_without_an_event_and_the_window_ends_the_membership() -
     customer.did("Product Added", T)
     assert customer.did("Checkout Started", T + 30 * M) == []
     assert customer.wait(T + 90 * M - 1) == []
-    assert customer.wait(T + 90 * M) == [Edge("entered", "stuck", T + 90 * M)]
-    assert customer.wait(T + 168 * H) == [Edge("exited", "stuck", T + 168 * H)]
+    assert customer.wait(T + 90 * M) == [Flip("entered", "stuck", T + 90 * M)]
+    assert customer.wait(T + 168 * H) == [Flip("exited", "stuck", T + 168 * H)]
 
 
 def test_step_a_millisecond_after_its_within_does_not_match() -> None:
@@ -55,8 +56,8 @@ def test_late_forbidden_event_within_the_deadline_exits_the_member() -> None:
     customer = Customer(stuck=CART)
     customer.did("Product Added", T)
     customer.did("Checkout Started", T + 10 * M)
-    assert customer.wait(T + 2 * H) == [Edge("entered", "stuck", T + 70 * M)]
-    assert customer.did("Order Completed", T + 20 * M) == [Edge("exited", "stuck", T + 2 * H)]
+    assert customer.wait(T + 2 * H) == [Flip("entered", "stuck", T + 70 * M)]
+    assert customer.did("Order Completed", T + 20 * M) == [Flip("exited", "stuck", T + 2 * H)]
 
 
 def test_any_combination_of_events_may_match() -> None:
@@ -64,7 +65,7 @@ def test_any_combination_of_events_may_match() -> None:
     customer = Customer(rule=rule)
     for number, name in enumerate("AXAB"):
         found = customer.did(name, T + number)
-    assert found == [Edge("entered", "rule", T + 3)]
+    assert found == [Flip("entered", "rule", T + 3)]
 
 
 def test_inner_did_not_forbids_only_until_its_deadline() -> None:
@@ -81,7 +82,7 @@ def test_simultaneous_events_are_ordered_by_arrival() -> None:
     rule = {"sequence": [{"did": "A"}, {"did": "B"}]}
     right, wrong = Customer(rule=rule), Customer(rule=rule)
     right.did("A", T)
-    assert right.did("B", T) == [Edge("entered", "rule", T)]
+    assert right.did("B", T) == [Flip("entered", "rule", T)]
     wrong.did("B", T)
     assert wrong.did("A", T) == []
 
@@ -91,7 +92,7 @@ def test_strict_forbids_events_in_between() -> None:
     for number, name in enumerate(["A", "page", "B"]):
         assert customer.did(name, T + number) == []
     customer.did("A", T + 10)
-    assert customer.did("B", T + 11) == [Edge("entered", "rule", T + 11)]
+    assert customer.did("B", T + 11) == [Flip("entered", "rule", T + 11)]
 
 
 def test_step_can_require_the_value_of_an_earlier_step() -> None:
@@ -108,7 +109,7 @@ def test_step_can_require_the_value_of_an_earlier_step() -> None:
     customer.did("Viewed", T + 1, product_id="p2")
     customer.did("Added", T + 2, product_id="p1")
     customer.did("Bought", T + 3, product_id="p2")
-    assert customer.wait(T + 2 + H) == [Edge("entered", "rule", T + 2 + H)]
+    assert customer.wait(T + 2 + H) == [Flip("entered", "rule", T + 2 + H)]
     customer.did("Bought", T + 4, product_id="p1")
     assert customer.member_of == set()
 
@@ -127,7 +128,7 @@ def test_sequence_state_is_bounded_and_survives_storage() -> None:
     (state,) = decode_profile(encode_profile(customer.profile)).features.values()
     assert len(state.links) == MAX_LINKS  # type: ignore[union-attr]
     customer.profile = decode_profile(encode_profile(customer.profile))
-    assert customer.did("B", T + 10_000) == [Edge("entered", "rule", T + 10_000)]
+    assert customer.did("B", T + 10_000) == [Flip("entered", "rule", T + 10_000)]
     assert customer.profile.due_ms is None and MAX_MS > T
 
 

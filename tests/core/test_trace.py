@@ -14,9 +14,10 @@ from segops.core.rules.reference import EvaluatedMember, holds
 from segops.core.segments import SegmentSet
 from segops.core.views.explain import RulePart
 from segops.core.views.trace import Tracer
+from segops.testing import segments
 
 from .helpers import MONDAY as T
-from .helpers import H, segments
+from .helpers import H
 from .oracle import ChangeSummary, Memberships, Oracle
 from .strategies import streams
 from .test_equivalence import segment_sets

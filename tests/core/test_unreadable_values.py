@@ -12,8 +12,8 @@ from segops.core.operators import OPERATORS
 from segops.core.operators import Predicate as Ops
 from segops.core.skips import FOUND, Skip, expected_kinds, misfit, sentences
 from segops.core.survey import Survey
+from segops.testing import Customer, segments
 from tests.core.helpers import MONDAY as T
-from tests.core.helpers import Customer, segments
 
 SAMPLES: dict[str, Any] = {
     "number": 5,

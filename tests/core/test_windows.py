@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from segops.core.windows import Calendar, period
+from segops.testing import at
 
 from .helpers import MONDAY as T
-from .helpers import D, H, S, at, holds_at
+from .helpers import D, H, S, holds_at
 
 CALENDAR_DAY = {"calendar": {"this": "day", "zone": "Europe/Paris"}}
 

@@ -17,7 +17,8 @@ from segops.core.values import format_instant
 from segops.schemas.events import MAX_DEPTH, REJECT_REASONS, Routed, decode, route
 from segops.schemas.identifying import IdentityLimits
 from segops.schemas.state import decode_profile, encode_profile
-from tests.core.helpers import D, at, segments
+from segops.testing import at, segments
+from tests.core.helpers import D
 
 NOW = at("2026-01-01")
 BASE: dict[str, Any] = {"type": "track", "event": "A", "userId": "u1", "timestamp": "2025-12-31T00:00:00Z"}

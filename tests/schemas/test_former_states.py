@@ -18,8 +18,9 @@ from segops.core.links import own
 from segops.core.profile import Profile
 from segops.schemas.messages import decode_message
 from segops.schemas.state import decode_profile
+from segops.testing import Customer, segments
 from tests.core.helpers import MONDAY as T
-from tests.core.helpers import Customer, H, S, segments
+from tests.core.helpers import H, S
 
 FORMER: dict[str, Any] = json.loads((Path(__file__).parent / "former_states.json").read_text("utf-8"))
 RULES: dict[str, dict[str, Any]] = FORMER["rules"]

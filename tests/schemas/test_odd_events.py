@@ -16,7 +16,7 @@ from segops.core.events import Event
 from segops.schemas import events
 from segops.schemas.events import MAX_DEPTH, Routed, decode, route
 from segops.schemas.repairs import REPAIRS, reread
-from tests.core.helpers import at
+from segops.testing import at
 
 STAMP = "2026-03-01T09:00:00Z"
 BASE: dict[str, Any] = {"type": "track", "event": "A", "userId": "u1", "timestamp": STAMP}

@@ -15,7 +15,7 @@ from segops.core.features import states
 from segops.core.profile import HeldEvent, Links, Member, MergedSource, Past, Profile
 from segops.core.segments import SegmentSet
 from segops.schemas.state import FORMAT, decode_profile, encode_profile, summary
-from tests.core.helpers import definition
+from segops.testing import definition
 from tests.core.strategies import rules, streams
 
 

@@ -15,7 +15,7 @@ from segops.core.errors import RejectedEvent
 from segops.core.values import format_instant, parse_instant
 from segops.schemas.events import Routed, route
 from segops.schemas.identifying import DEFAULT, IdentityLimits
-from tests.core.helpers import at
+from segops.testing import at
 
 NOW = at("2026-06-01")
 RECORD_MS = NOW - 7

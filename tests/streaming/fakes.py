@@ -29,16 +29,6 @@ class FakeRecord(msgspec.Struct):
     timestamp: int = START_MS
 
 
-class ManualClock:
-    """A monotonic clock in seconds that tests set."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 class RecordingProducer(BatchProducer):
     """A batch producer that records appended records and fails the test if it would send any."""
 

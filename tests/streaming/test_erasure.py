@@ -24,10 +24,10 @@ from segops.streaming.durability.restorer import StoreRestorer
 from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.partition.snapshot import BASE_META
 from segops.streaming.partition.start import Start
+from segops.testing import RecordingOutput
 
 from .fakes import FakeRecord
 from .helpers import SEGMENTS, Stack, wait_until
-from .output import RecordingOutput
 from .test_identity import SEGMENTS as PEOPLE
 from .test_identity import Story, rows
 from .test_segment_processor import clock, forwarded

@@ -6,16 +6,15 @@ import pytest
 
 from segops.core.errors import SegopsError
 from segops.streaming.liveness.fence import LivenessFence
-
-from .fakes import ManualClock
+from segops.testing import FakeClock
 
 
 def test_suspended_process_is_fenced() -> None:
-    time = ManualClock()
-    fence = LivenessFence(40.0, time)
-    time.now = 39.0
+    clock = FakeClock()
+    fence = LivenessFence(40.0, clock.seconds)
+    clock.now_ms = 39_000
     fence.beat()
-    time.now = 80.0
+    clock.now_ms = 80_000
     with pytest.raises(SegopsError, match="41 s"):
         fence.check()
     with pytest.raises(SegopsError):

@@ -15,11 +15,11 @@ from segops.streaming.partition.clock import PartitionClock
 from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.partition.snapshot import EVALUATED_META
 from segops.streaming.partition.start import Start
+from segops.testing import RecordingOutput, segments
 from tests.core.helpers import MONDAY as T
-from tests.core.helpers import S, segments
+from tests.core.helpers import S
 
 from .fakes import FakeRecord
-from .output import RecordingOutput
 
 FORMER = json.loads((Path(__file__).parents[1] / "schemas" / "former_states.json").read_text("utf-8"))
 

@@ -22,8 +22,7 @@ from segops.kafka.reachability import Cause, ConnectionProblem, Unreachable
 from segops.metrics import Metrics
 from segops.streaming import lifecycle
 from segops.streaming.lifecycle import JoinTimer, Lifecycle
-
-from .fakes import ManualClock
+from segops.testing import FakeClock
 
 
 def wrapped(cause: BaseException) -> errors.KafkaError:
@@ -110,9 +109,9 @@ def test_outage_is_logged_at_increasing_intervals(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.WARNING)
-    time = ManualClock()
-    outage = Outage(time)
-    for time.now in map(float, range(3_600)):
+    clock = FakeClock()
+    outage = Outage(clock.seconds)
+    for clock.now_ms in range(0, 3_600_000, 1_000):
         outage.failed(Unreachable("no broker"))
     assert outage.seconds == 3_599
     outage.over()
@@ -127,22 +126,23 @@ def test_outage_is_logged_at_increasing_intervals(
 
 
 def test_member_kept_out_by_a_reachable_group_is_unhealthy() -> None:
-    time = ManualClock()
-    joining = JoinTimer(600, time)
-    for time.now, waiting_to_join in ((0, True), (500, True), (501, False), (502, True), (1_102, True)):
+    clock = FakeClock()
+    joining = JoinTimer(600, clock.seconds)
+    for second, waiting_to_join in ((0, True), (500, True), (501, False), (502, True), (1_102, True)):
+        clock.now_ms = second * 1_000
         joining.note(waiting_to_join=waiting_to_join)
         assert not joining.too_long
-    time.now = 1_103
+    clock.now_ms = 1_103_000
     assert joining.too_long
     joining.note(waiting_to_join=False)  # as while brokers are down
     assert not joining.too_long
 
 
 def test_limit_of_0_waits_indefinitely() -> None:
-    time = ManualClock()
-    joining = JoinTimer(0, time)
+    clock = FakeClock()
+    joining = JoinTimer(0, clock.seconds)
     joining.note(waiting_to_join=True)
-    time.now = 10**9
+    clock.now_ms = 10**12
     assert not joining.too_long
 
 

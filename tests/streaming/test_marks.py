@@ -21,10 +21,10 @@ from segops.streaming.partition.marks import LastRecord, mark_of
 from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.partition.snapshot import ORIGIN_META
 from segops.streaming.partition.start import Start
+from segops.testing import RecordingOutput
 
 from .fakes import FakeRecord
 from .helpers import DAY_MS, START_MS, shop_events
-from .output import RecordingOutput
 from .test_segment_processor import clock, forwarded, tick, wanted, work_off  # noqa: F401 - a fixture
 
 ORIGIN = Origin("app", "shop.", 3, "a1")

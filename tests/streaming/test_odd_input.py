@@ -19,10 +19,9 @@ from segops.stores.memory import MemoryStores
 from segops.streaming.kafka_output import export_partition, export_source
 from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.partition.start import Start
-from tests.core.helpers import at, segments
+from segops.testing import RecordingOutput, at, segments
 
 from .fakes import FakeRecord, RecordingProducer, event, resolve_processor
-from .output import RecordingOutput
 from .test_segment_processor import clock
 
 STAMP = "2026-03-01T10:00:00Z"

@@ -15,10 +15,9 @@ from segops.streaming.partition.resolve import ResolveProcessor
 from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.partition.start import Start
 from segops.streaming.publishers import DeadLetters
+from segops.testing import Forwarded, RecordingOutput, segments
 
-from ..core.helpers import segments
 from .fakes import FakeRecord, RecordingProducer
-from .output import Forwarded, RecordingOutput
 from .test_segment_processor import forwarded
 
 VIEW = b'{"type":"track","event":"View","userId":"u1","timestamp":"2025-10-09T08:53:21Z"}'

@@ -27,10 +27,10 @@ from segops.stores.memory import MemoryStores
 from segops.streaming.partition.clock import PartitionClock
 from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.partition.start import Start
+from segops.testing import RecordingOutput
 
 from .fakes import FakeRecord
 from .helpers import START_MS, comparable
-from .output import RecordingOutput
 
 WALL_MS = 2_000_000_000_000
 HOUR = 3_600_000

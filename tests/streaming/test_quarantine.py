@@ -29,10 +29,10 @@ from segops.streaming.durability.restorer import StoreRestorer
 from segops.streaming.partition.quarantine import MAX_HELD
 from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.partition.start import Start
+from segops.testing import RecordingOutput
 
 from .fakes import FakeRecord
 from .helpers import START_MS, expected_changes, shop_events
-from .output import RecordingOutput
 from .test_segment_processor import FINAL_MS, clock, forwarded, found, tick, wanted, work_off
 
 assert wanted  # a fixture

@@ -19,6 +19,7 @@ from segops.stores.rocksdb import RocksDBStores
 from segops.streaming.durability.recovery import AHEAD, RecoveryProgress, StoreManager
 from segops.streaming.durability.restorer import StoreRestorer, read_offset
 from segops.streaming.partition.snapshot import BASE_META, CHANGELOG_META, EVALUATED_META, IN_FORCE_META
+from segops.testing import FakeClock
 
 IDS = st.sampled_from([f"user_id:u{number}" for number in range(6)])
 PROFILES = st.builds(
@@ -153,15 +154,15 @@ def test_invalid_initial_sequence_is_ignored(stores_on_disk: StoreFactory, value
 
 
 def test_progress_reports_remaining_records_and_time(caplog: pytest.LogCaptureFixture) -> None:
-    now = 0.0
-    progress = RecoveryProgress(lambda: now)
+    clock = FakeClock()
+    progress = RecoveryProgress(clock.seconds)
     progress.begin()
-    now = 4.0
+    clock.now_ms = 4_000
     progress.restored, progress.left = 400, 1_000
     with caplog.at_level("INFO", logger="segops"):
         progress.report()
         assert caplog.messages == []
-        now = 5.0
+        clock.now_ms = 5_000
         progress.report()
         progress.report()
     (line,) = caplog.messages

@@ -24,10 +24,10 @@ from segops.streaming.partition.clock import PartitionClock
 from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.partition.snapshot import IN_FORCE_META
 from segops.streaming.partition.start import Start
+from segops.testing import RecordingOutput
 
 from .fakes import FakeRecord
 from .helpers import DAY_MS, SEGMENTS, START_MS, comparable, expected_changes, shop_events
-from .output import RecordingOutput
 
 FINAL_MS = START_MS + 2 * DAY_MS
 

@@ -14,65 +14,66 @@ from segops.streaming.connections import Connections
 from segops.streaming.liveness import watchers as guards
 from segops.streaming.liveness.watchers import Stall
 from segops.streaming.partition.clock import PartitionClock
+from segops.testing import FakeClock
 from segops.wall_clock import Jumps
 
-from .fakes import ManualClock
 from .helpers import Stack
 
 PARTITION = ("events", 0)
 
 
 def test_waiting_records_without_progress_are_a_stall() -> None:
-    time = ManualClock()
-    stall = Stall(60, time)
+    clock = FakeClock()
+    stall = Stall(60, clock.seconds)
     stall.check({PARTITION: (5, 9)})
-    time.now = 59
+    clock.now_ms = 59_000
     stall.check({PARTITION: (5, 9)})
     stall.check({PARTITION: (6, 9)})  # the offset moved
-    time.now = 118
+    clock.now_ms = 118_000
     stall.check({PARTITION: (6, 9)})
-    time.now = 120
+    clock.now_ms = 120_000
     with pytest.raises(SegopsError, match="events:0 has 3 unread records and made no progress for 60 s"):
         stall.check({PARTITION: (6, 9)})
 
 
 @pytest.mark.parametrize("end", [None, 5, 0])
 def test_no_waiting_records_are_not_a_stall(end: int | None) -> None:
-    time = ManualClock()
-    stall = Stall(60, time)
-    for time.now in (0.0, 100.0, 200.0):
+    clock = FakeClock()
+    stall = Stall(60, clock.seconds)
+    for clock.now_ms in (0, 100_000, 200_000):
         stall.check({PARTITION: (5, end)})
 
 
 def test_reassigned_partition_restarts_the_stall_timer() -> None:
-    time = ManualClock()
-    stall = Stall(60, time)
+    clock = FakeClock()
+    stall = Stall(60, clock.seconds)
     stall.check({PARTITION: (5, 9)})
-    time.now = 50
+    clock.now_ms = 50_000
     stall.check({})
-    time.now = 100
+    clock.now_ms = 100_000
     stall.check({PARTITION: (5, 9)})
 
 
 def test_timeout_of_zero_disables_stall_detection() -> None:
-    time = ManualClock()
-    stall = Stall(0, time)
+    clock = FakeClock()
+    stall = Stall(0, clock.seconds)
     stall.check({PARTITION: (5, 9)})
-    time.now = 10**6
+    clock.now_ms = 10**9
     stall.check({PARTITION: (5, 9)})
 
 
 def test_clock_jump_is_reported_once_and_small_corrections_are_ignored() -> None:
-    wall, steady = 1_000_000, 10.0
-    jumps = Jumps(lambda: wall, lambda: steady)
-    wall, steady = wall + 60_000, steady + 60
+    wall, steady = FakeClock(1_000_000), FakeClock(10_000)
+    jumps = Jumps(wall, steady.seconds)
+    wall.advance(60_000)
+    steady.advance(60_000)
     assert jumps.jumped_ms() == 0
-    wall += 4_000
+    wall.advance(4_000)
     assert jumps.jumped_ms() == 0
-    wall += 3_600_000
+    wall.advance(3_600_000)
     assert jumps.jumped_ms() == 3_600_000
     assert jumps.jumped_ms() == 0
-    wall -= 7_200_000
+    wall.advance(-7_200_000)
     assert jumps.jumped_ms() == -7_200_000
 
 

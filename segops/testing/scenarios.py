@@ -39,7 +39,7 @@ class ScenarioResult(msgspec.Struct, frozen=True):
         return not self.differences
 
 
-def run(scenario: Scenario) -> ScenarioResult:
+def run_scenario(scenario: Scenario) -> ScenarioResult:
     """Run a scenario on an engine of its own."""
     replay = Replay(scenario.segments, wall_ms=MAX_MS)
     replay.clock_ms = scenario.start_ms

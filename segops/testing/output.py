@@ -1,4 +1,4 @@
-"""An output that records what is published, for tests of the processors without Kafka."""
+"""An output that records all that is published, for tests of the processors without Kafka."""
 
 from __future__ import annotations
 
@@ -22,7 +22,13 @@ class Forwarded(NamedTuple):
 
 
 class RecordingOutput:
-    """Records publications in lists, each in the order of publication."""
+    """The ``Output`` that keeps publications in lists, each in the order of publication.
+
+    >>> output = RecordingOutput()
+    >>> output.broadcast(b"{}")
+    >>> output.forwarded
+    [Forwarded(key=None, value=b'{}', headers=(), timestamp=None)]
+    """
 
     def __init__(self) -> None:
         self.forwarded: list[Forwarded] = []

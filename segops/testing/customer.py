@@ -1,0 +1,134 @@
+"""One customer under some segments, one line per step. Times are integer milliseconds since 1970, UTC."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from segops.core.engine import Engine
+from segops.core.events import Event
+from segops.core.profile import Profile
+from segops.core.rules.parsing import Context, read_policy, read_rule
+from segops.core.segments import Definition, SegmentSet
+from segops.core.step import StepResult
+from segops.core.values import parse_instant
+from segops.schemas.segments import load
+
+#: Earlier than any event of a test.
+LONG_AGO = -(10**14)
+
+
+def at(text: str) -> int:
+    """Return an ISO 8601 instant in milliseconds. Raises ValueError if it is not one.
+
+    >>> at("1970-01-02"), at("1970-01-01T01:00:00.001+01:00")
+    (86400000, 1)
+    """
+    ms = parse_instant(text)
+    if ms is None:
+        raise ValueError(f"expected an ISO-8601 date or time, got {text!r}")
+    return ms
+
+
+def definition(key: str, rule: dict[str, Any], *, version: int = 1) -> Definition:
+    """Parse a rule as an author writes it, and its policy if it has a ``membership`` block.
+
+    Raises DefinitionError if the rule is invalid. It is not linted: a rule that never holds is accepted.
+    """
+    context = Context("test")
+    when = {name: part for name, part in rule.items() if name != "membership"}
+    node = read_rule(when, key, context)
+    policy = read_policy(rule["membership"], key, context) if "membership" in rule else None
+    return Definition(key, key, node, version=version, written=when, policy=policy)
+
+
+def segments(**rules: dict[str, Any]) -> SegmentSet:
+    """Return a segment set with one segment per keyword; an underscore becomes a hyphen in the key."""
+    return SegmentSet([definition(key.replace("_", "-"), rule) for key, rule in rules.items()])
+
+
+class Flip(NamedTuple):
+    """The fields of a membership change that most tests compare; ``action``: ``entered`` or ``exited``."""
+
+    action: str
+    segment: str
+    occurred_at: int
+
+
+def flips(result: StepResult) -> list[Flip]:
+    """Return the changes of a step, in order. Raises AssertionError if a rule failed to evaluate."""
+    if result.failures:
+        raise AssertionError(f"failed to evaluate: {result.failures}")
+    return [Flip(change.action, change.segment_key, change.occurred_at) for change in result.changes]
+
+
+class Customer:
+    """A customer under the segments given as keyword arguments, an underscore for each hyphen of a key.
+
+    Events may have any times; only ``wait`` advances the clock, which begins at ``clock_ms``. The customer
+    stays one profile; several customers and their merges are the subject of scenarios.
+
+    >>> noon = at("2026-03-01T12:00Z")
+    >>> ann = Customer(high_intent={"did": "Product Viewed", "count": {"gte": 2}, "within": "48h"})
+    >>> ann.did("Product Viewed", noon), ann.did("Product Viewed", noon + 5)
+    ([], [Flip(action='entered', segment='high-intent', occurred_at=1772366400005)])
+    >>> ann.member_of
+    {'high-intent'}
+    >>> ann.wait(at("2026-03-03T12:00Z"))
+    [Flip(action='exited', segment='high-intent', occurred_at=1772539200000)]
+    """
+
+    def __init__(self, clock_ms: int = LONG_AGO, /, **rules: dict[str, Any]) -> None:
+        self.engine = Engine(segments(**rules))
+        self.profile: Profile = self.engine.new_profile("user_id:u1")
+        self.clock_ms = clock_ms
+        self._count = 0
+
+    @classmethod
+    def from_files(cls, *paths: str | Path, clock_ms: int = LONG_AGO) -> Customer:
+        """Return a customer under the segments of files and folders.
+
+        Raises DefinitionError with the mistakes of all files, as ``segops check`` reports them.
+        """
+        customer = cls(clock_ms)
+        customer.engine = Engine(SegmentSet(load([Path(path) for path in paths])))
+        customer.profile = customer.engine.new_profile(customer.profile.id)
+        return customer
+
+    def send(
+        self,
+        name: str,
+        time_ms: int,
+        *,
+        message_id: str | None = None,
+        traits: dict[str, Any] | None = None,
+        location: tuple[float, float] | None = None,
+        **properties: Any,
+    ) -> StepResult:
+        """Apply an event with these properties and return all that it caused.
+
+        Without a ``message_id``, the event is no duplicate. ``location``: latitude and longitude in degrees.
+        """
+        self._count += 1
+        message_id = message_id or f"m{self._count}"
+        event = Event(name, time_ms, message_id, properties, traits, location=location)
+        return self.engine.on_event(self.profile, event, clock_ms=self.clock_ms)
+
+    def did(self, name: str, time_ms: int, **more: Any) -> list[Flip]:
+        """Apply an event like ``send`` and return its changes."""
+        return flips(self.send(name, time_ms, **more))
+
+    def wait(self, clock_ms: int) -> list[Flip]:
+        """Advance the clock, never back, and return the changes caused by time."""
+        self.clock_ms = max(clock_ms, self.clock_ms)
+        return flips(self.engine.on_timer(self.profile, clock_ms=self.clock_ms))
+
+    def adopt(self, **rules: dict[str, Any]) -> StepResult:
+        """Replace the segments and return all that this caused."""
+        self.engine = Engine(segments(**rules))
+        return self.engine.on_definitions(self.profile, clock_ms=self.clock_ms)
+
+    @property
+    def member_of(self) -> set[str]:
+        """The keys of the segments that the customer is a member of."""
+        return set(self.profile.members)
