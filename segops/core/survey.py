@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
 
 from segops.core.events import Event
 from segops.core.features import ANY_NAME
@@ -25,6 +25,14 @@ class Reading(NamedTuple):
     kinds: frozenset[str] = frozenset()
 
 
+class _Read(NamedTuple):
+    """All that a node reads of events: values by event names, paths of traits, the location."""
+
+    events: Iterable[tuple[tuple[str, ...], Reading | None]] = ()
+    traits: tuple[tuple[str, ...], ...] = ()
+    location: bool = False
+
+
 class Survey:
     """A record of which names, paths and traits, of those that segments read, occurred in the events."""
 
@@ -38,15 +46,17 @@ class Survey:
                 self._add(node)
 
     def _add(self, node: model.Node) -> None:
-        for names, reading in _readings(node):
+        read_by = _READ.get(type(node))
+        if read_by is None:
+            return
+        events, traits, location = read_by(node)
+        for names, reading in events:
             for name in names:
                 known = self._of.setdefault(name, {})
                 if reading is not None:
                     known[reading] = False
-        if isinstance(node, (model.Trait, model.HasBeen)):
-            self._traits[node.path] = False
-        if isinstance(node, model.Near):
-            self._location_met = False
+        self._traits.update(dict.fromkeys(traits, False))
+        self._location_met = self._location_met and not location
 
     def observe(self, event: Event) -> list[Skip]:
         """Record an event; return its values that a predicate cannot read, without those of aggregates."""
@@ -82,25 +92,36 @@ class Survey:
             yield "no event has a context.location"
 
 
-def _readings(node: model.Node) -> Iterator[tuple[tuple[str, ...], Reading | None]]:
-    match node:
-        case model.Aggregate(function=function, select=select, path=path, test=test):
-            yield from _selected(select.names, select.where)
-            yield select.names, Reading(path, expected_kinds(test) if function in _VALUES else frozenset())
-        case model.Did(select=select) | model.Occurrence(select=select):
-            yield from _selected(select.names, select.where)
-        case model.RfmNode():
-            yield (ORDER_NAME,), None
-        case model.SequenceNode(sequence=sequence):
-            for step in sequence.steps:
-                yield from _selected(step.names, step.where)
-                for path, _ in step.same_as:
-                    yield step.names, Reading(path)
-
-
 def _selected(
     names: tuple[str, ...], where: Iterable[tuple[tuple[str, ...], Predicate]]
 ) -> Iterator[tuple[tuple[str, ...], Reading | None]]:
     yield names, None
     for path, test in where:
         yield names, Reading(path, expected_kinds(test))
+
+
+def _of_selection(select: model.Selection) -> Iterator[tuple[tuple[str, ...], Reading | None]]:
+    return _selected(select.names, select.where)
+
+
+def _of_aggregate(node: model.Aggregate) -> Iterator[tuple[tuple[str, ...], Reading | None]]:
+    yield from _of_selection(node.select)
+    kinds = expected_kinds(node.test) if node.function in _VALUES else frozenset[str]()
+    yield node.select.names, Reading(node.path, kinds)
+
+
+def _of_sequence(node: model.SequenceNode) -> Iterator[tuple[tuple[str, ...], Reading | None]]:
+    for step in node.sequence.steps:
+        yield from _selected(step.names, step.where)
+        yield from ((step.names, Reading(path)) for path, _ in step.same_as)
+
+
+#: Node -> all that it reads of events.
+_READ: dict[type, Callable[[Any], _Read]] = {
+    **dict.fromkeys((model.Did, model.Occurrence), lambda node: _Read(_of_selection(node.select))),
+    model.Aggregate: lambda node: _Read(_of_aggregate(node)),
+    model.SequenceNode: lambda node: _Read(_of_sequence(node)),
+    model.RfmNode: lambda _node: _Read([((ORDER_NAME,), None)]),
+    **dict.fromkeys((model.Trait, model.HasBeen), lambda node: _Read(traits=(node.path,))),
+    model.Near: lambda _node: _Read(location=True),
+}

@@ -7,12 +7,12 @@ from typing import Any, get_args
 
 import pytest
 
-from segops.core import profile
+from segops.core import profile, survey
 from segops.core.rules import model, wording
-from segops.core.rules.analysis import contradictions, cost, linter
+from segops.core.rules.analysis import capacity, contradictions, cost, linter
 from segops.core.rules.execution import compile_rule, compiler
 from segops.core.rules.parsing import HEADS, Context, read_rule
-from segops.core.rules.reference import evaluator
+from segops.core.rules.reference import evaluator, instants
 from segops.core.views import explain
 from segops.schemas import json_schema
 from tests.test_docs import GUIDE, first_cells
@@ -108,7 +108,62 @@ TABLES: dict[str, tuple[Collection[type], dict[type, str]]] = {
             model.InSegment: "a membership has no value",
         },
     ),
+    "lint: conditions": (
+        linter._CONDITIONS,
+        {
+            **GROUPS,
+            **TWO_SIDED,
+            **REFERS,
+            **dict.fromkeys(
+                (model.Trait, model.HasBeen, model.KnownFor, model.Near, model.Bucket),
+                "selects no events",
+            ),
+            **dict.fromkeys((model.RfmNode, model.ScoreNode), "selects events without conditions"),
+        },
+    ),
+    "lint: stored in full": (
+        capacity._IN_FULL,
+        {
+            **GROUPS,
+            **TWO_SIDED,
+            **REFERS,
+            **dict.fromkeys(
+                (
+                    model.Occurrence,
+                    model.Trait,
+                    model.KnownFor,
+                    model.HasBeen,
+                    model.Near,
+                    model.Bucket,
+                    model.ScoreNode,
+                ),
+                "its threshold is not a number of entries",
+            ),
+            **dict.fromkeys(
+                (model.SequenceNode, model.RfmNode), "stores a bounded number of entries for any threshold"
+            ),
+        },
+    ),
+    "survey": (
+        survey._READ,
+        {
+            **GROUPS,
+            **TWO_SIDED,
+            **REFERS,
+            **dict.fromkeys((model.KnownFor, model.ScoreNode), "reads the times of all events"),
+            model.Bucket: "reads the profile's id",
+        },
+    ),
     "reference": (evaluator._NODES, {}),
+    "reference: times": (
+        instants._TIMES,
+        {
+            **GROUPS,
+            **TWO_SIDED,
+            model.InSegment: "moves with time if the segment that it names does",
+            model.Bucket: "never moves",
+        },
+    ),
 }
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 from segops.core.features import CAPACITIES, MAX_ENTRIES, reducer_of
 from segops.core.features.feature import PANES
 from segops.core.features.scanning import Scanning
 from segops.core.features.sliding import SlidingSum
+from segops.core.operators import Predicate
 from segops.core.rules import model
 from segops.core.rules.counts import boundaries
 from segops.core.rules.execution import leaves
@@ -23,14 +27,22 @@ def stored_in_full(node: model.Node) -> list[tuple[str, str]]:
     >>> [place for place, _ in stored_in_full(often)]
     ['.count']
     """
-    match node:
-        case model.Did(count=count) if max(boundaries(count), default=0) > CAPACITIES[-1]:
-            return [(".count", words) for words in _of_count(node)]
-        case model.Aggregate(function="distinct", test=test) if (
-            max(boundaries(test), default=0) > CAPACITIES[-1]
-        ):
-            return [(".is", f"stores every distinct value of a customer, without limit; {_CHEAPER}")]
-    return []
+    warn = _IN_FULL.get(type(node))
+    return [] if warn is None else list(warn(node))
+
+
+def _is_above_all_capacities(test: Predicate) -> bool:
+    return max(boundaries(test), default=0) > CAPACITIES[-1]
+
+
+def _count(node: model.Did) -> Iterator[tuple[str, str]]:
+    if _is_above_all_capacities(node.count):
+        yield from ((".count", words) for words in _of_count(node))
+
+
+def _distinct(node: model.Aggregate) -> Iterator[tuple[str, str]]:
+    if node.function == "distinct" and _is_above_all_capacities(node.test):
+        yield ".is", f"stores every distinct value of a customer, without limit; {_CHEAPER}"
 
 
 def _of_count(node: model.Did) -> list[str]:
@@ -42,3 +54,10 @@ def _of_count(node: model.Did) -> list[str]:
     if isinstance(reducer, Scanning):
         return ["stores every entry of a customer that may still count, without limit"]
     return []
+
+
+#: Node whose threshold says how many entries are stored -> the warnings about it.
+_IN_FULL: dict[type, Callable[[Any], Iterator[tuple[str, str]]]] = {
+    model.Did: _count,
+    model.Aggregate: _distinct,
+}

@@ -173,22 +173,30 @@ def _named(literals: Literals, path: str, *, holds: bool) -> str:
 
 def _impossible(node: model.Node, path: str) -> Iterator[LintFinding]:
     """Yield the conditions within a leaf that no value can satisfy."""
-    for where, test in _conditions(node):
+    conditions_of = _CONDITIONS.get(type(node))
+    for where, test in () if conditions_of is None else conditions_of(node):
         if not possible([Requirement(test)]):
             yield LintFinding(path + where, f"never holds: no value satisfies: {predicate_text(test)}")
 
 
-def _conditions(node: model.Node) -> Iterator[tuple[str, Predicate]]:
-    match node:
-        case model.Did(select=select) | model.Aggregate(select=select) | model.Occurrence(select=select):
-            yield from _where("", select.where)
-        case model.SequenceNode(sequence=sequence):
-            for number, step in enumerate(sequence.steps):
-                yield from _where(f".sequence[{number}]", step.where)
+def _selected(node: Any) -> Iterator[tuple[str, Predicate]]:
+    return _where("", node.select.where)
+
+
+def _of_steps(node: model.SequenceNode) -> Iterator[tuple[str, Predicate]]:
+    for number, step in enumerate(node.sequence.steps):
+        yield from _where(f".sequence[{number}]", step.where)
 
 
 def _where(prefix: str, where: Iterable[tuple[model.Path, Predicate]]) -> Iterator[tuple[str, Predicate]]:
     return ((f"{prefix}.where.{'.'.join(path)}", test) for path, test in where)
+
+
+#: Node -> the conditions on properties of the events that it selects, each with its path in the node.
+_CONDITIONS: dict[type, Callable[[Any], Iterator[tuple[str, Predicate]]]] = {
+    **dict.fromkeys((model.Did, model.Aggregate, model.Occurrence), _selected),
+    model.SequenceNode: _of_steps,
+}
 
 
 def _redundant(node: model.Node, path: str) -> Iterator[LintFinding]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from math import ceil, floor
-from typing import Any
+from typing import Any, NamedTuple
 
 from segops.core.operators import Anniversary, Predicate, next_anniversary
 from segops.core.rules import model
@@ -22,14 +22,14 @@ def edges(nodes: Iterable[model.Node], history: History, now_ms: int, until_ms: 
     They are each time and date in the profile shifted by each duration in a rule, and the ends of calendar
     periods.
     """
-    everything = [below for node in nodes for below in _walk(node)]
+    everything = [_times(below) for node in nodes for below in _walk(node)]
     found = {
         time_ms + shift
         for time_ms in _known_times(history)
         for length in (0, *_durations(everything))
         for shift in (length, -length)
     }
-    for calendar in _calendars(everything):
+    for calendar in {times.window for times in everything if isinstance(times.window, Calendar)}:
         at = now_ms
         while at <= until_ms and len(found) < 100_000:
             at = period(calendar, at)[1]
@@ -60,44 +60,44 @@ def _texts(value: Any) -> Iterable[str]:
             yield from _texts(item)
 
 
-def _tests(node: model.Node) -> Iterable[Predicate]:
-    match node:
-        case model.Did(select=select) | model.Occurrence(select=select):
-            yield from (test for _, test in select.where)
-        case model.Aggregate(select=select, test=test):
-            yield from (test for _, test in select.where)
-            yield test
-        case model.Trait(test=test) | model.HasBeen(test=test):
-            yield test
+class _Times(NamedTuple):
+    """All that lets time alone change a node: its predicates, its durations (None: unlimited), its window."""
+
+    tests: Sequence[Predicate] = ()
+    lengths_ms: Sequence[int | None] = ()
+    window: Window | None = None
 
 
-def _durations(nodes: Iterable[model.Node]) -> set[int]:
-    found: set[int | None] = set()
-    for node in nodes:
-        for test in _tests(node):
-            found.update(operand for _, operand in test.ops if type(operand) is int)
-        found.update(_node_durations(node))
-    return {length for length in found if length is not None}
+def _times(node: model.Node) -> _Times:
+    times_of = _TIMES.get(type(node))
+    return _Times() if times_of is None else times_of(node)
 
 
-def _node_durations(node: model.Node) -> Iterable[int | None]:
-    match node:
-        case model.KnownFor(length_ms=length) | model.Near(within_ms=length):
-            return (length,)
-        case model.Occurrence(older_than_ms=older, newer_than_ms=newer):
-            return older, newer
-        case model.ScoreNode(test=test):
-            return [days * _DAY_MS for days in _days(test)]
-        case model.RfmNode(rfm=rfm):
-            return rfm.purchases.period_ms, *rfm.recency_ms
-        case model.SequenceNode(sequence=sequence):
-            return sequence.within_ms, *(step.within_ms for step in sequence.steps)
-        case model.HasBeen(length_ms=length, test=test):
-            shifts = [operand for _, operand in test.ops if type(operand) is int]
-            return length, *(length + shift for shift in shifts), *(length - shift for shift in shifts)
-        case model.Did(window=window) | model.Aggregate(window=window):
-            return _window_durations(window)
-    return ()
+def _durations(found: Iterable[_Times]) -> set[int]:
+    lengths: set[int | None] = set()
+    for times in found:
+        lengths.update(*map(_shifts, times.tests), times.lengths_ms, _window_durations(times.window))
+    return {length for length in lengths if length is not None}
+
+
+def _shifts(test: Predicate) -> list[int]:
+    """Return the integers in a predicate: durations, if it compares dates."""
+    return [operand for _, operand in test.ops if type(operand) is int]
+
+
+def _where(node: model.Did | model.Aggregate | model.Occurrence) -> list[Predicate]:
+    return [test for _, test in node.select.where]
+
+
+def _has_been(node: model.HasBeen) -> _Times:
+    length_ms, shifts = node.length_ms, _shifts(node.test)
+    sums = [length for shift in shifts for length in (length_ms + shift, length_ms - shift)]
+    return _Times([node.test], [length_ms, *sums])
+
+
+def _sequence(node: model.SequenceNode) -> _Times:
+    sequence = node.sequence
+    return _Times(lengths_ms=[sequence.within_ms, *(step.within_ms for step in sequence.steps)])
 
 
 def _days(test: Predicate) -> Iterable[int]:
@@ -108,7 +108,7 @@ def _days(test: Predicate) -> Iterable[int]:
                 yield from (floor(number), ceil(number), floor(number) + 1)
 
 
-def _window_durations(window: Window) -> Iterable[int]:
+def _window_durations(window: Window | None) -> Iterable[int]:
     match window:
         case Within(length_ms=length):
             return (length,)
@@ -117,16 +117,24 @@ def _window_durations(window: Window) -> Iterable[int]:
     return ()
 
 
-def _calendars(nodes: Iterable[model.Node]) -> set[Calendar]:
-    windows = {node.window for node in nodes if isinstance(node, (model.Did, model.Aggregate))}
-    return {window for window in windows if isinstance(window, Calendar)}
+#: Node -> all that lets time alone change it.
+_TIMES: dict[type, Callable[[Any], _Times]] = {
+    model.Did: lambda node: _Times(_where(node), window=node.window),
+    model.Aggregate: lambda node: _Times([*_where(node), node.test], window=node.window),
+    model.Occurrence: lambda node: _Times(_where(node), [node.older_than_ms, node.newer_than_ms]),
+    model.Trait: lambda node: _Times([node.test]),
+    model.KnownFor: lambda node: _Times(lengths_ms=[node.length_ms]),
+    model.HasBeen: _has_been,
+    model.Near: lambda node: _Times(lengths_ms=[node.within_ms]),
+    model.SequenceNode: _sequence,
+    model.RfmNode: lambda node: _Times(lengths_ms=[node.rfm.purchases.period_ms, *node.rfm.recency_ms]),
+    model.ScoreNode: lambda node: _Times(lengths_ms=[days * _DAY_MS for days in _days(node.test)]),
+}
 
 
-def _anniversaries(
-    nodes: Iterable[model.Node], history: History, now_ms: int, until_ms: int
-) -> Iterable[int]:
+def _anniversaries(found: Iterable[_Times], history: History, now_ms: int, until_ms: int) -> Iterable[int]:
     operands = [
-        o for node in nodes for test in _tests(node) for _, o in test.ops if isinstance(o, Anniversary)
+        o for times in found for test in times.tests for _, o in test.ops if isinstance(o, Anniversary)
     ]
     texts = set(_texts([(event.properties, event.traits) for event in history.events])) if operands else ()
     for operand in operands:
