@@ -24,7 +24,7 @@ from segops.core.merge import REMEMBERED, REMEMBERED_MS
 from segops.core.operators import EDGES, OPERATORS
 from segops.core.rules.counts import COUNT_OPERATORS
 from segops.core.rules.parsing import WINDOW_KEYS, context, nodes, policy, reader, rfm, sequences
-from segops.core.scoring.base import SCORERS
+from segops.core.scoring import SCORERS
 from segops.core.scoring.rfm import Rfm
 from segops.core.segments import Definition, SegmentSet
 from segops.core.skips import FOUND

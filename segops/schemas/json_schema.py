@@ -22,7 +22,7 @@ from segops.core.rules.parsing import (
     SIDES,
     WINDOW_KEYS,
 )
-from segops.core.scoring.base import SCORERS
+from segops.core.scoring import SCORERS
 from segops.core.values import UNIT_MS
 from segops.core.windows import CALENDAR_UNITS
 from segops.schemas.segments import KEY_PATTERN, SegmentFileForm, SegmentForm

@@ -83,12 +83,12 @@ def test_imports_and_uses_of_the_compiled_side_are_found() -> None:
     assert foreign("from segops.core.values import equal, parse_instant") == [("segops.core.values", "equal")]
     assert foreign("import segops.core.geo") == [("segops.core.geo", "")]
     assert foreign("from ..leaves import exact_test") == [("..leaves", "exact_test")]
-    assert foreign("def late():\n    from segops.core.scoring.base import SCORERS") != []
+    assert foreign("def late():\n    from segops.core.scoring import SCORERS") != []
     assert foreign(f"import math\nfrom {PACKAGE}.values import same") == []
-    assert {"holds", "digits", "tier", "paths"} <= COMPUTED
-    assert sorted(borrowed("node.holds(1, 2), node.rfm.digits(b, n), node.sequence.paths")) == [
+    assert {"holds", "value", "tier", "paths"} <= COMPUTED
+    assert sorted(borrowed("node.holds(1, 2), node.rfm.value(b, n), node.sequence.paths")) == [
         "node.holds",
-        "node.rfm.digits",
+        "node.rfm.value",
         "node.sequence.paths",
     ]
     assert borrowed("node.test.holds(1, 2), _exactly(node.test).holds(3, 4)") == []

@@ -76,8 +76,8 @@ def test_duplicate_order_counts_once() -> None:
 
 def test_edge_belongs_to_the_lower_monetary_digit_and_ends_the_higher_recency_digit() -> None:
     rfm = Rfm()
-    assert rfm.digits(PurchaseTotals(0, 1, Decimal(50)), 30 * DAY - 1) == Digits(5, 1, 1)
-    assert rfm.digits(PurchaseTotals(0, 2, Decimal("50.01")), 30 * DAY) == Digits(4, 2, 2)
+    assert rfm.value(PurchaseTotals(0, 1, Decimal(50)), 30 * DAY - 1) == Digits(5, 1, 1)
+    assert rfm.value(PurchaseTotals(0, 2, Decimal("50.01")), 30 * DAY) == Digits(4, 2, 2)
 
 
 def test_default_grid_covers_every_cell_once_without_dead_tiers() -> None:

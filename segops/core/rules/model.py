@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 import msgspec
 
-from segops.core.features.orders import PurchaseTotals
 from segops.core.features.sequence import Sequence
 from segops.core.operators import Predicate
+from segops.core.scoring import SCORERS
+from segops.core.scoring.base import Scorer
 from segops.core.scoring.rfm import Digits, Rfm
 from segops.core.windows import Window
 
@@ -126,16 +127,23 @@ class RfmNode(msgspec.Struct, frozen=True, tag="rfm"):
     tiers: tuple[str, ...]
     tests: tuple[tuple[str, Predicate], ...] = ()
 
-    def holds(self, totals: PurchaseTotals, now_ms: int) -> bool:
-        """Return whether these totals satisfy the node at ``now_ms``."""
-        digits = self.rfm.digits(totals, now_ms)
-        return digits is not None and self.fits(digits, now_ms)
+    @property
+    def scorer(self) -> Scorer:
+        """The scoring model."""
+        return self.rfm
 
-    def fits(self, digits: Digits, now_ms: int) -> bool:
-        """Return whether these digits satisfy the node."""
+    @property
+    def predicates(self) -> tuple[Predicate, ...]:
+        """The predicates of the score."""
+        return tuple(test for _, test in self.tests)
+
+    def holds(self, score: Digits | None, now_ms: int) -> bool:
+        """Return whether a score satisfies the node."""
+        if score is None:
+            return False
         if self.tiers:
-            return self.rfm.tier(digits) in self.tiers
-        return all(test.holds(getattr(digits, name), now_ms) for name, test in self.tests)
+            return self.rfm.tier(score) in self.tiers
+        return all(test.holds(getattr(score, name), now_ms) for name, test in self.tests)
 
 
 class ScoreNode(msgspec.Struct, frozen=True, tag="score"):
@@ -143,6 +151,20 @@ class ScoreNode(msgspec.Struct, frozen=True, tag="score"):
 
     name: str
     test: Predicate
+
+    @property
+    def scorer(self) -> Scorer:
+        """The scoring model."""
+        return SCORERS[self.name]
+
+    @property
+    def predicates(self) -> tuple[Predicate, ...]:
+        """The predicates of the score."""
+        return (self.test,)
+
+    def holds(self, score: object, now_ms: int) -> bool:
+        """Return whether a score satisfies the node."""
+        return self.test.holds(score, now_ms)
 
 
 class Hysteresis(msgspec.Struct, frozen=True, tag="hysteresis"):

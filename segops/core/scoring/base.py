@@ -1,55 +1,39 @@
-"""Scores: named numbers of a profile for use in rules. ``Scorer`` is a port: add a scorer to ``SCORERS``."""
+"""The port of scoring models.
+
+A model is a frozen struct. Its fields are its parameters: data, which are part of each definition that uses
+the model. It yields a score from what it reads of a profile and the instant, and from nothing else.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import ceil, floor
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
+from segops.core.features import Feature
+from segops.core.features.bands import Series
 from segops.core.operators import Predicate
-from segops.core.profile import Profile
-from segops.core.values import kind
-
-DAY_MS = 86_400_000
 
 
 class Scorer(Protocol):
-    """A score: a function of the profile and the instant only, and when a predicate over it may change."""
+    """A scoring model. It reads the profile's first and latest event times; ``read`` is the profile."""
 
-    def value(self, profile: Profile, now_ms: int) -> float | None:
+    def value(self, read: Any, now_ms: int) -> Any:
         """Return the score at ``now_ms``; None if it is not defined for the profile."""
 
-    def next_edge(self, profile: Profile, test: Predicate, now_ms: int) -> int | None:
-        """Return the earliest instant after ``now_ms`` at which time alone may change ``test``, or None."""
+    def next_edge(self, read: Any, tests: Iterable[Predicate], now_ms: int) -> int | None:
+        """Return the earliest instant after ``now_ms`` at which time alone may change the truth of ``tests``.
+
+        Returns None if there is none. What is read stays as it is.
+        """
 
 
-class RecencyDays:
-    """Whole days since the profile's latest event.
+@runtime_checkable
+class FeatureScorer(Scorer, Protocol):
+    """A scoring model that reads the value of a feature instead; ``read`` is this value."""
 
-    >>> scorer, profile = RecencyDays(), Profile("user_id:u1", first_ms=0, latest_ms=0)
-    >>> scorer.value(profile, 3 * DAY_MS - 1)
-    2
-    >>> scorer.next_edge(profile, Predicate((("gte", 30),)), 0) == 30 * DAY_MS
-    True
-    """
+    @property
+    def feature(self) -> Feature:
+        """The feature."""
 
-    def value(self, profile: Profile, now_ms: int) -> int | None:
-        return None if profile.first_ms is None else (now_ms - profile.latest_ms) // DAY_MS
-
-    def next_edge(self, profile: Profile, test: Predicate, now_ms: int) -> int | None:
-        if profile.first_ms is None:
-            return None
-        edges = (profile.latest_ms + days * DAY_MS for days in _steps(test))
-        return min((edge for edge in edges if edge > now_ms), default=None)
-
-
-def _steps(test: Predicate) -> Iterable[int]:
-    """Yield the integers at which the verdict of a predicate on a rising integer may change."""
-    for _, operand in test.ops:
-        for number in operand if isinstance(operand, tuple) else (operand,):
-            if kind(number) == "number":
-                yield ceil(number)
-                yield floor(number) + 1
-
-
-SCORERS: dict[str, Any] = {"recency_days": RecencyDays()}
+    def future(self, state: Any, now_ms: int) -> Series:
+        """Yield the value of the feature at ``now_ms``, then each later one that may have another score."""

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Iterable
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 
-from segops.core.features.orders import Purchases, PurchaseTotals
+from segops.core.features import Feature
+from segops.core.features.bands import Series
+from segops.core.features.orders import ORDER_NAMES, OrdersReducer, Purchases, PurchaseTotals
+from segops.core.operators import Predicate
+from segops.core.windows import ALWAYS
 
 DAY_MS = 86_400_000
 
@@ -34,7 +41,7 @@ class Digits(msgspec.Struct, frozen=True):
 
 
 class Rfm(msgspec.Struct, frozen=True):
-    """The parameters of RFM.
+    """RFM as a scoring model: the score is the digits, which change with orders and with time.
 
     Recency falls by one at each age of the last order in ``recency_ms`` (rising), to the millisecond.
     Frequency and monetary are one more than the number of edges strictly below the value, so that equal
@@ -47,20 +54,40 @@ class Rfm(msgspec.Struct, frozen=True):
     monetary: tuple[Decimal, ...] = (Decimal(50), Decimal(100), Decimal(250), Decimal(500))
     tiers: tuple[tuple[str, int, int, int, int], ...] = tuple((name, *cells) for name, cells in GRID.items())
 
-    def digits(self, totals: PurchaseTotals, now_ms: int) -> Digits | None:
+    @property
+    def feature(self) -> Feature:
+        """The orders that the model reads."""
+        return Feature("orders", ORDER_NAMES, (), ALWAYS, purchases=self.purchases)
+
+    def value(self, read: PurchaseTotals, now_ms: int) -> Digits | None:
         """Return the digits at ``now_ms``; None for a profile without an order.
 
-        >>> Rfm().digits(PurchaseTotals(0, 3, Decimal(75)), 30 * DAY_MS)
+        >>> Rfm().value(PurchaseTotals(0, 3, Decimal(75)), 30 * DAY_MS)
         Digits(recency=4, frequency=3, monetary=2)
         """
-        if totals.last_ms is None:
+        if read.last_ms is None:
             return None
-        age_ms = now_ms - totals.last_ms
+        age_ms = now_ms - read.last_ms
         return Digits(
             len(self.recency_ms) + 1 - sum(edge <= age_ms for edge in self.recency_ms),
-            1 + sum(edge < totals.orders for edge in self.frequency),
-            1 + sum(edge < totals.net for edge in self.monetary),
+            1 + sum(edge < read.orders for edge in self.frequency),
+            1 + sum(edge < read.net for edge in self.monetary),
         )
+
+    def next_edge(self, read: PurchaseTotals, _tests: Iterable[Predicate], now_ms: int) -> int | None:
+        """Return the next instant after ``now_ms`` at which recency falls, or None."""
+        if read.last_ms is None:
+            return None
+        return next((read.last_ms + age for age in self.recency_ms if read.last_ms + age > now_ms), None)
+
+    def future(self, state: Any, now_ms: int) -> Series:
+        """Yield the totals whenever frequency or monetary change; ``next_edge`` follows recency."""
+        known = None
+        for at, totals in OrdersReducer(self.purchases).future(state, now_ms):
+            passed = bisect_left(self.frequency, totals.orders), bisect_left(self.monetary, totals.net)
+            if passed != known:
+                known = passed
+                yield at, totals
 
     def tier(self, digits: Digits) -> str | None:
         """Return the first tier whose cells contain the digits; None if there is none.
@@ -85,12 +112,6 @@ class Rfm(msgspec.Struct, frozen=True):
             "monetary": self.monetary,
         }
         return len(edges[name]) + 1
-
-    def next_edge(self, totals: PurchaseTotals, now_ms: int) -> int | None:
-        """Return the next instant after ``now_ms`` at which recency falls, or None."""
-        if totals.last_ms is None:
-            return None
-        return next((totals.last_ms + age for age in self.recency_ms if totals.last_ms + age > now_ms), None)
 
     def dead_tiers(self) -> list[str]:
         """Return the tiers that no digits reach, since earlier tiers take all their cells."""

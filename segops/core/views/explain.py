@@ -20,7 +20,6 @@ from segops.core.rules import model
 from segops.core.rules.execution import VIEWS, Rule, feature_of, held_since
 from segops.core.rules.policy import Policy
 from segops.core.rules.wording import label, threshold
-from segops.core.scoring.base import SCORERS
 from segops.core.segments import Definition, Segment, SegmentSet
 from segops.core.values import format_instant, lookup, share_of
 from segops.core.windows import Within
@@ -275,8 +274,13 @@ def _distance(node: model.Near, view: _View) -> int | None:
     return None if location is None else round(distance_m(location, (node.lat, node.lon)))
 
 
+def _score(node: model.ScoreNode | model.RfmNode, view: _View) -> Any:
+    read = view.profile if feature_of(node) is None else _state(node, view)
+    return node.scorer.value(read, view.now_ms)
+
+
 def _digits(node: model.RfmNode, view: _View) -> str | None:
-    digits = node.rfm.digits(_state(node, view), view.now_ms)
+    digits = _score(node, view)
     if digits is None:
         return None
     tier = node.rfm.tier(digits)
@@ -293,7 +297,7 @@ _VALUES: dict[type, Callable[[Any, _View], Any]] = {
     model.HasBeen: _held_since,
     model.Near: _distance,
     model.RfmNode: _digits,
-    model.ScoreNode: lambda node, view: SCORERS[node.name].value(view.profile, view.now_ms),
+    model.ScoreNode: _score,
     model.Bucket: lambda node, view: share_of(node.salt, view.profile.id) / 100,
 }
 

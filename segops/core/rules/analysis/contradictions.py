@@ -258,7 +258,7 @@ def _digits(literals: Literals) -> Iterator[Literals]:
             (literal.node, literal.holds) for literal in group if isinstance(literal.node, model.RfmNode)
         ]
         if any(holds for _, holds in nodes) and not any(
-            all(node.fits(digits, 0) is holds for node, holds in nodes) for digits in cells(nodes[0][0].rfm)
+            all(node.holds(digits, 0) is holds for node, holds in nodes) for digits in cells(nodes[0][0].rfm)
         ):
             yield group
 

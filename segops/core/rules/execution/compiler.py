@@ -320,7 +320,7 @@ _LEAVES: dict[type, Callable[[Any], Leaf]] = {
     model.Near: leaves.near,
     model.Bucket: leaves.bucket,
     model.SequenceNode: leaves.sequence,
-    model.RfmNode: leaves.rfm,
+    model.RfmNode: leaves.score,
     model.ScoreNode: leaves.score,
 }
 

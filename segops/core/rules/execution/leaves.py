@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
@@ -10,8 +9,7 @@ from operator import itemgetter
 from typing import Any
 
 from segops.core.features import ANY_NAME, CAPACITIES, Feature, Values, reducer_of
-from segops.core.features.bands import Series, thresholds
-from segops.core.features.orders import ORDER_NAMES, OrdersReducer
+from segops.core.features.bands import thresholds
 from segops.core.features.sequence import SequenceReducer
 from segops.core.features.sliding import SlidingCount, SlidingSum, SlidingValue
 from segops.core.geo import distance_m
@@ -43,7 +41,7 @@ from segops.core.rules.model import (
     SequenceNode,
     Trait,
 )
-from segops.core.scoring.base import SCORERS, Scorer
+from segops.core.scoring.base import FeatureScorer
 from segops.core.values import exact, kind, lookup, share_of
 from segops.core.windows import ALWAYS, Within
 
@@ -293,34 +291,19 @@ def sequence(node: SequenceNode) -> Leaf:
     return reading(feature, lambda value, _now_ms: bool(value), series=SequenceReducer(node.sequence).future)
 
 
-def rfm(node: RfmNode) -> Leaf:
-    """Compile predicates of the RFM tier or digits, which change with orders and with time."""
-    feature = Feature("orders", ORDER_NAMES, (), ALWAYS, purchases=node.rfm.purchases)
-    future, rfm = OrdersReducer(node.rfm.purchases).future, node.rfm
+def score(node: ScoreNode | RfmNode) -> Leaf:
+    """Compile predicates of a score, which changes with what its model reads and with time."""
+    scorer, tests = node.scorer, node.predicates
+    value_of, next_edge, fits = scorer.value, scorer.next_edge, node.holds
 
-    def series(state: Any, now_ms: int) -> Series:
-        """Yield the totals whenever frequency or monetary change; ``rfm.next_edge`` follows recency."""
-        known = None
-        for at, totals in future(state, now_ms):
-            passed = bisect_left(rfm.frequency, totals.orders), bisect_left(rfm.monetary, totals.net)
-            if passed != known:
-                known = passed
-                yield at, totals
+    def holds(read: Any, now_ms: int) -> bool:
+        return fits(value_of(read, now_ms), now_ms)
 
-    return reading(feature, node.holds, series=series, moves=rfm.next_edge)
+    def edge(read: Any, now_ms: int) -> int | None:
+        return next_edge(read, tests, now_ms)
 
-
-def score(node: ScoreNode) -> Leaf:
-    """Compile a predicate of a score."""
-    scorer: Scorer = SCORERS[node.name]
-    test = node.test
-
-    def holds(profile: Profile, now_ms: int) -> bool:
-        return test.holds(scorer.value(profile, now_ms), now_ms)
-
-    def edge(profile: Profile, now_ms: int) -> int | None:
-        return scorer.next_edge(profile, test, now_ms)
-
+    if isinstance(scorer, FeatureScorer):
+        return reading(scorer.feature, holds, series=scorer.future, moves=edge)
     return Leaf(holds, edge, reads=(FIRST, LATEST))
 
 

@@ -14,7 +14,7 @@ from segops.core.rules.analysis.satisfiability import Requirement, some_number
 from segops.core.rules.model import Hysteresis, RfmNode, ScoreNode
 from segops.core.rules.parsing.reader import Reader
 from segops.core.rules.parsing.rfm import read_rfm_node
-from segops.core.scoring.base import SCORERS
+from segops.core.scoring import SCORERS
 
 SIDES = ("enter", "exit")
 _NEGATED = "enter and exit are not allowed under not: a customer could enter and exit at once"
@@ -91,7 +91,7 @@ def _common_score(enter: ScoreNode, exit: ScoreNode) -> str | None:
 
 
 def _common_digits(enter: RfmNode, exit: RfmNode) -> str | None:
-    both = (digits for digits in cells(enter.rfm) if enter.fits(digits, 0) and exit.fits(digits, 0))
+    both = (digits for digits in cells(enter.rfm) if enter.holds(digits, 0) and exit.holds(digits, 0))
     texts = (f"recency {each.recency}, frequency {each.frequency}, monetary {each.monetary}" for each in both)
     return next(texts, None)
 
