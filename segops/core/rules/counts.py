@@ -42,4 +42,6 @@ def threshold_verdict(test: Predicate) -> str | None:
     ('always', 'never')
     """
     verdicts = {test.holds(count, 0) for count in (0, *boundaries(test))}
-    return {frozenset({True}): "always", frozenset({False}): "never"}.get(frozenset(verdicts))
+    if len(verdicts) > 1:
+        return None
+    return "always" if True in verdicts else "never"

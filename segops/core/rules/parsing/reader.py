@@ -121,19 +121,24 @@ class Reader(msgspec.Struct):
 
     def _known(self, reads: Reads) -> dict[str, Any]:
         known = [key for key in reads if key in self.raw]
-        parts = (partial(reads[key], self.at(key)) for key in known)
+        parts = [partial(reads[key], self.at(key)) for key in known]
+        if len(known) == len(self.raw):
+            return dict(zip(known, self.gather(*parts), strict=True))
         return dict(zip(known, self.gather(partial(self.only, *reads), *parts)[1:], strict=True))
 
     def items(self, expected: str, most: float = inf) -> list[Reader]:
         """Return the items of a list of 1 to ``most`` items, each at the path of its index."""
-        values = self.values(expected, most)
-        return [Reader(value.raw, f"{self.path}[{i}]", self.context) for i, value in enumerate(values)]
+        items = self._list(expected, most)
+        return [Reader(raw, f"{self.path}[{i}]", self.context) for i, raw in enumerate(items)]
 
     def values(self, expected: str, most: float = inf) -> list[Reader]:
         """Return the items of a list of 1 to ``most`` plain values, each at the path of the list."""
+        return [Reader(raw, self.path, self.context) for raw in self._list(expected, most)]
+
+    def _list(self, expected: str, most: float) -> list[Any]:
         if not isinstance(self.raw, list) or not 1 <= len(self.raw) <= most:
             self.fail(f"expected {expected}")
-        return [Reader(raw, self.path, self.context) for raw in self.raw]
+        return self.raw
 
     # -- plain values --------------------------------------------------------------------------------------
 
@@ -222,6 +227,8 @@ class Reader(msgspec.Struct):
 
     def names(self) -> tuple[str, ...]:
         """Read an event name, or a non-empty list of them; return them sorted, without duplicates."""
+        if isinstance(self.raw, str) and self.raw:
+            return (self.raw,)
         names = self.raw if isinstance(self.raw, list) else [self.raw]
         if not names or not all(isinstance(name, str) and name for name in names):
             self.fail("expected an event name or a non-empty list of event names")

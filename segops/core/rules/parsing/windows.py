@@ -8,6 +8,7 @@ from segops.core.rules.parsing.reader import Reader, Reads
 from segops.core.windows import ALWAYS, CALENDAR_UNITS, Between, Calendar, Fixed, Window, Within
 
 WINDOW_KEYS = ("within", "between", "since", "until", "calendar")
+_KEYS = frozenset(WINDOW_KEYS)
 
 
 def read_window(node: Reader) -> Window:
@@ -16,9 +17,10 @@ def read_window(node: Reader) -> Window:
     >>> read_window(Reader({"within": "2d"}, "when"))
     Within(length_ms=172800000)
     """
-    forms = {"since" if key == "until" else key for key in WINDOW_KEYS if key in node}
-    if not forms:
+    found = _KEYS.intersection(node.raw)
+    if not found:
         return ALWAYS
+    forms = {"since" if key == "until" else key for key in found}
     if len(forms) > 1:
         node.fail(f"expected at most one window, got {', '.join(sorted(forms))}")
     return _FORMS[forms.pop()](node)
