@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 import msgspec
 
@@ -12,6 +13,8 @@ from segops.core.operators import Predicate
 from segops.core.rules.execution import Rule
 from segops.core.rules.model import Path
 from segops.core.values import lookup
+
+NO_SEGMENTS: Final[Mapping[int, int]] = MappingProxyType({})
 
 
 class IndexedFeature(msgspec.Struct, frozen=True, gc=False):
@@ -65,10 +68,11 @@ def prepare(rules: Iterable[tuple[int, Rule]]) -> tuple[list[IndexedFeature], di
             features[key] = use.feature.or_wider(features.get(key, use.feature))
             least = affected.setdefault(key, {})
             least[index] = min(use.least, least.get(index, use.least))
-    return [_compiled(key, feature, affected[key]) for key, feature in features.items()], features
+    return [compiled(key, feature, affected[key]) for key, feature in features.items()], features
 
 
-def _compiled(key: int, feature: Feature, least: Mapping[int, int]) -> IndexedFeature:
+def compiled(key: int, feature: Feature, least: Mapping[int, int] = NO_SEGMENTS) -> IndexedFeature:
+    """Compile a feature; ``least``: index of each segment that reads it -> the entries that it needs."""
     by_size = None
     if feature.counts_entries:
         sizes = range((feature.capacity or 0) + 1)

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from segops.core.backfill import Row
 from segops.core.errors import StateError, UnstorableError
 from segops.core.events import Event
 from segops.core.features import states
@@ -102,6 +103,7 @@ _FREE: dict[type, frozenset[str]] = {
     states.Values: frozenset({"values"}),
     states.Entry: frozenset({"value", "timed"}),
     states.Link: frozenset({"values"}),
+    Row: frozenset({"values"}),
 }
 
 

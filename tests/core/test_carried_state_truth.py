@@ -63,17 +63,20 @@ def limits(draw: Any, most: int) -> dict[str, Any]:
     return draw(st.sampled_from(forms if k > 1 else [{"gte": 1}, {"eq": 0}]))
 
 
-@st.composite
-def histories(draw: Any) -> tuple[str, list[tuple[str, Any]]]:
-    """Draw a figure and steps: events in order and late, ticks, and changes of the predicates."""
-    figure, most, at = draw(st.sampled_from(sorted(FIGURES))), EVERYTHING, BASE_MS
+@composite
+def histories(draw: Any, *, raised: bool = False) -> tuple[str, list[tuple[str, Any]]]:
+    """Draw a figure and steps: events in order and late, ticks, and changes of the predicates.
+
+    ``raised``: predicates may need more entries than those before.
+    """
+    figure, most, at = draw(st.sampled_from(sorted(FIGURES))), 1 if raised else EVERYTHING, BASE_MS
     steps: list[tuple[str, Any]] = []
     for number in range(draw(st.integers(2, 30))):
         kind = "tests" if number == 0 else draw(st.sampled_from(["event"] * 4 + ["clock", "tests"]))
         at += draw(st.sampled_from([0, 1, 1, 500, 900, 3_000]))
         if kind == "tests":
             tests = draw(st.lists(limits(most), min_size=1, max_size=3))
-            most = min(most, capacity_of(tests))
+            most = draw(st.sampled_from((1, 4, 16))) if raised else min(most, capacity_of(tests))
             steps.append((kind, tests))
         elif kind == "clock":
             steps.append((kind, at))
@@ -108,15 +111,20 @@ class ProfileAndOracle:
     def adopt(self, tests: list[dict[str, Any]]) -> None:
         forms = [limited(self.figure, test) for test in tests]
         found = SegmentSet([make_definition(f"s{number}", form) for number, form in enumerate(forms)])
-        history = self.oracle.history
-        self.engine, self.oracle = Engine(found), Oracle(found.definitions, history)
+        self.switch(found)
+        self.oracle = Oracle(found.definitions, self.oracle.history)
         if self.profile.first_ms is None:
-            self.profile.evaluated_by = self.engine.version
             return
         now_ms = max(self.clock_ms, self.profile.latest_ms)
-        self.engine.on_definitions(self.profile, clock_ms=self.clock_ms)
         outside = {definition.key: MembershipState() for definition in found.definitions}
         self.oracle.memberships, self.oracle.evaluated_ms = self.oracle._evaluate(outside, now_ms), now_ms
+
+    def switch(self, segments: SegmentSet) -> None:
+        self.engine = Engine(segments)
+        if self.profile.first_ms is None:
+            self.profile.evaluated_by = self.engine.version
+        else:
+            self.engine.on_definitions(self.profile, clock_ms=self.clock_ms)
 
     def advance(self, kind: str, arg: Any) -> None:
         if kind == "clock":

@@ -45,6 +45,11 @@ def carried(
     return {key: _formed(features[key], state) for key, state in found.items()}
 
 
+def united(feature: Feature, mine: State, theirs: State) -> State:
+    """Return the state of a feature with a capacity that holds each event or value of either once."""
+    return _formed(feature, _UNIONS[mine.__class__](mine, theirs))
+
+
 def _formed(feature: Feature, state: State) -> State:
     """Return the state; for a count, in the form that its capacity requires."""
     if isinstance(state, EventTimes) and feature.capacity is None:

@@ -9,9 +9,10 @@ kept for a period. Of refunds with one ``refund_id`` the earliest is valid, in a
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from decimal import Decimal
 from functools import reduce
+from itertools import chain
 from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
@@ -155,6 +156,15 @@ class OrdersReducer:
         for part in _STATEMENTS:
             for row in merge_rows(getattr(mine, part), getattr(theirs, part)):
                 self._add_statement(state, part, row, now_ms)
+        self.expire(state, now_ms)
+        return state
+
+    def united(self, states: Collection[Orders], now_ms: int) -> Orders:
+        """Return the state of the orders of all these states, which have no ``order_id`` in common."""
+        state = Orders(-MAX_MS, [], [], max(map(_gone, states)))
+        for part in ("orders", *_STATEMENTS):
+            rows = chain.from_iterable(getattr(each, part) for each in states)
+            setattr(state, part, sorted(rows, key=_time_of))
         self.expire(state, now_ms)
         return state
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from functools import lru_cache, reduce
 from typing import Any, Final
@@ -53,6 +53,15 @@ class Scanning:
         del state.entries[: _first_after(state, after)]
         state.entries.insert(_first_after(state, time_ms), entry)
         return state
+
+    def entries(self, events: Iterable[tuple[int, Any]], now_ms: int) -> list[Entry]:
+        """Return the entries of events in order of time that are kept at ``now_ms``."""
+        after, _ = span(self.window, now_ms)
+        return [
+            Entry(time_ms, *value)
+            for time_ms, value in events
+            if time_ms > after and self._may_count(time_ms)
+        ]
 
     def _may_count(self, time_ms: int) -> bool:
         return isinstance(self.window, Between) or time_ms <= span(self.window, time_ms)[1]

@@ -143,6 +143,7 @@ class SlidingValue:
 
     def __init__(self, length_ms: int, kind: str, capacity: int | None) -> None:
         self.length_ms = length_ms
+        self.kind = kind
         self.capacity = capacity
         self._insert = _INSERTS[kind]
         self._read = _READS[kind]

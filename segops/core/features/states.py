@@ -146,6 +146,11 @@ class Counted(msgspec.Struct, array_like=True, gc=False):
         elif state.__class__ is Total:
             self.totals[feature_id] = exact(value)
 
+    def drop(self, feature_ids: Container[int]) -> None:
+        """Drop features whose state is replaced."""
+        self.tallies = [key for key in self.tallies if key not in feature_ids]
+        self.totals = {key: value for key, value in self.totals.items() if key not in feature_ids}
+
     def keep(self, feature_ids: Container[int]) -> None:
         """Drop all other features: if one is used again later, it starts empty."""
         self.tallies = [key for key in self.tallies if key in feature_ids]

@@ -1,0 +1,51 @@
+"""The features that profiles do not hold completely, and the segments that wait for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from segops.core.features import Feature, reducer_of
+from segops.core.features.scanning import Scanning
+from segops.core.segments import SegmentSet, references
+
+
+def missing(former: Mapping[int, Feature], wanted: Mapping[int, Feature]) -> dict[int, Feature]:
+    """Return the features of ``wanted`` that profiles with the features ``former`` do not hold completely.
+
+    These are the features that ``former`` lacks, of every family, and those with a raised capacity: of a full
+    state, earlier entries are unknown. Both mappings are by id, as in ``SegmentSet.features``.
+
+    >>> from msgspec.structs import replace
+    >>> from segops.core.windows import Within
+    >>> wide = Feature("count", ("page",), (), Within(1_000), capacity=16)
+    >>> narrow = replace(wide, capacity=4)
+    >>> missing({}, {wide.id: wide}) == missing({narrow.id: narrow}, {wide.id: wide}) == {wide.id: wide}
+    True
+    >>> missing({wide.id: wide}, {narrow.id: narrow})
+    {}
+    """
+    return {key: feature for key, feature in wanted.items() if not _is_held(former.get(key), feature)}
+
+
+def waiting(segments: SegmentSet, former: Mapping[int, Feature]) -> frozenset[str]:
+    """Return the keys of the segments that cannot be decided until the features ``missing`` are filled.
+
+    A segment waits if one of its own features is missing, at the capacity that it needs itself, or if it
+    refers to a segment that waits, at any distance.
+    """
+    found: set[str] = set()
+    for definition, segment in zip(segments.definitions, segments.segments, strict=True):
+        uses = segment.referred.features  # those of referred segments among them
+        own = all(_is_held(former.get(use.feature.id), use.feature) for use in uses)
+        if not own or not found.isdisjoint(references(definition.when)):
+            found.add(segment.key)
+    return frozenset(found)
+
+
+def _is_held(former: Feature | None, wanted: Feature) -> bool:
+    """Return whether a state of ``former`` decides everything that a state of ``wanted`` decides."""
+    if former is None:
+        return False
+    if not wanted.is_limited or isinstance(reducer_of(wanted), Scanning):  # these keep every event
+        return True
+    return former.or_wider(wanted) is former
