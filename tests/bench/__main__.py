@@ -13,7 +13,7 @@ from pathlib import Path
 
 from segops.brokers import choose
 
-from . import busy, core, identity, kafka, recovery
+from . import backfill, busy, core, identity, kafka, recovery
 from .workload import events
 
 
@@ -37,6 +37,7 @@ def main() -> None:
         _show(core.measure(made))
         _show(core.many_segments(made))
         _show(busy.measure())
+        _show(backfill.measure(made))
     if options.core_only:
         return
     with (
