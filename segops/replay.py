@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from segops.core.engine import Engine
 from segops.core.errors import UserError
@@ -119,6 +119,17 @@ class Replay:
             if profile.due_ms == due_ms:
                 # One instant at a time, so that the changes of all profiles come in time order.
                 yield from self._account(profile, due_ms, self.engine.on_timer(profile, clock_ms=due_ms))
+
+    def adopt(self, segments: SegmentSet, prepare: Callable[[Profile], None]) -> Iterator[Change]:
+        """Go over to other segments at the present clock: evaluate each profile, after ``prepare``."""
+        self.engine = Engine(segments)
+        self.identity = Identity(self.engine, self._limits.rules)
+        self.sizes = dict.fromkeys(segments.by_key, 0) | self.sizes
+        for _, profile in sorted(self.profiles.items()):
+            due_ms = timer_of(profile)
+            prepare(profile)
+            result = self.identity.on_definitions(profile, clock_ms=self.clock_ms or 0)
+            yield from self._account(profile, due_ms, result)
 
     def take_skipped(self) -> list[tuple[str, Skip]]:
         """Return and clear the values that rules could not read, with their profile ids."""

@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from click.testing import CliRunner, Result
+from msgspec.structs import replace
 
 from segops.cli import cli
 from segops.core.errors import DefinitionError, UserError
@@ -36,9 +36,14 @@ def test_scenario_passes(scenario: Scenario) -> None:
 
 @every_scenario
 def test_scenario_fails_on_inverted_rules(scenario: Scenario) -> None:
-    definitions = scenario.segments.definitions
-    turned = [msgspec.structs.replace(d, when=Not(side(d.when, inside=False))) for d in definitions]
-    assert not run_scenario(msgspec.structs.replace(scenario, segments=SegmentSet(turned))).passed
+    assert not run_scenario(replace(inverted(scenario), steps=tuple(map(inverted, scenario.steps)))).passed
+
+
+def inverted(of: Any) -> Any:
+    """Return a scenario or a step with the opposite of its segments, if it has any."""
+    known = () if of.segments is None else of.segments.definitions
+    turned = [replace(d, when=Not(side(d.when, inside=False))) for d in known]
+    return replace(of, segments=SegmentSet(turned) if turned else of.segments)
 
 
 # -- the runner ----------------------------------------------------------------------------------------
@@ -158,7 +163,6 @@ def test_rule_that_fails_to_evaluate_fails_the_scenario(tmp_path: Path) -> None:
     path = tmp_path / "s.yaml"
     path.write_text(steps(f"{{event: {A}, members: {{ann: []}}}}"))
     (scenario,) = load_scenarios([path])
-    replace = msgspec.structs.replace
     scenario.segments.segments = tuple(
         replace(segment, rule=replace(segment.rule, holds=broken)) for segment in scenario.segments.segments
     )

@@ -50,6 +50,19 @@ class Definition(msgspec.Struct, frozen=True):
         return hashlib.sha256(of_rule.encode() + policy).hexdigest()
 
 
+def version_after(former: Definition | None, definition: Definition) -> int:
+    """Return the version of a definition that replaces ``former``: it rises if the meaning changes.
+
+    >>> from segops.core.rules.model import KnownFor
+    >>> day, week = (Definition("old", "Old", KnownFor(days * 86_400_000), version=3) for days in (1, 7))
+    >>> version_after(None, day), version_after(day, day), version_after(day, week)
+    (1, 3, 4)
+    """
+    if former is None:
+        return 1
+    return former.version + (former.identity != definition.identity)
+
+
 class Segment(msgspec.Struct, frozen=True):
     """A compiled definition. ``index`` is its position in the order of evaluation.
 

@@ -17,7 +17,7 @@ from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
 
 from segops.config import Settings
 from segops.core.errors import DefinitionError, Issue, SegopsError, UserError
-from segops.core.segments import Definition, check_references, references
+from segops.core.segments import Definition, check_references, references, version_after
 from segops.kafka.clients import running_producer
 from segops.kafka.definitions import DefinitionLog, left_out, read, require_topic
 from segops.kafka.reachability import in_words
@@ -117,17 +117,17 @@ def _reused_key(definition: Definition, version: int) -> Issue:
 def _change(former: Definition | None, definition: Definition) -> DefinitionChange:
     if former is None:
         return DefinitionChange(definition.key, "added", 1, _record(definition, 1))
-    if former.identity != definition.identity:
-        version = former.version + 1
+    version = version_after(former, definition)
+    if version != former.version:
         if version > MAX_VERSION:
             reason = f"{definition.key!r} has reached the highest version: retire it and use another key"
             raise DefinitionError([Issue(definition.source or definition.key, "version", reason)])
         record = _record(definition, version, paused=former.paused)
         return DefinitionChange(definition.key, "changed", version, record)
     if (former.name, former.description) != (definition.name, definition.description):
-        record = _record(definition, former.version, paused=former.paused)
-        return DefinitionChange(definition.key, "described", former.version, record)
-    return DefinitionChange(definition.key, "unchanged", former.version)
+        record = _record(definition, version, paused=former.paused)
+        return DefinitionChange(definition.key, "described", version, record)
+    return DefinitionChange(definition.key, "unchanged", version)
 
 
 def _record(definition: Definition, version: int, *, paused: bool = False) -> bytes:

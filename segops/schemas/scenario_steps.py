@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
 from segops.core.errors import RejectedEvent
+from segops.core.segments import SegmentSet
 from segops.core.values import MAX_MS, format_instant, parse_duration, parse_instant
 from segops.schemas.events import decode, route
+from segops.schemas.scenario_segments import Document, Location, PublishedSegments
 
 #: The start of the clock if a scenario names no instant.
 DEFAULT_START = "2026-01-01T00:00:00Z"
@@ -26,8 +28,6 @@ _IDENTIFIERS = ("user_id:", "email:", "anonymous_id:")
 _SHIFT = r"\s*[+-]\s*\d+\s*(?:ms|[smhdw])"
 _SHIFTED = re.compile(rf"(.*?)((?:{_SHIFT})*)\s*")
 _EARLIEST_MS, _LATEST_MS = -62_135_596_800_000, 253_402_300_799_999
-
-Location = tuple[int | str, ...]
 
 
 class _Form(BaseModel):
@@ -47,7 +47,7 @@ class ChangeForm(_Form):
     action: Literal["entered", "exited"]
     segment: str
     profile: str = ""
-    reason: Literal["event", "time"] = "event"
+    reason: Literal["event", "time", "definition"] = "event"
     occurred_at: str = ""
     flips_at: str | None = None
     event_id: str | None = None
@@ -57,6 +57,8 @@ class StepForm(_Form):
     """A step as written."""
 
     at: str = ""
+    apply: Any = None
+    retire: list[str] = Field(default=[], min_length=1)
     event: dict[Any, Any] = {}
     events: list[dict[Any, Any]] = Field(default=[], min_length=1)
     expect: ExpectForm = ExpectForm()
@@ -65,11 +67,12 @@ class StepForm(_Form):
 
 
 class ScenarioStep(msgspec.Struct, frozen=True):
-    """A step ready to run: the clock advances to ``at_ms``, the events are applied, the checks are made.
+    """A step ready to run: the clock advances, segments are published, events are applied, checks are made.
 
-    ``events`` are pairs of an encoded event and the message id to use if it has none. ``expect`` has sorted
-    pairs of action and segment, ``changes`` the fields to compare, ``members`` sorted segment keys by profile
-    id. A check that is None is not made.
+    ``segments`` are all segments from this step on, or None if they stay the same. ``events`` are pairs of an
+    encoded event and the message id to use if it has none. ``expect`` has sorted pairs of action and segment,
+    ``changes`` the fields to compare, ``members`` sorted segment keys by profile id. A check that is None is
+    not made.
     """
 
     number: int
@@ -79,6 +82,7 @@ class ScenarioStep(msgspec.Struct, frozen=True):
     expect: tuple[tuple[str, str], ...] | None
     changes: tuple[Mapping[str, str], ...] | None
     members: Mapping[str, Sequence[str]] | None
+    segments: SegmentSet | None = None
 
     @property
     def checks(self) -> bool:
@@ -130,26 +134,16 @@ def profile_id(written: str) -> str:
     return written if written.startswith(_IDENTIFIERS) else f"user_id:{written}"
 
 
-class Refusals(Protocol):
-    """A document that collects mistakes and knows the line of each location."""
-
-    def refuse(self, loc: Location, reason: str) -> None: ...
-
-    def line(self, loc: Location) -> int: ...
-
-
 class StepReader:
-    """Reads the steps of one scenario in order and follows its clock.
-
-    ``known`` are the keys of the segments; None disables the check for unknown segments.
-    """
+    """Reads the steps of one scenario in order and follows its clock and its segments."""
 
     def __init__(
-        self, document: Refusals, location: Location, start_ms: int, known: frozenset[str] | None
+        self, document: Document, location: Location, start_ms: int, published: PublishedSegments
     ) -> None:
         self._document = document
         self._location = location
-        self._known = known
+        self._published = published
+        self._known = published.known
         self.start_ms = self._clock_ms = start_ms
 
     def read(self, form: StepForm, index: int) -> ScenarioStep:
@@ -159,6 +153,7 @@ class StepReader:
         if not written:
             self._document.refuse(loc, "expected a step with at least one key")
         at_ms = self._move(form, loc)
+        segments = self._publish(form, loc)
         events = self._events(form, loc)
         return ScenarioStep(
             index + 1,
@@ -168,7 +163,22 @@ class StepReader:
             self._expect(form.expect, (*loc, "expect")) if "expect" in written else None,
             self._changes(form.changes, (*loc, "changes")) if "changes" in written else None,
             self._members(form.members, (*loc, "members")) if "members" in written else None,
+            segments,
         )
+
+    def _publish(self, form: StepForm, loc: Location) -> SegmentSet | None:
+        written, published = form.model_fields_set, self._published
+        before, segments = published.known, None
+        if {"apply", "retire"} <= written:
+            self._document.refuse(loc, "expected either apply or retire")
+        elif "apply" in written:
+            segments = published.apply(form.apply, (*loc, "apply"))
+        elif "retire" in written:
+            segments = published.retire(form.retire, (*loc, "retire"))
+        after = published.known
+        # The changes of this step include exits from segments that it retires.
+        self._known = None if before is None or after is None else before | after
+        return segments
 
     def _instant(self, written: str, loc: Location) -> int | None:
         try:

@@ -16,8 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from segops.core.errors import DefinitionError, Issue, UserError
 from segops.core.segments import SegmentSet
+from segops.schemas.scenario_segments import PublishedSegments, read_segments
 from segops.schemas.scenario_steps import ScenarioStep, StepForm, StepReader, first_instant, shifted_instant
-from segops.schemas.segments import form_issues, format_location, inline, load, unreadable
+from segops.schemas.segments import form_issues, format_location, unreadable
 from segops.schemas.written import SAFE_LOADER, read_yaml
 
 SUFFIXES = (".yaml", ".yml")
@@ -136,18 +137,13 @@ def _scenarios(document: _Document) -> list[Scenario]:
     return [_scenario(scenario, i, segments, document) for i, scenario in enumerate(form.scenarios)]
 
 
-def _segments(written: Any, document: _Document) -> SegmentSet:
+def _segments(written: Any, document: _Document) -> SegmentSet | None:
+    definitions = read_segments(written, ("segments",), document)
     try:
-        if isinstance(written, str):
-            return SegmentSet(load([document.file.parent / written]))
-        if isinstance(written, list) and written:
-            return SegmentSet(inline(written, str(document.file)))
-        document.refuse(("segments",), "expected a path relative to this file, or a list of segments")
+        return None if definitions is None else SegmentSet(definitions)
     except DefinitionError as error:
         document.issues += error.issues
-    except UserError as error:
-        document.refuse(("segments",), str(error))
-    return SegmentSet.EMPTY
+    return None
 
 
 def _refuse_duplicates(names: Sequence[str], document: _Document) -> None:
@@ -156,13 +152,15 @@ def _refuse_duplicates(names: Sequence[str], document: _Document) -> None:
             document.refuse(("scenarios", i, "name"), f"duplicate name {name!r}")
 
 
-def _scenario(form: ScenarioForm, index: int, segments: SegmentSet, document: _Document) -> Scenario:
+def _scenario(form: ScenarioForm, index: int, segments: SegmentSet | None, document: _Document) -> Scenario:
     location = ("scenarios", index)
-    reader = StepReader(document, location, _start(form, location, document), _keys(segments))
+    published = PublishedSegments(segments, document)
+    reader = StepReader(document, location, _start(form, location, document), published)
     steps = tuple(reader.read(step, i) for i, step in enumerate(form.steps))
     if not any(step.checks for step in steps):
         document.refuse(location, "missing checks: no step has expect, changes or members")
-    return Scenario(form.name, document.file, document.line(location), segments, reader.start_ms, steps)
+    begins = SegmentSet.EMPTY if segments is None else segments
+    return Scenario(form.name, document.file, document.line(location), begins, reader.start_ms, steps)
 
 
 def _start(form: ScenarioForm, location: tuple[str, int], document: _Document) -> int:
@@ -171,8 +169,3 @@ def _start(form: ScenarioForm, location: tuple[str, int], document: _Document) -
     except ValueError as error:
         document.refuse((*location, "start"), str(error))
         return 0
-
-
-def _keys(segments: SegmentSet) -> frozenset[str] | None:
-    # An empty set means that the segments are invalid: then not every key is reported as unknown, too.
-    return frozenset(segments.by_key) or None

@@ -136,10 +136,10 @@ class _Reading:
         if self.rfm is not None:
             self.warnings += [Issue(self.source, "rfm.tiers", reason) for reason in lint_rfm(self.rfm)]
 
-    def segments(self, written: Sequence[Any]) -> None:
-        """Read the segments of a file."""
+    def segments(self, written: Sequence[Any], path: str = "segments") -> None:
+        """Read a list of segments at a path."""
         for i, raw in enumerate(written):
-            definition = self.segment(raw, f"segments[{i}]")
+            definition = self.segment(raw, f"{path}[{i}]")
             if definition is not None:
                 self.definitions.append(definition)
             elif isinstance(raw, dict) and isinstance(raw.get("key"), str):
@@ -198,14 +198,14 @@ def _file(file: Path, issues: list[Issue], warnings: list[Issue]) -> _Reading | 
     return reading
 
 
-def inline(written: Sequence[Any], source: str) -> list[Definition]:
-    """Read a list of segments inside another kind of file, such as a scenario file.
+def inline(written: Sequence[Any], source: str, path: str) -> list[Definition]:
+    """Read a list of segments at a path of another kind of file, such as a scenario file.
 
     Raises DefinitionError with every mistake. References between segments are not checked.
     """
     issues: list[Issue] = []
     reading = _Reading(source, issues, [])
-    reading.segments(written)
+    reading.segments(written, path)
     if issues:
         raise DefinitionError(issues)
     return reading.definitions

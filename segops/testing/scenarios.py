@@ -7,7 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from segops.core.events import Change
+from segops.core.backfill import Collector, Row, fold, install, missing
+from segops.core.events import Change, Event
+from segops.core.features import Feature
+from segops.core.profile import Profile
+from segops.core.segments import SegmentSet
 from segops.core.values import MAX_MS, format_instant
 from segops.replay import Replay
 from segops.schemas.scenario_steps import ScenarioStep
@@ -43,10 +47,11 @@ def run_scenario(scenario: Scenario) -> ScenarioResult:
     """Run a scenario on an engine of its own."""
     replay = Replay(scenario.segments, wall_ms=MAX_MS)
     replay.clock_ms = scenario.start_ms
+    history: list[_Past] = []
     before: list[Change] = []
     for step in scenario.steps:
         failures = replay.failures
-        changes = list(_apply(step, replay))
+        changes = list(_apply(step, replay, history))
         differences = [*_differences(step, changes, replay), *_failed(replay.failures - failures)]
         if differences:
             break
@@ -54,10 +59,53 @@ def run_scenario(scenario: Scenario) -> ScenarioResult:
     return ScenarioResult(scenario, step, replay.clock_ms, tuple(differences), tuple(before))
 
 
-def _apply(step: ScenarioStep, replay: Replay) -> Iterator[Change]:
+class _Past(msgspec.Struct, frozen=True):
+    """An event of the steps so far, the profile it was sent to, and the clock at its arrival."""
+
+    profile_id: str
+    event: Event
+    arrival_ms: int
+
+
+def _apply(step: ScenarioStep, replay: Replay, history: list[_Past]) -> Iterator[Change]:
     yield from replay.advance(step.at_ms)
+    if step.segments is not None:
+        yield from _adopt(step.segments, replay, history)
     for line, default_id in step.events:
-        yield from replay.feed(line, default_id=default_id)
+        profile_id, event = replay.read(line, default_id=default_id)
+        history.append(_Past(profile_id, event, replay.clock_ms or 0))
+        yield from replay.apply(profile_id, event)
+
+
+def _adopt(segments: SegmentSet, replay: Replay, history: Sequence[_Past]) -> Iterator[Change]:
+    """Go over to other segments, and fill the features that profiles lack from all events so far."""
+    features = missing(replay.engine.segments.features, segments.features)
+    rows = _rows(features, replay, history)
+
+    def prepare(profile: Profile) -> None:
+        folded = fold(profile, rows.get(profile.id, ()), features, now_ms=replay.clock_ms or 0)
+        install(profile, folded, features)
+
+    yield from replay.adopt(segments, prepare)
+
+
+def _rows(
+    features: Mapping[int, Feature], replay: Replay, history: Sequence[_Past]
+) -> Mapping[str, Sequence[Row]]:
+    """Return the rows of all events, by the profile that has the events now."""
+    collector = Collector(features)
+    found: dict[str, list[Row]] = {}
+    for offset, past in enumerate(history):
+        row = collector.row(past.event, arrival_ms=past.arrival_ms, partition=0, offset=offset)
+        if row is not None:
+            found.setdefault(_survivor(past.profile_id, replay), []).append(row)
+    return found
+
+
+def _survivor(profile_id: str, replay: Replay) -> str:
+    while (into := replay.profiles[profile_id].merged_into) is not None:
+        profile_id = into
+    return profile_id
 
 
 def _failed(rules: int) -> Iterator[Difference]:
