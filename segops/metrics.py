@@ -208,6 +208,14 @@ class Metrics:
         self.profiles_cached = Gauge(
             "segops_profiles_cached", "Decoded profiles in memory.", registry=registry
         )
+        self.scans_pending = Gauge(
+            "segops_scans_pending",
+            "Scans that run or wait, summed over this worker's partitions.",
+            registry=registry,
+        )
+        self.profiles_scanned = Counter(
+            "segops_profiles_scanned_total", "Profiles visited by scans.", registry=registry
+        )
 
     def _merging_and_splitting(self, registry: CollectorRegistry) -> None:
         self.splits = Counter(

@@ -30,10 +30,12 @@ from aiokafka.errors import InvalidTimestampError
 from prometheus_client import CollectorRegistry
 
 from segops import __version__
+from segops.api.access import Access, is_loopback
 from segops.api.health import Health, Page, metrics_page
-from segops.api.profiles import ProfilePages, is_loopback
+from segops.api.profiles import ProfilePages
+from segops.api.scans import ScanPages
 from segops.api.server import Pages
-from segops.config import Settings, WorkerSettings
+from segops.config import Settings
 from segops.core.errors import SegopsError, StoreInUseError, UserError
 from segops.core.segments import Definition
 from segops.core.text import printable
@@ -42,6 +44,7 @@ from segops.kafka.reachability import in_words
 from segops.logs import start_logging
 from segops.metrics import Metrics
 from segops.operations import group
+from segops.operations.scans import scan
 from segops.schemas.owner import Owner
 from segops.stores.lock import lock_folder
 from segops.stores.rocksdb import RocksDBStores
@@ -62,6 +65,8 @@ EXIT_USER: Final = 2
 _RESTARTS: Final = 5
 _HEALTHY_S: Final = 300.0
 _POLL_S: Final = 0.2
+#: How long a request over HTTP waits for a scan.
+_SCAN_S: Final = 300.0
 
 
 def process_settings(settings: Settings, index: int) -> Settings:
@@ -119,7 +124,7 @@ async def _serve(settings: Settings) -> int:
         admit=partial(_admit, settings, metrics, stores),
         release=stores.close,
     )
-    server = page_server(settings.worker, _pages(settings.worker, life, metrics))
+    server = page_server(settings.worker, _pages(settings, life, metrics))
     async with serving(settings.worker, server):
         try:
             await life.run(stop, lambda: serving_tasks(server))
@@ -130,14 +135,16 @@ async def _serve(settings: Settings) -> int:
     return 0
 
 
-def _pages(worker: WorkerSettings, life: Lifecycle, metrics: Metrics) -> Pages:
+def _pages(settings: Settings, life: Lifecycle, metrics: Metrics) -> Pages:
     def metrics_text() -> Page:
         life.export()
         return metrics_page(metrics.registry)
 
+    worker = settings.worker
     token = None if worker.web_token is None else worker.web_token.get_secret_value()
-    profiles = ProfilePages(life.find_profile, token=token, local=is_loopback(worker.web_host))
-    return worker_pages(Health(life.condition), metrics_text, profiles)
+    access = Access(token=token, local=is_loopback(worker.web_host))
+    scans = ScanPages(partial(scan, settings, wait_s=_SCAN_S), access)
+    return worker_pages(Health(life.condition), metrics_text, ProfilePages(life.find_profile, access), scans)
 
 
 def _summary(settings: Settings) -> str:

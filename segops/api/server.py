@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
@@ -17,6 +18,7 @@ from aiohttp.web import BaseRequest, RequestHandler, Response, Server, StreamRes
 
 from segops.api.health import Page
 from segops.api.profiles import ProfilePages
+from segops.api.scans import MAX_BODY, Call, ScanPages
 
 log = logging.getLogger(__name__)
 
@@ -36,14 +38,22 @@ class Pages:
     [200, 405, 404]
     """
 
-    def __init__(self, fixed: Mapping[str, Callable[[], Page]], profiles: ProfilePages | None) -> None:
+    def __init__(
+        self,
+        fixed: Mapping[str, Callable[[], Page]],
+        profiles: ProfilePages | None,
+        scans: ScanPages | None = None,
+    ) -> None:
+        #: The pages that take a scan, and therefore time.
+        self.scans = scans
         self._fixed = fixed
         self._profiles = profiles
 
     @property
     def routes(self) -> list[str]:
-        """The paths that have a page."""
-        return [*self._fixed, f"{_PROFILES}{{id}}"]
+        """The methods and paths that have a page."""
+        paths = (*self._fixed, f"{_PROFILES}{{id}}")
+        return [*(f"GET {path}" for path in paths), *(() if self.scans is None else self.scans.routes)]
 
     def page(self, method: str, path: str, authorization: str | None = None) -> Page:
         """Return the response to a request for ``path``, percent-encoded and without a query."""
@@ -103,7 +113,21 @@ class PageServer(Server):
     async def _answer(self, request: BaseRequest) -> Response:
         headers = request.headers.getall("Authorization", [])
         authorization = headers[0] if len(headers) == 1 else None
-        return _response(self._pages.page(request.method, request.rel_url.raw_path, authorization))
+        method, path, scans = request.method, request.rel_url.raw_path, self._pages.scans
+        if scans is None or not scans.has(path):
+            return _response(self._pages.page(method, path, authorization))
+        query = dict(request.rel_url.query)
+        return _last(await scans.page(Call(method, path, query, authorization, partial(self._body, request))))
+
+    async def _body(self, request: BaseRequest) -> bytes | None:
+        """Return the body of a request; None if it is too long. Raises TimeoutError."""
+        body = bytearray()
+        async with asyncio.timeout(self._timeout_s):
+            async for chunk in request.content.iter_any():
+                body += chunk
+                if len(body) > MAX_BODY:
+                    return None
+        return bytes(body)
 
 
 class _Connection(RequestHandler):

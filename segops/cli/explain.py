@@ -39,10 +39,11 @@ def _json(explanation: Explanation) -> None:
 def _tree(explanation: Explanation) -> None:
     say(f"{explanation.profile_id} at {format_instant(explanation.now_ms)}")
     for segment in explanation.segments:
-        say_all(["", *_segment(segment)])
+        say_all(["", *segment_lines(segment)])
 
 
-def _segment(segment: SegmentExplanation) -> Iterator[str]:
+def segment_lines(segment: SegmentExplanation) -> Iterator[str]:
+    """Yield the lines that explain a profile in one segment."""
     name = "" if segment.name == segment.segment_key else f" ({segment.name})"
     yield f"{_sign(segment.member)} {segment.segment_key}{name}, version {segment.version}"
     yield f"  {_membership(segment)}"

@@ -81,7 +81,7 @@ class TopicSettings(SettingsSection):
 
     @property
     def control(self) -> str:
-        """Requests to erase a profile or to undo a merge."""
+        """Requests to erase a profile, to undo a merge and to scan all profiles."""
         return f"{self.prefix}control"
 
     @property
@@ -113,6 +113,11 @@ class TopicSettings(SettingsSection):
     def quarantine(self) -> str:
         """Profiles that cannot be read (compacted, without retention)."""
         return f"{self.prefix}quarantine"
+
+    @property
+    def scans(self) -> str:
+        """Answers to scans (compacted, for a day)."""
+        return f"{self.prefix}scans"
 
     @property
     def dead_letters(self) -> str:

@@ -28,6 +28,8 @@ _READY_POLL_S: Final = 0.05
 
 #: Kafka never compacts the active log segment: small segments keep recovery short.
 _COMPACTED: Final = {"cleanup.policy": "compact", "segment.bytes": str(64 << 20)}
+#: Only the latest answer of a partition counts, and that for no longer than someone may wait for it.
+_ANSWERS: Final = {**_COMPACTED, "cleanup.policy": "compact,delete", "retention.ms": str(86_400_000)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class TopicSpec:
 
     @property
     def cleanup_policy(self) -> str:
-        """``delete`` or ``compact``."""
+        """``delete``, ``compact`` or ``compact,delete``."""
         return self.configs["cleanup.policy"]
 
 
@@ -66,7 +68,7 @@ class TopicState:
         if self.partitions != wanted.partitions:
             yield f"{name} has {self.partitions} partition(s), expected {wanted.partitions}"
         policy = self.configs.get("cleanup.policy", wanted.cleanup_policy)
-        if policy != wanted.cleanup_policy:
+        if set(policy.split(",")) != set(wanted.cleanup_policy.split(",")):
             yield f"{name} has cleanup.policy={policy}, expected {wanted.cleanup_policy}"
 
 
@@ -83,13 +85,14 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
 
     return [
         spec(topics.events, retained, "raw events"),
-        spec(topics.control, retained, "requests to erase and to split"),
+        spec(topics.control, retained, "requests to erase, to split and to scan"),
         spec(topics.profile_events, retained, "events by profile, and ticks"),
         spec(topics.segments, _COMPACTED, "segment definitions", 1),
         spec(topics.membership_changes, retained, "every membership change"),
         spec(topics.membership_state, _COMPACTED, "latest change per profile and segment"),
         spec(topics.receipts, _COMPACTED, "what was erased"),
         spec(topics.quarantine, _COMPACTED, "profiles that cannot be read"),
+        spec(topics.scans, _ANSWERS, "answers to scans"),
         spec(topics.dead_letters, retained, "refused input"),
         spec(settings.worker.changelog, _COMPACTED, "profiles, to rebuild a store from"),
     ]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 import yaml
@@ -73,24 +73,52 @@ def load(paths: Sequence[Path]) -> list[Definition]:
 @collector_paused()
 def load_checked(paths: Sequence[Path]) -> Loaded:
     """Load the definitions of files and folders, with warnings. Raises DefinitionError like ``load``."""
-    issues: list[Issue] = []
-    warnings: list[Issue] = []
-    definitions: list[Definition] = []
-    placeholders: list[Definition] = []
-    unread = False
-    for file in _files(paths):
-        reading = _file(file, issues, warnings)
-        unread = unread or reading is None
-        if reading is not None:
-            definitions += reading.definitions
-            placeholders += reading.placeholders
+    found = _read(paths)
+    issues = list(found.issues)
     try:
-        check_references([*definitions, *placeholders])
+        check_references([*found.definitions, *found.placeholders])
     except DefinitionError as error:
-        issues += [issue for issue in error.issues if not (unread and "unknown segment" in issue.reason)]
+        issues += [
+            issue for issue in error.issues if not (found.unread and "unknown segment" in issue.reason)
+        ]
     if issues:
         raise DefinitionError(issues)
-    return Loaded(definitions, warnings)
+    return Loaded(found.definitions, found.warnings)
+
+
+def load_drafts(paths: Sequence[Path]) -> Loaded:
+    """Load definitions that may refer to others elsewhere: ``check_references`` must follow.
+
+    Raises DefinitionError with all other mistakes.
+    """
+    found = _read(paths)
+    if found.issues:
+        raise DefinitionError(found.issues)
+    return Loaded(found.definitions, found.warnings)
+
+
+class _Read(NamedTuple):
+    """What was read of some files. ``unread``: one of them cannot be read."""
+
+    definitions: list[Definition]
+    placeholders: list[Definition]
+    issues: list[Issue]
+    warnings: list[Issue]
+    unread: bool
+
+
+def _read(paths: Sequence[Path]) -> _Read:
+    issues: list[Issue] = []
+    warnings: list[Issue] = []
+    readings = [_file(file, issues, warnings) for file in _files(paths)]
+    known = [reading for reading in readings if reading is not None]
+    return _Read(
+        [each for reading in known for each in reading.definitions],
+        [each for reading in known for each in reading.placeholders],
+        issues,
+        warnings,
+        len(known) < len(readings),
+    )
 
 
 def _files(paths: Sequence[Path]) -> Iterator[Path]:
@@ -198,13 +226,14 @@ def _file(file: Path, issues: list[Issue], warnings: list[Issue]) -> _Reading | 
     return reading
 
 
-def inline(written: Sequence[Any], source: str, path: str) -> list[Definition]:
-    """Read a list of segments at a path of another kind of file, such as a scenario file.
+def inline(written: Sequence[Any], source: str, path: str, *, rfm: Any = None) -> list[Definition]:
+    """Read a list of segments at a path of another kind of file, with its ``rfm`` block if there is one.
 
     Raises DefinitionError with every mistake. References between segments are not checked.
     """
     issues: list[Issue] = []
     reading = _Reading(source, issues, [])
+    reading.use_rfm(rfm)
     reading.segments(written, path)
     if issues:
         raise DefinitionError(issues)

@@ -25,6 +25,7 @@ POINTS = (
     "on_assign",  # partitions are assigned, before their recovery
     "during_fresh_start",  # the state of a partition is discarded
     "after_timers",
+    "during_scan",  # a slice of profiles is visited; the answer may be appended
     "during_sweep",  # stale published memberships are ended
     "during_row_deletion",  # rows of retired segments are deleted
 )

@@ -14,6 +14,7 @@ from segops.core.step import Erased
 from segops.kafka.positions import LogPartition
 from segops.metrics import Metrics
 from segops.schemas.records import Headers, Record, partition_of
+from segops.schemas.scans import Answer, encode_answer
 from segops.schemas.ticks import TICK_HEADERS
 from segops.streaming.partition.control import ControlProcessor
 from segops.streaming.partition.output import Counts, Output, QuarantineRecord, ResolveCounts
@@ -39,6 +40,7 @@ class KafkaOutput(Output):
     ) -> None:
         topics, self._partition = settings.topics, origin[1]
         self._outputs = outputs
+        self._scans = (topics.scans, self._partition)
         self._partitions = [(topics.profile_events, number) for number in range(topics.partitions)]
         self._publisher = ChangePublisher(outputs, topics, app_id=settings.worker.app_id)
         self._sender = MessageSender(outputs, topic=topics.profile_events, partitions=topics.partitions)
@@ -63,10 +65,15 @@ class KafkaOutput(Output):
             timestamp=timestamp,
         )
 
-    def broadcast(self, tick: bytes) -> None:
-        """Append a tick to every partition of profile events."""
+    def broadcast(self, value: bytes, *, headers: Headers = TICK_HEADERS) -> None:
+        """Append a record without a key, by default a tick, to every partition of profile events."""
         for partition in self._partitions:
-            self._outputs.append(partition, key=None, value=tick, headers=TICK_HEADERS)
+            self._outputs.append(partition, key=None, value=value, headers=headers)
+
+    def answer(self, answer: Answer) -> None:
+        """Publish the answer of this partition to a scan."""
+        for key, value, headers in encode_answer(answer):
+            self._outputs.append(self._scans, key=key, value=value, headers=headers)
 
     def emit(self, changes: Sequence[Change], *, arrived_ms: int | None) -> None:
         """Publish changes and measure their latency."""
@@ -180,6 +187,7 @@ def export_counts(
     """Add the counts of all processors to the metrics, and reset them."""
     for processor in processors:
         export_partition(processor.take_counts(), metrics)
+        metrics.profiles_scanned.inc(processor.scans.take_visited())
     for source in sources:
         resolved, source.counts = source.counts, ResolveCounts()
         export_source(resolved, metrics)
@@ -199,6 +207,7 @@ class Gauges:
             sizes.update(processor.sizes)
             self._metrics.partition_clock.labels(str(partition)).set(processor.clock.now_ms / 1000)
         self._metrics.profiles_cached.set(sum(processor.cached for processor in processors.values()))
+        self._metrics.scans_pending.set(sum(processor.scans.pending for processor in processors.values()))
         self._export_sizes(sizes)
 
     def export_lag(self, behind: Mapping[tuple[str, int], int | None]) -> None:

@@ -236,7 +236,7 @@ class Pipeline:
     # -- time ----------------------------------------------------------------------------------
 
     async def work_timers(self) -> None:
-        """Fire due timers and continue rescans in small slices between batches. Runs until cancelled."""
+        """Fire due timers and continue rescans and scans in small slices. Runs until cancelled."""
         while True:
             busy = False
             for number in list(self.processors):
@@ -253,13 +253,19 @@ class Pipeline:
         fired, rescanned = processor.fire_due(SLICE), processor.rescan(self._rescan_size())
         if fired:
             self._dependencies.failpoints.passed("after_timers")
-        if fired or rescanned:
-            self.channels.wake()
         busy = fired == SLICE or rescanned > 0
+        # Every profile is then as of the clock, and evaluated by the definitions in force.
+        scanned = (
+            not busy and not processor.replaying and processor.scans.work(number, processor.clock.now_ms)
+        )
+        if scanned:
+            self._dependencies.failpoints.passed("during_scan")
+        if fired or rescanned or scanned:
+            self.channels.wake()
         if processor.replaying and not busy:
             processor.caught_up()
             self._adopt()
-        return busy
+        return busy or scanned
 
     def _rescan_size(self) -> int:
         return max(1, min(SLICE, _RULES_PER_SLICE // max(1, len(self.engine.segments.segments))))

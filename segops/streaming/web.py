@@ -12,6 +12,7 @@ from aiohttp.web import ServerRunner, TCPSite
 from segops.api.health import Health, Page
 from segops.api.listen import check_address
 from segops.api.profiles import ProfilePages
+from segops.api.scans import ScanPages
 from segops.api.server import Pages, PageServer
 from segops.config import WorkerSettings
 
@@ -38,9 +39,11 @@ def serving_tasks(server: PageServer) -> set[asyncio.Task[None]]:
     return {task for task in found if task is not None}
 
 
-def worker_pages(health: Health, metrics: Callable[[], Page], profiles: ProfilePages) -> Pages:
-    """Return the pages of a worker: /metrics, /healthz, /readyz and /profiles."""
-    return Pages({"/metrics": metrics, "/healthz": health.live, "/readyz": health.ready}, profiles)
+def worker_pages(
+    health: Health, metrics: Callable[[], Page], profiles: ProfilePages, scans: ScanPages
+) -> Pages:
+    """Return the pages of a worker: /metrics, /healthz, /readyz, /profiles, and those that take a scan."""
+    return Pages({"/metrics": metrics, "/healthz": health.live, "/readyz": health.ready}, profiles, scans)
 
 
 def page_server(worker: WorkerSettings, pages: Pages) -> PageServer:

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from segops.core.events import Change
 from segops.core.messages import Message
 from segops.core.step import Erased
 from segops.schemas.records import Headers, Record
+from segops.schemas.scans import Answer
+from segops.schemas.ticks import TICK_HEADERS
 from segops.streaming.partition.output import QuarantineRecord
 
 
 class Forwarded(NamedTuple):
-    """A record forwarded to profile events; ``key`` is None for a tick to all partitions."""
+    """A record forwarded to profile events; ``key`` is None for one to all partitions."""
 
     key: bytes | None
     value: bytes | None
@@ -27,7 +31,7 @@ class RecordingOutput:
     >>> output = RecordingOutput()
     >>> output.broadcast(b"{}")
     >>> output.forwarded
-    [Forwarded(key=None, value=b'{}', headers=(), timestamp=None)]
+    [Forwarded(key=None, value=b'{}', headers=[('segops-type', b'tick')], timestamp=None)]
     """
 
     def __init__(self) -> None:
@@ -40,13 +44,17 @@ class RecordingOutput:
         self.deleted_rows: list[bytes] = []
         self.letters: list[QuarantineRecord] = []
         self.releases: list[str] = []
+        self.answers: list[Answer] = []
         self.waits: list[tuple[str, int | None]] = []
 
     def forward(self, key: bytes, value: bytes | None, *, headers: Headers, timestamp: int) -> None:
         self.forwarded.append(Forwarded(key, value, headers, timestamp))
 
-    def broadcast(self, tick: bytes) -> None:
-        self.forwarded.append(Forwarded(None, tick))
+    def broadcast(self, value: bytes, *, headers: Headers = TICK_HEADERS) -> None:
+        self.forwarded.append(Forwarded(None, value, headers))
+
+    def answer(self, answer: Answer) -> None:
+        self.answers.append(msgspec.structs.replace(answer))
 
     def emit(self, changes: Sequence[Change], *, arrived_ms: int | None) -> None:
         self.changes.extend(changes)

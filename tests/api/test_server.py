@@ -11,8 +11,10 @@ import pytest
 import uvloop
 from aiohttp.web import ServerRunner, TCPSite
 
+from segops.api.access import Access
 from segops.api.health import Page
 from segops.api.profiles import Elsewhere, ProfilePages
+from segops.api.scans import ScanPages
 from segops.api.server import Pages, PageServer
 from segops.core.views.profile import ProfileView
 
@@ -51,11 +53,17 @@ class Host:
 
 
 def serve(
-    steps: Callable[[Host], Awaitable[None]], *, timeout_s: float = 30.0, connections: int = 100
+    steps: Callable[[Host], Awaitable[None]],
+    *,
+    timeout_s: float = 30.0,
+    connections: int = 100,
+    scans: ScanPages | None = None,
 ) -> None:
     async def run() -> None:
-        profiles = ProfilePages(look, token="sécret", local=False)
-        pages = Pages({"/healthz": lambda: Page(200, b"ok\n"), "/big": lambda: Page(200, BIG)}, profiles)
+        profiles = ProfilePages(look, Access(token="sécret", local=False))
+        pages = Pages(
+            {"/healthz": lambda: Page(200, b"ok\n"), "/big": lambda: Page(200, BIG)}, profiles, scans
+        )
         server = PageServer(pages, timeout_s=timeout_s, connections=connections)
         runner = ServerRunner(server, shutdown_timeout=0.1)
         await runner.setup()

@@ -36,6 +36,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 READERS: dict[str, list[str]] = {
     "check": ["check", "FILE"],
     "apply": ["apply", "FILE"],
+    "estimate": ["estimate", "FILE"],
     "test": ["test", "FILE"],
     "replay-segments": ["replay", "--segments", "FILE", "--events", "good.jsonl"],
     "replay-events": ["replay", "--segments", "good.yaml", "--events", "FILE"],
@@ -137,6 +138,9 @@ CALLS: dict[str, list[str]] = {
     "check": ["check", "good.yaml"],
     "demo": ["demo", "--limit", "1", "--broker", "own"],
     "erase": ["erase", "--profile", "user_id:u"],
+    "estimate": ["estimate", "good.yaml"],
+    "forecast": ["forecast"],
+    "overlap": ["overlap", "a", "b"],
     "explain": ["explain", "--segments", "good.yaml", "--events", "good.jsonl", "--profile", "user_id:u"],
     "profile": ["profile", "user_id:u"],
     "produce": ["produce", "good.jsonl"],
@@ -165,7 +169,7 @@ CALLS: dict[str, list[str]] = {
 }
 KAFKA = ["apply", "erase", "produce", "split", "topics-create", "topics-verify", "topics-describe", "watch"]
 KAFKA += ["worker", "demo", "group-list", "group-remove", "members", "pause", "resume"]
-KAFKA += ["retire", "segments"]
+KAFKA += ["retire", "segments", "estimate", "forecast", "overlap"]
 KAFKA += ["quarantine-list", "quarantine-show", "quarantine-restore", "quarantine-drop"]
 #: Commands that wait for a broker: see tests/streaming/test_outage.py and test_outage_commands.py.
 PATIENT = ["produce", "worker"]

@@ -32,8 +32,9 @@ from segops.core.scans import (
 )
 from segops.core.segments import SegmentSet
 from segops.schemas.state import encode_profile
+from segops.testing import definition, segments
 
-from .helpers import MONDAY, D, H, M, definition, segments
+from .helpers import MONDAY, D, H, M
 from .oracle import ChangeSummary, Oracle
 from .strategies import BASE_MS, streams
 from .test_equivalence import segment_sets
@@ -317,8 +318,8 @@ def test_funnel_counts_each_node_alone_and_with_those_before() -> None:
     }
     either = [a or b for a, b in zip(counts["german"], counts["french"], strict=True)]
 
-    def both(*parts: list[bool]) -> int:
-        return sum(map(all, zip(*parts, strict=True)))
+    def both(*verdicts: list[bool]) -> int:
+        return sum(map(all, zip(*verdicts, strict=True)))
 
     buyers, few = counts["buyers"], counts["few"]
     many = [not each for each in few]
@@ -378,15 +379,15 @@ def test_merging_does_not_depend_on_the_order(cuts: list[int], data: Any) -> Non
     engine = Engine(segments(**LIVE))
     profiles = population(engine)
     draft = draft_of("draft", [definition("draft", RULE)], engine.segments)
-    parts: list[Estimate] = []
+    results: list[Estimate] = []
     for begin, end in zip([0, *sorted(cuts)], [*sorted(cuts), 40], strict=True):
         estimator = Estimator(draft, samples=2, funnel=True)
         for profile in profiles[begin:end]:
             estimator.visit(profile, MONDAY + H)
-        parts.append(estimator.result())
-    shuffled = data.draw(st.permutations(parts))
-    assert reduce(Estimate.merged, parts) == reduce(Estimate.merged, shuffled)
-    assert reduce(Estimate.merged, parts).evaluated == 40
+        results.append(estimator.result())
+    shuffled = data.draw(st.permutations(results))
+    assert reduce(Estimate.merged, results) == reduce(Estimate.merged, shuffled)
+    assert reduce(Estimate.merged, results).evaluated == 40
 
 
 def test_empty_partitions_merge() -> None:

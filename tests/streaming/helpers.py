@@ -250,6 +250,8 @@ class Stack:
         variables = {
             "SEGOPS_KAFKA_BOOTSTRAP_SERVERS": self.bootstrap_servers,
             "SEGOPS_APP_ID": self.settings.worker.app_id,
+            "SEGOPS_TOPIC_PREFIX": self.name,
+            "SEGOPS_PARTITIONS": str(self.partitions),
         }
         return CliRunner().invoke(cli, arguments, env=variables)
 

@@ -77,7 +77,7 @@ def test_segment_processor_publishes_through_the_same_port() -> None:
     assert output.sent == [Claim("anonymous_id:a1", "anonymous_id:a1", "user_id:u1", at_ms=VIEW_MS)]
     assert output.waits == [("user_id:u1", None)]
     assert [(record.offset, reason) for record, reason, _ in output.rejected] == [(2, "internal")]
-    assert output.forwarded == [Forwarded(None, watermark_tick(1, VIEW_MS))]
+    assert output.forwarded == [Forwarded(None, watermark_tick(1, VIEW_MS), TICK_HEADERS)]
 
 
 def test_dead_letter_of_a_huge_record_is_truncated() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from segops.api.access import Access
 from segops.api.profiles import Elsewhere, NotReady, ProfilePages, path_of
 from segops.cli import cli
 from segops.core.errors import SegopsError, UserError
@@ -48,7 +49,7 @@ def look(identifier: str) -> ProfileView | Elsewhere | None:
     ],
 )
 def test_index_page_lists_the_routes(identifier: str, status: int) -> None:
-    page = ProfilePages(look, token=None, local=True).page(identifier, None)
+    page = ProfilePages(look, Access(token=None, local=True)).page(identifier, None)
     assert page.status == status
     assert page.headers.get("Location") == (
         "http://there:6066/profiles/user_id%3Aother%2Fone" if status == 307 else None
@@ -69,7 +70,7 @@ def test_index_page_lists_the_routes(identifier: str, status: int) -> None:
     ],
 )
 def test_profiles_require_the_token(token: str | None, local: bool, given: str | None, status: int) -> None:
-    assert ProfilePages(look, token=token, local=local).page("user_id:here", given).status == status
+    assert ProfilePages(look, Access(token=token, local=local)).page("user_id:here", given).status == status
 
 
 def segops_profile(stack: Stack, identifier: str, *, number: int = 0, form: str = "json") -> str:

@@ -25,6 +25,7 @@ NAMES = [
     "membership.state",
     "receipts",
     "quarantine",
+    "scans",
     "dead-letters",
 ]
 
@@ -66,8 +67,10 @@ def test_missing_topics_are_created_once_as_specified(settings: config.Settings,
         assert state.partitions == (1 if name.endswith("segments") else 3)
         assert state.records == 0
         compacted = name.endswith(("segments", "membership.state", "receipts", "quarantine", "changelog"))
-        assert state.configs["cleanup.policy"] == ("compact" if compacted else "delete")
+        policy = "compact,delete" if name.endswith("scans") else "compact" if compacted else "delete"
+        assert state.configs["cleanup.policy"] == policy
     assert states[f"{topic_prefix}events"].configs["retention.ms"] == str(7 * 86_400_000)
+    assert states[f"{topic_prefix}scans"].configs["retention.ms"] == str(86_400_000)
 
 
 def test_workers_can_create_topics_concurrently(settings: config.Settings) -> None:

@@ -1,4 +1,4 @@
-"""Application of a partition's records to its profiles: events, messages of other profiles, and ticks."""
+"""Application of a partition's records to its profiles: events, messages, ticks, and requests for scans."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from segops.schemas.identifying import IdentityLimits
 from segops.schemas.messages import decode_message
 from segops.schemas.quarantine import HeldRecord
 from segops.schemas.records import Record, origin_of
+from segops.schemas.scans import SCAN
 from segops.schemas.ticks import TYPE_HEADER, decode_tick, is_tick
 from segops.streaming.partition.clock import PartitionClock
 from segops.streaming.partition.effects import INTERNAL, Effects
@@ -23,6 +24,7 @@ from segops.streaming.partition.metadata import PartitionMetadata
 from segops.streaming.partition.output import Output
 from segops.streaming.partition.profile_cache import CachedProfile, ProfileCache
 from segops.streaming.partition.quarantine import Quarantine, Released
+from segops.streaming.partition.scans import ScanJobs
 
 
 class RecordApplier:
@@ -39,6 +41,7 @@ class RecordApplier:
         output: Output,
         meta: PartitionMetadata,
         limits: IdentityLimits,
+        scans: ScanJobs,
     ) -> None:
         self.evaluator = evaluator
         self._clock = clock
@@ -48,11 +51,12 @@ class RecordApplier:
         self._output = output
         self._meta = meta
         self._limits = limits
+        self._scans = scans
 
     def apply(self, record: Record) -> None:
         """Apply a record, or send it to the dead-letter topic. Raises StateError: the partition must stop."""
         if record.key is None:
-            self._tick(record)
+            self._keyless(record)
             return
         try:
             if record.headers and record.headers[0][0] == TYPE_HEADER:
@@ -169,11 +173,14 @@ class RecordApplier:
         except Exception as error:
             self._reject(held, error)
 
-    def _tick(self, record: Record) -> None:
+    def _keyless(self, record: Record) -> None:
         try:
-            if not is_tick(record.headers):
-                raise ValueError("expected a tick, got a record without a key")
-            self._clock.take(decode_tick(record.value))
+            if is_tick(record.headers):
+                self._clock.take(decode_tick(record.value))
+            elif (TYPE_HEADER, SCAN) in record.headers:
+                self._scans.take(record)
+            else:
+                raise ValueError("expected a tick or a request, got a record without a key")
         except (ValueError, IndexError) as error:
             self._output.reject(record, INTERNAL, f"{type(error).__name__}: {error}")
 

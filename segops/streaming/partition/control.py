@@ -1,4 +1,4 @@
-"""The control topic: an operator's requests, forwarded to the partitions of their profiles.
+"""The control topic: an operator's requests, forwarded to the partition of their profile, or to all.
 
 It is a topic of its own, so that the right to write events does not include the right to erase profiles.
 """
@@ -22,6 +22,8 @@ from segops.schemas.messages import (
 )
 from segops.schemas.origin import Mark
 from segops.schemas.records import Record
+from segops.schemas.scans import SCAN
+from segops.schemas.scans import decode_request as decode_scan
 from segops.schemas.ticks import TYPE_HEADER
 from segops.streaming.partition.marks import LastRecord
 from segops.streaming.partition.output import Output, ResolveCounts
@@ -44,6 +46,9 @@ REQUESTS: Final[Mapping[bytes, Callable[[bytes | None], Erase | Split | Release 
     RELEASE: decode_release,
     HANDOVER: decode_handover,
 }
+
+#: The type of a request to every partition -> its decoder, which raises ValueError.
+BROADCASTS: Final[Mapping[bytes, Callable[[bytes | None], object]]] = {SCAN: decode_scan}
 
 
 class ControlProcessor:
@@ -73,16 +78,20 @@ class ControlProcessor:
     def _request(self, record: Record) -> None:
         kind = dict(record.headers).get(TYPE_HEADER, b"")
         try:
-            if kind not in REQUESTS:
-                known = b", ".join(REQUESTS).decode()
-                raise ValueError(
-                    f"expected {TYPE_HEADER} one of {known}, got {kind.decode(errors='replace')!r}"
-                )
-            message = REQUESTS[kind](record.value)
+            if kind in BROADCASTS:
+                BROADCASTS[kind](record.value)
+                self._output.broadcast(record.value or b"", headers=[(TYPE_HEADER, kind)])
+            else:
+                self._forward(record, kind)
         except ValueError as error:
             self.counts.rejected[NO_REQUEST] += 1
             self._output.dead_letter(record, NO_REQUEST, str(error))
-            return
+
+    def _forward(self, record: Record, kind: bytes) -> None:
+        if kind not in REQUESTS:
+            known = b", ".join([*REQUESTS, *BROADCASTS]).decode()
+            raise ValueError(f"expected {TYPE_HEADER} one of {known}, got {kind.decode(errors='replace')!r}")
+        message = REQUESTS[kind](record.value)
         self._output.forward(
             message.to.encode(),
             encode_message(message),

@@ -11,6 +11,8 @@ from segops.core.events import Change
 from segops.core.messages import Message
 from segops.core.step import Erased
 from segops.schemas.records import Headers, Record
+from segops.schemas.scans import Answer
+from segops.schemas.ticks import TICK_HEADERS
 
 
 class QuarantineRecord(NamedTuple):
@@ -33,8 +35,11 @@ class Output(Protocol):
     def forward(self, key: bytes, value: bytes | None, *, headers: Headers, timestamp: int) -> None:
         """Append a record to the partition of profile events for ``key``."""
 
-    def broadcast(self, tick: bytes) -> None:
-        """Append a tick to every partition of profile events."""
+    def broadcast(self, value: bytes, *, headers: Headers = TICK_HEADERS) -> None:
+        """Append a record without a key, by default a tick, to every partition of profile events."""
+
+    def answer(self, answer: Answer) -> None:
+        """Publish the answer of this partition to a scan."""
 
     def emit(self, changes: Sequence[Change], *, arrived_ms: int | None) -> None:
         """Publish changes in order. ``arrived_ms``: the Kafka timestamp of the record that caused them."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import chain, islice
 from typing import Final
@@ -180,6 +180,30 @@ class ProfileCache:
         known = self.known((profile_id,))
         return known[0].profile if known and not known[0].is_new else None
 
+    def glimpse(self, profile_ids: Sequence[str]) -> Iterator[Profile | None]:
+        """Yield the known ones of these profiles, to be read only; None for one that cannot be read.
+
+        Profiles are read from the store at once, and are not kept in memory.
+        """
+        entries = self._entries
+        missing = [profile_id for profile_id in profile_ids if profile_id not in entries]
+        stored = zip(missing, self._store.get_many(missing) if missing else (), strict=True)
+        for profile_id in profile_ids:
+            entry = entries.get(profile_id)
+            if entry is None:
+                state = next(stored)[1]
+                if state is not None:
+                    yield self._glimpsed(profile_id, state)
+            elif not entry.is_new:
+                yield None if entry.quarantined is not None else entry.profile
+
+    def _glimpsed(self, profile_id: str, state: bytes) -> Profile | None:
+        try:
+            profile = decode_profile(state)
+        except StateError:
+            return None
+        return self.engine.open(profile) if profile.id == profile_id else None
+
     def load(self, profile_ids: Iterable[str], *, used: bool = True) -> None:
         """Load the stored ones of these profiles by one read."""
         entries = self._entries
@@ -320,6 +344,18 @@ class ProfileCache:
             del entries[entry.profile.id]
         for entry in entries.values():
             entry.used = False
+
+    def each_once(self, limit: int) -> Iterator[Sequence[str]]:
+        """Yield each id once, at most ``limit`` at a time: those in memory now, then those in the store.
+
+        The store is read as the iteration proceeds.
+        """
+        cached = self.cached_ids()
+        yield from (cached[at : at + limit] for at in range(0, len(cached), limit))
+        seen, after = set(cached), None
+        while ids := self.stored_ids(after, limit):
+            after = ids[-1]
+            yield [profile_id for profile_id in ids if profile_id not in seen]
 
     def stored_ids(self, after: str | None, limit: int) -> Sequence[str]:
         """Return ids in the store greater than ``after``, in key order."""

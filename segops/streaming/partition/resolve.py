@@ -10,11 +10,12 @@ from segops.core.errors import RejectedEvent
 from segops.schemas.origin import Mark
 from segops.schemas.records import SOURCE_HEADER, TIME_HEADER, Record
 from segops.schemas.ticks import TYPE_HEADER, decode_tick, is_tick, source_tick
-from segops.streaming.partition.control import ON_EVENTS, REQUESTS
+from segops.streaming.partition.control import BROADCASTS, ON_EVENTS, REQUESTS
 from segops.streaming.partition.marks import LastRecord
 from segops.streaming.partition.output import Output, ResolveCounts
 
 MALFORMED: Final = "internal"
+_KINDS: Final = REQUESTS.keys() | BROADCASTS.keys()
 
 
 class ForwardedEvent(Protocol):
@@ -77,7 +78,7 @@ class ResolveProcessor:
                 continue
             if record.headers and is_tick(record.headers):
                 self._control(record)
-            elif record.headers and (kind := dict(record.headers).get(TYPE_HEADER, b"")) in REQUESTS:
+            elif record.headers and (kind := dict(record.headers).get(TYPE_HEADER, b"")) in _KINDS:
                 self._misplaced(record, kind)
             else:
                 self._event(record, now_ms)

@@ -26,6 +26,7 @@ from segops.streaming.partition.metadata import PartitionMetadata, base_of, is_e
 from segops.streaming.partition.output import Counts, Output
 from segops.streaming.partition.profile_cache import CachedProfile, ProfileCache, Scan
 from segops.streaming.partition.quarantine import Quarantine, QuarantinePosition
+from segops.streaming.partition.scans import ScanJobs
 from segops.streaming.partition.snapshot import CHANGELOG_META, STORED_ALONE, PartitionSnapshot
 from segops.streaming.partition.start import Start
 
@@ -57,6 +58,7 @@ class SegmentProcessor:
             output, self._position, max_profiles=max_quarantined, max_held_bytes=max_state_bytes // 2
         )
         self._profiles = ProfileCache(store, engine, self._quarantine.add, bound=cache_profiles)
+        self.scans = ScanJobs(self._profiles, output)
         self._effects = Effects(output, sizes_of(store), base_of(store))
         #: The members of each segment.
         self.sizes = self._effects.sizes
@@ -70,6 +72,7 @@ class SegmentProcessor:
             output=output,
             meta=self._meta,
             limits=limits,
+            scans=self.scans,
         )
         self._since_snapshot = 0
         self._replay_until = start.replay_until

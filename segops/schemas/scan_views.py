@@ -1,0 +1,172 @@
+"""Results of scans as JSON: the same from the commands and from the HTTP server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations
+
+import msgspec
+
+from segops.core.scans import (
+    DAY_MS,
+    HOUR_MS,
+    Estimate,
+    Flow,
+    Forecast,
+    Interval,
+    NodeCount,
+    Overlap,
+    interval,
+)
+from segops.core.views.explain import SegmentExplanation
+from segops.schemas.scans import Scanned
+
+
+class FlowView(msgspec.Struct, frozen=True):
+    """The changes of a segment in the hour or day (UTC) that begins at ``from_ms``."""
+
+    from_ms: int
+    entered: int
+    left: int
+
+
+class SegmentForecastView(msgspec.Struct, frozen=True):
+    """One segment: its members now, and its changes in every hour and day of the forecast."""
+
+    segment_key: str
+    members: int
+    hours: list[FlowView]
+    days: list[FlowView]
+
+
+class ForecastView(msgspec.Struct, frozen=True):
+    """A forecast. ``cut``: the profiles that change too often for all their changes to be counted."""
+
+    from_ms: int
+    to_ms: int
+    profiles: int
+    unreadable: int
+    cut: int
+    hours_until_ms: int
+    days_until_ms: int
+    segments: list[SegmentForecastView]
+
+
+class CombinationView(msgspec.Struct, frozen=True):
+    """The profiles in a combination of segments."""
+
+    segments: list[str]
+    members: int
+
+
+class OverlapView(msgspec.Struct, frozen=True):
+    """An overlap.
+
+    ``sizes``: the members of each segment; ``pairs``: of each two of them; ``in_all``, ``in_any``: of all,
+    and of at least one; ``exactly``: the profiles in these segments and in none of the others.
+    """
+
+    from_ms: int
+    to_ms: int
+    profiles: int
+    unreadable: int
+    sizes: dict[str, int]
+    pairs: list[CombinationView]
+    in_all: int
+    in_any: int
+    exactly: list[CombinationView]
+
+
+class SampleView(msgspec.Struct, frozen=True):
+    """A profile for which the draft holds, and why."""
+
+    profile_id: str
+    explanation: SegmentExplanation
+
+
+class EstimateView(msgspec.Struct, frozen=True):
+    """An estimate.
+
+    ``sample``: the share of all profiles that belongs to the sample; ``evaluated``, ``holds``, ``failed`` and
+    the counts of the ``funnel`` are of the sample. ``members`` and ``profiles`` are numbers of all profiles,
+    with the bounds of the 95 % confidence interval.
+    """
+
+    from_ms: int
+    to_ms: int
+    sample: float
+    evaluated: int
+    holds: int
+    failed: int
+    unreadable: int
+    members: Interval
+    profiles: Interval
+    incomplete: list[str]
+    funnel: list[NodeCount]
+    samples: list[SampleView]
+
+
+def view_forecast(scanned: Scanned) -> ForecastView:
+    """Return the view of a forecast."""
+    found: Forecast = scanned.result
+    hours = range(found.hours_from, found.hours_until, HOUR_MS)
+    days = range(found.days_from, found.days_until, DAY_MS)
+    return ForecastView(
+        scanned.from_ms,
+        scanned.to_ms,
+        scanned.profiles,
+        scanned.unreadable,
+        found.cut,
+        found.hours_until,
+        found.days_until,
+        [
+            SegmentForecastView(key, one.members, _dense(one.hours, hours), _dense(one.days, days))
+            for key, one in sorted(found.segments.items())
+        ],
+    )
+
+
+def _dense(flows: Mapping[int, Flow], instants: range) -> list[FlowView]:
+    found = ((at, flows.get(at, _NONE)) for at in instants)
+    return [FlowView(at, flow.entered, flow.left) for at, flow in found]
+
+
+_NONE = Flow()
+
+
+def view_overlap(scanned: Scanned) -> OverlapView:
+    """Return the view of an overlap."""
+    found: Overlap = scanned.result
+    return OverlapView(
+        scanned.from_ms,
+        scanned.to_ms,
+        scanned.profiles,
+        scanned.unreadable,
+        {key: found.size(key) for key in found.segments},
+        [CombinationView([*pair], found.in_all(pair)) for pair in combinations(found.segments, 2)],
+        found.in_all(found.segments),
+        found.in_any(),
+        [
+            CombinationView([key for bit, key in enumerate(found.segments) if mask >> bit & 1], number)
+            for mask, number in found.counts.items()
+        ],
+    )
+
+
+def view_estimate(scanned: Scanned) -> EstimateView:
+    """Return the view of an estimate."""
+    found: Estimate = scanned.result
+    return EstimateView(
+        scanned.from_ms,
+        scanned.to_ms,
+        found.share,
+        found.evaluated,
+        found.holds,
+        found.failed,
+        scanned.unreadable,
+        interval(found.holds, found.share),
+        interval(found.evaluated, found.share),
+        found.incomplete,
+        found.funnel,
+        [SampleView(each.profile_id, each.explanation) for each in found.samples],
+    )

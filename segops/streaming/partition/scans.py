@@ -1,0 +1,221 @@
+"""Scans of one partition: jobs that visit each of its profiles once, in slices between batches of records.
+
+A job changes nothing and lives in memory only. A worker that takes the partition over knows nothing of it, so
+the client repeats its request until the partition has answered.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from typing import Any, Final
+
+from segops.core.engine import Engine
+from segops.core.errors import StateError, UserError
+from segops.core.profile import Profile
+from segops.core.scans import Estimator, Forecaster, OverlapCounter, Visitor, draft_of
+from segops.schemas.records import Record
+from segops.schemas.scans import (
+    BUSY,
+    DONE,
+    FAILED,
+    REFUSED,
+    RUNNING,
+    Answer,
+    Cancel,
+    EstimateRequest,
+    ForecastRequest,
+    OverlapRequest,
+    ScanRequest,
+    decode_request,
+    encode_result,
+)
+from segops.streaming.partition.output import Output
+from segops.streaming.partition.profile_cache import ProfileCache
+from segops.wall_clock import wall_ms
+
+#: Profiles that are read and visited at once.
+SLICE: Final = 25
+#: Time after which no further slice begins before the next batch of records, which waits meanwhile.
+_SHARE_S: Final = 0.003
+#: Scans that may wait for the one that runs.
+MAX_WAITING: Final = 8
+_REMEMBERED: Final = 1_000
+_PROGRESS_S: Final = 1.0
+
+
+def _forecast(ask: ForecastRequest, engine: Engine, now_ms: int) -> Visitor:
+    _check(ask.segments, engine)
+    return Forecaster(engine, ask.segments, from_ms=now_ms)
+
+
+def _overlap(ask: OverlapRequest, engine: Engine, now_ms: int) -> Visitor:
+    _check(ask.segments, engine)
+    return OverlapCounter(ask.segments)
+
+
+def _estimate(ask: EstimateRequest, engine: Engine, now_ms: int) -> Visitor:
+    drafts = ask.drafts()
+    if ask.segment not in {each.key for each in drafts}:
+        raise UserError(f"missing definition of the segment {ask.segment!r}")
+    draft = draft_of(ask.segment, drafts, engine.segments)
+    return Estimator(draft, share=ask.share, samples=ask.samples, funnel=ask.funnel)
+
+
+#: Type of a question -> its visitor by the definitions of an engine, from a clock (ms) on. Raises UserError.
+_VISITORS: Final[dict[type, Callable[[Any, Engine, int], Visitor]]] = {
+    ForecastRequest: _forecast,
+    OverlapRequest: _overlap,
+    EstimateRequest: _estimate,
+}
+
+
+def _check(keys: tuple[str, ...], engine: Engine) -> None:
+    unknown = sorted(set(keys) - engine.segments.by_key.keys())
+    if unknown:
+        raise UserError(f"unknown segments: {', '.join(unknown)}")
+
+
+class _Job:
+    """One scan in progress, by the definitions that are in force at its start. Raises UserError."""
+
+    def __init__(self, request: ScanRequest, profiles: ProfileCache, *, number: int, clock_ms: int) -> None:
+        engine = profiles.engine
+        self.request = request
+        self.answer = Answer(
+            request.scan, number, definitions=engine.version, from_ms=clock_ms, to_ms=clock_ms
+        )
+        self._visitor = _VISITORS[type(request.ask)](request.ask, engine, clock_ms)
+        self._profiles = profiles
+        self._walk = profiles.each_once(SLICE)
+
+    def visit(self, clock_ms: int) -> None:
+        """Visit the next slice of profiles; at the end, add the result to the answer."""
+        answer, visitor = self.answer, self._visitor
+        answer.to_ms = clock_ms
+        ids = next(self._walk, None)
+        if ids is None:
+            answer.state, answer.result = DONE, encode_result(visitor.result())
+            return
+        for profile in self._profiles.glimpse([each for each in ids if visitor.wants(each)]):
+            if profile is None:
+                answer.unreadable += 1
+            elif _counts(profile):
+                visitor.visit(profile, clock_ms)
+                answer.profiles += 1
+
+
+def _counts(profile: Profile) -> bool:
+    """Return whether a profile is neither a redirect nor without events."""
+    return profile.first_ms is not None and profile.merged_into is None
+
+
+class ScanJobs:
+    """The scans of one partition: they run one at a time, oldest first. ``now_ms`` reads the wall clock."""
+
+    def __init__(
+        self, profiles: ProfileCache, output: Output, *, now_ms: Callable[[], int] = wall_ms
+    ) -> None:
+        #: The profiles visited since ``take_visited`` was last called.
+        self._visited = 0
+        self._profiles = profiles
+        self._output = output
+        self._now_ms = now_ms
+        self._waiting: deque[ScanRequest] = deque()
+        self._job: _Job | None = None
+        self._begun: OrderedDict[str, None] = OrderedDict()
+        self._reported_s = 0.0
+
+    @property
+    def pending(self) -> int:
+        """The number of scans that run or wait."""
+        return len(self._waiting) + (self._job is not None)
+
+    def take_visited(self) -> int:
+        """Return the number of profiles visited since the last call."""
+        visited, self._visited = self._visited, 0
+        return visited
+
+    def take(self, record: Record) -> None:
+        """Take a request from the log. Raises ValueError for an invalid one."""
+        request = decode_request(record.value)
+        if isinstance(request.ask, Cancel):
+            self._cancel(request.scan)
+        elif request.scan not in self._begun and all(each.scan != request.scan for each in self._waiting):
+            self._waiting.append(request)
+
+    def _cancel(self, scan: str) -> None:
+        self._remember(scan)
+        self._waiting = deque(each for each in self._waiting if each.scan != scan)
+        if self._job is not None and self._job.request.scan == scan:
+            self._job = None
+
+    def _remember(self, scan: str) -> None:
+        """Note a scan that must not begin again when its request is repeated."""
+        self._begun[scan] = None
+        if len(self._begun) > _REMEMBERED:
+            self._begun.popitem(last=False)
+
+    def work(self, number: int, clock_ms: int) -> bool:
+        """Continue the scans of partition ``number``; return whether there was anything to do.
+
+        All timers due at ``clock_ms`` must have fired, and all profiles must be evaluated by the definitions
+        in force.
+        """
+        self._refuse_surplus(number)
+        job = self._current(number, clock_ms)
+        if job is not None:
+            self._advance(job, clock_ms)
+        return job is not None
+
+    def _refuse_surplus(self, number: int) -> None:
+        while len(self._waiting) > MAX_WAITING:
+            request = self._waiting.pop()
+            reason = f"{MAX_WAITING} other scans wait already"
+            self._output.answer(Answer(request.scan, number, BUSY, reason=reason))
+
+    def _current(self, number: int, clock_ms: int) -> _Job | None:
+        """Return the job to continue; a new one if none runs, or if the definitions changed meanwhile."""
+        job = self._job
+        if job is not None and self._is_expired(job.request):
+            job = self._job = None
+        if job is not None and job.answer.definitions != self._profiles.engine.version:
+            job = self._begin(job.request, number, clock_ms)
+        while job is None and self._waiting:
+            request = self._waiting.popleft()
+            asked = not request.partitions or number in request.partitions
+            if asked and not self._is_expired(request):
+                job = self._begin(request, number, clock_ms)
+        return job
+
+    def _is_expired(self, request: ScanRequest) -> bool:
+        return self._now_ms() > request.expires_ms
+
+    def _begin(self, request: ScanRequest, number: int, clock_ms: int) -> _Job | None:
+        self._remember(request.scan)
+        try:
+            self._job = _Job(request, self._profiles, number=number, clock_ms=clock_ms)
+        except UserError as error:
+            self._job = None
+            self._output.answer(Answer(request.scan, number, REFUSED, reason=str(error)))
+        self._reported_s = time.monotonic()
+        return self._job
+
+    def _advance(self, job: _Job, clock_ms: int) -> None:
+        answer, before = job.answer, job.answer.profiles
+        until_s = time.monotonic() + _SHARE_S
+        try:
+            job.visit(clock_ms)
+            while answer.state == RUNNING and time.monotonic() < until_s:
+                job.visit(clock_ms)
+        except StateError:  # the store failed, and with it the partition
+            raise
+        except Exception as error:  # a fault of one scan: the partition continues without it
+            answer.state, answer.reason = FAILED, f"{type(error).__name__}: {error}"
+        self._visited += answer.profiles - before
+        if answer.state != RUNNING:
+            self._job = None
+        if answer.state != RUNNING or time.monotonic() - self._reported_s > _PROGRESS_S:
+            self._reported_s = time.monotonic()
+            self._output.answer(answer)
