@@ -13,7 +13,7 @@ from pathlib import Path
 
 from segops.brokers import choose
 
-from . import backfill, busy, core, identity, kafka, recovery
+from . import backfill, busy, core, identity, kafka, recovery, scans
 from .workload import events
 
 
@@ -24,6 +24,7 @@ def main() -> None:
     parser.add_argument("--profiles", type=int, default=30_000)
     parser.add_argument("--broker", default=os.environ.get("SEGOPS_TEST_BROKER", "auto"))
     parser.add_argument("--records", type=int, default=1_000_000, help="changelog records of the recovery")
+    parser.add_argument("--scanned", type=int, default=200_000, help="stored profiles that scans visit")
     parser.add_argument("--core-only", action="store_true")
     parser.add_argument("--recovery-only", action="store_true")
     options = parser.parse_args()
@@ -38,6 +39,8 @@ def main() -> None:
         _show(core.many_segments(made))
         _show(busy.measure())
         _show(backfill.measure(made))
+        with tempfile.TemporaryDirectory() as folder:
+            _show(scans.measure(made[: 10 * options.profiles], Path(folder), profiles=options.scanned))
     if options.core_only:
         return
     with (
