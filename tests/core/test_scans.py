@@ -108,6 +108,19 @@ def test_forecast_of_days_equals_what_timers_do(segments: SegmentSet, steps: lis
     assert {k: each.days for k, each in found.segments.items() if each.days} == flows(happened, DAY_MS)
 
 
+@given(segment_sets(), streams(), st.data())
+def test_forecast_of_some_segments_equals_that_of_all(
+    segments: SegmentSet, steps: list[tuple[str, Any]], data: Any
+) -> None:
+    engine, now_ms = Engine(segments), end_of(steps)
+    profile = lived(engine, steps, now_ms)
+    keys = data.draw(st.lists(st.sampled_from(sorted(segments.by_key)), min_size=1, unique=True))
+    some, whole = (Forecaster(engine, chosen, from_ms=now_ms) for chosen in (keys, ()))
+    for forecaster in (some, whole):
+        forecaster.visit(profile, now_ms)
+    assert some.result().segments == {key: whole.result().segments[key] for key in sorted(keys)}
+
+
 def test_forecast_goes_beyond_the_first_change_of_a_membership() -> None:
     rules: dict[str, Any] = {
         "active": {"did": "A", "within": "2h", "membership": {"min_stay": "3h"}},

@@ -16,8 +16,9 @@ from segops.core.profile import Member, Profile
 from segops.core.rules import model
 from segops.core.rules.execution import Rule
 from segops.core.rules.wording import feature_label, label
+from segops.core.scans.references import with_references
 from segops.core.scans.sampling import in_sample, sampling_hash
-from segops.core.segments import Definition, Segment, SegmentSet, references
+from segops.core.segments import Definition, Segment, SegmentSet
 from segops.core.views.explain import SegmentExplanation, explain
 
 #: The most profiles that one estimate returns as examples.
@@ -108,23 +109,10 @@ def draft_of(key: str, definitions: Iterable[Definition], live: SegmentSet) -> D
     """
     written = {definition.key: definition for definition in definitions}
     known = {definition.key: definition for definition in live.definitions} | written
-    needed = dict(_needed(key, known))
-    segments = SegmentSet(needed.values(), live)
+    segments = SegmentSet(with_references([key], known), live)
     drafts = [segment for segment in segments.segments if segment.key in written and segment.key != key]
     incomplete = tuple(sorted(_incomplete(segments.features, live.features)))
     return Draft(segments, (*drafts, segments.by_key[key]), incomplete)
-
-
-def _needed(key: str, known: Mapping[str, Definition]) -> Iterator[tuple[str, Definition]]:
-    found, left = {key}, [key]
-    while left:
-        definition = known.get(left.pop())
-        if definition is None:  # reported when the set is compiled
-            continue
-        yield definition.key, definition
-        more = set(references(definition.when)) - found
-        found |= more
-        left += more
 
 
 def _incomplete(wanted: Mapping[int, Feature], held: Mapping[int, Feature]) -> Iterator[str]:

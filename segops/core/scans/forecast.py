@@ -10,6 +10,8 @@ import msgspec
 
 from segops.core.engine import Engine
 from segops.core.profile import Profile
+from segops.core.scans.references import with_references
+from segops.core.segments import SegmentSet
 
 HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 86_400_000
@@ -98,7 +100,7 @@ class Forecaster:
     the clock at the start of the scan.
 
     >>> from segops.core.rules import model
-    >>> from segops.core.segments import Definition, SegmentSet
+    >>> from segops.core.segments import Definition
     >>> engine = Engine(SegmentSet([Definition("old", "Old", model.KnownFor(HOUR_MS))]))
     >>> profile = Profile("user_id:u1", first_ms=0, due_ms=HOUR_MS, flips={"old": HOUR_MS})
     >>> forecaster = Forecaster(engine, (), from_ms=5)
@@ -109,9 +111,12 @@ class Forecaster:
 
     def __init__(self, engine: Engine, keys: Collection[str], *, from_ms: int) -> None:
         self._engine = engine
-        by_key = engine.segments.by_key
-        self._keys = frozenset(keys or by_key)
-        self._some = len(self._keys) < len(by_key)
+        self._keys = frozenset(keys or engine.segments.by_key)
+        self._some = len(self._keys) < len(engine.segments.by_key)
+        if self._some:  # the timers of others do not matter
+            known = {definition.key: definition for definition in engine.segments.definitions}
+            needed = SegmentSet(with_references(sorted(self._keys), known), engine.segments)
+            self._engine = Engine(needed)
         self._hours_from, self._days_from = from_ms // HOUR_MS * HOUR_MS, from_ms // DAY_MS * DAY_MS
         self._hours_until = self._hours_from + (HOURS + 1) * HOUR_MS
         self._days_until = self._days_from + (DAYS + 1) * DAY_MS
@@ -140,10 +145,13 @@ class Forecaster:
         return not self._some or any(flips.get(key, until_ms) < until_ms for key in self._keys)
 
     def _follow(self, profile: Profile, now_ms: int) -> None:
+        followed = self._engine.segments.by_key
+        flips = {key: at for key, at in profile.flips.items() if key in followed}
         ahead = msgspec.structs.replace(
             profile,
             members=profile.members.copy(),
-            flips=profile.flips.copy(),
+            flips=flips,
+            due_ms=min(flips.values(), default=None),
             past=profile.past.copy(),
         )
         for _ in range(MAX_INSTANTS):
