@@ -99,6 +99,17 @@ class Metrics:
         self.segment_members = Gauge(
             "segops_segment_members", "Members in this worker's partitions.", ["segment"], registry=registry
         )
+        self.profiles = Gauge(
+            "segops_profiles",
+            "Profiles in this worker's partitions, by activity.",
+            ["activity"],
+            registry=registry,
+        )
+        self.figures_published = Counter(
+            "segops_figures_published_total",
+            "Sizes, trends and populations of segments published.",
+            registry=registry,
+        )
         self.definitions_active = Gauge(
             "segops_definitions_active", "Active segment definitions.", registry=registry
         )

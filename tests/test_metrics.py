@@ -11,7 +11,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from segops.metrics import Metrics
 
 LABELS = {"kind", "path", "found", "direction", "step", "reason", "segment", "action", "topic", "partition"}
-LABELS |= {"found_in"}
+LABELS |= {"found_in", "activity"}
 
 
 def families() -> dict[str, MetricWrapperBase]:

@@ -74,6 +74,10 @@ class TopicSettings(SettingsSection):
         "RETENTION", "7d", "Retention of events, membership changes and dead letters."
     )
 
+    trends_retention_ms: PositiveDurationMs = setting(
+        "TRENDS_RETENTION", "30d", "Retention of the minutes of segments: their sizes, entries and exits."
+    )
+
     @property
     def events(self) -> str:
         """Raw input events."""
@@ -103,6 +107,16 @@ class TopicSettings(SettingsSection):
     def membership_state(self) -> str:
         """The latest membership change per profile and segment (compacted)."""
         return f"{self.prefix}membership.state"
+
+    @property
+    def sizes(self) -> str:
+        """The sizes of the segments, and the population, per partition (compacted)."""
+        return f"{self.prefix}sizes"
+
+    @property
+    def trends(self) -> str:
+        """The sizes, entries and exits of each minute (compacted, with a retention of its own)."""
+        return f"{self.prefix}trends"
 
     @property
     def receipts(self) -> str:

@@ -22,6 +22,9 @@ class CheckpointSettings(SettingsSection):
     max_records: int = setting(
         "CHECKPOINT_MAX_RECORDS", 20_000, "Records after which a checkpoint is taken early.", ge=1
     )
+    figures_interval_ms: DurationMs = setting(
+        "FIGURES_INTERVAL", "1s", "Least time between two publications of a partition's segment sizes."
+    )
 
 
 class StateSettings(SettingsSection):

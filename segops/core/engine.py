@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Sequence
 import msgspec
 from xxhash import xxh3_64_intdigest
 
+from segops.core.activity import DAY_MS, note_day
 from segops.core.events import Change, Event, change_id
 from segops.core.features import UNREADABLE, Counted
 from segops.core.index import IndexedFeature
@@ -230,6 +231,8 @@ class Engine:
         touched: set[int] = set()
         if profile.first_ms is None:
             touched |= self.segments.blank_members
+        elif time_ms // DAY_MS != profile.latest_ms // DAY_MS:
+            note_day(profile, time_ms)
         if profile.first_ms is None or time_ms < profile.first_ms:
             profile.first_ms = time_ms
             touched |= self.segments.by_part[FIRST]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from segops.core.activity import merged_former_day
 from segops.core.features import Counted, Feature
 from segops.core.features.merging import merge_state
 from segops.core.identifiers import is_user
@@ -29,6 +30,7 @@ def merge(survivor: Profile, source: Profile, features: Mapping[int, Feature], n
     _merge_traits(survivor, source)
     _merge_seen(survivor, source, now_ms)
     _merge_memberships(survivor, source)
+    survivor.former_day = merged_former_day(survivor, source)
     known = [ms for ms in (survivor.first_ms, source.first_ms) if ms is not None]
     survivor.first_ms = min(known, default=None)
     survivor.latest_ms = max(survivor.latest_ms, source.latest_ms)

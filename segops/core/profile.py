@@ -149,3 +149,6 @@ class Profile(msgspec.Struct, array_like=True, gc=False):
     user_ms: int = -MAX_MS
     anonymous_ms: int = -MAX_MS
     email_ms: int = -MAX_MS
+    #: The last UTC day with an event before that of ``latest_ms``; None if there was none, or if it is
+    #: unknown: older versions did not store it.
+    former_day: int | None = None

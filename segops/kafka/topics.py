@@ -76,6 +76,7 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
     """Return the specification of every topic, including the profile store's changelog."""
     topics = settings.topics
     retained = {"cleanup.policy": "delete", "retention.ms": str(topics.retention_ms)}
+    trends = {"cleanup.policy": "compact,delete", "retention.ms": str(topics.trends_retention_ms)}
     safe = {"min.insync.replicas": "2"} if topics.replication >= 3 else {}
 
     def spec(
@@ -90,6 +91,8 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
         spec(topics.segments, _COMPACTED, "segment definitions", 1),
         spec(topics.membership_changes, retained, "every membership change"),
         spec(topics.membership_state, _COMPACTED, "latest change per profile and segment"),
+        spec(topics.sizes, _COMPACTED, "sizes of segments"),
+        spec(topics.trends, _COMPACTED | trends, "minutes of segments"),
         spec(topics.receipts, _COMPACTED, "what was erased"),
         spec(topics.quarantine, _COMPACTED, "profiles that cannot be read"),
         spec(topics.scans, _ANSWERS, "answers to scans"),

@@ -14,7 +14,7 @@ import msgspec
 
 from segops.core.errors import StateError
 from segops.core.profile import Profile
-from segops.schemas.state import QUARANTINED, body_of, encode_head, summary
+from segops.schemas.state import QUARANTINED, body_of, encode_quarantined_head, head_of, summary
 
 _MAX_SEQUENCE = 1 << 62
 #: Due at any clock: the unreadable bytes must be published.
@@ -123,6 +123,14 @@ def due_in(data: bytes) -> int | None:
         return _AT_ONCE
 
 
+def activity_in(data: bytes) -> int | None:
+    """Return the activity in the head of the bytes; None if the head is unreadable."""
+    try:
+        return head_of(data)[2]
+    except StateError:
+        return None
+
+
 def stand_in(quarantined: QuarantinedProfile) -> Profile:
     """Return an empty profile with the offset and due time of the quarantined one."""
     return Profile(quarantined.id, applied=quarantined.applied, due_ms=quarantined.due_ms)
@@ -130,7 +138,7 @@ def stand_in(quarantined: QuarantinedProfile) -> Profile:
 
 def encode_quarantined(quarantined: QuarantinedProfile) -> bytes:
     """Encode a quarantined profile for the store."""
-    return encode_head(QUARANTINED, quarantined.due_ms, quarantined.members) + _encoder.encode(quarantined)
+    return encode_quarantined_head(quarantined.due_ms, quarantined.members) + _encoder.encode(quarantined)
 
 
 def decode_quarantined(data: bytes) -> QuarantinedProfile | None:

@@ -3,8 +3,8 @@
 A size is keyed by segment, generation and partition, a trend also by its minute; one key holds the latest
 record. ``generation`` is that of the state's origin: records of a lower one are of a state that a fresh start
 has discarded. All records that a partition publishes at one checkpoint have the same ``clock_ms``, and every
-size that changed is among them: a size is true until the latest ``clock_ms`` of its partition. The record of
-the population comes at least once a minute while the clock moves, so it says how far that is.
+size that changed is among them. The population is the last of them, and comes at least once a minute while
+the clock moves: a size is true until the ``clock_ms`` of its partition's record under ``POPULATION``.
 
 A minute without a change has no record. After a crash, minutes since the last checkpoint are published again.
 """
@@ -86,6 +86,10 @@ class PopulationFigures(msgspec.Struct, frozen=True):
     dormant: int
 
 
+#: The numbers of ``PopulationFigures``.
+ACTIVITIES: Final = PopulationFigures.__struct_fields__[1:]
+
+
 class PopulationRecord(msgspec.Struct, frozen=True):
     """The population of one partition at ``clock_ms``, under the key ``POPULATION``.
 
@@ -128,8 +132,12 @@ _population = msgspec.json.Decoder(PopulationRecord)
 def key_of(record: Published) -> bytes:
     """Return the key under which a record is published."""
     segment_key = POPULATION if isinstance(record, PopulationRecord) else record.segment_key
-    minute_ms = None if isinstance(record, SizeRecord) else record.minute_ms
-    return str(RecordKey(segment_key, record.generation, record.partition, minute_ms)).encode()
+    return str(RecordKey(segment_key, record.generation, record.partition, minute_of(record))).encode()
+
+
+def minute_of(record: Published) -> int | None:
+    """Return the start of the minute that a record of the trends is about; None for one of the sizes."""
+    return None if isinstance(record, SizeRecord) else record.minute_ms
 
 
 def encode_published(record: Published) -> bytes:

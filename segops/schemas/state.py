@@ -1,10 +1,12 @@
 """The stored form of a profile: a version byte, a head, then msgpack of an array-like struct.
 
-The head has the values that a store is indexed by, so that a recovery need not decode whole profiles: the
-due time (8 bytes), the length of the membership list (4 bytes), and that list, one segment key per line.
+The head has the values that a store is indexed by and that a partition sums, so that a recovery need not
+decode whole profiles: the due time (8 bytes), the lengths of the membership list and of the moves (4 bytes
+each), the activity (4 bytes), the membership list, one segment key per line, and the moves (``tallies``).
 
-Format 2 stored a count or a number of distinct values once per capacity class; format 3 stores it once, which
-earlier versions would not find. Format 2, and format 1, which had no head, can still be read.
+The head of the formats 2 and 3 has no moves and no activity: that is read from the body. Format 2 stored a
+count or a number of distinct values once per capacity class; format 3 stores it once, which earlier versions
+would not find. Format 1 had no head. All can still be read.
 """
 
 from __future__ import annotations
@@ -15,24 +17,30 @@ from typing import Any
 
 import msgspec
 
+from segops.core.activity import activity_of
 from segops.core.backfill import Row
 from segops.core.errors import StateError, UnstorableError
 from segops.core.events import Event
 from segops.core.features import states
 from segops.core.links import timer_of
 from segops.core.profile import Member, Profile
+from segops.core.values import MAX_MS
 
 #: Incremented for changes of the encoding other than appended fields.
-FORMAT = 3
+FORMAT = 4
 
 #: Replaces ``FORMAT`` for a quarantined profile; the head is that of a profile.
 QUARANTINED = ord("q")
 
 _HEADLESS = 1
-_WITH_HEAD = (bytes([2]), bytes([FORMAT]))
-_HEADED = (*_WITH_HEAD, bytes([QUARANTINED]))
-_HEAD = struct.Struct(">BqI")
+_CURRENT = bytes([FORMAT])
+_SHORT_HEADED = (bytes([2]), bytes([3]), bytes([QUARANTINED]))
+_PROFILES = (bytes([2]), bytes([3]), bytes([FORMAT]))
+_HEADED = (*_PROFILES, bytes([QUARANTINED]))
+_SHORT_HEAD = struct.Struct(">BqI")
+_HEAD = struct.Struct(">BqIIi")
 _NOT_DUE = -(1 << 63)
+_NO_ACTIVITY = -(1 << 31)
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Profile)
 
@@ -58,11 +66,29 @@ class _Frame(msgspec.Struct, array_like=True, gc=False):
     flips: dict[str, int]
 
 
+class _Dates(msgspec.Struct, array_like=True, gc=False):
+    """The first fields of a stored profile: those that its activity is read from."""
+
+    id: str
+    sequence: int = 0
+    applied: int = -1
+    evaluated_by: str = ""
+    due_ms: int | None = None
+    first_ms: int | None = None
+    latest_ms: int = -MAX_MS
+
+
+#: What a store is indexed by and a partition sums: due time, keys of segments, activity, encoded moves.
+#: A plain tuple: a recovery reads two for every record.
+Head = tuple[int | None, bytes, int | None, bytes]
+
+
+_dates = msgspec.msgpack.Decoder(_Dates)
 _frame = msgspec.msgpack.Decoder(_Frame)
 
 
-def encode_profile(profile: Profile) -> bytes:
-    """Encode a profile for the store, as ``packed``.
+def encode_profile(profile: Profile, moves: bytes = b"", *, activity: int | None = None) -> bytes:
+    """Encode a profile for the store, as ``packed``, with its ``moves``. ``activity``: its own, if known.
 
     Raises UnstorableError for a profile that could not be decoded again: the fields of ``_Frame`` are always
     checked, the whole profile only if a value had to be fitted, since decoding it takes longer than encoding.
@@ -70,7 +96,7 @@ def encode_profile(profile: Profile) -> bytes:
     try:
         body, fitted = _packed(profile)
         (_decoder if fitted else _frame).decode(body)
-        return _head(profile) + body
+        return _head(profile, moves, activity) + body
     except _UNSTORABLE as error:
         raise UnstorableError(f"a profile cannot be stored: {error}") from error
 
@@ -121,22 +147,28 @@ def _with_fitted(value: Any) -> Any:
     return value
 
 
-def _head(profile: Profile) -> bytes:
-    return encode_head(FORMAT, timer_of(profile), profile.members)
+def _head(profile: Profile, moves: bytes, activity: int | None) -> bytes:
+    due_ms = timer_of(profile)
+    activity = activity_of(profile) if activity is None else activity
+    members = "\n".join(profile.members).encode()
+    due_ms = _NOT_DUE if due_ms is None else due_ms
+    activity = _NO_ACTIVITY if activity is None else activity
+    return _HEAD.pack(FORMAT, due_ms, len(members), len(moves), activity) + members + moves
 
 
-def encode_head(form: int, due_ms: int | None, keys: Iterable[str]) -> bytes:
-    """Encode the head: the due time and the keys of the segments."""
+def encode_quarantined_head(due_ms: int | None, keys: Iterable[str]) -> bytes:
+    """Encode the head of a quarantined profile: the due time and the keys of the segments."""
     members = "\n".join(keys).encode()
-    return _HEAD.pack(form, _NOT_DUE if due_ms is None else due_ms, len(members)) + members
+    return _SHORT_HEAD.pack(QUARANTINED, _NOT_DUE if due_ms is None else due_ms, len(members)) + members
 
 
 def salvaged(profile: Profile) -> bytes:
     """Encode an unstorable profile for inspection; the bytes need not be decodable as a profile."""
     try:
-        return _HEAD.pack(FORMAT, _NOT_DUE, 0) + _encoder.encode(_fitted(msgspec.to_builtins(profile)))
+        body = _encoder.encode(_fitted(msgspec.to_builtins(profile)))
     except _UNSTORABLE:
-        return _HEAD.pack(FORMAT, _NOT_DUE, 0) + _encoder.encode(repr(profile).encode(errors="replace"))
+        body = _encoder.encode(repr(profile).encode(errors="replace"))
+    return _HEAD.pack(FORMAT, _NOT_DUE, 0, 0, _NO_ACTIVITY) + body
 
 
 def _fitted(value: Any) -> Any:
@@ -164,7 +196,7 @@ def decode_profile(data: bytes) -> Profile:
     Raises StateError for an unsupported format and for damaged bytes.
     """
     try:
-        return _decoder.decode(body_of(data, _WITH_HEAD))
+        return _decoder.decode(body_of(data, _PROFILES))
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise StateError(f"a stored profile is damaged: {error}") from error
 
@@ -172,13 +204,21 @@ def decode_profile(data: bytes) -> Profile:
 def body_of(data: bytes, formats: tuple[bytes, ...] = _HEADED) -> bytes:
     """Return the msgpack after the head. Raises StateError for an unsupported format or a partial head."""
     if data.startswith(formats):
-        if len(data) < _HEAD.size:
-            raise StateError("a stored profile is damaged: it ends within its head")
-        return data[_HEAD.size + int(_HEAD.unpack_from(data)[2]) :]
+        return data[_body_at(data) :]
     if data and data[0] == _HEADLESS:
         return data[1:]
     found = data[0] if data else "nothing"
     raise StateError(f"a stored profile has format {found}, this version of segops reads {FORMAT}")
+
+
+def _body_at(data: bytes) -> int:
+    try:
+        if data.startswith(_SHORT_HEADED):
+            return _SHORT_HEAD.size + int(_SHORT_HEAD.unpack_from(data)[2])
+        _, _, members, moves, _ = _HEAD.unpack_from(data)
+    except struct.error as error:
+        raise StateError("a stored profile is damaged: it ends within its head") from error
+    return _HEAD.size + int(members) + int(moves)
 
 
 def summary(data: bytes) -> tuple[int | None, bytes]:
@@ -186,14 +226,52 @@ def summary(data: bytes) -> tuple[int | None, bytes]:
 
     Raises StateError like ``decode_profile``.
     """
-    if not data.startswith(_HEADED):
-        profile = decode_profile(data)
-        return timer_of(profile), "\n".join(profile.members).encode()
+    return head_of(data)[:2]
+
+
+def head_of(data: bytes) -> Head:
+    """Return the head of a stored or quarantined profile. Raises StateError like ``decode_profile``."""
     try:
-        _, due_ms, length = _HEAD.unpack_from(data)
+        if data.startswith(_CURRENT):
+            head = _whole_head(data)
+        elif data.startswith(_SHORT_HEADED):
+            head = _short_head(data)
+        else:
+            profile = decode_profile(data)
+            return timer_of(profile), "\n".join(profile.members).encode(), activity_of(profile), b""
     except struct.error as error:
         raise StateError(f"a stored profile is damaged: {error}") from error
-    members = data[_HEAD.size : _HEAD.size + length]
-    if len(members) < length or not members.isascii():
+    if not head[1].isascii():
         raise StateError("a stored profile is damaged: invalid head")
-    return None if due_ms == _NOT_DUE else due_ms, members
+    return head
+
+
+def _whole_head(data: bytes) -> Head:
+    _, due_ms, length, moves, activity = _HEAD.unpack_from(data)
+    begin = _HEAD.size + length
+    end = begin + moves
+    if end > len(data):
+        raise StateError("a stored profile is damaged: it ends within its head")
+    return (
+        None if due_ms == _NOT_DUE else due_ms,
+        data[_HEAD.size : begin],
+        None if activity == _NO_ACTIVITY else activity,
+        data[begin:end],
+    )
+
+
+def _short_head(data: bytes) -> Head:
+    _, due_ms, length = _SHORT_HEAD.unpack_from(data)
+    end = _SHORT_HEAD.size + length
+    if end > len(data):
+        raise StateError("a stored profile is damaged: it ends within its head")
+    activity = None if data[0] == QUARANTINED else _activity_in(data[end:])
+    return None if due_ms == _NOT_DUE else due_ms, data[_SHORT_HEAD.size : end], activity, b""
+
+
+def _activity_in(body: bytes) -> int | None:
+    try:
+        found = _dates.decode(body)
+    except (msgspec.MsgspecError, ValueError):
+        return None  # it is damaged, and will be quarantined
+    return activity_of(Profile(found.id, first_ms=found.first_ms, latest_ms=found.latest_ms))

@@ -35,6 +35,7 @@ from segops.streaming.partition.clock import PartitionClock
 from segops.streaming.partition.control import ControlProcessor
 from segops.streaming.partition.engines import engine_of, packed_of
 from segops.streaming.partition.marks import split_mark
+from segops.streaming.partition.population import take_census
 from segops.streaming.partition.resolve import ResolveProcessor, read_watermark
 from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.partition.snapshot import IN_FORCE_META
@@ -147,6 +148,7 @@ class AssignmentOpener:
             ends = await group.ends([(topics.profile_events, number) for number in numbers])
             for store in stores.values():  # compile outside the event loop; the result is cached
                 await asyncio.to_thread(_recorded, store.meta(IN_FORCE_META), engine)
+                await asyncio.to_thread(take_census, store)
         except BaseException:  # including a rebalance: the next assignment opens the stores again
             for store in stores.values():
                 store.close()
@@ -168,6 +170,7 @@ class AssignmentOpener:
                 cache_profiles=profiles,
                 max_state_bytes=state.max_state_bytes,
                 max_quarantined=state.max_quarantined,
+                figures_interval_ms=self._settings.checkpoint.figures_interval_ms,
             )
         sources = {n: self._source(n, starts[topics.events, n]) for n in numbers}
         controls = {n: self._control(n, starts[topics.control, n]) for n in numbers}
@@ -229,6 +232,8 @@ class AssignmentOpener:
             origin=origin or self._origin_check.new_origin(),
             adopted=origin is None,
             mark=mark or (None if origin is None else origin.mark),
+            number=number,
+            partitions=self._settings.topics.partitions,
         )
 
     def _clock(self, number: int, metadata: str) -> PartitionClock:

@@ -15,6 +15,7 @@ from segops.kafka.positions import LogPartition
 from segops.metrics import Metrics
 from segops.schemas.records import Headers, Record, partition_of
 from segops.schemas.scans import Answer, encode_answer
+from segops.schemas.sizes import ACTIVITIES, PopulationFigures, Published, RecordKey
 from segops.schemas.ticks import TICK_HEADERS
 from segops.streaming.partition.control import ControlProcessor
 from segops.streaming.partition.output import Counts, Output, QuarantineRecord, ResolveCounts
@@ -24,6 +25,7 @@ from segops.streaming.publishers import (
     BatchProducer,
     ChangePublisher,
     DeadLetters,
+    FiguresPublisher,
     MessageSender,
     QuarantinePublisher,
 )
@@ -50,6 +52,7 @@ class KafkaOutput(Output):
         self._quarantine = QuarantinePublisher(
             outputs, topic=topics.quarantine, partitions=topics.partitions, origin=origin
         )
+        self._figures = FiguresPublisher(outputs, topics)
         self._metrics = metrics
         self._waiting: dict[str, float] = {}
         self._published: Counter[tuple[str, str, str]] = Counter()
@@ -106,6 +109,15 @@ class KafkaOutput(Output):
     def delete_rows(self, keys: Sequence[bytes]) -> None:
         """Append a tombstone to the state topic for each key."""
         self._publisher.delete_rows(self._partition, keys)
+
+    def publish_figures(self, record: Published) -> None:
+        """Append a record to the topic of sizes or of trends."""
+        self._figures.put(self._partition, record)
+        self._metrics.figures_published.inc()
+
+    def delete_size(self, key: RecordKey) -> None:
+        """Append a tombstone to the topic of sizes."""
+        self._figures.delete(self._partition, key)
 
     def quarantine(self, record: QuarantineRecord) -> None:
         """Publish unreadable bytes and log the fact; the profile id is in the topic only."""
@@ -206,6 +218,8 @@ class Gauges:
         for partition, processor in processors.items():
             sizes.update(processor.sizes)
             self._metrics.partition_clock.labels(str(partition)).set(processor.clock.now_ms / 1000)
+        for activity, number in _summed(each.population for each in processors.values()).items():
+            self._metrics.profiles.labels(activity).set(number)
         self._metrics.profiles_cached.set(sum(processor.cached for processor in processors.values()))
         self._metrics.scans_pending.set(sum(processor.scans.pending for processor in processors.values()))
         self._export_sizes(sizes)
@@ -225,3 +239,10 @@ class Gauges:
             by_label[self._metrics.segment(key)] += size
         for label, size in by_label.items():
             self._metrics.segment_members.labels(label).set(size)
+
+
+def _summed(populations: Iterable[PopulationFigures]) -> Counter[str]:
+    sums = Counter(dict.fromkeys(ACTIVITIES, 0))
+    for figures in populations:
+        sums.update({activity: getattr(figures, activity) for activity in ACTIVITIES})
+    return sums

@@ -24,6 +24,7 @@ from segops.schemas.quarantine import (
     REASON_HEADER,
 )
 from segops.schemas.records import Headers, Record, partition_of
+from segops.schemas.sizes import Published, RecordKey, encode_published, key_of, minute_of
 from segops.schemas.ticks import TYPE_HEADER
 from segops.stores.base import Write
 from segops.streaming.partition.output import QuarantineRecord
@@ -265,6 +266,24 @@ class DeadLetters:
         if (key, value) != (record.key, record.value):
             headers.append(("segops-cut", b"%d:%d" % (len(record.key or b""), len(record.value or b""))))
         self._outputs.append(self._partition, key=key, value=value, headers=headers)
+
+
+class FiguresPublisher:
+    """Sizes, trends and the population as records of their topics."""
+
+    def __init__(self, outputs: BatchProducer, topics: TopicSettings) -> None:
+        self._outputs = outputs
+        self._sizes = topics.sizes
+        self._trends = topics.trends
+
+    def put(self, partition: int, record: Published) -> None:
+        """Append a record; one of a minute goes to the trends."""
+        topic = self._sizes if minute_of(record) is None else self._trends
+        self._outputs.append((topic, partition), key=key_of(record), value=encode_published(record))
+
+    def delete(self, partition: int, key: RecordKey) -> None:
+        """Append a tombstone for a size."""
+        self._outputs.append((self._sizes, partition), key=str(key).encode(), value=None)
 
 
 class QuarantinePublisher:

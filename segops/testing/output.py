@@ -12,6 +12,7 @@ from segops.core.messages import Message
 from segops.core.step import Erased
 from segops.schemas.records import Headers, Record
 from segops.schemas.scans import Answer
+from segops.schemas.sizes import Published, RecordKey, decode_published, encode_published, key_of, parse_key
 from segops.schemas.ticks import TICK_HEADERS
 from segops.streaming.partition.output import QuarantineRecord
 
@@ -42,6 +43,8 @@ class RecordingOutput:
         self.sent: list[Message] = []
         self.erasures: list[Erased] = []
         self.deleted_rows: list[bytes] = []
+        self.figures: list[Published] = []
+        self.deleted_sizes: list[RecordKey] = []
         self.letters: list[QuarantineRecord] = []
         self.releases: list[str] = []
         self.answers: list[Answer] = []
@@ -73,6 +76,12 @@ class RecordingOutput:
 
     def delete_rows(self, keys: Sequence[bytes]) -> None:
         self.deleted_rows.extend(keys)
+
+    def publish_figures(self, record: Published) -> None:
+        self.figures.append(decode_published(parse_key(key_of(record)), encode_published(record)))
+
+    def delete_size(self, key: RecordKey) -> None:
+        self.deleted_sizes.append(key)
 
     def quarantine(self, record: QuarantineRecord) -> None:
         self.letters.append(record)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from segops.brokers import choose
 
-from . import backfill, busy, core, identity, kafka, recovery, scans
+from . import backfill, busy, core, identity, kafka, recovery, scans, sizes
 from .workload import events
 
 
@@ -39,6 +39,7 @@ def main() -> None:
         _show(core.many_segments(made))
         _show(busy.measure())
         _show(backfill.measure(made))
+        _show(sizes.measure(made))
         with tempfile.TemporaryDirectory() as folder:
             _show(scans.measure(made[: 10 * options.profiles], Path(folder), profiles=options.scanned))
     if options.core_only:
@@ -49,9 +50,9 @@ def main() -> None:
     ):
         print(f"\nbroker: {broker.name}")
         if not options.recovery_only:
-            figures = kafka.measure(broker, made, Path(folder))
-            _show(figures)
-            half = figures["kafka: end to end, events per second of wall"] / 2
+            measured = kafka.measure(broker, made, Path(folder))
+            _show(measured)
+            half = measured["kafka: end to end, events per second of wall"] / 2
             _show(identity.measure(broker, Path(folder), rate=half))
         kept = recovery.states(made[: 10 * options.profiles])
         _show(recovery.measure(broker, kept, Path(folder), records=options.records))

@@ -14,7 +14,7 @@ from segops.core.rules.parsing import Context, read_policy
 from segops.core.rules.policy import Policy
 from segops.core.segments import SegmentSet
 from segops.core.views.explain import explain
-from segops.schemas.state import decode_profile, encode_profile
+from segops.schemas.state import body_of, decode_profile, encode_profile
 from segops.testing import Customer, Flip, definition
 
 from .helpers import MONDAY as T
@@ -116,8 +116,9 @@ def test_removed_segment_exits_its_members_immediately_and_is_deleted() -> None:
 
 def test_state_of_a_version_without_policies_is_read() -> None:
     new = encode_profile(Profile("user_id:u1", sequence=3))
-    fields = msgspec.msgpack.decode(new[13:])  # behind the head
-    old = new[:13] + msgspec.msgpack.encode(fields[: Profile.__struct_fields__.index("past")])
+    body = body_of(new)
+    fields = msgspec.msgpack.decode(body)
+    old = new.removesuffix(body) + msgspec.msgpack.encode(fields[: Profile.__struct_fields__.index("past")])
     assert decode_profile(old) == Profile("user_id:u1", sequence=3)
 
 

@@ -8,13 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from segops.core.activity import DAY_MS, activity_of
 from segops.core.engine import Engine
 from segops.core.errors import StateError
 from segops.core.events import Event
 from segops.core.features import states
 from segops.core.profile import HeldEvent, Links, Member, MergedSource, Past, Profile
 from segops.core.segments import SegmentSet
-from segops.schemas.state import FORMAT, decode_profile, encode_profile, summary
+from segops.schemas.state import FORMAT, body_of, decode_profile, encode_profile, head_of, summary
+from segops.schemas.tallies import encode_moves
 from segops.testing import definition
 from tests.core.strategies import rules, streams
 
@@ -38,7 +40,7 @@ def test_profile_round_trips(rule: dict[str, Any], steps: list[tuple[str, Any]])
 
 
 def test_the_first_byte_is_the_format() -> None:
-    assert encode_profile(Profile("user_id:u1"))[0] == FORMAT == 3
+    assert encode_profile(Profile("user_id:u1"))[0] == FORMAT == 4
 
 
 @pytest.mark.parametrize("first", [0, FORMAT + 1, 255])
@@ -54,16 +56,33 @@ def test_empty_bytes_are_rejected() -> None:
 
 
 def test_missing_fields_get_defaults() -> None:
-    # A format byte, a head (never due, no memberships), then an array of one: the id alone.
-    head = (-(1 << 63)).to_bytes(8, "big", signed=True) + bytes(4)
+    # A format byte, a head (never due, nothing else), then an array of one: the id alone.
+    head = (-(1 << 63)).to_bytes(8, "big", signed=True) + bytes(12)
     assert decode_profile(bytes([FORMAT]) + head + b"\x91\xa1x") == Profile("x")
+    for former in (2, 3):
+        assert decode_profile(bytes([former]) + head[:12] + b"\x91\xa1x") == Profile("x")
 
 
-def test_the_second_format_is_read_as_the_third() -> None:
-    stored = encode_profile(Profile("x", due_ms=7, flips={"a": 7}, members={"a": Member(1, 1)}))
-    former = bytes([2]) + stored[1:]
+@pytest.mark.parametrize("form", [2, 3])
+def test_the_second_and_third_formats_are_read_as_the_fourth(form: int) -> None:
+    profile = Profile("x", due_ms=7, first_ms=DAY_MS, latest_ms=5 * DAY_MS, flips={"a": 7})
+    profile.members = {"a": Member(1, 1)}
+    stored = encode_profile(profile)
+    former = bytes([form]) + stored[1:9] + (1).to_bytes(4, "big") + b"a" + body_of(stored)
     assert decode_profile(former) == decode_profile(stored)
     assert summary(former) == summary(stored) == (7, b"a")
+    assert head_of(former) == head_of(stored) == (7, b"a", activity_of(profile), b"")
+
+
+def test_the_head_has_the_activity_and_the_moves() -> None:
+    profile = Profile("x", first_ms=0, latest_ms=40 * DAY_MS, former_day=2, members={"a": Member(1, 1)})
+    moves = encode_moves(5, [(60_000, "a", "event", True)])
+    stored = encode_profile(profile, moves)
+    assert head_of(stored) == (None, b"a", activity_of(profile), moves)
+    assert decode_profile(stored) == profile
+    assert body_of(stored) == body_of(encode_profile(profile))
+    with pytest.raises(StateError, match="ends within its head"):
+        head_of(stored[:30])
 
 
 def test_the_first_format_is_still_read() -> None:

@@ -16,6 +16,7 @@ from segops.core.messages import Erase
 from segops.core.profile import Erasing
 from segops.core.segments import SegmentSet
 from segops.schemas.erasures import decode_request, hashed
+from segops.schemas.in_force import BASE_KEY
 from segops.schemas.messages import encode_message
 from segops.schemas.segments import load
 from segops.schemas.ticks import TYPE_HEADER
@@ -70,6 +71,15 @@ def checkpoint(processor: SegmentProcessor) -> dict[str, bytes | None]:
     processor.write(snapshot, 1)
     processor.committed()
     return {write.profile_id: write.state for write in snapshot.logged}
+
+
+def test_the_base_of_sequences_is_logged_before_the_profiles(engine: Engine) -> None:
+    processor = opened(MemoryStores(), engine)
+    processor.process([viewed(0), viewed(1), viewed(2)])
+    checkpoint(processor)
+    processor.process([erase(3), viewed(4, "u2")])
+    logged = [write.profile_id for write in processor.snapshot().logged]
+    assert logged[:3] == [BASE_KEY.decode(), "user_id:u1", "user_id:u2"]
 
 
 def test_profile_is_erased_in_two_steps(engine: Engine) -> None:

@@ -12,7 +12,7 @@ from segops.brokers import LocalBroker
 from segops.core.errors import UserError
 from segops.kafka import topics
 from segops.kafka.clients import client_options, running_admin
-from segops.kafka.topics import topic_specs
+from segops.kafka.topics import TopicState, topic_specs
 
 pytestmark = pytest.mark.broker
 
@@ -23,11 +23,15 @@ NAMES = [
     "segments",
     "membership.changes",
     "membership.state",
+    "sizes",
+    "trends",
     "receipts",
     "quarantine",
     "scans",
     "dead-letters",
 ]
+#: The ends of the names of topics without retention.
+COMPACTED = ("segments", "membership.state", "sizes", "receipts", "quarantine", "changelog")
 
 
 def settings_for(broker: LocalBroker, prefix: str, **topic_settings: object) -> config.Settings:
@@ -66,9 +70,10 @@ def test_missing_topics_are_created_once_as_specified(settings: config.Settings,
     for name, state in states.items():
         assert state.partitions == (1 if name.endswith("segments") else 3)
         assert state.records == 0
-        compacted = name.endswith(("segments", "membership.state", "receipts", "quarantine", "changelog"))
-        policy = "compact,delete" if name.endswith("scans") else "compact" if compacted else "delete"
-        assert state.configs["cleanup.policy"] == policy
+        policies = set(state.configs["cleanup.policy"].split(","))
+        wanted = {"compact", "delete"} if name.endswith(("trends", "scans")) else {"delete"}
+        assert policies == ({"compact"} if name.endswith(COMPACTED) else wanted)
+    assert states[f"{topic_prefix}trends"].configs["retention.ms"] == str(30 * 86_400_000)
     assert states[f"{topic_prefix}events"].configs["retention.ms"] == str(7 * 86_400_000)
     assert states[f"{topic_prefix}scans"].configs["retention.ms"] == str(86_400_000)
 
@@ -138,6 +143,18 @@ def test_three_replicas_survive_the_loss_of_one() -> None:
     specs = topic_specs(config.load(topics={"replication": 3}))
     assert {spec.configs["min.insync.replicas"] for spec in specs} == {"2"}
     assert not any("min.insync.replicas" in spec.configs for spec in topic_specs(config.load()))
+
+
+def test_minutes_are_compacted_and_expire_after_a_time_of_their_own() -> None:
+    (spec,) = (
+        spec
+        for spec in topic_specs(config.load(topics={"trends_retention_ms": "2d"}))
+        if "trends" in spec.name
+    )
+    assert (spec.cleanup_policy, spec.configs["retention.ms"]) == ("compact,delete", str(2 * 86_400_000))
+    for policy, problems in (("delete,compact", 0), ("compact", 1)):
+        found = TopicState(spec, spec.partitions, 1, {"cleanup.policy": policy})
+        assert len(list(found.problems())) == problems
 
 
 def test_login_reaches_the_client_and_missing_certificate_is_named() -> None:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
-
-import msgspec
 
 from segops.core.errors import StateError
 from segops.schemas.origin import decode_origin
 from segops.schemas.positions import decode_positions
 from segops.schemas.quarantine import due_in
-from segops.schemas.state import summary
+from segops.schemas.state import Head, head_of
+from segops.schemas.tallies import BUCKET_KEYS, decode_bucket
 from segops.stores.base import ProfileStore, Row, Write
 from segops.streaming.partition.snapshot import (
     BASE_META,
@@ -23,15 +21,14 @@ from segops.streaming.partition.snapshot import (
     LOGGED_META,
     ORIGIN_META,
     POSITIONS_META,
-    SIZES_META,
 )
+from segops.streaming.partition.sums import NO_HEAD, Sums
 
 log = logging.getLogger(__name__)
 
 _MAX_DIGITS: Final = 18
 _MIN_SLOTS: Final = 1 << 16
 _MAX_SLOTS: Final = 1 << 26
-_NONE: Final = (None, b"")
 _ENTRY_BYTES: Final = 256  # of a key, two objects and their dict slot
 
 
@@ -77,28 +74,19 @@ class StoreRestorer:
 
         An unreadable state is stored unchanged and due at once, so that its processor quarantines it.
         """
-        logged = {name: values.get(key) for key, name in LOGGED_META.items()}
+        logged = _readable({LOGGED_META[key]: values[key] for key in LOGGED_META.keys() & values.keys()})
         if not values.keys().isdisjoint(LOGGED_META):
             values = {key: value for key, value in values.items() if key not in LOGGED_META}
-        if not _is_base(logged[BASE_META]):
-            log.error("invalid base sequence in the changelog: expected a number; ignored")
-            logged[BASE_META] = None
-        if not _is_origin(logged[ORIGIN_META]):
-            log.error("unreadable origin in the changelog; ignored")
-            logged[ORIGIN_META] = None
-        if not _is_positions(logged[POSITIONS_META]):
-            log.error("the changelog has unreadable positions of a transaction: they are left out")
-            logged[POSITIONS_META] = None
         if not all(map(_is_text, values)):
             log.error("invalid key in the changelog: expected UTF-8 text; record ignored")
             values = {key: value for key, value in values.items() if _is_text(key)}
-        self._check_lineage(logged[ORIGIN_META])
-        members: dict[bytes, int] = {}
-        rows = list(self._rows(values, self._known(values), members))
-        sizes = self._sizes(members)
-        meta = {CHANGELOG_META: str(next_offset - 1).encode(), SIZES_META: msgspec.json.encode(+sizes)}
-        meta |= {name: data for name, data in logged.items() if data is not None}
-        if logged[IN_FORCE_META] is not None:
+        self._check_lineage(logged.get(ORIGIN_META))
+        sums = Sums()
+        rows = list(self._rows(values, self._known(values), sums))
+        meta = {CHANGELOG_META: str(next_offset - 1).encode()}
+        meta |= logged
+        meta |= sums.added_to(self.store, meta)
+        if IN_FORCE_META in logged:
             meta[EVALUATED_META] = b""
         if self._bulk:
             self.store.load(rows, meta)
@@ -123,35 +111,21 @@ class StoreRestorer:
         return dict(zip(ids, self.store.get_many([key.decode() for key in ids]), strict=True))
 
     def _rows(
-        self,
-        values: Mapping[bytes, bytes | None],
-        known: Mapping[bytes, bytes | None],
-        members: dict[bytes, int],
+        self, values: Mapping[bytes, bytes | None], known: Mapping[bytes, bytes | None], sums: Sums
     ) -> Iterator[Row]:
         for key in sorted(values):  # memory tables cost less in order
             new, old = values[key], known.get(key)
-            old_ms, before = _summary(old) if old is not None else _NONE
-            new_ms, after = _summary(new) if new is not None else _NONE
-            if before != after:
-                members[before] = members.get(before, 0) - 1
-                members[after] = members.get(after, 0) + 1
-            yield key, new, old_ms, new_ms
-
-    def _sizes(self, members: Mapping[bytes, int]) -> Counter[str]:
-        sizes: Counter[str] = Counter(
-            msgspec.json.decode(self.store.meta(SIZES_META) or b"{}", type=dict[str, int])
-        )
-        for keys, count in members.items():
-            for key in keys.decode(errors="replace").splitlines():
-                sizes[key] += count
-        return sizes
+            before = NO_HEAD if old is None else _head_of(old)
+            after = NO_HEAD if new is None else _head_of(new)
+            sums.replace(before, after)
+            yield key, new, before[0], after[0]
 
 
-def _summary(state: bytes) -> tuple[int | None, bytes]:
+def _head_of(state: bytes) -> Head:
     try:
-        return summary(state)
+        return head_of(state)
     except StateError:
-        return due_in(state), b""
+        return due_in(state), b"", None, b""
 
 
 def _is_text(key: bytes) -> bool:
@@ -161,22 +135,43 @@ def _is_text(key: bytes) -> bool:
         return False
 
 
-def _is_base(value: bytes | None) -> bool:
-    return value is None or (value.isdigit() and len(value) <= _MAX_DIGITS)
+def _readable(logged: Mapping[str, bytes | None]) -> dict[str, bytes]:
+    """Return the values that can be read; log an error for each of the others."""
+    found = {}
+    for name, value in logged.items():
+        check, what = _CHECKS.get(name, (_is_any, ""))
+        if value is not None and check(value):
+            found[name] = value
+        elif value is not None:
+            log.error("%s in the changelog; ignored", what)
+    return found
 
 
-def _is_origin(value: bytes | None) -> bool:
-    try:
-        return value is None or decode_origin(value) is not None
-    except StateError:
-        return False
+def _is_any(value: bytes) -> bool:
+    return True
 
 
-def _is_positions(value: bytes | None) -> bool:
-    try:
-        return value is None or decode_positions(value) is not None
-    except StateError:
-        return False
+def _is_base(value: bytes) -> bool:
+    return value.isdigit() and len(value) <= _MAX_DIGITS
+
+
+def _decodes(decode: Callable[[bytes], object]) -> Callable[[bytes], bool]:
+    def is_readable(value: bytes) -> bool:
+        try:
+            return decode(value) is not None
+        except StateError:
+            return False
+
+    return is_readable
+
+
+#: Name -> whether a value can be read, and what an unreadable one is called.
+_CHECKS: Final = {
+    BASE_META: (_is_base, "invalid base sequence"),
+    ORIGIN_META: (_decodes(decode_origin), "unreadable origin"),
+    POSITIONS_META: (_decodes(decode_positions), "unreadable positions of a transaction"),
+    **dict.fromkeys(BUCKET_KEYS.values(), (_decodes(decode_bucket), "unreadable tallies of segments")),
+}
 
 
 def _size(values: Iterable[bytes | None]) -> int:

@@ -26,6 +26,7 @@ from segops.streaming.failpoints import Failpoints
 from segops.streaming.ownership.origin import Offsets, OriginCheck
 from segops.streaming.ownership.published import survey
 from segops.streaming.partition.snapshot import BASE_META, CHANGELOG_META, ORIGIN_META
+from segops.streaming.partition.tallies import emptied_buckets
 
 log = logging.getLogger(__name__)
 
@@ -77,14 +78,17 @@ class FreshStart:
         self._failpoints.passed("during_fresh_start")
         # The recorded positions go too: the group returns to offsets from before former transactions, which
         # would otherwise count as lost.
-        cleared = encode_positions({})
+        cleared, emptied = encode_positions({}), emptied_buckets(store)
         logged = {BASE_KEY: base, IN_FORCE_KEY: b"", POSITIONS_KEY: cleared, ORIGIN_KEY: origin}
-        writes = [Write(key.decode(), value) for key, value in logged.items()]
+        writes = [Write(f"\0{name}", value) for name, value in emptied.items()]
+        writes += [Write(key.decode(), value) for key, value in logged.items()]
         positions = await self._beginnings(number, group)
         offset = await persist(number, writes, positions)
         store.destroy()
         fresh = self._store_manager.stores.open(number)
-        fresh.write([], {CHANGELOG_META: b"%d" % (offset or 0), BASE_META: base, ORIGIN_META: origin})
+        fresh.write(
+            [], {CHANGELOG_META: b"%d" % (offset or 0), BASE_META: base, ORIGIN_META: origin, **emptied}
+        )
         log.warning("partition %d starts fresh: %d stored profiles discarded", number, discarded)
         return ResetPartition(fresh, positions)
 

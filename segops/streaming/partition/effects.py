@@ -12,6 +12,7 @@ from segops.core.profile import Profile
 from segops.core.step import StepResult
 from segops.schemas.records import Record
 from segops.streaming.partition.output import Counts, Output
+from segops.streaming.partition.tallies import Tallies
 
 INTERNAL: Final = "internal"
 
@@ -23,11 +24,12 @@ class Effects:
     than that of every erased profile. ``counts``: the counts since they were last taken.
     """
 
-    def __init__(self, output: Output, sizes: dict[str, int], base: int) -> None:
+    def __init__(self, output: Output, tallies: Tallies, sizes: dict[str, int], base: int) -> None:
         self.sizes: Counter[str] = Counter(sizes)
         self.base = base
         self.counts = Counts()
         self._output = output
+        self._tallies = tallies
         #: (profile, segment) of every change since the sweep began; None without a sweep.
         self._changed: set[tuple[str, str]] | None = None
 
@@ -72,6 +74,7 @@ class Effects:
         """Publish changes that the sizes already include."""
         if self._changed is not None:
             self._changed.update((change.profile_id, change.segment_key) for change in changes)
+        self._tallies.note(changes)
         self._output.emit(changes, arrived_ms=arrived_ms)
 
     def _note_identities(self, result: StepResult, record: Record) -> None:

@@ -12,6 +12,7 @@ from segops.core.messages import Message
 from segops.core.step import Erased
 from segops.schemas.records import Headers, Record
 from segops.schemas.scans import Answer
+from segops.schemas.sizes import Published, RecordKey
 from segops.schemas.ticks import TICK_HEADERS
 
 
@@ -58,6 +59,12 @@ class Output(Protocol):
 
     def delete_rows(self, keys: Sequence[bytes]) -> None:
         """Delete rows of this partition of the state topic."""
+
+    def publish_figures(self, record: Published) -> None:
+        """Publish a size, a trend or the population."""
+
+    def delete_size(self, key: RecordKey) -> None:
+        """Delete the published size of a segment that is over."""
 
     def quarantine(self, record: QuarantineRecord) -> None:
         """Publish unreadable bytes to the quarantine topic."""

@@ -12,17 +12,19 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain, islice
 from typing import Final
 
+from segops.core.activity import activity_of
 from segops.core.engine import Engine
 from segops.core.errors import StateError, UnstorableError
 from segops.core.links import timer_of
 from segops.core.profile import Profile
 from segops.schemas.quarantine import (
     QuarantinedProfile,
+    activity_in,
     decode_quarantined,
     due_in,
     encode_quarantined,
@@ -40,12 +42,15 @@ _SLICE: Final = 100
 class CachedProfile:
     """A profile in memory, and what the store has of it. ``is_new``: nothing was applied to it yet.
 
-    ``size``: the bytes of its last encoded state plus those of the events applied since.
+    ``size``: the bytes of its last encoded state plus those of the events applied since. ``activity``: as
+    counted in the population. ``moves``: encoded, those of the write in flight.
     """
 
     __slots__ = (
+        "activity",
         "dirty",
         "is_new",
+        "moves",
         "overlay_due_ms",
         "profile",
         "quarantined",
@@ -65,6 +70,7 @@ class CachedProfile:
         self.stored_due_ms = None if is_new else timer_of(profile)
         self.overlay_due_ms: int | None = None
         self.size = 0
+        self.activity, self.moves = None if is_new else activity_of(profile), b""
         #: The write in flight; ``_PENDING``: to be encoded before the profile changes.
         self.write: Write | None = None
 
@@ -78,9 +84,9 @@ class CachedProfile:
         if self.quarantined is not None:
             state: bytes | None = encode_quarantined(self.quarantined)
         else:
-            state = None if self.is_new else encode_profile(profile)
+            state = None if self.is_new else encode_profile(profile, self.moves, activity=self.activity)
         old, self.stored_due_ms = self.stored_due_ms, timer_of(profile)
-        self.size = len(state or b"")
+        self.size, self.moves = len(state or b""), b""
         self.write = Write(profile.id, state, old, self.stored_due_ms)
 
 
@@ -149,6 +155,16 @@ class ProfileCache:
     def dirty(self) -> int:
         """The number of profiles changed since the last ``snapshot``."""
         return len(self._dirty)
+
+    @property
+    def changed(self) -> Sequence[CachedProfile]:
+        """The profiles changed since the last ``snapshot``."""
+        return self._dirty
+
+    def carry(self, moves: Mapping[str, bytes]) -> None:
+        """Store the encoded moves of changed profiles with them; ``snapshot`` must follow."""
+        for profile_id in moves.keys() & self._entries:
+            self._entries[profile_id].moves = moves[profile_id]
 
     def cached_ids(self) -> list[str]:
         """Return the ids in memory."""
@@ -225,7 +241,7 @@ class ProfileCache:
         except StateError as error:
             reason = str(error)
         entry = CachedProfile(self.engine.new_profile(profile_id), is_new=False)
-        entry.stored_due_ms = due_in(state)
+        entry.stored_due_ms, entry.activity = due_in(state), activity_in(state)
         try:
             quarantined = decode_quarantined(state)
         except StateError as error:

@@ -16,6 +16,7 @@ from segops.core.links import is_blank, timer_of
 from segops.core.views.profile import ProfileView, view_profile
 from segops.schemas.identifying import DEFAULT, IdentityLimits
 from segops.schemas.records import Record, profile_ids
+from segops.schemas.sizes import PopulationFigures
 from segops.schemas.ticks import watermark_tick
 from segops.stores.base import ProfileStore
 from segops.streaming.partition.applier import RecordApplier
@@ -27,15 +28,18 @@ from segops.streaming.partition.output import Counts, Output
 from segops.streaming.partition.profile_cache import CachedProfile, ProfileCache, Scan
 from segops.streaming.partition.quarantine import Quarantine, QuarantinePosition
 from segops.streaming.partition.scans import ScanJobs
+from segops.streaming.partition.sizes import Figures
 from segops.streaming.partition.snapshot import CHANGELOG_META, STORED_ALONE, PartitionSnapshot
 from segops.streaming.partition.start import Start
+from segops.streaming.partition.tallies import Tallies
 
 
 class SegmentProcessor:
     """One owned partition of profile events: it owns the sizes, the base sequence and the counts.
 
     ``cache_profiles`` bounds the clean profiles in memory, ``max_state_bytes`` the size of a stored profile,
-    ``max_quarantined`` the quarantined profiles: one more raises StateError.
+    ``max_quarantined`` the quarantined profiles: one more raises StateError. ``figures_interval_ms``: the
+    least time between two publications of sizes.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class SegmentProcessor:
         cache_profiles: int = 50_000,
         max_state_bytes: int = 512 << 10,
         max_quarantined: int = 1_000,
+        figures_interval_ms: int = 1_000,
     ) -> None:
         self.clock = start.clock
         self.offset = start.offset
@@ -59,9 +64,13 @@ class SegmentProcessor:
         )
         self._profiles = ProfileCache(store, engine, self._quarantine.add, bound=cache_profiles)
         self.scans = ScanJobs(self._profiles, output)
-        self._effects = Effects(output, sizes_of(store), base_of(store))
+        tallies = Tallies(store, self.clock, sizes_of(store))
+        self._effects = Effects(output, tallies, sizes_of(store), base_of(store))
         #: The members of each segment.
         self.sizes = self._effects.sizes
+        self._figures = Figures(
+            store, start, output, tallies=tallies, sizes=self.sizes, interval_ms=figures_interval_ms
+        )
         self._meta = PartitionMetadata(store, start)
         self._applier = RecordApplier(
             ProfileEvaluator(engine, limits.rules, max_state_bytes=max_state_bytes),
@@ -112,6 +121,11 @@ class SegmentProcessor:
     def cached(self) -> int:
         """The number of profiles in memory."""
         return len(self._profiles)
+
+    @property
+    def population(self) -> PopulationFigures:
+        """The population as of the last snapshot."""
+        return self._figures.population()
 
     @property
     def scanning(self) -> bool:
@@ -249,7 +263,8 @@ class SegmentProcessor:
         """Return the state to make durable. ``write`` must follow before the next ``snapshot``."""
         records, self._since_snapshot = self._since_snapshot, 0
         engine, base = self._applier.evaluator.engine, self._effects.base
-        meta = self._meta.take(engine, offset=self.offset, sizes=self.sizes, base=base)
+        cut = self._figures.cut(self._profiles, engine.segments)
+        meta = cut.meta | self._meta.take(engine, offset=self.offset, sizes=self.sizes, base=base)
         mark, dirty = self._last.mark, bool(self._profiles.dirty)
         return PartitionSnapshot(
             profiles=self._profiles.snapshot(),
@@ -258,6 +273,7 @@ class SegmentProcessor:
             metadata=self.clock.dump(),
             mark=mark,
             records=records,
+            leading=cut.leading,
         )
 
     def write(self, snapshot: PartitionSnapshot, changelog_offset: int | None) -> None:

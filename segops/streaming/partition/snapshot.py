@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from segops.schemas.in_force import BASE_KEY, IN_FORCE_KEY
 from segops.schemas.origin import ORIGIN_KEY, Mark
 from segops.schemas.positions import POSITIONS_KEY
+from segops.schemas.tallies import BUCKET_KEYS
 from segops.stores.base import Write
 from segops.streaming.partition.profile_cache import ProfileSnapshot
 
@@ -19,7 +21,11 @@ ORIGIN_META: Final = "origin"
 POSITIONS_META: Final = "positions"
 #: Whether the state topic may hold rows of segments that are not in force.
 ROWS_META: Final = "retired_rows"
+POPULATION_META: Final = "population"
+#: The moves of restored profiles that the tallies do not include yet.
+MOVES_META: Final = "moves"
 LOGGED_META: Final = {
+    **BUCKET_KEYS,
     BASE_KEY: BASE_META,
     IN_FORCE_KEY: IN_FORCE_META,
     POSITIONS_KEY: POSITIONS_META,
@@ -27,14 +33,19 @@ LOGGED_META: Final = {
 }
 LOGGED_NAMES: Final = frozenset(LOGGED_META.values())
 #: Stored even when no profile has changed.
-STORED_ALONE: Final = frozenset((EVALUATED_META, ORIGIN_META, POSITIONS_META, ROWS_META))
+STORED_ALONE: Final = frozenset(
+    (EVALUATED_META, ORIGIN_META, POSITIONS_META, ROWS_META, *BUCKET_KEYS.values())
+)
 SOURCE_META: Final = "source_offset"
 CHANGELOG_META: Final = "changelog_offset"
 
 
 @dataclass(frozen=True)
 class PartitionSnapshot:
-    """A partition as of one moment. ``records``: the input records since the snapshot before."""
+    """A partition as of one moment. ``records``: the input records since the snapshot before.
+
+    ``leading``: changelog records that precede those of the profiles.
+    """
 
     profiles: ProfileSnapshot
     meta: dict[str, bytes]
@@ -42,6 +53,7 @@ class PartitionSnapshot:
     metadata: str
     mark: Mark | None
     records: int
+    leading: Sequence[Write] = ()
 
     def encode(self) -> bool:
         """Encode one slice of the profiles; return whether more remain. Other work may run in between."""
@@ -54,9 +66,16 @@ class PartitionSnapshot:
 
     @property
     def logged(self) -> list[Write]:
-        """The changelog records in order: definitions follow the profiles that were evaluated before them.
+        """The changelog records in order, of which a crash may leave any first part.
 
+        The base comes before the profiles: if those whose erasure raised it were durable without it, their
+        sequences could be assigned again. Definitions follow the profiles that were evaluated before them.
         The origin comes last: its mark covers all records before it.
         """
-        known = ((key, self.meta.get(name)) for key, name in LOGGED_META.items())
-        return [*self.writes, *(Write(key.decode(), data) for key, data in known if data is not None)]
+        logged = {
+            key: Write(key.decode(), self.meta[name])
+            for key, name in LOGGED_META.items()
+            if name in self.meta
+        }
+        base = [logged.pop(BASE_KEY)] if BASE_KEY in logged else []
+        return [*self.leading, *base, *self.writes, *logged.values()]

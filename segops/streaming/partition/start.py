@@ -16,6 +16,7 @@ class Start:
     ``replay_until``: records before this offset may already have been evaluated, by these definitions, in a
     process that died before it made the results durable. ``origin``: the topics and application of the state,
     not yet recorded if ``adopted``; None: unknown. ``mark``: the last record before ``offset``.
+    ``number``: of the partition, one of ``partitions``.
     """
 
     offset: int
@@ -25,3 +26,5 @@ class Start:
     origin: Origin | None = None
     adopted: bool = False
     mark: Mark | None = None
+    number: int = 0
+    partitions: int = 1
