@@ -72,6 +72,12 @@ class TopicHistory(History):
                     recent = [record for record in batch.records if record.timestamp >= from_ms]
                     yield batch._replace(records=recent)
 
+    async def first_offset(self, partition: int) -> int:
+        """Return the first retained offset."""
+        place = TopicPartition(self._topic, partition)
+        async with running_consumer(self._kafka) as consumer:
+            return int((await consumer.beginning_offsets([place]))[place])
+
     async def complete_since_ms(self, partition: int) -> int:
         """Return the timestamp of the first retained record; the present if every record was deleted."""
         place = TopicPartition(self._topic, partition)
@@ -83,13 +89,13 @@ class TopicHistory(History):
 
 
 async def _bounds(consumer: AIOKafkaConsumer, place: TopicPartition, from_ms: int) -> tuple[int, int]:
-    """Return the first retained offset, and that of the first record at or after ``from_ms``.
+    """Return the first retained offset, and one up to which no record is as recent as ``from_ms``.
 
-    Without such a record, the second is the present end of the log.
+    Kafka also finds none when the first such record is deleted but its segment is not: then all are read.
     """
-    begin, end = [(await look([place]))[place] for look in (consumer.beginning_offsets, consumer.end_offsets)]
+    begin = (await consumer.beginning_offsets([place]))[place]
     found = (await consumer.offsets_for_times({place: max(from_ms, 0)}))[place]
-    return begin, end if found is None else found.offset
+    return begin, begin if found is None else found.offset
 
 
 async def _batches(
