@@ -32,6 +32,8 @@ class Receipt(msgspec.Struct):
     """A confirmation that one identifier is erased. ``awaits``: identifiers that get receipts of their own.
 
     ``found``: ``profile`` or ``nobody`` at the profile of the request; ``redirect`` or ``nothing`` elsewhere.
+    ``offset``: that of the record in profile-events, in the partition of the receipt, which completed the
+    erasure; later records of the identifier are another profile's. Earlier versions did not write it.
     """
 
     request: str
@@ -39,6 +41,7 @@ class Receipt(msgspec.Struct):
     found: str
     erased_at: int
     awaits: list[str]
+    offset: int | None = None
 
 
 _request = msgspec.json.Decoder(ErasureRequest)
@@ -74,11 +77,11 @@ def decode_request(value: bytes | None) -> ErasureRequest:
     return found
 
 
-def encode_receipt(erased: Erased, erased_at_ms: int) -> tuple[bytes, bytes]:
-    """Encode a receipt; return its key and value."""
+def encode_receipt(erased: Erased, erased_at_ms: int, offset: int) -> tuple[bytes, bytes]:
+    """Encode a receipt of an erasure by the record at ``offset``; return its key and value."""
     identifier = hashed(erased.identifier)
     awaits = [hashed(each) for each in erased.others]
-    receipt = Receipt(erased.request, identifier, erased.found, erased_at_ms, awaits)
+    receipt = Receipt(erased.request, identifier, erased.found, erased_at_ms, awaits, offset)
     return f"{erased.request}|{identifier}".encode(), _encoder.encode(receipt)
 
 

@@ -102,9 +102,9 @@ class KafkaOutput(Output):
         for message in messages:
             self._sender.send(message, timestamp=arrived_ms)
 
-    def erased(self, erased: Sequence[Erased], segments: Collection[str]) -> None:
+    def erased(self, erased: Sequence[Erased], segments: Collection[str], *, offset: int) -> None:
         """Delete the rows of the state topic, and publish receipts."""
-        self._publisher.forget(self._partition, erased, segments, now_ms=wall_ms())
+        self._publisher.forget(self._partition, erased, segments, offset=offset, now_ms=wall_ms())
 
     def delete_rows(self, keys: Sequence[bytes]) -> None:
         """Append a tombstone to the state topic for each key."""

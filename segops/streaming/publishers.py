@@ -198,13 +198,13 @@ class ChangePublisher:
             append((state_topic, partition), key=state_key, value=value, headers=headers)
 
     def forget(
-        self, partition: int, erased: Sequence[Erased], segments: Collection[str], *, now_ms: int
+        self, partition: int, erased: Sequence[Erased], segments: Collection[str], *, offset: int, now_ms: int
     ) -> None:
-        """Delete the rows of erased profiles in ``segments``, and append receipts."""
+        """Delete the rows of profiles erased by the record at ``offset`` in ``segments``; append receipts."""
         for each in erased:
             for segment in sorted(segments):
                 self.delete_rows(partition, [f"{each.identifier}|{segment}".encode()])
-            receipt_key, value = encode_receipt(each, now_ms)
+            receipt_key, value = encode_receipt(each, now_ms, offset)
             self._outputs.append((self._receipts, partition), key=receipt_key, value=value)
 
     def delete_rows(self, partition: int, keys: Sequence[bytes]) -> None:

@@ -45,6 +45,8 @@ class RecordingOutput:
         self.deleted_rows: list[bytes] = []
         self.figures: list[Published] = []
         self.deleted_sizes: list[RecordKey] = []
+        #: The offset of the record that caused each erasure.
+        self.erased_by: list[int] = []
         self.letters: list[QuarantineRecord] = []
         self.releases: list[str] = []
         self.answers: list[Answer] = []
@@ -71,8 +73,9 @@ class RecordingOutput:
     def send(self, messages: Sequence[Message], *, arrived_ms: int) -> None:
         self.sent.extend(messages)
 
-    def erased(self, erased: Sequence[Erased], segments: Collection[str]) -> None:
+    def erased(self, erased: Sequence[Erased], segments: Collection[str], *, offset: int) -> None:
         self.erasures.extend(erased)
+        self.erased_by.extend(offset for _ in erased)
 
     def delete_rows(self, keys: Sequence[bytes]) -> None:
         self.deleted_rows.extend(keys)

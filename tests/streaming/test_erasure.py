@@ -101,6 +101,7 @@ def test_profile_is_erased_in_two_steps(engine: Engine) -> None:
     assert checkpoint(processor)["user_id:u1"] is None
     assert not processor.fire_due(10)
     assert [each.found for each in output.erasures] == ["profile"]
+    assert output.erased_by == [3]
     processor.close()
     store = stores.open(0)
     assert (store.profile_ids(None, 10), store.due(1 << 60, 10)) == ([], [])

@@ -51,7 +51,7 @@ class Effects:
         if result.erased:
             # If the identifier returns, none of its changes may reuse the id of an earlier one.
             self.base = max(self.base, profile.sequence + 1)
-            self._output.erased(result.erased, result.segments)
+            self._output.erased(result.erased, result.segments, offset=record.offset)
         if result.waiting is not None:
             self._note_waiting(profile, waits=result.waiting)
 

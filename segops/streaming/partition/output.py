@@ -54,8 +54,8 @@ class Output(Protocol):
     def send(self, messages: Sequence[Message], *, arrived_ms: int) -> None:
         """Send messages to other profiles, in order."""
 
-    def erased(self, erased: Sequence[Erased], segments: Collection[str]) -> None:
-        """Delete the rows of erased profiles in ``segments``, and publish receipts."""
+    def erased(self, erased: Sequence[Erased], segments: Collection[str], *, offset: int) -> None:
+        """Delete the rows of profiles that the record at ``offset`` erased, and publish receipts."""
 
     def delete_rows(self, keys: Sequence[bytes]) -> None:
         """Delete rows of this partition of the state topic."""
