@@ -35,6 +35,7 @@ class Metrics:
         self._state(registry)
         self._merging_and_splitting(registry)
         self._identity(registry)
+        self._archive(registry)
         self.build = Info("segops_build", "The running version.", registry=registry)
 
     def _input(self, registry: CollectorRegistry) -> None:
@@ -288,6 +289,50 @@ class Metrics:
             "split": self.splits,
             "returned": self.handovers_returned,
         }
+
+    def _archive(self, registry: CollectorRegistry) -> None:
+        self.archive_records = Counter(
+            "segops_archive_records_total", "Records archived.", ["topic"], registry=registry
+        )
+        self.archive_files = Counter(
+            "segops_archive_files_total",
+            "Archive files written to append, compact or erase.",
+            ["action"],
+            registry=registry,
+        )
+        self.archive_bytes = Counter(
+            "segops_archive_bytes_total",
+            "Size of the archive files written to append, compact or erase.",
+            ["action"],
+            registry=registry,
+        )
+        self.archive_erased = Counter(
+            "segops_archive_erased_records_total",
+            "Records deleted for an erasure, or redacted.",
+            ["action"],
+            registry=registry,
+        )
+        self.archive_lag = Gauge(
+            "segops_archive_lag_records",
+            "Records that the archive has not read yet.",
+            ["topic", "partition"],
+            registry=registry,
+        )
+        self.archive_gaps = Counter(
+            "segops_archive_gaps_total",
+            "Times that records were deleted from a topic before they were archived.",
+            ["topic"],
+            registry=registry,
+        )
+        self.archive_superseded = Counter(
+            "segops_archive_superseded_total",
+            "Times that another archive process had claimed a partition of this one.",
+            registry=registry,
+        )
+
+    def forget_archived(self, topic: str, partition: int) -> None:
+        """Drop the gauge of a partition that this process no longer archives."""
+        _remove(self.archive_lag, topic, str(partition))
 
     def segment(self, key: str) -> str:
         """Return the label value of a segment: its key, or ``other`` beyond the limit.

@@ -9,14 +9,17 @@ from typing import Final
 from segops.core.errors import UserError
 
 _REASONS: Final = {
-    errno.EADDRINUSE: "port {port} on {host} is in use (SEGOPS_WEB_PORT)",
-    errno.EACCES: "no permission to listen on port {port} of {host} (SEGOPS_WEB_PORT)",
+    errno.EADDRINUSE: "port {port} on {host} is in use ({variable})",
+    errno.EACCES: "no permission to listen on port {port} of {host} ({variable})",
     errno.EADDRNOTAVAIL: "{host} is not an address of this machine (SEGOPS_WEB_HOST)",
 }
 
 
-def check_address(host: str, port: int) -> None:
-    """Raise UserError when a server cannot listen on ``host`` and ``port`` (0: any) at the moment."""
+def check_address(host: str, port: int, *, variable: str = "SEGOPS_WEB_PORT") -> None:
+    """Raise UserError when a server cannot listen on ``host`` and ``port`` (0: any) at the moment.
+
+    ``variable``: the setting of the port.
+    """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
@@ -29,9 +32,9 @@ def check_address(host: str, port: int) -> None:
             try:
                 probe.bind(address)
             except OSError as error:
-                raise UserError(_reason(error, host, port)) from error
+                raise UserError(_reason(error, host, port, variable)) from error
 
 
-def _reason(error: OSError, host: str, port: int) -> str:
+def _reason(error: OSError, host: str, port: int, variable: str) -> str:
     known = _REASONS.get(error.errno or 0, "the HTTP server cannot listen on {host}:{port}: {error}")
-    return known.format(host=host, port=port, error=error.strerror)
+    return known.format(host=host, port=port, variable=variable, error=error.strerror)

@@ -61,52 +61,52 @@ class TopicHistory(History):
         self, partition: int, *, from_ms: int, to_offset: int, from_offset: int = 0
     ) -> AsyncGenerator[HistoryBatch, None]:
         """Yield the records (``History.read``). Raises Unreachable if no broker answers at the start."""
-        place = TopicPartition(self._topic, partition)
+        log_partition = TopicPartition(self._topic, partition)
         async with running_consumer(self._kafka, auto_offset_reset="none") as consumer:
-            consumer.assign([place])
-            begin, start = await _bounds(consumer, place, from_ms)
+            consumer.assign([log_partition])
+            begin, start = await _bounds(consumer, log_partition, from_ms)
             lost = 0 < from_offset < begin
-            consumer.seek(place, begin if lost else max(from_offset, start))
-            async with aclosing(_batches(consumer, place, to_offset, lost=lost)) as batches:
+            consumer.seek(log_partition, begin if lost else max(from_offset, start))
+            async with aclosing(_batches(consumer, log_partition, to_offset, lost=lost)) as batches:
                 async for batch in batches:
                     recent = [record for record in batch.records if record.timestamp >= from_ms]
                     yield batch._replace(records=recent)
 
     async def first_offset(self, partition: int) -> int:
         """Return the first retained offset."""
-        place = TopicPartition(self._topic, partition)
+        log_partition = TopicPartition(self._topic, partition)
         async with running_consumer(self._kafka) as consumer:
-            return int((await consumer.beginning_offsets([place]))[place])
+            return int((await consumer.beginning_offsets([log_partition]))[log_partition])
 
     async def complete_since_ms(self, partition: int) -> int:
         """Return the timestamp of the first retained record; the present if every record was deleted."""
-        place = TopicPartition(self._topic, partition)
+        log_partition = TopicPartition(self._topic, partition)
         async with running_consumer(self._kafka, auto_offset_reset="none") as consumer:
-            consumer.assign([place])
-            begin = (await consumer.beginning_offsets([place]))[place]
-            consumer.seek(place, begin)
-            return await _next_timestamp(consumer, place) if begin else 0
+            consumer.assign([log_partition])
+            begin = (await consumer.beginning_offsets([log_partition]))[log_partition]
+            consumer.seek(log_partition, begin)
+            return await _next_timestamp(consumer, log_partition) if begin else 0
 
 
-async def _bounds(consumer: AIOKafkaConsumer, place: TopicPartition, from_ms: int) -> tuple[int, int]:
+async def _bounds(consumer: AIOKafkaConsumer, log_partition: TopicPartition, from_ms: int) -> tuple[int, int]:
     """Return the first retained offset, and one up to which no record is as recent as ``from_ms``.
 
     Kafka also finds none when the first such record is deleted but its segment is not: then all are read.
     """
-    begin = (await consumer.beginning_offsets([place]))[place]
-    found = (await consumer.offsets_for_times({place: max(from_ms, 0)}))[place]
+    begin = (await consumer.beginning_offsets([log_partition]))[log_partition]
+    found = (await consumer.offsets_for_times({log_partition: max(from_ms, 0)}))[log_partition]
     return begin, begin if found is None else found.offset
 
 
 async def _batches(
-    consumer: AIOKafkaConsumer, place: TopicPartition, to_offset: int, *, lost: bool
+    consumer: AIOKafkaConsumer, log_partition: TopicPartition, to_offset: int, *, lost: bool
 ) -> AsyncGenerator[HistoryBatch, None]:
     """Yield all records before ``to_offset``. ``lost``: records before the position were deleted."""
-    while await consumer.position(place) < to_offset:
+    while await consumer.position(log_partition) < to_offset:
         try:
             found = await fetch(consumer, _FETCH_S)
         except OffsetOutOfRangeError:
-            await consumer.seek_to_beginning(place)
+            await consumer.seek_to_beginning(log_partition)
             lost = True
             continue
         for _, fetched in found:
@@ -117,13 +117,13 @@ async def _batches(
             if fetched.next_offset >= to_offset:
                 return
     if lost:
-        yield HistoryBatch((), to_offset, await _next_timestamp(consumer, place))
+        yield HistoryBatch((), to_offset, await _next_timestamp(consumer, log_partition))
 
 
-async def _next_timestamp(consumer: AIOKafkaConsumer, place: TopicPartition) -> int:
+async def _next_timestamp(consumer: AIOKafkaConsumer, log_partition: TopicPartition) -> int:
     """Return the timestamp of the record at the position, or after it; the present if there is none."""
-    end = (await consumer.end_offsets([place]))[place]
-    while await consumer.position(place) < end:
+    end = (await consumer.end_offsets([log_partition]))[log_partition]
+    while await consumer.position(log_partition) < end:
         for _, fetched in await fetch(consumer, _FETCH_S):
             for record in fetched:
                 return int(record.timestamp)

@@ -16,6 +16,7 @@ from segops.core.errors import UserError
 #: Command -> the one-line help shown in the list. Its code is ``segops.cli.<command>:command``.
 COMMANDS = {
     "apply": "Publish segment definitions to the compacted segments topic.",
+    "archive": "Write profile events and membership changes to Parquet files.",
     "broker": "Start a local Kafka broker.",
     "check": "Check segment files and report every error.",
     "demo": "Run the whole system on real purchase history and verify it.",

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from segops.config.archive import ArchiveSettings
 from segops.config.base import PREFIX, SettingsSection, variable_of
 from segops.config.engine import EngineSettings, IdentitySettings
 from segops.config.kafka import KafkaSettings, TopicSettings
@@ -20,6 +21,7 @@ from segops.core.errors import UserError
 
 __all__ = [
     "PREFIX",
+    "ArchiveSettings",
     "CheckpointSettings",
     "EngineSettings",
     "IdentitySettings",
@@ -49,6 +51,7 @@ class Settings(BaseModel):
     checkpoint: CheckpointSettings
     state: StateSettings
     worker: WorkerSettings
+    archive: ArchiveSettings
     accept_topics: bool = False
 
     @property
@@ -70,6 +73,7 @@ _PARTS: dict[str, type[SettingsSection]] = {
     "checkpoint": CheckpointSettings,
     "state": StateSettings,
     "worker": WorkerSettings,
+    "archive": ArchiveSettings,
 }
 
 

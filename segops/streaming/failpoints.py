@@ -18,6 +18,20 @@ CHECKPOINT_POINTS = (
     "after_store_write",
     "after_offset_commit",
 )
+#: The failpoints of the archive.
+ARCHIVE_POINTS = (
+    "archive_after_claim",  # of a partition, before the first manifest under the claim
+    "archive_during_file",  # a part of a file is written
+    "archive_after_append_files",
+    "archive_after_append_manifest",
+    "archive_after_offset_commit",
+    "archive_after_erase_files",
+    "archive_after_erase_manifest",
+    "archive_after_erasure_receipts",
+    "archive_after_compact_files",
+    "archive_after_compact_manifest",
+    "archive_during_delete",  # the first of the replaced files is deleted
+)
 POINTS = (
     *CHECKPOINT_POINTS,
     "during_recovery",  # part of the changelog is read
@@ -28,6 +42,7 @@ POINTS = (
     "during_scan",  # a slice of profiles is visited; the answer may be appended
     "during_sweep",  # stale published memberships are ended
     "during_row_deletion",  # rows of retired segments are deleted
+    *ARCHIVE_POINTS,
 )
 
 

@@ -21,9 +21,14 @@ _SHUTDOWN_S: Final = 2.0
 
 
 @asynccontextmanager
-async def serving(worker: WorkerSettings, server: PageServer) -> AsyncIterator[None]:
-    """Serve for the duration of the block. Raises UserError when the address is not available."""
-    check_address(worker.web_host, worker.web_port)
+async def serving(
+    worker: WorkerSettings, server: PageServer, *, variable: str = "SEGOPS_WEB_PORT"
+) -> AsyncIterator[None]:
+    """Serve for the duration of the block; ``variable`` is the setting of the port.
+
+    Raises UserError when the address is not available.
+    """
+    check_address(worker.web_host, worker.web_port, variable=variable)
     runner = ServerRunner(server, shutdown_timeout=_SHUTDOWN_S)
     await runner.setup()
     try:

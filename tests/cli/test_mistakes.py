@@ -26,6 +26,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name, _, _ in config.variables():
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SEGOPS_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("SEGOPS_ARCHIVE_URL", f"file://{tmp_path}/archive")
     (tmp_path / "good.yaml").write_text(SEGMENTS)
     (tmp_path / "good.jsonl").write_text(EVENT)
 
@@ -134,6 +135,8 @@ def test_an_unusable_file_is_named(
 #: Every command that is not a group, with valid arguments.
 CALLS: dict[str, list[str]] = {
     "apply": ["apply", "good.yaml"],
+    "archive": ["archive"],
+    "archive-once": ["archive", "--once"],
     "broker": ["broker", "--kind", "embedded", "--data-dir", "good.yaml"],
     "check": ["check", "good.yaml"],
     "demo": ["demo", "--limit", "1", "--broker", "own"],
@@ -169,10 +172,10 @@ CALLS: dict[str, list[str]] = {
 }
 KAFKA = ["apply", "erase", "produce", "split", "topics-create", "topics-verify", "topics-describe", "watch"]
 KAFKA += ["worker", "demo", "group-list", "group-remove", "members", "pause", "resume"]
-KAFKA += ["retire", "segments", "estimate", "forecast", "overlap"]
+KAFKA += ["retire", "segments", "estimate", "forecast", "overlap", "archive", "archive-once"]
 KAFKA += ["quarantine-list", "quarantine-show", "quarantine-restore", "quarantine-drop"]
-#: Commands that wait for a broker: see tests/streaming/test_outage.py and test_outage_commands.py.
-PATIENT = ["produce", "worker"]
+#: Commands that wait for a broker: see test_outage.py, test_outage_commands.py, test_archive.py (streaming).
+PATIENT = ["produce", "worker", "archive"]
 
 
 def test_the_table_calls_every_command() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from segops.brokers import LocalBroker
+from tests.faults.proxy import FaultyNetwork
 from tests.rest import in_rest
 
 from .helpers import Stack
@@ -19,6 +20,15 @@ def stack(broker: LocalBroker, topic_prefix: str, tmp_path: Path) -> Iterator[St
     stack = Stack(broker.bootstrap_servers, topic_prefix, tmp_path)
     yield stack
     stack.close()
+
+
+@pytest.fixture
+def network(stack: Stack) -> Iterator[FaultyNetwork]:
+    """Yield a network between the brokers and the processes that are started with its redirection."""
+    ports = [int(address.rpartition(":")[2]) for address in stack.bootstrap_servers.split(",")]
+    network = FaultyNetwork(ports)
+    yield network
+    network.close()
 
 
 def require_transactions(broker: LocalBroker) -> None:

@@ -58,14 +58,6 @@ class Commands:
 
 
 @pytest.fixture
-def network(stack: Stack) -> Iterator[FaultyNetwork]:
-    ports = [int(address.rpartition(":")[2]) for address in stack.bootstrap_servers.split(",")]
-    network = FaultyNetwork(ports)
-    yield network
-    network.close()
-
-
-@pytest.fixture
 def commands(stack: Stack, network: FaultyNetwork) -> Iterator[Commands]:
     commands = Commands(stack, network)
     yield commands
