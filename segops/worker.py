@@ -19,6 +19,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Sequence
+from contextlib import aclosing
 from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -30,10 +31,12 @@ from aiokafka.errors import InvalidTimestampError
 from prometheus_client import CollectorRegistry
 
 from segops import __version__
+from segops.analytics.reader import BackgroundReader
 from segops.api.access import Access, is_loopback
 from segops.api.health import Health, Page, metrics_page
 from segops.api.profiles import ProfilePages
 from segops.api.scans import ScanPages
+from segops.api.segments import SegmentPages
 from segops.api.server import Pages
 from segops.config import Settings
 from segops.core.errors import SegopsError, StoreInUseError, UserError
@@ -124,8 +127,9 @@ async def _serve(settings: Settings) -> int:
         admit=partial(_admit, settings, metrics, stores),
         release=stores.close,
     )
-    server = page_server(settings.worker, _pages(settings, life, metrics))
-    async with serving(settings.worker, server):
+    sizes = BackgroundReader(settings)
+    server = page_server(settings.worker, _pages(settings, life, metrics, sizes))
+    async with serving(settings.worker, server), aclosing(sizes):
         try:
             await life.run(stop, lambda: serving_tasks(server))
         except Exception as error:
@@ -135,7 +139,7 @@ async def _serve(settings: Settings) -> int:
     return 0
 
 
-def _pages(settings: Settings, life: Lifecycle, metrics: Metrics) -> Pages:
+def _pages(settings: Settings, life: Lifecycle, metrics: Metrics, sizes: BackgroundReader) -> Pages:
     def metrics_text() -> Page:
         life.export()
         return metrics_page(metrics.registry)
@@ -144,7 +148,8 @@ def _pages(settings: Settings, life: Lifecycle, metrics: Metrics) -> Pages:
     token = None if worker.web_token is None else worker.web_token.get_secret_value()
     access = Access(token=token, local=is_loopback(worker.web_host))
     scans = ScanPages(partial(scan, settings, wait_s=_SCAN_S), access)
-    return worker_pages(Health(life.condition), metrics_text, ProfilePages(life.find_profile, access), scans)
+    profiles, segments = ProfilePages(life.find_profile, access), SegmentPages(sizes.current, access)
+    return worker_pages(Health(life.condition), metrics_text, profiles, scans, segments)
 
 
 def _summary(settings: Settings) -> str:

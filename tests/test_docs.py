@@ -155,7 +155,7 @@ def test_help_describes_every_option(name: str, command: click.Command) -> None:
 
 def test_every_route_is_documented() -> None:
     scans: Any = ScanPages(None, None)  # type: ignore[arg-type]
-    routes = worker_pages(SimpleNamespace(live=1, ready=2), None, None, scans).routes  # type: ignore[arg-type]
+    routes = worker_pages(SimpleNamespace(live=1, ready=2), None, None, scans, scans).routes  # type: ignore[arg-type]
     assert set(routes) == {c for c in first_cells(ARCHITECTURE) if c.startswith(("GET ", "POST "))}
 
 

@@ -19,6 +19,7 @@ from aiohttp.web import BaseRequest, RequestHandler, Response, Server, StreamRes
 from segops.api.health import Page
 from segops.api.profiles import ProfilePages
 from segops.api.scans import MAX_BODY, Call, ScanPages
+from segops.api.segments import ROUTES, SegmentPages
 
 log = logging.getLogger(__name__)
 
@@ -43,21 +44,25 @@ class Pages:
         fixed: Mapping[str, Callable[[], Page]],
         profiles: ProfilePages | None,
         scans: ScanPages | None = None,
+        segments: SegmentPages | None = None,
     ) -> None:
         #: The pages that take a scan, and therefore time.
         self.scans = scans
         self._fixed = fixed
         self._profiles = profiles
+        self._segments = segments
 
     @property
     def routes(self) -> list[str]:
         """The methods and paths that have a page."""
-        paths = (*self._fixed, f"{_PROFILES}{{id}}")
+        paths = (*self._fixed, f"{_PROFILES}{{id}}", *(() if self._segments is None else ROUTES))
         return [*(f"GET {path}" for path in paths), *(() if self.scans is None else self.scans.routes)]
 
-    def page(self, method: str, path: str, authorization: str | None = None) -> Page:
-        """Return the response to a request for ``path``, percent-encoded and without a query."""
+    def page(self, method: str, path: str, authorization: str | None = None, query: str = "") -> Page:
+        """Return the response to a request for ``path`` and ``query``, both percent-encoded."""
         make = self._fixed.get(path) or self._profile(path, authorization)
+        if make is None and self._segments is not None:
+            make = self._segments.find(path, query, authorization)
         if make is None:
             return Page(404, b"no such page\n")
         if method not in _METHODS:
@@ -115,7 +120,8 @@ class PageServer(Server):
         authorization = headers[0] if len(headers) == 1 else None
         method, path, scans = request.method, request.rel_url.raw_path, self._pages.scans
         if scans is None or not scans.has(path):
-            return _response(self._pages.page(method, path, authorization))
+            query_string = request.rel_url.raw_query_string
+            return _response(self._pages.page(method, path, authorization, query_string))
         query = dict(request.rel_url.query)
         return _last(await scans.page(Call(method, path, query, authorization, partial(self._body, request))))
 

@@ -5,13 +5,19 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
 
 from segops.core.errors import SegopsError
 from segops.core.text import printable
+
+if TYPE_CHECKING:  # imported when needed: rich takes a tenth of a second
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
 _PIPE_WIDTH = 200  # wide enough not to truncate tables when there is no terminal
 
@@ -44,26 +50,68 @@ def warn(line: str) -> None:
 
 def say_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, figures: Iterable[str] = ()) -> None:
     """Print a table, fitted to the terminal if there is one; the columns in ``figures`` align right."""
-    from rich.console import Console
+    say_blocks([table(columns, rows, figures=figures)])
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, figures: Iterable[str] = ()) -> Table:
+    """Return a table to be printed with ``say_blocks``; the columns in ``figures`` align right."""
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False)
+    found = Table(box=None, pad_edge=False)
     for column in columns:
         last = column == columns[-1] and column not in figures
-        table.add_column(
+        found.add_column(
             column,
             justify="right" if column in figures else "left",
             no_wrap=not last,
             overflow="fold" if last else "ellipsis",
         )
     for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
+        found.add_row(*(Text(printable(cell)) for cell in row))
+    return found
+
+
+def say_blocks(blocks: Iterable[str | Table]) -> None:
+    """Print lines and tables one below the other."""
+    console = _console()
+    with _reporting_failure():
+        for block in blocks:
+            console.print(_rendered(block), soft_wrap=isinstance(block, str))
+
+
+@contextmanager
+def redrawing() -> Iterator[Callable[[Iterable[str | Table]], None] | None]:
+    """Provide a function that redraws lines and tables in place; None if standard output is no terminal."""
+    from rich.console import Group
+    from rich.live import Live
+
+    console = _console()
+    if not console.is_terminal:
+        yield None
+        return
+    with Live(console=console, auto_refresh=False) as live:
+
+        def redraw(blocks: Iterable[str | Table]) -> None:
+            with _reporting_failure():
+                live.update(Group(*map(_rendered, blocks)), refresh=True)
+
+        yield redraw
+
+
+def _console() -> Console:
+    from rich.console import Console
+
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = _PIPE_WIDTH
-    with _reporting_failure():
-        console.print(table)
+    return console
+
+
+def _rendered(block: str | Table) -> Text | Table:
+    from rich.text import Text
+
+    return Text(printable(block)) if isinstance(block, str) else block
 
 
 def flush() -> None:

@@ -13,6 +13,7 @@ from segops.api.health import Health, Page
 from segops.api.listen import check_address
 from segops.api.profiles import ProfilePages
 from segops.api.scans import ScanPages
+from segops.api.segments import SegmentPages
 from segops.api.server import Pages, PageServer
 from segops.config import WorkerSettings
 
@@ -45,10 +46,15 @@ def serving_tasks(server: PageServer) -> set[asyncio.Task[None]]:
 
 
 def worker_pages(
-    health: Health, metrics: Callable[[], Page], profiles: ProfilePages, scans: ScanPages
+    health: Health,
+    metrics: Callable[[], Page],
+    profiles: ProfilePages,
+    scans: ScanPages,
+    segments: SegmentPages,
 ) -> Pages:
-    """Return the pages of a worker: /metrics, /healthz, /readyz, /profiles, and those that take a scan."""
-    return Pages({"/metrics": metrics, "/healthz": health.live, "/readyz": health.ready}, profiles, scans)
+    """Return the pages of a worker: health, metrics, profiles, segments, and those that take a scan."""
+    fixed = {"/metrics": metrics, "/healthz": health.live, "/readyz": health.ready}
+    return Pages(fixed, profiles, scans, segments)
 
 
 def page_server(worker: WorkerSettings, pages: Pages) -> PageServer:

@@ -154,9 +154,11 @@ CALLS: dict[str, list[str]] = {
     "replay": ["replay", "--segments", "good.yaml", "--events", "good.jsonl"],
     "members": ["members", "a"],
     "pause": ["pause", "a"],
+    "population": ["population"],
     "resume": ["resume", "a"],
     "retire": ["retire", "a"],
     "segments": ["segments"],
+    "sizes": ["sizes"],
     "split": ["split", "anonymous_id:a"],
     "test": ["test", "good.yaml"],
     "schema": ["schema"],
@@ -173,6 +175,7 @@ CALLS: dict[str, list[str]] = {
 KAFKA = ["apply", "erase", "produce", "split", "topics-create", "topics-verify", "topics-describe", "watch"]
 KAFKA += ["worker", "demo", "group-list", "group-remove", "members", "pause", "resume"]
 KAFKA += ["retire", "segments", "estimate", "forecast", "overlap", "archive", "archive-once"]
+KAFKA += ["sizes", "population"]
 KAFKA += ["quarantine-list", "quarantine-show", "quarantine-restore", "quarantine-drop"]
 #: Commands that wait for a broker: see test_outage.py, test_outage_commands.py, test_archive.py (streaming).
 PATIENT = ["produce", "worker", "archive"]

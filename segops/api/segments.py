@@ -1,0 +1,152 @@
+"""The pages of segments: /segments, /segments/{key}, /segments/{key}/trend, /population."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from segops.api.access import Access
+from segops.api.health import Page
+from segops.api.profiles import JSON, RETRY
+from segops.core.errors import UserError
+from segops.core.values import parse_duration, parse_instant
+
+ROUTES: Final = ("/segments", "/segments/{key}", "/segments/{key}/trend", "/population")
+DEFAULT_LIMIT: Final = 100
+MAX_LIMIT: Final = 500
+_DEFAULT_STEP: Final = "1h"
+
+
+class SegmentFigures(Protocol):
+    """Sizes and trends; each method returns what can be encoded as JSON, None for what is not known."""
+
+    def segments(self, after: str, limit: int) -> object:
+        """Return at most ``limit`` segments by key, those after a key."""
+
+    def segment(self, key: str) -> object | None:
+        """Return one segment."""
+
+    def trend(self, key: str, step_ms: int, from_ms: int | None, to_ms: int | None) -> object | None:
+        """Return one segment over time. Raises UserError for a range that is not kept."""
+
+    def population(self) -> object | None:
+        """Return the figures of all profiles."""
+
+
+class SegmentPages:
+    """Answers authorized requests from the figures, once ``current`` returns them.
+
+    >>> SegmentPages(lambda: None, Access(token=None, local=True)).find("/segments", "limit=5", None)().status
+    503
+    """
+
+    def __init__(self, current: Callable[[], SegmentFigures | None], access: Access) -> None:
+        self._current = current
+        self._access = access
+
+    def find(self, path: str, query: str, authorization: str | None) -> Callable[[], Page] | None:
+        """Return what makes the page at ``path``, or None if there is none."""
+        found = _route(path)
+        if found is None:
+            return None
+        route, key = found
+        return lambda: self._page(route, key, query, authorization)
+
+    def _page(self, route: str, key: str, query: str, authorization: str | None) -> Page:
+        refusal = self._access.refusal(authorization)
+        if refusal is not None:
+            return refusal
+        parameters, answer = _ANSWERS[route]
+        try:
+            values = _parameters(query, parameters)
+            figures = self._current()
+            if figures is None:
+                return Page(503, b"not ready: reading the sizes\n", headers=RETRY)
+            found = answer(figures, key, values)
+        except UserError as error:
+            return Page(400, f"{error}\n".encode())
+        return Page(404, b"unknown\n") if found is None else Page(200, msgspec.json.encode(found), JSON)
+
+
+def _route(path: str) -> tuple[str, str] | None:
+    """Return the route of a path, and the segment key in it."""
+    if path in _ANSWERS:
+        return path, ""
+    head, _, rest = path.removeprefix("/").partition("/")
+    key, slash, tail = rest.partition("/")
+    route = f"/segments/{{key}}{slash}{tail}"
+    return (route, key) if head == "segments" and key and route in _ANSWERS else None
+
+
+# -- parameters ------------------------------------------------------------------------------------------
+
+Read = Callable[[str], Any]
+
+
+def _instant(text: str) -> int:
+    found = parse_instant(text)
+    if found is None:
+        raise ValueError(f"expected an ISO-8601 instant like 2026-01-31T00:00:00Z, got {text!r:.60}")
+    return found
+
+
+def _limit(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 10 and 1 <= int(text) <= MAX_LIMIT):
+        raise ValueError(f"expected an integer from 1 to {MAX_LIMIT:,}, got {text!r:.60}")
+    return int(text)
+
+
+def _parameters(query: str, reads: Mapping[str, Read]) -> dict[str, Any]:
+    """Read the query. Raises UserError for an unknown, repeated or invalid parameter."""
+    values: dict[str, Any] = {}
+    for name, text in _pairs(query):
+        if name not in reads:
+            expected = f"expected one of {', '.join(reads)}" if reads else "expected none"
+            raise UserError(f"unknown parameter {name!r:.60}; {expected}")
+        if name in values:
+            raise UserError(f"{name}: expected once, got several")
+        try:
+            values[name] = reads[name](text)
+        except ValueError as error:
+            raise UserError(f"{name}: {error}") from None
+    return values
+
+
+def _pairs(query: str) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=10)
+    except ValueError:
+        raise UserError("expected at most 10 percent-encoded UTF-8 parameters") from None
+
+
+# -- answers ---------------------------------------------------------------------------------------------
+
+Answer = Callable[[SegmentFigures, str, Mapping[str, Any]], object | None]
+
+
+def _segments(figures: SegmentFigures, key: str, values: Mapping[str, Any]) -> object:
+    return figures.segments(values.get("after", ""), values.get("limit", DEFAULT_LIMIT))
+
+
+def _trend(figures: SegmentFigures, key: str, values: Mapping[str, Any]) -> object | None:
+    step_ms = values.get("step") or parse_duration(_DEFAULT_STEP)
+    return figures.trend(key, step_ms, values.get("from"), values.get("to"))
+
+
+def _positive_duration(text: str) -> int:
+    found = parse_duration(text)
+    if not found:
+        raise ValueError(f"expected a duration above 0, got {text!r:.60}")
+    return found
+
+
+#: Route -> the parameters that it knows, and what makes its answer.
+_ANSWERS: Final[Mapping[str, tuple[Mapping[str, Read], Answer]]] = {
+    "/segments": ({"after": str, "limit": _limit}, _segments),
+    "/segments/{key}": ({}, lambda figures, key, _: figures.segment(key)),
+    "/segments/{key}/trend": ({"from": _instant, "to": _instant, "step": _positive_duration}, _trend),
+    "/population": ({}, lambda figures, _, __: figures.population()),
+}

@@ -1,0 +1,54 @@
+"""Show figures as they change: redrawn in place on a terminal, as lines elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Final
+
+from segops.analytics.reader import SizeReader
+from segops.cli._say import redrawing, say
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_PAUSE_S: Final = 0.25
+
+Blocks = Iterable["str | Table"]
+
+
+async def refresh(
+    reader: SizeReader,
+    frame: Callable[[], Blocks],
+    lines: Callable[[Collection[str] | None], Iterator[str]],
+    *,
+    plain: bool,
+) -> None:
+    """Draw ``frame`` on a terminal, else print ``lines``: at first and after changes. Runs until cancelled.
+
+    ``lines`` gets the keys of the segments that may have changed since its last call, at first None for all;
+    ``plain`` prints lines on a terminal, too.
+    """
+    with redrawing() as redraw:
+        async with aclosing(_paced(reader)) as all_changed:
+            async for changed in all_changed:
+                if redraw is not None and not plain:
+                    redraw(frame())
+                    continue
+                for line in lines(changed):
+                    say(line)
+
+
+async def _paced(reader: SizeReader) -> AsyncGenerator[Collection[str] | None, None]:
+    """Yield None now, then the keys of what changed, at most four times a second."""
+    yield None
+    now = asyncio.get_running_loop().time
+    pending: set[str] = set()
+    last = now()
+    async with aclosing(reader.changes()) as changes:
+        async for changed in changes:
+            pending |= changed
+            if pending and now() - last >= _PAUSE_S:
+                yield pending
+                pending, last = set(), now()
