@@ -7,7 +7,8 @@ import msgspec
 
 from segops.cli._kafka import run
 from segops.cli._say import say, say_table
-from segops.operations.segments import PublishedSegment, published
+from segops.core.values import format_instant
+from segops.operations.segments import PublishedSegment, measured
 
 _EPILOG = """
 \b
@@ -28,19 +29,39 @@ Examples:
     help="Output format.",
 )
 def command(with_retired: bool, format_: str) -> None:
-    """List the published segments: version, state, and the segments that refer to each.
+    """List the published segments: version, state, members, trend, and the segments that refer to each.
 
-    States: live; paused (memberships are frozen); left out (it refers to an unknown segment, so workers
-    ignore it); retired (with --all).
+    States: live; building (its history is being read); paused (memberships are frozen); left out (it refers
+    to an unknown segment, so workers ignore it); retired (with --all). The trend is the change of the members
+    in 24 hours; "as of" is the least clock of the partitions.
     """
-    found = [each for each in run(published) if with_retired or each.state != "retired"]
+    found = [each for each in run(measured) if with_retired or each.state != "retired"]
     if format_ == "jsonl":
         for each in found:
             say(msgspec.json.encode(each).decode())
         return
-    say_table(("segment", "version", "state", "used by", "name"), map(_row, found), figures=["version"])
+    columns = ("segment", "version", "state", "members", "24 h", "as of", "used by", "name")
+    say_table(columns, map(_row, found), figures=["version", "members", "24 h"])
 
 
 def _row(each: PublishedSegment) -> tuple[str, ...]:
-    state = f"{each.state}: {each.reason}" if each.reason else each.state
-    return each.key, str(each.version), state, ", ".join(each.used_by), each.name
+    return (
+        each.key,
+        str(each.version),
+        _state(each),
+        "" if each.members is None else f"{each.members:,}",
+        "" if each.net_day is None else f"{each.net_day:+,}",
+        "" if each.as_of_ms is None else format_instant(each.as_of_ms),
+        ", ".join(each.used_by),
+        each.name,
+    )
+
+
+def _state(each: PublishedSegment) -> str:
+    if each.reason:
+        return f"{each.state}: {each.reason}"
+    if each.progress is not None:
+        return f"{each.state} {each.progress:.0%}"
+    if each.complete_since_ms is not None:
+        return f"{each.state}, history since {format_instant(each.complete_since_ms)}"
+    return each.state

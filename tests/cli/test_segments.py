@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +10,11 @@ from typing import Any
 
 import pytest
 
+from segops import config
+from segops.kafka.clients import running_producer
 from segops.kafka.definitions import DefinitionLog
 from segops.operations.segments import overview
+from segops.schemas.sizes import Progress, SizeRecord, encode_published, key_of
 
 Run = Callable[..., Any]
 
@@ -36,8 +40,31 @@ def test_overview_names_states_and_dependants() -> None:
     assert found["lost"].reason == "in_segment: unknown segment unknown"
 
 
+async def publish_size(settings: config.Settings) -> None:
+    """Write the sizes of one segment, as the workers of three partitions do."""
+    async with running_producer(settings.kafka) as producer:
+        for number in range(3):
+            record = SizeRecord(
+                segment_key="buyers",
+                version=1,
+                partition=number,
+                partitions=3,
+                generation=0,
+                state="building" if number == 0 else "live",
+                members=1_234 if number == 1 else 0,
+                entered={},
+                left={},
+                clock_ms=1_767_225_600_000,
+                progress=Progress(50, 200) if number == 0 else None,
+            )
+            key, value = key_of(record), encode_published(record)
+            await producer.send_and_wait(settings.topics.sizes, value, key=key, partition=number)
+
+
 @pytest.mark.broker
-def test_segments_are_paused_resumed_listed_and_retired(segops: Run, settings: Any, tmp_path: Path) -> None:
+def test_segments_are_paused_resumed_listed_and_retired(
+    segops: Run, settings: config.Settings, tmp_path: Path
+) -> None:
     assert settings.topics.partitions == 3
     segops("topics", "create")
     file = tmp_path / "shop.yaml"
@@ -50,6 +77,9 @@ def test_segments_are_paused_resumed_listed_and_retired(segops: Run, settings: A
     assert segops("apply", file).out.splitlines()[-1] == "2 unchanged"
     listed = [line.split() for line in segops("segments").out.splitlines()]
     assert listed[1:] == [["buyers", "1", "paused", "others", "buyers"], ["others", "1", "live", "others"]]
+    asyncio.run(publish_size(settings))
+    (buyers,) = (each for each in map(str.split, segops("segments").out.splitlines()) if each[0] == "buyers")
+    assert buyers[2:7] == ["building", "25%", "1,234", "+0", "2026-01-01T00:00:00.000Z"]
     assert segops("resume", "buyers").out.splitlines() == ["~ buyers  version 1  resumed", "1 resumed"]
     refused = segops("retire", "buyers")
     assert (refused.status, refused.out) == (2, "")
