@@ -158,6 +158,18 @@ class Metrics:
             registry=registry,
         )
 
+        self.backfill_records = Counter(
+            "segops_backfill_records_total",
+            "Past records read for the history of new segments.",
+            registry=registry,
+        )
+        self.backfill_left = Gauge(
+            "segops_backfill_records_left",
+            "Past records that are still to be read for the history of new segments.",
+            ["partition"],
+            registry=registry,
+        )
+
     def _durability(self, registry: CollectorRegistry) -> None:
         self.checkpoint_seconds = Histogram(
             "segops_checkpoint_seconds",
@@ -357,7 +369,8 @@ class Metrics:
 
     def forget_partition(self, partition: int, *topics: str) -> None:
         """Drop the gauges of a partition that this process no longer owns."""
-        _remove(self.partition_clock, str(partition))
+        for gauge in (self.partition_clock, self.backfill_left):
+            _remove(gauge, str(partition))
         for topic in topics:
             _remove(self.consumer_lag, topic, str(partition))
 

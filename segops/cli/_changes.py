@@ -30,3 +30,7 @@ def print_changes(changes: Sequence[DefinitionChange], *, note: str = "") -> Non
     counts = Counter[str](change.action for change in changes)
     totals = ", ".join(f"{counts[action]} {action}" for action in _MARKS if counts[action])
     say((totals or "no segments") + note)
+    waiting = sum(change.waits and change.action in ("added", "changed", "resumed") for change in changes)
+    if waiting:
+        noun = "segment waits" if waiting == 1 else "segments wait"
+        say(f"{waiting} {noun} for history: past events are counted first")

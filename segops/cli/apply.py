@@ -34,7 +34,9 @@ def command(paths: Sequence[Path], prune: bool, retire: Sequence[str], dry_run: 
     """Publish the segment definitions in PATHS (files or folders).
 
     All files are checked first; then all definitions are published or none. A definition's version increases
-    by one when the meaning of its rule changes. Running workers adopt new definitions within seconds.
+    by one when the meaning of its rule changes. Running workers adopt new definitions within seconds; a
+    segment that needs past events first waits until they have been counted, and an edited one keeps its
+    former rule until then.
     Workers leave out a published segment that refers to an unknown one, such as another writer may leave
     behind; it is reported here.
     """

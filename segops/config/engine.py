@@ -38,6 +38,13 @@ class EngineSettings(SettingsSection):
     max_event_bytes: ByteSize = setting(
         "MAX_EVENT_BYTES", 32_768, "Largest event accepted; larger ones become dead letters.", ge=256
     )
+    backfill_share: float = setting(
+        "BACKFILL_SHARE",
+        0.3,
+        "Part of a worker's time for reading the history of new segments while live records wait.",
+        gt=0,
+        le=1,
+    )
 
 
 class IdentitySettings(SettingsSection):

@@ -73,6 +73,11 @@ class TopicSettings(SettingsSection):
     retention_ms: PositiveDurationMs = setting(
         "RETENTION", "7d", "Retention of events, membership changes and dead letters."
     )
+    history_ms: PositiveDurationMs = setting(
+        "HISTORY_RETENTION",
+        "14d",
+        "Retention of profile events, and how far back new segments read them.",
+    )
 
     trends_retention_ms: PositiveDurationMs = setting(
         "TRENDS_RETENTION", "30d", "Retention of the minutes of segments: their sizes, entries and exits."

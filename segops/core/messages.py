@@ -131,4 +131,18 @@ class Release(msgspec.Struct, array_like=True, gc=False, tag="release"):
     state: Profile | None = None
 
 
+class Rows(msgspec.Struct, array_like=True, gc=False, tag="rows"):
+    """Rows of past events of ``source`` for the backfill of the definitions ``of``, each as it is stored.
+
+    A redirect relays them. ``ahead``: the hand-over of ``source`` to the receiver follows.
+    """
+
+    to: str
+    of: str
+    source: str
+    rows: list[bytes]
+    ahead: bool = False
+    hops: int = 0
+
+
 Message = Forward | Claim | MergeRequest | Handover | Refused | Erase | Forget | Split | Restore

@@ -77,6 +77,7 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
     topics = settings.topics
     retained = {"cleanup.policy": "delete", "retention.ms": str(topics.retention_ms)}
     trends = {"cleanup.policy": "compact,delete", "retention.ms": str(topics.trends_retention_ms)}
+    history = {**retained, "retention.ms": str(topics.history_ms)}
     safe = {"min.insync.replicas": "2"} if topics.replication >= 3 else {}
 
     def spec(
@@ -87,7 +88,7 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
     return [
         spec(topics.events, retained, "raw events"),
         spec(topics.control, retained, "requests to erase, to split and to scan"),
-        spec(topics.profile_events, retained, "events by profile, and ticks"),
+        spec(topics.profile_events, history, "events by profile, and ticks"),
         spec(topics.segments, _COMPACTED, "segment definitions", 1),
         spec(topics.membership_changes, retained, "every membership change"),
         spec(topics.membership_state, _COMPACTED, "latest change per profile and segment"),

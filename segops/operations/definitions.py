@@ -16,8 +16,9 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
 
 from segops.config import Settings
+from segops.core.backfill import waiting
 from segops.core.errors import DefinitionError, Issue, SegopsError, UserError
-from segops.core.segments import Definition, check_references, references, version_after
+from segops.core.segments import Definition, SegmentSet, check_references, references, version_after
 from segops.kafka.clients import running_producer
 from segops.kafka.definitions import DefinitionLog, left_out, read, require_topic
 from segops.kafka.reachability import in_words
@@ -32,6 +33,7 @@ class DefinitionChange(msgspec.Struct, frozen=True):
     """The effect of publishing on one segment; ``version`` is the active one afterwards.
 
     ``left out`` is a published segment of another publisher with a broken reference; ``reason`` names it.
+    ``waits``: workers with the former definitions evaluate by the new one when they have counted past events.
     """
 
     key: str
@@ -39,6 +41,7 @@ class DefinitionChange(msgspec.Struct, frozen=True):
     version: int
     record: bytes | None = None
     reason: str = ""
+    waits: bool = False
 
 
 def plan(
@@ -67,9 +70,21 @@ def plan(
     check_references([*listed, *(each for key, each in others.items() if key not in broken)])
     changes = [_change(log.live.get(each.key), each) for each in listed]
     changes += [_retirement(log.live[key]) for key in retired]
+    waits = _waiting(log.live.values(), [*others.values(), *listed], {*known, *broken})
+    changes = [msgspec.structs.replace(each, waits=each.key in waits) for each in changes]
     return changes + [
         DefinitionChange(key, "left out", others[key].version, reason=why) for key, why in broken.items()
     ]
+
+
+def _waiting(
+    former: Iterable[Definition], later: Iterable[Definition], broken: Collection[str]
+) -> Collection[str]:
+    """Return the segments that need history when others are in force; none after the first publication."""
+    known = SegmentSet(each for each in former if each.key not in broken)
+    if not known.definitions:
+        return ()
+    return waiting(SegmentSet((each for each in later if each.key not in broken), known), known.features)
 
 
 def _to_retire(retire: Collection[str], log: DefinitionLog, new: Collection[str]) -> set[str]:

@@ -6,7 +6,7 @@ from typing import Final, cast
 
 import msgspec
 
-from segops.core.messages import Handover, Message, Release, Split
+from segops.core.messages import Handover, Message, Release, Rows, Split
 from segops.schemas.state import packed
 
 #: Incremented for changes of the encoding other than appended fields.
@@ -19,7 +19,7 @@ SPLIT: Final = b"split"
 RELEASE: Final = b"release"
 
 _VERSION = bytes([FORMAT])
-_decoder = msgspec.msgpack.Decoder(Message | Release)
+_decoder = msgspec.msgpack.Decoder(Message | Release | Rows)
 
 
 class HandoverFrame(msgspec.Struct, array_like=True, gc=False, tag="handover"):
@@ -47,7 +47,7 @@ def frame_of(value: bytes) -> HandoverFrame | None:
         return None
 
 
-def name_of(message: Message | Release) -> str:
+def name_of(message: Message | Release | Rows) -> str:
     """Return the type of a message.
 
     >>> from segops.core.messages import Claim
@@ -57,18 +57,18 @@ def name_of(message: Message | Release) -> str:
     return str(message.__struct_config__.tag)
 
 
-def encode_message(message: Message | Release) -> bytes:
+def encode_message(message: Message | Release | Rows) -> bytes:
     """Encode a message. An integer of more than 64 bits becomes the nearest float."""
     return _VERSION + packed(message)
 
 
-def decode_message(value: bytes | None) -> Message | Release:
+def decode_message(value: bytes | None) -> Message | Release | Rows:
     """Decode a message. Raises ValueError for an invalid record or an unsupported format."""
     if not value or value[:1] != _VERSION:
         found = value[0] if value else "nothing"
         raise ValueError(f"a message has format {found}, this version of segops reads {FORMAT}")
     try:
-        return cast("Message | Release", _decoder.decode(value[1:]))
+        return cast("Message | Release | Rows", _decoder.decode(value[1:]))
     except (msgspec.MsgspecError, RecursionError) as error:
         raise ValueError(f"not a message: {error}") from error
 
@@ -97,7 +97,7 @@ def decode_handover(value: bytes | None) -> Handover:
     return message
 
 
-def split_of(handover: Message | Release) -> Split:
+def split_of(handover: Message | Release | Rows) -> Split:
     """Return the request that undoes a handover; it is sent to the source profile.
 
     Raises ValueError for another message.

@@ -8,7 +8,8 @@ from typing import Final
 import msgspec
 
 TYPE_HEADER: Final = "segops-type"
-TICK_HEADERS: Final = [(TYPE_HEADER, b"tick")]
+TICK: Final = b"tick"
+TICK_HEADERS: Final = [(TYPE_HEADER, TICK)]
 
 
 class Tick(msgspec.Struct, omit_defaults=True):
@@ -31,7 +32,7 @@ _encoder = msgspec.json.Encoder()
 
 def is_tick(headers: Iterable[tuple[str, bytes]]) -> bool:
     """Return whether a record with these headers is a tick."""
-    return any(name == TYPE_HEADER and value == b"tick" for name, value in headers)
+    return any(name == TYPE_HEADER and value == TICK for name, value in headers)
 
 
 def decode_tick(value: bytes | None) -> Tick:

@@ -1,7 +1,8 @@
 """The profile store: one per partition, bytes in and out, one atomic write at a time.
 
-A store holds three things: the encoded states by profile id, the due index (instant, profile id), and a few
-named values such as the changelog offset. One write changes all three atomically.
+A store holds four things: the encoded states by profile id, the due index (instant, profile id), a few named
+values such as the changelog offset, and, while a backfill runs, rows of past events by their owner. One write
+changes all of them atomically.
 """
 
 from __future__ import annotations
@@ -25,6 +26,14 @@ class Write(msgspec.Struct, gc=False):
     new_due_ms: int | None = None
 
 
+class RowWrite(msgspec.Struct, gc=False):
+    """The write of one row of past events of ``owner``; ``value`` None removes it."""
+
+    owner: str
+    name: bytes
+    value: bytes | None = None
+
+
 #: A row of ``load``: profile id, state, old and new due time, as in Write.
 Row = tuple[bytes, bytes | None, int | None, int | None]
 
@@ -39,8 +48,22 @@ class ProfileStore(Protocol):
         """Return the states in the order of the ids; None for an unknown profile."""
         ...
 
-    def write(self, writes: Iterable[Write], meta: Mapping[str, bytes]) -> None:
-        """Write states, due index and ``meta`` atomically: after a crash all of it is there, or none."""
+    def write(
+        self, writes: Iterable[Write], meta: Mapping[str, bytes], rows: Iterable[RowWrite] = ()
+    ) -> None:
+        """Write states, due index, ``meta`` and ``rows`` atomically: after a crash all are there, or none."""
+        ...
+
+    def rows(self, owner: str) -> list[tuple[bytes, bytes]]:
+        """Return the rows of past events of an owner, as (name, value) in the order of the names."""
+        ...
+
+    def row_owners(self, after: str | None, limit: int) -> list[str]:
+        """Return at most ``limit`` owners of rows, after ``after`` in the order of the store."""
+        ...
+
+    def clear_rows(self, meta: Mapping[str, bytes]) -> None:
+        """Remove all rows of past events, and write ``meta``, atomically."""
         ...
 
     def load(self, rows: Iterable[Row], meta: Mapping[str, bytes]) -> None:

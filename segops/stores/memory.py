@@ -6,7 +6,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Mapping, Sequence
 
 from segops.core.errors import StateError, StoreInUseError
-from segops.stores.base import ProfileStore, Row, Write
+from segops.stores.base import ProfileStore, Row, RowWrite, Write
 
 
 class _Contents:
@@ -14,6 +14,7 @@ class _Contents:
         self.states: dict[str, bytes] = {}
         self.due: list[tuple[int, str]] = []
         self.meta: dict[str, bytes] = {}
+        self.rows: dict[str, dict[bytes, bytes]] = {}
         self.is_open = False
 
 
@@ -39,15 +40,35 @@ class MemoryStore:
         states = self._contents.states
         return [states.get(profile_id) for profile_id in profile_ids]
 
-    def write(self, writes: Iterable[Write], meta: Mapping[str, bytes]) -> None:
-        contents = self._contents
+    def write(
+        self, writes: Iterable[Write], meta: Mapping[str, bytes], rows: Iterable[RowWrite] = ()
+    ) -> None:
+        contents, of_past = self._contents, list(rows)
         for write in list(writes):  # a failing iterable must change nothing
             if write.state is None:
                 contents.states.pop(write.profile_id, None)
             else:
                 contents.states[write.profile_id] = write.state
             _move_due(contents.due, write)
+        for row in of_past:
+            known = contents.rows.setdefault(row.owner, {})
+            if row.value is None:
+                known.pop(row.name, None)
+            else:
+                known[row.name] = row.value
         contents.meta.update(meta)
+
+    def rows(self, owner: str) -> list[tuple[bytes, bytes]]:
+        return sorted(self._contents.rows.get(owner, {}).items())
+
+    def row_owners(self, after: str | None, limit: int) -> list[str]:
+        ids = sorted(owner for owner, rows in self._contents.rows.items() if rows)
+        start = 0 if after is None else bisect_right(ids, after)
+        return ids[start : start + limit]
+
+    def clear_rows(self, meta: Mapping[str, bytes]) -> None:
+        self._contents.rows.clear()
+        self._contents.meta.update(meta)
 
     def load(self, rows: Iterable[Row], meta: Mapping[str, bytes]) -> None:
         self.write([Write(key.decode(), state, old, new) for key, state, old, new in rows], meta)
@@ -77,6 +98,7 @@ class MemoryStore:
             self._opened.states.clear()
             self._opened.due.clear()
             self._opened.meta.clear()
+            self._opened.rows.clear()
         self.close()
 
 

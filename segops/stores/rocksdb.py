@@ -4,6 +4,7 @@
 ``p`` + profile id                          encoded state
 ``d`` + due time (8 bytes) + profile id     nothing: the due index
 ``m`` + name                                a named value
+``h`` + length (4) + owner + name           a row of past events
 ``v``                                       layout version
 ==========================================  ======================
 
@@ -37,8 +38,9 @@ from rocksdict import (
 )
 
 from segops.core.errors import StateError, StoreWriteError
-from segops.stores.base import ProfileStore, Row, Write
+from segops.stores.base import ProfileStore, Row, RowWrite, Write
 from segops.stores.lock import lock_folder
+from segops.stores.rows import AFTER_ROWS, FIRST_ROW, after_prefix, owner_in, row_prefix
 
 _LAYOUT = b"1"
 _TOP_BIT = 1 << 63
@@ -55,6 +57,7 @@ _SLOW_FILES = 80
 _STOP_FILES = 400
 _MIN_FREE_BYTES = 16 << 20
 _UNWRITABLE = "cannot be written"
+_UNREADABLE = "cannot be read"
 _LIVE_BUFFER = 64 << 20
 _BULK_BUFFER = 8 << 20  # fits the CPU cache: random ids cost a third less
 _ARENA_BLOCK = 256 << 10  # allocated by every partition, however little it writes
@@ -115,22 +118,55 @@ class RocksDBStore:
     def get_many(self, profile_ids: Sequence[str]) -> list[bytes | None]:
         if not profile_ids:
             return []
-        with _as_state_error(self._path, "cannot be read"):
+        with _as_state_error(self._path, _UNREADABLE):
             states = self._db.get([b"p" + profile_id.encode() for profile_id in profile_ids])
         return cast("list[bytes | None]", states)
 
-    def write(self, writes: Iterable[Write], meta: Mapping[str, bytes]) -> None:
+    def write(
+        self, writes: Iterable[Write], meta: Mapping[str, bytes], rows: Iterable[RowWrite] = ()
+    ) -> None:
         batch = WriteBatch(raw_mode=True)
         floor_ms = self._due_floor_ms
         for write in writes:
             _add(batch, write)
             if write.new_due_ms is not None and write.new_due_ms < floor_ms:
                 floor_ms = write.new_due_ms
+        _add_rows(batch, rows)
+        self._write(batch, meta)
+        self._due_floor_ms = floor_ms
+
+    def _write(self, batch: WriteBatch, meta: Mapping[str, bytes]) -> None:
         for name, value in meta.items():
             batch.put(b"m" + name.encode(), value)
         with _as_state_error(self._path, _UNWRITABLE):
             self._db.write(batch, self._write_options)
-        self._due_floor_ms = floor_ms
+
+    def rows(self, owner: str) -> list[tuple[bytes, bytes]]:
+        prefix = row_prefix(owner)
+        bounds = ReadOptions()
+        bounds.set_iterate_upper_bound(after_prefix(prefix))
+        found: list[tuple[bytes, bytes]] = []
+        with _as_state_error(self._path, _UNREADABLE):
+            rows = self._db.iter(bounds)
+            rows.seek(prefix)
+            while rows.valid():
+                found.append((rows.key()[len(prefix) :], rows.value()))
+                rows.next()
+            rows.status()
+        return found
+
+    def row_owners(self, after: str | None, limit: int) -> list[str]:
+        start = FIRST_ROW if after is None else after_prefix(row_prefix(after))
+        owners: list[str] = []
+        while len(owners) < limit and (keys := self._keys(start, AFTER_ROWS, 1)):
+            owners.append(owner_in(keys[0]))
+            start = after_prefix(row_prefix(owners[-1]))
+        return owners
+
+    def clear_rows(self, meta: Mapping[str, bytes]) -> None:
+        batch = WriteBatch(raw_mode=True)
+        batch.delete_range(FIRST_ROW, AFTER_ROWS)
+        self._write(batch, meta)
 
     def load(self, rows: Iterable[Row], meta: Mapping[str, bytes]) -> None:
         self._set(_BULK)
@@ -169,7 +205,7 @@ class RocksDBStore:
 
     @property
     def needs_compaction(self) -> bool:
-        with _as_state_error(self._path, "cannot be read"):
+        with _as_state_error(self._path, _UNREADABLE):
             files = int(self._db.property_value(_LEVEL_0) or 0)
         if files > _COMPACT_FILES:
             self._set(_LIVE)
@@ -215,7 +251,7 @@ class RocksDBStore:
             shutil.rmtree(self._path, ignore_errors=True)
 
     def _get(self, key: bytes) -> bytes | None:
-        with _as_state_error(self._path, "cannot be read"):
+        with _as_state_error(self._path, _UNREADABLE):
             value: bytes | None = self._db.get(key)
         return value
 
@@ -223,7 +259,7 @@ class RocksDBStore:
         bounds = ReadOptions()
         bounds.set_iterate_upper_bound(end)
         keys: list[bytes] = []
-        with _as_state_error(self._path, "cannot be read"):
+        with _as_state_error(self._path, _UNREADABLE):
             rows = self._db.iter(bounds)
             rows.seek(start)
             while len(keys) < limit and rows.valid():
@@ -245,6 +281,15 @@ def _add(batch: WriteBatch, write: Write) -> None:
         batch.delete(_due_key(write.old_due_ms, write.profile_id))
     if write.new_due_ms is not None:
         batch.put(_due_key(write.new_due_ms, write.profile_id), b"")
+
+
+def _add_rows(batch: WriteBatch, rows: Iterable[RowWrite]) -> None:
+    for row in rows:
+        key = row_prefix(row.owner) + row.name
+        if row.value is None:
+            batch.delete(key)
+        else:
+            batch.put(key, row.value)
 
 
 def _add_index(batch: WriteBatch, index: Mapping[bytes, bool]) -> None:

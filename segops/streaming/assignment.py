@@ -31,6 +31,7 @@ from segops.streaming.kafka_output import KafkaOutput
 from segops.streaming.liveness.fence import LivenessFence, lease_s
 from segops.streaming.ownership.fresh_start import FreshStart, Persist
 from segops.streaming.ownership.origin import OriginCheck, origin_of
+from segops.streaming.partition.backfill.recorded import next_engine
 from segops.streaming.partition.clock import PartitionClock
 from segops.streaming.partition.control import ControlProcessor
 from segops.streaming.partition.engines import engine_of, packed_of
@@ -38,7 +39,7 @@ from segops.streaming.partition.marks import split_mark
 from segops.streaming.partition.population import take_census
 from segops.streaming.partition.resolve import ResolveProcessor, read_watermark
 from segops.streaming.partition.segment import SegmentProcessor
-from segops.streaming.partition.snapshot import IN_FORCE_META
+from segops.streaming.partition.snapshot import BACKFILL_META, IN_FORCE_META
 from segops.streaming.partition.start import Start
 from segops.streaming.publishers import BatchProducer, Producer, log_states
 
@@ -149,6 +150,7 @@ class AssignmentOpener:
             for store in stores.values():  # compile outside the event loop; the result is cached
                 await asyncio.to_thread(_recorded, store.meta(IN_FORCE_META), engine)
                 await asyncio.to_thread(take_census, store)
+                await asyncio.to_thread(next_engine, store.meta(BACKFILL_META))
         except BaseException:  # including a rebalance: the next assignment opens the stores again
             for store in stores.values():
                 store.close()
@@ -171,6 +173,7 @@ class AssignmentOpener:
                 max_state_bytes=state.max_state_bytes,
                 max_quarantined=state.max_quarantined,
                 figures_interval_ms=self._settings.checkpoint.figures_interval_ms,
+                history_ms=topics.history_ms,
             )
         sources = {n: self._source(n, starts[topics.events, n]) for n in numbers}
         controls = {n: self._control(n, starts[topics.control, n]) for n in numbers}

@@ -40,6 +40,8 @@ POINTS = (
     "during_fresh_start",  # the state of a partition is discarded
     "after_timers",
     "during_scan",  # a slice of profiles is visited; the answer may be appended
+    "during_backfill_read",  # rows of some past records are in the store
+    "during_backfill",  # rows are moved, or the definitions have been switched
     "during_sweep",  # stale published memberships are ended
     "during_row_deletion",  # rows of retired segments are deleted
     *ARCHIVE_POINTS,

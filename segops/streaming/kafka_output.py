@@ -9,14 +9,15 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from segops.config import Settings
 from segops.core.events import Change
-from segops.core.messages import Message
+from segops.core.messages import Message, Rows
 from segops.core.step import Erased
 from segops.kafka.positions import LogPartition
 from segops.metrics import Metrics
+from segops.schemas.messages import encode_message, name_of
 from segops.schemas.records import Headers, Record, partition_of
 from segops.schemas.scans import Answer, encode_answer
 from segops.schemas.sizes import ACTIVITIES, PopulationFigures, Published, RecordKey
-from segops.schemas.ticks import TICK_HEADERS
+from segops.schemas.ticks import TICK_HEADERS, TYPE_HEADER
 from segops.streaming.partition.control import ControlProcessor
 from segops.streaming.partition.output import Counts, Output, QuarantineRecord, ResolveCounts
 from segops.streaming.partition.resolve import ResolveProcessor
@@ -77,6 +78,13 @@ class KafkaOutput(Output):
         """Publish the answer of this partition to a scan."""
         for key, value, headers in encode_answer(answer):
             self._outputs.append(self._scans, key=key, value=value, headers=headers)
+
+    def move(self, rows: Rows) -> None:
+        """Send rows of past events, with the present as their timestamp."""
+        key = rows.to.encode()
+        place = self._partitions[partition_of(key, len(self._partitions))]
+        headers = [(TYPE_HEADER, name_of(rows).encode())]
+        self._outputs.append(place, key=key, value=encode_message(rows), headers=headers)
 
     def emit(self, changes: Sequence[Change], *, arrived_ms: int | None) -> None:
         """Publish changes and measure their latency."""
@@ -213,11 +221,14 @@ class Gauges:
         self._segments: set[str] = set()
 
     def export(self, processors: dict[int, SegmentProcessor]) -> None:
-        """Export segment sizes, clocks and cached profiles of these partitions."""
+        """Export segment sizes, clocks, backfills and cached profiles of these partitions."""
         sizes: Counter[str] = Counter()
         for partition, processor in processors.items():
             sizes.update(processor.sizes)
             self._metrics.partition_clock.labels(str(partition)).set(processor.clock.now_ms / 1000)
+            progress = processor.backfill.progress
+            left = 0 if progress is None else progress.total - progress.read
+            self._metrics.backfill_left.labels(str(partition)).set(left)
         for activity, number in _summed(each.population for each in processors.values()).items():
             self._metrics.profiles.labels(activity).set(number)
         self._metrics.profiles_cached.set(sum(processor.cached for processor in processors.values()))

@@ -18,6 +18,7 @@ from segops.kafka.positions import LogPartition
 from segops.schemas.records import Record
 from segops.schemas.ticks import TICK_HEADERS, wall_tick
 from segops.streaming.assignment import AssignmentOpener, CommittedOffsets, Dependencies
+from segops.streaming.backfills import BackfillReader, is_behind, is_blocked, prepare
 from segops.streaming.durability.checkpoint import Checkpointer
 from segops.streaming.durability.standby import Standbys
 from segops.streaming.failpoints import STALL
@@ -65,6 +66,7 @@ class Pipeline:
             dependencies.metrics,
         )
         self.sweeper = Sweeper(settings, dependencies.changelog_consumer, dependencies.failpoints)
+        self.backfill_reader = BackfillReader(settings, dependencies.metrics, dependencies.failpoints)
         self._jumps = Jumps()
         self._gauges = Gauges(dependencies.metrics)
         self._checkpointer: Checkpointer | None = None
@@ -224,10 +226,14 @@ class Pipeline:
         return any(processor.recording for processor in self.processors.values())
 
     async def wait_for_capacity(self) -> None:
-        """Block until uncommitted work is below the limit, and the active definitions are durable."""
+        """Block until uncommitted work is below the limit, definitions are durable, no rows missing."""
         limit = 2 * self.settings.checkpoint.max_records
-        while self.running and (self.channels.over_limit or self._pending() > limit or self._recording):
-            self._wanted.set()
+        while self.running:
+            full = self.channels.over_limit or self._pending() > limit or self._recording
+            if full:
+                self._wanted.set()
+            elif not is_blocked(self.processors):
+                return
             self._eased.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_IDLE_S):
@@ -243,6 +249,8 @@ class Pipeline:
                 busy |= self._work_slice(number)
                 await asyncio.sleep(0)
             await self.wait_for_capacity()
+            if is_behind(self.processors, self.engine):
+                await self.use(self.engine)
             if not busy:
                 await self._wait_for_work()
 
@@ -251,16 +259,18 @@ class Pipeline:
         if processor is None or not self.running or processor.recording:
             return False
         fired, rescanned = processor.fire_due(SLICE), processor.rescan(self._rescan_size())
+        backfilled = processor.work_backfill(SLICE)
         if fired:
             self._dependencies.failpoints.passed("after_timers")
-        busy = fired == SLICE or rescanned > 0
+        if backfilled:
+            self._dependencies.failpoints.passed("during_backfill")
+        busy = fired == SLICE or rescanned > 0 or backfilled > 0
         # Every profile is then as of the clock, and evaluated by the definitions in force.
-        scanned = (
-            not busy and not processor.replaying and processor.scans.work(number, processor.clock.now_ms)
-        )
+        idle = not (busy or processor.replaying or processor.backfill.is_blocked)
+        scanned = idle and processor.scans.work(number, processor.clock.now_ms)
         if scanned:
             self._dependencies.failpoints.passed("during_scan")
-        if fired or rescanned or scanned:
+        if fired or rescanned or backfilled or scanned:
             self.channels.wake()
         if processor.replaying and not busy:
             processor.caught_up()
@@ -354,13 +364,14 @@ class Pipeline:
         return True
 
     async def use(self, engine: Engine) -> None:
-        """Evaluate with ``engine`` from now on, in each partition as soon as possible.
+        """Evaluate with ``engine`` from now on, in each partition as soon as its history is there.
 
         Processors pause until a checkpoint has made durable all results of the previous engine, and the
         switch itself, so that no record is processed again with other definitions after a crash. A processor
         that is replaying records of an earlier process finishes the replay first.
         """
         self.engine = engine
+        await prepare(self.processors, engine)
         self._adopt()
         await self.checkpoint()
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from segops.core.events import Change
-from segops.core.messages import Message
+from segops.core.messages import Message, Rows
 from segops.core.step import Erased
 from segops.schemas.records import Headers, Record
 from segops.schemas.scans import Answer
@@ -41,6 +41,7 @@ class RecordingOutput:
         self.rejected: list[tuple[Record, str, str]] = []
         self.dead_letters: list[tuple[Record, str, str]] = []
         self.sent: list[Message] = []
+        self.moved: list[Rows] = []
         self.erasures: list[Erased] = []
         self.deleted_rows: list[bytes] = []
         self.figures: list[Published] = []
@@ -60,6 +61,9 @@ class RecordingOutput:
 
     def answer(self, answer: Answer) -> None:
         self.answers.append(msgspec.structs.replace(answer))
+
+    def move(self, rows: Rows) -> None:
+        self.moved.append(rows)
 
     def emit(self, changes: Sequence[Change], *, arrived_ms: int | None) -> None:
         self.changes.extend(changes)

@@ -44,7 +44,11 @@ def test_apply_publishes_changes_and_prunes_a_folder(
         "2 added",
     ]
     write(file, MANY_VIEWERS)
-    assert segops("apply", tmp_path).out.splitlines() == ["~ viewers  version 2  changed", "1 changed"]
+    assert segops("apply", tmp_path).out.splitlines() == [
+        "~ viewers  version 2  changed",
+        "1 changed",
+        "1 segment waits for history: past events are counted first",
+    ]
     assert live(settings) == {"buyers": 1, "viewers": 2}
     pruned = segops("apply", file, "--prune")
     assert pruned.out.splitlines() == [

@@ -288,6 +288,7 @@ def test_kill_between_two_publications_of_definitions(stack: Stack, guarantee: s
     stack.publish(third + segment.format("everyone", "known_for: 2ms"))
     stack.start()
     wait_until(lambda: len(_members(stack, "everyone")) == 30, "30 others", stack.diagnosis)
+    wait_until(lambda: not _members(stack, "passing"), "the end of what waits for history", stack.diagnosis)
     stack.stop()
     _assert_one_history(stack)
     assert not _members(stack, "passing")

@@ -79,7 +79,7 @@ class SegopsApp(faust.App):
         self.agent(events, name="resolve")(self._resolve)
         self.agent(control, name="control")(self._control)
         self.agent(profile_events, name="segment")(self._segment)
-        for task in (self._pump, self._timers, self._ticks, self._sweep):
+        for task in (self._pump, self._timers, self._ticks, self._sweep, self._backfill):
             self.task(task)
 
     # -- agents --------------------------------------------------------------------------------
@@ -125,6 +125,9 @@ class SegopsApp(faust.App):
 
     async def _sweep(self) -> None:
         await self._or_fail(self.pipeline.sweeper.run(self.pipeline, lambda: self.batch_consumer))
+
+    async def _backfill(self) -> None:
+        await self._or_fail(self.pipeline.backfill_reader.run(self.pipeline, lambda: self.batch_consumer))
 
     async def guard(self) -> None:
         """Run the watchers that may end this app, also during start and recovery. Runs until cancelled."""

@@ -17,6 +17,7 @@ from aiokafka import AIOKafkaConsumer
 
 from segops.config import Settings
 from segops.kafka.positions import CommittedPosition, Positions
+from segops.schemas.backfills import BACKFILL_KEY
 from segops.schemas.in_force import BASE_KEY, IN_FORCE_KEY
 from segops.schemas.origin import ORIGIN_KEY, encode_origin
 from segops.schemas.positions import POSITIONS_KEY, encode_positions
@@ -79,7 +80,13 @@ class FreshStart:
         # The recorded positions go too: the group returns to offsets from before former transactions, which
         # would otherwise count as lost.
         cleared, emptied = encode_positions({}), emptied_buckets(store)
-        logged = {BASE_KEY: base, IN_FORCE_KEY: b"", POSITIONS_KEY: cleared, ORIGIN_KEY: origin}
+        logged = {
+            BASE_KEY: base,
+            IN_FORCE_KEY: b"",
+            BACKFILL_KEY: b"",
+            POSITIONS_KEY: cleared,
+            ORIGIN_KEY: origin,
+        }
         writes = [Write(f"\0{name}", value) for name, value in emptied.items()]
         writes += [Write(key.decode(), value) for key, value in logged.items()]
         positions = await self._beginnings(number, group)

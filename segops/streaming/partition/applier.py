@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 from segops.core.errors import RejectedEvent, StateError, UnstorableError
 from segops.core.links import is_blank
-from segops.core.messages import Message, Release
+from segops.core.messages import Message, Release, Rows
 from segops.core.profile import Profile
 from segops.core.step import StepResult
+from segops.schemas.backfills import BACKFILL_TYPE, decode_announcement
 from segops.schemas.events import decode
 from segops.schemas.identifying import IdentityLimits
 from segops.schemas.messages import decode_message
 from segops.schemas.quarantine import HeldRecord
 from segops.schemas.records import Record, origin_of
 from segops.schemas.scans import SCAN
-from segops.schemas.ticks import TYPE_HEADER, decode_tick, is_tick
+from segops.schemas.ticks import TICK, TYPE_HEADER, decode_tick
+from segops.streaming.partition.backfill.backfill import Backfill
 from segops.streaming.partition.clock import PartitionClock
 from segops.streaming.partition.effects import INTERNAL, Effects
 from segops.streaming.partition.evaluator import ProfileEvaluator
@@ -42,6 +43,7 @@ class RecordApplier:
         meta: PartitionMetadata,
         limits: IdentityLimits,
         scans: ScanJobs,
+        backfill: Backfill,
     ) -> None:
         self.evaluator = evaluator
         self._clock = clock
@@ -52,6 +54,7 @@ class RecordApplier:
         self._meta = meta
         self._limits = limits
         self._scans = scans
+        self._backfill = backfill
 
     def apply(self, record: Record) -> None:
         """Apply a record, or send it to the dead-letter topic. Raises StateError: the partition must stop."""
@@ -110,6 +113,8 @@ class RecordApplier:
         if time_ms < clock_ms:
             effects.counts.late += 1
         result = evaluator.event(cached, record, event, clock_ms=clock_ms)
+        if self._backfill.collects:
+            self._backfill.note(cached.profile, event, record, source)
         if result.moved or (cached.is_new and not is_blank(cached.profile)):
             self._profiles.touch(cached)
         effects.accept(result, cached.profile, record)
@@ -120,9 +125,11 @@ class RecordApplier:
         except ValueError as error:
             message = self._quarantine.unread_handover(record, error)
         cached = self._profiles.get(message.to)
-        if record.offset <= cached.profile.applied:
+        if isinstance(message, Rows):
+            self._backfill.take(message, record, cached.profile)
+        elif record.offset <= cached.profile.applied:
             return
-        if isinstance(message, Release):
+        elif isinstance(message, Release):
             self._release(cached, record, message)
         elif cached.quarantined is not None:
             self._quarantine.hold(self._profiles, cached, record, clock_ms=self._clock.now_ms)
@@ -134,7 +141,10 @@ class RecordApplier:
             self.redefine(cached)
         if self._effects.base:
             self._effects.begin(cached.profile)
+        self._backfill.receive(message, cached.profile, self.evaluator.engine.segments.features)
         result = self.evaluator.message(cached, record, message, clock_ms=clock_ms)
+        if self._backfill.collects:
+            self._backfill.follow(message, record, cached.profile, result)
         if result.moved or (cached.is_new and not is_blank(cached.profile)):
             self._profiles.touch(cached)
         self._effects.accept(result, cached.profile, record)
@@ -166,7 +176,7 @@ class RecordApplier:
         try:
             if held.headers and held.headers[0][0] == TYPE_HEADER:
                 message = decode_message(held.value)
-                if not isinstance(message, Release):
+                if not isinstance(message, Release | Rows):
                     self._apply_message(cached, held, message, held.clock_ms)
             else:
                 self._apply_event(cached, held, origin_of(held.headers), held.clock_ms)
@@ -175,9 +185,12 @@ class RecordApplier:
 
     def _keyless(self, record: Record) -> None:
         try:
-            if is_tick(record.headers):
+            kind = dict(record.headers).get(TYPE_HEADER)
+            if kind == TICK:
                 self._clock.take(decode_tick(record.value))
-            elif (TYPE_HEADER, SCAN) in record.headers:
+            elif kind == BACKFILL_TYPE:
+                self._backfill.on_announcement(decode_announcement(record.value), self.evaluator.version)
+            elif kind == SCAN:
                 self._scans.take(record)
             else:
                 raise ValueError("expected a tick or a request, got a record without a key")
@@ -192,7 +205,14 @@ class RecordApplier:
         if cached.is_new:  # only rejected events so far: its first event evaluates it
             profile.evaluated_by = version
         else:
-            self.evaluate(cached, partial(self.evaluator.definitions, since_ms=self._meta.since_ms))
+            self.evaluate(cached, self._by_definitions)
+
+    def _by_definitions(self, profile: Profile) -> StepResult:
+        since_ms = self._meta.since_ms
+        self._backfill.fold(profile, since_ms=since_ms)
+        result = self.evaluator.definitions(profile, since_ms=since_ms)
+        self._backfill.explain(profile, result)
+        return result
 
     def evaluate(self, cached: CachedProfile, step: Callable[[Profile], StepResult]) -> None:
         """Take a step that no record caused. On failure it is counted, and the profile stays unchanged."""

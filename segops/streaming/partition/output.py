@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from segops.core.events import Change
-from segops.core.messages import Message
+from segops.core.messages import Message, Rows
 from segops.core.step import Erased
 from segops.schemas.records import Headers, Record
 from segops.schemas.scans import Answer
@@ -41,6 +41,9 @@ class Output(Protocol):
 
     def answer(self, answer: Answer) -> None:
         """Publish the answer of this partition to a scan."""
+
+    def move(self, rows: Rows) -> None:
+        """Send rows of past events to another profile. Nothing waits for them."""
 
     def emit(self, changes: Sequence[Change], *, arrived_ms: int | None) -> None:
         """Publish changes in order. ``arrived_ms``: the Kafka timestamp of the record that caused them."""

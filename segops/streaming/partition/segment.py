@@ -20,6 +20,8 @@ from segops.schemas.sizes import PopulationFigures
 from segops.schemas.ticks import watermark_tick
 from segops.stores.base import ProfileStore
 from segops.streaming.partition.applier import RecordApplier
+from segops.streaming.partition.backfill.adoption import adoption_of
+from segops.streaming.partition.backfill.backfill import Backfill
 from segops.streaming.partition.effects import Effects
 from segops.streaming.partition.evaluator import ProfileEvaluator
 from segops.streaming.partition.marks import LastRecord
@@ -28,7 +30,7 @@ from segops.streaming.partition.output import Counts, Output
 from segops.streaming.partition.profile_cache import CachedProfile, ProfileCache, Scan
 from segops.streaming.partition.quarantine import Quarantine, QuarantinePosition
 from segops.streaming.partition.scans import ScanJobs
-from segops.streaming.partition.sizes import Figures
+from segops.streaming.partition.sizes import Figures, SegmentHistory
 from segops.streaming.partition.snapshot import CHANGELOG_META, STORED_ALONE, PartitionSnapshot
 from segops.streaming.partition.start import Start
 from segops.streaming.partition.tallies import Tallies
@@ -39,7 +41,7 @@ class SegmentProcessor:
 
     ``cache_profiles`` bounds the clean profiles in memory, ``max_state_bytes`` the size of a stored profile,
     ``max_quarantined`` the quarantined profiles: one more raises StateError. ``figures_interval_ms``: the
-    least time between two publications of sizes.
+    least time between two publications of sizes. ``history_ms``: how long events are history.
     """
 
     def __init__(
@@ -54,11 +56,10 @@ class SegmentProcessor:
         max_state_bytes: int = 512 << 10,
         max_quarantined: int = 1_000,
         figures_interval_ms: int = 1_000,
+        history_ms: int = 14 * 86_400_000,
     ) -> None:
-        self.clock = start.clock
-        self.offset = start.offset
-        self._store = store
-        self._output = output
+        self.clock, self.offset = start.clock, start.offset
+        self._store, self._output = store, output
         self._quarantine = Quarantine(
             output, self._position, max_profiles=max_quarantined, max_held_bytes=max_state_bytes // 2
         )
@@ -72,6 +73,10 @@ class SegmentProcessor:
             store, start, output, tallies=tallies, sizes=self.sizes, interval_ms=figures_interval_ms
         )
         self._meta = PartitionMetadata(store, start)
+        #: The history that new definitions need, collected before they come into force.
+        self.backfill = Backfill(
+            store, output, start=start, limits=limits, history_ms=history_ms, max_bytes=max_state_bytes
+        )
         self._applier = RecordApplier(
             ProfileEvaluator(engine, limits.rules, max_state_bytes=max_state_bytes),
             clock=self.clock,
@@ -82,9 +87,9 @@ class SegmentProcessor:
             meta=self._meta,
             limits=limits,
             scans=self.scans,
+            backfill=self.backfill,
         )
-        self._since_snapshot = 0
-        self._replay_until = start.replay_until
+        self._since_snapshot, self._replay_until = 0, start.replay_until
         evaluated = not self.recording and is_evaluated_by(store, engine.version)
         self._scan = None if evaluated else Scan(self._profiles)
         self._reported_ms: int | None = None
@@ -148,8 +153,31 @@ class SegmentProcessor:
             self._replay_until = 0
 
     def use(self, engine: Engine) -> None:
-        """Evaluate by ``engine`` once a checkpoint has recorded it. Not allowed while ``replaying``."""
-        if engine.version == self._applier.evaluator.version:
+        """Evaluate by ``engine`` as soon as its history is there and a checkpoint has recorded it.
+
+        What needs no history is in force at once. Not allowed while ``replaying``, and without effect while
+        definitions are settled that another partition may already evaluate by: call it again later.
+        """
+        if not self.wants(engine):
+            return
+        self.backfill.drop(self.offset)
+        adoption = adoption_of(self.in_force, engine)
+        self._adopt(adoption.engine)
+        self.backfill.begin(adoption, now_ms=self.clock.now_ms, offset=self.offset)
+        self.backfill.answer(adoption.engine.version)
+
+    def wants(self, engine: Engine) -> bool:
+        """Whether ``use`` of these definitions has an effect now."""
+        aim = self.backfill.version or self.in_force.version
+        return engine.version != aim and not self.backfill.is_settled
+
+    @property
+    def in_force(self) -> Engine:
+        """The engine of the definitions in force."""
+        return self._applier.evaluator.engine
+
+    def _adopt(self, engine: Engine) -> None:
+        if engine.version == self.in_force.version:
             return
         former = self._applier.evaluator.engine.segments
         self._applier.evaluator = self._applier.evaluator.adopt(engine)
@@ -157,6 +185,27 @@ class SegmentProcessor:
         removed = former.by_key.keys() - engine.segments.by_key.keys()
         self._meta.adopt(self.clock.now_ms, removed=bool(removed))
         self._scan = Scan(self._profiles)
+
+    def work_backfill(self, limit: int) -> int:
+        """Do the next part of a backfill, at most ``limit`` redirects; return 0 when it must wait."""
+        backfill = self.backfill
+        if backfill.engine is None or self.recording or backfill.is_blocked:
+            return 0
+        if backfill.is_ready and not self.replaying:
+            self._adopt(backfill.engine)
+            backfill.switch()
+            return 1
+        backfill.end_if_done(folded=self._scan is None)
+        return backfill.work(limit, self._survivors_of)
+
+    def _survivors_of(self, profile_ids: Collection[str]) -> dict[str, str]:
+        known = (cached.profile for cached in self._profiles.known(profile_ids))
+        return {profile.id: profile.merged_into for profile in known if profile.merged_into is not None}
+
+    def _history(self) -> SegmentHistory:
+        segments, backfill = self.in_force.segments, self.backfill
+        since = backfill.complete_since(segments, self.clock.now_ms)
+        return SegmentHistory(backfill.building(segments), backfill.progress, since)
 
     def process(self, records: Sequence[Record]) -> None:
         """Apply records in the order of the log. Records before ``offset`` are passed over."""
@@ -227,6 +276,8 @@ class SegmentProcessor:
 
         Fewer than ``limit`` means that no other timer is due.
         """
+        if self.backfill.is_blocked:
+            return 0
         now_ms = self.clock.now_ms
         ids = self._profiles.due_ids(now_ms, limit)
         for cached in self._profiles.known(ids):
@@ -248,7 +299,7 @@ class SegmentProcessor:
 
     def rescan(self, limit: int) -> int:
         """Evaluate the next ``limit`` profiles by new definitions; return their number, 0 at the end."""
-        if self._scan is None:
+        if self._scan is None or self.backfill.is_blocked:
             return 0
         ids = self._scan.take(limit)
         if not ids:
@@ -263,8 +314,9 @@ class SegmentProcessor:
         """Return the state to make durable. ``write`` must follow before the next ``snapshot``."""
         records, self._since_snapshot = self._since_snapshot, 0
         engine, base = self._applier.evaluator.engine, self._effects.base
-        cut = self._figures.cut(self._profiles, engine.segments)
+        cut = self._figures.cut(self._profiles, engine.segments, self._history())
         meta = cut.meta | self._meta.take(engine, offset=self.offset, sizes=self.sizes, base=base)
+        meta |= self.backfill.take_meta()
         mark, dirty = self._last.mark, bool(self._profiles.dirty)
         return PartitionSnapshot(
             profiles=self._profiles.snapshot(),
@@ -281,10 +333,12 @@ class SegmentProcessor:
         meta: Mapping[str, bytes] = snapshot.meta
         if changelog_offset is not None:
             meta = {**meta, CHANGELOG_META: str(changelog_offset).encode()}
-        writes = snapshot.writes
+        coverage, rows = self.backfill.writes(snapshot.offset)
+        writes, meta = snapshot.writes, {**meta, **coverage}
         if writes or not meta.keys().isdisjoint(STORED_ALONE):
-            self._store.write(writes, meta)
+            self._store.write(writes, meta, rows)
         self._profiles.written()
+        self.backfill.written()
 
     def committed(self) -> None:
         """Note that the checkpoint of the last ``snapshot`` is complete."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from segops.core.activity import activity_of
@@ -17,6 +18,7 @@ from segops.schemas.sizes import (
     MINUTE_MS,
     PopulationFigures,
     PopulationRecord,
+    Progress,
     RecordKey,
     SegmentState,
     SizeRecord,
@@ -40,6 +42,23 @@ class SegmentStatus(NamedTuple):
 
     version: int
     state: SegmentState
+    complete_since_ms: int | None = None
+    progress: Progress | None = None
+
+
+class SegmentHistory(NamedTuple):
+    """What segments know of the past.
+
+    ``building``: those that wait for it, and their versions; ``progress``: how much of it has been read.
+    ``complete_since``: those that count no event before an instant (ms) which their windows include.
+    """
+
+    building: Mapping[str, int] = MappingProxyType({})
+    progress: Progress | None = None
+    complete_since: Mapping[str, int] = MappingProxyType({})
+
+
+_NO_HISTORY: Final = SegmentHistory()
 
 
 class Cut(NamedTuple):
@@ -81,6 +100,7 @@ class Figures:
         self._monotonic = monotonic
         self._statuses: dict[str, SegmentStatus] = {}
         self._version: str | None = None
+        self._history = _NO_HISTORY
         self._retired: set[str] = set()
         self._unpublished: deque[str] = deque()
         self._published: tuple[int, PopulationFigures] | None = None
@@ -92,7 +112,7 @@ class Figures:
         """Return the population as of the last cut."""
         return self._population.figures(self._clock.now_ms)
 
-    def cut(self, profiles: ProfileCache, segments: SegmentSet) -> Cut:
+    def cut(self, profiles: ProfileCache, segments: SegmentSet, history: SegmentHistory = _NO_HISTORY) -> Cut:
         """Take the figures as of now, and publish those that are due; ``profiles.snapshot`` must follow."""
         count = self._population.count
         for entry in profiles.changed:
@@ -100,19 +120,22 @@ class Figures:
             if activity != entry.activity:
                 count(entry, activity)
         profiles.carry(self._tallies.cut())
-        if segments.version != self._version:
-            self._adopt(segments)
+        if (segments.version, history) != (self._version, self._history):
+            self._adopt(segments, history)
         if self._clock.now_ms != NO_CLOCK:
             self._publish()
         meta = self._tallies.take() | self._population.take(self._clock.now_ms)
         return Cut(meta, self._tallies.take_leading())
 
-    def _adopt(self, segments: SegmentSet) -> None:
-        former, first = self._statuses, self._version is None
+    def _adopt(self, segments: SegmentSet, history: SegmentHistory) -> None:
+        former, first, since = self._statuses, self._version is None, history.complete_since
         found = {
-            each.key: SegmentStatus(each.version, "paused" if each.paused else "live")
+            each.key: SegmentStatus(each.version, "paused" if each.paused else "live", since.get(each.key))
             for each in segments.definitions
         }
+        for key, version in history.building.items():
+            known = found.get(key, SegmentStatus(version, "building"))
+            found[key] = known._replace(state="building", progress=history.progress)
         self._retired = {*former, *self._tallies.segments()} - found.keys()
         for key in self._retired:
             found[key] = SegmentStatus(former[key].version if key in former else 0, "retired")
@@ -120,7 +143,7 @@ class Figures:
             self._unpublished.extend(sorted(found))
         else:
             self._tallies.changed.update(key for key, each in found.items() if former.get(key) != each)
-        self._statuses, self._version = found, segments.version
+        self._statuses, self._version, self._history = found, segments.version, history
 
     def _publish(self) -> None:
         for ended in self._tallies.take_ended():
@@ -175,6 +198,8 @@ class Figures:
             entered=flow.entered,
             left=flow.left,
             clock_ms=self._clock.now_ms,
+            complete_since_ms=status.complete_since_ms,
+            progress=status.progress,
         )
         self._output.publish_figures(record)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from segops.schemas.backfills import BACKFILL_KEY
 from segops.schemas.in_force import BASE_KEY, IN_FORCE_KEY
 from segops.schemas.origin import ORIGIN_KEY, Mark
 from segops.schemas.positions import POSITIONS_KEY
@@ -24,17 +25,29 @@ ROWS_META: Final = "retired_rows"
 POPULATION_META: Final = "population"
 #: The moves of restored profiles that the tallies do not include yet.
 MOVES_META: Final = "moves"
+BACKFILL_META: Final = "backfill"
+#: Which records the rows of past events cover: in the store only.
+COVERAGE_META: Final = "history"
 LOGGED_META: Final = {
     **BUCKET_KEYS,
     BASE_KEY: BASE_META,
     IN_FORCE_KEY: IN_FORCE_META,
+    BACKFILL_KEY: BACKFILL_META,
     POSITIONS_KEY: POSITIONS_META,
     ORIGIN_KEY: ORIGIN_META,
 }
 LOGGED_NAMES: Final = frozenset(LOGGED_META.values())
 #: Stored even when no profile has changed.
 STORED_ALONE: Final = frozenset(
-    (EVALUATED_META, ORIGIN_META, POSITIONS_META, ROWS_META, *BUCKET_KEYS.values())
+    (
+        EVALUATED_META,
+        ORIGIN_META,
+        POSITIONS_META,
+        ROWS_META,
+        BACKFILL_META,
+        COVERAGE_META,
+        *BUCKET_KEYS.values(),
+    )
 )
 SOURCE_META: Final = "source_offset"
 CHANGELOG_META: Final = "changelog_offset"

@@ -1,0 +1,130 @@
+"""Reads the past records that the backfills of a worker's partitions need, in a share of its time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Final, Protocol
+
+from segops.archive.history import History, HistoryBatch, TopicHistory
+from segops.config import Settings
+from segops.core.engine import Engine
+from segops.core.errors import SegopsError
+from segops.kafka.positions import LogPartition
+from segops.metrics import Metrics
+from segops.schemas.records import Record
+from segops.streaming.failpoints import Failpoints
+from segops.streaming.partition.backfill.adoption import adoption_of
+from segops.streaming.partition.segment import SegmentProcessor
+
+log = logging.getLogger(__name__)
+
+_LOOK_S: Final = 0.2
+_RETRY_S: Final = 5.0
+#: Records read between two batches of events, which wait meanwhile.
+_SLICE: Final = 200
+
+
+class Group(Protocol):
+    """The method used of the group's consumer."""
+
+    def behind(self, partition: LogPartition, offset: int) -> int | None: ...
+
+
+class SegmentProcessors(Protocol):
+    """The methods used of the pipeline."""
+
+    @property
+    def processors(self) -> dict[int, SegmentProcessor]: ...
+    @property
+    def running(self) -> bool: ...
+
+
+class BackfillReader:
+    """Reads the history of one partition after another."""
+
+    def __init__(self, settings: Settings, metrics: Metrics, failpoints: Failpoints) -> None:
+        self._topic = settings.topics.profile_events
+        self._history: History = TopicHistory(settings.kafka, self._topic)
+        self._rest = 1 / settings.engine.backfill_share - 1
+        self._metrics = metrics
+        self._failpoints = failpoints
+
+    async def run(self, pipeline: SegmentProcessors, group: Callable[[], Group]) -> None:
+        """Read whatever backfills need. Runs until cancelled; an unreachable broker is tried again."""
+        while True:
+            waiting = [number for number, processor in pipeline.processors.items() if processor.backfill.gap]
+            # Partitions that apply nothing until their rows are there come first.
+            for number in sorted(waiting, key=lambda each: not pipeline.processors[each].backfill.is_blocked):
+                await self._try(number, pipeline, group)
+            await asyncio.sleep(_LOOK_S)
+
+    async def _try(self, number: int, pipeline: SegmentProcessors, group: Callable[[], Group]) -> None:
+        try:
+            await self._fill(number, pipeline, group)
+        except SegopsError as error:
+            if not pipeline.running:
+                return
+            log.error("history of partition %d, retrying in %.0f s: %s", number, _RETRY_S, error)
+            await asyncio.sleep(_RETRY_S)
+
+    async def _fill(self, number: int, pipeline: SegmentProcessors, group: Callable[[], Group]) -> None:
+        """Read the first gap of a partition to its end, or until the gap or its owner changes."""
+        processor = pipeline.processors.get(number)
+        gap = None if processor is None else processor.backfill.gap
+        if processor is None or gap is None:
+            return
+        (at, end), from_ms = gap, processor.backfill.from_ms
+        batches = self._history.read(number, from_ms=from_ms, to_offset=end, from_offset=at)
+        async with aclosing(batches):
+            async for batch in batches:
+                for records, upto in _slices(batch):
+                    if not (pipeline.running and pipeline.processors.get(number) is processor):
+                        return
+                    began = time.thread_time()
+                    if not processor.backfill.read(records, at, upto, since_ms=batch.complete_since_ms):
+                        return
+                    self._failpoints.passed("during_backfill_read")
+                    self._metrics.backfill_records.inc(len(records))
+                    at = upto
+                    await self._give_way(time.thread_time() - began, pipeline, group())
+        if pipeline.running and pipeline.processors.get(number) is processor:
+            processor.backfill.read((), at, end, since_ms=None)  # only transaction markers are left
+
+    async def _give_way(self, took_s: float, pipeline: SegmentProcessors, group: Group) -> None:
+        """Leave the rest of the time to live records, if any wait."""
+        waits = any(
+            group.behind((self._topic, number), processor.offset)
+            for number, processor in pipeline.processors.items()
+        )
+        await asyncio.sleep(took_s * self._rest if waits else 0)
+
+
+def _slices(batch: HistoryBatch) -> Iterator[tuple[Sequence[Record], int]]:
+    """Yield the records in slices, each with the offset from which the next one begins."""
+    records = batch.records
+    for start in range(0, len(records), _SLICE):
+        last = start + _SLICE >= len(records)
+        few = records[start : start + _SLICE]
+        yield few, batch.next_offset if last else few[-1].offset + 1
+    if not records:
+        yield (), batch.next_offset
+
+
+def is_blocked(processors: Mapping[int, SegmentProcessor]) -> bool:
+    """Return whether a partition may apply nothing until its rows are read again."""
+    return any(processor.backfill.is_blocked for processor in processors.values())
+
+
+def is_behind(processors: Mapping[int, SegmentProcessor], engine: Engine) -> bool:
+    """Return whether a partition can adopt these definitions now and has not done so."""
+    return any(each.wants(engine) and not each.replaying for each in processors.values())
+
+
+async def prepare(processors: Mapping[int, SegmentProcessor], engine: Engine) -> None:
+    """Compile what ``use`` of these definitions needs, in a thread: events are processed meanwhile."""
+    for former in {processor.in_force for processor in processors.values()}:
+        await asyncio.to_thread(adoption_of, former, engine)

@@ -1,0 +1,396 @@
+"""The backfill of one partition, from the adoption of definitions that need history until they are in force.
+
+1. *Read*: rows are collected, of the log before the adoption and of what is applied from then on.
+2. *Move*: the rows of redirects go to their survivors, in rounds (``announcements``).
+3. *Switch*: the definitions come into force, and each profile is folded when its turn comes.
+4. *End*: all partitions have switched and all profiles here are folded. Until then rows are collected: a
+   profile handed over to a partition that has not switched takes its rows along.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Final
+
+from segops.core.backfill import fold, install
+from segops.core.engine import Engine
+from segops.core.events import Event
+from segops.core.features import Feature
+from segops.core.identity.protocol import MAX_HOPS
+from segops.core.messages import Forward, Handover, Message, Rows
+from segops.core.profile import Profile
+from segops.core.segments import SegmentSet
+from segops.core.step import StepResult
+from segops.schemas.backfills import (
+    BACKFILL_HEADERS,
+    DROPPED,
+    SWITCHED,
+    WHOLE,
+    Announcement,
+    NextSet,
+    encode_announcement,
+    encode_record,
+)
+from segops.schemas.identifying import IdentityLimits
+from segops.schemas.records import Record
+from segops.schemas.sizes import Progress
+from segops.schemas.state import encode_profile
+from segops.stores.base import ProfileStore, RowWrite
+from segops.streaming.partition.backfill.adoption import Adoption
+from segops.streaming.partition.backfill.announcements import LEAST_ROUNDS, Announcements
+from segops.streaming.partition.backfill.handovers import drop_from_sources, enclose, unfold
+from segops.streaming.partition.backfill.history import History
+from segops.streaming.partition.backfill.recorded import incomplete, next_engine, recorded
+from segops.streaming.partition.backfill.rows import chunked, decoded, split_owner
+from segops.streaming.partition.engines import packed_of
+from segops.streaming.partition.output import Output
+from segops.streaming.partition.snapshot import BACKFILL_META
+from segops.streaming.partition.start import Start
+
+log = logging.getLogger(__name__)
+
+#: Why a membership of a segment that was not evaluated before its backfill changed.
+BACKFILL: Final = "backfill"
+#: The least room for folded features, however large the profile is.
+_LEAST_ROOM: Final = 4_096
+
+
+class Backfill:
+    """The backfill of one partition; without one, it only takes note of others'."""
+
+    def __init__(
+        self,
+        store: ProfileStore,
+        output: Output,
+        *,
+        start: Start,
+        limits: IdentityLimits,
+        history_ms: int,
+        max_bytes: int,
+    ) -> None:
+        self._number = start.number
+        self._history_ms = history_ms
+        self.engine: Engine | None = None
+        #: Whether a row is kept of each event that is applied.
+        self.collects = False
+        self._output = output
+        self._max_bytes = max_bytes
+        self._record = recorded(store.meta(BACKFILL_META))
+        self._announcements = Announcements(self._record.announced, start.partitions)
+        self._history = History(store, limits)
+        self._features: Mapping[int, Feature] = {}
+        self._owners: Iterator[str] | None = None
+        self._due = self._clear_due = False
+        self._answered = ""
+        self._minute: tuple[str, int] | None = None
+        self._incomplete: Mapping[str, int] = {}
+        engine = next_engine(store.meta(BACKFILL_META))
+        if self._next is not None and engine is None:
+            self._record.next = None  # the newest definitions are adopted again
+        if self._next is not None and engine is not None:
+            self._aim(engine)
+            self._history.resume(self._next.version, self._features, start.offset, self._next.from_ms)
+        self._clear_due = self._next is None and self._history.has_rows
+
+    @property
+    def _next(self) -> NextSet | None:
+        return self._record.next
+
+    def _aim(self, engine: Engine) -> None:
+        known, self.engine, self.collects = engine.segments.features, engine, True
+        wanted = () if self._next is None else self._next.features
+        self._features = {key: known[key] for key in wanted if key in known}
+
+    # -- stages --------------------------------------------------------------------------------
+
+    @property
+    def version(self) -> str | None:
+        """The version of the definitions that history is collected for; None: none are."""
+        return None if self._next is None else self._next.version
+
+    @property
+    def switched(self) -> bool:
+        """Whether the definitions are in force, and profiles are being folded."""
+        return self._next is not None and self._next.switched
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether other definitions must wait: another partition may already evaluate by these."""
+        return self._next is not None and self._next.round >= LEAST_ROUNDS
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether nothing may be applied until rows, which were lost, are read again."""
+        return self._next is not None and self._next.round > 0 and self._history.gap is not None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether all rows have arrived where they belong: the definitions can come into force."""
+        found = self._next
+        if found is None or found.switched or found.round < LEAST_ROUNDS or self._history.gap is not None:
+            return False
+        return self._announcements.moved(found.version, found.round) is False
+
+    @property
+    def gap(self) -> tuple[int, int] | None:
+        """The next range of offsets of the log to read, the end excluded; None: nothing is to be read."""
+        return None if self._next is None else self._history.gap
+
+    @property
+    def from_ms(self) -> int:
+        """The Kafka timestamp at which history begins."""
+        return 0 if self._next is None else self._next.from_ms
+
+    @property
+    def progress(self) -> Progress | None:
+        """How much of the history has been read; None without a backfill."""
+        return None if self._next is None else Progress(*self._history.progress)
+
+    def building(self, in_force: SegmentSet) -> dict[str, int]:
+        """Return the segments that wait for history, and their versions."""
+        if self.engine is None or self.switched:
+            return {}
+        known = {each.key: each.version for each in in_force.segments}
+        later = {each.key: each.version for each in self.engine.segments.segments}
+        return {key: version for key, version in later.items() if known.get(key) != version}
+
+    def begin(self, adoption: Adoption, *, now_ms: int, offset: int) -> None:
+        """Collect history for the next definitions of an adoption, at this clock and offset."""
+        engine = adoption.next
+        if engine is None:
+            return
+        from_ms = max(0, now_ms - self._history_ms)
+        self._record.next = NextSet(
+            engine.version,
+            packed_of(engine.segments),
+            list(adoption.features),
+            sorted(adoption.fresh),
+            from_ms,
+        )
+        self._aim(engine)
+        self._history.collect_for(engine.version, self._features, offset, from_ms)
+        self._owners, self._due = None, True
+        log.info("partition %d collects history for %d features", self._number, len(self._features))
+
+    def drop(self, offset: int | None = None) -> None:
+        """Give up the next definitions: others take their place at ``offset``, or another partition did."""
+        found = self._next
+        if found is not None:
+            if found.round:
+                self._announce(DROPPED)
+            self._announcements.forget(found.version)
+            self._end(offset)
+
+    def _end(self, offset: int | None = None) -> None:
+        self._record.next, self.engine, self._features, self._owners = None, None, {}, None
+        self.collects = False
+        self._history.stop(offset)
+        self._due = self._clear_due = True
+
+    def switch(self) -> None:
+        """Note that the next definitions are in force from now on; profiles are to be folded."""
+        if self._next is not None:
+            self._next.switched = True
+            self._announce(SWITCHED)
+
+    def end_if_done(self, *, folded: bool) -> None:
+        """End if all partitions have switched and all profiles of this one are ``folded``."""
+        found = self._next
+        if found is None or not (found.switched and folded):
+            return
+        if self._announcements.all_switched(found.version):
+            self._announcements.forget(found.version)
+            since = {**self._record.since, **dict.fromkeys(self._features, self._history.since_ms)}
+            kept = () if self.engine is None else self.engine.segments.features
+            self._record.since = {key: at for key, at in since.items() if at and key in kept}
+            self._end()
+
+    # -- rounds --------------------------------------------------------------------------------
+
+    def work(self, limit: int, survivors_of: Callable[[Collection[str]], Mapping[str, str]]) -> int:
+        """Move rows of redirects when all rows are read; return how many of ``limit`` owners were examined.
+
+        ``survivors_of`` maps those of some profiles that are redirects to their survivors.
+        """
+        found = self._next
+        if found is None or found.round or self._history.gap is not None:
+            return 0
+        if self._owners is None:
+            self._owners = self._history.rows.owners()
+        owners = list(islice(self._owners, limit))
+        into = survivors_of({split_owner(owner)[0] for owner in owners})
+        for owner in owners:
+            profile_id, source = split_owner(owner)
+            if profile_id in into:
+                rows = [value for _, value in self._history.rows.of(owner)]
+                self._move(into[profile_id], {source: rows}, ahead=False)
+                found.moved = True
+        if owners:
+            return len(owners)
+        self._owners = None
+        self._announce(1)
+        self._advance()
+        return 1
+
+    def _move(self, into: str, rows: Mapping[str, Sequence[bytes]], *, ahead: bool) -> None:
+        version = self._history.version
+        for source, of_source in rows.items():
+            for part in chunked(of_source):
+                self._output.move(Rows(into, version, source, part, ahead))
+
+    def _announce(self, number: int) -> None:
+        found = self._next
+        if found is None:
+            return
+        announcement = Announcement(found.version, self._number, number, found.moved and number > 0)
+        if number > 0:
+            found.round, found.moved = number, False
+        self._due = True
+        self._output.broadcast(encode_announcement(announcement), headers=BACKFILL_HEADERS)
+
+    def _advance(self) -> None:
+        """Announce the next round when all have announced the present one, unless it was the last."""
+        found = self._next
+        while found is not None and found.round and not found.switched:
+            moved = self._announcements.moved(found.version, found.round)
+            if moved is None or (not moved and found.round >= LEAST_ROUNDS):
+                return
+            self._announce(found.round + 1)
+
+    def on_announcement(self, announcement: Announcement, in_force: str) -> None:
+        """Take note of an announcement. ``in_force``: the version of the definitions in force here."""
+        of, known = announcement.of, self._announcements
+        given_up = announcement.round == DROPPED and known.has_announced(of, announcement.partition)
+        known.take(announcement)
+        self._due = True
+        if of == self.version:
+            if given_up and not self.switched:
+                self.drop()
+            else:
+                self._advance()
+        elif of == in_force and announcement.round >= 1:
+            self.answer(in_force)
+
+    def answer(self, in_force: str) -> None:
+        """Tell those that collect history for the definitions in force here that this partition has it."""
+        if self._next is None and self._answered != in_force and self._announcements.knows(in_force):
+            self._answered = in_force
+            whole = Announcement(in_force, self._number, WHOLE)
+            self._output.broadcast(encode_announcement(whole), headers=BACKFILL_HEADERS)
+
+    # -- records -------------------------------------------------------------------------------
+
+    def note(self, profile: Profile, event: Event, record: Record, source: bytes | None = None) -> None:
+        """Keep the row of an event that a profile has applied or holds (``History.note``)."""
+        if profile.merged_into is None:
+            self._history.note(profile.id, event, record, source)
+
+    def take(self, message: Rows, record: Record, receiver: Profile) -> None:
+        """Keep rows that another partition moved here, or relay them."""
+        found = self._next
+        if receiver.merged_into is None:
+            self._history.take(message, record)
+        elif message.hops < MAX_HOPS:
+            message.to, message.hops = receiver.merged_into, message.hops + 1
+            self._output.move(message)
+            if found is not None and found.version == message.of:
+                found.moved = self._due = True
+
+    def receive(self, message: Message, receiver: Profile, features: Mapping[int, Feature]) -> None:
+        """Prepare a hand-over for a profile, unless a redirect, that is evaluated by ``features``."""
+        state = message.state if isinstance(message, Handover) and receiver.merged_into is None else None
+        if state is not None and any(key < 0 for key in state.features):
+            waits = {} if self._next is None or self._next.switched else self._features
+            unfold(state, features.keys() - waits.keys())
+
+    def follow(self, message: Message, record: Record, profile: Profile, result: StepResult) -> None:
+        """Collect what a message to a profile did; its result is not sent yet."""
+        if isinstance(message, Forward):
+            self.note(profile, message.event, record)
+        for sent in result.messages:
+            if isinstance(sent, Handover) and sent.source == profile.id and sent.state is not None:
+                self._take_along(sent, sent.state)
+        for erased in result.erased:
+            self._history.wipe(erased.identifier, erased.others, record.offset)
+
+    def _take_along(self, handover: Handover, state: Profile) -> None:
+        """Send the rows of a profile ahead of its hand-over, and enclose the folded features."""
+        if self._history.gap is not None:
+            return  # its rows are relayed when all are read
+        rows = self._history.of(state)
+        self._move(handover.to, rows, ahead=True)
+        if self.switched:
+            return
+        try:
+            past, room = decoded(rows), self._room(state, rows)
+            enclose(state, past, self._features, now_ms=state.latest_ms, max_bytes=room)
+        except Exception as error:
+            log.error("history of a profile cannot be handed over: %s: %s", type(error).__name__, error)
+
+    # -- profiles ------------------------------------------------------------------------------
+
+    def fold(self, profile: Profile, *, since_ms: int) -> None:
+        """Put the features into a profile that was last evaluated without them."""
+        if not self.switched or profile.first_ms is None:
+            return
+        rows = self._history.of(profile)
+        room = self._room(profile, rows)
+        found = fold(profile, decoded(rows), self._features, now_ms=since_ms, max_bytes=room)
+        install(profile, found, self._features)
+        drop_from_sources(profile, self._features)
+
+    def _room(self, profile: Profile, rows: Mapping[str, Sequence[bytes]]) -> int:
+        """Return how many bytes of features fit into a profile; few rows need not be measured."""
+        if sum(len(row) for of_source in rows.values() for row in of_source) < self._max_bytes // 4:
+            return self._max_bytes
+        return max(_LEAST_ROOM, self._max_bytes - len(encode_profile(profile)))
+
+    def explain(self, profile: Profile, result: StepResult) -> None:
+        """Set the reason of changes in segments that were not evaluated before."""
+        if self._next is None or not self._next.switched:
+            return
+        for change in result.changes:
+            if change.segment_key in self._next.fresh:
+                change.reason = BACKFILL
+                member = profile.members.get(change.segment_key)
+                if member is not None:
+                    member.reason = BACKFILL
+
+    # -- reading and durability ----------------------------------------------------------------
+
+    def read(self, records: Sequence[Record], start: int, end: int, *, since_ms: int | None) -> bool:
+        """Take records of the log, read aside (``History.read``)."""
+        if self._next is None or not self._history.read(records, start, end, since_ms=since_ms):
+            return False
+        if since_ms is not None:
+            log.warning("partition %d: the history before %d ms is missing", self._number, since_ms)
+        return True
+
+    def complete_since(self, segments: SegmentSet, now_ms: int) -> Mapping[str, int]:
+        """Return the segments that count no event before an instant (ms) which their windows include."""
+        if not self._record.since:
+            return {}
+        minute = segments.version, now_ms // 60_000
+        if minute != self._minute:
+            self._minute = minute
+            self._incomplete = incomplete(segments, self._record.since, now_ms)
+        return self._incomplete
+
+    def take_meta(self) -> dict[str, bytes]:
+        """Return the record, if it has changed since the last call."""
+        if not self._due:
+            return {}
+        self._due = False
+        return {BACKFILL_META: encode_record(self._record)}
+
+    def writes(self, offset: int) -> tuple[dict[str, bytes], list[RowWrite]]:
+        """Return the values and rows to write with a checkpoint at ``offset``; ``written`` must follow."""
+        return self._history.writes(offset)
+
+    def written(self) -> None:
+        """Note that the last record and rows are written: remove the rows of a backfill that has ended."""
+        if self._clear_due and not self._due:
+            self._clear_due = False
+            self._history.clear()

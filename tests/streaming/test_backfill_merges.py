@@ -1,0 +1,203 @@
+"""Merges between partitions that are not equally far in their backfill, one step at a time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from segops.core.messages import Rows
+from segops.core.values import format_instant
+from segops.replay import Replay
+from segops.schemas.records import partition_of
+
+from .backfill_network import WALL_MS, BackfillNetwork
+from .helpers import START_MS
+from .test_backfill import AFTER, BEFORE, END_MS, members, segments_in
+
+PARTITIONS = 3
+
+
+def name_in(partition: int, kind: str) -> str:
+    """Return an identifier of a kind whose profile is in a partition."""
+    found = (f"n{number}" for number in range(100))
+    return next(each for each in found if partition_of(f"{kind}:{each}".encode(), PARTITIONS) == partition)
+
+
+DEVICE, OTHER, USER = name_in(0, "anonymous_id"), name_in(2, "anonymous_id"), name_in(1, "user_id")
+DEVICE_AT, USER_AT, OTHER_AT = 0, 1, 2
+
+
+class Story:
+    """A network, and the replay of the same events with the later segments from the start."""
+
+    def __init__(self, folder: Path, **bounds: int) -> None:
+        after = segments_in(AFTER, folder)
+        self.network = BackfillNetwork(segments_in(BEFORE, folder), PARTITIONS, **bounds)
+        self._after = after
+        self._replay = Replay(after, wall_ms=WALL_MS)
+        self._count = 0
+
+    def did(self, name: str, total: int = 0, **fields: Any) -> None:
+        """Post an event with these identifiers."""
+        self._count += 1
+        event = {
+            "type": "track",
+            "event": name,
+            "messageId": f"m{self._count}",
+            "timestamp": format_instant(START_MS + self._count * 60_000),
+            "properties": {"total": total},
+            **fields,
+        }
+        line = json.dumps(event).encode()
+        self.network.post(line, self._count)
+        list(self._replay.feed(line, default_id=""))
+
+    def past(self) -> None:
+        """Post, and apply, the events of a device and of a user, before anything is published."""
+        for _ in range(3):
+            self.did("Viewed", anonymousId=DEVICE)
+        for total in (160, 60):
+            self.did("Bought", total, anonymousId=DEVICE)
+        for total in (50, 40):
+            self.did("Viewed", userId=USER)
+            self.did("Bought", total, userId=USER)
+        self.did("Viewed", anonymousId=OTHER)
+        self.network.settle()
+
+    def publish(self) -> None:
+        """Let all partitions see the later segments, read and announce all rounds, but not switch."""
+        network = self.network
+        network.publish(self._after)
+        for number in range(PARTITIONS):
+            network.work(number, 1)
+        while any([network.read_history(number, 50) for number in range(PARTITIONS)]):
+            pass
+        for _ in range(PARTITIONS):
+            network.work(_, 50)
+        while not all(each.backfill.is_ready for each in network.processors):
+            for number in range(PARTITIONS):
+                network.read(number, 50)
+                if not network.processors[number].backfill.is_ready:
+                    network.work(number, 50)
+
+    def switch(self, number: int) -> None:
+        """Let one partition evaluate by the later segments, and fold all its profiles."""
+        while not self.network.processors[number].backfill.switched:
+            self.network.work(number, 50)
+        while self.network.work(number, 50):
+            pass
+        self.network.checkpoint(number)
+
+    def end(self) -> None:
+        """Let everything happen; the members must be those of the replay."""
+        self.network.tick(END_MS)
+        self.network.settle()
+        list(self._replay.advance(END_MS))
+        assert members(self.network) == {key: set(p.members) for key, p in self._replay.profiles.items()}
+
+
+@pytest.fixture
+def story(tmp_path: Path) -> Story:
+    found = Story(tmp_path)
+    found.past()
+    found.publish()
+    return found
+
+
+def test_source_that_has_not_switched_brings_its_features_to_a_survivor_that_has(story: Story) -> None:
+    story.switch(USER_AT)
+    story.did("Viewed", userId=USER, anonymousId=DEVICE)
+    story.network.read(USER_AT, 9)  # the user claims the device
+    assert not story.network.processors[DEVICE_AT].backfill.switched
+    story.network.read(DEVICE_AT, 9)  # the device is handed over
+    story.network.read(USER_AT, 9)
+    assert [each.ahead for each in story.network.moved] == [True]
+    story.end()
+
+
+def test_source_that_has_switched_brings_its_rows_to_a_survivor_that_has_not(story: Story) -> None:
+    story.switch(DEVICE_AT)
+    story.did("Viewed", anonymousId=DEVICE)
+    story.network.read(DEVICE_AT, 9)
+    story.did("Viewed", userId=USER, anonymousId=DEVICE)
+    story.network.read(USER_AT, 9)
+    story.network.read(DEVICE_AT, 9)
+    story.network.read(USER_AT, 9)
+    assert not story.network.processors[USER_AT].backfill.switched
+    story.end()
+
+
+def test_survivor_is_folded_while_it_waits_for_another_source(story: Story) -> None:
+    story.did("Viewed", userId=USER, anonymousId=DEVICE)
+    story.did("Viewed", userId=USER, anonymousId=OTHER)
+    story.network.read(USER_AT, 9)  # two claims
+    story.network.read(DEVICE_AT, 9)
+    story.network.read(USER_AT, 9)  # the device is taken in, but not merged yet
+    story.switch(USER_AT)
+    story.network.read(OTHER_AT, 9)
+    story.network.read(USER_AT, 9)
+    story.end()
+
+
+@pytest.mark.parametrize("switched", [False, True])
+def test_rows_and_hand_over_are_relayed_to_the_survivor_of_the_survivor(story: Story, switched: bool) -> None:
+    """The receiver has become a redirect itself before they arrive."""
+    network = story.network
+    story.did("Viewed", anonymousId=DEVICE, context={"traits": {"email": "mine@x"}})
+    network.drain()
+    story.did("Viewed", userId=USER, context={"traits": {"email": "mine@x"}})
+    if switched:
+        story.switch(USER_AT)
+    network.drain()
+    story.end()
+    assert any(isinstance(each, Rows) for each in network.moved)
+
+
+def test_lost_rows_are_read_again_before_anything_is_applied(story: Story) -> None:
+    network = story.network
+    story.did("Viewed", userId=USER, anonymousId=DEVICE)
+    network.checkpoint(DEVICE_AT)
+    network.crash(DEVICE_AT, keep_store=False)
+    backfill = network.processors[DEVICE_AT].backfill
+    assert backfill.is_blocked and not backfill.is_ready
+    network.read(USER_AT, 9)
+    before = network.processors[DEVICE_AT].offset
+    network.read(DEVICE_AT, 9)
+    assert network.processors[DEVICE_AT].offset == before
+    assert network.processors[DEVICE_AT].fire_due(9) == network.processors[DEVICE_AT].rescan(9) == 0
+    story.end()
+
+
+def test_sizes_say_what_waits_and_from_when_history_is_complete(tmp_path: Path) -> None:
+    story = Story(tmp_path, figures_interval_ms=0)
+    story.past()
+    network, processor = story.network, story.network.processors[USER_AT]
+    network.publish(segments_in(AFTER, tmp_path))
+    network.work(USER_AT, 1)
+    network.read_history(USER_AT, 2)
+    progress = processor.backfill.progress
+    assert progress is not None and 0 < progress.read < progress.total
+    network.tick(START_MS + 3_600_000)
+    network.drain()
+    network.checkpoint(USER_AT)
+    building = {key for key, size in network.sizes_of(USER_AT).items() if size.state == "building"}
+    assert building == {"loyal", "viewers", "spenders", "dear", "various", "seekers", "quiet"}
+    assert {network.sizes_of(USER_AT)[key].progress for key in building} == {progress}
+    assert processor.in_force.segments.by_key.keys() == {"keen", "loyal"}
+    gap, lost_ms = processor.backfill.gap, START_MS + 5 * 3_600_000
+    assert gap is not None
+    assert processor.backfill.read((), gap[0], gap[0] + 1, since_ms=lost_ms)  # the log was cut off there
+    story.end()
+    sizes = network.sizes_of(USER_AT)
+    assert {size.state for size in sizes.values()} == {"live"}
+    assert {key: size.complete_since_ms for key, size in sizes.items() if key in building} == dict.fromkeys(
+        building, lost_ms
+    )
+    assert sizes["keen"].complete_since_ms is None and sizes["dear"].progress is None
+    network.tick(END_MS + 40 * 86_400_000)
+    network.settle()
+    sizes = network.sizes_of(USER_AT)
+    assert (sizes["dear"].complete_since_ms, sizes["viewers"].complete_since_ms) == (None, lost_ms)
