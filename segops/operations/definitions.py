@@ -7,7 +7,7 @@ it decided by versions that are outdated.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final, Literal
 
@@ -70,21 +70,23 @@ def plan(
     check_references([*listed, *(each for key, each in others.items() if key not in broken)])
     changes = [_change(log.live.get(each.key), each) for each in listed]
     changes += [_retirement(log.live[key]) for key in retired]
-    waits = _waiting(log.live.values(), [*others.values(), *listed], {*known, *broken})
+    waits = _waiting(log.live, others | new)
     changes = [msgspec.structs.replace(each, waits=each.key in waits) for each in changes]
     return changes + [
         DefinitionChange(key, "left out", others[key].version, reason=why) for key, why in broken.items()
     ]
 
 
-def _waiting(
-    former: Iterable[Definition], later: Iterable[Definition], broken: Collection[str]
-) -> Collection[str]:
+def _waiting(former: Mapping[str, Definition], later: Mapping[str, Definition]) -> Collection[str]:
     """Return the segments that need history when others are in force; none after the first publication."""
-    known = SegmentSet(each for each in former if each.key not in broken)
-    if not known.definitions:
-        return ()
-    return waiting(SegmentSet((each for each in later if each.key not in broken), known), known.features)
+    known = SegmentSet(in_use(former).values())
+    return waiting(SegmentSet(in_use(later).values(), known), known.features) if known.definitions else ()
+
+
+def in_use(definitions: Mapping[str, Definition]) -> dict[str, Definition]:
+    """Return the definitions that workers use: those without a broken reference."""
+    broken = left_out(definitions)
+    return {key: each for key, each in definitions.items() if key not in broken}
 
 
 def _to_retire(retire: Collection[str], log: DefinitionLog, new: Collection[str]) -> set[str]:

@@ -292,7 +292,7 @@ def test_scan_begins_again_with_new_definitions() -> None:
     partition.send(request("s"))
     assert partition.processor.scans.work(3, 0)
     changed = engine_of(
-        FORMS[0], {"key": "fans", "when": {"did": "Viewed", "count": {"gte": 9}, "within": "6h"}}
+        FORMS[0], {"key": "fans", "when": {"did": "Viewed", "count": {"gte": 4}, "within": "6h"}}
     )
     partition.processor.use(changed)
     partition.checkpoint()
