@@ -1,12 +1,14 @@
-"""The features that profiles do not hold completely, and the segments that wait for them."""
+"""The features that profiles do not hold completely, and what is in force until they do."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+
+import msgspec
 
 from segops.core.features import Feature, reducer_of
 from segops.core.features.scanning import Scanning
-from segops.core.segments import SegmentSet, references
+from segops.core.segments import Definition, SegmentSet, references
 
 
 def missing(former: Mapping[int, Feature], wanted: Mapping[int, Feature]) -> dict[int, Feature]:
@@ -40,6 +42,32 @@ def waiting(segments: SegmentSet, former: Mapping[int, Feature]) -> frozenset[st
         if not own or not found.isdisjoint(references(definition.when)):
             found.add(segment.key)
     return frozenset(found)
+
+
+def in_force_at_once(former: SegmentSet, wanted: SegmentSet, waits: Collection[str]) -> list[Definition]:
+    """Return the wanted definitions that do not wait, and the former ones of those that do.
+
+    A former definition keeps the segments that it refers to, even those that are wanted no longer.
+    """
+    old = {each.key: each for each in former.definitions}
+    found = {each.key: each for each in wanted.definitions if each.key not in waits}
+    paused = {each.key: each.paused for each in wanted.definitions}
+    for key in sorted(waits):
+        for each in _with_references(key, old):
+            found.setdefault(
+                each.key, msgspec.structs.replace(each, paused=paused.get(each.key, each.paused))
+            )
+    return list(found.values())
+
+
+def _with_references(key: str, old: Mapping[str, Definition]) -> Iterator[Definition]:
+    left, met = [key], set[str]()
+    while left:
+        definition = old.get(left.pop())
+        if definition is not None and definition.key not in met:
+            met.add(definition.key)
+            yield definition
+            left += references(definition.when)
 
 
 def _is_held(former: Feature | None, wanted: Feature) -> bool:

@@ -19,30 +19,58 @@ from segops.core.scans.forecast import (
     SegmentForecast,
 )
 from segops.core.scans.overlap import MAX_OVERLAP, Overlap, OverlapCounter
+from segops.core.scans.plan import (
+    ENTERING,
+    LEAVING,
+    SHARE_FROM,
+    STAYING,
+    Edit,
+    Limits,
+    Plan,
+    PlannedProfile,
+    Planner,
+    SegmentPlan,
+    beyond,
+    edit_of,
+)
+from segops.core.scans.references import with_references
 from segops.core.scans.sampling import Interval, in_sample, interval
 from segops.core.scans.visitor import Result, Visitor
 
 __all__ = [
     "DAY_MS",
+    "ENTERING",
     "HOUR_MS",
+    "LEAVING",
     "MAX_INSTANTS",
     "MAX_OVERLAP",
     "MAX_SAMPLES",
+    "SHARE_FROM",
+    "STAYING",
     "Draft",
+    "Edit",
     "Estimate",
     "Estimator",
     "Flow",
     "Forecast",
     "Forecaster",
     "Interval",
+    "Limits",
     "NodeCount",
     "Overlap",
     "OverlapCounter",
+    "Plan",
+    "PlannedProfile",
+    "Planner",
     "Result",
     "SampledProfile",
     "SegmentForecast",
+    "SegmentPlan",
     "Visitor",
+    "beyond",
     "draft_of",
+    "edit_of",
     "in_sample",
     "interval",
+    "with_references",
 ]

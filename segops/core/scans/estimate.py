@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Final, NamedTuple
 
 import msgspec
 
-from segops.core.features import Feature
 from segops.core.features.carrying import carried
 from segops.core.memberships import compile_part
 from segops.core.profile import Member, Profile
 from segops.core.rules import model
 from segops.core.rules.execution import Rule
-from segops.core.rules.wording import feature_label, label
+from segops.core.rules.wording import label
+from segops.core.scans.needs import lacking
 from segops.core.scans.references import with_references
 from segops.core.scans.sampling import in_sample, sampling_hash
 from segops.core.segments import Definition, Segment, SegmentSet
@@ -111,15 +111,8 @@ def draft_of(key: str, definitions: Iterable[Definition], live: SegmentSet) -> D
     known = {definition.key: definition for definition in live.definitions} | written
     segments = SegmentSet(with_references([key], known), live)
     drafts = [segment for segment in segments.segments if segment.key in written and segment.key != key]
-    incomplete = tuple(sorted(_incomplete(segments.features, live.features)))
+    incomplete = tuple(sorted(lacking(segments.features.values(), live.features)))
     return Draft(segments, (*drafts, segments.by_key[key]), incomplete)
-
-
-def _incomplete(wanted: Mapping[int, Feature], held: Mapping[int, Feature]) -> Iterator[str]:
-    for key, feature in wanted.items():
-        known = held.get(key)
-        if known is None or feature.or_wider(known).capacity != known.capacity:
-            yield feature_label(feature)
 
 
 class _Node(NamedTuple):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
 import msgspec
 
 from segops.core.engine import Engine
+from segops.core.events import Change
 from segops.core.profile import Profile
 from segops.core.scans.references import with_references
 from segops.core.segments import SegmentSet
@@ -92,6 +93,22 @@ def _sum(
     }
 
 
+def changes_by_time(engine: Engine, profile: Profile, until_ms: int) -> Iterator[Change]:
+    """Fire the timers of a profile that are due before ``until_ms``, and yield the changes.
+
+    After ``MAX_INSTANTS`` instants it ends, and the profile is still due.
+    """
+    for _ in range(MAX_INSTANTS):
+        if not is_due(profile, until_ms):
+            return
+        yield from engine.on_timer(profile, clock_ms=profile.due_ms or 0).changes
+
+
+def is_due(profile: Profile, until_ms: int) -> bool:
+    """Return whether a membership of the profile changes before ``until_ms`` by time alone."""
+    return profile.due_ms is not None and profile.due_ms < until_ms
+
+
 class Forecaster:
     """Forecasts the segments ``keys`` (none: all) for profiles that ``engine`` has evaluated.
 
@@ -154,14 +171,10 @@ class Forecaster:
             due_ms=min(flips.values(), default=None),
             past=profile.past.copy(),
         )
-        for _ in range(MAX_INSTANTS):
-            due_ms = ahead.due_ms
-            if due_ms is None or due_ms >= self._days_until:
-                return
-            for change in self._engine.on_timer(ahead, clock_ms=due_ms).changes:
-                if change.segment_key in self._keys:
-                    self._count(change.segment_key, max(due_ms, now_ms), entered=change.member)
-        self._cut += 1
+        for change in changes_by_time(self._engine, ahead, self._days_until):
+            if change.segment_key in self._keys:
+                self._count(change.segment_key, max(change.occurred_at, now_ms), entered=change.member)
+        self._cut += is_due(ahead, self._days_until)
 
     def _count(self, key: str, at_ms: int, *, entered: bool) -> None:
         flows = [self._days[key][at_ms // DAY_MS * DAY_MS]]

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
-import msgspec
-
-from segops.core.backfill import missing, waiting
+from segops.core.backfill import in_force_at_once, missing, waiting
 from segops.core.engine import Engine
 from segops.core.features import Feature
-from segops.core.segments import Definition, SegmentSet, references
 from segops.streaming.partition.engines import build
 
 
@@ -40,29 +37,3 @@ def adoption_of(former: Engine, wanted: Engine) -> Adoption:
     lacking = missing(engine.segments.features, following.segments.features)
     fresh = following.segments.by_key.keys() - engine.segments.by_key.keys()
     return Adoption(engine, following, lacking, frozenset(fresh))
-
-
-def in_force_at_once(former: SegmentSet, wanted: SegmentSet, waits: Collection[str]) -> list[Definition]:
-    """Return the wanted definitions that do not wait, and the former ones of those that do.
-
-    A former definition keeps the segments that it refers to, even those that are wanted no longer.
-    """
-    old = {each.key: each for each in former.definitions}
-    found = {each.key: each for each in wanted.definitions if each.key not in waits}
-    paused = {each.key: each.paused for each in wanted.definitions}
-    for key in sorted(waits):
-        for each in _with_references(key, old):
-            found.setdefault(
-                each.key, msgspec.structs.replace(each, paused=paused.get(each.key, each.paused))
-            )
-    return list(found.values())
-
-
-def _with_references(key: str, old: Mapping[str, Definition]) -> Iterator[Definition]:
-    left, met = [key], set[str]()
-    while left:
-        definition = old.get(left.pop())
-        if definition is not None and definition.key not in met:
-            met.add(definition.key)
-            yield definition
-            left += references(definition.when)
