@@ -26,6 +26,7 @@ COMMANDS = {
     "forecast": "Show how segments will change by time alone.",
     "group": "List the workers, or reassign a stopped worker's partitions.",
     "members": "List who is, or was, in a segment.",
+    "plan": "Show exactly what publishing segments would change.",
     "pause": "Freeze the memberships of segments.",
     "overlap": "Show how many profiles segments have in common.",
     "profile": "Show one person's profile in a running system.",

@@ -46,7 +46,7 @@ def scan_for(question: Callable[[DefinitionLog], _Asked], *, wait_s: float) -> t
 
     async def work(settings: Settings) -> tuple[_Asked, Scanned]:
         asked = question(await definitions.read(settings))
-        with _reporting() as report:
+        with reporting() as report:
             return asked, await scan(settings, asked, wait_s=wait_s, progress=report)
 
     return run(work)
@@ -75,7 +75,8 @@ def say_when(view: Any) -> None:
 
 
 @contextmanager
-def _reporting() -> Iterator[Callable[[Progress], None]]:
+def reporting() -> Iterator[Callable[[Progress], None]]:
+    """Yield what reports the progress of a scan: a status line on a terminal, else a line now and then."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _plain_report()

@@ -3,35 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import click
 
 from segops.cli._changes import print_changes
+from segops.cli._edits import PRUNE, RETIRE, edit_in, limited, limits_in
 from segops.cli._kafka import run
-from segops.cli._say import warn
-from segops.operations import definitions
-from segops.schemas import segments
+from segops.cli._scans import WAIT, reporting
+from segops.config import Settings
+from segops.core.scans import Limits
+from segops.kafka import definitions
+from segops.operations import plans
+from segops.operations.definitions import DefinitionChange
+from segops.operations.plans import Decide, Wait
 
 _EPILOG = """
 \b
 Examples:
   segops apply segments/ --dry-run
   segops apply segments/ --prune
+  segops apply --plan 3f9a1c0b77de
 """
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@click.option(
-    "--prune", is_flag=True, help="Retire segments that are not in PATHS; their keys stay reserved."
-)
-@click.option(
-    "--retire", multiple=True, metavar="KEY", help="Also retire this segment; its key stays reserved."
-)
+@click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path(exists=True, path_type=Path))
+@PRUNE
+@RETIRE
+@click.option("--plan", "plan_id", metavar="ID", help="Publish the edit that `segops plan` showed.")
 @click.option("--dry-run", is_flag=True, help="Show what would change without publishing.")
-def command(paths: Sequence[Path], prune: bool, retire: Sequence[str], dry_run: bool) -> None:
-    """Publish the segment definitions in PATHS (files or folders).
+@limited
+@click.option("--yes", is_flag=True, help="Publish without asking the workers how much it moves.")
+@WAIT
+def command(
+    paths: Sequence[Path],
+    prune: bool,
+    retire: Sequence[str],
+    plan_id: str | None,
+    dry_run: bool,
+    yes: bool,
+    wait: float,
+    **limits: float,
+) -> None:
+    """Publish the segment definitions in PATHS (files or folders), or those of a plan.
 
     All files are checked first; then all definitions are published or none. A definition's version increases
     by one when the meaning of its rule changes. Running workers adopt new definitions within seconds; a
@@ -39,13 +55,36 @@ def command(paths: Sequence[Path], prune: bool, retire: Sequence[str], dry_run: 
     former rule until then.
     Workers leave out a published segment that refers to an unknown one, such as another writer may leave
     behind; it is reported here.
+
+    Just before, the workers compute the effect, as for `segops plan`. If it moves more of a segment than
+    --max-changes or --max-share allow, nothing is published. This check is left out with --yes, and while no
+    segment is published or no worker has worked yet. A plan is refused once it expired, was discarded,
+    applied or replaced, or once other definitions were published.
     """
-    loaded = segments.load_checked(paths)
-    for warning in loaded.warnings:
-        warn(str(warning))
-    steps = run(
-        lambda settings: definitions.publish(
-            settings, loaded.definitions, prune=prune, retire=retire, dry_run=dry_run
+    if plan_id is not None and (paths or prune or retire):
+        raise click.UsageError("--plan takes no PATH, --prune or --retire")
+    if plan_id is None and not (paths or retire):
+        raise click.UsageError("expected a PATH, --retire or --plan")
+    if plan_id is not None:
+        decide: Decide = partial(plans.changes_of, plan_id=plan_id)
+    else:
+        decide = edit_in(paths, prune=prune, retire=retire)
+    if dry_run:
+        print_changes(run(partial(_decided, decide=decide)), note="; nothing was written (dry run)")
+    else:
+        print_changes(
+            _publish(decide, None if yes else limits_in(limits), wait_s=wait, plan_id=plan_id or "")
         )
-    )
-    print_changes(steps, note="; nothing was written (dry run)" if dry_run else "")
+
+
+async def _decided(settings: Settings, decide: Decide) -> list[DefinitionChange]:
+    return decide(await definitions.read(settings))
+
+
+def _publish(decide: Decide, limits: Limits | None, *, wait_s: float, plan_id: str) -> list[DefinitionChange]:
+    async def work(settings: Settings) -> list[DefinitionChange]:
+        with reporting() as report:
+            wait = Wait(wait_s, report)
+            return await plans.publish(settings, decide, limits=limits, wait=wait, plan_id=plan_id)
+
+    return run(work)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from segops.cli._edits import Percentage
 from segops.cli._say import say, say_all, say_table, warn
 from segops.cli._scans import FORMAT, WAIT, say_json, say_when, scan_for
 from segops.cli.explain import segment_lines
@@ -26,28 +27,12 @@ Examples:
 """
 
 
-class _Share(click.ParamType):
-    """A percentage, as a share from 0 to 1."""
-
-    name = "PERCENT"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the share."""
-        try:
-            share = float(value.removesuffix("%")) / 100
-        except ValueError:
-            share = 0.0
-        if not 0 < share <= 1:
-            self.fail(f"expected a percentage above 0% and up to 100%, got {value!r}", param, ctx)
-        return share
-
-
 @click.command(epilog=_EPILOG)
 @click.argument("file", type=click.Path(exists=True, path_type=Path))
 @click.option("--segment", metavar="KEY", help="The segment to estimate, if FILE has more than one.")
 @click.option(
     "--sample",
-    type=_Share(),
+    type=Percentage(),
     default="100%",
     show_default=True,
     help="Evaluate only this share of the profiles.",

@@ -212,6 +212,16 @@ def _holds(segment: Segment, blank: Profile) -> bool:
         return False
 
 
+def version_of(definitions: Iterable[Definition]) -> str:
+    """Return the version of the set of these definitions, which need not be compiled.
+
+    >>> version_of([]) == SegmentSet.EMPTY.version
+    True
+    """
+    listed = list(definitions)
+    return _version(listed, {each.key: _identity_of(each) for each in listed})
+
+
 def _version(definitions: Iterable[Definition], identities: Mapping[str, str]) -> str:
     parts = sorted(f"{d.key}|{d.version}|{identities[d.key]}" for d in definitions)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

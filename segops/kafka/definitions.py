@@ -22,6 +22,7 @@ from segops.kafka.clients import running_consumer
 from segops.kafka.reading import read_to_end
 from segops.kafka.topics import partition_counts
 from segops.schemas.owner import OWNER_KEY
+from segops.schemas.planned import PLAN_KEY, PlannedEdit, decode_planned
 from segops.schemas.segments import MAX_VERSION, definition_from_record
 
 logger = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ class _Retired(msgspec.Struct):
 
 
 class DefinitionLog:
-    """The definitions and retired keys after the records read so far.
+    """The definitions, retired keys and the planned edit after the records read so far.
 
     An unreadable record is reported to ``on_bad`` and changes nothing: the previous definition of its key
     stays active.
@@ -45,6 +46,7 @@ class DefinitionLog:
     def __init__(self, on_bad: Callable[[str], None] = logger.error) -> None:
         self.live: dict[str, Definition] = {}
         self.retired: dict[str, int] = {}
+        self.planned: PlannedEdit | None = None
         self._on_bad = on_bad
 
     def definitions(self) -> list[Definition]:
@@ -59,6 +61,9 @@ class DefinitionLog:
         if key == OWNER_KEY:  # in this topic because every worker reads it: see ``streaming.ownership.owner``
             return False
         try:
+            if key == PLAN_KEY:
+                self.planned = decode_planned(value)
+                return False
             return self._apply(_segment_key(key), value)
         except Exception as error:  # no record in the topic may stop a worker
             self._on_bad(f"skipping definition record {offset} (key {key!r}): {error}")

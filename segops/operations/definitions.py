@@ -22,6 +22,7 @@ from segops.core.segments import Definition, SegmentSet, check_references, refer
 from segops.kafka.clients import running_producer
 from segops.kafka.definitions import DefinitionLog, left_out, read, require_topic
 from segops.kafka.reachability import in_words
+from segops.schemas.planned import PLAN_KEY, PlannedEdit, encode_planned
 from segops.schemas.segments import MAX_VERSION, definition_to_record
 
 _TRANSACTION_TIMEOUT_MS: Final = 15_000
@@ -42,6 +43,10 @@ class DefinitionChange(msgspec.Struct, frozen=True):
     record: bytes | None = None
     reason: str = ""
     waits: bool = False
+
+
+#: The changes to publish, and the record of a plan to write with them, if any.
+_Decided = tuple[list[DefinitionChange], PlannedEdit | None]
 
 
 def plan(
@@ -188,7 +193,8 @@ async def publish(
     """
     if dry_run:
         return plan(await read(settings), definitions, prune=prune, retire=retire)
-    return await _commit(settings, partial(plan, definitions=definitions, prune=prune, retire=retire))
+    decide = partial(plan, definitions=definitions, prune=prune, retire=retire)
+    return await commit(settings, lambda log: (decide(log), None))
 
 
 async def pause(settings: Settings, keys: Collection[str], *, paused: bool) -> list[DefinitionChange]:
@@ -196,7 +202,7 @@ async def pause(settings: Settings, keys: Collection[str], *, paused: bool) -> l
 
     Raises UserError like ``publish``, and for a key that is not published.
     """
-    return await _commit(settings, partial(plan_pause, keys=keys, paused=paused))
+    return await commit(settings, lambda log: (plan_pause(log, keys, paused=paused), None))
 
 
 async def retire(settings: Settings, keys: Collection[str]) -> list[DefinitionChange]:
@@ -204,13 +210,14 @@ async def retire(settings: Settings, keys: Collection[str]) -> list[DefinitionCh
 
     Raises UserError like ``publish``, and for a key that is not published or that another segment refers to.
     """
-    return await _commit(settings, partial(plan, definitions=(), prune=False, retire=keys))
+    return await commit(settings, lambda log: (plan(log, (), prune=False, retire=keys), None))
 
 
-async def _commit(
-    settings: Settings, decide: Callable[[DefinitionLog], list[DefinitionChange]]
-) -> list[DefinitionChange]:
-    """Publish, in one transaction, the changes that ``decide`` derives from the current definitions."""
+async def commit(settings: Settings, decide: Callable[[DefinitionLog], _Decided]) -> list[DefinitionChange]:
+    """Publish, in one transaction, what ``decide`` derives from the current definitions.
+
+    Raises UserError when no broker is reachable or another publisher commits first.
+    """
     await require_topic(settings)
     # Opening the transactional id fences earlier publishers. The topic is read only after that, so no
     # publisher writes a decision that is based on outdated definitions.
@@ -219,28 +226,30 @@ async def _commit(
         "transaction_timeout_ms": _TRANSACTION_TIMEOUT_MS,
     }
     async with running_producer(settings.kafka, **options) as producer:
-        changes = decide(await read(settings))
-        if any(change.record for change in changes):
-            await _write(producer, settings.topics.segments, changes)
+        changes, planned = decide(await read(settings))
+        records = [(change.key.encode(), change.record) for change in changes if change.record is not None]
+        if planned is not None:
+            records.append((PLAN_KEY, encode_planned(planned)))
+        if records:
+            await _write(producer, settings.topics.segments, records)
     return changes
 
 
-async def _write(producer: AIOKafkaProducer, topic: str, changes: Sequence[DefinitionChange]) -> None:
+async def _write(producer: AIOKafkaProducer, topic: str, records: Sequence[tuple[bytes, bytes]]) -> None:
     try:
         async with producer.transaction():
-            await _send(producer, topic, changes)
+            await _send(producer, topic, records)
     except (ProducerFenced, InvalidProducerEpoch):
         raise UserError("another publisher committed first; nothing was written. Retry.") from None
     except KafkaError as error:
         raise SegopsError(f"failed to publish the definitions: {in_words(error)}") from error
 
 
-async def _send(producer: AIOKafkaProducer, topic: str, changes: Sequence[DefinitionChange]) -> None:
+async def _send(producer: AIOKafkaProducer, topic: str, records: Sequence[tuple[bytes, bytes]]) -> None:
     sent = []
     try:
-        for change in changes:
-            if change.record is not None:
-                sent.append(await producer.send(topic, change.record, key=change.key.encode(), partition=0))
+        for key, value in records:
+            sent.append(await producer.send(topic, value, key=key, partition=0))
     finally:
         outcomes = await asyncio.gather(*sent, return_exceptions=True)
     for outcome in outcomes:

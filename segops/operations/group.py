@@ -13,6 +13,7 @@ from segops.brokers.embedded import CLUSTER_ID
 from segops.config import Settings
 from segops.core.errors import UserError
 from segops.kafka.clients import running_admin
+from segops.kafka.coordinator import once_available
 from segops.kafka.group_requests import DescribeGroup, LeaveGroup, has_left
 from segops.kafka.reachability import Unreachable
 
@@ -34,7 +35,7 @@ class ConsumerGroup(NamedTuple):
 async def describe(settings: Settings) -> ConsumerGroup:
     """Describe the workers' group. Raises KafkaError."""
     async with running_admin(settings.kafka) as client:
-        return await _describe(client, settings.worker.app_id)
+        return await once_available(lambda: _describe(client, settings.worker.app_id))
 
 
 async def _describe(client: AIOKafkaAdminClient, name: str) -> ConsumerGroup:

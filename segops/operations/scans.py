@@ -17,6 +17,7 @@ from segops.kafka.clients import running_consumer, running_producer
 from segops.kafka.topics import partition_counts
 from segops.schemas.records import partition_of
 from segops.schemas.scans import (
+    BEHIND,
     BUSY,
     DONE,
     REFUSED,
@@ -26,6 +27,7 @@ from segops.schemas.scans import (
     AnswerReader,
     Cancel,
     Question,
+    ScanBehind,
     ScanBusy,
     Scanned,
     ScanRefused,
@@ -61,7 +63,7 @@ async def scan(
 
     Partitions that a crash or a rebalance moves to another worker begin again there. When it fails or is
     cancelled, the scan ends in all partitions. Raises ScanTimeout after ``wait_s`` seconds, ScanRefused,
-    ScanBusy, and SegopsError when new definitions come into force meanwhile.
+    ScanBusy, ScanBehind, and SegopsError when new definitions come into force meanwhile.
     """
     topics = settings.topics
     counts = await partition_counts(settings.kafka, [topics.control, topics.scans])
@@ -190,4 +192,8 @@ class _Answers:
         )
 
 
-_ERRORS: Final[dict[str, type[SegopsError]]] = {REFUSED: ScanRefused, BUSY: ScanBusy}
+_ERRORS: Final[dict[str, type[SegopsError]]] = {
+    REFUSED: ScanRefused,
+    BUSY: ScanBusy,
+    BEHIND: ScanBehind,
+}

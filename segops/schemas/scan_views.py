@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import combinations
+from typing import NamedTuple
 
 import msgspec
 
@@ -16,9 +17,12 @@ from segops.core.scans import (
     Interval,
     NodeCount,
     Overlap,
+    Plan,
+    SegmentPlan,
     interval,
 )
 from segops.core.views.explain import SegmentExplanation
+from segops.schemas.planned import PlannedEdit
 from segops.schemas.scans import Scanned
 
 
@@ -169,4 +173,107 @@ def view_estimate(scanned: Scanned) -> EstimateView:
         found.incomplete,
         found.funnel,
         [SampleView(each.profile_id, each.explanation) for each in found.samples],
+    )
+
+
+class SegmentPlanView(msgspec.Struct, frozen=True):
+    """One segment that an edit moves.
+
+    ``action``: what happens to its definition, or ``follows`` if only a segment that it refers to changes;
+    ``version``: the one afterwards. ``members``: now; ``then``: afterwards. The changes of the 24 hours after
+    that are those by time alone. ``state_bytes``: what a busy profile stores for it (0 once retired).
+    ``waits``: for history; its later changes are not known yet, and the figures are those of what happens at
+    once. ``beyond``: how much more than the limits it moves. ``samples``: ids of ``entering``, ``leaving``
+    and ``staying`` profiles. See ``SegmentPlan`` for ``failed`` and ``lacking``.
+    """
+
+    segment_key: str
+    action: str
+    version: int
+    members: int
+    then: int
+    entering: int
+    leaving: int
+    staying: int
+    entering_24h: int
+    leaving_24h: int
+    failed: int
+    waits: bool
+    lacking: list[str]
+    state_bytes: int
+    beyond: str | None
+    samples: dict[str, list[str]]
+
+
+class PlanView(msgspec.Struct, frozen=True):
+    """A plan, and the id by which it can be applied until ``expires_ms``.
+
+    ``replaced``: the id of the plan that cannot be applied any more because of this one.
+    ``cut``: the profiles that change too often by time for all their changes to be counted.
+    """
+
+    id: str
+    expires_ms: int
+    replaced: str | None
+    from_ms: int
+    to_ms: int
+    profiles: int
+    unreadable: int
+    cut: int
+    segments: list[SegmentPlanView]
+
+
+#: The action of a segment that moves because one that it refers to changes.
+FOLLOWS = "follows"
+
+
+class Edited(NamedTuple):
+    """What happens to the definition of one segment, its version afterwards, and the bytes it costs."""
+
+    action: str
+    version: int
+    state_bytes: int = 0
+
+
+def view_plan(
+    planned: PlannedEdit,
+    scanned: Scanned,
+    edited: Mapping[str, Edited],
+    moved: Mapping[str, str],
+    *,
+    replaced: str | None = None,
+) -> PlanView:
+    """Return the view of a plan; ``moved``: the segments beyond the limits, and by how much."""
+    found: Plan = scanned.result
+    return PlanView(
+        planned.id,
+        planned.expires_ms,
+        replaced,
+        scanned.from_ms,
+        scanned.to_ms,
+        scanned.profiles,
+        scanned.unreadable,
+        found.cut,
+        [_view_segment(key, each, edited[key], moved.get(key)) for key, each in found.segments.items()],
+    )
+
+
+def _view_segment(key: str, plan: SegmentPlan, edited: Edited, beyond: str | None) -> SegmentPlanView:
+    return SegmentPlanView(
+        key,
+        edited.action,
+        edited.version,
+        plan.members,
+        plan.then,
+        plan.entering,
+        plan.leaving,
+        plan.members - plan.leaving,
+        plan.entering_later,
+        plan.leaving_later,
+        plan.failed,
+        bool(plan.lacking),
+        plan.lacking,
+        edited.state_bytes,
+        beyond,
+        {kind: [each.profile_id for each in found] for kind, found in plan.samples.items()},
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
 
 from segops.core.errors import SegopsError, UserError
-from segops.core.scans import MAX_OVERLAP, MAX_SAMPLES, Estimate, Forecast, Overlap, Result
+from segops.core.scans import MAX_OVERLAP, MAX_SAMPLES, Estimate, Forecast, Overlap, Plan, Result
 from segops.core.segments import Definition
 from segops.schemas.records import Headers
 from segops.schemas.segments import definition_from_record, definition_to_record
@@ -59,13 +60,21 @@ class EstimateRequest(msgspec.Struct, tag_field="kind", tag="estimate", frozen=T
         """Raise ValueError for a value out of its range."""
         if not 0 < self.share <= 1:
             raise ValueError(f"expected a share above 0 and up to 1, got {self.share}")
-        if not 0 <= self.samples <= MAX_SAMPLES:
-            raise ValueError(f"expected 0 to {MAX_SAMPLES} samples, got {self.samples}")
+        _check_samples(self.samples)
 
     def drafts(self) -> list[Definition]:
         """Return the definitions. Raises DefinitionError for an invalid one."""
-        found = [definition_from_record(bytes(each)) for each in self.definitions]
-        return [each for each in found if each is not None]
+        return _definitions(self.definitions)
+
+
+def _check_samples(samples: int) -> None:
+    if not 0 <= samples <= MAX_SAMPLES:
+        raise ValueError(f"expected 0 to {MAX_SAMPLES} samples, got {samples}")
+
+
+def _definitions(records: Iterable[msgspec.Raw]) -> list[Definition]:
+    found = [definition_from_record(bytes(each)) for each in records]
+    return [each for each in found if each is not None]
 
 
 def estimate_request(
@@ -76,12 +85,33 @@ def estimate_request(
     return EstimateRequest(segment, definitions, share, samples, funnel)
 
 
+class PlanRequest(msgspec.Struct, tag_field="kind", tag="plan", frozen=True):
+    """A request for the plan of an edit of the definitions whose version is ``base``.
+
+    ``definitions``: the new and changed ones, in the form of the segments topic; ``removed``: the keys of
+    those that end; ``samples``: how many profiles of each kind to name.
+    """
+
+    base: str
+    definitions: tuple[msgspec.Raw, ...]
+    removed: tuple[str, ...] = ()
+    samples: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a value out of its range."""
+        _check_samples(self.samples)
+
+    def changed(self) -> list[Definition]:
+        """Return the definitions. Raises DefinitionError for an invalid one."""
+        return _definitions(self.definitions)
+
+
 class Cancel(msgspec.Struct, tag_field="kind", tag="cancel", frozen=True):
     """A request to end the scan with the same id."""
 
 
 #: What a scan may be asked to compute.
-Question = ForecastRequest | OverlapRequest | EstimateRequest
+Question = ForecastRequest | OverlapRequest | EstimateRequest | PlanRequest
 
 
 class ScanRequest(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -102,6 +132,7 @@ RUNNING: Final = "running"
 DONE: Final = "done"
 REFUSED: Final = "refused"
 BUSY: Final = "busy"
+BEHIND: Final = "behind"
 FAILED: Final = "failed"
 
 
@@ -109,10 +140,11 @@ class Answer(msgspec.Struct, omit_defaults=True):
     """The answer of one partition to a scan.
 
     ``state``: ``running`` (a note of progress), ``done`` (with a ``result``), ``refused`` (the request is
-    wrong), ``busy`` (too many scans wait) or ``failed``, these three with a ``reason``. ``profiles``: the
-    number of profiles visited; ``unreadable``: of those left out because they are quarantined or cannot be
-    read; ``definitions``: the version of the segments by which they were evaluated. Each profile was visited
-    at a clock (ms) from ``from_ms`` to ``to_ms``.
+    wrong), ``busy`` (too many scans wait), ``behind`` (other definitions are in force than those that the
+    request is about) or ``failed``, these four with a ``reason``. ``profiles``: the number of profiles
+    visited; ``unreadable``: of those left out because they are quarantined or cannot be read;
+    ``definitions``: the version of the segments by which they were evaluated. Each profile was visited at a
+    clock (ms) from ``from_ms`` to ``to_ms``.
     """
 
     scan: str
@@ -149,6 +181,10 @@ class ScanBusy(SegopsError):
     """Too many scans wait already."""
 
 
+class ScanBehind(SegopsError):
+    """A partition has not adopted the published definitions yet."""
+
+
 class ScanTimeout(SegopsError):
     """Not all partitions answered in time."""
 
@@ -160,6 +196,7 @@ _RESULTS: Final[dict[type, Any]] = {
     ForecastRequest: msgspec.json.Decoder(Forecast),
     OverlapRequest: msgspec.json.Decoder(Overlap),
     EstimateRequest: msgspec.json.Decoder(Estimate),
+    PlanRequest: msgspec.json.Decoder(Plan),
 }
 
 

@@ -38,6 +38,7 @@ READERS: dict[str, list[str]] = {
     "check": ["check", "FILE"],
     "apply": ["apply", "FILE"],
     "estimate": ["estimate", "FILE"],
+    "plan": ["plan", "FILE"],
     "test": ["test", "FILE"],
     "replay-segments": ["replay", "--segments", "FILE", "--events", "good.jsonl"],
     "replay-events": ["replay", "--segments", "good.yaml", "--events", "FILE"],
@@ -154,6 +155,7 @@ CALLS: dict[str, list[str]] = {
     "replay": ["replay", "--segments", "good.yaml", "--events", "good.jsonl"],
     "members": ["members", "a"],
     "pause": ["pause", "a"],
+    "plan": ["plan", "good.yaml"],
     "population": ["population"],
     "resume": ["resume", "a"],
     "retire": ["retire", "a"],
@@ -175,7 +177,7 @@ CALLS: dict[str, list[str]] = {
 KAFKA = ["apply", "erase", "produce", "split", "topics-create", "topics-verify", "topics-describe", "watch"]
 KAFKA += ["worker", "demo", "group-list", "group-remove", "members", "pause", "resume"]
 KAFKA += ["retire", "segments", "estimate", "forecast", "overlap", "archive", "archive-once"]
-KAFKA += ["sizes", "population"]
+KAFKA += ["sizes", "population", "plan"]
 KAFKA += ["quarantine-list", "quarantine-show", "quarantine-restore", "quarantine-drop"]
 #: Commands that wait for a broker: see test_outage.py, test_outage_commands.py, test_archive.py (streaming).
 PATIENT = ["produce", "worker", "archive"]

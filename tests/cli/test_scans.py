@@ -172,7 +172,7 @@ def test_progress_is_reported_without_a_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(_scans, "_REPORT_EVERY_S", -1.0)
-    with _scans._reporting() as report:
+    with _scans.reporting() as report:
         report(Progress(1, 8, 12_000))
     assert capsys.readouterr().err == "1 of 8 partitions, 12,000 profiles visited\n"
 

@@ -9,23 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncGenerator
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import (
-    GroupCoordinatorNotAvailableError,
-    GroupLoadInProgressError,
-    KafkaError,
-    NotCoordinatorForGroupError,
-)
+from aiokafka.errors import KafkaError
 
 from segops.config import Settings
 from segops.core.errors import SegopsError, UserError
 from segops.core.values import format_instant
-from segops.kafka.clients import running_admin, running_consumer, running_producer
-from segops.kafka.outages import OutOfTouch
+from segops.kafka.clients import running_consumer, running_producer
+from segops.kafka.coordinator import read_topics
 from segops.schemas.owner import OWNER_KEY, Owner, decode_owner, encode_owner
 from segops.wall_clock import wall_ms
 
@@ -37,13 +31,6 @@ REMEDIES: Final = (
     "Discard the stored profiles with `segops worker --start-fresh`, or set the matching topics and "
     "application (SEGOPS_TOPIC_PREFIX, SEGOPS_APP_ID)"
 )
-_COORDINATOR_S: Final = 30.0
-_COORDINATOR_POLL_S: Final = 0.2
-_COORDINATOR_ERRORS: Final = (
-    GroupCoordinatorNotAvailableError,
-    GroupLoadInProgressError,
-    NotCoordinatorForGroupError,
-)
 
 
 async def admit(settings: Settings) -> Owner:
@@ -53,7 +40,7 @@ async def admit(settings: Settings) -> Owner:
     them, or when this application has read other topics so far.
     """
     app_id, found = settings.worker.app_id, await read_owner(settings)
-    read = await _read_topics(settings)
+    read = await read_topics(settings)
     vouched = found is None and settings.accept_topics
     if not vouched and await _is_foreign(settings, found, read):
         raise UserError(_not_owned_text(settings, found))
@@ -69,7 +56,7 @@ async def admit(settings: Settings) -> Owner:
 async def decide(settings: Settings, *, fresh: bool, take_over: bool) -> None:
     """Record an operator's decision. Raises UserError for another's topics without ``take_over``."""
     app_id, found = settings.worker.app_id, await read_owner(settings)
-    foreign = await _is_foreign(settings, found, await _read_topics(settings))
+    foreign = await _is_foreign(settings, found, await read_topics(settings))
     if foreign and not take_over:
         raise UserError(_not_owned_text(settings, found))
     if not fresh and not foreign:
@@ -198,17 +185,3 @@ async def _has_memberships(settings: Settings) -> bool:
     partitions = [TopicPartition(topics.membership_state, number) for number in range(topics.partitions)]
     async with running_consumer(settings.kafka) as consumer:
         return any((await consumer.end_offsets(partitions)).values())
-
-
-async def _read_topics(settings: Settings) -> set[str]:
-    """Return the topics with committed offsets of the group. Retries while its coordinator is unavailable."""
-    until = time.monotonic() + _COORDINATOR_S
-    async with running_admin(settings.kafka) as admin:
-        while True:
-            try:
-                found = await admin.list_consumer_group_offsets(settings.worker.app_id)
-                return {partition.topic for partition, at in found.items() if at.offset >= 0}
-            except _COORDINATOR_ERRORS as error:
-                if time.monotonic() > until:
-                    raise OutOfTouch(f"the group coordinator is unavailable: {error}") from error
-                await asyncio.sleep(_COORDINATOR_POLL_S)

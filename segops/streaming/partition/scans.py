@@ -14,9 +14,18 @@ from typing import Any, Final
 from segops.core.engine import Engine
 from segops.core.errors import StateError, UserError
 from segops.core.profile import Profile
-from segops.core.scans import Estimator, Forecaster, OverlapCounter, Visitor, draft_of
+from segops.core.scans import (
+    Estimator,
+    Forecaster,
+    OverlapCounter,
+    Planner,
+    Visitor,
+    draft_of,
+    edit_of,
+)
 from segops.schemas.records import Record
 from segops.schemas.scans import (
+    BEHIND,
     BUSY,
     DONE,
     FAILED,
@@ -27,6 +36,7 @@ from segops.schemas.scans import (
     EstimateRequest,
     ForecastRequest,
     OverlapRequest,
+    PlanRequest,
     ScanRequest,
     decode_request,
     encode_result,
@@ -63,11 +73,22 @@ def _estimate(ask: EstimateRequest, engine: Engine, now_ms: int) -> Visitor:
     return Estimator(draft, share=ask.share, samples=ask.samples, funnel=ask.funnel)
 
 
+class _Behind(UserError):
+    """The definitions in force are not those that a request is about."""
+
+
+def _plan(ask: PlanRequest, engine: Engine, _now_ms: int) -> Visitor:
+    if engine.version != ask.base:
+        raise _Behind("the published definitions are not in force yet (they may wait for history)")
+    return Planner(edit_of(ask.changed(), ask.removed, engine.segments), samples=ask.samples)
+
+
 #: Type of a question -> its visitor by the definitions of an engine, from a clock (ms) on. Raises UserError.
 _VISITORS: Final[dict[type, Callable[[Any, Engine, int], Visitor]]] = {
     ForecastRequest: _forecast,
     OverlapRequest: _overlap,
     EstimateRequest: _estimate,
+    PlanRequest: _plan,
 }
 
 
@@ -198,7 +219,8 @@ class ScanJobs:
             self._job = _Job(request, self._profiles, number=number, clock_ms=clock_ms)
         except UserError as error:
             self._job = None
-            self._output.answer(Answer(request.scan, number, REFUSED, reason=str(error)))
+            state = BEHIND if isinstance(error, _Behind) else REFUSED
+            self._output.answer(Answer(request.scan, number, state, reason=str(error)))
         self._reported_s = time.monotonic()
         return self._job
 

@@ -1,0 +1,74 @@
+"""What ``segops plan`` and ``apply`` share: the edit that files and options describe, and its limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from segops.cli._say import warn
+from segops.core.scans import SHARE_FROM, Limits
+from segops.operations.definitions import plan
+from segops.operations.plans import Decide
+from segops.schemas import segments
+
+_DEFAULT: Final = Limits()
+PRUNE: Final = click.option(
+    "--prune", is_flag=True, help="Retire segments that are not in PATHS; their keys stay reserved."
+)
+RETIRE: Final = click.option(
+    "--retire", multiple=True, metavar="KEY", help="Also retire this segment; its key stays reserved."
+)
+_MAX_CHANGES: Final = click.option(
+    "--max-changes",
+    type=click.IntRange(min=0),
+    default=_DEFAULT.changes,
+    show_default=True,
+    help="The most changes of one segment.",
+)
+
+
+class Percentage(click.ParamType):
+    """A percentage, as a share from 0 to 1."""
+
+    name = "PERCENT"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the share."""
+        try:
+            share = float(value.removesuffix("%")) / 100
+        except ValueError:
+            share = 0.0
+        if not 0 < share <= 1:
+            self.fail(f"expected a percentage above 0% and up to 100%, got {value!r}", param, ctx)
+        return share
+
+
+_MAX_SHARE: Final = click.option(
+    "--max-share",
+    type=Percentage(),
+    default=f"{100 * _DEFAULT.share:g}%",
+    show_default=True,
+    help=f"The greatest share of a segment that may change, from {SHARE_FROM:,} members on.",
+)
+
+
+def limited(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of the limits to a command."""
+    return _MAX_CHANGES(_MAX_SHARE(command))
+
+
+def limits_in(options: Mapping[str, Any]) -> Limits:
+    """Return the limits that the options of ``limited`` set."""
+    return Limits(options["max_changes"], options["max_share"])
+
+
+def edit_in(paths: Sequence[Path], *, prune: bool, retire: Sequence[str]) -> Decide:
+    """Return the edit that publishes the segments in files and folders. Raises DefinitionError."""
+    loaded = segments.load_checked(paths)
+    for warning in loaded.warnings:
+        warn(str(warning))
+    return partial(plan, definitions=loaded.definitions, prune=prune, retire=retire)

@@ -1,0 +1,77 @@
+"""The edit of the latest plan: one record of the segments topic, under its own key.
+
+A version that does not know the record logs that it skips a definition, and continues.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+#: The key of the record in the segments topic; no segment has it.
+PLAN_KEY: Final = b"\x00plan"
+#: How long a plan can be applied, in ms.
+VALID_MS: Final = 86_400_000
+#: The most bytes of a plan, so that every broker takes it.
+MAX_PLAN_BYTES: Final = 500_000
+
+
+class PlannedChange(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One change: what it does to the segment ``key``, and the record to publish (none: nothing)."""
+
+    key: str
+    action: str
+    version: int
+    record: msgspec.Raw = msgspec.Raw(b"null")
+    reason: str = ""
+    waits: bool = False
+
+
+class PlannedEdit(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An edit that was planned: exactly the records that applying it publishes.
+
+    ``base``: a hash of the published definitions that it edits; ``made_ms``: when it was planned, by the wall
+    clock of that machine; ``state``: ``open``, or how it ended, without ``changes`` then.
+    """
+
+    id: str
+    made_ms: int
+    base: str = ""
+    changes: tuple[PlannedChange, ...] = ()
+    state: Literal["open", "applied", "discarded"] = "open"
+
+    @property
+    def expires_ms(self) -> int:
+        """The instant from which it cannot be applied any more."""
+        return self.made_ms + VALID_MS
+
+    def is_open(self, now_ms: int) -> bool:
+        """Return whether it can be applied at this instant."""
+        return self.state == "open" and now_ms < self.expires_ms
+
+    def ended(self, state: Literal["applied", "discarded"]) -> PlannedEdit:
+        """Return what is left of the plan once it is applied or discarded."""
+        return PlannedEdit(self.id, self.made_ms, state=state)
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(PlannedEdit)
+
+
+def encode_planned(planned: PlannedEdit) -> bytes:
+    """Encode a plan. Raises ValueError if it is larger than a record may be."""
+    value = _encoder.encode(planned)
+    if len(value) > MAX_PLAN_BYTES:
+        raise ValueError(f"the plan has {len(value):,} bytes, more than {MAX_PLAN_BYTES:,}")
+    return value
+
+
+def decode_planned(value: bytes | None) -> PlannedEdit | None:
+    """Decode a plan; None for a deleted one. Raises ValueError for an invalid record."""
+    if value is None:
+        return None
+    try:
+        return _decoder.decode(value)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ValueError(f"invalid plan: {error}") from error
