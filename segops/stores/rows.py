@@ -28,7 +28,7 @@ def row_prefix(owner: str) -> bytes:
 def after_prefix(prefix: bytes) -> bytes:
     """Return the least key after all keys with this prefix.
 
-    >>> after_prefix(b"hb"), after_prefix(b"hb" + bytes([255]))
+    >>> after_prefix(b"hb"), after_prefix(b"h" + bytes([255]))
     (b'hc', b'i')
     """
     kept = prefix.rstrip(b"\xff")

@@ -23,6 +23,7 @@ from segops.core.messages import (
     Refused,
     Release,
     Restore,
+    Rows,
     Split,
 )
 from segops.core.profile import Erasing, Profile
@@ -81,5 +82,5 @@ def test_a_message_can_be_forwarded_and_is_read_as_it_was_written(message: Messa
 def test_the_table_of_topics_names_every_message() -> None:
     types = re.search(r"`segops-type` \((tick, [^)]*)\)", README.read_text("utf-8"))
     assert types is not None
-    names = {kind.__struct_config__.tag for kind in (*MESSAGES, Release)}
+    names = {kind.__struct_config__.tag for kind in (*MESSAGES, Release, Rows)}
     assert set(types[1].split(", ")) == {"tick", *names}
