@@ -41,6 +41,7 @@ COMMANDS = {
     "split": "Undo the merge of a profile.",
     "test": "Run scenarios: tests for segments.",
     "schema": "Print the JSON Schema of segment files.",
+    "timeline": "List a person's events and membership changes.",
     "topics": "Create, verify or describe the topics.",
     "version": "Print the version.",
     "watch": "Follow membership changes and segment sizes.",

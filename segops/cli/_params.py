@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from segops.core.errors import UserError
 from segops.core.values import parse_instant
 
 
@@ -21,3 +22,15 @@ class Instant(click.ParamType):
 
 
 INSTANT = Instant()
+
+
+def identifier_of(text: str) -> str:
+    """Return an identifier as profiles have it. Raises UserError if it has no type or value.
+
+    >>> identifier_of("email:Ann@Example.com"), identifier_of("user_id:Ann")
+    ('email:ann@example.com', 'user_id:Ann')
+    """
+    kind, colon, value = text.partition(":")
+    if not (kind and colon and value):
+        raise UserError(f"expected an identifier <type>:<value> like user_id:ann, got {text!r}")
+    return f"{kind}:{value.lower()}" if kind == "email" else text

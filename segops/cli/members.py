@@ -60,8 +60,9 @@ _FORMATS: dict[str, Callable[[Iterable[PastMembership]], None]] = {"table": _tab
 def command(key: str, at_ms: int | None, limit: int | None, format_: str) -> None:
     """List the members of the segment KEY, now or at a past instant: since when, why, and until when.
 
-    The answer comes from the published changes. It is exact for every instant from which on all changes are
-    retained; an earlier one is refused. The end of a past membership is the actual one, if it has ended.
+    The answer comes from the published changes: of Kafka and, with SEGOPS_ARCHIVE_URL, of the archive. It is
+    exact for every instant from which on all changes are retained; an earlier one is refused. The end of a
+    past membership is the actual one, if it has ended.
     """
     found = run(lambda settings: _members(settings, key, at_ms))
     _FORMATS[format_](found[:limit])

@@ -15,7 +15,7 @@ import msgspec
 
 from segops.api.profiles import path_of
 from segops.cli._kafka import run
-from segops.cli._params import INSTANT
+from segops.cli._params import INSTANT, identifier_of
 from segops.cli._say import say_all, say_text
 from segops.config import load
 from segops.core.errors import SegopsError, UserError
@@ -152,18 +152,16 @@ def command(identifier: str, url: str | None, form: str, at_ms: int | None) -> N
     Prints the identifiers and their origins, traits, features, and memberships with start, reason and end.
     Any worker can be asked: it redirects to the one that owns the profile's partition.
 
-    With --at, the answer comes from the published changes instead, and ID is the id of a profile; if that had
-    been merged by then, the memberships are those of the profile that it was merged into.
+    With --at, the answer comes from the published changes instead, with SEGOPS_ARCHIVE_URL from the archive's
+    too, and ID is the id of a profile; if that had been merged by then, the memberships are those of the
+    profile that it was merged into.
     """
-    kind, colon, value = identifier.partition(":")
-    if not (kind and colon and value):
-        raise UserError(f"expected an identifier <type>:<value> like user_id:ann, got {identifier!r}")
+    canonical = identifier_of(identifier)
     if at_ms is not None:
-        _PAST_FORMATS[form](at_ms, *run(lambda settings: memberships_at(settings, identifier, at_ms)))
+        _PAST_FORMATS[form](at_ms, *run(lambda settings: memberships_at(settings, canonical, at_ms)))
         return
     worker = load().worker
     token = None if worker.web_token is None else worker.web_token.get_secret_value()
-    canonical = f"{kind}:{value.lower()}" if kind == "email" else identifier
     base = (url or f"http://{worker.web_host}:{worker.web_port}").rstrip("/")
     _FORMATS[form](_fetch(base + path_of(canonical), canonical, token))
 

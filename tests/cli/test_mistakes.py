@@ -154,6 +154,7 @@ CALLS: dict[str, list[str]] = {
     "quarantine-drop": ["quarantine", "drop", "user_id:u"],
     "replay": ["replay", "--segments", "good.yaml", "--events", "good.jsonl"],
     "members": ["members", "a"],
+    "timeline": ["timeline", "user_id:u"],
     "pause": ["pause", "a"],
     "plan": ["plan", "good.yaml"],
     "population": ["population"],
@@ -175,7 +176,7 @@ CALLS: dict[str, list[str]] = {
     "worker-processes": ["worker", "--processes", "2"],
 }
 KAFKA = ["apply", "erase", "produce", "split", "topics-create", "topics-verify", "topics-describe", "watch"]
-KAFKA += ["worker", "demo", "group-list", "group-remove", "members", "pause", "resume"]
+KAFKA += ["worker", "demo", "group-list", "group-remove", "members", "pause", "resume", "timeline"]
 KAFKA += ["retire", "segments", "estimate", "forecast", "overlap", "archive", "archive-once"]
 KAFKA += ["sizes", "population", "plan"]
 KAFKA += ["quarantine-list", "quarantine-show", "quarantine-restore", "quarantine-drop"]

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import signal
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
-from aiokafka.structs import TopicPartition
 
 from segops.core.errors import UserError
 from segops.core.segments import SegmentSet
@@ -17,7 +16,9 @@ from segops.operations.history import members_at, memberships_at
 from segops.replay import Replay
 from segops.wall_clock import wall_ms
 
-from .helpers import DAY_MS, START_MS, Sent, Stack, expected_changes, shop_events
+from .archives import Archives
+from .helpers import DAY_MS, START_MS, Sent, Stack, expected_changes, shop_events, wait_until
+from .test_archive import delete_before
 
 pytestmark = pytest.mark.broker
 
@@ -27,7 +28,7 @@ SENT = shop_events(600, users=USERS, partitions=3, seed=8)
 
 
 @pytest.fixture
-def stack(stack: Stack) -> Stack:
+def travelled(stack: Stack) -> Stack:
     stack.publish()
     stack.start()
     stack.send(SENT, final_ms=FINAL_MS)
@@ -56,46 +57,84 @@ def replayed(stack: Stack, at_ms: int) -> dict[tuple[str, str], int]:
     }
 
 
-def test_a_thousand_pairs_of_profile_and_instant_equal_a_replay_until_then(stack: Stack) -> None:
-    drawn = random.Random(4)
-    keys = [definition.key for definition in stack.definitions]
-    profiles = sorted({change["profile_id"] for change in stack.changes().values()})
+def members(stack: Stack, at_ms: int) -> dict[tuple[str, str], int | None]:
+    """Return what ``members_at`` finds of all segments, as ``replayed`` does."""
 
-    async def members(at_ms: int) -> dict[tuple[str, str], int | None]:
-        found = [each for key in keys for each in await members_at(stack.settings, key, at_ms)]
-        return {(each.profile_id, each.segment_key): each.since for each in found}
+    async def found() -> dict[tuple[str, str], int | None]:
+        keys = [definition.key for definition in stack.definitions]
+        all_of = [each for key in keys for each in await members_at(stack.settings, key, at_ms)]
+        return {(each.profile_id, each.segment_key): each.since for each in all_of}
+
+    return asyncio.run(found())
+
+
+def test_a_thousand_pairs_of_profile_and_instant_equal_a_replay_until_then(travelled: Stack) -> None:
+    drawn = random.Random(4)
+    profiles = sorted({change["profile_id"] for change in travelled.changes().values()})
 
     for _ in range(1_000 // USERS + 1):  # each instant compares all profiles
         at_ms = START_MS + drawn.randrange(2 * DAY_MS)
-        wanted = replayed(stack, at_ms)
-        assert asyncio.run(members(at_ms)) == wanted
+        wanted = replayed(travelled, at_ms)
+        assert members(travelled, at_ms) == wanted
         profile_id = drawn.choice(profiles)
-        asked, found = asyncio.run(memberships_at(stack.settings, profile_id, at_ms))
+        asked, found = asyncio.run(memberships_at(travelled.settings, profile_id, at_ms))
         assert asked == profile_id
         assert {(asked, each.segment_key): each.since for each in found} == {
             key: since for key, since in wanted.items() if key[0] == profile_id
         }
 
 
-def test_instants_beyond_the_retained_changes_and_in_the_future_are_refused(stack: Stack) -> None:
+def test_instants_beyond_the_retained_changes_and_in_the_future_are_refused(travelled: Stack) -> None:
     before = wall_ms() - DAY_MS
-    topic = stack.settings.topics.membership_changes
-    asyncio.run(_delete_first(stack, TopicPartition(topic, 1)))
+    delete_before(travelled, travelled.settings.topics.membership_changes, 1, 1)
     with pytest.raises(
         UserError, match=r"are unknown: the changes are retained from 20.* on \(SEGOPS_RETENTION\)"
     ):
-        asyncio.run(members_at(stack.settings, "buyers", before))
-    now = {each.profile_id for each in asyncio.run(members_at(stack.settings, "buyers", None))}
-    assert now == {profile for profile, key in replayed(stack, FINAL_MS) if key == "buyers"}
+        asyncio.run(members_at(travelled.settings, "buyers", before))
+    now = {each.profile_id for each in asyncio.run(members_at(travelled.settings, "buyers", None))}
+    assert now == {profile for profile, key in replayed(travelled, FINAL_MS) if key == "buyers"}
     later = wall_ms() + DAY_MS
     with pytest.raises(UserError, match=f"{format_instant(later)} is in the future"):
-        asyncio.run(members_at(stack.settings, "buyers", later))
+        asyncio.run(members_at(travelled.settings, "buyers", later))
     with pytest.raises(UserError, match="no membership change of 'user_id:unknown' is retained"):
-        asyncio.run(memberships_at(stack.settings, "user_id:unknown", wall_ms()))
+        asyncio.run(memberships_at(travelled.settings, "user_id:unknown", wall_ms()))
 
 
-async def _delete_first(stack: Stack, partition: TopicPartition) -> None:
-    client = AIOKafkaAdminClient(bootstrap_servers=stack.bootstrap_servers)
-    await client.start()
-    await client.delete_records({partition: RecordsToDelete(1)})
-    await client.close()
+def test_the_archive_answers_for_what_the_topic_has_deleted(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archives, topic = Archives(stack), stack.settings.topics.membership_changes
+    half = len(SENT) // 2
+    stack.publish()
+    stack.start()
+    archive = archives.start()
+    stack.send(SENT[:half], final_ms=time_of(SENT[half]) - 1)
+    expected = expected_changes(SENT[:half], stack.definitions, time_of(SENT[half]) - 1)
+    stack.wait_for_changes(expected)
+    wait_until(lambda: len(archives.held(topic)) == len(expected), "archived", archives.log().read_text)
+    archive.send_signal(signal.SIGTERM)
+    assert archive.wait(40) == 0
+    ends = [archives.end(topic, partition) for partition in range(stack.partitions)]
+    for partition, end in enumerate(ends):
+        delete_before(stack, topic, partition, end)
+    stack.send(SENT[half:], final_ms=FINAL_MS)
+    later = expected_changes(SENT, stack.definitions, FINAL_MS).keys() - expected.keys()
+    wait_until(
+        lambda: set(stack.changes()) == later, "the other changes, alone in the topic", stack.diagnosis
+    )
+    early = time_of(SENT[half // 2])
+    with pytest.raises(UserError, match=r"are unknown: .* on \(SEGOPS_RETENTION\)"):
+        members(stack, early)
+    monkeypatch.setenv("SEGOPS_ARCHIVE_URL", f"file://{archives.folder}")
+    drawn, profiles = random.Random(6), sorted({change["profile_id"] for change in expected.values()})
+    for at_ms in (early, *(START_MS + drawn.randrange(DAY_MS) for _ in range(3))):  # 80 profiles each
+        wanted = replayed(stack, at_ms)
+        assert members(stack, at_ms) == wanted
+        profile_id = drawn.choice(profiles)
+        _, found = asyncio.run(memberships_at(stack.settings, profile_id, at_ms))
+        assert {(profile_id, each.segment_key): each.since for each in found} == {
+            key: since for key, since in wanted.items() if key[0] == profile_id
+        }
+    delete_before(stack, topic, 1, ends[1] + 1)  # before it is archived
+    with pytest.raises(UserError, match=r"retained from 20.* on \(SEGOPS_RETENTION, SEGOPS_ARCHIVE_URL\)"):
+        members(stack, early)
