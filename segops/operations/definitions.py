@@ -18,6 +18,9 @@ from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
 from segops.config import Settings
 from segops.core.backfill import waiting
 from segops.core.errors import DefinitionError, Issue, SegopsError, UserError
+from segops.core.features import Feature
+from segops.core.rules.execution import features_of
+from segops.core.scans import with_references
 from segops.core.segments import Definition, SegmentSet, check_references, references, version_after
 from segops.kafka.clients import running_producer
 from segops.kafka.definitions import DefinitionLog, left_out, read, require_topic
@@ -75,17 +78,38 @@ def plan(
     check_references([*listed, *(each for key, each in others.items() if key not in broken)])
     changes = [_change(log.live.get(each.key), each) for each in listed]
     changes += [_retirement(log.live[key]) for key in retired]
-    waits = _waiting(log.live, others | new)
+    edited = {each.key for each in changes if each.action in ("added", "changed")}
+    waits = _waiting(edited, log.live, others | new)
     changes = [msgspec.structs.replace(each, waits=each.key in waits) for each in changes]
     return changes + [
         DefinitionChange(key, "left out", others[key].version, reason=why) for key, why in broken.items()
     ]
 
 
-def _waiting(former: Mapping[str, Definition], later: Mapping[str, Definition]) -> Collection[str]:
-    """Return the segments that need history when others are in force; none after the first publication."""
-    known = SegmentSet(in_use(former).values())
-    return waiting(SegmentSet(in_use(later).values(), known), known.features) if known.definitions else ()
+def _waiting(
+    edited: Collection[str], former: Mapping[str, Definition], later: Mapping[str, Definition]
+) -> Collection[str]:
+    """Return the segments that need history when some are edited; none at the first publication."""
+    known = in_use(former)
+    if not (edited and known):
+        return ()
+    held: dict[int, Feature] = {}
+    for feature in (feature for each in known.values() for feature in features_of(each.when)):
+        key = feature.id
+        held[key] = feature.or_wider(held.get(key, feature))
+    used = in_use(later)
+    return waiting(SegmentSet(with_references(_users_of(edited, used), used)), held)
+
+
+def _users_of(keys: Iterable[str], definitions: Mapping[str, Definition]) -> set[str]:
+    """Return some segments and all that refer to them, directly or not."""
+    users = dependants(definitions.values())
+    found, left = set(keys), list(keys)
+    while left:
+        more = set(users.get(left.pop(), ())) - found
+        found |= more
+        left += more
+    return found & definitions.keys()
 
 
 def in_use(definitions: Mapping[str, Definition]) -> dict[str, Definition]:
