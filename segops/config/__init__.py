@@ -18,6 +18,7 @@ from segops.config.kafka import KafkaSettings, TopicSettings
 from segops.config.unknown import Unknown, unknown
 from segops.config.worker import CheckpointSettings, StateSettings, WorkerSettings
 from segops.core.errors import UserError
+from segops.core.values import MAX_MS
 
 __all__ = [
     "PREFIX",
@@ -53,6 +54,11 @@ class Settings(BaseModel):
     worker: WorkerSettings
     archive: ArchiveSettings
     accept_topics: bool = False
+
+    @property
+    def history_ms(self) -> int:
+        """How far back new segments read: as far as the archive goes; without one, as the topic retains."""
+        return self.topics.history_ms if self.archive.url is None else MAX_MS
 
     @property
     def checkpoint_interval_ms(self) -> int:

@@ -173,7 +173,7 @@ class AssignmentOpener:
                 max_state_bytes=state.max_state_bytes,
                 max_quarantined=state.max_quarantined,
                 figures_interval_ms=self._settings.checkpoint.figures_interval_ms,
-                history_ms=topics.history_ms,
+                history_ms=self._settings.history_ms,
             )
         sources = {n: self._source(n, starts[topics.events, n]) for n in numbers}
         controls = {n: self._control(n, starts[topics.control, n]) for n in numbers}

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Final, Protocol
 
-from segops.archive.history import History, HistoryBatch, TopicHistory
+from segops.archive.history import HistoryBatch
+from segops.archive.sources import open_history
 from segops.config import Settings
 from segops.core.engine import Engine
 from segops.core.errors import SegopsError
@@ -44,11 +45,11 @@ class SegmentProcessors(Protocol):
 
 
 class BackfillReader:
-    """Reads the history of one partition after another."""
+    """Reads the history of one partition after another, from the archive too if one is configured."""
 
     def __init__(self, settings: Settings, metrics: Metrics, failpoints: Failpoints) -> None:
         self._topic = settings.topics.profile_events
-        self._history: History = TopicHistory(settings.kafka, self._topic)
+        self._history = open_history(settings, self._topic)
         self._rest = 1 / settings.engine.backfill_share - 1
         self._metrics = metrics
         self._failpoints = failpoints

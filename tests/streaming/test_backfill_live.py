@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import pytest
 from segops.core.segments import SegmentSet
 from segops.schemas.segments import load
 
+from .archives import Archives
 from .helpers import START_MS, Sent, Stack, wait_until
+from .test_archive import delete_before
 from .test_backfill import AFTER, BEFORE, HOUR, crowd, replayed
 
 pytestmark = pytest.mark.broker
@@ -65,6 +68,33 @@ def test_new_segments_count_the_past(stack: Stack, guarantee: str) -> None:
     wait_for_members(stack, sent)
     reasons = {change["reason"] for change in stack.changes().values() if change["segment_key"] == "spenders"}
     assert "backfill" in reasons
+
+
+def is_applied(stack: Stack) -> bool:
+    """Return whether the worker has applied all records of profile-events so far."""
+    topic = re.escape(stack.settings.topics.profile_events)
+    lags = re.findall(
+        rf'segops_consumer_lag_records{{partition="\d+",topic="{topic}"}} (\S+)', stack.get("/metrics")[1]
+    )
+    return len(lags) == stack.partitions and all(float(lag) == 0 for lag in lags)
+
+
+def test_what_the_topic_has_deleted_comes_from_the_archive(stack: Stack) -> None:
+    archives, topic = Archives(stack), stack.settings.topics.profile_events
+    stack.environment = {"SEGOPS_ARCHIVE_URL": f"file://{archives.folder}"}
+    stack.publish(BEFORE)
+    sent = linked_events(1)
+    stack.start()
+    stack.send(sent[:300])
+    wait_until(lambda: has_read(stack, 300) and is_applied(stack), "half of the events", stack.diagnosis)
+    assert archives.once() == 0
+    for partition in range(stack.partitions):
+        delete_before(stack, topic, partition, archives.end(topic, partition))
+    stack.send(sent[300:400])
+    wait_until(lambda: has_read(stack, 99) and is_applied(stack), "further events", stack.diagnosis)
+    stack.publish(AFTER)
+    stack.send(sent[400:], final_ms=END_MS)
+    wait_for_members(stack, sent)
 
 
 @pytest.mark.parametrize("point", ["during_backfill_read:1", "during_backfill:1", "during_backfill:3"])
