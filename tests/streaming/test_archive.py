@@ -24,7 +24,7 @@ from segops.schemas.records import partition_of
 from segops.streaming.failpoints import ARCHIVE_POINTS
 from tests.archive.helpers import contents
 from tests.faults.proxy import FaultyNetwork
-from tests.rest import in_rest
+from tests.rest import in_rest, rest
 
 from .archives import Archives
 from .helpers import DAY_MS, Stack, wait_until
@@ -36,13 +36,8 @@ from .test_operations import admin
 pytestmark = pytest.mark.broker
 Reserve = Callable[[int], list[int]]
 USERS = [f"user-{number}" for number in range(6)]
-#: One point of each kind of step; the others are in `make test-rest`.
-_QUICK = (
-    "archive_during_file",
-    "archive_after_append_manifest",
-    "archive_after_erase_files",
-    "archive_during_delete",
-)
+#: The failpoints of `make test`; `make test-rest` adds the others.
+_QUICK = ("archive_after_append_manifest",)
 
 
 @pytest.fixture
@@ -73,6 +68,7 @@ def test_each_record_is_archived_once_after_a_kill(archives: Archives, point: st
     assert b"user-3" not in contents(archives.folder)
 
 
+@rest
 def test_processes_share_partitions_and_a_frozen_one_changes_nothing(
     archives: Archives, several_workers: None
 ) -> None:
@@ -199,6 +195,7 @@ def test_archive_and_topic_make_one_history(archives: Archives) -> None:
     assert asyncio.run(both.complete_since_ms(partition)) == 0
 
 
+@rest
 def test_deleted_records_are_a_gap_of_the_history(archives: Archives) -> None:
     stack, topic = archives.stack, archives.topics[0]
     partition = partition_of(f"user_id:{USERS[0]}".encode(), stack.partitions)
@@ -227,6 +224,7 @@ def test_deleted_records_are_a_gap_of_the_history(archives: Archives) -> None:
     assert read(retained, partition, to_offset=end, from_offset=1) == []
 
 
+@rest
 def test_outage_is_waited_out(archives: Archives, network: FaultyNetwork, reserve: Reserve) -> None:
     (port,) = reserve(1)
     network.down = True

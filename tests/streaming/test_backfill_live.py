@@ -11,6 +11,7 @@ import pytest
 
 from segops.core.segments import SegmentSet
 from segops.schemas.segments import load
+from tests.rest import in_rest, rest
 
 from .archives import Archives
 from .helpers import START_MS, Sent, Stack, wait_until
@@ -79,6 +80,7 @@ def is_applied(stack: Stack) -> bool:
     return len(lags) == stack.partitions and all(float(lag) == 0 for lag in lags)
 
 
+@rest
 def test_what_the_topic_has_deleted_comes_from_the_archive(stack: Stack) -> None:
     archives, topic = Archives(stack), stack.settings.topics.profile_events
     stack.environment = {"SEGOPS_ARCHIVE_URL": f"file://{archives.folder}"}
@@ -97,7 +99,9 @@ def test_what_the_topic_has_deleted_comes_from_the_archive(stack: Stack) -> None
     wait_for_members(stack, sent)
 
 
-@pytest.mark.parametrize("point", ["during_backfill_read:1", "during_backfill:1", "during_backfill:3"])
+@pytest.mark.parametrize(
+    "point", ["during_backfill_read:1", *map(in_rest, ["during_backfill:1", "during_backfill:3"])]
+)
 def test_kill_in_a_backfill_of_two_workers(
     stack: Stack, guarantee: str, several_workers: None, point: str
 ) -> None:
@@ -116,6 +120,7 @@ def test_kill_in_a_backfill_of_two_workers(
     wait_for_members(stack, sent)
 
 
+@rest
 def test_partition_on_another_disk_reads_its_history_again(
     stack: Stack, guarantee: str, tmp_path: Path
 ) -> None:

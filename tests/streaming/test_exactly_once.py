@@ -136,6 +136,7 @@ def _stopped_in_a_transaction(stack: Stack, worker: Popen[bytes]) -> bool:
     return False
 
 
+@rest
 def test_offsets_that_kafka_lost_are_found_in_the_changelog(stack: Stack) -> None:
     """Kafka can commit the records of a transaction without its offsets, when brokers restart."""
     sent = shop_events(3_000, users=60, partitions=3)

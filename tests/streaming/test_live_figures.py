@@ -24,7 +24,7 @@ from segops.schemas.sizes import (
     parse_key,
 )
 from segops.schemas.state import decode_profile
-from tests.rest import in_rest
+from tests.rest import in_rest, rest
 
 from .helpers import START_MS, Stack, expected_changes, shop_events, wait_until
 
@@ -155,6 +155,7 @@ def test_figures_are_exact_after_a_death_and_a_lost_disk(stack: Stack, point: st
     assert_figures(stack, later_ms)
 
 
+@rest
 @pytest.mark.usefixtures("several_workers")
 def test_figures_are_exact_after_a_rebalance(stack: Stack) -> None:
     sent = shop_events(3_000, users=60, partitions=3)

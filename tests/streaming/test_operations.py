@@ -13,6 +13,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
 
 from segops.brokers import LocalBroker
+from tests.rest import rest
 
 from .helpers import DAY_MS, START_MS, Stack, expected_changes, shop_events, wait_until
 
@@ -84,6 +85,7 @@ def test_deleting_a_topic_stops_the_worker(stack: Stack) -> None:
     assert f"{stack.settings.topics.dead_letters} does not exist" in log_text(stack)
 
 
+@rest
 def test_adding_partitions_stops_the_worker(stack: Stack) -> None:
     worker = stack.start()
     ready(stack)
@@ -137,6 +139,7 @@ def test_suspended_process_ends_without_data_loss(stack: Stack) -> None:
     stack.wait_for_changes(expected_changes(sent, stack.definitions, FINAL_MS))
 
 
+@rest
 def test_worker_stopped_during_a_rebalance_shuts_down_cleanly(stack: Stack) -> None:
     stack.environment = {"SEGOPS_SESSION_TIMEOUT": "12s"}
     stack.publish()

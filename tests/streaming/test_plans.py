@@ -19,6 +19,7 @@ from segops.kafka.reading import read_to_end
 from segops.operations import plans
 from segops.schemas import planned as records_of_plans
 from segops.schemas.planned import PLAN_KEY, PlannedEdit, encode_planned
+from tests.rest import rest
 
 from .helpers import DAY_MS, Stack, expected_changes, wait_until
 from .test_scans import FINAL_MS, SEGMENTS, lived
@@ -152,6 +153,7 @@ def test_plan_equals_what_is_published_change_for_change(stack: Stack, guarantee
     assert flows(changes_since(stack, before), "definition") == moves(plan)
 
 
+@rest
 def test_segment_that_needs_history_waits_and_the_others_do_not(stack: Stack, edited: str) -> None:
     before = running(stack)
     keen = "segments:\n  - {key: keen, when: {did: Product Viewed, count: {gte: 9}, within: 5d}}\n"
@@ -172,6 +174,7 @@ def test_segment_that_needs_history_waits_and_the_others_do_not(stack: Stack, ed
     assert set(flows(found, "backfill")) == {("keen", True)}
 
 
+@rest
 @pytest.mark.usefixtures("several_workers")
 def test_plan_survives_the_kill_of_a_worker(stack: Stack, guarantee: str, edited: str) -> None:
     stack.guarantee = guarantee
@@ -189,6 +192,7 @@ def test_plan_survives_the_kill_of_a_worker(stack: Stack, guarantee: str, edited
     assert flows(published(stack, before, plan), "definition") == moves(plan)
 
 
+@rest
 def test_limits_samples_and_texts(stack: Stack, edited: str) -> None:
     before = running(stack)
     table = done(stack, "plan", edited, "--samples", "2", "--max-changes", "0").output
@@ -210,6 +214,7 @@ def test_limits_samples_and_texts(stack: Stack, edited: str) -> None:
     assert f"the latest one is {back['id']}" in refused(stack, "apply", "--plan", again["id"])
 
 
+@rest
 def test_edit_without_running_workers_needs_a_confirmation(stack: Stack, edited: str) -> None:
     stack.publish(SEGMENTS)
     assert "no worker of" in refused(stack, "plan", edited)
@@ -223,6 +228,7 @@ def test_edit_without_running_workers_needs_a_confirmation(stack: Stack, edited:
     assert "2 changed" in done(stack, "apply", edited, "--yes").stdout
 
 
+@rest
 def test_plans_end(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     stack.publish(SEGMENTS)
     described = written(stack, "described.yaml", DESCRIBED)

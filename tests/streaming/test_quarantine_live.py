@@ -18,7 +18,7 @@ from segops.kafka.clients import running_producer
 from segops.schemas.quarantine import decode_quarantined
 from segops.schemas.records import partition_of
 from segops.schemas.state import body_of, decode_profile
-from tests.rest import in_rest
+from tests.rest import in_rest, rest
 
 from .helpers import DAY_MS, START_MS, Sent, Stack, expected_changes, shop_events, wait_until
 
@@ -144,6 +144,7 @@ def test_released_profile_has_missed_nothing_after_a_kill(stack: Stack, tmp_path
     assert "nothing is quarantined" in segops(stack, "quarantine", "list").stdout
 
 
+@rest
 def test_dropped_profile_restarts_empty(stack: Stack) -> None:
     first, second = halves(stack)
     quarantine_one(stack, first, second)

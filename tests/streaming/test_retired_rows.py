@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from segops.operations import definitions
+from tests.rest import rest
 
 from .helpers import DAY_MS, START_MS, Stack, expected_changes, shop_events, wait_until
 from .test_origin import log_text
@@ -67,6 +68,7 @@ def test_rows_of_members_and_former_members_are_deleted(stack: Stack) -> None:
     assert len(stack.changes()) > len(changes)
 
 
+@rest
 def test_deletion_is_resumed_after_a_kill(stack: Stack) -> None:
     run_both(stack)
     stack.stop()

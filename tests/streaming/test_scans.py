@@ -32,6 +32,7 @@ from segops.schemas.scans import (
     encode_answer,
     encode_result,
 )
+from tests.rest import rest
 
 from .helpers import DAY_MS, START_MS, Stack, expected_changes, shop_events, wait_until
 
@@ -131,6 +132,7 @@ def test_overlap_equals_the_members_listed(stack: Stack, guarantee: str) -> None
     assert found.in_any() == len(set.union(*(listed.get(key, set()) for key in keys)))
 
 
+@rest
 @pytest.mark.usefixtures("several_workers")
 def test_scan_survives_the_kill_of_a_worker_and_the_rebalance(stack: Stack, guarantee: str) -> None:
     stack.guarantee = guarantee
@@ -200,6 +202,7 @@ def done(scan_id: str, partition: int, **more: Any) -> Answer:
 PAIR = OverlapRequest(("a", "b"))
 
 
+@rest
 def test_request_is_repeated_to_partitions_that_have_not_answered(stack: Stack) -> None:
     stack.publish()
 
@@ -279,6 +282,7 @@ def answered(stack: Stack, *arguments: str) -> Any:
     return json.loads(found.stdout)
 
 
+@rest
 def test_commands_and_pages_answer_alike(stack: Stack) -> None:
     sent = lived(stack)
     stack.start()

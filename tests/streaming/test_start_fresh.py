@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from segops.schemas.origin import ORIGIN_KEY, decode_origin
-from tests.rest import in_rest
+from tests.rest import in_rest, rest
 
 from .helpers import DAY_MS, START_MS, Sent, Stack, expected_changes, shop_events, wait_until
 from .test_origin import log_text, recreate, run_through, with_other_prefix
@@ -143,6 +143,7 @@ def test_fresh_start_resumes_after_a_kill(stack: Stack, point: str) -> None:
     assert_in_order(stack, greatest)
 
 
+@rest
 def test_application_moves_to_topics_with_another_prefix(stack: Stack) -> None:
     run_through(stack, open_ended(60, seed=1))
     app_id, folder = stack.settings.worker.app_id, str(stack.folder / "an-empty-disk")

@@ -15,6 +15,7 @@ from segops.core.values import format_instant, parse_instant
 from segops.operations.history import members_at, memberships_at
 from segops.replay import Replay
 from segops.wall_clock import wall_ms
+from tests.rest import rest
 
 from .archives import Archives
 from .helpers import DAY_MS, START_MS, Sent, Stack, expected_changes, shop_events, wait_until
@@ -68,6 +69,7 @@ def members(stack: Stack, at_ms: int) -> dict[tuple[str, str], int | None]:
     return asyncio.run(found())
 
 
+@rest
 def test_a_thousand_pairs_of_profile_and_instant_equal_a_replay_until_then(travelled: Stack) -> None:
     drawn = random.Random(4)
     profiles = sorted({change["profile_id"] for change in travelled.changes().values()})
@@ -100,6 +102,7 @@ def test_instants_beyond_the_retained_changes_and_in_the_future_are_refused(trav
         asyncio.run(memberships_at(travelled.settings, "user_id:unknown", wall_ms()))
 
 
+@rest
 def test_the_archive_answers_for_what_the_topic_has_deleted(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from segops.core.errors import UserError
 from segops.core.values import format_instant, parse_instant
+from tests.rest import rest
 
 from .archives import Archives
 from .helpers import Stack, wait_until
@@ -61,6 +62,7 @@ def assert_whole(story: Story, entries: list[dict[str, Any]]) -> None:
     assert times == sorted(times)
 
 
+@rest
 def test_timeline_is_what_was_sent_also_after_a_merge_and_from_the_archive(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
