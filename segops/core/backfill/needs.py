@@ -47,7 +47,7 @@ def waiting(segments: SegmentSet, former: Mapping[int, Feature]) -> frozenset[st
 def in_force_at_once(former: SegmentSet, wanted: SegmentSet, waits: Collection[str]) -> list[Definition]:
     """Return the wanted definitions that do not wait, and the former ones of those that do.
 
-    A former definition keeps the segments that it refers to, even those that are wanted no longer.
+    A former definition keeps the segments that it refers to, even those that the wanted definitions lack.
     """
     old = {each.key: each for each in former.definitions}
     found = {each.key: each for each in wanted.definitions if each.key not in waits}
