@@ -7,6 +7,7 @@ import json
 import re
 import signal
 from collections import Counter
+from itertools import chain
 from subprocess import Popen
 from typing import Any
 
@@ -104,6 +105,7 @@ def test_successive_kills_repeat_nothing(stack: Stack) -> None:
     assert_exactly_once(stack, sent)
 
 
+@rest
 def test_stale_owner_is_fenced_and_its_transaction_aborted(stack: Stack) -> None:
     """Suspend a worker with an open transaction until its session expires, then resume it."""
     sent = shop_events(12_000, users=60, partitions=3)
@@ -111,9 +113,11 @@ def test_stale_owner_is_fenced_and_its_transaction_aborted(stack: Stack) -> None
     stack.environment = {"SEGOPS_SESSION_TIMEOUT": "6s", **slow}
     stale = stack.start(number=0)
     wait_until(lambda: len(stack.owned_partitions(0)) == 3, "worker 0 owns all partitions", stack.diagnosis)
-    stack.send([*sent, *BAD], final_ms=FINAL_MS)
-    wait_until(lambda: _stopped_in_a_transaction(stack, stale), "sent early", stack.diagnosis)
+    blocks = [sent[at : at + 500] for at in range(0, len(sent), 500)]
+    while not _stopped_in_a_transaction(stack, stale):
+        stack.send(blocks.pop(0))
     try:
+        stack.send([*chain(*blocks), *BAD], final_ms=FINAL_MS)
         stack.environment = {"SEGOPS_SESSION_TIMEOUT": "6s"}
         stack.start(number=1)
         stack.wait_for_changes(expected_changes(sent, stack.definitions, FINAL_MS))
