@@ -8,8 +8,9 @@ import random
 import re
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ class Shape:
     """The size and kind of a load.
 
     ``skew_ms`` shifts some events by this much either way; with ``logins``, users log in on several devices.
+    An ``endless`` load goes on with further users after its ``events``, until it is to finish.
     """
 
     events: int = 360
@@ -46,36 +48,39 @@ class Shape:
     copies: int = 2
     skew_ms: int = 0
     logins: bool = False
+    endless: bool = False
 
 
 @dataclass
 class Draft:
-    """An event without its timestamp. ``repeats`` is the number of an earlier event to send once more."""
+    """An event without its timestamp. ``repeats`` is the number of an earlier draft to send once more."""
 
+    number: int
     partition: int
     form: dict[str, Any]
     late_ms: int = 0
     repeats: int | None = None
 
 
-def drafts(seed: int, partitions: int, shape: Shape) -> list[Draft]:
-    """Return the stream of ``seed``: identified, email-only and anonymous users; late and repeated events."""
+def drafts(seed: int, partitions: int, shape: Shape) -> Iterator[Draft]:
+    """Yield the stream of ``seed``, without end: identified, email-only and anonymous users.
+
+    Some events are late or repeated. After each ``shape.events``, other users take their turn.
+    """
     rng = random.Random(seed)
-    result: list[Draft] = []
-    for number in range(shape.events):
-        user = rng.randrange(shape.users)
+    for number in count():
+        user = rng.randrange(shape.users) + number // shape.events * shape.users
         # Most users' events stay in one partition, as a keyed producer's do; the others' go to any.
         anywhere = shape.logins or user % 5 == 0
         partition = rng.randrange(partitions) if anywhere else user % partitions
         if number > 20 and rng.random() < 0.05:
             for _ in range(rng.randrange(1, shape.copies)):
-                result.append(Draft(partition, {}, repeats=rng.randrange(number)))
+                yield Draft(number, partition, {}, repeats=rng.randrange(number))
         late_ms = rng.choice([1, 30_000, 200_000]) if rng.random() < 0.06 else 0
         if shape.skew_ms and rng.random() < 0.1:
             late_ms = rng.choice([-shape.skew_ms, shape.skew_ms])
         identifiers = _device_identifiers(rng, user) if shape.logins else _identifiers(user)
-        result.append(Draft(partition, {**_form(rng, seed, number), **identifiers}, late_ms))
-    return result
+        yield Draft(number, partition, {**_form(rng, seed, number), **identifiers}, late_ms)
 
 
 def _form(rng: random.Random, seed: int, number: int) -> dict[str, Any]:
@@ -129,7 +134,7 @@ class EventLoad:
         self.values: list[bytes] = []
         self.error: BaseException | None = None
         self._shape = shape
-        self._drafts = drafts(seed, target.partitions, shape)
+        self._drafts = takewhile(self._is_wanted, drafts(seed, target.partitions, shape))
         self._finishing = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._producer: AIOKafkaProducer | None = None
@@ -141,8 +146,8 @@ class EventLoad:
 
     @property
     def final_ms(self) -> int:
-        """An instant after every window of every event has closed."""
-        span_ms = self._shape.step_ms * len(self._drafts)
+        """An instant after every window of every event sent so far has closed."""
+        span_ms = self._shape.step_ms * self.sent
         return BASE_MS + span_ms + (LONGEST_UNITS + 4) * UNIT_MS["event"] + self._shape.skew_ms
 
     def start(self) -> None:
@@ -154,7 +159,7 @@ class EventLoad:
         """Send the remaining events without pauses, then the final tick that advances all clocks."""
         self._finishing.set()
         if not self._done.wait(600):
-            raise AssertionError(f"sent only {self.sent} of {len(self._drafts)} events")
+            raise AssertionError(f"sent only {self.sent} events")
         if self.error is not None:
             raise self.error
         if self.target.clock == "event":
@@ -186,8 +191,13 @@ class EventLoad:
 
     def wait_sent(self, count: int) -> None:
         """Wait until this many events have been sent, or all."""
-        while self.sent < min(count, len(self._drafts)) and self.error is None:
+        while self.sent < count and not self._done.is_set():
             time.sleep(0.02)
+
+    def _is_wanted(self, draft: Draft) -> bool:
+        """Return whether a draft is to be sent: those of an endless load until it is to finish."""
+        goes_on = self._shape.endless and not self._finishing.is_set()
+        return goes_on or draft.number < self._shape.events
 
     def _call(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(600)
@@ -196,8 +206,8 @@ class EventLoad:
         try:
             self._call(self._open())
             self._ready.set()
-            for number, draft in enumerate(self._drafts):
-                self._call(self._send(draft, number))
+            for draft in self._drafts:
+                self._call(self._send(draft, self.sent))
                 self.sent += 1
                 self._finishing.wait(1 / self._shape.per_second)
             assert self._producer is not None

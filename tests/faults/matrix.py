@@ -11,6 +11,7 @@ from .load import Shape
 
 DAY_MS = 86_400_000
 BOTH = ("at_least_once", "exactly_once")
+LOGINS = Shape(events=420, users=24, logins=True, endless=True)
 
 
 @dataclass(frozen=True)
@@ -71,14 +72,14 @@ FAULTS = [
         "F22",
         "kill -9 in the middle of identity merges",
         workers.kill_in_a_merge,
-        shape=Shape(events=420, users=24, logins=True),
+        shape=LOGINS,
     ),
     Fault(
         "F22b",
         "kill -9 in the middle of identity merges, wall clock",
         workers.kill_in_a_merge,
         clock="wall",
-        shape=Shape(events=420, users=24, logins=True),
+        shape=LOGINS,
     ),
     Fault("F23", "definitions changed under load", inputs.definitions_change),
     Fault("F24", "a state of a newer format", disks.newer_state),

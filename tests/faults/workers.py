@@ -179,7 +179,10 @@ STEPS = [f"{when}:{kind}" for kind in ("claim", "join", "handover") for when in 
 
 
 def kill_in_a_merge(case: Case) -> None:
-    """Under a load of log-ins, kill each worker twice in a row in the middle of a merge and restart it."""
+    """Under a load of log-ins, kill each worker twice in a row in the middle of a merge and restart it.
+
+    The load is endless: however late a worker reaches its step, there are merges left for it.
+    """
     for attempt in (0, 1):
         steps = [STEPS[(case.plan.seed + 2 * attempt + shift) % len(STEPS)] for shift in (0, 3)]
         case.notes.append(" ".join(steps))
