@@ -43,7 +43,7 @@ test: $(STAMP) ## Run all but the longest tests, or TESTS="path or options" (BRO
 	$(PYTEST) $(or $(TESTS),$(PARALLEL) -m "not rest")
 
 test-rest: $(STAMP) ## Run the tests that `make test` leaves out (tests/README.md says which)
-	$(PYTEST) $(PARALLEL) -m rest
+	SEGOPS_TEST_EXAMPLES=all $(PYTEST) $(PARALLEL) -m "rest or drawn"
 
 check: format-check lint types imports ## Check format, style, types, layers; run tests without a broker (PROCESSES=2)
 	$(BIN)/pytest -q -m "not broker" -n $(or $(PROCESSES),2) --dist worksteal

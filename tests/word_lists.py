@@ -39,5 +39,4 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("tests/bench/peers/ledger.py", "turn"): "a turn of the comparison, as in `make bench-peers TURNS=3`",
     ("segops/metrics.py", "events_mended"): "the attribute is called as its published metric",
     ("segops/schemas/written.py", "_Part"): "a part of a YAML document",
-    ("tests/test_rest.py", "collected"): "pytest's own term for the tests that it found",
 }

@@ -26,6 +26,7 @@ from tests.analytics.recount import (
     size,
     trend,
 )
+from tests.rest import examples
 
 
 def folded(records: Iterable[Published], partitions: int = 2, **options: Any) -> SegmentSizes:
@@ -54,6 +55,7 @@ def histories(draw: Any) -> tuple[list[Move], int]:
     return moves, partitions
 
 
+@examples(30, of=100)
 @given(histories(), st.integers(0, 10))
 def test_sizes_equal_a_recount_in_any_order_of_partitions(history: tuple[list[Move], int], seed: int) -> None:
     moves, partitions = history
@@ -77,6 +79,7 @@ def test_sizes_equal_a_recount_in_any_order_of_partitions(history: tuple[list[Mo
         assert view.entered.get("time", 0) == entered
 
 
+@examples(30, of=100)
 @given(
     histories(),
     st.integers(0, 10),
@@ -99,6 +102,7 @@ def test_each_step_of_a_trend_equals_a_recount(
             assert (step.adds, step.drops) == flow_in(moves, key, step.start_ms, end_ms)
 
 
+@examples(30, of=100)
 @given(histories(), st.integers(0, 10), st.data())
 def test_records_repeated_since_the_last_checkpoint_change_nothing(
     history: tuple[list[Move], int], seed: int, data: Any
@@ -116,6 +120,7 @@ def test_records_repeated_since_the_last_checkpoint_change_nothing(
         assert twice.trend(key, HOUR, None, None) == once.trend(key, HOUR, None, None)
 
 
+@examples(30, of=100)
 @given(histories(), st.integers(0, 10))
 def test_a_compacted_topic_gives_the_same_figures(history: tuple[list[Move], int], seed: int) -> None:
     moves, partitions = history

@@ -14,6 +14,7 @@ from segops.core.merge import merge
 from segops.core.profile import Profile
 from segops.core.segments import SegmentSet
 from segops.schemas.state import decode_profile, encode_profile
+from tests.rest import examples
 
 from .backfilling import readings, switched
 from .oracle import MembershipState, Oracle
@@ -78,6 +79,7 @@ def assert_same_readings(segments: SegmentSet, live: Life, folded: Life) -> None
         assert readings(feature, folded.profile, live.now_ms) == expected, feature
 
 
+@examples(30, of=100)
 @given(segment_sets(), streams(), st.integers(0, 10))
 def test_folded_profile_reads_as_one_that_was_live_from_the_start(
     segments: SegmentSet, steps: Steps, cut: int
@@ -95,6 +97,7 @@ def test_folded_profile_reads_as_one_that_was_live_from_the_start(
     assert_same_readings(segments, live, folded)
 
 
+@examples(30, of=100)
 @given(segment_sets(), streams(), st.integers(0, 10))
 def test_folded_profile_has_the_memberships_of_the_slow_evaluator(
     segments: SegmentSet, steps: Steps, cut: int
@@ -117,6 +120,7 @@ def test_folded_profile_has_the_memberships_of_the_slow_evaluator(
         assert set(life.profile.members) == oracle.members
 
 
+@examples(30, of=100)
 @given(segment_sets(limited=False), streams(), streams(), st.data())
 def test_merge_of_folded_profiles_equals_the_merge_of_live_ones(
     segments: SegmentSet, mine: Steps, theirs: Steps, data: Any
@@ -187,6 +191,7 @@ class BackfilledProfile(ProfileAndOracle):
         self.profile = switched(self.profile, self.engine, events, former=former, clock_ms=self.clock_ms)
 
 
+@examples(30, of=100)
 @given(histories(raised=True))
 def test_any_threshold_decides_as_if_in_force_from_the_start(
     life: tuple[str, list[tuple[str, Any]]],

@@ -19,6 +19,7 @@ from segops.core.features.states import Orders, State
 from segops.core.operators import Predicate
 from segops.core.values import format_instant
 from segops.core.windows import ALWAYS, Between, Calendar, Fixed, Within
+from tests.rest import examples
 
 DAY = 86_400_000
 LENGTH = 40
@@ -100,6 +101,7 @@ FEATURES = features()
 
 
 @pytest.mark.parametrize(("feature", "values"), [each[1:] for each in FEATURES], ids=[e[0] for e in FEATURES])
+@examples(25, of=100)
 @given(times, st.data(), st.integers(0, LENGTH + 5))
 def test_built_state_reads_as_the_added_one(
     feature: Feature, values: st.SearchStrategy[Any], found: list[int], data: Any, later: int

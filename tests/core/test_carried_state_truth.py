@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given, note, settings
+from hypothesis import given, note
 from hypothesis import strategies as st
 
 from segops.core.engine import Engine
@@ -16,6 +16,7 @@ from segops.core.rules.parsing import Reader
 from segops.core.segments import SegmentSet
 from segops.core.values import format_instant
 from segops.schemas.state import decode_profile, encode_profile
+from tests.rest import examples
 
 from .oracle import MembershipState, Oracle
 from .strategies import BASE_MS, composite
@@ -137,7 +138,7 @@ class ProfileAndOracle:
         assert [seen_of(change, change.occurred_at) for change in result.changes] == expected
 
 
-@settings(max_examples=200)
+@examples(50, of=200)
 @given(histories())
 def test_changed_threshold_within_capacity_decides_as_if_in_force_from_the_start(
     life: tuple[str, list[tuple[str, Any]]],
@@ -165,7 +166,7 @@ def former_profile(figure: str, tests: list[dict[str, Any]], events: list[Event]
     return every
 
 
-@settings(max_examples=100)
+@examples(40, of=100)
 @given(histories(), st.lists(limits(EVERYTHING), min_size=1, max_size=4))
 def test_former_states_per_capacity_class_read_as_one(
     life: tuple[str, list[tuple[str, Any]]], tests: list[dict[str, Any]]

@@ -21,6 +21,7 @@ from segops.core.scans import (
 from segops.core.segments import SegmentSet
 from segops.schemas.state import encode_profile
 from segops.testing import segments
+from tests.rest import examples
 
 from .helpers import MONDAY, D, H, M
 from .oracle import ChangeSummary, Oracle
@@ -90,6 +91,7 @@ def test_forecast_of_days_equals_what_timers_do(segments: SegmentSet, steps: lis
     assert {k: each.days for k, each in found.segments.items() if each.days} == flows(happened, DAY_MS)
 
 
+@examples(40, of=100)
 @given(segment_sets(), streams(), st.data())
 def test_forecast_of_some_segments_equals_that_of_all(
     segments: SegmentSet, steps: list[tuple[str, Any]], data: Any

@@ -7,7 +7,7 @@ import linecache
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from segops.core import segments as module
@@ -16,6 +16,7 @@ from segops.core.errors import DefinitionError
 from segops.core.memberships import compile_membership
 from segops.core.segments import MAX_REFERENCES, Definition, SegmentSet, check_references
 from segops.testing import definition
+from tests.rest import examples
 
 from .helpers import MONDAY as T
 from .helpers import D
@@ -47,7 +48,7 @@ def successive_sets(draw: Any) -> tuple[list[Definition], list[Definition], list
     return drawn[0], drawn[1], drawn[2]
 
 
-@settings(max_examples=150, deadline=None)
+@examples(30, of=150)
 @given(successive_sets(), streams(), st.integers(0, 10 * D))
 def test_incremental_set_evaluates_like_a_set_compiled_from_scratch(
     drawn: tuple[list[Definition], list[Definition], list[Definition]],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from hypothesis import given, note, settings
+from hypothesis import given, note
 from hypothesis import strategies as st
 
 from segops.core import operators
@@ -16,6 +16,7 @@ from segops.core.rules.analysis.satisfiability import Requirement, possible
 from segops.core.rules.parsing import Reader
 from segops.core.rules.reference import EvaluatedMember, History, holds
 from segops.core.values import lookup
+from tests.rest import examples
 
 from .contradictory_rules import (
     conflicting_predicates,
@@ -31,7 +32,7 @@ from .strategies import BASE_MS, predicates, rules, streams
 from .test_lint import checked, linted
 
 
-@settings(max_examples=1_000)
+@examples(200, of=1_000)
 @given(
     st.lists(st.tuples(conflicting_predicates() | predicates, st.booleans()), min_size=1, max_size=3),
     values,
@@ -76,7 +77,7 @@ def _where(node: Any) -> tuple[tuple[model.Path, operators.Predicate], ...]:
     return where
 
 
-@settings(max_examples=300)
+@examples(60, of=300)
 @given(st.one_of(pairs, contradictory_rules, rules()), st.one_of(plain_streams, streams()), st.booleans())
 def test_findings_hold_at_every_instant(
     rule: dict[str, Any], steps: list[tuple[str, Any]], watermark: bool
@@ -95,7 +96,7 @@ def test_findings_hold_at_every_instant(
             assert holds(found_node(root, finding), history, now_ms, EvaluatedMember()), finding
 
 
-@settings(max_examples=400)
+@examples(80, of=400)
 @given(
     st.lists(st.one_of(event_leaves, event_leaves, overlapping_leaves), min_size=2, max_size=5),
     st.one_of(plain_streams, plain_streams, streams()),

@@ -19,6 +19,7 @@ from segops.core.segments import SegmentSet
 from segops.core.values import format_instant
 from segops.schemas.state import decode_profile, encode_profile
 from segops.testing import segments
+from tests.rest import examples
 
 from .oracle import Oracle
 from .strategies import AGGREGATES, BASE_MS, NAMES, ORDERS, identities, purchases, streams
@@ -175,7 +176,7 @@ survivors = st.sampled_from(["user_id:u1", "anonymous_id:a0"])
 waits = st.lists(st.integers(0, 30_000), min_size=3, max_size=3)
 
 
-@settings(max_examples=200)
+@examples(50, of=200)
 @given(dense_owned_events(), survivors, waits)
 def test_every_feature_family_is_merged(
     history: list[tuple[Event, int]], survivor_id: str, waits_ms: list[int]

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, note, settings
+from hypothesis import given, note
 from hypothesis import strategies as st
 
 from segops.core.events import Event
@@ -26,6 +26,7 @@ from segops.core.rules.reference import History, figures
 from segops.core.values import MAX_MS
 from segops.core.windows import ALWAYS
 from segops.schemas.state import packed
+from tests.rest import examples
 
 from .helpers import MONDAY as T
 from .helpers import D, S
@@ -86,7 +87,7 @@ def deals(draw: Any) -> list[tuple[Event, int]]:
     return found
 
 
-@settings(max_examples=400)
+@examples(100, of=400)
 @given(deals())
 def test_orders_agree_with_the_reference(events: list[tuple[Event, int]]) -> None:
     shop = Shop(20_000)

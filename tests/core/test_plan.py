@@ -34,6 +34,7 @@ from segops.core.scans import (
 from segops.core.segments import Definition, SegmentSet, references
 from segops.schemas.state import encode_profile
 from segops.testing import definition, segments
+from tests.rest import examples
 
 from .helpers import MONDAY, H
 from .strategies import streams
@@ -94,6 +95,7 @@ def removable(definitions: Sequence[Definition], removed: set[str]) -> set[str]:
     return removed - used
 
 
+@examples(25, of=100)
 @given(segment_sets(), segment_sets(), st.lists(streams(), min_size=1, max_size=3), st.data())
 def test_plan_equals_what_publishing_does_change_for_change(
     live: SegmentSet, drafts: SegmentSet, lives: list[Any], data: Any

@@ -27,6 +27,7 @@ from segops.core.scans import (
 from segops.core.segments import SegmentSet
 from segops.schemas.state import encode_profile
 from segops.testing import definition, segments
+from tests.rest import examples
 
 from .helpers import MONDAY, H, M
 from .strategies import streams
@@ -99,6 +100,7 @@ def test_estimate_counts_the_profiles_that_publication_would_take() -> None:
     assert found.holds == sum("draft" in profile.members for profile in profiles) > 0
 
 
+@examples(25, of=100)
 @given(segment_sets(), segment_sets(), st.lists(streams(), min_size=1, max_size=3))
 def test_estimate_equals_publication(live: SegmentSet, drafts: SegmentSet, lives: list[Any]) -> None:
     engine, now_ms = Engine(live), max(map(end_of, lives))

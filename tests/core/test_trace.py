@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from hypothesis import given, note, settings
+from hypothesis import given, note
 from hypothesis import strategies as st
 
 from segops.core.events import Event
@@ -15,6 +15,7 @@ from segops.core.segments import SegmentSet
 from segops.core.views.explain import RulePart
 from segops.core.views.trace import Tracer
 from segops.testing import segments
+from tests.rest import examples
 
 from .helpers import MONDAY as T
 from .helpers import H
@@ -66,7 +67,7 @@ class Reference(Oracle):
         return []
 
 
-@settings(max_examples=200)
+@examples(60, of=200)
 @given(segment_sets(), streams(), st.booleans())
 def test_every_node_has_the_instant_of_its_last_change(
     known: SegmentSet, steps: list[tuple[str, Any]], watermark: bool

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hypothesis import given, note, settings
+from hypothesis import given, note
 from hypothesis import strategies as st
 
 from segops.core.rules.parsing import Context, read_rfm, read_rule
@@ -25,6 +25,7 @@ from tests.core.strategies import (
     rules,
     sequences,
 )
+from tests.rest import examples
 
 from .backfill_network import WALL_MS, BackfillNetwork
 
@@ -96,7 +97,7 @@ def compare(network: BackfillNetwork, replay: Replay) -> None:
     assert found == {key: set(each.members) for key, each in replay.profiles.items()}
 
 
-@settings(max_examples=150)
+@examples(25, of=150)
 @given(rule_sets(), lines(), st.integers(1, 6), st.booleans(), st.randoms(use_true_random=False))
 def test_members_after_a_backfill_are_those_of_segments_live_from_the_start(
     sets: tuple[SegmentSet, SegmentSet], events: list[bytes], partitions: int, transactional: bool, rng: Any

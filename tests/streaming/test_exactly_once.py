@@ -73,12 +73,19 @@ def _once(stack: Stack, topic: str, count: int) -> list[Any]:
 @pytest.mark.parametrize(
     "point",
     [
-        "after_batch:5",
         "after_output_ack:1",
         "after_changelog_ack:2",
         "after_store_write:1",
-        "after_offset_commit:2",
-        *map(in_rest, ["after_output_ack:5", "after_changelog_ack:6", "after_offset_commit:4"]),
+        *map(
+            in_rest,
+            [
+                "after_batch:5",
+                "after_offset_commit:2",
+                "after_output_ack:5",
+                "after_changelog_ack:6",
+                "after_offset_commit:4",
+            ],
+        ),
     ],
 )
 def test_kill_at_any_failpoint_repeats_nothing(stack: Stack, point: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 from segops import config
 from segops.api.listen import check_address
 from segops.core.errors import UserError
+from tests.rest import in_rest
 
 Run = Callable[..., Any]
 
@@ -37,7 +38,7 @@ def test_foreign_host_is_named(host: str, reserve: Callable[[int], list[int]]) -
         check_address(host, reserve(1)[0])
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [1, in_rest(2)])
 def test_worker_with_a_taken_port_ends_with_status_2(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str], processes: int
 ) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from segops.api.profiles import path_of
 from segops.brokers import LocalBroker
-from tests.rest import in_rest
+from tests.rest import rest
 
 from .helpers import Stack, wait_until
 
@@ -45,7 +45,8 @@ def all_lead_to_the_owner(stack: Stack) -> bool:
     return {stack.get(path, number) for path in profiles for number in (0, 1)} == {(404, "unknown\n")}
 
 
-@pytest.mark.parametrize("number", [0, in_rest(1)], ids=["leader", "follower"])
+@pytest.mark.parametrize("number", [0, 1], ids=["leader", "follower"])
+@rest
 def test_worker_restarted_on_another_port_is_found_by_all(stack: Stack, number: int) -> None:
     share(stack)
     stop(stack, number)

@@ -18,7 +18,7 @@ from segops.kafka.clients import running_producer
 from segops.schemas.quarantine import decode_quarantined
 from segops.schemas.records import partition_of
 from segops.schemas.state import body_of, decode_profile
-from tests.rest import in_rest, rest
+from tests.rest import rest
 
 from .helpers import DAY_MS, START_MS, Sent, Stack, expected_changes, shop_events, wait_until
 
@@ -120,7 +120,8 @@ def quarantine_one(stack: Stack, first: list[Sent], second: list[Sent]) -> None:
     worker.wait()
 
 
-@pytest.mark.parametrize("lost", [False, in_rest(True)], ids=["its store", "a store from the changelog"])
+@pytest.mark.parametrize("lost", [False, True], ids=["its store", "a store from the changelog"])
+@rest
 def test_released_profile_has_missed_nothing_after_a_kill(stack: Stack, tmp_path: Path, lost: bool) -> None:
     first, second = halves(stack)
     quarantine_one(stack, first, second)

@@ -20,6 +20,7 @@ from segops.schemas.records import partition_of
 from segops.schemas.segments import load
 from segops.schemas.state import encode_profile
 from segops.schemas.ticks import TYPE_HEADER
+from tests.rest import rest
 
 from .helpers import START_MS, Sent, Stack, comparable, wait_until
 from .test_identity import MINUTE, SEGMENTS, WALL_MS, Story, members, metric, rows, same_people
@@ -125,6 +126,7 @@ def split(story: Story, profile_id: str) -> None:
 
 
 @pytest.mark.broker
+@rest
 def test_split_in_a_running_system_matches_replay(stack: Stack, guarantee: str) -> None:
     stack.guarantee = guarantee
     stack.publish(SEGMENTS)

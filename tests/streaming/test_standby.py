@@ -7,7 +7,7 @@ import re
 import pytest
 
 from segops.brokers import LocalBroker
-from tests.rest import in_rest, rest
+from tests.rest import rest
 
 from .helpers import DAY_MS, START_MS, Stack, expected_changes, shop_events, wait_until
 
@@ -26,7 +26,8 @@ def is_current(stack: Stack, number: int) -> bool:
     return "segops_standby_lag_records{" in page and metric(stack, "segops_standby_lag_records", number) == 0
 
 
-@pytest.mark.parametrize("guarantee", ["at_least_once", in_rest("exactly_once")])
+@pytest.mark.parametrize("guarantee", ["at_least_once", "exactly_once"])
+@rest
 def test_standby_takes_over_and_restores_only_the_remainder(
     stack: Stack, broker: LocalBroker, guarantee: str
 ) -> None:

@@ -126,9 +126,15 @@ def test_fresh_start_ends_stale_memberships(stack: Stack) -> None:
     "point",
     [
         "during_fresh_start:1",
-        "after_store_write:2",
         *map(
-            in_rest, ["during_fresh_start:2", "during_sweep:1", "after_offset_commit:1", "after_output_ack:2"]
+            in_rest,
+            [
+                "after_store_write:2",
+                "during_fresh_start:2",
+                "during_sweep:1",
+                "after_offset_commit:1",
+                "after_output_ack:2",
+            ],
         ),
     ],
 )
@@ -169,6 +175,7 @@ def second(stack: Stack) -> Stack:
     return other
 
 
+@rest
 def test_second_application_is_refused_until_it_takes_over(stack: Stack) -> None:
     sent = open_ended(60, seed=1)
     first = stack.start()

@@ -17,6 +17,7 @@ from aiokafka import AIOKafkaProducer
 from segops import __version__
 from segops.core.segments import SegmentSet
 from segops.kafka import definitions
+from tests.rest import in_rest, rest
 
 from .helpers import DAY_MS, SEGMENTS, START_MS, Sent, Stack, expected_changes, shop_events, wait_until
 
@@ -79,11 +80,9 @@ def test_restart_continues_where_the_worker_stopped(stack: Stack, guarantee: str
 @pytest.mark.parametrize(
     "point",
     [
-        "after_batch:3",
-        "after_output_ack:5",
         "after_changelog_ack:5",
-        "after_store_write:5",
         "after_offset_commit:5",
+        *map(in_rest, ["after_batch:3", "after_output_ack:5", "after_store_write:5"]),
     ],
 )
 def test_kill_at_any_failpoint_does_not_affect_changes(stack: Stack, guarantee: str, point: str) -> None:
@@ -96,6 +95,7 @@ def test_kill_at_any_failpoint_does_not_affect_changes(stack: Stack, guarantee: 
     stack.wait_for_changes(expected_changes(sent, stack.definitions, FINAL_MS))
 
 
+@rest
 def test_lost_store_is_rebuilt_despite_a_kill_during_recovery(stack: Stack, guarantee: str) -> None:
     stack.guarantee = guarantee
     stack.publish()
@@ -172,6 +172,7 @@ def test_two_workers_share_the_partitions(stack: Stack) -> None:
 
 
 @pytest.mark.usefixtures("several_workers")
+@rest
 def test_rebalances_under_load_lose_nothing(stack: Stack, guarantee: str) -> None:
     stack.guarantee = guarantee
     stack.publish()
@@ -228,6 +229,7 @@ def test_worker_waiting_for_the_group_keeps_running(stack: Stack) -> None:
     wait_until(lambda: len(stack.owned_partitions(1)) == 3, "second ready", stack.diagnosis)
 
 
+@rest
 def test_state_of_a_later_version_stops_the_worker_with_a_message(stack: Stack) -> None:
     stack.environment = {"SEGOPS_MAX_QUARANTINED": "1"}
     stack.publish()
@@ -266,6 +268,7 @@ def test_misspelt_setting_is_named_with_the_closest_match(stack: Stack) -> None:
     wait_until(lambda: log_text in log.read_text(), "its name", lambda: log.read_text())
 
 
+@rest
 def test_kill_between_two_publications_of_definitions(stack: Stack, guarantee: str) -> None:
     stack.guarantee = guarantee
     # Only definitions trigger a checkpoint, so results of new definitions are not durable.
