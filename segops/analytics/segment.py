@@ -14,6 +14,8 @@ from segops.schemas.sizes import Progress, SizeRecord, TrendRecord
 #: The states of a segment: the first that any partition is in is the state of the segment.
 _STATES: Final = ("building", "paused", "live", "retired")
 _UNREPORTED: Final = 0
+_RETIRED: Final = 1 + _STATES.index("retired")
+_EVALUATED: Final = frozenset((1 + _STATES.index("live"), 1 + _STATES.index("paused")))
 #: The reason of members from before entries were counted, who are in no minute.
 _UNKNOWN: Final = "unknown"
 
@@ -21,7 +23,7 @@ _UNKNOWN: Final = "unknown"
 class SegmentFold:
     """The latest report of each partition, and what changed in each minute.
 
-    Takes about 100 bytes per partition, 20 per partition and reason, and the history: with 64 partitions and
+    Takes about 110 bytes per partition, 20 per partition and reason, and the history: with 64 partitions and
     six reasons 18 KB, and at most 37 KB of history.
     """
 
@@ -34,11 +36,11 @@ class SegmentFold:
         "_members",
         "_progress",
         "_states",
-        "_version",
+        "_versions",
     )
 
     def __init__(self, partitions: int) -> None:
-        self._version = 0
+        self._versions = _zeros(partitions)
         self._states = bytearray(partitions)
         self._members = _zeros(partitions)
         self._complete_since = _zeros(partitions)
@@ -56,7 +58,7 @@ class SegmentFold:
         self._members[partition] = found.members
         self._complete_since[partition] = found.complete_since_ms or 0
         self._count(partition, found.entered, found.left)
-        self._version = max(self._version, found.version)
+        self._versions[partition] = found.version
         self._states[partition] = 1 + _STATES.index(found.state)
         self._progress.pop(partition, None)
         if found.progress is not None:
@@ -65,7 +67,7 @@ class SegmentFold:
     def forget(self, partition: int) -> None:
         """Drop the report of a partition."""
         self._states[partition] = _UNREPORTED
-        self._members[partition] = self._complete_since[partition] = 0
+        self._members[partition] = self._complete_since[partition] = self._versions[partition] = 0
         self._count(partition, {}, {})
         self._progress.pop(partition, None)
 
@@ -103,7 +105,7 @@ class SegmentFold:
         minute_ms, hour_ms = now_ms // MINUTE_MS * MINUTE_MS, now_ms // HOUR_MS * HOUR_MS
         return SegmentView(
             key=key,
-            version=self._version,
+            version=max(self._versions),
             state=_STATES[min(self._states.replace(b"\0", b""), default=len(_STATES)) - 1],
             members=self.members,
             complete=self.reported == partitions,
@@ -116,8 +118,19 @@ class SegmentFold:
             entered={reason: sum(counts) for reason, counts in sorted(self._entered.items())},
             left={reason: sum(counts) for reason, counts in sorted(self._left.items())},
             complete_since_ms=max(self._complete_since) or None,
-            progress=self._backfill(),
+            progress=progress_of(self._progress.values()),
         )
+
+    def in_force(self, partition: int, version: int) -> bool:
+        """Return whether a partition evaluates by this version, or a later one; 0: not at all any more."""
+        state = self._states[partition]
+        if not version:
+            return state in (_UNREPORTED, _RETIRED)
+        return state in _EVALUATED and self._versions[partition] >= version
+
+    def progress(self, partition: int) -> Progress | None:
+        """Return how much history a partition has read for the segment; None: it is not being built."""
+        return self._progress.get(partition)
 
     def steps(self, span: range, now_ms: int, truncated: Collection[int]) -> list[TrendStep]:
         """Return the steps of a trend that start in ``span``, each with the members at its end.
@@ -158,11 +171,20 @@ class SegmentFold:
         volatility = round(moved / members, 4) if members else None
         return Changes(flow.entered, flow.left, flow.entered - flow.left, volatility)
 
-    def _backfill(self) -> BackfillProgress | None:
-        if not self._progress:
-            return None
-        found = self._progress.values()
-        return BackfillProgress(sum(each.read for each in found), sum(each.total for each in found))
+
+def progress_of(found: Collection[Progress]) -> BackfillProgress | None:
+    """Return the progress of several partitions together; None of none.
+
+    A worker reads one partition after another, so only the rates together say how long the rest takes.
+
+    >>> progress_of([Progress(50, 100, rate=5.0), Progress(0, 100)])
+    BackfillProgress(read=50, total=200, left_ms=30000)
+    """
+    if not found:
+        return None
+    read, total = sum(each.read for each in found), sum(each.total for each in found)
+    rate = sum(each.rate for each in found)
+    return BackfillProgress(read, total, round(1_000 * (total - read) / rate) if rate else None)
 
 
 def end_of(now_ms: int) -> int:

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Final
 
 import msgspec
 
 from segops.analytics.intervals import DAY_MS, HOUR_MS, HOURS_KEPT_MS, MINUTE_MS, MINUTES_KEPT_MS
 from segops.analytics.population import population_view
-from segops.analytics.segment import SegmentFold, end_of
-from segops.analytics.views import AsOf, PopulationView, SegmentsView, SegmentView, TrendStep, TrendView
+from segops.analytics.segment import SegmentFold, end_of, progress_of
+from segops.analytics.views import (
+    AsOf,
+    PartitionRollout,
+    PopulationView,
+    Rollout,
+    SegmentsView,
+    SegmentView,
+    TrendStep,
+    TrendView,
+)
 from segops.core.errors import UserError
 from segops.core.values import format_duration, format_instant
 from segops.schemas.sizes import (
@@ -146,6 +155,19 @@ class SegmentSizes:
     def population(self) -> PopulationView | None:
         """Return the figures of all profiles, or None if no partition has reported them."""
         return population_view(self._population, self.partitions, self.as_of) if self._population else None
+
+    def rollout(self, versions: Mapping[str, int]) -> Rollout:
+        """Return how far the partitions are from evaluating by these versions of segments; 0: retired."""
+        none = SegmentFold(self.partitions)
+        folds = [(self._segments.get(key, none), version) for key, version in versions.items()]
+        found, progress = [], []
+        for number in range(self.partitions):
+            done = all(fold.in_force(number, version) for fold, version in folds)
+            # all segments that a partition builds wait for the same history
+            read = [] if done else [each for fold, _ in folds if (each := fold.progress(number))][:1]
+            found.append(PartitionRollout(number, done, progress_of(read)))
+            progress += read
+        return Rollout(found, progress_of(progress))
 
     def trend(self, key: str, step_ms: int, from_ms: int | None, to_ms: int | None) -> TrendView | None:
         """Return a segment over time, or None if no partition has reported its size.

@@ -22,10 +22,34 @@ class Changes(msgspec.Struct, frozen=True):
 
 
 class BackfillProgress(msgspec.Struct, frozen=True):
-    """How many records of the history have been read, over all partitions."""
+    """How many records of the history have been read, over all partitions.
+
+    ``left_ms``: how long the rest takes at the rate so far, null while that is unknown.
+    """
 
     read: int
     total: int
+    left_ms: int | None = None
+
+
+class PartitionRollout(msgspec.Struct, frozen=True):
+    """Whether a partition evaluates by awaited definitions, and how much history it has read for them."""
+
+    partition: int
+    in_force: bool
+    progress: BackfillProgress | None = None
+
+
+class Rollout(msgspec.Struct, frozen=True):
+    """How far the partitions are from evaluating by awaited definitions; ``progress`` over all of them."""
+
+    partitions: list[PartitionRollout]
+    progress: BackfillProgress | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether the definitions are in force in all partitions."""
+        return all(each.in_force for each in self.partitions)
 
 
 class SegmentView(msgspec.Struct, frozen=True):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from time import monotonic
 from typing import Any, Final, TypeVar
 
 import click
@@ -12,6 +11,7 @@ import msgspec
 from rich.console import Console
 
 from segops.cli._kafka import run
+from segops.cli._progress import plain_report
 from segops.cli._say import say, say_text
 from segops.config import Settings
 from segops.core.errors import UserError
@@ -21,7 +21,6 @@ from segops.kafka.definitions import DefinitionLog
 from segops.operations.scans import Progress, scan
 from segops.schemas.scans import Question, Scanned
 
-_REPORT_EVERY_S: Final = 10.0
 _Asked = TypeVar("_Asked", bound=Question)
 
 FORMAT: Final = click.option(
@@ -33,7 +32,8 @@ FORMAT: Final = click.option(
     help="Output format.",
 )
 WAIT: Final = click.option(
-    "--wait",
+    "--timeout",
+    "wait",
     type=click.FloatRange(min=1, max=86_400),
     default=600.0,
     show_default=True,
@@ -79,22 +79,10 @@ def reporting() -> Iterator[Callable[[Progress], None]]:
     """Yield what reports the progress of a scan: a status line on a terminal, else a line now and then."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield _plain_report()
+        yield plain_report(_text)
         return
     with console.status("waiting for the partitions") as status:
         yield lambda progress: status.update(_text(progress))
-
-
-def _plain_report() -> Callable[[Progress], None]:
-    next_at = monotonic() + _REPORT_EVERY_S
-
-    def report(progress: Progress) -> None:
-        nonlocal next_at
-        if monotonic() >= next_at:
-            next_at = monotonic() + _REPORT_EVERY_S
-            say(_text(progress), err=True)
-
-    return report
 
 
 def _text(progress: Progress) -> str:

@@ -16,6 +16,7 @@ from segops.cli._events import NotSent, latest_ms, objects, shifted
 from segops.cli._kafka import patiently, run
 from segops.cli._lines import STDIN, LineSource
 from segops.cli._params import INSTANT
+from segops.cli._progress import plain_report
 from segops.cli._say import say
 from segops.config import EngineSettings, Settings
 from segops.core.errors import SegopsError, UserError
@@ -33,7 +34,6 @@ Examples:
   segops produce sample.jsonl --shift-to-now
   SEGOPS_CLOCK=event segops produce history.jsonl --final-tick 2026-01-31T00:00:00Z
 """
-_REPORT_EVERY_S = 5.0
 
 
 @click.command(epilog=_EPILOG)
@@ -134,7 +134,7 @@ def _summary(topic: str, deliveries: Deliveries, seconds: float) -> str:
 def _reporting(source: LineSource) -> Iterator[Callable[[Deliveries], None]]:
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield _plain_report()
+        yield plain_report(lambda deliveries: f"{deliveries.sent:,} records sent")
         return
     columns = (
         TextColumn("{task.completed:,.0f} bytes"),
@@ -148,15 +148,3 @@ def _reporting(source: LineSource) -> Iterator[Callable[[Deliveries], None]]:
             progress.update(task, completed=source.position, sent=deliveries.sent)
 
         yield report
-
-
-def _plain_report() -> Callable[[Deliveries], None]:
-    next_at = monotonic() + _REPORT_EVERY_S
-
-    def report(deliveries: Deliveries) -> None:
-        nonlocal next_at
-        if monotonic() >= next_at:
-            next_at = monotonic() + _REPORT_EVERY_S
-            say(f"{deliveries.sent:,} records sent", err=True)
-
-    return report

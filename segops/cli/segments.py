@@ -6,6 +6,7 @@ import click
 import msgspec
 
 from segops.cli._kafka import run
+from segops.cli._progress import in_words
 from segops.cli._say import say, say_table
 from segops.core.values import format_instant
 from segops.operations.segments import PublishedSegment, measured
@@ -61,7 +62,8 @@ def _state(each: PublishedSegment) -> str:
     if each.reason:
         return f"{each.state}: {each.reason}"
     if each.progress is not None:
-        return f"{each.state} {each.progress:.0%}"
+        left = "" if each.left_ms is None else f", {in_words(each.left_ms)} left"
+        return f"{each.state} {each.progress:.0%}{left}"
     if each.complete_since_ms is not None:
         return f"{each.state}, history since {format_instant(each.complete_since_ms)}"
     return each.state

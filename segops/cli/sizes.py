@@ -17,6 +17,7 @@ from segops.analytics.sizes import SegmentSizes
 from segops.analytics.views import AsOf, Changes, SegmentsView, SegmentView
 from segops.cli._chart import chart
 from segops.cli._kafka import run
+from segops.cli._progress import in_words
 from segops.cli._refresh import refresh
 from segops.cli._say import say, say_blocks, say_text, table
 from segops.config import Settings
@@ -204,6 +205,8 @@ def _state(view: SegmentView) -> str:
     parts = [view.state]
     if view.progress is not None and view.progress.total:
         parts.append(f"{view.progress.read / view.progress.total:.0%} of the history read")
+        if view.progress.left_ms:
+            parts.append(f"{in_words(view.progress.left_ms)} left")
     if not view.complete:
         parts.append(f"{view.reported} of {view.partitions} partitions reported")
     return ", ".join(parts)

@@ -15,10 +15,10 @@ class PublishedSegment(msgspec.Struct, frozen=True):
     """A segment as published, and what workers say of it.
 
     ``state``: ``live``, ``paused``, ``left out`` (``reason`` says which reference is broken), ``building``
-    (``progress``: the share of its history that has been read) or ``retired``, of which only the version is
-    known. ``used_by``: the segments that refer to it. ``members`` at ``as_of_ms``, their change in 24 hours
-    ``net_day``, and ``complete_since_ms`` are as in ``analytics.views.SegmentView``; None if no worker has
-    published a size.
+    (``progress``: the share of its history that has been read; ``left_ms``: how long the rest takes) or
+    ``retired``, of which only the version is known. ``used_by``: the segments that refer to it. ``members``
+    at ``as_of_ms``, their change in 24 hours ``net_day``, and ``complete_since_ms`` are as in
+    ``analytics.views.SegmentView``; None if no worker has published a size.
     """
 
     key: str
@@ -32,6 +32,7 @@ class PublishedSegment(msgspec.Struct, frozen=True):
     as_of_ms: int | None = None
     complete_since_ms: int | None = None
     progress: float | None = None
+    left_ms: int | None = None
 
 
 async def published(settings: Settings) -> list[PublishedSegment]:
@@ -58,6 +59,7 @@ def _measured(each: PublishedSegment, view: SegmentView | None) -> PublishedSegm
         as_of_ms=view.as_of.least_ms,
         complete_since_ms=view.complete_since_ms,
         progress=progress,
+        left_ms=None if view.progress is None else view.progress.left_ms,
     )
 
 

@@ -23,10 +23,14 @@ SegmentState = Literal["live", "building", "paused", "retired"]
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """How much of the history of a segment has been read, in records."""
+    """How much of the history of a segment has been read, in records.
+
+    ``rate``: records read per second since the worker began or resumed; 0 if that is not known yet.
+    """
 
     read: int
     total: int
+    rate: float = 0.0
 
 
 class SizeRecord(msgspec.Struct, frozen=True):

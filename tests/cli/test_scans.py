@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from segops.cli import _scans
+from segops.cli import _progress, _scans
 from segops.core.scans import Estimate, Flow, Forecast, NodeCount, Overlap, SampledProfile, SegmentForecast
 from segops.core.segments import SegmentSet
 from segops.core.views.explain import explain
@@ -171,7 +171,7 @@ def test_references_of_a_draft_are_checked(segops: Run, asked: list[Question], t
 def test_progress_is_reported_without_a_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(_scans, "_REPORT_EVERY_S", -1.0)
+    monkeypatch.setattr(_progress, "_REPORT_EVERY_S", -1.0)
     with _scans.reporting() as report:
         report(Progress(1, 8, 12_000))
     assert capsys.readouterr().err == "1 of 8 partitions, 12,000 profiles visited\n"

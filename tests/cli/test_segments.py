@@ -55,7 +55,7 @@ async def publish_size(settings: config.Settings) -> None:
                 entered={},
                 left={},
                 clock_ms=1_767_225_600_000,
-                progress=Progress(50, 200) if number == 0 else None,
+                progress=Progress(50, 200, rate=10.0) if number == 0 else None,
             )
             key, value = key_of(record), encode_published(record)
             await producer.send_and_wait(settings.topics.sizes, value, key=key, partition=number)
@@ -79,7 +79,8 @@ def test_segments_are_paused_resumed_listed_and_retired(
     assert listed[1:] == [["buyers", "1", "paused", "others", "buyers"], ["others", "1", "live", "others"]]
     asyncio.run(publish_size(settings))
     (buyers,) = (each for each in map(str.split, segops("segments").out.splitlines()) if each[0] == "buyers")
-    assert buyers[2:7] == ["building", "25%", "1,234", "+0", "2026-01-01T00:00:00.000Z"]
+    assert " ".join(buyers[2:8]) == "building 25%, about 15 s left"
+    assert buyers[8:11] == ["1,234", "+0", "2026-01-01T00:00:00.000Z"]
     assert segops("resume", "buyers").out.splitlines() == ["~ buyers  version 1  resumed", "1 resumed"]
     refused = segops("retire", "buyers")
     assert (refused.status, refused.out) == (2, "")

@@ -14,7 +14,15 @@ from segops.core.profile import Member, Profile
 from segops.core.rules.model import KnownFor
 from segops.core.segments import Definition, SegmentSet
 from segops.schemas.origin import Origin
-from segops.schemas.sizes import MINUTE_MS, PopulationRecord, Published, RecordKey, SizeRecord, TrendRecord
+from segops.schemas.sizes import (
+    MINUTE_MS,
+    PopulationRecord,
+    Progress,
+    Published,
+    RecordKey,
+    SizeRecord,
+    TrendRecord,
+)
 from segops.schemas.state import body_of, encode_profile
 from segops.schemas.tallies import (
     BUCKET_KEYS,
@@ -32,7 +40,7 @@ from segops.streaming.durability.restorer import StoreRestorer
 from segops.streaming.partition.clock import PartitionClock
 from segops.streaming.partition.population import Population, take_census
 from segops.streaming.partition.profile_cache import ProfileCache
-from segops.streaming.partition.sizes import Figures
+from segops.streaming.partition.sizes import Figures, Pace
 from segops.streaming.partition.snapshot import MOVES_META, POPULATION_META
 from segops.streaming.partition.start import Start
 from segops.streaming.partition.tallies import Tallies, emptied_buckets
@@ -270,3 +278,18 @@ def test_the_population_of_long_ago_is_added_up() -> None:
     harness.cut(known)
     figures = harness.figures.population()
     assert (figures.known, figures.dormant, figures.daily, figures.resurrected) == (100, 99, 1, 1)
+
+
+def test_the_rate_of_a_backfill_is_that_since_this_process_began_it() -> None:
+    clock = FakeClock()
+    pace = Pace(clock.seconds)
+    assert pace.measure(None) is None
+    assert pace.measure(Progress(40, 100)) == Progress(40, 100, 0.0)
+    clock.advance(4_000)
+    assert pace.measure(Progress(60, 100)) == Progress(60, 100, 5.0)
+    clock.advance(6_000)
+    assert pace.measure(Progress(60, 100)) == Progress(60, 100, 2.0)  # another partition was read
+    assert pace.measure(Progress(0, 80)) == Progress(0, 80, 0.0)  # of the next definitions
+    pace.measure(None)
+    clock.advance(1_000)
+    assert pace.measure(Progress(10, 10)) == Progress(10, 10, 0.0)

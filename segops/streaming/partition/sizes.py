@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+import msgspec
+
 from segops.core.activity import activity_of
 from segops.core.segments import SegmentSet
 from segops.schemas.sizes import (
@@ -61,6 +63,26 @@ class SegmentHistory(NamedTuple):
 _NO_HISTORY: Final = SegmentHistory()
 
 
+class Pace:
+    """The rate at which the history of a partition is read, since this process began or resumed it."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._began: tuple[float, int] | None = None
+
+    def measure(self, found: Progress | None) -> Progress | None:
+        """Return the progress with its rate."""
+        if found is None:
+            self._began = None
+            return None
+        now_s = self._monotonic()
+        if self._began is None or found.read < self._began[1]:
+            self._began = now_s, found.read
+        began_s, already = self._began
+        rate = (found.read - already) / (now_s - began_s) if now_s > began_s else 0.0
+        return msgspec.structs.replace(found, rate=round(rate, 1))
+
+
 class Cut(NamedTuple):
     """What a checkpoint stores of the figures, and the changelog records that precede its profiles."""
 
@@ -98,6 +120,7 @@ class Figures:
         )
         self._interval_s = interval_ms / 1000
         self._monotonic = monotonic
+        self._pace = Pace(monotonic)
         self._statuses: dict[str, SegmentStatus] = {}
         self._version: str | None = None
         self._history = _NO_HISTORY
@@ -133,9 +156,10 @@ class Figures:
             each.key: SegmentStatus(each.version, "paused" if each.paused else "live", since.get(each.key))
             for each in segments.definitions
         }
+        progress = self._pace.measure(history.progress)
         for key, version in history.building.items():
             known = found.get(key, SegmentStatus(version, "building"))
-            found[key] = known._replace(state="building", progress=history.progress)
+            found[key] = known._replace(state="building", progress=progress)
         self._retired = {*former, *self._tallies.segments()} - found.keys()
         for key in self._retired:
             found[key] = SegmentStatus(former[key].version if key in former else 0, "retired")
