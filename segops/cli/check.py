@@ -9,10 +9,13 @@ import click
 
 from segops.cli._input import Input
 from segops.cli._say import say, say_table, warn
-from segops.config import load
+from segops.config import Settings, load
+from segops.core.activity import DAY_MS
 from segops.core.rules.analysis import TYPICAL_ENTRIES, Cost, costs
 from segops.core.rules.execution import features_of
 from segops.core.segments import SegmentSet
+from segops.core.values import format_duration
+from segops.core.windows import span
 from segops.replay import Replay
 from segops.schemas.identifying import limits_of
 from segops.schemas.segments import load_checked
@@ -44,6 +47,11 @@ def command(paths: tuple[Path, ...], cost: bool, events: Path | None) -> None:
     --cost shows per segment: its leaves; the features they read, and how many of those are shared with other
     segments; the leaves that change with time; the estimated bytes that a busy profile stores for it.
 
+    A segment is named if its windows are longer than the history (SEGOPS_HISTORY_RETENTION) from which
+    profiles are filled when it is published: until its window has passed, it counts what is known. Where
+    history ended at its publication, `segops segments` says. With SEGOPS_ARCHIVE_URL, history is as long as
+    the archive.
+
     --events reports odd parts of the events; values that the rules cannot read, such as strings where they
     expect numbers; and event names, paths and traits in the rules that no event had.
     """
@@ -52,10 +60,26 @@ def command(paths: tuple[Path, ...], cost: bool, events: Path | None) -> None:
         warn(str(warning))
     features = {feature.id for each in loaded.definitions for feature in features_of(each.when)}
     say(f"{_count(len(loaded.definitions), 'segment')}, {_count(len(features), 'feature')}: OK")
+    _print_reach(SegmentSet(loaded.definitions), load())
     if cost:
         _print_costs(SegmentSet(loaded.definitions))
     if events is not None:
         _check_against(SegmentSet(loaded.definitions), events)
+
+
+def _print_reach(segments: SegmentSet, settings: Settings) -> None:
+    """Print which limited windows are longer than the history that new segments are filled from."""
+    history_ms, now_ms = settings.history_ms, wall_ms()
+    for segment in segments.segments:
+        spans = (now_ms - span(use.feature.window, now_ms)[0] for use in segment.referred.features)
+        longest_ms = max((length_ms for length_ms in spans if length_ms <= now_ms), default=0)
+        if longest_ms > history_ms:
+            history = f"a history of {_days(history_ms)} (SEGOPS_HISTORY_RETENTION)"
+            say(f"  {segment.key}: a window of {_days(longest_ms)}; profiles are filled from {history}")
+
+
+def _days(ms: int) -> str:
+    return f"{ms // DAY_MS}d" if ms >= DAY_MS else format_duration(ms)
 
 
 def _count(number: int, noun: str) -> str:

@@ -49,6 +49,9 @@ def segment_lines(segment: SegmentExplanation) -> Iterator[str]:
     yield f"  {_membership(segment)}"
     if segment.limits is not None and (limits := ", ".join(_limits(segment.limits))):
         yield f"  {limits}"
+    if segment.complete_since is not None:
+        since = format_instant(segment.complete_since)
+        yield f"  complete for events since {since}; earlier ones, which its windows include, are unknown"
     yield from _branch(segment.rule, "  ", "")
 
 
@@ -152,8 +155,8 @@ def command(
 
     Reads events as `segops replay` does, up to the first one later than --at. Each node shows its verdict,
     its value, since when the verdict holds (blank: since before the first event) and when it changes if
-    nothing more happens. Values of the profile's events that the rules cannot read are listed on standard
-    error.
+    nothing more happens. A segment says if one of its windows begins before the first event of FILE. Values
+    of the profile's events that the rules cannot read are listed on standard error.
     """
     known = SegmentSet(load_segments(segments))
     if segment is not None and segment not in known.by_key:
@@ -161,8 +164,8 @@ def command(
     follower = Tracer(known, None if segment is None else (segment,), profile_id=profile_id)
     replay = Replay(follower.segments, wall_ms=wall_ms(), engine=follower, limits=limits_of(load()))
     read = Input(events, replay)
-    _apply(replay, read, profile_id, at_ms)
-    found = follower.explain(replay.profiles[profile_id], replay.clock_ms or 0)
+    first_ms = _apply(replay, read, profile_id, at_ms)
+    found = follower.explain(replay.profiles[profile_id], replay.clock_ms or 0, first_ms=first_ms)
     if segment is not None:
         chosen = tuple(each for each in found.segments if each.segment_key == segment)
         found = msgspec.structs.replace(found, segments=chosen)
@@ -171,15 +174,17 @@ def command(
         say(note, err=True)
 
 
-def _apply(replay: Replay, read: Input, profile_id: str, at_ms: int | None) -> None:
-    """Replay all events, since other profiles may merge into this one.
+def _apply(replay: Replay, read: Input, profile_id: str, at_ms: int | None) -> int | None:
+    """Replay all events, since other profiles may merge into this one; return the time of the first.
 
     Raises UserError if the profile has no event.
     """
     alike: set[str] = set()
+    first_ms: int | None = None
     for owner, event in read:
         if at_ms is not None and event.time_ms > at_ms:
             break
+        first_ms = event.time_ms if first_ms is None else min(first_ms, event.time_ms)
         _drain(replay.apply(owner, event))
         alike.update({owner} if owner.partition(":")[2] == profile_id else ())
     profile = replay.profiles.get(profile_id)
@@ -189,6 +194,7 @@ def _apply(replay: Replay, read: Input, profile_id: str, at_ms: int | None) -> N
         raise UserError(_unknown(profile_id, alike, at_ms))
     if at_ms is not None:
         _drain(replay.advance(at_ms))
+    return first_ms
 
 
 def _drain(changes: Iterator[Change]) -> None:

@@ -86,7 +86,9 @@ def _identifier(found: Identifier) -> str:
 
 
 def _feature(feature: FeatureView) -> str:
-    return f"{feature.label}: {'at least ' if feature.value_is_least else ''}{_shown(feature.value)}"
+    since = feature.complete_since
+    note = "" if since is None else f" (of events since {format_instant(since)})"
+    return f"{feature.label}: {'at least ' if feature.value_is_least else ''}{_shown(feature.value)}{note}"
 
 
 def _membership(found: MembershipView) -> str:

@@ -62,6 +62,9 @@ def _merge_features(survivor: Profile, source: Profile, features: Mapping[int, F
         )
         if state is not None:
             survivor.features[key] = state
+        if key in source.complete_since:
+            since = survivor.complete_since
+            since[key] = max(source.complete_since[key], since.get(key, source.complete_since[key]))
 
 
 def _merge_traits(survivor: Profile, source: Profile) -> None:

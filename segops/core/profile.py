@@ -152,3 +152,5 @@ class Profile(msgspec.Struct, array_like=True, gc=False):
     #: The last UTC day with an event before that of ``latest_ms``; None if there was none, or if it is
     #: unknown: older versions did not store it.
     former_day: int | None = None
+    #: Feature whose oldest past events were left out for want of room -> since when its events are complete.
+    complete_since: dict[int, int] = {}

@@ -18,6 +18,7 @@ from segops.core.rules.execution import FIRST, LATEST, LOCATION, Rule
 from segops.core.rules.model import HasBeen, InSegment, Node, Path, RfmNode, Trait, below, children, identity
 from segops.core.rules.policy import Policy
 from segops.core.skips import expected_kinds
+from segops.core.windows import reaches
 
 #: The longest chain of segments in which each refers to the next.
 MAX_REFERENCES = 100
@@ -78,6 +79,18 @@ class Segment(msgspec.Struct, frozen=True):
     remembers: bool
 
 
+def complete_since(segment: Segment, since: Mapping[int, int], now_ms: int) -> int | None:
+    """Return from when on a segment counts all events; None if no earlier one matters now.
+
+    ``since``: id of each feature whose earlier events are unknown -> from when on its events are complete.
+    """
+    uses = (use.feature for use in segment.referred.features)
+    found = (
+        since[each.id] for each in uses if each.id in since and reaches(each.window, since[each.id], now_ms)
+    )
+    return max(found, default=None)
+
+
 class SegmentSet:
     """Compiled segments in the order of evaluation: referred segments first, else by key.
 
@@ -124,6 +137,9 @@ class SegmentSet:
         profile.features = carried(profile.features, self.features, self._former)
         for note in profile.counted.values():
             note.keep(self.features)
+        if profile.complete_since:
+            known = profile.complete_since.items()
+            profile.complete_since = {key: ms for key, ms in known if key in self.features}
 
     def same(self, definition: Definition, identity: str) -> Segment | None:
         """Return the segment whose rule, policy and version equal the definition's, or None."""

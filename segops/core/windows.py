@@ -48,6 +48,15 @@ Window = Within | Between | Fixed | Calendar
 ALWAYS = Fixed()
 
 
+def reaches(window: Window, since_ms: int, now_ms: int) -> bool:
+    """Return whether events before ``since_ms`` count at ``now_ms``.
+
+    >>> reaches(Within(10), 91, 100), reaches(Within(10), 92, 100)
+    (False, True)
+    """
+    return span(window, now_ms)[0] < since_ms - 1
+
+
 def span(window: Window, now_ms: int) -> tuple[int, int]:
     """Return the bounds ``(after, upto)`` of the times that count at ``now_ms``: ``after < t <= upto``.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.command import Result, run
 
 GOOD = "version: 1\nsegments:\n- {key: a, when: {did: A}}\n- {key: b, when: {in_segment: a}}\n"
@@ -124,3 +126,30 @@ def test_cost_prints_a_table_per_segment(tmp_path: Path) -> None:
     sizes = [int(line.split()[-1].replace(",", "")) for line in (a, b, every)]
     assert 0 < sizes[1] < sizes[0]
     assert sizes[2] == sizes[0] + sizes[1]
+
+
+@pytest.mark.parametrize(("retention", "named"), [("14d", ["quarter", "sum-and-short"]), ("90d", [])])
+def test_windows_longer_than_the_history_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, retention: str, named: list[str]
+) -> None:
+    (tmp_path / "segments.yaml").write_text(
+        """
+        version: 1
+        segments:
+          - {key: ever, when: {did: A}}
+          - {key: quarter, when: {did: A, within: 90d}}
+          - key: sum-and-short
+            when: {all: [{sum: x, of: A, is: {gte: 1}, within: 20d}, {did: B, within: 1d}]}
+          - {key: two-weeks, when: {did: A, within: 14d}}
+        """
+    )
+    monkeypatch.setenv("SEGOPS_HISTORY_RETENTION", retention)
+    first, *others = run("check", str(tmp_path)).out.splitlines()
+    assert first.startswith("4 segments")
+    assert [line.split(":")[0].strip() for line in others] == named
+    if named:
+        assert others[0] == (
+            "  quarter: a window of 90d; profiles are filled from a history of 14d (SEGOPS_HISTORY_RETENTION)"
+        )
+    monkeypatch.setenv("SEGOPS_ARCHIVE_URL", "file:///tmp/archive")
+    assert len(run("check", str(tmp_path)).out.splitlines()) == 1

@@ -58,6 +58,8 @@ def test_the_tree_shows_every_node_with_its_verdict(files: tuple[str, ...]) -> N
         "✓ high-intent (High intent), version 1",
         f"  member since {format_instant(T + 2 * H)} because of event ann {2 * H}, "
         f"until {end} if nothing more happens",
+        f"  complete for events since {format_instant(T)}; "
+        "earlier ones, which its windows include, are unknown",
         f"  ✓ all of: 2  [since {format_instant(T + 2 * H)}; until {end}]",
         f"  ├─ ✓ did Product Viewed ≥ 3 within 2d: 3  [since {format_instant(T + 2 * H)}; until {end}]",
         "  └─ ✓ not",

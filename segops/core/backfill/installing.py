@@ -22,7 +22,8 @@ def install(profile: Profile, folded: Folded, features: Mapping[int, Feature]) -
     its time are the beginning.
 
     ``profile.counted`` then says of each message in ``profile.seen`` what it added to these features, so that
-    a later merge counts a message that both profiles have seen once.
+    a later merge counts a message that both profiles have seen once. ``profile.complete_since`` says since
+    when the states that were cut are complete.
     """
     for key, feature in features.items():
         known = profile.features.get(key) if feature.is_limited else None
@@ -33,6 +34,8 @@ def install(profile: Profile, folded: Folded, features: Mapping[int, Feature]) -
             profile.features.pop(key, None)
         else:
             profile.features[key] = state
+    known_since = {key: ms for key, ms in profile.complete_since.items() if key not in features}
+    profile.complete_since = known_since | folded.complete_since_ms
     _note(profile, folded.notes, features)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from fractions import Fraction
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -20,7 +21,7 @@ from segops.core.rules import model
 from segops.core.rules.execution import VIEWS, Rule, feature_of, held_since
 from segops.core.rules.policy import Policy
 from segops.core.rules.wording import label, threshold
-from segops.core.segments import Definition, Segment, SegmentSet
+from segops.core.segments import Definition, Segment, SegmentSet, complete_since
 from segops.core.values import format_instant, lookup, share_of
 from segops.core.windows import Within
 
@@ -67,7 +68,7 @@ class SegmentExplanation(msgspec.Struct, frozen=True):
     ``event_id`` is None if no event with an id caused it, but for example time or a definition. ``flips_at``
     is when the membership changes without another event (None: never). With hysteresis, ``rule`` is the one
     that applies to the profile: for members, or for non-members. ``limits`` are those of the policy, if there
-    is one.
+    is one. ``complete_since``: earlier events that its windows include are unknown; None: none are.
     """
 
     segment_key: str
@@ -79,6 +80,7 @@ class SegmentExplanation(msgspec.Struct, frozen=True):
     flips_at: int | None
     rule: RulePart
     limits: Thresholds | None = None
+    complete_since: int | None = None
 
 
 class Explanation(msgspec.Struct, frozen=True):
@@ -94,11 +96,17 @@ Changed = Mapping[bytes, int | None]
 
 
 def explain(
-    segments: SegmentSet, profile: Profile, now_ms: int, changed: Changed | None = None
+    segments: SegmentSet,
+    profile: Profile,
+    now_ms: int,
+    changed: Changed | None = None,
+    *,
+    since: Mapping[int, int] = MappingProxyType({}),
 ) -> Explanation:
     """Explain a profile that these segments have evaluated up to ``now_ms``, without changing it.
 
     ``changed`` is the result of tracing the profile; without it, ``changed_at`` is derived from memberships.
+    ``since``: features of which no profile knows earlier events, as in ``segments.complete_since``.
 
     >>> segments = SegmentSet([Definition("old", "Old", model.KnownFor(10))])
     >>> old = explain(segments, Profile("user_id:u1", first_ms=100), 105).segments[0]
@@ -106,7 +114,7 @@ def explain(
     (False, 'known for 10ms', False, 110)
     """
     rules = {segment.key: segment.referred for segment in segments.segments}
-    view = _View(profile, now_ms, rules, segments.features, changed)
+    view = _View(profile, now_ms, rules, segments.features, changed, known_since(profile, since))
     both = zip(segments.definitions, segments.segments, strict=True)
     return Explanation(profile.id, now_ms, tuple(_segment(d, segment, view) for d, segment in both))
 
@@ -117,6 +125,13 @@ class _View(msgspec.Struct, frozen=True):
     rules: Mapping[str, Rule]
     features: Mapping[int, Feature]
     changed: Changed | None
+    since: Mapping[int, int]
+
+
+def known_since(profile: Profile, since: Mapping[int, int]) -> Mapping[int, int]:
+    """Return from when on the features of a profile are complete: by ``since``, and by what was left out."""
+    cut = profile.complete_since
+    return {**since, **{key: max(ms, since.get(key, ms)) for key, ms in cut.items()}} if cut else since
 
 
 def trace_key(key: str, node: model.Node) -> bytes:
@@ -142,6 +157,7 @@ def _segment(definition: Definition, segment: Segment, view: _View) -> SegmentEx
         rule.changes_at if isinstance(segment.rule, Rule) else _flips_at(segment, view),
         rule,
         None if definition.policy is None else _limits(definition.key, definition.policy, view),
+        complete_since(segment, view.since, view.now_ms),
     )
 
 

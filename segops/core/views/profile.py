@@ -5,7 +5,8 @@ It is built from the stored state without evaluating rules, so it costs no more 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -16,7 +17,8 @@ from segops.core.profile import IdentifierOrigin, Links, Profile
 from segops.core.rules.wording import feature_label
 from segops.core.segments import Definition, SegmentSet
 from segops.core.values import format_instant
-from segops.core.views.explain import is_least, plain
+from segops.core.views.explain import is_least, known_since, plain
+from segops.core.windows import reaches
 
 #: How an identifier came to a profile.
 ITSELF, EVENT, TAKEN_OVER = "itself", "event", "taken_over"
@@ -36,11 +38,15 @@ class Identifier(msgspec.Struct, frozen=True):
 
 
 class FeatureView(msgspec.Struct, frozen=True):
-    """A feature and the value that rules read now. ``value_is_least``: the value is at least that."""
+    """A feature and the value that rules read now. ``value_is_least``: the value is at least that.
+
+    ``complete_since``: earlier events that its window includes are unknown or left out; None: none are.
+    """
 
     label: str
     value: Any
     value_is_least: bool = False
+    complete_since: int | None = None
 
 
 class MembershipView(msgspec.Struct, frozen=True):
@@ -77,8 +83,12 @@ class ProfileView(msgspec.Struct, frozen=True):
     memberships: tuple[MembershipView, ...]
 
 
-def view_profile(segments: SegmentSet, profile: Profile, now_ms: int) -> ProfileView:
+def view_profile(
+    segments: SegmentSet, profile: Profile, now_ms: int, since: Mapping[int, int] = MappingProxyType({})
+) -> ProfileView:
     """Return the view of a profile that these segments have evaluated, without changing it.
+
+    ``since``: features of which no profile knows earlier events, as in ``complete_since``.
 
     >>> view_profile(SegmentSet([]), Profile("user_id:u1", first_ms=5, latest_ms=9), 10).identifiers[0].at_ms
     5
@@ -94,7 +104,7 @@ def view_profile(segments: SegmentSet, profile: Profile, now_ms: int) -> Profile
         () if links is None else tuple(links.pending),
         0 if links is None else len(links.held),
         profile.traits,
-        tuple(sorted(_features(segments, profile, now_ms), key=lambda each: each.label)),
+        tuple(sorted(_features(segments, profile, now_ms, since), key=lambda each: each.label)),
         tuple(_membership(profile, key, definitions.get(key)) for key in sorted(profile.members)),
     )
 
@@ -110,16 +120,20 @@ def _identifiers(profile: Profile) -> Iterator[Identifier]:
             yield Identifier(each, origin, None if seen is None else known.at_ms, known.event_id)
 
 
-def _features(segments: SegmentSet, profile: Profile, now_ms: int) -> Iterator[FeatureView]:
+def _features(
+    segments: SegmentSet, profile: Profile, now_ms: int, since: Mapping[int, int]
+) -> Iterator[FeatureView]:
+    known = known_since(profile, since)
     for key, state in profile.features.items():
         feature = segments.features.get(key)
         if feature is not None:
-            yield _feature(feature, state, now_ms)
+            yield _feature(feature, state, now_ms, known.get(key))
 
 
-def _feature(feature: Feature, state: Any, now_ms: int) -> FeatureView:
+def _feature(feature: Feature, state: Any, now_ms: int, since: int | None) -> FeatureView:
     value = _readable(feature, reducer_of(feature).read(state, now_ms))
-    return FeatureView(feature_label(feature), value, is_least(feature, value))
+    matters = since is not None and reaches(feature.window, since, now_ms)
+    return FeatureView(feature_label(feature), value, is_least(feature, value), since if matters else None)
 
 
 def _readable(feature: Feature, value: Any) -> Any:

@@ -13,6 +13,7 @@ from segops.core.rules.execution import Rule
 from segops.core.segments import SegmentSet
 from segops.core.step import StepResult
 from segops.core.views.explain import Explanation, explain, trace_key
+from segops.core.windows import span
 
 
 class _TracedNode:
@@ -108,11 +109,17 @@ class Tracer(Engine):
     def _is_other(self, profile: Profile) -> bool:
         return self._profile_id not in (None, profile.id)
 
-    def explain(self, profile: Profile, now_ms: int) -> Explanation:
-        """Explain the profile at ``now_ms``, not before its last event, with an exact ``changed_at``."""
+    def explain(self, profile: Profile, now_ms: int, *, first_ms: int | None = None) -> Explanation:
+        """Explain the profile at ``now_ms``, not before its last event, with an exact ``changed_at``.
+
+        ``first_ms``: the time of the first known event of any profile. Windows that begin before it, but
+        not before 1970, may lack events.
+        """
         self._follow_time(profile, now_ms)
         changed = {key: node.changed_at for key, node in self._nodes.items()}
-        return explain(self.segments, profile, now_ms, changed)
+        limited = [] if first_ms is None else self.segments.features.values()
+        since = {each.id: first_ms or 0 for each in limited if span(each.window, now_ms)[0] > 0}
+        return explain(self.segments, profile, now_ms, changed, since=since)
 
     def _follow_time(self, profile: Profile, until_ms: int) -> None:
         self._each(lambda node: node.pass_time(profile, self._evaluated_ms, until_ms))

@@ -105,7 +105,7 @@ class SegmentProcessor:
             return None if profile is None else profile.merged_into
         if is_blank(profile):
             return None  # only rejected events so far
-        return view_profile(self._applier.evaluator.engine.segments, profile, self.clock.now_ms)
+        return view_profile(self.in_force.segments, profile, self.clock.now_ms, self.backfill.since)
 
     @property
     def counts(self) -> Counts:

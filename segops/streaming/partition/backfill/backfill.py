@@ -368,6 +368,11 @@ class Backfill:
             log.warning("partition %d: the history before %d ms is missing", self._number, since_ms)
         return True
 
+    @property
+    def since(self) -> Mapping[int, int]:
+        """Id of each feature in force with incomplete history -> from when on its events are complete."""
+        return self._record.since
+
     def complete_since(self, segments: SegmentSet, now_ms: int) -> Mapping[str, int]:
         """Return the segments that count no event before an instant (ms) which their windows include."""
         if not self._record.since:

@@ -9,12 +9,15 @@ that does evaluate by them puts these into place, and ignores the rows.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from typing import TypeVar
 
 import msgspec
 
 from segops.core.backfill import Row, fold, install
 from segops.core.features import Feature
 from segops.core.profile import Profile
+
+_T = TypeVar("_T")
 
 
 def enclose(
@@ -24,7 +27,8 @@ def enclose(
     copy = msgspec.structs.replace(state, features=dict(state.features), counted=dict(state.counted))
     install(copy, fold(state, rows, features, now_ms=now_ms, max_bytes=max_bytes), features)
     state.counted = copy.counted
-    state.features = state.features | {~key: copy.features[key] for key in features if key in copy.features}
+    state.features = state.features | _enclosed(copy.features, features)
+    state.complete_since = state.complete_since | _enclosed(copy.complete_since, features)
 
 
 def unfold(state: Profile, features: Collection[int]) -> None:
@@ -32,13 +36,27 @@ def unfold(state: Profile, features: Collection[int]) -> None:
 
     They include the rows of the profiles that the source had not merged yet.
     """
-    found = {~key: value for key, value in state.features.items() if key < 0 and ~key in features}
-    state.features = {key: value for key, value in state.features.items() if key >= 0} | found
+    found = _unfolded(state.features, features)
+    state.features = _in_place(state.features) | found
+    state.complete_since = _in_place(state.complete_since) | _unfolded(state.complete_since, features)
     drop_from_sources(state, found)
+
+
+def _enclosed(values: Mapping[int, _T], features: Collection[int]) -> dict[int, _T]:
+    return {~key: values[key] for key in features if key in values}
+
+
+def _unfolded(values: Mapping[int, _T], features: Collection[int]) -> dict[int, _T]:
+    return {~key: value for key, value in values.items() if key < 0 and ~key in features}
+
+
+def _in_place(values: Mapping[int, _T]) -> dict[int, _T]:
+    return {key: value for key, value in values.items() if key >= 0}
 
 
 def drop_from_sources(profile: Profile, features: Collection[int]) -> None:
     """Drop features from the states that the profile has not merged yet: its own include their rows."""
     for source in () if profile.links is None else profile.links.sources:
-        known = source.profile.features
+        known, since = source.profile.features, source.profile.complete_since
         source.profile.features = {key: value for key, value in known.items() if key not in features}
+        source.profile.complete_since = {key: ms for key, ms in since.items() if key not in features}

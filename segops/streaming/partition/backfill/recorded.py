@@ -7,8 +7,7 @@ from collections.abc import Mapping
 
 from segops.core.engine import Engine
 from segops.core.errors import DefinitionError, StateError
-from segops.core.segments import SegmentSet
-from segops.core.windows import span
+from segops.core.segments import SegmentSet, complete_since
 from segops.schemas.backfills import BackfillRecord, decode_record
 from segops.streaming.partition.engines import engine_of
 
@@ -36,10 +35,5 @@ def recorded(data: bytes | None) -> BackfillRecord:
 
 def incomplete(segments: SegmentSet, since: Mapping[int, int], now_ms: int) -> dict[str, int]:
     """Return the segments whose windows reach back beyond the history of their features, given by id."""
-    found: dict[str, int] = {}
-    for segment in segments.segments:
-        for use in segment.referred.features:
-            since_ms = since.get(use.feature.id, 0)
-            if since_ms and span(use.feature.window, now_ms)[0] < since_ms - 1:
-                found[segment.key] = max(since_ms, found.get(segment.key, since_ms))
-    return found
+    found = ((segment.key, complete_since(segment, since, now_ms)) for segment in segments.segments)
+    return {key: since_ms for key, since_ms in found if since_ms is not None}
