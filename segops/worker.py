@@ -38,6 +38,7 @@ from segops.api.profiles import ProfilePages
 from segops.api.scans import ScanPages
 from segops.api.segments import SegmentPages
 from segops.api.server import Pages
+from segops.api.timeline import TimelinePages
 from segops.config import Settings
 from segops.core.errors import SegopsError, StoreInUseError, UserError
 from segops.core.segments import Definition
@@ -47,6 +48,7 @@ from segops.kafka.reachability import in_words
 from segops.logs import start_logging
 from segops.metrics import Metrics
 from segops.operations import group
+from segops.operations.recent import recent
 from segops.operations.scans import scan
 from segops.schemas.owner import Owner
 from segops.stores.lock import lock_folder
@@ -149,7 +151,9 @@ def _pages(settings: Settings, life: Lifecycle, metrics: Metrics, sizes: Backgro
     access = Access(token=token, local=is_loopback(worker.web_host))
     scans = ScanPages(partial(scan, settings, wait_s=_SCAN_S), access)
     profiles, segments = ProfilePages(life.find_profile, access), SegmentPages(sizes.current, access)
-    return worker_pages(Health(life.condition), metrics_text, profiles, scans, segments)
+    timelines = TimelinePages(life.find_profile, partial(recent, settings), access)
+    health = Health(life.condition)
+    return worker_pages(health, metrics_text, profiles, scans, segments, timelines=timelines)
 
 
 def _summary(settings: Settings) -> str:

@@ -17,6 +17,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from segops import config
 from segops.api.scans import ScanPages
+from segops.api.timeline import TimelinePages
 from segops.cli import COMMANDS, cli
 from segops.core.features import MAX_ENTRIES
 from segops.core.features.feature import PANES
@@ -155,7 +156,9 @@ def test_help_describes_every_option(name: str, command: click.Command) -> None:
 
 def test_every_route_is_documented() -> None:
     scans: Any = ScanPages(None, None)  # type: ignore[arg-type]
-    routes = worker_pages(SimpleNamespace(live=1, ready=2), None, None, scans, scans).routes  # type: ignore[arg-type]
+    timelines: Any = TimelinePages(None, None, None)  # type: ignore[arg-type]
+    pages = worker_pages(SimpleNamespace(live=1, ready=2), None, None, scans, scans, timelines=timelines)  # type: ignore[arg-type]
+    routes = pages.routes
     assert set(routes) == {c for c in first_cells(ARCHITECTURE) if c.startswith(("GET ", "POST "))}
 
 

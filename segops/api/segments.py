@@ -10,9 +10,10 @@ import msgspec
 
 from segops.api.access import Access
 from segops.api.health import Page
+from segops.api.parameters import Read, at_most, instant, parameters
 from segops.api.profiles import JSON, RETRY
 from segops.core.errors import UserError
-from segops.core.values import parse_duration, parse_instant
+from segops.core.values import parse_duration
 
 ROUTES: Final = ("/segments", "/segments/{key}", "/segments/{key}/trend", "/population")
 DEFAULT_LIMIT: Final = 100
@@ -59,9 +60,9 @@ class SegmentPages:
         refusal = self._access.refusal(authorization)
         if refusal is not None:
             return refusal
-        parameters, answer = _ANSWERS[route]
+        reads, answer = _ANSWERS[route]
         try:
-            values = _parameters(query, parameters)
+            values = parameters(_pairs(query), reads)
             figures = self._current()
             if figures is None:
                 return Page(503, b"not ready: reading the sizes\n", headers=RETRY)
@@ -82,37 +83,6 @@ def _route(path: str) -> tuple[str, str] | None:
 
 
 # -- parameters ------------------------------------------------------------------------------------------
-
-Read = Callable[[str], Any]
-
-
-def _instant(text: str) -> int:
-    found = parse_instant(text)
-    if found is None:
-        raise ValueError(f"expected an ISO-8601 instant like 2026-01-31T00:00:00Z, got {text!r:.60}")
-    return found
-
-
-def _limit(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) < 10 and 1 <= int(text) <= MAX_LIMIT):
-        raise ValueError(f"expected an integer from 1 to {MAX_LIMIT:,}, got {text!r:.60}")
-    return int(text)
-
-
-def _parameters(query: str, reads: Mapping[str, Read]) -> dict[str, Any]:
-    """Read the query. Raises UserError for an unknown, repeated or invalid parameter."""
-    values: dict[str, Any] = {}
-    for name, text in _pairs(query):
-        if name not in reads:
-            expected = f"expected one of {', '.join(reads)}" if reads else "expected none"
-            raise UserError(f"unknown parameter {name!r:.60}; {expected}")
-        if name in values:
-            raise UserError(f"{name}: expected once, got several")
-        try:
-            values[name] = reads[name](text)
-        except ValueError as error:
-            raise UserError(f"{name}: {error}") from None
-    return values
 
 
 def _pairs(query: str) -> list[tuple[str, str]]:
@@ -145,8 +115,8 @@ def _positive_duration(text: str) -> int:
 
 #: Route -> the parameters that it knows, and what makes its answer.
 _ANSWERS: Final[Mapping[str, tuple[Mapping[str, Read], Answer]]] = {
-    "/segments": ({"after": str, "limit": _limit}, _segments),
+    "/segments": ({"after": str, "limit": at_most(MAX_LIMIT)}, _segments),
     "/segments/{key}": ({}, lambda figures, key, _: figures.segment(key)),
-    "/segments/{key}/trend": ({"from": _instant, "to": _instant, "step": _positive_duration}, _trend),
+    "/segments/{key}/trend": ({"from": instant, "to": instant, "step": _positive_duration}, _trend),
     "/population": ({}, lambda figures, _, __: figures.population()),
 }

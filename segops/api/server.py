@@ -20,6 +20,7 @@ from segops.api.health import Page
 from segops.api.profiles import ProfilePages
 from segops.api.scans import MAX_BODY, Call, ScanPages
 from segops.api.segments import ROUTES, SegmentPages
+from segops.api.timeline import TimelinePages
 
 log = logging.getLogger(__name__)
 
@@ -45,9 +46,9 @@ class Pages:
         profiles: ProfilePages | None,
         scans: ScanPages | None = None,
         segments: SegmentPages | None = None,
+        timelines: TimelinePages | None = None,
     ) -> None:
-        #: The pages that take a scan, and therefore time.
-        self.scans = scans
+        self._slow = [each for each in (scans, timelines) if each is not None]
         self._fixed = fixed
         self._profiles = profiles
         self._segments = segments
@@ -56,7 +57,11 @@ class Pages:
     def routes(self) -> list[str]:
         """The methods and paths that have a page."""
         paths = (*self._fixed, f"{_PROFILES}{{id}}", *(() if self._segments is None else ROUTES))
-        return [*(f"GET {path}" for path in paths), *(() if self.scans is None else self.scans.routes)]
+        return [*(f"GET {path}" for path in paths), *(route for each in self._slow for route in each.routes)]
+
+    def slow(self, path: str) -> ScanPages | TimelinePages | None:
+        """Return what answers requests for ``path`` that take time; None for any other path."""
+        return next((each for each in self._slow if each.has(path)), None)
 
     def page(self, method: str, path: str, authorization: str | None = None, query: str = "") -> Page:
         """Return the response to a request for ``path`` and ``query``, both percent-encoded."""
@@ -118,12 +123,13 @@ class PageServer(Server):
     async def _answer(self, request: BaseRequest) -> Response:
         headers = request.headers.getall("Authorization", [])
         authorization = headers[0] if len(headers) == 1 else None
-        method, path, scans = request.method, request.rel_url.raw_path, self._pages.scans
-        if scans is None or not scans.has(path):
+        method, path = request.method, request.rel_url.raw_path
+        slow = self._pages.slow(path)
+        if slow is None:
             query_string = request.rel_url.raw_query_string
             return _response(self._pages.page(method, path, authorization, query_string))
         query = dict(request.rel_url.query)
-        return _last(await scans.page(Call(method, path, query, authorization, partial(self._body, request))))
+        return _last(await slow.page(Call(method, path, query, authorization, partial(self._body, request))))
 
     async def _body(self, request: BaseRequest) -> bytes | None:
         """Return the body of a request; None if it is too long. Raises TimeoutError."""

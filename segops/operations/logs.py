@@ -25,18 +25,25 @@ class PastLog:
     were last asked about or read; 0: none was ever deleted.
     """
 
-    def __init__(self, history: History, ends: Mapping[int, int]) -> None:
+    def __init__(self, history: History, ends: Mapping[int, int], newest: int | None = None) -> None:
         self._history = history
         self._ends = ends
+        self._newest = newest
         self.complete_since_ms = 0
 
     @classmethod
-    async def open(cls, settings: Settings, topic: str, partitions: Collection[int]) -> PastLog:
-        """Return the log as it is now. Raises Unreachable, UserError if the archive cannot be read."""
+    async def open(
+        cls, settings: Settings, topic: str, partitions: Collection[int], *, newest: int | None = None
+    ) -> PastLog:
+        """Return the log as it is now, or only the ``newest`` offsets of each partition.
+
+        Raises Unreachable, UserError if the archive cannot be read.
+        """
         async with running_consumer(settings.kafka) as consumer:
             places = [TopicPartition(topic, number) for number in partitions]
             ends = await consumer.end_offsets(places)
-        return cls(open_history(settings, topic), {place.partition: ends[place] for place in places})
+        bounds = {place.partition: ends[place] for place in places}
+        return cls(open_history(settings, topic), bounds, newest)
 
     async def look(self) -> None:
         """Bring ``complete_since_ms`` up to date."""
@@ -49,11 +56,19 @@ class PastLog:
         found = await asyncio.gather(*(since(partition) for partition in self._ends))
         self.complete_since_ms = max([self.complete_since_ms, *found])
 
-    async def read(self) -> AsyncGenerator[Record, None]:
-        """Yield the records, each partition's in log order. Then bring ``complete_since_ms`` up to date."""
+    async def read(self, from_ms: int = 0) -> AsyncGenerator[Record, None]:
+        """Yield the records, each partition's in log order. Then bring ``complete_since_ms`` up to date.
+
+        Those with a Kafka timestamp before ``from_ms`` are left out.
+        """
         for partition, end in self._ends.items():
-            async with aclosing(self._history.read(partition, from_ms=0, to_offset=end)) as batches:
+            start = 0 if self._newest is None else max(0, end - self._newest)
+            first_ms = None if start else 0
+            batches = self._history.read(partition, from_ms=from_ms, from_offset=start, to_offset=end)
+            async with aclosing(batches):
                 async for batch in batches:
                     for record in batch.records:
+                        first_ms = record.timestamp if first_ms is None else first_ms
                         yield record
+            self.complete_since_ms = max(self.complete_since_ms, first_ms or 0)
         await self.look()

@@ -64,12 +64,12 @@ async def _read_events(settings: Settings, found: Timeline) -> int:
     topic, limits, since_ms = settings.topics.profile_events, limits_of(settings), 0
     while wanted := found.unread():
         found.begin(wanted)
-        log = await _open(settings, topic, wanted)
+        log = await open_log(settings, topic, wanted)
         async with aclosing(log.read()) as records:
             async for record in records:
                 identifier = (record.key or b"").decode(errors="replace")
                 if identifier in wanted:
-                    _add(found, identifier, record, limits)
+                    add_record(found, identifier, record, limits)
         since_ms = max(since_ms, log.complete_since_ms)
     return since_ms
 
@@ -77,7 +77,7 @@ async def _read_events(settings: Settings, found: Timeline) -> int:
 async def _read_changes(settings: Settings, found: Timeline) -> int:
     """Read the changes of the profiles; return from when on they are complete."""
     keys = {identifier.encode() for identifier in found.ids}
-    log = await _open(settings, settings.topics.membership_changes, found.ids)
+    log = await open_log(settings, settings.topics.membership_changes, found.ids)
     async with aclosing(log.read()) as records:
         async for record in records:
             change = decoded_change(record.value) if record.key in keys else None
@@ -86,13 +86,16 @@ async def _read_changes(settings: Settings, found: Timeline) -> int:
     return log.complete_since_ms
 
 
-async def _open(settings: Settings, topic: str, identifiers: Collection[str]) -> PastLog:
-    """Return the log of the partitions that hold these identifiers."""
+async def open_log(
+    settings: Settings, topic: str, identifiers: Collection[str], *, newest: int | None = None
+) -> PastLog:
+    """Return the log of the partitions that hold these identifiers (``PastLog.open``)."""
     count = (await partition_counts(settings.kafka, [topic]))[topic]
-    return await PastLog.open(settings, topic, {partition_of(each.encode(), count) for each in identifiers})
+    numbers = {partition_of(each.encode(), count) for each in identifiers}
+    return await PastLog.open(settings, topic, numbers, newest=newest)
 
 
-def _add(found: Timeline, identifier: str, record: Record, limits: IdentityLimits) -> None:
+def add_record(found: Timeline, identifier: str, record: Record, limits: IdentityLimits) -> None:
     """Add a record of profile events. Those that workers cannot read either are passed over."""
     try:
         if TYPE_HEADER in dict(record.headers):

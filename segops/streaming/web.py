@@ -15,6 +15,7 @@ from segops.api.profiles import ProfilePages
 from segops.api.scans import ScanPages
 from segops.api.segments import SegmentPages
 from segops.api.server import Pages, PageServer
+from segops.api.timeline import TimelinePages
 from segops.config import WorkerSettings
 
 #: How long a response in progress may delay the end of the process.
@@ -51,10 +52,12 @@ def worker_pages(
     profiles: ProfilePages,
     scans: ScanPages,
     segments: SegmentPages,
+    *,
+    timelines: TimelinePages,
 ) -> Pages:
-    """Return the pages of a worker: health, metrics, profiles, segments, and those that take a scan."""
+    """Return the pages of a worker: health, metrics, profiles, segments, scans, timelines."""
     fixed = {"/metrics": metrics, "/healthz": health.live, "/readyz": health.ready}
-    return Pages(fixed, profiles, scans, segments)
+    return Pages(fixed, profiles, scans, segments, timelines)
 
 
 def page_server(worker: WorkerSettings, pages: Pages) -> PageServer:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
+from urllib.parse import quote
 
+import msgspec
 import pytest
 
+from segops.api.timeline import RecentTimeline, TimelineRequest
 from segops.core.errors import UserError
 from segops.core.values import format_instant, parse_instant
+from segops.core.views.profile import ProfileView
+from segops.operations import recent
 from tests.rest import rest
 
 from .archives import Archives
@@ -112,3 +118,59 @@ def test_timeline_is_what_was_sent_also_after_a_merge_and_from_the_archive(
     found = stack.segops("timeline", "user_id:u2bob").exception
     assert isinstance(found, UserError)
     assert "change of 'user_id:u2bob' is known; events are retained from 20" in str(found)
+
+
+def read_page(stack: Stack, identifier: str, query: str = "") -> Any:
+    status, body = stack.get(f"/profiles/{quote(identifier, safe='')}/timeline{query}")
+    assert status == 200, (status, body)
+    return json.loads(body)
+
+
+def test_page_is_the_newest_part_of_what_the_command_lists(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack.publish(SEGMENTS)
+    story = Story(stack)
+    stack.start()
+    visit(story)
+    story.event("Order Completed", "u1ada anna-1", properties={"total": 200})  # the two become one
+    story.publish()
+    story.event("Product Viewed", "anna-1", properties={"total": 9})  # relayed
+    story.publish()
+    entries, _ = listed(stack, "user_id:u1ada")
+    assert_whole(story, entries)
+    found = read_page(stack, "anonymous_id:anna-1")
+    assert found == {
+        "profile_id": "user_id:u1ada",
+        "entries": entries,
+        "left_out": 0,
+        "events_since_ms": 0,
+        "changes_since_ms": 0,
+    }
+    begin, end = (entries[at]["time_ms"] for at in (2, -1))
+    inside = [each for each in entries if begin <= each["time_ms"] < end]
+    part = read_page(
+        stack, "user_id:u1ada", f"?from={format_instant(begin)}&to={format_instant(end)}&limit=2"
+    )
+    assert (part["entries"], part["left_out"]) == (inside[-2:], len(inside) - 2)
+    assert stack.get("/profiles/user_id%3Anobody/timeline")[0] == 404
+    cut = asyncio.run(cut_timeline(stack, monkeypatch))
+    assert cut.events_since_ms > 0 and cut.changes_since_ms > 0
+    shown = [json.loads(msgspec.json.encode(each)) for each in cut.entries]
+    assert len(shown) < len(entries) and all(each in entries for each in shown)
+    assert stack.segops("erase", "--profile", "user_id:u1ada", "--wait", "60").exit_code == 0
+    wait_until(lambda: stack.get("/profiles/user_id%3Au1ada/timeline")[0] == 404, "erased", stack.diagnosis)
+    story.event("Product Viewed", "u1ada", properties={"total": 1})
+    stack.send(story.sent[-1:])
+    wait_until(
+        lambda: stack.get("/profiles/user_id%3Au1ada/timeline")[0] == 200, "she is back", stack.diagnosis
+    )
+    back = [each for each in read_page(stack, "user_id:u1ada")["entries"] if each["kind"] == "event"]
+    assert [each["message_id"] for each in back] == [json.loads(story.sent[-1].value)["messageId"]]
+
+
+async def cut_timeline(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> RecentTimeline:
+    """Return the timeline of Ada from the last two offsets of each partition."""
+    monkeypatch.setattr(recent, "MAX_OFFSETS", 2)
+    profile = msgspec.json.decode(stack.get("/profiles/user_id%3Au1ada")[1], type=ProfileView)
+    return await recent.recent(stack.settings, profile, TimelineRequest())

@@ -8,7 +8,7 @@ to the survivor, and from there to all that is part of it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, Final
 
 import msgspec
@@ -70,11 +70,13 @@ class Timeline:
     """Collects logs and changes for the timeline of the person with an identifier.
 
     Read the logs that ``unread`` names until there are none; then the changes of the profiles ``ids``. What
-    precedes an erasure is left out, even if its topic still holds it.
+    precedes an erasure is left out, even if its topic still holds it. ``known``: identifiers that lead to the
+    profile, also where the logs are not read from their beginning.
     """
 
-    def __init__(self, identifier: str) -> None:
+    def __init__(self, identifier: str, known: Iterable[str] = ()) -> None:
         self._identifier = identifier
+        self._known = tuple(known)
         self._logs: dict[str, _Log] = {}
         self._erased_ms: dict[str, int] = {}
         self._forgotten: set[tuple[str, str, str, int]] = set()
@@ -151,7 +153,7 @@ class Timeline:
     @property
     def ids(self) -> list[str]:
         """The profile, and all that were merged into it, as far as the logs are read."""
-        found = [self.profile_id]
+        found = list(dict.fromkeys((self.profile_id, *self._known)))
         for each in found:  # it grows
             found += [source for source in self._handed_to(each) if source not in found]
         return found

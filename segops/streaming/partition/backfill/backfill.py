@@ -385,10 +385,8 @@ class Backfill:
 
     def take_meta(self) -> dict[str, bytes]:
         """Return the record, if it has changed since the last call."""
-        if not self._due:
-            return {}
-        self._due = False
-        return {BACKFILL_META: encode_record(self._record)}
+        due, self._due = self._due, False
+        return {BACKFILL_META: encode_record(self._record)} if due else {}
 
     def writes(self, offset: int) -> tuple[dict[str, bytes], list[RowWrite]]:
         """Return the values and rows to write with a checkpoint at ``offset``; ``written`` must follow."""
