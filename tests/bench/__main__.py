@@ -9,12 +9,16 @@ import argparse
 import os
 import platform
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
-from segops.brokers import choose
+from segops.brokers import LocalBroker, choose
 
-from . import backfill, busy, core, identity, kafka, recovery, scans, sizes
+from . import backfill, beside, busy, core, identity, kafka, recovery, scans, sizes
 from .workload import events
+
+#: The parts of the benchmark; ``--core-only`` and so on run one of them.
+PARTS = ("core", "scans", "kafka", "beside", "recovery")
 
 
 def main() -> None:
@@ -25,37 +29,53 @@ def main() -> None:
     parser.add_argument("--broker", default=os.environ.get("SEGOPS_TEST_BROKER", "auto"))
     parser.add_argument("--records", type=int, default=1_000_000, help="changelog records of the recovery")
     parser.add_argument("--scanned", type=int, default=200_000, help="stored profiles that scans visit")
-    parser.add_argument("--core-only", action="store_true")
-    parser.add_argument("--recovery-only", action="store_true")
+    for part in PARTS:
+        parser.add_argument(f"--{part}-only", dest="only", action="store_const", const=part)
     options = parser.parse_args()
+    chosen = PARTS if options.only is None else (options.only,)
     made = events(options.events, options.profiles)
     size = sum(len(value) for _, value in made) / len(made)
+    load = ", ".join(f"{share:.1f}" for share in os.getloadavg())
     print(
-        f"{machine()}\n"
+        f"{machine()}; load {load}\n"
         f"{options.events} events of {size:.0f} bytes, {options.profiles} profiles, 10 segments\n"
     )
-    if not options.recovery_only:
-        _show(core.measure(made))
-        _show(core.many_segments(made))
-        _show(busy.measure())
-        _show(backfill.measure(made))
-        _show(sizes.measure(made))
-        with tempfile.TemporaryDirectory() as folder:
+    if "core" in chosen:
+        _core(made)
+    with tempfile.TemporaryDirectory() as folder:
+        if "scans" in chosen:
             _show(scans.measure(made[: 10 * options.profiles], Path(folder), profiles=options.scanned))
-    if options.core_only:
-        return
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        choose(Path(folder) / "broker", prefer=options.broker) as broker,
-    ):
-        print(f"\nbroker: {broker.name}")
-        if not options.recovery_only:
-            measured = kafka.measure(broker, made, Path(folder))
-            _show(measured)
-            half = measured["kafka: end to end, events per second of wall"] / 2
-            _show(identity.measure(broker, Path(folder), rate=half))
+        if {"kafka", "beside", "recovery"} & {*chosen}:
+            with choose(Path(folder) / "broker", prefer=options.broker) as broker:
+                print(f"\nbroker: {broker.name}")
+                _on_broker(broker, made, Path(folder), chosen, options)
+
+
+def _core(made: list[tuple[str, bytes]]) -> None:
+    _show(core.measure(made))
+    _show(core.many_segments(made))
+    _show(busy.measure())
+    _show(backfill.measure(made))
+    _show(sizes.measure(made))
+
+
+def _on_broker(
+    broker: LocalBroker,
+    made: list[tuple[str, bytes]],
+    folder: Path,
+    chosen: Sequence[str],
+    options: argparse.Namespace,
+) -> None:
+    if "kafka" in chosen:
+        measured = kafka.measure(broker, made, folder)
+        _show(measured)
+        half = measured["kafka: end to end, events per second of wall"] / 2
+        _show(identity.measure(broker, folder, rate=half))
+    if "beside" in chosen:
+        _show(beside.measure(broker, folder, events=options.events, profiles=options.profiles))
+    if "recovery" in chosen:
         kept = recovery.states(made[: 10 * options.profiles])
-        _show(recovery.measure(broker, kept, Path(folder), records=options.records))
+        _show(recovery.measure(broker, kept, folder, records=options.records))
 
 
 def machine() -> str:

@@ -32,8 +32,8 @@ _VISIT = 10  # events per visitor in total
 _WARM_S = 8.0
 _SLICE_S = 0.02
 #: Placeholder of the event time, which is filled in when the event is sent.
-_UNSENT_MS = 1_000_000_000_000
-_UNSENT = format_instant(_UNSENT_MS).encode()
+UNSENT_MS = 1_000_000_000_000
+_UNSENT = format_instant(UNSENT_MS).encode()
 
 
 def measure(broker: LocalBroker, folder: Path, *, rate: float, seconds: int = 20) -> dict[str, float]:
@@ -43,7 +43,7 @@ def measure(broker: LocalBroker, folder: Path, *, rate: float, seconds: int = 20
         settings = settings_for(broker, folder, guarantee, clock="wall")
         asyncio.run(prepare(settings))
         with running(folder) as worker:
-            _wait_until_ready(worker, settings)
+            wait_until_ready(worker, settings)
             asyncio.run(_visits(settings, rate, range(int(rate * _WARM_S))))
             before = _final_counts(settings)
             asyncio.run(_visits(settings, rate, range(int(rate * _WARM_S), int(rate * (_WARM_S + seconds)))))
@@ -52,7 +52,8 @@ def measure(broker: LocalBroker, folder: Path, *, rate: float, seconds: int = 20
     return figures
 
 
-def _wait_until_ready(worker: subprocess.Popen[bytes], settings: Settings) -> None:
+def wait_until_ready(worker: subprocess.Popen[bytes], settings: Settings) -> None:
+    """Wait until a worker has its partitions."""
     while not page(settings, "readyz"):
         if worker.poll() is not None:
             raise SystemExit("the worker ended; see its log")
@@ -60,7 +61,14 @@ def _wait_until_ready(worker: subprocess.Popen[bytes], settings: Settings) -> No
 
 
 async def _visits(settings: Settings, rate: float, numbers: range) -> None:
-    built = list(_records(numbers))  # built in advance: building an event costs more than sending it
+    await send_at(rate, list(_records(numbers)), settings)
+
+
+async def send_at(rate: float, built: Sequence[Record], settings: Settings) -> None:
+    """Send records at a constant rate, with the current time for ``UNSENT_MS``.
+
+    They are built in advance: building an event costs more than sending it.
+    """
     count = len(built)
     producer = AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap_servers, acks="all")
     await producer.start()
@@ -97,7 +105,7 @@ def _event(rng: random.Random, names: list[str], number: int) -> tuple[str, byte
     visit, step = divmod(cycle + place % _VISIT, _VISIT)
     user = f"v{visit * _VISITORS + place}"
     name = "identify" if step == _VIEWS else rng.choice(names)
-    built = event(rng, name, user, number, at_ms=_UNSENT_MS)
+    built = event(rng, name, user, number, at_ms=UNSENT_MS)
     built["anonymousId"] = device(user, 0)
     if step < _VIEWS:
         del built["userId"]

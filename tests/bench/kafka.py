@@ -49,12 +49,12 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 def measure(broker: LocalBroker, events: list[tuple[str, bytes]], folder: Path) -> dict[str, float]:
     """Measure the ceiling, [resolve] alone, and a worker with either guarantee."""
     settings = settings_for(broker, folder, "at_least_once")
-    asyncio.run(_fill(settings, events))
+    asyncio.run(fill(settings, events))
     ceiling = asyncio.run(_ceiling(settings, len(events)))
     least = _worker(settings, len(events), folder)
     alone = asyncio.run(_resolve_alone(settings, len(events)))
     settings = settings_for(broker, folder, "exactly_once")
-    asyncio.run(_fill(settings, events))
+    asyncio.run(fill(settings, events))
     once = _worker(settings, len(events), folder)
     return {
         "kafka: ceiling (consume + decode), events per CPU second": ceiling,
@@ -102,7 +102,8 @@ async def prepare(settings: Settings) -> None:
     await definitions.publish(settings, list(segments().definitions), prune=False)
 
 
-async def _fill(settings: Settings, events: list[tuple[str, bytes]]) -> None:
+async def fill(settings: Settings, events: list[tuple[str, bytes]]) -> None:
+    """Create the topics, publish the segments and send events."""
     await prepare(settings)
 
     async def slices() -> AsyncIterator[Sequence[bytes]]:
@@ -186,48 +187,57 @@ def page(settings: Settings, name: str) -> str:
     return text
 
 
-class _Rates(NamedTuple):
+class Rates(NamedTuple):
+    """Events per second of the worker's CPU and of wall time."""
+
     per_cpu_second: float
     per_second: float
     #: Step -> records per second of CPU time spent in it.
     steps: dict[str, float]
 
 
-class _Sample(NamedTuple):
+class Sample(NamedTuple):
+    """How far a worker is."""
+
     #: Records that [segment] has processed: events, and messages between profiles.
     records: float
     cpu_s: float
     wall_s: float
 
 
-def _worker(settings: Settings, count: int, folder: Path) -> _Rates:
+def _worker(settings: Settings, count: int, folder: Path) -> Rates:
     """Measure rates between the first and last twentieth of the work, and rates of the whole steps."""
     with running(folder) as worker:
-        samples, steps = _samples(worker, settings, count)
-    whole = samples[-1].records
-    first = next(each for each in samples if each.records >= whole / 20)
-    last = next(each for each in samples if each.records >= whole * 19 / 20)
+        return rates_of(*samples(worker, settings, count), count)
+
+
+def rates_of(found: Sequence[Sample], steps: dict[str, float], count: int) -> Rates:
+    """Return the rates of ``count`` events between the first and last twentieth of the work."""
+    whole = found[-1].records
+    first = next(each for each in found if each.records >= whole / 20)
+    last = next(each for each in found if each.records >= whole * 19 / 20)
     events = count * (last.records - first.records) / whole
-    return _Rates(events / (last.cpu_s - first.cpu_s), events / (last.wall_s - first.wall_s), steps)
+    return Rates(events / (last.cpu_s - first.cpu_s), events / (last.wall_s - first.wall_s), steps)
 
 
-def _samples(
+def samples(
     worker: subprocess.Popen[bytes], settings: Settings, count: int
-) -> tuple[list[_Sample], dict[str, float]]:
+) -> tuple[list[Sample], dict[str, float]]:
     """Sample the worker's progress until all records are processed; also return the rates of its steps."""
-    samples: list[_Sample] = []
+    found: list[Sample] = []
     deadline = time.monotonic() + 600
     while True:
         if worker.poll() is not None or time.monotonic() > deadline:
-            raise SystemExit(f"the worker ended or stalled: {samples[-1:]}; see its log")
+            raise SystemExit(f"the worker ended or stalled: {found[-1:]}; see its log")
         time.sleep(0.1)
         text = page(settings, "metrics")
         taken = {step: float(records) for step, records in _TAKEN.findall(text)}
-        samples.append(_Sample(taken.get("segment", 0.0), _cpu_seconds(worker.pid), time.monotonic()))
+        found.append(Sample(taken.get("segment", 0.0), cpu_seconds(worker.pid), time.monotonic()))
         if taken.get("resolve", 0.0) >= count and not any(map(float, _LAG.findall(text))):
-            return samples, {step: taken[step] / float(spent) for step, spent in _SECONDS.findall(text)}
+            return found, {step: taken[step] / float(spent) for step, spent in _SECONDS.findall(text)}
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time of a process so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS

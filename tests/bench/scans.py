@@ -1,8 +1,9 @@
-"""Scans of stored profiles in one process: forecast, overlap and estimate, without live traffic."""
+"""Scans of stored profiles in one process: forecast, overlap, plan and estimate, without live traffic."""
 
 from __future__ import annotations
 
 import itertools
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,12 +21,13 @@ from segops.schemas.scans import (
     EstimateRequest,
     ForecastRequest,
     OverlapRequest,
+    PlanRequest,
     Question,
     ScanRequest,
     encode_request,
     estimate_request,
 )
-from segops.schemas.segments import inline
+from segops.schemas.segments import definition_to_record, inline
 from segops.schemas.state import encode_profile
 from segops.schemas.ticks import TYPE_HEADER
 from segops.stores.base import ProfileStore, Write
@@ -36,7 +38,7 @@ from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.partition.start import Start
 from segops.testing import RecordingOutput
 
-from .workload import segments
+from .workload import SEGMENTS, segments
 
 WALL_MS = 2_000_000_000_000
 _EXPIRES_MS = 1 << 60
@@ -59,10 +61,20 @@ def _draft(*, share: float = 1.0, funnel: bool = False) -> EstimateRequest:
     return estimate_request("draft", drafts, share=share, funnel=funnel)
 
 
+def _plan() -> PlanRequest:
+    """Return the question for the plan of an edit: thresholds for which profiles have what they need."""
+    edited = json.dumps({key: SEGMENTS[key] for key in ("high-intent", "brand-fan", "big-spender")})
+    edited = edited.replace('{"gte": 3}', '{"gte": 2}').replace('{"gte": 500}', '{"gte": 400}')
+    changed = segments(json.loads(edited.replace('"count": {"gte": 2}', '"count": {"gte": 1}'))).definitions
+    records = tuple(msgspec.Raw(definition_to_record(each)) for each in changed)
+    return PlanRequest(segments().version, records, samples=3)
+
+
 QUESTIONS: dict[str, Question] = {
     "forecast": ForecastRequest(),
     "forecast of one segment": ForecastRequest(("high-intent",)),
     "overlap of three segments": OverlapRequest(("brand-fan", "broad-taste", "premium")),
+    "plan of three edits": _plan(),
     "estimate": _draft(),
     "estimate with a funnel": _draft(funnel=True),
     "estimate of a sample of 1 %": _draft(share=0.01),

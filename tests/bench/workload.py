@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import zlib
+from collections.abc import Mapping
 from typing import Any
 
 from segops.core.rules.parsing import Context, read_rule
@@ -58,10 +59,10 @@ SEGMENTS: dict[str, dict[str, Any]] = {
 }
 
 
-def segments() -> SegmentSet:
-    """Return the ten segments."""
+def segments(forms: Mapping[str, dict[str, Any]] = SEGMENTS) -> SegmentSet:
+    """Return the ten segments, or those of other forms."""
     definitions = []
-    for key, form in SEGMENTS.items():
+    for key, form in forms.items():
         node = read_rule(form, key, Context("bench"))
         definitions.append(Definition(key, key, node, written=form))
     return SegmentSet(definitions)
