@@ -30,6 +30,7 @@ class Metrics:
         self._paths: set[str] = set()
         self._input(registry)
         self._membership(registry)
+        self._alerts(registry)
         self._time(registry)
         self._durability(registry)
         self._state(registry)
@@ -129,6 +130,22 @@ class Metrics:
             "segops_definitions_version", "Identity of the active definitions.", registry=registry
         )
 
+    def _alerts(self, registry: CollectorRegistry) -> None:
+        self.alerts_firing = Gauge(
+            "segops_alerts_firing", "Firing alerts, on the evaluating worker.", ["segment"], registry=registry
+        )
+        self.alert_crossings = Counter(
+            "segops_alert_crossings_total",
+            "Alerts that began to fire, recovered or were withdrawn.",
+            ["segment", "action"],
+            registry=registry,
+        )
+        self.alerts_evaluated = Gauge(
+            "segops_alerts_evaluated_seconds",
+            "Instant up to which this worker has evaluated the alerts, in seconds since 1970; else 0.",
+            registry=registry,
+        )
+
     def _time(self, registry: CollectorRegistry) -> None:
         self.timers_fired = Counter(
             "segops_timers_fired_total", "Profiles evaluated because time passed.", registry=registry
@@ -157,7 +174,6 @@ class Metrics:
             ["partition"],
             registry=registry,
         )
-
         self.backfill_records = Counter(
             "segops_backfill_records_total",
             "Past records read for the history of new segments.",
@@ -189,7 +205,6 @@ class Metrics:
             ["topic", "partition"],
             registry=registry,
         )
-
         self.records_lost = Counter(
             "segops_records_lost_total",
             "Records deleted from a topic before they were read.",

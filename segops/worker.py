@@ -31,7 +31,9 @@ from aiokafka.errors import InvalidTimestampError
 from prometheus_client import CollectorRegistry
 
 from segops import __version__
-from segops.analytics.reader import BackgroundReader
+from segops.analytics.alert_log import AlertLog, follow_alerts
+from segops.analytics.reader import BackgroundReader, follow_sizes
+from segops.analytics.sizes import SegmentSizes
 from segops.api.access import Access, is_loopback
 from segops.api.health import Health, Page, metrics_page
 from segops.api.profiles import ProfilePages
@@ -72,6 +74,10 @@ _HEALTHY_S: Final = 300.0
 _POLL_S: Final = 0.2
 #: How long a request over HTTP waits for a scan.
 _SCAN_S: Final = 300.0
+
+
+#: What returns the sizes, and the alerts, once they have been read.
+_Figures = tuple[Callable[[], SegmentSizes | None], Callable[[], AlertLog | None]]
 
 
 def process_settings(settings: Settings, index: int) -> Settings:
@@ -129,9 +135,10 @@ async def _serve(settings: Settings) -> int:
         admit=partial(_admit, settings, metrics, stores),
         release=stores.close,
     )
-    sizes = BackgroundReader(settings)
-    server = page_server(settings.worker, _pages(settings, life, metrics, sizes))
-    async with serving(settings.worker, server), aclosing(sizes):
+    sizes = BackgroundReader(partial(follow_sizes, settings), what="sizes")
+    alerts = BackgroundReader(partial(follow_alerts, settings), what="alerts")
+    server = page_server(settings.worker, _pages(settings, life, metrics, (sizes.current, alerts.current)))
+    async with serving(settings.worker, server), aclosing(sizes), aclosing(alerts):
         try:
             await life.run(stop, lambda: serving_tasks(server))
         except Exception as error:
@@ -141,7 +148,7 @@ async def _serve(settings: Settings) -> int:
     return 0
 
 
-def _pages(settings: Settings, life: Lifecycle, metrics: Metrics, sizes: BackgroundReader) -> Pages:
+def _pages(settings: Settings, life: Lifecycle, metrics: Metrics, figures: _Figures) -> Pages:
     def metrics_text() -> Page:
         life.export()
         return metrics_page(metrics.registry)
@@ -150,7 +157,7 @@ def _pages(settings: Settings, life: Lifecycle, metrics: Metrics, sizes: Backgro
     token = None if worker.web_token is None else worker.web_token.get_secret_value()
     access = Access(token=token, local=is_loopback(worker.web_host))
     scans = ScanPages(partial(scan, settings, wait_s=_SCAN_S), access)
-    profiles, segments = ProfilePages(life.find_profile, access), SegmentPages(sizes.current, access)
+    profiles, segments = ProfilePages(life.find_profile, access), SegmentPages(*figures, access)
     timelines = TimelinePages(life.find_profile, partial(recent, settings), access)
     health = Health(life.condition)
     return worker_pages(health, metrics_text, profiles, scans, segments, timelines=timelines)

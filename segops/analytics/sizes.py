@@ -25,6 +25,7 @@ from segops.core.errors import UserError
 from segops.core.values import format_duration, format_instant
 from segops.schemas.sizes import (
     POPULATION,
+    EndedRecord,
     PopulationFigures,
     PopulationRecord,
     Published,
@@ -92,8 +93,10 @@ class SegmentSizes:
             self._reset(record.generation)
         return record.generation == self.generation
 
-    def _take(self, record: Published) -> str:
+    def _take(self, record: Published) -> str | None:
         partition = record.partition
+        if isinstance(record, EndedRecord):  # the sizes at its clock may still follow
+            return None
         self._clocks[partition] = max(self._clocks[partition], record.clock_ms)
         if isinstance(record, PopulationRecord):
             if record.minute_ms is None:

@@ -1,4 +1,4 @@
-"""The pages of segments: /segments, /segments/{key}, /segments/{key}/trend, /population."""
+"""The pages of segments: /segments, /segments/{key}, /segments/{key}/trend, /population, /alerts."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from segops.api.profiles import JSON, RETRY
 from segops.core.errors import UserError
 from segops.core.values import parse_duration
 
-ROUTES: Final = ("/segments", "/segments/{key}", "/segments/{key}/trend", "/population")
+ROUTES: Final = ("/segments", "/segments/{key}", "/segments/{key}/trend", "/population", "/alerts")
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 500
 _DEFAULT_STEP: Final = "1h"
+_ALERTS: Final = "/alerts"
 
 
 class SegmentFigures(Protocol):
@@ -37,15 +38,29 @@ class SegmentFigures(Protocol):
         """Return the figures of all profiles."""
 
 
-class SegmentPages:
-    """Answers authorized requests from the figures, once ``current`` returns them.
+class FiringAlerts(Protocol):
+    """The alerts; ``firing`` returns what can be encoded as JSON."""
 
-    >>> SegmentPages(lambda: None, Access(token=None, local=True)).find("/segments", "limit=5", None)().status
+    def firing(self, after: str, limit: int) -> object:
+        """Return at most ``limit`` firing alerts by key, those after a key."""
+
+
+class SegmentPages:
+    """Answers authorized requests from the figures and alerts, once ``current`` and ``alerts`` return them.
+
+    >>> pages = SegmentPages(lambda: None, lambda: None, Access(token=None, local=True))
+    >>> pages.find("/segments", "limit=5", None)().status
     503
     """
 
-    def __init__(self, current: Callable[[], SegmentFigures | None], access: Access) -> None:
+    def __init__(
+        self,
+        current: Callable[[], SegmentFigures | None],
+        alerts: Callable[[], FiringAlerts | None],
+        access: Access,
+    ) -> None:
         self._current = current
+        self._alerts = alerts
         self._access = access
 
     def find(self, path: str, query: str, authorization: str | None) -> Callable[[], Page] | None:
@@ -63,9 +78,10 @@ class SegmentPages:
         reads, answer = _ANSWERS[route]
         try:
             values = parameters(_pairs(query), reads)
-            figures = self._current()
+            figures = self._alerts() if route == _ALERTS else self._current()
             if figures is None:
-                return Page(503, b"not ready: reading the sizes\n", headers=RETRY)
+                what = b"alerts" if route == _ALERTS else b"sizes"
+                return Page(503, b"not ready: reading the %s\n" % what, headers=RETRY)
             found = answer(figures, key, values)
         except UserError as error:
             return Page(400, f"{error}\n".encode())
@@ -94,11 +110,15 @@ def _pairs(query: str) -> list[tuple[str, str]]:
 
 # -- answers ---------------------------------------------------------------------------------------------
 
-Answer = Callable[[SegmentFigures, str, Mapping[str, Any]], object | None]
+Answer = Callable[[Any, str, Mapping[str, Any]], object | None]
 
 
 def _segments(figures: SegmentFigures, key: str, values: Mapping[str, Any]) -> object:
     return figures.segments(values.get("after", ""), values.get("limit", DEFAULT_LIMIT))
+
+
+def _firing(alerts: FiringAlerts, key: str, values: Mapping[str, Any]) -> object:
+    return alerts.firing(values.get("after", ""), values.get("limit", DEFAULT_LIMIT))
 
 
 def _trend(figures: SegmentFigures, key: str, values: Mapping[str, Any]) -> object | None:
@@ -119,4 +139,5 @@ _ANSWERS: Final[Mapping[str, tuple[Mapping[str, Read], Answer]]] = {
     "/segments/{key}": ({}, lambda figures, key, _: figures.segment(key)),
     "/segments/{key}/trend": ({"from": instant, "to": instant, "step": _positive_duration}, _trend),
     "/population": ({}, lambda figures, _, __: figures.population()),
+    _ALERTS: ({"after": str, "limit": at_most(MAX_LIMIT)}, _firing),
 }

@@ -15,6 +15,7 @@ from segops.core.errors import UserError
 
 #: Command -> the one-line help shown in the list. Its code is ``segops.cli.<command>:command``.
 COMMANDS = {
+    "alerts": "Show which alerts of segments fire.",
     "apply": "Publish segment definitions to the compacted segments topic.",
     "archive": "Write profile events and membership changes to Parquet files.",
     "broker": "Start a local Kafka broker.",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from segops.analytics.reader import SizeReader
+from segops.analytics.reader import TopicReader
 from segops.cli._say import redrawing, say
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ Blocks = Iterable["str | Table"]
 
 
 async def refresh(
-    reader: SizeReader,
+    reader: TopicReader[Any],
     frame: Callable[[], Blocks],
     lines: Callable[[Collection[str] | None], Iterator[str]],
     *,
@@ -40,7 +40,7 @@ async def refresh(
                     say(line)
 
 
-async def _paced(reader: SizeReader) -> AsyncGenerator[Collection[str] | None, None]:
+async def _paced(reader: TopicReader[Any]) -> AsyncGenerator[Collection[str] | None, None]:
     """Yield None now, then the keys of what changed, at most four times a second."""
     yield None
     now = asyncio.get_running_loop().time

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from segops.analytics.reader import SizeReader, reading_sizes
+from segops.analytics.reader import TopicReader, reading_sizes
+from segops.analytics.sizes import SegmentSizes
 from segops.analytics.views import PopulationView
 from segops.cli._kafka import run
 from segops.cli._refresh import refresh
@@ -57,9 +58,9 @@ async def _show(settings: Settings, *, watch: bool, json: bool) -> None:
     async with reading_sizes(settings) as reader:
         if watch:
             lines = _Lines(reader, json=json)
-            await refresh(reader, lambda: _frame(reader.sizes.population()), lines.changed, plain=json)
+            await refresh(reader, lambda: _frame(reader.folded.population()), lines.changed, plain=json)
             return
-        found = reader.sizes.population()
+        found = reader.folded.population()
         if found is None:
             raise SegopsError("no figures yet: no worker has published any")
         if json:
@@ -71,14 +72,14 @@ async def _show(settings: Settings, *, watch: bool, json: bool) -> None:
 class _Lines:
     """A line after each change of a figure."""
 
-    def __init__(self, reader: SizeReader, *, json: bool) -> None:
+    def __init__(self, reader: TopicReader[SegmentSizes], *, json: bool) -> None:
         self._reader = reader
         self._json = json
         self._shown: object = None
 
     def changed(self, keys: Collection[str] | None) -> Iterator[str]:
         """Yield the line, unless only segments have changed."""
-        found = self._reader.sizes.population()
+        found = self._reader.folded.population()
         seen = None if found is None else msgspec.structs.replace(found, as_of=None)
         if found is not None and seen != self._shown:
             self._shown = seen

@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from segops.analytics.intervals import DAY_MS, MINUTE_MS
-from segops.analytics.reader import SizeReader, reading_sizes
+from segops.analytics.reader import TopicReader, reading_sizes
 from segops.analytics.sizes import SegmentSizes
 from segops.analytics.views import AsOf, Changes, SegmentsView, SegmentView
 from segops.cli._chart import chart
@@ -65,14 +65,14 @@ def command(keys: tuple[str, ...], watch: bool, format_: str) -> None:
 
 async def _show(settings: Settings, keys: Sequence[str], *, watch: bool, json: bool) -> None:
     async with reading_sizes(settings) as reader:
-        _check_known(reader.sizes, keys)
+        _check_known(reader.folded, keys)
         if watch:
             await _watch(reader, keys, json=json)
         elif json:
-            shown = _selected(reader.sizes, keys)
+            shown = _selected(reader.folded, keys)
             say_text(msgspec.json.format(msgspec.json.encode(shown), indent=2).decode())
         else:
-            say_blocks(_frame(reader.sizes, keys))
+            say_blocks(_frame(reader.folded, keys))
 
 
 def _check_known(sizes: SegmentSizes, keys: Sequence[str]) -> None:
@@ -85,10 +85,10 @@ def _check_known(sizes: SegmentSizes, keys: Sequence[str]) -> None:
         say("no sizes yet: workers publish them once a segment is in force", err=True)
 
 
-async def _watch(reader: SizeReader, keys: Sequence[str], *, json: bool) -> None:
-    lines = _Lines(reader.sizes, keys, _json_line if json else _line)
+async def _watch(reader: TopicReader[SegmentSizes], keys: Sequence[str], *, json: bool) -> None:
+    lines = _Lines(reader.folded, keys, _json_line if json else _line)
     rows = shutil.get_terminal_size().lines  # no more of them can be seen
-    await refresh(reader, lambda: _frame(reader.sizes, keys, rows), lines.changed, plain=json)
+    await refresh(reader, lambda: _frame(reader.folded, keys, rows), lines.changed, plain=json)
 
 
 def _selected(sizes: SegmentSizes, keys: Sequence[str], limit: int | None = None) -> SegmentsView:

@@ -71,7 +71,7 @@ class TopicSettings(SettingsSection):
     )
     replication: int = setting("REPLICATION", 1, "Replicas of each topic; 3 in production.", ge=1, le=9)
     retention_ms: PositiveDurationMs = setting(
-        "RETENTION", "7d", "Retention of events, membership changes and dead letters."
+        "RETENTION", "7d", "Retention of events, membership changes, former alerts and dead letters."
     )
     history_ms: PositiveDurationMs = setting(
         "HISTORY_RETENTION",
@@ -122,6 +122,11 @@ class TopicSettings(SettingsSection):
     def trends(self) -> str:
         """The sizes, entries and exits of each minute (compacted, with a retention of its own)."""
         return f"{self.prefix}trends"
+
+    @property
+    def alerts(self) -> str:
+        """Alerts of segments that fire or have recovered (compacted, one partition)."""
+        return f"{self.prefix}alerts"
 
     @property
     def receipts(self) -> str:

@@ -14,6 +14,7 @@ from segops.core.features.carrying import carried, former_ids
 from segops.core.index import histories, prepare, watches
 from segops.core.memberships import Membership, PausedMembership, compile_membership
 from segops.core.profile import Member, Profile
+from segops.core.rules.alerts import Alert
 from segops.core.rules.execution import FIRST, LATEST, LOCATION, Rule
 from segops.core.rules.model import HasBeen, InSegment, Node, Path, RfmNode, Trait, below, children, identity
 from segops.core.rules.policy import Policy
@@ -38,6 +39,8 @@ class Definition(msgspec.Struct, frozen=True):
     #: The file's ``rfm`` block as written, for a rule that reads it.
     rfm: Any = None
     policy: Policy | None = None
+    #: Not part of the meaning, which decides memberships.
+    alerts: tuple[Alert, ...] = ()
     #: The memberships are frozen. An operator sets this; it is not part of the meaning.
     paused: bool = False
 

@@ -78,6 +78,8 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
     retained = {"cleanup.policy": "delete", "retention.ms": str(topics.retention_ms)}
     trends = {"cleanup.policy": "compact,delete", "retention.ms": str(topics.trends_retention_ms)}
     history = {**retained, "retention.ms": str(topics.history_ms)}
+    #: Every record remains for the readers of the topic, then the latest one of each alert.
+    alerts = {"min.compaction.lag.ms": str(topics.retention_ms)}
     safe = {"min.insync.replicas": "2"} if topics.replication >= 3 else {}
 
     def spec(
@@ -94,6 +96,7 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
         spec(topics.membership_state, _COMPACTED, "latest change per profile and segment"),
         spec(topics.sizes, _COMPACTED, "sizes of segments"),
         spec(topics.trends, _COMPACTED | trends, "minutes of segments"),
+        spec(topics.alerts, _COMPACTED | alerts, "alerts of segments", 1),
         spec(topics.receipts, _COMPACTED, "what was erased"),
         spec(topics.quarantine, _COMPACTED, "profiles that cannot be read"),
         spec(topics.scans, _ANSWERS, "answers to scans"),

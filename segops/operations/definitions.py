@@ -57,10 +57,10 @@ def plan(
 ) -> list[DefinitionChange]:
     """Return what publishing would change, without publishing.
 
-    A change of the rule's meaning increments the version; a change of only the name or description is
-    ``described``, with the same version. A paused segment stays paused. ``prune`` retires all segments that
-    are not in ``definitions``, ``retire`` the given keys. A published segment with a broken reference is
-    ``left out`` and blocks nothing.
+    A change of the rule's meaning increments the version; a change of only the name, the description or the
+    alerts is ``described``, with the same version. A paused segment stays paused. ``prune`` retires all
+    segments that are not in ``definitions``, ``retire`` the given keys. A published segment with a broken
+    reference is ``left out`` and blocks nothing.
 
     Raises DefinitionError for retired keys and for references that would be broken afterwards; UserError for
     a key to retire that is not published, is also in ``definitions``, or is referred to by another segment.
@@ -170,10 +170,15 @@ def _change(former: Definition | None, definition: Definition) -> DefinitionChan
             raise DefinitionError([Issue(definition.source or definition.key, "version", reason)])
         record = _record(definition, version, paused=former.paused)
         return DefinitionChange(definition.key, "changed", version, record)
-    if (former.name, former.description) != (definition.name, definition.description):
+    if _about(former) != _about(definition):
         record = _record(definition, version, paused=former.paused)
         return DefinitionChange(definition.key, "described", version, record)
     return DefinitionChange(definition.key, "unchanged", version)
+
+
+def _about(definition: Definition) -> object:
+    """Return what a definition says beside its meaning."""
+    return definition.name, definition.description, definition.alerts
 
 
 def _record(definition: Definition, version: int, *, paused: bool = False) -> bytes:

@@ -87,7 +87,7 @@ async def _follow(
     now = asyncio.get_running_loop().time
     looked_s = now()
     async with reading_sizes(settings) as reader, aclosing(reader.changes()) as all_changed:
-        while not (found := reader.sizes.rollout(versions)).complete:
+        while not (found := reader.folded.rollout(versions)).complete:
             look(found)
             if now() >= looked_s + _LOOK_EVERY_S:
                 await _check_latest(settings, versions)

@@ -44,7 +44,7 @@ async def measured(settings: Settings) -> list[PublishedSegment]:
     """Return all segments by key, with their sizes. Raises like ``published``."""
     found = await published(settings)
     async with reading_sizes(settings) as reader:
-        return [_measured(each, reader.sizes.segment(each.key)) for each in found]
+        return [_measured(each, reader.folded.segment(each.key)) for each in found]
 
 
 def _measured(each: PublishedSegment, view: SegmentView | None) -> PublishedSegment:

@@ -17,8 +17,10 @@ from segops.core.rules.parsing import (
     COUNT_OPERATORS,
     DIGITS,
     HEADS,
+    MAX_ALERTS,
     MAX_EDGES,
     MAX_STEPS,
+    PERCENTAGE,
     SIDES,
     WINDOW_KEYS,
 )
@@ -44,6 +46,7 @@ def json_schema() -> Schema:
     file["properties"]["rfm"] = _rfm_block()
     segment["properties"]["when"] = _ref("node")
     segment["properties"]["membership"] = _membership()
+    segment["properties"]["alert"] = _alerts()
     nodes = {f"node.{head}": _node(head) for head in HEADS}
     any_node = {"type": "object", "oneOf": [_ref(name) for name in nodes]}
     return {
@@ -244,6 +247,20 @@ def _membership() -> Schema:
     block = _map((), min_stay=_POSITIVE, cool_down=_POSITIVE, max_entries={"type": "integer", "minimum": 1})
     text = "Minimum stay, cool-down and maximum number of entries."
     return {"description": text, **block, "minProperties": 1}
+
+
+def _alerts() -> Schema:
+    """Return the schema of an ``alert`` block."""
+    bounds = {"at_least": {"type": "integer", "minimum": 1}, "at_most": {"type": "integer", "minimum": 0}}
+    some = {"anyOf": [{"required": [bound]} for bound in bounds]}
+    rate = {**_map(("per",), **bounds, per=_POSITIVE), **some}
+    percentage = {"type": "string", "pattern": f"^{PERCENTAGE}$"}
+    size = _map(("size", "over"), size=percentage, over=_POSITIVE, floor={"type": "integer", "minimum": 1})
+    members = _map(("members",), members={**_map((), **bounds), **some})
+    rates = (_map((figure,), **{figure: rate}) for figure in ("entries", "exits"))
+    alert = {"type": "object", "oneOf": [size, members, *rates]}
+    several = {"type": "array", "items": alert, "minItems": 1, "maxItems": MAX_ALERTS}
+    return {"description": "What the size, entries or exits must not do.", "oneOf": [alert, several]}
 
 
 def _rfm_block() -> Schema:

@@ -17,7 +17,7 @@ from segops.core.bulk import collector_paused
 from segops.core.errors import DefinitionError, Issue, UserError
 from segops.core.rules.analysis import lint, lint_rfm
 from segops.core.rules.model import KnownFor, Node
-from segops.core.rules.parsing import MAX_NODES, Context, read_policy, read_rfm, read_rule
+from segops.core.rules.parsing import MAX_NODES, Context, read_alerts, read_policy, read_rfm, read_rule
 from segops.core.scoring.rfm import Rfm
 from segops.core.segments import Definition, check_references, reads_rfm
 from segops.schemas.written import check_bounds, read_json, read_yaml
@@ -41,6 +41,7 @@ class SegmentForm(BaseModel):
     description: str = Field(default="", max_length=2_000)
     when: dict[Any, Any]
     membership: Any = None
+    alert: Any = None
 
 
 class SegmentFileForm(BaseModel):
@@ -182,16 +183,26 @@ class _Reading:
             return None
         context = Context(self.source, self.rfm, MAX_NODES if self.lints else _MAX_PUBLISHED_NODES)
         node = self._attempt(partial(read_rule, form.when, f"{path}.when", context))
-        policy, known = None, len(self.issues)
+        policy, alerts, known = None, None, len(self.issues)
         if "membership" in form.model_fields_set:
             policy = self._attempt(partial(read_policy, form.membership, f"{path}.membership", context))
+        if "alert" in form.model_fields_set:
+            alerts = self._attempt(partial(read_alerts, form.alert, f"{path}.alert", context))
         self.warnings += context.warnings
         wrong = len(self.issues) > known
         if node is None or not self._sound(node, f"{path}.when") or wrong:
             return None
         rfm = self.rfm_written if self.rfm_written is not None and reads_rfm(node) else None
         return Definition(
-            form.key, form.name or form.key, node, form.description, 1, form.when, self.source, rfm, policy
+            form.key,
+            form.name or form.key,
+            node,
+            form.description,
+            written=form.when,
+            source=self.source,
+            rfm=rfm,
+            policy=policy,
+            alerts=alerts or (),
         )
 
     def _attempt(self, read: Callable[[], _T]) -> _T | None:
@@ -299,6 +310,7 @@ def definition_to_record(definition: Definition) -> bytes:
             "when": definition.written,
             **({} if definition.rfm is None else {"rfm": definition.rfm}),
             **({} if definition.policy is None else {"membership": definition.policy.written}),
+            **({"alert": [alert.written for alert in definition.alerts]} if definition.alerts else {}),
             **({"paused": True} if definition.paused else {}),
         }
     )

@@ -7,6 +7,8 @@ size that changed is among them. The population is the last of them, and comes a
 the clock moves: a size is true until the ``clock_ms`` of its partition's record under ``POPULATION``.
 
 A minute without a change has no record. After a crash, minutes since the last checkpoint are published again.
+That no record of a minute will follow is said by the record under ``ENDED``, which follows the minutes in the
+same partition of ``segops.trends``.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ import msgspec
 
 #: Stands for the key of a segment in the records of the population; no segment can have it.
 POPULATION: Final = "$population"
+#: The same in the records that say which minutes are published.
+ENDED: Final = "$ended"
 MINUTE_MS: Final = 60_000
 
 SegmentState = Literal["live", "building", "paused", "retired"]
@@ -108,8 +112,18 @@ class PopulationRecord(msgspec.Struct, frozen=True):
     minute_ms: int | None = None
 
 
+class EndedRecord(msgspec.Struct, frozen=True):
+    """Under ``ENDED`` in ``segops.trends``: a partition has published all minutes before ``until_ms``."""
+
+    partition: int
+    partitions: int
+    generation: int
+    until_ms: int
+    clock_ms: int
+
+
 class RecordKey(msgspec.Struct, frozen=True):
-    """The key of a record of either topic. ``minute_ms``: None in ``segops.sizes``.
+    """The key of a record of either topic. ``minute_ms``: None in ``segops.sizes``, and for ``ENDED``.
 
     >>> str(RecordKey("vip", 0, 3)), str(RecordKey("vip", 0, 3, minute_ms=60_000))
     ('vip|0|3', 'vip|60000|0|3')
@@ -125,23 +139,31 @@ class RecordKey(msgspec.Struct, frozen=True):
         return "|".join(map(str, (self.segment_key, *minute, self.generation, self.partition)))
 
 
-Published = SizeRecord | TrendRecord | PopulationRecord
+Published = SizeRecord | TrendRecord | PopulationRecord | EndedRecord
 
 _encoder = msgspec.json.Encoder()
 _size = msgspec.json.Decoder(SizeRecord)
 _trend = msgspec.json.Decoder(TrendRecord)
 _population = msgspec.json.Decoder(PopulationRecord)
+_ended = msgspec.json.Decoder(EndedRecord)
+#: Type of a record without a segment -> what stands for the key of one.
+_NAMES: Final[dict[type, str]] = {PopulationRecord: POPULATION, EndedRecord: ENDED}
 
 
 def key_of(record: Published) -> bytes:
     """Return the key under which a record is published."""
-    segment_key = POPULATION if isinstance(record, PopulationRecord) else record.segment_key
+    segment_key = _NAMES.get(type(record)) or record.segment_key  # type: ignore[union-attr]
     return str(RecordKey(segment_key, record.generation, record.partition, minute_of(record))).encode()
 
 
 def minute_of(record: Published) -> int | None:
-    """Return the start of the minute that a record of the trends is about; None for one of the sizes."""
-    return None if isinstance(record, SizeRecord) else record.minute_ms
+    """Return the start of the minute that a record is about; None for one of no minute."""
+    return None if isinstance(record, SizeRecord | EndedRecord) else record.minute_ms
+
+
+def is_trend(record: Published) -> bool:
+    """Return whether a record belongs to ``segops.trends``."""
+    return minute_of(record) is not None or isinstance(record, EndedRecord)
 
 
 def encode_published(record: Published) -> bytes:
@@ -168,4 +190,6 @@ def decode_published(key: RecordKey, value: bytes) -> Published:
     """Decode the value of a record. Raises msgspec.MsgspecError for an invalid one."""
     if key.segment_key == POPULATION:
         return _population.decode(value)
+    if key.segment_key == ENDED:
+        return _ended.decode(value)
     return (_size if key.minute_ms is None else _trend).decode(value)

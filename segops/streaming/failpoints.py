@@ -44,6 +44,9 @@ POINTS = (
     "during_backfill",  # rows are moved, or the definitions have been switched
     "during_sweep",  # stale published memberships are ended
     "during_row_deletion",  # rows of retired segments are deleted
+    "alerts_evaluated",  # an alert has begun to fire or stopped, and nothing of it is sent
+    "alerts_sent",  # the record of it is acknowledged, not committed
+    "alerts_committed",
     *ARCHIVE_POINTS,
 )
 

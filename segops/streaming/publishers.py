@@ -24,7 +24,7 @@ from segops.schemas.quarantine import (
     REASON_HEADER,
 )
 from segops.schemas.records import Headers, Record, partition_of
-from segops.schemas.sizes import Published, RecordKey, encode_published, key_of, minute_of
+from segops.schemas.sizes import Published, RecordKey, encode_published, is_trend, key_of
 from segops.schemas.ticks import TYPE_HEADER
 from segops.stores.base import Write
 from segops.streaming.partition.output import QuarantineRecord
@@ -277,8 +277,8 @@ class FiguresPublisher:
         self._trends = topics.trends
 
     def put(self, partition: int, record: Published) -> None:
-        """Append a record; one of a minute goes to the trends."""
-        topic = self._sizes if minute_of(record) is None else self._trends
+        """Append a record to its topic."""
+        topic = self._trends if is_trend(record) else self._sizes
         self._outputs.append((topic, partition), key=key_of(record), value=encode_published(record))
 
     def delete(self, partition: int, key: RecordKey) -> None:

@@ -6,12 +6,13 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from segops.analytics.reader import BackgroundReader, reading_sizes
+from segops.analytics.reader import BackgroundReader, follow_sizes, reading_sizes
 from segops.analytics.sizes import SegmentSizes
 from segops.brokers import LocalBroker
 from segops.config import Settings, load
@@ -37,6 +38,10 @@ def settings_for(servers: str, prefix: str) -> Settings:
         topics={"prefix": prefix, "partitions": 3},
         worker={"app_id": f"{prefix}app"},
     )
+
+
+def sizes_reader(settings: Settings) -> BackgroundReader[SegmentSizes]:
+    return BackgroundReader(partial(follow_sizes, settings), what="sizes")
 
 
 async def send(settings: Settings, records: Iterable[Published]) -> None:
@@ -72,14 +77,14 @@ def on_broker(work: Callable[[Settings], Awaitable[None]], broker: LocalBroker, 
 def test_a_reader_has_read_to_the_ends_and_follows(broker: LocalBroker, topic_prefix: str) -> None:
     async def work(settings: Settings) -> None:
         async with reading_sizes(settings) as reader:
-            assert members(reader.sizes) == 33
-            found = reader.sizes.trend("vip", HOUR, None, None)
+            assert members(reader.folded) == 33
+            found = reader.folded.trend("vip", HOUR, None, None)
             assert found is not None
             assert [(step.members, step.adds) for step in found.steps[-2:]] == [(33, 22), (33, 0)]
             await send(settings, [size("vip", 2, 112, partitions=3, clock_ms=START + HOUR)])
             async for changed in reader.changes():
                 if changed:
-                    assert (changed, members(reader.sizes)) == ({"vip"}, 133)
+                    assert (changed, members(reader.folded)) == ({"vip"}, 133)
                     break
 
     on_broker(work, broker, topic_prefix)
@@ -91,7 +96,7 @@ def test_a_background_reader_starts_when_asked_and_again_after_a_cancellation(
 ) -> None:
     async def work(settings: Settings) -> None:
         before = asyncio.all_tasks()
-        reader = BackgroundReader(settings)
+        reader = sizes_reader(settings)
         assert asyncio.all_tasks() == before
         for _ in range(2):
             assert reader.current() is None
@@ -108,7 +113,7 @@ def test_a_background_reader_starts_when_asked_and_again_after_a_cancellation(
 
 def test_a_background_reader_reports_failures_and_goes_on(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
-        reader = BackgroundReader(settings_for(NOWHERE, "t."))
+        reader = sizes_reader(settings_for(NOWHERE, "t."))
         with caplog.at_level(logging.WARNING):
             assert reader.current() is None
             await until(lambda: len(caplog.records) >= 2)

@@ -7,11 +7,21 @@ from typing import Any
 
 import pytest
 
+from segops.analytics.alert_log import AlertLog
 from segops.analytics.sizes import SegmentSizes
 from segops.api.access import Access
 from segops.api.health import Page
 from segops.api.segments import SegmentPages
 from segops.api.server import Pages
+from segops.core.rules.alerts import Alert
+from segops.schemas.alerts import (
+    EVALUATED_KEY,
+    AlertRecord,
+    AlertState,
+    Evaluated,
+    alert_key,
+    encode_alert,
+)
 from segops.schemas.sizes import PopulationFigures, PopulationRecord
 from tests.analytics.recount import HOUR, START, published, size, trend
 
@@ -30,6 +40,18 @@ def figures() -> SegmentSizes:
     return sizes
 
 
+def firing() -> AlertLog:
+    log = AlertLog()
+    for number in range(3):
+        alert = Alert("members", at_most=number)
+        key = alert_key("vip", alert)
+        state: AlertState = "recovered" if number == 1 else "firing"
+        record = AlertRecord(f"id-{number}", "vip", alert.text, state, START, START, 5)
+        log.apply(key, encode_alert(record))
+    log.apply(EVALUATED_KEY, encode_alert(Evaluated(0, START + HOUR)))
+    return log
+
+
 def get(
     path: str,
     sizes: SegmentSizes | None = None,
@@ -39,7 +61,7 @@ def get(
     **header: str,
 ) -> Page:
     known = figures() if sizes is None else sizes
-    pages = Pages({}, None, None, SegmentPages(lambda: known, Access(token=token, local=local)))
+    pages = Pages({}, None, None, SegmentPages(lambda: known, firing, Access(token=token, local=local)))
     bare, _, query = path.partition("?")
     return pages.page("GET", bare, header.get("authorization"), query)
 
@@ -128,8 +150,8 @@ def test_a_trend_has_a_greatest_number_of_steps() -> None:
 
 
 def test_requests_wait_until_the_topics_have_been_read() -> None:
-    pages = Pages({}, None, None, SegmentPages(lambda: None, Access(token=None, local=True)))
-    for path in ("/segments", "/segments/vip", "/segments/vip/trend", "/population"):
+    pages = Pages({}, None, None, SegmentPages(lambda: None, lambda: None, Access(token=None, local=True)))
+    for path in ("/segments", "/segments/vip", "/segments/vip/trend", "/population", "/alerts"):
         page = pages.page("GET", path)
         assert (page.status, page.headers) == (503, {"Retry-After": "1"})
     assert pages.page("GET", "/segments", None, "limit=0").status == 400
@@ -142,6 +164,20 @@ def test_population_is_a_page() -> None:
     sizes.apply(*published(PopulationRecord(0, 2, 0, START, shown)))
     found = json.loads(get("/population", sizes).body)
     assert (found["known"], found["stickiness"], found["complete"]) == (1, 0.5, False)
+
+
+def test_firing_alerts_are_a_page() -> None:
+    found = body("/alerts")
+    assert (found["evaluated_ms"], found["next"]) == (START + HOUR, None)
+    assert [each["alert"] for each in found["alerts"]] == ["members at_most 0", "members at_most 2"]
+    first = body("/alerts?limit=1")
+    assert ([each["alert_id"] for each in first["alerts"]], first["next"]) == (
+        ["id-0"],
+        "vip|members at_most 0",
+    )
+    second = body("/alerts?limit=1&after=vip%7Cmembers+at_most+0")
+    assert ([each["alert_id"] for each in second["alerts"]], second["next"]) == (["id-2"], None)
+    assert get("/alerts?limit=x").status == get("/alerts?step=1h").status == 400
 
 
 @pytest.mark.parametrize(
@@ -158,11 +194,11 @@ def test_segments_are_served_on_loopback_or_with_the_token(
     token: str | None, local: bool, header: str | None, status: int
 ) -> None:
     headers = {} if header is None else {"authorization": header}
-    for path in ("/segments", "/segments/vip", "/segments/vip/trend"):
+    for path in ("/segments", "/segments/vip", "/segments/vip/trend", "/alerts"):
         assert get(path, token=token, local=local, **headers).status == status
 
 
 def test_other_methods_are_refused() -> None:
-    pages = Pages({}, None, None, SegmentPages(figures, Access(token=None, local=True)))
+    pages = Pages({}, None, None, SegmentPages(figures, lambda: None, Access(token=None, local=True)))
     assert pages.page("POST", "/segments").status == 405
     assert pages.page("HEAD", "/segments").status == 200

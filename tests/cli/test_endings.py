@@ -37,6 +37,7 @@ PRINTERS: dict[str, list[str]] = {
 }
 #: Commands that wait for a silent server or for standard input.
 WAITERS: dict[str, list[str]] = {
+    "alerts": ["alerts", "--watch"],
     "apply": ["apply", "good.yaml"],
     "demo": ["demo", "--limit", "1", "--broker", "own"],
     "erase": ["erase", "--profile", "user_id:u"],

@@ -135,6 +135,7 @@ def test_an_unusable_file_is_named(
 
 #: Every command that is not a group, with valid arguments.
 CALLS: dict[str, list[str]] = {
+    "alerts": ["alerts"],
     "apply": ["apply", "good.yaml"],
     "archive": ["archive"],
     "archive-once": ["archive", "--once"],
@@ -178,7 +179,7 @@ CALLS: dict[str, list[str]] = {
 KAFKA = ["apply", "erase", "produce", "split", "topics-create", "topics-verify", "topics-describe", "watch"]
 KAFKA += ["worker", "demo", "group-list", "group-remove", "members", "pause", "resume", "timeline"]
 KAFKA += ["retire", "segments", "estimate", "forecast", "overlap", "archive", "archive-once"]
-KAFKA += ["sizes", "population", "plan"]
+KAFKA += ["sizes", "population", "plan", "alerts"]
 KAFKA += ["quarantine-list", "quarantine-show", "quarantine-restore", "quarantine-drop"]
 #: Commands that wait for a broker: see test_outage.py, test_outage_commands.py, test_archive.py (streaming).
 PATIENT = ["produce", "worker", "archive"]

@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from segops.core.activity import DAY_MS
@@ -20,6 +21,7 @@ from segops.schemas.records import partition_of
 from segops.schemas.segments import load
 from segops.schemas.sizes import (
     MINUTE_MS,
+    EndedRecord,
     PopulationFigures,
     PopulationRecord,
     Published,
@@ -239,6 +241,7 @@ def assert_figures(network: FiguresNetwork) -> None:
         assert record.left == flows[number, key, False]
         assert record.clock_ms <= network.processors[number].clock.now_ms
     assert_trends(network, flows)
+    assert_ended_minutes_are_final(network)
     for number in range(network.number):
         assert_population(network, number)
 
@@ -255,6 +258,20 @@ def assert_trends(network: FiguresNetwork, flows: dict[tuple[int, str, bool], Co
         members[number, key] += sum(record.entered.values()) - sum(record.left.values())
         assert record.members == members[number, key]
     assert {where: flow for where, flow in total.items() if flow} == {p: f for p, f in flows.items() if f}
+
+
+def assert_ended_minutes_are_final(network: FiguresNetwork) -> None:
+    """Assert that a partition repeats, but never changes or adds, a minute that it has called ended."""
+    for output in network._outputs:
+        latest, until_ms = {}, 0
+        for record in output.figures:
+            if isinstance(record, EndedRecord):
+                until_ms = max(until_ms, record.until_ms)
+            elif isinstance(record, TrendRecord):
+                again = msgspec.structs.replace(record, clock_ms=0)
+                assert record.minute_ms >= until_ms or latest[key_of(record)] == again
+                latest[key_of(record)] = again
+        assert until_ms
 
 
 def assert_population(network: FiguresNetwork, number: int) -> None:

@@ -16,6 +16,7 @@ from segops.core.segments import Definition, SegmentSet
 from segops.schemas.origin import Origin
 from segops.schemas.sizes import (
     MINUTE_MS,
+    EndedRecord,
     PopulationRecord,
     Progress,
     Published,
@@ -90,16 +91,18 @@ class FiguresHarness:
         self.tallies.note([change(key, member=member)])
 
     def cut(self, known: SegmentSet, *, after_s: float = 0) -> list[Published]:
-        """Take a cut and return what it publishes."""
+        """Take a cut and return what it publishes, apart from which minutes have ended."""
         self.monotonic.advance(round(after_s * 1_000))
         self.output.figures.clear()
         cut = self.figures.cut(self.profiles, known)
         self.store.write([], cut.meta)
-        return list(self.output.figures)
+        published = list(self.output.figures)
+        self.ended = [each for each in published if isinstance(each, EndedRecord)]
+        return [each for each in published if not isinstance(each, EndedRecord)]
 
 
 def keys(records: list[Published]) -> list[str]:
-    return [each.segment_key for each in records if not isinstance(each, PopulationRecord)]
+    return [each.segment_key for each in records if not isinstance(each, PopulationRecord | EndedRecord)]
 
 
 def test_an_opened_partition_publishes_every_size_and_its_population() -> None:
@@ -168,6 +171,20 @@ def test_a_minute_is_published_at_the_cut_after_the_one_that_ended_it() -> None:
     harness.change("vip", member=False)
     (trend,) = harness.cut(known)
     assert trend == TrendRecord("vip", minute_ms, 2, 4, 7, 6, {"event": 1}, {}, harness.clock.now_ms)
+
+
+def test_a_partition_says_up_to_when_its_minutes_are_published() -> None:
+    harness, known = FiguresHarness(vip=5), segments("vip")
+    minute_ms = START_MS // MINUTE_MS * MINUTE_MS
+    harness.cut(known)
+    assert harness.ended == [EndedRecord(2, 4, 7, minute_ms, START_MS)]
+    harness.clock.advance(START_MS + MINUTE_MS)
+    harness.change("vip")
+    harness.cut(known)
+    assert harness.ended == []  # the cut that ended the minute is not durable yet
+    harness.cut(known)
+    assert harness.ended == [EndedRecord(2, 4, 7, minute_ms + MINUTE_MS, harness.clock.now_ms)]
+    assert isinstance(harness.output.figures[0], EndedRecord)  # the minute in progress is not published
 
 
 def test_versions_pauses_and_the_end_of_a_segment_are_published() -> None:

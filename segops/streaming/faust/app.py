@@ -19,6 +19,7 @@ from segops.core.errors import SegopsError
 from segops.core.segments import Definition
 from segops.core.views.profile import ProfileView
 from segops.schemas.records import partition_of
+from segops.streaming.alerts import AlertEvaluator
 from segops.streaming.assignment import Dependencies
 from segops.streaming.connections import REBALANCE_TIMEOUT_MS, REQUEST_TIMEOUT_MS, Connections, heartbeat_ms
 from segops.streaming.faust.assignor import MemberAssignor
@@ -60,6 +61,7 @@ class SegopsApp(faust.App):
     ) -> None:
         self.connections = connections
         self.pipeline = Pipeline(settings, engine, dependencies)
+        self._alert_evaluator = AlertEvaluator(settings, dependencies.metrics, dependencies.failpoints)
         self._owner = dependencies.owner
         self.failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self.watchdog = guards.Watchdog(settings.worker.stall_timeout_ms / 1000)
@@ -79,7 +81,7 @@ class SegopsApp(faust.App):
         self.agent(events, name="resolve")(self._resolve)
         self.agent(control, name="control")(self._control)
         self.agent(profile_events, name="segment")(self._segment)
-        for task in (self._pump, self._timers, self._ticks, self._sweep, self._backfill):
+        for task in (self._pump, self._timers, self._ticks, self._sweep, self._backfill, self._alerts):
             self.task(task)
 
     # -- agents --------------------------------------------------------------------------------
@@ -128,6 +130,9 @@ class SegopsApp(faust.App):
 
     async def _backfill(self) -> None:
         await self._or_fail(self.pipeline.backfill_reader.run(self.pipeline, lambda: self.batch_consumer))
+
+    async def _alerts(self) -> None:
+        await self._or_fail(self._alert_evaluator.run(self.pipeline))
 
     async def guard(self) -> None:
         """Run the watchers that may end this app, also during start and recovery. Runs until cancelled."""

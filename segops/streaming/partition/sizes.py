@@ -18,6 +18,7 @@ from segops.core.activity import activity_of
 from segops.core.segments import SegmentSet
 from segops.schemas.sizes import (
     MINUTE_MS,
+    EndedRecord,
     PopulationFigures,
     PopulationRecord,
     Progress,
@@ -128,6 +129,7 @@ class Figures:
         self._unpublished: deque[str] = deque()
         self._published: tuple[int, PopulationFigures] | None = None
         self._published_s = -_HEARTBEAT_S
+        self._ended_ms = 0
         self._minute_ms: int | None = None
         self._at_minute: PopulationFigures | None = None
 
@@ -172,6 +174,7 @@ class Figures:
     def _publish(self) -> None:
         for ended in self._tallies.take_ended():
             self._publish_minute(ended)
+        self._publish_ended()
         self._publish_population_minute()
         if self._monotonic() >= self._published_s + self._interval_s:
             self._publish_sizes()
@@ -241,6 +244,13 @@ class Figures:
             clock_ms=self._clock.now_ms,
         )
         self._output.publish_figures(record)
+
+    def _publish_ended(self) -> None:
+        """Say which minutes are published, when that has changed."""
+        until_ms = self._tallies.ended_ms
+        if until_ms > self._ended_ms:
+            self._ended_ms = until_ms
+            self._output.publish_figures(EndedRecord(*self._partition, until_ms, self._clock.now_ms))
 
     def _publish_population_minute(self) -> None:
         """Publish the population at the end of the last minute, as of the first cut after it."""

@@ -49,6 +49,8 @@ class Tallies:
     def __init__(self, store: ProfileStore, clock: PartitionClock, sizes: Mapping[str, int]) -> None:
         self._clock = clock
         self._minute_ms = clock.now_ms // MINUTE_MS * MINUTE_MS
+        #: All minutes before this instant have been returned by ``take_ended``.
+        self.ended_ms = 0
         self._noted: defaultdict[str, list[Move]] = defaultdict(list)
         self._due: set[int] = set()
         self._ending: set[str] = set()
@@ -123,6 +125,7 @@ class Tallies:
             return []
         ended = [each for key in self._ending for each in self._end_minutes(key, until_ms)]
         self._ending = {key for key in self._ending if self._tally(key).minutes}
+        self.ended_ms = max(self.ended_ms, until_ms)
         return sorted(ended, key=lambda each: (each.minute_ms, each.segment_key))
 
     def _end_minutes(self, segment_key: str, until_ms: int) -> Iterator[EndedMinute]:

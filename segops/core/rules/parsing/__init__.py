@@ -1,6 +1,7 @@
-"""Parsing: from rules as written to validated trees (``read_rule``, ``read_policy``, ``read_rfm``)."""
+"""Parsing: from what people write to validated rules, policies, RFM parameters and alerts (``read_…``)."""
 
 from segops.core.rules.counts import COUNT_OPERATORS
+from segops.core.rules.parsing.alerts import MAX_ALERTS, PERCENTAGE, read_alerts
 from segops.core.rules.parsing.context import MAX_NODES, Context
 from segops.core.rules.parsing.nodes import AGGREGATES, HEADS, read_rule
 from segops.core.rules.parsing.policy import read_policy
@@ -15,13 +16,16 @@ __all__ = [
     "COUNT_OPERATORS",
     "DIGITS",
     "HEADS",
+    "MAX_ALERTS",
     "MAX_EDGES",
     "MAX_NODES",
     "MAX_STEPS",
+    "PERCENTAGE",
     "SIDES",
     "WINDOW_KEYS",
     "Context",
     "Reader",
+    "read_alerts",
     "read_policy",
     "read_rfm",
     "read_rule",
