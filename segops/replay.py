@@ -8,8 +8,18 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from segops.core.backfill import (
+    Collector,
+    Row,
+    fold,
+    give_reason,
+    in_force_at_once,
+    install,
+    missing,
+    waiting,
+)
 from segops.core.engine import Engine
 from segops.core.errors import UserError
 from segops.core.events import Change, Event
@@ -131,6 +141,12 @@ class Replay:
             result = self.identity.on_definitions(profile, clock_ms=self.clock_ms or 0)
             yield from self._account(profile, due_ms, result)
 
+    def survivor_of(self, profile_id: str) -> str:
+        """Return the id of the profile that a profile was merged into, at any distance, or its own."""
+        while (into := self.profiles[profile_id].merged_into) is not None:
+            profile_id = into
+        return profile_id
+
     def take_skipped(self) -> list[tuple[str, Skip]]:
         """Return and clear the values that rules could not read, with their profile ids."""
         skipped, self._skipped = self._skipped, []
@@ -149,3 +165,55 @@ class Replay:
             self.sizes[change.segment_key] += 1 if change.member else -1
             change.evaluated_at = change.occurred_at
         return found.changes
+
+
+class Publication:
+    """Segments published in the middle of a replay, with the history that they need.
+
+    Build it before the events that are to count, ``note`` each of them, then ``adopt``: what needs no history
+    is in force first, all the rest at the same clock, as in a running system.
+    """
+
+    def __init__(self, replay: Replay, segments: SegmentSet) -> None:
+        former = replay.engine.segments
+        waits = waiting(segments, former.features)
+        self._replay, self._segments = replay, segments
+        self._at_once = SegmentSet(in_force_at_once(former, segments, waits)) if waits else segments
+        self._features = missing(self._at_once.features, segments.features)
+        self._collector = Collector(self._features)
+        self._rows: dict[str, list[Row]] = {}
+        self._events = 0
+
+    def note(self, profile_id: str, event: Event, *, arrival_ms: int) -> None:
+        """Keep what the missing features read of an event that was sent to a profile."""
+        row = self._collector.row(event, arrival_ms=arrival_ms, partition=0, offset=self._events)
+        self._events += 1
+        if row is not None:
+            self._rows.setdefault(profile_id, []).append(row)
+
+    def adopt(self) -> Iterator[Change]:
+        """Go over to the segments at the present clock of the replay; yield the published differences."""
+        replay = self._replay
+        if self._at_once.version != replay.engine.segments.version:
+            yield from replay.adopt(self._at_once, lambda _: None)
+        if self._at_once is not self._segments:
+            yield from self._switch()
+
+    def _switch(self) -> Iterator[Change]:
+        replay, rows = self._replay, self._by_survivor()
+        fresh = self._segments.by_key.keys() - self._at_once.by_key.keys()
+
+        def prepare(profile: Profile) -> None:
+            found = fold(profile, rows.get(profile.id, ()), self._features, now_ms=replay.clock_ms or 0)
+            install(profile, found, self._features)
+
+        for change in replay.adopt(self._segments, prepare):
+            give_reason(replay.profiles[change.profile_id], [change], fresh)
+            yield change
+
+    def _by_survivor(self) -> Mapping[str, Sequence[Row]]:
+        """Return the rows of each profile and of all profiles merged into it."""
+        found: dict[str, list[Row]] = {}
+        for profile_id, rows in self._rows.items():
+            found.setdefault(self._replay.survivor_of(profile_id), []).extend(rows)
+        return found

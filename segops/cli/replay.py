@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import click
@@ -12,13 +12,14 @@ from segops.cli._input import Input
 from segops.cli._params import INSTANT
 from segops.cli._say import say, say_all
 from segops.config import load
-from segops.core.events import Change
-from segops.core.segments import SegmentSet
+from segops.core.events import Change, Event
+from segops.core.segments import SegmentSet, edited
 from segops.core.values import format_instant
-from segops.replay import Replay
+from segops.replay import Publication, Replay
 from segops.schemas.changes import encode_change
 from segops.schemas.identifying import limits_of
 from segops.schemas.segments import load as load_segments
+from segops.schemas.segments import load_drafts
 from segops.wall_clock import wall_ms
 
 _EPILOG = """
@@ -26,6 +27,7 @@ _EPILOG = """
 Examples:
   segops replay --segments segments/ --events events.jsonl.gz
   zcat history.gz | segops replay --segments vip.yaml --events - --until 2026-01-31 --format table
+  segops replay --segments segments/ --events events.jsonl --apply edited.yaml --at 2026-01-15
 """
 
 
@@ -57,6 +59,14 @@ _HEADING = f"{'occurred at':<24}  {'action':<7}  {'segment':<24}  {'reason':<10}
     type=click.Path(path_type=Path, allow_dash=True),
     help="File of events (.jsonl, .jsonl.gz), or - for standard input.",
 )
+@click.option(
+    "--apply",
+    "applied",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Publish these segments, too, when the clock reaches --at; may be repeated.",
+)
+@click.option("--at", "at_ms", type=INSTANT, help="The instant of --apply.")
 @click.option("--until", type=INSTANT, help="Advance the clock to this instant after the last event.")
 @click.option(
     "--format",
@@ -67,25 +77,74 @@ _HEADING = f"{'occurred at':<24}  {'action':<7}  {'segment':<24}  {'reason':<10}
     help="Output format; jsonl prints the records as they are published.",
 )
 @click.option("--strict", is_flag=True, help="Exit with status 1 if an event was invalid.")
-def command(segments: tuple[Path, ...], events: Path, until: int | None, form: str, strict: bool) -> None:
+def command(
+    segments: tuple[Path, ...],
+    events: Path,
+    applied: tuple[Path, ...],
+    at_ms: int | None,
+    until: int | None,
+    form: str,
+    strict: bool,
+) -> None:
     """Print the membership changes that the events cause, one per line, in processing order.
 
     Events are in Segment's format, in order of arrival; the clock is the greatest event time so far. A line
     may be a body with a "batch" of events. Invalid events, repaired parts of events and values that the rules
-    cannot read are reported on standard error.
+    cannot read are reported on standard error. The segments of --apply take the place of those with the same
+    keys, after all events up to --at, and all of these events count for them.
     """
-    replay = Replay(SegmentSet(load_segments(segments)), wall_ms=wall_ms(), limits=limits_of(load()))
-    found = Input(events, replay)
+    if bool(applied) != (at_ms is not None):
+        raise click.UsageError("expected --apply and --at together")
+    found = load_segments(segments)
+    replay = Replay(SegmentSet(found), wall_ms=wall_ms(), limits=limits_of(load()))
+    later = SegmentSet(edited(found, load_drafts(applied).definitions))
+    edit = None if at_ms is None else _Edit(replay, later, at_ms)
+    read = Input(events, replay)
     show = _FORMATS[form]
     if form == "table":
         say(_HEADING)
-    for owner, event in found:
+    for owner, event in read:
+        if edit is not None:
+            _print(edit.before(owner, event), show)
         _print(replay.apply(owner, event), show)
+    if edit is not None:
+        _print(edit.reach(max(until or 0, replay.clock_ms or 0)), show)
     if until is not None:
         _print(replay.advance(until), show)
-    for note in found.notes():
+    _report(read, edit, strict=strict)
+
+
+class _Edit:
+    """The publication of ``--apply`` when the clock reaches ``--at``."""
+
+    def __init__(self, replay: Replay, segments: SegmentSet, at_ms: int) -> None:
+        self._replay, self._at_ms = replay, at_ms
+        self._publication: Publication | None = Publication(replay, segments)
+
+    def before(self, owner: str, event: Event) -> Iterator[Change]:
+        """Yield what comes before an event: it is history, or the first one after the publication."""
+        yield from self.reach(event.time_ms - 1)
+        if self._publication is not None:
+            self._publication.note(owner, event, arrival_ms=self._replay.clock_ms or 0)
+
+    def reach(self, clock_ms: int) -> Iterator[Change]:
+        """Publish if the clock advances to --at, or beyond; yield the changes until then."""
+        publication = self._publication
+        if publication is not None and clock_ms >= self._at_ms:
+            self._publication = None
+            yield from self._replay.advance(self._at_ms)
+            yield from publication.adopt()
+
+    def notes(self) -> Iterator[str]:
+        """Yield a line if nothing was published."""
+        if self._publication is not None:
+            yield f"nothing was published: the clock did not reach {format_instant(self._at_ms)} (--at)"
+
+
+def _report(read: Input, edit: _Edit | None, *, strict: bool) -> None:
+    for note in (*read.notes(), *(() if edit is None else edit.notes())):
         say(note, err=True)
-    rejected = found.rejected.total()
+    rejected = read.rejected.total()
     if rejected:
         say(f"{rejected} invalid events", err=True)
         sys.exit(1 if strict else 0)

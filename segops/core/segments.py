@@ -67,6 +67,21 @@ def version_after(former: Definition | None, definition: Definition) -> int:
     return former.version + (former.identity != definition.identity)
 
 
+def edited(former: Iterable[Definition], new: Iterable[Definition]) -> list[Definition]:
+    """Return all definitions after an edit: the new ones, with their versions, replace those with their keys.
+
+    >>> from segops.core.rules.model import KnownFor
+    >>> day, week = (Definition("old", "Old", KnownFor(days * 86_400_000)) for days in (1, 7))
+    >>> [(each.key, each.version) for each in edited([day], [week])]
+    [('old', 2)]
+    """
+    found = {each.key: each for each in former}
+    for each in new:
+        version = version_after(found.get(each.key), each)
+        found[each.key] = msgspec.structs.replace(each, version=version)
+    return list(found.values())
+
+
 class Segment(msgspec.Struct, frozen=True):
     """A compiled definition. ``index`` is its position in the order of evaluation.
 

@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import msgspec
-
 from segops.core.errors import DefinitionError, Issue, UserError
-from segops.core.segments import Definition, SegmentSet, version_after
+from segops.core.segments import Definition, SegmentSet, edited
 from segops.schemas.segments import format_location, inline, load
 
 Location = tuple[int | str, ...]
@@ -56,7 +54,6 @@ class PublishedSegments:
     def apply(self, written: Any, loc: Location) -> SegmentSet | None:
         """Publish segments; return all segments afterwards, or None after reporting mistakes."""
         found = read_segments(written, loc, self._document)
-        live = {each.key: each for each in self._segments.definitions}
         for each in found or ():
             if each.key in self._retired:
                 version = self._retired[each.key]
@@ -67,11 +64,7 @@ class PublishedSegments:
         if found is None:
             self.known = None
             return None
-        new = [
-            msgspec.structs.replace(each, version=version_after(live.get(each.key), each)) for each in found
-        ]
-        keys = {each.key for each in new}
-        return self._publish([*(each for key, each in live.items() if key not in keys), *new], loc)
+        return self._publish(edited(self._segments.definitions, found), loc)
 
     def retire(self, keys: Sequence[str], loc: Location) -> SegmentSet | None:
         """Retire segments; return the remaining ones, or None after reporting mistakes."""

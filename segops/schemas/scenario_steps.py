@@ -47,7 +47,7 @@ class ChangeForm(_Form):
     action: Literal["entered", "exited"]
     segment: str
     profile: str = ""
-    reason: Literal["event", "time", "definition"] = "event"
+    reason: Literal["event", "time", "definition", "backfill"] = "event"
     occurred_at: str = ""
     flips_at: str | None = None
     event_id: str | None = None

@@ -7,13 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from segops.core.backfill import Collector, Row, fold, install, missing
 from segops.core.events import Change, Event
-from segops.core.features import Feature
-from segops.core.profile import Profile
 from segops.core.segments import SegmentSet
 from segops.core.values import MAX_MS, format_instant
-from segops.replay import Replay
+from segops.replay import Publication, Replay
 from segops.schemas.scenario_steps import ScenarioStep
 from segops.schemas.scenarios import Scenario
 
@@ -79,33 +76,10 @@ def _apply(step: ScenarioStep, replay: Replay, history: list[_Past]) -> Iterator
 
 def _adopt(segments: SegmentSet, replay: Replay, history: Sequence[_Past]) -> Iterator[Change]:
     """Go over to other segments, and fill the features that profiles lack from all events so far."""
-    features = missing(replay.engine.segments.features, segments.features)
-    rows = _rows(features, replay, history)
-
-    def prepare(profile: Profile) -> None:
-        folded = fold(profile, rows.get(profile.id, ()), features, now_ms=replay.clock_ms or 0)
-        install(profile, folded, features)
-
-    yield from replay.adopt(segments, prepare)
-
-
-def _rows(
-    features: Mapping[int, Feature], replay: Replay, history: Sequence[_Past]
-) -> Mapping[str, Sequence[Row]]:
-    """Return the rows of all events, by the profile that has the events now."""
-    collector = Collector(features)
-    found: dict[str, list[Row]] = {}
-    for offset, past in enumerate(history):
-        row = collector.row(past.event, arrival_ms=past.arrival_ms, partition=0, offset=offset)
-        if row is not None:
-            found.setdefault(_survivor(past.profile_id, replay), []).append(row)
-    return found
-
-
-def _survivor(profile_id: str, replay: Replay) -> str:
-    while (into := replay.profiles[profile_id].merged_into) is not None:
-        profile_id = into
-    return profile_id
+    publication = Publication(replay, segments)
+    for past in history:
+        publication.note(past.profile_id, past.event, arrival_ms=past.arrival_ms)
+    yield from publication.adopt()
 
 
 def _failed(rules: int) -> Iterator[Difference]:

@@ -207,3 +207,55 @@ def test_several_segment_folders_form_one_set(segments: Path, tmp_path: Path) ->
     (more / "b.json").write_text('{"version":1,"segments":[{"key":"b","when":{"in_segment":"high-intent"}}]}')
     done = replay("--segments", segments, "--segments", more, "--events", "-", text=VIEWS)
     assert [change["segment_key"] for change in changes(done)] == ["high-intent", "b"]
+
+
+EDIT = """
+version: 1
+segments:
+  - {key: high-intent, when: {all: [{in_segment: viewers}, {did_not: Order Completed, within: 48h}]}}
+  - {key: viewers, when: {did: Product Viewed, count: {gte: 2}, within: 7d}}
+"""
+
+
+@pytest.fixture
+def edit(tmp_path: Path) -> Path:
+    path = tmp_path / "edit.yaml"
+    path.write_text(EDIT)
+    return path
+
+
+def applied(segments: Path, edit: Path, at_ms: int, *more: object) -> Result:
+    at = format_instant(at_ms)
+    return replay("--segments", segments, "--events", "-", "--apply", edit, "--at", at, *more, text=VIEWS)
+
+
+VIEWERS = ("viewers", 1, "backfill")
+
+
+@pytest.mark.parametrize(
+    "after_h, expected",
+    [(0, []), (1, [VIEWERS, ("high-intent", 2, "definition")]), (2, [("high-intent", 1, "event"), VIEWERS])],
+)
+def test_applied_segments_count_the_events_up_to_that_instant(
+    segments: Path, edit: Path, after_h: int, expected: list[tuple[str, int, str]]
+) -> None:
+    at_ms = T + after_h * H
+    found = changes(applied(segments, edit, at_ms))
+    seen = [(each["segment_key"], each["segment_version"], each["reason"]) for each in found]
+    later = [("viewers", 1, "event"), ("high-intent", 2, "event")] if after_h == 0 else []
+    assert seen == [*expected, *later]
+    assert {each["occurred_at"] for each in found} == {T + H if later else at_ms}
+
+
+def test_applied_segments_that_are_never_reached_are_reported(segments: Path, edit: Path) -> None:
+    done = applied(segments, edit, T + 9 * H)
+    assert done.status == 0
+    assert "nothing was published: the clock did not reach" in done.err
+
+
+@pytest.mark.parametrize("option", ["--apply", "--at"])
+def test_apply_and_at_belong_together(segments: Path, option: str) -> None:
+    value = segments if option == "--apply" else "2026-01-01"
+    done = replay("--segments", segments, "--events", "-", option, value, text=VIEWS)
+    assert done.status == 2
+    assert "expected --apply and --at together" in done.err

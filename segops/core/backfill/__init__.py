@@ -9,6 +9,18 @@ puts them into the profile. Reading, storing and moving rows is the caller's par
 from segops.core.backfill.folding import Folded, fold
 from segops.core.backfill.installing import install
 from segops.core.backfill.needs import in_force_at_once, missing, waiting
+from segops.core.backfill.reasons import BACKFILL, give_reason
 from segops.core.backfill.rows import Collector, Row
 
-__all__ = ["Collector", "Folded", "Row", "fold", "in_force_at_once", "install", "missing", "waiting"]
+__all__ = [
+    "BACKFILL",
+    "Collector",
+    "Folded",
+    "Row",
+    "fold",
+    "give_reason",
+    "in_force_at_once",
+    "install",
+    "missing",
+    "waiting",
+]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final
 
-from segops.core.backfill import fold, install
+from segops.core.backfill import fold, give_reason, install
 from segops.core.engine import Engine
 from segops.core.events import Event
 from segops.core.features import Feature
@@ -51,8 +51,6 @@ from segops.streaming.partition.start import Start
 
 log = logging.getLogger(__name__)
 
-#: Why a membership of a segment that was not evaluated before its backfill changed.
-BACKFILL: Final = "backfill"
 #: The least room for folded features, however large the profile is.
 _LEAST_ROOM: Final = 4_096
 
@@ -349,14 +347,8 @@ class Backfill:
 
     def explain(self, profile: Profile, result: StepResult) -> None:
         """Set the reason of changes in segments that were not evaluated before."""
-        if self._next is None or not self._next.switched:
-            return
-        for change in result.changes:
-            if change.segment_key in self._next.fresh:
-                change.reason = BACKFILL
-                member = profile.members.get(change.segment_key)
-                if member is not None:
-                    member.reason = BACKFILL
+        if self._next is not None and self._next.switched:
+            give_reason(profile, result.changes, self._next.fresh)
 
     # -- reading and durability ----------------------------------------------------------------
 
