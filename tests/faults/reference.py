@@ -151,6 +151,7 @@ class Replayer:
     def _message(self, record: Any) -> None:
         message = decode_message(record.value)
         expected = self._profile(message.to)
+        self._pass_time(expected, self._clock.now_ms)  # a message may stop the profile's clock in the past
         result = self._apply(expected, message)
         if result is not None:
             self._note(expected, record, result)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from segops.core.errors import RejectedEvent, StateError, UnstorableError
-from segops.core.links import is_blank
+from segops.core.links import is_blank, timer_of
 from segops.core.messages import Message, Release, Rows
 from segops.core.profile import Profile
 from segops.core.step import StepResult
@@ -139,6 +140,10 @@ class RecordApplier:
     def _apply_message(self, cached: CachedProfile, record: Record, message: Message, clock_ms: int) -> None:
         if cached.profile.evaluated_by != self.evaluator.version:
             self.redefine(cached)
+        due_ms = timer_of(cached.profile)
+        if due_ms is not None and due_ms <= clock_ms:
+            # A message may stop the profile's clock in the past; what is due must not depend on the batch.
+            self.evaluate(cached, partial(self.evaluator.timer, clock_ms=clock_ms))
         if self._effects.base:
             self._effects.begin(cached.profile)
         self._backfill.receive(message, cached.profile, self.evaluator.engine.segments.features)
