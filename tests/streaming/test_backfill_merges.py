@@ -22,7 +22,7 @@ PARTITIONS = 3
 
 def name_in(partition: int, kind: str) -> str:
     """Return an identifier of a kind whose profile is in a partition."""
-    found = (f"n{number}" for number in range(100))
+    found = (f"n{number}@x" for number in range(100))
     return next(each for each in found if partition_of(f"{kind}:{each}".encode(), PARTITIONS) == partition)
 
 
@@ -36,7 +36,7 @@ class Story:
     def __init__(self, folder: Path, **bounds: int) -> None:
         after = segments_in(AFTER, folder)
         self.network = BackfillNetwork(segments_in(BEFORE, folder), PARTITIONS, **bounds)
-        self._after = after
+        self.after = after
         self._replay = Replay(after, wall_ms=WALL_MS)
         self._count = 0
 
@@ -70,7 +70,7 @@ class Story:
     def publish(self) -> None:
         """Let all partitions see the later segments, read and announce all rounds, but not switch."""
         network = self.network
-        network.publish(self._after)
+        network.publish(self.after)
         for number in range(PARTITIONS):
             network.work(number, 1)
         while any([network.read_history(number, 50) for number in range(PARTITIONS)]):
@@ -201,3 +201,34 @@ def test_sizes_say_what_waits_and_from_when_history_is_complete(tmp_path: Path) 
     network.settle()
     sizes = network.sizes_of(USER_AT)
     assert (sizes["dear"].complete_since_ms, sizes["viewers"].complete_since_ms) == (None, lost_ms)
+
+
+def test_rows_are_relayed_along_three_redirects_before_the_survivor_is_folded(tmp_path: Path) -> None:
+    """The second redirect relays after its own partition announced the round: so a further round follows."""
+    story = Story(tmp_path)
+    network = story.network
+    device, own, mail = name_in(0, "device_id"), name_in(1, "anonymous_id"), name_in(2, "email")
+    user = name_in(0, "user_id")
+    first: dict[str, Any] = {"device": {"id": device}}
+    for total in (160, 90, 80):
+        story.did("Viewed", context=first)
+        story.did("Bought", total, context=first)
+    for fields in (
+        {"context": first, "anonymousId": own},
+        {"anonymousId": own, "context": {"traits": {"email": mail}}},
+        {"context": {"traits": {"email": mail}}, "userId": user},
+    ):
+        story.did("Seen", **fields)
+        network.settle()
+    network.publish(story.after)
+    for number in range(PARTITIONS):
+        network.work(number, 1)
+        network.read_history(number, 50)
+    for number in (*range(PARTITIONS), *range(PARTITIONS)):  # the device's rows are sent on; round 1
+        network.work(number, 50)
+    for number in (2, 1, 0, 0):  # round 2; the rows follow the announcement of partition 2 there
+        network.read(number, 50)
+    network.work(0, 50)
+    assert not network.processors[0].backfill.switched
+    story.end()
+    assert {"viewers", "spenders"} <= members(network)[f"user_id:{user}"]
