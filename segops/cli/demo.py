@@ -68,8 +68,9 @@ def command(
     """Show segops at work and verify every result.
 
     Starts a broker and a worker, publishes the example segments, sends the purchase history of 23,570
-    customers mixed with the clicks of 600 visitors, and lets 120 more days pass. Time follows the events, so
-    eighteen months take about a minute. At the end, every membership change is compared with the output of
+    customers mixed with the clicks of 600 visitors, and lets 120 more days pass. Half-way, it plans and
+    applies an edit of the segments, which counts past events. Time follows the events, so eighteen months
+    take about a minute and a half. At the end, every membership change is compared with the output of
     `segops replay` for the same input. Exit status 1 if any differs.
     """
     from segops.demo.main import run

@@ -22,10 +22,16 @@ class Child:
 
     It runs in a session of its own, so that a terminal's Ctrl-C reaches only the demo, which stops it in
     order. Its standard error goes to the file ``log``, its standard output to ``out``, by default the log.
+    ``folder`` is its working folder, by default that of this process.
     """
 
     def __init__(
-        self, *arguments: str, environment: Mapping[str, str], log: Path, out: Path | None = None
+        self,
+        *arguments: str,
+        environment: Mapping[str, str],
+        log: Path,
+        out: Path | None = None,
+        folder: Path | None = None,
     ) -> None:
         self.name = f"segops {arguments[0]}"
         self._log = log
@@ -37,6 +43,7 @@ class Child:
                 stdout=output,
                 stderr=errors,
                 env=_inherited() | dict(environment),
+                cwd=folder,
                 start_new_session=True,
             )
 

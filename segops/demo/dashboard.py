@@ -54,13 +54,18 @@ class DashboardState:
         self.changes: Counter[str] = Counter()
         self.segments = {definition.key: SegmentRow(definition) for definition in definitions}
         self.latest: deque[Change] = deque(maxlen=_LATEST)
-        #: Seconds from the first event sent to the last one applied.
-        self.applied_s = self.ready_s = 0.0
+        #: Seconds from the first event sent to the last one applied, without pauses.
+        self.applied_s = self.ready_s = self.pause_s = 0.0
         self._started = monotonic()
         self._speeds: deque[tuple[float, int]] = deque()
         self._next_sample_ms = history.first_ms + _SAMPLE_MS
         self._pending: list[tuple[int, int, Change]] = []
         self._numbers = count()
+
+    def add(self, definitions: Iterable[Definition]) -> None:
+        """Also show the segments of these definitions that are new."""
+        for definition in definitions:
+            self.segments.setdefault(definition.key, SegmentRow(definition))
 
     def note(self, change: Change) -> None:
         """Queue one membership change until the clock reaches it."""
@@ -102,6 +107,11 @@ class DashboardState:
     def begin(self) -> None:
         """Start the timer: the worker is ready, and events are about to be sent."""
         self.ready_s = self.elapsed_s
+
+    def resume(self, paused_s: float) -> None:
+        """Leave a pause, which lasted from ``paused_s`` until now, out of the time for events."""
+        self.pause_s += self.elapsed_s - paused_s
+        self.ready_s += self.elapsed_s - paused_s
 
     def close(self, changes: Iterable[Change]) -> None:
         """Recount all changes in time order, so that the final figures are exact.

@@ -14,8 +14,9 @@ from segops.core.segments import Definition
 from segops.demo.options import Options
 from segops.schemas.segments import load
 
-#: The example segments.
+#: The example segments, and the files that take their places, or are new, half-way.
 SEGMENTS = Path(__file__).with_name("segments")
+HALF_WAY = Path(__file__).with_name("half-way")
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,11 @@ class Environment:
     settings: Settings
     variables: Mapping[str, str]
     definitions: list[Definition]
+
+    @property
+    def segments_folder(self) -> Path:
+        """The folder of segment files, as its user edits it."""
+        return self.folder / "segments"
 
     @property
     def events_file(self) -> Path:

@@ -37,16 +37,16 @@ class Feeder:
         self._history = history
         self._rate = rate
 
-    async def events(self) -> None:
-        """Send all events. Raises SegopsError if the broker did not accept every one."""
+    async def events(self, until_ms: int) -> None:
+        """Send the next events, up to an instant. Raises SegopsError if the broker did not accept all."""
         loop = asyncio.get_running_loop()
-        started = loop.time()
-        for events in self._slices():
+        started, before = loop.time(), self.sent
+        for events in self._slices(until_ms):
             # All events of a profile go to one partition, before and after the log-in.
             await self._loader.send_keyed((event.profile.encode(), event.line) for event in events)
             self.sent += len(events)
             if self._rate:
-                await self._pause(started + self.sent / self._rate - loop.time())
+                await self._pause(started + (self.sent - before) / self._rate - loop.time())
         await self._loader.settle()
         self._refuse_losses()
 
@@ -55,11 +55,16 @@ class Feeder:
         while self.sent - self.done > _AHEAD:
             await asyncio.sleep(_LOOK_S)
 
-    def _slices(self) -> Iterator[Sequence[InputEvent]]:
+    def _slices(self, until_ms: int) -> Iterator[Sequence[InputEvent]]:
         size = max(1, int(self._rate / _SLICES_PER_SECOND)) if self._rate else _UNPACED_SLICE
-        events = self._history.events
-        for at in range(0, len(events), size):
-            yield events[at : at + size]
+        end = self._history.until(until_ms)
+        for at in range(self.sent, end, size):
+            yield self._history.events[at : min(at + size, end)]
+
+    async def advance(self, instant_ms: int) -> None:
+        """Let time advance to an instant up to which all events have been sent, in every partition."""
+        await self._loader.final_tick(instant_ms)
+        self._refuse_losses()
 
     async def time(self) -> None:
         """End the input and advance time to the end of the history.
@@ -67,8 +72,7 @@ class Feeder:
         One tick would do; many can be watched. Raises SegopsError like ``events``.
         """
         for instant_ms in self._instants():
-            await self._loader.final_tick(instant_ms)
-            self._refuse_losses()
+            await self.advance(instant_ms)
             await asyncio.sleep(_STEP_S if self._rate else 0)
 
     def _instants(self) -> Iterator[int]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable
 from itertools import chain
+from operator import attrgetter
 from typing import Final
 from zlib import crc32
 
@@ -31,9 +33,18 @@ class OrderHistory(msgspec.Struct, frozen=True):
         return self.events[0].time_ms
 
     @property
+    def half_ms(self) -> int:
+        """The time of the event in the middle."""
+        return self.events[(len(self.events) - 1) // 2].time_ms
+
+    @property
     def last_ms(self) -> int:
         """The time of the last event."""
         return self.events[-1].time_ms
+
+    def until(self, instant_ms: int) -> int:
+        """Return the number of events up to an instant."""
+        return bisect_right(self.events, instant_ms, key=attrgetter("time_ms"))
 
     @property
     def final_ms(self) -> int:

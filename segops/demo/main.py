@@ -22,7 +22,7 @@ from segops.core.errors import SegopsError, UserError
 from segops.core.values import format_instant
 from segops.demo.children import Child
 from segops.demo.dashboard import DashboardState
-from segops.demo.environment import SEGMENTS, Environment, make_environment
+from segops.demo.environment import HALF_WAY, SEGMENTS, Environment, make_environment
 from segops.demo.history import OrderHistory, read_history
 from segops.demo.interrupts import interruptible, uninterrupted
 from segops.demo.options import Options
@@ -36,7 +36,16 @@ from segops.operations.definitions import publish
 
 _KEEP_LOOK_S: Final = 0.5
 #: What an earlier run may have left in a folder.
-_PARTS: Final = ("broker", "worker", "events.jsonl", "expected.jsonl", "worker.log", "replay.log")
+_PARTS: Final = (
+    "broker",
+    "worker",
+    "segments",
+    "events.jsonl",
+    "expected.jsonl",
+    "worker.log",
+    "replay.log",
+    "commands.log",
+)
 
 
 def run(options: Options, console: Console) -> int:
@@ -102,6 +111,7 @@ def _set_up(
     ports = stack.enter_context(reserve_ports(options.processes))
     environment = make_environment(options, folder, broker, web_port=ports[0])
     _write(environment.events_file, history)
+    shutil.copytree(SEGMENTS, environment.segments_folder)
     asyncio.run(_prepare(environment, options.processes))
     if broker.kind == "own":
         stack.callback(lambda: asyncio.run(_remove_topics(environment)))
@@ -136,18 +146,16 @@ def _worker(environment: Environment, processes: int) -> Child:
 
 def _oracle(environment: Environment, history: OrderHistory) -> Child:
     """Start ``segops replay`` over the same input, without Kafka, for the expected changes."""
-    until = format_instant(history.final_ms)
-    arguments = (
-        "--segments",
-        str(SEGMENTS),
-        "--events",
-        str(environment.events_file),
-        "--until",
-        until,
-        "--strict",
-    )
+    options = {
+        "--segments": SEGMENTS,
+        "--events": environment.events_file,
+        "--apply": HALF_WAY,
+        "--at": format_instant(history.half_ms),
+        "--until": format_instant(history.final_ms),
+    }
+    arguments = [str(part) for option in options.items() for part in option]
     log = environment.folder / "replay.log"
-    return Child("replay", *arguments, environment={}, log=log, out=environment.expected_file)
+    return Child("replay", "--strict", *arguments, environment={}, log=log, out=environment.expected_file)
 
 
 def _run(

@@ -7,6 +7,7 @@ from typing import Final
 
 from segops.core.values import format_instant
 from segops.demo.dashboard import DashboardState
+from segops.demo.edit import REASONS
 from segops.demo.environment import Environment
 from segops.demo.history import OrderHistory
 from segops.demo.run import Processes, RunResult
@@ -31,15 +32,18 @@ def _sizes(dashboard: DashboardState) -> Iterator[str]:
 def _figures(result: RunResult, dashboard: DashboardState, history: OrderHistory) -> Iterator[str]:
     first, final = (format_instant(ms)[:10] for ms in (history.first_ms, history.final_ms))
     days = (history.final_ms - history.first_ms) / 86_400_000
+    speed = dashboard.total / max(dashboard.applied_s, 0.001)
     yield (
         f"{dashboard.total:,} events of {history.people:,} customers over {days:,.0f} days "
-        f"({first} to {final}) in {dashboard.elapsed_s:.0f} s; all events applied after "
-        f"{dashboard.applied_s:.0f} s ({dashboard.total / max(dashboard.applied_s, 0.001):,.0f}/s)"
+        f"({first} to {final}) in {dashboard.elapsed_s:.0f} s: {dashboard.applied_s:.0f} s for all events "
+        f"({speed:,.0f}/s), {dashboard.pause_s:.0f} s for the edit"
     )
     changes = dashboard.changes
+    edited = sum(changes[reason] for reason in REASONS)
     yield (
         f"{changes.total():,} membership changes: {changes['event']:,} caused by events, "
-        f"{changes['time']:,} by time, {changes['merge']:,} by the merge of {result.merges:,} visitors with "
+        f"{changes['time']:,} by time, {edited:,} by the edit, "
+        f"{changes['merge']:,} by the merge of {result.merges:,} visitors with "
         f"their accounts when they logged in; {result.duplicates:,} duplicates, "
         f"{result.late:,} late events, {result.dead_letters:,} dead letters"
     )
@@ -75,6 +79,7 @@ def how_to_look(environment: Environment, processes: Processes) -> str:
 Broker and worker are still running. In another terminal:
   export {exports}
   segops watch --once            the sizes of all segments
+  segops segments                their versions, states and trends
   segops watch                   changes as they happen
   segops topics describe         the topics and their contents
 Metrics: {pages}

@@ -19,6 +19,7 @@ from segops.demo import worker_pages
 from segops.demo.change_collector import ChangeCollector, read_state
 from segops.demo.children import Child
 from segops.demo.dashboard import DashboardState
+from segops.demo.edit import Edit
 from segops.demo.environment import Environment
 from segops.demo.feeder import Feeder, feeder
 from segops.demo.history import OrderHistory
@@ -89,19 +90,29 @@ class Run:
         """Run to the end. Raises SegopsError if a process fails or nothing progresses any more."""
         async with self._instruments(rate) as instruments:
             monitor = _Monitor(self, instruments)
-            progress, final_ms = instruments.progress, self._history.final_ms
+            progress, feeder, history = instruments.progress, instruments.feeder, self._history
             async with _running(instruments.collector.listen()) as monitor.listening:
                 await monitor("starting the worker", self._until_ready())
                 self.dashboard.begin()
-                await monitor("events", instruments.feeder.events(), progress.caught_up)
-                await monitor(
-                    "time passes", instruments.feeder.time(), lambda: progress.all_evaluated(final_ms)
-                )
+                await monitor("events", feeder.events(history.half_ms), progress.caught_up)
+                await self._edit(monitor, instruments)
+                await monitor("events", feeder.events(history.last_ms), progress.caught_up)
+                await monitor("time passes", feeder.time(), lambda: progress.all_evaluated(history.final_ms))
             monitor.listening = None
             await instruments.collector.catch_up()
             self.dashboard.close(instruments.collector.changes.values())
             await monitor("comparing with the replay", self._until_replayed(), patient=True)
             return await self._check(instruments.collector)
+
+    async def _edit(self, monitor: _Monitor, instruments: _Instruments) -> None:
+        """Publish an edit half-way. All partitions have the same clock then, as the replay has."""
+        paused_s, half_ms, progress = self.dashboard.elapsed_s, self._history.half_ms, instruments.progress
+        await monitor(
+            "half-way", instruments.feeder.advance(half_ms), lambda: progress.all_evaluated(half_ms)
+        )
+        edit = Edit(self._environment, self.dashboard, self._screen.say)
+        await monitor("publishing an edit", edit.publish(instruments.collector.changes), patient=True)
+        self.dashboard.resume(paused_s)
 
     @asynccontextmanager
     async def _instruments(self, rate: float) -> AsyncIterator[_Instruments]:

@@ -99,7 +99,7 @@ class Loader:
             await self._send(line, key=key)
 
     async def final_tick(self, watermark_ms: int) -> None:
-        """Send a tick to every partition: its input has ended at time ``watermark_ms``. Call this last."""
+        """Send a tick to every partition: all its input up to time ``watermark_ms`` has been sent."""
         await self.settle()
         value = msgspec.json.encode({"watermark_ms": watermark_ms, "end": True})
         for partition in range(self._partitions):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic, sleep
+from typing import Any
 
 import pytest
 
@@ -50,6 +53,20 @@ def test_every_change_equals_the_replay(environment: dict[str, str], tmp_path: P
     assert merged is not None and int(merged[1].replace(",", "")) > 5, done.stdout
     assert re.search(r"^\d{4}-\d\d-\d\d  [\d,]+ of", done.stdout, re.MULTILINE), "the clock is shown"
     assert "0 duplicates, 0 late events, 0 dead letters" in done.stdout
+    assert_edited(done.stdout, [json.loads(line) for line in expected])
+
+
+def assert_edited(said: str, changes: list[dict[str, Any]]) -> None:
+    """Check that the edit was planned and applied, and that its changes are those of the replay."""
+    assert re.search(r"^\$ segops plan segments/\n(.*\n)*?regulars +1 .*added", said, re.MULTILINE), said
+    assert re.search(r"^\$ segops apply --plan \w+", said, re.MULTILINE), said
+    assert "+ regulars  version 1  added\n~ vip  version 2  changed\n" in said
+    entered = [each for each in changes if each["reason"] == "backfill"]
+    assert {each["segment_key"] for each in entered} == {"regulars"}
+    assert re.search(rf"^  Regulars +{len(entered)} entered \(backfill\)$", said, re.MULTILINE), said
+    moved = Counter(each["action"] for each in changes if each["reason"] == "definition")
+    shown = f"{moved['entered']} entered (definition), {moved['exited']} exited (definition)"
+    assert shown in said and min(moved["entered"], moved["exited"]) > 0, said
 
 
 @pytest.fixture
