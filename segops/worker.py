@@ -43,9 +43,9 @@ from segops.api.server import Pages
 from segops.api.timeline import TimelinePages
 from segops.config import Settings
 from segops.core.errors import SegopsError, StoreInUseError, UserError
-from segops.core.segments import Definition
 from segops.core.text import printable
 from segops.kafka import topics
+from segops.kafka.definitions import Published
 from segops.kafka.reachability import in_words
 from segops.logs import start_logging
 from segops.metrics import Metrics
@@ -56,6 +56,7 @@ from segops.schemas.owner import Owner
 from segops.stores.lock import lock_folder
 from segops.stores.rocksdb import RocksDBStores
 from segops.streaming.assignment import Dependencies
+from segops.streaming.backfills import draft_in
 from segops.streaming.connections import Connections
 from segops.streaming.durability.recovery import StoreManager
 from segops.streaming.failpoints import Failpoints
@@ -208,9 +209,9 @@ def _build(
     owner: Owner,
     metrics: Metrics,
     stores: RocksDBStores,
-    definitions: Sequence[Definition],
+    published: Published,
 ) -> SegopsApp:
-    log.info("%s, %d definitions", _summary(settings), len(definitions))
+    log.info("%s, %d definitions", _summary(settings), len(published.definitions))
     connections = Connections(settings)
     profiles = settings.state.data_dir / "profiles"
     dependencies = Dependencies(
@@ -227,7 +228,9 @@ def _build(
         failpoints=Failpoints(settings.worker.crash_at),
         owner=owner,
     )
-    app = SegopsApp(settings, dependencies, connections, build(definitions))
+    engine = build(published.definitions)
+    app = SegopsApp(settings, dependencies, connections, engine)
+    app.pipeline.draft = draft_in(published, engine)
     return app
 
 

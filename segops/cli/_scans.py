@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from time import monotonic
 from typing import Any, Final, TypeVar
 
 import click
@@ -77,14 +78,39 @@ def say_when(view: Any) -> None:
 @contextmanager
 def reporting() -> Iterator[Callable[[Progress], None]]:
     """Yield what reports the progress of a scan: a status line on a terminal, else a line now and then."""
-    console = Console(stderr=True)
+    console, text = Console(stderr=True), _Text()
+
+    def line(progress: Progress) -> str:
+        return text.of(progress, monotonic())
+
     if not console.is_terminal:
-        yield plain_report(_text)
+        yield plain_report(line)
         return
     with console.status("waiting for the partitions") as status:
-        yield lambda progress: status.update(_text(progress))
+        yield lambda progress: status.update(line(progress))
 
 
-def _text(progress: Progress) -> str:
-    done = f"{progress.answered} of {progress.partitions} partitions"
-    return f"{done}, {progress.profiles:,} profiles visited"
+class _Text:
+    """The progress of a scan in words, and of the history that it waits for."""
+
+    def __init__(self) -> None:
+        self._began: tuple[float, int] | None = None
+
+    def of(self, progress: Progress, now_s: float) -> str:
+        """Return the line for a progress at an instant (s), of any clock that is always the same."""
+        if progress.history:
+            return self._of_history(progress.history, now_s)
+        done = f"{progress.answered} of {progress.partitions} partitions"
+        return f"{done}, {progress.profiles:,} profiles visited"
+
+    def _of_history(self, history: Mapping[int, tuple[int, int]], now_s: float) -> str:
+        read, total = map(sum, zip(*history.values(), strict=True))
+        shares = (
+            f"{n}: {100 * read // total if total else 0} %" for n, (read, total) in sorted(history.items())
+        )
+        line = f"history: {read:,} of {total:,} records read (partition {', '.join(shares)})"
+        began_s, began = self._began = self._began or (now_s, read)
+        if read <= began:
+            return line
+        left_s = (total - read) * (now_s - began_s) / (read - began)
+        return f"{line}, about {left_s:,.0f} s left"

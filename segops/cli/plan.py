@@ -70,6 +70,9 @@ def command(
     now and then, how many enter, leave and stay, and how many enter and leave by time alone in the 24 hours
     after that. Without events in between, `segops apply` publishes exactly these changes. The plan has an id
     for `segops apply --plan`, is valid for 24 hours, and takes the place of an earlier one.
+
+    Segments that need past events are counted, too: the workers collect these first, beside the profiles. If
+    --wait is over before that, they go on, and the same command goes on with the same plan.
     """
     if discard and (paths or prune or retire):
         raise click.UsageError("--discard takes no PATH, --prune or --retire")
@@ -85,8 +88,7 @@ def command(
 def _plan(decide: Decide, limits: Limits, *, samples: int, form: str, wait_s: float) -> None:
     async def work(settings: Settings) -> tuple[Effect, Recorded]:
         with reporting() as report:
-            effect = await plans.effect_of(settings, decide, Wait(wait_s, report), samples=samples)
-        return effect, await plans.record(settings, effect)
+            return await plans.plan(settings, decide, Wait(wait_s, report), samples=samples)
 
     effect, (planned, replaced) = run(work)
     moved = beyond(effect.plan, limits, effect.new)
@@ -121,14 +123,21 @@ def _print(view: PlanView, effect: Effect) -> None:
         say("no membership changes")
     for line in _notes(view):
         warn(line)
-    for segment in view.segments:
-        for kind, ids in segment.samples.items():
-            say(f"{segment.segment_key}, {kind}: {', '.join(ids)}")
+    for line in _details(view):
+        say(line)
     say(f"plan {view.id}, valid until {format_instant(view.expires_ms)}")
     if view.replaced:
         say(f"it takes the place of the plan {view.replaced}")
     confirm = " --yes" if any(each.beyond for each in view.segments) else ""
     say(f"to publish it: segops apply --plan {view.id}{confirm}")
+
+
+def _details(view: PlanView) -> Iterator[str]:
+    for segment in view.segments:
+        if segment.lacking:
+            yield f"{segment.segment_key} counts the past: {', '.join(segment.lacking)}"
+        for kind, ids in segment.samples.items():
+            yield f"{segment.segment_key}, {kind}: {', '.join(ids)}"
 
 
 def _row(segment: SegmentPlanView) -> Sequence[str]:
@@ -143,19 +152,13 @@ def _row(segment: SegmentPlanView) -> Sequence[str]:
         segment.state_bytes,
     )
     cells = [f"{each:,}" for each in figures]
-    if segment.waits and not segment.entering + segment.leaving:
-        cells[1:7] = ["?"] * 6
-    action = f"{segment.action}, waits" if segment.waits else segment.action
-    return (segment.segment_key, str(segment.version), *cells, action)
+    return (segment.segment_key, str(segment.version), *cells, segment.action)
 
 
 def _notes(view: PlanView) -> Iterator[str]:
     for each in view.segments:
         if each.beyond:
             yield f"{each.segment_key} moves more than the limits allow: {each.beyond}"
-        if each.lacking:
-            known = f"its members are known once it is collected ({', '.join(each.lacking)})"
-            yield f"{each.segment_key} waits for history: {known}"
         if each.failed:
             yield f"{each.segment_key}: the rule fails for {each.failed:,} profiles; their membership stays"
     if view.cut:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import graphlib
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
-from typing import Annotated, Any, Final, Literal
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -36,6 +36,14 @@ class _Retired(msgspec.Struct):
     retired: Literal[True]
 
 
+class Published(NamedTuple):
+    """The active definitions, and the open plan that needs history, with the definitions after it."""
+
+    definitions: list[Definition]
+    planned: PlannedEdit | None = None
+    draft: Sequence[Definition] = ()
+
+
 class DefinitionLog:
     """The definitions, retired keys and the planned edit after the records read so far.
 
@@ -56,14 +64,30 @@ class DefinitionLog:
             self._on_bad(f"ignoring segment {key}: {reason}")
         return [self.live[key] for key in sorted(self.live) if key not in broken]
 
+    def published(self) -> Published:
+        """Return what workers need to know."""
+        found = self.planned
+        if found is None or not found.history or found.state != "open":
+            return Published(self.definitions())
+        after = self.after(found.records)
+        return Published(self.definitions(), found, after.definitions())
+
+    def after(self, records: Mapping[bytes, bytes]) -> DefinitionLog:
+        """Return this log with further records, without a plan."""
+        found = DefinitionLog(lambda _: None)
+        found.live, found.retired = dict(self.live), dict(self.retired)
+        for key, record in records.items():
+            found.apply(key, record)
+        return found
+
     def apply(self, key: bytes | None, value: bytes | None, *, offset: int = -1) -> bool:
-        """Apply one record; return whether it may have changed the active definitions."""
+        """Apply one record; return whether it may have changed what workers need to know."""
         if key == OWNER_KEY:  # in this topic because every worker reads it: see ``streaming.ownership.owner``
             return False
         try:
             if key == PLAN_KEY:
-                self.planned = decode_planned(value)
-                return False
+                former, self.planned = self.planned, decode_planned(value)
+                return any(each is not None and each.history for each in (former, self.planned))
             return self._apply(_segment_key(key), value)
         except Exception as error:  # no record in the topic may stop a worker
             self._on_bad(f"skipping definition record {offset} (key {key!r}): {error}")
@@ -122,10 +146,10 @@ def _check_key(key: str, found: str) -> None:
 
 async def follow(
     settings: Settings, *, on_bad: Callable[[str], None] = logger.error
-) -> AsyncGenerator[list[Definition], None]:
-    """Yield all active definitions, and again after every change. Runs until closed.
+) -> AsyncGenerator[Published, None]:
+    """Yield what is published, and again after every change. Runs until closed.
 
-    Each list is consistent: it never contains a part of one publication. Close the generator
+    It is consistent: it never contains a part of one publication. Close the generator
     (``contextlib.aclosing``) to stop its consumer. Raises UserError when no broker is reachable or the topic
     does not exist.
     """
@@ -135,11 +159,11 @@ async def follow(
         consumer.assign([part])
         await consumer.seek_to_beginning(part)
         await _read_to_end(consumer, part, log)
-        yield log.definitions()
+        yield log.published()
         while True:
             found = await consumer.getmany(part, timeout_ms=_POLL_MS)
             if _apply(log, found.get(part, ())) | await _read_to_end(consumer, part, log):
-                yield log.definitions()
+                yield log.published()
 
 
 async def read(settings: Settings, *, on_bad: Callable[[str], None] = logger.error) -> DefinitionLog:

@@ -91,13 +91,17 @@ def _waiting(
 ) -> Collection[str]:
     """Return the segments that need history when some are edited; none at the first publication."""
     known = in_use(former)
-    if not (edited and known):
-        return ()
+    return needing_history(edited, known, in_use(later)) if edited and known else ()
+
+
+def needing_history(
+    edited: Iterable[str], known: Mapping[str, Definition], used: Mapping[str, Definition]
+) -> Collection[str]:
+    """Return the segments of ``used`` that need history when its ``edited`` ones replace those ``known``."""
     held: dict[int, Feature] = {}
     for feature in (feature for each in known.values() for feature in features_of(each.when)):
         key = feature.id
         held[key] = feature.or_wider(held.get(key, feature))
-    used = in_use(later)
     return waiting(SegmentSet(with_references(_users_of(edited, used), used)), held)
 
 
@@ -245,7 +249,8 @@ async def retire(settings: Settings, keys: Collection[str]) -> list[DefinitionCh
 async def commit(settings: Settings, decide: Callable[[DefinitionLog], _Decided]) -> list[DefinitionChange]:
     """Publish, in one transaction, what ``decide`` derives from the current definitions.
 
-    Raises UserError when no broker is reachable or another publisher commits first.
+    An open plan ends with it: applied, if it was of exactly these changes, else superseded. Raises UserError
+    when no broker is reachable or another publisher commits first.
     """
     await require_topic(settings)
     # Opening the transactional id fences earlier publishers. The topic is read only after that, so no
@@ -255,13 +260,22 @@ async def commit(settings: Settings, decide: Callable[[DefinitionLog], _Decided]
         "transaction_timeout_ms": _TRANSACTION_TIMEOUT_MS,
     }
     async with running_producer(settings.kafka, **options) as producer:
-        changes, planned = decide(await read(settings))
+        log = await read(settings)
+        changes, planned = decide(log)
         records = [(change.key.encode(), change.record) for change in changes if change.record is not None]
+        planned = planned or _ended(log.planned, dict(records))
         if planned is not None:
             records.append((PLAN_KEY, encode_planned(planned)))
         if records:
             await _write(producer, settings.topics.segments, records)
     return changes
+
+
+def _ended(planned: PlannedEdit | None, published: Mapping[bytes, bytes]) -> PlannedEdit | None:
+    """Return what is left of a plan after a publication; None if it goes on, or had ended before."""
+    if planned is None or planned.state != "open" or not published:
+        return None
+    return planned.ended("applied" if planned.records == published else "superseded")
 
 
 async def _write(producer: AIOKafkaProducer, topic: str, records: Sequence[tuple[bytes, bytes]]) -> None:

@@ -1,14 +1,15 @@
 """Plan an edit of the definitions, and publish one within limits on how much of a segment it may move.
 
 A plan is a scan: the workers judge every profile by the definitions after the edit. It is recorded as the
-latest plan, so that exactly this edit can be published later.
+latest plan, so that exactly this edit can be published later. One that needs history is recorded first: the
+workers collect the history while the plan is open, and the scan waits for it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 from uuid import uuid4
 
@@ -22,7 +23,7 @@ from segops.core.values import format_instant
 from segops.kafka.coordinator import read_topics
 from segops.kafka.definitions import DefinitionLog, read
 from segops.operations import group
-from segops.operations.definitions import DefinitionChange, commit, in_use
+from segops.operations.definitions import DefinitionChange, commit, in_use, needing_history
 from segops.operations.scans import Progress, scan
 from segops.schemas.planned import PlannedChange, PlannedEdit, encode_planned
 from segops.schemas.scans import MAX_REQUEST_BYTES, PlanRequest, ScanBehind, Scanned, ScanTimeout
@@ -30,6 +31,8 @@ from segops.schemas.segments import definition_to_record
 from segops.wall_clock import wall_ms
 
 _PAUSE_S: Final = 0.5
+#: How often to look whether the plan whose history is collected is still open.
+_LOOK_S: Final = 2.0
 #: The most bytes of changed definitions, with room for the rest of the request.
 _MAX_BYTES: Final = MAX_REQUEST_BYTES - 50_000
 _NOTHING_SCANNED: Final = Scanned(0, 0, 0, 0, Plan({}))
@@ -58,7 +61,7 @@ class Effect(NamedTuple):
     """What an edit does: its changes, and the scan with the plan.
 
     ``base``: a hash of all published definitions that it edits; ``new``: the segments that it adds;
-    ``after``: the definitions after it.
+    ``after``: the definitions after it; ``draft``: the plan whose history the scan waited for, if any.
     """
 
     changes: list[DefinitionChange]
@@ -66,6 +69,7 @@ class Effect(NamedTuple):
     new: frozenset[str]
     after: list[Definition]
     scanned: Scanned
+    draft: PlannedEdit | None = None
 
     @property
     def plan(self) -> Plan:
@@ -101,34 +105,66 @@ async def effect_of(settings: Settings, decide: Decide, wait: Wait, *, samples: 
 async def _effect(settings: Settings, decide: Decide, wait: Wait, samples: int) -> Effect:
     log = await read(settings)
     changes = decide(log)
-    before, after = in_use(log.live), in_use(_after(log, changes).live)
-    question = _question(before, after, samples)
+    before, after = in_use(log.live), in_use(_after(log, changes))
+    draft = _draft_of(log, changes)
+    question = _question(before, after, samples, "" if draft is None else draft.id)
     scanned = _NOTHING_SCANNED
     if question.definitions or question.removed:
         await _require_worker(settings)
-        scanned = await scan(settings, question, wait_s=wait.seconds, progress=wait.progress)
-    return Effect(
-        changes, _state_of(log), frozenset(after.keys() - before.keys()), [*after.values()], scanned
-    )
+        asked = scan(settings, question, wait_s=wait.seconds, progress=wait.progress)
+        scanned = await (asked if draft is None else _while_open(settings, draft, asked))
+    new = frozenset(after.keys() - before.keys())
+    return Effect(changes, _state_of(log), new, [*after.values()], scanned, draft)
 
 
-def _after(log: DefinitionLog, changes: Sequence[DefinitionChange]) -> DefinitionLog:
-    """Return the log as it is once the changes are published."""
-    found = DefinitionLog()
-    found.live, found.retired = dict(log.live), dict(log.retired)
-    for change in changes:
-        if change.record is not None:
-            found.apply(change.key.encode(), change.record)
-    return found
+async def _while_open(settings: Settings, draft: PlannedEdit, asked: Coroutine[Any, Any, Scanned]) -> Scanned:
+    """Return the result of a scan. Raises what the scan raises, and UserError once its plan has ended."""
+    scanning = asyncio.ensure_future(asked)
+    try:
+        while not scanning.done():
+            await asyncio.wait((scanning,), timeout=_LOOK_S)
+            if not scanning.done():
+                changes_of(await read(settings), draft.id)
+        return await scanning
+    except ScanTimeout as error:
+        goes_on = f"the workers go on collecting history for the plan {draft.id}: repeat this command"
+        raise ScanTimeout(f"{error}; {goes_on}") from error
+    finally:
+        scanning.cancel()
+        await asyncio.gather(scanning, return_exceptions=True)
 
 
-def _question(before: dict[str, Definition], after: dict[str, Definition], samples: int) -> PlanRequest:
-    changed = [each for key, each in after.items() if key not in before or _differ(before[key], each)]
+def _draft_of(log: DefinitionLog, changes: Sequence[DefinitionChange]) -> PlannedEdit | None:
+    """Return the open plan for which history is collected, if it makes exactly these changes."""
+    planned = log.planned
+    if planned is None or not (planned.history and planned.is_open(wall_ms())):
+        return None
+    same = planned.records == _records(changes) and planned.base == _state_of(log)
+    return planned if same else None
+
+
+def _records(changes: Iterable[DefinitionChange]) -> dict[bytes, bytes]:
+    return {each.key.encode(): each.record for each in changes if each.record is not None}
+
+
+def _after(log: DefinitionLog, changes: Sequence[DefinitionChange]) -> dict[str, Definition]:
+    """Return the definitions as they are once the changes are published."""
+    return log.after(_records(changes)).live
+
+
+def _question(
+    before: dict[str, Definition], after: dict[str, Definition], samples: int, draft: str
+) -> PlanRequest:
+    changed = _changed(before, after)
     records = tuple(msgspec.Raw(definition_to_record(each)) for each in changed)
     if (size := sum(map(len, records))) > _MAX_BYTES:
         raise UnknownEffect(f"the changed definitions have {size:,} bytes, more than {_MAX_BYTES:,}")
     removed = tuple(sorted(before.keys() - after.keys()))
-    return PlanRequest(version_of(before.values()), records, removed, samples)
+    return PlanRequest(version_of(before.values()), records, removed, samples, draft)
+
+
+def _changed(before: dict[str, Definition], after: dict[str, Definition]) -> list[Definition]:
+    return [each for key, each in after.items() if key not in before or _differ(before[key], each)]
 
 
 def _state_of(log: DefinitionLog) -> str:
@@ -157,18 +193,52 @@ class Recorded(NamedTuple):
     replaced: str | None
 
 
-async def record(settings: Settings, effect: Effect) -> Recorded:
-    """Record the plan of an edit, in place of an earlier one.
+async def plan(
+    settings: Settings, decide: Decide, wait: Wait, *, samples: int = 0
+) -> tuple[Effect, Recorded]:
+    """Return the effect of an edit, and its plan, recorded in place of an earlier one.
 
-    Raises UserError if other definitions were published since its effect was computed, and for an edit that
-    is too large.
+    One that needs history is recorded before its effect is known, so that the workers collect the history; if
+    it is planned again, it goes on. Raises what ``effect_of`` and ``record`` raise, and UserError if it ends
+    meanwhile.
     """
-    changes = tuple(map(_planned, effect.changes))
-    planned = PlannedEdit(uuid4().hex[:12], wall_ms(), effect.base, changes)
+    draft = await _draft(settings, decide)
+    effect = await effect_of(settings, decide, wait, samples=samples)
+    if draft is None:
+        return effect, await record(settings, effect.changes, effect.base)
+    if effect.draft is None or effect.draft.id != draft.planned.id:
+        changes_of(await read(settings), draft.planned.id)
+    return effect, draft
+
+
+async def _draft(settings: Settings, decide: Decide) -> Recorded | None:
+    """Return the plan of an edit that needs history: the open one of this edit, or a new one."""
+    log = await read(settings)
+    changes = decide(log)
+    if (known := _draft_of(log, changes)) is not None:
+        return Recorded(known, None)
+    before, after = in_use(log.live), in_use(_after(log, changes))
+    edited = {each.key for each in _changed(before, after)}
+    if not needing_history(edited, before, after):
+        return None
+    _question(before, after, 0, "")
+    await _require_worker(settings)
+    return await record(settings, changes, _state_of(log), history=True)
+
+
+async def record(
+    settings: Settings, edit: Iterable[DefinitionChange], base: str, *, history: bool = False
+) -> Recorded:
+    """Record the plan of an edit of the definitions with the hash ``base``, in place of an earlier one.
+
+    Raises UserError if others were published since, and for an edit that is too large.
+    """
+    changes = tuple(map(_planned, edit))
+    planned = PlannedEdit(uuid4().hex[:12], wall_ms(), base, changes, history=history)
     former: list[PlannedEdit] = []
 
     def decide(log: DefinitionLog) -> tuple[list[DefinitionChange], PlannedEdit]:
-        _check_base(log, effect.base)
+        _check_base(log, base)
         former.extend([log.planned] if log.planned is not None and log.planned.is_open(wall_ms()) else [])
         return [], planned
 
@@ -206,11 +276,11 @@ def changes_of(log: DefinitionLog, plan_id: str) -> list[DefinitionChange]:
     if planned.id != plan_id:
         made = format_instant(planned.made_ms)
         raise UserError(f"unknown plan {plan_id!r}: the latest one is {planned.id}, made at {made}")
-    if planned.state != "open":
+    if planned.state not in ("open", "superseded"):
         raise UserError(f"the plan {plan_id} was {planned.state}")
     if wall_ms() >= planned.expires_ms:
         raise UserError(f"the plan {plan_id} expired at {format_instant(planned.expires_ms)}: plan again")
-    if _state_of(log) != planned.base:
+    if planned.state == "superseded" or _state_of(log) != planned.base:
         raise UserError(f"the plan {plan_id} is outdated: the definitions were changed since; plan again")
     return [_change(each) for each in planned.changes]
 
@@ -239,9 +309,10 @@ async def publish(
     it. Raises TooMuch, UserError if other definitions are published meanwhile, and what ``effect_of`` and
     ``commit`` raise.
     """
-    base = None
+    base, has_history = None, False
     if limits is not None and await _may_move(settings):
-        base = await _checked(settings, decide, limits, wait)
+        effect = await _checked(settings, decide, limits, wait)
+        base, has_history = effect.base, effect.draft is not None
 
     def decided(log: DefinitionLog) -> tuple[list[DefinitionChange], PlannedEdit | None]:
         changes = decide(log)
@@ -250,11 +321,12 @@ async def publish(
         ends = log.planned is not None and log.planned.id == plan_id
         return changes, log.planned.ended("applied") if log.planned is not None and ends else None
 
-    return await commit(settings, decided)
+    published = await commit(settings, decided)
+    return [msgspec.structs.replace(each, waits=each.waits and not has_history) for each in published]
 
 
-async def _checked(settings: Settings, decide: Decide, limits: Limits, wait: Wait) -> str:
-    """Check that an edit is within the limits; return the hash of the definitions that it edits."""
+async def _checked(settings: Settings, decide: Decide, limits: Limits, wait: Wait) -> Effect:
+    """Return the effect of an edit. Raises TooMuch, and if it is unknown."""
     try:
         effect = await effect_of(settings, decide, wait)
     except (UnknownEffect, ScanTimeout, ScanBehind) as error:
@@ -263,7 +335,7 @@ async def _checked(settings: Settings, decide: Decide, limits: Limits, wait: Wai
     moved = beyond(effect.plan, limits, effect.new)
     if moved:
         raise TooMuch(moved, limits)
-    return effect.base
+    return effect
 
 
 def _check_base(log: DefinitionLog, base: str) -> None:

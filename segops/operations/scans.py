@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import reduce
 from typing import Any, Final, NamedTuple
 from uuid import uuid4
@@ -45,11 +45,15 @@ _REPEAT_S: Final = 5.0
 
 
 class Progress(NamedTuple):
-    """The progress of a scan: the partitions that have answered, of how many, and the profiles visited."""
+    """The progress of a scan: the partitions that have answered, of how many, and the profiles visited.
+
+    ``history``: each partition that waits for history -> how many records it has read, of how many.
+    """
 
     answered: int
     partitions: int
     profiles: int
+    history: Mapping[int, tuple[int, int]]
 
 
 async def scan(
@@ -91,9 +95,10 @@ async def _collect(
 ) -> None:
     loop = asyncio.get_running_loop()
     repeat_s = loop.time()
-    while missing := answers.missing:
+    while answers.missing:
         if loop.time() >= repeat_s:
-            await requests.send(missing)
+            if silent := answers.silent():
+                await requests.send(silent)
             repeat_s = loop.time() + _REPEAT_S
         found = await consumer.getmany(timeout_ms=_POLL_MS)
         if any([answers.read(record) for records in found.values() for record in records]):
@@ -141,11 +146,18 @@ class _Answers:
         self._reader = AnswerReader(scan)
         self._partitions = partitions
         self._latest: dict[int, Answer] = {}
+        self._heard: set[int] = set()
+        self._history: dict[int, tuple[int, int]] = {}
 
     @property
     def missing(self) -> list[int]:
         """The partitions without a final answer."""
         return [n for n in range(self._partitions) if n not in self._latest or not self._is_done(n)]
+
+    def silent(self) -> list[int]:
+        """Return the missing partitions of which nothing was heard since the last call."""
+        heard, self._heard = self._heard, set()
+        return [number for number in self.missing if number not in heard]
 
     def _is_done(self, number: int) -> bool:
         return self._latest[number].state == DONE
@@ -154,7 +166,9 @@ class _Answers:
     def progress(self) -> Progress:
         """The progress so far."""
         profiles = sum(answer.profiles for answer in self._latest.values())
-        return Progress(self._partitions - len(self.missing), self._partitions, profiles)
+        waits = any(map(_waits, self._latest.values()))
+        answered = self._partitions - len(self.missing)
+        return Progress(answered, self._partitions, profiles, self._history if waits else {})
 
     def read(self, record: Any) -> bool:
         """Take a record of the topic; return whether it belongs to this scan.
@@ -168,13 +182,22 @@ class _Answers:
             raise _ERRORS.get(answer.state, SegopsError)(f"partition {answer.partition}: {answer.reason}")
         if answer.partition not in self._latest or not self._is_done(answer.partition):
             self._latest[answer.partition] = answer
+        self._heard.add(answer.partition)
+        if _waits(answer):
+            self._history[answer.partition] = answer.read, answer.total
+        elif answer.partition in self._history:
+            total = self._history[answer.partition][1]
+            self._history[answer.partition] = total, total
         return True
 
     def late(self, wait_s: float) -> ScanTimeout:
         """Return the error for a scan that takes too long."""
-        answered, partitions, profiles = self.progress
+        answered, partitions, profiles, history = self.progress
         text = f"{answered} of {partitions} partitions answered within {wait_s:g} s"
         hint = f"; {profiles:,} profiles were visited" if profiles else "; is a worker running?"
+        if history:
+            read, total = map(sum, zip(*history.values(), strict=True))
+            hint = f"; {read:,} of {total:,} past records were read"
         return ScanTimeout(text + hint)
 
     def merged(self, question: Question) -> Scanned:
@@ -190,6 +213,11 @@ class _Answers:
             sum(answer.unreadable for answer in answers),
             reduce(lambda one, two: one.merged(two), results),
         )
+
+
+def _waits(answer: Answer) -> bool:
+    """Return whether a partition has not begun yet, since it collects history."""
+    return answer.state == RUNNING and not answer.definitions
 
 
 _ERRORS: Final[dict[str, type[SegopsError]]] = {

@@ -31,12 +31,14 @@ class Announcement(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a partition announces of its backfill for the definitions ``of``.
 
     It follows all that the partition sent before. ``moved``: rows, since it announced the round before.
+    ``draft``: it does not know that the definitions are published.
     """
 
     of: str
     partition: int
     round: int
     moved: bool = False
+    draft: bool = False
 
 
 class NextSet(msgspec.Struct):
@@ -45,7 +47,9 @@ class NextSet(msgspec.Struct):
     ``packed`` are the definitions; ``features`` the ids of the features to fill, ``fresh`` the keys of
     segments that were not evaluated before. History begins at ``from_ms``. ``round``: the last round that it
     announced, 0 while it reads. ``moved``: it has relayed rows since. ``switched``: the definitions are in
-    force, and profiles are folded.
+    force, and profiles are folded. ``draft``: id of the plan that they are of, "" once they are published;
+    ``draft_rounds``: the last round announced before that. ``walk``: the rows of all redirects are to be
+    moved before this round is announced.
     """
 
     version: str
@@ -56,6 +60,9 @@ class NextSet(msgspec.Struct):
     round: int = 0
     moved: bool = False
     switched: bool = False
+    draft: str = ""
+    draft_rounds: int = 0
+    walk: int = 1
 
 
 #: Version of definitions -> partition -> round -> whether it moved rows.
@@ -66,11 +73,13 @@ class BackfillRecord(msgspec.Struct):
     """The backfill of a partition (None: there is none), and what all partitions announced.
 
     ``since``: id of each feature in force that a backfill filled -> from when on its events are complete.
+    ``drafted``: version of definitions -> partition -> the last round that it announced for a draft.
     """
 
     next: NextSet | None = None
     announced: AnnouncedRounds = {}
     since: dict[int, int] = {}
+    drafted: dict[str, dict[int, int]] = {}
 
 
 class Coverage(msgspec.Struct):

@@ -11,10 +11,15 @@ import msgspec
 
 #: The key of the record in the segments topic; no segment has it.
 PLAN_KEY: Final = b"\x00plan"
+#: The record of a change that publishes nothing.
+NO_RECORD: Final = b"null"
 #: How long a plan can be applied, in ms.
 VALID_MS: Final = 86_400_000
 #: The most bytes of a plan, so that every broker takes it.
 MAX_PLAN_BYTES: Final = 500_000
+
+
+State = Literal["open", "applied", "discarded", "superseded"]
 
 
 class PlannedChange(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -23,7 +28,7 @@ class PlannedChange(msgspec.Struct, frozen=True, omit_defaults=True):
     key: str
     action: str
     version: int
-    record: msgspec.Raw = msgspec.Raw(b"null")
+    record: msgspec.Raw = msgspec.Raw(NO_RECORD)
     reason: str = ""
     waits: bool = False
 
@@ -32,26 +37,34 @@ class PlannedEdit(msgspec.Struct, frozen=True, omit_defaults=True):
     """An edit that was planned: exactly the records that applying it publishes.
 
     ``base``: a hash of the published definitions that it edits; ``made_ms``: when it was planned, by the wall
-    clock of that machine; ``state``: ``open``, or how it ended, without ``changes`` then.
+    clock of that machine; ``state``: ``open``, or how it ended, without ``changes`` then. ``history``: the
+    workers collect the history that it needs while it is open.
     """
 
     id: str
     made_ms: int
     base: str = ""
     changes: tuple[PlannedChange, ...] = ()
-    state: Literal["open", "applied", "discarded"] = "open"
+    state: State = "open"
+    history: bool = False
 
     @property
     def expires_ms(self) -> int:
         """The instant from which it cannot be applied any more."""
         return self.made_ms + VALID_MS
 
+    @property
+    def records(self) -> dict[bytes, bytes]:
+        """The records that it publishes, by key."""
+        found = {each.key.encode(): bytes(each.record) for each in self.changes}
+        return {key: record for key, record in found.items() if record != NO_RECORD}
+
     def is_open(self, now_ms: int) -> bool:
         """Return whether it can be applied at this instant."""
         return self.state == "open" and now_ms < self.expires_ms
 
-    def ended(self, state: Literal["applied", "discarded"]) -> PlannedEdit:
-        """Return what is left of the plan once it is applied or discarded."""
+    def ended(self, state: State) -> PlannedEdit:
+        """Return what is left of the plan once it has ended."""
         return PlannedEdit(self.id, self.made_ms, state=state)
 
 

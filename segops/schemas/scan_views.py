@@ -182,8 +182,7 @@ class SegmentPlanView(msgspec.Struct, frozen=True):
     ``action``: what happens to its definition, or ``follows`` if only a segment that it refers to changes;
     ``version``: the one afterwards. ``members``: now; ``then``: afterwards. The changes of the 24 hours after
     that are those by time alone. ``state_bytes``: what a busy profile stores for it (0 once retired).
-    ``waits``: for history; its later changes are not known yet, and the figures are those of what happens at
-    once. ``beyond``: how much more than the limits it moves. ``samples``: ids of ``entering``, ``leaving``
+    ``beyond``: how much more than the limits it moves. ``samples``: ids of ``entering``, ``leaving``
     and ``staying`` profiles. See ``SegmentPlan`` for ``failed`` and ``lacking``.
     """
 
@@ -198,7 +197,6 @@ class SegmentPlanView(msgspec.Struct, frozen=True):
     entering_24h: int
     leaving_24h: int
     failed: int
-    waits: bool
     lacking: list[str]
     state_bytes: int
     beyond: str | None
@@ -271,7 +269,6 @@ def _view_segment(key: str, plan: SegmentPlan, edited: Edited, beyond: str | Non
         plan.entering_later,
         plan.leaving_later,
         plan.failed,
-        bool(plan.lacking),
         plan.lacking,
         edited.state_bytes,
         beyond,

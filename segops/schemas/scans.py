@@ -89,13 +89,15 @@ class PlanRequest(msgspec.Struct, tag_field="kind", tag="plan", frozen=True):
     """A request for the plan of an edit of the definitions whose version is ``base``.
 
     ``definitions``: the new and changed ones, in the form of the segments topic; ``removed``: the keys of
-    those that end; ``samples``: how many profiles of each kind to name.
+    those that end; ``samples``: how many profiles of each kind to name. ``draft``: the plan for which the
+    history that they need is collected, and waited for; "": what needs any is left out.
     """
 
     base: str
     definitions: tuple[msgspec.Raw, ...]
     removed: tuple[str, ...] = ()
     samples: int = 0
+    draft: str = ""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a value out of its range."""
@@ -144,7 +146,8 @@ class Answer(msgspec.Struct, omit_defaults=True):
     request is about) or ``failed``, these four with a ``reason``. ``profiles``: the number of profiles
     visited; ``unreadable``: of those left out because they are quarantined or cannot be read;
     ``definitions``: the version of the segments by which they were evaluated. Each profile was visited at a
-    clock (ms) from ``from_ms`` to ``to_ms``.
+    clock (ms) from ``from_ms`` to ``to_ms``. Of the ``total`` records of history that it waits for, ``read``
+    are read.
     """
 
     scan: str
@@ -157,6 +160,8 @@ class Answer(msgspec.Struct, omit_defaults=True):
     to_ms: int = 0
     reason: str | None = None
     result: msgspec.Raw = msgspec.Raw(b"null")
+    read: int = 0
+    total: int = 0
 
 
 class Scanned(msgspec.Struct, frozen=True):

@@ -14,12 +14,15 @@ from segops.archive.sources import open_history
 from segops.config import Settings
 from segops.core.engine import Engine
 from segops.core.errors import SegopsError
+from segops.kafka.definitions import Published
 from segops.kafka.positions import LogPartition
 from segops.metrics import Metrics
 from segops.schemas.records import Record
 from segops.streaming.failpoints import Failpoints
-from segops.streaming.partition.backfill.adoption import adoption_of
+from segops.streaming.partition.backfill.adoption import DraftSet, adoption_of
+from segops.streaming.partition.engines import build_draft
 from segops.streaming.partition.segment import SegmentProcessor
+from segops.wall_clock import wall_ms
 
 log = logging.getLogger(__name__)
 
@@ -120,12 +123,34 @@ def is_blocked(processors: Mapping[int, SegmentProcessor]) -> bool:
     return any(processor.backfill.is_blocked for processor in processors.values())
 
 
-def is_behind(processors: Mapping[int, SegmentProcessor], engine: Engine) -> bool:
-    """Return whether a partition can adopt these definitions now and has not done so."""
-    return any(each.wants(engine) and not each.replaying for each in processors.values())
+def draft_in(published: Published, engine: Engine) -> DraftSet | None:
+    """Compile the draft of the open plan that needs history, if any; ``engine`` is of what is published."""
+    planned = published.planned
+    draft = None if planned is None else build_draft(published.draft, engine)
+    return None if planned is None or draft is None else DraftSet(planned.id, draft, planned.expires_ms)
 
 
-async def prepare(processors: Mapping[int, SegmentProcessor], engine: Engine) -> None:
+def is_behind(processors: Mapping[int, SegmentProcessor], engine: Engine, draft: DraftSet | None) -> bool:
+    """Return whether a partition can adopt these definitions or this draft now and has not done so."""
+    draft = _open(draft)
+    return any(each.wants(engine, draft) and not each.replaying for each in processors.values())
+
+
+def adopt(processors: Mapping[int, SegmentProcessor], engine: Engine, draft: DraftSet | None) -> None:
+    """Let the partitions that can do so now adopt these definitions, and the draft unless it has expired."""
+    draft = _open(draft)
+    for processor in processors.values():
+        if not processor.replaying:
+            processor.use(engine, draft)
+
+
+def _open(draft: DraftSet | None) -> DraftSet | None:
+    return draft if draft is not None and wall_ms() < draft.until_ms else None
+
+
+async def prepare(processors: Mapping[int, SegmentProcessor], engine: Engine, draft: DraftSet | None) -> None:
     """Compile what ``use`` of these definitions needs, in a thread: events are processed meanwhile."""
     for former in {processor.in_force for processor in processors.values()}:
         await asyncio.to_thread(adoption_of, former, engine)
+        if draft is not None and former.version == engine.version:
+            await asyncio.to_thread(adoption_of, former, draft.engine)

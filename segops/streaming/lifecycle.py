@@ -11,7 +11,7 @@ import asyncio
 import gc
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, Literal
 
@@ -19,9 +19,8 @@ from segops.api.health import Condition
 from segops.api.profiles import Elsewhere, NotReady
 from segops.config import Settings
 from segops.core.errors import SegopsError
-from segops.core.segments import Definition
 from segops.core.views.profile import ProfileView
-from segops.kafka.definitions import follow
+from segops.kafka.definitions import Published, follow
 from segops.kafka.outages import Outage, Pauses, is_outage
 from segops.kafka.reachability import Unreachable
 from segops.metrics import Metrics
@@ -34,7 +33,7 @@ _CANCEL_TIMEOUT_S: Final = 20.0
 _CANCEL_AGAIN_S: Final = 2.0
 _WATCH_S: Final = 1.0
 
-Build = Callable[[Sequence[Definition]], SegopsApp]
+Build = Callable[[Published], SegopsApp]
 
 
 class JoinTimer:
@@ -149,13 +148,13 @@ class Lifecycle:
         self._connected = True
         self._outage.over()
         self._metrics.broker_connected.set(1)
-        definitions = follow(self._settings, on_bad=self._rejected)
+        published = follow(self._settings, on_bad=self._rejected)
         try:
-            self.app = build(await anext(definitions))
+            self.app = build(await anext(published))
         except BaseException:
-            await definitions.aclose()
+            await published.aclose()
             raise
-        await self.app.live(definitions)
+        await self.app.live(published)
 
     def _rejected(self, reason: str) -> None:
         log.error(reason)

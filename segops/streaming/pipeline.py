@@ -18,12 +18,13 @@ from segops.kafka.positions import LogPartition
 from segops.schemas.records import Record
 from segops.schemas.ticks import TICK_HEADERS, wall_tick
 from segops.streaming.assignment import AssignmentOpener, CommittedOffsets, Dependencies
-from segops.streaming.backfills import BackfillReader, is_behind, is_blocked, prepare
+from segops.streaming.backfills import BackfillReader, adopt, is_behind, is_blocked, prepare
 from segops.streaming.durability.checkpoint import Checkpointer
 from segops.streaming.durability.standby import Standbys
 from segops.streaming.failpoints import STALL
 from segops.streaming.kafka_output import Gauges, KafkaOutput, export_counts
 from segops.streaming.ownership.sweep import Sweeper
+from segops.streaming.partition.backfill.adoption import DraftSet
 from segops.streaming.partition.control import ControlProcessor
 from segops.streaming.partition.resolve import ResolveProcessor
 from segops.streaming.partition.segment import SegmentProcessor
@@ -48,6 +49,7 @@ class Pipeline:
         self.settings = settings
         self.metrics = dependencies.metrics
         self.engine = engine
+        self.draft: DraftSet | None = None
         self.processors: dict[int, SegmentProcessor] = {}
         self.sources: dict[int, ResolveProcessor] = {}
         self.controls: dict[int, ControlProcessor] = {}
@@ -129,8 +131,7 @@ class Pipeline:
         """Advance a partition to ``offset``: there are no records between its last record and that offset."""
         topic, number = partition
         processors: Mapping[int, SegmentProcessor | ResolveProcessor] = self.processors
-        processor = (self.sources if topic == self.settings.topics.events else processors)[number]
-        processor.offset = offset
+        (self.sources if topic == self.settings.topics.events else processors)[number].offset = offset
 
     async def seal(self) -> None:
         """Stop processing, take a last checkpoint, close the stores.
@@ -249,7 +250,7 @@ class Pipeline:
                 busy |= self._work_slice(number)
                 await asyncio.sleep(0)
             await self.wait_for_capacity()
-            if is_behind(self.processors, self.engine):
+            if is_behind(self.processors, self.engine, self.draft):
                 await self.use(self.engine)
             if not busy:
                 await self._wait_for_work()
@@ -371,14 +372,13 @@ class Pipeline:
         that is replaying records of an earlier process finishes the replay first.
         """
         self.engine = engine
-        await prepare(self.processors, engine)
+        await prepare(self.processors, engine, self.draft)
         self._adopt()
         await self.checkpoint()
 
     def _adopt(self) -> None:
-        for processor in self.processors.values():
-            if self.running and not processor.replaying:
-                processor.use(self.engine)
+        if self.running:
+            adopt(self.processors, self.engine, self.draft)
         if self._recording:
             self._wanted.set()
         self._woken.set()

@@ -173,8 +173,19 @@ def test_progress_is_reported_without_a_terminal(
 ) -> None:
     monkeypatch.setattr(_progress, "_REPORT_EVERY_S", -1.0)
     with _scans.reporting() as report:
-        report(Progress(1, 8, 12_000))
+        report(Progress(1, 8, 12_000, {}))
     assert capsys.readouterr().err == "1 of 8 partitions, 12,000 profiles visited\n"
+
+
+def test_progress_of_history_is_per_partition_with_the_time_that_is_left() -> None:
+    text = _scans._Text()
+    none = "history: 0 of 0 records read (partition 0: 0 %)"
+    assert text.of(Progress(0, 2, 0, {0: (0, 0)}), 5.0) == none
+    first = "history: 100 of 1,000 records read (partition 0: 20 %, 1: 0 %)"
+    assert text.of(Progress(0, 2, 0, {1: (0, 500), 0: (100, 500)}), 10.0).startswith(first)
+    later = "history: 400 of 1,000 records read (partition 0: 80 %, 1: 0 %), about 15 s left"
+    assert text.of(Progress(0, 2, 0, {0: (400, 500), 1: (0, 500)}), 15.0) == later
+    assert text.of(Progress(1, 2, 7, {}), 20.0) == "1 of 2 partitions, 7 profiles visited"
 
 
 def test_no_broker_is_an_error(segops: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,7 +113,7 @@ def test_plan_equals_what_publishing_does_change_for_change(
     found = planned(Planner(edit), profiles, now_ms)
     expected = happened(published(changed, removed, live), profiles, now_ms, list(edit.moving))
     for segment in found.segments.values():
-        segment.lacking, segment.failed = [], 0
+        segment.lacking, segment.waits, segment.failed = [], False, 0
     assert found.segments == expected.segments
 
 
@@ -251,11 +251,12 @@ def test_merging_does_not_depend_on_the_order(cuts: list[int], data: Any) -> Non
         (SegmentPlan(members=900_000, entering=10_001), Limits(), "10,001 changes"),
         (SegmentPlan(members=900_000, entering=10_000), Limits(), None),
         (SegmentPlan(members=500, leaving=500), Limits(changes=499), "500 changes"),
-        (SegmentPlan(members=999, lacking=["count of A"]), Limits(), None),
+        (SegmentPlan(members=999, waits=True), Limits(), None),
+        (SegmentPlan(members=1_000, lacking=["count of A"]), Limits(), None),
         (
-            SegmentPlan(members=1_000, lacking=["count of A"]),
+            SegmentPlan(members=1_000, waits=True),
             Limits(),
-            "1,000 members, and it waits for history, so that the changes are unknown",
+            "1,000 members, and it waits for history: only a plan knows the changes",
         ),
     ],
 )

@@ -7,23 +7,31 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from functools import reduce
 from typing import Any
+from uuid import uuid4
+
+import msgspec
 
 from segops.core.engine import Engine
 from segops.core.events import Change
 from segops.core.messages import Handover, Message, Rows
 from segops.core.profile import Profile
+from segops.core.scans import Plan
 from segops.core.segments import SegmentSet
 from segops.schemas.changes import encode_change
 from segops.schemas.events import route
 from segops.schemas.messages import decode_message, encode_message, name_of
 from segops.schemas.records import Headers, partition_of
+from segops.schemas.scans import DONE, SCAN, PlanRequest, ScanRequest, decode_result, encode_request
+from segops.schemas.segments import definition_to_record
 from segops.schemas.sizes import SizeRecord
 from segops.schemas.state import decode_profile
-from segops.schemas.ticks import TICK_HEADERS, source_tick
+from segops.schemas.ticks import TICK_HEADERS, TYPE_HEADER, source_tick
 from segops.stores.memory import MemoryStores
 from segops.streaming.assignment import recorded_engine
 from segops.streaming.durability.restorer import StoreRestorer
+from segops.streaming.partition.backfill.adoption import DraftSet
 from segops.streaming.partition.clock import PartitionClock
 from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.partition.start import Start
@@ -82,6 +90,9 @@ class BackfillNetwork:
         self._first = Engine(segments)
         #: What each partition has read of the definitions.
         self.newest = [self._first] * number
+        self.drafts: list[DraftSet | None] = [None] * number
+        #: How many records of the past were read.
+        self.past_read = 0
         self._stores = [MemoryStores() for _ in range(number)]
         self._changelogs: list[dict[bytes, bytes | None]] = [{} for _ in range(number)]
         self._logged = [0] * number
@@ -141,6 +152,12 @@ class BackfillNetwork:
         for number in range(self.number) if partition is None else [partition]:
             self.newest[number] = engine
 
+    def draft(self, segments: SegmentSet | None, partition: int | None = None, plan_id: str = "plan") -> None:
+        """Let a partition (None: all) read that a plan of these definitions is open, or has ended."""
+        draft = None if segments is None else DraftSet(plan_id, Engine(segments), 10**15)
+        for number in range(self.number) if partition is None else [partition]:
+            self.drafts[number] = draft
+
     # -- work ------------------------------------------------------------------------------------
 
     def read(self, number: int, count: int) -> None:
@@ -161,6 +178,7 @@ class BackfillNetwork:
         start, end = backfill.gap
         upto = min(start + count, end)
         assert backfill.read(self.logs[number][start:upto], start, upto, since_ms=None)
+        self.past_read += upto - start
         return True
 
     def work(self, number: int, limit: int = 3) -> bool:
@@ -172,8 +190,8 @@ class BackfillNetwork:
         busy = bool(fired == limit or rescanned)
         if processor.replaying and not busy:
             processor.caught_up()
-        if not processor.replaying and processor.wants(self.newest[number]):
-            processor.use(self.newest[number])
+        if not processor.replaying and processor.wants(self.newest[number], self.drafts[number]):
+            processor.use(self.newest[number], self.drafts[number])
             busy = True
         busy |= bool(processor.work_backfill(limit))
         self._flush(number)
@@ -231,6 +249,8 @@ class BackfillNetwork:
         processor = self.processors[number]
         behind = processor.offset < len(self.logs[number])
         busy = behind or processor.scanning or processor.replaying or processor.backfill.collects
+        if (draft := self.drafts[number]) is not None:
+            busy = behind or processor.scanning or not processor.backfill.has_history_for(draft.plan_id)
         return not busy and self.newest[number].version == processor.in_force.version
 
     def settle(self, rounds: int = 2_000) -> None:
@@ -290,6 +310,25 @@ class BackfillNetwork:
             if ("segops-type", b"handover") in record.headers
         ]
         return [each for each in found if isinstance(each, Handover) and each.state is not None]
+
+    def plan(self, after: SegmentSet, plan_id: str = "plan") -> Plan:
+        """Return what the partitions answer when they are asked for the plan of a draft."""
+        former = self.newest[0]
+        removed = former.segments.by_key.keys() - after.by_key.keys()
+        records = tuple(msgspec.Raw(definition_to_record(each)) for each in after.definitions)
+        ask = PlanRequest(former.version, records, tuple(removed), draft=plan_id)
+        request = encode_request(ScanRequest(uuid4().hex, 10**15, ask))
+        for number in range(self.number):
+            self._append(number, None, request, [(TYPE_HEADER, SCAN)])
+        self.settle()
+        found = []
+        for number, processor in enumerate(self.processors):
+            while processor.scans.work(number, processor.clock.now_ms):
+                pass
+            answer = self._outputs[number].answers[-1]
+            assert (answer.state, answer.unreadable) == (DONE, 0), answer
+            found.append(decode_result(ask, answer.result))
+        return reduce(Plan.merged, found)
 
     def sizes(self) -> dict[str, int]:
         """Return the number of members of each segment."""

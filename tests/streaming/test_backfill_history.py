@@ -163,7 +163,7 @@ def test_messages_of_rows_are_bounded() -> None:
 
 
 def announced(*found: Announcement) -> Announcements:
-    known = Announcements({}, 2)
+    known = Announcements(BackfillRecord(), 2)
     for each in found:
         known.take(each)
     return known

@@ -13,6 +13,7 @@ from segops.config import load
 from segops.core.errors import SegopsError
 from segops.core.rules.model import KnownFor
 from segops.core.segments import Definition, SegmentSet
+from segops.kafka.definitions import Published
 from segops.metrics import Metrics
 from segops.schemas.owner import Owner
 from segops.worker import _build, _stores
@@ -22,9 +23,9 @@ NEW = Definition("new", "New", KnownFor(1))
 TWICE = Definition("old", "Twice", KnownFor(5))
 
 
-async def published(*sets: list[Definition]) -> AsyncIterator[list[Definition]]:
+async def published(*sets: list[Definition]) -> AsyncIterator[Published]:
     for each in sets:
-        yield each
+        yield Published(each)
 
 
 def test_metrics_name_only_the_latest_definitions(tmp_path: Path) -> None:
@@ -41,7 +42,7 @@ def test_metrics_name_only_the_latest_definitions(tmp_path: Path) -> None:
 
     async def scenario() -> None:
         settings = load(state={"data_dir": tmp_path})
-        app = _build(settings, Owner("segops"), metrics, _stores(settings), [OLD])
+        app = _build(settings, Owner("segops"), metrics, _stores(settings), Published([OLD]))
         assert exported() == (1, [SegmentSet([OLD]).version])
 
         await app.follow(published([OLD, NEW]))
@@ -65,7 +66,7 @@ def test_a_switch_whose_checkpoint_fails_ends_the_following(
     async def scenario() -> None:
         settings = load(state={"data_dir": tmp_path})
         metrics = Metrics(CollectorRegistry())
-        app = _build(settings, Owner("segops"), metrics, _stores(settings), [OLD])
+        app = _build(settings, Owner("segops"), metrics, _stores(settings), Published([OLD]))
         monkeypatch.setattr(app.pipeline, "checkpoint", fails)
         await app.follow(published([OLD, NEW], [OLD]))
 

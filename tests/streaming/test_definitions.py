@@ -16,7 +16,7 @@ from segops.core.errors import DefinitionError, UserError
 from segops.core.segments import Definition
 from segops.kafka import topics
 from segops.kafka.clients import running_producer
-from segops.kafka.definitions import DefinitionLog, follow, read
+from segops.kafka.definitions import DefinitionLog, Published, follow, read
 from segops.operations.definitions import plan, plan_pause, publish
 from segops.schemas.segments import definition_from_record
 
@@ -56,9 +56,9 @@ def actions_of(steps: Sequence[Any]) -> list[tuple[str, str, int]]:
     return [(step.key, step.action, step.version) for step in steps]
 
 
-async def next_list(lists: AsyncGenerator[list[Definition], None]) -> list[tuple[str, int]]:
+async def next_list(lists: AsyncGenerator[Published, None]) -> list[tuple[str, int]]:
     async with asyncio.timeout(30):
-        return [(each.key, each.version) for each in await anext(lists)]
+        return [(each.key, each.version) for each in (await anext(lists)).definitions]
 
 
 class TestLog:

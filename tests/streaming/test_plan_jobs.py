@@ -7,10 +7,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from segops.schemas.scans import BEHIND, DONE, PlanRequest, decode_result
+from segops.schemas.scans import BEHIND, DONE, RUNNING, PlanRequest, decode_result
 from segops.schemas.segments import definition_to_record, inline
+from segops.streaming import backfills
 from segops.streaming.partition import scans
+from segops.streaming.partition.backfill.adoption import DraftSet
 
+from .fakes import FakeRecord
 from .test_scan_jobs import FORMS, Partition, engine_of, request
 
 
@@ -67,3 +70,75 @@ def test_plan_ends_when_new_definitions_come_into_force() -> None:
     partition.work_off()
     partition.scan()
     assert [answer.state for answer in partition.output.answers] == [BEHIND]
+
+
+FOUR = {"key": "fans", "when": {"did": "Viewed", "count": {"gte": 4}, "within": "9h"}}
+
+
+def drafted() -> DraftSet:
+    return DraftSet("plan", engine_of(FORMS[0], FOUR), 0)
+
+
+def collect(partition: Partition) -> None:
+    """Read the history of the draft, and take the announcements of the one partition there is."""
+    backfill = partition.processor.backfill
+    while (gap := backfill.gap) is not None:
+        assert backfill.read((), *gap, since_ms=None)
+    sent = 0
+    while not backfill.has_history_for("plan"):
+        partition.processor.work_backfill(10)
+        for each in partition.output.forwarded[sent:]:
+            partition.send(FakeRecord(0, None, each.value, each.headers))
+            sent += 1
+
+
+def test_plan_of_a_draft_waits_for_history_and_others_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scans, "_PROGRESS_S", -1.0)
+    partition = Partition()
+    for number in range(5):
+        partition.view(f"u{number}", times=1 + number)
+    ask = msgspec.structs.replace(plan_request(engine_of().version, FOUR), draft="plan")
+    partition.send(request("s", ask), request("other"))
+    partition.processor.use(engine_of(), drafted())
+    partition.scan()
+    found = {answer.scan: answer for answer in partition.output.answers}
+    assert (found["s"].state, found["other"].state) == (RUNNING, DONE)
+    assert 0 == found["s"].read < found["s"].total
+    collect(partition)
+    partition.send(request("s", ask))  # a repetition
+    partition.scan()
+    assert (partition.answer.scan, partition.answer.state) == ("s", DONE), partition.answer
+    (fans,) = decode_result(ask, partition.answer.result).segments.values()
+    assert (fans.lacking, fans.waits) == (["count of Viewed within 9h"], False)
+    partition.scan()
+    assert partition.processor.scans.pending == 0
+
+
+@pytest.mark.usefixtures("slices")
+def test_plan_of_a_draft_that_is_given_up_waits_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scans, "_PROGRESS_S", -1.0)
+    partition = Partition()
+    for number in range(5):
+        partition.view(f"u{number}")
+    ask = msgspec.structs.replace(plan_request(engine_of().version, FOUR), draft="plan")
+    partition.processor.use(engine_of(), drafted())
+    collect(partition)
+    partition.send(request("s", ask))
+    partition.processor.scans.work(3, 0)
+    partition.processor.use(engine_of(), None)
+    assert not partition.processor.scans.work(3, 0)
+    assert (partition.answer.state, partition.processor.scans.pending) == (RUNNING, 1)
+
+
+def test_draft_is_collected_until_it_expires(monkeypatch: pytest.MonkeyPatch) -> None:
+    partition = Partition()
+    known, draft = {0: partition.processor}, drafted()._replace(until_ms=1_000)
+    monkeypatch.setattr(backfills, "wall_ms", lambda: 999)
+    assert backfills.is_behind(known, engine_of(), draft)
+    backfills.adopt(known, engine_of(), draft)
+    assert partition.processor.backfill.draft == ("plan", draft.engine.version)
+    assert not backfills.is_behind(known, engine_of(), draft)
+    monkeypatch.setattr(backfills, "wall_ms", lambda: 1_000)
+    assert backfills.is_behind(known, engine_of(), draft)
+    backfills.adopt(known, engine_of(), draft)
+    assert partition.processor.backfill.draft is None

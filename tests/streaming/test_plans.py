@@ -154,27 +154,6 @@ def test_plan_equals_what_is_published_change_for_change(stack: Stack, guarantee
 
 
 @rest
-def test_segment_that_needs_history_waits_and_the_others_do_not(stack: Stack, edited: str) -> None:
-    before = running(stack)
-    keen = "segments:\n  - {key: keen, when: {did: Product Viewed, count: {gte: 9}, within: 5d}}\n"
-    file = written(stack, "keen.yaml", EDITED.replace("segments:\n", keen))
-    plan = planned(stack, file, "--prune")
-    waiting = {each["segment_key"]: each["lacking"] for each in plan["segments"] if each["waits"]}
-    assert waiting == {"keen": ["count of Product Viewed within 5d"]}
-    assert moves(plan) == moves(planned(stack, edited, "--prune"))
-    plan = planned(stack, file, "--prune")
-    assert "1 segment waits for history" in done(stack, "apply", "--plan", plan["id"]).stdout
-    again = planned(stack, file, "--prune")  # once the history is collected
-    assert again["segments"] == []
-    wait_until(
-        lambda: bool(flows(changes_since(stack, before), "backfill")), "members of keen", stack.diagnosis
-    )
-    found = changes_since(stack, before)
-    assert flows(found, "definition") == moves(plan)
-    assert set(flows(found, "backfill")) == {("keen", True)}
-
-
-@rest
 @pytest.mark.usefixtures("several_workers")
 def test_plan_survives_the_kill_of_a_worker(stack: Stack, guarantee: str, edited: str) -> None:
     stack.guarantee = guarantee
@@ -265,9 +244,9 @@ def test_of_two_plans_at_once_one_remains(stack: Stack) -> None:
 
     async def both() -> tuple[list[Any], PlannedEdit | None]:
         log = await read(stack.settings)
-        effect = plans.Effect([], plans._state_of(log), frozenset(), [], plans._NOTHING_SCANNED)
+        base = plans._state_of(log)
         made = await asyncio.gather(
-            *(plans.record(stack.settings, effect) for _ in range(2)), return_exceptions=True
+            *(plans.record(stack.settings, [], base) for _ in range(2)), return_exceptions=True
         )
         return made, (await read(stack.settings)).planned
 

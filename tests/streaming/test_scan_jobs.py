@@ -223,7 +223,9 @@ def test_cancelled_scan_ends_without_an_answer_and_the_next_one_begins() -> None
 def test_scan_that_expires_ends() -> None:
     now = [0]
     partition = Partition()
-    jobs = scans.ScanJobs(partition.processor._profiles, partition.output, now_ms=lambda: now[0])
+    jobs = scans.ScanJobs(
+        partition.processor._profiles, partition.output, partition.processor.backfill, now_ms=lambda: now[0]
+    )
     for number in range(5):
         partition.view(f"u{number}")
     jobs.take(request("early", expires_ms=10))

@@ -11,6 +11,7 @@ from faust.tables.recovery import RebalanceAgain
 from prometheus_client import CollectorRegistry
 
 from segops.config import load
+from segops.kafka.definitions import Published
 from segops.metrics import Metrics
 from segops.schemas.owner import Owner
 from segops.worker import _build, _stores
@@ -19,7 +20,9 @@ from segops.worker import _build, _stores
 def test_partitions_revoked_during_recovery_are_not_opened(tmp_path: Path) -> None:
     async def scenario() -> None:
         settings = load(state={"data_dir": tmp_path})
-        app = _build(settings, Owner("segops"), Metrics(CollectorRegistry()), _stores(settings), [])
+        app = _build(
+            settings, Owner("segops"), Metrics(CollectorRegistry()), _stores(settings), Published([])
+        )
         tables: Any = app.tables
         recovery = tables.recovery
         revoked = app.batch_consumer.revoked

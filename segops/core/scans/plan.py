@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Final, NamedTuple
 
@@ -41,8 +41,8 @@ class SegmentPlan(msgspec.Struct, gc=False):
 
     ``entering_later``, ``leaving_later``: the changes by time alone in the 24 hours after that. ``failed``:
     the profiles for which the rule fails, whose membership stays. ``lacking``: the features that this segment
-    or one that it refers to reads, and that profiles do not hold, or not in full: it waits for their history,
-    and its other numbers are those of what happens at once. ``samples``: profiles that
+    or one that it refers to reads, and that profiles do not hold, or not in full. ``waits``: for the history
+    of these, so that its other numbers are those of what happens at once. ``samples``: profiles that
     are ``entering``, ``leaving`` or ``staying``, those with the smallest hashes.
     """
 
@@ -53,6 +53,7 @@ class SegmentPlan(msgspec.Struct, gc=False):
     leaving_later: int = 0
     failed: int = 0
     lacking: list[str] = []
+    waits: bool = False
     samples: dict[str, list[PlannedProfile]] = {}
 
     @property
@@ -77,6 +78,7 @@ class SegmentPlan(msgspec.Struct, gc=False):
             self.leaving_later + other.leaving_later,
             self.failed + other.failed,
             sorted({*self.lacking, *other.lacking}),
+            self.waits or other.waits,
             {kind: sorted(each, key=_order)[:wanted] for kind, each in both.items()},
         )
 
@@ -110,18 +112,23 @@ class Edit(NamedTuple):
     """The definitions in force at once after an edit, as far as they matter for its effect.
 
     ``segments``: those that the edit can move, and all that these refer to. ``moving``: the keys of the
-    segments that it can move, removed ones included -> the labels of the features that profiles lack. A
-    segment that lacks any waits for history: it keeps its former rule, or does not exist yet.
+    segments that it can move, removed ones included -> the labels of the features that profiles lack. Unless
+    their history is there (``filled``), a segment that lacks any waits for it: it keeps its former rule, or
+    does not exist yet.
     """
 
     segments: SegmentSet
     moving: Mapping[str, Sequence[str]]
+    filled: bool
 
 
-def edit_of(changed: Iterable[Definition], removed: Collection[str], live: SegmentSet) -> Edit:
+def edit_of(
+    changed: Iterable[Definition], removed: Collection[str], live: SegmentSet, *, filled: bool = False
+) -> Edit:
     """Compile an edit of the ``live`` segments: ``changed`` ones, which may be new, and keys to remove.
 
-    Segments that refer to a changed one move with it. Raises DefinitionError for a reference to a segment
+    Segments that refer to a changed one move with it. ``filled``: the history that they need is there, so
+    that none waits. Raises DefinitionError for a reference to a segment
     that is neither live nor changed, and for a cycle.
     """
     written = {definition.key: definition for definition in changed}
@@ -129,14 +136,14 @@ def edit_of(changed: Iterable[Definition], removed: Collection[str], live: Segme
     dependants = _with_dependants(written, known)
     after = SegmentSet(with_references(sorted(dependants), known), live)
     waits = waiting(after, live.features)
-    segments = SegmentSet(in_force_at_once(live, after, waits), live) if waits else after
+    segments = after if filled else SegmentSet(in_force_at_once(live, after, waits), live)
     labels = _labels(after, waits, live)
     every = sorted({label for found in labels.values() for label in found})
     for key in segments.changed_since[live.version] - labels.keys():
         labels[key] = []
     for key in set(removed) & live.by_key.keys():  # the former rule of a waiting segment may refer to it
         labels[key] = every if key in segments.by_key else []
-    return Edit(segments, labels)
+    return Edit(segments, labels, filled)
 
 
 def _labels(after: SegmentSet, waits: Collection[str], live: SegmentSet) -> dict[str, list[str]]:
@@ -168,14 +175,19 @@ class Planner:
     """Judges copies of profiles by the definitions after an edit, and counts how their memberships change.
 
     ``samples``: how many profiles of each kind to name. Profiles must have been evaluated by the live
-    segments of which the edit was made.
+    segments of which the edit was made. ``fill`` puts the features that they lack, as of an instant, into the
+    ``features`` of a copy.
     """
 
-    def __init__(self, edit: Edit, *, samples: int = 0) -> None:
+    def __init__(
+        self, edit: Edit, *, samples: int = 0, fill: Callable[[Profile, int], None] | None = None
+    ) -> None:
+        self._fill = fill
         self._engine = Engine(edit.segments)
         self._counted = frozenset(edit.moving) | edit.segments.by_key.keys()
         self._segments = {
-            key: SegmentPlan(lacking=list(labels), samples={}) for key, labels in sorted(edit.moving.items())
+            key: SegmentPlan(lacking=[*labels], waits=bool(labels) and not edit.filled, samples={})
+            for key, labels in sorted(edit.moving.items())
         }
         self._wanted = samples
         self._cut = 0
@@ -186,7 +198,7 @@ class Planner:
 
     def visit(self, profile: Profile, now_ms: int) -> None:
         """Count the changes of one profile at ``now_ms``, and by time within 24 hours."""
-        after = self._copy(profile)
+        after = self._copy(profile, now_ms)
         result = self._engine.on_definitions(after, clock_ms=profile_clock_ms(profile, now_ms))
         self._count(profile, result.changes)
         for key in self._segments.keys() & set(result.failures):
@@ -194,10 +206,14 @@ class Planner:
         if not is_waiting(profile):  # its clock stands still
             self._look_ahead(after, now_ms + DAY_MS)
 
-    def _copy(self, profile: Profile) -> Profile:
+    def _copy(self, profile: Profile, now_ms: int) -> Profile:
         """Return a copy with the memberships that matter; evaluating it leaves the profile as it is."""
         members = {key: each for key, each in profile.members.items() if key in self._counted}
-        return msgspec.structs.replace(profile, members=members, flips=profile.flips.copy(), counted={})
+        copy = msgspec.structs.replace(profile, members=members, flips=profile.flips.copy(), counted={})
+        if self._fill is not None:
+            copy.features = copy.features.copy()
+            self._fill(copy, now_ms)
+        return copy
 
     def _count(self, profile: Profile, changes: Sequence[Change]) -> None:
         moves = {change.segment_key: change.member for change in changes}
@@ -265,6 +281,6 @@ def beyond(plan: Plan, limits: Limits, new: Collection[str] = ()) -> dict[str, s
             found[key] = f"{each.moved:,} changes, {100 * each.moved / size:.1f} % of {size:,} members"
         elif each.moved > limits.changes:
             found[key] = f"{each.moved:,} changes"
-        elif measured and each.lacking:
-            found[key] = f"{size:,} members, and it waits for history, so that the changes are unknown"
+        elif measured and each.waits:
+            found[key] = f"{size:,} members, and it waits for history: only a plan knows the changes"
     return found

@@ -16,11 +16,12 @@ from segops.api.profiles import Elsewhere, NotReady
 from segops.config import Settings, WorkerSettings
 from segops.core.engine import Engine
 from segops.core.errors import SegopsError
-from segops.core.segments import Definition
 from segops.core.views.profile import ProfileView
+from segops.kafka.definitions import Published
 from segops.schemas.records import partition_of
 from segops.streaming.alerts import AlertEvaluator
 from segops.streaming.assignment import Dependencies
+from segops.streaming.backfills import draft_in
 from segops.streaming.connections import REBALANCE_TIMEOUT_MS, REQUEST_TIMEOUT_MS, Connections, heartbeat_ms
 from segops.streaming.faust.assignor import MemberAssignor
 from segops.streaming.faust.tables import BatchTableManager, ProfilesTable
@@ -190,7 +191,7 @@ class SegopsApp(faust.App):
             self._owner = await owning.claim(self.settings_of_segops, self._owner)
         log.info("%d profile partitions assigned and restored", len(self.pipeline.processors))
 
-    async def live(self, definitions: AsyncIterator[list[Definition]]) -> NoReturn:
+    async def live(self, published: AsyncIterator[Published]) -> NoReturn:
         """Start and work until a failure, and raise it.
 
         Cancelling this does not stop the app: ``stop`` shuts it down in order, ``discard`` at once.
@@ -198,7 +199,7 @@ class SegopsApp(faust.App):
         # The start lasts as long as the recovery, so a failure must end it, too.
         tasks = [
             asyncio.ensure_future(self._or_fail(work))
-            for work in (self._follow(definitions), self.guard(), self._start())
+            for work in (self._follow(published), self.guard(), self._start())
         ]
         try:
             raise await asyncio.shield(self.failure)
@@ -212,21 +213,22 @@ class SegopsApp(faust.App):
         await self.start()
         settle_memory()
 
-    async def _follow(self, definitions: AsyncIterator[list[Definition]]) -> None:
-        await self.follow(definitions)
+    async def _follow(self, published: AsyncIterator[Published]) -> None:
+        await self.follow(published)
         raise SegopsError("the definitions stream ended")
 
-    async def follow(self, definitions: AsyncIterator[list[Definition]]) -> None:
-        """Switch to each new set of definitions; skip one that cannot be compiled.
+    async def follow(self, published: AsyncIterator[Published]) -> None:
+        """Switch to each new set of definitions; skip one that cannot be compiled. Collect for each draft.
 
         Raises SegopsError if the checkpoint of a switch fails: the new set may then be active or not.
         """
-        async for found in definitions:
+        async for found in published:
             try:
-                engine = await build_in_thread(found, self.pipeline.engine)
+                engine = await build_in_thread(found.definitions, self.pipeline.engine)
             except SegopsError as error:
                 log.error("cannot use the new definitions, the previous ones stay active: %s", error)
             else:
+                self.pipeline.draft = await asyncio.to_thread(draft_in, found, engine)
                 await self.pipeline.use(engine)
                 self._export_definitions(engine)
 

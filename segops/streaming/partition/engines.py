@@ -6,13 +6,17 @@ Compiling ten thousand segments takes seconds, and packing them for the changelo
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
 from segops.core.engine import Engine
+from segops.core.errors import SegopsError
 from segops.core.segments import Definition, SegmentSet
 from segops.schemas.in_force import pack_definitions, unpack_definitions
+
+log = logging.getLogger(__name__)
 
 _CACHE_SIZE: Final = 4
 
@@ -34,6 +38,15 @@ def build(definitions: Sequence[Definition], former: Engine | None = None) -> En
     engine = Engine(SegmentSet(definitions, None if former is None else former.segments))
     packed_of(engine.segments)
     return engine
+
+
+def build_draft(definitions: Sequence[Definition], former: Engine) -> Engine | None:
+    """Return the engine of the definitions of a draft; None, after a log entry, if it cannot be compiled."""
+    try:
+        return build(definitions, former)
+    except SegopsError as error:
+        log.error("no history is collected for a plan, its definitions cannot be compiled: %s", error)
+        return None
 
 
 async def build_in_thread(definitions: Sequence[Definition], former: Engine) -> Engine:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, Protocol
 
 from segops.core.engine import Engine
 from segops.core.errors import StateError, UserError
@@ -41,6 +41,7 @@ from segops.schemas.scans import (
     decode_request,
     encode_result,
 )
+from segops.schemas.sizes import Progress
 from segops.streaming.partition.output import Output
 from segops.streaming.partition.profile_cache import ProfileCache
 from segops.wall_clock import wall_ms
@@ -55,21 +56,38 @@ _REMEMBERED: Final = 1_000
 _PROGRESS_S: Final = 1.0
 
 
-def _forecast(ask: ForecastRequest, engine: Engine, now_ms: int) -> Visitor:
-    _check(ask.segments, engine)
-    return Forecaster(engine, ask.segments, from_ms=now_ms)
+class DraftHistory(Protocol):
+    """The methods used of the backfill."""
+
+    @property
+    def progress(self) -> Progress | None: ...
+    def has_history_for(self, plan_id: str) -> bool: ...
+    def fill(self, profile: Profile, now_ms: int) -> None: ...
 
 
-def _overlap(ask: OverlapRequest, engine: Engine, now_ms: int) -> Visitor:
-    _check(ask.segments, engine)
+class _Basis(NamedTuple):
+    """What a scan begins with: the definitions in force, the clock (ms), and the history collected."""
+
+    engine: Engine
+    now_ms: int
+    history: DraftHistory
+
+
+def _forecast(ask: ForecastRequest, basis: _Basis) -> Visitor:
+    _check(ask.segments, basis.engine)
+    return Forecaster(basis.engine, ask.segments, from_ms=basis.now_ms)
+
+
+def _overlap(ask: OverlapRequest, basis: _Basis) -> Visitor:
+    _check(ask.segments, basis.engine)
     return OverlapCounter(ask.segments)
 
 
-def _estimate(ask: EstimateRequest, engine: Engine, now_ms: int) -> Visitor:
+def _estimate(ask: EstimateRequest, basis: _Basis) -> Visitor:
     drafts = ask.drafts()
     if ask.segment not in {each.key for each in drafts}:
         raise UserError(f"missing definition of the segment {ask.segment!r}")
-    draft = draft_of(ask.segment, drafts, engine.segments)
+    draft = draft_of(ask.segment, drafts, basis.engine.segments)
     return Estimator(draft, share=ask.share, samples=ask.samples, funnel=ask.funnel)
 
 
@@ -77,14 +95,16 @@ class _Behind(UserError):
     """The definitions in force are not those that a request is about."""
 
 
-def _plan(ask: PlanRequest, engine: Engine, _now_ms: int) -> Visitor:
-    if engine.version != ask.base:
+def _plan(ask: PlanRequest, basis: _Basis) -> Visitor:
+    if basis.engine.version != ask.base:
         raise _Behind("the published definitions are not in force yet (they may wait for history)")
-    return Planner(edit_of(ask.changed(), ask.removed, engine.segments), samples=ask.samples)
+    live, fill = basis.engine.segments, basis.history.fill if ask.draft else None
+    edit = edit_of(ask.changed(), ask.removed, live, filled=bool(ask.draft))
+    return Planner(edit, samples=ask.samples, fill=fill)
 
 
-#: Type of a question -> its visitor by the definitions of an engine, from a clock (ms) on. Raises UserError.
-_VISITORS: Final[dict[type, Callable[[Any, Engine, int], Visitor]]] = {
+#: Type of a question -> its visitor. Raises UserError.
+_VISITORS: Final[dict[type, Callable[[Any, _Basis], Visitor]]] = {
     ForecastRequest: _forecast,
     OverlapRequest: _overlap,
     EstimateRequest: _estimate,
@@ -101,13 +121,21 @@ def _check(keys: tuple[str, ...], engine: Engine) -> None:
 class _Job:
     """One scan in progress, by the definitions that are in force at its start. Raises UserError."""
 
-    def __init__(self, request: ScanRequest, profiles: ProfileCache, *, number: int, clock_ms: int) -> None:
+    def __init__(
+        self,
+        request: ScanRequest,
+        profiles: ProfileCache,
+        history: DraftHistory,
+        *,
+        number: int,
+        clock_ms: int,
+    ) -> None:
         engine = profiles.engine
         self.request = request
         self.answer = Answer(
             request.scan, number, definitions=engine.version, from_ms=clock_ms, to_ms=clock_ms
         )
-        self._visitor = _VISITORS[type(request.ask)](request.ask, engine, clock_ms)
+        self._visitor = _VISITORS[type(request.ask)](request.ask, _Basis(engine, clock_ms, history))
         self._profiles = profiles
         self._walk = profiles.each_once(SLICE)
 
@@ -133,15 +161,24 @@ def _counts(profile: Profile) -> bool:
 
 
 class ScanJobs:
-    """The scans of one partition: they run one at a time, oldest first. ``now_ms`` reads the wall clock."""
+    """The scans of one partition: they run one at a time, oldest first. ``now_ms`` reads the wall clock.
+
+    The plan of a draft waits, and lets others pass, until the draft's history is collected.
+    """
 
     def __init__(
-        self, profiles: ProfileCache, output: Output, *, now_ms: Callable[[], int] = wall_ms
+        self,
+        profiles: ProfileCache,
+        output: Output,
+        history: DraftHistory,
+        *,
+        now_ms: Callable[[], int] = wall_ms,
     ) -> None:
         #: The profiles visited since ``take_visited`` was last called.
         self._visited = 0
         self._profiles = profiles
         self._output = output
+        self._history = history
         self._now_ms = now_ms
         self._waiting: deque[ScanRequest] = deque()
         self._job: _Job | None = None
@@ -203,12 +240,40 @@ class ScanJobs:
             job = self._job = None
         if job is not None and job.answer.definitions != self._profiles.engine.version:
             job = self._begin(job.request, number, clock_ms)
-        while job is None and self._waiting:
-            request = self._waiting.popleft()
-            asked = not request.partitions or number in request.partitions
-            if asked and not self._is_expired(request):
+        if job is not None and self._is_collecting(job.request):  # anew, or for another plan
+            self._waiting.appendleft(job.request)
+            job = self._job = None
+        return job or self._next(number, clock_ms)
+
+    def _next(self, number: int, clock_ms: int) -> _Job | None:
+        """Begin the first of the waiting scans that can begin."""
+        waiting, self._waiting = self._waiting, deque()
+        job = None
+        while job is None and waiting:
+            request = waiting.popleft()
+            if self._is_expired(request) or (request.partitions and number not in request.partitions):
+                continue
+            if self._is_collecting(request):
+                self._waiting.append(request)
+            else:
                 job = self._begin(request, number, clock_ms)
+        self._waiting += waiting
+        if job is None and self._waiting and time.monotonic() - self._reported_s > _PROGRESS_S:
+            self._report(number)
         return job
+
+    def _is_collecting(self, request: ScanRequest) -> bool:
+        """Return whether the history that a request is about is not there yet."""
+        ask = request.ask
+        if not isinstance(ask, PlanRequest) or not ask.draft or ask.base != self._profiles.engine.version:
+            return False
+        return not self._history.has_history_for(ask.draft)
+
+    def _report(self, number: int) -> None:
+        self._reported_s = time.monotonic()
+        found = self._history.progress or Progress(0, 0)
+        for request in self._waiting:
+            self._output.answer(Answer(request.scan, number, read=found.read, total=found.total))
 
     def _is_expired(self, request: ScanRequest) -> bool:
         return self._now_ms() > request.expires_ms
@@ -216,7 +281,7 @@ class ScanJobs:
     def _begin(self, request: ScanRequest, number: int, clock_ms: int) -> _Job | None:
         self._remember(request.scan)
         try:
-            self._job = _Job(request, self._profiles, number=number, clock_ms=clock_ms)
+            self._job = _Job(request, self._profiles, self._history, number=number, clock_ms=clock_ms)
         except UserError as error:
             self._job = None
             state = BEHIND if isinstance(error, _Behind) else REFUSED

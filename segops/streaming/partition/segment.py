@@ -20,7 +20,7 @@ from segops.schemas.sizes import PopulationFigures
 from segops.schemas.ticks import watermark_tick
 from segops.stores.base import ProfileStore
 from segops.streaming.partition.applier import RecordApplier
-from segops.streaming.partition.backfill.adoption import adoption_of
+from segops.streaming.partition.backfill.adoption import DraftSet, adoption_of
 from segops.streaming.partition.backfill.backfill import Backfill
 from segops.streaming.partition.effects import Effects
 from segops.streaming.partition.evaluator import ProfileEvaluator
@@ -64,7 +64,6 @@ class SegmentProcessor:
             output, self._position, max_profiles=max_quarantined, max_held_bytes=max_state_bytes // 2
         )
         self._profiles = ProfileCache(store, engine, self._quarantine.add, bound=cache_profiles)
-        self.scans = ScanJobs(self._profiles, output)
         tallies = Tallies(store, self.clock, sizes_of(store))
         self._effects = Effects(output, tallies, sizes_of(store), base_of(store))
         #: The members of each segment.
@@ -77,6 +76,7 @@ class SegmentProcessor:
         self.backfill = Backfill(
             store, output, start=start, limits=limits, history_ms=history_ms, max_bytes=max_state_bytes
         )
+        self.scans = ScanJobs(self._profiles, output, self.backfill)
         self._applier = RecordApplier(
             ProfileEvaluator(engine, limits.rules, max_state_bytes=max_state_bytes),
             clock=self.clock,
@@ -152,13 +152,30 @@ class SegmentProcessor:
         if self.offset >= self._replay_until:
             self._replay_until = 0
 
-    def use(self, engine: Engine) -> None:
+    def use(self, engine: Engine, draft: DraftSet | None = None) -> None:
         """Evaluate by ``engine`` as soon as its history is there and a checkpoint has recorded it.
 
-        What needs no history is in force at once. Not allowed while ``replaying``, and without effect while
+        What needs no history is in force at once; a draft, for which it has been collected, as a whole.
+        Then collect the history of ``draft``. Not allowed while ``replaying``, and without effect while
         definitions are settled that another partition may already evaluate by: call it again later.
         """
-        if not self.wants(engine):
+        if self._wants_published(engine):
+            self._publish(engine)
+        if self._wants_draft(engine, draft):
+            self._collect_for(draft)
+
+    def wants(self, engine: Engine, draft: DraftSet | None = None) -> bool:
+        """Whether ``use`` of these definitions has an effect now."""
+        return self._wants_published(engine) or self._wants_draft(engine, draft)
+
+    def _wants_published(self, engine: Engine) -> bool:
+        backfill = self.backfill
+        aim = self.in_force.version if backfill.draft else backfill.version or self.in_force.version
+        return engine.version != aim and not backfill.is_settled
+
+    def _publish(self, engine: Engine) -> None:
+        if self.backfill.draft and self.backfill.version == engine.version:
+            self.backfill.publish()
             return
         self.backfill.drop(self.offset)
         adoption = adoption_of(self.in_force, engine)
@@ -166,10 +183,24 @@ class SegmentProcessor:
         self.backfill.begin(adoption, now_ms=self.clock.now_ms, offset=self.offset)
         self.backfill.answer(adoption.engine.version)
 
-    def wants(self, engine: Engine) -> bool:
-        """Whether ``use`` of these definitions has an effect now."""
-        aim = self.backfill.version or self.in_force.version
-        return engine.version != aim and not self.backfill.is_settled
+    def _wants_draft(self, engine: Engine, draft: DraftSet | None) -> bool:
+        known = self.backfill.draft
+        if known is not None:
+            return draft is None or known != (draft.plan_id, draft.engine.version)
+        is_idle = self.backfill.version is None and self.in_force.version == engine.version
+        return draft is not None and is_idle and draft.engine.version != engine.version
+
+    def _collect_for(self, draft: DraftSet | None) -> None:
+        known, backfill = self.backfill.draft, self.backfill
+        if draft is None:
+            backfill.drop()
+        elif known is not None and known[1] == draft.engine.version:
+            backfill.draft_of(draft.plan_id)
+        else:
+            backfill.drop(self.offset)
+            adoption = adoption_of(self.in_force, draft.engine)._replace(next=draft.engine)
+            now_ms, offset = self.clock.now_ms, self.offset
+            backfill.begin(adoption, now_ms=now_ms, offset=offset, plan_id=draft.plan_id)
 
     @property
     def in_force(self) -> Engine:
@@ -205,7 +236,8 @@ class SegmentProcessor:
     def _history(self) -> SegmentHistory:
         segments, backfill = self.in_force.segments, self.backfill
         since = backfill.complete_since(segments, self.clock.now_ms)
-        return SegmentHistory(backfill.building(segments), backfill.progress, since)
+        progress = None if backfill.draft else backfill.progress
+        return SegmentHistory(backfill.building(segments), progress, since)
 
     def process(self, records: Sequence[Record]) -> None:
         """Apply records in the order of the log. Records before ``offset`` are passed over."""

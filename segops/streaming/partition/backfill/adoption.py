@@ -12,6 +12,14 @@ from segops.core.features import Feature
 from segops.streaming.partition.engines import build
 
 
+class DraftSet(NamedTuple):
+    """The definitions that the plan ``plan_id`` publishes if it is applied, before ``until_ms``."""
+
+    plan_id: str
+    engine: Engine
+    until_ms: int
+
+
 class Adoption(NamedTuple):
     """The definitions in force at once, and the ``next`` ones, for which ``features`` are filled first.
 

@@ -5,11 +5,15 @@ further round when all have announced the one before. What a partition sent befo
 it in every log: so after round k, the rows and forwarded events have arrived that up to k redirects relayed.
 The last round is one in which no partition moved rows, at least the second: a partition that announces the
 second has the announcements of the first from all.
+
+Rounds of a draft are as good, but no partition evaluates by it. Once it is published, each partition
+announces that it knows, by two more rounds: what a partition sent before it knew then precedes the switch of
+any other, across a redirect, too.
 """
 
 from __future__ import annotations
 
-from segops.schemas.backfills import DROPPED, SWITCHED, WHOLE, AnnouncedRounds, Announcement
+from segops.schemas.backfills import DROPPED, SWITCHED, WHOLE, Announcement, BackfillRecord
 
 #: The fewest rounds.
 LEAST_ROUNDS = 2
@@ -17,10 +21,11 @@ _MAX_VERSIONS = 8
 
 
 class Announcements:
-    """The announcements of ``partitions`` partitions. ``announced``, which is durable, is changed."""
+    """The announcements of ``partitions`` partitions, which are kept in a durable ``record``."""
 
-    def __init__(self, announced: AnnouncedRounds, partitions: int) -> None:
-        self._announced = announced
+    def __init__(self, record: BackfillRecord, partitions: int) -> None:
+        self._announced = record.announced
+        self._drafted = record.drafted
         self._partitions = partitions
 
     def take(self, announcement: Announcement) -> None:
@@ -28,12 +33,15 @@ class Announcements:
         known = self._announced
         if announcement.of not in known:
             while len(known) >= _MAX_VERSIONS:
-                del known[next(iter(known))]
+                self.forget(next(iter(known)))
         rounds = known.setdefault(announcement.of, {}).setdefault(announcement.partition, {})
         if announcement.round == DROPPED:
             rounds.clear()
-        else:
-            rounds.setdefault(announcement.round, announcement.moved)
+            self._drafted.get(announcement.of, {}).pop(announcement.partition, None)
+        elif announcement.round not in rounds:
+            rounds[announcement.round] = announcement.moved
+            if announcement.draft:
+                self._drafted.setdefault(announcement.of, {})[announcement.partition] = announcement.round
 
     def knows(self, version: str) -> bool:
         """Return whether a partition collects history for these definitions."""
@@ -49,6 +57,15 @@ class Announcements:
         found = [rounds.get(number) for rounds in self._by_partition(version) if not _is_through(rounds)]
         return None if None in found else any(found)
 
+    def all_know(self, version: str, number: int) -> bool:
+        """Return whether no partition announced a round, or the one before it, for a draft."""
+        return all(number > drafted + 1 for drafted in self._drafted.get(version, {}).values())
+
+    def is_repeated(self, version: str, number: int) -> bool:
+        """Return whether any partition announced a round for a draft: it had lost rows after others."""
+        drafted = self._drafted.get(version, {})
+        return any(last >= number for last in drafted.values())
+
     def all_switched(self, version: str) -> bool:
         """Return whether all partitions evaluate by these definitions."""
         return all(map(_is_through, self._by_partition(version)))
@@ -56,6 +73,7 @@ class Announcements:
     def forget(self, version: str) -> None:
         """Forget what was announced for these definitions."""
         self._announced.pop(version, None)
+        self._drafted.pop(version, None)
 
     def _by_partition(self, version: str) -> list[dict[int, bool]]:
         known = self._announced.get(version, {})

@@ -5,6 +5,9 @@
 3. *Switch*: the definitions come into force, and each profile is folded when its turn comes.
 4. *End*: all partitions have switched and all profiles here are folded. Until then rows are collected: a
    profile handed over to a partition that has not switched takes its rows along.
+
+A *draft* is a set of definitions that a plan may publish. It is read and moved in the same way, and then
+held: profiles can be judged by it (``fill``), and it is published without reading anything again.
 """
 
 from __future__ import annotations
@@ -23,26 +26,17 @@ from segops.core.messages import Forward, Handover, Message, Rows
 from segops.core.profile import Profile
 from segops.core.segments import SegmentSet
 from segops.core.step import StepResult
-from segops.schemas.backfills import (
-    BACKFILL_HEADERS,
-    DROPPED,
-    SWITCHED,
-    WHOLE,
-    Announcement,
-    NextSet,
-    encode_announcement,
-    encode_record,
-)
+from segops.schemas.backfills import SWITCHED, Announcement, NextSet, encode_record
 from segops.schemas.identifying import IdentityLimits
 from segops.schemas.records import Record
 from segops.schemas.sizes import Progress
 from segops.schemas.state import encode_profile
 from segops.stores.base import ProfileStore, RowWrite
 from segops.streaming.partition.backfill.adoption import Adoption
-from segops.streaming.partition.backfill.announcements import LEAST_ROUNDS, Announcements
 from segops.streaming.partition.backfill.handovers import drop_from_sources, enclose, unfold
 from segops.streaming.partition.backfill.history import History
 from segops.streaming.partition.backfill.recorded import incomplete, next_engine, recorded
+from segops.streaming.partition.backfill.rounds import Rounds
 from segops.streaming.partition.backfill.rows import chunked, decoded, split_owner
 from segops.streaming.partition.engines import packed_of
 from segops.streaming.partition.output import Output
@@ -76,12 +70,11 @@ class Backfill:
         self._output = output
         self._max_bytes = max_bytes
         self._record = recorded(store.meta(BACKFILL_META))
-        self._announcements = Announcements(self._record.announced, start.partitions)
+        self._rounds = Rounds(self._record, output, number=start.number, partitions=start.partitions)
         self._history = History(store, limits)
         self._features: Mapping[int, Feature] = {}
         self._owners: Iterator[str] | None = None
-        self._due = self._clear_due = False
-        self._answered = ""
+        self._clear_due = False
         self._minute: tuple[str, int] | None = None
         self._incomplete: Mapping[str, int] = {}
         engine = next_engine(store.meta(BACKFILL_META))
@@ -90,6 +83,8 @@ class Backfill:
         if self._next is not None and engine is not None:
             self._aim(engine)
             self._history.resume(self._next.version, self._features, start.offset, self._next.from_ms)
+            if self._history.gap is not None:
+                self._rounds.walk_again()
         self._clear_due = self._next is None and self._history.has_rows
 
     @property
@@ -114,22 +109,35 @@ class Backfill:
         return self._next is not None and self._next.switched
 
     @property
+    def draft(self) -> tuple[str, str] | None:
+        """The id of the plan and the version of the draft that history is collected for; None: of none."""
+        found = self._next
+        return (found.draft, found.version) if found is not None and found.draft else None
+
+    @property
     def is_settled(self) -> bool:
         """Whether other definitions must wait: another partition may already evaluate by these."""
-        return self._next is not None and self._next.round >= LEAST_ROUNDS
+        return self._rounds.is_settled
 
     @property
     def is_blocked(self) -> bool:
         """Whether nothing may be applied until rows, which were lost, are read again."""
-        return self._next is not None and self._next.round > 0 and self._history.gap is not None
+        return self._rounds.needs_rows and self._history.gap is not None
 
     @property
     def is_ready(self) -> bool:
         """Whether all rows have arrived where they belong: the definitions can come into force."""
-        found = self._next
-        if found is None or found.switched or found.round < LEAST_ROUNDS or self._history.gap is not None:
-            return False
-        return self._announcements.moved(found.version, found.round) is False
+        return self._history.gap is None and not self.switched and not self.draft and self._rounds.is_agreed
+
+    def has_history_for(self, plan_id: str) -> bool:
+        """Return whether all rows for the draft of a plan have arrived where they belong."""
+        draft = self.draft
+        return (
+            draft is not None
+            and draft[0] == plan_id
+            and self._history.gap is None
+            and self._rounds.is_through
+        )
 
     @property
     def gap(self) -> tuple[int, int] | None:
@@ -148,14 +156,17 @@ class Backfill:
 
     def building(self, in_force: SegmentSet) -> dict[str, int]:
         """Return the segments that wait for history, and their versions."""
-        if self.engine is None or self.switched:
+        if self.engine is None or self.switched or self.draft:
             return {}
         known = {each.key: each.version for each in in_force.segments}
         later = {each.key: each.version for each in self.engine.segments.segments}
         return {key: version for key, version in later.items() if known.get(key) != version}
 
-    def begin(self, adoption: Adoption, *, now_ms: int, offset: int) -> None:
-        """Collect history for the next definitions of an adoption, at this clock and offset."""
+    def begin(self, adoption: Adoption, *, now_ms: int, offset: int, plan_id: str = "") -> None:
+        """Collect history for the next definitions of an adoption, at this clock and offset.
+
+        ``plan_id``: the plan of which they are a draft; "": they are published.
+        """
         engine = adoption.next
         if engine is None:
             return
@@ -166,40 +177,44 @@ class Backfill:
             list(adoption.features),
             sorted(adoption.fresh),
             from_ms,
+            draft=plan_id,
         )
         self._aim(engine)
         self._history.collect_for(engine.version, self._features, offset, from_ms)
-        self._owners, self._due = None, True
+        self._owners, self._rounds.changed = None, True
         log.info("partition %d collects history for %d features", self._number, len(self._features))
 
+    def publish(self) -> None:
+        """Note that the draft is published: it comes into force once all partitions know that."""
+        self._rounds.publish()
+
+    def draft_of(self, plan_id: str) -> None:
+        """Note that another plan publishes the same draft."""
+        if self._next is not None and self._next.draft:
+            self._next.draft, self._rounds.changed = plan_id, True
+
     def drop(self, offset: int | None = None) -> None:
-        """Give up the next definitions: others take their place at ``offset``, or another partition did."""
-        found = self._next
-        if found is not None:
-            if found.round:
-                self._announce(DROPPED)
-            self._announcements.forget(found.version)
+        """Give up the next definitions: others take their place at ``offset``, or (None) none."""
+        if self._next is not None:
+            log.info("partition %d no longer collects history for its next definitions", self._number)
+            self._rounds.give_up()
             self._end(offset)
 
     def _end(self, offset: int | None = None) -> None:
         self._record.next, self.engine, self._features, self._owners = None, None, {}, None
         self.collects = False
         self._history.stop(offset)
-        self._due = self._clear_due = True
+        self._rounds.changed = self._clear_due = True
 
     def switch(self) -> None:
         """Note that the next definitions are in force from now on; profiles are to be folded."""
         if self._next is not None:
             self._next.switched = True
-            self._announce(SWITCHED)
+            self._rounds.announce(SWITCHED)
 
     def end_if_done(self, *, folded: bool) -> None:
         """End if all partitions have switched and all profiles of this one are ``folded``."""
-        found = self._next
-        if found is None or not (found.switched and folded):
-            return
-        if self._announcements.all_switched(found.version):
-            self._announcements.forget(found.version)
+        if self.switched and folded and self._rounds.end():
             since = {**self._record.since, **dict.fromkeys(self._features, self._history.since_ms)}
             kept = () if self.engine is None else self.engine.segments.features
             self._record.since = {key: at for key, at in since.items() if at and key in kept}
@@ -213,7 +228,7 @@ class Backfill:
         ``survivors_of`` maps those of some profiles that are redirects to their survivors.
         """
         found = self._next
-        if found is None or found.round or self._history.gap is not None:
+        if found is None or not self._rounds.must_walk or self._history.gap is not None:
             return 0
         if self._owners is None:
             self._owners = self._history.rows.owners()
@@ -228,8 +243,7 @@ class Backfill:
         if owners:
             return len(owners)
         self._owners = None
-        self._announce(1)
-        self._advance()
+        self._rounds.end_walk()
         return 1
 
     def _move(self, into: str, rows: Mapping[str, Sequence[bytes]], *, ahead: bool) -> None:
@@ -238,45 +252,21 @@ class Backfill:
             for part in chunked(of_source):
                 self._output.move(Rows(into, version, source, part, ahead))
 
-    def _announce(self, number: int) -> None:
-        found = self._next
-        if found is None:
-            return
-        announcement = Announcement(found.version, self._number, number, found.moved and number > 0)
-        if number > 0:
-            found.round, found.moved = number, False
-        self._due = True
-        self._output.broadcast(encode_announcement(announcement), headers=BACKFILL_HEADERS)
-
-    def _advance(self) -> None:
-        """Announce the next round when all have announced the present one, unless it was the last."""
-        found = self._next
-        while found is not None and found.round and not found.switched:
-            moved = self._announcements.moved(found.version, found.round)
-            if moved is None or (not moved and found.round >= LEAST_ROUNDS):
-                return
-            self._announce(found.round + 1)
-
     def on_announcement(self, announcement: Announcement, in_force: str) -> None:
         """Take note of an announcement. ``in_force``: the version of the definitions in force here."""
-        of, known = announcement.of, self._announcements
-        given_up = announcement.round == DROPPED and known.has_announced(of, announcement.partition)
-        known.take(announcement)
-        self._due = True
-        if of == self.version:
+        given_up = self._rounds.take(announcement)
+        if announcement.of == self.version:
             if given_up and not self.switched:
-                self.drop()
+                self._rounds.give_up()
+                self._owners = None
             else:
-                self._advance()
-        elif of == in_force and announcement.round >= 1:
+                self._rounds.advance()
+        elif announcement.of == in_force and announcement.round >= 1:
             self.answer(in_force)
 
     def answer(self, in_force: str) -> None:
         """Tell those that collect history for the definitions in force here that this partition has it."""
-        if self._next is None and self._answered != in_force and self._announcements.knows(in_force):
-            self._answered = in_force
-            whole = Announcement(in_force, self._number, WHOLE)
-            self._output.broadcast(encode_announcement(whole), headers=BACKFILL_HEADERS)
+        self._rounds.answer(in_force)
 
     # -- records -------------------------------------------------------------------------------
 
@@ -294,7 +284,7 @@ class Backfill:
             message.to, message.hops = receiver.merged_into, message.hops + 1
             self._output.move(message)
             if found is not None and found.version == message.of:
-                found.moved = self._due = True
+                found.moved = self._rounds.changed = True
 
     def receive(self, message: Message, receiver: Profile, features: Mapping[int, Feature]) -> None:
         """Prepare a hand-over for a profile, unless a redirect, that is evaluated by ``features``."""
@@ -319,8 +309,8 @@ class Backfill:
             return  # its rows are relayed when all are read
         rows = self._history.of(state)
         self._move(handover.to, rows, ahead=True)
-        if self.switched:
-            return
+        if self.switched or self.draft:
+            return  # the features are in the state, or it arrives before any partition may switch
         try:
             past, room = decoded(rows), self._room(state, rows)
             enclose(state, past, self._features, now_ms=state.latest_ms, max_bytes=room)
@@ -331,13 +321,19 @@ class Backfill:
 
     def fold(self, profile: Profile, *, since_ms: int) -> None:
         """Put the features into a profile that was last evaluated without them."""
-        if not self.switched or profile.first_ms is None:
-            return
+        if self.switched and profile.first_ms is not None:
+            self.fill(profile, since_ms)
+            drop_from_sources(profile, self._features)
+
+    def fill(self, profile: Profile, now_ms: int) -> None:
+        """Put the features, as of an instant, into a profile or a copy of one.
+
+        Of a copy, only ``features`` and ``counted`` are changed, and these in place.
+        """
         rows = self._history.of(profile)
         room = self._room(profile, rows)
-        found = fold(profile, decoded(rows), self._features, now_ms=since_ms, max_bytes=room)
+        found = fold(profile, decoded(rows), self._features, now_ms=now_ms, max_bytes=room)
         install(profile, found, self._features)
-        drop_from_sources(profile, self._features)
 
     def _room(self, profile: Profile, rows: Mapping[str, Sequence[bytes]]) -> int:
         """Return how many bytes of features fit into a profile; few rows need not be measured."""
@@ -377,7 +373,7 @@ class Backfill:
 
     def take_meta(self) -> dict[str, bytes]:
         """Return the record, if it has changed since the last call."""
-        due, self._due = self._due, False
+        due, self._rounds.changed = self._rounds.changed, False
         return {BACKFILL_META: encode_record(self._record)} if due else {}
 
     def writes(self, offset: int) -> tuple[dict[str, bytes], list[RowWrite]]:
@@ -386,6 +382,6 @@ class Backfill:
 
     def written(self) -> None:
         """Note that the last record and rows are written: remove the rows of a backfill that has ended."""
-        if self._clear_due and not self._due:
+        if self._clear_due and not self._rounds.changed:
             self._clear_due = False
             self._history.clear()

@@ -73,7 +73,7 @@ class History:
         return bool(self._coverage.features) and features.keys() <= set(self._coverage.features)
 
     def _begin(self, features: Mapping[int, Feature], offset: int, from_ms: int) -> None:
-        gaps, since_ms = ([(0, offset)], from_ms) if offset else ([], 0)
+        gaps, since_ms = ([(0, offset)], from_ms) if offset and features else ([], 0)
         self._coverage = Coverage(list(features), gaps, offset, offset, since_ms, self._coverage.wiped)
         self.rows.clear({COVERAGE_META: encode_coverage(self._coverage)})
 
