@@ -159,6 +159,9 @@ def _notes(view: PlanView) -> Iterator[str]:
     for each in view.segments:
         if each.beyond:
             yield f"{each.segment_key} moves more than the limits allow: {each.beyond}"
+        if each.complete_since_ms is not None:
+            since = format_instant(each.complete_since_ms)
+            yield f"{each.segment_key} looks back further than the events that are retained: since {since}"
         if each.failed:
             yield f"{each.segment_key}: the rule fails for {each.failed:,} profiles; their membership stays"
     if view.cut:

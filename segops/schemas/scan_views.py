@@ -183,7 +183,8 @@ class SegmentPlanView(msgspec.Struct, frozen=True):
     ``version``: the one afterwards. ``members``: now; ``then``: afterwards. The changes of the 24 hours after
     that are those by time alone. ``state_bytes``: what a busy profile stores for it (0 once retired).
     ``beyond``: how much more than the limits it moves. ``samples``: ids of ``entering``, ``leaving``
-    and ``staying`` profiles. See ``SegmentPlan`` for ``failed`` and ``lacking``.
+    and ``staying`` profiles. See ``SegmentPlan`` for ``failed``, ``lacking`` and
+    ``complete_since_ms`` (None: events are complete).
     """
 
     segment_key: str
@@ -198,6 +199,7 @@ class SegmentPlanView(msgspec.Struct, frozen=True):
     leaving_24h: int
     failed: int
     lacking: list[str]
+    complete_since_ms: int | None
     state_bytes: int
     beyond: str | None
     samples: dict[str, list[str]]
@@ -270,6 +272,7 @@ def _view_segment(key: str, plan: SegmentPlan, edited: Edited, beyond: str | Non
         plan.leaving_later,
         plan.failed,
         plan.lacking,
+        plan.complete_since_ms or None,
         edited.state_bytes,
         beyond,
         {kind: [each.profile_id for each in found] for kind, found in plan.samples.items()},

@@ -36,7 +36,7 @@ PLAN = Plan(
     {
         "fan": SegmentPlan(members=2_000, entering=0, leaving=500),
         "gone": SegmentPlan(members=7, leaving=7),
-        "late": SegmentPlan(members=9, lacking=["count of B"]),
+        "late": SegmentPlan(members=9, lacking=["count of B"], complete_since_ms=MONDAY),
         "vip": SegmentPlan(
             members=3_000,
             entering=10,
@@ -91,6 +91,7 @@ def test_plan_is_a_table_with_notes_and_the_line_to_apply_it(segops: Run) -> Non
     assert "only described: other" in lines
     for warning in (
         "fan moves more than the limits allow: 500 changes, 25.0 % of 2,000 members",
+        "late looks back further than the events that are retained: since 2025-10-13T00:00:00.000Z",
         "vip: the rule fails for 1 profiles; their membership stays",
         "6 profiles change at more than 1,000 instants in 24 h; later ones are not counted",
     ):
@@ -112,6 +113,7 @@ def test_plan_as_json_holds_everything(segops: Run) -> None:
     assert (found["profiles"], found["unreadable"], found["cut"]) == (9_000, 3, 6)
     fan, gone, late, vip = found["segments"]
     assert (late["lacking"], fan["lacking"]) == (["count of B"], [])
+    assert (late["complete_since_ms"], fan["complete_since_ms"]) == (MONDAY, None)
     assert (fan["action"], gone["action"], vip["action"]) == ("follows", "retired", "changed")
     assert (fan["beyond"], gone["beyond"]) == ("500 changes, 25.0 % of 2,000 members", None)
     assert vip["samples"] == {"entering": ["user_id:u1", "user_id:u2"]}

@@ -42,8 +42,9 @@ class SegmentPlan(msgspec.Struct, gc=False):
     ``entering_later``, ``leaving_later``: the changes by time alone in the 24 hours after that. ``failed``:
     the profiles for which the rule fails, whose membership stays. ``lacking``: the features that this segment
     or one that it refers to reads, and that profiles do not hold, or not in full. ``waits``: for the history
-    of these, so that its other numbers are those of what happens at once. ``samples``: profiles that
-    are ``entering``, ``leaving`` or ``staying``, those with the smallest hashes.
+    of these, so that its other numbers are those of what happens at once. ``complete_since_ms``: its windows
+    reach back further, but events are complete from then on (0: they are complete). ``samples``: profiles
+    that are ``entering``, ``leaving`` or ``staying``, those with the smallest hashes.
     """
 
     members: int = 0
@@ -54,6 +55,7 @@ class SegmentPlan(msgspec.Struct, gc=False):
     failed: int = 0
     lacking: list[str] = []
     waits: bool = False
+    complete_since_ms: int = 0
     samples: dict[str, list[PlannedProfile]] = {}
 
     @property
@@ -79,6 +81,7 @@ class SegmentPlan(msgspec.Struct, gc=False):
             self.failed + other.failed,
             sorted({*self.lacking, *other.lacking}),
             self.waits or other.waits,
+            max(self.complete_since_ms, other.complete_since_ms),
             {kind: sorted(each, key=_order)[:wanted] for kind, each in both.items()},
         )
 
@@ -176,11 +179,16 @@ class Planner:
 
     ``samples``: how many profiles of each kind to name. Profiles must have been evaluated by the live
     segments of which the edit was made. ``fill`` puts the features that they lack, as of an instant, into the
-    ``features`` of a copy.
+    ``features`` of a copy. ``since``: see ``SegmentPlan.complete_since_ms``.
     """
 
     def __init__(
-        self, edit: Edit, *, samples: int = 0, fill: Callable[[Profile, int], None] | None = None
+        self,
+        edit: Edit,
+        *,
+        samples: int = 0,
+        fill: Callable[[Profile, int], None] | None = None,
+        since: Mapping[str, int] = {},
     ) -> None:
         self._fill = fill
         self._engine = Engine(edit.segments)
@@ -189,6 +197,8 @@ class Planner:
             key: SegmentPlan(lacking=[*labels], waits=bool(labels) and not edit.filled, samples={})
             for key, labels in sorted(edit.moving.items())
         }
+        for key in self._segments.keys() & since.keys():
+            self._segments[key].complete_since_ms = since[key]
         self._wanted = samples
         self._cut = 0
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
 from segops.core.engine import Engine
@@ -23,6 +23,7 @@ from segops.core.scans import (
     draft_of,
     edit_of,
 )
+from segops.core.segments import SegmentSet
 from segops.schemas.records import Record
 from segops.schemas.scans import (
     BEHIND,
@@ -63,6 +64,7 @@ class DraftHistory(Protocol):
     def progress(self) -> Progress | None: ...
     def has_history_for(self, plan_id: str) -> bool: ...
     def fill(self, profile: Profile, now_ms: int) -> None: ...
+    def planned_since(self, segments: SegmentSet, now_ms: int) -> Mapping[str, int]: ...
 
 
 class _Basis(NamedTuple):
@@ -100,7 +102,8 @@ def _plan(ask: PlanRequest, basis: _Basis) -> Visitor:
         raise _Behind("the published definitions are not in force yet (they may wait for history)")
     live, fill = basis.engine.segments, basis.history.fill if ask.draft else None
     edit = edit_of(ask.changed(), ask.removed, live, filled=bool(ask.draft))
-    return Planner(edit, samples=ask.samples, fill=fill)
+    since = basis.history.planned_since(edit.segments, basis.now_ms)
+    return Planner(edit, samples=ask.samples, fill=fill, since=since)
 
 
 #: Type of a question -> its visitor. Raises UserError.

@@ -371,6 +371,12 @@ class Backfill:
             self._incomplete = incomplete(segments, self._record.since, now_ms)
         return self._incomplete
 
+    def planned_since(self, segments: SegmentSet, now_ms: int) -> Mapping[str, int]:
+        """Return the same of segments that a draft would bring into force, if one is collected."""
+        drafted = self._features if self.draft else ()
+        since = {**self._record.since, **dict.fromkeys(drafted, self._history.since_ms)}
+        return incomplete(segments, since, now_ms)
+
     def take_meta(self) -> dict[str, bytes]:
         """Return the record, if it has changed since the last call."""
         due, self._rounds.changed = self._rounds.changed, False
