@@ -262,8 +262,8 @@ def test_definitions_published_during_the_check_are_not_overwritten(
 ) -> None:
     stack.publish(SEGMENTS)
 
-    async def checked(*_: Any) -> str:
-        return "the state that was checked"
+    async def checked(*_: Any) -> plans.Effect:
+        return plans.Effect([], "the state that was checked", frozenset(), [], plans._NOTHING_SCANNED)
 
     async def may_move(*_: Any) -> bool:
         return True
