@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from typing import Final
 
-from segops.analytics.reader import SizeReader, reading_sizes
+from segops.analytics.reader import TopicReader, reading_sizes
+from segops.analytics.sizes import SegmentSizes
 from segops.analytics.views import BackfillProgress, SegmentView
 from segops.core.backfill import BACKFILL
 from segops.core.errors import SegopsError
@@ -91,20 +92,20 @@ class Edit:
 
     async def _until_in_force(self) -> None:
         shown = BackfillProgress(-1, 0)
-        async with reading_sizes(self._environment.settings) as reader:
-            async with aclosing(reader.changes()) as records:
-                async for _ in records:
-                    views = self._views(reader)
-                    if len(views) == len(self._edited) and all(map(_is_live, views)):
-                        return
-                    found = next((view.progress for view in views if view.progress), shown)
-                    # A partition where the segments are in force has no progress any more.
-                    if found.total >= shown.total and found.read > shown.read:
-                        shown = found
-                        self._say(f"history: {found.read:,} of {found.total:,} records read")
+        settings = self._environment.settings
+        async with reading_sizes(settings) as reader, aclosing(reader.changes()) as records:
+            async for _ in records:
+                views = self._views(reader)
+                if len(views) == len(self._edited) and all(map(_is_live, views)):
+                    return
+                found = next((view.progress for view in views if view.progress), shown)
+                # A partition where the segments are in force has no progress any more.
+                if found.total >= shown.total and found.read > shown.read:
+                    shown = found
+                    self._say(f"history: {found.read:,} of {found.total:,} records read")
 
-    def _views(self, reader: SizeReader) -> list[SegmentView]:
-        found = (reader.sizes.segment(each.key) for each in self._edited)
+    def _views(self, reader: TopicReader[SegmentSizes]) -> list[SegmentView]:
+        found = (reader.folded.segment(each.key) for each in self._edited)
         return [view for view in found if view is not None]
 
     async def _until_received(self) -> None:
