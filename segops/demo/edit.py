@@ -7,12 +7,9 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import aclosing
 from typing import Final
 
-from segops.analytics.reader import TopicReader, reading_sizes
-from segops.analytics.sizes import SegmentSizes
-from segops.analytics.views import BackfillProgress, SegmentView
+from segops.analytics.views import BackfillProgress, Rollout
 from segops.core.backfill import BACKFILL
 from segops.core.errors import SegopsError
 from segops.core.events import Change
@@ -22,12 +19,13 @@ from segops.core.values import format_instant
 from segops.demo.children import Child
 from segops.demo.dashboard import DashboardState
 from segops.demo.environment import HALF_WAY, Environment
+from segops.operations.rollout import wait_until_in_force
 from segops.operations.scans import scan
 from segops.schemas.scans import OverlapRequest
 from segops.schemas.segments import load_drafts
 
 _LOOK_S: Final = 0.1
-_SCAN_WAIT_S: Final = 120.0
+_WAIT_S: Final = 120.0
 _SUGGESTION: Final = re.compile(r"^to publish it: segops (apply .+)$", re.MULTILINE)
 #: Begins the lines of segments that an edit leaves alone; the last line counts them.
 _UNCHANGED: Final = "= "
@@ -92,27 +90,23 @@ class Edit:
 
     async def _until_in_force(self) -> None:
         shown = BackfillProgress(-1, 0)
-        settings = self._environment.settings
-        async with reading_sizes(settings) as reader, aclosing(reader.changes()) as records:
-            async for _ in records:
-                views = self._views(reader)
-                if len(views) == len(self._edited) and all(map(_is_live, views)):
-                    return
-                found = next((view.progress for view in views if view.progress), shown)
-                # A partition where the segments are in force has no progress any more.
-                if found.total >= shown.total and found.read > shown.read:
-                    shown = found
-                    self._say(f"history: {found.read:,} of {found.total:,} records read")
 
-    def _views(self, reader: TopicReader[SegmentSizes]) -> list[SegmentView]:
-        found = (reader.folded.segment(each.key) for each in self._edited)
-        return [view for view in found if view is not None]
+        def report(rollout: Rollout) -> None:
+            nonlocal shown
+            found = rollout.progress
+            # A partition where the segments are in force has no progress any more.
+            if found is not None and found.total >= shown.total and found.read > shown.read:
+                shown = found
+                self._say(f"history: {found.read:,} of {found.total:,} records read")
+
+        versions = {each.key: each.version for each in self._edited}
+        await wait_until_in_force(self._environment.settings, versions, timeout_s=_WAIT_S, progress=report)
 
     async def _until_received(self) -> None:
         """Wait for the changes of all profiles: partitions answer a scan when each profile is evaluated."""
         keys = [each.key for each in self._edited]
         request = OverlapRequest(tuple(keys))
-        overlap: Overlap = (await scan(self._environment.settings, request, wait_s=_SCAN_WAIT_S)).result
+        overlap: Overlap = (await scan(self._environment.settings, request, wait_s=_WAIT_S)).result
         while any(self._dashboard.segments[key].size != overlap.size(key) for key in keys):
             await asyncio.sleep(_LOOK_S)
 
@@ -128,7 +122,3 @@ class Edit:
                 if key == each.key
             )
             yield f"  {each.name:<{width}}  {', '.join(found)}"
-
-
-def _is_live(view: SegmentView) -> bool:
-    return view.complete and view.state == "live"

@@ -70,7 +70,7 @@ def check_plan(network: BackfillNetwork, after: SegmentSet) -> Plan:
 
 
 @examples(25, of=120)
-@given(rule_sets(), lines(), st.integers(1, 6), st.booleans(), st.randoms(use_true_random=False))
+@given(rule_sets(True), lines(True), st.integers(1, 6), st.booleans(), st.randoms(use_true_random=False))
 def test_plan_of_a_draft_equals_what_publishing_it_does_change_for_change(
     sets: tuple[SegmentSet, SegmentSet], events: list[bytes], partitions: int, transactional: bool, rng: Any
 ) -> None:
