@@ -30,7 +30,7 @@ def test_defaults_are_valid_and_safe() -> None:
     settings = config.load()
     assert settings.engine.clock == "wall"
     assert (settings.engine.grace_ms, settings.engine.max_event_ahead_ms) == (1_000, 300_000)
-    assert settings.engine.max_event_bytes == 32_768
+    assert settings.engine.max_event_bytes == 36_864
     assert settings.checkpoint_interval_ms == 1_000
     assert settings.topics.partitions == 8
     assert settings.worker.web_host == "127.0.0.1"

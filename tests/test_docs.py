@@ -19,6 +19,8 @@ from segops import config
 from segops.api.scans import ScanPages
 from segops.api.timeline import TimelinePages
 from segops.cli import COMMANDS, cli
+from segops.collector.metrics import CollectorMetrics
+from segops.collector.server import EVENT_PATHS, RUDDER_SETTINGS, SEGMENT_SETTINGS
 from segops.core.features import MAX_ENTRIES
 from segops.core.features.feature import PANES
 from segops.core.operators import OPERATORS
@@ -67,8 +69,8 @@ def setting_rows() -> Iterator[list[str]]:
 
 
 def metric_rows() -> Iterator[list[str]]:
-    metrics = Metrics(CollectorRegistry())
-    for metric in vars(metrics).values():
+    registry = CollectorRegistry()
+    for metric in (*vars(Metrics(registry)).values(), *vars(CollectorMetrics(registry)).values()):
         if isinstance(metric, MetricWrapperBase):
             name = metric._name + {"counter": "_total", "info": "_info"}.get(metric._type, "")
             labels = ", ".join(f"`{label}`" for label in metric._labelnames) or "–"
@@ -159,7 +161,10 @@ def test_every_route_is_documented() -> None:
     timelines: Any = TimelinePages(None, None, None)  # type: ignore[arg-type]
     pages = worker_pages(SimpleNamespace(live=1, ready=2), None, None, scans, scans, timelines=timelines)  # type: ignore[arg-type]
     routes = pages.routes
-    assert set(routes) == {c for c in first_cells(ARCHITECTURE) if c.startswith(("GET ", "POST "))}
+    collector = [f"POST {path}" for path in EVENT_PATHS]
+    collector += [f"GET {path}" for path in (*SEGMENT_SETTINGS, *RUDDER_SETTINGS)]
+    written = {c for c in first_cells(ARCHITECTURE) if c.startswith(("GET ", "POST "))}
+    assert {*routes, *collector} == written
 
 
 def test_every_reject_reason_is_documented() -> None:

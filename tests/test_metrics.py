@@ -8,15 +8,17 @@ import sys
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics import MetricWrapperBase
 
+from segops.collector.metrics import CollectorMetrics
 from segops.metrics import Metrics
 
 LABELS = {"kind", "path", "found", "direction", "step", "reason", "segment", "action", "topic", "partition"}
-LABELS |= {"found_in", "activity"}
+LABELS |= {"found_in", "activity", "source", "code", "result"}
 
 
 def families() -> dict[str, MetricWrapperBase]:
-    metrics = Metrics(CollectorRegistry())
-    return {name: value for name, value in vars(metrics).items() if isinstance(value, MetricWrapperBase)}
+    registry = CollectorRegistry()
+    declared = {**vars(Metrics(registry)), **vars(CollectorMetrics(registry))}
+    return {name: value for name, value in declared.items() if isinstance(value, MetricWrapperBase)}
 
 
 def test_names_labels_and_help_follow_conventions() -> None:
@@ -28,6 +30,7 @@ def test_names_labels_and_help_follow_conventions() -> None:
 
 def test_metric_names_are_unique_and_all_are_exported() -> None:
     metrics = Metrics(CollectorRegistry())
+    CollectorMetrics(metrics.registry)
     metrics.build.info({"version": "1"})
     metrics.definitions_version.info({"version": "abc"})
     text = generate_latest(metrics.registry).decode()

@@ -1,8 +1,4 @@
-"""The worker's HTTP server: short responses, and strict limits on connections.
-
-A connection that sends no request, or does not read its response, is closed after a timeout. Beyond the limit
-a new connection closes the oldest: descriptors remain for Kafka and the store, and probes are still answered.
-"""
+"""The worker's HTTP server: short responses, and strict limits on connections (``connections``)."""
 
 from __future__ import annotations
 
@@ -10,12 +6,12 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from aiohttp.http_exceptions import LineTooLong
-from aiohttp.web import BaseRequest, RequestHandler, Response, Server, StreamResponse
+from aiohttp.web import BaseRequest, Response
 
+from segops.api.connections import BoundedServer, last, response
 from segops.api.health import Page
 from segops.api.profiles import ProfilePages
 from segops.api.scans import MAX_BODY, Call, ScanPages
@@ -26,10 +22,6 @@ log = logging.getLogger(__name__)
 
 _PROFILES: Final = "/profiles/"
 _METHODS: Final = ("GET", "HEAD")
-#: aiohttp's log of malformed requests and broken connections, silenced because any client can fill it.
-_SILENT: Final = logging.getLogger(f"{__name__}.protocol")
-_SILENT.setLevel(logging.CRITICAL + 1)
-_MAX_HEADERS: Final = 64
 
 
 class Pages:
@@ -90,7 +82,7 @@ class Pages:
         return lambda: pages.page(identifier, authorization)
 
 
-class PageServer(Server):
+class PageServer(BoundedServer):
     """Serves pages. Bind it to an address with aiohttp's ``ServerRunner``; requires a running loop.
 
     ``timeout_s`` limits the time to receive a request, to send a response, and between two requests;
@@ -98,27 +90,8 @@ class PageServer(Server):
     """
 
     def __init__(self, pages: Pages, *, timeout_s: float, connections: int) -> None:
-        super().__init__(self._answer)
+        super().__init__(self._answer, timeout_s=timeout_s, connections=connections)
         self._pages = pages
-        self._timeout_s = timeout_s
-        self._limit = connections
-        self._open: dict[RequestHandler, asyncio.Transport] = {}
-
-    def __call__(self) -> RequestHandler:
-        """Return the handler of a new connection."""
-        return _Connection(self, self._timeout_s)
-
-    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
-        """Add a connection; close the oldest when there are too many."""
-        super().connection_made(handler, transport)
-        self._open[handler] = transport
-        while len(self._open) > self._limit:
-            self._open.pop(next(iter(self._open))).abort()
-
-    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
-        """Remove a connection."""
-        self._open.pop(handler, None)
-        super().connection_lost(handler, exc)
 
     async def _answer(self, request: BaseRequest) -> Response:
         headers = request.headers.getall("Authorization", [])
@@ -127,72 +100,16 @@ class PageServer(Server):
         slow = self._pages.slow(path)
         if slow is None:
             query_string = request.rel_url.raw_query_string
-            return _response(self._pages.page(method, path, authorization, query_string))
+            return response(self._pages.page(method, path, authorization, query_string))
         query = dict(request.rel_url.query)
-        return _last(await slow.page(Call(method, path, query, authorization, partial(self._body, request))))
+        return last(await slow.page(Call(method, path, query, authorization, partial(self._body, request))))
 
     async def _body(self, request: BaseRequest) -> bytes | None:
         """Return the body of a request; None if it is too long. Raises TimeoutError."""
         body = bytearray()
-        async with asyncio.timeout(self._timeout_s):
+        async with asyncio.timeout(self.timeout_s):
             async for chunk in request.content.iter_any():
                 body += chunk
                 if len(body) > MAX_BODY:
                     return None
         return bytes(body)
-
-
-class _Connection(RequestHandler):
-    """A connection whose responses reveal neither the server software nor details of errors."""
-
-    __slots__ = ("_timeout_s",)
-
-    def __init__(self, server: PageServer, timeout_s: float) -> None:
-        super().__init__(
-            server,
-            loop=asyncio.get_running_loop(),
-            keepalive_timeout=timeout_s,  # also until the first request has arrived
-            lingering_time=0,
-            logger=_SILENT,
-            access_log=None,  # type: ignore[arg-type]
-            max_headers=_MAX_HEADERS,
-            auto_decompress=False,
-        )
-        self._timeout_s = timeout_s
-
-    def handle_error(
-        self,
-        request: BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> StreamResponse:
-        """Return a one-line response to a malformed request."""
-        if isinstance(exc, LineTooLong):
-            return _last(Page(431, b"too long\n"))
-        return _last(Page(status, b"malformed\n" if status < 500 else b"failed\n"))
-
-    async def finish_response(
-        self, request: BaseRequest, resp: StreamResponse, start_time: float | None
-    ) -> tuple[StreamResponse, bool]:
-        """Send a response; abort the connection if the client does not read it in time."""
-        resp.headers.setdefault("Server", "segops")
-        transport = self.transport
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                return await super().finish_response(request, resp, start_time)
-        except TimeoutError:
-            if transport is not None:
-                transport.abort()
-            return resp, True
-
-
-def _response(page: Page) -> Response:
-    headers: dict[str, Any] = {"Content-Type": page.content_type, **page.headers}
-    return Response(body=page.body, status=page.status, headers=headers)
-
-
-def _last(page: Page) -> Response:
-    response = _response(page)
-    response.force_close()
-    return response

@@ -20,6 +20,7 @@ COMMANDS = {
     "archive": "Write profile events and membership changes to Parquet files.",
     "broker": "Start a local Kafka broker.",
     "check": "Check segment files and report every error.",
+    "collect": "Receive events over HTTP from Segment's and RudderStack's SDKs.",
     "demo": "Run the whole system on real purchase history and verify it.",
     "erase": "Erase a person and wait for the receipts.",
     "estimate": "Show how many profiles a draft would hold.",

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from segops.config.archive import ArchiveSettings
 from segops.config.base import PREFIX, SettingsSection, variable_of
+from segops.config.collect import CollectSettings
 from segops.config.engine import EngineSettings, IdentitySettings
 from segops.config.kafka import KafkaSettings, TopicSettings
 from segops.config.unknown import Unknown, unknown
@@ -24,6 +25,7 @@ __all__ = [
     "PREFIX",
     "ArchiveSettings",
     "CheckpointSettings",
+    "CollectSettings",
     "EngineSettings",
     "IdentitySettings",
     "KafkaSettings",
@@ -53,6 +55,7 @@ class Settings(BaseModel):
     state: StateSettings
     worker: WorkerSettings
     archive: ArchiveSettings
+    collect: CollectSettings
     accept_topics: bool = False
 
     @property
@@ -80,6 +83,7 @@ _PARTS: dict[str, type[SettingsSection]] = {
     "state": StateSettings,
     "worker": WorkerSettings,
     "archive": ArchiveSettings,
+    "collect": CollectSettings,
 }
 
 

@@ -36,7 +36,10 @@ class EngineSettings(SettingsSection):
         "Smallest gap between receivedAt and sentAt that corrects a sender's clock; less counts as transit.",
     )
     max_event_bytes: ByteSize = setting(
-        "MAX_EVENT_BYTES", 32_768, "Largest event accepted; larger ones become dead letters.", ge=256
+        "MAX_EVENT_BYTES",
+        36_864,
+        "Largest event accepted; larger ones become dead letters. By default 32 KiB, and 4 for a collector.",
+        ge=256,
     )
     backfill_share: float = setting(
         "BACKFILL_SHARE",

@@ -16,8 +16,7 @@ from aiokafka.errors import KafkaTimeoutError
 from segops.config import Settings
 from segops.kafka.clients import running_producer
 from segops.kafka.topics import partition_counts
-from segops.schemas.identifying import number_text
-from segops.schemas.repairs import without_surrogates
+from segops.schemas.record_keys import record_key
 from segops.schemas.ticks import TICK_HEADERS
 
 log = logging.getLogger(__name__)
@@ -28,36 +27,6 @@ _PRODUCER: Final = {
     "compression_type": "lz4",
 }
 _SLICES_PER_SECOND: Final = 20
-
-
-class _Ids(msgspec.Struct):
-    userId: Any = None
-    anonymousId: Any = None
-
-
-_ids = msgspec.json.Decoder(_Ids)
-
-
-def record_key(line: bytes) -> bytes | None:
-    """Return the record key of an event: its userId, else its anonymousId, else None.
-
-    >>> record_key(b'{"userId": "u1", "anonymousId": "a1"}')
-    b'u1'
-    >>> record_key(b'{"anonymousId": 7.0}'), record_key(b"no event")
-    (b'7', None)
-    """
-    try:
-        ids = _ids.decode(line)
-    except msgspec.ValidationError:
-        return None
-    except (msgspec.DecodeError, UnicodeDecodeError):  # invalid JSON, or a lone surrogate
-        whole = without_surrogates(line)
-        return None if whole == line else record_key(whole)
-    for value in (ids.userId, ids.anonymousId):
-        text = value if isinstance(value, str) else number_text(value)
-        if text:
-            return text.encode()
-    return None
 
 
 @dataclass

@@ -13,7 +13,7 @@ from segops.schemas.repairs import BYTE_ORDER_MARK, without_surrogates
 _MISSING = Raw(b"null")
 
 
-class _Body(msgspec.Struct, gc=False):
+class _Written(msgspec.Struct, gc=False):
     batch: list[Raw]
     type: Any = None
     context: Raw = _MISSING
@@ -21,8 +21,16 @@ class _Body(msgspec.Struct, gc=False):
     receivedAt: Raw = _MISSING
 
 
+class Body(msgspec.Struct, gc=False):
+    """The events of a body in order, and the fields that they share; ``is_batch`` if it has a ``batch``."""
+
+    events: Sequence[bytes | Raw]
+    shared: Mapping[str, Raw] = {}
+    is_batch: bool = False
+
+
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-_body = msgspec.json.Decoder(_Body)
+_body = msgspec.json.Decoder(_Written)
 _fields = msgspec.json.Decoder(dict[str, Raw])
 
 
@@ -37,16 +45,22 @@ def events_of(body: bytes) -> Sequence[bytes]:
     >>> events_of(b'{"type": "page", "properties": {"batch": []}}')
     [b'{"type": "page", "properties": {"batch": []}}']
     """
-    body = body.removeprefix(BYTE_ORDER_MARK)
+    found = read_body(body.removeprefix(BYTE_ORDER_MARK))
+    return [_with(event, found.shared) for event in found.events]
+
+
+def read_body(body: bytes) -> Body:
+    """Divide a body into its events; what is no batch is one event, which may be invalid."""
     found = _read(body) if b'"batch"' in body else None
     if found is None or found.type is not None:  # an event may have a field of that name
-        return [body]
+        return Body([body])
     written = {"sentAt": found.sentAt, "receivedAt": found.receivedAt, "context": found.context}
-    shared = {name: raw for name, raw in written.items() if bytes(raw) != b"null"}
-    return [_with(event, shared) for event in found.batch]
+    return Body(
+        found.batch, {name: raw for name, raw in written.items() if bytes(raw) != b"null"}, is_batch=True
+    )
 
 
-def _read(body: bytes) -> _Body | None:
+def _read(body: bytes) -> _Written | None:
     try:
         return _body.decode(body)
     except msgspec.ValidationError:
@@ -58,7 +72,7 @@ def _read(body: bytes) -> _Body | None:
         return None
 
 
-def _with(event: Raw, shared: Mapping[str, Raw]) -> bytes:
+def _with(event: bytes | Raw, shared: Mapping[str, Raw]) -> bytes:
     if not shared:
         return bytes(event)
     try:
@@ -67,11 +81,12 @@ def _with(event: Raw, shared: Mapping[str, Raw]) -> bytes:
         return bytes(event)
     fields = {**shared, **own}
     if "context" in shared and "context" in own:
-        fields["context"] = _merged(shared["context"], own["context"])
+        fields["context"] = merged(shared["context"], own["context"])
     return msgspec.json.encode(fields)
 
 
-def _merged(context: Raw, own: Raw) -> Raw:
+def merged(context: Raw, own: Raw) -> Raw:
+    """Merge two objects by key; the second takes precedence, and stands alone if one is not an object."""
     try:
         return Raw(msgspec.json.encode(_fields.decode(context) | _fields.decode(own)))
     except _UNREADABLE:

@@ -12,7 +12,8 @@ from msgspec import UNSET
 from segops.config import Settings
 from segops.core.identifiers import Rules
 
-MAX_BYTES = 32_768
+#: An event of 32 KiB, the limit of Segment's and RudderStack's SDKs, and 4 KiB for what a collector adds.
+MAX_BYTES = 36_864
 MAX_AHEAD_MS = 300_000
 MIN_SKEW_MS = 10_000
 #: Values that identify no one, in any letter case; values of only zeros and hyphens do not, either.

@@ -48,6 +48,7 @@ POINTS = (
     "alerts_sent",  # the record of it is acknowledged, not committed
     "alerts_committed",
     *ARCHIVE_POINTS,
+    "collect_after_ack",  # Kafka has acknowledged the events of a request, which is not answered
 )
 
 

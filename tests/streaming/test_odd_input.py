@@ -13,8 +13,8 @@ from segops.cli._lines import LineSource
 from segops.core.engine import Engine
 from segops.core.errors import RejectedEvent, UserError
 from segops.metrics import Metrics
-from segops.operations.produce import record_key
 from segops.schemas.events import route
+from segops.schemas.record_keys import record_key
 from segops.stores.memory import MemoryStores
 from segops.streaming.kafka_output import export_partition, export_source
 from segops.streaming.partition.segment import SegmentProcessor
