@@ -72,7 +72,7 @@ class Delivery:
         return self._partitions[topic]
 
     async def deliver(self, records: Collection[Outgoing]) -> None:
-        """Return once Kafka has acknowledged the records. Raises RequestRefused, and may have sent them then."""
+        """Return once Kafka has acknowledged the records. Raises RequestRefused, and may have sent them."""
         self.check_room(sum(len(record.value) for record in records))
         if self._writer is None or self.waits_for is not None:
             raise unavailable("Kafka does not acknowledge events at present")

@@ -100,7 +100,7 @@ class Ingest:
         self._passed = passed
 
     async def accept(self, call: Call) -> Accepted:
-        """Deliver the events of a request. Raises RequestRefused, and then Kafka may have them all the same."""
+        """Deliver the events of a request. Raises RequestRefused; Kafka may have them even so."""
         text = unpack(call.body, call.encoding)
         source = self._source(call, text)
         body = divide(text)

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from segops.brokers import LocalBroker, choose
 
-from . import backfill, beside, busy, core, identity, kafka, recovery, scans, sizes
+from . import backfill, beside, busy, collector, core, identity, kafka, recovery, scans, sizes
 from .workload import events
 
 #: The parts of the benchmark; ``--core-only`` and so on run one of them.
-PARTS = ("core", "scans", "kafka", "beside", "recovery")
+PARTS = ("core", "scans", "kafka", "collector", "beside", "recovery")
 
 
 def main() -> None:
@@ -45,7 +45,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         if "scans" in chosen:
             _show(scans.measure(made[: 10 * options.profiles], Path(folder), profiles=options.scanned))
-        if {"kafka", "beside", "recovery"} & {*chosen}:
+        if {"kafka", "collector", "beside", "recovery"} & {*chosen}:
             with choose(Path(folder) / "broker", prefer=options.broker) as broker:
                 print(f"\nbroker: {broker.name}")
                 _on_broker(broker, made, Path(folder), chosen, options)
@@ -71,6 +71,8 @@ def _on_broker(
         _show(measured)
         half = measured["kafka: end to end, events per second of wall"] / 2
         _show(identity.measure(broker, folder, rate=half))
+    if "collector" in chosen:
+        _show(collector.measure(broker, made[:20_000]))
     if "beside" in chosen:
         _show(beside.measure(broker, folder, events=options.events, profiles=options.profiles))
     if "recovery" in chosen:

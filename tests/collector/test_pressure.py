@@ -47,7 +47,7 @@ def test_later_requests_gather_while_a_batch_is_under_way() -> None:
         while not collector.producer.sent:
             await asyncio.sleep(0)
         asked += [asyncio.create_task(collector.post()) for _ in range(50)]
-        while collector.delivery.waiting_bytes < 51 * len(collector.records()[0].value):
+        while collector.delivery._writer.waiting_bytes < 51 * len(collector.records()[0].value):
             await asyncio.sleep(0.01)
         collector.producer.acknowledge.set()
         assert {answer.status for answer in await asyncio.gather(*asked)} == {200}
