@@ -179,7 +179,7 @@ def batch(*events: object, **fields: object) -> dict[str, object]:
     return {"batch": list(events), **fields}
 
 
-def serve(steps: Callable[[Collector], Awaitable[None]], **options: object) -> None:
+def serve(steps: Callable[[Collector], Awaitable[None]], *, timeout_s: float = 20, **options: object) -> None:
     """Run ``steps`` against a collector with these options."""
 
     async def run() -> None:
@@ -191,7 +191,7 @@ def serve(steps: Callable[[Collector], Awaitable[None]], **options: object) -> N
         await TCPSite(runner, "127.0.0.1", 0).start()
         collector.port = runner.addresses[0][1]
         try:
-            async with asyncio.timeout(20), ClientSession() as collector.session:
+            async with asyncio.timeout(timeout_s), ClientSession() as collector.session:
                 await steps(collector)
         finally:
             collector.producer.acknowledge.set()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -14,31 +13,17 @@ from segops.core.values import parse_instant
 from tests.rest import rest
 
 from .helpers import KEY, NOW, Collector, serve
+from .npm import installed
 
-ROOT = Path(__file__).parents[2]
-FOLDER = ROOT / ".segops/node-sdks"
 PACKAGES = ("@segment/analytics-node@3.1.0", "@rudderstack/rudder-sdk-node@3.0.13")
 KINDS = {"identify": 1, "track": 120, "page": 1, "screen": 1, "group": 1, "alias": 1}
 
 
-@pytest.fixture(scope="module")
-def modules() -> Path:
-    """Return the folder of the SDKs, which are installed once."""
-    if shutil.which("npm") is None:
-        pytest.skip("npm is not installed")
-    installed = FOLDER / "node_modules"
-    names = [package.rpartition("@")[0] for package in PACKAGES]
-    if not all((installed / name / "package.json").exists() for name in names):
-        FOLDER.mkdir(parents=True, exist_ok=True)
-        (FOLDER / "package.json").write_text("{}")
-        command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", *PACKAGES]
-        subprocess.run(command, cwd=FOLDER, check=True)
-    return installed
-
-
 @rest
 @pytest.mark.parametrize("sdk", ["segment", "rudder"])
-def test_node_sdk_delivers_every_call(modules: Path, sdk: str) -> None:
+def test_node_sdk_delivers_every_call(sdk: str) -> None:
+    modules = installed(*PACKAGES)
+
     async def steps(collector: Collector) -> None:
         script = Path(__file__).with_name("node_sdks.js")
         process = await asyncio.create_subprocess_exec(
