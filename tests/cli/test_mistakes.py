@@ -27,6 +27,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SEGOPS_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("SEGOPS_ARCHIVE_URL", f"file://{tmp_path}/archive")
+    monkeypatch.setenv("SEGOPS_COLLECT_KEYS", "website=wk-website-1")
     (tmp_path / "good.yaml").write_text(SEGMENTS)
     (tmp_path / "good.jsonl").write_text(EVENT)
 
@@ -141,6 +142,7 @@ CALLS: dict[str, list[str]] = {
     "archive-once": ["archive", "--once"],
     "broker": ["broker", "--kind", "embedded", "--data-dir", "good.yaml"],
     "check": ["check", "good.yaml"],
+    "collect": ["collect"],
     "demo": ["demo", "--limit", "1", "--broker", "own"],
     "erase": ["erase", "--profile", "user_id:u"],
     "estimate": ["estimate", "good.yaml"],
@@ -178,11 +180,12 @@ CALLS: dict[str, list[str]] = {
 }
 KAFKA = ["apply", "erase", "produce", "split", "topics-create", "topics-verify", "topics-describe", "watch"]
 KAFKA += ["worker", "demo", "group-list", "group-remove", "members", "pause", "resume", "timeline"]
-KAFKA += ["retire", "segments", "estimate", "forecast", "overlap", "archive", "archive-once"]
+KAFKA += ["retire", "segments", "estimate", "forecast", "overlap", "archive", "archive-once", "collect"]
 KAFKA += ["sizes", "population", "plan", "alerts"]
 KAFKA += ["quarantine-list", "quarantine-show", "quarantine-restore", "quarantine-drop"]
-#: Commands that wait for a broker: see test_outage.py, test_outage_commands.py, test_archive.py (streaming).
-PATIENT = ["produce", "worker", "archive"]
+#: Commands that wait for a broker: see test_outage.py, test_outage_commands.py, test_archive.py (streaming),
+#: and test_command.py (collector).
+PATIENT = ["produce", "worker", "archive", "collect"]
 
 
 def test_the_table_calls_every_command() -> None:
