@@ -16,8 +16,7 @@ from segops.archive.tables import tables_of
 from segops.archive.writer import ArchiveWriter, Rebalances
 from segops.config import Settings
 from segops.kafka.clients import running_consumer
-from segops.kafka.outages import Outage, Pauses, is_outage
-from segops.kafka.reachability import Unreachable
+from segops.kafka.sessions import Sessions
 from segops.kafka.topics import partition_counts
 from segops.metrics import Metrics
 
@@ -37,16 +36,14 @@ class ArchiveService:
         self._storage = storage
         self._metrics = metrics
         self._passed = passed
-        self._outage = Outage()
-        self._connected = False
-        self._pauses = Pauses()
+        self._sessions = Sessions()
         self._writer: ArchiveWriter | None = None
 
     @property
     def waits_for(self) -> str | None:
         """The reason why nothing is archived at present, or None."""
-        if self._outage.reason is not None:
-            return f"waiting for Kafka: {self._outage.reason}"
+        if self._sessions.reason is not None:
+            return f"waiting for Kafka: {self._sessions.reason}"
         return None if self._writer is not None and self._writer.partitions else "no partition is assigned"
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -54,26 +51,15 @@ class ArchiveService:
 
         After an outage of Kafka it begins again from the manifests. Raises all other errors.
         """
-        while not stop.is_set():
-            try:
-                await self._session(stop)
-            except Exception as error:
-                if not is_outage(error) or self._is_misconfigured(error):
-                    raise
-                self._outage.failed(error)
-                self._writer = None
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), self._pauses.take())
+        await self._sessions.run(lambda: self._session(stop), stop, self._lost)
 
-    def _is_misconfigured(self, error: Exception) -> bool:
-        """Tell whether waiting cannot help: before the first session, an unknown host or a refused login."""
-        return not self._connected and isinstance(error, Unreachable) and not error.transient
+    def _lost(self) -> None:
+        self._writer = None
 
     async def _session(self, stop: asyncio.Event) -> None:
         async with self._consuming() as (writer, consumer):
-            self._outage.over()
-            self._pauses.reset()
-            self._writer, self._connected = writer, True
+            self._sessions.connected()
+            self._writer = writer
             failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             topics = self._settings.topics
             consumer.subscribe(

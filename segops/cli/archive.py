@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import signal
 import sys
+from collections.abc import Callable
 
 import click
 from prometheus_client import CollectorRegistry
 
-from segops import __version__
-from segops.api.health import Condition, Health, metrics_page
-from segops.api.server import Pages
 from segops.archive.storage import Storage, open_storage
 from segops.cli._kafka import run
 from segops.cli._say import say, say_table
+from segops.cli._service import serve
 from segops.config import Settings, load
 from segops.core.values import format_instant
 from segops.logs import start_logging
 from segops.metrics import Metrics
 from segops.streaming.failpoints import Failpoints
-from segops.streaming.web import page_server, serving
-
-log = logging.getLogger(__name__)
 
 _EPILOG = """
 \b
@@ -100,27 +94,13 @@ async def _once(settings: Settings, storage: Storage, *, read: bool, compact: bo
 async def _serve(settings: Settings, storage: Storage) -> None:
     from segops.archive.service import ArchiveService
 
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    metrics = Metrics(CollectorRegistry())
-    metrics.build.info({"version": __version__})
-    passed = Failpoints(settings.worker.crash_at).passed
-    service = ArchiveService(settings, storage, metrics, passed=passed)
+    def start(metrics: Metrics, passed: Callable[[str], None]) -> ArchiveService:
+        return ArchiveService(settings, storage, metrics, passed=passed)
 
-    def condition() -> Condition:
-        return Condition(service.waits_for is None, service.waits_for or "")
-
-    health = Health(condition)
-    web = settings.worker.model_copy(update={"web_port": settings.archive.web_port})
-    pages = Pages(
-        {
-            "/metrics": lambda: metrics_page(metrics.registry),
-            "/healthz": health.live,
-            "/readyz": health.ready,
-        },
-        profiles=None,
+    await serve(
+        settings,
+        start,
+        port=settings.archive.web_port,
+        variable="SEGOPS_ARCHIVE_WEB_PORT",
+        what=f"archive of {settings.topics.prefix}* in {storage}",
     )
-    async with serving(web, page_server(web, pages), variable="SEGOPS_ARCHIVE_WEB_PORT"):
-        log.info("segops %s: archive of %s* in %s", __version__, settings.topics.prefix, storage)
-        await service.run(stop)

@@ -1,34 +1,27 @@
 """Publication of segment definitions: apply, pause, resume and retire.
 
-A publisher writes all its records in one transaction. Of two concurrent publishers the first fails, because
-it decided by versions that are outdated.
+Of two concurrent publishers the first fails (``segops.kafka.publication``).
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
-from typing import Final, Literal
+from typing import Literal
 
 import msgspec
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
 
 from segops.config import Settings
 from segops.core.backfill import waiting
-from segops.core.errors import DefinitionError, Issue, SegopsError, UserError
+from segops.core.errors import DefinitionError, Issue, UserError
 from segops.core.features import Feature
 from segops.core.rules.execution import features_of
 from segops.core.scans import with_references
 from segops.core.segments import Definition, SegmentSet, check_references, references, version_after
-from segops.kafka.clients import running_producer
 from segops.kafka.definitions import DefinitionLog, left_out, read, require_topic
-from segops.kafka.reachability import in_words
+from segops.kafka.publication import publisher
 from segops.schemas.planned import PLAN_KEY, PlannedEdit, encode_planned
 from segops.schemas.segments import MAX_VERSION, definition_to_record
-
-_TRANSACTION_TIMEOUT_MS: Final = 15_000
 
 Action = Literal["added", "changed", "described", "unchanged", "paused", "resumed", "retired", "left out"]
 
@@ -253,21 +246,14 @@ async def commit(settings: Settings, decide: Callable[[DefinitionLog], _Decided]
     when no broker is reachable or another publisher commits first.
     """
     await require_topic(settings)
-    # Opening the transactional id fences earlier publishers. The topic is read only after that, so no
-    # publisher writes a decision that is based on outdated definitions.
-    options = {
-        "transactional_id": f"{settings.topics.segments}-publisher",
-        "transaction_timeout_ms": _TRANSACTION_TIMEOUT_MS,
-    }
-    async with running_producer(settings.kafka, **options) as producer:
+    async with publisher(settings.kafka, settings.topics.segments) as publish_all:
         log = await read(settings)
         changes, planned = decide(log)
         records = [(change.key.encode(), change.record) for change in changes if change.record is not None]
         planned = planned or _ended(log.planned, dict(records))
         if planned is not None:
             records.append((PLAN_KEY, encode_planned(planned)))
-        if records:
-            await _write(producer, settings.topics.segments, records)
+        await publish_all(records)
     return changes
 
 
@@ -276,25 +262,3 @@ def _ended(planned: PlannedEdit | None, published: Mapping[bytes, bytes]) -> Pla
     if planned is None or planned.state != "open" or not published:
         return None
     return planned.ended("applied" if planned.records == published else "superseded")
-
-
-async def _write(producer: AIOKafkaProducer, topic: str, records: Sequence[tuple[bytes, bytes]]) -> None:
-    try:
-        async with producer.transaction():
-            await _send(producer, topic, records)
-    except (ProducerFenced, InvalidProducerEpoch):
-        raise UserError("another publisher committed first; nothing was written. Retry.") from None
-    except KafkaError as error:
-        raise SegopsError(f"failed to publish the definitions: {in_words(error)}") from error
-
-
-async def _send(producer: AIOKafkaProducer, topic: str, records: Sequence[tuple[bytes, bytes]]) -> None:
-    sent = []
-    try:
-        for key, value in records:
-            sent.append(await producer.send(topic, value, key=key, partition=0))
-    finally:
-        outcomes = await asyncio.gather(*sent, return_exceptions=True)
-    for outcome in outcomes:
-        if isinstance(outcome, BaseException):
-            raise outcome

@@ -1,0 +1,63 @@
+"""Run a process beside the workers until it is told to stop, with pages for health and metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry
+
+from segops import __version__
+from segops.api.health import Condition, Health, metrics_page
+from segops.api.server import Pages
+from segops.config import Settings
+from segops.metrics import Metrics
+from segops.streaming.failpoints import Failpoints
+from segops.streaming.web import page_server, serving
+
+log = logging.getLogger(__name__)
+
+
+class Service(Protocol):
+    """What such a process does."""
+
+    @property
+    def waits_for(self) -> str | None: ...
+    async def run(self, stop: asyncio.Event) -> None: ...
+
+
+Start = Callable[[Metrics, Callable[[str], None]], Service]
+
+
+async def serve(settings: Settings, start: Start, *, port: int, variable: str, what: str) -> None:
+    """Run the service that ``start`` makes until SIGTERM or SIGINT.
+
+    ``start`` gets the metrics, and the function to be called at failpoints. ``variable`` is the setting of
+    the port. Raises UserError if the address is not available, and what the service raises.
+    """
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    metrics = Metrics(CollectorRegistry())
+    metrics.build.info({"version": __version__})
+    service = start(metrics, Failpoints(settings.worker.crash_at).passed)
+
+    def condition() -> Condition:
+        return Condition(service.waits_for is None, service.waits_for or "")
+
+    health = Health(condition)
+    web = settings.worker.model_copy(update={"web_port": port})
+    pages = Pages(
+        {
+            "/metrics": lambda: metrics_page(metrics.registry),
+            "/healthz": health.live,
+            "/readyz": health.ready,
+        },
+        profiles=None,
+    )
+    async with serving(web, page_server(web, pages), variable=variable):
+        log.info("segops %s: %s", __version__, what)
+        await service.run(stop)

@@ -1,0 +1,63 @@
+"""Publish the records of a compacted topic that people edit: all in one transaction.
+
+Of two concurrent publishers the first fails, because it decided by records that are outdated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
+
+from segops.config import KafkaSettings
+from segops.core.errors import SegopsError, UserError
+from segops.kafka.clients import running_producer
+from segops.kafka.reachability import in_words
+
+_TRANSACTION_TIMEOUT_MS: Final = 15_000
+
+Records = Sequence[tuple[bytes, bytes | None]]
+
+
+@asynccontextmanager
+async def publisher(kafka: KafkaSettings, topic: str) -> AsyncIterator[Callable[[Records], Awaitable[None]]]:
+    """Provide the function that publishes records to partition 0 of a topic, in one transaction.
+
+    Read the topic within the block: entering it fences earlier publishers, so that no publisher writes a
+    decision that is based on outdated records. The function raises UserError if another publisher commits
+    first. Raises Unreachable.
+    """
+    options = {"transactional_id": f"{topic}-publisher", "transaction_timeout_ms": _TRANSACTION_TIMEOUT_MS}
+    async with running_producer(kafka, **options) as producer:
+
+        async def publish(records: Records) -> None:
+            if records:
+                await _write(producer, topic, records)
+
+        yield publish
+
+
+async def _write(producer: AIOKafkaProducer, topic: str, records: Records) -> None:
+    try:
+        async with producer.transaction():
+            await _send(producer, topic, records)
+    except (ProducerFenced, InvalidProducerEpoch):
+        raise UserError("another publisher committed first; nothing was written. Retry.") from None
+    except KafkaError as error:
+        raise SegopsError(f"failed to publish to {topic}: {in_words(error)}") from error
+
+
+async def _send(producer: AIOKafkaProducer, topic: str, records: Records) -> None:
+    sent = []
+    try:
+        for key, value in records:
+            sent.append(await producer.send(topic, value, key=key, partition=0))
+    finally:
+        outcomes = await asyncio.gather(*sent, return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
