@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+
+from segops.auxiliary_metrics import AuxiliaryMetrics, remove
 
 _CHECKPOINT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _LATENESS_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 1.5, 2, 3, 5, 10, 30, 60, 300)
@@ -17,14 +17,14 @@ _RECORDS_BUCKETS = (1, 10, 50, 100, 500, 1_000, 5_000, 10_000, 20_000, 50_000, 1
 MAX_SEGMENTS = 1_000
 
 
-class Metrics:
+class Metrics(AuxiliaryMetrics):
     """The metrics of one process, on the caller's registry.
 
     No label holds a profile id. The number of segment keys is bounded: use :meth:`segment` for the value.
     """
 
     def __init__(self, registry: CollectorRegistry, *, max_segments: int = MAX_SEGMENTS) -> None:
-        self.registry = registry
+        super().__init__(registry)
         self._max_segments = max_segments
         self._segments: set[str] = set()
         self._paths: set[str] = set()
@@ -36,7 +36,6 @@ class Metrics:
         self._state(registry)
         self._merging_and_splitting(registry)
         self._identity(registry)
-        self._archive(registry)
         self.build = Info("segops_build", "The running version.", registry=registry)
 
     def _input(self, registry: CollectorRegistry) -> None:
@@ -317,50 +316,6 @@ class Metrics:
             "returned": self.handovers_returned,
         }
 
-    def _archive(self, registry: CollectorRegistry) -> None:
-        self.archive_records = Counter(
-            "segops_archive_records_total", "Records archived.", ["topic"], registry=registry
-        )
-        self.archive_files = Counter(
-            "segops_archive_files_total",
-            "Archive files written to append, compact or erase.",
-            ["action"],
-            registry=registry,
-        )
-        self.archive_bytes = Counter(
-            "segops_archive_bytes_total",
-            "Size of the archive files written to append, compact or erase.",
-            ["action"],
-            registry=registry,
-        )
-        self.archive_erased = Counter(
-            "segops_archive_erased_records_total",
-            "Records deleted for an erasure, or redacted.",
-            ["action"],
-            registry=registry,
-        )
-        self.archive_lag = Gauge(
-            "segops_archive_lag_records",
-            "Records that the archive has not read yet.",
-            ["topic", "partition"],
-            registry=registry,
-        )
-        self.archive_gaps = Counter(
-            "segops_archive_gaps_total",
-            "Times that records were deleted from a topic before they were archived.",
-            ["topic"],
-            registry=registry,
-        )
-        self.archive_superseded = Counter(
-            "segops_archive_superseded_total",
-            "Times that another archive process had claimed a partition of this one.",
-            registry=registry,
-        )
-
-    def forget_archived(self, topic: str, partition: int) -> None:
-        """Drop the gauge of a partition that this process no longer archives."""
-        _remove(self.archive_lag, topic, str(partition))
-
     def segment(self, key: str) -> str:
         """Return the label value of a segment: its key, or ``other`` beyond the limit.
 
@@ -385,15 +340,10 @@ class Metrics:
     def forget_partition(self, partition: int, *topics: str) -> None:
         """Drop the gauges of a partition that this process no longer owns."""
         for gauge in (self.partition_clock, self.backfill_left):
-            _remove(gauge, str(partition))
+            remove(gauge, str(partition))
         for topic in topics:
-            _remove(self.consumer_lag, topic, str(partition))
+            remove(self.consumer_lag, topic, str(partition))
 
     def forget_standby(self, partition: int) -> None:
         """Drop the gauge of a partition that this process is no longer a standby for."""
-        _remove(self.standby_lag, str(partition))
-
-
-def _remove(gauge: Gauge, *labels: str) -> None:
-    with contextlib.suppress(KeyError):  # never set
-        gauge.remove(*labels)
+        remove(self.standby_lag, str(partition))

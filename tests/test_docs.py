@@ -31,6 +31,9 @@ from segops.metrics import Metrics
 from segops.schemas.events import REJECT_REASONS
 from segops.schemas.repairs import REPAIRS
 from segops.schemas.segments import load
+from segops.sources.conversions import CONVERSIONS
+from segops.sources.copying import SOURCE_REJECTIONS
+from segops.sources.parsing import load as load_sources
 from segops.streaming.partition.control import REFUSALS
 from segops.streaming.web import worker_pages
 
@@ -167,8 +170,8 @@ def test_every_route_is_documented() -> None:
     assert {*routes, *collector} == written
 
 
-def test_every_reject_reason_is_documented() -> None:
-    assert {*REJECT_REASONS, *REFUSALS} <= first_cells(ARCHITECTURE)
+def test_every_reject_reason_and_conversion_is_documented() -> None:
+    assert {*REJECT_REASONS, *REFUSALS, *SOURCE_REJECTIONS, *CONVERSIONS} <= first_cells(ARCHITECTURE)
 
 
 def test_every_repaired_or_ignored_input_is_documented() -> None:
@@ -203,9 +206,18 @@ def blocks(page: Path, language: str) -> list[str]:
 def examples() -> Iterator[Any]:
     for page in PAGES:
         for number, block in enumerate(blocks(page, "yaml"), 1):
-            if "\nscenarios:" in block:  # run by test_scenarios
+            if "\nscenarios:" in block or "\nsources:" in block:  # run by test_scenarios; below
                 continue
             yield pytest.param(block, id=f"{page.relative_to(ROOT)}-{number}")
+
+
+def test_every_example_of_sources_is_valid(tmp_path: Path) -> None:
+    found = [block for page in PAGES for block in blocks(page, "yaml") if "\nsources:" in block]
+    assert found
+    for block in found:
+        path = tmp_path / "sources.yaml"
+        path.write_text(block, "utf-8")
+        assert load_sources(path)
 
 
 @pytest.mark.parametrize("block", list(examples()))

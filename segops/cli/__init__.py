@@ -40,6 +40,7 @@ COMMANDS = {
     "retire": "End segments; their keys stay reserved.",
     "segments": "List the published segments.",
     "sizes": "Show the sizes and trends of segments, live.",
+    "sources": "Map topics that exist already to events.",
     "split": "Undo the merge of a profile.",
     "test": "Run scenarios: tests for segments.",
     "schema": "Print the JSON Schema of segment files.",

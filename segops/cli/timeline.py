@@ -31,7 +31,8 @@ def _table(entries: Iterable[TimelineEntry]) -> None:
 
 def _described(entry: TimelineEntry) -> tuple[str, str]:
     if isinstance(entry, TimelineEvent):
-        return entry.name, f"message {entry.message_id}"
+        of = "" if entry.origin is None else f" of {entry.origin}"
+        return entry.name, f"message {entry.message_id}{of}"
     into = "" if entry.merged_into is None else f" (into {entry.merged_into})"
     cause = "" if entry.event_id is None else f" {entry.event_id}"
     return (

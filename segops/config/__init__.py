@@ -16,6 +16,7 @@ from segops.config.base import PREFIX, SettingsSection, variable_of
 from segops.config.collect import CollectSettings
 from segops.config.engine import EngineSettings, IdentitySettings
 from segops.config.kafka import KafkaSettings, TopicSettings
+from segops.config.sources import SourceSettings
 from segops.config.unknown import Unknown, unknown
 from segops.config.worker import CheckpointSettings, StateSettings, WorkerSettings
 from segops.core.errors import UserError
@@ -30,6 +31,7 @@ __all__ = [
     "IdentitySettings",
     "KafkaSettings",
     "Settings",
+    "SourceSettings",
     "StateSettings",
     "TopicSettings",
     "Unknown",
@@ -56,6 +58,7 @@ class Settings(BaseModel):
     worker: WorkerSettings
     archive: ArchiveSettings
     collect: CollectSettings
+    sources: SourceSettings
     accept_topics: bool = False
 
     @property
@@ -84,6 +87,7 @@ _PARTS: dict[str, type[SettingsSection]] = {
     "worker": WorkerSettings,
     "archive": ArchiveSettings,
     "collect": CollectSettings,
+    "sources": SourceSettings,
 }
 
 

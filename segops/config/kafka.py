@@ -104,6 +104,11 @@ class TopicSettings(SettingsSection):
         return f"{self.prefix}segments"
 
     @property
+    def sources(self) -> str:
+        """Topics that are mapped to events (compacted, one partition)."""
+        return f"{self.prefix}sources"
+
+    @property
     def membership_changes(self) -> str:
         """Every membership change."""
         return f"{self.prefix}membership.changes"

@@ -10,24 +10,21 @@ from __future__ import annotations
 import graphlib
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from contextlib import aclosing
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from segops.config import Settings
-from segops.core.errors import UserError
 from segops.core.segments import Definition, references
-from segops.kafka.clients import running_consumer
-from segops.kafka.reading import read_to_end
-from segops.kafka.topics import partition_counts
+from segops.kafka import reading
+from segops.kafka.topics import single_partition
 from segops.schemas.owner import OWNER_KEY
 from segops.schemas.planned import PLAN_KEY, PlannedEdit, decode_planned
 from segops.schemas.segments import MAX_VERSION, definition_from_record
 
 logger = logging.getLogger(__name__)
-
-_POLL_MS: Final = 1_000
 
 
 class _Retired(msgspec.Struct):
@@ -93,6 +90,10 @@ class DefinitionLog:
             self._on_bad(f"skipping definition record {offset} (key {key!r}): {error}")
             return False
 
+    def apply_all(self, records: Iterable[Any]) -> bool:
+        """Apply records; return whether they may have changed the active definitions."""
+        return any([self.apply(each.key, each.value, offset=each.offset) for each in records])
+
     def _apply(self, key: str, value: bytes | None) -> bool:
         if value is None:
             return self.live.pop(key, None) is not None
@@ -155,40 +156,18 @@ async def follow(
     """
     log = DefinitionLog(on_bad)
     part = await require_topic(settings)
-    async with running_consumer(settings.kafka) as consumer:
-        consumer.assign([part])
-        await consumer.seek_to_beginning(part)
-        await _read_to_end(consumer, part, log)
-        yield log.published()
-        while True:
-            found = await consumer.getmany(part, timeout_ms=_POLL_MS)
-            if _apply(log, found.get(part, ())) | await _read_to_end(consumer, part, log):
-                yield log.published()
+    async with aclosing(reading.follow(settings.kafka, part, log.apply_all)) as changes:
+        async for _ in changes:
+            yield log.published()
 
 
 async def read(settings: Settings, *, on_bad: Callable[[str], None] = logger.error) -> DefinitionLog:
     """Read the whole topic, including retired segments. Raises like :func:`follow`."""
     log = DefinitionLog(on_bad)
-    part = await require_topic(settings)
-    async with running_consumer(settings.kafka) as consumer:
-        consumer.assign([part])
-        await consumer.seek_to_beginning(part)
-        await _read_to_end(consumer, part, log)
+    log.apply_all(await reading.read_all(settings.kafka, await require_topic(settings)))
     return log
 
 
 async def require_topic(settings: Settings) -> TopicPartition:
     """Return the one partition of the topic. Raises UserError if it is missing or has more."""
-    topic = settings.topics.segments
-    (count,) = (await partition_counts(settings.kafka, [topic])).values()
-    if count != 1:
-        raise UserError(f"the topic {topic} has {count} partitions, expected 1")
-    return TopicPartition(topic, 0)
-
-
-async def _read_to_end(consumer: AIOKafkaConsumer, part: TopicPartition, log: DefinitionLog) -> bool:
-    return _apply(log, [record async for record in read_to_end(consumer, [part])])
-
-
-def _apply(log: DefinitionLog, records: Iterable[Any]) -> bool:
-    return any([log.apply(record.key, record.value, offset=record.offset) for record in records])
+    return await single_partition(settings.kafka, settings.topics.segments)

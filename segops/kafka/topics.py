@@ -92,6 +92,7 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
         spec(topics.control, retained, "requests to erase, to split and to scan"),
         spec(topics.profile_events, history, "events by profile, and ticks"),
         spec(topics.segments, _COMPACTED, "segment definitions", 1),
+        spec(topics.sources, _COMPACTED, "topics that are mapped to events", 1),
         spec(topics.membership_changes, retained, "every membership change"),
         spec(topics.membership_state, _COMPACTED, "latest change per profile and segment"),
         spec(topics.sizes, _COMPACTED, "sizes of segments"),
@@ -148,14 +149,27 @@ async def describe(settings: Settings) -> list[TopicState]:
 
 async def partition_counts(kafka: KafkaSettings, names: Sequence[str]) -> dict[str, int]:
     """Return the number of partitions of each topic. Raises UserError naming the missing ones."""
-    async with running_admin(kafka) as admin:
-        counts = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
+    counts = await existing(kafka)
     missing = [name for name in names if not counts.get(name)]
     if missing:
         raise UserError(
             f"missing topics: {', '.join(missing)} (`segops topics create` creates those of the application)"
         )
     return {name: counts[name] for name in names}
+
+
+async def single_partition(kafka: KafkaSettings, name: str) -> TopicPartition:
+    """Return the one partition of a topic. Raises UserError if it is missing or has more."""
+    (count,) = (await partition_counts(kafka, [name])).values()
+    if count != 1:
+        raise UserError(f"the topic {name} has {count} partitions, expected 1")
+    return TopicPartition(name, 0)
+
+
+async def existing(kafka: KafkaSettings) -> dict[str, int]:
+    """Return the number of partitions of every topic on the brokers. Raises Unreachable."""
+    async with running_admin(kafka) as admin:
+        return {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
 
 
 def _check(states: Iterable[TopicState]) -> None:

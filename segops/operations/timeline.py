@@ -17,7 +17,7 @@ from segops.operations.logs import PastLog
 from segops.schemas.events import decode
 from segops.schemas.identifying import IdentityLimits, limits_of
 from segops.schemas.messages import decode_message, frame_of
-from segops.schemas.records import Record, origin_of, partition_of
+from segops.schemas.records import FROM_HEADER, Record, origin_of, partition_of
 from segops.schemas.ticks import TYPE_HEADER
 
 
@@ -102,10 +102,9 @@ def add_record(found: Timeline, identifier: str, record: Record, limits: Identit
             found.message(identifier, _message(record.value or b""), record.timestamp)
         else:
             source, time_ms = origin_of(record.headers)
-            found.event(
-                identifier,
-                decode(record.value or b"", time_ms=time_ms, default_id=source.decode(), limits=limits),
-            )
+            event = decode(record.value or b"", time_ms=time_ms, default_id=source.decode(), limits=limits)
+            mapped_from = dict(record.headers).get(FROM_HEADER)
+            found.event(identifier, event, None if mapped_from is None else mapped_from.decode())
     except (RejectedEvent, ValueError):
         return
 

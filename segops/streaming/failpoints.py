@@ -32,6 +32,13 @@ ARCHIVE_POINTS = (
     "archive_after_compact_manifest",
     "archive_during_delete",  # the first of the replaced files is deleted
 )
+#: The failpoints of `segops sources run`, in order, each passed once per transaction.
+SOURCE_POINTS = (
+    "sources_after_map",
+    "sources_after_send",  # events are acknowledged, in an open transaction
+    "sources_after_offsets",  # so are the offsets
+    "sources_after_commit",
+)
 POINTS = (
     *CHECKPOINT_POINTS,
     "during_recovery",  # part of the changelog is read
@@ -49,6 +56,7 @@ POINTS = (
     "alerts_committed",
     *ARCHIVE_POINTS,
     "collect_after_ack",  # Kafka has acknowledged the events of a request, which is not answered
+    *SOURCE_POINTS,
 )
 
 

@@ -14,6 +14,7 @@ from segops.core.step import Erased
 from segops.core.values import format_instant
 from segops.kafka.positions import LogPartition
 from segops.schemas.changes import encode_change
+from segops.schemas.dead_letters import dead_letter
 from segops.schemas.erasures import encode_receipt
 from segops.schemas.messages import encode_message, name_of
 from segops.schemas.quarantine import (
@@ -29,8 +30,6 @@ from segops.schemas.ticks import TYPE_HEADER
 from segops.stores.base import Write
 from segops.streaming.partition.output import QuarantineRecord
 
-#: The most bytes kept of a dead letter's key, and of its value: together far below a broker's limit of 1 MiB.
-_DEAD_LETTER_BYTES: Final = 400_000
 _LOG_SLICE: Final = 250
 
 
@@ -256,15 +255,8 @@ class DeadLetters:
 
     def put(self, record: Record, reason: str, detail: str) -> None:
         """Append ``record`` to the dead-letter topic."""
-        origin = "{}:{}:{}".format(*self.origin, record.offset).encode()
-        headers = [
-            (REASON_HEADER, reason.encode()),
-            ("segops-detail", detail[:1_000].encode(errors="replace")),
-            (ORIGIN_HEADER, origin),
-        ]
-        key, value = _beginning(record.key), _beginning(record.value)
-        if (key, value) != (record.key, record.value):
-            headers.append(("segops-cut", b"%d:%d" % (len(record.key or b""), len(record.value or b""))))
+        origin = "{}:{}:{}".format(*self.origin, record.offset)
+        key, value, headers = dead_letter(record, origin, reason, detail)
         self._outputs.append(self._partition, key=key, value=value, headers=headers)
 
 
@@ -315,7 +307,3 @@ class QuarantinePublisher:
     def _append(self, profile_id: str, key: bytes, value: bytes | None, headers: Headers) -> None:
         partition = (self._topic, partition_of(profile_id.encode(), self._partitions))
         self._outputs.append(partition, key=key, value=value, headers=headers)
-
-
-def _beginning(data: bytes | None) -> bytes | None:
-    return data[:_DEAD_LETTER_BYTES] if data is not None else None

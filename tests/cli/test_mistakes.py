@@ -18,6 +18,7 @@ from tests.conftest import NOWHERE
 Run = Callable[..., Any]
 
 SEGMENTS = "version: 1\nsegments:\n- {key: a, when: {did: A}}\n"
+SOURCES = "version: 1\nsources:\n- {topic: a, format: json, map: {event: A, userId: id}}\n"
 EVENT = '{"type":"track","event":"A","userId":"u","messageId":"m","timestamp":"2026-03-01T10:00:00Z"}\n'
 
 
@@ -30,6 +31,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SEGOPS_COLLECT_KEYS", "website=wk-website-1")
     (tmp_path / "good.yaml").write_text(SEGMENTS)
     (tmp_path / "good.jsonl").write_text(EVENT)
+    (tmp_path / "sources.yaml").write_text(SOURCES)
 
 
 # -- files -----------------------------------------------------------------------------------------
@@ -41,6 +43,7 @@ READERS: dict[str, list[str]] = {
     "estimate": ["estimate", "FILE"],
     "plan": ["plan", "FILE"],
     "test": ["test", "FILE"],
+    "sources-apply": ["sources", "apply", "FILE"],
     "replay-segments": ["replay", "--segments", "FILE", "--events", "good.jsonl"],
     "replay-events": ["replay", "--segments", "good.yaml", "--events", "FILE"],
     "explain-segments": ["explain", "--profile", "user_id:u", "--segments", "FILE", "--events", "good.jsonl"],
@@ -165,6 +168,12 @@ CALLS: dict[str, list[str]] = {
     "retire": ["retire", "a"],
     "segments": ["segments"],
     "sizes": ["sizes"],
+    "sources-apply": ["sources", "apply", "sources.yaml"],
+    "sources-infer": ["sources", "infer", "orders"],
+    "sources-list": ["sources", "list"],
+    "sources-remove": ["sources", "remove", "orders"],
+    "sources-run": ["sources", "run"],
+    "sources-test": ["sources", "test", "sources.yaml"],
     "split": ["split", "anonymous_id:a"],
     "test": ["test", "good.yaml"],
     "schema": ["schema"],
@@ -182,10 +191,11 @@ KAFKA = ["apply", "erase", "produce", "split", "topics-create", "topics-verify",
 KAFKA += ["worker", "demo", "group-list", "group-remove", "members", "pause", "resume", "timeline"]
 KAFKA += ["retire", "segments", "estimate", "forecast", "overlap", "archive", "archive-once", "collect"]
 KAFKA += ["sizes", "population", "plan", "alerts"]
+KAFKA += [f"sources-{name}" for name in ("apply", "infer", "list", "remove", "run", "test")]
 KAFKA += ["quarantine-list", "quarantine-show", "quarantine-restore", "quarantine-drop"]
-#: Commands that wait for a broker: see test_outage.py, test_outage_commands.py, test_archive.py (streaming),
-#: and test_command.py (collector).
-PATIENT = ["produce", "worker", "archive", "collect"]
+#: Commands that wait for a broker: see test_outage.py, test_outage_commands.py, test_archive.py and
+#: test_sources.py (streaming), and test_command.py (collector).
+PATIENT = ["produce", "worker", "archive", "collect", "sources-run"]
 
 
 def test_the_table_calls_every_command() -> None:

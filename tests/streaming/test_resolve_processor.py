@@ -7,6 +7,8 @@ import pytest
 from segops.core.errors import RejectedEvent
 from segops.schemas.events import route
 from segops.schemas.ticks import TICK_HEADERS, TYPE_HEADER, decode_tick
+from segops.streaming.partition.resolve import ResolveProcessor
+from segops.testing.output import RecordingOutput
 
 from .fakes import ERASE, VIEW, RecordingProducer, event, letters, resolve_processor
 
@@ -87,3 +89,11 @@ def test_request_on_events_is_rejected_and_does_not_move_the_clock(kind: bytes) 
         0,
         {"request_on_events": 1},
     )
+
+
+def test_forwarded_event_names_the_record_that_it_was_mapped_from() -> None:
+    output = RecordingOutput()
+    resolve = ResolveProcessor(0, route=route, output=output, event_clock=False)
+    headers = [("trace", b"1"), ("segops-from", b"orders:0:7")]
+    resolve.process([event(0, VIEW % (1, 1), headers), event(1, VIEW % (2, 1), headers[:1])], now_ms=10**13)
+    assert [dict(each.headers).get("segops-from") for each in output.forwarded] == [b"orders:0:7", None]

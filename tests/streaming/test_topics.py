@@ -21,6 +21,7 @@ NAMES = [
     "control",
     "profile-events",
     "segments",
+    "sources",
     "membership.changes",
     "membership.state",
     "sizes",
@@ -32,7 +33,16 @@ NAMES = [
     "dead-letters",
 ]
 #: The ends of the names of topics without retention.
-COMPACTED = ("segments", "membership.state", "sizes", "alerts", "receipts", "quarantine", "changelog")
+COMPACTED = (
+    "segments",
+    "sources",
+    "membership.state",
+    "sizes",
+    "alerts",
+    "receipts",
+    "quarantine",
+    "changelog",
+)
 
 
 def settings_for(broker: LocalBroker, prefix: str, **topic_settings: object) -> config.Settings:
@@ -69,7 +79,7 @@ def test_missing_topics_are_created_once_as_specified(settings: config.Settings,
     states = {state.spec.name: state for state in asyncio.run(topics.describe(settings))}
     assert set(states) == expected
     for name, state in states.items():
-        assert state.partitions == (1 if name.endswith(("segments", "alerts")) else 3)
+        assert state.partitions == (1 if name.endswith(("segments", "sources", "alerts")) else 3)
         assert state.records == 0
         policies = set(state.configs["cleanup.policy"].split(","))
         wanted = {"compact", "delete"} if name.endswith(("trends", "scans")) else {"delete"}

@@ -31,13 +31,17 @@ _ERASURE: Final = "erasure"
 
 
 class TimelineEvent(msgspec.Struct, frozen=True, tag_field="kind", tag="event"):
-    """An event. ``profile_id``: the profile that it arrived at first; ``time_ms``: its corrected time."""
+    """An event. ``profile_id``: the profile that it arrived at first; ``time_ms``: its corrected time.
+
+    ``origin``: of a mapped event, the place of its record, ``topic:partition:offset``.
+    """
 
     time_ms: int
     profile_id: str
     name: str
     message_id: str
     properties: dict[str, Any]
+    origin: str | None = None
 
 
 class TimelineChange(msgspec.Struct, frozen=True, tag_field="kind", tag="change"):
@@ -91,9 +95,11 @@ class Timeline:
         """Begin the logs of these identifiers; their records follow in log order."""
         self._logs |= {identifier: _Log() for identifier in identifiers}
 
-    def event(self, identifier: str, event: Event) -> None:
-        """Add an event in the log of an identifier."""
-        found = TimelineEvent(event.time_ms, identifier, event.name, event.message_id, event.properties)
+    def event(self, identifier: str, event: Event, origin: str | None = None) -> None:
+        """Add an event in the log of an identifier. ``origin``: of a mapped event, that of its record."""
+        found = TimelineEvent(
+            event.time_ms, identifier, event.name, event.message_id, event.properties, origin
+        )
         self._logs[identifier].events.append(found)
 
     def message(self, identifier: str, message: Message | Release | Rows, written_ms: int) -> None:

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from segops.core.errors import RejectedEvent
 from segops.schemas.origin import Mark
-from segops.schemas.records import SOURCE_HEADER, TIME_HEADER, Record
+from segops.schemas.records import FROM_HEADER, SOURCE_HEADER, TIME_HEADER, Record
 from segops.schemas.ticks import TYPE_HEADER, decode_tick, is_tick, source_tick
 from segops.streaming.partition.control import BROADCASTS, ON_EVENTS, REQUESTS
 from segops.streaming.partition.marks import LastRecord
@@ -105,15 +105,13 @@ class ResolveProcessor:
     def _forward(self, record: Record, key: bytes, time_ms: int) -> None:
         if time_ms > self.watermark_ms:
             self.watermark_ms = time_ms
-        self._output.forward(
-            key,
-            record.value,
-            headers=[
-                (SOURCE_HEADER, b"%d:%d" % (self.source, record.offset)),
-                (TIME_HEADER, b"%d" % time_ms),
-            ],
-            timestamp=record.timestamp,
-        )
+        headers = [
+            (SOURCE_HEADER, b"%d:%d" % (self.source, record.offset)),
+            (TIME_HEADER, b"%d" % time_ms),
+        ]
+        if record.headers:  # of an event that was mapped: where its record is
+            headers += [header for header in record.headers if header[0] == FROM_HEADER]
+        self._output.forward(key, record.value, headers=headers, timestamp=record.timestamp)
 
     def _control(self, record: Record) -> None:
         try:

@@ -1,0 +1,103 @@
+"""The metrics of the processes beside the workers: the archive, and sources."""
+
+from __future__ import annotations
+
+import contextlib
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+
+class AuxiliaryMetrics:
+    """The part of ``Metrics`` that workers never write."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self._archive(registry)
+        self._sources(registry)
+
+    def _archive(self, registry: CollectorRegistry) -> None:
+        self.archive_records = Counter(
+            "segops_archive_records_total", "Records archived.", ["topic"], registry=registry
+        )
+        self.archive_files = Counter(
+            "segops_archive_files_total",
+            "Archive files written to append, compact or erase.",
+            ["action"],
+            registry=registry,
+        )
+        self.archive_bytes = Counter(
+            "segops_archive_bytes_total",
+            "Size of the archive files written to append, compact or erase.",
+            ["action"],
+            registry=registry,
+        )
+        self.archive_erased = Counter(
+            "segops_archive_erased_records_total",
+            "Records deleted for an erasure, or redacted.",
+            ["action"],
+            registry=registry,
+        )
+        self.archive_lag = Gauge(
+            "segops_archive_lag_records",
+            "Records that the archive has not read yet.",
+            ["topic", "partition"],
+            registry=registry,
+        )
+        self.archive_gaps = Counter(
+            "segops_archive_gaps_total",
+            "Times that records were deleted from a topic before they were archived.",
+            ["topic"],
+            registry=registry,
+        )
+        self.archive_superseded = Counter(
+            "segops_archive_superseded_total",
+            "Times that another archive process had claimed a partition of this one.",
+            registry=registry,
+        )
+
+    def _sources(self, registry: CollectorRegistry) -> None:
+        self.source_records = Counter(
+            "segops_source_records_total", "Records of a source read.", ["topic"], registry=registry
+        )
+        self.source_events = Counter(
+            "segops_source_events_total", "Events that a source was mapped to.", ["topic"], registry=registry
+        )
+        self.source_rejected = Counter(
+            "segops_source_rejected_total",
+            "Records of a source that became dead letters.",
+            ["topic", "reason"],
+            registry=registry,
+        )
+        self.source_lag = Gauge(
+            "segops_source_lag_records",
+            "Records of a source that are not read yet.",
+            ["topic", "partition"],
+            registry=registry,
+        )
+        self.source_waiting = Gauge(
+            "segops_source_waiting",
+            "Whether a partition of a source waits for the schema registry.",
+            ["topic", "partition"],
+            registry=registry,
+        )
+        self.source_lost = Counter(
+            "segops_source_lost_records_total",
+            "Records of a source that were deleted before they were read.",
+            ["topic", "partition"],
+            registry=registry,
+        )
+
+    def forget_archived(self, topic: str, partition: int) -> None:
+        """Drop the gauge of a partition that this process no longer archives."""
+        remove(self.archive_lag, topic, str(partition))
+
+    def forget_source(self, topic: str, partition: int) -> None:
+        """Drop the gauges of a partition that this process no longer copies."""
+        for gauge in (self.source_lag, self.source_waiting):
+            remove(gauge, topic, str(partition))
+
+
+def remove(gauge: Gauge, *labels: str) -> None:
+    """Drop the sample with these labels, if it was ever set."""
+    with contextlib.suppress(KeyError):
+        gauge.remove(*labels)

@@ -1,0 +1,1 @@
+"""Sources: topics that exist already, mapped to events (``segops sources``)."""
