@@ -1,4 +1,4 @@
-"""The metrics of the processes beside the workers: the archive, and sources."""
+"""The metrics of the processes beside the workers: the archive, sources and pulls."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ class AuxiliaryMetrics:
         self.registry = registry
         self._archive(registry)
         self._sources(registry)
+        self._pulls(registry)
 
     def _archive(self, registry: CollectorRegistry) -> None:
         self.archive_records = Counter(
@@ -95,6 +96,35 @@ class AuxiliaryMetrics:
         """Drop the gauges of a partition that this process no longer copies."""
         for gauge in (self.source_lag, self.source_waiting):
             remove(gauge, topic, str(partition))
+
+    def _pulls(self, registry: CollectorRegistry) -> None:
+        self.pull_requests = Counter(
+            "segops_pull_requests_total",
+            "Requests to a service that is pulled, by path and by status or failure.",
+            ["path", "status"],
+            registry=registry,
+        )
+        self.pull_wait_seconds = Counter(
+            "segops_pull_wait_seconds_total",
+            "Time that requests waited for the rate limits of a service.",
+            ["path"],
+            registry=registry,
+        )
+        self.pull_records = Counter(
+            "segops_pull_records_total", "Records pulled and durable in Kafka.", ["stream"], registry=registry
+        )
+        self.pull_restarts = Counter(
+            "segops_pull_restarts_total",
+            "Times that reading began again at its last position because a cursor had expired.",
+            ["stream"],
+            registry=registry,
+        )
+        self.pull_lag = Gauge(
+            "segops_pull_lag_seconds",
+            "Age of the position up to which a stream is pulled.",
+            ["stream"],
+            registry=registry,
+        )
 
 
 def remove(gauge: Gauge, *labels: str) -> None:

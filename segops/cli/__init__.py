@@ -34,6 +34,7 @@ COMMANDS = {
     "profile": "Show one person's profile in a running system.",
     "population": "Show how many profiles are known, active, new and dormant.",
     "produce": "Send events from a file to the events topic.",
+    "pull": "Pull profiles and events from another service.",
     "quarantine": "Inspect, restore or drop unreadable profiles.",
     "replay": "Compute membership changes from a file, without Kafka.",
     "resume": "End the pause of segments.",

@@ -16,6 +16,7 @@ from segops.config.base import PREFIX, SettingsSection, variable_of
 from segops.config.collect import CollectSettings
 from segops.config.engine import EngineSettings, IdentitySettings
 from segops.config.kafka import KafkaSettings, TopicSettings
+from segops.config.klaviyo import KlaviyoSettings
 from segops.config.sources import SourceSettings
 from segops.config.unknown import Unknown, unknown
 from segops.config.worker import CheckpointSettings, StateSettings, WorkerSettings
@@ -30,6 +31,7 @@ __all__ = [
     "EngineSettings",
     "IdentitySettings",
     "KafkaSettings",
+    "KlaviyoSettings",
     "Settings",
     "SourceSettings",
     "StateSettings",
@@ -59,6 +61,7 @@ class Settings(BaseModel):
     archive: ArchiveSettings
     collect: CollectSettings
     sources: SourceSettings
+    klaviyo: KlaviyoSettings
     accept_topics: bool = False
 
     @property
@@ -88,6 +91,7 @@ _PARTS: dict[str, type[SettingsSection]] = {
     "archive": ArchiveSettings,
     "collect": CollectSettings,
     "sources": SourceSettings,
+    "klaviyo": KlaviyoSettings,
 }
 
 

@@ -149,6 +149,11 @@ class TopicSettings(SettingsSection):
         return f"{self.prefix}scans"
 
     @property
+    def pulls(self) -> str:
+        """How far each pull from another service has come (compacted, one partition)."""
+        return f"{self.prefix}pulls"
+
+    @property
     def dead_letters(self) -> str:
         """Rejected input, with the reason."""
         return f"{self.prefix}dead-letters"

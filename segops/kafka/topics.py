@@ -93,6 +93,7 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
         spec(topics.profile_events, history, "events by profile, and ticks"),
         spec(topics.segments, _COMPACTED, "segment definitions", 1),
         spec(topics.sources, _COMPACTED, "topics that are mapped to events", 1),
+        spec(topics.pulls, _COMPACTED, "how far pulls have come", 1),
         spec(topics.membership_changes, retained, "every membership change"),
         spec(topics.membership_state, _COMPACTED, "latest change per profile and segment"),
         spec(topics.sizes, _COMPACTED, "sizes of segments"),

@@ -39,6 +39,12 @@ SOURCE_POINTS = (
     "sources_after_offsets",  # so are the offsets
     "sources_after_commit",
 )
+#: The failpoints of a pull from another service.
+PULL_POINTS = (
+    "pull_after_mark",  # it is durable that requests follow; none is sent
+    "pull_in_transaction",  # the records of some pages are sent, not committed
+    "pull_after_commit",
+)
 POINTS = (
     *CHECKPOINT_POINTS,
     "during_recovery",  # part of the changelog is read
@@ -57,6 +63,7 @@ POINTS = (
     *ARCHIVE_POINTS,
     "collect_after_ack",  # Kafka has acknowledged the events of a request, which is not answered
     *SOURCE_POINTS,
+    *PULL_POINTS,
 )
 
 
