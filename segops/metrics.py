@@ -330,11 +330,10 @@ class Metrics(AuxiliaryMetrics):
         return self._bounded(path, self._paths)
 
     def _bounded(self, value: str, known: set[str]) -> str:
-        if value in known:
-            return value
-        if len(known) >= self._max_segments:
-            return "other"
-        known.add(value)
+        if value not in known:
+            if len(known) >= self._max_segments:
+                return "other"
+            known.add(value)
         return value
 
     def forget_partition(self, partition: int, *topics: str) -> None:

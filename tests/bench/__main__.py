@@ -14,7 +14,7 @@ from pathlib import Path
 
 from segops.brokers import LocalBroker, choose
 
-from . import backfill, beside, busy, collector, core, identity, kafka, recovery, scans, sizes
+from . import backfill, beside, busy, collector, core, identity, kafka, klaviyo, recovery, scans, sizes
 from .workload import events
 
 #: The parts of the benchmark; ``--core-only`` and so on run one of them.
@@ -57,6 +57,7 @@ def _core(made: list[tuple[str, bytes]]) -> None:
     _show(busy.measure())
     _show(backfill.measure(made))
     _show(sizes.measure(made))
+    _show(klaviyo.measure())
 
 
 def _on_broker(

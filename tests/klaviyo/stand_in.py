@@ -44,8 +44,9 @@ class StandIn:
     metrics: dict[str, str] = field(default_factory=dict)
     visible_from: dict[str, float] = field(default_factory=dict)
     scopes: tuple[str, ...] = ("accounts:read", "events:read", "profiles:read")
-    #: The most items of a page, whatever was asked for.
+    #: The most items of a page, whatever was asked for; of one path in ``sizes``.
     page_cap: int = 1_000
+    sizes: dict[str, int] = field(default_factory=dict)
     latency_s: float = 0.05
     validate: bool = True
     #: Faults of the next requests; each is used once.
@@ -156,7 +157,7 @@ class StandIn:
     def _page(self, request: web.Request) -> dict[str, Any]:
         query, path = check_query(request.path, request.query), request.path
         default = {"/api/events": 200, "/api/profiles": 20}[path]
-        size = min(query.get("page[size]", default), self.page_cap)
+        size = min(query.get("page[size]", default), self.sizes.get(path, self.page_cap))
         by = _SORTED[path]
         if query.get("sort") != by:
             raise Refused("sort", f"expected {by}")
