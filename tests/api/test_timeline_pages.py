@@ -70,6 +70,7 @@ def test_the_timeline_says_what_it_covers() -> None:
                 "name": "Viewed",
                 "message_id": "m1",
                 "properties": {"n": 1},
+                "origin": None,
             }
         ],
         "left_out": 3,

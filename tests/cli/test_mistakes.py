@@ -28,6 +28,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SEGOPS_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("SEGOPS_ARCHIVE_URL", f"file://{tmp_path}/archive")
+    monkeypatch.setenv("SEGOPS_KLAVIYO_API_KEY", "pk_1")
     monkeypatch.setenv("SEGOPS_COLLECT_KEYS", "website=wk-website-1")
     (tmp_path / "good.yaml").write_text(SEGMENTS)
     (tmp_path / "good.jsonl").write_text(EVENT)
@@ -154,6 +155,7 @@ CALLS: dict[str, list[str]] = {
     "explain": ["explain", "--segments", "good.yaml", "--events", "good.jsonl", "--profile", "user_id:u"],
     "profile": ["profile", "user_id:u"],
     "produce": ["produce", "good.jsonl"],
+    "pull-klaviyo": ["pull", "klaviyo"],
     "quarantine-list": ["quarantine", "list"],
     "quarantine-show": ["quarantine", "show", "user_id:u"],
     "quarantine-restore": ["quarantine", "restore", "user_id:u"],
@@ -189,13 +191,23 @@ CALLS: dict[str, list[str]] = {
 }
 KAFKA = ["apply", "erase", "produce", "split", "topics-create", "topics-verify", "topics-describe", "watch"]
 KAFKA += ["worker", "demo", "group-list", "group-remove", "members", "pause", "resume", "timeline"]
-KAFKA += ["retire", "segments", "estimate", "forecast", "overlap", "archive", "archive-once", "collect"]
+KAFKA += [
+    "retire",
+    "segments",
+    "estimate",
+    "forecast",
+    "overlap",
+    "archive",
+    "archive-once",
+    "collect",
+    "pull-klaviyo",
+]
 KAFKA += ["sizes", "population", "plan", "alerts"]
 KAFKA += [f"sources-{name}" for name in ("apply", "infer", "list", "remove", "run", "test")]
 KAFKA += ["quarantine-list", "quarantine-show", "quarantine-restore", "quarantine-drop"]
 #: Commands that wait for a broker: see test_outage.py, test_outage_commands.py, test_archive.py and
-#: test_sources.py (streaming), and test_command.py (collector).
-PATIENT = ["produce", "worker", "archive", "collect", "sources-run"]
+#: test_sources.py (streaming), test_command.py (collector) and test_service.py (klaviyo).
+PATIENT = ["produce", "worker", "archive", "collect", "sources-run", "pull-klaviyo"]
 
 
 def test_the_table_calls_every_command() -> None:
