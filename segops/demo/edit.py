@@ -6,16 +6,17 @@ import asyncio
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from time import monotonic
 from typing import Final
 
-from segops.analytics.views import BackfillProgress, Rollout
 from segops.core.backfill import BACKFILL
 from segops.core.errors import SegopsError
 from segops.core.events import Change
 from segops.core.scans import Overlap
 from segops.core.segments import Definition, edited
 from segops.core.values import format_instant
+from segops.demo import worker_pages
 from segops.demo.children import Child
 from segops.demo.dashboard import DashboardState
 from segops.demo.environment import HALF_WAY, Environment
@@ -24,24 +25,37 @@ from segops.operations.scans import scan
 from segops.schemas.scans import OverlapRequest
 from segops.schemas.segments import load_drafts
 
-_LOOK_S: Final = 0.1
+_LOOK_S: Final = 0.2
 _WAIT_S: Final = 120.0
+_LEFT: Final = "segops_backfill_records_left"
 _SUGGESTION: Final = re.compile(r"^to publish it: segops (apply .+)$", re.MULTILINE)
-#: Begins the lines of segments that an edit leaves alone; the last line counts them.
-_UNCHANGED: Final = "= "
+_REPORT_EVERY_S: Final = 1.0
+#: Begins lines that are not shown: of segments that stay the same, and of progress, which is shown at once.
+_LEFT_OUT: Final = re.compile(r"= |history: |\d+ of \d+ partitions")
 #: The reasons of the changes that a publication itself makes.
 REASONS: Final = (BACKFILL, "definition")
 
 
 class Edit:
-    """An edit of the example segments. ``say`` prints what a user sees who publishes it by hand."""
+    """An edit of the example segments. ``say`` prints what a user sees who publishes it by hand.
+
+    ``ports``: of the workers' pages.
+    """
 
     def __init__(
-        self, environment: Environment, dashboard: DashboardState, say: Callable[[str], None]
+        self,
+        environment: Environment,
+        dashboard: DashboardState,
+        say: Callable[[str], None],
+        *,
+        ports: Sequence[int],
     ) -> None:
         self._environment = environment
         self._dashboard = dashboard
         self._say = say
+        self._ports = ports
+        self._left = 0
+        self._report_at = 0.0
         former = {each.key: each for each in environment.definitions}
         after = edited(former.values(), load_drafts([HALF_WAY]).definitions)
         changed = [each for each in after if former.get(each.key) is not each]
@@ -65,7 +79,8 @@ class Edit:
             raise SegopsError(f"segops plan names no command to publish the plan:\n{planned}")
         await self._command(*suggested[1].split())
         began = self._dashboard.elapsed_s
-        await self._until_in_force()
+        versions = {each.key: each.version for each in self._edited}
+        await wait_until_in_force(self._environment.settings, versions, timeout_s=_WAIT_S)
         await self._until_received()
         self._say(f"in force after {self._dashboard.elapsed_s - began:.1f} s; published:")
         for line in self._published(changes.values()):
@@ -73,8 +88,9 @@ class Edit:
         self._say("")
 
     async def _command(self, *arguments: str) -> str:
-        """Run a segops command in the folder of the demo, and show it with its output."""
+        """Run a segops command in the folder of the demo; show it, the history it waits for, its output."""
         environment = self._environment
+        self._say(f"$ segops {' '.join(arguments)}")
         log = environment.folder / "commands.log"
         start = log.stat().st_size if log.exists() else 0
         with Child(
@@ -82,25 +98,21 @@ class Edit:
         ) as child:
             while not child.ended():
                 await asyncio.sleep(_LOOK_S)
+                await self._show_history()
             child.check()
         output = log.read_bytes()[start:].decode()
-        lines = (line.rstrip() for line in output.splitlines() if not line.startswith(_UNCHANGED))
-        self._say("\n".join((f"$ segops {' '.join(arguments)}", *lines)))
+        lines = (line.rstrip() for line in output.splitlines() if not _LEFT_OUT.match(line))
+        self._say("\n".join(lines))
         return output
 
-    async def _until_in_force(self) -> None:
-        shown = BackfillProgress(-1, 0)
-
-        def report(rollout: Rollout) -> None:
-            nonlocal shown
-            found = rollout.progress
-            # A partition where the segments are in force has no progress any more.
-            if found is not None and found.total >= shown.total and found.read > shown.read:
-                shown = found
-                self._say(f"history: {found.read:,} of {found.total:,} records read")
-
-        versions = {each.key: each.version for each in self._edited}
-        await wait_until_in_force(self._environment.settings, versions, timeout_s=_WAIT_S, progress=report)
+    async def _show_history(self) -> None:
+        if monotonic() < self._report_at:
+            return
+        self._report_at = monotonic() + _REPORT_EVERY_S
+        left = await worker_pages.total(self._ports, _LEFT)
+        if left and left != self._left:
+            self._say(f"history: {left:,} records left to read")
+        self._left = left
 
     async def _until_received(self) -> None:
         """Wait for the changes of all profiles: partitions answer a scan when each profile is evaluated."""

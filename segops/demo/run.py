@@ -110,7 +110,8 @@ class Run:
         await monitor(
             "half-way", instruments.feeder.advance(half_ms), lambda: progress.all_evaluated(half_ms)
         )
-        edit = Edit(self._environment, self.dashboard, self._screen.say)
+        ports = self._processes.ports
+        edit = Edit(self._environment, self.dashboard, self._screen.say, ports=ports)
         await monitor("publishing an edit", edit.publish(instruments.collector.changes), patient=True)
         self.dashboard.resume(paused_s)
 

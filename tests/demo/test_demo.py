@@ -58,15 +58,24 @@ def test_every_change_equals_the_replay(environment: dict[str, str], tmp_path: P
 
 def assert_edited(said: str, changes: list[dict[str, Any]]) -> None:
     """Check that the edit was planned and applied, and that its changes are those of the replay."""
-    assert re.search(r"^\$ segops plan segments/\n(.*\n)*?regulars +1 .*added", said, re.MULTILINE), said
+    assert "$ segops plan segments/\n" in said
     assert re.search(r"^\$ segops apply --plan \w+", said, re.MULTILINE), said
     assert "+ regulars  version 1  added\n~ vip  version 2  changed\n" in said
     entered = [each for each in changes if each["reason"] == "backfill"]
     assert {each["segment_key"] for each in entered} == {"regulars"}
     assert re.search(rf"^  Regulars +{len(entered)} entered \(backfill\)$", said, re.MULTILINE), said
     moved = Counter(each["action"] for each in changes if each["reason"] == "definition")
+    planned = rows(said)
+    assert planned["regulars"] == [1, 0, len(entered), len(entered), 0]
+    assert planned["vip"][3:] == [moved["entered"], moved["exited"]]
     shown = f"{moved['entered']} entered (definition), {moved['exited']} exited (definition)"
     assert shown in said and min(moved["entered"], moved["exited"]) > 0, said
+
+
+def rows(said: str) -> dict[str, list[int]]:
+    """Return version, members, then, entering and leaving of each segment in the plan."""
+    found = re.findall(r"^(\w+)((?: +[\d,]+){5}) .*(?:added|changed)$", said, re.MULTILINE)
+    return {key: [int(each.replace(",", "")) for each in figures.split()] for key, figures in found}
 
 
 @pytest.fixture
