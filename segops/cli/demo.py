@@ -70,7 +70,7 @@ def command(
     Starts a broker and a worker, publishes the example segments, sends the purchase history of 23,570
     customers mixed with the clicks of 600 visitors, and lets 120 more days pass. Half-way, it plans and
     applies an edit of the segments, which counts past events. Time follows the events, so eighteen months
-    take about a minute and a half. At the end, every membership change is compared with the output of
+    take about two minutes. At the end, every membership change is compared with the output of
     `segops replay` for the same input. Exit status 1 if any differs.
     """
     from segops.demo.main import run
