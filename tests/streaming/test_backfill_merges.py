@@ -18,6 +18,7 @@ from .helpers import START_MS
 from .test_backfill import AFTER, BEFORE, END_MS, members, segments_in
 
 PARTITIONS = 3
+DAY = 86_400_000
 
 
 def name_in(partition: int, kind: str) -> str:
@@ -140,6 +141,27 @@ def test_survivor_is_folded_while_it_waits_for_another_source(story: Story) -> N
     story.network.read(OTHER_AT, 9)
     story.network.read(USER_AT, 9)
     story.end()
+
+
+def test_profile_that_waits_is_folded_as_of_its_own_clock(tmp_path: Path) -> None:
+    """Its clock stands still, so the windows of the next definitions end there, too."""
+    story = Story(tmp_path)
+    for total in (50, 60, 70):
+        story.did("Bought", total, userId=USER)
+    story.network.settle()
+    story.publish()
+    story.did("Viewed", userId=USER, anonymousId=DEVICE)
+    story.network.tick(START_MS + 40 * DAY)
+    for number in (DEVICE_AT, OTHER_AT, USER_AT, USER_AT):
+        story.network.read(number, 9)  # the user claims the device, which has read the tick already
+    assert story.network.processors[USER_AT].clock.now_ms == START_MS + 40 * DAY
+    story.switch(USER_AT)
+    story.network.settle()
+    rows = [row for row in story.network.published.values() if row["segment_key"] == "various"]
+    assert [(row["action"], row["reason"], row["occurred_at"]) for row in rows] == [
+        ("entered", "backfill", START_MS + 4 * 60_000),
+        ("exited", "time", START_MS + 60_000 + 30 * DAY),
+    ]
 
 
 @pytest.mark.parametrize("switched", [False, True])
