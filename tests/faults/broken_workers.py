@@ -18,6 +18,7 @@ from segops.schemas import events
 from segops.streaming.durability.checkpoint import AtLeastOnce
 from segops.streaming.partition import applier
 from segops.streaming.partition.applier import RecordApplier
+from segops.streaming.partition.backfill.backfill import Backfill
 from segops.streaming.publishers import BatchProducer, MessageSender
 
 from .cluster import CRASHED
@@ -134,10 +135,25 @@ def lose_held() -> None:
     merging.end_waiting = lossy  # type: ignore[attr-defined]
 
 
+def lose_rows() -> None:
+    """Drop the history that one partition reads for a backfill, as if it had no event, without dying."""
+    read = Backfill.read
+
+    def lossy(self: Any, records: Any, start: int, end: int, **more: Any) -> bool:
+        lost = bool(records) and not _once().exists()
+        taken = read(self, [] if lost else records, start, end, **more)
+        if lost and taken:
+            _once().touch()
+        return taken
+
+    Backfill.read = lossy  # type: ignore[method-assign]
+
+
 KINDS: Mapping[str, Callable[[], None]] = {
     "commit_first": lambda: None if _once().exists() else commit_first(),
     "no_flush": lambda: None if _once().exists() else no_flush(),
     "apply_twice": apply_twice,
     "lose_handover": lose_handover,
     "lose_held": lose_held,
+    "lose_rows": lose_rows,
 }

@@ -21,11 +21,12 @@ from segops.streaming.partition.clock import PartitionClock
 from segops.streaming.partition.marks import split_mark
 
 from ..streaming.helpers import Stack, wait_until
-from .evidence import Circumstances, collect_evidence, topics_of
-from .facts import Finding, account_of
+from .adoptions import final_definitions, is_in_force
+from .evidence import Circumstances, Evidence, collect_evidence, topics_of
+from .facts import Facts, Finding, account_of
 from .inspector import KafkaInspector, Partition, partitions_of
 from .load import LONGEST_UNITS, UNIT_MS, EventLoad, Shape, Target, segment_text
-from .verify import verify
+from .verify import state_topic_is_final, verify
 
 
 class FaultUnavailable(Exception):
@@ -52,6 +53,7 @@ class Plan:
     partitions: int = 3
     shape: Shape = field(default_factory=Shape)
     replication: int = 1
+    segments: Callable[[str], str] = segment_text
 
 
 class FaultCluster(Stack):
@@ -111,8 +113,28 @@ class Case:
 
     def open(self) -> None:
         """Create the topics and publish the segment definitions."""
-        self.cluster.publish(segment_text(self.plan.clock))
-        self.circumstances.unchanged_segments = {definition.key for definition in self.cluster.definitions}
+        self.cluster.publish(self.plan.segments(self.plan.clock))
+        self.circumstances.true_segments = {definition.key for definition in self.cluster.definitions}
+
+    def publish(self, text: str) -> None:
+        """Publish other segment definitions while workers run, and retire those that they lack."""
+        self.cluster.publish(text, prune=True)
+        self.adopts()
+
+    def adopts(self) -> None:
+        """Note that the definitions of the cluster are adopted by running workers."""
+        self.circumstances.adopts = True
+        # Policies begin when a segment comes into force.
+        self.circumstances.true_segments = {d.key for d in self.cluster.definitions if d.policy is None}
+
+    def wait_in_force(self) -> None:
+        """Wait until all partitions evaluate by the published definitions, with all their history."""
+        wait_until(self._is_in_force, "definitions in force", self.diagnosis)
+
+    def _is_in_force(self) -> bool:
+        partitions = partitions_of([self.settings.worker.changelog], self.plan.partitions)
+        found = self.inspector.read(partitions, "read_committed")
+        return all(is_in_force(records, self.cluster.definitions) for records in found.values())
 
     def close(self) -> None:
         """Stop everything the case has started."""
@@ -321,10 +343,16 @@ class Case:
         return found or [0]
 
     def _wait_published(self) -> None:
-        """Wait for the expected number of changes; after 15 s the verifier reports what is missing."""
-        evidence = collect_evidence(
-            self.settings, self.cluster.definitions, self.circumstances, self.inspector, []
-        )
+        """Wait for the expected changes; after 15 s the verifier reports what is missing."""
+        _try_until(self._has_final_rows if self.circumstances.adopts else self._is_published(), 15.0)
+
+    def _has_final_rows(self) -> bool:
+        """Return whether the expected memberships are published: the number of changes is not known."""
+        return not [*state_topic_is_final(Facts(self._evidence()))]
+
+    def _is_published(self) -> Callable[[], bool]:
+        """Return whether the expected number of changes is published, as a function."""
+        evidence = self._evidence()
         accounts = [account_of(evidence, number, slow_events=0) for number in evidence.partitions]
         expected_count = sum(
             len(expected.changes) for each in accounts for expected in each.profiles.values()
@@ -332,25 +360,28 @@ class Case:
         topic = [self.settings.topics.membership_changes]
         partitions = partitions_of(topic, self.plan.partitions)
 
-        def all_published() -> bool:
+        def is_published() -> bool:
             found = self.inspector.read(partitions, "read_committed")
             ids = {
                 record.key + b"|" + dict(record.headers)["ce_id"] for rs in found.values() for record in rs
             }
             return len(ids) >= expected_count
 
-        _try_until(all_published, 15.0)
+        return is_published
 
     def findings(self) -> list[Finding]:
         """Verify what the workers left behind and return the findings."""
         self.circumstances.crashes += sum(
             self.log_text(number).count(WAITING_FOR_KAFKA) for number in self.workers
         )
-        folders = sorted(self.cluster.folder.glob("data-*"))
-        evidence = collect_evidence(
-            self.settings, self.cluster.definitions, self.circumstances, self.inspector, folders
-        )
-        return verify(evidence)
+        return verify(self._evidence(*sorted(self.cluster.folder.glob("data-*"))))
+
+    def _evidence(self, *folders: Path) -> Evidence:
+        definitions = self.cluster.definitions
+        found = collect_evidence(self.settings, definitions, self.circumstances, self.inspector, folders)
+        if self.circumstances.adopts:
+            found.definitions = final_definitions(found)
+        return found
 
 
 def _try_until(condition: Callable[[], bool], seconds: float) -> None:

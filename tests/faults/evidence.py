@@ -39,7 +39,8 @@ class Circumstances:
     ``poison``: the origins (``topic:partition:offset``) of records that must become dead letters.
     ``deleted_before``: by partition, the first offset left after input was deleted on purpose.
     ``skipped_checks``: names of checks that the fault invalidates.
-    ``unchanged_segments``: keys of the segments whose definitions stay the same throughout the case.
+    ``true_segments``: keys of the segments whose final members are those of the slow evaluator.
+    ``adopts``: definitions were published while workers ran.
     """
 
     mode: str
@@ -48,7 +49,8 @@ class Circumstances:
     poison: set[str] = field(default_factory=set)
     deleted_before: dict[int, int] = field(default_factory=dict)
     skipped_checks: set[str] = field(default_factory=set)
-    unchanged_segments: set[str] = field(default_factory=set)
+    true_segments: set[str] = field(default_factory=set)
+    adopts: bool = False
     recovery_s: list[float] = field(default_factory=list)
     budget_s: float = 45.0
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from segops.core.events import Change
+from segops.core.segments import Definition
 from segops.schemas.changes import decode_change
 
 from .evidence import Evidence, StoreFound
+from .handovers import Handovers
 from .reference import PartitionAccount, Replayer
 
 #: Dead letters whose reason has this prefix are notes on records that were applied.
@@ -39,8 +41,15 @@ class Facts:
     def account(self, partition: int) -> PartitionAccount:
         """Return the reference's account of a partition up to its committed offset."""
         if partition not in self._accounts:
-            self._accounts[partition] = account_of(self.evidence, partition)
+            self._compute(partition)
         return self._accounts[partition]
+
+    def _compute(self, partition: int) -> None:
+        evidence = self.evidence
+        if evidence.circumstances.adopts:
+            self._accounts = dict(enumerate(accounts_of(evidence, evidence.definitions)))
+        else:
+            self._accounts[partition] = account_of(evidence, partition)
 
     @cached_property
     def changes(self) -> dict[str, list[Change]]:
@@ -86,11 +95,43 @@ class Facts:
 
 def account_of(evidence: Evidence, partition: int, **options: int) -> PartitionAccount:
     """Compute the reference's account of a partition up to its committed offset."""
-    topics = evidence.settings.topics
-    until = evidence.committed.get((topics.profile_events, partition), (0, ""))[0]
+    return _replayer(evidence, evidence.definitions, **options).run(_log_of(evidence, partition))
+
+
+def accounts_of(
+    evidence: Evidence,
+    definitions: list[Definition],
+    note_at: Sequence[Mapping[int, int]] | None = None,
+) -> list[PartitionAccount]:
+    """Compute the accounts of all partitions as if these definitions had been in force from the start.
+
+    ``note_at``: of each partition, as of ``Replayer.steps``. The partitions are replayed together, since
+    they hand profiles over by these definitions, too.
+    """
+    handovers = Handovers()
+    replayers = [_replayer(evidence, definitions) for _ in evidence.partitions]
+    left = [
+        replayer.steps(_log_of(evidence, number), note_at[number] if note_at else {}, handovers)
+        for number, replayer in enumerate(replayers)
+    ]
+    while left:
+        before = [replayer.offset for replayer in replayers]
+        left = [steps for steps in left if next(steps, left) is None]
+        if left and before == [replayer.offset for replayer in replayers]:
+            handovers.all_sent = True  # the others never come, which the check of messages reports
+    return [replayer.account for replayer in replayers]
+
+
+def _replayer(evidence: Evidence, definitions: list[Definition], **options: int) -> Replayer:
     by_events = evidence.settings.engine.clock == "event"
-    replayer = Replayer(evidence.definitions, topics.partitions, by_events=by_events, **options)
-    return replayer.run(r for r in evidence.log(topics.profile_events, partition) if r.offset < until)
+    return Replayer(definitions, evidence.settings.topics.partitions, by_events=by_events, **options)
+
+
+def _log_of(evidence: Evidence, partition: int) -> Iterator[Any]:
+    """Yield the profile events of a partition up to its committed offset."""
+    topic = evidence.settings.topics.profile_events
+    until = evidence.committed.get((topic, partition), (0, ""))[0]
+    return (record for record in evidence.log(topic, partition) if record.offset < until)
 
 
 Check = Callable[[Facts], Iterator[Finding]]

@@ -4,7 +4,8 @@ FAULTS_SABOTAGE    the name of a deliberate error (see ``broken_workers``)
 FAULTS_REDIRECT    ``port=port,…``: connect to the second loopback port (a proxy's) instead of the first
 FAULTS_CLOCK       a file with the offset of this process's wall clock in ms
 FAULTS_DIE         ``sent:claim:3`` or ``taken:handover:2``: die when the third claim is sent, or when the
-                   second hand-over is applied, before either is durable
+                   second hand-over is applied, before either is durable; ``backfill:switch:1``: when the
+                   first partition has switched (or ``read``, ``move``, ``announce``, ``fold``)
 FAULTS_BLOCK_S     on SIGUSR1, block the event loop for this many seconds
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -60,27 +62,44 @@ def block(seconds: float) -> None:
 
 
 def die(when: str, kind: str, count: int) -> None:
-    """Make this process kill itself with SIGKILL in the middle of a merge."""
+    """Make this process kill itself with SIGKILL in the middle of a merge or of a backfill."""
     from segops.schemas.messages import name_of
+
+    owner, act = _step(when, kind)
+    left = [count]
+
+    def counted(*args: Any, **more: Any) -> Any:
+        result = act(*args, **more)
+        left[0] -= {
+            "sent": lambda: name_of(args[1]) == kind,
+            "taken": lambda: name_of(args[3]) == kind,
+            "backfill": lambda: kind != "fold" or args[0].switched,
+        }[when]()
+        if left[0] <= 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    setattr(owner, act.__name__, counted)
+
+
+def _step(when: str, kind: str) -> tuple[type, Callable[..., Any]]:
+    """Return a class and its method that does a step of a merge or a backfill."""
     from segops.streaming.partition.applier import RecordApplier
+    from segops.streaming.partition.backfill.backfill import Backfill
+    from segops.streaming.partition.backfill.rounds import Rounds
     from segops.streaming.publishers import MessageSender
 
     # The methods stand here by name, so that the type checker finds one that has moved.
-    owner: type
-    owner, act, at = (
-        (MessageSender, MessageSender.send, 1)
-        if when == "sent"
-        else (RecordApplier, RecordApplier._apply_message, 3)
-    )
-    left = [count]
-
-    def counted(*args: Any, **more: Any) -> None:
-        act(*args, **more)
-        left[0] -= name_of(args[at]) == kind
-        if left[0] <= 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    setattr(owner, act.__name__, counted)
+    steps: dict[str, tuple[type, Callable[..., Any]]] = {
+        "sent": (MessageSender, MessageSender.send),
+        "taken": (RecordApplier, RecordApplier._apply_message),
+        "read": (Backfill, Backfill.read),
+        "move": (Backfill, Backfill._move),
+        "announce": (Rounds, Rounds.announce),
+        "switch": (Backfill, Backfill.switch),
+        "fold": (Backfill, Backfill.fold),
+    }
+    return steps[kind if when == "backfill" else when]
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
+import yaml
 from aiokafka import AIOKafkaProducer
 
 from segops.core.values import format_instant
@@ -28,9 +29,35 @@ _NAMES = ["Product Viewed"] * 5 + ["Product Added"] * 2 + ["Order Completed"] * 
 
 def segment_text(clock: str) -> str:
     """Return the segment file with its windows in the units of ``clock``."""
-    text = (Path(__file__).parent / "segments.yaml").read_text()
+    return _in_units((Path(__file__).parent / "segments.yaml").read_text(), clock)
+
+
+def _in_units(text: str, clock: str) -> str:
     unit_ms = UNIT_MS[clock]
     return re.sub(r"\b(\d+)u\b", lambda found: f"{int(found[1]) * unit_ms}ms", text)
+
+
+#: Keys of the segments that ``earlier_text`` lacks, and the rules of those it has otherwise.
+_LATER = ("curious", "funnel", "champions", "cooling", "nearby", "half", "big-spenders", "loyal")
+_EARLIER: dict[str, Any] = {
+    "regulars": {"did": "Order Completed", "count": {"gte": 2}},
+    "spenders": {"sum": "total", "of": "Order Completed", "within": "3u", "is": {"gte": 100}},
+    "often": {"did": "Product Viewed", "count": {"gte": 2}, "within": "4u"},
+}
+
+
+def earlier_text(clock: str) -> str:
+    """Return a segment file that ``segment_text`` may follow: with fewer segments, and others' former rules.
+
+    What follows counts the past: features that profiles lack, a longer window, more entries.
+    """
+    form = yaml.safe_load((Path(__file__).parent / "segments.yaml").read_text())
+    form["segments"] = [
+        {**each, "when": _EARLIER.get(each["key"], each["when"])}
+        for each in form["segments"]
+        if each["key"] not in _LATER
+    ]
+    return _in_units(yaml.safe_dump(form), clock)
 
 
 @dataclass

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from . import brokers, disks, foreign_topics, inputs, logs, outages, workers
+from . import backfills, brokers, disks, foreign_topics, inputs, logs, outages, workers
 from .cluster import Case
-from .load import Shape
+from .load import Shape, earlier_text, segment_text
 
 DAY_MS = 86_400_000
 BOTH = ("at_least_once", "exactly_once")
@@ -32,6 +32,7 @@ class Fault:
     shape: Shape = field(default_factory=Shape)
     budget_s: float = 45.0
     every_time: bool = True
+    segments: Callable[[str], str] = segment_text
 
 
 FAULTS = [
@@ -109,5 +110,6 @@ FAULTS = [
         budget_s=360,
         every_time=False,
     ),
+    Fault("F37", "kill -9 during a backfill", backfills.killed, shape=LOGINS, segments=earlier_text),
     Fault("F28", "a long random mix of faults", None, "Run it with `make soak`."),
 ]

@@ -10,14 +10,16 @@ are left to the second, because the slow evaluator knows one profile only.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from segops.core.engine import Engine
 from segops.core.errors import RejectedEvent
 from segops.core.events import Change, Event
 from segops.core.identity.protocol import Identity
+from segops.core.links import profile_clock_ms
 from segops.core.messages import Forward, Message
 from segops.core.profile import Profile
 from segops.core.rules.reference import History
@@ -27,13 +29,16 @@ from segops.schemas.events import decode
 from segops.schemas.messages import decode_message, encode_message
 from segops.schemas.records import origin_of
 from segops.schemas.state import decode_profile, encode_profile
-from segops.schemas.ticks import TYPE_HEADER, decode_tick
+from segops.schemas.ticks import TYPE_HEADER, decode_tick, is_tick
 from segops.streaming.partition.clock import PartitionClock
 
 from ..core.oracle import ChangeSummary, Memberships, Oracle
+from .handovers import Handovers
 
 #: The default of SEGOPS_MAX_STATE_BYTES.
 MAX_STATE_BYTES = 512 << 10
+#: The offset of changes that no record caused before the end of the log.
+END = 1 << 60
 #: Profiles with more events than this are left to the engine: the slow evaluator would take minutes.
 SLOW_EVENTS = 80
 
@@ -58,12 +63,17 @@ class ReferenceEvaluator(Oracle):
 
 @dataclass
 class ExpectedProfile:
-    """One profile as both evaluators see it."""
+    """One profile as both evaluators see it.
+
+    ``seen_at`` and ``changes_at`` are the offsets of the records at which they found their changes.
+    """
 
     oracle: ReferenceEvaluator
     profile: Profile
     seen: list[ChangeSummary] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
+    seen_at: list[int] = field(default_factory=list)
+    changes_at: list[int] = field(default_factory=list)
     moved_at: int = -1
     events: int = 0
 
@@ -82,10 +92,20 @@ class ExpectedProfile:
         """The expected changes in order."""
         return self.seen if self.slow else [seen_of(change) for change in self.changes]
 
+    @property
+    def expected_at(self) -> list[int]:
+        """The offset of the record at which each expected change was found; those of the end are END."""
+        return self.seen_at if self.slow else self.changes_at
+
 
 def is_message(record: Any) -> bool:
     """Return whether a record is a message from one profile to another."""
     return bool(record.key is not None and record.headers and record.headers[0][0] == TYPE_HEADER)
+
+
+def has_rows(record: Any) -> bool:
+    """Return whether a message holds rows of a backfill, which change no profile by themselves."""
+    return bool(record.headers[0][1] == b"rows")
 
 
 def seen_of(change: Change) -> ChangeSummary:
@@ -101,6 +121,7 @@ class PartitionAccount:
 
     ``now_ms`` is its clock, ``refused`` the sources of events that would make a profile too large,
     ``messages`` those that its profiles send, and ``unmerged`` the offsets of records whose merge is refused.
+    ``noted``: for each offset to note, the instant by which each profile is evaluated at the record there.
     """
 
     profiles: dict[str, ExpectedProfile]
@@ -108,6 +129,7 @@ class PartitionAccount:
     refused: set[str]
     messages: Counter[bytes]
     unmerged: set[int]
+    noted: dict[int, dict[str, int]] = field(default_factory=dict)
 
 
 class Replayer:
@@ -124,22 +146,70 @@ class Replayer:
             sources=sources, processors=sources if by_events else 0, by_events=by_events
         )
         self._account = PartitionAccount({}, self._clock.now_ms, set(), Counter(), set())
+        self.offset = 0
+        self._handovers: Handovers | None = None
+
+    @property
+    def account(self) -> PartitionAccount:
+        """The account so far."""
+        return self._account
 
     def run(self, records: Iterable[Any]) -> PartitionAccount:
         """Return the account after these records, with all due timers fired."""
+        for _ in self.steps(records):
+            pass
+        return self._account
+
+    def steps(
+        self,
+        records: Iterable[Any],
+        note_at: Mapping[int, int] = MappingProxyType({}),
+        handovers: Handovers | None = None,
+    ) -> Iterator[None]:
+        """Process these records, with notes at offsets, and fire all due timers.
+
+        ``note_at``: offset -> the recorded clock at which definitions were adopted there. Yields while a
+        record waits for one of the ``handovers``; None: they are taken from the records.
+        """
+        left, self._handovers = sorted(note_at), handovers
         for record in records:
-            if record.key is None:
-                self._tick(record)
-            elif is_message(record):
-                self._message(record)
-            else:
-                self._event(record)
+            while self._awaits(record):
+                yield
+            self.offset = record.offset
+            while left and record.offset >= left[0]:
+                self._note_profiles(left[0], note_at[left.pop(0)])
+            self._process(record)
+        for offset in left:
+            self._note_profiles(offset, note_at[offset])
+        self.offset = END
         for expected in self._account.profiles.values():
             self._pass_time(expected, self._clock.now_ms)
         self._account.now_ms = self._clock.now_ms
-        return self._account
+
+    def _awaits(self, record: Any) -> bool:
+        if self._handovers is None or not is_message(record) or has_rows(record):
+            return False
+        return self._handovers.is_awaited(decode_message(record.value))
+
+    def _process(self, record: Any) -> None:
+        if record.key is None:
+            self._tick(record)
+        elif is_message(record):
+            self._message(record)
+        else:
+            self._event(record)
+
+    def _note_profiles(self, offset: int, clock_ms: int) -> None:
+        profiles = (expected.profile for expected in self._account.profiles.values())
+        self._account.noted[offset] = {
+            each.id: max(profile_clock_ms(each, clock_ms), each.latest_ms)
+            for each in profiles
+            if each.first_ms is not None and each.merged_into is None
+        }
 
     def _tick(self, record: Any) -> None:
+        if not is_tick(record.headers):
+            return  # an announcement of a backfill, or a request for a scan
         tick = decode_tick(record.value)
         if tick.clock_ms is not None:
             self._clock.advance(tick.clock_ms)
@@ -149,7 +219,11 @@ class Replayer:
             self._clock.mark(tick.source, tick.watermark_ms, idle=tick.idle)
 
     def _message(self, record: Any) -> None:
+        if has_rows(record):
+            return
         message = decode_message(record.value)
+        if self._handovers is not None:
+            message = self._handovers.in_place_of(message)
         expected = self._profile(message.to)
         self._pass_time(expected, self._clock.now_ms)  # a message may stop the profile's clock in the past
         result = self._apply(expected, message)
@@ -178,10 +252,13 @@ class Replayer:
             seen = expected.oracle.on_event(event, self._clock.now_ms)
             named = event.message_id if event.named else None
             expected.seen += [_named(each, event.message_id, named) for each in seen]
+            expected.seen_at += [self.offset] * len(seen)
 
     def _note(self, expected: ExpectedProfile, record: Any, result: StepResult) -> None:
-        expected.changes += result.changes
+        self._change(expected, result.changes)
         self._account.messages.update(map(encode_message, result.messages))
+        if self._handovers is not None:
+            self._handovers.send(result.messages)
         if result.not_merged:
             self._account.unmerged.add(record.offset)
         if result.moved:
@@ -206,9 +283,15 @@ class Replayer:
         return expected
 
     def _pass_time(self, expected: ExpectedProfile, now_ms: int) -> None:
-        expected.changes += self._identity.on_timer(expected.profile, clock_ms=now_ms).changes
+        self._change(expected, self._identity.on_timer(expected.profile, clock_ms=now_ms).changes)
         if expected.events <= self._slow_events and expected.alone:
-            expected.seen += expected.oracle.on_clock(now_ms)
+            seen = expected.oracle.on_clock(now_ms)
+            expected.seen += seen
+            expected.seen_at += [self.offset] * len(seen)
+
+    def _change(self, expected: ExpectedProfile, changes: list[Change]) -> None:
+        expected.changes += changes
+        expected.changes_at += [self.offset] * len(changes)
 
 
 def _named(seen: ChangeSummary, message_id: str, named: str | None) -> ChangeSummary:

@@ -106,7 +106,14 @@ def run_case(
     case_folder.mkdir(parents=True)
     broker = brokers.get(fault.brokers)
     plan = Plan(
-        broker, case_folder, seed, mode=mode, clock=fault.clock, shape=fault.shape, replication=fault.brokers
+        broker,
+        case_folder,
+        seed,
+        mode=mode,
+        clock=fault.clock,
+        shape=fault.shape,
+        replication=fault.brokers,
+        segments=fault.segments,
     )
     case = Case(plan)
     case.circumstances.budget_s = fault.budget_s * patience

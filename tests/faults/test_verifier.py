@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from segops.brokers import LocalBroker
-from tests.rest import in_rest
+from tests.rest import in_rest, rest
 
 from .cluster import Case, Plan
 from .facts import Finding
-from .load import Shape
+from .load import Shape, earlier_text, segment_text
 
 pytestmark = pytest.mark.broker
 
@@ -22,10 +23,10 @@ LOGINS = replace(SHAPE, logins=True)
 
 
 def findings_after(
-    broker: LocalBroker, folder: Path, act: Callable[[Case], None], shape: Shape = SHAPE
+    broker: LocalBroker, folder: Path, act: Callable[[Case], None], shape: Shape = SHAPE, **options: Any
 ) -> list[Finding]:
-    """Return the findings after ``act`` under a small load."""
-    case = Case(Plan(broker, folder, seed=1, partitions=2, shape=shape))
+    """Return the findings after ``act`` under a small load. ``options`` are of ``Plan``."""
+    case = Case(Plan(broker, folder, seed=1, partitions=2, shape=shape, **options))
     try:
         case.open()
         act(case)
@@ -66,6 +67,21 @@ def test_verifier_detects_a_broken_merge(broker: LocalBroker, tmp_path: Path, ki
     found = findings_after(broker, tmp_path, act, LOGINS)
     assert (tmp_path / "once").exists()
     assert ("I9", "lost") in {(finding.check, finding.kind) for finding in found}, found
+
+
+@rest
+def test_verifier_detects_lost_history(broker: LocalBroker, tmp_path: Path) -> None:
+    def act(case: Case) -> None:
+        case.start(0, FAULTS_SABOTAGE="lose_rows", FAULTS_ONCE=str(case.cluster.folder / "once"))
+        case.load.start()
+        case.load.wait_sent(100)
+        case.wait_caught_up()
+        case.publish(segment_text(case.plan.clock))
+        case.wait_in_force()
+
+    found = findings_after(broker, tmp_path, act, segments=earlier_text)
+    assert (tmp_path / "once").exists()
+    assert {"I1", "I3"} <= {finding.check for finding in found}, found
 
 
 def test_verifier_accepts_a_correct_worker(broker: LocalBroker, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from segops.schemas.events import decode
 from segops.schemas.records import SOURCE_HEADER
 from segops.schemas.state import decode_profile
 
-from . import forwarding, merges
+from . import adoptions, forwarding, merges
 from .evidence import Evidence
 from .facts import NOTE, Check, Facts, Finding
 from .reference import ExpectedProfile, is_message, seen_of
@@ -120,7 +120,8 @@ def state_topic_is_final(facts: Facts) -> Iterator[Finding]:
     """Check I1: the latest record of each row of the state topic matches the profile's membership."""
     rows: dict[str, bool] = {}
     for record in facts.evidence.all_of(facts.evidence.settings.topics.membership_state):
-        rows[record.key.decode()] = decode_change(record.value).member
+        # Without a value, the row of a retired segment is deleted.
+        rows[record.key.decode()] = record.value is not None and decode_change(record.value).member
     expected = {
         f"{profile_id}|{segment}"
         for partition in facts.evidence.partitions
@@ -147,7 +148,8 @@ def repetitions_are_bounded(facts: Facts) -> Iterator[Finding]:
     """Check I3 and I4: changes repeat only after a crash, and no more than a checkpoint covers."""
     circumstances, topics = facts.evidence.circumstances, facts.evidence.settings.topics
     for topic in (topics.membership_changes, topics.membership_state):
-        counts = Counter(decode_change(r.value).change_id for r in facts.evidence.all_of(topic))
+        values = (record.value for record in facts.evidence.all_of(topic) if record.value is not None)
+        counts = Counter(decode_change(value).change_id for value in values)
         repeated = sum(count - 1 for count in counts.values())
         if facts.evidence.exactly_once and repeated:
             yield Finding("I4", "duplicated", f"{repeated} changes in {topic} are visible twice")
@@ -273,8 +275,8 @@ def _input_of(facts: Facts, origin: str) -> str:
 
 
 def final_memberships_are_true(facts: Facts) -> Iterator[Finding]:
-    """Check I1: final memberships of unchanged segments equal the slow evaluator's over all events."""
-    unchanged = facts.evidence.circumstances.unchanged_segments
+    """Check I1: final memberships equal the slow evaluator's over all events."""
+    keys = facts.evidence.circumstances.true_segments
     rows: dict[str, set[str]] = defaultdict(set)
     for change in (change for changes in facts.changes.values() for change in changes):
         (rows[change.profile_id].add if change.member else rows[change.profile_id].discard)(
@@ -286,8 +288,8 @@ def final_memberships_are_true(facts: Facts) -> Iterator[Finding]:
             if not expected.slow:
                 continue
             true_segments = expected.oracle.truth(account.now_ms)
-            if true_segments & unchanged != rows[profile_id] & unchanged:
-                differ = sorted((true_segments ^ rows[profile_id]) & unchanged)
+            if true_segments & keys != rows[profile_id] & keys:
+                differ = sorted((true_segments ^ rows[profile_id]) & keys)
                 yield Finding("I1", "wrong", f"{profile_id}: incorrect memberships {differ}")
 
 
@@ -332,7 +334,7 @@ CHECKS: Mapping[str, Check] = {
 def verify(evidence: Evidence) -> list[Finding]:
     """Run all checks but those that the fault invalidates and return their findings."""
     facts = Facts(evidence)
-    expected = {
-        name: check for name, check in CHECKS.items() if name not in evidence.circumstances.skipped_checks
-    }
-    return [finding for check in expected.values() for finding in check(facts)]
+    circumstances = evidence.circumstances
+    checks = {**CHECKS, **(adoptions.CHECKS if circumstances.adopts else {})}
+    expected = [check for name, check in checks.items() if name not in circumstances.skipped_checks]
+    return [finding for check in expected for finding in check(facts)]

@@ -172,16 +172,16 @@ class Stack:
             worker={"app_id": self.name.rstrip(".")},
         )
 
-    def publish(self, text: str = SEGMENTS) -> None:
-        """Create the topics and publish these segment definitions."""
+    def publish(self, text: str = SEGMENTS, *, prune: bool = False) -> None:
+        """Create the topics and publish these segment definitions; ``prune`` retires all others."""
         file = self.folder / "segments.yaml"
         file.write_text(text)
         self.definitions = load_segments([file])
-        asyncio.run(self._publish())
+        asyncio.run(self._publish(prune))
 
-    async def _publish(self) -> None:
+    async def _publish(self, prune: bool) -> None:
         await topics.create(self.settings)
-        await definitions.publish(self.settings, self.definitions)
+        await definitions.publish(self.settings, self.definitions, prune=prune)
 
     def start(
         self, *, number: int = 0, crash_at: str = "", processes: int = 1, options: Iterable[str] = ()
