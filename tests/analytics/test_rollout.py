@@ -43,7 +43,7 @@ def test_a_version_is_in_force_where_the_state_says_so(
     assert rollout.complete is done
 
 
-def test_a_partition_that_has_not_reported_is_awaited_unless_the_segment_ends() -> None:
+def test_a_partition_that_has_not_reported_has_waiters_unless_the_segment_ends() -> None:
     sizes = folded(size("vip", 1, 5))
     assert [each.in_force for each in sizes.rollout({"vip": 1}).partitions] == [False, True]
     assert not sizes.rollout({"vip": 1, "new": 1}).complete

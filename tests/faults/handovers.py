@@ -27,7 +27,7 @@ class Handovers:
                 encoded = encode_message(message)
                 self._sent.setdefault(without_state(encoded), encoded)
 
-    def is_awaited(self, message: Message) -> bool:
+    def has_waiters(self, message: Message) -> bool:
         """Return whether a message of the log is a hand-over that its source has not sent yet."""
         return isinstance(message, Handover) and not self.all_sent and self._key(message) not in self._sent
 

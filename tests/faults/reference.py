@@ -189,7 +189,7 @@ class Replayer:
     def _awaits(self, record: Any) -> bool:
         if self._handovers is None or not is_message(record) or has_rows(record):
             return False
-        return self._handovers.is_awaited(decode_message(record.value))
+        return self._handovers.has_waiters(decode_message(record.value))
 
     def _process(self, record: Any) -> None:
         if record.key is None:
