@@ -164,6 +164,26 @@ def test_profile_that_waits_is_folded_as_of_its_own_clock(tmp_path: Path) -> Non
     ]
 
 
+def test_source_is_folded_for_a_survivor_whose_clock_stands_still(tmp_path: Path) -> None:
+    story, mailed = Story(tmp_path), {"context": {"traits": {"email": name_in(DEVICE_AT, "email")}}}
+    for total in (50, 60, 70):
+        story.did("Bought", total, anonymousId=OTHER, **mailed)
+    story.network.settle()
+    story.publish()
+    story.did("Viewed", userId=USER, anonymousId=OTHER)
+    story.network.tick(START_MS + 40 * DAY)
+    for number in (DEVICE_AT, OTHER_AT, USER_AT, USER_AT, DEVICE_AT):
+        story.network.read(number, 9)  # the other device relays the claim when all have read the tick
+    assert story.network.processors[DEVICE_AT].clock.now_ms == START_MS + 40 * DAY
+    story.switch(DEVICE_AT)
+    story.network.settle()
+    rows = [row for row in story.network.published.values() if row["segment_key"] == "various"]
+    assert [(row["action"], row["reason"], row["occurred_at"]) for row in rows] == [
+        ("entered", "merge", START_MS + 4 * 60_000),
+        ("exited", "time", START_MS + 60_000 + 30 * DAY),
+    ]
+
+
 @pytest.mark.parametrize("switched", [False, True])
 def test_rows_and_hand_over_are_relayed_to_the_survivor_of_the_survivor(story: Story, switched: bool) -> None:
     """The receiver has become a redirect itself before they arrive."""

@@ -22,7 +22,6 @@ from segops.core.engine import Engine
 from segops.core.events import Event
 from segops.core.features import Feature
 from segops.core.identity.protocol import MAX_HOPS
-from segops.core.links import profile_clock_ms
 from segops.core.messages import Forward, Handover, Message, Rows
 from segops.core.profile import Profile
 from segops.core.segments import SegmentSet
@@ -327,12 +326,14 @@ class Backfill:
             drop_from_sources(profile, self._features)
 
     def fill(self, profile: Profile, now_ms: int) -> None:
-        """Put the features, as of a clock, into a profile or a copy of one; a waiting one has its own clock.
+        """Put the features, at most as of a clock, into a profile or a copy of one.
 
+        They are as of the latest event: the clock of a profile that waits, or of one that this is merged
+        into, may stand at any instant from then on, and its windows end there.
         Of a copy, only ``features`` and ``counted`` are changed, and these in place.
         """
         rows = self._history.of(profile)
-        room, at_ms = self._room(profile, rows), profile_clock_ms(profile, now_ms)
+        room, at_ms = self._room(profile, rows), min(now_ms, profile.latest_ms)
         found = fold(profile, decoded(rows), self._features, now_ms=at_ms, max_bytes=room)
         install(profile, found, self._features)
 
