@@ -27,6 +27,12 @@ def is_blank(profile: Profile) -> bool:
     return profile.first_ms is None and profile.links is None
 
 
+def has_events(profile: Profile) -> bool:
+    """Return whether the profile, or a source that it has yet to merge, has applied an event."""
+    sources = () if profile.links is None else profile.links.sources
+    return profile.first_ms is not None or any(each.profile.first_ms is not None for each in sources)
+
+
 def profile_clock_ms(profile: Profile, clock_ms: int) -> int:
     """Return the clock of the profile: that of the partition, or the stopped one while the profile waits."""
     links = profile.links

@@ -131,9 +131,13 @@ def test_source_that_has_switched_brings_its_rows_to_a_survivor_that_has_not(sto
     story.end()
 
 
-def test_survivor_is_folded_while_it_waits_for_another_source(story: Story) -> None:
-    story.did("Viewed", userId=USER, anonymousId=DEVICE)
-    story.did("Viewed", userId=USER, anonymousId=OTHER)
+@pytest.mark.parametrize("known", [True, False])
+def test_survivor_is_folded_while_it_waits_for_another_source(story: Story, known: bool) -> None:
+    """All events of a survivor that was unknown are held; the rows of its source count all the same."""
+    mailed = {"context": {"traits": {"email": name_in(USER_AT, "email")}}}
+    ids: dict[str, Any] = {"userId": USER} if known else mailed
+    story.did("Viewed", **ids, anonymousId=DEVICE)
+    story.did("Viewed", **ids, anonymousId=OTHER)
     story.network.read(USER_AT, 9)  # two claims
     story.network.read(DEVICE_AT, 9)
     story.network.read(USER_AT, 9)  # the device is taken in, but not merged yet

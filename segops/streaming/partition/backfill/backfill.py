@@ -22,6 +22,7 @@ from segops.core.engine import Engine
 from segops.core.events import Event
 from segops.core.features import Feature
 from segops.core.identity.protocol import MAX_HOPS
+from segops.core.links import has_events
 from segops.core.messages import Forward, Handover, Message, Rows
 from segops.core.profile import Profile
 from segops.core.segments import SegmentSet
@@ -320,8 +321,11 @@ class Backfill:
     # -- profiles ------------------------------------------------------------------------------
 
     def fold(self, profile: Profile, *, since_ms: int) -> None:
-        """Put the features into a profile that was last evaluated without them."""
-        if self.switched and profile.first_ms is not None:
+        """Put the features into a profile that was last evaluated without them.
+
+        Its own events may all be held: the rows of sources that it has yet to merge count all the same.
+        """
+        if self.switched and has_events(profile):
             self.fill(profile, since_ms)
             drop_from_sources(profile, self._features)
 
