@@ -15,7 +15,7 @@ from segops.core.events import Event
 from segops.core.features import Feature, reducer_of
 from segops.core.features.states import Counted, EventTimes, Keys, Tally, Total, Values
 from segops.core.links import begin_waiting
-from segops.core.profile import HeldEvent, Profile
+from segops.core.profile import HeldEvent, MergedSource, Profile
 from segops.core.segments import SegmentSet
 from segops.core.windows import ALWAYS, Within
 from segops.schemas.rows import decode_row, encode_row
@@ -239,6 +239,24 @@ def test_held_events_are_left_out_until_they_are_applied() -> None:
     profile.links.held.append(HeldEvent(5, did(2, 5)))
     rows = rows_of(by_id(feature), [did(1, 4), did(2, 5)])
     assert fold(profile, rows, by_id(feature), now_ms=7).states == {feature.id: EventTimes([4])}
+
+
+@pytest.mark.parametrize("merged_ms, times", [(None, [4, 5]), (5, [4, 5]), (6, [4])])
+def test_held_event_that_repeats_an_applied_one_is_not_left_out(
+    merged_ms: int | None, times: list[int]
+) -> None:
+    """Applied by the profile (None) or by a source, unless the source is merged after the held event."""
+    feature, profile = count(), Profile("anonymous_id:a")
+    begin_waiting(profile, "user_id:u1", explicit=False, clock_ms=5)
+    assert profile.links is not None
+    profile.links.held.append(HeldEvent(5, did(2, 5)))
+    seen = {message_hash("m2"): 5}
+    if merged_ms is None:
+        profile.seen = seen
+    else:
+        profile.links.sources.append(MergedSource(merged_ms, Profile("anonymous_id:b", seen=seen)))
+    rows = rows_of(by_id(feature), [did(1, 4), did(2, 5)])
+    assert fold(profile, rows, by_id(feature), now_ms=7).states == {feature.id: EventTimes(times)}
 
 
 def test_feature_without_an_event_in_its_window_has_no_state() -> None:

@@ -147,6 +147,22 @@ def test_survivor_is_folded_while_it_waits_for_another_source(story: Story, know
     story.end()
 
 
+def test_events_that_are_repeated_while_the_survivor_waits_are_folded(story: Story) -> None:
+    """They are held, and passed over at the end: the survivor and its source have applied them already."""
+    story.did("Viewed", userId=USER, anonymousId=DEVICE)
+    story.did("Viewed", userId=USER, anonymousId=OTHER)
+    for number in (USER_AT, DEVICE_AT, USER_AT):
+        story.network.read(number, 9)  # the device is taken in, but not merged yet
+    story.did("Bought", 160, anonymousId=DEVICE, messageId="m4")
+    story.did("Bought", 50, userId=USER, messageId="m7")
+    story.network.read(DEVICE_AT, 9)
+    story.network.read(USER_AT, 9)
+    story.switch(USER_AT)
+    story.network.read(OTHER_AT, 9)
+    story.network.read(USER_AT, 9)
+    story.end()
+
+
 def test_profile_that_waits_is_folded_as_of_its_own_clock(tmp_path: Path) -> None:
     """Its clock stands still, so the windows of the next definitions end there, too."""
     story = Story(tmp_path)

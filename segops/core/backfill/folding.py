@@ -48,7 +48,8 @@ def fold(
     events that arrived in order of time, and for late ones with the limits below.
 
     ``profile`` is not changed: its held events are left out, since they are applied when its claims are
-    answered; what it has ``seen`` is noted, if it may be merged implicitly.
+    answered, unless they repeat one that was applied; what it has ``seen`` is noted, if it may be merged
+    implicitly.
 
     What history cannot give:
 
@@ -80,9 +81,21 @@ _ARRIVAL = attrgetter("arrival_ms", "partition", "offset")
 
 
 def _held(profile: Profile) -> frozenset[int]:
-    """Return the messages that are applied when the profile no longer waits."""
-    held = () if profile.links is None else profile.links.held
-    return frozenset(message_hash(each.event.message_id) for each in held)
+    """Return the messages that are applied when the profile no longer waits, not those that are repeated.
+
+    ``identity.merging.catch_up`` merges the sources up to the time of each held event before it.
+    """
+    links = profile.links
+    if links is None:
+        return frozenset()
+    found, until_ms = set(), links.clock_ms
+    for each in links.held:
+        message = message_hash(each.event.message_id)
+        until_ms = max(until_ms, each.clock_ms, each.event.time_ms)
+        before = (source.profile.seen for source in links.sources if source.at_ms <= until_ms)
+        if message not in profile.seen and not any(message in seen for seen in before):
+            found.add(message)
+    return frozenset(found)
 
 
 def _first_copies(rows: Iterable[Row]) -> Iterable[Row]:
