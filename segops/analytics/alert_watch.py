@@ -76,8 +76,8 @@ class AlertWatch:
         edges = {*rolling.edges(last_ms), last_ms}
         if rolling.at_ms:  # the first step may find what held before
             edges.add(rolling.at_ms + alert.step_ms)
-        if (full_ms := self._full_ms) is not None and rolling.at_ms < full_ms < last_ms:
-            edges.add(full_ms)
+        noted = (self._first_ms, self._full_ms)
+        edges |= {each for each in noted if each is not None and rolling.at_ms < each < last_ms}
         for at_ms in sorted(edges):
             rolling.move(at_ms)
             if alert.figure == "size" and at_ms - alert.window_ms < known_ms:
@@ -91,6 +91,12 @@ class AlertWatch:
         full_ms = self._full_ms
         least = 0 if full_ms is not None and at_ms >= full_ms else alert.at_least or 0
         return Verdict(at_ms, alert.holds(max(number, least)), number, None)
+
+    @property
+    def _first_ms(self) -> int | None:
+        """The end of the step of the first change, even if that change is undone in the same minute."""
+        step_ms = self.alert.step_ms
+        return None if self._began_ms is None else (self._began_ms // step_ms + 1) * step_ms
 
     @property
     def _full_ms(self) -> int | None:

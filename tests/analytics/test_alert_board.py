@@ -228,6 +228,12 @@ def test_a_fall_is_told_once_and_its_recovery_once() -> None:
     assert board.evaluate() == []
 
 
+def test_the_first_minute_is_evaluated_even_if_its_changes_cancel_out() -> None:
+    board = board_of(Alert("members", at_least=1))
+    applied(board, [size("a", 0, 1, partitions=1), minute(0, (1, 1), 0), minute(1, (1, 0), 1), *ended(3)])
+    assert announced_by(board) == [("firing", 1, 1), ("recovered", 1, 2)]
+
+
 def test_entries_by_a_publication_change_the_size_and_are_no_entries() -> None:
     board = board_of(MANY, Alert("members", at_most=50))
     (record,) = [minute(0, (100, 0), 100)]

@@ -110,7 +110,7 @@ def test_plan_that_needs_history_equals_what_is_published(stack: Stack, guarante
 def test_kill_while_a_draft_is_collected(stack: Stack, guarantee: str, past: str, point: str) -> None:
     stack.guarantee = guarantee
     before = running(stack, crash_at=point)
-    plan_id = interrupted(stack, past, "--prune", "--wait", "8")
+    plan_id = interrupted(stack, past, "--prune", "--timeout", "8")
     assert stack.workers[0].wait(60) == 137
     stack.start(number=1)
     plan = planned(stack, past, "--prune")
@@ -172,7 +172,7 @@ def test_plan_that_ends_while_it_is_waited_for_is_an_error(
     stack.stop()
     monkeypatch.setattr(plans, "_require_worker", _nothing)
     monkeypatch.setattr(plans, "_LOOK_S", 0.2)
-    plan_id = interrupted(stack, past, "--wait", "2")
+    plan_id = interrupted(stack, past, "--timeout", "2")
 
     async def ended_meanwhile() -> None:
         decide = partial(plans.changes_of, plan_id=plan_id)

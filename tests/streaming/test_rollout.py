@@ -81,9 +81,9 @@ def test_what_does_not_come_is_said(stack: Stack, monkeypatch: pytest.MonkeyPatc
     wait_until(lambda: stack.members(), "a member", stack.diagnosis)
     worker.send_signal(signal.SIGSTOP)
     try:
-        late = stack.segops("apply", edit, "--wait", "--yes", "--timeout", "1")
+        late = stack.segops("apply", edit, "--wait", "--yes", "--timeout", "6")
         assert isinstance(late.exception, NotInForce)
-        assert "after 1 s not in force in the partitions 0, 1, 2" in str(late.exception)
+        assert "after 6 s not in force in the partitions 0, 1, 2" in str(late.exception)
         assert ending(late.exception)[0] == 1
         monkeypatch.setattr(waiting, "_LOOK_EVERY_S", 0.0)
         with ThreadPoolExecutor() as pool:

@@ -21,6 +21,7 @@ NAMES = [
     "control",
     "profile-events",
     "segments",
+    "pulls",
     "sources",
     "membership.changes",
     "membership.state",
@@ -35,6 +36,7 @@ NAMES = [
 #: The ends of the names of topics without retention.
 COMPACTED = (
     "segments",
+    "pulls",
     "sources",
     "membership.state",
     "sizes",
@@ -79,7 +81,7 @@ def test_missing_topics_are_created_once_as_specified(settings: config.Settings,
     states = {state.spec.name: state for state in asyncio.run(topics.describe(settings))}
     assert set(states) == expected
     for name, state in states.items():
-        assert state.partitions == (1 if name.endswith(("segments", "sources", "alerts")) else 3)
+        assert state.partitions == (1 if name.endswith(("segments", "sources", "pulls", "alerts")) else 3)
         assert state.records == 0
         policies = set(state.configs["cleanup.policy"].split(","))
         wanted = {"compact", "delete"} if name.endswith(("trends", "scans")) else {"delete"}
