@@ -113,6 +113,7 @@ def test_kill_while_a_draft_is_collected(stack: Stack, guarantee: str, past: str
     plan_id = interrupted(stack, past, "--prune", "--timeout", "8")
     assert stack.workers[0].wait(60) == 137
     stack.start(number=1)
+    wait_until(lambda: stack.owned_partitions(1), "a worker again", stack.diagnosis)
     plan = planned(stack, past, "--prune")
     assert plan["id"] == plan_id
     assert changes_since(stack, before) == []
