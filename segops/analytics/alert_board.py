@@ -50,7 +50,7 @@ def encode_entry(entry: Entry) -> tuple[bytes, bytes | None]:
 
 
 def withdrawals(log: AlertLog, alerts: Mapping[str, Sequence[Alert]]) -> list[Entry]:
-    """Return the records that remove from the topic what is no longer defined.
+    """Return the records that remove alerts without a definition from the topic.
 
     An alert that fires is withdrawn first. Without any alert, up to when they are evaluated is removed, too.
     """

@@ -1,4 +1,4 @@
-"""Run a process beside the workers until it is told to stop, with pages for health and metrics."""
+"""Run a process beside the workers until a signal stops it, with pages for health and metrics."""
 
 from __future__ import annotations
 

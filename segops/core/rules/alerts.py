@@ -62,7 +62,7 @@ class Alert(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def text(self) -> str:
-        """The alert in one line, by which it is told apart from the others of its segment.
+        """The alert in one line, which identifies it within its segment.
 
         >>> Alert("size", 86_400_000, 3_000).text, Alert("members", at_least=100, at_most=900).text
         ('size 30% over 1d', 'members at_least 100 at_most 900')
