@@ -18,8 +18,8 @@ def install(profile: Profile, folded: Folded, features: Mapping[int, Feature]) -
 
     ``features`` are those of the fold. One that the profile holds already, since its capacity was raised, is
     united with the folded state, as the profile may know events from before the retained history. Any other
-    state of these features is replaced. Of a trait history without rows, the current value of the trait and
-    its time are the beginning.
+    state of these features is replaced. A trait history begins with the current value of the trait if it is
+    older than all rows.
 
     ``profile.counted`` then says of each message in ``profile.seen`` what it added to these features, so that
     a later merge counts a message that both profiles have seen once. ``profile.complete_since`` says since
@@ -27,7 +27,7 @@ def install(profile: Profile, folded: Folded, features: Mapping[int, Feature]) -
     """
     for key, feature in features.items():
         known = profile.features.get(key) if feature.is_limited else None
-        state = folded.states.get(key) or _current(profile, feature)
+        state = _begun(profile, feature, folded.states.get(key))
         if known is not None:
             state = known if state is None else united(feature, known, state)
         if state is None:
@@ -39,12 +39,26 @@ def install(profile: Profile, folded: Folded, features: Mapping[int, Feature]) -
     _note(profile, folded.notes, features)
 
 
-def _current(profile: Profile, feature: Feature) -> State | None:
-    """Return the history of a trait from its current value on; None for any other feature."""
+def leave_beginnings(source: Profile, features: Mapping[int, Feature]) -> None:
+    """Drop the features from a profile that is yet to be merged into one that counts its rows, in place.
+
+    Of a trait history it keeps the current value: rows do not have it if it is older than all of them.
+    """
+    kept = {key: state for key, state in source.features.items() if key not in features}
+    begun = {key: _begun(source, feature, None) for key, feature in features.items()}
+    source.features = kept | {key: state for key, state in begun.items() if state is not None}
+    source.complete_since = {key: ms for key, ms in source.complete_since.items() if key not in features}
+
+
+def _begun(profile: Profile, feature: Feature, state: State | None) -> State | None:
+    """Return the history of a trait with its current value in front if that is older; else the state."""
     if feature.kind != "history" or feature.path is None:
-        return None
+        return state
     time_ms = profile.trait_times.get(feature.path[0])
-    return None if time_ms is None else Values([time_ms], [lookup(profile.traits, feature.path)])
+    if time_ms is None or (isinstance(state, Values) and state.times[0] <= time_ms):
+        return state
+    later = state if isinstance(state, Values) else Values([], [])
+    return Values([time_ms, *later.times], [lookup(profile.traits, feature.path), *later.values])
 
 
 def _note(profile: Profile, notes: Mapping[int, Counted], features: Mapping[int, Feature]) -> None:

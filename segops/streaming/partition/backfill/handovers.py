@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import msgspec
 
-from segops.core.backfill import Row, fold, install
+from segops.core.backfill import Row, fold, install, leave_beginnings
 from segops.core.features import Feature
 from segops.core.profile import Profile
 
@@ -31,7 +31,7 @@ def enclose(
     state.complete_since = state.complete_since | _enclosed(copy.complete_since, features)
 
 
-def unfold(state: Profile, features: Collection[int]) -> None:
+def unfold(state: Profile, features: Mapping[int, Feature]) -> None:
     """Put enclosed features of ``features`` into place, in a state that was handed over.
 
     They include the rows of the profiles that the source had not merged yet.
@@ -39,7 +39,7 @@ def unfold(state: Profile, features: Collection[int]) -> None:
     found = _unfolded(state.features, features)
     state.features = _in_place(state.features) | found
     state.complete_since = _in_place(state.complete_since) | _unfolded(state.complete_since, features)
-    drop_from_sources(state, found)
+    drop_from_sources(state, {key: features[key] for key in found})
 
 
 def _enclosed(values: Mapping[int, _T], features: Collection[int]) -> dict[int, _T]:
@@ -54,9 +54,7 @@ def _in_place(values: Mapping[int, _T]) -> dict[int, _T]:
     return {key: value for key, value in values.items() if key >= 0}
 
 
-def drop_from_sources(profile: Profile, features: Collection[int]) -> None:
+def drop_from_sources(profile: Profile, features: Mapping[int, Feature]) -> None:
     """Drop features from the states that the profile has not merged yet: its own include their rows."""
     for source in () if profile.links is None else profile.links.sources:
-        known, since = source.profile.features, source.profile.complete_since
-        source.profile.features = {key: value for key, value in known.items() if key not in features}
-        source.profile.complete_since = {key: ms for key, ms in since.items() if key not in features}
+        leave_beginnings(source.profile, features)
