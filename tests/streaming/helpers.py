@@ -196,6 +196,7 @@ class Stack:
             "SEGOPS_DATA_DIR": str(self.data_dir(number)),
             "SEGOPS_WEB_PORT": str(self.port(number)),
             "SEGOPS_CLOCK": "event",
+            "SEGOPS_IDLE_SOURCE": "0",  # what a pausing test sends next must not be late
             "SEGOPS_CHECKPOINT_MAX_RECORDS": "500",
             "SEGOPS_SESSION_TIMEOUT": SESSION_TIMEOUT,
             "SEGOPS_PROCESSING_GUARANTEE": self.guarantee,

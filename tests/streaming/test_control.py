@@ -112,7 +112,6 @@ def test_request_survives_a_crash(stack: Stack, guarantee: str, crash_at: str) -
 
 
 def test_clock_advances_without_requests(stack: Stack) -> None:
-    stack.environment = {"SEGOPS_IDLE_SOURCE": "0"}  # a source without events holds the clock back
     stack.publish()
     sent: list[Any] = shop_events(90, users=5, partitions=3)
     stack.start()
