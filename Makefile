@@ -16,6 +16,9 @@ TESTS ?=
 PYTEST := SEGOPS_TEST_BROKER=$(BROKER) $(BIN)/pytest
 PARALLEL := -q -n $(or $(PROCESSES),4)
 
+# The tests start hundreds of processes: each would compile the package again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-rest check lint format types imports bench bench-peers fuzz faults soak kafka clean
 

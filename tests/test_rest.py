@@ -5,12 +5,21 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 from .conftest import scope_of
 
-ROOT = Path(__file__).parents[1]
+TESTS = Path(__file__).parent
+ROOT = TESTS.parent
+
+#: What leaves a test or a parameter to the rest, imported from ``tests.rest``.
+_MARKING = {"rest", "in_rest", "few_of"}
+
+
+def marks(path: Path) -> bool:
+    """Return whether a test module leaves tests to the rest."""
+    imported = re.findall(r"^from tests\.rest import (.+)$", path.read_text("utf-8"), re.MULTILINE)
+    return any(_MARKING & set(re.findall(r"\w+", names)) for names in imported)
 
 
 def selected_by(target: str) -> str:
@@ -28,17 +37,18 @@ def test_every_test_is_run() -> None:
 
 
 def test_table_names_every_file_with_tests_in_the_rest() -> None:
-    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", "rest"]
-    said = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
-    rest = {line.partition("::")[0].removeprefix("tests/") for line in said.splitlines() if "::" in line}
-    table = (ROOT / "tests/README.md").read_text("utf-8")
-    assert sorted(rest) == sorted(re.findall(r"^\| `([\w/]+\.py)`", table, re.MULTILINE))
+    found = [path.relative_to(TESTS).as_posix() for path in TESTS.rglob("test_*.py") if marks(path)]
+    table = (TESTS / "README.md").read_text("utf-8")
+    assert sorted(found) == sorted(re.findall(r"^\| `([\w/]+\.py)`", table, re.MULTILINE))
+
+
+def test_only_the_module_for_it_marks_tests_as_rest() -> None:
+    sources = {path.name: path.read_text("utf-8") for path in TESTS.rglob("*.py") if path != Path(__file__)}
+    assert [name for name, source in sources.items() if "mark.rest" in source] == ["rest.py"]
 
 
 def test_modules_with_shared_fixtures_run_in_one_process() -> None:
-    sharing = [
-        path for path in (ROOT / "tests").rglob("test_*.py") if 'scope="module"' in path.read_text("utf-8")
-    ]
+    sharing = [path for path in TESTS.rglob("test_*.py") if 'scope="module"' in path.read_text("utf-8")]
     assert sharing
     for path in sharing:
         module = path.relative_to(ROOT).as_posix()

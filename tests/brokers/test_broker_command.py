@@ -31,7 +31,7 @@ def test_unavailable_kind_is_a_user_error():
 
 @pytest.mark.broker
 @pytest.mark.parametrize("number", [signal.SIGINT, in_rest(signal.SIGTERM)])
-@pytest.mark.parametrize("kind", ["jvm", "embedded"])
+@pytest.mark.parametrize("kind", [in_rest("jvm"), "embedded"])
 def test_broker_serves_until_it_is_stopped(kind, number, tmp_path: Path, reserve):
     if reason := obstacle(kind):
         pytest.skip(f"{kind}: {reason}")

@@ -18,7 +18,7 @@ from segops.brokers.choice import _first
 from segops.brokers.folder import kind_of, start_in
 from segops.brokers.network import serving_nodes, wait_for
 from segops.demo.main import _folder
-from tests.rest import rest
+from tests.rest import in_rest, rest
 
 Reserve = Callable[[int], list[int]]
 SEGOPS = [sys.executable, "-c", "from segops.cli import main; main()", "broker"]
@@ -54,7 +54,7 @@ def second(folder: Path, port: int, kind: str = "auto") -> subprocess.CompletedP
 
 
 @pytest.mark.broker
-@KINDS
+@pytest.mark.parametrize("kind", [in_rest("jvm"), "embedded"])
 def test_second_broker_on_a_folder_is_rejected_and_the_first_continues(
     kind: str, tmp_path: Path, reserve: Reserve
 ) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from segops.core.backfill import Collector, Folded, Row, fold, install, leave_beginnings, missing, waiting
+from segops.core.backfill import Collector, Folded, Row, fold, install, missing, waiting
 from segops.core.engine import Engine, message_hash
 from segops.core.events import Event
 from segops.core.features import Feature, reducer_of
-from segops.core.features.states import Counted, EventTimes, Keys, Tally, Total, Values
+from segops.core.features.states import Counted, EventTimes, Keys, Tally, Total
 from segops.core.links import begin_waiting
 from segops.core.profile import HeldEvent, MergedSource, Profile
 from segops.core.segments import SegmentSet
@@ -342,46 +342,6 @@ def test_any_other_state_is_replaced() -> None:
     assert profile.features == {feature.id: Tally(0, 1), 99: Tally(0, 1)}
     install(profile, Folded({}), by_id(feature))
     assert profile.features == {99: Tally(0, 1)}
-
-
-def test_history_of_a_trait_without_rows_begins_with_its_current_value() -> None:
-    features = features_of(rule={"has_been": {"trait": "o.plan", "is": {"eq": "pro"}}, "for": "1d"})
-    (key,) = features
-    for traits, value in (({"o": {"plan": "pro"}}, "pro"), ({}, None)):
-        profile = Profile("user_id:u1", traits=traits, trait_times={"o": 5})
-        install(profile, Folded({}), features)
-        assert profile.features == {key: Values([5], [value])}
-    unknown = Profile("user_id:u1")
-    install(unknown, Folded({}), features)
-    assert unknown.features == {}
-
-
-def test_history_of_a_trait_begins_with_its_current_value_if_that_is_older_than_all_rows() -> None:
-    features = features_of(rule={"has_been": {"trait": "plan", "is": {"eq": "pro"}}, "for": "1d"})
-    (key,) = features
-    profile = Profile("user_id:u1", traits={"plan": "pro"}, trait_times={"plan": 5})
-    install(profile, Folded({key: Values([7], ["free"])}), features)  # the row of a source
-    assert profile.features == {key: Values([5, 7], ["pro", "free"])}
-    install(profile, Folded({key: Values([4, 5], ["free", "pro"])}), features)
-    assert profile.features == {key: Values([4, 5], ["free", "pro"])}
-
-
-def test_source_that_is_yet_to_be_merged_keeps_the_beginning_of_its_trait_histories() -> None:
-    features = features_of(rule={"has_been": {"trait": "plan", "is": {"eq": "pro"}}, "for": "1d"})
-    (key,) = features
-    source = Profile(
-        "anonymous_id:a",
-        traits={"plan": "pro"},
-        trait_times={"plan": 5},
-        features={key: Values([3, 5], ["free", "pro"]), 99: Tally(0, 1)},
-        complete_since={key: 2, 99: 4},
-    )
-    leave_beginnings(source, features | by_id(count(None, window=ALWAYS)))
-    assert source.features == {key: Values([5], ["pro"]), 99: Tally(0, 1)}
-    assert source.complete_since == {99: 4}
-    unknown = Profile("anonymous_id:b", features={key: Values([3], ["free"])})
-    leave_beginnings(unknown, features)
-    assert unknown.features == {}
 
 
 @pytest.mark.parametrize("profile_id", ["anonymous_id:a", "user_id:u1"])

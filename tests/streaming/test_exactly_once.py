@@ -73,12 +73,12 @@ def _once(stack: Stack, topic: str, count: int) -> list[Any]:
 @pytest.mark.parametrize(
     "point",
     [
-        "after_output_ack:1",
         "after_changelog_ack:2",
-        "after_store_write:1",
         *map(
             in_rest,
             [
+                "after_output_ack:1",
+                "after_store_write:1",
                 "after_batch:5",
                 "after_offset_commit:2",
                 "after_output_ack:5",
@@ -195,6 +195,7 @@ async def _commit_before(stack: Stack, moves: dict[tuple[str, int], Move]) -> No
         await consumer.stop()
 
 
+@rest
 def test_states_survive_the_loss_of_all_stores(stack: Stack) -> None:
     sent = shop_events(2_000, users=40, partitions=3)
     middle_ms = START_MS + DAY_MS // 2
@@ -208,6 +209,7 @@ def test_states_survive_the_loss_of_all_stores(stack: Stack) -> None:
     assert_exactly_once(stack, sent)
 
 
+@rest
 def test_transaction_markers_do_not_count_as_lag(stack: Stack) -> None:
     sent = shop_events(300, users=10, partitions=3)
     stack.start()

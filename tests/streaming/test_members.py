@@ -57,6 +57,7 @@ def test_worker_restarted_on_another_port_is_found_by_all(stack: Stack, number: 
     assert all(worker.poll() is None for worker in (stack.workers[1 - number], stack.workers[-1]))
 
 
+@rest
 def test_worker_restarts_under_another_host_name(stack: Stack) -> None:
     stack.start()
     wait_until(lambda: stack.owned_partitions(0), "the first worker's partitions", stack.diagnosis)
@@ -75,6 +76,7 @@ def test_permanently_stopped_worker_releases_its_partitions_at_once(stack: Stack
     wait_until(lambda: shared(stack), "both own partitions again", stack.diagnosis)
 
 
+@rest
 def test_stopped_worker_is_removed_by_command(stack: Stack) -> None:
     stack.environment = {"SEGOPS_SESSION_TIMEOUT": "3m"}
     stack.start(number=0)

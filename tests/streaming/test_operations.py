@@ -58,6 +58,7 @@ def run_through(stack: Stack, sent: list[Any]) -> None:
     stack.stop()
 
 
+@rest
 def test_deleted_unread_records_stop_the_worker_unless_configured(stack: Stack) -> None:
     sent = shop_events(600, users=30, partitions=3)
     run_through(stack, sent[:300])
@@ -95,6 +96,7 @@ def test_adding_partitions_stops_the_worker(stack: Stack) -> None:
     assert f"{topic} has 5 partition(s), expected 3" in log_text(stack)
 
 
+@rest
 def test_recreated_changelog_empties_the_stores_with_a_warning(stack: Stack) -> None:
     run_through(stack, shop_events(600, users=30, partitions=3)[:300])
     admin(stack, lambda client: client.delete_topics([stack.settings.worker.changelog]))
@@ -104,6 +106,7 @@ def test_recreated_changelog_empties_the_stores_with_a_warning(stack: Stack) -> 
     assert 'segops_stores_rebuilt_total{reason="ahead"} 3.0' in stack.get("/metrics")[1]
 
 
+@rest
 def test_recreated_input_stops_the_worker(stack: Stack) -> None:
     run_through(stack, shop_events(600, users=30, partitions=3)[:300])
     admin(stack, lambda client: client.delete_topics([stack.settings.topics.profile_events]))

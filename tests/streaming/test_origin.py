@@ -64,6 +64,7 @@ def with_other_prefix(stack: Stack, **environment: str) -> Stack:
 
 
 @pytest.mark.parametrize("empty_folder", ["", in_rest("an-empty-disk")])
+@rest
 def test_topics_with_another_prefix_are_refused(stack: Stack, empty_folder: str) -> None:
     sent = shop_events(600, users=60, partitions=3)
     run_through(stack, sent)
@@ -83,6 +84,7 @@ def test_topics_with_another_prefix_are_refused(stack: Stack, empty_folder: str)
     stack.wait_for_changes(expected_changes([*sent, *more], stack.definitions, FINAL_MS + 2 * DAY_MS))
 
 
+@rest
 def test_changelog_alone_identifies_its_topics(stack: Stack) -> None:
     run_through(stack, shop_events(600, users=60, partitions=3))
     gone = [stack.settings.topics.events, stack.settings.topics.profile_events]
@@ -106,7 +108,7 @@ def recreate(stack: Stack, topic: str) -> None:
     asyncio.run(create())
 
 
-@pytest.mark.parametrize("retained", ["folder", "changelog"])
+@pytest.mark.parametrize("retained", ["folder", in_rest("changelog")])
 def test_recreated_profile_events_are_refused_after_growing_past_the_offset(
     stack: Stack, retained: str
 ) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from segops.brokers import LocalBroker
 from tests.faults.proxy import FaultyNetwork
-from tests.rest import rest
+from tests.rest import in_rest, rest
 
 from .conftest import require_transactions
 from .helpers import DAY_MS, START_MS, Stack, expected_changes, shop_events, wait_until
@@ -51,7 +51,7 @@ def threads_and_files(pid: int) -> tuple[int, int]:
     return len(os.listdir(f"/proc/{pid}/task")), sum(not name.endswith(".sst") for name in files)
 
 
-@pytest.mark.parametrize(("guarantee", "way"), [("at_least_once", "cut"), ("exactly_once", "down")])
+@pytest.mark.parametrize(("guarantee", "way"), [in_rest("at_least_once", "cut"), ("exactly_once", "down")])
 def test_worker_waits_for_brokers_and_continues_in_the_same_process(
     stack: Stack, broker: LocalBroker, network: FaultyNetwork, guarantee: str, way: str
 ) -> None:
@@ -155,6 +155,7 @@ class _NoKafka(socketserver.BaseRequestHandler):
         self.request.sendall(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
 
 
+@rest
 def test_member_kept_out_by_its_group_is_unhealthy(stack: Stack) -> None:
     stack.environment = {"SEGOPS_SESSION_TIMEOUT": "30s"}
     stack.publish()

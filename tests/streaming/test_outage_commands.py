@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.faults.proxy import FaultyNetwork
+from tests.rest import rest
 
 from .helpers import START_MS, Stack, expected_changes, shop_events, wait_until
 
@@ -69,6 +70,7 @@ def lines(file: Path, sent: list[Any]) -> str:
     return str(file)
 
 
+@rest
 def test_commands_wait_for_brokers_at_startup_and_later(
     stack: Stack, network: FaultyNetwork, commands: Commands
 ) -> None:

@@ -15,7 +15,7 @@ from segops.kafka.definitions import read
 from segops.operations import plans
 from segops.schemas.scans import ScanTimeout
 from segops.stores.rocksdb import RocksDBStores
-from tests.rest import in_rest, rest
+from tests.rest import rest
 
 from .helpers import Stack, wait_until
 from .test_plans import (
@@ -104,9 +104,8 @@ def test_plan_that_needs_history_equals_what_is_published(stack: Stack, guarante
 
 
 @pytest.mark.usefixtures("several_workers")
-@pytest.mark.parametrize(
-    "point", ["during_backfill_read:2", *map(in_rest, ["during_backfill:1", "during_scan:1"])]
-)
+@pytest.mark.parametrize("point", ["during_backfill_read:2", "during_backfill:1", "during_scan:1"])
+@rest
 def test_kill_while_a_draft_is_collected(stack: Stack, guarantee: str, past: str, point: str) -> None:
     stack.guarantee = guarantee
     before = running(stack, crash_at=point)

@@ -13,6 +13,7 @@ from segops.cli._ending import ending
 from segops.core.errors import UserError
 from segops.operations import rollout as waiting
 from segops.operations.rollout import NotInForce, Superseded
+from tests.rest import rest
 
 from .helpers import START_MS, Stack, shop_events, wait_until
 
@@ -70,6 +71,7 @@ def test_it_returns_when_history_is_counted_everywhere(stack: Stack) -> None:
     assert states(stack)["buyers"] == (1, "retired")
 
 
+@rest
 def test_what_does_not_come_is_said(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     stack.publish(FIRST)
     edit = written(stack, EDITED)

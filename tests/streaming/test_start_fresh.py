@@ -109,6 +109,7 @@ def recreated(stack: Stack) -> list[Sent]:
     return open_ended(40, seed=2, start_ms=FINAL_MS)
 
 
+@rest
 def test_fresh_start_ends_stale_memberships(stack: Stack) -> None:
     sent = recreated(stack)
     stack.send(sent, final_ms=LATER_MS)

@@ -126,6 +126,7 @@ def read_page(stack: Stack, identifier: str, query: str = "") -> Any:
     return json.loads(body)
 
 
+@rest
 def test_page_is_the_newest_part_of_what_the_command_lists(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:

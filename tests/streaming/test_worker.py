@@ -80,9 +80,10 @@ def test_restart_continues_where_the_worker_stopped(stack: Stack, guarantee: str
 @pytest.mark.parametrize(
     "point",
     [
-        "after_changelog_ack:5",
         "after_offset_commit:5",
-        *map(in_rest, ["after_batch:3", "after_output_ack:5", "after_store_write:5"]),
+        *map(
+            in_rest, ["after_batch:3", "after_changelog_ack:5", "after_output_ack:5", "after_store_write:5"]
+        ),
     ],
 )
 def test_kill_at_any_failpoint_does_not_affect_changes(stack: Stack, guarantee: str, point: str) -> None:
@@ -217,6 +218,7 @@ def _processes(supervisor: int) -> list[int]:
 
 
 @pytest.mark.usefixtures("several_workers")
+@rest
 def test_worker_waiting_for_the_group_keeps_running(stack: Stack) -> None:
     stack.environment = {"SEGOPS_SESSION_TIMEOUT": "6s"}
     stack.publish()
