@@ -57,7 +57,7 @@ def published(replay: Replay, history: OrderHistory, *, past: bool) -> list[Chan
 
 @pytest.mark.parametrize("past", [True, False])
 def test_the_edit_is_as_if_it_had_been_there_from_the_start_only_with_its_history(past: bool) -> None:
-    history = read_history(6_000)
+    history = read_history(2_000)
     from_start = Replay(SegmentSet(everything()), wall_ms=FAR_MS)
     fed(from_start, history.events[: history.until(history.half_ms)])
     replay = Replay(SegmentSet(load_checked([SEGMENTS]).definitions), wall_ms=FAR_MS)
