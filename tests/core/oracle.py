@@ -137,12 +137,17 @@ class Oracle:
     def _evaluate(self, memberships: Memberships, now_ms: int) -> Memberships:
         found: Memberships = {}
         for d in self.definitions:
-            evaluated = EvaluatedMember(
-                {key for key, membership in found.items() if membership.member}, memberships[d.key].member
-            )
-            truth = holds(d.when, self.history, now_ms, evaluated)
-            found[d.key] = memberships[d.key].after(truth, d.policy or Policy(), now_ms)
+            of = {key for key, membership in found.items() if membership.member}
+            found[d.key] = self._after(d, of, memberships[d.key], now_ms)
         return found
+
+    def _after(
+        self, definition: Definition, of: set[str], membership: MembershipState, now_ms: int
+    ) -> MembershipState:
+        """Return the membership of a segment at ``now_ms``, for a member ``of`` those evaluated before it."""
+        member = EvaluatedMember(of, membership.member)
+        truth = holds(definition.when, self.history, now_ms, member)
+        return membership.after(truth, definition.policy or Policy(), now_ms)
 
     def _adopt(
         self, memberships: Memberships, now_ms: int, reason: str, event_id: str | None

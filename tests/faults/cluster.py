@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,10 +21,11 @@ from segops.schemas.ticks import is_tick
 from segops.streaming.partition.clock import PartitionClock
 from segops.streaming.partition.marks import split_mark
 
+from ..forking import ForkedProcess, server
 from ..streaming.helpers import Stack, wait_until
 from .adoptions import final_definitions, is_in_force
 from .evidence import Circumstances, Evidence, collect_evidence, topics_of
-from .facts import Facts, Finding, account_of
+from .facts import Check, Facts, Finding, account_of
 from .inspector import KafkaInspector, Partition, partitions_of
 from .load import LONGEST_UNITS, UNIT_MS, EventLoad, Shape, Target, segment_text
 from .verify import state_topic_is_final, verify
@@ -91,7 +93,7 @@ class Case:
         )
         self.load = EventLoad(target, plan.seed, plan.shape)
         self.circumstances = Circumstances(plan.mode, checkpoint_records=CHECKPOINT_RECORDS)
-        self.workers: dict[int, subprocess.Popen[bytes]] = {}
+        self.workers: dict[int, subprocess.Popen[bytes] | ForkedProcess] = {}
         self.notes: list[str] = []
         self.cleanups: list[Callable[[], None]] = []
         self.settled = False
@@ -175,8 +177,11 @@ class Case:
             **self.cluster.environment,
             **settings,
         }
-        command = [*more.get("prefix", "").split(), sys.executable, "-m", "tests.faults.hooks", "worker"]
-        command += more.get("options", "").split()
+        arguments = ["worker", *more.get("options", "").split()]
+        if "prefix" not in more and "FAULTS_SABOTAGE" not in more:
+            self.workers[number] = server.start(arguments, environment, self.log_file(number))
+            return
+        command = [*more.get("prefix", "").split(), sys.executable, "-m", "tests.faults.hooks", *arguments]
         with self.log_file(number).open("ab") as log:
             self.workers[number] = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
 
@@ -266,17 +271,15 @@ class Case:
         """Return every partition of every topic of the application."""
         return partitions_of(topics_of(self.settings), self.plan.partitions)
 
-    def lag(self, topic: str, ends: dict[Partition, int]) -> int:
-        """Return the number of records of ``topic`` before ``ends`` whose offsets are not committed.
+    def is_processed(self, topic: str, ends: dict[Partition, int]) -> bool:
+        """Return whether the offsets of all records of ``topic`` before ``ends`` are committed.
 
-        Counts records, not offsets: no worker commits past the transaction markers at the end of a log.
+        Looks for records, as no worker commits past the transaction markers at the end of a log.
         """
         starts = {partition: offset for partition, (offset, _) in self.inspector.committed().items()}
         partitions = [partition for partition, end in ends.items() if starts.get(partition, 0) < end]
-        if not partitions:
-            return 0
-        found = self.inspector.read(partitions, "read_committed", starts)
-        return sum(
+        found = self.inspector.read(partitions, "read_committed", starts) if partitions else {}
+        return not any(
             record.offset < ends[partition] for partition, records in found.items() for record in records
         )
 
@@ -285,11 +288,8 @@ class Case:
         topics = self.settings.topics
         for topic in (topics.events, topics.profile_events):
             ends = self.inspector.ends(partitions_of([topic], self.plan.partitions))
-            is_processed = partial(self._is_processed, topic, ends)
+            is_processed = partial(self.is_processed, topic, ends)
             wait_until(is_processed, f"{topic} processed", self.diagnosis, deadline_s)
-
-    def _is_processed(self, topic: str, ends: dict[Partition, int]) -> bool:
-        return self.lag(topic, ends) == 0
 
     def record_recovery(self, since: float) -> None:
         """Wait until the backlog is processed and record the seconds since ``since`` (monotonic)."""
@@ -344,15 +344,18 @@ class Case:
 
     def _wait_published(self) -> None:
         """Wait for the expected changes; after 15 s the verifier reports what is missing."""
-        _try_until(self._has_final_rows if self.circumstances.adopts else self._is_published(), 15.0)
+        # Once definitions are adopted, the number of changes is not known.
+        is_final = partial(self._is_free_of, state_topic_is_final)
+        found = is_final if self.circumstances.adopts else self._is_published()
+        with suppress(AssertionError):
+            wait_until(found, "changes published", deadline_s=15.0)
 
-    def _has_final_rows(self) -> bool:
-        """Return whether the expected memberships are published: the number of changes is not known."""
-        return not [*state_topic_is_final(Facts(self._evidence()))]
+    def _is_free_of(self, findings: Check) -> bool:
+        return not [*findings(Facts(self._evidence()))]
 
     def _is_published(self) -> Callable[[], bool]:
         """Return whether the expected number of changes is published, as a function."""
-        evidence = self._evidence()
+        evidence = self._evidence(only=[self.settings.topics.profile_events])
         accounts = [account_of(evidence, number, slow_events=0) for number in evidence.partitions]
         expected_count = sum(
             len(expected.changes) for each in accounts for expected in each.profiles.values()
@@ -376,15 +379,11 @@ class Case:
         )
         return verify(self._evidence(*sorted(self.cluster.folder.glob("data-*"))))
 
-    def _evidence(self, *folders: Path) -> Evidence:
+    def _evidence(self, *folders: Path, only: Sequence[str] = ()) -> Evidence:
         definitions = self.cluster.definitions
-        found = collect_evidence(self.settings, definitions, self.circumstances, self.inspector, folders)
+        found = collect_evidence(
+            self.settings, definitions, self.circumstances, self.inspector, folders=folders, only=only
+        )
         if self.circumstances.adopts:
             found.definitions = final_definitions(found)
         return found
-
-
-def _try_until(condition: Callable[[], bool], seconds: float) -> None:
-    until = time.monotonic() + seconds
-    while not condition() and time.monotonic() < until:
-        time.sleep(0.2)

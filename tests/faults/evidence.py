@@ -108,10 +108,15 @@ def collect_evidence(
     definitions: list[Definition],
     circumstances: Circumstances,
     inspector: KafkaInspector,
+    *,
     folders: Sequence[Path],
+    only: Sequence[str] = (),
 ) -> Evidence:
-    """Read all evidence. ``folders`` are the workers' data folders; no worker may be running."""
-    partitions = partitions_of(topics_of(settings), settings.topics.partitions)
+    """Read all evidence, or ``only`` these topics.
+
+    ``folders`` are the workers' data folders; no worker may be running on them.
+    """
+    partitions = partitions_of(only or topics_of(settings), settings.topics.partitions)
     return Evidence(
         settings=settings,
         definitions=definitions,

@@ -22,7 +22,7 @@ from segops.schemas.ticks import TICK_HEADERS
 
 BASE_MS = 1_760_000_000_000
 #: One unit of the windows in ``segments.yaml``, by clock.
-UNIT_MS = {"event": 60_000, "wall": 1_000}
+UNIT_MS = {"event": 60_000, "wall": 500}
 LONGEST_UNITS = 12
 _NAMES = ["Product Viewed"] * 5 + ["Product Added"] * 2 + ["Order Completed"] * 2 + ["identify"]
 
@@ -68,7 +68,7 @@ class Shape:
     An ``endless`` load goes on with further users after its ``events``, until it is to finish.
     """
 
-    events: int = 360
+    events: int = 300
     users: int = 20
     per_second: float = 60.0
     step_ms: int = 2_000
@@ -233,10 +233,12 @@ class EventLoad:
         try:
             self._call(self._open())
             self._ready.set()
+            started = time.monotonic()
             for draft in self._drafts:
                 self._call(self._send(draft, self.sent))
                 self.sent += 1
-                self._finishing.wait(1 / self._shape.per_second)
+                due = started + self.sent / self._shape.per_second
+                self._finishing.wait(max(0.0, due - time.monotonic()))
             assert self._producer is not None
             self._call(self._producer.flush())
         except BaseException as error:
@@ -267,6 +269,6 @@ class EventLoad:
         if self.target.clock == "event":
             time_ms = BASE_MS + number * self._shape.step_ms - draft.late_ms
         else:
-            time_ms = int(time.time() * 1000) - draft.late_ms // 60
+            time_ms = int(time.time() * 1000) - draft.late_ms * UNIT_MS["wall"] // UNIT_MS["event"]
             self.last_ms = max(self.last_ms, time_ms)
         return json.dumps({**draft.form, "timestamp": format_instant(time_ms)}).encode()

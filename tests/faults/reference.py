@@ -22,8 +22,8 @@ from segops.core.identity.protocol import Identity
 from segops.core.links import profile_clock_ms
 from segops.core.messages import Forward, Message
 from segops.core.profile import Profile
-from segops.core.rules.reference import History
-from segops.core.segments import Definition, SegmentSet
+from segops.core.rules.reference import History, edges
+from segops.core.segments import Definition, SegmentSet, references
 from segops.core.step import StepResult
 from segops.schemas.events import decode
 from segops.schemas.messages import decode_message, encode_message
@@ -32,7 +32,7 @@ from segops.schemas.state import decode_profile, encode_profile
 from segops.schemas.ticks import TYPE_HEADER, decode_tick, is_tick
 from segops.streaming.partition.clock import PartitionClock
 
-from ..core.oracle import ChangeSummary, Memberships, Oracle
+from ..core.oracle import ChangeSummary, Memberships, MembershipState, Oracle
 from .handovers import Handovers
 
 #: The default of SEGOPS_MAX_STATE_BYTES.
@@ -43,12 +43,34 @@ END = 1 << 60
 SLOW_EVENTS = 80
 
 
+@dataclass
 class ReferenceEvaluator(Oracle):
-    """The slow evaluator without the even slower search for ``flips_at``."""
+    """The slow evaluator without the even slower search for ``flips_at``.
+
+    Between events, it evaluates a segment only at the instants that matter to its own rule, unless the rule
+    names other segments or has a policy.
+    """
+
+    _edges: dict[str, set[int]] = field(default_factory=dict)
 
     def truth(self, now_ms: int) -> set[str]:
         """Return the keys of the segments whose member the profile is at ``now_ms``."""
         return {key for key, now in self._evaluate(self.memberships, now_ms).items() if now.member}
+
+    def _forward(
+        self, memberships: Memberships, now_ms: int, until_ms: int
+    ) -> Iterator[tuple[int, Memberships]]:
+        apart = [d for d in self.definitions if d.policy is None and not set(references(d.when))]
+        self._edges = {d.key: set(edges([d.when], self.history, now_ms, until_ms)) for d in apart}
+        yield from super()._forward(memberships, now_ms, until_ms)
+        self._edges = {}
+
+    def _after(
+        self, definition: Definition, of: set[str], membership: MembershipState, now_ms: int
+    ) -> MembershipState:
+        if now_ms not in self._edges.get(definition.key, {now_ms}):
+            return membership
+        return super()._after(definition, of, membership, now_ms)
 
     def _adopt(
         self, memberships: Memberships, now_ms: int, reason: str, event_id: str | None

@@ -112,13 +112,13 @@ def rebalance_storm(case: Case) -> None:
     case.wait_crashed(0)
     case.start(2, crash_at=f"on_assign:{case.rng.randrange(1, 3)}")
     case.start(0)
-    time.sleep(case.rng.random() * 2)
+    time.sleep(case.rng.random())
     for _ in range(3):
         number = case.rng.choice([0, 1, 2])
         if case.workers[number].poll() is None:
             case.kill(number) if case.rng.random() < 0.5 else case.terminate(number, None)
         case.revive(0, 1, 2)
-        time.sleep(case.rng.random() * 3)
+        time.sleep(case.rng.random() * 1.5)
     case.revive_until_ready(0, 1, 2)
     case.record_recovery(fault)
 
