@@ -212,8 +212,8 @@ def test_memory_is_bounded_across_partitions(tmp_path: Path) -> None:
     for store in opened:
         store.get_many([f"p{n}" for n in range(10_000)])
     # 32 MiB were written and read; 4 + 4 MiB stay in memory, and one or two blocks of 256 KiB per partition.
-    # RocksDB compares the buffers of all partitions with their limit at a write: if flushes were slow before the
-    # last one, more stays in memory until the next one.
+    # RocksDB compares all write buffers with their limit at a write only: if flushes were slow, more stays in
+    # memory until the next write.
     until = time.monotonic() + 30
     while stores.memory_bytes >= 12 << 20 and time.monotonic() < until:
         for store in opened:
