@@ -61,6 +61,10 @@ class ForkedProcess:
         self.send_signal(signal.SIGTERM)
 
 
+#: A command that was started either way.
+Running = subprocess.Popen[bytes] | ForkedProcess
+
+
 class ForkServer:
     """The client of a server, which is started on first use and ends with this process."""
 

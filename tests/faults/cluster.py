@@ -21,7 +21,7 @@ from segops.schemas.ticks import is_tick
 from segops.streaming.partition.clock import PartitionClock
 from segops.streaming.partition.marks import split_mark
 
-from ..forking import ForkedProcess, server
+from ..forking import Running, server
 from ..streaming.helpers import Stack, wait_until
 from .adoptions import final_definitions, is_in_force
 from .evidence import Circumstances, Evidence, collect_evidence, topics_of
@@ -93,7 +93,7 @@ class Case:
         )
         self.load = EventLoad(target, plan.seed, plan.shape)
         self.circumstances = Circumstances(plan.mode, checkpoint_records=CHECKPOINT_RECORDS)
-        self.workers: dict[int, subprocess.Popen[bytes] | ForkedProcess] = {}
+        self.workers: dict[int, Running] = {}
         self.notes: list[str] = []
         self.cleanups: list[Callable[[], None]] = []
         self.settled = False

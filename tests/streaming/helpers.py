@@ -36,6 +36,7 @@ from segops.schemas.events import decode, route
 from segops.schemas.segments import load as load_segments
 from segops.schemas.state import decode_profile
 from segops.schemas.ticks import TICK_HEADERS
+from tests.forking import Running, server
 
 START_MS = 1_760_000_000_000
 DAY_MS = 86_400_000
@@ -156,7 +157,7 @@ class Stack:
     environment: dict[str, str] = field(default_factory=dict)
     #: Variables of ``tests.faults.hooks``; if set, workers run with these hooks.
     hooks: dict[str, str] = field(default_factory=dict)
-    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    workers: list[Running] = field(default_factory=list)
     #: The web ports of each worker's processes.
     ports: dict[int, ReservedPorts] = field(default_factory=dict)
 
@@ -185,7 +186,7 @@ class Stack:
 
     def start(
         self, *, number: int = 0, crash_at: str = "", processes: int = 1, options: Iterable[str] = ()
-    ) -> subprocess.Popen[bytes]:
+    ) -> Running:
         """Start worker ``number`` with its own data folder and web port."""
         environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("SEGOPS_")},
@@ -204,14 +205,20 @@ class Stack:
             **self.environment,
             **self.hooks,
         }
-        main = ["-m", "tests.faults.hooks"] if self.hooks else ["-c", "from segops.cli import main; main()"]
-        command = [sys.executable, *main, "worker"]
-        with (self.folder / f"worker-{number}.log").open("ab") as log:
-            worker = subprocess.Popen(
-                [*command, "--processes", str(processes), *options], env=environment, stdout=log, stderr=log
-            )
+        log = self.folder / f"worker-{number}.log"
+        if processes > 1 or self.hooks:
+            worker = self._run(["--processes", str(processes), *options], environment, log)
+        else:
+            worker = server.start(["worker", *options], environment, log)
         self.workers.append(worker)
         return worker
+
+    def _run(self, options: list[str], environment: dict[str, str], log: Path) -> Running:
+        """Run a worker that starts others, or has hooks, in a process of its own."""
+        main = ["-m", "tests.faults.hooks"] if self.hooks else ["-c", "from segops.cli import main; main()"]
+        with log.open("ab") as out:
+            command = [sys.executable, *main, "worker", *options]
+            return subprocess.Popen(command, env=environment, stdout=out, stderr=out)
 
     def data_dir(self, number: int = 0) -> Path:
         """Return the data folder of worker ``number``."""

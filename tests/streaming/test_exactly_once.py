@@ -8,7 +8,6 @@ import re
 import signal
 from collections import Counter
 from itertools import chain
-from subprocess import Popen
 from typing import Any
 
 import pytest
@@ -22,6 +21,7 @@ from segops.kafka.clients import running_producer
 from segops.schemas.positions import POSITIONS_KEY, Move, decode_positions
 from segops.schemas.records import SOURCE_HEADER, TIME_HEADER, partition_of
 from segops.schemas.ticks import TYPE_HEADER
+from tests.forking import Running
 from tests.rest import in_rest, rest
 
 from .conftest import require_transactions
@@ -137,7 +137,7 @@ def test_stale_owner_is_fenced_and_its_transaction_aborted(stack: Stack) -> None
     assert stale.poll() is None
 
 
-def _stopped_in_a_transaction(stack: Stack, worker: Popen[bytes]) -> bool:
+def _stopped_in_a_transaction(stack: Stack, worker: Running) -> bool:
     """Suspend a worker if it has sent uncommitted records; its first transaction records definitions."""
     topic = stack.settings.topics.profile_events
     worker.send_signal(signal.SIGSTOP)
