@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from segops.config import Settings
 from segops.core.errors import RejectedEvent, UserError
+from segops.kafka.sampling import Sampled, sample
 from segops.schemas.identifying import limits_of
 from segops.sources.copying import Mapper, Output, Target, map_records
 from segops.sources.decoding import Decoder
@@ -14,7 +15,6 @@ from segops.sources.framing import unframe
 from segops.sources.inference import Draft, draft
 from segops.sources.model import Source
 from segops.sources.registry import Registry
-from segops.sources.sampling import Sampled, sample
 
 _FORMATS: Final = {"AVRO": "avro", "PROTOBUF": "protobuf", "JSON": "json"}
 _ENVELOPE: Final = {"op", "ts_ms"}
