@@ -15,6 +15,7 @@ class AuxiliaryMetrics:
         self._archive(registry)
         self._sources(registry)
         self._pulls(registry)
+        self._catalogue(registry)
 
     def _archive(self, registry: CollectorRegistry) -> None:
         self.archive_records = Counter(
@@ -85,6 +86,25 @@ class AuxiliaryMetrics:
             "segops_source_lost_records_total",
             "Records of a source that were deleted before they were read.",
             ["topic", "partition"],
+            registry=registry,
+        )
+
+    def _catalogue(self, registry: CollectorRegistry) -> None:
+        self.catalogue_events = Counter(
+            "segops_catalogue_events_total",
+            "Events read for the catalogue: counted, or rejected as the engine does.",
+            ["result"],
+            registry=registry,
+        )
+        self.catalogue_entries = Gauge(
+            "segops_catalogue_entries",
+            "Entries of the catalogue, an event or the traits of a source each.",
+            registry=registry,
+        )
+        self.catalogue_lag = Gauge(
+            "segops_catalogue_lag_records",
+            "Events that the catalogue has not read yet.",
+            ["partition"],
             registry=registry,
         )
 

@@ -20,6 +20,7 @@ from segops.api.scans import ScanPages
 from segops.api.timeline import TimelinePages
 from segops.cli import COMMANDS, cli
 from segops.collector.metrics import CollectorMetrics
+from segops.collector.plans import VIOLATION
 from segops.collector.server import EVENT_PATHS, RUDDER_SETTINGS, SEGMENT_SETTINGS
 from segops.core.features import MAX_ENTRIES
 from segops.core.features.feature import PANES
@@ -36,6 +37,8 @@ from segops.sources.copying import SOURCE_REJECTIONS
 from segops.sources.parsing import load as load_sources
 from segops.streaming.partition.control import REFUSALS
 from segops.streaming.web import worker_pages
+from segops.tracking.model import VIOLATION_REASONS
+from segops.tracking.parsing import load as load_plans
 
 ROOT = Path(__file__).parents[1]
 FRONT, ARCHITECTURE = ROOT / "README.md", ROOT / "segops/README.md"
@@ -171,7 +174,10 @@ def test_every_route_is_documented() -> None:
 
 
 def test_every_reject_reason_and_conversion_is_documented() -> None:
-    assert {*REJECT_REASONS, *REFUSALS, *SOURCE_REJECTIONS, *CONVERSIONS} <= first_cells(ARCHITECTURE)
+    assert {*REJECT_REASONS, *REFUSALS, *SOURCE_REJECTIONS, *CONVERSIONS, VIOLATION} <= first_cells(
+        ARCHITECTURE
+    )
+    assert all(f"`{reason}`" in text(ARCHITECTURE) for reason in VIOLATION_REASONS)
 
 
 def test_every_repaired_or_ignored_input_is_documented() -> None:
@@ -206,7 +212,9 @@ def blocks(page: Path, language: str) -> list[str]:
 def examples() -> Iterator[Any]:
     for page in PAGES:
         for number, block in enumerate(blocks(page, "yaml"), 1):
-            if "\nscenarios:" in block or "\nsources:" in block:  # run by test_scenarios; below
+            if (
+                "\nscenarios:" in block or "\nsources:" in block or "\nplans:" in block
+            ):  # run by test_scenarios; below
                 continue
             yield pytest.param(block, id=f"{page.relative_to(ROOT)}-{number}")
 
@@ -218,6 +226,15 @@ def test_every_example_of_sources_is_valid(tmp_path: Path) -> None:
         path = tmp_path / "sources.yaml"
         path.write_text(block, "utf-8")
         assert load_sources(path)
+
+
+def test_every_example_of_tracking_plans_is_valid(tmp_path: Path) -> None:
+    found = [block for page in PAGES for block in blocks(page, "yaml") if "\nplans:" in block]
+    assert found
+    for block in found:
+        path = tmp_path / "plans.yaml"
+        path.write_text(block, "utf-8")
+        assert load_plans(path)
 
 
 @pytest.mark.parametrize("block", list(examples()))

@@ -19,6 +19,7 @@ COMMANDS = {
     "apply": "Publish segment definitions to the compacted segments topic.",
     "archive": "Write profile events and membership changes to Parquet files.",
     "broker": "Start a local Kafka broker.",
+    "catalogue": "Show which events, properties and traits occur.",
     "check": "Check segment files and report every error.",
     "collect": "Receive events over HTTP from Segment's and RudderStack's SDKs.",
     "demo": "Run the whole system on real purchase history and verify it.",
@@ -47,6 +48,7 @@ COMMANDS = {
     "schema": "Print the JSON Schema of segment files.",
     "timeline": "List a person's events and membership changes.",
     "topics": "Create, verify or describe the topics.",
+    "tracking-plans": "Say what the events of a source may look like, and see what violates it.",
     "version": "Print the version.",
     "watch": "Follow membership changes and segment sizes.",
     "worker": "Run the engine.",
@@ -60,7 +62,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"segops.cli.{name}").command
+        command: click.Command = import_module(f"segops.cli.{name.replace('-', '_')}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

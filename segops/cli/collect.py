@@ -79,7 +79,13 @@ async def _serve(settings: Settings) -> None:
     health = Health(service.condition)
     web = settings.worker.model_copy(update={"web_port": settings.collect.web_port})
     pages = Pages(
-        {"/metrics": service.metrics_page, "/healthz": health.live, "/readyz": health.ready}, profiles=None
+        {
+            "/metrics": service.metrics_page,
+            "/violations": service.violations_page,
+            "/healthz": health.live,
+            "/readyz": health.ready,
+        },
+        profiles=None,
     )
     async with serving(web, page_server(web, pages), variable="SEGOPS_COLLECT_WEB_PORT"):
         log.info(

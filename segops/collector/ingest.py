@@ -11,7 +11,8 @@ from msgspec import Raw
 from segops.collector.body import divide, unpack, write_key_of
 from segops.collector.delivery import Delivery
 from segops.collector.metrics import CollectorMetrics
-from segops.collector.refusals import RequestRefused
+from segops.collector.plans import Plans
+from segops.collector.refusals import RequestRefused, unavailable
 from segops.collector.sources import Source, Sources
 from segops.collector.stamping import ADDED_BYTES, Stamper, without_key
 from segops.collector.writer import Outgoing
@@ -22,10 +23,8 @@ from segops.schemas.events import route
 from segops.schemas.identifying import IdentityLimits
 from segops.schemas.quarantine import ORIGIN_HEADER, REASON_HEADER
 from segops.schemas.record_keys import record_key
-from segops.schemas.records import Headers, partition_of
+from segops.schemas.records import COLLECTOR_HEADER, Headers, partition_of
 
-#: The header of events and dead letters that names the source.
-COLLECTOR_HEADER: Final = "segops-collector-source"
 #: What the events of one batch may be together, once each has the context that they share.
 MAX_STAMPED_BYTES: Final = 4 << 20
 _DEAD_LETTER_BYTES: Final = 400_000
@@ -79,6 +78,7 @@ class Ingest:
         self,
         sources: Sources,
         delivery: Delivery,
+        plans: Plans,
         *,
         topics: TopicSettings,
         limits: IdentityLimits,
@@ -90,6 +90,7 @@ class Ingest:
     ) -> None:
         self.sources = sources
         self.delivery = delivery
+        self._plans = plans
         self._topics = topics
         self._limits = limits
         self._max_bytes = max(limits.max_bytes - ADDED_BYTES, limits.max_bytes // 2)
@@ -105,6 +106,8 @@ class Ingest:
         source = self._source(call, text)
         body = divide(text)
         self._check_rate(source, max(len(body.events), 1))
+        if not self._plans.known:
+            raise unavailable("the tracking plans are not read yet")
         received_ms = self._wall_ms()
         stamper = Stamper(
             received_ms=received_ms,
@@ -154,7 +157,7 @@ class Ingest:
         headers: Headers = [(COLLECTOR_HEADER, source.name.encode())]
         records: list[Outgoing] = []
         rejections: list[Rejection] = []
-        left = MAX_STAMPED_BYTES
+        left, plan = MAX_STAMPED_BYTES, self._plans.of(source.name)
         for path, event in events:
             value = stamper.stamp(event)
             left -= len(value)
@@ -162,6 +165,8 @@ class Ingest:
                 raise RequestRefused(400, "too_large", f"{path}: with its context, the batch is too large")
             try:
                 profile_id = self._check(event, value, received_ms)
+                if plan is not None:
+                    value = self._plans.check(plan, value, now_ms=received_ms)
             except RejectedEvent as error:
                 rejections.append(Rejection(path + _FIELDS.get(error.reason, ""), error.reason, error.detail))
                 records.append(self._dead_letter(source, bytes(event), rejections[-1]))

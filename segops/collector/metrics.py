@@ -23,6 +23,15 @@ class CollectorMetrics:
             ["source", "result"],
             registry=registry,
         )
+        self.violations = Counter(
+            "segops_collector_violations_total",
+            "Violations of tracking plans; the event is one of the plan, or (unknown).",
+            ["source", "event", "reason", "action"],
+            registry=registry,
+        )
+        self.plans = Gauge(
+            "segops_collector_tracking_plans", "Tracking plans in force in this process.", registry=registry
+        )
         self.seconds = Histogram(
             "segops_collector_request_seconds",
             "Time from a request's head until its response, for requests with events.",

@@ -9,8 +9,10 @@ import msgspec
 
 from segops.api.health import Page
 from segops.collector.ingest import Accepted
+from segops.collector.plans import VIOLATION
 from segops.collector.refusals import RequestRefused
 from segops.collector.sources import Source
+from segops.tracking.violations import ViolationTally
 
 _JSON: Final = "application/json"
 _SHOWN: Final = 20
@@ -20,13 +22,16 @@ _SINCE: Final = "2026-01-01T00:00:00.000Z"
 
 
 def accepted_page(accepted: Accepted) -> Page:
-    """Return 200 if at least one event is valid, as Segment does, else 400; with the first rejections."""
+    """Return 200 if at least one event is valid, as Segment does, else 400; with the first rejections.
+
+    An event that a tracking plan rejects is valid in this respect: it is kept.
+    """
     if not accepted.rejections:
         return _SUCCESS
     shown = accepted.rejections[:_SHOWN]
     rejected = [{"path": each.path, "code": each.reason, "message": each.detail} for each in shown]
     fields: dict[str, Any] = {"rejected": rejected, "rejected_total": len(accepted.rejections)}
-    if accepted.events:
+    if accepted.events or all(each.reason == VIOLATION for each in accepted.rejections):
         return _page(200, {"success": True, **fields})
     first = shown[0]
     return _page(400, {"code": first.reason, "message": f"{first.path}: {first.detail}", **fields})
@@ -74,6 +79,11 @@ def rudder_settings(key: str, source: Source) -> Page:
             "updatedAt": _SINCE,
         },
     )
+
+
+def violations_page(tally: ViolationTally) -> Page:
+    """Return the violations of tracking plans since the start of the process, the most frequent first."""
+    return _page(200, {"violations": tally.totals()})
 
 
 def _page(status: int, content: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Page:

@@ -13,8 +13,11 @@ from aiohttp.web import ServerRunner, TCPSite
 from segops.api.health import Condition, Page, metrics_page
 from segops.api.listen import check_address
 from segops.collector.delivery import Delivery
+from segops.collector.following import PlanFollower
 from segops.collector.ingest import Ingest
 from segops.collector.metrics import CollectorMetrics
+from segops.collector.pages import violations_page
+from segops.collector.plans import Plans
 from segops.collector.server import CollectorServer
 from segops.collector.sources import load_sources
 from segops.config import Settings
@@ -40,9 +43,12 @@ class CollectorService:
         self._counts = CollectorMetrics(metrics.registry)
         self._sources = load_sources(settings.collect, now_s=time.monotonic())
         self._delivery = Delivery(settings, now=time.monotonic, on_state=self._on_state)
+        self._plans = Plans(self._counts, keeps_payloads=settings.collect.violation_payloads)
+        self._follower = PlanFollower(settings, self._plans, self._counts)
         self._ingest = Ingest(
             self._sources,
             self._delivery,
+            self._plans,
             topics=settings.topics,
             limits=limits_of(settings),
             metrics=metrics,
@@ -64,6 +70,8 @@ class CollectorService:
     def condition(self) -> Condition:
         """Return whether events can be delivered, and else why not."""
         reason = self._delivery.waits_for
+        if reason is None and not self._plans.known:
+            reason = "the tracking plans are not read yet"
         return Condition(reason is None, reason or "")
 
     def metrics_page(self) -> Page:
@@ -72,6 +80,10 @@ class CollectorService:
         metrics.waiting_bytes.set(self._delivery.waiting_bytes)
         metrics.connections.set(0 if self._server is None else self._server.open_connections)
         return metrics_page(self._metrics.registry)
+
+    def violations_page(self) -> Page:
+        """Return the violations of tracking plans that this process counted."""
+        return violations_page(self._plans.tally)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Accept events until ``stop``, then answer the open requests and end.
@@ -86,6 +98,7 @@ class CollectorService:
         await runner.setup()
         ending = asyncio.Event()
         delivering = asyncio.create_task(self._delivery.run(ending))
+        following = asyncio.create_task(self._follower.run(ending))
         stopping = asyncio.create_task(stop.wait())
         try:
             await TCPSite(runner, settings.host, settings.port).start()
@@ -94,4 +107,4 @@ class CollectorService:
             stopping.cancel()
             await runner.cleanup()  # accepts no more connections, and awaits the requests in progress
             ending.set()
-            await delivering
+            await asyncio.gather(following, delivering)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from segops.config.archive import ArchiveSettings
 from segops.config.base import PREFIX, SettingsSection, variable_of
+from segops.config.catalogue import CatalogueSettings
 from segops.config.collect import CollectSettings
 from segops.config.engine import EngineSettings, IdentitySettings
 from segops.config.kafka import KafkaSettings, TopicSettings
@@ -26,6 +27,7 @@ from segops.core.values import MAX_MS
 __all__ = [
     "PREFIX",
     "ArchiveSettings",
+    "CatalogueSettings",
     "CheckpointSettings",
     "CollectSettings",
     "EngineSettings",
@@ -62,6 +64,7 @@ class Settings(BaseModel):
     collect: CollectSettings
     sources: SourceSettings
     klaviyo: KlaviyoSettings
+    catalogue: CatalogueSettings
     accept_topics: bool = False
 
     @property
@@ -92,6 +95,7 @@ _PARTS: dict[str, type[SettingsSection]] = {
     "collect": CollectSettings,
     "sources": SourceSettings,
     "klaviyo": KlaviyoSettings,
+    "catalogue": CatalogueSettings,
 }
 
 

@@ -60,6 +60,11 @@ class CollectSettings(SettingsSection):
     url: Annotated[str, AfterValidator(_url)] | None = setting(
         "COLLECT_URL", None, "Public URL of the collector, for browsers; by default as they requested it."
     )
+    violation_payloads: bool = setting(
+        "COLLECT_VIOLATION_PAYLOADS",
+        False,
+        "Whether published violations of tracking plans include an example event, with its personal data.",
+    )
     timeout_ms: PositiveDurationMs = setting(
         "COLLECT_TIMEOUT",
         "5s",

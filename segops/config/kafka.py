@@ -109,6 +109,21 @@ class TopicSettings(SettingsSection):
         return f"{self.prefix}sources"
 
     @property
+    def tracking_plans(self) -> str:
+        """Tracking plans of the collector's sources (compacted, one partition)."""
+        return f"{self.prefix}tracking-plans"
+
+    @property
+    def violations(self) -> str:
+        """Violations of tracking plans, counted by kind (one partition)."""
+        return f"{self.prefix}violations"
+
+    @property
+    def catalogue(self) -> str:
+        """Events, properties and traits that occur (compacted, one partition)."""
+        return f"{self.prefix}catalogue"
+
+    @property
     def membership_changes(self) -> str:
         """Every membership change."""
         return f"{self.prefix}membership.changes"

@@ -8,6 +8,8 @@ from typing import Final, Protocol
 
 SOURCE_HEADER: Final = "segops-source"
 TIME_HEADER: Final = "segops-time"
+#: Of an event or dead letter from the collector: its source.
+COLLECTOR_HEADER: Final = "segops-collector-source"
 #: Of an event that was mapped: where its record is, ``topic:partition:offset``.
 FROM_HEADER: Final = "segops-from"
 

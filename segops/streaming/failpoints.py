@@ -45,6 +45,11 @@ PULL_POINTS = (
     "pull_in_transaction",  # the records of some pages are sent, not committed
     "pull_after_commit",
 )
+#: The failpoints of `segops catalogue run`.
+CATALOGUE_POINTS = (
+    "catalogue_in_transaction",  # the counts and the position are sent, not committed
+    "catalogue_after_commit",
+)
 POINTS = (
     *CHECKPOINT_POINTS,
     "during_recovery",  # part of the changelog is read
@@ -64,6 +69,7 @@ POINTS = (
     "collect_after_ack",  # Kafka has acknowledged the events of a request, which is not answered
     *SOURCE_POINTS,
     *PULL_POINTS,
+    *CATALOGUE_POINTS,
 )
 
 

@@ -19,6 +19,7 @@ Run = Callable[..., Any]
 
 SEGMENTS = "version: 1\nsegments:\n- {key: a, when: {did: A}}\n"
 SOURCES = "version: 1\nsources:\n- {topic: a, format: json, map: {event: A, userId: id}}\n"
+PLANS = "version: 1\nplans:\n- {source: website, events: {A: {}}}\n"
 EVENT = '{"type":"track","event":"A","userId":"u","messageId":"m","timestamp":"2026-03-01T10:00:00Z"}\n'
 
 
@@ -33,6 +34,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "good.yaml").write_text(SEGMENTS)
     (tmp_path / "good.jsonl").write_text(EVENT)
     (tmp_path / "sources.yaml").write_text(SOURCES)
+    (tmp_path / "plans.yaml").write_text(PLANS)
 
 
 # -- files -----------------------------------------------------------------------------------------
@@ -45,6 +47,8 @@ READERS: dict[str, list[str]] = {
     "plan": ["plan", "FILE"],
     "test": ["test", "FILE"],
     "sources-apply": ["sources", "apply", "FILE"],
+    "tracking-plans-apply": ["tracking-plans", "apply", "FILE"],
+    "tracking-plans-test": ["tracking-plans", "test", "FILE"],
     "replay-segments": ["replay", "--segments", "FILE", "--events", "good.jsonl"],
     "replay-events": ["replay", "--segments", "good.yaml", "--events", "FILE"],
     "explain-segments": ["explain", "--profile", "user_id:u", "--segments", "FILE", "--events", "good.jsonl"],
@@ -145,6 +149,8 @@ CALLS: dict[str, list[str]] = {
     "archive": ["archive"],
     "archive-once": ["archive", "--once"],
     "broker": ["broker", "--kind", "embedded", "--data-dir", "good.yaml"],
+    "catalogue": ["catalogue"],
+    "catalogue-run": ["catalogue", "run"],
     "check": ["check", "good.yaml"],
     "collect": ["collect"],
     "demo": ["demo", "--limit", "1", "--broker", "own"],
@@ -179,6 +185,12 @@ CALLS: dict[str, list[str]] = {
     "split": ["split", "anonymous_id:a"],
     "test": ["test", "good.yaml"],
     "schema": ["schema"],
+    "tracking-plans-apply": ["tracking-plans", "apply", "plans.yaml"],
+    "tracking-plans-infer": ["tracking-plans", "infer"],
+    "tracking-plans-list": ["tracking-plans", "list"],
+    "tracking-plans-remove": ["tracking-plans", "remove", "website"],
+    "tracking-plans-test": ["tracking-plans", "test", "plans.yaml"],
+    "tracking-plans-violations": ["tracking-plans", "violations"],
     "topics-create": ["topics", "create", "--wait", "0"],
     "topics-verify": ["topics", "verify"],
     "topics-describe": ["topics", "describe"],
@@ -204,10 +216,12 @@ KAFKA += [
 ]
 KAFKA += ["sizes", "population", "plan", "alerts"]
 KAFKA += [f"sources-{name}" for name in ("apply", "infer", "list", "remove", "run", "test")]
+KAFKA += [f"tracking-plans-{name}" for name in ("apply", "infer", "list", "remove", "test", "violations")]
+KAFKA += ["catalogue", "catalogue-run"]
 KAFKA += ["quarantine-list", "quarantine-show", "quarantine-restore", "quarantine-drop"]
-#: Commands that wait for a broker: see test_outage.py, test_outage_commands.py, test_archive.py and
-#: test_sources.py (streaming), test_command.py (collector) and test_service.py (klaviyo).
-PATIENT = ["produce", "worker", "archive", "collect", "sources-run", "pull-klaviyo"]
+#: Commands that wait for a broker: see test_outage.py, test_outage_commands.py, test_archive.py,
+#: test_sources.py and test_catalogue.py (streaming), test_command.py (collector), test_service.py (klaviyo).
+PATIENT = ["produce", "worker", "archive", "collect", "sources-run", "pull-klaviyo", "catalogue-run"]
 
 
 def test_the_table_calls_every_command() -> None:

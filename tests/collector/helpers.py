@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry
 from segops.collector.delivery import Delivery
 from segops.collector.ingest import Ingest
 from segops.collector.metrics import CollectorMetrics
+from segops.collector.plans import Plans
 from segops.collector.server import CollectorServer
 from segops.collector.sources import load_sources
 from segops.collector.writer import Writer
@@ -99,9 +100,12 @@ class Collector:
         self.delivery = Delivery(settings, now=time.monotonic, on_state=lambda _: None)
         self.connect()
         self.passed: list[str] = []
+        self.plans = Plans(self.counts, keeps_payloads=settings.collect.violation_payloads)
+        self.plans.known = True
         self.ingest = Ingest(
             load_sources(settings.collect, now_s=time.monotonic()),
             self.delivery,
+            self.plans,
             topics=settings.topics,
             limits=limits_of(settings),
             metrics=self.metrics,

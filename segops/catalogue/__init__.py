@@ -1,0 +1,1 @@
+"""The catalogue: which events, properties and traits occur, counted without personal data."""
