@@ -22,6 +22,8 @@ from segops.cli import COMMANDS, cli
 from segops.collector.metrics import CollectorMetrics
 from segops.collector.plans import VIOLATION
 from segops.collector.server import EVENT_PATHS, RUDDER_SETTINGS, SEGMENT_SETTINGS
+from segops.collector.webhooks import SHOPIFY_PATH
+from segops.collector.webhooks import UNREADABLE as SHOPIFY_SCHEMA
 from segops.core.features import MAX_ENTRIES
 from segops.core.features.feature import PANES
 from segops.core.operators import OPERATORS
@@ -167,16 +169,15 @@ def test_every_route_is_documented() -> None:
     timelines: Any = TimelinePages(None, None, None)  # type: ignore[arg-type]
     pages = worker_pages(SimpleNamespace(live=1, ready=2), None, None, scans, scans, timelines=timelines)  # type: ignore[arg-type]
     routes = pages.routes
-    collector = [f"POST {path}" for path in EVENT_PATHS]
+    collector = [f"POST {path}" for path in (*EVENT_PATHS, SHOPIFY_PATH)]
     collector += [f"GET {path}" for path in (*SEGMENT_SETTINGS, *RUDDER_SETTINGS)]
     written = {c for c in first_cells(ARCHITECTURE) if c.startswith(("GET ", "POST "))}
     assert {*routes, *collector} == written
 
 
 def test_every_reject_reason_and_conversion_is_documented() -> None:
-    assert {*REJECT_REASONS, *REFUSALS, *SOURCE_REJECTIONS, *CONVERSIONS, VIOLATION} <= first_cells(
-        ARCHITECTURE
-    )
+    reasons = {*REJECT_REASONS, *REFUSALS, *SOURCE_REJECTIONS, *CONVERSIONS, VIOLATION, SHOPIFY_SCHEMA}
+    assert reasons <= first_cells(ARCHITECTURE)
     assert all(f"`{reason}`" in text(ARCHITECTURE) for reason in VIOLATION_REASONS)
 
 

@@ -49,7 +49,8 @@ def command(*, check: bool, port: int | None, web_port: int | None) -> None:
 
     A request gets 200 once Kafka has acknowledged its events. Requires write keys (SEGOPS_COLLECT_KEYS or
     SEGOPS_COLLECT_KEYS_FILE). Listens on loopback by default: put a proxy with TLS in front of it. Answers
-    503 while Kafka is away. Run one process per core behind the proxy.
+    503 while Kafka is away. Run one process per core behind the proxy. With SEGOPS_SHOPIFY_SECRETS it also
+    receives the webhooks of Shopify, at /v1/shopify.
     """
     given = {"port": port, "web_port": web_port}
     settings = load(collect={name: value for name, value in given.items() if value is not None})

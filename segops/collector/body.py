@@ -26,35 +26,35 @@ class _Key(msgspec.Struct):
 _key_of = msgspec.json.Decoder(_Key)
 
 
-def unpack(body: bytes, encoding: str) -> bytes:
+def unpack(body: bytes, encoding: str, limit: int = MAX_BODY_BYTES) -> bytes:
     """Return a body as JSON text; gzip is recognised by its first bytes, whatever the headers say.
 
-    Raises RequestRefused for an unknown or broken encoding, and for more than ``MAX_BODY_BYTES``.
+    Raises RequestRefused for an unknown or broken encoding, and for more than ``limit`` bytes.
     """
     if encoding.strip().lower() not in _ENCODINGS:
         raise RequestRefused(
             400, "bad_encoding", f"unknown Content-Encoding {encoding[:40]!r}; expected gzip"
         )
     if body.startswith(_GZIP):
-        body = _gunzip(body)
-    if len(body) > MAX_BODY_BYTES:
-        raise too_large()
+        body = _gunzip(body, limit)
+    if len(body) > limit:
+        raise too_large(limit)
     return body.removeprefix(BYTE_ORDER_MARK)
 
 
-def too_large() -> RequestRefused:
+def too_large(limit: int = MAX_BODY_BYTES) -> RequestRefused:
     """Return the refusal of a body that is too large, compressed or not."""
-    return RequestRefused(400, "too_large", f"the body is larger than {MAX_BODY_BYTES:,} bytes", close=True)
+    return RequestRefused(400, "too_large", f"the body is larger than {limit:,} bytes", close=True)
 
 
-def _gunzip(body: bytes) -> bytes:
+def _gunzip(body: bytes, limit: int) -> bytes:
     reader = zlib.decompressobj(wbits=31)
     try:
         # No more than one byte beyond the limit is ever decompressed, however large the content claims to be.
-        text = reader.decompress(body, MAX_BODY_BYTES + 1)
+        text = reader.decompress(body, limit + 1)
     except zlib.error as error:
         raise RequestRefused(400, "bad_encoding", f"invalid gzip: {error}") from None
-    if len(text) <= MAX_BODY_BYTES and not reader.eof:
+    if len(text) <= limit and not reader.eof:
         raise RequestRefused(400, "bad_encoding", "invalid gzip: incomplete")
     if reader.unused_data:
         raise RequestRefused(400, "bad_encoding", "invalid gzip: data after its end")

@@ -46,3 +46,9 @@ class CollectorMetrics:
         self.connections = Gauge(
             "segops_collector_connections", "Open connections of senders.", registry=registry
         )
+        self.webhooks = Counter(
+            "segops_collector_webhooks_total",
+            "Webhooks of Shopify, by topic and result: mapped, rejected, ignored, test or unknown.",
+            ["topic", "result"],
+            registry=registry,
+        )

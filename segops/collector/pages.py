@@ -16,7 +16,7 @@ from segops.tracking.violations import ViolationTally
 
 _JSON: Final = "application/json"
 _SHOWN: Final = 20
-_SUCCESS: Final = Page(200, b'{"success":true}', _JSON)
+SUCCESS: Final = Page(200, b'{"success":true}', _JSON)
 #: A time of change that never changes: SDKs require one.
 _SINCE: Final = "2026-01-01T00:00:00.000Z"
 
@@ -27,7 +27,7 @@ def accepted_page(accepted: Accepted) -> Page:
     An event that a tracking plan rejects is valid in this respect: it is kept.
     """
     if not accepted.rejections:
-        return _SUCCESS
+        return SUCCESS
     shown = accepted.rejections[:_SHOWN]
     rejected = [{"path": each.path, "code": each.reason, "message": each.detail} for each in shown]
     fields: dict[str, Any] = {"rejected": rejected, "rejected_total": len(accepted.rejections)}

@@ -18,8 +18,9 @@ from segops.collector.body import MAX_BODY_BYTES, too_large
 from segops.collector.headers import cors, public_url, sender_address, write_key
 from segops.collector.ingest import Accepted, Call, Ingest
 from segops.collector.metrics import CollectorMetrics
-from segops.collector.pages import accepted_page, refused_page, rudder_settings, segment_settings
+from segops.collector.pages import SUCCESS, accepted_page, refused_page, rudder_settings, segment_settings
 from segops.collector.refusals import RequestRefused
+from segops.collector.webhooks import MAX_WEBHOOK_BYTES, SHOPIFY_PATH, Delivered, Webhooks
 from segops.config import CollectSettings
 
 log = logging.getLogger(__name__)
@@ -45,9 +46,16 @@ class _Answer(NamedTuple):
 
 
 class CollectorServer(BoundedServer):
-    """Serves an ``Ingest``."""
+    """Serves an ``Ingest``, and the ``webhooks`` of Shopify if a secret is set."""
 
-    def __init__(self, ingest: Ingest, settings: CollectSettings, counts: CollectorMetrics) -> None:
+    def __init__(
+        self,
+        ingest: Ingest,
+        settings: CollectSettings,
+        counts: CollectorMetrics,
+        *,
+        webhooks: Webhooks | None = None,
+    ) -> None:
         super().__init__(
             self._respond,
             timeout_s=settings.read_timeout_ms / 1000,
@@ -57,13 +65,14 @@ class CollectorServer(BoundedServer):
         self._ingest = ingest
         self._settings = settings
         self._metrics = counts
+        self._webhooks = webhooks
 
     async def _respond(self, request: BaseRequest) -> Response:
         started = asyncio.get_running_loop().time()
         path = request.rel_url.raw_path
         if request.method == "OPTIONS":
             answer = _Answer(Page(204, b""))
-        elif path in EVENT_PATHS:
+        elif path in EVENT_PATHS or (path == SHOPIFY_PATH and self._webhooks is not None):
             answer = await self._events(request, path)
             self._metrics.requests.labels(answer.source, str(answer.page.status)).inc()
             self._metrics.seconds.observe(asyncio.get_running_loop().time() - started)
@@ -90,7 +99,9 @@ class CollectorServer(BoundedServer):
         except Exception:
             log.exception("cannot process a request to %s", path)
             return _Answer(refused_page(RequestRefused(500, "internal", "failed")), close=True)
-        return _Answer(accepted_page(accepted), accepted.source)
+        # Shopify retries whatever is not 2xx, and gives up on a subscription that keeps failing.
+        page = SUCCESS if path == SHOPIFY_PATH else accepted_page(accepted)
+        return _Answer(page, accepted.source)
 
     def _source_of(self, request: BaseRequest) -> str:
         key = write_key(request.headers.getall("Authorization", []))
@@ -101,6 +112,9 @@ class CollectorServer(BoundedServer):
         headers, delivery = request.headers, self._ingest.delivery
         body = bytearray()
         try:
+            if path == SHOPIFY_PATH and self._webhooks is not None:
+                await self._read(request, body, MAX_WEBHOOK_BYTES)
+                return await self._webhooks.accept(Delivered(request.headers, bytes(body)))
             await self._read(request, body)
             call = Call(
                 path,
@@ -119,11 +133,11 @@ class CollectorServer(BoundedServer):
         finally:
             delivery.body_bytes -= len(body)
 
-    async def _read(self, request: BaseRequest, body: bytearray) -> None:
+    async def _read(self, request: BaseRequest, body: bytearray, limit: int = MAX_BODY_BYTES) -> None:
         """Read a request's body into ``body``, and count its bytes. Raises RequestRefused."""
         delivery = self._ingest.delivery
-        if (request.content_length or 0) > MAX_BODY_BYTES:
-            raise too_large()
+        if (request.content_length or 0) > limit:
+            raise too_large(limit)
         delivery.check_room()
         try:
             async with asyncio.timeout(self.timeout_s):
@@ -131,8 +145,8 @@ class CollectorServer(BoundedServer):
                     body += chunk
                     delivery.body_bytes += len(chunk)
                     delivery.check_room()
-                    if len(body) > MAX_BODY_BYTES:
-                        raise too_large()
+                    if len(body) > limit:
+                        raise too_large(limit)
         except TimeoutError:
             raise RequestRefused(408, "too_slow", "the body did not arrive in time", close=True) from None
         except (ClientPayloadError, HttpProcessingError, ConnectionError) as error:

@@ -20,6 +20,7 @@ from segops.collector.pages import violations_page
 from segops.collector.plans import Plans
 from segops.collector.server import CollectorServer
 from segops.collector.sources import load_sources
+from segops.collector.webhooks import Webhooks
 from segops.config import Settings
 from segops.metrics import Metrics
 from segops.schemas.identifying import limits_of
@@ -57,6 +58,10 @@ class CollectorService:
             now=time.monotonic,
             passed=passed,
         )
+        webhooks = Webhooks(
+            settings, self._delivery, metrics=metrics, counts=self._counts, wall_ms=wall_ms, passed=passed
+        )
+        self._webhooks = webhooks if settings.shopify.keys else None
         self._server: CollectorServer | None = None
 
     def _on_state(self, connected: bool) -> None:
@@ -93,7 +98,7 @@ class CollectorService:
         """
         settings = self._settings
         check_address(settings.host, settings.port, variable="SEGOPS_COLLECT_PORT")
-        self._server = CollectorServer(self._ingest, settings, self._counts)
+        self._server = CollectorServer(self._ingest, settings, self._counts, webhooks=self._webhooks)
         runner = ServerRunner(self._server, shutdown_timeout=settings.timeout_ms / 1000 + _SHUTDOWN_S)
         await runner.setup()
         ending = asyncio.Event()

@@ -18,6 +18,7 @@ from segops.config.collect import CollectSettings
 from segops.config.engine import EngineSettings, IdentitySettings
 from segops.config.kafka import KafkaSettings, TopicSettings
 from segops.config.klaviyo import KlaviyoSettings
+from segops.config.shopify import ShopifySettings
 from segops.config.sources import SourceSettings
 from segops.config.unknown import Unknown, unknown
 from segops.config.worker import CheckpointSettings, StateSettings, WorkerSettings
@@ -35,6 +36,7 @@ __all__ = [
     "KafkaSettings",
     "KlaviyoSettings",
     "Settings",
+    "ShopifySettings",
     "SourceSettings",
     "StateSettings",
     "TopicSettings",
@@ -65,6 +67,7 @@ class Settings(BaseModel):
     sources: SourceSettings
     klaviyo: KlaviyoSettings
     catalogue: CatalogueSettings
+    shopify: ShopifySettings
     accept_topics: bool = False
 
     @property
@@ -96,6 +99,7 @@ _PARTS: dict[str, type[SettingsSection]] = {
     "sources": SourceSettings,
     "klaviyo": KlaviyoSettings,
     "catalogue": CatalogueSettings,
+    "shopify": ShopifySettings,
 }
 
 

@@ -21,6 +21,7 @@ from segops.collector.metrics import CollectorMetrics
 from segops.collector.plans import Plans
 from segops.collector.server import CollectorServer
 from segops.collector.sources import load_sources
+from segops.collector.webhooks import Webhooks
 from segops.collector.writer import Writer
 from segops.config import Settings, load
 from segops.core.values import parse_instant
@@ -114,7 +115,20 @@ class Collector:
             now=time.monotonic,
             passed=self.passed.append,
         )
-        self.server = CollectorServer(self.ingest, settings.collect, self.counts)
+        self.webhooks = Webhooks(
+            settings,
+            self.delivery,
+            metrics=self.metrics,
+            counts=self.counts,
+            wall_ms=lambda: parse_instant(NOW) or 0,
+            passed=self.passed.append,
+        )
+        self.server = CollectorServer(
+            self.ingest,
+            settings.collect,
+            self.counts,
+            webhooks=self.webhooks if settings.shopify.keys else None,
+        )
         self.port = 0
         self.session: ClientSession
 
@@ -183,12 +197,20 @@ def batch(*events: object, **fields: object) -> dict[str, object]:
     return {"batch": list(events), **fields}
 
 
-def serve(steps: Callable[[Collector], Awaitable[None]], *, timeout_s: float = 20, **options: object) -> None:
-    """Run ``steps`` against a collector with these options."""
+def serve(
+    steps: Callable[[Collector], Awaitable[None]],
+    *,
+    timeout_s: float = 20,
+    shopify: Mapping[str, object] | None = None,
+    **options: object,
+) -> None:
+    """Run ``steps`` against a collector with these options, and those of Shopify."""
 
     async def run() -> None:
         keys = f"website={KEY},backend={OTHER_KEY}"
-        settings = load(topics={"prefix": "segops."}, collect={"keys": keys, **options})
+        settings = load(
+            topics={"prefix": "segops."}, collect={"keys": keys, **options}, shopify=shopify or {}
+        )
         collector = Collector(settings)
         runner = ServerRunner(collector.server, shutdown_timeout=0.1)
         await runner.setup()

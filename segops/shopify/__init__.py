@@ -1,0 +1,1 @@
+"""Shopify's webhooks: their signature, and what becomes of their payloads."""
