@@ -29,6 +29,7 @@ from segops.core.features.feature import PANES
 from segops.core.operators import OPERATORS
 from segops.core.rules.parsing import HEADS, WINDOW_KEYS
 from segops.core.skips import FOUND
+from segops.imports.model import load_map
 from segops.kafka.topics import topic_specs
 from segops.metrics import Metrics
 from segops.schemas.events import REJECT_REASONS
@@ -213,10 +214,8 @@ def blocks(page: Path, language: str) -> list[str]:
 def examples() -> Iterator[Any]:
     for page in PAGES:
         for number, block in enumerate(blocks(page, "yaml"), 1):
-            if (
-                "\nscenarios:" in block or "\nsources:" in block or "\nplans:" in block
-            ):  # run by test_scenarios; below
-                continue
+            if any(f"\n{key}:" in block for key in ("scenarios", "sources", "map", "plans")):
+                continue  # run by test_scenarios; below
             yield pytest.param(block, id=f"{page.relative_to(ROOT)}-{number}")
 
 
@@ -236,6 +235,15 @@ def test_every_example_of_tracking_plans_is_valid(tmp_path: Path) -> None:
         path = tmp_path / "plans.yaml"
         path.write_text(block, "utf-8")
         assert load_plans(path)
+
+
+def test_every_example_of_a_map_is_valid(tmp_path: Path) -> None:
+    found = [block for page in PAGES for block in blocks(page, "yaml") if "\nmap:" in block]
+    assert found
+    for block in found:
+        path = tmp_path / "map.yaml"
+        path.write_text(block, "utf-8")
+        assert load_map(path)
 
 
 @pytest.mark.parametrize("block", list(examples()))

@@ -28,6 +28,7 @@ COMMANDS = {
     "explain": "Explain why a profile is or is not in its segments.",
     "forecast": "Show how segments will change by time alone.",
     "group": "List the workers, or reassign a stopped worker's partitions.",
+    "import": "Import the rows of a file as events of the past.",
     "members": "List who is, or was, in a segment.",
     "plan": "Show exactly what publishing segments would change.",
     "pause": "Freeze the memberships of segments.",

@@ -36,6 +36,8 @@ class Decoded(msgspec.Struct, frozen=True):
     operation: str | None = None
     #: The time of the change in the database, or that of the record.
     time_ms: int | None = None
+    #: What message ids begin with instead of position and timestamp.
+    message_id: str | None = None
 
 
 def events_of(source: Source, record: Decoded) -> Iterator[bytes]:
@@ -89,7 +91,7 @@ def _event(mapping: Mapping, record: Decoded, number: int) -> dict[str, Any]:
 def _default_id(record: Decoded, number: int) -> str:
     """Return the record's position; with the timestamp it is unique in a topic that is recreated, too."""
     suffix = f"#{number}" if number else ""
-    return f"{record.origin}@{record.timestamp_ms}{suffix}"
+    return f"{record.message_id or f'{record.origin}@{record.timestamp_ms}'}{suffix}"
 
 
 def _identify(event: dict[str, Any], identifiers: Fields, record: Decoded) -> None:

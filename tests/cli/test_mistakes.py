@@ -20,6 +20,7 @@ Run = Callable[..., Any]
 SEGMENTS = "version: 1\nsegments:\n- {key: a, when: {did: A}}\n"
 SOURCES = "version: 1\nsources:\n- {topic: a, format: json, map: {event: A, userId: id}}\n"
 PLANS = "version: 1\nplans:\n- {source: website, events: {A: {}}}\n"
+MAP = "{version: 1, map: {event: A, userId: userId, timestamp: timestamp}}\n"
 EVENT = '{"type":"track","event":"A","userId":"u","messageId":"m","timestamp":"2026-03-01T10:00:00Z"}\n'
 
 
@@ -35,6 +36,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "good.jsonl").write_text(EVENT)
     (tmp_path / "sources.yaml").write_text(SOURCES)
     (tmp_path / "plans.yaml").write_text(PLANS)
+    (tmp_path / "map.yaml").write_text(MAP)
 
 
 # -- files -----------------------------------------------------------------------------------------
@@ -49,6 +51,7 @@ READERS: dict[str, list[str]] = {
     "sources-apply": ["sources", "apply", "FILE"],
     "tracking-plans-apply": ["tracking-plans", "apply", "FILE"],
     "tracking-plans-test": ["tracking-plans", "test", "FILE"],
+    "import-map": ["import", "good.jsonl", "--map", "FILE", "--dry-run"],
     "replay-segments": ["replay", "--segments", "FILE", "--events", "good.jsonl"],
     "replay-events": ["replay", "--segments", "good.yaml", "--events", "FILE"],
     "explain-segments": ["explain", "--profile", "user_id:u", "--segments", "FILE", "--events", "good.jsonl"],
@@ -161,6 +164,7 @@ CALLS: dict[str, list[str]] = {
     "explain": ["explain", "--segments", "good.yaml", "--events", "good.jsonl", "--profile", "user_id:u"],
     "profile": ["profile", "user_id:u"],
     "produce": ["produce", "good.jsonl"],
+    "import": ["import", "good.jsonl", "--map", "map.yaml"],
     "pull-klaviyo": ["pull", "klaviyo"],
     "quarantine-list": ["quarantine", "list"],
     "quarantine-show": ["quarantine", "show", "user_id:u"],
@@ -212,6 +216,7 @@ KAFKA += [
     "archive",
     "archive-once",
     "collect",
+    "import",
     "pull-klaviyo",
 ]
 KAFKA += ["sizes", "population", "plan", "alerts"]
@@ -219,9 +224,18 @@ KAFKA += [f"sources-{name}" for name in ("apply", "infer", "list", "remove", "ru
 KAFKA += [f"tracking-plans-{name}" for name in ("apply", "infer", "list", "remove", "test", "violations")]
 KAFKA += ["catalogue", "catalogue-run"]
 KAFKA += ["quarantine-list", "quarantine-show", "quarantine-restore", "quarantine-drop"]
-#: Commands that wait for a broker: see test_outage.py, test_outage_commands.py, test_archive.py,
-#: test_sources.py and test_catalogue.py (streaming), test_command.py (collector), test_service.py (klaviyo).
-PATIENT = ["produce", "worker", "archive", "collect", "sources-run", "pull-klaviyo", "catalogue-run"]
+#: Commands that wait for a broker: see test_outage.py, test_outage_commands.py, test_archive.py, test_sources.py,
+#: test_catalogue.py, test_imports.py (streaming), test_command.py (collector), test_service.py (klaviyo).
+PATIENT = [
+    "produce",
+    "worker",
+    "archive",
+    "collect",
+    "import",
+    "sources-run",
+    "pull-klaviyo",
+    "catalogue-run",
+]
 
 
 def test_the_table_calls_every_command() -> None:

@@ -1,0 +1,1 @@
+"""Files as a source: CSV, JSON lines and Parquet become events of the past."""
