@@ -20,7 +20,7 @@ PARALLEL := -q -n $(or $(PROCESSES),4)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-rest check lint format types imports bench bench-peers fuzz faults soak kafka clean
+.PHONY: help install image lock demo test test-rest check lint format types imports bench bench-peers fuzz faults soak kafka clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,7 @@ format-check: $(STAMP)
 
 lint: $(STAMP) ## Check the style
 	$(BIN)/ruff check .
+	$(BIN)/hadolint deploy/Dockerfile
 
 format: $(STAMP) ## Format the code and fix what can be fixed
 	$(BIN)/ruff check --fix-only --quiet .
@@ -87,6 +88,20 @@ faults: $(STAMP) ## Break workers, brokers, disks and input in every way; is any
 
 soak: $(STAMP) ## Break them at random for long, with a drawing of memory and lag (MINUTES=30, MODE=at_least_once)
 	$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),30) --mode $(or $(MODE),at_least_once)
+
+# Whichever of these there is. buildah and podman keep the health check only in Docker's format.
+BUILDER ?= $(firstword $(foreach tool,docker podman buildah,$(if $(shell command -v $(tool)),$(tool))))
+
+image: ## Build the image segops (PYTHON_IMAGE=, BUILDER=docker|podman|buildah)
+	$(BUILDER) build $(if $(filter-out docker,$(BUILDER)),--format docker --timestamp 0) -t segops -f deploy/Dockerfile \
+	  $(if $(PYTHON_IMAGE),--build-arg PYTHON_IMAGE=$(PYTHON_IMAGE)) \
+	  --build-arg REVISION=$(or $(shell git rev-parse HEAD 2>/dev/null),unknown) .
+
+LOCK := uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
+
+lock: ## Pin the packages of the image anew (needs uv)
+	$(LOCK) pyproject.toml --extra archive --extra sources -o deploy/image/requirements.txt
+	echo 'hatchling>=1.27,<2' | $(LOCK) - -o deploy/image/build-requirements.txt
 
 kafka: $(STAMP) ## Run Apache Kafka on 127.0.0.1:9092 without Docker, until Ctrl-C
 	$(BIN)/segops broker --kind jvm --data-dir .segops/kafka
