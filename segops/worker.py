@@ -52,6 +52,7 @@ from segops.metrics import Metrics
 from segops.operations import group
 from segops.operations.recent import recent
 from segops.operations.scans import scan
+from segops.processes.restarts import Restarts
 from segops.schemas.owner import Owner
 from segops.stores.lock import lock_folder
 from segops.stores.rocksdb import RocksDBStores
@@ -70,8 +71,6 @@ log = logging.getLogger(__name__)
 
 EXIT_FAILED: Final = 1
 EXIT_USER: Final = 2
-_RESTARTS: Final = 5
-_HEALTHY_S: Final = 300.0
 _POLL_S: Final = 0.2
 #: How long a request over HTTP waits for a scan.
 _SCAN_S: Final = 300.0
@@ -273,8 +272,7 @@ class Supervisor:
         self._context = multiprocessing.get_context("spawn")
         self._targets = targets
         self._children: list[BaseProcess] = []
-        self._failures = [0] * len(targets)
-        self._started = [0.0] * len(targets)
+        self._restarts = [Restarts() for _ in targets]
         self._stopping = False
 
     def run(self) -> int:
@@ -303,7 +301,7 @@ class Supervisor:
             child.start()
         finally:
             signal.signal(signal.SIGINT, former)
-        self._started[index] = time.monotonic()
+        self._restarts[index].started(time.monotonic())
         return child
 
     def _watch(self) -> int:
@@ -319,14 +317,12 @@ class Supervisor:
     def _ended(self, index: int, exitcode: int) -> int | None:
         if exitcode in (0, EXIT_USER):
             return exitcode
-        if time.monotonic() - self._started[index] > _HEALTHY_S:
-            self._failures[index] = 0
-        self._failures[index] += 1
-        if self._failures[index] > _RESTARTS:
+        pause_s = self._restarts[index].failed(time.monotonic())
+        if pause_s is None:
             log.critical("worker process %d keeps failing (status %d)", index, exitcode)
             return EXIT_FAILED
         log.error("worker process %d failed (status %d); restarting it", index, exitcode)
-        self._pause(2.0 ** (self._failures[index] - 1))
+        self._pause(pause_s)
         if not self._stopping:
             self._children[index] = self._start(index)
         return None

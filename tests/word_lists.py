@@ -30,7 +30,7 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("tests/faults/disks.py", "full_disk"): _DISK,
     ("tests/faults/soak.py", "_lose_disk"): _DISK,
     ("segops/brokers/process.py", "log_tail"): _TAIL,
-    ("segops/demo/children.py", "_log_tail"): _TAIL,
+    ("segops/processes/child.py", "_log_tail"): _TAIL,
     ("tests/faults/logs.py", "changelog_tail"): "the end of the changelog, not what reads it",
     ("segops/core/rules/execution/compiler.py", "_joined"): "expressions joined by `and` or `or`",
     ("tests/core/strategies.py", "join"): "rules joined by `all`, `any` or `not`",

@@ -42,6 +42,7 @@ __all__ = [
     "TopicSettings",
     "Unknown",
     "WorkerSettings",
+    "as_variables",
     "debugging",
     "load",
     "unknown_variables",
@@ -121,6 +122,19 @@ def load(**overrides: Mapping[str, object]) -> Settings:
     if problems:
         raise UserError("\n".join(problems))
     return Settings.model_validate(parts)
+
+
+def as_variables(overrides: Mapping[str, Mapping[str, object]]) -> dict[str, str]:
+    """Return the overrides of ``load`` as environment variables, for another process.
+
+    >>> as_variables({"engine": {"grace_ms": "0"}})
+    {'SEGOPS_GRACE': '0'}
+    """
+    return {
+        variable_of(_PARTS[part], field): str(value)
+        for part, fields in overrides.items()
+        for field, value in fields.items()
+    }
 
 
 def _reasons(part: type[SettingsSection], error: ValidationError) -> Iterator[str]:

@@ -16,12 +16,12 @@ from segops.core.events import Change
 from segops.core.scans import Overlap
 from segops.core.segments import Definition, edited
 from segops.core.values import format_instant
-from segops.demo import worker_pages
-from segops.demo.children import Child
 from segops.demo.dashboard import DashboardState
 from segops.demo.environment import HALF_WAY, Environment
 from segops.operations.rollout import wait_until_in_force
 from segops.operations.scans import scan
+from segops.processes import pages
+from segops.processes.child import Child
 from segops.schemas.scans import OverlapRequest
 from segops.schemas.segments import load_drafts
 
@@ -109,7 +109,7 @@ class Edit:
         if monotonic() < self._report_at:
             return
         self._report_at = monotonic() + _REPORT_EVERY_S
-        left = await worker_pages.total(self._ports, _LEFT)
+        left = await pages.total(self._ports, _LEFT)
         if left and left != self._left:
             self._say(f"history: {left:,} records left to read")
         self._left = left

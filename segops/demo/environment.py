@@ -48,7 +48,7 @@ def make_environment(options: Options, folder: Path, broker: LocalBroker, *, web
     """Return the settings for this broker; on a user's own broker, with uniquely named topics."""
     overrides = _overrides(options, folder, broker, web_port)
     settings = config.load(**overrides)
-    return Environment(folder, settings, _variables(settings, overrides), load([SEGMENTS]))
+    return Environment(folder, settings, config.as_variables(overrides), load([SEGMENTS]))
 
 
 def _overrides(
@@ -68,12 +68,4 @@ def _overrides(
         "engine": {"clock": "event", "idle_source_ms": "0"},
         "state": {"data_dir": str(folder / "worker")},
         "worker": {"app_id": name, "instance_id": "demo", "web_host": "127.0.0.1", "web_port": web_port},
-    }
-
-
-def _variables(settings: Settings, overrides: Mapping[str, Mapping[str, object]]) -> dict[str, str]:
-    return {
-        config.variable_of(type(getattr(settings, part)), field): str(value)
-        for part, fields in overrides.items()
-        for field, value in fields.items()
     }

@@ -20,11 +20,9 @@ from segops.brokers.folder import lock_folder
 from segops.brokers.network import reserve_ports
 from segops.core.errors import SegopsError, UserError
 from segops.core.values import format_instant
-from segops.demo.children import Child
 from segops.demo.dashboard import DashboardState
 from segops.demo.environment import HALF_WAY, SEGMENTS, Environment, make_environment
 from segops.demo.history import OrderHistory, read_history
-from segops.demo.interrupts import interruptible, uninterrupted
 from segops.demo.options import Options
 from segops.demo.report import how_to_look, summary
 from segops.demo.run import Processes, Run, RunResult
@@ -33,6 +31,8 @@ from segops.kafka import topics
 from segops.kafka.clients import running_admin
 from segops.operations import group
 from segops.operations.definitions import publish
+from segops.processes.child import Child
+from segops.processes.interrupts import interruptible, uninterrupted
 
 _KEEP_LOOK_S: Final = 0.5
 #: What an earlier run may have left in a folder.

@@ -15,9 +15,7 @@ import msgspec
 from segops.config import Settings
 from segops.core.errors import SegopsError
 from segops.core.events import Change
-from segops.demo import worker_pages
 from segops.demo.change_collector import ChangeCollector, read_state
-from segops.demo.children import Child
 from segops.demo.dashboard import DashboardState
 from segops.demo.edit import Edit
 from segops.demo.environment import Environment
@@ -28,6 +26,8 @@ from segops.demo.screen import Screen
 from segops.demo.verify import Verdict, compare, compare_state, conflict
 from segops.kafka.clients import running_admin, running_consumer
 from segops.kafka.topics import describe
+from segops.processes import pages
+from segops.processes.child import Child
 from segops.schemas.changes import decode_change
 
 _LOOK_S: Final = 0.2
@@ -128,7 +128,7 @@ class Run:
             yield _Instruments(feeding, progress, ChangeCollector(settings, reader, self.dashboard.note))
 
     async def _until_ready(self) -> None:
-        while not await worker_pages.ready(self._processes.ports):
+        while not await pages.ready(self._processes.ports):
             await asyncio.sleep(_LOOK_S)
 
     async def _until_replayed(self) -> None:
@@ -151,9 +151,9 @@ class Run:
             state=compare_state(received.values(), await read_state(settings)),
             duplicates=collector.duplicates,
             conflicts=[conflict(*pair) for pair in collector.conflicts],
-            late=await worker_pages.total(self._processes.ports, _LATE),
+            late=await pages.total(self._processes.ports, _LATE),
             dead_letters=await _count(settings, settings.topics.dead_letters),
-            merges=await worker_pages.total(self._processes.ports, _MERGES),
+            merges=await pages.total(self._processes.ports, _MERGES),
         )
 
 

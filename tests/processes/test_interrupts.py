@@ -1,4 +1,4 @@
-"""Interrupting the demo: by either signal, and never in the middle of a start."""
+"""Interrupting a process that runs others: by either signal, and never in the middle of a start."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from segops.demo.interrupts import interruptible, uninterrupted
+from segops.processes.interrupts import interruptible, uninterrupted
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

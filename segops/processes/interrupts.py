@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: both interrupt the demo, but never between starting a process and recording it."""
+"""Ctrl-C and SIGTERM: both interrupt, but never between starting a process and recording it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The worker's HTTP pages: readiness and metrics."""
+"""The HTTP pages of processes on this machine: readiness and metrics."""
 
 from __future__ import annotations
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from itertools import takewhile
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -15,14 +17,16 @@ from segops.core.errors import SegopsError
 
 _STOP_S: Final = 45.0
 _TAIL_BYTES: Final = 2_000
+#: How a log record begins.
+_RECORD: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+ [A-Z]+ [\w.]+: ")
 
 
 class Child:
     """A running ``segops ...`` process; leaving the ``with`` block stops it.
 
-    It runs in a session of its own, so that a terminal's Ctrl-C reaches only the demo, which stops it in
+    It runs in a session of its own, so that a terminal's Ctrl-C reaches only this process, which stops it in
     order. Its standard error goes to the file ``log``, its standard output to ``out``, by default the log.
-    ``folder`` is its working folder, by default that of this process.
+    ``folder`` is its working folder, by default that of this process. It inherits the descriptor ``lock``.
     """
 
     def __init__(
@@ -32,10 +36,12 @@ class Child:
         log: Path,
         out: Path | None = None,
         folder: Path | None = None,
+        lock: int | None = None,
     ) -> None:
         self.name = f"segops {arguments[0]}"
         self._log = log
         command = [sys.executable, "-P", "-c", "from segops.cli import main; main()", *arguments]
+        self._log_from = log.stat().st_size if log.exists() else 0
         with log.open("ab") as errors, (out or log).open("ab") as output:
             self._process = subprocess.Popen(  # noqa: S603 - our own command, no shell
                 command,
@@ -45,6 +51,7 @@ class Child:
                 env=_inherited() | dict(environment),
                 cwd=folder,
                 start_new_session=True,
+                pass_fds=() if lock is None else (lock,),
             )
 
     def __enter__(self) -> Self:
@@ -60,9 +67,18 @@ class Child:
         """The process id."""
         return self._process.pid
 
+    @property
+    def status(self) -> int | None:
+        """The exit status; None while the process runs."""
+        return self._process.poll()
+
     def ended(self) -> bool:
         """Tell whether the process has exited."""
         return self._process.poll() is not None
+
+    def wait(self) -> None:
+        """Wait until the process has exited."""
+        self._process.wait()
 
     def check(self) -> None:
         """Raise SegopsError with the end of the log if the process has failed."""
@@ -82,8 +98,23 @@ class Child:
             os.killpg(self.pid, signal.SIGKILL)
             self._process.wait()
 
+    def last_words(self) -> str:
+        """Return what an ended process said last, or what ended it.
+
+        That is the message of an error, which is no log record, else the text of the last record.
+        """
+        if (self.status or 0) < 0:
+            return f"killed by signal {-(self.status or 0)}"
+        lines = self._log_tail().splitlines()
+        words = list(takewhile(lambda line: not _RECORD.match(line), reversed(lines)))
+        last = _RECORD.sub("", lines[-1]) if lines else f"exited with status {self.status}"
+        return "\n".join(reversed(words)) or last
+
     def _log_tail(self) -> str:
-        return self._log.read_bytes()[-_TAIL_BYTES:].decode(errors="replace").strip()
+        with self._log.open("rb") as log:
+            size = log.seek(0, os.SEEK_END)
+            log.seek(max(self._log_from, size - _TAIL_BYTES))
+            return log.read().decode(errors="replace").strip()
 
 
 def _inherited() -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""``segops`` processes that another one runs: children, their restarts, their HTTP pages, and interrupts."""
