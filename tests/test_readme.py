@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import re
 import shlex
@@ -13,10 +15,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from aiokafka.admin import NewTopic
 from click.testing import CliRunner
 
+from segops import config
 from segops.cli import cli
+from segops.kafka.clients import running_admin, running_producer
 from tests.conftest import REQUESTED
+from tests.rest import rest
 from tests.streaming.helpers import wait_until
 
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
@@ -96,6 +102,61 @@ def test_live_section_works_as_written(
         assert shell.poll() is None
     seen = first.read_text()
     assert _timeless(blocks["watch"]) == _timeless(seen[seen.index("segment ") :]), diagnosis()
+
+
+_TEN = re.compile(r"<!-- ten: (\w+) -->\n```\w*\n(.*?)```", re.DOTALL)
+_PORTS = {"6066": "SEGOPS_WEB_PORT", "6080": "SEGOPS_COLLECT_PORT", "6081": "SEGOPS_COLLECT_WEB_PORT"}
+_ORDERS = [
+    {"order_id": n, "customer_id": "cem", "revenue": 50 + n, "created_at": f"2026-11-2{n}"} for n in (1, 2)
+]
+
+
+async def _write_orders(servers: str) -> None:
+    """Write the topic of orders that exists already."""
+    kafka = config.load(kafka={"bootstrap_servers": servers}).kafka
+    async with running_admin(kafka) as admin:
+        await admin.create_topics([NewTopic("orders.v1", 1, 1)])
+    async with running_producer(kafka) as producer:
+        for order in _ORDERS:
+            await producer.send_and_wait("orders.v1", json.dumps(order).encode())
+
+
+@rest
+@pytest.mark.broker
+def test_ten_minutes_work_as_written(tmp_path: Path, reserve: Callable[[int], list[int]]) -> None:
+    blocks = dict(_TEN.findall(README))
+    assert list(blocks) == ["up", "sdk", "topic", "segment"]
+    broker, sources, *others = map(str, reserve(2 + len(_PORTS)))
+    ports = dict(zip(_PORTS.values(), others, strict=True)) | {"SEGOPS_SOURCES_WEB_PORT": sources}
+    bare = {key: value for key, value in os.environ.items() if not key.startswith("SEGOPS_")}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {**bare, **ports, "PATH": path}
+    kind = "jvm" if REQUESTED == "jvm" else "embedded"
+    first, second = tmp_path / "first.out", tmp_path / "second.out"
+
+    def diagnosis() -> str:
+        return "\n".join(f"{log}:\n{log.read_text()}" for log in (first, second) if log.exists())
+
+    started = blocks["up"].replace("segops up", f"segops up --broker {kind} --port {broker}")
+    script = "".join(blocks[name] for name in ("sdk", "topic", "segment"))
+    script = script.replace("6080", ports["SEGOPS_COLLECT_PORT"])
+    with _shell(f"cd {tmp_path}; exec {started}", environment, first):
+        wait_until(lambda: "in another terminal" in first.read_text(), "it is up", diagnosis, 120)
+        asyncio.run(_write_orders(f"127.0.0.1:{broker}"))
+        with _shell(f"set -e; cd {tmp_path}; {script}", environment, second) as shell:
+            wait_until(
+                lambda: (
+                    re.search("^repeat-buyers +2 +Repeat buyers", second.read_text(), re.MULTILINE)
+                    or shell.poll()
+                ),
+                "two repeat buyers",
+                diagnosis,
+                120,
+            )
+            assert shell.poll() is None, diagnosis()
+    said = second.read_text()
+    assert re.search("^cart-abandoned +0 +0.0% ", said, re.MULTILINE), said
+    assert "+ repeat-buyers  version 1  added" in said
 
 
 def _timeless(text: str) -> list[str]:

@@ -187,6 +187,8 @@ CALLS: dict[str, list[str]] = {
     "sources-run": ["sources", "run"],
     "sources-test": ["sources", "test", "sources.yaml"],
     "split": ["split", "anonymous_id:a"],
+    "templates": ["templates"],
+    "templates-measure": ["templates", "--measure"],
     "test": ["test", "good.yaml"],
     "schema": ["schema"],
     "tracking-plans-apply": ["tracking-plans", "apply", "plans.yaml"],
@@ -200,6 +202,7 @@ CALLS: dict[str, list[str]] = {
     "topics-describe": ["topics", "describe"],
     "group-list": ["group", "list"],
     "group-remove": ["group", "remove", "lost"],
+    "up": ["up", "--broker", "own"],
     "version": ["version"],
     "watch": ["watch", "--once"],
     "worker": ["worker"],
@@ -219,7 +222,7 @@ KAFKA += [
     "import",
     "pull-klaviyo",
 ]
-KAFKA += ["sizes", "population", "plan", "alerts"]
+KAFKA += ["sizes", "population", "plan", "alerts", "templates-measure", "up"]
 KAFKA += [f"sources-{name}" for name in ("apply", "infer", "list", "remove", "run", "test")]
 KAFKA += [f"tracking-plans-{name}" for name in ("apply", "infer", "list", "remove", "test", "violations")]
 KAFKA += ["catalogue", "catalogue-run"]

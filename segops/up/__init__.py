@@ -1,0 +1,1 @@
+"""``segops up``: the whole system on one machine, from one data folder."""
