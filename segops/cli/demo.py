@@ -68,10 +68,10 @@ def command(
     """Show segops at work and verify every result.
 
     Starts a broker and a worker, publishes the example segments, sends the purchase history of 23,570
-    customers mixed with the clicks of 600 visitors, and lets 120 more days pass. Half-way, it plans and
-    applies an edit of the segments, which counts past events. Time follows the events, so eighteen months
-    take about two minutes. At the end, every membership change is compared with the output of
-    `segops replay` for the same input. Exit status 1 if any differs.
+    customers mixed with the clicks of 600 visitors, an eighth of it through the collector as an SDK does, and
+    lets 120 more days pass. Half-way, it plans and applies an edit of the segments, which counts past events.
+    Time follows the events, so eighteen months take about two minutes. At the end, every membership change is
+    compared with the output of `segops replay` for the same input. Exit status 1 if any differs.
     """
     from segops.demo.main import run
 

@@ -17,6 +17,8 @@ from segops.schemas.segments import load
 #: The example segments, and the files that take their places, or are new, half-way.
 SEGMENTS = Path(__file__).with_name("segments")
 HALF_WAY = Path(__file__).with_name("half-way")
+#: Of the collector, which listens on loopback for the time of a run.
+WRITE_KEY = "wk-demo-0000"
 
 
 @dataclass(frozen=True)

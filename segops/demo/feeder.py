@@ -11,6 +11,7 @@ from segops.config import Settings
 from segops.core.errors import SegopsError
 from segops.demo.history import OrderHistory
 from segops.demo.input_events import InputEvent
+from segops.demo.sdk import BATCH, Sdk
 from segops.kafka.clients import running_producer
 from segops.kafka.topics import partition_counts
 from segops.operations.produce import Loader
@@ -31,8 +32,9 @@ class Feeder:
     the view shows the present instead of a backlog. 0: as fast as the broker accepts events.
     """
 
-    def __init__(self, loader: Loader, history: OrderHistory, *, rate: float) -> None:
+    def __init__(self, loader: Loader, sdk: Sdk, history: OrderHistory, *, rate: float) -> None:
         self.sent = self.done = 0
+        self._sdk = sdk
         self._loader = loader
         self._history = history
         self._rate = rate
@@ -41,7 +43,7 @@ class Feeder:
         """Send the next events, up to an instant. Raises SegopsError if the broker did not accept all."""
         loop = asyncio.get_running_loop()
         started, before = loop.time(), self.sent
-        for events in self._slices(until_ms):
+        for events in self._slices(until_ms, size=self._slice):
             # All events of a profile go to one partition, before and after the log-in.
             await self._loader.send_keyed((event.profile.encode(), event.line) for event in events)
             self.sent += len(events)
@@ -50,13 +52,32 @@ class Feeder:
         await self._loader.settle()
         self._refuse_losses()
 
+    async def over_http(self, until_ms: int) -> None:
+        """Send the next events, up to an instant, through the collector. Raises SegopsError if it refuses.
+
+        The last one is sent twice.
+        """
+        loop = asyncio.get_running_loop()
+        started, before, last = loop.time(), self.sent, b""
+        for events in self._slices(until_ms, size=BATCH):
+            await self._sdk.send([event.line for event in events])
+            self.sent += len(events)
+            last = events[-1].line
+            if self._rate:
+                await self._pause(started + (self.sent - before) / self._rate - loop.time())
+        if last:
+            await self._sdk.repeat([last])
+
     async def _pause(self, ahead_s: float) -> None:
         await asyncio.sleep(max(0.0, ahead_s))
         while self.sent - self.done > _AHEAD:
             await asyncio.sleep(_LOOK_S)
 
-    def _slices(self, until_ms: int) -> Iterator[Sequence[InputEvent]]:
-        size = max(1, int(self._rate / _SLICES_PER_SECOND)) if self._rate else _UNPACED_SLICE
+    @property
+    def _slice(self) -> int:
+        return max(1, int(self._rate / _SLICES_PER_SECOND)) if self._rate else _UNPACED_SLICE
+
+    def _slices(self, until_ms: int, *, size: int) -> Iterator[Sequence[InputEvent]]:
         end = self._history.until(until_ms)
         for at in range(self.sent, end, size):
             yield self._history.events[at : min(at + size, end)]
@@ -87,9 +108,11 @@ class Feeder:
 
 
 @asynccontextmanager
-async def feeder(settings: Settings, history: OrderHistory, *, rate: float) -> AsyncIterator[Feeder]:
-    """Open a feeder for the events topic. Raises UserError if no broker can be reached."""
+async def feeder(
+    settings: Settings, sdk: Sdk, history: OrderHistory, *, rate: float
+) -> AsyncIterator[Feeder]:
+    """Open a feeder for the events topic and the collector. Raises UserError if no broker can be reached."""
     topic = settings.topics.events
     (partitions,) = (await partition_counts(settings.kafka, [topic])).values()
     async with running_producer(settings.kafka, **_PRODUCER) as producer:
-        yield Feeder(Loader(producer, topic, partitions), history, rate=rate)
+        yield Feeder(Loader(producer, topic, partitions), sdk, history, rate=rate)

@@ -42,6 +42,18 @@ class OrderHistory(msgspec.Struct, frozen=True):
         """The time of the last event."""
         return self.events[-1].time_ms
 
+    @property
+    def over_http_ms(self) -> tuple[int, int]:
+        """The instants after which, and up to which, events go through the collector: an eighth of them.
+
+        Only purchases are among them. The events of one person must stay in one partition, and those of a
+        visitor who logs in change their key.
+        """
+        first = self.events[len(self.events) // 8].time_ms
+        last = self.events[len(self.events) // 4].time_ms
+        visits = [event.time_ms for event in self.events if b'"anonymousId"' in event.line]
+        return first, max(first, min([last, *(time_ms - 1 for time_ms in visits[:1])]))
+
     def until(self, instant_ms: int) -> int:
         """Return the number of events up to an instant."""
         return bisect_right(self.events, instant_ms, key=attrgetter("time_ms"))

@@ -21,7 +21,7 @@ from segops.brokers.network import reserve_ports
 from segops.core.errors import SegopsError, UserError
 from segops.core.values import format_instant
 from segops.demo.dashboard import DashboardState
-from segops.demo.environment import HALF_WAY, SEGMENTS, Environment, make_environment
+from segops.demo.environment import HALF_WAY, SEGMENTS, WRITE_KEY, Environment, make_environment
 from segops.demo.history import OrderHistory, read_history
 from segops.demo.options import Options
 from segops.demo.report import how_to_look, summary
@@ -43,6 +43,7 @@ _PARTS: Final = (
     "events.jsonl",
     "expected.jsonl",
     "worker.log",
+    "collector.log",
     "replay.log",
     "commands.log",
 )
@@ -109,6 +110,7 @@ def _set_up(
     options: Options, history: OrderHistory, folder: Path, broker: LocalBroker, stack: ExitStack
 ) -> tuple[Environment, Processes]:
     ports = stack.enter_context(reserve_ports(options.processes))
+    events_port, pages_port = stack.enter_context(reserve_ports(2))
     environment = make_environment(options, folder, broker, web_port=ports[0])
     _write(environment.events_file, history)
     shutil.copytree(SEGMENTS, environment.segments_folder)
@@ -118,7 +120,8 @@ def _set_up(
     with uninterrupted():
         worker = stack.enter_context(_worker(environment, options.processes))
         oracle = stack.enter_context(_oracle(environment, history))
-    return environment, Processes(worker, oracle, ports)
+        collector = stack.enter_context(_collector(environment, events_port, pages_port))
+    return environment, Processes(worker, oracle, collector, ports, (events_port, pages_port))
 
 
 def _write(path: Path, history: OrderHistory) -> None:
@@ -142,6 +145,13 @@ async def _remove_topics(environment: Environment) -> None:
 def _worker(environment: Environment, processes: int) -> Child:
     arguments = ("worker", "--clock", "event", "--processes", str(processes))
     return Child(*arguments, environment=environment.variables, log=environment.folder / "worker.log")
+
+
+def _collector(environment: Environment, port: int, web_port: int) -> Child:
+    arguments = ("collect", "--port", str(port), "--web-port", str(web_port))
+    variables = {**environment.variables, "SEGOPS_COLLECT_KEYS": f"demo={WRITE_KEY}"}
+    variables["SEGOPS_COLLECT_HOST"] = "127.0.0.1"
+    return Child(*arguments, environment=variables, log=environment.folder / "collector.log")
 
 
 def _oracle(environment: Environment, history: OrderHistory) -> Child:

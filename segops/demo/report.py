@@ -41,6 +41,11 @@ def _figures(result: RunResult, dashboard: DashboardState, history: OrderHistory
     changes = dashboard.changes
     edited = sum(changes[reason] for reason in REASONS)
     yield (
+        f"{result.over_http:,} of the events came through the collector, in {result.requests:,} requests "
+        f"like those of Segment's SDK for Python; {result.repeated:,} was sent twice, and counts once. The "
+        "others were written to Kafka"
+    )
+    yield (
         f"{changes.total():,} membership changes: {changes['event']:,} caused by events, "
         f"{changes['time']:,} by time, {edited:,} by the edit, "
         f"{changes['merge']:,} by the merge of {result.merges:,} visitors with "

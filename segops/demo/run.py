@@ -10,6 +10,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Final
 
+import aiohttp
 import msgspec
 
 from segops.config import Settings
@@ -18,11 +19,12 @@ from segops.core.events import Change
 from segops.demo.change_collector import ChangeCollector, read_state
 from segops.demo.dashboard import DashboardState
 from segops.demo.edit import Edit
-from segops.demo.environment import Environment
+from segops.demo.environment import WRITE_KEY, Environment
 from segops.demo.feeder import Feeder, feeder
 from segops.demo.history import OrderHistory
 from segops.demo.progress import Progress
 from segops.demo.screen import Screen
+from segops.demo.sdk import Sdk
 from segops.demo.verify import Verdict, compare, compare_state, conflict
 from segops.kafka.clients import running_admin, running_consumer
 from segops.kafka.topics import describe
@@ -46,6 +48,9 @@ class RunResult(msgspec.Struct, frozen=True):
     late: int
     dead_letters: int
     merges: int
+    over_http: int
+    repeated: int
+    requests: int
 
     @property
     def differences(self) -> list[str]:
@@ -60,16 +65,19 @@ class RunResult(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes of a run, and the HTTP ports of the worker."""
+    """The processes of a run, the HTTP ports of the worker, and the collector's for events and pages."""
 
     worker: Child
     oracle: Child
+    collector: Child
     ports: Sequence[int]
+    collector_ports: tuple[int, int]
 
 
 @dataclass(frozen=True)
 class _Instruments:
     feeder: Feeder
+    sdk: Sdk
     progress: Progress
     collector: ChangeCollector
 
@@ -94,6 +102,10 @@ class Run:
             async with _running(instruments.collector.listen()) as monitor.listening:
                 await monitor("starting the worker", self._until_ready())
                 self.dashboard.begin()
+                # At each change of the way, all before is applied: the two choose partitions differently.
+                first_ms, last_ms = history.over_http_ms
+                await monitor("events", feeder.events(first_ms), progress.caught_up)
+                await monitor("events through the collector", feeder.over_http(last_ms), progress.caught_up)
                 await monitor("events", feeder.events(history.half_ms), progress.caught_up)
                 await self._edit(monitor, instruments)
                 await monitor("events", feeder.events(history.last_ms), progress.caught_up)
@@ -102,7 +114,7 @@ class Run:
             await instruments.collector.catch_up()
             self.dashboard.close(instruments.collector.changes.values())
             await monitor("comparing with the replay", self._until_replayed(), patient=True)
-            return await self._check(instruments.collector)
+            return await self._check(instruments)
 
     async def _edit(self, monitor: _Monitor, instruments: _Instruments) -> None:
         """Publish an edit half-way. All partitions have the same clock then, as the replay has."""
@@ -122,13 +134,18 @@ class Run:
             running_admin(settings.kafka) as admin,
             running_consumer(settings.kafka) as offsets,
             running_consumer(settings.kafka, isolation_level="read_committed") as reader,
-            feeder(settings, self._history, rate=rate) as feeding,
+            aiohttp.ClientSession() as session,
+            feeder(settings, sdk := self._sdk(session), self._history, rate=rate) as feeding,
         ):
             progress = Progress(settings, admin, offsets)
-            yield _Instruments(feeding, progress, ChangeCollector(settings, reader, self.dashboard.note))
+            yield _Instruments(feeding, sdk, progress, ChangeCollector(settings, reader, self.dashboard.note))
+
+    def _sdk(self, session: aiohttp.ClientSession) -> Sdk:
+        return Sdk(session, f"http://127.0.0.1:{self._processes.collector_ports[0]}", WRITE_KEY)
 
     async def _until_ready(self) -> None:
-        while not await pages.ready(self._processes.ports):
+        ports = [*self._processes.ports, self._processes.collector_ports[1]]
+        while not await pages.ready(ports):
             await asyncio.sleep(_LOOK_S)
 
     async def _until_replayed(self) -> None:
@@ -139,12 +156,14 @@ class Run:
         """Check the processes and show the progress."""
         self._processes.worker.check()
         self._processes.oracle.check()
+        self._processes.collector.check()
         if self._processes.worker.ended():
             raise SegopsError("the worker exited before its work was done")
         self.dashboard.look(instruments.progress, instruments.feeder.sent)
         self._screen.show(self.dashboard)
 
-    async def _check(self, collector: ChangeCollector) -> RunResult:
+    async def _check(self, instruments: _Instruments) -> RunResult:
+        collector, sdk = instruments.collector, instruments.sdk
         settings, received = self._environment.settings, collector.changes
         return RunResult(
             changes=compare(read_changes(self._environment.expected_file), received.values()),
@@ -154,6 +173,9 @@ class Run:
             late=await pages.total(self._processes.ports, _LATE),
             dead_letters=await _count(settings, settings.topics.dead_letters),
             merges=await pages.total(self._processes.ports, _MERGES),
+            over_http=sdk.events,
+            repeated=sdk.repeated,
+            requests=sdk.requests,
         )
 
 

@@ -53,6 +53,9 @@ def test_every_change_equals_the_replay(environment: dict[str, str], tmp_path: P
     assert merged is not None and int(merged[1].replace(",", "")) > 5, done.stdout
     assert re.search(r"^\d{4}-\d\d-\d\d  [\d,]+ of", done.stdout, re.MULTILINE), "the clock is shown"
     assert "0 duplicates, 0 late events, 0 dead letters" in done.stdout
+    collected = re.search(r"([\d,]+) of the events came through the collector", done.stdout)
+    assert collected is not None and int(collected[1].replace(",", "")) > 300, done.stdout
+    assert "1 was sent twice, and counts once" in done.stdout
     assert_edited(done.stdout, [json.loads(line) for line in expected])
 
 
