@@ -1,6 +1,9 @@
-"""Option types that several commands share."""
+"""Options and option types that several commands share."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import click
 
@@ -22,6 +25,46 @@ class Instant(click.ParamType):
 
 
 INSTANT = Instant()
+
+_Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def formats(names: Iterable[str], *, default: str | None = None, note: str = "") -> _Decorator:
+    """Add ``--format`` to a command, as ``form``; the first one is the default unless another is named.
+
+    ``note`` says more about them.
+    """
+    choices = list(names)
+    return click.option(
+        "--format",
+        "form",
+        type=click.Choice(choices),
+        default=default or choices[0],
+        show_default=True,
+        help=f"Output format; {note}." if note else "Output format.",
+    )
+
+
+def watchable(what: str, *, each: str, line: str = "change") -> _Decorator:
+    """Add ``--watch`` and ``--format`` to a command that shows ``what``.
+
+    ``each``: what ``--format json`` prints an object for, and ``line`` what a plain line is printed for.
+    """
+    watch = click.option(
+        "--watch", is_flag=True, help=f"Follow {what} until Ctrl-C; print a line per {line} if piped."
+    )
+    form = formats(["table", "json"], note=f"json with --watch prints an object per {each}")
+    return lambda command: watch(form(command))
+
+
+def limit_option(text: str) -> _Decorator:
+    """Add ``--limit`` to a command; ``text`` says what N limits."""
+    return click.option("--limit", type=click.IntRange(min=1), metavar="N", help=text)
+
+
+def samples_option(text: str, most: int) -> _Decorator:
+    """Add ``--samples``, of 0 to ``most`` profiles, to a command; ``text`` says what is shown of them."""
+    return click.option("--samples", type=click.IntRange(0, most), default=0, metavar="N", help=text)
 
 
 def identifier_of(text: str) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator
-from contextlib import aclosing
+import math
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Iterator
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from segops.analytics.reader import TopicReader
+from segops.cli._kafka import run
 from segops.cli._say import redrawing, say
+from segops.config import Settings
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -16,6 +19,12 @@ if TYPE_CHECKING:
 _PAUSE_S: Final = 0.25
 
 Blocks = Iterable["str | Table"]
+
+
+def run_shown(show: Callable[[Settings], Awaitable[None]], *, watch: bool) -> None:
+    """Run a command that shows figures; with ``watch`` until Ctrl-C, and it waits for a broker."""
+    with suppress(KeyboardInterrupt):
+        run(show, wait_s=math.inf if watch else 0.0)
 
 
 async def refresh(

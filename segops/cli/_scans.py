@@ -12,10 +12,12 @@ import msgspec
 from rich.console import Console
 
 from segops.cli._kafka import run
+from segops.cli._params import formats
 from segops.cli._progress import plain_report
 from segops.cli._say import say, say_text
 from segops.config import Settings
 from segops.core.errors import UserError
+from segops.core.scans import Interval
 from segops.core.values import format_instant
 from segops.kafka import definitions
 from segops.kafka.definitions import DefinitionLog
@@ -24,14 +26,7 @@ from segops.schemas.scans import Question, Scanned
 
 _Asked = TypeVar("_Asked", bound=Question)
 
-FORMAT: Final = click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Output format.",
-)
+FORMAT: Final = formats(["table", "json"])
 WAIT: Final = click.option(
     "--timeout",
     "wait",
@@ -69,10 +64,27 @@ def say_json(view: msgspec.Struct) -> None:
 
 def say_when(view: Any) -> None:
     """Print as of when the figures are, and how many profiles could not be read."""
+    for line in when(view):
+        say(line)
+
+
+def when(view: Any) -> Iterator[str]:
+    """Yield as of when the figures are, and how many profiles could not be read."""
     began, ended = format_instant(view.from_ms), format_instant(view.to_ms)
-    say(f"as of {began}" if began == ended else f"each profile as of its turn from {began} to {ended}")
+    yield f"as of {began}" if began == ended else f"each profile as of its turn from {began} to {ended}"
     if view.unreadable:
-        say(f"{view.unreadable:,} profiles cannot be read and are left out: see `segops quarantine list`")
+        yield f"{view.unreadable:,} profiles cannot be read and are left out: see `segops quarantine list`"
+
+
+def interval_text(found: Interval) -> str:
+    """Return an estimated number with its bounds, or an exact one.
+
+    >>> interval_text(Interval(200, 36, 1_113)), interval_text(Interval(7, 7, 7))
+    ('about 200 (36 to 1,113)', '7')
+    """
+    if found.low == found.high:
+        return f"{found.estimate:,}"
+    return f"about {found.estimate:,} ({found.low:,} to {found.high:,})"
 
 
 @contextmanager

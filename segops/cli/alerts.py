@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterator
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import click
 import msgspec
 
 from segops.analytics.alert_log import AlertLog, AlertsView, reading_alerts
-from segops.cli._kafka import run
-from segops.cli._refresh import refresh
+from segops.cli._params import watchable
+from segops.cli._refresh import refresh, run_shown
 from segops.cli._say import say_blocks, say_text, table
 from segops.config import Settings
 from segops.core.values import format_instant
@@ -33,30 +31,15 @@ _COLUMNS: Final = ("segment", "alert", "state", "since", "until", "number", "ear
 
 @click.command(epilog=_EPILOG)
 @click.option("--firing", is_flag=True, help="Show only the alerts that fire now.")
-@click.option(
-    "--watch", is_flag=True, help="Follow the alerts until Ctrl-C; print a line per change if piped."
-)
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Output format; json with --watch prints an object per line and changed alert.",
-)
-def command(firing: bool, watch: bool, format_: str) -> None:
+@watchable("the alerts", each="line and changed alert")
+def command(firing: bool, watch: bool, form: str) -> None:
     """Show the alerts of all segments that fire, and those that have fired, each with its latest crossing.
 
     NUMBER is the number of members, or of entries or exits within the window of the alert, when it began to
     fire or recovered; EARLIER is the number of members one window earlier. An alert that never fired is not
     listed.
     """
-    wait_s = math.inf if watch else 0.0
-    with suppress(KeyboardInterrupt):
-        run(
-            lambda settings: _show(settings, firing=firing, watch=watch, json=format_ == "json"),
-            wait_s=wait_s,
-        )
+    run_shown(lambda settings: _show(settings, firing=firing, watch=watch, json=form == "json"), watch=watch)
 
 
 async def _show(settings: Settings, *, firing: bool, watch: bool, json: bool) -> None:

@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 
 from segops.cli._edits import Percentage
+from segops.cli._params import samples_option
 from segops.cli._say import say, say_all, say_table, warn
-from segops.cli._scans import FORMAT, WAIT, say_json, say_when, scan_for
+from segops.cli._scans import FORMAT, WAIT, interval_text, say_json, say_when, scan_for
 from segops.cli.explain import segment_lines
 from segops.core.errors import UserError
-from segops.core.scans import MAX_SAMPLES, Interval
+from segops.core.scans import MAX_SAMPLES
 from segops.core.segments import Definition, check_references
 from segops.kafka.definitions import DefinitionLog
 from segops.schemas.scan_views import EstimateView, view_estimate
@@ -38,13 +39,7 @@ Examples:
     help="Evaluate only this share of the profiles.",
 )
 @click.option("--funnel", is_flag=True, help="Also count the profiles that pass each node of the rule.")
-@click.option(
-    "--samples",
-    type=click.IntRange(0, MAX_SAMPLES),
-    default=0,
-    metavar="N",
-    help="Also show N profiles that the draft holds for, and why.",
-)
+@samples_option("Also show N profiles that the draft holds for, and why.", MAX_SAMPLES)
 @FORMAT
 @WAIT
 def command(
@@ -88,7 +83,7 @@ def _chosen(file: Path, drafts: list[Definition], segment: str | None) -> str:
 
 
 def _print(key: str, view: EstimateView) -> None:
-    say(f"{key}: {_interval(view.members)} of {_interval(view.profiles)} profiles")
+    say(f"{key}: {interval_text(view.members)} of {interval_text(view.profiles)} profiles")
     if view.sample < 1:
         say(f"from a sample of {view.sample * 100:g} %: {view.holds:,} of {view.evaluated:,} profiles")
     for label in view.incomplete:
@@ -105,9 +100,3 @@ def _print(key: str, view: EstimateView) -> None:
         say(sample.profile_id)
         say_all(segment_lines(sample.explanation))
     say_when(view)
-
-
-def _interval(found: Interval) -> str:
-    if found.low == found.high:
-        return f"{found.estimate:,}"
-    return f"about {found.estimate:,} ({found.low:,} to {found.high:,})"

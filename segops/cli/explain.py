@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from segops.cli._input import Input
-from segops.cli._params import INSTANT
+from segops.cli._params import INSTANT, formats
 from segops.cli._say import say, say_all, say_text
 from segops.config import load
 from segops.core.errors import UserError
@@ -135,14 +135,7 @@ _FORMATS: dict[str, Callable[[Explanation], None]] = {"tree": _tree, "json": _js
 @click.option("--profile", "profile_id", required=True, metavar="ID", help="Profile id, such as user_id:ann.")
 @click.option("--at", "at_ms", type=INSTANT, help="Instant to explain. Default: the time of the last event.")
 @click.option("--segment", metavar="KEY", help="Explain only this segment.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(list(_FORMATS)),
-    default="tree",
-    show_default=True,
-    help="Output format.",
-)
+@formats(_FORMATS)
 def command(
     segments: tuple[Path, ...],
     events: Path,

@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from segops.cli._kafka import run
-from segops.cli._params import INSTANT
+from segops.cli._params import INSTANT, formats, limit_option
 from segops.cli._say import say, say_all, say_table
 from segops.config import Settings
 from segops.core.errors import UserError
@@ -48,16 +48,9 @@ _FORMATS: dict[str, Callable[[Iterable[PastMembership]], None]] = {"table": _tab
 @click.command(epilog=_EPILOG)
 @click.argument("key", metavar="KEY")
 @click.option("--at", "at_ms", type=INSTANT, help="List the members at this instant.  [default: now]")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="List at most N members.")
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(list(_FORMATS)),
-    default="table",
-    show_default=True,
-    help="Output format.",
-)
-def command(key: str, at_ms: int | None, limit: int | None, format_: str) -> None:
+@limit_option("List at most N members.")
+@formats(_FORMATS)
+def command(key: str, at_ms: int | None, limit: int | None, form: str) -> None:
     """List the members of the segment KEY, now or at a past instant: since when, why, and until when.
 
     The answer comes from the published changes: of Kafka and, with SEGOPS_ARCHIVE_URL, of the archive. It is
@@ -65,7 +58,7 @@ def command(key: str, at_ms: int | None, limit: int | None, format_: str) -> Non
     past membership is the actual one, if it has ended.
     """
     found = run(lambda settings: _members(settings, key, at_ms))
-    _FORMATS[format_](found[:limit])
+    _FORMATS[form](found[:limit])
     more = "" if limit is None or len(found) <= limit else f", {limit:,} listed"
     say(f"{len(found):,} members{more}", err=True)
 

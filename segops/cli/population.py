@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterator
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -13,8 +11,8 @@ import msgspec
 from segops.analytics.reader import TopicReader, reading_sizes
 from segops.analytics.sizes import SegmentSizes
 from segops.analytics.views import PopulationView
-from segops.cli._kafka import run
-from segops.cli._refresh import refresh
+from segops.cli._params import watchable
+from segops.cli._refresh import refresh, run_shown
 from segops.cli._say import say_blocks, say_text, table
 from segops.config import Settings
 from segops.core.errors import SegopsError
@@ -32,26 +30,14 @@ Examples:
 
 
 @click.command(epilog=_EPILOG)
-@click.option(
-    "--watch", is_flag=True, help="Follow the figures until Ctrl-C; print a line per change if piped."
-)
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Output format; json with --watch prints an object per line.",
-)
-def command(watch: bool, format_: str) -> None:
+@watchable("the figures", each="line")
+def command(watch: bool, form: str) -> None:
     """Show how many profiles are known, and how many are active, new, returning, resurrected and dormant.
 
     Days are UTC days. Stickiness is the number of profiles active within a day per profile active within 30
     days.
     """
-    wait_s = math.inf if watch else 0.0
-    with suppress(KeyboardInterrupt):
-        run(lambda settings: _show(settings, watch=watch, json=format_ == "json"), wait_s=wait_s)
+    run_shown(lambda settings: _show(settings, watch=watch, json=form == "json"), watch=watch)
 
 
 async def _show(settings: Settings, *, watch: bool, json: bool) -> None:

@@ -15,7 +15,7 @@ import msgspec
 
 from segops.api.profiles import path_of
 from segops.cli._kafka import run
-from segops.cli._params import INSTANT, identifier_of
+from segops.cli._params import INSTANT, formats, identifier_of
 from segops.cli._say import say_all, say_text
 from segops.config import load
 from segops.core.errors import SegopsError, UserError
@@ -139,14 +139,7 @@ _PAST_FORMATS: dict[str, Callable[[int, str, Sequence[PastMembership]], None]] =
     metavar="URL",
     help="URL of any worker of the group. Default: SEGOPS_WEB_HOST and SEGOPS_WEB_PORT.",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(list(_FORMATS)),
-    default="tree",
-    show_default=True,
-    help="Output format.",
-)
+@formats(_FORMATS)
 @click.option("--at", "at_ms", type=INSTANT, help="Show the memberships at this past instant only.")
 def command(identifier: str, url: str | None, form: str, at_ms: int | None) -> None:
     """Show the profile of the person with the identifier ID, such as user_id:ann, in a running system.

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from segops.cli._input import Input
-from segops.cli._params import INSTANT
+from segops.cli._params import INSTANT, formats
 from segops.cli._say import say, say_all
 from segops.config import load
 from segops.core.events import Change, Event
@@ -68,14 +68,7 @@ _HEADING = f"{'occurred at':<24}  {'action':<7}  {'segment':<24}  {'reason':<10}
 )
 @click.option("--at", "at_ms", type=INSTANT, help="The instant of --apply.")
 @click.option("--until", type=INSTANT, help="Advance the clock to this instant after the last event.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(list(_FORMATS)),
-    default="jsonl",
-    show_default=True,
-    help="Output format; jsonl prints the records as they are published.",
-)
+@formats(_FORMATS, default="jsonl", note="jsonl prints the records as they are published")
 @click.option("--strict", is_flag=True, help="Exit with status 1 if an event was invalid.")
 def command(
     segments: tuple[Path, ...],

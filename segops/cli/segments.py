@@ -6,6 +6,7 @@ import click
 import msgspec
 
 from segops.cli._kafka import run
+from segops.cli._params import formats
 from segops.cli._progress import in_words
 from segops.cli._say import say, say_table
 from segops.core.values import format_instant
@@ -21,15 +22,8 @@ Examples:
 
 @click.command(epilog=_EPILOG)
 @click.option("--all", "with_retired", is_flag=True, help="Also list retired segments.")
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["table", "jsonl"]),
-    default="table",
-    show_default=True,
-    help="Output format.",
-)
-def command(with_retired: bool, format_: str) -> None:
+@formats(["table", "jsonl"])
+def command(with_retired: bool, form: str) -> None:
     """List the published segments: version, state, members, trend, and the segments that refer to each.
 
     States: live; building (its history is being read); paused (memberships are frozen); left out (it refers
@@ -37,7 +31,7 @@ def command(with_retired: bool, format_: str) -> None:
     in 24 hours; "as of" is the least clock of the partitions.
     """
     found = [each for each in run(measured) if with_retired or each.state != "retired"]
-    if format_ == "jsonl":
+    if form == "jsonl":
         for each in found:
             say(msgspec.json.encode(each).decode())
         return

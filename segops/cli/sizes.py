@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -16,9 +14,9 @@ from segops.analytics.reader import TopicReader, reading_sizes
 from segops.analytics.sizes import SegmentSizes
 from segops.analytics.views import AsOf, Changes, SegmentsView, SegmentView
 from segops.cli._chart import chart
-from segops.cli._kafka import run
+from segops.cli._params import watchable
 from segops.cli._progress import in_words
-from segops.cli._refresh import refresh
+from segops.cli._refresh import refresh, run_shown
 from segops.cli._say import say, say_blocks, say_text, table
 from segops.config import Settings
 from segops.core.errors import UserError
@@ -40,27 +38,15 @@ _STEP_MS: Final = 30 * MINUTE_MS
 
 @click.command(epilog=_EPILOG)
 @click.argument("keys", nargs=-1, metavar="[KEY...]")
-@click.option(
-    "--watch", is_flag=True, help="Follow the sizes until Ctrl-C; print a line per change if piped."
-)
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Output format; json with --watch prints an object per line and changed segment.",
-)
-def command(keys: tuple[str, ...], watch: bool, format_: str) -> None:
+@watchable("the sizes", each="line and changed segment")
+def command(keys: tuple[str, ...], watch: bool, form: str) -> None:
     """Show the sizes of the segments KEY..., or of all, with entries and exits of the last hour and day.
 
     One KEY is shown in detail, with its trend of the last 24 hours. Volatility is the number of entries and
     exits of the last 24 hours per member. The sizes are exact at the given time: the least clock of the
     partitions.
     """
-    wait_s = math.inf if watch else 0.0
-    with suppress(KeyboardInterrupt):
-        run(lambda settings: _show(settings, keys, watch=watch, json=format_ == "json"), wait_s=wait_s)
+    run_shown(lambda settings: _show(settings, keys, watch=watch, json=form == "json"), watch=watch)
 
 
 async def _show(settings: Settings, keys: Sequence[str], *, watch: bool, json: bool) -> None:

@@ -13,6 +13,7 @@ import msgspec
 import yaml
 
 from segops.cli._kafka import run
+from segops.cli._params import formats
 from segops.cli._say import say, say_all, say_table, say_text
 from segops.cli._service import serve
 from segops.config import Settings, load
@@ -85,18 +86,11 @@ def remove(topics: Sequence[str]) -> None:
 
 
 @command.command("list", epilog="Example: segops sources list --format jsonl")
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["table", "jsonl"]),
-    default="table",
-    show_default=True,
-    help="Output format.",
-)
-def list_(format_: str) -> None:
+@formats(["table", "jsonl"])
+def list_(form: str) -> None:
     """List the published sources: their events, and how many records are not read yet."""
     found = run(progress)
-    if format_ == "jsonl":
+    if form == "jsonl":
         say_all(msgspec.json.encode(each).decode() for each in found)
     elif found:
         columns = ("topic", "format", "from", "partitions", "lag", "since", "events")
@@ -122,21 +116,14 @@ def infer(topic: str, records: int) -> None:
 @command.command(epilog="Example: segops sources test sources.yaml --format jsonl")
 @click.argument("source", metavar="FILE|TOPIC")
 @_RECORDS
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["table", "jsonl"]),
-    default="table",
-    show_default=True,
-    help="Output format; jsonl are the events as they would be written.",
-)
-def test(source: str, records: int, format_: str) -> None:
+@formats(["table", "jsonl"], note="jsonl are the events as they would be written")
+def test(source: str, records: int, form: str) -> None:
     """Show what becomes of a sample of records: by the sources in FILE, or the published one of TOPIC.
 
     Rejected records are listed with the reason on standard error; nothing is written. Exit status: 1 if a
     record is rejected.
     """
-    sys.exit(_test(source, records, format_))
+    sys.exit(_test(source, records, form))
 
 
 @command.command("run", epilog="Example: SEGOPS_SCHEMA_REGISTRY_URL=https://registry:8081 segops sources run")
@@ -182,13 +169,13 @@ def _draft(found: Draft) -> str:
     return "\n".join([*todo, text.rstrip(), f"# fields, in a sample of {found.records:,}:", *lines])
 
 
-def _test(source: str, records: int, format_: str) -> int:
+def _test(source: str, records: int, form: str) -> int:
     async def work(settings: Settings) -> list[Tried]:
         chosen = await _chosen(settings, source)
         return [each for one in chosen for each in await try_source(settings, one, records)]
 
     tried = run(work)
-    if format_ == "jsonl":
+    if form == "jsonl":
         say_all((event.value or b"").decode() for each in tried for event in each.events)
     else:
         say_table(("record", "event", "profile", "time"), _events(tried))

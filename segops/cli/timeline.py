@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from segops.cli._kafka import run
-from segops.cli._params import INSTANT, identifier_of
+from segops.cli._params import INSTANT, formats, identifier_of, limit_option
 from segops.cli._say import say, say_all, say_table
 from segops.core.errors import UserError
 from segops.core.values import format_instant
@@ -54,16 +54,9 @@ _FORMATS: dict[str, Callable[[Iterable[TimelineEntry]], None]] = {"table": _tabl
     "--from", "from_ms", type=INSTANT, help="Begin with this instant.  [default: all that is retained]"
 )
 @click.option("--to", "to_ms", type=INSTANT, help="End before this instant.  [default: all that is retained]")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="List the first N entries at most.")
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(list(_FORMATS)),
-    default="table",
-    show_default=True,
-    help="Output format.",
-)
-def command(identifier: str, from_ms: int | None, to_ms: int | None, limit: int | None, format_: str) -> None:
+@limit_option("List the first N entries at most.")
+@formats(_FORMATS)
+def command(identifier: str, from_ms: int | None, to_ms: int | None, limit: int | None, form: str) -> None:
     """List the events and membership changes of the person with the identifier ID, in order of time.
 
     A merged identifier leads to the profile that it is part of; the entries of all profiles that became one
@@ -74,7 +67,7 @@ def command(identifier: str, from_ms: int | None, to_ms: int | None, limit: int 
         raise UserError(f"expected --to after --from, got {format_instant(to_ms)}")
     name = identifier_of(identifier)
     found = run(lambda settings: timeline(settings, name, from_ms=from_ms, to_ms=to_ms))
-    _FORMATS[format_](found.entries[:limit])
+    _FORMATS[form](found.entries[:limit])
     say(_summary(found, limit), err=True)
 
 

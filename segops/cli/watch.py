@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from segops.cli._kafka import run
+from segops.cli._params import formats, limit_option
 from segops.cli._say import say, say_table
 from segops.config import Settings
 from segops.core.errors import UserError
@@ -38,23 +39,18 @@ class _View(msgspec.Struct, frozen=True):
 
 @click.command(epilog=_EPILOG)
 @click.option("--segment", metavar="KEY", help="Show only this segment.")
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["table", "jsonl"]),
-    default="table",
-    show_default=True,
-    help="Output format; jsonl prints the records as they are published, and sizes only with --once.",
+@formats(
+    ["table", "jsonl"], note="jsonl prints the records as they are published, and sizes only with --once"
 )
 @click.option("--once", is_flag=True, help="Show the current sizes and exit.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Exit after N changes.")
-def command(segment: str | None, format_: str, once: bool, limit: int | None) -> None:
+@limit_option("Exit after N changes.")
+def command(segment: str | None, form: str, once: bool, limit: int | None) -> None:
     """Follow membership changes and segment sizes until Ctrl-C.
 
     Sizes are counted from the compacted membership topic. Each change is shown with its reason and the
     instant at which the membership flips if nothing more happens.
     """
-    view = _View(segment, format_, once, limit)
+    view = _View(segment, form, once, limit)
     with suppress(KeyboardInterrupt):
         run(lambda settings: _watch(settings, view), wait_s=0.0 if once else math.inf)
 
