@@ -19,6 +19,8 @@ if TYPE_CHECKING:  # imported when needed: rich takes a tenth of a second
     from rich.table import Table
     from rich.text import Text
 
+#: Draws lines and tables in place of those drawn before.
+Redraw = Callable[[Iterable["str | Table"]], None]
 _PIPE_WIDTH = 200  # wide enough not to truncate tables when there is no terminal
 
 
@@ -81,7 +83,7 @@ def say_blocks(blocks: Iterable[str | Table]) -> None:
 
 
 @contextmanager
-def redrawing() -> Iterator[Callable[[Iterable[str | Table]], None] | None]:
+def redrawing() -> Iterator[Redraw | None]:
     """Provide a function that redraws lines and tables in place; None if standard output is no terminal."""
     from rich.console import Group
     from rich.live import Live

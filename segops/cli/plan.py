@@ -2,41 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import aclosing
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 
 from segops.cli._edits import PRUNE, RETIRE, edit_in, limited, limits_in
 from segops.cli._kafka import run
-from segops.cli._say import say, say_table, warn
-from segops.cli._scans import FORMAT, WAIT, reporting, say_json, say_when
+from segops.cli._params import samples_option, watchable
+from segops.cli._plan_list import print_plans
+from segops.cli._plan_view import details, ends, notes, plan_table
+from segops.cli._plan_watch import Repeats
+from segops.cli._refresh import run_shown
+from segops.cli._say import redrawing, say, say_blocks, warn
+from segops.cli._scans import WAIT, reporting, say_json, when
 from segops.config import Settings
 from segops.core.rules.analysis import costs
-from segops.core.scans import MAX_INSTANTS, MAX_SAMPLES, Limits, beyond, with_references
+from segops.core.scans import MAX_SAMPLES, Limits, beyond, with_references
 from segops.core.segments import SegmentSet
-from segops.core.values import format_instant
 from segops.operations import plans
+from segops.operations.plan_log import latest_plans
+from segops.operations.plan_watch import repeats
 from segops.operations.plans import Decide, Effect, Recorded, Wait
-from segops.schemas.scan_views import FOLLOWS, Edited, PlanView, SegmentPlanView, view_plan
+from segops.schemas.scan_views import (
+    Edited,
+    PlanView,
+    RepeatView,
+    view_flapping,
+    view_plan,
+)
 
 _EPILOG = """
 \b
 Examples:
   segops plan segments/
   segops plan segments/ --prune --format json
+  segops plan segments/vip.yaml --watch
+  segops plan --list
   segops plan --discard
 """
-_FIGURES = (
-    "members",
-    "then",
-    "entering",
-    "leaving",
-    "staying",
-    "enter 24 h",
-    "leave 24 h",
-    "bytes per profile",
-)
 
 
 @click.command(epilog=_EPILOG)
@@ -44,23 +50,28 @@ _FIGURES = (
 @PRUNE
 @RETIRE
 @click.option("--discard", is_flag=True, help="End the latest plan, so that it cannot be applied.")
-@click.option(
-    "--samples",
-    type=click.IntRange(0, MAX_SAMPLES),
-    default=0,
-    metavar="N",
-    help="Also name N profiles that enter, leave and stay.",
-)
+@click.option("--list", "listed", is_flag=True, help="List the latest plans, and how they ended.")
+@samples_option("Also name N profiles that enter, leave and stay.", MAX_SAMPLES)
 @limited
-@FORMAT
+@watchable("the effect, and who flaps,", each="line and repeat", line="segment and repeat")
+@click.option(
+    "--interval",
+    type=click.FloatRange(min=1, max=86_400),
+    default=30.0,
+    show_default=True,
+    help="With --watch: seconds from the end of a repeat to the next one.",
+)
 @WAIT
 def command(
     paths: Sequence[Path],
     prune: bool,
     retire: Sequence[str],
     discard: bool,
+    listed: bool,
     samples: int,
+    watch: bool,
     form: str,
+    interval: float,
     wait: float,
     **limits: float,
 ) -> None:
@@ -69,101 +80,102 @@ def command(
     The workers judge every profile by the definitions in force and by the new ones. Per segment: its members
     now and then, how many enter, leave and stay, and how many enter and leave by time alone in the 24 hours
     after that. Without events in between, `segops apply` publishes exactly these changes. The plan has an id
-    for `segops apply --plan`, is valid for 24 hours, and takes the place of an earlier one.
+    for `segops apply --plan`, is valid for 24 hours, and takes the place of an earlier one. An edit that
+    changes nothing is not recorded.
 
     Segments that need past events are counted, too: the workers collect these first, beside the profiles. If
-    --wait is over before that, they go on, and the same command goes on with the same plan.
+    --timeout is over before that, they go on, and the same command goes on with the same plan.
+
+    With --watch, the plan is repeated, and 1 % of the profiles (at most 50,000) is followed: how many of them
+    leave a segment and enter it again, or the reverse, between repeats, by the new definitions with their
+    minimum stays, cool-downs and hysteresis. What happens and is undone between two repeats is not seen. A
+    repeat records nothing and reads no history again. Ctrl-C ends the watch, and the plan stays. When the
+    plan is applied, discarded, replaced or expires, the watch ends with exit status 2.
     """
-    if discard and (paths or prune or retire):
-        raise click.UsageError("--discard takes no PATH, --prune or --retire")
-    if discard:
-        say(f"discarded the plan {run(plans.discard).id}")
-    elif not (paths or retire):
-        raise click.UsageError("expected a PATH, --retire or --discard")
+    if discard or listed:
+        name = "--discard" if discard else "--list"
+        if paths or prune or retire or watch or (discard and listed):
+            raise click.UsageError(f"{name} takes no PATH, --prune, --retire, --watch or another action")
+        if listed:
+            print_plans(run(latest_plans), json=form == "json")
+        else:
+            say(f"discarded the plan {run(plans.discard).id}")
+        return
+    if not (paths or retire):
+        raise click.UsageError("expected a PATH, --retire, --discard or --list")
+    asked = _Asked(edit_in(paths, prune=prune, retire=retire), limits_in(limits), form, samples, wait)
+    if watch:
+        run_shown(lambda settings: _watch(settings, asked, interval), watch=False)
     else:
-        decide = edit_in(paths, prune=prune, retire=retire)
-        _plan(decide, limits_in(limits), samples=samples, form=form, wait_s=wait)
+        effect, recorded = run(asked.planned)
+        _print(asked, effect, recorded)
 
 
-def _plan(decide: Decide, limits: Limits, *, samples: int, form: str, wait_s: float) -> None:
-    async def work(settings: Settings) -> tuple[Effect, Recorded]:
+class _Asked(NamedTuple):
+    """What is planned, and how it is shown."""
+
+    decide: Decide
+    limits: Limits
+    form: str
+    samples: int
+    wait_s: float
+
+    async def planned(self, settings: Settings) -> tuple[Effect, Recorded | None]:
+        """Plan the edit, with the progress on standard error."""
         with reporting() as report:
-            return await plans.plan(settings, decide, Wait(wait_s, report), samples=samples)
+            wait = Wait(self.wait_s, report)
+            return await plans.plan(settings, self.decide, wait, samples=self.samples)
 
-    effect, (planned, replaced) = run(work)
-    moved = beyond(effect.plan, limits, effect.new)
-    view = view_plan(planned, effect.scanned, _edited(effect), moved, replaced=replaced)
-    if form == "json":
-        say_json(view)
-    else:
-        _print(view, effect)
+    def view(self, effect: Effect, recorded: Recorded | None) -> PlanView:
+        """Return the view of an effect."""
+        planned, replaced = recorded or (None, None)
+        moved = beyond(effect.plan, self.limits, effect.new)
+        return view_plan(planned, effect.scanned, _edited(effect), moved, replaced=replaced)
 
 
 def _edited(effect: Effect) -> dict[str, Edited]:
     known = {each.key: each for each in effect.after}
     found = costs(SegmentSet(with_references(sorted(effect.plan.segments), known)))
     sizes = {cost.segment_key: cost.state_bytes for cost in found.segments}
-    edited = {key: Edited(FOLLOWS, each.version, sizes.get(key, 0)) for key, each in known.items()}
-    for change in effect.changes:
-        if change.action != "unchanged":
-            size = sizes.get(change.key, 0)
-            edited[change.key] = Edited(change.action, change.version, size)
-    return edited
+    edited = plans.edited_in(effect)
+    return {key: each._replace(state_bytes=sizes.get(key, 0)) for key, each in edited.items()}
 
 
-def _print(view: PlanView, effect: Effect) -> None:
+async def _watch(settings: Settings, asked: _Asked, interval_s: float) -> None:
+    effect, recorded = await asked.planned(settings)
+    if recorded is None or not effect.plan.segments:
+        _print(asked, effect, recorded)
+        return
+    number, planned = 1, recorded.planned
+    with redrawing() as redraw:
+        shown = Repeats(redraw, json=asked.form == "json")
+        shown.show(RepeatView(number, asked.view(effect, recorded), None))
+        again = repeats(
+            settings, planned, effect, wait_s=asked.wait_s, interval_s=interval_s, samples=asked.samples
+        )
+        async with aclosing(again) as found:
+            async for effect in found:
+                number, flapping = number + 1, effect.plan.flapping
+                followed = None if flapping is None else view_flapping(flapping)
+                shown.show(RepeatView(number, asked.view(effect, recorded), followed))
+
+
+def _print(asked: _Asked, effect: Effect, recorded: Recorded | None) -> None:
+    view = asked.view(effect, recorded)
+    if asked.form == "json":
+        say_json(view)
+        return
+    if view.id is None:
+        say("nothing to change: the segments are published as they are; no plan was recorded")
+        return
     if view.segments:
-        columns = ("segment", "version", *_FIGURES, "edit")
-        say_table(columns, [_row(each) for each in view.segments], figures=("version", *_FIGURES))
-        say_when(view)
+        say_blocks([plan_table(view), *when(view)])
     others = [change.key for change in effect.changes if change.action == "described"]
     if others:
         say(f"only described: {', '.join(others)}")
     if not view.segments:
         say("no membership changes")
-    for line in _notes(view):
+    for line in notes(view):
         warn(line)
-    for line in _details(view):
+    for line in (*details(view), *ends(view)):
         say(line)
-    say(f"plan {view.id}, valid until {format_instant(view.expires_ms)}")
-    if view.replaced:
-        say(f"it takes the place of the plan {view.replaced}")
-    confirm = " --yes" if any(each.beyond for each in view.segments) else ""
-    say(f"to publish it: segops apply --plan {view.id}{confirm}")
-
-
-def _details(view: PlanView) -> Iterator[str]:
-    for segment in view.segments:
-        if segment.lacking:
-            yield f"{segment.segment_key} counts the past: {', '.join(segment.lacking)}"
-        for kind, ids in segment.samples.items():
-            yield f"{segment.segment_key}, {kind}: {', '.join(ids)}"
-
-
-def _row(segment: SegmentPlanView) -> Sequence[str]:
-    figures = (
-        segment.members,
-        segment.then,
-        segment.entering,
-        segment.leaving,
-        segment.staying,
-        segment.entering_24h,
-        segment.leaving_24h,
-        segment.state_bytes,
-    )
-    cells = [f"{each:,}" for each in figures]
-    return (segment.segment_key, str(segment.version), *cells, segment.action)
-
-
-def _notes(view: PlanView) -> Iterator[str]:
-    for each in view.segments:
-        if each.beyond:
-            yield f"{each.segment_key} moves more than the limits allow: {each.beyond}"
-        if each.complete_since_ms is not None:
-            since = format_instant(each.complete_since_ms)
-            yield f"{each.segment_key} looks back further than the events that are retained: since {since}"
-        if each.failed:
-            yield f"{each.segment_key}: the rule fails for {each.failed:,} profiles; their membership stays"
-    if view.cut:
-        many = f"more than {MAX_INSTANTS:,} instants in 24 h"
-        yield f"{view.cut:,} profiles change at {many}; later ones are not counted"

@@ -104,6 +104,11 @@ class TopicSettings(SettingsSection):
         return f"{self.prefix}segments"
 
     @property
+    def plans(self) -> str:
+        """The latest plans, and how they ended (compacted, one partition)."""
+        return f"{self.prefix}plans"
+
+    @property
     def sources(self) -> str:
         """Topics that are mapped to events (compacted, one partition)."""
         return f"{self.prefix}sources"

@@ -1,4 +1,4 @@
-"""Publish the records of a compacted topic that people edit: all in one transaction.
+"""Publish the records of a compacted topic that people edit, and of another one: all in one transaction.
 
 Of two concurrent publishers the first fails, because it decided by records that are outdated.
 """
@@ -6,9 +6,9 @@ Of two concurrent publishers the first fails, because it decided by records that
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, Protocol
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
@@ -23,9 +23,21 @@ _TRANSACTION_TIMEOUT_MS: Final = 15_000
 Records = Sequence[tuple[bytes, bytes | None]]
 
 
+#: Topic, key and value of each record.
+_Addressed = Sequence[tuple[str, bytes, bytes | None]]
+
+
+class Publish(Protocol):
+    """Publishes records, and those ``beside`` them, by topic, in one transaction."""
+
+    async def __call__(self, records: Records, beside: Mapping[str, Records] = ..., /) -> None: ...
+
+
 @asynccontextmanager
-async def publisher(kafka: KafkaSettings, topic: str) -> AsyncIterator[Callable[[Records], Awaitable[None]]]:
+async def publisher(kafka: KafkaSettings, topic: str) -> AsyncIterator[Publish]:
     """Provide the function that publishes records to partition 0 of a topic, in one transaction.
+
+    It also takes records of partition 0 of other topics, which only publishers of this one may write.
 
     Read the topic within the block: entering it fences earlier publishers, so that no publisher writes a
     decision that is based on outdated records. The function raises UserError if another publisher commits
@@ -34,27 +46,30 @@ async def publisher(kafka: KafkaSettings, topic: str) -> AsyncIterator[Callable[
     options = {"transactional_id": f"{topic}-publisher", "transaction_timeout_ms": _TRANSACTION_TIMEOUT_MS}
     async with running_producer(kafka, **options) as producer:
 
-        async def publish(records: Records) -> None:
-            if records:
-                await _write(producer, topic, records)
+        async def publish(records: Records, beside: Mapping[str, Records] = {}, /) -> None:
+            every = [
+                (name, *record) for name, found in {topic: records, **beside}.items() for record in found
+            ]
+            if every:
+                await _write(producer, topic, every)
 
         yield publish
 
 
-async def _write(producer: AIOKafkaProducer, topic: str, records: Records) -> None:
+async def _write(producer: AIOKafkaProducer, topic: str, records: _Addressed) -> None:
     try:
         async with producer.transaction():
-            await _send(producer, topic, records)
+            await _send(producer, records)
     except (ProducerFenced, InvalidProducerEpoch):
         raise UserError("another publisher committed first; nothing was written. Retry.") from None
     except KafkaError as error:
         raise SegopsError(f"failed to publish to {topic}: {in_words(error)}") from error
 
 
-async def _send(producer: AIOKafkaProducer, topic: str, records: Records) -> None:
+async def _send(producer: AIOKafkaProducer, records: _Addressed) -> None:
     sent = []
     try:
-        for key, value in records:
+        for topic, key, value in records:
             sent.append(await producer.send(topic, value, key=key, partition=0))
     finally:
         outcomes = await asyncio.gather(*sent, return_exceptions=True)

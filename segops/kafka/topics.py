@@ -92,6 +92,7 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
         spec(topics.control, retained, "requests to erase, to split and to scan"),
         spec(topics.profile_events, history, "events by profile, and ticks"),
         spec(topics.segments, _COMPACTED, "segment definitions", 1),
+        spec(topics.plans, _COMPACTED, "plans, and how they ended", 1),
         spec(topics.sources, _COMPACTED, "topics that are mapped to events", 1),
         spec(topics.tracking_plans, _COMPACTED, "tracking plans of sources", 1),
         spec(topics.violations, retained, "violations of tracking plans", 1),

@@ -20,7 +20,9 @@ from segops.core.scans import with_references
 from segops.core.segments import Definition, SegmentSet, check_references, references, version_after
 from segops.kafka.definitions import DefinitionLog, left_out, read, require_topic
 from segops.kafka.publication import publisher
+from segops.operations.plan_log import plan_records
 from segops.schemas.planned import PLAN_KEY, PlannedEdit, encode_planned
+from segops.schemas.published_plans import PlanFigures
 from segops.schemas.segments import MAX_VERSION, definition_to_record
 
 Action = Literal["added", "changed", "described", "unchanged", "paused", "resumed", "retired", "left out"]
@@ -239,11 +241,14 @@ async def retire(settings: Settings, keys: Collection[str]) -> list[DefinitionCh
     return await commit(settings, lambda log: (plan(log, (), prune=False, retire=keys), None))
 
 
-async def commit(settings: Settings, decide: Callable[[DefinitionLog], _Decided]) -> list[DefinitionChange]:
+async def commit(
+    settings: Settings, decide: Callable[[DefinitionLog], _Decided], *, figures: PlanFigures | None = None
+) -> list[DefinitionChange]:
     """Publish, in one transaction, what ``decide`` derives from the current definitions.
 
-    An open plan ends with it: applied, if it was of exactly these changes, else superseded. Raises UserError
-    when no broker is reachable or another publisher commits first.
+    An open plan ends with it: applied, if it was of exactly these changes, else superseded. The topic of
+    plans says so, in the same transaction; ``figures``: those of the open plan that ``decide`` returns.
+    Raises UserError when no broker is reachable or another publisher commits first.
     """
     await require_topic(settings)
     async with publisher(settings.kafka, settings.topics.segments) as publish_all:
@@ -251,9 +256,10 @@ async def commit(settings: Settings, decide: Callable[[DefinitionLog], _Decided]
         changes, planned = decide(log)
         records = [(change.key.encode(), change.record) for change in changes if change.record is not None]
         planned = planned or _ended(log.planned, dict(records))
-        if planned is not None:
+        plans = await plan_records(settings, log.planned, planned, figures)
+        if planned is not None and planned is not log.planned:
             records.append((PLAN_KEY, encode_planned(planned)))
-        await publish_all(records)
+        await publish_all(records, {settings.topics.plans: plans})
     return changes
 
 

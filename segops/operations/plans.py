@@ -26,7 +26,9 @@ from segops.operations import group
 from segops.operations.definitions import DefinitionChange, commit, in_use, needing_history
 from segops.operations.scans import Progress, scan
 from segops.schemas.planned import PlannedChange, PlannedEdit, encode_planned
-from segops.schemas.scans import MAX_REQUEST_BYTES, PlanRequest, ScanBehind, Scanned, ScanTimeout
+from segops.schemas.published_plans import PlanFigures, figures_of
+from segops.schemas.scan_views import FOLLOWS, Edited
+from segops.schemas.scans import MAX_REQUEST_BYTES, PlanRequest, ScanBehind, Scanned, ScanTimeout, Watch
 from segops.schemas.segments import definition_to_record
 from segops.wall_clock import wall_ms
 
@@ -85,7 +87,17 @@ class Wait(NamedTuple):
     progress: Callable[[Progress], None] = lambda _: None
 
 
-async def effect_of(settings: Settings, decide: Decide, wait: Wait, *, samples: int = 0) -> Effect:
+class Detail(NamedTuple):
+    """What a plan tells beside numbers: ``samples`` profiles of each kind, and the flapping of a watch."""
+
+    samples: int = 0
+    watch: Watch | None = None
+
+
+_PLAIN: Final = Detail()
+
+
+async def effect_of(settings: Settings, decide: Decide, wait: Wait, detail: Detail = _PLAIN) -> Effect:
     """Return the effect of an edit on the running system, without publishing it.
 
     Definitions that were published just before are waited for. Raises what ``decide`` and ``scan`` raise,
@@ -95,19 +107,19 @@ async def effect_of(settings: Settings, decide: Decide, wait: Wait, *, samples: 
     while True:
         try:
             left_s = until_s - asyncio.get_running_loop().time()
-            return await _effect(settings, decide, Wait(left_s, wait.progress), samples)
+            return await _effect(settings, decide, Wait(left_s, wait.progress), detail)
         except ScanBehind:
             if asyncio.get_running_loop().time() + _PAUSE_S > until_s:
                 raise
         await asyncio.sleep(_PAUSE_S)
 
 
-async def _effect(settings: Settings, decide: Decide, wait: Wait, samples: int) -> Effect:
+async def _effect(settings: Settings, decide: Decide, wait: Wait, detail: Detail) -> Effect:
     log = await read(settings)
     changes = decide(log)
     before, after = in_use(log.live), in_use(_after(log, changes))
     draft = _draft_of(log, changes)
-    question = _question(before, after, samples, "" if draft is None else draft.id)
+    question = _question(before, after, detail, "" if draft is None else draft.id)
     scanned = _NOTHING_SCANNED
     if question.definitions or question.removed:
         await _require_worker(settings)
@@ -153,14 +165,15 @@ def _after(log: DefinitionLog, changes: Sequence[DefinitionChange]) -> dict[str,
 
 
 def _question(
-    before: dict[str, Definition], after: dict[str, Definition], samples: int, draft: str
+    before: dict[str, Definition], after: dict[str, Definition], detail: Detail, draft: str
 ) -> PlanRequest:
     changed = _changed(before, after)
     records = tuple(msgspec.Raw(definition_to_record(each)) for each in changed)
     if (size := sum(map(len, records))) > _MAX_BYTES:
         raise UnknownEffect(f"the changed definitions have {size:,} bytes, more than {_MAX_BYTES:,}")
     removed = tuple(sorted(before.keys() - after.keys()))
-    return PlanRequest(version_of(before.values()), records, removed, samples, draft)
+    base = version_of(before.values())
+    return PlanRequest(base, records, removed, detail.samples, draft, detail.watch)
 
 
 def _changed(before: dict[str, Definition], after: dict[str, Definition]) -> list[Definition]:
@@ -193,22 +206,41 @@ class Recorded(NamedTuple):
     replaced: str | None
 
 
+def edited_in(effect: Effect) -> dict[str, Edited]:
+    """Return what happens to the definition of each segment."""
+    found = {each.key: Edited(FOLLOWS, each.version) for each in effect.after}
+    changes = (each for each in effect.changes if each.action != "unchanged")
+    return found | {each.key: Edited(each.action, each.version) for each in changes}
+
+
 async def plan(
     settings: Settings, decide: Decide, wait: Wait, *, samples: int = 0
-) -> tuple[Effect, Recorded]:
+) -> tuple[Effect, Recorded | None]:
     """Return the effect of an edit, and its plan, recorded in place of an earlier one.
 
-    One that needs history is recorded before its effect is known, so that the workers collect the history; if
-    it is planned again, it goes on. Raises what ``effect_of`` and ``record`` raise, and UserError if it ends
-    meanwhile.
+    An edit that changes nothing is not recorded (None), and leaves an earlier plan as it is. One that needs
+    history is recorded before its effect is known, so that the workers collect the history; if it is planned
+    again, it goes on. Raises what ``effect_of`` and ``record`` raise, and UserError if it ends meanwhile.
     """
     draft = await _draft(settings, decide)
-    effect = await effect_of(settings, decide, wait, samples=samples)
+    effect = await effect_of(settings, decide, wait, Detail(samples))
+    if draft is None and not _records(effect.changes):
+        return effect, None
+    figures = figures_of(effect.scanned, edited_in(effect))
     if draft is None:
-        return effect, await record(settings, effect.changes, effect.base)
-    if effect.draft is None or effect.draft.id != draft.planned.id:
-        changes_of(await read(settings), draft.planned.id)
+        return effect, await record(settings, effect.changes, effect.base, figures=figures)
+    await _complete(settings, draft.planned.id, figures)
     return effect, draft
+
+
+async def _complete(settings: Settings, plan_id: str, figures: PlanFigures) -> None:
+    """Publish the figures of an open plan. Raises UserError if it has ended."""
+
+    def decide(log: DefinitionLog) -> tuple[list[DefinitionChange], PlannedEdit | None]:
+        changes_of(log, plan_id)
+        return [], log.planned
+
+    await commit(settings, decide, figures=figures)
 
 
 async def _draft(settings: Settings, decide: Decide) -> Recorded | None:
@@ -221,17 +253,23 @@ async def _draft(settings: Settings, decide: Decide) -> Recorded | None:
     edited = {each.key for each in _changed(before, after)}
     if not needing_history(edited, before, after):
         return None
-    _question(before, after, 0, "")
+    _question(before, after, _PLAIN, "")
     await _require_worker(settings)
     return await record(settings, changes, _state_of(log), history=True)
 
 
 async def record(
-    settings: Settings, edit: Iterable[DefinitionChange], base: str, *, history: bool = False
+    settings: Settings,
+    edit: Iterable[DefinitionChange],
+    base: str,
+    *,
+    history: bool = False,
+    figures: PlanFigures | None = None,
 ) -> Recorded:
     """Record the plan of an edit of the definitions with the hash ``base``, in place of an earlier one.
 
-    Raises UserError if others were published since, and for an edit that is too large.
+    ``figures``: None if they are not known yet. Raises UserError if others were published since, and for an
+    edit that is too large.
     """
     changes = tuple(map(_planned, edit))
     planned = PlannedEdit(uuid4().hex[:12], wall_ms(), base, changes, history=history)
@@ -246,7 +284,7 @@ async def record(
         encode_planned(planned)
     except ValueError as error:
         raise UserError(f"{error}: plan fewer segments at once") from error
-    await commit(settings, decide)
+    await commit(settings, decide, figures=figures)
     return Recorded(planned, former[0].id if former else None)
 
 

@@ -90,6 +90,14 @@ async def scan(
     return answers.merged(question)
 
 
+async def end_watch(settings: Settings, watch: str) -> None:
+    """Let all partitions forget the sample of a watch; ``watch``: its id."""
+    topic = settings.topics.control
+    counts = await partition_counts(settings.kafka, [topic])
+    async with running_producer(settings.kafka) as producer:
+        await _send(producer, topic, counts[topic], ScanRequest(watch, wall_ms(), Cancel()))
+
+
 async def _collect(
     consumer: AIOKafkaConsumer, requests: _Requests, answers: _Answers, progress: Callable[[Progress], None]
 ) -> None:
@@ -113,7 +121,7 @@ class _Requests:
     ) -> None:
         self.scan = uuid4().hex
         self._producer = producer
-        self._topic, self._partition = topic, partition_of(self.scan.encode(), partitions)
+        self._topic, self._partitions = topic, partitions
         self._question = question
         self._expires_ms = wall_ms() + round(wait_s * 1000)
 
@@ -126,17 +134,17 @@ class _Requests:
         await self._send(ScanRequest(self.scan, self._expires_ms, Cancel()))
 
     async def _send(self, request: ScanRequest) -> None:
-        try:
-            value = encode_request(request)
-        except ValueError as error:
-            raise UserError(str(error)) from error
-        await self._producer.send_and_wait(
-            self._topic,
-            value,
-            key=self.scan.encode(),
-            partition=self._partition,
-            headers=[(TYPE_HEADER, SCAN)],
-        )
+        await _send(self._producer, self._topic, self._partitions, request)
+
+
+async def _send(producer: AIOKafkaProducer, topic: str, partitions: int, request: ScanRequest) -> None:
+    try:
+        value = encode_request(request)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    key = request.scan.encode()
+    partition = partition_of(key, partitions)
+    await producer.send_and_wait(topic, value, key=key, partition=partition, headers=[(TYPE_HEADER, SCAN)])
 
 
 class _Answers:

@@ -12,12 +12,14 @@ from segops.core.scans import (
     DAY_MS,
     HOUR_MS,
     Estimate,
+    Flapping,
     Flow,
     Forecast,
     Interval,
     NodeCount,
     Overlap,
     Plan,
+    SegmentFlapping,
     SegmentPlan,
     interval,
 )
@@ -206,14 +208,14 @@ class SegmentPlanView(msgspec.Struct, frozen=True):
 
 
 class PlanView(msgspec.Struct, frozen=True):
-    """A plan, and the id by which it can be applied until ``expires_ms``.
+    """A plan, and the id by which it can be applied until ``expires_ms``; both None if it changes nothing.
 
     ``replaced``: the id of the plan that cannot be applied any more because of this one.
     ``cut``: the profiles that change too often by time for all their changes to be counted.
     """
 
-    id: str
-    expires_ms: int
+    id: str | None
+    expires_ms: int | None
     replaced: str | None
     from_ms: int
     to_ms: int
@@ -236,7 +238,7 @@ class Edited(NamedTuple):
 
 
 def view_plan(
-    planned: PlannedEdit,
+    planned: PlannedEdit | None,
     scanned: Scanned,
     edited: Mapping[str, Edited],
     moved: Mapping[str, str],
@@ -246,8 +248,8 @@ def view_plan(
     """Return the view of a plan; ``moved``: the segments beyond the limits, and by how much."""
     found: Plan = scanned.result
     return PlanView(
-        planned.id,
-        planned.expires_ms,
+        None if planned is None else planned.id,
+        None if planned is None else planned.expires_ms,
         replaced,
         scanned.from_ms,
         scanned.to_ms,
@@ -277,3 +279,56 @@ def _view_segment(key: str, plan: SegmentPlan, edited: Edited, beyond: str | Non
         beyond,
         {kind: [each.profile_id for each in found] for kind, found in plan.samples.items()},
     )
+
+
+class FlappingView(msgspec.Struct, frozen=True):
+    """How customers enter and leave one segment again.
+
+    ``members``: the profiles of the sample that were members in at least one repeat; ``changes``: their
+    entries and exits between repeats; ``flapping``: those with at least two of these; ``most``: the most of
+    one profile. ``estimate``: how many of all profiles flap, with the bounds of the 95 % confidence interval;
+    ``share``: ``flapping`` per ``members``, None without members.
+    """
+
+    segment_key: str
+    members: int
+    changes: int
+    flapping: int
+    most: int
+    estimate: Interval
+    share: float | None
+
+
+class FollowedView(msgspec.Struct, frozen=True):
+    """The sample that is followed: its ``share`` of all profiles, and how many these are.
+
+    ``repeats``: in how many repeats each partition has judged them, at least, of which the first was at the
+    clock ``from_ms``, at the latest.
+    """
+
+    share: float
+    profiles: int
+    repeats: int
+    from_ms: int
+    segments: list[FlappingView]
+
+
+class RepeatView(msgspec.Struct, frozen=True):
+    """One repeat of a plan; ``followed``: None in the first, before profiles are followed."""
+
+    repeat: int
+    plan: PlanView
+    followed: FollowedView | None
+
+
+def view_flapping(flapping: Flapping) -> FollowedView:
+    """Return the view of the flapping."""
+    share = flapping.share
+    found = [_view_flapping(key, each, share) for key, each in flapping.segments.items()]
+    return FollowedView(share, flapping.profiles, flapping.repeats, flapping.from_ms, found)
+
+
+def _view_flapping(key: str, found: SegmentFlapping, share: float) -> FlappingView:
+    rate = found.flapping / found.members if found.members else None
+    estimate = interval(found.flapping, share)
+    return FlappingView(key, found.members, found.changes, found.flapping, found.most, estimate, rate)

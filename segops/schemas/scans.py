@@ -8,7 +8,16 @@ from typing import Any, Final
 import msgspec
 
 from segops.core.errors import SegopsError, UserError
-from segops.core.scans import MAX_OVERLAP, MAX_SAMPLES, Estimate, Forecast, Overlap, Plan, Result
+from segops.core.scans import (
+    FOLLOWED_SHARE,
+    MAX_OVERLAP,
+    MAX_SAMPLES,
+    Estimate,
+    Forecast,
+    Overlap,
+    Plan,
+    Result,
+)
 from segops.core.segments import Definition
 from segops.schemas.records import Headers
 from segops.schemas.segments import definition_from_record, definition_to_record
@@ -85,12 +94,30 @@ def estimate_request(
     return EstimateRequest(segment, definitions, share, samples, funnel)
 
 
-class PlanRequest(msgspec.Struct, tag_field="kind", tag="plan", frozen=True):
+class Watch(msgspec.Struct, frozen=True):
+    """Names the plans of one edit between which a ``share`` of the profiles is followed.
+
+    A partition forgets the sample when a ``Cancel`` names the ``id`` as that of a scan.
+    """
+
+    id: str
+    share: float
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a value out of its range."""
+        if not 0 < len(self.id) <= _MAX_ID:
+            raise ValueError(f"expected the id of a watch of 1 to {_MAX_ID} characters, got {len(self.id)}")
+        if not 0 < self.share <= FOLLOWED_SHARE:
+            raise ValueError(f"expected a share above 0 and up to {FOLLOWED_SHARE}, got {self.share}")
+
+
+class PlanRequest(msgspec.Struct, tag_field="kind", tag="plan", frozen=True, omit_defaults=True):
     """A request for the plan of an edit of the definitions whose version is ``base``.
 
     ``definitions``: the new and changed ones, in the form of the segments topic; ``removed``: the keys of
     those that end; ``samples``: how many profiles of each kind to name. ``draft``: the plan for which the
-    history that they need is collected, and waited for; "": what needs any is left out.
+    history that they need is collected, and waited for; "": what needs any is left out. ``watch``: whether a
+    sample is followed from one such request to the next.
     """
 
     base: str
@@ -98,6 +125,7 @@ class PlanRequest(msgspec.Struct, tag_field="kind", tag="plan", frozen=True):
     removed: tuple[str, ...] = ()
     samples: int = 0
     draft: str = ""
+    watch: Watch | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError for a value out of its range."""
@@ -109,7 +137,7 @@ class PlanRequest(msgspec.Struct, tag_field="kind", tag="plan", frozen=True):
 
 
 class Cancel(msgspec.Struct, tag_field="kind", tag="cancel", frozen=True):
-    """A request to end the scan with the same id."""
+    """A request to end the scan, or the watch, with the same id."""
 
 
 #: What a scan may be asked to compute.

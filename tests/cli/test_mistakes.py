@@ -175,6 +175,8 @@ CALLS: dict[str, list[str]] = {
     "timeline": ["timeline", "user_id:u"],
     "pause": ["pause", "a"],
     "plan": ["plan", "good.yaml"],
+    "plan-list": ["plan", "--list"],
+    "plan-watch": ["plan", "good.yaml", "--watch"],
     "population": ["population"],
     "resume": ["resume", "a"],
     "retire": ["retire", "a"],
@@ -222,13 +224,14 @@ KAFKA += [
     "import",
     "pull-klaviyo",
 ]
-KAFKA += ["sizes", "population", "plan", "alerts", "templates-measure", "up"]
+KAFKA += ["sizes", "population", "plan", "plan-list", "plan-watch", "alerts", "templates-measure", "up"]
 KAFKA += [f"sources-{name}" for name in ("apply", "infer", "list", "remove", "run", "test")]
 KAFKA += [f"tracking-plans-{name}" for name in ("apply", "infer", "list", "remove", "test", "violations")]
 KAFKA += ["catalogue", "catalogue-run"]
 KAFKA += ["quarantine-list", "quarantine-show", "quarantine-restore", "quarantine-drop"]
-#: Commands that wait for a broker: see test_outage.py, test_outage_commands.py, test_archive.py, test_sources.py,
-#: test_catalogue.py, test_imports.py (streaming), test_command.py (collector), test_service.py (klaviyo).
+#: Commands that wait for a broker: see test_outage.py, test_outage_commands.py, test_archive.py,
+#: test_sources.py, test_catalogue.py and test_imports.py (streaming), test_command.py (collector) and
+#: test_service.py (klaviyo).
 PATIENT = [
     "produce",
     "worker",

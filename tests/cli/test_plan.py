@@ -12,7 +12,9 @@ import pytest
 
 from segops.cli import apply
 from segops.cli import plan as plan_command
-from segops.core.scans import Limits, Plan, PlannedProfile, SegmentPlan
+from segops.cli._plan_watch import Repeats
+from segops.cli._say import say_blocks
+from segops.core.scans import Flapping, Limits, Plan, PlannedProfile, SegmentFlapping, SegmentPlan
 from segops.kafka.definitions import DefinitionLog
 from segops.operations.definitions import DefinitionChange, _ended
 from segops.operations.plans import Effect, Recorded, TooMuch
@@ -24,6 +26,8 @@ from segops.schemas.planned import (
     decode_planned,
     encode_planned,
 )
+from segops.schemas.published_plans import PlanFigures, PlannedSegment, PublishedPlan
+from segops.schemas.scan_views import Edited, RepeatView, view_flapping, view_plan
 from segops.schemas.scans import Scanned
 from segops.schemas.segments import definition_to_record, inline
 from tests.core.helpers import MONDAY
@@ -123,9 +127,12 @@ def test_plan_as_json_holds_everything(segops: Run) -> None:
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["plan"], "expected a PATH, --retire or --discard"),
-        (["plan", "draft.yaml", "--discard"], "--discard takes no PATH, --prune or --retire"),
-        (["plan", "--discard", "--retire", "vip"], "--discard takes no PATH, --prune or --retire"),
+        (["plan"], "expected a PATH, --retire, --discard or --list"),
+        (["plan", "draft.yaml", "--discard"], "--discard takes no PATH, --prune, --retire"),
+        (["plan", "--discard", "--retire", "vip"], "--discard takes no PATH, --prune, --retire"),
+        (["plan", "--discard", "--list"], "--discard takes no PATH, --prune, --retire, --watch or another"),
+        (["plan", "--list", "--watch"], "--list takes no PATH, --prune, --retire, --watch or another action"),
+        (["plan", "draft.yaml", "--watch", "--interval", "0"], "0"),
         (
             ["plan", "draft.yaml", "--max-share", "0%"],
             "expected a percentage above 0% and up to 100%, got '0%'",
@@ -165,6 +172,141 @@ def test_apply_passes_its_limits_on(
     monkeypatch.setattr(apply, "_publish", publish)
     assert segops("apply", "draft.yaml", *options).status == 0
     assert found == [limits]
+
+
+# -- watches, lists, nothing to change ----------------------------------------------------------------------
+
+
+def repeat(number: int, followed: Flapping | None, *, cut: int = 0) -> RepeatView:
+    """Return a repeat of ``PLAN``."""
+    scanned = Scanned(MONDAY, MONDAY + 1_000, 9_000, 0, msgspec.structs.replace(PLAN, cut=cut))
+    planned = PlannedEdit("0123456789ab", MONDAY)
+    edited = {key: Edited("changed", 2) for key in PLAN.segments}
+    view = view_plan(planned, scanned, edited, {}, replaced=None)
+    return RepeatView(number, view, None if followed is None else view_flapping(followed))
+
+
+def flapping(repeats: int) -> Flapping:
+    return Flapping(
+        0.01,
+        600,
+        repeats,
+        MONDAY,
+        {"vip": SegmentFlapping(50, 9, 2, 5), "late": SegmentFlapping(), "fan": SegmentFlapping(1, 1, 0, 1)},
+    )
+
+
+def printed(views: list[RepeatView], capsys: pytest.CaptureFixture[str], *, json: bool = False) -> Any:
+    repeats = Repeats(None, json=json)
+    for view in views:
+        repeats.show(view)
+    return capsys.readouterr()
+
+
+def test_each_segment_of_a_repeat_has_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    done = printed([repeat(1, None), repeat(2, flapping(1)), repeat(3, flapping(2))], capsys)
+    lines = done.out.splitlines()
+    assert len(lines) == 12
+    at = "2025-10-13T00:00:01.000Z"
+    vip = f"{at}  vip  3,000 members, then 2,990: +10 -20, +3 -4 in 24 h"
+    assert lines[3] == vip
+    flaps = "2 of 50 members in the sample (4.0%), 5 changes of one at most"
+    assert lines[7] == lines[11] == f"{vip}  flapping: about 200 (55 to 725), {flaps}"
+    assert lines[6].endswith(
+        "flapping: about 0 (0 to 380), 0 of 0 members in the sample, 0 changes of one at most"
+    )
+    assert lines[5] == f"{at}  gone  7 members, then 0: +0 -7, +0 -0 in 24 h"
+    assert done.err.count("to publish it: segops apply --plan 0123456789ab\n") == 1
+    assert done.err.count("vip: the rule fails for 1 profiles") == 1
+
+
+def test_partitions_that_follow_their_profiles_anew_are_named_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    views = [repeat(number, flapping(repeats)) for number, repeats in ((4, 3), (5, 1), (6, 2))]
+    warning = "warning: partitions that changed their worker follow their profiles for 1 repeats only"
+    assert [line for line in printed(views, capsys).err.splitlines() if "partitions" in line] == [warning]
+
+
+def test_repeat_as_json_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = printed([repeat(1, None), repeat(2, flapping(1))], capsys, json=True).out.splitlines()
+    assert json.loads(first)["followed"] is None
+    found = json.loads(second)
+    assert (found["repeat"], found["plan"]["id"]) == (2, "0123456789ab")
+    assert found["followed"]["segments"][0] == {
+        "segment_key": "vip",
+        "members": 50,
+        "changes": 9,
+        "flapping": 2,
+        "most": 5,
+        "estimate": {"estimate": 200, "low": 55, "high": 725},
+        "share": 0.04,
+    }
+
+
+def test_frame_has_the_figures_and_says_what_they_are_estimated_from(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    frames: list[list[str]] = []
+
+    def redraw(blocks: Any) -> None:
+        say_blocks(blocks)
+        frames.append(capsys.readouterr().out.splitlines())
+
+    repeats = Repeats(redraw, json=False)
+    for view in (repeat(1, None), repeat(2, None), repeat(9, flapping(8), cut=3), repeat(10, flapping(2))):
+        repeats.show(view)
+    first, earlier, known, moved = frames
+    assert first[0] == "repeat 1" and "flapping: from the next repeat on" in first
+    assert "flapping: a worker of an earlier version runs" in earlier
+    (vip,) = (line for line in known if line.startswith("vip "))
+    assert vip.split()[-7:] == ["about", "200", "(55", "to", "725)", "4.0%", "5"]
+    (gone,) = (line for line in known if line.startswith("gone "))
+    assert gone.split()[-3:] == ["–", "–", "–"]
+    assert "estimated from 600 profiles, 1% of all, with the 95 % confidence interval" in known
+    assert (
+        "warning: 3 profiles change at more than 1,000 instants in 24 h; later ones are not counted" in known
+    )
+    assert known[-1] == "to publish it: segops apply --plan 0123456789ab"
+    restarted = "partitions that changed their worker follow their profiles for 2 repeats only"
+    assert restarted in moved and restarted not in known
+
+
+@pytest.mark.usefixtures("known")
+def test_edit_that_changes_nothing_is_said_and_not_recorded(
+    segops: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = Effect(CHANGES[-1:], "base", frozenset(), [], Scanned(0, 0, 0, 0, Plan({})))
+    monkeypatch.setattr(plan_command, "run", lambda _work: (nothing, None))
+    text = "nothing to change: the segments are published as they are; no plan was recorded\n"
+    assert segops("plan", "draft.yaml").out == text
+    found = json.loads(segops("plan", "draft.yaml", "--format", "json").out)
+    assert (found["id"], found["expires_ms"], found["segments"]) == (None, None, [])
+
+
+def test_list_of_plans(segops: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    moved = PlannedSegment("vip", "changed", 2, 9, 10, 4, 3, 6, 0, 0, 0, None)
+    figures = PlanFigures(MONDAY, MONDAY + 1, 7, 0, 0, [moved, moved], 0)
+    plans = [
+        PublishedPlan("new", "open", MONDAY, MONDAY + 9, "b", True),
+        PublishedPlan("old", "superseded", MONDAY, MONDAY + 9, "b", False, MONDAY + 2, "new", figures),
+        PublishedPlan(
+            "vast", "applied", MONDAY, MONDAY + 9, "b", False, MONDAY + 2, None,
+            msgspec.structs.replace(figures, left_out=1_000),
+        ),
+    ]  # fmt: skip
+    monkeypatch.setattr(plan_command, "run", lambda _work: plans)
+    _, new, old, vast = [line.split() for line in segops("plan", "--list").out.splitlines()]
+    made = "2025-10-13T00:00:00.000Z"
+    assert new == ["new", made, "open", "–", "–", "–", "–", "–"]
+    ended, at = "2025-10-13T00:00:00.002Z", "2025-10-13T00:00:00.001Z"
+    assert old == ["old", made, "superseded", "by", "new", ended, at, "2", "8", "6"]
+    assert vast == ["vast", made, "applied", ended, at, "1,002", "≥", "8", "≥", "6"]
+    found = json.loads(segops("plan", "--list", "--format", "json").out)
+    assert [each["id"] for each in found] == ["new", "old", "vast"]
+    assert found[1]["figures"]["segments"][0]["segment_key"] == "vip"
+    monkeypatch.setattr(plan_command, "run", lambda _work: [])
+    assert segops("plan", "--list").out == "no plans yet\n"
 
 
 def test_limits_are_part_of_the_error() -> None:

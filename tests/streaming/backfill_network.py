@@ -23,7 +23,7 @@ from segops.schemas.changes import encode_change
 from segops.schemas.events import route
 from segops.schemas.messages import decode_message, encode_message, name_of
 from segops.schemas.records import Headers, partition_of
-from segops.schemas.scans import DONE, SCAN, PlanRequest, ScanRequest, decode_result, encode_request
+from segops.schemas.scans import DONE, SCAN, PlanRequest, ScanRequest, Watch, decode_result, encode_request
 from segops.schemas.segments import definition_to_record
 from segops.schemas.sizes import SizeRecord
 from segops.schemas.state import decode_profile
@@ -311,12 +311,14 @@ class BackfillNetwork:
         ]
         return [each for each in found if isinstance(each, Handover) and each.state is not None]
 
-    def plan(self, after: SegmentSet, plan_id: str = "plan") -> Plan:
+    def plan(
+        self, after: SegmentSet, plan_id: str = "plan", *, samples: int = 0, watch: Watch | None = None
+    ) -> Plan:
         """Return what the partitions answer when they are asked for the plan of a draft."""
         former = self.newest[0]
         removed = former.segments.by_key.keys() - after.by_key.keys()
         records = tuple(msgspec.Raw(definition_to_record(each)) for each in after.definitions)
-        ask = PlanRequest(former.version, records, tuple(removed), draft=plan_id)
+        ask = PlanRequest(former.version, records, tuple(removed), samples, plan_id, watch)
         request = encode_request(ScanRequest(uuid4().hex, 10**15, ask))
         for number in range(self.number):
             self._append(number, None, request, [(TYPE_HEADER, SCAN)])

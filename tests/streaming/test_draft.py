@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import random
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,10 @@ import pytest
 from hypothesis import given, note
 from hypothesis import strategies as st
 
-from segops.core.scans import Plan
+from segops.core.scans import ENTERING, FOLLOWED_SHARE, STAYING, Plan, SegmentFlapping, flapping
 from segops.core.segments import SegmentSet
+from segops.core.values import format_instant
+from segops.schemas.scans import Watch
 from segops.schemas.state import encode_profile
 from tests.rest import examples, few_of
 
@@ -268,3 +272,58 @@ def test_plan_says_from_when_on_the_events_are_retained(tmp_path: Path) -> None:
     assert check_plan(network, segments_in(AFTER, tmp_path)).segments.keys() == since.keys()
     again = network.processors[0].backfill.planned_since(segments_in(AFTER, tmp_path), NOW_MS)
     assert again == {key: at for key, at in since.items() if at}
+
+
+# -- watches ----------------------------------------------------------------------------------------------
+
+#: `often` needs what profiles do not hold.
+OFTEN = BEFORE + "  - {key: often, when: {did: Viewed, count: {gte: 2}, within: 5h}}\n"
+
+
+def views(rng: Any, number: int, begin: int) -> list[bytes]:
+    """Return views of eight persons, ten minutes apart."""
+    return [
+        json.dumps(
+            {
+                "type": "track",
+                "event": "Viewed",
+                "userId": f"u{rng.randrange(8)}",
+                "messageId": f"v{n}",
+                "timestamp": format_instant(START_MS + n * 600_000),
+            }
+        ).encode()
+        for n in range(begin, begin + number)
+    ]
+
+
+def members_then(plan: Plan, key: str) -> set[str]:
+    samples = plan.segments[key].samples
+    return {each.profile_id for kind in (ENTERING, STAYING) for each in samples.get(kind, ())}
+
+
+@pytest.mark.parametrize("transactional", [False, True])
+@pytest.mark.parametrize("seed", range(4))
+def test_watch_of_a_draft_recounts_who_enters_and_leaves_and_reads_history_once(
+    seed: int, transactional: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flapping, "in_sample", lambda *_: True)
+    rng, after, watch = random.Random(seed), segments_in(OFTEN, tmp_path), Watch("w", FOLLOWED_SHARE)
+    network = BackfillNetwork(segments_in(BEFORE, tmp_path), 1 + seed, seed=seed, transactional=transactional)
+    lived(network, views(rng, 60, 0))
+    network.draft(after)
+    network.settle()
+    read, changes, former = network.past_read, Counter[str](), None
+    ever = set[str]()
+    for repeat in range(9):
+        lived(network, views(rng, 12, 60 + 12 * repeat), START_MS + (60 + 12 * (repeat + 1)) * 600_000)
+        plan = network.plan(after, samples=100, watch=watch)
+        now = members_then(plan, "often")
+        changes.update(now ^ (now if former is None else former))
+        former, ever = now, ever | now
+    found = plan.flapping
+    assert found is not None and (found.repeats, found.profiles) == (9, 8)
+    assert found.segments["often"] == SegmentFlapping(
+        len(ever), changes.total(), sum(number > 1 for number in changes.values()), max(changes.values())
+    )
+    assert found.segments["often"].flapping > 0
+    assert network.past_read == read > 0

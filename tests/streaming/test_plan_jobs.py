@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import count, islice
 from typing import Any
 
 import msgspec
 import pytest
 
-from segops.schemas.scans import BEHIND, DONE, RUNNING, PlanRequest, decode_result
+from segops.core.scans import FOLLOWED_SHARE, Flapping, in_sample
+from segops.schemas.scans import BEHIND, DONE, RUNNING, Cancel, PlanRequest, Watch, decode_result
 from segops.schemas.segments import definition_to_record, inline
 from segops.streaming import backfills
 from segops.streaming.partition import scans
@@ -142,3 +144,55 @@ def test_draft_is_collected_until_it_expires(monkeypatch: pytest.MonkeyPatch) ->
     assert backfills.is_behind(known, engine_of(), draft)
     backfills.adopt(known, engine_of(), draft)
     assert partition.processor.backfill.draft is None
+
+
+# -- watches ----------------------------------------------------------------------------------------------
+
+
+def followed(partition: Partition, scan: str, watch: Watch) -> Flapping:
+    """Repeat a plan of ``THREE``, and return what the sample did so far."""
+    ask = msgspec.structs.replace(plan_request(engine_of().version, THREE), watch=watch)
+    partition.send(request(scan, ask))
+    partition.scan()
+    assert partition.answer.state == DONE, partition.answer.reason
+    found: Flapping | None = decode_result(ask, partition.answer.result).flapping
+    assert found is not None
+    return found
+
+
+def sampled(number: int) -> list[str]:
+    """Return users whose profiles belong to the sample."""
+    names = (f"u{n}" for n in count())
+    return list(islice((each for each in names if in_sample(f"user_id:{each}", FOLLOWED_SHARE)), number))
+
+
+def test_sample_is_followed_from_one_plan_to_the_next_until_the_watch_ends() -> None:
+    partition, (ann, bob) = Partition(), sampled(2)
+    partition.view(ann, times=3)
+    partition.view("another", times=3)
+    watch = Watch("w", FOLLOWED_SHARE)
+    first = followed(partition, "s1", watch)
+    assert (first.profiles, first.repeats, first.segments["fans"].members) == (1, 1, 1)
+    partition.view(bob, times=3)
+    before = partition.states()
+    second = followed(partition, "s2", watch)
+    assert (second.profiles, second.repeats, second.segments["fans"].changes) == (2, 2, 1)
+    assert partition.states() == before
+    assert followed(partition, "s3", Watch("other", FOLLOWED_SHARE)).repeats == 1
+    assert followed(partition, "s4", watch).repeats == 3
+    partition.send(request("w", Cancel()))
+    assert followed(partition, "s5", watch).repeats == 1
+
+
+def test_plan_without_a_watch_follows_nothing() -> None:
+    partition = Partition()
+    ask = plan_request(engine_of().version, THREE)
+    partition.send(request("s", ask))
+    partition.scan()
+    assert decode_result(ask, partition.answer.result).flapping is None
+
+
+@pytest.mark.parametrize(("name", "share"), [("", 0.01), ("x" * 201, 0.01), ("w", 0.0), ("w", 0.011)])
+def test_watch_is_bounded(name: str, share: float) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        Watch(name, share)

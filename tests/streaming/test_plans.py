@@ -140,6 +140,13 @@ def test_plan_equals_what_is_published_change_for_change(stack: Stack, guarantee
     done(stack, "apply", "--plan", plan["id"])
     assert flows(published(stack, before, plan), "definition") == moves(plan)
     assert moves(plan).total() > 40
+    (listed,) = json.loads(done(stack, "plan", "--list", "--format", "json").stdout)
+    assert (listed["id"], listed["state"]) == (plan["id"], "applied")
+    figures = {each["segment_key"]: each for each in listed["figures"]["segments"]}
+    assert figures == {
+        each["segment_key"]: {name: each[name] for name in figures[each["segment_key"]]}
+        for each in plan["segments"]
+    }
     stack.send([], final_ms=FINAL_MS + DAY_MS - 1)
     later = moves(plan, "entering_24h", "leaving_24h")
     moved = {each["segment_key"] for each in plan["segments"]}
@@ -186,11 +193,14 @@ def test_limits_samples_and_texts(stack: Stack, edited: str) -> None:
     assert "--yes" in too_much and re.search(r"\n  \S+: \d+ changes\n", too_much)
     done(stack, "apply", edited)  # within the default limits
     assert flows(published(stack, before, plan), "definition") == moves(plan)
+    recorded = records(stack)
     again = planned(stack, edited)
-    assert again["segments"] == []
+    assert (again["segments"], again["id"]) == ([], None)
+    assert "nothing to change" in done(stack, "plan", edited).stdout
+    assert records(stack) == recorded
     back = planned(stack, written(stack, "original.yaml", SEGMENTS))  # once the workers have adopted the edit
     assert moves(back).total() > 0
-    assert f"the latest one is {back['id']}" in refused(stack, "apply", "--plan", again["id"])
+    assert f"the latest one is {back['id']}" in refused(stack, "apply", "--plan", plan["id"])
 
 
 @rest
@@ -254,7 +264,7 @@ def test_of_two_plans_at_once_one_remains(stack: Stack) -> None:
     ids = [each.planned.id for each in made if isinstance(each, plans.Recorded)]
     errors = [str(each) for each in made if isinstance(each, BaseException)]
     assert left is not None and left.id in ids
-    assert all("another publisher committed first" in error for error in errors)
+    assert all("another publisher committed first" in error for error in errors), made
 
 
 def test_definitions_published_during_the_check_are_not_overwritten(

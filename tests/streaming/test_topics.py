@@ -21,6 +21,7 @@ NAMES = [
     "control",
     "profile-events",
     "segments",
+    "plans",
     "pulls",
     "sources",
     "membership.changes",
@@ -36,6 +37,7 @@ NAMES = [
 #: The ends of the names of topics without retention.
 COMPACTED = (
     "segments",
+    "plans",
     "pulls",
     "sources",
     "membership.state",
@@ -81,7 +83,8 @@ def test_missing_topics_are_created_once_as_specified(settings: config.Settings,
     states = {state.spec.name: state for state in asyncio.run(topics.describe(settings))}
     assert set(states) == expected
     for name, state in states.items():
-        assert state.partitions == (1 if name.endswith(("segments", "sources", "pulls", "alerts")) else 3)
+        single = name.endswith(("segments", "plans", "sources", "pulls", "alerts"))
+        assert state.partitions == (1 if single else 3)
         assert state.records == 0
         policies = set(state.configs["cleanup.policy"].split(","))
         wanted = {"compact", "delete"} if name.endswith(("trends", "scans")) else {"delete"}

@@ -15,6 +15,7 @@ from segops.core.events import Change
 from segops.core.links import is_waiting, profile_clock_ms
 from segops.core.profile import Profile
 from segops.core.rules.execution import features_of
+from segops.core.scans.flapping import Flapping, FollowedSample
 from segops.core.scans.forecast import DAY_MS, changes_by_time, is_due
 from segops.core.scans.needs import lacking
 from segops.core.scans.references import with_references
@@ -90,12 +91,13 @@ class Plan(msgspec.Struct):
     """The plan of an edit, for each segment that it can move.
 
     ``wanted``: the most samples of each kind. ``cut``: the profiles that would change by time at more than
-    ``MAX_INSTANTS`` instants, of which only the first are counted.
+    ``MAX_INSTANTS`` instants, of which only the first are counted. ``flapping``: if a sample is followed.
     """
 
     segments: dict[str, SegmentPlan]
     wanted: int = 0
     cut: int = 0
+    flapping: Flapping | None = None
 
     def merged(self, other: Plan) -> Plan:
         """Return the plan over the profiles of both."""
@@ -105,6 +107,7 @@ class Plan(msgspec.Struct):
             {key: mine.get(key, _EMPTY).merged(theirs.get(key, _EMPTY), self.wanted) for key in keys},
             self.wanted,
             self.cut + other.cut,
+            self.flapping and other.flapping and self.flapping.merged(other.flapping),
         )
 
 
@@ -179,7 +182,8 @@ class Planner:
 
     ``samples``: how many profiles of each kind to name. Profiles must have been evaluated by the live
     segments of which the edit was made. ``fill`` puts the features that they lack, as of an instant, into the
-    ``features`` of a copy. ``since``: see ``SegmentPlan.complete_since_ms``.
+    ``features`` of a copy. ``since``: see ``SegmentPlan.complete_since_ms``. ``followed``: the sample that is
+    followed from one plan of the edit to the next, if any.
     """
 
     def __init__(
@@ -189,8 +193,11 @@ class Planner:
         samples: int = 0,
         fill: Callable[[Profile, int], None] | None = None,
         since: Mapping[str, int] = {},
+        followed: FollowedSample | None = None,
     ) -> None:
         self._fill = fill
+        self._followed = followed
+        self._clock_ms = 0
         self._engine = Engine(edit.segments)
         self._counted = frozenset(edit.moving) | edit.segments.by_key.keys()
         self._segments = {
@@ -199,6 +206,8 @@ class Planner:
         }
         for key in self._segments.keys() & since.keys():
             self._segments[key].complete_since_ms = since[key]
+        self._moving = {key for key, each in self._segments.items() if not each.waits}
+        self._moving &= edit.segments.by_key.keys()
         self._wanted = samples
         self._cut = 0
 
@@ -215,6 +224,15 @@ class Planner:
             self._segments[key].failed += 1
         if not is_waiting(profile):  # its clock stands still
             self._look_ahead(after, now_ms + DAY_MS)
+        if self._followed is not None and self._followed.has(profile.id):
+            self._follow(self._followed, profile, now_ms)
+        self._clock_ms = now_ms
+
+    def _follow(self, followed: FollowedSample, profile: Profile, now_ms: int) -> None:
+        copy = self._copy(profile, now_ms)
+        followed.recall(copy, self._moving)
+        self._engine.on_definitions(copy, clock_ms=profile_clock_ms(profile, now_ms))
+        followed.note(copy, self._moving)
 
     def _copy(self, profile: Profile, now_ms: int) -> Profile:
         """Return a copy with the memberships that matter; evaluating it leaves the profile as it is."""
@@ -252,8 +270,10 @@ class Planner:
         self._cut += is_due(after, until_ms)
 
     def result(self) -> Plan:
-        """Return the plan over the profiles visited so far."""
-        return Plan(self._segments, self._wanted, self._cut)
+        """Return the plan over the profiles visited so far, which are all if a sample is followed."""
+        followed = self._followed
+        flapping = None if followed is None else followed.ended(self._moving, self._clock_ms)
+        return Plan(self._segments, self._wanted, self._cut, flapping)
 
 
 class Limits(NamedTuple):

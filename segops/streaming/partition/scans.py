@@ -16,6 +16,7 @@ from segops.core.errors import StateError, UserError
 from segops.core.profile import Profile
 from segops.core.scans import (
     Estimator,
+    FollowedSamples,
     Forecaster,
     OverlapCounter,
     Planner,
@@ -68,11 +69,12 @@ class DraftHistory(Protocol):
 
 
 class _Basis(NamedTuple):
-    """What a scan begins with: the definitions in force, the clock (ms), and the history collected."""
+    """What a scan begins with: the definitions in force, the clock (ms), the history and the samples."""
 
     engine: Engine
     now_ms: int
     history: DraftHistory
+    samples: FollowedSamples
 
 
 def _forecast(ask: ForecastRequest, basis: _Basis) -> Visitor:
@@ -103,7 +105,8 @@ def _plan(ask: PlanRequest, basis: _Basis) -> Visitor:
     live, fill = basis.engine.segments, basis.history.fill if ask.draft else None
     edit = edit_of(ask.changed(), ask.removed, live, filled=bool(ask.draft))
     since = basis.history.planned_since(edit.segments, basis.now_ms)
-    return Planner(edit, samples=ask.samples, fill=fill, since=since)
+    followed = None if ask.watch is None else basis.samples.of(ask.watch.id, ask.watch.share)
+    return Planner(edit, samples=ask.samples, fill=fill, since=since, followed=followed)
 
 
 #: Type of a question -> its visitor. Raises UserError.
@@ -129,6 +132,7 @@ class _Job:
         request: ScanRequest,
         profiles: ProfileCache,
         history: DraftHistory,
+        samples: FollowedSamples,
         *,
         number: int,
         clock_ms: int,
@@ -138,7 +142,8 @@ class _Job:
         self.answer = Answer(
             request.scan, number, definitions=engine.version, from_ms=clock_ms, to_ms=clock_ms
         )
-        self._visitor = _VISITORS[type(request.ask)](request.ask, _Basis(engine, clock_ms, history))
+        basis = _Basis(engine, clock_ms, history, samples)
+        self._visitor = _VISITORS[type(request.ask)](request.ask, basis)
         self._profiles = profiles
         self._walk = profiles.each_once(SLICE)
 
@@ -185,6 +190,7 @@ class ScanJobs:
         self._now_ms = now_ms
         self._waiting: deque[ScanRequest] = deque()
         self._job: _Job | None = None
+        self._samples = FollowedSamples()
         self._begun: OrderedDict[str, None] = OrderedDict()
         self._reported_s = 0.0
 
@@ -208,6 +214,7 @@ class ScanJobs:
 
     def _cancel(self, scan: str) -> None:
         self._remember(scan)
+        self._samples.forget(scan)
         self._waiting = deque(each for each in self._waiting if each.scan != scan)
         if self._job is not None and self._job.request.scan == scan:
             self._job = None
@@ -284,7 +291,9 @@ class ScanJobs:
     def _begin(self, request: ScanRequest, number: int, clock_ms: int) -> _Job | None:
         self._remember(request.scan)
         try:
-            self._job = _Job(request, self._profiles, self._history, number=number, clock_ms=clock_ms)
+            self._job = _Job(
+                request, self._profiles, self._history, self._samples, number=number, clock_ms=clock_ms
+            )
         except UserError as error:
             self._job = None
             state = BEHIND if isinstance(error, _Behind) else REFUSED
