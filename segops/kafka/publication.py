@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Final, Protocol
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
+from aiokafka.errors import IllegalOperation, InvalidProducerEpoch, KafkaError, ProducerFenced
 
 from segops.config import KafkaSettings
 from segops.core.errors import SegopsError, UserError
@@ -62,17 +62,20 @@ async def _write(producer: AIOKafkaProducer, topic: str, records: _Addressed) ->
             await _send(producer, records)
     except (ProducerFenced, InvalidProducerEpoch):
         raise UserError("another publisher committed first; nothing was written. Retry.") from None
-    except KafkaError as error:
+    except (KafkaError, IllegalOperation) as error:
         raise SegopsError(f"failed to publish to {topic}: {in_words(error)}") from error
 
 
 async def _send(producer: AIOKafkaProducer, records: _Addressed) -> None:
-    sent = []
+    """Send records and await their acknowledgement. Raises the first error that Kafka reports."""
+    sent, refused = [], None
     try:
         for topic, key, value in records:
             sent.append(await producer.send(topic, value, key=key, partition=0))
+    except IllegalOperation as error:  # so the client answers once an earlier record has failed
+        refused = error
     finally:
         outcomes = await asyncio.gather(*sent, return_exceptions=True)
-    for outcome in outcomes:
+    for outcome in (*outcomes, refused):
         if isinstance(outcome, BaseException):
             raise outcome
