@@ -74,6 +74,7 @@ class ForkServer:
 
     def start(self, arguments: list[str], environment: Mapping[str, str], log: Path) -> ForkedProcess:
         """Run ``segops`` with these arguments; the log gets what it prints."""
+        log.touch()  # a test may read it before the command prints
         request = {"arguments": arguments, "environment": dict(environment), "log": str(log)}
         pid = self.ask(request)
         assert pid is not None
