@@ -27,10 +27,15 @@ def is_blank(profile: Profile) -> bool:
     return profile.first_ms is None and profile.links is None
 
 
-def has_events(profile: Profile) -> bool:
-    """Return whether the profile, or a source that it has yet to merge, has applied an event."""
-    sources = () if profile.links is None else profile.links.sources
-    return profile.first_ms is not None or any(each.profile.first_ms is not None for each in sources)
+def shares_of(profile: Profile) -> list[tuple[Profile, list[str]]]:
+    """Return the profile and the sources that it has yet to merge, each with its own identifiers."""
+    links = profile.links
+    if links is None:
+        return [(profile, [profile.id])]
+    sources = [(each.profile, each.owned or [each.profile.id]) for each in links.sources]
+    of_sources = {identifier for _, owned in sources for identifier in owned}
+    mine = [each for each in links.owned if each not in of_sources]
+    return [(profile, mine if profile.id in mine else [profile.id, *mine]), *sources]
 
 
 def profile_clock_ms(profile: Profile, clock_ms: int) -> int:
@@ -107,8 +112,9 @@ def merge_source(profile: Profile, source: Profile, *, sequence: int, at_ms: int
     Return the source's explicit claims that are still pending.
     """
     links, brought = links_of(profile), links_of(source)
+    _, owned = shares_of(source)[0]
     source.links = None
-    links.sources += [MergedSource(at_ms, source), *brought.sources]
+    links.sources += [MergedSource(at_ms, source, owned), *brought.sources]
     links.merged |= brought.merged | {source.id: sequence}
     links.held = sorted([*links.held, *brought.held], key=lambda held: (held.clock_ms, held.event.time_ms))
     links.origins = brought.origins | links.origins

@@ -41,10 +41,14 @@ class HeldEvent(msgspec.Struct, array_like=True, gc=False):
 
 
 class MergedSource(msgspec.Struct, array_like=True, gc=False):
-    """A profile handed over, and the instant from which it is part of the survivor."""
+    """A profile handed over, and the instant from which it is part of the survivor.
+
+    ``owned``: its identifiers, without those of sources that it had not merged itself; [] stands for its id.
+    """
 
     at_ms: int
     profile: Profile
+    owned: list[str] = []
 
 
 class Waiter(msgspec.Struct, array_like=True, gc=False):

@@ -241,22 +241,19 @@ def test_held_events_are_left_out_until_they_are_applied() -> None:
     assert fold(profile, rows, by_id(feature), now_ms=7).states == {feature.id: EventTimes([4])}
 
 
-@pytest.mark.parametrize("merged_ms, times", [(None, [4, 5]), (5, [4, 5]), (6, [4])])
-def test_held_event_that_repeats_an_applied_one_is_not_left_out(
-    merged_ms: int | None, times: list[int]
-) -> None:
-    """Applied by the profile (None) or by a source, unless the source is merged after the held event."""
-    feature, profile = count(), Profile("anonymous_id:a")
+@pytest.mark.parametrize("by_source", [False, True])
+def test_held_event_that_repeats_an_applied_one_is_not_left_out(by_source: bool) -> None:
+    """It counts where it was applied: by the profile, or by a source that is yet to be merged."""
+    feature, profile, source = count(), Profile("anonymous_id:a"), Profile("anonymous_id:b")
     begin_waiting(profile, "user_id:u1", explicit=False, clock_ms=5)
     assert profile.links is not None
     profile.links.held.append(HeldEvent(5, did(2, 5)))
-    seen = {message_hash("m2"): 5}
-    if merged_ms is None:
-        profile.seen = seen
-    else:
-        profile.links.sources.append(MergedSource(merged_ms, Profile("anonymous_id:b", seen=seen)))
+    profile.links.sources.append(MergedSource(6, source))
+    (source if by_source else profile).seen = {message_hash("m2"): 5}
     rows = rows_of(by_id(feature), [did(1, 4), did(2, 5)])
-    assert fold(profile, rows, by_id(feature), now_ms=7).states == {feature.id: EventTimes(times)}
+    for each, times in ((profile, [4] if by_source else [4, 5]), (source, [4, 5] if by_source else [4])):
+        states = fold(each, rows, by_id(feature), now_ms=7, holder=profile).states
+        assert states == {feature.id: EventTimes(times)}
 
 
 def test_feature_without_an_event_in_its_window_has_no_state() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from segops.core.backfill import Folded, install, leave_beginnings
+from segops.core.backfill import Folded, install
 from segops.core.features import Feature
 from segops.core.features.states import Tally, Values
 from segops.core.profile import Profile
@@ -45,9 +45,9 @@ def test_source_that_is_yet_to_be_merged_keeps_the_beginning_of_its_trait_histor
         complete_since={key: 2, 99: 4},
     )
     counted = Feature("count", ("A",), (), ALWAYS)
-    leave_beginnings(source, features | {counted.id: counted})
+    install(source, Folded({}), features | {counted.id: counted})
     assert source.features == {key: Values([5], ["pro"]), 99: Tally(0, 1)}
     assert source.complete_since == {99: 4}
     unknown = Profile("anonymous_id:b", features={key: Values([3], ["free"])})
-    leave_beginnings(unknown, features)
+    install(unknown, Folded({}), features)
     assert unknown.features == {}

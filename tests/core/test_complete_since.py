@@ -103,7 +103,7 @@ def test_it_travels_enclosed_in_a_hand_over() -> None:
     (key,) = only.features
     state = Profile("user_id:u1", features={7: EventTimes([1])}, complete_since={7: 1})
     rows = rows_of(only.features, EVENTS)
-    enclose(state, rows, only.features, now_ms=NOW, max_bytes=600)
+    enclose(state, rows, only.features, max_bytes=600)
     since = cut_profile(only).complete_since[key]
     assert state.complete_since == {7: 1, ~key: since}
     unfold(state, only.features)

@@ -163,6 +163,27 @@ def test_events_that_are_repeated_while_the_survivor_waits_are_folded(story: Sto
     story.end()
 
 
+def test_source_counts_from_its_merge_on_if_the_survivor_switches_before(story: Story) -> None:
+    for device in (DEVICE, OTHER):
+        story.did("Viewed", userId=USER, anonymousId=device)
+    for number in (USER_AT, DEVICE_AT, USER_AT):
+        story.network.read(number, 9)  # the device is taken in, but not merged yet
+    story.switch(USER_AT)
+    assert _entered(story, "backfill") == {"seekers"}
+    for number in (OTHER_AT, USER_AT):
+        story.network.read(number, 9)
+    story.end()
+    assert _entered(story, "backfill") == {"seekers"}
+    assert _entered(story, "merge") >= {"dear", "spenders", "various", "viewers"}
+
+
+def _entered(story: Story, reason: str) -> set[str]:
+    """Return the segments that the user has entered for a reason."""
+    rows = story.network.published.values()
+    mine = [row for row in rows if row["profile_id"] == f"user_id:{USER}" and row["action"] == "entered"]
+    return {row["segment_key"] for row in mine if row["reason"] == reason}
+
+
 def test_profile_that_waits_is_folded_as_of_its_own_clock(tmp_path: Path) -> None:
     """Its clock stands still, so the windows of the next definitions end there, too."""
     story = Story(tmp_path)

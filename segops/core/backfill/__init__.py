@@ -7,7 +7,7 @@ puts them into the profile. Reading, storing and moving rows is the caller's par
 """
 
 from segops.core.backfill.folding import Folded, fold
-from segops.core.backfill.installing import install, leave_beginnings
+from segops.core.backfill.installing import install
 from segops.core.backfill.needs import in_force_at_once, missing, waiting
 from segops.core.backfill.reasons import BACKFILL, give_reason
 from segops.core.backfill.rows import Collector, Row
@@ -21,7 +21,6 @@ __all__ = [
     "give_reason",
     "in_force_at_once",
     "install",
-    "leave_beginnings",
     "missing",
     "waiting",
 ]

@@ -37,6 +37,7 @@ def fold(
     *,
     now_ms: int,
     max_bytes: int | None = None,
+    holder: Profile | None = None,
 ) -> Folded:
     """Return the states of ``features`` after these rows, as of ``now_ms`` or the latest row's time if later.
 
@@ -47,9 +48,9 @@ def fold(
     recorded clock of the partition. Each feature reads from then on as one that was live from the start, for
     events that arrived in order of time, and for late ones with the limits below.
 
-    ``profile`` is not changed: its held events are left out, since they are applied when its claims are
-    answered, unless they repeat one that was applied; what it has ``seen`` is noted, if it may be merged
-    implicitly.
+    ``profile`` is not changed: its held events, or those of its ``holder`` that has yet to merge it, are left
+    out, since they are applied when the claims are answered, unless they repeat one that it has applied; what
+    it has ``seen`` is noted, if it may be merged implicitly.
 
     What history cannot give:
 
@@ -62,7 +63,7 @@ def fold(
     ``max_bytes`` limits the encoded states: the largest features share what the smaller ones leave, and each
     keeps its newest rows that fit. The result depends only on the set of rows.
     """
-    held = _held(profile)
+    held = _held(profile, holder or profile)
     unique = sorted(_first_copies(row for row in rows if row.message not in held), key=_POSITION)
     end_ms = max(now_ms, unique[-1].time_ms) if unique else now_ms
     builds = [
@@ -80,22 +81,11 @@ _POSITION = attrgetter("time_ms", "partition", "offset")
 _ARRIVAL = attrgetter("arrival_ms", "partition", "offset")
 
 
-def _held(profile: Profile) -> frozenset[int]:
-    """Return the messages that are applied when the profile no longer waits, not those that are repeated.
-
-    ``identity.merging.catch_up`` merges the sources up to the time of each held event before it.
-    """
-    links = profile.links
-    if links is None:
-        return frozenset()
-    found, until_ms = set(), links.clock_ms
-    for each in links.held:
-        message = message_hash(each.event.message_id)
-        until_ms = max(until_ms, each.clock_ms, each.event.time_ms)
-        before = (source.profile.seen for source in links.sources if source.at_ms <= until_ms)
-        if message not in profile.seen and not any(message in seen for seen in before):
-            found.add(message)
-    return frozenset(found)
+def _held(profile: Profile, holder: Profile) -> frozenset[int]:
+    """Return the messages that are applied when the holder no longer waits, not those that are repeated."""
+    held = () if holder.links is None else holder.links.held
+    messages = (message_hash(each.event.message_id) for each in held)
+    return frozenset(message for message in messages if message not in profile.seen)
 
 
 def _first_copies(rows: Iterable[Row]) -> Iterable[Row]:

@@ -39,17 +39,6 @@ def install(profile: Profile, folded: Folded, features: Mapping[int, Feature]) -
     _note(profile, folded.notes, features)
 
 
-def leave_beginnings(source: Profile, features: Mapping[int, Feature]) -> None:
-    """Drop the features from a profile that is yet to be merged into one that counts its rows, in place.
-
-    Of a trait history it keeps the current value: rows do not have it if it is older than all of them.
-    """
-    kept = {key: state for key, state in source.features.items() if key not in features}
-    begun = {key: _begun(source, feature, None) for key, feature in features.items()}
-    source.features = kept | {key: state for key, state in begun.items() if state is not None}
-    source.complete_since = {key: ms for key, ms in source.complete_since.items() if key not in features}
-
-
 def _begun(profile: Profile, feature: Feature, state: State | None) -> State | None:
     """Return the history of a trait with its current value in front if that is older; else the state."""
     if feature.kind != "history" or feature.path is None:

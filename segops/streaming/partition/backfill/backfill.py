@@ -22,7 +22,6 @@ from segops.core.engine import Engine
 from segops.core.events import Event
 from segops.core.features import Feature
 from segops.core.identity.protocol import MAX_HOPS
-from segops.core.links import has_events
 from segops.core.messages import Forward, Handover, Message, Rows
 from segops.core.profile import Profile
 from segops.core.segments import SegmentSet
@@ -34,7 +33,7 @@ from segops.schemas.sizes import Progress
 from segops.schemas.state import encode_profile
 from segops.stores.base import ProfileStore, RowWrite
 from segops.streaming.partition.backfill.adoption import Adoption
-from segops.streaming.partition.backfill.handovers import drop_from_sources, enclose, unfold
+from segops.streaming.partition.backfill.handovers import OwnRows, enclose, encloses, unfold, with_rows
 from segops.streaming.partition.backfill.history import History
 from segops.streaming.partition.backfill.recorded import incomplete, next_engine, recorded
 from segops.streaming.partition.backfill.rounds import Rounds
@@ -290,7 +289,7 @@ class Backfill:
     def receive(self, message: Message, receiver: Profile, features: Mapping[int, Feature]) -> None:
         """Prepare a hand-over for a profile, unless a redirect, that is evaluated by ``features``."""
         state = message.state if isinstance(message, Handover) and receiver.merged_into is None else None
-        if state is not None and any(key < 0 for key in state.features):
+        if state is not None and encloses(state):
             waits = {} if self._next is None or self._next.switched else self._features
             unfold(state, {key: each for key, each in features.items() if key not in waits})
 
@@ -313,21 +312,20 @@ class Backfill:
         if self.switched or self.draft:
             return  # the features are in the state, or it arrives before any partition may switch
         try:
-            past, room = decoded(rows), self._room(state, rows)
-            enclose(state, past, self._features, now_ms=state.latest_ms, max_bytes=room)
+            for each, of_share in with_rows(state, rows):
+                room = self._room(each, of_share)
+                enclose(each, decoded(of_share), self._features, max_bytes=room, holder=state)
         except Exception as error:
             log.error("history of a profile cannot be handed over: %s: %s", type(error).__name__, error)
 
     # -- profiles ------------------------------------------------------------------------------
 
     def fold(self, profile: Profile, *, since_ms: int) -> None:
-        """Put the features into a profile that was last evaluated without them.
-
-        Its own events may all be held: the rows of sources that it has yet to merge count all the same.
-        """
-        if self.switched and has_events(profile):
-            self.fill(profile, since_ms)
-            drop_from_sources(profile, self._features)
+        """Put the features into a profile that was last evaluated without them, and sources that it holds."""
+        if self.switched:
+            for each, rows in with_rows(profile, self._history.of(profile)):
+                if each.first_ms is not None:
+                    self._fill(each, rows, since_ms, holder=profile)
 
     def fill(self, profile: Profile, now_ms: int) -> None:
         """Put the features, at most as of a clock, into a profile or a copy of one.
@@ -336,9 +334,12 @@ class Backfill:
         into, may stand at any instant from then on, and its windows end there.
         Of a copy, only ``features`` and ``counted`` are changed, and these in place.
         """
-        rows = self._history.of(profile)
+        _, rows = next(with_rows(profile, self._history.of(profile)))
+        self._fill(profile, rows, now_ms, holder=profile)
+
+    def _fill(self, profile: Profile, rows: OwnRows, now_ms: int, *, holder: Profile) -> None:
         room, at_ms = self._room(profile, rows), min(now_ms, profile.latest_ms)
-        found = fold(profile, decoded(rows), self._features, now_ms=at_ms, max_bytes=room)
+        found = fold(profile, decoded(rows), self._features, now_ms=at_ms, max_bytes=room, holder=holder)
         install(profile, found, self._features)
 
     def _room(self, profile: Profile, rows: Mapping[str, Sequence[bytes]]) -> int:
