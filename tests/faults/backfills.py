@@ -9,8 +9,8 @@ from .cluster import Case
 from .load import segment_text
 
 #: The steps of a backfill at which a worker dies, by seed: history is read; rows are moved to survivors; the
-#: definitions come into force. Deaths at ``fold`` and ``announce`` (``hooks``) are not part of the row yet.
-STEPS = ("read", "move", "switch")
+#: definitions come into force; a profile is folded; a round is announced.
+STEPS = ("read", "move", "switch", "fold", "announce")
 
 
 def killed(case: Case) -> None:

@@ -62,7 +62,7 @@ def coordinator_killed(case: Case) -> None:
 
 def bad_network(case: Case) -> None:
     """Cut one worker's network beyond the session timeout, slow it down, or reset its connections."""
-    network = _network(case)
+    network = network_of(case)
     kind = ["cut", "slow", "resets"][case.plan.seed % 3]
     case.notes.append(kind)
     case.start(0, FAULTS_REDIRECT=network.redirection)
@@ -85,7 +85,7 @@ def bad_network(case: Case) -> None:
 
 def stop_while_cut(case: Case) -> None:
     """Send SIGTERM to a worker that reaches no broker: it still ends at its shutdown deadline."""
-    network = _network(case)
+    network = network_of(case)
     case.start(0, FAULTS_REDIRECT=network.redirection, SEGOPS_SESSION_TIMEOUT="60s")
     case.wait_ready(0)
     case.load.start()
@@ -99,7 +99,7 @@ def stop_while_cut(case: Case) -> None:
     case.record_recovery(fault)
 
 
-def _network(case: Case) -> FaultyNetwork:
+def network_of(case: Case) -> FaultyNetwork:
     ports = [int(address.rpartition(":")[2]) for address in case.plan.broker.bootstrap_servers.split(",")]
     network = FaultyNetwork(ports, case.plan.seed)
     case.cleanups.append(network.close)
@@ -108,7 +108,7 @@ def _network(case: Case) -> FaultyNetwork:
 
 def slow_outputs(case: Case) -> None:
     """Delay every acknowledgement: the workers apply back-pressure and their memory stays bounded."""
-    network = _network(case)
+    network = network_of(case)
     case.start(0, 1, FAULTS_REDIRECT=network.redirection)
     case.wait_ready(0, 1)
     case.load.start()

@@ -17,6 +17,7 @@ from uuid import uuid4
 
 from segops.brokers import LocalBroker
 from segops.config import Settings, load
+from segops.schemas.sizes import MINUTE_MS
 from segops.schemas.ticks import is_tick
 from segops.streaming.partition.clock import PartitionClock
 from segops.streaming.partition.marks import split_mark
@@ -28,6 +29,7 @@ from .evidence import Circumstances, Evidence, collect_evidence, topics_of
 from .facts import Check, Facts, Finding, account_of
 from .inspector import KafkaInspector, Partition, partitions_of
 from .load import LONGEST_UNITS, UNIT_MS, EventLoad, Shape, Target, segment_text
+from .sizes import sizes_and_alerts_are_exact
 from .verify import state_topic_is_final, verify
 
 
@@ -309,10 +311,12 @@ class Case:
         self.settled = True
         self.load.finish()
         self.wait_caught_up()
-        wait_until(lambda: not self._unsettled(), "no record in flight", self.diagnosis)
+        wait_until(lambda: not self.has_records_in_flight(), "no record in flight", self.diagnosis)
         if self.plan.clock == "wall":
             self._wait_windows_closed()
         self._wait_published()
+        if self.circumstances.sizes:
+            self._wait_sizes()
         running = [number for number, worker in self.workers.items() if worker.poll() is None]
         self.wait_ready(*running)  # SIGTERM kills a worker that has not installed its handlers yet
         for number in running:
@@ -320,7 +324,7 @@ class Case:
         for number in running:
             self.wait_ended(number, 0)
 
-    def _unsettled(self) -> bool:
+    def has_records_in_flight(self) -> bool:
         """Return whether a record is unprocessed; its outputs are sent before it counts as processed."""
         topics = self.settings.topics
         starts = {partition: offset for partition, (offset, _) in self.inspector.committed().items()}
@@ -351,11 +355,11 @@ class Case:
             wait_until(found, "changes published", deadline_s=15.0)
 
     def _is_free_of(self, findings: Check) -> bool:
-        return not [*findings(Facts(self._evidence()))]
+        return not [*findings(Facts(self.evidence()))]
 
     def _is_published(self) -> Callable[[], bool]:
         """Return whether the expected number of changes is published, as a function."""
-        evidence = self._evidence(only=[self.settings.topics.profile_events])
+        evidence = self.evidence(only=[self.settings.topics.profile_events])
         accounts = [account_of(evidence, number, slow_events=0) for number in evidence.partitions]
         expected_count = sum(
             len(expected.changes) for each in accounts for expected in each.profiles.values()
@@ -372,14 +376,21 @@ class Case:
 
         return is_published
 
+    def _wait_sizes(self) -> None:
+        """End the minute of the last changes, and wait until sizes and minutes count all of them."""
+        self.load.tick(self.load.final_ms + 2 * MINUTE_MS)
+        with suppress(AssertionError):
+            wait_until(partial(self._is_free_of, sizes_and_alerts_are_exact), "sizes", deadline_s=15.0)
+
     def findings(self) -> list[Finding]:
         """Verify what the workers left behind and return the findings."""
         self.circumstances.crashes += sum(
             self.log_text(number).count(WAITING_FOR_KAFKA) for number in self.workers
         )
-        return verify(self._evidence(*sorted(self.cluster.folder.glob("data-*"))))
+        return verify(self.evidence(*sorted(self.cluster.folder.glob("data-*"))))
 
-    def _evidence(self, *folders: Path, only: Sequence[str] = ()) -> Evidence:
+    def evidence(self, *folders: Path, only: Sequence[str] = ()) -> Evidence:
+        """Read what the workers left behind (``collect_evidence``)."""
         definitions = self.cluster.definitions
         found = collect_evidence(
             self.settings, definitions, self.circumstances, self.inspector, folders=folders, only=only

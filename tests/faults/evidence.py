@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,8 @@ class Circumstances:
     ``skipped_checks``: names of checks that the fault invalidates.
     ``true_segments``: keys of the segments whose final members are those of the slow evaluator.
     ``adopts``: definitions were published while workers ran.
+    ``sizes``: the sizes, minutes and alerts of segments are read and verified, too.
+    ``more_checks``: checks of this fault alone, by name.
     """
 
     mode: str
@@ -51,6 +53,8 @@ class Circumstances:
     skipped_checks: set[str] = field(default_factory=set)
     true_segments: set[str] = field(default_factory=set)
     adopts: bool = False
+    sizes: bool = False
+    more_checks: dict[str, Callable[[Any], Iterator[Any]]] = field(default_factory=dict)
     recovery_s: list[float] = field(default_factory=list)
     budget_s: float = 45.0
 
@@ -117,6 +121,9 @@ def collect_evidence(
     ``folders`` are the workers' data folders; no worker may be running on them.
     """
     partitions = partitions_of(only or topics_of(settings), settings.topics.partitions)
+    if circumstances.sizes and not only:
+        of_sizes = [settings.topics.sizes, settings.topics.trends]
+        partitions += [*partitions_of(of_sizes, settings.topics.partitions), (settings.topics.alerts, 0)]
     return Evidence(
         settings=settings,
         definitions=definitions,

@@ -190,9 +190,13 @@ class EventLoad:
         if self.error is not None:
             raise self.error
         if self.target.clock == "event":
-            tick = json.dumps({"watermark_ms": self.final_ms, "end": True}).encode()
-            for partition in range(self.target.partitions):
-                self.put(partition, tick, headers=TICK_HEADERS)
+            self.tick(self.final_ms)
+
+    def tick(self, at_ms: int) -> None:
+        """Advance all clocks to ``at_ms``."""
+        value = json.dumps({"watermark_ms": at_ms, "end": True}).encode()
+        for partition in range(self.target.partitions):
+            self.put(partition, value, headers=TICK_HEADERS)
 
     def close(self) -> None:
         """Stop sending and close the producer."""
@@ -220,6 +224,10 @@ class EventLoad:
         """Wait until this many events have been sent, or all."""
         while self.sent < count and not self._done.is_set():
             time.sleep(0.02)
+
+    def wait_done(self) -> None:
+        """Wait until all events have been sent, without the final tick."""
+        self._done.wait(600)
 
     def _is_wanted(self, draft: Draft) -> bool:
         """Return whether a draft is to be sent: those of an endless load until it is to finish."""

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from . import backfills, brokers, disks, foreign_topics, inputs, logs, outages, workers
+from . import (
+    auxiliaries,
+    backfills,
+    brokers,
+    disks,
+    foreign_topics,
+    inputs,
+    logs,
+    outages,
+    plans,
+    workers,
+)
 from .cluster import Case
 from .load import Shape, earlier_text, segment_text
 
@@ -111,5 +122,18 @@ FAULTS = [
         every_time=False,
     ),
     Fault("F37", "kill -9 during a backfill", backfills.killed, shape=LOGINS, segments=earlier_text),
+    Fault(
+        "F38",
+        "kill -9 of workers, collector, sources and archive",
+        auxiliaries.killed,
+        segments=auxiliaries.alerted_text,
+    ),
+    Fault(
+        "F39",
+        "kill -9, SIGSTOP and rebalances while a plan is computed and applied",
+        plans.disturbed,
+        shape=Shape(events=300, users=24, per_second=120.0, logins=True),
+        segments=earlier_text,
+    ),
     Fault("F28", "a long random mix of faults", None, "Run it with `make soak`."),
 ]

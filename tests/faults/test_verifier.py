@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 
 from segops.brokers import LocalBroker
+from segops.schemas.alerts import EVALUATED_KEY
 from tests.rest import in_rest, rest
 
+from .auxiliaries import alerted_text
 from .cluster import Case, Plan
-from .facts import Finding
+from .facts import Facts, Finding
 from .load import Shape, earlier_text, segment_text
+from .sizes import sizes_and_alerts_are_exact
 
 pytestmark = pytest.mark.broker
 
@@ -82,6 +85,35 @@ def test_verifier_detects_lost_history(broker: LocalBroker, tmp_path: Path) -> N
     found = findings_after(broker, tmp_path, act, segments=earlier_text)
     assert (tmp_path / "once").exists()
     assert {"I1", "I3"} <= {finding.check for finding in found}, found
+
+
+@rest
+def test_verifier_detects_wrong_sizes_and_repeated_alerts(broker: LocalBroker, tmp_path: Path) -> None:
+    case = Case(Plan(broker, tmp_path, seed=1, partitions=2, shape=SHAPE, segments=alerted_text))
+    case.circumstances.sizes = True
+    try:
+        case.open()
+        case.start(0)
+        case.wait_ready(0)
+        case.load.start()
+        case.settle()
+        evidence = case.evidence()
+    finally:
+        case.close()
+    topics = evidence.settings.topics
+
+    def found_with(topic: str, change: Callable[[list[Any]], list[Any]]) -> set[str]:
+        records = evidence.visible[topic, 0]
+        visible = {**evidence.visible, (topic, 0): change(records)}
+        facts = Facts(replace(evidence, visible=visible))
+        return {finding.kind for finding in sizes_and_alerts_are_exact(facts)}
+
+    assert found_with(topics.sizes, list) == set()
+    assert found_with(topics.sizes, lambda records: []) == {"lost"}
+    assert found_with(topics.membership_changes, lambda records: records[:-1]) == {"wrong"}
+    assert found_with(topics.trends, lambda records: records[:10]) >= {"wrong"}
+    crossings = [each for each in evidence.visible[topics.alerts, 0] if each.key != EVALUATED_KEY]
+    assert "duplicated" in found_with(topics.alerts, lambda records: [*records, crossings[-1]])
 
 
 def test_verifier_accepts_a_correct_worker(broker: LocalBroker, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from segops.schemas.events import decode
 from segops.schemas.records import SOURCE_HEADER
 from segops.schemas.state import decode_profile
 
-from . import adoptions, forwarding, merges
+from . import adoptions, forwarding, merges, sizes
 from .evidence import Evidence
 from .facts import NOTE, Check, Facts, Finding
 from .reference import ExpectedProfile, is_message, seen_of
@@ -335,6 +335,11 @@ def verify(evidence: Evidence) -> list[Finding]:
     """Run all checks but those that the fault invalidates and return their findings."""
     facts = Facts(evidence)
     circumstances = evidence.circumstances
-    checks = {**CHECKS, **(adoptions.CHECKS if circumstances.adopts else {})}
+    checks = {
+        **CHECKS,
+        **(adoptions.CHECKS if circumstances.adopts else {}),
+        **(sizes.CHECKS if circumstances.sizes else {}),
+        **circumstances.more_checks,
+    }
     expected = [check for name, check in checks.items() if name not in circumstances.skipped_checks]
     return [finding for check in expected for finding in check(facts)]
