@@ -10,7 +10,7 @@ import msgspec
 
 from segops.collector.body import unpack
 from segops.collector.delivery import Delivery
-from segops.collector.ingest import COLLECTOR_HEADER, Accepted, Rejection
+from segops.collector.ingest import Accepted, Rejection
 from segops.collector.metrics import CollectorMetrics
 from segops.collector.refusals import RequestRefused
 from segops.collector.stamping import ADDED_BYTES
@@ -23,7 +23,7 @@ from segops.schemas.events import route
 from segops.schemas.identifying import limits_of
 from segops.schemas.quarantine import ORIGIN_HEADER, REASON_HEADER
 from segops.schemas.record_keys import record_key
-from segops.schemas.records import Headers, partition_of
+from segops.schemas.records import COLLECTOR_HEADER, Headers, partition_of
 from segops.shopify.signature import is_signed
 from segops.shopify.topics import IGNORED, MANUAL, MAPPED
 from segops.shopify.values import Unreadable, encoded, time_of

@@ -59,7 +59,8 @@ async def measure(settings: Settings, definitions: Sequence[Definition], wait: W
         )
     edit = partial(plan, definitions=definitions, prune=False)
     effect, recorded = await plans.plan(settings, edit, wait)
-    await _discard(settings, recorded.planned.id)
+    if recorded is not None:
+        await _discard(settings, recorded.planned.id)
     unseen, events = await _unseen(settings, definitions)
     found = {each.key: effect.plan.segments[each.key] for each in definitions}
     return Measured(
