@@ -37,7 +37,7 @@ segments:
   - {key: steady, when: {trait: mood, is: {eq: happy}}, membership: {min_stay: 1d}}
 """
 #: A figure that profiles do not hold.
-PAST = DRAFT + "  - {key: keen, when: {did: Page Seen, count: {gte: 2}}}\n"
+PAST = DRAFT + "  - {key: keen, when: {did: Page Seen, count: {gte: 2}, within: 5d}}\n"
 
 
 def users(number: int, *, sampled: bool) -> list[str]:
