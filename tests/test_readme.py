@@ -125,12 +125,14 @@ async def _write_orders(servers: str) -> None:
 @pytest.mark.broker
 def test_ten_minutes_work_as_written(tmp_path: Path, reserve: Callable[[int], list[int]]) -> None:
     blocks = dict(_TEN.findall(README))
-    assert list(blocks) == ["up", "sdk", "topic", "segment"]
-    broker, sources, *others = map(str, reserve(2 + len(_PORTS)))
-    ports = dict(zip(_PORTS.values(), others, strict=True)) | {"SEGOPS_SOURCES_WEB_PORT": sources}
+    assert list(blocks) == ["up", "sdk", "topic", "shop", "segment"]
+    broker, sources, catalogue, *others = map(str, reserve(3 + len(_PORTS)))
+    ports = dict(zip(_PORTS.values(), others, strict=True))
+    ports |= {"SEGOPS_SOURCES_WEB_PORT": sources, "SEGOPS_CATALOGUE_WEB_PORT": catalogue}
     bare = {key: value for key, value in os.environ.items() if not key.startswith("SEGOPS_")}
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    environment = {**bare, **ports, "PATH": path}
+    shop = {"SEGOPS_SHOPIFY_SECRETS": "shpss_secret", "SEGOPS_SHOPIFY_SHOPS": "my-shop.myshopify.com"}
+    environment = {**bare, **ports, **shop, "PATH": path}
     kind = "jvm" if REQUESTED == "jvm" else "embedded"
     first, second = tmp_path / "first.out", tmp_path / "second.out"
 
@@ -138,7 +140,7 @@ def test_ten_minutes_work_as_written(tmp_path: Path, reserve: Callable[[int], li
         return "\n".join(f"{log}:\n{log.read_text()}" for log in (first, second) if log.exists())
 
     started = blocks["up"].replace("segops up", f"segops up --broker {kind} --port {broker}")
-    script = "".join(blocks[name] for name in ("sdk", "topic", "segment"))
+    script = "".join(blocks[name] for name in ("sdk", "topic", "shop", "segment"))
     script = script.replace("6080", ports["SEGOPS_COLLECT_PORT"])
     with _shell(f"cd {tmp_path}; exec {started}", environment, first):
         wait_until(lambda: "in another terminal" in first.read_text(), "it is up", diagnosis, 120)

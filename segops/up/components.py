@@ -44,6 +44,8 @@ def components_of(settings: Settings, options: Options) -> list[ComponentSpec]:
         found.append(ComponentSpec("archive", ["archive"], settings.archive.url, [port]))
     port = settings.sources.web_port
     found.append(ComponentSpec("sources", ["sources", "run"], _address(port), [port]))
+    port = settings.catalogue.web_port
+    found.append(ComponentSpec("catalogue", ["catalogue", "run"], _address(port), [port]))
     if options.klaviyo:
         port = settings.klaviyo.web_port
         found.append(ComponentSpec("klaviyo", ["pull", "klaviyo", "--follow"], settings.klaviyo.url, [port]))

@@ -156,6 +156,7 @@ def test_service_is_confined(name: str) -> None:
 _PORTS = {
     "collector": "SEGOPS_COLLECT_WEB_PORT",
     "sources": "SEGOPS_SOURCES_WEB_PORT",
+    "catalogue": "SEGOPS_CATALOGUE_WEB_PORT",
     "archive": "SEGOPS_ARCHIVE_WEB_PORT",
     "klaviyo": "SEGOPS_KLAVIYO_WEB_PORT",
 }

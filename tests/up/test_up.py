@@ -30,7 +30,13 @@ pytestmark = pytest.mark.broker
 
 DEADLINE_S = 120
 COMMAND = [sys.executable, "-P", "-c", "from segops.cli import main; main()"]
-PORTS = ("SEGOPS_WEB_PORT", "SEGOPS_COLLECT_PORT", "SEGOPS_COLLECT_WEB_PORT", "SEGOPS_SOURCES_WEB_PORT")
+PORTS = (
+    "SEGOPS_WEB_PORT",
+    "SEGOPS_COLLECT_PORT",
+    "SEGOPS_COLLECT_WEB_PORT",
+    "SEGOPS_SOURCES_WEB_PORT",
+    "SEGOPS_CATALOGUE_WEB_PORT",
+)
 UP = "Then, in another terminal"
 SEGMENTS = "version: 1\nsegments: [{key: viewers, when: {did: Product Viewed}}]\n"
 
