@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import click
 import msgspec
 import yaml
 
+from segops.cli._changes import print_resource_changes
 from segops.cli._kafka import run
 from segops.cli._params import formats
 from segops.cli._say import say, say_all, say_table, say_text
@@ -27,7 +27,6 @@ from segops.sources.inference import Draft
 from segops.sources.model import Source
 from segops.sources.parsing import load as load_sources
 from segops.sources.progress import SourceProgress, progress
-from segops.sources.published import SourceChange
 from segops.sources.service import SourceService
 from segops.sources.trying import Tried, try_source
 from segops.sources.trying import infer as drafted
@@ -40,7 +39,6 @@ Examples:
   segops sources apply sources.yaml
   segops sources run
 """
-_MARKS = {"added": "+", "changed": "~", "unchanged": "=", "removed": "-"}
 _RECORDS = click.option(
     "--records",
     type=click.IntRange(1, 100_000),
@@ -72,7 +70,7 @@ def apply(file: Path, prune: bool, dry_run: bool) -> None:
     """
     sources = _loaded(load(), file)
     changes = run(lambda settings: published.publish(settings, sources, prune=prune, dry_run=dry_run))
-    _print_changes(changes, note="; nothing was written (dry run)" if dry_run else "")
+    print_resource_changes(changes, "sources", dry_run=dry_run)
 
 
 @command.command(epilog="Example: segops sources remove orders.v1")
@@ -82,7 +80,8 @@ def remove(topics: Sequence[str]) -> None:
 
     A source that is applied again afterwards begins like a new one.
     """
-    _print_changes(run(lambda settings: published.remove(settings, topics)))
+    changes = run(lambda settings: published.topic_of(settings).remove(topics))
+    print_resource_changes(changes, "sources")
 
 
 @command.command("list", epilog="Example: segops sources list --format jsonl")
@@ -145,13 +144,6 @@ def _loaded(settings: Settings, file: Path) -> list[Source]:
     return load_sources(file, own={spec.name for spec in topic_specs(settings)})
 
 
-def _print_changes(changes: Sequence[SourceChange], *, note: str = "") -> None:
-    for change in changes:
-        say(f"{_MARKS[change.action]} {change.topic}  {change.action}")
-    counts = Counter[str](change.action for change in changes)
-    say((", ".join(f"{counts[each]} {each}" for each in _MARKS if counts[each]) or "no sources") + note)
-
-
 def _row(each: SourceProgress) -> tuple[str, ...]:
     lag = "topic missing" if each.lag is None else f"{each.lag:,}"
     since = format_instant(each.since_ms)
@@ -204,7 +196,7 @@ def _events(tried: Sequence[Tried]) -> list[tuple[str, ...]]:
 async def _chosen(settings: Settings, source: str) -> list[Source]:
     if Path(source).is_file():
         return _loaded(settings, Path(source))
-    sources = await published.read(settings)
+    sources = await published.topic_of(settings).read()
     if source not in sources:
         known = ", ".join(sorted(sources)) or "none"
         raise UserError(f"{source!r} is neither a file nor a published source; published: {known}")

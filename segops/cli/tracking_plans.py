@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing, suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ import yaml
 
 from segops.catalogue.inference import drafted_plans
 from segops.catalogue.published import read as read_catalogue
+from segops.cli._changes import print_resource_changes
 from segops.cli._kafka import run
 from segops.cli._lines import read_events
 from segops.cli._say import flush, say, say_all, say_table, say_text
@@ -28,7 +28,6 @@ from segops.schemas.records import COLLECTOR_HEADER
 from segops.tracking import published
 from segops.tracking.model import TrackingPlan
 from segops.tracking.parsing import load
-from segops.tracking.published import PlanChange
 from segops.tracking.reports import published_since
 from segops.tracking.trying import Trial
 from segops.tracking.violations import ViolationRecord, encode, summed
@@ -42,7 +41,6 @@ Examples:
   segops tracking-plans apply plans.yaml
   segops tracking-plans violations --watch
 """
-_MARKS = {"added": "+", "changed": "~", "unchanged": "=", "removed": "-"}
 _FORMAT = click.option(
     "--format",
     "format_",
@@ -74,21 +72,22 @@ def apply(file: Path, prune: bool, dry_run: bool) -> None:
     """
     plans = load(file)
     changes = run(lambda settings: published.publish(settings, plans, prune=prune, dry_run=dry_run))
-    _print_changes(changes, note="; nothing was written (dry run)" if dry_run else "")
+    print_resource_changes(changes, "plans", dry_run=dry_run)
 
 
 @command.command(epilog="Example: segops tracking-plans remove website")
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 def remove(sources: Sequence[str]) -> None:
     """Remove the plans of these sources: all their events are accepted again."""
-    _print_changes(run(lambda settings: published.remove(settings, sources)))
+    changes = run(lambda settings: published.topic_of(settings).remove(sources))
+    print_resource_changes(changes, "plans")
 
 
 @command.command("list", epilog="Example: segops tracking-plans list --format jsonl")
 @_FORMAT
 def list_(format_: str) -> None:
     """List the published plans. With jsonl, as they were written."""
-    found = sorted(run(published.read).items())
+    found = sorted(run(lambda settings: published.topic_of(settings).read()).items())
     if format_ == "jsonl":
         say_all(msgspec.json.encode(plan.written).decode() for _, plan in found)
     elif found:
@@ -170,13 +169,6 @@ def violations(watch: bool, hours: float, source: str | None, format_: str) -> N
 async def _drafted(settings: Settings, source: str | None) -> list[dict[str, Any]]:
     entries = await read_catalogue(settings)
     return drafted_plans(entries, source, profiles=settings.catalogue.profiles)
-
-
-def _print_changes(changes: Sequence[PlanChange], *, note: str = "") -> None:
-    for change in changes:
-        say(f"{_MARKS[change.action]} {change.source}  {change.action}")
-    counts = Counter[str](change.action for change in changes)
-    say((", ".join(f"{counts[each]} {each}" for each in _MARKS if counts[each]) or "no plans") + note)
 
 
 def _row(plan: TrackingPlan) -> tuple[str, ...]:

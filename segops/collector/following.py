@@ -66,7 +66,7 @@ class PlanFollower:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _follow(self) -> None:
-        async with aclosing(published.follow(self._settings)) as changes:
+        async with aclosing(published.topic_of(self._settings).follow()) as changes:
             async for plans in changes:
                 self._sessions.connected()
                 # Compiling takes milliseconds per schema, which requests must not wait for.

@@ -10,7 +10,7 @@ from segops.kafka.clients import running_admin, running_consumer
 from segops.kafka.coordinator import once_available
 from segops.kafka.topics import existing
 from segops.sources.model import Source
-from segops.sources.published import read
+from segops.sources.published import topic_of
 from segops.sources.service import group_of
 
 
@@ -28,7 +28,7 @@ class SourceProgress(msgspec.Struct, frozen=True):
 
 async def progress(settings: Settings) -> list[SourceProgress]:
     """Return the published sources by topic. Raises UserError if their topic is missing."""
-    sources = await read(settings)
+    sources = await topic_of(settings).read()
     known = await existing(settings.kafka)
     lags = await _lags(settings, [each for topic, each in sources.items() if topic in known], known)
     return [

@@ -23,7 +23,7 @@ from segops.schemas.identifying import limits_of
 from segops.sources.copying import Mapper, PartitionCopier, Target
 from segops.sources.decoding import Decoder
 from segops.sources.model import Source
-from segops.sources.published import follow
+from segops.sources.published import topic_of
 from segops.sources.registry import Registry
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class SourceService:
         """Copy the sources that are published, until there are others or ``stop``."""
         async with (
             Registry(self._settings.sources) as registry,
-            aclosing(follow(self._settings)) as changes,
+            aclosing(topic_of(self._settings).follow()) as changes,
         ):
             self._mappers = {}  # their decoders hold the registry of the former session
             self._mappers = self._mappers_of(await anext(changes), registry)

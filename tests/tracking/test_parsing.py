@@ -8,10 +8,11 @@ import pytest
 import yaml
 
 from segops.core.errors import DefinitionError
+from segops.kafka.resources import ResourceLog
 from segops.tracking.compiler import compile_plan
 from segops.tracking.json_schema import MAX_SUBSCHEMAS
 from segops.tracking.parsing import decode, encode
-from segops.tracking.published import PlanLog, change_of
+from segops.tracking.published import PLAN, change_of
 
 from .helpers import ORDER, Stored, compiled_of, loaded, plan_of
 
@@ -188,18 +189,18 @@ def test_published_plan_is_the_plan_as_written(tmp_path: Path) -> None:
 
 def test_log_holds_the_latest_plan_and_survives_bad_records() -> None:
     bad: list[str] = []
-    log, plan = PlanLog(bad.append), plan_of(f"events: {{A: {{schema: {ORDER_JSON}}}}}")
+    log, plan = ResourceLog(PLAN, bad.append), plan_of(f"events: {{A: {{schema: {ORDER_JSON}}}}}")
     assert log.apply_all([Stored(b"website", encode(plan))])
     assert not log.apply_all([Stored(b"website", encode(plan))])
     for offset, value in enumerate((b"{", b"{}", b'{"plan": {"source": "website", "x": 1}, "at_ms": 1}'), 1):
         assert not log.apply_all([Stored(b"website", value, offset)])
     assert not log.apply_all([Stored(b"other", encode(plan), 4)])
-    assert log.plans.keys() == {"website"}
+    assert log.found.keys() == {"website"}
     assert [line.split(" (")[0] for line in bad] == [
         f"skipping tracking plan record {n}" for n in range(1, 5)
     ]
     assert log.apply_all([Stored(b"website", None)])
-    assert log.plans == {}
+    assert log.found == {}
 
 
 ORDER_JSON = yaml.safe_dump(yaml.safe_load(ORDER), default_flow_style=True).strip()
@@ -208,6 +209,6 @@ ORDER_JSON = yaml.safe_dump(yaml.safe_load(ORDER), default_flow_style=True).stri
 def test_change_of_a_plan() -> None:
     plan = plan_of("events: {A: }")
     added = change_of(None, plan, now_ms=5)
-    assert added.action == "added" and added.plan is not None and added.plan.at_ms == 5
-    assert change_of(added.plan, plan, now_ms=6).action == "unchanged"
-    assert change_of(added.plan, plan_of("events: {B: }"), now_ms=6).action == "changed"
+    assert added.action == "added" and added.resource is not None and added.resource.at_ms == 5
+    assert change_of(added.resource, plan, now_ms=6).action == "unchanged"
+    assert change_of(added.resource, plan_of("events: {B: }"), now_ms=6).action == "changed"
