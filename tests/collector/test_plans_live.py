@@ -105,7 +105,8 @@ def test_plans_come_into_force_while_events_flow(stack: Stack, reserve: Reserve)
     orders(collector, ["e", 5])
     topics = stack.settings.topics
     accepted, rejected = revenues_of(stack, topics.events), revenues_of(stack, topics.dead_letters)
-    assert (accepted, rejected) == (["a", 1, "b", 2, 3, 4, "e", 5], ["c", "d"])
+    assert accepted == ["a", 1, "b", 2, 3, 4, "e", 5]
+    assert sorted(rejected) == ["c", "d"]  # in partitions by their bytes
     wait_until(lambda: sum(each["count"] for each in violations(stack)) == 3, "all violations are published")
     shown = {
         (each["action"], each["reason"], each["path"], each["expected"], each["got"], each["count"])

@@ -24,6 +24,9 @@ NAMES = [
     "plans",
     "pulls",
     "sources",
+    "tracking-plans",
+    "violations",
+    "catalogue",
     "membership.changes",
     "membership.state",
     "sizes",
@@ -34,12 +37,16 @@ NAMES = [
     "scans",
     "dead-letters",
 ]
+#: The ends of the names of topics with one partition.
+SINGLE = ("segments", "plans", "sources", "violations", "catalogue", "pulls", "alerts")
 #: The ends of the names of topics without retention.
 COMPACTED = (
     "segments",
     "plans",
     "pulls",
     "sources",
+    "tracking-plans",
+    "catalogue",
     "membership.state",
     "sizes",
     "alerts",
@@ -83,7 +90,7 @@ def test_missing_topics_are_created_once_as_specified(settings: config.Settings,
     states = {state.spec.name: state for state in asyncio.run(topics.describe(settings))}
     assert set(states) == expected
     for name, state in states.items():
-        single = name.endswith(("segments", "plans", "sources", "pulls", "alerts"))
+        single = name.endswith(SINGLE)
         assert state.partitions == (1 if single else 3)
         assert state.records == 0
         policies = set(state.configs["cleanup.policy"].split(","))
