@@ -43,8 +43,9 @@ class Archives:
         self.folder = stack.folder / "archive"
         self.storage = FolderStorage(self.folder)
         self.topics = (stack.settings.topics.profile_events, stack.settings.topics.membership_changes)
-        #: Of the first record: so recent that Kafka's retention deletes none.
-        self.start_ms = wall_ms() - 5 * DAY_MS
+        #: Of the first record: noon, so that each day has several files whatever time it is now, of a day so
+        #: recent that Kafka's retention deletes none.
+        self.start_ms = (wall_ms() // DAY_MS - 5) * DAY_MS + DAY_MS // 2
         self._sent = 0
 
     def start(self, *options: str, number: int = 0, **variables: str) -> subprocess.Popen[bytes]:

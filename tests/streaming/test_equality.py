@@ -15,7 +15,7 @@ from segops.core.errors import DefinitionError
 from segops.core.rules.analysis import lint
 from segops.core.rules.parsing import Context, read_rfm, read_rule
 from segops.core.segments import SegmentSet
-from segops.core.values import format_instant
+from segops.core.values import format_instant, parse_instant
 from segops.replay import Replay
 from segops.schemas.changes import encode_change
 from tests.rest import rest
@@ -71,10 +71,16 @@ def _mail(number: int) -> dict[str, Any]:
     return {} if _who(number) else {"email": f"p{number}@shop.example"}
 
 
+def _end_ms(sent: list[Sent]) -> int:
+    """Return the time up to which every source is complete: that of the latest event, or later."""
+    times = (parse_instant(json.loads(each.value)["timestamp"]) for each in sent)
+    return max([UNTIL_MS, *(each or 0 for each in times)])
+
+
 def _replayed(segments: SegmentSet, sent: list[Sent]) -> dict[str, dict[str, Any]]:
     replay = Replay(segments, wall_ms=WALL_MS)
     changes = [change for event in sent for change in replay.feed(event.value, default_id="")]
-    changes += replay.advance(UNTIL_MS)
+    changes += replay.advance(_end_ms(sent))
     return {change.change_id: comparable(encode_change(change, 0)) for change in changes}
 
 
@@ -114,7 +120,7 @@ def test_two_workers_publish_what_replay_computes(
         # Both own partitions before events are sent: otherwise the first could process them all alone.
         wait_until(lambda: _both_own_partitions(stack), "both own partitions", stack.diagnosis)
         sent = _sent(people)
-        stack.send(sent, final_ms=UNTIL_MS)
+        stack.send(sent, final_ms=_end_ms(sent))
         stack.wait_for_changes(_replayed(SegmentSet(stack.definitions), sent))
     finally:
         stack.close()
