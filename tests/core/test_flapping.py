@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from segops.core.engine import Engine
 from segops.core.events import Event
 from segops.core.profile import Profile
+from segops.core.rules.reference import History
 from segops.core.scans import (
     FOLLOWED_SHARE,
     MAX_FOLLOWED,
@@ -60,8 +61,8 @@ def repeated(edit: Edit, sample: FollowedSample, profiles: Sequence[Profile], no
 class Recount:
     """Counts the switches of one profile from one repeat to the next, by the reference evaluator."""
 
-    def __init__(self, after: SegmentSet) -> None:
-        self._oracle = Oracle(after.definitions)
+    def __init__(self, after: SegmentSet, profile_id: str) -> None:
+        self._oracle = Oracle(after.definitions, History(profile_id))
         self._times: list[int] = []
         self._former: set[str] | None = None
         self.ever: set[str] = set()
@@ -95,7 +96,7 @@ def check(after: SegmentSet, lives: Sequence[list[tuple[str, Any]]], data: Any) 
     live = with_same_features(after)
     engine, edit, sample = Engine(live), edit_of(after.definitions, [], live), FollowedSample(ALL)
     profiles = [engine.new_profile(f"user_id:u{number}") for number in range(len(lives))]
-    recounts = [Recount(after) for _ in lives]
+    recounts = [Recount(after, each.id) for each in profiles]
     now_ms, repeats, found = -(10**15), 0, None
     for position in range(max(map(len, lives))):
         for profile, recount, steps in zip(profiles, recounts, lives, strict=True):
