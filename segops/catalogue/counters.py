@@ -221,7 +221,7 @@ def _type_of(path: str, value: Any) -> str:
 
 
 def _widen(field: Field, value: float) -> None:
-    if not abs(value) < _MAX_NUMBER:  # nor for what is no number
+    if not abs(value) < _MAX_NUMBER:  # NaN is neither less nor more than the limit
         return
     low, high = outwards(value)
     field.low = low if field.low is None else min(field.low, low)

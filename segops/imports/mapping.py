@@ -1,7 +1,7 @@
 """From a row to events: mapped, checked as workers will check them, and marked as history.
 
 The mark is the header ``segops-from``, ``import:FILE:LINE``, which profile events keep: what such an event
-causes happened before, and nobody should be written to because of it.
+causes happened before, and is no reason to send a message.
 """
 
 from __future__ import annotations
