@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -219,31 +219,16 @@ def examples() -> Iterator[Any]:
             yield pytest.param(block, id=f"{page.relative_to(ROOT)}-{number}")
 
 
-def test_every_example_of_sources_is_valid(tmp_path: Path) -> None:
-    found = [block for page in PAGES for block in blocks(page, "yaml") if "\nsources:" in block]
+@pytest.mark.parametrize(
+    ("key", "read"), [("sources", load_sources), ("plans", load_plans), ("map", load_map)]
+)
+def test_every_example_of_other_files_is_valid(key: str, read: Callable[[Path], Any], tmp_path: Path) -> None:
+    found = [block for page in PAGES for block in blocks(page, "yaml") if f"\n{key}:" in block]
     assert found
     for block in found:
-        path = tmp_path / "sources.yaml"
+        path = tmp_path / f"{key}.yaml"
         path.write_text(block, "utf-8")
-        assert load_sources(path)
-
-
-def test_every_example_of_tracking_plans_is_valid(tmp_path: Path) -> None:
-    found = [block for page in PAGES for block in blocks(page, "yaml") if "\nplans:" in block]
-    assert found
-    for block in found:
-        path = tmp_path / "plans.yaml"
-        path.write_text(block, "utf-8")
-        assert load_plans(path)
-
-
-def test_every_example_of_a_map_is_valid(tmp_path: Path) -> None:
-    found = [block for page in PAGES for block in blocks(page, "yaml") if "\nmap:" in block]
-    assert found
-    for block in found:
-        path = tmp_path / "map.yaml"
-        path.write_text(block, "utf-8")
-        assert load_map(path)
+        assert read(path)
 
 
 @pytest.mark.parametrize("block", list(examples()))

@@ -63,7 +63,7 @@ Examples:
 def command(
     *, data_dir: Path, broker: str, port: int, processes: int, sources: tuple[Path, ...], klaviyo: bool
 ) -> None:
-    """Run broker, worker, collector, sources and catalogue here until Ctrl-C.
+    """Run the whole system on this machine until Ctrl-C.
 
     Also the archive, if SEGOPS_ARCHIVE_URL is set. Says where everything is, which write key SDKs use, and
     what to paste next. A part that fails is started again, after growing pauses; one with wrong settings

@@ -86,7 +86,7 @@ class RowFile:
         head = file.peek(3)[:3] if isinstance(file, io.BufferedReader) else b""
         encoding = next((name for bom, name in _BOMS if head.startswith(bom)), self._csv.encoding)
         csv.field_size_limit(_MAX_LINE)
-        # What is no text in the encoding becomes surrogates, so that one such line does not end the import.
+        # Bytes that are invalid in the encoding become surrogates: such a line must not end the import.
         text = io.TextIOWrapper(file, encoding, errors=_errors(encoding), newline="")
         try:
             reader = csv.reader(text, delimiter=self._csv.delimiter, quotechar=self._csv.quote, strict=True)

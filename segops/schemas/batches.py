@@ -50,7 +50,7 @@ def events_of(body: bytes) -> Sequence[bytes]:
 
 
 def read_body(body: bytes) -> Body:
-    """Divide a body into its events; what is no batch is one event, which may be invalid."""
+    """Divide a body into its events; anything but a batch is one event, which may be invalid."""
     found = _read(body) if b'"batch"' in body else None
     if found is None or found.type is not None:  # an event may have a field of that name
         return Body([body])

@@ -68,7 +68,7 @@ def consented(found: Payload) -> Iterator[dict[str, Any]]:
 def erasure_requested(found: Payload) -> Iterator[dict[str, Any]]:
     """Yield that the customer is to be erased: no consent is left, and a trait says so to the operator.
 
-    The collector itself erases nobody: the right to write events does not include that. The signature covers
+    The collector itself does not erase: the right to write events does not include that. The signature covers
     no headers, so only a body in the form of such a request counts, not another webhook sent again under its
     topic.
     """

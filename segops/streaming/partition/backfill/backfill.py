@@ -291,7 +291,7 @@ class Backfill:
         state = message.state if isinstance(message, Handover) and receiver.merged_into is None else None
         if state is not None and encloses(state):
             waits = {} if self._next is None or self._next.switched else self._features
-            unfold(state, {key: each for key, each in features.items() if key not in waits})
+            unfold(state, features.keys() - waits.keys())
 
     def follow(self, message: Message, record: Record, profile: Profile, result: StepResult) -> None:
         """Collect what a message to a profile did; its result is not sent yet."""

@@ -43,7 +43,7 @@ def enclose(
     state.complete_since = state.complete_since | _enclosed(copy.complete_since, features)
 
 
-def unfold(state: Profile, features: Mapping[int, Feature]) -> None:
+def unfold(state: Profile, features: Collection[int]) -> None:
     """Put enclosed features of ``features`` into place, in a state that was handed over with its sources."""
     for each, _ in shares_of(state):
         each.features = _in_place(each.features) | _unfolded(each.features, features)
