@@ -153,12 +153,21 @@ def test_offsets_that_kafka_lost_are_found_in_the_changelog(stack: Stack) -> Non
     sent = shop_events(3_000, users=60, partitions=3)
     stack.send([*sent, *BAD], final_ms=FINAL_MS)
     assert stack.start(crash_at="after_offset_commit:5").wait(60) == 137
+    asyncio.run(_end_transactions(stack))
     moves = _last_moves(stack)
     assert stack.settings.topics.events in {topic for topic, _ in moves}
     wait_until(lambda: _committed_before(stack, moves), "the member is gone", stack.diagnosis)
     stack.start()
     assert_exactly_once(stack, sent)
     assert "Kafka lost a committed offset" in (stack.folder / "worker-0.log").read_text()
+
+
+async def _end_transactions(stack: Stack) -> None:
+    """Fence the killed worker: a transaction it was committing completes, one it had open is aborted."""
+    settings = stack.settings
+    for number in range(settings.topics.partitions):
+        async with running_producer(settings.kafka, transactional_id=f"{settings.worker.app_id}-{number}"):
+            pass
 
 
 def _last_moves(stack: Stack) -> dict[tuple[str, int], Move]:
