@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Final, Protocol
@@ -15,13 +14,13 @@ from segops.config import Settings
 from segops.core.engine import Engine
 from segops.core.errors import SegopsError
 from segops.kafka.definitions import Published
-from segops.kafka.positions import LogPartition
 from segops.metrics import Metrics
 from segops.schemas.records import Record
 from segops.streaming.failpoints import Failpoints
 from segops.streaming.partition.backfill.adoption import DraftSet, adoption_of
 from segops.streaming.partition.engines import build_draft
 from segops.streaming.partition.segment import SegmentProcessor
+from segops.streaming.share import Group, Share
 from segops.wall_clock import wall_ms
 
 log = logging.getLogger(__name__)
@@ -30,12 +29,6 @@ _LOOK_S: Final = 0.2
 _RETRY_S: Final = 5.0
 #: Records read between two batches of events, which wait meanwhile.
 _SLICE: Final = 200
-
-
-class Group(Protocol):
-    """The method used of the group's consumer."""
-
-    def behind(self, partition: LogPartition, offset: int) -> int | None: ...
 
 
 class SegmentProcessors(Protocol):
@@ -51,9 +44,8 @@ class BackfillReader:
     """Reads the history of one partition after another, from the archive too if one is configured."""
 
     def __init__(self, settings: Settings, metrics: Metrics, failpoints: Failpoints) -> None:
-        self._topic = settings.topics.profile_events
-        self._history = open_history(settings, self._topic)
-        self._rest = 1 / settings.engine.backfill_share - 1
+        self._history = open_history(settings, settings.topics.profile_events)
+        self._share = Share(settings)
         self._metrics = metrics
         self._failpoints = failpoints
 
@@ -88,23 +80,16 @@ class BackfillReader:
                 for records, upto in _slices(batch):
                     if not (pipeline.running and pipeline.processors.get(number) is processor):
                         return
-                    began = time.thread_time()
-                    if not processor.backfill.read(records, at, upto, since_ms=batch.complete_since_ms):
+                    with self._share.taken():
+                        taken = processor.backfill.read(records, at, upto, since_ms=batch.complete_since_ms)
+                    if not taken:
                         return
                     self._failpoints.passed("during_backfill_read")
                     self._metrics.backfill_records.inc(len(records))
                     at = upto
-                    await self._give_way(time.thread_time() - began, pipeline, group())
+                    await self._share.rest(pipeline.processors, group())
         if pipeline.running and pipeline.processors.get(number) is processor:
             processor.backfill.read((), at, end, since_ms=None)  # only transaction markers are left
-
-    async def _give_way(self, took_s: float, pipeline: SegmentProcessors, group: Group) -> None:
-        """Leave the rest of the time to live records, if any wait."""
-        waits = any(
-            group.behind((self._topic, number), processor.offset)
-            for number, processor in pipeline.processors.items()
-        )
-        await asyncio.sleep(took_s * self._rest if waits else 0)
 
 
 def _slices(batch: HistoryBatch) -> Iterator[tuple[Sequence[Record], int]]:

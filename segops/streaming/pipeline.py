@@ -18,7 +18,8 @@ from segops.kafka.positions import LogPartition
 from segops.schemas.records import Record
 from segops.schemas.ticks import TICK_HEADERS, wall_tick
 from segops.streaming.assignment import AssignmentOpener, CommittedOffsets, Dependencies
-from segops.streaming.backfills import BackfillReader, adopt, is_behind, is_blocked, prepare
+from segops.streaming.backfills import BackfillReader, adopt, is_blocked, prepare
+from segops.streaming.background import Background
 from segops.streaming.durability.checkpoint import Checkpointer
 from segops.streaming.durability.standby import Standbys
 from segops.streaming.failpoints import STALL
@@ -32,10 +33,6 @@ from segops.wall_clock import Jumps, wall_ms
 
 log = logging.getLogger(__name__)
 
-#: Due profiles that are evaluated between two batches of events, which wait meanwhile.
-SLICE: Final = 50
-#: Rules that a rescan for new definitions evaluates in one slice.
-_RULES_PER_SLICE: Final = 20_000
 _IDLE_S: Final = 0.05
 _SEAL_TIMEOUT_S: Final = 25.0
 #: Pause between two checkpoints when profiles of other partitions wait for one.
@@ -68,6 +65,7 @@ class Pipeline:
             dependencies.metrics,
         )
         self.sweeper = Sweeper(settings, dependencies.changelog_consumer, dependencies.failpoints)
+        self.background = Background(settings, dependencies.failpoints)
         self.backfill_reader = BackfillReader(settings, dependencies.metrics, dependencies.failpoints)
         self._jumps = Jumps()
         self._gauges = Gauges(dependencies.metrics)
@@ -75,7 +73,6 @@ class Pipeline:
         self._recovering = asyncio.Lock()
         self._rested = False
         self._wanted = asyncio.Event()
-        self._woken = asyncio.Event()
         self._eased = asyncio.Event()
 
     @property
@@ -101,7 +98,7 @@ class Pipeline:
             self._outputs = found.outputs
             self._checkpointer = found.checkpointer
             self.running = True
-            self._adopt()
+            self.adopt()
             self._standbys.follow(standbys)
 
     async def stop(self) -> None:
@@ -169,6 +166,7 @@ class Pipeline:
         if source is not None and self.running:
             with self._timed("resolve"):
                 source.process(records, now_ms=wall_ms())
+            self.background.note_events()
             self.channels.wake()
 
     async def control(self, number: int, records: list[Record], group: CommittedOffsets) -> None:
@@ -208,7 +206,7 @@ class Pipeline:
             self._dependencies.failpoints.passed("after_batch")
             self._dependencies.failpoints.passed(STALL)
             self.channels.wake()
-            self._woken.set()
+            self.background.wake()
             urgent = self._rested and self.channels.has_waiters
             if urgent or self._pending() >= self.settings.checkpoint.max_records:
                 self._wanted.set()
@@ -241,51 +239,6 @@ class Pipeline:
                     await self._eased.wait()
 
     # -- time ----------------------------------------------------------------------------------
-
-    async def work_timers(self) -> None:
-        """Fire due timers and continue rescans and scans in small slices. Runs until cancelled."""
-        while True:
-            busy = False
-            for number in list(self.processors):
-                busy |= self._work_slice(number)
-                await asyncio.sleep(0)
-            await self.wait_for_capacity()
-            if is_behind(self.processors, self.engine, self.draft):
-                await self.use(self.engine)
-            if not busy:
-                await self._wait_for_work()
-
-    def _work_slice(self, number: int) -> bool:
-        processor = self.processors.get(number)
-        if processor is None or not self.running or processor.recording:
-            return False
-        fired, rescanned = processor.fire_due(SLICE), processor.rescan(self._rescan_size())
-        backfilled = processor.work_backfill(SLICE)
-        if fired:
-            self._dependencies.failpoints.passed("after_timers")
-        if backfilled:
-            self._dependencies.failpoints.passed("during_backfill")
-        busy = fired == SLICE or rescanned > 0 or backfilled > 0
-        # Every profile is then as of the clock, and evaluated by the definitions in force.
-        idle = not (busy or processor.replaying or processor.backfill.is_blocked)
-        scanned = idle and processor.scans.work(number, processor.clock.now_ms)
-        if scanned:
-            self._dependencies.failpoints.passed("during_scan")
-        if fired or rescanned or backfilled or scanned:
-            self.channels.wake()
-        if processor.replaying and not busy:
-            processor.caught_up()
-            self._adopt()
-        return busy or scanned
-
-    def _rescan_size(self) -> int:
-        return max(1, min(SLICE, _RULES_PER_SLICE // max(1, len(self.engine.segments.segments))))
-
-    async def _wait_for_work(self) -> None:
-        self._woken.clear()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_IDLE_S):
-                await self._woken.wait()
 
     async def tick_wall(self, group: CommittedOffsets) -> None:
         """Append a tick with the current time to every owned partition.
@@ -373,15 +326,16 @@ class Pipeline:
         """
         self.engine = engine
         await prepare(self.processors, engine, self.draft)
-        self._adopt()
+        self.adopt()
         await self.checkpoint()
 
-    def _adopt(self) -> None:
+    def adopt(self) -> None:
+        """Let partitions take up the definitions as soon as they can."""
         if self.running:
             adopt(self.processors, self.engine, self.draft)
         if self._recording:
             self._wanted.set()
-        self._woken.set()
+        self.background.wake()
 
     def _count(self) -> None:
         sources: list[ResolveProcessor | ControlProcessor] = [*self.sources.values(), *self.controls.values()]

@@ -37,7 +37,7 @@ from .workload import MIX, SEGMENTS, event, segments
 
 #: Seconds of live events alone and beside scans, and those before latencies count.
 LIVE_S, WARM_S = 20.0, 5.0
-_LONGEST_S = 100.0
+_LONGEST_S = 180.0
 _TIMEOUT_S = 600.0
 _WINDOWS = {
     "first": {"48h": "47h", "7d": "6d", "30d": "29d", "1d": "23h", "2d": "45h", "6h": "5h", "10m": "9m"},

@@ -193,7 +193,9 @@ class BackfillNetwork:
         if not processor.replaying and processor.wants(self.newest[number], self.drafts[number]):
             processor.use(self.newest[number], self.drafts[number])
             busy = True
-        busy |= bool(processor.work_backfill(limit))
+        beside = self.processors[number % 2 :: 2]  # of the same worker
+        may_switch = not any(each.folding for each in beside)
+        busy |= bool(processor.work_backfill(limit, may_switch=may_switch))
         self._flush(number)
         return busy
 

@@ -124,7 +124,7 @@ class SegopsApp(faust.App):
         await self._or_fail(self.pipeline.channels.pump())
 
     async def _timers(self) -> None:
-        await self._or_fail(self.pipeline.work_timers())
+        await self._or_fail(self.pipeline.background.run(self.pipeline, lambda: self.batch_consumer))
 
     async def _sweep(self) -> None:
         await self._or_fail(self.pipeline.sweeper.run(self.pipeline, lambda: self.batch_consumer))

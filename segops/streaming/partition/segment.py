@@ -217,12 +217,20 @@ class SegmentProcessor:
         self._meta.adopt(self.clock.now_ms, removed=bool(removed))
         self._scan = Scan(self._profiles)
 
-    def work_backfill(self, limit: int) -> int:
-        """Do the next part of a backfill, at most ``limit`` redirects; return 0 when it must wait."""
+    @property
+    def folding(self) -> bool:
+        """Whether definitions came into force after a backfill, and profiles get their features."""
+        return self.backfill.switched and self.scanning
+
+    def work_backfill(self, limit: int, *, may_switch: bool = True) -> int:
+        """Do the next part of a backfill, at most ``limit`` redirects; return 0 when it must wait.
+
+        ``may_switch``: whether its definitions may come into force now, which keeps this partition busy.
+        """
         backfill = self.backfill
         if backfill.engine is None or self.recording or backfill.is_blocked:
             return 0
-        if backfill.is_ready and not self.replaying:
+        if backfill.is_ready and may_switch and not self.replaying:
             self._adopt(backfill.engine)
             backfill.switch()
             return 1

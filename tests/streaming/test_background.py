@@ -1,0 +1,111 @@
+"""Work between batches of events: its share of time, and one partition that folds after another."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from segops.config import load
+from segops.core.engine import Engine
+from segops.core.segments import SegmentSet
+from segops.streaming import background, share
+from segops.streaming.background import Background
+from segops.streaming.failpoints import Failpoints
+from segops.streaming.share import Share
+
+
+class Group:
+    """A consumer that is ``behind`` by so many records."""
+
+    def __init__(self, behind: int = 0) -> None:
+        self._behind = behind
+
+    def behind(self, partition: Any, offset: int) -> int:
+        return self._behind
+
+
+class Processor:
+    """Records whether its definitions may come into force."""
+
+    recording = replaying = False
+    offset = 0
+
+    def __init__(self, *, folding: bool = False) -> None:
+        self.folding = folding
+        self.allowed: list[bool] = []
+        self.backfill = type("Backfill", (), {"is_blocked": False})()
+        self.scans = type("Scans", (), {"work": staticmethod(lambda number, now_ms: False)})()
+        self.clock = type("Clock", (), {"now_ms": 0})()
+
+    def fire_due(self, limit: int) -> int:
+        return 0
+
+    def rescan(self, limit: int) -> int:
+        return 0
+
+    def work_backfill(self, limit: int, *, may_switch: bool) -> int:
+        self.allowed.append(may_switch)
+        return 0
+
+    def wants(self, engine: Engine, draft: Any) -> bool:
+        return False
+
+
+class Pipeline:
+    """Two partitions, of which the first folds."""
+
+    def __init__(self) -> None:
+        self.engine, self.draft, self.running = Engine(SegmentSet([])), None, True
+        self.processors: Any = {0: Processor(folding=True), 1: Processor()}
+        self.channels: Any = None
+
+    def adopt(self) -> None: ...
+    async def use(self, engine: Engine) -> None: ...
+    async def wait_for_capacity(self) -> None:
+        raise asyncio.CancelledError  # after one round
+
+
+def one_round(worker: Background) -> list[bool]:
+    """Work once; return whether the second partition was allowed to switch."""
+    pipeline = Pipeline()
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(worker.run(pipeline, Group))
+    allowed: list[bool] = pipeline.processors[1].allowed
+    return allowed
+
+
+def test_one_partition_folds_after_another_while_events_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 100.0
+    monkeypatch.setattr(background.time, "monotonic", lambda: now_s)
+    worker = Background(load(), Failpoints())
+    assert one_round(worker) == [True]
+    worker.note_events()
+    assert one_round(worker) == [False]
+    now_s += 2.0
+    assert one_round(worker) == [True]
+
+
+@pytest.mark.parametrize(("behind", "rest_s"), [(0, 0.0), (5, 0.7)])
+def test_work_takes_its_share_while_live_records_wait(
+    monkeypatch: pytest.MonkeyPatch, behind: int, rest_s: float
+) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    taken = Share(load(engine={"backfill_share": "0.3"}))
+    monkeypatch.setattr(share.asyncio, "sleep", sleep)
+    times = iter([1.0, 1.1, 1.1, 1.3])
+    monkeypatch.setattr(share.time, "thread_time", lambda: next(times))
+    for _ in range(2):
+        with taken.taken():
+            pass
+    processors: Any = {0: Processor()}
+    asyncio.run(taken.rest(processors, Group(behind)))
+    assert slept == [pytest.approx(rest_s)]
+    slept.clear()
+    asyncio.run(taken.rest(processors, Group(behind)))
+    assert slept == [0]
