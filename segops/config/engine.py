@@ -44,7 +44,8 @@ class EngineSettings(SettingsSection):
     backfill_share: float = setting(
         "BACKFILL_SHARE",
         0.3,
-        "Part of a worker's time for reading the history of new segments while live records wait.",
+        "Part of a worker's time for reading and folding history, and for evaluating profiles by new "
+        "definitions, while live records wait; less while these are late.",
         gt=0,
         le=1,
     )

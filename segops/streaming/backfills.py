@@ -43,9 +43,9 @@ class SegmentProcessors(Protocol):
 class BackfillReader:
     """Reads the history of one partition after another, from the archive too if one is configured."""
 
-    def __init__(self, settings: Settings, metrics: Metrics, failpoints: Failpoints) -> None:
+    def __init__(self, settings: Settings, share: Share, metrics: Metrics, failpoints: Failpoints) -> None:
         self._history = open_history(settings, settings.topics.profile_events)
-        self._share = Share(settings)
+        self._share = share
         self._metrics = metrics
         self._failpoints = failpoints
 

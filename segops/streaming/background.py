@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
-from segops.config import Settings
 from segops.core.engine import Engine
 from segops.streaming.backfills import is_behind
 from segops.streaming.durability.channels import ProducerChannels
@@ -44,8 +43,8 @@ class Partitions(Protocol):
 class Background:
     """Works on one partition after another. Rescans and backfills take no more than their share of time."""
 
-    def __init__(self, settings: Settings, failpoints: Failpoints) -> None:
-        self._share = Share(settings)
+    def __init__(self, share: Share, failpoints: Failpoints) -> None:
+        self._share = share
         self._failpoints = failpoints
         self._woken = asyncio.Event()
         self._events_at_s = -math.inf
@@ -55,7 +54,7 @@ class Background:
         self._events_at_s = time.monotonic()
 
     def wake(self) -> None:
-        """Look for work at once: records were applied, or definitions adopted."""
+        """Look for work at once: a clock has moved, or definitions were adopted."""
         self._woken.set()
 
     async def run(self, pipeline: Partitions, group: Callable[[], Group]) -> None:
@@ -78,9 +77,11 @@ class Background:
         if processor is None or not pipeline.running or processor.recording:
             return False
         fired = processor.fire_due(SLICE)
-        with self._share.taken():
-            rescanned = processor.rescan(_slice_of(pipeline.engine))
-            backfilled = processor.work_backfill(SLICE, may_switch=self._may_switch(pipeline.processors))
+        rescanned = backfilled = 0
+        if processor.adopting:
+            with self._share.taken():
+                rescanned = processor.rescan(_slice_of(pipeline.engine))
+                backfilled = processor.work_backfill(SLICE, may_switch=self._may_switch(pipeline.processors))
         busy = fired == SLICE or rescanned > 0 or backfilled > 0
         # Every profile is then as of the clock, and evaluated by the definitions in force.
         idle = not (busy or processor.replaying or processor.backfill.is_blocked)

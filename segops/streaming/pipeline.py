@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from segops.config import Settings
@@ -29,6 +29,7 @@ from segops.streaming.partition.backfill.adoption import DraftSet
 from segops.streaming.partition.control import ControlProcessor
 from segops.streaming.partition.resolve import ResolveProcessor
 from segops.streaming.partition.segment import SegmentProcessor
+from segops.streaming.share import Share
 from segops.wall_clock import Jumps, wall_ms
 
 log = logging.getLogger(__name__)
@@ -65,10 +66,15 @@ class Pipeline:
             dependencies.metrics,
         )
         self.sweeper = Sweeper(settings, dependencies.changelog_consumer, dependencies.failpoints)
-        self.background = Background(settings, dependencies.failpoints)
-        self.backfill_reader = BackfillReader(settings, dependencies.metrics, dependencies.failpoints)
+        self.share = Share(settings)
+        self.background = Background(self.share, dependencies.failpoints)
+        self.backfill_reader = BackfillReader(
+            settings, self.share, dependencies.metrics, dependencies.failpoints
+        )
         self._jumps = Jumps()
         self._gauges = Gauges(dependencies.metrics)
+        #: CPU seconds of each step that the metrics do not include yet.
+        self._cpu_s = {"resolve": 0.0, "segment": 0.0}
         self._checkpointer: Checkpointer | None = None
         self._recovering = asyncio.Lock()
         self._rested = False
@@ -164,8 +170,9 @@ class Pipeline:
         """Process a batch of raw events."""
         source = self.sources.get(number)
         if source is not None and self.running:
-            with self._timed("resolve"):
-                source.process(records, now_ms=wall_ms())
+            began = time.thread_time()
+            source.process(records, now_ms=wall_ms())
+            self._cpu_s["resolve"] += time.thread_time() - began
             self.background.note_events()
             self.channels.wake()
 
@@ -201,21 +208,18 @@ class Pipeline:
         """Process a batch of profile events."""
         processor = self.processors.get(number)
         if processor is not None and self.running:
-            with self._timed("segment"):
-                processor.process(records)
+            began, clock_ms = time.thread_time(), processor.clock.now_ms
+            processor.process(records)
+            self._cpu_s["segment"] += time.thread_time() - began
+            self.share.note_latency(wall_ms() - records[-1].timestamp)
             self._dependencies.failpoints.passed("after_batch")
             self._dependencies.failpoints.passed(STALL)
             self.channels.wake()
-            self.background.wake()
+            if processor.clock.now_ms != clock_ms:
+                self.background.wake()
             urgent = self._rested and self.channels.has_waiters
             if urgent or self._pending() >= self.settings.checkpoint.max_records:
                 self._wanted.set()
-
-    @contextlib.contextmanager
-    def _timed(self, step: str) -> Iterator[None]:
-        began = time.thread_time()
-        yield
-        self.metrics.step_cpu_seconds.labels(step).inc(time.thread_time() - began)
 
     def _pending(self) -> int:
         return sum(processor.pending for processor in self.processors.values())
@@ -340,6 +344,9 @@ class Pipeline:
     def _count(self) -> None:
         sources: list[ResolveProcessor | ControlProcessor] = [*self.sources.values(), *self.controls.values()]
         export_counts(self.processors.values(), sources, self.metrics)
+        for step, seconds in self._cpu_s.items():
+            self.metrics.step_cpu_seconds.labels(step).inc(seconds)
+            self._cpu_s[step] = 0.0
         for output in self._outputs:
             output.export()
 

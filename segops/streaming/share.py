@@ -14,6 +14,9 @@ from segops.streaming.partition.segment import SegmentProcessor
 
 #: Shorter work need not be made up for.
 _LEAST_S: Final = 0.0001
+#: If live records are later than this, the rest is longer in proportion, up to so many times.
+_LATE_MS: Final = 100
+_MOST_TIMES: Final = 10
 
 
 class Group(Protocol):
@@ -29,6 +32,7 @@ class Share:
         self._topic = settings.topics.profile_events
         self._rest = 1 / settings.engine.backfill_share - 1
         self._took_s = 0.0
+        self._late_ms = 0
 
     @contextmanager
     def taken(self) -> Iterator[None]:
@@ -37,10 +41,15 @@ class Share:
         yield
         self._took_s += time.thread_time() - began
 
+    def note_latency(self, late_ms: int) -> None:
+        """Note how long after its arrival in Kafka a live record was applied."""
+        self._late_ms = late_ms
+
     async def rest(self, processors: Mapping[int, SegmentProcessor], group: Group) -> None:
-        """Let live records go on; if any wait, for as long as the share demands."""
+        """Let live records go on: for as long as the share demands if any wait, longer if they are late."""
         took_s, self._took_s = self._took_s, 0.0
         waits = took_s > _LEAST_S and any(
             group.behind((self._topic, number), processor.offset) for number, processor in processors.items()
         )
-        await asyncio.sleep(took_s * self._rest if waits else 0)
+        times = min(max(self._late_ms / _LATE_MS, 1), _MOST_TIMES)
+        await asyncio.sleep(took_s * self._rest * times if waits else 0)

@@ -29,6 +29,7 @@ class Group:
 class Processor:
     """Records whether its definitions may come into force."""
 
+    adopting = True
     recording = replaying = False
     offset = 0
 
@@ -79,7 +80,7 @@ def one_round(worker: Background) -> list[bool]:
 def test_one_partition_folds_after_another_while_events_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = 100.0
     monkeypatch.setattr(background.time, "monotonic", lambda: now_s)
-    worker = Background(load(), Failpoints())
+    worker = Background(Share(load()), Failpoints())
     assert one_round(worker) == [True]
     worker.note_events()
     assert one_round(worker) == [False]
@@ -87,9 +88,12 @@ def test_one_partition_folds_after_another_while_events_arrive(monkeypatch: pyte
     assert one_round(worker) == [True]
 
 
-@pytest.mark.parametrize(("behind", "rest_s"), [(0, 0.0), (5, 0.7)])
+@pytest.mark.parametrize(
+    ("behind", "late_ms", "rest_s"),
+    [(0, 0, 0.0), (0, 5_000, 0.0), (5, 0, 0.7), (5, 100, 0.7), (5, 300, 2.1), (5, 3_600_000, 7.0)],
+)
 def test_work_takes_its_share_while_live_records_wait(
-    monkeypatch: pytest.MonkeyPatch, behind: int, rest_s: float
+    monkeypatch: pytest.MonkeyPatch, behind: int, late_ms: int, rest_s: float
 ) -> None:
     slept: list[float] = []
 
@@ -103,6 +107,7 @@ def test_work_takes_its_share_while_live_records_wait(
     for _ in range(2):
         with taken.taken():
             pass
+    taken.note_latency(late_ms)
     processors: Any = {0: Processor()}
     asyncio.run(taken.rest(processors, Group(behind)))
     assert slept == [pytest.approx(rest_s)]

@@ -218,6 +218,11 @@ class SegmentProcessor:
         self._scan = Scan(self._profiles)
 
     @property
+    def adopting(self) -> bool:
+        """Whether new definitions are being adopted: by a rescan, or by a backfill."""
+        return self.scanning or self.backfill.engine is not None
+
+    @property
     def folding(self) -> bool:
         """Whether definitions came into force after a backfill, and profiles get their features."""
         return self.backfill.switched and self.scanning
