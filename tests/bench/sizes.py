@@ -53,7 +53,7 @@ def measure(events: list[tuple[str, bytes]], rounds: int = 15) -> dict[str, floa
 
     The least of many rounds counts: other processes only ever add to it.
     """
-    values = [value for _, value in events[:40_000]]
+    values = [_known(value) for _, value in events[:40_000]]
     records = _records(values)
     taken: dict[bool, list[float]] = {True: [], False: []}
     for _ in range(rounds):
@@ -65,6 +65,13 @@ def measure(events: list[tuple[str, bytes]], rounds: int = 15) -> dict[str, floa
         "sizes: route and segment step with checkpoints, µs per event": cost,
         "sizes: share of sizes, trends and population, %": (cost - without) / cost * 100,
     }
+
+
+def _known(value: bytes) -> bytes:
+    """Return an event without its anonymous id: here, a claim of one is never answered."""
+    event = msgspec.json.decode(value)
+    event.pop("anonymousId", None)
+    return msgspec.json.encode(event)
 
 
 def _route(values: Sequence[bytes]) -> float:
