@@ -78,7 +78,14 @@ class Replay:
         repairs: Counter[str] = Counter()
         limits = self._limits
         routed = route(line, now_ms=self._wall_ms, default_time_ms=None, limits=limits, repairs=repairs)
-        event = decode(line, time_ms=routed.time_ms, default_id=default_id, limits=limits, repairs=repairs)
+        event = decode(
+            line,
+            time_ms=routed.time_ms,
+            default_id=default_id,
+            limits=limits,
+            repairs=repairs,
+            context_keys=self.engine.segments.context_keys,
+        )
         self.clamped += routed.clamped
         self.repairs.update(repairs)
         return routed.profile_id, event

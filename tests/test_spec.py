@@ -265,7 +265,7 @@ def _events(events: list[list[Any]]) -> Iterator[Event]:
         call = {"type": name} if name in CALLS else {"type": "track", "event": name}
         part = "traits" if name == "identify" else "properties"
         record = {**call, "userId": "u1", "messageId": f"m{number}", part: properties, "context": context}
-        yield decode(msgspec.json.encode(record), time_ms=_instant(time), default_id="-")
+        yield decode(msgspec.json.encode(record), time_ms=_instant(time), default_id="-", context_keys=None)
 
 
 def _spans(spans: list[str]) -> Iterator[Flip]:

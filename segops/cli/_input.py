@@ -57,6 +57,7 @@ class Input:
         for each in self.skipped.values():
             skipped.update(each)
         yield from skips.sentences(skipped)
+        yield from self.survey.suggestions()
         yield from self.survey.paths_never_met()
 
     def skipped_of(self, profile_id: str) -> Iterator[str]:

@@ -222,7 +222,7 @@ class Engine:
         watch = self.segments.watches.get(event.name, self.segments.watch_of_any)
         if watch is not None:
             for feature in watch.matching(event.properties):
-                if not feature.where or feature.selects(event.properties, evaluation.now_ms):
+                if not feature.where or feature.selects(event, evaluation.now_ms):
                     self._feed(evaluation, feature, event, touched)
         return touched
 

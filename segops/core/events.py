@@ -33,6 +33,8 @@ class Event(msgspec.Struct, gc=False):
     others: tuple[str, ...] = ()
     #: The event removes the profile's e-mail address; ``email`` is None.
     email_removed: bool = False
+    #: The parts of the call's ``context`` that rules in force read, by their top-level names.
+    context: dict[str, Any] | None = None
 
 
 class Change(msgspec.Struct, gc=False):

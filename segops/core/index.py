@@ -8,10 +8,12 @@ from typing import Any, Final
 
 import msgspec
 
+from segops.core.events import Event
 from segops.core.features import ANY_NAME, Extract, Feature, extractor, reducer_of
+from segops.core.features.lists import adding
 from segops.core.operators import Predicate
+from segops.core.paths import Path, getter
 from segops.core.rules.execution import Rule
-from segops.core.rules.model import Path
 from segops.core.values import lookup
 
 NO_SEGMENTS: Final[Mapping[int, int]] = MappingProxyType({})
@@ -29,12 +31,14 @@ class IndexedFeature(msgspec.Struct, frozen=True, gc=False):
     #: may hold more entries from earlier definitions: then a change can affect all of them.
     by_size: tuple[frozenset[int], ...] | None
     where: tuple[tuple[Path, Predicate], ...]
+    #: Of each condition: the function from an event to its value, and the predicate.
+    conditions: tuple[tuple[Callable[[Event], Any], Predicate], ...] = ()
     #: For a history: the path of the trait.
     trait: Path | None = None
 
-    def selects(self, properties: Mapping[str, Any], now_ms: int) -> bool:
-        """Return whether an event with these properties matches the feature's ``where``."""
-        return all(test.holds(lookup(properties, path), now_ms) for path, test in self.where)
+    def selects(self, event: Event, now_ms: int) -> bool:
+        """Return whether an event matches the feature's ``where``."""
+        return all(test.holds(get(event), now_ms) for get, test in self.conditions)
 
 
 class Watch(msgspec.Struct, frozen=True):
@@ -82,13 +86,20 @@ def compiled(key: int, feature: Feature, least: Mapping[int, int] = NO_SEGMENTS)
     return IndexedFeature(
         id=key,
         names=feature.names,
-        add=reducer_of(feature).add,
+        add=adding(feature, reducer_of(feature)),
         extract=extractor(feature),
         segments=frozenset(least),
         by_size=by_size,
         where=feature.static_where,
+        conditions=_conditions(feature.static_where),
         trait=feature.path if feature.kind == "history" else None,
     )
+
+
+def _conditions(
+    where: tuple[tuple[Path, Predicate], ...],
+) -> tuple[tuple[Callable[[Event], Any], Predicate], ...]:
+    return tuple((getter(path), test) for path, test in where)
 
 
 def histories(features: Iterable[IndexedFeature]) -> dict[str, tuple[tuple[Path, IndexedFeature], ...]]:
@@ -122,7 +133,7 @@ def _watch(features: Iterable[IndexedFeature]) -> Watch:
             path, test = found
             rest = tuple(condition for condition in feature.where if condition != found)
             by_value.setdefault(path, {}).setdefault(test.ops[0][1], []).append(
-                msgspec.structs.replace(feature, where=rest)
+                msgspec.structs.replace(feature, where=rest, conditions=_conditions(rest))
             )
     tables = ((path, {v: tuple(fs) for v, fs in table.items()}) for path, table in by_value.items())
     return Watch(tuple(always), tuple(tables))
@@ -131,7 +142,8 @@ def _watch(features: Iterable[IndexedFeature]) -> Watch:
 def _equality(feature: IndexedFeature) -> tuple[Path, Predicate] | None:
     """Return a condition that a property equals a string, which the index answers, or None."""
     for path, test in feature.where:
-        name, operand = test.ops[0]
-        if len(test.ops) == 1 and name == "eq" and isinstance(operand, str):
-            return path, test
+        if test.__class__ is Predicate and path[0]:
+            name, operand = test.ops[0]
+            if len(test.ops) == 1 and name == "eq" and isinstance(operand, str):
+                return path, test
     return None

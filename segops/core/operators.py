@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import re2
 
-from segops.core.values import datetime_ms, equal, kind, parse_datetime, parse_instant
+from segops.core.values import datetime_ms, equal, kind, lookup, parse_datetime, parse_instant
 
 Operand = Any
 Edges = Callable[[str, Operand, int], Iterable[int]]
@@ -48,6 +48,15 @@ class Predicate(msgspec.Struct, frozen=True):
         return True
 
     @property
+    def plain(self) -> Predicate:
+        """The predicate of a value that is already ``converted``."""
+        return self
+
+    def converted(self, value: Any) -> Any:
+        """Return what the operators read of a value."""
+        return value
+
+    @property
     def timed(self) -> bool:
         """Whether the verdict on a value can change with time alone."""
         return any(name in EDGES for name, _ in self.ops)
@@ -66,6 +75,20 @@ class Predicate(msgspec.Struct, frozen=True):
             ),
             default=None,
         )
+
+
+class Elements(msgspec.Struct, frozen=True):
+    """The operand of ``any``, ``all``, ``none`` and ``count``: conditions that an element satisfies together.
+
+    ``number``, of ``count`` only, is the predicate of the number of such elements.
+    """
+
+    where: tuple[tuple[tuple[str, ...], Predicate], ...]
+    number: Predicate | None = None
+
+    def matches(self, element: Any) -> bool:
+        """Return whether an element satisfies every condition; in one that is no object, all is missing."""
+        return all(test.holds(lookup(element, path), 0) for path, test in self.where)
 
 
 def _comparable(value: Any, operand: Operand) -> bool:
@@ -126,6 +149,22 @@ def _matches(value: Any, operand: Operand, _now_ms: int) -> bool:
 
 def _includes(value: Any, operand: Operand, _now_ms: int) -> bool:
     return value.__class__ is list and any(equal(item, operand) for item in value)
+
+
+def _any(value: Any, operand: Operand, _now_ms: int) -> bool:
+    return value.__class__ is list and any(map(operand.matches, value))
+
+
+def _all(value: Any, operand: Operand, _now_ms: int) -> bool:
+    return value.__class__ is list and all(map(operand.matches, value))
+
+
+def _none(value: Any, operand: Operand, _now_ms: int) -> bool:
+    return value.__class__ is list and not any(map(operand.matches, value))
+
+
+def _count(value: Any, operand: Operand, _now_ms: int) -> bool:
+    return value.__class__ is list and operand.number.holds(sum(map(operand.matches, value)), 0)
 
 
 def _exists(_value: Any, operand: Operand, _now_ms: int) -> bool:
@@ -235,6 +274,10 @@ OPERATORS: dict[str, Callable[[Any, Operand, int], bool]] = {
     "ends_with": _ends_with,
     "matches": _matches,
     "includes": _includes,
+    "any": _any,
+    "all": _all,
+    "none": _none,
+    "count": _count,
     "exists": _exists,
     "before": _before,
     "after": _after,

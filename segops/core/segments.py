@@ -11,6 +11,7 @@ import msgspec
 from segops.core.bulk import collector_paused
 from segops.core.errors import DefinitionError, Issue
 from segops.core.features.carrying import carried, former_ids
+from segops.core.features.feature import context_keys
 from segops.core.index import histories, prepare, watches
 from segops.core.memberships import Membership, PausedMembership, compile_membership
 from segops.core.profile import Member, Profile
@@ -141,6 +142,8 @@ class SegmentSet:
         indexed, self.features = prepare((segment.index, segment.referred) for segment in self.segments)
         self._former = former_ids(self.features.values())
         self.watches, self.watch_of_any = watches(indexed)
+        #: The parts of an event's context that the rules read.
+        self.context_keys = context_keys(self.features.values())
         self.by_trait = _by_trait(self.segments)
         self.trait_readings = _trait_readings(self.definitions)
         self.by_part = {

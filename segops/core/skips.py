@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from segops.core.conversions import CONVERSIONS, Converted
 from segops.core.events import Event
 from segops.core.features import Feature
 from segops.core.operators import EDGES, Predicate
+from segops.core.paths import Each, Path, names_text, path_text, walker
 from segops.core.values import kind, lookup, parse_instant
 
 #: The kind found instead of the expected one -> the wording for one value, and for several.
@@ -21,10 +23,8 @@ FOUND = {
     "other_currency": ("is in another currency", "are in another currency"),
 }
 _DATES = frozenset((*EDGES, "before", "after"))
+_LISTS = frozenset(("includes", "any", "all", "none", "count"))
 _TEXTS = frozenset(("contains", "starts_with", "ends_with", "matches"))
-
-
-Path = tuple[str, ...]
 
 
 class Skip(NamedTuple):
@@ -41,12 +41,14 @@ def expected_kinds(test: Predicate) -> frozenset[str]:
     >>> [expected_kinds(Predicate((op,))) for op in (("gte", 5), ("in_last", 5), ("exists", True))]
     [frozenset({'number'}), frozenset({'date'}), frozenset()]
     """
+    if isinstance(test, Converted):
+        return frozenset((f"as {test.convert}",))
     for name, operand in test.ops:
         if name in _DATES:
             return frozenset(("date",))
         if name in _TEXTS:
             return frozenset(("string",))
-        if name == "includes":
+        if name in _LISTS:
             return frozenset(("list",))
         if name != "exists":
             return frozenset(map(kind, operand if isinstance(operand, tuple) else (operand,)))
@@ -59,7 +61,7 @@ def misfit(value: Any, kinds: frozenset[str]) -> str | None:
     >>> misfit("5", frozenset({"number"})), misfit("soon", frozenset({"date"})), misfit(5, frozenset())
     ('text', 'no_date', None)
     """
-    if value is None or not kinds or kind(value) in kinds:
+    if value is None or not kinds or kind(value) in kinds or any(_converts(value, each) for each in kinds):
         return None
     if "date" in kinds and value.__class__ is str:
         return None if parse_instant(value) is not None else "no_date"
@@ -67,15 +69,22 @@ def misfit(value: Any, kinds: frozenset[str]) -> str | None:
     return "text" if found == "string" else found
 
 
+def _converts(value: Any, kind: str) -> bool:
+    return kind.startswith("as ") and CONVERSIONS[kind.removeprefix("as ")](value) is not None
+
+
 def skipped(feature: Feature, event: Event) -> Skip:
     """Return why a feature skipped an event that it selects."""
     amounts = [(name, event.properties.get(name)) for name in ("revenue", "total")]
-    read = [(".".join(feature.path), lookup(event.properties, feature.path))] if feature.path else amounts
+    read = [(path_text(feature.path), walker(feature.path)(event))] if feature.path else amounts
+    kinds = _NUMBER if feature.convert is None else frozenset((f"as {feature.convert}",))
     for path, value in read:
-        found = misfit(value, _NUMBER)
+        values = value.values if isinstance(value, Each) else [value]
+        found = next((odd for odd in (misfit(one, kinds) for one in values) if odd is not None), None)
         if found is not None:
             return Skip(event.name, path, found)
-    return Skip(event.name, "currency", "other_currency")
+    currency = "currency" if feature.money is None else path_text(feature.money.path)
+    return Skip(event.name, currency, "other_currency")
 
 
 _NUMBER = frozenset(("number",))
@@ -86,7 +95,7 @@ def skipped_traits(name: str, value: Any, readings: Iterable[tuple[Path, frozens
     for path, kinds in readings:
         found = misfit(lookup({name: value}, path), kinds)
         if found is not None:
-            yield Skip("", ".".join(path), found)
+            yield Skip("", names_text(path), found)
 
 
 def sentences(skips: Mapping[Skip, int]) -> Iterator[str]:

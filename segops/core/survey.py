@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
+from segops.core.conversions import CONVERSIONS
 from segops.core.events import Event
 from segops.core.features import ANY_NAME
 from segops.core.features.orders import ORDER_NAME
 from segops.core.operators import Predicate
+from segops.core.paths import Each, names_text, path_text, walker
 from segops.core.rules import model
 from segops.core.segments import Definition
 from segops.core.skips import Skip, expected_kinds, misfit
@@ -18,11 +21,23 @@ from segops.core.values import lookup
 _VALUES = frozenset(("latest", "earliest"))
 
 
+_NUMERIC = frozenset(("sum", "avg", "min", "max"))
+_NUMBER = frozenset(("number",))
+
+
+def _is_number(text: str) -> bool:
+    return CONVERSIONS["number"](text) is not None
+
+
 class Reading(NamedTuple):
-    """A path that a rule reads. ``kinds``: the expected kinds of values, or ``date``; empty: any kind."""
+    """A path that a rule reads. ``kinds``: the expected kinds of values, or ``date``; empty: any kind.
+
+    ``adds``: an aggregate reads numbers only.
+    """
 
     path: tuple[str, ...]
     kinds: frozenset[str] = frozenset()
+    adds: bool = False
 
 
 class _Read(NamedTuple):
@@ -41,6 +56,7 @@ class Survey:
         self._traits: dict[tuple[str, ...], bool] = {}
         self._met: set[str] = set()
         self._location_met = True
+        self._numbers_as_text: Counter[tuple[str, str]] = Counter()
         for definition in definitions:
             for node in model.below(definition.when):
                 self._add(node)
@@ -63,18 +79,31 @@ class Survey:
         self._met.add(event.name)
         self._location_met = self._location_met or event.location is not None
         found = []
-        known = self._of.get(event.name, {})
-        for reading in known:
-            value = lookup(event.properties, reading.path)
-            if value is not None:
+        texts: set[tuple[str, str]] = set()
+        for known, reading in self._read_of(event.name):
+            value = walker(reading.path)(event)
+            for one in value.values if isinstance(value, Each) else () if value is None else (value,):
                 known[reading] = True
-                odd = misfit(value, reading.kinds)
+                if one.__class__ is str and (reading.adds or reading.kinds == _NUMBER) and _is_number(one):
+                    texts.add((path_text(reading.path), event.name))
+                odd = misfit(one, reading.kinds)
                 if odd is not None:
-                    found.append(Skip(event.name, ".".join(reading.path), odd))
+                    found.append(Skip(event.name, path_text(reading.path), odd))
+        self._numbers_as_text.update(texts)
         for path in self._traits if event.traits else ():
             if lookup(event.traits or {}, path) is not None:
                 self._traits[path] = True
         return found
+
+    def _read_of(self, name: str) -> Iterator[tuple[dict[Reading, bool], Reading]]:
+        for known in (self._of.get(name, {}), self._of.get(ANY_NAME, {})):
+            yield from ((known, reading) for reading in known)
+
+    def suggestions(self) -> Iterator[str]:
+        """Yield one line per path at which a rule expects numbers, and events have them as text."""
+        for (path, name), number in sorted(self._numbers_as_text.items()):
+            values = "1 event has a number" if number == 1 else f"{number:,} events have numbers"
+            yield f"{path} of {name}: {values} as text; as: number reads it"
 
     def names_never_met(self) -> Iterator[str]:
         """Yield one line per event name that segments read and that never occurred."""
@@ -82,12 +111,13 @@ class Survey:
 
     def paths_never_met(self) -> Iterator[str]:
         """Yield one line per path or trait that segments read and that no event had."""
-        for name in sorted(self._of.keys() & self._met):
+        for name in sorted(self._of.keys() & {*self._met, ANY_NAME}):
             paths = {reading.path: met for reading, met in self._of[name].items()}
-            yield from (f"no {name} has {'.'.join(path)}" for path, met in sorted(paths.items()) if not met)
+            words = "event" if name == ANY_NAME else name
+            yield from (f"no {words} has {path_text(path)}" for path, met in sorted(paths.items()) if not met)
         for path, met in sorted(self._traits.items()):
             if not met:
-                yield f"no event has the trait {'.'.join(path)}"
+                yield f"no event has the trait {names_text(path)}"
         if not self._location_met:
             yield "no event has a context.location"
 
@@ -107,7 +137,10 @@ def _of_selection(select: model.Selection) -> Iterator[tuple[tuple[str, ...], Re
 def _of_aggregate(node: model.Aggregate) -> Iterator[tuple[tuple[str, ...], Reading | None]]:
     yield from _of_selection(node.select)
     kinds = expected_kinds(node.test) if node.function in _VALUES else frozenset[str]()
-    yield node.select.names, Reading(node.path, kinds)
+    adds = node.function in _NUMERIC and node.convert is None
+    yield node.select.names, Reading(node.path, kinds, adds)
+    if node.money is not None:
+        yield node.select.names, Reading(node.money.path)
 
 
 def _of_sequence(node: model.SequenceNode) -> Iterator[tuple[tuple[str, ...], Reading | None]]:

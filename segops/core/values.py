@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import MAXYEAR, UTC, datetime, timedelta
 from decimal import Context, Decimal
 from fractions import Fraction
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import Any
 
 import msgspec
@@ -199,6 +199,26 @@ def multiply_exact(a: Decimal, b: int) -> Decimal:
     Decimal('0.3')
     """
     return _EXACT.multiply(a, b)
+
+
+def numbers_of(value: Any) -> tuple[int, Decimal]:
+    """Return how many numbers an event adds to a sum, and their exact total.
+
+    >>> numbers_of(0.1), numbers_of([0.1, 0.2])
+    ((1, Decimal('0.1')), (2, Decimal('0.3')))
+    """
+    if value.__class__ is list:
+        return len(value), reduce(add_exact, map(exact, value), Decimal(0))
+    return 1, exact(value)
+
+
+def values_of(value: Any) -> list[Any]:
+    """Return the values that an event adds to distinct values.
+
+    >>> values_of("sx"), values_of(["sx", "sy"])
+    (['sx'], ['sx', 'sy'])
+    """
+    return value if value.__class__ is list else [value]
 
 
 def share_of(salt: str, profile_id: str) -> int:

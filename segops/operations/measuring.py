@@ -96,7 +96,11 @@ async def _unseen(settings: Settings, definitions: Sequence[Definition]) -> tupl
             try:
                 source, time_ms = origin_of(record.headers)
                 event = decode(
-                    record.value or b"", time_ms=time_ms, default_id=source.decode(), limits=limits
+                    record.value or b"",
+                    time_ms=time_ms,
+                    default_id=source.decode(),
+                    limits=limits,
+                    context_keys=None,
                 )
             except (RejectedEvent, ValueError):
                 continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import msgspec
@@ -92,6 +92,10 @@ class _FullContext(msgspec.Struct, frozen=True, gc=False):
     externalIds: Any = None
 
 
+class _OfContext(msgspec.Struct, gc=False):
+    context: dict[str, Any] | None = None
+
+
 class _Full(msgspec.Struct, gc=False):
     """The fields that processing reads; an object written as null is None."""
 
@@ -113,6 +117,7 @@ class _Full(msgspec.Struct, gc=False):
 _envelope = msgspec.json.Decoder(_Envelope)
 _others_of = msgspec.json.Decoder(_Others)
 _full = msgspec.json.Decoder(_Full)
+_of_context = msgspec.json.Decoder(_OfContext)
 
 
 def route(
@@ -157,10 +162,13 @@ def decode(
     default_id: str,
     limits: IdentityLimits = DEFAULT,
     repairs: Counter[str] | None = None,
+    context_keys: Collection[str] | None = (),
 ) -> Event:
     """Decode an event that ``route`` has accepted; without a messageId it gets ``default_id``.
 
     ``repairs`` counts its repaired and omitted parts, except times, by the kinds of ``repairs.REPAIRS``.
+    ``context_keys`` are the parts of its context that the event keeps; None: all. Reading them takes a second
+    pass over the record.
 
     Raises RejectedEvent.
     """
@@ -185,7 +193,15 @@ def decode(
         previous_id=identifier(full.previousId) if kind == "alias" else None,
         others=() if context is None else others_of(context.device, context.externalIds, limits),
         email_removed=email is None and said is not msgspec.UNSET,
+        context=None if context_keys is not None and not context_keys else _context(value, context_keys),
     )
+
+
+def _context(value: bytes, keys: Collection[str] | None) -> dict[str, Any] | None:
+    """Return these parts of the context; None if the event has none of them."""
+    found = _read(_of_context, value, None).context or {}
+    kept = found if keys is None else {key: found[key] for key in keys if key in found}
+    return kept or None
 
 
 _TYPES = frozenset(("track", "identify", "page", "screen", "group", "alias"))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from itertools import combinations
 from typing import Any
 
+from segops.core.conversions import CONVERSIONS
 from segops.core.geo import UNIT_M
 from segops.core.operators import EDGES, OPERATORS
 from segops.core.rules.parsing import (
@@ -20,11 +21,13 @@ from segops.core.rules.parsing import (
     MAX_ALERTS,
     MAX_EDGES,
     MAX_STEPS,
+    MONEY_KEYS,
     PERCENTAGE,
     SIDES,
     WINDOW_KEYS,
 )
 from segops.core.scoring import SCORERS
+from segops.core.time_of_day import DAYS
 from segops.core.values import UNIT_MS
 from segops.core.windows import CALENDAR_UNITS
 from segops.schemas.segments import KEY_PATTERN, SegmentFileForm, SegmentForm
@@ -81,8 +84,11 @@ _WHOLE: Schema = {"type": "integer"}
 _UNITS = "|".join(UNIT_MS)
 _DURATION: Schema = {"type": "string", "pattern": f"^[0-9]{{1,18}}({_UNITS})$", "examples": ["48h", "30d"]}
 _POSITIVE: Schema = {**_DURATION, "pattern": f"^0*[1-9][0-9]{{0,17}}({_UNITS})$"}
+_CURRENCY: Schema = {"type": "string", "pattern": "^[A-Z]{3}$"}
+_CLOCK: Schema = {"type": "string", "pattern": "^([01][0-9]|2[0-3]):[0-5][0-9]$|^24:00$"}
 _INSTANT: Schema = {"type": "string", "examples": ["2026-01-31", "2026-01-31T12:00:00+01:00"]}
-_PATH: Schema = {"type": "string", "pattern": r"^[^.]+(\.[^.]+)*$"}
+_NAME = r"(\\[.\\]|[^.])+"
+_PATH: Schema = {"type": "string", "pattern": rf"^{_NAME}(\.{_NAME})*$"}
 _LENGTH: Schema = {
     "type": "string",
     "pattern": rf"^[0-9]+(\.[0-9]+)?({'|'.join(UNIT_M)})$",
@@ -94,6 +100,8 @@ def _pair(items: Schema) -> Schema:
     return {"type": "array", "items": items, "minItems": 2, "maxItems": 2}
 
 
+_ELEMENTS: Schema = {"$ref": "#/$defs/elements"}
+
 #: Operator -> its operand.
 _OPERANDS: dict[str, Schema] = {
     **dict.fromkeys(("eq", "ne", "includes"), _SCALAR),
@@ -101,6 +109,8 @@ _OPERANDS: dict[str, Schema] = {
     **dict.fromkeys(("lt", "lte", "gt", "gte"), _ORDERED),
     "between": _pair(_ORDERED),
     **dict.fromkeys(("contains", "starts_with", "ends_with", "matches"), _STRING),
+    **dict.fromkeys(("any", "all", "none"), _ELEMENTS),
+    "count": {"$ref": "#/$defs/number of elements"},
     "exists": {"type": "boolean"},
     **dict.fromkeys(("before", "after"), _INSTANT),
     **dict.fromkeys(("in_last", "in_next", "newer_than", "anniversary_in_next"), _POSITIVE),
@@ -114,7 +124,15 @@ def _test(operators: Collection[str]) -> Schema:
     if "anniversary_in_next" in operators:
         schema["properties"]["zone"] = _STRING
         schema["dependentRequired"] = {"zone": ["anniversary_in_next"]}
+    if "includes" in operators:
+        schema["properties"]["as"] = {"enum": list(CONVERSIONS)}
     return schema
+
+
+def _path(*roots: str) -> Schema:
+    """Return the schema of a path: a text, or a list of a root and names."""
+    listed = {"type": "array", "prefixItems": [{"enum": list(roots)}], "items": _STRING, "minItems": 2}
+    return {"anyOf": [_PATH, listed]}
 
 
 def _where(values: list[Schema], least: int) -> Schema:
@@ -128,16 +146,23 @@ def _where(values: list[Schema], least: int) -> Schema:
 
 def _shared_schemas() -> dict[str, Schema]:
     """Return the definitions that several nodes share."""
+    counts = {name: _COUNTS.get(name, _WHOLE) for name in COUNT_OPERATORS}
     same_as = _map(("same_as",), same_as={"type": "integer", "minimum": 1, "maximum": MAX_STEPS})
     return {
         "names": {"anyOf": [{"type": "string", "minLength": 1}, _list({"type": "string", "minLength": 1})]},
         "test": _test(OPERATORS),
         "settled": _test([name for name in OPERATORS if name not in EDGES]),
-        "count": {
-            **_map((), **{name: _COUNTS.get(name, _WHOLE) for name in COUNT_OPERATORS}),
-            "minProperties": 1,
-        },
+        "count": {**_map((), **counts), "minProperties": 1},
         "where": _where([_SCALAR, _ref("test")], 1),
+        "elements": _where([_SCALAR, _ref("settled")], 1),
+        "number of elements": _map((), **counts, where=_ref("elements")),
+        "time of day": {
+            **_map(
+                (), **{"days": _list({"enum": list(DAYS)}), "from": _CLOCK, "to": _CLOCK, "zone": _STRING}
+            ),
+            "anyOf": [{"required": ["days"]}, {"required": ["from"]}],
+            "dependentRequired": {"from": ["to"], "to": ["from"]},
+        },
         "step": {"oneOf": [_step("did"), _step("did_not")]},
         "where of a step": _where([_SCALAR, _ref("settled"), same_as], 0),
     }
@@ -181,16 +206,21 @@ def _at_least(head: str) -> Schema:
 
 
 def _did(head: str) -> Schema:
-    return _windowed(_map((head,), **{head: _ref("names")}, count=_ref("count"), where=_ref("where")))
+    keys = {head: _ref("names"), "count": _ref("count"), "where": _ref("where")}
+    return _windowed(_map((head,), **keys, time_of_day=_ref("time of day")))
 
 
 def _did_not(head: str) -> Schema:
-    return _windowed(_map((head,), **{head: _ref("names")}, where=_ref("where")))
+    keys = {head: _ref("names"), "where": _ref("where"), "time_of_day": _ref("time of day")}
+    return _windowed(_map((head,), **keys))
 
 
 def _aggregate(head: str) -> Schema:
     test = _ref("count" if head == "distinct" else "test")
-    keys = {head: _PATH, "of": _ref("names"), "where": _ref("where"), "is": test}
+    keys = {head: _path("properties", "context"), "of": _ref("names"), "where": _ref("where"), "is": test}
+    keys |= {"as": {"enum": list(CONVERSIONS)}, "time_of_day": _ref("time of day")}
+    if head in MONEY_KEYS:
+        keys["money"] = _map(("currency",), currency=_CURRENCY, path=_path("properties", "context"))
     return _windowed(_map((head, "of", "is"), **keys))
 
 
@@ -200,7 +230,7 @@ def _occurrence(head: str) -> Schema:
 
 
 def _trait(head: str) -> Schema:
-    return _map((head, "is"), **{head: _PATH, "is": _ref("test")})
+    return _map((head, "is"), **{head: _path("traits"), "is": _ref("test")})
 
 
 def _has_been(head: str) -> Schema:
@@ -276,7 +306,7 @@ def _rfm_block() -> Schema:
         **_map(
             (),
             period=_POSITIVE,
-            currency={"type": "string", "pattern": "^[A-Z]{3}$"},
+            currency=_CURRENCY,
             recency=edges(_POSITIVE),
             frequency=edges({"type": "integer", "minimum": 0}),
             monetary=edges({"type": "number"}),

@@ -181,7 +181,8 @@ class _Reading:
         except ValidationError as error:
             self.issues += form_issues(self.source, path, error)
             return None
-        context = Context(self.source, self.rfm, MAX_NODES if self.lints else _MAX_PUBLISHED_NODES)
+        most = MAX_NODES if self.lints else _MAX_PUBLISHED_NODES
+        context = Context(self.source, self.rfm, most, published=not self.lints)
         node = self._attempt(partial(read_rule, form.when, f"{path}.when", context))
         policy, alerts, known = None, None, len(self.issues)
         if "membership" in form.model_fields_set:

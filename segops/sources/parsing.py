@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from segops.core.errors import DefinitionError, Issue
-from segops.core.rules.parsing import Context, Reader
+from segops.core.rules.parsing import Context, Reader, path_of_element
 from segops.schemas.segments import form_issues, unreadable
 from segops.schemas.written import check_bounds, read_json, read_yaml
 from segops.sources.conversions import CONVERSIONS
@@ -280,4 +280,4 @@ def _conversion(raw: Reader) -> str:
 
 
 def _path(raw: Reader) -> tuple[str, ...]:
-    return WHOLE if raw.raw == "*" else raw.property()
+    return WHOLE if raw.raw == "*" else path_of_element(raw, raw.raw)

@@ -103,6 +103,7 @@ class Customer:
         message_id: str | None = None,
         traits: dict[str, Any] | None = None,
         location: tuple[float, float] | None = None,
+        context: dict[str, Any] | None = None,
         **properties: Any,
     ) -> StepResult:
         """Apply an event with these properties and return all that it caused.
@@ -111,7 +112,7 @@ class Customer:
         """
         self._count += 1
         message_id = message_id or f"m{self._count}"
-        event = Event(name, time_ms, message_id, properties, traits, location=location)
+        event = Event(name, time_ms, message_id, properties, traits, location=location, context=context)
         return self.engine.on_event(self.profile, event, clock_ms=self.clock_ms)
 
     def did(self, name: str, time_ms: int, **more: Any) -> list[Flip]:

@@ -35,7 +35,7 @@ REFUSED: dict[str, tuple[Any, str, str]] = {
     "empty-list-of-names": (
         {"did": []},
         "segments[0].when.did",
-        "expected an event name or a non-empty list",
+        "expected an event name, any_event, or a non-empty list",
     ),
     "empty-list-of-values": (
         {"trait": "p", "is": {"in": []}},
@@ -131,7 +131,7 @@ def test_a_reference_to_an_invalid_segment_is_not_a_second_error(segops: Run, tm
     _write(tmp_path, "b", {"all": [{"in_segment": "a"}, {"in_segment": "c"}]})
     reported = segops("check", tmp_path).err.splitlines()
     assert [line.rsplit("json: ")[1] for line in reported] == [
-        "segments[0].when.did: expected an event name or a non-empty list of event names",
+        "segments[0].when.did: expected an event name, any_event, or a non-empty list of event names",
         "b.when: in_segment: unknown segment c",
     ]
 

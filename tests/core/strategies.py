@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from segops.core.events import Event
 from segops.core.values import format_instant
+from tests.core import strategies_events
 
 
 def composite(build: Callable[..., Any]) -> Callable[..., st.SearchStrategy[Any]]:
@@ -267,6 +268,7 @@ scores = value_predicates.map(lambda test: {"score": "recency_days", "is": test}
 def leaves(keys: tuple[str, ...]) -> st.SearchStrategy[dict[str, Any]]:
     """Return leaf nodes; ``keys`` are the segments that they may refer to."""
     every = [dids, dids, did_nots, aggregates(), aggregates(), occurrences(), trait_leaves, known_fors]
+    every += [strategies_events.leaves, strategies_events.leaves]
     every += [has_beens(), near_rules(), buckets, sequences(), sequences(), rfms, scores]
     if keys:
         every.append(st.sampled_from(keys).map(lambda key: {"in_segment": key}))
@@ -305,6 +307,7 @@ def properties(draw: Any) -> dict[str, Any]:
         found["o"] = {"r": draw(_values)}
     if draw(st.booleans()):
         found["revenue"] = draw(numbers)
+    found |= draw(strategies_events.further)
     return found
 
 
@@ -354,6 +357,7 @@ def streams(draw: Any) -> list[tuple[str, Any]]:
         name = draw(st.sampled_from((*NAMES, *NAMES, *ORDERS, "Order Completed")))
         found = {**draw(properties()), **(draw(purchases()) if name in ORDERS else {})}
         event = Event(name, time_ms, message, found, traits, location=location, **draw(identities()))
+        event.context = draw(strategies_events.contexts)
         steps.append(("event", event))
     steps.append(("clock", at + draw(st.sampled_from([0, 5_000, 100_000, *DAYS_MS]))))
     return steps

@@ -356,7 +356,7 @@ def test_invalid_rule_is_not_linted() -> None:
     with pytest.raises(DefinitionError) as refused:
         read_rule({"did": []}, "when", Context("t"))
     assert refused.value.issues == [
-        Issue("t", "when.did", "expected an event name or a non-empty list of event names")
+        Issue("t", "when.did", "expected an event name, any_event, or a non-empty list of event names")
     ]
     with pytest.raises(DefinitionError):
         Reader({"between": [10, 5]}, "is").predicate()

@@ -22,6 +22,7 @@ FOLDER = Path(reference.__file__).parent
 PACKAGE = "segops.core.rules.reference"
 #: Module -> the names that the evaluator may import from it.
 SHARED = {
+    "segops.core.conversions": {"CONVERSIONS"},  # the conversions of a value
     "segops.core.events": {"Event"},  # the type of a decoded event
     "segops.core.rules": {"model"},  # the tree of a rule
     "segops.core.operators": {

@@ -32,7 +32,7 @@ def test_schema_is_valid_in_its_dialect() -> None:
 def test_schema_covers_every_node_operator_and_window() -> None:
     schema = json_schema.json_schema()["$defs"]
     assert set(json_schema._NODES) == set(HEADS)
-    assert set(schema["test"]["properties"]) == {*OPERATORS, "zone"}
+    assert set(schema["test"]["properties"]) == {*OPERATORS, "zone", "as"}
     assert set(WINDOW_KEYS) <= set(schema["node.did"]["properties"])
 
 

@@ -55,7 +55,7 @@ WHEN = "segments[0].when"
         ({"all": []}, f"{WHEN}.all: expected a non-empty list of nodes"),
         ({"any": []}, f"{WHEN}.any: expected a non-empty list of nodes"),
         ({"at_least": {"k": 1, "of": []}}, f"{WHEN}.at_least.of: expected a non-empty list of nodes"),
-        ({"did": []}, f"{WHEN}.did: expected an event name or a non-empty list of event names"),
+        ({"did": []}, f"{WHEN}.did: expected an event name, any_event, or a non-empty list of event names"),
         ({"trait": "a", "is": {"in": []}}, f"{WHEN}.is.in: expected a non-empty list of values"),
         ({"did": "A", "where": {}}, f"{WHEN}.where: expected a non-empty map of properties to predicates"),
         ({"did": "A", "where": {"p": {}}}, f"{WHEN}.where.p: expected at least one operator"),

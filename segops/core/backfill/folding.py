@@ -12,6 +12,7 @@ from segops.core.backfill.rows import Row, reader
 from segops.core.engine import message_hash
 from segops.core.features import Counted, Feature, Reducer, State, reducer_of
 from segops.core.features.building import built
+from segops.core.features.lists import adds_each, spread
 from segops.core.features.states import Tally, Total
 from segops.core.merge import may_lose
 from segops.core.profile import Profile
@@ -122,6 +123,7 @@ class _Plan(msgspec.Struct, frozen=True):
     reducer: Reducer
     read: Callable[[Any], Any] | None
     by_arrival: bool
+    spreads: bool
 
 
 #: Feature id and capacity -> its plan: preparing one takes longer than building a typical state.
@@ -134,7 +136,7 @@ def _plan_of(key: int, feature: Feature) -> _Plan:
     if found is None:
         if len(_plans) >= _MOST_PLANS:
             _plans.clear()
-        found = _Plan(reducer_of(feature), reader(feature), feature.purchases is not None)
+        found = _Plan(reducer_of(feature), reader(feature), feature.purchases is not None, adds_each(feature))
         _plans[key, feature.capacity] = found
     return found
 
@@ -165,7 +167,7 @@ class _Build:
             events = [(row.time_ms, row.values[key]) for row in rows]
         else:
             events = [(row.time_ms, plan.read(row.values[key])) for row in rows]
-        return built(plan.reducer, events, self.now_ms)
+        return built(plan.reducer, spread(events) if plan.spreads else events, self.now_ms)
 
     @property
     def size(self) -> int:

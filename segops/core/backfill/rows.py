@@ -11,6 +11,7 @@ import msgspec
 from segops.core.engine import message_hash
 from segops.core.events import Event
 from segops.core.features import UNREADABLE, Extract, Feature
+from segops.core.features.feature import context_keys
 from segops.core.features.orders import OrderStatement
 from segops.core.index import compiled, histories, watches
 from segops.core.values import lookup
@@ -49,6 +50,8 @@ class Collector:
         ]
         self._watches, self._watch_of_any = watches(indexed)
         self._histories = histories(indexed)
+        #: The parts of an event's context that the features read.
+        self.context_keys = context_keys(features.values())
 
     def row(self, event: Event, *, arrival_ms: int, partition: int, offset: int) -> Row | None:
         """Return the row of an event, or None if no feature selects it.
@@ -59,7 +62,7 @@ class Collector:
         watch = self._watches.get(event.name, self._watch_of_any)
         if watch is not None:
             for feature in watch.matching(event.properties):
-                if not feature.where or feature.selects(event.properties, event.time_ms):
+                if not feature.where or feature.selects(event, event.time_ms):
                     value = None if feature.extract is None else feature.extract(event)
                     if feature.extract is None or not (value is None or value is UNREADABLE):
                         values[feature.id] = value
@@ -90,6 +93,8 @@ def _exactly(extract: Extract | None) -> Extract:
 
 
 def _storable(value: Any) -> Any:
+    if value.__class__ is list:
+        return [_storable(number) for number in value]
     return Decimal(value) if value.__class__ is int and not _LEAST <= value <= _MOST else value
 
 
@@ -121,4 +126,6 @@ def _timed_number(value: Any) -> tuple[Any, tuple[Any, ...]]:
 
 
 def _number(value: Any) -> Any:
+    if value.__class__ is list:
+        return [_number(number) for number in value]
     return Decimal(value) if value.__class__ is str else value

@@ -49,7 +49,8 @@ def _count(reducer: SlidingCount, events: Sequence[Added], now_ms: int) -> State
 
 
 def _sums(reducer: SlidingSum, events: Sequence[Added], now_ms: int) -> State | None:
-    if len(events) > MAX_ENTRIES:  # some of them may have been folded into panes
+    if len(events) > MAX_ENTRIES or any(value.__class__ is list for _, value in events):
+        # Some of them may have been folded into panes, or add several numbers.
         return _added(reducer, events, now_ms)
     after_ms = now_ms - reducer.length_ms
     kept = [event for event in events if event[0] > after_ms]

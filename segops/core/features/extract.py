@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
+from segops.core.conversions import CONVERSIONS
 from segops.core.events import Event
-from segops.core.features.feature import Feature, Path
+from segops.core.features.feature import ANY_NAME, Feature, Money
 from segops.core.features.orders import Purchases, statement_of
 from segops.core.features.sequence import Sequence
-from segops.core.values import distinct_key, kind, lookup
+from segops.core.operators import Predicate
+from segops.core.paths import Each, Path, getter, walker
+from segops.core.values import distinct_key, kind
 from segops.core.windows import Between
 
 Extract = Callable[[Event], Any]
-_Get = Callable[[Mapping[str, Any]], Any]
 
 #: Stands for a value that the aggregate cannot read: the event is skipped and counted.
 UNREADABLE: Final = object()
-_NUMERIC = frozenset(("sum", "min", "max"))
+#: Kind -> what one event adds of the values at a path through a list. Sums and distinct values add each.
+_OF_EACH: dict[str, Callable[[list[Any]], Any]] = {
+    "min": min,
+    "max": max,
+    "latest": lambda values: values[-1],
+    "earliest": lambda values: values[0],
+}
 
 
 def extractor(feature: Feature) -> Extract | None:
     """Return a function from an event to the feature's value; None for a feature that reads no value.
 
     The function returns None if the property is missing, UNREADABLE if the aggregate cannot read its type.
+    A sum or a number of different values over a path through a list gets the list of its values.
 
     >>> from segops.core.windows import ALWAYS
     >>> take = extractor(Feature("sum", ("Order Completed",), (), ALWAYS, path=("revenue",)))
@@ -35,29 +44,31 @@ def extractor(feature: Feature) -> Extract | None:
     if feature.sequence is not None:
         return _steps(feature.sequence)
     take = _value(feature)
+    if take is not None and feature.money is not None:
+        take = _in_currency(take, feature.money)
     if isinstance(feature.window, Between) or feature.timed_where:
-        take = _with_timed(take, tuple(path for path, _ in feature.timed_where))
-    return None if take is None else _of_event(take)
-
-
-def _of_event(take: _Get) -> Extract:
-    return lambda event: take(event.properties)
+        take = _with_timed(take, feature.timed_where)
+    return take
 
 
 def _steps(sequence: Sequence) -> Extract:
     """Extract the steps that an event matches, and its compared values; None for an irrelevant event."""
-    numbered, paths = list(enumerate(sequence.steps)), sequence.paths
+    numbered = [
+        (number, None if ANY_NAME in step.names else step.names, [(getter(p), t) for p, t in step.where])
+        for number, step in enumerate(sequence.steps)
+    ]
+    compared = [getter(path) for path in sequence.paths]
 
     def take(event: Event) -> Any:
-        properties, steps = event.properties, 0
-        for number, step in numbered:
-            if event.name in step.names and all(
-                t.holds(lookup(properties, p), event.time_ms) for p, t in step.where
+        steps = 0
+        for number, names, where in numbered:
+            if (names is None or event.name in names) and all(
+                t.holds(get(event), event.time_ms) for get, t in where
             ):
                 steps |= 1 << number
         if not steps and not sequence.strict:
             return None
-        return steps, tuple(lookup(properties, path) for path in paths)
+        return steps, tuple(get(event) for get in compared)
 
     return take
 
@@ -74,45 +85,79 @@ def _order(purchases: Purchases) -> Extract:
     return take
 
 
-def _value(feature: Feature) -> _Get | None:
+def _value(feature: Feature) -> Extract | None:
     if feature.path is None:
         return None
-    get = _getter(feature.path)
-    if feature.kind in _NUMERIC:
-        return _number(get)
-    if feature.kind == "distinct":
-        return _distinct(get)
-    return get
+    get, read = walker(feature.path), _reading(feature)
+    if read is None and len(feature.path) == 1:
+        return get
 
-
-def _getter(path: Path) -> _Get:
-    if len(path) == 1:
-        name = path[0]
-        return lambda properties: properties.get(name)
-    return lambda properties: lookup(properties, path)
-
-
-def _number(get: _Get) -> _Get:
-    def take(properties: Mapping[str, Any]) -> Any:
-        value = get(properties)
-        return value if value is None or kind(value) == "number" else UNREADABLE
+    def take(event: Event) -> Any:
+        value = get(event)
+        if value is None:
+            return None
+        if value.__class__ is Each:
+            return _of_list(feature.kind, read, value.values)
+        return value if read is None else read(value)
 
     return take
 
 
-def _distinct(get: _Get) -> _Get:
-    def take(properties: Mapping[str, Any]) -> Any:
-        value = get(properties)
-        return None if value is None else distinct_key(value)
+def _in_currency(take: Extract, money: Money) -> Extract:
+    """Extract what ``take`` does; UNREADABLE of an event that names another currency."""
+    currency_of, accepted = getter(money.path), (None, money.currency)
 
-    return take
+    def of_currency(event: Event) -> Any:
+        value = take(event)
+        return value if value is None or currency_of(event) in accepted else UNREADABLE
+
+    return of_currency
 
 
-def _with_timed(take: _Get | None, paths: tuple[Path, ...]) -> _Get:
-    def both(properties: Mapping[str, Any]) -> Any:
-        value = None if take is None else take(properties)
+def _of_list(kind: str, read: Callable[[Any], Any] | None, values: list[Any]) -> Any:
+    if not values:
+        return None
+    found = values if read is None else [each for each in map(read, values) if each is not UNREADABLE]
+    if not found:
+        return UNREADABLE
+    of_each = _OF_EACH.get(kind)
+    return found if of_each is None else of_each(found)
+
+
+def _reading(feature: Feature) -> Callable[[Any], Any] | None:
+    """Return the function from a value that is not missing to what the aggregate reads; None: as it is."""
+    read = _READS.get(feature.kind)
+    if feature.convert is None:
+        return read
+    convert = CONVERSIONS[feature.convert]
+
+    def converted(value: Any) -> Any:
+        found = convert(value)
+        if found is None:
+            return UNREADABLE
+        return found if read is None else read(found)
+
+    return converted
+
+
+def _number(value: Any) -> Any:
+    return value if kind(value) == "number" else UNREADABLE
+
+
+#: Kind -> what it reads of a value.
+_READS: dict[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(("sum", "min", "max"), _number),
+    "distinct": distinct_key,
+}
+
+
+def _with_timed(take: Extract | None, timed: tuple[tuple[Path, Predicate], ...]) -> Extract:
+    tests = [(getter(path), test.converted) for path, test in timed]
+
+    def both(event: Event) -> Any:
+        value = None if take is None else take(event)
         if value is UNREADABLE or (take is not None and value is None):
             return value
-        return value, tuple(lookup(properties, path) for path in paths)
+        return value, tuple(converted(get(event)) for get, converted in tests)
 
     return both

@@ -26,7 +26,7 @@ def reducer_of(feature: Feature) -> Reducer:
     if feature.sequence is not None:
         return SequenceReducer(feature.sequence)
     if isinstance(window, Between) or feature.timed_where:
-        return Scanning(window, feature.kind, tuple(test for _, test in feature.timed_where))
+        return Scanning(window, feature.kind, tuple(test.plain for _, test in feature.timed_where))
     if isinstance(window, Within):
         return _sliding(feature, window.length_ms)
     return _running(feature, window)

@@ -11,14 +11,16 @@ import msgspec
 from segops.core.features.orders import Purchases
 from segops.core.features.sequence import Sequence
 from segops.core.operators import Predicate
+from segops.core.paths import CONTEXT, Path
 from segops.core.windows import Window, Within
-
-Path = tuple[str, ...]
 
 #: Stands for the capacity in the identity of a feature, which does not depend on it.
 _OF_ANY_CAPACITY = 0
 #: Stands for the names in the identity of orders: later versions added names.
 _FIRST_NAMES = ("Order Completed", "Order Refunded")
+
+#: Fields of later versions: left out of the identity where they have no value.
+_LATER = ("convert", "money")
 
 #: Stands for the names of a feature that reads every event.
 ANY_NAME = "*"
@@ -31,12 +33,20 @@ MAX_ENTRIES = 4_096
 PANES = 64
 
 
+class Money(msgspec.Struct, frozen=True):
+    """The currency that an aggregate reads, and where an event names its own; one without it has this one."""
+
+    currency: str
+    path: Path = ("currency",)
+
+
 class Feature(msgspec.Struct, frozen=True):
     """A selection of events, a window and an aggregate.
 
     ``kind`` is count, sum (with the number of values, so that avg can read it, too), min, max, distinct,
     latest, earliest, first or last; or sequence, or orders; or history, of the trait at ``path`` instead of
     events. ``capacity`` limits what count and distinct keep (None: no limit); it is not part of the identity.
+    ``convert`` is the conversion of the value at ``path``, ``money`` its currency.
     """
 
     kind: str
@@ -47,6 +57,8 @@ class Feature(msgspec.Struct, frozen=True):
     capacity: int | None = None
     sequence: Sequence | None = None
     purchases: Purchases | None = None
+    convert: str | None = None
+    money: Money | None = None
 
     @property
     def id(self) -> int:
@@ -69,6 +81,9 @@ class Feature(msgspec.Struct, frozen=True):
         if self.purchases is not None:
             form["names"] = _FIRST_NAMES
         form["capacity"] = None
+        for name in _LATER:
+            if form[name] is None:
+                del form[name]
         _, _, rest = msgspec.json.encode(form, order="sorted").partition(b"null")  # the first key
         texts = (b"null" if capacity is None else b"%d" % capacity for capacity in capacities)
         hashes = (hashlib.sha256(b'{"capacity":' + text + rest).digest() for text in texts)
@@ -91,6 +106,18 @@ class Feature(msgspec.Struct, frozen=True):
         return self.capacity is not None and isinstance(self.window, Within) and not self.timed_where
 
     @property
+    def context_keys(self) -> frozenset[str]:
+        """The top-level names of the context that the feature reads."""
+        found = [path for path, _ in self.where]
+        if self.path is not None and self.kind != "history":
+            found.append(self.path)
+        if self.money is not None:
+            found.append(self.money.path)
+        if self.sequence is not None:
+            found += [*self.sequence.paths, *(path for step in self.sequence.steps for path, _ in step.where)]
+        return frozenset(path[2] for path in found if path[:2] == CONTEXT)
+
+    @property
     def timed_where(self) -> tuple[tuple[Path, Predicate], ...]:
         """The conditions on an event that change with time, evaluated at every reading."""
         return tuple((path, test) for path, test in self.where if test.timed)
@@ -99,6 +126,11 @@ class Feature(msgspec.Struct, frozen=True):
     def static_where(self) -> tuple[tuple[Path, Predicate], ...]:
         """The conditions on an event that are evaluated once, when it arrives."""
         return tuple((path, test) for path, test in self.where if not test.timed)
+
+
+def context_keys(features: Iterable[Feature]) -> frozenset[str]:
+    """Return the top-level names of the context that any of these features reads."""
+    return frozenset(key for feature in features for key in feature.context_keys)
 
 
 class Reducer(Protocol):

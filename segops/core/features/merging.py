@@ -84,7 +84,8 @@ def _total(context: FeatureMerge, mine: Total, theirs: Total) -> Total:
     count, total = mine.count + theirs.count, add_exact(mine.total, theirs.total)
     for note in _in_period(context, mine.since_ms):
         if context.id in note.totals:
-            count, total = count - 1, subtract_exact(total, note.totals[context.id])
+            count -= 1 + note.tallies.count(context.id)
+            total = subtract_exact(total, note.totals[context.id])
     return Total(mine.since_ms, count, total)
 
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
 from segops.core.features.states import Keys, RunningValue, Tally, Total
-from segops.core.values import add_exact, exact
+from segops.core.values import add_exact, numbers_of
 from segops.core.windows import ALWAYS, Calendar, Fixed, period, span
 
 S = TypeVar("S", Tally, Total, RunningValue, Keys)
@@ -71,11 +71,12 @@ class RunningSum(_Running[Total]):
     """The number of values and their exact sum."""
 
     def _begin(self, since_ms: int, time_ms: int, value: Any) -> Total:
-        return Total(since_ms, 1, exact(value))
+        return Total(since_ms, *numbers_of(value))
 
     def _step(self, state: Total, time_ms: int, value: Any) -> bool:
-        state.count += 1
-        state.total = add_exact(state.total, exact(value))
+        number, total = numbers_of(value)
+        state.count += number
+        state.total = add_exact(state.total, total)
         return True
 
     def _value(self, state: Total | None) -> tuple[int, Decimal]:

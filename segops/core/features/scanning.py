@@ -13,7 +13,7 @@ from segops.core.features.running import ZERO
 from segops.core.features.states import Entries, Entry
 from segops.core.features.window_aggregates import AGGREGATES, WindowAggregate
 from segops.core.operators import Predicate
-from segops.core.values import add_exact, exact
+from segops.core.values import add_exact, numbers_of, values_of
 from segops.core.windows import Between, Calendar, Window, Within, period, span
 
 YEAR_MS = 366 * 86_400_000
@@ -160,7 +160,8 @@ def _time_of(entry: Entry) -> int:
 
 
 def _sum(entries: list[Entry]) -> tuple[int, Decimal]:
-    return len(entries), reduce(add_exact, (exact(entry.value) for entry in entries), ZERO)
+    found = [numbers_of(entry.value) for entry in entries]
+    return sum(number for number, _ in found), reduce(add_exact, (total for _, total in found), ZERO)
 
 
 #: Kind -> its aggregate over entries, oldest first.
@@ -169,7 +170,7 @@ _SUMMARIES: dict[str, Callable[[list[Entry]], Any]] = {
     "sum": _sum,
     "min": lambda entries: min((entry.value for entry in entries), default=None),
     "max": lambda entries: max((entry.value for entry in entries), default=None),
-    "distinct": lambda entries: len({entry.value for entry in entries}),
+    "distinct": lambda entries: len({value for entry in entries for value in values_of(entry.value)}),
     "latest": lambda entries: entries[-1].value if entries else None,
     "earliest": lambda entries: entries[0].value if entries else None,
     "first": lambda entries: entries[0].time_ms if entries else None,

@@ -11,7 +11,7 @@ from segops.core.features.bands import Points, Series, end_of_instant
 from segops.core.features.feature import MAX_ENTRIES, PANES
 from segops.core.features.running import ZERO
 from segops.core.features.states import EventTimes, Sums, Values
-from segops.core.values import add_exact, exact, subtract_exact
+from segops.core.values import add_exact, numbers_of, subtract_exact
 
 
 class SlidingCount:
@@ -76,7 +76,8 @@ class SlidingSum:
         if state is None:
             state = Sums([], [], [], 0, ZERO)
         self._expire(state, now_ms)
-        self._insert(state, time_ms, ZERO if value is None else exact(value))
+        number, total = (1, ZERO) if value is None else numbers_of(value)
+        self._insert(state, time_ms, number, total)
         if is_long(state):
             fold(state, max(1, self.length_ms // PANES))
         return state
@@ -87,14 +88,14 @@ class SlidingSum:
             state.base_count, state.base_total = state.counts[expired - 1], state.totals[expired - 1]
             del state.times[:expired], state.counts[:expired], state.totals[:expired]
 
-    def _insert(self, state: Sums, time_ms: int, value: Decimal) -> None:
+    def _insert(self, state: Sums, time_ms: int, number: int, value: Decimal) -> None:
         at = bisect_right(state.times, time_ms)
         count, total = self._upto(state, at)
         state.times.insert(at, time_ms)
-        state.counts.insert(at, count + 1)
+        state.counts.insert(at, count + number)
         state.totals.insert(at, add_exact(total, value))
         for i in range(at + 1, len(state.times)):
-            state.counts[i] += 1
+            state.counts[i] += number
             state.totals[i] = add_exact(state.totals[i], value)
 
     @staticmethod

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from segops.core.values import exact
+from segops.core.values import numbers_of
 
 
 class Tally(msgspec.Struct, array_like=True, gc=False, tag=0):
@@ -131,6 +131,8 @@ class Orders(msgspec.Struct, array_like=True, gc=False, tag=9):
 class Counted(msgspec.Struct, array_like=True, gc=False):
     """What one event added to accumulators: its time, the tallies with it, and its part of each total.
 
+    A total to which it added several numbers is also among the tallies, for each number after the first.
+
     Accumulators do not keep events, so a merge subtracts an event that both profiles have seen by this
     record.
     """
@@ -144,7 +146,8 @@ class Counted(msgspec.Struct, array_like=True, gc=False):
         if state.__class__ is Tally:
             self.tallies.append(feature_id)
         elif state.__class__ is Total:
-            self.totals[feature_id] = exact(value)
+            number, self.totals[feature_id] = numbers_of(value)
+            self.tallies += [feature_id] * (number - 1)
 
     def drop(self, feature_ids: Container[int]) -> None:
         """Drop features whose state is replaced."""

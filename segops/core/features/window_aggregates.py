@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from segops.core.features.states import Entry
-from segops.core.values import add_exact, exact, subtract_exact
+from segops.core.values import add_exact, numbers_of, subtract_exact, values_of
 
 
 class WindowAggregate(Protocol):
@@ -46,12 +46,14 @@ class _Sum:
         self.total = Decimal(0)
 
     def enter(self, at: int) -> None:
-        self.count += 1
-        self.total = add_exact(self.total, exact(self.entries[at].value))
+        number, total = numbers_of(self.entries[at].value)
+        self.count += number
+        self.total = add_exact(self.total, total)
 
     def leave(self, at: int) -> None:
-        self.count -= 1
-        self.total = subtract_exact(self.total, exact(self.entries[at].value))
+        number, total = numbers_of(self.entries[at].value)
+        self.count -= number
+        self.total = subtract_exact(self.total, total)
 
     def value(self) -> tuple[int, Decimal]:
         return self.count, self.total
@@ -63,13 +65,13 @@ class _Distinct:
         self.counts: Counter[str] = Counter()
 
     def enter(self, at: int) -> None:
-        self.counts[self.entries[at].value] += 1
+        self.counts.update(values_of(self.entries[at].value))
 
     def leave(self, at: int) -> None:
-        value = self.entries[at].value
-        self.counts[value] -= 1
-        if not self.counts[value]:
-            del self.counts[value]
+        for value in values_of(self.entries[at].value):
+            self.counts[value] -= 1
+            if not self.counts[value]:
+                del self.counts[value]
 
     def value(self) -> int:
         return len(self.counts)

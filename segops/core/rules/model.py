@@ -7,14 +7,14 @@ from collections.abc import Iterator
 
 import msgspec
 
+from segops.core.features.feature import Money
 from segops.core.features.sequence import Sequence
 from segops.core.operators import Predicate
+from segops.core.paths import Path as Path
 from segops.core.scoring import SCORERS
 from segops.core.scoring.base import Scorer
 from segops.core.scoring.rfm import Digits, Rfm
 from segops.core.windows import Window
-
-Path = tuple[str, ...]
 
 
 class Selection(msgspec.Struct, frozen=True):
@@ -57,14 +57,19 @@ class Did(msgspec.Struct, frozen=True, tag="did"):
     count: Predicate
 
 
-class Aggregate(msgspec.Struct, frozen=True, tag="aggregate"):
-    """``function`` of the property at ``path`` over the selected events in the window satisfies ``test``."""
+class Aggregate(msgspec.Struct, frozen=True, tag="aggregate", omit_defaults=True):
+    """``function`` of the property at ``path`` over the selected events in the window satisfies ``test``.
+
+    ``convert`` is the conversion of the property, ``money`` its currency.
+    """
 
     function: str
     path: Path
     select: Selection
     window: Window
     test: Predicate
+    convert: str | None = None
+    money: Money | None = None
 
 
 class Occurrence(msgspec.Struct, frozen=True, tag="occurrence"):

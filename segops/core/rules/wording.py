@@ -12,10 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from segops.core.features.feature import Feature
+from segops.core.conversions import Converted
+from segops.core.features.feature import ANY_NAME, Feature
 from segops.core.features.sequence import SequenceStep
-from segops.core.operators import Anniversary, Predicate
+from segops.core.operators import Anniversary, Elements, Predicate
+from segops.core.paths import names_text, path_text
 from segops.core.rules import model
+from segops.core.time_of_day import DAY_MS, DAYS, TimeOfDay, clock_text
 from segops.core.values import format_duration, format_instant
 from segops.core.windows import Between, Calendar, Fixed, Window, Within
 
@@ -37,13 +40,13 @@ def feature_label(feature: Feature) -> str:
     >>> feature_label(Feature("sum", ("Order Completed",), (), Within(172_800_000), ("total",)))
     'sum of total over Order Completed within 2d'
     """
-    path, window = ".".join(feature.path or ()), _window(feature.window)
+    path, window = _value_of(feature), _window(feature.window)
     if feature.sequence is not None:
         return " ".join(part for part in _sequence(model.SequenceNode(feature.sequence)) if part)
     if feature.purchases is not None:
         return f"orders of the last {format_duration(feature.purchases.period_ms)}"
     if feature.kind == "history":
-        return f"history of {path}"
+        return f"history of {names_text(feature.path or ())}"
     of = f"{feature.kind} of {path} over" if path else f"{feature.kind} of"
     selected = _select(model.Selection(feature.names, feature.where))
     return " ".join(part for part in (of, selected, window) if part)
@@ -57,7 +60,32 @@ def predicate_text(test: Predicate) -> str:
     >>> predicate_text(Predicate((("in_next", 259_200_000),)))
     'in the next 3d'
     """
-    return " and ".join(_OPERATORS[name](operand) for name, operand in test.ops)
+    if isinstance(test, TimeOfDay):
+        return _time_of_day(test)
+    text = " and ".join(_OPERATORS[name](operand) for name, operand in test.ops)
+    return f"as {test.convert} {text}" if isinstance(test, Converted) else text
+
+
+def _value_of(read: Feature | model.Aggregate) -> str:
+    path = path_text(read.path) if read.path else ""
+    conversion = "" if read.convert is None else f" as {read.convert}"
+    return path + conversion + ("" if read.money is None else f" in {read.money.currency}")
+
+
+def _elements(quantity: str) -> Callable[[Elements], str]:
+    def words(operand: Elements) -> str:
+        texts = [f"{names_text(path)} {predicate_text(test)}" for path, test in operand.where]
+        number = "" if operand.number is None else f" {predicate_text(operand.number)}"
+        return f"{quantity}{number}{' with' if texts else ''} {' and '.join(texts)}".rstrip()
+
+    return words
+
+
+def _time_of_day(test: TimeOfDay) -> str:
+    days = f"on {', '.join(DAYS[day] for day in test.days)} " if test.days else ""
+    whole = (test.from_ms, test.to_ms) == (0, DAY_MS)
+    span = "" if whole else f"from {clock_text(test.from_ms)} to {clock_text(test.to_ms)} "
+    return f"{days}{span}({test.zone})"
 
 
 def _value(operand: Any) -> str:
@@ -102,6 +130,10 @@ _OPERATORS: dict[str, Callable[[Any], str]] = {
     "ends_with": _sign("ends with"),
     "matches": _sign("matches"),
     "includes": _sign("includes"),
+    "any": _elements("has an element"),
+    "all": _elements("has only elements"),
+    "none": _elements("has no element"),
+    "count": _elements("number of elements"),
     "exists": lambda operand: "exists" if operand else "does not exist",
     "before": _date("before"),
     "after": _date("after"),
@@ -128,12 +160,16 @@ def _window(window: Window) -> str:
 
 
 def _where(conditions: tuple[tuple[model.Path, Predicate], ...]) -> str:
-    texts = [f"{'.'.join(path)} {predicate_text(test)}" for path, test in conditions]
+    texts = [f"{path_text(path)} {predicate_text(test)}" for path, test in conditions]
     return f"where {', '.join(texts)}" if texts else ""
 
 
 def _select(select: model.Selection) -> str:
-    return f"{' or '.join(select.names)} {_where(select.where)}".strip()
+    return f"{_names(select.names)} {_where(select.where)}".strip()
+
+
+def _names(names: tuple[str, ...]) -> str:
+    return "any event" if ANY_NAME in names else " or ".join(names)
 
 
 def _did(node: model.Did) -> tuple[str, ...]:
@@ -144,7 +180,7 @@ def _did(node: model.Did) -> tuple[str, ...]:
 
 
 def _aggregate(node: model.Aggregate) -> tuple[str, ...]:
-    figure = f"{node.function} of {'.'.join(node.path)} over"
+    figure = f"{node.function} of {_value_of(node)} over"
     return figure, _select(node.select), _window(node.window), predicate_text(node.test)
 
 
@@ -163,10 +199,10 @@ def _percent(node: model.Bucket) -> str:
 
 
 def _step(step: SequenceStep) -> str:
-    same = [f"{'.'.join(path)} as in step {number + 1}" for path, number in step.same_as]
+    same = [f"{path_text(path)} as in step {number + 1}" for path, number in step.same_as]
     parts = [
         "did not" if step.absent else "did",
-        " or ".join(step.names),
+        _names(step.names),
         _where(step.where),
         f"with the same {', '.join(same)}" if same else "",
         "" if step.within_ms is None else f"within {format_duration(step.within_ms)}",
@@ -202,9 +238,9 @@ _LABELS: dict[type, Callable[[Any], tuple[str, ...]]] = {
     model.Did: _did,
     model.Aggregate: _aggregate,
     model.Occurrence: lambda node: (node.which, _select(node.select), _age(node)),
-    model.Trait: lambda node: ("trait", ".".join(node.path), predicate_text(node.test)),
+    model.Trait: lambda node: ("trait", names_text(node.path), predicate_text(node.test)),
     model.HasBeen: lambda node: (
-        f"trait {'.'.join(node.path)} has been",
+        f"trait {names_text(node.path)} has been",
         predicate_text(node.test),
         f"for {format_duration(node.length_ms)}",
     ),

@@ -106,6 +106,7 @@ class RecordApplier:
             default_id=source.decode(),
             limits=self._limits,
             repairs=effects.counts.repairs,
+            context_keys=self._context_keys(cached.profile),
         )
         if cached.profile.evaluated_by != evaluator.version:
             self.redefine(cached)
@@ -119,6 +120,16 @@ class RecordApplier:
         if result.moved or (cached.is_new and not is_blank(cached.profile)):
             self._profiles.touch(cached)
         effects.accept(result, cached.profile, record)
+
+    def _context_keys(self, profile: Profile) -> frozenset[str] | None:
+        """Return the parts of an event's context that rules read, now or after a backfill; None: all.
+
+        An event that is forwarded keeps all: the history of later definitions reads it from the message.
+        """
+        if profile.merged_into is not None:
+            return None
+        keys, coming = self.evaluator.context_keys, self._backfill.engine
+        return keys if coming is None else keys | coming.segments.context_keys
 
     def _message(self, record: Record) -> None:
         try:

@@ -30,6 +30,7 @@ class ProfileEvaluator:
     def __init__(self, engine: Engine, rules: Rules, *, max_state_bytes: int) -> None:
         self.engine = engine
         self.version = engine.version
+        self.context_keys = engine.segments.context_keys
         self._rules = rules
         self._identity = Identity(engine, rules)
         self._max_state_bytes = max_state_bytes

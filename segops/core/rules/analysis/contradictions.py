@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from segops.core.features import ANY_NAME
 from segops.core.features.orders import ORDER_NAME
 from segops.core.operators import Predicate
 from segops.core.rules import model
@@ -190,7 +191,7 @@ def _aged(literal: Literal, node: model.Occurrence) -> Iterator[_Number]:
 def _covers(wide: _Number, narrow: _Number) -> bool:
     """Whether every event in ``narrow`` is also in ``wide``."""
     return (
-        set(narrow.select.names) <= set(wide.select.names)
+        (ANY_NAME in wide.select.names or set(narrow.select.names) <= set(wide.select.names))
         and _conditions(wide.select) <= _conditions(narrow.select)
         and _window_covers(wide.window, narrow.window)
     )

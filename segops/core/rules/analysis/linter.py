@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from segops.core.operators import Predicate
+from segops.core.paths import path_text
 from segops.core.rules import model
 from segops.core.rules.analysis.capacity import stored_in_full
 from segops.core.rules.analysis.contradictions import Literal, Literals, conflict
@@ -189,7 +190,7 @@ def _of_steps(node: model.SequenceNode) -> Iterator[tuple[str, Predicate]]:
 
 
 def _where(prefix: str, where: Iterable[tuple[model.Path, Predicate]]) -> Iterator[tuple[str, Predicate]]:
-    return ((f"{prefix}.where.{'.'.join(path)}", test) for path, test in where)
+    return ((f"{prefix}.where.{path_text(path)}", test) for path, test in where)
 
 
 #: Node -> the conditions on properties of the events that it selects, each with its path in the node.

@@ -38,9 +38,20 @@ def possible(requirements: Requirements, kinds: Sequence[str] = ANY_KIND) -> boo
     >>> possible([Requirement(Predicate((("gte", 10),))), Requirement(Predicate((("eq", 12),)), holds=False)])
     True
     """
+    if any(requirement.test.__class__ is not Predicate for requirement in requirements):
+        return _converted(requirements)
     if len(requirements) == 1 and len(ops := requirements[0].test.ops) == 1 and ops[0][1].__class__ is int:
         return _known(*ops[0], requirements[0].holds, tuple(kinds))
     return any(_POSSIBLE[name](requirements) for name in kinds)
+
+
+def _converted(requirements: Requirements) -> bool:
+    """Decide requirements of one conversion by what it returns; all others are not looked into."""
+    conversions = {getattr(requirement.test, "convert", None) for requirement in requirements}
+    if len(conversions) > 1 or None in conversions:
+        return True
+    plain = [requirement._replace(test=requirement.test.plain) for requirement in requirements]
+    return possible(plain, ("missing", "number" if conversions == {"number"} else "string"))
 
 
 @lru_cache(maxsize=65_536)
@@ -89,9 +100,10 @@ def _wanted(requirements: Requirements) -> list[Op]:
 
 def _list(requirements: Requirements) -> bool:
     """Ignores predicates that must fail."""
-    return all(
-        name == "includes" or (name == "exists" and operand) for name, operand in _wanted(requirements)
-    )
+    return all(name in _OF_LISTS or (name == "exists" and operand) for name, operand in _wanted(requirements))
+
+
+_OF_LISTS = frozenset(("includes", "any", "all", "none", "count"))
 
 
 def _string(requirements: Requirements) -> bool:
@@ -116,7 +128,7 @@ def _may_be_text(name: str, operand: Operand) -> bool:
         return bool(operand)
     if name in _COMPARING:
         return any(item.__class__ is str for item in _items(operand))
-    return name != "includes"
+    return name not in _OF_LISTS
 
 
 _COMPARING = frozenset(("eq", "ne", "in", "not_in", "lt", "lte", "gt", "gte", "between"))

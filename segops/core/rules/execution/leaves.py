@@ -99,6 +99,8 @@ def aggregate(node: Aggregate) -> Leaf:
         node.window,
         path=node.path,
         capacity=limit,
+        convert=node.convert,
+        money=node.money,
     )
     reducer = reducer_of(feature)
     if node.function == "distinct" and isinstance(reducer, SlidingValue):
@@ -282,11 +284,8 @@ def near(node: Near) -> Leaf:
 def sequence(node: SequenceNode) -> Leaf:
     """Compile a sequence of events."""
     steps = node.sequence.steps
-    names = (
-        (ANY_NAME,)
-        if node.sequence.strict
-        else tuple(sorted({name for step in steps for name in step.names}))
-    )
+    named = {name for step in steps for name in step.names}
+    names = (ANY_NAME,) if node.sequence.strict or ANY_NAME in named else tuple(sorted(named))
     feature = Feature("sequence", names, (), ALWAYS, sequence=node.sequence)
     return reading(feature, lambda value, _now_ms: bool(value), series=SequenceReducer(node.sequence).future)
 

@@ -3,6 +3,8 @@
 from segops.core.rules.counts import COUNT_OPERATORS
 from segops.core.rules.parsing.alerts import MAX_ALERTS, PERCENTAGE, read_alerts
 from segops.core.rules.parsing.context import MAX_NODES, Context
+from segops.core.rules.parsing.events import ANY_EVENT, path_of_element
+from segops.core.rules.parsing.money import MONEY_KEYS
 from segops.core.rules.parsing.nodes import AGGREGATES, HEADS, read_rule
 from segops.core.rules.parsing.policy import read_policy
 from segops.core.rules.parsing.reader import Reader
@@ -13,6 +15,7 @@ from segops.core.rules.parsing.windows import WINDOW_KEYS
 
 __all__ = [
     "AGGREGATES",
+    "ANY_EVENT",
     "COUNT_OPERATORS",
     "DIGITS",
     "HEADS",
@@ -20,11 +23,13 @@ __all__ = [
     "MAX_EDGES",
     "MAX_NODES",
     "MAX_STEPS",
+    "MONEY_KEYS",
     "PERCENTAGE",
     "SIDES",
     "WINDOW_KEYS",
     "Context",
     "Reader",
+    "path_of_element",
     "read_alerts",
     "read_policy",
     "read_rfm",

@@ -16,12 +16,21 @@ class Context:
 
     ``rfm`` is the grid whose tiers the rule may name. It is None if the ``rfm`` block is invalid; any tier is
     then accepted, so that one mistake is not reported again at each node.
+    ``published``: the rule was accepted by this version or an earlier one, whose notation is read, too.
     """
 
-    def __init__(self, source: str = "-", rfm: Rfm | None = _DEFAULT_RFM, max_nodes: int = MAX_NODES) -> None:
+    def __init__(
+        self,
+        source: str = "-",
+        rfm: Rfm | None = _DEFAULT_RFM,
+        max_nodes: int = MAX_NODES,
+        *,
+        published: bool = False,
+    ) -> None:
         self.source = source
         self.rfm = rfm
         self.max_nodes = max_nodes
+        self.published = published
         self.negations = 0  #: the number of ``not`` above the node being read
         self.warnings: list[Issue] = []
         self._rule, self._nodes = "", 0

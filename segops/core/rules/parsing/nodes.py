@@ -10,9 +10,11 @@ from typing import NamedTuple
 from segops.core.operators import Predicate
 from segops.core.rules import model
 from segops.core.rules.parsing.context import Context
+from segops.core.rules.parsing.money import MONEY_KEYS, read_money
 from segops.core.rules.parsing.reader import Reader, Reads
 from segops.core.rules.parsing.scores import SIDES, read_rfm_or_hysteresis, read_score
 from segops.core.rules.parsing.sequences import read_sequence
+from segops.core.rules.parsing.times import read_time_of_day
 from segops.core.rules.parsing.windows import WINDOW_KEYS, read_window
 
 AGGREGATES = ("sum", "avg", "min", "max", "distinct", "latest", "earliest")
@@ -87,9 +89,14 @@ def _at_least(node: Reader) -> model.Node:
 
 
 def _selection(node: Reader, head: str) -> model.Selection:
-    if "where" not in node:
+    if "where" not in node and "time_of_day" not in node:
         return model.Selection(node.at(head).names())
-    return model.Selection(*node.gather(node.at(head).names, node.at("where").where))
+    names, where, times = node.gather(
+        node.at(head).names,
+        node.at("where").where if "where" in node else tuple,
+        partial(read_time_of_day, node.at("time_of_day")) if "time_of_day" in node else lambda: None,
+    )
+    return model.Selection(names, where if times is None else (*where, times))
 
 
 def _did(node: Reader) -> model.Node:
@@ -108,15 +115,22 @@ def _did_not(node: Reader) -> model.Node:
 def _aggregate(function: str) -> Head:
     def read(node: Reader) -> model.Node:
         test = node.at("is")
-        path, predicate, select, window = node.gather(
+        path, predicate, select, window, convert, money = node.gather(
             node.at(function).property,
-            test.count if function == "distinct" else test.predicate,
+            getattr(test, _AGGREGATE_TESTS.get(function, "predicate")),
             partial(_selection, node, "of"),
             partial(read_window, node),
+            node.at("as").conversion if "as" in node else lambda: None,
+            partial(read_money, node.at("money")) if "money" in node else lambda: None,
         )
-        return model.Aggregate(function, path, select, window, predicate)
+        return model.Aggregate(function, path, select, window, predicate, convert, money)
 
-    return Head(("of", "where", "is", *WINDOW_KEYS), read)
+    keys = MONEY_KEYS.get(function, ())
+    return Head(("of", "where", "is", *WINDOW_KEYS, "as", "time_of_day", *keys), read)
+
+
+#: Aggregate -> the method that reads its ``is``.
+_AGGREGATE_TESTS = {"distinct": "count", "latest": "test", "earliest": "test"}
 
 
 def _occurrence(which: str) -> Head:
@@ -144,7 +158,7 @@ def _ages(form: Reader) -> tuple[int | None, int | None]:
 
 
 def _trait(node: Reader) -> model.Node:
-    return model.Trait(*node.gather(node.at("trait").property, node.at("is").predicate))
+    return model.Trait(*node.gather(node.at("trait").trait, node.at("is").test))
 
 
 def _known_for(node: Reader) -> model.Node:
@@ -159,7 +173,7 @@ def _in_segment(node: Reader) -> model.Node:
 
 def _has_been(node: Reader) -> model.Node:
     def trait() -> list[Raw]:
-        reads: Reads = {"trait": Reader.property, "is": Reader.predicate}
+        reads: Reads = {"trait": Reader.trait, "is": Reader.test}
         return node.at("has_been").record(reads, "{trait: plan, is: {eq: gold}}")
 
     (path, predicate), length_ms = node.gather(trait, node.at("for").duration)
@@ -212,8 +226,8 @@ HEADS: dict[str, Head] = {
     "any": Head((), lambda node: model.Any(_children(node.at("any")))),
     "not": Head((), _not),
     "at_least": Head((), _at_least),
-    "did": Head(("where", "count", *WINDOW_KEYS), _did),
-    "did_not": Head(("where", *WINDOW_KEYS), _did_not),
+    "did": Head(("where", "count", *WINDOW_KEYS, "time_of_day"), _did),
+    "did_not": Head(("where", *WINDOW_KEYS, "time_of_day"), _did_not),
     **{function: _aggregate(function) for function in AGGREGATES},
     "first": _occurrence("first"),
     "last": _occurrence("last"),

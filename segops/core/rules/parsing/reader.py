@@ -11,21 +11,28 @@ from decimal import Decimal
 from functools import partial
 from math import inf
 from types import MappingProxyType
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
+from segops.core.conversions import CONVERSIONS, Converted
 from segops.core.errors import DefinitionError, Issue
+from segops.core.features import ANY_NAME
 from segops.core.geo import parse_length
 from segops.core.operators import OPERATORS, Anniversary, Predicate, pattern
 from segops.core.rules import model
 from segops.core.rules.counts import COUNT_OPERATORS, threshold_verdict
 from segops.core.rules.parsing.context import Context
+from segops.core.rules.parsing.elements import read_elements, read_number_of_elements
+from segops.core.rules.parsing.events import ANY_EVENT, names_of, path_of_event, path_of_trait
 from segops.core.values import exact, kind, parse_duration, parse_instant
 
 #: Limit on the counts in one list: each is a boundary, and all boundaries are compared with all counts.
 MAX_COUNTS = 1_000
+
+#: Texts that do not name an event.
+_NO_NAMES: Final = ("", ANY_EVENT, ANY_NAME)
 
 #: Key -> the method that reads its value.
 Reads = Mapping[str, Callable[["Reader"], Any]]
@@ -91,6 +98,10 @@ class Reader(msgspec.Struct):
     def at(self, key: Any, default: Any = None) -> Reader:
         """Return a reader of the value under ``key`` of a map; ``default`` replaces a missing value."""
         return Reader(self.raw.get(key, default), f"{self.path}.{key}", self.context)
+
+    def with_raw(self, raw: Any) -> Reader:
+        """Return a reader of another value at the same path."""
+        return Reader(raw, self.path, self.context)
 
     def only(self, *allowed: str) -> None:
         """Raise DefinitionError for each key of a map that is not ``allowed``."""
@@ -227,16 +238,17 @@ class Reader(msgspec.Struct):
 
     def names(self) -> tuple[str, ...]:
         """Read an event name, or a non-empty list of them; return them sorted, without duplicates."""
-        if isinstance(self.raw, str) and self.raw:
+        if isinstance(self.raw, str) and self.raw not in _NO_NAMES:
             return (self.raw,)
-        names = self.raw if isinstance(self.raw, list) else [self.raw]
-        if not names or not all(isinstance(name, str) and name for name in names):
-            self.fail("expected an event name or a non-empty list of event names")
-        return tuple(sorted(set(names)))
+        return names_of(self)
 
     def property(self) -> model.Path:
-        """Read a property path, such as ``cart.total``."""
-        return _property(self, self.raw)
+        """Read a path of an event, such as ``cart.total`` or ``context.app.version``."""
+        return path_of_event(self, self.raw)
+
+    def trait(self) -> model.Path:
+        """Read a path of a trait, such as ``plan.tier``."""
+        return path_of_trait(self, self.raw)
 
     def where(self) -> tuple[tuple[model.Path, Predicate], ...]:
         """Read conditions on properties of an event; return them sorted by property."""
@@ -248,14 +260,26 @@ class Reader(msgspec.Struct):
 
     def _where(self, name: Any) -> tuple[model.Path, Predicate]:
         condition = self.at(name)
-        return _property(condition, name), condition.condition()
+        return path_of_event(condition, name), condition.condition()
 
     def condition(self, allowed: Collection[str] = OPERATORS) -> Predicate:
         """Read a predicate, or a bare value, which means equality."""
         if isinstance(self.raw, dict):
-            return self.predicate(allowed)
+            return self.test() if allowed is OPERATORS else self.predicate(allowed)
         operand = Reader(self.raw, f"{self.path}.eq", self.context)
         return Predicate((("eq", _operand("eq", operand, allowed)),))
+
+    def test(self) -> Predicate:
+        """Read a predicate of a value, with the conversion ``as`` if there is one."""
+        if not isinstance(self.raw, dict) or "as" not in self.raw:
+            return self.predicate()
+        rest = self.with_raw({key: raw for key, raw in self.raw.items() if key != "as"})
+        convert, found = self.gather(self.at("as").conversion, rest.predicate)
+        return Converted(found.ops, convert)
+
+    def conversion(self) -> str:
+        """Read the name of a conversion."""
+        return self.one_of(CONVERSIONS)
 
     def predicate(self, allowed: Collection[str] = OPERATORS) -> Predicate:
         """Read a map of operators, all of which must hold.
@@ -325,13 +349,6 @@ class Reader(msgspec.Struct):
         return low, high
 
 
-def _property(reader: Reader, raw: Any) -> model.Path:
-    path = tuple(raw.split(".")) if isinstance(raw, str) else ("",)
-    if not all(path):
-        reader.fail("expected a property path, such as cart.total")
-    return path
-
-
 def _operand(name: str, operand: Reader, allowed: Collection[str]) -> Any:
     found = _OPERANDS[name](operand)
     if allowed is COUNT_OPERATORS:
@@ -364,6 +381,8 @@ _OPERANDS: dict[str, Callable[[Reader], Any]] = {
     "ends_with": Reader.text,
     "matches": Reader.pattern,
     "includes": Reader.scalar,
+    **dict.fromkeys(("any", "all", "none"), read_elements),
+    "count": read_number_of_elements,
     "exists": Reader.boolean,
     "before": Reader.instant,
     "after": Reader.instant,

@@ -13,6 +13,7 @@ from segops.core.operators import Predicate
 from segops.core.rules import model
 from segops.core.rules.counts import COUNT_OPERATORS
 from segops.core.rules.parsing.context import Context
+from segops.core.rules.parsing.money import read_currency
 from segops.core.rules.parsing.reader import Reader
 from segops.core.scoring.rfm import Rfm
 
@@ -52,17 +53,10 @@ def _amount(reader: Reader) -> Decimal:
     return reader.number()
 
 
-def _currency(reader: Reader) -> str:
-    raw = reader.raw
-    if not isinstance(raw, str) or len(raw) != 3 or not raw.isupper():
-        reader.fail(f"expected a currency code of three capitals, such as EUR, got {raw!r}")
-    return raw
-
-
 #: Key of the block -> its reader. ``tiers`` is read apart: it depends on the numbers of edges.
 _FIELDS: dict[str, Callable[[Reader], Any]] = {
     "period": Reader.positive_duration,
-    "currency": _currency,
+    "currency": read_currency,
     "recency": _edges(Reader.positive_duration),
     "frequency": _edges(lambda reader: reader.integer(0)),
     "monetary": _edges(_amount),

@@ -8,6 +8,7 @@ from typing import Any
 from segops.core.features.sequence import Sequence, SequenceStep
 from segops.core.operators import Predicate
 from segops.core.rules import model
+from segops.core.rules.parsing.events import path_of_event
 from segops.core.rules.parsing.reader import Reader
 
 MAX_STEPS = 16
@@ -81,7 +82,8 @@ def _where(where: Reader, earlier: list[Reader]) -> tuple[tuple[Any, ...], tuple
 
 
 def _condition(where: Reader, name: Any, earlier: list[Reader]) -> _Condition:
-    condition, path = where.at(name), tuple(str(name).split("."))
+    condition = where.at(name)
+    path = path_of_event(condition, name)
     if isinstance(condition.raw, dict) and "same_as" in condition:
         return path, _same_as(condition, earlier)
     predicate = condition.condition()

@@ -6,13 +6,24 @@ from collections.abc import Callable, Collection
 from fractions import Fraction
 from typing import Any, NamedTuple
 
+from segops.core.conversions import CONVERSIONS
 from segops.core.events import Event
 from segops.core.operators import Predicate
 from segops.core.rules import model
-from segops.core.rules.reference.history import History, counts
+from segops.core.rules.reference.history import History, counts, named
 from segops.core.rules.reference.instants import edges
 from segops.core.rules.reference.orders import figures
-from segops.core.rules.reference.values import different, distance_m, exact, is_number, lookup, percent, same
+from segops.core.rules.reference.values import (
+    different,
+    distance_m,
+    exact,
+    is_number,
+    lookup,
+    percent,
+    same,
+    value_at,
+    values_at,
+)
 from segops.core.windows import Window
 
 _DAY_MS = 86_400_000
@@ -103,12 +114,11 @@ def _sequence(node: model.SequenceNode, history: History, now_ms: int, _member: 
 def _matches_step(node: model.SequenceNode, number: int, event: Event, chosen: dict[int, Event]) -> bool:
     step = node.sequence.steps[number]
     repeats = all(
-        lookup(event.properties, path) is not None
-        and same(lookup(event.properties, path), lookup(chosen[other].properties, path))
+        value_at(event, path) is not None and same(value_at(event, path), value_at(chosen[other], path))
         for path, other in step.same_as
     )
-    wanted = all(test.holds(lookup(event.properties, path), event.time_ms) for path, test in step.where)
-    return event.name in step.names and repeats and wanted
+    wanted = all(test.holds(value_at(event, path), event.time_ms) for path, test in step.where)
+    return named(event, step.names) and repeats and wanted
 
 
 def _completes(node: model.SequenceNode, events: list[Event], choice: list[int], now_ms: int) -> bool:
@@ -202,10 +212,14 @@ def _in_window(select: model.Selection, window: Window, history: History, now_ms
 
 
 def _aggregate(node: model.Aggregate, history: History, now_ms: int, _member: EvaluatedMember) -> bool:
-    found = [
-        lookup(event.properties, node.path) for event in _in_window(node.select, node.window, history, now_ms)
-    ]
-    values = [value for value in found if value is not None]
+    events = _in_window(node.select, node.window, history, now_ms)
+    if node.money is not None:
+        accepted = (None, node.money.currency)
+        events = [event for event in events if value_at(event, node.money.path) in accepted]
+    values = [value for event in events for value in values_at(event, node.path)]
+    if node.convert is not None:
+        converted = [CONVERSIONS[node.convert](value) for value in values]
+        values = [value for value in converted if value is not None]
     numbers = [value for value in values if is_number(value)]
     total = sum((exact(number) for number in numbers), Fraction(0))
     results: dict[str, Callable[[], Any]] = {

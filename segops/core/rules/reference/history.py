@@ -7,7 +7,7 @@ from typing import Any
 
 from segops.core.events import Event
 from segops.core.rules import model
-from segops.core.rules.reference.values import lookup
+from segops.core.rules.reference.values import value_at
 from segops.core.windows import Between, Calendar, Fixed, Window, Within, period
 
 
@@ -51,9 +51,14 @@ class History:
         return [
             event
             for event in self.in_order()
-            if event.name in select.names
-            and all(test.holds(lookup(event.properties, path), now_ms) for path, test in select.where)
+            if named(event, select.names)
+            and all(test.holds(value_at(event, path), now_ms) for path, test in select.where)
         ]
+
+
+def named(event: Event, names: tuple[str, ...]) -> bool:
+    """Whether these names select an event; ``*`` selects every one."""
+    return "*" in names or event.name in names
 
 
 def counts(window: Window, time_ms: int, now_ms: int) -> bool:

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from math import ceil, floor
 from typing import Any, NamedTuple
 
+from segops.core.conversions import CONVERSIONS
 from segops.core.operators import Anniversary, Predicate, next_anniversary
 from segops.core.rules import model
 from segops.core.rules.reference.history import History
-from segops.core.rules.reference.values import is_number
+from segops.core.rules.reference.values import exact, is_number
 from segops.core.values import parse_instant
 from segops.core.windows import Between, Calendar, Window, Within, period
 
@@ -47,7 +48,25 @@ def _walk(node: model.Node) -> Iterable[model.Node]:
 def _known_times(history: History) -> set[int]:
     texts = [text for event in history.events for text in _texts((event.properties, event.traits))]
     dates = {parse_instant(text) for text in texts} - {None}
-    return {event.time_ms for event in history.events} | {date for date in dates if date is not None}
+    epochs = {
+        floor(exact(number) * unit)
+        for event in history.events
+        for number in _numbers((event.properties, event.traits))
+        for unit in (1, 1_000)
+    }
+    return {event.time_ms for event in history.events} | {date for date in dates if date is not None} | epochs
+
+
+def _numbers(value: Any) -> Iterable[Any]:
+    """Yield the numbers in a value, also those that are texts, which a rule may read as dates."""
+    if is_number(value) or isinstance(value, str):
+        number = CONVERSIONS["number"](value)
+        yield from () if number is None else (number,)
+    elif isinstance(value, dict):
+        yield from _numbers(list(value.values()))
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _numbers(item)
 
 
 def _texts(value: Any) -> Iterable[str]:

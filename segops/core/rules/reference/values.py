@@ -8,6 +8,8 @@ from fractions import Fraction
 from math import atan2, cos, radians, sin, sqrt
 from typing import Any
 
+from segops.core.events import Event
+
 _EARTH_RADIUS_M = 6_371_008.8
 
 
@@ -60,6 +62,41 @@ def lookup(values: Any, path: tuple[str, ...]) -> Any:
     for name in path:
         values = values.get(name) if isinstance(values, dict) else None
     return values
+
+
+def value_at(event: Event, path: tuple[str, ...]) -> Any:
+    """Return the value of an event at a path: of its context if the path begins so, else a property.
+
+    >>> event = Event("page", 5, "m", {"a": {"b": 1}}, context={"os": {"name": "iOS"}})
+    >>> value_at(event, ("a", "b")), value_at(event, ("", "context", "os", "name"))
+    (1, 'iOS')
+    """
+    return lookup(*_root(event, path))
+
+
+def values_at(event: Event, path: tuple[str, ...]) -> list[Any]:
+    """Return the values of an event at a path, which also leads through the elements of lists.
+
+    >>> event = Event("Order Completed", 5, "m", {"a": [{"b": 1}, {"b": [2]}, {}]})
+    >>> values_at(event, ("a", "b")), values_at(event, ("a",))
+    ([1, [2]], [[{'b': 1}, {'b': [2]}, {}]])
+    """
+    values, names = _root(event, path)
+    reached = [values]
+    for name in names:
+        reached = [lookup(item, (name,)) for value in reached for item in _items(value)]
+    return [value for value in reached if value is not None]
+
+
+def _items(value: Any) -> list[Any]:
+    """Return the elements of a list, also of lists in it; another value is its own only element."""
+    return [below for item in value for below in _items(item)] if isinstance(value, list) else [value]
+
+
+def _root(event: Event, path: tuple[str, ...]) -> tuple[Any, tuple[str, ...]]:
+    if path[0] != "":
+        return event.properties, path
+    return {"context": event.context, "time": event.time_ms}[path[1]], path[2:]
 
 
 def distance_m(a: tuple[float, float], b: tuple[float, float]) -> float:

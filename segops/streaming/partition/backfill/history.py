@@ -93,6 +93,11 @@ class History:
 
     # -- what is applied -----------------------------------------------------------------------
 
+    @property
+    def context_keys(self) -> frozenset[str]:
+        """The parts of an event's context that the collected features read."""
+        return self._collector.context_keys
+
     def note(self, profile_id: str, event: Event, record: Record, source: bytes | None = None) -> None:
         """Keep the row of an event of a profile. ``source``: ``<partition>:<offset>``; None: forwarded."""
         partition, offset = _UNKNOWN if source is None else map(int, source.split(b":"))
@@ -184,7 +189,11 @@ class History:
                 return
             source, time_ms = origin_of(record.headers)
             event = decode(
-                record.value or b"", time_ms=time_ms, default_id=source.decode(), limits=self._limits
+                record.value or b"",
+                time_ms=time_ms,
+                default_id=source.decode(),
+                limits=self._limits,
+                context_keys=self.context_keys,
             )
             self.note((record.key or b"").decode(), event, record, source)
         except Exception:  # noqa: S110 - it was a dead letter when it was applied, too
