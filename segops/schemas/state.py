@@ -124,7 +124,7 @@ def _packed(value: Any) -> tuple[bytes, bool]:
 #: Fields with values from events. All other fields are internal and never coerced.
 _FREE: dict[type, frozenset[str]] = {
     Profile: frozenset({"traits"}),
-    Event: frozenset({"properties", "traits"}),
+    Event: frozenset({"properties", "traits", "context"}),
     states.RunningValue: frozenset({"value"}),
     states.Values: frozenset({"values"}),
     states.Entry: frozenset({"value", "timed"}),

@@ -139,6 +139,11 @@ def test_unknown_part_of_the_context_is_a_warning() -> None:
     ]
 
 
+def test_what_tracking_plans_omit_cannot_be_read() -> None:
+    (issue,) = issues_of({"did": "A", "where": {"context.protocols.omitted.card": 1}})
+    assert "context.protocols holds what a tracking plan omits" in issue
+
+
 def test_event_keeps_the_parts_of_its_context_that_rules_read() -> None:
     record = {"type": "page", "userId": "u", "context": {"os": {"name": "iOS"}, "app": {"version": "2"}}}
     value = msgspec.json.encode(record)

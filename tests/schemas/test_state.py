@@ -136,7 +136,7 @@ BIG = 10**30
 
 
 def test_free_values_are_fitted_in_every_part() -> None:
-    event = Event("E", 1, "m", {"deep": [{"big": BIG}]}, traits={"t": BIG})
+    event = Event("E", 1, "m", {"deep": [{"big": BIG}]}, {"t": BIG}, context={"os": {"big": BIG}})
     features: dict[int, Any] = {
         1: states.RunningValue(0, 1, BIG),
         2: states.Values([1], [BIG]),
@@ -156,6 +156,7 @@ def test_free_values_are_fitted_in_every_part() -> None:
     assert again.links is not None
     assert again.links.held[0].event.properties == {"deep": [{"big": 1e30}]}
     assert again.links.held[0].event.traits == {"t": 1e30}
+    assert again.links.held[0].event.context == {"os": {"big": 1e30}}
     assert again.links.sources[0].profile.traits == {"n": -1e30}
 
 

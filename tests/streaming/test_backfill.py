@@ -48,6 +48,12 @@ segments:
     when: {max: total, of: Bought, is: {gte: 150}, within: 30d}
   - key: various
     when: {distinct: total, of: Bought, is: {gte: 3}, within: 30d}
+  - key: invited
+    when: {did: any_event, where: {context.campaign.source: ads}, count: {gte: 2}, within: 30d}
+  - key: fillers
+    when: {sum: items.price, of: Bought, is: {gte: 60}}
+  - key: shod
+    when: {distinct: items.kind, of: Bought, is: {gte: 2}, within: 30d}
   - key: seekers
     when:
       sequence: [{did: Viewed}, {did: Bought, within: 12h}]
@@ -78,6 +84,7 @@ def crowd(seed: int, count: int = 150) -> list[bytes]:
     for number in range(count):
         person, device = rng.randrange(5), rng.randrange(2)
         ids = {"anonymousId": f"a{person}-{device}", "userId": f"u{person}"}
+        campaign = {} if number % 3 else {"campaign": {"source": "ads"}}
         email = {"traits": {"email": f"e{person}@x"}}
         kinds = rng.choice(["anonymousId"] * 4 + ["userId", "email", "anonymousId email", "email userId"])
         form = {
@@ -85,9 +92,12 @@ def crowd(seed: int, count: int = 150) -> list[bytes]:
             "event": rng.choice(["Viewed", "Viewed", "Bought"]),
             "messageId": f"m{number}",
             "timestamp": format_instant(START_MS + number * 600_000),
-            "properties": {"total": rng.randrange(200)},
+            "properties": {
+                "total": rng.randrange(200),
+                "items": [{"price": number % 7, "kind": number % 4}, {"price": 2, "kind": number % 3}],
+            },
             **{key: value for key, value in ids.items() if key in kinds},
-            **({"context": email} if "email" in kinds else {}),
+            "context": {**campaign, **(email if "email" in kinds else {})},
         }
         found.append(json.dumps(form).encode())
     return found

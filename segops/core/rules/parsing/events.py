@@ -33,7 +33,6 @@ CONTEXT_KEYS: Final = frozenset(
         "network",
         "os",
         "page",
-        "protocols",
         "referrer",
         "screen",
         "sessionId",
@@ -44,6 +43,9 @@ CONTEXT_KEYS: Final = frozenset(
         "userAgentData",
     ]
 )
+
+#: The part of the context to which tracking plans move properties that they omit.
+_OMITTED: Final = "protocols"
 
 
 def names_of(reader: Reader) -> tuple[str, ...]:
@@ -68,6 +70,8 @@ def path_of_event(reader: Reader, raw: Any) -> Path:
     else:
         path = event_path(raw) if isinstance(raw, str) else ()
         _check(reader, path[2:] if path[:2] == CONTEXT else path, raw)
+    if path[:2] == CONTEXT and path[2] == _OMITTED:
+        reader.fail(f"context.{_OMITTED} holds what a tracking plan omits: no rule reads it")
     if path[:2] == CONTEXT and path[2] not in CONTEXT_KEYS:
         reader.warn(f"{path_text(path[:3])} is in no specification of context; is {path[2]} a property?")
     return path
