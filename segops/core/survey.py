@@ -10,7 +10,7 @@ from segops.core.conversions import CONVERSIONS
 from segops.core.events import Event
 from segops.core.features import ANY_NAME
 from segops.core.features.orders import ORDER_NAME
-from segops.core.operators import Predicate
+from segops.core.operators import Elements, Predicate
 from segops.core.paths import Each, names_text, path_text, walker
 from segops.core.rules import model
 from segops.core.segments import Definition
@@ -128,6 +128,16 @@ def _selected(
     yield names, None
     for path, test in where:
         yield names, Reading(path, expected_kinds(test))
+        yield from ((names, reading) for reading in _of_elements(path, test))
+
+
+def _of_elements(path: tuple[str, ...], test: Predicate) -> Iterator[Reading]:
+    """Yield what a test of the elements of a list reads of them."""
+    for _, operand in test.ops:
+        if isinstance(operand, Elements):
+            for below, own in operand.where:
+                yield Reading((*path, *below), expected_kinds(own))
+                yield from _of_elements((*path, *below), own)
 
 
 def _of_selection(select: model.Selection) -> Iterator[tuple[tuple[str, ...], Reading | None]]:

@@ -109,6 +109,7 @@ class Customer:
         """Apply an event with these properties and return all that it caused.
 
         Without a ``message_id``, the event is no duplicate. ``location``: latitude and longitude in degrees.
+        ``context``: what rules read of the context of the call.
         """
         self._count += 1
         message_id = message_id or f"m{self._count}"

@@ -333,6 +333,7 @@ def test_survey_names_paths_of_the_context_and_of_lists_that_no_event_had() -> N
     survey = Survey(
         [
             definition({"sum": "l.price", "of": "A", "is": {"gte": 1}}),
+            definition({"did": "A", "where": {"l": {"any": {"kinds": {"none": {"name": "y"}}}}}}),
             definition({"did": "any_event", "where": {"context.os.name": "iOS", "q": 1}}),
         ]
     )
@@ -340,9 +341,12 @@ def test_survey_names_paths_of_the_context_and_of_lists_that_no_event_had() -> N
     assert list(survey.paths_never_met()) == [
         "no event has context.os.name",
         "no event has q",
+        "no A has l.kinds",
+        "no A has l.kinds.name",
         "no A has l.price",
     ]
-    survey.observe(Event("A", 0, "m2", {"l": [{"price": 1}], "q": 1}, context={"os": {"name": "x"}}))
+    found = {"l": [{"price": 1}, {"kinds": [{"name": "x"}]}], "q": 1}
+    survey.observe(Event("A", 0, "m2", found, context={"os": {"name": "x"}}))
     assert not list(survey.paths_never_met()) and not list(survey.names_never_met())
 
 
