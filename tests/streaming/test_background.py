@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +11,6 @@ import pytest
 from segops.config import load
 from segops.core.engine import Engine
 from segops.core.segments import SegmentSet
-from segops.streaming import background, share
 from segops.streaming.background import Background
 from segops.streaming.failpoints import Failpoints
 from segops.streaming.share import Share
@@ -79,7 +79,7 @@ def one_round(worker: Background) -> list[bool]:
 
 def test_one_partition_folds_after_another_while_events_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = 100.0
-    monkeypatch.setattr(background.time, "monotonic", lambda: now_s)
+    monkeypatch.setattr("segops.streaming.background.time", SimpleNamespace(monotonic=lambda: now_s))
     worker = Background(Share(load()), Failpoints())
     assert one_round(worker) == [True]
     worker.note_events()
@@ -101,9 +101,9 @@ def test_work_takes_its_share_while_live_records_wait(
         slept.append(seconds)
 
     taken = Share(load(engine={"backfill_share": "0.3"}))
-    monkeypatch.setattr(share.asyncio, "sleep", sleep)
+    monkeypatch.setattr("segops.streaming.share.asyncio", SimpleNamespace(sleep=sleep))
     times = iter([1.0, 1.1, 1.1, 1.3])
-    monkeypatch.setattr(share.time, "thread_time", lambda: next(times))
+    monkeypatch.setattr("segops.streaming.share.time", SimpleNamespace(thread_time=lambda: next(times)))
     for _ in range(2):
         with taken.taken():
             pass
