@@ -23,7 +23,7 @@ from segops.core.geo import EARTH_RADIUS_M, UNIT_M
 from segops.core.merge import REMEMBERED, REMEMBERED_MS
 from segops.core.operators import EDGES, OPERATORS
 from segops.core.rules.counts import COUNT_OPERATORS
-from segops.core.rules.parsing import WINDOW_KEYS, context, nodes, policy, reader, rfm, sequences
+from segops.core.rules.parsing import WINDOW_KEYS, areas, context, nodes, policy, reader, rfm, sequences
 from segops.core.scoring import SCORERS
 from segops.core.scoring.rfm import Rfm
 from segops.core.segments import Definition, SegmentSet
@@ -141,7 +141,7 @@ def test_lists_in_sentences_match_the_code() -> None:
     assert quoted(section("values"), "ms", "w") == list(UNIT_MS)
     assert quoted(section("values"), "m", "mi")[-3:] == list(UNIT_M)
     timed = [name for name in OPERATORS if name in EDGES]
-    assert quoted(section("dates"), "in_last", "anniversary_in_next") == timed
+    assert quoted(section("dates"), "in_last", "age_in_years") == timed
     assert quoted(section("skipped"), "text", "other_currency") == list(FOUND)
     assert quoted(section("changes"), "profile_id", "merged_into") == list(Change.__struct_fields__)
     assert f"`{KEY_PATTERN.strip('^$')}`" in section("files")
@@ -167,12 +167,15 @@ LIMITS = {
     "steps of a sequence": sequences.MAX_STEPS,
     "elements of a list of counts": reader.MAX_COUNTS,
     "edges of an RFM figure": rfm.MAX_EDGES,
+    "areas of a place, and points of a polygon": areas.MAX_AREAS,
+    "areas of a file, and points of its polygons": areas.MAX_POINTS,
     "duration, in ms": MAX_MS,
     "depth of a file": written.MAX_DEPTH,
     "values of a file, aliases expanded": written.MAX_VALUES,
     "events kept for a sequence": sequence.MAX_LINKS,
     "orders kept of a profile": orders.MAX_ORDERS,
     "entries of `sum`, `avg`, `earliest`, and of a count above 256, `within`": MAX_ENTRIES,
+    "values kept of a trait for `has_been` and `changed`": MAX_ENTRIES,
     "message ids remembered": REMEMBERED,
 }
 
@@ -188,7 +191,7 @@ def test_every_limit_is_stated() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    [context, nodes, reader, rfm, sequences, segments, sequence, orders, written],
+    [areas, context, nodes, reader, rfm, sequences, segments, sequence, orders, written],
     ids=lambda m: m.__name__,
 )
 def test_every_bound_in_the_code_is_stated(module: ModuleType) -> None:
@@ -230,7 +233,9 @@ class Example(NamedTuple):
         own = {key: self.form[key] for key in ("when", "membership") if key in self.form}
         others = [{"key": key, **form} for key, form in self.form.get("others", {}).items()]
         path = folder / "segments.json"
-        path.write_bytes(msgspec.json.encode({"version": 1, "segments": [*others, {"key": "rule", **own}]}))
+        blocks = {key: self.form[key] for key in ("places",) if key in self.form}
+        listed = [*others, {"key": "rule", **own}]
+        path.write_bytes(msgspec.json.encode({"version": 1, **blocks, "segments": listed}))
         return load([path])
 
 
@@ -247,7 +252,7 @@ def _examples() -> Iterator[Example]:
     for anchor in ANCHORS:
         for block in re.findall(r"^```yaml\n(.*?)^```", section(anchor), flags=re.S | re.M):
             for number, form in enumerate(read_yaml(block)):
-                assert set(form) <= {"when", "membership", "others", "cases"}, form
+                assert set(form) <= {"when", "membership", "others", "places", "cases"}, form
                 yield Example(anchor, number, form)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 _GROUP = "joining a consumer group is Kafka's own term"
 _DISK = "the physical disk"
 _TAIL = "the last lines of a log, as `tail` prints them"
+_PLACES = "the key `places` of a segment file"
 _RULE_PARTS = "the parts of a rule, `RulePart`, by the published key"
 
 #: Phrases with a meaning of their own -> what they mean.
@@ -36,6 +37,8 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("tests/core/strategies.py", "join"): "rules joined by `all`, `any` or `not`",
     ("segops/core/views/explain.py", "parts"): _RULE_PARTS,
     ("tests/core/test_trace.py", "parts"): _RULE_PARTS,
+    ("segops/schemas/segments.py", "places"): _PLACES,
+    ("segops/api/scans.py", "places"): _PLACES,
     ("tests/bench/peers/ledger.py", "turn"): "a turn of the comparison, as in `make bench-peers TURNS=3`",
     ("segops/metrics.py", "events_mended"): "the attribute is called as its published metric",
     ("segops/schemas/written.py", "_Part"): "a part of a YAML document",

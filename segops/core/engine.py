@@ -19,8 +19,9 @@ from segops.core.features import UNREADABLE, Counted
 from segops.core.index import IndexedFeature
 from segops.core.memberships import record_change
 from segops.core.merge import forget_messages, merge, note_of
+from segops.core.names import names_known, note_names
 from segops.core.profile import Member, Profile
-from segops.core.rules.execution import FIRST, LATEST, LOCATION
+from segops.core.rules.execution import FIRST, IDENTIFIERS, LATEST, LOCATION
 from segops.core.segments import Segment, SegmentSet
 from segops.core.skips import skipped, skipped_traits
 from segops.core.step import StepResult
@@ -45,6 +46,7 @@ class Engine:
     def __init__(self, segments: SegmentSet) -> None:
         self.segments = segments
         self.version = segments.version
+        self._note_names = self._note_watched_names if segments.by_part[IDENTIFIERS] else note_names
 
     def new_profile(self, profile_id: str) -> Profile:
         """Return a profile without events; it is evaluated from its first event on."""
@@ -161,6 +163,16 @@ class Engine:
         profile.evaluated_by = self.version
         return evaluation.result
 
+    def on_identifiers(self, profile: Profile, *, reason: str, clock_ms: int) -> StepResult:
+        """Evaluate the segments that read identifiers, after an identifier was added or removed."""
+        evaluation = _Evaluation(profile, reason, max(clock_ms, profile.latest_ms))
+        indexes = self.segments.by_part[IDENTIFIERS]
+        if indexes and profile.first_ms is not None:
+            self._pass_time(evaluation, clock_ms)
+            self._evaluate(evaluation, sorted(indexes))
+            _set_due(profile)
+        return evaluation.result
+
     def on_erase(self, profile: Profile, *, clock_ms: int) -> StepResult:
         """Publish exits from all memberships of a profile that is being erased, without its traits."""
         evaluation = _Evaluation(profile, "erasure", max(clock_ms, profile.latest_ms))
@@ -212,7 +224,7 @@ class Engine:
     def _apply(self, evaluation: _Evaluation, event: Event) -> set[int]:
         """Apply an event to the profile; return the indexes of the segments that it can have changed."""
         touched = self._date(evaluation.profile, event.time_ms)
-        _identify(evaluation.profile, event)
+        self._note_names(evaluation.profile, event, touched)
         if event.traits:
             touched |= self._merge_traits(evaluation, event)
             self._keep_histories(evaluation, event, touched)
@@ -225,6 +237,12 @@ class Engine:
                 if not feature.where or feature.selects(event, evaluation.now_ms):
                     self._feed(evaluation, feature, event, touched)
         return touched
+
+    def _note_watched_names(self, profile: Profile, event: Event, touched: set[int]) -> None:
+        known = names_known(profile)
+        note_names(profile, event, touched)
+        if event.others or event.previous_id is not None or names_known(profile) != known:
+            touched |= self.segments.by_part[IDENTIFIERS]
 
     def _date(self, profile: Profile, time_ms: int) -> set[int]:
         """Record the event time; the first event also touches segments that contain an empty profile."""
@@ -342,16 +360,6 @@ def _remember(evaluation: _Evaluation, message: int, time_ms: int) -> None:
     evaluation.profile.seen[message] = evaluation.now_ms
     evaluation.counted = note_of(evaluation.profile, message, time_ms)
     forget_messages(evaluation.profile, evaluation.now_ms)
-
-
-def _identify(profile: Profile, event: Event) -> None:
-    time_ms = event.time_ms
-    if event.user_id is not None and time_ms >= profile.user_ms:
-        profile.user_id, profile.user_ms = event.user_id, time_ms
-    if event.anonymous_id is not None and time_ms >= profile.anonymous_ms:
-        profile.anonymous_id, profile.anonymous_ms = event.anonymous_id, time_ms
-    if (event.email is not None or event.email_removed) and time_ms >= profile.email_ms:
-        profile.email, profile.email_ms = event.email, time_ms
 
 
 def _set_due(profile: Profile) -> None:

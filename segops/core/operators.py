@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import re2
 
+from segops.core.dates import birthday, in_year, in_zone, years_since
 from segops.core.values import datetime_ms, equal, kind, lookup, parse_datetime, parse_instant
 
 Operand = Any
@@ -24,6 +25,20 @@ class Anniversary(msgspec.Struct, frozen=True):
     """The operand of ``anniversary_in_next``: how far ahead, and in which time zone."""
 
     length_ms: int
+    zone: str = "UTC"
+
+
+class DateNumbers(msgspec.Struct, frozen=True):
+    """The operand of ``weekday`` (1 is Monday) and ``month``: their numbers, and the time zone."""
+
+    numbers: tuple[int, ...]
+    zone: str = "UTC"
+
+
+class Age(msgspec.Struct, frozen=True):
+    """The operand of ``age_in_years``: a predicate of whole years, and the time zone."""
+
+    test: Predicate
     zone: str = "UTC"
 
 
@@ -206,6 +221,22 @@ def _anniversary_in_next(value: Any, operand: Operand, now_ms: int) -> bool:
     return coming is not None and coming - now_ms <= operand.length_ms
 
 
+def _weekday(value: Any, operand: Operand, _now_ms: int) -> bool:
+    date = in_zone(value, operand.zone) if value.__class__ is str else None
+    return date is not None and date.local.isoweekday() in operand.numbers
+
+
+def _month(value: Any, operand: Operand, _now_ms: int) -> bool:
+    date = in_zone(value, operand.zone) if value.__class__ is str else None
+    return date is not None and date.local.month in operand.numbers
+
+
+def _age_in_years(value: Any, operand: Operand, now_ms: int) -> bool:
+    born = in_zone(value, operand.zone) if value.__class__ is str else None
+    age = None if born is None else years_since(born, now_ms)
+    return age is not None and bool(operand.test.holds(age, now_ms))
+
+
 def _date(value: Any) -> int | None:
     return parse_instant(value) if value.__class__ is str else None
 
@@ -228,17 +259,8 @@ def next_anniversary(date: str, zone: str, now_ms: int) -> int | None:
         born = born.astimezone(tz)
     year = datetime.fromtimestamp(now_ms // 1_000, tz).year
     return next(
-        instant
-        for y in (year, year + 1, year + 2)
-        if (instant := datetime_ms(_in_year(born, y, tz))) > now_ms
+        instant for y in (year, year + 1, year + 2) if (instant := datetime_ms(in_year(born, y, tz))) > now_ms
     )
-
-
-def _in_year(born: datetime, year: int, tz: ZoneInfo) -> datetime:
-    try:
-        return born.replace(year=year, tzinfo=tz)
-    except ValueError:
-        return born.replace(year=year, month=3, day=1, tzinfo=tz)
 
 
 def pattern(text: str) -> Any:
@@ -286,6 +308,9 @@ OPERATORS: dict[str, Callable[[Any, Operand, int], bool]] = {
     "older_than": _older_than,
     "newer_than": _newer_than,
     "anniversary_in_next": _anniversary_in_next,
+    "age_in_years": _age_in_years,
+    "weekday": _weekday,
+    "month": _month,
 }
 
 
@@ -304,6 +329,16 @@ def _edges_of_anniversary(value: str, operand: Operand, now_ms: int) -> Iterable
     return () if coming is None else (coming - operand.length_ms, coming)
 
 
+def _edges_of_years(value: str, operand: Operand, _now_ms: int) -> Iterable[int]:
+    """Return the date itself, and the birthdays at which a number of the predicate begins and ends."""
+    born = in_zone(value, operand.zone)
+    if born is None:
+        return ()
+    operands = (o for _, found in operand.test.ops for o in (found if found.__class__ is tuple else (found,)))
+    years = {0, *(year for number in operands for year in (number, number + 1) if year > 0)}
+    return [birthday(born, each) for each in years]
+
+
 #: Operators whose verdict changes with time -> the instants at which it may change.
 EDGES: dict[str, Edges] = {
     "in_last": _edges_of_age,
@@ -311,4 +346,5 @@ EDGES: dict[str, Edges] = {
     "older_than": _edges_of_age,
     "in_next": _edges_of_coming,
     "anniversary_in_next": _edges_of_anniversary,
+    "age_in_years": _edges_of_years,
 }

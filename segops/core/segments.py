@@ -16,8 +16,21 @@ from segops.core.index import histories, prepare, watches
 from segops.core.memberships import Membership, PausedMembership, compile_membership
 from segops.core.profile import Member, Profile
 from segops.core.rules.alerts import Alert
-from segops.core.rules.execution import FIRST, LATEST, LOCATION, Rule
-from segops.core.rules.model import HasBeen, InSegment, Node, Path, RfmNode, Trait, below, children, identity
+from segops.core.rules.execution import FIRST, IDENTIFIERS, LATEST, LOCATION, Rule
+from segops.core.rules.model import (
+    Changed,
+    HasBeen,
+    InSegment,
+    Located,
+    Node,
+    Path,
+    RfmNode,
+    Trait,
+    Visited,
+    below,
+    children,
+    identity,
+)
 from segops.core.rules.policy import Policy
 from segops.core.skips import expected_kinds
 from segops.core.windows import reaches
@@ -39,6 +52,8 @@ class Definition(msgspec.Struct, frozen=True):
     source: str = ""
     #: The file's ``rfm`` block as written, for a rule that reads it.
     rfm: Any = None
+    #: Those of the file's ``places`` that the rule reads, as written.
+    areas: Any = None
     policy: Policy | None = None
     #: Not part of the meaning, which decides memberships.
     alerts: tuple[Alert, ...] = ()
@@ -148,7 +163,7 @@ class SegmentSet:
         self.trait_readings = _trait_readings(self.definitions)
         self.by_part = {
             part: frozenset(s.index for s in self.segments if part in s.referred.reads)
-            for part in (FIRST, LATEST, LOCATION)
+            for part in (FIRST, LATEST, LOCATION, IDENTIFIERS)
         }
         self.histories = histories(indexed)
         self.blank_members = _blank_members(self.segments)
@@ -277,6 +292,11 @@ def reads_rfm(node: Node) -> bool:
     return isinstance(node, RfmNode) or any(reads_rfm(child) for child in children(node))
 
 
+def names_of_areas(node: Node) -> set[str]:
+    """Return the names of the ``places`` that a rule reads."""
+    return {each.name for each in below(node) if isinstance(each, (Located, Visited))}
+
+
 def _ordered(definitions: list[Definition]) -> list[Definition]:
     by_key = {definition.key: definition for definition in definitions}
     issues = _reference_issues(definitions, by_key)
@@ -342,9 +362,19 @@ def _trait_readings(definitions: Iterable[Definition]) -> dict[str, tuple[tuple[
     found: dict[str, dict[tuple[Path, frozenset[str]], None]] = {}
     for definition in definitions:
         for node in below(definition.when):
-            if isinstance(node, (Trait, HasBeen)) and (kinds := expected_kinds(node.test)):
+            if isinstance(node, (Trait, HasBeen, Changed)) and (kinds := _kinds_read(node)):
                 found.setdefault(node.path[0], {})[node.path, kinds] = None
     return {name: tuple(readings) for name, readings in found.items()}
+
+
+def _kinds_read(node: Trait | HasBeen | Changed) -> frozenset[str]:
+    """Return the kinds of values that a node can read; empty: any kind."""
+    if not isinstance(node, Changed):
+        return expected_kinds(node.test)
+    before, after = (
+        frozenset() if test is None else expected_kinds(test) for test in (node.before, node.after)
+    )
+    return before | after if before and after else frozenset()
 
 
 SegmentSet.EMPTY = SegmentSet([])

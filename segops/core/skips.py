@@ -22,7 +22,7 @@ FOUND = {
     "no_date": ("is not a date", "are not dates"),
     "other_currency": ("is in another currency", "are in another currency"),
 }
-_DATES = frozenset((*EDGES, "before", "after"))
+_DATES = frozenset((*EDGES, "before", "after", "weekday", "month"))
 _LISTS = frozenset(("includes", "any", "all", "none", "count"))
 _TEXTS = frozenset(("contains", "starts_with", "ends_with", "matches"))
 

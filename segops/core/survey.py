@@ -10,6 +10,7 @@ from segops.core.conversions import CONVERSIONS
 from segops.core.events import Event
 from segops.core.features import ANY_NAME
 from segops.core.features.orders import ORDER_NAME
+from segops.core.identifiers import all_of, type_of
 from segops.core.operators import Elements, Predicate
 from segops.core.paths import Each, names_text, path_text, walker
 from segops.core.rules import model
@@ -41,11 +42,12 @@ class Reading(NamedTuple):
 
 
 class _Read(NamedTuple):
-    """All that a node reads of events: values by event names, paths of traits, the location."""
+    """All that a node reads of events: values by event names, traits, the location, types of identifiers."""
 
     events: Iterable[tuple[tuple[str, ...], Reading | None]] = ()
     traits: tuple[tuple[str, ...], ...] = ()
     location: bool = False
+    identifiers: tuple[str, ...] = ()
 
 
 class Survey:
@@ -57,6 +59,7 @@ class Survey:
         self._met: set[str] = set()
         self._location_met = True
         self._numbers_as_text: Counter[tuple[str, str]] = Counter()
+        self._identifiers: dict[str, bool] = {}
         for definition in definitions:
             for node in model.below(definition.when):
                 self._add(node)
@@ -65,19 +68,24 @@ class Survey:
         read_by = _READ.get(type(node))
         if read_by is None:
             return
-        events, traits, location = read_by(node)
+        events, traits, location, identifiers = read_by(node)
         for names, reading in events:
             for name in names:
                 known = self._of.setdefault(name, {})
                 if reading is not None:
                     known[reading] = False
         self._traits.update(dict.fromkeys(traits, False))
+        self._identifiers.update(dict.fromkeys(identifiers, False))
         self._location_met = self._location_met and not location
 
     def observe(self, event: Event) -> list[Skip]:
         """Record an event; return its values that a predicate cannot read, without those of aggregates."""
         self._met.add(event.name)
         self._location_met = self._location_met or event.location is not None
+        if self._identifiers:
+            self._identifiers.update(
+                dict.fromkeys(self._identifiers.keys() & map(type_of, all_of(event)), True)
+            )
         found = []
         texts: set[tuple[str, str]] = set()
         for known, reading in self._read_of(event.name):
@@ -118,6 +126,9 @@ class Survey:
         for path, met in sorted(self._traits.items()):
             if not met:
                 yield f"no event has the trait {names_text(path)}"
+        for kind, met in sorted(self._identifiers.items()):
+            if not met:
+                yield f"no event has an identifier of the type {kind}"
         if not self._location_met:
             yield "no event has a context.location"
 
@@ -165,6 +176,7 @@ _READ: dict[type, Callable[[Any], _Read]] = {
     model.Aggregate: lambda node: _Read(_of_aggregate(node)),
     model.SequenceNode: lambda node: _Read(_of_sequence(node)),
     model.RfmNode: lambda _node: _Read([((ORDER_NAME,), None)]),
-    **dict.fromkeys((model.Trait, model.HasBeen), lambda node: _Read(traits=(node.path,))),
-    model.Near: lambda _node: _Read(location=True),
+    **dict.fromkeys((model.Trait, model.HasBeen, model.Changed), lambda node: _Read(traits=(node.path,))),
+    **dict.fromkeys((model.Near, model.Located, model.Visited), lambda _node: _Read(location=True)),
+    model.HasIdentifier: lambda node: _Read(identifiers=node.types),
 }

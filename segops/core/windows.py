@@ -57,6 +57,28 @@ def reaches(window: Window, since_ms: int, now_ms: int) -> bool:
     return span(window, now_ms)[0] < since_ms - 1
 
 
+_DAY_MS = 86_400_000
+_HOUR_MS = 3_600_000
+#: Unit of a calendar -> more than its longest period.
+_LONGEST_MS = {"day": 26 * _HOUR_MS, "week": 8 * _DAY_MS, "month": 32 * _DAY_MS, "year": 367 * _DAY_MS}
+
+
+def reach_ms(window: Window) -> int:
+    """Return an age from which on an event counts no more; MAX_MS if there is none.
+
+    >>> reach_ms(Within(10)), reach_ms(Between(30, 10)), reach_ms(Fixed()) == MAX_MS
+    (10, 30, True)
+    """
+    match window:
+        case Within(length_ms=length):
+            return length
+        case Between(from_ms=from_ms):
+            return from_ms
+        case Calendar(this=this):
+            return _LONGEST_MS[this]
+    return MAX_MS
+
+
 def span(window: Window, now_ms: int) -> tuple[int, int]:
     """Return the bounds ``(after, upto)`` of the times that count at ``now_ms``: ``after < t <= upto``.
 

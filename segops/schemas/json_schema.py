@@ -24,12 +24,15 @@ from segops.core.rules.parsing import (
     MONEY_KEYS,
     PERCENTAGE,
     SIDES,
+    WEEKDAYS,
     WINDOW_KEYS,
+    ZONED,
 )
 from segops.core.scoring import SCORERS
 from segops.core.time_of_day import DAYS
 from segops.core.values import UNIT_MS
 from segops.core.windows import CALENDAR_UNITS
+from segops.schemas.json_schema_areas import areas_block
 from segops.schemas.segments import KEY_PATTERN, SegmentFileForm, SegmentForm
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -47,6 +50,7 @@ def json_schema() -> Schema:
     file, segment = SegmentFileForm.model_json_schema(), SegmentForm.model_json_schema()
     file["properties"]["segments"]["items"] = _ref("segment")
     file["properties"]["rfm"] = _rfm_block()
+    file["properties"]["places"] = areas_block(_LENGTH)
     segment["properties"]["when"] = _ref("node")
     segment["properties"]["membership"] = _membership()
     segment["properties"]["alert"] = _alerts()
@@ -102,6 +106,11 @@ def _pair(items: Schema) -> Schema:
 
 _ELEMENTS: Schema = {"$ref": "#/$defs/elements"}
 
+
+def _one_or_more(items: Schema) -> Schema:
+    return {"anyOf": [items, _list(items)]}
+
+
 #: Operator -> its operand.
 _OPERANDS: dict[str, Schema] = {
     **dict.fromkeys(("eq", "ne", "includes"), _SCALAR),
@@ -115,17 +124,20 @@ _OPERANDS: dict[str, Schema] = {
     **dict.fromkeys(("before", "after"), _INSTANT),
     **dict.fromkeys(("in_last", "in_next", "newer_than", "anniversary_in_next"), _POSITIVE),
     "older_than": _DURATION,
+    "age_in_years": {"anyOf": [_WHOLE, {"$ref": "#/$defs/count"}]},
+    "weekday": _one_or_more({"enum": list(WEEKDAYS)}),
+    "month": _one_or_more({"type": "integer", "minimum": 1, "maximum": 12}),
 }
 _COUNTS: dict[str, Schema] = {"between": _pair(_WHOLE), "in": _list(_WHOLE), "not_in": _list(_WHOLE)}
 
 
 def _test(operators: Collection[str]) -> Schema:
     schema = {**_map((), **{name: _OPERANDS[name] for name in operators}), "minProperties": 1}
-    if "anniversary_in_next" in operators:
-        schema["properties"]["zone"] = _STRING
-        schema["dependentRequired"] = {"zone": ["anniversary_in_next"]}
     if "includes" in operators:
         schema["properties"]["as"] = {"enum": list(CONVERSIONS)}
+    schema["properties"]["zone"] = _STRING
+    zoned = [{"required": [name]} for name in ZONED if name in operators]
+    schema["dependentSchemas"] = {"zone": {"anyOf": zoned}}
     return schema
 
 
@@ -237,10 +249,26 @@ def _has_been(head: str) -> Schema:
     return _map((head, "for"), **{head: _trait("trait"), "for": _DURATION})
 
 
+def _changed(head: str) -> Schema:
+    value = {"anyOf": [_SCALAR, _ref("settled")]}
+    form = {**_map(("trait",), **{"trait": _PATH, "from": value, "to": value}), "minProperties": 2}
+    return _windowed(_map((head,), **{head: form}))
+
+
 def _near(head: str) -> Schema:
     lat, lon = ({"type": "number", "minimum": -limit, "maximum": limit} for limit in (90, 180))
     form = _map(("lat", "lon", "radius"), lat=lat, lon=lon, radius=_LENGTH)
-    return _map((head,), **{head: form, "within": _POSITIVE})
+    around = _map(("places", "radius"), places=_STRING, radius=_LENGTH)
+    return _located(_map((head,), **{head: {"anyOf": [form, around, _STRING]}}))
+
+
+def _located(schema: Schema) -> Schema:
+    """Add ``anytime`` and the keys of windows, of which only ``within`` may stand without it."""
+    windowed = _windowed(schema)
+    windowed["properties"]["anytime"] = {"type": "boolean"}
+    others = [{"required": [key]} for key in WINDOW_KEYS if key != "within"]
+    any_fix = {"properties": {"anytime": {"const": True}}, "required": ["anytime"]}
+    return {**windowed, "if": {"anyOf": others}, "then": any_fix}
 
 
 def _bucket(head: str) -> Schema:
@@ -347,7 +375,23 @@ _NODES: dict[str, tuple[str, Callable[[str], Schema]]] = {
         lambda head: _map((head,), **{head: _DURATION}),
     ),
     "has_been": ("The trait has satisfied `is` continuously for at least the duration in `for`.", _has_been),
-    "near": ("The last known location is inside the circle.", _near),
+    "changed": ("The trait changed from a value to another one in the window.", _changed),
+    "identified": (
+        "The customer is a known user: there is a user id.",
+        lambda head: _map((head,), **{head: {"type": "boolean"}}),
+    ),
+    "has_identifier": (
+        "The customer has an identifier of this type, or of one of these.",
+        lambda head: _map((head,), **{head: _one_or_more({"type": "string", "pattern": "^[^:]+$"})}),
+    ),
+    "near": (
+        "The last known location (with `anytime`: one in the window) is in the circle or near a named point.",
+        _near,
+    ),
+    "inside": (
+        "The last known location (with `anytime`: one in the window) is inside the named place.",
+        lambda head: _located(_map((head,), **{head: _STRING})),
+    ),
     "bucket": ("The customer falls into this share of all customers, in percent.", _bucket),
     "score": ("The named score satisfies `is`; or from `enter` until `exit`.", _score),
     "rfm": (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
@@ -13,13 +13,22 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from segops.core.areas import Area
 from segops.core.bulk import collector_paused
 from segops.core.errors import DefinitionError, Issue, UserError
 from segops.core.rules.analysis import lint, lint_rfm
 from segops.core.rules.model import KnownFor, Node
-from segops.core.rules.parsing import MAX_NODES, Context, read_alerts, read_policy, read_rfm, read_rule
+from segops.core.rules.parsing import (
+    MAX_NODES,
+    Context,
+    read_alerts,
+    read_areas,
+    read_policy,
+    read_rfm,
+    read_rule,
+)
 from segops.core.scoring.rfm import Rfm
-from segops.core.segments import Definition, check_references, reads_rfm
+from segops.core.segments import Definition, check_references, names_of_areas, reads_rfm
 from segops.schemas.written import check_bounds, read_json, read_yaml
 
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -51,6 +60,7 @@ class SegmentFileForm(BaseModel):
 
     version: Literal[1]
     rfm: dict[Any, Any] | None = None
+    places: dict[Any, Any] | None = None
     segments: list[dict[Any, Any]] = Field(min_length=1)
 
 
@@ -152,6 +162,9 @@ class _Reading:
         #: None if the block is invalid.
         self.rfm: Rfm | None = Rfm()
         self.rfm_written: Any = None
+        #: The areas of ``places``; None if the block is invalid.
+        self.areas: Mapping[str, tuple[Area, ...]] | None = {}
+        self.areas_written: Any = {}
         self.definitions: list[Definition] = []
         #: Placeholders for invalid segments, so that references to them are not reported as mistakes, too.
         self.placeholders: list[Definition] = []
@@ -164,6 +177,12 @@ class _Reading:
         self.rfm = self._attempt(partial(read_rfm, written, "rfm", context))
         if self.rfm is not None:
             self.warnings += [Issue(self.source, "rfm.tiers", reason) for reason in lint_rfm(self.rfm)]
+
+    def use_areas(self, written: Any) -> None:
+        """Parse the ``places`` block; the rules read afterwards use it."""
+        if written is not None:
+            self.areas = self._attempt(partial(read_areas, written, "places", Context(self.source)))
+            self.areas_written = {} if self.areas is None else written
 
     def segments(self, written: Sequence[Any], path: str = "segments") -> None:
         """Read a list of segments at a path."""
@@ -182,7 +201,7 @@ class _Reading:
             self.issues += form_issues(self.source, path, error)
             return None
         most = MAX_NODES if self.lints else _MAX_PUBLISHED_NODES
-        context = Context(self.source, self.rfm, most, published=not self.lints)
+        context = Context(self.source, self.rfm, most, published=not self.lints, areas=self.areas)
         node = self._attempt(partial(read_rule, form.when, f"{path}.when", context))
         policy, alerts, known = None, None, len(self.issues)
         if "membership" in form.model_fields_set:
@@ -193,6 +212,7 @@ class _Reading:
         wrong = len(self.issues) > known
         if node is None or not self._sound(node, f"{path}.when") or wrong:
             return None
+        names = names_of_areas(node)
         rfm = self.rfm_written if self.rfm_written is not None and reads_rfm(node) else None
         return Definition(
             form.key,
@@ -202,6 +222,7 @@ class _Reading:
             written=form.when,
             source=self.source,
             rfm=rfm,
+            areas={name: found for name, found in self.areas_written.items() if name in names} or None,
             policy=policy,
             alerts=alerts or (),
         )
@@ -234,18 +255,22 @@ def _file(file: Path, issues: list[Issue], warnings: list[Issue]) -> _Reading | 
         return None
     reading = _Reading(str(file), issues, warnings)
     reading.use_rfm(form.rfm)
+    reading.use_areas(form.places)
     reading.segments(form.segments)
     return reading
 
 
-def inline(written: Sequence[Any], source: str, path: str, *, rfm: Any = None) -> list[Definition]:
-    """Read a list of segments at a path of another kind of file, with its ``rfm`` block if there is one.
+def inline(
+    written: Sequence[Any], source: str, path: str, *, rfm: Any = None, areas: Any = None
+) -> list[Definition]:
+    """Read a list of segments at a path of another kind of file, with its blocks ``rfm`` and ``places``.
 
     Raises DefinitionError with every mistake. References between segments are not checked.
     """
     issues: list[Issue] = []
     reading = _Reading(source, issues, [])
     reading.use_rfm(rfm)
+    reading.use_areas(areas)
     reading.segments(written, path)
     if issues:
         raise DefinitionError(issues)
@@ -310,6 +335,7 @@ def definition_to_record(definition: Definition) -> bytes:
             "description": definition.description,
             "when": definition.written,
             **({} if definition.rfm is None else {"rfm": definition.rfm}),
+            **({} if definition.areas is None else {"places": definition.areas}),
             **({} if definition.policy is None else {"membership": definition.policy.written}),
             **({"alert": [alert.written for alert in definition.alerts]} if definition.alerts else {}),
             **({"paused": True} if definition.paused else {}),
@@ -327,11 +353,12 @@ def definition_from_record(value: bytes) -> Definition | None:
     if raw.get("retired") is True:
         _version(raw)
         return None
-    version, rfm = raw.get("version"), raw.get("rfm")
+    version = raw.get("version")
     issues: list[Issue] = []
     reading = _Reading(_TOPIC, issues, [], lints=False)
-    reading.use_rfm(rfm)
-    form = {key: item for key, item in raw.items() if key not in ("version", "rfm", "paused")}
+    reading.use_rfm(raw.get("rfm"))
+    reading.use_areas(raw.get("places"))
+    form = {key: item for key, item in raw.items() if key not in ("version", "rfm", "places", "paused")}
     definition = reading.segment(form, str(raw.get("key")) if version else "-")
     if definition is None or issues:
         raise DefinitionError(issues)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from segops.core.engine import Engine
 from segops.core.events import Event
 from segops.core.profile import Profile
-from segops.core.rules.parsing import Context, read_policy, read_rule
+from segops.core.rules.parsing import Context, read_areas, read_policy, read_rule
 from segops.core.segments import Definition, SegmentSet
 from segops.core.step import StepResult
 from segops.core.values import parse_instant
@@ -30,12 +30,17 @@ def at(text: str) -> int:
     return ms
 
 
-def definition(key: str, rule: dict[str, Any], *, version: int = 1) -> Definition:
+def definition(
+    key: str, rule: dict[str, Any], *, version: int = 1, areas: dict[str, Any] | None = None
+) -> Definition:
     """Parse a rule as an author writes it, and its policy if it has a ``membership`` block.
+
+    ``areas``: a ``places`` block, for a rule that names places.
 
     Raises DefinitionError if the rule is invalid. It is not linted: a rule that never holds is accepted.
     """
-    context = Context("test")
+    named = {} if areas is None else read_areas(areas, "places", Context("test"))
+    context = Context("test", areas=named)
     when = {name: part for name, part in rule.items() if name != "membership"}
     node = read_rule(when, key, context)
     policy = read_policy(rule["membership"], key, context) if "membership" in rule else None

@@ -105,6 +105,17 @@ def test_estimate_of_a_draft() -> None:
     assert found["profiles"] == {"estimate": 20, "low": 13, "high": 31}
 
 
+def test_draft_reads_the_places_of_the_body() -> None:
+    scans = Scans()
+    zone, form = {"zone": {"lat": 0, "lon": 0, "radius": "1km"}}, {"key": "d", "when": {"inside": "zone"}}
+    assert answer(ScanPages(scans, LOCAL), posted(segments=[form], places=zone)).status == 200
+    (asked,) = scans.asked
+    assert isinstance(asked, EstimateRequest)
+    assert asked.drafts()[0].areas == zone
+    refused = answer(ScanPages(scans, LOCAL), posted(segments=[form], places={"zone": {}}))
+    assert refused.status == 400 and b"body: places.zone" in refused.body
+
+
 def test_draft_reads_the_rfm_block_of_the_body() -> None:
     scans = Scans()
     form = {"key": "d", "when": {"rfm": "champions"}}

@@ -12,6 +12,7 @@ from segops.core.features import Feature, reducer_of
 from segops.core.features.feature import Stepping, Unfolding
 from segops.core.profile import Profile
 from segops.core.segments import SegmentSet
+from segops.core.windows import reach_ms
 from segops.schemas.rows import decode_row, encode_row
 from segops.schemas.state import decode_profile, encode_profile
 
@@ -49,7 +50,7 @@ def readings(feature: Feature, profile: Profile, now_ms: int) -> list[Any]:
     """Return what a feature reads of a profile: now, later, and at each change by time alone."""
     reducer, state = reducer_of(feature), profile.features.get(feature.id)
     if feature.kind == "history":
-        return _known_history(state, now_ms - getattr(feature.window, "length_ms", 0))
+        return _known_history(state, now_ms - reach_ms(feature.window))
     found: list[Any] = [reducer.read(state, now_ms + later) for later in LATER]
     if isinstance(reducer, Unfolding):
         found.append(_changes(reducer, state, now_ms))

@@ -20,7 +20,7 @@ ops = st.dictionaries(
     st.sampled_from(["eq", "ne", "lt", "lte", "gt", "gte", "in", "not_in", "between", "exists"])
     | st.sampled_from(["contains", "starts_with", "ends_with", "matches", "includes"])
     | st.sampled_from(["before", "after", "in_last", "in_next", "older_than", "newer_than"])
-    | st.just("anniversary_in_next"),
+    | st.sampled_from(["anniversary_in_next", "age_in_years", "weekday", "month"]),
     st.none(),
     min_size=1,
     max_size=4,
@@ -40,6 +40,9 @@ _operands: dict[str, st.SearchStrategy[Any]] = {
     "matches": st.sampled_from(["^x", "y$", "^20"]),
     **dict.fromkeys(("before", "after"), dates),
     **dict.fromkeys(("in_last", "in_next", "older_than", "newer_than", "anniversary_in_next"), durations),
+    "age_in_years": st.sampled_from([0, {"gte": 0}, {"gte": 1}, {"lt": 25}]),
+    "weekday": st.sampled_from(["thu", ["thu", "fri"]]),
+    "month": st.sampled_from([10, [1, 2]]),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 from hypothesis import strategies as st
@@ -11,6 +12,9 @@ from hypothesis import strategies as st
 from segops.core.events import Event
 from segops.core.values import format_instant
 from tests.core import strategies_events
+
+from .strategies_areas import area_rules
+from .strategies_dates import births, date_predicates
 
 
 def composite(build: Callable[..., Any]) -> Callable[..., st.SearchStrategy[Any]]:
@@ -75,7 +79,7 @@ value_predicates = st.one_of(
     st.just({"matches": "^x"}),
     st.tuples(numbers, numbers).map(lambda ab: {"gte": min(ab), "lt": max(ab) + 1}),
 )
-predicates = st.one_of(value_predicates, value_predicates, timed_predicates)
+predicates = st.one_of(value_predicates, value_predicates, timed_predicates, date_predicates)
 where = st.one_of(
     st.just({}),
     st.dictionaries(
@@ -270,6 +274,8 @@ def leaves(keys: tuple[str, ...]) -> st.SearchStrategy[dict[str, Any]]:
     every = [dids, dids, did_nots, aggregates(), aggregates(), occurrences(), trait_leaves, known_fors]
     every += [strategies_events.leaves, strategies_events.leaves]
     every += [has_beens(), near_rules(), buckets, sequences(), sequences(), rfms, scores]
+    every.append(import_module(".strategies_customer", __package__).customer_leaves)
+    every.append(area_rules)
     if keys:
         every.append(st.sampled_from(keys).map(lambda key: {"in_segment": key}))
     return st.one_of(every)
@@ -295,7 +301,7 @@ def rules(keys: tuple[str, ...] = ()) -> st.SearchStrategy[dict[str, Any]]:
     return st.one_of(plain, mixed, timed_rules(keys), timed_rules(keys))
 
 
-_values = st.one_of(scalars, dates, st.none(), st.lists(scalars, max_size=2))
+_values = st.one_of(scalars, dates, births, st.none(), st.lists(scalars, max_size=2))
 _flat = st.dictionaries(st.sampled_from(["p", "q"]), _values, max_size=2)
 
 

@@ -59,6 +59,8 @@ def folded_into(profile: Profile, features: dict[int, Feature], events: list[Eve
         {"sum": "p", "of": "A", "is": {"gte": 1}},
         {"did": "A", "between": {"from": "2d", "to": "1d"}},
         {"has_been": {"trait": "p", "is": {"eq": 1}}, "for": "1d"},
+        {"changed": {"trait": "p", "to": 1}},
+        {"near": {"lat": 0, "lon": 0, "radius": "1km"}, "anytime": True, "within": "1d"},
         {"sequence": [{"did": "A"}, {"did": "B"}]},
         {"rfm": ["champions"]},
     ],
@@ -70,7 +72,9 @@ def test_feature_of_every_family_is_missing_if_profiles_lack_it(rule: dict[str, 
     assert missing(wanted, wanted) == {}
 
 
-@pytest.mark.parametrize("rule", [{"score": "recency_days", "is": {"gte": 3}}, {"known_for": "1d"}])
+@pytest.mark.parametrize(
+    "rule", [{"score": "recency_days", "is": {"gte": 3}}, {"known_for": "1d"}, {"has_identifier": "email"}]
+)
 def test_rule_on_the_profile_itself_misses_nothing(rule: dict[str, Any]) -> None:
     assert missing({}, features_of(rule=rule)) == {}
 

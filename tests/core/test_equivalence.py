@@ -18,6 +18,7 @@ from segops.schemas.state import decode_profile, encode_profile
 
 from .oracle import FAR_MS, ChangeSummary, Oracle, PublishedIdentity, published_identity
 from .strategies import BASE_MS, RFM, composite, policies, rules, streams
+from .strategies_areas import area_context
 
 _limits = st.one_of(st.none(), policies())
 
@@ -33,7 +34,7 @@ def segment_sets(draw: Any, *, limited: bool = True) -> SegmentSet:
 
 
 def make_definition(key: str, form: dict[str, Any], limits: dict[str, Any] | None = None) -> Definition:
-    context = Context("fuzz", read_rfm(RFM, "rfm", Context("fuzz")))
+    context = area_context("fuzz", read_rfm(RFM, "rfm", Context("fuzz")))
     node = read_rule(form, key, context)
     policy = None if limits is None else read_policy(limits, "membership", context)
     return Definition(key, key, node, written={"when": form, "membership": limits}, policy=policy)

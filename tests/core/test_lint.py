@@ -13,10 +13,11 @@ from segops.core.rules.parsing import Context, Reader, read_rfm, read_rule
 
 from .contradictory_rules import trait
 from .strategies import RFM
+from .strategies_areas import area_context
 
 
 def checked(rule: dict[str, Any]) -> model.Node:
-    return read_rule(rule, "when", Context("t", read_rfm(RFM, "rfm", Context("t"))))
+    return read_rule(rule, "when", area_context("t", read_rfm(RFM, "rfm", Context("t"))))
 
 
 def linted(rule: dict[str, Any], rfm: bool = False) -> Lint:

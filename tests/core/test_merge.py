@@ -17,6 +17,7 @@ from segops.core.merge import REMEMBERED
 from segops.core.profile import Profile
 from segops.core.segments import SegmentSet
 from segops.core.values import format_instant
+from segops.core.windows import reach_ms
 from segops.schemas.state import decode_profile, encode_profile
 from segops.testing import segments
 from tests.rest import examples
@@ -59,12 +60,24 @@ _OTHERS: dict[str, dict[str, Any]] = {
     "last": {"last": "A", "is": {"newer_than": "5s"}},
     "trait": {"trait": "p", "is": {"exists": True}},
     "has-been": {"has_been": {"trait": "p", "is": {"exists": True}}, "for": "3s"},
+    "changed": {"changed": {"trait": "p", "to": {"gte": 1}}, "within": "9s"},
+    "changed-ever": {"changed": {"trait": "p", "from": {"exists": False}}},
+    "changed-before": {"changed": {"trait": "p", "from": 1}, "between": {"from": "1d", "to": "2s"}},
+    "identified": {"identified": True},
+    "no-address": {"not": {"has_identifier": "email"}},
     "sequence": {"sequence": _STEPS, "within": "20s"},
     "strict": {"sequence": [{"did": "A"}, {"did": "B"}, {"did_not": "A", "within": "3s"}], "strict": True},
     "rfm": {"rfm": "champions"},
     "near": {"near": {"lat": 0, "lon": 179.99, "radius": "200km"}, "within": "9s"},
     "known": {"known_for": "4s"},
     "timed": {"did": "A", "where": {"q": {"in_last": "9s"}}, "count": {"gte": 2}, "within": "1d"},
+    "visited": {"near": {"lat": 0, "lon": 179.99, "radius": "200km"}, "anytime": True, "within": "9s"},
+    "visited-before": {
+        "near": {"lat": 0, "lon": 179.99, "radius": "200km"},
+        "anytime": True,
+        "between": {"from": "1d", "to": "2s"},
+    },
+    "visited-ever": {"near": {"lat": 0, "lon": 179.99, "radius": "200km"}, "anytime": True},
     "many": {"did": ["A", "B"], "count": {"gte": 300}, "within": "1d"},
     "of-some": {"did": "A", "where": {"p": 1}, "count": {"gte": 2}},
 }
@@ -126,7 +139,7 @@ def reads(segments: SegmentSet, profile: Profile, now_ms: int) -> dict[str, Any]
         value = reducer_of(feature).read(profile.features.get(key), now_ms)  # type: ignore[arg-type]
         if feature.kind == "history" and value is not None:  # profiles may differ in older entries
             in_force = dict(zip(value.times, value.values, strict=True))
-            value = {at: set_to for at, set_to in in_force.items() if at > now_ms - feature.window.length_ms}
+            value = {at: set_to for at, set_to in in_force.items() if at > now_ms - reach_ms(feature.window)}
             value = value or None
         found[str(feature)] = value
     return found

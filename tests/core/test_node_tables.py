@@ -11,7 +11,7 @@ from segops.core import profile, survey
 from segops.core.rules import model, wording
 from segops.core.rules.analysis import capacity, contradictions, cost, linter
 from segops.core.rules.execution import compile_rule, compiler
-from segops.core.rules.parsing import HEADS, Context, read_rule
+from segops.core.rules.parsing import HEADS, Context, read_areas, read_rule
 from segops.core.rules.reference import evaluator, instants
 from segops.core.views import explain
 from segops.schemas import json_schema
@@ -34,13 +34,18 @@ FORMS: dict[str, dict[str, Any]] = {
     "trait": {"trait": "p", "is": {"eq": 1}},
     "known_for": {"known_for": "1d"},
     "has_been": {"has_been": {"trait": "p", "is": {"eq": 1}}, "for": "1d"},
+    "changed": {"changed": {"trait": "p", "to": 1}},
+    "identified": {"identified": True},
+    "has_identifier": {"has_identifier": "email"},
     "near": {"near": {"lat": 0, "lon": 0, "radius": "1km"}},
+    "inside": {"inside": "zone"},
     "bucket": {"bucket": {"salt": "s", "from": 0, "to": 10}},
     "sequence": {"sequence": [{"did": "A"}]},
     "rfm": {"rfm": "champions"},
     "score": {"score": "recency_days", "is": {"gte": 3}},
     "in_segment": {"in_segment": "vip"},
 }
+VISITED = {"inside": "zone", "anytime": True}
 HYSTERESIS = {"score": "recency_days", "enter": {"lte": 3}, "exit": {"gte": 9}}
 
 GROUPS = dict.fromkeys(
@@ -70,7 +75,9 @@ TABLES: dict[str, tuple[Collection[type], dict[type, str]]] = {
             model.Did: "a count that never holds is refused when it is read",
             model.Occurrence: "ages that exclude each other are refused when they are read",
             model.KnownFor: "any age is reached at last",
-            model.Near: "distances are not looked into",
+            **dict.fromkeys((model.Near, model.Located, model.Visited), "distances are not looked into"),
+            model.Changed: "its conditions are looked at one by one",
+            model.HasIdentifier: "any customer may have any identifier",
             model.Bucket: "an empty one is refused when it is read",
             model.SequenceNode: "its conditions are looked at one by one",
         },
@@ -87,12 +94,20 @@ TABLES: dict[str, tuple[Collection[type], dict[type, str]]] = {
                 "fails where there is no value",
             ),
             **dict.fromkeys((model.Occurrence, model.SequenceNode), "fails where there is no event"),
-            model.Near: "distances are not looked into",
+            **dict.fromkeys((model.Near, model.Located, model.Visited), "distances are not looked into"),
+            model.Changed: "fails where the trait was never set",
+            model.HasIdentifier: "fails where there is no such identifier",
         },
     ),
     "satisfiability": (
         frozenset[type]().union(*contradictions._SEARCHES.values()),
-        {**GROUPS, **TWO_SIDED, **REFERS, model.Near: "distances are not looked into"},
+        {
+            **GROUPS,
+            **TWO_SIDED,
+            **REFERS,
+            **dict.fromkeys((model.Near, model.Located, model.Visited), "distances are not looked into"),
+            **dict.fromkeys((model.Changed, model.HasIdentifier), "only equal nodes are compared"),
+        },
     ),
     "compile": (compiler._EMITTERS, TWO_SIDED),
     "cost": (
@@ -115,7 +130,16 @@ TABLES: dict[str, tuple[Collection[type], dict[type, str]]] = {
             **TWO_SIDED,
             **REFERS,
             **dict.fromkeys(
-                (model.Trait, model.HasBeen, model.KnownFor, model.Near, model.Bucket),
+                (
+                    model.Trait,
+                    model.HasBeen,
+                    model.KnownFor,
+                    model.Near,
+                    model.Located,
+                    model.Visited,
+                    model.Bucket,
+                    model.HasIdentifier,
+                ),
                 "selects no events",
             ),
             **dict.fromkeys((model.RfmNode, model.ScoreNode), "selects events without conditions"),
@@ -133,7 +157,11 @@ TABLES: dict[str, tuple[Collection[type], dict[type, str]]] = {
                     model.Trait,
                     model.KnownFor,
                     model.HasBeen,
+                    model.Changed,
+                    model.HasIdentifier,
                     model.Near,
+                    model.Located,
+                    model.Visited,
                     model.Bucket,
                     model.ScoreNode,
                 ),
@@ -162,13 +190,15 @@ TABLES: dict[str, tuple[Collection[type], dict[type, str]]] = {
             **TWO_SIDED,
             model.InSegment: "moves with time if the segment that it names does",
             model.Bucket: "never moves",
+            model.HasIdentifier: "never moves",
         },
     ),
 }
 
 
 def read(form: dict[str, Any]) -> model.Node:
-    return read_rule(form, "when", Context())
+    zones = read_areas({"zone": {"lat": 0, "lon": 0, "radius": "1km"}}, "places", Context())
+    return read_rule(form, "when", Context(areas=zones))
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -180,7 +210,7 @@ def test_table_covers_every_node_or_lists_its_exclusions(name: str) -> None:
 
 def test_shortest_nodes_cover_every_node() -> None:
     assert set(FORMS) == set(HEADS)
-    assert {type(read(form)) for form in (*FORMS.values(), HYSTERESIS)} == NODES
+    assert {type(read(form)) for form in (*FORMS.values(), HYSTERESIS, VISITED)} == NODES
 
 
 @pytest.mark.parametrize("heads", [set(json_schema._NODES), first_cells(GUIDE)], ids=["schema", "guide"])
@@ -188,7 +218,7 @@ def test_schema_and_guide_have_every_head(heads: set[str]) -> None:
     assert set(HEADS) <= heads
 
 
-@pytest.mark.parametrize("form", [*FORMS.values(), HYSTERESIS], ids=str)
+@pytest.mark.parametrize("form", [*FORMS.values(), HYSTERESIS, VISITED], ids=str)
 def test_every_node_passes_every_pass(form: dict[str, Any]) -> None:
     node = read(form)
     vip = compile_rule("vip", model.KnownFor(0), {})

@@ -42,6 +42,9 @@ SAMPLES: dict[str, Any] = {
     "older_than": "1d",
     "newer_than": "1d",
     "anniversary_in_next": "1d",
+    "age_in_years": {"gte": 1},
+    "weekday": "mon",
+    "month": [1, 12],
 }
 
 
@@ -204,7 +207,8 @@ def _verdict_changes(test: Any, value: str) -> list[int]:
 
 
 def test_only_age_operators_change_with_time() -> None:
-    assert set(EDGES) == {"in_last", "in_next", "newer_than", "older_than", "anniversary_in_next"}
+    ages = {"in_last", "in_next", "newer_than", "older_than", "anniversary_in_next", "age_in_years"}
+    assert set(EDGES) == ages
     assert Reader({"before": "2026-01-01"}, "is").predicate().next_edge("2025-01-01", NOW) is None
 
 
@@ -226,7 +230,7 @@ def test_date_is_parsed_as_an_instant_in_utc(written: str, instant: int) -> None
 
 @pytest.mark.parametrize("value", ["soon", "", "2025-13-01", 1_760_313_600_000, ["2025-10-13"]])
 def test_date_operators_are_false_on_invalid_dates(value: Any) -> None:
-    names = ("before", "after", "in_last", "in_next", "older_than", "newer_than", "anniversary_in_next")
+    names = ("before", "after", "weekday", "month", *EDGES)
     assert not any(holds({name: SAMPLES[name]}, value) for name in names)
 
 

@@ -24,8 +24,10 @@ PACKAGE = "segops.core.rules.reference"
 SHARED = {
     "segops.core.conversions": {"CONVERSIONS"},  # the conversions of a value
     "segops.core.events": {"Event"},  # the type of a decoded event
+    "segops.core.areas": {"Area", "Box", "Circle", "Polygon"},  # the areas of a node
     "segops.core.rules": {"model"},  # the tree of a rule
     "segops.core.operators": {
+        "Age",
         "Anniversary",
         "Predicate",
         "next_anniversary",

@@ -45,7 +45,16 @@ def test_trait_of_an_incompatible_type_is_skipped(when: dict[str, Any], fine: se
         assert [*skipped] == ([] if found in fine else [Skip("", "p", found)])
 
 
-@pytest.mark.parametrize("test", [{"in_next": "3d"}, {"before": "2026-01-01"}, {"anniversary_in_next": "3d"}])
+@pytest.mark.parametrize(
+    "test",
+    [
+        {"in_next": "3d"},
+        {"before": "2026-01-01"},
+        {"anniversary_in_next": "3d"},
+        {"age_in_years": 3},
+        {"month": 12},
+    ],
+)
 def test_trait_with_an_invalid_date_is_skipped(test: dict[str, Any]) -> None:
     customer = Customer(one={"trait": "born.on", "is": test})
     odd = (("31/12/1990", "no_date"), ("", "no_date"), (1990, "number"), (["1990-01-01"], "list"))

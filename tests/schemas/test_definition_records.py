@@ -11,11 +11,12 @@ from hypothesis import given
 from segops.core.errors import DefinitionError
 from segops.schemas.segments import definition_from_record, definition_to_record
 from tests.core.strategies import rules
+from tests.core.strategies_areas import PLACES
 
 
 @given(rules())
 def test_definition_round_trips_through_its_record(rule: dict[str, Any]) -> None:
-    text = {"key": "s", "name": "N", "description": "D", "version": 3, "when": rule}
+    text = {"key": "s", "name": "N", "description": "D", "version": 3, "places": PLACES, "when": rule}
     definition = definition_from_record(msgspec.json.encode(text))
     assert definition is not None
     again = definition_from_record(definition_to_record(definition))

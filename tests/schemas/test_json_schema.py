@@ -16,6 +16,7 @@ from segops.schemas import json_schema
 from segops.schemas.segments import _parse
 from tests.command import run
 from tests.core.strategies import policies, rules
+from tests.core.strategies_areas import PLACES
 from tests.test_docs import ROOT, examples
 
 VALIDATOR = Draft202012Validator(json_schema.json_schema())
@@ -54,6 +55,34 @@ def test_documentation_examples_are_valid(block: str, tmp_path: Path) -> None:
 @given(rules(), policies())
 def test_schema_accepts_what_check_accepts(rule: dict[str, Any], policy: dict[str, Any]) -> None:
     VALIDATOR.validate(file(rule, membership=policy))
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_schema_accepts_every_kind_of_place(name: str) -> None:
+    VALIDATOR.validate({**file({"inside": name, "anytime": True}), "places": {name: PLACES[name]}})
+
+
+@pytest.mark.parametrize(
+    "odd", [{}, {"lat": 0}, {"lat": 91, "lon": 0}, {"polygon": [[0, 0], [1, 1]]}, {"south": 0}, [], [[0, 0]]]
+)
+def test_schema_refuses_an_incomplete_place(odd: Any) -> None:
+    assert not VALIDATOR.is_valid({**file({"did": "A"}), "places": {"a": odd}})
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        {"inside": "a", "since": "2026-01-01"},
+        {"changed": {"trait": "p"}},
+        {"identified": "yes"},
+        {"has_identifier": []},
+        {"trait": "p", "is": {"weekday": "monday"}},
+        {"trait": "p", "is": {"month": 13}},
+        {"trait": "p", "is": {"gte": 3, "zone": "UTC"}},
+    ],
+)
+def test_schema_refuses_mistakes_about_customers_and_dates(when: dict[str, Any]) -> None:
+    assert not VALIDATOR.is_valid(file(when))
 
 
 WRONG_BLOCKS: list[Any] = [

@@ -19,10 +19,11 @@ from segops.schemas.state import FORMAT, body_of, decode_profile, encode_profile
 from segops.schemas.tallies import encode_moves
 from segops.testing import definition
 from tests.core.strategies import rules, streams
+from tests.core.strategies_areas import PLACES
 
 
 def lived(rule: dict[str, Any], steps: list[tuple[str, Any]]) -> Profile:
-    engine = Engine(SegmentSet([definition("s", rule)]))
+    engine = Engine(SegmentSet([definition("s", rule, areas=PLACES)]))
     profile = engine.new_profile("user_id:ü|1")
     for kind, step in steps:
         if kind == "event":

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from segops.core.messages import Erase
 from segops.core.profile import Erasing
 from segops.core.rules.parsing import Context, read_rfm, read_rule
-from segops.core.segments import Definition, SegmentSet, reads_rfm
+from segops.core.segments import Definition, SegmentSet, names_of_areas, reads_rfm
 from segops.core.values import format_instant
 from segops.replay import Replay
 from segops.schemas.messages import split_of
@@ -29,6 +29,7 @@ from tests.core.strategies import (
     rules,
     sequences,
 )
+from tests.core.strategies_areas import PLACES, area_context
 from tests.rest import examples
 
 from .backfill_network import WALL_MS, BackfillNetwork
@@ -48,10 +49,11 @@ def begins_at_publication(rule: dict[str, Any]) -> bool:
 
 
 def definition(key: str, rule: dict[str, Any], *, version: int = 1) -> Definition:
-    context = Context("drawn", read_rfm(RFM, "rfm", Context("drawn")))
+    context = area_context("drawn", read_rfm(RFM, "rfm", Context("drawn")))
     node = read_rule(rule, key, context)
     rfm = RFM if reads_rfm(node) else None
-    return Definition(key, key, node, version=version, written=rule, rfm=rfm)
+    areas = {name: PLACES[name] for name in names_of_areas(node)} or None
+    return Definition(key, key, node, version=version, written=rule, rfm=rfm, areas=areas)
 
 
 def reads_orders(rule: dict[str, Any]) -> bool:

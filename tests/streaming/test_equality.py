@@ -21,6 +21,7 @@ from segops.schemas.changes import encode_change
 from tests.rest import rest
 
 from ..core.strategies import BASE_MS, RFM, rules, streams
+from ..core.strategies_areas import PLACES, area_context
 from .helpers import Sent, Stack, comparable, wait_until
 
 UNTIL_MS = BASE_MS + 600_000
@@ -30,14 +31,14 @@ PARTITIONS = 4
 
 def _segment_file(forms: list[dict[str, Any]]) -> str:
     segments = [{"key": f"s{number}", "when": form} for number, form in enumerate(forms)]
-    return json.dumps({"version": 1, "rfm": RFM, "segments": segments})
+    return json.dumps({"version": 1, "rfm": RFM, "places": PLACES, "segments": segments})
 
 
 def _accepted(form: dict[str, Any]) -> bool:
     """Return whether a rule can be published: no part of it is contradictory."""
     grid = read_rfm(RFM, "rfm", Context("equality"))
     try:
-        return not lint(read_rule(form, "when", Context("equality", grid)), "when").never
+        return not lint(read_rule(form, "when", area_context("equality", grid)), "when").never
     except DefinitionError:
         return False
 

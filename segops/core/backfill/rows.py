@@ -103,6 +103,8 @@ def reader(feature: Feature) -> Callable[[Any], Any] | None:
 
     None if it adds the value itself.
     """
+    if feature.kind == "history":
+        return None
     if feature.purchases is not None:
         return _statement
     if feature.sequence is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from segops.core.areas import contains_any
 from segops.core.conversions import CONVERSIONS
 from segops.core.events import Event
 from segops.core.features.feature import ANY_NAME, Feature, Money
@@ -43,11 +44,24 @@ def extractor(feature: Feature) -> Extract | None:
         return _order(feature.purchases)
     if feature.sequence is not None:
         return _steps(feature.sequence)
+    if feature.located is not None:
+        return _location(feature)
     take = _value(feature)
     if take is not None and feature.money is not None:
         take = _in_currency(take, feature.money)
     if isinstance(feature.window, Between) or feature.timed_where:
         take = _with_timed(take, feature.timed_where)
+    return take
+
+
+def _location(feature: Feature) -> Extract:
+    """Extract a value of no meaning from an event located in the areas, None from any other."""
+    areas = feature.located or ()
+    found = (0, ()) if isinstance(feature.window, Between) else 0
+
+    def take(event: Event) -> Any:
+        return found if event.location is not None and contains_any(areas, event.location) else None
+
     return take
 
 

@@ -9,7 +9,7 @@ from segops.core.features.running import RunningCount, RunningDistinct, RunningS
 from segops.core.features.scanning import Scanning
 from segops.core.features.sequence import SequenceReducer
 from segops.core.features.sliding import SlidingCount, SlidingSum, SlidingValue
-from segops.core.windows import Between, Calendar, Fixed, Within
+from segops.core.windows import Between, Calendar, Fixed, Within, reach_ms
 
 
 def reducer_of(feature: Feature) -> Reducer:
@@ -25,6 +25,8 @@ def reducer_of(feature: Feature) -> Reducer:
         return OrdersReducer(feature.purchases)
     if feature.sequence is not None:
         return SequenceReducer(feature.sequence)
+    if feature.kind == "history":
+        return TraitHistory(reach_ms(window))
     if isinstance(window, Between) or feature.timed_where:
         return Scanning(window, feature.kind, tuple(test.plain for _, test in feature.timed_where))
     if isinstance(window, Within):
@@ -44,8 +46,6 @@ def _running(feature: Feature, window: Fixed | Calendar) -> Reducer:
 
 
 def _sliding(feature: Feature, length_ms: int) -> Reducer:
-    if feature.kind == "history":
-        return TraitHistory(length_ms)
     if feature.kind == "count" and feature.capacity is not None:
         return SlidingCount(length_ms, feature.capacity)
     if feature.kind in ("count", "sum"):

@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
+from segops.core.areas import Area
 from segops.core.features.orders import Purchases
 from segops.core.features.sequence import Sequence
 from segops.core.operators import Predicate
@@ -20,7 +21,7 @@ _OF_ANY_CAPACITY = 0
 _FIRST_NAMES = ("Order Completed", "Order Refunded")
 
 #: Fields of later versions: left out of the identity where they have no value.
-_LATER = ("convert", "money")
+_LATER = ("convert", "located", "money")
 
 #: Stands for the names of a feature that reads every event.
 ANY_NAME = "*"
@@ -59,6 +60,8 @@ class Feature(msgspec.Struct, frozen=True):
     purchases: Purchases | None = None
     convert: str | None = None
     money: Money | None = None
+    #: For a count: only events located in one of these areas.
+    located: tuple[Area, ...] | None = None
 
     @property
     def id(self) -> int:

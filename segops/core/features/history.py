@@ -1,15 +1,19 @@
-"""The history of a trait: enough values to know how long a predicate has held."""
+"""The history of a trait: enough values to know how long a predicate has held, and when the trait changed."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from typing import Any
 
+from segops.core.features.feature import MAX_ENTRIES
 from segops.core.features.states import Values
 
 
 class TraitHistory:
-    """The values of a trait and their times, oldest first: those within the length, and the previous one."""
+    """The values of a trait and their times, oldest first: those within the length, and the previous one.
+
+    Of more than ``MAX_ENTRIES`` the oldest are forgotten.
+    """
 
     def __init__(self, length_ms: int) -> None:
         self.length_ms = length_ms
@@ -21,8 +25,9 @@ class TraitHistory:
         state.times.insert(at, time_ms)
         state.values.insert(at, value)
         in_force = bisect_right(state.times, now_ms - self.length_ms) - 1
-        if in_force > 0:
-            del state.times[:in_force], state.values[:in_force]
+        forgotten = max(in_force, len(state.times) - MAX_ENTRIES)
+        if forgotten > 0:
+            del state.times[:forgotten], state.values[:forgotten]
         return state
 
     def read(self, state: Values | None, _now_ms: int) -> Values | None:

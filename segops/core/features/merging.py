@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence, Sized
 from functools import partial
 from itertools import accumulate
+from operator import itemgetter
 from typing import Any, TypeVar
 
 import msgspec
@@ -152,12 +153,19 @@ def _rows(state: Sums) -> list[tuple[int, int, Any]]:
 
 
 def _values(context: FeatureMerge, mine: Values, theirs: Values) -> State:
-    """Add one value after the other, as for events: a second copy changes no reading."""
+    """Add one value after the other, as for events: of a window a second copy changes no reading."""
+    if context.feature.kind == "history":
+        rows = _merged_rows(context, _set(mine), _set(theirs), itemgetter(0))
+        return Values([time_ms for time_ms, _ in rows], [value for _, value in rows])
     if context.feature.kind == "distinct" and len(mine.times) > len(theirs.times):
         mine, theirs = theirs, mine  # the order is irrelevant to distinct; add the shorter to the longer one
     for time_ms, value in zip(mine.times, mine.values, strict=True):
         context.reducer.add(theirs, time_ms, value, context.now_ms)
     return theirs
+
+
+def _set(history: Values) -> list[tuple[int, Any]]:
+    return list(zip(history.times, history.values, strict=True))
 
 
 def _entries(context: FeatureMerge, mine: Entries, theirs: Entries) -> Entries:

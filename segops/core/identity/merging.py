@@ -92,6 +92,7 @@ def catch_up(engine: Engine, step: Step) -> list[Deferred]:
         step.result.add(engine.on_event(profile, held.event, clock_ms=at_ms))
     _merge_until(engine, step, sources, at_ms=at_ms, until_ms=MAX_MS)
     step.result.add(engine.on_timer(profile, clock_ms=step.clock_ms))
+    step.result.add(engine.on_identifiers(profile, reason="merge", clock_ms=step.clock_ms))
     return _deferred(deferred, profile.id)
 
 

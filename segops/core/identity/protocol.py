@@ -302,6 +302,7 @@ class Identity:
             step.at_ms = step.clock_ms
             asked = drop_deferred(request)
             split_off(step, request)
+            step.result.add(self.engine.on_identifiers(step.profile, reason="split", clock_ms=step.clock_ms))
             claim_again(step, {each: False for each in contested(step.profile, asked)})
             self._settle(step)
         else:

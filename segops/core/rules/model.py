@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from segops.core.areas import Area
 from segops.core.features.feature import Money
 from segops.core.features.sequence import Sequence
 from segops.core.operators import Predicate
@@ -102,6 +103,24 @@ class HasBeen(msgspec.Struct, frozen=True, tag="has_been"):
     length_ms: int
 
 
+class Changed(msgspec.Struct, frozen=True, tag="changed"):
+    """In the window, the trait at ``path`` changed from a value of ``before`` to one of ``after``.
+
+    None accepts every value, missing included.
+    """
+
+    path: Path
+    before: Predicate | None
+    after: Predicate | None
+    window: Window
+
+
+class HasIdentifier(msgspec.Struct, frozen=True, tag="has_identifier"):
+    """The profile has an identifier of one of these types."""
+
+    types: tuple[str, ...]
+
+
 class Near(msgspec.Struct, frozen=True, tag="near"):
     """The last known location, younger than ``within_ms``, is at most ``radius_m`` metres away."""
 
@@ -109,6 +128,22 @@ class Near(msgspec.Struct, frozen=True, tag="near"):
     lon: float
     radius_m: float
     within_ms: int | None
+
+
+class Located(msgspec.Struct, frozen=True, tag="inside"):
+    """The last known location, younger than ``within_ms``, is in one of the areas of the place ``name``."""
+
+    name: str
+    areas: tuple[Area, ...]
+    within_ms: int | None
+
+
+class Visited(msgspec.Struct, frozen=True, tag="visited"):
+    """An event in the window was located in one of the areas of the place ``name``."""
+
+    name: str
+    areas: tuple[Area, ...]
+    window: Window
 
 
 class Bucket(msgspec.Struct, frozen=True, tag="bucket"):
@@ -195,7 +230,11 @@ Node = (
     | Occurrence
     | Trait
     | HasBeen
+    | Changed
+    | HasIdentifier
     | Near
+    | Located
+    | Visited
     | Bucket
     | SequenceNode
     | RfmNode

@@ -15,7 +15,7 @@ from typing import Any
 from segops.core.conversions import Converted
 from segops.core.features.feature import ANY_NAME, Feature
 from segops.core.features.sequence import SequenceStep
-from segops.core.operators import Anniversary, Elements, Predicate
+from segops.core.operators import Age, Anniversary, DateNumbers, Elements, Predicate
 from segops.core.paths import names_text, path_text
 from segops.core.rules import model
 from segops.core.time_of_day import DAY_MS, DAYS, TimeOfDay, clock_text
@@ -47,6 +47,8 @@ def feature_label(feature: Feature) -> str:
         return f"orders of the last {format_duration(feature.purchases.period_ms)}"
     if feature.kind == "history":
         return f"history of {names_text(feature.path or ())}"
+    if feature.located is not None:
+        return f"events located in {len(feature.located)} areas {window}".strip()
     of = f"{feature.kind} of {path} over" if path else f"{feature.kind} of"
     selected = _select(model.Selection(feature.names, feature.where))
     return " ".join(part for part in (of, selected, window) if part)
@@ -114,6 +116,21 @@ def _anniversary(operand: Anniversary) -> str:
     return f"comes round in the next {format_duration(operand.length_ms)} ({operand.zone})"
 
 
+def _age_in_years(operand: Age) -> str:
+    return f"years of age ({operand.zone}) {predicate_text(operand.test)}"
+
+
+def _weekday(operand: DateNumbers) -> str:
+    days = (_WEEKDAYS[number - 1] for number in operand.numbers)
+    return f"on {' or '.join(days)} ({operand.zone})"
+
+
+def _month(operand: DateNumbers) -> str:
+    return f"in month {' or '.join(map(str, operand.numbers))} ({operand.zone})"
+
+
+_WEEKDAYS = ("Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays")
+
 #: Operator -> its operand in words.
 _OPERATORS: dict[str, Callable[[Any], str]] = {
     "eq": _sign("="),
@@ -142,6 +159,9 @@ _OPERATORS: dict[str, Callable[[Any], str]] = {
     "older_than": _length("older than"),
     "newer_than": _length("newer than"),
     "anniversary_in_next": _anniversary,
+    "age_in_years": _age_in_years,
+    "weekday": _weekday,
+    "month": _month,
 }
 
 
@@ -191,7 +211,16 @@ def _age(node: model.Occurrence) -> str:
 
 def _near(node: model.Near) -> tuple[str, ...]:
     place = f"at most {node.radius_m:,.0f} m from {node.lat:g}, {node.lon:g}"
-    return place, "" if node.within_ms is None else f"within {format_duration(node.within_ms)}"
+    return place, _younger(node)
+
+
+def _younger(node: model.Near | model.Located) -> str:
+    return "" if node.within_ms is None else f"within {format_duration(node.within_ms)}"
+
+
+def _sides(node: model.Changed) -> str:
+    sides = (("from", node.before), ("to", node.after))
+    return " ".join(f"{word} {predicate_text(test)}" for word, test in sides if test is not None)
 
 
 def _percent(node: model.Bucket) -> str:
@@ -244,7 +273,11 @@ _LABELS: dict[type, Callable[[Any], tuple[str, ...]]] = {
         predicate_text(node.test),
         f"for {format_duration(node.length_ms)}",
     ),
+    model.Changed: lambda node: (f"trait {'.'.join(node.path)} changed", _sides(node), _window(node.window)),
+    model.HasIdentifier: lambda node: ("has identifier", " or ".join(node.types)),
     model.Near: _near,
+    model.Located: lambda node: (f"inside {node.name}", _younger(node)),
+    model.Visited: lambda node: (f"any location inside {node.name}", _window(node.window)),
     model.Bucket: lambda node: (f"bucket {node.salt!r}", _percent(node)),
     model.SequenceNode: _sequence,
     model.RfmNode: lambda node: ("rfm", _digits(node)),
@@ -264,7 +297,11 @@ _THRESHOLDS: dict[type, Callable[[Any], str]] = {
     model.Occurrence: _age,
     model.Trait: lambda node: predicate_text(node.test),
     model.HasBeen: lambda node: f"since {format_duration(node.length_ms)} or more",
+    model.Changed: lambda node: _sides(node),
+    model.HasIdentifier: lambda node: " or ".join(node.types),
     model.Near: lambda node: f"≤ {node.radius_m:g}",
+    model.Located: lambda node: node.name,
+    model.Visited: lambda _node: "≥ 1",
     model.Bucket: _percent,
     model.RfmNode: _digits,
     model.ScoreNode: lambda node: predicate_text(node.test),

@@ -16,9 +16,10 @@ from segops.core.features.sequence import MAX_LINKS
 from segops.core.features.sliding import SlidingSum
 from segops.core.geo import distance_m
 from segops.core.memberships import compile_part, past_of
+from segops.core.names import has_identifier
 from segops.core.profile import Profile
 from segops.core.rules import model
-from segops.core.rules.execution import VIEWS, Rule, feature_of, held_since
+from segops.core.rules.execution import VIEWS, Rule, changes_of, feature_of, held_since
 from segops.core.rules.policy import Policy
 from segops.core.rules.wording import label, threshold
 from segops.core.segments import Definition, Segment, SegmentSet, complete_since
@@ -261,7 +262,7 @@ def _state(node: model.Node, view: _View) -> Any:
     return reducer_of(feature).read(view.profile.features.get(feature.id), view.now_ms)
 
 
-def _count(node: model.Did, view: _View) -> int:
+def _count(node: model.Did | model.Visited, view: _View) -> int:
     found = _state(node, view)
     count: int = found[0] if isinstance(found, tuple) else found
     return count
@@ -285,9 +286,19 @@ def _held_since(node: model.HasBeen, view: _View) -> str | None:
     return _instant(held_since(history, node.test, known, view.now_ms))
 
 
+def _changed_at_last(node: model.Changed, view: _View) -> str | None:
+    """Return when the trait last changed as the node says, whether in its window or not."""
+    return _instant(max(changes_of(node, _state(node, view)), default=None))
+
+
 def _distance(node: model.Near, view: _View) -> int | None:
     location = view.profile.location
     return None if location is None else round(distance_m(location, (node.lat, node.lon)))
+
+
+def _location(_node: model.Located, view: _View) -> str | None:
+    location = view.profile.location
+    return None if location is None else f"{location[0]}, {location[1]}"
 
 
 def _score(node: model.ScoreNode | model.RfmNode, view: _View) -> Any:
@@ -311,7 +322,13 @@ _VALUES: dict[type, Callable[[Any, _View], Any]] = {
     model.Trait: lambda node, view: lookup(view.profile.traits, node.path),
     model.KnownFor: lambda _node, view: _instant(view.profile.first_ms),
     model.HasBeen: _held_since,
+    model.Changed: _changed_at_last,
+    model.HasIdentifier: lambda node, view: ", ".join(
+        kind for kind in node.types if has_identifier(view.profile, kind)
+    ),
     model.Near: _distance,
+    model.Located: _location,
+    model.Visited: _count,
     model.RfmNode: _digits,
     model.ScoreNode: _score,
     model.Bucket: lambda node, view: share_of(node.salt, view.profile.id) / 100,

@@ -164,7 +164,10 @@ _TIMED: dict[type, Callable[[Any], bool]] = {
     model.Trait: lambda node: node.test.timed,
     model.KnownFor: lambda _node: True,
     model.HasBeen: lambda _node: True,
+    **dict.fromkeys((model.Changed, model.Visited), lambda node: _moves(node.window, ())),
+    model.HasIdentifier: lambda _node: False,
     model.Near: lambda node: node.within_ms is not None,
+    model.Located: lambda node: node.within_ms is not None,
     model.Bucket: lambda _node: False,
     model.RfmNode: lambda _node: True,
     model.ScoreNode: lambda _node: True,
@@ -210,6 +213,8 @@ def _value(feature: Feature, index: int) -> Any:
     if feature.purchases is not None:
         return OrderStatement("orders", f"{_TEXT}-{index}", Decimal("49.9"))
     value = _plain(feature.kind, index)
+    if feature.kind == "history":
+        return value
     if isinstance(feature.window, Between) or feature.timed_where:
         return value, (format_instant(_NOW_MS),) * len(feature.timed_where)
     return value

@@ -189,6 +189,11 @@ def _of_steps(node: model.SequenceNode) -> Iterator[tuple[str, Predicate]]:
         yield from _where(f".sequence[{number}]", step.where)
 
 
+def _of_sides(node: model.Changed) -> Iterator[tuple[str, Predicate]]:
+    sides = ((".changed.from", node.before), (".changed.to", node.after))
+    return ((where, test) for where, test in sides if test is not None)
+
+
 def _where(prefix: str, where: Iterable[tuple[model.Path, Predicate]]) -> Iterator[tuple[str, Predicate]]:
     return ((f"{prefix}.where.{path_text(path)}", test) for path, test in where)
 
@@ -197,6 +202,7 @@ def _where(prefix: str, where: Iterable[tuple[model.Path, Predicate]]) -> Iterat
 _CONDITIONS: dict[type, Callable[[Any], Iterator[tuple[str, Predicate]]]] = {
     **dict.fromkeys((model.Did, model.Aggregate, model.Occurrence), _selected),
     model.SequenceNode: _of_steps,
+    model.Changed: _of_sides,
 }
 
 

@@ -1,12 +1,14 @@
 """Compiled rules: the verdict of a rule on a profile, and when time alone changes it."""
 
 from segops.core.rules.execution.compiler import Rule, compile_rule, feature_of, features_of
-from segops.core.rules.execution.leaf import FIRST, LATEST, LOCATION
+from segops.core.rules.execution.customer import changes_of
+from segops.core.rules.execution.leaf import FIRST, IDENTIFIERS, LATEST, LOCATION
 from segops.core.rules.execution.leaves import VIEWS, held_since
 from segops.core.rules.execution.verdicts import Changes, Holds, Verdicts, combined
 
 __all__ = [
     "FIRST",
+    "IDENTIFIERS",
     "LATEST",
     "LOCATION",
     "VIEWS",
@@ -14,6 +16,7 @@ __all__ = [
     "Holds",
     "Rule",
     "Verdicts",
+    "changes_of",
     "combined",
     "compile_rule",
     "feature_of",

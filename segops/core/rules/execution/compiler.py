@@ -14,7 +14,7 @@ from segops.core.features import Feature
 from segops.core.features.scanning import LOOK_AHEAD_MS, MAX_STEPS
 from segops.core.profile import Profile
 from segops.core.rules import model
-from segops.core.rules.execution import leaves
+from segops.core.rules.execution import customer, leaves
 from segops.core.rules.execution.leaf import Leaf, never
 from segops.core.rules.execution.verdicts import Changes, Edge, Holds, combined, stepped
 
@@ -38,7 +38,7 @@ class Rule(msgspec.Struct, frozen=True):
     changes: Changes
     features: tuple[Use, ...]
     traits: frozenset[str]
-    #: Parts of the profile that the rule reads (``leaf.FIRST``, ``leaf.LOCATION``).
+    #: Parts of the profile that the rule reads (``leaf.FIRST``, ``leaf.LOCATION``, ...).
     reads: frozenset[str]
 
     def next_flip(self, profile: Profile, now_ms: int, member: bool) -> int | None:
@@ -317,6 +317,10 @@ _LEAVES: dict[type, Callable[[Any], Leaf]] = {
     model.Trait: leaves.trait,
     model.KnownFor: leaves.known_for,
     model.HasBeen: leaves.has_been,
+    model.Changed: customer.changed,
+    model.HasIdentifier: customer.has_identifier,
+    model.Located: customer.located,
+    model.Visited: customer.visited,
     model.Near: leaves.near,
     model.Bucket: leaves.bucket,
     model.SequenceNode: leaves.sequence,

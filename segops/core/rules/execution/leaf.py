@@ -40,7 +40,8 @@ class Leaf(msgspec.Struct, frozen=True):
     #: The number of entries below which a counting feature does not affect the leaf.
     least: int = 0
     traits: tuple[str, ...] = ()
-    #: Parts of the profile that the leaf reads: FIRST (existence and earliest event), LATEST, LOCATION.
+    #: Parts of the profile that the leaf reads: FIRST (existence and earliest event), LATEST, LOCATION,
+    #: IDENTIFIERS.
     reads: tuple[str, ...] = ()
     segment: str | None = None
     #: For a count in a sliding window: its length and operators, which the compiler inlines.
@@ -52,6 +53,7 @@ class Leaf(msgspec.Struct, frozen=True):
 FIRST = "first"
 LOCATION = "location"
 LATEST = "latest"
+IDENTIFIERS = "identifiers"
 
 
 #: Whether the value of a feature satisfies a leaf at an instant.

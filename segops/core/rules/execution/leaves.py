@@ -61,7 +61,12 @@ def did(node: Did) -> Leaf:
         node.window,
         capacity=_capacity(max(crossings, default=1)) if sliding else None,
     )
-    reducer, key, test = reducer_of(feature), feature.id, node.count
+    return counted(feature, node.count)
+
+
+def counted(feature: Feature, test: Predicate) -> Leaf:
+    """Compile a predicate of a feature that counts events."""
+    reducer, key, crossings = reducer_of(feature), feature.id, boundaries(test)
     if isinstance(reducer, SlidingCount):
         return Leaf(
             holding(reducer, key, test.holds),

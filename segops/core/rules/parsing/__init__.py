@@ -2,12 +2,14 @@
 
 from segops.core.rules.counts import COUNT_OPERATORS
 from segops.core.rules.parsing.alerts import MAX_ALERTS, PERCENTAGE, read_alerts
+from segops.core.rules.parsing.areas import MAX_AREAS, MAX_CORNERS, read_areas
 from segops.core.rules.parsing.context import MAX_NODES, Context
+from segops.core.rules.parsing.dates import WEEKDAYS
 from segops.core.rules.parsing.events import ANY_EVENT, path_of_element
 from segops.core.rules.parsing.money import MONEY_KEYS
 from segops.core.rules.parsing.nodes import AGGREGATES, HEADS, read_rule
 from segops.core.rules.parsing.policy import read_policy
-from segops.core.rules.parsing.reader import Reader
+from segops.core.rules.parsing.reader import ZONED, Reader
 from segops.core.rules.parsing.rfm import DIGITS, MAX_EDGES, read_rfm
 from segops.core.rules.parsing.scores import SIDES
 from segops.core.rules.parsing.sequences import MAX_STEPS
@@ -20,17 +22,22 @@ __all__ = [
     "DIGITS",
     "HEADS",
     "MAX_ALERTS",
+    "MAX_AREAS",
+    "MAX_CORNERS",
     "MAX_EDGES",
     "MAX_NODES",
     "MAX_STEPS",
     "MONEY_KEYS",
     "PERCENTAGE",
     "SIDES",
+    "WEEKDAYS",
     "WINDOW_KEYS",
+    "ZONED",
     "Context",
     "Reader",
     "path_of_element",
     "read_alerts",
+    "read_areas",
     "read_policy",
     "read_rfm",
     "read_rule",

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from segops.core.areas import Area
 from segops.core.errors import DefinitionError, Issue
 from segops.core.scoring.rfm import Rfm
 
@@ -9,13 +13,15 @@ from segops.core.scoring.rfm import Rfm
 MAX_NODES = 1_000
 
 _DEFAULT_RFM = Rfm()
+_NO_AREAS: Mapping[str, tuple[Area, ...]] = MappingProxyType({})
 
 
 class Context:
     """Where a rule comes from, the limits that apply to it, and the warnings about it.
 
     ``rfm`` is the grid whose tiers the rule may name. It is None if the ``rfm`` block is invalid; any tier is
-    then accepted, so that one mistake is not reported again at each node.
+    then accepted, so that one mistake is not reported again at each node. Likewise ``areas``, by the names of
+    ``places``.
     ``published``: the rule was accepted by this version or an earlier one, whose notation is read, too.
     """
 
@@ -26,9 +32,11 @@ class Context:
         max_nodes: int = MAX_NODES,
         *,
         published: bool = False,
+        areas: Mapping[str, tuple[Area, ...]] | None = _NO_AREAS,
     ) -> None:
         self.source = source
         self.rfm = rfm
+        self.areas = areas
         self.max_nodes = max_nodes
         self.published = published
         self.negations = 0  #: the number of ``not`` above the node being read

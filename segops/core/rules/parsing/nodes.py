@@ -9,7 +9,9 @@ from typing import NamedTuple
 
 from segops.core.operators import Predicate
 from segops.core.rules import model
+from segops.core.rules.parsing.areas import read_inside, read_near
 from segops.core.rules.parsing.context import Context
+from segops.core.rules.parsing.customer import read_changed, read_has_identifier, read_identified
 from segops.core.rules.parsing.money import MONEY_KEYS, read_money
 from segops.core.rules.parsing.reader import Reader, Reads
 from segops.core.rules.parsing.scores import SIDES, read_rfm_or_hysteresis, read_score
@@ -180,23 +182,6 @@ def _has_been(node: Reader) -> model.Node:
     return model.HasBeen(path, predicate, length_ms)
 
 
-def _near(node: Reader) -> model.Node:
-    def circle() -> list[Raw]:
-        lat, lon = partial(_degrees, 90), partial(_degrees, 180)
-        reads: Reads = {"lat": lat, "lon": lon, "radius": Reader.length}
-        return node.at("near").record(reads, "{lat: 48.86, lon: 2.35, radius: 5km}")
-
-    def within() -> int | None:
-        return node.at("within").positive_duration() if "within" in node else None
-
-    (lat, lon, radius_m), within_ms = node.gather(circle, within)
-    return model.Near(lat, lon, radius_m, within_ms)
-
-
-def _degrees(limit: int, reader: Reader) -> float:
-    return float(reader.number(-limit, limit, f"degrees from -{limit} to {limit}"))
-
-
 def _bucket(node: Reader) -> model.Node:
     form = node.at("bucket")
     reads: Reads = {"salt": Reader.text, "from": _hundredths, "to": _hundredths}
@@ -234,7 +219,11 @@ HEADS: dict[str, Head] = {
     "trait": Head(("is",), _trait),
     "known_for": Head((), _known_for),
     "has_been": Head(("for",), _has_been),
-    "near": Head(("within",), _near),
+    "changed": Head(WINDOW_KEYS, read_changed),
+    "identified": Head((), read_identified),
+    "has_identifier": Head((), read_has_identifier),
+    "near": Head(("anytime", *WINDOW_KEYS), read_near),
+    "inside": Head(("anytime", *WINDOW_KEYS), read_inside),
     "bucket": Head((), _bucket),
     "sequence": Head(("within", "strict"), read_sequence),
     "rfm": Head((), read_rfm_or_hysteresis),

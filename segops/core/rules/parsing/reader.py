@@ -20,10 +20,11 @@ from segops.core.conversions import CONVERSIONS, Converted
 from segops.core.errors import DefinitionError, Issue
 from segops.core.features import ANY_NAME
 from segops.core.geo import parse_length
-from segops.core.operators import OPERATORS, Anniversary, Predicate, pattern
+from segops.core.operators import OPERATORS, Age, Anniversary, DateNumbers, Predicate, pattern
 from segops.core.rules import model
 from segops.core.rules.counts import COUNT_OPERATORS, threshold_verdict
 from segops.core.rules.parsing.context import Context
+from segops.core.rules.parsing.dates import read_age, read_months, read_weekdays
 from segops.core.rules.parsing.elements import read_elements, read_number_of_elements
 from segops.core.rules.parsing.events import ANY_EVENT, names_of, path_of_event, path_of_trait
 from segops.core.values import exact, kind, parse_duration, parse_instant
@@ -290,7 +291,7 @@ class Reader(msgspec.Struct):
         raw = self.raw
         if not isinstance(raw, dict):
             self.fail(f"expected a map of operators, such as {{gte: 3}}, got {raw!r}")
-        names = [key for key in raw if key != "zone" or "anniversary_in_next" not in raw]
+        names = [key for key in raw if key != "zone" or raw.keys().isdisjoint(ZONED)]
         if not names:
             self.fail("expected at least one operator")
         if len(names) == 1:
@@ -302,8 +303,9 @@ class Reader(msgspec.Struct):
         operand = self.at(name)
         if name not in allowed:
             operand.fail(f"unknown operator; expected one of {', '.join(allowed)}")
-        if name == "anniversary_in_next":
-            return name, Anniversary(*self.gather(operand.positive_duration, self.at("zone", "UTC").zone))
+        if name in ZONED:
+            read, make = ZONED[name]
+            return name, make(*self.gather(partial(read, operand), self.at("zone", "UTC").zone))
         return name, _operand(name, operand, allowed)
 
     def count(self) -> Predicate:
@@ -365,7 +367,15 @@ def _check_counts(reader: Reader, operand: Any) -> None:
             reader.fail(f"expected an integer, got {count!r}")
 
 
-#: Operator -> the reader of its operand. ``_operation`` reads ``anniversary_in_next``, which has a zone.
+#: Operator with a ``zone`` beside it -> the reader of its operand, and the class of both together.
+ZONED: dict[str, tuple[Callable[[Reader], Any], Callable[..., Any]]] = {
+    "anniversary_in_next": (Reader.positive_duration, Anniversary),
+    "age_in_years": (read_age, Age),
+    "weekday": (read_weekdays, DateNumbers),
+    "month": (read_months, DateNumbers),
+}
+
+#: Other operator -> the reader of its operand.
 _OPERANDS: dict[str, Callable[[Reader], Any]] = {
     "eq": Reader.scalar,
     "ne": Reader.scalar,

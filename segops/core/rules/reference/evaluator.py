@@ -10,6 +10,8 @@ from segops.core.conversions import CONVERSIONS
 from segops.core.events import Event
 from segops.core.operators import Predicate
 from segops.core.rules import model
+from segops.core.rules.reference.areas import contains
+from segops.core.rules.reference.customer import has_changed, types_of_identifiers
 from segops.core.rules.reference.history import History, counts, named
 from segops.core.rules.reference.instants import edges
 from segops.core.rules.reference.orders import figures
@@ -90,11 +92,37 @@ def _has_been(node: model.HasBeen, history: History, now_ms: int, _member: Evalu
     return all(node.test.holds(lookup(history.traits(at), node.path), at) for at in tried)
 
 
+def _changed(node: model.Changed, history: History, now_ms: int, _member: EvaluatedMember) -> bool:
+    return has_changed(node, history, now_ms)
+
+
+def _has_identifier(
+    node: model.HasIdentifier, history: History, _now_ms: int, _member: EvaluatedMember
+) -> bool:
+    return not types_of_identifiers(history).isdisjoint(node.types)
+
+
 def _near(node: model.Near, history: History, now_ms: int, _member: EvaluatedMember) -> bool:
     located = [event for event in history.in_order() if event.location is not None]
     if not located or (node.within_ms is not None and now_ms - located[-1].time_ms >= node.within_ms):
         return False
     return distance_m(located[-1].location or (0.0, 0.0), (node.lat, node.lon)) <= node.radius_m
+
+
+def _located(node: model.Located, history: History, now_ms: int, _member: EvaluatedMember) -> bool:
+    located = [event for event in history.in_order() if event.location is not None]
+    if not located or (node.within_ms is not None and now_ms - located[-1].time_ms >= node.within_ms):
+        return False
+    return any(contains(area, located[-1].location or (0.0, 0.0)) for area in node.areas)
+
+
+def _visited(node: model.Visited, history: History, now_ms: int, _member: EvaluatedMember) -> bool:
+    inside = [
+        event
+        for event in history.events
+        if event.location is not None and any(contains(area, event.location) for area in node.areas)
+    ]
+    return any(counts(node.window, event.time_ms, now_ms) for event in inside)
 
 
 def _bucket(node: model.Bucket, history: History, _now_ms: int, _member: EvaluatedMember) -> bool:
@@ -271,7 +299,11 @@ _NODES: dict[type, Callable[[Any, History, int, EvaluatedMember], bool]] = {
     model.Aggregate: _aggregate,
     model.Occurrence: _occurrence,
     model.HasBeen: _has_been,
+    model.Changed: _changed,
+    model.HasIdentifier: _has_identifier,
     model.Near: _near,
+    model.Located: _located,
+    model.Visited: _visited,
     model.Bucket: _bucket,
     model.SequenceNode: _sequence,
     model.RfmNode: _rfm,

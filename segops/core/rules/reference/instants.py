@@ -7,7 +7,7 @@ from math import ceil, floor
 from typing import Any, NamedTuple
 
 from segops.core.conversions import CONVERSIONS
-from segops.core.operators import Anniversary, Predicate, next_anniversary
+from segops.core.operators import Age, Anniversary, Predicate, next_anniversary
 from segops.core.rules import model
 from segops.core.rules.reference.history import History
 from segops.core.rules.reference.values import exact, is_number
@@ -144,7 +144,10 @@ _TIMES: dict[type, Callable[[Any], _Times]] = {
     model.Trait: lambda node: _Times([node.test]),
     model.KnownFor: lambda node: _Times(lengths_ms=[node.length_ms]),
     model.HasBeen: _has_been,
+    model.Changed: lambda node: _Times(window=node.window),
+    model.Visited: lambda node: _Times(window=node.window),
     model.Near: lambda node: _Times(lengths_ms=[node.within_ms]),
+    model.Located: lambda node: _Times(lengths_ms=[node.within_ms]),
     model.SequenceNode: _sequence,
     model.RfmNode: lambda node: _Times(lengths_ms=[node.rfm.purchases.period_ms, *node.rfm.recency_ms]),
     model.ScoreNode: lambda node: _Times(lengths_ms=[days * _DAY_MS for days in _days(node.test)]),
@@ -153,7 +156,11 @@ _TIMES: dict[type, Callable[[Any], _Times]] = {
 
 def _anniversaries(found: Iterable[_Times], history: History, now_ms: int, until_ms: int) -> Iterable[int]:
     operands = [
-        o for times in found for test in times.tests for _, o in test.ops if isinstance(o, Anniversary)
+        Anniversary(0, o.zone) if isinstance(o, Age) else o  # ages change at anniversaries, too
+        for times in found
+        for test in times.tests
+        for _, o in test.ops
+        if isinstance(o, (Anniversary, Age))
     ]
     texts = set(_texts([(event.properties, event.traits) for event in history.events])) if operands else ()
     for operand in operands:
