@@ -176,6 +176,7 @@ LIMITS = {
     "orders kept of a profile": orders.MAX_ORDERS,
     "entries of `sum`, `avg`, `earliest`, and of a count above 256, `within`": MAX_ENTRIES,
     "values kept of a trait for `has_been` and `changed`": MAX_ENTRIES,
+    "events kept since an anchor, or before the first one": MAX_ENTRIES,
     "message ids remembered": REMEMBERED,
 }
 

@@ -15,6 +15,7 @@ from segops.core.operators import Predicate
 from segops.core.paths import Path, getter
 from segops.core.rules.execution import Rule
 from segops.core.values import lookup
+from segops.core.windows import SinceLast
 
 NO_SEGMENTS: Final[Mapping[int, int]] = MappingProxyType({})
 
@@ -83,15 +84,17 @@ def compiled(key: int, feature: Feature, least: Mapping[int, int] = NO_SEGMENTS)
         by_size = tuple(
             frozenset(index for index, needed in least.items() if needed <= size) for size in sizes
         )
+    # Where a window begins with an anchor, the extractor tests the conditions: they are not the anchor's.
+    where = () if isinstance(feature.window, SinceLast) else feature.static_where
     return IndexedFeature(
         id=key,
-        names=feature.names,
+        names=feature.read_names,
         add=adding(feature, reducer_of(feature)),
         extract=extractor(feature),
         segments=frozenset(least),
         by_size=by_size,
-        where=feature.static_where,
-        conditions=_conditions(feature.static_where),
+        where=where,
+        conditions=_conditions(where),
         trait=feature.path if feature.kind == "history" else None,
     )
 

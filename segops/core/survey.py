@@ -17,6 +17,7 @@ from segops.core.rules import model
 from segops.core.segments import Definition
 from segops.core.skips import Skip, expected_kinds, misfit
 from segops.core.values import lookup
+from segops.core.windows import SinceLast
 
 #: Aggregates that accept values of any kind, so that a predicate may not fit. Others skip unreadable values.
 _VALUES = frozenset(("latest", "earliest"))
@@ -155,8 +156,15 @@ def _of_selection(select: model.Selection) -> Iterator[tuple[tuple[str, ...], Re
     return _selected(select.names, select.where)
 
 
-def _of_aggregate(node: model.Aggregate) -> Iterator[tuple[tuple[str, ...], Reading | None]]:
+def _of_did(node: model.Did | model.Aggregate) -> Iterator[tuple[tuple[str, ...], Reading | None]]:
     yield from _of_selection(node.select)
+    if isinstance(node.window, SinceLast):
+        compared = None if node.window.same is None else Reading(node.window.same)
+        yield from ((names, compared) for names in (node.window.names, node.select.names))
+
+
+def _of_aggregate(node: model.Aggregate) -> Iterator[tuple[tuple[str, ...], Reading | None]]:
+    yield from _of_did(node)
     kinds = expected_kinds(node.test) if node.function in _VALUES else frozenset[str]()
     adds = node.function in _NUMERIC and node.convert is None
     yield node.select.names, Reading(node.path, kinds, adds)
@@ -172,7 +180,8 @@ def _of_sequence(node: model.SequenceNode) -> Iterator[tuple[tuple[str, ...], Re
 
 #: Node -> all that it reads of events.
 _READ: dict[type, Callable[[Any], _Read]] = {
-    **dict.fromkeys((model.Did, model.Occurrence), lambda node: _Read(_of_selection(node.select))),
+    model.Did: lambda node: _Read(_of_did(node)),
+    model.Occurrence: lambda node: _Read(_of_selection(node.select)),
     model.Aggregate: lambda node: _Read(_of_aggregate(node)),
     model.SequenceNode: lambda node: _Read(_of_sequence(node)),
     model.RfmNode: lambda _node: _Read([((ORDER_NAME,), None)]),

@@ -44,7 +44,14 @@ class Calendar(msgspec.Struct, frozen=True, tag="calendar"):
     zone: str
 
 
-Window = Within | Between | Fixed | Calendar
+class SinceLast(msgspec.Struct, frozen=True, tag="since_last"):
+    """After the last event of ``names``, the anchor; with ``same``, only with its value at that path."""
+
+    names: tuple[str, ...]
+    same: tuple[str, ...] | None = None
+
+
+Window = Within | Between | Fixed | Calendar | SinceLast
 ALWAYS = Fixed()
 
 
@@ -95,6 +102,8 @@ def span(window: Window, now_ms: int) -> tuple[int, int]:
         case Fixed(since_ms=since, until_ms=until):
             upto = now_ms if until is None else min(now_ms, until - 1)
             return (-MAX_MS if since is None else since - 1), upto
+        case SinceLast():  # the anchor decides, not the time
+            return -MAX_MS, now_ms
 
 
 def _day(midnight: datetime) -> tuple[datetime, datetime]:

@@ -198,14 +198,25 @@ _WINDOWS: dict[str, Schema] = {
         **_map(("this",), this={"enum": list(CALENDAR_UNITS)}, zone=_STRING),
         "description": "t is in the current day, week, month or year of the zone",
     },
+    "since_last": {"$ref": "#/$defs/names", "description": "after the last event of these names"},
+    "same": {**_PATH, "description": "only events with the value of that last event at this path"},
 }
 
 
 def _windowed(schema: Schema) -> Schema:
     """Add the keys of windows, at most one of which a node may have."""
-    pairs = [pair for pair in combinations(WINDOW_KEYS, 2) if set(pair) != {"since", "until"}]
+    pairs = [pair for pair in combinations(WINDOW_KEYS, 2) if pair not in _TOGETHER]
     properties = {**schema["properties"], **{key: _WINDOWS[key] for key in WINDOW_KEYS}}
-    return {**schema, "properties": properties, "not": {"anyOf": [{"required": list(p)} for p in pairs]}}
+    return {
+        **schema,
+        "properties": properties,
+        "not": {"anyOf": [{"required": list(p)} for p in pairs]},
+        "dependentRequired": {"same": ["since_last"]},
+    }
+
+
+#: The keys of windows that may stand beside each other.
+_TOGETHER = (("since", "until"), ("since_last", "same"))
 
 
 def _group(head: str) -> Schema:

@@ -27,7 +27,8 @@ ops = st.dictionaries(
 )
 _texts = words | dates
 _ordered = st.one_of(numbers, _texts)
-_operands: dict[str, st.SearchStrategy[Any]] = {
+_elements = st.sampled_from([{"r": 1}, {"r": {"gte": 2}}, {"r": {"exists": False}}])
+operands: dict[str, st.SearchStrategy[Any]] = {
     **dict.fromkeys(("eq", "ne", "includes"), scalars | dates),
     **dict.fromkeys(("lt", "lte", "gt", "gte"), _ordered),
     **dict.fromkeys(("in", "not_in"), st.lists(scalars | dates, min_size=1, max_size=3)),
@@ -43,13 +44,15 @@ _operands: dict[str, st.SearchStrategy[Any]] = {
     "age_in_years": st.sampled_from([0, {"gte": 0}, {"gte": 1}, {"lt": 25}]),
     "weekday": st.sampled_from(["thu", ["thu", "fri"]]),
     "month": st.sampled_from([10, [1, 2]]),
+    **dict.fromkeys(("any", "all", "none"), _elements),
+    "count": st.builds(lambda least, where: {"gte": least, "where": where}, st.integers(1, 2), _elements),
 }
 
 
 @composite
 def conflicting_predicates(draw: Any) -> dict[str, Any]:
     """Draw a predicate with several operators, which often exclude each other."""
-    return {name: draw(_operands[name]) for name in draw(ops)}
+    return {name: draw(operands[name]) for name in draw(ops)}
 
 
 values = st.one_of(
@@ -58,6 +61,7 @@ values = st.one_of(
     dates,
     _texts.map(lambda text: text + "x"),
     st.lists(scalars, max_size=3),
+    st.lists(st.sampled_from([{"r": 1}, {"r": 2}, {}, 1]), max_size=3),
     st.none(),
     st.just({"r": 1}),
 )
@@ -65,7 +69,8 @@ values = st.one_of(
 _names = st.sampled_from(["A", "A", ["A", "B"]])
 _lengths = st.sampled_from([{}, {"within": "2s"}, {"within": "5s"}, {"between": {"from": "6s", "to": "1s"}}])
 _fixed = st.integers(0, 3).map(lambda n: {"since": format_instant(BASE_MS + n * 2_000)})
-_windows = _lengths | _fixed
+_anchored = st.sampled_from([{"since_last": "B"}, {"since_last": ["B", "Order Completed"], "same": "p"}])
+_windows = _lengths | _fixed | _anchored
 _wheres = st.sampled_from([{}, {}, {"where": {"p": 1}}, {"where": {"p": 1, "q": {"exists": True}}}])
 _counts = st.sampled_from(
     [{}, {"count": {"gte": 2}}, {"count": {"lt": 2}}, {"count": {"ne": 1}}, {"count": {"eq": 0}}]

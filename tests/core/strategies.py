@@ -15,6 +15,7 @@ from tests.core import strategies_events
 
 from .strategies_areas import area_rules
 from .strategies_dates import births, date_predicates
+from .strategies_since import sinces
 
 
 def composite(build: Callable[..., Any]) -> Callable[..., st.SearchStrategy[Any]]:
@@ -57,7 +58,7 @@ def _window(draw: Any) -> dict[str, Any]:
     return {}
 
 
-windows = st.composite(_window)()
+windows = st.one_of(*[st.composite(_window)()] * 5, sinces)
 
 
 def _operator(operators: list[str], operands: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
@@ -116,9 +117,9 @@ traits = st.sampled_from(["p", "q", "o.r"])
 
 
 @composite
-def aggregates(draw: Any) -> dict[str, Any]:
+def aggregates(draw: Any, functions: tuple[str, ...] = AGGREGATES) -> dict[str, Any]:
     """Draw an aggregate of a property."""
-    function = draw(st.sampled_from(AGGREGATES))
+    function = draw(st.sampled_from(functions))
     test = draw(
         {"distinct": count_predicates(), "latest": predicates, "earliest": predicates}.get(
             function, value_predicates
@@ -269,8 +270,8 @@ scores = value_predicates.map(lambda test: {"score": "recency_days", "is": test}
 
 
 @cache
-def leaves(keys: tuple[str, ...]) -> st.SearchStrategy[dict[str, Any]]:
-    """Return leaf nodes; ``keys`` are the segments that they may refer to."""
+def leaf_kinds(keys: tuple[str, ...]) -> list[st.SearchStrategy[dict[str, Any]]]:
+    """Return a strategy for each kind of leaf; ``keys`` are the segments that leaves may refer to."""
     every = [dids, dids, did_nots, aggregates(), aggregates(), occurrences(), trait_leaves, known_fors]
     every += [strategies_events.leaves, strategies_events.leaves]
     every += [has_beens(), near_rules(), buckets, sequences(), sequences(), rfms, scores]
@@ -278,7 +279,13 @@ def leaves(keys: tuple[str, ...]) -> st.SearchStrategy[dict[str, Any]]:
     every.append(area_rules)
     if keys:
         every.append(st.sampled_from(keys).map(lambda key: {"in_segment": key}))
-    return st.one_of(every)
+    return every
+
+
+@cache
+def leaves(keys: tuple[str, ...]) -> st.SearchStrategy[dict[str, Any]]:
+    """Return leaf nodes; ``keys`` are the segments that they may refer to."""
+    return st.one_of(leaf_kinds(keys))
 
 
 @cache
@@ -301,7 +308,7 @@ def rules(keys: tuple[str, ...] = ()) -> st.SearchStrategy[dict[str, Any]]:
     return st.one_of(plain, mixed, timed_rules(keys), timed_rules(keys))
 
 
-_values = st.one_of(scalars, dates, births, st.none(), st.lists(scalars, max_size=2))
+_values = st.one_of(numbers, numbers, scalars, dates, dates, births, st.none(), st.lists(scalars, max_size=2))
 _flat = st.dictionaries(st.sampled_from(["p", "q"]), _values, max_size=2)
 
 

@@ -18,14 +18,14 @@ from segops.core.features.sequence import Sequence, SequenceStep
 from segops.core.features.states import Orders, State
 from segops.core.operators import Predicate
 from segops.core.values import format_instant
-from segops.core.windows import ALWAYS, Between, Calendar, Fixed, Within
+from segops.core.windows import ALWAYS, Between, Calendar, Fixed, SinceLast, Within
 from tests.rest import examples
 
 DAY = 86_400_000
 LENGTH = 40
 STEPS = (SequenceStep(("A",), (), None, False), SequenceStep(("B",), (), 9, False, ((("p",), 0),)))
 TIMED = ((("q",), Predicate((("older_than", 20),))),)
-WINDOWS = (Within(LENGTH), ALWAYS, Fixed(20, 60), Calendar("day", "UTC"), Between(50, 10))
+WINDOWS = (Within(LENGTH), ALWAYS, Fixed(20, 60), Calendar("day", "UTC"), Between(50, 10), SinceLast(("B",)))
 KINDS = ("count", "sum", "min", "max", "distinct", "latest", "earliest", "first", "last")
 
 integers = st.integers(-3, 9)
@@ -54,8 +54,8 @@ def features() -> list[tuple[str, Feature, st.SearchStrategy[Any]]]:
             path = None if kind == "count" else ("p",)
             for capacity in (2, None) if kind in ("count", "distinct") else (None,):
                 feature = Feature(kind, ("A",), (), window, path, capacity)
-                timed = isinstance(window, Between)
-                found.append((f"{kind} {window} {capacity}", feature, pairs(values) if timed else values))
+                read = _PAIRED.get(type(window), lambda values: values)(values)
+                found.append((f"{kind} {window} {capacity}", feature, read))
     dates = st.integers(0, 90).map(format_instant)
     timed_count = Feature("count", ("A",), TIMED, Within(LENGTH), None, 2)
     found.append(("timed", timed_count, st.tuples(st.none(), st.tuples(dates))))
@@ -69,6 +69,15 @@ def features() -> list[tuple[str, Feature, st.SearchStrategy[Any]]]:
 
 def pairs(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return values.map(lambda value: (value, ()))
+
+
+def anchored(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    after = st.tuples(values, st.just((False, None)))
+    return st.one_of(after, after, after, st.just((None, (True, None))))
+
+
+#: Window -> the values that its reducers add.
+_PAIRED = {Between: pairs, SinceLast: anchored}
 
 
 advances = st.sampled_from([0, 0, 1, 3, 7, 25, DAY])

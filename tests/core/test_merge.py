@@ -53,6 +53,8 @@ _WINDOWS: dict[str, dict[str, Any]] = {
     "between": {"between": {"from": "1d", "to": "2s"}},
     "fixed": {"since": format_instant(BASE_MS + 2_000)},
     "calendar": {"calendar": {"this": "day", "zone": "Europe/Paris"}},
+    "since-last": {"since_last": "B"},
+    "same": {"since_last": "Order Completed", "same": "p"},
 }
 _STEPS = [{"did": "A"}, {"did": "B", "where": {"p": {"same_as": 1}}}]
 _OTHERS: dict[str, dict[str, Any]] = {

@@ -33,7 +33,15 @@ SHARED = {
         "next_anniversary",
     },  # the operators of a predicate ...
     "segops.core.values": {"parse_instant"},  # ... which read dates
-    "segops.core.windows": {"Between", "Calendar", "Fixed", "Window", "Within", "period"},  # the calendar
+    "segops.core.windows": {
+        "Between",
+        "Calendar",
+        "Fixed",
+        "SinceLast",
+        "Window",
+        "Within",
+        "period",
+    },  # the calendar
 }
 #: Methods of tree nodes that compute for the compiled side.
 COMPUTED = {

@@ -14,7 +14,7 @@ from segops.core.features.sequence import Sequence
 from segops.core.operators import Predicate
 from segops.core.paths import Each, Path, getter, walker
 from segops.core.values import distinct_key, kind
-from segops.core.windows import Between
+from segops.core.windows import Between, SinceLast
 
 Extract = Callable[[Event], Any]
 
@@ -46,9 +46,9 @@ def extractor(feature: Feature) -> Extract | None:
         return _steps(feature.sequence)
     if feature.located is not None:
         return _location(feature)
+    if isinstance(feature.window, SinceLast):
+        return _since(feature, feature.window)
     take = _value(feature)
-    if take is not None and feature.money is not None:
-        take = _in_currency(take, feature.money)
     if isinstance(feature.window, Between) or feature.timed_where:
         take = _with_timed(take, feature.timed_where)
     return take
@@ -99,7 +99,44 @@ def _order(purchases: Purchases) -> Extract:
     return take
 
 
+def _since(feature: Feature, window: SinceLast) -> Extract:
+    """Extract the value of a selected event, and whether it is an anchor, its compared value, timed values.
+
+    An event that is both selected and an anchor is the anchor. With ``same``, an event without the value is
+    never counted.
+    """
+    value_of = _value(feature)
+    static = [(getter(path), test) for path, test in feature.static_where]
+    timed = [(getter(path), test.converted) for path, test in feature.timed_where]
+    compared = None if window.same is None else getter(window.same)
+
+    def key_of(event: Event) -> str | None:
+        found = None if compared is None else compared(event)
+        return None if found is None else distinct_key(found)
+
+    def take(event: Event) -> Any:
+        key = key_of(event)
+        if event.name in window.names:
+            return None, (True, key)
+        if key is None and compared is not None:
+            return None
+        if not all(test.holds(get(event), event.time_ms) for get, test in static):
+            return None
+        value = None if value_of is None else value_of(event)
+        if value is UNREADABLE or (value is None and value_of is not None):
+            return value
+        return value, (False, key, *[converted(get(event)) for get, converted in timed])
+
+    return take
+
+
 def _value(feature: Feature) -> Extract | None:
+    """Extract the value that the aggregate reads; None for a feature without one."""
+    take = _at_path(feature)
+    return take if take is None or feature.money is None else _in_currency(take, feature.money)
+
+
+def _at_path(feature: Feature) -> Extract | None:
     if feature.path is None:
         return None
     get, read = walker(feature.path), _reading(feature)

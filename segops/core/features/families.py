@@ -8,8 +8,9 @@ from segops.core.features.orders import OrdersReducer
 from segops.core.features.running import RunningCount, RunningDistinct, RunningSelected, RunningSum
 from segops.core.features.scanning import Scanning
 from segops.core.features.sequence import SequenceReducer
+from segops.core.features.since import since_reducer
 from segops.core.features.sliding import SlidingCount, SlidingSum, SlidingValue
-from segops.core.windows import Between, Calendar, Fixed, Within, reach_ms
+from segops.core.windows import Between, Calendar, Fixed, SinceLast, Within, reach_ms
 
 
 def reducer_of(feature: Feature) -> Reducer:
@@ -27,6 +28,8 @@ def reducer_of(feature: Feature) -> Reducer:
         return SequenceReducer(feature.sequence)
     if feature.kind == "history":
         return TraitHistory(reach_ms(window))
+    if isinstance(window, SinceLast):
+        return since_reducer(feature, window)
     if isinstance(window, Between) or feature.timed_where:
         return Scanning(window, feature.kind, tuple(test.plain for _, test in feature.timed_where))
     if isinstance(window, Within):

@@ -13,7 +13,7 @@ from segops.core.features.orders import Purchases
 from segops.core.features.sequence import Sequence
 from segops.core.operators import Predicate
 from segops.core.paths import CONTEXT, Path
-from segops.core.windows import Window, Within
+from segops.core.windows import SinceLast, Window, Within
 
 #: Stands for the capacity in the identity of a feature, which does not depend on it.
 _OF_ANY_CAPACITY = 0
@@ -46,8 +46,9 @@ class Feature(msgspec.Struct, frozen=True):
 
     ``kind`` is count, sum (with the number of values, so that avg can read it, too), min, max, distinct,
     latest, earliest, first or last; or sequence, or orders; or history, of the trait at ``path`` instead of
-    events. ``capacity`` limits what count and distinct keep (None: no limit); it is not part of the identity.
-    ``convert`` is the conversion of the value at ``path``, ``money`` its currency.
+    events. ``capacity`` limits what count and distinct keep (None: no limit); it is not part of the identity,
+    except in a window that begins with an anchor. ``convert`` is the conversion of the value at ``path``,
+    ``money`` its currency.
     """
 
     kind: str
@@ -72,7 +73,7 @@ class Feature(msgspec.Struct, frozen=True):
         >>> a.id == Feature("count", ("Product Viewed",), (), Within(1000), capacity=257).id
         True
         """
-        return self._ids((_OF_ANY_CAPACITY if self.is_limited else None,))[0]
+        return self._ids((_OF_ANY_CAPACITY if self.is_limited else self.capacity,))[0]
 
     @property
     def former_ids(self) -> tuple[int, ...]:
@@ -94,8 +95,16 @@ class Feature(msgspec.Struct, frozen=True):
 
     @property
     def is_limited(self) -> bool:
-        """Whether features of this kind may have a ``capacity``."""
+        """Whether features of this kind may have a ``capacity`` that is not part of the identity."""
+        if isinstance(self.window, SinceLast):
+            return False
         return self.kind == "distinct" or (self.kind == "count" and isinstance(self.window, Within))
+
+    @property
+    def read_names(self) -> tuple[str, ...]:
+        """The names of all events that the feature reads: those that it selects, and anchors."""
+        anchors = self.window.names if isinstance(self.window, SinceLast) else ()
+        return (*self.names, *anchors)
 
     def or_wider(self, other: Feature) -> Feature:
         """Return the one of two features with the same id that has the larger capacity."""
@@ -116,6 +125,8 @@ class Feature(msgspec.Struct, frozen=True):
             found.append(self.path)
         if self.money is not None:
             found.append(self.money.path)
+        if isinstance(self.window, SinceLast) and self.window.same is not None:
+            found.append(self.window.same)
         if self.sequence is not None:
             found += [*self.sequence.paths, *(path for step in self.sequence.steps for path, _ in step.where)]
         return frozenset(path[2] for path in found if path[:2] == CONTEXT)

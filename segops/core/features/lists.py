@@ -11,7 +11,7 @@ from typing import Any
 
 from segops.core.features.feature import Feature, Reducer
 from segops.core.values import values_of
-from segops.core.windows import Between
+from segops.core.windows import Between, SinceLast
 
 Add = Callable[[Any, int, Any, int], Any]
 
@@ -24,7 +24,7 @@ def adds_each(feature: Feature) -> bool:
     >>> [adds_each(Feature("distinct", ("Order Completed",), (), ALWAYS, path)) for path in paths]
     [False, True]
     """
-    scans = isinstance(feature.window, Between) or feature.timed_where
+    scans = isinstance(feature.window, Between | SinceLast) or feature.timed_where
     return feature.kind == "distinct" and len(feature.path or ()) > 1 and not scans
 
 

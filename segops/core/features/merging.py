@@ -20,6 +20,7 @@ from segops.core.features.families import reducer_of
 from segops.core.features.feature import PANES, Feature, Reducer
 from segops.core.features.running import REPLACES, ZERO
 from segops.core.features.sequence import SequenceReducer
+from segops.core.features.since import SinceReducer
 from segops.core.features.states import (
     Chains,
     Counted,
@@ -28,6 +29,7 @@ from segops.core.features.states import (
     Keys,
     Orders,
     RunningValue,
+    SinceAnchor,
     State,
     Sums,
     Tally,
@@ -184,6 +186,12 @@ def _orders(context: FeatureMerge, mine: Orders, theirs: Orders) -> Orders:
     return context.reducer.merged(mine, theirs, partial(_merged_rows, context), context.now_ms)
 
 
+def _since(context: FeatureMerge, mine: SinceAnchor, theirs: SinceAnchor) -> SinceAnchor:
+    if not isinstance(context.reducer, SinceReducer):
+        raise TypeError(f"expected a SinceReducer for SinceAnchor, got {context.reducer!r}")
+    return context.reducer.merged(mine, theirs, partial(_merged_rows, context))
+
+
 #: Class of the state -> the merge of two of them.
 _MERGES: dict[type, Callable[[FeatureMerge, Any, Any], State]] = {
     Tally: _by_period(_tally),
@@ -196,4 +204,5 @@ _MERGES: dict[type, Callable[[FeatureMerge, Any, Any], State]] = {
     Entries: _entries,
     Chains: _chains,
     Orders: _orders,
+    SinceAnchor: _since,
 }

@@ -128,6 +128,18 @@ class Orders(msgspec.Struct, array_like=True, gc=False, tag=9):
     cancellations: list[Order] = []
 
 
+class SinceAnchor(msgspec.Struct, array_like=True, gc=False, tag=40):
+    """The last anchor, and the selected events after it in order: of all so far while there is no anchor.
+
+    ``anchor_ms``: None without an anchor. ``anchor_key``: the distinct key of the compared value of the
+    anchor; None if it is missing, or not compared. ``timed`` of an entry has its compared value in front.
+    """
+
+    anchor_ms: int | None
+    anchor_key: str | None
+    entries: list[Entry]
+
+
 class Counted(msgspec.Struct, array_like=True, gc=False):
     """What one event added to accumulators: its time, the tallies with it, and its part of each total.
 
@@ -160,4 +172,6 @@ class Counted(msgspec.Struct, array_like=True, gc=False):
         self.totals = {key: value for key, value in self.totals.items() if key in feature_ids}
 
 
-State = Tally | Total | RunningValue | Keys | EventTimes | Sums | Values | Entries | Chains | Orders
+State = (
+    Tally | Total | RunningValue | Keys | EventTimes | Sums | Values | Entries | Chains | Orders | SinceAnchor
+)

@@ -20,7 +20,7 @@ from segops.core.paths import names_text, path_text
 from segops.core.rules import model
 from segops.core.time_of_day import DAY_MS, DAYS, TimeOfDay, clock_text
 from segops.core.values import format_duration, format_instant
-from segops.core.windows import Between, Calendar, Fixed, Window, Within
+from segops.core.windows import Between, Calendar, Fixed, SinceLast, Window, Within
 
 
 def label(node: model.Node) -> str:
@@ -177,6 +177,9 @@ def _window(window: Window) -> str:
             begin = "" if since is None else f"since {format_instant(since)}"
             end = "" if until is None else f"until {format_instant(until)}"
             return f"{begin} {end}".strip()
+        case SinceLast(names=names, same=same):
+            of = "" if same is None else f" with the same {'.'.join(same)}"
+            return f"since the last {' or '.join(names)}{of}"
 
 
 def _where(conditions: tuple[tuple[model.Path, Predicate], ...]) -> str:

@@ -13,6 +13,7 @@ import msgspec
 from segops.core.features import MAX_ENTRIES, Feature, reducer_of
 from segops.core.features.scanning import Scanning
 from segops.core.features.sequence import MAX_LINKS
+from segops.core.features.since import SinceReducer
 from segops.core.features.sliding import SlidingSum
 from segops.core.geo import distance_m
 from segops.core.memberships import compile_part, past_of
@@ -233,9 +234,12 @@ def _read(node: model.Node, parts: tuple[RulePart, ...], view: _View) -> tuple[A
 
 def is_least(feature: Feature | None, value: Any) -> bool:
     """Return whether a count has reached its feature's capacity, so that the true value may be higher."""
-    if feature is None or feature.capacity is None or value < feature.capacity:
+    if feature is None or feature.capacity is None or value is None or value < feature.capacity:
         return False
-    return not isinstance(reducer_of(feature), Scanning)
+    reducer = reducer_of(feature)
+    if isinstance(reducer, SinceReducer):
+        return bool(value >= reducer.limit)
+    return not isinstance(reducer, Scanning)
 
 
 def plain(value: Any) -> Any:
@@ -262,9 +266,10 @@ def _state(node: model.Node, view: _View) -> Any:
     return reducer_of(feature).read(view.profile.features.get(feature.id), view.now_ms)
 
 
-def _count(node: model.Did | model.Visited, view: _View) -> int:
+def _count(node: model.Did | model.Visited, view: _View) -> int | None:
+    """Return the number of events; None without the anchor of the window."""
     found = _state(node, view)
-    count: int = found[0] if isinstance(found, tuple) else found
+    count: int | None = found[0] if isinstance(found, tuple) else found
     return count
 
 
@@ -341,7 +346,10 @@ def _note(node: model.Node) -> str | None:
         return None
     if feature.kind == "sequence":
         return f"only the latest {MAX_LINKS} events that a step may match are kept"
-    folds = isinstance(reducer_of(feature), SlidingSum) or (
+    reducer = reducer_of(feature)
+    if isinstance(reducer, SinceReducer) and reducer.limit == MAX_ENTRIES:
+        return f"only the latest {MAX_ENTRIES:,} events are kept"
+    folds = isinstance(reducer, SlidingSum) or (
         feature.kind == "earliest" and isinstance(feature.window, Within) and not feature.timed_where
     )
     return f"exact for the latest {MAX_ENTRIES:,} entries" if folds else None

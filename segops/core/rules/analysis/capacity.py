@@ -8,6 +8,7 @@ from typing import Any
 from segops.core.features import CAPACITIES, MAX_ENTRIES, reducer_of
 from segops.core.features.feature import PANES
 from segops.core.features.scanning import Scanning
+from segops.core.features.since import SinceReducer
 from segops.core.features.sliding import SlidingSum
 from segops.core.operators import Predicate
 from segops.core.rules import model
@@ -51,6 +52,8 @@ def _of_count(node: model.Did) -> list[str]:
     if isinstance(reducer, SlidingSum):
         late = f"beyond {MAX_ENTRIES:,} the oldest expire up to 1/{PANES} of the window late"
         return [f"stores every entry of a customer; {late}; {_CHEAPER}, and the count is exact"]
+    if isinstance(reducer, SinceReducer):
+        return [f"stores the latest {MAX_ENTRIES:,} entries of a customer, and counts no more; {_CHEAPER}"]
     if isinstance(reducer, Scanning):
         return ["stores every entry of a customer that may still count, without limit"]
     return []

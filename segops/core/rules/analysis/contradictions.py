@@ -20,7 +20,7 @@ from segops.core.rules.analysis.satisfiability import ANY_KIND, Requirement, pos
 from segops.core.rules.counts import boundaries
 from segops.core.rules.execution.leaves import exact_test
 from segops.core.scoring.rfm import Digits, Rfm
-from segops.core.windows import ALWAYS, Between, Fixed, Window, Within
+from segops.core.windows import ALWAYS, Between, Fixed, SinceLast, Window, Within
 
 
 class Literal(NamedTuple):
@@ -77,7 +77,15 @@ class _Tested(NamedTuple):
     kinds: tuple[str, ...]
 
 
+def _may_be_unanchored(literal: Literal) -> bool:
+    """Whether the literal holds whatever the node tests, if there is no anchor."""
+    window = getattr(literal.node, "window", None)
+    return isinstance(window, SinceLast) and not literal.holds
+
+
 def _tested(literal: Literal) -> _Tested | None:
+    if _may_be_unanchored(literal):
+        return None
     match literal.node:
         case model.Trait(path=path, test=test):
             return _Tested(model.Trait(path, NOTHING), test, ANY_KIND)
@@ -146,7 +154,8 @@ class _Number(NamedTuple):
 
 
 def _numbers(literals: Literals) -> Iterator[Literals]:
-    known = [number for literal in literals for number in _numbers_of(literal)]
+    found = [literal for literal in literals if not _may_be_unanchored(literal)]
+    known = [number for literal in found for number in _numbers_of(literal)]
     for few, many in product(known, known):
         if few.most is not None and many.least > few.most and _covers(few, many):
             yield (few.of,) if few.of is many.of else (many.of, few.of)

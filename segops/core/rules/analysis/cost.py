@@ -16,7 +16,7 @@ from segops.core.rules import model
 from segops.core.rules.execution import compile_rule
 from segops.core.rules.policy import Policy
 from segops.core.values import format_instant
-from segops.core.windows import Between, Calendar, Fixed, Window, Within, span
+from segops.core.windows import Between, Calendar, Fixed, SinceLast, Window, Within, span
 
 #: The number of entries assumed where no capacity bounds it.
 TYPICAL_ENTRIES = 32
@@ -215,6 +215,9 @@ def _value(feature: Feature, index: int) -> Any:
     value = _plain(feature.kind, index)
     if feature.kind == "history":
         return value
+    if isinstance(feature.window, SinceLast):
+        key = None if feature.window.same is None else _TEXT
+        return value, (False, key, *(format_instant(_NOW_MS) for _ in feature.timed_where))
     if isinstance(feature.window, Between) or feature.timed_where:
         return value, (format_instant(_NOW_MS),) * len(feature.timed_where)
     return value

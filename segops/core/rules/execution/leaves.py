@@ -11,6 +11,7 @@ from typing import Any
 from segops.core.features import ANY_NAME, CAPACITIES, Feature, Values, reducer_of
 from segops.core.features.bands import thresholds
 from segops.core.features.sequence import SequenceReducer
+from segops.core.features.since import SinceReducer, is_anchored
 from segops.core.features.sliding import SlidingCount, SlidingSum, SlidingValue
 from segops.core.geo import distance_m
 from segops.core.operators import Predicate
@@ -21,13 +22,14 @@ from segops.core.rules.execution.leaf import (
     LATEST,
     LOCATION,
     Leaf,
+    Verdict,
     holding,
     itself,
     never,
     reading,
     tested,
 )
-from segops.core.rules.execution.verdicts import Edge, series_of
+from segops.core.rules.execution.verdicts import Edge, Moves, Verdicts, aging, series_of
 from segops.core.rules.model import (
     Aggregate,
     Bucket,
@@ -43,7 +45,7 @@ from segops.core.rules.model import (
 )
 from segops.core.scoring.base import FeatureScorer
 from segops.core.values import exact, kind, lookup, share_of
-from segops.core.windows import ALWAYS, Within
+from segops.core.windows import ALWAYS, SinceLast, Within
 
 
 def _capacity(threshold: int) -> int | None:
@@ -53,13 +55,13 @@ def _capacity(threshold: int) -> int | None:
 def did(node: Did) -> Leaf:
     """Compile a count of events in a window."""
     crossings = boundaries(node.count)
-    sliding = isinstance(node.window, Within)
+    limited = isinstance(node.window, (Within, SinceLast))
     feature = Feature(
         "count",
         node.select.names,
         node.select.where,
         node.window,
-        capacity=_capacity(max(crossings, default=1)) if sliding else None,
+        capacity=_capacity(max(crossings, default=1)) if limited else None,
     )
     return counted(feature, node.count)
 
@@ -67,6 +69,8 @@ def did(node: Did) -> Leaf:
 def counted(feature: Feature, test: Predicate) -> Leaf:
     """Compile a predicate of a feature that counts events."""
     reducer, key, crossings = reducer_of(feature), feature.id, boundaries(test)
+    if isinstance(reducer, SinceReducer):
+        return since(feature, reducer, tested(itself, test))
     if isinstance(reducer, SlidingCount):
         return Leaf(
             holding(reducer, key, test.holds),
@@ -96,7 +100,8 @@ _KINDS = {"sum": "sum", "avg": "sum"}
 
 def aggregate(node: Aggregate) -> Leaf:
     """Compile an aggregate of a property over events in a window."""
-    limit = _capacity(max(boundaries(node.test), default=1)) if node.function == "distinct" else None
+    limited = node.function == "distinct" and not isinstance(node.window, SinceLast)
+    limit = _capacity(max(boundaries(node.test), default=1)) if limited else None
     feature = Feature(
         _KINDS.get(node.function, node.function),
         node.select.names,
@@ -113,12 +118,15 @@ def aggregate(node: Aggregate) -> Leaf:
         edge = _crossing(reducer, key, crossings[::-1])
         return Leaf(holding(reducer, key, node.test.holds), edge, feature, min(crossings, default=0))
     test = exact_test(node.function, node.test)
+    moves = test.next_edge if test.timed and node.function in ("latest", "earliest") else None
+    if isinstance(reducer, SinceReducer):
+        return since(feature, reducer, tested(VIEWS[node.function], test), moves)
     points = thresholds(exact_test("sum", node.test) if node.function == "avg" else test)
     return reading(
         feature,
         tested(VIEWS[node.function], test),
         series=series_of(reducer, node.function, points),
-        moves=test.next_edge if test.timed and node.function in ("latest", "earliest") else None,
+        moves=moves,
         least=min(boundaries(node.test), default=0) if node.function == "distinct" else 0,
     )
 
@@ -156,6 +164,30 @@ def _converted(operand: Any, convert: Callable[[Any], Any]) -> Any:
     if isinstance(operand, tuple):
         return tuple(_converted(item, convert) for item in operand)
     return convert(operand) if kind(operand) == "number" else operand
+
+
+def since(feature: Feature, reducer: SinceReducer, verdict: Verdict, moves: Moves | None = None) -> Leaf:
+    """Return a leaf with a verdict on what came after an anchor; without an anchor it is false."""
+    key = feature.id
+
+    def holds(profile: Profile, now_ms: int) -> bool:
+        state: Any = profile.features.get(key)
+        return is_anchored(state) and verdict(reducer.read(state, now_ms), now_ms)
+
+    def edge(profile: Profile, now_ms: int) -> int | None:
+        state: Any = profile.features.get(key)
+        return moves(reducer.read(state, now_ms), now_ms) if moves and is_anchored(state) else None
+
+    def changes(profile: Profile, now_ms: int) -> Verdicts:
+        state: Any = profile.features.get(key)
+        if not is_anchored(state):
+            return iter([(now_ms, False)])
+        found = reducer.future(state, now_ms)
+        return ((at, verdict(value, at)) for at, value in (aging(found, moves) if moves else found))
+
+    if reducer.timed:
+        return Leaf(holds, feature=feature, changes=changes)
+    return Leaf(holds, edge if moves else never, feature)
 
 
 def occurrence(node: Occurrence) -> Leaf:

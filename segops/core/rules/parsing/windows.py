@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from segops.core.features import ANY_NAME
 from segops.core.rules.parsing.reader import Reader, Reads
-from segops.core.windows import ALWAYS, CALENDAR_UNITS, Between, Calendar, Fixed, Window, Within
+from segops.core.windows import ALWAYS, CALENDAR_UNITS, Between, Calendar, Fixed, SinceLast, Window, Within
 
-WINDOW_KEYS = ("within", "between", "since", "until", "calendar")
+WINDOW_KEYS = ("within", "between", "since", "until", "calendar", "since_last", "same")
 _KEYS = frozenset(WINDOW_KEYS)
+#: Key of a window that stands beside another one -> that one.
+_BESIDE = {"until": "since", "same": "since_last"}
 
 
 def read_window(node: Reader) -> Window:
@@ -20,7 +23,7 @@ def read_window(node: Reader) -> Window:
     found = _KEYS.intersection(node.raw)
     if not found:
         return ALWAYS
-    forms = {"since" if key == "until" else key for key in found}
+    forms = {_BESIDE.get(key, key) for key in found}
     if len(forms) > 1:
         node.fail(f"expected at most one window, got {', '.join(sorted(forms))}")
     return _FORMS[forms.pop()](node)
@@ -52,9 +55,26 @@ def _calendar(node: Reader) -> Window:
     return Calendar(unit, "UTC" if zone is None else zone)
 
 
+def _since_last(node: Reader) -> Window:
+    if "since_last" not in node:
+        node.at("same").fail("expected since_last beside same")
+    if "same" not in node:
+        return SinceLast(_anchors(node))
+    return SinceLast(*node.gather(lambda: _anchors(node), node.at("same").property))
+
+
+def _anchors(node: Reader) -> tuple[str, ...]:
+    anchors = node.at("since_last")
+    names = anchors.names()
+    if ANY_NAME in names:
+        anchors.fail("expected event names: no event comes after the last of all")
+    return names
+
+
 _FORMS: dict[str, Callable[[Reader], Window]] = {
     "within": _within,
     "between": _between,
     "since": _fixed,
     "calendar": _calendar,
+    "since_last": _since_last,
 }

@@ -26,7 +26,7 @@ from segops.core.rules.reference.values import (
     value_at,
     values_at,
 )
-from segops.core.windows import Window
+from segops.core.windows import SinceLast, Window
 
 _DAY_MS = 86_400_000
 
@@ -232,15 +232,37 @@ def _recency_days(history: History, now_ms: int) -> int | None:
 
 
 def _did(node: model.Did, history: History, now_ms: int, _member: EvaluatedMember) -> bool:
-    return node.count.holds(len(_in_window(node.select, node.window, history, now_ms)), now_ms)
+    found = _in_window(node.select, node.window, history, now_ms)
+    return found is not None and node.count.holds(len(found), now_ms)
 
 
-def _in_window(select: model.Selection, window: Window, history: History, now_ms: int) -> list[Event]:
+def _in_window(select: model.Selection, window: Window, history: History, now_ms: int) -> list[Event] | None:
+    """Return the selected events in the window; None if it has not begun, since there is no anchor."""
+    if isinstance(window, SinceLast):
+        return _after_last(select, window, history, now_ms)
     return [event for event in history.select(select, now_ms) if counts(window, event.time_ms, now_ms)]
+
+
+def _after_last(
+    select: model.Selection, window: SinceLast, history: History, now_ms: int
+) -> list[Event] | None:
+    events = history.in_order()
+    anchors = [at for at, event in enumerate(events) if event.name in window.names]
+    if not anchors:
+        return None
+    anchor, later = events[anchors[-1]], events[anchors[-1] + 1 :]
+    selected = [event for event in history.select(select, now_ms) if event in later]
+    if window.same is None:
+        return selected
+    wanted = value_at(anchor, window.same)
+    found = [(event, value_at(event, window.same)) for event in selected]
+    return [event for event, value in found if None not in (value, wanted) and same(value, wanted)]
 
 
 def _aggregate(node: model.Aggregate, history: History, now_ms: int, _member: EvaluatedMember) -> bool:
     events = _in_window(node.select, node.window, history, now_ms)
+    if events is None:
+        return False
     if node.money is not None:
         accepted = (None, node.money.currency)
         events = [event for event in events if value_at(event, node.money.path) in accepted]

@@ -8,7 +8,7 @@ from typing import Any
 from segops.core.events import Event
 from segops.core.rules import model
 from segops.core.rules.reference.values import value_at
-from segops.core.windows import Between, Calendar, Fixed, Window, Within, period
+from segops.core.windows import Between, Calendar, Fixed, SinceLast, Window, Within, period
 
 
 class History:
@@ -73,3 +73,5 @@ def counts(window: Window, time_ms: int, now_ms: int) -> bool:
         case Calendar():
             start, end = period(window, now_ms)
             return start <= time_ms < end and time_ms <= now_ms
+        case SinceLast():
+            raise TypeError("expected a window of times; an anchor decides by order")
