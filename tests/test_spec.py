@@ -17,13 +17,23 @@ from segops.core import segments
 from segops.core.engine import Engine
 from segops.core.errors import DefinitionError
 from segops.core.events import Change, Event
-from segops.core.features import CAPACITIES, MAX_ENTRIES, orders, sequence
+from segops.core.features import CAPACITIES, MAX_ENTRIES, orders, sequence, sessions
 from segops.core.features.feature import PANES
 from segops.core.geo import EARTH_RADIUS_M, UNIT_M
 from segops.core.merge import REMEMBERED, REMEMBERED_MS
 from segops.core.operators import EDGES, OPERATORS
 from segops.core.rules.counts import COUNT_OPERATORS
-from segops.core.rules.parsing import WINDOW_KEYS, areas, context, nodes, policy, reader, rfm, sequences
+from segops.core.rules.parsing import (
+    WINDOW_KEYS,
+    areas,
+    context,
+    nodes,
+    policy,
+    reader,
+    rfm,
+    rhythm,
+    sequences,
+)
 from segops.core.scoring import SCORERS
 from segops.core.scoring.rfm import Rfm
 from segops.core.segments import Definition, SegmentSet
@@ -177,6 +187,9 @@ LIMITS = {
     "entries of `sum`, `avg`, `earliest`, and of a count above 256, `within`": MAX_ENTRIES,
     "values kept of a trait for `has_been` and `changed`": MAX_ENTRIES,
     "events kept since an anchor, or before the first one": MAX_ENTRIES,
+    "periods of `regularly`": rhythm.MAX_PERIODS,
+    "sessions kept for `sessions`": sessions.SessionCount.most,
+    "sessions kept for `session`": sessions.MAX_SESSIONS,
     "message ids remembered": REMEMBERED,
 }
 
@@ -192,7 +205,7 @@ def test_every_limit_is_stated() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    [areas, context, nodes, reader, rfm, sequences, segments, sequence, orders, written],
+    [areas, context, nodes, reader, rfm, rhythm, sequences, segments, sequence, sessions, orders, written],
     ids=lambda m: m.__name__,
 )
 def test_every_bound_in_the_code_is_stated(module: ModuleType) -> None:

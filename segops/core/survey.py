@@ -178,6 +178,12 @@ def _of_sequence(node: model.SequenceNode) -> Iterator[tuple[tuple[str, ...], Re
         yield from ((step.names, Reading(path)) for path, _ in step.same_as)
 
 
+def _of_session(node: model.SessionFigure) -> Iterator[tuple[tuple[str, ...], Reading | None]]:
+    yield from _of_selection(node.select)
+    if node.path is not None:
+        yield node.select.names, Reading(node.path, expected_kinds(node.test))
+
+
 #: Node -> all that it reads of events.
 _READ: dict[type, Callable[[Any], _Read]] = {
     model.Did: lambda node: _Read(_of_did(node)),
@@ -188,4 +194,9 @@ _READ: dict[type, Callable[[Any], _Read]] = {
     **dict.fromkeys((model.Trait, model.HasBeen, model.Changed), lambda node: _Read(traits=(node.path,))),
     **dict.fromkeys((model.Near, model.Located, model.Visited), lambda _node: _Read(location=True)),
     model.HasIdentifier: lambda node: _Read(identifiers=node.types),
+    **dict.fromkeys(
+        (model.ActivePeriods, model.Sessions, model.Regularly, model.LifecycleNode),
+        lambda node: _Read(_of_selection(node.select)),
+    ),
+    model.SessionFigure: lambda node: _Read(_of_session(node)),
 }

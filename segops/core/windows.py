@@ -6,7 +6,7 @@ Times are whole milliseconds, so every window is a span ``after < t <= upto``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -150,3 +150,31 @@ def period(window: Calendar, now_ms: int) -> tuple[int, int]:
     """
     # Since 1972 every zone's offset is a multiple of 15 minutes, so one cached result serves 15 minutes.
     return _period_of_quarter(window, now_ms // 900_000)
+
+
+#: Instants that have a date in every zone.
+_FIRST_MS, _LAST_MS = (datetime_ms(datetime(*date, tzinfo=UTC)) for date in ((1, 1, 2), (9999, 12, 30)))
+
+#: Unit of a calendar -> the number of the period that contains a local time.
+_NUMBERS: dict[str, Callable[[datetime], int]] = {
+    "day": datetime.toordinal,
+    "week": lambda local: (local.toordinal() - 1) // 7,
+    "month": lambda local: local.year * 12 + local.month,
+    "year": lambda local: local.year,
+}
+
+
+@lru_cache(maxsize=4_096)
+def _key_of_quarter(calendar: Calendar, quarter_hour: int) -> str:
+    local = datetime.fromtimestamp(quarter_hour * 900, ZoneInfo(calendar.zone))
+    return str(_NUMBERS[calendar.this](local))
+
+
+def period_key(calendar: Calendar, time_ms: int) -> str:
+    """Return a text that instants share exactly if they are in the same calendar period.
+
+    >>> keys = [period_key(Calendar("day", "Europe/Paris"), ms) for ms in (82_799_999, 82_800_000)]
+    >>> keys
+    ['719163', '719164']
+    """
+    return _key_of_quarter(calendar, min(max(time_ms, _FIRST_MS), _LAST_MS) // 900_000)

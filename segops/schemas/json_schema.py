@@ -11,20 +11,28 @@ from itertools import combinations
 from typing import Any
 
 from segops.core.conversions import CONVERSIONS
+from segops.core.features.periods import STAGES
 from segops.core.geo import UNIT_M
 from segops.core.operators import EDGES, OPERATORS
 from segops.core.rules.parsing import (
+    ACTIVE,
     AGGREGATES,
     COUNT_OPERATORS,
     DIGITS,
+    DURATION_OPERATORS,
     HEADS,
     MAX_ALERTS,
     MAX_EDGES,
+    MAX_PERIODS,
     MAX_STEPS,
     MONEY_KEYS,
+    NUMBERS,
     PERCENTAGE,
     SIDES,
+    TIME_KEYS,
+    VALUES,
     WEEKDAYS,
+    WHICH,
     WINDOW_KEYS,
     ZONED,
 )
@@ -203,15 +211,16 @@ _WINDOWS: dict[str, Schema] = {
 }
 
 
-def _windowed(schema: Schema) -> Schema:
+def _windowed(schema: Schema, keys: Collection[str] = WINDOW_KEYS) -> Schema:
     """Add the keys of windows, at most one of which a node may have."""
-    pairs = [pair for pair in combinations(WINDOW_KEYS, 2) if pair not in _TOGETHER]
-    properties = {**schema["properties"], **{key: _WINDOWS[key] for key in WINDOW_KEYS}}
+    pairs = [pair for pair in combinations(keys, 2) if pair not in _TOGETHER]
+    properties = {**schema["properties"], **{key: _WINDOWS[key] for key in keys}}
+    needs = {"dependentRequired": {"same": ["since_last"]}} if "same" in keys else {}
     return {
         **schema,
         "properties": properties,
         "not": {"anyOf": [{"required": list(p)} for p in pairs]},
-        "dependentRequired": {"same": ["since_last"]},
+        **needs,
     }
 
 
@@ -263,7 +272,7 @@ def _has_been(head: str) -> Schema:
 def _changed(head: str) -> Schema:
     value = {"anyOf": [_SCALAR, _ref("settled")]}
     form = {**_map(("trait",), **{"trait": _PATH, "from": value, "to": value}), "minProperties": 2}
-    return _windowed(_map((head,), **{head: form}))
+    return _windowed(_map((head,), **{head: form}), TIME_KEYS)
 
 
 def _near(head: str) -> Schema:
@@ -275,9 +284,9 @@ def _near(head: str) -> Schema:
 
 def _located(schema: Schema) -> Schema:
     """Add ``anytime`` and the keys of windows, of which only ``within`` may stand without it."""
-    windowed = _windowed(schema)
+    windowed = _windowed(schema, TIME_KEYS)
     windowed["properties"]["anytime"] = {"type": "boolean"}
-    others = [{"required": [key]} for key in WINDOW_KEYS if key != "within"]
+    others = [{"required": [key]} for key in TIME_KEYS if key != "within"]
     any_fix = {"properties": {"anytime": {"const": True}}, "required": ["anytime"]}
     return {**windowed, "if": {"anyOf": others}, "then": any_fix}
 
@@ -366,6 +375,46 @@ def _sequence(head: str) -> Schema:
     return _map((head,), **{head: steps}, within=_POSITIVE, strict={"type": "boolean"})
 
 
+def _active(head: str) -> Schema:
+    keys = {head: _ref("names"), "where": _ref("where"), "zone": _STRING, "is": _ref("count")}
+    return _windowed(_map((head, "is"), **keys), TIME_KEYS)
+
+
+def _of_sessions() -> dict[str, Schema]:
+    return {"where": _where([_SCALAR, _ref("settled")], 1), "gap": _POSITIVE}
+
+
+def _sessions(head: str) -> Schema:
+    form = _map((head, "is"), **{head: _ref("names"), "is": _ref("count")}, **_of_sessions())
+    return _windowed(form, TIME_KEYS)
+
+
+def _session(head: str) -> Schema:
+    operands = {name: _pair(_DURATION) if name == "between" else _DURATION for name in DURATION_OPERATORS}
+    tests = {"duration": {**_map((), **operands), "minProperties": 1}, "events": _ref("count")}
+    values = {"oneOf": [_map((name,), **{name: _PATH}) for name in VALUES]}
+    forms = [*(({"const": name}, tests[name]) for name in NUMBERS), (values, _ref("test"))]
+    keys = {head: {"anyOf": [figure for figure, _ in forms]}, "of": _ref("names"), "is": {"type": "object"}}
+    kinds = [{"properties": {head: figure, "is": test}} for figure, test in forms]
+    return {
+        **_map((head, "of", "is"), **keys, which={"enum": list(WHICH)}, **_of_sessions()),
+        "oneOf": kinds,
+    }
+
+
+def _regularly(head: str) -> Schema:
+    k, of = ({"type": "integer", "minimum": least, "maximum": MAX_PERIODS} for least in (1, 2))
+    where = _of_sessions()["where"]
+    return _map((head, "every", "k", "of"), **{head: _ref("names")}, where=where, every=_POSITIVE, k=k, of=of)
+
+
+def _lifecycle(head: str) -> Schema:
+    stages = {"anyOf": [{"enum": list(STAGES)}, _list({"enum": list(STAGES)})]}
+    keys = {"of": _ref("names"), "period": _POSITIVE, "is": stages, "where": _of_sessions()["where"]}
+    return _map((head,), **{head: _map(("of", "period", "is"), **keys)})
+
+
+_DAYS = "The number of local days, weeks or months with such an event satisfies `is`."
 _FIGURE = "The aggregate of a property over the events `of` a name satisfies `is`."
 _AGE = "The age of the first or last such event is older_than or newer_than a duration."
 
@@ -414,6 +463,14 @@ _NODES: dict[str, tuple[str, Callable[[str], Schema]]] = {
         "The customer is in that other segment now.",
         lambda head: _map((head,), **{head: {"type": "string", "pattern": KEY_PATTERN}}),
     ),
+    **{head: (_DAYS, _active) for head in ACTIVE},
+    "sessions": ("The number of sessions that begin in the window satisfies `is`.", _sessions),
+    "session": (
+        "A figure of the current or the last session satisfies `is`.",
+        _session,
+    ),
+    "regularly": ("Such an event happened in at least k of the last periods.", _regularly),
+    "lifecycle": ("The customer is new, active, resurrected or dormant by such events.", _lifecycle),
 }
 
 

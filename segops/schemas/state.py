@@ -129,6 +129,7 @@ _FREE: dict[type, frozenset[str]] = {
     states.Values: frozenset({"values"}),
     states.Entry: frozenset({"value", "timed"}),
     states.Link: frozenset({"values"}),
+    states.Session: frozenset({"first", "last"}),
     Row: frozenset({"values"}),
 }
 

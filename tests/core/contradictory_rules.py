@@ -10,6 +10,7 @@ from segops.core.events import Event
 from segops.core.values import format_instant
 
 from .strategies import BASE_MS, composite, dates, durations, numbers, predicates, scalars, words
+from .strategies_rhythm import overlapping_rhythms
 
 
 def trait(test: dict[str, Any], path: str = "p") -> dict[str, Any]:
@@ -105,6 +106,7 @@ overlapping_leaves = st.one_of(
     ).map(lambda digits: {"rfm": digits}),
     _figures.map(lambda test: {"score": "recency_days", "is": test}),
     st.just({"sequence": [{"did": "A"}, {"did_not": "B", "within": "1s"}]}),
+    overlapping_rhythms(),
 )
 
 
@@ -126,6 +128,7 @@ event_leaves = st.one_of(
     st.builds(lambda n, w, o: {"did_not": n, **w, **o}, _names, _wheres, _windows),
     st.builds(lambda k, a: {k: "A", "is": a}, st.sampled_from(["first", "last"]), _ages),
     st.builds(lambda c: {"distinct": "p", "of": "A", "is": c["count"]}, _counts.filter(bool)),
+    overlapping_rhythms(),
     st.builds(lambda o, i: {"sum": "p", "of": "A", "is": i, **o}, _windows, _figures),
 )
 _signed = st.one_of(event_leaves, event_leaves, event_leaves.map(lambda node: {"not": node}))

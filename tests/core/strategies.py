@@ -58,7 +58,8 @@ def _window(draw: Any) -> dict[str, Any]:
     return {}
 
 
-windows = st.one_of(*[st.composite(_window)()] * 5, sinces)
+time_windows = st.composite(_window)()
+windows = st.one_of(*[time_windows] * 5, sinces)
 
 
 def _operator(operators: list[str], operands: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
@@ -272,11 +273,14 @@ scores = value_predicates.map(lambda test: {"score": "recency_days", "is": test}
 @cache
 def leaf_kinds(keys: tuple[str, ...]) -> list[st.SearchStrategy[dict[str, Any]]]:
     """Return a strategy for each kind of leaf; ``keys`` are the segments that leaves may refer to."""
+    from .strategies_rhythm import rhythms  # it builds on this module
+
     every = [dids, dids, did_nots, aggregates(), aggregates(), occurrences(), trait_leaves, known_fors]
     every += [strategies_events.leaves, strategies_events.leaves]
     every += [has_beens(), near_rules(), buckets, sequences(), sequences(), rfms, scores]
     every.append(import_module(".strategies_customer", __package__).customer_leaves)
     every.append(area_rules)
+    every += rhythms()
     if keys:
         every.append(st.sampled_from(keys).map(lambda key: {"in_segment": key}))
     return every

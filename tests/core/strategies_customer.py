@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from .strategies import scalars, traits, value_predicates, windows
+from .strategies import scalars, time_windows, traits, value_predicates
 
 _types = st.sampled_from(["user_id", "anonymous_id", "email", "device_id"])
 identifier_rules: st.SearchStrategy[dict[str, Any]] = st.one_of(
@@ -27,7 +27,7 @@ def changed_rules(draw: Any) -> dict[str, Any]:
     tests = [side if isinstance(side, dict) else {"eq": side} for side in sides.values()]
     if len(tests) == 2 and tests[0] == tests[1]:
         del sides["from"]
-    return {"changed": {"trait": draw(traits), **sides}, **draw(windows)}
+    return {"changed": {"trait": draw(traits), **sides}, **draw(time_windows)}
 
 
 customer_leaves = st.one_of(identifier_rules, changed_rules(), changed_rules())

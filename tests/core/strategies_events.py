@@ -94,6 +94,7 @@ windows = st.one_of(
     _lengths.map(lambda length: {"within": length}),
     st.integers(1, 20).map(lambda n: {"between": {"from": f"{n * 1_000}ms", "to": f"{n * 500}ms"}}),
     st.just({"calendar": {"this": "day", "zone": "Europe/Paris"}}),
+    st.sampled_from([{"since_last": "B"}, {"since_last": ["A", "C"], "same": "context.app.v"}]),
 )
 
 _paths = st.sampled_from(["l.a", "l.a", "l.b", "w", r"d\.e", "context.app.v", ["properties", "d.e"], "o.r"])

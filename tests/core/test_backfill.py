@@ -352,6 +352,9 @@ def test_notes_say_what_each_remembered_message_added_to_accumulators(profile_id
         "spent": {"sum": "p", "of": "A", "is": {"gte": 1}},
         "once": {"did": "A", "until": "1970-01-01T00:00:00.003Z"},
         "recent": {"did": "A", "within": "1d"},
+        "visit": {"session": "events", "of": "A", "is": {"gte": 2}},
+        "visits": {"sessions": "A", "is": {"gte": 2}},
+        "entry": {"session": {"first": "p"}, "of": "A", "is": {"gte": 2}},
     }
     events = [did(1, 1, p=5), did(2, 2), did(3, 5, p=0.5), Event("B", 6, "m4", {})]
     live, later = Engine(segments(**rules)), Engine(SegmentSet.EMPTY)

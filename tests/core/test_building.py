@@ -63,6 +63,12 @@ def features() -> list[tuple[str, Feature, st.SearchStrategy[Any]]]:
     for within_ms in (None, LENGTH):
         steps = Feature("sequence", ("A", "B"), (), ALWAYS, sequence=Sequence(STEPS, within_ms))
         found.append((f"sequence {within_ms}", steps, links))
+    for window in WINDOWS:
+        found.append((f"sessions {window}", Feature("sessions", ("A",), (), window, length_ms=5), st.none()))
+    session = Feature("session", ("A",), (), ALWAYS, ("p",), length_ms=5)
+    periods = Feature("periods", ("A",), (), Within(LENGTH), length_ms=10)
+    found += [("session", session, st.tuples(integers)), ("periods", periods, st.none())]
+    found.append(("lifecycle", Feature("lifecycle", ("A",), (), ALWAYS, length_ms=9), st.none()))
     history = Feature("history", (), (), Within(LENGTH), ("p",))
     return [*found, ("history", history, st.one_of(st.none(), integers))]
 

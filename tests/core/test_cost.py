@@ -67,6 +67,13 @@ def test_shared_features_are_counted_once() -> None:
         ({"sequence": [{"did": "A"}, {"did": "B"}]}, 0),
         ({"sequence": [{"did": "A"}, {"did_not": "B", "within": "1h"}]}, 1),
         ({"not": {"in_segment": "other"}}, 1),
+        ({"active_days": "A", "is": {"gte": 2}}, 0),
+        ({"active_days": "A", "is": {"gte": 2}, "within": "7d"}, 1),
+        ({"sessions": "A", "is": {"gte": 2}}, 0),
+        ({"sessions": "A", "is": {"gte": 2}, "calendar": {"this": "day"}}, 1),
+        ({"session": "events", "of": "A", "is": {"gte": 2}}, 1),
+        ({"regularly": "A", "every": "7d", "k": 3, "of": 4}, 1),
+        ({"lifecycle": {"of": "A", "period": "28d", "is": "new"}}, 1),
     ],
     ids=str,
 )

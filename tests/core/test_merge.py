@@ -82,6 +82,11 @@ _OTHERS: dict[str, dict[str, Any]] = {
     "visited-ever": {"near": {"lat": 0, "lon": 179.99, "radius": "200km"}, "anytime": True},
     "many": {"did": ["A", "B"], "count": {"gte": 300}, "within": "1d"},
     "of-some": {"did": "A", "where": {"p": 1}, "count": {"gte": 2}},
+    "session-events": {"session": "events", "of": ["A", "B"], "gap": "2s", "is": {"gte": 2}},
+    "session-first": {"session": {"first": "p"}, "of": ["A", "B"], "gap": "2s", "is": {"gte": 2}},
+    "session-last": {"session": {"last": "p"}, "of": "A", "gap": "5s", "which": "last", "is": {"gte": 2}},
+    "regularly": {"regularly": ["A", "B"], "every": "3s", "k": 2, "of": 4},
+    "lifecycle": {"lifecycle": {"of": "A", "period": "4s", "is": ["new", "resurrected"]}},
 }
 
 
@@ -93,6 +98,8 @@ def _everything() -> SegmentSet:
         for function in AGGREGATES:
             test = {"gte": 2}
             forms[f"{function}-{name}"] = {function: "p", "of": ["A", "B"], "is": test, **window}
+        forms[f"days-{name}"] = {"active_days": "A", "zone": "Asia/Kolkata", "is": {"gte": 2}, **window}
+        forms[f"sessions-{name}"] = {"sessions": ["A", "B"], "gap": "2s", "is": {"gte": 2}, **window}
     return SegmentSet([make_definition(key, form) for key, form in forms.items()])
 
 

@@ -44,6 +44,11 @@ FORMS: dict[str, dict[str, Any]] = {
     "rfm": {"rfm": "champions"},
     "score": {"score": "recency_days", "is": {"gte": 3}},
     "in_segment": {"in_segment": "vip"},
+    **{head: {head: "A", "is": {"gte": 2}} for head in ("active_days", "active_weeks", "active_months")},
+    "sessions": {"sessions": "A", "is": {"gte": 2}},
+    "session": {"session": "duration", "of": "A", "is": {"gte": "10m"}},
+    "regularly": {"regularly": "A", "every": "7d", "k": 3, "of": 4},
+    "lifecycle": {"lifecycle": {"of": "A", "period": "28d", "is": "new"}},
 }
 VISITED = {"inside": "zone", "anytime": True}
 HYSTERESIS = {"score": "recency_days", "enter": {"lte": 3}, "exit": {"gte": 9}}
@@ -80,6 +85,10 @@ TABLES: dict[str, tuple[Collection[type], dict[type, str]]] = {
             model.HasIdentifier: "any customer may have any identifier",
             model.Bucket: "an empty one is refused when it is read",
             model.SequenceNode: "its conditions are looked at one by one",
+            **dict.fromkeys(
+                (model.ActivePeriods, model.Sessions), "a count that never holds is refused when it is read"
+            ),
+            **dict.fromkeys((model.Regularly, model.LifecycleNode), "any number and stage can be reached"),
         },
     ),
     "lint: always": (
@@ -97,6 +106,13 @@ TABLES: dict[str, tuple[Collection[type], dict[type, str]]] = {
             **dict.fromkeys((model.Near, model.Located, model.Visited), "distances are not looked into"),
             model.Changed: "fails where the trait was never set",
             model.HasIdentifier: "fails where there is no such identifier",
+            **dict.fromkeys(
+                (model.ActivePeriods, model.Sessions),
+                "a count that always holds is refused, or warned of, when it is read",
+            ),
+            **dict.fromkeys(
+                (model.SessionFigure, model.Regularly, model.LifecycleNode), "fails where there is no event"
+            ),
         },
     ),
     "satisfiability": (
@@ -167,8 +183,17 @@ TABLES: dict[str, tuple[Collection[type], dict[type, str]]] = {
                 ),
                 "its threshold is not a number of entries",
             ),
+            model.ActivePeriods: "stores at most one entry per day",
             **dict.fromkeys(
-                (model.SequenceNode, model.RfmNode), "stores a bounded number of entries for any threshold"
+                (
+                    model.SequenceNode,
+                    model.RfmNode,
+                    model.Sessions,
+                    model.SessionFigure,
+                    model.Regularly,
+                    model.LifecycleNode,
+                ),
+                "stores a bounded number of entries for any threshold",
             ),
         },
     ),

@@ -134,6 +134,16 @@ def test_latest_value_of_an_incompatible_type_is_reported() -> None:
     assert found.observe(event(plan=5, sku={})) == []
 
 
+def test_value_of_a_session_of_an_incompatible_type_is_reported() -> None:
+    found = survey(
+        one={"session": {"first": "url"}, "of": "A", "is": {"starts_with": "/"}},
+        two={"active_days": "A", "where": {"app": True}, "is": {"gte": 2}},
+        three={"lifecycle": {"of": "B", "where": {"n": 1}, "period": "1d", "is": "new"}},
+    )
+    assert found.observe(event(url=5, app="yes")) == [Skip("A", "url", "number"), Skip("A", "app", "text")]
+    assert list(found.names_never_met()) == ["no event is named B"]
+
+
 def test_events_paths_and_traits_that_never_occur_are_reported() -> None:
     plan = {"trait": "plan.name", "is": {"eq": "x"}}
     step = {"did": "C", "where": {"a.b": 1, "k": {"same_as": 1}}}

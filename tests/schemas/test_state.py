@@ -143,6 +143,7 @@ def test_free_values_are_fitted_in_every_part() -> None:
         2: states.Values([1], [BIG]),
         3: states.Entries([states.Entry(1, BIG, (BIG, "x"))]),
         4: states.Chains([states.Link(1, 1, (BIG,))], [(1, 2)]),
+        5: states.Sessions([states.Session(1, 1, 1, (1, BIG), (1, -BIG))]),
     }
     held = Links(
         ["x"], held=[HeldEvent(1, event)], sources=[MergedSource(1, Profile("y", traits={"n": -BIG}))]
@@ -153,6 +154,7 @@ def test_free_values_are_fitted_in_every_part() -> None:
         2: states.Values([1], [1e30]),
         3: states.Entries([states.Entry(1, 1e30, (1e30, "x"))]),
         4: states.Chains([states.Link(1, 1, (1e30,))], [(1, 2)]),
+        5: states.Sessions([states.Session(1, 1, 1, (1, 1e30), (1, -1e30))]),
     }
     assert again.links is not None
     assert again.links.held[0].event.properties == {"deep": [{"big": 1e30}]}

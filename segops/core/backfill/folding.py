@@ -13,7 +13,7 @@ from segops.core.engine import message_hash
 from segops.core.features import Counted, Feature, Reducer, State, reducer_of
 from segops.core.features.building import built
 from segops.core.features.lists import adds_each, spread
-from segops.core.features.states import Tally, Total
+from segops.core.features.states import RecentSessions, Tally, Total
 from segops.core.merge import may_lose
 from segops.core.profile import Profile
 
@@ -229,4 +229,4 @@ def _notes(profile: Profile, builds: Iterable[_Build]) -> dict[int, Counted]:
     return notes
 
 
-_ACCUMULATORS = (Tally, Total)
+_ACCUMULATORS = (RecentSessions, Tally, Total)

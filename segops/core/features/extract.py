@@ -14,7 +14,7 @@ from segops.core.features.sequence import Sequence
 from segops.core.operators import Predicate
 from segops.core.paths import Each, Path, getter, walker
 from segops.core.values import distinct_key, kind
-from segops.core.windows import Between, SinceLast
+from segops.core.windows import Between, SinceLast, period_key
 
 Extract = Callable[[Event], Any]
 
@@ -48,6 +48,8 @@ def extractor(feature: Feature) -> Extract | None:
         return _location(feature)
     if isinstance(feature.window, SinceLast):
         return _since(feature, feature.window)
+    if feature.length_ms is not None:
+        return None if feature.path is None else _wrapped(feature.path)
     take = _value(feature)
     if isinstance(feature.window, Between) or feature.timed_where:
         take = _with_timed(take, feature.timed_where)
@@ -85,6 +87,12 @@ def _steps(sequence: Sequence) -> Extract:
         return steps, tuple(get(event) for get in compared)
 
     return take
+
+
+def _wrapped(path: Path) -> Extract:
+    """Extract a value in a tuple: an event of a session counts without one, too."""
+    get = getter(path)
+    return lambda event: (get(event),)
 
 
 def _order(purchases: Purchases) -> Extract:
@@ -137,6 +145,9 @@ def _value(feature: Feature) -> Extract | None:
 
 
 def _at_path(feature: Feature) -> Extract | None:
+    if feature.days is not None:
+        days = feature.days
+        return lambda event: period_key(days, event.time_ms)
     if feature.path is None:
         return None
     get, read = walker(feature.path), _reading(feature)

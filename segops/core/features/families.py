@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from segops.core.features.feature import Feature, Reducer
 from segops.core.features.history import TraitHistory
 from segops.core.features.orders import OrdersReducer
+from segops.core.features.periods import Lifecycle, OccupiedPeriods
 from segops.core.features.running import RunningCount, RunningDistinct, RunningSelected, RunningSum
 from segops.core.features.scanning import Scanning
 from segops.core.features.sequence import SequenceReducer
+from segops.core.features.sessions import LatestSessions, SessionCount
 from segops.core.features.since import since_reducer
 from segops.core.features.sliding import SlidingCount, SlidingSum, SlidingValue
 from segops.core.windows import Between, Calendar, Fixed, SinceLast, Within, reach_ms
@@ -22,6 +26,8 @@ def reducer_of(feature: Feature) -> Reducer:
     (1, 0)
     """
     window = feature.window
+    if feature.length_ms is not None:
+        return _BY_LENGTH[feature.kind](feature, feature.length_ms)
     if feature.purchases is not None:
         return OrdersReducer(feature.purchases)
     if feature.sequence is not None:
@@ -54,3 +60,18 @@ def _sliding(feature: Feature, length_ms: int) -> Reducer:
     if feature.kind in ("count", "sum"):
         return SlidingSum(length_ms)
     return SlidingValue(length_ms, feature.kind, feature.capacity)
+
+
+def _periods(feature: Feature, period_ms: int) -> Reducer:
+    if not isinstance(feature.window, Within):
+        raise TypeError(f"expected periods within a length, got {feature.window!r}")
+    return OccupiedPeriods(period_ms, feature.window.length_ms // period_ms)
+
+
+#: Kind of a feature with ``length_ms`` -> its reducer.
+_BY_LENGTH: dict[str, Callable[[Feature, int], Reducer]] = {
+    "sessions": lambda feature, gap_ms: SessionCount(feature.window, gap_ms),
+    "session": lambda _feature, gap_ms: LatestSessions(gap_ms),
+    "periods": _periods,
+    "lifecycle": lambda _feature, period_ms: Lifecycle(period_ms),
+}

@@ -13,7 +13,7 @@ from segops.core.features.orders import Purchases
 from segops.core.features.sequence import Sequence
 from segops.core.operators import Predicate
 from segops.core.paths import CONTEXT, Path
-from segops.core.windows import SinceLast, Window, Within
+from segops.core.windows import Calendar, SinceLast, Window, Within
 
 #: Stands for the capacity in the identity of a feature, which does not depend on it.
 _OF_ANY_CAPACITY = 0
@@ -21,7 +21,7 @@ _OF_ANY_CAPACITY = 0
 _FIRST_NAMES = ("Order Completed", "Order Refunded")
 
 #: Fields of later versions: left out of the identity where they have no value.
-_LATER = ("convert", "located", "money")
+_LATER = frozenset(("convert", "days", "length_ms", "located", "money"))
 
 #: Stands for the names of a feature that reads every event.
 ANY_NAME = "*"
@@ -49,6 +49,9 @@ class Feature(msgspec.Struct, frozen=True):
     events. ``capacity`` limits what count and distinct keep (None: no limit); it is not part of the identity,
     except in a window that begins with an anchor. ``convert`` is the conversion of the value at ``path``,
     ``money`` its currency.
+
+    With ``days``, distinct reads the local day, week or month of the event instead of a property. sessions
+    and session have ``length_ms`` as their gap, periods and lifecycle as the length of a period.
     """
 
     kind: str
@@ -63,6 +66,8 @@ class Feature(msgspec.Struct, frozen=True):
     money: Money | None = None
     #: For a count: only events located in one of these areas.
     located: tuple[Area, ...] | None = None
+    days: Calendar | None = None
+    length_ms: int | None = None
 
     @property
     def id(self) -> int:
@@ -84,10 +89,8 @@ class Feature(msgspec.Struct, frozen=True):
         form = msgspec.to_builtins(self)
         if self.purchases is not None:
             form["names"] = _FIRST_NAMES
+        form = {name: value for name, value in form.items() if name not in _LATER or value is not None}
         form["capacity"] = None
-        for name in _LATER:
-            if form[name] is None:
-                del form[name]
         _, _, rest = msgspec.json.encode(form, order="sorted").partition(b"null")  # the first key
         texts = (b"null" if capacity is None else b"%d" % capacity for capacity in capacities)
         hashes = (hashlib.sha256(b'{"capacity":' + text + rest).digest() for text in texts)

@@ -20,6 +20,7 @@ from segops.core.features.families import reducer_of
 from segops.core.features.feature import PANES, Feature, Reducer
 from segops.core.features.running import REPLACES, ZERO
 from segops.core.features.sequence import SequenceReducer
+from segops.core.features.sessions import LatestSessions, SessionCount, united
 from segops.core.features.since import SinceReducer
 from segops.core.features.states import (
     Chains,
@@ -27,8 +28,11 @@ from segops.core.features.states import (
     Entries,
     EventTimes,
     Keys,
+    Marks,
     Orders,
+    RecentSessions,
     RunningValue,
+    Sessions,
     SinceAnchor,
     State,
     Sums,
@@ -192,6 +196,19 @@ def _since(context: FeatureMerge, mine: SinceAnchor, theirs: SinceAnchor) -> Sin
     return context.reducer.merged(mine, theirs, partial(_merged_rows, context))
 
 
+def _sessions(context: FeatureMerge, mine: Sessions, theirs: Sessions) -> Sessions:
+    if not isinstance(context.reducer, (SessionCount, LatestSessions)):
+        raise TypeError(f"expected the reducer of sessions, got {context.reducer!r}")
+    shared = (note.time_ms for note in context.shared if context.id in note.tallies)
+    return united(theirs, mine, shared, context.reducer)
+
+
+def _marks(context: FeatureMerge, mine: Marks, theirs: Marks) -> State:
+    for time_ms in mine.times:
+        context.reducer.add(theirs, time_ms, None, context.now_ms)
+    return theirs
+
+
 #: Class of the state -> the merge of two of them.
 _MERGES: dict[type, Callable[[FeatureMerge, Any, Any], State]] = {
     Tally: _by_period(_tally),
@@ -205,4 +222,7 @@ _MERGES: dict[type, Callable[[FeatureMerge, Any, Any], State]] = {
     Chains: _chains,
     Orders: _orders,
     SinceAnchor: _since,
+    Sessions: _sessions,
+    RecentSessions: _sessions,
+    Marks: _marks,
 }

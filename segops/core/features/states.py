@@ -140,8 +140,37 @@ class SinceAnchor(msgspec.Struct, array_like=True, gc=False, tag=40):
     entries: list[Entry]
 
 
+class Session(msgspec.Struct, array_like=True, gc=False):
+    """One session: the times of its first and last event, and the number of its events.
+
+    ``first``, ``last``: the first and the last value of the property that is read, each with its time.
+    """
+
+    begin_ms: int
+    last_ms: int
+    events: int
+    first: tuple[int, Any] | None = None
+    last: tuple[int, Any] | None = None
+
+
+class Sessions(msgspec.Struct, array_like=True, gc=False, tag=25):
+    """Sessions, oldest first."""
+
+    sessions: list[Session]
+
+
+class RecentSessions(Sessions, array_like=True, gc=False, tag=27):
+    """The latest sessions, whose numbers of events are read."""
+
+
+class Marks(msgspec.Struct, array_like=True, gc=False, tag=26):
+    """Event times, oldest first, without those that decide nothing about periods (``periods``)."""
+
+    times: list[int]
+
+
 class Counted(msgspec.Struct, array_like=True, gc=False):
-    """What one event added to accumulators: its time, the tallies with it, and its part of each total.
+    """What one event added to accumulators: its time, the tallies and sessions with it, its part of totals.
 
     A total to which it added several numbers is also among the tallies, for each number after the first.
 
@@ -160,6 +189,8 @@ class Counted(msgspec.Struct, array_like=True, gc=False):
         elif state.__class__ is Total:
             number, self.totals[feature_id] = numbers_of(value)
             self.tallies += [feature_id] * (number - 1)
+        elif state.__class__ is RecentSessions:
+            self.tallies.append(feature_id)
 
     def drop(self, feature_ids: Container[int]) -> None:
         """Drop features whose state is replaced."""
@@ -173,5 +204,18 @@ class Counted(msgspec.Struct, array_like=True, gc=False):
 
 
 State = (
-    Tally | Total | RunningValue | Keys | EventTimes | Sums | Values | Entries | Chains | Orders | SinceAnchor
+    Tally
+    | Total
+    | RunningValue
+    | Keys
+    | EventTimes
+    | Sums
+    | Values
+    | Entries
+    | Chains
+    | Orders
+    | Sessions
+    | RecentSessions
+    | Marks
+    | SinceAnchor
 )

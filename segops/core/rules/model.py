@@ -15,7 +15,7 @@ from segops.core.paths import Path as Path
 from segops.core.scoring import SCORERS
 from segops.core.scoring.base import Scorer
 from segops.core.scoring.rfm import Digits, Rfm
-from segops.core.windows import Window
+from segops.core.windows import Calendar, Window
 
 
 class Selection(msgspec.Struct, frozen=True):
@@ -160,6 +160,55 @@ class SequenceNode(msgspec.Struct, frozen=True, tag="sequence"):
     sequence: Sequence
 
 
+class ActivePeriods(msgspec.Struct, frozen=True, tag="active_periods"):
+    """The number of the calendar's periods with a selected event in the window satisfies ``count``."""
+
+    select: Selection
+    calendar: Calendar
+    window: Window
+    count: Predicate
+
+
+class Sessions(msgspec.Struct, frozen=True, tag="sessions"):
+    """The number of sessions of selected events that begin in the window satisfies ``count``."""
+
+    select: Selection
+    gap_ms: int
+    window: Window
+    count: Predicate
+
+
+class SessionFigure(msgspec.Struct, frozen=True, tag="session"):
+    """A figure of the ``current`` or the ``last`` session satisfies ``test``.
+
+    ``figure``: duration (in milliseconds), events, or the first or last value of the property at ``path``.
+    """
+
+    figure: str
+    path: Path | None
+    select: Selection
+    gap_ms: int
+    which: str
+    test: Predicate
+
+
+class Regularly(msgspec.Struct, frozen=True, tag="regularly"):
+    """There was a selected event in ``k`` or more of the latest ``periods``, counted back from now."""
+
+    select: Selection
+    period_ms: int
+    k: int
+    periods: int
+
+
+class LifecycleNode(msgspec.Struct, frozen=True, tag="lifecycle"):
+    """The profile's stage by its selected events is one of ``stages`` (``SPEC.md#lifecycle``)."""
+
+    select: Selection
+    period_ms: int
+    stages: tuple[str, ...]
+
+
 class RfmNode(msgspec.Struct, frozen=True, tag="rfm"):
     """The profile's RFM tier is one of ``tiers``, or (``tiers`` empty) its digits satisfy all ``tests``."""
 
@@ -242,6 +291,11 @@ Node = (
     | Hysteresis
     | KnownFor
     | InSegment
+    | ActivePeriods
+    | Sessions
+    | SessionFigure
+    | Regularly
+    | LifecycleNode
 )
 
 

@@ -45,6 +45,10 @@ def feature_label(feature: Feature) -> str:
         return " ".join(part for part in _sequence(model.SequenceNode(feature.sequence)) if part)
     if feature.purchases is not None:
         return f"orders of the last {format_duration(feature.purchases.period_ms)}"
+    if feature.length_ms is not None:
+        return _of_length(feature, feature.length_ms)
+    if feature.days is not None:
+        return " ".join(part for part in ("active", *_days(feature, feature.days), window) if part)
     if feature.kind == "history":
         return f"history of {names_text(feature.path or ())}"
     if feature.located is not None:
@@ -52,6 +56,30 @@ def feature_label(feature: Feature) -> str:
     of = f"{feature.kind} of {path} over" if path else f"{feature.kind} of"
     selected = _select(model.Selection(feature.names, feature.where))
     return " ".join(part for part in (of, selected, window) if part)
+
+
+def _of_length(feature: Feature, length_ms: int) -> str:
+    """Describe a feature of sessions or periods."""
+    path = f"with {'.'.join(feature.path)}" if feature.path else ""
+    window = "" if feature.kind == "periods" else _window(feature.window)
+    head, word = _LENGTHS[feature.kind]
+    selected = _select(model.Selection(feature.names, feature.where))
+    parts = (head, selected, path, f"{word} {format_duration(length_ms)}", window)
+    return " ".join(part for part in parts if part)
+
+
+#: Kind of a feature with a length -> what it is, and what its length is.
+_LENGTHS = {
+    "sessions": ("sessions of", "with a gap of"),
+    "session": ("current and last session of", "with a gap of"),
+    "periods": ("regularly", "in periods of"),
+    "lifecycle": ("lifecycle of", "by periods of"),
+}
+
+
+def _days(of: Feature | model.Selection, calendar: Calendar) -> tuple[str, str]:
+    selected = _select(model.Selection(of.names, of.where))
+    return f"{calendar.this}s of", f"{selected} ({calendar.zone})"
 
 
 def predicate_text(test: Predicate) -> str:
@@ -261,6 +289,46 @@ def _hysteresis(node: model.Hysteresis) -> tuple[str, ...]:
     return *head, f"enter {enter},", f"exit {exit}"
 
 
+def _active(node: model.ActivePeriods) -> tuple[str, ...]:
+    days, selected = _days(node.select, node.calendar)
+    return "active", days, selected, predicate_text(node.count), _window(node.window)
+
+
+def _gap(gap_ms: int) -> str:
+    return f"with a gap of {format_duration(gap_ms)}"
+
+
+def _sessions(node: model.Sessions) -> tuple[str, ...]:
+    count, window = predicate_text(node.count), _window(node.window)
+    return "sessions of", _select(node.select), _gap(node.gap_ms), count, window
+
+
+def _session(node: model.SessionFigure) -> tuple[str, ...]:
+    figure = f"{node.figure} {'.'.join(node.path)}" if node.path else node.figure
+    head = f"{figure} of the {node.which} session of"
+    return head, _select(node.select), _gap(node.gap_ms), _figure_text(node)
+
+
+def _figure_text(node: model.SessionFigure) -> str:
+    if node.figure != "duration":
+        return predicate_text(node.test)
+    return predicate_text(Predicate(tuple((name, _lengths(operand)) for name, operand in node.test.ops)))
+
+
+def _lengths(operand: Any) -> Any:
+    return tuple(map(format_duration, operand)) if isinstance(operand, tuple) else format_duration(operand)
+
+
+def _regularly(node: model.Regularly) -> tuple[str, ...]:
+    periods = f"periods of {format_duration(node.period_ms)}"
+    return "did", _select(node.select), f"in {node.k} of the last {node.periods}", periods
+
+
+def _lifecycle(node: model.LifecycleNode) -> tuple[str, ...]:
+    stages = " or ".join(node.stages)
+    return "lifecycle of", _select(node.select), f"by periods of {format_duration(node.period_ms)}", stages
+
+
 #: Node -> the parts of its label; empty ones are left out.
 _LABELS: dict[type, Callable[[Any], tuple[str, ...]]] = {
     model.All: lambda _node: ("all of",),
@@ -288,6 +356,11 @@ _LABELS: dict[type, Callable[[Any], tuple[str, ...]]] = {
     model.Hysteresis: _hysteresis,
     model.KnownFor: lambda node: (f"known for {format_duration(node.length_ms)}",),
     model.InSegment: lambda node: (f"in segment {node.key}",),
+    model.ActivePeriods: _active,
+    model.Sessions: _sessions,
+    model.SessionFigure: _session,
+    model.Regularly: _regularly,
+    model.LifecycleNode: _lifecycle,
 }
 
 #: Node -> what its value is compared with.
@@ -309,4 +382,8 @@ _THRESHOLDS: dict[type, Callable[[Any], str]] = {
     model.RfmNode: _digits,
     model.ScoreNode: lambda node: predicate_text(node.test),
     model.KnownFor: lambda node: f"older than {format_duration(node.length_ms)}",
+    **dict.fromkeys((model.ActivePeriods, model.Sessions), lambda node: predicate_text(node.count)),
+    model.SessionFigure: _figure_text,
+    model.Regularly: lambda node: f"≥ {node.k}",
+    model.LifecycleNode: lambda node: " or ".join(node.stages),
 }

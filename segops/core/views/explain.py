@@ -13,6 +13,7 @@ import msgspec
 from segops.core.features import MAX_ENTRIES, Feature, reducer_of
 from segops.core.features.scanning import Scanning
 from segops.core.features.sequence import MAX_LINKS
+from segops.core.features.sessions import MAX_SESSIONS
 from segops.core.features.since import SinceReducer
 from segops.core.features.sliding import SlidingSum
 from segops.core.geo import distance_m
@@ -20,11 +21,11 @@ from segops.core.memberships import compile_part, past_of
 from segops.core.names import has_identifier
 from segops.core.profile import Profile
 from segops.core.rules import model
-from segops.core.rules.execution import VIEWS, Rule, changes_of, feature_of, held_since
+from segops.core.rules.execution import VIEWS, Rule, changes_of, feature_of, held_since, session_figure
 from segops.core.rules.policy import Policy
 from segops.core.rules.wording import label, threshold
 from segops.core.segments import Definition, Segment, SegmentSet, complete_since
-from segops.core.values import format_instant, lookup, share_of
+from segops.core.values import format_duration, format_instant, lookup, share_of
 from segops.core.windows import Within
 
 
@@ -319,6 +320,11 @@ def _digits(node: model.RfmNode, view: _View) -> str | None:
     return f"{tier or 'no tier'} ({digits.recency}, {digits.frequency}, {digits.monetary})"
 
 
+def _session_figure(node: model.SessionFigure, view: _View) -> Any:
+    value = session_figure(node, _state(node, view))
+    return format_duration(value) if node.figure == "duration" and value is not None else value
+
+
 #: Node -> the value that is compared with its threshold.
 _VALUES: dict[type, Callable[[Any, _View], Any]] = {
     model.Did: _count,
@@ -337,6 +343,8 @@ _VALUES: dict[type, Callable[[Any, _View], Any]] = {
     model.RfmNode: _digits,
     model.ScoreNode: _score,
     model.Bucket: lambda node, view: share_of(node.salt, view.profile.id) / 100,
+    **dict.fromkeys((model.ActivePeriods, model.Sessions, model.Regularly, model.LifecycleNode), _state),
+    model.SessionFigure: _session_figure,
 }
 
 
@@ -346,6 +354,10 @@ def _note(node: model.Node) -> str | None:
         return None
     if feature.kind == "sequence":
         return f"only the latest {MAX_LINKS} events that a step may match are kept"
+    if feature.kind == "session":
+        return f"only the latest {MAX_SESSIONS} sessions are kept"
+    if feature.kind == "sessions":
+        return f"only the latest {MAX_ENTRIES:,} sessions are kept"
     reducer = reducer_of(feature)
     if isinstance(reducer, SinceReducer) and reducer.limit == MAX_ENTRIES:
         return f"only the latest {MAX_ENTRIES:,} events are kept"

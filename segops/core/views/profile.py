@@ -13,6 +13,7 @@ import msgspec
 
 from segops.core.features import Feature, Values, reducer_of
 from segops.core.features.orders import PurchaseTotals
+from segops.core.features.states import Session
 from segops.core.profile import IdentifierOrigin, Links, Profile
 from segops.core.rules.wording import feature_label
 from segops.core.segments import Definition, SegmentSet
@@ -142,11 +143,22 @@ def _readable(feature: Feature, value: Any) -> Any:
     if isinstance(value, PurchaseTotals):
         last = None if value.last_ms is None else format_instant(value.last_ms)
         return {"orders": value.orders, "net": plain(value.net), "last": last}
+    if feature.kind == "session":
+        return {name: _session(each) for name, each in zip(("current", "last"), value, strict=True)}
     if isinstance(value, tuple):  # the number of values and their sum
         return value[0] if feature.kind == "count" else plain(value[1])
     if feature.kind in ("first", "last") and value is not None:
         return format_instant(value)
     return plain(value)
+
+
+def _session(session: Session | None) -> dict[str, Any] | None:
+    if session is None:
+        return None
+    found = {"first": session.first, "last": session.last}
+    values = {name: value[1] for name, value in found.items() if value is not None}
+    times = {"begin": format_instant(session.begin_ms), "end": format_instant(session.last_ms)}
+    return {**times, "events": session.events, **values}
 
 
 def _membership(profile: Profile, key: str, definition: Definition | None) -> MembershipView:

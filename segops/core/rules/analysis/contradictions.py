@@ -14,6 +14,7 @@ import msgspec
 
 from segops.core.features import ANY_NAME
 from segops.core.features.orders import ORDER_NAME
+from segops.core.features.periods import DORMANT
 from segops.core.operators import Predicate
 from segops.core.rules import model
 from segops.core.rules.analysis.satisfiability import ANY_KIND, Requirement, possible
@@ -32,6 +33,10 @@ class Literal(NamedTuple):
 
 
 Literals = Sequence[Literal]
+#: Nodes over days, sessions and periods.
+_RHYTHM = frozenset[type](
+    {model.ActivePeriods, model.Sessions, model.SessionFigure, model.Regularly, model.LifecycleNode}
+)
 NOTHING = Predicate(())
 
 
@@ -98,6 +103,21 @@ def _tested(literal: Literal) -> _Tested | None:
         case model.Aggregate(function=function, test=test) as node:
             what = msgspec.structs.replace(node, test=NOTHING)
             return _Tested(what, _exact(function, test), KINDS[function])
+    return _rhythm(literal.node)
+
+
+def _rhythm(node: model.Node) -> _Tested | None:
+    match node:
+        case model.ActivePeriods(count=test) | model.Sessions(count=test):
+            return _Tested(msgspec.structs.replace(node, count=NOTHING), test, ("whole",))
+        case model.SessionFigure(path=path, test=test):
+            kinds = ANY_KIND if path else ("missing", "whole")
+            return _Tested(msgspec.structs.replace(node, test=NOTHING), test, kinds)
+        case model.Regularly(k=k):
+            return _Tested(msgspec.structs.replace(node, k=0), Predicate((("gte", k),)), ("whole",))
+        case model.LifecycleNode(stages=stages):
+            wanted = Predicate((("in", stages),))
+            return _Tested(msgspec.structs.replace(node, stages=()), wanted, ("missing", "string"))
     return None
 
 
@@ -110,6 +130,8 @@ def _about(what: model.Node) -> Hashable:
             return select.names
         case model.Aggregate(function=function, path=path, select=select):
             return function, path, select.names
+        case _ if type(what) in _RHYTHM:
+            return type(what), what.select.names  # type: ignore[union-attr]
     return None
 
 
@@ -179,6 +201,26 @@ def _numbers_of(literal: Literal) -> Iterator[_Number]:
             yield from (_Number(literal, select, ALWAYS, 1) for select in steps)
         case model.RfmNode() if holds:
             yield _Number(literal, model.Selection((ORDER_NAME,)), ALWAYS, 1)
+    yield from _numbers_of_rhythm(literal)
+
+
+def _numbers_of_rhythm(literal: Literal) -> Iterator[_Number]:
+    node, holds = literal.node, literal.holds
+    match node:
+        case (
+            model.ActivePeriods(select=select, window=window, count=count)
+            | model.Sessions(select=select, window=window, count=count)
+        ):
+            # At least as many events; there is no upper bound.
+            yield from (n._replace(most=None) for n in _counted(literal, select, window, count))
+        case model.Regularly(select=select, period_ms=period_ms, k=k, periods=periods) if holds:
+            yield _Number(literal, select, Within(period_ms * periods), k)
+        case model.LifecycleNode(select=select, period_ms=period_ms, stages=stages) if holds:
+            yield _Number(literal, select, ALWAYS, 1)
+            if stages == (DORMANT,):
+                yield _Number(literal, select, Within(period_ms), 0, 0)
+            elif DORMANT not in stages:
+                yield _Number(literal, select, Within(period_ms), 1)
 
 
 def _counted(literal: Literal, select: model.Selection, window: Window, test: Predicate) -> Iterator[_Number]:
@@ -282,8 +324,9 @@ def cells(rfm: Rfm) -> Iterator[Digits]:
 #: Search -> the node types that it compares; empty: all.
 _SEARCHES: dict[Callable[[Literals], Iterator[Literals]], frozenset[type]] = {
     _opposites: frozenset(),
-    _values: frozenset({model.Trait, model.HasBeen, model.ScoreNode, model.Did, model.Aggregate}),
-    _numbers: frozenset({model.Did, model.Aggregate, model.Occurrence, model.SequenceNode, model.RfmNode}),
+    _values: frozenset({model.Trait, model.HasBeen, model.ScoreNode, model.Did, model.Aggregate}) | _RHYTHM,
+    _numbers: frozenset({model.Did, model.Aggregate, model.Occurrence, model.SequenceNode, model.RfmNode})
+    | _RHYTHM,
     _known_for: frozenset({model.KnownFor}),
     _buckets: frozenset({model.Bucket}),
     _digits: frozenset({model.RfmNode}),

@@ -172,6 +172,9 @@ _TIMED: dict[type, Callable[[Any], bool]] = {
     model.RfmNode: lambda _node: True,
     model.ScoreNode: lambda _node: True,
     model.SequenceNode: lambda node: node.sequence.within_ms is not None or node.sequence.steps[-1].absent,
+    model.ActivePeriods: lambda node: _moves(node.window, _conditions(node.select)),
+    model.Sessions: lambda node: _moves(node.window, ()),
+    **dict.fromkeys((model.SessionFigure, model.Regularly, model.LifecycleNode), lambda _node: True),
 }
 
 
@@ -212,7 +215,9 @@ def _value(feature: Feature, index: int) -> Any:
         return 1 << index % len(feature.sequence.steps), (_TEXT,) * len(feature.sequence.paths)
     if feature.purchases is not None:
         return OrderStatement("orders", f"{_TEXT}-{index}", Decimal("49.9"))
-    value = _plain(feature.kind, index)
+    if feature.length_ms is not None:
+        return None if feature.path is None else (_TEXT,)
+    value = str(index) if feature.days is not None else _plain(feature.kind, index)
     if feature.kind == "history":
         return value
     if isinstance(feature.window, SinceLast):

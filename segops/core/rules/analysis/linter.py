@@ -203,6 +203,8 @@ _CONDITIONS: dict[type, Callable[[Any], Iterator[tuple[str, Predicate]]]] = {
     **dict.fromkeys((model.Did, model.Aggregate, model.Occurrence), _selected),
     model.SequenceNode: _of_steps,
     model.Changed: _of_sides,
+    **dict.fromkeys((model.ActivePeriods, model.Sessions, model.SessionFigure, model.Regularly), _selected),
+    model.LifecycleNode: lambda node: _where(".lifecycle", node.select.where),
 }
 
 
@@ -246,6 +248,10 @@ _NEVER: dict[type, _Words] = {
         lambda node: f"never holds: no {node.function} satisfies: {predicate_text(node.test)}",
     ),
     model.RfmNode: (".rfm", _no_digits),
+    model.SessionFigure: (
+        ".is",
+        lambda node: f"never holds: no {node.figure} satisfies: {predicate_text(node.test)}",
+    ),
 }
 
 #: Node -> the key that always holds, and the reason. The parser has reported such counts.

@@ -4,6 +4,7 @@ from segops.core.rules.execution.compiler import Rule, compile_rule, feature_of,
 from segops.core.rules.execution.customer import changes_of
 from segops.core.rules.execution.leaf import FIRST, IDENTIFIERS, LATEST, LOCATION
 from segops.core.rules.execution.leaves import VIEWS, held_since
+from segops.core.rules.execution.rhythm import session_figure
 from segops.core.rules.execution.verdicts import Changes, Holds, Verdicts, combined
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "feature_of",
     "features_of",
     "held_since",
+    "session_figure",
 ]

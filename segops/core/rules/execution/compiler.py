@@ -14,7 +14,7 @@ from segops.core.features import Feature
 from segops.core.features.scanning import LOOK_AHEAD_MS, MAX_STEPS
 from segops.core.profile import Profile
 from segops.core.rules import model
-from segops.core.rules.execution import customer, leaves
+from segops.core.rules.execution import customer, leaves, rhythm
 from segops.core.rules.execution.leaf import Leaf, never
 from segops.core.rules.execution.verdicts import Changes, Edge, Holds, combined, stepped
 
@@ -326,6 +326,11 @@ _LEAVES: dict[type, Callable[[Any], Leaf]] = {
     model.SequenceNode: leaves.sequence,
     model.RfmNode: leaves.score,
     model.ScoreNode: leaves.score,
+    model.ActivePeriods: rhythm.active,
+    model.Sessions: rhythm.sessions,
+    model.SessionFigure: rhythm.session,
+    model.Regularly: rhythm.regularly,
+    model.LifecycleNode: rhythm.lifecycle,
 }
 
 _EMITTERS: dict[type, Callable[[_Emitter, Any], ast.expr]] = {

@@ -11,6 +11,7 @@ from typing import Any
 from segops.core.features import ANY_NAME, CAPACITIES, Feature, Values, reducer_of
 from segops.core.features.bands import thresholds
 from segops.core.features.sequence import SequenceReducer
+from segops.core.features.sessions import SessionCount
 from segops.core.features.since import SinceReducer, is_anchored
 from segops.core.features.sliding import SlidingCount, SlidingSum, SlidingValue
 from segops.core.geo import distance_m
@@ -48,8 +49,9 @@ from segops.core.values import exact, kind, lookup, share_of
 from segops.core.windows import ALWAYS, SinceLast, Within
 
 
-def _capacity(threshold: int) -> int | None:
-    return next((capacity for capacity in CAPACITIES if capacity >= threshold), None)
+def capacity(threshold: int) -> int | None:
+    """Return the smallest capacity that decides a threshold; None: all entries are needed."""
+    return next((most for most in CAPACITIES if most >= threshold), None)
 
 
 def did(node: Did) -> Leaf:
@@ -61,7 +63,7 @@ def did(node: Did) -> Leaf:
         node.select.names,
         node.select.where,
         node.window,
-        capacity=_capacity(max(crossings, default=1)) if limited else None,
+        capacity=capacity(max(crossings, default=1)) if limited else None,
     )
     return counted(feature, node.count)
 
@@ -74,7 +76,7 @@ def counted(feature: Feature, test: Predicate) -> Leaf:
     if isinstance(reducer, SlidingCount):
         return Leaf(
             holding(reducer, key, test.holds),
-            _crossing(reducer, key, crossings[::-1]),
+            crossing(reducer, key, crossings[::-1]),
             feature,
             min(crossings, default=0),
             within_ms=reducer.length_ms,
@@ -84,7 +86,8 @@ def counted(feature: Feature, test: Predicate) -> Leaf:
     return reading(feature, tested(view, test), series=series_of(reducer, "count", thresholds(test)))
 
 
-def _crossing(reducer: SlidingCount | SlidingValue, key: int, falling: tuple[int, ...]) -> Edge:
+def crossing(reducer: SlidingCount | SlidingValue | SessionCount, key: int, falling: tuple[int, ...]) -> Edge:
+    """Return the edge of a number that falls below one of ``falling`` (greatest first) with time."""
     next_crossing = reducer.next_crossing
 
     def edge(profile: Profile, now_ms: int) -> int | None:
@@ -101,7 +104,7 @@ _KINDS = {"sum": "sum", "avg": "sum"}
 def aggregate(node: Aggregate) -> Leaf:
     """Compile an aggregate of a property over events in a window."""
     limited = node.function == "distinct" and not isinstance(node.window, SinceLast)
-    limit = _capacity(max(boundaries(node.test), default=1)) if limited else None
+    limit = capacity(max(boundaries(node.test), default=1)) if limited else None
     feature = Feature(
         _KINDS.get(node.function, node.function),
         node.select.names,
@@ -112,11 +115,9 @@ def aggregate(node: Aggregate) -> Leaf:
         convert=node.convert,
         money=node.money,
     )
+    if node.function == "distinct":
+        return different(feature, node.test)
     reducer = reducer_of(feature)
-    if node.function == "distinct" and isinstance(reducer, SlidingValue):
-        crossings, key = boundaries(node.test), feature.id
-        edge = _crossing(reducer, key, crossings[::-1])
-        return Leaf(holding(reducer, key, node.test.holds), edge, feature, min(crossings, default=0))
     test = exact_test(node.function, node.test)
     moves = test.next_edge if test.timed and node.function in ("latest", "earliest") else None
     if isinstance(reducer, SinceReducer):
@@ -127,8 +128,19 @@ def aggregate(node: Aggregate) -> Leaf:
         tested(VIEWS[node.function], test),
         series=series_of(reducer, node.function, points),
         moves=moves,
-        least=min(boundaries(node.test), default=0) if node.function == "distinct" else 0,
     )
+
+
+def different(feature: Feature, test: Predicate) -> Leaf:
+    """Compile a predicate of a number of different values."""
+    reducer, crossings = reducer_of(feature), boundaries(test)
+    least = min(crossings, default=0)
+    if isinstance(reducer, SinceReducer):
+        return since(feature, reducer, tested(itself, test))
+    if isinstance(reducer, SlidingValue):
+        edge = crossing(reducer, feature.id, crossings[::-1])
+        return Leaf(holding(reducer, feature.id, test.holds), edge, feature, least)
+    return reading(feature, test.holds, series=series_of(reducer, "distinct", thresholds(test)), least=least)
 
 
 def _total(value: tuple[int, Decimal]) -> Decimal:

@@ -11,26 +11,34 @@ from segops.core.rules.parsing.nodes import AGGREGATES, HEADS, read_rule
 from segops.core.rules.parsing.policy import read_policy
 from segops.core.rules.parsing.reader import ZONED, Reader
 from segops.core.rules.parsing.rfm import DIGITS, MAX_EDGES, read_rfm
+from segops.core.rules.parsing.rhythm import ACTIVE, DURATION_OPERATORS, MAX_PERIODS, NUMBERS, VALUES, WHICH
 from segops.core.rules.parsing.scores import SIDES
 from segops.core.rules.parsing.sequences import MAX_STEPS
-from segops.core.rules.parsing.windows import WINDOW_KEYS
+from segops.core.rules.parsing.windows import TIME_KEYS, WINDOW_KEYS
 
 __all__ = [
+    "ACTIVE",
     "AGGREGATES",
     "ANY_EVENT",
     "COUNT_OPERATORS",
     "DIGITS",
+    "DURATION_OPERATORS",
     "HEADS",
     "MAX_ALERTS",
     "MAX_AREAS",
     "MAX_CORNERS",
     "MAX_EDGES",
     "MAX_NODES",
+    "MAX_PERIODS",
     "MAX_STEPS",
     "MONEY_KEYS",
+    "NUMBERS",
     "PERCENTAGE",
     "SIDES",
+    "TIME_KEYS",
+    "VALUES",
     "WEEKDAYS",
+    "WHICH",
     "WINDOW_KEYS",
     "ZONED",
     "Context",

@@ -14,10 +14,18 @@ from segops.core.rules.parsing.context import Context
 from segops.core.rules.parsing.customer import read_changed, read_has_identifier, read_identified
 from segops.core.rules.parsing.money import MONEY_KEYS, read_money
 from segops.core.rules.parsing.reader import Reader, Reads
+from segops.core.rules.parsing.rhythm import (
+    ACTIVE,
+    read_active,
+    read_lifecycle,
+    read_regularly,
+    read_session,
+    read_sessions,
+)
 from segops.core.rules.parsing.scores import SIDES, read_rfm_or_hysteresis, read_score
 from segops.core.rules.parsing.sequences import read_sequence
 from segops.core.rules.parsing.times import read_time_of_day
-from segops.core.rules.parsing.windows import WINDOW_KEYS, read_window
+from segops.core.rules.parsing.windows import TIME_KEYS, WINDOW_KEYS, read_window
 
 AGGREGATES = ("sum", "avg", "min", "max", "distinct", "latest", "earliest")
 _DID_ONCE = Predicate((("gte", 1),))
@@ -219,16 +227,21 @@ HEADS: dict[str, Head] = {
     "trait": Head(("is",), _trait),
     "known_for": Head((), _known_for),
     "has_been": Head(("for",), _has_been),
-    "changed": Head(WINDOW_KEYS, read_changed),
+    "changed": Head(TIME_KEYS, read_changed),
     "identified": Head((), read_identified),
     "has_identifier": Head((), read_has_identifier),
-    "near": Head(("anytime", *WINDOW_KEYS), read_near),
-    "inside": Head(("anytime", *WINDOW_KEYS), read_inside),
+    "near": Head(("anytime", *TIME_KEYS), read_near),
+    "inside": Head(("anytime", *TIME_KEYS), read_inside),
     "bucket": Head((), _bucket),
     "sequence": Head(("within", "strict"), read_sequence),
     "rfm": Head((), read_rfm_or_hysteresis),
     "score": Head(("is", *SIDES), read_score),
     "in_segment": Head((), _in_segment),
+    **{head: Head(("where", "zone", "is", *TIME_KEYS), partial(read_active, head)) for head in ACTIVE},
+    "sessions": Head(("gap", "where", "is", *TIME_KEYS), read_sessions),
+    "session": Head(("of", "gap", "where", "which", "is"), read_session),
+    "regularly": Head(("where", "every", "k", "of"), read_regularly),
+    "lifecycle": Head((), read_lifecycle),
 }
 
 _KEYS = {name: frozenset((name, *head.keys)) for name, head in HEADS.items()}

@@ -8,7 +8,9 @@ from segops.core.features import ANY_NAME
 from segops.core.rules.parsing.reader import Reader, Reads
 from segops.core.windows import ALWAYS, CALENDAR_UNITS, Between, Calendar, Fixed, SinceLast, Window, Within
 
-WINDOW_KEYS = ("within", "between", "since", "until", "calendar", "since_last", "same")
+#: The keys of windows that depend on times alone, and of all windows.
+TIME_KEYS = ("within", "between", "since", "until", "calendar")
+WINDOW_KEYS = (*TIME_KEYS, "since_last", "same")
 _KEYS = frozenset(WINDOW_KEYS)
 #: Key of a window that stands beside another one -> that one.
 _BESIDE = {"until": "since", "same": "since_last"}

@@ -15,6 +15,7 @@ from segops.core.rules.reference.customer import has_changed, types_of_identifie
 from segops.core.rules.reference.history import History, counts, named
 from segops.core.rules.reference.instants import edges
 from segops.core.rules.reference.orders import figures
+from segops.core.rules.reference.rhythm import active_periods, lifecycle, regularly, session_figure, sessions
 from segops.core.rules.reference.values import (
     different,
     distance_m,
@@ -331,4 +332,9 @@ _NODES: dict[type, Callable[[Any, History, int, EvaluatedMember], bool]] = {
     model.RfmNode: _rfm,
     model.ScoreNode: _score_node,
     model.Hysteresis: _hysteresis,
+    model.ActivePeriods: active_periods,
+    model.Sessions: sessions,
+    model.SessionFigure: session_figure,
+    model.Regularly: regularly,
+    model.LifecycleNode: lifecycle,
 }

@@ -104,7 +104,7 @@ def _shifts(test: Predicate) -> list[int]:
     return [operand for _, operand in test.ops if type(operand) is int]
 
 
-def _where(node: model.Did | model.Aggregate | model.Occurrence) -> list[Predicate]:
+def _where(node: model.Did | model.Aggregate | model.Occurrence | model.ActivePeriods) -> list[Predicate]:
     return [test for _, test in node.select.where]
 
 
@@ -151,6 +151,11 @@ _TIMES: dict[type, Callable[[Any], _Times]] = {
     model.SequenceNode: _sequence,
     model.RfmNode: lambda node: _Times(lengths_ms=[node.rfm.purchases.period_ms, *node.rfm.recency_ms]),
     model.ScoreNode: lambda node: _Times(lengths_ms=[days * _DAY_MS for days in _days(node.test)]),
+    model.ActivePeriods: lambda node: _Times(_where(node), window=node.window),
+    model.Sessions: lambda node: _Times(window=node.window),
+    model.SessionFigure: lambda node: _Times([node.test], [node.gap_ms]),
+    model.Regularly: lambda node: _Times(lengths_ms=[node.period_ms * n for n in range(1, node.periods + 1)]),
+    model.LifecycleNode: lambda node: _Times(lengths_ms=[node.period_ms, 2 * node.period_ms]),
 }
 
 
