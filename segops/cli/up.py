@@ -17,6 +17,7 @@ Examples:
   segops up
   segops up --source sources.yaml
   SEGOPS_KLAVIYO_API_KEY_FILE=klaviyo-key segops up --klaviyo
+  SEGOPS_SHOPIFY_SECRETS=shpss_... SEGOPS_SHOPIFY_SHOPS=my-shop.myshopify.com segops up
   SEGOPS_KAFKA_BOOTSTRAP_SERVERS=kafka:9092 segops up --processes 2
 """
 
@@ -66,9 +67,9 @@ def command(
     """Run the whole system on this machine until Ctrl-C.
 
     Also the archive, if SEGOPS_ARCHIVE_URL is set. Says where everything is, which write key SDKs use, and
-    what to paste next. A part that fails is started again, after growing pauses; one with wrong settings
-    ends the start with its message. All other settings are those of the environment. For a laptop or a small
-    server: everything listens on loopback.
+    what to paste next; with SEGOPS_SHOPIFY_SECRETS, also where webhooks are received. A part that fails is
+    started again, after growing pauses; one with wrong settings ends the start with its message. All other
+    settings are those of the environment. For a laptop or a small server: everything listens on loopback.
 
     Exit status 1 if a part could not be kept running.
     """

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import shlex
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from segops.config import Settings
+from segops.collector.webhooks import SHOPIFY_PATH
+from segops.config import Settings, ShopifySettings
+from segops.shopify.topics import MAPPED
 from segops.up.components import Component
 from segops.up.folder import DataFolder
 
 _EVENT: Final = '{"userId":"ann","event":"Product Viewed","properties":{"sku":"shoe-1"}}'
+_WIDTH: Final = 110
 
 
 def shell_file(environment: Mapping[str, str]) -> str:
@@ -36,6 +40,7 @@ def announcement(components: Sequence[Component], folder: DataFolder, settings: 
             "\nOr from your pages, with @segment/analytics-next:",
             f"  const analytics = AnalyticsBrowser.load({{ writeKey: '{key}', cdnURL: '{collector}' }})",
             "  analytics.track('Product Viewed', { sku: 'shoe-1' })",
+            *_webhooks(collector, settings.shopify),
             "\nThen, in another terminal in this folder:",
             f"  . {shlex.quote(str(folder.environment_file))}",
             "  segops templates --measure               # ready-made segments, and how large they would be",
@@ -45,6 +50,18 @@ def announcement(components: Sequence[Component], folder: DataFolder, settings: 
             "  segops watch                             # sizes, then every change as it happens",
         ]
     )
+
+
+def _webhooks(collector: str, shopify: ShopifySettings) -> list[str]:
+    """Return where the webhooks of which shops are received, and their topics, if a secret is set."""
+    if not shopify.keys:
+        return []
+    topics = textwrap.wrap(", ".join(MAPPED), _WIDTH, initial_indent="  ", subsequent_indent="  ")
+    shops = ", ".join(sorted(shopify.domains))
+    return [
+        f"\nWebhooks of {shops} are received at {collector}{SHOPIFY_PATH}, behind a proxy with TLS. Topics:",
+        *topics,
+    ]
 
 
 def _key(folder: DataFolder, settings: Settings) -> str:
