@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -48,6 +49,8 @@ class StandIn:
     page_cap: int = 1_000
     sizes: dict[str, int] = field(default_factory=dict)
     latency_s: float = 0.05
+    #: The length of the window of the steady rate.
+    minute_s: float = 60.0
     validate: bool = True
     #: Faults of the next requests; each is used once.
     faults: list[str | None] = field(default_factory=list)
@@ -75,8 +78,8 @@ class StandIn:
         self.arrivals[path].append(now)
         if _used(self.arrivals[path], now, 1.0) > rates(path)[0]:
             return self._limited(f"{path}: burst", retry_after_s=1)
-        if _used(self.arrivals[path], now, 60.0) > rates(path)[1]:
-            return self._limited(f"{path}: steady", retry_after_s=60)
+        if _used(self.arrivals[path], now, self.minute_s) > rates(path)[1]:
+            return self._limited(f"{path}: steady", retry_after_s=math.ceil(self.minute_s))
         await asyncio.sleep(self.latency_s)
         fault = self.faults.pop(0) if self.faults and path != "/api/accounts" else None
         if fault is not None:
@@ -90,8 +93,9 @@ class StandIn:
             return self._problem(int(str(error)), "", "refused")
         if self.validate:
             answers(path).validate(document)
-        left = rates(path)[1] - _used(self.arrivals[path], now, 60.0)
-        headers = {"RateLimit-Remaining": str(left), "RateLimit-Reset": str(60 - int(now % 60))}
+        left = rates(path)[1] - _used(self.arrivals[path], now, self.minute_s)
+        reset_s = math.ceil(self.minute_s - now % self.minute_s)
+        headers = {"RateLimit-Remaining": str(left), "RateLimit-Reset": str(reset_s)}
         return web.Response(body=json.dumps(document).encode(), content_type=_TYPE, headers=headers)
 
     def _limited(self, what: str, *, retry_after_s: int) -> web.Response:
