@@ -26,7 +26,8 @@ from .cluster import Case
 from .facts import Facts, Finding
 from .load import BASE_MS, segment_text
 
-_ERASED = "gone"
+#: A person whose events are erased.
+ERASED = "gone"
 _ORDERS_AT_ONCE = 40
 _TOGETHER = ("worker", "worker", "collector", "sources", "archive", "outage")
 
@@ -115,7 +116,7 @@ class _Others:
             self._copying = self._sources.start()
         elif name == "archive":
             _kill(self._archiving)
-            self._archives.erase(_ERASED, offset=1 << 40)
+            self._archives.erase(ERASED, offset=1 << 40)
             self._archiving = self._archives.start()
         else:
             self._network.down = True
@@ -165,13 +166,13 @@ class _Others:
 
     def _archived(self, _: Facts) -> Iterator[Finding]:
         """Check I14: the archive holds each record once, and none of the erased person."""
-        key = f"user_id:{_ERASED}".encode()
+        key = f"user_id:{ERASED}".encode()
         for topic in self._archives.topics:
             logged = [each for each in self._archives.logged(topic) if each[1].key != key]
             if self._archives.held(topic) != logged:
                 yield Finding("I14", "wrong", f"the archive of {topic} differs from the topic")
-        if _ERASED.encode() in contents(self._archives.folder):
-            yield Finding("I14", "wrong", f"{_ERASED} is still in the archive")
+        if ERASED.encode() in contents(self._archives.folder):
+            yield Finding("I14", "wrong", f"{ERASED} is still in the archive")
         for problem in self._archives.problems():
             yield Finding("I14", "wrong", f"the archive has problems: {problem}")
 
@@ -207,7 +208,7 @@ class _Sdk:
 
     def _run(self) -> None:
         for number in count():
-            user = f"sdk{number}" if number % 8 else _ERASED
+            user = f"sdk{number}" if number % 8 else ERASED
             ids = [f"s{number}-{each}" for each in range(3)]
             content = batch(*(self._event(user, each) for each in ids))
             while self._others.collector.post(content) != 200:
