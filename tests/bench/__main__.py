@@ -14,7 +14,20 @@ from pathlib import Path
 
 from segops.brokers import LocalBroker, choose
 
-from . import backfill, beside, busy, collector, core, identity, kafka, klaviyo, recovery, scans, sizes
+from . import (
+    backfill,
+    beside,
+    busy,
+    collector,
+    core,
+    identity,
+    kafka,
+    klaviyo,
+    planned,
+    recovery,
+    scans,
+    sizes,
+)
 from .workload import events
 
 #: The parts of the benchmark; ``--core-only`` and so on run one of them.
@@ -74,6 +87,7 @@ def _on_broker(
         _show(identity.measure(broker, folder, rate=half))
     if "collector" in chosen:
         _show(collector.measure(broker, made[:20_000]))
+        _show(planned.measure(broker, made[:20_000], folder))
     if "beside" in chosen:
         _show(beside.measure(broker, folder, events=options.events, profiles=options.profiles))
     if "recovery" in chosen:

@@ -23,6 +23,7 @@ from segops.kafka import topics
 
 BATCH, SENDERS, SLOW_SENDERS = 100, 16, 10_000
 SECONDS = 10
+SOURCE = "bench"
 _KEY_LINE = b"Authorization: Basic d2stYmVuY2htYXJr\r\n"  # wk-benchmark
 _TICKS, _PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 _OK = b"HTTP/1.1 200 "
@@ -30,21 +31,21 @@ _OK = b"HTTP/1.1 200 "
 
 def measure(broker: LocalBroker, made: Sequence[tuple[str, bytes]]) -> dict[str, float]:
     """Measure a collector process that receives these events in batches with acks=all."""
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner, _process(broker) as (pid, port):
-        requests = list(_requests([value for _, value in made]))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner, running(broker) as (pid, port):
+        requests = list(requests_of([value for _, value in made]))
         return runner.run(_measure(pid, port, requests))
 
 
 async def _measure(pid: int, port: int, requests: Sequence[bytes]) -> dict[str, float]:
-    spent, count, seconds = _cpu_seconds(pid), 0, time.monotonic()
-    latencies = await _closed_loop(port, requests, until_s=seconds + SECONDS)
-    spent, seconds, count = _cpu_seconds(pid) - spent, time.monotonic() - seconds, BATCH * len(latencies)
+    spent, count, seconds = cpu_seconds(pid), 0, time.monotonic()
+    latencies = await closed_loop(port, requests, until_s=seconds + SECONDS)
+    spent, seconds, count = cpu_seconds(pid) - spent, time.monotonic() - seconds, BATCH * len(latencies)
     half = count / spent / 2  # of what one core does, also where the senders share it
     at_half = sorted(await _open_loop(port, requests, rate=min(half, count / seconds / 2) / BATCH))
     before, slow = _memory(pid), await _slow(port)
     await asyncio.sleep(1)
     grown = _memory(pid) - before
-    served = await _closed_loop(port, requests, until_s=time.monotonic() + 2)
+    served = await closed_loop(port, requests, until_s=time.monotonic() + 2)
     for writer in slow:
         writer.transport.abort()
     return {
@@ -58,13 +59,13 @@ async def _measure(pid: int, port: int, requests: Sequence[bytes]) -> dict[str, 
 
 
 @contextmanager
-def _process(broker: LocalBroker) -> Iterator[tuple[int, int]]:
+def running(broker: LocalBroker) -> Iterator[tuple[int, int]]:
     """Yield the process id and the port of a collector."""
     with reserve_ports(2) as (port, web_port):
         environment = {
             "SEGOPS_KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap_servers,
             "SEGOPS_TOPIC_PREFIX": f"bench{uuid4().hex[:8]}.",
-            "SEGOPS_COLLECT_KEYS": "bench=wk-benchmark",
+            "SEGOPS_COLLECT_KEYS": f"{SOURCE}=wk-benchmark",
             "SEGOPS_COLLECT_RATE": "1000000",
             "SEGOPS_COLLECT_PORT": str(port),
             "SEGOPS_COLLECT_WEB_PORT": str(web_port),
@@ -90,7 +91,8 @@ def _ready(port: int) -> bool:
         return False
 
 
-def _requests(values: Sequence[bytes]) -> Iterator[bytes]:
+def requests_of(values: Sequence[bytes]) -> Iterator[bytes]:
+    """Yield the requests that send events in batches."""
     for begin in range(0, len(values) - BATCH + 1, BATCH):
         batch = [msgspec.Raw(value) for value in values[begin : begin + BATCH]]
         body = msgspec.json.encode({"batch": batch, "sentAt": "2026-03-01T10:00:00Z"})
@@ -119,7 +121,7 @@ class _Sender:
             raise RuntimeError(body.decode())
 
 
-async def _closed_loop(port: int, requests: Sequence[bytes], *, until_s: float) -> list[float]:
+async def closed_loop(port: int, requests: Sequence[bytes], *, until_s: float) -> list[float]:
     """Send by several senders without a pause; return the latencies in seconds."""
     latencies: list[float] = []
 
@@ -166,7 +168,8 @@ async def _slow(port: int) -> list[asyncio.StreamWriter]:
     return writers
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time of a process, of user and system."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
