@@ -92,6 +92,7 @@ def test_unread_values_and_unknown_names_in_events_are_reported(tmp_path: Path) 
         "  revenue of Order Completed: 2 values are text",
         "  trait birthday: 1 value is not a date",
         "  shop of Order Completed: 1 value is a number",
+        "  revenue of Order Completed: 2 events have numbers as text; as: number reads it",
         "  no event has the trait tier",
         "  no event is named Order Complted",
     ]

@@ -120,7 +120,10 @@ def test_unread_values_and_unmet_paths_are_reported_on_standard_error(
     text = "\n".join(map(json.dumps, views))
     done = replay("--segments", path, "--events", "-", "--strict", text=text)
     assert (done.status, done.out) == (0, "")
-    assert done.err == "price of Product Viewed: 3 values are text\n"
+    assert done.err.splitlines() == [
+        "price of Product Viewed: 3 values are text",
+        "price of Product Viewed: 3 events have numbers as text; as: number reads it",
+    ]
     done = replay("--segments", path, "--events", "-", text=text.replace("price", "prise"))
     assert done.err == "no Product Viewed has price\n"
 

@@ -98,8 +98,9 @@ def _everything() -> SegmentSet:
         for function in AGGREGATES:
             test = {"gte": 2}
             forms[f"{function}-{name}"] = {function: "p", "of": ["A", "B"], "is": test, **window}
-        forms[f"days-{name}"] = {"active_days": "A", "zone": "Asia/Kolkata", "is": {"gte": 2}, **window}
-        forms[f"sessions-{name}"] = {"sessions": ["A", "B"], "gap": "2s", "is": {"gte": 2}, **window}
+        if "since_last" not in window:
+            forms[f"days-{name}"] = {"active_days": "A", "zone": "Asia/Kolkata", "is": {"gte": 2}, **window}
+            forms[f"sessions-{name}"] = {"sessions": ["A", "B"], "gap": "2s", "is": {"gte": 2}, **window}
     return SegmentSet([make_definition(key, form) for key, form in forms.items()])
 
 

@@ -267,8 +267,7 @@ class Reader(msgspec.Struct):
         """Read a predicate, or a bare value, which means equality."""
         if isinstance(self.raw, dict):
             return self.test() if allowed is OPERATORS else self.predicate(allowed)
-        operand = Reader(self.raw, f"{self.path}.eq", self.context)
-        return Predicate((("eq", _operand("eq", operand, allowed)),))
+        return self.with_raw({"eq": self.raw}).predicate(allowed)
 
     def test(self) -> Predicate:
         """Read a predicate of a value, with the conversion ``as`` if there is one."""
@@ -306,7 +305,10 @@ class Reader(msgspec.Struct):
         if name in ZONED:
             read, make = ZONED[name]
             return name, make(*self.gather(partial(read, operand), self.at("zone", "UTC").zone))
-        return name, _operand(name, operand, allowed)
+        found = _OPERANDS[name](operand)
+        if allowed is COUNT_OPERATORS:
+            _check_counts(operand, found)
+        return name, found
 
     def count(self) -> Predicate:
         """Read a predicate over counts that some counts satisfy and some do not."""
@@ -349,13 +351,6 @@ class Reader(msgspec.Struct):
         if low > high:
             self.fail(f"never holds: {low!r} is above {high!r}")
         return low, high
-
-
-def _operand(name: str, operand: Reader, allowed: Collection[str]) -> Any:
-    found = _OPERANDS[name](operand)
-    if allowed is COUNT_OPERATORS:
-        _check_counts(operand, found)
-    return found
 
 
 def _check_counts(reader: Reader, operand: Any) -> None:
