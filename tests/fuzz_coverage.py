@@ -16,6 +16,7 @@ from segops.core.segments import Definition, SegmentSet
 
 from .core.oracle import ChangeSummary, Memberships, Oracle
 from .core.strategies import RFM
+from .core.strategies_areas import AREAS
 
 _GROUPS = ("all", "any", "not", "at_least")
 _KEYS = dict.fromkeys(key for head in HEADS.values() for key in head.keys)
@@ -132,7 +133,7 @@ def _seen(
     segments: SegmentSet, written: dict[str, Written], steps: list[tuple[str, Any]], watermark: bool
 ) -> dict[str, set[str]]:
     """Return the verdicts of each node, as if it were a segment of its own, and whether time changed one."""
-    context = Context("fuzz", read_rfm(RFM, "rfm", Context("fuzz")))
+    context = Context("fuzz", read_rfm(RFM, "rfm", Context("fuzz")), areas=AREAS)
     alone = [
         Definition(key, key, read_rule(node.form, key, context), written={}) for key, node in written.items()
     ]
