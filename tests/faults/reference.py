@@ -256,8 +256,9 @@ class Replayer:
         source, time_ms = origin_of(record.headers)
         self._clock.observe(int(source.partition(b":")[0]), time_ms)
         expected = self._profile(record.key.decode())
+        keys = () if expected.profile.merged_into is None else None  # what is forwarded keeps all its context
         try:
-            event = decode(record.value, time_ms=time_ms, default_id=source.decode())
+            event = decode(record.value, time_ms=time_ms, default_id=source.decode(), context_keys=keys)
         except RejectedEvent:
             return
         result = self._apply(expected, Forward(expected.profile.id, event))
