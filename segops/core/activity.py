@@ -44,6 +44,15 @@ def split_activity(activity: int) -> tuple[int, int]:
     return activity >> _KIND_BITS, activity & _KINDS
 
 
+def is_another_day(activity: int | None, time_ms: int) -> bool:
+    """Return whether an event of this time may change the activity of a profile: it is not of its last day.
+
+    >>> [is_another_day(each, 40 * DAY_MS) for each in (None, 40 << _KIND_BITS, 39 << _KIND_BITS)]
+    [True, False, True]
+    """
+    return activity is None or time_ms // DAY_MS != activity >> _KIND_BITS
+
+
 def note_day(profile: Profile, time_ms: int) -> None:
     """Note the day of an event in a profile that has others; ``latest_ms`` is still that of the others."""
     latest, day = profile.latest_ms // DAY_MS, time_ms // DAY_MS

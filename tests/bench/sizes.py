@@ -35,6 +35,10 @@ class _Record(msgspec.Struct):
     timestamp: int = START_MS
 
 
+def _never(_activity: int | None, _time_ms: int) -> bool:
+    return False
+
+
 class _Nothing:
     """An output, figures and tallies that do nothing."""
 
@@ -96,9 +100,10 @@ def _records(values: Sequence[bytes]) -> list[_Record]:
 def _run(records: list[_Record], *, with_figures: bool) -> float:
     with ExitStack() as patches:
         if not with_figures:
-            for module in ("schemas.state", "streaming.partition.profile_cache"):
+            for module in ("schemas.state", "streaming.partition.cached_profile"):
                 patches.enter_context(patch(f"segops.{module}.activity_of", lambda _: None))
             patches.enter_context(patch("segops.core.engine.note_day", lambda *_: None))
+            patches.enter_context(patch("segops.streaming.partition.applier.is_another_day", _never))
         clock = PartitionClock(sources=1, by_events=False)
         start = Start(0, clock, since_ms=0)
         output: Any = _Nothing()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from segops.core.activity import is_another_day
 from segops.core.errors import RejectedEvent, StateError, UnstorableError
 from segops.core.links import is_blank, timer_of
 from segops.core.messages import Message, Release, Rows
@@ -19,12 +20,13 @@ from segops.schemas.records import Record, origin_of
 from segops.schemas.scans import SCAN
 from segops.schemas.ticks import TICK, TYPE_HEADER, decode_tick
 from segops.streaming.partition.backfill.backfill import Backfill
+from segops.streaming.partition.cached_profile import CachedProfile
 from segops.streaming.partition.clock import PartitionClock
 from segops.streaming.partition.effects import INTERNAL, Effects
 from segops.streaming.partition.evaluator import ProfileEvaluator
 from segops.streaming.partition.metadata import PartitionMetadata
 from segops.streaming.partition.output import Output
-from segops.streaming.partition.profile_cache import CachedProfile, ProfileCache
+from segops.streaming.partition.profile_cache import ProfileCache
 from segops.streaming.partition.quarantine import Quarantine, Released
 from segops.streaming.partition.scans import ScanJobs
 
@@ -118,7 +120,7 @@ class RecordApplier:
         if self._backfill.collects:
             self._backfill.note(cached.profile, event, record, source)
         if result.moved or (cached.is_new and not is_blank(cached.profile)):
-            self._profiles.touch(cached)
+            self._profiles.touch(cached, dated=is_another_day(cached.activity, time_ms))
         effects.accept(result, cached.profile, record)
 
     def _context_keys(self, profile: Profile) -> frozenset[str] | None:
@@ -237,5 +239,5 @@ class RecordApplier:
         except Exception as error:
             self._effects.counts.broken.append(f"{cached.profile.id}: {type(error).__name__}: {error}")
             return
-        self._profiles.touch(cached)
+        self._profiles.touch(cached, dated=False)
         self._effects.accept_timed(result, None)

@@ -19,7 +19,7 @@ from segops.core.profile import Profile
 from segops.core.step import StepResult
 from segops.schemas.records import Record
 from segops.schemas.state import decode_profile, encode_profile
-from segops.streaming.partition.profile_cache import CachedProfile
+from segops.streaming.partition.cached_profile import CachedProfile
 
 STATE_TOO_LARGE: Final = "state_too_large"
 

@@ -11,7 +11,7 @@ from segops.core.activity import ABSENT_DAYS, DAY_MS, NEW, RESURRECTED, RETURNIN
 from segops.schemas.quarantine import activity_in
 from segops.schemas.sizes import PopulationFigures
 from segops.stores.base import ProfileStore
-from segops.streaming.partition.profile_cache import CachedProfile
+from segops.streaming.partition.cached_profile import CachedProfile
 from segops.streaming.partition.snapshot import POPULATION_META
 
 #: Stands for the activities before all days that the figures tell apart.

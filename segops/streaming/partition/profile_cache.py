@@ -13,11 +13,8 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
-from itertools import chain, islice
-from typing import Final
+from itertools import chain
 
-from segops.core.activity import activity_of
 from segops.core.engine import Engine
 from segops.core.errors import StateError, UnstorableError
 from segops.core.links import timer_of
@@ -27,99 +24,12 @@ from segops.schemas.quarantine import (
     activity_in,
     decode_quarantined,
     due_in,
-    encode_quarantined,
-    stand_in,
 )
-from segops.schemas.state import decode_profile, encode_profile, salvaged
-from segops.stores.base import ProfileStore, Write
+from segops.schemas.state import decode_profile, salvaged
+from segops.stores.base import ProfileStore
+from segops.streaming.partition.cached_profile import PENDING, CachedProfile, ProfileSnapshot
 
 _DUE_READ = 2_000  # ids of due profiles read from the store at once
-#: The most slices in which a snapshot is encoded, and the fewest profiles of a slice.
-_SLICES: Final = 4
-_SLICE: Final = 100
-
-
-class CachedProfile:
-    """A profile in memory, and what the store has of it. ``is_new``: nothing was applied to it yet.
-
-    ``size``: the bytes of its last encoded state plus those of the events applied since. ``activity``: as
-    counted in the population. ``moves``: encoded, those of the write in flight.
-    """
-
-    __slots__ = (
-        "activity",
-        "dirty",
-        "is_new",
-        "moves",
-        "overlay_due_ms",
-        "profile",
-        "quarantined",
-        "size",
-        "stored_due_ms",
-        "used",
-        "write",
-    )
-
-    def __init__(self, profile: Profile, *, is_new: bool) -> None:
-        self.profile = profile
-        self.is_new = is_new
-        #: The stored entry of a quarantined profile, for which ``profile`` is a stand-in.
-        self.quarantined: QuarantinedProfile | None = None
-        self.dirty = False
-        self.used = True
-        self.stored_due_ms = None if is_new else timer_of(profile)
-        self.overlay_due_ms: int | None = None
-        self.size = 0
-        self.activity, self.moves = None if is_new else activity_of(profile), b""
-        #: The write in flight; ``_PENDING``: to be encoded before the profile changes.
-        self.write: Write | None = None
-
-    def quarantine(self, quarantined: QuarantinedProfile) -> None:
-        """Replace the profile by its quarantine entry."""
-        self.quarantined, self.profile = quarantined, stand_in(quarantined)
-
-    def encode(self) -> None:
-        """Encode the write in flight. Raises UnstorableError, and changes nothing, if that is impossible."""
-        profile = self.profile
-        if self.quarantined is not None:
-            state: bytes | None = encode_quarantined(self.quarantined)
-        else:
-            state = None if self.is_new else encode_profile(profile, self.moves, activity=self.activity)
-        old, self.stored_due_ms = self.stored_due_ms, timer_of(profile)
-        self.size, self.moves = len(state or b""), b""
-        self.write = Write(profile.id, state, old, self.stored_due_ms)
-
-
-_PENDING: Final = Write("", None, None, None)
-
-
-class ProfileSnapshot:
-    """The profiles that were dirty at one moment, as of that moment."""
-
-    def __init__(
-        self, entries: list[CachedProfile], encode: Callable[[CachedProfile], None] = CachedProfile.encode
-    ) -> None:
-        self.entries = entries
-        self._encode = encode
-        self._slice = max(_SLICE, -(-len(entries) // _SLICES))
-        self._rest = iter(entries)
-        for entry in entries:
-            entry.dirty, entry.write = False, _PENDING
-
-    def encode(self) -> bool:
-        """Encode one slice; return whether more remain."""
-        few = list(islice(self._rest, self._slice))
-        for entry in few:
-            if entry.write is _PENDING:
-                self._encode(entry)
-        return len(few) == self._slice
-
-    @cached_property
-    def writes(self) -> list[Write]:
-        """The store writes of all profiles."""
-        while self.encode():
-            pass
-        return [entry.write for entry in self.entries if entry.write is not None]
 
 
 class ProfileCache:
@@ -143,6 +53,7 @@ class ProfileCache:
         self.engine = engine
         self._entries: dict[str, CachedProfile] = {}
         self._dirty: list[CachedProfile] = []
+        self._dated: list[CachedProfile] = []
         self._in_flight = ProfileSnapshot([])
         self._overlay: list[tuple[int, str]] = []
         self._due_ids: deque[str] = deque()
@@ -157,14 +68,16 @@ class ProfileCache:
         return len(self._dirty)
 
     @property
-    def changed(self) -> Sequence[CachedProfile]:
-        """The profiles changed since the last ``snapshot``."""
-        return self._dirty
+    def dated(self) -> Sequence[CachedProfile]:
+        """The profiles whose activity may have changed since the last ``snapshot``."""
+        return self._dated
 
     def carry(self, moves: Mapping[str, bytes]) -> None:
         """Store the encoded moves of changed profiles with them; ``snapshot`` must follow."""
-        for profile_id in moves.keys() & self._entries:
-            self._entries[profile_id].moves = moves[profile_id]
+        for profile_id, encoded in moves.items():  # few of many entries
+            entry = self._entries.get(profile_id)
+            if entry is not None:
+                entry.moves = encoded
 
     def cached_ids(self) -> list[str]:
         """Return the ids in memory."""
@@ -176,7 +89,7 @@ class ProfileCache:
         if entry is None:
             self.load((profile_id,))
             entry = self._entries.get(profile_id) or self._insert_new(profile_id)
-        if entry.write is _PENDING:
+        if entry.write is PENDING:
             self._encode(entry)
         entry.used = True
         return entry
@@ -187,7 +100,7 @@ class ProfileCache:
         self.load(ids, used=False)
         found = [entry for entry in map(self._entries.get, ids) if entry is not None]
         for entry in found:
-            if entry.write is _PENDING:
+            if entry.write is PENDING:
                 self._encode(entry)
         return found
 
@@ -278,8 +191,14 @@ class ProfileCache:
         entry = self._entries[profile_id] = CachedProfile(self.engine.new_profile(profile_id), is_new=True)
         return entry
 
-    def touch(self, entry: CachedProfile) -> None:
-        """Mark a profile as changed: write it at the next checkpoint, and index its new due time."""
+    def touch(self, entry: CachedProfile, *, dated: bool = True) -> None:
+        """Mark a profile as changed: write it at the next checkpoint, and index its new due time.
+
+        ``dated``: its activity may have changed.
+        """
+        if dated and not entry.dated:
+            entry.dated = True
+            self._dated.append(entry)
         entry.is_new = False
         if not entry.dirty:
             entry.dirty = True
@@ -329,7 +248,7 @@ class ProfileCache:
 
         Only one snapshot may be in flight at a time.
         """
-        self._in_flight, self._dirty = ProfileSnapshot(self._dirty, self._encode), []
+        self._in_flight, self._dirty, self._dated = ProfileSnapshot(self._dirty, self._encode), [], []
         return self._in_flight
 
     def written(self) -> None:

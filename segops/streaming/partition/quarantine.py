@@ -17,8 +17,9 @@ from segops.schemas.messages import frame_of
 from segops.schemas.quarantine import HeldRecord, QuarantinedProfile, name_of_bytes, quarantine_profile
 from segops.schemas.records import Record
 from segops.schemas.ticks import TYPE_HEADER
+from segops.streaming.partition.cached_profile import CachedProfile
 from segops.streaming.partition.output import Output, QuarantineRecord
-from segops.streaming.partition.profile_cache import CachedProfile, ProfileCache
+from segops.streaming.partition.profile_cache import ProfileCache
 
 #: The most records held for one profile; further ones become dead letters with this reason.
 MAX_HELD: Final = 1_000

@@ -22,12 +22,13 @@ from segops.stores.base import ProfileStore
 from segops.streaming.partition.applier import RecordApplier
 from segops.streaming.partition.backfill.adoption import DraftSet, adoption_of
 from segops.streaming.partition.backfill.backfill import Backfill
+from segops.streaming.partition.cached_profile import CachedProfile
 from segops.streaming.partition.effects import Effects
 from segops.streaming.partition.evaluator import ProfileEvaluator
 from segops.streaming.partition.marks import LastRecord
 from segops.streaming.partition.metadata import PartitionMetadata, base_of, is_evaluated_by, sizes_of
 from segops.streaming.partition.output import Counts, Output
-from segops.streaming.partition.profile_cache import CachedProfile, ProfileCache, Scan
+from segops.streaming.partition.profile_cache import ProfileCache, Scan
 from segops.streaming.partition.quarantine import Quarantine, QuarantinePosition
 from segops.streaming.partition.scans import ScanJobs
 from segops.streaming.partition.sizes import Figures, SegmentHistory

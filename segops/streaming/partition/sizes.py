@@ -140,7 +140,7 @@ class Figures:
     def cut(self, profiles: ProfileCache, segments: SegmentSet, history: SegmentHistory = _NO_HISTORY) -> Cut:
         """Take the figures as of now, and publish those that are due; ``profiles.snapshot`` must follow."""
         count = self._population.count
-        for entry in profiles.changed:
+        for entry in profiles.dated:
             activity = activity_of(entry.profile)
             if activity != entry.activity:
                 count(entry, activity)

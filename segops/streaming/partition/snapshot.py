@@ -12,7 +12,7 @@ from segops.schemas.origin import ORIGIN_KEY, Mark
 from segops.schemas.positions import POSITIONS_KEY
 from segops.schemas.tallies import BUCKET_KEYS
 from segops.stores.base import Write
-from segops.streaming.partition.profile_cache import ProfileSnapshot
+from segops.streaming.partition.cached_profile import ProfileSnapshot
 
 EVALUATED_META: Final = "judged_by"
 IN_FORCE_META: Final = "definitions"
