@@ -23,6 +23,7 @@ from segops.core.segments import SegmentSet
 
 from .core.contradictory_rules import operands
 from .core.strategies import AGGREGATES, aggregates, composite, leaf_kinds, rules, streams, traits
+from .core.strategies_figures import indicator_rules
 from .core.test_equivalence import assert_agreement, make_definition, segment_sets
 from .fuzz_coverage import Coverage
 
@@ -37,6 +38,7 @@ def _tested(operator: str) -> st.SearchStrategy[dict[str, Any]]:
 #: What a round may begin with: kinds of leaves, functions of aggregates, operators.
 FOCUSES: list[st.SearchStrategy[dict[str, Any]]] = [
     *leaf_kinds(()),
+    indicator_rules,
     *(aggregates((function,)) for function in AGGREGATES),
     *map(_tested, operands),
 ]

@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from segops.core.operators import EDGES, OPERATORS
-from segops.core.rules.parsing import HEADS, WINDOW_KEYS, Context, read_rfm, read_rule
+from segops.core.rules.parsing import HEADS, WINDOW_KEYS, Context, read_indicators, read_rfm, read_rule
 from segops.core.segments import Definition, SegmentSet
 
 from .core.oracle import ChangeSummary, Memberships, Oracle
 from .core.strategies import RFM
 from .core.strategies_areas import AREAS
+from .core.strategies_figures import INDICATORS
 
 _GROUPS = ("all", "any", "not", "at_least")
 _KEYS = dict.fromkeys(key for head in HEADS.values() for key in head.keys)
@@ -134,6 +135,7 @@ def _seen(
 ) -> dict[str, set[str]]:
     """Return the verdicts of each node, as if it were a segment of its own, and whether time changed one."""
     context = Context("fuzz", read_rfm(RFM, "rfm", Context("fuzz")), areas=AREAS)
+    context.indicators = read_indicators(INDICATORS, "indicators", context)
     alone = [
         Definition(key, key, read_rule(node.form, key, context), written={}) for key, node in written.items()
     ]

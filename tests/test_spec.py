@@ -24,9 +24,11 @@ from segops.core.merge import REMEMBERED, REMEMBERED_MS
 from segops.core.operators import EDGES, OPERATORS
 from segops.core.rules.counts import COUNT_OPERATORS
 from segops.core.rules.parsing import (
+    INDICATOR_PATTERN,
     WINDOW_KEYS,
     areas,
     context,
+    figures,
     nodes,
     policy,
     reader,
@@ -125,7 +127,8 @@ def test_every_link_within_the_specification_resolves() -> None:
     ("anchor", "known"),
     [
         ("nodes", nodes.HEADS),
-        ("aggregates", nodes.AGGREGATES),
+        ("aggregates", figures.AGGREGATES),
+        ("figures", figures.FIGURES),
         ("operators", OPERATORS),
         ("windows", WINDOW_KEYS),
         ("score", SCORERS),
@@ -155,6 +158,7 @@ def test_lists_in_sentences_match_the_code() -> None:
     assert quoted(section("skipped"), "text", "other_currency") == list(FOUND)
     assert quoted(section("changes"), "profile_id", "merged_into") == list(Change.__struct_fields__)
     assert f"`{KEY_PATTERN.strip('^$')}`" in section("files")
+    assert f"`{INDICATOR_PATTERN.strip('^$')}`" in section("indicators")
     assert f"(`{'`, `'.join(rfm.DIGITS)}`)" in section("rfm")
     assert f"{EARTH_RADIUS_M:,}" in section("near")
 
@@ -183,6 +187,7 @@ LIMITS = {
     "depth of a file": written.MAX_DEPTH,
     "values of a file, aliases expanded": written.MAX_VALUES,
     "events kept for a sequence": sequence.MAX_LINKS,
+    "events kept for `most_frequent`": MAX_ENTRIES,
     "orders kept of a profile": orders.MAX_ORDERS,
     "entries of `sum`, `avg`, `earliest`, and of a count above 256, `within`": MAX_ENTRIES,
     "values kept of a trait for `has_been` and `changed`": MAX_ENTRIES,
@@ -247,7 +252,7 @@ class Example(NamedTuple):
         own = {key: self.form[key] for key in ("when", "membership") if key in self.form}
         others = [{"key": key, **form} for key, form in self.form.get("others", {}).items()]
         path = folder / "segments.json"
-        blocks = {key: self.form[key] for key in ("places",) if key in self.form}
+        blocks = {key: self.form[key] for key in ("places", "indicators") if key in self.form}
         listed = [*others, {"key": "rule", **own}]
         path.write_bytes(msgspec.json.encode({"version": 1, **blocks, "segments": listed}))
         return load([path])
@@ -266,7 +271,8 @@ def _examples() -> Iterator[Example]:
     for anchor in ANCHORS:
         for block in re.findall(r"^```yaml\n(.*?)^```", section(anchor), flags=re.S | re.M):
             for number, form in enumerate(read_yaml(block)):
-                assert set(form) <= {"when", "membership", "others", "places", "cases"}, form
+                known = {"when", "membership", "others", "places", "indicators", "cases"}
+                assert set(form) <= known, form
                 yield Example(anchor, number, form)
 
 

@@ -8,6 +8,8 @@ _TAIL = "the last lines of a log, as `tail` prints them"
 _PLACES = "the key `places` of a segment file"
 _RULE_PARTS = "the parts of a rule, `RulePart`, by the published key"
 
+_FIGURES = "the values of a profile, as the rule language calls them"
+
 #: Phrases with a meaning of their own -> what they mean.
 IDIOMS: dict[str, str] = {
     "in_flight": "sent or being written, and not yet acknowledged",
@@ -41,5 +43,9 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("segops/api/scans.py", "places"): _PLACES,
     ("tests/bench/peers/ledger.py", "turn"): "a turn of the comparison, as in `make bench-peers TURNS=3`",
     ("segops/metrics.py", "events_mended"): "the attribute is called as its published metric",
+    ("segops/core/rules/figures.py", "figures"): _FIGURES,
+    ("segops/core/rules/parsing/figures.py", "figures"): _FIGURES,
+    ("segops/core/rules/execution/figures.py", "figures"): _FIGURES,
+    ("segops/core/rules/reference/figures.py", "figures"): _FIGURES,
     ("segops/schemas/written.py", "_Part"): "a part of a YAML document",
 }

@@ -56,6 +56,7 @@ class _Body(msgspec.Struct, forbid_unknown_fields=True):
     segments: list[Any]
     rfm: Any = None
     places: Any = None
+    indicators: Any = None
     segment: str | None = None
     sample: float = 1.0
     samples: int = 0
@@ -144,7 +145,14 @@ def _estimate(body: bytes | None) -> Question:
         raise _Refused(413, f"expected a body of at most {MAX_BODY:,} bytes")
     try:
         form = msgspec.json.decode(body, type=_Body)
-        drafts = inline(form.segments, "body", "segments", rfm=form.rfm, areas=form.places)
+        drafts = inline(
+            form.segments,
+            "body",
+            "segments",
+            rfm=form.rfm,
+            areas=form.places,
+            indicators=form.indicators,
+        )
     except (msgspec.MsgspecError, UserError, UnicodeDecodeError, RecursionError) as error:
         raise _Refused(400, str(error)) from error
     keys = [each.key for each in drafts]

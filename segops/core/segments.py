@@ -17,6 +17,7 @@ from segops.core.memberships import Membership, PausedMembership, compile_member
 from segops.core.profile import Member, Profile
 from segops.core.rules.alerts import Alert
 from segops.core.rules.execution import FIRST, IDENTIFIERS, LATEST, LOCATION, Rule
+from segops.core.rules.figures import Compare, DigitFigure, Number, Ratio, TraitFigure, figures_of
 from segops.core.rules.model import (
     Changed,
     HasBeen,
@@ -54,6 +55,8 @@ class Definition(msgspec.Struct, frozen=True):
     rfm: Any = None
     #: Those of the file's ``places`` that the rule reads, as written.
     areas: Any = None
+    #: The indicators as written that the rule reads, by key.
+    indicators: Any = None
     policy: Policy | None = None
     #: Not part of the meaning, which decides memberships.
     alerts: tuple[Alert, ...] = ()
@@ -289,7 +292,9 @@ def references(node: Node) -> Iterable[str]:
 
 def reads_rfm(node: Node) -> bool:
     """Return whether a rule depends on the ``rfm`` block."""
-    return isinstance(node, RfmNode) or any(reads_rfm(child) for child in children(node))
+    if isinstance(node, RfmNode) or any(isinstance(figure, DigitFigure) for figure in figures_of(node)):
+        return True
+    return any(reads_rfm(child) for child in children(node))
 
 
 def names_of_areas(node: Node) -> set[str]:
@@ -362,9 +367,18 @@ def _trait_readings(definitions: Iterable[Definition]) -> dict[str, tuple[tuple[
     found: dict[str, dict[tuple[Path, frozenset[str]], None]] = {}
     for definition in definitions:
         for node in below(definition.when):
-            if isinstance(node, (Trait, HasBeen, Changed)) and (kinds := _kinds_read(node)):
-                found.setdefault(node.path[0], {})[node.path, kinds] = None
+            for path, kinds in _tested_traits(node):
+                if kinds:
+                    found.setdefault(path[0], {})[path, kinds] = None
     return {name: tuple(readings) for name, readings in found.items()}
+
+
+def _tested_traits(node: Node) -> Iterator[tuple[Path, frozenset[str]]]:
+    if isinstance(node, (Trait, HasBeen, Changed)):
+        yield node.path, _kinds_read(node)
+    if isinstance(node, Ratio) or (isinstance(node, Compare) and isinstance(node.right, Number)):
+        traits = (figure for figure in figures_of(node) if isinstance(figure, TraitFigure))
+        yield from ((trait.path, frozenset(("number",))) for trait in traits)
 
 
 def _kinds_read(node: Trait | HasBeen | Changed) -> frozenset[str]:

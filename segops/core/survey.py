@@ -14,13 +14,22 @@ from segops.core.identifiers import all_of, type_of
 from segops.core.operators import Elements, Predicate
 from segops.core.paths import Each, names_text, path_text, walker
 from segops.core.rules import model
+from segops.core.rules.figures import (
+    AggregateFigure,
+    CountFigure,
+    DaysFigure,
+    DigitFigure,
+    Number,
+    TraitFigure,
+    figures_of,
+)
 from segops.core.segments import Definition
 from segops.core.skips import Skip, expected_kinds, misfit
 from segops.core.values import lookup
 from segops.core.windows import SinceLast
 
 #: Aggregates that accept values of any kind, so that a predicate may not fit. Others skip unreadable values.
-_VALUES = frozenset(("latest", "earliest"))
+_VALUES = frozenset(("latest", "earliest", "most_frequent"))
 
 
 _NUMERIC = frozenset(("sum", "avg", "min", "max"))
@@ -165,7 +174,14 @@ def _of_did(node: model.Did | model.Aggregate) -> Iterator[tuple[tuple[str, ...]
 
 def _of_aggregate(node: model.Aggregate) -> Iterator[tuple[tuple[str, ...], Reading | None]]:
     yield from _of_did(node)
-    kinds = expected_kinds(node.test) if node.function in _VALUES else frozenset[str]()
+    yield from _of_value(node, expected_kinds(node.test))
+
+
+def _of_value(
+    node: model.Aggregate | AggregateFigure, expected: frozenset[str]
+) -> Iterator[tuple[tuple[str, ...], Reading | None]]:
+    """Yield what an aggregate reads, of these kinds, of the events that it selects."""
+    kinds = expected if node.function in _VALUES else frozenset[str]()
     adds = node.function in _NUMERIC and node.convert is None
     yield node.select.names, Reading(node.path, kinds, adds)
     if node.money is not None:
@@ -184,6 +200,24 @@ def _of_session(node: model.SessionFigure) -> Iterator[tuple[tuple[str, ...], Re
         yield node.select.names, Reading(node.path, expected_kinds(node.test))
 
 
+def _of_figures(node: model.Compare | model.Ratio) -> _Read:
+    """Gather what two figures read; a figure that is divided, or compared with a number, must be a number."""
+    figures = figures_of(node)
+    number = isinstance(node, model.Ratio) or isinstance(node.right, Number)
+    events, traits = [], []
+    for figure in figures:
+        match figure:
+            case CountFigure(select=select) | DaysFigure(select=select):
+                events += list(_of_selection(select))
+            case AggregateFigure(select=select):
+                events += [*_of_selection(select), *_of_value(figure, _NUMBER if number else frozenset())]
+            case TraitFigure(path=path):
+                traits.append(path)
+            case DigitFigure():
+                events.append(((ORDER_NAME,), None))
+    return _Read(events, tuple(traits))
+
+
 #: Node -> all that it reads of events.
 _READ: dict[type, Callable[[Any], _Read]] = {
     model.Did: lambda node: _Read(_of_did(node)),
@@ -199,4 +233,5 @@ _READ: dict[type, Callable[[Any], _Read]] = {
         lambda node: _Read(_of_selection(node.select)),
     ),
     model.SessionFigure: lambda node: _Read(_of_session(node)),
+    **dict.fromkeys((model.Compare, model.Ratio), _of_figures),
 }

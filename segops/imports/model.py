@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from segops.core.errors import DefinitionError, Issue
 from segops.core.rules.parsing import Context, Reader
 from segops.core.values import format_instant
-from segops.schemas.segments import form_issues, unreadable
+from segops.schemas.issues import form_issues, unreadable
 from segops.schemas.written import read_json, read_yaml
 from segops.sources.model import Expression, Source
 from segops.sources.parsing import read_source

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from segops.core.conversions import CONVERSIONS
 from segops.core.features.periods import STAGES
 from segops.core.operators import EDGES, OPERATORS
 from segops.core.rules.parsing import (
@@ -22,17 +21,25 @@ from segops.core.rules.parsing import (
     MAX_EDGES,
     MAX_PERIODS,
     MAX_STEPS,
-    MONEY_KEYS,
     NUMBERS,
     PERCENTAGE,
     SIDES,
     TIME_KEYS,
     VALUES,
     WHICH,
+    windows_of,
 )
 from segops.core.scoring import SCORERS
 from segops.core.time_of_day import DAYS
 from segops.schemas.json_schema_areas import areas_block
+from segops.schemas.json_schema_figures import (
+    aggregate_schema,
+    compare_schema,
+    figure_schema,
+    indicator_schema,
+    indicators_block,
+    ratio_schema,
+)
 from segops.schemas.json_schema_values import (
     CLOCK,
     COUNTS,
@@ -71,6 +78,7 @@ def json_schema() -> Schema:
     file["properties"]["segments"]["items"] = ref("segment")
     file["properties"]["rfm"] = _rfm_block()
     file["properties"]["places"] = areas_block(LENGTH)
+    file["properties"]["indicators"] = indicators_block()
     segment["properties"]["when"] = ref("node")
     segment["properties"]["membership"] = _membership()
     segment["properties"]["alert"] = _alerts()
@@ -103,6 +111,7 @@ def _shared_schemas() -> dict[str, Schema]:
             "anyOf": [{"required": ["days"]}, {"required": ["from"]}],
             "dependentRequired": {"from": ["to"], "to": ["from"]},
         },
+        "figure": figure_schema(),
         "step": {"oneOf": [_step("did"), _step("did_not")]},
         "where of a step": where_of([SCALAR, ref("settled"), same_as], 0),
     }
@@ -134,11 +143,7 @@ def _did_not(head: str) -> Schema:
 
 def _aggregate(head: str) -> Schema:
     test = ref("count" if head == "distinct" else "test")
-    keys = {head: path_of("properties", "context"), "of": ref("names"), "where": ref("where"), "is": test}
-    keys |= {"as": {"enum": list(CONVERSIONS)}, "time_of_day": ref("time of day")}
-    if head in MONEY_KEYS:
-        keys["money"] = map_of(("currency",), currency=CURRENCY, path=path_of("properties", "context"))
-    return windowed(map_of((head, "of", "is"), **keys))
+    return aggregate_schema(head, windows_of(head), **{"is": test})
 
 
 def _occurrence(head: str) -> Schema:
@@ -356,6 +361,9 @@ _NODES: dict[str, tuple[str, Callable[[str], Schema]]] = {
     ),
     "regularly": ("Such an event happened in at least k of the last periods.", _regularly),
     "lifecycle": ("The customer is new, active, resurrected or dormant by such events.", _lifecycle),
+    "compare": ("The figure is in this relation to another figure, or to a number.", compare_schema),
+    "indicator": ("The indicator of the file's `indicators` block satisfies `is`.", indicator_schema),
+    "ratio": ("The figure `of`, divided by the figure `to`, satisfies `is`.", ratio_schema),
 }
 
 

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 from segops.core.errors import DefinitionError, Issue, UserError
 from segops.core.segments import Definition, SegmentSet, edited
-from segops.schemas.segments import format_location, inline, load
+from segops.schemas.issues import format_location
+from segops.schemas.segments import inline, load
 
 Location = tuple[int | str, ...]
 

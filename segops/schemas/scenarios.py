@@ -16,9 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from segops.core.errors import DefinitionError, Issue, UserError
 from segops.core.segments import SegmentSet
+from segops.schemas.issues import form_issues, format_location, unreadable
 from segops.schemas.scenario_segments import PublishedSegments, read_segments
 from segops.schemas.scenario_steps import ScenarioStep, StepForm, StepReader, first_instant, shifted_instant
-from segops.schemas.segments import form_issues, format_location, unreadable
 from segops.schemas.written import SAFE_LOADER, read_yaml
 
 SUFFIXES = (".yaml", ".yml")

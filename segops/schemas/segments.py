@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,24 +10,26 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import msgspec
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
 
 from segops.core.areas import Area
 from segops.core.bulk import collector_paused
 from segops.core.errors import DefinitionError, Issue, UserError
 from segops.core.rules.analysis import lint, lint_rfm
+from segops.core.rules.figures import Figure
 from segops.core.rules.model import KnownFor, Node
 from segops.core.rules.parsing import (
     MAX_NODES,
     Context,
     read_alerts,
     read_areas,
+    read_indicators,
     read_policy,
     read_rfm,
     read_rule,
 )
 from segops.core.scoring.rfm import Rfm
 from segops.core.segments import Definition, check_references, names_of_areas, reads_rfm
+from segops.schemas.issues import form_issues, unreadable
 from segops.schemas.written import check_bounds, read_json, read_yaml
 
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -36,6 +37,8 @@ SUFFIXES = (".yaml", ".yml", ".json")
 _MAX_PUBLISHED_NODES = 10 * MAX_NODES
 MAX_VERSION = (1 << 63) - 1
 _TOPIC = "segments topic"
+#: Keys of a published record that are not part of the segment as written.
+_BESIDE_FORM = frozenset(("version", "rfm", "places", "indicators", "paused"))
 _T = TypeVar("_T")
 KEY_PATTERN = r"^[a-z0-9][a-z0-9-]{0,63}$"
 
@@ -61,6 +64,7 @@ class SegmentFileForm(BaseModel):
     version: Literal[1]
     rfm: dict[Any, Any] | None = None
     places: dict[Any, Any] | None = None
+    indicators: dict[Any, Any] | None = None
     segments: list[dict[Any, Any]] = Field(min_length=1)
 
 
@@ -123,6 +127,7 @@ def _read(paths: Sequence[Path]) -> _Read:
     warnings: list[Issue] = []
     readings = [_file(file, issues, warnings) for file in _files(paths)]
     known = [reading for reading in readings if reading is not None]
+    issues += _duplicate_indicators(known)
     return _Read(
         [each for reading in known for each in reading.definitions],
         [each for reading in known for each in reading.placeholders],
@@ -130,6 +135,17 @@ def _read(paths: Sequence[Path]) -> _Read:
         warnings,
         len(known) < len(readings),
     )
+
+
+def _duplicate_indicators(readings: Sequence[_Reading]) -> Iterator[Issue]:
+    """Yield the indicators that an earlier file defines, too."""
+    sources: dict[str, str] = {}
+    for reading in readings:
+        for key in reading.indicators or ():
+            other = sources.setdefault(key, reading.source)
+            if other != reading.source:
+                reason = f"duplicate indicator {key!r}: {other} defines it, too"
+                yield Issue(reading.source, f"indicators.{key}", reason)
 
 
 def _files(paths: Sequence[Path]) -> Iterator[Path]:
@@ -165,6 +181,9 @@ class _Reading:
         #: The areas of ``places``; None if the block is invalid.
         self.areas: Mapping[str, tuple[Area, ...]] | None = {}
         self.areas_written: Any = {}
+        #: None if the block is invalid.
+        self.indicators: dict[str, Figure] | None = {}
+        self.indicators_written: Any = None
         self.definitions: list[Definition] = []
         #: Placeholders for invalid segments, so that references to them are not reported as mistakes, too.
         self.placeholders: list[Definition] = []
@@ -184,6 +203,13 @@ class _Reading:
             self.areas = self._attempt(partial(read_areas, written, "places", Context(self.source)))
             self.areas_written = {} if self.areas is None else written
 
+    def use_indicators(self, written: Any) -> None:
+        """Parse the ``indicators`` block, after the ``rfm`` block; the rules read afterwards use it."""
+        if written is not None:
+            context = Context(self.source, self.rfm)
+            self.indicators_written = written
+            self.indicators = self._attempt(partial(read_indicators, written, "indicators", context))
+
     def segments(self, written: Sequence[Any], path: str = "segments") -> None:
         """Read a list of segments at a path."""
         for i, raw in enumerate(written):
@@ -202,6 +228,7 @@ class _Reading:
             return None
         most = MAX_NODES if self.lints else _MAX_PUBLISHED_NODES
         context = Context(self.source, self.rfm, most, published=not self.lints, areas=self.areas)
+        context.indicators = self.indicators
         node = self._attempt(partial(read_rule, form.when, f"{path}.when", context))
         policy, alerts, known = None, None, len(self.issues)
         if "membership" in form.model_fields_set:
@@ -223,6 +250,7 @@ class _Reading:
             source=self.source,
             rfm=rfm,
             areas={name: found for name, found in self.areas_written.items() if name in names} or None,
+            indicators={key: self.indicators_written[key] for key in sorted(context.used_indicators)} or None,
             policy=policy,
             alerts=alerts or (),
         )
@@ -256,14 +284,21 @@ def _file(file: Path, issues: list[Issue], warnings: list[Issue]) -> _Reading | 
     reading = _Reading(str(file), issues, warnings)
     reading.use_rfm(form.rfm)
     reading.use_areas(form.places)
+    reading.use_indicators(form.indicators)
     reading.segments(form.segments)
     return reading
 
 
 def inline(
-    written: Sequence[Any], source: str, path: str, *, rfm: Any = None, areas: Any = None
+    written: Sequence[Any],
+    source: str,
+    path: str,
+    *,
+    rfm: Any = None,
+    areas: Any = None,
+    indicators: Any = None,
 ) -> list[Definition]:
-    """Read a list of segments at a path of another kind of file, with its blocks ``rfm`` and ``places``.
+    """Read a list of segments at a path of another kind of file, with its blocks of a segment file.
 
     Raises DefinitionError with every mistake. References between segments are not checked.
     """
@@ -271,58 +306,11 @@ def inline(
     reading = _Reading(source, issues, [])
     reading.use_rfm(rfm)
     reading.use_areas(areas)
+    reading.use_indicators(indicators)
     reading.segments(written, path)
     if issues:
         raise DefinitionError(issues)
     return reading.definitions
-
-
-def unreadable(file: Path, error: Exception) -> Issue:
-    """Return the issue for a file that is not valid YAML or JSON, with the line if known."""
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        mark, begun = error.problem_mark, error.context_mark
-        reason = error.problem or str(error)
-        if begun is not None and error.context:
-            reason += f" ({error.context}, starting at line {begun.line + 1})"
-        return Issue(str(file), _line(mark.line + 1, mark.column + 1), reason)
-    if isinstance(error, json.JSONDecodeError):
-        return Issue(str(file), _line(error.lineno, error.colno), error.msg)
-    return Issue(str(file), "-", f"cannot be read: {error}")
-
-
-def _line(line: int, column: int) -> str:
-    return f"line {line}, column {column}"
-
-
-def form_issues(source: str, path: str, error: ValidationError) -> list[Issue]:
-    """Return the issues of a pydantic error, each with its path below ``path``."""
-    return [Issue(source, format_location(path, detail["loc"]), _reason(detail)) for detail in error.errors()]
-
-
-def _reason(detail: ErrorDetails) -> str:
-    form = _REASONS.get(detail["type"])
-    return detail["msg"] if form is None else form.format(input=detail["input"], **detail.get("ctx", {}))
-
-
-#: Type of a pydantic error -> its message.
-_REASONS = {
-    "extra_forbidden": "unknown key",
-    "missing": "missing key",
-    "model_type": "expected a map, got {input!r:.40}",
-    "dict_type": "expected a map, got {input!r:.40}",
-    "list_type": "expected a list, got {input!r:.40}",
-    "string_type": "expected a string, got {input!r:.40}",
-    "literal_error": "expected {expected}, got {input!r:.40}",
-    "too_short": "expected a non-empty list",
-    "string_pattern_mismatch": "expected at most 64 lower-case letters, digits and hyphens, such as vip-2",
-}
-
-
-def format_location(path: str, loc: tuple[int | str, ...]) -> str:
-    """Format a location as a path: ``segments[0].when``."""
-    for part in loc:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}"
-    return path.lstrip(".") or "-"
 
 
 def definition_to_record(definition: Definition) -> bytes:
@@ -336,6 +324,7 @@ def definition_to_record(definition: Definition) -> bytes:
             "when": definition.written,
             **({} if definition.rfm is None else {"rfm": definition.rfm}),
             **({} if definition.areas is None else {"places": definition.areas}),
+            **({} if definition.indicators is None else {"indicators": definition.indicators}),
             **({} if definition.policy is None else {"membership": definition.policy.written}),
             **({"alert": [alert.written for alert in definition.alerts]} if definition.alerts else {}),
             **({"paused": True} if definition.paused else {}),
@@ -358,7 +347,8 @@ def definition_from_record(value: bytes) -> Definition | None:
     reading = _Reading(_TOPIC, issues, [], lints=False)
     reading.use_rfm(raw.get("rfm"))
     reading.use_areas(raw.get("places"))
-    form = {key: item for key, item in raw.items() if key not in ("version", "rfm", "places", "paused")}
+    reading.use_indicators(raw.get("indicators"))
+    form = {key: item for key, item in raw.items() if key not in _BESIDE_FORM}
     definition = reading.segment(form, str(raw.get("key")) if version else "-")
     if definition is None or issues:
         raise DefinitionError(issues)

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from segops.core.errors import DefinitionError, Issue
 from segops.core.rules.parsing import Context, Reader, path_of_element
-from segops.schemas.segments import form_issues, unreadable
+from segops.schemas.issues import form_issues, unreadable
 from segops.schemas.written import check_bounds, read_json, read_yaml
 from segops.sources.conversions import CONVERSIONS
 from segops.sources.model import (

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from segops.core.errors import DefinitionError, Issue
 from segops.core.rules.parsing import Context, Reader
-from segops.schemas.segments import form_issues, unreadable
+from segops.schemas.issues import form_issues, unreadable
 from segops.schemas.written import check_bounds, read_json, read_yaml
 from segops.tracking.compiler import compile_plan
 from segops.tracking.json_schema import read_schema

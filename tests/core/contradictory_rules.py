@@ -94,6 +94,9 @@ overlapping_leaves = st.one_of(
         _windows,
         _figures,
     ),
+    st.builds(
+        lambda n, o, i: {"most_frequent": "p", "of": n, "is": i, **o}, _names, _lengths | _fixed, _figures
+    ),
     st.builds(lambda n, c: {"distinct": "p", "of": n, "is": c["count"]}, _names, _counts.filter(bool)),
     (predicates | conflicting_predicates()).map(trait),
     _figures.map(lambda test: {"has_been": {"trait": "p", "is": test}, "for": "2s"}),

@@ -113,7 +113,9 @@ def count_predicates(draw: Any) -> dict[str, Any]:
     )
 
 
-AGGREGATES = ("sum", "avg", "min", "max", "distinct", "latest", "earliest")
+#: The aggregates that may have a ``since_last`` window, and all.
+ANCHORED_AGGREGATES = ("sum", "avg", "min", "max", "distinct", "latest", "earliest")
+AGGREGATES = (*ANCHORED_AGGREGATES, "most_frequent")
 traits = st.sampled_from(["p", "q", "o.r"])
 
 
@@ -122,12 +124,16 @@ def aggregates(draw: Any, functions: tuple[str, ...] = AGGREGATES) -> dict[str, 
     """Draw an aggregate of a property."""
     function = draw(st.sampled_from(functions))
     test = draw(
-        {"distinct": count_predicates(), "latest": predicates, "earliest": predicates}.get(
-            function, value_predicates
-        )
+        {
+            "distinct": count_predicates(),
+            "latest": predicates,
+            "earliest": predicates,
+            "most_frequent": predicates,
+        }.get(function, value_predicates)
     )
     prop = draw(st.sampled_from(["p", "q"]))
-    return {function: prop, "of": draw(names), "is": test, **draw(where), **draw(windows)}
+    window = draw(windows if function in ANCHORED_AGGREGATES else time_windows)
+    return {function: prop, "of": draw(names), "is": test, **draw(where), **window}
 
 
 @composite
@@ -278,9 +284,12 @@ def leaf_kinds(keys: tuple[str, ...]) -> list[st.SearchStrategy[dict[str, Any]]]
     every = [dids, dids, did_nots, aggregates(), aggregates(), occurrences(), trait_leaves, known_fors]
     every += [strategies_events.leaves, strategies_events.leaves]
     every += [has_beens(), near_rules(), buckets, sequences(), sequences(), rfms, scores]
+    from .strategies_figures import comparisons, ratios
+
     every.append(import_module(".strategies_customer", __package__).customer_leaves)
     every.append(area_rules)
     every += rhythms()
+    every += [comparisons(), comparisons(), ratios()]
     if keys:
         every.append(st.sampled_from(keys).map(lambda key: {"in_segment": key}))
     return every

@@ -96,6 +96,7 @@ windows = st.one_of(
     st.just({"calendar": {"this": "day", "zone": "Europe/Paris"}}),
     st.sampled_from([{"since_last": "B"}, {"since_last": ["A", "C"], "same": "context.app.v"}]),
 )
+_time_windows = windows.filter(lambda window: "since_last" not in window)
 
 _paths = st.sampled_from(["l.a", "l.a", "l.b", "w", r"d\.e", "context.app.v", ["properties", "d.e"], "o.r"])
 _conversions = st.one_of(
@@ -138,7 +139,23 @@ _settled = st.one_of(st.just({}), st.tuples(st.just("l"), _of_lists).map(lambda 
 _sequences = st.tuples(names, _settled, names, _settled, _lengths).map(
     lambda p: {"sequence": [{"did": p[0], **p[1]}, {"did": p[2], **p[3], "within": p[4]}]}
 )
+_most_frequent = st.tuples(
+    _paths, names, _conversions, st.one_of(_converted, _tests.map(lambda v: {"eq": 1}))
+).map(lambda p: {"most_frequent": p[0], "of": p[1], **p[2], "is": p[3]})
+#: Figures: counts and aggregates without what tests them, and traits of any notation.
+figures = st.one_of(
+    st.tuples(
+        st.one_of(names.map(lambda name: {"did": name}), _aggregates, _aggregates, _most_frequent),
+        where,
+        times_of_day,
+        _time_windows,
+    )
+    .map(_merged)
+    .map(lambda form: {key: value for key, value in form.items() if key != "is"}),
+    st.sampled_from(["w", "l", r"d\.e", ["traits", "d.e"]]).map(lambda path: {"trait": path}),
+)
 leaves = st.one_of(
+    st.tuples(_most_frequent, where, times_of_day, _time_windows).map(_merged),
     st.tuples(_heads, where, times_of_day, windows).map(_merged),
     st.tuples(_heads, where, times_of_day, windows).map(_merged),
     st.tuples(_heads, where, times_of_day, windows).map(_merged),

@@ -26,13 +26,14 @@ LENGTH = 40
 STEPS = (SequenceStep(("A",), (), None, False), SequenceStep(("B",), (), 9, False, ((("p",), 0),)))
 TIMED = ((("q",), Predicate((("older_than", 20),))),)
 WINDOWS = (Within(LENGTH), ALWAYS, Fixed(20, 60), Calendar("day", "UTC"), Between(50, 10), SinceLast(("B",)))
-KINDS = ("count", "sum", "min", "max", "distinct", "latest", "earliest", "first", "last")
+KINDS = ("count", "sum", "min", "max", "distinct", "latest", "earliest", "most_frequent", "first", "last")
 
 integers = st.integers(-3, 9)
 kinds_of_values: dict[str, st.SearchStrategy[Any]] = {
     "sum": st.one_of(integers, st.sampled_from([0.1, 2.5])),
     "distinct": st.sampled_from(["sa", "sb", "sc", "sd", "n1"]),
     "count": st.none(),
+    "most_frequent": st.lists(integers, min_size=1, max_size=2),
 }
 statements = st.builds(
     OrderStatement,
@@ -50,11 +51,13 @@ def features() -> list[tuple[str, Feature, st.SearchStrategy[Any]]]:
         for window in WINDOWS:
             if kind in ("first", "last") and isinstance(window, Within):
                 continue  # no rule reads them
-            values = kinds_of_values.get(kind, integers)
+            if kind == "most_frequent" and isinstance(window, SinceLast):
+                continue  # refused
+            plain = kinds_of_values.get(kind, integers)
             path = None if kind == "count" else ("p",)
             for capacity in (2, None) if kind in ("count", "distinct") else (None,):
                 feature = Feature(kind, ("A",), (), window, path, capacity)
-                read = _PAIRED.get(type(window), lambda values: values)(values)
+                read = _PAIRED.get(type(window), pairs if feature.keeps_events else _plain)(plain)
                 found.append((f"{kind} {window} {capacity}", feature, read))
     dates = st.integers(0, 90).map(format_instant)
     timed_count = Feature("count", ("A",), TIMED, Within(LENGTH), None, 2)
@@ -75,6 +78,10 @@ def features() -> list[tuple[str, Feature, st.SearchStrategy[Any]]]:
 
 def pairs(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return values.map(lambda value: (value, ()))
+
+
+def _plain(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return values
 
 
 def anchored(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:

@@ -49,7 +49,9 @@ tests = numbers.flatmap(
 @st.composite
 def leaves(draw: Any) -> dict[str, Any]:
     function = draw(
-        st.sampled_from(["did", "sum", "avg", "min", "max", "distinct", "latest", "earliest", "last"])
+        st.sampled_from(
+            ["did", "sum", "avg", "min", "max", "distinct", "latest", "earliest", "most_frequent", "last"]
+        )
     )
     where = draw(wheres)
     if function == "did":

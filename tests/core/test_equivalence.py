@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from segops.core.engine import Engine
 from segops.core.events import Change, Event
 from segops.core.profile import Profile
-from segops.core.rules.parsing import Context, read_policy, read_rfm, read_rule
+from segops.core.rules.parsing import Context, read_indicators, read_policy, read_rfm, read_rule
 from segops.core.segments import Definition, SegmentSet
 from segops.schemas.state import decode_profile, encode_profile
 
 from .oracle import FAR_MS, ChangeSummary, Oracle, PublishedIdentity, published_identity
 from .strategies import BASE_MS, RFM, composite, policies, rules, streams
 from .strategies_areas import area_context
+from .strategies_figures import INDICATORS, indicator_rules
 
 _limits = st.one_of(st.none(), policies())
 
@@ -30,11 +31,14 @@ def segment_sets(draw: Any, *, limited: bool = True) -> SegmentSet:
     forms = {"s0": draw(rules())}
     for number in range(1, draw(st.integers(1, 3))):
         forms[f"s{number}"] = draw(rules(tuple(forms)))
+    if draw(st.integers(0, 9)) == 0:
+        forms["s0"] = draw(indicator_rules)
     return SegmentSet([make_definition(key, form, draw(limits)) for key, form in forms.items()])
 
 
 def make_definition(key: str, form: dict[str, Any], limits: dict[str, Any] | None = None) -> Definition:
     context = area_context("fuzz", read_rfm(RFM, "rfm", Context("fuzz")))
+    context.indicators = read_indicators(INDICATORS, "indicators", context)
     node = read_rule(form, key, context)
     policy = None if limits is None else read_policy(limits, "membership", context)
     return Definition(key, key, node, written={"when": form, "membership": limits}, policy=policy)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 
 from segops.core.engine import Engine
 from segops.core.operators import OPERATORS
-from segops.core.rules import model, wording
+from segops.core.rules import model, phrases, wording
 from segops.core.segments import SegmentSet
 from segops.core.values import format_instant
 from segops.core.views.explain import RulePart, SegmentExplanation, explain
@@ -183,7 +183,7 @@ def test_failing_node_has_no_verdict_and_the_others_do() -> None:
 
 def test_every_node_and_operator_has_a_label() -> None:
     assert set(wording._LABELS) == set(model.Node.__args__)
-    assert set(wording._OPERATORS) == set(OPERATORS)
+    assert set(phrases.OPERATOR_TEXTS) == set(OPERATORS)
 
 
 @pytest.mark.parametrize(

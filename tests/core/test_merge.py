@@ -23,7 +23,16 @@ from segops.testing import segments
 from tests.rest import examples
 
 from .oracle import Oracle
-from .strategies import AGGREGATES, BASE_MS, NAMES, ORDERS, identities, purchases, streams
+from .strategies import (
+    AGGREGATES,
+    ANCHORED_AGGREGATES,
+    BASE_MS,
+    NAMES,
+    ORDERS,
+    identities,
+    purchases,
+    streams,
+)
 from .test_equivalence import make_definition, segment_sets
 
 BOTH, SURVIVOR, SOURCE = range(3)
@@ -95,7 +104,7 @@ def _everything() -> SegmentSet:
     forms = dict(_OTHERS)
     for name, window in _WINDOWS.items():
         forms[f"did-{name}"] = {"did": ["A", "B"], "count": {"gte": 3}, **window}
-        for function in AGGREGATES:
+        for function in ANCHORED_AGGREGATES if "since_last" in window else AGGREGATES:
             test = {"gte": 2}
             forms[f"{function}-{name}"] = {function: "p", "of": ["A", "B"], "is": test, **window}
         if "since_last" not in window:

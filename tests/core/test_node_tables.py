@@ -11,7 +11,7 @@ from segops.core import profile, survey
 from segops.core.rules import model, wording
 from segops.core.rules.analysis import capacity, contradictions, cost, linter
 from segops.core.rules.execution import compile_rule, compiler
-from segops.core.rules.parsing import HEADS, Context, read_areas, read_rule
+from segops.core.rules.parsing import HEADS, Context, read_areas, read_indicators, read_rule
 from segops.core.rules.reference import evaluator, instants
 from segops.core.views import explain
 from segops.schemas import json_schema
@@ -28,7 +28,7 @@ FORMS: dict[str, dict[str, Any]] = {
     **{head: {head: "A"} for head in ("did", "did_not")},
     **{
         head: {head: "p", **_AGGREGATE}
-        for head in ("sum", "avg", "min", "max", "distinct", "latest", "earliest")
+        for head in ("sum", "avg", "min", "max", "distinct", "latest", "earliest", "most_frequent")
     },
     **{head: {head: "A", "is": {"older_than": "1d"}} for head in ("first", "last")},
     "trait": {"trait": "p", "is": {"eq": 1}},
@@ -49,6 +49,9 @@ FORMS: dict[str, dict[str, Any]] = {
     "session": {"session": "duration", "of": "A", "is": {"gte": "10m"}},
     "regularly": {"regularly": "A", "every": "7d", "k": 3, "of": 4},
     "lifecycle": {"lifecycle": {"of": "A", "period": "28d", "is": "new"}},
+    "compare": {"compare": [{"did": "A"}, "gt", {"did": "B"}]},
+    "indicator": {"indicator": "plan", "is": {"eq": 1}},
+    "ratio": {"ratio": {"of": {"did": "A"}, "to": {"did": "B"}, "is": {"gte": 0.5}}},
 }
 VISITED = {"inside": "zone", "anytime": True}
 HYSTERESIS = {"score": "recency_days", "enter": {"lte": 3}, "exit": {"gte": 9}}
@@ -103,6 +106,7 @@ TABLES: dict[str, tuple[Collection[type], dict[type, str]]] = {
                 "fails where there is no value",
             ),
             **dict.fromkeys((model.Occurrence, model.SequenceNode), "fails where there is no event"),
+            model.Ratio: "fails where there is no value",
             **dict.fromkeys((model.Near, model.Located, model.Visited), "distances are not looked into"),
             model.Changed: "fails where the trait was never set",
             model.HasIdentifier: "fails where there is no such identifier",
@@ -184,6 +188,7 @@ TABLES: dict[str, tuple[Collection[type], dict[type, str]]] = {
                 "its threshold is not a number of entries",
             ),
             model.ActivePeriods: "stores at most one entry per day",
+            **dict.fromkeys((model.Compare, model.Ratio), "figures are stored in full for any threshold"),
             **dict.fromkeys(
                 (
                     model.SequenceNode,
@@ -223,7 +228,9 @@ TABLES: dict[str, tuple[Collection[type], dict[type, str]]] = {
 
 def read(form: dict[str, Any]) -> model.Node:
     zones = read_areas({"zone": {"lat": 0, "lon": 0, "radius": "1km"}}, "places", Context())
-    return read_rule(form, "when", Context(areas=zones))
+    context = Context(areas=zones)
+    context.indicators = read_indicators({"plan": {"trait": "plan"}}, "indicators", context)
+    return read_rule(form, "when", context)
 
 
 @pytest.mark.parametrize("name", TABLES)

@@ -25,7 +25,18 @@ SHARED = {
     "segops.core.conversions": {"CONVERSIONS"},  # the conversions of a value
     "segops.core.events": {"Event"},  # the type of a decoded event
     "segops.core.areas": {"Area", "Box", "Circle", "Polygon"},  # the areas of a node
-    "segops.core.rules": {"model"},  # the tree of a rule
+    "segops.core.rules": {"model"},  # the tree of a rule ...
+    "segops.core.rules.figures": {  # ... and the figures in it
+        "AggregateFigure",
+        "CountFigure",
+        "DaysFigure",
+        "DigitFigure",
+        "Figure",
+        "Number",
+        "ScoreFigure",
+        "TraitFigure",
+        "figures_of",
+    },
     "segops.core.operators": {
         "Age",
         "Anniversary",

@@ -30,7 +30,7 @@ from tests.rest import examples
 from .backfilling import switched
 from .helpers import MONDAY as T
 from .helpers import D, H, issues_of
-from .strategies import AGGREGATES, BASE_MS, count_predicates, value_predicates
+from .strategies import ANCHORED_AGGREGATES, BASE_MS, count_predicates, value_predicates
 from .test_equivalence import assert_agreement, make_definition
 
 LEFT = {"did_not": "Order Completed", "since_last": "Cart Updated"}
@@ -215,7 +215,7 @@ def anchored_rules(draw: Any) -> dict[str, Any]:
     window |= draw(st.sampled_from([{}, {"same": "p"}, {"same": "p"}]))
     window |= draw(st.sampled_from([{}, {}, {"where": {"q": {"newer_than": "4s"}}}, {"where": {"p": 1}}]))
     of = draw(st.sampled_from(["A", "B", ["B", "C"]]))
-    head = draw(st.sampled_from(["did", "did_not", *AGGREGATES]))
+    head = draw(st.sampled_from(["did", "did_not", *ANCHORED_AGGREGATES]))
     if head == "did_not":
         return {head: of, **window}
     if head == "did":

@@ -15,7 +15,6 @@ from segops.core.features.feature import context_keys
 from segops.core.features.orders import OrderStatement
 from segops.core.index import compiled, histories, watches
 from segops.core.values import lookup
-from segops.core.windows import Between, SinceLast
 
 _LEAST, _MOST = -(1 << 63), (1 << 64) - 1
 
@@ -109,7 +108,7 @@ def reader(feature: Feature) -> Callable[[Any], Any] | None:
         return _statement
     if feature.sequence is not None:
         return _pair
-    if isinstance(feature.window, (Between, SinceLast)) or feature.timed_where:
+    if feature.keeps_events:
         return _timed_number if feature.kind == "sum" else _pair
     return _number if feature.kind == "sum" else None
 

@@ -26,6 +26,7 @@ _OF_EACH: dict[str, Callable[[list[Any]], Any]] = {
     "max": max,
     "latest": lambda values: values[-1],
     "earliest": lambda values: values[0],
+    "most_frequent": lambda values: [value for each in values for value in each],
 }
 
 
@@ -33,7 +34,8 @@ def extractor(feature: Feature) -> Extract | None:
     """Return a function from an event to the feature's value; None for a feature that reads no value.
 
     The function returns None if the property is missing, UNREADABLE if the aggregate cannot read its type.
-    A sum or a number of different values over a path through a list gets the list of its values.
+    A sum or a number of different values over a path through a list gets the list of its values; the most
+    frequent value gets a list of values from every event.
 
     >>> from segops.core.windows import ALWAYS
     >>> take = extractor(Feature("sum", ("Order Completed",), (), ALWAYS, path=("revenue",)))
@@ -51,7 +53,7 @@ def extractor(feature: Feature) -> Extract | None:
     if feature.length_ms is not None:
         return None if feature.path is None else _wrapped(feature.path)
     take = _value(feature)
-    if isinstance(feature.window, Between) or feature.timed_where:
+    if feature.keeps_events:
         take = _with_timed(take, feature.timed_where)
     return take
 
@@ -210,6 +212,7 @@ def _number(value: Any) -> Any:
 _READS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("sum", "min", "max"), _number),
     "distinct": distinct_key,
+    "most_frequent": lambda value: [value],
 }
 
 

@@ -36,7 +36,7 @@ def reducer_of(feature: Feature) -> Reducer:
         return TraitHistory(reach_ms(window))
     if isinstance(window, SinceLast):
         return since_reducer(feature, window)
-    if isinstance(window, Between) or feature.timed_where:
+    if isinstance(window, Between) or feature.keeps_events:
         return Scanning(window, feature.kind, tuple(test.plain for _, test in feature.timed_where))
     if isinstance(window, Within):
         return _sliding(feature, window.length_ms)

@@ -13,7 +13,7 @@ from segops.core.features.orders import Purchases
 from segops.core.features.sequence import Sequence
 from segops.core.operators import Predicate
 from segops.core.paths import CONTEXT, Path
-from segops.core.windows import Calendar, SinceLast, Window, Within
+from segops.core.windows import Between, Calendar, SinceLast, Window, Within
 
 #: Stands for the capacity in the identity of a feature, which does not depend on it.
 _OF_ANY_CAPACITY = 0
@@ -45,10 +45,10 @@ class Feature(msgspec.Struct, frozen=True):
     """A selection of events, a window and an aggregate.
 
     ``kind`` is count, sum (with the number of values, so that avg can read it, too), min, max, distinct,
-    latest, earliest, first or last; or sequence, or orders; or history, of the trait at ``path`` instead of
-    events. ``capacity`` limits what count and distinct keep (None: no limit); it is not part of the identity,
-    except in a window that begins with an anchor. ``convert`` is the conversion of the value at ``path``,
-    ``money`` its currency.
+    latest, earliest, most_frequent, first or last; or sequence, or orders; or history, of the trait at
+    ``path`` instead of events. ``capacity`` limits what count and distinct keep (None: no limit); it is not
+    part of the identity, except in a window that begins with an anchor. ``convert`` is the conversion of the
+    value at ``path``, ``money`` its currency.
 
     With ``days``, distinct reads the local day, week or month of the event instead of a property. sessions
     and session have ``length_ms`` as their gap, periods and lifecycle as the length of a period.
@@ -108,6 +108,12 @@ class Feature(msgspec.Struct, frozen=True):
         """The names of all events that the feature reads: those that it selects, and anchors."""
         anchors = self.window.names if isinstance(self.window, SinceLast) else ()
         return (*self.names, *anchors)
+
+    @property
+    def keeps_events(self) -> bool:
+        """Whether every event that may still count is kept, and the aggregate computed at every reading."""
+        dated = isinstance(self.window, (Between, SinceLast)) or bool(self.timed_where)
+        return dated or self.kind == "most_frequent"
 
     def or_wider(self, other: Feature) -> Feature:
         """Return the one of two features with the same id that has the larger capacity."""

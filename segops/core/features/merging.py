@@ -19,6 +19,7 @@ from segops.core.features import orders, sliding
 from segops.core.features.families import reducer_of
 from segops.core.features.feature import PANES, Feature, Reducer
 from segops.core.features.running import REPLACES, ZERO
+from segops.core.features.scanning import Scanning
 from segops.core.features.sequence import SequenceReducer
 from segops.core.features.sessions import LatestSessions, SessionCount, united
 from segops.core.features.since import SinceReducer
@@ -175,7 +176,9 @@ def _set(history: Values) -> list[tuple[int, Any]]:
 
 
 def _entries(context: FeatureMerge, mine: Entries, theirs: Entries) -> Entries:
-    return Entries(_merged_rows(context, mine.entries, theirs.entries))
+    if not isinstance(context.reducer, Scanning):
+        raise TypeError(f"expected a Scanning for Entries, got {context.reducer!r}")
+    return Entries(context.reducer.newest(_merged_rows(context, mine.entries, theirs.entries)))
 
 
 def _chains(context: FeatureMerge, mine: Chains, theirs: Chains) -> Chains:

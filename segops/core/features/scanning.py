@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from functools import lru_cache, reduce
 from typing import Any, Final
 
 from segops.core.features.bands import Series
+from segops.core.features.feature import MAX_ENTRIES
 from segops.core.features.running import ZERO
 from segops.core.features.states import Entries, Entry
 from segops.core.features.window_aggregates import AGGREGATES, WindowAggregate
 from segops.core.operators import Predicate
-from segops.core.values import add_exact, numbers_of, values_of
-from segops.core.windows import Between, Calendar, Window, Within, period, span
+from segops.core.values import add_exact, distinct_key, numbers_of, values_of
+from segops.core.windows import Between, Calendar, Fixed, Window, Within, period, span
 
 YEAR_MS = 366 * 86_400_000
 #: Only anniversaries have infinitely many edges. Beyond this time and number of edges, they only repeat.
@@ -39,6 +41,7 @@ class Scanning:
         self.window = window
         self.tests = tests
         self.kind = kind
+        self.most = MAX_ENTRIES if kind == "most_frequent" else None
         self.periodic = any(name == "anniversary_in_next" for test in tests for name, _ in test.ops)
         self._known_spans = lru_cache(MAX_SPANS)(self._find_spans)
         self._summary = _SUMMARIES[kind]
@@ -52,16 +55,23 @@ class Scanning:
             return Entries([entry])
         del state.entries[: _first_after(state, after)]
         state.entries.insert(_first_after(state, time_ms), entry)
+        if self.most is not None and len(state.entries) > self.most:
+            del state.entries[0]
         return state
+
+    def newest(self, entries: list[Entry]) -> list[Entry]:
+        """Return the entries that are kept of these, which are in order of time."""
+        return entries if self.most is None else entries[-self.most :]
 
     def entries(self, events: Iterable[tuple[int, Any]], now_ms: int) -> list[Entry]:
         """Return the entries of events in order of time that are kept at ``now_ms``."""
         after, _ = span(self.window, now_ms)
-        return [
+        kept = [
             Entry(time_ms, *value)
             for time_ms, value in events
             if time_ms > after and self._may_count(time_ms)
         ]
+        return self.newest(kept)
 
     def _may_count(self, time_ms: int) -> bool:
         return isinstance(self.window, Between) or time_ms <= span(self.window, time_ms)[1]
@@ -79,6 +89,9 @@ class Scanning:
         return all(test.holds(value, now_ms) for test, value in zip(self.tests, entry.timed, strict=True))
 
     def future(self, state: Entries | None, now_ms: int) -> Series:
+        if isinstance(self.window, Fixed) and not self.tests:
+            yield now_ms, self.read(state, now_ms)  # no event leaves
+            return
         entries = [] if state is None else state.entries
         aggregate, passed = AGGREGATES[self.kind](entries), 0
         while True:
@@ -164,6 +177,20 @@ def _sum(entries: list[Entry]) -> tuple[int, Decimal]:
     return sum(number for number, _ in found), reduce(add_exact, (total for _, total in found), ZERO)
 
 
+def _most_frequent(entries: list[Entry]) -> Any:
+    """Return the most frequent of the values in the entries; of several such values, the last one."""
+    counts: Counter[str] = Counter()
+    last: dict[str, int] = {}
+    values = [value for entry in entries for value in entry.value]
+    for at, value in enumerate(values):
+        key = distinct_key(value)
+        counts[key] += 1
+        last[key] = at
+    if not counts:
+        return None
+    return values[max((number, last[key]) for key, number in counts.items())[1]]
+
+
 #: Kind -> its aggregate over entries, oldest first.
 _SUMMARIES: dict[str, Callable[[list[Entry]], Any]] = {
     "count": len,
@@ -171,6 +198,7 @@ _SUMMARIES: dict[str, Callable[[list[Entry]], Any]] = {
     "min": lambda entries: min((entry.value for entry in entries), default=None),
     "max": lambda entries: max((entry.value for entry in entries), default=None),
     "distinct": lambda entries: len({value for entry in entries for value in values_of(entry.value)}),
+    "most_frequent": _most_frequent,
     "latest": lambda entries: entries[-1].value if entries else None,
     "earliest": lambda entries: entries[0].value if entries else None,
     "first": lambda entries: entries[0].time_ms if entries else None,

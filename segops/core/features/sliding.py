@@ -120,6 +120,17 @@ class SlidingSum:
             instant = state.times[at] + self.length_ms
             yield instant, (state.counts[-1] - count, subtract_exact(state.totals[-1], total))
 
+    def future(self, state: Sums | None, now_ms: int) -> Series:
+        yield now_ms, self.read(state, now_ms)
+        if state is None or not state.times:
+            return
+        times, last = state.times, len(state.times) - 1
+        count, total = state.counts[-1], state.totals[-1]
+        for at in range(bisect_right(times, now_ms - self.length_ms), len(times)):
+            if at == last or times[at] != times[at + 1]:
+                left = count - state.counts[at], subtract_exact(total, state.totals[at])
+                yield times[at] + self.length_ms, left
+
 
 def is_long(state: Sums) -> bool:
     """Return whether the state has to be folded."""

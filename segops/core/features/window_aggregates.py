@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from segops.core.features.states import Entry
-from segops.core.values import add_exact, numbers_of, subtract_exact, values_of
+from segops.core.values import add_exact, distinct_key, numbers_of, subtract_exact, values_of
 
 
 class WindowAggregate(Protocol):
@@ -77,6 +77,42 @@ class _Distinct:
         return len(self.counts)
 
 
+class _MostFrequent:
+    def __init__(self, entries: list[Entry]) -> None:
+        self.entries = entries
+        #: Value -> the places of its copies in order: the index of the entry, and that in the entry's list.
+        self.held: dict[str, list[tuple[int, int]]] = {}
+        self.best = ""
+
+    def enter(self, at: int) -> None:
+        for index, value in enumerate(self.entries[at].value):
+            key = distinct_key(value)
+            insort(self.held.setdefault(key, []), (at, index))
+            if self._rank(key) > self._rank(self.best):
+                self.best = key
+
+    def leave(self, at: int) -> None:
+        for index, value in enumerate(self.entries[at].value):
+            key = distinct_key(value)
+            places = self.held[key]
+            del places[bisect_left(places, (at, index))]
+            if key == self.best:  # the others have only fallen
+                self.best = max(self.held, key=self._rank)
+            if not places:
+                del self.held[key]
+
+    def _rank(self, key: str) -> tuple[int, tuple[int, int]]:
+        places = self.held.get(key)
+        return (len(places), places[-1]) if places else (0, (-1, -1))
+
+    def value(self) -> Any:
+        places = self.held.get(self.best)
+        if not places:
+            return None
+        at, index = places[-1]
+        return self.entries[at].value[index]
+
+
 class _Ordered:
     """The first or the last key in order; ``result`` turns it into the aggregate."""
 
@@ -113,6 +149,7 @@ AGGREGATES: dict[str, Callable[[list[Entry]], WindowAggregate]] = {
     "distinct": _Distinct,
     "min": _by_value(0),
     "max": _by_value(-1),
+    "most_frequent": _MostFrequent,
     "latest": _by_index(-1, lambda entry: entry.value),
     "earliest": _by_index(0, lambda entry: entry.value),
     "first": _by_index(0, lambda entry: entry.time_ms),

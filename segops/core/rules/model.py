@@ -12,6 +12,8 @@ from segops.core.features.feature import Money
 from segops.core.features.sequence import Sequence
 from segops.core.operators import Predicate
 from segops.core.paths import Path as Path
+from segops.core.rules.figures import Compare as Compare
+from segops.core.rules.figures import Ratio as Ratio
 from segops.core.scoring import SCORERS
 from segops.core.scoring.base import Scorer
 from segops.core.scoring.rfm import Digits, Rfm
@@ -296,6 +298,8 @@ Node = (
     | SessionFigure
     | Regularly
     | LifecycleNode
+    | Compare
+    | Ratio
 )
 
 

@@ -12,15 +12,32 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from segops.core.conversions import Converted
-from segops.core.features.feature import ANY_NAME, Feature
+from segops.core.features.feature import Feature
 from segops.core.features.sequence import SequenceStep
-from segops.core.operators import Age, Anniversary, DateNumbers, Elements, Predicate
+from segops.core.operators import Predicate
 from segops.core.paths import names_text, path_text
 from segops.core.rules import model
-from segops.core.time_of_day import DAY_MS, DAYS, TimeOfDay, clock_text
-from segops.core.values import format_duration, format_instant
-from segops.core.windows import Between, Calendar, Fixed, SinceLast, Window, Within
+from segops.core.rules.figures import (
+    AggregateFigure,
+    CountFigure,
+    DaysFigure,
+    DigitFigure,
+    Figure,
+    Number,
+    ScoreFigure,
+    TraitFigure,
+)
+from segops.core.rules.phrases import (
+    OPERATOR_TEXTS,
+    events_text,
+    predicate_text,
+    select_text,
+    value_text,
+    where_text,
+    window_text,
+)
+from segops.core.values import format_duration
+from segops.core.windows import Calendar
 
 
 def label(node: model.Node) -> str:
@@ -40,7 +57,7 @@ def feature_label(feature: Feature) -> str:
     >>> feature_label(Feature("sum", ("Order Completed",), (), Within(172_800_000), ("total",)))
     'sum of total over Order Completed within 2d'
     """
-    path, window = _value_of(feature), _window(feature.window)
+    path, window = value_text(feature), window_text(feature.window)
     if feature.sequence is not None:
         return " ".join(part for part in _sequence(model.SequenceNode(feature.sequence)) if part)
     if feature.purchases is not None:
@@ -53,17 +70,18 @@ def feature_label(feature: Feature) -> str:
         return f"history of {names_text(feature.path or ())}"
     if feature.located is not None:
         return f"events located in {len(feature.located)} areas {window}".strip()
-    of = f"{feature.kind} of {path} over" if path else f"{feature.kind} of"
-    selected = _select(model.Selection(feature.names, feature.where))
+    kind = feature.kind.replace("_", " ")
+    of = f"{kind} of {path} over" if path else f"{kind} of"
+    selected = select_text(model.Selection(feature.names, feature.where))
     return " ".join(part for part in (of, selected, window) if part)
 
 
 def _of_length(feature: Feature, length_ms: int) -> str:
     """Describe a feature of sessions or periods."""
     path = f"with {'.'.join(feature.path)}" if feature.path else ""
-    window = "" if feature.kind == "periods" else _window(feature.window)
+    window = "" if feature.kind == "periods" else window_text(feature.window)
     head, word = _LENGTHS[feature.kind]
-    selected = _select(model.Selection(feature.names, feature.where))
+    selected = select_text(model.Selection(feature.names, feature.where))
     parts = (head, selected, path, f"{word} {format_duration(length_ms)}", window)
     return " ".join(part for part in parts if part)
 
@@ -78,161 +96,56 @@ _LENGTHS = {
 
 
 def _days(of: Feature | model.Selection, calendar: Calendar) -> tuple[str, str]:
-    selected = _select(model.Selection(of.names, of.where))
+    selected = select_text(model.Selection(of.names, of.where))
     return f"{calendar.this}s of", f"{selected} ({calendar.zone})"
-
-
-def predicate_text(test: Predicate) -> str:
-    """Describe a predicate.
-
-    >>> predicate_text(Predicate((("gte", 3), ("lt", 5))))
-    '≥ 3 and < 5'
-    >>> predicate_text(Predicate((("in_next", 259_200_000),)))
-    'in the next 3d'
-    """
-    if isinstance(test, TimeOfDay):
-        return _time_of_day(test)
-    text = " and ".join(_OPERATORS[name](operand) for name, operand in test.ops)
-    return f"as {test.convert} {text}" if isinstance(test, Converted) else text
-
-
-def _value_of(read: Feature | model.Aggregate) -> str:
-    path = path_text(read.path) if read.path else ""
-    conversion = "" if read.convert is None else f" as {read.convert}"
-    return path + conversion + ("" if read.money is None else f" in {read.money.currency}")
-
-
-def _elements(quantity: str) -> Callable[[Elements], str]:
-    def words(operand: Elements) -> str:
-        texts = [f"{names_text(path)} {predicate_text(test)}" for path, test in operand.where]
-        number = "" if operand.number is None else f" {predicate_text(operand.number)}"
-        return f"{quantity}{number}{' with' if texts else ''} {' and '.join(texts)}".rstrip()
-
-    return words
-
-
-def _time_of_day(test: TimeOfDay) -> str:
-    days = f"on {', '.join(DAYS[day] for day in test.days)} " if test.days else ""
-    whole = (test.from_ms, test.to_ms) == (0, DAY_MS)
-    span = "" if whole else f"from {clock_text(test.from_ms)} to {clock_text(test.to_ms)} "
-    return f"{days}{span}({test.zone})"
-
-
-def _value(operand: Any) -> str:
-    if isinstance(operand, bool):
-        return str(operand).lower()
-    return operand if isinstance(operand, str) and operand else repr(operand)
-
-
-def _list(operand: tuple[Any, ...]) -> str:
-    return ", ".join(map(_value, operand))
-
-
-def _sign(sign: str) -> Callable[[Any], str]:
-    return lambda operand: f"{sign} {_value(operand)}"
-
-
-def _date(words: str) -> Callable[[int], str]:
-    return lambda operand: f"{words} {format_instant(operand)}"
-
-
-def _length(words: str) -> Callable[[int], str]:
-    return lambda operand: f"{words} {format_duration(operand)}"
-
-
-def _anniversary(operand: Anniversary) -> str:
-    return f"comes round in the next {format_duration(operand.length_ms)} ({operand.zone})"
-
-
-def _age_in_years(operand: Age) -> str:
-    return f"years of age ({operand.zone}) {predicate_text(operand.test)}"
-
-
-def _weekday(operand: DateNumbers) -> str:
-    days = (_WEEKDAYS[number - 1] for number in operand.numbers)
-    return f"on {' or '.join(days)} ({operand.zone})"
-
-
-def _month(operand: DateNumbers) -> str:
-    return f"in month {' or '.join(map(str, operand.numbers))} ({operand.zone})"
-
-
-_WEEKDAYS = ("Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays")
-
-#: Operator -> its operand in words.
-_OPERATORS: dict[str, Callable[[Any], str]] = {
-    "eq": _sign("="),
-    "ne": _sign("≠"),
-    "in": lambda operand: f"in [{_list(operand)}]",
-    "not_in": lambda operand: f"not in [{_list(operand)}]",
-    "lt": _sign("<"),
-    "lte": _sign("≤"),
-    "gt": _sign(">"),
-    "gte": _sign("≥"),
-    "between": lambda operand: f"from {_value(operand[0])} to {_value(operand[1])}",
-    "contains": _sign("contains"),
-    "starts_with": _sign("starts with"),
-    "ends_with": _sign("ends with"),
-    "matches": _sign("matches"),
-    "includes": _sign("includes"),
-    "any": _elements("has an element"),
-    "all": _elements("has only elements"),
-    "none": _elements("has no element"),
-    "count": _elements("number of elements"),
-    "exists": lambda operand: "exists" if operand else "does not exist",
-    "before": _date("before"),
-    "after": _date("after"),
-    "in_last": _length("in the last"),
-    "in_next": _length("in the next"),
-    "older_than": _length("older than"),
-    "newer_than": _length("newer than"),
-    "anniversary_in_next": _anniversary,
-    "age_in_years": _age_in_years,
-    "weekday": _weekday,
-    "month": _month,
-}
-
-
-def _window(window: Window) -> str:
-    match window:
-        case Within(length_ms=length):
-            return f"within {format_duration(length)}"
-        case Between(from_ms=from_ms, to_ms=to_ms):
-            return f"between {format_duration(from_ms)} and {format_duration(to_ms)} ago"
-        case Calendar(this=this, zone=zone):
-            return f"this {this} ({zone})"
-        case Fixed(since_ms=since, until_ms=until):
-            begin = "" if since is None else f"since {format_instant(since)}"
-            end = "" if until is None else f"until {format_instant(until)}"
-            return f"{begin} {end}".strip()
-        case SinceLast(names=names, same=same):
-            of = "" if same is None else f" with the same {'.'.join(same)}"
-            return f"since the last {' or '.join(names)}{of}"
-
-
-def _where(conditions: tuple[tuple[model.Path, Predicate], ...]) -> str:
-    texts = [f"{path_text(path)} {predicate_text(test)}" for path, test in conditions]
-    return f"where {', '.join(texts)}" if texts else ""
-
-
-def _select(select: model.Selection) -> str:
-    return f"{_names(select.names)} {_where(select.where)}".strip()
-
-
-def _names(names: tuple[str, ...]) -> str:
-    return "any event" if ANY_NAME in names else " or ".join(names)
 
 
 def _did(node: model.Did) -> tuple[str, ...]:
     if node.count.ops == (("eq", 0),):
-        return "did not", _select(node.select), _window(node.window)
+        return "did not", select_text(node.select), window_text(node.window)
     count = "" if node.count.ops == (("gte", 1),) else predicate_text(node.count)
-    return "did", _select(node.select), count, _window(node.window)
+    return "did", select_text(node.select), count, window_text(node.window)
 
 
 def _aggregate(node: model.Aggregate) -> tuple[str, ...]:
-    figure = f"{node.function} of {_value_of(node)} over"
-    return figure, _select(node.select), _window(node.window), predicate_text(node.test)
+    return _function(node), select_text(node.select), window_text(node.window), predicate_text(node.test)
+
+
+def _function(node: model.Aggregate | AggregateFigure) -> str:
+    return f"{node.function.replace('_', ' ')} of {value_text(node)} over"
+
+
+def figure_text(figure: Figure | Number) -> str:
+    """Describe a figure.
+
+    >>> figure_text(DaysFigure("last", model.Selection(("Order Completed",))))
+    'days since last Order Completed'
+    """
+    return " ".join(part for part in _FIGURES[type(figure)](figure) if part)
+
+
+#: Figure -> the parts of its description; empty ones are left out.
+_FIGURES: dict[type, Callable[[Any], tuple[str, ...]]] = {
+    CountFigure: lambda figure: ("number of", select_text(figure.select), window_text(figure.window)),
+    AggregateFigure: lambda figure: (
+        _function(figure),
+        select_text(figure.select),
+        window_text(figure.window),
+    ),
+    TraitFigure: lambda figure: ("trait", names_text(figure.path)),
+    ScoreFigure: lambda figure: ("score", figure.name),
+    DigitFigure: lambda figure: ("rfm", figure.name),
+    DaysFigure: lambda figure: (f"days since {figure.which}", select_text(figure.select)),
+    Number: lambda figure: (str(figure.number),),
+}
+
+
+def _right_side(node: model.Compare) -> str:
+    return OPERATOR_TEXTS[node.operator](figure_text(node.right))
+
+
+def _ratio(node: model.Ratio) -> tuple[str, ...]:
+    return f"ratio of ({figure_text(node.upper)}) to ({figure_text(node.lower)})", predicate_text(node.test)
 
 
 def _age(node: model.Occurrence) -> str:
@@ -262,8 +175,8 @@ def _step(step: SequenceStep) -> str:
     same = [f"{path_text(path)} as in step {number + 1}" for path, number in step.same_as]
     parts = [
         "did not" if step.absent else "did",
-        _names(step.names),
-        _where(step.where),
+        events_text(step.names),
+        where_text(step.where),
         f"with the same {', '.join(same)}" if same else "",
         "" if step.within_ms is None else f"within {format_duration(step.within_ms)}",
     ]
@@ -291,7 +204,7 @@ def _hysteresis(node: model.Hysteresis) -> tuple[str, ...]:
 
 def _active(node: model.ActivePeriods) -> tuple[str, ...]:
     days, selected = _days(node.select, node.calendar)
-    return "active", days, selected, predicate_text(node.count), _window(node.window)
+    return "active", days, selected, predicate_text(node.count), window_text(node.window)
 
 
 def _gap(gap_ms: int) -> str:
@@ -299,14 +212,14 @@ def _gap(gap_ms: int) -> str:
 
 
 def _sessions(node: model.Sessions) -> tuple[str, ...]:
-    count, window = predicate_text(node.count), _window(node.window)
-    return "sessions of", _select(node.select), _gap(node.gap_ms), count, window
+    count, window = predicate_text(node.count), window_text(node.window)
+    return "sessions of", select_text(node.select), _gap(node.gap_ms), count, window
 
 
 def _session(node: model.SessionFigure) -> tuple[str, ...]:
     figure = f"{node.figure} {'.'.join(node.path)}" if node.path else node.figure
     head = f"{figure} of the {node.which} session of"
-    return head, _select(node.select), _gap(node.gap_ms), _figure_text(node)
+    return head, select_text(node.select), _gap(node.gap_ms), _figure_text(node)
 
 
 def _figure_text(node: model.SessionFigure) -> str:
@@ -321,12 +234,17 @@ def _lengths(operand: Any) -> Any:
 
 def _regularly(node: model.Regularly) -> tuple[str, ...]:
     periods = f"periods of {format_duration(node.period_ms)}"
-    return "did", _select(node.select), f"in {node.k} of the last {node.periods}", periods
+    return "did", select_text(node.select), f"in {node.k} of the last {node.periods}", periods
 
 
 def _lifecycle(node: model.LifecycleNode) -> tuple[str, ...]:
     stages = " or ".join(node.stages)
-    return "lifecycle of", _select(node.select), f"by periods of {format_duration(node.period_ms)}", stages
+    return (
+        "lifecycle of",
+        select_text(node.select),
+        f"by periods of {format_duration(node.period_ms)}",
+        stages,
+    )
 
 
 #: Node -> the parts of its label; empty ones are left out.
@@ -337,18 +255,22 @@ _LABELS: dict[type, Callable[[Any], tuple[str, ...]]] = {
     model.AtLeast: lambda node: (f"at least {node.k} of",),
     model.Did: _did,
     model.Aggregate: _aggregate,
-    model.Occurrence: lambda node: (node.which, _select(node.select), _age(node)),
+    model.Occurrence: lambda node: (node.which, select_text(node.select), _age(node)),
     model.Trait: lambda node: ("trait", names_text(node.path), predicate_text(node.test)),
     model.HasBeen: lambda node: (
         f"trait {names_text(node.path)} has been",
         predicate_text(node.test),
         f"for {format_duration(node.length_ms)}",
     ),
-    model.Changed: lambda node: (f"trait {'.'.join(node.path)} changed", _sides(node), _window(node.window)),
+    model.Changed: lambda node: (
+        f"trait {'.'.join(node.path)} changed",
+        _sides(node),
+        window_text(node.window),
+    ),
     model.HasIdentifier: lambda node: ("has identifier", " or ".join(node.types)),
     model.Near: _near,
     model.Located: lambda node: (f"inside {node.name}", _younger(node)),
-    model.Visited: lambda node: (f"any location inside {node.name}", _window(node.window)),
+    model.Visited: lambda node: (f"any location inside {node.name}", window_text(node.window)),
     model.Bucket: lambda node: (f"bucket {node.salt!r}", _percent(node)),
     model.SequenceNode: _sequence,
     model.RfmNode: lambda node: ("rfm", _digits(node)),
@@ -361,6 +283,8 @@ _LABELS: dict[type, Callable[[Any], tuple[str, ...]]] = {
     model.SessionFigure: _session,
     model.Regularly: _regularly,
     model.LifecycleNode: _lifecycle,
+    model.Compare: lambda node: (figure_text(node.left), _right_side(node)),
+    model.Ratio: _ratio,
 }
 
 #: Node -> what its value is compared with.
@@ -381,6 +305,8 @@ _THRESHOLDS: dict[type, Callable[[Any], str]] = {
     model.Bucket: _percent,
     model.RfmNode: _digits,
     model.ScoreNode: lambda node: predicate_text(node.test),
+    model.Compare: _right_side,
+    model.Ratio: lambda node: predicate_text(node.test),
     model.KnownFor: lambda node: f"older than {format_duration(node.length_ms)}",
     **dict.fromkeys((model.ActivePeriods, model.Sessions), lambda node: predicate_text(node.count)),
     model.SessionFigure: _figure_text,

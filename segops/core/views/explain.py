@@ -21,7 +21,17 @@ from segops.core.memberships import compile_part, past_of
 from segops.core.names import has_identifier
 from segops.core.profile import Profile
 from segops.core.rules import model
-from segops.core.rules.execution import VIEWS, Rule, changes_of, feature_of, held_since, session_figure
+from segops.core.rules.execution import (
+    VIEWS,
+    Rule,
+    changes_of,
+    feature_of,
+    figure_value,
+    held_since,
+    ratio_value,
+    session_figure,
+)
+from segops.core.rules.figures import Number, figures_of
 from segops.core.rules.policy import Policy
 from segops.core.rules.wording import label, threshold
 from segops.core.segments import Definition, Segment, SegmentSet, complete_since
@@ -33,12 +43,13 @@ class RulePart(msgspec.Struct, frozen=True):
     """One node of a rule at one instant; times are milliseconds.
 
     ``holds`` is None if the node fails to evaluate. ``value`` is compared with ``threshold``: a count, an
-    aggregate, a trait; for ages the instant that they count from (ISO 8601), for groups the number of
-    children that hold. ``value_is_least``: the value is at least that, since the profile keeps only what the
-    rule needs. ``changed_at`` is when the verdict last changed. For a traced profile it is exact, and None
-    means not since the first event. For a stored profile it is derived from memberships (``in_segment`` of a
-    current one, its negation, and the rule of a member itself), and None means unknown. ``changes_at`` is
-    when the verdict changes without another event (None: never). ``note`` states a limit of exactness.
+    aggregate, a trait, two figures in a list; for ages the instant that they count from (ISO 8601), for
+    groups the number of children that hold. ``value_is_least``: the value is at least that, since the
+    profile keeps only what the rule needs. ``changed_at`` is when the verdict last changed. For a traced
+    profile it is exact, and None means not since the first event. For a stored profile it is derived from
+    memberships (``in_segment`` of a current one, its negation, and the rule of a member itself), and None
+    means unknown. ``changes_at`` is when the verdict changes without another event (None: never).
+    ``note`` states a limit of exactness.
     """
 
     label: str
@@ -278,6 +289,16 @@ def _figure(node: model.Aggregate, view: _View) -> Any:
     return VIEWS[node.function](_state(node, view))
 
 
+def _compared(node: model.Compare, view: _View) -> Any:
+    """Return the value of the figure; of two figures, both values."""
+    values = [plain(figure_value(figure, view.profile, view.now_ms)) for figure in figures_of(node)]
+    return values[0] if isinstance(node.right, Number) else values
+
+
+def _ratio(node: model.Ratio, view: _View) -> Any:
+    return ratio_value(*(figure_value(figure, view.profile, view.now_ms) for figure in figures_of(node)))
+
+
 def _instant(ms: int | None) -> str | None:
     return None if ms is None else format_instant(ms)
 
@@ -345,6 +366,8 @@ _VALUES: dict[type, Callable[[Any, _View], Any]] = {
     model.Bucket: lambda node, view: share_of(node.salt, view.profile.id) / 100,
     **dict.fromkeys((model.ActivePeriods, model.Sessions, model.Regularly, model.LifecycleNode), _state),
     model.SessionFigure: _session_figure,
+    model.Compare: _compared,
+    model.Ratio: _ratio,
 }
 
 
@@ -358,6 +381,8 @@ def _note(node: model.Node) -> str | None:
         return f"only the latest {MAX_SESSIONS} sessions are kept"
     if feature.kind == "sessions":
         return f"only the latest {MAX_ENTRIES:,} sessions are kept"
+    if feature.kind == "most_frequent":
+        return f"only the latest {MAX_ENTRIES:,} events are counted"
     reducer = reducer_of(feature)
     if isinstance(reducer, SinceReducer) and reducer.limit == MAX_ENTRIES:
         return f"only the latest {MAX_ENTRIES:,} events are kept"

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from decimal import Decimal
+from fractions import Fraction
 from itertools import product
 from typing import NamedTuple
 
@@ -20,6 +22,7 @@ from segops.core.rules import model
 from segops.core.rules.analysis.satisfiability import ANY_KIND, Requirement, possible
 from segops.core.rules.counts import boundaries
 from segops.core.rules.execution.leaves import exact_test
+from segops.core.rules.figures import AggregateFigure, CountFigure, Figure, Number, TraitFigure
 from segops.core.scoring.rfm import Digits, Rfm
 from segops.core.windows import ALWAYS, Between, Fixed, SinceLast, Window, Within
 
@@ -103,7 +106,18 @@ def _tested(literal: Literal) -> _Tested | None:
         case model.Aggregate(function=function, test=test) as node:
             what = msgspec.structs.replace(node, test=NOTHING)
             return _Tested(what, _exact(function, test), KINDS[function])
-    return _rhythm(literal.node)
+    return _compared(literal.node) or _rhythm(literal.node)
+
+
+def _compared(node: model.Node) -> _Tested | None:
+    match node:
+        case model.Compare(left=left, operator=operator, right=Number(number=number)):
+            value = model.Compare(left, "eq", Number(Decimal(0)))
+            return _Tested(value, Predicate(((operator, Fraction(number)),)), _figure_kinds(left))
+        case model.Ratio(test=test):
+            quotient = msgspec.structs.replace(node, test=NOTHING)
+            return _Tested(quotient, exact_test("avg", test), ("missing", "number"))
+    return None
 
 
 def _rhythm(node: model.Node) -> _Tested | None:
@@ -119,6 +133,18 @@ def _rhythm(node: model.Node) -> _Tested | None:
             wanted = Predicate((("in", stages),))
             return _Tested(msgspec.structs.replace(node, stages=()), wanted, ("missing", "string"))
     return None
+
+
+def _figure_kinds(figure: Figure) -> tuple[str, ...]:
+    """Return the kinds that the value of a figure can have."""
+    match figure:
+        case CountFigure():
+            return ("whole",)
+        case AggregateFigure(function=function):
+            return KINDS[function]
+        case TraitFigure():
+            return ANY_KIND
+    return ("missing", "whole")
 
 
 def _about(what: model.Node) -> Hashable:
@@ -145,7 +171,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "sum": ("number",),
     "distinct": ("whole",),
     **dict.fromkeys(("avg", "min", "max"), ("missing", "number")),
-    **dict.fromkeys(("latest", "earliest"), ANY_KIND),
+    **dict.fromkeys(("latest", "earliest", "most_frequent"), ANY_KIND),
 }
 
 
@@ -324,7 +350,9 @@ def cells(rfm: Rfm) -> Iterator[Digits]:
 #: Search -> the node types that it compares; empty: all.
 _SEARCHES: dict[Callable[[Literals], Iterator[Literals]], frozenset[type]] = {
     _opposites: frozenset(),
-    _values: frozenset({model.Trait, model.HasBeen, model.ScoreNode, model.Did, model.Aggregate}) | _RHYTHM,
+    _values: frozenset({model.Trait, model.HasBeen, model.ScoreNode, model.Did, model.Aggregate})
+    | frozenset({model.Compare, model.Ratio})
+    | _RHYTHM,
     _numbers: frozenset({model.Did, model.Aggregate, model.Occurrence, model.SequenceNode, model.RfmNode})
     | _RHYTHM,
     _known_for: frozenset({model.KnownFor}),

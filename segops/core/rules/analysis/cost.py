@@ -14,6 +14,14 @@ from segops.core.operators import Predicate
 from segops.core.profile import Member, Past
 from segops.core.rules import model
 from segops.core.rules.execution import compile_rule
+from segops.core.rules.figures import (
+    AggregateFigure,
+    CountFigure,
+    Figure,
+    Number,
+    TraitFigure,
+    figures_of,
+)
 from segops.core.rules.policy import Policy
 from segops.core.values import format_instant
 from segops.core.windows import Between, Calendar, Fixed, SinceLast, Window, Within, span
@@ -149,6 +157,14 @@ def _conditions(select: model.Selection) -> list[Predicate]:
     return [test for _, test in select.where]
 
 
+def _figure_moves(figure: Figure | Number) -> bool:
+    """Return whether time alone can change a figure."""
+    match figure:
+        case CountFigure(select=select, window=window) | AggregateFigure(select=select, window=window):
+            return _moves(window, _conditions(select))
+    return not isinstance(figure, (Number, TraitFigure))
+
+
 def _timed(node: model.Node, moving: Collection[str]) -> bool:
     """Return whether time alone can change a leaf; ``moving`` are the referenced segments that it can."""
     if isinstance(node, model.InSegment):
@@ -171,6 +187,7 @@ _TIMED: dict[type, Callable[[Any], bool]] = {
     model.Bucket: lambda _node: False,
     model.RfmNode: lambda _node: True,
     model.ScoreNode: lambda _node: True,
+    **dict.fromkeys((model.Compare, model.Ratio), lambda node: any(map(_figure_moves, figures_of(node)))),
     model.SequenceNode: lambda node: node.sequence.within_ms is not None or node.sequence.steps[-1].absent,
     model.ActivePeriods: lambda node: _moves(node.window, _conditions(node.select)),
     model.Sessions: lambda node: _moves(node.window, ()),
@@ -223,7 +240,7 @@ def _value(feature: Feature, index: int) -> Any:
     if isinstance(feature.window, SinceLast):
         key = None if feature.window.same is None else _TEXT
         return value, (False, key, *(format_instant(_NOW_MS) for _ in feature.timed_where))
-    if isinstance(feature.window, Between) or feature.timed_where:
+    if feature.keeps_events:
         return value, (format_instant(_NOW_MS),) * len(feature.timed_where)
     return value
 
@@ -233,4 +250,5 @@ def _plain(kind: str, index: int) -> Any:
         return None
     # Falling values for max and rising ones for min: then every entry is stored.
     figures = {"sum": 49.9, "max": 999.9 - index, "min": 99.9 + index}
-    return figures.get(kind, f"{_TEXT}-{index}")
+    text = f"{_TEXT}-{index}"
+    return [text] if kind == "most_frequent" else figures.get(kind, text)

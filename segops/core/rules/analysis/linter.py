@@ -15,7 +15,9 @@ from segops.core.rules import model
 from segops.core.rules.analysis.capacity import stored_in_full
 from segops.core.rules.analysis.contradictions import Literal, Literals, conflict
 from segops.core.rules.analysis.satisfiability import Requirement, possible
-from segops.core.rules.wording import label, predicate_text
+from segops.core.rules.figures import AggregateFigure, CountFigure, DaysFigure, figures_of
+from segops.core.rules.phrases import predicate_text
+from segops.core.rules.wording import label
 from segops.core.scoring.rfm import Rfm
 
 
@@ -198,6 +200,13 @@ def _where(prefix: str, where: Iterable[tuple[model.Path, Predicate]]) -> Iterat
     return ((f"{prefix}.where.{path_text(path)}", test) for path, test in where)
 
 
+def _of_figures(node: model.Compare | model.Ratio) -> Iterator[tuple[str, Predicate]]:
+    places = (".ratio.of", ".ratio.to") if isinstance(node, model.Ratio) else (".compare[0]", ".compare[2]")
+    for place, figure in zip(places, figures_of(node), strict=True):
+        if isinstance(figure, (AggregateFigure, CountFigure, DaysFigure)):
+            yield from _where(place, figure.select.where)
+
+
 #: Node -> the conditions on properties of the events that it selects, each with its path in the node.
 _CONDITIONS: dict[type, Callable[[Any], Iterator[tuple[str, Predicate]]]] = {
     **dict.fromkeys((model.Did, model.Aggregate, model.Occurrence), _selected),
@@ -205,6 +214,7 @@ _CONDITIONS: dict[type, Callable[[Any], Iterator[tuple[str, Predicate]]]] = {
     model.Changed: _of_sides,
     **dict.fromkeys((model.ActivePeriods, model.Sessions, model.SessionFigure, model.Regularly), _selected),
     model.LifecycleNode: lambda node: _where(".lifecycle", node.select.where),
+    **dict.fromkeys((model.Compare, model.Ratio), _of_figures),
 }
 
 
@@ -252,10 +262,16 @@ _NEVER: dict[type, _Words] = {
         ".is",
         lambda node: f"never holds: no {node.figure} satisfies: {predicate_text(node.test)}",
     ),
+    model.Compare: (".compare", lambda node: f"never holds: no value of the figure satisfies: {label(node)}"),
+    model.Ratio: (".ratio.is", lambda node: f"never holds: no ratio satisfies: {predicate_text(node.test)}"),
 }
 
 #: Node -> the key that always holds, and the reason. The parser has reported such counts.
 _ALWAYS: dict[type, _Words] = {
+    model.Compare: (
+        ".compare",
+        lambda node: f"always holds: every value of the figure satisfies: {label(node)}",
+    ),
     model.KnownFor: (".known_for", lambda _: "always holds: every customer has been known for that long"),
     model.Bucket: (".bucket", lambda _: "always holds: every customer is in it"),
     model.Aggregate: (

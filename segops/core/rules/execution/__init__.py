@@ -2,6 +2,7 @@
 
 from segops.core.rules.execution.compiler import Rule, compile_rule, feature_of, features_of
 from segops.core.rules.execution.customer import changes_of
+from segops.core.rules.execution.figures import figure_value, ratio_value
 from segops.core.rules.execution.leaf import FIRST, IDENTIFIERS, LATEST, LOCATION
 from segops.core.rules.execution.leaves import VIEWS, held_since
 from segops.core.rules.execution.rhythm import session_figure
@@ -22,6 +23,8 @@ __all__ = [
     "compile_rule",
     "feature_of",
     "features_of",
+    "figure_value",
     "held_since",
+    "ratio_value",
     "session_figure",
 ]

@@ -14,7 +14,7 @@ from segops.core.features import Feature
 from segops.core.features.scanning import LOOK_AHEAD_MS, MAX_STEPS
 from segops.core.profile import Profile
 from segops.core.rules import model
-from segops.core.rules.execution import customer, leaves, rhythm
+from segops.core.rules.execution import customer, figures, leaves, rhythm
 from segops.core.rules.execution.leaf import Leaf, never
 from segops.core.rules.execution.verdicts import Changes, Edge, Holds, combined, stepped
 
@@ -101,6 +101,7 @@ def compile_rule(key: str, node: model.Node, others: Mapping[str, Rule]) -> Rule
     found = emitter.leaves
     referred = [others[leaf.segment] for leaf in found if leaf.segment is not None]
     uses = [Use(leaf.feature, leaf.least) for leaf in found if leaf.feature is not None]
+    uses += [Use(feature, 0) for leaf in found for feature in leaf.figures]
     uses += [use for rule in referred for use in rule.features]
     return Rule(
         holds,
@@ -331,6 +332,8 @@ _LEAVES: dict[type, Callable[[Any], Leaf]] = {
     model.SessionFigure: rhythm.session,
     model.Regularly: rhythm.regularly,
     model.LifecycleNode: rhythm.lifecycle,
+    model.Compare: figures.compare,
+    model.Ratio: figures.ratio,
 }
 
 _EMITTERS: dict[type, Callable[[_Emitter, Any], ast.expr]] = {
@@ -344,14 +347,15 @@ _EMITTERS: dict[type, Callable[[_Emitter, Any], ast.expr]] = {
 
 
 def feature_of(node: model.Node) -> Feature | None:
-    """Return the feature that a leaf reads; None for a group, and for a leaf without a feature."""
+    """Return the feature that a leaf tests; None for a group, and for a leaf without a feature of its own."""
     make = _LEAVES.get(type(node))
     return None if make is None else make(node).feature
 
 
 def features_of(node: model.Node) -> Iterator[Feature]:
     """Yield the features that a rule reads, without those of referenced segments."""
-    if (feature := feature_of(node)) is not None:
-        yield feature
+    if (make := _LEAVES.get(type(node))) is not None:
+        leaf = make(node)
+        yield from leaf.figures if leaf.feature is None else (leaf.feature, *leaf.figures)
     for child in model.children(node):
         yield from features_of(child)

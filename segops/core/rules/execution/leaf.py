@@ -48,6 +48,8 @@ class Leaf(msgspec.Struct, frozen=True):
     within_ms: int | None = None
     comparison: tuple[tuple[str, Any], ...] = ()
     changes: Changes | None = None
+    #: The features of the figures that the leaf compares.
+    figures: tuple[Feature, ...] = ()
 
 
 FIRST = "first"

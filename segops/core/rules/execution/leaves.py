@@ -30,7 +30,7 @@ from segops.core.rules.execution.leaf import (
     reading,
     tested,
 )
-from segops.core.rules.execution.verdicts import Edge, Moves, Verdicts, aging, series_of
+from segops.core.rules.execution.verdicts import POINTED, Edge, Moves, Verdicts, aging, series_of
 from segops.core.rules.model import (
     Aggregate,
     Bucket,
@@ -98,7 +98,7 @@ def crossing(reducer: SlidingCount | SlidingValue | SessionCount, key: int, fall
 
 
 #: Function of an aggregate node -> the kind of the feature that it reads.
-_KINDS = {"sum": "sum", "avg": "sum"}
+KINDS = {"sum": "sum", "avg": "sum"}
 
 
 def aggregate(node: Aggregate) -> Leaf:
@@ -106,7 +106,7 @@ def aggregate(node: Aggregate) -> Leaf:
     limited = node.function == "distinct" and not isinstance(node.window, SinceLast)
     limit = capacity(max(boundaries(node.test), default=1)) if limited else None
     feature = Feature(
-        _KINDS.get(node.function, node.function),
+        KINDS.get(node.function, node.function),
         node.select.names,
         node.select.where,
         node.window,
@@ -119,7 +119,7 @@ def aggregate(node: Aggregate) -> Leaf:
         return different(feature, node.test)
     reducer = reducer_of(feature)
     test = exact_test(node.function, node.test)
-    moves = test.next_edge if test.timed and node.function in ("latest", "earliest") else None
+    moves = test.next_edge if test.timed and node.function in POINTED else None
     if isinstance(reducer, SinceReducer):
         return since(feature, reducer, tested(VIEWS[node.function], test), moves)
     points = thresholds(exact_test("sum", node.test) if node.function == "avg" else test)
@@ -154,7 +154,7 @@ def _mean(value: tuple[int, Decimal]) -> Fraction | None:
 
 #: Function of an aggregate node -> the view of its predicate on the feature's value.
 VIEWS: dict[str, Callable[[Any], Any]] = {
-    **dict.fromkeys(("min", "max", "distinct", "latest", "earliest"), itself),
+    **dict.fromkeys(("min", "max", "distinct", *POINTED), itself),
     "sum": _total,
     "avg": _mean,
 }

@@ -33,6 +33,8 @@ Unfold = Callable[[Any, int], Series]
 #: From a value and an instant to the next instant at which the verdict on that value may change.
 Moves = Callable[[Any, int], int | None]
 
+#: The aggregates whose value is that of one event, of any kind.
+POINTED = ("latest", "earliest", "most_frequent")
 _LEAVING: dict[str, Leaving] = {"count": counts_leaving, "sum": totals_leaving, "avg": means_leaving}
 
 
@@ -48,7 +50,7 @@ def series_of(reducer: Reducer, function: str, points: Points | None) -> Unfold 
     if not isinstance(reducer, Unfolding):
         return None
     future = reducer.future
-    if points is None or function in ("latest", "earliest"):
+    if points is None or function in POINTED:
         return future
     if function == "avg":
         return lambda state, now_ms: mean_banded(future(state, now_ms), points)

@@ -6,8 +6,10 @@ from segops.core.rules.parsing.areas import MAX_AREAS, MAX_CORNERS, read_areas
 from segops.core.rules.parsing.context import MAX_NODES, Context
 from segops.core.rules.parsing.dates import WEEKDAYS
 from segops.core.rules.parsing.events import ANY_EVENT, path_of_element
+from segops.core.rules.parsing.figures import AGGREGATES, COMPARISONS, FIGURES
+from segops.core.rules.parsing.indicators import INDICATOR_PATTERN, read_indicators
 from segops.core.rules.parsing.money import MONEY_KEYS
-from segops.core.rules.parsing.nodes import AGGREGATES, HEADS, read_rule
+from segops.core.rules.parsing.nodes import HEADS, read_rule, windows_of
 from segops.core.rules.parsing.policy import read_policy
 from segops.core.rules.parsing.reader import ZONED, Reader
 from segops.core.rules.parsing.rfm import DIGITS, MAX_EDGES, read_rfm
@@ -20,10 +22,13 @@ __all__ = [
     "ACTIVE",
     "AGGREGATES",
     "ANY_EVENT",
+    "COMPARISONS",
     "COUNT_OPERATORS",
     "DIGITS",
     "DURATION_OPERATORS",
+    "FIGURES",
     "HEADS",
+    "INDICATOR_PATTERN",
     "MAX_ALERTS",
     "MAX_AREAS",
     "MAX_CORNERS",
@@ -46,7 +51,9 @@ __all__ = [
     "path_of_element",
     "read_alerts",
     "read_areas",
+    "read_indicators",
     "read_policy",
     "read_rfm",
     "read_rule",
+    "windows_of",
 ]

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from segops.core.areas import Area
 from segops.core.errors import DefinitionError, Issue
+from segops.core.rules.figures import Figure
 from segops.core.scoring.rfm import Rfm
 
 #: Limit on the nodes of a rule: to find its next flip, every leaf is evaluated at every edge.
@@ -40,6 +41,9 @@ class Context:
         self.max_nodes = max_nodes
         self.published = published
         self.negations = 0  #: the number of ``not`` above the node being read
+        #: The indicators that the rule may name, by key. None if the block is invalid: any key is accepted.
+        self.indicators: Mapping[str, Figure] | None = {}
+        self.used_indicators: set[str] = set()
         self.warnings: list[Issue] = []
         self._rule, self._nodes = "", 0
 

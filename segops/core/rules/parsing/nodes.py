@@ -12,7 +12,16 @@ from segops.core.rules import model
 from segops.core.rules.parsing.areas import read_inside, read_near
 from segops.core.rules.parsing.context import Context
 from segops.core.rules.parsing.customer import read_changed, read_has_identifier, read_identified
-from segops.core.rules.parsing.money import MONEY_KEYS, read_money
+from segops.core.rules.parsing.figures import (
+    AGGREGATE_TESTS,
+    AGGREGATES,
+    read_compare,
+    read_conversions,
+    read_ratio,
+)
+from segops.core.rules.parsing.figures import read_selection as _selection
+from segops.core.rules.parsing.indicators import read_indicator
+from segops.core.rules.parsing.money import MONEY_KEYS
 from segops.core.rules.parsing.reader import Reader, Reads
 from segops.core.rules.parsing.rhythm import (
     ACTIVE,
@@ -24,10 +33,8 @@ from segops.core.rules.parsing.rhythm import (
 )
 from segops.core.rules.parsing.scores import SIDES, read_rfm_or_hysteresis, read_score
 from segops.core.rules.parsing.sequences import read_sequence
-from segops.core.rules.parsing.times import read_time_of_day
 from segops.core.rules.parsing.windows import TIME_KEYS, WINDOW_KEYS, read_window
 
-AGGREGATES = ("sum", "avg", "min", "max", "distinct", "latest", "earliest")
 _DID_ONCE = Predicate((("gte", 1),))
 _DID_NOT = Predicate((("eq", 0),))
 _MAX_DEPTH = 50
@@ -98,17 +105,6 @@ def _at_least(node: Reader) -> model.Node:
 # -- events ------------------------------------------------------------------------------------------------
 
 
-def _selection(node: Reader, head: str) -> model.Selection:
-    if "where" not in node and "time_of_day" not in node:
-        return model.Selection(node.at(head).names())
-    names, where, times = node.gather(
-        node.at(head).names,
-        node.at("where").where if "where" in node else tuple,
-        partial(read_time_of_day, node.at("time_of_day")) if "time_of_day" in node else lambda: None,
-    )
-    return model.Selection(names, where if times is None else (*where, times))
-
-
 def _did(node: Reader) -> model.Node:
     def count() -> Predicate:
         return node.at("count").count() if "count" in node else _DID_ONCE
@@ -127,20 +123,20 @@ def _aggregate(function: str) -> Head:
         test = node.at("is")
         path, predicate, select, window, convert, money = node.gather(
             node.at(function).property,
-            getattr(test, _AGGREGATE_TESTS.get(function, "predicate")),
+            getattr(test, AGGREGATE_TESTS.get(function, "predicate")),
             partial(_selection, node, "of"),
             partial(read_window, node),
-            node.at("as").conversion if "as" in node else lambda: None,
-            partial(read_money, node.at("money")) if "money" in node else lambda: None,
+            *read_conversions(node),
         )
         return model.Aggregate(function, path, select, window, predicate, convert, money)
 
-    keys = MONEY_KEYS.get(function, ())
-    return Head(("of", "where", "is", *WINDOW_KEYS, "as", "time_of_day", *keys), read)
+    windows, keys = windows_of(function), MONEY_KEYS.get(function, ())
+    return Head(("of", "where", "is", *windows, "as", "time_of_day", *keys), read)
 
 
-#: Aggregate -> the method that reads its ``is``.
-_AGGREGATE_TESTS = {"distinct": "count", "latest": "test", "earliest": "test"}
+def windows_of(function: str) -> tuple[str, ...]:
+    """Return the keys of the windows that an aggregate node may have."""
+    return TIME_KEYS if function == "most_frequent" else WINDOW_KEYS
 
 
 def _occurrence(which: str) -> Head:
@@ -242,6 +238,9 @@ HEADS: dict[str, Head] = {
     "session": Head(("of", "gap", "where", "which", "is"), read_session),
     "regularly": Head(("where", "every", "k", "of"), read_regularly),
     "lifecycle": Head((), read_lifecycle),
+    "compare": Head((), read_compare),
+    "ratio": Head((), read_ratio),
+    "indicator": Head(("is",), read_indicator),
 }
 
 _KEYS = {name: frozenset((name, *head.keys)) for name, head in HEADS.items()}

@@ -6,18 +6,16 @@ from collections.abc import Callable, Collection
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from segops.core.conversions import CONVERSIONS
 from segops.core.events import Event
 from segops.core.operators import Predicate
 from segops.core.rules import model
 from segops.core.rules.reference.areas import contains
 from segops.core.rules.reference.customer import has_changed, types_of_identifiers
+from segops.core.rules.reference.figures import aggregate, digits, in_window, score, value_of
 from segops.core.rules.reference.history import History, counts, named
 from segops.core.rules.reference.instants import edges
-from segops.core.rules.reference.orders import figures
 from segops.core.rules.reference.rhythm import active_periods, lifecycle, regularly, session_figure, sessions
 from segops.core.rules.reference.values import (
-    different,
     distance_m,
     exact,
     is_number,
@@ -25,11 +23,7 @@ from segops.core.rules.reference.values import (
     percent,
     same,
     value_at,
-    values_at,
 )
-from segops.core.windows import SinceLast, Window
-
-_DAY_MS = 86_400_000
 
 
 class EvaluatedMember(NamedTuple):
@@ -69,9 +63,9 @@ def _hysteresis(node: model.Hysteresis, history: History, now_ms: int, member: E
     if not member.inside:
         return holds(node.enter, history, now_ms, member)
     if isinstance(node.exit, model.ScoreNode):
-        missing = _score(node.exit, history, now_ms) is None
+        missing = score(node.exit.name, history, now_ms) is None
     else:
-        missing = _digits(node.exit, history, now_ms) is None
+        missing = digits(node.exit, history, now_ms) is None
     return not (missing or holds(node.exit, history, now_ms, member))
 
 
@@ -192,98 +186,45 @@ def _breaks(
 
 
 def _rfm(node: model.RfmNode, history: History, now_ms: int, _member: EvaluatedMember) -> bool:
-    digits = _digits(node, history, now_ms)
-    if digits is None:
+    found = digits(node, history, now_ms)
+    if found is None:
         return False
     if not node.tiers:
-        return all(test.holds(digits[name], now_ms) for name, test in node.tests)
+        return all(test.holds(found[name], now_ms) for name, test in node.tests)
     for tier, r_low, r_high, f_low, f_high in node.rfm.tiers:  # the first match
-        if r_low <= digits["recency"] <= r_high and f_low <= digits["frequency"] <= f_high:
+        if r_low <= found["recency"] <= r_high and f_low <= found["frequency"] <= f_high:
             return tier in node.tiers
     return False
 
 
-def _digits(node: model.RfmNode, history: History, now_ms: int) -> dict[str, int] | None:
-    """Return recency, frequency and monetary, each from 1, the worst; None without an order."""
-    rfm = node.rfm
-    found = figures(history, now_ms, period_ms=rfm.purchases.period_ms, currency=rfm.purchases.currency)
-    if found.last_ms is None:
-        return None
-    recency = 1 + len(rfm.recency_ms)
-    for edge_ms in rfm.recency_ms:
-        if now_ms - found.last_ms >= edge_ms:
-            recency -= 1
-    frequency = 1 + len([edge for edge in rfm.frequency if found.orders > edge])
-    monetary = 1 + len([edge for edge in rfm.monetary if found.net > exact(edge)])
-    return {"recency": recency, "frequency": frequency, "monetary": monetary}
-
-
 def _score_node(node: model.ScoreNode, history: History, now_ms: int, _member: EvaluatedMember) -> bool:
-    return node.test.holds(_score(node, history, now_ms), now_ms)
-
-
-def _score(node: model.ScoreNode, history: History, now_ms: int) -> Any:
-    return _SCORES[node.name](history, now_ms)
-
-
-def _recency_days(history: History, now_ms: int) -> int | None:
-    """Return whole days since the latest event; None without an event."""
-    times = [event.time_ms for event in history.events]
-    return (now_ms - max(times)) // _DAY_MS if times else None
+    return node.test.holds(score(node.name, history, now_ms), now_ms)
 
 
 def _did(node: model.Did, history: History, now_ms: int, _member: EvaluatedMember) -> bool:
-    found = _in_window(node.select, node.window, history, now_ms)
+    found = in_window(node.select, node.window, history, now_ms)
     return found is not None and node.count.holds(len(found), now_ms)
 
 
-def _in_window(select: model.Selection, window: Window, history: History, now_ms: int) -> list[Event] | None:
-    """Return the selected events in the window; None if it has not begun, since there is no anchor."""
-    if isinstance(window, SinceLast):
-        return _after_last(select, window, history, now_ms)
-    return [event for event in history.select(select, now_ms) if counts(window, event.time_ms, now_ms)]
-
-
-def _after_last(
-    select: model.Selection, window: SinceLast, history: History, now_ms: int
-) -> list[Event] | None:
-    events = history.in_order()
-    anchors = [at for at, event in enumerate(events) if event.name in window.names]
-    if not anchors:
-        return None
-    anchor, later = events[anchors[-1]], events[anchors[-1] + 1 :]
-    selected = [event for event in history.select(select, now_ms) if event in later]
-    if window.same is None:
-        return selected
-    wanted = value_at(anchor, window.same)
-    found = [(event, value_at(event, window.same)) for event in selected]
-    return [event for event, value in found if None not in (value, wanted) and same(value, wanted)]
-
-
 def _aggregate(node: model.Aggregate, history: History, now_ms: int, _member: EvaluatedMember) -> bool:
-    events = _in_window(node.select, node.window, history, now_ms)
+    events = in_window(node.select, node.window, history, now_ms)
     if events is None:
         return False
-    if node.money is not None:
-        accepted = (None, node.money.currency)
-        events = [event for event in events if value_at(event, node.money.path) in accepted]
-    values = [value for event in events for value in values_at(event, node.path)]
-    if node.convert is not None:
-        converted = [CONVERSIONS[node.convert](value) for value in values]
-        values = [value for value in converted if value is not None]
-    numbers = [value for value in values if is_number(value)]
-    total = sum((exact(number) for number in numbers), Fraction(0))
-    results: dict[str, Callable[[], Any]] = {
-        "sum": lambda: total,
-        "avg": lambda: total / len(numbers) if numbers else None,
-        "min": lambda: min(numbers, default=None),
-        "max": lambda: max(numbers, default=None),
-        "distinct": lambda: different(values),
-        "latest": lambda: values[-1] if values else None,
-        "earliest": lambda: values[0] if values else None,
-    }
     test = _exactly(node.test) if node.function in ("sum", "avg") else node.test
-    return test.holds(results[node.function](), now_ms)
+    return test.holds(aggregate(node, events), now_ms)
+
+
+def _compare(node: model.Compare, history: History, now_ms: int, _member: EvaluatedMember) -> bool:
+    left, right = value_of(node.left, history, now_ms), value_of(node.right, history, now_ms)
+    test = Predicate(((node.operator, right),))
+    return left is not None and right is not None and test.holds(left, now_ms)
+
+
+def _ratio(node: model.Ratio, history: History, now_ms: int, _member: EvaluatedMember) -> bool:
+    upper, lower = value_of(node.upper, history, now_ms), value_of(node.lower, history, now_ms)
+    divisible = is_number(upper) and is_number(lower) and lower != 0
+    test = _exactly(node.test)
+    return test.holds(upper / lower if divisible else None, now_ms)
 
 
 def _exactly(test: Predicate) -> Predicate:
@@ -305,9 +246,6 @@ def _occurrence(node: model.Occurrence, history: History, now_ms: int, _member: 
     older = node.older_than_ms is None or age_ms >= node.older_than_ms
     return older and (node.newer_than_ms is None or age_ms < node.newer_than_ms)
 
-
-#: Score -> its value over all events.
-_SCORES: dict[str, Callable[[History, int], Any]] = {"recency_days": _recency_days}
 
 #: Node -> what it means.
 _NODES: dict[type, Callable[[Any, History, int, EvaluatedMember], bool]] = {
@@ -337,4 +275,6 @@ _NODES: dict[type, Callable[[Any, History, int, EvaluatedMember], bool]] = {
     model.SessionFigure: session_figure,
     model.Regularly: regularly,
     model.LifecycleNode: lifecycle,
+    model.Compare: _compare,
+    model.Ratio: _ratio,
 }

@@ -9,12 +9,23 @@ from typing import Any, NamedTuple
 from segops.core.conversions import CONVERSIONS
 from segops.core.operators import Age, Anniversary, Predicate, next_anniversary
 from segops.core.rules import model
+from segops.core.rules.figures import (
+    AggregateFigure,
+    CountFigure,
+    DaysFigure,
+    DigitFigure,
+    Number,
+    ScoreFigure,
+    TraitFigure,
+    figures_of,
+)
 from segops.core.rules.reference.history import History
 from segops.core.rules.reference.values import exact, is_number
 from segops.core.values import parse_instant
 from segops.core.windows import Between, Calendar, Window, Within, period
 
 _DAY_MS = 86_400_000
+_Selecting = model.Did | model.Aggregate | model.Occurrence | CountFigure | AggregateFigure | DaysFigure
 
 
 def edges(nodes: Iterable[model.Node], history: History, now_ms: int, until_ms: int) -> list[int]:
@@ -23,7 +34,8 @@ def edges(nodes: Iterable[model.Node], history: History, now_ms: int, until_ms: 
     They are each time and date in the profile shifted by each duration in a rule, and the ends of calendar
     periods.
     """
-    everything = [_times(below) for node in nodes for below in _walk(node)]
+    of_nodes = [_times(below) for node in nodes for below in _walk(node)]
+    everything = [times for found in of_nodes for times in (found, *found.compared)]
     found = {
         time_ms + shift
         for time_ms in _known_times(history)
@@ -35,6 +47,8 @@ def edges(nodes: Iterable[model.Node], history: History, now_ms: int, until_ms: 
         while at <= until_ms and len(found) < 100_000:
             at = period(calendar, at)[1]
             found.add(at)
+    if any(times.daily for times in everything):
+        found.update(_days_later(history, now_ms, until_ms))
     found.update(_anniversaries(everything, history, now_ms, until_ms))
     return sorted(at for at in found if now_ms < at <= until_ms)
 
@@ -80,11 +94,16 @@ def _texts(value: Any) -> Iterable[str]:
 
 
 class _Times(NamedTuple):
-    """All that lets time alone change a node: its predicates, its durations (None: unlimited), its window."""
+    """All that lets time alone change a node: its predicates, its durations (None: unlimited), its window.
+
+    ``daily``: it changes at whole days after an event. ``compared``: the same of each of its figures.
+    """
 
     tests: Sequence[Predicate] = ()
     lengths_ms: Sequence[int | None] = ()
     window: Window | None = None
+    daily: bool = False
+    compared: Sequence[_Times] = ()
 
 
 def _times(node: model.Node) -> _Times:
@@ -104,7 +123,16 @@ def _shifts(test: Predicate) -> list[int]:
     return [operand for _, operand in test.ops if type(operand) is int]
 
 
-def _where(node: model.Did | model.Aggregate | model.Occurrence | model.ActivePeriods) -> list[Predicate]:
+def _days_later(history: History, now_ms: int, until_ms: int) -> Iterable[int]:
+    """Yield the whole days after each event."""
+    for event in history.events:
+        at = event.time_ms
+        while at <= until_ms:
+            at += _DAY_MS
+            yield at
+
+
+def _where(node: _Selecting) -> list[Predicate]:
     return [test for _, test in node.select.where]
 
 
@@ -136,6 +164,21 @@ def _window_durations(window: Window | None) -> Iterable[int]:
     return ()
 
 
+def _of_figures(node: model.Compare | model.Ratio) -> _Times:
+    return _Times(compared=[_FIGURES[type(figure)](figure) for figure in figures_of(node)])
+
+
+#: Figure -> all that lets time alone change it.
+_FIGURES: dict[type, Callable[[Any], _Times]] = {
+    **dict.fromkeys(
+        (CountFigure, AggregateFigure), lambda figure: _Times(_where(figure), window=figure.window)
+    ),
+    DaysFigure: lambda figure: _Times(_where(figure), daily=True),
+    ScoreFigure: lambda _figure: _Times(daily=True),
+    DigitFigure: lambda figure: _Times(lengths_ms=[figure.rfm.purchases.period_ms, *figure.rfm.recency_ms]),
+    **dict.fromkeys((TraitFigure, Number), lambda _figure: _Times()),
+}
+
 #: Node -> all that lets time alone change it.
 _TIMES: dict[type, Callable[[Any], _Times]] = {
     model.Did: lambda node: _Times(_where(node), window=node.window),
@@ -143,6 +186,7 @@ _TIMES: dict[type, Callable[[Any], _Times]] = {
     model.Occurrence: lambda node: _Times(_where(node), [node.older_than_ms, node.newer_than_ms]),
     model.Trait: lambda node: _Times([node.test]),
     model.KnownFor: lambda node: _Times(lengths_ms=[node.length_ms]),
+    **dict.fromkeys((model.Compare, model.Ratio), _of_figures),
     model.HasBeen: _has_been,
     model.Changed: lambda node: _Times(window=node.window),
     model.Visited: lambda node: _Times(window=node.window),

@@ -51,6 +51,17 @@ def different(values: list[Any]) -> int:
     return sum(not any(same(value, former) for former in values[:at]) for at, value in enumerate(values))
 
 
+def most_frequent(values: list[Any]) -> Any:
+    """Return the value that most of these equal; of several such values, the one that occurs last.
+
+    >>> most_frequent(["a", "b", "b", "a", "c"]), most_frequent([1, "x", 1.0]), most_frequent([])
+    ('a', 1.0, None)
+    """
+    often = max((sum(same(value, other) for other in values) for value in values), default=0)
+    winners = [value for value in values if sum(same(value, other) for other in values) == often]
+    return winners[-1] if winners else None
+
+
 def lookup(values: Any, path: tuple[str, ...]) -> Any:
     """Return the value at a path through objects; None if missing.
 

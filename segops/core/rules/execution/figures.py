@@ -1,0 +1,353 @@
+"""Figures in compiled rules: their value on a profile, and their future values (``SPEC.md#figures``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from fractions import Fraction
+from math import ceil, floor
+from typing import Any
+
+import msgspec
+
+from segops.core.features import Feature, Reducer, reducer_of
+from segops.core.features.bands import Series, thresholds
+from segops.core.features.feature import Stepping, Unfolding
+from segops.core.operators import OPERATORS
+from segops.core.profile import Profile
+from segops.core.rules.execution.leaf import FIRST, LATEST, Leaf, itself
+from segops.core.rules.execution.leaves import KINDS, VIEWS, exact_test
+from segops.core.rules.execution.verdicts import Moves, Unfold, aging, evaluated
+from segops.core.rules.figures import (
+    AggregateFigure,
+    Compare,
+    CountFigure,
+    DaysFigure,
+    DigitFigure,
+    Figure,
+    Number,
+    Ratio,
+    ScoreFigure,
+    TraitFigure,
+)
+from segops.core.values import exact, kind, lookup
+from segops.core.windows import ALWAYS
+
+_DAY_MS = 86_400_000
+#: The last millisecond of the year 9999: no later instant can be stored for certain, or written.
+_LATEST_MS = 253_402_300_799_999
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """How a rule reads a figure: its value on a profile at an instant, and its values from an instant on.
+
+    A figure in days (``ages``) is read as the instant from which the days count: ``value`` converts it.
+    """
+
+    read: Callable[[Profile, int], Any]
+    series: Callable[[Profile, int], Series]
+    ages: bool = False
+    feature: Feature | None = None
+    traits: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
+
+    def value(self, read: Any, now_ms: int) -> Any:
+        """Return the value at ``now_ms`` of what was read; None if it is missing. Numbers are exact."""
+        return (now_ms - read) // _DAY_MS if self.ages and read is not None else read
+
+
+def reading_of(figure: Figure | Number) -> Reading:
+    """Return how to read a figure.
+
+    >>> reading_of(TraitFigure(("age",))).read(Profile("user_id:u1", traits={"age": 20.5}), 0)
+    Fraction(41, 2)
+    """
+    return _READINGS[type(figure)](figure)
+
+
+def figure_value(figure: Figure | Number, profile: Profile, now_ms: int) -> Any:
+    """Return the value of a figure on a profile at an instant; None if it is missing."""
+    reading = reading_of(figure)
+    return reading.value(reading.read(profile, now_ms), now_ms)
+
+
+def ratio_value(upper: Any, lower: Any) -> Fraction | None:
+    """Return the exact quotient of two values; None unless both are numbers and the lower one is not 0.
+
+    >>> ratio_value(1, 3), ratio_value(1, 0), ratio_value("1", 3)
+    (Fraction(1, 3), None, None)
+    """
+    if kind(upper) != "number" or kind(lower) != "number" or not lower:
+        return None
+    return Fraction(upper) / Fraction(lower)
+
+
+def compare(node: Compare) -> Leaf:
+    """Compile a comparison of two figures."""
+    holds = OPERATORS[node.operator]
+
+    def verdict(left: Any, right: Any, now_ms: int) -> bool:
+        return left is not None and right is not None and holds(left, right, now_ms)
+
+    def days(number: Any, _at_left: bool) -> Iterable[Any]:
+        return (number,)
+
+    def periodic(difference: int) -> bool:
+        return holds(difference, 0, 0) is not holds(difference + 1, 0, 0)
+
+    return _paired(reading_of(node.left), reading_of(node.right), verdict, days, periodic)
+
+
+def ratio(node: Ratio) -> Leaf:
+    """Compile a predicate of the ratio of two figures."""
+    test = exact_test("avg", node.test)
+    points = [Fraction(point) for point in thresholds(test)[1:-1]]
+
+    def verdict(upper: Any, lower: Any, now_ms: int) -> bool:
+        return test.holds(ratio_value(upper, lower), now_ms)
+
+    def days(number: Any, is_upper: bool) -> Iterable[Any]:
+        if is_upper:
+            return [point * number for point in points]
+        return [0, *(number / point for point in points if point)]  # of 0 days there is no ratio
+
+    return _paired(reading_of(node.upper), reading_of(node.lower), verdict, days, lambda _: False)
+
+
+_Verdict = Callable[[Any, Any, int], bool]
+#: From a number and whether the figure in days is the first one, to the days around which verdicts change.
+_Days = Callable[[Any, bool], Iterable[Any]]
+
+
+def _paired(
+    left: Reading, right: Reading, verdict: _Verdict, days: _Days, periodic: Callable[[int], bool]
+) -> Leaf:
+    """Return a leaf with a verdict on two values.
+
+    ``periodic``: whether the verdict on a difference of so many days and on one more differ.
+    """
+
+    def of_pair(pair: tuple[Any, Any], now_ms: int) -> bool:
+        return verdict(left.value(pair[0], now_ms), right.value(pair[1], now_ms), now_ms)
+
+    def holds(profile: Profile, now_ms: int) -> bool:
+        return of_pair((left.read(profile, now_ms), right.read(profile, now_ms)), now_ms)
+
+    moves = _moves(left, right, days, periodic)
+
+    def changes(profile: Profile, now_ms: int) -> Iterator[tuple[int, bool]]:
+        pairs = together(left.series(profile, now_ms), right.series(profile, now_ms))
+        return evaluated(pairs if moves is None else aging(pairs, moves), of_pair)
+
+    return Leaf(
+        holds,
+        figures=tuple(each.feature for each in (left, right) if each.feature is not None),
+        traits=left.traits + right.traits,
+        reads=left.reads + right.reads,
+        changes=changes,
+    )
+
+
+def together(left: Series, right: Series) -> Iterator[tuple[int, tuple[Any, Any]]]:
+    """Yield the pairs of values of two series that begin at one instant.
+
+    >>> list(together(iter([(0, "a"), (5, "b")]), iter([(0, 1), (5, 2), (7, 3)])))
+    [(0, ('a', 1)), (5, ('b', 2)), (7, ('b', 3))]
+    """
+    (at, first), (_, second) = next(left), next(right)
+    yield at, (first, second)
+    (left_at, left_value), (right_at, right_value) = next(left, _END), next(right, _END)
+    while (at := left_at if left_at < right_at else right_at) < _NEVER:
+        if left_at == at:
+            first = left_value
+            left_at, left_value = next(left, _END)
+        if right_at == at:
+            second = right_value
+            right_at, right_value = next(right, _END)
+        yield at, (first, second)
+
+
+#: Later than any instant, and what stands at the end of a series.
+_NEVER = 1 << 63
+_END: tuple[int, Any] = (_NEVER, None)
+
+
+# -- figures in days ---------------------------------------------------------------------------------------
+
+
+def _moves(left: Reading, right: Reading, days: _Days, periodic: Callable[[int], bool]) -> Moves | None:
+    """Return when the verdict on a pair may change because figures in days rise; None without them."""
+    if left.ages and right.ages:
+        return lambda pair, now_ms: _next_of_both(pair, now_ms, periodic)
+    if left.ages:
+        return lambda pair, now_ms: _next_age(pair[0], pair[1], now_ms, lambda number: days(number, True))
+    if right.ages:
+        return lambda pair, now_ms: _next_age(pair[1], pair[0], now_ms, lambda number: days(number, False))
+    return None
+
+
+def _next_age(
+    since_ms: int | None, other: Any, now_ms: int, days: Callable[[Any], Iterable[Any]]
+) -> int | None:
+    """Return when the days since an instant next reach or pass one of the ``days`` for the other value.
+
+    Return None if that is after the year 9999, as it is for a huge number in a trait.
+    """
+    if since_ms is None or kind(other) != "number":
+        return None
+    whole = {step for number in days(other) for step in (ceil(number), floor(number) + 1)}
+    edges = (since_ms + number * _DAY_MS for number in whole)
+    return min((edge for edge in edges if now_ms < edge <= _LATEST_MS), default=None)
+
+
+def _next_of_both(
+    pair: tuple[int | None, int | None], now_ms: int, periodic: Callable[[int], bool]
+) -> int | None:
+    """Return when one of two numbers of days next rises, if that changes the verdict on their difference.
+
+    The difference alternates between two neighbours, every day anew.
+    """
+    first, second = pair
+    if first is None or second is None:
+        return None
+    least, rest = divmod(second - first, _DAY_MS)
+    if not rest or not periodic(least):
+        return None
+    return min(now_ms + _DAY_MS - (now_ms - since_ms) % _DAY_MS for since_ms in (first, second))
+
+
+# -- readings ----------------------------------------------------------------------------------------------
+
+
+def _number(value: Any) -> Any:
+    """Return a value; a number with a fraction as the exact fraction that was written."""
+    if value.__class__ is int or kind(value) != "number":
+        return value
+    return value if value.__class__ is Fraction else Fraction(exact(value))
+
+
+def _of_feature(
+    feature: Feature, view: Callable[[Any], Any], *, unfold: Unfold | None = None, ages: bool = False
+) -> Reading:
+    reducer, key = reducer_of(feature), feature.id
+    future = unfold or _unfold(reducer)
+
+    def read(profile: Profile, now_ms: int) -> Any:
+        return view(reducer.read(profile.features.get(key), now_ms))
+
+    def series(profile: Profile, now_ms: int) -> Series:
+        return ((at, view(found)) for at, found in future(profile.features.get(key), now_ms))
+
+    return Reading(read, series, ages, feature)
+
+
+def _unfold(reducer: Reducer) -> Unfold:
+    """Return the future values of a feature of any family."""
+    if isinstance(reducer, Unfolding):
+        return reducer.future
+
+    def steps(state: Any, now_ms: int) -> Series:
+        at: int | None = now_ms
+        while at is not None:
+            yield at, reducer.read(state, at)
+            at = reducer.next_edge(state, at) if isinstance(reducer, Stepping) else None
+
+    return steps
+
+
+def _count(figure: CountFigure) -> Reading:
+    feature = Feature("count", figure.select.names, figure.select.where, figure.window)
+    return _of_feature(feature, _number_of_events)
+
+
+def _number_of_events(value: Any) -> int:
+    count: int = value[0] if value.__class__ is tuple else value
+    return count
+
+
+def _aggregate(figure: AggregateFigure) -> Reading:
+    select, function = figure.select, figure.function
+    kind_of = KINDS.get(function, function)
+    feature = Feature(
+        kind_of,
+        select.names,
+        select.where,
+        figure.window,
+        path=figure.path,
+        convert=figure.convert,
+        money=figure.money,
+    )
+    view = VIEWS[function]
+    return _of_feature(feature, _number if view is itself else lambda value: _number(view(value)))
+
+
+def _days(figure: DaysFigure) -> Reading:
+    feature = Feature(figure.which, figure.select.names, figure.select.where, ALWAYS)
+    return _of_feature(feature, itself, ages=True)
+
+
+def _digit(figure: DigitFigure) -> Reading:
+    rfm, name = figure.rfm, figure.name
+    feature = rfm.feature
+    reducer, key = reducer_of(feature), feature.id
+
+    def digit(totals: Any, now_ms: int) -> int | None:
+        digits = rfm.value(totals, now_ms)
+        found: int | None = None if digits is None else getattr(digits, name)
+        return found
+
+    def read(profile: Profile, now_ms: int) -> int | None:
+        return digit(reducer.read(profile.features.get(key), now_ms), now_ms)
+
+    def series(profile: Profile, now_ms: int) -> Series:
+        future = rfm.future(profile.features.get(key), now_ms)
+        falling = aging(future, lambda totals, at: rfm.next_edge(totals, (), at))
+        return ((at, digit(totals, at)) for at, totals in falling)
+
+    return Reading(read, series, feature=feature)
+
+
+def _trait(figure: TraitFigure) -> Reading:
+    path = figure.path
+
+    def read(profile: Profile, _now_ms: int) -> Any:
+        return _number(lookup(profile.traits, path))
+
+    return _constant(read, traits=(path[0],))
+
+
+def _constant(
+    read: Callable[[Profile, int], Any],
+    *,
+    ages: bool = False,
+    traits: tuple[str, ...] = (),
+    reads: tuple[str, ...] = (),
+) -> Reading:
+    """Return the reading of what only events change."""
+
+    def series(profile: Profile, now_ms: int) -> Series:
+        yield now_ms, read(profile, now_ms)
+
+    return Reading(read, series, ages, None, traits, reads)
+
+
+def _literal(number: Number) -> Reading:
+    value = _number(number.number)
+    return _constant(lambda _profile, _now_ms: value)
+
+
+def _latest_ms(profile: Profile, _now_ms: int) -> int | None:
+    return None if profile.first_ms is None else profile.latest_ms
+
+
+#: Score -> how to read it.
+SCORES: dict[str, Reading] = {"recency_days": _constant(_latest_ms, ages=True, reads=(FIRST, LATEST))}
+
+_READINGS: dict[type, Callable[[Any], Reading]] = {
+    CountFigure: _count,
+    AggregateFigure: _aggregate,
+    TraitFigure: _trait,
+    ScoreFigure: lambda figure: SCORES[figure.name],
+    DigitFigure: _digit,
+    DaysFigure: _days,
+    Number: _literal,
+}

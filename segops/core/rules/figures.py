@@ -1,0 +1,103 @@
+"""Figures: the values of a profile at an instant; and the nodes that compare them (``SPEC.md#figures``)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from segops.core.features.feature import Money
+from segops.core.operators import Predicate
+from segops.core.scoring.rfm import Rfm
+
+if TYPE_CHECKING:  # the tree of a rule contains these nodes
+    from segops.core.rules.model import Path, Selection
+    from segops.core.windows import Window
+
+
+class CountFigure(msgspec.Struct, frozen=True, tag="count"):
+    """The number of selected events in the window."""
+
+    select: Selection
+    window: Window
+
+
+class AggregateFigure(msgspec.Struct, frozen=True, tag="aggregate", omit_defaults=True):
+    """``function`` of the property at ``path`` over the selected events in the window.
+
+    ``convert`` is the conversion of the property, ``money`` its currency.
+    """
+
+    function: str
+    path: Path
+    select: Selection
+    window: Window
+    convert: str | None = None
+    money: Money | None = None
+
+
+class TraitFigure(msgspec.Struct, frozen=True, tag="trait"):
+    """The trait at ``path``."""
+
+    path: Path
+
+
+class ScoreFigure(msgspec.Struct, frozen=True, tag="score"):
+    """The score ``name``."""
+
+    name: str
+
+
+class DigitFigure(msgspec.Struct, frozen=True, tag="digit"):
+    """The digit ``name`` of RFM: ``recency``, ``frequency`` or ``monetary``."""
+
+    rfm: Rfm
+    name: str
+
+
+class DaysFigure(msgspec.Struct, frozen=True, tag="days"):
+    """The whole days since the ``first`` or ``last`` selected event, as ``which`` says."""
+
+    which: str
+    select: Selection
+
+
+class Number(msgspec.Struct, frozen=True, tag="number"):
+    """A number as written."""
+
+    number: Decimal
+
+
+Figure = CountFigure | AggregateFigure | TraitFigure | ScoreFigure | DigitFigure | DaysFigure
+
+
+class Compare(msgspec.Struct, frozen=True, tag="compare"):
+    """Both sides have a value, and ``operator`` holds between them."""
+
+    left: Figure
+    operator: str
+    right: Figure | Number
+
+
+class Ratio(msgspec.Struct, frozen=True, tag="ratio"):
+    """The upper figure divided by the lower one satisfies ``test``."""
+
+    upper: Figure
+    lower: Figure
+    test: Predicate
+
+
+def figures_of(node: object) -> Sequence[Figure | Number]:
+    """Return the figures that a node compares; none for any other node.
+
+    >>> [each.name for each in figures_of(Ratio(ScoreFigure("a"), ScoreFigure("b"), Predicate(())))]
+    ['a', 'b']
+    """
+    match node:
+        case Compare(left=left, right=right):
+            return left, right
+        case Ratio(upper=upper, lower=lower):
+            return upper, lower
+    return ()

@@ -1,0 +1,183 @@
+"""The parsers of figures, and of the nodes ``compare`` and ``ratio``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import NamedTuple
+
+from segops.core.features.feature import Money
+from segops.core.rules import model
+from segops.core.rules.figures import (
+    AggregateFigure,
+    Compare,
+    CountFigure,
+    DaysFigure,
+    DigitFigure,
+    Figure,
+    Number,
+    Ratio,
+    ScoreFigure,
+    TraitFigure,
+)
+from segops.core.rules.parsing.money import MONEY_KEYS, read_money
+from segops.core.rules.parsing.reader import Reader, Reads
+from segops.core.rules.parsing.rfm import DIGITS
+from segops.core.rules.parsing.times import read_time_of_day
+from segops.core.rules.parsing.windows import TIME_KEYS, read_window
+from segops.core.scoring import SCORERS
+from segops.core.scoring.rfm import Rfm
+from segops.core.values import kind
+
+AGGREGATES = ("sum", "avg", "min", "max", "distinct", "latest", "earliest", "most_frequent")
+#: Aggregate -> the method that reads the test of its value; for any other one, ``predicate``.
+AGGREGATE_TESTS = {
+    "distinct": "count",
+    **dict.fromkeys(("latest", "earliest", "most_frequent"), "test"),
+}
+COMPARISONS = ("eq", "ne", "lt", "lte", "gt", "gte")
+_EXAMPLE = "[{did: Signed In, within: 30d}, gt, {did: Docs Viewed, within: 30d}]"
+
+
+def read_compare(node: Reader) -> Compare:
+    """Parse a ``compare`` node."""
+    form = node.at("compare")
+    parts = form.items(f"a list of a figure, an operator and a figure or number, such as {_EXAMPLE}")
+    if len(parts) != 3:
+        form.fail(f"expected a figure, an operator and a figure or number, such as {_EXAMPLE}")
+    left, operator, right = parts
+    compare = Compare(
+        *form.gather(
+            partial(read_figure, left),
+            partial(operator.one_of, COMPARISONS),
+            partial(_figure_or_number, right),
+        )
+    )
+    if compare.left == compare.right:
+        form.fail("expected two different figures, got the same one twice")
+    return compare
+
+
+def read_ratio(node: Reader) -> Ratio:
+    """Parse a ``ratio`` node."""
+    form = node.at("ratio")
+    reads: Reads = {"of": read_figure, "to": read_figure, "is": Reader.predicate}
+    ratio = Ratio(*form.record(reads, "{of: {did: A}, to: {did: B}, is: {gte: 0.2}}"))
+    if ratio.upper == ratio.lower:
+        form.fail("expected two different figures, got the same one twice")
+    if is_age(ratio.upper) and is_age(ratio.lower):
+        form.fail("expected at most one figure in days: both of these rise with time")
+    return ratio
+
+
+def is_age(figure: Figure | Number) -> bool:
+    """Return whether a figure rises by one every day."""
+    return isinstance(figure, DaysFigure) or figure == ScoreFigure("recency_days")
+
+
+def _figure_or_number(reader: Reader) -> Figure | Number:
+    if kind(reader.raw) == "number":
+        reader.scalar()
+        return Number(reader.number())
+    if not isinstance(reader.raw, dict):
+        reader.fail(f"expected a figure or a number, got {reader.raw!r}")
+    return read_figure(reader)
+
+
+def read_figure(reader: Reader) -> Figure:
+    """Parse a figure: a node that has a value, without its test.
+
+    >>> read_figure(Reader({"trait": "loyalty.points"}, "when"))
+    TraitFigure(path=('loyalty', 'points'))
+    """
+    reader.context.count_node()
+    if not isinstance(reader.raw, dict):
+        reader.fail(f"expected a figure, such as {{did: Signed In, within: 30d}}, got {reader.raw!r}")
+    found = [key for key in reader.raw if key in FIGURES]
+    if len(found) != 1:
+        got = " and ".join(map(str, found or reader.raw)) or "an empty map"
+        reader.fail(f"expected a figure with exactly one of {', '.join(FIGURES)}, got {got}")
+    head = FIGURES[found[0]]
+    figure: Figure = reader.gather(
+        partial(reader.only, found[0], *head.keys), partial(head.read, reader, found[0])
+    )[1]
+    return figure
+
+
+def read_selection(node: Reader, head: str) -> model.Selection:
+    """Read the names under the key ``head`` of a node, its ``where`` and its ``time_of_day``."""
+    if "where" not in node and "time_of_day" not in node:
+        return model.Selection(node.at(head).names())
+    names, where, times = node.gather(
+        node.at(head).names,
+        node.at("where").where if "where" in node else tuple,
+        partial(read_time_of_day, node.at("time_of_day")) if "time_of_day" in node else lambda: None,
+    )
+    return model.Selection(names, where if times is None else (*where, times))
+
+
+def read_conversions(node: Reader) -> tuple[Callable[[], str | None], Callable[[], Money | None]]:
+    """Return the readers of ``as`` and ``money`` beside an aggregate; each returns None without its key."""
+    convert = node.at("as").conversion if "as" in node else lambda: None
+    money = partial(read_money, node.at("money")) if "money" in node else lambda: None
+    return convert, money
+
+
+def _count(reader: Reader, head: str) -> CountFigure:
+    return CountFigure(*reader.gather(partial(read_selection, reader, head), partial(read_window, reader)))
+
+
+def _aggregate(reader: Reader, head: str) -> AggregateFigure:
+    select, window = partial(read_selection, reader, "of"), partial(read_window, reader)
+    form = reader.gather(reader.at(head).property, select, window, *read_conversions(reader))
+    return AggregateFigure(head, *form)
+
+
+def _trait(reader: Reader, head: str) -> TraitFigure:
+    return TraitFigure(reader.at(head).trait())
+
+
+def _score(reader: Reader, head: str) -> ScoreFigure:
+    return ScoreFigure(reader.at(head).known("score", SCORERS))
+
+
+def _digit(reader: Reader, head: str) -> DigitFigure:
+    return DigitFigure(reader.context.rfm or Rfm(), reader.at(head).one_of(DIGITS))
+
+
+def _days(reader: Reader, head: str) -> DaysFigure:
+    return DaysFigure(head.removeprefix("days_since_"), read_selection(reader, head))
+
+
+def _indicator(reader: Reader, head: str) -> Figure:
+    known, key = reader.context.indicators, reader.at(head)
+    if known is None:
+        return TraitFigure((key.text(),))
+    if key.raw not in tuple(known):
+        names = f"expected one of {', '.join(known)}" if known else "the file defines none"
+        key.fail(f"unknown indicator {key.raw!r}; {names}")
+    reader.context.used_indicators.add(key.raw)
+    return known[key.raw]
+
+
+class FigureHead(NamedTuple):
+    """The keys allowed beside the head of a figure, and the function that reads the figure."""
+
+    keys: Collection[str]
+    read: Callable[[Reader, str], Figure]
+
+
+def _keys(function: str) -> tuple[str, ...]:
+    return ("of", "where", *TIME_KEYS, "as", "time_of_day", *MONEY_KEYS.get(function, ()))
+
+
+#: Head key -> its other keys and its reader. A figure has exactly one head key.
+FIGURES: dict[str, FigureHead] = {
+    "did": FigureHead(("where", *TIME_KEYS, "time_of_day"), _count),
+    **{function: FigureHead(_keys(function), _aggregate) for function in AGGREGATES},
+    "trait": FigureHead((), _trait),
+    "score": FigureHead((), _score),
+    "rfm": FigureHead((), _digit),
+    **dict.fromkeys(("days_since_first", "days_since_last"), FigureHead(("where",), _days)),
+    "indicator": FigureHead((), _indicator),
+}

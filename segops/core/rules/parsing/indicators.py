@@ -1,0 +1,111 @@
+"""The parsers of a file's ``indicators`` block, and of the node that tests an indicator."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from segops.core.rules import model
+from segops.core.rules.counts import COUNT_OPERATORS
+from segops.core.rules.figures import (
+    AggregateFigure,
+    Compare,
+    CountFigure,
+    DaysFigure,
+    DigitFigure,
+    Figure,
+    Number,
+    ScoreFigure,
+    TraitFigure,
+)
+from segops.core.rules.parsing.context import Context
+from segops.core.rules.parsing.figures import AGGREGATE_TESTS, FIGURES, read_figure
+from segops.core.rules.parsing.reader import Reader
+from segops.core.values import exact
+
+INDICATOR_PATTERN = "^[a-z0-9][a-z0-9_-]{0,63}$"
+_KEY = re.compile(INDICATOR_PATTERN.strip("^$"))
+_EXAMPLE = "{aov_90d: {avg: total, of: Order Completed, within: 90d}}"
+
+
+def read_indicators(raw: Any, path: str, context: Context) -> dict[str, Figure]:
+    """Parse an ``indicators`` block: figures by key. Raises DefinitionError with every mistake.
+
+    >>> read_indicators({"plan": {"trait": "plan"}}, "indicators", Context())
+    {'plan': TraitFigure(path=('plan',))}
+    """
+    context.begin(path)
+    block = Reader(raw, path, context)
+    if not isinstance(raw, dict) or not raw:
+        block.fail(f"expected a map of keys to figures, such as {_EXAMPLE}")
+    figures = block.gather(*(partial(_defined, block, key) for key in raw))
+    return dict(zip(raw, figures, strict=True))
+
+
+def _defined(block: Reader, key: Any) -> Figure:
+    form = block.at(key)
+    if not isinstance(key, str) or _KEY.fullmatch(key) is None:
+        form.fail("expected a key of at most 64 lower-case letters, digits, hyphens and underscores")
+    if isinstance(form.raw, dict) and "indicator" in form.raw:
+        form.fail("expected a figure, got another indicator: name that one in the rule")
+    return read_figure(form)
+
+
+def read_indicator(node: Reader) -> model.Node:
+    """Parse an ``indicator`` node: the one that tests its figure."""
+    figure = FIGURES["indicator"].read(node, "indicator")
+    return _TESTED[type(figure)](figure, node.at("is"))
+
+
+def _count(figure: CountFigure, form: Reader) -> model.Node:
+    return model.Did(figure.select, figure.window, form.count())
+
+
+def _aggregate(figure: AggregateFigure, form: Reader) -> model.Node:
+    function, test = figure.function, getattr(form, AGGREGATE_TESTS.get(figure.function, "predicate"))()
+    select, window, convert, money = figure.select, figure.window, figure.convert, figure.money
+    return model.Aggregate(function, figure.path, select, window, test, convert, money)
+
+
+def _digit(figure: DigitFigure, form: Reader) -> model.Node:
+    return model.RfmNode(figure.rfm, (), ((figure.name, form.condition(COUNT_OPERATORS)),))
+
+
+def _days(figure: DaysFigure, form: Reader) -> model.Node:
+    """Return a comparison of the days with each number of the predicate."""
+    nodes = tuple(_COMPARED[name](figure, operand) for name, operand in form.count().ops)
+    return nodes[0] if len(nodes) == 1 else model.All(nodes)
+
+
+def _compared(operator: str) -> Callable[[DaysFigure, int], model.Node]:
+    return lambda figure, number: Compare(figure, operator, Number(exact(number)))
+
+
+def _each(operator: str, group: type[model.All | model.Any]) -> Callable[[DaysFigure, Any], model.Node]:
+    one = _compared(operator)
+    return lambda figure, numbers: group(tuple(one(figure, number) for number in numbers))
+
+
+def _between(figure: DaysFigure, bounds: tuple[int, int]) -> model.Node:
+    return model.All((_compared("gte")(figure, bounds[0]), _compared("lte")(figure, bounds[1])))
+
+
+#: Operator on a number of days -> the node that it stands for.
+_COMPARED: dict[str, Callable[[DaysFigure, Any], model.Node]] = {
+    **{operator: _compared(operator) for operator in ("eq", "ne", "lt", "lte", "gt", "gte")},
+    "between": _between,
+    "in": _each("eq", model.Any),
+    "not_in": _each("ne", model.All),
+}
+
+#: Figure -> the node that tests it, from the figure and its ``is``.
+_TESTED: dict[type, Callable[[Any, Reader], model.Node]] = {
+    CountFigure: _count,
+    AggregateFigure: _aggregate,
+    TraitFigure: lambda figure, form: model.Trait(figure.path, form.test()),
+    ScoreFigure: lambda figure, form: model.ScoreNode(figure.name, form.predicate()),
+    DigitFigure: _digit,
+    DaysFigure: _days,
+}

@@ -1,0 +1,149 @@
+"""The values of figures over all events, for the slow and obvious evaluator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+from segops.core.conversions import CONVERSIONS
+from segops.core.events import Event
+from segops.core.rules import model
+from segops.core.rules.figures import (
+    AggregateFigure,
+    CountFigure,
+    DaysFigure,
+    DigitFigure,
+    Figure,
+    Number,
+    ScoreFigure,
+    TraitFigure,
+)
+from segops.core.rules.reference.history import History, counts
+from segops.core.rules.reference.orders import figures
+from segops.core.rules.reference.values import (
+    different,
+    exact,
+    is_number,
+    lookup,
+    most_frequent,
+    same,
+    value_at,
+    values_at,
+)
+from segops.core.windows import SinceLast, Window
+
+_DAY_MS = 86_400_000
+
+
+def value_of(figure: Figure | Number, history: History, now_ms: int) -> Any:
+    """Return the value of a figure at ``now_ms``, a number as the exact fraction; None if it is missing."""
+    found = _FIGURES[type(figure)](figure, history, now_ms)
+    return exact(found) if is_number(found) else found
+
+
+def in_window(select: model.Selection, window: Window, history: History, now_ms: int) -> list[Event] | None:
+    """Return the selected events in the window, by (event time, arrival).
+
+    Return None if the window has not begun, since there is no anchor.
+    """
+    if isinstance(window, SinceLast):
+        return _after_last(select, window, history, now_ms)
+    return [event for event in history.select(select, now_ms) if counts(window, event.time_ms, now_ms)]
+
+
+def _after_last(
+    select: model.Selection, window: SinceLast, history: History, now_ms: int
+) -> list[Event] | None:
+    events = history.in_order()
+    anchors = [at for at, event in enumerate(events) if event.name in window.names]
+    if not anchors:
+        return None
+    anchor, later = events[anchors[-1]], events[anchors[-1] + 1 :]
+    selected = [event for event in history.select(select, now_ms) if event in later]
+    if window.same is None:
+        return selected
+    wanted = value_at(anchor, window.same)
+    found = [(event, value_at(event, window.same)) for event in selected]
+    return [event for event, value in found if None not in (value, wanted) and same(value, wanted)]
+
+
+def aggregate(figure: model.Aggregate | AggregateFigure, events: list[Event]) -> Any:
+    """Return an aggregate over these events, which are in order; sums and means are fractions."""
+    if figure.money is not None:
+        accepted = (None, figure.money.currency)
+        events = [event for event in events if value_at(event, figure.money.path) in accepted]
+    values = [value for event in events for value in values_at(event, figure.path)]
+    if figure.convert is not None:
+        converted = [CONVERSIONS[figure.convert](value) for value in values]
+        values = [value for value in converted if value is not None]
+    numbers = [value for value in values if is_number(value)]
+    total = sum((exact(number) for number in numbers), Fraction(0))
+    results: dict[str, Callable[[], Any]] = {
+        "sum": lambda: total,
+        "avg": lambda: total / len(numbers) if numbers else None,
+        "min": lambda: min(numbers, default=None),
+        "max": lambda: max(numbers, default=None),
+        "distinct": lambda: different(values),
+        "latest": lambda: values[-1] if values else None,
+        "earliest": lambda: values[0] if values else None,
+        "most_frequent": lambda: most_frequent(values),
+    }
+    return results[figure.function]()
+
+
+def digits(node: model.RfmNode | DigitFigure, history: History, now_ms: int) -> dict[str, int] | None:
+    """Return recency, frequency and monetary, each from 1, the worst; None without an order."""
+    rfm = node.rfm
+    found = figures(history, now_ms, period_ms=rfm.purchases.period_ms, currency=rfm.purchases.currency)
+    if found.last_ms is None:
+        return None
+    recency = 1 + len(rfm.recency_ms)
+    for edge_ms in rfm.recency_ms:
+        if now_ms - found.last_ms >= edge_ms:
+            recency -= 1
+    frequency = 1 + len([edge for edge in rfm.frequency if found.orders > edge])
+    monetary = 1 + len([edge for edge in rfm.monetary if found.net > exact(edge)])
+    return {"recency": recency, "frequency": frequency, "monetary": monetary}
+
+
+def score(name: str, history: History, now_ms: int) -> Any:
+    """Return the score ``name``; None if it is missing."""
+    return _SCORES[name](history, now_ms)
+
+
+def _recency_days(history: History, now_ms: int) -> int | None:
+    """Return whole days since the latest event; None without an event."""
+    times = [event.time_ms for event in history.events]
+    return (now_ms - max(times)) // _DAY_MS if times else None
+
+
+def _digit(figure: DigitFigure, history: History, now_ms: int) -> int | None:
+    found = digits(figure, history, now_ms)
+    return None if found is None else found[figure.name]
+
+
+def _events(figure: CountFigure | AggregateFigure, history: History, now_ms: int) -> list[Event]:
+    return in_window(figure.select, figure.window, history, now_ms) or []
+
+
+def _days(figure: DaysFigure, history: History, now_ms: int) -> int | None:
+    times = [event.time_ms for event in history.select(figure.select, now_ms)]
+    if not times:
+        return None
+    return (now_ms - (min(times) if figure.which == "first" else max(times))) // _DAY_MS
+
+
+#: Score -> its value over all events.
+_SCORES: dict[str, Callable[[History, int], Any]] = {"recency_days": _recency_days}
+
+#: Figure -> its value.
+_FIGURES: dict[type, Callable[[Any, History, int], Any]] = {
+    CountFigure: lambda figure, history, now_ms: len(_events(figure, history, now_ms)),
+    AggregateFigure: lambda figure, history, now_ms: aggregate(figure, _events(figure, history, now_ms)),
+    TraitFigure: lambda figure, history, _now_ms: lookup(history.traits(), figure.path),
+    ScoreFigure: lambda figure, history, now_ms: score(figure.name, history, now_ms),
+    DigitFigure: _digit,
+    DaysFigure: _days,
+    Number: lambda figure, _history, _now_ms: figure.number,
+}

@@ -1,0 +1,79 @@
+"""The JSON schemas of aggregates and figures, and of the nodes and blocks that contain them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from segops.core.conversions import CONVERSIONS
+from segops.core.rules.parsing import (
+    AGGREGATES,
+    COMPARISONS,
+    DIGITS,
+    FIGURES,
+    INDICATOR_PATTERN,
+    MONEY_KEYS,
+    TIME_KEYS,
+)
+from segops.core.scoring import SCORERS
+from segops.schemas.json_schema_values import CURRENCY, Schema, map_of, path_of, ref, windowed
+
+_INDICATOR: Schema = {"type": "string", "pattern": INDICATOR_PATTERN}
+
+
+def aggregate_schema(head: str, windows: Collection[str], **required: Schema) -> Schema:
+    """Return the schema of an aggregate with these keys of windows, and further ``required`` keys."""
+    keys = {head: path_of("properties", "context"), "of": ref("names"), "where": ref("where"), **required}
+    keys |= {"as": {"enum": list(CONVERSIONS)}, "time_of_day": ref("time of day")}
+    if head in MONEY_KEYS:
+        keys["money"] = map_of(("currency",), currency=CURRENCY, path=path_of("properties", "context"))
+    return windowed(map_of((head, "of", *required), **keys), windows)
+
+
+def figure_schema() -> Schema:
+    """Return the schema of a figure of any kind."""
+    return {"type": "object", "oneOf": [_figure(head) for head in FIGURES]}
+
+
+def _figure(head: str) -> Schema:
+    """Return the schema of a figure: of the node with its head, without what tests the value."""
+    if head in AGGREGATES:
+        return aggregate_schema(head, TIME_KEYS)
+    selected = {head: ref("names"), "where": ref("where")}
+    if head == "did":
+        return windowed(map_of((head,), **selected, time_of_day=ref("time of day")), TIME_KEYS)
+    values = {
+        "indicator": _INDICATOR,
+        "trait": path_of("traits"),
+        "score": {"enum": list(SCORERS)},
+        "rfm": {"enum": list(DIGITS)},
+    }
+    return map_of((head,), **{head: values[head]}) if head in values else map_of((head,), **selected)
+
+
+def compare_schema(head: str) -> Schema:
+    """Return the schema of a comparison."""
+    number: Schema = {"type": "number"}
+    parts = [ref("figure"), {"enum": list(COMPARISONS)}, {"anyOf": [ref("figure"), number]}]
+    return map_of((head,), **{head: {"type": "array", "prefixItems": parts, "minItems": 3, "maxItems": 3}})
+
+
+def ratio_schema(head: str) -> Schema:
+    """Return the schema of a ratio."""
+    keys = {"of": ref("figure"), "to": ref("figure"), "is": ref("test")}
+    return map_of((head,), **{head: map_of(("of", "to", "is"), **keys)})
+
+
+def indicator_schema(head: str) -> Schema:
+    """Return the schema of a test of an indicator."""
+    return map_of((head, "is"), **{head: _INDICATOR, "is": ref("test")})
+
+
+def indicators_block() -> Schema:
+    """Return the schema of an ``indicators`` block."""
+    return {
+        "description": "Figures by key, which rules name as `indicator`.",
+        "type": "object",
+        "propertyNames": _INDICATOR,
+        "additionalProperties": ref("figure"),
+        "minProperties": 1,
+    }
