@@ -54,6 +54,7 @@ def threshold(node: model.Node) -> str | None:
 def feature_label(feature: Feature) -> str:
     """Describe a feature in one line: an aggregate over the events of a selection in a window.
 
+    >>> from segops.core.windows import Within
     >>> feature_label(Feature("sum", ("Order Completed",), (), Within(172_800_000), ("total",)))
     'sum of total over Order Completed within 2d'
     """

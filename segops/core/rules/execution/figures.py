@@ -204,7 +204,7 @@ def _next_of_both(
 ) -> int | None:
     """Return when one of two numbers of days next rises, if that changes the verdict on their difference.
 
-    The difference alternates between two neighbours, every day anew.
+    The difference alternates between two neighbours every day.
     """
     first, second = pair
     if first is None or second is None:
