@@ -17,6 +17,8 @@ _LEAST_S: Final = 0.0001
 #: If live records are later than this, the rest is longer in proportion, up to so many times.
 _LATE_MS: Final = 100
 _MOST_TIMES: Final = 10
+#: Records that are later than this are a backlog, or have the timestamps of a past: not live.
+_PAST_MS: Final = 60_000
 
 
 class Group(Protocol):
@@ -51,5 +53,6 @@ class Share:
         waits = took_s > _LEAST_S and any(
             group.behind((self._topic, number), processor.offset) for number, processor in processors.items()
         )
-        times = min(max(self._late_ms / _LATE_MS, 1), _MOST_TIMES)
+        late_ms = self._late_ms if self._late_ms < _PAST_MS else 0
+        times = min(max(late_ms / _LATE_MS, 1), _MOST_TIMES)
         await asyncio.sleep(took_s * self._rest * times if waits else 0)
