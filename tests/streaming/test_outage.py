@@ -98,7 +98,7 @@ def test_reopening_releases_threads_and_files(
     worker = stack.start()
     wait_until(lambda: stack.owned_partitions(), "ready", stack.diagnosis)
     stack.send(sent[:200])
-    held = []
+    held: list[tuple[int, int]] = []
     for turn in range(1, 4):
         network.down = True
         wait_until(lambda: metric(stack, "segops_broker_connected") == 0, "an outage", stack.diagnosis)
@@ -109,8 +109,14 @@ def test_reopening_releases_threads_and_files(
         expected = expected_changes(sent[: 200 * turn + 200], stack.definitions, 0)
         wait_until(lambda: set(stack.changes()) >= set(expected), "changes", stack.diagnosis)  # noqa: B023
         held.append(threads_and_files(worker.pid))
-    assert held[2][0] <= held[0][0] + 1, held
-    assert held[2][1] <= held[0][1] + 1, held
+
+    def released() -> bool:
+        """Some connections are open for a moment only; what a reopening leaves behind stays."""
+        return all(
+            now <= before + 1 for now, before in zip(threads_and_files(worker.pid), held[0], strict=True)
+        )
+
+    wait_until(released, f"as few threads and files as after the first: {held}", stack.diagnosis)
 
 
 def test_worker_waits_for_a_broker_that_is_down_at_startup(stack: Stack, network: FaultyNetwork) -> None:
