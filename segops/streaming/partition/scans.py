@@ -250,7 +250,7 @@ class ScanJobs:
             job = self._job = None
         if job is not None and job.answer.definitions != self._profiles.engine.version:
             job = self._begin(job.request, number, clock_ms)
-        if job is not None and self._is_collecting(job.request):  # anew, or for another plan
+        if job is not None and self._is_collecting(job.request):  # again, or for another plan
             self._waiting.appendleft(job.request)
             job = self._job = None
         return job or self._next(number, clock_ms)
