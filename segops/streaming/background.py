@@ -36,6 +36,7 @@ class Partitions(Protocol):
     channels: ProducerChannels
 
     def adopt(self) -> None: ...
+    async def settle(self) -> None: ...
     async def use(self, engine: Engine) -> None: ...
     async def wait_for_capacity(self) -> None: ...
 
@@ -61,7 +62,9 @@ class Background:
         """Work until cancelled."""
         while True:
             busy = False
-            for number in list(pipeline.processors):
+            for number, processor in list(pipeline.processors.items()):
+                if processor.can_switch and self._may_switch(pipeline.processors):
+                    await pipeline.settle()
                 if self._work_on(number, pipeline):
                     busy = True
                     await self._share.rest(pipeline.processors, group())

@@ -38,6 +38,9 @@ _IDLE_S: Final = 0.05
 _SEAL_TIMEOUT_S: Final = 25.0
 #: Pause between two checkpoints when profiles of other partitions wait for one.
 _REST_S: Final = 0.02
+#: Checkpoints before definitions come into force, at most, and the uncommitted work that needs none.
+_SETTLING: Final = 3
+_LITTLE: Final = 250
 
 
 class Pipeline:
@@ -321,6 +324,12 @@ class Pipeline:
         self._count()
         return True
 
+    async def settle(self) -> None:
+        """Take checkpoints until little is uncommitted: records that wait for the next one wait briefly."""
+        for _ in range(_SETTLING):
+            if self._pending() > _LITTLE:
+                await self.checkpoint()
+
     async def use(self, engine: Engine) -> None:
         """Evaluate with ``engine`` from now on, in each partition as soon as its history is there.
 
@@ -330,6 +339,7 @@ class Pipeline:
         """
         self.engine = engine
         await prepare(self.processors, engine, self.draft)
+        await self.settle()
         self.adopt()
         await self.checkpoint()
 

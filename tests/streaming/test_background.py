@@ -33,8 +33,8 @@ class Processor:
     recording = replaying = False
     offset = 0
 
-    def __init__(self, *, folding: bool = False) -> None:
-        self.folding = folding
+    def __init__(self, *, folding: bool = False, can_switch: bool = False) -> None:
+        self.folding, self.can_switch = folding, can_switch
         self.allowed: list[bool] = []
         self.backfill = type("Backfill", (), {"is_blocked": False})()
         self.scans = type("Scans", (), {"work": staticmethod(lambda number, now_ms: False)})()
@@ -59,33 +59,37 @@ class Pipeline:
 
     def __init__(self) -> None:
         self.engine, self.draft, self.running = Engine(SegmentSet([])), None, True
-        self.processors: Any = {0: Processor(folding=True), 1: Processor()}
+        self.processors: Any = {0: Processor(folding=True), 1: Processor(can_switch=True)}
         self.channels: Any = None
+        #: How many partitions had switched when the pipeline settled.
+        self.settled: list[int] = []
 
     def adopt(self) -> None: ...
+    async def settle(self) -> None:
+        self.settled.append(len(self.processors[1].allowed))
+
     async def use(self, engine: Engine) -> None: ...
     async def wait_for_capacity(self) -> None:
         raise asyncio.CancelledError  # after one round
 
 
-def one_round(worker: Background) -> list[bool]:
-    """Work once; return whether the second partition was allowed to switch."""
+def one_round(worker: Background) -> tuple[list[bool], list[int]]:
+    """Work once; return whether the second partition was allowed to switch, and when the pipeline settled."""
     pipeline = Pipeline()
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(worker.run(pipeline, Group))
-    allowed: list[bool] = pipeline.processors[1].allowed
-    return allowed
+    return pipeline.processors[1].allowed, pipeline.settled
 
 
 def test_one_partition_folds_after_another_while_events_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = 100.0
     monkeypatch.setattr("segops.streaming.background.time", SimpleNamespace(monotonic=lambda: now_s))
     worker = Background(Share(load()), Failpoints())
-    assert one_round(worker) == [True]
+    assert one_round(worker) == ([True], [0])
     worker.note_events()
-    assert one_round(worker) == [False]
+    assert one_round(worker) == ([False], [])
     now_s += 2.0
-    assert one_round(worker) == [True]
+    assert one_round(worker) == ([True], [0])
 
 
 @pytest.mark.parametrize(

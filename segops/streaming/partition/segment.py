@@ -228,6 +228,12 @@ class SegmentProcessor:
         """Whether definitions came into force after a backfill, and profiles get their features."""
         return self.backfill.switched and self.scanning
 
+    @property
+    def can_switch(self) -> bool:
+        """Whether definitions can come into force now, their history being complete."""
+        ready = self.backfill.engine is not None and self.backfill.is_ready
+        return ready and not (self.recording or self.replaying)
+
     def work_backfill(self, limit: int, *, may_switch: bool = True) -> int:
         """Do the next part of a backfill, at most ``limit`` redirects; return 0 when it must wait.
 
@@ -236,7 +242,7 @@ class SegmentProcessor:
         backfill = self.backfill
         if backfill.engine is None or self.recording or backfill.is_blocked:
             return 0
-        if backfill.is_ready and may_switch and not self.replaying:
+        if may_switch and self.can_switch:
             self._adopt(backfill.engine)
             backfill.switch()
             return 1
@@ -246,12 +252,6 @@ class SegmentProcessor:
     def _survivors_of(self, profile_ids: Collection[str]) -> dict[str, str]:
         known = (cached.profile for cached in self._profiles.known(profile_ids))
         return {profile.id: profile.merged_into for profile in known if profile.merged_into is not None}
-
-    def _history(self) -> SegmentHistory:
-        segments, backfill = self.in_force.segments, self.backfill
-        since = backfill.complete_since(segments, self.clock.now_ms)
-        progress = None if backfill.draft else backfill.progress
-        return SegmentHistory(backfill.building(segments), progress, since)
 
     def process(self, records: Sequence[Record]) -> None:
         """Apply records in the order of the log. Records before ``offset`` are passed over."""
@@ -360,7 +360,8 @@ class SegmentProcessor:
         """Return the state to make durable. ``write`` must follow before the next ``snapshot``."""
         records, self._since_snapshot = self._since_snapshot, 0
         engine, base = self._applier.evaluator.engine, self._effects.base
-        cut = self._figures.cut(self._profiles, engine.segments, self._history())
+        history = SegmentHistory.of(self.backfill, engine.segments, self.clock.now_ms)
+        cut = self._figures.cut(self._profiles, engine.segments, history)
         meta = cut.meta | self._meta.take(engine, offset=self.offset, sizes=self.sizes, base=base)
         meta |= self.backfill.take_meta()
         mark, dirty = self._last.mark, bool(self._profiles.dirty)

@@ -28,6 +28,7 @@ from segops.schemas.sizes import (
     TrendRecord,
 )
 from segops.stores.base import ProfileStore, Write
+from segops.streaming.partition.backfill.backfill import Backfill
 from segops.streaming.partition.clock import NO_CLOCK
 from segops.streaming.partition.output import Output
 from segops.streaming.partition.population import Population
@@ -59,6 +60,12 @@ class SegmentHistory(NamedTuple):
     building: Mapping[str, int] = MappingProxyType({})
     progress: Progress | None = None
     complete_since: Mapping[str, int] = MappingProxyType({})
+
+    @classmethod
+    def of(cls, backfill: Backfill, segments: SegmentSet, now_ms: int) -> SegmentHistory:
+        """Return the history of the segments in force."""
+        progress = None if backfill.draft else backfill.progress
+        return cls(backfill.building(segments), progress, backfill.complete_since(segments, now_ms))
 
 
 _NO_HISTORY: Final = SegmentHistory()
