@@ -134,6 +134,15 @@ def test_draft_may_refer_to_another_draft() -> None:
     assert estimator.result().holds == sum(n % 5 > 0 and n % 3 == 0 for n in range(40))
 
 
+def test_samples_say_from_when_on_their_events_are_known() -> None:
+    live = segments(**LIVE)
+    since = {key: MONDAY for key, feature in live.features.items() if feature.window is not None}
+    _, known = estimated({"did": "Order", "count": {"gte": 2}, "within": "7d"}, samples=1)
+    _, cut = estimated({"did": "Order", "count": {"gte": 2}, "within": "7d"}, samples=1, since=since)
+    assert [each.explanation.complete_since for each in known.samples] == [None]
+    assert [each.explanation.complete_since for each in cut.samples] == [MONDAY]
+
+
 def test_draft_with_an_unknown_reference_is_refused() -> None:
     with pytest.raises(DefinitionError, match="unknown segment nowhere"):
         draft_of("draft", [definition("draft", {"in_segment": "nowhere"})], segments(**LIVE))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import msgspec
@@ -126,11 +127,21 @@ class Estimator:
     """Evaluates profiles of a sample by a draft.
 
     ``share``: the share of the profiles to evaluate, by the hash of the id; ``samples``: how many of the
-    profiles for which the draft holds to explain; ``funnel``: whether to count node by node.
+    profiles for which the draft holds to explain; ``funnel``: whether to count node by node. ``since``: the
+    features of which no profile knows earlier events, as in ``segments.complete_since``.
     """
 
-    def __init__(self, draft: Draft, *, share: float = 1.0, samples: int = 0, funnel: bool = False) -> None:
+    def __init__(
+        self,
+        draft: Draft,
+        *,
+        share: float = 1.0,
+        samples: int = 0,
+        funnel: bool = False,
+        since: Mapping[int, int] = MappingProxyType({}),
+    ) -> None:
         self._draft = draft
+        self._since = since
         self._share = share
         self._wanted = samples
         self._root = self._node(self._definition.when, 0) if funnel else None
@@ -199,7 +210,8 @@ class Estimator:
         samples, order = self._samples, sampling_hash(view.id) if self._wanted else 0
         if len(samples) >= self._wanted and (not samples or order >= samples[-1].order):
             return
-        explanation = explain(self._draft.segments, view, now_ms).segments[self._draft.segment.index]
+        explained = explain(self._draft.segments, view, now_ms, since=self._since)
+        explanation = explained.segments[self._draft.segment.index]
         insort(samples, SampledProfile(order, view.id, explanation), key=_order)
         del samples[self._wanted :]
 

@@ -63,6 +63,8 @@ class DraftHistory(Protocol):
 
     @property
     def progress(self) -> Progress | None: ...
+    @property
+    def since(self) -> Mapping[int, int]: ...
     def has_history_for(self, plan_id: str) -> bool: ...
     def fill(self, profile: Profile, now_ms: int) -> None: ...
     def planned_since(self, segments: SegmentSet, now_ms: int) -> Mapping[str, int]: ...
@@ -92,7 +94,8 @@ def _estimate(ask: EstimateRequest, basis: _Basis) -> Visitor:
     if ask.segment not in {each.key for each in drafts}:
         raise UserError(f"missing definition of the segment {ask.segment!r}")
     draft = draft_of(ask.segment, drafts, basis.engine.segments)
-    return Estimator(draft, share=ask.share, samples=ask.samples, funnel=ask.funnel)
+    since = basis.history.since
+    return Estimator(draft, share=ask.share, samples=ask.samples, funnel=ask.funnel, since=since)
 
 
 class _Behind(UserError):
