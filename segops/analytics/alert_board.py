@@ -7,6 +7,7 @@ crossings follow from the topics alone, whatever process evaluates them, and whe
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Final
 
 import msgspec
@@ -36,6 +37,8 @@ from segops.schemas.sizes import (
 )
 
 _UNKNOWN: Final = -1
+#: Segments evaluated in one step.
+_SLICE: Final = 200
 #: What stands for the key of a segment in the records of partitions.
 _NAMES: Final = (POPULATION.encode(), ENDED.encode())
 
@@ -199,24 +202,28 @@ class AlertBoard:
 
     # -- evaluation --------------------------------------------------------------------------------------
 
-    def evaluate(self) -> list[Entry]:
-        """Evaluate the minutes that all partitions have ended since; return what must be published of it.
+    def evaluate(self) -> Iterator[list[Entry]]:
+        """Evaluate the minutes that all partitions have ended since; yield what must be published of it.
 
-        The caller publishes all or nothing, and discards the board if that fails.
+        Other work may run between two steps, of which each takes a few milliseconds, but no record may be
+        applied. The caller publishes all or nothing, and discards the board if that fails.
         """
         until_ms = min(self._ended)
         if not until_ms:
-            return []
+            return
         self._begin_once()
         if until_ms <= self.until_ms:
-            return []
-        known_ms = max(self._oldest.values(), default=0)
-        found: list[Entry] = []
-        for segment in self._segments.values():
-            for key, watch in segment.watches.items():
-                found += self._evaluate(segment, key, watch, (until_ms, known_ms))
+            return
+        bounds = until_ms, max(self._oldest.values(), default=0)
+        segments = iter(self._segments.values())
+        while slice_ := list(islice(segments, _SLICE)):
+            yield [entry for segment in slice_ for entry in self._evaluate_all(segment, bounds)]
         self._until_ms = until_ms
-        return [*found, (EVALUATED_KEY, Evaluated(self._generation, until_ms))]
+        yield [(EVALUATED_KEY, Evaluated(self._generation, until_ms))]
+
+    def _evaluate_all(self, segment: _Segment, bounds: tuple[int, int]) -> Iterator[Entry]:
+        for key, watch in segment.watches.items():
+            yield from self._evaluate(segment, key, watch, bounds)
 
     def _evaluate(
         self, segment: _Segment, key: bytes, watch: AlertWatch, bounds: tuple[int, int]

@@ -109,12 +109,12 @@ class AlertEvaluator:
             if not alerts:
                 return
             async with reading_figures(self._settings, partial(AlertBoard, alerts, found)) as figures:
-                await self._publish(producer, figures.folded.evaluate())
+                await self._publish(producer, await _evaluated(figures.folded))
                 async with aclosing(figures.changes()) as changes:
                     async for _ in changes:
                         if not _owns(owner) or self._defined(owner) != alerts:
                             return
-                        await self._publish(producer, figures.folded.evaluate())
+                        await self._publish(producer, await _evaluated(figures.folded))
                         self._export(figures.folded)
                         self._pauses.reset()
 
@@ -150,6 +150,15 @@ class AlertEvaluator:
         for segment, number in firing.items():
             self._metrics.alerts_firing.labels(segment).set(number)
         self._metrics.alerts_evaluated.set(board.until_ms / 1000)
+
+
+async def _evaluated(board: AlertBoard) -> list[Entry]:
+    """Return what must be published of the minutes that have ended; events are processed meanwhile."""
+    found: list[Entry] = []
+    for entries in board.evaluate():
+        found += entries
+        await asyncio.sleep(0)
+    return found
 
 
 def _owns(owner: Owner) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -70,6 +71,10 @@ def applied(board: AlertBoard, records: Iterable[Published]) -> AlertBoard:
         board.apply(*published(record))
     assert board.unreadable == 0
     return board
+
+
+def evaluated(board: AlertBoard) -> list[Entry]:
+    return [*chain.from_iterable(board.evaluate())]
 
 
 def noted(log: AlertLog, entries: Iterable[Entry]) -> list[Announced]:
@@ -149,11 +154,11 @@ def test_alerts_equal_a_recount_whatever_is_read_when_and_by_whom(
             applied(board, data.draw(st.permutations(as_streams(records[:read])).map(flat)))
         applied(board, records[read:end])
         read = end
-        entries = board.evaluate()
+        entries = evaluated(board)
         if entries and data.draw(st.booleans()):  # dies before it publishes them, or after
             board = AlertBoard({"a": listed}, log, partitions)
             applied(board, records[:read])
-            entries = board.evaluate()
+            entries = evaluated(board)
         announced += noted(log, entries)
     assert log.evaluated == Evaluated(0, until_ms)
     for alert in listed:
@@ -196,7 +201,7 @@ def announced_by(board: AlertBoard) -> list[tuple[str, int, int]]:
     """Return the states, the minutes since when, and the minutes of what a board tells."""
     return [
         (record.state, (record.since_ms - START) // MINUTE, (record.at_ms - START) // MINUTE)
-        for _, record in board.evaluate()
+        for _, record in evaluated(board)
         if isinstance(record, AlertRecord)
     ]
 
@@ -206,7 +211,7 @@ def test_a_fall_is_told_once_and_its_recovery_once() -> None:
     applied(board, [size("a", 0, 100, partitions=1), minute(0, (100, 0), 100), *ended(1)])
     assert announced_by(board) == []
     applied(board, [minute(70, (0, 30), 70), *ended(71)])
-    entries = board.evaluate()
+    entries = evaluated(board)
     key = alert_key("a", FALL)
     record = AlertRecord(
         f"a|size -30% over 1h floor 10|0|{START + 71 * MINUTE}",
@@ -225,7 +230,7 @@ def test_a_fall_is_told_once_and_its_recovery_once() -> None:
     applied(board, ended(131))  # the size an hour before is 70, too
     assert announced_by(board) == [("recovered", 71, 131)]
     assert not board.firing
-    assert board.evaluate() == []
+    assert evaluated(board) == []
 
 
 def test_the_first_minute_is_evaluated_even_if_its_changes_cancel_out() -> None:
@@ -243,7 +248,7 @@ def test_entries_by_a_publication_change_the_size_and_are_no_entries() -> None:
 
 
 def firing_after(board: AlertBoard) -> Sequence[AlertRecord]:
-    board.evaluate()
+    evaluated(board)
     return list(board.firing)
 
 
@@ -251,7 +256,7 @@ def test_a_minute_is_evaluated_once_all_partitions_have_ended_it() -> None:
     board = AlertBoard({"a": [MANY]}, AlertLog(), 2)
     sizes = [size("a", number, 0, entered={}) for number in range(2)]
     applied(board, [*sizes, trend("a", 0, START, (9, 0), 9), ended(3, partitions=2)[0]])
-    assert board.evaluate() == []
+    assert evaluated(board) == []
     applied(board, ended(1, partitions=2))
     assert announced_by(board) == [("firing", 1, 1)]
     assert board.until_ms == START + MINUTE
@@ -290,11 +295,11 @@ def test_a_retired_segment_is_not_evaluated() -> None:
 def test_after_a_fresh_start_alerts_go_on_with_the_new_generation() -> None:
     log, board = AlertLog(), board_of(MANY)
     applied(board, [size("a", 0, 9, partitions=1), minute(50, (9, 0), 9), *ended(60)])
-    noted(log, board.evaluate())
+    noted(log, evaluated(board))
     again = [size("a", 0, 0, partitions=1, generation=1, entered={}), *ended(2, generation=1)]
     for later in (board, board_of(MANY, log=log)):
         applied(later, [*again, minute(70, (9, 0), 9)])  # of the former generation: ignored
-        entries = later.evaluate()
+        entries = evaluated(later)
         assert [record.state for _, record in entries if isinstance(record, AlertRecord)] == ["recovered"]
         assert entries[-1] == (EVALUATED_KEY, Evaluated(1, START + 2 * MINUTE))
 
@@ -324,7 +329,7 @@ def test_records_that_are_repeated_after_a_crash_change_nothing() -> None:
         *ended(2),
     ]
     once, twice = applied(board_of(MANY), records), applied(board_of(MANY), [*records, *records[1:]])
-    assert once.evaluate() == twice.evaluate()
+    assert evaluated(once) == evaluated(twice)
 
 
 def test_unreadable_records_are_counted_and_those_of_other_segments_skipped() -> None:
