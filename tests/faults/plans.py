@@ -49,6 +49,7 @@ _DISTURBANCES = (_kill, _freeze, _another_worker)
 
 def disturbed(case: Case) -> None:
     """Disturb the workers while a plan is computed and while it is applied."""
+    case.cluster.environment["SEGOPS_IDLE_SOURCE"] = "0"  # time must not pass between the two
     case.start(0, 1)
     case.wait_ready(0, 1)
     case.load.start()
