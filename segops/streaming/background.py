@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -16,6 +17,8 @@ from segops.streaming.failpoints import Failpoints
 from segops.streaming.partition.backfill.adoption import DraftSet
 from segops.streaming.partition.segment import SegmentProcessor
 from segops.streaming.share import Group, Share
+
+log = logging.getLogger(__name__)
 
 #: Due profiles that are evaluated between two batches of events, which wait meanwhile.
 SLICE: Final = 50
@@ -64,6 +67,7 @@ class Background:
             busy = False
             for number, processor in list(pipeline.processors.items()):
                 if processor.can_switch and self._may_switch(pipeline.processors):
+                    log.info("partition %d has its history: the definitions come into force", number)
                     await pipeline.settle()
                 if self._work_on(number, pipeline):
                     busy = True
