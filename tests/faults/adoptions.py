@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from segops.core.events import Change
 from segops.core.profile import Profile
@@ -82,6 +82,14 @@ def _adoptions(evidence: Evidence, partition: int) -> list[Adoption]:
     return adoptions_in(evidence.log(evidence.settings.worker.changelog, partition))
 
 
+class _Placed(NamedTuple):
+    """A change at an offset; ``after``: the offset of the last one before it that time did not cause."""
+
+    change: ChangeSummary
+    offset: int
+    after: int
+
+
 class _Partition:
     """The adoptions of a partition, and the reference's account by each set of definitions."""
 
@@ -103,31 +111,35 @@ class _Partition:
         for number in range(len(self.adoptions)):
             options = [each + self._difference(number, profile_id, key, each) for each in options]
             of_set = self._of(number, profile_id, key)
-            begun = [each for each in of_set if not self._precedes(number, profile_id, *each)]
-            mine = [each for each in begun if self._precedes(number + 1, profile_id, *each)]
-            surely = [each for each in mine if not self._is_due(number + 1, profile_id, *each)]
-            variants = {tuple(change for change, _ in each) for each in (mine, surely)}
+            begun = [each for each in of_set if not self._precedes(number, profile_id, each)]
+            mine = [each for each in begun if self._precedes(number + 1, profile_id, each)]
+            surely = [each for each in mine if not self._is_due(number + 1, profile_id, each)]
+            variants = {tuple(placed.change for placed in each) for each in (mine, surely)}
             options = [[*each, *variant] for each in options for variant in variants]
         return options
 
-    def _of(self, number: int, profile_id: str, key: str) -> list[tuple[ChangeSummary, int]]:
+    def _of(self, number: int, profile_id: str, key: str) -> list[_Placed]:
         found: ExpectedProfile = self.accounts[number].profiles[profile_id]
-        pairs = zip(found.expected_changes, found.expected_at, strict=True)
-        return [(change, offset) for change, offset in pairs if change.segment == key]
+        placed, after = [], -1
+        for change, offset in zip(found.expected_changes, found.expected_at, strict=True):
+            placed.append(_Placed(change, offset, after))
+            after = after if change.reason == "time" else offset
+        return [each for each in placed if each.change.segment == key]
 
-    def _precedes(self, number: int, profile_id: str, change: ChangeSummary, offset: int) -> bool:
+    def _precedes(self, number: int, profile_id: str, placed: _Placed) -> bool:
         """Return whether a change precedes an adoption, or is due at it."""
         if number >= len(self.adoptions):
             return True
-        return bool(number) and (
-            offset < self.adoptions[number].offset or self._is_due(number, profile_id, change, offset)
-        )
+        earlier = placed.offset < self.adoptions[number].offset
+        return bool(number) and (earlier or self._is_due(number, profile_id, placed))
 
-    def _is_due(self, number: int, profile_id: str, change: ChangeSummary, offset: int) -> bool:
+    def _is_due(self, number: int, profile_id: str, placed: _Placed) -> bool:
+        """Return whether a change is due at an adoption: not if a late merge causes it afterwards."""
         at_ms = self._at_ms(number, profile_id)
-        if at_ms is None or change.reason != "time":
+        if at_ms is None or placed.change.reason != "time":
             return False
-        return offset >= self.adoptions[number].offset and change.occurred_at <= at_ms
+        begin = self.adoptions[number].offset
+        return placed.after < begin <= placed.offset and placed.change.occurred_at <= at_ms
 
     def _at_ms(self, number: int, profile_id: str) -> int | None:
         """Return the instant by which an adoption evaluates a profile; None: it does not."""
@@ -142,9 +154,8 @@ class _Partition:
         at_ms = self._at_ms(number, profile_id)
         if not number or at_ms is None:
             return []
-        earlier = [
-            c for c, at in self._of(number, profile_id, key) if self._precedes(number, profile_id, c, at)
-        ]
+        of_set = self._of(number, profile_id, key)
+        earlier = [each.change for each in of_set if self._precedes(number, profile_id, each)]
         is_member = _is_member(earlier)
         if is_member is _is_member(so_far):
             return []
