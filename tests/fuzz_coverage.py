@@ -16,7 +16,7 @@ from segops.core.segments import Definition, SegmentSet
 
 from .core.oracle import ChangeSummary, Memberships, Oracle
 from .core.strategies import RFM
-from .core.strategies_areas import AREAS
+from .core.strategies_areas import area_context
 from .core.strategies_figures import INDICATORS
 
 _GROUPS = ("all", "any", "not", "at_least")
@@ -134,7 +134,7 @@ def _seen(
     segments: SegmentSet, written: dict[str, Written], steps: list[tuple[str, Any]], watermark: bool
 ) -> dict[str, set[str]]:
     """Return the verdicts of each node, as if it were a segment of its own, and whether time changed one."""
-    context = Context("fuzz", read_rfm(RFM, "rfm", Context("fuzz")), areas=AREAS)
+    context = area_context("fuzz", read_rfm(RFM, "rfm", Context("fuzz")))
     context.indicators = read_indicators(INDICATORS, "indicators", context)
     alone = [
         Definition(key, key, read_rule(node.form, key, context), written={}) for key, node in written.items()

@@ -42,7 +42,7 @@ from segops.core.segments import Definition, SegmentSet
 from segops.core.skips import FOUND
 from segops.core.values import MAX_MS, UNIT_MS, kind, parse_duration, parse_instant
 from segops.core.windows import CALENDAR_UNITS
-from segops.schemas import written
+from segops.schemas import lookups, published_lookups, written
 from segops.schemas.events import decode
 from segops.schemas.segments import KEY_PATTERN, load
 from segops.schemas.written import read_yaml
@@ -183,6 +183,11 @@ LIMITS = {
     "edges of an RFM figure": rfm.MAX_EDGES,
     "areas of a place, and points of a polygon": areas.MAX_AREAS,
     "areas of a file, and points of its polygons": areas.MAX_POINTS,
+    "rows of a look-up table": lookups.MAX_ROWS,
+    "characters of a key of a look-up table": lookups._MAX_KEY,
+    "bytes of the file of a look-up table": lookups.MAX_BYTES,
+    "bytes of a column of a look-up table, compressed": published_lookups.MAX_COLUMN_BYTES,
+    "postal codes": lookups.MAX_CODES,
     "duration, in ms": MAX_MS,
     "depth of a file": written.MAX_DEPTH,
     "values of a file, aliases expanded": written.MAX_VALUES,
@@ -210,7 +215,22 @@ def test_every_limit_is_stated() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    [areas, context, nodes, reader, rfm, rhythm, sequences, segments, sequence, sessions, orders, written],
+    [
+        areas,
+        context,
+        lookups,
+        nodes,
+        orders,
+        published_lookups,
+        reader,
+        rfm,
+        rhythm,
+        segments,
+        sequence,
+        sequences,
+        sessions,
+        written,
+    ],
     ids=lambda m: m.__name__,
 )
 def test_every_bound_in_the_code_is_stated(module: ModuleType) -> None:
@@ -237,6 +257,10 @@ def test_rule_depth_is_counted_in_nodes() -> None:
 # -- examples ------------------------------------------------------------------------------------------
 
 
+#: The blocks of a file that an example may have.
+BLOCKS = ("places", "indicators", "lookups", "postal_codes")
+
+
 class Example(NamedTuple):
     """A rule of the specification with histories of a profile and the spans of its membership."""
 
@@ -252,7 +276,7 @@ class Example(NamedTuple):
         own = {key: self.form[key] for key in ("when", "membership") if key in self.form}
         others = [{"key": key, **form} for key, form in self.form.get("others", {}).items()]
         path = folder / "segments.json"
-        blocks = {key: self.form[key] for key in ("places", "indicators") if key in self.form}
+        blocks = {key: self.form[key] for key in BLOCKS if key in self.form}
         listed = [*others, {"key": "rule", **own}]
         path.write_bytes(msgspec.json.encode({"version": 1, **blocks, "segments": listed}))
         return load([path])
@@ -271,7 +295,7 @@ def _examples() -> Iterator[Example]:
     for anchor in ANCHORS:
         for block in re.findall(r"^```yaml\n(.*?)^```", section(anchor), flags=re.S | re.M):
             for number, form in enumerate(read_yaml(block)):
-                known = {"when", "membership", "others", "places", "indicators", "cases"}
+                known = {"when", "membership", "others", *BLOCKS, "cases"}
                 assert set(form) <= known, form
                 yield Example(anchor, number, form)
 

@@ -58,6 +58,7 @@ class Input:
             skipped.update(each)
         yield from skips.sentences(skipped)
         yield from self.survey.suggestions()
+        yield from self.survey.unknown_keys()
         yield from self.survey.paths_never_met()
 
     def skipped_of(self, profile_id: str) -> Iterator[str]:

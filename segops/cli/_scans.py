@@ -18,10 +18,12 @@ from segops.cli._say import say, say_text
 from segops.config import Settings
 from segops.core.errors import UserError
 from segops.core.scans import Interval
+from segops.core.segments import Definition
 from segops.core.values import format_instant
 from segops.kafka import definitions
 from segops.kafka.definitions import DefinitionLog
-from segops.operations.scans import Progress, scan
+from segops.operations.columns import publish_columns
+from segops.operations.scans import Progress, patient_scan
 from segops.schemas.scans import Question, Scanned
 
 _Asked = TypeVar("_Asked", bound=Question)
@@ -37,13 +39,20 @@ WAIT: Final = click.option(
 )
 
 
-def scan_for(question: Callable[[DefinitionLog], _Asked], *, wait_s: float) -> tuple[_Asked, Scanned]:
-    """Return what ``question`` asks, given the published definitions, and the result of the scan."""
+def scan_for(
+    question: Callable[[DefinitionLog], _Asked], *, wait_s: float, drafts: Sequence[Definition] = ()
+) -> tuple[_Asked, Scanned]:
+    """Return what ``question`` asks, given the published definitions, and the result of the scan.
+
+    The look-up tables that ``drafts`` read are published first.
+    """
 
     async def work(settings: Settings) -> tuple[_Asked, Scanned]:
-        asked = question(await definitions.read(settings))
+        log = await definitions.read(settings)
+        asked = question(log)
+        await publish_columns(settings, log, drafts)
         with reporting() as report:
-            return asked, await scan(settings, asked, wait_s=wait_s, progress=report)
+            return asked, await patient_scan(settings, asked, wait_s=wait_s, progress=report)
 
     return run(work)
 

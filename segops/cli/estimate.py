@@ -63,7 +63,7 @@ def command(
         check_references([*drafts, *(each for each in log.definitions() if each.key not in written)])
         return estimate_request(chosen, drafts, share=sample, samples=samples, funnel=funnel)
 
-    asked, scanned = scan_for(question, wait_s=wait)
+    asked, scanned = scan_for(question, wait_s=wait, drafts=drafts)
     view = view_estimate(scanned)
     if form == "json":
         say_json(view)

@@ -8,7 +8,7 @@ from math import isfinite
 from typing import Any, Final
 
 from segops.core.operators import Predicate
-from segops.core.values import exact, format_instant, kind, parse_instant
+from segops.core.values import as_text, exact, format_instant, kind, parse_instant
 
 #: 0001-01-01 and the end of 9999, in milliseconds: the dates that ISO 8601 can say.
 _FIRST_MS: Final = -62_135_596_800_000
@@ -60,21 +60,6 @@ def as_number(value: Any) -> Any:
         return whole
     number = float(value)
     return number if isfinite(number) else None
-
-
-def as_text(value: Any) -> str | None:
-    """Return a text as it is, a number without needless zeros, ``true`` or ``false``; None for another value.
-
-    >>> as_text(12345.0), as_text(0.5), as_text(True), as_text("x"), as_text([1])
-    ('12345', '0.5', 'true', 'x', None)
-    """
-    if value.__class__ is str:
-        return value
-    if value.__class__ is bool:
-        return "true" if value else "false"
-    if kind(value) != "number" or not isfinite(value):
-        return None
-    return str(int(value)) if value == int(value) else str(value)
 
 
 def as_date(value: Any) -> str | None:

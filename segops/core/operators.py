@@ -15,6 +15,7 @@ import msgspec
 import re2
 
 from segops.core.dates import birthday, in_year, in_zone, years_since
+from segops.core.lookups import value_within
 from segops.core.values import datetime_ms, equal, kind, lookup, parse_datetime, parse_instant
 
 Operand = Any
@@ -104,6 +105,14 @@ class Elements(msgspec.Struct, frozen=True):
     def matches(self, element: Any) -> bool:
         """Return whether an element satisfies every condition; in one that is no object, all is missing."""
         return all(test.holds(lookup(element, path), 0) for path, test in self.where)
+
+
+class LookingElements(Elements, frozen=True):
+    """Conditions of which some look a value up by a key in the element."""
+
+    def matches(self, element: Any) -> bool:
+        """Return whether an element satisfies every condition."""
+        return all(test.holds(value_within(element, path), 0) for path, test in self.where)
 
 
 def _comparable(value: Any, operand: Operand) -> bool:

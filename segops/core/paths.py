@@ -1,7 +1,7 @@
 """Paths of values: how they are written, and how they are read of an event (``SPEC.md#values``).
 
 A path is a tuple of names. One of an event begins at its properties, unless its first name is empty, which
-cannot be written: the second name is then the root, ``context`` or ``time``.
+cannot be written: the second name is then the root, ``context``, ``time``, ``lookup`` or ``located``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from segops.core.events import Event
-from segops.core.values import lookup
+from segops.core.lookups import LOCATED, LOOKUP, key_path, rows_of
+from segops.core.values import as_text, lookup
 
 Path = tuple[str, ...]
 
@@ -46,6 +47,8 @@ def names_text(path: Path) -> str:
     >>> names_text(("form.data", "category"))
     'form\\.data.category'
     """
+    if path[:2] == LOOKUP:
+        return _looked_up_text(path, names_text(key_path(path)))
     return ".".join(name.replace("\\", "\\\\").replace(".", "\\.") for name in path)
 
 
@@ -69,9 +72,17 @@ def path_text(path: Path) -> str:
     >>> path_text(("", "context", "app", "version")), path_text(("context", "app"))
     ('context.app.version', '\\context.app')
     """
+    if path[:2] == LOOKUP:
+        return _looked_up_text(path, path_text(key_path(path)))
+    if path[:2] == LOCATED:
+        return f"location or {path_text(path[2:])}"
     if not path[0]:
         return names_text(path[1:])
     return f"\\{names_text(path)}" if path[0] == _WORD and len(path) > 1 else names_text(path)
+
+
+def _looked_up_text(path: Path, key: str) -> str:
+    return f"{path[2]}[{key}].{path[3]}"
 
 
 def getter(path: Path) -> Callable[[Event], Any]:
@@ -98,6 +109,8 @@ def walker(path: Path) -> Callable[[Event], Any]:
     """
     if path[0]:
         return (lambda event: walk(event.properties, path)) if len(path) > 1 else getter(path)
+    if path[:2] == LOOKUP:
+        return _each_looked_up(path)
     if path[:2] != CONTEXT:
         return getter(path)
     rest = path[2:]
@@ -136,8 +149,44 @@ def _in_context(path: Path) -> Callable[[Event], Any]:
     return lambda event: None if event.context is None else lookup(event.context, path)
 
 
+def _looked_up(path: Path) -> Callable[[Event], Any]:
+    """Return a function from an event to the value that a column has for its key; ``path``: without root."""
+    found, key_of = rows_of((*LOOKUP, *path)).get, getter(key_path((*LOOKUP, *path)))
+
+    def take(event: Event) -> Any:
+        key = as_text(key_of(event))
+        return None if key is None else found(key)
+
+    return take
+
+
+def _located(path: Path) -> Callable[[Event], Any]:
+    """Return a function from an event to its latitude and longitude: its own, else those at a path."""
+    point_of = getter(path)
+    return lambda event: point_of(event) if event.location is None else [*event.location]
+
+
+def _each_looked_up(path: Path) -> Callable[[Event], Any]:
+    """Return a function like ``_looked_up``; a key at a path through a list gives ``Each`` of the values."""
+    rows, keys_of = rows_of(path), walker(key_path(path))
+
+    def value_of(key: Any) -> Any:
+        text = as_text(key)
+        return None if text is None else rows.get(text)
+
+    def take(event: Event) -> Any:
+        found = keys_of(event)
+        if found.__class__ is not Each:
+            return value_of(found)
+        return Each([value for value in map(value_of, found.values) if value is not None])
+
+    return take
+
+
 #: Root -> the getter of a path below it.
 _ROOTS: dict[str, Callable[[Path], Callable[[Event], Any]]] = {
     "context": _in_context,
+    "lookup": _looked_up,
+    "located": _located,
     "time": lambda _path: lambda event: event.time_ms,
 }

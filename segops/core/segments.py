@@ -13,6 +13,7 @@ from segops.core.errors import DefinitionError, Issue
 from segops.core.features.carrying import carried, former_ids
 from segops.core.features.feature import context_keys
 from segops.core.index import histories, prepare, watches
+from segops.core.lookups import Column
 from segops.core.memberships import Membership, PausedMembership, compile_membership
 from segops.core.profile import Member, Profile
 from segops.core.rules.alerts import Alert
@@ -57,6 +58,8 @@ class Definition(msgspec.Struct, frozen=True):
     areas: Any = None
     #: The indicators as written that the rule reads, by key.
     indicators: Any = None
+    #: The columns of look-up tables that the rule reads.
+    columns: tuple[Column, ...] = ()
     policy: Policy | None = None
     #: Not part of the meaning, which decides memberships.
     alerts: tuple[Alert, ...] = ()

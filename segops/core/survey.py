@@ -11,6 +11,7 @@ from segops.core.events import Event
 from segops.core.features import ANY_NAME
 from segops.core.features.orders import ORDER_NAME
 from segops.core.identifiers import all_of, type_of
+from segops.core.lookups import within
 from segops.core.operators import Elements, Predicate
 from segops.core.paths import Each, names_text, path_text, walker
 from segops.core.rules import model
@@ -25,6 +26,7 @@ from segops.core.rules.figures import (
 )
 from segops.core.segments import Definition
 from segops.core.skips import Skip, expected_kinds, misfit
+from segops.core.unknown_keys import UnknownKeys
 from segops.core.values import lookup
 from segops.core.windows import SinceLast
 
@@ -70,7 +72,10 @@ class Survey:
         self._location_met = True
         self._numbers_as_text: Counter[tuple[str, str]] = Counter()
         self._identifiers: dict[str, bool] = {}
-        for definition in definitions:
+        self._unknown_keys = UnknownKeys()
+        #: Held: paths of look-ups are read as long as a definition holds their columns.
+        self._definitions = tuple(definitions)
+        for definition in self._definitions:
             for node in model.below(definition.when):
                 self._add(node)
 
@@ -107,6 +112,7 @@ class Survey:
                 odd = misfit(one, reading.kinds)
                 if odd is not None:
                     found.append(Skip(event.name, path_text(reading.path), odd))
+        self._unknown_keys.observe((reading.path for _, reading in self._read_of(event.name)), event)
         self._numbers_as_text.update(texts)
         for path in self._traits if event.traits else ():
             if lookup(event.traits or {}, path) is not None:
@@ -122,6 +128,10 @@ class Survey:
         for (path, name), number in sorted(self._numbers_as_text.items()):
             values = "1 event has a number" if number == 1 else f"{number:,} events have numbers"
             yield f"{path} of {name}: {values} as text; as: number reads it"
+
+    def unknown_keys(self) -> Iterator[str]:
+        """Yield one line per path whose values are keys of no row of the look-up table."""
+        return self._unknown_keys.lines()
 
     def names_never_met(self) -> Iterator[str]:
         """Yield one line per event name that segments read and that never occurred."""
@@ -157,8 +167,9 @@ def _of_elements(path: tuple[str, ...], test: Predicate) -> Iterator[Reading]:
     for _, operand in test.ops:
         if isinstance(operand, Elements):
             for below, own in operand.where:
-                yield Reading((*path, *below), expected_kinds(own))
-                yield from _of_elements((*path, *below), own)
+                inner = within(path, below)
+                yield Reading(inner, expected_kinds(own))
+                yield from _of_elements(inner, own)
 
 
 def _of_selection(select: model.Selection) -> Iterator[tuple[tuple[str, ...], Reading | None]]:
@@ -218,6 +229,10 @@ def _of_figures(node: model.Compare | model.Ratio) -> _Read:
     return _Read(events, tuple(traits))
 
 
+def _of_location(node: model.Near | model.Located | model.Visited) -> _Read:
+    return _Read(location=True) if node.by is None else _Read([((ANY_NAME,), Reading(node.by))])
+
+
 #: Node -> all that it reads of events.
 _READ: dict[type, Callable[[Any], _Read]] = {
     model.Did: lambda node: _Read(_of_did(node)),
@@ -226,7 +241,7 @@ _READ: dict[type, Callable[[Any], _Read]] = {
     model.SequenceNode: lambda node: _Read(_of_sequence(node)),
     model.RfmNode: lambda _node: _Read([((ORDER_NAME,), None)]),
     **dict.fromkeys((model.Trait, model.HasBeen, model.Changed), lambda node: _Read(traits=(node.path,))),
-    **dict.fromkeys((model.Near, model.Located, model.Visited), lambda _node: _Read(location=True)),
+    **dict.fromkeys((model.Near, model.Located, model.Visited), _of_location),
     model.HasIdentifier: lambda node: _Read(identifiers=node.types),
     **dict.fromkeys(
         (model.ActivePeriods, model.Sessions, model.Regularly, model.LifecycleNode),

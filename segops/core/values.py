@@ -9,6 +9,7 @@ from datetime import MAXYEAR, UTC, datetime, timedelta
 from decimal import Context, Decimal
 from fractions import Fraction
 from functools import lru_cache, reduce
+from math import isfinite
 from typing import Any
 
 import msgspec
@@ -136,6 +137,21 @@ def kind(value: object) -> str:
     ['number', 'number', 'boolean', 'string', 'missing']
     """
     return _KINDS.get(value.__class__, "missing")
+
+
+def as_text(value: Any) -> str | None:
+    """Return a text as it is, a number without needless zeros, ``true`` or ``false``; None for another value.
+
+    >>> as_text(12345.0), as_text(0.5), as_text(True), as_text("x"), as_text([1])
+    ('12345', '0.5', 'true', 'x', None)
+    """
+    if value.__class__ is str:
+        return value
+    if value.__class__ is bool:
+        return "true" if value else "false"
+    if kind(value) != "number" or not isfinite(value):
+        return None
+    return str(int(value)) if value == int(value) else str(value)
 
 
 def equal(a: object, b: object) -> bool:

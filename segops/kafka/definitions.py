@@ -22,6 +22,7 @@ from segops.kafka import reading
 from segops.kafka.topics import single_partition
 from segops.schemas.owner import OWNER_KEY
 from segops.schemas.planned import PLAN_KEY, PlannedEdit, decode_planned
+from segops.schemas.published_lookups import COLUMN_KEY, ColumnLog
 from segops.schemas.segments import MAX_VERSION, definition_from_record
 
 logger = logging.getLogger(__name__)
@@ -52,6 +53,8 @@ class DefinitionLog:
         self.live: dict[str, Definition] = {}
         self.retired: dict[str, int] = {}
         self.planned: PlannedEdit | None = None
+        #: The columns of look-up tables. A definition can be read only after those that its rule reads.
+        self.lookups = ColumnLog()
         self._on_bad = on_bad
 
     def definitions(self) -> list[Definition]:
@@ -85,6 +88,9 @@ class DefinitionLog:
             if key == PLAN_KEY:
                 former, self.planned = self.planned, decode_planned(value)
                 return any(each is not None and each.history for each in (former, self.planned))
+            if key is not None and key.startswith(COLUMN_KEY):
+                self.lookups.apply(key, value)
+                return False
             return self._apply(_segment_key(key), value)
         except Exception as error:  # no record in the topic may stop a worker
             self._on_bad(f"skipping definition record {offset} (key {key!r}): {error}")

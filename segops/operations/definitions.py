@@ -20,10 +20,12 @@ from segops.core.scans import with_references
 from segops.core.segments import Definition, SegmentSet, check_references, references, version_after
 from segops.kafka.definitions import DefinitionLog, left_out, read, require_topic
 from segops.kafka.publication import publisher
+from segops.operations.columns import column_records
 from segops.operations.plan_log import plan_records
 from segops.schemas.planned import PLAN_KEY, PlannedEdit, encode_planned
 from segops.schemas.published_plans import PlanFigures
 from segops.schemas.segments import MAX_VERSION, definition_to_record
+from segops.wall_clock import wall_ms
 
 Action = Literal["added", "changed", "described", "unchanged", "paused", "resumed", "retired", "left out"]
 
@@ -257,9 +259,10 @@ async def commit(
         records = [(change.key.encode(), change.record) for change in changes if change.record is not None]
         planned = planned or _ended(log.planned, dict(records))
         plans = await plan_records(settings, log.planned, planned, figures)
+        before, after = column_records(log, records, planned or log.planned, wall_ms())
         if planned is not None and planned is not log.planned:
             records.append((PLAN_KEY, encode_planned(planned)))
-        await publish_all(records, {settings.topics.plans: plans})
+        await publish_all([*before, *records, *after], {settings.topics.plans: plans})
     return changes
 
 

@@ -23,6 +23,7 @@ from segops.core.values import format_instant
 from segops.kafka.coordinator import read_topics
 from segops.kafka.definitions import DefinitionLog, read
 from segops.operations import group
+from segops.operations.columns import publish_columns
 from segops.operations.definitions import DefinitionChange, commit, in_use, needing_history
 from segops.operations.scans import Progress, scan
 from segops.schemas.planned import PlannedChange, PlannedEdit, encode_planned
@@ -123,6 +124,7 @@ async def _effect(settings: Settings, decide: Decide, wait: Wait, detail: Detail
     scanned = _NOTHING_SCANNED
     if question.definitions or question.removed:
         await _require_worker(settings)
+        await publish_columns(settings, log, after.values())
         asked = scan(settings, question, wait_s=wait.seconds, progress=wait.progress)
         scanned = await (asked if draft is None else _while_open(settings, draft, asked))
     new = frozenset(after.keys() - before.keys())

@@ -42,6 +42,8 @@ from segops.wall_clock import wall_ms
 _POLL_MS: Final = 200
 #: How long a partition may stay silent before it is asked again: its worker may have been replaced.
 _REPEAT_S: Final = 5.0
+#: The pause before a scan is repeated that the workers could not begin.
+_AGAIN_S: Final = 0.5
 
 
 class Progress(NamedTuple):
@@ -88,6 +90,25 @@ async def scan(
             if answers.missing:
                 await requests.cancel()
     return answers.merged(question)
+
+
+async def patient_scan(
+    settings: Settings,
+    question: Question,
+    *,
+    wait_s: float,
+    progress: Callable[[Progress], None] = lambda _: None,
+) -> Scanned:
+    """Do what ``scan`` does, and repeat it while workers have not read what was published just before."""
+    loop = asyncio.get_running_loop()
+    until_s = loop.time() + wait_s
+    while True:
+        try:
+            return await scan(settings, question, wait_s=until_s - loop.time(), progress=progress)
+        except ScanBehind:
+            if loop.time() + _AGAIN_S > until_s:
+                raise
+        await asyncio.sleep(_AGAIN_S)
 
 
 async def end_watch(settings: Settings, watch: str) -> None:

@@ -40,6 +40,7 @@ from segops.schemas.json_schema_figures import (
     indicators_block,
     ratio_schema,
 )
+from segops.schemas.json_schema_lookups import lookups_block, postal_codes_block
 from segops.schemas.json_schema_values import (
     CLOCK,
     COUNTS,
@@ -79,6 +80,8 @@ def json_schema() -> Schema:
     file["properties"]["rfm"] = _rfm_block()
     file["properties"]["places"] = areas_block(LENGTH)
     file["properties"]["indicators"] = indicators_block()
+    file["properties"]["lookups"] = lookups_block()
+    file["properties"]["postal_codes"] = postal_codes_block()
     segment["properties"]["when"] = ref("node")
     segment["properties"]["membership"] = _membership()
     segment["properties"]["alert"] = _alerts()
@@ -176,6 +179,7 @@ def _located(schema: Schema) -> Schema:
     """Add ``anytime`` and the keys of windows, of which only ``within`` may stand without it."""
     found = windowed(schema, TIME_KEYS)
     found["properties"]["anytime"] = {"type": "boolean"}
+    found["properties"]["located_by"] = path_of("properties", "context")
     others = [{"required": [key]} for key in TIME_KEYS if key != "within"]
     any_fix = {"properties": {"anytime": {"const": True}}, "required": ["anytime"]}
     return {**found, "if": {"anyOf": others}, "then": any_fix}

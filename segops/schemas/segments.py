@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from segops.core.areas import Area
 from segops.core.bulk import collector_paused
 from segops.core.errors import DefinitionError, Issue, UserError
+from segops.core.lookups import LookupTable, columns_of
 from segops.core.rules.analysis import lint, lint_rfm
 from segops.core.rules.figures import Figure
 from segops.core.rules.model import KnownFor, Node
@@ -30,15 +32,18 @@ from segops.core.rules.parsing import (
 from segops.core.scoring.rfm import Rfm
 from segops.core.segments import Definition, check_references, names_of_areas, reads_rfm
 from segops.schemas.issues import form_issues, unreadable
-from segops.schemas.written import check_bounds, read_json, read_yaml
+from segops.schemas.lookups import NO_TABLES, Blocks, read_tables
+from segops.schemas.published_fields import MAX_VERSION as MAX_VERSION
+from segops.schemas.published_fields import paused_in, record_fields, version_in
+from segops.schemas.published_lookups import columns_form, published_tables
+from segops.schemas.written import read_json, read_yaml
 
 SUFFIXES = (".yaml", ".yml", ".json")
 #: Earlier versions accepted larger rules; published ones remain valid.
 _MAX_PUBLISHED_NODES = 10 * MAX_NODES
-MAX_VERSION = (1 << 63) - 1
-_TOPIC = "segments topic"
+SEGMENTS_TOPIC = "segments topic"
 #: Keys of a published record that are not part of the segment as written.
-_BESIDE_FORM = frozenset(("version", "rfm", "places", "indicators", "paused"))
+_BESIDE_FORM = frozenset(("version", "rfm", "places", "indicators", "lookups", "paused"))
 _T = TypeVar("_T")
 KEY_PATTERN = r"^[a-z0-9][a-z0-9-]{0,63}$"
 
@@ -65,6 +70,8 @@ class SegmentFileForm(BaseModel):
     rfm: dict[Any, Any] | None = None
     places: dict[Any, Any] | None = None
     indicators: dict[Any, Any] | None = None
+    lookups: dict[Any, Any] | None = None
+    postal_codes: dict[Any, Any] | None = None
     segments: list[dict[Any, Any]] = Field(min_length=1)
 
 
@@ -184,6 +191,8 @@ class _Reading:
         #: None if the block is invalid.
         self.indicators: dict[str, Figure] | None = {}
         self.indicators_written: Any = None
+        #: The look-up tables; None if the block is invalid.
+        self.tables: Mapping[str, LookupTable] | None = {}
         self.definitions: list[Definition] = []
         #: Placeholders for invalid segments, so that references to them are not reported as mistakes, too.
         self.placeholders: list[Definition] = []
@@ -203,10 +212,15 @@ class _Reading:
             self.areas = self._attempt(partial(read_areas, written, "places", Context(self.source)))
             self.areas_written = {} if self.areas is None else written
 
+    def use_tables(self, blocks: Blocks) -> None:
+        """Read the look-up tables; the rules read afterwards use them."""
+        self.tables = self._attempt(partial(read_tables, blocks, Context(self.source)))
+
     def use_indicators(self, written: Any) -> None:
-        """Parse the ``indicators`` block, after the ``rfm`` block; the rules read afterwards use it."""
+        """Parse the ``indicators`` block, after all others; the rules read afterwards use it."""
         if written is not None:
             context = Context(self.source, self.rfm)
+            context.lookups = self.tables
             self.indicators_written = written
             self.indicators = self._attempt(partial(read_indicators, written, "indicators", context))
 
@@ -228,7 +242,7 @@ class _Reading:
             return None
         most = MAX_NODES if self.lints else _MAX_PUBLISHED_NODES
         context = Context(self.source, self.rfm, most, published=not self.lints, areas=self.areas)
-        context.indicators = self.indicators
+        context.indicators, context.lookups = self.indicators, self.tables
         node = self._attempt(partial(read_rule, form.when, f"{path}.when", context))
         policy, alerts, known = None, None, len(self.issues)
         if "membership" in form.model_fields_set:
@@ -251,6 +265,7 @@ class _Reading:
             rfm=rfm,
             areas={name: found for name, found in self.areas_written.items() if name in names} or None,
             indicators={key: self.indicators_written[key] for key in sorted(context.used_indicators)} or None,
+            columns=columns_of(node) if self.tables else (),
             policy=policy,
             alerts=alerts or (),
         )
@@ -284,6 +299,7 @@ def _file(file: Path, issues: list[Issue], warnings: list[Issue]) -> _Reading | 
     reading = _Reading(str(file), issues, warnings)
     reading.use_rfm(form.rfm)
     reading.use_areas(form.places)
+    reading.use_tables(Blocks(form.lookups, form.postal_codes, file.parent))
     reading.use_indicators(form.indicators)
     reading.segments(form.segments)
     return reading
@@ -297,6 +313,7 @@ def inline(
     rfm: Any = None,
     areas: Any = None,
     indicators: Any = None,
+    tables: Blocks = NO_TABLES,
 ) -> list[Definition]:
     """Read a list of segments at a path of another kind of file, with its blocks of a segment file.
 
@@ -306,6 +323,7 @@ def inline(
     reading = _Reading(source, issues, [])
     reading.use_rfm(rfm)
     reading.use_areas(areas)
+    reading.use_tables(tables)
     reading.use_indicators(indicators)
     reading.segments(written, path)
     if issues:
@@ -325,6 +343,7 @@ def definition_to_record(definition: Definition) -> bytes:
             **({} if definition.rfm is None else {"rfm": definition.rfm}),
             **({} if definition.areas is None else {"places": definition.areas}),
             **({} if definition.indicators is None else {"indicators": definition.indicators}),
+            **({"lookups": columns_form(definition.columns)} if definition.columns else {}),
             **({} if definition.policy is None else {"membership": definition.policy.written}),
             **({"alert": [alert.written for alert in definition.alerts]} if definition.alerts else {}),
             **({"paused": True} if definition.paused else {}),
@@ -332,50 +351,28 @@ def definition_to_record(definition: Definition) -> bytes:
     )
 
 
-def definition_from_record(value: bytes) -> Definition | None:
-    """Decode a published record; return None if it retires its key.
+def definition_from_record(
+    value: bytes, tables: Mapping[str, LookupTable] = MappingProxyType({})
+) -> Definition | None:
+    """Decode a published record; return None if it retires its key. ``tables`` take the place of its own.
 
     Every field is validated, since any client may write to the topic. Raises DefinitionError for an invalid
-    record.
+    record, MissingColumn if it reads a column of a look-up table that is not in memory.
     """
-    raw = _record(value)
+    raw = record_fields(value, SEGMENTS_TOPIC)
     if raw.get("retired") is True:
-        _version(raw)
+        version_in(raw, SEGMENTS_TOPIC)
         return None
     version = raw.get("version")
     issues: list[Issue] = []
-    reading = _Reading(_TOPIC, issues, [], lints=False)
+    reading = _Reading(SEGMENTS_TOPIC, issues, [], lints=False)
     reading.use_rfm(raw.get("rfm"))
     reading.use_areas(raw.get("places"))
+    reading.tables = {**published_tables(raw.get("lookups"), SEGMENTS_TOPIC), **tables}
     reading.use_indicators(raw.get("indicators"))
     form = {key: item for key, item in raw.items() if key not in _BESIDE_FORM}
     definition = reading.segment(form, str(raw.get("key")) if version else "-")
     if definition is None or issues:
         raise DefinitionError(issues)
-    return msgspec.structs.replace(definition, version=_version(raw), paused=_paused(raw))
-
-
-def _record(value: bytes) -> dict[str, Any]:
-    try:
-        raw = msgspec.json.decode(value)
-        check_bounds(raw)
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise DefinitionError([Issue(_TOPIC, "-", f"invalid JSON: {error}")]) from None
-    if not isinstance(raw, dict):
-        raise DefinitionError([Issue(_TOPIC, "-", "expected a map")])
-    return raw
-
-
-def _paused(raw: dict[str, Any]) -> bool:
-    paused = raw.get("paused", False)
-    if not isinstance(paused, bool):
-        raise DefinitionError([Issue(_TOPIC, "paused", f"expected true or false, got {paused!r:.40}")])
-    return paused
-
-
-def _version(raw: dict[str, Any]) -> int:
-    version = raw.get("version")
-    if type(version) is not int or not 1 <= version <= MAX_VERSION:
-        reason = f"expected an integer from 1 to {MAX_VERSION}, got {version!r}"
-        raise DefinitionError([Issue(_TOPIC, "version", reason)])
-    return version
+    version, paused = version_in(raw, SEGMENTS_TOPIC), paused_in(raw, SEGMENTS_TOPIC)
+    return msgspec.structs.replace(definition, version=version, paused=paused)

@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 
 from segops.core.engine import Engine
 from segops.core.events import Event
+from segops.core.lookups import columns_of
 from segops.core.profile import Profile
 from segops.core.rules.parsing import Context, read_areas, read_policy, read_rule
 from segops.core.segments import Definition, SegmentSet
 from segops.core.step import StepResult
 from segops.core.values import parse_instant
+from segops.schemas.lookups import NO_TABLES, Blocks, read_tables
 from segops.schemas.segments import load
 
 #: Earlier than any event of a test.
@@ -31,20 +33,27 @@ def at(text: str) -> int:
 
 
 def definition(
-    key: str, rule: dict[str, Any], *, version: int = 1, areas: dict[str, Any] | None = None
+    key: str,
+    rule: dict[str, Any],
+    *,
+    version: int = 1,
+    areas: dict[str, Any] | None = None,
+    tables: Blocks = NO_TABLES,
 ) -> Definition:
     """Parse a rule as an author writes it, and its policy if it has a ``membership`` block.
 
-    ``areas``: a ``places`` block, for a rule that names places.
+    ``areas``: a ``places`` block, for a rule that names places; ``tables``: blocks of look-up tables.
 
     Raises DefinitionError if the rule is invalid. It is not linted: a rule that never holds is accepted.
     """
     named = {} if areas is None else read_areas(areas, "places", Context("test"))
     context = Context("test", areas=named)
+    context.lookups = read_tables(tables, context)
     when = {name: part for name, part in rule.items() if name != "membership"}
     node = read_rule(when, key, context)
     policy = read_policy(rule["membership"], key, context) if "membership" in rule else None
-    return Definition(key, key, node, version=version, written=when, policy=policy)
+    columns = columns_of(node)
+    return Definition(key, key, node, version=version, written=when, columns=columns, policy=policy)
 
 
 def segments(**rules: dict[str, Any]) -> SegmentSet:

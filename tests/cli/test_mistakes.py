@@ -37,6 +37,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "sources.yaml").write_text(SOURCES)
     (tmp_path / "plans.yaml").write_text(PLANS)
     (tmp_path / "map.yaml").write_text(MAP)
+    (tmp_path / "table.csv").write_text("id,price\np1,5\n")
 
 
 # -- files -----------------------------------------------------------------------------------------
@@ -57,6 +58,7 @@ READERS: dict[str, list[str]] = {
     "explain-segments": ["explain", "--profile", "user_id:u", "--segments", "FILE", "--events", "good.jsonl"],
     "explain-events": ["explain", "--profile", "user_id:u", "--segments", "good.yaml", "--events", "FILE"],
     "produce": ["produce", "FILE"],
+    "lookups-put": ["lookups", "put", "products", "FILE", "--key", "id"],
 }
 
 
@@ -171,6 +173,9 @@ CALLS: dict[str, list[str]] = {
     "quarantine-restore": ["quarantine", "restore", "user_id:u"],
     "quarantine-drop": ["quarantine", "drop", "user_id:u"],
     "replay": ["replay", "--segments", "good.yaml", "--events", "good.jsonl"],
+    "lookups-list": ["lookups", "list"],
+    "lookups-show": ["lookups", "show", "products", "p1"],
+    "lookups-put": ["lookups", "put", "products", "table.csv", "--key", "id"],
     "members": ["members", "a"],
     "timeline": ["timeline", "user_id:u"],
     "pause": ["pause", "a"],

@@ -15,6 +15,7 @@ from tests.core import strategies_events
 
 from .strategies_areas import area_rules
 from .strategies_dates import births, date_predicates
+from .strategies_lookups import code_rules, lookup_rules
 from .strategies_since import sinces
 
 
@@ -288,6 +289,7 @@ def leaf_kinds(keys: tuple[str, ...]) -> list[st.SearchStrategy[dict[str, Any]]]
 
     every.append(import_module(".strategies_customer", __package__).customer_leaves)
     every.append(area_rules)
+    every += [lookup_rules, code_rules]
     every += rhythms()
     every += [comparisons(), comparisons(), ratios()]
     if keys:

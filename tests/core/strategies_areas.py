@@ -10,6 +10,8 @@ from segops.core.rules.parsing import Context, read_areas
 from segops.core.scoring.rfm import Rfm
 from segops.core.values import format_instant
 
+from .strategies_lookups import TABLES
+
 #: A ``places`` block: the streams are at (0, -179.99), (1, 179) and (60, 10).
 PLACES: dict[str, Any] = {
     "dateline": {"south": -1, "west": 179.5, "north": 0.5, "east": -179},
@@ -45,5 +47,7 @@ area_rules: st.SearchStrategy[dict[str, Any]] = st.tuples(
 
 
 def area_context(source: str, rfm: Rfm | None) -> Context:
-    """Return a context whose rules may name ``PLACES``."""
-    return Context(source, rfm, areas=AREAS)
+    """Return a context whose rules may name ``PLACES``, look-up tables and postal codes."""
+    context = Context(source, rfm, areas=AREAS)
+    context.lookups = TABLES
+    return context

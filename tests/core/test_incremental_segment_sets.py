@@ -22,6 +22,7 @@ from .helpers import MONDAY as T
 from .helpers import D
 from .strategies import policies, rules, streams
 from .strategies_areas import PLACES
+from .strategies_lookups import BLOCKS
 
 KEYS = ("a", "b", "c", "d")
 
@@ -41,7 +42,7 @@ def successive_sets(draw: Any) -> tuple[list[Definition], list[Definition], list
             elif fate != "leave out":
                 rule = draw(rules(tuple(each for each in KEYS[:number] if each in now)))
                 more = {"membership": draw(policies())} if draw(st.integers(0, 3)) == 0 else {}
-                now[key] = definition(key, {**rule, **more}, version=version, areas=PLACES)
+                now[key] = definition(key, {**rule, **more}, version=version, areas=PLACES, tables=BLOCKS)
         fitting = [each for each in now.values() if set(module.references(each.when)) <= now.keys()]
         known_keys = {each.key for each in fitting}
         former = {d.key: d for d in fitting if set(module.references(d.when)) <= known_keys}

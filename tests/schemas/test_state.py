@@ -20,10 +20,11 @@ from segops.schemas.tallies import encode_moves
 from segops.testing import definition
 from tests.core.strategies import rules, streams
 from tests.core.strategies_areas import PLACES
+from tests.core.strategies_lookups import BLOCKS
 
 
 def lived(rule: dict[str, Any], steps: list[tuple[str, Any]]) -> Profile:
-    engine = Engine(SegmentSet([definition("s", rule, areas=PLACES)]))
+    engine = Engine(SegmentSet([definition("s", rule, areas=PLACES, tables=BLOCKS)]))
     profile = engine.new_profile("user_id:ü|1")
     for kind, step in steps:
         if kind == "event":

@@ -9,6 +9,7 @@ import msgspec
 from hypothesis import given, note
 from hypothesis import strategies as st
 
+from segops.core.lookups import columns_of
 from segops.core.messages import Erase
 from segops.core.profile import Erasing
 from segops.core.rules.parsing import Context, read_rfm, read_rule
@@ -53,7 +54,8 @@ def definition(key: str, rule: dict[str, Any], *, version: int = 1) -> Definitio
     node = read_rule(rule, key, context)
     rfm = RFM if reads_rfm(node) else None
     areas = {name: PLACES[name] for name in names_of_areas(node)} or None
-    return Definition(key, key, node, version=version, written=rule, rfm=rfm, areas=areas)
+    columns = columns_of(node)
+    return Definition(key, key, node, version=version, written=rule, rfm=rfm, areas=areas, columns=columns)
 
 
 def reads_orders(rule: dict[str, Any]) -> bool:

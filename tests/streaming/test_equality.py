@@ -22,6 +22,7 @@ from tests.rest import rest
 
 from ..core.strategies import BASE_MS, RFM, rules, streams
 from ..core.strategies_areas import PLACES, area_context
+from ..core.strategies_lookups import LOOKUPS, POSTAL_CODES
 from .helpers import Sent, Stack, comparable, wait_until
 
 UNTIL_MS = BASE_MS + 600_000
@@ -31,7 +32,8 @@ PARTITIONS = 4
 
 def _segment_file(forms: list[dict[str, Any]]) -> str:
     segments = [{"key": f"s{number}", "when": form} for number, form in enumerate(forms)]
-    return json.dumps({"version": 1, "rfm": RFM, "places": PLACES, "segments": segments})
+    blocks = {"rfm": RFM, "places": PLACES, "lookups": LOOKUPS, "postal_codes": POSTAL_CODES}
+    return json.dumps({"version": 1, **blocks, "segments": segments})
 
 
 def _accepted(form: dict[str, Any]) -> bool:

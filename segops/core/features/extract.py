@@ -62,6 +62,14 @@ def _location(feature: Feature) -> Extract:
     """Extract a value of no meaning from an event located in the areas, None from any other."""
     areas = feature.located or ()
     found = (0, ()) if isinstance(feature.window, Between) else 0
+    if feature.path is not None:
+        located = getter(feature.path)
+
+        def take_located(event: Event) -> Any:
+            at = located(event)
+            return found if at is not None and contains_any(areas, (at[0], at[1])) else None
+
+        return take_located
 
     def take(event: Event) -> Any:
         return found if event.location is not None and contains_any(areas, event.location) else None

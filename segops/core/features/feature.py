@@ -11,6 +11,7 @@ import msgspec
 from segops.core.areas import Area
 from segops.core.features.orders import Purchases
 from segops.core.features.sequence import Sequence
+from segops.core.lookups import read_path
 from segops.core.operators import Predicate
 from segops.core.paths import CONTEXT, Path
 from segops.core.windows import Between, Calendar, SinceLast, Window, Within
@@ -138,7 +139,7 @@ class Feature(msgspec.Struct, frozen=True):
             found.append(self.window.same)
         if self.sequence is not None:
             found += [*self.sequence.paths, *(path for step in self.sequence.steps for path, _ in step.where)]
-        return frozenset(path[2] for path in found if path[:2] == CONTEXT)
+        return frozenset(path[2] for path in map(read_path, found) if path[:2] == CONTEXT)
 
     @property
     def timed_where(self) -> tuple[tuple[Path, Predicate], ...]:

@@ -123,29 +123,41 @@ class HasIdentifier(msgspec.Struct, frozen=True, tag="has_identifier"):
     types: tuple[str, ...]
 
 
-class Near(msgspec.Struct, frozen=True, tag="near"):
-    """The last known location, younger than ``within_ms``, is at most ``radius_m`` metres away."""
+class Near(msgspec.Struct, frozen=True, tag="near", omit_defaults=True):
+    """The last known location, younger than ``within_ms``, is at most ``radius_m`` metres away.
+
+    ``by``: the path of the postal code that locates an event without coordinates.
+    """
 
     lat: float
     lon: float
     radius_m: float
     within_ms: int | None
+    by: Path | None = None
 
 
-class Located(msgspec.Struct, frozen=True, tag="inside"):
-    """The last known location, younger than ``within_ms``, is in one of the areas of the place ``name``."""
+class Located(msgspec.Struct, frozen=True, tag="inside", omit_defaults=True):
+    """The last known location, younger than ``within_ms``, is in one of the areas of the place ``name``.
+
+    ``by``: the path of the postal code that locates an event without coordinates.
+    """
 
     name: str
     areas: tuple[Area, ...]
     within_ms: int | None
+    by: Path | None = None
 
 
-class Visited(msgspec.Struct, frozen=True, tag="visited"):
-    """An event in the window was located in one of the areas of the place ``name``."""
+class Visited(msgspec.Struct, frozen=True, tag="visited", omit_defaults=True):
+    """An event in the window was located in one of the areas of the place ``name``.
+
+    ``by``: the path of the postal code that locates an event without coordinates.
+    """
 
     name: str
     areas: tuple[Area, ...]
     window: Window
+    by: Path | None = None
 
 
 class Bucket(msgspec.Struct, frozen=True, tag="bucket"):

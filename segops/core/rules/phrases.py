@@ -142,7 +142,7 @@ def window_text(window: Window) -> str:
             end = "" if until is None else f"until {format_instant(until)}"
             return f"{begin} {end}".strip()
         case SinceLast(names=names, same=same):
-            of = "" if same is None else f" with the same {'.'.join(same)}"
+            of = "" if same is None else f" with the same {path_text(same)}"
             return f"since the last {' or '.join(names)}{of}"
 
 

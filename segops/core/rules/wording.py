@@ -14,6 +14,7 @@ from typing import Any
 
 from segops.core.features.feature import Feature
 from segops.core.features.sequence import SequenceStep
+from segops.core.lookups import key_path
 from segops.core.operators import Predicate
 from segops.core.paths import names_text, path_text
 from segops.core.rules import model
@@ -79,7 +80,7 @@ def feature_label(feature: Feature) -> str:
 
 def _of_length(feature: Feature, length_ms: int) -> str:
     """Describe a feature of sessions or periods."""
-    path = f"with {'.'.join(feature.path)}" if feature.path else ""
+    path = f"with {path_text(feature.path)}" if feature.path else ""
     window = "" if feature.kind == "periods" else window_text(feature.window)
     head, word = _LENGTHS[feature.kind]
     selected = select_text(model.Selection(feature.names, feature.where))
@@ -156,10 +157,18 @@ def _age(node: model.Occurrence) -> str:
 
 def _near(node: model.Near) -> tuple[str, ...]:
     place = f"at most {node.radius_m:,.0f} m from {node.lat:g}, {node.lon:g}"
-    return place, _younger(node)
+    return place, *_younger(node)
 
 
-def _younger(node: model.Near | model.Located) -> str:
+def _younger(node: model.Near | model.Located) -> tuple[str, str]:
+    return _last(node), _by(node.by)
+
+
+def _by(path: model.Path | None) -> str:
+    return "" if path is None else f"located by {path_text(key_path(path))}"
+
+
+def _last(node: model.Near | model.Located) -> str:
     return "" if node.within_ms is None else f"within {format_duration(node.within_ms)}"
 
 
@@ -218,7 +227,7 @@ def _sessions(node: model.Sessions) -> tuple[str, ...]:
 
 
 def _session(node: model.SessionFigure) -> tuple[str, ...]:
-    figure = f"{node.figure} {'.'.join(node.path)}" if node.path else node.figure
+    figure = f"{node.figure} {path_text(node.path)}" if node.path else node.figure
     head = f"{figure} of the {node.which} session of"
     return head, select_text(node.select), _gap(node.gap_ms), _figure_text(node)
 
@@ -270,8 +279,12 @@ _LABELS: dict[type, Callable[[Any], tuple[str, ...]]] = {
     ),
     model.HasIdentifier: lambda node: ("has identifier", " or ".join(node.types)),
     model.Near: _near,
-    model.Located: lambda node: (f"inside {node.name}", _younger(node)),
-    model.Visited: lambda node: (f"any location inside {node.name}", window_text(node.window)),
+    model.Located: lambda node: (f"inside {node.name}", *_younger(node)),
+    model.Visited: lambda node: (
+        f"any location inside {node.name}",
+        window_text(node.window),
+        _by(node.by),
+    ),
     model.Bucket: lambda node: (f"bucket {node.salt!r}", _percent(node)),
     model.SequenceNode: _sequence,
     model.RfmNode: lambda node: ("rfm", _digits(node)),

@@ -319,12 +319,16 @@ def _changed_at_last(node: model.Changed, view: _View) -> str | None:
 
 
 def _distance(node: model.Near, view: _View) -> int | None:
-    location = view.profile.location
+    location = _last_location(node, view)
     return None if location is None else round(distance_m(location, (node.lat, node.lon)))
 
 
-def _location(_node: model.Located, view: _View) -> str | None:
-    location = view.profile.location
+def _last_location(node: model.Near | model.Located, view: _View) -> Any:
+    return view.profile.location if node.by is None else _state(node, view)
+
+
+def _location(node: model.Located, view: _View) -> str | None:
+    location = _last_location(node, view)
     return None if location is None else f"{location[0]}, {location[1]}"
 
 

@@ -25,6 +25,7 @@ from segops.core.scans import (
     edit_of,
 )
 from segops.core.segments import SegmentSet
+from segops.schemas.published_lookups import MissingColumn
 from segops.schemas.records import Record
 from segops.schemas.scans import (
     BEHIND,
@@ -299,7 +300,7 @@ class ScanJobs:
             )
         except UserError as error:
             self._job = None
-            state = BEHIND if isinstance(error, _Behind) else REFUSED
+            state = BEHIND if isinstance(error, (_Behind, MissingColumn)) else REFUSED
             self._output.answer(Answer(request.scan, number, state, reason=str(error)))
         self._reported_s = time.monotonic()
         return self._job

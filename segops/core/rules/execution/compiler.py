@@ -322,7 +322,7 @@ _LEAVES: dict[type, Callable[[Any], Leaf]] = {
     model.HasIdentifier: customer.has_identifier,
     model.Located: customer.located,
     model.Visited: customer.visited,
-    model.Near: leaves.near,
+    model.Near: customer.near,
     model.Bucket: leaves.bucket,
     model.SequenceNode: leaves.sequence,
     model.RfmNode: leaves.score,

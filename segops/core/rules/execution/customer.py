@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from segops.core.areas import contains_any
-from segops.core.features import ANY_NAME, Feature, Values
+from segops.core.areas import Location, contains_any
+from segops.core.features import ANY_NAME, Feature, Values, reducer_of
+from segops.core.geo import distance_m
+from segops.core.lookups import LOCATED
 from segops.core.names import has_identifier as has_one
 from segops.core.operators import Predicate
 from segops.core.profile import Profile
-from segops.core.rules.execution.leaf import IDENTIFIERS, LOCATION, Leaf, never
+from segops.core.rules.execution import leaves
+from segops.core.rules.execution.leaf import IDENTIFIERS, LOCATION, Leaf, never, reading
 from segops.core.rules.execution.leaves import counted
-from segops.core.rules.execution.verdicts import Verdicts
-from segops.core.rules.model import Changed, HasIdentifier, Located, Visited
+from segops.core.rules.execution.verdicts import Verdicts, series_of
+from segops.core.rules.model import Changed, HasIdentifier, Located, Near, Path, Visited
 from segops.core.values import equal
-from segops.core.windows import Between, Calendar, Window, Within, period, span
+from segops.core.windows import ALWAYS, Between, Calendar, Window, Within, period, span
 
 
 def has_identifier(node: HasIdentifier) -> Leaf:
@@ -31,6 +34,8 @@ def has_identifier(node: HasIdentifier) -> Leaf:
 def located(node: Located) -> Leaf:
     """Compile a predicate that the last known location is in an area."""
     areas, within_ms = node.areas, node.within_ms
+    if node.by is not None:
+        return last_located(node.by, within_ms, lambda at: contains_any(areas, at))
 
     def holds(profile: Profile, now_ms: int) -> bool:
         if profile.location is None or (within_ms is not None and now_ms - profile.location_ms >= within_ms):
@@ -44,10 +49,41 @@ def located(node: Located) -> Leaf:
     return Leaf(holds, never if within_ms is None else edge, reads=(LOCATION,))
 
 
+def near(node: Near) -> Leaf:
+    """Compile a predicate of the distance to the last known location."""
+    if node.by is None:
+        return leaves.near(node)
+    center, radius_m = (node.lat, node.lon), node.radius_m
+    return last_located(node.by, node.within_ms, lambda at: distance_m(at, center) <= radius_m)
+
+
+def last_located(by: Path, within_ms: int | None, fits: Callable[[Location], bool]) -> Leaf:
+    """Return the leaf of a predicate of the last location, by coordinates or else by the code at a path."""
+    window = ALWAYS if within_ms is None else Within(within_ms)
+    feature = Feature("latest", (ANY_NAME,), (), window, path=_located_path(by))
+
+    def verdict(at: Any, _now_ms: int) -> bool:
+        return at is not None and fits((at[0], at[1]))
+
+    return reading(feature, verdict, series=series_of(reducer_of(feature), "latest", None))
+
+
+def _located_path(by: Path | None) -> Path | None:
+    return None if by is None else LOCATED + by
+
+
 def visited(node: Visited) -> Leaf:
     """Compile a predicate that an event in a window was located in an area."""
     capacity = 1 if isinstance(node.window, Within) else None
-    feature = Feature("count", (ANY_NAME,), (), node.window, capacity=capacity, located=node.areas)
+    feature = Feature(
+        "count",
+        (ANY_NAME,),
+        (),
+        node.window,
+        path=_located_path(node.by),
+        capacity=capacity,
+        located=node.areas,
+    )
     return counted(feature, Predicate((("gte", 1),)))
 
 

@@ -8,10 +8,11 @@ from segops.core.rules.parsing.dates import WEEKDAYS
 from segops.core.rules.parsing.events import ANY_EVENT, path_of_element
 from segops.core.rules.parsing.figures import AGGREGATES, COMPARISONS, FIGURES
 from segops.core.rules.parsing.indicators import INDICATOR_PATTERN, read_indicators
+from segops.core.rules.parsing.lookups import TABLE_PATTERN
 from segops.core.rules.parsing.money import MONEY_KEYS
 from segops.core.rules.parsing.nodes import HEADS, read_rule, windows_of
 from segops.core.rules.parsing.policy import read_policy
-from segops.core.rules.parsing.reader import ZONED, Reader
+from segops.core.rules.parsing.reader import ZONED, Reader, Reads
 from segops.core.rules.parsing.rfm import DIGITS, MAX_EDGES, read_rfm
 from segops.core.rules.parsing.rhythm import ACTIVE, DURATION_OPERATORS, MAX_PERIODS, NUMBERS, VALUES, WHICH
 from segops.core.rules.parsing.scores import SIDES
@@ -40,6 +41,7 @@ __all__ = [
     "NUMBERS",
     "PERCENTAGE",
     "SIDES",
+    "TABLE_PATTERN",
     "TIME_KEYS",
     "VALUES",
     "WEEKDAYS",
@@ -48,6 +50,7 @@ __all__ = [
     "ZONED",
     "Context",
     "Reader",
+    "Reads",
     "path_of_element",
     "read_alerts",
     "read_areas",

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 from segops.core.areas import Area, Box, Circle, Point, Polygon, Whole, crossing, whole
 from segops.core.rules import model
 from segops.core.rules.parsing.context import Context
+from segops.core.rules.parsing.lookups import read_code
 from segops.core.rules.parsing.reader import Reader, Reads
 from segops.core.rules.parsing.windows import read_window
 from segops.core.windows import Window
@@ -136,10 +137,11 @@ def _near(node: Reader) -> model.Near | model.Visited:
         reads: Reads = {"lat": lat, "lon": lon, "radius": Reader.length}
         return node.at("near").record(reads, "{lat: 48.86, lon: 2.35, radius: 5km}")
 
-    (lat, lon, radius_m), window = node.gather(circle, partial(_window, node))
+    (lat, lon, radius_m), window, by = node.gather(circle, partial(_window, node), partial(read_code, node))
     if isinstance(window, _Last):
-        return model.Near(lat, lon, radius_m, window.within_ms)
-    return model.Visited(f"{radius_m:g} m around {lat:g}, {lon:g}", (Circle((lat, lon), radius_m),), window)
+        return model.Near(lat, lon, radius_m, window.within_ms, by)
+    name = f"{radius_m:g} m around {lat:g}, {lon:g}"
+    return model.Visited(name, (Circle((lat, lon), radius_m),), window, by)
 
 
 def read_inside(node: Reader) -> model.Node:
@@ -157,15 +159,15 @@ def _window(node: Reader) -> Window | _Last:
     """Read the window of locations: with ``anytime``, of all of them; else how old the last one may be."""
     if "anytime" in node and node.at("anytime").boolean():
         return read_window(node)
-    node.only("near", "inside", "within", "anytime")
+    node.only("near", "inside", "within", "anytime", "located_by")
     return _Last(node.at("within").positive_duration() if "within" in node else None)
 
 
 def _located(node: Reader, read: Callable[[], tuple[str, tuple[Area, ...]]]) -> model.Located | model.Visited:
-    (name, areas), window = node.gather(read, partial(_window, node))
+    (name, areas), window, by = node.gather(read, partial(_window, node), partial(read_code, node))
     if isinstance(window, _Last):
-        return model.Located(name, areas, window.within_ms)
-    return model.Visited(name, areas, window)
+        return model.Located(name, areas, window.within_ms, by)
+    return model.Visited(name, areas, window, by)
 
 
 def _around(form: Reader, reads: Reads) -> tuple[str, tuple[Area, ...]]:

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from segops.core.areas import Area
 from segops.core.errors import DefinitionError, Issue
+from segops.core.lookups import LookupTable
 from segops.core.rules.figures import Figure
 from segops.core.scoring.rfm import Rfm
 
@@ -44,6 +45,8 @@ class Context:
         #: The indicators that the rule may name, by key. None if the block is invalid: any key is accepted.
         self.indicators: Mapping[str, Figure] | None = {}
         self.used_indicators: set[str] = set()
+        #: The look-up tables that the rule may name. None if the block is invalid: any name is accepted.
+        self.lookups: Mapping[str, LookupTable] | None = {}
         self.warnings: list[Issue] = []
         self._rule, self._nodes = "", 0
 

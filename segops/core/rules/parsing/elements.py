@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from segops.core.operators import Elements, Predicate
+from segops.core.operators import Elements, LookingElements, Predicate
 from segops.core.paths import Path
 from segops.core.rules.counts import COUNT_OPERATORS
 from segops.core.rules.parsing.events import path_of_element
@@ -22,7 +22,7 @@ def read_elements(reader: Reader) -> Elements:
     if not isinstance(raw, dict) or not raw:
         reader.fail(f"expected a non-empty map of paths to predicates, such as {_EXAMPLE}, got {raw!r}")
     names = sorted(raw, key=str)
-    return Elements(tuple(reader.gather(*(partial(_condition, reader, name) for name in names))))
+    return _elements(tuple(reader.gather(*(partial(_condition, reader, name) for name in names))))
 
 
 def read_number_of_elements(reader: Reader) -> Elements:
@@ -42,7 +42,12 @@ def read_number_of_elements(reader: Reader) -> Elements:
         return read_elements(reader.at("where")) if "where" in reader else Elements(())
 
     number, elements = reader.gather(reader.with_raw(operators).count, where)
-    return Elements(elements.where, number)
+    return _elements(elements.where, number)
+
+
+def _elements(where: tuple[tuple[Path, Predicate], ...], number: Predicate | None = None) -> Elements:
+    looks = any(not path[0] for path, _ in where)
+    return LookingElements(where, number) if looks else Elements(where, number)
 
 
 def _condition(reader: Reader, name: Any) -> tuple[Path, Predicate]:

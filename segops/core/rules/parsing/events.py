@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from segops.core.features import ANY_NAME
 from segops.core.paths import CONTEXT, Path, event_path, path_text, split_path
+from segops.core.rules.parsing.lookups import read_lookup
 
 if TYPE_CHECKING:
     from segops.core.rules.parsing.reader import Reader
@@ -63,7 +64,13 @@ def names_of(reader: Reader) -> tuple[str, ...]:
 
 
 def path_of_event(reader: Reader, raw: Any) -> Path:
-    """Read a path of an event as written, as a text or as a list that begins with properties or context."""
+    """Read a path of an event as written, as a text or as a list that begins with properties or context.
+
+    The path may be of a look-up: ``products[product_id].price``.
+    """
+    looked_up = read_lookup(reader, raw, path_of_event)
+    if looked_up is not None:
+        return looked_up
     if isinstance(raw, list):
         root, names = _listed(reader, raw, ("properties", "context"))
         path = CONTEXT + names if root == "context" else names
@@ -87,7 +94,10 @@ def path_of_trait(reader: Reader, raw: Any) -> Path:
 
 
 def path_of_element(reader: Reader, raw: Any) -> Path:
-    """Read a path within an element of a list."""
+    """Read a path within an element of a list, or of a look-up by a key in it."""
+    looked_up = read_lookup(reader, raw, path_of_element)
+    if looked_up is not None:
+        return looked_up
     path = split_path(raw) if isinstance(raw, str) else ()
     _check(reader, path, raw)
     return path

@@ -19,6 +19,7 @@ from segops.core.rules.reference.values import (
     distance_m,
     exact,
     is_number,
+    location_of,
     lookup,
     percent,
     same,
@@ -97,27 +98,30 @@ def _has_identifier(
     return not types_of_identifiers(history).isdisjoint(node.types)
 
 
-def _near(node: model.Near, history: History, now_ms: int, _member: EvaluatedMember) -> bool:
-    located = [event for event in history.in_order() if event.location is not None]
+def _last_location(
+    node: model.Near | model.Located, history: History, now_ms: int
+) -> tuple[float, float] | None:
+    """Return the location of the last event that has one, unless that event is too old."""
+    located = [event for event in history.in_order() if location_of(event, node.by) is not None]
     if not located or (node.within_ms is not None and now_ms - located[-1].time_ms >= node.within_ms):
-        return False
-    return distance_m(located[-1].location or (0.0, 0.0), (node.lat, node.lon)) <= node.radius_m
+        return None
+    return location_of(located[-1], node.by)
+
+
+def _near(node: model.Near, history: History, now_ms: int, _member: EvaluatedMember) -> bool:
+    location = _last_location(node, history, now_ms)
+    return location is not None and distance_m(location, (node.lat, node.lon)) <= node.radius_m
 
 
 def _located(node: model.Located, history: History, now_ms: int, _member: EvaluatedMember) -> bool:
-    located = [event for event in history.in_order() if event.location is not None]
-    if not located or (node.within_ms is not None and now_ms - located[-1].time_ms >= node.within_ms):
-        return False
-    return any(contains(area, located[-1].location or (0.0, 0.0)) for area in node.areas)
+    location = _last_location(node, history, now_ms)
+    return location is not None and any(contains(area, location) for area in node.areas)
 
 
 def _visited(node: model.Visited, history: History, now_ms: int, _member: EvaluatedMember) -> bool:
-    inside = [
-        event
-        for event in history.events
-        if event.location is not None and any(contains(area, event.location) for area in node.areas)
-    ]
-    return any(counts(node.window, event.time_ms, now_ms) for event in inside)
+    counted = [event for event in history.events if counts(node.window, event.time_ms, now_ms)]
+    locations = [location_of(event, node.by) for event in counted]
+    return any(contains(area, at) for at in locations if at is not None for area in node.areas)
 
 
 def _bucket(node: model.Bucket, history: History, _now_ms: int, _member: EvaluatedMember) -> bool:

@@ -7,6 +7,7 @@ from math import ceil, floor
 from typing import Any, NamedTuple
 
 from segops.core.conversions import CONVERSIONS
+from segops.core.lookups import columns_of
 from segops.core.operators import Age, Anniversary, Predicate, next_anniversary
 from segops.core.rules import model
 from segops.core.rules.figures import (
@@ -31,14 +32,16 @@ _Selecting = model.Did | model.Aggregate | model.Occurrence | CountFigure | Aggr
 def edges(nodes: Iterable[model.Node], history: History, now_ms: int, until_ms: int) -> list[int]:
     """Return all instants in ``(now_ms, until_ms]`` at which time alone may change a verdict, and others.
 
-    They are each time and date in the profile shifted by each duration in a rule, and the ends of calendar
-    periods.
+    They are each time and date in the profile, and in the look-up tables that rules read, shifted by each
+    duration in a rule, and the ends of calendar periods.
     """
-    of_nodes = [_times(below) for node in nodes for below in _walk(node)]
+    walked = [below for node in nodes for below in _walk(node)]
+    of_nodes = [_times(node) for node in walked]
+    values = [(event.properties, event.traits) for event in history.events], _looked_up(walked)
     everything = [times for found in of_nodes for times in (found, *found.compared)]
     found = {
         time_ms + shift
-        for time_ms in _known_times(history)
+        for time_ms in {*(event.time_ms for event in history.events), *_dates(values)}
         for length in (0, *_durations(everything))
         for shift in (length, -length)
     }
@@ -49,7 +52,7 @@ def edges(nodes: Iterable[model.Node], history: History, now_ms: int, until_ms: 
             found.add(at)
     if any(times.daily for times in everything):
         found.update(_days_later(history, now_ms, until_ms))
-    found.update(_anniversaries(everything, history, now_ms, until_ms))
+    found.update(_anniversaries(everything, values, now_ms, until_ms))
     return sorted(at for at in found if now_ms < at <= until_ms)
 
 
@@ -59,16 +62,16 @@ def _walk(node: model.Node) -> Iterable[model.Node]:
         yield from _walk(child)
 
 
-def _known_times(history: History) -> set[int]:
-    texts = [text for event in history.events for text in _texts((event.properties, event.traits))]
-    dates = {parse_instant(text) for text in texts} - {None}
-    epochs = {
-        floor(exact(number) * unit)
-        for event in history.events
-        for number in _numbers((event.properties, event.traits))
-        for unit in (1, 1_000)
-    }
-    return {event.time_ms for event in history.events} | {date for date in dates if date is not None} | epochs
+def _looked_up(nodes: Iterable[model.Node]) -> list[Any]:
+    """Return all values of the look-up tables that nodes read."""
+    return [list(column.rows.values()) for node in nodes for column in columns_of(node)]
+
+
+def _dates(values: Any) -> set[int]:
+    """Return the instants that values may say, as dates or as seconds or milliseconds since 1970."""
+    dates = {parse_instant(text) for text in _texts(values)}
+    epochs = {floor(exact(number) * unit) for number in _numbers(values) for unit in (1, 1_000)}
+    return {date for date in dates if date is not None} | epochs
 
 
 def _numbers(value: Any) -> Iterable[Any]:
@@ -203,7 +206,7 @@ _TIMES: dict[type, Callable[[Any], _Times]] = {
 }
 
 
-def _anniversaries(found: Iterable[_Times], history: History, now_ms: int, until_ms: int) -> Iterable[int]:
+def _anniversaries(found: Iterable[_Times], values: Any, now_ms: int, until_ms: int) -> Iterable[int]:
     operands = [
         Anniversary(0, o.zone) if isinstance(o, Age) else o  # ages change at anniversaries, too
         for times in found
@@ -211,7 +214,7 @@ def _anniversaries(found: Iterable[_Times], history: History, now_ms: int, until
         for _, o in test.ops
         if isinstance(o, (Anniversary, Age))
     ]
-    texts = set(_texts([(event.properties, event.traits) for event in history.events])) if operands else ()
+    texts = set(_texts(values)) if operands else ()
     for operand in operands:
         for text in texts:
             at: int | None = now_ms - operand.length_ms - 1

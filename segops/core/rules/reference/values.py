@@ -9,6 +9,7 @@ from math import atan2, cos, radians, sin, sqrt
 from typing import Any
 
 from segops.core.events import Event
+from segops.core.lookups import LOOKUP, key_path, rows_of
 
 _EARTH_RADIUS_M = 6_371_008.8
 
@@ -82,6 +83,8 @@ def value_at(event: Event, path: tuple[str, ...]) -> Any:
     >>> value_at(event, ("a", "b")), value_at(event, ("", "context", "os", "name"))
     (1, 'iOS')
     """
+    if path[:2] == LOOKUP:
+        return _in_table(path, value_at(event, key_path(path)))
     return lookup(*_root(event, path))
 
 
@@ -92,11 +95,31 @@ def values_at(event: Event, path: tuple[str, ...]) -> list[Any]:
     >>> values_at(event, ("a", "b")), values_at(event, ("a",))
     ([1, [2]], [[{'b': 1}, {'b': [2]}, {}]])
     """
+    if path[:2] == LOOKUP:
+        found = [_in_table(path, key) for key in values_at(event, key_path(path))]
+        return [value for value in found if value is not None]
     values, names = _root(event, path)
     reached = [values]
     for name in names:
         reached = [lookup(item, (name,)) for value in reached for item in _items(value)]
     return [value for value in reached if value is not None]
+
+
+def _in_table(path: tuple[str, ...], key: Any) -> Any:
+    """Return the value of a column in the row that has this key; None without one, or for another type."""
+    if is_number(key):
+        key = str(int(key)) if key == int(key) else str(key)
+    elif isinstance(key, bool):
+        key = "true" if key else "false"
+    return next((value for name, value in rows_of(path).items() if name == key), None)
+
+
+def location_of(event: Event, by: tuple[str, ...] | None) -> tuple[float, float] | None:
+    """Return the coordinates of an event, else the point of the postal code at a path, if there is one."""
+    if event.location is not None or by is None:
+        return event.location
+    point = value_at(event, by)
+    return None if point is None else (point[0], point[1])
 
 
 def _items(value: Any) -> list[Any]:
