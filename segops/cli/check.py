@@ -111,6 +111,9 @@ def _print_costs(segments: SegmentSet) -> None:
     say()
     say_table(("segment", *_FIGURES), rows, figures=_FIGURES)
     say()
+    columns = {column for each in segments.definitions for column in each.columns}
+    for column in sorted(columns, key=lambda column: (column.table, column.name)):
+        say(f"look-up table {column.table}, column {column.name}: {len(column.rows):,} rows in each worker")
     say(f"bytes: an estimate that assumes {TYPICAL_ENTRIES} entries where a feature is unbounded")
 
 

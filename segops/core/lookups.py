@@ -32,7 +32,7 @@ _KEY: Final = 5
 class Column:
     """The values of a column by key; None where a row has no value. Immutable, and equal by its digest.
 
-    ``read`` returns the rows; it is called at most once, when a rule needs them.
+    ``read`` returns the rows; it is called when a rule needs them, and again after ``release``.
     """
 
     __slots__ = ("__weakref__", "_read", "_rows", "digest", "name", "table")
@@ -50,6 +50,10 @@ class Column:
         if self._rows is None:
             self._rows = self._read()
         return self._rows
+
+    def release(self) -> None:
+        """Drop the rows, which are read again if a rule needs them."""
+        self._rows = None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Column) and self.digest == other.digest

@@ -65,12 +65,13 @@ class DefinitionLog:
         return [self.live[key] for key in sorted(self.live) if key not in broken]
 
     def published(self) -> Published:
-        """Return what workers need to know."""
+        """Return what workers need to know. Rows of look-up tables that none of it reads leave the memory."""
         found = self.planned
-        if found is None or not found.history or found.state != "open":
-            return Published(self.definitions())
-        after = self.after(found.records)
-        return Published(self.definitions(), found, after.definitions())
+        drafted = found is not None and found.history and found.state == "open"
+        draft = self.after(found.records).definitions() if found is not None and drafted else ()
+        published = Published(self.definitions(), found if drafted else None, draft)
+        self.lookups.release([*published.definitions, *draft])
+        return published
 
     def after(self, records: Mapping[bytes, bytes]) -> DefinitionLog:
         """Return this log with further records, without a plan."""

@@ -24,6 +24,7 @@ from segops.core.lookups import (
     find,
     shared,
 )
+from segops.core.segments import Definition
 
 #: What begins the keys of these records; no segment has such a key.
 COLUMN_KEY: Final = b"\x00lookup/"
@@ -81,6 +82,13 @@ class ColumnLog:
         else:
             self._head(digest, value)
         self._complete(digest)
+
+    def release(self, definitions: Iterable[Definition]) -> None:
+        """Drop the rows of the columns that none of these definitions reads; their records are kept."""
+        used = {column.digest for each in definitions for column in each.columns}
+        for digest, column in self.columns.items():
+            if digest not in used:
+                column.release()
 
     def _head(self, digest: str, value: bytes) -> None:
         head = msgspec.json.decode(value, type=Head)

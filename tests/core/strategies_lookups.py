@@ -24,6 +24,10 @@ LOOKUPS: dict[str, Any] = {
             "20": {"kind": "y", "n": 0.2, "next": 20},
             "0.1": {"kind": "", "n": -1, "at": _DATES[1]},
             "true": {"kind": "x", "n": 1, "deep": [1]},
+            "0": {"kind": "x", "n": 2, "at": _DATES[2], "next": 1},
+            "-1": {"kind": "y", "n": 1, "deep": {"n": 1}},
+            "0.2": {"kind": "x", "n": 3, "at": _DATES[3]},
+            "2.5": {"kind": "x", "n": 1, "next": 0},
         }
     },
     "numbers": {"rows": {"1": {"n": 2}, "2": {"n": 1}, "x": {"n": 3}, "0": {"n": 0}}},
@@ -41,7 +45,7 @@ POSTAL_CODES: dict[str, Any] = {
 BLOCKS = Blocks(LOOKUPS, POSTAL_CODES)
 TABLES = read_tables(BLOCKS, Context("lookups"))
 
-_KEYS = ("p", "q", "o.r", "w", "context.app.v", "words[p].next", r"d\.e")
+_KEYS = ("p", "p", "p", "q", "q", "o.r", "w", "context.app.v", "words[p].next", r"d\.e")
 _lengths = st.integers(1, 40).map(lambda n: f"{n * 500}ms")
 _names = st.sampled_from(["A", "B", "C", ["A", "C"], "any_event"])
 _columns = st.sampled_from(["words[{}].n", "words[{}].deep.n", "numbers[{}].n"])
@@ -70,12 +74,16 @@ _pairs = st.one_of(
         ).map(lambda pair: {pair[0]: pair[1]}),
     ),
 )
-_where = st.lists(_pairs, min_size=1, max_size=2).map(lambda pairs: {"where": dict(pairs)})
+_where = st.one_of(
+    _pairs.map(lambda pair: {"where": dict([pair])}),
+    st.lists(_pairs, min_size=1, max_size=2).map(lambda pairs: {"where": dict(pairs)}),
+)
 _settled = st.tuples(_key.map("words[{}].kind".format), _kinds).map(
     lambda pair: {"where": {pair[0]: pair[1]}}
 )
 _windows = st.one_of(
     st.just({}),
+    _lengths.map(lambda length: {"within": length}),
     _lengths.map(lambda length: {"within": length}),
     st.integers(1, 20).map(lambda n: {"between": {"from": f"{n * 1_000}ms", "to": f"{n * 500}ms"}}),
     st.just({"calendar": {"this": "day", "zone": "Europe/Paris"}}),
@@ -96,12 +104,13 @@ def _merged(forms: tuple[dict[str, Any], ...]) -> dict[str, Any]:
     return {key: value for form in forms for key, value in form.items()}
 
 
+_figures = st.tuples(_aggregates, _paths, _names).map(
+    lambda drawn: {drawn[0][0]: drawn[1], "is": drawn[0][1], "of": drawn[2]}
+)
 _heads = st.one_of(
     st.tuples(_names, _counts).map(lambda pair: {"did": pair[0], "count": pair[1]}),
     _names.map(lambda name: {"did_not": name}),
-    st.tuples(_aggregates, _paths, _names).map(
-        lambda drawn: {drawn[0][0]: drawn[1], "is": drawn[0][1], "of": drawn[2]}
-    ),
+    _figures,
 )
 _frequent = st.tuples(_paths, _names, _numbers).map(
     lambda drawn: {"most_frequent": drawn[0], "of": drawn[1], "is": drawn[2]}
@@ -119,7 +128,7 @@ def _predicate(test: Any) -> Any:
 
 
 lookup_rules: st.SearchStrategy[dict[str, Any]] = st.one_of(
-    st.tuples(_heads, _where, _windows).map(_merged),
+    st.tuples(_figures, _windows).map(_merged),
     st.tuples(_heads, _where, _windows).map(_merged),
     st.tuples(_frequent, _where).map(_merged),
     st.tuples(st.sampled_from(["first", "last"]), _names, _where, _lengths).map(

@@ -15,6 +15,7 @@ from segops.core.errors import DefinitionError, SegopsError
 from segops.core.events import Event
 from segops.core.lookups import Column, digest_of, find, lookup_path, rows_of, shared
 from segops.core.paths import getter, path_text, walker
+from segops.core.rules.analysis import lint
 from segops.core.rules.wording import feature_label, label
 from segops.core.segments import Definition, SegmentSet, version_after
 from segops.core.survey import Survey
@@ -175,6 +176,42 @@ def test_mistake_in_a_table_is_reported_once(tmp_path: Path) -> None:
     with pytest.raises(DefinitionError) as error:
         load([file])
     assert [issue.path for issue in error.value.issues] == ["lookups.products.rows"]
+
+
+@pytest.mark.parametrize(
+    ("when", "identity", "features"),
+    [
+        ({"inside": "a", "within": "1h"}, "dc71b4ceea3f0081", []),
+        ({"inside": "a", "anytime": True, "within": "1h"}, "2a3fc4a1546ee5e4", [3000120097626966147]),
+        (
+            {
+                "near": {"lat": 1, "lon": 2, "radius": "5km"},
+                "anytime": True,
+                "between": {"from": "2h", "to": "1h"},
+            },
+            "7877e7682fa6c08a",
+            [2061399581748352566],
+        ),
+        ({"did": "A", "where": {"l": {"any": {"a": 1}}}}, "087fa75c311835c0", [5783135597483800696]),
+    ],
+)
+def test_rules_without_tables_keep_the_identities_of_the_earlier_version(
+    when: dict[str, Any], identity: str, features: list[int]
+) -> None:
+    found = definition("rule", when, areas={"a": {"lat": 1, "lon": 2, "radius": "5km"}})
+    assert found.identity.startswith(identity)
+    assert list(SegmentSet([found]).features) == features
+
+
+def test_condition_that_no_row_satisfies_is_a_note() -> None:
+    def notes(*paths: tuple[str, Any]) -> list[str]:
+        found = of_products(when={"did": "Buy", "where": dict(paths)})
+        return [f"{path}: {reason}" for path, reason in lint(found.when, "when").notes]
+
+    path = "products[product_id].collection"
+    assert notes((path, "Shoess")) == [f"when.where.{path}: no row of products satisfies: = Shoess"]
+    for fits in ("Shoes", {"exists": False}, {"in_last": "1d"}, {"as": "text", "starts_with": "So"}):
+        assert notes((path, fits)) == []
 
 
 # -- records -----------------------------------------------------------------------------------------------

@@ -62,6 +62,39 @@ def test_schema_accepts_every_kind_of_place(name: str) -> None:
     VALIDATOR.validate({**file({"inside": name, "anytime": True}), "places": {name: PLACES[name]}})
 
 
+CODES = {"75001": {"lat": 48.8627, "lon": "2.3362", "city": "Paris"}}
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        {"lookups": {"products": {"file": "data/p.csv", "key": "id"}, "b": {"rows": {"1": {}}}}},
+        {"postal_codes": {"rows": CODES}},
+        {"postal_codes": {"file": "codes.jsonl", "code": "plz", "lat": "y", "lon": "x"}},
+    ],
+)
+def test_schema_accepts_every_kind_of_table(blocks: dict[str, Any]) -> None:
+    VALIDATOR.validate({**file({"did": "A", "where": {"products[o.id].a": 1}}), **blocks})
+    for located_by in ("zip", ["context", "postal_code"]):
+        VALIDATOR.validate({**file({"inside": "a", "located_by": located_by}), **blocks})
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        {"lookups": {}},
+        {"lookups": {"a b": {"rows": {"1": {}}}}},
+        {"lookups": {"p": {"file": "p.txt", "key": "id"}}},
+        {"lookups": {"p": {"file": "p.csv"}}},
+        {"lookups": {"p": {"rows": {"1": 5}}}},
+        {"postal_codes": {"rows": {"1": {"lat": 5}}}},
+        {"postal_codes": {"file": "p.csv", "code": "plz"}},
+    ],
+)
+def test_schema_refuses_an_incomplete_table(blocks: dict[str, Any]) -> None:
+    assert not VALIDATOR.is_valid({**file({"did": "A"}), **blocks})
+
+
 @pytest.mark.parametrize(
     "odd", [{}, {"lat": 0}, {"lat": 91, "lon": 0}, {"polygon": [[0, 0], [1, 1]]}, {"south": 0}, [], [[0, 0]]]
 )

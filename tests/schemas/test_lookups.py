@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ import pytest
 
 from segops.core.errors import DefinitionError, SegopsError
 from segops.core.lookups import POINT, Column
+from segops.core.rules.model import KnownFor
 from segops.core.rules.parsing import Context
+from segops.core.segments import Definition
 from segops.schemas import lookups, published_lookups
 from segops.schemas.lookups import Blocks, read_tables
 from segops.schemas.published_lookups import COLUMN_KEY, ColumnLog, records_of
@@ -182,6 +185,20 @@ def test_column_round_trips_through_its_records(monkeypatch: pytest.MonkeyPatch)
         log.apply(key, value)
     assert log.columns[found.digest] is found  # the same content is in memory once
     assert published_lookups._unpack(head, [value for _, value in records[:-1]]) == found.rows
+
+
+def test_rows_that_no_definition_reads_leave_the_memory() -> None:
+    log, (head, records) = ColumnLog(), records_of(column({"rows": {"a": {"c": "read again"}}}, "c"))
+    gc.collect()  # of the table as written
+    for record in records:
+        log.apply(*record)
+    found = log.columns[head.digest]
+    rows = found.rows
+    reads = Definition("s", "s", KnownFor(0), columns=(found,))
+    log.release([reads])
+    assert found.rows is rows
+    log.release([])
+    assert found.rows is not rows and found.rows == rows
 
 
 def test_column_of_which_a_chunk_is_missing_is_not_known() -> None:

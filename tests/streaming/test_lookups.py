@@ -63,6 +63,7 @@ def test_changed_table_is_a_changed_rule_and_history_counts_again(stack: Stack, 
     wait_for(stack, {"u1"})
 
     table(stack, {"p1": "Boots", "p2": "Shoes", "p9": "Shoes"})
+    assert applied(stack, "estimate", file, "--segment", "shoes").startswith("shoes: ")
     shown = applied(stack, "plan", file)
     assert "shoes" in shown and "changed" in shown, shown
     assert members(stack) == {"u1"}

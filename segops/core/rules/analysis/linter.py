@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
+from segops.core.lookups import LOOKUP, rows_of
 from segops.core.operators import Predicate
 from segops.core.paths import path_text
 from segops.core.rules import model
@@ -112,6 +113,7 @@ class _Reader:
     def _leaf(self, node: model.Node, path: str) -> bool | None:
         self.found.never.extend(_impossible(node, path))
         self.found.notes.extend(_redundant(node, path))
+        self.found.notes.extend(_unmatched(node, path))
         self.found.notes.extend(LintFinding(path + where, reason) for where, reason in stored_in_full(node))
         if conflict([Literal(node)]):
             self.found.never.extend(_reported(_NEVER, node, path))
@@ -174,33 +176,51 @@ def _named(literals: Literals, path: str, *, holds: bool) -> str:
 # -- leaves ----------------------------------------------------------------------------------------------
 
 
+class _Condition(NamedTuple):
+    """A condition within a leaf: its place there, the predicate, and the path that it reads of an event."""
+
+    place: str
+    test: Predicate
+    path: model.Path = ()
+
+
 def _impossible(node: model.Node, path: str) -> Iterator[LintFinding]:
     """Yield the conditions within a leaf that no value can satisfy."""
     conditions_of = _CONDITIONS.get(type(node))
-    for where, test in () if conditions_of is None else conditions_of(node):
+    for where, test, _ in () if conditions_of is None else conditions_of(node):
         if not possible([Requirement(test)]):
             yield LintFinding(path + where, f"never holds: no value satisfies: {predicate_text(test)}")
 
 
-def _selected(node: Any) -> Iterator[tuple[str, Predicate]]:
+def _unmatched(node: model.Node, path: str) -> Iterator[LintFinding]:
+    """Yield the conditions within a leaf that no row of a look-up table satisfies, nor a missing one."""
+    conditions_of = _CONDITIONS.get(type(node))
+    for where, test, read in () if conditions_of is None else conditions_of(node):
+        if read[:2] != LOOKUP or test.timed or test.holds(None, 0):
+            continue
+        if not any(test.holds(value, 0) for value in rows_of(read).values()):
+            yield LintFinding(path + where, f"no row of {read[2]} satisfies: {predicate_text(test)}")
+
+
+def _selected(node: Any) -> Iterator[_Condition]:
     return _where("", node.select.where)
 
 
-def _of_steps(node: model.SequenceNode) -> Iterator[tuple[str, Predicate]]:
+def _of_steps(node: model.SequenceNode) -> Iterator[_Condition]:
     for number, step in enumerate(node.sequence.steps):
         yield from _where(f".sequence[{number}]", step.where)
 
 
-def _of_sides(node: model.Changed) -> Iterator[tuple[str, Predicate]]:
+def _of_sides(node: model.Changed) -> Iterator[_Condition]:
     sides = ((".changed.from", node.before), (".changed.to", node.after))
-    return ((where, test) for where, test in sides if test is not None)
+    return (_Condition(where, test) for where, test in sides if test is not None)
 
 
-def _where(prefix: str, where: Iterable[tuple[model.Path, Predicate]]) -> Iterator[tuple[str, Predicate]]:
-    return ((f"{prefix}.where.{path_text(path)}", test) for path, test in where)
+def _where(prefix: str, where: Iterable[tuple[model.Path, Predicate]]) -> Iterator[_Condition]:
+    return (_Condition(f"{prefix}.where.{path_text(path)}", test, path) for path, test in where)
 
 
-def _of_figures(node: model.Compare | model.Ratio) -> Iterator[tuple[str, Predicate]]:
+def _of_figures(node: model.Compare | model.Ratio) -> Iterator[_Condition]:
     places = (".ratio.of", ".ratio.to") if isinstance(node, model.Ratio) else (".compare[0]", ".compare[2]")
     for place, figure in zip(places, figures_of(node), strict=True):
         if isinstance(figure, (AggregateFigure, CountFigure, DaysFigure)):
@@ -208,7 +228,7 @@ def _of_figures(node: model.Compare | model.Ratio) -> Iterator[tuple[str, Predic
 
 
 #: Node -> the conditions on properties of the events that it selects, each with its path in the node.
-_CONDITIONS: dict[type, Callable[[Any], Iterator[tuple[str, Predicate]]]] = {
+_CONDITIONS: dict[type, Callable[[Any], Iterator[_Condition]]] = {
     **dict.fromkeys((model.Did, model.Aggregate, model.Occurrence), _selected),
     model.SequenceNode: _of_steps,
     model.Changed: _of_sides,
