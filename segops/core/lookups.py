@@ -47,9 +47,10 @@ class Column:
     @property
     def rows(self) -> Rows:
         """The values by key. Raises SegopsError if the content is not that of the digest."""
-        if self._rows is None:
-            self._rows = self._read()
-        return self._rows
+        rows = self._rows  # another thread may release them meanwhile
+        if rows is None:
+            rows = self._rows = self._read()
+        return rows
 
     def release(self) -> None:
         """Drop the rows, which are read again if a rule needs them."""

@@ -227,6 +227,19 @@ def test_record_carries_digests_and_not_rows() -> None:
     assert again is not None and (again.identity, again.columns) == (found.identity, found.columns)
 
 
+def test_indicator_may_look_up() -> None:
+    (found,) = inline(
+        [{"key": "s", "when": {"indicator": "spent", "is": {"gte": 50}}}],
+        "f",
+        "segments",
+        indicators={"spent": {"sum": "products[product_id].price", "of": "Buy"}},
+        tables=TABLES,
+    )
+    assert [each.name for each in found.columns] == ["price"]
+    again = definition_from_record(definition_to_record(found))
+    assert again is not None and (again.identity, again.columns) == (found.identity, found.columns)
+
+
 def test_record_whose_column_is_not_in_memory_is_refused() -> None:
     record = definition_to_record(of_products({"p1": {"collection": "of no definition"}}))
     gc.collect()

@@ -25,6 +25,7 @@ SHARED = {
     "segops.core.conversions": {"CONVERSIONS"},  # the conversions of a value
     "segops.core.events": {"Event"},  # the type of a decoded event
     "segops.core.areas": {"Area", "Box", "Circle", "Polygon"},  # the areas of a node
+    "segops.core.lookups": {"LOOKUP", "columns_of", "key_path", "rows_of"},  # the tables that a path names
     "segops.core.rules": {"model"},  # the tree of a rule ...
     "segops.core.rules.figures": {  # ... and the figures in it
         "AggregateFigure",

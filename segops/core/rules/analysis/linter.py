@@ -177,9 +177,9 @@ def _named(literals: Literals, path: str, *, holds: bool) -> str:
 
 
 class _Condition(NamedTuple):
-    """A condition within a leaf: its place there, the predicate, and the path that it reads of an event."""
+    """A condition within a leaf: where it stands, the predicate, and the path that it reads of an event."""
 
-    place: str
+    where: str
     test: Predicate
     path: model.Path = ()
 
