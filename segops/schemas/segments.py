@@ -41,7 +41,7 @@ from segops.schemas.written import read_json, read_yaml
 SUFFIXES = (".yaml", ".yml", ".json")
 #: Earlier versions accepted larger rules; published ones remain valid.
 _MAX_PUBLISHED_NODES = 10 * MAX_NODES
-SEGMENTS_TOPIC = "segments topic"
+_TOPIC = "segments topic"
 #: Keys of a published record that are not part of the segment as written.
 _BESIDE_FORM = frozenset(("version", "rfm", "places", "indicators", "lookups", "paused"))
 _T = TypeVar("_T")
@@ -359,20 +359,20 @@ def definition_from_record(
     Every field is validated, since any client may write to the topic. Raises DefinitionError for an invalid
     record, MissingColumn if it reads a column of a look-up table that is not in memory.
     """
-    raw = record_fields(value, SEGMENTS_TOPIC)
+    raw = record_fields(value, _TOPIC)
     if raw.get("retired") is True:
-        version_in(raw, SEGMENTS_TOPIC)
+        version_in(raw, _TOPIC)
         return None
     version = raw.get("version")
     issues: list[Issue] = []
-    reading = _Reading(SEGMENTS_TOPIC, issues, [], lints=False)
+    reading = _Reading(_TOPIC, issues, [], lints=False)
     reading.use_rfm(raw.get("rfm"))
     reading.use_areas(raw.get("places"))
-    reading.tables = {**published_tables(raw.get("lookups"), SEGMENTS_TOPIC), **tables}
+    reading.tables = {**published_tables(raw.get("lookups"), _TOPIC), **tables}
     reading.use_indicators(raw.get("indicators"))
     form = {key: item for key, item in raw.items() if key not in _BESIDE_FORM}
     definition = reading.segment(form, str(raw.get("key")) if version else "-")
     if definition is None or issues:
         raise DefinitionError(issues)
-    version, paused = version_in(raw, SEGMENTS_TOPIC), paused_in(raw, SEGMENTS_TOPIC)
+    version, paused = version_in(raw, _TOPIC), paused_in(raw, _TOPIC)
     return msgspec.structs.replace(definition, version=version, paused=paused)

@@ -17,8 +17,9 @@ from segops.core.rules.parsing import Context
 from segops.core.segments import Definition
 from segops.schemas import lookups, published_lookups
 from segops.schemas.lookups import Blocks, read_tables
-from segops.schemas.published_lookups import COLUMN_KEY, ColumnLog, records_of
+from segops.schemas.published_lookups import COLUMN_KEY, MAX_COLUMN_BYTES, ColumnLog, records_of
 from segops.schemas.segments import load
+from tests.rest import rest
 
 
 def column(table: Any, name: str) -> Column:
@@ -212,6 +213,21 @@ def test_removed_column_is_forgotten() -> None:
     for record in (*records, *((key, None) for key in head.keys)):
         log.apply(*record)
     assert (log.heads, log.columns) == ({}, {})
+
+
+@rest
+def test_two_hundred_thousand_rows_are_read_published_and_read_again(tmp_path: Path) -> None:
+    rows = (f"product-{number:07d},collection {number % 300}" for number in range(200_000))
+    (tmp_path / "t.csv").write_text("\n".join(["id,collection", *rows]))
+    tables = read_tables(Blocks({"t": {"file": "t.csv", "key": "id"}}, folder=tmp_path), Context())
+    found = tables["t"].column("collection", ("collection",))
+    assert found is not None
+    head, records = records_of(found)
+    assert (head.rows, head.size < MAX_COLUMN_BYTES) == (200_000, True)
+    assert max(len(value) for _, value in records) <= published_lookups._CHUNK_BYTES
+    again = published_lookups._unpack(head, [value for _, value in records[:-1]])
+    assert again == found.rows
+    assert len({id(value) for value in again.values()}) == 300  # equal texts are in memory once
 
 
 @pytest.mark.parametrize(
