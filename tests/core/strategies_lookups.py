@@ -45,10 +45,22 @@ POSTAL_CODES: dict[str, Any] = {
 BLOCKS = Blocks(LOOKUPS, POSTAL_CODES)
 TABLES = read_tables(BLOCKS, Context("lookups"))
 
-_KEYS = ("p", "p", "p", "q", "q", "o.r", "w", "context.app.v", "words[p].next", r"d\.e")
+#: Most often ``revenue``, a number that half of all events have.
+_KEYS = (
+    "revenue",
+    "revenue",
+    "revenue",
+    "p",
+    "q",
+    "o.r",
+    "w",
+    "context.app.v",
+    "words[revenue].next",
+    r"d\.e",
+)
 _lengths = st.integers(1, 40).map(lambda n: f"{n * 500}ms")
-_names = st.sampled_from(["A", "B", "C", ["A", "C"], "any_event"])
-_columns = st.sampled_from(["words[{}].n", "words[{}].deep.n", "numbers[{}].n"])
+_names = st.sampled_from(["A", "B", ["A", "C"], "any_event", "any_event"])
+_columns = st.sampled_from(["words[{}].n", "words[{}].n", "words[{}].deep.n", "numbers[{}].n"])
 _numbers = st.one_of(
     st.sampled_from([{"gte": 1}, {"lt": 2}, {"eq": 2}, {"exists": False}, {"ne": 1}]),
     st.sampled_from([{"as": "number", "gte": 1}, {"as": "text", "eq": "2"}]),
@@ -93,7 +105,8 @@ _counts = st.sampled_from([{"gte": 1}, {"gte": 2}, {"eq": 0}, {"lt": 3}])
 _paths = st.one_of(_numbered, st.sampled_from(["words[l.a].n", "numbers[l.b].n", "words[words[l.a].next].n"]))
 _aggregates = st.one_of(
     st.tuples(
-        st.sampled_from(["sum", "avg", "min", "max"]), st.sampled_from([{"gte": 1}, {"lt": 2}, {"eq": 2}])
+        st.sampled_from(["sum", "avg", "min", "max"]),
+        st.sampled_from([{"gte": 1}, {"lt": 2}, {"eq": 2}, {"gte": 0}, {"lt": 25}]),
     ),
     st.tuples(st.just("distinct"), st.sampled_from([{"gte": 1}, {"gte": 2}, {"eq": 0}])),
     st.tuples(st.sampled_from(["latest", "earliest"]), _numbers),
@@ -159,6 +172,6 @@ _location_windows = st.sampled_from(
 )
 code_rules: st.SearchStrategy[dict[str, Any]] = st.tuples(
     _located,
-    st.sampled_from(["p", "q", "w", ["context", "app", "v"], "words[p].next"]),
+    st.sampled_from(["revenue", "revenue", "p", "q", "w", ["context", "app", "v"], "words[revenue].next"]),
     _location_windows,
 ).map(lambda drawn: {**drawn[0], "located_by": drawn[1], **drawn[2]})
