@@ -29,6 +29,7 @@ COMMANDS = {
     "forecast": "Show how segments will change by time alone.",
     "group": "List the workers, or reassign a stopped worker's partitions.",
     "import": "Import the rows of a file as events of the past.",
+    "lists": "Upload, show and remove static lists of customers.",
     "members": "List who is, or was, in a segment.",
     "plan": "Show exactly what publishing segments would change.",
     "pause": "Freeze the memberships of segments.",

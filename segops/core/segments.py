@@ -16,7 +16,7 @@ from segops.core.index import histories, prepare, watches
 from segops.core.memberships import Membership, PausedMembership, compile_membership
 from segops.core.profile import Member, Profile
 from segops.core.rules.alerts import Alert
-from segops.core.rules.execution import FIRST, IDENTIFIERS, LATEST, LOCATION, Rule
+from segops.core.rules.execution import FIRST, IDENTIFIERS, LATEST, LISTS, LOCATION, Rule
 from segops.core.rules.figures import Compare, DigitFigure, Number, Ratio, TraitFigure, figures_of
 from segops.core.rules.model import (
     Changed,
@@ -34,6 +34,7 @@ from segops.core.rules.model import (
 )
 from segops.core.rules.policy import Policy
 from segops.core.skips import expected_kinds
+from segops.core.static_lists import versions_read
 from segops.core.windows import reaches
 
 #: The longest chain of segments in which each refers to the next.
@@ -57,6 +58,8 @@ class Definition(msgspec.Struct, frozen=True):
     areas: Any = None
     #: The indicators as written that the rule reads, by key.
     indicators: Any = None
+    #: The static lists in force that are bound to the rule, as in its record, by key.
+    lists: Any = None
     policy: Policy | None = None
     #: Not part of the meaning, which decides memberships.
     alerts: tuple[Alert, ...] = ()
@@ -166,9 +169,10 @@ class SegmentSet:
         self.trait_readings = _trait_readings(self.definitions)
         self.by_part = {
             part: frozenset(s.index for s in self.segments if part in s.referred.reads)
-            for part in (FIRST, LATEST, LOCATION, IDENTIFIERS)
+            for part in (FIRST, LATEST, LOCATION, IDENTIFIERS, LISTS)
         }
         self.histories = histories(indexed)
+        self.lists = versions_read(each.when for each in self.definitions)
         self.blank_members = _blank_members(self.segments)
 
     def convert_features(self, profile: Profile) -> None:

@@ -16,7 +16,7 @@ from segops.core.bulk import collector_paused
 from segops.core.errors import DefinitionError, Issue, UserError
 from segops.core.rules.analysis import lint, lint_rfm
 from segops.core.rules.figures import Figure
-from segops.core.rules.model import KnownFor, Node
+from segops.core.rules.model import KnownFor, ListInForce, Node
 from segops.core.rules.parsing import (
     MAX_NODES,
     Context,
@@ -38,7 +38,7 @@ _MAX_PUBLISHED_NODES = 10 * MAX_NODES
 MAX_VERSION = (1 << 63) - 1
 _TOPIC = "segments topic"
 #: Keys of a published record that are not part of the segment as written.
-_BESIDE_FORM = frozenset(("version", "rfm", "places", "indicators", "paused"))
+_BESIDE_FORM = frozenset(("version", "rfm", "places", "indicators", "lists", "paused"))
 _T = TypeVar("_T")
 KEY_PATTERN = r"^[a-z0-9][a-z0-9-]{0,63}$"
 
@@ -184,6 +184,8 @@ class _Reading:
         #: None if the block is invalid.
         self.indicators: dict[str, Figure] | None = {}
         self.indicators_written: Any = None
+        #: The static lists in force that are bound to the rules.
+        self.lists: Mapping[str, ListInForce] = {}
         self.definitions: list[Definition] = []
         #: Placeholders for invalid segments, so that references to them are not reported as mistakes, too.
         self.placeholders: list[Definition] = []
@@ -210,6 +212,13 @@ class _Reading:
             self.indicators_written = written
             self.indicators = self._attempt(partial(read_indicators, written, "indicators", context))
 
+    def use_lists(self, written: Any) -> None:
+        """Parse the static lists that are bound to a published rule, which is read afterwards."""
+        try:
+            self.lists = msgspec.convert(written or {}, dict[str, ListInForce])
+        except msgspec.ValidationError as error:
+            self.issues.append(Issue(self.source, "lists", str(error)))
+
     def segments(self, written: Sequence[Any], path: str = "segments") -> None:
         """Read a list of segments at a path."""
         for i, raw in enumerate(written):
@@ -228,7 +237,7 @@ class _Reading:
             return None
         most = MAX_NODES if self.lints else _MAX_PUBLISHED_NODES
         context = Context(self.source, self.rfm, most, published=not self.lints, areas=self.areas)
-        context.indicators = self.indicators
+        context.indicators, context.lists = self.indicators, self.lists
         node = self._attempt(partial(read_rule, form.when, f"{path}.when", context))
         policy, alerts, known = None, None, len(self.issues)
         if "membership" in form.model_fields_set:
@@ -251,6 +260,7 @@ class _Reading:
             rfm=rfm,
             areas={name: found for name, found in self.areas_written.items() if name in names} or None,
             indicators={key: self.indicators_written[key] for key in sorted(context.used_indicators)} or None,
+            lists=msgspec.to_builtins(self.lists) or None,
             policy=policy,
             alerts=alerts or (),
         )
@@ -325,6 +335,7 @@ def definition_to_record(definition: Definition) -> bytes:
             **({} if definition.rfm is None else {"rfm": definition.rfm}),
             **({} if definition.areas is None else {"places": definition.areas}),
             **({} if definition.indicators is None else {"indicators": definition.indicators}),
+            **({} if definition.lists is None else {"lists": definition.lists}),
             **({} if definition.policy is None else {"membership": definition.policy.written}),
             **({"alert": [alert.written for alert in definition.alerts]} if definition.alerts else {}),
             **({"paused": True} if definition.paused else {}),
@@ -348,6 +359,7 @@ def definition_from_record(value: bytes) -> Definition | None:
     reading.use_rfm(raw.get("rfm"))
     reading.use_areas(raw.get("places"))
     reading.use_indicators(raw.get("indicators"))
+    reading.use_lists(raw.get("lists"))
     form = {key: item for key, item in raw.items() if key not in _BESIDE_FORM}
     definition = reading.segment(form, str(raw.get("key")) if version else "-")
     if definition is None or issues:

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from segops.core.areas import Area
 from segops.core.errors import DefinitionError, Issue
 from segops.core.rules.figures import Figure
+from segops.core.rules.model import ListInForce
 from segops.core.scoring.rfm import Rfm
 
 #: Limit on the nodes of a rule: to find its next flip, every leaf is evaluated at every edge.
@@ -44,6 +45,8 @@ class Context:
         #: The indicators that the rule may name, by key. None if the block is invalid: any key is accepted.
         self.indicators: Mapping[str, Figure] | None = {}
         self.used_indicators: set[str] = set()
+        #: The static lists in force, by key: bound to the rules that name them.
+        self.lists: Mapping[str, ListInForce] = {}
         self.warnings: list[Issue] = []
         self._rule, self._nodes = "", 0
 

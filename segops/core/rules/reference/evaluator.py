@@ -97,6 +97,12 @@ def _has_identifier(
     return not types_of_identifiers(history).isdisjoint(node.types)
 
 
+def _on_list(node: model.OnList, history: History, now_ms: int, _member: EvaluatedMember) -> bool:
+    """Return whether the version in force names the profile, before its expiry."""
+    expired = node.expires_ms is not None and now_ms >= node.expires_ms
+    return (node.key, node.version) in history.listings and not expired
+
+
 def _near(node: model.Near, history: History, now_ms: int, _member: EvaluatedMember) -> bool:
     located = [event for event in history.in_order() if event.location is not None]
     if not located or (node.within_ms is not None and now_ms - located[-1].time_ms >= node.within_ms):
@@ -262,6 +268,7 @@ _NODES: dict[type, Callable[[Any, History, int, EvaluatedMember], bool]] = {
     model.HasBeen: _has_been,
     model.Changed: _changed,
     model.HasIdentifier: _has_identifier,
+    model.OnList: _on_list,
     model.Near: _near,
     model.Located: _located,
     model.Visited: _visited,
