@@ -25,7 +25,7 @@ from segops.core.errors import UserError
 from segops.core.events import Change, Event
 from segops.core.identity.protocol import Identity
 from segops.core.links import timer_of
-from segops.core.messages import Handover, Message
+from segops.core.messages import Handover, Listing, Message
 from segops.core.profile import Profile
 from segops.core.segments import SegmentSet
 from segops.core.skips import Skip
@@ -89,6 +89,10 @@ class Replay:
         self.clamped += routed.clamped
         self.repairs.update(repairs)
         return routed.profile_id, event
+
+    def put_on_list(self, identifier: str, key: str, version: int = 1) -> Iterator[Change]:
+        """Say that a version of a static list names an identifier, at the present clock."""
+        yield from self._deliver([Listing(identifier, key, version, version)], self.clock_ms or 0)
 
     def apply(self, profile_id: str, event: Event) -> Iterator[Change]:
         """Advance the clock to an event, apply it to its profile, and merge profiles that it links."""

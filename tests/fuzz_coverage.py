@@ -18,6 +18,7 @@ from .core.oracle import ChangeSummary, Memberships, Oracle
 from .core.strategies import RFM
 from .core.strategies_areas import area_context
 from .core.strategies_figures import INDICATORS
+from .core.strategies_lists import LISTINGS, LISTS
 
 _GROUPS = ("all", "any", "not", "at_least")
 _KEYS = dict.fromkeys(key for head in HEADS.values() for key in head.keys)
@@ -136,10 +137,12 @@ def _seen(
     """Return the verdicts of each node, as if it were a segment of its own, and whether time changed one."""
     context = area_context("fuzz", read_rfm(RFM, "rfm", Context("fuzz")))
     context.indicators = read_indicators(INDICATORS, "indicators", context)
+    context.lists = LISTS
     alone = [
         Definition(key, key, read_rule(node.form, key, context), written={}) for key, node in written.items()
     ]
     watcher = _Watcher([*segments.definitions, *alone])
+    watcher.history.put_on(LISTINGS)
     seen: dict[str, set[str]] = {key: set() for key in written}
     clock_ms = -(10**15)
     for kind, arg in steps:

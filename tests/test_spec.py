@@ -13,7 +13,7 @@ import msgspec
 import pytest
 import yaml
 
-from segops.core import segments
+from segops.core import segments, static_lists
 from segops.core.engine import Engine
 from segops.core.errors import DefinitionError
 from segops.core.events import Change, Event
@@ -23,6 +23,7 @@ from segops.core.geo import EARTH_RADIUS_M, UNIT_M
 from segops.core.merge import REMEMBERED, REMEMBERED_MS
 from segops.core.operators import EDGES, OPERATORS
 from segops.core.rules.counts import COUNT_OPERATORS
+from segops.core.rules.model import ListInForce
 from segops.core.rules.parsing import (
     INDICATOR_PATTERN,
     WINDOW_KEYS,
@@ -45,6 +46,7 @@ from segops.core.windows import CALENDAR_UNITS
 from segops.schemas import lookups, published_lookups, written
 from segops.schemas.events import decode
 from segops.schemas.segments import KEY_PATTERN, load
+from segops.schemas.static_lists import bound
 from segops.schemas.written import read_yaml
 from segops.testing import Flip, at
 
@@ -200,6 +202,7 @@ LIMITS = {
     "periods of `regularly`": rhythm.MAX_PERIODS,
     "sessions kept for `sessions`": sessions.SessionCount.most,
     "sessions kept for `session`": sessions.MAX_SESSIONS,
+    "versions of a static list remembered by a profile": static_lists.MAX_VERSIONS,
     "message ids remembered": REMEMBERED,
 }
 
@@ -279,7 +282,13 @@ class Example(NamedTuple):
         blocks = {key: self.form[key] for key in BLOCKS if key in self.form}
         listed = [*others, {"key": "rule", **own}]
         path.write_bytes(msgspec.json.encode({"version": 1, **blocks, "segments": listed}))
-        return load([path])
+        return bound(load([path]), self.lists)
+
+    @property
+    def lists(self) -> dict[str, ListInForce]:
+        """The lists that the profile is on, each in its first version."""
+        written = self.form.get("lists", {})
+        return {key: ListInForce(1, None if at == "never" else _instant(at)) for key, at in written.items()}
 
 
 def _keys(form: Any) -> Iterator[str]:
@@ -295,7 +304,7 @@ def _examples() -> Iterator[Example]:
     for anchor in ANCHORS:
         for block in re.findall(r"^```yaml\n(.*?)^```", section(anchor), flags=re.S | re.M):
             for number, form in enumerate(read_yaml(block)):
-                known = {"when", "membership", "others", *BLOCKS, "cases"}
+                known = {"when", "membership", "others", *BLOCKS, "lists", "cases"}
                 assert set(form) <= known, form
                 yield Example(anchor, number, form)
 
@@ -338,6 +347,7 @@ def test_compiled_rule_holds_during_the_stated_spans(
 ) -> None:
     engine = Engine(SegmentSet(example.definitions(tmp_path)))
     profile, changes, now_ms = engine.new_profile(PROFILE), [], T
+    profile.lists = {key: [each.version] for key, each in example.lists.items()}
     for event in _events(case["events"]):
         now_ms = max(now_ms, event.time_ms)
         changes += engine.on_event(profile, event, clock_ms=now_ms).changes
@@ -358,6 +368,7 @@ def test_reference_evaluator_holds_during_the_stated_spans(
     example: Example, case: dict[str, Any], tmp_path: Path
 ) -> None:
     oracle, changes, now_ms = Oracle(SegmentSet(example.definitions(tmp_path)).definitions), [], T
+    oracle.history.put_on({key: [each.version] for key, each in example.lists.items()})
     for event in _events(case["events"]):
         now_ms = max(now_ms, event.time_ms)
         changes += oracle.on_event(event, now_ms)

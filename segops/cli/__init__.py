@@ -29,6 +29,7 @@ COMMANDS = {
     "forecast": "Show how segments will change by time alone.",
     "group": "List the workers, or reassign a stopped worker's partitions.",
     "import": "Import the rows of a file as events of the past.",
+    "lists": "Upload, show and remove static lists of customers.",
     "lookups": "List, show and replace the look-up tables of segments.",
     "members": "List who is, or was, in a segment.",
     "plan": "Show exactly what publishing segments would change.",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,8 +10,10 @@ import click
 
 from segops.cli._say import warn
 from segops.core.scans import SHARE_FROM, Limits
-from segops.operations.definitions import plan
+from segops.kafka.definitions import DefinitionLog
+from segops.operations.definitions import DefinitionChange, plan
 from segops.operations.plans import Decide
+from segops.operations.static_lists import not_uploaded
 from segops.schemas import segments
 
 _DEFAULT: Final = Limits()
@@ -71,4 +72,14 @@ def edit_in(paths: Sequence[Path], *, prune: bool, retire: Sequence[str]) -> Dec
     loaded = segments.load_checked(paths)
     for warning in loaded.warnings:
         warn(str(warning))
-    return partial(plan, definitions=loaded.definitions, prune=prune, retire=retire)
+    said: set[str] = set()
+
+    def decide(log: DefinitionLog) -> list[DefinitionChange]:
+        changes = plan(log, loaded.definitions, prune=prune, retire=retire)
+        for warning in not_uploaded(log, loaded.definitions):
+            if warning not in said:  # it may be asked again
+                warn(warning)
+                said.add(warning)
+        return changes
+
+    return decide

@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from segops.cli._input import Input
+from segops.cli._lists import LISTS, NamedFile, in_force, put_on_lists
 from segops.cli._params import INSTANT, formats
 from segops.cli._say import say, say_all, say_text
 from segops.config import load
@@ -22,6 +23,7 @@ from segops.core.views.trace import Tracer
 from segops.replay import Replay
 from segops.schemas.identifying import limits_of
 from segops.schemas.segments import load as load_segments
+from segops.schemas.static_lists import bound
 from segops.wall_clock import wall_ms
 
 _EPILOG = """
@@ -133,6 +135,7 @@ _FORMATS: dict[str, Callable[[Explanation], None]] = {"tree": _tree, "json": _js
     help="File of events (.jsonl, .jsonl.gz), or - for standard input.",
 )
 @click.option("--profile", "profile_id", required=True, metavar="ID", help="Profile id, such as user_id:ann.")
+@LISTS
 @click.option("--at", "at_ms", type=INSTANT, help="Instant to explain. Default: the time of the last event.")
 @click.option("--segment", metavar="KEY", help="Explain only this segment.")
 @formats(_FORMATS)
@@ -140,6 +143,7 @@ def command(
     segments: tuple[Path, ...],
     events: Path,
     profile_id: str,
+    lists: tuple[NamedFile, ...],
     at_ms: int | None,
     segment: str | None,
     form: str,
@@ -151,11 +155,12 @@ def command(
     nothing more happens. A segment says if one of its windows begins before the first event of FILE. Values
     of the profile's events that the rules cannot read are listed on standard error.
     """
-    known = SegmentSet(load_segments(segments))
+    known = SegmentSet(bound(load_segments(segments), in_force(lists)))
     if segment is not None and segment not in known.by_key:
         raise UserError(f"unknown segment {segment!r}; known segments: {', '.join(sorted(known.by_key))}")
     follower = Tracer(known, None if segment is None else (segment,), profile_id=profile_id)
     replay = Replay(follower.segments, wall_ms=wall_ms(), engine=follower, limits=limits_of(load()))
+    put_on_lists(replay, lists, limits_of(load()))
     read = Input(events, replay)
     first_ms = _apply(replay, read, profile_id, at_ms)
     found = follower.explain(replay.profiles[profile_id], replay.clock_ms or 0, first_ms=first_ms)

@@ -56,6 +56,7 @@ def _tree(view: ProfileView) -> None:
         ("waiting for", [*view.awaits, *_held(view.held)]),
         ("traits", [f"{name}: {_shown(value)}" for name, value in sorted(view.traits.items())]),
         ("features", [_feature(each) for each in view.features]),
+        ("lists", list(view.lists)),
         ("memberships", [_membership(each) for each in view.memberships]),
     )
     say_all([head, *(line for name, lines in parts if lines for line in _branch(name, lines))])
@@ -144,7 +145,8 @@ _PAST_FORMATS: dict[str, Callable[[int, str, Sequence[PastMembership]], None]] =
 def command(identifier: str, url: str | None, form: str, at_ms: int | None) -> None:
     """Show the profile of the person with the identifier ID, such as user_id:ann, in a running system.
 
-    Prints the identifiers and their origins, traits, features, and memberships with start, reason and end.
+    Prints the identifiers and their origins, traits, features, static lists, and memberships with start,
+    reason and end.
     Any worker can be asked: it redirects to the one that owns the profile's partition.
 
     With --at, the answer comes from the published changes instead, with SEGOPS_ARCHIVE_URL from the archive's

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from segops.cli._input import Input
+from segops.cli._lists import LISTS, NamedFile, in_force, put_on_lists
 from segops.cli._params import INSTANT, formats
 from segops.cli._say import say, say_all
 from segops.config import load
@@ -20,6 +21,7 @@ from segops.schemas.changes import encode_change
 from segops.schemas.identifying import limits_of
 from segops.schemas.segments import load as load_segments
 from segops.schemas.segments import load_drafts
+from segops.schemas.static_lists import bound
 from segops.wall_clock import wall_ms
 
 _EPILOG = """
@@ -67,6 +69,7 @@ _HEADING = f"{'occurred at':<24}  {'action':<7}  {'segment':<24}  {'reason':<10}
     help="Publish these segments, too, when the clock reaches --at; may be repeated.",
 )
 @click.option("--at", "at_ms", type=INSTANT, help="The instant of --apply.")
+@LISTS
 @click.option("--until", type=INSTANT, help="Advance the clock to this instant after the last event.")
 @formats(_FORMATS, default="jsonl", note="jsonl prints the records as they are published")
 @click.option("--strict", is_flag=True, help="Exit with status 1 if an event was invalid.")
@@ -75,6 +78,7 @@ def command(
     events: Path,
     applied: tuple[Path, ...],
     at_ms: int | None,
+    lists: tuple[NamedFile, ...],
     until: int | None,
     form: str,
     strict: bool,
@@ -84,13 +88,16 @@ def command(
     Events are in Segment's format, in order of arrival; the clock is the greatest event time so far. A line
     may be a body with a "batch" of events. Invalid events, repaired parts of events and values that the rules
     cannot read are reported on standard error. The segments of --apply take the place of those with the same
-    keys, after all events up to --at, and all of these events count for them.
+    keys, after all events up to --at, and all of these events count for them. The lists of --list are there
+    from the beginning.
     """
     if bool(applied) != (at_ms is not None):
         raise click.UsageError("expected --apply and --at together")
-    found = load_segments(segments)
+    static = in_force(lists)
+    found = bound(load_segments(segments), static)
     replay = Replay(SegmentSet(found), wall_ms=wall_ms(), limits=limits_of(load()))
-    later = SegmentSet(edited(found, load_drafts(applied).definitions))
+    put_on_lists(replay, lists, limits_of(load()))
+    later = SegmentSet(edited(found, bound(load_drafts(applied).definitions, static)))
     edit = None if at_ms is None else _Edit(replay, later, at_ms)
     read = Input(events, replay)
     show = _FORMATS[form]

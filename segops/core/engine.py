@@ -21,7 +21,7 @@ from segops.core.memberships import record_change
 from segops.core.merge import forget_messages, merge, note_of
 from segops.core.names import names_known, note_names
 from segops.core.profile import Member, Profile
-from segops.core.rules.execution import FIRST, IDENTIFIERS, LATEST, LOCATION
+from segops.core.rules.execution import FIRST, IDENTIFIERS, LATEST, LISTS, LOCATION
 from segops.core.segments import Segment, SegmentSet
 from segops.core.skips import skipped, skipped_traits
 from segops.core.step import StepResult
@@ -163,10 +163,10 @@ class Engine:
         profile.evaluated_by = self.version
         return evaluation.result
 
-    def on_identifiers(self, profile: Profile, *, reason: str, clock_ms: int) -> StepResult:
-        """Evaluate the segments that read identifiers, after an identifier was added or removed."""
+    def on_changed(self, profile: Profile, of: Iterable[str], *, reason: str, clock_ms: int) -> StepResult:
+        """Evaluate the segments that read these parts of the profile, after a change without an event."""
         evaluation = _Evaluation(profile, reason, max(clock_ms, profile.latest_ms))
-        indexes = self.segments.by_part[IDENTIFIERS]
+        indexes = frozenset[int]().union(*(self.segments.by_part[part] for part in of))
         if indexes and profile.first_ms is not None:
             self._pass_time(evaluation, clock_ms)
             self._evaluate(evaluation, sorted(indexes))
@@ -249,6 +249,8 @@ class Engine:
         touched: set[int] = set()
         if profile.first_ms is None:
             touched |= self.segments.blank_members
+            if profile.lists:
+                touched |= self.segments.by_part[LISTS]
         elif time_ms // DAY_MS != profile.latest_ms // DAY_MS:
             note_day(profile, time_ms)
         if profile.first_ms is None or time_ms < profile.first_ms:

@@ -24,7 +24,7 @@ def is_waiting(profile: Profile) -> bool:
 
 def is_blank(profile: Profile) -> bool:
     """Return whether nothing is stored under the identifier."""
-    return profile.first_ms is None and profile.links is None
+    return profile.first_ms is None and profile.links is None and not profile.lists
 
 
 def shares_of(profile: Profile) -> list[tuple[Profile, list[str]]]:

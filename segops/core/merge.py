@@ -12,6 +12,7 @@ from segops.core.features.merging import merge_state
 from segops.core.identifiers import is_user
 from segops.core.memberships import past_of
 from segops.core.profile import Past, Profile
+from segops.core.static_lists import merge_lists
 from segops.core.values import MAX_MS
 
 #: A profile remembers at least this many messages, and each at least this long (``SPEC.md#events``).
@@ -30,6 +31,7 @@ def merge(survivor: Profile, source: Profile, features: Mapping[int, Feature], n
     _merge_traits(survivor, source)
     _merge_seen(survivor, source, now_ms)
     _merge_memberships(survivor, source)
+    merge_lists(survivor, source)
     survivor.former_day = merged_former_day(survivor, source)
     known = [ms for ms in (survivor.first_ms, source.first_ms) if ms is not None]
     survivor.first_ms = min(known, default=None)

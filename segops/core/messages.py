@@ -131,6 +131,20 @@ class Release(msgspec.Struct, array_like=True, gc=False, tag="release"):
     state: Profile | None = None
 
 
+class Listing(msgspec.Struct, array_like=True, gc=False, tag="listing"):
+    """Version ``version`` of the static list ``key`` names ``to``.
+
+    ``base``: the version that was in force when the upload began (0: none); earlier ones are out of use.
+    """
+
+    to: str
+    key: str
+    version: int
+    base: int = 0
+    at_ms: int = _NEVER
+    hops: int = 0
+
+
 class Rows(msgspec.Struct, array_like=True, gc=False, tag="rows"):
     """Rows of past events of ``source`` for the backfill of the definitions ``of``, each as it is stored.
 
@@ -145,4 +159,4 @@ class Rows(msgspec.Struct, array_like=True, gc=False, tag="rows"):
     hops: int = 0
 
 
-Message = Forward | Claim | MergeRequest | Handover | Refused | Erase | Forget | Split | Restore
+Message = Forward | Claim | MergeRequest | Handover | Refused | Erase | Forget | Split | Restore | Listing

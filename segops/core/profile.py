@@ -158,3 +158,5 @@ class Profile(msgspec.Struct, array_like=True, gc=False):
     former_day: int | None = None
     #: Feature whose oldest past events were left out for want of room -> since when its events are complete.
     complete_since: dict[int, int] = {}
+    #: Static list -> the versions of it that name this profile, ascending (``static_lists``).
+    lists: dict[str, list[int]] = {}

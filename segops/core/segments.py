@@ -17,7 +17,7 @@ from segops.core.lookups import Column
 from segops.core.memberships import Membership, PausedMembership, compile_membership
 from segops.core.profile import Member, Profile
 from segops.core.rules.alerts import Alert
-from segops.core.rules.execution import FIRST, IDENTIFIERS, LATEST, LOCATION, Rule
+from segops.core.rules.execution import FIRST, IDENTIFIERS, LATEST, LISTS, LOCATION, Rule
 from segops.core.rules.figures import Compare, DigitFigure, Number, Ratio, TraitFigure, figures_of
 from segops.core.rules.model import (
     Changed,
@@ -35,6 +35,7 @@ from segops.core.rules.model import (
 )
 from segops.core.rules.policy import Policy
 from segops.core.skips import expected_kinds
+from segops.core.static_lists import versions_read
 from segops.core.windows import reaches
 
 #: The longest chain of segments in which each refers to the next.
@@ -60,6 +61,8 @@ class Definition(msgspec.Struct, frozen=True):
     indicators: Any = None
     #: The columns of look-up tables that the rule reads.
     columns: tuple[Column, ...] = ()
+    #: The static lists in force that are bound to the rule, as in its record, by key.
+    lists: Any = None
     policy: Policy | None = None
     #: Not part of the meaning, which decides memberships.
     alerts: tuple[Alert, ...] = ()
@@ -169,9 +172,10 @@ class SegmentSet:
         self.trait_readings = _trait_readings(self.definitions)
         self.by_part = {
             part: frozenset(s.index for s in self.segments if part in s.referred.reads)
-            for part in (FIRST, LATEST, LOCATION, IDENTIFIERS)
+            for part in (FIRST, LATEST, LOCATION, IDENTIFIERS, LISTS)
         }
         self.histories = histories(indexed)
+        self.lists = versions_read(each.when for each in self.definitions)
         self.blank_members = _blank_members(self.segments)
 
     def convert_features(self, profile: Profile) -> None:

@@ -74,7 +74,7 @@ class RowFile:
 
     def _of_json(self, file: BinaryIO, after: int) -> Iterator[Row]:
         number = 0
-        for line, text in enumerate(_bounded_lines(file), 1):
+        for line, text in enumerate(bounded_lines(file), 1):
             text = text.removeprefix(_BOMS[0][0]) if line == 1 else text
             if not text.strip():
                 continue
@@ -160,7 +160,7 @@ def _errors(encoding: str) -> str:
     return "replace" if encoding.startswith(("utf-16", "utf-32")) else "surrogateescape"
 
 
-def _bounded_lines(file: BinaryIO) -> Iterator[bytes]:
+def bounded_lines(file: BinaryIO) -> Iterator[bytes]:
     """Yield the lines of a file; of one that is too long only its beginning, one byte more than allowed."""
     while line := file.readline(_MAX_LINE + 1):
         yield line

@@ -17,6 +17,7 @@ import msgspec
 from aiokafka import TopicPartition
 
 from segops.config import Settings
+from segops.core.rules.model import ListInForce
 from segops.core.segments import Definition, references
 from segops.kafka import reading
 from segops.kafka.topics import single_partition
@@ -24,6 +25,7 @@ from segops.schemas.owner import OWNER_KEY
 from segops.schemas.planned import PLAN_KEY, PlannedEdit, decode_planned
 from segops.schemas.published_lookups import COLUMN_KEY, ColumnLog
 from segops.schemas.segments import MAX_VERSION, definition_from_record
+from segops.schemas.static_lists import LIST_PREFIX, PublishedList, bound, decode_list
 
 logger = logging.getLogger(__name__)
 
@@ -55,14 +57,24 @@ class DefinitionLog:
         self.planned: PlannedEdit | None = None
         #: The columns of look-up tables. A definition can be read only after those that its rule reads.
         self.lookups = ColumnLog()
+        #: The static lists, removed ones included, by key.
+        self.lists: dict[str, PublishedList] = {}
         self._on_bad = on_bad
 
     def definitions(self) -> list[Definition]:
-        """Return the active definitions by key, reporting and leaving out those with a broken reference."""
+        """Return the active definitions by key, with the static lists in force bound to them.
+
+        Those with a broken reference are reported and left out.
+        """
         broken = left_out(self.live)
         for key, reason in broken.items():
             self._on_bad(f"ignoring segment {key}: {reason}")
-        return [self.live[key] for key in sorted(self.live) if key not in broken]
+        return self.bound(self.live[key] for key in sorted(self.live) if key not in broken)
+
+    def bound(self, definitions: Iterable[Definition]) -> list[Definition]:
+        """Return definitions with the static lists in force bound to those that name them."""
+        lists = {key: found for key, each in self.lists.items() if (found := each.in_force) is not None}
+        return bound(definitions, lists)
 
     def published(self) -> Published:
         """Return what workers need to know. Rows of look-up tables that none of it reads leave the memory."""
@@ -76,7 +88,7 @@ class DefinitionLog:
     def after(self, records: Mapping[bytes, bytes]) -> DefinitionLog:
         """Return this log with further records, without a plan."""
         found = DefinitionLog(lambda _: None)
-        found.live, found.retired = dict(self.live), dict(self.retired)
+        found.live, found.retired, found.lists = dict(self.live), dict(self.retired), self.lists
         for key, record in records.items():
             found.apply(key, record)
         return found
@@ -92,6 +104,8 @@ class DefinitionLog:
             if key is not None and key.startswith(COLUMN_KEY):
                 self.lookups.apply(key, value)
                 return False
+            if key is not None and key.startswith(LIST_PREFIX):
+                return self._apply_list(key, value)
             return self._apply(_segment_key(key), value)
         except Exception as error:  # no record in the topic may stop a worker
             self._on_bad(f"skipping definition record {offset} (key {key!r}): {error}")
@@ -100,6 +114,15 @@ class DefinitionLog:
     def apply_all(self, records: Iterable[Any]) -> bool:
         """Apply records; return whether they may have changed the active definitions."""
         return any([self.apply(each.key, each.value, offset=each.offset) for each in records])
+
+    def _apply_list(self, key: bytes, value: bytes | None) -> bool:
+        name = key.removeprefix(LIST_PREFIX).decode()
+        former = self.lists.get(name)
+        if value is None:
+            self.lists.pop(name, None)
+        else:
+            self.lists[name] = decode_list(key, value)
+        return _in_force(former) != _in_force(self.lists.get(name))
 
     def _apply(self, key: str, value: bytes | None) -> bool:
         if value is None:
@@ -115,6 +138,10 @@ class DefinitionLog:
         former = self.live.get(key)
         self.live[key] = definition
         return former != definition
+
+
+def _in_force(published: PublishedList | None) -> ListInForce | None:
+    return None if published is None else published.in_force
 
 
 def left_out(definitions: Mapping[str, Definition]) -> dict[str, str]:

@@ -28,6 +28,10 @@ Records = Sequence[tuple[bytes, bytes | None]]
 _Addressed = Sequence[tuple[str, bytes, bytes | None]]
 
 
+class Outpaced(UserError):
+    """Another publisher committed first."""
+
+
 class Publish(Protocol):
     """Publishes records, and those ``beside`` them, by topic, in one transaction."""
 
@@ -80,7 +84,7 @@ async def _write(producer: AIOKafkaProducer, topic: str, records: _Addressed) ->
         async with producer.transaction():
             return await _send(producer, records)
     except (ProducerFenced, InvalidProducerEpoch):
-        raise UserError("another publisher committed first; nothing was written. Retry.") from None
+        raise Outpaced("another publisher committed first; nothing was written. Retry.") from None
     except (KafkaError, IllegalOperation) as error:
         raise SegopsError(f"failed to publish to {topic}: {in_words(error)}") from error
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 from uuid import uuid4
 
@@ -118,7 +118,7 @@ async def effect_of(settings: Settings, decide: Decide, wait: Wait, detail: Deta
 async def _effect(settings: Settings, decide: Decide, wait: Wait, detail: Detail) -> Effect:
     log = await read(settings)
     changes = decide(log)
-    before, after = in_use(log.live), in_use(_after(log, changes))
+    before, after = _bound(log, log.live), _bound(log, _after(log, changes))
     draft = _draft_of(log, changes)
     question = _question(before, after, detail, "" if draft is None else draft.id)
     scanned = _NOTHING_SCANNED
@@ -164,6 +164,11 @@ def _records(changes: Iterable[DefinitionChange]) -> dict[bytes, bytes]:
 def _after(log: DefinitionLog, changes: Sequence[DefinitionChange]) -> dict[str, Definition]:
     """Return the definitions as they are once the changes are published."""
     return log.after(_records(changes)).live
+
+
+def _bound(log: DefinitionLog, definitions: Mapping[str, Definition]) -> dict[str, Definition]:
+    """Return definitions as workers use them: without broken references, with static lists bound to them."""
+    return {each.key: each for each in log.bound(in_use(definitions).values())}
 
 
 def _question(

@@ -8,12 +8,15 @@ from functools import reduce
 from typing import Any, Final, NamedTuple
 from uuid import uuid4
 
+import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from segops.config import Settings
-from segops.core.errors import SegopsError, UserError
+from segops.core.errors import DefinitionError, SegopsError, UserError
 from segops.core.scans import Result
+from segops.core.static_lists import lists_of
 from segops.kafka.clients import running_consumer, running_producer
+from segops.kafka.definitions import read
 from segops.kafka.topics import partition_counts
 from segops.schemas.records import partition_of
 from segops.schemas.scans import (
@@ -26,6 +29,7 @@ from segops.schemas.scans import (
     Answer,
     AnswerReader,
     Cancel,
+    EstimateRequest,
     Question,
     ScanBehind,
     ScanBusy,
@@ -35,6 +39,7 @@ from segops.schemas.scans import (
     ScanTimeout,
     decode_result,
     encode_request,
+    records_of,
 )
 from segops.schemas.ticks import TYPE_HEADER
 from segops.wall_clock import wall_ms
@@ -71,7 +76,7 @@ async def scan(
     cancelled, the scan ends in all partitions. Raises ScanTimeout after ``wait_s`` seconds, ScanRefused,
     ScanBusy, ScanBehind, and SegopsError when new definitions come into force meanwhile.
     """
-    topics = settings.topics
+    topics, question = settings.topics, await _bound(settings, question)
     counts = await partition_counts(settings.kafka, [topics.control, topics.scans])
     parts = [TopicPartition(topics.scans, number) for number in range(counts[topics.scans])]
     async with running_consumer(settings.kafka) as consumer, running_producer(settings.kafka) as producer:
@@ -109,6 +114,20 @@ async def patient_scan(
             if loop.time() + _AGAIN_S > until_s:
                 raise
         await asyncio.sleep(_AGAIN_S)
+
+
+async def _bound(settings: Settings, question: Question) -> Question:
+    """Return a question in which drafts have the static lists in force bound to them, as workers need it."""
+    if not isinstance(question, EstimateRequest):
+        return question
+    try:
+        drafts = question.drafts()
+    except DefinitionError:
+        return question  # the partitions say what is wrong
+    if not any(lists_of(each.when) for each in drafts):
+        return question
+    log = await read(settings, on_bad=lambda _: None)
+    return msgspec.structs.replace(question, definitions=tuple(records_of(log.bound(drafts))))
 
 
 async def end_watch(settings: Settings, watch: str) -> None:

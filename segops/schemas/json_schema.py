@@ -338,6 +338,10 @@ _NODES: dict[str, tuple[str, Callable[[str], Schema]]] = {
         "The customer has an identifier of this type, or of one of these.",
         lambda head: map_of((head,), **{head: one_or_more({"type": "string", "pattern": "^[^:]+$"})}),
     ),
+    "list": (
+        "The customer is on this static list (segops lists).",
+        lambda head: map_of((head,), **{head: {"type": "string", "pattern": KEY_PATTERN}}),
+    ),
     "near": (
         "The last known location (with `anytime`: one in the window) is in the circle or near a named point.",
         _near,

@@ -6,7 +6,7 @@ from typing import Final, cast
 
 import msgspec
 
-from segops.core.messages import Handover, Message, Release, Rows, Split
+from segops.core.messages import Handover, Listing, Message, Release, Rows, Split
 from segops.schemas.state import packed
 
 #: Incremented for changes of the encoding other than appended fields.
@@ -17,6 +17,8 @@ HANDOVER: Final = b"handover"
 SPLIT: Final = b"split"
 #: Requests to release a quarantined profile.
 RELEASE: Final = b"release"
+#: Listings, each of which says that an upload of a static list names an identifier.
+LISTING: Final = b"listing"
 
 _VERSION = bytes([FORMAT])
 _decoder = msgspec.msgpack.Decoder(Message | Release | Rows)
@@ -94,6 +96,14 @@ def decode_handover(value: bytes | None) -> Handover:
     message = decode_message(value)
     if not isinstance(message, Handover):
         raise ValueError(f"expected a hand-over, got a {name_of(message)}")
+    return message
+
+
+def decode_listing(value: bytes | None) -> Listing:
+    """Decode a listing. Raises ValueError for anything else."""
+    message = decode_message(value)
+    if not isinstance(message, Listing):
+        raise ValueError(f"expected a listing, got a {name_of(message)}")
     return message
 
 

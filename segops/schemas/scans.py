@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import msgspec
@@ -86,12 +86,16 @@ def _definitions(records: Iterable[msgspec.Raw]) -> list[Definition]:
     return [each for each in found if each is not None]
 
 
+def records_of(definitions: Iterable[Definition]) -> Iterator[msgspec.Raw]:
+    """Yield definitions in the form of the segments topic."""
+    yield from (msgspec.Raw(definition_to_record(each)) for each in definitions)
+
+
 def estimate_request(
     segment: str, drafts: list[Definition], *, share: float = 1.0, samples: int = 0, funnel: bool = False
 ) -> EstimateRequest:
     """Return the request for the estimate of one of some definitions. Raises ValueError."""
-    definitions = tuple(msgspec.Raw(definition_to_record(each)) for each in drafts)
-    return EstimateRequest(segment, definitions, share, samples, funnel)
+    return EstimateRequest(segment, tuple(records_of(drafts)), share, samples, funnel)
 
 
 class Watch(msgspec.Struct, frozen=True):

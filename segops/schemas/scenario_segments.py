@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from segops.core.errors import DefinitionError, Issue, UserError
+from segops.core.rules.model import ListInForce
 from segops.core.segments import Definition, SegmentSet, edited
 from segops.schemas.issues import format_location
 from segops.schemas.segments import inline, load
+from segops.schemas.static_lists import bound
 
 Location = tuple[int | str, ...]
 
@@ -51,6 +53,13 @@ class PublishedSegments:
         self._retired: dict[str, int] = {}
         self._segments = SegmentSet.EMPTY if segments is None else segments
         self.known = None if segments is None else frozenset(segments.by_key)
+        self._lists: dict[str, ListInForce] = {}
+
+    def put_list(self, key: str, expires_ms: int | None, loc: Location) -> tuple[int, SegmentSet | None]:
+        """Put the next version of a static list in force; return its number and all segments, bound to it."""
+        version = self._lists[key].version + 1 if key in self._lists else 1
+        self._lists[key] = ListInForce(version, expires_ms)
+        return version, self._publish(list(self._segments.definitions), loc)
 
     def apply(self, written: Any, loc: Location) -> SegmentSet | None:
         """Publish segments; return all segments afterwards, or None after reporting mistakes."""
@@ -81,7 +90,7 @@ class PublishedSegments:
         if self.known is None:
             return None
         try:
-            self._segments = SegmentSet(definitions, self._segments)
+            self._segments = SegmentSet(bound(definitions, self._lists), self._segments)
         except DefinitionError as error:
             for issue in error.issues:
                 self._document.refuse(loc, f"{issue.path}: {issue.reason}")

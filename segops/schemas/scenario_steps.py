@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,6 +14,7 @@ from segops.core.segments import SegmentSet
 from segops.core.values import MAX_MS, format_instant, parse_duration, parse_instant
 from segops.schemas.events import decode, route
 from segops.schemas.scenario_segments import Document, Location, PublishedSegments
+from segops.schemas.segments import KEY_PATTERN
 
 #: The start of the clock if a scenario names no instant.
 DEFAULT_START = "2026-01-01T00:00:00Z"
@@ -28,6 +29,10 @@ _IDENTIFIERS = ("user_id:", "email:", "anonymous_id:")
 _SHIFT = r"\s*[+-]\s*\d+\s*(?:ms|[smhdw])"
 _SHIFTED = re.compile(rf"(.*?)((?:{_SHIFT})*)\s*")
 _EARLIEST_MS, _LATEST_MS = -62_135_596_800_000, 253_402_300_799_999
+
+
+_ListKey = Annotated[str, Field(pattern=KEY_PATTERN)]
+_Ids = Annotated[list[str], Field(min_length=1)]
 
 
 class _Form(BaseModel):
@@ -53,10 +58,18 @@ class ChangeForm(_Form):
     event_id: str | None = None
 
 
+class ListForm(_Form):
+    """The next version of a static list: identifiers, and until when it names them."""
+
+    ids: _Ids
+    expires: str = ""
+
+
 class StepForm(_Form):
     """A step as written."""
 
     at: str = ""
+    lists: dict[_ListKey, _Ids | ListForm] = Field(default={}, min_length=1)
     apply: Any = None
     retire: list[str] = Field(default=[], min_length=1)
     event: dict[Any, Any] = {}
@@ -69,7 +82,8 @@ class StepForm(_Form):
 class ScenarioStep(msgspec.Struct, frozen=True):
     """A step ready to run: the clock advances, segments are published, events are applied, checks are made.
 
-    ``segments`` are all segments from this step on, or None if they stay the same. ``events`` are pairs of an
+    ``listings``: identifiers with a list and its version that names them. ``segments`` are all segments from
+    this step on, or None if they stay the same. ``events`` are pairs of an
     encoded event and the message id to use if it has none. ``expect`` has sorted pairs of action and segment,
     ``changes`` the fields to compare, ``members`` sorted segment keys by profile id. A check that is None is
     not made.
@@ -83,6 +97,7 @@ class ScenarioStep(msgspec.Struct, frozen=True):
     changes: tuple[Mapping[str, str], ...] | None
     members: Mapping[str, Sequence[str]] | None
     segments: SegmentSet | None = None
+    listings: tuple[tuple[str, str, int], ...] = ()
 
     @property
     def checks(self) -> bool:
@@ -153,7 +168,8 @@ class StepReader:
         if not written:
             self._document.refuse(loc, "expected a step with at least one key")
         at_ms = self._move(form, loc)
-        segments = self._publish(form, loc)
+        listings, bound = self._put_lists(form, loc)
+        segments = self._publish(form, loc) or bound
         events = self._events(form, loc)
         return ScenarioStep(
             index + 1,
@@ -164,7 +180,20 @@ class StepReader:
             self._changes(form.changes, (*loc, "changes")) if "changes" in written else None,
             self._members(form.members, (*loc, "members")) if "members" in written else None,
             segments,
+            listings,
         )
+
+    def _put_lists(
+        self, form: StepForm, loc: Location
+    ) -> tuple[tuple[tuple[str, str, int], ...], SegmentSet | None]:
+        listings: list[tuple[str, str, int]] = []
+        segments = None
+        for key, written in form.lists.items():
+            found = ListForm(ids=written) if isinstance(written, list) else written
+            until = self._instant(found.expires, (*loc, "lists", key, "expires")) if found.expires else None
+            version, segments = self._published.put_list(key, until, (*loc, "lists", key))
+            listings += [(profile_id(each), key, version) for each in found.ids]
+        return tuple(listings), segments
 
     def _publish(self, form: StepForm, loc: Location) -> SegmentSet | None:
         written, published = form.model_fields_set, self._published

@@ -18,7 +18,7 @@ from segops.core.errors import DefinitionError, Issue, UserError
 from segops.core.lookups import LookupTable, columns_of
 from segops.core.rules.analysis import lint, lint_rfm
 from segops.core.rules.figures import Figure
-from segops.core.rules.model import KnownFor, Node
+from segops.core.rules.model import KnownFor, ListInForce, Node
 from segops.core.rules.parsing import (
     MAX_NODES,
     Context,
@@ -43,7 +43,7 @@ SUFFIXES = (".yaml", ".yml", ".json")
 _MAX_PUBLISHED_NODES = 10 * MAX_NODES
 _TOPIC = "segments topic"
 #: Keys of a published record that are not part of the segment as written.
-_BESIDE_FORM = frozenset(("version", "rfm", "places", "indicators", "lookups", "paused"))
+_BESIDE_FORM = frozenset(("version", "rfm", "places", "indicators", "lookups", "lists", "paused"))
 _T = TypeVar("_T")
 KEY_PATTERN = r"^[a-z0-9][a-z0-9-]{0,63}$"
 
@@ -193,6 +193,8 @@ class _Reading:
         self.indicators_written: Any = None
         #: The look-up tables; None if the block is invalid.
         self.tables: Mapping[str, LookupTable] | None = {}
+        #: The static lists in force that are bound to the rules.
+        self.lists: Mapping[str, ListInForce] = {}
         self.definitions: list[Definition] = []
         #: Placeholders for invalid segments, so that references to them are not reported as mistakes, too.
         self.placeholders: list[Definition] = []
@@ -224,6 +226,13 @@ class _Reading:
             self.indicators_written = written
             self.indicators = self._attempt(partial(read_indicators, written, "indicators", context))
 
+    def use_lists(self, written: Any) -> None:
+        """Parse the static lists that are bound to a published rule, which is read afterwards."""
+        try:
+            self.lists = msgspec.convert(written or {}, dict[str, ListInForce])
+        except msgspec.ValidationError as error:
+            self.issues.append(Issue(self.source, "lists", str(error)))
+
     def segments(self, written: Sequence[Any], path: str = "segments") -> None:
         """Read a list of segments at a path."""
         for i, raw in enumerate(written):
@@ -243,6 +252,7 @@ class _Reading:
         most = MAX_NODES if self.lints else _MAX_PUBLISHED_NODES
         context = Context(self.source, self.rfm, most, published=not self.lints, areas=self.areas)
         context.indicators, context.lookups = self.indicators, self.tables
+        context.lists = self.lists
         node = self._attempt(partial(read_rule, form.when, f"{path}.when", context))
         policy, alerts, known = None, None, len(self.issues)
         if "membership" in form.model_fields_set:
@@ -266,6 +276,7 @@ class _Reading:
             areas={name: found for name, found in self.areas_written.items() if name in names} or None,
             indicators={key: self.indicators_written[key] for key in sorted(context.used_indicators)} or None,
             columns=columns_of(node) if self.tables else (),
+            lists=msgspec.to_builtins(self.lists) or None,
             policy=policy,
             alerts=alerts or (),
         )
@@ -344,6 +355,7 @@ def definition_to_record(definition: Definition) -> bytes:
             **({} if definition.areas is None else {"places": definition.areas}),
             **({} if definition.indicators is None else {"indicators": definition.indicators}),
             **({"lookups": columns_form(definition.columns)} if definition.columns else {}),
+            **({} if definition.lists is None else {"lists": definition.lists}),
             **({} if definition.policy is None else {"membership": definition.policy.written}),
             **({"alert": [alert.written for alert in definition.alerts]} if definition.alerts else {}),
             **({"paused": True} if definition.paused else {}),
@@ -370,6 +382,7 @@ def definition_from_record(
     reading.use_areas(raw.get("places"))
     reading.tables = {**published_tables(raw.get("lookups"), _TOPIC), **tables}
     reading.use_indicators(raw.get("indicators"))
+    reading.use_lists(raw.get("lists"))
     form = {key: item for key, item in raw.items() if key not in _BESIDE_FORM}
     definition = reading.segment(form, str(raw.get("key")) if version else "-")
     if definition is None or issues:

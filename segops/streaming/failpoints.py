@@ -50,6 +50,11 @@ CATALOGUE_POINTS = (
     "catalogue_in_transaction",  # the counts and the position are sent, not committed
     "catalogue_after_commit",
 )
+#: The failpoints of `segops lists put`.
+LIST_POINTS = (
+    "lists_during_upload",  # some of the identifiers are written
+    "lists_after_upload",  # all are acknowledged; the list is not in force
+)
 POINTS = (
     *CHECKPOINT_POINTS,
     "during_recovery",  # part of the changelog is read
@@ -70,6 +75,7 @@ POINTS = (
     *SOURCE_POINTS,
     *PULL_POINTS,
     *CATALOGUE_POINTS,
+    *LIST_POINTS,
 )
 
 

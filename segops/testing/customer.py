@@ -7,14 +7,18 @@ from typing import Any, NamedTuple
 
 from segops.core.engine import Engine
 from segops.core.events import Event
+from segops.core.identity.protocol import Identity
 from segops.core.lookups import columns_of
 from segops.core.profile import Profile
+from segops.core.rules.model import ListInForce
 from segops.core.rules.parsing import Context, read_areas, read_policy, read_rule
 from segops.core.segments import Definition, SegmentSet
+from segops.core.static_lists import note_listing
 from segops.core.step import StepResult
 from segops.core.values import parse_instant
 from segops.schemas.lookups import NO_TABLES, Blocks, read_tables
 from segops.schemas.segments import load
+from segops.schemas.static_lists import bound
 
 #: Earlier than any event of a test.
 LONG_AGO = -(10**14)
@@ -97,6 +101,7 @@ class Customer:
         self.profile: Profile = self.engine.new_profile("user_id:u1")
         self.clock_ms = clock_ms
         self._count = 0
+        self._lists: dict[str, ListInForce] = {}
 
     @classmethod
     def from_files(cls, *paths: str | Path, clock_ms: int = LONG_AGO) -> Customer:
@@ -141,8 +146,20 @@ class Customer:
 
     def adopt(self, **rules: dict[str, Any]) -> StepResult:
         """Replace the segments and return all that this caused."""
-        self.engine = Engine(segments(**rules))
+        self.engine = Engine(SegmentSet(bound(segments(**rules).definitions, self._lists)))
         return self.engine.on_definitions(self.profile, clock_ms=self.clock_ms)
+
+    def upload(self, key: str, *, names: bool = True, expires_ms: int | None = None) -> list[Flip]:
+        """Put the next version of a static list in force; return the changes.
+
+        ``names``: whether the customer is on it; ``expires_ms``: the instant from which no one is.
+        """
+        version = self._lists[key].version + 1 if key in self._lists else 1
+        self._lists[key] = ListInForce(version, expires_ms)
+        if names:
+            note_listing(self.profile, key, version, version)
+        self.engine = Engine(SegmentSet(bound(self.engine.segments.definitions, self._lists)))
+        return flips(Identity(self.engine).on_definitions(self.profile, clock_ms=self.clock_ms))
 
     @property
     def member_of(self) -> set[str]:

@@ -66,6 +66,8 @@ class _Past(msgspec.Struct, frozen=True):
 
 def _apply(step: ScenarioStep, replay: Replay, history: list[_Past]) -> Iterator[Change]:
     yield from replay.advance(step.at_ms)
+    for listing in step.listings:
+        yield from replay.put_on_list(*listing)
     if step.segments is not None:
         yield from _adopt(step.segments, replay, history)
     for line, default_id in step.events:

@@ -176,6 +176,9 @@ CALLS: dict[str, list[str]] = {
     "lookups-list": ["lookups", "list"],
     "lookups-show": ["lookups", "show", "products", "p1"],
     "lookups-put": ["lookups", "put", "products", "table.csv", "--key", "id"],
+    "lists-put": ["lists", "put", "vip", "good.jsonl", "--column", "userId"],
+    "lists-show": ["lists", "show"],
+    "lists-remove": ["lists", "remove", "vip"],
     "members": ["members", "a"],
     "timeline": ["timeline", "user_id:u"],
     "pause": ["pause", "a"],
@@ -233,6 +236,7 @@ KAFKA += ["sizes", "population", "plan", "plan-list", "plan-watch", "alerts", "t
 KAFKA += [f"sources-{name}" for name in ("apply", "infer", "list", "remove", "run", "test")]
 KAFKA += [f"tracking-plans-{name}" for name in ("apply", "infer", "list", "remove", "test", "violations")]
 KAFKA += ["catalogue", "catalogue-run"]
+KAFKA += ["lists-put", "lists-show", "lists-remove"]
 KAFKA += ["quarantine-list", "quarantine-show", "quarantine-restore", "quarantine-drop"]
 #: Commands that wait for a broker: see test_outage.py, test_outage_commands.py, test_archive.py,
 #: test_sources.py, test_catalogue.py and test_imports.py (streaming), test_command.py (collector) and

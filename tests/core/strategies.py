@@ -288,6 +288,7 @@ def leaf_kinds(keys: tuple[str, ...]) -> list[st.SearchStrategy[dict[str, Any]]]
     from .strategies_figures import comparisons, ratios
 
     every.append(import_module(".strategies_customer", __package__).customer_leaves)
+    every.append(import_module(".strategies_lists", __package__).list_rules)
     every.append(area_rules)
     every += [lookup_rules, code_rules]
     every += rhythms()

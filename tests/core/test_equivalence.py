@@ -20,6 +20,7 @@ from .oracle import FAR_MS, ChangeSummary, Oracle, PublishedIdentity, published_
 from .strategies import BASE_MS, RFM, composite, policies, rules, streams
 from .strategies_areas import area_context
 from .strategies_figures import INDICATORS, indicator_rules
+from .strategies_lists import LISTINGS, LISTS
 
 _limits = st.one_of(st.none(), policies())
 
@@ -39,6 +40,7 @@ def segment_sets(draw: Any, *, limited: bool = True) -> SegmentSet:
 def make_definition(key: str, form: dict[str, Any], limits: dict[str, Any] | None = None) -> Definition:
     context = area_context("fuzz", read_rfm(RFM, "rfm", Context("fuzz")))
     context.indicators = read_indicators(INDICATORS, "indicators", context)
+    context.lists = LISTS
     node = read_rule(form, key, context)
     policy = None if limits is None else read_policy(limits, "membership", context)
     return Definition(key, key, node, written={"when": form, "membership": limits}, policy=policy)
@@ -72,6 +74,8 @@ def assert_agreement(segments: SegmentSet, steps: list[tuple[str, Any]], waterma
     """Assert that engine and oracle agree at every step. ``watermark``: events advance the clock."""
     engine, oracle = Engine(segments), Oracle(segments.definitions)
     profile = engine.new_profile("user_id:u1")
+    profile.lists = {key: [*versions] for key, versions in LISTINGS.items()}
+    oracle.history.put_on(LISTINGS)
     clock_ms = -(10**15)
     for kind, arg in steps:
         if kind == "clock" or watermark:

@@ -18,6 +18,7 @@ from segops.core.messages import (
     Forget,
     Forward,
     Handover,
+    Listing,
     MergeRequest,
     Message,
     Refused,
@@ -45,6 +46,7 @@ EXAMPLES: list[Message] = [
     Forget(TO, OF, Erasing("request"), 4, at_ms=1),
     Split(TO, "anonymous_id:a", 3, Profile("anonymous_id:a"), at_ms=1),
     Restore(TO, OF, 3, Profile(TO), at_ms=1),
+    Listing(TO, "vip", 2, 1),
 ]
 
 

@@ -36,6 +36,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "has_been": {"has_been": {"trait": "p", "is": {"eq": 1}}, "for": "1d"},
     "changed": {"changed": {"trait": "p", "to": 1}},
     "identified": {"identified": True},
+    "list": {"list": "vip"},
     "has_identifier": {"has_identifier": "email"},
     "near": {"near": {"lat": 0, "lon": 0, "radius": "1km"}},
     "inside": {"inside": "zone"},
@@ -86,6 +87,7 @@ TABLES: dict[str, tuple[Collection[type], dict[type, str]]] = {
             **dict.fromkeys((model.Near, model.Located, model.Visited), "distances are not looked into"),
             model.Changed: "its conditions are looked at one by one",
             model.HasIdentifier: "any customer may have any identifier",
+            model.OnList: "any customer may be on any list",
             model.Bucket: "an empty one is refused when it is read",
             model.SequenceNode: "its conditions are looked at one by one",
             **dict.fromkeys(
@@ -110,6 +112,7 @@ TABLES: dict[str, tuple[Collection[type], dict[type, str]]] = {
             **dict.fromkeys((model.Near, model.Located, model.Visited), "distances are not looked into"),
             model.Changed: "fails where the trait was never set",
             model.HasIdentifier: "fails where there is no such identifier",
+            model.OnList: "fails where the list does not name the customer",
             **dict.fromkeys(
                 (model.ActivePeriods, model.Sessions),
                 "a count that always holds is refused, or warned of, when it is read",
@@ -126,7 +129,9 @@ TABLES: dict[str, tuple[Collection[type], dict[type, str]]] = {
             **TWO_SIDED,
             **REFERS,
             **dict.fromkeys((model.Near, model.Located, model.Visited), "distances are not looked into"),
-            **dict.fromkeys((model.Changed, model.HasIdentifier), "only equal nodes are compared"),
+            **dict.fromkeys(
+                (model.Changed, model.HasIdentifier, model.OnList), "only equal nodes are compared"
+            ),
         },
     ),
     "compile": (compiler._EMITTERS, TWO_SIDED),
@@ -159,6 +164,7 @@ TABLES: dict[str, tuple[Collection[type], dict[type, str]]] = {
                     model.Visited,
                     model.Bucket,
                     model.HasIdentifier,
+                    model.OnList,
                 ),
                 "selects no events",
             ),
@@ -179,6 +185,7 @@ TABLES: dict[str, tuple[Collection[type], dict[type, str]]] = {
                     model.HasBeen,
                     model.Changed,
                     model.HasIdentifier,
+                    model.OnList,
                     model.Near,
                     model.Located,
                     model.Visited,
@@ -210,6 +217,7 @@ TABLES: dict[str, tuple[Collection[type], dict[type, str]]] = {
             **REFERS,
             **dict.fromkeys((model.KnownFor, model.ScoreNode), "reads the times of all events"),
             model.Bucket: "reads the profile's id",
+            model.OnList: "reads uploaded identifiers",
         },
     ),
     "reference": (evaluator._NODES, {}),

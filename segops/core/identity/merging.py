@@ -20,6 +20,7 @@ from segops.core.links import (
 from segops.core.merge import redirect
 from segops.core.messages import Claim, Erase, Handover, Split
 from segops.core.profile import Links, MergedSource, Profile
+from segops.core.rules.execution import IDENTIFIERS, LISTS
 from segops.core.step import Step
 from segops.core.values import MAX_MS
 
@@ -92,7 +93,8 @@ def catch_up(engine: Engine, step: Step) -> list[Deferred]:
         step.result.add(engine.on_event(profile, held.event, clock_ms=at_ms))
     _merge_until(engine, step, sources, at_ms=at_ms, until_ms=MAX_MS)
     step.result.add(engine.on_timer(profile, clock_ms=step.clock_ms))
-    step.result.add(engine.on_identifiers(profile, reason="merge", clock_ms=step.clock_ms))
+    changed = (IDENTIFIERS, LISTS)
+    step.result.add(engine.on_changed(profile, changed, reason="merge", clock_ms=step.clock_ms))
     return _deferred(deferred, profile.id)
 
 

@@ -33,6 +33,7 @@ from segops.core.engine import Engine, message_hash
 from segops.core.events import Event
 from segops.core.identifiers import Rules, aliases_of, all_of, is_user, type_of
 from segops.core.identity.erasure import erase, forget
+from segops.core.identity.listing import take_listing
 from segops.core.identity.merging import (
     Deferred,
     brings_state,
@@ -65,6 +66,7 @@ from segops.core.messages import (
     Forget,
     Forward,
     Handover,
+    Listing,
     MergeRequest,
     Message,
     Refused,
@@ -72,6 +74,7 @@ from segops.core.messages import (
     Split,
 )
 from segops.core.profile import HeldEvent, IdentifierOrigin, Profile, SplitRequest, Waiter
+from segops.core.rules.execution import IDENTIFIERS
 from segops.core.step import NotMerged, Step, StepResult
 
 #: The most events that a waiting profile holds; further ones are applied at once.
@@ -104,6 +107,7 @@ class Identity:
             Forget: self._on_forget,
             Split: self._on_split,
             Restore: _ignore_stale,
+            Listing: self._on_listing,
         }
         relayed = dict.fromkeys(linked, self._on_redirect)
         return {
@@ -302,13 +306,17 @@ class Identity:
             step.at_ms = step.clock_ms
             asked = drop_deferred(request)
             split_off(step, request)
-            step.result.add(self.engine.on_identifiers(step.profile, reason="split", clock_ms=step.clock_ms))
+            of, clock_ms = (IDENTIFIERS,), step.clock_ms
+            step.result.add(self.engine.on_changed(step.profile, of, reason="split", clock_ms=clock_ms))
             claim_again(step, {each: False for each in contested(step.profile, asked)})
             self._settle(step)
         else:
             detail = "nothing to split off: it is not part of this profile, or by another hand-over"
             step.result.add_not_merged(NotMerged("split", step.profile.id, split.source, detail))
             step.result.moved = False
+
+    def _on_listing(self, step: Step, listing: Listing) -> None:
+        take_listing(self.engine, step, listing)
 
     def _on_restore(self, step: Step, message: Restore) -> None:
         profile = step.profile

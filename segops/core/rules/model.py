@@ -123,6 +123,25 @@ class HasIdentifier(msgspec.Struct, frozen=True, tag="has_identifier"):
     types: tuple[str, ...]
 
 
+class ListInForce(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """The version of a static list that rules read. From ``expires_ms`` on (None: never) it names no one."""
+
+    version: int
+    expires_ms: int | None = None
+
+
+class OnList(msgspec.Struct, frozen=True, tag="list", omit_defaults=True):
+    """The profile is on the static list ``key``.
+
+    ``version``: the one in force (0: none); ``expires_ms``: the instant from which it names no one. A rule as
+    written has neither: they are bound to it when definitions come into force.
+    """
+
+    key: str
+    version: int = 0
+    expires_ms: int | None = None
+
+
 class Near(msgspec.Struct, frozen=True, tag="near", omit_defaults=True):
     """The last known location, younger than ``within_ms``, is at most ``radius_m`` metres away.
 
@@ -295,6 +314,7 @@ Node = (
     | HasBeen
     | Changed
     | HasIdentifier
+    | OnList
     | Near
     | Located
     | Visited

@@ -37,7 +37,7 @@ from segops.core.rules.phrases import (
     where_text,
     window_text,
 )
-from segops.core.values import format_duration
+from segops.core.values import format_duration, format_instant
 from segops.core.windows import Calendar
 
 
@@ -181,6 +181,11 @@ def _percent(node: model.Bucket) -> str:
     return f"from {node.low / 100:g} to {node.high / 100:g} %"
 
 
+def _version_text(node: model.OnList) -> str:
+    until = "" if node.expires_ms is None else f" until {format_instant(node.expires_ms)}"
+    return f"version {node.version}{until}" if node.version else "no version is in force"
+
+
 def _step(step: SequenceStep) -> str:
     same = [f"{path_text(path)} as in step {number + 1}" for path, number in step.same_as]
     parts = [
@@ -278,6 +283,7 @@ _LABELS: dict[type, Callable[[Any], tuple[str, ...]]] = {
         window_text(node.window),
     ),
     model.HasIdentifier: lambda node: ("has identifier", " or ".join(node.types)),
+    model.OnList: lambda node: ("on list", node.key),
     model.Near: _near,
     model.Located: lambda node: (f"inside {node.name}", *_younger(node)),
     model.Visited: lambda node: (
@@ -313,6 +319,7 @@ _THRESHOLDS: dict[type, Callable[[Any], str]] = {
     model.HasBeen: lambda node: f"since {format_duration(node.length_ms)} or more",
     model.Changed: lambda node: _sides(node),
     model.HasIdentifier: lambda node: " or ".join(node.types),
+    model.OnList: _version_text,
     model.Near: lambda node: f"≤ {node.radius_m:g}",
     model.Located: lambda node: node.name,
     model.Visited: lambda _node: "≥ 1",

@@ -35,6 +35,7 @@ from segops.core.rules.figures import Number, figures_of
 from segops.core.rules.policy import Policy
 from segops.core.rules.wording import label, threshold
 from segops.core.segments import Definition, Segment, SegmentSet, complete_since
+from segops.core.static_lists import listed_as
 from segops.core.values import format_duration, format_instant, lookup, share_of
 from segops.core.windows import Within
 
@@ -362,6 +363,7 @@ _VALUES: dict[type, Callable[[Any, _View], Any]] = {
     model.HasIdentifier: lambda node, view: ", ".join(
         kind for kind in node.types if has_identifier(view.profile, kind)
     ),
+    model.OnList: lambda node, view: listed_as(view.profile, node),
     model.Near: _distance,
     model.Located: _location,
     model.Visited: _count,

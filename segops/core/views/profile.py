@@ -70,6 +70,7 @@ class ProfileView(msgspec.Struct, frozen=True):
     """A profile at the clock of its partition, ``now_ms``; all times are milliseconds.
 
     ``awaits``: the identifiers with a pending claim; ``held``: the number of events held meanwhile.
+    ``lists``: of the static lists that segments read, those whose version in force names the profile.
     """
 
     profile_id: str
@@ -82,6 +83,7 @@ class ProfileView(msgspec.Struct, frozen=True):
     traits: dict[str, Any]
     features: tuple[FeatureView, ...]
     memberships: tuple[MembershipView, ...]
+    lists: tuple[str, ...] = ()
 
 
 def view_profile(
@@ -107,6 +109,7 @@ def view_profile(
         profile.traits,
         tuple(sorted(_features(segments, profile, now_ms, since), key=lambda each: each.label)),
         tuple(_membership(profile, key, definitions.get(key)) for key in sorted(profile.members)),
+        tuple(key for key, n in sorted(segments.lists.items()) if n in profile.lists.get(key, ())),
     )
 
 

@@ -8,14 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from segops.core.messages import Erase, Handover, Release, Split
+from segops.core.messages import Erase, Handover, Listing, Release, Split
 from segops.core.profile import Erasing
 from segops.schemas.erasures import ERASE, decode_request
 from segops.schemas.messages import (
     HANDOVER,
+    LISTING,
     RELEASE,
     SPLIT,
     decode_handover,
+    decode_listing,
     decode_release,
     decode_split,
     encode_message,
@@ -40,11 +42,12 @@ def _erase_of(value: bytes | None) -> Erase:
 
 
 #: The type of a request -> its decoder, which raises ValueError.
-REQUESTS: Final[Mapping[bytes, Callable[[bytes | None], Erase | Split | Release | Handover]]] = {
+REQUESTS: Final[Mapping[bytes, Callable[[bytes | None], Erase | Split | Release | Handover | Listing]]] = {
     ERASE: _erase_of,
     SPLIT: decode_split,
     RELEASE: decode_release,
     HANDOVER: decode_handover,
+    LISTING: decode_listing,
 }
 
 #: The type of a request to every partition -> its decoder, which raises ValueError.

@@ -182,6 +182,7 @@ _TIMED: dict[type, Callable[[Any], bool]] = {
     model.HasBeen: lambda _node: True,
     **dict.fromkeys((model.Changed, model.Visited), lambda node: _moves(node.window, ())),
     model.HasIdentifier: lambda _node: False,
+    model.OnList: lambda node: node.expires_ms is not None,
     model.Near: lambda node: node.within_ms is not None,
     model.Located: lambda node: node.within_ms is not None,
     model.Bucket: lambda _node: False,

@@ -3,7 +3,7 @@
 from segops.core.rules.execution.compiler import Rule, compile_rule, feature_of, features_of
 from segops.core.rules.execution.customer import changes_of
 from segops.core.rules.execution.figures import figure_value, ratio_value
-from segops.core.rules.execution.leaf import FIRST, IDENTIFIERS, LATEST, LOCATION
+from segops.core.rules.execution.leaf import FIRST, IDENTIFIERS, LATEST, LISTS, LOCATION
 from segops.core.rules.execution.leaves import VIEWS, held_since
 from segops.core.rules.execution.rhythm import session_figure
 from segops.core.rules.execution.verdicts import Changes, Holds, Verdicts, combined
@@ -12,6 +12,7 @@ __all__ = [
     "FIRST",
     "IDENTIFIERS",
     "LATEST",
+    "LISTS",
     "LOCATION",
     "VIEWS",
     "Changes",

@@ -320,6 +320,7 @@ _LEAVES: dict[type, Callable[[Any], Leaf]] = {
     model.HasBeen: leaves.has_been,
     model.Changed: customer.changed,
     model.HasIdentifier: customer.has_identifier,
+    model.OnList: customer.on_list,
     model.Located: customer.located,
     model.Visited: customer.visited,
     model.Near: customer.near,

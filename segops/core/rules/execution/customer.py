@@ -13,10 +13,10 @@ from segops.core.names import has_identifier as has_one
 from segops.core.operators import Predicate
 from segops.core.profile import Profile
 from segops.core.rules.execution import leaves
-from segops.core.rules.execution.leaf import IDENTIFIERS, LOCATION, Leaf, never, reading
+from segops.core.rules.execution.leaf import IDENTIFIERS, LISTS, LOCATION, Leaf, never, reading
 from segops.core.rules.execution.leaves import counted
 from segops.core.rules.execution.verdicts import Verdicts, series_of
-from segops.core.rules.model import Changed, HasIdentifier, Located, Near, Path, Visited
+from segops.core.rules.model import Changed, HasIdentifier, Located, Near, OnList, Path, Visited
 from segops.core.values import equal
 from segops.core.windows import ALWAYS, Between, Calendar, Window, Within, period, span
 
@@ -29,6 +29,19 @@ def has_identifier(node: HasIdentifier) -> Leaf:
         return any(has_one(profile, kind) for kind in types)
 
     return Leaf(holds, never, reads=(IDENTIFIERS,))
+
+
+def on_list(node: OnList) -> Leaf:
+    """Compile a predicate that the version of a static list in force names the profile."""
+    key, version, expires_ms = node.key, node.version, node.expires_ms
+
+    def holds(profile: Profile, now_ms: int) -> bool:
+        return version in profile.lists.get(key, ()) and (expires_ms is None or now_ms < expires_ms)
+
+    def edge(profile: Profile, now_ms: int) -> int | None:
+        return expires_ms if holds(profile, now_ms) else None
+
+    return Leaf(holds, never if expires_ms is None else edge, reads=(LISTS,))
 
 
 def located(node: Located) -> Leaf:

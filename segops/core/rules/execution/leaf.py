@@ -41,7 +41,7 @@ class Leaf(msgspec.Struct, frozen=True):
     least: int = 0
     traits: tuple[str, ...] = ()
     #: Parts of the profile that the leaf reads: FIRST (existence and earliest event), LATEST, LOCATION,
-    #: IDENTIFIERS.
+    #: IDENTIFIERS, LISTS.
     reads: tuple[str, ...] = ()
     segment: str | None = None
     #: For a count in a sliding window: its length and operators, which the compiler inlines.
@@ -56,6 +56,7 @@ FIRST = "first"
 LOCATION = "location"
 LATEST = "latest"
 IDENTIFIERS = "identifiers"
+LISTS = "lists"
 
 
 #: Whether the value of a feature satisfies a leaf at an instant.

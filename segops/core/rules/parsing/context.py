@@ -9,6 +9,7 @@ from segops.core.areas import Area
 from segops.core.errors import DefinitionError, Issue
 from segops.core.lookups import LookupTable
 from segops.core.rules.figures import Figure
+from segops.core.rules.model import ListInForce
 from segops.core.scoring.rfm import Rfm
 
 #: Limit on the nodes of a rule: to find its next flip, every leaf is evaluated at every edge.
@@ -47,6 +48,8 @@ class Context:
         self.used_indicators: set[str] = set()
         #: The look-up tables that the rule may name. None if the block is invalid: any name is accepted.
         self.lookups: Mapping[str, LookupTable] | None = {}
+        #: The static lists in force, by key: bound to the rules that name them.
+        self.lists: Mapping[str, ListInForce] = {}
         self.warnings: list[Issue] = []
         self._rule, self._nodes = "", 0
 

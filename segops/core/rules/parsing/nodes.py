@@ -33,6 +33,7 @@ from segops.core.rules.parsing.rhythm import (
 )
 from segops.core.rules.parsing.scores import SIDES, read_rfm_or_hysteresis, read_score
 from segops.core.rules.parsing.sequences import read_sequence
+from segops.core.rules.parsing.static_lists import read_list
 from segops.core.rules.parsing.windows import TIME_KEYS, WINDOW_KEYS, read_window
 
 _DID_ONCE = Predicate((("gte", 1),))
@@ -226,6 +227,7 @@ HEADS: dict[str, Head] = {
     "changed": Head(TIME_KEYS, read_changed),
     "identified": Head((), read_identified),
     "has_identifier": Head((), read_has_identifier),
+    "list": Head((), read_list),
     "near": Head(("anytime", *TIME_KEYS, "located_by"), read_near),
     "inside": Head(("anytime", *TIME_KEYS, "located_by"), read_inside),
     "bucket": Head((), _bucket),

@@ -98,6 +98,12 @@ def _has_identifier(
     return not types_of_identifiers(history).isdisjoint(node.types)
 
 
+def _on_list(node: model.OnList, history: History, now_ms: int, _member: EvaluatedMember) -> bool:
+    """Return whether the version in force names the profile, before its expiry."""
+    expired = node.expires_ms is not None and now_ms >= node.expires_ms
+    return (node.key, node.version) in history.listings and not expired
+
+
 def _last_location(
     node: model.Near | model.Located, history: History, now_ms: int
 ) -> tuple[float, float] | None:
@@ -266,6 +272,7 @@ _NODES: dict[type, Callable[[Any, History, int, EvaluatedMember], bool]] = {
     model.HasBeen: _has_been,
     model.Changed: _changed,
     model.HasIdentifier: _has_identifier,
+    model.OnList: _on_list,
     model.Near: _near,
     model.Located: _located,
     model.Visited: _visited,

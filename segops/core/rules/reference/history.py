@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from segops.core.events import Event
@@ -18,6 +18,8 @@ class History:
         self.profile_id = profile_id
         self.events: list[Event] = []
         self._arrived: dict[str, int] = {}
+        #: Each static list with a version of it that names the profile.
+        self.listings: set[tuple[str, int]] = set()
 
     def add(self, event: Event, now_ms: int | None = None) -> bool:
         """Add an event that arrives at ``now_ms``; return False for a duplicate message."""
@@ -27,6 +29,10 @@ class History:
         if now_ms is not None:
             self._arrived[event.message_id] = now_ms
         return True
+
+    def put_on(self, versions: Mapping[str, Iterable[int]]) -> None:
+        """Add versions of static lists that name the profile, by list."""
+        self.listings.update((key, version) for key, found in versions.items() for version in found)
 
     def arrivals(self) -> Iterator[tuple[Event, int]]:
         """Yield the events with their arrival instants (default: the latest event time so far)."""

@@ -45,6 +45,7 @@ def edges(nodes: Iterable[model.Node], history: History, now_ms: int, until_ms: 
         for length in (0, *_durations(everything))
         for shift in (length, -length)
     }
+    found |= {times.at_ms for times in everything if times.at_ms is not None}
     for calendar in {times.window for times in everything if isinstance(times.window, Calendar)}:
         at = now_ms
         while at <= until_ms and len(found) < 100_000:
@@ -100,6 +101,7 @@ class _Times(NamedTuple):
     """All that lets time alone change a node: its predicates, its durations (None: unlimited), its window.
 
     ``daily``: it changes at whole days after an event. ``compared``: the same of each of its figures.
+    ``at_ms``: an instant by itself.
     """
 
     tests: Sequence[Predicate] = ()
@@ -107,6 +109,7 @@ class _Times(NamedTuple):
     window: Window | None = None
     daily: bool = False
     compared: Sequence[_Times] = ()
+    at_ms: int | None = None
 
 
 def _times(node: model.Node) -> _Times:
@@ -193,6 +196,7 @@ _TIMES: dict[type, Callable[[Any], _Times]] = {
     model.HasBeen: _has_been,
     model.Changed: lambda node: _Times(window=node.window),
     model.Visited: lambda node: _Times(window=node.window),
+    model.OnList: lambda node: _Times(at_ms=node.expires_ms),
     model.Near: lambda node: _Times(lengths_ms=[node.within_ms]),
     model.Located: lambda node: _Times(lengths_ms=[node.within_ms]),
     model.SequenceNode: _sequence,
