@@ -17,17 +17,20 @@ from segops.core.memberships import Membership, PausedMembership, compile_member
 from segops.core.profile import Member, Profile
 from segops.core.rules.alerts import Alert
 from segops.core.rules.execution import FIRST, IDENTIFIERS, LATEST, LOCATION, Rule
-from segops.core.rules.figures import Compare, DigitFigure, Number, Ratio, TraitFigure, figures_of
+from segops.core.rules.figures import (
+    Compare,
+    Number,
+    Ratio,
+    TraitFigure,
+    figures_of,
+)
 from segops.core.rules.model import (
     Changed,
     HasBeen,
     InSegment,
-    Located,
     Node,
     Path,
-    RfmNode,
     Trait,
-    Visited,
     below,
     children,
     identity,
@@ -288,18 +291,6 @@ def references(node: Node) -> Iterable[str]:
         yield node.key
     for child in children(node):
         yield from references(child)
-
-
-def reads_rfm(node: Node) -> bool:
-    """Return whether a rule depends on the ``rfm`` block."""
-    if isinstance(node, RfmNode) or any(isinstance(figure, DigitFigure) for figure in figures_of(node)):
-        return True
-    return any(reads_rfm(child) for child in children(node))
-
-
-def names_of_areas(node: Node) -> set[str]:
-    """Return the names of the ``places`` that a rule reads."""
-    return {each.name for each in below(node) if isinstance(each, (Located, Visited))}
 
 
 def _ordered(definitions: list[Definition]) -> list[Definition]:

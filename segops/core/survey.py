@@ -19,6 +19,7 @@ from segops.core.rules.figures import (
     CountFigure,
     DaysFigure,
     DigitFigure,
+    DistanceFigure,
     Number,
     TraitFigure,
     figures_of,
@@ -215,7 +216,8 @@ def _of_figures(node: model.Compare | model.Ratio) -> _Read:
                 traits.append(path)
             case DigitFigure():
                 events.append(((ORDER_NAME,), None))
-    return _Read(events, tuple(traits))
+    located = any(isinstance(figure, DistanceFigure) for figure in figures)
+    return _Read(events, tuple(traits), located)
 
 
 #: Node -> all that it reads of events.
@@ -226,7 +228,9 @@ _READ: dict[type, Callable[[Any], _Read]] = {
     model.SequenceNode: lambda node: _Read(_of_sequence(node)),
     model.RfmNode: lambda _node: _Read([((ORDER_NAME,), None)]),
     **dict.fromkeys((model.Trait, model.HasBeen, model.Changed), lambda node: _Read(traits=(node.path,))),
-    **dict.fromkeys((model.Near, model.Located, model.Visited), lambda _node: _Read(location=True)),
+    **dict.fromkeys(
+        (model.Near, model.Located, model.Visited, model.Distance), lambda _node: _Read(location=True)
+    ),
     model.HasIdentifier: lambda node: _Read(identifiers=node.types),
     **dict.fromkeys(
         (model.ActivePeriods, model.Sessions, model.Regularly, model.LifecycleNode),
@@ -234,4 +238,5 @@ _READ: dict[type, Callable[[Any], _Read]] = {
     ),
     model.SessionFigure: lambda node: _Read(_of_session(node)),
     **dict.fromkeys((model.Compare, model.Ratio), _of_figures),
+    model.Frozen: lambda node: _READ[type(node.of)](node.of),
 }

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from segops.core.features.periods import STAGES
 from segops.core.operators import EDGES, OPERATORS
+from segops.core.refresh import UNITS
 from segops.core.rules.parsing import (
     ACTIVE,
     AGGREGATES,
@@ -23,6 +24,7 @@ from segops.core.rules.parsing import (
     MAX_STEPS,
     NUMBERS,
     PERCENTAGE,
+    REFRESHED,
     SIDES,
     TIME_KEYS,
     VALUES,
@@ -35,6 +37,7 @@ from segops.schemas.json_schema_areas import areas_block
 from segops.schemas.json_schema_figures import (
     aggregate_schema,
     compare_schema,
+    distance_schema,
     figure_schema,
     indicator_schema,
     indicators_block,
@@ -44,6 +47,7 @@ from segops.schemas.json_schema_values import (
     CLOCK,
     COUNTS,
     CURRENCY,
+    DEGREES,
     DURATION,
     LENGTH,
     PATH,
@@ -112,9 +116,19 @@ def _shared_schemas() -> dict[str, Schema]:
             "dependentRequired": {"from": ["to"], "to": ["from"]},
         },
         "figure": figure_schema(),
+        "refresh": _refresh(),
         "step": {"oneOf": [_step("did"), _step("did_not")]},
         "where of a step": where_of([SCALAR, ref("settled"), same_as], 0),
     }
+
+
+def _refresh() -> Schema:
+    """Return the schema of a ``refresh``."""
+    hourly = map_of(("every",), every={"const": "hour"})
+    days = [unit for unit in UNITS if unit != "hour"]
+    daily = map_of(("every",), every={"enum": days}, at=CLOCK, zone=STRING)
+    description = "When the value is computed; it is kept until the next time."
+    return {"description": description, "oneOf": [hourly, daily]}
 
 
 def _step(head: str, *, first: bool = False) -> Schema:
@@ -166,8 +180,7 @@ def _changed(head: str) -> Schema:
 
 
 def _near(head: str) -> Schema:
-    lat, lon = ({"type": "number", "minimum": -limit, "maximum": limit} for limit in (90, 180))
-    form = map_of(("lat", "lon", "radius"), lat=lat, lon=lon, radius=LENGTH)
+    form = map_of(("lat", "lon", "radius"), lat=DEGREES[90], lon=DEGREES[180], radius=LENGTH)
     around = map_of(("places", "radius"), places=STRING, radius=LENGTH)
     return _located(map_of((head,), **{head: {"anyOf": [form, around, STRING]}}))
 
@@ -342,6 +355,10 @@ _NODES: dict[str, tuple[str, Callable[[str], Schema]]] = {
         "The last known location (with `anytime`: one in the window) is inside the named place.",
         lambda head: _located(map_of((head,), **{head: STRING})),
     ),
+    "distance_to": (
+        "The distance of the last known location to the place satisfies `is`.",
+        distance_schema,
+    ),
     "bucket": ("The customer falls into this share of all customers, in percent.", _bucket),
     "score": ("The named score satisfies `is`; or from `enter` until `exit`.", _score),
     "rfm": (
@@ -369,4 +386,7 @@ _NODES: dict[str, tuple[str, Callable[[str], Schema]]] = {
 
 def _node(head: str) -> Schema:
     description, make = _NODES[head]
-    return {"description": description, **make(head)}
+    found = make(head)
+    if head in REFRESHED:
+        found["properties"]["refresh"] = ref("refresh")
+    return {"description": description, **found}

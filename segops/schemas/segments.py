@@ -15,6 +15,7 @@ from segops.core.areas import Area
 from segops.core.bulk import collector_paused
 from segops.core.errors import DefinitionError, Issue, UserError
 from segops.core.rules.analysis import lint, lint_rfm
+from segops.core.rules.blocks import names_of_areas, reads_rfm
 from segops.core.rules.figures import Figure
 from segops.core.rules.model import KnownFor, Node
 from segops.core.rules.parsing import (
@@ -28,7 +29,7 @@ from segops.core.rules.parsing import (
     read_rule,
 )
 from segops.core.scoring.rfm import Rfm
-from segops.core.segments import Definition, check_references, names_of_areas, reads_rfm
+from segops.core.segments import Definition, check_references
 from segops.schemas.issues import form_issues, unreadable
 from segops.schemas.written import check_bounds, read_json, read_yaml
 
@@ -204,9 +205,9 @@ class _Reading:
             self.areas_written = {} if self.areas is None else written
 
     def use_indicators(self, written: Any) -> None:
-        """Parse the ``indicators`` block, after the ``rfm`` block; the rules read afterwards use it."""
+        """Parse the ``indicators`` block, after ``rfm`` and ``places``; the rules read afterwards use it."""
         if written is not None:
-            context = Context(self.source, self.rfm)
+            context = Context(self.source, self.rfm, areas=self.areas)
             self.indicators_written = written
             self.indicators = self._attempt(partial(read_indicators, written, "indicators", context))
 

@@ -22,6 +22,7 @@ from .strategies import (
     value_predicates,
     where,
 )
+from .strategies_areas import distances
 
 _counts = st.tuples(names, where, time_windows).map(lambda p: {"did": p[0], **p[1], **p[2]})
 _functions = st.sampled_from(AGGREGATES)
@@ -35,6 +36,7 @@ _digits = st.sampled_from(["recency", "frequency", "monetary"]).map(lambda name:
 _ages = st.one_of(_days, _days, st.just({"score": "recency_days"}))
 _traits = traits.map(lambda path: {"trait": path})
 _levels = st.one_of(_counts, _counts, _aggregates, _aggregates, _traits, _digits, strategies_events.figures)
+_levels = st.one_of(*[_levels] * 6, distances)
 figures = st.one_of(_levels, _levels, _levels, _ages)
 
 

@@ -31,7 +31,9 @@ SHARED = {
         "CountFigure",
         "DaysFigure",
         "DigitFigure",
+        "DistanceFigure",
         "Figure",
+        "FrozenFigure",
         "Number",
         "ScoreFigure",
         "TraitFigure",
@@ -43,6 +45,7 @@ SHARED = {
         "Predicate",
         "next_anniversary",
     },  # the operators of a predicate ...
+    "segops.core.refresh": {"Refresh"},  # the instants at which a figure is computed
     "segops.core.values": {"parse_instant"},  # ... which read dates
     "segops.core.windows": {
         "Between",

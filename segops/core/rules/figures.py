@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from segops.core.areas import Location
 from segops.core.features.feature import Money
 from segops.core.operators import Predicate
+from segops.core.refresh import Refresh
 from segops.core.scoring.rfm import Rfm
 
 if TYPE_CHECKING:  # the tree of a rule contains these nodes
@@ -70,7 +72,41 @@ class Number(msgspec.Struct, frozen=True, tag="number"):
     number: Decimal
 
 
-Figure = CountFigure | AggregateFigure | TraitFigure | ScoreFigure | DigitFigure | DaysFigure
+class DistanceFigure(msgspec.Struct, frozen=True, tag="distance"):
+    """The metres from the last known location to the nearest of ``points``, those of the place ``name``.
+
+    Missing without a location younger than ``within_ms``.
+    """
+
+    name: str
+    points: tuple[Location, ...]
+    within_ms: int | None
+
+
+class FrozenFigure(msgspec.Struct, frozen=True, tag="frozen"):
+    """``of`` at the latest refresh, over the events that had arrived before it: an indicator's figure."""
+
+    of: Figure
+    refresh: Refresh
+
+
+Figure = (
+    CountFigure
+    | AggregateFigure
+    | TraitFigure
+    | ScoreFigure
+    | DigitFigure
+    | DaysFigure
+    | DistanceFigure
+    | FrozenFigure
+)
+
+
+class Distance(msgspec.Struct, frozen=True, tag="distance"):
+    """The distance to a place, in metres, satisfies ``test``."""
+
+    figure: DistanceFigure
+    test: Predicate
 
 
 class Compare(msgspec.Struct, frozen=True, tag="compare"):
@@ -96,6 +132,8 @@ def figures_of(node: object) -> Sequence[Figure | Number]:
     ['a', 'b']
     """
     match node:
+        case Distance(figure=figure):
+            return (figure,)
         case Compare(left=left, right=right):
             return left, right
         case Ratio(upper=upper, lower=lower):

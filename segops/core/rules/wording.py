@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from segops.core.features.feature import Feature
 from segops.core.features.sequence import SequenceStep
 from segops.core.operators import Predicate
@@ -22,7 +24,9 @@ from segops.core.rules.figures import (
     CountFigure,
     DaysFigure,
     DigitFigure,
+    DistanceFigure,
     Figure,
+    FrozenFigure,
     Number,
     ScoreFigure,
     TraitFigure,
@@ -31,6 +35,7 @@ from segops.core.rules.phrases import (
     OPERATOR_TEXTS,
     events_text,
     predicate_text,
+    refresh_text,
     select_text,
     value_text,
     where_text,
@@ -52,12 +57,15 @@ def threshold(node: model.Node) -> str | None:
 
 
 def feature_label(feature: Feature) -> str:
-    """Describe a feature in one line: an aggregate over the events of a selection in a window.
+    """Describe a feature in one line: an aggregate over selected events in a window, and its refresh.
 
     >>> from segops.core.windows import Within
     >>> feature_label(Feature("sum", ("Order Completed",), (), Within(172_800_000), ("total",)))
     'sum of total over Order Completed within 2d'
     """
+    if feature.refresh is not None:
+        inner = msgspec.structs.replace(feature, refresh=None)
+        return f"{feature_label(inner)}, {refresh_text(feature.refresh)}"
     path, window = value_text(feature), window_text(feature.window)
     if feature.sequence is not None:
         return " ".join(part for part in _sequence(model.SequenceNode(feature.sequence)) if part)
@@ -137,6 +145,8 @@ _FIGURES: dict[type, Callable[[Any], tuple[str, ...]]] = {
     ScoreFigure: lambda figure: ("score", figure.name),
     DigitFigure: lambda figure: ("rfm", figure.name),
     DaysFigure: lambda figure: (f"days since {figure.which}", select_text(figure.select)),
+    DistanceFigure: lambda figure: (f"metres to {figure.name}", _younger(figure)),
+    FrozenFigure: lambda figure: (figure_text(figure.of), refresh_text(figure.refresh)),
     Number: lambda figure: (str(figure.number),),
 }
 
@@ -159,7 +169,7 @@ def _near(node: model.Near) -> tuple[str, ...]:
     return place, _younger(node)
 
 
-def _younger(node: model.Near | model.Located) -> str:
+def _younger(node: model.Near | model.Located | DistanceFigure) -> str:
     return "" if node.within_ms is None else f"within {format_duration(node.within_ms)}"
 
 
@@ -286,6 +296,8 @@ _LABELS: dict[type, Callable[[Any], tuple[str, ...]]] = {
     model.LifecycleNode: _lifecycle,
     model.Compare: lambda node: (figure_text(node.left), _right_side(node)),
     model.Ratio: _ratio,
+    model.Distance: lambda node: (figure_text(node.figure), predicate_text(node.test)),
+    model.Frozen: lambda node: (*_LABELS[type(node.of)](node.of), refresh_text(node.refresh)),
 }
 
 #: Node -> what its value is compared with.
@@ -313,4 +325,6 @@ _THRESHOLDS: dict[type, Callable[[Any], str]] = {
     model.SessionFigure: _figure_text,
     model.Regularly: lambda node: f"≥ {node.k}",
     model.LifecycleNode: lambda node: " or ".join(node.stages),
+    model.Distance: lambda node: predicate_text(node.test),
+    model.Frozen: lambda node: threshold(node.of) or "",
 }

@@ -24,6 +24,7 @@ from segops.core.rules import model
 from segops.core.rules.execution import (
     VIEWS,
     Rule,
+    at_refresh,
     changes_of,
     feature_of,
     figure_value,
@@ -32,6 +33,7 @@ from segops.core.rules.execution import (
     session_figure,
 )
 from segops.core.rules.figures import Number, figures_of
+from segops.core.rules.phrases import as_of_text
 from segops.core.rules.policy import Policy
 from segops.core.rules.wording import label, threshold
 from segops.core.segments import Definition, Segment, SegmentSet, complete_since
@@ -49,7 +51,7 @@ class RulePart(msgspec.Struct, frozen=True):
     profile it is exact, and None means not since the first event. For a stored profile it is derived from
     memberships (``in_segment`` of a current one, its negation, and the rule of a member itself), and None
     means unknown. ``changes_at`` is when the verdict changes without another event (None: never).
-    ``note`` states a limit of exactness.
+    ``note`` states a limit of exactness, and of a node with a refresh as of when it holds.
     """
 
     label: str
@@ -207,7 +209,7 @@ def _part(node: model.Node, key: str, view: _View) -> RulePart:
         threshold(node),
         _changed_at(node, key, parts, view),
         changes_at,
-        _note(node),
+        _note(node, view.now_ms),
         parts,
     )
 
@@ -234,6 +236,9 @@ def _read(node: model.Node, parts: tuple[RulePart, ...], view: _View) -> tuple[A
     if parts:
         single = isinstance(node, (model.Not, model.Hysteresis))
         return (None if single else sum(part.holds is True for part in parts)), False
+    if isinstance(node, model.Frozen):
+        profile, now_ms = at_refresh(node, view.profile, view.now_ms)
+        return _read(node.of, (), msgspec.structs.replace(view, profile=profile, now_ms=now_ms, features={}))
     read = _VALUES.get(type(node))
     if read is None:
         return None, False
@@ -289,10 +294,10 @@ def _figure(node: model.Aggregate, view: _View) -> Any:
     return VIEWS[node.function](_state(node, view))
 
 
-def _compared(node: model.Compare, view: _View) -> Any:
+def _compared(node: model.Compare | model.Distance, view: _View) -> Any:
     """Return the value of the figure; of two figures, both values."""
     values = [plain(figure_value(figure, view.profile, view.now_ms)) for figure in figures_of(node)]
-    return values[0] if isinstance(node.right, Number) else values
+    return values[0] if isinstance(node, model.Distance) or isinstance(node.right, Number) else values
 
 
 def _ratio(node: model.Ratio, view: _View) -> Any:
@@ -366,12 +371,15 @@ _VALUES: dict[type, Callable[[Any, _View], Any]] = {
     model.Bucket: lambda node, view: share_of(node.salt, view.profile.id) / 100,
     **dict.fromkeys((model.ActivePeriods, model.Sessions, model.Regularly, model.LifecycleNode), _state),
     model.SessionFigure: _session_figure,
-    model.Compare: _compared,
+    **dict.fromkeys((model.Compare, model.Distance), _compared),
     model.Ratio: _ratio,
 }
 
 
-def _note(node: model.Node) -> str | None:
+def _note(node: model.Node, now_ms: int) -> str | None:
+    if isinstance(node, model.Frozen):
+        notes = (as_of_text(node.refresh, now_ms), _note(node.of, now_ms))
+        return "; ".join(note for note in notes if note)
     feature = feature_of(node)
     if feature is None:
         return None

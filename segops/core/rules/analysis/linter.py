@@ -215,11 +215,15 @@ _CONDITIONS: dict[type, Callable[[Any], Iterator[tuple[str, Predicate]]]] = {
     **dict.fromkeys((model.ActivePeriods, model.Sessions, model.SessionFigure, model.Regularly), _selected),
     model.LifecycleNode: lambda node: _where(".lifecycle", node.select.where),
     **dict.fromkeys((model.Compare, model.Ratio), _of_figures),
+    model.Frozen: lambda node: (
+        _CONDITIONS[type(node.of)](node.of) if type(node.of) in _CONDITIONS else iter(())
+    ),
 }
 
 
 def _redundant(node: model.Node, path: str) -> Iterator[LintFinding]:
     """Yield predicates of digits without effect: they hold for every profile that has digits."""
+    node = model.thawed(node)
     if not isinstance(node, model.RfmNode):
         return
     for name, test in node.tests:
@@ -230,6 +234,7 @@ def _redundant(node: model.Node, path: str) -> Iterator[LintFinding]:
 
 
 def _reported(table: dict[type, _Words], node: model.Node, path: str) -> Iterator[LintFinding]:
+    node = model.thawed(node)
     words = table.get(type(node))
     if words is not None:
         where, say = words
@@ -263,6 +268,7 @@ _NEVER: dict[type, _Words] = {
         lambda node: f"never holds: no {node.figure} satisfies: {predicate_text(node.test)}",
     ),
     model.Compare: (".compare", lambda node: f"never holds: no value of the figure satisfies: {label(node)}"),
+    model.Distance: (".is", lambda node: f"never holds: no distance satisfies: {predicate_text(node.test)}"),
     model.Ratio: (".ratio.is", lambda node: f"never holds: no ratio satisfies: {predicate_text(node.test)}"),
 }
 

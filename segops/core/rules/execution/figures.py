@@ -7,15 +7,16 @@ from fractions import Fraction
 from math import ceil, floor
 from typing import Any
 
-import msgspec
-
 from segops.core.features import Feature, Reducer, reducer_of
 from segops.core.features.bands import Series, thresholds
 from segops.core.features.feature import Stepping, Unfolding
 from segops.core.operators import OPERATORS
 from segops.core.profile import Profile
+from segops.core.rules.execution.distances import distance_reading
+from segops.core.rules.execution.frozen import projection, sampled
 from segops.core.rules.execution.leaf import FIRST, LATEST, Leaf, itself
 from segops.core.rules.execution.leaves import KINDS, VIEWS, exact_test
+from segops.core.rules.execution.readings import Reading, exact_number
 from segops.core.rules.execution.verdicts import Moves, Unfold, aging, evaluated
 from segops.core.rules.figures import (
     AggregateFigure,
@@ -23,36 +24,20 @@ from segops.core.rules.figures import (
     CountFigure,
     DaysFigure,
     DigitFigure,
+    DistanceFigure,
     Figure,
+    FrozenFigure,
     Number,
     Ratio,
     ScoreFigure,
     TraitFigure,
 )
-from segops.core.values import exact, kind, lookup
+from segops.core.values import kind, lookup
 from segops.core.windows import ALWAYS
 
 _DAY_MS = 86_400_000
 #: The last millisecond of the year 9999: no later instant can be stored for certain, or written.
 _LATEST_MS = 253_402_300_799_999
-
-
-class Reading(msgspec.Struct, frozen=True):
-    """How a rule reads a figure: its value on a profile at an instant, and its values from an instant on.
-
-    A figure in days (``ages``) is read as the instant from which the days count: ``value`` converts it.
-    """
-
-    read: Callable[[Profile, int], Any]
-    series: Callable[[Profile, int], Series]
-    ages: bool = False
-    feature: Feature | None = None
-    traits: tuple[str, ...] = ()
-    reads: tuple[str, ...] = ()
-
-    def value(self, read: Any, now_ms: int) -> Any:
-        """Return the value at ``now_ms`` of what was read; None if it is missing. Numbers are exact."""
-        return (now_ms - read) // _DAY_MS if self.ages and read is not None else read
 
 
 def reading_of(figure: Figure | Number) -> Reading:
@@ -218,13 +203,6 @@ def _next_of_both(
 # -- readings ----------------------------------------------------------------------------------------------
 
 
-def _number(value: Any) -> Any:
-    """Return a value; a number with a fraction as the exact fraction that was written."""
-    if value.__class__ is int or kind(value) != "number":
-        return value
-    return value if value.__class__ is Fraction else Fraction(exact(value))
-
-
 def _of_feature(
     feature: Feature, view: Callable[[Any], Any], *, unfold: Unfold | None = None, ages: bool = False
 ) -> Reading:
@@ -277,7 +255,7 @@ def _aggregate(figure: AggregateFigure) -> Reading:
         money=figure.money,
     )
     view = VIEWS[function]
-    return _of_feature(feature, _number if view is itself else lambda value: _number(view(value)))
+    return _of_feature(feature, exact_number if view is itself else lambda value: exact_number(view(value)))
 
 
 def _days(figure: DaysFigure) -> Reading:
@@ -306,11 +284,40 @@ def _digit(figure: DigitFigure) -> Reading:
     return Reading(read, series, feature=feature)
 
 
+def _frozen(figure: FrozenFigure) -> Reading:
+    """Read a figure as of the latest refresh; days are read as the number that they had then."""
+    inner, refresh = reading_of(figure.of), figure.refresh
+    if inner.feature is None:
+        raise TypeError(f"expected a figure over events, got {figure.of!r}")
+    view = projection((inner.feature,), refresh)
+
+    def read(profile: Profile, now_ms: int) -> Any:
+        at = refresh.latest(now_ms)
+        return inner.value(inner.read(view.before(profile, at), at), at)
+
+    def series(profile: Profile, now_ms: int) -> Series:
+        coming = inner.series(view.now(profile), now_ms)
+        found = sampled(refresh, now_ms, None, aging(coming, _next_day) if inner.ages else coming)
+        yield next(found)[0], read(profile, now_ms)
+        for at, value in found:
+            yield at, inner.value(value, at)
+
+    return Reading(read, series, feature=view.features[0])
+
+
+def _next_day(since_ms: int | None, now_ms: int) -> int | None:
+    """Return when the number of days since an instant next rises; None after the year 9999."""
+    if since_ms is None:
+        return None
+    at = now_ms + _DAY_MS - (now_ms - since_ms) % _DAY_MS
+    return at if at <= _LATEST_MS else None
+
+
 def _trait(figure: TraitFigure) -> Reading:
     path = figure.path
 
     def read(profile: Profile, _now_ms: int) -> Any:
-        return _number(lookup(profile.traits, path))
+        return exact_number(lookup(profile.traits, path))
 
     return _constant(read, traits=(path[0],))
 
@@ -331,7 +338,7 @@ def _constant(
 
 
 def _literal(number: Number) -> Reading:
-    value = _number(number.number)
+    value = exact_number(number.number)
     return _constant(lambda _profile, _now_ms: value)
 
 
@@ -349,5 +356,7 @@ _READINGS: dict[type, Callable[[Any], Reading]] = {
     ScoreFigure: lambda figure: SCORES[figure.name],
     DigitFigure: _digit,
     DaysFigure: _days,
+    DistanceFigure: distance_reading,
+    FrozenFigure: _frozen,
     Number: _literal,
 }

@@ -5,11 +5,12 @@ from segops.core.rules.parsing.alerts import MAX_ALERTS, PERCENTAGE, read_alerts
 from segops.core.rules.parsing.areas import MAX_AREAS, MAX_CORNERS, read_areas
 from segops.core.rules.parsing.context import MAX_NODES, Context
 from segops.core.rules.parsing.dates import WEEKDAYS
+from segops.core.rules.parsing.distances import DISTANCE_OPERATORS
 from segops.core.rules.parsing.events import ANY_EVENT, path_of_element
 from segops.core.rules.parsing.figures import AGGREGATES, COMPARISONS, FIGURES
 from segops.core.rules.parsing.indicators import INDICATOR_PATTERN, read_indicators
 from segops.core.rules.parsing.money import MONEY_KEYS
-from segops.core.rules.parsing.nodes import HEADS, read_rule, windows_of
+from segops.core.rules.parsing.nodes import HEADS, REFRESHED, read_rule, windows_of
 from segops.core.rules.parsing.policy import read_policy
 from segops.core.rules.parsing.reader import ZONED, Reader
 from segops.core.rules.parsing.rfm import DIGITS, MAX_EDGES, read_rfm
@@ -25,6 +26,7 @@ __all__ = [
     "COMPARISONS",
     "COUNT_OPERATORS",
     "DIGITS",
+    "DISTANCE_OPERATORS",
     "DURATION_OPERATORS",
     "FIGURES",
     "HEADS",
@@ -39,6 +41,7 @@ __all__ = [
     "MONEY_KEYS",
     "NUMBERS",
     "PERCENTAGE",
+    "REFRESHED",
     "SIDES",
     "TIME_KEYS",
     "VALUES",

@@ -14,7 +14,9 @@ from segops.core.rules.figures import (
     CountFigure,
     DaysFigure,
     DigitFigure,
+    DistanceFigure,
     Figure,
+    FrozenFigure,
     Number,
     ScoreFigure,
     TraitFigure,
@@ -23,6 +25,7 @@ from segops.core.rules.reference.history import History, counts
 from segops.core.rules.reference.orders import figures
 from segops.core.rules.reference.values import (
     different,
+    distance_m,
     exact,
     is_number,
     lookup,
@@ -134,6 +137,18 @@ def _days(figure: DaysFigure, history: History, now_ms: int) -> int | None:
     return (now_ms - (min(times) if figure.which == "first" else max(times))) // _DAY_MS
 
 
+def _distance(figure: DistanceFigure, history: History, now_ms: int) -> float | None:
+    located = [event for event in history.in_order() if event.location is not None]
+    if not located or (figure.within_ms is not None and now_ms - located[-1].time_ms >= figure.within_ms):
+        return None
+    return round(min(distance_m(located[-1].location or (0.0, 0.0), point) for point in figure.points), 3)
+
+
+def _frozen(figure: FrozenFigure, history: History, now_ms: int) -> Any:
+    refreshed_ms = figure.refresh.latest(now_ms)
+    return value_of(figure.of, history.before(refreshed_ms), refreshed_ms)
+
+
 #: Score -> its value over all events.
 _SCORES: dict[str, Callable[[History, int], Any]] = {"recency_days": _recency_days}
 
@@ -145,5 +160,7 @@ _FIGURES: dict[type, Callable[[Any, History, int], Any]] = {
     ScoreFigure: lambda figure, history, now_ms: score(figure.name, history, now_ms),
     DigitFigure: _digit,
     DaysFigure: _days,
+    DistanceFigure: _distance,
+    FrozenFigure: _frozen,
     Number: lambda figure, _history, _now_ms: figure.number,
 }

@@ -1,0 +1,54 @@
+"""Strategies for nodes with a refresh, some of which fall between the events of the streams."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from segops.core.rules.parsing import REFRESHED
+
+from . import strategies_events
+from .strategies import aggregates, composite, did_nots, dids, occurrences, rfms
+from .strategies_figures import comparisons, ratios
+from .strategies_rhythm import rhythms
+
+#: The streams begin at 08:53:20Z on Thursday, 2025-10-09.
+refreshes: st.SearchStrategy[dict[str, Any]] = st.one_of(
+    st.just({"every": "hour"}),
+    st.sampled_from(["08:53", "08:54", "08:54", "08:55", "09:10"]).map(lambda at: {"every": "day", "at": at}),
+    st.sampled_from(["10:54", "10:55"]).map(lambda at: {"every": "day", "at": at, "zone": "Europe/Paris"}),
+    st.sampled_from([{"every": "week"}, {"every": "month", "at": "08:54"}]),
+)
+_leaves = st.one_of(
+    dids,
+    did_nots,
+    aggregates(),
+    aggregates(),
+    occurrences(),
+    rfms,
+    strategies_events.leaves,
+    comparisons(),
+    ratios(),
+    *rhythms(),
+)
+
+
+_HEADS = frozenset(REFRESHED)
+
+
+def _is_over_events(form: dict[str, Any]) -> bool:
+    if _HEADS.isdisjoint(form):
+        return False
+    sides = form.get("compare", form.get("ratio", ()))
+    sides = list(sides.values()) if isinstance(sides, dict) else sides
+    return not any(
+        isinstance(side, dict) and not side.keys().isdisjoint(("trait", "score", "distance_to"))
+        for side in sides
+    )
+
+
+@composite
+def frozen_rules(draw: Any) -> dict[str, Any]:
+    """Draw a node about events as of a refresh."""
+    return {**draw(_leaves.filter(_is_over_events)), "refresh": draw(refreshes)}
