@@ -25,6 +25,7 @@ from segops.core.operators import EDGES, OPERATORS
 from segops.core.rules.counts import COUNT_OPERATORS
 from segops.core.rules.parsing import (
     INDICATOR_PATTERN,
+    SCORE_PATTERN,
     WINDOW_KEYS,
     areas,
     context,
@@ -159,6 +160,7 @@ def test_lists_in_sentences_match_the_code() -> None:
     assert quoted(section("changes"), "profile_id", "merged_into") == list(Change.__struct_fields__)
     assert f"`{KEY_PATTERN.strip('^$')}`" in section("files")
     assert f"`{INDICATOR_PATTERN.strip('^$')}`" in section("indicators")
+    assert f"`{SCORE_PATTERN.strip('^$')}`" in section("score")
     assert f"(`{'`, `'.join(rfm.DIGITS)}`)" in section("rfm")
     assert f"{EARTH_RADIUS_M:,}" in section("near")
 
@@ -252,7 +254,7 @@ class Example(NamedTuple):
         own = {key: self.form[key] for key in ("when", "membership") if key in self.form}
         others = [{"key": key, **form} for key, form in self.form.get("others", {}).items()]
         path = folder / "segments.json"
-        blocks = {key: self.form[key] for key in ("places", "indicators") if key in self.form}
+        blocks = {key: self.form[key] for key in ("places", "indicators", "scores") if key in self.form}
         listed = [*others, {"key": "rule", **own}]
         path.write_bytes(msgspec.json.encode({"version": 1, **blocks, "segments": listed}))
         return load([path])
@@ -271,7 +273,7 @@ def _examples() -> Iterator[Example]:
     for anchor in ANCHORS:
         for block in re.findall(r"^```yaml\n(.*?)^```", section(anchor), flags=re.S | re.M):
             for number, form in enumerate(read_yaml(block)):
-                known = {"when", "membership", "others", "places", "indicators", "cases"}
+                known = {"when", "membership", "others", "places", "indicators", "scores", "cases"}
                 assert set(form) <= known, form
                 yield Example(anchor, number, form)
 

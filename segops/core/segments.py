@@ -16,6 +16,7 @@ from segops.core.index import histories, prepare, watches
 from segops.core.memberships import Membership, PausedMembership, compile_membership
 from segops.core.profile import Member, Profile
 from segops.core.rules.alerts import Alert
+from segops.core.rules.blocks import unfitted_scores
 from segops.core.rules.execution import FIRST, IDENTIFIERS, LATEST, LOCATION, Rule
 from segops.core.rules.figures import (
     Compare,
@@ -60,6 +61,8 @@ class Definition(msgspec.Struct, frozen=True):
     areas: Any = None
     #: The indicators as written that the rule reads, by key.
     indicators: Any = None
+    #: Those of the file's declared ``scores`` that the rule reads, as written.
+    scores: Any = None
     policy: Policy | None = None
     #: Not part of the meaning, which decides memberships.
     alerts: tuple[Alert, ...] = ()
@@ -200,11 +203,14 @@ class SegmentSet:
 
 def _identities(definitions: Iterable[Definition], former: SegmentSet | None) -> dict[str, str]:
     known = (lambda _: None) if former is None else former.identity_of
-    return {each.key: known(each) or _identity_of(each) for each in definitions}
+    return {each.key: (None if each.scores else known(each)) or _identity_of(each) for each in definitions}
 
 
 def _identity_of(definition: Definition) -> str:
-    return f"{definition.identity}{'|paused' if definition.paused else ''}"
+    # A set is another one once a declared score is fitted: profiles are then evaluated by its model.
+    unfitted = unfitted_scores(definition.when) if definition.scores else ()
+    marks = "".join(f"|unfitted {name}" for name in unfitted)
+    return f"{definition.identity}{'|paused' if definition.paused else ''}{marks}"
 
 
 def check_references(definitions: Iterable[Definition]) -> None:

@@ -31,10 +31,10 @@ from segops.core.rules.parsing import (
     WHICH,
     windows_of,
 )
-from segops.core.scoring import SCORERS
 from segops.core.time_of_day import DAYS
 from segops.schemas.json_schema_areas import areas_block
 from segops.schemas.json_schema_figures import (
+    SCORE,
     aggregate_schema,
     compare_schema,
     distance_schema,
@@ -42,6 +42,7 @@ from segops.schemas.json_schema_figures import (
     indicator_schema,
     indicators_block,
     ratio_schema,
+    scores_block,
 )
 from segops.schemas.json_schema_values import (
     CLOCK,
@@ -83,6 +84,7 @@ def json_schema() -> Schema:
     file["properties"]["rfm"] = _rfm_block()
     file["properties"]["places"] = areas_block(LENGTH)
     file["properties"]["indicators"] = indicators_block()
+    file["properties"]["scores"] = scores_block()
     segment["properties"]["when"] = ref("node")
     segment["properties"]["membership"] = _membership()
     segment["properties"]["alert"] = _alerts()
@@ -214,7 +216,7 @@ def _rfm(head: str) -> Schema:
 
 
 def _score(head: str) -> Schema:
-    figures = {head: {"enum": list(SCORERS)}, **dict.fromkeys(("is", *SIDES), ref("test"))}
+    figures = {head: SCORE, **dict.fromkeys(("is", *SIDES), ref("test"))}
     kinds = [{"required": [*SIDES], "not": {"required": ["is"]}}, _only_is()]
     return {**map_of((head,), **figures), "oneOf": kinds}
 

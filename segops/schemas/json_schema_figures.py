@@ -13,9 +13,9 @@ from segops.core.rules.parsing import (
     FIGURES,
     INDICATOR_PATTERN,
     MONEY_KEYS,
+    SCORE_PATTERN,
     TIME_KEYS,
 )
-from segops.core.scoring import SCORERS
 from segops.schemas.json_schema_values import (
     CURRENCY,
     DEGREES,
@@ -31,6 +31,8 @@ from segops.schemas.json_schema_values import (
 )
 
 _INDICATOR: Schema = {"type": "string", "pattern": INDICATOR_PATTERN}
+#: The name of a score: one with a model, or one that the file declares.
+SCORE: Schema = {"type": "string", "pattern": SCORE_PATTERN}
 
 
 def aggregate_schema(head: str, windows: Collection[str], **required: Schema) -> Schema:
@@ -66,7 +68,7 @@ def _live_figure(head: str) -> Schema:
     values = {
         "indicator": _INDICATOR,
         "trait": path_of("traits"),
-        "score": {"enum": list(SCORERS)},
+        "score": SCORE,
         "rfm": {"enum": list(DIGITS)},
     }
     return map_of((head,), **{head: values[head]}) if head in values else map_of((head,), **selected)
@@ -111,5 +113,17 @@ def indicators_block() -> Schema:
         "type": "object",
         "propertyNames": _INDICATOR,
         "additionalProperties": ref("figure"),
+        "minProperties": 1,
+    }
+
+
+def scores_block() -> Schema:
+    """Return the schema of a ``scores`` block."""
+    description = {"type": "string", "maxLength": 2_000}
+    return {
+        "description": "Scores by name that rules may read before they are fitted.",
+        "type": "object",
+        "propertyNames": SCORE,
+        "additionalProperties": map_of((), description=description),
         "minProperties": 1,
     }

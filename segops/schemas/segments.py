@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
@@ -15,7 +15,7 @@ from segops.core.areas import Area
 from segops.core.bulk import collector_paused
 from segops.core.errors import DefinitionError, Issue, UserError
 from segops.core.rules.analysis import lint, lint_rfm
-from segops.core.rules.blocks import names_of_areas, reads_rfm
+from segops.core.rules.blocks import names_of_areas, names_of_scores, reads_rfm
 from segops.core.rules.figures import Figure
 from segops.core.rules.model import KnownFor, Node
 from segops.core.rules.parsing import (
@@ -27,19 +27,19 @@ from segops.core.rules.parsing import (
     read_policy,
     read_rfm,
     read_rule,
+    read_scores,
 )
 from segops.core.scoring.rfm import Rfm
 from segops.core.segments import Definition, check_references
 from segops.schemas.issues import form_issues, unreadable
-from segops.schemas.written import check_bounds, read_json, read_yaml
+from segops.schemas.segment_records import TOPIC, fields_of, paused_in, version_in
+from segops.schemas.written import read_json, read_yaml
 
 SUFFIXES = (".yaml", ".yml", ".json")
 #: Earlier versions accepted larger rules; published ones remain valid.
 _MAX_PUBLISHED_NODES = 10 * MAX_NODES
-MAX_VERSION = (1 << 63) - 1
-_TOPIC = "segments topic"
 #: Keys of a published record that are not part of the segment as written.
-_BESIDE_FORM = frozenset(("version", "rfm", "places", "indicators", "paused"))
+_BESIDE_FORM = frozenset(("version", "rfm", "places", "indicators", "scores", "paused"))
 _T = TypeVar("_T")
 KEY_PATTERN = r"^[a-z0-9][a-z0-9-]{0,63}$"
 
@@ -66,6 +66,7 @@ class SegmentFileForm(BaseModel):
     rfm: dict[Any, Any] | None = None
     places: dict[Any, Any] | None = None
     indicators: dict[Any, Any] | None = None
+    scores: dict[Any, Any] | None = None
     segments: list[dict[Any, Any]] = Field(min_length=1)
 
 
@@ -184,7 +185,10 @@ class _Reading:
         self.areas_written: Any = {}
         #: None if the block is invalid.
         self.indicators: dict[str, Figure] | None = {}
-        self.indicators_written: Any = None
+        self.indicators_written: Any = {}
+        #: The names that ``scores`` declares; None if the block is invalid.
+        self.scores: list[str] | None = []
+        self.scores_written: Any = {}
         self.definitions: list[Definition] = []
         #: Placeholders for invalid segments, so that references to them are not reported as mistakes, too.
         self.placeholders: list[Definition] = []
@@ -204,12 +208,21 @@ class _Reading:
             self.areas = self._attempt(partial(read_areas, written, "places", Context(self.source)))
             self.areas_written = {} if self.areas is None else written
 
+    def use_scores(self, written: Any) -> None:
+        """Parse the ``scores`` block; what is read afterwards may name its scores."""
+        if written is not None:
+            context = Context(self.source)
+            self.scores = self._attempt(partial(read_scores, written, "scores", context))
+            self.scores_written = {} if self.scores is None else written
+            self.warnings += context.warnings
+
     def use_indicators(self, written: Any) -> None:
         """Parse the ``indicators`` block, after ``rfm`` and ``places``; the rules read afterwards use it."""
         if written is not None:
             context = Context(self.source, self.rfm, areas=self.areas)
-            self.indicators_written = written
+            context.scores = self.scores
             self.indicators = self._attempt(partial(read_indicators, written, "indicators", context))
+            self.indicators_written = {} if self.indicators is None else written
 
     def segments(self, written: Sequence[Any], path: str = "segments") -> None:
         """Read a list of segments at a path."""
@@ -229,7 +242,7 @@ class _Reading:
             return None
         most = MAX_NODES if self.lints else _MAX_PUBLISHED_NODES
         context = Context(self.source, self.rfm, most, published=not self.lints, areas=self.areas)
-        context.indicators = self.indicators
+        context.indicators, context.scores = self.indicators, self.scores
         node = self._attempt(partial(read_rule, form.when, f"{path}.when", context))
         policy, alerts, known = None, None, len(self.issues)
         if "membership" in form.model_fields_set:
@@ -240,7 +253,6 @@ class _Reading:
         wrong = len(self.issues) > known
         if node is None or not self._sound(node, f"{path}.when") or wrong:
             return None
-        names = names_of_areas(node)
         rfm = self.rfm_written if self.rfm_written is not None and reads_rfm(node) else None
         return Definition(
             form.key,
@@ -250,8 +262,9 @@ class _Reading:
             written=form.when,
             source=self.source,
             rfm=rfm,
-            areas={name: found for name, found in self.areas_written.items() if name in names} or None,
-            indicators={key: self.indicators_written[key] for key in sorted(context.used_indicators)} or None,
+            areas=_chosen(self.areas_written, names_of_areas(node)),
+            indicators=_chosen(self.indicators_written, context.used_indicators),
+            scores=_chosen(self.scores_written, names_of_scores(node)),
             policy=policy,
             alerts=alerts or (),
         )
@@ -273,6 +286,11 @@ class _Reading:
         return not found.never
 
 
+def _chosen(written: Any, names: Collection[str]) -> Any:
+    """Return the parts of a block, as written, with these names; None if it has none of them."""
+    return {name: part for name, part in written.items() if name in names} or None
+
+
 def _file(file: Path, issues: list[Issue], warnings: list[Issue]) -> _Reading | None:
     try:
         form = SegmentFileForm.model_validate(_parse(file))
@@ -285,6 +303,7 @@ def _file(file: Path, issues: list[Issue], warnings: list[Issue]) -> _Reading | 
     reading = _Reading(str(file), issues, warnings)
     reading.use_rfm(form.rfm)
     reading.use_areas(form.places)
+    reading.use_scores(form.scores)
     reading.use_indicators(form.indicators)
     reading.segments(form.segments)
     return reading
@@ -298,6 +317,7 @@ def inline(
     rfm: Any = None,
     areas: Any = None,
     indicators: Any = None,
+    scores: Any = None,
 ) -> list[Definition]:
     """Read a list of segments at a path of another kind of file, with its blocks of a segment file.
 
@@ -307,6 +327,7 @@ def inline(
     reading = _Reading(source, issues, [])
     reading.use_rfm(rfm)
     reading.use_areas(areas)
+    reading.use_scores(scores)
     reading.use_indicators(indicators)
     reading.segments(written, path)
     if issues:
@@ -326,6 +347,7 @@ def definition_to_record(definition: Definition) -> bytes:
             **({} if definition.rfm is None else {"rfm": definition.rfm}),
             **({} if definition.areas is None else {"places": definition.areas}),
             **({} if definition.indicators is None else {"indicators": definition.indicators}),
+            **({} if definition.scores is None else {"scores": definition.scores}),
             **({} if definition.policy is None else {"membership": definition.policy.written}),
             **({"alert": [alert.written for alert in definition.alerts]} if definition.alerts else {}),
             **({"paused": True} if definition.paused else {}),
@@ -339,44 +361,19 @@ def definition_from_record(value: bytes) -> Definition | None:
     Every field is validated, since any client may write to the topic. Raises DefinitionError for an invalid
     record.
     """
-    raw = _record(value)
+    raw = fields_of(value)
     if raw.get("retired") is True:
-        _version(raw)
+        version_in(raw)
         return None
     version = raw.get("version")
     issues: list[Issue] = []
-    reading = _Reading(_TOPIC, issues, [], lints=False)
+    reading = _Reading(TOPIC, issues, [], lints=False)
     reading.use_rfm(raw.get("rfm"))
     reading.use_areas(raw.get("places"))
+    reading.use_scores(raw.get("scores"))
     reading.use_indicators(raw.get("indicators"))
     form = {key: item for key, item in raw.items() if key not in _BESIDE_FORM}
     definition = reading.segment(form, str(raw.get("key")) if version else "-")
     if definition is None or issues:
         raise DefinitionError(issues)
-    return msgspec.structs.replace(definition, version=_version(raw), paused=_paused(raw))
-
-
-def _record(value: bytes) -> dict[str, Any]:
-    try:
-        raw = msgspec.json.decode(value)
-        check_bounds(raw)
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise DefinitionError([Issue(_TOPIC, "-", f"invalid JSON: {error}")]) from None
-    if not isinstance(raw, dict):
-        raise DefinitionError([Issue(_TOPIC, "-", "expected a map")])
-    return raw
-
-
-def _paused(raw: dict[str, Any]) -> bool:
-    paused = raw.get("paused", False)
-    if not isinstance(paused, bool):
-        raise DefinitionError([Issue(_TOPIC, "paused", f"expected true or false, got {paused!r:.40}")])
-    return paused
-
-
-def _version(raw: dict[str, Any]) -> int:
-    version = raw.get("version")
-    if type(version) is not int or not 1 <= version <= MAX_VERSION:
-        reason = f"expected an integer from 1 to {MAX_VERSION}, got {version!r}"
-        raise DefinitionError([Issue(_TOPIC, "version", reason)])
-    return version
+    return msgspec.structs.replace(definition, version=version_in(raw), paused=paused_in(raw))

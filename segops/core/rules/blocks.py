@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from segops.core.rules.figures import DigitFigure, DistanceFigure, figures_of
-from segops.core.rules.model import Located, Node, RfmNode, Visited, below, children, thawed
+from segops.core.rules.figures import DigitFigure, DistanceFigure, ScoreFigure, figures_of
+from segops.core.rules.model import Located, Node, RfmNode, ScoreNode, Visited, below, children, thawed
+from segops.core.scoring import SCORERS
 
 
 def reads_rfm(node: Node) -> bool:
@@ -19,3 +20,15 @@ def names_of_areas(node: Node) -> set[str]:
     nodes = list(below(node))
     figures = [figure for each in nodes for figure in figures_of(each)]
     return {each.name for each in (*nodes, *figures) if isinstance(each, (Located, Visited, DistanceFigure))}
+
+
+def names_of_scores(node: Node) -> set[str]:
+    """Return the names of the scores that a rule reads."""
+    nodes = list(below(node))
+    figures = [figure for each in nodes for figure in figures_of(each)]
+    return {each.name for each in (*nodes, *figures) if isinstance(each, (ScoreNode, ScoreFigure))}
+
+
+def unfitted_scores(node: Node) -> list[str]:
+    """Return the names of the scores that a rule reads and that no model has, sorted."""
+    return sorted(names_of_scores(node) - SCORERS.keys())

@@ -16,7 +16,7 @@ from segops.core.refresh import Refresh
 from segops.core.rules.figures import Compare as Compare
 from segops.core.rules.figures import Distance as Distance
 from segops.core.rules.figures import Ratio as Ratio
-from segops.core.scoring import SCORERS
+from segops.core.scoring import scorer_of
 from segops.core.scoring.base import Scorer
 from segops.core.scoring.rfm import Digits, Rfm
 from segops.core.windows import Calendar, Window
@@ -248,7 +248,7 @@ class ScoreNode(msgspec.Struct, frozen=True, tag="score"):
     @property
     def scorer(self) -> Scorer:
         """The scoring model."""
-        return SCORERS[self.name]
+        return scorer_of(self.name)
 
     @property
     def predicates(self) -> tuple[Predicate, ...]:

@@ -10,12 +10,9 @@ from typing import Any
 
 import msgspec
 
-from segops.core.features import MAX_ENTRIES, Feature, reducer_of
+from segops.core.features import Feature, reducer_of
 from segops.core.features.scanning import Scanning
-from segops.core.features.sequence import MAX_LINKS
-from segops.core.features.sessions import MAX_SESSIONS
 from segops.core.features.since import SinceReducer
-from segops.core.features.sliding import SlidingSum
 from segops.core.geo import distance_m
 from segops.core.memberships import compile_part, past_of
 from segops.core.names import has_identifier
@@ -33,12 +30,11 @@ from segops.core.rules.execution import (
     session_figure,
 )
 from segops.core.rules.figures import Number, figures_of
-from segops.core.rules.phrases import as_of_text
 from segops.core.rules.policy import Policy
 from segops.core.rules.wording import label, threshold
 from segops.core.segments import Definition, Segment, SegmentSet, complete_since
 from segops.core.values import format_duration, format_instant, lookup, share_of
-from segops.core.windows import Within
+from segops.core.views.notes import note_of
 
 
 class RulePart(msgspec.Struct, frozen=True):
@@ -209,7 +205,7 @@ def _part(node: model.Node, key: str, view: _View) -> RulePart:
         threshold(node),
         _changed_at(node, key, parts, view),
         changes_at,
-        _note(node, view.now_ms),
+        note_of(node, view.now_ms),
         parts,
     )
 
@@ -374,27 +370,3 @@ _VALUES: dict[type, Callable[[Any, _View], Any]] = {
     **dict.fromkeys((model.Compare, model.Distance), _compared),
     model.Ratio: _ratio,
 }
-
-
-def _note(node: model.Node, now_ms: int) -> str | None:
-    if isinstance(node, model.Frozen):
-        notes = (as_of_text(node.refresh, now_ms), _note(node.of, now_ms))
-        return "; ".join(note for note in notes if note)
-    feature = feature_of(node)
-    if feature is None:
-        return None
-    if feature.kind == "sequence":
-        return f"only the latest {MAX_LINKS} events that a step may match are kept"
-    if feature.kind == "session":
-        return f"only the latest {MAX_SESSIONS} sessions are kept"
-    if feature.kind == "sessions":
-        return f"only the latest {MAX_ENTRIES:,} sessions are kept"
-    if feature.kind == "most_frequent":
-        return f"only the latest {MAX_ENTRIES:,} events are counted"
-    reducer = reducer_of(feature)
-    if isinstance(reducer, SinceReducer) and reducer.limit == MAX_ENTRIES:
-        return f"only the latest {MAX_ENTRIES:,} events are kept"
-    folds = isinstance(reducer, SlidingSum) or (
-        feature.kind == "earliest" and isinstance(feature.window, Within) and not feature.timed_where
-    )
-    return f"exact for the latest {MAX_ENTRIES:,} entries" if folds else None

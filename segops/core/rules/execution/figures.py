@@ -346,6 +346,8 @@ def _latest_ms(profile: Profile, _now_ms: int) -> int | None:
     return None if profile.first_ms is None else profile.latest_ms
 
 
+#: How to read a score that is declared and not fitted yet.
+_UNFITTED = _constant(lambda _profile, _now_ms: None)
 #: Score -> how to read it.
 SCORES: dict[str, Reading] = {"recency_days": _constant(_latest_ms, ages=True, reads=(FIRST, LATEST))}
 
@@ -353,7 +355,7 @@ _READINGS: dict[type, Callable[[Any], Reading]] = {
     CountFigure: _count,
     AggregateFigure: _aggregate,
     TraitFigure: _trait,
-    ScoreFigure: lambda figure: SCORES[figure.name],
+    ScoreFigure: lambda figure: SCORES.get(figure.name, _UNFITTED),
     DigitFigure: _digit,
     DaysFigure: _days,
     DistanceFigure: distance_reading,

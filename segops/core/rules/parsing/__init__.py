@@ -15,7 +15,7 @@ from segops.core.rules.parsing.policy import read_policy
 from segops.core.rules.parsing.reader import ZONED, Reader
 from segops.core.rules.parsing.rfm import DIGITS, MAX_EDGES, read_rfm
 from segops.core.rules.parsing.rhythm import ACTIVE, DURATION_OPERATORS, MAX_PERIODS, NUMBERS, VALUES, WHICH
-from segops.core.rules.parsing.scores import SIDES
+from segops.core.rules.parsing.scores import SCORE_PATTERN, SIDES, read_scores
 from segops.core.rules.parsing.sequences import MAX_STEPS
 from segops.core.rules.parsing.windows import TIME_KEYS, WINDOW_KEYS
 
@@ -42,6 +42,7 @@ __all__ = [
     "NUMBERS",
     "PERCENTAGE",
     "REFRESHED",
+    "SCORE_PATTERN",
     "SIDES",
     "TIME_KEYS",
     "VALUES",
@@ -58,5 +59,6 @@ __all__ = [
     "read_policy",
     "read_rfm",
     "read_rule",
+    "read_scores",
     "windows_of",
 ]

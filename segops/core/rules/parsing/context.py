@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 
 from segops.core.areas import Area
@@ -44,6 +44,8 @@ class Context:
         #: The indicators that the rule may name, by key. None if the block is invalid: any key is accepted.
         self.indicators: Mapping[str, Figure] | None = {}
         self.used_indicators: set[str] = set()
+        #: The scores that the file declares. None if the block is invalid: any name is accepted.
+        self.scores: Collection[str] | None = ()
         self.warnings: list[Issue] = []
         self._rule, self._nodes = "", 0
 

@@ -25,9 +25,9 @@ from segops.core.rules.parsing.money import MONEY_KEYS, read_money
 from segops.core.rules.parsing.reader import Reader, Reads
 from segops.core.rules.parsing.refresh import frozen, read_frozen_figure, thawed
 from segops.core.rules.parsing.rfm import DIGITS
+from segops.core.rules.parsing.scores import read_score_name
 from segops.core.rules.parsing.times import read_time_of_day
 from segops.core.rules.parsing.windows import TIME_KEYS, read_window
-from segops.core.scoring import SCORERS
 from segops.core.scoring.rfm import Rfm
 from segops.core.values import kind
 
@@ -142,7 +142,7 @@ def _trait(reader: Reader, head: str) -> TraitFigure:
 
 
 def _score(reader: Reader, head: str) -> ScoreFigure:
-    return ScoreFigure(reader.at(head).known("score", SCORERS))
+    return ScoreFigure(read_score_name(reader.at(head)))
 
 
 def _digit(reader: Reader, head: str) -> DigitFigure:

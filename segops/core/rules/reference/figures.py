@@ -112,7 +112,7 @@ def digits(node: model.RfmNode | DigitFigure, history: History, now_ms: int) -> 
 
 def score(name: str, history: History, now_ms: int) -> Any:
     """Return the score ``name``; None if it is missing."""
-    return _SCORES[name](history, now_ms)
+    return _SCORES.get(name, _unfitted)(history, now_ms)
 
 
 def _recency_days(history: History, now_ms: int) -> int | None:
@@ -147,6 +147,11 @@ def _distance(figure: DistanceFigure, history: History, now_ms: int) -> float | 
 def _frozen(figure: FrozenFigure, history: History, now_ms: int) -> Any:
     refreshed_ms = figure.refresh.latest(now_ms)
     return value_of(figure.of, history.before(refreshed_ms), refreshed_ms)
+
+
+def _unfitted(_history: History, _now_ms: int) -> None:
+    """Return the value of a score that is declared and not fitted yet."""
+    return
 
 
 #: Score -> its value over all events.
