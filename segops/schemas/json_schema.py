@@ -135,7 +135,8 @@ def _refresh() -> Schema:
 
 def _step(head: str, *, first: bool = False) -> Schema:
     within = {} if first else {"within": POSITIVE}
-    return map_of((head,), **{head: ref("names"), "where": ref("where of a step")}, **within)
+    keys = {head: ref("names"), "where": ref("where of a step"), "time_of_day": ref("time of day")}
+    return map_of((head,), **keys, **within)
 
 
 def _group(head: str) -> Schema:
@@ -164,7 +165,8 @@ def _aggregate(head: str) -> Schema:
 
 def _occurrence(head: str) -> Schema:
     age = {**map_of((), older_than=DURATION, newer_than=POSITIVE), "minProperties": 1}
-    return map_of((head, "is"), **{head: ref("names"), "where": ref("where"), "is": age})
+    keys = {head: ref("names"), "where": ref("where"), "time_of_day": ref("time of day"), "is": age}
+    return map_of((head, "is"), **keys)
 
 
 def _trait(head: str) -> Schema:
@@ -282,11 +284,15 @@ def _sequence(head: str) -> Schema:
 
 def _active(head: str) -> Schema:
     keys = {head: ref("names"), "where": ref("where"), "zone": STRING, "is": ref("count")}
-    return windowed(map_of((head, "is"), **keys), TIME_KEYS)
+    return windowed(map_of((head, "is"), **keys, time_of_day=ref("time of day")), TIME_KEYS)
 
 
 def _of_sessions() -> dict[str, Schema]:
-    return {"where": where_of([SCALAR, ref("settled")], 1), "gap": POSITIVE}
+    return {**_settled(), "gap": POSITIVE}
+
+
+def _settled() -> dict[str, Schema]:
+    return {"where": where_of([SCALAR, ref("settled")], 1), "time_of_day": ref("time of day")}
 
 
 def _sessions(head: str) -> Schema:
@@ -309,13 +315,13 @@ def _session(head: str) -> Schema:
 
 def _regularly(head: str) -> Schema:
     k, of = ({"type": "integer", "minimum": least, "maximum": MAX_PERIODS} for least in (1, 2))
-    where = _of_sessions()["where"]
-    return map_of((head, "every", "k", "of"), **{head: ref("names")}, where=where, every=POSITIVE, k=k, of=of)
+    keys = {head: ref("names"), **_settled(), "every": POSITIVE, "k": k, "of": of}
+    return map_of((head, "every", "k", "of"), **keys)
 
 
 def _lifecycle(head: str) -> Schema:
     stages = {"anyOf": [{"enum": list(STAGES)}, list_of({"enum": list(STAGES)})]}
-    keys = {"of": ref("names"), "period": POSITIVE, "is": stages, "where": _of_sessions()["where"]}
+    keys = {"of": ref("names"), "period": POSITIVE, "is": stages, **_settled()}
     return map_of((head,), **{head: map_of(("of", "period", "is"), **keys)})
 
 

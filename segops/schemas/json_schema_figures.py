@@ -71,7 +71,9 @@ def _live_figure(head: str) -> Schema:
         "score": SCORE,
         "rfm": {"enum": list(DIGITS)},
     }
-    return map_of((head,), **{head: values[head]}) if head in values else map_of((head,), **selected)
+    if head in values:
+        return map_of((head,), **{head: values[head]})
+    return map_of((head,), **selected, time_of_day=ref("time of day"))
 
 
 def distance_keys(head: str) -> dict[str, Schema]:

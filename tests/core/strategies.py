@@ -292,6 +292,7 @@ def leaf_kinds(keys: tuple[str, ...]) -> list[st.SearchStrategy[dict[str, Any]]]
     every += rhythms()
     every += [comparisons(), comparisons(), ratios()]
     every.append(import_module(".strategies_frozen", __package__).frozen_rules())
+    every.append(import_module(".strategies_times", __package__).timed_leaves)
     if keys:
         every.append(st.sampled_from(keys).map(lambda key: {"in_segment": key}))
     return every

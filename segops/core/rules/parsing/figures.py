@@ -182,7 +182,9 @@ FIGURES: dict[str, FigureHead] = {
     "trait": FigureHead((), _trait),
     "score": FigureHead((), _score),
     "rfm": FigureHead(("refresh",), _digit),
-    **dict.fromkeys(("days_since_first", "days_since_last"), FigureHead(("where", "refresh"), _days)),
+    **dict.fromkeys(
+        ("days_since_first", "days_since_last"), FigureHead(("where", "time_of_day", "refresh"), _days)
+    ),
     "distance_to": FigureHead(("within",), lambda reader, _head: read_distance(reader)),
     "indicator": FigureHead((), _indicator),
 }

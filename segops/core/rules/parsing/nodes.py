@@ -148,7 +148,7 @@ def _occurrence(which: str) -> Head:
         )
         return model.Occurrence(which, select, older_ms, newer_ms)
 
-    return Head(("where", "is"), read)
+    return Head(("where", "time_of_day", "is"), read)
 
 
 def _ages(form: Reader) -> tuple[int | None, int | None]:
@@ -236,10 +236,13 @@ HEADS: dict[str, Head] = {
     "rfm": Head((), read_rfm_or_hysteresis),
     "score": Head(("is", *SIDES), read_score),
     "in_segment": Head((), _in_segment),
-    **{head: Head(("where", "zone", "is", *TIME_KEYS), partial(read_active, head)) for head in ACTIVE},
-    "sessions": Head(("gap", "where", "is", *TIME_KEYS), read_sessions),
-    "session": Head(("of", "gap", "where", "which", "is"), read_session),
-    "regularly": Head(("where", "every", "k", "of"), read_regularly),
+    **{
+        head: Head(("where", "time_of_day", "zone", "is", *TIME_KEYS), partial(read_active, head))
+        for head in ACTIVE
+    },
+    "sessions": Head(("gap", "where", "time_of_day", "is", *TIME_KEYS), read_sessions),
+    "session": Head(("of", "gap", "where", "time_of_day", "which", "is"), read_session),
+    "regularly": Head(("where", "time_of_day", "every", "k", "of"), read_regularly),
     "lifecycle": Head((), read_lifecycle),
     "compare": Head((), read_compare),
     "ratio": Head((), read_ratio),
