@@ -23,7 +23,7 @@ from segops.core.rules.figures import (
     Number,
     Ratio,
     TraitFigure,
-    figures_of,
+    leaf_figures,
 )
 from segops.core.rules.model import (
     Changed,
@@ -374,7 +374,7 @@ def _tested_traits(node: Node) -> Iterator[tuple[Path, frozenset[str]]]:
     if isinstance(node, (Trait, HasBeen, Changed)):
         yield node.path, _kinds_read(node)
     if isinstance(node, Ratio) or (isinstance(node, Compare) and isinstance(node.right, Number)):
-        traits = (figure for figure in figures_of(node) if isinstance(figure, TraitFigure))
+        traits = (figure for figure in leaf_figures(node) if isinstance(figure, TraitFigure))
         yield from ((trait.path, frozenset(("number",))) for trait in traits)
 
 

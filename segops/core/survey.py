@@ -22,7 +22,7 @@ from segops.core.rules.figures import (
     DistanceFigure,
     Number,
     TraitFigure,
-    figures_of,
+    leaf_figures,
 )
 from segops.core.segments import Definition
 from segops.core.skips import Skip, expected_kinds, misfit
@@ -203,7 +203,7 @@ def _of_session(node: model.SessionFigure) -> Iterator[tuple[tuple[str, ...], Re
 
 def _of_figures(node: model.Compare | model.Ratio) -> _Read:
     """Gather what two figures read; a figure that is divided, or compared with a number, must be a number."""
-    figures = figures_of(node)
+    figures = list(leaf_figures(node))
     number = isinstance(node, model.Ratio) or isinstance(node.right, Number)
     events, traits = [], []
     for figure in figures:

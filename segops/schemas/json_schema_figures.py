@@ -63,6 +63,8 @@ def _live_figure(head: str) -> Schema:
     selected = {head: ref("names"), "where": ref("where")}
     if head == "did":
         return windowed(map_of((head,), **selected, time_of_day=ref("time of day")), TIME_KEYS)
+    if head == "ratio":
+        return map_of((head,), **{head: map_of(("of", "to"), of=ref("figure"), to=ref("figure"))})
     if head == "distance_to":
         return map_of((head,), **distance_keys(head))
     values = {

@@ -37,6 +37,8 @@ _ages = st.one_of(_days, _days, st.just({"score": "recency_days"}))
 _traits = traits.map(lambda path: {"trait": path})
 _levels = st.one_of(_counts, _counts, _aggregates, _aggregates, _traits, _digits, strategies_events.figures)
 _levels = st.one_of(*[_levels] * 6, distances)
+_quotients = st.tuples(_levels, _levels).filter(lambda pair: pair[0] != pair[1])
+_levels = st.one_of(*[_levels] * 6, _quotients.map(lambda pair: {"ratio": {"of": pair[0], "to": pair[1]}}))
 figures = st.one_of(_levels, _levels, _levels, _ages)
 
 

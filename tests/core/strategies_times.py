@@ -24,7 +24,7 @@ def timed_sequences(draw: Any) -> dict[str, Any]:
 def timed_nodes(draw: Any) -> dict[str, Any]:
     """Draw a node about events at a time of day."""
     form = draw(st.one_of(occurrences(), *rhythms()))
-    selecting = form["lifecycle"] if "lifecycle" in form else form
+    selecting = form.get("lifecycle", form)
     selecting |= draw(times_of_day)
     return form
 

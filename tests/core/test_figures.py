@@ -39,6 +39,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "rfm": {"rfm": "monetary"},
     "days_since_first": {"days_since_first": "A"},
     "days_since_last": {"days_since_last": "A"},
+    "ratio": {"ratio": {"of": {"did": "A"}, "to": {"did": "C"}}},
     "distance_to": {"distance_to": {"lat": 0, "lon": 0}},
     "indicator": {"indicator": "plan"},
 }

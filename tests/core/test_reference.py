@@ -35,6 +35,7 @@ SHARED = {
         "Figure",
         "FrozenFigure",
         "Number",
+        "RatioFigure",
         "ScoreFigure",
         "TraitFigure",
         "figures_of",

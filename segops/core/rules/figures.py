@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -83,6 +83,13 @@ class DistanceFigure(msgspec.Struct, frozen=True, tag="distance"):
     within_ms: int | None
 
 
+class RatioFigure(msgspec.Struct, frozen=True, tag="ratio"):
+    """The upper figure divided by the lower one; neither is in days."""
+
+    upper: Figure
+    lower: Figure
+
+
 class FrozenFigure(msgspec.Struct, frozen=True, tag="frozen"):
     """``of`` at the latest refresh, over the events that had arrived before it: an indicator's figure."""
 
@@ -98,6 +105,7 @@ Figure = (
     | DigitFigure
     | DaysFigure
     | DistanceFigure
+    | RatioFigure
     | FrozenFigure
 )
 
@@ -126,7 +134,7 @@ class Ratio(msgspec.Struct, frozen=True, tag="ratio"):
 
 
 def figures_of(node: object) -> Sequence[Figure | Number]:
-    """Return the figures that a node compares; none for any other node.
+    """Return the figures that a node compares, or that a ratio divides; none for anything else.
 
     >>> [each.name for each in figures_of(Ratio(ScoreFigure("a"), ScoreFigure("b"), Predicate(())))]
     ['a', 'b']
@@ -136,6 +144,20 @@ def figures_of(node: object) -> Sequence[Figure | Number]:
             return (figure,)
         case Compare(left=left, right=right):
             return left, right
-        case Ratio(upper=upper, lower=lower):
+        case Ratio(upper=upper, lower=lower) | RatioFigure(upper=upper, lower=lower):
             return upper, lower
     return ()
+
+
+def leaf_figures(node: object) -> Iterator[Figure | Number]:
+    """Yield the figures that a node compares, of a ratio its two figures instead.
+
+    >>> quotient = RatioFigure(ScoreFigure("a"), ScoreFigure("b"))
+    >>> [type(each).__name__ for each in leaf_figures(Compare(quotient, "gt", Number(Decimal(1))))]
+    ['ScoreFigure', 'ScoreFigure', 'Number']
+    """
+    for figure in figures_of(node):
+        if isinstance(figure, RatioFigure):
+            yield from leaf_figures(figure)
+        else:
+            yield figure

@@ -28,6 +28,7 @@ from segops.core.rules.figures import (
     Figure,
     FrozenFigure,
     Number,
+    RatioFigure,
     ScoreFigure,
     TraitFigure,
 )
@@ -146,6 +147,7 @@ _FIGURES: dict[type, Callable[[Any], tuple[str, ...]]] = {
     DigitFigure: lambda figure: ("rfm", figure.name),
     DaysFigure: lambda figure: (f"days since {figure.which}", select_text(figure.select)),
     DistanceFigure: lambda figure: (f"metres to {figure.name}", _younger(figure)),
+    RatioFigure: lambda figure: (_quotient(figure),),
     FrozenFigure: lambda figure: (figure_text(figure.of), refresh_text(figure.refresh)),
     Number: lambda figure: (str(figure.number),),
 }
@@ -156,7 +158,11 @@ def _right_side(node: model.Compare) -> str:
 
 
 def _ratio(node: model.Ratio) -> tuple[str, ...]:
-    return f"ratio of ({figure_text(node.upper)}) to ({figure_text(node.lower)})", predicate_text(node.test)
+    return _quotient(node), predicate_text(node.test)
+
+
+def _quotient(of: model.Ratio | RatioFigure) -> str:
+    return f"ratio of ({figure_text(of.upper)}) to ({figure_text(of.lower)})"
 
 
 def _age(node: model.Occurrence) -> str:

@@ -28,6 +28,7 @@ from segops.core.rules.figures import (
     DistanceFigure,
     Figure,
     Number,
+    RatioFigure,
     TraitFigure,
 )
 from segops.core.scoring.rfm import Digits, Rfm
@@ -157,7 +158,7 @@ def _figure_kinds(figure: Figure) -> tuple[str, ...]:
             return KINDS[function]
         case TraitFigure():
             return ANY_KIND
-        case DistanceFigure():
+        case DistanceFigure() | RatioFigure():
             return ("missing", "number")
     return ("missing", "whole")
 

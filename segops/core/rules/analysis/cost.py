@@ -22,7 +22,7 @@ from segops.core.rules.figures import (
     Figure,
     Number,
     TraitFigure,
-    figures_of,
+    leaf_figures,
 )
 from segops.core.rules.policy import Policy
 from segops.core.values import format_instant
@@ -192,7 +192,7 @@ _TIMED: dict[type, Callable[[Any], bool]] = {
     model.RfmNode: lambda _node: True,
     model.ScoreNode: lambda _node: True,
     **dict.fromkeys(
-        (model.Compare, model.Ratio, model.Distance), lambda node: any(map(_figure_moves, figures_of(node)))
+        (model.Compare, model.Ratio, model.Distance), lambda node: any(map(_figure_moves, leaf_figures(node)))
     ),
     model.SequenceNode: lambda node: node.sequence.within_ms is not None or node.sequence.steps[-1].absent,
     model.ActivePeriods: lambda node: _moves(node.window, _conditions(node.select)),

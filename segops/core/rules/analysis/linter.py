@@ -15,7 +15,7 @@ from segops.core.rules import model
 from segops.core.rules.analysis.capacity import stored_in_full
 from segops.core.rules.analysis.contradictions import Literal, Literals, conflict
 from segops.core.rules.analysis.satisfiability import Requirement, possible
-from segops.core.rules.figures import AggregateFigure, CountFigure, DaysFigure, figures_of
+from segops.core.rules.figures import AggregateFigure, CountFigure, DaysFigure, RatioFigure, figures_of
 from segops.core.rules.phrases import predicate_text
 from segops.core.rules.wording import label
 from segops.core.scoring.rfm import Rfm
@@ -203,6 +203,9 @@ def _where(prefix: str, where: Iterable[tuple[model.Path, Predicate]]) -> Iterat
 def _of_figures(node: model.Compare | model.Ratio) -> Iterator[tuple[str, Predicate]]:
     places = (".ratio.of", ".ratio.to") if isinstance(node, model.Ratio) else (".compare[0]", ".compare[2]")
     for place, figure in zip(places, figures_of(node), strict=True):
+        if isinstance(figure, RatioFigure):
+            found = _of_figures(model.Ratio(figure.upper, figure.lower, Predicate(())))
+            yield from ((place + below, test) for below, test in found)
         if isinstance(figure, (AggregateFigure, CountFigure, DaysFigure)):
             yield from _where(place, figure.select.where)
 

@@ -29,6 +29,7 @@ from segops.core.rules.figures import (
     FrozenFigure,
     Number,
     Ratio,
+    RatioFigure,
     ScoreFigure,
     TraitFigure,
 )
@@ -125,7 +126,7 @@ def _paired(
 
     return Leaf(
         holds,
-        figures=tuple(each.feature for each in (left, right) if each.feature is not None),
+        figures=left.features + right.features,
         traits=left.traits + right.traits,
         reads=left.reads + right.reads,
         changes=changes,
@@ -215,7 +216,7 @@ def _of_feature(
     def series(profile: Profile, now_ms: int) -> Series:
         return ((at, view(found)) for at, found in future(profile.features.get(key), now_ms))
 
-    return Reading(read, series, ages, feature)
+    return Reading(read, series, ages, (feature,))
 
 
 def _unfold(reducer: Reducer) -> Unfold:
@@ -281,15 +282,32 @@ def _digit(figure: DigitFigure) -> Reading:
         falling = aging(future, lambda totals, at: rfm.next_edge(totals, (), at))
         return ((at, digit(totals, at)) for at, totals in falling)
 
-    return Reading(read, series, feature=feature)
+    return Reading(read, series, features=(feature,))
+
+
+def _ratio(figure: RatioFigure) -> Reading:
+    upper, lower = reading_of(figure.upper), reading_of(figure.lower)
+
+    def read(profile: Profile, now_ms: int) -> Fraction | None:
+        return ratio_value(upper.read(profile, now_ms), lower.read(profile, now_ms))
+
+    def series(profile: Profile, now_ms: int) -> Series:
+        pairs = together(upper.series(profile, now_ms), lower.series(profile, now_ms))
+        return ((at, ratio_value(*pair)) for at, pair in pairs)
+
+    return Reading(
+        read,
+        series,
+        features=upper.features + lower.features,
+        traits=upper.traits + lower.traits,
+        reads=upper.reads + lower.reads,
+    )
 
 
 def _frozen(figure: FrozenFigure) -> Reading:
     """Read a figure as of the latest refresh; days are read as the number that they had then."""
     inner, refresh = reading_of(figure.of), figure.refresh
-    if inner.feature is None:
-        raise TypeError(f"expected a figure over events, got {figure.of!r}")
-    view = projection((inner.feature,), refresh)
+    view = projection(inner.features, refresh)
 
     def read(profile: Profile, now_ms: int) -> Any:
         at = refresh.latest(now_ms)
@@ -302,7 +320,7 @@ def _frozen(figure: FrozenFigure) -> Reading:
         for at, value in found:
             yield at, inner.value(value, at)
 
-    return Reading(read, series, feature=view.features[0])
+    return Reading(read, series, features=view.features)
 
 
 def _next_day(since_ms: int | None, now_ms: int) -> int | None:
@@ -334,7 +352,7 @@ def _constant(
     def series(profile: Profile, now_ms: int) -> Series:
         yield now_ms, read(profile, now_ms)
 
-    return Reading(read, series, ages, None, traits, reads)
+    return Reading(read, series, ages, (), traits, reads)
 
 
 def _literal(number: Number) -> Reading:
@@ -359,6 +377,7 @@ _READINGS: dict[type, Callable[[Any], Reading]] = {
     DigitFigure: _digit,
     DaysFigure: _days,
     DistanceFigure: distance_reading,
+    RatioFigure: _ratio,
     FrozenFigure: _frozen,
     Number: _literal,
 }

@@ -25,7 +25,7 @@ class Reading(msgspec.Struct, frozen=True):
     read: Callable[[Profile, int], Any]
     series: Callable[[Profile, int], Series]
     ages: bool = False
-    feature: Feature | None = None
+    features: tuple[Feature, ...] = ()
     traits: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
 

@@ -15,8 +15,10 @@ from segops.core.rules.figures import (
     DaysFigure,
     DigitFigure,
     Figure,
+    FrozenFigure,
     Number,
     Ratio,
+    RatioFigure,
     ScoreFigure,
     TraitFigure,
 )
@@ -153,6 +155,18 @@ def _days(reader: Reader, head: str) -> DaysFigure:
     return DaysFigure(head.removeprefix("days_since_"), read_selection(reader, head))
 
 
+def _ratio(reader: Reader, head: str) -> Figure:
+    form = reader.at(head)
+    reads: Reads = {"of": read_figure, "to": read_figure}
+    (upper, lower), refresh = thawed(form, form.record(reads, "{of: {did: A}, to: {did: B}}"))
+    if upper == lower:
+        form.fail("expected two different figures, got the same one twice")
+    if is_age(upper) or is_age(lower):
+        form.fail("expected no figure in days: only the node ratio divides days")
+    figure = RatioFigure(upper, lower)
+    return figure if refresh is None else FrozenFigure(figure, refresh)
+
+
 def _indicator(reader: Reader, head: str) -> Figure:
     known, key = reader.context.indicators, reader.at(head)
     if known is None:
@@ -185,6 +199,7 @@ FIGURES: dict[str, FigureHead] = {
     **dict.fromkeys(
         ("days_since_first", "days_since_last"), FigureHead(("where", "time_of_day", "refresh"), _days)
     ),
+    "ratio": FigureHead(("refresh",), _ratio),
     "distance_to": FigureHead(("within",), lambda reader, _head: read_distance(reader)),
     "indicator": FigureHead((), _indicator),
 }

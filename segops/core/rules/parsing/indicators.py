@@ -20,6 +20,7 @@ from segops.core.rules.figures import (
     Figure,
     FrozenFigure,
     Number,
+    RatioFigure,
     ScoreFigure,
     TraitFigure,
 )
@@ -117,6 +118,7 @@ _TESTED: dict[type, Callable[[Any, Reader], model.Node]] = {
     ScoreFigure: lambda figure, form: model.ScoreNode(figure.name, form.predicate()),
     DigitFigure: _digit,
     DaysFigure: _days,
+    RatioFigure: lambda figure, form: model.Ratio(figure.upper, figure.lower, form.predicate()),
     DistanceFigure: lambda figure, form: Distance(figure, read_lengths(form)),
     FrozenFigure: lambda figure, form: frozen(_tested(figure.of, form), figure.refresh, form),
 }

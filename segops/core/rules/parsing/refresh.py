@@ -15,13 +15,14 @@ from segops.core.rules.figures import (
     Number,
     ScoreFigure,
     TraitFigure,
-    figures_of,
+    leaf_figures,
 )
 from segops.core.rules.parsing.reader import Reader
 from segops.core.rules.parsing.times import read_clock
 from segops.core.time_of_day import DAY_MS
 
 _EXAMPLE = '{every: day, at: "03:00", zone: Europe/Paris}'
+_FROZEN = "the figure has a refresh of its own"
 _NO_EVENTS = (TraitFigure, ScoreFigure, DistanceFigure)
 _CONSTANT = "a trait, score or distance is not frozen: none is a figure over events"
 
@@ -57,12 +58,12 @@ def frozen(node: model.Node, refresh: Refresh, form: Reader) -> model.Node:
         case model.All(of=of) | model.Any(of=of):  # an indicator in days with several tests
             return type(node)(tuple(frozen(child, refresh, form) for child in of))
         case model.Frozen():
-            form.fail("the figure has a refresh of its own")
+            form.fail(_FROZEN)
         case model.Hysteresis():
             form.fail("expected no refresh beside enter and exit")
         case model.Trait() | model.ScoreNode():
             form.fail(_CONSTANT)
-    if any(isinstance(figure, _NO_EVENTS) for figure in figures_of(node)):
+    if any(isinstance(figure, _NO_EVENTS) for figure in leaf_figures(node)):
         form.fail(_CONSTANT)
     return model.Frozen(node, refresh)
 
@@ -71,7 +72,9 @@ def read_frozen_figure(reader: Reader, figure: Figure) -> FrozenFigure:
     """Parse the ``refresh`` beside a figure."""
     form = reader.at("refresh")
     refresh = read_refresh(form)
-    if isinstance(figure, _NO_EVENTS):
+    if isinstance(figure, FrozenFigure):
+        form.fail(_FROZEN)
+    if any(isinstance(part, _NO_EVENTS) for part in (figure, *leaf_figures(figure))):
         form.fail(_CONSTANT)
     return FrozenFigure(figure, refresh)
 

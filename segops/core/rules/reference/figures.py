@@ -18,6 +18,7 @@ from segops.core.rules.figures import (
     Figure,
     FrozenFigure,
     Number,
+    RatioFigure,
     ScoreFigure,
     TraitFigure,
 )
@@ -144,6 +145,11 @@ def _distance(figure: DistanceFigure, history: History, now_ms: int) -> float | 
     return round(min(distance_m(located[-1].location or (0.0, 0.0), point) for point in figure.points), 3)
 
 
+def _ratio(figure: RatioFigure, history: History, now_ms: int) -> Any:
+    upper, lower = value_of(figure.upper, history, now_ms), value_of(figure.lower, history, now_ms)
+    return upper / lower if is_number(upper) and is_number(lower) and lower != 0 else None
+
+
 def _frozen(figure: FrozenFigure, history: History, now_ms: int) -> Any:
     refreshed_ms = figure.refresh.latest(now_ms)
     return value_of(figure.of, history.before(refreshed_ms), refreshed_ms)
@@ -166,6 +172,7 @@ _FIGURES: dict[type, Callable[[Any, History, int], Any]] = {
     DigitFigure: _digit,
     DaysFigure: _days,
     DistanceFigure: _distance,
+    RatioFigure: _ratio,
     FrozenFigure: _frozen,
     Number: lambda figure, _history, _now_ms: figure.number,
 }

@@ -18,6 +18,7 @@ from segops.core.rules.figures import (
     DistanceFigure,
     FrozenFigure,
     Number,
+    RatioFigure,
     ScoreFigure,
     TraitFigure,
     figures_of,
@@ -38,7 +39,7 @@ def edges(nodes: Iterable[model.Node], history: History, now_ms: int, until_ms: 
     periods.
     """
     of_nodes = [_times(below) for node in nodes for below in _walk(node)]
-    everything = [times for found in of_nodes for times in (found, *found.compared)]
+    everything = [times for found in of_nodes for times in _each(found)]
     found = {
         time_ms + shift
         for time_ms in _known_times(history)
@@ -59,6 +60,12 @@ def edges(nodes: Iterable[model.Node], history: History, now_ms: int, until_ms: 
         found.update(_days_later(history, now_ms, until_ms))
     found.update(_anniversaries(everything, history, now_ms, until_ms))
     return sorted(at for at in found if now_ms < at <= until_ms)
+
+
+def _each(found: _Times) -> Iterable[_Times]:
+    yield found
+    for compared in found.compared:
+        yield from _each(compared)
 
 
 def _walk(node: model.Node) -> Iterable[model.Node]:
@@ -174,7 +181,7 @@ def _window_durations(window: Window | None) -> Iterable[int]:
     return ()
 
 
-def _of_figures(node: model.Compare | model.Ratio | model.Distance) -> _Times:
+def _of_figures(node: model.Compare | model.Ratio | model.Distance | RatioFigure) -> _Times:
     return _Times(compared=[_FIGURES[type(figure)](figure) for figure in figures_of(node)])
 
 
@@ -187,6 +194,7 @@ _FIGURES: dict[type, Callable[[Any], _Times]] = {
     ScoreFigure: lambda _figure: _Times(daily=True),
     DigitFigure: lambda figure: _Times(lengths_ms=[figure.rfm.purchases.period_ms, *figure.rfm.recency_ms]),
     DistanceFigure: lambda figure: _Times(lengths_ms=[figure.within_ms]),
+    RatioFigure: _of_figures,
     FrozenFigure: lambda figure: _Times(refresh=figure.refresh),
     **dict.fromkeys((TraitFigure, Number), lambda _figure: _Times()),
 }
