@@ -84,11 +84,13 @@ INDICATORS: dict[str, dict[str, Any]] = {
     "idle": {"days_since_last": "A"},
     "digit": {"rfm": "recency"},
     "score": {"score": "recency_days"},
+    "rate": {"ratio": {"of": {"did": "A", "within": "5s"}, "to": {"did": "B"}}},
+    "frozen": {"sum": "p", "of": "A", "within": "1d", "refresh": {"every": "day", "at": "08:54"}},
 }
 _counted = st.tuples(st.sampled_from(["count", "kinds", "idle", "digit"]), count_predicates())
-_tested = st.tuples(st.sampled_from(["mean", "trait", "score"]), value_predicates)
+_tested = st.tuples(st.sampled_from(["mean", "trait", "score", "rate", "frozen"]), value_predicates)
 _others = st.sampled_from([{"did": "C"}, {"sum": "p", "of": "C", "within": "3s"}, {"latest": "q", "of": "A"}])
-_of_indicators = st.sampled_from(sorted(INDICATORS)).map(lambda key: {"indicator": key})
+_of_indicators = st.sampled_from(sorted(INDICATORS.keys() - {"frozen"})).map(lambda key: {"indicator": key})
 indicator_rules = st.one_of(
     st.one_of(_counted, _tested).map(lambda pair: {"indicator": pair[0], "is": pair[1]}),
     st.tuples(_of_indicators, st.sampled_from(["lt", "gte"]), _others).map(lambda p: {"compare": list(p)}),
