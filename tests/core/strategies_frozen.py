@@ -17,7 +17,7 @@ from .strategies_rhythm import rhythms
 #: The streams begin at 08:53:20Z on Thursday, 2025-10-09.
 refreshes: st.SearchStrategy[dict[str, Any]] = st.one_of(
     st.just({"every": "hour"}),
-    st.sampled_from(["08:53", "08:54", "08:54", "08:55", "09:10"]).map(lambda at: {"every": "day", "at": at}),
+    st.sampled_from(["08:53", "08:54", "08:54", "08:54", "08:55"]).map(lambda at: {"every": "day", "at": at}),
     st.sampled_from(["10:54", "10:55"]).map(lambda at: {"every": "day", "at": at, "zone": "Europe/Paris"}),
     st.sampled_from([{"every": "week"}, {"every": "month", "at": "08:54"}]),
 )
@@ -50,5 +50,8 @@ def _is_over_events(form: dict[str, Any]) -> bool:
 
 @composite
 def frozen_rules(draw: Any) -> dict[str, Any]:
-    """Draw a node about events as of a refresh."""
-    return {**draw(_leaves.filter(_is_over_events)), "refresh": draw(refreshes)}
+    """Draw a node about events as of a refresh; in half of the windows, the events of a refresh still count."""
+    form = {**draw(_leaves.filter(_is_over_events)), "refresh": draw(refreshes)}
+    if "within" in form and draw(st.booleans()):
+        form["within"] = draw(st.sampled_from(["35s", "45s", "1d"]))
+    return form
