@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from segops.core.rules.parsing import REFRESHED
 
 from . import strategies_events
-from .strategies import aggregates, composite, did_nots, dids, occurrences, rfms
+from .strategies import aggregates, composite, did_nots, dids, names, occurrences, rfms
 from .strategies_figures import comparisons, ratios
 from .strategies_rhythm import rhythms
 
@@ -48,10 +48,17 @@ def _is_over_events(form: dict[str, Any]) -> bool:
     return not any(f'"{head}":' in text for head in _NO_EVENTS)
 
 
+#: Windows in which the events of the streams still count at a refresh after them.
+_long = st.sampled_from([{}, {"within": "45s"}, {"within": "1d"}])
+_simple = st.one_of(
+    st.tuples(names, _long).map(lambda p: {"did": p[0], **p[1]}),
+    st.tuples(names, _long).map(lambda p: {"did_not": p[0], **p[1]}),
+    st.tuples(names, _long).map(lambda p: {"sum": "p", "of": p[0], "is": {"gte": 0.1}, **p[1]}),
+)
+
+
 @composite
 def frozen_rules(draw: Any) -> dict[str, Any]:
-    """Draw a node about events as of a refresh; in half of the windows, the events of a refresh still count."""
-    form = {**draw(_leaves.filter(_is_over_events)), "refresh": draw(refreshes)}
-    if "within" in form and draw(st.booleans()):
-        form["within"] = draw(st.sampled_from(["35s", "45s", "1d"]))
-    return form
+    """Draw a node about events as of a refresh; half of them are simple ones that refreshes often change."""
+    leaf = draw(st.one_of(_simple, _leaves.filter(_is_over_events)))
+    return {**leaf, "refresh": draw(refreshes)}
