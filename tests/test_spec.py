@@ -26,6 +26,7 @@ from segops.core.rules.counts import COUNT_OPERATORS
 from segops.core.rules.model import ListInForce
 from segops.core.rules.parsing import (
     INDICATOR_PATTERN,
+    SCORE_PATTERN,
     WINDOW_KEYS,
     areas,
     context,
@@ -161,6 +162,7 @@ def test_lists_in_sentences_match_the_code() -> None:
     assert quoted(section("changes"), "profile_id", "merged_into") == list(Change.__struct_fields__)
     assert f"`{KEY_PATTERN.strip('^$')}`" in section("files")
     assert f"`{INDICATOR_PATTERN.strip('^$')}`" in section("indicators")
+    assert f"`{SCORE_PATTERN.strip('^$')}`" in section("score")
     assert f"(`{'`, `'.join(rfm.DIGITS)}`)" in section("rfm")
     assert f"{EARTH_RADIUS_M:,}" in section("near")
 
@@ -261,7 +263,7 @@ def test_rule_depth_is_counted_in_nodes() -> None:
 
 
 #: The blocks of a file that an example may have.
-BLOCKS = ("places", "indicators", "lookups", "postal_codes")
+BLOCKS = ("places", "indicators", "lookups", "postal_codes", "scores")
 
 
 class Example(NamedTuple):

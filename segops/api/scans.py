@@ -57,6 +57,7 @@ class _Body(msgspec.Struct, forbid_unknown_fields=True):
     rfm: Any = None
     places: Any = None
     indicators: Any = None
+    scores: Any = None
     segment: str | None = None
     sample: float = 1.0
     samples: int = 0
@@ -152,6 +153,7 @@ def _estimate(body: bytes | None) -> Question:
             rfm=form.rfm,
             areas=form.places,
             indicators=form.indicators,
+            scores=form.scores,
         )
     except (msgspec.MsgspecError, UserError, UnicodeDecodeError, RecursionError) as error:
         raise _Refused(400, str(error)) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from math import asin, cos, radians, sin, sqrt
 
 #: The mean radius of the earth in metres (IUGG).
@@ -24,6 +25,15 @@ def parse_length(text: object) -> float:
     if match is None or float(match[1]) == 0:
         raise ValueError(f"expected a length above 0 in m, km or mi, such as 5km, got {text!r}")
     return float(match[1]) * UNIT_M[match[2]]
+
+
+def nearest_m(location: tuple[float, float], points: Iterable[tuple[float, float]]) -> float:
+    """Return the distance in metres, to the millimetre, from a location to the nearest of some points.
+
+    >>> nearest_m((0.0, 0.0), [(0.0, 1.0), (0.5, 0.0)])
+    55597.54
+    """
+    return round(min(distance_m(location, point) for point in points), 3)
 
 
 def distance_m(a: tuple[float, float], b: tuple[float, float]) -> float:

@@ -57,10 +57,17 @@ def _merge_name(survivor: Profile, source: Profile, name: str, time: str) -> Non
 def _merge_features(survivor: Profile, source: Profile, features: Mapping[int, Feature], now_ms: int) -> None:
     common = survivor.seen.keys() & source.seen.keys()
     notes = source.counted or survivor.counted
-    shared = [notes[message] for message in common if message in notes]
+    messages = [message for message in common if message in notes]
+    shared = [notes[message] for message in messages]
+    applied_ms = [max(survivor.seen[message], source.seen[message]) for message in messages]
     for key in features.keys() & source.features.keys():
         state = merge_state(
-            features[key], survivor.features.get(key), source.features[key], shared=shared, now_ms=now_ms
+            features[key],
+            survivor.features.get(key),
+            source.features[key],
+            shared=shared,
+            now_ms=now_ms,
+            applied_ms=applied_ms,
         )
         if state is not None:
             survivor.features[key] = state

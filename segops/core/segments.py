@@ -17,18 +17,22 @@ from segops.core.lookups import Column
 from segops.core.memberships import Membership, PausedMembership, compile_membership
 from segops.core.profile import Member, Profile
 from segops.core.rules.alerts import Alert
+from segops.core.rules.blocks import unfitted_scores
 from segops.core.rules.execution import FIRST, IDENTIFIERS, LATEST, LISTS, LOCATION, Rule
-from segops.core.rules.figures import Compare, DigitFigure, Number, Ratio, TraitFigure, figures_of
+from segops.core.rules.figures import (
+    Compare,
+    Number,
+    Ratio,
+    TraitFigure,
+    leaf_figures,
+)
 from segops.core.rules.model import (
     Changed,
     HasBeen,
     InSegment,
-    Located,
     Node,
     Path,
-    RfmNode,
     Trait,
-    Visited,
     below,
     children,
     identity,
@@ -63,6 +67,8 @@ class Definition(msgspec.Struct, frozen=True):
     columns: tuple[Column, ...] = ()
     #: The static lists in force that are bound to the rule, as in its record, by key.
     lists: Any = None
+    #: Those of the file's declared ``scores`` that the rule reads, as written.
+    scores: Any = None
     policy: Policy | None = None
     #: Not part of the meaning, which decides memberships.
     alerts: tuple[Alert, ...] = ()
@@ -204,11 +210,14 @@ class SegmentSet:
 
 def _identities(definitions: Iterable[Definition], former: SegmentSet | None) -> dict[str, str]:
     known = (lambda _: None) if former is None else former.identity_of
-    return {each.key: known(each) or _identity_of(each) for each in definitions}
+    return {each.key: (None if each.scores else known(each)) or _identity_of(each) for each in definitions}
 
 
 def _identity_of(definition: Definition) -> str:
-    return f"{definition.identity}{'|paused' if definition.paused else ''}"
+    # A set is another one once a declared score is fitted: profiles are then evaluated by its model.
+    unfitted = unfitted_scores(definition.when) if definition.scores else ()
+    marks = "".join(f"|unfitted {name}" for name in unfitted)
+    return f"{definition.identity}{'|paused' if definition.paused else ''}{marks}"
 
 
 def check_references(definitions: Iterable[Definition]) -> None:
@@ -297,18 +306,6 @@ def references(node: Node) -> Iterable[str]:
         yield from references(child)
 
 
-def reads_rfm(node: Node) -> bool:
-    """Return whether a rule depends on the ``rfm`` block."""
-    if isinstance(node, RfmNode) or any(isinstance(figure, DigitFigure) for figure in figures_of(node)):
-        return True
-    return any(reads_rfm(child) for child in children(node))
-
-
-def names_of_areas(node: Node) -> set[str]:
-    """Return the names of the ``places`` that a rule reads."""
-    return {each.name for each in below(node) if isinstance(each, (Located, Visited))}
-
-
 def _ordered(definitions: list[Definition]) -> list[Definition]:
     by_key = {definition.key: definition for definition in definitions}
     issues = _reference_issues(definitions, by_key)
@@ -384,7 +381,7 @@ def _tested_traits(node: Node) -> Iterator[tuple[Path, frozenset[str]]]:
     if isinstance(node, (Trait, HasBeen, Changed)):
         yield node.path, _kinds_read(node)
     if isinstance(node, Ratio) or (isinstance(node, Compare) and isinstance(node.right, Number)):
-        traits = (figure for figure in figures_of(node) if isinstance(figure, TraitFigure))
+        traits = (figure for figure in leaf_figures(node) if isinstance(figure, TraitFigure))
         yield from ((trait.path, frozenset(("number",))) for trait in traits)
 
 

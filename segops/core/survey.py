@@ -20,9 +20,10 @@ from segops.core.rules.figures import (
     CountFigure,
     DaysFigure,
     DigitFigure,
+    DistanceFigure,
     Number,
     TraitFigure,
-    figures_of,
+    leaf_figures,
 )
 from segops.core.segments import Definition
 from segops.core.skips import Skip, expected_kinds, misfit
@@ -213,7 +214,7 @@ def _of_session(node: model.SessionFigure) -> Iterator[tuple[tuple[str, ...], Re
 
 def _of_figures(node: model.Compare | model.Ratio) -> _Read:
     """Gather what two figures read; a figure that is divided, or compared with a number, must be a number."""
-    figures = figures_of(node)
+    figures = list(leaf_figures(node))
     number = isinstance(node, model.Ratio) or isinstance(node.right, Number)
     events, traits = [], []
     for figure in figures:
@@ -226,7 +227,8 @@ def _of_figures(node: model.Compare | model.Ratio) -> _Read:
                 traits.append(path)
             case DigitFigure():
                 events.append(((ORDER_NAME,), None))
-    return _Read(events, tuple(traits))
+    located = any(isinstance(figure, DistanceFigure) for figure in figures)
+    return _Read(events, tuple(traits), located)
 
 
 def _of_location(node: model.Near | model.Located | model.Visited) -> _Read:
@@ -242,6 +244,7 @@ _READ: dict[type, Callable[[Any], _Read]] = {
     model.RfmNode: lambda _node: _Read([((ORDER_NAME,), None)]),
     **dict.fromkeys((model.Trait, model.HasBeen, model.Changed), lambda node: _Read(traits=(node.path,))),
     **dict.fromkeys((model.Near, model.Located, model.Visited), _of_location),
+    model.Distance: lambda _node: _Read(location=True),
     model.HasIdentifier: lambda node: _Read(identifiers=node.types),
     **dict.fromkeys(
         (model.ActivePeriods, model.Sessions, model.Regularly, model.LifecycleNode),
@@ -249,4 +252,5 @@ _READ: dict[type, Callable[[Any], _Read]] = {
     ),
     model.SessionFigure: lambda node: _Read(_of_session(node)),
     **dict.fromkeys((model.Compare, model.Ratio), _of_figures),
+    model.Frozen: lambda node: _READ[type(node.of)](node.of),
 }

@@ -24,7 +24,8 @@ from segops.operations.columns import column_records
 from segops.operations.plan_log import plan_records
 from segops.schemas.planned import PLAN_KEY, PlannedEdit, encode_planned
 from segops.schemas.published_plans import PlanFigures
-from segops.schemas.segments import MAX_VERSION, definition_to_record
+from segops.schemas.segment_records import MAX_VERSION
+from segops.schemas.segments import definition_to_record
 from segops.wall_clock import wall_ms
 
 Action = Literal["added", "changed", "described", "unchanged", "paused", "resumed", "retired", "left out"]

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from segops.core.features.periods import STAGES
 from segops.core.operators import EDGES, OPERATORS
+from segops.core.refresh import UNITS
 from segops.core.rules.parsing import (
     ACTIVE,
     AGGREGATES,
@@ -23,28 +24,32 @@ from segops.core.rules.parsing import (
     MAX_STEPS,
     NUMBERS,
     PERCENTAGE,
+    REFRESHED,
     SIDES,
     TIME_KEYS,
     VALUES,
     WHICH,
     windows_of,
 )
-from segops.core.scoring import SCORERS
 from segops.core.time_of_day import DAYS
 from segops.schemas.json_schema_areas import areas_block
 from segops.schemas.json_schema_figures import (
+    SCORE,
     aggregate_schema,
     compare_schema,
+    distance_schema,
     figure_schema,
     indicator_schema,
     indicators_block,
     ratio_schema,
+    scores_block,
 )
 from segops.schemas.json_schema_lookups import lookups_block, postal_codes_block
 from segops.schemas.json_schema_values import (
     CLOCK,
     COUNTS,
     CURRENCY,
+    DEGREES,
     DURATION,
     LENGTH,
     PATH,
@@ -82,6 +87,7 @@ def json_schema() -> Schema:
     file["properties"]["indicators"] = indicators_block()
     file["properties"]["lookups"] = lookups_block()
     file["properties"]["postal_codes"] = postal_codes_block()
+    file["properties"]["scores"] = scores_block()
     segment["properties"]["when"] = ref("node")
     segment["properties"]["membership"] = _membership()
     segment["properties"]["alert"] = _alerts()
@@ -115,14 +121,25 @@ def _shared_schemas() -> dict[str, Schema]:
             "dependentRequired": {"from": ["to"], "to": ["from"]},
         },
         "figure": figure_schema(),
+        "refresh": _refresh(),
         "step": {"oneOf": [_step("did"), _step("did_not")]},
         "where of a step": where_of([SCALAR, ref("settled"), same_as], 0),
     }
 
 
+def _refresh() -> Schema:
+    """Return the schema of a ``refresh``."""
+    hourly = map_of(("every",), every={"const": "hour"})
+    days = [unit for unit in UNITS if unit != "hour"]
+    daily = map_of(("every",), every={"enum": days}, at=CLOCK, zone=STRING)
+    description = "When the value is computed; it is kept until the next time."
+    return {"description": description, "oneOf": [hourly, daily]}
+
+
 def _step(head: str, *, first: bool = False) -> Schema:
     within = {} if first else {"within": POSITIVE}
-    return map_of((head,), **{head: ref("names"), "where": ref("where of a step")}, **within)
+    keys = {head: ref("names"), "where": ref("where of a step"), "time_of_day": ref("time of day")}
+    return map_of((head,), **keys, **within)
 
 
 def _group(head: str) -> Schema:
@@ -151,7 +168,8 @@ def _aggregate(head: str) -> Schema:
 
 def _occurrence(head: str) -> Schema:
     age = {**map_of((), older_than=DURATION, newer_than=POSITIVE), "minProperties": 1}
-    return map_of((head, "is"), **{head: ref("names"), "where": ref("where"), "is": age})
+    keys = {head: ref("names"), "where": ref("where"), "time_of_day": ref("time of day"), "is": age}
+    return map_of((head, "is"), **keys)
 
 
 def _trait(head: str) -> Schema:
@@ -169,8 +187,7 @@ def _changed(head: str) -> Schema:
 
 
 def _near(head: str) -> Schema:
-    lat, lon = ({"type": "number", "minimum": -limit, "maximum": limit} for limit in (90, 180))
-    form = map_of(("lat", "lon", "radius"), lat=lat, lon=lon, radius=LENGTH)
+    form = map_of(("lat", "lon", "radius"), lat=DEGREES[90], lon=DEGREES[180], radius=LENGTH)
     around = map_of(("places", "radius"), places=STRING, radius=LENGTH)
     return _located(map_of((head,), **{head: {"anyOf": [form, around, STRING]}}))
 
@@ -205,7 +222,7 @@ def _rfm(head: str) -> Schema:
 
 
 def _score(head: str) -> Schema:
-    figures = {head: {"enum": list(SCORERS)}, **dict.fromkeys(("is", *SIDES), ref("test"))}
+    figures = {head: SCORE, **dict.fromkeys(("is", *SIDES), ref("test"))}
     kinds = [{"required": [*SIDES], "not": {"required": ["is"]}}, _only_is()]
     return {**map_of((head,), **figures), "oneOf": kinds}
 
@@ -271,11 +288,15 @@ def _sequence(head: str) -> Schema:
 
 def _active(head: str) -> Schema:
     keys = {head: ref("names"), "where": ref("where"), "zone": STRING, "is": ref("count")}
-    return windowed(map_of((head, "is"), **keys), TIME_KEYS)
+    return windowed(map_of((head, "is"), **keys, time_of_day=ref("time of day")), TIME_KEYS)
 
 
 def _of_sessions() -> dict[str, Schema]:
-    return {"where": where_of([SCALAR, ref("settled")], 1), "gap": POSITIVE}
+    return {**_settled(), "gap": POSITIVE}
+
+
+def _settled() -> dict[str, Schema]:
+    return {"where": where_of([SCALAR, ref("settled")], 1), "time_of_day": ref("time of day")}
 
 
 def _sessions(head: str) -> Schema:
@@ -298,13 +319,13 @@ def _session(head: str) -> Schema:
 
 def _regularly(head: str) -> Schema:
     k, of = ({"type": "integer", "minimum": least, "maximum": MAX_PERIODS} for least in (1, 2))
-    where = _of_sessions()["where"]
-    return map_of((head, "every", "k", "of"), **{head: ref("names")}, where=where, every=POSITIVE, k=k, of=of)
+    keys = {head: ref("names"), **_settled(), "every": POSITIVE, "k": k, "of": of}
+    return map_of((head, "every", "k", "of"), **keys)
 
 
 def _lifecycle(head: str) -> Schema:
     stages = {"anyOf": [{"enum": list(STAGES)}, list_of({"enum": list(STAGES)})]}
-    keys = {"of": ref("names"), "period": POSITIVE, "is": stages, "where": _of_sessions()["where"]}
+    keys = {"of": ref("names"), "period": POSITIVE, "is": stages, **_settled()}
     return map_of((head,), **{head: map_of(("of", "period", "is"), **keys)})
 
 
@@ -350,6 +371,10 @@ _NODES: dict[str, tuple[str, Callable[[str], Schema]]] = {
         "The last known location (with `anytime`: one in the window) is inside the named place.",
         lambda head: _located(map_of((head,), **{head: STRING})),
     ),
+    "distance_to": (
+        "The distance of the last known location to the place satisfies `is`.",
+        distance_schema,
+    ),
     "bucket": ("The customer falls into this share of all customers, in percent.", _bucket),
     "score": ("The named score satisfies `is`; or from `enter` until `exit`.", _score),
     "rfm": (
@@ -377,4 +402,7 @@ _NODES: dict[str, tuple[str, Callable[[str], Schema]]] = {
 
 def _node(head: str) -> Schema:
     description, make = _NODES[head]
-    return {"description": description, **make(head)}
+    found = make(head)
+    if head in REFRESHED:
+        found["properties"]["refresh"] = ref("refresh")
+    return {"description": description, **found}

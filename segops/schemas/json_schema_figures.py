@@ -9,15 +9,30 @@ from segops.core.rules.parsing import (
     AGGREGATES,
     COMPARISONS,
     DIGITS,
+    DISTANCE_OPERATORS,
     FIGURES,
     INDICATOR_PATTERN,
     MONEY_KEYS,
+    SCORE_PATTERN,
     TIME_KEYS,
 )
-from segops.core.scoring import SCORERS
-from segops.schemas.json_schema_values import CURRENCY, Schema, map_of, path_of, ref, windowed
+from segops.schemas.json_schema_values import (
+    CURRENCY,
+    DEGREES,
+    LENGTH,
+    POSITIVE,
+    STRING,
+    Schema,
+    map_of,
+    pair_of,
+    path_of,
+    ref,
+    windowed,
+)
 
 _INDICATOR: Schema = {"type": "string", "pattern": INDICATOR_PATTERN}
+#: The name of a score: one with a model, or one that the file declares.
+SCORE: Schema = {"type": "string", "pattern": SCORE_PATTERN}
 
 
 def aggregate_schema(head: str, windows: Collection[str], **required: Schema) -> Schema:
@@ -36,18 +51,45 @@ def figure_schema() -> Schema:
 
 def _figure(head: str) -> Schema:
     """Return the schema of a figure: of the node with its head, without what tests the value."""
+    found = _live_figure(head)
+    if "refresh" in FIGURES[head].keys:
+        found["properties"]["refresh"] = ref("refresh")
+    return found
+
+
+def _live_figure(head: str) -> Schema:
     if head in AGGREGATES:
         return aggregate_schema(head, TIME_KEYS)
     selected = {head: ref("names"), "where": ref("where")}
     if head == "did":
         return windowed(map_of((head,), **selected, time_of_day=ref("time of day")), TIME_KEYS)
+    if head == "ratio":
+        return map_of((head,), **{head: map_of(("of", "to"), of=ref("figure"), to=ref("figure"))})
+    if head == "distance_to":
+        return map_of((head,), **distance_keys(head))
     values = {
         "indicator": _INDICATOR,
         "trait": path_of("traits"),
-        "score": {"enum": list(SCORERS)},
+        "score": SCORE,
         "rfm": {"enum": list(DIGITS)},
     }
-    return map_of((head,), **{head: values[head]}) if head in values else map_of((head,), **selected)
+    if head in values:
+        return map_of((head,), **{head: values[head]})
+    return map_of((head,), **selected, time_of_day=ref("time of day"))
+
+
+def distance_keys(head: str) -> dict[str, Schema]:
+    """Return the schemas of the keys of the distance to a place."""
+    point = map_of(("lat", "lon"), lat=DEGREES[90], lon=DEGREES[180])
+    return {head: {"anyOf": [STRING, point, map_of(("places",), places=STRING)]}, "within": POSITIVE}
+
+
+def distance_schema(head: str) -> Schema:
+    """Return the schema of a test of the distance to a place."""
+    operands = {name: pair_of(LENGTH) if name == "between" else LENGTH for name in DISTANCE_OPERATORS}
+    return map_of(
+        (head, "is"), **distance_keys(head), **{"is": {**map_of((), **operands), "minProperties": 1}}
+    )
 
 
 def compare_schema(head: str) -> Schema:
@@ -75,5 +117,17 @@ def indicators_block() -> Schema:
         "type": "object",
         "propertyNames": _INDICATOR,
         "additionalProperties": ref("figure"),
+        "minProperties": 1,
+    }
+
+
+def scores_block() -> Schema:
+    """Return the schema of a ``scores`` block."""
+    description = {"type": "string", "maxLength": 2_000}
+    return {
+        "description": "Scores by name that rules may read before they are fitted.",
+        "type": "object",
+        "propertyNames": SCORE,
+        "additionalProperties": map_of((), description=description),
         "minProperties": 1,
     }

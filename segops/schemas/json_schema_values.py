@@ -54,6 +54,12 @@ LENGTH: Schema = {
 }
 
 
+#: Limit -> a number of degrees up to it.
+DEGREES: dict[int, Schema] = {
+    limit: {"type": "number", "minimum": -limit, "maximum": limit} for limit in (90, 180)
+}
+
+
 def pair_of(items: Schema) -> Schema:
     """Return the schema of a list of two items."""
     return {"type": "array", "items": items, "minItems": 2, "maxItems": 2}

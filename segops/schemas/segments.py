@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -17,6 +17,7 @@ from segops.core.bulk import collector_paused
 from segops.core.errors import DefinitionError, Issue, UserError
 from segops.core.lookups import LookupTable, columns_of
 from segops.core.rules.analysis import lint, lint_rfm
+from segops.core.rules.blocks import names_of_areas, names_of_scores, reads_rfm
 from segops.core.rules.figures import Figure
 from segops.core.rules.model import KnownFor, ListInForce, Node
 from segops.core.rules.parsing import (
@@ -28,22 +29,21 @@ from segops.core.rules.parsing import (
     read_policy,
     read_rfm,
     read_rule,
+    read_scores,
 )
 from segops.core.scoring.rfm import Rfm
-from segops.core.segments import Definition, check_references, names_of_areas, reads_rfm
+from segops.core.segments import Definition, check_references
 from segops.schemas.issues import form_issues, unreadable
 from segops.schemas.lookups import NO_TABLES, Blocks, read_tables
-from segops.schemas.published_fields import MAX_VERSION as MAX_VERSION
-from segops.schemas.published_fields import paused_in, record_fields, version_in
 from segops.schemas.published_lookups import columns_form, published_tables
+from segops.schemas.segment_records import TOPIC, fields_of, paused_in, version_in
 from segops.schemas.written import read_json, read_yaml
 
 SUFFIXES = (".yaml", ".yml", ".json")
 #: Earlier versions accepted larger rules; published ones remain valid.
 _MAX_PUBLISHED_NODES = 10 * MAX_NODES
-_TOPIC = "segments topic"
 #: Keys of a published record that are not part of the segment as written.
-_BESIDE_FORM = frozenset(("version", "rfm", "places", "indicators", "lookups", "lists", "paused"))
+_BESIDE_FORM = frozenset(("version", "rfm", "places", "indicators", "lookups", "lists", "scores", "paused"))
 _T = TypeVar("_T")
 KEY_PATTERN = r"^[a-z0-9][a-z0-9-]{0,63}$"
 
@@ -72,6 +72,7 @@ class SegmentFileForm(BaseModel):
     indicators: dict[Any, Any] | None = None
     lookups: dict[Any, Any] | None = None
     postal_codes: dict[Any, Any] | None = None
+    scores: dict[Any, Any] | None = None
     segments: list[dict[Any, Any]] = Field(min_length=1)
 
 
@@ -190,11 +191,14 @@ class _Reading:
         self.areas_written: Any = {}
         #: None if the block is invalid.
         self.indicators: dict[str, Figure] | None = {}
-        self.indicators_written: Any = None
+        self.indicators_written: Any = {}
         #: The look-up tables; None if the block is invalid.
         self.tables: Mapping[str, LookupTable] | None = {}
         #: The static lists in force that are bound to the rules.
         self.lists: Mapping[str, ListInForce] = {}
+        #: The names that ``scores`` declares; None if the block is invalid.
+        self.scores: list[str] | None = []
+        self.scores_written: Any = {}
         self.definitions: list[Definition] = []
         #: Placeholders for invalid segments, so that references to them are not reported as mistakes, too.
         self.placeholders: list[Definition] = []
@@ -218,13 +222,21 @@ class _Reading:
         """Read the look-up tables; the rules read afterwards use them."""
         self.tables = self._attempt(partial(read_tables, blocks, Context(self.source)))
 
+    def use_scores(self, written: Any) -> None:
+        """Parse the ``scores`` block; what is read afterwards may name its scores."""
+        if written is not None:
+            context = Context(self.source)
+            self.scores = self._attempt(partial(read_scores, written, "scores", context))
+            self.scores_written = {} if self.scores is None else written
+            self.warnings += context.warnings
+
     def use_indicators(self, written: Any) -> None:
         """Parse the ``indicators`` block, after all others; the rules read afterwards use it."""
         if written is not None:
-            context = Context(self.source, self.rfm)
-            context.lookups = self.tables
-            self.indicators_written = written
+            context = Context(self.source, self.rfm, areas=self.areas)
+            context.lookups, context.scores = self.tables, self.scores
             self.indicators = self._attempt(partial(read_indicators, written, "indicators", context))
+            self.indicators_written = {} if self.indicators is None else written
 
     def use_lists(self, written: Any) -> None:
         """Parse the static lists that are bound to a published rule, which is read afterwards."""
@@ -252,7 +264,7 @@ class _Reading:
         most = MAX_NODES if self.lints else _MAX_PUBLISHED_NODES
         context = Context(self.source, self.rfm, most, published=not self.lints, areas=self.areas)
         context.indicators, context.lookups = self.indicators, self.tables
-        context.lists = self.lists
+        context.lists, context.scores = self.lists, self.scores
         node = self._attempt(partial(read_rule, form.when, f"{path}.when", context))
         policy, alerts, known = None, None, len(self.issues)
         if "membership" in form.model_fields_set:
@@ -263,7 +275,6 @@ class _Reading:
         wrong = len(self.issues) > known
         if node is None or not self._sound(node, f"{path}.when") or wrong:
             return None
-        names = names_of_areas(node)
         rfm = self.rfm_written if self.rfm_written is not None and reads_rfm(node) else None
         return Definition(
             form.key,
@@ -273,10 +284,11 @@ class _Reading:
             written=form.when,
             source=self.source,
             rfm=rfm,
-            areas={name: found for name, found in self.areas_written.items() if name in names} or None,
-            indicators={key: self.indicators_written[key] for key in sorted(context.used_indicators)} or None,
+            areas=_chosen(self.areas_written, names_of_areas(node)),
+            indicators=_chosen(self.indicators_written, context.used_indicators),
             columns=columns_of(node) if self.tables else (),
             lists=msgspec.to_builtins(self.lists) or None,
+            scores=_chosen(self.scores_written, names_of_scores(node)),
             policy=policy,
             alerts=alerts or (),
         )
@@ -298,6 +310,11 @@ class _Reading:
         return not found.never
 
 
+def _chosen(written: Any, names: Collection[str]) -> Any:
+    """Return the parts of a block, as written, with these names; None if it has none of them."""
+    return {name: part for name, part in written.items() if name in names} or None
+
+
 def _file(file: Path, issues: list[Issue], warnings: list[Issue]) -> _Reading | None:
     try:
         form = SegmentFileForm.model_validate(_parse(file))
@@ -311,6 +328,7 @@ def _file(file: Path, issues: list[Issue], warnings: list[Issue]) -> _Reading | 
     reading.use_rfm(form.rfm)
     reading.use_areas(form.places)
     reading.use_tables(Blocks(form.lookups, form.postal_codes, file.parent))
+    reading.use_scores(form.scores)
     reading.use_indicators(form.indicators)
     reading.segments(form.segments)
     return reading
@@ -325,6 +343,7 @@ def inline(
     areas: Any = None,
     indicators: Any = None,
     tables: Blocks = NO_TABLES,
+    scores: Any = None,
 ) -> list[Definition]:
     """Read a list of segments at a path of another kind of file, with its blocks of a segment file.
 
@@ -335,6 +354,7 @@ def inline(
     reading.use_rfm(rfm)
     reading.use_areas(areas)
     reading.use_tables(tables)
+    reading.use_scores(scores)
     reading.use_indicators(indicators)
     reading.segments(written, path)
     if issues:
@@ -356,6 +376,7 @@ def definition_to_record(definition: Definition) -> bytes:
             **({} if definition.indicators is None else {"indicators": definition.indicators}),
             **({"lookups": columns_form(definition.columns)} if definition.columns else {}),
             **({} if definition.lists is None else {"lists": definition.lists}),
+            **({} if definition.scores is None else {"scores": definition.scores}),
             **({} if definition.policy is None else {"membership": definition.policy.written}),
             **({"alert": [alert.written for alert in definition.alerts]} if definition.alerts else {}),
             **({"paused": True} if definition.paused else {}),
@@ -371,21 +392,21 @@ def definition_from_record(
     Every field is validated, since any client may write to the topic. Raises DefinitionError for an invalid
     record, MissingColumn if it reads a column of a look-up table that is not in memory.
     """
-    raw = record_fields(value, _TOPIC)
+    raw = fields_of(value)
     if raw.get("retired") is True:
-        version_in(raw, _TOPIC)
+        version_in(raw)
         return None
     version = raw.get("version")
     issues: list[Issue] = []
-    reading = _Reading(_TOPIC, issues, [], lints=False)
+    reading = _Reading(TOPIC, issues, [], lints=False)
     reading.use_rfm(raw.get("rfm"))
     reading.use_areas(raw.get("places"))
-    reading.tables = {**published_tables(raw.get("lookups"), _TOPIC), **tables}
+    reading.tables = {**published_tables(raw.get("lookups"), TOPIC), **tables}
+    reading.use_scores(raw.get("scores"))
     reading.use_indicators(raw.get("indicators"))
     reading.use_lists(raw.get("lists"))
     form = {key: item for key, item in raw.items() if key not in _BESIDE_FORM}
     definition = reading.segment(form, str(raw.get("key")) if version else "-")
     if definition is None or issues:
         raise DefinitionError(issues)
-    version, paused = version_in(raw, _TOPIC), paused_in(raw, _TOPIC)
-    return msgspec.structs.replace(definition, version=version, paused=paused)
+    return msgspec.structs.replace(definition, version=version_in(raw), paused=paused_in(raw))

@@ -13,7 +13,7 @@ from segops.core.events import Event
 from segops.core.values import format_instant
 from tests.core import strategies_events
 
-from .strategies_areas import area_rules
+from .strategies_areas import area_rules, distance_rules
 from .strategies_dates import births, date_predicates
 from .strategies_lookups import code_rules, lookup_rules
 from .strategies_since import sinces
@@ -291,8 +291,11 @@ def leaf_kinds(keys: tuple[str, ...]) -> list[st.SearchStrategy[dict[str, Any]]]
     every.append(import_module(".strategies_lists", __package__).list_rules)
     every.append(area_rules)
     every += [lookup_rules, code_rules]
+    every.append(distance_rules)
     every += rhythms()
     every += [comparisons(), comparisons(), ratios()]
+    every.append(import_module(".strategies_frozen", __package__).frozen_rules())
+    every.append(import_module(".strategies_times", __package__).timed_leaves)
     if keys:
         every.append(st.sampled_from(keys).map(lambda key: {"in_segment": key}))
     return every

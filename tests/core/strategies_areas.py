@@ -46,6 +46,21 @@ area_rules: st.SearchStrategy[dict[str, Any]] = st.tuples(
 ).map(lambda pair: {**pair[0], **pair[1]})
 
 
+_lengths = st.sampled_from(["600m", "3km", "200km"])
+_tests = st.one_of(
+    st.tuples(st.sampled_from(["lt", "lte", "gt", "gte"]), _lengths).map(lambda pair: {pair[0]: pair[1]}),
+    st.sampled_from([{"between": ["600m", "3km"]}, {"gte": "1m", "lt": "200km"}]),
+)
+_targets = st.sampled_from(["stores", "circles", {"places": "stores"}, {"lat": 0, "lon": 179.99}])
+distance_rules: st.SearchStrategy[dict[str, Any]] = st.tuples(_targets, _tests, _windows).map(
+    lambda found: {"distance_to": found[0], "is": found[1], **found[2]}
+)
+#: Figures that read no named place.
+distances: st.SearchStrategy[dict[str, Any]] = _windows.map(
+    lambda window: {"distance_to": {"lat": 0, "lon": 179.99}, **window}
+)
+
+
 def area_context(source: str, rfm: Rfm | None) -> Context:
     """Return a context whose rules may name ``PLACES``, look-up tables and postal codes."""
     context = Context(source, rfm, areas=AREAS)

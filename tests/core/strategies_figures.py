@@ -22,6 +22,7 @@ from .strategies import (
     value_predicates,
     where,
 )
+from .strategies_areas import distances
 
 _counts = st.tuples(names, where, time_windows).map(lambda p: {"did": p[0], **p[1], **p[2]})
 _functions = st.sampled_from(AGGREGATES)
@@ -35,6 +36,9 @@ _digits = st.sampled_from(["recency", "frequency", "monetary"]).map(lambda name:
 _ages = st.one_of(_days, _days, st.just({"score": "recency_days"}))
 _traits = traits.map(lambda path: {"trait": path})
 _levels = st.one_of(_counts, _counts, _aggregates, _aggregates, _traits, _digits, strategies_events.figures)
+_levels = st.one_of(*[_levels] * 6, distances)
+_quotients = st.tuples(_levels, _levels).filter(lambda pair: pair[0] != pair[1])
+_levels = st.one_of(*[_levels] * 6, _quotients.map(lambda pair: {"ratio": {"of": pair[0], "to": pair[1]}}))
 figures = st.one_of(_levels, _levels, _levels, _ages)
 
 
@@ -80,11 +84,13 @@ INDICATORS: dict[str, dict[str, Any]] = {
     "idle": {"days_since_last": "A"},
     "digit": {"rfm": "recency"},
     "score": {"score": "recency_days"},
+    "rate": {"ratio": {"of": {"did": "A", "within": "5s"}, "to": {"did": "B"}}},
+    "frozen": {"sum": "p", "of": "A", "within": "1d", "refresh": {"every": "day", "at": "08:54"}},
 }
 _counted = st.tuples(st.sampled_from(["count", "kinds", "idle", "digit"]), count_predicates())
-_tested = st.tuples(st.sampled_from(["mean", "trait", "score"]), value_predicates)
+_tested = st.tuples(st.sampled_from(["mean", "trait", "score", "rate", "frozen"]), value_predicates)
 _others = st.sampled_from([{"did": "C"}, {"sum": "p", "of": "C", "within": "3s"}, {"latest": "q", "of": "A"}])
-_of_indicators = st.sampled_from(sorted(INDICATORS)).map(lambda key: {"indicator": key})
+_of_indicators = st.sampled_from(sorted(INDICATORS.keys() - {"frozen"})).map(lambda key: {"indicator": key})
 indicator_rules = st.one_of(
     st.one_of(_counted, _tested).map(lambda pair: {"indicator": pair[0], "is": pair[1]}),
     st.tuples(_of_indicators, st.sampled_from(["lt", "gte"]), _others).map(lambda p: {"compare": list(p)}),

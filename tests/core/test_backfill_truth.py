@@ -58,19 +58,25 @@ def has_orders(features: dict[int, Feature]) -> bool:
     return any(feature.purchases is not None for feature in features.values())
 
 
+def is_frozen(features: dict[int, Feature]) -> bool:
+    return any(feature.refresh is not None for feature in features.values())
+
+
 def past(segments: SegmentSet, steps: Steps) -> Steps:
     """Return steps that history records completely.
 
-    A repeated message is the same event; and there are no ticks if orders are read, since history does not
-    say how far the clock was when an event arrived.
+    A repeated message is the same event; and there are no ticks if orders or frozen figures are read, since
+    history does not say how far the clock was when an event arrived. For frozen ones no event is late.
     """
     first: dict[str, Event] = {}
-    ticks = () if has_orders(segments.features) else ("clock",)
-    return [
+    frozen = is_frozen(segments.features)
+    ticks = () if frozen or has_orders(segments.features) else ("clock",)
+    found = [
         (kind, arg if kind == "clock" else first.setdefault(arg.message_id, arg))
         for kind, arg in steps
         if kind == "event" or kind in ticks
     ]
+    return sorted(found, key=lambda step: step[1].time_ms) if frozen else found
 
 
 def assert_same_readings(segments: SegmentSet, live: Life, folded: Life) -> None:

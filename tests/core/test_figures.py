@@ -12,12 +12,13 @@ from segops.core.errors import DefinitionError
 from segops.core.events import Event
 from segops.core.rules import figures, model
 from segops.core.rules.analysis import lint
+from segops.core.rules.blocks import reads_rfm
 from segops.core.rules.execution import features_of, figure_value
 from segops.core.rules.execution import figures as compiled
 from segops.core.rules.parsing import FIGURES, Context, read_rule
 from segops.core.rules.wording import label
 from segops.core.scoring import SCORERS
-from segops.core.segments import Definition, SegmentSet, reads_rfm
+from segops.core.segments import Definition, SegmentSet
 from segops.core.values import format_instant
 from segops.core.views.explain import explain
 from segops.schemas.state import encode_profile
@@ -38,6 +39,8 @@ FORMS: dict[str, dict[str, Any]] = {
     "rfm": {"rfm": "monetary"},
     "days_since_first": {"days_since_first": "A"},
     "days_since_last": {"days_since_last": "A"},
+    "ratio": {"ratio": {"of": {"did": "A"}, "to": {"did": "C"}}},
+    "distance_to": {"distance_to": {"lat": 0, "lon": 0}},
     "indicator": {"indicator": "plan"},
 }
 

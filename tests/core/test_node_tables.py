@@ -40,6 +40,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "has_identifier": {"has_identifier": "email"},
     "near": {"near": {"lat": 0, "lon": 0, "radius": "1km"}},
     "inside": {"inside": "zone"},
+    "distance_to": {"distance_to": "zone", "is": {"lte": "1km"}},
     "bucket": {"bucket": {"salt": "s", "from": 0, "to": 10}},
     "sequence": {"sequence": [{"did": "A"}]},
     "rfm": {"rfm": "champions"},
@@ -55,11 +56,13 @@ FORMS: dict[str, dict[str, Any]] = {
     "ratio": {"ratio": {"of": {"did": "A"}, "to": {"did": "B"}, "is": {"gte": 0.5}}},
 }
 VISITED = {"inside": "zone", "anytime": True}
+FROZEN = {"did": "A", "refresh": {"every": "day"}}
 HYSTERESIS = {"score": "recency_days", "enter": {"lte": 3}, "exit": {"gte": 9}}
 
 GROUPS = dict.fromkeys(
     (model.All, model.Any, model.Not, model.AtLeast), "the children are checked one by one"
 )
+THAWED = {model.Frozen: "reported as the node without its refresh"}
 TWO_SIDED = {model.Hysteresis: "stands for two nodes: ``model.side`` replaces it by one of them"}
 REFERS = {model.InSegment: "the finding concerns the segment that it names"}
 
@@ -79,6 +82,7 @@ TABLES: dict[str, tuple[Collection[type], dict[type, str]]] = {
         linter._NEVER,
         {
             **GROUPS,
+            **THAWED,
             **TWO_SIDED,
             **REFERS,
             model.Did: "a count that never holds is refused when it is read",
@@ -100,6 +104,7 @@ TABLES: dict[str, tuple[Collection[type], dict[type, str]]] = {
         linter._ALWAYS,
         {
             **GROUPS,
+            **THAWED,
             **TWO_SIDED,
             **REFERS,
             model.Did: "a count that always holds is refused, or warned of, when it is read",
@@ -108,7 +113,7 @@ TABLES: dict[str, tuple[Collection[type], dict[type, str]]] = {
                 "fails where there is no value",
             ),
             **dict.fromkeys((model.Occurrence, model.SequenceNode), "fails where there is no event"),
-            model.Ratio: "fails where there is no value",
+            **dict.fromkeys((model.Ratio, model.Distance), "fails where there is no value"),
             **dict.fromkeys((model.Near, model.Located, model.Visited), "distances are not looked into"),
             model.Changed: "fails where the trait was never set",
             model.HasIdentifier: "fails where there is no such identifier",
@@ -146,6 +151,7 @@ TABLES: dict[str, tuple[Collection[type], dict[type, str]]] = {
             **TWO_SIDED,
             model.SequenceNode: "it has happened or has not",
             model.InSegment: "a membership has no value",
+            model.Frozen: "has the value of the node in it, as of the latest refresh",
         },
     ),
     "lint: conditions": (
@@ -162,6 +168,7 @@ TABLES: dict[str, tuple[Collection[type], dict[type, str]]] = {
                     model.Near,
                     model.Located,
                     model.Visited,
+                    model.Distance,
                     model.Bucket,
                     model.HasIdentifier,
                     model.OnList,
@@ -189,6 +196,7 @@ TABLES: dict[str, tuple[Collection[type], dict[type, str]]] = {
                     model.Near,
                     model.Located,
                     model.Visited,
+                    model.Distance,
                     model.Bucket,
                     model.ScoreNode,
                 ),
@@ -250,7 +258,7 @@ def test_table_covers_every_node_or_lists_its_exclusions(name: str) -> None:
 
 def test_shortest_nodes_cover_every_node() -> None:
     assert set(FORMS) == set(HEADS)
-    assert {type(read(form)) for form in (*FORMS.values(), HYSTERESIS, VISITED)} == NODES
+    assert {type(read(form)) for form in (*FORMS.values(), HYSTERESIS, VISITED, FROZEN)} == NODES
 
 
 @pytest.mark.parametrize("heads", [set(json_schema._NODES), first_cells(GUIDE)], ids=["schema", "guide"])
@@ -258,7 +266,7 @@ def test_schema_and_guide_have_every_head(heads: set[str]) -> None:
     assert set(HEADS) <= heads
 
 
-@pytest.mark.parametrize("form", [*FORMS.values(), HYSTERESIS, VISITED], ids=str)
+@pytest.mark.parametrize("form", [*FORMS.values(), HYSTERESIS, VISITED, FROZEN], ids=str)
 def test_every_node_passes_every_pass(form: dict[str, Any]) -> None:
     node = read(form)
     vip = compile_rule("vip", model.KnownFor(0), {})

@@ -32,8 +32,11 @@ SHARED = {
         "CountFigure",
         "DaysFigure",
         "DigitFigure",
+        "DistanceFigure",
         "Figure",
+        "FrozenFigure",
         "Number",
+        "RatioFigure",
         "ScoreFigure",
         "TraitFigure",
         "figures_of",
@@ -44,6 +47,7 @@ SHARED = {
         "Predicate",
         "next_anniversary",
     },  # the operators of a predicate ...
+    "segops.core.refresh": {"Refresh"},  # the instants at which a figure is computed
     "segops.core.values": {"parse_instant"},  # ... which read dates
     "segops.core.windows": {
         "Between",

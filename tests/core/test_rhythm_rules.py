@@ -115,7 +115,7 @@ OF = {"of": "A"}
         ),
         (
             {"lifecycle": {**OF, "period": "1d", "is": "new", "within": "1d"}},
-            ".lifecycle.within: unknown key; expected one of of, period, is, where",
+            ".lifecycle.within: unknown key; expected one of of, period, is, where, time_of_day",
         ),
     ],
 )

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from segops.core.lookups import columns_of
 from segops.core.messages import Erase
 from segops.core.profile import Erasing
+from segops.core.rules.blocks import names_of_areas, reads_rfm
 from segops.core.rules.parsing import Context, read_rfm, read_rule
-from segops.core.segments import Definition, SegmentSet, names_of_areas, reads_rfm
+from segops.core.segments import Definition, SegmentSet
 from segops.core.values import format_instant
 from segops.replay import Replay
 from segops.schemas.messages import split_of

@@ -13,7 +13,7 @@ from segops.core.engine import message_hash
 from segops.core.features import Counted, Feature, Reducer, State, reducer_of
 from segops.core.features.building import built
 from segops.core.features.lists import adds_each, spread
-from segops.core.features.states import RecentSessions, Tally, Total
+from segops.core.features.states import Frozen, RecentSessions, Tally, Total
 from segops.core.merge import may_lose
 from segops.core.profile import Profile
 
@@ -218,14 +218,15 @@ def _notes(profile: Profile, builds: Iterable[_Build]) -> dict[int, Counted]:
     if not may_lose(profile):
         return notes
     for build in builds:
-        if build.state.__class__ not in _ACCUMULATORS:
+        state = build.state.live if isinstance(build.state, Frozen) else build.state
+        if state.__class__ not in _ACCUMULATORS:
             continue
         for row in build.rows:
             if row.message in profile.seen:
                 value = build.value(row)
-                state = build.plan.reducer.add(None, row.time_ms, value, row.time_ms)
-                if state is not None:
-                    notes.setdefault(row.message, Counted(row.time_ms)).note(build.id, state, value)
+                added = build.plan.reducer.add(None, row.time_ms, value, row.time_ms)
+                if added is not None:
+                    notes.setdefault(row.message, Counted(row.time_ms)).note(build.id, added, value)
     return notes
 
 

@@ -8,12 +8,13 @@ from itertools import accumulate
 from typing import Any
 
 from segops.core.features.feature import MAX_ENTRIES, Reducer
+from segops.core.features.frozen import FrozenReducer
 from segops.core.features.orders import OrdersReducer
 from segops.core.features.running import ZERO
 from segops.core.features.scanning import Scanning
 from segops.core.features.sequence import SequenceReducer
 from segops.core.features.sliding import SlidingCount, SlidingSum, SlidingValue
-from segops.core.features.states import Chains, Entries, EventTimes, Link, Orders, State, Sums, Values
+from segops.core.features.states import Chains, Entries, EventTimes, Frozen, Link, Orders, State, Sums, Values
 from segops.core.values import MAX_MS, add_exact, exact
 
 #: The time and the value of an event, as a reducer adds them.
@@ -102,6 +103,14 @@ def _orders(reducer: OrdersReducer, events: Sequence[Added], _now_ms: int) -> Or
     return reducer.united(states.values(), at_ms) if states else None
 
 
+def _frozen(reducer: FrozenReducer, events: Sequence[Added], now_ms: int) -> Frozen | None:
+    """Build both states: history does not say when an event arrived, so that is its own time."""
+    refreshed_ms = reducer.refresh.latest(now_ms)
+    before = [event for event in events if event[0] < refreshed_ms]
+    base, live = built(reducer.inner, before, refreshed_ms), built(reducer.inner, events, now_ms)
+    return None if base is None and live is None else Frozen(refreshed_ms, base, live)
+
+
 #: Class of the reducer -> how to build its state.
 _BUILDERS: dict[type, Build] = {
     SlidingCount: _count,
@@ -110,4 +119,5 @@ _BUILDERS: dict[type, Build] = {
     Scanning: _entries,
     SequenceReducer: _chains,
     OrdersReducer: _orders,
+    FrozenReducer: _frozen,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from segops.core.features.feature import Feature, Reducer
+from segops.core.features.frozen import FrozenReducer
 from segops.core.features.history import TraitHistory
 from segops.core.features.orders import OrdersReducer
 from segops.core.features.periods import Lifecycle, OccupiedPeriods
@@ -25,6 +26,11 @@ def reducer_of(feature: Feature) -> Reducer:
     >>> reducer.read(state, 109), reducer.read(state, 110)
     (1, 0)
     """
+    live = _live(feature)
+    return live if feature.refresh is None else FrozenReducer(live, feature.refresh)
+
+
+def _live(feature: Feature) -> Reducer:
     window = feature.window
     if feature.length_ms is not None:
         return _BY_LENGTH[feature.kind](feature, feature.length_ms)

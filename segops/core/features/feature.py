@@ -14,6 +14,7 @@ from segops.core.features.sequence import Sequence
 from segops.core.lookups import read_path
 from segops.core.operators import Predicate
 from segops.core.paths import CONTEXT, Path
+from segops.core.refresh import Refresh
 from segops.core.windows import Between, Calendar, SinceLast, Window, Within
 
 #: Stands for the capacity in the identity of a feature, which does not depend on it.
@@ -22,7 +23,7 @@ _OF_ANY_CAPACITY = 0
 _FIRST_NAMES = ("Order Completed", "Order Refunded")
 
 #: Fields of later versions: left out of the identity where they have no value.
-_LATER = frozenset(("convert", "days", "length_ms", "located", "money"))
+_LATER = frozenset(("convert", "days", "length_ms", "located", "money", "refresh"))
 
 #: Stands for the names of a feature that reads every event.
 ANY_NAME = "*"
@@ -69,6 +70,8 @@ class Feature(msgspec.Struct, frozen=True):
     located: tuple[Area, ...] | None = None
     days: Calendar | None = None
     length_ms: int | None = None
+    #: For a frozen feature: when it is computed. Its capacity is part of the identity.
+    refresh: Refresh | None = None
 
     @property
     def id(self) -> int:
@@ -100,7 +103,7 @@ class Feature(msgspec.Struct, frozen=True):
     @property
     def is_limited(self) -> bool:
         """Whether features of this kind may have a ``capacity`` that is not part of the identity."""
-        if isinstance(self.window, SinceLast):
+        if isinstance(self.window, SinceLast) or self.refresh is not None:
             return False
         return self.kind == "distinct" or (self.kind == "count" and isinstance(self.window, Within))
 
@@ -125,6 +128,8 @@ class Feature(msgspec.Struct, frozen=True):
     @property
     def counts_entries(self) -> bool:
         """Whether the value is the number of entries, of which ``capacity`` are kept."""
+        if self.refresh is not None:
+            return False
         return self.capacity is not None and isinstance(self.window, Within) and not self.timed_where
 
     @property

@@ -18,6 +18,7 @@ import msgspec
 from segops.core.features import orders, sliding
 from segops.core.features.families import reducer_of
 from segops.core.features.feature import PANES, Feature, Reducer
+from segops.core.features.frozen import FrozenReducer
 from segops.core.features.running import REPLACES, ZERO
 from segops.core.features.scanning import Scanning
 from segops.core.features.sequence import SequenceReducer
@@ -28,6 +29,7 @@ from segops.core.features.states import (
     Counted,
     Entries,
     EventTimes,
+    Frozen,
     Keys,
     Marks,
     Orders,
@@ -48,23 +50,38 @@ R = TypeVar("R")
 
 
 class FeatureMerge(msgspec.Struct, frozen=True):
-    """One feature of two profiles; ``shared`` is what the source's copies of common messages added."""
+    """One feature of two profiles; ``shared`` is what the source's copies of common messages added.
+
+    ``applied_ms``: for each of them, when both profiles had applied the message.
+    """
 
     feature: Feature
     reducer: Reducer
     shared: tuple[Counted, ...]
     now_ms: int
     id: int
+    applied_ms: tuple[int, ...] = ()
 
 
 def merge_state(
-    feature: Feature, survivor: State | None, source: State | None, *, shared: Iterable[Counted], now_ms: int
+    feature: Feature,
+    survivor: State | None,
+    source: State | None,
+    *,
+    shared: Iterable[Counted],
+    now_ms: int,
+    applied_ms: Iterable[int] = (),
 ) -> State | None:
-    """Return the merged state. It may share parts with both, which must not be used afterwards."""
+    """Return the merged state. It may share parts with both, which must not be used afterwards.
+
+    ``shared``: what the source's copies of common messages added. ``applied_ms``: when both profiles had
+    applied each of these messages; a frozen feature needs it.
+    """
     if survivor is None or source is None:
         return source if survivor is None else survivor
-    context = FeatureMerge(feature, reducer_of(feature), tuple(shared), now_ms, feature.id)
-    return _MERGES[survivor.__class__](context, survivor, source)
+    reducer, copies = reducer_of(feature), tuple(shared)
+    context = FeatureMerge(feature, reducer, copies, now_ms, feature.id, tuple(applied_ms))
+    return _merged(context, survivor, source)
 
 
 def _by_period(merge: Callable[[FeatureMerge, Any, Any], State]) -> Callable[[FeatureMerge, Any, Any], State]:
@@ -212,6 +229,28 @@ def _marks(context: FeatureMerge, mine: Marks, theirs: Marks) -> State:
     return theirs
 
 
+def _frozen(context: FeatureMerge, mine: Frozen, theirs: Frozen) -> Frozen:
+    """Merge both states: that of the refresh without the messages that either profile applied later."""
+    reducer = context.reducer
+    if not isinstance(reducer, FrozenReducer):
+        raise TypeError(f"expected a FrozenReducer for Frozen, got {reducer!r}")
+    mine, theirs = (reducer.settled(state, context.now_ms) for state in (mine, theirs))
+    refreshed_ms = mine.refreshed_ms
+    both = zip(context.shared, context.applied_ms, strict=True)
+    earlier = tuple(note for note, applied_ms in both if applied_ms < refreshed_ms)
+    inner = msgspec.structs.replace(
+        context, feature=msgspec.structs.replace(context.feature, refresh=None), reducer=reducer.inner
+    )
+    base = msgspec.structs.replace(inner, shared=earlier, now_ms=refreshed_ms)
+    return Frozen(refreshed_ms, _merged(base, mine.base, theirs.base), _merged(inner, mine.live, theirs.live))
+
+
+def _merged(context: FeatureMerge, mine: State | None, theirs: State | None) -> State | None:
+    if mine is None or theirs is None:
+        return theirs if mine is None else mine
+    return _MERGES[mine.__class__](context, mine, theirs)
+
+
 #: Class of the state -> the merge of two of them.
 _MERGES: dict[type, Callable[[FeatureMerge, Any, Any], State]] = {
     Tally: _by_period(_tally),
@@ -228,4 +267,5 @@ _MERGES: dict[type, Callable[[FeatureMerge, Any, Any], State]] = {
     Sessions: _sessions,
     RecentSessions: _sessions,
     Marks: _marks,
+    Frozen: _frozen,
 }

@@ -169,6 +169,17 @@ class Marks(msgspec.Struct, array_like=True, gc=False, tag=26):
     times: list[int]
 
 
+class Frozen(msgspec.Struct, array_like=True, gc=False, tag=45):
+    """The state of a feature now (``live``), and as of the refresh before its latest event (``base``).
+
+    ``refreshed_ms``: the latest refresh at the time of that event.
+    """
+
+    refreshed_ms: int
+    base: State | None
+    live: State | None
+
+
 class Counted(msgspec.Struct, array_like=True, gc=False):
     """What one event added to accumulators: its time, the tallies and sessions with it, its part of totals.
 
@@ -191,6 +202,8 @@ class Counted(msgspec.Struct, array_like=True, gc=False):
             self.tallies += [feature_id] * (number - 1)
         elif state.__class__ is RecentSessions:
             self.tallies.append(feature_id)
+        elif state.__class__ is Frozen and state.live is not None:
+            self.note(feature_id, state.live, value)
 
     def drop(self, feature_ids: Container[int]) -> None:
         """Drop features whose state is replaced."""
@@ -218,4 +231,5 @@ State = (
     | RecentSessions
     | Marks
     | SinceAnchor
+    | Frozen
 )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from segops.core.areas import Location
 from segops.core.features.feature import Money
 from segops.core.operators import Predicate
+from segops.core.refresh import Refresh
 from segops.core.scoring.rfm import Rfm
 
 if TYPE_CHECKING:  # the tree of a rule contains these nodes
@@ -70,7 +72,49 @@ class Number(msgspec.Struct, frozen=True, tag="number"):
     number: Decimal
 
 
-Figure = CountFigure | AggregateFigure | TraitFigure | ScoreFigure | DigitFigure | DaysFigure
+class DistanceFigure(msgspec.Struct, frozen=True, tag="distance"):
+    """The metres from the last known location to the nearest of ``points``, those of the place ``name``.
+
+    Missing without a location younger than ``within_ms``.
+    """
+
+    name: str
+    points: tuple[Location, ...]
+    within_ms: int | None
+
+
+class RatioFigure(msgspec.Struct, frozen=True, tag="ratio"):
+    """The upper figure divided by the lower one; neither is in days."""
+
+    upper: Figure
+    lower: Figure
+
+
+class FrozenFigure(msgspec.Struct, frozen=True, tag="frozen"):
+    """``of`` at the latest refresh, over the events that had arrived before it: an indicator's figure."""
+
+    of: Figure
+    refresh: Refresh
+
+
+Figure = (
+    CountFigure
+    | AggregateFigure
+    | TraitFigure
+    | ScoreFigure
+    | DigitFigure
+    | DaysFigure
+    | DistanceFigure
+    | RatioFigure
+    | FrozenFigure
+)
+
+
+class Distance(msgspec.Struct, frozen=True, tag="distance"):
+    """The distance to a place, in metres, satisfies ``test``."""
+
+    figure: DistanceFigure
+    test: Predicate
 
 
 class Compare(msgspec.Struct, frozen=True, tag="compare"):
@@ -90,14 +134,30 @@ class Ratio(msgspec.Struct, frozen=True, tag="ratio"):
 
 
 def figures_of(node: object) -> Sequence[Figure | Number]:
-    """Return the figures that a node compares; none for any other node.
+    """Return the figures that a node compares, or that a ratio divides; none for anything else.
 
     >>> [each.name for each in figures_of(Ratio(ScoreFigure("a"), ScoreFigure("b"), Predicate(())))]
     ['a', 'b']
     """
     match node:
+        case Distance(figure=figure):
+            return (figure,)
         case Compare(left=left, right=right):
             return left, right
-        case Ratio(upper=upper, lower=lower):
+        case Ratio(upper=upper, lower=lower) | RatioFigure(upper=upper, lower=lower):
             return upper, lower
     return ()
+
+
+def leaf_figures(node: object) -> Iterator[Figure | Number]:
+    """Yield the figures that a node compares, of a ratio its two figures instead.
+
+    >>> quotient = RatioFigure(ScoreFigure("a"), ScoreFigure("b"))
+    >>> [type(each).__name__ for each in leaf_figures(Compare(quotient, "gt", Number(Decimal(1))))]
+    ['ScoreFigure', 'ScoreFigure', 'Number']
+    """
+    for figure in figures_of(node):
+        if isinstance(figure, RatioFigure):
+            yield from leaf_figures(figure)
+        else:
+            yield figure

@@ -12,9 +12,11 @@ from segops.core.features.feature import Money
 from segops.core.features.sequence import Sequence
 from segops.core.operators import Predicate
 from segops.core.paths import Path as Path
+from segops.core.refresh import Refresh
 from segops.core.rules.figures import Compare as Compare
+from segops.core.rules.figures import Distance as Distance
 from segops.core.rules.figures import Ratio as Ratio
-from segops.core.scoring import SCORERS
+from segops.core.scoring import scorer_of
 from segops.core.scoring.base import Scorer
 from segops.core.scoring.rfm import Digits, Rfm
 from segops.core.windows import Calendar, Window
@@ -277,7 +279,7 @@ class ScoreNode(msgspec.Struct, frozen=True, tag="score"):
     @property
     def scorer(self) -> Scorer:
         """The scoring model."""
-        return SCORERS[self.name]
+        return scorer_of(self.name)
 
     @property
     def predicates(self) -> tuple[Predicate, ...]:
@@ -294,6 +296,13 @@ class Hysteresis(msgspec.Struct, frozen=True, tag="hysteresis"):
 
     enter: ScoreNode | RfmNode
     exit: ScoreNode | RfmNode
+
+
+class Frozen(msgspec.Struct, frozen=True, tag="frozen"):
+    """``of``, a leaf about events, held at the latest refresh over those that had arrived before it."""
+
+    of: Node
+    refresh: Refresh
 
 
 class InSegment(msgspec.Struct, frozen=True, tag="in_segment"):
@@ -332,6 +341,8 @@ Node = (
     | LifecycleNode
     | Compare
     | Ratio
+    | Frozen
+    | Distance
 )
 
 
@@ -352,6 +363,11 @@ def below(node: Node) -> Iterator[Node]:
     yield node
     for child in children(node):
         yield from below(child)
+
+
+def thawed(node: Node) -> Node:
+    """Return the leaf in a frozen node; any other node as it is."""
+    return node.of if isinstance(node, Frozen) else node
 
 
 def side(node: Node, *, inside: bool) -> Node:

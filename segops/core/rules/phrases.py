@@ -9,6 +9,7 @@ from segops.core.conversions import Converted
 from segops.core.features.feature import ANY_NAME, Feature
 from segops.core.operators import Age, Anniversary, DateNumbers, Elements, Predicate
 from segops.core.paths import names_text, path_text
+from segops.core.refresh import Refresh
 from segops.core.rules import model
 from segops.core.rules.figures import AggregateFigure
 from segops.core.time_of_day import DAY_MS, DAYS, TimeOfDay, clock_text
@@ -126,6 +127,28 @@ OPERATOR_TEXTS: dict[str, Callable[[Any], str]] = {
     "weekday": _weekday,
     "month": _month,
 }
+
+
+def refresh_text(refresh: Refresh) -> str:
+    """Describe a refresh.
+
+    >>> refresh_text(Refresh("week", 10_800_000, "Europe/Paris"))
+    'refreshed every week at 03:00 (Europe/Paris)'
+    """
+    if refresh.every == "hour":
+        return "refreshed every hour"
+    return f"refreshed every {refresh.every} at {clock_text(refresh.at_ms)} ({refresh.zone})"
+
+
+def as_of_text(refresh: Refresh, now_ms: int) -> str:
+    """Describe which refresh is in force, and when the next one is.
+
+    >>> as_of_text(Refresh("hour"), 5)
+    'as of 1970-01-01T00:00:00.000Z, until 1970-01-01T01:00:00.000Z'
+    """
+    following = refresh.following(now_ms)
+    until = "" if following is None else f", until {format_instant(following)}"
+    return f"as of {format_instant(refresh.latest(now_ms))}{until}"
 
 
 def window_text(window: Window) -> str:

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from segops.core.features.feature import Feature
 from segops.core.features.sequence import SequenceStep
 from segops.core.lookups import key_path
@@ -23,8 +25,11 @@ from segops.core.rules.figures import (
     CountFigure,
     DaysFigure,
     DigitFigure,
+    DistanceFigure,
     Figure,
+    FrozenFigure,
     Number,
+    RatioFigure,
     ScoreFigure,
     TraitFigure,
 )
@@ -32,6 +37,7 @@ from segops.core.rules.phrases import (
     OPERATOR_TEXTS,
     events_text,
     predicate_text,
+    refresh_text,
     select_text,
     value_text,
     where_text,
@@ -53,12 +59,15 @@ def threshold(node: model.Node) -> str | None:
 
 
 def feature_label(feature: Feature) -> str:
-    """Describe a feature in one line: an aggregate over the events of a selection in a window.
+    """Describe a feature in one line: an aggregate over selected events in a window, and its refresh.
 
     >>> from segops.core.windows import Within
     >>> feature_label(Feature("sum", ("Order Completed",), (), Within(172_800_000), ("total",)))
     'sum of total over Order Completed within 2d'
     """
+    if feature.refresh is not None:
+        inner = msgspec.structs.replace(feature, refresh=None)
+        return f"{feature_label(inner)}, {refresh_text(feature.refresh)}"
     path, window = value_text(feature), window_text(feature.window)
     if feature.sequence is not None:
         return " ".join(part for part in _sequence(model.SequenceNode(feature.sequence)) if part)
@@ -138,6 +147,9 @@ _FIGURES: dict[type, Callable[[Any], tuple[str, ...]]] = {
     ScoreFigure: lambda figure: ("score", figure.name),
     DigitFigure: lambda figure: ("rfm", figure.name),
     DaysFigure: lambda figure: (f"days since {figure.which}", select_text(figure.select)),
+    DistanceFigure: lambda figure: (f"metres to {figure.name}", _last(figure)),
+    RatioFigure: lambda figure: (_quotient(figure),),
+    FrozenFigure: lambda figure: (figure_text(figure.of), refresh_text(figure.refresh)),
     Number: lambda figure: (str(figure.number),),
 }
 
@@ -147,7 +159,11 @@ def _right_side(node: model.Compare) -> str:
 
 
 def _ratio(node: model.Ratio) -> tuple[str, ...]:
-    return f"ratio of ({figure_text(node.upper)}) to ({figure_text(node.lower)})", predicate_text(node.test)
+    return _quotient(node), predicate_text(node.test)
+
+
+def _quotient(of: model.Ratio | RatioFigure) -> str:
+    return f"ratio of ({figure_text(of.upper)}) to ({figure_text(of.lower)})"
 
 
 def _age(node: model.Occurrence) -> str:
@@ -168,7 +184,7 @@ def _by(path: model.Path | None) -> str:
     return "" if path is None else f"located by {path_text(key_path(path))}"
 
 
-def _last(node: model.Near | model.Located) -> str:
+def _last(node: model.Near | model.Located | DistanceFigure) -> str:
     return "" if node.within_ms is None else f"within {format_duration(node.within_ms)}"
 
 
@@ -305,6 +321,8 @@ _LABELS: dict[type, Callable[[Any], tuple[str, ...]]] = {
     model.LifecycleNode: _lifecycle,
     model.Compare: lambda node: (figure_text(node.left), _right_side(node)),
     model.Ratio: _ratio,
+    model.Distance: lambda node: (figure_text(node.figure), predicate_text(node.test)),
+    model.Frozen: lambda node: (*_LABELS[type(node.of)](node.of), refresh_text(node.refresh)),
 }
 
 #: Node -> what its value is compared with.
@@ -333,4 +351,6 @@ _THRESHOLDS: dict[type, Callable[[Any], str]] = {
     model.SessionFigure: _figure_text,
     model.Regularly: lambda node: f"≥ {node.k}",
     model.LifecycleNode: lambda node: " or ".join(node.stages),
+    model.Distance: lambda node: predicate_text(node.test),
+    model.Frozen: lambda node: threshold(node.of) or "",
 }

@@ -10,12 +10,9 @@ from typing import Any
 
 import msgspec
 
-from segops.core.features import MAX_ENTRIES, Feature, reducer_of
+from segops.core.features import Feature, reducer_of
 from segops.core.features.scanning import Scanning
-from segops.core.features.sequence import MAX_LINKS
-from segops.core.features.sessions import MAX_SESSIONS
 from segops.core.features.since import SinceReducer
-from segops.core.features.sliding import SlidingSum
 from segops.core.geo import distance_m
 from segops.core.memberships import compile_part, past_of
 from segops.core.names import has_identifier
@@ -24,6 +21,7 @@ from segops.core.rules import model
 from segops.core.rules.execution import (
     VIEWS,
     Rule,
+    at_refresh,
     changes_of,
     feature_of,
     figure_value,
@@ -37,7 +35,7 @@ from segops.core.rules.wording import label, threshold
 from segops.core.segments import Definition, Segment, SegmentSet, complete_since
 from segops.core.static_lists import listed_as
 from segops.core.values import format_duration, format_instant, lookup, share_of
-from segops.core.windows import Within
+from segops.core.views.notes import note_of
 
 
 class RulePart(msgspec.Struct, frozen=True):
@@ -50,7 +48,7 @@ class RulePart(msgspec.Struct, frozen=True):
     profile it is exact, and None means not since the first event. For a stored profile it is derived from
     memberships (``in_segment`` of a current one, its negation, and the rule of a member itself), and None
     means unknown. ``changes_at`` is when the verdict changes without another event (None: never).
-    ``note`` states a limit of exactness.
+    ``note`` states a limit of exactness, and of a node with a refresh as of when it holds.
     """
 
     label: str
@@ -208,7 +206,7 @@ def _part(node: model.Node, key: str, view: _View) -> RulePart:
         threshold(node),
         _changed_at(node, key, parts, view),
         changes_at,
-        _note(node),
+        note_of(node, view.now_ms),
         parts,
     )
 
@@ -235,6 +233,9 @@ def _read(node: model.Node, parts: tuple[RulePart, ...], view: _View) -> tuple[A
     if parts:
         single = isinstance(node, (model.Not, model.Hysteresis))
         return (None if single else sum(part.holds is True for part in parts)), False
+    if isinstance(node, model.Frozen):
+        profile, now_ms = at_refresh(node, view.profile, view.now_ms)
+        return _read(node.of, (), msgspec.structs.replace(view, profile=profile, now_ms=now_ms, features={}))
     read = _VALUES.get(type(node))
     if read is None:
         return None, False
@@ -290,10 +291,10 @@ def _figure(node: model.Aggregate, view: _View) -> Any:
     return VIEWS[node.function](_state(node, view))
 
 
-def _compared(node: model.Compare, view: _View) -> Any:
+def _compared(node: model.Compare | model.Distance, view: _View) -> Any:
     """Return the value of the figure; of two figures, both values."""
     values = [plain(figure_value(figure, view.profile, view.now_ms)) for figure in figures_of(node)]
-    return values[0] if isinstance(node.right, Number) else values
+    return values[0] if isinstance(node, model.Distance) or isinstance(node.right, Number) else values
 
 
 def _ratio(node: model.Ratio, view: _View) -> Any:
@@ -372,27 +373,6 @@ _VALUES: dict[type, Callable[[Any, _View], Any]] = {
     model.Bucket: lambda node, view: share_of(node.salt, view.profile.id) / 100,
     **dict.fromkeys((model.ActivePeriods, model.Sessions, model.Regularly, model.LifecycleNode), _state),
     model.SessionFigure: _session_figure,
-    model.Compare: _compared,
+    **dict.fromkeys((model.Compare, model.Distance), _compared),
     model.Ratio: _ratio,
 }
-
-
-def _note(node: model.Node) -> str | None:
-    feature = feature_of(node)
-    if feature is None:
-        return None
-    if feature.kind == "sequence":
-        return f"only the latest {MAX_LINKS} events that a step may match are kept"
-    if feature.kind == "session":
-        return f"only the latest {MAX_SESSIONS} sessions are kept"
-    if feature.kind == "sessions":
-        return f"only the latest {MAX_ENTRIES:,} sessions are kept"
-    if feature.kind == "most_frequent":
-        return f"only the latest {MAX_ENTRIES:,} events are counted"
-    reducer = reducer_of(feature)
-    if isinstance(reducer, SinceReducer) and reducer.limit == MAX_ENTRIES:
-        return f"only the latest {MAX_ENTRIES:,} events are kept"
-    folds = isinstance(reducer, SlidingSum) or (
-        feature.kind == "earliest" and isinstance(feature.window, Within) and not feature.timed_where
-    )
-    return f"exact for the latest {MAX_ENTRIES:,} entries" if folds else None

@@ -63,4 +63,5 @@ def _of_count(node: model.Did) -> list[str]:
 _IN_FULL: dict[type, Callable[[Any], Iterator[tuple[str, str]]]] = {
     model.Did: _count,
     model.Aggregate: _distinct,
+    model.Frozen: lambda node: iter(stored_in_full(node.of)),
 }

@@ -22,7 +22,15 @@ from segops.core.rules import model
 from segops.core.rules.analysis.satisfiability import ANY_KIND, Requirement, possible
 from segops.core.rules.counts import boundaries
 from segops.core.rules.execution.leaves import exact_test
-from segops.core.rules.figures import AggregateFigure, CountFigure, Figure, Number, TraitFigure
+from segops.core.rules.figures import (
+    AggregateFigure,
+    CountFigure,
+    DistanceFigure,
+    Figure,
+    Number,
+    RatioFigure,
+    TraitFigure,
+)
 from segops.core.scoring.rfm import Digits, Rfm
 from segops.core.windows import ALWAYS, Between, Fixed, SinceLast, Window, Within
 
@@ -95,6 +103,9 @@ def _tested(literal: Literal) -> _Tested | None:
     if _may_be_unanchored(literal):
         return None
     match literal.node:
+        case model.Frozen(of=inner, refresh=refresh):
+            found = _tested(literal._replace(node=inner))
+            return None if found is None else found._replace(what=model.Frozen(found.what, refresh))
         case model.Trait(path=path, test=test):
             return _Tested(model.Trait(path, NOTHING), test, ANY_KIND)
         case model.HasBeen(path=path, test=test) if literal.holds:
@@ -114,6 +125,9 @@ def _compared(node: model.Node) -> _Tested | None:
         case model.Compare(left=left, operator=operator, right=Number(number=number)):
             value = model.Compare(left, "eq", Number(Decimal(0)))
             return _Tested(value, Predicate(((operator, Fraction(number)),)), _figure_kinds(left))
+        case model.Distance(test=test):
+            metres = msgspec.structs.replace(node, test=NOTHING)
+            return _Tested(metres, exact_test("avg", test), ("missing", "number"))
         case model.Ratio(test=test):
             quotient = msgspec.structs.replace(node, test=NOTHING)
             return _Tested(quotient, exact_test("avg", test), ("missing", "number"))
@@ -144,6 +158,8 @@ def _figure_kinds(figure: Figure) -> tuple[str, ...]:
             return KINDS[function]
         case TraitFigure():
             return ANY_KIND
+        case DistanceFigure() | RatioFigure():
+            return ("missing", "number")
     return ("missing", "whole")
 
 
@@ -351,7 +367,7 @@ def cells(rfm: Rfm) -> Iterator[Digits]:
 _SEARCHES: dict[Callable[[Literals], Iterator[Literals]], frozenset[type]] = {
     _opposites: frozenset(),
     _values: frozenset({model.Trait, model.HasBeen, model.ScoreNode, model.Did, model.Aggregate})
-    | frozenset({model.Compare, model.Ratio})
+    | frozenset({model.Compare, model.Ratio, model.Frozen, model.Distance})
     | _RHYTHM,
     _numbers: frozenset({model.Did, model.Aggregate, model.Occurrence, model.SequenceNode, model.RfmNode})
     | _RHYTHM,

@@ -10,6 +10,7 @@ import msgspec
 
 from segops.core.features import Feature, reducer_of
 from segops.core.features.orders import OrderStatement
+from segops.core.features.states import Frozen
 from segops.core.operators import Predicate
 from segops.core.profile import Member, Past
 from segops.core.rules import model
@@ -17,10 +18,11 @@ from segops.core.rules.execution import compile_rule
 from segops.core.rules.figures import (
     AggregateFigure,
     CountFigure,
+    DistanceFigure,
     Figure,
     Number,
     TraitFigure,
-    figures_of,
+    leaf_figures,
 )
 from segops.core.rules.policy import Policy
 from segops.core.values import format_instant
@@ -162,6 +164,8 @@ def _figure_moves(figure: Figure | Number) -> bool:
     match figure:
         case CountFigure(select=select, window=window) | AggregateFigure(select=select, window=window):
             return _moves(window, _conditions(select))
+        case DistanceFigure(within_ms=within_ms):
+            return within_ms is not None
     return not isinstance(figure, (Number, TraitFigure))
 
 
@@ -188,11 +192,14 @@ _TIMED: dict[type, Callable[[Any], bool]] = {
     model.Bucket: lambda _node: False,
     model.RfmNode: lambda _node: True,
     model.ScoreNode: lambda _node: True,
-    **dict.fromkeys((model.Compare, model.Ratio), lambda node: any(map(_figure_moves, figures_of(node)))),
+    **dict.fromkeys(
+        (model.Compare, model.Ratio, model.Distance), lambda node: any(map(_figure_moves, leaf_figures(node)))
+    ),
     model.SequenceNode: lambda node: node.sequence.within_ms is not None or node.sequence.steps[-1].absent,
     model.ActivePeriods: lambda node: _moves(node.window, _conditions(node.select)),
     model.Sessions: lambda node: _moves(node.window, ()),
     **dict.fromkeys((model.SessionFigure, model.Regularly, model.LifecycleNode), lambda _node: True),
+    model.Frozen: lambda _node: True,
 }
 
 
@@ -205,6 +212,8 @@ def typical_state(feature: Feature) -> bytes:
     now_ms = _now(feature.window)
     for index, time_ms in enumerate(_times(feature, number, now_ms)):
         state = reducer.add(state, time_ms, _value(feature, index), now_ms) or state
+    if isinstance(state, Frozen):
+        state.base = state.live
     return _encode({feature.id: state})
 
 

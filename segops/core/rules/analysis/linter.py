@@ -16,7 +16,7 @@ from segops.core.rules import model
 from segops.core.rules.analysis.capacity import stored_in_full
 from segops.core.rules.analysis.contradictions import Literal, Literals, conflict
 from segops.core.rules.analysis.satisfiability import Requirement, possible
-from segops.core.rules.figures import AggregateFigure, CountFigure, DaysFigure, figures_of
+from segops.core.rules.figures import AggregateFigure, CountFigure, DaysFigure, RatioFigure, figures_of
 from segops.core.rules.phrases import predicate_text
 from segops.core.rules.wording import label
 from segops.core.scoring.rfm import Rfm
@@ -223,6 +223,9 @@ def _where(prefix: str, where: Iterable[tuple[model.Path, Predicate]]) -> Iterat
 def _of_figures(node: model.Compare | model.Ratio) -> Iterator[_Condition]:
     places = (".ratio.of", ".ratio.to") if isinstance(node, model.Ratio) else (".compare[0]", ".compare[2]")
     for place, figure in zip(places, figures_of(node), strict=True):
+        if isinstance(figure, RatioFigure):
+            found = _of_figures(model.Ratio(figure.upper, figure.lower, Predicate(())))
+            yield from (each._replace(where=place + each.where) for each in found)
         if isinstance(figure, (AggregateFigure, CountFigure, DaysFigure)):
             yield from _where(place, figure.select.where)
 
@@ -235,11 +238,15 @@ _CONDITIONS: dict[type, Callable[[Any], Iterator[_Condition]]] = {
     **dict.fromkeys((model.ActivePeriods, model.Sessions, model.SessionFigure, model.Regularly), _selected),
     model.LifecycleNode: lambda node: _where(".lifecycle", node.select.where),
     **dict.fromkeys((model.Compare, model.Ratio), _of_figures),
+    model.Frozen: lambda node: (
+        _CONDITIONS[type(node.of)](node.of) if type(node.of) in _CONDITIONS else iter(())
+    ),
 }
 
 
 def _redundant(node: model.Node, path: str) -> Iterator[LintFinding]:
     """Yield predicates of digits without effect: they hold for every profile that has digits."""
+    node = model.thawed(node)
     if not isinstance(node, model.RfmNode):
         return
     for name, test in node.tests:
@@ -250,6 +257,7 @@ def _redundant(node: model.Node, path: str) -> Iterator[LintFinding]:
 
 
 def _reported(table: dict[type, _Words], node: model.Node, path: str) -> Iterator[LintFinding]:
+    node = model.thawed(node)
     words = table.get(type(node))
     if words is not None:
         where, say = words
@@ -283,6 +291,7 @@ _NEVER: dict[type, _Words] = {
         lambda node: f"never holds: no {node.figure} satisfies: {predicate_text(node.test)}",
     ),
     model.Compare: (".compare", lambda node: f"never holds: no value of the figure satisfies: {label(node)}"),
+    model.Distance: (".is", lambda node: f"never holds: no distance satisfies: {predicate_text(node.test)}"),
     model.Ratio: (".ratio.is", lambda node: f"never holds: no ratio satisfies: {predicate_text(node.test)}"),
 }
 

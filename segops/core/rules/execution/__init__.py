@@ -1,6 +1,6 @@
 """Compiled rules: the verdict of a rule on a profile, and when time alone changes it."""
 
-from segops.core.rules.execution.compiler import Rule, compile_rule, feature_of, features_of
+from segops.core.rules.execution.compiler import Rule, at_refresh, compile_rule, feature_of, features_of
 from segops.core.rules.execution.customer import changes_of
 from segops.core.rules.execution.figures import figure_value, ratio_value
 from segops.core.rules.execution.leaf import FIRST, IDENTIFIERS, LATEST, LISTS, LOCATION
@@ -19,6 +19,7 @@ __all__ = [
     "Holds",
     "Rule",
     "Verdicts",
+    "at_refresh",
     "changes_of",
     "combined",
     "compile_rule",

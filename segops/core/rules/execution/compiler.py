@@ -15,6 +15,8 @@ from segops.core.features.scanning import LOOK_AHEAD_MS, MAX_STEPS
 from segops.core.profile import Profile
 from segops.core.rules import model
 from segops.core.rules.execution import customer, figures, leaves, rhythm
+from segops.core.rules.execution.distances import distance
+from segops.core.rules.execution.frozen import frozen, projection
 from segops.core.rules.execution.leaf import Leaf, never
 from segops.core.rules.execution.verdicts import Changes, Edge, Holds, combined, stepped
 
@@ -335,6 +337,8 @@ _LEAVES: dict[type, Callable[[Any], Leaf]] = {
     model.LifecycleNode: rhythm.lifecycle,
     model.Compare: figures.compare,
     model.Ratio: figures.ratio,
+    model.Distance: distance,
+    model.Frozen: lambda node: frozen(node, _LEAVES[type(node.of)](node.of)),
 }
 
 _EMITTERS: dict[type, Callable[[_Emitter, Any], ast.expr]] = {
@@ -345,6 +349,12 @@ _EMITTERS: dict[type, Callable[[_Emitter, Any], ast.expr]] = {
     model.InSegment: _in_segment,
     **{kind: _leaf(make) for kind, make in _LEAVES.items()},
 }
+
+
+def at_refresh(node: model.Frozen, profile: Profile, now_ms: int) -> tuple[Profile, int]:
+    """Return the profile that the leaf in a frozen node reads, and the instant as of which."""
+    refreshed_ms = node.refresh.latest(now_ms)
+    return projection(tuple(features_of(node.of)), node.refresh).before(profile, refreshed_ms), refreshed_ms
 
 
 def feature_of(node: model.Node) -> Feature | None:

@@ -7,15 +7,16 @@ from fractions import Fraction
 from math import ceil, floor
 from typing import Any
 
-import msgspec
-
 from segops.core.features import Feature, Reducer, reducer_of
 from segops.core.features.bands import Series, thresholds
 from segops.core.features.feature import Stepping, Unfolding
 from segops.core.operators import OPERATORS
 from segops.core.profile import Profile
+from segops.core.rules.execution.distances import distance_reading
+from segops.core.rules.execution.frozen import projection, sampled
 from segops.core.rules.execution.leaf import FIRST, LATEST, Leaf, itself
 from segops.core.rules.execution.leaves import KINDS, VIEWS, exact_test
+from segops.core.rules.execution.readings import Reading, exact_number
 from segops.core.rules.execution.verdicts import Moves, Unfold, aging, evaluated
 from segops.core.rules.figures import (
     AggregateFigure,
@@ -23,36 +24,21 @@ from segops.core.rules.figures import (
     CountFigure,
     DaysFigure,
     DigitFigure,
+    DistanceFigure,
     Figure,
+    FrozenFigure,
     Number,
     Ratio,
+    RatioFigure,
     ScoreFigure,
     TraitFigure,
 )
-from segops.core.values import exact, kind, lookup
+from segops.core.values import kind, lookup
 from segops.core.windows import ALWAYS
 
 _DAY_MS = 86_400_000
 #: The last millisecond of the year 9999: no later instant can be stored for certain, or written.
 _LATEST_MS = 253_402_300_799_999
-
-
-class Reading(msgspec.Struct, frozen=True):
-    """How a rule reads a figure: its value on a profile at an instant, and its values from an instant on.
-
-    A figure in days (``ages``) is read as the instant from which the days count: ``value`` converts it.
-    """
-
-    read: Callable[[Profile, int], Any]
-    series: Callable[[Profile, int], Series]
-    ages: bool = False
-    feature: Feature | None = None
-    traits: tuple[str, ...] = ()
-    reads: tuple[str, ...] = ()
-
-    def value(self, read: Any, now_ms: int) -> Any:
-        """Return the value at ``now_ms`` of what was read; None if it is missing. Numbers are exact."""
-        return (now_ms - read) // _DAY_MS if self.ages and read is not None else read
 
 
 def reading_of(figure: Figure | Number) -> Reading:
@@ -140,7 +126,7 @@ def _paired(
 
     return Leaf(
         holds,
-        figures=tuple(each.feature for each in (left, right) if each.feature is not None),
+        figures=left.features + right.features,
         traits=left.traits + right.traits,
         reads=left.reads + right.reads,
         changes=changes,
@@ -218,13 +204,6 @@ def _next_of_both(
 # -- readings ----------------------------------------------------------------------------------------------
 
 
-def _number(value: Any) -> Any:
-    """Return a value; a number with a fraction as the exact fraction that was written."""
-    if value.__class__ is int or kind(value) != "number":
-        return value
-    return value if value.__class__ is Fraction else Fraction(exact(value))
-
-
 def _of_feature(
     feature: Feature, view: Callable[[Any], Any], *, unfold: Unfold | None = None, ages: bool = False
 ) -> Reading:
@@ -237,7 +216,7 @@ def _of_feature(
     def series(profile: Profile, now_ms: int) -> Series:
         return ((at, view(found)) for at, found in future(profile.features.get(key), now_ms))
 
-    return Reading(read, series, ages, feature)
+    return Reading(read, series, ages, (feature,))
 
 
 def _unfold(reducer: Reducer) -> Unfold:
@@ -277,7 +256,7 @@ def _aggregate(figure: AggregateFigure) -> Reading:
         money=figure.money,
     )
     view = VIEWS[function]
-    return _of_feature(feature, _number if view is itself else lambda value: _number(view(value)))
+    return _of_feature(feature, exact_number if view is itself else lambda value: exact_number(view(value)))
 
 
 def _days(figure: DaysFigure) -> Reading:
@@ -303,14 +282,60 @@ def _digit(figure: DigitFigure) -> Reading:
         falling = aging(future, lambda totals, at: rfm.next_edge(totals, (), at))
         return ((at, digit(totals, at)) for at, totals in falling)
 
-    return Reading(read, series, feature=feature)
+    return Reading(read, series, features=(feature,))
+
+
+def _ratio(figure: RatioFigure) -> Reading:
+    upper, lower = reading_of(figure.upper), reading_of(figure.lower)
+
+    def read(profile: Profile, now_ms: int) -> Fraction | None:
+        return ratio_value(upper.read(profile, now_ms), lower.read(profile, now_ms))
+
+    def series(profile: Profile, now_ms: int) -> Series:
+        pairs = together(upper.series(profile, now_ms), lower.series(profile, now_ms))
+        return ((at, ratio_value(*pair)) for at, pair in pairs)
+
+    return Reading(
+        read,
+        series,
+        features=upper.features + lower.features,
+        traits=upper.traits + lower.traits,
+        reads=upper.reads + lower.reads,
+    )
+
+
+def _frozen(figure: FrozenFigure) -> Reading:
+    """Read a figure as of the latest refresh; days are read as the number that they had then."""
+    inner, refresh = reading_of(figure.of), figure.refresh
+    view = projection(inner.features, refresh)
+
+    def read(profile: Profile, now_ms: int) -> Any:
+        at = refresh.latest(now_ms)
+        return inner.value(inner.read(view.before(profile, at), at), at)
+
+    def series(profile: Profile, now_ms: int) -> Series:
+        coming = inner.series(view.now(profile), now_ms)
+        found = sampled(refresh, now_ms, None, aging(coming, _next_day) if inner.ages else coming)
+        yield next(found)[0], read(profile, now_ms)
+        for at, value in found:
+            yield at, inner.value(value, at)
+
+    return Reading(read, series, features=view.features)
+
+
+def _next_day(since_ms: int | None, now_ms: int) -> int | None:
+    """Return when the number of days since an instant next rises; None after the year 9999."""
+    if since_ms is None:
+        return None
+    at = now_ms + _DAY_MS - (now_ms - since_ms) % _DAY_MS
+    return at if at <= _LATEST_MS else None
 
 
 def _trait(figure: TraitFigure) -> Reading:
     path = figure.path
 
     def read(profile: Profile, _now_ms: int) -> Any:
-        return _number(lookup(profile.traits, path))
+        return exact_number(lookup(profile.traits, path))
 
     return _constant(read, traits=(path[0],))
 
@@ -327,11 +352,11 @@ def _constant(
     def series(profile: Profile, now_ms: int) -> Series:
         yield now_ms, read(profile, now_ms)
 
-    return Reading(read, series, ages, None, traits, reads)
+    return Reading(read, series, ages, (), traits, reads)
 
 
 def _literal(number: Number) -> Reading:
-    value = _number(number.number)
+    value = exact_number(number.number)
     return _constant(lambda _profile, _now_ms: value)
 
 
@@ -339,6 +364,8 @@ def _latest_ms(profile: Profile, _now_ms: int) -> int | None:
     return None if profile.first_ms is None else profile.latest_ms
 
 
+#: How to read a score that is declared and not fitted yet.
+_UNFITTED = _constant(lambda _profile, _now_ms: None)
 #: Score -> how to read it.
 SCORES: dict[str, Reading] = {"recency_days": _constant(_latest_ms, ages=True, reads=(FIRST, LATEST))}
 
@@ -346,8 +373,11 @@ _READINGS: dict[type, Callable[[Any], Reading]] = {
     CountFigure: _count,
     AggregateFigure: _aggregate,
     TraitFigure: _trait,
-    ScoreFigure: lambda figure: SCORES[figure.name],
+    ScoreFigure: lambda figure: SCORES.get(figure.name, _UNFITTED),
     DigitFigure: _digit,
     DaysFigure: _days,
+    DistanceFigure: distance_reading,
+    RatioFigure: _ratio,
+    FrozenFigure: _frozen,
     Number: _literal,
 }

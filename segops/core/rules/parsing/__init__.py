@@ -5,17 +5,18 @@ from segops.core.rules.parsing.alerts import MAX_ALERTS, PERCENTAGE, read_alerts
 from segops.core.rules.parsing.areas import MAX_AREAS, MAX_CORNERS, read_areas
 from segops.core.rules.parsing.context import MAX_NODES, Context
 from segops.core.rules.parsing.dates import WEEKDAYS
+from segops.core.rules.parsing.distances import DISTANCE_OPERATORS
 from segops.core.rules.parsing.events import ANY_EVENT, path_of_element
 from segops.core.rules.parsing.figures import AGGREGATES, COMPARISONS, FIGURES
 from segops.core.rules.parsing.indicators import INDICATOR_PATTERN, read_indicators
 from segops.core.rules.parsing.lookups import TABLE_PATTERN
 from segops.core.rules.parsing.money import MONEY_KEYS
-from segops.core.rules.parsing.nodes import HEADS, read_rule, windows_of
+from segops.core.rules.parsing.nodes import HEADS, REFRESHED, read_rule, windows_of
 from segops.core.rules.parsing.policy import read_policy
 from segops.core.rules.parsing.reader import ZONED, Reader, Reads
 from segops.core.rules.parsing.rfm import DIGITS, MAX_EDGES, read_rfm
 from segops.core.rules.parsing.rhythm import ACTIVE, DURATION_OPERATORS, MAX_PERIODS, NUMBERS, VALUES, WHICH
-from segops.core.rules.parsing.scores import SIDES
+from segops.core.rules.parsing.scores import SCORE_PATTERN, SIDES, read_scores
 from segops.core.rules.parsing.sequences import MAX_STEPS
 from segops.core.rules.parsing.windows import TIME_KEYS, WINDOW_KEYS
 
@@ -26,6 +27,7 @@ __all__ = [
     "COMPARISONS",
     "COUNT_OPERATORS",
     "DIGITS",
+    "DISTANCE_OPERATORS",
     "DURATION_OPERATORS",
     "FIGURES",
     "HEADS",
@@ -40,6 +42,8 @@ __all__ = [
     "MONEY_KEYS",
     "NUMBERS",
     "PERCENTAGE",
+    "REFRESHED",
+    "SCORE_PATTERN",
     "SIDES",
     "TABLE_PATTERN",
     "TIME_KEYS",
@@ -58,5 +62,6 @@ __all__ = [
     "read_policy",
     "read_rfm",
     "read_rule",
+    "read_scores",
     "windows_of",
 ]

@@ -62,13 +62,13 @@ def _area(form: Reader) -> Area:
 
 
 def _point(form: Reader) -> Area:
-    reads: Reads = {"lat": partial(_degrees, 90), "lon": partial(_degrees, 180)}
+    reads: Reads = {"lat": partial(read_degrees, 90), "lon": partial(read_degrees, 180)}
     lat, lon, radius_m = form.record(reads, "{lat: 48.86, lon: 2.35}", {"radius": Reader.length})
     return Point((lat, lon)) if radius_m is None else Circle((lat, lon), radius_m)
 
 
 def _box(form: Reader) -> Area:
-    sides = {side: partial(_degrees, limit) for side, limit in _SIDES.items()}
+    sides = {side: partial(read_degrees, limit) for side, limit in _SIDES.items()}
     south, west, north, east = form.record(sides, "{south: 48, west: 2, north: 49, east: 3}")
     if south >= north:
         form.fail(f"expected south below north, got {south:g} and {north:g}")
@@ -105,10 +105,11 @@ def _corner(reader: Reader) -> Whole:
     if not isinstance(reader.raw, list) or len(reader.raw) != 2:
         reader.fail(f"expected [lat, lon] in degrees, got {reader.raw!r:.40}")
     lat, lon = (Reader(raw, reader.path, reader.context) for raw in reader.raw)
-    return whole((_degrees(90, lat), _degrees(180, lon)))
+    return whole((read_degrees(90, lat), read_degrees(180, lon)))
 
 
-def _degrees(limit: int, reader: Reader) -> float:
+def read_degrees(limit: int, reader: Reader) -> float:
+    """Read a latitude or longitude of at most ``limit`` degrees."""
     return float(reader.number(-limit, limit, f"degrees from -{limit} to {limit}"))
 
 
@@ -133,7 +134,7 @@ def read_near(node: Reader) -> model.Node:
 
 def _near(node: Reader) -> model.Near | model.Visited:
     def circle() -> list[Any]:
-        lat, lon = partial(_degrees, 90), partial(_degrees, 180)
+        lat, lon = partial(read_degrees, 90), partial(read_degrees, 180)
         reads: Reads = {"lat": lat, "lon": lon, "radius": Reader.length}
         return node.at("near").record(reads, "{lat: 48.86, lon: 2.35, radius: 5km}")
 
@@ -177,7 +178,7 @@ def _around(form: Reader, reads: Reads) -> tuple[str, tuple[Area, ...]]:
 
 def _circles(form: Reader, name: Reader, radius_m: float | None) -> tuple[str, tuple[Area, ...]]:
     found: list[Area] = []
-    for area in _areas_of(name):
+    for area in areas_of(name):
         if not isinstance(area, (Point, Circle)):
             form.fail(f"{name.raw} is not only points and circles; use inside: {name.raw}")
         if radius_m is None and isinstance(area, Point):
@@ -187,13 +188,13 @@ def _circles(form: Reader, name: Reader, radius_m: float | None) -> tuple[str, t
 
 
 def _insides(name: Reader) -> tuple[str, tuple[Area, ...]]:
-    areas = _areas_of(name)
+    areas = areas_of(name)
     if any(isinstance(area, Point) for area in areas):
         name.fail(f"{name.raw} has points without a radius, which contain nothing")
     return name.raw, areas
 
 
-def _areas_of(name: Reader) -> tuple[Area, ...]:
+def areas_of(name: Reader) -> tuple[Area, ...]:
     """Return the areas of a named place; none if the block is invalid, which is reported once."""
     known = name.context.areas
     return () if known is None else known[name.known("place", known or ("(none: the file has no places)",))]

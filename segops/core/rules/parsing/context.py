@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 
 from segops.core.areas import Area
@@ -50,6 +50,8 @@ class Context:
         self.lookups: Mapping[str, LookupTable] | None = {}
         #: The static lists in force, by key: bound to the rules that name them.
         self.lists: Mapping[str, ListInForce] = {}
+        #: The scores that the file declares. None if the block is invalid: any name is accepted.
+        self.scores: Collection[str] | None = ()
         self.warnings: list[Issue] = []
         self._rule, self._nodes = "", 0
 

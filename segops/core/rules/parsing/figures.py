@@ -15,17 +15,21 @@ from segops.core.rules.figures import (
     DaysFigure,
     DigitFigure,
     Figure,
+    FrozenFigure,
     Number,
     Ratio,
+    RatioFigure,
     ScoreFigure,
     TraitFigure,
 )
+from segops.core.rules.parsing.distances import read_distance
 from segops.core.rules.parsing.money import MONEY_KEYS, read_money
 from segops.core.rules.parsing.reader import Reader, Reads
+from segops.core.rules.parsing.refresh import frozen, read_frozen_figure, thawed
 from segops.core.rules.parsing.rfm import DIGITS
+from segops.core.rules.parsing.scores import read_score_name
 from segops.core.rules.parsing.times import read_time_of_day
 from segops.core.rules.parsing.windows import TIME_KEYS, read_window
-from segops.core.scoring import SCORERS
 from segops.core.scoring.rfm import Rfm
 from segops.core.values import kind
 
@@ -39,35 +43,37 @@ COMPARISONS = ("eq", "ne", "lt", "lte", "gt", "gte")
 _EXAMPLE = "[{did: Signed In, within: 30d}, gt, {did: Docs Viewed, within: 30d}]"
 
 
-def read_compare(node: Reader) -> Compare:
+def read_compare(node: Reader) -> model.Node:
     """Parse a ``compare`` node."""
     form = node.at("compare")
     parts = form.items(f"a list of a figure, an operator and a figure or number, such as {_EXAMPLE}")
     if len(parts) != 3:
         form.fail(f"expected a figure, an operator and a figure or number, such as {_EXAMPLE}")
     left, operator, right = parts
-    compare = Compare(
-        *form.gather(
-            partial(read_figure, left),
-            partial(operator.one_of, COMPARISONS),
-            partial(_figure_or_number, right),
-        )
+    first, relation, second = form.gather(
+        partial(read_figure, left),
+        partial(operator.one_of, COMPARISONS),
+        partial(_figure_or_number, right),
     )
-    if compare.left == compare.right:
+    (first, second), refresh = thawed(form, (first, second))
+    if first == second:
         form.fail("expected two different figures, got the same one twice")
-    return compare
+    compare = Compare(first, relation, second)
+    return compare if refresh is None else frozen(compare, refresh, form)
 
 
-def read_ratio(node: Reader) -> Ratio:
+def read_ratio(node: Reader) -> model.Node:
     """Parse a ``ratio`` node."""
     form = node.at("ratio")
     reads: Reads = {"of": read_figure, "to": read_figure, "is": Reader.predicate}
-    ratio = Ratio(*form.record(reads, "{of: {did: A}, to: {did: B}, is: {gte: 0.2}}"))
-    if ratio.upper == ratio.lower:
+    *sides, test = form.record(reads, "{of: {did: A}, to: {did: B}, is: {gte: 0.2}}")
+    (upper, lower), refresh = thawed(form, sides)
+    if upper == lower:
         form.fail("expected two different figures, got the same one twice")
-    if is_age(ratio.upper) and is_age(ratio.lower):
+    if is_age(upper) and is_age(lower):
         form.fail("expected at most one figure in days: both of these rise with time")
-    return ratio
+    ratio = Ratio(upper, lower, test)
+    return ratio if refresh is None else frozen(ratio, refresh, form)
 
 
 def is_age(figure: Figure | Number) -> bool:
@@ -101,7 +107,7 @@ def read_figure(reader: Reader) -> Figure:
     figure: Figure = reader.gather(
         partial(reader.only, found[0], *head.keys), partial(head.read, reader, found[0])
     )[1]
-    return figure
+    return read_frozen_figure(reader, figure) if "refresh" in reader else figure
 
 
 def read_selection(node: Reader, head: str) -> model.Selection:
@@ -138,7 +144,7 @@ def _trait(reader: Reader, head: str) -> TraitFigure:
 
 
 def _score(reader: Reader, head: str) -> ScoreFigure:
-    return ScoreFigure(reader.at(head).known("score", SCORERS))
+    return ScoreFigure(read_score_name(reader.at(head)))
 
 
 def _digit(reader: Reader, head: str) -> DigitFigure:
@@ -147,6 +153,18 @@ def _digit(reader: Reader, head: str) -> DigitFigure:
 
 def _days(reader: Reader, head: str) -> DaysFigure:
     return DaysFigure(head.removeprefix("days_since_"), read_selection(reader, head))
+
+
+def _ratio(reader: Reader, head: str) -> Figure:
+    form = reader.at(head)
+    reads: Reads = {"of": read_figure, "to": read_figure}
+    (upper, lower), refresh = thawed(form, form.record(reads, "{of: {did: A}, to: {did: B}}"))
+    if upper == lower:
+        form.fail("expected two different figures, got the same one twice")
+    if is_age(upper) or is_age(lower):
+        form.fail("expected no figure in days: only the node ratio divides days")
+    figure = RatioFigure(upper, lower)
+    return figure if refresh is None else FrozenFigure(figure, refresh)
 
 
 def _indicator(reader: Reader, head: str) -> Figure:
@@ -168,16 +186,20 @@ class FigureHead(NamedTuple):
 
 
 def _keys(function: str) -> tuple[str, ...]:
-    return ("of", "where", *TIME_KEYS, "as", "time_of_day", *MONEY_KEYS.get(function, ()))
+    return ("of", "where", *TIME_KEYS, "as", "time_of_day", "refresh", *MONEY_KEYS.get(function, ()))
 
 
 #: Head key -> its other keys and its reader. A figure has exactly one head key.
 FIGURES: dict[str, FigureHead] = {
-    "did": FigureHead(("where", *TIME_KEYS, "time_of_day"), _count),
+    "did": FigureHead(("where", *TIME_KEYS, "time_of_day", "refresh"), _count),
     **{function: FigureHead(_keys(function), _aggregate) for function in AGGREGATES},
     "trait": FigureHead((), _trait),
     "score": FigureHead((), _score),
-    "rfm": FigureHead((), _digit),
-    **dict.fromkeys(("days_since_first", "days_since_last"), FigureHead(("where",), _days)),
+    "rfm": FigureHead(("refresh",), _digit),
+    **dict.fromkeys(
+        ("days_since_first", "days_since_last"), FigureHead(("where", "time_of_day", "refresh"), _days)
+    ),
+    "ratio": FigureHead(("refresh",), _ratio),
+    "distance_to": FigureHead(("within",), lambda reader, _head: read_distance(reader)),
     "indicator": FigureHead((), _indicator),
 }

@@ -15,14 +15,20 @@ from segops.core.rules.figures import (
     CountFigure,
     DaysFigure,
     DigitFigure,
+    Distance,
+    DistanceFigure,
     Figure,
+    FrozenFigure,
     Number,
+    RatioFigure,
     ScoreFigure,
     TraitFigure,
 )
 from segops.core.rules.parsing.context import Context
+from segops.core.rules.parsing.distances import read_lengths
 from segops.core.rules.parsing.figures import AGGREGATE_TESTS, FIGURES, read_figure
 from segops.core.rules.parsing.reader import Reader
+from segops.core.rules.parsing.refresh import frozen
 from segops.core.values import exact
 
 INDICATOR_PATTERN = "^[a-z0-9][a-z0-9_-]{0,63}$"
@@ -56,7 +62,11 @@ def _defined(block: Reader, key: Any) -> Figure:
 def read_indicator(node: Reader) -> model.Node:
     """Parse an ``indicator`` node: the one that tests its figure."""
     figure = FIGURES["indicator"].read(node, "indicator")
-    return _TESTED[type(figure)](figure, node.at("is"))
+    return _tested(figure, node.at("is"))
+
+
+def _tested(figure: Figure, form: Reader) -> model.Node:
+    return _TESTED[type(figure)](figure, form)
 
 
 def _count(figure: CountFigure, form: Reader) -> model.Node:
@@ -108,4 +118,7 @@ _TESTED: dict[type, Callable[[Any, Reader], model.Node]] = {
     ScoreFigure: lambda figure, form: model.ScoreNode(figure.name, form.predicate()),
     DigitFigure: _digit,
     DaysFigure: _days,
+    RatioFigure: lambda figure, form: model.Ratio(figure.upper, figure.lower, form.predicate()),
+    DistanceFigure: lambda figure, form: Distance(figure, read_lengths(form)),
+    FrozenFigure: lambda figure, form: frozen(_tested(figure.of, form), figure.refresh, form),
 }

@@ -12,6 +12,7 @@ from segops.core.rules import model
 from segops.core.rules.parsing.areas import read_inside, read_near
 from segops.core.rules.parsing.context import Context
 from segops.core.rules.parsing.customer import read_changed, read_has_identifier, read_identified
+from segops.core.rules.parsing.distances import read_distance_node
 from segops.core.rules.parsing.figures import (
     AGGREGATE_TESTS,
     AGGREGATES,
@@ -23,6 +24,7 @@ from segops.core.rules.parsing.figures import read_selection as _selection
 from segops.core.rules.parsing.indicators import read_indicator
 from segops.core.rules.parsing.money import MONEY_KEYS
 from segops.core.rules.parsing.reader import Reader, Reads
+from segops.core.rules.parsing.refresh import read_frozen
 from segops.core.rules.parsing.rhythm import (
     ACTIVE,
     read_active,
@@ -147,7 +149,7 @@ def _occurrence(which: str) -> Head:
         )
         return model.Occurrence(which, select, older_ms, newer_ms)
 
-    return Head(("where", "is"), read)
+    return Head(("where", "time_of_day", "is"), read)
 
 
 def _ages(form: Reader) -> tuple[int | None, int | None]:
@@ -230,19 +232,44 @@ HEADS: dict[str, Head] = {
     "list": Head((), read_list),
     "near": Head(("anytime", *TIME_KEYS, "located_by"), read_near),
     "inside": Head(("anytime", *TIME_KEYS, "located_by"), read_inside),
+    "distance_to": Head(("is", "within"), read_distance_node),
     "bucket": Head((), _bucket),
     "sequence": Head(("within", "strict"), read_sequence),
     "rfm": Head((), read_rfm_or_hysteresis),
     "score": Head(("is", *SIDES), read_score),
     "in_segment": Head((), _in_segment),
-    **{head: Head(("where", "zone", "is", *TIME_KEYS), partial(read_active, head)) for head in ACTIVE},
-    "sessions": Head(("gap", "where", "is", *TIME_KEYS), read_sessions),
-    "session": Head(("of", "gap", "where", "which", "is"), read_session),
-    "regularly": Head(("where", "every", "k", "of"), read_regularly),
+    **{
+        head: Head(("where", "time_of_day", "zone", "is", *TIME_KEYS), partial(read_active, head))
+        for head in ACTIVE
+    },
+    "sessions": Head(("gap", "where", "time_of_day", "is", *TIME_KEYS), read_sessions),
+    "session": Head(("of", "gap", "where", "time_of_day", "which", "is"), read_session),
+    "regularly": Head(("where", "time_of_day", "every", "k", "of"), read_regularly),
     "lifecycle": Head((), read_lifecycle),
     "compare": Head((), read_compare),
     "ratio": Head((), read_ratio),
     "indicator": Head(("is",), read_indicator),
+}
+
+#: The heads of nodes about events alone, which may have a ``refresh``.
+REFRESHED = (
+    "did",
+    "did_not",
+    *AGGREGATES,
+    "first",
+    "last",
+    "rfm",
+    *ACTIVE,
+    "sessions",
+    "session",
+    "regularly",
+    "lifecycle",
+    "compare",
+    "ratio",
+    "indicator",
+)
+HEADS |= {
+    name: Head((*HEADS[name].keys, "refresh"), partial(read_frozen, HEADS[name].read)) for name in REFRESHED
 }
 
 _KEYS = {name: frozenset((name, *head.keys)) for name, head in HEADS.items()}

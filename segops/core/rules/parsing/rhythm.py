@@ -10,6 +10,7 @@ from segops.core.features.periods import STAGES
 from segops.core.operators import Predicate
 from segops.core.rules import model
 from segops.core.rules.counts import COUNT_OPERATORS, boundaries
+from segops.core.rules.parsing.figures import read_selection
 from segops.core.rules.parsing.reader import Reader
 from segops.core.rules.parsing.windows import read_window
 from segops.core.windows import Calendar
@@ -29,14 +30,10 @@ _FIGURES = f"{', '.join(NUMBERS)}, {{first: PATH}} or {{last: PATH}}"
 
 def _selection(node: Reader, head: str, *, settled: bool = True) -> model.Selection:
     """Read the events of a node; ``settled``: refuse conditions that depend on now."""
-
-    def where() -> tuple[Any, ...]:
-        found = node.at("where").where() if "where" in node else ()
-        if settled and any(test.timed for _, test in found):
-            node.at("where").fail(_SETTLED)
-        return found
-
-    return model.Selection(*node.gather(node.at(head).names, where))
+    found = read_selection(node, head)
+    if settled and any(test.timed for _, test in found.where):
+        node.at("where").fail(_SETTLED)
+    return found
 
 
 def _optional(node: Reader, key: str, read: Callable[[Reader], Any], default: Any) -> Any:
@@ -142,7 +139,7 @@ def read_lifecycle(node: Reader) -> model.LifecycleNode:
     if not isinstance(form.raw, dict) or not all(key in form for key in keys):
         form.fail("expected a map with of, period and is, such as {of: page, period: 28d, is: dormant}")
     _, select, period_ms, stages = form.gather(
-        partial(form.only, *keys, "where"),
+        partial(form.only, *keys, "where", "time_of_day"),
         partial(_selection, form, "of"),
         form.at("period").positive_duration,
         partial(_stages, form.at("is")),

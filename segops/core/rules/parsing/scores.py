@@ -1,10 +1,11 @@
-"""The parsers of the nodes ``score`` and ``rfm``, with one predicate or with hysteresis.
+"""The parsers of the nodes ``score`` and ``rfm``, with one predicate or with hysteresis, and of ``scores``.
 
 Hysteresis needs both ``enter`` and ``exit``; no value may satisfy both, and no ``not`` may be above them.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -12,12 +13,18 @@ from typing import Any
 from segops.core.rules.analysis.contradictions import cells
 from segops.core.rules.analysis.satisfiability import Requirement, some_number
 from segops.core.rules.model import Hysteresis, RfmNode, ScoreNode
+from segops.core.rules.parsing.context import Context
 from segops.core.rules.parsing.reader import Reader
 from segops.core.rules.parsing.rfm import read_rfm_node
 from segops.core.scoring import SCORERS
 
 SIDES = ("enter", "exit")
 _NEGATED = "enter and exit are not allowed under not: a customer could enter and exit at once"
+
+SCORE_PATTERN = "^[a-z0-9][a-z0-9_-]{0,63}$"
+_NAME = re.compile(SCORE_PATTERN.strip("^$"))
+_DECLARED = "{churn_risk: {description: Will not order again.}}"
+_MAX_DESCRIPTION = 2_000
 
 #: Numbers from here on may be too large for a float.
 _LARGE = 10**300
@@ -48,9 +55,46 @@ def read_score(node: Reader) -> ScoreNode | Hysteresis:
         if _has_sides(node) and "is" in node:
             node.at("is").fail("expected either is, or enter and exit")
 
-    name = partial(node.at("score").known, "score", SCORERS)
+    name = partial(read_score_name, node.at("score"))
     found: ScoreNode | Hysteresis = node.gather(one_kind, name, sides)[-1]
     return found
+
+
+def read_score_name(form: Reader) -> str:
+    """Read the name of a score: of one that has a model, or that the file declares."""
+    declared = form.context.scores
+    return form.text() if declared is None else form.known("score", dict.fromkeys((*SCORERS, *declared)))
+
+
+def read_scores(raw: Any, path: str, context: Context) -> list[str]:
+    """Parse a ``scores`` block: the names of declared scores. Raises DefinitionError with every mistake.
+
+    >>> read_scores({"churn_risk": {"description": "Will leave."}}, "scores", Context())
+    ['churn_risk']
+    """
+    block = Reader(raw, path, context)
+    if not isinstance(raw, dict) or not raw:
+        block.fail(f"expected a map of names to descriptions, such as {_DECLARED}")
+    block.gather(*(partial(_declared, block, name) for name in raw))
+    return list(raw)
+
+
+def _declared(block: Reader, name: Any) -> None:
+    form = block.at(name)
+    if not isinstance(name, str) or _NAME.fullmatch(name) is None:
+        form.fail("expected a name of at most 64 lower-case letters, digits, hyphens and underscores")
+    if not isinstance(form.raw, dict):
+        form.fail(f"expected a map, such as {_DECLARED}, got {form.raw!r}")
+    form.only("description")
+    if "description" in form:
+        _check_description(form.at("description"))
+    if name not in SCORERS:
+        form.warn("declared, not fitted yet: no customer has this score")
+
+
+def _check_description(form: Reader) -> None:
+    if len(form.text()) > _MAX_DESCRIPTION:
+        form.fail(f"expected at most {_MAX_DESCRIPTION:,} characters, got {len(form.raw):,}")
 
 
 def _has_sides(form: Reader) -> bool:

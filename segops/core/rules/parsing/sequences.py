@@ -10,6 +10,7 @@ from segops.core.operators import Predicate
 from segops.core.rules import model
 from segops.core.rules.parsing.events import path_of_event
 from segops.core.rules.parsing.reader import Reader
+from segops.core.rules.parsing.times import read_time_of_day
 
 MAX_STEPS = 16
 
@@ -59,13 +60,14 @@ def _step(form: Reader, earlier: list[Reader]) -> SequenceStep:
     if len(heads) != 1:
         form.fail("expected a map with either did or did_not")
     (head,) = heads
-    _, names, (where, same_as), within_ms = form.gather(
-        lambda: form.only(head, "where", "within"),
+    _, names, (where, same_as), times, within_ms = form.gather(
+        lambda: form.only(head, "where", "time_of_day", "within"),
         form.at(head).names,
         lambda: _where(form.at("where"), earlier) if "where" in form else ((), ()),
+        lambda: (read_time_of_day(form.at("time_of_day")),) if "time_of_day" in form else (),
         partial(_within, form),
     )
-    return SequenceStep(names, where, within_ms, head == "did_not", same_as)
+    return SequenceStep(names, (*where, *times), within_ms, head == "did_not", same_as)
 
 
 _Condition = tuple[model.Path, Predicate | int]

@@ -20,7 +20,7 @@ def read_time_of_day(form: Reader) -> tuple[Path, Predicate]:
     >>> read_time_of_day(Reader({"days": ["sun", "sat"]}, "when.time_of_day"))[1].days
     (5, 6)
     """
-    found = form.fields({"days": _days, "from": _clock, "to": _clock, "zone": Reader.zone})
+    found = form.fields({"days": _days, "from": read_clock, "to": read_clock, "zone": Reader.zone})
     begin, end = found.get("from"), found.get("to")
     if (begin is None) is not (end is None):
         form.fail(f"expected from and to together, such as {_EXAMPLE}")
@@ -37,7 +37,8 @@ def _days(reader: Reader) -> tuple[int, ...]:
     return tuple(sorted({DAYS.index(name.one_of(DAYS)) for name in names}))
 
 
-def _clock(reader: Reader) -> int:
+def read_clock(reader: Reader) -> int:
+    """Read a time of day as it is written; return milliseconds after midnight, up to those of a day."""
     raw: Any = reader.raw
     found = _CLOCK.fullmatch(raw) if isinstance(raw, str) else None
     if found is None:

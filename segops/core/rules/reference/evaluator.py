@@ -237,6 +237,15 @@ def _ratio(node: model.Ratio, history: History, now_ms: int, _member: EvaluatedM
     return test.holds(upper / lower if divisible else None, now_ms)
 
 
+def _distance(node: model.Distance, history: History, now_ms: int, _member: EvaluatedMember) -> bool:
+    return _exactly(node.test).holds(value_of(node.figure, history, now_ms), now_ms)
+
+
+def _frozen(node: model.Frozen, history: History, now_ms: int, member: EvaluatedMember) -> bool:
+    refreshed_ms = node.refresh.latest(now_ms)
+    return holds(node.of, history.before(refreshed_ms), refreshed_ms, member)
+
+
 def _exactly(test: Predicate) -> Predicate:
     """Convert the numbers of a predicate to the exact decimals as written."""
 
@@ -288,4 +297,6 @@ _NODES: dict[type, Callable[[Any, History, int, EvaluatedMember], bool]] = {
     model.LifecycleNode: lifecycle,
     model.Compare: _compare,
     model.Ratio: _ratio,
+    model.Distance: _distance,
+    model.Frozen: _frozen,
 }

@@ -14,8 +14,11 @@ from segops.core.rules.figures import (
     CountFigure,
     DaysFigure,
     DigitFigure,
+    DistanceFigure,
     Figure,
+    FrozenFigure,
     Number,
+    RatioFigure,
     ScoreFigure,
     TraitFigure,
 )
@@ -23,6 +26,7 @@ from segops.core.rules.reference.history import History, counts
 from segops.core.rules.reference.orders import figures
 from segops.core.rules.reference.values import (
     different,
+    distance_m,
     exact,
     is_number,
     lookup,
@@ -109,7 +113,7 @@ def digits(node: model.RfmNode | DigitFigure, history: History, now_ms: int) -> 
 
 def score(name: str, history: History, now_ms: int) -> Any:
     """Return the score ``name``; None if it is missing."""
-    return _SCORES[name](history, now_ms)
+    return _SCORES.get(name, _unfitted)(history, now_ms)
 
 
 def _recency_days(history: History, now_ms: int) -> int | None:
@@ -134,6 +138,28 @@ def _days(figure: DaysFigure, history: History, now_ms: int) -> int | None:
     return (now_ms - (min(times) if figure.which == "first" else max(times))) // _DAY_MS
 
 
+def _distance(figure: DistanceFigure, history: History, now_ms: int) -> float | None:
+    located = [event for event in history.in_order() if event.location is not None]
+    if not located or (figure.within_ms is not None and now_ms - located[-1].time_ms >= figure.within_ms):
+        return None
+    return round(min(distance_m(located[-1].location or (0.0, 0.0), point) for point in figure.points), 3)
+
+
+def _ratio(figure: RatioFigure, history: History, now_ms: int) -> Any:
+    upper, lower = value_of(figure.upper, history, now_ms), value_of(figure.lower, history, now_ms)
+    return upper / lower if is_number(upper) and is_number(lower) and lower != 0 else None
+
+
+def _frozen(figure: FrozenFigure, history: History, now_ms: int) -> Any:
+    refreshed_ms = figure.refresh.latest(now_ms)
+    return value_of(figure.of, history.before(refreshed_ms), refreshed_ms)
+
+
+def _unfitted(_history: History, _now_ms: int) -> None:
+    """Return the value of a score that is declared and not fitted yet."""
+    return
+
+
 #: Score -> its value over all events.
 _SCORES: dict[str, Callable[[History, int], Any]] = {"recency_days": _recency_days}
 
@@ -145,5 +171,8 @@ _FIGURES: dict[type, Callable[[Any, History, int], Any]] = {
     ScoreFigure: lambda figure, history, now_ms: score(figure.name, history, now_ms),
     DigitFigure: _digit,
     DaysFigure: _days,
+    DistanceFigure: _distance,
+    RatioFigure: _ratio,
+    FrozenFigure: _frozen,
     Number: lambda figure, _history, _now_ms: figure.number,
 }

@@ -40,6 +40,14 @@ class History:
             latest_ms = max(known.time_ms for known in self.events[:number])
             yield event, self._arrived.get(event.message_id, latest_ms)
 
+    def before(self, until_ms: int) -> History:
+        """Return the history of the events that had arrived before an instant."""
+        found = History(self.profile_id)
+        for event, now_ms in self.arrivals():
+            if now_ms < until_ms:
+                found.add(event, now_ms)
+        return found
+
     def in_order(self) -> list[Event]:
         """Return the events by (event time, arrival)."""
         return sorted(self.events, key=lambda event: event.time_ms)

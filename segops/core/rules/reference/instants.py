@@ -9,13 +9,17 @@ from typing import Any, NamedTuple
 from segops.core.conversions import CONVERSIONS
 from segops.core.lookups import columns_of
 from segops.core.operators import Age, Anniversary, Predicate, next_anniversary
+from segops.core.refresh import Refresh
 from segops.core.rules import model
 from segops.core.rules.figures import (
     AggregateFigure,
     CountFigure,
     DaysFigure,
     DigitFigure,
+    DistanceFigure,
+    FrozenFigure,
     Number,
+    RatioFigure,
     ScoreFigure,
     TraitFigure,
     figures_of,
@@ -38,7 +42,7 @@ def edges(nodes: Iterable[model.Node], history: History, now_ms: int, until_ms: 
     walked = [below for node in nodes for below in _walk(node)]
     of_nodes = [_times(node) for node in walked]
     values = [(event.properties, event.traits) for event in history.events], _looked_up(walked)
-    everything = [times for found in of_nodes for times in (found, *found.compared)]
+    everything = [times for found in of_nodes for times in _each(found)]
     found = {
         time_ms + shift
         for time_ms in {*(event.time_ms for event in history.events), *_dates(values)}
@@ -51,10 +55,21 @@ def edges(nodes: Iterable[model.Node], history: History, now_ms: int, until_ms: 
         while at <= until_ms and len(found) < 100_000:
             at = period(calendar, at)[1]
             found.add(at)
+    for refresh in {times.refresh for times in everything if times.refresh is not None}:
+        due: int | None = refresh.following(now_ms)
+        while due is not None and due <= until_ms:
+            found.add(due)
+            due = refresh.following(due)
     if any(times.daily for times in everything):
         found.update(_days_later(history, now_ms, until_ms))
     found.update(_anniversaries(everything, values, now_ms, until_ms))
     return sorted(at for at in found if now_ms < at <= until_ms)
+
+
+def _each(found: _Times) -> Iterable[_Times]:
+    yield found
+    for compared in found.compared:
+        yield from _each(compared)
 
 
 def _walk(node: model.Node) -> Iterable[model.Node]:
@@ -102,6 +117,7 @@ class _Times(NamedTuple):
 
     ``daily``: it changes at whole days after an event. ``compared``: the same of each of its figures.
     ``at_ms``: an instant by itself.
+    ``refresh``: it changes at its instants.
     """
 
     tests: Sequence[Predicate] = ()
@@ -110,6 +126,7 @@ class _Times(NamedTuple):
     daily: bool = False
     compared: Sequence[_Times] = ()
     at_ms: int | None = None
+    refresh: Refresh | None = None
 
 
 def _times(node: model.Node) -> _Times:
@@ -170,7 +187,7 @@ def _window_durations(window: Window | None) -> Iterable[int]:
     return ()
 
 
-def _of_figures(node: model.Compare | model.Ratio) -> _Times:
+def _of_figures(node: model.Compare | model.Ratio | model.Distance | RatioFigure) -> _Times:
     return _Times(compared=[_FIGURES[type(figure)](figure) for figure in figures_of(node)])
 
 
@@ -182,6 +199,9 @@ _FIGURES: dict[type, Callable[[Any], _Times]] = {
     DaysFigure: lambda figure: _Times(_where(figure), daily=True),
     ScoreFigure: lambda _figure: _Times(daily=True),
     DigitFigure: lambda figure: _Times(lengths_ms=[figure.rfm.purchases.period_ms, *figure.rfm.recency_ms]),
+    DistanceFigure: lambda figure: _Times(lengths_ms=[figure.within_ms]),
+    RatioFigure: _of_figures,
+    FrozenFigure: lambda figure: _Times(refresh=figure.refresh),
     **dict.fromkeys((TraitFigure, Number), lambda _figure: _Times()),
 }
 
@@ -192,7 +212,7 @@ _TIMES: dict[type, Callable[[Any], _Times]] = {
     model.Occurrence: lambda node: _Times(_where(node), [node.older_than_ms, node.newer_than_ms]),
     model.Trait: lambda node: _Times([node.test]),
     model.KnownFor: lambda node: _Times(lengths_ms=[node.length_ms]),
-    **dict.fromkeys((model.Compare, model.Ratio), _of_figures),
+    **dict.fromkeys((model.Compare, model.Ratio, model.Distance), _of_figures),
     model.HasBeen: _has_been,
     model.Changed: lambda node: _Times(window=node.window),
     model.Visited: lambda node: _Times(window=node.window),
@@ -207,6 +227,7 @@ _TIMES: dict[type, Callable[[Any], _Times]] = {
     model.SessionFigure: lambda node: _Times([node.test], [node.gap_ms]),
     model.Regularly: lambda node: _Times(lengths_ms=[node.period_ms * n for n in range(1, node.periods + 1)]),
     model.LifecycleNode: lambda node: _Times(lengths_ms=[node.period_ms, 2 * node.period_ms]),
+    model.Frozen: lambda node: _Times(refresh=node.refresh),
 }
 
 

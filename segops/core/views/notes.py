@@ -1,0 +1,49 @@
+"""Notes on the nodes of an explanation."""
+
+from __future__ import annotations
+
+from segops.core.features import MAX_ENTRIES, Feature, reducer_of
+from segops.core.features.sequence import MAX_LINKS
+from segops.core.features.sessions import MAX_SESSIONS
+from segops.core.features.since import SinceReducer
+from segops.core.features.sliding import SlidingSum
+from segops.core.rules import model
+from segops.core.rules.blocks import unfitted_scores
+from segops.core.rules.execution import feature_of
+from segops.core.rules.phrases import as_of_text
+from segops.core.windows import Within
+
+
+def note_of(node: model.Node, now_ms: int) -> str | None:
+    """Return a note on a node: a limit of exactness, as of when it holds, or a score without a model.
+
+    >>> from segops.core.operators import Predicate
+    >>> note_of(model.ScoreNode("churn_risk", Predicate((("gte", 1),))), 0)
+    'the score churn_risk is declared, not fitted yet'
+    """
+    if isinstance(node, model.Frozen):
+        notes = (as_of_text(node.refresh, now_ms), note_of(node.of, now_ms))
+        return "; ".join(note for note in notes if note)
+    unfitted = unfitted_scores(node)
+    if unfitted and not model.children(node):
+        return f"the score {' and '.join(unfitted)} is declared, not fitted yet"
+    feature = feature_of(node)
+    return None if feature is None else _limit(feature)
+
+
+def _limit(feature: Feature) -> str | None:
+    if feature.kind == "sequence":
+        return f"only the latest {MAX_LINKS} events that a step may match are kept"
+    if feature.kind == "session":
+        return f"only the latest {MAX_SESSIONS} sessions are kept"
+    if feature.kind == "sessions":
+        return f"only the latest {MAX_ENTRIES:,} sessions are kept"
+    if feature.kind == "most_frequent":
+        return f"only the latest {MAX_ENTRIES:,} events are counted"
+    reducer = reducer_of(feature)
+    if isinstance(reducer, SinceReducer) and reducer.limit == MAX_ENTRIES:
+        return f"only the latest {MAX_ENTRIES:,} events are kept"
+    folds = isinstance(reducer, SlidingSum) or (
+        feature.kind == "earliest" and isinstance(feature.window, Within) and not feature.timed_where
+    )
+    return f"exact for the latest {MAX_ENTRIES:,} entries" if folds else None
