@@ -17,7 +17,9 @@ from segops.schemas import segments
 
 _DEFAULT: Final = Limits()
 PRUNE: Final = click.option(
-    "--prune", is_flag=True, help="Retire segments that are not in PATHS; their keys stay reserved."
+    "--prune",
+    is_flag=True,
+    help="Retire segments and indicators that are not in PATHS; their keys stay reserved.",
 )
 RETIRE: Final = click.option(
     "--retire", multiple=True, metavar="KEY", help="Also retire this segment; its key stays reserved."
@@ -67,8 +69,8 @@ def limits_in(options: Mapping[str, Any]) -> Limits:
 
 
 def edit_in(paths: Sequence[Path], *, prune: bool, retire: Sequence[str]) -> Decide:
-    """Return the edit that publishes the segments in files and folders. Raises DefinitionError."""
+    """Return the edit that publishes the definitions in files and folders. Raises DefinitionError."""
     loaded = segments.load_checked(paths)
     for warning in loaded.warnings:
         warn(str(warning))
-    return partial(plan, definitions=loaded.definitions, prune=prune, retire=retire)
+    return partial(plan, definitions=loaded.all_definitions, prune=prune, retire=retire)

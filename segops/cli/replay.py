@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import click
 
@@ -13,13 +14,13 @@ from segops.cli._params import INSTANT, formats
 from segops.cli._say import say, say_all
 from segops.config import load
 from segops.core.events import Change, Event
-from segops.core.segments import SegmentSet, edited
+from segops.core.segments import Definition, SegmentSet, edited
 from segops.core.values import format_instant
 from segops.replay import Publication, Replay
 from segops.schemas.changes import encode_change
 from segops.schemas.identifying import limits_of
-from segops.schemas.segments import load as load_segments
-from segops.schemas.segments import load_drafts
+from segops.schemas.indicators import line_of
+from segops.schemas.segments import Loaded, load_checked, load_drafts
 from segops.wall_clock import wall_ms
 
 _EPILOG = """
@@ -69,6 +70,12 @@ _HEADING = f"{'occurred at':<24}  {'action':<7}  {'segment':<24}  {'reason':<10}
 @click.option("--at", "at_ms", type=INSTANT, help="The instant of --apply.")
 @click.option("--until", type=INSTANT, help="Advance the clock to this instant after the last event.")
 @formats(_FORMATS, default="jsonl", note="jsonl prints the records as they are published")
+@click.option(
+    "--indicators",
+    "indicators",
+    type=click.File("wb", lazy=False),
+    help="Also write the published values of indicators to this file, one per line (- for standard output).",
+)
 @click.option("--strict", is_flag=True, help="Exit with status 1 if an event was invalid.")
 def command(
     segments: tuple[Path, ...],
@@ -77,6 +84,7 @@ def command(
     at_ms: int | None,
     until: int | None,
     form: str,
+    indicators: BinaryIO | None,
     strict: bool,
 ) -> None:
     """Print the membership changes that the events cause, one per line, in processing order.
@@ -85,12 +93,15 @@ def command(
     may be a body with a "batch" of events. Invalid events, repaired parts of events and values that the rules
     cannot read are reported on standard error. The segments of --apply take the place of those with the same
     keys, after all events up to --at, and all of these events count for them.
+
+    --indicators writes the values as they are published to the indicators topic. A value that is missing from
+    then on, a tombstone there, is written as null.
     """
     if bool(applied) != (at_ms is not None):
         raise click.UsageError("expected --apply and --at together")
-    found = load_segments(segments)
+    found = _definitions(load_checked(segments), indicators)
     replay = Replay(SegmentSet(found), wall_ms=wall_ms(), limits=limits_of(load()))
-    later = SegmentSet(edited(found, load_drafts(applied).definitions))
+    later = SegmentSet(edited(found, _definitions(load_drafts(applied), indicators)))
     edit = None if at_ms is None else _Edit(replay, later, at_ms)
     read = Input(events, replay)
     show = _FORMATS[form]
@@ -100,11 +111,23 @@ def command(
         if edit is not None:
             _print(edit.before(owner, event), show)
         _print(replay.apply(owner, event), show)
+        _write(replay, indicators)
     if edit is not None:
         _print(edit.reach(max(until or 0, replay.clock_ms or 0)), show)
     if until is not None:
         _print(replay.advance(until), show)
+    _write(replay, indicators)
     _report(read, edit, strict=strict)
+
+
+def _definitions(loaded: Loaded, indicators: BinaryIO | None) -> list[Definition]:
+    """Return the segments, and the indicators if their values are written."""
+    return loaded.definitions if indicators is None else loaded.all_definitions
+
+
+def _write(replay: Replay, indicators: BinaryIO | None) -> None:
+    if indicators is not None:
+        indicators.writelines(line_of(value) + b"\n" for value in replay.take_values())
 
 
 class _Edit:

@@ -20,8 +20,9 @@ from segops.core.rules.figures import (
     DaysFigure,
     DigitFigure,
     Number,
+    TierFigure,
     TraitFigure,
-    figures_of,
+    leaf_figures,
 )
 from segops.core.segments import Definition
 from segops.core.skips import Skip, expected_kinds, misfit
@@ -200,12 +201,13 @@ def _of_session(node: model.SessionFigure) -> Iterator[tuple[tuple[str, ...], Re
         yield node.select.names, Reading(node.path, expected_kinds(node.test))
 
 
-def _of_figures(node: model.Compare | model.Ratio) -> _Read:
-    """Gather what two figures read; a figure that is divided, or compared with a number, must be a number."""
-    figures = figures_of(node)
-    number = isinstance(node, model.Ratio) or isinstance(node.right, Number)
+def _of_figures(node: model.Compare | model.Ratio | model.PublishedFigure) -> _Read:
+    """Gather what figures read; a figure that is divided, or compared with a number, must be a number."""
+    number = isinstance(node, model.Ratio) or (
+        isinstance(node, model.Compare) and isinstance(node.right, Number)
+    )
     events, traits = [], []
-    for figure in figures:
+    for figure in leaf_figures(node):
         match figure:
             case CountFigure(select=select) | DaysFigure(select=select):
                 events += list(_of_selection(select))
@@ -213,7 +215,7 @@ def _of_figures(node: model.Compare | model.Ratio) -> _Read:
                 events += [*_of_selection(select), *_of_value(figure, _NUMBER if number else frozenset())]
             case TraitFigure(path=path):
                 traits.append(path)
-            case DigitFigure():
+            case DigitFigure() | TierFigure():
                 events.append(((ORDER_NAME,), None))
     return _Read(events, tuple(traits))
 
@@ -233,5 +235,5 @@ _READ: dict[type, Callable[[Any], _Read]] = {
         lambda node: _Read(_of_selection(node.select)),
     ),
     model.SessionFigure: lambda node: _Read(_of_session(node)),
-    **dict.fromkeys((model.Compare, model.Ratio), _of_figures),
+    **dict.fromkeys((model.Compare, model.Ratio, model.PublishedFigure), _of_figures),
 }

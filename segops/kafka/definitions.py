@@ -22,7 +22,8 @@ from segops.kafka import reading
 from segops.kafka.topics import single_partition
 from segops.schemas.owner import OWNER_KEY
 from segops.schemas.planned import PLAN_KEY, PlannedEdit, decode_planned
-from segops.schemas.segments import MAX_VERSION, definition_from_record
+from segops.schemas.segment_input import MAX_VERSION
+from segops.schemas.segments import definition_from_record
 
 logger = logging.getLogger(__name__)
 

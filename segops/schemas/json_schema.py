@@ -79,6 +79,8 @@ def json_schema() -> Schema:
     file["properties"]["rfm"] = _rfm_block()
     file["properties"]["places"] = areas_block(LENGTH)
     file["properties"]["indicators"] = indicators_block()
+    file["required"] = ["version"]
+    file["anyOf"] = [{"required": ["segments"]}, {"required": ["indicators"]}]
     segment["properties"]["when"] = ref("node")
     segment["properties"]["membership"] = _membership()
     segment["properties"]["alert"] = _alerts()

@@ -12,10 +12,11 @@ from segops.core.rules.parsing import (
     FIGURES,
     INDICATOR_PATTERN,
     MONEY_KEYS,
+    TIER,
     TIME_KEYS,
 )
 from segops.core.scoring import SCORERS
-from segops.schemas.json_schema_values import CURRENCY, Schema, map_of, path_of, ref, windowed
+from segops.schemas.json_schema_values import CURRENCY, POSITIVE, Schema, map_of, path_of, ref, windowed
 
 _INDICATOR: Schema = {"type": "string", "pattern": INDICATOR_PATTERN}
 
@@ -45,9 +46,22 @@ def _figure(head: str) -> Schema:
         "indicator": _INDICATOR,
         "trait": path_of("traits"),
         "score": {"enum": list(SCORERS)},
-        "rfm": {"enum": list(DIGITS)},
+        "rfm": {"enum": [*DIGITS, TIER]},
+        "ratio": map_of(("of", "to"), of=ref("figure"), to=ref("figure")),
     }
     return map_of((head,), **{head: values[head]}) if head in values else map_of((head,), **selected)
+
+
+def _published(figure: Schema) -> Schema:
+    """Return the schema of a figure with the keys about its publication beside it."""
+    keys: Schema = {
+        "publish": {"type": "boolean"},
+        "change_by": {"type": "number", "exclusiveMinimum": 0},
+        "at_most": {"const": 1},
+        "per": POSITIVE,
+    }
+    needs = {**figure.get("dependentRequired", {}), "at_most": ["per"], "per": ["at_most"]}
+    return {**figure, "properties": {**figure["properties"], **keys}, "dependentRequired": needs}
 
 
 def compare_schema(head: str) -> Schema:
@@ -71,9 +85,9 @@ def indicator_schema(head: str) -> Schema:
 def indicators_block() -> Schema:
     """Return the schema of an ``indicators`` block."""
     return {
-        "description": "Figures by key, which rules name as `indicator`.",
+        "description": "Figures by key, which rules name as `indicator`, and when each is published.",
         "type": "object",
         "propertyNames": _INDICATOR,
-        "additionalProperties": ref("figure"),
+        "additionalProperties": {"type": "object", "oneOf": [_published(_figure(head)) for head in FIGURES]},
         "minProperties": 1,
     }

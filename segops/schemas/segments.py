@@ -13,13 +13,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from segops.core.areas import Area
 from segops.core.bulk import collector_paused
-from segops.core.errors import DefinitionError, Issue, UserError
+from segops.core.errors import DefinitionError, Issue
+from segops.core.indicators import INDICATOR_PREFIX
 from segops.core.rules.analysis import lint, lint_rfm
 from segops.core.rules.figures import Figure
 from segops.core.rules.model import KnownFor, Node
 from segops.core.rules.parsing import (
     MAX_NODES,
     Context,
+    figure_form,
     read_alerts,
     read_areas,
     read_indicators,
@@ -29,14 +31,12 @@ from segops.core.rules.parsing import (
 )
 from segops.core.scoring.rfm import Rfm
 from segops.core.segments import Definition, check_references, names_of_areas, reads_rfm
+from segops.schemas.indicators import definitions_of, indicator_to_record
 from segops.schemas.issues import form_issues, unreadable
-from segops.schemas.written import check_bounds, read_json, read_yaml
+from segops.schemas.segment_input import TOPIC, files_in, parse, paused_in, record_of, version_of
 
-SUFFIXES = (".yaml", ".yml", ".json")
 #: Earlier versions accepted larger rules; published ones remain valid.
 _MAX_PUBLISHED_NODES = 10 * MAX_NODES
-MAX_VERSION = (1 << 63) - 1
-_TOPIC = "segments topic"
 #: Keys of a published record that are not part of the segment as written.
 _BESIDE_FORM = frozenset(("version", "rfm", "places", "indicators", "paused"))
 _T = TypeVar("_T")
@@ -57,7 +57,7 @@ class SegmentForm(BaseModel):
 
 
 class SegmentFileForm(BaseModel):
-    """A segment file as written."""
+    """A segment file as written, with segments."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -68,16 +68,23 @@ class SegmentFileForm(BaseModel):
     segments: list[dict[Any, Any]] = Field(min_length=1)
 
 
-def _parse(file: Path) -> Any:
-    text = file.read_text("utf-8-sig")
-    return read_json(text) if file.suffix == ".json" else read_yaml(text)
+class IndicatorFileForm(SegmentFileForm):
+    """A segment file without segments: it defines indicators that are published."""
+
+    segments: list[dict[Any, Any]] = []
 
 
 class Loaded(msgspec.Struct, frozen=True):
-    """The definitions of some files, and the warnings about them."""
+    """The segments of some files, the indicators that they publish, and the warnings about them."""
 
     definitions: list[Definition]
     warnings: list[Issue]
+    indicators: list[Definition] = []
+
+    @property
+    def all_definitions(self) -> list[Definition]:
+        """Those of segments and indicators."""
+        return [*self.definitions, *self.indicators]
 
 
 def load(paths: Sequence[Path]) -> list[Definition]:
@@ -98,7 +105,7 @@ def load_checked(paths: Sequence[Path]) -> Loaded:
         ]
     if issues:
         raise DefinitionError(issues)
-    return Loaded(found.definitions, found.warnings)
+    return Loaded(found.definitions, found.warnings, found.indicators)
 
 
 def load_drafts(paths: Sequence[Path]) -> Loaded:
@@ -109,7 +116,7 @@ def load_drafts(paths: Sequence[Path]) -> Loaded:
     found = _read(paths)
     if found.issues:
         raise DefinitionError(found.issues)
-    return Loaded(found.definitions, found.warnings)
+    return Loaded(found.definitions, found.warnings, found.indicators)
 
 
 class _Read(NamedTuple):
@@ -120,12 +127,13 @@ class _Read(NamedTuple):
     issues: list[Issue]
     warnings: list[Issue]
     unread: bool
+    indicators: list[Definition]
 
 
 def _read(paths: Sequence[Path]) -> _Read:
     issues: list[Issue] = []
     warnings: list[Issue] = []
-    readings = [_file(file, issues, warnings) for file in _files(paths)]
+    readings = [_file(file, issues, warnings) for file in files_in(paths)]
     known = [reading for reading in readings if reading is not None]
     issues += _duplicate_indicators(known)
     return _Read(
@@ -134,6 +142,7 @@ def _read(paths: Sequence[Path]) -> _Read:
         issues,
         warnings,
         len(known) < len(readings),
+        [each for reading in known for each in reading.published],
     )
 
 
@@ -146,19 +155,6 @@ def _duplicate_indicators(readings: Sequence[_Reading]) -> Iterator[Issue]:
             if other != reading.source:
                 reason = f"duplicate indicator {key!r}: {other} defines it, too"
                 yield Issue(reading.source, f"indicators.{key}", reason)
-
-
-def _files(paths: Sequence[Path]) -> Iterator[Path]:
-    for path in paths:
-        if path.is_dir():
-            found = sorted(file for file in path.rglob("*") if file.suffix in SUFFIXES and file.is_file())
-            if not found:
-                raise UserError(f"{path}: no segment files ({', '.join(SUFFIXES)}) in this folder")
-            yield from found
-        elif path.is_file():
-            yield path
-        else:
-            raise UserError(f"{path}: no such file or folder")
 
 
 class _Reading:
@@ -184,6 +180,8 @@ class _Reading:
         #: None if the block is invalid.
         self.indicators: dict[str, Figure] | None = {}
         self.indicators_written: Any = None
+        #: The definitions of those that are published.
+        self.published: list[Definition] = []
         self.definitions: list[Definition] = []
         #: Placeholders for invalid segments, so that references to them are not reported as mistakes, too.
         self.placeholders: list[Definition] = []
@@ -209,6 +207,13 @@ class _Reading:
             context = Context(self.source, self.rfm)
             self.indicators_written = written
             self.indicators = self._attempt(partial(read_indicators, written, "indicators", context))
+
+    def publish_indicators(self) -> None:
+        """Read which of the indicators are published, and when."""
+        context, figures = Context(self.source, self.rfm), self.indicators or {}
+        read = partial(definitions_of, self.indicators_written, figures, context, rfm=self.rfm_written)
+        found = (self._attempt(read) or []) if figures else []
+        self.published = [each for each in found if self._sound(each.when, f"indicators.{each.name}")]
 
     def segments(self, written: Sequence[Any], path: str = "segments") -> None:
         """Read a list of segments at a path."""
@@ -250,7 +255,10 @@ class _Reading:
             source=self.source,
             rfm=rfm,
             areas={name: found for name, found in self.areas_written.items() if name in names} or None,
-            indicators={key: self.indicators_written[key] for key in sorted(context.used_indicators)} or None,
+            indicators={
+                key: figure_form(self.indicators_written[key]) for key in sorted(context.used_indicators)
+            }
+            or None,
             policy=policy,
             alerts=alerts or (),
         )
@@ -274,7 +282,9 @@ class _Reading:
 
 def _file(file: Path, issues: list[Issue], warnings: list[Issue]) -> _Reading | None:
     try:
-        form = SegmentFileForm.model_validate(_parse(file))
+        raw = parse(file)
+        without = isinstance(raw, dict) and "indicators" in raw and "segments" not in raw
+        form = (IndicatorFileForm if without else SegmentFileForm).model_validate(raw)
     except ValidationError as error:
         issues += form_issues(str(file), "", error)
         return None
@@ -285,6 +295,7 @@ def _file(file: Path, issues: list[Issue], warnings: list[Issue]) -> _Reading | 
     reading.use_rfm(form.rfm)
     reading.use_areas(form.places)
     reading.use_indicators(form.indicators)
+    reading.publish_indicators()
     reading.segments(form.segments)
     return reading
 
@@ -315,6 +326,8 @@ def inline(
 
 def definition_to_record(definition: Definition) -> bytes:
     """Encode the record that publishes a definition: JSON with the rule as written."""
+    if definition.is_indicator:
+        return indicator_to_record(definition)
     return msgspec.json.encode(
         {
             "key": definition.key,
@@ -338,44 +351,32 @@ def definition_from_record(value: bytes) -> Definition | None:
     Every field is validated, since any client may write to the topic. Raises DefinitionError for an invalid
     record.
     """
-    raw = _record(value)
+    raw = record_of(value)
     if raw.get("retired") is True:
-        _version(raw)
+        version_of(raw)
         return None
     version = raw.get("version")
     issues: list[Issue] = []
-    reading = _Reading(_TOPIC, issues, [], lints=False)
+    reading = _Reading(TOPIC, issues, [], lints=False)
     reading.use_rfm(raw.get("rfm"))
     reading.use_areas(raw.get("places"))
+    if "indicator" in raw:
+        return _published_indicator(raw, reading)
     reading.use_indicators(raw.get("indicators"))
     form = {key: item for key, item in raw.items() if key not in _BESIDE_FORM}
     definition = reading.segment(form, str(raw.get("key")) if version else "-")
     if definition is None or issues:
         raise DefinitionError(issues)
-    return msgspec.structs.replace(definition, version=_version(raw), paused=_paused(raw))
+    return msgspec.structs.replace(definition, version=version_of(raw), paused=paused_in(raw))
 
 
-def _record(value: bytes) -> dict[str, Any]:
-    try:
-        raw = msgspec.json.decode(value)
-        check_bounds(raw)
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise DefinitionError([Issue(_TOPIC, "-", f"invalid JSON: {error}")]) from None
-    if not isinstance(raw, dict):
-        raise DefinitionError([Issue(_TOPIC, "-", "expected a map")])
-    return raw
-
-
-def _paused(raw: dict[str, Any]) -> bool:
-    paused = raw.get("paused", False)
-    if not isinstance(paused, bool):
-        raise DefinitionError([Issue(_TOPIC, "paused", f"expected true or false, got {paused!r:.40}")])
-    return paused
-
-
-def _version(raw: dict[str, Any]) -> int:
-    version = raw.get("version")
-    if type(version) is not int or not 1 <= version <= MAX_VERSION:
-        reason = f"expected an integer from 1 to {MAX_VERSION}, got {version!r}"
-        raise DefinitionError([Issue(_TOPIC, "version", reason)])
-    return version
+def _published_indicator(raw: dict[str, Any], reading: _Reading) -> Definition:
+    prefix, key = INDICATOR_PREFIX, raw.get("key")
+    if not isinstance(key, str) or not key.startswith(prefix):
+        raise DefinitionError([Issue(TOPIC, "key", f"expected {prefix}KEY, got {key!r:.80}")])
+    reading.use_indicators({key.removeprefix(prefix): raw["indicator"]})
+    reading.publish_indicators()
+    if reading.issues or not reading.published:
+        reason = "expected an indicator that is published"
+        raise DefinitionError(reading.issues or [Issue(TOPIC, key, reason)])
+    return msgspec.structs.replace(reading.published[0], version=version_of(raw))

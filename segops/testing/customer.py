@@ -7,12 +7,14 @@ from typing import Any, NamedTuple
 
 from segops.core.engine import Engine
 from segops.core.events import Event
+from segops.core.indicators import INDICATOR_PREFIX
 from segops.core.profile import Profile
-from segops.core.rules.parsing import Context, read_areas, read_policy, read_rule
+from segops.core.rules.parsing import Context, read_areas, read_indicators, read_policy, read_rule
 from segops.core.segments import Definition, SegmentSet
 from segops.core.step import StepResult
 from segops.core.values import parse_instant
-from segops.schemas.segments import load
+from segops.schemas.indicators import definitions_of
+from segops.schemas.segments import load_checked
 
 #: Earlier than any event of a test.
 LONG_AGO = -(10**14)
@@ -96,7 +98,30 @@ class Customer:
         Raises DefinitionError with the mistakes of all files, as ``segops check`` reports them.
         """
         customer = cls(clock_ms)
-        customer.engine = Engine(SegmentSet(load([Path(path) for path in paths])))
+        loaded = load_checked([Path(path) for path in paths])
+        customer.engine = Engine(SegmentSet(loaded.all_definitions))
+        customer.profile = customer.engine.new_profile(customer.profile.id)
+        return customer
+
+    @classmethod
+    def with_indicators(
+        cls, indicators: dict[str, Any], clock_ms: int = LONG_AGO, /, **rules: dict[str, Any]
+    ) -> Customer:
+        """Return a customer with the ``indicators`` block of a segment file, and segments as keywords.
+
+        >>> ann = Customer.with_indicators({"spent": {"sum": "total", "of": "Buy", "within": "1h"}})
+        >>> _ = ann.did("Buy", at("2026-03-01T12:00Z"), total=20)
+        >>> ann.indicators
+        {'spent': 20}
+        >>> _ = ann.wait(at("2026-03-01T13:00Z"))
+        >>> ann.indicators
+        {'spent': 0}
+        """
+        customer = cls(clock_ms)
+        figures = read_indicators(indicators, "indicators", Context("test"))
+        published = definitions_of(indicators, figures, Context("test"), rfm=None)
+        listed = segments(**rules).definitions
+        customer.engine = Engine(SegmentSet([*listed, *published]))
         customer.profile = customer.engine.new_profile(customer.profile.id)
         return customer
 
@@ -134,6 +159,16 @@ class Customer:
         """Replace the segments and return all that this caused."""
         self.engine = Engine(segments(**rules))
         return self.engine.on_definitions(self.profile, clock_ms=self.clock_ms)
+
+    @property
+    def indicators(self) -> dict[str, Any]:
+        """The value of each indicator that was published last, without missing ones."""
+        published = self.profile.published.items()
+        return {
+            key.removeprefix(INDICATOR_PREFIX): each.value
+            for key, each in published
+            if each.value is not None
+        }
 
     @property
     def member_of(self) -> set[str]:

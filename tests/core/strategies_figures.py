@@ -34,7 +34,22 @@ _days = st.tuples(st.sampled_from(["days_since_first", "days_since_last"]), name
 _digits = st.sampled_from(["recency", "frequency", "monetary"]).map(lambda name: {"rfm": name})
 _ages = st.one_of(_days, _days, st.just({"score": "recency_days"}))
 _traits = traits.map(lambda path: {"trait": path})
-_levels = st.one_of(_counts, _counts, _aggregates, _aggregates, _traits, _digits, strategies_events.figures)
+_divided = st.lists(st.one_of(_counts, _aggregates), min_size=2, max_size=2, unique_by=str)
+quotients = _divided.map(lambda pair: {"ratio": {"of": pair[0], "to": pair[1]}}).filter(
+    lambda form: _differ({"compare": [form["ratio"]["of"], "gt", form["ratio"]["to"]]})
+)
+tiers = st.just({"rfm": "tier"})
+_levels = st.one_of(
+    quotients,
+    tiers,
+    _counts,
+    _counts,
+    _aggregates,
+    _aggregates,
+    _traits,
+    _digits,
+    strategies_events.figures,
+)
 figures = st.one_of(_levels, _levels, _levels, _ages)
 
 
@@ -80,12 +95,18 @@ INDICATORS: dict[str, dict[str, Any]] = {
     "idle": {"days_since_last": "A"},
     "digit": {"rfm": "recency"},
     "score": {"score": "recency_days"},
+    "rate": {"ratio": {"of": {"did": "A", "within": "5s"}, "to": {"did": "B", "within": "8s"}}},
+    "tier": {"rfm": "tier"},
 }
 _counted = st.tuples(st.sampled_from(["count", "kinds", "idle", "digit"]), count_predicates())
-_tested = st.tuples(st.sampled_from(["mean", "trait", "score"]), value_predicates)
+_tested = st.tuples(st.sampled_from(["mean", "trait", "score", "rate"]), value_predicates)
+_named = st.sampled_from(["new", "champions", ["champions", "hibernating"]]).map(
+    lambda tiers: {"indicator": "tier", "is": tiers}
+)
 _others = st.sampled_from([{"did": "C"}, {"sum": "p", "of": "C", "within": "3s"}, {"latest": "q", "of": "A"}])
 _of_indicators = st.sampled_from(sorted(INDICATORS)).map(lambda key: {"indicator": key})
 indicator_rules = st.one_of(
     st.one_of(_counted, _tested).map(lambda pair: {"indicator": pair[0], "is": pair[1]}),
+    _named,
     st.tuples(_of_indicators, st.sampled_from(["lt", "gte"]), _others).map(lambda p: {"compare": list(p)}),
 )

@@ -36,6 +36,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "trait": {"trait": "p"},
     "score": {"score": "recency_days"},
     "rfm": {"rfm": "monetary"},
+    "ratio": {"ratio": {"of": {"did": "B"}, "to": {"did": "C"}}},
     "days_since_first": {"days_since_first": "A"},
     "days_since_last": {"days_since_last": "A"},
     "indicator": {"indicator": "plan"},

@@ -33,9 +33,12 @@ SHARED = {
         "DigitFigure",
         "Figure",
         "Number",
+        "RatioFigure",
         "ScoreFigure",
+        "TierFigure",
         "TraitFigure",
         "figures_of",
+        "leaf_figures",
     },
     "segops.core.operators": {
         "Age",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -64,13 +64,35 @@ class DaysFigure(msgspec.Struct, frozen=True, tag="days"):
     select: Selection
 
 
+class TierFigure(msgspec.Struct, frozen=True, tag="tier"):
+    """The tier of RFM."""
+
+    rfm: Rfm
+
+
+class RatioFigure(msgspec.Struct, frozen=True, tag="ratio"):
+    """The upper figure divided by the lower one; neither is in days."""
+
+    upper: Figure
+    lower: Figure
+
+
 class Number(msgspec.Struct, frozen=True, tag="number"):
     """A number as written."""
 
     number: Decimal
 
 
-Figure = CountFigure | AggregateFigure | TraitFigure | ScoreFigure | DigitFigure | DaysFigure
+Figure = (
+    CountFigure
+    | AggregateFigure
+    | TraitFigure
+    | ScoreFigure
+    | DigitFigure
+    | DaysFigure
+    | TierFigure
+    | RatioFigure
+)
 
 
 class Compare(msgspec.Struct, frozen=True, tag="compare"):
@@ -89,8 +111,20 @@ class Ratio(msgspec.Struct, frozen=True, tag="ratio"):
     test: Predicate
 
 
+class PublishedFigure(msgspec.Struct, frozen=True, tag="published", omit_defaults=True):
+    """A figure that is published when it changes (``SPEC.md#published``). As a node: it has a value.
+
+    ``change_by``: the least difference of two numbers that are published one after the other. ``per_ms``: at
+    most one value is published in any such span of time.
+    """
+
+    figure: Figure
+    change_by: Decimal | None = None
+    per_ms: int | None = None
+
+
 def figures_of(node: object) -> Sequence[Figure | Number]:
-    """Return the figures that a node compares; none for any other node.
+    """Return the figures that a node compares, or that a ratio divides; none for anything else.
 
     >>> [each.name for each in figures_of(Ratio(ScoreFigure("a"), ScoreFigure("b"), Predicate(())))]
     ['a', 'b']
@@ -98,6 +132,22 @@ def figures_of(node: object) -> Sequence[Figure | Number]:
     match node:
         case Compare(left=left, right=right):
             return left, right
-        case Ratio(upper=upper, lower=lower):
+        case Ratio(upper=upper, lower=lower) | RatioFigure(upper=upper, lower=lower):
             return upper, lower
+        case PublishedFigure(figure=figure):
+            return (figure,)
     return ()
+
+
+def leaf_figures(node: object) -> Iterator[Figure | Number]:
+    """Yield the figures that a node compares, of a ratio its two figures instead.
+
+    >>> quotient = RatioFigure(ScoreFigure("a"), ScoreFigure("b"))
+    >>> [type(each).__name__ for each in leaf_figures(Compare(quotient, "gt", Number(Decimal(1))))]
+    ['ScoreFigure', 'ScoreFigure', 'Number']
+    """
+    for figure in figures_of(node):
+        if isinstance(figure, RatioFigure):
+            yield from leaf_figures(figure)
+        else:
+            yield figure

@@ -13,6 +13,7 @@ from segops.core.features.sequence import Sequence
 from segops.core.operators import Predicate
 from segops.core.paths import Path as Path
 from segops.core.rules.figures import Compare as Compare
+from segops.core.rules.figures import PublishedFigure as PublishedFigure
 from segops.core.rules.figures import Ratio as Ratio
 from segops.core.scoring import SCORERS
 from segops.core.scoring.base import Scorer
@@ -300,6 +301,7 @@ Node = (
     | LifecycleNode
     | Compare
     | Ratio
+    | PublishedFigure
 )
 
 

@@ -24,7 +24,9 @@ from segops.core.rules.figures import (
     DigitFigure,
     Figure,
     Number,
+    RatioFigure,
     ScoreFigure,
+    TierFigure,
     TraitFigure,
 )
 from segops.core.rules.phrases import (
@@ -137,6 +139,8 @@ _FIGURES: dict[type, Callable[[Any], tuple[str, ...]]] = {
     ScoreFigure: lambda figure: ("score", figure.name),
     DigitFigure: lambda figure: ("rfm", figure.name),
     DaysFigure: lambda figure: (f"days since {figure.which}", select_text(figure.select)),
+    TierFigure: lambda _figure: ("rfm tier",),
+    RatioFigure: lambda figure: (f"ratio of ({figure_text(figure.upper)}) to ({figure_text(figure.lower)})",),
     Number: lambda figure: (str(figure.number),),
 }
 
@@ -286,6 +290,7 @@ _LABELS: dict[type, Callable[[Any], tuple[str, ...]]] = {
     model.LifecycleNode: _lifecycle,
     model.Compare: lambda node: (figure_text(node.left), _right_side(node)),
     model.Ratio: _ratio,
+    model.PublishedFigure: lambda node: (figure_text(node.figure),),
 }
 
 #: Node -> what its value is compared with.

@@ -22,7 +22,15 @@ from segops.core.rules import model
 from segops.core.rules.analysis.satisfiability import ANY_KIND, Requirement, possible
 from segops.core.rules.counts import boundaries
 from segops.core.rules.execution.leaves import exact_test
-from segops.core.rules.figures import AggregateFigure, CountFigure, Figure, Number, TraitFigure
+from segops.core.rules.figures import (
+    AggregateFigure,
+    CountFigure,
+    Figure,
+    Number,
+    RatioFigure,
+    TierFigure,
+    TraitFigure,
+)
 from segops.core.scoring.rfm import Digits, Rfm
 from segops.core.windows import ALWAYS, Between, Fixed, SinceLast, Window, Within
 
@@ -144,6 +152,10 @@ def _figure_kinds(figure: Figure) -> tuple[str, ...]:
             return KINDS[function]
         case TraitFigure():
             return ANY_KIND
+        case RatioFigure():
+            return "missing", "number"
+        case TierFigure():
+            return "missing", "string"
     return ("missing", "whole")
 
 

@@ -15,7 +15,15 @@ from segops.core.rules import model
 from segops.core.rules.analysis.capacity import stored_in_full
 from segops.core.rules.analysis.contradictions import Literal, Literals, conflict
 from segops.core.rules.analysis.satisfiability import Requirement, possible
-from segops.core.rules.figures import AggregateFigure, CountFigure, DaysFigure, figures_of
+from segops.core.rules.figures import (
+    AggregateFigure,
+    CountFigure,
+    DaysFigure,
+    Figure,
+    Number,
+    RatioFigure,
+    figures_of,
+)
 from segops.core.rules.phrases import predicate_text
 from segops.core.rules.wording import label
 from segops.core.scoring.rfm import Rfm
@@ -203,8 +211,15 @@ def _where(prefix: str, where: Iterable[tuple[model.Path, Predicate]]) -> Iterat
 def _of_figures(node: model.Compare | model.Ratio) -> Iterator[tuple[str, Predicate]]:
     places = (".ratio.of", ".ratio.to") if isinstance(node, model.Ratio) else (".compare[0]", ".compare[2]")
     for place, figure in zip(places, figures_of(node), strict=True):
-        if isinstance(figure, (AggregateFigure, CountFigure, DaysFigure)):
-            yield from _where(place, figure.select.where)
+        yield from _of_figure(place, figure)
+
+
+def _of_figure(prefix: str, figure: Figure | Number) -> Iterator[tuple[str, Predicate]]:
+    if isinstance(figure, (AggregateFigure, CountFigure, DaysFigure)):
+        yield from _where(prefix, figure.select.where)
+    elif isinstance(figure, RatioFigure):
+        yield from _of_figure(f"{prefix}.ratio.of", figure.upper)
+        yield from _of_figure(f"{prefix}.ratio.to", figure.lower)
 
 
 #: Node -> the conditions on properties of the events that it selects, each with its path in the node.
@@ -215,6 +230,7 @@ _CONDITIONS: dict[type, Callable[[Any], Iterator[tuple[str, Predicate]]]] = {
     **dict.fromkeys((model.ActivePeriods, model.Sessions, model.SessionFigure, model.Regularly), _selected),
     model.LifecycleNode: lambda node: _where(".lifecycle", node.select.where),
     **dict.fromkeys((model.Compare, model.Ratio), _of_figures),
+    model.PublishedFigure: lambda node: _of_figure("", node.figure),
 }
 
 

@@ -334,6 +334,7 @@ _LEAVES: dict[type, Callable[[Any], Leaf]] = {
     model.LifecycleNode: rhythm.lifecycle,
     model.Compare: figures.compare,
     model.Ratio: figures.ratio,
+    model.PublishedFigure: figures.published,
 }
 
 _EMITTERS: dict[type, Callable[[_Emitter, Any], ast.expr]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from math import ceil, floor
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -25,10 +26,14 @@ from segops.core.rules.figures import (
     DigitFigure,
     Figure,
     Number,
+    PublishedFigure,
     Ratio,
+    RatioFigure,
     ScoreFigure,
+    TierFigure,
     TraitFigure,
 )
+from segops.core.scoring.rfm import Digits, Rfm
 from segops.core.values import exact, kind, lookup
 from segops.core.windows import ALWAYS
 
@@ -46,7 +51,7 @@ class Reading(msgspec.Struct, frozen=True):
     read: Callable[[Profile, int], Any]
     series: Callable[[Profile, int], Series]
     ages: bool = False
-    feature: Feature | None = None
+    features: tuple[Feature, ...] = ()
     traits: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
 
@@ -97,6 +102,22 @@ def compare(node: Compare) -> Leaf:
     return _paired(reading_of(node.left), reading_of(node.right), verdict, days, periodic)
 
 
+def published(node: PublishedFigure) -> Leaf:
+    """Compile a published figure as a node: it holds while the figure has a value."""
+    reading = reading_of(node.figure)
+
+    def changes(profile: Profile, now_ms: int) -> Iterator[tuple[int, bool]]:
+        return evaluated(reading.series(profile, now_ms), lambda read, _now_ms: read is not None)
+
+    return Leaf(
+        lambda profile, now_ms: reading.read(profile, now_ms) is not None,
+        figures=reading.features,
+        traits=reading.traits,
+        reads=reading.reads,
+        changes=changes,
+    )
+
+
 def ratio(node: Ratio) -> Leaf:
     """Compile a predicate of the ratio of two figures."""
     test = exact_test("avg", node.test)
@@ -140,7 +161,7 @@ def _paired(
 
     return Leaf(
         holds,
-        figures=tuple(each.feature for each in (left, right) if each.feature is not None),
+        figures=left.features + right.features,
         traits=left.traits + right.traits,
         reads=left.reads + right.reads,
         changes=changes,
@@ -237,7 +258,7 @@ def _of_feature(
     def series(profile: Profile, now_ms: int) -> Series:
         return ((at, view(found)) for at, found in future(profile.features.get(key), now_ms))
 
-    return Reading(read, series, ages, feature)
+    return Reading(read, series, ages, (feature,))
 
 
 def _unfold(reducer: Reducer) -> Unfold:
@@ -285,25 +306,42 @@ def _days(figure: DaysFigure) -> Reading:
     return _of_feature(feature, itself, ages=True)
 
 
-def _digit(figure: DigitFigure) -> Reading:
-    rfm, name = figure.rfm, figure.name
+def _of_rfm(rfm: Rfm, view: Callable[[Digits], Any]) -> Reading:
     feature = rfm.feature
     reducer, key = reducer_of(feature), feature.id
 
-    def digit(totals: Any, now_ms: int) -> int | None:
+    def viewed(totals: Any, now_ms: int) -> Any:
         digits = rfm.value(totals, now_ms)
-        found: int | None = None if digits is None else getattr(digits, name)
-        return found
+        return None if digits is None else view(digits)
 
-    def read(profile: Profile, now_ms: int) -> int | None:
-        return digit(reducer.read(profile.features.get(key), now_ms), now_ms)
+    def read(profile: Profile, now_ms: int) -> Any:
+        return viewed(reducer.read(profile.features.get(key), now_ms), now_ms)
 
     def series(profile: Profile, now_ms: int) -> Series:
         future = rfm.future(profile.features.get(key), now_ms)
         falling = aging(future, lambda totals, at: rfm.next_edge(totals, (), at))
-        return ((at, digit(totals, at)) for at, totals in falling)
+        return ((at, viewed(totals, at)) for at, totals in falling)
 
-    return Reading(read, series, feature=feature)
+    return Reading(read, series, features=(feature,))
+
+
+def _ratio(figure: RatioFigure) -> Reading:
+    upper, lower = reading_of(figure.upper), reading_of(figure.lower)
+
+    def read(profile: Profile, now_ms: int) -> Fraction | None:
+        return ratio_value(upper.read(profile, now_ms), lower.read(profile, now_ms))
+
+    def series(profile: Profile, now_ms: int) -> Series:
+        pairs = together(upper.series(profile, now_ms), lower.series(profile, now_ms))
+        return ((at, ratio_value(*pair)) for at, pair in pairs)
+
+    return Reading(
+        read,
+        series,
+        features=upper.features + lower.features,
+        traits=upper.traits + lower.traits,
+        reads=upper.reads + lower.reads,
+    )
 
 
 def _trait(figure: TraitFigure) -> Reading:
@@ -327,7 +365,7 @@ def _constant(
     def series(profile: Profile, now_ms: int) -> Series:
         yield now_ms, read(profile, now_ms)
 
-    return Reading(read, series, ages, None, traits, reads)
+    return Reading(read, series, ages, (), traits, reads)
 
 
 def _literal(number: Number) -> Reading:
@@ -347,7 +385,9 @@ _READINGS: dict[type, Callable[[Any], Reading]] = {
     AggregateFigure: _aggregate,
     TraitFigure: _trait,
     ScoreFigure: lambda figure: SCORES[figure.name],
-    DigitFigure: _digit,
+    DigitFigure: lambda figure: _of_rfm(figure.rfm, attrgetter(figure.name)),
+    TierFigure: lambda figure: _of_rfm(figure.rfm, figure.rfm.tier),
+    RatioFigure: _ratio,
     DaysFigure: _days,
     Number: _literal,
 }

@@ -6,8 +6,14 @@ from segops.core.rules.parsing.areas import MAX_AREAS, MAX_CORNERS, read_areas
 from segops.core.rules.parsing.context import MAX_NODES, Context
 from segops.core.rules.parsing.dates import WEEKDAYS
 from segops.core.rules.parsing.events import ANY_EVENT, path_of_element
-from segops.core.rules.parsing.figures import AGGREGATES, COMPARISONS, FIGURES
-from segops.core.rules.parsing.indicators import INDICATOR_PATTERN, read_indicators
+from segops.core.rules.parsing.figures import AGGREGATES, COMPARISONS, FIGURES, TIER
+from segops.core.rules.parsing.indicators import (
+    INDICATOR_PATTERN,
+    PUBLISHING,
+    figure_form,
+    read_indicators,
+    read_published,
+)
 from segops.core.rules.parsing.money import MONEY_KEYS
 from segops.core.rules.parsing.nodes import HEADS, read_rule, windows_of
 from segops.core.rules.parsing.policy import read_policy
@@ -39,7 +45,9 @@ __all__ = [
     "MONEY_KEYS",
     "NUMBERS",
     "PERCENTAGE",
+    "PUBLISHING",
     "SIDES",
+    "TIER",
     "TIME_KEYS",
     "VALUES",
     "WEEKDAYS",
@@ -48,11 +56,13 @@ __all__ = [
     "ZONED",
     "Context",
     "Reader",
+    "figure_form",
     "path_of_element",
     "read_alerts",
     "read_areas",
     "read_indicators",
     "read_policy",
+    "read_published",
     "read_rfm",
     "read_rule",
     "windows_of",

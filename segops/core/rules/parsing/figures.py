@@ -17,7 +17,9 @@ from segops.core.rules.figures import (
     Figure,
     Number,
     Ratio,
+    RatioFigure,
     ScoreFigure,
+    TierFigure,
     TraitFigure,
 )
 from segops.core.rules.parsing.money import MONEY_KEYS, read_money
@@ -35,6 +37,8 @@ AGGREGATE_TESTS = {
     "distinct": "count",
     **dict.fromkeys(("latest", "earliest", "most_frequent"), "test"),
 }
+#: What the tier is called where digits are named.
+TIER = "tier"
 COMPARISONS = ("eq", "ne", "lt", "lte", "gt", "gte")
 _EXAMPLE = "[{did: Signed In, within: 30d}, gt, {did: Docs Viewed, within: 30d}]"
 
@@ -141,8 +145,24 @@ def _score(reader: Reader, head: str) -> ScoreFigure:
     return ScoreFigure(reader.at(head).known("score", SCORERS))
 
 
-def _digit(reader: Reader, head: str) -> DigitFigure:
-    return DigitFigure(reader.context.rfm or Rfm(), reader.at(head).one_of(DIGITS))
+def _rfm(reader: Reader, head: str) -> DigitFigure | TierFigure:
+    rfm, name = reader.context.rfm or Rfm(), reader.at(head).one_of((*DIGITS, TIER))
+    return TierFigure(rfm) if name == TIER else DigitFigure(rfm, name)
+
+
+def _ratio(reader: Reader, head: str) -> RatioFigure:
+    form = reader.at(head)
+    upper, lower = form.record({"of": _dividing, "to": _dividing}, "{of: {did: A}, to: {did: B}}")
+    if upper == lower:
+        form.fail("expected two different figures, got the same one twice")
+    return RatioFigure(upper, lower)
+
+
+def _dividing(reader: Reader) -> Figure:
+    figure = read_figure(reader)
+    if is_age(figure):
+        reader.fail("expected a figure that is not in days: a ratio that rises every day is a node only")
+    return figure
 
 
 def _days(reader: Reader, head: str) -> DaysFigure:
@@ -177,7 +197,8 @@ FIGURES: dict[str, FigureHead] = {
     **{function: FigureHead(_keys(function), _aggregate) for function in AGGREGATES},
     "trait": FigureHead((), _trait),
     "score": FigureHead((), _score),
-    "rfm": FigureHead((), _digit),
+    "rfm": FigureHead((), _rfm),
+    "ratio": FigureHead((), _ratio),
     **dict.fromkeys(("days_since_first", "days_since_last"), FigureHead(("where",), _days)),
     "indicator": FigureHead((), _indicator),
 }

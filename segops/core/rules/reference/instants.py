@@ -16,8 +16,9 @@ from segops.core.rules.figures import (
     DigitFigure,
     Number,
     ScoreFigure,
+    TierFigure,
     TraitFigure,
-    figures_of,
+    leaf_figures,
 )
 from segops.core.rules.reference.history import History
 from segops.core.rules.reference.values import exact, is_number
@@ -165,7 +166,7 @@ def _window_durations(window: Window | None) -> Iterable[int]:
 
 
 def _of_figures(node: model.Compare | model.Ratio) -> _Times:
-    return _Times(compared=[_FIGURES[type(figure)](figure) for figure in figures_of(node)])
+    return _Times(compared=[_FIGURES[type(figure)](figure) for figure in leaf_figures(node)])
 
 
 #: Figure -> all that lets time alone change it.
@@ -175,7 +176,10 @@ _FIGURES: dict[type, Callable[[Any], _Times]] = {
     ),
     DaysFigure: lambda figure: _Times(_where(figure), daily=True),
     ScoreFigure: lambda _figure: _Times(daily=True),
-    DigitFigure: lambda figure: _Times(lengths_ms=[figure.rfm.purchases.period_ms, *figure.rfm.recency_ms]),
+    **dict.fromkeys(
+        (DigitFigure, TierFigure),
+        lambda figure: _Times(lengths_ms=[figure.rfm.purchases.period_ms, *figure.rfm.recency_ms]),
+    ),
     **dict.fromkeys((TraitFigure, Number), lambda _figure: _Times()),
 }
 
@@ -186,7 +190,7 @@ _TIMES: dict[type, Callable[[Any], _Times]] = {
     model.Occurrence: lambda node: _Times(_where(node), [node.older_than_ms, node.newer_than_ms]),
     model.Trait: lambda node: _Times([node.test]),
     model.KnownFor: lambda node: _Times(lengths_ms=[node.length_ms]),
-    **dict.fromkeys((model.Compare, model.Ratio), _of_figures),
+    **dict.fromkeys((model.Compare, model.Ratio, model.PublishedFigure), _of_figures),
     model.HasBeen: _has_been,
     model.Changed: lambda node: _Times(window=node.window),
     model.Visited: lambda node: _Times(window=node.window),
