@@ -106,6 +106,12 @@ class Metrics(AuxiliaryMetrics):
             ["activity"],
             registry=registry,
         )
+        self.indicator_values = Counter(
+            "segops_indicator_values_total",
+            "Values of indicators published, and withdrawn when they are missing.",
+            ["indicator"],
+            registry=registry,
+        )
         self.figures_published = Counter(
             "segops_figures_published_total",
             "Sizes, trends and populations of segments published.",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from segops.core.backfill import (
     Collector,
@@ -22,7 +22,7 @@ from segops.core.backfill import (
 )
 from segops.core.engine import Engine
 from segops.core.errors import UserError
-from segops.core.events import Change, Event
+from segops.core.events import Change, Event, IndicatorValue
 from segops.core.identity.protocol import Identity
 from segops.core.links import timer_of
 from segops.core.messages import Handover, Listing, Message
@@ -64,6 +64,7 @@ class Replay:
         self.events = self.duplicates = self.clamped = self.failures = 0
         self.repairs: Counter[str] = Counter()
         self._skipped: list[tuple[str, Skip]] = []
+        self._values: list[IndicatorValue] = []
         self._wall_ms = wall_ms
         self._limits = limits
         self._due: list[tuple[int, str]] = []
@@ -141,8 +142,13 @@ class Replay:
                 # One instant at a time, so that the changes of all profiles come in time order.
                 yield from self._account(profile, due_ms, self.engine.on_timer(profile, clock_ms=due_ms))
 
-    def adopt(self, segments: SegmentSet, prepare: Callable[[Profile], None]) -> Iterator[Change]:
-        """Go over to other segments at the present clock: evaluate each profile, after ``prepare``."""
+    def adopt(
+        self, segments: SegmentSet, prepare: Callable[[Profile], None], fresh: Collection[str] = ()
+    ) -> Iterator[Change]:
+        """Go over to other segments at the present clock: evaluate each profile, after ``prepare``.
+
+        ``fresh``: keys of segments and indicators that come into force with their history.
+        """
         self.engine = Engine(segments)
         self.identity = Identity(self.engine, self._limits.rules)
         self.sizes = dict.fromkeys(segments.by_key, 0) | self.sizes
@@ -150,6 +156,7 @@ class Replay:
             due_ms = timer_of(profile)
             prepare(profile)
             result = self.identity.on_definitions(profile, clock_ms=self.clock_ms or 0)
+            give_reason(profile, result.changes, fresh, result.values)
             yield from self._account(profile, due_ms, result)
 
     def survivor_of(self, profile_id: str) -> str:
@@ -163,10 +170,16 @@ class Replay:
         skipped, self._skipped = self._skipped, []
         return skipped
 
+    def take_values(self) -> list[IndicatorValue]:
+        """Return and clear the published values of indicators, in processing order."""
+        values, self._values = self._values, []
+        return values
+
     def _account(self, profile: Profile, was_due_ms: int | None, found: StepResult) -> Sequence[Change]:
         due_ms = timer_of(profile)
         if due_ms is not None and due_ms != was_due_ms:
             heapq.heappush(self._due, (due_ms, profile.id))
+        self._values += found.values
         self._skipped += ((profile.id, skip) for skip in found.skipped)
         self.failures += len(found.failures)
         self.duplicates += found.duplicates
@@ -212,15 +225,13 @@ class Publication:
 
     def _switch(self) -> Iterator[Change]:
         replay, rows = self._replay, self._by_survivor()
-        fresh = self._segments.by_key.keys() - self._at_once.by_key.keys()
+        fresh = self._segments.index_of.keys() - self._at_once.index_of.keys()
 
         def prepare(profile: Profile) -> None:
             found = fold(profile, rows.get(profile.id, ()), self._features, now_ms=replay.clock_ms or 0)
             install(profile, found, self._features)
 
-        for change in replay.adopt(self._segments, prepare):
-            give_reason(replay.profiles[change.profile_id], [change], fresh)
-            yield change
+        yield from replay.adopt(self._segments, prepare, fresh)
 
     def _by_survivor(self) -> Mapping[str, Sequence[Row]]:
         """Return the rows of each profile and of all profiles merged into it."""

@@ -34,7 +34,7 @@ from segops.kafka.topics import topic_specs
 from segops.metrics import Metrics
 from segops.schemas.events import REJECT_REASONS
 from segops.schemas.repairs import REPAIRS
-from segops.schemas.segments import load
+from segops.schemas.segments import load_checked
 from segops.sources.conversions import CONVERSIONS
 from segops.sources.copying import SOURCE_REJECTIONS
 from segops.sources.parsing import load as load_sources
@@ -244,7 +244,7 @@ def test_every_example_segment_passes_check(block: str, tmp_path: Path) -> None:
             for key in sorted(set(re.findall(r"in_segment: ([a-z-]+)", block)))
         )
         path.write_text(f"version: 1\nsegments:\n{others}  - key: example\n    when:\n{rule}\n", "utf-8")
-    assert load([path])
+    assert load_checked([path]).all_definitions
 
 
 def test_every_decision_record_is_numbered_and_gives_reasons() -> None:

@@ -18,7 +18,9 @@ from segops.schemas import segments
 
 _DEFAULT: Final = Limits()
 PRUNE: Final = click.option(
-    "--prune", is_flag=True, help="Retire segments that are not in PATHS; their keys stay reserved."
+    "--prune",
+    is_flag=True,
+    help="Retire segments and indicators that are not in PATHS; their keys stay reserved.",
 )
 RETIRE: Final = click.option(
     "--retire", multiple=True, metavar="KEY", help="Also retire this segment; its key stays reserved."
@@ -68,14 +70,14 @@ def limits_in(options: Mapping[str, Any]) -> Limits:
 
 
 def edit_in(paths: Sequence[Path], *, prune: bool, retire: Sequence[str]) -> Decide:
-    """Return the edit that publishes the segments in files and folders. Raises DefinitionError."""
+    """Return the edit that publishes the definitions in files and folders. Raises DefinitionError."""
     loaded = segments.load_checked(paths)
     for warning in loaded.warnings:
         warn(str(warning))
     said: set[str] = set()
 
     def decide(log: DefinitionLog) -> list[DefinitionChange]:
-        changes = plan(log, loaded.definitions, prune=prune, retire=retire)
+        changes = plan(log, loaded.all_definitions, prune=prune, retire=retire)
         for warning in not_uploaded(log, loaded.definitions):
             if warning not in said:  # it may be asked again
                 warn(warning)

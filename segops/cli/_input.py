@@ -25,7 +25,7 @@ class Input:
     """
 
     def __init__(self, path: Path, replay: Replay) -> None:
-        self.survey = Survey(replay.engine.segments.definitions)
+        self.survey = Survey(replay.engine.segments.all_definitions)
         self.rejected: Counter[str] = Counter()
         self.skipped: dict[str, Counter[Skip]] = {}
         self._path = path

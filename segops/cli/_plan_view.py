@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from segops.cli._say import table
+from segops.core.indicators import INDICATOR_PREFIX
 from segops.core.scans import MAX_INSTANTS
 from segops.core.values import format_instant
+from segops.operations.definitions import DefinitionChange
 from segops.schemas.scan_views import PlanView, SegmentPlanView
 
 if TYPE_CHECKING:
@@ -47,6 +49,17 @@ def details(view: PlanView) -> Iterator[str]:
             yield f"{segment.segment_key} counts the past: {', '.join(segment.lacking)}"
         for kind, ids in segment.samples.items():
             yield f"{segment.segment_key}, {kind}: {', '.join(ids)}"
+
+
+def indicator_changes(changes: Iterable[DefinitionChange]) -> Iterator[str]:
+    """Yield what an edit does to published indicators; of their values a plan says nothing.
+
+    >>> list(indicator_changes([DefinitionChange("indicator:aov", "changed", 2)]))
+    ['indicator:aov  version 2  changed']
+    """
+    for change in changes:
+        if change.key.startswith(INDICATOR_PREFIX) and change.action != "unchanged":
+            yield f"{change.key}  version {change.version}  {change.action}"
 
 
 def _row(segment: SegmentPlanView) -> Sequence[str]:

@@ -12,7 +12,6 @@ from segops.cli._say import say, say_table, warn
 from segops.config import Settings, load
 from segops.core.activity import DAY_MS
 from segops.core.rules.analysis import TYPICAL_ENTRIES, Cost, costs
-from segops.core.rules.execution import features_of
 from segops.core.segments import SegmentSet
 from segops.core.values import format_duration
 from segops.core.windows import span
@@ -58,24 +57,36 @@ def command(paths: tuple[Path, ...], cost: bool, events: Path | None) -> None:
     loaded = load_checked(paths)
     for warning in loaded.warnings:
         warn(str(warning))
-    features = {feature.id for each in loaded.definitions for feature in features_of(each.when)}
-    say(f"{_count(len(loaded.definitions), 'segment')}, {_count(len(features), 'feature')}: OK")
-    _print_reach(SegmentSet(loaded.definitions), load())
+    segments = SegmentSet(loaded.all_definitions)
+    say(f"{_numbers(segments)}: OK")
+    _print_reach(segments, load())
     if cost:
-        _print_costs(SegmentSet(loaded.definitions))
+        _print_costs(segments)
     if events is not None:
-        _check_against(SegmentSet(loaded.definitions), events)
+        _check_against(segments, events)
+
+
+def _numbers(segments: SegmentSet) -> str:
+    indicators = _count(len(segments.indicators), "published indicator") if segments.indicators else None
+    parts = (
+        _count(len(segments.segments), "segment"),
+        indicators,
+        _count(len(segments.features), "feature"),
+    )
+    return ", ".join(part for part in parts if part is not None)
 
 
 def _print_reach(segments: SegmentSet, settings: Settings) -> None:
     """Print which limited windows are longer than the history that new segments are filled from."""
     history_ms, now_ms = settings.history_ms, wall_ms()
-    for segment in segments.segments:
-        spans = (now_ms - span(use.feature.window, now_ms)[0] for use in segment.referred.features)
+    rules = [(each.key, each.referred) for each in segments.segments]
+    rules += [(each.key, each.rule) for each in segments.indicators]
+    for key, rule in rules:
+        spans = (now_ms - span(use.feature.window, now_ms)[0] for use in rule.features)
         longest_ms = max((length_ms for length_ms in spans if length_ms <= now_ms), default=0)
         if longest_ms > history_ms:
             history = f"a history of {_days(history_ms)} (SEGOPS_HISTORY_RETENTION)"
-            say(f"  {segment.key}: a window of {_days(longest_ms)}; profiles are filled from {history}")
+            say(f"  {key}: a window of {_days(longest_ms)}; profiles are filled from {history}")
 
 
 def _days(ms: int) -> str:
@@ -111,7 +122,7 @@ def _print_costs(segments: SegmentSet) -> None:
     say()
     say_table(("segment", *_FIGURES), rows, figures=_FIGURES)
     say()
-    columns = {column for each in segments.definitions for column in each.columns}
+    columns = {column for each in segments.all_definitions for column in each.columns}
     for column in sorted(columns, key=lambda column: (column.table, column.name)):
         say(f"look-up table {column.table}, column {column.name}: {len(column.rows):,} rows in each worker")
     say(f"bytes: an estimate that assumes {TYPICAL_ENTRIES} entries where a feature is unbounded")

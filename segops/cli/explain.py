@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import click
 import msgspec
 
+from segops.cli._indicators import indicator_line, shown
 from segops.cli._input import Input
 from segops.cli._lists import LISTS, NamedFile, in_force, put_on_lists
 from segops.cli._params import INSTANT, formats
@@ -22,7 +22,7 @@ from segops.core.views.explain import Explanation, RulePart, SegmentExplanation,
 from segops.core.views.trace import Tracer
 from segops.replay import Replay
 from segops.schemas.identifying import limits_of
-from segops.schemas.segments import load as load_segments
+from segops.schemas.segments import load_checked
 from segops.schemas.static_lists import bound
 from segops.wall_clock import wall_ms
 
@@ -42,6 +42,8 @@ def _tree(explanation: Explanation) -> None:
     say(f"{explanation.profile_id} at {format_instant(explanation.now_ms)}")
     for segment in explanation.segments:
         say_all(["", *segment_lines(segment)])
+    if explanation.indicators:
+        say_all(["", "indicators", *(f"  {indicator_line(each)}" for each in explanation.indicators)])
 
 
 def segment_lines(segment: SegmentExplanation) -> Iterator[str]:
@@ -103,13 +105,7 @@ def _found(part: RulePart) -> str:
         return ""
     if part.parts:
         return f": {part.value}"
-    return f": {'at least ' if part.value_is_least else ''}{_shown(part.value)}"
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "missing"
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return f": {'at least ' if part.value_is_least else ''}{shown(part.value)}"
 
 
 def _sign(holds: bool | None) -> str:
@@ -152,10 +148,11 @@ def command(
 
     Reads events as `segops replay` does, up to the first one later than --at. Each node shows its verdict,
     its value, since when the verdict holds (blank: since before the first event) and when it changes if
-    nothing more happens. A segment says if one of its windows begins before the first event of FILE. Values
-    of the profile's events that the rules cannot read are listed on standard error.
+    nothing more happens. A segment says if one of its windows begins before the first event of FILE. The
+    published indicators follow, unless --segment is given. Values of the profile's events that the rules
+    cannot read are listed on standard error.
     """
-    known = SegmentSet(bound(load_segments(segments), in_force(lists)))
+    known = SegmentSet(bound(load_checked(segments).all_definitions, in_force(lists)))
     if segment is not None and segment not in known.by_key:
         raise UserError(f"unknown segment {segment!r}; known segments: {', '.join(sorted(known.by_key))}")
     follower = Tracer(known, None if segment is None else (segment,), profile_id=profile_id)
@@ -166,7 +163,7 @@ def command(
     found = follower.explain(replay.profiles[profile_id], replay.clock_ms or 0, first_ms=first_ms)
     if segment is not None:
         chosen = tuple(each for each in found.segments if each.segment_key == segment)
-        found = msgspec.structs.replace(found, segments=chosen)
+        found = msgspec.structs.replace(found, segments=chosen, indicators=())
     _FORMATS[form](found)
     for note in read.skipped_of(profile_id):
         say(note, err=True)

@@ -13,7 +13,7 @@ from segops.cli._edits import PRUNE, RETIRE, edit_in, limited, limits_in
 from segops.cli._kafka import run
 from segops.cli._params import samples_option, watchable
 from segops.cli._plan_list import print_plans
-from segops.cli._plan_view import details, ends, notes, plan_table
+from segops.cli._plan_view import details, ends, indicator_changes, notes, plan_table
 from segops.cli._plan_watch import Repeats
 from segops.cli._refresh import run_shown
 from segops.cli._say import redrawing, say, say_blocks, warn
@@ -177,5 +177,5 @@ def _print(asked: _Asked, effect: Effect, recorded: Recorded | None) -> None:
         say("no membership changes")
     for line in notes(view):
         warn(line)
-    for line in (*details(view), *ends(view)):
+    for line in (*indicator_changes(effect.changes), *details(view), *ends(view)):
         say(line)

@@ -14,6 +14,7 @@ import click
 import msgspec
 
 from segops.api.profiles import path_of
+from segops.cli._indicators import indicator_line
 from segops.cli._kafka import run
 from segops.cli._params import INSTANT, formats, identifier_of
 from segops.cli._say import say_all, say_text
@@ -58,6 +59,7 @@ def _tree(view: ProfileView) -> None:
         ("features", [_feature(each) for each in view.features]),
         ("lists", list(view.lists)),
         ("memberships", [_membership(each) for each in view.memberships]),
+        ("indicators", [indicator_line(each) for each in view.indicators]),
     )
     say_all([head, *(line for name, lines in parts if lines for line in _branch(name, lines))])
 
@@ -145,8 +147,8 @@ _PAST_FORMATS: dict[str, Callable[[int, str, Sequence[PastMembership]], None]] =
 def command(identifier: str, url: str | None, form: str, at_ms: int | None) -> None:
     """Show the profile of the person with the identifier ID, such as user_id:ann, in a running system.
 
-    Prints the identifiers and their origins, traits, features, static lists, and memberships with start,
-    reason and end.
+    Prints the identifiers and their origins, traits, features, static lists, memberships with start, reason
+    and end, and indicators with their values, and those published last.
     Any worker can be asked: it redirects to the one that owns the profile's partition.
 
     With --at, the answer comes from the published changes instead, with SEGOPS_ARCHIVE_URL from the archive's

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import click
 
@@ -14,13 +15,13 @@ from segops.cli._params import INSTANT, formats
 from segops.cli._say import say, say_all
 from segops.config import load
 from segops.core.events import Change, Event
-from segops.core.segments import SegmentSet, edited
+from segops.core.segments import Definition, SegmentSet, edited
 from segops.core.values import format_instant
 from segops.replay import Publication, Replay
 from segops.schemas.changes import encode_change
 from segops.schemas.identifying import limits_of
-from segops.schemas.segments import load as load_segments
-from segops.schemas.segments import load_drafts
+from segops.schemas.indicators import line_of
+from segops.schemas.segments import Loaded, load_checked, load_drafts
 from segops.schemas.static_lists import bound
 from segops.wall_clock import wall_ms
 
@@ -72,6 +73,12 @@ _HEADING = f"{'occurred at':<24}  {'action':<7}  {'segment':<24}  {'reason':<10}
 @LISTS
 @click.option("--until", type=INSTANT, help="Advance the clock to this instant after the last event.")
 @formats(_FORMATS, default="jsonl", note="jsonl prints the records as they are published")
+@click.option(
+    "--indicators",
+    "indicators",
+    type=click.File("wb", lazy=False),
+    help="Also write the published values of indicators to this file, one per line (- for standard output).",
+)
 @click.option("--strict", is_flag=True, help="Exit with status 1 if an event was invalid.")
 def command(
     segments: tuple[Path, ...],
@@ -81,6 +88,7 @@ def command(
     lists: tuple[NamedFile, ...],
     until: int | None,
     form: str,
+    indicators: BinaryIO | None,
     strict: bool,
 ) -> None:
     """Print the membership changes that the events cause, one per line, in processing order.
@@ -90,14 +98,17 @@ def command(
     cannot read are reported on standard error. The segments of --apply take the place of those with the same
     keys, after all events up to --at, and all of these events count for them. The lists of --list are there
     from the beginning.
+
+    --indicators writes the values as they are published to the indicators topic. A value that is missing from
+    then on, a tombstone there, is written as null.
     """
     if bool(applied) != (at_ms is not None):
         raise click.UsageError("expected --apply and --at together")
     static = in_force(lists)
-    found = bound(load_segments(segments), static)
+    found = bound(_definitions(load_checked(segments), indicators), static)
     replay = Replay(SegmentSet(found), wall_ms=wall_ms(), limits=limits_of(load()))
     put_on_lists(replay, lists, limits_of(load()))
-    later = SegmentSet(edited(found, bound(load_drafts(applied).definitions, static)))
+    later = SegmentSet(edited(found, bound(_definitions(load_drafts(applied), indicators), static)))
     edit = None if at_ms is None else _Edit(replay, later, at_ms)
     read = Input(events, replay)
     show = _FORMATS[form]
@@ -107,11 +118,23 @@ def command(
         if edit is not None:
             _print(edit.before(owner, event), show)
         _print(replay.apply(owner, event), show)
+        _write(replay, indicators)
     if edit is not None:
         _print(edit.reach(max(until or 0, replay.clock_ms or 0)), show)
     if until is not None:
         _print(replay.advance(until), show)
+    _write(replay, indicators)
     _report(read, edit, strict=strict)
+
+
+def _definitions(loaded: Loaded, indicators: BinaryIO | None) -> list[Definition]:
+    """Return the segments, and the indicators if their values are written."""
+    return loaded.definitions if indicators is None else loaded.all_definitions
+
+
+def _write(replay: Replay, indicators: BinaryIO | None) -> None:
+    if indicators is not None:
+        indicators.writelines(line_of(value) + b"\n" for value in replay.take_values())
 
 
 class _Edit:

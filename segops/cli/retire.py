@@ -15,6 +15,6 @@ def command(keys: tuple[str, ...]) -> None:
     """End segments for good: all members exit, with the reason `definition`.
 
     A retired key stays reserved. A segment that others refer to is refused, with their keys, unless those are
-    retired with it.
+    retired with it. The key of a published indicator is indicator:KEY; its values are deleted.
     """
     print_changes(run(lambda settings: definitions.retire(settings, keys)))

@@ -139,6 +139,11 @@ class TopicSettings(SettingsSection):
         return f"{self.prefix}membership.state"
 
     @property
+    def indicators(self) -> str:
+        """The latest value per profile and indicator (compacted)."""
+        return f"{self.prefix}indicators"
+
+    @property
     def sizes(self) -> str:
         """The sizes of the segments, and the population, per partition (compacted)."""
         return f"{self.prefix}sizes"

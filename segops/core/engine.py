@@ -10,12 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-import msgspec
 from xxhash import xxh3_64_intdigest
 
 from segops.core.activity import DAY_MS, note_day
-from segops.core.events import Change, Event, change_id
-from segops.core.features import UNREADABLE, Counted
+from segops.core.evaluation import (
+    Evaluation,
+    change_of,
+    publish_again,
+    publish_indicators,
+    withdraw_indicators,
+)
+from segops.core.events import Event
+from segops.core.features import UNREADABLE
 from segops.core.index import IndexedFeature
 from segops.core.memberships import record_change
 from segops.core.merge import forget_messages, merge, note_of
@@ -28,18 +34,6 @@ from segops.core.step import StepResult
 from segops.core.values import lookup
 
 
-class _Evaluation(msgspec.Struct, gc=False):
-    """One evaluation of one profile: its cause, its instant and its result."""
-
-    profile: Profile
-    reason: str
-    now_ms: int
-    event_id: str | None = None
-    result: StepResult = msgspec.field(default_factory=StepResult)
-    counted: Counted | None = None  #: records what the event adds to accumulators
-    merged_into: str | None = None
-
-
 class Engine:
     """Evaluates profiles against one set of segments, changing the profiles in place."""
 
@@ -47,6 +41,7 @@ class Engine:
         self.segments = segments
         self.version = segments.version
         self._note_names = self._note_watched_names if segments.by_part[IDENTIFIERS] else note_names
+        self._evaluate = self._evaluate_all if segments.indicators else self._evaluate_segments
 
     def new_profile(self, profile_id: str) -> Profile:
         """Return a profile without events; it is evaluated from its first event on."""
@@ -71,7 +66,7 @@ class Engine:
         if message in profile.seen:
             return StepResult(moved=False, duplicates=1)
         event_id = event.message_id if event.named else None
-        evaluation = _Evaluation(profile, "event", max(event.time_ms, clock_ms, profile.latest_ms), event_id)
+        evaluation = Evaluation(profile, "event", max(event.time_ms, clock_ms, profile.latest_ms), event_id)
         self._pass_time(evaluation, max(event.time_ms, clock_ms))
         _remember(evaluation, message, event.time_ms)
         touched = self._apply(evaluation, event)
@@ -82,13 +77,13 @@ class Engine:
 
     def on_timer(self, profile: Profile, *, clock_ms: int) -> StepResult:
         """Evaluate every instant due up to ``clock_ms``, each on its own, in order."""
-        evaluation = _Evaluation(profile, "time", clock_ms)
+        evaluation = Evaluation(profile, "time", clock_ms)
         self._pass_time(evaluation, clock_ms)
         return evaluation.result
 
     def on_definitions(self, profile: Profile, *, clock_ms: int) -> StepResult:
         """Evaluate a profile that was last evaluated by other segments."""
-        evaluation = _Evaluation(profile, "definition", max(clock_ms, profile.latest_ms))
+        evaluation = Evaluation(profile, "definition", max(clock_ms, profile.latest_ms))
         self.segments.convert_features(profile)
         self._close_removed(evaluation)
         self._evaluate(evaluation, self._changed_for(profile, evaluation.now_ms))
@@ -100,10 +95,10 @@ class Engine:
         """Return the segments recompiled since the profile's last evaluation, and those due."""
         changed = self.segments.changed_since.get(profile.evaluated_by)
         if changed is None:
-            return range(len(self.segments.segments))
+            return range(len(self.segments.index_of))
         due = {key for key, at in profile.flips.items() if at <= now_ms}
-        by_key = self.segments.by_key
-        return sorted(by_key[key].index for key in changed | due if key in by_key)
+        index_of = self.segments.index_of
+        return sorted(index_of[key] for key in changed | due if key in index_of)
 
     def on_merge(self, profile: Profile, sources: Sequence[Profile], *, clock_ms: int) -> StepResult:
         """Merge sources into a profile, and evaluate it by all segments at once.
@@ -113,7 +108,7 @@ class Engine:
         start.
         """
         now_ms = max(clock_ms, *(each.latest_ms for each in (profile, *sources)))
-        evaluation = _Evaluation(profile, "merge", now_ms)
+        evaluation = Evaluation(profile, "merge", now_ms)
         self._pass_time(evaluation, now_ms)
         was = set(profile.members)
         for source in sources:
@@ -123,40 +118,39 @@ class Engine:
             self._evaluate_merged(evaluation, was)
         return evaluation.result
 
-    def _evaluate_merged(self, evaluation: _Evaluation, was: set[str]) -> None:
+    def _evaluate_merged(self, evaluation: Evaluation, was: set[str]) -> None:
         """Evaluate from the merged memberships; publish the differences from the profile's own, ``was``."""
         profile = evaluation.profile
-        apart = _Evaluation(profile, evaluation.reason, evaluation.now_ms)
+        apart = Evaluation(profile, evaluation.reason, evaluation.now_ms)
         profile.members = {key: m for key, m in profile.members.items() if key in self.segments.by_key}
         sequence = profile.sequence
-        self._evaluate(apart, range(len(self.segments.segments)))
+        self._evaluate_segments(apart, range(len(self.segments.segments)))
         profile.sequence, evaluation.result.failures = sequence, apart.result.failures
         for segment in self.segments.segments:
             member, flips_at = segment.key in profile.members, profile.flips.get(segment.key)
             if member is not (segment.key in was):
-                change = _change(evaluation, segment.key, segment.version, member=member, flips_at=flips_at)
+                change = change_of(evaluation, segment.key, segment.version, member=member, flips_at=flips_at)
                 evaluation.result.add_change(change)
+        publish_indicators(evaluation, self.segments.indicators)
         _set_due(profile)
 
     def on_merge_into(self, profile: Profile, *, into: str, clock_ms: int) -> StepResult:
         """Publish exits from all memberships of a profile that merges into another.
 
-        The profile keeps its memberships: they travel to the survivor.
+        The profile keeps its memberships: they travel to the survivor. The published values of its indicators
+        are withdrawn: the survivor publishes its own.
         """
-        evaluation = _Evaluation(profile, "merge", max(clock_ms, profile.latest_ms))
+        evaluation = Evaluation(profile, "merge", max(clock_ms, profile.latest_ms))
         self._pass_time(evaluation, evaluation.now_ms)
         evaluation.merged_into = into
-        for key in sorted(profile.members):
-            version = profile.members[key].version
-            evaluation.result.add_change(_change(evaluation, key, version, member=False, flips_at=None))
-        return evaluation.result
+        return self._leave(evaluation)
 
     def on_restore(self, profile: Profile, *, clock_ms: int) -> StepResult:
         """Evaluate a profile that was merged and is split off again; publish entries to all its memberships.
 
         The time in between is not evaluated. A membership that still holds keeps its original start.
         """
-        evaluation = _Evaluation(profile, "split", max(clock_ms, profile.latest_ms))
+        evaluation = Evaluation(profile, "split", max(clock_ms, profile.latest_ms))
         self.segments.convert_features(profile)
         if profile.first_ms is not None:
             self._evaluate_merged(evaluation, set())
@@ -165,7 +159,7 @@ class Engine:
 
     def on_changed(self, profile: Profile, of: Iterable[str], *, reason: str, clock_ms: int) -> StepResult:
         """Evaluate the segments that read these parts of the profile, after a change without an event."""
-        evaluation = _Evaluation(profile, reason, max(clock_ms, profile.latest_ms))
+        evaluation = Evaluation(profile, reason, max(clock_ms, profile.latest_ms))
         indexes = frozenset[int]().union(*(self.segments.by_part[part] for part in of))
         if indexes and profile.first_ms is not None:
             self._pass_time(evaluation, clock_ms)
@@ -175,36 +169,47 @@ class Engine:
 
     def on_erase(self, profile: Profile, *, clock_ms: int) -> StepResult:
         """Publish exits from all memberships of a profile that is being erased, without its traits."""
-        evaluation = _Evaluation(profile, "erasure", max(clock_ms, profile.latest_ms))
+        evaluation = Evaluation(profile, "erasure", max(clock_ms, profile.latest_ms))
         self._pass_time(evaluation, evaluation.now_ms)
         profile.traits = {}
+        return self._leave(evaluation)
+
+    @staticmethod
+    def _leave(evaluation: Evaluation) -> StepResult:
+        profile = evaluation.profile
         for key in sorted(profile.members):
             version = profile.members[key].version
-            evaluation.result.add_change(_change(evaluation, key, version, member=False, flips_at=None))
+            evaluation.result.add_change(change_of(evaluation, key, version, member=False, flips_at=None))
+        withdraw_indicators(evaluation, [*profile.published])
         return evaluation.result
 
     def on_release(self, profile: Profile, was: Collection[str], *, clock_ms: int) -> StepResult:
-        """Publish how a profile released from quarantine differs from its published memberships ``was``."""
-        evaluation = _Evaluation(profile, "quarantine", clock_ms)
+        """Publish how a profile released from quarantine differs from its published memberships ``was``.
+
+        All its indicators are published again: which values the topic has of it is unknown.
+        """
+        evaluation = Evaluation(profile, "quarantine", clock_ms)
         for key in sorted(profile.members.keys() ^ set(was)):
             known, segment = profile.members.get(key), self.segments.by_key.get(key)
             version = known.version if known is not None else 1 if segment is None else segment.version
             flips_at = profile.flips.get(key)
             evaluation.result.add_change(
-                _change(evaluation, key, version, member=known is not None, flips_at=flips_at)
+                change_of(evaluation, key, version, member=known is not None, flips_at=flips_at)
             )
+        publish_again(evaluation, self.segments.indicators)
         return evaluation.result
 
-    def _close_removed(self, evaluation: _Evaluation) -> None:
+    def _close_removed(self, evaluation: Evaluation) -> None:
         by_key, remembered = self.segments.by_key, self.segments.remembered
         profile = evaluation.profile
         profile.past = {key: past for key, past in profile.past.items() if key in remembered}
-        profile.flips = {key: at for key, at in profile.flips.items() if key in by_key}
+        profile.flips = {key: at for key, at in profile.flips.items() if key in self.segments.index_of}
         for key in sorted(profile.members.keys() - by_key.keys()):
             version = profile.members.pop(key).version
-            evaluation.result.add_change(_change(evaluation, key, version, member=False, flips_at=None))
+            evaluation.result.add_change(change_of(evaluation, key, version, member=False, flips_at=None))
+        withdraw_indicators(evaluation, profile.published.keys() - self.segments.index_of.keys())
 
-    def _pass_time(self, evaluation: _Evaluation, until_ms: int) -> None:
+    def _pass_time(self, evaluation: Evaluation, until_ms: int) -> None:
         profile = evaluation.profile
         if profile.due_ms is None or profile.due_ms > until_ms:
             return
@@ -212,16 +217,13 @@ class Engine:
         evaluation.reason, evaluation.event_id = "time", None
         while profile.due_ms is not None and profile.due_ms <= until_ms:
             evaluation.now_ms = profile.due_ms
-            due = (
-                self.segments.by_key[key].index
-                for key, at in profile.flips.items()
-                if at == evaluation.now_ms
-            )
+            index_of = self.segments.index_of
+            due = (index_of[key] for key, at in profile.flips.items() if at == evaluation.now_ms)
             self._evaluate(evaluation, sorted(due))
             _set_due(profile)
         evaluation.reason, evaluation.now_ms, evaluation.event_id = of_event
 
-    def _apply(self, evaluation: _Evaluation, event: Event) -> set[int]:
+    def _apply(self, evaluation: Evaluation, event: Event) -> set[int]:
         """Apply an event to the profile; return the indexes of the segments that it can have changed."""
         touched = self._date(evaluation.profile, event.time_ms)
         self._note_names(evaluation.profile, event, touched)
@@ -261,9 +263,7 @@ class Engine:
             touched |= self.segments.by_part[LATEST]
         return touched
 
-    def _feed(
-        self, evaluation: _Evaluation, feature: IndexedFeature, event: Event, touched: set[int]
-    ) -> None:
+    def _feed(self, evaluation: Evaluation, feature: IndexedFeature, event: Event, touched: set[int]) -> None:
         value = None
         if feature.extract is not None:
             value = feature.extract(event)
@@ -286,7 +286,7 @@ class Engine:
                 except IndexError:  # the profile holds more entries, from definitions with a larger capacity
                     touched |= feature.segments
 
-    def _merge_traits(self, evaluation: _Evaluation, event: Event) -> set[int]:
+    def _merge_traits(self, evaluation: Evaluation, event: Event) -> set[int]:
         touched: set[int] = set()
         profile, readings = evaluation.profile, self.segments.trait_readings
         for name, value in (event.traits or {}).items():
@@ -303,7 +303,7 @@ class Engine:
                     evaluation.result.skip(skip)
         return touched
 
-    def _keep_histories(self, evaluation: _Evaluation, event: Event, touched: set[int]) -> None:
+    def _keep_histories(self, evaluation: Evaluation, event: Event, touched: set[int]) -> None:
         features = evaluation.profile.features
         for name in (event.traits or {}).keys() & self.segments.histories.keys():
             for path, feature in self.segments.histories[name]:
@@ -313,7 +313,14 @@ class Engine:
                     features[feature.id] = state
                     touched |= feature.segments
 
-    def _evaluate(self, evaluation: _Evaluation, indexes: Iterable[int]) -> None:
+    def _evaluate_all(self, evaluation: Evaluation, indexes: Iterable[int]) -> None:
+        """Evaluate segments in order, then indicators."""
+        number, listed = len(self.segments.segments), list(indexes)
+        self._evaluate_segments(evaluation, (index for index in listed if index < number))
+        indicators = self.segments.indicators
+        publish_indicators(evaluation, (indicators[index - number] for index in listed if index >= number))
+
+    def _evaluate_segments(self, evaluation: Evaluation, indexes: Iterable[int]) -> None:
         """Evaluate segments in order, and find when each flips next."""
         profile, now_ms, segments = evaluation.profile, evaluation.now_ms, self.segments.segments
         members, flips = profile.members, profile.flips
@@ -336,7 +343,7 @@ class Engine:
                 self._flip(evaluation, segment, member=member, flips_at=flips_at)
 
     @staticmethod
-    def _flip(evaluation: _Evaluation, segment: Segment, *, member: bool, flips_at: int | None) -> None:
+    def _flip(evaluation: Evaluation, segment: Segment, *, member: bool, flips_at: int | None) -> None:
         members = evaluation.profile.members
         if segment.remembers:
             record_change(evaluation.profile, segment.key, evaluation.now_ms)
@@ -346,7 +353,7 @@ class Engine:
         else:
             del members[segment.key]
         evaluation.result.add_change(
-            _change(evaluation, segment.key, segment.version, member=member, flips_at=flips_at)
+            change_of(evaluation, segment.key, segment.version, member=member, flips_at=flips_at)
         )
 
 
@@ -358,7 +365,7 @@ def message_hash(message_id: str) -> int:
     return xxh3_64_intdigest(message_id.encode())
 
 
-def _remember(evaluation: _Evaluation, message: int, time_ms: int) -> None:
+def _remember(evaluation: Evaluation, message: int, time_ms: int) -> None:
     evaluation.profile.seen[message] = evaluation.now_ms
     evaluation.counted = note_of(evaluation.profile, message, time_ms)
     forget_messages(evaluation.profile, evaluation.now_ms)
@@ -366,27 +373,3 @@ def _remember(evaluation: _Evaluation, message: int, time_ms: int) -> None:
 
 def _set_due(profile: Profile) -> None:
     profile.due_ms = min(profile.flips.values(), default=None)
-
-
-def _change(evaluation: _Evaluation, key: str, version: int, *, member: bool, flips_at: int | None) -> Change:
-    profile = evaluation.profile
-    profile.sequence += 1
-    return Change(
-        profile_id=profile.id,
-        segment_key=key,
-        segment_version=version,
-        action="entered" if member else "exited",
-        member=member,
-        reason=evaluation.reason,
-        occurred_at=evaluation.now_ms,
-        evaluated_at=0,
-        sequence=profile.sequence,
-        change_id=change_id(profile.id, key, profile.sequence),
-        event_id=evaluation.event_id,
-        flips_at=flips_at,
-        user_id=profile.user_id,
-        anonymous_id=profile.anonymous_id,
-        email=profile.email,
-        traits_json=msgspec.json.encode(profile.traits, order="sorted").decode(),
-        merged_into=evaluation.merged_into,
-    )

@@ -63,6 +63,24 @@ class Change(msgspec.Struct, gc=False):
     merged_into: str | None = None
 
 
+class IndicatorValue(msgspec.Struct, gc=False):
+    """A new value of an indicator, in the field order of the published record (``SPEC.md#published``).
+
+    ``value`` None: it has none any more.
+    """
+
+    profile_id: str
+    indicator: str
+    indicator_version: int
+    value: Any
+    reason: str
+    occurred_at: int
+    event_id: str | None
+    user_id: str | None
+    anonymous_id: str | None
+    email: str | None
+
+
 def change_id(profile_id: str, segment_key: str, sequence: int) -> str:
     """Return the deterministic id of a change: a replay emits the same one.
 

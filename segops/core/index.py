@@ -114,6 +114,15 @@ def histories(features: Iterable[IndexedFeature]) -> dict[str, tuple[tuple[Path,
     return {name: tuple(features) for name, features in found.items()}
 
 
+def by_trait(rules: Iterable[tuple[int, Rule]]) -> dict[str, frozenset[int]]:
+    """Map each top-level trait to the indexes of the rules that read it."""
+    found: dict[str, set[int]] = {}
+    for index, rule in rules:
+        for name in rule.traits:
+            found.setdefault(name, set()).add(index)
+    return {name: frozenset(indexes) for name, indexes in found.items()}
+
+
 def watches(features: Iterable[IndexedFeature]) -> tuple[dict[str, Watch], Watch | None]:
     """Map event names to the features that read them; the second result serves every other name."""
     by_name: dict[str, dict[int, IndexedFeature]] = {}

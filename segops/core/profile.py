@@ -33,6 +33,14 @@ class Past(msgspec.Struct, array_like=True, gc=False, frozen=True):
     left_ms: int | None = None
 
 
+class PublishedValue(msgspec.Struct, array_like=True, gc=False, frozen=True):
+    """What was published of an indicator last: a value (None: it is missing), when, and by which version."""
+
+    value: Any
+    at_ms: int
+    version: int
+
+
 class HeldEvent(msgspec.Struct, array_like=True, gc=False):
     """An event held while its profile waits, and the clock at its arrival."""
 
@@ -135,7 +143,7 @@ class Profile(msgspec.Struct, array_like=True, gc=False):
     seen: dict[int, int] = {}
     features: dict[int, State] = {}
     members: dict[str, Member] = {}
-    #: Segment -> the instant at which its membership changes without another event.
+    #: Segment, or indicator -> when its membership changes, or a value is published, without another event.
     flips: dict[str, int] = {}
     #: Last known latitude and longitude in degrees, and since when.
     location: tuple[float, float] | None = None
@@ -160,3 +168,5 @@ class Profile(msgspec.Struct, array_like=True, gc=False):
     complete_since: dict[int, int] = {}
     #: Static list -> the versions of it that name this profile, ascending (``static_lists``).
     lists: dict[str, list[int]] = {}
+    #: Key of an indicator's definition -> what was published of it.
+    published: dict[str, PublishedValue] = {}

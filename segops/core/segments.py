@@ -12,33 +12,23 @@ from segops.core.bulk import collector_paused
 from segops.core.errors import DefinitionError, Issue
 from segops.core.features.carrying import carried, former_ids
 from segops.core.features.feature import context_keys
-from segops.core.index import histories, prepare, watches
+from segops.core.index import by_trait, histories, prepare, watches
+from segops.core.indicators import Indicator, compile_indicator
 from segops.core.lookups import Column
 from segops.core.memberships import Membership, PausedMembership, compile_membership
 from segops.core.profile import Member, Profile
 from segops.core.rules.alerts import Alert
 from segops.core.rules.blocks import unfitted_scores
 from segops.core.rules.execution import FIRST, IDENTIFIERS, LATEST, LISTS, LOCATION, Rule
-from segops.core.rules.figures import (
-    Compare,
-    Number,
-    Ratio,
-    TraitFigure,
-    leaf_figures,
-)
+from segops.core.rules.figures import PublishedFigure
 from segops.core.rules.model import (
-    Changed,
-    HasBeen,
     InSegment,
     Node,
-    Path,
-    Trait,
-    below,
     children,
     identity,
 )
 from segops.core.rules.policy import Policy
-from segops.core.skips import expected_kinds
+from segops.core.skips import trait_readings
 from segops.core.static_lists import versions_read
 from segops.core.windows import reaches
 
@@ -48,7 +38,10 @@ _REMEMBERED_SETS = 15
 
 
 class Definition(msgspec.Struct, frozen=True):
-    """A validated segment. ``written`` is its rule as written; ``version`` rises when its meaning changes."""
+    """A validated segment. ``written`` is its rule as written; ``version`` rises when its meaning changes.
+
+    An indicator that is published is one, too: ``when`` is a ``PublishedFigure``, and the key has a prefix.
+    """
 
     key: str
     name: str
@@ -74,6 +67,11 @@ class Definition(msgspec.Struct, frozen=True):
     alerts: tuple[Alert, ...] = ()
     #: The memberships are frozen. An operator sets this; it is not part of the meaning.
     paused: bool = False
+
+    @property
+    def is_indicator(self) -> bool:
+        """Whether it defines an indicator."""
+        return isinstance(self.when, PublishedFigure)
 
     @property
     def identity(self) -> str:
@@ -141,7 +139,7 @@ def complete_since(segment: Segment, since: Mapping[int, int], now_ms: int) -> i
 
 
 class SegmentSet:
-    """Compiled segments in the order of evaluation: referred segments first, else by key.
+    """Compiled segments in the order of evaluation, referred segments first, else by key; then indicators.
 
     The order does not depend on the order of ``definitions``. It decides the sequence numbers of the changes
     of one instant, on which all workers with the same segments must agree.
@@ -162,27 +160,36 @@ class SegmentSet:
 
     @collector_paused()
     def __init__(self, definitions: Iterable[Definition], former: SegmentSet | None = None) -> None:
-        self.definitions = _ordered(list(definitions))
-        self._identities = _identities(self.definitions, former)
+        #: Those of segments and indicators.
+        self.all_definitions = _ordered(list(definitions))
+        self._by_key = {definition.key: definition for definition in self.all_definitions}
+        self.definitions = [each for each in self.all_definitions if not each.is_indicator]
+        self._identities = _identities(self.all_definitions, former)
         self.segments = _compiled(self.definitions, self._identities, former)
-        self.version = _version(self.definitions, self._identities)
+        self.indicators = _compiled_indicators(self.all_definitions, len(self.segments), former)
+        self.units: tuple[Segment | Indicator, ...] = (*self.segments, *self.indicators)
+        self.version = _version(self.all_definitions, self._identities)
         self.changed_since = {} if former is None else _changed_since(self, former)
         self.by_key = {segment.key: segment for segment in self.segments}
+        #: The position of each segment and indicator in the order of evaluation.
+        self.index_of = {each.key: each.index for each in self.units}
         self.remembered = frozenset(segment.key for segment in self.segments if segment.remembers)
-        indexed, self.features = prepare((segment.index, segment.referred) for segment in self.segments)
+        rules = [*_rules(self.segments), *((each.index, each.rule) for each in self.indicators)]
+        indexed, self.features = prepare(rules)
         self._former = former_ids(self.features.values())
         self.watches, self.watch_of_any = watches(indexed)
         #: The parts of an event's context that the rules read.
         self.context_keys = context_keys(self.features.values())
-        self.by_trait = _by_trait(self.segments)
-        self.trait_readings = _trait_readings(self.definitions)
+        self.by_trait = by_trait(rules)
+        self.trait_readings = trait_readings(each.when for each in self.definitions)
         self.by_part = {
-            part: frozenset(s.index for s in self.segments if part in s.referred.reads)
+            part: frozenset(index for index, rule in rules if part in rule.reads)
             for part in (FIRST, LATEST, LOCATION, IDENTIFIERS, LISTS)
         }
         self.histories = histories(indexed)
         self.lists = versions_read(each.when for each in self.definitions)
-        self.blank_members = _blank_members(self.segments)
+        #: Segments that contain a profile without events; indicators that have a value from its first on.
+        self.blank_members = _blank_members(self.segments) | _blank_values(self.indicators)
 
     def convert_features(self, profile: Profile) -> None:
         """Drop the features that these segments do not read, and convert the others to their current form."""
@@ -202,8 +209,7 @@ class SegmentSet:
 
     def identity_of(self, definition: Definition) -> str | None:
         """Return the identity of this very definition object, or None if the set does not contain it."""
-        known = self.by_key.get(definition.key)
-        if known is None or self.definitions[known.index] is not definition:
+        if self._by_key.get(definition.key) is not definition:
             return None
         return self._identities[definition.key]
 
@@ -252,6 +258,25 @@ def _compiled(
     return tuple(segments)
 
 
+def _compiled_indicators(
+    definitions: Iterable[Definition], first: int, former: SegmentSet | None
+) -> tuple[Indicator, ...]:
+    """Compile the indicators, by key, or take them over from ``former``; their indexes begin at ``first``."""
+    known = {} if former is None else {each.key: each for each in former.indicators}
+    found: list[Indicator] = []
+    for each in definitions:
+        if isinstance(each.when, PublishedFigure):
+            compiled = known.get(each.key)
+            if compiled is None or not compiled.is_of(each.version, each.when):
+                compiled = compile_indicator(each.key, each.version, each.when)
+            found.append(msgspec.structs.replace(compiled, index=first + len(found)))
+    return tuple(found)
+
+
+def _rules(segments: Iterable[Segment]) -> Iterator[tuple[int, Rule]]:
+    return ((segment.index, segment.referred) for segment in segments)
+
+
 def _refers_to_the_same(definition: Definition, referred: Mapping[str, Rule], former: SegmentSet) -> bool:
     return all(
         key in former.by_key and referred[key] is former.by_key[key].referred
@@ -261,8 +286,8 @@ def _refers_to_the_same(definition: Definition, referred: Mapping[str, Rule], fo
 
 def _changed_since(segments: SegmentSet, former: SegmentSet) -> dict[str, frozenset[str]]:
     """Map the versions of the latest former sets to the keys of the segments recompiled since."""
-    rules = {segment.key: segment.rule for segment in former.segments}
-    changed = frozenset(each.key for each in segments.segments if each.rule is not rules.get(each.key))
+    rules = {each.key: each.rule for each in former.units}
+    changed = frozenset(each.key for each in segments.units if each.rule is not rules.get(each.key))
     earlier = dict(list(former.changed_since.items())[-_REMEMBERED_SETS:])
     return {version: keys | changed for version, keys in earlier.items()} | {former.version: changed}
 
@@ -274,6 +299,10 @@ def _blank_members(segments: Iterable[Segment]) -> frozenset[int]:
         if _holds(segment, blank):
             blank.members[segment.key] = Member(0, segment.version)
     return frozenset(segment.index for segment in segments if segment.key in blank.members)
+
+
+def _blank_values(indicators: Iterable[Indicator]) -> frozenset[int]:
+    return frozenset(each.index for each in indicators if each.is_blank_value)
 
 
 def _holds(segment: Segment, blank: Profile) -> bool:
@@ -356,43 +385,6 @@ def _next(
         done[last] = by_key[last]
         del path[last]
     return None
-
-
-def _by_trait(segments: Iterable[Segment]) -> dict[str, frozenset[int]]:
-    found: dict[str, set[int]] = {}
-    for segment in segments:
-        for name in segment.referred.traits:
-            found.setdefault(name, set()).add(segment.index)
-    return {name: frozenset(indexes) for name, indexes in found.items()}
-
-
-def _trait_readings(definitions: Iterable[Definition]) -> dict[str, tuple[tuple[Path, frozenset[str]], ...]]:
-    """Map each top-level trait to the paths that rules test in it, with the kinds of values they expect."""
-    found: dict[str, dict[tuple[Path, frozenset[str]], None]] = {}
-    for definition in definitions:
-        for node in below(definition.when):
-            for path, kinds in _tested_traits(node):
-                if kinds:
-                    found.setdefault(path[0], {})[path, kinds] = None
-    return {name: tuple(readings) for name, readings in found.items()}
-
-
-def _tested_traits(node: Node) -> Iterator[tuple[Path, frozenset[str]]]:
-    if isinstance(node, (Trait, HasBeen, Changed)):
-        yield node.path, _kinds_read(node)
-    if isinstance(node, Ratio) or (isinstance(node, Compare) and isinstance(node.right, Number)):
-        traits = (figure for figure in leaf_figures(node) if isinstance(figure, TraitFigure))
-        yield from ((trait.path, frozenset(("number",))) for trait in traits)
-
-
-def _kinds_read(node: Trait | HasBeen | Changed) -> frozenset[str]:
-    """Return the kinds of values that a node can read; empty: any kind."""
-    if not isinstance(node, Changed):
-        return expected_kinds(node.test)
-    before, after = (
-        frozenset() if test is None else expected_kinds(test) for test in (node.before, node.after)
-    )
-    return before | after if before and after else frozenset()
 
 
 SegmentSet.EMPTY = SegmentSet([])

@@ -10,6 +10,8 @@ from segops.core.events import Event
 from segops.core.features import Feature
 from segops.core.operators import EDGES, Predicate
 from segops.core.paths import Each, Path, names_text, path_text, walker
+from segops.core.rules.figures import Compare, Number, Ratio, TraitFigure, leaf_figures
+from segops.core.rules.model import Changed, HasBeen, Node, Trait, below
 from segops.core.values import kind, lookup, parse_instant
 
 #: The kind found instead of the expected one -> the wording for one value, and for several.
@@ -96,6 +98,35 @@ def skipped_traits(name: str, value: Any, readings: Iterable[tuple[Path, frozens
         found = misfit(lookup({name: value}, path), kinds)
         if found is not None:
             yield Skip("", names_text(path), found)
+
+
+def trait_readings(rules: Iterable[Node]) -> dict[str, tuple[tuple[Path, frozenset[str]], ...]]:
+    """Map each top-level trait to the paths that rules test in it, with the kinds of values they expect."""
+    found: dict[str, dict[tuple[Path, frozenset[str]], None]] = {}
+    for rule in rules:
+        for node in below(rule):
+            for path, kinds in _tested_traits(node):
+                if kinds:
+                    found.setdefault(path[0], {})[path, kinds] = None
+    return {name: tuple(readings) for name, readings in found.items()}
+
+
+def _tested_traits(node: Node) -> Iterator[tuple[Path, frozenset[str]]]:
+    if isinstance(node, (Trait, HasBeen, Changed)):
+        yield node.path, _kinds_read(node)
+    if isinstance(node, Ratio) or (isinstance(node, Compare) and isinstance(node.right, Number)):
+        traits = (figure for figure in leaf_figures(node) if isinstance(figure, TraitFigure))
+        yield from ((trait.path, frozenset(("number",))) for trait in traits)
+
+
+def _kinds_read(node: Trait | HasBeen | Changed) -> frozenset[str]:
+    """Return the kinds of values that a node can read; empty: any kind."""
+    if not isinstance(node, Changed):
+        return expected_kinds(node.test)
+    before, after = (
+        frozenset() if test is None else expected_kinds(test) for test in (node.before, node.after)
+    )
+    return before | after if before and after else frozenset()
 
 
 def sentences(skips: Mapping[Skip, int]) -> Iterator[str]:

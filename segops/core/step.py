@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from segops.core.events import Change
+from segops.core.events import Change, IndicatorValue
 from segops.core.messages import Claim, Forget, Handover, MergeRequest, Message, Refused, Restore
 from segops.core.profile import Profile
 from segops.core.skips import Skip
@@ -58,13 +58,15 @@ class StepResult(msgspec.Struct, gc=False):
     duplicates: int = 0
     #: Values that rules could not read.
     skipped: Sequence[Skip] = ()
-    #: Segments whose rule failed; their memberships are unchanged.
+    #: Segments whose rule failed, and indicators whose figure did; they are unchanged.
     failures: Sequence[str] = ()
     #: To other profiles.
     messages: Sequence[Message] = ()
     counts: Mapping[str, int] = _NO_COUNTS
     not_merged: Sequence[NotMerged] = ()
     erased: Sequence[Erased] = ()
+    #: New values of indicators, in order.
+    values: Sequence[IndicatorValue] = ()
     #: For an erasure: the segments that the profile may have been in.
     segments: frozenset[str] = frozenset()
     #: Whether the profile waits for answers now; None: unchanged.
@@ -74,8 +76,12 @@ class StepResult(msgspec.Struct, gc=False):
         """Append a membership change."""
         self.changes = _with(self.changes, (change,))
 
+    def add_value(self, value: IndicatorValue) -> None:
+        """Append a new value of an indicator."""
+        self.values = _with(self.values, (value,))
+
     def add_failure(self, segment_key: str) -> None:
-        """Append a segment whose rule failed."""
+        """Append a segment or indicator that failed."""
         self.failures = _with(self.failures, (segment_key,))
 
     def skip(self, skip: Skip) -> None:
@@ -109,6 +115,8 @@ class StepResult(msgspec.Struct, gc=False):
         """Append the result of a step of the engine, which sets these fields only."""
         if other.changes:
             self.changes = _with(self.changes, other.changes)
+        if other.values:
+            self.values = _with(self.values, other.values)
         if other.skipped:
             self.skipped = _with(self.skipped, other.skipped)
         if other.failures:

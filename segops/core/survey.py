@@ -22,6 +22,7 @@ from segops.core.rules.figures import (
     DigitFigure,
     DistanceFigure,
     Number,
+    TierFigure,
     TraitFigure,
     leaf_figures,
 )
@@ -212,12 +213,14 @@ def _of_session(node: model.SessionFigure) -> Iterator[tuple[tuple[str, ...], Re
         yield node.select.names, Reading(node.path, expected_kinds(node.test))
 
 
-def _of_figures(node: model.Compare | model.Ratio) -> _Read:
-    """Gather what two figures read; a figure that is divided, or compared with a number, must be a number."""
+def _of_figures(node: model.Compare | model.Ratio | model.PublishedFigure) -> _Read:
+    """Gather what figures read; a figure that is divided, or compared with a number, must be a number."""
     figures = list(leaf_figures(node))
-    number = isinstance(node, model.Ratio) or isinstance(node.right, Number)
+    number = isinstance(node, model.Ratio) or (
+        isinstance(node, model.Compare) and isinstance(node.right, Number)
+    )
     events, traits = [], []
-    for figure in figures:
+    for figure in leaf_figures(node):
         match figure:
             case CountFigure(select=select) | DaysFigure(select=select):
                 events += list(_of_selection(select))
@@ -225,7 +228,7 @@ def _of_figures(node: model.Compare | model.Ratio) -> _Read:
                 events += [*_of_selection(select), *_of_value(figure, _NUMBER if number else frozenset())]
             case TraitFigure(path=path):
                 traits.append(path)
-            case DigitFigure():
+            case DigitFigure() | TierFigure():
                 events.append(((ORDER_NAME,), None))
     located = any(isinstance(figure, DistanceFigure) for figure in figures)
     return _Read(events, tuple(traits), located)
@@ -251,6 +254,6 @@ _READ: dict[type, Callable[[Any], _Read]] = {
         lambda node: _Read(_of_selection(node.select)),
     ),
     model.SessionFigure: lambda node: _Read(_of_session(node)),
-    **dict.fromkeys((model.Compare, model.Ratio), _of_figures),
+    **dict.fromkeys((model.Compare, model.Ratio, model.PublishedFigure), _of_figures),
     model.Frozen: lambda node: _READ[type(node.of)](node.of),
 }

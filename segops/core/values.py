@@ -190,6 +190,18 @@ def exact(value: float | int | Decimal) -> Decimal:
     return Decimal(repr(value)) if value.__class__ is float else Decimal(value)
 
 
+def nearest(value: Fraction | Decimal) -> int | float:
+    """Return the integer that an exact number is, below 2**53, or the nearest float.
+
+    Raises OverflowError beyond the range of a float.
+
+    >>> nearest(Fraction(6, 2)), nearest(Fraction(1, 3)), nearest(Decimal("0.30"))
+    (3, 0.3333333333333333, 0.3)
+    """
+    near = float(value)
+    return int(near) if near.is_integer() and abs(near) < 1 << 53 else near
+
+
 def add_exact(a: Decimal, b: Decimal) -> Decimal:
     """Add without rounding.
 

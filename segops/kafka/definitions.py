@@ -24,7 +24,7 @@ from segops.kafka.topics import single_partition
 from segops.schemas.owner import OWNER_KEY
 from segops.schemas.planned import PLAN_KEY, PlannedEdit, decode_planned
 from segops.schemas.published_lookups import COLUMN_KEY, ColumnLog
-from segops.schemas.segment_records import MAX_VERSION
+from segops.schemas.segment_input import MAX_VERSION
 from segops.schemas.segments import definition_from_record
 from segops.schemas.static_lists import LIST_PREFIX, PublishedList, bound, decode_list
 

@@ -100,6 +100,7 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
         spec(topics.pulls, _COMPACTED, "how far pulls have come", 1),
         spec(topics.membership_changes, retained, "every membership change"),
         spec(topics.membership_state, _COMPACTED, "latest change per profile and segment"),
+        spec(topics.indicators, _COMPACTED, "latest value per profile and indicator"),
         spec(topics.sizes, _COMPACTED, "sizes of segments"),
         spec(topics.trends, _COMPACTED | trends, "minutes of segments"),
         spec(topics.alerts, _COMPACTED | alerts, "alerts of segments", 1),

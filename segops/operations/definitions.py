@@ -24,7 +24,7 @@ from segops.operations.columns import column_records
 from segops.operations.plan_log import plan_records
 from segops.schemas.planned import PLAN_KEY, PlannedEdit, encode_planned
 from segops.schemas.published_plans import PlanFigures
-from segops.schemas.segment_records import MAX_VERSION
+from segops.schemas.segment_input import MAX_VERSION
 from segops.schemas.segments import definition_to_record
 from segops.wall_clock import wall_ms
 
@@ -190,10 +190,13 @@ def _record(definition: Definition, version: int, *, paused: bool = False) -> by
 def plan_pause(log: DefinitionLog, keys: Iterable[str], *, paused: bool) -> list[DefinitionChange]:
     """Return what pausing, or resuming, the segments would change, without publishing.
 
-    Raises UserError for a key that is not published.
+    Raises UserError for a key that is not published, and for an indicator.
     """
-    listed = list(dict.fromkeys(keys))
-    _check_published(listed, log, "pause" if paused else "resume")
+    listed, verb = list(dict.fromkeys(keys)), "pause" if paused else "resume"
+    _check_published(listed, log, verb)
+    for key in listed:
+        if log.live[key].is_indicator:
+            raise UserError(f"cannot {verb} {key!r}: an indicator has no memberships; retire it instead")
     return [_pause(log.live[key], paused=paused) for key in listed]
 
 

@@ -11,6 +11,7 @@ from segops.analytics.reader import reading_sizes
 from segops.analytics.views import Rollout
 from segops.config import Settings
 from segops.core.errors import SegopsError, UserError
+from segops.core.indicators import INDICATOR_PREFIX
 from segops.kafka.definitions import read
 from segops.operations import group
 from segops.operations.definitions import DefinitionChange
@@ -46,12 +47,12 @@ async def require_worker(settings: Settings) -> None:
 def versions_of(changes: Iterable[DefinitionChange]) -> dict[str, int]:
     """Return the version that each segment of a publication gets, 0 for retired ones.
 
-    Segments that are left out are not awaited.
+    Segments that are left out are not awaited, nor are indicators, which partitions do not report.
     """
     return {
         change.key: 0 if change.action == "retired" else change.version
         for change in changes
-        if change.action != "left out"
+        if change.action != "left out" and not change.key.startswith(INDICATOR_PREFIX)
     }
 
 

@@ -88,6 +88,8 @@ def json_schema() -> Schema:
     file["properties"]["lookups"] = lookups_block()
     file["properties"]["postal_codes"] = postal_codes_block()
     file["properties"]["scores"] = scores_block()
+    file["required"] = ["version"]
+    file["anyOf"] = [{"required": ["segments"]}, {"required": ["indicators"]}]
     segment["properties"]["when"] = ref("node")
     segment["properties"]["membership"] = _membership()
     segment["properties"]["alert"] = _alerts()

@@ -14,6 +14,7 @@ from segops.core.rules.parsing import (
     INDICATOR_PATTERN,
     MONEY_KEYS,
     SCORE_PATTERN,
+    TIER,
     TIME_KEYS,
 )
 from segops.schemas.json_schema_values import (
@@ -71,7 +72,7 @@ def _live_figure(head: str) -> Schema:
         "indicator": _INDICATOR,
         "trait": path_of("traits"),
         "score": SCORE,
-        "rfm": {"enum": list(DIGITS)},
+        "rfm": {"enum": [*DIGITS, TIER]},
     }
     if head in values:
         return map_of((head,), **{head: values[head]})
@@ -90,6 +91,18 @@ def distance_schema(head: str) -> Schema:
     return map_of(
         (head, "is"), **distance_keys(head), **{"is": {**map_of((), **operands), "minProperties": 1}}
     )
+
+
+def _published(figure: Schema) -> Schema:
+    """Return the schema of a figure with the keys about its publication beside it."""
+    keys: Schema = {
+        "publish": {"type": "boolean"},
+        "change_by": {"type": "number", "exclusiveMinimum": 0},
+        "at_most": {"const": 1},
+        "per": POSITIVE,
+    }
+    needs = {**figure.get("dependentRequired", {}), "at_most": ["per"], "per": ["at_most"]}
+    return {**figure, "properties": {**figure["properties"], **keys}, "dependentRequired": needs}
 
 
 def compare_schema(head: str) -> Schema:
@@ -113,10 +126,10 @@ def indicator_schema(head: str) -> Schema:
 def indicators_block() -> Schema:
     """Return the schema of an ``indicators`` block."""
     return {
-        "description": "Figures by key, which rules name as `indicator`.",
+        "description": "Figures by key, which rules name as `indicator`, and when each is published.",
         "type": "object",
         "propertyNames": _INDICATOR,
-        "additionalProperties": ref("figure"),
+        "additionalProperties": {"type": "object", "oneOf": [_published(_figure(head)) for head in FIGURES]},
         "minProperties": 1,
     }
 

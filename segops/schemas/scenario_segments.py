@@ -10,7 +10,7 @@ from segops.core.errors import DefinitionError, Issue, UserError
 from segops.core.rules.model import ListInForce
 from segops.core.segments import Definition, SegmentSet, edited
 from segops.schemas.issues import format_location
-from segops.schemas.segments import inline, load
+from segops.schemas.segments import inline, load_checked
 from segops.schemas.static_lists import bound
 
 Location = tuple[int | str, ...]
@@ -31,7 +31,7 @@ def read_segments(written: Any, loc: Location, document: Document) -> list[Defin
     """Read a path relative to the file, or a list of segments; None after reporting mistakes."""
     try:
         if isinstance(written, str):
-            return load([document.file.parent / written])
+            return load_checked([document.file.parent / written]).all_definitions
         if isinstance(written, list) and written:
             return inline(written, str(document.file), format_location("", loc))
         document.refuse(loc, "expected a path relative to this file, or a list of segments")
@@ -74,11 +74,11 @@ class PublishedSegments:
         if found is None:
             self.known = None
             return None
-        return self._publish(edited(self._segments.definitions, found), loc)
+        return self._publish(edited(self._segments.all_definitions, found), loc)
 
     def retire(self, keys: Sequence[str], loc: Location) -> SegmentSet | None:
         """Retire segments; return the remaining ones, or None after reporting mistakes."""
-        live = {each.key: each for each in self._segments.definitions}
+        live = {each.key: each for each in self._segments.all_definitions}
         for key in keys:
             if key in live:
                 self._retired[key] = live.pop(key).version

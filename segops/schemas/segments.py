@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from segops.core.areas import Area
 from segops.core.bulk import collector_paused
-from segops.core.errors import DefinitionError, Issue, UserError
+from segops.core.errors import DefinitionError, Issue
+from segops.core.indicators import INDICATOR_PREFIX
 from segops.core.lookups import LookupTable, columns_of
 from segops.core.rules.analysis import lint, lint_rfm
 from segops.core.rules.blocks import names_of_areas, names_of_scores, reads_rfm
@@ -23,6 +24,7 @@ from segops.core.rules.model import KnownFor, ListInForce, Node
 from segops.core.rules.parsing import (
     MAX_NODES,
     Context,
+    figure_form,
     read_alerts,
     read_areas,
     read_indicators,
@@ -33,13 +35,13 @@ from segops.core.rules.parsing import (
 )
 from segops.core.scoring.rfm import Rfm
 from segops.core.segments import Definition, check_references
+from segops.schemas.definition_blocks import written_blocks
+from segops.schemas.indicators import definitions_of, indicator_to_record
 from segops.schemas.issues import form_issues, unreadable
 from segops.schemas.lookups import NO_TABLES, Blocks, read_tables
-from segops.schemas.published_lookups import columns_form, published_tables
-from segops.schemas.segment_records import TOPIC, fields_of, paused_in, version_in
-from segops.schemas.written import read_json, read_yaml
+from segops.schemas.published_lookups import published_tables
+from segops.schemas.segment_input import TOPIC, files_in, parse, paused_in, record_of, version_of
 
-SUFFIXES = (".yaml", ".yml", ".json")
 #: Earlier versions accepted larger rules; published ones remain valid.
 _MAX_PUBLISHED_NODES = 10 * MAX_NODES
 #: Keys of a published record that are not part of the segment as written.
@@ -62,7 +64,7 @@ class SegmentForm(BaseModel):
 
 
 class SegmentFileForm(BaseModel):
-    """A segment file as written."""
+    """A segment file as written, with segments."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -76,16 +78,23 @@ class SegmentFileForm(BaseModel):
     segments: list[dict[Any, Any]] = Field(min_length=1)
 
 
-def _parse(file: Path) -> Any:
-    text = file.read_text("utf-8-sig")
-    return read_json(text) if file.suffix == ".json" else read_yaml(text)
+class IndicatorFileForm(SegmentFileForm):
+    """A segment file without segments: it defines indicators that are published."""
+
+    segments: list[dict[Any, Any]] = []
 
 
 class Loaded(msgspec.Struct, frozen=True):
-    """The definitions of some files, and the warnings about them."""
+    """The segments of some files, the indicators that they publish, and the warnings about them."""
 
     definitions: list[Definition]
     warnings: list[Issue]
+    indicators: list[Definition] = []
+
+    @property
+    def all_definitions(self) -> list[Definition]:
+        """Those of segments and indicators."""
+        return [*self.definitions, *self.indicators]
 
 
 def load(paths: Sequence[Path]) -> list[Definition]:
@@ -106,7 +115,7 @@ def load_checked(paths: Sequence[Path]) -> Loaded:
         ]
     if issues:
         raise DefinitionError(issues)
-    return Loaded(found.definitions, found.warnings)
+    return Loaded(found.definitions, found.warnings, found.indicators)
 
 
 def load_drafts(paths: Sequence[Path]) -> Loaded:
@@ -117,7 +126,7 @@ def load_drafts(paths: Sequence[Path]) -> Loaded:
     found = _read(paths)
     if found.issues:
         raise DefinitionError(found.issues)
-    return Loaded(found.definitions, found.warnings)
+    return Loaded(found.definitions, found.warnings, found.indicators)
 
 
 class _Read(NamedTuple):
@@ -128,12 +137,13 @@ class _Read(NamedTuple):
     issues: list[Issue]
     warnings: list[Issue]
     unread: bool
+    indicators: list[Definition]
 
 
 def _read(paths: Sequence[Path]) -> _Read:
     issues: list[Issue] = []
     warnings: list[Issue] = []
-    readings = [_file(file, issues, warnings) for file in _files(paths)]
+    readings = [_file(file, issues, warnings) for file in files_in(paths)]
     known = [reading for reading in readings if reading is not None]
     issues += _duplicate_indicators(known)
     return _Read(
@@ -142,6 +152,7 @@ def _read(paths: Sequence[Path]) -> _Read:
         issues,
         warnings,
         len(known) < len(readings),
+        [each for reading in known for each in reading.published],
     )
 
 
@@ -154,19 +165,6 @@ def _duplicate_indicators(readings: Sequence[_Reading]) -> Iterator[Issue]:
             if other != reading.source:
                 reason = f"duplicate indicator {key!r}: {other} defines it, too"
                 yield Issue(reading.source, f"indicators.{key}", reason)
-
-
-def _files(paths: Sequence[Path]) -> Iterator[Path]:
-    for path in paths:
-        if path.is_dir():
-            found = sorted(file for file in path.rglob("*") if file.suffix in SUFFIXES and file.is_file())
-            if not found:
-                raise UserError(f"{path}: no segment files ({', '.join(SUFFIXES)}) in this folder")
-            yield from found
-        elif path.is_file():
-            yield path
-        else:
-            raise UserError(f"{path}: no such file or folder")
 
 
 class _Reading:
@@ -192,6 +190,8 @@ class _Reading:
         #: None if the block is invalid.
         self.indicators: dict[str, Figure] | None = {}
         self.indicators_written: Any = {}
+        #: The definitions of those that are published.
+        self.published: list[Definition] = []
         #: The look-up tables; None if the block is invalid.
         self.tables: Mapping[str, LookupTable] | None = {}
         #: The static lists in force that are bound to the rules.
@@ -245,6 +245,13 @@ class _Reading:
         except msgspec.ValidationError as error:
             self.issues.append(Issue(self.source, "lists", str(error)))
 
+    def publish_indicators(self) -> None:
+        """Read which of the indicators are published, and when."""
+        context, figures = Context(self.source, self.rfm), self.indicators or {}
+        read = partial(definitions_of, self.indicators_written, figures, context, blocks=self._blocks)
+        found = (self._attempt(read) or []) if figures else []
+        self.published = [each for each in found if self._sound(each.when, f"indicators.{each.name}")]
+
     def segments(self, written: Sequence[Any], path: str = "segments") -> None:
         """Read a list of segments at a path."""
         for i, raw in enumerate(written):
@@ -275,7 +282,6 @@ class _Reading:
         wrong = len(self.issues) > known
         if node is None or not self._sound(node, f"{path}.when") or wrong:
             return None
-        rfm = self.rfm_written if self.rfm_written is not None and reads_rfm(node) else None
         return Definition(
             form.key,
             form.name or form.key,
@@ -283,15 +289,21 @@ class _Reading:
             form.description,
             written=form.when,
             source=self.source,
-            rfm=rfm,
-            areas=_chosen(self.areas_written, names_of_areas(node)),
-            indicators=_chosen(self.indicators_written, context.used_indicators),
-            columns=columns_of(node) if self.tables else (),
+            indicators=_chosen(self.indicators_written, context.used_indicators, figure_form),
             lists=msgspec.to_builtins(self.lists) or None,
-            scores=_chosen(self.scores_written, names_of_scores(node)),
+            **self._blocks(node),
             policy=policy,
             alerts=alerts or (),
         )
+
+    def _blocks(self, node: Node) -> dict[str, Any]:
+        """Return the parts of the file's blocks that a rule reads, by the field of a definition."""
+        return {
+            "rfm": self.rfm_written if self.rfm_written is not None and reads_rfm(node) else None,
+            "areas": _chosen(self.areas_written, names_of_areas(node)),
+            "columns": columns_of(node) if self.tables else (),
+            "scores": _chosen(self.scores_written, names_of_scores(node)),
+        }
 
     def _attempt(self, read: Callable[[], _T]) -> _T | None:
         """Return the result of ``read``, or None after adding its mistakes to ``issues``."""
@@ -310,14 +322,16 @@ class _Reading:
         return not found.never
 
 
-def _chosen(written: Any, names: Collection[str]) -> Any:
-    """Return the parts of a block, as written, with these names; None if it has none of them."""
-    return {name: part for name, part in written.items() if name in names} or None
+def _chosen(written: Any, names: Collection[str], form: Callable[[Any], Any] = lambda part: part) -> Any:
+    """Return the parts of a block with these names, each in its ``form``; None if it has none of them."""
+    return {name: form(part) for name, part in written.items() if name in names} or None
 
 
 def _file(file: Path, issues: list[Issue], warnings: list[Issue]) -> _Reading | None:
     try:
-        form = SegmentFileForm.model_validate(_parse(file))
+        raw = parse(file)
+        without = isinstance(raw, dict) and "indicators" in raw and "segments" not in raw
+        form = (IndicatorFileForm if without else SegmentFileForm).model_validate(raw)
     except ValidationError as error:
         issues += form_issues(str(file), "", error)
         return None
@@ -330,6 +344,7 @@ def _file(file: Path, issues: list[Issue], warnings: list[Issue]) -> _Reading | 
     reading.use_tables(Blocks(form.lookups, form.postal_codes, file.parent))
     reading.use_scores(form.scores)
     reading.use_indicators(form.indicators)
+    reading.publish_indicators()
     reading.segments(form.segments)
     return reading
 
@@ -364,6 +379,8 @@ def inline(
 
 def definition_to_record(definition: Definition) -> bytes:
     """Encode the record that publishes a definition: JSON with the rule as written."""
+    if definition.is_indicator:
+        return indicator_to_record(definition)
     return msgspec.json.encode(
         {
             "key": definition.key,
@@ -371,12 +388,7 @@ def definition_to_record(definition: Definition) -> bytes:
             "name": definition.name,
             "description": definition.description,
             "when": definition.written,
-            **({} if definition.rfm is None else {"rfm": definition.rfm}),
-            **({} if definition.areas is None else {"places": definition.areas}),
-            **({} if definition.indicators is None else {"indicators": definition.indicators}),
-            **({"lookups": columns_form(definition.columns)} if definition.columns else {}),
-            **({} if definition.lists is None else {"lists": definition.lists}),
-            **({} if definition.scores is None else {"scores": definition.scores}),
+            **written_blocks(definition),
             **({} if definition.policy is None else {"membership": definition.policy.written}),
             **({"alert": [alert.written for alert in definition.alerts]} if definition.alerts else {}),
             **({"paused": True} if definition.paused else {}),
@@ -392,9 +404,9 @@ def definition_from_record(
     Every field is validated, since any client may write to the topic. Raises DefinitionError for an invalid
     record, MissingColumn if it reads a column of a look-up table that is not in memory.
     """
-    raw = fields_of(value)
+    raw = record_of(value)
     if raw.get("retired") is True:
-        version_in(raw)
+        version_of(raw)
         return None
     version = raw.get("version")
     issues: list[Issue] = []
@@ -403,10 +415,24 @@ def definition_from_record(
     reading.use_areas(raw.get("places"))
     reading.tables = {**published_tables(raw.get("lookups"), TOPIC), **tables}
     reading.use_scores(raw.get("scores"))
+    if "indicator" in raw:
+        return _published_indicator(raw, reading)
     reading.use_indicators(raw.get("indicators"))
     reading.use_lists(raw.get("lists"))
     form = {key: item for key, item in raw.items() if key not in _BESIDE_FORM}
     definition = reading.segment(form, str(raw.get("key")) if version else "-")
     if definition is None or issues:
         raise DefinitionError(issues)
-    return msgspec.structs.replace(definition, version=version_in(raw), paused=paused_in(raw))
+    return msgspec.structs.replace(definition, version=version_of(raw), paused=paused_in(raw))
+
+
+def _published_indicator(raw: dict[str, Any], reading: _Reading) -> Definition:
+    prefix, key = INDICATOR_PREFIX, raw.get("key")
+    if not isinstance(key, str) or not key.startswith(prefix):
+        raise DefinitionError([Issue(TOPIC, "key", f"expected {prefix}KEY, got {key!r:.80}")])
+    reading.use_indicators({key.removeprefix(prefix): raw["indicator"]})
+    reading.publish_indicators()
+    if reading.issues or not reading.published:
+        reason = "expected an indicator that is published"
+        raise DefinitionError(reading.issues or [Issue(TOPIC, key, reason)])
+    return msgspec.structs.replace(reading.published[0], version=version_of(raw))

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from segops.config import Settings
-from segops.core.events import Change
+from segops.core.events import Change, IndicatorValue
 from segops.core.messages import Message, Rows
 from segops.core.step import Erased
 from segops.kafka.positions import LogPartition
@@ -27,6 +27,7 @@ from segops.streaming.publishers import (
     ChangePublisher,
     DeadLetters,
     FiguresPublisher,
+    IndicatorPublisher,
     MessageSender,
     QuarantinePublisher,
 )
@@ -54,6 +55,7 @@ class KafkaOutput(Output):
             outputs, topic=topics.quarantine, partitions=topics.partitions, origin=origin
         )
         self._figures = FiguresPublisher(outputs, topics)
+        self._indicators = IndicatorPublisher(outputs, (topics.indicators, self._partition))
         self._metrics = metrics
         self._waiting: dict[str, float] = {}
         self._published: Counter[tuple[str, str, str]] = Counter()
@@ -94,6 +96,16 @@ class KafkaOutput(Output):
             self._published[change.segment_key, change.action, change.reason] += 1
         if arrived_ms is not None:
             self._metrics.end_to_end.observe(max(0, now_ms - arrived_ms) / 1000)
+
+    def publish_values(self, values: Sequence[IndicatorValue]) -> None:
+        """Publish new values of indicators in order, and count them."""
+        self._indicators.publish(values)
+        for value in values:
+            self._metrics.indicator_values.labels(self._metrics.segment(value.indicator)).inc()
+
+    def delete_values(self, keys: Sequence[bytes]) -> None:
+        """Append a tombstone to the indicators topic for each key."""
+        self._indicators.delete(keys)
 
     def reject(self, record: Record, reason: str, detail: str) -> None:
         """Send a record to the dead-letter topic and log it."""

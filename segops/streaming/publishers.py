@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Final, Protocol
 
 from segops.config import TopicSettings
-from segops.core.events import Change
+from segops.core.events import Change, IndicatorValue
 from segops.core.messages import Message
 from segops.core.step import Erased
 from segops.core.values import format_instant
@@ -16,6 +16,7 @@ from segops.kafka.positions import LogPartition
 from segops.schemas.changes import encode_change
 from segops.schemas.dead_letters import dead_letter
 from segops.schemas.erasures import encode_receipt
+from segops.schemas.indicators import encode_value, value_key
 from segops.schemas.messages import encode_message, name_of
 from segops.schemas.quarantine import (
     FOUND_HEADER,
@@ -219,6 +220,28 @@ class ChangePublisher:
             ("ce_time", format_instant(change.occurred_at).encode()),
             ("segops_version", str(change.sequence).encode()),
         ]
+
+
+class IndicatorPublisher:
+    """Values of indicators as records of their topic: JSON, or a tombstone for a missing value."""
+
+    _HEADERS: Final = [("content-type", b"application/json")]
+
+    def __init__(self, outputs: BatchProducer, partition: LogPartition) -> None:
+        self._outputs = outputs
+        self._partition = partition
+
+    def publish(self, values: Sequence[IndicatorValue]) -> None:
+        """Append values in order."""
+        for value in values:
+            record, key = encode_value(value), value_key(value.profile_id, value.indicator)
+            headers = [] if record is None else self._HEADERS
+            self._outputs.append(self._partition, key=key, value=record, headers=headers)
+
+    def delete(self, keys: Sequence[bytes]) -> None:
+        """Append a tombstone for each key."""
+        for key in keys:
+            self._outputs.append(self._partition, key=key, value=None)
 
 
 class MessageSender:

@@ -8,16 +8,18 @@ from typing import Any, NamedTuple
 from segops.core.engine import Engine
 from segops.core.events import Event
 from segops.core.identity.protocol import Identity
+from segops.core.indicators import INDICATOR_PREFIX
 from segops.core.lookups import columns_of
 from segops.core.profile import Profile
 from segops.core.rules.model import ListInForce
-from segops.core.rules.parsing import Context, read_areas, read_policy, read_rule
+from segops.core.rules.parsing import Context, read_areas, read_indicators, read_policy, read_rule
 from segops.core.segments import Definition, SegmentSet
 from segops.core.static_lists import note_listing
 from segops.core.step import StepResult
 from segops.core.values import parse_instant
+from segops.schemas.indicators import definitions_of
 from segops.schemas.lookups import NO_TABLES, Blocks, read_tables
-from segops.schemas.segments import load
+from segops.schemas.segments import load_checked
 from segops.schemas.static_lists import bound
 
 #: Earlier than any event of a test.
@@ -110,7 +112,30 @@ class Customer:
         Raises DefinitionError with the mistakes of all files, as ``segops check`` reports them.
         """
         customer = cls(clock_ms)
-        customer.engine = Engine(SegmentSet(load([Path(path) for path in paths])))
+        loaded = load_checked([Path(path) for path in paths])
+        customer.engine = Engine(SegmentSet(loaded.all_definitions))
+        customer.profile = customer.engine.new_profile(customer.profile.id)
+        return customer
+
+    @classmethod
+    def with_indicators(
+        cls, indicators: dict[str, Any], clock_ms: int = LONG_AGO, /, **rules: dict[str, Any]
+    ) -> Customer:
+        """Return a customer with the ``indicators`` block of a segment file, and segments as keywords.
+
+        >>> ann = Customer.with_indicators({"spent": {"sum": "total", "of": "Buy", "within": "1h"}})
+        >>> _ = ann.did("Buy", at("2026-03-01T12:00Z"), total=20)
+        >>> ann.indicators
+        {'spent': 20}
+        >>> _ = ann.wait(at("2026-03-01T13:00Z"))
+        >>> ann.indicators
+        {'spent': 0}
+        """
+        customer = cls(clock_ms)
+        figures = read_indicators(indicators, "indicators", Context("test"))
+        published = definitions_of(indicators, figures, Context("test"), blocks=lambda _node: {})
+        listed = segments(**rules).definitions
+        customer.engine = Engine(SegmentSet([*listed, *published]))
         customer.profile = customer.engine.new_profile(customer.profile.id)
         return customer
 
@@ -158,8 +183,18 @@ class Customer:
         self._lists[key] = ListInForce(version, expires_ms)
         if names:
             note_listing(self.profile, key, version, version)
-        self.engine = Engine(SegmentSet(bound(self.engine.segments.definitions, self._lists)))
+        self.engine = Engine(SegmentSet(bound(self.engine.segments.all_definitions, self._lists)))
         return flips(Identity(self.engine).on_definitions(self.profile, clock_ms=self.clock_ms))
+
+    @property
+    def indicators(self) -> dict[str, Any]:
+        """The value of each indicator that was published last, without missing ones."""
+        published = self.profile.published.items()
+        return {
+            key.removeprefix(INDICATOR_PREFIX): each.value
+            for key, each in published
+            if each.value is not None
+        }
 
     @property
     def member_of(self) -> set[str]:

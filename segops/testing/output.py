@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from segops.core.events import Change
+from segops.core.events import Change, IndicatorValue
 from segops.core.messages import Message, Rows
 from segops.core.step import Erased
 from segops.schemas.records import Headers, Record
@@ -44,6 +44,8 @@ class RecordingOutput:
         self.moved: list[Rows] = []
         self.erasures: list[Erased] = []
         self.deleted_rows: list[bytes] = []
+        self.values: list[IndicatorValue] = []
+        self.deleted_values: list[bytes] = []
         self.figures: list[Published] = []
         self.deleted_sizes: list[RecordKey] = []
         #: The offset of the record that caused each erasure.
@@ -67,6 +69,12 @@ class RecordingOutput:
 
     def emit(self, changes: Sequence[Change], *, arrived_ms: int | None) -> None:
         self.changes.extend(changes)
+
+    def publish_values(self, values: Sequence[IndicatorValue]) -> None:
+        self.values.extend(values)
+
+    def delete_values(self, keys: Sequence[bytes]) -> None:
+        self.deleted_values.extend(keys)
 
     def reject(self, record: Record, reason: str, detail: str) -> None:
         self.rejected.append((record, reason, detail))

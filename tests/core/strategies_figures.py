@@ -36,9 +36,14 @@ _digits = st.sampled_from(["recency", "frequency", "monetary"]).map(lambda name:
 _ages = st.one_of(_days, _days, st.just({"score": "recency_days"}))
 _traits = traits.map(lambda path: {"trait": path})
 _levels = st.one_of(_counts, _counts, _aggregates, _aggregates, _traits, _digits, strategies_events.figures)
+tiers = st.just({"rfm": "tier"})
 _levels = st.one_of(*[_levels] * 6, distances)
-_quotients = st.tuples(_levels, _levels).filter(lambda pair: pair[0] != pair[1])
-_levels = st.one_of(*[_levels] * 6, _quotients.map(lambda pair: {"ratio": {"of": pair[0], "to": pair[1]}}))
+quotients = (
+    st.tuples(_levels, _levels)
+    .filter(lambda pair: pair[0] != pair[1])
+    .map(lambda pair: {"ratio": {"of": pair[0], "to": pair[1]}})
+)
+_levels = st.one_of(*[_levels] * 6, quotients, tiers)
 figures = st.one_of(_levels, _levels, _levels, _ages)
 
 
@@ -84,14 +89,19 @@ INDICATORS: dict[str, dict[str, Any]] = {
     "idle": {"days_since_last": "A"},
     "digit": {"rfm": "recency"},
     "score": {"score": "recency_days"},
-    "rate": {"ratio": {"of": {"did": "A", "within": "5s"}, "to": {"did": "B"}}},
+    "rate": {"ratio": {"of": {"did": "A", "within": "5s"}, "to": {"did": "B", "within": "8s"}}},
     "frozen": {"sum": "p", "of": "A", "within": "1d", "refresh": {"every": "day", "at": "08:54"}},
+    "tier": {"rfm": "tier"},
 }
 _counted = st.tuples(st.sampled_from(["count", "kinds", "idle", "digit"]), count_predicates())
 _tested = st.tuples(st.sampled_from(["mean", "trait", "score", "rate", "frozen"]), value_predicates)
+_named = st.sampled_from(["new", "champions", ["champions", "hibernating"]]).map(
+    lambda tiers: {"indicator": "tier", "is": tiers}
+)
 _others = st.sampled_from([{"did": "C"}, {"sum": "p", "of": "C", "within": "3s"}, {"latest": "q", "of": "A"}])
 _of_indicators = st.sampled_from(sorted(INDICATORS.keys() - {"frozen"})).map(lambda key: {"indicator": key})
 indicator_rules = st.one_of(
     st.one_of(_counted, _tested).map(lambda pair: {"indicator": pair[0], "is": pair[1]}),
+    _named,
     st.tuples(_of_indicators, st.sampled_from(["lt", "gte"]), _others).map(lambda p: {"compare": list(p)}),
 )

@@ -56,6 +56,12 @@ def definition(indicator: Any, when: dict[str, Any]) -> Definition:
         ),
         ({"score": "recency_days"}, {"lt": 2}, {"score": "recency_days", "is": {"lt": 2}}),
         ({"rfm": "recency"}, {"gte": 4}, {"rfm": {"recency": {"gte": 4}}}),
+        ({"rfm": "tier"}, ["loyal", "champions"], {"rfm": ["champions", "loyal"]}),
+        (
+            {"ratio": {"of": {"did": "A"}, "to": {"did": "C"}}},
+            {"gte": 0.5},
+            {"ratio": {"of": {"did": "A"}, "to": {"did": "C"}, "is": {"gte": 0.5}}},
+        ),
         ({"days_since_last": "A"}, {"gt": 3}, {"compare": [{"days_since_last": "A"}, "gt", 3]}),
         (
             {"days_since_first": "A"},
@@ -71,7 +77,7 @@ def definition(indicator: Any, when: dict[str, Any]) -> Definition:
     ids=str,
 )
 def test_rule_on_an_indicator_is_the_rule_on_its_figure(
-    figure: dict[str, Any], test: dict[str, Any], form: dict[str, Any]
+    figure: dict[str, Any], test: Any, form: dict[str, Any]
 ) -> None:
     found = definition(figure, {"indicator": "x", "is": test})
     assert identity(found.when) == identity(read_rule(form, "when", Context()))

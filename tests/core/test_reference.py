@@ -38,8 +38,10 @@ SHARED = {
         "Number",
         "RatioFigure",
         "ScoreFigure",
+        "TierFigure",
         "TraitFigure",
         "figures_of",
+        "leaf_figures",
     },
     "segops.core.operators": {
         "Age",

@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from segops.core.operators import OPERATORS
 from segops.core.rules.parsing import HEADS, WINDOW_KEYS
 from segops.schemas import json_schema
-from segops.schemas.segments import _parse
+from segops.schemas.segment_input import parse as _parse
 from tests.command import run
 from tests.core.strategies import policies, rules
 from tests.core.strategies_areas import PLACES

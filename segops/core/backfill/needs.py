@@ -30,7 +30,7 @@ def missing(former: Mapping[int, Feature], wanted: Mapping[int, Feature]) -> dic
 
 
 def waiting(segments: SegmentSet, former: Mapping[int, Feature]) -> frozenset[str]:
-    """Return the keys of the segments that cannot be decided until the features ``missing`` are filled.
+    """Return the segments and indicators that cannot be decided until the features ``missing`` are filled.
 
     A segment waits if one of its own features is missing, at the capacity that it needs itself, or if it
     refers to a segment that waits, at any distance.
@@ -41,6 +41,9 @@ def waiting(segments: SegmentSet, former: Mapping[int, Feature]) -> frozenset[st
         own = all(_is_held(former.get(use.feature.id), use.feature) for use in uses)
         if not own or not found.isdisjoint(references(definition.when)):
             found.add(segment.key)
+    for indicator in segments.indicators:
+        if not all(_is_held(former.get(use.feature.id), use.feature) for use in indicator.rule.features):
+            found.add(indicator.key)
     return frozenset(found)
 
 
@@ -49,9 +52,9 @@ def in_force_at_once(former: SegmentSet, wanted: SegmentSet, waits: Collection[s
 
     A former definition keeps the segments that it refers to, even those that the wanted definitions lack.
     """
-    old = {each.key: each for each in former.definitions}
-    found = {each.key: each for each in wanted.definitions if each.key not in waits}
-    paused = {each.key: each.paused for each in wanted.definitions}
+    old = {each.key: each for each in former.all_definitions}
+    found = {each.key: each for each in wanted.all_definitions if each.key not in waits}
+    paused = {each.key: each.paused for each in wanted.all_definitions}
     for key in sorted(waits):
         for each in _with_references(key, old):
             found.setdefault(

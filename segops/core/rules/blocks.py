@@ -2,31 +2,51 @@
 
 from __future__ import annotations
 
-from segops.core.rules.figures import DigitFigure, DistanceFigure, ScoreFigure, leaf_figures
-from segops.core.rules.model import Located, Node, RfmNode, ScoreNode, Visited, below, children, thawed
+from collections.abc import Iterator
+
+from segops.core.rules.figures import (
+    DigitFigure,
+    DistanceFigure,
+    FrozenFigure,
+    RatioFigure,
+    ScoreFigure,
+    TierFigure,
+    leaf_figures,
+)
+from segops.core.rules.model import Located, Node, RfmNode, ScoreNode, Visited, below, thawed
 from segops.core.scoring import SCORERS
 
 
 def reads_rfm(node: Node) -> bool:
     """Return whether a rule depends on the ``rfm`` block."""
-    node = thawed(node)
-    if isinstance(node, RfmNode) or any(isinstance(figure, DigitFigure) for figure in leaf_figures(node)):
-        return True
-    return any(reads_rfm(child) for child in children(node))
+    return any(isinstance(each, (RfmNode, DigitFigure, TierFigure)) for each in _parts(node))
 
 
 def names_of_areas(node: Node) -> set[str]:
     """Return the names of the ``places`` that a rule reads."""
-    nodes = list(below(node))
-    figures = [figure for each in nodes for figure in leaf_figures(each)]
-    return {each.name for each in (*nodes, *figures) if isinstance(each, (Located, Visited, DistanceFigure))}
+    return {each.name for each in _parts(node) if isinstance(each, (Located, Visited, DistanceFigure))}
 
 
 def names_of_scores(node: Node) -> set[str]:
     """Return the names of the scores that a rule reads."""
-    nodes = list(below(node))
-    figures = [figure for each in nodes for figure in leaf_figures(each)]
-    return {each.name for each in (*nodes, *figures) if isinstance(each, (ScoreNode, ScoreFigure))}
+    return {each.name for each in _parts(node) if isinstance(each, (ScoreNode, ScoreFigure))}
+
+
+def _parts(node: Node) -> Iterator[object]:
+    """Yield the nodes and figures of a rule, those that are frozen too."""
+    for each in map(thawed, below(node)):
+        yield each
+        for figure in leaf_figures(each):
+            yield from _thawed_figures(figure)
+
+
+def _thawed_figures(figure: object) -> Iterator[object]:
+    if not isinstance(figure, FrozenFigure):
+        yield figure
+    elif isinstance(figure.of, RatioFigure):
+        yield from leaf_figures(figure.of)
+    else:
+        yield figure.of
 
 
 def unfitted_scores(node: Node) -> list[str]:

@@ -66,6 +66,12 @@ class DaysFigure(msgspec.Struct, frozen=True, tag="days"):
     select: Selection
 
 
+class TierFigure(msgspec.Struct, frozen=True, tag="tier"):
+    """The tier of RFM."""
+
+    rfm: Rfm
+
+
 class Number(msgspec.Struct, frozen=True, tag="number"):
     """A number as written."""
 
@@ -105,6 +111,7 @@ Figure = (
     | DigitFigure
     | DaysFigure
     | DistanceFigure
+    | TierFigure
     | RatioFigure
     | FrozenFigure
 )
@@ -133,6 +140,18 @@ class Ratio(msgspec.Struct, frozen=True, tag="ratio"):
     test: Predicate
 
 
+class PublishedFigure(msgspec.Struct, frozen=True, tag="published", omit_defaults=True):
+    """A figure that is published when it changes (``SPEC.md#published``). As a node: it has a value.
+
+    ``change_by``: the least difference of two numbers that are published one after the other. ``per_ms``: at
+    most one value is published in any such span of time.
+    """
+
+    figure: Figure
+    change_by: Decimal | None = None
+    per_ms: int | None = None
+
+
 def figures_of(node: object) -> Sequence[Figure | Number]:
     """Return the figures that a node compares, or that a ratio divides; none for anything else.
 
@@ -146,6 +165,8 @@ def figures_of(node: object) -> Sequence[Figure | Number]:
             return left, right
         case Ratio(upper=upper, lower=lower) | RatioFigure(upper=upper, lower=lower):
             return upper, lower
+        case PublishedFigure(figure=figure):
+            return (figure,)
     return ()
 
 

@@ -15,6 +15,7 @@ from segops.core.paths import Path as Path
 from segops.core.refresh import Refresh
 from segops.core.rules.figures import Compare as Compare
 from segops.core.rules.figures import Distance as Distance
+from segops.core.rules.figures import PublishedFigure as PublishedFigure
 from segops.core.rules.figures import Ratio as Ratio
 from segops.core.scoring import scorer_of
 from segops.core.scoring.base import Scorer
@@ -343,6 +344,7 @@ Node = (
     | Ratio
     | Frozen
     | Distance
+    | PublishedFigure
 )
 
 

@@ -31,6 +31,7 @@ from segops.core.rules.figures import (
     Number,
     RatioFigure,
     ScoreFigure,
+    TierFigure,
     TraitFigure,
 )
 from segops.core.rules.phrases import (
@@ -147,6 +148,7 @@ _FIGURES: dict[type, Callable[[Any], tuple[str, ...]]] = {
     ScoreFigure: lambda figure: ("score", figure.name),
     DigitFigure: lambda figure: ("rfm", figure.name),
     DaysFigure: lambda figure: (f"days since {figure.which}", select_text(figure.select)),
+    TierFigure: lambda _figure: ("rfm tier",),
     DistanceFigure: lambda figure: (f"metres to {figure.name}", _last(figure)),
     RatioFigure: lambda figure: (_quotient(figure),),
     FrozenFigure: lambda figure: (figure_text(figure.of), refresh_text(figure.refresh)),
@@ -323,6 +325,7 @@ _LABELS: dict[type, Callable[[Any], tuple[str, ...]]] = {
     model.Ratio: _ratio,
     model.Distance: lambda node: (figure_text(node.figure), predicate_text(node.test)),
     model.Frozen: lambda node: (*_LABELS[type(node.of)](node.of), refresh_text(node.refresh)),
+    model.PublishedFigure: lambda node: (figure_text(node.figure),),
 }
 
 #: Node -> what its value is compared with.

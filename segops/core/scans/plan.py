@@ -137,7 +137,7 @@ def edit_of(
     that none waits. Raises DefinitionError for a reference to a segment
     that is neither live nor changed, and for a cycle.
     """
-    written = {definition.key: definition for definition in changed}
+    written = {each.key: each for each in changed if not each.is_indicator}
     known = {each.key: each for each in live.definitions if each.key not in removed} | written
     dependants = _with_dependants(written, known)
     after = SegmentSet(with_references(sorted(dependants), known), live)
@@ -237,7 +237,9 @@ class Planner:
     def _copy(self, profile: Profile, now_ms: int) -> Profile:
         """Return a copy with the memberships that matter; evaluating it leaves the profile as it is."""
         members = {key: each for key, each in profile.members.items() if key in self._counted}
-        copy = msgspec.structs.replace(profile, members=members, flips=profile.flips.copy(), counted={})
+        copy = msgspec.structs.replace(
+            profile, members=members, flips=profile.flips.copy(), counted={}, published={}
+        )
         if self._fill is not None:
             copy.features = copy.features.copy()
             self._fill(copy, now_ms)

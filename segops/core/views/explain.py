@@ -34,7 +34,8 @@ from segops.core.rules.policy import Policy
 from segops.core.rules.wording import label, threshold
 from segops.core.segments import Definition, Segment, SegmentSet, complete_since
 from segops.core.static_lists import listed_as
-from segops.core.values import format_duration, format_instant, lookup, share_of
+from segops.core.values import format_duration, format_instant, lookup, nearest, share_of
+from segops.core.views.indicators import IndicatorView
 from segops.core.views.notes import note_of
 
 
@@ -97,11 +98,12 @@ class SegmentExplanation(msgspec.Struct, frozen=True):
 
 
 class Explanation(msgspec.Struct, frozen=True):
-    """One profile at ``now_ms`` in every segment, in the order of evaluation."""
+    """One profile at ``now_ms`` in every segment, in the order of evaluation, and its indicators."""
 
     profile_id: str
     now_ms: int
     segments: tuple[SegmentExplanation, ...]
+    indicators: tuple[IndicatorView, ...] = ()
 
 
 #: Node (by its ``trace_key``) -> when its verdict last changed.
@@ -261,8 +263,7 @@ def plain(value: Any) -> Any:
     if not isinstance(value, (Decimal, Fraction)):
         return value
     try:
-        near = float(value)
-        return int(near) if near.is_integer() and abs(near) < 1 << 53 else near
+        return nearest(value)
     except OverflowError:
         return str(value)
 

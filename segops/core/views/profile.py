@@ -19,6 +19,7 @@ from segops.core.rules.wording import feature_label
 from segops.core.segments import Definition, SegmentSet
 from segops.core.values import format_instant
 from segops.core.views.explain import is_least, known_since, plain
+from segops.core.views.indicators import IndicatorView, view_indicators
 from segops.core.windows import reaches
 
 #: How an identifier came to a profile.
@@ -84,6 +85,7 @@ class ProfileView(msgspec.Struct, frozen=True):
     features: tuple[FeatureView, ...]
     memberships: tuple[MembershipView, ...]
     lists: tuple[str, ...] = ()
+    indicators: tuple[IndicatorView, ...] = ()
 
 
 def view_profile(
@@ -110,6 +112,7 @@ def view_profile(
         tuple(sorted(_features(segments, profile, now_ms, since), key=lambda each: each.label)),
         tuple(_membership(profile, key, definitions.get(key)) for key in sorted(profile.members)),
         tuple(key for key, n in sorted(segments.lists.items()) if n in profile.lists.get(key, ())),
+        tuple(view_indicators(segments, profile, now_ms)),
     )
 
 

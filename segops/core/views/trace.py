@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 
+import msgspec
+
 from segops.core.engine import Engine, message_hash
 from segops.core.events import Event
 from segops.core.memberships import compile_part
@@ -13,6 +15,7 @@ from segops.core.rules.execution import Rule
 from segops.core.segments import SegmentSet
 from segops.core.step import StepResult
 from segops.core.views.explain import Explanation, explain, trace_key
+from segops.core.views.indicators import view_indicators
 from segops.core.windows import span
 
 
@@ -119,7 +122,9 @@ class Tracer(Engine):
         changed = {key: node.changed_at for key, node in self._nodes.items()}
         limited = [] if first_ms is None else self.segments.features.values()
         since = {each.id: first_ms or 0 for each in limited if span(each.window, now_ms)[0] > 0}
-        return explain(self.segments, profile, now_ms, changed, since=since)
+        found = explain(self.segments, profile, now_ms, changed, since=since)
+        indicators = tuple(view_indicators(self.segments, profile, now_ms))
+        return msgspec.structs.replace(found, indicators=indicators)
 
     def _follow_time(self, profile: Profile, until_ms: int) -> None:
         self._each(lambda node: node.pass_time(profile, self._evaluated_ms, until_ms))

@@ -144,6 +144,7 @@ class Sweeper:
             )
             self._failpoints.passed("during_sweep")
             await pipeline.wait_for_capacity()
+        await self._delete_values(number, pipeline, is_open, retired=False)
         if is_open():
             processor.end_sweep()
             log.info("partition %d: ended %d published memberships that no longer held", number, count)
@@ -151,23 +152,46 @@ class Sweeper:
     async def _delete_rows(
         self, number: int, processor: SegmentProcessor, pipeline: SegmentProcessors
     ) -> None:
-        """Delete the rows of segments that are not in force, unless the definitions change meanwhile."""
+        """Delete the rows of what is not in force, unless the definitions change meanwhile."""
+        version = processor.in_force.version
+
+        def goes_on() -> bool:
+            is_open = pipeline.running and pipeline.processors.get(number) is processor
+            return is_open and processor.has_retired_rows and processor.in_force.version == version
+
         if not await pipeline.checkpoint():  # the exits of all members are in the topic now
             return
         partition, count = (self._topics.membership_state, number), 0
         rows = {key async for key, value in latest_rows(self._consumer, partition) if value is not None}
         keys = iter(sorted(rows))
         while few := list(islice(keys, _SLICE)):
-            if not (pipeline.running and pipeline.processors.get(number) is processor):
-                return
-            if not processor.has_retired_rows:
+            if not goes_on():
                 return
             count += processor.delete_retired_rows(few)
             self._failpoints.passed("during_row_deletion")
             await pipeline.wait_for_capacity()
+        await self._delete_values(number, pipeline, goes_on, retired=True)
+        if not goes_on():  # definitions that came into force meanwhile may lack more
+            return
         processor.retired_rows_deleted()
         if count:
             log.info("partition %d: deleted %d rows of retired segments", number, count)
+
+    async def _delete_values(
+        self, number: int, pipeline: SegmentProcessors, goes_on: Callable[[], bool], *, retired: bool
+    ) -> None:
+        """Delete the values of ``retired`` indicators, or all that no profile has, while it ``goes_on``."""
+        rows: dict[bytes, bytes | None] = {}
+        async for key, value in latest_rows(self._consumer, (self._topics.indicators, number)):
+            rows[key] = value
+        keys, count = iter(sorted(key for key, value in rows.items() if value is not None)), 0
+        while few := list(islice(keys, _SLICE)):
+            if not goes_on():
+                return
+            count += pipeline.processors[number].delete_values(few, retired=retired)
+            await pipeline.wait_for_capacity()
+        if count:
+            log.info("partition %d: deleted %d values of indicators that no longer held", number, count)
 
 
 async def _finds_any(consumer: Any, ends: Mapping[TopicPartition, int]) -> bool:

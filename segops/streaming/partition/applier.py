@@ -184,6 +184,7 @@ class RecordApplier:
         self._effects.sizes.update(profile.members.keys())
         self._effects.sizes.subtract(released.members)
         self._effects.publish_corrections(result.changes, None)
+        self._output.publish_values(result.values)
         self.redefine(cached)
         self._profiles.touch(cached)
         self._output.released(profile.id)

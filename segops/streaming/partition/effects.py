@@ -42,7 +42,7 @@ class Effects:
         """Publish and count the result of a step that ``record`` caused."""
         if result.messages:
             self._output.send(result.messages, arrived_ms=record.timestamp)
-        if result.changes or result.skipped or result.failures:
+        if result.changes or result.values or result.skipped or result.failures:
             self.accept_timed(result, record.timestamp)
         if result.duplicates:
             self.counts.duplicates += result.duplicates
@@ -59,6 +59,8 @@ class Effects:
         """Publish and count the result of a step that time or new definitions caused."""
         if result.changes:
             self.publish(result.changes, arrived_ms)
+        if result.values:
+            self._output.publish_values(result.values)
         if result.skipped:
             self.counts.skipped.update((skip.path, skip.found) for skip in result.skipped)
         if result.failures:

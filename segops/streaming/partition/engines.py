@@ -24,7 +24,7 @@ _CACHE_SIZE: Final = 4
 @lru_cache(maxsize=_CACHE_SIZE)
 def packed_of(segments: SegmentSet) -> bytes:
     """Return the definitions of a set as the changelog stores them."""
-    return pack_definitions(segments.definitions)
+    return pack_definitions(segments.all_definitions)
 
 
 @lru_cache(maxsize=_CACHE_SIZE)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from segops.core.events import Change
+from segops.core.events import Change, IndicatorValue
 from segops.core.messages import Message, Rows
 from segops.core.step import Erased
 from segops.schemas.records import Headers, Record
@@ -47,6 +47,12 @@ class Output(Protocol):
 
     def emit(self, changes: Sequence[Change], *, arrived_ms: int | None) -> None:
         """Publish changes in order. ``arrived_ms``: the Kafka timestamp of the record that caused them."""
+
+    def publish_values(self, values: Sequence[IndicatorValue]) -> None:
+        """Publish new values of indicators in order."""
+
+    def delete_values(self, keys: Sequence[bytes]) -> None:
+        """Delete rows of this partition of the indicators topic."""
 
     def reject(self, record: Record, reason: str, detail: str) -> None:
         """Send a record to the dead-letter topic and log it: it should not have failed."""

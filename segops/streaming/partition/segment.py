@@ -29,6 +29,7 @@ from segops.streaming.partition.marks import LastRecord
 from segops.streaming.partition.metadata import PartitionMetadata, base_of, is_evaluated_by, sizes_of
 from segops.streaming.partition.output import Counts, Output
 from segops.streaming.partition.profile_cache import ProfileCache, Scan
+from segops.streaming.partition.published_rows import retired_rows, stale_values
 from segops.streaming.partition.quarantine import Quarantine, QuarantinePosition
 from segops.streaming.partition.scans import ScanJobs
 from segops.streaming.partition.sizes import Figures, SegmentHistory
@@ -185,8 +186,7 @@ class SegmentProcessor:
         self.backfill.answer(adoption.engine.version)
 
     def _wants_draft(self, engine: Engine, draft: DraftSet | None) -> bool:
-        known = self.backfill.draft
-        if known is not None:
+        if (known := self.backfill.draft) is not None:
             return draft is None or known != (draft.plan_id, draft.engine.version)
         is_idle = self.backfill.version is None and self.in_force.version == engine.version
         return draft is not None and is_idle and draft.engine.version != engine.version
@@ -211,10 +211,9 @@ class SegmentProcessor:
     def _adopt(self, engine: Engine) -> None:
         if engine.version == self.in_force.version:
             return
-        former = self._applier.evaluator.engine.segments
+        removed = self.in_force.segments.index_of.keys() - engine.segments.index_of.keys()
         self._applier.evaluator = self._applier.evaluator.adopt(engine)
         self._profiles.engine = engine
-        removed = former.by_key.keys() - engine.segments.by_key.keys()
         self._meta.adopt(self.clock.now_ms, removed=bool(removed))
         self._scan = Scan(self._profiles)
 
@@ -308,10 +307,15 @@ class SegmentProcessor:
 
     def delete_retired_rows(self, keys: Sequence[bytes]) -> int:
         """Delete those rows ``profile|segment`` whose segment is not in force; return their number."""
-        in_force = self._applier.evaluator.engine.segments.by_key
-        retired = [key for key in keys if _segment_of(key) not in in_force]
+        retired = retired_rows(keys, self.in_force.segments)
         self._output.delete_rows(retired)
         return len(retired)
+
+    def delete_values(self, keys: Sequence[bytes], *, retired: bool) -> int:
+        """Delete the rows ``profile|indicator`` that are ``retired``, or all untrue ones; return how many."""
+        stale = stale_values(keys, self._profiles, self.in_force.segments, retired=retired)
+        self._output.delete_values(stale)
+        return len(stale)
 
     def retired_rows_deleted(self) -> None:
         """Record at the next checkpoint that the rows of retired segments are deleted."""
@@ -394,7 +398,3 @@ class SegmentProcessor:
     def close(self) -> None:
         """Close the store, discarding what no checkpoint has written."""
         self._store.close()
-
-
-def _segment_of(key: bytes) -> str:
-    return key.rpartition(b"|")[2].decode(errors="replace")

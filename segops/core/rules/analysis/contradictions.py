@@ -29,6 +29,7 @@ from segops.core.rules.figures import (
     Figure,
     Number,
     RatioFigure,
+    TierFigure,
     TraitFigure,
 )
 from segops.core.scoring.rfm import Digits, Rfm
@@ -160,6 +161,8 @@ def _figure_kinds(figure: Figure) -> tuple[str, ...]:
             return ANY_KIND
         case DistanceFigure() | RatioFigure():
             return ("missing", "number")
+        case TierFigure():
+            return ("missing", "string")
     return ("missing", "whole")
 
 

@@ -12,7 +12,7 @@ from segops.core.features import Feature, reducer_of
 from segops.core.features.orders import OrderStatement
 from segops.core.features.states import Frozen
 from segops.core.operators import Predicate
-from segops.core.profile import Member, Past
+from segops.core.profile import Member, Past, PublishedValue
 from segops.core.rules import model
 from segops.core.rules.execution import compile_rule
 from segops.core.rules.figures import (
@@ -60,7 +60,7 @@ class Segments(Protocol):
     """A set of active segments and all features that they read."""
 
     @property
-    def definitions(self) -> Sequence[_Definition]: ...
+    def all_definitions(self) -> Sequence[_Definition]: ...
     @property
     def segments(self) -> Sequence[_Segment]: ...
     @property
@@ -68,7 +68,7 @@ class Segments(Protocol):
 
 
 class Cost(msgspec.Struct, frozen=True):
-    """The cost of one segment, not counting segments that it references.
+    """The cost of one segment or indicator, not counting segments that it references.
 
     ``shared`` of its ``features`` serve other segments, too; ``timed_leaves`` of its ``leaves`` can change
     their verdict by time alone. ``state_bytes`` estimates what a busy profile stores for this segment:
@@ -102,18 +102,19 @@ def costs(segments: Segments) -> Costs:
     >>> of_all.segments[0].timed_leaves, of_all.features
     (1, 0)
     """
-    leaves = {d.key: list(_leaves(d.when)) for d in segments.definitions}
+    leaves = {d.key: list(_leaves(d.when)) for d in segments.all_definitions}
     features = {key: _features(nodes) for key, nodes in leaves.items()}
     bytes_of = {
         key: {id: len(typical_state(f)) for id, f in found.items()} for key, found in features.items()
     }
     timed: dict[str, int] = {}
     moving: set[str] = set()
-    for key, policy in ((d.key, d.policy) for d in segments.definitions):
+    for key, policy in ((d.key, d.policy) for d in segments.all_definitions):
         timed[key] = sum(_timed(leaf, moving) for leaf in leaves[key])
         if timed[key] or (policy is not None and policy.timed):
             moving.add(key)
     membership = {s.key: _membership_bytes(s) for s in segments.segments}
+    membership |= {key: _published_bytes(key) for key in leaves.keys() - membership.keys()}
     found = []
     for key in leaves:
         others = {id for other, ids in features.items() if other != key for id in ids}
@@ -146,6 +147,11 @@ def _membership_bytes(segment: _Segment) -> int:
     key = segment.key
     kept = [{key: Member(_NOW_MS, 1, _TEXT)}, {key: _NOW_MS}, {key: Past(1, _NOW_MS)}]
     return sum(len(_encode(each)) for each in kept[: 3 if segment.remembers else 2])
+
+
+def _published_bytes(key: str) -> int:
+    """Return the size of what a profile stores of an indicator, beside its features."""
+    return len(_encode({key: PublishedValue(99.9, _NOW_MS, 1)})) + len(_encode({key: _NOW_MS}))
 
 
 # -- leaves that time changes --------------------------------------------------------------------------
@@ -193,7 +199,8 @@ _TIMED: dict[type, Callable[[Any], bool]] = {
     model.RfmNode: lambda _node: True,
     model.ScoreNode: lambda _node: True,
     **dict.fromkeys(
-        (model.Compare, model.Ratio, model.Distance), lambda node: any(map(_figure_moves, leaf_figures(node)))
+        (model.Compare, model.Ratio, model.Distance, model.PublishedFigure),
+        lambda node: any(map(_figure_moves, leaf_figures(node))),
     ),
     model.SequenceNode: lambda node: node.sequence.within_ms is not None or node.sequence.steps[-1].absent,
     model.ActivePeriods: lambda node: _moves(node.window, _conditions(node.select)),

@@ -16,7 +16,15 @@ from segops.core.rules import model
 from segops.core.rules.analysis.capacity import stored_in_full
 from segops.core.rules.analysis.contradictions import Literal, Literals, conflict
 from segops.core.rules.analysis.satisfiability import Requirement, possible
-from segops.core.rules.figures import AggregateFigure, CountFigure, DaysFigure, RatioFigure, figures_of
+from segops.core.rules.figures import (
+    AggregateFigure,
+    CountFigure,
+    DaysFigure,
+    Figure,
+    Number,
+    RatioFigure,
+    figures_of,
+)
 from segops.core.rules.phrases import predicate_text
 from segops.core.rules.wording import label
 from segops.core.scoring.rfm import Rfm
@@ -223,11 +231,15 @@ def _where(prefix: str, where: Iterable[tuple[model.Path, Predicate]]) -> Iterat
 def _of_figures(node: model.Compare | model.Ratio) -> Iterator[_Condition]:
     places = (".ratio.of", ".ratio.to") if isinstance(node, model.Ratio) else (".compare[0]", ".compare[2]")
     for place, figure in zip(places, figures_of(node), strict=True):
-        if isinstance(figure, RatioFigure):
-            found = _of_figures(model.Ratio(figure.upper, figure.lower, Predicate(())))
-            yield from (each._replace(where=place + each.where) for each in found)
-        if isinstance(figure, (AggregateFigure, CountFigure, DaysFigure)):
-            yield from _where(place, figure.select.where)
+        yield from _of_figure(place, figure)
+
+
+def _of_figure(prefix: str, figure: Figure | Number) -> Iterator[_Condition]:
+    if isinstance(figure, (AggregateFigure, CountFigure, DaysFigure)):
+        yield from _where(prefix, figure.select.where)
+    elif isinstance(figure, RatioFigure):
+        yield from _of_figure(f"{prefix}.ratio.of", figure.upper)
+        yield from _of_figure(f"{prefix}.ratio.to", figure.lower)
 
 
 #: Node -> the conditions on properties of the events that it selects, each with its path in the node.
@@ -241,6 +253,7 @@ _CONDITIONS: dict[type, Callable[[Any], Iterator[_Condition]]] = {
     model.Frozen: lambda node: (
         _CONDITIONS[type(node.of)](node.of) if type(node.of) in _CONDITIONS else iter(())
     ),
+    model.PublishedFigure: lambda node: _of_figure("", node.figure),
 }
 
 

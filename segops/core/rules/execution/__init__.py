@@ -2,11 +2,12 @@
 
 from segops.core.rules.execution.compiler import Rule, at_refresh, compile_rule, feature_of, features_of
 from segops.core.rules.execution.customer import changes_of
-from segops.core.rules.execution.figures import figure_value, ratio_value
+from segops.core.rules.execution.figures import figure_value, ratio_value, reading_of
 from segops.core.rules.execution.leaf import FIRST, IDENTIFIERS, LATEST, LISTS, LOCATION
 from segops.core.rules.execution.leaves import VIEWS, held_since
+from segops.core.rules.execution.readings import Reading
 from segops.core.rules.execution.rhythm import session_figure
-from segops.core.rules.execution.verdicts import Changes, Holds, Verdicts, combined
+from segops.core.rules.execution.verdicts import Changes, Holds, Verdicts, aging, combined
 
 __all__ = [
     "FIRST",
@@ -17,8 +18,10 @@ __all__ = [
     "VIEWS",
     "Changes",
     "Holds",
+    "Reading",
     "Rule",
     "Verdicts",
+    "aging",
     "at_refresh",
     "changes_of",
     "combined",
@@ -28,5 +31,6 @@ __all__ = [
     "figure_value",
     "held_since",
     "ratio_value",
+    "reading_of",
     "session_figure",
 ]

@@ -339,6 +339,7 @@ _LEAVES: dict[type, Callable[[Any], Leaf]] = {
     model.Ratio: figures.ratio,
     model.Distance: distance,
     model.Frozen: lambda node: frozen(node, _LEAVES[type(node.of)](node.of)),
+    model.PublishedFigure: figures.published,
 }
 
 _EMITTERS: dict[type, Callable[[_Emitter, Any], ast.expr]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from math import ceil, floor
+from operator import attrgetter
 from typing import Any
 
 from segops.core.features import Feature, Reducer, reducer_of
@@ -28,11 +29,14 @@ from segops.core.rules.figures import (
     Figure,
     FrozenFigure,
     Number,
+    PublishedFigure,
     Ratio,
     RatioFigure,
     ScoreFigure,
+    TierFigure,
     TraitFigure,
 )
+from segops.core.scoring.rfm import Digits, Rfm
 from segops.core.values import kind, lookup
 from segops.core.windows import ALWAYS
 
@@ -81,6 +85,22 @@ def compare(node: Compare) -> Leaf:
         return holds(difference, 0, 0) is not holds(difference + 1, 0, 0)
 
     return _paired(reading_of(node.left), reading_of(node.right), verdict, days, periodic)
+
+
+def published(node: PublishedFigure) -> Leaf:
+    """Compile a published figure as a node: it holds while the figure has a value."""
+    reading = reading_of(node.figure)
+
+    def changes(profile: Profile, now_ms: int) -> Iterator[tuple[int, bool]]:
+        return evaluated(reading.series(profile, now_ms), lambda read, _now_ms: read is not None)
+
+    return Leaf(
+        lambda profile, now_ms: reading.read(profile, now_ms) is not None,
+        figures=reading.features,
+        traits=reading.traits,
+        reads=reading.reads,
+        changes=changes,
+    )
 
 
 def ratio(node: Ratio) -> Leaf:
@@ -264,23 +284,21 @@ def _days(figure: DaysFigure) -> Reading:
     return _of_feature(feature, itself, ages=True)
 
 
-def _digit(figure: DigitFigure) -> Reading:
-    rfm, name = figure.rfm, figure.name
+def _of_rfm(rfm: Rfm, view: Callable[[Digits], Any]) -> Reading:
     feature = rfm.feature
     reducer, key = reducer_of(feature), feature.id
 
-    def digit(totals: Any, now_ms: int) -> int | None:
+    def viewed(totals: Any, now_ms: int) -> Any:
         digits = rfm.value(totals, now_ms)
-        found: int | None = None if digits is None else getattr(digits, name)
-        return found
+        return None if digits is None else view(digits)
 
-    def read(profile: Profile, now_ms: int) -> int | None:
-        return digit(reducer.read(profile.features.get(key), now_ms), now_ms)
+    def read(profile: Profile, now_ms: int) -> Any:
+        return viewed(reducer.read(profile.features.get(key), now_ms), now_ms)
 
     def series(profile: Profile, now_ms: int) -> Series:
         future = rfm.future(profile.features.get(key), now_ms)
         falling = aging(future, lambda totals, at: rfm.next_edge(totals, (), at))
-        return ((at, digit(totals, at)) for at, totals in falling)
+        return ((at, viewed(totals, at)) for at, totals in falling)
 
     return Reading(read, series, features=(feature,))
 
@@ -374,7 +392,8 @@ _READINGS: dict[type, Callable[[Any], Reading]] = {
     AggregateFigure: _aggregate,
     TraitFigure: _trait,
     ScoreFigure: lambda figure: SCORES.get(figure.name, _UNFITTED),
-    DigitFigure: _digit,
+    DigitFigure: lambda figure: _of_rfm(figure.rfm, attrgetter(figure.name)),
+    TierFigure: lambda figure: _of_rfm(figure.rfm, figure.rfm.tier),
     DaysFigure: _days,
     DistanceFigure: distance_reading,
     RatioFigure: _ratio,

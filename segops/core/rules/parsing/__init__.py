@@ -7,8 +7,14 @@ from segops.core.rules.parsing.context import MAX_NODES, Context
 from segops.core.rules.parsing.dates import WEEKDAYS
 from segops.core.rules.parsing.distances import DISTANCE_OPERATORS
 from segops.core.rules.parsing.events import ANY_EVENT, path_of_element
-from segops.core.rules.parsing.figures import AGGREGATES, COMPARISONS, FIGURES
-from segops.core.rules.parsing.indicators import INDICATOR_PATTERN, read_indicators
+from segops.core.rules.parsing.figures import AGGREGATES, COMPARISONS, FIGURES, TIER
+from segops.core.rules.parsing.indicators import (
+    INDICATOR_PATTERN,
+    PUBLISHING,
+    figure_form,
+    read_indicators,
+    read_published,
+)
 from segops.core.rules.parsing.lookups import TABLE_PATTERN
 from segops.core.rules.parsing.money import MONEY_KEYS
 from segops.core.rules.parsing.nodes import HEADS, REFRESHED, read_rule, windows_of
@@ -42,10 +48,12 @@ __all__ = [
     "MONEY_KEYS",
     "NUMBERS",
     "PERCENTAGE",
+    "PUBLISHING",
     "REFRESHED",
     "SCORE_PATTERN",
     "SIDES",
     "TABLE_PATTERN",
+    "TIER",
     "TIME_KEYS",
     "VALUES",
     "WEEKDAYS",
@@ -55,11 +63,13 @@ __all__ = [
     "Context",
     "Reader",
     "Reads",
+    "figure_form",
     "path_of_element",
     "read_alerts",
     "read_areas",
     "read_indicators",
     "read_policy",
+    "read_published",
     "read_rfm",
     "read_rule",
     "read_scores",

@@ -20,6 +20,7 @@ from segops.core.rules.figures import (
     Ratio,
     RatioFigure,
     ScoreFigure,
+    TierFigure,
     TraitFigure,
 )
 from segops.core.rules.parsing.distances import read_distance
@@ -39,6 +40,8 @@ AGGREGATE_TESTS = {
     "distinct": "count",
     **dict.fromkeys(("latest", "earliest", "most_frequent"), "test"),
 }
+#: What the tier is called where digits are named.
+TIER = "tier"
 COMPARISONS = ("eq", "ne", "lt", "lte", "gt", "gte")
 _EXAMPLE = "[{did: Signed In, within: 30d}, gt, {did: Docs Viewed, within: 30d}]"
 
@@ -147,8 +150,9 @@ def _score(reader: Reader, head: str) -> ScoreFigure:
     return ScoreFigure(read_score_name(reader.at(head)))
 
 
-def _digit(reader: Reader, head: str) -> DigitFigure:
-    return DigitFigure(reader.context.rfm or Rfm(), reader.at(head).one_of(DIGITS))
+def _rfm(reader: Reader, head: str) -> DigitFigure | TierFigure:
+    rfm, name = reader.context.rfm or Rfm(), reader.at(head).one_of((*DIGITS, TIER))
+    return TierFigure(rfm) if name == TIER else DigitFigure(rfm, name)
 
 
 def _days(reader: Reader, head: str) -> DaysFigure:
@@ -195,7 +199,7 @@ FIGURES: dict[str, FigureHead] = {
     **{function: FigureHead(_keys(function), _aggregate) for function in AGGREGATES},
     "trait": FigureHead((), _trait),
     "score": FigureHead((), _score),
-    "rfm": FigureHead(("refresh",), _digit),
+    "rfm": FigureHead(("refresh",), _rfm),
     **dict.fromkeys(
         ("days_since_first", "days_since_last"), FigureHead(("where", "time_of_day", "refresh"), _days)
     ),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -20,8 +21,10 @@ from segops.core.rules.figures import (
     Figure,
     FrozenFigure,
     Number,
+    PublishedFigure,
     RatioFigure,
     ScoreFigure,
+    TierFigure,
     TraitFigure,
 )
 from segops.core.rules.parsing.context import Context
@@ -29,10 +32,13 @@ from segops.core.rules.parsing.distances import read_lengths
 from segops.core.rules.parsing.figures import AGGREGATE_TESTS, FIGURES, read_figure
 from segops.core.rules.parsing.reader import Reader
 from segops.core.rules.parsing.refresh import frozen
+from segops.core.rules.parsing.rfm import named_tiers
 from segops.core.values import exact
 
 INDICATOR_PATTERN = "^[a-z0-9][a-z0-9_-]{0,63}$"
 _KEY = re.compile(INDICATOR_PATTERN.strip("^$"))
+#: The keys beside a figure that say whether and when it is published.
+PUBLISHING = ("publish", "change_by", "at_most", "per")
 _EXAMPLE = "{aov_90d: {avg: total, of: Order Completed, within: 90d}}"
 
 
@@ -56,7 +62,67 @@ def _defined(block: Reader, key: Any) -> Figure:
         form.fail("expected a key of at most 64 lower-case letters, digits, hyphens and underscores")
     if isinstance(form.raw, dict) and "indicator" in form.raw:
         form.fail("expected a figure, got another indicator: name that one in the rule")
-    return read_figure(form)
+    return read_figure(form.with_raw(figure_form(form.raw)))
+
+
+def figure_form(raw: Any) -> Any:
+    """Return an indicator as written, without the keys about its publication.
+
+    >>> figure_form({"did": "Buy", "change_by": 5})
+    {'did': 'Buy'}
+    """
+    return {key: raw[key] for key in raw if key not in PUBLISHING} if isinstance(raw, dict) else raw
+
+
+def read_published(
+    raw: dict[str, Any], figures: Mapping[str, Figure], path: str, context: Context
+) -> dict[str, PublishedFigure]:
+    """Parse when each indicator of a block is published; ``figures``: what ``read_indicators`` returned.
+
+    Indicators with ``publish: false`` are left out. Raises DefinitionError with every mistake.
+
+    >>> form = {"a": {"did": "Buy", "at_most": 1, "per": "1h"}, "b": {"did": "Buy", "publish": False}}
+    >>> found = read_published(form, read_indicators(form, "-", Context()), "-", Context())
+    >>> [(key, each.per_ms) for key, each in found.items()]
+    [('a', 3600000)]
+    """
+    block = Reader(raw, path, context)
+    reads = (partial(_publication, block.at(key), figure) for key, figure in figures.items())
+    found = dict(zip(figures, block.gather(*reads), strict=True))
+    return {key: each for key, each in found.items() if each is not None}
+
+
+def _publication(form: Reader, figure: Figure) -> PublishedFigure | None:
+    written = {key: form.at(key) for key in PUBLISHING if key in form}
+    publish = written.pop("publish", None)
+    if publish is not None and not isinstance(publish.raw, bool):
+        publish.fail(f"expected true or false, got {publish.raw!r}")
+    if publish is not None and not publish.raw:
+        for key, reader in written.items():
+            reader.fail(f"unknown key; an indicator that is not published has no {key}")
+        return None
+    change_by, per_ms = form.gather(
+        lambda: _change_by(written["change_by"], figure) if "change_by" in written else None,
+        lambda: _period(form, written) if {"at_most", "per"} & written.keys() else None,
+    )
+    return PublishedFigure(figure, change_by, per_ms)
+
+
+def _change_by(reader: Reader, figure: Figure) -> Decimal:
+    if isinstance(figure, TierFigure):
+        reader.fail("unknown key; a tier is not a number")
+    number = reader.number(expected="a number above 0")
+    if number <= 0:
+        reader.fail(f"expected a number above 0, got {reader.raw!r}")
+    return number
+
+
+def _period(form: Reader, written: Mapping[str, Reader]) -> int:
+    if len({"at_most", "per"} & written.keys()) < 2:
+        form.fail("expected at_most and per together, such as {at_most: 1, per: 1h}")
+    if written["at_most"].raw != 1 or isinstance(written["at_most"].raw, bool):
+        written["at_most"].fail(f"expected 1, got {written['at_most'].raw!r}")
+    return written["per"].positive_duration()
 
 
 def read_indicator(node: Reader) -> model.Node:
@@ -118,6 +184,7 @@ _TESTED: dict[type, Callable[[Any, Reader], model.Node]] = {
     ScoreFigure: lambda figure, form: model.ScoreNode(figure.name, form.predicate()),
     DigitFigure: _digit,
     DaysFigure: _days,
+    TierFigure: lambda figure, form: model.RfmNode(figure.rfm, named_tiers(form)),
     RatioFigure: lambda figure, form: model.Ratio(figure.upper, figure.lower, form.predicate()),
     DistanceFigure: lambda figure, form: Distance(figure, read_lengths(form)),
     FrozenFigure: lambda figure, form: frozen(_tested(figure.of, form), figure.refresh, form),

@@ -101,10 +101,12 @@ def read_rfm_node(reader: Reader) -> model.RfmNode:
     rfm = reader.context.rfm
     if isinstance(reader.raw, dict):
         return model.RfmNode(rfm or Rfm(), (), _digits(reader))
-    return model.RfmNode(rfm or Rfm(), _named_tiers(reader, rfm))
+    return model.RfmNode(rfm or Rfm(), named_tiers(reader))
 
 
-def _named_tiers(reader: Reader, rfm: Rfm | None) -> tuple[str, ...]:
+def named_tiers(reader: Reader) -> tuple[str, ...]:
+    """Read a tier or a list of tiers, in the order of their names."""
+    rfm = reader.context.rfm
     names = reader.values("a tier or a non-empty list of tiers") if isinstance(reader.raw, list) else [reader]
     if rfm is None:
         return tuple(sorted({name.text() for name in names}))

@@ -20,6 +20,7 @@ from segops.core.rules.figures import (
     Number,
     RatioFigure,
     ScoreFigure,
+    TierFigure,
     TraitFigure,
 )
 from segops.core.rules.reference.history import History, counts
@@ -96,7 +97,9 @@ def aggregate(figure: model.Aggregate | AggregateFigure, events: list[Event]) ->
     return results[figure.function]()
 
 
-def digits(node: model.RfmNode | DigitFigure, history: History, now_ms: int) -> dict[str, int] | None:
+def digits(
+    node: model.RfmNode | DigitFigure | TierFigure, history: History, now_ms: int
+) -> dict[str, int] | None:
     """Return recency, frequency and monetary, each from 1, the worst; None without an order."""
     rfm = node.rfm
     found = figures(history, now_ms, period_ms=rfm.purchases.period_ms, currency=rfm.purchases.currency)
@@ -125,6 +128,16 @@ def _recency_days(history: History, now_ms: int) -> int | None:
 def _digit(figure: DigitFigure, history: History, now_ms: int) -> int | None:
     found = digits(figure, history, now_ms)
     return None if found is None else found[figure.name]
+
+
+def _tier(figure: TierFigure, history: History, now_ms: int) -> str | None:
+    found = digits(figure, history, now_ms)
+    if found is None:
+        return None
+    for name, r_low, r_high, f_low, f_high in figure.rfm.tiers:
+        if r_low <= found["recency"] <= r_high and f_low <= found["frequency"] <= f_high:
+            return name
+    return None
 
 
 def _events(figure: CountFigure | AggregateFigure, history: History, now_ms: int) -> list[Event]:
@@ -170,6 +183,7 @@ _FIGURES: dict[type, Callable[[Any, History, int], Any]] = {
     TraitFigure: lambda figure, history, _now_ms: lookup(history.traits(), figure.path),
     ScoreFigure: lambda figure, history, now_ms: score(figure.name, history, now_ms),
     DigitFigure: _digit,
+    TierFigure: _tier,
     DaysFigure: _days,
     DistanceFigure: _distance,
     RatioFigure: _ratio,

@@ -21,6 +21,7 @@ from segops.core.rules.figures import (
     Number,
     RatioFigure,
     ScoreFigure,
+    TierFigure,
     TraitFigure,
     figures_of,
 )
@@ -187,7 +188,9 @@ def _window_durations(window: Window | None) -> Iterable[int]:
     return ()
 
 
-def _of_figures(node: model.Compare | model.Ratio | model.Distance | RatioFigure) -> _Times:
+def _of_figures(
+    node: model.Compare | model.Ratio | model.Distance | model.PublishedFigure | RatioFigure,
+) -> _Times:
     return _Times(compared=[_FIGURES[type(figure)](figure) for figure in figures_of(node)])
 
 
@@ -198,7 +201,10 @@ _FIGURES: dict[type, Callable[[Any], _Times]] = {
     ),
     DaysFigure: lambda figure: _Times(_where(figure), daily=True),
     ScoreFigure: lambda _figure: _Times(daily=True),
-    DigitFigure: lambda figure: _Times(lengths_ms=[figure.rfm.purchases.period_ms, *figure.rfm.recency_ms]),
+    **dict.fromkeys(
+        (DigitFigure, TierFigure),
+        lambda figure: _Times(lengths_ms=[figure.rfm.purchases.period_ms, *figure.rfm.recency_ms]),
+    ),
     DistanceFigure: lambda figure: _Times(lengths_ms=[figure.within_ms]),
     RatioFigure: _of_figures,
     FrozenFigure: lambda figure: _Times(refresh=figure.refresh),
@@ -212,7 +218,7 @@ _TIMES: dict[type, Callable[[Any], _Times]] = {
     model.Occurrence: lambda node: _Times(_where(node), [node.older_than_ms, node.newer_than_ms]),
     model.Trait: lambda node: _Times([node.test]),
     model.KnownFor: lambda node: _Times(lengths_ms=[node.length_ms]),
-    **dict.fromkeys((model.Compare, model.Ratio, model.Distance), _of_figures),
+    **dict.fromkeys((model.Compare, model.Ratio, model.Distance, model.PublishedFigure), _of_figures),
     model.HasBeen: _has_been,
     model.Changed: lambda node: _Times(window=node.window),
     model.Visited: lambda node: _Times(window=node.window),

@@ -23,7 +23,7 @@ class DraftSet(NamedTuple):
 class Adoption(NamedTuple):
     """The definitions in force at once, and the ``next`` ones, for which ``features`` are filled first.
 
-    ``next`` None: all are in force at once. ``fresh``: keys of segments that come into force with ``next``.
+    ``next`` None: all are in force at once. ``fresh``: keys of what comes into force with ``next``.
     """
 
     engine: Engine
@@ -41,7 +41,7 @@ def adoption_of(former: Engine, wanted: Engine) -> Adoption:
     engine = build(in_force_at_once(former.segments, wanted.segments, waits), former)
     if engine.version == former.version:
         engine = former
-    following = build(wanted.segments.definitions, engine)
+    following = build(wanted.segments.all_definitions, engine)
     lacking = missing(engine.segments.features, following.segments.features)
-    fresh = following.segments.by_key.keys() - engine.segments.by_key.keys()
+    fresh = following.segments.index_of.keys() - engine.segments.index_of.keys()
     return Adoption(engine, following, lacking, frozenset(fresh))

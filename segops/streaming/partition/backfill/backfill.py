@@ -351,7 +351,7 @@ class Backfill:
     def explain(self, profile: Profile, result: StepResult) -> None:
         """Set the reason of changes in segments that were not evaluated before."""
         if self._next is not None and self._next.switched:
-            give_reason(profile, result.changes, self._next.fresh)
+            give_reason(profile, result.changes, self._next.fresh, result.values)
 
     # -- reading and durability ----------------------------------------------------------------
 
