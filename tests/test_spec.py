@@ -46,7 +46,8 @@ from segops.core.values import MAX_MS, UNIT_MS, kind, parse_duration, parse_inst
 from segops.core.windows import CALENDAR_UNITS
 from segops.schemas import lookups, published_lookups, written
 from segops.schemas.events import decode
-from segops.schemas.segments import KEY_PATTERN, load
+from segops.schemas.segment_reading import KEY_PATTERN
+from segops.schemas.segments import load
 from segops.schemas.static_lists import bound
 from segops.schemas.written import read_yaml
 from segops.testing import Flip, at

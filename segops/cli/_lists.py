@@ -15,7 +15,7 @@ from segops.core.rules.model import ListInForce
 from segops.imports.ids import IdFile
 from segops.replay import Replay
 from segops.schemas.identifying import IdentityLimits
-from segops.schemas.segments import KEY_PATTERN
+from segops.schemas.segment_reading import KEY_PATTERN
 
 
 class NamedFile(NamedTuple):

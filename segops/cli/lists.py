@@ -26,7 +26,7 @@ from segops.imports.ids import IdFile
 from segops.operations import static_lists
 from segops.operations.static_lists import Expiry, ListView, Progress
 from segops.schemas.identifying import limits_of
-from segops.schemas.segments import KEY_PATTERN
+from segops.schemas.segment_reading import KEY_PATTERN
 from segops.streaming.failpoints import Failpoints
 from segops.wall_clock import wall_ms
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from segops.core.features.periods import STAGES
 from segops.core.operators import EDGES, OPERATORS
 from segops.core.refresh import UNITS
 from segops.core.rules.parsing import (
@@ -16,19 +15,14 @@ from segops.core.rules.parsing import (
     AGGREGATES,
     COUNT_OPERATORS,
     DIGITS,
-    DURATION_OPERATORS,
     HEADS,
     MAX_ALERTS,
     MAX_EDGES,
-    MAX_PERIODS,
     MAX_STEPS,
-    NUMBERS,
     PERCENTAGE,
     REFRESHED,
     SIDES,
     TIME_KEYS,
-    VALUES,
-    WHICH,
     windows_of,
 )
 from segops.core.time_of_day import DAYS
@@ -45,6 +39,13 @@ from segops.schemas.json_schema_figures import (
     scores_block,
 )
 from segops.schemas.json_schema_lookups import lookups_block, postal_codes_block
+from segops.schemas.json_schema_rhythm import (
+    active_schema,
+    lifecycle_schema,
+    regularly_schema,
+    session_schema,
+    sessions_schema,
+)
 from segops.schemas.json_schema_values import (
     CLOCK,
     COUNTS,
@@ -61,14 +62,14 @@ from segops.schemas.json_schema_values import (
     list_of,
     map_of,
     one_or_more,
-    pair_of,
     path_of,
     ref,
     test_of,
     where_of,
     windowed,
 )
-from segops.schemas.segments import KEY_PATTERN, SegmentFileForm, SegmentForm
+from segops.schemas.segment_reading import KEY_PATTERN, SegmentForm
+from segops.schemas.segments import SegmentFileForm
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -288,49 +289,6 @@ def _sequence(head: str) -> Schema:
     return map_of((head,), **{head: steps}, within=POSITIVE, strict={"type": "boolean"})
 
 
-def _active(head: str) -> Schema:
-    keys = {head: ref("names"), "where": ref("where"), "zone": STRING, "is": ref("count")}
-    return windowed(map_of((head, "is"), **keys, time_of_day=ref("time of day")), TIME_KEYS)
-
-
-def _of_sessions() -> dict[str, Schema]:
-    return {**_settled(), "gap": POSITIVE}
-
-
-def _settled() -> dict[str, Schema]:
-    return {"where": where_of([SCALAR, ref("settled")], 1), "time_of_day": ref("time of day")}
-
-
-def _sessions(head: str) -> Schema:
-    form = map_of((head, "is"), **{head: ref("names"), "is": ref("count")}, **_of_sessions())
-    return windowed(form, TIME_KEYS)
-
-
-def _session(head: str) -> Schema:
-    operands = {name: pair_of(DURATION) if name == "between" else DURATION for name in DURATION_OPERATORS}
-    tests = {"duration": {**map_of((), **operands), "minProperties": 1}, "events": ref("count")}
-    values = {"oneOf": [map_of((name,), **{name: PATH}) for name in VALUES]}
-    forms = [*(({"const": name}, tests[name]) for name in NUMBERS), (values, ref("test"))]
-    keys = {head: {"anyOf": [figure for figure, _ in forms]}, "of": ref("names"), "is": {"type": "object"}}
-    kinds = [{"properties": {head: figure, "is": test}} for figure, test in forms]
-    return {
-        **map_of((head, "of", "is"), **keys, which={"enum": list(WHICH)}, **_of_sessions()),
-        "oneOf": kinds,
-    }
-
-
-def _regularly(head: str) -> Schema:
-    k, of = ({"type": "integer", "minimum": least, "maximum": MAX_PERIODS} for least in (1, 2))
-    keys = {head: ref("names"), **_settled(), "every": POSITIVE, "k": k, "of": of}
-    return map_of((head, "every", "k", "of"), **keys)
-
-
-def _lifecycle(head: str) -> Schema:
-    stages = {"anyOf": [{"enum": list(STAGES)}, list_of({"enum": list(STAGES)})]}
-    keys = {"of": ref("names"), "period": POSITIVE, "is": stages, **_settled()}
-    return map_of((head,), **{head: map_of(("of", "period", "is"), **keys)})
-
-
 _DAYS = "The number of local days, weeks or months with such an event satisfies `is`."
 _FIGURE = "The aggregate of a property over the events `of` a name satisfies `is`."
 _AGE = "The age of the first or last such event is older_than or newer_than a duration."
@@ -388,14 +346,14 @@ _NODES: dict[str, tuple[str, Callable[[str], Schema]]] = {
         "The customer is in that other segment now.",
         lambda head: map_of((head,), **{head: {"type": "string", "pattern": KEY_PATTERN}}),
     ),
-    **{head: (_DAYS, _active) for head in ACTIVE},
-    "sessions": ("The number of sessions that begin in the window satisfies `is`.", _sessions),
+    **{head: (_DAYS, active_schema) for head in ACTIVE},
+    "sessions": ("The number of sessions that begin in the window satisfies `is`.", sessions_schema),
     "session": (
         "A figure of the current or the last session satisfies `is`.",
-        _session,
+        session_schema,
     ),
-    "regularly": ("Such an event happened in at least k of the last periods.", _regularly),
-    "lifecycle": ("The customer is new, active, resurrected or dormant by such events.", _lifecycle),
+    "regularly": ("Such an event happened in at least k of the last periods.", regularly_schema),
+    "lifecycle": ("The customer is new, active, resurrected or dormant by such events.", lifecycle_schema),
     "compare": ("The figure is in this relation to another figure, or to a number.", compare_schema),
     "indicator": ("The indicator of the file's `indicators` block satisfies `is`.", indicator_schema),
     "ratio": ("The figure `of`, divided by the figure `to`, satisfies `is`.", ratio_schema),

@@ -14,7 +14,7 @@ from segops.core.segments import SegmentSet
 from segops.core.values import MAX_MS, format_instant, parse_duration, parse_instant
 from segops.schemas.events import decode, route
 from segops.schemas.scenario_segments import Document, Location, PublishedSegments
-from segops.schemas.segments import KEY_PATTERN
+from segops.schemas.segment_reading import KEY_PATTERN
 
 #: The start of the clock if a scenario names no instant.
 DEFAULT_START = "2026-01-01T00:00:00Z"

@@ -10,7 +10,7 @@ import msgspec
 from segops.core.rules.model import ListInForce
 from segops.core.segments import Definition
 from segops.core.static_lists import bind, lists_of
-from segops.schemas.segments import KEY_PATTERN
+from segops.schemas.segment_reading import KEY_PATTERN
 
 #: The keys of these records begin with it; no segment has such a key.
 LIST_PREFIX: Final = b"\x00list:"

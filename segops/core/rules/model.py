@@ -7,12 +7,18 @@ from collections.abc import Iterator
 
 import msgspec
 
-from segops.core.areas import Area
 from segops.core.features.feature import Money
 from segops.core.features.sequence import Sequence
 from segops.core.operators import Predicate
 from segops.core.paths import Path as Path
 from segops.core.refresh import Refresh
+from segops.core.rules.customer import Bucket as Bucket
+from segops.core.rules.customer import HasIdentifier as HasIdentifier
+from segops.core.rules.customer import ListInForce as ListInForce
+from segops.core.rules.customer import Located as Located
+from segops.core.rules.customer import Near as Near
+from segops.core.rules.customer import OnList as OnList
+from segops.core.rules.customer import Visited as Visited
 from segops.core.rules.figures import Compare as Compare
 from segops.core.rules.figures import Distance as Distance
 from segops.core.rules.figures import PublishedFigure as PublishedFigure
@@ -118,76 +124,6 @@ class Changed(msgspec.Struct, frozen=True, tag="changed"):
     before: Predicate | None
     after: Predicate | None
     window: Window
-
-
-class HasIdentifier(msgspec.Struct, frozen=True, tag="has_identifier"):
-    """The profile has an identifier of one of these types."""
-
-    types: tuple[str, ...]
-
-
-class ListInForce(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """The version of a static list that rules read. From ``expires_ms`` on (None: never) it names no one."""
-
-    version: int
-    expires_ms: int | None = None
-
-
-class OnList(msgspec.Struct, frozen=True, tag="list", omit_defaults=True):
-    """The profile is on the static list ``key``.
-
-    ``version``: the one in force (0: none); ``expires_ms``: the instant from which it names no one. A rule as
-    written has neither: they are bound to it when definitions come into force.
-    """
-
-    key: str
-    version: int = 0
-    expires_ms: int | None = None
-
-
-class Near(msgspec.Struct, frozen=True, tag="near", omit_defaults=True):
-    """The last known location, younger than ``within_ms``, is at most ``radius_m`` metres away.
-
-    ``by``: the path of the postal code that locates an event without coordinates.
-    """
-
-    lat: float
-    lon: float
-    radius_m: float
-    within_ms: int | None
-    by: Path | None = None
-
-
-class Located(msgspec.Struct, frozen=True, tag="inside", omit_defaults=True):
-    """The last known location, younger than ``within_ms``, is in one of the areas of the place ``name``.
-
-    ``by``: the path of the postal code that locates an event without coordinates.
-    """
-
-    name: str
-    areas: tuple[Area, ...]
-    within_ms: int | None
-    by: Path | None = None
-
-
-class Visited(msgspec.Struct, frozen=True, tag="visited", omit_defaults=True):
-    """An event in the window was located in one of the areas of the place ``name``.
-
-    ``by``: the path of the postal code that locates an event without coordinates.
-    """
-
-    name: str
-    areas: tuple[Area, ...]
-    window: Window
-    by: Path | None = None
-
-
-class Bucket(msgspec.Struct, frozen=True, tag="bucket"):
-    """The profile's share of 100 under ``salt`` lies in ``[low, high)``; both in hundredths of a percent."""
-
-    salt: str
-    low: int
-    high: int
 
 
 class SequenceNode(msgspec.Struct, frozen=True, tag="sequence"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
-from math import ceil, floor
 from operator import attrgetter
 from typing import Any
 
@@ -13,12 +12,13 @@ from segops.core.features.bands import Series, thresholds
 from segops.core.features.feature import Stepping, Unfolding
 from segops.core.operators import OPERATORS
 from segops.core.profile import Profile
+from segops.core.rules.execution.days import LATEST_MS, Days, moves_of
 from segops.core.rules.execution.distances import distance_reading
 from segops.core.rules.execution.frozen import projection, sampled
 from segops.core.rules.execution.leaf import FIRST, LATEST, Leaf, itself
 from segops.core.rules.execution.leaves import KINDS, VIEWS, exact_test
-from segops.core.rules.execution.readings import Reading, exact_number
-from segops.core.rules.execution.verdicts import Moves, Unfold, aging, evaluated
+from segops.core.rules.execution.readings import DAY_MS, Reading, exact_number
+from segops.core.rules.execution.verdicts import Unfold, aging, evaluated
 from segops.core.rules.figures import (
     AggregateFigure,
     Compare,
@@ -39,10 +39,6 @@ from segops.core.rules.figures import (
 from segops.core.scoring.rfm import Digits, Rfm
 from segops.core.values import kind, lookup
 from segops.core.windows import ALWAYS
-
-_DAY_MS = 86_400_000
-#: The last millisecond of the year 9999: no later instant can be stored for certain, or written.
-_LATEST_MS = 253_402_300_799_999
 
 
 def reading_of(figure: Figure | Number) -> Reading:
@@ -120,12 +116,10 @@ def ratio(node: Ratio) -> Leaf:
 
 
 _Verdict = Callable[[Any, Any, int], bool]
-#: From a number and whether the figure in days is the first one, to the days around which verdicts change.
-_Days = Callable[[Any, bool], Iterable[Any]]
 
 
 def _paired(
-    left: Reading, right: Reading, verdict: _Verdict, days: _Days, periodic: Callable[[int], bool]
+    left: Reading, right: Reading, verdict: _Verdict, days: Days, periodic: Callable[[int], bool]
 ) -> Leaf:
     """Return a leaf with a verdict on two values.
 
@@ -138,7 +132,7 @@ def _paired(
     def holds(profile: Profile, now_ms: int) -> bool:
         return of_pair((left.read(profile, now_ms), right.read(profile, now_ms)), now_ms)
 
-    moves = _moves(left, right, days, periodic)
+    moves = moves_of(left, right, days, periodic)
 
     def changes(profile: Profile, now_ms: int) -> Iterator[tuple[int, bool]]:
         pairs = together(left.series(profile, now_ms), right.series(profile, now_ms))
@@ -175,50 +169,6 @@ def together(left: Series, right: Series) -> Iterator[tuple[int, tuple[Any, Any]
 #: Later than any instant, and what stands at the end of a series.
 _NEVER = 1 << 63
 _END: tuple[int, Any] = (_NEVER, None)
-
-
-# -- figures in days ---------------------------------------------------------------------------------------
-
-
-def _moves(left: Reading, right: Reading, days: _Days, periodic: Callable[[int], bool]) -> Moves | None:
-    """Return when the verdict on a pair may change because figures in days rise; None without them."""
-    if left.ages and right.ages:
-        return lambda pair, now_ms: _next_of_both(pair, now_ms, periodic)
-    if left.ages:
-        return lambda pair, now_ms: _next_age(pair[0], pair[1], now_ms, lambda number: days(number, True))
-    if right.ages:
-        return lambda pair, now_ms: _next_age(pair[1], pair[0], now_ms, lambda number: days(number, False))
-    return None
-
-
-def _next_age(
-    since_ms: int | None, other: Any, now_ms: int, days: Callable[[Any], Iterable[Any]]
-) -> int | None:
-    """Return when the days since an instant next reach or pass one of the ``days`` for the other value.
-
-    Return None if that is after the year 9999, as it is for a huge number in a trait.
-    """
-    if since_ms is None or kind(other) != "number":
-        return None
-    whole = {step for number in days(other) for step in (ceil(number), floor(number) + 1)}
-    edges = (since_ms + number * _DAY_MS for number in whole)
-    return min((edge for edge in edges if now_ms < edge <= _LATEST_MS), default=None)
-
-
-def _next_of_both(
-    pair: tuple[int | None, int | None], now_ms: int, periodic: Callable[[int], bool]
-) -> int | None:
-    """Return when one of two numbers of days next rises, if that changes the verdict on their difference.
-
-    The difference alternates between two neighbours every day.
-    """
-    first, second = pair
-    if first is None or second is None:
-        return None
-    least, rest = divmod(second - first, _DAY_MS)
-    if not rest or not periodic(least):
-        return None
-    return min(now_ms + _DAY_MS - (now_ms - since_ms) % _DAY_MS for since_ms in (first, second))
 
 
 # -- readings ----------------------------------------------------------------------------------------------
@@ -345,8 +295,8 @@ def _next_day(since_ms: int | None, now_ms: int) -> int | None:
     """Return when the number of days since an instant next rises; None after the year 9999."""
     if since_ms is None:
         return None
-    at = now_ms + _DAY_MS - (now_ms - since_ms) % _DAY_MS
-    return at if at <= _LATEST_MS else None
+    at = now_ms + DAY_MS - (now_ms - since_ms) % DAY_MS
+    return at if at <= LATEST_MS else None
 
 
 def _trait(figure: TraitFigure) -> Reading:
