@@ -79,8 +79,8 @@ bench-peers: $(STAMP) ## Compare with Faust, Quix, Bytewax, Kafka Streams, PyFli
 	  $(if $(PROFILES),--profiles $(PROFILES)) $(if $(TURNS),--turns $(TURNS)) $(if $(PEERS),--peers $(PEERS)) \
 	  $(if $(ROWS),--rows $(ROWS)) $(if $(RESUME),--resume)
 
-fuzz: $(STAMP) ## Compare the compiled rules with the slow evaluator for long (CASES=20000, SECONDS=600, REQUIRE=300)
-	$(BIN)/python -m tests.fuzz --cases $(or $(CASES),20000) --seconds $(or $(SECONDS),600) \
+fuzz: $(STAMP) ## Compare the compiled rules with the slow evaluator for long (CASES=20000, SECONDS=1800, REQUIRE=300)
+	$(BIN)/python -m tests.fuzz --cases $(or $(CASES),20000) --seconds $(or $(SECONDS),1800) \
 	  $(if $(REQUIRE),--require $(REQUIRE))
 
 faults: $(STAMP) ## Break workers, brokers, disks and input in every way; is anything lost? (SEEDS=20, ONLY=F1,F5, MODE=both)

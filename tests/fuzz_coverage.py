@@ -11,28 +11,39 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from segops.core.operators import EDGES, OPERATORS
-from segops.core.rules.parsing import HEADS, WINDOW_KEYS, Context, read_indicators, read_rfm, read_rule
-from segops.core.segments import Definition, SegmentSet
+from segops.core.rules.parsing import FIGURES, HEADS, WINDOW_KEYS
+from segops.core.segments import SegmentSet
 
 from .core.oracle import ChangeSummary, Memberships, Oracle
-from .core.strategies import RFM
-from .core.strategies_areas import area_context
-from .core.strategies_figures import INDICATORS
-from .core.strategies_lists import LISTINGS, LISTS
+from .core.strategies_lists import LISTINGS
+from .core.test_equivalence import make_definition
 
 _GROUPS = ("all", "any", "not", "at_least")
 _KEYS = dict.fromkeys(key for head in HEADS.values() for key in head.keys)
+Row = tuple[str, str]
+Steps = list[tuple[str, Any]]
 #: Every row of the table: what it is, and its name.
-ROWS: tuple[tuple[str, str], ...] = (
+ROWS: tuple[Row, ...] = (
     *(("node", name) for name in HEADS),
+    *(("figure", name) for name in FIGURES),
     *(("window" if name in WINDOW_KEYS else "key", name) for name in _KEYS),
     *(("operator", name) for name in OPERATORS),
 )
-#: What no instant changes by itself.
-_STILL = {
-    ("node", "bucket"),
-    *(("window", name) for name in ("since", "until", "since_last", "same")),
-    *(("operator", name) for name in OPERATORS if name not in EDGES),
+#: Rows whose verdict no instant changes by itself, and why; nothing is required of their last column. Beside
+#: a part that does move, as a sliding window, a node of such a row flips by time all the same.
+STILL: dict[Row, str] = {
+    ("node", "bucket"): "the profile's id alone decides",
+    ("node", "identified"): "identifiers come and go with events",
+    ("node", "has_identifier"): "identifiers come with events",
+    **{
+        ("window", name): "both ends are fixed, and no event is later than now" for name in ("since", "until")
+    },
+    **{("window", name): "begins with an event, and has no other end" for name in ("since_last", "same")},
+    **{
+        ("operator", name): "compares values without the present instant (operators.EDGES)"
+        for name in OPERATORS
+        if name not in EDGES
+    },
 }
 COLUMNS = ("cases", "true", "false", "by time")
 
@@ -62,6 +73,7 @@ def nodes(form: dict[str, Any]) -> Iterator[Written]:
         rows |= {("window" if key in WINDOW_KEYS else "key", key) for key in form if key != head}
         parts = {key: value for key, value in form.items() if key not in WINDOW_KEYS}
         rows |= {("operator", name) for name in _operators(parts, of_node=True)}
+        rows |= {("figure", name) for name in _figures(form)}
     yield Written(form, frozenset(rows))
 
 
@@ -79,6 +91,14 @@ def _operators(value: Any, *, of_node: bool = False) -> Iterator[str]:
                 yield from ("eq" for test in inner.values() if not isinstance(test, dict))
 
 
+def _figures(form: dict[str, Any]) -> Iterator[str]:
+    """Yield the heads of the figures that a node compares."""
+    ratio = form.get("ratio", {})
+    for figure in (*form.get("compare", ()), ratio.get("of"), ratio.get("to")):
+        if isinstance(figure, dict):
+            yield from figure.keys() & FIGURES.keys()
+
+
 class _Watcher(Oracle):
     """The oracle without predictions, which take most of its time."""
 
@@ -91,56 +111,84 @@ class _Watcher(Oracle):
         return [ChangeSummary(key, actions[key], reason, now_ms, None, event_id) for key in changed]
 
 
+class Goal(NamedTuple):
+    """A row and a column of the table.
+
+    >>> str(Goal(("node", "did"), "by time"))
+    'node did: by time'
+    """
+
+    row: Row
+    column: str
+
+    def __str__(self) -> str:
+        return f"{' '.join(self.row)}: {self.column}"
+
+
+#: What is required of a case for each row: its number is to rise, and time alone cannot cause all of it.
+GOALS = tuple(
+    Goal(row, column) for row in ROWS for column in COLUMNS if column != "by time" or row not in STILL
+)
+
+
 class Coverage:
     """Counts, for each row, the cases with it, with each verdict of such a node, and with a flip by time."""
 
     def __init__(self) -> None:
-        self.counts: dict[tuple[str, str], Counter[str]] = {row: Counter() for row in ROWS}
+        self.counts: dict[Row, Counter[str]] = {row: Counter() for row in ROWS}
 
-    def add(self, segments: SegmentSet, steps: list[tuple[str, Any]], watermark: bool) -> None:
+    def add(self, segments: SegmentSet, steps: Steps, watermark: bool) -> None:
         """Count one case."""
-        written = {
-            f"node-{number}": node
-            for number, node in enumerate(
-                node for d in segments.definitions for node in nodes(d.written["when"])
-            )
-        }
-        found: dict[tuple[str, str], set[str]] = {}
-        for key, seen in _seen(segments, written, steps, watermark).items():
-            for row in written[key].rows:
-                found.setdefault(row, {"cases"}).update(seen)
-        for row, seen in found.items():
-            self.counts[row].update(seen)
+        for row, columns in columns_of(segments, steps, watermark).items():
+            self.counts[row].update(columns)
+
+    def count(self, goal: Goal) -> int:
+        """Return the number of cases for a goal."""
+        return self.counts[goal.row][goal.column]
+
+    def merge(self, other: Coverage) -> None:
+        """Add the counts of other cases."""
+        for row, counts in other.counts.items():
+            self.counts[row].update(counts)
+
+    def rarest(self, least: int = 0) -> list[Goal]:
+        """Return the goals from the rarest on: those below ``least``, or all if there is none."""
+        goals = sorted(GOALS, key=self.count)
+        return [goal for goal in goals if self.count(goal) < least] or goals
 
     def lacking(self, least: int) -> list[str]:
-        """Return, as text, each count that is below ``least``, without those that time alone cannot cause."""
-        return [
-            f"{kind} {name}: {self.counts[kind, name][column]:,} {column}"
-            for kind, name in ROWS
-            for column in COLUMNS
-            if self.counts[kind, name][column] < least
-            and not (column == "by time" and (kind, name) in _STILL)
-        ]
+        """Return, as text, each goal with fewer than ``least`` cases."""
+        return [f"{goal}, {self.count(goal):,}" for goal in GOALS if self.count(goal) < least]
 
     def table(self) -> str:
-        """Return the counts, a line for each row."""
+        """Return the counts, a line for each row, with the reason why time alone does not flip some."""
         lines = [f"{'':32}{''.join(f'{column:>9}' for column in COLUMNS)}"]
-        for kind, name in ROWS:
-            counts = self.counts[kind, name]
-            lines.append(f"{kind + ' ' + name:32}{''.join(f'{counts[column]:9,}' for column in COLUMNS)}")
+        for row in ROWS:
+            counts, why = self.counts[row], f"  never by time: {STILL[row]}" if row in STILL else ""
+            lines.append(f"{' '.join(row):32}{''.join(f'{counts[column]:9,}' for column in COLUMNS)}{why}")
         return "\n".join(lines)
 
 
+def columns_of(segments: SegmentSet, steps: Steps, watermark: bool) -> dict[Row, set[str]]:
+    """Return, for each row of the nodes of a case, the columns of the table that the case counts in."""
+    written: dict[str, Written] = {}
+    for definition in segments.definitions:
+        *below, top = nodes(definition.written["when"])
+        written |= {f"{definition.key}-{number}": node for number, node in enumerate(below)}
+        written[definition.key if definition.policy is None else f"{definition.key}-alone"] = top
+    found: dict[Row, set[str]] = {}
+    for key, seen in _seen(segments, written, steps, watermark).items():
+        for row in written[key].rows:
+            found.setdefault(row, {"cases"}).update(seen)
+    return found
+
+
 def _seen(
-    segments: SegmentSet, written: dict[str, Written], steps: list[tuple[str, Any]], watermark: bool
+    segments: SegmentSet, written: dict[str, Written], steps: Steps, watermark: bool
 ) -> dict[str, set[str]]:
     """Return the verdicts of each node, as if it were a segment of its own, and whether time changed one."""
-    context = area_context("fuzz", read_rfm(RFM, "rfm", Context("fuzz")))
-    context.indicators = read_indicators(INDICATORS, "indicators", context)
-    context.lists = LISTS
-    alone = [
-        Definition(key, key, read_rule(node.form, key, context), written={}) for key, node in written.items()
-    ]
+    known = {definition.key for definition in segments.definitions}
+    alone = [make_definition(key, node.form) for key, node in written.items() if key not in known]
     watcher = _Watcher([*segments.definitions, *alone])
     watcher.history.put_on(LISTINGS)
     seen: dict[str, set[str]] = {key: set() for key in written}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,16 @@ from segops.metrics import Metrics
 
 PACKAGE = Path(__file__).parents[1] / "segops"
 WRITERS = {"inc", "dec", "set", "observe", "info"}
+
+
+@cache
+def written_in(source: str) -> frozenset[str]:
+    return frozenset(written(ast.parse(source)))
+
+
+@cache
+def texts_in(source: str) -> frozenset[object]:
+    return frozenset(text_arguments(ast.parse(source)))
 
 
 def written(tree: ast.AST) -> Iterator[str]:
@@ -66,8 +77,8 @@ def unwritten(metrics: Metrics | CollectorMetrics, shell: Iterable[str], core: I
     An entry of ``metrics.identities`` counts as written if the shell writes the table and the core its name.
     """
     declared = {name: value for name, value in vars(metrics).items() if isinstance(value, MetricWrapperBase)}
-    direct = {name for text in shell for name in written(ast.parse(text))}
-    counts = {text for source in core for text in text_arguments(ast.parse(source))}
+    direct = {name for text in shell for name in written_in(text)}
+    counts = {text for source in core for text in texts_in(source)}
     by_table = {id(metric) for name, metric in getattr(metrics, "identities", {}).items() if name in counts}
     through_table = by_table if "identities" in direct else set()
     return {name for name, value in declared.items() if name not in direct and id(value) not in through_table}

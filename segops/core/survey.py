@@ -62,6 +62,8 @@ class _Read(NamedTuple):
     traits: tuple[tuple[str, ...], ...] = ()
     location: bool = False
     identifiers: tuple[str, ...] = ()
+    #: The traits that must be numbers.
+    numbers: tuple[tuple[str, ...], ...] = ()
 
 
 class Survey:
@@ -72,7 +74,8 @@ class Survey:
         self._traits: dict[tuple[str, ...], bool] = {}
         self._met: set[str] = set()
         self._location_met = True
-        self._numbers_as_text: Counter[tuple[str, str]] = Counter()
+        self._numbers: set[tuple[str, ...]] = set()
+        self._numbers_as_text: Counter[str] = Counter()
         self._identifiers: dict[str, bool] = {}
         self._unknown_keys = UnknownKeys()
         #: Held: paths of look-ups are read as long as a definition holds their columns.
@@ -85,7 +88,8 @@ class Survey:
         read_by = _READ.get(type(node))
         if read_by is None:
             return
-        events, traits, location, identifiers = read_by(node)
+        events, traits, location, identifiers, numbers = read_by(node)
+        self._numbers.update(numbers)
         for names, reading in events:
             for name in names:
                 known = self._of.setdefault(name, {})
@@ -104,22 +108,30 @@ class Survey:
                 dict.fromkeys(self._identifiers.keys() & map(type_of, all_of(event)), True)
             )
         found = []
-        texts: set[tuple[str, str]] = set()
+        texts: set[str] = set()
         for known, reading in self._read_of(event.name):
             value = walker(reading.path)(event)
             for one in value.values if isinstance(value, Each) else () if value is None else (value,):
                 known[reading] = True
                 if one.__class__ is str and (reading.adds or reading.kinds == _NUMBER) and _is_number(one):
-                    texts.add((path_text(reading.path), event.name))
+                    texts.add(f"{path_text(reading.path)} of {event.name}")
                 odd = misfit(one, reading.kinds)
                 if odd is not None:
                     found.append(Skip(event.name, path_text(reading.path), odd))
         self._unknown_keys.observe((reading.path for _, reading in self._read_of(event.name)), event)
-        self._numbers_as_text.update(texts)
-        for path in self._traits if event.traits else ():
-            if lookup(event.traits or {}, path) is not None:
-                self._traits[path] = True
+        self._numbers_as_text.update(texts | self._observe_traits(event.traits or {}))
         return found
+
+    def _observe_traits(self, traits: dict[str, Any]) -> set[str]:
+        """Record traits; return those that are numbers as text, where a rule expects numbers."""
+        texts = set()
+        for path in self._traits if traits else ():
+            value = lookup(traits, path)
+            if value is not None:
+                self._traits[path] = True
+            if path in self._numbers and isinstance(value, str) and _is_number(value):
+                texts.add(f"the trait {names_text(path)}")
+        return texts
 
     def _read_of(self, name: str) -> Iterator[tuple[dict[Reading, bool], Reading]]:
         for known in (self._of.get(name, {}), self._of.get(ANY_NAME, {})):
@@ -127,9 +139,9 @@ class Survey:
 
     def suggestions(self) -> Iterator[str]:
         """Yield one line per path at which a rule expects numbers, and events have them as text."""
-        for (path, name), number in sorted(self._numbers_as_text.items()):
+        for what, number in sorted(self._numbers_as_text.items()):
             values = "1 event has a number" if number == 1 else f"{number:,} events have numbers"
-            yield f"{path} of {name}: {values} as text; as: number reads it"
+            yield f"{what}: {values} as text; as: number reads it"
 
     def unknown_keys(self) -> Iterator[str]:
         """Yield one line per path whose values are keys of no row of the look-up table."""
@@ -207,6 +219,10 @@ def _of_sequence(node: model.SequenceNode) -> Iterator[tuple[tuple[str, ...], Re
         yield from ((step.names, Reading(path)) for path, _ in step.same_as)
 
 
+def _of_trait(node: model.Trait | model.HasBeen) -> _Read:
+    return _Read(traits=(node.path,), numbers=(node.path,) if expected_kinds(node.test) == _NUMBER else ())
+
+
 def _of_session(node: model.SessionFigure) -> Iterator[tuple[tuple[str, ...], Reading | None]]:
     yield from _of_selection(node.select)
     if node.path is not None:
@@ -245,7 +261,8 @@ _READ: dict[type, Callable[[Any], _Read]] = {
     model.Aggregate: lambda node: _Read(_of_aggregate(node)),
     model.SequenceNode: lambda node: _Read(_of_sequence(node)),
     model.RfmNode: lambda _node: _Read([((ORDER_NAME,), None)]),
-    **dict.fromkeys((model.Trait, model.HasBeen, model.Changed), lambda node: _Read(traits=(node.path,))),
+    **dict.fromkeys((model.Trait, model.HasBeen), lambda node: _of_trait(node)),
+    model.Changed: lambda node: _Read(traits=(node.path,)),
     **dict.fromkeys((model.Near, model.Located, model.Visited), _of_location),
     model.Distance: lambda _node: _Read(location=True),
     model.HasIdentifier: lambda node: _Read(identifiers=node.types),

@@ -7,11 +7,16 @@ from typing import Any
 import pytest
 
 from segops.core.dates import birthday, in_zone, years_since
+from segops.core.events import Event
 from segops.core.operators import Age, Anniversary, DateNumbers, Predicate, next_anniversary
 from segops.core.rules.parsing import Reader
+from segops.core.segments import SegmentSet
 from segops.testing import Customer, Flip, at
 
 from .helpers import D, issues_of
+from .oracle import Oracle
+from .strategies import BASE_MS
+from .test_equivalence import assert_agreement, make_definition
 
 ADULT = {"trait": "born", "is": {"age_in_years": {"gte": 18}, "zone": "Europe/Paris"}}
 
@@ -158,3 +163,15 @@ def test_step_of_a_sequence_refuses_an_age_and_accepts_a_weekday() -> None:
         Flip("entered", "rule", at("2026-01-05"))
     ]
     issues_of({"sequence": [{"did": "A", "where": {"day": {"age_in_years": 1}}}]})
+
+
+def test_oracle_knows_how_long_an_age_has_been_reached() -> None:
+    """Eighteen years are reached after the event: what the engine does then, the oracle must try as well."""
+    born = {"p": "2007-10-09T08:53:20.001Z"}
+    held = {"has_been": {"trait": "p", "is": {"age_in_years": 18}}, "for": "500ms"}
+    definitions = [make_definition("s0", held)]
+    steps = [("event", Event("A", BASE_MS, "m1", {}, born)), ("clock", BASE_MS + 501)]
+    assert_agreement(SegmentSet(definitions), steps, watermark=True)
+    oracle = Oracle(definitions)
+    oracle.on_event(steps[0][1], BASE_MS)
+    assert [change.occurred_at for change in oracle.on_clock(BASE_MS + 501)] == [BASE_MS + 501]

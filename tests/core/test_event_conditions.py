@@ -366,3 +366,21 @@ def test_survey_suggests_a_conversion_of_numbers_written_as_text() -> None:
         "price of A: 1 event has a number as text; as: number reads it",
         "revenue of A: 2 events have numbers as text; as: number reads it",
     ]
+
+
+def test_traits_that_are_numbers_as_text_are_suggested() -> None:
+    forms: tuple[dict[str, Any], ...] = (
+        {"trait": "points", "is": {"gte": 5}},
+        {"has_been": {"trait": "tax.rate", "is": {"lt": 5}}, "for": "1d"},
+        {"trait": "read", "is": {"as": "number", "gte": 5}},
+        {"trait": "code", "is": {"eq": "7"}},
+    )
+    survey = Survey([definition(form) for form in forms])
+    for number, points in enumerate(("7", "8.5", 7, "many", None)):
+        traits = {"points": points, "tax": {"rate": "4"} if number else None, "read": "7", "code": "7"}
+        survey.observe(Event("identify", 0, f"m{number}", {}, traits))
+    assert list(survey.suggestions()) == [
+        "the trait points: 2 events have numbers as text; as: number reads it",
+        "the trait tax.rate: 4 events have numbers as text; as: number reads it",
+    ]
+    assert list(survey.paths_never_met()) == []

@@ -337,3 +337,44 @@ def test_time_alone_moves_a_node_only_by_dates() -> None:
     assert still.edges == ()
     timed = compile_rule("s", read({**LEFT, "where": {"p": {"in_last": "1d"}}}), {})
     assert timed.edges is None
+
+
+def warnings_of(form: dict[str, Any]) -> list[str]:
+    context = Context("s.yaml")
+    read_rule(form, "when", context)
+    return [str(warning) for warning in context.warnings]
+
+
+_ALL_ANCHORS = [
+    "s.yaml: when.since_last: no event counts: every event that the node selects is an anchor itself"
+]
+
+
+@pytest.mark.parametrize(
+    ("form", "warned"),
+    [
+        ({"did": "A", "since_last": "A"}, _ALL_ANCHORS),
+        ({"did_not": ["A", "B"], "since_last": ["B", "A"]}, _ALL_ANCHORS),
+        ({"sum": "p", "of": "A", "is": {"gte": 1}, "since_last": ["A", "B"], "same": "q"}, _ALL_ANCHORS),
+        ({"did": ["A", "B"], "since_last": "A"}, []),
+        ({"did": "any_event", "since_last": "A"}, []),
+        ({"did": "B", "count": {"gte": 0}, "since_last": "A"}, []),
+        ({"distinct": "p", "of": "B", "is": {"gte": 0}, "since_last": "A"}, []),
+        (
+            {"distinct": "p", "of": "B", "is": {"gte": 0}},
+            ["s.yaml: when.is: always holds: a count is never below 0"],
+        ),
+    ],
+)
+def test_windows_in_which_nothing_counts_are_warned_of(form: dict[str, Any], warned: list[str]) -> None:
+    """A count of 0 or more is no tautology here: it fails until the anchor comes."""
+    assert warnings_of(form) == warned
+
+
+@pytest.mark.parametrize("head", [{"sessions": "A"}, {"active_days": "A"}, {"inside": "a"}, {"changed": {}}])
+def test_nodes_without_an_anchor_say_where_it_is_possible(head: dict[str, Any]) -> None:
+    reasons = [issue for issue in issues_of({**head, "since_last": "B"}) if ".since_last: " in issue]
+    assert reasons == [
+        "f: when.since_last: possible only beside did, did_not, sum, avg, min, max, distinct, latest or "
+        "earliest, in a node of its own"
+    ]

@@ -11,7 +11,7 @@ from segops.core.rules import model
 from segops.core.rules.parsing.context import Context
 from segops.core.rules.parsing.lookups import read_code
 from segops.core.rules.parsing.reader import Reader, Reads
-from segops.core.rules.parsing.windows import read_window
+from segops.core.rules.parsing.windows import TIME_KEYS, read_window
 from segops.core.windows import Window
 
 #: Limits on the areas of one place and on the points of one polygon.
@@ -160,7 +160,8 @@ def _window(node: Reader) -> Window | _Last:
     """Read the window of locations: with ``anytime``, of all of them; else how old the last one may be."""
     if "anytime" in node and node.at("anytime").boolean():
         return read_window(node)
-    node.only("near", "inside", "within", "anytime", "located_by")
+    keys = ("near", "inside", "within", "anytime", "located_by")
+    node.only(*keys, *(node.raw.keys() - {*keys, *TIME_KEYS}))  # the node itself reports unknown keys
     return _Last(node.at("within").positive_duration() if "within" in node else None)
 
 

@@ -30,7 +30,7 @@ from segops.core.rules.parsing.refresh import frozen, read_frozen_figure, thawed
 from segops.core.rules.parsing.rfm import DIGITS
 from segops.core.rules.parsing.scores import read_score_name
 from segops.core.rules.parsing.times import read_time_of_day
-from segops.core.rules.parsing.windows import TIME_KEYS, read_window
+from segops.core.rules.parsing.windows import TIME_KEYS, only_keys, read_window
 from segops.core.scoring.rfm import Rfm
 from segops.core.values import kind
 
@@ -108,7 +108,7 @@ def read_figure(reader: Reader) -> Figure:
         reader.fail(f"expected a figure with exactly one of {', '.join(FIGURES)}, got {got}")
     head = FIGURES[found[0]]
     figure: Figure = reader.gather(
-        partial(reader.only, found[0], *head.keys), partial(head.read, reader, found[0])
+        partial(only_keys, reader, found[0], *head.keys), partial(head.read, reader, found[0])
     )[1]
     return read_frozen_figure(reader, figure) if "refresh" in reader else figure
 

@@ -36,7 +36,7 @@ from segops.core.rules.parsing.rhythm import (
 from segops.core.rules.parsing.scores import SIDES, read_rfm_or_hysteresis, read_score
 from segops.core.rules.parsing.sequences import read_sequence
 from segops.core.rules.parsing.static_lists import read_list
-from segops.core.rules.parsing.windows import TIME_KEYS, WINDOW_KEYS, read_window
+from segops.core.rules.parsing.windows import TIME_KEYS, WINDOW_KEYS, only_keys, read_window, warn_of_anchors
 
 _DID_ONCE = Predicate((("gte", 1),))
 _DID_NOT = Predicate((("eq", 0),))
@@ -67,7 +67,7 @@ def _node(node: Reader) -> model.Node:
     head = HEADS[name]
     if node.raw.keys() <= _KEYS[name]:
         return head.read(node)
-    tree: model.Node = node.gather(partial(node.only, name, *head.keys), partial(head.read, node))[1]
+    tree: model.Node = node.gather(partial(only_keys, node, name, *head.keys), partial(head.read, node))[1]
     return tree
 
 
@@ -110,27 +110,33 @@ def _at_least(node: Reader) -> model.Node:
 
 def _did(node: Reader) -> model.Node:
     def count() -> Predicate:
-        return node.at("count").count() if "count" in node else _DID_ONCE
+        return node.at("count").count(anchored="since_last" in node) if "count" in node else _DID_ONCE
 
     count_, select, window = node.gather(count, partial(_selection, node, "did"), partial(read_window, node))
+    warn_of_anchors(node, select.names, window)
     return model.Did(select, window, count_)
 
 
 def _did_not(node: Reader) -> model.Node:
     select, window = node.gather(partial(_selection, node, "did_not"), partial(read_window, node))
+    warn_of_anchors(node, select.names, window)
     return model.Did(select, window, _DID_NOT)
 
 
 def _aggregate(function: str) -> Head:
     def read(node: Reader) -> model.Node:
         test = node.at("is")
+        read_test = getattr(test, AGGREGATE_TESTS.get(function, "predicate"))
+        if function == "distinct":
+            read_test = partial(test.count, anchored="since_last" in node)
         path, predicate, select, window, convert, money = node.gather(
             node.at(function).property,
-            getattr(test, AGGREGATE_TESTS.get(function, "predicate")),
+            read_test,
             partial(_selection, node, "of"),
             partial(read_window, node),
             *read_conversions(node),
         )
+        warn_of_anchors(node, select.names, window)
         return model.Aggregate(function, path, select, window, predicate, convert, money)
 
     windows, keys = windows_of(function), MONEY_KEYS.get(function, ())

@@ -310,12 +310,13 @@ class Reader(msgspec.Struct):
             _check_counts(operand, found)
         return name, found
 
-    def count(self) -> Predicate:
-        """Read a predicate over counts that some counts satisfy and some do not."""
+    def count(self, *, anchored: bool = False) -> Predicate:
+        """Read a predicate that some counts satisfy and some do not; an ``anchored`` one may be missing."""
         found = self.predicate(COUNT_OPERATORS)
         verdict = threshold_verdict(found)
         if verdict == "always" and found.ops == (("gte", 0),):
-            self.warn("always holds: a count is never below 0")
+            if not anchored:
+                self.warn("always holds: a count is never below 0")
         elif verdict:
             self.fail(f"{verdict} holds: a count is an integer of at least 0")
         return found

@@ -13,7 +13,26 @@ TIME_KEYS = ("within", "between", "since", "until", "calendar")
 WINDOW_KEYS = (*TIME_KEYS, "since_last", "same")
 _KEYS = frozenset(WINDOW_KEYS)
 #: Key of a window that stands beside another one -> that one.
+_ANCHORED = "did, did_not, sum, avg, min, max, distinct, latest or earliest"
 _BESIDE = {"until": "since", "same": "since_last"}
+
+
+def only_keys(node: Reader, *allowed: str) -> None:
+    """Raise DefinitionError for each key of a node or figure that is not ``allowed``.
+
+    >>> only_keys(Reader({"sessions": "A", "since_last": "B"}, "when"), "sessions")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    segops.core.errors.DefinitionError: -: when.since_last: possible only beside did, did_not, ...
+    """
+    if "since_last" in node.raw and "since_last" not in allowed:
+        node.at("since_last").fail(f"possible only beside {_ANCHORED}, in a node of its own")
+    node.only(*allowed)
+
+
+def warn_of_anchors(node: Reader, names: tuple[str, ...], window: Window) -> None:
+    """Warn if no event can count: each of ``names`` is an anchor, and none comes after the last one."""
+    if isinstance(window, SinceLast) and set(names) <= set(window.names):
+        node.at("since_last").warn("no event counts: every event that the node selects is an anchor itself")
 
 
 def read_window(node: Reader) -> Window:

@@ -239,17 +239,20 @@ _TIMES: dict[type, Callable[[Any], _Times]] = {
 
 def _anniversaries(found: Iterable[_Times], values: Any, now_ms: int, until_ms: int) -> Iterable[int]:
     operands = [
-        Anniversary(0, o.zone) if isinstance(o, Age) else o  # ages change at anniversaries, too
+        (Anniversary(0, o.zone) if isinstance(o, Age) else o, times)  # ages change at anniversaries, too
         for times in found
         for test in times.tests
         for _, o in test.ops
         if isinstance(o, (Anniversary, Age))
     ]
     texts = set(_texts(values)) if operands else ()
-    for operand in operands:
+    for operand, times in operands:
+        lengths_ms = (0, *filter(None, times.lengths_ms))  # as has_been counts them, from an anniversary on
         for text in texts:
-            at: int | None = now_ms - operand.length_ms - 1
+            at: int | None = now_ms - operand.length_ms - max(lengths_ms) - 1
             while at is not None and at <= until_ms + operand.length_ms:
                 at = next_anniversary(text, operand.zone, at)
                 if at is not None:
-                    yield from (at, at - operand.length_ms)
+                    yield from (
+                        edge + length for edge in (at, at - operand.length_ms) for length in lengths_ms
+                    )
