@@ -174,7 +174,7 @@ def test_settings_are_immutable() -> None:
         ("SEGOPS_PROCESSING_GUARANTY", "exactly_once", "SEGOPS_PROCESSING_GUARANTEE", True),
         ("SEGOPS_PORT", "6066", "SEGOPS_WEB_PORT", False),  # Kubernetes sets a URL
         ("SEGOPS_BOOTSTRAP_SERVERS", "k:1", "SEGOPS_KAFKA_BOOTSTRAP_SERVERS", False),
-        ("SEGOPS_OWNER", "shop", None, False),
+        ("SEGOPS_TEAM", "shop", None, False),
         ("SEGOPS_", "", None, False),
     ],
 )

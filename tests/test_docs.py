@@ -24,6 +24,8 @@ from segops.collector.plans import VIOLATION
 from segops.collector.server import EVENT_PATHS, RUDDER_SETTINGS, SEGMENT_SETTINGS
 from segops.collector.webhooks import SHOPIFY_PATH
 from segops.collector.webhooks import UNREADABLE as SHOPIFY_SCHEMA
+from segops.core.audiences.audit import AuditEntry
+from segops.core.audiences.model import CHANNELS, Audience
 from segops.core.features import MAX_ENTRIES
 from segops.core.features.feature import PANES
 from segops.core.operators import OPERATORS
@@ -46,12 +48,13 @@ from segops.tracking.parsing import load as load_plans
 ROOT = Path(__file__).parents[1]
 FRONT, ARCHITECTURE = ROOT / "README.md", ROOT / "segops/README.md"
 GUIDE, OPERATING = ROOT / "segops/core/rules/README.md", ROOT / "deploy/README.md"
+AUDIENCES = ROOT / "segops/audiences.md"
 DECISIONS = sorted((ROOT / "segops/adr").glob("*.md"))
 #: test_spec compares the specification with the code; here only its links are checked.
 SPEC = ROOT / "segops/core/rules/SPEC.md"
 #: Pages without examples; here only their links are held.
 OTHER_PAGES = [ROOT / name for name in ("CONTRIBUTING.md", "segops/GLOSSARY.md", "tests/README.md")]
-PAGES = [FRONT, ARCHITECTURE, GUIDE, OPERATING, ROOT / "CHANGELOG.md", *DECISIONS]
+PAGES = [FRONT, ARCHITECTURE, GUIDE, AUDIENCES, OPERATING, ROOT / "CHANGELOG.md", *DECISIONS]
 
 
 @cache
@@ -214,7 +217,7 @@ def blocks(page: Path, language: str) -> list[str]:
 def examples() -> Iterator[Any]:
     for page in PAGES:
         for number, block in enumerate(blocks(page, "yaml"), 1):
-            if any(f"\n{key}:" in block for key in ("scenarios", "sources", "map", "plans")):
+            if any(f"\n{key}:" in block for key in ("scenarios", "sources", "map", "plans", "audiences")):
                 continue  # run by test_scenarios; below
             yield pytest.param(block, id=f"{page.relative_to(ROOT)}-{number}")
 
@@ -229,6 +232,19 @@ def test_every_example_of_other_files_is_valid(key: str, read: Callable[[Path], 
         path = tmp_path / f"{key}.yaml"
         path.write_text(block, "utf-8")
         assert read(path)
+
+
+def test_every_example_of_an_audience_is_valid_and_every_key_is_explained(tmp_path: Path) -> None:
+    found = [block for block in blocks(AUDIENCES, "yaml") if "\naudiences:" in block]
+    assert found
+    for block in found:
+        path = tmp_path / "audiences.yaml"
+        path.write_text(block, "utf-8")
+        assert load_checked([path]).audiences
+    fields = {*Audience.__struct_fields__, *AuditEntry.__struct_fields__, *CHANNELS} - {"written"}
+    assert fields <= {
+        name for cells in rows(AUDIENCES) for name in re.findall(r"`([a-z_]+)`", "".join(cells[:2]))
+    }
 
 
 @pytest.mark.parametrize("block", list(examples()))

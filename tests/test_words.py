@@ -51,7 +51,6 @@ WORDS = {
     "stage": "environment",
     "cast": "processes",
     "scene": "dashboard state",
-    "audience": "change collector",
     "moment moments": "input event",
     "rig": "fault cluster",
     "eyes": "Kafka inspector",

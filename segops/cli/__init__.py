@@ -18,6 +18,7 @@ COMMANDS = {
     "alerts": "Show which alerts of segments fire.",
     "apply": "Publish segment definitions to the compacted segments topic.",
     "archive": "Write profile events and membership changes to Parquet files.",
+    "audiences": "Decide who is reached through a channel, and approve it.",
     "broker": "Start a local Kafka broker.",
     "catalogue": "Show which events, properties and traits occur.",
     "check": "Check segment files and report every error.",

@@ -9,6 +9,7 @@ from typing import Any, Final
 import click
 
 from segops.cli._say import warn
+from segops.core.errors import UserError
 from segops.core.scans import SHARE_FROM, Limits
 from segops.kafka.definitions import DefinitionLog
 from segops.operations.definitions import DefinitionChange, plan
@@ -74,6 +75,8 @@ def edit_in(paths: Sequence[Path], *, prune: bool, retire: Sequence[str]) -> Dec
     loaded = segments.load_checked(paths)
     for warning in loaded.warnings:
         warn(str(warning))
+    if paths and not loaded.definitions:
+        raise UserError(f"no segments in {', '.join(map(str, paths))}; see `segops audiences apply`")
     said: set[str] = set()
 
     def decide(log: DefinitionLog) -> list[DefinitionChange]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -11,13 +12,14 @@ from segops.cli._input import Input
 from segops.cli._say import say, say_table, warn
 from segops.config import Settings, load
 from segops.core.activity import DAY_MS
+from segops.core.audiences.compiling import TRAIT
 from segops.core.rules.analysis import TYPICAL_ENTRIES, Cost, costs
 from segops.core.segments import SegmentSet
 from segops.core.values import format_duration
 from segops.core.windows import span
 from segops.replay import Replay
 from segops.schemas.identifying import limits_of
-from segops.schemas.segments import load_checked
+from segops.schemas.segments import Loaded, load_checked
 from segops.wall_clock import wall_ms
 
 _EPILOG = """
@@ -58,7 +60,10 @@ def command(paths: tuple[Path, ...], cost: bool, events: Path | None) -> None:
     for warning in loaded.warnings:
         warn(str(warning))
     segments = SegmentSet(loaded.all_definitions)
-    say(f"{_numbers(segments)}: OK")
+    audiences = f", {_count(len(loaded.audiences), 'audience')}" if loaded.audiences else ""
+    say(f"{_numbers(segments)}{audiences}: OK")
+    for each in _unknown_segments(loaded):
+        warn(each)
     _print_reach(segments, load())
     if cost:
         _print_costs(segments)
@@ -74,6 +79,16 @@ def _numbers(segments: SegmentSet) -> str:
         _count(len(segments.features), "feature"),
     )
     return ", ".join(part for part in parts if part is not None)
+
+
+def _unknown_segments(loaded: Loaded) -> Iterator[str]:
+    """Yield which segments the audiences name that are not in the files: they must be published."""
+    keys = {each.key for each in loaded.definitions}
+    for audience in loaded.audiences:
+        used = [audience.segment, *(each for each in audience.suppress if not each.startswith(TRAIT))]
+        for key in dict.fromkeys(used):
+            if key not in keys:
+                yield f"audience {audience.key}: the segment {key} is not in these files: publish it"
 
 
 def _print_reach(segments: SegmentSet, settings: Settings) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from segops.config.archive import ArchiveSettings
+from segops.config.audiences import AudienceSettings
 from segops.config.base import PREFIX, SettingsSection, variable_of
 from segops.config.catalogue import CatalogueSettings
 from segops.config.collect import CollectSettings
@@ -28,6 +29,7 @@ from segops.core.values import MAX_MS
 __all__ = [
     "PREFIX",
     "ArchiveSettings",
+    "AudienceSettings",
     "CatalogueSettings",
     "CheckpointSettings",
     "CollectSettings",
@@ -69,6 +71,7 @@ class Settings(BaseModel):
     klaviyo: KlaviyoSettings
     catalogue: CatalogueSettings
     shopify: ShopifySettings
+    audiences: AudienceSettings
     accept_topics: bool = False
 
     @property
@@ -101,6 +104,7 @@ _PARTS: dict[str, type[SettingsSection]] = {
     "klaviyo": KlaviyoSettings,
     "catalogue": CatalogueSettings,
     "shopify": ShopifySettings,
+    "audiences": AudienceSettings,
 }
 
 

@@ -109,6 +109,16 @@ class TopicSettings(SettingsSection):
         return f"{self.prefix}plans"
 
     @property
+    def audiences(self) -> str:
+        """Audiences: their descriptions, states and approvals (compacted, one partition)."""
+        return f"{self.prefix}audiences"
+
+    @property
+    def audit(self) -> str:
+        """Who did what to audiences (never compacted or deleted, one partition)."""
+        return f"{self.prefix}audit"
+
+    @property
     def sources(self) -> str:
         """Topics that are mapped to events (compacted, one partition)."""
         return f"{self.prefix}sources"

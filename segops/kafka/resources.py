@@ -19,7 +19,8 @@ from segops.kafka.topics import single_partition
 log = logging.getLogger(__name__)
 
 R = TypeVar("R")
-Action = Literal["added", "changed", "unchanged", "removed"]
+#: ``described``: what people read of it changed, and nothing that it does.
+Action = Literal["added", "changed", "described", "unchanged", "removed"]
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,8 @@ _READY_POLL_S: Final = 0.05
 _COMPACTED: Final = {"cleanup.policy": "compact", "segment.bytes": str(64 << 20)}
 #: Only the latest answer of a partition counts, and that for no longer than someone may wait for it.
 _ANSWERS: Final = {**_COMPACTED, "cleanup.policy": "compact,delete", "retention.ms": str(86_400_000)}
+#: Nothing is compacted or deleted.
+_KEPT: Final = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,8 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
         spec(topics.profile_events, history, "events by profile, and ticks"),
         spec(topics.segments, _COMPACTED, "segment definitions", 1),
         spec(topics.plans, _COMPACTED, "plans, and how they ended", 1),
+        spec(topics.audiences, _COMPACTED, "audiences and their states", 1),
+        spec(topics.audit, _KEPT, "what was done to audiences", 1),
         spec(topics.sources, _COMPACTED, "topics that are mapped to events", 1),
         spec(topics.tracking_plans, _COMPACTED, "tracking plans of sources", 1),
         spec(topics.violations, retained, "violations of tracking plans", 1),

@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from segops.config import Settings
+from segops.core.audiences.model import PREFIX
 from segops.core.backfill import waiting
 from segops.core.errors import DefinitionError, Issue, UserError
 from segops.core.features import Feature
@@ -19,7 +20,7 @@ from segops.core.rules.execution import features_of
 from segops.core.scans import with_references
 from segops.core.segments import Definition, SegmentSet, check_references, references, version_after
 from segops.kafka.definitions import DefinitionLog, left_out, read, require_topic
-from segops.kafka.publication import publisher
+from segops.kafka.publication import Records, publisher
 from segops.operations.columns import column_records
 from segops.operations.plan_log import plan_records
 from segops.schemas.planned import PLAN_KEY, PlannedEdit, encode_planned
@@ -57,25 +58,26 @@ def plan(
 
     A change of the rule's meaning increments the version; a change of only the name, the description or the
     alerts is ``described``, with the same version. A paused segment stays paused. ``prune`` retires all
-    segments that are not in ``definitions``, ``retire`` the given keys. A published segment with a broken
-    reference is ``left out`` and blocks nothing.
+    segments that are not in ``definitions``, ``retire`` the given keys; those of audiences stay. A published
+    segment with a broken reference is ``left out`` and blocks nothing.
 
     Raises DefinitionError for retired keys and for references that would be broken afterwards; UserError for
-    a key to retire that is not published, is also in ``definitions``, or is referred to by another segment.
+    a key to retire that is not published, is also in ``definitions``, belongs to an audience, or is referred
+    to by another segment.
     """
     listed = list(definitions)
     new = {each.key: each for each in listed}
     reused = [each for each in listed if each.key in log.retired]
     if reused:
         raise DefinitionError([_reused_key(each, log.retired[each.key]) for each in reused])
-    retired = sorted(log.live.keys() - new.keys()) if prune else sorted(_to_retire(retire, log, new))
+    retired = sorted(_unlisted(log, new) if prune else _to_retire(retire, log, new))
     others = {key: each for key, each in log.live.items() if key not in new and key not in retired}
     known = left_out(log.live).keys() - new.keys()
     _check_unused(retired, [*listed, *(each for key, each in others.items() if key not in known)])
     broken = {key: why for key, why in sorted(left_out({**others, **new}).items()) if key in known}
     check_references([*listed, *(each for key, each in others.items() if key not in broken)])
     changes = [_change(log.live.get(each.key), each) for each in listed]
-    changes += [_retirement(log.live[key]) for key in retired]
+    changes += [retirement(log.live[key]) for key in retired]
     edited = {each.key for each in changes if each.action in ("added", "changed")}
     waits = _waiting(edited, log.live, others | new)
     changes = [msgspec.structs.replace(each, waits=each.key in waits) for each in changes]
@@ -120,6 +122,10 @@ def in_use(definitions: Mapping[str, Definition]) -> dict[str, Definition]:
     return {key: each for key, each in definitions.items() if key not in broken}
 
 
+def _unlisted(log: DefinitionLog, new: Collection[str]) -> set[str]:
+    return {key for key in log.live if key not in new and not key.startswith(PREFIX)}
+
+
 def _to_retire(retire: Collection[str], log: DefinitionLog, new: Collection[str]) -> set[str]:
     for key in retire:
         if key in new:
@@ -130,6 +136,9 @@ def _to_retire(retire: Collection[str], log: DefinitionLog, new: Collection[str]
 
 def _check_published(keys: Iterable[str], log: DefinitionLog, verb: str) -> None:
     for key in keys:
+        if key.startswith(PREFIX):
+            own = key.removeprefix(PREFIX)
+            raise UserError(f"cannot {verb} {key!r}: it is an audience; use `segops audiences {verb} {own}`")
         if key in log.retired:
             raise UserError(f"cannot {verb} {key!r}: it was retired at version {log.retired[key]}")
         if key not in log.live:
@@ -207,7 +216,8 @@ def _pause(definition: Definition, *, paused: bool) -> DefinitionChange:
     return DefinitionChange(definition.key, "paused" if paused else "resumed", definition.version, record)
 
 
-def _retirement(former: Definition) -> DefinitionChange:
+def retirement(former: Definition) -> DefinitionChange:
+    """Return the change that retires a published definition, to which no other one refers."""
     record = msgspec.json.encode({"key": former.key, "version": former.version, "retired": True})
     return DefinitionChange(former.key, "retired", former.version, record)
 
@@ -260,14 +270,31 @@ async def commit(
     async with publisher(settings.kafka, settings.topics.segments) as publish_all:
         log = await read(settings)
         changes, planned = decide(log)
-        records = [(change.key.encode(), change.record) for change in changes if change.record is not None]
-        planned = planned or _ended(log.planned, dict(records))
-        plans = await plan_records(settings, log.planned, planned, figures)
-        before, after = column_records(log, records, planned or log.planned, wall_ms())
-        if planned is not None and planned is not log.planned:
-            records.append((PLAN_KEY, encode_planned(planned)))
-        await publish_all([*before, *records, *after], {settings.topics.plans: plans})
+        records, beside = await records_of(settings, log, changes, planned=planned, figures=figures)
+        await publish_all(records, beside)
     return changes
+
+
+async def records_of(
+    settings: Settings,
+    log: DefinitionLog,
+    changes: Iterable[DefinitionChange],
+    *,
+    planned: PlannedEdit | None = None,
+    figures: PlanFigures | None = None,
+) -> tuple[Records, Mapping[str, Records]]:
+    """Return what publishing changes writes to the segments topic, and to the topic of plans beside it.
+
+    ``planned``: the plan that takes the place of the latest one; without it, an open plan ends. To be called
+    by the publisher whose transaction writes it.
+    """
+    records = [(change.key.encode(), change.record) for change in changes if change.record is not None]
+    planned = planned or _ended(log.planned, dict(records))
+    plans = await plan_records(settings, log.planned, planned, figures)
+    before, after = column_records(log, records, planned or log.planned, wall_ms())
+    if planned is not None and planned is not log.planned:
+        records.append((PLAN_KEY, encode_planned(planned)))
+    return [*before, *records, *after], {settings.topics.plans: plans}
 
 
 def _ended(planned: PlannedEdit | None, published: Mapping[bytes, bytes]) -> PlannedEdit | None:

@@ -123,7 +123,7 @@ async def _effect(settings: Settings, decide: Decide, wait: Wait, detail: Detail
     question = _question(before, after, detail, "" if draft is None else draft.id)
     scanned = _NOTHING_SCANNED
     if question.definitions or question.removed:
-        await _require_worker(settings)
+        await require_worker(settings)
         await publish_columns(settings, log, after.values())
         asked = scan(settings, question, wait_s=wait.seconds, progress=wait.progress)
         scanned = await (asked if draft is None else _while_open(settings, draft, asked))
@@ -197,7 +197,8 @@ def _differ(one: Definition, other: Definition) -> bool:
     return version_of([one]) != version_of([other])
 
 
-async def _require_worker(settings: Settings) -> None:
+async def require_worker(settings: Settings) -> None:
+    """Raise UnknownEffect if no worker runs."""
     if not (await group.describe(settings)).members:
         name = settings.worker.app_id
         raise UnknownEffect(f"no worker of {name} is running, and the workers compute the effect")
@@ -261,7 +262,7 @@ async def _draft(settings: Settings, decide: Decide) -> Recorded | None:
     if not needing_history(edited, before, after):
         return None
     _question(before, after, _PLAIN, "")
-    await _require_worker(settings)
+    await require_worker(settings)
     return await record(settings, changes, _state_of(log), history=True)
 
 

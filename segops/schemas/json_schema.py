@@ -27,6 +27,7 @@ from segops.core.rules.parsing import (
 )
 from segops.core.time_of_day import DAYS
 from segops.schemas.json_schema_areas import areas_block
+from segops.schemas.json_schema_audiences import audiences_block
 from segops.schemas.json_schema_figures import (
     SCORE,
     aggregate_schema,
@@ -90,17 +91,18 @@ def json_schema() -> Schema:
     file["properties"]["postal_codes"] = postal_codes_block()
     file["properties"]["scores"] = scores_block()
     file["required"] = ["version"]
-    file["anyOf"] = [{"required": ["segments"]}, {"required": ["indicators"]}]
+    file["properties"]["audiences"] = audiences_block()
+    file["anyOf"] = [{"required": [block]} for block in ("segments", "indicators", "audiences")]
     segment["properties"]["when"] = ref("node")
     segment["properties"]["membership"] = _membership()
-    segment["properties"]["alert"] = _alerts()
+    segment["properties"]["alert"] = ref("alerts")
     nodes = {f"node.{head}": _node(head) for head in HEADS}
     any_node = {"type": "object", "oneOf": [ref(name) for name in nodes]}
     return {
         "$schema": DIALECT,
         **file,
         "title": "Segments of segops",
-        "$defs": {"segment": segment, "node": any_node, **nodes, **_shared_schemas()},
+        "$defs": {"segment": segment, "alerts": _alerts(), "node": any_node, **nodes, **_shared_schemas()},
     }
 
 

@@ -10,6 +10,7 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from segops.core.areas import Area
+from segops.core.audiences.model import Audience
 from segops.core.errors import DefinitionError, Issue
 from segops.core.lookups import LookupTable, columns_of
 from segops.core.rules.analysis import lint, lint_rfm
@@ -86,6 +87,7 @@ class Reading:
         self.scores: list[str] | None = []
         self.scores_written: Any = {}
         self.definitions: list[Definition] = []
+        self.audiences: list[Audience] = []
         #: Placeholders for invalid segments, so that references to them are not reported as mistakes, too.
         self.placeholders: list[Definition] = []
 

@@ -11,6 +11,7 @@ import msgspec
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from segops.core.audiences.model import PREFIX, Audience
 from segops.core.bulk import collector_paused
 from segops.core.errors import DefinitionError, Issue
 from segops.core.indicators import INDICATOR_PREFIX
@@ -19,6 +20,7 @@ from segops.core.rules.parsing import (
     MAX_NODES,
 )
 from segops.core.segments import Definition, check_references
+from segops.schemas.audiences import read_audiences
 from segops.schemas.definition_blocks import written_blocks
 from segops.schemas.indicators import indicator_to_record
 from segops.schemas.issues import form_issues, unreadable
@@ -46,21 +48,23 @@ class SegmentFileForm(BaseModel):
     lookups: dict[Any, Any] | None = None
     postal_codes: dict[Any, Any] | None = None
     scores: dict[Any, Any] | None = None
+    audiences: list[Any] = Field(default=[], min_length=1)
     segments: list[dict[Any, Any]] = Field(min_length=1)
 
 
-class IndicatorFileForm(SegmentFileForm):
-    """A segment file without segments: it defines indicators that are published."""
+class OtherFileForm(SegmentFileForm):
+    """A segment file without segments: it has indicators that are published, or audiences."""
 
     segments: list[dict[Any, Any]] = []
 
 
 class Loaded(msgspec.Struct, frozen=True):
-    """The segments of some files, the indicators that they publish, and the warnings about them."""
+    """The segments and audiences of files, the indicators that they publish, and the warnings about them."""
 
     definitions: list[Definition]
     warnings: list[Issue]
     indicators: list[Definition] = []
+    audiences: list[Audience] = []
 
     @property
     def all_definitions(self) -> list[Definition]:
@@ -86,7 +90,7 @@ def load_checked(paths: Sequence[Path]) -> Loaded:
         ]
     if issues:
         raise DefinitionError(issues)
-    return Loaded(found.definitions, found.warnings, found.indicators)
+    return Loaded(found.definitions, found.warnings, found.indicators, found.audiences)
 
 
 def load_drafts(paths: Sequence[Path]) -> Loaded:
@@ -97,7 +101,7 @@ def load_drafts(paths: Sequence[Path]) -> Loaded:
     found = _read(paths)
     if found.issues:
         raise DefinitionError(found.issues)
-    return Loaded(found.definitions, found.warnings, found.indicators)
+    return Loaded(found.definitions, found.warnings, found.indicators, found.audiences)
 
 
 class _Read(NamedTuple):
@@ -109,6 +113,7 @@ class _Read(NamedTuple):
     warnings: list[Issue]
     unread: bool
     indicators: list[Definition]
+    audiences: list[Audience]
 
 
 def _read(paths: Sequence[Path]) -> _Read:
@@ -116,7 +121,7 @@ def _read(paths: Sequence[Path]) -> _Read:
     warnings: list[Issue] = []
     readings = [_file(file, issues, warnings) for file in files_in(paths)]
     known = [reading for reading in readings if reading is not None]
-    issues += _duplicate_indicators(known)
+    issues += _duplicates(known)
     return _Read(
         [each for reading in known for each in reading.definitions],
         [each for reading in known for each in reading.placeholders],
@@ -124,25 +129,28 @@ def _read(paths: Sequence[Path]) -> _Read:
         warnings,
         len(known) < len(readings),
         [each for reading in known for each in reading.published],
+        [each for reading in known for each in reading.audiences],
     )
 
 
-def _duplicate_indicators(readings: Sequence[Reading]) -> Iterator[Issue]:
-    """Yield the indicators that an earlier file defines, too."""
+def _duplicates(readings: Sequence[Reading]) -> Iterator[Issue]:
+    """Yield the indicators and audiences that an earlier file defines, too."""
     sources: dict[str, str] = {}
     for reading in readings:
-        for key in reading.indicators or ():
-            other = sources.setdefault(key, reading.source)
+        found = [f"indicator {key}" for key in reading.indicators or ()]
+        for name in [*found, *{f"audience {each.key}": None for each in reading.audiences}]:
+            other = sources.setdefault(name, reading.source)
             if other != reading.source:
-                reason = f"duplicate indicator {key!r}: {other} defines it, too"
-                yield Issue(reading.source, f"indicators.{key}", reason)
+                what, key = name.split()
+                reason = f"duplicate {what} {key!r}: {other} defines it, too"
+                yield Issue(reading.source, f"{what}s.{key}", reason)
 
 
 def _file(file: Path, issues: list[Issue], warnings: list[Issue]) -> Reading | None:
     try:
         raw = parse(file)
-        without = isinstance(raw, dict) and "indicators" in raw and "segments" not in raw
-        form = (IndicatorFileForm if without else SegmentFileForm).model_validate(raw)
+        without = isinstance(raw, dict) and "segments" not in raw and {"indicators", "audiences"} & raw.keys()
+        form = (OtherFileForm if without else SegmentFileForm).model_validate(raw)
     except ValidationError as error:
         issues += form_issues(str(file), "", error)
         return None
@@ -157,6 +165,7 @@ def _file(file: Path, issues: list[Issue], warnings: list[Issue]) -> Reading | N
     reading.use_indicators(form.indicators)
     reading.publish_indicators()
     reading.segments(form.segments)
+    reading.audiences = read_audiences(form.audiences, str(file), issues)
     return reading
 
 
@@ -230,11 +239,14 @@ def definition_from_record(
         return _published_indicator(raw, reading)
     reading.use_indicators(raw.get("indicators"))
     reading.use_lists(raw.get("lists"))
-    form = {key: item for key, item in raw.items() if key not in _BESIDE_FORM}
-    definition = reading.segment(form, str(raw.get("key")) if version else "-")
+    key = str(raw.get("key"))
+    form = {name: item for name, item in raw.items() if name not in _BESIDE_FORM}
+    if key.startswith(PREFIX):  # of an audience, which compiles to a definition
+        form["key"] = key.removeprefix(PREFIX)
+    definition = reading.segment(form, key if version else "-")
     if definition is None or issues:
         raise DefinitionError(issues)
-    return msgspec.structs.replace(definition, version=version_of(raw), paused=paused_in(raw))
+    return msgspec.structs.replace(definition, key=key, version=version_of(raw), paused=paused_in(raw))
 
 
 def _published_indicator(raw: dict[str, Any], reading: Reading) -> Definition:

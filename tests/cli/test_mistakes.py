@@ -19,6 +19,7 @@ Run = Callable[..., Any]
 
 SEGMENTS = "version: 1\nsegments:\n- {key: a, when: {did: A}}\n"
 SOURCES = "version: 1\nsources:\n- {topic: a, format: json, map: {event: A, userId: id}}\n"
+AUDIENCES = "version: 1\naudiences:\n- {key: a, segment: a, channel: email}\n"
 PLANS = "version: 1\nplans:\n- {source: website, events: {A: {}}}\n"
 MAP = "{version: 1, map: {event: A, userId: userId, timestamp: timestamp}}\n"
 EVENT = '{"type":"track","event":"A","userId":"u","messageId":"m","timestamp":"2026-03-01T10:00:00Z"}\n'
@@ -31,11 +32,13 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SEGOPS_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("SEGOPS_ARCHIVE_URL", f"file://{tmp_path}/archive")
     monkeypatch.setenv("SEGOPS_KLAVIYO_API_KEY", "pk_1")
+    monkeypatch.setenv("SEGOPS_ACTOR", "ann")
     monkeypatch.setenv("SEGOPS_COLLECT_KEYS", "website=wk-website-1")
     (tmp_path / "good.yaml").write_text(SEGMENTS)
     (tmp_path / "good.jsonl").write_text(EVENT)
     (tmp_path / "sources.yaml").write_text(SOURCES)
     (tmp_path / "plans.yaml").write_text(PLANS)
+    (tmp_path / "audiences.yaml").write_text(AUDIENCES)
     (tmp_path / "map.yaml").write_text(MAP)
     (tmp_path / "table.csv").write_text("id,price\np1,5\n")
 
@@ -49,6 +52,7 @@ READERS: dict[str, list[str]] = {
     "estimate": ["estimate", "FILE"],
     "plan": ["plan", "FILE"],
     "test": ["test", "FILE"],
+    "audiences-apply": ["audiences", "apply", "FILE"],
     "sources-apply": ["sources", "apply", "FILE"],
     "tracking-plans-apply": ["tracking-plans", "apply", "FILE"],
     "tracking-plans-test": ["tracking-plans", "test", "FILE"],
@@ -147,12 +151,21 @@ def test_an_unusable_file_is_named(
 
 # -- settings --------------------------------------------------------------------------------------
 
+#: Commands that change the state of an audience, and need nothing else.
+STATES = ("reject", "hold", "release", "pause", "resume", "retire")
 #: Every command that is not a group, with valid arguments.
 CALLS: dict[str, list[str]] = {
     "alerts": ["alerts"],
     "apply": ["apply", "good.yaml"],
     "archive": ["archive"],
     "archive-once": ["archive", "--once"],
+    "audiences-apply": ["audiences", "apply", "audiences.yaml"],
+    "audiences-plan": ["audiences", "plan", "a"],
+    "audiences-plan-file": ["audiences", "plan", "audiences.yaml"],
+    "audiences-approve": ["audiences", "approve", "a", "--plan", "1"],
+    "audiences-list": ["audiences", "list"],
+    "audiences-audit": ["audiences", "audit"],
+    **{f"audiences-{name}": ["audiences", name, "a"] for name in ("show", "submit", *STATES)},
     "broker": ["broker", "--kind", "embedded", "--data-dir", "good.yaml"],
     "catalogue": ["catalogue"],
     "catalogue-run": ["catalogue", "run"],
@@ -237,6 +250,7 @@ KAFKA += [f"sources-{name}" for name in ("apply", "infer", "list", "remove", "ru
 KAFKA += [f"tracking-plans-{name}" for name in ("apply", "infer", "list", "remove", "test", "violations")]
 KAFKA += ["catalogue", "catalogue-run"]
 KAFKA += ["lists-put", "lists-show", "lists-remove"]
+KAFKA += [name for name in CALLS if name.startswith("audiences-")]
 KAFKA += ["quarantine-list", "quarantine-show", "quarantine-restore", "quarantine-drop"]
 #: Commands that wait for a broker: see test_outage.py, test_outage_commands.py, test_archive.py,
 #: test_sources.py, test_catalogue.py and test_imports.py (streaming), test_command.py (collector) and

@@ -253,13 +253,14 @@ class Stack:
                 worker.wait()
         self.workers.clear()
 
-    def segops(self, *arguments: str) -> Result:
-        """Run a segops command for this application and return its result."""
+    def segops(self, *arguments: str, **more: str) -> Result:
+        """Run a segops command for this application, with more variables, and return its result."""
         variables = {
             "SEGOPS_KAFKA_BOOTSTRAP_SERVERS": self.bootstrap_servers,
             "SEGOPS_APP_ID": self.settings.worker.app_id,
             "SEGOPS_TOPIC_PREFIX": self.name,
             "SEGOPS_PARTITIONS": str(self.partitions),
+            **more,
         }
         return CliRunner().invoke(cli, arguments, env=variables)
 

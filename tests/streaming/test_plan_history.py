@@ -170,7 +170,7 @@ def test_plan_that_ends_while_it_is_waited_for_is_an_error(
 ) -> None:
     running(stack)
     stack.stop()
-    monkeypatch.setattr(plans, "_require_worker", _nothing)
+    monkeypatch.setattr(plans, "require_worker", _nothing)
     monkeypatch.setattr(plans, "_LOOK_S", 0.2)
     plan_id = interrupted(stack, past, "--timeout", "2")
 

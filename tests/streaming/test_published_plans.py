@@ -55,14 +55,15 @@ def listed(stack: Stack) -> dict[str, str]:
     return {each["id"]: each["state"] for each in found}
 
 
-def kill(stack: Stack, point: str, *arguments: str) -> None:
-    """Run a command whose publisher is killed at a point."""
+def kill(stack: Stack, point: str, *arguments: str, **more: str) -> None:
+    """Run a command, with more variables, whose publisher is killed at a point."""
     environment = {
         **{key: value for key, value in os.environ.items() if not key.startswith("SEGOPS_")},
         "SEGOPS_KAFKA_BOOTSTRAP_SERVERS": stack.bootstrap_servers,
         "SEGOPS_APP_ID": stack.settings.worker.app_id,
         "SEGOPS_TOPIC_PREFIX": stack.name,
         "SEGOPS_PARTITIONS": str(stack.partitions),
+        **more,
     }
     command = [sys.executable, "-c", KILLED, point, *arguments]
     killed = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)

@@ -22,6 +22,8 @@ NAMES = [
     "profile-events",
     "segments",
     "plans",
+    "audiences",
+    "audit",
     "pulls",
     "sources",
     "tracking-plans",
@@ -39,11 +41,12 @@ NAMES = [
     "dead-letters",
 ]
 #: The ends of the names of topics with one partition.
-SINGLE = ("segments", "plans", "sources", "violations", "catalogue", "pulls", "alerts")
+SINGLE = ("segments", "plans", "audiences", "audit", "sources", "violations", "catalogue", "pulls", "alerts")
 #: The ends of the names of topics without retention.
 COMPACTED = (
     "segments",
     "plans",
+    "audiences",
     "pulls",
     "sources",
     "tracking-plans",

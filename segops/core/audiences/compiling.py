@@ -1,0 +1,102 @@
+"""The rule of an audience: the members of its segment, step by step less those who must not be reached."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final
+
+from segops.core.audiences.model import Audience, Channel, Reach, Step
+from segops.core.rules.parsing import Context, read_alerts, read_rule
+from segops.core.scans import Estimate
+from segops.core.segments import Definition
+
+#: What an entry of ``suppress`` begins with that names a trait, not a segment.
+TRAIT: Final = "trait."
+_PHONE: Final = {"any": [{"has_identifier": "phone"}, {"trait": "phone", "is": {"exists": True}}]}
+#: Channel -> the address that a member must have; None: none.
+ADDRESSES: Final[Mapping[Channel, Any]] = MappingProxyType(
+    {
+        "email": {"has_identifier": "email"},
+        "sms": _PHONE,
+        "push": {"has_identifier": ["device_id", "push_token"]},
+        "ads": {"any": [{"has_identifier": "email"}, *_PHONE["any"]]},
+        "webhook": None,
+    }
+)
+
+
+def steps_of(audience: Audience, consent: Sequence[str]) -> dict[str, Any]:
+    """Return the steps of the funnel in order, each with its node as written.
+
+    ``consent``: the paths of the traits that must be true, with ``{purpose}`` and ``{channel}`` in them.
+    """
+    address = ADDRESSES[audience.channel]
+    asked = [each.format(purpose=audience.purpose, channel=audience.channel) for each in consent]
+    suppressed = [_suppression(each) for each in audience.suppress]
+    steps: dict[str, Any] = {"segment": {"in_segment": audience.segment}}
+    if address is not None:
+        steps["address"] = address
+    if asked:
+        steps["consent"] = _one_or({"all": [_is_true(each) for each in asked]})
+    if suppressed:
+        steps["suppressions"] = {"not": _one_or({"any": suppressed})}
+    if (held_out := audience.hold_out) is not None:
+        bucket = {"salt": held_out.salt, "from": 0, "to": held_out.share / 100}
+        steps["hold-out"] = {"not": {"bucket": bucket}}
+    return steps
+
+
+def _one_or(group: dict[str, list[Any]]) -> dict[str, Any]:
+    ((_, nodes),) = group.items()
+    return nodes[0] if len(nodes) == 1 else group
+
+
+def _is_true(path: str) -> dict[str, Any]:
+    return {"trait": path, "is": {"eq": True}}
+
+
+def _suppression(named: str) -> dict[str, Any]:
+    return _is_true(named.removeprefix(TRAIT)) if named.startswith(TRAIT) else {"in_segment": named}
+
+
+def definition_of(audience: Audience, consent: Sequence[str]) -> Definition:
+    """Compile an audience. Raises DefinitionError for an invalid path of a trait.
+
+    >>> audience = Audience("winback", "at-risk", "email", suppress=("bounced", "trait.unsubscribed"))
+    >>> definition_of(audience, ["consent.{purpose}"]).key
+    'audience.winback'
+    """
+    written = {"all": [*steps_of(audience, consent).values()]}
+    source = f"audience {audience.key}"
+    return Definition(
+        audience.definition_key,
+        audience.name or audience.key,
+        read_rule(written, "when", Context(source)),
+        audience.description,
+        written=written,
+        source=source,
+        alerts=() if audience.alert is None else read_alerts(audience.alert, "alert", Context(source)),
+    )
+
+
+def reach_of(
+    audience: Audience,
+    definition: Definition,
+    consent: Sequence[str],
+    estimate: Estimate,
+    *,
+    between_ms: tuple[int, int],
+    unreadable: int,
+) -> Reach:
+    """Return the funnel that an estimate of the audience's definition has counted.
+
+    A definition that was compiled with another ``consent`` has other steps: its funnel is the members alone.
+    """
+    steps = steps_of(audience, consent)
+    counted = [each.passes for each in estimate.funnel if each.depth == 1]
+    if definition.written != {"all": [*steps.values()]}:
+        steps, counted = {"members": None}, [estimate.holds]
+    found = tuple(map(Step, steps, counted))
+    failed, incomplete = estimate.failed, tuple(estimate.incomplete)
+    return Reach(found, estimate.evaluated, *between_ms, unreadable, failed, incomplete)

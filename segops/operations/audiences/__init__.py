@@ -1,0 +1,1 @@
+"""Audiences of a running system: publication, measured reach, approval and audit."""

@@ -1,0 +1,263 @@
+"""The actions on audiences: each checks, and writes state, definition and audit in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+from uuid import uuid4
+
+import msgspec
+
+from segops.config import Settings
+from segops.core.audiences.approval import differences, editions_of, meaning_of
+from segops.core.audiences.audit import entry_of
+from segops.core.audiences.compiling import definition_of
+from segops.core.audiences.model import Act, Audience, AudienceRecord, Moves, ReachPlan, State
+from segops.core.audiences.states import APPROVED, Action, after
+from segops.core.errors import UserError
+from segops.core.scans import with_references
+from segops.core.segments import Definition
+from segops.kafka.resources import Change
+from segops.operations.audiences.actors import acting, check_may
+from segops.operations.audiences.reach import measure_published, moves_since_approval, raw_records
+from segops.operations.audiences.store import Decision, Known, commit, read_known
+from segops.operations.definitions import DefinitionChange, in_use, plan, retirement
+from segops.operations.plans import Wait
+from segops.wall_clock import wall_ms
+
+
+class PlanVoid(UserError):
+    """The plan cannot be submitted or approved any more; ``reasons`` say why. Plan again."""
+
+    def __init__(self, key: str, reasons: Sequence[str]) -> None:
+        found = "; ".join(reasons)
+        super().__init__(
+            f"the plan of the audience {key} is void: {found}. Run `segops audiences plan {key}`"
+        )
+        self.reasons = tuple(reasons)
+
+
+# -- edits -------------------------------------------------------------------------------------------------
+
+
+async def apply(
+    settings: Settings, audiences: Sequence[Audience], *, dry_run: bool = False
+) -> list[Change[AudienceRecord]]:
+    """Publish audiences with their definitions, all or none; return what changes of each.
+
+    What was edited is a draft afterwards. Raises DefinitionError for a reference to an unknown segment and
+    for the key of a retired audience.
+    """
+    now_ms = wall_ms()
+    if dry_run:
+        known = await read_known(settings, now_ms=now_ms)
+        decisions: Sequence[Decision] = _edits(
+            known, audiences, settings, Act("", "person", False, "", now_ms)
+        )
+    else:
+        act = acting(settings, now_ms=now_ms)
+        decisions = await commit(settings, act, lambda known: _checked(known, audiences, settings, act))
+    edited: dict[str, Change[AudienceRecord]] = {
+        each.record.audience.key: Change(each.record.audience.key, each.effect) for each in decisions
+    }
+    return [edited.get(each.key, Change(each.key, "unchanged")) for each in audiences]
+
+
+def _checked(known: Known, audiences: Sequence[Audience], settings: Settings, act: Act) -> list[Decision]:
+    for each in audiences:
+        if (former := known.records.get(each.key)) is not None:
+            check_may(settings, act, "apply", former)
+    return _edits(known, audiences, settings, act)
+
+
+def _edits(known: Known, audiences: Sequence[Audience], settings: Settings, act: Act) -> list[Decision]:
+    definitions = [definition_of(each, settings.audiences.consents) for each in audiences]
+    changes = {each.key: each for each in plan(known.log, definitions, prune=False)}
+    later = known.log.after({key.encode(): each.record for key, each in changes.items() if each.record})
+    editions = [editions_of(each, in_use(later.live)) for each in audiences]
+    found = (_edit(known, each, changes[each.definition_key], act) for each in audiences)
+    return [each._replace(editions=of) for each, of in zip(found, editions, strict=True) if each is not None]
+
+
+def _edit(known: Known, audience: Audience, change: DefinitionChange, act: Act) -> Decision | None:
+    """Return what publishing an audience does; None if nothing changes."""
+    former = known.records.get(audience.key)
+    ai = act.origin == "ai"
+    if former is None:
+        record = AudienceRecord(audience, "draft", act.at_ms, authors=(act.actor,), by_ai=ai)
+        return Decision("apply", None, record, "added", change)
+    if former.audience.written == audience.written and change.action == "unchanged":
+        return None
+    if meaning_of(former.audience) == meaning_of(audience) and change.action in ("unchanged", "described"):
+        record = msgspec.structs.replace(former, audience=audience)
+        return Decision("apply", former, record, "described", change)
+    state, goes_on = after(audience.key, former.state, "apply"), former.state not in APPROVED
+    authors = {*(former.authors if goes_on else ()), act.actor}
+    record = _moved(former, state, act, audience=audience, authors=tuple(sorted(authors)), submitted=None)
+    record = msgspec.structs.replace(record, by_ai=ai or (goes_on and former.by_ai))
+    return Decision("apply", former, record, "changed", change)
+
+
+# -- approval ----------------------------------------------------------------------------------------------
+
+
+async def plan_reach(settings: Settings, key: str, wait: Wait) -> ReachPlan:
+    """Measure the reach of a published audience, and record it as the plan to submit and to approve.
+
+    Raises what ``scan`` raises, and UserError if the audience or what it depends on is edited meanwhile.
+    """
+    known, act = await _begun(settings, key, "plan")
+    record = known.record(key)
+    reach = await measure_published(settings, record.audience, _used(known, record), wait)
+    moves: Moves | None = await moves_since_approval(settings, record, wait)
+    made = msgspec.structs.replace(act, at_ms=wall_ms())
+    approved = None if record.approval is None else entry_of(record.approval).reach
+    found = ReachPlan(uuid4().hex[:12], made, known.editions(record), reach, approved, moves)
+
+    def decide(now: Known) -> list[Decision]:
+        _check_same(now, record, found.editions)
+        changed = msgspec.structs.replace(record, plan=found)
+        return [Decision("plan", record, changed, editions=found.editions, seen=found, reach=reach.members)]
+
+    await commit(settings, made, decide)
+    return found
+
+
+async def submit(settings: Settings, key: str) -> ReachPlan:
+    """Ask for the approval of an audience with its latest plan; return that. Raises PlanVoid."""
+    plans: list[ReachPlan] = []
+
+    def change(known: Known, record: AudienceRecord, act: Act) -> Decision:
+        found = _valid_plan(known, record)
+        plans.append(found)
+        changed = _moved(record, "waiting", act, submitted=act)
+        return Decision(
+            "submit", record, changed, editions=found.editions, seen=found, reach=found.reach.members
+        )
+
+    await _acted(settings, key, "submit", change)
+    return plans[-1]
+
+
+def _valid_plan(known: Known, record: AudienceRecord) -> ReachPlan:
+    key, found = record.audience.key, record.plan
+    if found is None:
+        raise PlanVoid(key, ["there is none"])
+    reasons = differences(found.editions, known.editions(record))
+    if known.now_ms >= found.expires_ms:
+        reasons.append(f"{found.id} is older than 24 h")
+    if reasons:
+        raise PlanVoid(key, reasons)
+    return found
+
+
+async def approve(settings: Settings, key: str, plan_id: str, wait: Wait) -> AudienceRecord:
+    """Approve an audience with the plan that the approver saw; return it, active.
+
+    The reach is measured again. Raises NotAllowed, PlanVoid, IllegalAction, and what ``scan`` raises.
+    """
+    known, _ = await _begun(settings, key, "approve")
+    record = known.record(key)
+    _check_seen(known, record, plan_id)
+    reach = await measure_published(settings, record.audience, _used(known, record), wait)
+
+    def change(now: Known, latest: AudienceRecord, act: Act) -> Decision:
+        found = _check_seen(now, latest, plan_id)
+        if found.reach.moved(reach):
+            moved = f"the reach moved by more than 5 %: from {found.reach.members:,} to {reach.members:,}"
+            raise PlanVoid(latest.audience.key, [moved])
+        approved = raw_records(_used(now, latest))
+        changed = _moved(latest, "active", act, approved=approved, authors=(), by_ai=False)
+        return Decision("approve", latest, changed, editions=found.editions, seen=found, reach=reach.members)
+
+    return await _acted(settings, key, "approve", change)
+
+
+def _check_seen(known: Known, record: AudienceRecord, plan_id: str) -> ReachPlan:
+    found = _valid_plan(known, record)
+    if found.id != plan_id:
+        raise UserError(f"unknown plan {plan_id!r}: the latest one of {record.audience.key} is {found.id}")
+    return found
+
+
+# -- the other actions -------------------------------------------------------------------------------------
+
+
+#: Action -> the state that it leads to.
+_STATES: Final[Mapping[Action, State]] = {
+    "reject": "draft",
+    "hold": "held",
+    "release": "active",
+    "pause": "paused",
+    "resume": "active",
+    "retire": "retired",
+}
+
+
+async def act_on(settings: Settings, key: str, action: Action, note: str = "") -> AudienceRecord:
+    """Reject, hold, release, pause, resume or retire an audience; return it.
+
+    ``retire`` ends its definition, too. Raises IllegalAction and NotAllowed.
+    """
+
+    def change(known: Known, record: AudienceRecord, act: Act) -> Decision:
+        changed = _moved(record, _STATES[action], act, note=note)
+        ended = known.log.live.get(record.audience.definition_key) if action == "retire" else None
+        edit = None if ended is None else retirement(ended)
+        seen, editions = record.plan, known.editions(record)
+        return Decision(action, record, changed, change=edit, editions=editions, seen=seen, note=note)
+
+    return await _acted(settings, key, action, change)
+
+
+def _moved(record: AudienceRecord, state: State, act: Act, **changed: object) -> AudienceRecord:
+    return msgspec.structs.replace(record, state=state, since_ms=act.at_ms, **{"note": "", **changed})
+
+
+async def _acted(
+    settings: Settings, key: str, action: Action, change: Callable[[Known, AudienceRecord, Act], Decision]
+) -> AudienceRecord:
+    act = acting(settings, now_ms=wall_ms())
+
+    def decide(known: Known) -> list[Decision]:
+        record = known.record(key)
+        _check(settings, known, record, action, act)
+        return [change(known, record, act)]
+
+    (decision,) = await commit(settings, act, decide)
+    return decision.record
+
+
+def _check(settings: Settings, known: Known, record: AudienceRecord, action: Action, act: Act) -> None:
+    """Raise IllegalAction or NotAllowed unless the actor may do this now."""
+    status = known.status(record)
+    after(record.audience.key, status.state, action, status.why)
+    check_may(settings, act, action, record)
+
+
+async def _begun(settings: Settings, key: str, action: Action) -> tuple[Known, Act]:
+    """Return what is published, and who acts, after the checks that need no measurement."""
+    act = acting(settings, now_ms=wall_ms())
+    known = await read_known(settings, now_ms=act.at_ms)
+    _check(settings, known, known.record(key), action, act)
+    return known, act
+
+
+def _used(known: Known, record: AudienceRecord) -> list[Definition]:
+    """Return the definition of an audience, and all that it refers to."""
+    found = with_references([record.audience.definition_key], known.definitions)
+    if not found:
+        raise UserError(f"the audience {record.audience.key} has no definition in force: apply it again")
+    return found
+
+
+def _check_same(known: Known, record: AudienceRecord, editions: Mapping[str, str]) -> None:
+    latest = known.record(record.audience.key)
+    edited = differences(editions, known.editions(latest))
+    if edited or latest.version != record.version:
+        reason = "; ".join(edited) or f"it was changed by {_actor_of(latest)}"
+        raise UserError(f"nothing was written: meanwhile, {reason}. Retry.")
+
+
+def _actor_of(record: AudienceRecord) -> str:
+    return "another" if record.latest is None else entry_of(record.latest).by.actor

@@ -1,0 +1,77 @@
+"""Who acts: the actor of this process, its token, and what it may do."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import socket
+from typing import Final
+
+from segops.config import AudienceSettings, Settings
+from segops.config.audiences import AI
+from segops.core.audiences.model import Act, AudienceRecord, Origin
+from segops.core.audiences.states import SENDING, Action
+from segops.core.errors import UserError
+
+_PROGRAM: Final = "segops"
+
+
+class NotAllowed(UserError):
+    """The actor may not do this; ``actor`` is its name, "" if it has none."""
+
+    def __init__(self, actor: str, reason: str) -> None:
+        super().__init__(reason)
+        self.actor = actor
+
+
+def acting(settings: Settings, *, now_ms: int) -> Act:
+    """Return who acts now, and from where.
+
+    Raises NotAllowed without an actor, and for a wrong token where actors are set.
+    """
+    found = settings.audiences
+    if found.actor is None:
+        raise NotAllowed("", "SEGOPS_ACTOR is required: the name of who changes audiences")
+    _check_token(found, found.actor)
+    origin: Origin = "ai" if found.actor.startswith(AI) else "person"
+    return Act(found.actor, origin, bool(found.token_hashes), f"{_PROGRAM} on {socket.gethostname()}", now_ms)
+
+
+def _check_token(found: AudienceSettings, actor: str) -> None:
+    hashes = found.token_hashes
+    if not hashes:
+        return
+    token = "" if found.actor_token is None else found.actor_token.get_secret_value()
+    given = hashlib.sha256(token.encode()).hexdigest()
+    if not hmac.compare_digest(hashes.get(actor, "").encode(), given.encode()):
+        raise NotAllowed(
+            actor, f"SEGOPS_ACTOR_TOKEN is not the token of the actor {actor!r} in SEGOPS_ACTORS"
+        )
+
+
+def check_may(settings: Settings, act: Act, action: Action, record: AudienceRecord) -> None:
+    """Raise NotAllowed unless the actor may do this to the audience."""
+    key = record.audience.key
+    if act.origin != "person" and action in SENDING:
+        raise NotAllowed(act.actor, f"{act.actor} may not {action} the audience {key}: only a person may")
+    is_signed = record.latest is not None and record.latest.signature
+    if is_signed and settings.audiences.audit_key is None:
+        raise NotAllowed(
+            act.actor, f"SEGOPS_AUDIT_KEY is required: the audit of the audience {key} is signed"
+        )
+    if action != "approve" or settings.audiences.approval == "self":
+        return
+    missing = [
+        name
+        for name, value in (
+            ("SEGOPS_ACTORS", settings.audiences.actors),
+            ("SEGOPS_AUDIT_KEY", settings.audiences.audit_key),
+        )
+        if value is None
+    ]
+    if missing:
+        raise NotAllowed(act.actor, f"SEGOPS_APPROVAL=other requires {' and '.join(missing)}")
+    submitter = () if record.submitted is None else (record.submitted.actor,)
+    if act.actor in (*record.authors, *submitter):
+        reason = f"{act.actor} may not approve the audience {key}, having edited or submitted it"
+        raise NotAllowed(act.actor, f"{reason} (SEGOPS_APPROVAL=other)")
