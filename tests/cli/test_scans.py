@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 
 from segops.cli import _progress, _scans
 from segops.core.scans import Estimate, Flow, Forecast, NodeCount, Overlap, SampledProfile, SegmentForecast
-from segops.core.segments import SegmentSet
+from segops.core.segments import Definition, SegmentSet
 from segops.core.views.explain import explain
 from segops.kafka.definitions import DefinitionLog
 from segops.operations.scans import Progress
@@ -62,7 +62,9 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Question]:
     """Answer questions without Kafka, and return the list of those that were asked."""
     questions: list[Question] = []
 
-    def answer(question: Callable[[DefinitionLog], Question], *, wait_s: float) -> tuple[Question, Scanned]:
+    def answer(
+        question: Callable[[DefinitionLog], Question], *, wait_s: float, drafts: Iterable[Definition] = ()
+    ) -> tuple[Question, Scanned]:
         log = DefinitionLog()
         log.live = {each.key: each for each in LIVE}
         questions.append(question(log))

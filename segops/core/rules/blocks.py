@@ -19,20 +19,20 @@ from segops.core.scoring import SCORERS
 
 def reads_rfm(node: Node) -> bool:
     """Return whether a rule depends on the ``rfm`` block."""
-    return any(isinstance(each, (RfmNode, DigitFigure, TierFigure)) for each in _parts(node))
+    return any(isinstance(each, (RfmNode, DigitFigure, TierFigure)) for each in _read_by(node))
 
 
 def names_of_areas(node: Node) -> set[str]:
     """Return the names of the ``places`` that a rule reads."""
-    return {each.name for each in _parts(node) if isinstance(each, (Located, Visited, DistanceFigure))}
+    return {each.name for each in _read_by(node) if isinstance(each, (Located, Visited, DistanceFigure))}
 
 
 def names_of_scores(node: Node) -> set[str]:
     """Return the names of the scores that a rule reads."""
-    return {each.name for each in _parts(node) if isinstance(each, (ScoreNode, ScoreFigure))}
+    return {each.name for each in _read_by(node) if isinstance(each, (ScoreNode, ScoreFigure))}
 
 
-def _parts(node: Node) -> Iterator[object]:
+def _read_by(node: Node) -> Iterator[object]:
     """Yield the nodes and figures of a rule, those that are frozen too."""
     for each in map(thawed, below(node)):
         yield each
