@@ -6,7 +6,8 @@ cases so far. Such a case has a node of the row, and events near its thresholds 
 depends on its first seed alone. A mismatch is shrunk to its smallest form and printed with the options that
 run its round again, and the search continues. At the end a table says how many cases had each node, figure,
 key and operator, with which verdicts, and flipped by time alone. Exit status 1 if there was any mismatch, or
-with ``--require N`` if the table has a number below N.
+with ``--require N`` if a row has fewer than N cases, or fewer than a tenth of N with one of the verdicts or
+with a flip by time.
 """
 
 from __future__ import annotations
@@ -154,7 +155,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--goals", type=goals_named, help="such as 'node did: true,operator month: cases'; else the rarest"
     )
-    parser.add_argument("--require", type=int, default=0, help="least number in the table of what was drawn")
+    parser.add_argument(
+        "--require", type=int, default=0, help="least cases of each row; a tenth with each verdict, by time"
+    )
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     options = parser.parse_args(arguments)
     first = random.randrange(10**9) if options.seed is None else options.seed
@@ -164,7 +167,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(fuzz.coverage.table())
     lacking = fuzz.coverage.lacking(options.require)
     for each in lacking:
-        print(f"BELOW {options.require}: {each}")
+        print(f"TOO FEW: {each}")
     return 1 if fuzz.mismatches or lacking else 0
 
 

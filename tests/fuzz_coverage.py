@@ -45,7 +45,9 @@ STILL: dict[Row, str] = {
         if name not in EDGES
     },
 }
-COLUMNS = ("cases", "true", "false", "by time")
+#: Column -> which part of the required number of cases it must reach.
+_PARTS = {"cases": 1.0, "true": 0.1, "false": 0.1, "by time": 0.1}
+COLUMNS = (*_PARTS,)
 
 
 class Written(NamedTuple):
@@ -152,13 +154,14 @@ class Coverage:
             self.counts[row].update(counts)
 
     def rarest(self, least: int = 0) -> list[Goal]:
-        """Return the goals from the rarest on: those below ``least``, or all if there is none."""
-        goals = sorted(GOALS, key=self.count)
-        return [goal for goal in goals if self.count(goal) < least] or goals
+        """Return the goals from the rarest on: those that ``lacking`` names, or all if there is none."""
+        goals = sorted(GOALS, key=lambda goal: self.count(goal) / _PARTS[goal.column])
+        return [goal for goal in goals if self.count(goal) < least * _PARTS[goal.column]] or goals
 
     def lacking(self, least: int) -> list[str]:
-        """Return, as text, each goal with fewer than ``least`` cases."""
-        return [f"{goal}, {self.count(goal):,}" for goal in GOALS if self.count(goal) < least]
+        """Return, as text, each row with fewer than ``least`` cases, verdicts or flips of a tenth of that."""
+        missed = (goal for goal in GOALS if self.count(goal) < least * _PARTS[goal.column])
+        return [f"{goal}, {self.count(goal):,}" for goal in missed]
 
     def table(self) -> str:
         """Return the counts, a line for each row, with the reason why time alone does not flip some."""

@@ -137,13 +137,14 @@ def test_hysteresis_and_references_are_counted() -> None:
 def test_rarest_goals_come_first_and_reached_ones_are_left_out() -> None:
     coverage = Coverage()
     for row in ROWS:
-        coverage.counts[row].update({"cases": 9, "true": 9, "false": 9, "by time": 9})
+        coverage.counts[row].update({"cases": 90, "true": 9, "false": 9, "by time": 9})
     coverage.counts["node", "did"]["true"] = 4
     coverage.counts["node", "sum"]["by time"] = 2
-    rare = [Goal(("node", "sum"), "by time"), Goal(("node", "did"), "true")]
-    assert coverage.rarest()[:2] == coverage.rarest(9) == rare
-    assert set(coverage.rarest(1)) == set(GOALS)
-    assert coverage.lacking(9) == ["node did: true, 4", "node sum: by time, 2"]
+    coverage.counts["node", "avg"]["cases"] = 80
+    rare = [Goal(("node", "sum"), "by time"), Goal(("node", "did"), "true"), Goal(("node", "avg"), "cases")]
+    assert coverage.rarest()[:3] == coverage.rarest(90) == rare
+    assert set(coverage.rarest(10)) == set(GOALS)
+    assert coverage.lacking(90) == ["node did: true, 4", "node sum: by time, 2", "node avg: cases, 80"]
 
 
 def test_merged_counts_are_added() -> None:
