@@ -56,12 +56,12 @@ def test_printed_options_draw_the_same_cases() -> None:
 def test_given_goals_replace_the_rarest(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--cases", "5", "--seed", "3", "--goals", "node bucket: true", "--processes", "1"]
     assert fuzz.main([*arguments, "--require", "5"]) == 1
-    assert "BELOW 5: node bucket: cases, " not in capsys.readouterr().out
+    assert "TOO FEW: node bucket: cases, " not in capsys.readouterr().out
 
 
 def test_no_round_begins_after_the_deadline(capsys: pytest.CaptureFixture[str]) -> None:
     assert fuzz.main(["--cases", "100", "--seconds", "0", "--seed", "1", "--require", "1"]) == 1
-    assert "BELOW 1: node did: cases, 0" in capsys.readouterr().out
+    assert "TOO FEW: node did: cases, 0" in capsys.readouterr().out
 
 
 def test_goals_of_a_batch_are_the_rarest_and_none_is_pursued_twice() -> None:
@@ -158,8 +158,8 @@ def test_too_few_cases_of_a_node_fail_only_if_required(capsys: pytest.CaptureFix
     arguments = ["--cases", "10", "--seconds", "600", "--seed", "1", "--processes", "1"]
     assert fuzz.main([*arguments, "--require", "21"]) == 1
     out = capsys.readouterr().out
-    assert "BELOW 21: node in_segment: cases, " in out
-    assert "BELOW 21: node bucket: by time" not in out, "time never changes a bucket"
+    assert "TOO FEW: node in_segment: cases, " in out
+    assert "TOO FEW: node bucket: by time" not in out, "time never changes a bucket"
     assert "never by time: the profile's id alone decides" in out
 
 
