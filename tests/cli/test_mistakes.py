@@ -14,6 +14,7 @@ import pytest
 from segops import config
 from segops.cli import COMMANDS
 from tests.conftest import NOWHERE
+from tests.rest import in_rest
 
 Run = Callable[..., Any]
 
@@ -315,9 +316,11 @@ SETTINGS = [
 
 
 def _settings() -> Iterator[Any]:
-    for setting in SETTINGS:
-        for name in setting.commands:
-            yield pytest.param(name, setting, id=f"{name}-{setting.variable}-{setting.value[:12]!r}")
+    """Yield each setting with each command; `make test` runs each command with one setting."""
+    for first, setting in enumerate(SETTINGS):
+        for number, name in enumerate(setting.commands, first):
+            case = in_rest if number % len(SETTINGS) else pytest.param
+            yield case(name, setting, id=f"{name}-{setting.variable}-{setting.value[:12]!r}")
 
 
 @pytest.mark.parametrize(("name", "setting"), list(_settings()))
