@@ -13,7 +13,7 @@ _SAID: Final = 20
 
 
 class BadLines:
-    """Reports lines without a valid identifier; ``strict``: the first one is an error."""
+    """Reports lines of ``file`` that are left out; ``strict``: the first one is an error."""
 
     def __init__(self, file: Path, target: Path | None = None, *, strict: bool = False) -> None:
         self._file = file
@@ -34,14 +34,16 @@ class BadLines:
         if self._opened is not None:
             self._opened.close()
 
-    def add(self, line: int, detail: str) -> None:
+    def add(self, line: int, *details: str) -> None:
         """Report a line. Raises UserError if ``strict``."""
+        detail = ": ".join(details)
         if self._strict:
             raise UserError(f"{self._file}:{line}: {detail}")
         self.count += 1
         if self._opened is not None:
-            self._opened.write(f"{line}\t{detail}\n")
+            self._opened.write("\t".join((str(line), *details)) + "\n")
+            self._opened.flush()
         if self.count <= _SAID:
             say(f"{self._file}:{line}: {detail}", err=True)
         elif self.count == _SAID + 1:
-            say("further lines are not listed here; --rejected writes all to a file", err=True)
+            say("further rejected lines are not listed here; --rejected writes all to a file", err=True)

@@ -7,15 +7,17 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import IO, Final
+from typing import Final
 
 import click
 import yaml
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from segops.cli._bad_lines import BadLines
 from segops.cli._progress import plain_report
 from segops.cli._say import say, say_all
 from segops.config import Settings, load
@@ -85,8 +87,9 @@ def command(
     form = _form(file, mapping.format)
     for name in ("aiokafka", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    with _Rejections(file, rejected) as rejections:
-        importing = Import(settings, file, form, mapping, on_rejected=rejections.add, again=again)
+    with BadLines(file, rejected) as rejections:
+        on_rejected = partial(_reject, rejections)
+        importing = Import(settings, file, form, mapping, on_rejected=on_rejected, again=again)
         if dry_run:
             _try(importing, rejections)
         else:
@@ -95,37 +98,8 @@ def command(
         sys.exit(1)
 
 
-class _Rejections:
-    """Says the first rejected rows, and writes all to a file if one is given."""
-
-    def __init__(self, file: Path, target: Path | None) -> None:
-        self._file = file
-        self._target = target
-        self._opened: IO[str] | None = None
-        self.count = 0
-
-    def __enter__(self) -> _Rejections:
-        if self._target is not None:
-            try:
-                self._opened = self._target.open("a", encoding="utf-8", errors="backslashreplace")
-            except OSError as error:
-                raise UserError(f"{self._target}: {error.strerror}") from None
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        if self._opened is not None:
-            self._opened.close()
-
-    def add(self, row: Row, error: RejectedEvent) -> None:
-        self.count += 1
-        detail = " ".join(error.detail.split())
-        if self._opened is not None:
-            self._opened.write(f"{row.line}\t{error.reason}\t{detail}\n")
-            self._opened.flush()
-        if self.count <= _SAID:
-            say(f"{self._file}:{row.line}: {error.reason}: {detail}", err=True)
-        elif self.count == _SAID + 1:
-            say("further rejected rows are not listed here; --rejected writes all to a file", err=True)
+def _reject(rejections: BadLines, row: Row, error: RejectedEvent) -> None:
+    rejections.add(row.line, error.reason, " ".join(error.detail.split()))
 
 
 def _form(file: Path, given: Form | None) -> Form:
@@ -149,7 +123,7 @@ def _infer(file: Path) -> None:
     say_all(fields(drafted))
 
 
-def _try(importing: Import, rejections: _Rejections) -> None:
+def _try(importing: Import, rejections: BadLines) -> None:
     mapper, state = importing.mapper(), importing.state
     with _reporting(importing) as report:
         for row in importing.file.rows():
@@ -158,7 +132,7 @@ def _try(importing: Import, rejections: _Rejections) -> None:
                 events = mapper.events(row)
             except RejectedEvent as error:
                 state.rejected += 1
-                rejections.add(row, error)
+                _reject(rejections, row, error)
                 continue
             for each in events:
                 state.events += 1
@@ -170,7 +144,7 @@ def _try(importing: Import, rejections: _Rejections) -> None:
     say(f"nothing was written: {_summary(state)}", err=True)
 
 
-def _import(settings: Settings, importing: Import, rejections: _Rejections) -> None:
+def _import(settings: Settings, importing: Import, rejections: BadLines) -> None:
     started = monotonic()
     with _reporting(importing) as report:
         asyncio.run(

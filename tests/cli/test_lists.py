@@ -55,7 +55,7 @@ def test_first_bad_lines_are_said_and_all_are_written(
     assert bad.count == 30
     said = capsys.readouterr().err.splitlines()
     assert said[:1] == ["ids.txt:1: odd"]
-    assert said[20:] == ["further lines are not listed here; --rejected writes all to a file"]
+    assert said[20:] == ["further rejected lines are not listed here; --rejected writes all to a file"]
     assert (tmp_path / "bad.tsv").read_text().splitlines() == [f"{line}\todd" for line in range(1, 31)]
 
 

@@ -58,7 +58,7 @@ def test_rejected_rows_are_appended_to_a_file_and_the_first_are_said() -> None:
         (str(n), "bad_time", 3) for n in range(2, 32)
     ]
     assert done.stderr.count("bad_time") == 20
-    assert "further rejected rows" in done.stderr
+    assert "further rejected lines" in done.stderr
 
 
 def test_draft_is_a_map() -> None:
