@@ -54,7 +54,8 @@ def definition(key: str, rule: dict[str, Any], *, version: int = 1) -> Definitio
     context = area_context("drawn", read_rfm(RFM, "rfm", Context("drawn")))
     node = read_rule(rule, key, context)
     rfm = RFM if reads_rfm(node) else None
-    areas = {name: PLACES[name] for name in names_of_areas(node)} or None
+    read = names_of_areas(node)
+    areas = {name: place for name, place in PLACES.items() if name in read} or None
     columns = columns_of(node)
     return Definition(key, key, node, version=version, written=rule, rfm=rfm, areas=areas, columns=columns)
 
