@@ -20,6 +20,7 @@ from segops.core.segments import Definition, SegmentSet
 from segops.core.views.explain import explain
 from segops.schemas.segments import definition_from_record, definition_to_record, inline, load
 from segops.testing import Customer, Flip
+from tests.rest import rest
 
 from .helpers import MONDAY as T
 from .helpers import H
@@ -242,6 +243,7 @@ def test_points_without_a_radius_are_refused_where_they_contain_nothing() -> Non
     assert "without a radius" in refused({"near": "a"}, {"a": {"lat": 0, "lon": 0}})[0]
 
 
+@rest
 def test_many_corners_of_one_file_are_refused() -> None:
     wave = [[lat / 10, 0] for lat in range(900)] + [[lat / 10, 1] for lat in reversed(range(100))]
     assert len(areas_of([{"polygon": wave}] * 10)) == 10

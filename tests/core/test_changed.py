@@ -12,6 +12,7 @@ from segops.core.rules.parsing import Context, read_rule
 from segops.core.values import format_instant
 from segops.core.views.explain import explain
 from segops.testing import Customer, Flip
+from tests.rest import rest
 
 from .helpers import MONDAY, D, H, M, S, issues_of
 
@@ -106,6 +107,7 @@ def test_day_and_fixed_windows() -> None:
     assert customer.wait(T + 3 * D) == [Flip("exited", "today", T + 22 * H)]
 
 
+@rest
 def test_oldest_of_very_many_values_are_forgotten() -> None:
     customer = Customer(rule={"changed": {"trait": "plan", "to": "first"}})
     assert plans(customer, "first") == [Flip("entered", "rule", T)]

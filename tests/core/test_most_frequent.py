@@ -17,6 +17,7 @@ from segops.core.rules.parsing import Context, read_rule
 from segops.core.segments import Definition, SegmentSet
 from segops.core.views.explain import explain
 from segops.core.windows import ALWAYS, Within
+from tests.rest import rest
 
 T = 1_760_000_000_000
 FEATURE = Feature("most_frequent", ("A",), (), ALWAYS, ("p",))
@@ -59,6 +60,7 @@ def test_arrival_decides_among_values_of_one_instant_and_time_among_others() -> 
     assert reducer_of(FEATURE).read(None, T) is None
 
 
+@rest
 def test_beyond_the_limit_the_oldest_event_is_forgotten_whatever_the_order_of_arrival() -> None:
     events: list[tuple[int, Any]] = [(T + number, number) for number in range(MAX_ENTRIES + 3)]
     late = [*events[5:], *events[:5]]

@@ -17,7 +17,7 @@ from segops.imports.model import load_map
 from segops.imports.service import _ROWS
 from segops.imports.state import decode_state, encode_state
 from tests.imports.runs import MAP, Killed, MemoryJournal, imported, run
-from tests.rest import examples
+from tests.rest import examples, rest
 
 ROW = {"id": "o1", "customer": "ann", "at": "2026-01-02T10:00:00Z", "total": "9.50"}
 
@@ -198,6 +198,7 @@ def test_state_of_another_version_is_refused() -> None:
         decode_state(b"{}")
 
 
+@rest
 @examples(20, of=200)
 @given(kills=st.dictionaries(st.integers(1, 12), st.booleans(), max_size=6), rows=st.integers(0, 4 * _ROWS))
 def test_import_that_is_killed_anywhere_goes_on_and_loses_and_repeats_nothing(
@@ -214,6 +215,7 @@ def test_import_that_is_killed_anywhere_goes_on_and_loses_and_repeats_nothing(
     assert (found.state.rows, found.state.events, found.state.done) == (rows, rows, True)
 
 
+@rest
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     class Forgetful(MemoryJournal):
         async def commit(self, records: Any, position: bytes) -> None:

@@ -16,7 +16,7 @@ from tests.klaviyo.objects import add_event, add_profile
 from tests.klaviyo.runs import NOW_MS, Killed, MemoryJournal, pull
 from tests.klaviyo.stand_in import FAULTS, StandIn, iso
 from tests.klaviyo.virtual_time import run
-from tests.rest import examples
+from tests.rest import examples, rest
 
 DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
@@ -185,6 +185,7 @@ def test_position_of_another_account_is_refused() -> None:
         run(main())
 
 
+@rest
 def test_lasting_failure_ends_the_pull_and_a_later_run_goes_on() -> None:
     found = account(2, faults=["503"] * 2_000)
 
