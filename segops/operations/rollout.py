@@ -76,14 +76,14 @@ async def wait_until_in_force(
         progress(rollout)
 
     try:
-        async with asyncio.timeout(timeout_s):
-            return await _follow(settings, versions, look)
+        async with asyncio.timeout(timeout_s) as limit:
+            return await _follow(settings, versions, look, limit.when())
     except TimeoutError:
         raise NotInForce(found, timeout_s or 0) from None
 
 
 async def _follow(
-    settings: Settings, versions: Mapping[str, int], look: Callable[[Rollout], None]
+    settings: Settings, versions: Mapping[str, int], look: Callable[[Rollout], None], until_s: float | None
 ) -> Rollout:
     now = asyncio.get_running_loop().time
     looked_s = now()
@@ -94,6 +94,9 @@ async def _follow(
                 await _check_latest(settings, versions)
                 looked_s = now()
             await anext(all_changed)
+            # In Python 3.11, asyncio.wait_for, which the Kafka client uses, can lose a cancellation.
+            if until_s is not None and now() >= until_s:
+                raise TimeoutError
     look(found)
     return found
 
