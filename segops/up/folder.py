@@ -63,7 +63,10 @@ class DataFolder:
 
     def note(self, pids: Mapping[str, int]) -> None:
         """Record the running processes, for the message to one who starts a second system."""
-        (self.path / _PROCESSES).write_bytes(msgspec.json.encode(pids))
+        file = self.path / _PROCESSES
+        draft = file.with_suffix(".draft")
+        draft.write_bytes(msgspec.json.encode(pids))
+        draft.replace(file)  # a reader sees one version or the other, never a part
 
     def write_key(self) -> str:
         """Return the write key of this folder, made at its first use and readable by its owner only."""

@@ -81,3 +81,11 @@ def test_brokers_of_the_settings_are_used_unless_they_are_those_of_the_folder(
         assert broker_for(options, folder, kafka("127.0.0.1:9093")) == ("own", "127.0.0.1:9093")
         own = replace(options, broker="own")
         assert broker_for(own, folder, kafka("127.0.0.1:9092")) == ("own", "127.0.0.1:9092")
+
+
+def test_processes_are_replaced_as_a_whole(tmp_path: Path) -> None:
+    with data_folder(tmp_path / "data") as folder:
+        folder.note({"up": 1})
+        with (tmp_path / "data" / "processes.json").open() as reader:
+            folder.note({"up": 1, "worker": 2})
+            assert reader.read() == '{"up":1}'
