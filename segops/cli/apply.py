@@ -50,6 +50,7 @@ _ANSWERS_S: Final = 600.0
 )
 def command(
     paths: Sequence[Path],
+    *,
     prune: bool,
     retire: Sequence[str],
     plan_id: str | None,

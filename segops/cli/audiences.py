@@ -158,7 +158,7 @@ def approve(key: str, plan_id: str, wait: float) -> None:
     """Approve an audience that waits for it, with the plan that you have seen. It is active then.
 
     The reach is measured again: if it has moved by more than 5 %, or anything that decides who is in was
-    edited, or the plan is older than 24 hours, plan again. With SEGOPS_APPROVAL=other, whoever edited or
+    edited, or the plan is older than 24 hours, plan again. With SEGOPS_APPROVAL=other, those who edited or
     submitted the audience may not approve it; an AI never may.
     """
     found = run(lambda settings: _reporting(wait, lambda each: actions.approve(settings, key, plan_id, each)))

@@ -57,6 +57,7 @@ Examples:
 )
 @click.option("--keep", is_flag=True, help="Keep broker and worker running at the end, until Ctrl-C.")
 def command(
+    *,
     broker: str,
     rate: float,
     limit: int | None,

@@ -43,7 +43,7 @@ Examples:
 @FORMAT
 @WAIT
 def command(
-    file: Path, segment: str | None, sample: float, funnel: bool, samples: int, form: str, wait: float
+    file: Path, *, segment: str | None, sample: float, funnel: bool, samples: int, form: str, wait: float
 ) -> None:
     """Show how many profiles of the running system a segment in FILE would hold, without publishing it.
 

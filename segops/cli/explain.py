@@ -136,6 +136,7 @@ _FORMATS: dict[str, Callable[[Explanation], None]] = {"tree": _tree, "json": _js
 @click.option("--segment", metavar="KEY", help="Explain only this segment.")
 @formats(_FORMATS)
 def command(
+    *,
     segments: tuple[Path, ...],
     events: Path,
     profile_id: str,

@@ -107,6 +107,7 @@ def command() -> None:
 def put(
     key: str,
     file: Path,
+    *,
     kind: str,
     column: str | None,
     expiry: Expiry | None,

@@ -92,6 +92,7 @@ def show(table: str, keys: tuple[str, ...]) -> None:
 def put(
     table: str,
     file: Path,
+    *,
     key: str,
     lat: str | None,
     lon: str | None,

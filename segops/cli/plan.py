@@ -64,6 +64,7 @@ Examples:
 @WAIT
 def command(
     paths: Sequence[Path],
+    *,
     prune: bool,
     retire: Sequence[str],
     discard: bool,

@@ -53,6 +53,7 @@ Examples:
 @click.option("--topic", help="Send to this topic instead of the events topic.")
 def command(
     file: Path,
+    *,
     rate: float | None,
     final_tick: int | None,
     beyond_now: bool,

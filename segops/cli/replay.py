@@ -81,6 +81,7 @@ _HEADING = f"{'occurred at':<24}  {'action':<7}  {'segment':<24}  {'reason':<10}
 )
 @click.option("--strict", is_flag=True, help="Exit with status 1 if an event was invalid.")
 def command(
+    *,
     segments: tuple[Path, ...],
     events: Path,
     applied: tuple[Path, ...],

@@ -55,7 +55,7 @@ class AudienceSettings(SettingsSection):
         "Traits that must be true for each member of an audience, separated by commas; `none` asks for none.",
     )
     approval: Literal["self", "other"] = setting(
-        "APPROVAL", "self", "Who may approve an audience: self (anyone) or other (nobody who edited it)."
+        "APPROVAL", "self", "Who may approve an audience: self (anyone) or other (not those who edited it)."
     )
     actor: Annotated[str, AfterValidator(_actor)] | None = setting(
         "ACTOR", None, "Who acts, for commands that change audiences; a name that begins with ai: is an AI's."

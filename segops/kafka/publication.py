@@ -16,7 +16,7 @@ from aiokafka.errors import IllegalOperation, InvalidProducerEpoch, KafkaError, 
 from segops.config import KafkaSettings
 from segops.core.errors import SegopsError, UserError
 from segops.kafka.clients import running_consumer, running_producer
-from segops.kafka.reachability import in_words
+from segops.kafka.reachability import Unreachable, in_words
 
 _TRANSACTION_TIMEOUT_MS: Final = 15_000
 _LOOK_MS: Final = 10
@@ -65,9 +65,10 @@ async def _until_readable(kafka: KafkaSettings, written: Mapping[TopicPartition,
     """Wait until committed records can be read, given the last offset of each partition.
 
     Kafka acknowledges a commit before it has marked the records as committed in their partitions. It marks
-    them whatever happens, so that waiting for longer than a transaction may take gains nothing.
+    them whatever happens, so that waiting for longer than a transaction may take gains nothing; nor is it an
+    error of the publication if no broker answers now.
     """
-    with suppress(TimeoutError):
+    with suppress(TimeoutError, KafkaError, Unreachable):
         reading = running_consumer(kafka, retry_backoff_ms=_LOOK_MS)
         async with asyncio.timeout(_TRANSACTION_TIMEOUT_MS / 1_000), reading as reader:
             while not _passed(await reader.end_offsets([*written]), written):

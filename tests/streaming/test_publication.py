@@ -8,10 +8,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
 from aiokafka.errors import IllegalOperation, KafkaError, ProducerFenced
 
+from segops.config import load
 from segops.core.errors import SegopsError, UserError
 from segops.kafka import publication
+from tests.conftest import NOWHERE
 
 
 class Refusing:
@@ -42,6 +45,11 @@ def published(producer: Any, number: int) -> None:
 def test_publisher_that_is_fenced_says_so_whatever_the_client_says_of_later_records(number: int) -> None:
     with pytest.raises(UserError, match="another publisher committed first; nothing was written"):
         published(Refusing(ProducerFenced()), number)
+
+
+def test_publication_is_no_failure_if_no_broker_answers_after_its_commit() -> None:
+    kafka = load(kafka={"bootstrap_servers": NOWHERE}).kafka
+    asyncio.run(publication._until_readable(kafka, {TopicPartition("segments", 0): 1}))
 
 
 @pytest.mark.parametrize("number", [1, 2])

@@ -85,8 +85,8 @@ class Trust(NamedTuple):
     def approved(self, record: AudienceRecord) -> Mapping[str, str] | None:
         """Return the editions that an audience was approved with; None without an approval to be trusted.
 
-        The audit entry of the record must say the same state: whoever can only write to the topic cannot make
-        a held audience active.
+        The audit entry of the record must say the same state: a client that can only write to the topic
+        cannot make a held audience active.
         """
         key, latest, approval = record.audience.key, self._entry(record.latest), self._entry(record.approval)
         if latest is None or approval is None or approval.action != "approve":

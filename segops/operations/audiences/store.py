@@ -74,7 +74,7 @@ class Decision(NamedTuple):
     note: str = ""
 
 
-#: Decides what is done, given what is published when nobody else can write.
+#: Decides what is done, given what is published when no one else can write.
 Decide = Callable[[Known], Sequence[Decision]]
 
 
