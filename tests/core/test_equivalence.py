@@ -102,6 +102,14 @@ def test_compiled_equals_reference(
     assert_agreement(segments, steps, watermark)
 
 
+def test_a_date_in_the_context_passes_out_of_its_window() -> None:
+    said = {"app": {"v": "2025-10-09T08:53:19.501Z"}}
+    test = {"as": "date", "in_last": "500ms"}
+    rule = {"most_frequent": "context.app.v", "of": "any_event", "as": "text", "is": test}
+    event = Event("A", 1_760_000_000_000, "m", {}, context=said)
+    assert_agreement(SegmentSet([make_definition("s0", rule)]), [("event", event)], watermark=True)
+
+
 @pytest.mark.parametrize(
     ("first", "second", "same"),
     [

@@ -42,7 +42,8 @@ def edges(nodes: Iterable[model.Node], history: History, now_ms: int, until_ms: 
     """
     walked = [below for node in nodes for below in _walk(node)]
     of_nodes = [_times(node) for node in walked]
-    values = [(event.properties, event.traits) for event in history.events], _looked_up(walked)
+    said = [(event.properties, event.traits, event.context) for event in history.events]
+    values = said, _looked_up(walked)
     everything = [times for found in of_nodes for times in _each(found)]
     found = {
         time_ms + shift
