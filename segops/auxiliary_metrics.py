@@ -1,10 +1,12 @@
-"""The metrics of the processes beside the workers: the archive, sources and pulls."""
+"""The metrics of the processes beside the workers: the archive, sources, pulls and the delivery."""
 
 from __future__ import annotations
 
 import contextlib
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from segops.delivery_metrics import DeliveryMetrics
 
 
 class AuxiliaryMetrics:
@@ -16,6 +18,7 @@ class AuxiliaryMetrics:
         self._sources(registry)
         self._pulls(registry)
         self._catalogue(registry)
+        self.delivery = DeliveryMetrics(registry)
 
     def _archive(self, registry: CollectorRegistry) -> None:
         self.archive_records = Counter(
@@ -111,6 +114,10 @@ class AuxiliaryMetrics:
     def forget_archived(self, topic: str, partition: int) -> None:
         """Drop the gauge of a partition that this process no longer archives."""
         remove(self.archive_lag, topic, str(partition))
+
+    def forget_delivered(self, topic: str, partition: int) -> None:
+        """Drop the gauge of a partition that this process no longer routes."""
+        remove(self.delivery.lag, topic, str(partition))
 
     def forget_source(self, topic: str, partition: int) -> None:
         """Drop the gauges of a partition that this process no longer copies."""

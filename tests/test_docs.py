@@ -82,7 +82,9 @@ def setting_rows() -> Iterator[list[str]]:
 
 def metric_rows() -> Iterator[list[str]]:
     registry = CollectorRegistry()
-    for metric in (*vars(Metrics(registry)).values(), *vars(CollectorMetrics(registry)).values()):
+    worker = Metrics(registry)
+    sections = worker, worker.delivery, CollectorMetrics(registry)
+    for metric in (metric for section in sections for metric in vars(section).values()):
         if isinstance(metric, MetricWrapperBase):
             name = metric._name + {"counter": "_total", "info": "_info"}.get(metric._type, "")
             labels = ", ".join(f"`{label}`" for label in metric._labelnames) or "–"

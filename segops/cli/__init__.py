@@ -15,6 +15,7 @@ from segops.core.errors import UserError
 
 #: Command -> the one-line help shown in the list. Its code is ``segops.cli.<command>:command``.
 COMMANDS = {
+    "activate": "Deliver audiences to their destinations.",
     "alerts": "Show which alerts of segments fire.",
     "apply": "Publish segment definitions to the compacted segments topic.",
     "archive": "Write profile events and membership changes to Parquet files.",
@@ -23,7 +24,9 @@ COMMANDS = {
     "catalogue": "Show which events, properties and traits occur.",
     "check": "Check segment files and report every error.",
     "collect": "Receive events over HTTP from Segment's and RudderStack's SDKs.",
+    "deliveries": "Show what destinations were told; retry or drop what they refused.",
     "demo": "Run the whole system on real purchase history and verify it.",
+    "destinations": "Describe and verify who is told about audiences.",
     "erase": "Erase a person and wait for the receipts.",
     "estimate": "Show how many profiles a draft would hold.",
     "explain": "Explain why a profile is or is not in its segments.",

@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
+from segops.core.audiences.model import Rate
 from segops.core.errors import UserError
-from segops.core.values import parse_instant
+from segops.core.values import UNIT_MS, parse_instant
 
 
 class Instant(click.ParamType):
@@ -25,6 +26,22 @@ class Instant(click.ParamType):
 
 
 INSTANT = Instant()
+
+
+class RateOption(click.ParamType):
+    """A rate as a number and a unit of time, such as 1000/h."""
+
+    name = "N/UNIT"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Rate:
+        """Return the rate."""
+        number, _, unit = value.partition("/")
+        if not number.isdecimal() or not int(number) or unit not in UNIT_MS:
+            self.fail(f"expected a rate such as 1000/h, got {value!r}", param, ctx)
+        return Rate(int(number), UNIT_MS[unit])
+
+
+RATE = RateOption()
 
 _Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 

@@ -13,12 +13,12 @@ import msgspec
 from segops.cli._audiences import details, funnel_table, list_table, print_audit, print_plan
 from segops.cli._changes import print_resource_changes
 from segops.cli._kafka import run
-from segops.cli._params import formats
+from segops.cli._params import RATE, formats
 from segops.cli._say import say, say_all, say_blocks, warn
 from segops.cli._scans import WAIT, reporting, say_json
 from segops.config import Settings
 from segops.core.audiences.compiling import definition_of
-from segops.core.audiences.model import Audience, Moves, Reach
+from segops.core.audiences.model import Audience, Moves, Rate, Reach
 from segops.core.audiences.states import Action
 from segops.core.errors import UserError
 from segops.core.segments import Definition
@@ -179,10 +179,26 @@ def _acting(action: Action, summary: str) -> None:
 
 _acting("reject", "Refuse the approval of an audience that waits for it. It is a draft again.")
 _acting("hold", "Stop an active audience at once. Changes are kept until a person releases it.")
-_acting("release", "Let a held audience go on. Only a person may.")
 _acting("pause", "Pause an active audience, such as for a season. Its reach stays live.")
 _acting("resume", "End the pause of an audience. Only a person may.")
 _acting("retire", "End an audience and its rule; its key stays reserved.")
+
+
+@command.command(epilog="Example: segops audiences release winback-email --rate 1000/h")
+@_KEY
+@click.option("--rate", type=RATE, help="Tell the changes since the hold at this rate, such as 1000/h.")
+@click.option("--discard", is_flag=True, help="Do not tell the changes since the hold.")
+@click.option("--note", default="", metavar="TEXT", help="Why, for the audit.")
+def release(key: str, *, rate: Rate | None, discard: bool, note: str) -> None:
+    """Let a held audience go on. Only a person may.
+
+    Destinations are told the difference between what they were told and what is true: all at once, at a rate,
+    or only what changes from now on. The limits count from now on, too, and not what was held.
+    """
+    if rate is not None and discard:
+        raise click.UsageError("expected --rate or --discard, got both")
+    found = run(lambda settings: actions.act_on(settings, key, "release", note, rate=rate, discard=discard))
+    say(f"{found.audience.key} is {found.state}")
 
 
 @command.command("list", epilog="Example: segops audiences list --format jsonl")

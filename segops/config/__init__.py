@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from segops.config.activate import ActivateSettings
 from segops.config.archive import ArchiveSettings
 from segops.config.audiences import AudienceSettings
 from segops.config.base import PREFIX, SettingsSection, variable_of
@@ -28,6 +29,7 @@ from segops.core.values import MAX_MS
 
 __all__ = [
     "PREFIX",
+    "ActivateSettings",
     "ArchiveSettings",
     "AudienceSettings",
     "CatalogueSettings",
@@ -47,6 +49,7 @@ __all__ = [
     "as_variables",
     "debugging",
     "load",
+    "secret_variable",
     "unknown_variables",
     "variable_of",
     "variables",
@@ -72,6 +75,7 @@ class Settings(BaseModel):
     catalogue: CatalogueSettings
     shopify: ShopifySettings
     audiences: AudienceSettings
+    activate: ActivateSettings
     accept_topics: bool = False
 
     @property
@@ -103,6 +107,7 @@ _PARTS: dict[str, type[SettingsSection]] = {
     "sources": SourceSettings,
     "klaviyo": KlaviyoSettings,
     "catalogue": CatalogueSettings,
+    "activate": ActivateSettings,
     "shopify": ShopifySettings,
     "audiences": AudienceSettings,
 }
@@ -158,6 +163,11 @@ def variables() -> Iterator[tuple[str, object, str]]:
 def unknown_variables() -> list[Unknown]:
     """Return the unknown ``SEGOPS_`` variables, except those of Kubernetes and of the tests."""
     return unknown(os.environ, {name for name, _, _ in variables()})  # noqa: TID251 - this is the module that may
+
+
+def secret_variable(name: str) -> str | None:
+    """Return the value of a variable that a published resource names as the place of a secret."""
+    return os.environ.get(name)  # noqa: TID251 - this is the module that may
 
 
 def debugging() -> bool:

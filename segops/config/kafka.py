@@ -119,6 +119,31 @@ class TopicSettings(SettingsSection):
         return f"{self.prefix}audit"
 
     @property
+    def targets(self) -> str:
+        """What audiences want each destination to know, by address (compacted)."""
+        return f"{self.prefix}targets"
+
+    @property
+    def routes(self) -> str:
+        """At which addresses each profile is a target (compacted)."""
+        return f"{self.prefix}routes"
+
+    @property
+    def told(self) -> str:
+        """What each destination was told (compacted)."""
+        return f"{self.prefix}told"
+
+    @property
+    def destinations(self) -> str:
+        """Destinations: services and servers that are told about audiences (compacted, one partition)."""
+        return f"{self.prefix}destinations"
+
+    @property
+    def budgets(self) -> str:
+        """What may be sent to destinations under limits: reservations (one partition)."""
+        return f"{self.prefix}budgets"
+
+    @property
     def sources(self) -> str:
         """Topics that are mapped to events (compacted, one partition)."""
         return f"{self.prefix}sources"

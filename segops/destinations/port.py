@@ -8,46 +8,28 @@ service could not take. A message that is repeated has the same ``change_id`` an
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
+from segops.core.delivery.messages import Action, Message, Person
 from segops.core.errors import SegopsError
 
-Action = Literal["entered", "exited", "updated"]
-
-
-class Person(msgspec.Struct, frozen=True):
-    """A member as their profile names them; ``traits`` as of their latest change."""
-
-    profile_id: str
-    user_id: str | None = None
-    anonymous_id: str | None = None
-    email: str | None = None
-    traits: Mapping[str, Any] = {}
-
-
-class Message(msgspec.Struct, frozen=True):
-    """What a destination is told about one person and one audience.
-
-    ``address``: the person as the destination knows them, which ``Adapter.address_of`` gave. ``quiet``: no
-    flow may be triggered. ``updated``: a member whose ``properties`` have changed. ``since_ms``,
-    ``until_ms``: the membership, as far as it is known. Of an ``exited`` message of an erased person,
-    ``person`` has nothing but the profile's id.
-    """
-
-    action: Action
-    audience: str
-    address: str
-    person: Person
-    change_id: str
-    sequence: int
-    reason: str
-    occurred_ms: int
-    since_ms: int | None = None
-    until_ms: int | None = None
-    quiet: bool = False
-    properties: Mapping[str, Any] = {}
+__all__ = [
+    "Accepted",
+    "Action",
+    "Adapter",
+    "Batch",
+    "DestinationAway",
+    "DestinationRefuses",
+    "Finding",
+    "Later",
+    "Message",
+    "Outcome",
+    "Person",
+    "Refused",
+    "Request",
+]
 
 
 class Accepted(msgspec.Struct, frozen=True):

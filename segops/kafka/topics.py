@@ -82,6 +82,8 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
     history = {**retained, "retention.ms": str(topics.history_ms)}
     #: Every record remains for the readers of the topic, then the latest one of each alert.
     alerts = {"min.compaction.lag.ms": str(topics.retention_ms)}
+    #: Limits have spans of up to 31 days.
+    budgets = {**retained, "retention.ms": str(32 * 86_400_000)}
     safe = {"min.insync.replicas": "2"} if topics.replication >= 3 else {}
 
     def spec(
@@ -97,6 +99,11 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
         spec(topics.plans, _COMPACTED, "plans, and how they ended", 1),
         spec(topics.audiences, _COMPACTED, "audiences and their states", 1),
         spec(topics.audit, _KEPT, "what was done to audiences", 1),
+        spec(topics.destinations, _COMPACTED, "who is told about audiences", 1),
+        spec(topics.budgets, budgets, "what may be sent to destinations", 1),
+        spec(topics.targets, _COMPACTED, "what audiences want destinations to know"),
+        spec(topics.routes, _COMPACTED, "at which addresses profiles are targets"),
+        spec(topics.told, _COMPACTED, "what destinations were told"),
         spec(topics.sources, _COMPACTED, "topics that are mapped to events", 1),
         spec(topics.tracking_plans, _COMPACTED, "tracking plans of sources", 1),
         spec(topics.violations, retained, "violations of tracking plans", 1),

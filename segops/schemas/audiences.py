@@ -30,7 +30,7 @@ from segops.schemas.written import check_bounds
 AUDIENCE_KEY: Final = r"[a-z0-9][a-z0-9-]{0,63}"
 PURPOSE: Final = r"[a-z0-9][a-z0-9_-]{0,63}"
 #: What is sent along: an indicator, a digit or tier of RFM, a score, or a trait.
-SENT_ALONG: Final = r"(indicator|rfm|score|trait)\.[^\s].{0,200}"
+SENT_ALONG: Final = r"(indicator|trait)\.[^\s].{0,200}"
 MAX_LISTED: Final = 100
 #: A published audience is one record, with its plan and approval.
 MAX_BYTES: Final = 100_000
@@ -111,7 +111,7 @@ def _matching(pattern: str, expected: str) -> Callable[[Reader], str]:
 
 
 _segment_key = _matching(AUDIENCE_KEY, "a key of at most 64 lower-case letters, digits and hyphens")
-_property = _matching(SENT_ALONG, "indicator.KEY, rfm.NAME, score.NAME or trait.PATH")
+_property = _matching(SENT_ALONG, "indicator.KEY or trait.PATH (publish a tier or a score as an indicator)")
 
 
 def _suppressed(reader: Reader) -> str:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
 from segops.config import Settings
 from segops.core.errors import SegopsError
 from segops.kafka.clients import running_admin, running_consumer, running_producer
 from segops.kafka.coordinator import once_available
-from segops.kafka.outages import OutOfTouch
+from segops.kafka.partition_tasks import PartitionTasks, Rebalances, cancel_all
 from segops.kafka.sessions import Sessions
 from segops.kafka.topics import existing, partition_counts
 from segops.metrics import Metrics
@@ -84,7 +84,7 @@ class SourceService:
                     for each in done:
                         each.result()
                 finally:
-                    await _cancel(ending)
+                    await cancel_all(ending)
 
     def _mappers_of(self, sources: Mapping[str, Source], registry: Registry) -> dict[str, Mapper]:
         """Return what maps these sources; of a source that did not change, the present one."""
@@ -127,7 +127,7 @@ class SourceService:
             log.error("%s does not exist", topic)
         target = Target(topics.events, topics.dead_letters, min(counts.values()), limits_of(self._settings))
         async with running_consumer(self._settings.kafka, **self._group_options()) as consumer:
-            copiers = Copiers(self._start_copier(consumer, target), self._metrics, failure)
+            copiers = PartitionTasks(self._start_copier(consumer, target), failure, self._forget)
             present = self._mappers.keys() & known.keys()
             if present:
                 consumer.subscribe(sorted(present), listener=Rebalances(consumer, copiers))
@@ -135,6 +135,9 @@ class SourceService:
                 yield missing
             finally:
                 await copiers.stop(copiers.running())
+
+    def _forget(self, source: TopicPartition) -> None:
+        self._metrics.forget_source(source.topic, source.partition)
 
     def _group_options(self) -> dict[str, Any]:
         return {
@@ -180,68 +183,3 @@ class SourceService:
 def _subscribed(mappers: Mapping[str, Mapper]) -> set[tuple[str, int]]:
     """Return the topics that are read, each with when it became a source."""
     return {(topic, each.source.since_ms) for topic, each in mappers.items()}
-
-
-class Copiers:
-    """The running tasks, one per partition. The first error of one fails the session."""
-
-    def __init__(
-        self, copy: Callable[[TopicPartition], Any], metrics: Metrics, failure: asyncio.Future[None]
-    ) -> None:
-        self._copy = copy
-        self._metrics = metrics
-        self._failure = failure
-        self._tasks: dict[TopicPartition, asyncio.Task[None]] = {}
-
-    def running(self) -> list[TopicPartition]:
-        """Return the partitions that are copied."""
-        return list(self._tasks)
-
-    def start(self, sources: Iterable[TopicPartition]) -> None:
-        """Start copying these partitions."""
-        for source in sources:
-            self._tasks[source] = task = asyncio.ensure_future(self._copy(source))
-            task.add_done_callback(self._ended)
-
-    async def stop(self, sources: Iterable[TopicPartition]) -> None:
-        """Stop copying these partitions; open transactions are aborted."""
-        await _cancel([task for source in sources if (task := self._tasks.pop(source, None)) is not None])
-        for source in sources:
-            self._metrics.forget_source(source.topic, source.partition)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        if task not in self._tasks.values():  # stopped on purpose
-            return
-        # The client cancels its own requests when a connection is lost: such a task ends as if stopped.
-        error = OutOfTouch("the client gave up a request") if task.cancelled() else task.exception()
-        if error is not None and not self._failure.done():
-            self._failure.set_exception(error)
-
-
-async def _cancel(tasks: Collection[asyncio.Future[Any]]) -> None:
-    """Cancel tasks and wait for their ends."""
-    for task in tasks:
-        task.cancel()
-    for task in tasks:
-        with suppress(asyncio.CancelledError, Exception):
-            await task
-
-
-class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Stops copying partitions before the group takes them away, and starts those that it assigns."""
-
-    def __init__(self, consumer: AIOKafkaConsumer, copiers: Copiers) -> None:
-        self._consumer = consumer
-        self._copiers = copiers
-
-    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
-        """Stop copying."""
-        await self._copiers.stop(list(revoked))
-
-    async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
-        """Start copying. Until a partition's position is known, the client must not read it."""
-        self._consumer.pause(*assigned)
-        for source in assigned:
-            self._consumer.seek(source, 0)
-        log.info("partitions of sources: %s", " ".join(f"{t}:{n}" for t, n in sorted(assigned)) or "none")
-        self._copiers.start(assigned)

@@ -50,6 +50,14 @@ CATALOGUE_POINTS = (
     "catalogue_in_transaction",  # the counts and the position are sent, not committed
     "catalogue_after_commit",
 )
+#: The failpoints of `segops activate`.
+ACTIVATE_POINTS = (
+    "activate_before_route",
+    "activate_after_route",  # targets and routes are committed
+    "activate_before_request",  # it is durable that messages may be taken; none is sent
+    "activate_after_request",  # a destination has taken messages, or refused them; nothing is written
+    "activate_after_told",  # what it was told is committed
+)
 #: The failpoints of `segops lists put`.
 LIST_POINTS = (
     "lists_during_upload",  # some of the identifiers are written
@@ -76,6 +84,7 @@ POINTS = (
     *PULL_POINTS,
     *CATALOGUE_POINTS,
     *LIST_POINTS,
+    *ACTIVATE_POINTS,
 )
 
 

@@ -25,7 +25,7 @@ FULL: dict[str, Any] = {
         "exits": {"at_most": 100, "per": "1m"},
     },
     "deliver": [{"to": "klaviyo-main", "metric": "Entered win-back"}, {"to": "crm-hook", "lists": [1, 2]}],
-    "properties": ["indicator.aov_90d", "rfm.tier", "score.ltv_365d", "trait.first_name"],
+    "properties": ["indicator.aov_90d", "indicator.tier", "trait.first_name"],
     "goal": {"did": "Order Completed", "within": "7d"},
     "alert": {"size": "30%", "over": "1d"},
     "name": "Win-back",

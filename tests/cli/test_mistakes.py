@@ -20,6 +20,9 @@ Run = Callable[..., Any]
 
 SEGMENTS = "version: 1\nsegments:\n- {key: a, when: {did: A}}\n"
 SOURCES = "version: 1\nsources:\n- {topic: a, format: json, map: {event: A, userId: id}}\n"
+DESTINATIONS = (
+    "version: 1\ndestinations: [{name: a, kind: webhook, url: http://a.example, secrets: [{env: A}]}]"
+)
 AUDIENCES = "version: 1\naudiences:\n- {key: a, segment: a, channel: email}\n"
 PLANS = "version: 1\nplans:\n- {source: website, events: {A: {}}}\n"
 MAP = "{version: 1, map: {event: A, userId: userId, timestamp: timestamp}}\n"
@@ -39,6 +42,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "good.jsonl").write_text(EVENT)
     (tmp_path / "sources.yaml").write_text(SOURCES)
     (tmp_path / "plans.yaml").write_text(PLANS)
+    (tmp_path / "destinations.yaml").write_text(DESTINATIONS)
     (tmp_path / "audiences.yaml").write_text(AUDIENCES)
     (tmp_path / "map.yaml").write_text(MAP)
     (tmp_path / "table.csv").write_text("id,price\np1,5\n")
@@ -54,6 +58,7 @@ READERS: dict[str, list[str]] = {
     "plan": ["plan", "FILE"],
     "test": ["test", "FILE"],
     "audiences-apply": ["audiences", "apply", "FILE"],
+    "destinations-apply": ["destinations", "apply", "FILE"],
     "sources-apply": ["sources", "apply", "FILE"],
     "tracking-plans-apply": ["tracking-plans", "apply", "FILE"],
     "tracking-plans-test": ["tracking-plans", "test", "FILE"],
@@ -156,6 +161,8 @@ def test_an_unusable_file_is_named(
 STATES = ("reject", "hold", "release", "pause", "resume", "retire")
 #: Every command that is not a group, with valid arguments.
 CALLS: dict[str, list[str]] = {
+    "activate": ["activate"],
+    "activate-dry-run": ["activate", "--dry-run"],
     "alerts": ["alerts"],
     "apply": ["apply", "good.yaml"],
     "archive": ["archive"],
@@ -172,6 +179,13 @@ CALLS: dict[str, list[str]] = {
     "catalogue-run": ["catalogue", "run"],
     "check": ["check", "good.yaml"],
     "collect": ["collect"],
+    "deliveries-drop": ["deliveries", "drop", "a"],
+    "deliveries-list": ["deliveries", "list"],
+    "deliveries-retry": ["deliveries", "retry", "a"],
+    "destinations-apply": ["destinations", "apply", "destinations.yaml"],
+    "destinations-check": ["destinations", "check", "a"],
+    "destinations-list": ["destinations", "list"],
+    "destinations-remove": ["destinations", "remove", "a"],
     "demo": ["demo", "--limit", "1", "--broker", "own"],
     "erase": ["erase", "--profile", "user_id:u"],
     "estimate": ["estimate", "good.yaml"],
@@ -251,7 +265,8 @@ KAFKA += [f"sources-{name}" for name in ("apply", "infer", "list", "remove", "ru
 KAFKA += [f"tracking-plans-{name}" for name in ("apply", "infer", "list", "remove", "test", "violations")]
 KAFKA += ["catalogue", "catalogue-run"]
 KAFKA += ["lists-put", "lists-show", "lists-remove"]
-KAFKA += [name for name in CALLS if name.startswith("audiences-")]
+_OF_AUDIENCES = ("audiences-", "activate", "deliveries-", "destinations-")
+KAFKA += [name for name in CALLS if name.startswith(_OF_AUDIENCES)]
 KAFKA += ["quarantine-list", "quarantine-show", "quarantine-restore", "quarantine-drop"]
 #: Commands that wait for a broker: see test_outage.py, test_outage_commands.py, test_archive.py,
 #: test_sources.py, test_catalogue.py and test_imports.py (streaming), test_command.py (collector) and
@@ -265,6 +280,7 @@ PATIENT = [
     "sources-run",
     "pull-klaviyo",
     "catalogue-run",
+    "activate",
 ]
 
 

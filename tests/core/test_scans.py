@@ -227,6 +227,7 @@ def test_interval_covers_the_truth_about_95_times_in_100() -> None:
         assert 0.93 < covered < 0.98, (number, share)
 
 
+@examples(25, of=100)
 @given(st.lists(st.integers(0, 39), max_size=6), st.data())
 def test_merging_does_not_depend_on_the_order(cuts: list[int], data: Any) -> None:
     engine = Engine(segments(**LIVE))

@@ -18,6 +18,7 @@ from segops.demo.input_events import InputEvent
 from segops.demo.purchases import purchases
 from segops.demo.wheels import data_file
 from segops.schemas.events import route
+from tests.rest import rest
 
 DAY_MS = 86_400_000
 FAR_MS = 4_000_000_000_000
@@ -129,6 +130,7 @@ def test_an_invalid_click_is_named(bad: dict[str, str]) -> None:
         list(clicks([row("home"), bad]))
 
 
+@rest
 def test_the_history_is_complete(everything: list[InputEvent]) -> None:
     orders = [call(event) for event in everything if event.message_id.startswith("cdnow-")]
     shop = [event for event in everything if event.message_id.startswith("shop-")]

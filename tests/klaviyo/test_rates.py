@@ -30,7 +30,7 @@ async def arrivals(limiter: RateLimiter, requests: int, dice: random.Random) -> 
 
 
 @given(st.integers(0, 10_000), st.integers(1, 8), st.integers(1, 30), st.floats(0, 60))
-@examples(15, of=100)
+@examples(5, of=100)
 def test_no_window_of_the_server_has_more_requests_than_allowed(
     seed: int, burst: int, steady: int, phase: float
 ) -> None:

@@ -187,7 +187,7 @@ def _nested(below: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 SCHEMAS = st.recursive(KEYWORDS, _nested, max_leaves=6)
 
 
-@examples(200, of=1_500)
+@examples(60, of=1_500)
 @given(SCHEMAS, st.lists(st.dictionaries(TEXTS, VALUES, max_size=4), min_size=1, max_size=4))
 def test_compiled_schemas_agree_with_the_reference(schema: dict[str, Any], values: list[Any]) -> None:
     schema = {**schema, "type": "object"}

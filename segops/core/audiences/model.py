@@ -18,7 +18,8 @@ TELLING: Final[tuple[str, ...]] = get_args(Telling)
 #: The reasons of membership changes that can be told without triggering flows.
 QUIETABLE: Final = ("backfill", "definition", "merge", "split", "time")
 State = Literal["draft", "waiting", "active", "held", "paused", "retired"]
-Origin = Literal["person", "ai"]
+#: ``breaker``: the delivery itself, which holds what exceeds its limits.
+Origin = Literal["person", "ai", "breaker"]
 #: How long a plan can be submitted and approved, in ms.
 PLAN_VALID_MS: Final = 86_400_000
 #: The share by which the reach may differ from that of the plan until the approval.
@@ -172,12 +173,24 @@ class Signed(msgspec.Struct, frozen=True):
     signature: str = ""
 
 
+class Release(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a held audience goes on: what was published up to ``at_ms`` is told at once, at a rate, or not.
+
+    ``rate``: at most so many of them; None: all at once. ``discard``: they are not told.
+    """
+
+    at_ms: int
+    rate: Rate | None = None
+    discard: bool = False
+
+
 class AudienceRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """An audience as published. ``version`` counts the records of it, ``since_ms`` is when ``state`` began.
 
     ``authors``: who edited it since the last approval; ``by_ai``: one of them was an AI. ``submitted``: who
     asked for approval. ``plan``: the latest plan. ``approval``: the signed entry of the approval.
     ``approved``: the definitions that were approved, by key. ``note``: why it is held or was rejected.
+    ``activated_ms``: when it was approved first. ``released``: how it went on after the latest hold.
     ``latest``: the audit entry of this record, with the same state, whose number is ``version``.
     """
 
@@ -193,3 +206,5 @@ class AudienceRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     approved: Mapping[str, msgspec.Raw] = {}
     note: str = ""
     latest: Signed | None = None
+    activated_ms: int | None = None
+    released: Release | None = None

@@ -12,13 +12,22 @@ from segops.config import Settings
 from segops.core.audiences.approval import differences, editions_of, meaning_of
 from segops.core.audiences.audit import entry_of
 from segops.core.audiences.compiling import definition_of
-from segops.core.audiences.model import Act, Audience, AudienceRecord, Moves, ReachPlan, State
+from segops.core.audiences.model import (
+    Act,
+    Audience,
+    AudienceRecord,
+    Moves,
+    Rate,
+    ReachPlan,
+    Release,
+    State,
+)
 from segops.core.audiences.states import APPROVED, Action, after
 from segops.core.errors import UserError
 from segops.core.scans import with_references
 from segops.core.segments import Definition
 from segops.kafka.resources import Change
-from segops.operations.audiences.actors import acting, check_may
+from segops.operations.audiences.actors import BREAKER, acting, check_may, client
 from segops.operations.audiences.reach import measure_published, moves_since_approval, raw_records
 from segops.operations.audiences.store import Decision, Known, commit, read_known
 from segops.operations.definitions import DefinitionChange, in_use, plan, retirement
@@ -167,7 +176,17 @@ async def approve(settings: Settings, key: str, plan_id: str, wait: Wait) -> Aud
             moved = f"the reach moved by more than 5 %: from {found.reach.members:,} to {reach.members:,}"
             raise PlanVoid(latest.audience.key, [moved])
         approved = raw_records(_used(now, latest))
-        changed = _moved(latest, "active", act, approved=approved, authors=(), by_ai=False)
+        first_ms = act.at_ms if latest.activated_ms is None else latest.activated_ms
+        changed = _moved(
+            latest,
+            "active",
+            act,
+            approved=approved,
+            authors=(),
+            by_ai=False,
+            activated_ms=first_ms,
+            released=None,
+        )
         return Decision("approve", latest, changed, editions=found.editions, seen=found, reach=reach.members)
 
     return await _acted(settings, key, "approve", change)
@@ -194,14 +213,25 @@ _STATES: Final[Mapping[Action, State]] = {
 }
 
 
-async def act_on(settings: Settings, key: str, action: Action, note: str = "") -> AudienceRecord:
+async def act_on(
+    settings: Settings,
+    key: str,
+    action: Action,
+    note: str = "",
+    *,
+    rate: Rate | None = None,
+    discard: bool = False,
+) -> AudienceRecord:
     """Reject, hold, release, pause, resume or retire an audience; return it.
 
-    ``retire`` ends its definition, too. Raises IllegalAction and NotAllowed.
+    ``retire`` ends its definition, too. ``rate`` and ``discard`` say what a release does with the changes
+    since the hold. Raises IllegalAction and NotAllowed.
     """
 
     def change(known: Known, record: AudienceRecord, act: Act) -> Decision:
         changed = _moved(record, _STATES[action], act, note=note)
+        if action == "release":
+            changed = msgspec.structs.replace(changed, released=Release(act.at_ms, rate, discard))
         ended = known.log.live.get(record.audience.definition_key) if action == "retire" else None
         edit = None if ended is None else retirement(ended)
         seen, editions = record.plan, known.editions(record)
@@ -212,6 +242,23 @@ async def act_on(settings: Settings, key: str, action: Action, note: str = "") -
 
 def _moved(record: AudienceRecord, state: State, act: Act, **changed: object) -> AudienceRecord:
     return msgspec.structs.replace(record, state=state, since_ms=act.at_ms, **{"note": "", **changed})
+
+
+async def trip(settings: Settings, key: str, why: str) -> bool:
+    """Hold an audience for the breaker; return False if it is not active any more.
+
+    Raises UserError if another publisher commits first.
+    """
+    act = Act(BREAKER, "breaker", False, client(), wall_ms())
+
+    def decide(known: Known) -> list[Decision]:
+        record = known.records.get(key)
+        if record is None or known.status(record).state != "active":
+            return []
+        held, editions = _moved(record, "held", act, note=why), known.editions(record)
+        return [Decision("hold", record, held, editions=editions, seen=record.plan, note=why)]
+
+    return bool(await commit(settings, act, decide))
 
 
 async def _acted(

@@ -14,6 +14,8 @@ from segops.core.audiences.states import SENDING, Action
 from segops.core.errors import UserError
 
 _PROGRAM: Final = "segops"
+#: The actor that holds audiences whose deliveries exceed their limits.
+BREAKER: Final = "breaker"
 
 
 class NotAllowed(UserError):
@@ -34,7 +36,12 @@ def acting(settings: Settings, *, now_ms: int) -> Act:
         raise NotAllowed("", "SEGOPS_ACTOR is required: the name of who changes audiences")
     _check_token(found, found.actor)
     origin: Origin = "ai" if found.actor.startswith(AI) else "person"
-    return Act(found.actor, origin, bool(found.token_hashes), f"{_PROGRAM} on {socket.gethostname()}", now_ms)
+    return Act(found.actor, origin, bool(found.token_hashes), client(), now_ms)
+
+
+def client() -> str:
+    """Return the program and the machine."""
+    return f"{_PROGRAM} on {socket.gethostname()}"
 
 
 def _check_token(found: AudienceSettings, actor: str) -> None:

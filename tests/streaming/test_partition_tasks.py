@@ -1,4 +1,4 @@
-"""The tasks of the process that copies sources, without Kafka."""
+"""The tasks of partitions that a group shares out, without Kafka."""
 
 from __future__ import annotations
 
@@ -7,26 +7,25 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from aiokafka import TopicPartition
-from prometheus_client import CollectorRegistry
 
 from segops.kafka.outages import OutOfTouch, is_outage
-from segops.metrics import Metrics
-from segops.sources.service import Copiers
+from segops.kafka.partition_tasks import PartitionTasks
 
 SOURCE = TopicPartition("orders", 0)
 
 
-def failure_of(copy: Callable[[], Coroutine[Any, Any, None]], *, stops: bool) -> BaseException | None:
-    """Return what a session fails with if one task copies like this; stop the task itself if ``stops``."""
+def failure_of(work: Callable[[], Coroutine[Any, Any, None]], *, stops: bool) -> BaseException | None:
+    """Return what a session fails with if one task works like this; stop the task itself if ``stops``."""
 
     async def run() -> BaseException | None:
+        stopped: list[TopicPartition] = []
         failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        copiers = Copiers(lambda _source: copy(), Metrics(CollectorRegistry()), failure)
-        copiers.start([SOURCE])
+        tasks = PartitionTasks(lambda _source: work(), failure, stopped.append)
+        tasks.start([SOURCE])
         await asyncio.sleep(0)
         if stops:
-            await copiers.stop([SOURCE])
-            assert copiers.running() == []
+            await tasks.stop([SOURCE])
+            assert (tasks.running(), stopped) == ([], [SOURCE])
         else:
             await asyncio.wait([failure])
         return failure.exception() if failure.done() else None

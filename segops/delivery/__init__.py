@@ -1,0 +1,1 @@
+"""The delivery of audiences: ``segops activate``, apart from the destinations themselves."""

@@ -1,0 +1,122 @@
+"""Requests to destinations: no redirects, bounded answers, and each failure by whose turn it is."""
+
+from __future__ import annotations
+
+import email.utils
+import math
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
+from aiohttp.abc import AbstractResolver
+
+from segops.core.text import printable
+from segops.destinations.port import DestinationAway, DestinationRefuses
+from segops.metrics import Metrics
+from segops.wall_clock import wall_ms
+
+_MAX_BODY_BYTES: Final = 16 << 20
+_MAX_DETAIL: Final = 300
+_LONGEST_RETRY_AFTER_S: Final = 3_600.0
+_AWAY: Final = (408, 425, 429)
+_REFUSES: Final = (401, 403)
+
+
+class Answer(NamedTuple):
+    """An answer of the destination to one request: its status is 2xx, or 4xx of this request alone."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the status is 2xx."""
+        return 200 <= self.status < 300
+
+    @property
+    def detail(self) -> str:
+        """The status and the beginning of the body, for people."""
+        text = printable(self.body[:_MAX_DETAIL].decode(errors="replace"))
+        return f"status {self.status} {text}".rstrip()
+
+
+class HttpClient:
+    """The client of one destination. Headers and bodies are never logged, nor part of an error."""
+
+    def __init__(
+        self, name: str, metrics: Metrics, *, timeout_s: float, resolver: AbstractResolver | None = None
+    ) -> None:
+        self._name = name
+        self._metrics = metrics
+        self._timeout = ClientTimeout(total=timeout_s, sock_connect=min(10.0, timeout_s))
+        self._resolver = resolver
+        self._session: ClientSession | None = None
+
+    async def send(
+        self, method: str, url: str, *, headers: Mapping[str, str], body: bytes | None = None
+    ) -> Answer:
+        """Return the answer to a request.
+
+        Raises DestinationAway if there is none, or a status that says to come back (408, 425, 429, 5xx), and
+        DestinationRefuses for wrong credentials (401, 403) and for a redirect.
+        """
+        if self._session is None:
+            connector = TCPConnector(resolver=self._resolver, limit=64)
+            self._session = ClientSession(connector=connector, timeout=self._timeout, trust_env=False)
+        status = "failed"
+        try:
+            async with self._session.request(
+                method, url, data=body, headers=headers, allow_redirects=False
+            ) as response:
+                found = Answer(response.status, dict(response.headers), await _body(response.content))
+                status = str(found.status)
+        except (ClientError, OSError, TimeoutError) as error:
+            raise DestinationAway(f"{type(error).__name__}: {printable(str(error)[:_MAX_DETAIL])}") from None
+        finally:
+            self._metrics.delivery.requests.labels(self._name, status).inc()
+        return _checked(found)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+
+async def _body(content: object) -> bytes:
+    body = bytearray()
+    async for chunk in content.iter_any():  # type: ignore[attr-defined]
+        body += chunk
+        if len(body) > _MAX_BODY_BYTES:
+            raise DestinationRefuses(f"the answer has more than {_MAX_BODY_BYTES} bytes")
+    return bytes(body)
+
+
+def _checked(found: Answer) -> Answer:
+    if found.status in _AWAY or found.status >= 500:
+        raise DestinationAway(
+            found.detail, retry_after_s=retry_after_s(found.headers, now_s=wall_ms() / 1000)
+        )
+    if found.status in _REFUSES or 300 <= found.status < 400:
+        raise DestinationRefuses(found.detail)
+    return found
+
+
+def retry_after_s(headers: Mapping[str, str], *, now_s: float) -> float:
+    """Return the seconds that an answer asks to wait for: a number or an HTTP date; 0 if it does not say.
+
+    >>> retry_after_s({"Retry-After": "7"}, now_s=0), retry_after_s({"Retry-After": "soon"}, now_s=0)
+    (7.0, 0.0)
+    >>> retry_after_s({"Retry-After": "Thu, 01 Jan 1970 00:01:00 GMT"}, now_s=50)
+    10.0
+    """
+    text = headers.get("Retry-After", "")
+    try:
+        found = float(text)
+    except ValueError:
+        try:
+            found = email.utils.parsedate_to_datetime(text).timestamp() - now_s
+        except (ValueError, TypeError):
+            return 0.0
+    return min(max(found, 0.0), _LONGEST_RETRY_AFTER_S) if math.isfinite(found) else 0.0

@@ -1,0 +1,52 @@
+"""The kinds of destinations. Adding one adds a folder, and a line to ``KINDS``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
+
+from pydantic import ValidationError
+
+from segops.config import Settings
+from segops.core.errors import DefinitionError, Issue, UserError
+from segops.destinations.model import Destination, Form
+from segops.destinations.port import Adapter
+from segops.destinations.webhook.adapter import WebhookForm, open_webhook
+from segops.metrics import Metrics
+from segops.schemas.issues import form_issues
+
+
+class Kind(NamedTuple):
+    """A kind: the model of what is written, and what opens its adapter from that."""
+
+    form: type[Form]
+    open: Callable[[Any, Settings, Metrics], Adapter]
+
+
+KINDS: Final[Mapping[str, Kind]] = {"webhook": Kind(WebhookForm, open_webhook)}
+
+
+def form_of(written: Mapping[str, Any], name: str, path: str) -> Form:
+    """Validate what is written of a destination, in the file ``name`` at ``path``. Raises DefinitionError."""
+    kind = KINDS.get(str(written.get("kind")))
+    form = Form if kind is None else kind.form
+    try:
+        found = form.model_validate(written)
+    except ValidationError as error:
+        if kind is not None or "kind" not in written:
+            raise DefinitionError(form_issues(name, path, error)) from None
+    else:
+        if kind is not None:
+            return found
+    known = ", ".join(sorted(KINDS))
+    reason = f"expected one of {known}, got {written['kind']!r}"
+    raise DefinitionError([Issue(name, f"{path}.kind", reason)])
+
+
+def open_adapter(destination: Destination, settings: Settings, metrics: Metrics) -> Adapter:
+    """Open a destination. Raises UserError for a missing secret, and for a kind that is not known here."""
+    kind = KINDS.get(destination.kind)
+    if kind is None:
+        raise UserError(f"{destination.name}: the kind {destination.kind!r} is unknown to this version")
+    form = form_of(destination.written, destination.name, "destination")
+    return kind.open(form, settings, metrics)

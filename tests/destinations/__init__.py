@@ -1,0 +1,1 @@
+"""Tests of the destinations, and strict stand-ins of the services."""
