@@ -1,9 +1,4 @@
-"""One partition of a source: its records become events in transactions that hold its offsets, too.
-
-The transactional id names the partition. Starting the producer fences the former owner and ends the
-transaction that it left open. Only then is the committed offset read. So a record is copied exactly once,
-however often its partition moves or a process dies.
-"""
+"""One partition of a source: its records become events in transactions that hold its offsets, too."""
 
 from __future__ import annotations
 
@@ -12,21 +7,22 @@ import logging
 import time
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import OffsetOutOfRangeError
 from aiokafka.structs import OffsetAndMetadata
 
 from segops.core.errors import RejectedEvent
+from segops.kafka.copying import Output, PartitionReader, send_all
 from segops.kafka.outages import Pauses
 from segops.metrics import Metrics
 from segops.schemas.dead_letters import dead_letter
 from segops.schemas.events import route
 from segops.schemas.identifying import IdentityLimits
-from segops.schemas.records import FROM_HEADER, Headers, Record
+from segops.schemas.records import FROM_HEADER, Record
 from segops.sources.decoding import Decoder
 from segops.sources.framing import UNDECODABLE
 from segops.sources.mapping import UNMAPPED, events_of
@@ -38,19 +34,8 @@ log = logging.getLogger(__name__)
 
 #: Why a record of a source is rejected, beside the reasons of events.
 SOURCE_REJECTIONS: Final = (UNDECODABLE, UNKNOWN_SCHEMA, UNMAPPED)
-_POLL_MS: Final = 500
-_POLL_RECORDS: Final = 1_000
 _SLICE: Final = 100
 _LOG_INTERVAL_S: Final = 60.0
-
-
-class Output(NamedTuple):
-    """A record to be written."""
-
-    topic: str
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
 
 
 class Mapped(msgspec.Struct, frozen=True):
@@ -149,33 +134,13 @@ class PartitionCopier:
         position = source.starts.get(self._source.partition, 0)
         if committed is not None and committed.metadata == str(source.since_ms):
             position = committed.offset
-        self._consumer.seek(self._source, await self._retained(position))
-        self._consumer.resume(self._source)
-        while True:
-            try:
-                found = await self._consumer.getmany(
-                    self._source, timeout_ms=_POLL_MS, max_records=_POLL_RECORDS
-                )
-            except OffsetOutOfRangeError as error:
-                self._consumer.seek(self._source, await self._retained(error.args[0][self._source]))
-                continue
-            records = found.get(self._source, [])
-            while records:
-                records = records[await self._copy(producer, records) :]
-            await self._export_lag()
-
-    async def _retained(self, position: int) -> int:
-        """Return the position, or the first record if the topic lost that one or was created again."""
-        first = (await self._consumer.beginning_offsets([self._source]))[self._source]
-        end = (await self._consumer.end_offsets([self._source]))[self._source]
-        if first <= position <= end:
-            return position
-        if position > end:
-            log.error("%s:%d was recreated or truncated: reading it from its beginning", *self._source)
-        elif position:
-            log.error("%s:%d: %d records were deleted unread", *self._source, first - position)
-            self._metrics.source_lost.labels(*self._labels).inc(first - position)
-        return int(first)
+        reader = PartitionReader(
+            self._source,
+            self._consumer,
+            lagging=lambda records: self._metrics.source_lag.labels(*self._labels).set(records),
+            lost=lambda records: self._metrics.source_lost.labels(*self._labels).inc(records),
+        )
+        await reader.run(position, partial(self._copy, producer))
 
     async def _copy(self, producer: AIOKafkaProducer, records: Sequence[Any]) -> int:
         """Copy records in one transaction, and return how many; wait while a schema cannot be fetched."""
@@ -188,7 +153,7 @@ class PartitionCopier:
         next_offset = records[mapped.count - 1].offset + 1
         position = OffsetAndMetadata(next_offset, str(mapper.source.since_ms))
         async with producer.transaction():
-            await self._send(producer, mapped.outputs)
+            await send_all(producer, mapped.outputs, self._target.partition_of(self._source))
             self._passed("sources_after_send")
             await producer.send_offsets_to_transaction({self._source: position}, self._group)
             self._passed("sources_after_offsets")
@@ -202,16 +167,6 @@ class PartitionCopier:
         metrics.source_events.labels(topic).inc(len(mapped.outputs) - mapped.rejected.total())
         for reason, number in mapped.rejected.items():
             metrics.source_rejected.labels(topic, reason).inc(number)
-
-    async def _send(self, producer: AIOKafkaProducer, outputs: Iterable[Output]) -> None:
-        number = self._target.partition_of(self._source)
-        deliveries = [
-            await producer.send(each.topic, each.value, key=each.key, partition=number, headers=each.headers)
-            for each in outputs
-        ]
-        await producer.flush()
-        for delivery in deliveries:  # the client commits even after a failed delivery
-            await delivery
 
     async def _wait_for_registry(self, mapper: Mapper, record: Any, away: RegistryAway) -> None:
         """Wait until the record can be decoded, or the mapping changes. Other partitions go on meanwhile."""
@@ -232,9 +187,3 @@ class PartitionCopier:
             break
         self._metrics.source_waiting.labels(*self._labels).set(0)
         log.warning("%s:%d goes on after %.0f s", *self._source, time.monotonic() - began)
-
-    async def _export_lag(self) -> None:
-        mark = self._consumer.highwater(self._source)
-        if mark is not None:
-            lag = mark - await self._consumer.position(self._source)
-            self._metrics.source_lag.labels(*self._labels).set(lag)

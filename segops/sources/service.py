@@ -9,13 +9,12 @@ from contextlib import aclosing, asynccontextmanager
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.structs import OffsetAndMetadata
 
 from segops.config import Settings
 from segops.core.errors import SegopsError
-from segops.kafka.clients import running_admin, running_consumer, running_producer
-from segops.kafka.coordinator import once_available
-from segops.kafka.partition_tasks import PartitionTasks, Rebalances, cancel_all
+from segops.kafka.clients import running_consumer
+from segops.kafka.copying import group_options, taking_over, until_first
+from segops.kafka.partition_tasks import PartitionTasks, Rebalances
 from segops.kafka.sessions import Sessions
 from segops.kafka.topics import existing, partition_counts
 from segops.metrics import Metrics
@@ -28,12 +27,7 @@ from segops.sources.registry import Registry
 
 log = logging.getLogger(__name__)
 
-#: A partition may wait for the registry for as long as it takes: transactional ids fence, not this limit.
-_PATIENCE_MS: Final = 2_000_000_000
-_REBALANCE_MS: Final = 60_000
-_TRANSACTION_MS: Final = 60_000
 _MISSING_CHECK_S: Final = 10.0
-_PRODUCER: Final = {"linger_ms": 5, "max_batch_size": 256 * 1024, "compression_type": "snappy"}
 
 
 def group_of(settings: Settings) -> str:
@@ -73,18 +67,9 @@ class SourceService:
             self._sessions.connected()
             failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             async with self._copying(failure) as missing:
-                ending: list[asyncio.Future[Any]] = [
-                    asyncio.ensure_future(stop.wait()),
-                    failure,
-                    asyncio.ensure_future(self._watch(changes, registry)),
-                    asyncio.ensure_future(self._await_topics(missing)),
-                ]
-                try:
-                    done, _ = await asyncio.wait(ending, return_when=asyncio.FIRST_COMPLETED)
-                    for each in done:
-                        each.result()
-                finally:
-                    await cancel_all(ending)
+                await until_first(
+                    stop.wait(), failure, self._watch(changes, registry), self._await_topics(missing)
+                )
 
     def _mappers_of(self, sources: Mapping[str, Source], registry: Registry) -> dict[str, Mapper]:
         """Return what maps these sources; of a source that did not change, the present one."""
@@ -126,7 +111,8 @@ class SourceService:
         for topic in missing:
             log.error("%s does not exist", topic)
         target = Target(topics.events, topics.dead_letters, min(counts.values()), limits_of(self._settings))
-        async with running_consumer(self._settings.kafka, **self._group_options()) as consumer:
+        options = group_options(group_of(self._settings), self._settings.worker.session_timeout_ms)
+        async with running_consumer(self._settings.kafka, **options) as consumer:
             copiers = PartitionTasks(self._start_copier(consumer, target), failure, self._forget)
             present = self._mappers.keys() & known.keys()
             if present:
@@ -139,24 +125,10 @@ class SourceService:
     def _forget(self, source: TopicPartition) -> None:
         self._metrics.forget_source(source.topic, source.partition)
 
-    def _group_options(self) -> dict[str, Any]:
-        return {
-            "group_id": group_of(self._settings),
-            "auto_offset_reset": "none",
-            "session_timeout_ms": self._settings.worker.session_timeout_ms,
-            "rebalance_timeout_ms": _REBALANCE_MS,
-            "max_poll_interval_ms": _PATIENCE_MS,
-        }
-
     def _start_copier(self, consumer: AIOKafkaConsumer, target: Target) -> Callable[[TopicPartition], Any]:
         group = group_of(self._settings)
 
         async def copy(source: TopicPartition) -> None:
-            options = {
-                **_PRODUCER,
-                "transactional_id": f"{group}-{source.topic}-{source.partition}",
-                "transaction_timeout_ms": _TRANSACTION_MS,
-            }
             copier = PartitionCopier(
                 source,
                 consumer,
@@ -166,18 +138,10 @@ class SourceService:
                 metrics=self._metrics,
                 passed=self._passed,
             )
-            async with running_producer(self._settings.kafka, **options) as producer:
-                await copier.run(producer, await self._committed(group, source))
+            async with taking_over(self._settings.kafka, group, source) as (producer, committed):
+                await copier.run(producer, committed)
 
         return copy
-
-    async def _committed(self, group: str, source: TopicPartition) -> OffsetAndMetadata | None:
-        async with running_admin(self._settings.kafka) as admin:
-            found = await once_available(
-                lambda: admin.list_consumer_group_offsets(group, partitions=[source])
-            )
-        at = found.get(source)
-        return at if at is not None and at.offset >= 0 else None
 
 
 def _subscribed(mappers: Mapping[str, Mapper]) -> set[tuple[str, int]]:

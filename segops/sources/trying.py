@@ -7,9 +7,10 @@ from typing import Any, Final, NamedTuple
 
 from segops.config import Settings
 from segops.core.errors import RejectedEvent, UserError
+from segops.kafka.copying import Output
 from segops.kafka.sampling import Sampled, sample
 from segops.schemas.identifying import limits_of
-from segops.sources.copying import Mapper, Output, Target, map_records
+from segops.sources.copying import Mapper, Target, map_records
 from segops.sources.decoding import Decoder
 from segops.sources.framing import unframe
 from segops.sources.inference import Draft, draft

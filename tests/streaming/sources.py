@@ -79,23 +79,8 @@ class Sources:
 
     def start(self, *, number: int = 0, **variables: str) -> subprocess.Popen[bytes]:
         """Start a process that copies; the stack stops it with its workers."""
-        environment = {
-            **{key: value for key, value in os.environ.items() if not key.startswith("SEGOPS_")},
-            "SEGOPS_KAFKA_BOOTSTRAP_SERVERS": self.stack.bootstrap_servers,
-            "SEGOPS_TOPIC_PREFIX": self.stack.name,
-            "SEGOPS_PARTITIONS": str(self.stack.partitions),
-            "SEGOPS_APP_ID": self.stack.settings.worker.app_id,
-            "SEGOPS_SOURCES_WEB_PORT": "0",
-            "SEGOPS_SESSION_TIMEOUT": "6s",
-            **variables,
-        }
-        main = ["-m", "tests.faults.hooks"] if "FAULTS_REDIRECT" in variables else _MAIN
-        with self.log(number).open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, *main, "sources", "run"], env=environment, stdout=log, stderr=log
-            )
-        self.stack.workers.append(process)
-        return process
+        more = {"SEGOPS_SOURCES_WEB_PORT": "0", **variables}
+        return start_beside(self.stack, ["sources", "run"], self.log(number), **more)
 
     def log(self, number: int = 0) -> Path:
         """Return the log file of a process."""
@@ -124,6 +109,28 @@ class Sources:
 
 
 _MAIN = ["-c", "from segops.cli import main; main()"]
+
+
+def start_beside(
+    stack: Stack, arguments: Sequence[str], log: Path, **variables: str
+) -> subprocess.Popen[bytes]:
+    """Start a process beside the workers of a stack, which stops it with them; with hooks if variables do."""
+    environment = {
+        **{key: value for key, value in os.environ.items() if not key.startswith("SEGOPS_")},
+        "SEGOPS_KAFKA_BOOTSTRAP_SERVERS": stack.bootstrap_servers,
+        "SEGOPS_TOPIC_PREFIX": stack.name,
+        "SEGOPS_PARTITIONS": str(stack.partitions),
+        "SEGOPS_APP_ID": stack.settings.worker.app_id,
+        "SEGOPS_SESSION_TIMEOUT": "6s",
+        **variables,
+    }
+    main = ["-m", "tests.faults.hooks"] if "FAULTS_REDIRECT" in variables else _MAIN
+    with log.open("ab") as out:
+        process = subprocess.Popen(
+            [sys.executable, *main, *arguments], env=environment, stdout=out, stderr=out
+        )
+    stack.workers.append(process)
+    return process
 
 
 def order(number: int, customer: int = 1) -> bytes:

@@ -8,8 +8,6 @@ import signal
 from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any
-from urllib.error import HTTPError
-from urllib.request import urlopen
 
 import pytest
 from aiokafka import TopicPartition
@@ -28,6 +26,7 @@ from tests.rest import in_rest, rest
 
 from .archives import Archives
 from .helpers import DAY_MS, Stack, wait_until
+from .pages import page
 from .test_erasure import command as erase
 from .test_identity import SEGMENTS as PEOPLE
 from .test_identity import Story
@@ -249,17 +248,6 @@ def test_outage_is_waited_out(archives: Archives, network: FaultyNetwork, reserv
     assert process.poll() is None
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 0
-
-
-def page(port: int, path: str) -> str:
-    """Return the body of a page, whatever its status; nothing if the process does not answer."""
-    try:
-        with urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
-            return str(answer.read().decode())
-    except HTTPError as error:
-        return error.read().decode()
-    except OSError:
-        return ""
 
 
 def test_unknown_host_is_a_user_error(stack: Stack) -> None:

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from io import BytesIO
 from typing import Any
-from urllib.request import urlopen
 
 import fastavro
 import pytest
@@ -23,6 +22,7 @@ from tests.sources.small_registry import SmallRegistry, frame
 
 from .conftest import require_transactions
 from .helpers import Stack, wait_until
+from .pages import page
 from .sources import ORDERS, Sources, order
 
 pytestmark = pytest.mark.broker
@@ -306,12 +306,3 @@ def test_commands_draft_and_try_a_source(sources: Sources) -> None:
     assert isinstance(segops("sources", "test", "nowhere").exception, UserError)
     assert isinstance(segops("sources", "remove", "nowhere").exception, UserError)
     assert sources.events() == []
-
-
-def page(port: int, path: str) -> str:
-    """Return the body of a page; nothing if the process does not answer."""
-    try:
-        with urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
-            return str(answer.read().decode())
-    except OSError:
-        return ""
