@@ -1,4 +1,4 @@
-"""The metrics of the processes beside the workers: the archive, sources, pulls and the delivery."""
+"""The metrics of the processes beside the workers: archive, sources, pulls, output and delivery."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ class AuxiliaryMetrics:
         self._pulls(registry)
         self._catalogue(registry)
         self.delivery = DeliveryMetrics(registry)
+        self._output(registry)
 
     def _archive(self, registry: CollectorRegistry) -> None:
         self.archive_records = Counter(
@@ -110,6 +111,36 @@ class AuxiliaryMetrics:
             ["partition"],
             registry=registry,
         )
+
+    def _output(self, registry: CollectorRegistry) -> None:
+        self.output_records = Counter(
+            "segops_output_records_total",
+            "Records written in the format of the output, by their topic.",
+            ["topic"],
+            registry=registry,
+        )
+        self.output_skipped = Counter(
+            "segops_output_skipped_records_total",
+            "Records of a membership topic that no worker has written, which the output leaves out.",
+            ["topic"],
+            registry=registry,
+        )
+        self.output_lag = Gauge(
+            "segops_output_lag_records",
+            "Records of a membership topic that the output has not copied yet.",
+            ["topic", "partition"],
+            registry=registry,
+        )
+        self.output_lost = Counter(
+            "segops_output_lost_records_total",
+            "Records of a membership topic that were deleted before the output copied them.",
+            ["topic", "partition"],
+            registry=registry,
+        )
+
+    def forget_output(self, topic: str, partition: int) -> None:
+        """Drop the gauge of a partition that this process no longer copies."""
+        remove(self.output_lag, topic, str(partition))
 
     def forget_archived(self, topic: str, partition: int) -> None:
         """Drop the gauge of a partition that this process no longer archives."""

@@ -53,7 +53,10 @@ DECISIONS = sorted((ROOT / "segops/adr").glob("*.md"))
 #: test_spec compares the specification with the code; here only its links are checked.
 SPEC = ROOT / "segops/core/rules/SPEC.md"
 #: Pages without examples; here only their links are held.
-OTHER_PAGES = [ROOT / name for name in ("CONTRIBUTING.md", "segops/GLOSSARY.md", "tests/README.md")]
+OTHER_PAGES = [
+    ROOT / name
+    for name in ("CONTRIBUTING.md", "segops/GLOSSARY.md", "tests/README.md", "deploy/connect/README.md")
+]
 PAGES = [FRONT, ARCHITECTURE, GUIDE, AUDIENCES, OPERATING, ROOT / "CHANGELOG.md", *DECISIONS]
 
 
@@ -199,6 +202,8 @@ def test_every_topic_is_documented() -> None:
         for spec in topic_specs(config.load(topics={"prefix": "segops."}, worker={"app_id": "segops"}))
     }
     assert names <= first_cells(ARCHITECTURE)
+    of_format = {spec.name for spec in topic_specs(config.load(output={"format": "avro"}))} - names
+    assert {name.replace(".avro.", ".FORMAT.") for name in of_format} <= first_cells(ARCHITECTURE)
 
 
 # -- links and examples --------------------------------------------------------------------------------

@@ -36,6 +36,7 @@ COMMANDS = {
     "lists": "Upload, show and remove static lists of customers.",
     "lookups": "List, show and replace the look-up tables of segments.",
     "members": "List who is, or was, in a segment.",
+    "output": "Write memberships in the form that another system takes.",
     "plan": "Show exactly what publishing segments would change.",
     "pause": "Freeze the memberships of segments.",
     "overlap": "Show how many profiles segments have in common.",

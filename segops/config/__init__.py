@@ -20,6 +20,7 @@ from segops.config.collect import CollectSettings
 from segops.config.engine import EngineSettings, IdentitySettings
 from segops.config.kafka import KafkaSettings, TopicSettings
 from segops.config.klaviyo import KlaviyoSettings
+from segops.config.output import OWN_FORMAT, OutputSettings
 from segops.config.shopify import ShopifySettings
 from segops.config.sources import SourceSettings
 from segops.config.unknown import Unknown, unknown
@@ -28,6 +29,7 @@ from segops.core.errors import UserError
 from segops.core.values import MAX_MS
 
 __all__ = [
+    "OWN_FORMAT",
     "PREFIX",
     "ActivateSettings",
     "ArchiveSettings",
@@ -39,6 +41,7 @@ __all__ = [
     "IdentitySettings",
     "KafkaSettings",
     "KlaviyoSettings",
+    "OutputSettings",
     "Settings",
     "ShopifySettings",
     "SourceSettings",
@@ -76,6 +79,7 @@ class Settings(BaseModel):
     shopify: ShopifySettings
     audiences: AudienceSettings
     activate: ActivateSettings
+    output: OutputSettings
     accept_topics: bool = False
 
     @property
@@ -110,6 +114,7 @@ _PARTS: dict[str, type[SettingsSection]] = {
     "activate": ActivateSettings,
     "shopify": ShopifySettings,
     "audiences": AudienceSettings,
+    "output": OutputSettings,
 }
 
 

@@ -173,6 +173,14 @@ class TopicSettings(SettingsSection):
         """The latest membership change per profile and segment (compacted)."""
         return f"{self.prefix}membership.state"
 
+    def output_memberships(self, form: str) -> str:
+        """Name the latest membership changes per profile and segment in a format (compacted)."""
+        return f"{self.prefix}output.{form}.memberships"
+
+    def output_changes(self, form: str) -> str:
+        """Name every membership change in a format."""
+        return f"{self.prefix}output.{form}.changes"
+
     @property
     def indicators(self) -> str:
         """The latest value per profile and indicator (compacted)."""

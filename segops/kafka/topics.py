@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -19,7 +19,7 @@ from aiokafka.errors import (
     for_code,
 )
 
-from segops.config import KafkaSettings, Settings
+from segops.config import OWN_FORMAT, KafkaSettings, Settings
 from segops.core.errors import SegopsError, UserError
 from segops.kafka.clients import running_admin, running_consumer
 
@@ -118,8 +118,26 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
         spec(topics.receipts, _COMPACTED, "what was erased"),
         spec(topics.quarantine, _COMPACTED, "profiles that cannot be read"),
         spec(topics.scans, _ANSWERS, "answers to scans"),
+        *_output_specs(settings, spec),
         spec(topics.dead_letters, retained, "refused input"),
         spec(settings.worker.changelog, _COMPACTED, "profiles, to rebuild a store from"),
+    ]
+
+
+def _output_specs(
+    settings: Settings, spec: Callable[[str, Mapping[str, str], str], TopicSpec]
+) -> list[TopicSpec]:
+    """Return the topics of the output's format; there are none for the form of the membership topics."""
+    topics, form = settings.topics, settings.output.format
+    if form == OWN_FORMAT:
+        return []
+    retention = str(topics.retention_ms)
+    #: A consumer that was stopped for this long still sees what was deleted.
+    memberships = {**_COMPACTED, "delete.retention.ms": retention}
+    changes = {"cleanup.policy": "delete", "retention.ms": retention}
+    return [
+        spec(topics.output_memberships(form), memberships, f"latest change per profile and segment, {form}"),
+        spec(topics.output_changes(form), changes, f"every membership change, {form}"),
     ]
 
 

@@ -34,6 +34,15 @@ def unframe(value: bytes) -> Framed:
     return Framed(_HEADER.unpack_from(value)[1], value[_HEADER.size :])
 
 
+def framed(schema_id: int, payload: bytes) -> bytes:
+    r"""Return a payload with the id of its schema before it.
+
+    >>> framed(7, b"rest")
+    b'\x00\x00\x00\x00\x07rest'
+    """
+    return _HEADER.pack(0, schema_id) + payload
+
+
 def message_indexes(payload: bytes) -> tuple[tuple[int, ...], bytes]:
     r"""Split a protobuf payload into the indexes of its message type and the rest. Raises RejectedEvent.
 

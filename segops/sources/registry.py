@@ -7,7 +7,7 @@ import ssl
 from base64 import b64encode
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 import aiohttp
@@ -22,6 +22,10 @@ _FORGET_AFTER_S: Final = 60.0
 _MAX_UNKNOWN: Final = 10_000
 _MAX_REFERENCES: Final = 200
 _NOT_FOUND: Final = 404
+#: An incompatible schema, or an invalid one.
+_REFUSED: Final = (409, 422)
+_MAX_REASON: Final = 500
+_MEDIA_TYPE: Final = "application/vnd.schemaregistry.v1+json"
 
 
 class RegistryAway(SegopsError):
@@ -47,6 +51,13 @@ class _Answer(msgspec.Struct):
     schema: str
     schemaType: str = "AVRO"
     references: list[_Reference] = []
+
+
+class _Registered(msgspec.Struct):
+    id: int
+
+
+_Kind = TypeVar("_Kind", _Answer, _Registered)
 
 
 class _Mistake(msgspec.Struct):
@@ -116,20 +127,46 @@ class Registry:
             await self._refer(below, found)
             found[each.name] = below.schema
 
+    async def register(self, subject: str, schema: str) -> int:
+        """Return the id of an Avro schema; add it to the subject unless the subject has it.
+
+        Raises UserError if the registry refuses it, RegistryAway.
+        """
+        body = msgspec.json.encode({"schema": schema})
+        path = f"subjects/{quote(subject, safe='')}"
+        for each in (path, f"{path}/versions"):
+            found = await self._request(each, _Registered, body=body)
+            if found is not None:
+                return found.id
+        raise RegistryAway(f"{self._url}: status {_NOT_FOUND} for /{path}/versions")
+
     async def _get(self, path: str) -> _Answer | None:
         """Return an answer, None if what is asked for does not exist. Raises RegistryAway."""
+        return await self._request(path, _Answer)
+
+    async def _request(self, path: str, kind: type[_Kind], *, body: bytes | None = None) -> _Kind | None:
+        """Return an answer to GET, or with a body to POST; None if what is asked for does not exist.
+
+        Raises UserError if the registry refuses a schema in the body, RegistryAway.
+        """
         if self._url is None:
             raise RegistryAway("SEGOPS_SCHEMA_REGISTRY_URL is missing")
         if self._session is None:
             self._session = aiohttp.ClientSession(**self._options)
         try:
-            async with self._session.get(f"{self._url}/{path}") as response:
-                body = await response.read()
-                if response.status == _NOT_FOUND and _is_definite(body):
+            method, headers = ("GET", None) if body is None else ("POST", {"Content-Type": _MEDIA_TYPE})
+            async with self._session.request(
+                method, f"{self._url}/{path}", data=body, headers=headers
+            ) as response:
+                answer = await response.read()
+                if response.status == _NOT_FOUND and _is_definite(answer):
                     return None
+                if body is not None and response.status in _REFUSED:
+                    reason = answer[:_MAX_REASON].decode(errors="replace")
+                    raise UserError(f"{self._url} refuses the schema of /{path}: {reason}")
                 if not response.ok:
                     raise RegistryAway(f"{self._url}: status {response.status} for /{path}")
-                return msgspec.json.decode(body, type=_Answer)
+                return msgspec.json.decode(answer, type=kind)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise RegistryAway(f"{self._url}: {error or type(error).__name__}") from error
         except msgspec.MsgspecError as error:
@@ -149,7 +186,7 @@ def _unknown_schema(schema_id: int) -> RejectedEvent:
 
 
 def _options(settings: SourceSettings) -> dict[str, Any]:
-    headers = {"Accept": "application/vnd.schemaregistry.v1+json, application/json"}
+    headers = {"Accept": f"{_MEDIA_TYPE}, application/json"}
     options: dict[str, Any] = {
         "headers": headers,
         "timeout": aiohttp.ClientTimeout(total=settings.registry_timeout_ms / 1000),

@@ -39,6 +39,12 @@ SOURCE_POINTS = (
     "sources_after_offsets",  # so are the offsets
     "sources_after_commit",
 )
+#: The failpoints of `segops output`, in order, each passed once per transaction.
+OUTPUT_POINTS = (
+    "output_after_send",  # records are acknowledged, in an open transaction
+    "output_after_offsets",  # so are the offsets
+    "output_after_commit",
+)
 #: The failpoints of a pull from another service.
 PULL_POINTS = (
     "pull_after_mark",  # it is durable that requests follow; none is sent
@@ -81,6 +87,7 @@ POINTS = (
     *ARCHIVE_POINTS,
     "collect_after_ack",  # Kafka has acknowledged the events of a request, which is not answered
     *SOURCE_POINTS,
+    *OUTPUT_POINTS,
     *PULL_POINTS,
     *CATALOGUE_POINTS,
     *LIST_POINTS,

@@ -36,6 +36,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SEGOPS_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("SEGOPS_ARCHIVE_URL", f"file://{tmp_path}/archive")
     monkeypatch.setenv("SEGOPS_KLAVIYO_API_KEY", "pk_1")
+    monkeypatch.setenv("SEGOPS_OUTPUT_FORMAT", "segment")
     monkeypatch.setenv("SEGOPS_ACTOR", "ann")
     monkeypatch.setenv("SEGOPS_COLLECT_KEYS", "website=wk-website-1")
     (tmp_path / "good.yaml").write_text(SEGMENTS)
@@ -223,6 +224,7 @@ CALLS: dict[str, list[str]] = {
     "sources-list": ["sources", "list"],
     "sources-remove": ["sources", "remove", "orders"],
     "sources-run": ["sources", "run"],
+    "output": ["output"],
     "sources-test": ["sources", "test", "sources.yaml"],
     "split": ["split", "anonymous_id:a"],
     "templates": ["templates"],
@@ -271,17 +273,8 @@ KAFKA += ["quarantine-list", "quarantine-show", "quarantine-restore", "quarantin
 #: Commands that wait for a broker: see test_outage.py, test_outage_commands.py, test_archive.py,
 #: test_sources.py, test_catalogue.py and test_imports.py (streaming), test_command.py (collector) and
 #: test_service.py (klaviyo).
-PATIENT = [
-    "produce",
-    "worker",
-    "archive",
-    "collect",
-    "import",
-    "sources-run",
-    "pull-klaviyo",
-    "catalogue-run",
-    "activate",
-]
+PATIENT = ["produce", "worker", "archive", "collect", "import"]
+PATIENT += ["sources-run", "output", "pull-klaviyo", "catalogue-run", "activate"]
 
 
 def test_the_table_calls_every_command() -> None:

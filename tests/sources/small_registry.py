@@ -24,6 +24,8 @@ class SmallRegistry:
     status: int = 200
     #: The ``Authorization`` that it demands, if any.
     login: str | None = None
+    #: Subjects that take no further version.
+    refused: set[str] = field(default_factory=set)
     #: Requests by path.
     asked: Counter[str] = field(default_factory=Counter)
 
@@ -37,17 +39,36 @@ class SmallRegistry:
         text = schema if isinstance(schema, str) else json.dumps(schema)
         self.schemas[schema_id] = {"schema": text, "schemaType": type_, **more}
 
+    def register(self, path: str, schema: str) -> tuple[int, object]:
+        """Return the status and the body for a schema sent to a subject, or to its versions."""
+        subject = unquote(path.strip("/").split("/")[1])
+        known = {number: each for (name, number), each in self.subjects.items() if name == subject}
+        for each in known.values():
+            if each["schema"] == schema:
+                return 200, {"subject": subject, "id": each["id"], "schema": schema}
+        if not path.endswith("/versions"):
+            return 404, {"error_code": 40403, "message": "Schema not found"}
+        if subject in self.refused:
+            return 409, {"error_code": 409, "message": "incompatible: a field was removed"}
+        by_text = {each["schema"]: number for number, each in self.schemas.items()}
+        schema_id = by_text.get(schema, len(self.schemas) + 1)
+        self.add(schema_id, schema)
+        self.subjects[subject, len(known) + 1] = {"schema": schema, "id": schema_id}
+        return 200, {"id": schema_id}
+
     def login_with(self, user: str, password: str) -> None:
         """Demand a login from now on."""
         self.login = f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"
 
-    def answer(self, path: str, authorization: str | None) -> tuple[int, object]:
-        """Return the status and the body for a request."""
+    def answer(self, path: str, authorization: str | None, schema: str | None = None) -> tuple[int, object]:
+        """Return the status and the body for a request; one with a schema registers it."""
         self.asked[path] += 1
         if self.status != 200:
             return self.status, {"error_code": self.status, "message": "out of order"}
         if self.login is not None and authorization != self.login:
             return 401, {"error_code": 401, "message": "Unauthorized"}
+        if schema is not None:
+            return self.register(path, schema)
         match [unquote(part) for part in path.partition("?")[0].strip("/").split("/")]:
             case ["schemas", "ids", number]:
                 found = self.schemas.get(int(number))
@@ -64,7 +85,14 @@ class SmallRegistry:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                status, body = registry.answer(self.path, self.headers.get("Authorization"))
+                self.reply()
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                self.reply(json.loads(body)["schema"])
+
+            def reply(self, schema: str | None = None) -> None:
+                status, body = registry.answer(self.path, self.headers.get("Authorization"), schema)
                 data = json.dumps(body).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(data)))
