@@ -1,4 +1,4 @@
-"""The Java runtime for Apache Kafka, and Kafka's jars."""
+"""The Java runtime for Apache Kafka, and jars from Maven Central."""
 
 from __future__ import annotations
 
@@ -54,35 +54,35 @@ def parse_java_version(text: str) -> int:
     return int(found[1]) if found else 0
 
 
-def jar_folder() -> Path:
-    """Return the folder of the jars of this pom, shared by all data folders of the user."""
-    fingerprint = hashlib.sha256(POM.read_bytes()).hexdigest()[:8]
-    return Path.home() / ".cache" / "segops" / f"kafka-{KAFKA_VERSION}-{fingerprint}"
+def jar_folder(pom: Path = POM, name: str = f"kafka-{KAFKA_VERSION}") -> Path:
+    """Return the folder of the jars of a pom, shared by all data folders of the user."""
+    fingerprint = hashlib.sha256(pom.read_bytes()).hexdigest()[:8]
+    return Path.home() / ".cache" / "segops" / f"{name}-{fingerprint}"
 
 
-def fetch_jars(java: str) -> Path:
-    """Return the folder with Kafka's jars, fetching them with Maven the first time. Raises BrokerFailed."""
-    target = jar_folder()
+def fetch_jars(java: str, pom: Path = POM, name: str = f"kafka-{KAFKA_VERSION}") -> Path:
+    """Return the folder with the jars of a pom, fetched with Maven the first time. Raises BrokerFailed."""
+    target = jar_folder(pom, name)
     if target.is_dir():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="fetching-") as partial:
-        _copy_dependencies(java, Path(partial))
+        _copy_dependencies(java, pom, Path(partial))
         _put_in_place(Path(partial) / "jars", target)
     return target
 
 
-def _copy_dependencies(java: str, folder: Path) -> None:
+def _copy_dependencies(java: str, pom: Path, folder: Path) -> None:
     # Through env(1): Maven requires JAVA_HOME when no java is on the path.
     home = Path(java).resolve().parents[1]
     goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={folder / 'jars'}"]
-    command = ["env", f"JAVA_HOME={home}", "mvn", "-B", "-q", "-f", str(POM), *goal]
+    command = ["env", f"JAVA_HOME={home}", "mvn", "-B", "-q", "-f", str(pom), *goal]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_FETCH_S)  # noqa: S603
     except subprocess.TimeoutExpired:
-        raise BrokerFailed(f"Maven did not fetch Apache Kafka within {_FETCH_S} s") from None
+        raise BrokerFailed(f"Maven did not fetch the jars of {pom.name} within {_FETCH_S} s") from None
     if done.returncode:
-        raise BrokerFailed(f"Maven failed to fetch Apache Kafka:\n{done.stdout.strip()[:1_500]}")
+        raise BrokerFailed(f"Maven failed to fetch the jars of {pom.name}:\n{done.stdout.strip()[:1_500]}")
 
 
 def _put_in_place(jars: Path, target: Path) -> None:
