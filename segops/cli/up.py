@@ -66,10 +66,11 @@ def command(
 ) -> None:
     """Run the whole system on this machine until Ctrl-C.
 
-    Also the archive, if SEGOPS_ARCHIVE_URL is set. Says where everything is, which write key SDKs use, and
-    what to paste next; with SEGOPS_SHOPIFY_SECRETS, also where webhooks are received. A part that fails is
-    started again, after growing pauses; one with wrong settings ends the start with its message. All other
-    settings are those of the environment. For a laptop or a small server: everything listens on loopback.
+    Also the archive, if SEGOPS_ARCHIVE_URL is set, and the output, if SEGOPS_OUTPUT_FORMAT is. Says where
+    everything is, which write key SDKs use, and what to paste next; with SEGOPS_SHOPIFY_SECRETS, also where
+    webhooks are received. A part that fails is started again, after growing pauses; one with wrong settings
+    ends the start with its message. All other settings are those of the environment. For a laptop or a small
+    server: everything listens on loopback.
 
     Exit status 1 if a part could not be kept running.
     """

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from segops.brokers import BrokerFailed, LocalBroker, Node
-from segops.config import Settings
+from segops.config import OWN_FORMAT, Settings
 from segops.processes import pages
 from segops.processes.child import Child
 from segops.processes.interrupts import uninterrupted
@@ -46,6 +46,9 @@ def components_of(settings: Settings, options: Options) -> list[ComponentSpec]:
     found.append(ComponentSpec("sources", ["sources", "run"], _address(port), [port]))
     port = settings.catalogue.web_port
     found.append(ComponentSpec("catalogue", ["catalogue", "run"], _address(port), [port]))
+    if settings.output.format != OWN_FORMAT:
+        port = settings.output.web_port
+        found.append(ComponentSpec("output", ["output"], _address(port), [port]))
     if options.klaviyo:
         port = settings.klaviyo.web_port
         found.append(ComponentSpec("klaviyo", ["pull", "klaviyo", "--follow"], settings.klaviyo.url, [port]))
