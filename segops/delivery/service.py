@@ -20,6 +20,7 @@ from segops.delivery.router import Router
 from segops.delivery.shard import Shard
 from segops.delivery.telling import Teller
 from segops.kafka.clients import running_consumer, running_producer
+from segops.kafka.copying import group_options
 from segops.kafka.partition_tasks import PartitionTasks, Rebalances, cancel_all
 from segops.kafka.sessions import Sessions
 from segops.kafka.topics import partition_counts
@@ -29,9 +30,6 @@ from segops.stores.rocksdb import RocksDBStores
 
 log = logging.getLogger(__name__)
 
-#: A partition may take as long as it needs to be read: transactional ids fence, not this limit.
-_PATIENCE_MS: Final = 2_000_000_000
-_REBALANCE_MS: Final = 60_000
 _TRANSACTION_MS: Final = 60_000
 _PRODUCER: Final = {"linger_ms": 0, "max_batch_size": 256 * 1024, "compression_type": "lz4"}
 #: Of each partition.
@@ -100,8 +98,9 @@ class DeliveryService:
         if len({*counts.values()}) != 1:
             raise SegopsError(f"expected the same number of partitions of {counts}")
         await self._await_board(board, ending)
+        options = group_options(group_of(self._settings), self._settings.worker.session_timeout_ms)
         teller = Teller(board, breaker, self._metrics)
-        async with running_consumer(kafka, **self._group_options()) as consumer:
+        async with running_consumer(kafka, **options) as consumer:
             tasks = PartitionTasks(lambda source: self._work(source, board, teller), failure, self._forget)
             read = [topics.membership_state, topics.targets]
             consumer.subscribe(read, listener=Rebalances(consumer, tasks))
@@ -123,15 +122,6 @@ class DeliveryService:
                 each.result()
         finally:
             await cancel_all([reading])
-
-    def _group_options(self) -> dict[str, Any]:
-        return {
-            "group_id": group_of(self._settings),
-            "auto_offset_reset": "none",
-            "session_timeout_ms": self._settings.worker.session_timeout_ms,
-            "rebalance_timeout_ms": _REBALANCE_MS,
-            "max_poll_interval_ms": _PATIENCE_MS,
-        }
 
     def _forget(self, source: TopicPartition) -> None:
         self._metrics.forget_delivered(source.topic, source.partition)

@@ -46,6 +46,8 @@ def components_of(settings: Settings, options: Options) -> list[ComponentSpec]:
     found.append(ComponentSpec("sources", ["sources", "run"], _address(port), [port]))
     port = settings.catalogue.web_port
     found.append(ComponentSpec("catalogue", ["catalogue", "run"], _address(port), [port]))
+    port = settings.activate.web_port
+    found.append(ComponentSpec("activate", ["activate"], _address(port), [port]))
     if settings.output.format != OWN_FORMAT:
         port = settings.output.web_port
         found.append(ComponentSpec("output", ["output"], _address(port), [port]))

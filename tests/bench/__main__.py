@@ -20,6 +20,7 @@ from . import (
     busy,
     collector,
     core,
+    delivering,
     identity,
     kafka,
     klaviyo,
@@ -31,7 +32,7 @@ from . import (
 from .workload import events
 
 #: The parts of the benchmark; ``--core-only`` and so on run one of them.
-PARTS = ("core", "scans", "kafka", "collector", "beside", "recovery")
+PARTS = ("core", "scans", "kafka", "collector", "delivery", "beside", "recovery")
 
 
 def main() -> None:
@@ -58,7 +59,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         if "scans" in chosen:
             _show(scans.measure(made[: 10 * options.profiles], Path(folder), profiles=options.scanned))
-        if {"kafka", "collector", "beside", "recovery"} & {*chosen}:
+        if {"kafka", "collector", "delivery", "beside", "recovery"} & {*chosen}:
             with choose(Path(folder) / "broker", prefer=options.broker) as broker:
                 print(f"\nbroker: {broker.name}")
                 _on_broker(broker, made, Path(folder), chosen, options)
@@ -88,6 +89,8 @@ def _on_broker(
     if "collector" in chosen:
         _show(collector.measure(broker, made[:20_000]))
         _show(planned.measure(broker, made[:20_000], folder))
+    if "delivery" in chosen:
+        _show(delivering.measure(broker))
     if "beside" in chosen:
         _show(beside.measure(broker, folder, events=options.events, profiles=options.profiles))
     if "recovery" in chosen:

@@ -248,7 +248,7 @@ def test_sources_change_while_a_process_runs(sources: Sources) -> None:
     sources.start()
     sources.send([(0, order(0)), (1, order(1))])
     assert "+ " in sources.apply(ORDERS.replace("format: json", "format: json\n    from: latest"))
-    wait_until(lambda: "partitions of sources" in sources.log().read_text(), "it has partitions")
+    wait_until(lambda: f"partitions: {sources.topic}:" in sources.log().read_text(), "it has partitions")
     sources.send([(0, order(2))])
     sources.wait_for_events(1)
     assert [event["properties"]["number"] for event in sources.events()] == [2]
