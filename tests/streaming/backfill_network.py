@@ -268,8 +268,14 @@ class BackfillNetwork:
         raise AssertionError([(p.offset, p.backfill.progress, p.scanning) for p in self.processors])
 
     def drain(self) -> None:
-        """Apply everything in the logs, without reading history but where nothing is applied without it."""
-        while any(each.offset < len(self.logs[n]) for n, each in enumerate(self.processors)):
+        """Apply everything in the logs, without reading history but where nothing is applied without it.
+
+        What partitions have not committed yet is in the logs then, too.
+        """
+        while any(
+            processor.offset < len(self.logs[number]) or self._outputs[number].records
+            for number, processor in enumerate(self.processors)
+        ):
             for number in range(self.number):
                 if self.processors[number].backfill.is_blocked:
                     self.read_history(number, 50)
