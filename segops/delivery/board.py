@@ -20,6 +20,7 @@ from segops.destinations.model import Destination
 from segops.destinations.port import Adapter
 from segops.destinations.published import topic_of as destinations_topic
 from segops.kafka import reading
+from segops.kafka.copying import until_first
 from segops.kafka.definitions import DefinitionLog, require_topic
 from segops.metrics import Metrics
 from segops.operations.audiences.store import Known, topic_of
@@ -81,13 +82,13 @@ class Board:
 
     async def follow(self) -> None:
         """Keep the board up to date. Runs until cancelled; raises what reading raises."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(
-                self._follow("audiences", topic_of(self._settings).follow(), self._take_records)
-            )
-            tasks.create_task(self._follow("definitions", self._definitions(), lambda _: None))
-            destinations = destinations_topic(self._settings).follow()
-            tasks.create_task(self._follow("destinations", destinations, self._take_destinations))
+        await until_first(
+            self._follow("audiences", topic_of(self._settings).follow(), self._take_records),
+            self._follow("definitions", self._definitions(), lambda _: None),
+            self._follow(
+                "destinations", destinations_topic(self._settings).follow(), self._take_destinations
+            ),
+        )
 
     async def _definitions(self) -> AsyncGenerator[None, None]:
         part = await require_topic(self._settings)

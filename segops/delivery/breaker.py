@@ -23,6 +23,7 @@ from segops.core.audiences.model import AudienceRecord, Rate
 from segops.core.errors import UserError
 from segops.delivery.board import Board
 from segops.kafka.clients import running_consumer, running_producer
+from segops.kafka.copying import until_first
 from segops.kafka.topics import single_partition
 from segops.operations.audiences.actions import trip
 from segops.wall_clock import wall_ms
@@ -51,9 +52,7 @@ class Breaker:
 
     async def run(self) -> None:
         """Read the log, and watch the sizes of audiences. Runs until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._follow())
-            tasks.create_task(self._watch())
+        await until_first(self._follow(), self._watch())
 
     async def _follow(self) -> None:
         part = await single_partition(self._settings.kafka, self._settings.topics.budgets)

@@ -20,6 +20,7 @@ from segops.brokers import LocalBroker
 from segops.kafka import reading
 from segops.streaming.failpoints import ACTIVATE_POINTS, EXIT_CODE
 from tests.destinations.receiver import SECRET, Behave, Receiver, receiving
+from tests.faults.proxy import FaultyNetwork
 from tests.rest import in_rest, rest
 
 from .conftest import require_transactions
@@ -62,9 +63,10 @@ class Delivery:
             **SIGNED,
             **variables,
         }
+        main = ["-m", "tests.faults.hooks"] if "FAULTS_REDIRECT" in variables else _MAIN
         with self.log(number).open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, *_MAIN, "activate"], env=environment, stdout=log, stderr=log
+                [sys.executable, *main, "activate"], env=environment, stdout=log, stderr=log
             )
         self.stack.workers.append(process)
         return process
@@ -160,6 +162,21 @@ def test_processes_share_the_work_and_take_over(delivery: Delivery) -> None:
     delivery.start()
     delivery.receiver.behave = lambda _message: "ok"
     delivery.await_equality()
+
+
+@rest
+def test_an_outage_is_waited_out(delivery: Delivery, network: FaultyNetwork) -> None:
+    process = delivery.start(FAULTS_REDIRECT=network.redirection, SEGOPS_KAFKA_REQUEST_TIMEOUT="2s")
+    delivery.await_equality()
+    network.down = True
+    moved(delivery.stack, first=5, consent=False)
+    log = delivery.log().read_text
+    wait_until(lambda: "waiting for Kafka" in log(), "it waits", log)
+    network.down = False
+    delivery.await_equality()
+    assert process.poll() is None
+    process.terminate()  # before the network, which it is connected through
+    process.wait(30)
 
 
 def test_a_refused_message_is_dead_until_a_person_answers(delivery: Delivery) -> None:
