@@ -89,7 +89,8 @@ def _answering(action: str, text: str) -> None:
             of, address_of = letter.delivery, letter.address
             return of.audience == audience and to in (None, of.destination) and address in (None, address_of)
 
-        say(f"{run(lambda settings: _ask(settings, action, wanted)):,} messages: {action} asked for")
+        number = run(lambda settings: _ask(settings, action, wanted))
+        say(f"asked to {action} {number:,} message(s)")
 
 
 async def _ask(settings: Settings, action: str, wanted: Callable[[Letter], bool]) -> int:

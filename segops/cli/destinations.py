@@ -80,7 +80,8 @@ def list_(form: str) -> None:
 
 def _row(destination: Destination) -> tuple[str, ...]:
     rest = {name: value for name, value in destination.written.items() if name not in ("name", "kind")}
-    return destination.name, destination.kind, " ".join(f"{name}={value}" for name, value in rest.items())
+    shown = (f"{name}={msgspec.json.encode(value).decode()}" for name, value in rest.items())
+    return destination.name, destination.kind, " ".join(shown)
 
 
 @command.command(epilog="Example: segops destinations check crm-hook --audience winback-email")
