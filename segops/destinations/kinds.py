@@ -11,6 +11,7 @@ from segops.config import Settings
 from segops.core.errors import DefinitionError, Issue, UserError
 from segops.destinations.model import Destination, Form
 from segops.destinations.port import Adapter
+from segops.destinations.segment.adapter import SegmentForm, open_segment
 from segops.destinations.webhook.adapter import WebhookForm, open_webhook
 from segops.metrics import Metrics
 from segops.schemas.issues import form_issues
@@ -23,7 +24,10 @@ class Kind(NamedTuple):
     open: Callable[[Any, Settings, Metrics], Adapter]
 
 
-KINDS: Final[Mapping[str, Kind]] = {"webhook": Kind(WebhookForm, open_webhook)}
+KINDS: Final[Mapping[str, Kind]] = {
+    "segment": Kind(SegmentForm, open_segment),
+    "webhook": Kind(WebhookForm, open_webhook),
+}
 
 
 def form_of(written: Mapping[str, Any], name: str, path: str) -> Form:

@@ -114,6 +114,7 @@ def moved(stack: Stack, *, first: int, consent: bool) -> None:
     stack.send(events, final_ms=START_MS + 3_700_000 + first)
 
 
+@rest
 def test_a_destination_knows_the_members_and_those_who_leave(delivery: Delivery) -> None:
     delivery.start()
     delivery.await_equality()
@@ -179,6 +180,7 @@ def test_an_outage_is_waited_out(delivery: Delivery, network: FaultyNetwork) -> 
     process.wait(30)
 
 
+@rest
 def test_a_refused_message_is_dead_until_a_person_answers(delivery: Delivery) -> None:
     dead = sorted(members(delivery.stack)["audience.winback"])[0]
     delivery.receiver.behave = lambda message: "422" if message["data"]["profile_id"] == dead else "ok"
@@ -199,6 +201,7 @@ def listed(stack: Stack) -> str:
     return done.stdout
 
 
+@rest
 def test_an_erased_person_is_told_of_and_forgotten(delivery: Delivery) -> None:
     delivery.start()
     delivery.await_equality()

@@ -28,6 +28,11 @@ NAMES = [
     "sources",
     "tracking-plans",
     "violations",
+    "budgets",
+    "destinations",
+    "targets",
+    "routes",
+    "told",
     "catalogue",
     "membership.changes",
     "membership.state",
@@ -42,6 +47,7 @@ NAMES = [
 ]
 #: The ends of the names of topics with one partition.
 SINGLE = ("segments", "plans", "audiences", "audit", "sources", "violations", "catalogue", "pulls", "alerts")
+SINGLE += ("destinations", "budgets")
 #: The ends of the names of topics without retention.
 COMPACTED = (
     "segments",
@@ -50,6 +56,10 @@ COMPACTED = (
     "pulls",
     "sources",
     "tracking-plans",
+    "destinations",
+    "targets",
+    "routes",
+    "told",
     "catalogue",
     "membership.state",
     "indicators",

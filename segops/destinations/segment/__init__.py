@@ -1,0 +1,1 @@
+"""Segment, and every server that takes its calls."""
