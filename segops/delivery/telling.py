@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
 import msgspec
 from aiokafka import TopicPartition
 
+from segops.core.audiences.budgets import rate_of
 from segops.core.delivery.deciding import accepted, decide, refused, tried
 from segops.core.delivery.messages import Message
 from segops.core.delivery.model import DEAD, ERASED, Entry, Told
@@ -29,6 +31,8 @@ from segops.metrics import Metrics
 from segops.schemas.delivery import encode_entries, encode_key, encode_told
 from segops.wall_clock import wall_ms
 
+log = logging.getLogger(__name__)
+
 #: What is decided beforehand of messages that one wave holds -> the budget that it needs.
 _BUDGETS: Final[Mapping[str, Literal["entries", "exits"]]] = {"entered": "entries", "exited": "exits"}
 _LEAST_LATER_S: Final = 1.0
@@ -46,11 +50,12 @@ class Wave(NamedTuple):
 
 
 class Planned(NamedTuple):
-    """A message that is due."""
+    """A message that is due. ``reserved``: under a limit, just now."""
 
     of: Address
     entry: Entry
     message: Message
+    reserved: bool = False
 
     @property
     def published_ms(self) -> int:
@@ -102,7 +107,7 @@ class Teller:
         return [
             (each.of, tried(each.message, each.entry, now_ms))
             for each in planned
-            if each.entry.told is None or each.entry.told.tried != each.message.action
+            if each.reserved or each.entry.told is None or each.entry.told.tried != each.message.action
         ]
 
     async def send(self, active: Active, planned: Sequence[Planned], gate: Gate) -> Outcomes:
@@ -125,42 +130,27 @@ class Teller:
 
     async def _allowed(self, active: Active, planned: Sequence[Planned], found: Outcomes) -> list[Planned]:
         """Return the messages that the limits allow; hold the audience if they do not allow all."""
-        allowed = []
-        for action in ("entered", "exited", "updated"):
-            of_action = [each for each in planned if each.message.action == action]
-            limited = [each for each in of_action if self._is_limited(active, each)]
-            free = [each for each in of_action if each not in limited]
-            if limited and not await self._breaker.reserve(
-                active.record, str(active.delivery), _BUDGETS[action], len(limited)
-            ):
+        groups: dict[str, list[Planned]] = {"released": [], "entered": [], "exited": [], "free": []}
+        for each in planned:
+            groups[_group(active, each)].append(each)
+        allowed = [*groups["free"], *await self._paced(active, groups["released"], found)]
+        for action, kind in _BUDGETS.items():
+            limited = groups[action]
+            if not limited:
+                continue
+            if await self._breaker.reserve(active.record, str(active.delivery), kind, len(limited)):
+                allowed += [each._replace(reserved=True) for each in limited]
+            else:
                 found.again += [each.of.id for each in limited]
-                limited = []
-            allowed += [*await self._paced(active, free, found), *limited]
         return allowed
 
-    def _is_limited(self, active: Active, planned: Planned) -> bool:
-        """Return whether a message counts: not an update, an erasure, or what a person has released."""
-        if planned.message.action not in _BUDGETS or planned.message.reason == ERASED:
-            return False
-        return not self._is_released(active, planned)
-
-    @staticmethod
-    def _is_released(active: Active, planned: Planned) -> bool:
-        released = active.record.released
-        return released is not None and planned.published_ms <= released.at_ms
-
-    async def _paced(self, active: Active, free: Sequence[Planned], found: Outcomes) -> Sequence[Planned]:
-        """Return the messages that may be sent now: what was released with a rate goes at that rate."""
-        released = active.record.released
-        if released is None or released.rate is None:
-            return free
-        paced = [each for each in free if each.message.action in _BUDGETS and self._is_released(active, each)]
-        if not paced:
-            return free
-        now, wait_ms = await self._breaker.pace(active.record, str(active.delivery), len(paced))
-        found.later += [(each.of.id, wall_ms() + wait_ms) for each in paced[now:]]
-        waiting = paced[now:]
-        return [each for each in free if each not in waiting]
+    async def _paced(self, active: Active, released: Sequence[Planned], found: Outcomes) -> Sequence[Planned]:
+        """Return the released messages that may be sent now."""
+        if not released:
+            return released
+        now, wait_ms = await self._breaker.pace(active.record, str(active.delivery), len(released))
+        found.later += [(each.of.id, wall_ms() + wait_ms) for each in released[now:]]
+        return released[:now]
 
     async def _send(self, active: Active, batch: Sequence[Planned], gate: Gate, found: Outcomes) -> None:
         try:
@@ -172,12 +162,17 @@ class Teller:
                 gate.refuses(str(error))
             found.again += [each.of.id for each in batch]
             return
+        except Exception as error:  # no fault of an adapter may stop a partition
+            log.exception("the adapter of %s failed", active.delivery.destination)
+            gate.refuses(f"{type(error).__name__}: {error}")
+            found.again += [each.of.id for each in batch]
+            return
         gate.open()
         for planned, outcome in zip(batch, outcomes, strict=True):
             self._note(active, planned, outcome, found)
 
     def _note(self, active: Active, planned: Planned, outcome: Outcome, found: Outcomes) -> None:
-        now_ms, (of, entry, message) = wall_ms(), planned
+        now_ms, (of, entry, message, _) = wall_ms(), planned
         if isinstance(outcome, Later):
             found.later.append((of.id, now_ms + int(max(outcome.retry_after_s, _LEAST_LATER_S) * 1000)))
             return
@@ -206,6 +201,24 @@ class Teller:
             told_ms[channel, address] = recent | {change_id: now_ms}
         places = {(channel, address) for channel, address, _ in found.entries}
         return [(*place, told_ms[place]) for place in sorted(places)]
+
+
+def _group(active: Active, planned: Planned) -> str:
+    """Return what limits a message: its action, the rate of a release, or nothing.
+
+    Updates and erasures are free, and so is a message that is repeated while its reservation counts.
+    """
+    message, told, record = planned.message, planned.entry.told, active.record
+    kind, released = _BUDGETS.get(message.action), record.released
+    if kind is None or message.reason == ERASED:
+        return "free"
+    again = told is not None and told.tried == message.action
+    if released is not None and planned.published_ms <= released.at_ms:
+        return "free" if again or released.rate is None else "released"
+    rate = rate_of(record, kind)
+    if rate is None or (again and told is not None and wall_ms() - told.at_ms < rate.per_ms):
+        return "free"
+    return message.action
 
 
 def outputs(

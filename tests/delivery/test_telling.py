@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from segops.core.audiences.model import Audience, AudienceRecord, Rate, Release
+from segops.core.audiences.model import Audience, AudienceRecord, Limits, Rate, Release
 from segops.core.delivery.deciding import terms_of
 from segops.core.delivery.messages import Message, Person
 from segops.core.delivery.model import DEAD, Delivery, Entry, Target, Told
@@ -74,8 +74,8 @@ def entry(name: str, **changed: Any) -> tuple[Address, Entry]:
     return Address(CRM, name), Entry({name: target}, **changed)
 
 
-def active(adapter: FakeAdapter, *, released: Release | None = None) -> Active:
-    audience = Audience("winback", "at-risk", "webhook", existing="send")
+def active(adapter: FakeAdapter, *, released: Release | None = None, limits: Limits | None = None) -> Active:
+    audience = Audience("winback", "at-risk", "webhook", existing="send", limits=limits or Limits())
     record = AudienceRecord(audience, "active", 1, activated_ms=1, released=released)
     return Active(CRM, terms_of(record), record, {}, adapter)  # type: ignore[arg-type]
 
@@ -124,11 +124,35 @@ def test_an_attempt_is_written_once() -> None:
     assert [of.address for of, _ in Teller.intents(planned)] == ["b"]
 
 
+LIMITS = Limits(entries=Rate(10, 1_000_000_000_000_000))
+
+
 def test_nothing_is_sent_beyond_a_limit() -> None:
     adapter = FakeAdapter({})
-    settled, planned, _, _ = told(active(adapter), [entry(name) for name in "abc"], FakeBreaker(2))
+    limited = active(adapter, limits=LIMITS)
+    settled, planned, _, _ = told(limited, [entry(name) for name in "abc"], FakeBreaker(2))
     assert (planned, adapter.calls) == ([], [])
     assert settled.again == [f"crm|winback|{name}" for name in "abc"]
+
+
+def test_what_is_repeated_needs_no_further_budget() -> None:
+    adapter = FakeAdapter({"a": DestinationAway("down")})
+    known = entry("a", told=Told(False, "", "a", 1, tried="entered"))
+    _, planned, _, _ = told(active(adapter, limits=LIMITS), [known], FakeBreaker(0))
+    assert [each.reserved for each in planned] == [False]
+    over = Limits(entries=Rate(10, 1_000))
+    settled, planned, _, _ = told(active(adapter, limits=over), [known], FakeBreaker(0))
+    assert (planned, settled.again) == ([], ["crm|winback|a"])
+    _, planned, _, _ = told(active(adapter, limits=over), [known], FakeBreaker(1))
+    assert [each.reserved for each in planned] == [True]
+    assert len(Teller.intents(planned)) == 1
+
+
+def test_a_fault_of_an_adapter_stops_nothing_else() -> None:
+    adapter = FakeAdapter({"a": ZeroDivisionError("a bug")})
+    _, _, sent, gate = told(active(adapter), [entry(name) for name in "abc"])
+    assert (len(sent.told), sorted(sent.again)) == (1, ["crm|winback|a", "crm|winback|b"])
+    assert gate.reason is None or "ZeroDivisionError" in gate.reason
 
 
 def test_what_was_released_needs_no_budget_and_keeps_its_rate() -> None:

@@ -133,7 +133,7 @@ def tried(message: Message, entry: Entry, now_ms: int) -> Told:
     told = entry.told
     if told is None:
         return Told(False, "", message.person.profile_id, now_ms, tried=message.action)
-    return msgspec.structs.replace(told, tried=message.action)
+    return msgspec.structs.replace(told, tried=message.action, at_ms=now_ms)
 
 
 def accepted(message: Message, entry: Entry, now_ms: int) -> Told | None:
