@@ -16,8 +16,8 @@ from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout
 from segops.core.text import printable
 from segops.kafka.outages import Pauses
 from segops.klaviyo.errors import CursorExpired, KeyRefused, KlaviyoError, Unavailable
-from segops.klaviyo.rates import Rate, RateLimiter
 from segops.metrics import Metrics
+from segops.request_rates import Rate, RateLimiter
 
 log = logging.getLogger(__name__)
 

@@ -19,11 +19,11 @@ from segops.klaviyo.client import KlaviyoClient
 from segops.klaviyo.errors import CursorExpired
 from segops.klaviyo.journal import Journal
 from segops.klaviyo.pages import STREAMS, Stream, read_account, read_pages
-from segops.klaviyo.rates import COOL_DOWN_S
 from segops.klaviyo.recent import Recent
 from segops.klaviyo.records import Batch, Outgoing, Reader
 from segops.klaviyo.state import PullState, Span, new_state
 from segops.metrics import Metrics
+from segops.request_rates import COOL_DOWN_S
 
 log = logging.getLogger(__name__)
 

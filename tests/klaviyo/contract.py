@@ -26,14 +26,14 @@ class Refused(Exception):
         self.parameter = parameter
 
 
-def operation(path: str) -> dict[str, Any]:
-    found: dict[str, Any] = DOCUMENT["paths"][path]["get"]
+def operation(path: str, method: str = "get") -> dict[str, Any]:
+    found: dict[str, Any] = DOCUMENT["paths"][path][method]
     return found
 
 
-def rates(path: str) -> tuple[int, int]:
+def rates(path: str, method: str = "get") -> tuple[int, int]:
     """Return the requests allowed in a second, and in a minute."""
-    limits = operation(path)["x-klaviyo-ratelimit"]
+    limits = operation(path, method)["x-klaviyo-ratelimit"]
     return int(limits["burst"].removesuffix("/s")), int(limits["steady"].removesuffix("/m"))
 
 
@@ -82,6 +82,13 @@ def check_filter(path: str, text: str | None) -> list[tuple[str, str, Any]]:
 def answers(path: str) -> Draft202012Validator:
     """Return the validator of successful answers; it refuses unknown properties."""
     content = operation(path)["responses"]["200"]["content"]
+    return Draft202012Validator(_closed(content["application/vnd.api+json"]["schema"]))
+
+
+@cache
+def requests(path: str, method: str) -> Draft202012Validator:
+    """Return the validator of the bodies of requests; it refuses unknown properties."""
+    content = operation(path, method)["requestBody"]["content"]
     return Draft202012Validator(_closed(content["application/vnd.api+json"]["schema"]))
 
 

@@ -8,7 +8,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segops.klaviyo.rates import Rate, RateLimiter
+from segops.request_rates import Rate, RateLimiter
 from tests.klaviyo.virtual_time import run
 from tests.rest import examples
 

@@ -28,7 +28,7 @@ COOL_DOWN_S: Final = _MINUTE_S * _MARGIN
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """How many requests Klaviyo accepts in a second (burst) and in a minute (steady)."""
+    """How many requests a service accepts in a second (burst) and in a minute (steady)."""
 
     burst: int
     steady: int

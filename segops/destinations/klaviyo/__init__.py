@@ -1,0 +1,1 @@
+"""Klaviyo: members of lists, and events of metrics."""

@@ -1,0 +1,90 @@
+"""Klaviyo's API as the adapter uses it: within its limits, each answer as a document."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlencode
+
+import msgspec
+
+from segops.destinations.http import Answer, HttpClient
+from segops.destinations.port import DestinationAway
+from segops.request_rates import Rate, RateLimiter
+
+REVISION: Final = "2026-07-15"
+_TYPE: Final = "application/vnd.api+json"
+
+
+class Endpoint(NamedTuple):
+    """An operation with its documented rate: the method, and the path, in which ``{}`` stands for an id."""
+
+    method: str
+    path: str
+    rate: Rate
+
+
+ACCOUNTS: Final = Endpoint("GET", "/api/accounts", Rate(1, 15))
+LIST: Final = Endpoint("GET", "/api/lists/{}", Rate(75, 700))
+MEMBERS: Final = Endpoint("GET", "/api/lists/{}/relationships/profiles", Rate(75, 700))
+REMOVE: Final = Endpoint("DELETE", "/api/lists/{}/relationships/profiles", Rate(10, 150))
+PROFILES: Final = Endpoint("GET", "/api/profiles", Rate(75, 700))
+IMPORT: Final = Endpoint("POST", "/api/profile-bulk-import-jobs", Rate(10, 150))
+JOB: Final = Endpoint("GET", "/api/profile-bulk-import-jobs/{}", Rate(10, 150))
+ERRORS: Final = Endpoint("GET", "/api/profile-bulk-import-jobs/{}/import-errors", Rate(10, 150))
+EVENT: Final = Endpoint("POST", "/api/events", Rate(350, 3_500))
+EVENTS: Final = Endpoint("POST", "/api/event-bulk-create-jobs", Rate(10, 150))
+ENDPOINTS: Final = (ACCOUNTS, LIST, MEMBERS, REMOVE, PROFILES, IMPORT, JOB, ERRORS, EVENT, EVENTS)
+
+
+class KlaviyoApi:
+    """The API of one account. The key is in no error."""
+
+    def __init__(self, client: HttpClient, url: str, key: str) -> None:
+        self._client = client
+        self._url = url
+        self._headers = {
+            "authorization": f"Klaviyo-API-Key {key}",
+            "revision": REVISION,
+            "accept": _TYPE,
+            "content-type": _TYPE,
+            "user-agent": "segops",
+        }
+        self._limiters: dict[Endpoint, RateLimiter] = {}
+
+    async def call(
+        self,
+        endpoint: Endpoint,
+        of: str = "",
+        *,
+        query: Mapping[str, str] = {},
+        body: Mapping[str, Any] | None = None,
+    ) -> Answer:
+        """Return the answer to a request, whatever it is, within the rate of the endpoint.
+
+        ``of``: the id in the path. Raises DestinationAway and DestinationRefuses as the client does.
+        """
+        now = asyncio.get_running_loop().time
+        limiter = self._limiters.setdefault(endpoint, RateLimiter(endpoint.rate, now))
+        url = self._url + endpoint.path.format(of) + (f"?{urlencode(query)}" if query else "")
+        content = None if body is None else msgspec.json.encode(body)
+        async with limiter.slot():
+            try:
+                return await self._client.send(endpoint.method, url, headers=self._headers, body=content)
+            except DestinationAway as error:
+                limiter.close_for(error.retry_after_s)
+                raise
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+
+def document_of(answer: Answer) -> dict[str, Any]:
+    """Return the document of a successful answer. Raises DestinationAway for anything else that came."""
+    try:
+        found: dict[str, Any] = msgspec.json.decode(answer.body, type=dict[str, Any])
+    except msgspec.DecodeError:
+        raise DestinationAway(f"expected JSON, got {answer.detail}") from None
+    return found

@@ -1,0 +1,233 @@
+"""Klaviyo as a destination: its lists equal the members after any faults, and no limit is exceeded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
+
+from segops.config import load
+from segops.destinations.http import HttpClient
+from segops.destinations.kinds import open_adapter
+from segops.destinations.klaviyo import api
+from segops.destinations.klaviyo.adapter import Klaviyo
+from segops.destinations.klaviyo.api import KlaviyoApi
+from segops.destinations.model import Destination
+from segops.destinations.port import (
+    Accepted,
+    DestinationAway,
+    DestinationRefuses,
+    Message,
+    Outcome,
+    Person,
+    Refused,
+)
+from segops.metrics import Metrics
+from tests.klaviyo.contract import rates
+from tests.rest import examples
+
+from .klaviyo_server import FAULTS, KEY, PATHS, KlaviyoLists
+
+LIST, METRIC = {"list": "L1"}, {"metric": "Entered win-back"}
+BOTH = LIST | METRIC
+T = TypeVar("T")
+
+
+def message(number: int, name: str, action: Any = "entered", **changed: Any) -> Message:
+    address = changed.pop("address", f"{name}@shop.example")
+    person = Person(f"user_id:{name}", name, email=address)
+    return Message(action, "winback", address, person, f"c{number}", number, "time", 5, 5, 9, **changed)
+
+
+def run(account: KlaviyoLists, work: Callable[[Klaviyo], Awaitable[T]], *, key: str = KEY) -> T:
+    async def served() -> T:
+        async with account.serving() as url:
+            client = HttpClient("k", Metrics(CollectorRegistry()), timeout_s=5)
+            adapter = Klaviyo(KlaviyoApi(client, url, key), url, polls_s=[0.0] * 5)
+            try:
+                return await work(adapter)
+            finally:
+                await adapter.close()
+
+    return asyncio.run(served())
+
+
+def sent(
+    account: KlaviyoLists, messages: Sequence[Message], options: Any = LIST, **more: Any
+) -> list[Outcome]:
+    async def send(adapter: Klaviyo) -> list[Outcome]:
+        return [*await adapter.send(messages, options)]
+
+    return run(account, send, **more)
+
+
+def test_members_are_imported_into_the_list_and_removed_from_it() -> None:
+    account = KlaviyoLists("L1")
+    assert sent(account, [message(1, "ann", properties={"aov": 7}), message(2, "ben")]) == [Accepted()] * 2
+    assert account.members("L1") == {"ann@shop.example", "ben@shop.example"}
+    assert [each["properties"] for each in account.profiles.values()] == [{"aov": 7}, {}]
+    assert sent(account, [message(3, "ann", "exited"), message(4, "stranger", "exited")]) == [Accepted()] * 2
+    assert account.members("L1") == {"ben@shop.example"}
+    assert account.events == {}
+
+
+def test_a_metric_is_recorded_once_per_change() -> None:
+    account = KlaviyoLists()
+    entered, left = message(1, "ann", quiet=True), message(2, "ben", "exited")
+    sent(account, [entered, left], METRIC)
+    sent(account, [entered, left, message(3, "cid")], METRIC)
+    names = {each["metric"]["data"]["attributes"]["name"] for each in account.events.values()}
+    assert names == {METRIC["metric"]}
+    assert [(key, each["backfill"]) for key, each in account.events.items()] == [
+        ("c1", True),
+        ("c2", False),
+        ("c3", False),
+    ]
+    assert account.events["c2"]["properties"] == {
+        "audience": "winback",
+        "change": "exited",
+        "reason": "time",
+        "since": "1970-01-01T00:00:00.005Z",
+        "until": "1970-01-01T00:00:00.009Z",
+    }
+
+
+def test_updates_are_properties_alone() -> None:
+    account = KlaviyoLists("L1")
+    sent(account, [message(1, "ann", "updated", properties={"aov": 8})], METRIC)
+    assert [each["properties"] for each in account.profiles.values()] == [{"aov": 8}]
+    assert (account.events, account.lists["L1"]) == ({}, set())
+
+
+def test_a_record_that_is_refused_does_not_hold_up_the_others() -> None:
+    account = KlaviyoLists("L1")
+    found = sent(account, [message(1, "ann"), message(2, "x", address="no address"), message(3, "cid")], BOTH)
+    assert [type(each) for each in found] == [Accepted, Refused, Accepted]
+    assert isinstance(found[1], Refused)
+    assert (found[1].reason, found[1].request_id) == ("Invalid email address", "job-1")
+    assert account.members("L1") == {"ann@shop.example", "cid@shop.example"}
+    assert set(account.events) == {"c1", "c3"}
+
+
+@pytest.mark.parametrize("change", ["entered", "exited"])
+def test_a_list_that_is_gone_stops_the_delivery(change: str) -> None:
+    account = KlaviyoLists("L1")
+    sent(account, [message(1, "ann")])
+    del account.lists["L1"]
+    with pytest.raises(DestinationRefuses, match="the list L1 does not exist"):
+        sent(account, [message(2, "ann", change)])
+
+
+def test_wrong_keys_and_scopes_stop_the_delivery() -> None:
+    account = KlaviyoLists("L1")
+    with pytest.raises(DestinationRefuses, match="status 401") as failed:
+        sent(account, [message(1, "ann")], key="pk_wrong_key")
+    assert "pk_wrong_key" not in str(failed.value)
+    account.scopes = ("accounts:read",)
+    with pytest.raises(DestinationRefuses, match="status 403"):
+        sent(account, [message(1, "ann")])
+    with pytest.raises(DestinationRefuses, match="neither a list nor a metric"):
+        sent(account, [message(1, "ann")], {})
+
+
+def test_a_job_that_does_not_end_is_tried_again_later() -> None:
+    account = KlaviyoLists("L1")
+
+    async def send(adapter: Klaviyo) -> Any:
+        adapter._polls_s = [0.0]
+        return await adapter.send([message(1, "ann")], LIST)
+
+    with pytest.raises(DestinationAway, match="has not ended within 0 s"):
+        run(account, send)
+
+
+def test_a_check_reads_the_account_and_the_list() -> None:
+    account = KlaviyoLists("L1")
+
+    async def check(adapter: Klaviyo) -> list[bool]:
+        return [each.ok for each in (*await adapter.check({}), *await adapter.check({"list": "L2"}))]
+
+    # The account's rate is one request a second: the second check waits for it.
+    assert run(account, check) == [True, True, False]
+    assert account.refused == []
+
+
+def test_the_addresses_in_a_list_can_be_read() -> None:
+    account = KlaviyoLists("L1")
+
+    async def read(adapter: Klaviyo) -> set[str]:
+        await adapter.send([message(number, f"u{number}") for number in range(150)], LIST)
+        found = adapter.members(LIST)
+        assert found is not None and adapter.members(METRIC) is None
+        return {each async for each in found}
+
+    assert run(account, read) == account.members("L1") != set()
+
+
+def test_a_preview_sends_nothing() -> None:
+    account = KlaviyoLists("L1")
+
+    async def preview(adapter: Klaviyo) -> Any:
+        return adapter.preview([message(1, "ann"), message(2, "ben", "exited")], BOTH)
+
+    found = run(account, preview)
+    paths = [each.url.rpartition("/")[2] for each in found]
+    assert paths == ["profile-bulk-import-jobs", "event-bulk-create-jobs"]
+    assert KEY not in repr(found)
+    assert account.calls == []
+
+
+def test_the_rates_are_those_of_the_contract() -> None:
+    for each in api.ENDPOINTS:
+        burst, steady = rates(PATHS.get(each.path, each.path), each.method.lower())
+        assert each.rate.burst <= burst and each.rate.steady <= steady, each
+
+
+def test_addresses_are_normalised() -> None:
+    destination = Destination("k", "klaviyo", {"name": "k", "kind": "klaviyo", "key": {"env": "PATH"}})
+    adapter = open_adapter(destination, load(), Metrics(CollectorRegistry()))
+    assert adapter.address_of(Person("p", email=" Ann@Shop.example ")) == "ann@shop.example"
+    assert adapter.address_of(Person("p")) is None
+
+
+CHANGES = st.lists(
+    st.tuples(st.sampled_from("abcd"), st.sampled_from(["entered", "exited", "updated"])), max_size=4
+)
+
+
+@examples(15, of=150)
+@given(st.lists(CHANGES, max_size=5), st.lists(st.sampled_from(FAULTS), max_size=8))
+def test_after_any_faults_the_list_is_the_members(
+    plan: list[list[tuple[str, Any]]], faults: list[str]
+) -> None:
+    account = KlaviyoLists("L1")
+    account.faults = list(faults)
+
+    async def tell(adapter: Klaviyo) -> set[str]:
+        ids, number = set[str](), 0
+        for wave in plan:
+            messages = []
+            for name, action in dict(wave).items():
+                number += 1
+                messages.append(message(number, name, action))
+                ids |= {f"c{number}"} if action != "updated" else set()
+            while messages:
+                try:
+                    assert set(await adapter.send(messages, BOTH)) == {Accepted()}
+                    break
+                except DestinationAway:
+                    continue
+        return ids
+
+    ids = run(account, tell)
+    last = {name: action for wave in plan for name, action in dict(wave).items()}
+    # An update is told of a member; told of someone else, as here, it makes one.
+    staying = {name for name, action in last.items() if action != "exited"}
+    assert account.members("L1") == {f"{name}@shop.example" for name in staying}
+    assert set(account.events) == ids
+    assert account.refused == []
