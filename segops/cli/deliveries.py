@@ -7,14 +7,20 @@ from typing import Any, TypeVar
 
 import click
 import msgspec
+from prometheus_client import CollectorRegistry
 
 from segops.cli._kafka import run
 from segops.cli._params import formats
 from segops.cli._say import say, say_table
 from segops.config import Settings
+from segops.core.delivery.deciding import Ask
+from segops.core.delivery.model import Delivery
 from segops.core.errors import UserError
 from segops.core.values import format_instant
+from segops.delivery.entries import Address
 from segops.delivery.views import ACTIONS, Letter, Tally, ask, letters, read_entries, tallies
+from segops.delivery.views import reconcile as compared
+from segops.metrics import Metrics
 
 _EPILOG = """
 \b
@@ -79,7 +85,23 @@ def _say_letters(found: list[Letter], form: str) -> None:
     say_table(columns, rows)
 
 
-def _answering(action: str, text: str) -> None:
+@command.command(epilog="Example: segops deliveries reconcile winback-email --to klaviyo-main --dry-run")
+@click.argument("audience", metavar="AUDIENCE")
+@click.option("--to", required=True, metavar="NAME", help="The destination.")
+@click.option("--dry-run", is_flag=True, help="Compare only.")
+def reconcile(audience: str, *, to: str, dry_run: bool) -> None:
+    """Compare what a destination holds of AUDIENCE with what it was told, and tell it again what it has lost.
+
+    A running `segops activate` tells it, with the former ids. What the destination holds besides is left
+    alone: others may have added it.
+    """
+    metrics = Metrics(CollectorRegistry())
+    found = run(lambda settings: compared(settings, metrics, Delivery(to, audience), dry_run=dry_run))
+    note = " (dry run)" if dry_run or not found.missing else ", asked to tell them again"
+    say(f"told {found.told:,}; missing there {len(found.missing):,}{note}; held besides {found.others:,}")
+
+
+def _answering(action: Ask, text: str) -> None:
     @command.command(action, help=text, epilog=f"Example: segops deliveries {action} winback-email")
     @click.argument("audience", metavar="AUDIENCE")
     @click.option("--to", metavar="NAME", help="Of this destination only.")
@@ -93,11 +115,11 @@ def _answering(action: str, text: str) -> None:
         say(f"asked to {action} {number:,} message(s)")
 
 
-async def _ask(settings: Settings, action: str, wanted: Callable[[Letter], bool]) -> int:
+async def _ask(settings: Settings, action: Ask, wanted: Callable[[Letter], bool]) -> int:
     found = [each for each in letters(await read_entries(settings)) if wanted(each)]
     if not found:
         raise UserError("no destination has refused such a message")
-    await ask(settings, action, found)
+    await ask(settings, action, [Address(each.delivery, each.address) for each in found])
     return len(found)
 
 

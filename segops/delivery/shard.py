@@ -16,8 +16,8 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from segops.config import Settings
-from segops.core.delivery.deciding import answered
-from segops.core.delivery.model import DEAD, Delivery, Told
+from segops.core.delivery.deciding import Ask, answered
+from segops.core.delivery.model import Delivery, Told
 from segops.delivery.board import Active, Board
 from segops.delivery.entries import REQUEST, Address, Entries, address_of
 from segops.delivery.gates import Gate
@@ -126,16 +126,17 @@ class Shard:
                 self._requests.append(request)
 
     async def _answer(self, producer: AIOKafkaProducer) -> None:
-        """Do what people asked for: to retry, or to drop, what a destination refused."""
+        """Do what people asked for: to retry or to drop what was refused, and to tell again what was lost."""
         requests, self._requests = self._requests, []
         for request in requests:
-            _, action, *names = request
+            _, asked, *names = request
+            action: Ask = asked  # type: ignore[assignment]
             of = Address(Delivery(names[0], names[1]), names[2])
             written = [Output(self._told, encode_key(*request), None)]
             async with self._writing:
                 (entry,) = self._entries.read([of.id])
-                if entry.told is not None and entry.told.skipped == DEAD:
-                    entry.told = answered(entry.told, "drop" if action == "drop" else "retry")
+                if entry.told is not None:
+                    entry.told = answered(entry.told, action)
                     written += outputs(self._told, [(of, entry.told)])
                 await write(producer, written)
                 self._entries.write([(of.id, entry)])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 
 from aiokafka import TopicPartition
 
 from segops.config import Settings
-from segops.core.delivery.deciding import decide, terms_of
+from segops.core.delivery.deciding import Ask, decide, terms_of
 from segops.core.delivery.messages import Message
 from segops.core.delivery.model import DEAD, Delivery, Entry
 from segops.core.errors import UserError
@@ -28,7 +29,7 @@ from segops.stores.memory import MemoryStores
 from segops.wall_clock import wall_ms
 
 #: What people ask for of a message that a destination refused.
-ACTIONS: Final = ("retry", "drop")
+ACTIONS: Final[tuple[Ask, ...]] = ("retry", "drop")
 _SLICE: Final = 1_000
 
 
@@ -109,8 +110,8 @@ def letters(entries: Mapping[Address, Entry]) -> list[Letter]:
     return sorted(found, key=lambda each: each.at_ms)
 
 
-async def ask(settings: Settings, action: str, found: Iterable[Letter]) -> None:
-    """Ask the running delivery to retry or to drop messages. Returns once Kafka has the requests."""
+async def ask(settings: Settings, action: Ask, found: Iterable[Address]) -> None:
+    """Ask the running delivery for something about addresses. Returns once Kafka has the requests."""
     count = settings.topics.partitions
     async with running_producer(settings.kafka) as producer:
         sent = [
@@ -125,12 +126,43 @@ async def ask(settings: Settings, action: str, found: Iterable[Letter]) -> None:
         await asyncio.gather(*sent)
 
 
-async def preview(settings: Settings, metrics: Metrics, *, audience: str | None, most: int) -> list[Preview]:
-    """Return what would be sent now, if each audience were active. Sends nothing.
+class Reconciled(NamedTuple):
+    """What a destination holds beside what it was told: the addresses that it lost, and others in number."""
 
-    Raises UserError for an unknown audience, and where no process has routed targets yet.
+    told: int
+    missing: Sequence[Address]
+    others: int
+
+
+async def reconcile(settings: Settings, metrics: Metrics, delivery: Delivery, *, dry_run: bool) -> Reconciled:
+    """Compare what a destination holds with what it was told; tell it again what it has lost.
+
+    What it holds besides is left alone: others may have added it. Raises UserError for an unknown delivery,
+    and if the destination has no list that can be read.
     """
     entries = await read_entries(settings)
+    async with _read_board(settings, metrics) as board:
+        if str(delivery) not in board.deliverings:
+            raise UserError(f"the audience {delivery.audience} does not deliver to {delivery.destination}")
+        _, adapter, options = board.described(delivery)
+        members = adapter.members(options)
+        if members is None:
+            raise UserError(f"{delivery.destination} has no list of {delivery.audience} that can be read")
+        held = {each async for each in members}
+    told = {of.address: of for of, entry in entries.items() if of.delivery == delivery and _is_told(entry)}
+    missing = [of for address, of in sorted(told.items()) if address not in held]
+    if not dry_run:
+        await ask(settings, "again", missing)
+    return Reconciled(len(told), missing, len(held - told.keys()))
+
+
+def _is_told(entry: Entry) -> bool:
+    return entry.told is not None and entry.told.member
+
+
+@asynccontextmanager
+async def _read_board(settings: Settings, metrics: Metrics) -> AsyncIterator[Board]:
+    """Provide what is published, once it was read."""
     board = Board(settings, metrics)
     following = asyncio.ensure_future(board.follow())
     try:
@@ -138,10 +170,20 @@ async def preview(settings: Settings, metrics: Metrics, *, audience: str | None,
         done, _ = await asyncio.wait((waiting, following), return_when=asyncio.FIRST_COMPLETED)
         for each in done:
             each.result()
-        return [*_previews(board, entries, audience, most)]
+        yield board
     finally:
         await cancel_all([following])
         await board.close()
+
+
+async def preview(settings: Settings, metrics: Metrics, *, audience: str | None, most: int) -> list[Preview]:
+    """Return what would be sent now, if each audience were active. Sends nothing.
+
+    Raises UserError for an unknown audience, and where no process has routed targets yet.
+    """
+    entries = await read_entries(settings)
+    async with _read_board(settings, metrics) as board:
+        return [*_previews(board, entries, audience, most)]
 
 
 def _previews(

@@ -182,6 +182,7 @@ CALLS: dict[str, list[str]] = {
     "collect": ["collect"],
     "deliveries-drop": ["deliveries", "drop", "a"],
     "deliveries-list": ["deliveries", "list"],
+    "deliveries-reconcile": ["deliveries", "reconcile", "a", "--to", "b"],
     "deliveries-retry": ["deliveries", "retry", "a"],
     "destinations-apply": ["destinations", "apply", "destinations.yaml"],
     "destinations-check": ["destinations", "check", "a"],

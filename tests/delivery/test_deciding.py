@@ -121,6 +121,17 @@ def test_a_refused_message_waits_for_an_answer_or_another_change() -> None:
     assert decide(known, "a", terms, now_ms=220) == message
 
 
+def test_what_a_destination_has_lost_is_told_again_with_the_same_id() -> None:
+    terms, known = Terms(audience(), 150), entry(told())
+    assert decide(known, "a", terms, now_ms=200) is None
+    known.told = answered(told(), "again")
+    found = decide(known, "a", terms, now_ms=200)
+    assert isinstance(found, Message)
+    assert (found.action, found.change_id) == ("entered", "c1")
+    assert answered(told(member=False), "again") == told(member=False)
+    assert answered(told(), "drop") == told()
+
+
 def test_the_profile_that_was_told_of_decides_while_it_is_a_member() -> None:
     known = entry(told())
     known.take("q", target(since_ms=10, change_id="q1", person=Person("q")))

@@ -10,7 +10,7 @@ import msgspec
 
 from segops.core.audiences.model import Audience, AudienceRecord
 from segops.core.delivery.messages import Message, Person
-from segops.core.delivery.model import CAPPED, DISCARDED, DROPPED, ERASED, EXISTING, Entry, Target, Told
+from segops.core.delivery.model import CAPPED, DEAD, DISCARDED, DROPPED, ERASED, EXISTING, Entry, Target, Told
 
 NEVER: Final[Mapping[str, int]] = {}
 
@@ -160,9 +160,20 @@ def refused(message: Message, entry: Entry, now_ms: int, *, why: str, detail: st
     return msgspec.structs.replace(settled, change_id=message.change_id, profile_id=profile_id)
 
 
-def answered(told: Told, action: Literal["retry", "drop"]) -> Told | None:
-    """Return what is remembered of a refused message after a person's answer; None: nothing."""
-    if action == "drop":
+Ask = Literal["retry", "drop", "again"]
+
+
+def answered(told: Told, ask: Ask) -> Told | None:
+    """Return what is remembered after a person has asked for something; None: nothing.
+
+    ``retry`` and ``drop`` are about a refused message, ``again`` about a member whom the destination lost:
+    the same message is told once more.
+    """
+    if ask == "again":
+        return msgspec.structs.replace(told, tried="entered") if told.member else told
+    if told.skipped != DEAD:
+        return told
+    if ask == "drop":
         return msgspec.structs.replace(told, skipped=DROPPED)
     if not told.may_be_member:
         return None
