@@ -26,7 +26,7 @@ COMMANDS = {
     "collect": "Receive events over HTTP from Segment's and RudderStack's SDKs.",
     "deliveries": "Show what destinations were told; retry or drop what they refused.",
     "demo": "Run the whole system on real purchase history and verify it.",
-    "destinations": "Describe and verify who is told about audiences.",
+    "destinations": "Describe and verify who receives audiences.",
     "erase": "Erase a person and wait for the receipts.",
     "estimate": "Show how many profiles a draft would hold.",
     "explain": "Explain why a profile is or is not in its segments.",

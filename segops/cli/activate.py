@@ -40,8 +40,8 @@ Examples:
 def command(*, dry_run: bool, audience: str | None, limit: int, web_port: int | None) -> None:
     """Tell destinations who enters and leaves the audiences that are active, until Ctrl-C.
 
-    A process may be killed at any moment: what a destination took is told again at most, with the same id.
-    Several processes share the partitions. What a destination refuses for good is listed by
+    A process may be killed at any moment: at worst, a message that a destination took is sent again with the
+    same id. Several processes share the partitions. What a destination refuses for good is listed by
     `segops deliveries list --dead`. A dry run shows what is due now of drafts, too, once a process has run.
     """
     if audience is not None and not dry_run:

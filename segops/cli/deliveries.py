@@ -41,7 +41,7 @@ def command() -> None:
 @click.option("--dead", is_flag=True, help="List the messages that destinations refused.")
 @formats(["table", "jsonl"])
 def list_(*, dead: bool, form: str) -> None:
-    """Show of each audience and destination how many addresses are wanted, told, and not told for a reason.
+    """Show of each audience and destination how many addresses are members, were told, or were not and why.
 
     wanted: members who have an address there. told: whom the destination knows to be members. existing:
     members since before the activation. capped: told too often already. discarded: by a release. dead:

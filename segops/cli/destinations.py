@@ -1,4 +1,4 @@
-"""``segops destinations``: the services and servers that are told about audiences."""
+"""``segops destinations``: the services and servers that receive audiences."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Examples:
 
 @click.group(epilog=_EPILOG)
 def command() -> None:
-    """Describe and verify who is told about audiences: destinations as code.
+    """Describe and verify who receives audiences: destinations as code.
 
     An audience names them under `deliver`. A destination names the places of its secrets, an environment
     variable or a file of `segops activate`, and never holds them.

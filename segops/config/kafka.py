@@ -135,7 +135,7 @@ class TopicSettings(SettingsSection):
 
     @property
     def destinations(self) -> str:
-        """Destinations: services and servers that are told about audiences (compacted, one partition)."""
+        """Destinations: services and servers that receive audiences (compacted, one partition)."""
         return f"{self.prefix}destinations"
 
     @property

@@ -1,4 +1,4 @@
-"""What is published of audiences and destinations, kept up to date: who is told what, and whether at all."""
+"""What is published of audiences and destinations, kept up to date: which deliveries may be made."""
 
 from __future__ import annotations
 

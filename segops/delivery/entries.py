@@ -1,4 +1,4 @@
-"""The addresses of one partition: what is wanted and told of each, and how often each person was told."""
+"""The addresses of one partition: their targets, what was told of each, and how often each person was."""
 
 from __future__ import annotations
 

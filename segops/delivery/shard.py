@@ -1,8 +1,8 @@
 """Tells the destinations about the addresses of one partition.
 
-The state that decides is a level, not a sequence of changes: an address is told when what is wanted of it
-differs from what was told. So changes that have cancelled out are never told, and what was held is told as
-the difference. What was told is written, in a transaction that fences former owners, after the destination
+The state that decides is a level, not a sequence of changes: a message is sent for an address when its
+targets differ from what was told. So changes that have cancelled out are never sent, and what was held is
+sent as the difference. What was told is written, in a transaction that fences former owners, after the destination
 took it; a crash in between repeats the message with the same id.
 """
 
@@ -87,7 +87,7 @@ class Shard:
             await asyncio.gather(*self._pumps.values(), return_exceptions=True)
 
     async def _restore(self, consumer: AIOKafkaConsumer) -> None:
-        """Read what is wanted, then what was told: an address without either is forgotten at once."""
+        """Read the targets, then what was told: an address without either is forgotten at once."""
         chunk: list[Any] = []
         async for record in from_beginning(consumer, [self._targets]):
             chunk.append(record)

@@ -67,7 +67,7 @@ class Preview(NamedTuple):
 
 
 async def read_entries(settings: Settings) -> dict[Address, Entry]:
-    """Return every address at which something is wanted or was told. Raises UserError without the topics."""
+    """Return every address that has a target or was told something. Raises UserError without the topics."""
     topics = settings.topics
     counts = await partition_counts(settings.kafka, [topics.told, topics.targets])
     told, targets = (

@@ -99,7 +99,7 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
         spec(topics.plans, _COMPACTED, "plans, and how they ended", 1),
         spec(topics.audiences, _COMPACTED, "audiences and their states", 1),
         spec(topics.audit, _KEPT, "what was done to audiences", 1),
-        spec(topics.destinations, _COMPACTED, "who is told about audiences", 1),
+        spec(topics.destinations, _COMPACTED, "who receives audiences", 1),
         spec(topics.budgets, budgets, "what may be sent to destinations", 1),
         spec(topics.targets, _COMPACTED, "what audiences want destinations to know"),
         spec(topics.routes, _COMPACTED, "at which addresses profiles are targets"),

@@ -174,7 +174,7 @@ class Signed(msgspec.Struct, frozen=True):
 
 
 class Release(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How a held audience goes on: what was published up to ``at_ms`` is told at once, at a rate, or not.
+    """How a held audience goes on: what was published up to ``at_ms`` is sent at once, at a rate, or not.
 
     ``rate``: at most so many of them; None: all at once. ``discard``: they are not told.
     """

@@ -1,1 +1,1 @@
-"""Delivery: from memberships to what each destination is told, apart from how it is sent."""
+"""Delivery: from memberships to the messages for each destination, apart from how they are sent."""

@@ -1,4 +1,4 @@
-"""What a destination is told next about an address, and what is settled without telling it."""
+"""The next message about an address, and what is settled without one."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def answered(told: Told, ask: Ask) -> Told | None:
     """Return what is remembered after a person has asked for something; None: nothing.
 
     ``retry`` and ``drop`` are about a refused message, ``again`` about a member whom the destination lost:
-    the same message is told once more.
+    the same message is sent once more.
     """
     if ask == "again":
         return msgspec.structs.replace(told, tried="entered") if told.member else told

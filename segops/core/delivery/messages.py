@@ -1,4 +1,4 @@
-"""What a destination is told about one person and one audience."""
+"""A message to a destination about one person and one audience."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Person(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Message(msgspec.Struct, frozen=True):
-    """What a destination is told about one person and one audience.
+    """A message to a destination about one person and one audience.
 
     ``address``: the person as the destination knows them. ``quiet``: no flow may be triggered. ``updated``: a
     member whose ``properties`` have changed. ``since_ms``, ``until_ms``: the membership, as far as it is

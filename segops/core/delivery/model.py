@@ -86,7 +86,7 @@ class Told(msgspec.Struct, frozen=True, omit_defaults=True):
 class Entry(msgspec.Struct):
     """An address of a delivery: its targets by profile, the latest exit, and what was told.
 
-    An address that several profiles share is wanted while any of them is a member.
+    An address that several profiles share is a member while any of them is one.
     """
 
     targets: dict[str, Target] = {}
