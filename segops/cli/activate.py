@@ -10,7 +10,7 @@ import msgspec
 from prometheus_client import CollectorRegistry
 
 from segops.cli._kafka import run
-from segops.cli._say import say
+from segops.cli._say import say, say_all
 from segops.cli._service import serve
 from segops.config import Settings, load
 from segops.logs import start_logging
@@ -63,7 +63,7 @@ async def _preview(settings: Settings, audience: str | None, most: int) -> None:
         say(f"{of.audience} to {of.destination} ({each.state}): {each.messages:,} messages")
         for request in each.requests:
             body = msgspec.json.format(msgspec.json.encode(request.body), indent=2).decode()
-            say(f"{request.method} {request.url}\n{body}")
+            say_all([f"{request.method} {request.url}", *body.splitlines()])
     if not found:
         say("no audience has a destination that is published")
 

@@ -2,8 +2,8 @@
 
 The state that decides is a level, not a sequence of changes: a message is sent for an address when its
 targets differ from what was told. So changes that have cancelled out are never sent, and what was held is
-sent as the difference. What was told is written, in a transaction that fences former owners, after the destination
-took it; a crash in between repeats the message with the same id.
+sent as the difference. What was told is written, in a transaction that fences former owners, after the
+destination took it; a crash in between repeats the message with the same id.
 """
 
 from __future__ import annotations
