@@ -35,6 +35,8 @@ version: 1
 destinations:
   - {name: crm-hook, kind: webhook, url: "URL", secrets: [{env: HOOK_SECRET}], timeout_s: 5}
 """
+#: What the machine of an operator has who looks at deliveries.
+OPERATOR = {"HOOK_SECRET": SECRET, "SEGOPS_WEBHOOK_ALLOW": "127.0.0.1", **SIGNED}
 SENT_TO_ALL = AUDIENCE.replace("    deliver:", "    existing: send\n    deliver:")
 
 
@@ -58,9 +60,7 @@ class Delivery:
             "SEGOPS_DATA_DIR": str(self.stack.folder / f"activate-{number}"),
             "SEGOPS_ACTIVATE_WEB_PORT": "0",
             "SEGOPS_SESSION_TIMEOUT": "6s",
-            "SEGOPS_WEBHOOK_ALLOW": "127.0.0.1",
-            "HOOK_SECRET": SECRET,
-            **SIGNED,
+            **OPERATOR,
             **variables,
         }
         main = ["-m", "tests.faults.hooks"] if "FAULTS_REDIRECT" in variables else _MAIN
@@ -193,6 +193,8 @@ def test_a_refused_message_is_dead_until_a_person_answers(delivery: Delivery) ->
     assert delivery.stack.segops("deliveries", "retry", "winback").exit_code == 0
     delivery.await_equality()
     assert dead not in listed(delivery.stack).split()
+    refused = delivery.stack.segops("deliveries", "reconcile", "winback", "--to", "crm-hook", **OPERATOR)
+    assert "crm-hook has no list of winback that can be read" in str(refused.exception)
 
 
 def listed(stack: Stack) -> str:
@@ -242,6 +244,10 @@ def test_the_breaker_holds_what_exceeds_its_limits(delivery: Delivery, release: 
     assert "entries at once, at most 5" in shown(stack)["note"]
     assert ("breaker", "hold", "active", "held") in audit(stack)
     assert len(receiver.messages) <= 5
+    printed = stack.segops("activate", "--dry-run", "--limit", "1", **OPERATOR).stdout
+    assert "winback to crm-hook (held): " in printed
+    assert '  "type": "segops.audience.entered",' in printed.splitlines()
+    assert SECRET not in printed
     moved(stack, first=0, consent=False)
     done(stack, "release", "winback", *filter(None, [release]))
     if release != "--discard":
