@@ -16,6 +16,7 @@ from aiokafka.errors import IllegalOperation, InvalidProducerEpoch, KafkaError, 
 from segops.config import KafkaSettings
 from segops.core.errors import SegopsError, UserError
 from segops.kafka.clients import running_consumer, running_producer
+from segops.kafka.deadlines import within
 from segops.kafka.reachability import Unreachable, in_words
 
 _TRANSACTION_TIMEOUT_MS: Final = 15_000
@@ -70,9 +71,10 @@ async def _until_readable(kafka: KafkaSettings, written: Mapping[TopicPartition,
     """
     with suppress(TimeoutError, KafkaError, Unreachable):
         reading = running_consumer(kafka, retry_backoff_ms=_LOOK_MS)
-        async with asyncio.timeout(_TRANSACTION_TIMEOUT_MS / 1_000), reading as reader:
+        async with within(_TRANSACTION_TIMEOUT_MS / 1_000) as check, reading as reader:
             while not _passed(await reader.end_offsets([*written]), written):
                 await asyncio.sleep(_LOOK_MS / 1_000)
+                check()
 
 
 def _passed(ends: Mapping[TopicPartition, int], written: Mapping[TopicPartition, int]) -> bool:

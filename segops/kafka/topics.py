@@ -22,6 +22,7 @@ from aiokafka.errors import (
 from segops.config import OWN_FORMAT, KafkaSettings, Settings
 from segops.core.errors import SegopsError, UserError
 from segops.kafka.clients import running_admin, running_consumer
+from segops.kafka.deadlines import within
 
 _READY_TIMEOUT_S: Final = 30.0
 _READY_POLL_S: Final = 0.05
@@ -277,12 +278,13 @@ def _not_created(name: str, error: type[Exception], detail: str, specs: Sequence
 async def _wait_for_leaders(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> list[TopicState]:
     """Return the topics once every partition has a leader: a new topic reaches the brokers one by one."""
     try:
-        async with asyncio.timeout(_READY_TIMEOUT_S):
+        async with within(_READY_TIMEOUT_S) as check:
             while True:
                 states = await _describe(admin, specs)
                 if all(state.has_leaders for state in states):
                     return states
                 await asyncio.sleep(_READY_POLL_S)
+                check()
     except TimeoutError:
         raise SegopsError(f"topics have no leader {_READY_TIMEOUT_S:.0f} s after their creation") from None
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -12,6 +11,7 @@ from segops.config import Settings
 from segops.core.errors import SegopsError
 from segops.kafka import definitions
 from segops.kafka.clients import running_consumer, running_producer
+from segops.kafka.deadlines import within
 from segops.kafka.topics import partition_counts
 from segops.schemas.erasures import ERASE, ErasureRequest, Receipt, decode_receipt, encode_request
 from segops.schemas.records import partition_of
@@ -40,8 +40,8 @@ async def erase(settings: Settings, request: ErasureRequest, *, wait_s: float) -
             return []
         receipts: dict[str, Receipt] = {}
         try:
-            async with asyncio.timeout(wait_s):
-                await _collect(consumer, request, receipts)
+            async with within(wait_s) as check:
+                await _collect(consumer, request, receipts, check)
         except TimeoutError:
             count = f"{len(receipts)} receipts" if receipts else "no receipt"
             text = f"request {request.request} was sent, but {count} arrived within {wait_s:g} s"
@@ -61,13 +61,19 @@ async def _send(settings: Settings, request: ErasureRequest, partitions: int) ->
         )
 
 
-async def _collect(consumer: AIOKafkaConsumer, request: ErasureRequest, receipts: dict[str, Receipt]) -> None:
+async def _collect(
+    consumer: AIOKafkaConsumer,
+    request: ErasureRequest,
+    receipts: dict[str, Receipt],
+    check: Callable[[], None],
+) -> None:
     while not is_complete(receipts.values()):
         for records in (await consumer.getmany(timeout_ms=_POLL_MS)).values():
             for record in records:
                 receipt = _receipt(record.value)
                 if receipt is not None and receipt.request == request.request:
                     _note(receipts, receipt)
+        check()
 
 
 def _note(receipts: dict[str, Receipt], receipt: Receipt) -> None:

@@ -12,6 +12,7 @@ from segops.analytics.views import Rollout
 from segops.config import Settings
 from segops.core.errors import SegopsError, UserError
 from segops.core.indicators import INDICATOR_PREFIX
+from segops.kafka.deadlines import within
 from segops.kafka.definitions import read
 from segops.operations import group
 from segops.operations.definitions import DefinitionChange
@@ -76,14 +77,17 @@ async def wait_until_in_force(
         progress(rollout)
 
     try:
-        async with asyncio.timeout(timeout_s) as limit:
-            return await _follow(settings, versions, look, limit.when())
+        async with within(timeout_s) as check:
+            return await _follow(settings, versions, look, check)
     except TimeoutError:
         raise NotInForce(found, timeout_s or 0) from None
 
 
 async def _follow(
-    settings: Settings, versions: Mapping[str, int], look: Callable[[Rollout], None], until_s: float | None
+    settings: Settings,
+    versions: Mapping[str, int],
+    look: Callable[[Rollout], None],
+    check: Callable[[], None],
 ) -> Rollout:
     now = asyncio.get_running_loop().time
     looked_s = now()
@@ -94,9 +98,7 @@ async def _follow(
                 await _check_latest(settings, versions)
                 looked_s = now()
             await anext(all_changed)
-            # In Python 3.11, asyncio.wait_for, which the Kafka client uses, can lose a cancellation.
-            if until_s is not None and now() >= until_s:
-                raise TimeoutError
+            check()
     look(found)
     return found
 

@@ -16,6 +16,7 @@ from segops.core.errors import DefinitionError, SegopsError, UserError
 from segops.core.scans import Result
 from segops.core.static_lists import lists_of
 from segops.kafka.clients import running_consumer, running_producer
+from segops.kafka.deadlines import within
 from segops.kafka.definitions import read
 from segops.kafka.topics import partition_counts
 from segops.schemas.records import partition_of
@@ -87,8 +88,8 @@ async def scan(
         requests = _Requests(producer, topics.control, counts[topics.control], question, wait_s)
         answers = _Answers(requests.scan, len(parts))
         try:
-            async with asyncio.timeout(wait_s):
-                await _collect(consumer, requests, answers, progress)
+            async with within(wait_s) as check:
+                await _collect(consumer, requests, answers, progress, check)
         except TimeoutError:
             raise answers.late(wait_s) from None
         finally:
@@ -139,7 +140,11 @@ async def end_watch(settings: Settings, watch: str) -> None:
 
 
 async def _collect(
-    consumer: AIOKafkaConsumer, requests: _Requests, answers: _Answers, progress: Callable[[Progress], None]
+    consumer: AIOKafkaConsumer,
+    requests: _Requests,
+    answers: _Answers,
+    progress: Callable[[Progress], None],
+    check: Callable[[], None],
 ) -> None:
     loop = asyncio.get_running_loop()
     repeat_s = loop.time()
@@ -151,6 +156,7 @@ async def _collect(
         found = await consumer.getmany(timeout_ms=_POLL_MS)
         if any([answers.read(record) for records in found.values() for record in records]):
             progress(answers.progress)
+        check()
 
 
 class _Requests:
