@@ -47,6 +47,9 @@ class DeliveryMetrics:
             ["destination"],
             registry=registry,
         )
+        self.held = Gauge(
+            "segops_audience_held", "Whether an audience is held.", ["audience"], registry=registry
+        )
         self.lag = Gauge(
             "segops_delivery_lag_records",
             "Memberships and indicators that are not routed yet.",

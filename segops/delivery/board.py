@@ -116,6 +116,8 @@ class Board:
         await self._open_adapters()
         self.deliverings = {str(each.id): each for each in self._deliverings()}
         self.active = {each.delivery: each for each in self._active()}
+        for key, record in self._records.items():
+            self._metrics.delivery.held.labels(key).set(record.state == "held")
         async with self._changed:
             self.version += 1
             self._changed.notify_all()

@@ -91,7 +91,7 @@ class Breaker:
     async def _reserved(self, delivery: str, kind: Kind, count: int, rate: Rate, from_ms: int) -> bool:
         """Append a reservation, and return how it is decided."""
         await self._ready.wait()
-        wanted = Reservation(uuid4().hex, delivery, kind, count, rate, from_ms, wall_ms())
+        wanted = Reservation(uuid4().hex, delivery, kind, count, rate, from_ms, max(wall_ms(), from_ms))
         decided = self._waiting[wanted.id] = asyncio.get_running_loop().create_future()
         try:
             topic = self._settings.topics.budgets
@@ -120,7 +120,7 @@ class Breaker:
             return count, 0
         await self._ready.wait()
         rate, from_ms = released.rate, released.at_ms
-        wanted = Reservation("", delivery, "released", 0, rate, from_ms, wall_ms())
+        wanted = Reservation("", delivery, "released", 0, rate, from_ms, max(wall_ms(), from_ms))
         now = min(count, self._budgets.left(wanted))
         if now and not await self._reserved(delivery, "released", now, rate, from_ms):
             now = 0

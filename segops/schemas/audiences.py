@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from segops.core.audiences.budgets import LONGEST_MS
 from segops.core.audiences.compiling import TRAIT
 from segops.core.audiences.model import (
     CHANNELS,
@@ -168,8 +169,15 @@ def _rate(reader: Reader) -> Rate:
     return Rate(at_most, per_ms)
 
 
+def _limit(reader: Reader) -> Rate:
+    rate = _rate(reader)
+    if rate.per_ms > LONGEST_MS:
+        reader.fail("expected per of at most 31d")
+    return rate
+
+
 def _limits(reader: Reader) -> Limits:
-    reads = {"members": _positive, "share": _share, "entries": _rate, "exits": _rate}
+    reads = {"members": _positive, "share": _share, "entries": _limit, "exits": _limit}
     return Limits(**reader.fields(reads))
 
 

@@ -68,6 +68,7 @@ SEEN: list[tuple[dict[str, Any], str]] = [
 ]
 #: Mistakes that concern two values, or more than a schema can say.
 UNSEEN: list[tuple[dict[str, Any], str]] = [
+    ({"limits": {"exits": {"at_most": 5, "per": "32d"}}}, "limits.exits: expected per of at most 31d"),
     ({"suppress": ["x", "x"]}, "suppress[1]: 'x' is there twice"),
     ({"suppress": ["at-risk"]}, "suppress: never holds: at-risk is the segment of the audience"),
     (

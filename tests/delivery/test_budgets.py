@@ -62,6 +62,23 @@ def test_what_is_released_keeps_its_rate(at_most: int, per_ms: int, backlog: int
     assert ideal_ms <= now_ms <= ideal_ms + 2 * paced(rate) + backlog
 
 
+def released(count: int, at_ms: int, from_ms: int = 0) -> Reservation:
+    return Reservation("", "crm|a", "released", count, Rate(1_000, 3_600_000), from_ms, at_ms)
+
+
+def test_a_pause_saves_up_no_more_than_a_minute() -> None:
+    budgets, day_ms = Budgets(), 86_400_000
+    assert budgets.left(released(0, 0)) == 0
+    assert budgets.left(released(0, 36_000)) == 10
+    assert budgets.grant(released(10, 36_000))
+    assert budgets.left(released(0, 36_000)) == 0
+    assert budgets.left(released(0, day_ms)) == 16
+    for days in range(1, 40):  # beyond the longest span of other limits
+        assert budgets.left(released(0, days * day_ms)) == 16
+        assert budgets.grant(released(16, days * day_ms))
+    assert budgets.left(released(0, day_ms, from_ms=day_ms)) == 0
+
+
 def record(limits: Limits, reach: int) -> AudienceRecord:
     act = Act("ann", "person", True, "segops", 1)
     plan = ReachPlan("1", act, {}, Reach((Step("segment", reach),), reach, 0, 0))

@@ -18,6 +18,7 @@ Kind = Literal["entries", "exits", "released"]
 #: an hour. An empty or broken computation never empties an audience outside.
 LEAST_EXITS: Final = 100
 _HOUR_MS: Final = 3_600_000
+_MINUTE_MS: Final = 60_000
 #: The longest span of a limit.
 LONGEST_MS: Final = 31 * 86_400_000
 
@@ -26,7 +27,8 @@ class Reservation(msgspec.Struct, frozen=True, array_like=True):
     """A request to send ``count`` messages; ``rate`` is the limit that it stands under.
 
     ``delivery`` is written ``destination|audience``. ``from_ms``: earlier reservations do not count, since a
-    person has approved, released or resumed the audience after them.
+    person has approved, released or resumed the audience after them; ``at_ms`` is not before it, whatever the
+    clock of the process says.
     """
 
     id: str
@@ -43,6 +45,8 @@ class Budgets:
 
     def __init__(self) -> None:
         self._granted: dict[tuple[str, Kind], deque[tuple[int, int]]] = {}
+        #: Delivery and instant of its release -> up to when its rate is used.
+        self._used_until: dict[tuple[str, int], int] = {}
 
     def grant(self, wanted: Reservation) -> bool:
         """Decide a reservation: granted, if it and those of its span are at most the limit.
@@ -55,6 +59,9 @@ class Budgets:
         """
         if wanted.count > self.left(wanted):
             return False
+        if wanted.kind == "released":
+            self._use(wanted)
+            return True
         granted = self._granted.setdefault((wanted.delivery, wanted.kind), deque())
         granted.append((wanted.at_ms, wanted.count))
         while granted and granted[0][0] <= wanted.at_ms - LONGEST_MS:
@@ -64,14 +71,24 @@ class Budgets:
     def left(self, wanted: Reservation) -> int:
         """Return how much the limit leaves when a reservation is made.
 
-        What was released is paced evenly: as much as the time since the release allows.
+        What was released is paced evenly: as much as the time allows since the rate was used, and at most as
+        much as in a minute, however long nothing was sent.
         """
         rate, granted = wanted.rate, self._granted.get((wanted.delivery, wanted.kind), ())
         if wanted.kind == "released":
-            used = sum(count for at_ms, count in granted if at_ms >= wanted.from_ms)
-            return rate.at_most * (wanted.at_ms - wanted.from_ms) // rate.per_ms - used
+            return max(0, rate.at_most * (wanted.at_ms - self._since(wanted)) // rate.per_ms)
         after = max(wanted.at_ms - rate.per_ms, wanted.from_ms - 1)
         return rate.at_most - sum(count for at_ms, count in granted if at_ms > after)
+
+    def _since(self, wanted: Reservation) -> int:
+        """Return since when the rate of a release is unused: for a minute at most, or for one message."""
+        used_ms = self._used_until.get((wanted.delivery, wanted.from_ms), wanted.from_ms)
+        return max(used_ms, wanted.at_ms - max(_MINUTE_MS, paced(wanted.rate)))
+
+    def _use(self, wanted: Reservation) -> None:
+        rate = wanted.rate
+        spent_ms = -(-wanted.count * rate.per_ms // rate.at_most)
+        self._used_until[wanted.delivery, wanted.from_ms] = self._since(wanted) + spent_ms
 
 
 def rate_of(record: AudienceRecord, kind: Literal["entries", "exits"]) -> Rate | None:

@@ -230,8 +230,9 @@ async def act_on(
 
     def change(known: Known, record: AudienceRecord, act: Act) -> Decision:
         changed = _moved(record, _STATES[action], act, note=note)
-        if action == "release":
-            changed = msgspec.structs.replace(changed, released=Release(act.at_ms, rate, discard))
+        if action in ("hold", "release"):
+            released = Release(act.at_ms, rate, discard) if action == "release" else None
+            changed = msgspec.structs.replace(changed, released=released)
         ended = known.log.live.get(record.audience.definition_key) if action == "retire" else None
         edit = None if ended is None else retirement(ended)
         seen, editions = record.plan, known.editions(record)
@@ -247,7 +248,7 @@ def _moved(record: AudienceRecord, state: State, act: Act, **changed: object) ->
 async def trip(settings: Settings, key: str, why: str) -> bool:
     """Hold an audience for the breaker; return False if it is not active any more.
 
-    Raises UserError if another publisher commits first.
+    Raises UserError if another publisher commits first, and NotAllowed without the key of a signed audit.
     """
     act = Act(BREAKER, "breaker", False, client(), wall_ms())
 
@@ -255,7 +256,8 @@ async def trip(settings: Settings, key: str, why: str) -> bool:
         record = known.records.get(key)
         if record is None or known.status(record).state != "active":
             return []
-        held, editions = _moved(record, "held", act, note=why), known.editions(record)
+        check_may(settings, act, "hold", record)
+        held, editions = _moved(record, "held", act, note=why, released=None), known.editions(record)
         return [Decision("hold", record, held, editions=editions, seen=record.plan, note=why)]
 
     return bool(await commit(settings, act, decide))

@@ -61,6 +61,8 @@ def check_may(settings: Settings, act: Act, action: Action, record: AudienceReco
     key = record.audience.key
     if act.origin != "person" and action in SENDING:
         raise NotAllowed(act.actor, f"{act.actor} may not {action} the audience {key}: only a person may")
+    if act.origin == "breaker" and action != "hold":
+        raise NotAllowed(act.actor, f"{act.actor} may only hold an audience, not {action} {key}")
     is_signed = record.latest is not None and record.latest.signature
     if is_signed and settings.audiences.audit_key is None:
         raise NotAllowed(
