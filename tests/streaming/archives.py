@@ -13,6 +13,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
+from segops.archive.files import FileMissing
 from segops.archive.ledger import latest
 from segops.archive.reading import in_log_order
 from segops.archive.storage import FolderStorage
@@ -137,13 +138,18 @@ class Archives:
 
     def held(self, topic: str) -> list[tuple[int, ArchivedRecord]]:
         """Return every archived record of a topic with its partition, in log order."""
-        found = []
-        for partition in range(self.stack.partitions):
-            manifest = latest(self.storage, topic, partition)
-            if manifest is not None:
-                records = in_log_order(self.storage, manifest.folder, manifest.files)
-                found += [(partition, record) for record in records]
-        return found
+        partitions = range(self.stack.partitions)
+        return [(number, record) for number in partitions for record in self._held(topic, number)]
+
+    def _held(self, topic: str, partition: int) -> list[ArchivedRecord]:
+        """Read a partition; begin again if a running process replaces its files meanwhile."""
+        while (manifest := latest(self.storage, topic, partition)) is not None:
+            try:
+                return [*in_log_order(self.storage, manifest.folder, manifest.files)]
+            except FileMissing:
+                if latest(self.storage, topic, partition) == manifest:
+                    raise
+        return []
 
     def logged(self, topic: str) -> list[tuple[int, ArchivedRecord]]:
         """Return every committed record of a topic with its partition, in log order."""
