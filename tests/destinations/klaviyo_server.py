@@ -19,6 +19,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import unquote
 
 from aiohttp import web
 
@@ -262,9 +263,9 @@ class KlaviyoLists:
 
 def _endpoint(request: web.Request) -> tuple[Endpoint, str]:
     for endpoint in ENDPOINTS:
-        one = re.fullmatch(endpoint.path.replace("{}", "([^/]+)"), request.path)
+        one = re.fullmatch(endpoint.path.replace("{}", "([^/]+)"), request.raw_path.partition("?")[0])
         if one is not None and endpoint.method == request.method:
-            return endpoint, one[1] if one.groups() else ""
+            return endpoint, unquote(one[1]) if one.groups() else ""
     raise AssertionError(f"unknown request {request.method} {request.path}")
 
 

@@ -164,9 +164,22 @@ def test_the_addresses_in_a_list_can_be_read() -> None:
         await adapter.send([message(number, f"u{number}") for number in range(150)], LIST)
         found = adapter.members(LIST)
         assert found is not None and adapter.members(METRIC) is None
+        account.profiles["phone"] = {"email": None, "properties": {}}  # known by something else
+        account.lists["L1"].add("phone")
         return {each async for each in found}
 
-    assert run(account, read) == account.members("L1") != set()
+    assert run(account, read) == account.members("L1") - {None} != set()
+
+
+def test_the_id_of_a_list_leads_nowhere_else() -> None:
+    account = KlaviyoLists("../accounts")
+    assert sent(account, [message(1, "ann")], {"list": "../accounts"}) == [Accepted()]
+
+    async def check(adapter: Klaviyo) -> bool:
+        return (await adapter.check({"list": "../accounts"}))[1].ok
+
+    assert run(account, check)
+    assert account.calls[-1] == "GET /api/lists/{}"
 
 
 def test_a_preview_sends_nothing() -> None:

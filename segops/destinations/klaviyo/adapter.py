@@ -210,7 +210,8 @@ class Klaviyo:
         ids = [each["id"] async for each in self._pages(api.MEMBERS, list_id, {"page[size]": str(_LOOK_UP)})]
         for start in range(0, len(ids), _LOOK_UP):
             async for profile in self._profiles("id", ids[start : start + _LOOK_UP]):
-                yield str(profile["attributes"]["email"])
+                if (email := profile["attributes"].get("email")) is not None:
+                    yield str(email)
 
     def _profiles(self, field: str, values: Sequence[str]) -> AsyncIterator[Any]:
         """Yield the profiles with one of at most ``_LOOK_UP`` values of a field."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import msgspec
 
@@ -67,7 +67,7 @@ class KlaviyoApi:
         """
         now = asyncio.get_running_loop().time
         limiter = self._limiters.setdefault(endpoint, RateLimiter(endpoint.rate, now))
-        url = self._url + endpoint.path.format(of) + (f"?{urlencode(query)}" if query else "")
+        url = self._url + endpoint.path.format(quote(of, safe="")) + (f"?{urlencode(query)}" if query else "")
         content = None if body is None else msgspec.json.encode(body)
         async with limiter.slot():
             try:
