@@ -146,6 +146,21 @@ def test_a_job_that_does_not_end_is_tried_again_later() -> None:
         run(account, send)
 
 
+def test_an_exit_waits_for_an_import_that_was_given_up() -> None:
+    account = KlaviyoLists("L1")
+
+    async def send(adapter: Klaviyo) -> None:
+        adapter._polls_s = [0.0]
+        with pytest.raises(DestinationAway):
+            await adapter.send([message(1, "ann")], LIST)
+        adapter._polls_s = [0.0] * 5
+        assert await adapter.send([message(2, "ann", "exited")], LIST) == [Accepted()]
+
+    run(account, send)
+    account.end_imports()
+    assert account.members("L1") == set()
+
+
 def test_a_check_reads_the_account_and_the_list() -> None:
     account = KlaviyoLists("L1")
 
@@ -238,6 +253,7 @@ def test_after_any_faults_the_list_is_the_members(
         return ids
 
     ids = run(account, tell)
+    account.end_imports()
     last = {name: action for wave in plan for name, action in dict(wave).items()}
     # An update is told of a member; told of someone else, as here, it makes one.
     staying = {name for name, action in last.items() if action != "exited"}

@@ -130,7 +130,11 @@ class Klaviyo:
         return found
 
     async def _remove(self, addresses: Sequence[str], list_id: str) -> None:
-        """Remove profiles from a list. An address without a profile is in no list."""
+        """Remove profiles from a list. An address without a profile is in no list.
+
+        An import that is under way could add them afterwards, also one of whose job nothing is known here.
+        """
+        await self._await_imports()
         ids: list[str] = []
         for start in range(0, len(addresses), _LOOK_UP):
             some = addresses[start : start + _LOOK_UP]
@@ -141,6 +145,15 @@ class Klaviyo:
         self._check_list(answer, list_id)
         if not answer.is_accepted:
             raise DestinationRefuses(f"the list {list_id}: {answer.detail}")
+
+    async def _await_imports(self) -> None:
+        """Wait until no import of the account is under way."""
+        query = {"filter": bodies.any_of("status", ["queued", "processing"])}
+        for pause_s in self._polls_s:
+            if not [each async for each in self._pages(api.JOBS, "", query)]:
+                return
+            await asyncio.sleep(pause_s)
+        raise DestinationAway(f"imports have not ended within {sum(self._polls_s):g} s: exits wait for them")
 
     async def _pages(self, endpoint: api.Endpoint, of: str, query: Mapping[str, str]) -> AsyncIterator[Any]:
         cursor: dict[str, str] = {}

@@ -31,11 +31,12 @@ MEMBERS: Final = Endpoint("GET", "/api/lists/{}/relationships/profiles", Rate(75
 REMOVE: Final = Endpoint("DELETE", "/api/lists/{}/relationships/profiles", Rate(10, 150))
 PROFILES: Final = Endpoint("GET", "/api/profiles", Rate(75, 700))
 IMPORT: Final = Endpoint("POST", "/api/profile-bulk-import-jobs", Rate(10, 150))
+JOBS: Final = Endpoint("GET", "/api/profile-bulk-import-jobs", Rate(10, 150))
 JOB: Final = Endpoint("GET", "/api/profile-bulk-import-jobs/{}", Rate(10, 150))
 ERRORS: Final = Endpoint("GET", "/api/profile-bulk-import-jobs/{}/import-errors", Rate(10, 150))
 EVENT: Final = Endpoint("POST", "/api/events", Rate(350, 3_500))
 EVENTS: Final = Endpoint("POST", "/api/event-bulk-create-jobs", Rate(10, 150))
-ENDPOINTS: Final = (ACCOUNTS, LIST, MEMBERS, REMOVE, PROFILES, IMPORT, JOB, ERRORS, EVENT, EVENTS)
+ENDPOINTS: Final = (ACCOUNTS, LIST, MEMBERS, REMOVE, PROFILES, IMPORT, JOBS, JOB, ERRORS, EVENT, EVENTS)
 
 
 class KlaviyoApi:
