@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import email.utils
 import math
-from collections.abc import Mapping
-from typing import Final, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 from aiohttp.abc import AbstractResolver
@@ -22,12 +23,14 @@ _AWAY: Final = (408, 425, 429)
 _REFUSES: Final = (401, 403)
 
 
-class Answer(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Answer:
     """An answer of the destination to one request: its status is 2xx, or 4xx of this request alone."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    secrets: Sequence[str] = field(default=(), repr=False)
 
     @property
     def is_accepted(self) -> bool:
@@ -36,20 +39,30 @@ class Answer(NamedTuple):
 
     @property
     def detail(self) -> str:
-        """The status and the beginning of the body, for people."""
-        text = printable(self.body[:_MAX_DETAIL].decode(errors="replace"))
+        """The status and the beginning of the body, for people, without secrets that the server repeats."""
+        text = _shown(self.body.decode(errors="replace"), self.secrets)
         return f"status {self.status} {text}".rstrip()
 
 
 class HttpClient:
-    """The client of one destination. Headers and bodies are never logged, nor part of an error."""
+    """The client of one destination. Headers and bodies of requests are never logged, nor part of an error.
+
+    ``secrets``: what must not be shown even if an answer repeats it, in each form that is sent.
+    """
 
     def __init__(
-        self, name: str, metrics: Metrics, *, timeout_s: float, resolver: AbstractResolver | None = None
+        self,
+        name: str,
+        metrics: Metrics,
+        *,
+        timeout_s: float,
+        secrets: Sequence[str] = (),
+        resolver: AbstractResolver | None = None,
     ) -> None:
         self._name = name
         self._metrics = metrics
         self._timeout = ClientTimeout(total=timeout_s, sock_connect=min(10.0, timeout_s))
+        self._secrets = tuple(secrets)
         self._resolver = resolver
         self._session: ClientSession | None = None
 
@@ -69,10 +82,11 @@ class HttpClient:
             async with self._session.request(
                 method, url, data=body, headers=headers, allow_redirects=False
             ) as response:
-                found = Answer(response.status, dict(response.headers), await _body(response.content))
+                body_read = await _body(response.content)
+                found = Answer(response.status, response.headers, body_read, self._secrets)
                 status = str(found.status)
         except (ClientError, OSError, TimeoutError) as error:
-            raise DestinationAway(f"{type(error).__name__}: {printable(str(error)[:_MAX_DETAIL])}") from None
+            raise DestinationAway(f"{type(error).__name__}: {_shown(str(error), self._secrets)}") from None
         finally:
             self._metrics.delivery.requests.labels(self._name, status).inc()
         return _checked(found)
@@ -91,6 +105,20 @@ async def _body(content: object) -> bytes:
         if len(body) > _MAX_BODY_BYTES:
             raise DestinationRefuses(f"the answer has more than {_MAX_BODY_BYTES} bytes")
     return bytes(body)
+
+
+def _shown(text: str, secrets: Sequence[str]) -> str:
+    r"""Return the beginning of a text; secrets are replaced first, so that none is cut in its middle.
+
+    Some servers escape slashes in JSON.
+
+    >>> _shown('{"got": "Basic YS9i"}', ["YS9i"]), _shown(r"a\/b", ["a/b"])
+    ('{"got": "Basic [secret]"}', '[secret]')
+    """
+    for secret in secrets:
+        for form in (secret, secret.replace("/", r"\/")):
+            text = text.replace(form, "[secret]")
+    return printable(text[:_MAX_DETAIL])
 
 
 def _checked(found: Answer) -> Answer:

@@ -126,6 +126,17 @@ def test_a_check_tells_nothing_of_anyone() -> None:
     assert (server.traits, server.events) == ({}, [])
 
 
+@pytest.mark.parametrize(("status", "good"), [("400", True), ("404", False), ("410", False), ("422", False)])
+def test_a_check_finds_a_url_that_takes_no_calls(status: str, *, good: bool) -> None:
+    server = SegmentStandIn()
+    server.behave = lambda _calls: status
+
+    async def check(adapter: Adapter) -> list[bool]:
+        return [each.ok for each in await adapter.check({})]
+
+    assert asyncio.run(serving(server, check)) == [good]
+
+
 WAVES = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["entered", "exited"])), max_size=3)
 
 

@@ -242,8 +242,9 @@ class Klaviyo:
 
 def open_klaviyo(form: KlaviyoForm, _settings: Settings, metrics: Metrics) -> Klaviyo:
     """Open an account. Raises UserError for a missing key."""
-    client = HttpClient(form.name, metrics, timeout_s=form.timeout_s)
-    return Klaviyo(KlaviyoApi(client, form.url, form.key.read()), form.url)
+    key = form.key.read()
+    client = HttpClient(form.name, metrics, timeout_s=form.timeout_s, secrets=[key])
+    return Klaviyo(KlaviyoApi(client, form.url, key), form.url)
 
 
 def _options(options: Mapping[str, Any]) -> tuple[str | None, str | None]:

@@ -33,6 +33,7 @@ _MAX_MESSAGES: Final = 100
 _MAX_BYTES: Final = 150_000
 _MAX_CALL_BYTES: Final = 32 << 10
 _TOO_LARGE: Final = 413
+_INVALID: Final = 400
 
 
 def _url(text: str) -> str:
@@ -58,8 +59,7 @@ class SegmentServer:
 
     batch = Batch(_MAX_MESSAGES, _MAX_BYTES)
 
-    def __init__(self, form: SegmentForm, write_key: str, client: HttpClient) -> None:
-        credentials = base64.b64encode(f"{write_key}:".encode()).decode()
+    def __init__(self, form: SegmentForm, credentials: str, client: HttpClient) -> None:
         self._headers = {
             "authorization": f"Basic {credentials}",
             "content-type": "application/json",
@@ -102,7 +102,9 @@ class SegmentServer:
         except (DestinationAway, DestinationRefuses) as error:
             return [Finding(False, f"{self._form.url}: {error}")]
         # Servers answer an empty batch with 200 or 400; a wrong key is 401 at those that look at it.
-        return [Finding(answer.status < 500, f"{self._form.url}: {answer.detail}")]
+        return [
+            Finding(answer.is_accepted or answer.status == _INVALID, f"{self._form.url}: {answer.detail}")
+        ]
 
     def members(self, options: Mapping[str, Any]) -> AsyncIterator[str] | None:
         """Return None: the calls have no list that can be read."""
@@ -115,5 +117,7 @@ class SegmentServer:
 
 def open_segment(form: SegmentForm, _settings: Settings, metrics: Metrics) -> SegmentServer:
     """Open a Segment-compatible server. Raises UserError for a missing write key."""
-    client = HttpClient(form.name, metrics, timeout_s=form.timeout_s)
-    return SegmentServer(form, form.write_key.read(), client)
+    key = form.write_key.read()
+    credentials = base64.b64encode(f"{key}:".encode()).decode()
+    client = HttpClient(form.name, metrics, timeout_s=form.timeout_s, secrets=[credentials, key])
+    return SegmentServer(form, credentials, client)
