@@ -26,7 +26,7 @@ from segops.destinations.port import (
     Person,
     Refused,
 )
-from segops.destinations.webhook.resolving import PrivateAddress, PublicResolver
+from segops.destinations.webhook.resolving import PrivateAddress, PublicResolver, check_public
 from segops.metrics import Metrics
 
 from .receiver import SECRET, Receiver, receiving
@@ -147,7 +147,12 @@ def test_what_is_repeated_until_it_is_accepted_is_known(
     assert receiver.members("winback") == {profile for profile, member in expected.items() if member}
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "10.1.2.3", "169.254.169.254", "[::1]", "[::ffff:10.0.0.1]"])
+PRIVATE = ["127.0.0.1", "10.1.2.3", "169.254.169.254", "224.0.0.1", "[::1]", "[::ffff:10.0.0.1]", "[ff02::1]"]
+#: The same networks behind NAT64, an operator's own NAT64, 6to4, and as IPv4-compatible addresses.
+TRANSLATED = ["[64:ff9b::a9fe:a9fe]", "[64:ff9b:1::1]", "[2002:7f00:1::]", "[::10.0.0.1]"]
+
+
+@pytest.mark.parametrize("host", PRIVATE + TRANSLATED)
 def test_private_addresses_are_refused(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOOK_SECRET", SECRET)
     destination = Destination("crm", "webhook", written(f"https://{host}/hook"))
@@ -166,6 +171,35 @@ def test_names_of_private_addresses_are_refused_unless_they_are_allowed() -> Non
     with pytest.raises(PrivateAddress, match="localhost is in a private network"):
         asyncio.run(resolved(set()))
     assert asyncio.run(resolved({"localhost"}))
+
+
+@pytest.mark.parametrize(
+    "address", ["93.184.216.34", "2606:4700::1", "64:ff9b::5db8:d822", "2002:5db8:d822::1"]
+)
+def test_public_addresses_are_connected_to(address: str) -> None:
+    check_public("hooks.shop.example", address)
+
+
+def test_a_name_of_a_private_address_is_the_operators_to_mend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOOK_SECRET", SECRET)
+
+    async def send() -> None:
+        destination = Destination("crm", "webhook", written("https://localhost/hook"))
+        adapter = open_adapter(destination, load(), Metrics(CollectorRegistry()))
+        try:
+            await adapter.send([message()], {})
+        finally:
+            await adapter.close()
+
+    with pytest.raises(DestinationRefuses, match=r"localhost is in a private network .*SEGOPS_WEBHOOK_ALLOW"):
+        asyncio.run(send())
+
+
+def test_messages_are_encrypted_on_their_way_to_public_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOOK_SECRET", SECRET)
+    destination = Destination("crm", "webhook", written("http://crm.example/hook"))
+    with pytest.raises(UserError, match=r"crm: expected an https url, got 'http://crm.example/hook'"):
+        open_adapter(destination, load(), Metrics(CollectorRegistry()))
 
 
 def test_a_check_tells_nothing_of_anyone(receiver: Receiver) -> None:

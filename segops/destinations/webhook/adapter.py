@@ -26,7 +26,12 @@ from segops.destinations.port import (
     Refused,
     Request,
 )
-from segops.destinations.webhook.resolving import PublicResolver, check_public, literal_address
+from segops.destinations.webhook.resolving import (
+    PrivateAddress,
+    PublicResolver,
+    check_public,
+    literal_address,
+)
 from segops.destinations.webhook.signing import key_of, sign
 from segops.metrics import Metrics
 from segops.wall_clock import wall_ms
@@ -114,12 +119,17 @@ class Webhook:
 def open_webhook(form: WebhookForm, settings: Settings, metrics: Metrics) -> Webhook:
     """Open a webhook. Raises UserError for a secret that is missing or invalid, and for a private address."""
     allowed = settings.activate.webhook_allow
-    host = URL(form.url).host or ""
+    url = URL(form.url)
+    host = url.host or ""
+    if url.scheme != "https" and host not in allowed:
+        raise UserError(
+            f"{form.name}: expected an https url, got {form.url!r}; SEGOPS_WEBHOOK_ALLOW exempts hosts"
+        )
     address = literal_address(host)
     if address is not None and host not in allowed:
         try:
             check_public(host, address)
-        except OSError as error:
+        except PrivateAddress as error:
             raise UserError(f"{form.name}: {error}") from None
     keys = [key_of(each.read()) for each in form.secrets]
     client = HttpClient(form.name, metrics, timeout_s=form.timeout_s, resolver=PublicResolver(allowed))

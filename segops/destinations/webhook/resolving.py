@@ -10,10 +10,18 @@ from typing import Any, Final
 from aiohttp import DefaultResolver
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from segops.destinations.port import DestinationRefuses
+
 _SETTING: Final = "SEGOPS_WEBHOOK_ALLOW"
 
 
-class PrivateAddress(OSError):
+#: Networks whose addresses end with an IPv4 address to which they lead: mapped, NAT64 (RFC 6052), compatible.
+_LEAD_TO_IPV4: Final = tuple(map(ipaddress.IPv6Network, ("::ffff:0:0/96", "64:ff9b::/96", "::/96")))
+#: NAT64 prefixes of an operator's own (RFC 8215).
+_LOCAL_NAT64: Final = ipaddress.IPv6Network("64:ff9b:1::/48")
+
+
+class PrivateAddress(DestinationRefuses):
     """The host is in a private network, and the operator has not allowed it."""
 
 
@@ -49,11 +57,24 @@ def check_public(host: str, address: Any) -> None:
     >>> check_public("hooks.shop.example", "10.0.0.7")
     Traceback (most recent call last):
     segops.destinations.webhook.resolving.PrivateAddress: hooks.shop.example is in a private network...
+    >>> check_public("hooks.shop.example", "64:ff9b::10.0.0.7")
+    Traceback (most recent call last):
+    segops.destinations.webhook.resolving.PrivateAddress: hooks.shop.example is in a private network...
     """
     found = ipaddress.ip_address(str(address).partition("%")[0])
-    mapped = getattr(found, "ipv4_mapped", None)
-    if not (mapped or found).is_global:
+    if not _is_public(found):
         raise PrivateAddress(f"{host} is in a private network ({found}); {_SETTING} allows hosts by name")
+
+
+def _is_public(found: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    if isinstance(found, ipaddress.IPv6Address):
+        if found in _LOCAL_NAT64:
+            return False
+        if found.sixtofour is not None:
+            return _is_public(found.sixtofour)
+        if any(found in each for each in _LEAD_TO_IPV4):
+            return _is_public(ipaddress.IPv4Address(found.packed[-4:]))
+    return found.is_global and not found.is_multicast
 
 
 def literal_address(host: str) -> str | None:
