@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, get_args
 
 import msgspec
 
+from segops.core.delivery.deciding import Ask
 from segops.core.delivery.model import Delivery, Entry, Told
 from segops.schemas.delivery import BadKey, decode_entries, decode_key, decode_target, decode_told
 from segops.stores.base import ProfileStore, Write
@@ -39,6 +40,13 @@ def address_of(entry_id: str) -> Address:
     """Return the address of a key in the store."""
     destination, audience, address = entry_id.split("|", 2)
     return Address(Delivery(destination, audience), address)
+
+
+def _checked(request: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a request. Raises ValueError for one that no version of this program has written."""
+    if len(request) != 5 or request[1] not in get_args(Ask):
+        raise ValueError(f"unknown request {request[1:]}")
+    return request
 
 
 class Entries:
@@ -83,7 +91,7 @@ class Entries:
         try:
             names = msgspec.json.decode(record.key or b"", type=tuple[str, ...])
             if names[0] == REQUEST:
-                return names if record.value is not None else None
+                return _checked(names) if record.value is not None else None
             if names[0] == ENTRIES:
                 self._take_entries(names, record.value)
             else:

@@ -86,6 +86,14 @@ def test_requests_are_returned_until_they_are_withdrawn(entries: Entries) -> Non
     assert entries.take_told(Record(key, None)) is None
 
 
+@pytest.mark.parametrize("names", [(), ("retry",), ("retry", "crm", "winback"), ("erase", *CRM, "a")])
+def test_requests_of_others_are_skipped(
+    entries: Entries, names: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert entries.take_told(Record(encode_key(REQUEST, *names), b"{}")) is None
+    assert "unknown request" in caplog.text
+
+
 @pytest.mark.parametrize("key", [b"", b"x", b"[]", b'["a"]', b'["a","b","c","d","e"]', b"{}"])
 def test_records_of_others_are_skipped(
     entries: Entries, key: bytes, caplog: pytest.LogCaptureFixture

@@ -186,6 +186,24 @@ def test_the_addresses_in_a_list_can_be_read() -> None:
     assert run(account, read) == account.members("L1") - {None} != set()
 
 
+def test_long_addresses_are_looked_up_in_parts() -> None:
+    account = KlaviyoLists("L1")
+    names = [f"{number:03}" + "x" * 100 for number in range(100)]
+    assert set(sent(account, [message(n, name) for n, name in enumerate(names)])) == {Accepted()}
+    assert set(sent(account, [message(n, name, "exited") for n, name in enumerate(names, 100)])) == {
+        Accepted()
+    }
+    assert account.members("L1") == set()
+
+
+def test_a_failed_look_up_repeats_no_address() -> None:
+    account = KlaviyoLists("L1")
+    account.looks_up = False
+    with pytest.raises(DestinationRefuses, match="status 400") as failed:
+        sent(account, [message(1, "ann", "exited")])
+    assert "ann@" not in str(failed.value)
+
+
 def test_the_id_of_a_list_leads_nowhere_else() -> None:
     account = KlaviyoLists("../accounts")
     assert sent(account, [message(1, "ann")], {"list": "../accounts"}) == [Accepted()]

@@ -19,7 +19,7 @@ _RULE, _AUDIENCE = "rule", "audience"
 
 
 def meaning_of(audience: Audience) -> str:
-    """Return a hash of what decides who is in the audience, and what is told to whom.
+    """Return a hash of what decides who is in the audience, and what is sent to whom.
 
     Its name, description, goal and alerts do not count, nor how it is written.
 

@@ -57,10 +57,10 @@ class Delivery(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Audience(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Members of a segment who can be reached through a channel, and what is told to which destinations.
+    """Members of a segment who can be reached through a channel, and what is sent to which destinations.
 
     ``suppress``: keys of segments, and traits as ``trait.PATH``, that keep people out. ``frequency``: entries
-    told per person and channel. ``reasons``: reason of a membership change -> how it is told. ``name``,
+    sent per person and channel. ``reasons``: reason of a membership change -> how it is sent. ``name``,
     ``description``, ``goal``, a ``did`` node, and ``alert``, both as written, decide nothing of that.
     ``written``: the audience as people wrote it.
     """

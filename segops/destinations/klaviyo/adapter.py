@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import quote
 
 from pydantic import AfterValidator, Field
 from yarl import URL
@@ -33,6 +34,8 @@ from segops.metrics import Metrics
 _MAX_MESSAGES: Final = 1_000
 _MAX_BYTES: Final = 4_000_000
 _LOOK_UP: Final = 100
+#: Many servers refuse a URL of more than 8 KB; the limit of this one is not documented.
+_LOOK_UP_BYTES: Final = 4_000
 _POLLS_S: Final = (0.3, 0.7, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 30.0, 30.0)
 _URL: Final = re.compile(
     r"https://[A-Za-z0-9.-]{1,253}(:\d{1,5})?|http://(127\.0\.0\.1|localhost)(:\d{1,5})?"
@@ -136,8 +139,7 @@ class Klaviyo:
         """
         await self._await_imports()
         ids: list[str] = []
-        for start in range(0, len(addresses), _LOOK_UP):
-            some = addresses[start : start + _LOOK_UP]
+        for some in _looked_up(addresses):
             ids += [each["id"] async for each in self._profiles("email", some)]
         if not ids:
             return
@@ -160,14 +162,19 @@ class Klaviyo:
         while True:
             answer = await self._api.call(endpoint, of, query={**query, **cursor})
             if not answer.is_accepted:
-                raise DestinationRefuses(f"{endpoint.path.format(of)}: {answer.detail}")
+                # Without the server's words: they may repeat the addresses that were asked for.
+                raise DestinationRefuses(f"{endpoint.path.format(of)}: status {answer.status}")
             document = document_of(answer)
             for each in document["data"]:
                 yield each
             following = (document.get("links") or {}).get("next")
             if following is None:
                 return
-            cursor = {"page[cursor]": _cursor_in(following)}
+            if not (after := _cursor_in(following)):
+                raise DestinationRefuses(
+                    f"{endpoint.path.format(of)}: the link to the next page has no cursor"
+                )
+            cursor = {"page[cursor]": after}
 
     # -- events ----------------------------------------------------------------------------------------
 
@@ -221,8 +228,8 @@ class Klaviyo:
 
     async def _members(self, list_id: str) -> AsyncIterator[str]:
         ids = [each["id"] async for each in self._pages(api.MEMBERS, list_id, {"page[size]": str(_LOOK_UP)})]
-        for start in range(0, len(ids), _LOOK_UP):
-            async for profile in self._profiles("id", ids[start : start + _LOOK_UP]):
+        for some in _looked_up(ids):
+            async for profile in self._profiles("id", some):
                 if (email := profile["attributes"].get("email")) is not None:
                     yield str(email)
 
@@ -252,6 +259,21 @@ def _options(options: Mapping[str, Any]) -> tuple[str | None, str | None]:
     if list_id is None and metric is None:
         raise DestinationRefuses("the audience names neither a list nor a metric")
     return (None if list_id is None else str(list_id)), (None if metric is None else str(metric))
+
+
+def _looked_up(values: Sequence[str]) -> Iterator[list[str]]:
+    """Yield values in parts that fit into the filter of one request, by number and by encoded bytes."""
+    part: list[str] = []
+    length = 0
+    for each in values:
+        encoded = len(quote(each, safe="")) + len(quote('"",', safe=""))
+        if part and (len(part) == _LOOK_UP or length + encoded > _LOOK_UP_BYTES):
+            yield part
+            part, length = [], 0
+        part.append(each)
+        length += encoded
+    if part:
+        yield part
 
 
 def _email_in(payload: Mapping[str, Any]) -> str | None:
