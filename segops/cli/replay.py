@@ -14,6 +14,7 @@ from segops.cli._lists import LISTS, NamedFile, in_force, put_on_lists
 from segops.cli._params import INSTANT, formats
 from segops.cli._say import say, say_all
 from segops.config import load
+from segops.core.audiences.compiling import definition_of
 from segops.core.events import Change, Event
 from segops.core.segments import Definition, SegmentSet, edited
 from segops.core.values import format_instant
@@ -98,7 +99,7 @@ def command(
     may be a body with a "batch" of events. Invalid events, repaired parts of events and values that the rules
     cannot read are reported on standard error. The segments of --apply take the place of those with the same
     keys, after all events up to --at, and all of these events count for them. The lists of --list are there
-    from the beginning.
+    from the beginning. Audiences in the files are evaluated under the keys audience.KEY.
 
     --indicators writes the values as they are published to the indicators topic. A value that is missing from
     then on, a tombstone there, is written as null.
@@ -129,8 +130,10 @@ def command(
 
 
 def _definitions(loaded: Loaded, indicators: BinaryIO | None) -> list[Definition]:
-    """Return the segments, and the indicators if their values are written."""
-    return loaded.definitions if indicators is None else loaded.all_definitions
+    """Return the segments, the rules of the audiences, and the indicators if their values are written."""
+    consents = load().audiences.consents
+    found = loaded.definitions if indicators is None else loaded.all_definitions
+    return [*found, *(definition_of(each, consents) for each in loaded.audiences)]
 
 
 def _write(replay: Replay, indicators: BinaryIO | None) -> None:

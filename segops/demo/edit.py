@@ -16,12 +16,12 @@ from segops.core.events import Change
 from segops.core.scans import Overlap
 from segops.core.segments import Definition, edited
 from segops.core.values import format_instant
+from segops.demo.commands import Commands
 from segops.demo.dashboard import DashboardState
 from segops.demo.environment import HALF_WAY, Environment
 from segops.operations.rollout import wait_until_in_force
 from segops.operations.scans import scan
 from segops.processes import pages
-from segops.processes.child import Child
 from segops.schemas.scans import OverlapRequest
 from segops.schemas.segments import load_drafts
 
@@ -73,11 +73,11 @@ class Edit:
             kind = "new" if each.key in self._new else "edited"
             self._say(f"  {each.name} ({each.key}, {kind}): {each.description}")
         shutil.copytree(HALF_WAY, self._environment.segments_folder, dirs_exist_ok=True)
-        planned = await self._command("plan", "segments/")
+        planned = await self._run("plan", "segments/")
         suggested = _SUGGESTION.search(planned)
         if suggested is None:
             raise SegopsError(f"segops plan names no command to publish the plan:\n{planned}")
-        await self._command(*suggested[1].split())
+        await self._run(*suggested[1].split())
         began = self._dashboard.elapsed_s
         versions = {each.key: each.version for each in self._edited}
         await wait_until_in_force(self._environment.settings, versions, timeout_s=_WAIT_S)
@@ -87,23 +87,10 @@ class Edit:
             self._say(line)
         self._say("")
 
-    async def _command(self, *arguments: str) -> str:
-        """Run a segops command in the folder of the demo; show it, the history it waits for, its output."""
-        environment = self._environment
-        self._say(f"$ segops {' '.join(arguments)}")
-        log = environment.folder / "commands.log"
-        start = log.stat().st_size if log.exists() else 0
-        with Child(
-            *arguments, environment=environment.variables, log=log, folder=environment.folder
-        ) as child:
-            while not child.ended():
-                await asyncio.sleep(_LOOK_S)
-                await self._show_history()
-            child.check()
-        output = log.read_bytes()[start:].decode()
-        lines = (line.rstrip() for line in output.splitlines() if not _LEFT_OUT.match(line))
-        self._say("\n".join(lines))
-        return output
+    async def _run(self, *arguments: str) -> str:
+        """Run a command; show the history that it waits for."""
+        commands = Commands(self._environment, self._say)
+        return await commands.run(*arguments, meanwhile=self._show_history, left_out=_LEFT_OUT)
 
     async def _show_history(self) -> None:
         if monotonic() < self._report_at:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -10,13 +10,20 @@ from uuid import uuid4
 from segops import config
 from segops.brokers import LocalBroker
 from segops.config import Settings
+from segops.core.audiences.compiling import definition_of
+from segops.core.audiences.model import Audience
 from segops.core.segments import Definition
 from segops.demo.options import Options
-from segops.schemas.segments import load
+from segops.schemas.segments import load, load_drafts
 
 #: The example segments, and the files that take their places, or are new, half-way.
 SEGMENTS = Path(__file__).with_name("segments")
 HALF_WAY = Path(__file__).with_name("half-way")
+#: An audience of one of them, and its key.
+_AUDIENCES = Path(__file__).with_name("audiences") / "vip-offer.yaml"
+AUDIENCE = "vip-offer"
+#: Of the people, so many may enter the audience before the breaker holds it.
+_ENTRIES_SHARE = 20
 #: Of the collector, which listens on loopback for the time of a run.
 WRITE_KEY = "wk-demo-0000"
 
@@ -29,6 +36,25 @@ class Environment:
     settings: Settings
     variables: Mapping[str, str]
     definitions: list[Definition]
+    audience: Audience
+    #: Of the webhook, of Klaviyo's stand-in, and of the pages of the process that delivers.
+    delivery_ports: tuple[int, int, int]
+
+    @property
+    def all_definitions(self) -> list[Definition]:
+        """Those of the segments and of the audience."""
+        return [*self.definitions, definition_of(self.audience, self.settings.audiences.consents)]
+
+    @property
+    def entries_at_most(self) -> int:
+        """How many may enter the audience before the breaker holds it."""
+        entries = self.audience.limits.entries
+        return 0 if entries is None else entries.at_most
+
+    @property
+    def audiences_file(self) -> Path:
+        """The file of the audience."""
+        return self.folder / "audiences.yaml"
 
     @property
     def segments_folder(self) -> Path:
@@ -46,11 +72,22 @@ class Environment:
         return self.folder / "expected.jsonl"
 
 
-def make_environment(options: Options, folder: Path, broker: LocalBroker, *, web_port: int) -> Environment:
-    """Return the settings for this broker; on a user's own broker, with uniquely named topics."""
-    overrides = _overrides(options, folder, broker, web_port)
-    settings = config.load(**overrides)
-    return Environment(folder, settings, config.as_variables(overrides), load([SEGMENTS]))
+def make_environment(
+    options: Options, folder: Path, broker: LocalBroker, *, people: int, ports: Sequence[int]
+) -> Environment:
+    """Return the settings for this broker; on a user's own broker, with uniquely named topics.
+
+    ``ports``: of the first worker's pages, and the three of the delivery.
+    """
+    web, *delivery = ports
+    overrides = _overrides(options, folder, broker, web)
+    file = folder / "audiences.yaml"
+    limit = max(1, people // _ENTRIES_SHARE)
+    file.write_text(_AUDIENCES.read_text("utf-8").replace("at_most: 800", f"at_most: {limit}"), "utf-8")
+    (audience,) = load_drafts([file]).audiences
+    hook, klaviyo, pages = delivery
+    settings, variables = config.load(**overrides), config.as_variables(overrides)
+    return Environment(folder, settings, variables, load([SEGMENTS]), audience, (hook, klaviyo, pages))
 
 
 def _overrides(
@@ -68,6 +105,7 @@ def _overrides(
         "topics": topics,
         # Only events and the final ticks advance time, so no event is late on a slow machine.
         "engine": {"clock": "event", "idle_source_ms": "0"},
+        "audiences": {"actor": "demo"},
         "state": {"data_dir": str(folder / "worker")},
         "worker": {"app_id": name, "instance_id": "demo", "web_host": "127.0.0.1", "web_port": web_port},
     }

@@ -30,6 +30,7 @@ from segops.demo.screen import screen
 from segops.kafka import topics
 from segops.kafka.clients import running_admin
 from segops.operations import group
+from segops.operations.audiences import actions
 from segops.operations.definitions import publish
 from segops.processes.child import Child
 from segops.processes.interrupts import interruptible, uninterrupted
@@ -46,6 +47,10 @@ _PARTS: Final = (
     "collector.log",
     "replay.log",
     "commands.log",
+    "audiences.yaml",
+    "destinations.yaml",
+    "activate",
+    "activate.log",
 )
 
 
@@ -111,7 +116,10 @@ def _set_up(
 ) -> tuple[Environment, Processes]:
     ports = stack.enter_context(reserve_ports(options.processes))
     events_port, pages_port = stack.enter_context(reserve_ports(2))
-    environment = make_environment(options, folder, broker, web_port=ports[0])
+    delivery_ports = stack.enter_context(reserve_ports(3))
+    environment = make_environment(
+        options, folder, broker, people=history.people, ports=[ports[0], *delivery_ports]
+    )
     _write(environment.events_file, history)
     shutil.copytree(SEGMENTS, environment.segments_folder)
     asyncio.run(_prepare(environment, options.processes))
@@ -135,6 +143,7 @@ async def _prepare(environment: Environment, processes: int) -> None:
     await group.check_processes(environment.settings, processes)
     await topics.create(environment.settings)
     await publish(environment.settings, environment.definitions)
+    await actions.apply(environment.settings, [environment.audience])
 
 
 async def _remove_topics(environment: Environment) -> None:
@@ -156,14 +165,15 @@ def _collector(environment: Environment, port: int, web_port: int) -> Child:
 
 def _oracle(environment: Environment, history: OrderHistory) -> Child:
     """Start ``segops replay`` over the same input, without Kafka, for the expected changes."""
-    options = {
-        "--segments": SEGMENTS,
-        "--events": environment.events_file,
-        "--apply": HALF_WAY,
-        "--at": format_instant(history.half_ms),
-        "--until": format_instant(history.final_ms),
-    }
-    arguments = [str(part) for option in options.items() for part in option]
+    options = (
+        ("--segments", SEGMENTS),
+        ("--segments", environment.audiences_file),
+        ("--events", environment.events_file),
+        ("--apply", HALF_WAY),
+        ("--at", format_instant(history.half_ms)),
+        ("--until", format_instant(history.final_ms)),
+    )
+    arguments = [str(part) for option in options for part in option]
     log = environment.folder / "replay.log"
     return Child("replay", "--strict", *arguments, environment={}, log=log, out=environment.expected_file)
 

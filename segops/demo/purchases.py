@@ -2,7 +2,8 @@
 
 A line of the file is a customer, a day, a number of CDs and an amount in dollars. The time of day is missing:
 each customer's day gets one between 08:00 and 20:00 UTC, determined by customer and day alone, and further
-purchases on the same day follow at intervals of seven minutes, in the order of the file.
+purchases on the same day follow at intervals of seven minutes, in the order of the file. Each customer has an
+e-mail address, and nine of ten have agreed to be written to; both are determined by the customer alone.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from zlib import crc32
 
 from segops.core.errors import UserError
@@ -23,6 +24,7 @@ from segops.demo.wheels import data_file
 _OPENS_MS: Final = 8 * 3_600_000
 _OPEN_FOR_MS: Final = 12 * 3_600_000
 _APART_MS: Final = 7 * 60_000
+_PROFILE: Final = "user_id:"
 
 
 def purchases_file() -> Path:
@@ -65,8 +67,33 @@ def _order(number: int, time_ms: int, customer: str, quantity: int, amount: floa
         "quantity": quantity,
     }
     profile = f"c{customer}"
-    call = {"type": "track", "event": "Order Completed", "userId": profile, "properties": properties}
+    call: dict[str, Any] = {
+        "type": "track",
+        "event": "Order Completed",
+        "userId": profile,
+        "properties": properties,
+    }
+    traits = {"email": _address(profile), "consent": {"marketing": _has_agreed(profile)}}
+    call["context"] = {"traits": traits}
     return input_event(time_ms, f"cdnow-{number:05d}", profile, call)
+
+
+def reachable_at(profile_id: str) -> str | None:
+    """Return the e-mail address of a profile; None of a profile that must not be written to.
+
+    >>> reachable_at("user_id:c00004"), reachable_at("user_id:w0815")
+    ('c00004@shop.example', None)
+    """
+    customer = profile_id.removeprefix(_PROFILE)
+    return _address(customer) if customer.startswith("c") and _has_agreed(customer) else None
+
+
+def _address(customer: str) -> str:
+    return f"{customer}@shop.example"
+
+
+def _has_agreed(customer: str) -> bool:
+    return crc32(f"{customer}|consent".encode()) % 10 != 0
 
 
 @lru_cache(maxsize=1_000)

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from segops.core.values import format_instant
+from segops.demo.activation import Delivered
 from segops.demo.dashboard import DashboardState
 from segops.demo.edit import REASONS
-from segops.demo.environment import Environment
+from segops.demo.environment import AUDIENCE, Environment
 from segops.demo.history import OrderHistory
 from segops.demo.run import Processes, RunResult
 
@@ -52,14 +53,27 @@ def _figures(result: RunResult, dashboard: DashboardState, history: OrderHistory
         f"their accounts when they logged in; {result.duplicates:,} duplicates, "
         f"{result.late:,} late events, {result.dead_letters:,} dead letters"
     )
+    yield _delivered(result.delivered)
+
+
+def _delivered(found: Delivered) -> str:
+    return (
+        f"The audience {AUDIENCE}: {found.entries:,} entries and {found.exits:,} exits went to a webhook, "
+        f"signed, and to a list in a stand-in of Klaviyo, in {found.requests:,} requests; "
+        f"{found.repeated:,} were sent twice. After {found.at_most:,} entries the breaker held it: "
+        f"{found.holds:,} time(s)"
+    )
 
 
 def _verdict(result: RunResult) -> Iterator[str]:
     differences = result.differences
     changes, state = result.changes, result.state
+    first, at_last, at_end = result.delivered.members
     compared = (
         f"{changes.compared:,} changes of {changes.profiles:,} profiles compared field by field with the "
-        f"replay of the same input, and {state.compared:,} rows of the state topic with the latest changes"
+        f"replay of the same input, {state.compared:,} rows of the state topic with the latest changes, and "
+        f"both destinations with the {first:,} members after the approval, the {at_last:,} at the last "
+        f"order, and the {at_end:,} at the end"
     )
     if not differences:
         yield f"VERIFIED: {compared}: no differences"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -16,6 +16,7 @@ import msgspec
 from segops.config import Settings
 from segops.core.errors import SegopsError
 from segops.core.events import Change
+from segops.demo.activation import Activation, Delivered, activation
 from segops.demo.change_collector import ChangeCollector, read_state
 from segops.demo.dashboard import DashboardState
 from segops.demo.edit import Edit
@@ -45,6 +46,7 @@ class RunResult(msgspec.Struct, frozen=True):
     state: Verdict
     duplicates: int
     conflicts: list[str]
+    delivered: Delivered
     late: int
     dead_letters: int
     merges: int
@@ -56,6 +58,7 @@ class RunResult(msgspec.Struct, frozen=True):
     def differences(self) -> list[str]:
         """Everything that is not as expected."""
         found = [*self.changes.differences, *self.conflicts, *self.state.differences]
+        found += self.delivered.differences
         if self.late:
             found.append(f"{self.late} late events, although all were sent in time order")
         if self.dead_letters:
@@ -80,6 +83,7 @@ class _Instruments:
     sdk: Sdk
     progress: Progress
     collector: ChangeCollector
+    activation: Activation
 
 
 class Run:
@@ -88,7 +92,7 @@ class Run:
     def __init__(
         self, environment: Environment, history: OrderHistory, processes: Processes, screen: Screen
     ) -> None:
-        self.dashboard = DashboardState(history, environment.definitions)
+        self.dashboard = DashboardState(history, environment.all_definitions)
         self._environment = environment
         self._history = history
         self._processes = processes
@@ -99,7 +103,8 @@ class Run:
         async with self._instruments(rate) as instruments:
             monitor = _Monitor(self, instruments)
             progress, feeder, history = instruments.progress, instruments.feeder, self._history
-            async with _running(instruments.collector.listen()) as monitor.listening:
+            async with _running(instruments.collector.listen()) as listening:
+                monitor.background.append(listening)
                 await monitor("starting the worker", self._until_ready())
                 self.dashboard.begin()
                 # At each change of the way, all before is applied: the two choose partitions differently.
@@ -108,13 +113,27 @@ class Run:
                 await monitor("events through the collector", feeder.over_http(last_ms), progress.caught_up)
                 await monitor("events", feeder.events(history.half_ms), progress.caught_up)
                 await self._edit(monitor, instruments)
-                await monitor("events", feeder.events(history.last_ms), progress.caught_up)
-                await monitor("time passes", feeder.time(), lambda: progress.all_evaluated(history.final_ms))
-            monitor.listening = None
+                await self._second_half(monitor, instruments)
+            monitor.background.clear()
             await instruments.collector.catch_up()
             self.dashboard.close(instruments.collector.changes.values())
             await monitor("comparing with the replay", self._until_replayed(), patient=True)
             return await self._check(instruments)
+
+    async def _second_half(self, monitor: _Monitor, instruments: _Instruments) -> None:
+        """Deliver an audience from here on; compare when all is at rest: at the last order, at the end."""
+        progress, feeder, activation = instruments.progress, instruments.feeder, instruments.activation
+        history, paused_s = self._history, self.dashboard.elapsed_s
+        with ExitStack() as children:
+            await monitor("approving an audience", activation.approve(children), patient=True)
+            await monitor("delivering", activation.compare("after the approval"), patient=True)
+            self.dashboard.resume(paused_s)
+            async with _running(activation.watch()) as watching:
+                monitor.background.append(watching)
+                await monitor("events", feeder.events(history.last_ms), progress.caught_up)
+                await monitor("delivering", activation.compare("at the last order"), patient=True)
+                await monitor("time passes", feeder.time(), lambda: progress.all_evaluated(history.final_ms))
+                await monitor("delivering", activation.compare("at the end"), patient=True)
 
     async def _edit(self, monitor: _Monitor, instruments: _Instruments) -> None:
         """Publish an edit half-way. All partitions have the same clock then, as the replay has."""
@@ -136,9 +155,11 @@ class Run:
             running_consumer(settings.kafka, isolation_level="read_committed") as reader,
             aiohttp.ClientSession() as session,
             feeder(settings, sdk := self._sdk(session), self._history, rate=rate) as feeding,
+            activation(self._environment, self._screen.say) as delivering,
         ):
             progress = Progress(settings, admin, offsets)
-            yield _Instruments(feeding, sdk, progress, ChangeCollector(settings, reader, self.dashboard.note))
+            collector = ChangeCollector(settings, reader, self.dashboard.note)
+            yield _Instruments(feeding, sdk, progress, collector, delivering)
 
     def _sdk(self, session: aiohttp.ClientSession) -> Sdk:
         return Sdk(session, f"http://127.0.0.1:{self._processes.collector_ports[0]}", WRITE_KEY)
@@ -157,6 +178,7 @@ class Run:
         self._processes.worker.check()
         self._processes.oracle.check()
         self._processes.collector.check()
+        instruments.activation.check()
         if self._processes.worker.ended():
             raise SegopsError("the worker exited before its work was done")
         self.dashboard.look(instruments.progress, instruments.feeder.sent)
@@ -169,6 +191,7 @@ class Run:
             changes=compare(read_changes(self._environment.expected_file), received.values()),
             state=compare_state(received.values(), await read_state(settings)),
             duplicates=collector.duplicates,
+            delivered=instruments.activation.result(),
             conflicts=[conflict(*pair) for pair in collector.conflicts],
             late=await pages.total(self._processes.ports, _LATE),
             dead_letters=await _count(settings, settings.topics.dead_letters),
@@ -192,7 +215,8 @@ class _Monitor:
     """Polls work five times a second until it is done and its effect is visible."""
 
     def __init__(self, run: Run, instruments: _Instruments) -> None:
-        self.listening: asyncio.Future[None] | None = None
+        #: Tasks that run beside the work until it is done.
+        self.background: list[asyncio.Future[None]] = []
         self._run = run
         self._instruments = instruments
         self._mark: object = None
@@ -224,8 +248,9 @@ class _Monitor:
 
     async def _look(self, patient: bool) -> None:
         instruments = self._instruments
-        if self.listening is not None and self.listening.done():
-            self.listening.result()
+        for each in self.background:
+            if each.done():
+                each.result()
         progress, feeder = instruments.progress, instruments.feeder
         await progress.look()
         feeder.done = progress.events

@@ -68,7 +68,8 @@ class Sdk:
 
 def batch(lines: Sequence[bytes]) -> bytes:
     """Return the body of a request: events with the SDK's context, and when it is sent."""
-    messages: list[dict[str, Any]] = [
-        {"integrations": {}, **msgspec.json.decode(line), "context": _CONTEXT} for line in lines
+    events: list[dict[str, Any]] = [msgspec.json.decode(line) for line in lines]
+    messages = [
+        {"integrations": {}, **each, "context": {**_CONTEXT, **each.get("context", {})}} for each in events
     ]
     return _encode({"batch": messages, "sentAt": format_instant(wall_ms())})

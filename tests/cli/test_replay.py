@@ -262,3 +262,26 @@ def test_apply_and_at_belong_together(segments: Path, option: str) -> None:
     done = replay("--segments", segments, "--events", "-", option, value, text=VIEWS)
     assert done.status == 2
     assert "expected --apply and --at together" in done.err
+
+
+AUDIENCE = """
+version: 1
+audiences:
+  - {key: interested, segment: high-intent, channel: email}
+"""
+
+
+@pytest.mark.parametrize(("consent", "expected"), [("none", True), ("consent.marketing", False)])
+def test_audiences_in_the_files_are_evaluated(
+    segments: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, consent: str, *, expected: bool
+) -> None:
+    audiences = tmp_path / "audiences.yaml"
+    audiences.write_text(AUDIENCE)
+    monkeypatch.setenv("SEGOPS_AUDIENCE_CONSENT", consent)
+    event = json.loads(view(T))
+    named = json.dumps({**event, "context": {"traits": {"email": "ann@shop.example"}}}) + "\n"
+    found = changes(
+        replay("--segments", segments, "--segments", audiences, "--events", "-", text=named + VIEWS)
+    )
+    keys = {each["segment_key"] for each in found}
+    assert keys == {"high-intent", *(["audience.interested"] if expected else [])}

@@ -46,6 +46,7 @@ def test_every_change_equals_the_replay(environment: dict[str, str], tmp_path: P
     )
     assert done.returncode == 0, done.stdout + done.stderr
     verified = re.search(r"VERIFIED: ([\d,]+) changes of ([\d,]+) profiles .* no differences", done.stdout)
+    assert_delivered(done.stdout)
     assert verified is not None, done.stdout
     expected = (folder / "expected.jsonl").read_bytes().splitlines()
     assert int(verified[1].replace(",", "")) == len(expected) > 5_000
@@ -59,6 +60,17 @@ def test_every_change_equals_the_replay(environment: dict[str, str], tmp_path: P
     assert_edited(done.stdout, [json.loads(line) for line in expected])
 
 
+def assert_delivered(said: str) -> None:
+    """Check that the audience was approved, and that destinations were compared when they had members."""
+    assert "$ segops audiences approve vip-offer --plan " in said
+    told = re.search(r"vip-offer: ([\d,]+) entries and ([\d,]+) exits went to a webhook", said)
+    assert told is not None and told[1] == told[2], said
+    members = re.search(r"the (\d+) members after the approval, the (\d+) at the last order, and the 0", said)
+    assert members is not None and min(int(members[1]), int(members[2])) > 10, said
+    held = re.search(r"After (\d+) entries the breaker held it: (\d+) time", said)
+    assert held is not None and int(told[1]) <= int(held[1]) * (1 + int(held[2])), said
+
+
 def assert_edited(said: str, changes: list[dict[str, Any]]) -> None:
     """Check that the edit was planned and applied, and that its changes are those of the replay."""
     assert "$ segops plan segments/\n" in said
@@ -67,7 +79,9 @@ def assert_edited(said: str, changes: list[dict[str, Any]]) -> None:
     entered = [each for each in changes if each["reason"] == "backfill"]
     assert {each["segment_key"] for each in entered} == {"regulars"}
     assert re.search(rf"^  Regulars +{len(entered)} entered \(backfill\)$", said, re.MULTILINE), said
-    moved = Counter(each["action"] for each in changes if each["reason"] == "definition")
+    edited = [each for each in changes if each["reason"] == "definition"]
+    assert {each["segment_key"] for each in edited} == {"vip", "audience.vip-offer"}
+    moved = Counter(each["action"] for each in edited if each["segment_key"] == "vip")
     planned = rows(said)
     assert planned["regulars"] == [1, 0, len(entered), len(entered), 0]
     assert planned["vip"][3:] == [moved["entered"], moved["exited"]]

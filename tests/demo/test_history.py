@@ -15,7 +15,7 @@ from segops.core.values import parse_instant
 from segops.demo.clicks import CALLS, SHIFT_MS, clicks
 from segops.demo.history import AFTERWARDS_MS, OrderHistory, arrange, read_history
 from segops.demo.input_events import InputEvent
-from segops.demo.purchases import purchases
+from segops.demo.purchases import purchases, reachable_at
 from segops.demo.wheels import data_file
 from segops.schemas.events import route
 from tests.rest import rest
@@ -62,7 +62,15 @@ def test_a_purchase_becomes_an_order() -> None:
         "userId": "c00002",
         "messageId": "cdnow-00001",
         "properties": {"order_id": "order-00001", "revenue": 77.0, "currency": "USD", "quantity": 5},
+        "context": {"traits": {"email": "c00002@shop.example", "consent": {"marketing": True}}},
     }
+
+
+def test_nine_of_ten_customers_may_be_written_to() -> None:
+    orders = [*purchases(f"{number:05} 19970101 1 1.00" for number in range(1, 1_001))]
+    agreed = {each.profile for each in orders if call(each)["context"]["traits"]["consent"]["marketing"]}
+    assert agreed == {each.profile for each in orders if reachable_at(f"user_id:{each.profile}")}
+    assert 850 < len(agreed) < 950
 
 
 def test_purchases_of_one_day_are_spaced_within_the_day() -> None:

@@ -33,6 +33,13 @@ def test_a_batch_has_the_form_of_the_sdk() -> None:
     assert message == json.loads(LINE)
 
 
+def test_a_batch_keeps_the_traits_of_the_context() -> None:
+    order = {**ORDER, "context": {"traits": {"email": "c1@shop.example"}}}
+    (message,) = json.loads(batch([input_event(5, "m1", "c1", order).line]))["batch"]
+    assert message["context"]["traits"] == {"email": "c1@shop.example"}
+    assert message["context"]["library"]["name"] == "analytics-python"
+
+
 class Collector:
     """Answers with these statuses in turn, 0 by closing the connection, then 200."""
 
