@@ -20,7 +20,7 @@ from hypothesis import settings
 from segops.brokers import LocalBroker
 from segops.brokers.network import reserve_ports
 
-from .shared_broker import shared_broker, used_broker, wait_until_stopped
+from .shared_broker import delete_topics, shared_broker, used_broker, wait_until_stopped
 
 #: An address that refuses connections: port 1 is assigned to an obsolete service (tcpmux).
 NOWHERE = "127.0.0.1:1"
@@ -51,9 +51,13 @@ def broker(pytestconfig: pytest.Config) -> Iterator[LocalBroker]:
 
 
 @pytest.fixture
-def topic_prefix() -> str:
-    """Return a unique prefix for the topics, groups and transactional ids of a test."""
-    return f"t{uuid4().hex[:10]}."
+def topic_prefix(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Yield a unique prefix for the topics, groups and transactional ids of a test; delete its topics."""
+    prefix = f"t{uuid4().hex[:10]}."
+    yield prefix
+    if "broker" in request.fixturenames:
+        shared: LocalBroker = request.getfixturevalue("broker")
+        delete_topics(shared.bootstrap_servers, prefix)
 
 
 @pytest.fixture

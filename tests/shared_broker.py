@@ -7,6 +7,7 @@ the broker any more.
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import json
 import os
@@ -18,6 +19,8 @@ from pathlib import Path
 
 from segops.brokers import LocalBroker, PassedOver, choose
 from segops.brokers.network import wait_for
+from segops.config import load
+from segops.kafka.clients import running_admin
 
 _START_S, _STOP_S = 300.0, 60.0
 
@@ -35,6 +38,18 @@ def shared_broker(folder: Path, kind: str) -> Iterator[LocalBroker]:
             if not _facts(folder).exists():
                 _start_keeper(folder, kind)
         yield _broker(folder)
+
+
+def delete_topics(bootstrap_servers: str, prefix: str) -> None:
+    """Delete the topics of a test: those of hundreds would fill the memory of the run's broker."""
+
+    async def delete() -> None:
+        async with running_admin(load(kafka={"bootstrap_servers": bootstrap_servers}).kafka) as admin:
+            found = [each for each in await admin.list_topics() if each.startswith(prefix)]
+            if found:
+                await admin.delete_topics(found)
+
+    asyncio.run(delete())
 
 
 def used_broker(folder: Path) -> tuple[str, list[str]] | None:

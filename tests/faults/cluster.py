@@ -23,6 +23,7 @@ from segops.streaming.partition.clock import PartitionClock
 from segops.streaming.partition.marks import split_mark
 
 from ..forking import Running, server
+from ..shared_broker import delete_topics
 from ..streaming.helpers import Stack, wait_until
 from .adoptions import final_definitions, is_in_force
 from .evidence import Circumstances, Evidence, collect_evidence, topics_of
@@ -150,6 +151,8 @@ class Case:
         for cleanup in self.cleanups:
             cleanup()
         self.cluster.close()
+        if not self.plan.broker.nodes:  # other cases use it, too
+            delete_topics(self.plan.broker.bootstrap_servers, self.cluster.name)
         self.load.close()
         self.inspector.close()
 

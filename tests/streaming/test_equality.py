@@ -23,6 +23,7 @@ from tests.rest import rest
 from ..core.strategies import BASE_MS, RFM, rules, streams
 from ..core.strategies_areas import PLACES, area_context
 from ..core.strategies_lookups import LOOKUPS, POSTAL_CODES
+from ..shared_broker import delete_topics
 from .helpers import Sent, Stack, comparable, wait_until
 
 UNTIL_MS = BASE_MS + 600_000
@@ -129,3 +130,4 @@ def test_two_workers_publish_what_replay_computes(
         stack.close()
     # Stopped workers have published all their changes.
     assert stack.changes() == _replayed(SegmentSet(stack.definitions), sent)
+    delete_topics(broker.bootstrap_servers, name)
