@@ -56,8 +56,7 @@ def topic_prefix(request: pytest.FixtureRequest) -> Iterator[str]:
     prefix = f"t{uuid4().hex[:10]}."
     yield prefix
     if "broker" in request.fixturenames:
-        shared: LocalBroker = request.getfixturevalue("broker")
-        delete_topics(shared.bootstrap_servers, prefix)
+        delete_topics(request.getfixturevalue("broker"), prefix)
 
 
 @pytest.fixture

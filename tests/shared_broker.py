@@ -40,16 +40,20 @@ def shared_broker(folder: Path, kind: str) -> Iterator[LocalBroker]:
         yield _broker(folder)
 
 
-def delete_topics(bootstrap_servers: str, prefix: str) -> None:
-    """Delete the topics of a test: those of hundreds would fill the memory of the run's broker."""
+def delete_topics(broker: LocalBroker, prefix: str) -> None:
+    """Delete the topics of a test: those of hundreds would fill the memory of the run's broker.
+
+    A broker of one test alone, which has nodes to control, ends with it.
+    """
 
     async def delete() -> None:
-        async with running_admin(load(kafka={"bootstrap_servers": bootstrap_servers}).kafka) as admin:
+        async with running_admin(load(kafka={"bootstrap_servers": broker.bootstrap_servers}).kafka) as admin:
             found = [each for each in await admin.list_topics() if each.startswith(prefix)]
             if found:
                 await admin.delete_topics(found)
 
-    asyncio.run(delete())
+    if not broker.nodes:
+        asyncio.run(delete())
 
 
 def used_broker(folder: Path) -> tuple[str, list[str]] | None:

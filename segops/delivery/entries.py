@@ -50,10 +50,15 @@ def _checked(request: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class Entries:
-    """The entries of a partition. ``told_ms``: channel and address -> change -> when it was told."""
+    """The entries of a partition. ``told_ms``: channel and address -> change -> when it was told.
+
+    Nothing is forgotten before ``forget_over``: while the topics are read from their beginning, the exit of a
+    member is read before what the member was told.
+    """
 
     def __init__(self, store: ProfileStore) -> None:
         self._store = store
+        self._restored = False
         self.told_ms: dict[tuple[str, str], dict[str, int]] = {}
 
     def read(self, entry_ids: Sequence[str]) -> list[Entry]:
@@ -64,8 +69,19 @@ class Entries:
     def write(self, entries: Iterable[tuple[str, Entry]]) -> None:
         """Store entries; forget those that are over."""
         self._store.write(
-            [Write(entry_id, None if each.is_over else _pack(each)) for entry_id, each in entries], {}
+            [
+                Write(entry_id, None if each.is_over and self._restored else _pack(each))
+                for entry_id, each in entries
+            ],
+            {},
         )
+
+    def forget_over(self, entry_ids: Sequence[str]) -> list[str]:
+        """Forget those of the restored entries that are over; return the others."""
+        self._restored = True
+        found = [*zip(entry_ids, self.read(entry_ids), strict=True)]
+        self.write((entry_id, entry) for entry_id, entry in found if entry.is_over)
+        return [entry_id for entry_id, entry in found if not entry.is_over]
 
     def take_targets(self, records: Sequence[Any]) -> list[Address]:
         """Take over targets; return the addresses that they are of."""

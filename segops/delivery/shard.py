@@ -87,7 +87,7 @@ class Shard:
             await asyncio.gather(*self._pumps.values(), return_exceptions=True)
 
     async def _restore(self, consumer: AIOKafkaConsumer) -> None:
-        """Read the targets, then what was told: an address without either is forgotten at once."""
+        """Read the targets, then what was told, and forget the addresses that are over."""
         chunk: list[Any] = []
         async for record in from_beginning(consumer, [self._targets]):
             chunk.append(record)
@@ -100,7 +100,7 @@ class Shard:
                 self._requests.append(request)
         after: str | None = None
         while ids := self._entries.ids(after, _SLICE):
-            self._add(map(address_of, ids))
+            self._add(map(address_of, self._entries.forget_over(ids)))
             after = ids[-1]
             await asyncio.sleep(0)
 

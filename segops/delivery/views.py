@@ -81,8 +81,8 @@ async def read_entries(settings: Settings) -> dict[Address, Entry]:
             found.take_told(record)
     entries, after = dict[Address, Entry](), None
     while ids := found.ids(after, _SLICE):
-        entries.update(zip(map(address_of, ids), found.read(ids), strict=True))
-        after = ids[-1]
+        after, left = ids[-1], found.forget_over(ids)
+        entries.update(zip(map(address_of, left), found.read(left), strict=True))
     return entries
 
 

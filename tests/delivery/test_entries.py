@@ -34,8 +34,15 @@ def told(found: Told | None) -> Record:
 
 
 @pytest.fixture
-def entries() -> Entries:
+def starting() -> Entries:
     return Entries(MemoryStores().open(0))
+
+
+@pytest.fixture
+def entries(starting: Entries) -> Entries:
+    """Return entries after the topics have been read from their beginning."""
+    starting.forget_over([])
+    return starting
 
 
 def test_an_address_is_read_back_with_all_its_signs() -> None:
@@ -49,6 +56,18 @@ def test_targets_then_what_was_told_are_restored(entries: Entries) -> None:
     assert entries.take_told(told(dead)) is None
     (found,) = entries.read([ADDRESS.id])
     assert (found.wanted, found.told) == (TARGET, dead)
+
+
+def test_an_exit_is_kept_until_what_was_told_is_restored(starting: Entries) -> None:
+    left = msgspec.structs.replace(TARGET, member=False, change_id="c2", sequence=2)
+    other = Address(CRM, "ben@shop.example")
+    starting.take_targets([wanted(TARGET), wanted(left)])
+    starting.take_targets([wanted(left)._replace(key=encode_key(*CRM, other.address, "q"))])
+    starting.take_told(told(Told(True, "c1", "p", 7)))
+    assert starting.forget_over(starting.ids(None, 9)) == [ADDRESS.id]
+    (found,) = starting.read([ADDRESS.id])
+    assert found.gone == left
+    assert starting.ids(None, 9) == [ADDRESS.id]
 
 
 def test_what_is_over_is_forgotten(entries: Entries) -> None:

@@ -83,17 +83,13 @@ class Case:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.rng = random.Random(plan.seed)
-        name = f"f{uuid4().hex[:10]}."
-        self.cluster = FaultCluster(
-            plan.broker.bootstrap_servers, name, plan.folder, partitions=plan.partitions
-        )
+        name, servers = f"f{uuid4().hex[:10]}.", plan.broker.bootstrap_servers
+        self.cluster = FaultCluster(servers, name, plan.folder, partitions=plan.partitions)
         self.cluster.replication = plan.replication
         self.cluster.environment = self._environment()
         self.settings = self.cluster.settings
-        self.inspector = KafkaInspector(plan.broker.bootstrap_servers, self.settings.worker.app_id)
-        target = Target(
-            plan.broker.bootstrap_servers, self.settings.topics.events, plan.partitions, plan.clock
-        )
+        self.inspector = KafkaInspector(servers, self.settings.worker.app_id)
+        target = Target(servers, self.settings.topics.events, plan.partitions, plan.clock)
         self.load = EventLoad(target, plan.seed, plan.shape)
         self.circumstances = Circumstances(plan.mode, checkpoint_records=CHECKPOINT_RECORDS)
         self.workers: dict[int, Running] = {}
@@ -151,8 +147,7 @@ class Case:
         for cleanup in self.cleanups:
             cleanup()
         self.cluster.close()
-        if not self.plan.broker.nodes:  # other cases use it, too
-            delete_topics(self.plan.broker.bootstrap_servers, self.cluster.name)
+        delete_topics(self.plan.broker, self.cluster.name)
         self.load.close()
         self.inspector.close()
 
@@ -329,9 +324,9 @@ class Case:
 
     def has_records_in_flight(self) -> bool:
         """Return whether a record is unprocessed; its outputs are sent before it counts as processed."""
-        topics = self.settings.topics
+        topics = [self.settings.topics.events, self.settings.topics.profile_events]
         starts = {partition: offset for partition, (offset, _) in self.inspector.committed().items()}
-        partitions = partitions_of([topics.events, topics.profile_events], self.plan.partitions)
+        partitions = partitions_of(topics, self.plan.partitions)
         found = self.inspector.read(partitions, "read_committed", starts)
         return any(not is_tick(record.headers) for records in found.values() for record in records)
 

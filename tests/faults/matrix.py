@@ -9,6 +9,7 @@ from . import (
     auxiliaries,
     backfills,
     brokers,
+    deliveries,
     disks,
     foreign_topics,
     inputs,
@@ -134,6 +135,18 @@ FAULTS = [
         plans.disturbed,
         shape=Shape(events=300, users=24, per_second=120.0, logins=True),
         segments=earlier_text,
+    ),
+    Fault(
+        "F40",
+        "kill -9, SIGSTOP, rebalances and an outage of the delivery to a destination that fails",
+        deliveries.disturbed,
+        shape=Shape(events=420, users=24, logins=True),
+    ),
+    Fault(
+        "F41",
+        "more entries and exits than the limits allow, and kill -9 of processes that share them",
+        deliveries.limited,
+        shape=Shape(events=420, users=16),
     ),
     Fault("F28", "a long random mix of faults", None, "Run it with `make soak`."),
 ]

@@ -130,4 +130,4 @@ def test_two_workers_publish_what_replay_computes(
         stack.close()
     # Stopped workers have published all their changes.
     assert stack.changes() == _replayed(SegmentSet(stack.definitions), sent)
-    delete_topics(broker.bootstrap_servers, name)
+    delete_topics(broker, name)
