@@ -9,6 +9,8 @@ from pydantic import ValidationError
 
 from segops.config import Settings
 from segops.core.errors import DefinitionError, Issue, UserError
+from segops.destinations.hubspot.adapter import HubSpotForm, open_hubspot
+from segops.destinations.iterable.adapter import IterableForm, open_iterable
 from segops.destinations.klaviyo.adapter import KlaviyoForm, open_klaviyo
 from segops.destinations.model import Destination, Form
 from segops.destinations.port import Adapter
@@ -26,6 +28,8 @@ class Kind(NamedTuple):
 
 
 KINDS: Final[Mapping[str, Kind]] = {
+    "hubspot": Kind(HubSpotForm, open_hubspot),
+    "iterable": Kind(IterableForm, open_iterable),
     "klaviyo": Kind(KlaviyoForm, open_klaviyo),
     "segment": Kind(SegmentForm, open_segment),
     "webhook": Kind(WebhookForm, open_webhook),

@@ -1,0 +1,1 @@
+"""HubSpot: contacts, their properties, and static lists."""

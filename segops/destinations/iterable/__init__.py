@@ -1,0 +1,1 @@
+"""Iterable: static lists, user data, and events that begin journeys."""
