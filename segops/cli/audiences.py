@@ -22,6 +22,7 @@ from segops.core.audiences.model import Audience, Moves, Rate, Reach
 from segops.core.audiences.states import Action
 from segops.core.errors import UserError
 from segops.core.segments import Definition
+from segops.destinations.published import topic_of as destinations_topic
 from segops.kafka.definitions import read
 from segops.operations.audiences import actions, reach
 from segops.operations.audiences.views import read_audit, views
@@ -66,6 +67,19 @@ def apply(paths: Sequence[Path], dry_run: bool) -> None:
     audiences = _audiences_in(paths)[0]
     changes = run(lambda settings: actions.apply(settings, audiences, dry_run=dry_run))
     print_resource_changes(changes, "audiences", dry_run=dry_run)
+    for each in run(lambda settings: _unpublished(settings, audiences)):
+        warn(each)
+
+
+async def _unpublished(settings: Settings, audiences: Sequence[Audience]) -> list[str]:
+    """Return a warning for each destination that an audience names and that is not published."""
+    known = await destinations_topic(settings).read()
+    return [
+        f"{audience.key}: the destination {each.to} is not published; see `segops destinations apply`"
+        for audience in audiences
+        for each in audience.deliver
+        if each.to not in known
+    ]
 
 
 def _audiences_in(paths: Sequence[Path]) -> tuple[list[Audience], list[Definition]]:

@@ -21,7 +21,7 @@ from tests.rest import in_rest, rest
 from .conftest import require_transactions
 from .deliveries import DESTINATIONS, OPERATOR, SENT_TO_ALL, Delivery, flaky
 from .helpers import START_MS, Sent, Stack, wait_until
-from .test_audiences import approved, audit, customer, done, shown, started, written
+from .test_audiences import approved, audit, customer, done, ran, shown, started, written
 from .test_scans import members
 
 pytestmark = pytest.mark.broker
@@ -35,6 +35,7 @@ def delivery(stack: Stack, broker: LocalBroker) -> Iterator[Delivery]:
         started_with(stack, SENT_TO_ALL)
         file = written(stack, DESTINATIONS.replace("URL", receiver.url), "destinations.yaml")
         assert stack.segops("destinations", "apply", file).exit_code == 0
+        assert "is not published" not in ran(stack, "apply", written(stack, SENT_TO_ALL)).stderr
         yield Delivery(stack, receiver)
 
 

@@ -168,6 +168,8 @@ def approved(stack: Stack) -> str:
 
 def test_audience_from_its_draft_to_its_end(stack: Stack) -> None:
     started(stack)
+    repeated = ran(stack, "apply", written(stack, AUDIENCE))
+    assert "winback: the destination crm-hook is not published" in repeated.stderr
     assert "the audience winback is void: there is none" in refused(stack, "submit", "winback")
     made = plan(stack)
     assert [(each["name"], each["left"]) for each in made["reach"]["steps"]] == expected()
