@@ -20,6 +20,10 @@ _MAX_BODY_BYTES: Final = 16 << 20
 _MAX_DETAIL: Final = 300
 _LONGEST_RETRY_AFTER_S: Final = 3_600.0
 _AWAY: Final = (408, 425, 429)
+#: Headers that say when to come back, the first one first.
+_WAITS: Final = ("Retry-After", "RateLimit-Reset", "X-RateLimit-Reset")
+#: Greater numbers of seconds are an instant.
+_UNIX_S: Final = 1_000_000_000
 _REFUSES: Final = (401, 403)
 
 
@@ -134,14 +138,21 @@ def _checked(found: Answer) -> Answer:
 def retry_after_s(headers: Mapping[str, str], *, now_s: float) -> float:
     """Return the seconds that an answer asks to wait for: a number or an HTTP date; 0 if it does not say.
 
+    Without ``Retry-After``, the end of a rate limit's window counts: in seconds, or as seconds of Unix time.
+
     >>> retry_after_s({"Retry-After": "7"}, now_s=0), retry_after_s({"Retry-After": "soon"}, now_s=0)
     (7.0, 0.0)
     >>> retry_after_s({"Retry-After": "Thu, 01 Jan 1970 00:01:00 GMT"}, now_s=50)
     10.0
+    >>> retry_after_s({"RateLimit-Reset": "5"}, now_s=0)
+    5.0
+    >>> retry_after_s({"X-RateLimit-Reset": "1760000003"}, now_s=1_760_000_000)
+    3.0
     """
-    text = headers.get("Retry-After", "")
+    text = next((headers[name] for name in _WAITS if name in headers), "")
     try:
         found = float(text)
+        found -= now_s if found > _UNIX_S else 0
     except ValueError:
         try:
             found = email.utils.parsedate_to_datetime(text).timestamp() - now_s
