@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from segops.config import Settings
 from segops.core.errors import DefinitionError, Issue, UserError
 from segops.destinations.braze.adapter import BrazeForm, open_braze
+from segops.destinations.customerio.adapter import CustomerIoForm, open_customerio
 from segops.destinations.hubspot.adapter import HubSpotForm, open_hubspot
 from segops.destinations.iterable.adapter import IterableForm, open_iterable
 from segops.destinations.klaviyo.adapter import KlaviyoForm, open_klaviyo
@@ -30,6 +31,7 @@ class Kind(NamedTuple):
 
 KINDS: Final[Mapping[str, Kind]] = {
     "braze": Kind(BrazeForm, open_braze),
+    "customerio": Kind(CustomerIoForm, open_customerio),
     "hubspot": Kind(HubSpotForm, open_hubspot),
     "iterable": Kind(IterableForm, open_iterable),
     "klaviyo": Kind(KlaviyoForm, open_klaviyo),
