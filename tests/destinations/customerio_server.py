@@ -79,8 +79,8 @@ PEOPLE = {
 class CustomerIoStandIn:
     """A workspace with manual segments. ``faults``: of the next requests, each used once.
 
-    ``broken``: the people who are refused: ``named`` by their place, ``elsewhere`` by another one, ``whole`` with
-    all others.
+    ``broken``: the people who are refused: ``named`` by their place, ``elsewhere`` by another one, ``whole``
+    with all others.
     """
 
     def __init__(self, *segments: int) -> None:

@@ -153,6 +153,34 @@ def test_an_erased_person_is_told_of_and_forgotten(delivery: Delivery) -> None:
     wait_until(lambda: f'"{erased}"' not in remaining(delivery.stack), "nothing is kept", delivery.diagnosis)
 
 
+@rest
+def test_people_who_were_told_merge_split_and_are_erased_beside_kills(delivery: Delivery) -> None:
+    """Each step kills the process after its first request; the next one goes on."""
+    stack, receiver = delivery.stack, delivery.receiver
+    delivery.start()
+    delivery.await_equality()
+    first, second = sorted(receiver.members("winback"))[:2]
+    alias = {"type": "alias", "previousId": first.partition(":")[2], "userId": second.partition(":")[2]}
+    for step, gone in (("merge", {first}), ("split", set[str]()), ("erase", {second})):
+        stack.workers.pop().kill()
+        dying = delivery.start(SEGOPS_CRASH_AT="activate_after_request:1")
+        sent = [Sent(0, json.dumps({**alias, "messageId": "alias"}).encode())] if step == "merge" else []
+        if step != "merge":
+            profile = first if step == "split" else second
+            command = [step, profile] if step == "split" else [step, "--profile", profile]
+            assert stack.segops(*command).exit_code == 0
+        stack.send(sent, final_ms=START_MS + 3_900_000)
+        wait_until(lambda dying=dying: dying.poll() is not None, f"killed in {step}", delivery.diagnosis)  # type: ignore[misc]
+        delivery.start()
+        wait_until(
+            lambda gone=gone: {first, second} - receiver.members("winback") == gone,  # type: ignore[misc]
+            f"{step} is told",
+            delivery.diagnosis,
+        )
+        delivery.await_equality()
+    assert not receiver.refused
+
+
 def remaining(stack: Stack) -> str:
     """Return all that the topics of the delivery hold, as after compaction."""
     topics = stack.settings.topics

@@ -85,7 +85,7 @@ def members(stack: Stack) -> dict[str, set[str]]:
     """Return the members of each segment, from the state topic."""
     found: dict[str, set[str]] = {}
     latest = {record.key: record.value for record in stack.read(stack.settings.topics.membership_state)}
-    for value in latest.values():
+    for value in filter(None, latest.values()):  # a person who was erased has no row
         row = json.loads(value)
         if row["member"]:
             found.setdefault(row["segment_key"], set()).add(row["profile_id"])
