@@ -13,6 +13,7 @@ from segops.destinations.klaviyo.adapter import KlaviyoForm, open_klaviyo
 from segops.destinations.model import Destination, Form
 from segops.destinations.port import Adapter
 from segops.destinations.segment.adapter import SegmentForm, open_segment
+from segops.destinations.slack.adapter import SlackForm, open_slack
 from segops.destinations.webhook.adapter import WebhookForm, open_webhook
 from segops.metrics import Metrics
 from segops.schemas.issues import form_issues
@@ -28,6 +29,7 @@ class Kind(NamedTuple):
 KINDS: Final[Mapping[str, Kind]] = {
     "klaviyo": Kind(KlaviyoForm, open_klaviyo),
     "segment": Kind(SegmentForm, open_segment),
+    "slack": Kind(SlackForm, open_slack),
     "webhook": Kind(WebhookForm, open_webhook),
 }
 
