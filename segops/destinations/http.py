@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import email.utils
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -47,7 +47,8 @@ class Answer:
 class HttpClient:
     """The client of one destination. Headers and bodies of requests are never logged, nor part of an error.
 
-    ``secrets``: what must not be shown even if an answer repeats it, in each form that is sent.
+    ``secrets``: what must not be shown even if an answer repeats it, in each form that is sent. ``by_body``:
+    statuses that raise nothing, as the caller decides by the body.
     """
 
     def __init__(
@@ -57,12 +58,14 @@ class HttpClient:
         *,
         timeout_s: float,
         secrets: Sequence[str] = (),
+        by_body: Collection[int] = (),
         resolver: AbstractResolver | None = None,
     ) -> None:
         self._name = name
         self._metrics = metrics
         self._timeout = ClientTimeout(total=timeout_s, sock_connect=min(10.0, timeout_s))
         self._secrets = tuple(secrets)
+        self._by_body = frozenset(by_body)
         self._resolver = resolver
         self._session: ClientSession | None = None
 
@@ -89,7 +92,7 @@ class HttpClient:
             raise DestinationAway(f"{type(error).__name__}: {_shown(str(error), self._secrets)}") from None
         finally:
             self._metrics.delivery.requests.labels(self._name, status).inc()
-        return _checked(found)
+        return found if found.status in self._by_body else _checked(found)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from segops.config import Settings
 from segops.core.errors import DefinitionError, Issue, UserError
 from segops.destinations.klaviyo.adapter import KlaviyoForm, open_klaviyo
+from segops.destinations.meta.adapter import MetaForm, open_meta
 from segops.destinations.model import Destination, Form
 from segops.destinations.port import Adapter
 from segops.destinations.segment.adapter import SegmentForm, open_segment
@@ -28,6 +29,7 @@ class Kind(NamedTuple):
 
 KINDS: Final[Mapping[str, Kind]] = {
     "klaviyo": Kind(KlaviyoForm, open_klaviyo),
+    "meta": Kind(MetaForm, open_meta),
     "segment": Kind(SegmentForm, open_segment),
     "slack": Kind(SlackForm, open_slack),
     "webhook": Kind(WebhookForm, open_webhook),

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Final
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 
 from segops.config import secret_variable
 from segops.core.errors import UserError
+
+_API_URL: Final = re.compile(
+    r"https://[A-Za-z0-9.-]{1,253}(:\d{1,5})?|http://(127\.0\.0\.1|localhost)(:\d{1,5})?"
+)
+
+
+def _api_url(text: str) -> str:
+    if _API_URL.fullmatch(text) is None:
+        raise ValueError("expected https://host without a path, or http:// on loopback")
+    return text
+
+
+#: The server of an API: its paths are the adapter's, and credentials are not sent in the clear.
+ApiUrl = Annotated[str, AfterValidator(_api_url)]
 
 
 class Destination(msgspec.Struct, frozen=True):

@@ -32,7 +32,9 @@ class StandInServer:
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
-        """Serve on loopback; yield the address."""
+        """Serve on loopback; yield the address. Earlier requests were another client's, and count no more."""
+        self._arrivals.clear()
+        self._closed_until = 0.0
         application = web.Application(client_max_size=32 << 20)
         application.router.add_route("*", "/{path:.*}", self._answer)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
@@ -47,9 +49,13 @@ class StandInServer:
         """Answer a request that arrives."""
         raise NotImplementedError
 
+    def close_for(self, seconds: float) -> None:
+        """Let all that arrives within some seconds break a rule."""
+        self._closed_until = asyncio.get_running_loop().time() + seconds
+
     def throttle(self) -> dict[str, str]:
-        """Return the headers that ask to wait; what arrives earlier breaks a rule."""
-        self._closed_until = asyncio.get_running_loop().time() + float(self.retry_after)
+        """Return the headers that ask to wait."""
+        self.close_for(float(self.retry_after))
         return {"Retry-After": self.retry_after}
 
     def is_over(self, path: str) -> bool:
@@ -68,7 +74,7 @@ class StandInServer:
         self.calls.append(f"{request.method} {request.path}")
         fault = self.faults.pop(0) if self.faults else ""
         if asyncio.get_running_loop().time() < self._closed_until:
-            self.refused.append(f"before Retry-After: {request.path}")
+            self.refused.append(f"before it may: {request.path}")
         if fault == "reset":
             return _abort(request)
         response = await self.carry_out(request, fault)

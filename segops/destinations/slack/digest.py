@@ -8,6 +8,7 @@ from typing import Any, Final
 from segops.core.delivery.messages import Message, Person
 from segops.core.delivery.model import ERASED
 from segops.core.text import printable
+from segops.destinations.people import trait_at
 
 _ACTIONS: Final = ("entered", "exited")
 _MAX_NAMES: Final = 5
@@ -33,8 +34,8 @@ def namer_of(show: object) -> Namer | None:
     if isinstance(show, str) and show in _OWN:
         return _OWN[show]
     if isinstance(show, str) and show.startswith(_TRAIT) and all(show.split(".")):
-        path = show.removeprefix(_TRAIT).split(".")
-        return lambda person: _at(person.traits, path)
+        path = show.removeprefix(_TRAIT)
+        return lambda person: trait_at(person.traits, path)
     raise ValueError(f"expected email, user_id or trait.PATH, got {show!r}")
 
 
@@ -83,9 +84,3 @@ def _code(text: str) -> str:
     """
     short = text if len(text) <= _MAX_NAME else text[:_MAX_NAME] + "…"
     return f"`{printable(short).translate(_ESCAPES)}`"
-
-
-def _at(value: Any, path: Sequence[str]) -> Any:
-    for name in path:
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return value
