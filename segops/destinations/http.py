@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.utils
 import math
+from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -21,6 +22,8 @@ _MAX_DETAIL: Final = 300
 _LONGEST_RETRY_AFTER_S: Final = 3_600.0
 _AWAY: Final = (408, 425, 429)
 _REFUSES: Final = (401, 403)
+#: Secrets that were obtained later and may still be repeated: the latest and those before it.
+_OBTAINED: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,7 @@ class HttpClient:
         self._metrics = metrics
         self._timeout = ClientTimeout(total=timeout_s, sock_connect=min(10.0, timeout_s))
         self._secrets = tuple(secrets)
+        self._obtained: deque[str] = deque(maxlen=_OBTAINED)
         self._by_body = frozenset(by_body)
         self._resolver = resolver
         self._session: ClientSession | None = None
@@ -80,19 +84,23 @@ class HttpClient:
         if self._session is None:
             connector = TCPConnector(resolver=self._resolver, limit=64)
             self._session = ClientSession(connector=connector, timeout=self._timeout, trust_env=False)
-        status = "failed"
+        status, secrets = "failed", (*self._secrets, *self._obtained)
         try:
             async with self._session.request(
                 method, url, data=body, headers=headers, allow_redirects=False
             ) as response:
                 body_read = await _body(response.content)
-                found = Answer(response.status, response.headers, body_read, self._secrets)
+                found = Answer(response.status, response.headers, body_read, secrets)
                 status = str(found.status)
         except (ClientError, OSError, TimeoutError) as error:
-            raise DestinationAway(f"{type(error).__name__}: {_shown(str(error), self._secrets)}") from None
+            raise DestinationAway(f"{type(error).__name__}: {_shown(str(error), secrets)}") from None
         finally:
             self._metrics.delivery.requests.labels(self._name, status).inc()
         return found if found.status in self._by_body else _checked(found)
+
+    def hide(self, secret: str) -> None:
+        """Show a secret that was obtained after the client was opened nowhere."""
+        self._obtained.append(secret)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from segops.config import Settings
 from segops.core.errors import DefinitionError, Issue, UserError
+from segops.destinations.google.adapter import GoogleForm, open_google
 from segops.destinations.klaviyo.adapter import KlaviyoForm, open_klaviyo
 from segops.destinations.meta.adapter import MetaForm, open_meta
 from segops.destinations.model import Destination, Form
@@ -28,6 +29,7 @@ class Kind(NamedTuple):
 
 
 KINDS: Final[Mapping[str, Kind]] = {
+    "google": Kind(GoogleForm, open_google),
     "klaviyo": Kind(KlaviyoForm, open_klaviyo),
     "meta": Kind(MetaForm, open_meta),
     "segment": Kind(SegmentForm, open_segment),
