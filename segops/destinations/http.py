@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import email.utils
 import math
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -25,6 +26,8 @@ _WAITS: Final = ("Retry-After", "RateLimit-Reset", "X-RateLimit-Reset")
 #: Greater numbers of seconds are an instant.
 _UNIX_S: Final = 1_000_000_000
 _REFUSES: Final = (401, 403)
+#: Secrets that were obtained later and may still be repeated: the latest and those before it.
+_OBTAINED: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,8 @@ class Answer:
 class HttpClient:
     """The client of one destination. Headers and bodies of requests are never logged, nor part of an error.
 
-    ``secrets``: what must not be shown even if an answer repeats it, in each form that is sent.
+    ``secrets``: what must not be shown even if an answer repeats it, in each form that is sent. ``by_body``:
+    statuses that raise nothing, as the caller decides by the body.
     """
 
     def __init__(
@@ -61,12 +65,15 @@ class HttpClient:
         *,
         timeout_s: float,
         secrets: Sequence[str] = (),
+        by_body: Collection[int] = (),
         resolver: AbstractResolver | None = None,
     ) -> None:
         self._name = name
         self._metrics = metrics
         self._timeout = ClientTimeout(total=timeout_s, sock_connect=min(10.0, timeout_s))
         self._secrets = tuple(secrets)
+        self._obtained: deque[str] = deque(maxlen=_OBTAINED)
+        self._by_body = frozenset(by_body)
         self._resolver = resolver
         self._session: ClientSession | None = None
 
@@ -81,19 +88,23 @@ class HttpClient:
         if self._session is None:
             connector = TCPConnector(resolver=self._resolver, limit=64)
             self._session = ClientSession(connector=connector, timeout=self._timeout, trust_env=False)
-        status = "failed"
+        status, secrets = "failed", (*self._secrets, *self._obtained)
         try:
             async with self._session.request(
                 method, url, data=body, headers=headers, allow_redirects=False
             ) as response:
                 body_read = await _body(response.content)
-                found = Answer(response.status, response.headers, body_read, self._secrets)
+                found = Answer(response.status, response.headers, body_read, secrets)
                 status = str(found.status)
         except (ClientError, OSError, TimeoutError) as error:
-            raise DestinationAway(f"{type(error).__name__}: {_shown(str(error), self._secrets)}") from None
+            raise DestinationAway(f"{type(error).__name__}: {_shown(str(error), secrets)}") from None
         finally:
             self._metrics.delivery.requests.labels(self._name, status).inc()
-        return _checked(found)
+        return found if found.status in self._by_body else _checked(found)
+
+    def hide(self, secret: str) -> None:
+        """Show a secret that was obtained after the client was opened nowhere."""
+        self._obtained.append(secret)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -11,12 +11,15 @@ from segops.config import Settings
 from segops.core.errors import DefinitionError, Issue, UserError
 from segops.destinations.braze.adapter import BrazeForm, open_braze
 from segops.destinations.customerio.adapter import CustomerIoForm, open_customerio
+from segops.destinations.google.adapter import GoogleForm, open_google
 from segops.destinations.hubspot.adapter import HubSpotForm, open_hubspot
 from segops.destinations.iterable.adapter import IterableForm, open_iterable
 from segops.destinations.klaviyo.adapter import KlaviyoForm, open_klaviyo
+from segops.destinations.meta.adapter import MetaForm, open_meta
 from segops.destinations.model import Destination, Form
 from segops.destinations.port import Adapter
 from segops.destinations.segment.adapter import SegmentForm, open_segment
+from segops.destinations.slack.adapter import SlackForm, open_slack
 from segops.destinations.webhook.adapter import WebhookForm, open_webhook
 from segops.metrics import Metrics
 from segops.schemas.issues import form_issues
@@ -32,10 +35,13 @@ class Kind(NamedTuple):
 KINDS: Final[Mapping[str, Kind]] = {
     "braze": Kind(BrazeForm, open_braze),
     "customerio": Kind(CustomerIoForm, open_customerio),
+    "google": Kind(GoogleForm, open_google),
     "hubspot": Kind(HubSpotForm, open_hubspot),
     "iterable": Kind(IterableForm, open_iterable),
     "klaviyo": Kind(KlaviyoForm, open_klaviyo),
+    "meta": Kind(MetaForm, open_meta),
     "segment": Kind(SegmentForm, open_segment),
+    "slack": Kind(SlackForm, open_slack),
     "webhook": Kind(WebhookForm, open_webhook),
 }
 

@@ -1,0 +1,1 @@
+"""Google: members of Customer Match lists, by the Data Manager API."""

@@ -1,0 +1,1 @@
+"""Meta: members of Custom Audiences, by hashed identifiers."""

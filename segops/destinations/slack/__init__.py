@@ -1,0 +1,1 @@
+"""A channel of Slack, and of chats that take its incoming webhooks: digests for people."""
