@@ -105,7 +105,7 @@ def test_live_section_works_as_written(
 
 
 _TEN = re.compile(r"<!-- ten: (\w+) -->\n```\w*\n(.*?)```", re.DOTALL)
-_PORTS = {"6066": "SEGOPS_WEB_PORT", "6080": "SEGOPS_COLLECT_PORT", "6081": "SEGOPS_COLLECT_WEB_PORT"}
+_PORTS = [name for name, _, _ in config.variables() if name.endswith("_PORT")]
 _ORDERS = [
     {"order_id": n, "customer_id": "cem", "revenue": 50 + n, "created_at": f"2026-11-2{n}"} for n in (1, 2)
 ]
@@ -126,9 +126,8 @@ async def _write_orders(servers: str) -> None:
 def test_ten_minutes_work_as_written(tmp_path: Path, reserve: Callable[[int], list[int]]) -> None:
     blocks = dict(_TEN.findall(README))
     assert list(blocks) == ["up", "sdk", "topic", "shop", "segment"]
-    broker, sources, catalogue, *others = map(str, reserve(3 + len(_PORTS)))
-    ports = dict(zip(_PORTS.values(), others, strict=True))
-    ports |= {"SEGOPS_SOURCES_WEB_PORT": sources, "SEGOPS_CATALOGUE_WEB_PORT": catalogue}
+    broker, *others = map(str, reserve(1 + len(_PORTS)))
+    ports = dict(zip(_PORTS, others, strict=True))
     bare = {key: value for key, value in os.environ.items() if not key.startswith("SEGOPS_")}
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     shop = {"SEGOPS_SHOPIFY_SECRETS": "shpss_secret", "SEGOPS_SHOPIFY_SHOPS": "my-shop.myshopify.com"}
