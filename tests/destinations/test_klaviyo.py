@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,58 +10,17 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from segops.config import load
-from segops.destinations.http import HttpClient
 from segops.destinations.kinds import open_adapter
 from segops.destinations.klaviyo import api
 from segops.destinations.klaviyo.adapter import Klaviyo
-from segops.destinations.klaviyo.api import KlaviyoApi
 from segops.destinations.model import Destination
-from segops.destinations.port import (
-    Accepted,
-    DestinationAway,
-    DestinationRefuses,
-    Message,
-    Outcome,
-    Person,
-    Refused,
-)
+from segops.destinations.port import Accepted, DestinationAway, DestinationRefuses, Person, Refused
 from segops.metrics import Metrics
 from tests.klaviyo.contract import rates
 from tests.rest import examples
 
+from .klaviyo_runs import BOTH, LIST, METRIC, message, run, sent
 from .klaviyo_server import FAULTS, KEY, PATHS, KlaviyoLists
-
-LIST, METRIC = {"list": "L1"}, {"metric": "Entered win-back"}
-BOTH = LIST | METRIC
-T = TypeVar("T")
-
-
-def message(number: int, name: str, action: Any = "entered", **changed: Any) -> Message:
-    address = changed.pop("address", f"{name}@shop.example")
-    person = Person(f"user_id:{name}", name, email=address)
-    return Message(action, "winback", address, person, f"c{number}", number, "time", 5, 5, 9, **changed)
-
-
-def run(account: KlaviyoLists, work: Callable[[Klaviyo], Awaitable[T]], *, key: str = KEY) -> T:
-    async def served() -> T:
-        async with account.serving() as url:
-            client = HttpClient("k", Metrics(CollectorRegistry()), timeout_s=5)
-            adapter = Klaviyo(KlaviyoApi(client, url, key), url, polls_s=[0.0] * 5)
-            try:
-                return await work(adapter)
-            finally:
-                await adapter.close()
-
-    return asyncio.run(served())
-
-
-def sent(
-    account: KlaviyoLists, messages: Sequence[Message], options: Any = LIST, **more: Any
-) -> list[Outcome]:
-    async def send(adapter: Klaviyo) -> list[Outcome]:
-        return [*await adapter.send(messages, options)]
-
-    return run(account, send, **more)
 
 
 def test_members_are_imported_into_the_list_and_removed_from_it() -> None:
@@ -184,6 +141,41 @@ def test_the_addresses_in_a_list_can_be_read() -> None:
         return {each async for each in found}
 
     assert run(account, read) == account.members("L1") - {None} != set()
+
+
+def test_answers_in_pages_are_read_to_the_last() -> None:
+    account = KlaviyoLists("L1")
+    account.page_cap = 2
+    wrong = [message(number, f"w{number}", address=f"wrong{number}") for number in range(5)]
+    right = [message(number, f"u{number}") for number in range(5, 10)]
+    found = sent(account, [*wrong, *right])
+    assert [type(each) for each in found] == [Refused] * 5 + [Accepted] * 5
+    assert len(account.members("L1")) == 5
+
+    async def read(adapter: Klaviyo) -> set[str]:
+        return {each async for each in adapter._members("L1")}
+
+    assert run(account, read) == account.members("L1")
+    gone = [message(number, f"u{number}", "exited") for number in range(5, 10)]
+    assert set(sent(account, gone)) == {Accepted()}
+    assert account.members("L1") == set()
+
+
+def test_a_job_that_is_cancelled_is_tried_again_later() -> None:
+    account = KlaviyoLists("L1")
+    account.cancels = 1
+    with pytest.raises(DestinationAway, match="the import job-1 was cancelled"):
+        sent(account, [message(1, "ann")])
+    assert account.members("L1") == set()
+    assert sent(account, [message(1, "ann")]) == [Accepted()]
+    assert account.members("L1") == {"ann@shop.example"}
+
+
+def test_a_slow_job_is_awaited() -> None:
+    account = KlaviyoLists("L1")
+    account.looks = 9
+    assert sent(account, [message(1, "ann")]) == [Accepted()]
+    assert account.members("L1") == {"ann@shop.example"}
 
 
 def test_long_addresses_are_looked_up_in_parts() -> None:
