@@ -71,13 +71,31 @@ def test_a_record_that_is_refused_does_not_hold_up_the_others() -> None:
     assert set(account.events) == {"c1", "c3"}
 
 
+@pytest.mark.parametrize("status", [400, 404])
 @pytest.mark.parametrize("change", ["entered", "exited"])
-def test_a_list_that_is_gone_stops_the_delivery(change: str) -> None:
+@pytest.mark.parametrize("others", [0, 3])
+def test_a_list_that_is_gone_stops_the_delivery(status: int, change: str, others: int) -> None:
     account = KlaviyoLists("L1")
+    account.gone = status
     sent(account, [message(1, "ann")])
     del account.lists["L1"]
+    messages = [message(2, "ann", change), *(message(3 + n, f"u{n}", change) for n in range(others))]
     with pytest.raises(DestinationRefuses, match="the list L1 does not exist"):
-        sent(account, [message(2, "ann", change)])
+        sent(account, messages)
+
+
+@pytest.mark.parametrize("pointers", [True, False])
+def test_an_import_that_is_refused_as_a_whole_goes_on_without_the_wrong_records(pointers: bool) -> None:
+    account = KlaviyoLists("L1")
+    account.checks_at_once, account.pointers = True, pointers
+    wrong = {3, 4, 8}
+    messages = [
+        message(n, f"u{n}", address=f"u{n}" if n in wrong else f"u{n}@shop.example") for n in range(9)
+    ]
+    found = sent(account, messages)
+    assert {n for n, each in enumerate(found) if isinstance(each, Refused)} == wrong
+    assert all("Invalid email" in each.reason for each in found if isinstance(each, Refused))
+    assert len(account.members("L1")) == 6
 
 
 def test_wrong_keys_and_scopes_stop_the_delivery() -> None:
@@ -96,7 +114,7 @@ def test_a_job_that_does_not_end_is_tried_again_later() -> None:
     account = KlaviyoLists("L1")
 
     async def send(adapter: Klaviyo) -> Any:
-        adapter._polls_s = [0.0]
+        adapter._imports._polls_s = [0.0]
         return await adapter.send([message(1, "ann")], LIST)
 
     with pytest.raises(DestinationAway, match="has not ended within 0 s"):
@@ -107,10 +125,10 @@ def test_an_exit_waits_for_an_import_that_was_given_up() -> None:
     account = KlaviyoLists("L1")
 
     async def send(adapter: Klaviyo) -> None:
-        adapter._polls_s = [0.0]
+        adapter._imports._polls_s = [0.0]
         with pytest.raises(DestinationAway):
             await adapter.send([message(1, "ann")], LIST)
-        adapter._polls_s = [0.0] * 5
+        adapter._imports._polls_s = [0.0] * 5
         assert await adapter.send([message(2, "ann", "exited")], LIST) == [Accepted()]
 
     run(account, send)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import quote
 
 from pydantic import AfterValidator, Field
-from yarl import URL
 
 from segops.config import Settings
-from segops.destinations.http import Answer, HttpClient
+from segops.destinations.http import HttpClient
 from segops.destinations.klaviyo import api, bodies
-from segops.destinations.klaviyo.api import KlaviyoApi, document_of
+from segops.destinations.klaviyo.api import KlaviyoApi
+from segops.destinations.klaviyo.imports import Imports
 from segops.destinations.model import Form, Secret
 from segops.destinations.port import (
     Accepted,
@@ -66,7 +65,7 @@ class Klaviyo:
     def __init__(self, account: KlaviyoApi, url: str, *, polls_s: Sequence[float] = _POLLS_S) -> None:
         self._api = account
         self._url = url
-        self._polls_s = polls_s
+        self._imports = Imports(account, polls_s)
 
     def address_of(self, person: Person) -> str | None:
         """Return the e-mail address, without spaces around it and in lower case."""
@@ -78,7 +77,7 @@ class Klaviyo:
         staying = [each for each in messages if each.action != "exited"]
         if list_id is None:
             staying = [each for each in staying if each.properties]
-        refused = await self._import(staying, list_id) if staying else {}
+        refused = await self._imports.bring(staying, list_id) if staying else {}
         leaving = [each.address for each in messages if each.action == "exited"]
         if list_id is not None and leaving:
             await self._remove(leaving, list_id)
@@ -89,92 +88,21 @@ class Klaviyo:
 
     # -- lists -----------------------------------------------------------------------------------------
 
-    async def _import(self, messages: Sequence[Message], list_id: str | None) -> dict[str, Refused]:
-        """Import profiles; return those that are refused. What is refused as a whole is tried in halves."""
-        answer = await self._api.call(api.IMPORT, body=bodies.import_job(messages, list_id))
-        if answer.is_accepted:
-            job = document_of(answer)["data"]["id"]
-            return await self._errors(job) if await self._has_errors(job) else {}
-        self._check_list(answer, list_id)
-        if len(messages) == 1:
-            return {messages[0].address: Refused(answer.detail)}
-        half = len(messages) // 2
-        first = await self._import(messages[:half], list_id)
-        return first | await self._import(messages[half:], list_id)
-
-    @staticmethod
-    def _check_list(answer: Answer, list_id: str | None) -> None:
-        if answer.status == 404:
-            raise DestinationRefuses(f"the list {list_id} does not exist: {answer.detail}")
-
-    async def _has_errors(self, job: str) -> bool:
-        """Wait for the end of a job; return whether records of it failed."""
-        for pause_s in self._polls_s:
-            await asyncio.sleep(pause_s)
-            answer = await self._api.call(api.JOB, job)
-            if not answer.is_accepted:
-                raise DestinationAway(f"the import {job}: {answer.detail}")
-            attributes = document_of(answer)["data"]["attributes"]
-            if attributes["status"] == "complete":
-                return bool(attributes.get("failed_count"))
-            if attributes["status"] == "cancelled":
-                raise DestinationAway(f"the import {job} was cancelled")
-        raise DestinationAway(f"the import {job} has not ended within {sum(self._polls_s):g} s")
-
-    async def _errors(self, job: str) -> dict[str, Refused]:
-        """Return the records of a job that failed, by address."""
-        found: dict[str, Refused] = {}
-        async for each in self._pages(api.ERRORS, job, {"page[size]": "100"}):
-            attributes = each["attributes"]
-            email = _email_in(attributes.get("original_payload") or {})
-            if email is None:
-                raise DestinationRefuses(f"the import {job}: {attributes['detail']}")
-            found[email] = Refused(str(attributes["detail"]), job)
-        return found
-
     async def _remove(self, addresses: Sequence[str], list_id: str) -> None:
         """Remove profiles from a list. An address without a profile is in no list.
 
         An import that is under way could add them afterwards, also one of whose job nothing is known here.
         """
-        await self._await_imports()
+        await self._imports.await_end_of_all()
         ids: list[str] = []
         for some in _looked_up(addresses):
             ids += [each["id"] async for each in self._profiles("email", some)]
         if not ids:
             return
         answer = await self._api.call(api.REMOVE, list_id, body=bodies.removal(ids))
-        self._check_list(answer, list_id)
         if not answer.is_accepted:
+            await self._api.require_list(list_id)
             raise DestinationRefuses(f"the list {list_id}: {answer.detail}")
-
-    async def _await_imports(self) -> None:
-        """Wait until no import of the account is under way."""
-        query = {"filter": bodies.any_of("status", ["queued", "processing"])}
-        for pause_s in self._polls_s:
-            if not [each async for each in self._pages(api.JOBS, "", query)]:
-                return
-            await asyncio.sleep(pause_s)
-        raise DestinationAway(f"imports have not ended within {sum(self._polls_s):g} s: exits wait for them")
-
-    async def _pages(self, endpoint: api.Endpoint, of: str, query: Mapping[str, str]) -> AsyncIterator[Any]:
-        cursor: dict[str, str] = {}
-        while True:
-            answer = await self._api.call(endpoint, of, query={**query, **cursor})
-            if not answer.is_accepted:
-                # Without the server's words: they may repeat the addresses that were asked for.
-                raise DestinationRefuses(f"{endpoint.path.format(of)}: status {answer.status}")
-            document = document_of(answer)
-            for each in document["data"]:
-                yield each
-            following = (document.get("links") or {}).get("next")
-            if following is None:
-                return
-            if not (after := _cursor_in(following)):
-                raise DestinationRefuses(
-                    f"{endpoint.path.format(of)}: the link to the next page has no cursor"
-                )
-            cursor = {"page[cursor]": after}
 
     # -- events ----------------------------------------------------------------------------------------
 
@@ -227,7 +155,9 @@ class Klaviyo:
         return None if list_id is None else self._members(list_id)
 
     async def _members(self, list_id: str) -> AsyncIterator[str]:
-        ids = [each["id"] async for each in self._pages(api.MEMBERS, list_id, {"page[size]": str(_LOOK_UP)})]
+        ids = [
+            each["id"] async for each in self._api.pages(api.MEMBERS, list_id, {"page[size]": str(_LOOK_UP)})
+        ]
         for some in _looked_up(ids):
             async for profile in self._profiles("id", some):
                 if (email := profile["attributes"].get("email")) is not None:
@@ -240,7 +170,7 @@ class Klaviyo:
             "fields[profile]": "email",
             "page[size]": str(_LOOK_UP),
         }
-        return self._pages(api.PROFILES, "", query)
+        return self._api.pages(api.PROFILES, "", query)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -274,19 +204,3 @@ def _looked_up(values: Sequence[str]) -> Iterator[list[str]]:
         length += encoded
     if part:
         yield part
-
-
-def _email_in(payload: Mapping[str, Any]) -> str | None:
-    """Return the address in a record as it was sent, or in its attributes."""
-    attributes = payload.get("attributes")
-    found = payload.get("email") or (attributes.get("email") if isinstance(attributes, dict) else None)
-    return found if isinstance(found, str) else None
-
-
-def _cursor_in(url: str) -> str:
-    """Return the cursor of a link to the next page.
-
-    >>> _cursor_in("https://a.klaviyo.com/api/profiles?page%5Bcursor%5D=abc&x=1")
-    'abc'
-    """
-    return URL(url).query.get("page[cursor]", "")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urlencode
 
 import msgspec
+from yarl import URL
 
 from segops.destinations.http import Answer, HttpClient
-from segops.destinations.port import DestinationAway
+from segops.destinations.port import DestinationAway, DestinationRefuses
 from segops.request_rates import Rate, RateLimiter
 
 REVISION: Final = "2026-07-15"
@@ -77,6 +78,32 @@ class KlaviyoApi:
                 limiter.close_for(error.retry_after_s)
                 raise
 
+    async def pages(self, endpoint: Endpoint, of: str, query: Mapping[str, str]) -> AsyncIterator[Any]:
+        """Yield what all pages of an answer hold. Raises DestinationRefuses for any that is not accepted."""
+        cursor: dict[str, str] = {}
+        while True:
+            answer = await self.call(endpoint, of, query={**query, **cursor})
+            if not answer.is_accepted:
+                # Without the server's words: they may repeat the addresses that were asked for.
+                raise DestinationRefuses(f"{endpoint.path.format(of)}: status {answer.status}")
+            document = document_of(answer)
+            for each in document["data"]:
+                yield each
+            following = (document.get("links") or {}).get("next")
+            if following is None:
+                return
+            if not (after := _cursor_in(following)):
+                raise DestinationRefuses(
+                    f"{endpoint.path.format(of)}: the link to the next page has no cursor"
+                )
+            cursor = {"page[cursor]": after}
+
+    async def require_list(self, list_id: str) -> None:
+        """Raise DestinationRefuses if a list does not exist."""
+        answer = await self.call(LIST, list_id)
+        if not answer.is_accepted:
+            raise DestinationRefuses(f"the list {list_id} does not exist: {answer.detail}")
+
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
@@ -89,3 +116,12 @@ def document_of(answer: Answer) -> dict[str, Any]:
     except msgspec.DecodeError:
         raise DestinationAway(f"expected JSON, got {answer.detail}") from None
     return found
+
+
+def _cursor_in(url: str) -> str:
+    """Return the cursor of a link to the next page.
+
+    >>> _cursor_in("https://a.klaviyo.com/api/profiles?page%5Bcursor%5D=abc&x=1")
+    'abc'
+    """
+    return URL(url).query.get("page[cursor]", "")
