@@ -54,6 +54,23 @@ def test_a_metric_is_recorded_once_per_change() -> None:
     }
 
 
+def test_properties_overwrite_neither_fields_of_klaviyo_nor_of_the_event() -> None:
+    account = KlaviyoLists("L1")
+    named = {"$value": 9, "$consent": ["email"], "reason": "late", "since": "June", "plan": "gold"}
+    sent(account, [message(1, "ann", properties=named)], BOTH)
+    assert account.properties() == {"ann@shop.example": {"reason": "late", "since": "June", "plan": "gold"}}
+    assert account.events["c1"]["properties"] == {
+        "audience": "winback",
+        "change": "entered",
+        "reason": "time",
+        "since": "1970-01-01T00:00:00.005Z",
+        "until": "1970-01-01T00:00:00.009Z",
+        "property_reason": "late",
+        "property_since": "June",
+        "plan": "gold",
+    }
+
+
 def test_updates_are_properties_alone() -> None:
     account = KlaviyoLists("L1")
     sent(account, [message(1, "ann", "updated", properties={"aov": 8})], METRIC)
@@ -96,6 +113,8 @@ def test_an_import_that_is_refused_as_a_whole_goes_on_without_the_wrong_records(
     assert {n for n, each in enumerate(found) if isinstance(each, Refused)} == wrong
     assert all("Invalid email" in each.reason for each in found if isinstance(each, Refused))
     assert len(account.members("L1")) == 6
+    if pointers:
+        assert account.calls.count("POST /api/profile-bulk-import-jobs") == 1 + len(wrong)
 
 
 def test_wrong_keys_and_scopes_stop_the_delivery() -> None:

@@ -76,7 +76,7 @@ class Klaviyo:
         list_id, metric = _options(options)
         staying = [each for each in messages if each.action != "exited"]
         if list_id is None:
-            staying = [each for each in staying if each.properties]
+            staying = [each for each in staying if bodies.properties_of(each)]
         refused = await self._imports.bring(staying, list_id) if staying else {}
         leaving = [each.address for each in messages if each.action == "exited"]
         if list_id is not None and leaving:
@@ -129,7 +129,7 @@ class Klaviyo:
         staying = [each for each in messages if each.action != "exited"]
         told = [each for each in messages if each.action != "updated"]
         found = []
-        if staying and (list_id is not None or any(each.properties for each in staying)):
+        if staying and (list_id is not None or any(map(bodies.properties_of, staying))):
             found.append(Request("POST", self._url + api.IMPORT.path, bodies.import_job(staying, list_id)))
         if metric is not None and told:
             found.append(Request("POST", self._url + api.EVENTS.path, bodies.events_job(told, metric)))

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from segops.core.delivery.messages import Message
 from segops.core.values import format_instant
+
+#: The properties that each event has, whatever the audience sends along.
+_OF_EVENT: Final = frozenset(("audience", "change", "reason", "since", "until"))
 
 
 def import_job(messages: Iterable[Message], list_id: str | None) -> dict[str, Any]:
@@ -25,9 +28,14 @@ def import_job(messages: Iterable[Message], list_id: str | None) -> dict[str, An
 
 def _profile(message: Message) -> dict[str, Any]:
     attributes: dict[str, Any] = {"email": message.address}
-    if message.properties:
-        attributes["properties"] = dict(message.properties)
+    if properties := properties_of(message):
+        attributes["properties"] = properties
     return {"type": "profile", "attributes": attributes}
+
+
+def properties_of(message: Message) -> dict[str, Any]:
+    """Return the properties that are written to a profile: names that begin with ``$`` are Klaviyo's own."""
+    return {name: value for name, value in message.properties.items() if not name.startswith("$")}
 
 
 def removal(profile_ids: Iterable[str]) -> dict[str, Any]:
@@ -62,8 +70,9 @@ def _event(message: Message, metric: str) -> dict[str, Any]:
         "change": message.action,
         "reason": message.reason,
         **{name: format_instant(at) for name, at in instants.items() if at is not None},
-        **message.properties,
     }
+    for name, value in properties_of(message).items():
+        properties[f"property_{name}" if name in _OF_EVENT else name] = value
     return {
         "properties": properties,
         "time": format_instant(message.occurred_ms),
