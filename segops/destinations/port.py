@@ -64,7 +64,14 @@ class DestinationAway(SegopsError):
 
 
 class DestinationRefuses(SegopsError):
-    """The destination takes nothing before a person has acted: wrong credentials, or a list that is gone."""
+    """The destination takes nothing before a person has acted: wrong credentials, or a list that is gone.
+
+    ``status``: that of the answer that says so, or 0.
+    """
+
+    def __init__(self, reason: str, *, status: int = 0) -> None:
+        super().__init__(reason)
+        self.status = status
 
 
 class Batch(NamedTuple):

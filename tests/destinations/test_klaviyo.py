@@ -16,7 +16,7 @@ from segops.destinations.klaviyo.adapter import Klaviyo
 from segops.destinations.model import Destination
 from segops.destinations.port import Accepted, DestinationAway, DestinationRefuses, Person, Refused
 from segops.metrics import Metrics
-from tests.klaviyo.contract import rates
+from tests.klaviyo.contract import operation, rates
 from tests.rest import examples
 
 from .klaviyo_runs import BOTH, LIST, METRIC, message, run, sent
@@ -122,9 +122,12 @@ def test_wrong_keys_and_scopes_stop_the_delivery() -> None:
     with pytest.raises(DestinationRefuses, match="status 401") as failed:
         sent(account, [message(1, "ann")], key="pk_wrong_key")
     assert "pk_wrong_key" not in str(failed.value)
-    account.scopes = ("accounts:read",)
-    with pytest.raises(DestinationRefuses, match="status 403"):
+    account.scopes = ("lists:read", "profiles:read")
+    needed = "POST /api/profile-bulk-import-jobs needs lists:write and profiles:write of the key: status 403"
+    with pytest.raises(DestinationRefuses, match=needed):
         sent(account, [message(1, "ann")])
+    with pytest.raises(DestinationRefuses, match=r"/api/event.* needs events:write of the key"):
+        sent(account, [message(1, "ann")], METRIC)
     with pytest.raises(DestinationRefuses, match="neither a list nor a metric"):
         sent(account, [message(1, "ann")], {})
 
@@ -261,6 +264,12 @@ def test_the_rates_are_those_of_the_contract() -> None:
     for each in api.ENDPOINTS:
         burst, steady = rates(PATHS.get(each.path, each.path), each.method.lower())
         assert each.rate.burst <= burst and each.rate.steady <= steady, each
+
+
+def test_the_scopes_are_those_of_the_contract() -> None:
+    for each in api.ENDPOINTS:
+        documented = operation(PATHS.get(each.path, each.path), each.method.lower())["x-klaviyo-scopes"]
+        assert each.scopes == tuple(documented), each
 
 
 def test_addresses_are_normalised() -> None:

@@ -16,27 +16,37 @@ from segops.request_rates import Rate, RateLimiter
 
 REVISION: Final = "2026-07-15"
 _TYPE: Final = "application/vnd.api+json"
+_FORBIDDEN: Final = 403
 
 
 class Endpoint(NamedTuple):
-    """An operation with its documented rate: the method, and the path, in which ``{}`` stands for an id."""
+    """An operation with its documented rate and scopes; ``{}`` in its path stands for an id."""
 
     method: str
     path: str
     rate: Rate
+    scopes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
 
 
-ACCOUNTS: Final = Endpoint("GET", "/api/accounts", Rate(1, 15))
-LIST: Final = Endpoint("GET", "/api/lists/{}", Rate(75, 700))
-MEMBERS: Final = Endpoint("GET", "/api/lists/{}/relationships/profiles", Rate(75, 700))
-REMOVE: Final = Endpoint("DELETE", "/api/lists/{}/relationships/profiles", Rate(10, 150))
-PROFILES: Final = Endpoint("GET", "/api/profiles", Rate(75, 700))
-IMPORT: Final = Endpoint("POST", "/api/profile-bulk-import-jobs", Rate(10, 150))
-JOBS: Final = Endpoint("GET", "/api/profile-bulk-import-jobs", Rate(10, 150))
-JOB: Final = Endpoint("GET", "/api/profile-bulk-import-jobs/{}", Rate(10, 150))
-ERRORS: Final = Endpoint("GET", "/api/profile-bulk-import-jobs/{}/import-errors", Rate(10, 150))
-EVENT: Final = Endpoint("POST", "/api/events", Rate(350, 3_500))
-EVENTS: Final = Endpoint("POST", "/api/event-bulk-create-jobs", Rate(10, 150))
+_LISTED: Final = ("lists:read", "profiles:read")
+_LISTING: Final = ("lists:write", "profiles:write")
+
+ACCOUNTS: Final = Endpoint("GET", "/api/accounts", Rate(1, 15), ("accounts:read",))
+LIST: Final = Endpoint("GET", "/api/lists/{}", Rate(75, 700), ("lists:read",))
+MEMBERS: Final = Endpoint("GET", "/api/lists/{}/relationships/profiles", Rate(75, 700), _LISTED)
+REMOVE: Final = Endpoint("DELETE", "/api/lists/{}/relationships/profiles", Rate(10, 150), _LISTING)
+PROFILES: Final = Endpoint("GET", "/api/profiles", Rate(75, 700), ("profiles:read",))
+IMPORT: Final = Endpoint("POST", "/api/profile-bulk-import-jobs", Rate(10, 150), _LISTING)
+JOBS: Final = Endpoint("GET", "/api/profile-bulk-import-jobs", Rate(10, 150), _LISTED)
+JOB: Final = Endpoint("GET", "/api/profile-bulk-import-jobs/{}", Rate(10, 150), _LISTED)
+ERRORS: Final = Endpoint(
+    "GET", "/api/profile-bulk-import-jobs/{}/import-errors", Rate(10, 150), ("profiles:read",)
+)
+EVENT: Final = Endpoint("POST", "/api/events", Rate(350, 3_500), ("events:write",))
+EVENTS: Final = Endpoint("POST", "/api/event-bulk-create-jobs", Rate(10, 150), ("events:write",))
 ENDPOINTS: Final = (ACCOUNTS, LIST, MEMBERS, REMOVE, PROFILES, IMPORT, JOBS, JOB, ERRORS, EVENT, EVENTS)
 
 
@@ -65,7 +75,8 @@ class KlaviyoApi:
     ) -> Answer:
         """Return the answer to a request, whatever it is, within the rate of the endpoint.
 
-        ``of``: the id in the path. Raises DestinationAway and DestinationRefuses as the client does.
+        ``of``: the id in the path. Raises DestinationAway and DestinationRefuses as the client does, with the
+        scopes that a call needs which the key may not make.
         """
         now = asyncio.get_running_loop().time
         limiter = self._limiters.setdefault(endpoint, RateLimiter(endpoint.rate, now))
@@ -77,6 +88,11 @@ class KlaviyoApi:
             except DestinationAway as error:
                 limiter.close_for(error.retry_after_s)
                 raise
+            except DestinationRefuses as error:
+                if error.status != _FORBIDDEN:
+                    raise
+                needed = f"{endpoint} needs {' and '.join(endpoint.scopes)} of the key"
+                raise DestinationRefuses(f"{needed}: {error}", status=error.status) from None
 
     async def pages(self, endpoint: Endpoint, of: str, query: Mapping[str, str]) -> AsyncIterator[Any]:
         """Yield what all pages of an answer hold. Raises DestinationRefuses for any that is not accepted."""
