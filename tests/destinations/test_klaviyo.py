@@ -71,10 +71,18 @@ def test_properties_overwrite_neither_fields_of_klaviyo_nor_of_the_event() -> No
     }
 
 
-def test_updates_are_properties_alone() -> None:
+@pytest.mark.parametrize("options", [LIST, METRIC, BOTH])
+def test_updates_are_properties_alone(options: Any) -> None:
     account = KlaviyoLists("L1")
-    sent(account, [message(1, "ann", "updated", properties={"aov": 8})], METRIC)
-    assert [each["properties"] for each in account.profiles.values()] == [{"aov": 8}]
+    messages = [message(1, "ann", properties={"aov": 7}), message(2, "ben", properties={"aov": 1})]
+    sent(account, messages, options)
+    for each in account.lists.values():
+        each.clear()  # by hand, in Klaviyo
+    account.events.clear()
+    sent(
+        account, [message(3, "ann", "updated", properties={"aov": 8}), message(4, "cid", "updated")], options
+    )
+    assert account.properties() == {"ann@shop.example": {"aov": 8}, "ben@shop.example": {"aov": 1}}
     assert (account.events, account.lists["L1"]) == ({}, set())
 
 
@@ -289,7 +297,7 @@ CHANGES = st.lists(
 def test_after_any_faults_the_list_is_the_members(
     plan: list[list[tuple[str, Any]]], faults: list[str]
 ) -> None:
-    account = KlaviyoLists("L1")
+    account, numbers = KlaviyoLists("L1"), dict[str, int]()
     account.faults = list(faults)
 
     async def tell(adapter: Klaviyo) -> set[str]:
@@ -298,7 +306,8 @@ def test_after_any_faults_the_list_is_the_members(
             messages = []
             for name, action in dict(wave).items():
                 number += 1
-                messages.append(message(number, name, action))
+                messages.append(message(number, name, action, properties={"number": number}))
+                numbers.update({name: number} if action != "exited" else {})
                 ids |= {f"c{number}"} if action != "updated" else set()
             while messages:
                 try:
@@ -310,9 +319,9 @@ def test_after_any_faults_the_list_is_the_members(
 
     ids = run(account, tell)
     account.end_imports()
-    last = {name: action for wave in plan for name, action in dict(wave).items()}
-    # An update is told of a member; told of someone else, as here, it makes one.
-    staying = {name for name, action in last.items() if action != "exited"}
+    moves = [(name, action) for wave in plan for name, action in dict(wave).items() if action != "updated"]
+    staying = {name for name, action in dict(moves).items() if action == "entered"}
     assert account.members("L1") == {f"{name}@shop.example" for name in staying}
+    assert account.properties() == {f"{name}@shop.example": {"number": n} for name, n in numbers.items()}
     assert set(account.events) == ids
     assert account.refused == []

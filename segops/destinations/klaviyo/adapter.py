@@ -72,12 +72,11 @@ class Klaviyo:
         return None if person.email is None else person.email.strip().lower() or None
 
     async def send(self, messages: Sequence[Message], options: Mapping[str, Any]) -> Sequence[Outcome]:
-        """Import those who are members, remove those who are not, then record the events."""
+        """Import who has entered, update properties, remove who has left, then record the events."""
         list_id, metric = _options(options)
-        staying = [each for each in messages if each.action != "exited"]
-        if list_id is None:
-            staying = [each for each in staying if bodies.properties_of(each)]
-        refused = await self._imports.bring(staying, list_id) if staying else {}
+        refused: dict[str, Refused] = {}
+        for some, into in _imported(messages, list_id):
+            refused |= await self._imports.bring(some, into)
         leaving = [each.address for each in messages if each.action == "exited"]
         if list_id is not None and leaving:
             await self._remove(leaving, list_id)
@@ -124,13 +123,13 @@ class Klaviyo:
     # -- people ----------------------------------------------------------------------------------------
 
     def preview(self, messages: Sequence[Message], options: Mapping[str, Any]) -> Sequence[Request]:
-        """Return the import, and the events; who leaves a list is looked up first, and so not shown."""
+        """Return the imports, and the events; who leaves a list is looked up first, and so not shown."""
         list_id, metric = _options(options)
-        staying = [each for each in messages if each.action != "exited"]
         told = [each for each in messages if each.action != "updated"]
-        found = []
-        if staying and (list_id is not None or any(map(bodies.properties_of, staying))):
-            found.append(Request("POST", self._url + api.IMPORT.path, bodies.import_job(staying, list_id)))
+        found = [
+            Request("POST", self._url + api.IMPORT.path, bodies.import_job(some, into))
+            for some, into in _imported(messages, list_id)
+        ]
         if metric is not None and told:
             found.append(Request("POST", self._url + api.EVENTS.path, bodies.events_job(told, metric)))
         return found
@@ -189,6 +188,21 @@ def _options(options: Mapping[str, Any]) -> tuple[str | None, str | None]:
     if list_id is None and metric is None:
         raise DestinationRefuses("the audience names neither a list nor a metric")
     return (None if list_id is None else str(list_id)), (None if metric is None else str(metric))
+
+
+def _imported(messages: Sequence[Message], list_id: str | None) -> Iterator[tuple[list[Message], str | None]]:
+    """Yield the messages that are imported, with the list that they go into.
+
+    An update goes into none, so that it adds no one whom a person has removed there.
+    """
+    entered = [each for each in messages if each.action == "entered"]
+    updated = [each for each in messages if each.action == "updated"]
+    if list_id is None:
+        updated = [*entered, *updated]
+    elif entered:
+        yield entered, list_id
+    if updated := [each for each in updated if bodies.properties_of(each)]:
+        yield updated, None
 
 
 def _looked_up(values: Sequence[str]) -> Iterator[list[str]]:
