@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,6 +55,7 @@ class KlaviyoAccount:
     refuses: dict[str, str] = field(default_factory=dict)
     #: Whether import errors hold the record, and whether their pointer names it.
     payloads: bool = True
+    shown: Callable[[str], str] = str
     pointers: bool = False
     #: Whether an import with a wrong record is refused as a whole, at once.
     checks_at_once: bool = False
@@ -233,7 +234,9 @@ class KlaviyoAccount:
                 "title": "Invalid input.",
                 "detail": self._problem_of(record),
                 "source": {"pointer": at},
-                "original_payload": record if self.payloads else None,
+                "original_payload": {**record, "email": self.shown(record["email"])}
+                if self.payloads
+                else None,
             }
             data.append({"type": "import-error", "id": str(number), "attributes": attributes})
         return self._page(data, "import-errors", query)

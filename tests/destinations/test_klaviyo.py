@@ -191,6 +191,28 @@ def test_the_addresses_in_a_list_can_be_read() -> None:
     assert run(account, read) == account.members("L1") - {None} != set()
 
 
+@pytest.mark.parametrize("pointers", [True, False])
+def test_errors_without_their_record_refuse_that_record_alone(pointers: bool) -> None:
+    account = KlaviyoLists("L1")
+    account.payloads, account.pointers = False, pointers
+    account.refuses = {f"u{n}@shop.example": "role address" for n in (1, 2, 6)}
+    found = sent(account, [message(n, f"u{n}") for n in range(9)], BOTH)
+    assert [n for n, each in enumerate(found) if isinstance(each, Refused)] == [1, 2, 6]
+    assert account.members("L1") == {f"u{n}@shop.example" for n in (0, 3, 4, 5, 7, 8)}
+    assert set(account.events) == {f"c{n}" for n in (0, 3, 4, 5, 7, 8)}
+    if pointers:
+        assert account.calls.count("POST /api/profile-bulk-import-jobs") == 1
+
+
+def test_an_error_that_repeats_an_address_in_another_form_names_it() -> None:
+    account = KlaviyoLists("L1")
+    account.shown = str.upper
+    account.refuses = {"u1@shop.example": "role address"}
+    found = sent(account, [message(n, f"u{n}") for n in range(3)])
+    assert found == [Accepted(), Refused("role address", "job-1"), Accepted()]
+    assert account.calls.count("POST /api/profile-bulk-import-jobs") == 1
+
+
 def test_answers_in_pages_are_read_to_the_last() -> None:
     account = KlaviyoLists("L1")
     account.page_cap = 2
