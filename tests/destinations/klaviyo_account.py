@@ -13,6 +13,7 @@ from typing import Any
 from tests.klaviyo.contract import Refused
 
 _ANY = re.compile(r"any\((email|id),(\[.*\])\)", re.DOTALL)
+STUCK_S = 1_000.0
 _UNDER_WAY = ("queued", "processing")
 _SITE = "https://a.klaviyo.com"
 
@@ -51,6 +52,8 @@ class KlaviyoAccount:
     job_s: float = 1.0
     #: How many of the next jobs are cancelled.
     cancels: int = 0
+    #: How many of the next jobs last ``STUCK_S``, longer than any client waits.
+    stuck: int = 0
     #: Addresses that are refused, beside malformed ones, with the reason.
     refuses: dict[str, str] = field(default_factory=dict)
     #: Whether import errors hold the record, and whether their pointer names it.
@@ -171,8 +174,10 @@ class KlaviyoAccount:
     ) -> str:
         """Add an import that is under way; return its id."""
         job = f"job-{len(self.jobs) + 1}"
-        looks = looks or self.looks
-        ends_s = None if looks is not None else asyncio.get_running_loop().time() + self.job_s
+        looks, lasts_s = looks or self.looks, self.job_s
+        if self.stuck:
+            self.stuck, looks, lasts_s = self.stuck - 1, None, STUCK_S
+        ends_s = None if looks is not None else asyncio.get_running_loop().time() + lasts_s
         made = Job(lists, keys, [*failed], count, looks or 0, ends_s)
         if self.cancels:
             self.cancels -= 1

@@ -1,12 +1,11 @@
-"""Klaviyo as a destination: its lists equal the members after any faults, and no limit is exceeded."""
+"""Klaviyo as a destination: what is sent to it, and what each of its answers leads to."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from segops.config import load
@@ -14,13 +13,12 @@ from segops.destinations.kinds import open_adapter
 from segops.destinations.klaviyo import api
 from segops.destinations.klaviyo.adapter import Klaviyo
 from segops.destinations.model import Destination
-from segops.destinations.port import Accepted, DestinationAway, DestinationRefuses, Person, Refused
+from segops.destinations.port import Accepted, DestinationAway, DestinationRefuses, Later, Person, Refused
 from segops.metrics import Metrics
 from tests.klaviyo.contract import operation, rates
-from tests.rest import examples
 
 from .klaviyo_runs import BOTH, LIST, METRIC, message, run, sent
-from .klaviyo_server import FAULTS, KEY, PATHS, KlaviyoLists
+from .klaviyo_server import KEY, PATHS, KlaviyoLists
 
 
 def test_members_are_imported_into_the_list_and_removed_from_it() -> None:
@@ -166,6 +164,72 @@ def test_an_exit_waits_for_an_import_that_was_given_up() -> None:
     assert account.members("L1") == set()
 
 
+def test_an_exit_waits_for_an_import_of_a_killed_process() -> None:
+    account = KlaviyoLists("L1")
+    sent(account, [message(1, "ann")])
+    account.put_job(["L1"], [*account.lists["L1"]], looks=6)
+    assert sent(account, [message(2, "ann", "exited")]) == [Accepted()]
+    account.end_imports()
+    assert account.members("L1") == set()
+
+
+def test_an_exit_is_tried_later_while_an_import_that_was_given_up_lasts() -> None:
+    account = KlaviyoLists("L1")
+
+    async def send(adapter: Klaviyo) -> None:
+        account.looks = 500
+        with pytest.raises(DestinationAway, match="has not ended"):
+            await adapter.send([message(1, "ann")], LIST)
+        assert (
+            await adapter.send([message(2, "ann", "exited"), message(3, "ben", "exited")], BOTH)
+            == [Later("an import of them has not ended", 30.0)] * 2
+        )
+        assert account.events == {}
+        account.end_imports()
+        assert await adapter.send([message(2, "ann", "exited")], BOTH) == [Accepted()]
+
+    run(account, send)
+    assert account.members("L1") == set()
+
+
+@pytest.mark.parametrize("lists", [["L2"], []])
+def test_imports_of_others_into_other_lists_delay_no_exit(lists: list[str]) -> None:
+    account = KlaviyoLists("L1", "L2")
+    sent(account, [message(1, "ann")])
+    account.put_job(lists, [], looks=10_000)
+
+    async def send(adapter: Klaviyo) -> float:
+        began = asyncio.get_running_loop().time()
+        assert await adapter.send([message(2, "ann", "exited")], LIST) == [Accepted()]
+        return asyncio.get_running_loop().time() - began
+
+    assert run(account, send) < 1
+    assert account.members("L1") == set()
+
+
+@pytest.mark.parametrize("looks", [3, 10_000])
+def test_imports_of_others_that_begin_all_the_time_delay_exits_for_a_bounded_time(looks: int) -> None:
+    account = KlaviyoLists("L1")
+    sent(account, [message(1, "ann")])
+
+    async def others() -> None:
+        while True:
+            account.put_job(["L1"], [], looks=looks)
+            await asyncio.sleep(0.5)
+
+    async def send(adapter: Klaviyo) -> float:
+        importing = asyncio.create_task(others())
+        await asyncio.sleep(5)
+        began = asyncio.get_running_loop().time()
+        assert await adapter.send([message(2, "ann", "exited")], LIST) == [Accepted()]
+        importing.cancel()
+        return asyncio.get_running_loop().time() - began
+
+    # Those that end do so at the third look; the others are awaited as long as any import is.
+    assert run(account, send) < (10 if looks == 3 else 150)
+    assert account.members("L1") == set()
+
+
 def test_a_check_reads_the_account_and_the_list() -> None:
     account = KlaviyoLists("L1")
 
@@ -307,43 +371,3 @@ def test_addresses_are_normalised() -> None:
     adapter = open_adapter(destination, load(), Metrics(CollectorRegistry()))
     assert adapter.address_of(Person("p", email=" Ann@Shop.example ")) == "ann@shop.example"
     assert adapter.address_of(Person("p")) is None
-
-
-CHANGES = st.lists(
-    st.tuples(st.sampled_from("abcd"), st.sampled_from(["entered", "exited", "updated"])), max_size=4
-)
-
-
-@examples(15, of=150)
-@given(st.lists(CHANGES, max_size=5), st.lists(st.sampled_from(FAULTS), max_size=8))
-def test_after_any_faults_the_list_is_the_members(
-    plan: list[list[tuple[str, Any]]], faults: list[str]
-) -> None:
-    account, numbers = KlaviyoLists("L1"), dict[str, int]()
-    account.faults = list(faults)
-
-    async def tell(adapter: Klaviyo) -> set[str]:
-        ids, number = set[str](), 0
-        for wave in plan:
-            messages = []
-            for name, action in dict(wave).items():
-                number += 1
-                messages.append(message(number, name, action, properties={"number": number}))
-                numbers.update({name: number} if action != "exited" else {})
-                ids |= {f"c{number}"} if action != "updated" else set()
-            while messages:
-                try:
-                    assert set(await adapter.send(messages, BOTH)) == {Accepted()}
-                    break
-                except DestinationAway:
-                    continue
-        return ids
-
-    ids = run(account, tell)
-    account.end_imports()
-    moves = [(name, action) for wave in plan for name, action in dict(wave).items() if action != "updated"]
-    staying = {name for name, action in dict(moves).items() if action == "entered"}
-    assert account.members("L1") == {f"{name}@shop.example" for name in staying}
-    assert account.properties() == {f"{name}@shop.example": {"number": n} for name, n in numbers.items()}
-    assert set(account.events) == ids
-    assert account.refused == []

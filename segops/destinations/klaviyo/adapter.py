@@ -21,6 +21,7 @@ from segops.destinations.port import (
     DestinationAway,
     DestinationRefuses,
     Finding,
+    Later,
     Message,
     Outcome,
     Person,
@@ -35,11 +36,13 @@ _MAX_BYTES: Final = 4_000_000
 _LOOK_UP: Final = 100
 #: Many servers refuse a URL of more than 8 KB; the limit of this one is not documented.
 _LOOK_UP_BYTES: Final = 4_000
-_POLLS_S: Final = (0.3, 0.7, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 30.0, 30.0)
+_POLLS_S: Final = (0.5, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, *[30.0] * 19)
 _URL: Final = re.compile(
     r"https://[A-Za-z0-9.-]{1,253}(:\d{1,5})?|http://(127\.0\.0\.1|localhost)(:\d{1,5})?"
 )
 _OK: Final = Accepted()
+#: When exits are tried again that wait for an import.
+_IMPORT_S: Final = 30.0
 
 
 def _url(text: str) -> str:
@@ -74,34 +77,36 @@ class Klaviyo:
     async def send(self, messages: Sequence[Message], options: Mapping[str, Any]) -> Sequence[Outcome]:
         """Import who has entered, update properties, remove who has left, then record the events."""
         list_id, metric = _options(options)
-        refused: dict[str, Refused] = {}
+        found: dict[str, Refused | Later] = {}
         for some, into in _imported(messages, list_id):
-            refused |= await self._imports.bring(some, into)
+            found |= await self._imports.bring(some, into)
         leaving = [each.address for each in messages if each.action == "exited"]
-        if list_id is not None and leaving:
-            await self._remove(leaving, list_id)
+        if list_id is not None and leaving and not await self._remove(leaving, list_id):
+            found |= dict.fromkeys(leaving, Later("an import of them has not ended", _IMPORT_S))
         if metric is not None:
-            told = [each for each in messages if each.action != "updated" and each.address not in refused]
-            refused |= await self._record(told, metric)
-        return [refused.get(each.address, _OK) for each in messages]
+            told = [each for each in messages if each.action != "updated" and each.address not in found]
+            found |= await self._record(told, metric)
+        return [found.get(each.address, _OK) for each in messages]
 
     # -- lists -----------------------------------------------------------------------------------------
 
-    async def _remove(self, addresses: Sequence[str], list_id: str) -> None:
-        """Remove profiles from a list. An address without a profile is in no list.
+    async def _remove(self, addresses: Sequence[str], list_id: str) -> bool:
+        """Remove profiles from a list; return False if an import could add them again, so that none was.
 
-        An import that is under way could add them afterwards, also one of whose job nothing is known here.
+        An address without a profile is in no list.
         """
-        await self._imports.await_end_of_all()
+        if not await self._imports.await_into(list_id):
+            return False
         ids: list[str] = []
         for some in _looked_up(addresses):
             ids += [each["id"] async for each in self._profiles("email", some)]
         if not ids:
-            return
+            return True
         answer = await self._api.call(api.REMOVE, list_id, body=bodies.removal(ids))
         if not answer.is_accepted:
             await self._api.require_list(list_id)
             raise DestinationRefuses(f"the list {list_id}: {answer.detail}")
+        return True
 
     # -- events ----------------------------------------------------------------------------------------
 

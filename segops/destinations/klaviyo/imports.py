@@ -12,6 +12,8 @@ from segops.destinations.klaviyo import api, bodies
 from segops.destinations.klaviyo.api import KlaviyoApi, document_of
 from segops.destinations.port import DestinationAway, Message, Refused
 
+#: Exits wait for two minutes at most.
+_POLLS_OF_EXITS: Final = 10
 #: A record of an import, in an error that refuses it.
 _RECORD: Final = re.compile(r"/data/attributes/profiles/data/(\d{1,5})(?:/.*)?")
 
@@ -22,6 +24,11 @@ class Imports:
     def __init__(self, account: KlaviyoApi, polls_s: Sequence[float]) -> None:
         self._api = account
         self._polls_s = polls_s
+        self.waited_for: set[str] = set()
+        #: Jobs that may still end: what they hold is sent again.
+        self.given_up: set[str] = set()
+        #: Lists into which imports were sent whose answer never came: any job there may be one of them.
+        self._unanswered: set[str | None] = set()
 
     async def bring(self, messages: Sequence[Message], list_id: str | None) -> dict[str, Refused]:
         """Create or update profiles, and add them to a list; return those that are refused, by address.
@@ -30,7 +37,7 @@ class Imports:
         """
         found: dict[str, Refused] = {}
         while messages:
-            answer = await self._api.call(api.IMPORT, body=bodies.import_job(messages, list_id))
+            answer = await self._start(messages, list_id)
             if answer.is_accepted:
                 return found | await self._ended(document_of(answer)["data"]["id"], messages, list_id)
             wrong = _refused_at_once(answer, messages)
@@ -39,6 +46,13 @@ class Imports:
             found |= wrong
             messages = [each for each in messages if each.address not in wrong]
         return found
+
+    async def _start(self, messages: Sequence[Message], list_id: str | None) -> Answer:
+        try:
+            return await self._api.call(api.IMPORT, body=bodies.import_job(messages, list_id))
+        except BaseException:
+            self._unanswered.add(list_id)
+            raise
 
     async def _in_halves(
         self, messages: Sequence[Message], list_id: str | None, refusal: Answer
@@ -56,7 +70,14 @@ class Imports:
 
         If its errors do not name all of them, halves are imported again, down to single records.
         """
-        failed = await self._failed(job)
+        self.waited_for.add(job)
+        try:
+            failed = await self._failed(job)
+        except BaseException:
+            self.given_up.add(job)
+            raise
+        finally:
+            self.waited_for.discard(job)
         named = await self._named(job, messages) if failed else {}
         rest = [each for each in messages if each.address not in named]
         if len(named) >= failed or not rest:
@@ -92,14 +113,44 @@ class Imports:
                 found[address] = Refused(str(each["attributes"]["detail"]), job)
         return found
 
-    async def await_end_of_all(self) -> None:
-        """Wait until no import of the account is under way."""
-        query = {"filter": bodies.any_of("status", ["queued", "processing"])}
-        for pause_s in self._polls_s:
-            if not [each async for each in self._api.pages(api.JOBS, "", query)]:
-                return
+    # -- what may undo an exit -------------------------------------------------------------------------
+
+    async def await_into(self, list_id: str) -> bool:
+        """Wait until no import may add anyone to a list whom a call that begins now has removed.
+
+        That may be an import that was given up here, or that another process began. Those that begin later
+        do not matter, nor do those into other lists, nor those that are awaited here: they hold other people.
+        Imports of unknown origin that last longer than that are taken for those of other programs.
+        Returns False if one that was given up here still lasts.
+        """
+        waited = [each for each in await self._under_way() if await self._may_add(each, list_id)]
+        if list_id in self._unanswered:
+            self.given_up.update(waited)
+            self._unanswered.discard(list_id)
+        for pause_s in self._polls_s[:_POLLS_OF_EXITS]:
+            if not waited:
+                return True
             await asyncio.sleep(pause_s)
-        raise DestinationAway(f"imports have not ended within {sum(self._polls_s):g} s: exits wait for them")
+            still = await self._under_way()
+            waited = [each for each in waited if each in still]
+        return self.given_up.isdisjoint(waited)
+
+    async def _under_way(self) -> set[str]:
+        """Return the imports of the account that have not ended, without those that are awaited here."""
+        before = set(self.given_up)
+        query = {"filter": bodies.any_of("status", ["queued", "processing"]), "page[size]": "100"}
+        found = {each["id"] async for each in self._api.pages(api.JOBS, "", query)}
+        self.given_up -= before - found
+        return found - self.waited_for
+
+    async def _may_add(self, job: str, list_id: str) -> bool:
+        """Return whether an import is one into a list, as far as Klaviyo says."""
+        answer = await self._api.call(api.JOB, job, query={"include": "lists"})
+        if not answer.is_accepted:
+            return True
+        lists = (document_of(answer)["data"].get("relationships") or {}).get("lists") or {}
+        known = lists.get("data")
+        return not isinstance(known, list) or list_id in (each.get("id") for each in known)
 
 
 def _refused_at_once(answer: Answer, messages: Sequence[Message]) -> dict[str, Refused]:
